@@ -1,0 +1,62 @@
+"""vitrail: Vision Transformers, trained on your own pictures, explained down to the single attention head."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .checkpoint.contract import Checkpoint, load, save
+    from .checkpoint.convert import convert_state_dict
+    from .inference.evaluate import evaluate
+    from .inference.predict import predict
+    from .lens.observe import features, observe
+    from .lens.rollout import rollout
+    from .models.registry import create_model, list_models
+    from .training.recipe import Recipe
+    from .training.run import Run, train
+
+__version__ = "0.1.0"
+
+# Each name is imported when it is first used, so that `import vitrail` and `vitrail --help` do not wait for torch.
+_HOMES = {
+    "Checkpoint": "checkpoint.contract",
+    "Recipe": "training.recipe",
+    "Run": "training.run",
+    "convert_state_dict": "checkpoint.convert",
+    "create_model": "models.registry",
+    "evaluate": "inference.evaluate",
+    "features": "lens.observe",
+    "list_models": "models.registry",
+    "load": "checkpoint.contract",
+    "observe": "lens.observe",
+    "predict": "inference.predict",
+    "rollout": "lens.rollout",
+    "save": "checkpoint.contract",
+    "train": "training.run",
+}
+
+__all__ = [
+    "Checkpoint",
+    "Recipe",
+    "Run",
+    "convert_state_dict",
+    "create_model",
+    "evaluate",
+    "features",
+    "list_models",
+    "load",
+    "observe",
+    "predict",
+    "rollout",
+    "save",
+    "train",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'vitrail' has no attribute {name!r}")
+    return getattr(import_module(f".{_HOMES[name]}", __name__), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, "__version__"])

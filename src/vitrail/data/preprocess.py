@@ -1,0 +1,61 @@
+"""From an image to pixels: the same for every command, stored with the checkpoint."""
+
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torchvision.transforms.v2 import InterpolationMode
+from torchvision.transforms.v2 import functional as tvf
+
+Interpolation = Literal["bicubic", "bilinear", "nearest"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Preprocess:
+    """How an image becomes pixels for evaluation, prediction and serving.
+
+    The shorter side is resized to `image_size / crop` (nothing is stretched), then the centre is cut out.
+
+    Attributes:
+        image_size: (height, width) of the pixels.
+        crop: the part of the resized picture that the centre crop keeps, in (0, 1].
+        interpolation: of the resize, with antialiasing.
+        mean, std: of each channel, on the scale where a uint8 image is 0 to 1.
+        channels: how many channels the model takes; see `vitrail.data.decode` for how images are brought to it.
+    """
+
+    image_size: tuple[int, int] = (224, 224)
+    crop: float = 0.9
+    interpolation: Interpolation = "bicubic"
+    mean: tuple[float, ...] = (0.485, 0.456, 0.406)
+    std: tuple[float, ...] = (0.229, 0.224, 0.225)
+    channels: int = 3
+
+    def __call__(self, image: Tensor) -> Float[Tensor, "C H W"]:
+        """Image (C, H, W), uint8 or float32 -> pixels (C, H, W)."""
+        return self.normalise(self.fit(image))
+
+    def fit(self, image: Tensor) -> Tensor:
+        """Resize and centre-crop to `image_size`; the values keep their scale."""
+        height, width = self.image_size
+        scale = max(height / self.crop / image.shape[1], width / self.crop / image.shape[2])
+        size = [max(height, round(image.shape[1] * scale)), max(width, round(image.shape[2] * scale))]
+        if size != list(image.shape[1:]):
+            image = tvf.resize(image, size, interpolation=InterpolationMode(self.interpolation), antialias=True)
+        return tvf.center_crop(image, [height, width])
+
+    def normalise(self, image: Tensor) -> Float[Tensor, "*batch C H W"]:
+        """Scale uint8 to 0..1, subtract the mean, divide by the deviation; also for a batch."""
+        pixels = tvf.to_dtype(image, torch.float32, scale=True)
+        return tvf.normalize(pixels, list(self.mean), list(self.std))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for model.json."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "Preprocess":
+        """The inverse of `to_dict`; lists become tuples."""
+        return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})

@@ -1,0 +1,21 @@
+"""Errors for the person who reads them, and the nearest valid name."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class VitrailError(ValueError):
+    """Something the user can mend. The message names the value, the rule and the way out."""
+
+
+def nearest(name: str, valid: Iterable[str]) -> str:
+    """A sentence fragment for an unknown `name`: the nearest valid one, or all of them if they are few.
+
+    >>> nearest("vit_bace", ["vit_base", "vit_tiny"])
+    'did you mean vit_base?'
+    """
+    options = list(valid)
+    close = get_close_matches(name, options, n=1, cutoff=0.5)
+    if close:
+        return f"did you mean {close[0]}?"
+    return f"valid are {', '.join(options)}" if len(options) <= 40 else f"there are {len(options)} valid names"

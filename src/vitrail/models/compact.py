@@ -1,0 +1,70 @@
+"""Compact hybrid: a convolutional stem in front of a short ViT, for small data and small machines.
+
+After Hassani et al. (2021), "Escaping the big data paradigm with compact transformers" (CCT), and Xiao et al. (2021),
+"Early convolutions help transformers see better". The stem's batch norm and residuals are ours; see LOG.md for what
+each choice gave on CIFAR-10.
+"""
+
+from dataclasses import dataclass
+
+from torch import nn
+
+from ..nn.embed import Embedding
+from ..nn.encoder import Encoder
+from ..nn.head import Head, MeanPool
+from ..nn.init import init_vit
+from ..nn.model import VisionModel
+from ..nn.positions import LearnedPositions
+from ..nn.residual import linear_rates
+from ..nn.stem import ConvStem, Stages
+from .parts import LayerNorm, Size, classifier, pair, vit_block
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CompactViTConfig:
+    """Convolutional stem, learned positions, pre-norm blocks, mean over the tokens.
+
+    Attributes:
+        stem: the widths of each stage's 3×3 convolutions; every stage ends by halving the picture.
+        other fields: as in `ViTConfig`.
+    """
+
+    image_size: Size = 32
+    in_channels: int = 3
+    num_classes: int = 10
+    stem: Stages = ((24, 64), (128,), (128, 192))
+    embed_dim: int = 192
+    depth: int = 4
+    num_heads: int = 3
+    mlp_ratio: float = 2.0
+    drop_path: float = 0.0
+    dropout: float = 0.0
+    position_mode: str = "bicubic"
+    position_antialias: bool = True
+
+    def build(self) -> VisionModel:
+        dim = self.embed_dim
+        stem = ConvStem(self.in_channels, dim, self.stem, nn.ReLU)
+        positions = LearnedPositions(
+            stem.grid(pair(self.image_size)), dim, mode=self.position_mode, antialias=self.position_antialias
+        )
+        blocks = [
+            vit_block(dim, self.num_heads, self.mlp_ratio, drop_path=rate, dropout=self.dropout)
+            for rate in linear_rates(self.drop_path, self.depth)
+        ]
+        model = VisionModel(
+            embed=Embedding(stem, positions=positions),
+            encoder=Encoder(blocks, norm=LayerNorm(dim)),
+            head=Head(MeanPool(), classifier(dim, self.num_classes)),
+            config=self,
+        )
+        return model.apply(init_vit)
+
+
+VARIANTS = {
+    "compact_tiny_8": CompactViTConfig(image_size=8, stem=((32, 64),), embed_dim=96, num_heads=3),
+    "compact_small_32": CompactViTConfig(),
+    "compact_small_64": CompactViTConfig(image_size=64, stem=((24, 48), (96,), (96, 192))),
+    "compact_small_128": CompactViTConfig(image_size=128, stem=((24,), (48,), (96, 96), (192, 192))),
+    "compact_small_224": CompactViTConfig(image_size=224, stem=((24,), (48,), (96, 96), (192, 192))),
+}

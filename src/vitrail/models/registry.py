@@ -1,0 +1,94 @@
+"""The list of models: the families' tables, joined."""
+
+import re
+from dataclasses import fields, replace
+from fnmatch import fnmatch
+from typing import Any, Protocol
+
+from ..errors import VitrailError, nearest
+from ..nn.model import VisionModel
+from . import compact, deit, simple_vit, vit
+
+
+class Config(Protocol):
+    """What every family's frozen dataclass has; `num_classes`, `image_size` and `in_channels` are fields of all."""
+
+    image_size: Any
+    in_channels: int
+    num_classes: int
+
+    def build(self) -> VisionModel: ...
+
+
+FAMILIES: dict[str, dict[str, Any]] = {
+    "vit": vit.VARIANTS,
+    "simple_vit": simple_vit.VARIANTS,
+    "deit": deit.VARIANTS,
+    "compact": compact.VARIANTS,
+}
+CONFIGS: dict[str, type] = {
+    config.__name__: config
+    for config in (vit.ViTConfig, simple_vit.SimpleViTConfig, deit.DistilledDeiTConfig, compact.CompactViTConfig)
+}
+_SIZES = {"ti": "tiny", "s": "small", "b": "base", "l": "large", "h": "huge", "m": "medium"}
+
+
+def list_models(pattern: str = "*") -> list[str]:
+    """Variant names that match a shell pattern, such as "deit*384", sorted."""
+    return sorted(name for table in FAMILIES.values() for name in table if fnmatch(name, pattern))
+
+
+def model_config(name: str, **overrides: Any) -> Config:
+    """The frozen config of a variant, with fields replaced; nothing is built yet.
+
+    Raises:
+        VitrailError: an unknown name or field; the message gives the nearest valid one.
+    """
+    variant = canonical_name(name)
+    table = next(table for table in FAMILIES.values() if variant in table)
+    return override(table[variant], overrides, variant)
+
+
+def create_model(name: str, **overrides: Any) -> VisionModel:
+    """Build a variant with fresh weights: `create_model("vit_tiny_patch16_224", num_classes=10, image_size=96)`.
+
+    Args:
+        name: a variant ("vit_base_patch16_224"), or a paper's name ("ViT-B/16", "DeiT-S").
+        overrides: fields of the family's config, such as num_classes, image_size, in_channels, drop_path.
+    """
+    return model_config(name, **overrides).build()
+
+
+def override(config: Any, overrides: dict[str, Any], name: str) -> Any:
+    """The config with fields replaced; an unknown field is an error that names the nearest valid one."""
+    valid = [field.name for field in fields(config)]
+    for key in overrides:
+        if key not in valid:
+            raise VitrailError(f"{name} has no field {key!r}: {nearest(key, valid)}")
+    return replace(config, **overrides)
+
+
+def canonical_name(name: str) -> str:
+    """The variant that a name means; papers' names such as "ViT-B/16" and "DeiT III-L" resolve too."""
+    names = list_models()
+    if name in names:
+        return name
+    alias = _paper_name(name)
+    if alias in names:
+        return alias
+    raise VitrailError(f"there is no model {name!r}: {nearest(name.lower(), names)}; `vitrail models` lists all")
+
+
+def _paper_name(name: str) -> str:
+    text = re.sub(r"[\s_]+", "-", name.strip().lower().replace("deit-iii", "deit3").replace("deit iii", "deit3"))
+    match = re.fullmatch(
+        r"(?P<family>vit|simplevit|simple-vit|deit3|deit)-(?P<size>ti|s|m|b|l|h)(?P<distilled>-distilled|⚗)?"
+        r"(?:/(?P<patch>\d+))?(?:[@↑-](?P<image>\d+))?",
+        text,
+    )
+    if match is None:
+        return text
+    family = match["family"].replace("simplevit", "simple_vit").replace("-", "_")
+    distilled = "_distilled" if match["distilled"] else ""
+    patch = match["patch"] or ("14" if family == "deit3" and match["size"] == "h" else "16")
+    return f"{family}_{_SIZES[match['size']]}{distilled}_patch{patch}_{match['image'] or 224}"

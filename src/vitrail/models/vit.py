@@ -1,0 +1,114 @@
+"""Vision Transformer (Dosovitskiy et al., 2021, "An image is worth 16x16 words", section 3.1)."""
+
+from dataclasses import dataclass
+
+from ..nn.embed import Embedding, PatchEmbed
+from ..nn.encoder import Encoder
+from ..nn.head import FirstToken, Head
+from ..nn.init import init_vit
+from ..nn.model import VisionModel
+from ..nn.positions import LearnedPositions
+from ..nn.prefix import PrefixTokens
+from ..nn.residual import linear_rates
+from .parts import LayerNorm, Size, classifier, pair, vit_block
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ViTConfig:
+    """A ViT with a class token.
+
+    Attributes:
+        image_size, patch_size: a side or (height, width) in pixels.
+        drop_path: rate of stochastic depth in the last block, growing linearly from 0.
+        dropout: rate behind every linear layer of the blocks.
+        layer_scale: initial factor of each branch, or None for none (DeiT III).
+        class_position: the class token has a position of its own (ViT) or none (DeiT III).
+        pad: fill pictures up to a multiple of the patch instead of refusing them.
+        position_mode, position_antialias: how positions are resampled to another grid.
+    """
+
+    image_size: Size = 224
+    patch_size: Size = 16
+    in_channels: int = 3
+    num_classes: int = 1000
+    embed_dim: int = 768
+    depth: int = 12
+    num_heads: int = 12
+    mlp_ratio: float = 4.0
+    drop_path: float = 0.0
+    dropout: float = 0.0
+    layer_scale: float | None = None
+    class_position: bool = True
+    pad: bool = False
+    position_mode: str = "bicubic"
+    position_antialias: bool = True
+
+    def build(self) -> VisionModel:
+        dim = self.embed_dim
+        patches = PatchEmbed(self.in_channels, dim, pair(self.patch_size), pad=self.pad)
+        class_token = PrefixTokens(dim)
+        positions = LearnedPositions(
+            patches.grid(pair(self.image_size)),
+            dim,
+            prefix=1 if self.class_position else 0,
+            mode=self.position_mode,
+            antialias=self.position_antialias,
+        )
+        if self.class_position:
+            embed = Embedding(patches, prefix=class_token, positions=positions)
+        else:
+            embed = Embedding(patches, positions=positions, prefix=class_token)
+        blocks = [
+            vit_block(
+                dim,
+                self.num_heads,
+                self.mlp_ratio,
+                drop_path=rate,
+                dropout=self.dropout,
+                layer_scale=self.layer_scale,
+            )
+            for rate in linear_rates(self.drop_path, self.depth)
+        ]
+        model = VisionModel(
+            embed=embed,
+            encoder=Encoder(blocks, norm=LayerNorm(dim)),
+            head=Head(FirstToken(), classifier(dim, self.num_classes)),
+            config=self,
+        )
+        return model.apply(init_vit)
+
+
+TINY = {"embed_dim": 192, "num_heads": 3}
+SMALL = {"embed_dim": 384, "num_heads": 6}
+LARGE = {"embed_dim": 1024, "depth": 24, "num_heads": 16}
+HUGE = {"embed_dim": 1280, "depth": 32, "num_heads": 16}
+
+VARIANTS = {
+    "vit_tiny_patch8_224": ViTConfig(patch_size=8, **TINY),
+    "vit_tiny_patch14_224": ViTConfig(patch_size=14, **TINY),
+    "vit_tiny_patch16_224": ViTConfig(patch_size=16, **TINY),
+    "vit_tiny_patch16_384": ViTConfig(patch_size=16, image_size=384, **TINY),
+    "vit_tiny_patch32_224": ViTConfig(patch_size=32, **TINY),
+    "vit_small_patch8_224": ViTConfig(patch_size=8, **SMALL),
+    "vit_small_patch14_224": ViTConfig(patch_size=14, **SMALL),
+    "vit_small_patch16_224": ViTConfig(patch_size=16, **SMALL),
+    "vit_small_patch16_384": ViTConfig(patch_size=16, image_size=384, **SMALL),
+    "vit_small_patch32_224": ViTConfig(patch_size=32, **SMALL),
+    "vit_small_patch32_384": ViTConfig(patch_size=32, image_size=384, **SMALL),
+    "vit_base_patch8_224": ViTConfig(patch_size=8),
+    "vit_base_patch14_224": ViTConfig(patch_size=14),
+    "vit_base_patch16_224": ViTConfig(),
+    "vit_base_patch16_384": ViTConfig(image_size=384),
+    "vit_base_patch32_224": ViTConfig(patch_size=32),
+    "vit_base_patch32_384": ViTConfig(patch_size=32, image_size=384),
+    "vit_large_patch8_224": ViTConfig(patch_size=8, **LARGE),
+    "vit_large_patch14_224": ViTConfig(patch_size=14, **LARGE),
+    "vit_large_patch16_224": ViTConfig(patch_size=16, **LARGE),
+    "vit_large_patch16_384": ViTConfig(patch_size=16, image_size=384, **LARGE),
+    "vit_large_patch32_224": ViTConfig(patch_size=32, **LARGE),
+    "vit_large_patch32_384": ViTConfig(patch_size=32, image_size=384, **LARGE),
+    "vit_huge_patch8_224": ViTConfig(patch_size=8, **HUGE),
+    "vit_huge_patch14_224": ViTConfig(patch_size=14, **HUGE),
+    "vit_huge_patch16_224": ViTConfig(patch_size=16, **HUGE),
+    "vit_huge_patch32_224": ViTConfig(patch_size=32, **HUGE),
+}

@@ -1,0 +1,53 @@
+"""From pixels to tokens."""
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from .fit import CheckMultiple, PadToMultiple
+from .tokens import Tokens
+
+
+class PatchEmbed(nn.Module):
+    """Cut the picture into patches and project each to D channels (Dosovitskiy et al., 2021, equation 1).
+
+    pixels (B, C, H, W) -> Tokens with grid (H / P_h, W / P_w). Equal to unfold followed by a linear layer.
+
+    Args:
+        in_channels: C of the pixels.
+        embed_dim: width D of the tokens.
+        patch_size: (P_h, P_w) in pixels.
+        pad: fill up on the right and at the bottom with zeros when the picture is not a multiple of the patch; otherwise such a picture
+            is an error.
+    """
+
+    def __init__(self, in_channels: int, embed_dim: int, patch_size: tuple[int, int], *, pad: bool = False) -> None:
+        super().__init__()
+        self.patch_size = patch_size
+        self.fit = PadToMultiple(patch_size) if pad else CheckMultiple(patch_size)
+        self.project = nn.Conv2d(in_channels, embed_dim, patch_size, stride=patch_size)
+
+    def forward(self, pixels: Float[Tensor, "B C H W"]) -> Tokens:
+        image = self.project(self.fit(pixels))
+        return Tokens(image.flatten(2).transpose(1, 2), grid=tuple(image.shape[2:]))
+
+    def grid(self, image_size: tuple[int, int]) -> tuple[int, int]:
+        """How many patches, (rows, columns), a picture of this size has."""
+        return self.fit.grid(image_size)
+
+
+class Embedding(nn.Module):
+    """Patches, then what is added to them: pixels (B, C, H, W) -> Tokens.
+
+    `parts` are applied in their order, so prefix tokens in front of positions have positions of their own (ViT), and
+    behind them have none (DeiT III).
+    """
+
+    def __init__(self, patches: nn.Module, **parts: nn.Module) -> None:
+        super().__init__()
+        self.patches = patches
+        self.parts = nn.Sequential()
+        for name, part in parts.items():
+            self.parts.add_module(name, part)
+
+    def forward(self, pixels: Float[Tensor, "B C H W"]) -> Tokens:
+        return self.parts(self.patches(pixels))

@@ -1,0 +1,41 @@
+"""Blocks and the encoder."""
+
+from collections.abc import Iterable
+
+from torch import nn
+from torch.utils.checkpoint import checkpoint
+
+from .tokens import Tokens
+
+
+class Block(nn.Sequential):
+    """A sequence of named residuals, Tokens -> Tokens: ViT has `attention` and `mlp`."""
+
+    def __init__(self, **residuals: nn.Module) -> None:
+        super().__init__()
+        for name, residual in residuals.items():
+            self.add_module(name, residual)
+
+
+class Encoder(nn.Module):
+    """Blocks, then a norm on the sequence. Tokens -> Tokens."""
+
+    def __init__(self, blocks: Iterable[nn.Module], norm: nn.Module | None = None) -> None:
+        super().__init__()
+        self.blocks = nn.Sequential(*blocks)
+        self.norm = norm or nn.Identity()
+
+    def forward(self, tokens: Tokens) -> Tokens:
+        tokens = self.blocks(tokens)
+        return tokens.with_x(self.norm(tokens.x))
+
+
+class Checkpointed(nn.Module):
+    """A block whose inner activations are not kept but computed again in the backward pass (Chen et al., 2016)."""
+
+    def __init__(self, block: nn.Module) -> None:
+        super().__init__()
+        self.block = block
+
+    def forward(self, tokens: Tokens) -> Tokens:
+        return checkpoint(self.block, tokens, use_reentrant=False)

@@ -1,0 +1,53 @@
+"""From tokens to logits."""
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from .tokens import Tokens
+
+
+class FirstToken(nn.Module):
+    """The class token: Tokens -> (B, D)."""
+
+    def forward(self, tokens: Tokens) -> Float[Tensor, "B D"]:
+        return tokens.x[:, 0]
+
+
+class MeanPool(nn.Module):
+    """The mean over the patch tokens: Tokens -> (B, D)."""
+
+    def forward(self, tokens: Tokens) -> Float[Tensor, "B D"]:
+        return tokens.patches.mean(dim=1)
+
+
+class Head(nn.Module):
+    """Pool, then classify: Tokens -> (B, num_classes). Without `classify` the pooled embedding is the output."""
+
+    def __init__(self, pool: nn.Module, classify: nn.Module | None = None) -> None:
+        super().__init__()
+        self.pool = pool
+        self.classify = classify or nn.Identity()
+
+    def forward(self, tokens: Tokens) -> Float[Tensor, "B K"]:
+        return self.classify(self.pool(tokens))
+
+
+class DistilledHead(nn.Module):
+    """One classifier on the class token, one on the distillation token (Touvron et al., 2021, "DeiT", section 3).
+
+    The output is the mean of both. An objective that trains them apart calls `class_logits` and `distillation_logits`.
+    """
+
+    def __init__(self, classify: nn.Module, distill: nn.Module) -> None:
+        super().__init__()
+        self.classify = classify
+        self.distill = distill
+
+    def forward(self, tokens: Tokens) -> Float[Tensor, "B K"]:
+        return (self.class_logits(tokens) + self.distillation_logits(tokens)) / 2
+
+    def class_logits(self, tokens: Tokens) -> Float[Tensor, "B K"]:
+        return self.classify(tokens.x[:, 0])
+
+    def distillation_logits(self, tokens: Tokens) -> Float[Tensor, "B K"]:
+        return self.distill(tokens.x[:, 1])

@@ -1,0 +1,22 @@
+"""The two-layer perceptron of a block."""
+
+from torch import nn
+
+from .tokens import Tokens
+
+
+class MLP(nn.Module):
+    """Linear, activation, linear, on each token by itself (Dosovitskiy et al., 2021, section 3.1). Tokens -> Tokens."""
+
+    def __init__(
+        self, dim: int, hidden_dim: int, *, activation: type[nn.Module] = nn.GELU, dropout: float = 0.0
+    ) -> None:
+        super().__init__()
+        self.expand = nn.Linear(dim, hidden_dim)
+        self.activation = activation()
+        self.contract = nn.Linear(hidden_dim, dim)
+        self.dropout = nn.Dropout(dropout) if dropout else nn.Identity()
+
+    def forward(self, tokens: Tokens) -> Tokens:
+        hidden = self.dropout(self.activation(self.expand(tokens.x)))
+        return tokens.with_x(self.dropout(self.contract(hidden)))

@@ -1,0 +1,27 @@
+"""The whole truth about every architecture in the library."""
+
+from typing import Any
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from .tokens import Tokens
+
+
+class VisionModel(nn.Module):
+    """embed, encoder, head. `config` is the frozen dataclass that built it: `config.build()` makes another."""
+
+    def __init__(self, embed: nn.Module, encoder: nn.Module, head: nn.Module, config: Any) -> None:
+        super().__init__()
+        self.embed = embed
+        self.encoder = encoder
+        self.head = head
+        self.config = config
+
+    def forward_features(self, pixels: Float[Tensor, "B C H W"]) -> Tokens:
+        """(B, C, H, W) -> Tokens, after the encoder's norm."""
+        return self.encoder(self.embed(pixels))
+
+    def forward(self, pixels: Float[Tensor, "B C H W"]) -> Float[Tensor, "B K"]:
+        """(B, C, H, W) -> logits (B, num_classes)."""
+        return self.head(self.forward_features(pixels))

@@ -1,0 +1,83 @@
+"""The residual stream, layer scale and stochastic depth: the only place where they are written."""
+
+from collections.abc import Callable
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from .tokens import Tokens
+
+
+class LayerScale(nn.Module):
+    """A learned factor for each channel of a branch (Touvron et al., 2021, "Going deeper", section 2)."""
+
+    def __init__(self, dim: int, initial: float) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.full((dim,), initial))
+
+    def forward(self, x: Float[Tensor, "*batch D"]) -> Float[Tensor, "*batch D"]:
+        return x * self.weight
+
+
+class DropPath(nn.Module):
+    """Stochastic depth (Huang et al., 2016): a branch is left out for some samples of a training batch.
+
+    The branch is computed only for the samples that keep it, which saves its cost. `rate` of the batch, rounded, is
+    dropped; what is kept is scaled by batch / kept, so that the expectation is exact (DINOv2, Oquab et al., 2023, section 5).
+    """
+
+    def __init__(self, rate: float) -> None:
+        super().__init__()
+        if not 0 <= rate < 1:
+            raise ValueError(f"drop path rate {rate} is not in [0, 1): choose a smaller one")
+        self.rate = rate
+
+    def kept(self, batch: int) -> int:
+        """How many samples of a batch keep the branch; at least one."""
+        return max(1, round(batch * (1 - self.rate)))
+
+    def forward(self, tokens: Tokens, branch: Callable[[Tokens], Tokens]) -> Tokens:
+        """tokens + branch(tokens); in training for a random part of the batch."""
+        x, batch = tokens.x, tokens.x.shape[0]
+        if not self.training or self.rate == 0 or self.kept(batch) == batch:
+            return tokens.with_x(x + branch(tokens).x)
+        kept = self.kept(batch)
+        chosen = torch.randperm(batch, device=x.device)[:kept]
+        part = branch(tokens.with_x(x.index_select(0, chosen))).x
+        return tokens.with_x(x.index_add(0, chosen, part.to(x.dtype), alpha=batch / kept))
+
+    def extra_repr(self) -> str:
+        return f"rate={self.rate:g}"
+
+
+class Residual(nn.Module):
+    """x + drop(scale(branch(norm(x)))). Tokens -> Tokens.
+
+    Args:
+        norm: in front of the branch, on the sequence.
+        branch: Tokens -> Tokens.
+        scale: behind the branch, on the sequence: `LayerScale`, or a norm for post-norm blocks.
+        drop_path: rate of stochastic depth.
+    """
+
+    def __init__(
+        self, norm: nn.Module, branch: nn.Module, *, scale: nn.Module | None = None, drop_path: float = 0.0
+    ) -> None:
+        super().__init__()
+        self.norm = norm
+        self.branch = branch
+        self.scale = scale or nn.Identity()
+        self.drop_path = DropPath(drop_path)
+
+    def forward(self, tokens: Tokens) -> Tokens:
+        return self.drop_path(tokens, self._scaled_branch)
+
+    def _scaled_branch(self, tokens: Tokens) -> Tokens:
+        out = self.branch(tokens.with_x(self.norm(tokens.x)))
+        return out.with_x(self.scale(out.x))
+
+
+def linear_rates(last: float, depth: int) -> list[float]:
+    """Drop path rates that grow linearly from 0 to `last` over `depth` blocks (Huang et al., 2016, section 3)."""
+    return [last * index / max(1, depth - 1) for index in range(depth)]

@@ -1,0 +1,67 @@
+"""Convolutions in front of the tokens."""
+
+import math
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from .tokens import Tokens
+
+Stages = tuple[tuple[int, ...], ...]
+
+
+class ConvUnit(nn.Sequential):
+    """3×3 convolution, batch norm, activation: (B, C, H, W) -> (B, C2, H, W)."""
+
+    def __init__(self, in_channels: int, out_channels: int, activation: type[nn.Module]) -> None:
+        super().__init__()
+        self.add_module("conv", nn.Conv2d(in_channels, out_channels, 3, padding=1, bias=False))
+        self.add_module("norm", nn.BatchNorm2d(out_channels))
+        self.add_module("activation", activation())
+
+
+class ResidualConv(nn.Module):
+    """A convolution unit that adds to what it is given; the width stays."""
+
+    def __init__(self, unit: nn.Module) -> None:
+        super().__init__()
+        self.unit = unit
+
+    def forward(self, image: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C H W"]:
+        return image + self.unit(image)
+
+
+class ConvStem(nn.Module):
+    """Stages of 3×3 convolutions, each ended by a 2×2 max pool: pixels (B, C, H, W) -> Tokens.
+
+    After Xiao et al. (2021), "Early convolutions help transformers see better", and the convolutional tokenizer of
+    Hassani et al. (2021), "Escaping the big data paradigm with compact transformers", section 3.3.
+
+    Args:
+        in_channels: C of the pixels.
+        embed_dim: width D of the tokens; a 1×1 convolution projects to it where the last stage is of another width.
+        stages: the widths of each stage's convolutions; one that keeps the width becomes a residual.
+        activation: behind every convolution.
+    """
+
+    def __init__(self, in_channels: int, embed_dim: int, stages: Stages, activation: type[nn.Module]) -> None:
+        super().__init__()
+        width, layers = in_channels, []
+        for stage in stages:
+            for out in stage:
+                unit = ConvUnit(width, out, activation)
+                layers.append(ResidualConv(unit) if out == width else unit)
+                width = out
+            layers.append(nn.MaxPool2d(2, ceil_mode=True))
+        self.layers = nn.Sequential(*layers)
+        self.project = nn.Conv2d(width, embed_dim, 1) if width != embed_dim else nn.Identity()
+        self.halvings = len(stages)
+
+    def forward(self, pixels: Float[Tensor, "B C H W"]) -> Tokens:
+        image = self.project(self.layers(pixels))
+        return Tokens(image.flatten(2).transpose(1, 2), grid=tuple(image.shape[2:]))
+
+    def grid(self, image_size: tuple[int, int]) -> tuple[int, int]:
+        """How many tokens, (rows, columns), a picture of this size has: any size works, halves are rounded up."""
+        height, width = image_size
+        return math.ceil(height / 2**self.halvings), math.ceil(width / 2**self.halvings)

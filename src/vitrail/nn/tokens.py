@@ -1,0 +1,58 @@
+"""The one value that travels through a model."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from jaxtyping import Float
+from torch import Tensor
+from torch.utils import _pytree as pytree
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """A sequence that remembers the picture it came from.
+
+    Attributes:
+        x: the sequence, (B, N, D); the first `prefix` rows are no patches.
+        grid: what the patch tokens fold back into, (H, W), or (T, H, W) for video.
+        prefix: how many class, distillation and register tokens lead the sequence.
+    """
+
+    x: Float[Tensor, "B N D"]
+    grid: tuple[int, ...]
+    prefix: int = 0
+
+    @property
+    def patches(self) -> Float[Tensor, "B P D"]:
+        """The patch tokens as a sequence, without the prefix."""
+        return self.x[:, self.prefix :]
+
+    @property
+    def map(self) -> Float[Tensor, "B D *grid"]:
+        """The patch tokens folded back into their grid: (B, D, H, W)."""
+        return self.patches.transpose(1, 2).unflatten(2, self.grid)
+
+    def with_x(self, x: Float[Tensor, "B N D"]) -> "Tokens":
+        """The same grid and prefix around another sequence of the same length."""
+        return replace(self, x=x)
+
+
+def _flatten(tokens: Tokens) -> tuple[list[Any], tuple[tuple[int, ...], int]]:
+    return [tokens.x], (tokens.grid, tokens.prefix)
+
+
+def _unflatten(leaves: Any, context: tuple[tuple[int, ...], int]) -> Tokens:
+    (x,) = leaves
+    grid, prefix = context
+    return Tokens(x, tuple(grid), prefix)
+
+
+# compile, export, activation checkpointing and FSDP2 look for tensors through pytrees.
+pytree.register_pytree_node(
+    Tokens,
+    _flatten,
+    _unflatten,
+    serialized_type_name="vitrail.Tokens",
+    to_dumpable_context=lambda context: [list(context[0]), context[1]],
+    from_dumpable_context=lambda dumped: (tuple(dumped[0]), dumped[1]),
+)
