@@ -1,0 +1,134 @@
+"""What this process may use: cores, memory, accelerators; and the device and precision that a word means."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from ..errors import VitrailError, nearest
+from .cgroup import cpu_quota, memory_limit
+
+PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Gpu:
+    """An accelerator: its name and its memory in bytes, all of it and what is free now."""
+
+    name: str
+    memory: int
+    available: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Machine:
+    """What this process may use, which in a container or under a scheduler is less than the hardware has.
+
+    Attributes:
+        cores: processors it may run on, by affinity and by the control group's quota (rounded up).
+        memory: bytes of main memory it may fill, the control group's limit included.
+        available: bytes of it that are free now, without swapping.
+        gpus: CUDA devices, in their order.
+    """
+
+    cores: int
+    memory: int
+    available: int
+    gpus: tuple[Gpu, ...] = ()
+
+
+def this_machine() -> Machine:
+    """The facts of the machine and of the limits put on this process, read now."""
+    memory, available = main_memory()
+    return Machine(cores=usable_cores(), memory=memory, available=available, gpus=_gpus())
+
+
+def usable_cores() -> int:
+    """Processors this process may run on: its affinity, or its control group's quota where that is less."""
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    quota = cpu_quota()
+    return allowed if quota is None else max(1, min(allowed, quota))
+
+
+def main_memory(meminfo: Path = Path("/proc/meminfo")) -> tuple[int, int]:
+    """(all, available) bytes of main memory, the control group's limit included."""
+    total, available = _hardware_memory(meminfo)
+    limit = memory_limit()
+    if limit is None or limit.limit >= total:
+        return total, available
+    return limit.limit, max(0, min(available, limit.limit - limit.used))
+
+
+def pick_device(name: str = "auto") -> torch.device:
+    """The device that a word means: "auto" (CUDA where there is one), "cpu", "cuda", "cuda:1".
+
+    Raises:
+        VitrailError: an unknown word, or a device that this machine does not have.
+    """
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if name == "auto":
+        return torch.device("cuda", 0) if count else torch.device("cpu")
+    kind, _, number = name.partition(":")
+    if kind not in ("cpu", "cuda") or (number and not number.isdecimal()):
+        raise VitrailError(f"there is no device {name!r}: {nearest(name, ['auto', 'cpu', 'cuda', 'cuda:1'])}")
+    if kind == "cpu":
+        return torch.device("cpu")
+    index = int(number or 0)
+    if index >= count:
+        have = (
+            f"has {count} CUDA device{'s' * (count > 1)}"
+            if count
+            else "has no CUDA device that PyTorch can use"
+        )
+        raise VitrailError(
+            f"device {name!r} is not here: this machine {have}; use --device auto or --device cpu"
+        )
+    return torch.device("cuda", index)
+
+
+def pick_precision(name: str, device: torch.device) -> torch.dtype:
+    """The number format of the heavy arithmetic: "auto", "float32", "bfloat16" or "float16".
+
+    "auto" is bfloat16 where the device has instructions for it (CUDA from Ampere on; a CPU with AMX or
+    AVX512-BF16), otherwise float32.
+    """
+    if name == "auto":
+        return torch.bfloat16 if has_fast_bfloat16(device) else torch.float32
+    if name not in PRECISIONS:
+        raise VitrailError(f"there is no precision {name!r}: {nearest(name, ['auto', *PRECISIONS])}")
+    return PRECISIONS[name]
+
+
+def has_fast_bfloat16(device: torch.device) -> bool:
+    """Whether the device multiplies bfloat16 matrices in hardware."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    if device.type != "cpu":
+        return False
+    # Private names that come and go with versions of PyTorch: where one is missing, the answer is no.
+    probes = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
+    return any(getattr(torch.cpu, probe, bool)() for probe in probes)
+
+
+def _hardware_memory(meminfo: Path) -> tuple[int, int]:
+    try:
+        rows = dict(line.split(":", 1) for line in meminfo.read_text().splitlines() if ":" in line)
+        return _kibibytes(rows["MemTotal"]), _kibibytes(rows["MemAvailable"])
+    except (OSError, KeyError):  # not Linux
+        total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        return total, total
+
+
+def _kibibytes(text: str) -> int:
+    return int(text.split()[0]) * 1024
+
+
+def _gpus() -> tuple[Gpu, ...]:
+    if not torch.cuda.is_available():
+        return ()
+    found = []
+    for index in range(torch.cuda.device_count()):
+        free, total = torch.cuda.mem_get_info(index)
+        found.append(Gpu(name=torch.cuda.get_device_name(index), memory=total, available=free))
+    return tuple(found)
