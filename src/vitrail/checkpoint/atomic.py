@@ -1,0 +1,212 @@
+"""Files and folders that are wholly the old or wholly the new, whatever fails in between.
+
+A folder is written beside its place as `NAME.new`, every file fsynced, the manifest last. Then the present one
+steps aside to `NAME.old`, the new one takes the place, and the old one is deleted. At every moment one of the
+three is complete, and its manifest proves it; `verified_folder` finds it.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import warnings
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from ..errors import VitrailError
+
+Content = bytes | Callable[[Path], None]
+"""What a file holds: its bytes, or a function that writes it to the path it is given."""
+
+MANIFEST = "manifest.json"
+_FORMAT = "vitrail.manifest"
+
+
+class DamagedCheckpoint(VitrailError):  # noqa: N818 - named after what the user has in hand
+    """A checkpoint that is not what was written: a file is missing, cut short or altered."""
+
+
+def write_file(path: Path, content: Content) -> None:
+    """Write one file so that a failure leaves the old one as it was."""
+    path = path.resolve()
+    fresh = _beside(path, "new")
+    try:
+        _write(fresh, content)
+        os.replace(fresh, path)
+    except BaseException:
+        fresh.unlink(missing_ok=True)
+        raise
+    _sync_folder(path.parent)
+
+
+def write_folder(path: Path, files: Mapping[str, Content]) -> None:
+    """Write a folder of files with a manifest so that a failure leaves the old one, or the new one, complete.
+
+    Args:
+        path: the folder; one that this function wrote before is replaced, any other is refused.
+        files: plain file names and what they hold, written in this order.
+
+    Raises:
+        VitrailError: `path` is a file or a folder of something else.
+        OSError: the disk is full or fails; what was there before can still be read.
+    """
+    path = path.resolve()
+    fresh, aside = _beside(path, "new"), _beside(path, "old")
+    _refuse_strangers(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _finish_interrupted(path)
+    try:
+        _write_all(fresh, files)
+    except BaseException:
+        shutil.rmtree(fresh, ignore_errors=True)
+        raise
+    if path.exists():
+        os.rename(path, aside)
+    os.rename(fresh, path)
+    _sync_folder(path.parent)
+    if aside.exists():
+        shutil.rmtree(aside)
+
+
+def verified_folder(path: Path) -> Path:
+    """The complete folder of this name: `path` itself, or what an interrupted write left beside it.
+
+    Raises:
+        DamagedCheckpoint: there is none; the message says what is wrong with `path`.
+    """
+    path = path.resolve()
+    try:
+        verify_folder(path)
+        return path
+    except DamagedCheckpoint as damage:
+        for other in (_beside(path, "old"), _beside(path, "new")):
+            if not _is_complete(other):
+                continue
+            if path.exists():
+                warnings.warn(f"{damage}; {other.name} beside it is whole and is used", stacklevel=2)
+            return other
+        raise
+
+
+def verify_folder(path: Path) -> None:
+    """Compare every file with the manifest, sizes and sha256.
+
+    Raises:
+        DamagedCheckpoint: something is missing, cut short or altered; the message names it.
+    """
+    for name, (size, digest) in _read_manifest(path).items():
+        file = path / name
+        if not file.is_file():
+            raise DamagedCheckpoint(f"{path} is damaged: {name} is missing; use another checkpoint")
+        if file.stat().st_size != size:
+            found = file.stat().st_size
+            raise DamagedCheckpoint(
+                f"{path} is damaged: {name} has {found} bytes of {size}; use another checkpoint"
+            )
+        if _sha256(file) != digest:
+            raise DamagedCheckpoint(
+                f"{path} is damaged: {name} was altered (sha256 differs); use another checkpoint"
+            )
+
+
+def _write_all(folder: Path, files: Mapping[str, Content]) -> None:
+    os.mkdir(folder)
+    manifest = {}
+    for name, content in files.items():
+        if Path(name).name != name or name == MANIFEST:
+            raise VitrailError(
+                f"{name!r} cannot be a file of a checkpoint: use a plain name other than {MANIFEST}"
+            )
+        file = folder / name
+        _write(file, content)
+        manifest[name] = {"size": file.stat().st_size, "sha256": _sha256(file)}
+    _write(
+        folder / MANIFEST, json.dumps({"format": _FORMAT, "version": 1, "files": manifest}, indent=2).encode()
+    )
+    _sync_folder(folder)
+
+
+def _write(file: Path, content: Content) -> None:
+    if callable(content):
+        content(file)
+        descriptor = os.open(file, os.O_RDWR)
+    else:
+        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
+    try:
+        rest = memoryview(b"" if callable(content) else content)
+        while rest:
+            rest = rest[os.write(descriptor, rest) :]
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _finish_interrupted(path: Path) -> None:
+    """Put back what a killed write had set aside, and remove what it had not finished."""
+    fresh, aside = _beside(path, "new"), _beside(path, "old")
+    if not path.exists():
+        for complete in (aside, fresh):
+            if _is_complete(complete):
+                os.rename(complete, path)
+                break
+    for leftover in (aside, fresh):
+        if leftover.exists():
+            shutil.rmtree(leftover)
+
+
+def _refuse_strangers(path: Path) -> None:
+    for place in (path, _beside(path, "new"), _beside(path, "old")):
+        if place.exists() and not place.is_dir():
+            raise VitrailError(f"{place} is a file: choose another folder for the checkpoint")
+    # Replacing a folder deletes it: only what a manifest of ours marks as a checkpoint may go.
+    if path.exists() and any(path.iterdir()) and not _has_our_manifest(path):
+        raise VitrailError(f"{path} exists and is no checkpoint: choose another folder, or empty this one")
+
+
+def _has_our_manifest(path: Path) -> bool:
+    manifest = path / MANIFEST
+    try:
+        return bool(json.loads(manifest.read_bytes()).get("format") == _FORMAT)
+    except FileNotFoundError:
+        return False
+    except (ValueError, AttributeError):
+        return True  # a damaged one of ours; other programs' manifests are JSON
+
+
+def _is_complete(path: Path) -> bool:
+    try:
+        verify_folder(path)
+    except DamagedCheckpoint:
+        return False
+    return True
+
+
+def _read_manifest(path: Path) -> dict[str, tuple[int, str]]:
+    try:
+        document = json.loads((path / MANIFEST).read_bytes())
+        return {name: (entry["size"], entry["sha256"]) for name, entry in document["files"].items()}
+    except (FileNotFoundError, NotADirectoryError):
+        raise DamagedCheckpoint(f"{path} is no complete checkpoint: it has no {MANIFEST}") from None
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise DamagedCheckpoint(
+            f"{path} is damaged: {MANIFEST} cannot be read; use another checkpoint"
+        ) from None
+
+
+def _sha256(file: Path) -> str:
+    with open(file, "rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _beside(path: Path, suffix: str) -> Path:
+    return path.with_name(f"{path.name}.{suffix}")
+
+
+def _sync_folder(path: Path) -> None:
+    if os.name == "nt":  # Windows cannot open a folder, and orders renames itself
+        return
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
