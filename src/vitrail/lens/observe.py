@@ -1,0 +1,207 @@
+"""Look at what passes through a model, without changing it.
+
+What can be observed is a submodule's input or output. The model keeps its fast kernels and knows nothing of
+being
+watched: attention weights are computed again from what `Attend` is given, for just the rows, heads and layers
+    asked for.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from ..errors import VitrailError, nearest
+from ..nn.attend import attention_weights
+from ..nn.tokens import Tokens
+from .naming import LayerName, attend_names, find_layer, find_layers, find_module
+
+Rows = Literal["prefix"] | Iterable[int] | None
+OBSERVABLES = ("attention",)
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """How the tokens of a layer fold back into the picture; see `Tokens`."""
+
+    grid: tuple[int, ...]
+    prefix: int
+
+
+class Attention(Mapping[int, Tensor]):
+    """Attention weights of the last forward pass: `seen[3]`, `seen[-1]` or `seen["blocks.3"]`, (B, h, R, M).
+
+    R are the asked rows (queries), M all tokens (keys). Iterates over the numbers of the observed layers.
+    """
+
+    def __init__(self, model: nn.Module, asked: Iterable[int]) -> None:
+        self._model = model
+        self._asked = tuple(asked)
+        self._weights: dict[int, Tensor] = {}
+        self._layouts: dict[int, Layout] = {}
+
+    def __getitem__(self, layer: LayerName) -> Float[Tensor, "B h R M"]:
+        return self._weights[self._reached(layer)]
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(sorted(self._weights))
+
+    def __len__(self) -> int:
+        return len(self._weights)
+
+    def layout(self, layer: LayerName) -> Layout:
+        """The grid and the number of prefix tokens that the layer's tokens have."""
+        index = self._reached(layer)
+        if index not in self._layouts:
+            raise VitrailError(f"layer {index} was not given Tokens: its grid and prefix are not known")
+        return self._layouts[index]
+
+    def _reached(self, layer: LayerName) -> int:
+        index = find_layer(self._model, layer)
+        if index not in self._asked:
+            raise VitrailError(
+                f"layer {index} was not asked for: observed are {', '.join(map(str, self._asked))}"
+            )
+        if index not in self._weights:
+            raise VitrailError(
+                f"layer {index} has not been reached: call the model inside the `with` block first"
+            )
+        return index
+
+
+@contextmanager
+def observe(
+    model: nn.Module,
+    what: str = "attention",
+    *,
+    layers: LayerName | Iterable[LayerName] | None = None,
+    heads: int | Iterable[int] | None = None,
+    rows: Rows = None,
+) -> Iterator[Attention]:
+    """Observe attention weights: `with observe(model, "attention", rows="prefix") as seen: model(pixels)`.
+
+    After each forward pass `seen[layer]` holds the weights of that pass, (B, h, R, M), float32 (float64 for a
+    float64 model) and detached; a further pass replaces them, and they stay readable after the block. Equal
+    to the explicit softmax(q kᵀ / √d + bias) of what the layer was given, in training mode and under autocast
+    too. Memory is proportional to what is asked. In training, drop path shows a layer only the pictures that
+    keep its branch: B is theirs.
+
+    Args:
+        model: any module with `Attend` inside.
+        what: "attention".
+        layers: numbers among the model's attentions, or names of modules ("blocks.3"); None for all.
+        heads: numbers of heads, negative from the end; None for all.
+        rows: queries to keep: "prefix" for the class, distillation and register tokens, token numbers (prefix
+            tokens come first), or None for all.
+
+    Raises:
+        VitrailError: an unknown thing to observe, layer, head or row; a model without attention.
+    """
+    if what not in OBSERVABLES:
+        raise VitrailError(
+            f"cannot observe {what!r}: {nearest(what, OBSERVABLES)}; `features` captures any module's output"
+        )
+    if isinstance(rows, str) and rows != "prefix":
+        raise VitrailError(f'rows are "prefix", token numbers or None, not {rows!r}')
+    names, asked = attend_names(model), find_layers(model, layers)
+    chosen_heads = [heads] if isinstance(heads, int) else _listed(heads)
+    chosen_rows = rows if isinstance(rows, str) else _listed(rows)
+    seen = Attention(model, asked)
+    with ExitStack() as hooks:
+        for index in asked:
+            owner = model.get_submodule(names[index].rpartition(".")[0])
+            attend = model.get_submodule(names[index])
+            for module, hook in (
+                (owner, _layout_hook(seen._layouts, index)),
+                (attend, _weights_hook(seen._weights, seen._layouts, index, chosen_heads, chosen_rows)),
+            ):
+                hooks.callback(module.register_forward_pre_hook(hook, with_kwargs=True).remove)
+        yield seen
+
+
+@contextmanager
+def features(model: nn.Module, *names: str) -> Iterator[dict[str, Any]]:
+    """Capture the outputs of submodules: `with features(model, "blocks.3") as seen: model(pixels)`.
+
+    Each is what the module returned in the last forward pass, `Tokens` or a tensor, not detached, under the
+    name that was asked for. A unique ending of the module's name is enough.
+
+    Raises:
+        VitrailError: no such module, or several.
+    """
+    full = {name: find_module(model, name) for name in names}
+    seen: dict[str, Any] = {}
+    with ExitStack() as hooks:
+        for name in names:
+
+            def keep(module: nn.Module, given: Any, output: Any, name: str = name) -> None:
+                seen[name] = output
+
+            hooks.callback(model.get_submodule(full[name]).register_forward_hook(keep).remove)
+        yield seen
+
+
+def _listed(numbers: Iterable[int] | None) -> list[int] | None:
+    return None if numbers is None else list(numbers)
+
+
+def _layout_hook(layouts: dict[int, Layout], index: int) -> Callable[..., None]:
+    # The grid and the prefix are known where Tokens still travel: one module above `Attend`.
+    def hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        for given in (*args, *kwargs.values()):
+            if isinstance(given, Tokens):
+                layouts[index] = Layout(tuple(given.grid), given.prefix)
+                return
+
+    return hook
+
+
+def _weights_hook(
+    weights: dict[int, Tensor], layouts: dict[int, Layout], index: int, heads: list[int] | None, rows: Any
+) -> Callable[..., None]:
+    def hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        given = dict(zip(("q", "k", "v", "bias"), args, strict=False)) | kwargs
+        q = given["q"]
+        _check("head", heads, q.shape[1], index)
+        chosen = _prefix_rows(layouts.get(index), index) if rows == "prefix" else rows
+        _check("row", chosen, q.shape[2], index)
+        weights[index] = chosen_weights(q, given["k"], given.get("bias"), heads, chosen)
+
+    return hook
+
+
+def _prefix_rows(layout: Layout | None, index: int) -> list[int]:
+    if layout is None or layout.prefix == 0:
+        raise VitrailError(
+            f"layer {index} has no prefix tokens: ask for rows by number, or for all with rows=None"
+        )
+    return list(range(layout.prefix))
+
+
+def _check(kind: str, asked: list[int] | None, count: int, index: int) -> None:
+    for number in asked or ():
+        if not -count <= number < count:
+            raise VitrailError(f"layer {index} has no {kind} {number}: it has {count}, 0 to {count - 1}")
+
+
+def chosen_weights(
+    q: Float[Tensor, "B h N d"],
+    k: Float[Tensor, "B h M d"],
+    bias: Float[Tensor, "... N M"] | None,
+    heads: list[int] | None,
+    rows: list[int] | None,
+) -> Float[Tensor, "B g R M"]:
+    """`attention_weights` of some heads and rows only, detached, in float32 or better."""
+    every = slice(None)
+    head_index: Any = every if heads is None else heads
+    row_index: Any = every if rows is None else rows
+    dtype = torch.promote_types(q.dtype, torch.float32)
+    with torch.no_grad(), torch.autocast(q.device.type, enabled=False):
+        if bias is not None:
+            bias = bias.expand(*q.shape[:3], k.shape[2])[:, head_index][:, :, row_index].to(dtype)
+        q = q[:, head_index][:, :, row_index].to(dtype)
+        return attention_weights(q, k[:, head_index].to(dtype), bias)

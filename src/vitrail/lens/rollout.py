@@ -1,0 +1,108 @@
+"""Attention rollout, and attention as maps over the picture. Pure functions of observed weights."""
+
+from collections.abc import Callable, Iterable
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ..errors import VitrailError, nearest
+
+HeadFusion = Literal["mean", "max", "min"]
+_FUSIONS: dict[str, Callable[..., Tensor]] = {"mean": torch.mean, "max": torch.amax, "min": torch.amin}
+
+
+def rollout(
+    weights: Iterable[Float[Tensor, "B h N N"]],
+    head_fusion: HeadFusion = "mean",
+    discard: float = 0.0,
+    *,
+    prefix: int = 1,
+) -> Float[Tensor, "B N N"]:
+    """How much of each input token is in each output token, if attention were all that mixes them.
+
+    Attention rollout (Abnar and Zuidema, 2020, "Quantifying attention flow in transformers", section 3): each
+    layer's weights, one map from the fused heads, are averaged with the identity (the residual stream), made
+    to sum to 1 in every row, and multiplied, last layer leftmost. Every picture of the batch is treated by
+    itself.
+
+    Args:
+        weights: of every layer from first to last, all rows: `observe(model, "attention")`, then
+            `seen.values()`.
+        head_fusion: "mean" as published, or "max" or "min" over the heads.
+        discard: the share, in [0, 1), of the lowest weights that each row loses (rounded down). Not in the
+            paper; it clears a noisy map.
+        prefix: how many leading tokens are never discarded: 1 keeps the class token, 0 for a model without
+            one.
+
+    Returns:
+        (B, N, N), rows are output tokens and sum to 1, columns are input tokens.
+
+    Raises:
+        VitrailError: no layer, layers of different shapes, weights that are not square, an unknown fusion or
+            share.
+    """
+    if head_fusion not in _FUSIONS:
+        raise VitrailError(f"there is no head fusion {head_fusion!r}: {nearest(head_fusion, _FUSIONS)}")
+    if not 0 <= discard < 1:
+        raise VitrailError(f"discard {discard} is not in [0, 1): it is the share of weights that a row loses")
+    product: Tensor | None = None
+    for layer in weights:
+        _check(layer, product)
+        fused = _drop_lowest(_FUSIONS[head_fusion](layer, dim=1), discard, prefix)
+        mixed = (fused + torch.eye(fused.shape[-1], dtype=fused.dtype, device=fused.device)) / 2
+        mixed = mixed / mixed.sum(dim=-1, keepdim=True)
+        product = mixed if product is None else mixed @ product
+    if product is None:
+        raise VitrailError("rollout needs the weights of at least one layer")
+    return product
+
+
+def class_token_map(
+    weights: Float[Tensor, "*batch R M"], grid: tuple[int, ...], prefix: int
+) -> Float[Tensor, "*batch H W"]:
+    """What the prediction looks at: attention weights, or a rollout, as a map over the patches.
+
+    With prefix tokens it is the first row, the class token's, over the patches; it sums to what the class
+    token does not give to the prefix. Models that pool the mean over the patches (prefix 0) have no such row:
+    theirs is the mean over all rows, the attention that each patch receives, and sums to 1.
+
+    Args:
+        weights: (..., R, M), rows from the first on; `observe(..., rows="prefix")` is enough where there is a
+            prefix.
+        grid: (H, W) of the patches.
+        prefix: how many tokens lead the patches.
+
+    Raises:
+        VitrailError: M is not prefix + H · W.
+    """
+    patches = weights[..., prefix:]
+    count = torch.Size(grid).numel()
+    if patches.shape[-1] != count:
+        raise VitrailError(
+            f"{weights.shape[-1]} tokens are not {prefix} prefix tokens and a grid of "
+            f"{' × '.join(map(str, grid))}: take both from `seen.layout(layer)`"
+        )
+    row = patches[..., 0, :] if prefix else patches.mean(dim=-2)
+    return row.unflatten(-1, tuple(grid))
+
+
+def _check(layer: Tensor, product: Tensor | None) -> None:
+    if layer.ndim != 4 or layer.shape[2] != layer.shape[3]:
+        raise VitrailError(
+            f"weights of shape {tuple(layer.shape)} are not (B, h, N, N): observe all rows, rows=None"
+        )
+    if product is not None and product.shape != (layer.shape[0], *layer.shape[2:]):
+        raise VitrailError(
+            f"a layer of shape {tuple(layer.shape)} does not follow one of {tuple(product.shape)}: rollout "
+            "needs the same pictures and tokens in every layer; drop path leaves pictures out: call model.eval()"
+        )
+
+
+def _drop_lowest(fused: Float[Tensor, "B N N"], discard: float, prefix: int) -> Float[Tensor, "B N N"]:
+    dropped = int(discard * (fused.shape[-1] - prefix))
+    if dropped == 0:
+        return fused
+    lowest = fused[..., prefix:].argsort(dim=-1, stable=True)[..., :dropped] + prefix
+    return fused.scatter(-1, lowest, 0.0)
