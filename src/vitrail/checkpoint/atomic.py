@@ -1,6 +1,6 @@
 """Files and folders that are wholly the old or wholly the new, whatever fails in between.
 
-A folder is written beside its place as `NAME.new`, every file fsynced, the manifest last. Then the present one
+A folder is written beside its place as `NAME.new`, every file fsynced, the manifest last. Then the old one
 steps aside to `NAME.old`, the new one takes the place, and the old one is deleted. At every moment one of the
 three is complete, and its manifest proves it; `verified_folder` finds it.
 """

@@ -27,8 +27,8 @@ class Checkpoint:
         class_names: in the order of the logits; empty when unknown.
         preprocess: how an image becomes pixels.
         info: plain JSON values: "architecture" (variant name or "custom"), "task" ("single" or "multi"),
-            "origin", "license", "metrics", "adapted" (sentences on what loading changed), and whatever else is
-            put there.
+            "origin", "license", "metrics", "adapted" (sentences on what loading changed), and whatever else
+            is put there.
     """
 
     model: VisionModel

@@ -17,7 +17,7 @@ from ..nn.model import VisionModel
 from ..nn.positions import LearnedPositions
 from ..nn.residual import linear_rates
 from ..nn.stem import ConvStem, Stages
-from .parts import LayerNorm, Size, classifier, pair, vit_block
+from .parts import Size, classifier, pair, vit_block
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -39,6 +39,7 @@ class CompactViTConfig:
     mlp_ratio: float = 2.0
     drop_path: float = 0.0
     dropout: float = 0.0
+    norm_eps: float = 1e-6
     position_mode: str = "bicubic"
     position_antialias: bool = True
 
@@ -49,12 +50,19 @@ class CompactViTConfig:
             stem.grid(pair(self.image_size)), dim, mode=self.position_mode, antialias=self.position_antialias
         )
         blocks = [
-            vit_block(dim, self.num_heads, self.mlp_ratio, drop_path=rate, dropout=self.dropout)
+            vit_block(
+                dim,
+                self.num_heads,
+                self.mlp_ratio,
+                drop_path=rate,
+                dropout=self.dropout,
+                norm_eps=self.norm_eps,
+            )
             for rate in linear_rates(self.drop_path, self.depth)
         ]
         model = VisionModel(
             embed=Embedding(stem, positions=positions),
-            encoder=Encoder(blocks, norm=LayerNorm(dim)),
+            encoder=Encoder(blocks, norm=nn.LayerNorm(dim, eps=self.norm_eps)),
             head=Head(MeanPool(), classifier(dim, self.num_classes)),
             config=self,
         )

@@ -6,6 +6,9 @@ ViT with layer scale and without a position for the class token.
 
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
+
+from torch import nn
 
 from ..nn.embed import Embedding, PatchEmbed
 from ..nn.encoder import Encoder
@@ -15,7 +18,7 @@ from ..nn.model import VisionModel
 from ..nn.positions import LearnedPositions
 from ..nn.prefix import PrefixTokens
 from ..nn.residual import linear_rates
-from .parts import LayerNorm, Size, classifier, pair, vit_block
+from .parts import Size, classifier, pair, vit_block
 from .vit import HUGE, LARGE, SMALL, TINY, ViTConfig
 
 
@@ -33,6 +36,7 @@ class DistilledDeiTConfig:
     mlp_ratio: float = 4.0
     drop_path: float = 0.0
     dropout: float = 0.0
+    norm_eps: float = 1e-6
     pad: bool = False
     position_mode: str = "bicubic"
     position_antialias: bool = True
@@ -48,12 +52,19 @@ class DistilledDeiTConfig:
             antialias=self.position_antialias,
         )
         blocks = [
-            vit_block(dim, self.num_heads, self.mlp_ratio, drop_path=rate, dropout=self.dropout)
+            vit_block(
+                dim,
+                self.num_heads,
+                self.mlp_ratio,
+                drop_path=rate,
+                dropout=self.dropout,
+                norm_eps=self.norm_eps,
+            )
             for rate in linear_rates(self.drop_path, self.depth)
         ]
         model = VisionModel(
             embed=Embedding(patches, prefix=PrefixTokens(dim, 2), positions=positions),
-            encoder=Encoder(blocks, norm=LayerNorm(dim)),
+            encoder=Encoder(blocks, norm=nn.LayerNorm(dim, eps=self.norm_eps)),
             head=DistilledHead(classifier(dim, self.num_classes), classifier(dim, self.num_classes)),
             config=self,
         )
@@ -61,7 +72,7 @@ class DistilledDeiTConfig:
 
 
 DeiT3 = partial(ViTConfig, layer_scale=1e-6, class_position=False)
-MEDIUM = {"embed_dim": 512, "num_heads": 8}
+MEDIUM: dict[str, Any] = {"embed_dim": 512, "num_heads": 8}
 
 VARIANTS = {
     "deit_tiny_patch16_224": ViTConfig(**TINY),

@@ -1,7 +1,5 @@
 """What several families build in the same way."""
 
-from functools import partial
-
 from torch import nn
 
 from ..nn.attention import MultiHeadAttention
@@ -11,8 +9,6 @@ from ..nn.residual import LayerScale, Residual
 
 Size = int | tuple[int, int]
 """A square side or (height, width), in pixels."""
-
-LayerNorm = partial(nn.LayerNorm, eps=1e-6)
 
 
 def pair(size: Size) -> tuple[int, int]:
@@ -28,12 +24,13 @@ def vit_block(
     drop_path: float = 0.0,
     dropout: float = 0.0,
     layer_scale: float | None = None,
+    norm_eps: float = 1e-6,
 ) -> Block:
     """The pre-norm block of ViT (Dosovitskiy et al., 2021, equations 2 and 3), with DeiT III's optional layer scale."""
 
     def residual(branch: nn.Module) -> Residual:
         scale = None if layer_scale is None else LayerScale(dim, layer_scale)
-        return Residual(LayerNorm(dim), branch, scale=scale, drop_path=drop_path)
+        return Residual(nn.LayerNorm(dim, eps=norm_eps), branch, scale=scale, drop_path=drop_path)
 
     return Block(
         attention=residual(MultiHeadAttention(dim, num_heads, dropout=dropout)),

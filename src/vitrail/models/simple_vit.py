@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from torch import nn
+
 from ..nn.embed import Embedding, PatchEmbed
 from ..nn.encoder import Encoder
 from ..nn.head import Head, MeanPool
@@ -9,7 +11,7 @@ from ..nn.init import init_vit
 from ..nn.model import VisionModel
 from ..nn.positions import SinCosPositions
 from ..nn.residual import linear_rates
-from .parts import LayerNorm, Size, classifier, pair, vit_block
+from .parts import Size, classifier, pair, vit_block
 from .vit import LARGE, SMALL, TINY
 
 
@@ -30,18 +32,26 @@ class SimpleViTConfig:
     mlp_ratio: float = 4.0
     drop_path: float = 0.0
     dropout: float = 0.0
+    norm_eps: float = 1e-6
     pad: bool = False
 
     def build(self) -> VisionModel:
         dim = self.embed_dim
         patches = PatchEmbed(self.in_channels, dim, pair(self.patch_size), pad=self.pad)
         blocks = [
-            vit_block(dim, self.num_heads, self.mlp_ratio, drop_path=rate, dropout=self.dropout)
+            vit_block(
+                dim,
+                self.num_heads,
+                self.mlp_ratio,
+                drop_path=rate,
+                dropout=self.dropout,
+                norm_eps=self.norm_eps,
+            )
             for rate in linear_rates(self.drop_path, self.depth)
         ]
         model = VisionModel(
             embed=Embedding(patches, positions=SinCosPositions(dim)),
-            encoder=Encoder(blocks, norm=LayerNorm(dim)),
+            encoder=Encoder(blocks, norm=nn.LayerNorm(dim, eps=self.norm_eps)),
             head=Head(MeanPool(), classifier(dim, self.num_classes)),
             config=self,
         )

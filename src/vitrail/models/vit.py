@@ -1,6 +1,9 @@
 """Vision Transformer (Dosovitskiy et al., 2021, "An image is worth 16x16 words", section 3.1)."""
 
 from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
 
 from ..nn.embed import Embedding, PatchEmbed
 from ..nn.encoder import Encoder
@@ -10,7 +13,7 @@ from ..nn.model import VisionModel
 from ..nn.positions import LearnedPositions
 from ..nn.prefix import PrefixTokens
 from ..nn.residual import linear_rates
-from .parts import LayerNorm, Size, classifier, pair, vit_block
+from .parts import Size, classifier, pair, vit_block
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -21,6 +24,7 @@ class ViTConfig:
         image_size, patch_size: a side or (height, width) in pixels.
         drop_path: rate of stochastic depth in the last block, growing linearly from 0.
         dropout: rate behind every linear layer of the blocks.
+        norm_eps: what the layer norms add to the variance (transformers' weights expect 1e-12).
         layer_scale: initial factor of each branch, or None for none (DeiT III).
         class_position: the class token has a position of its own (ViT) or none (DeiT III).
         pad: fill pictures up to a multiple of the patch instead of refusing them.
@@ -37,6 +41,7 @@ class ViTConfig:
     mlp_ratio: float = 4.0
     drop_path: float = 0.0
     dropout: float = 0.0
+    norm_eps: float = 1e-6
     layer_scale: float | None = None
     class_position: bool = True
     pad: bool = False
@@ -66,22 +71,23 @@ class ViTConfig:
                 drop_path=rate,
                 dropout=self.dropout,
                 layer_scale=self.layer_scale,
+                norm_eps=self.norm_eps,
             )
             for rate in linear_rates(self.drop_path, self.depth)
         ]
         model = VisionModel(
             embed=embed,
-            encoder=Encoder(blocks, norm=LayerNorm(dim)),
+            encoder=Encoder(blocks, norm=nn.LayerNorm(dim, eps=self.norm_eps)),
             head=Head(FirstToken(), classifier(dim, self.num_classes)),
             config=self,
         )
         return model.apply(init_vit)
 
 
-TINY = {"embed_dim": 192, "num_heads": 3}
-SMALL = {"embed_dim": 384, "num_heads": 6}
-LARGE = {"embed_dim": 1024, "depth": 24, "num_heads": 16}
-HUGE = {"embed_dim": 1280, "depth": 32, "num_heads": 16}
+TINY: dict[str, Any] = {"embed_dim": 192, "num_heads": 3}
+SMALL: dict[str, Any] = {"embed_dim": 384, "num_heads": 6}
+LARGE: dict[str, Any] = {"embed_dim": 1024, "depth": 24, "num_heads": 16}
+HUGE: dict[str, Any] = {"embed_dim": 1280, "depth": 32, "num_heads": 16}
 
 VARIANTS = {
     "vit_tiny_patch8_224": ViTConfig(patch_size=8, **TINY),
