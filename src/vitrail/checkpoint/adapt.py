@@ -3,11 +3,117 @@
 from dataclasses import replace
 from typing import Any
 
-from ..models.registry import override
+import torch
+from torch import Tensor
+
+from ..data.preprocess import Preprocess
+from ..models.parts import pair
+from ..models.registry import Config, override
+from ..nn.model import VisionModel
+from ..nn.positions import LearnedPositions
+from .build import blueprint
 from .document import Stored
+
+_HEADS = ("head.classify", "head.distill")
 
 
 def adapt(stored: Stored, overrides: dict[str, Any]) -> Stored:
-    """The checkpoint with config fields replaced, its tensors made to fit."""
+    """The checkpoint with config fields replaced and its tensors made to fit; `info["adapted"]` says how.
+
+    Other classes give a fresh head, another size resamples the positions, other channels change the first
+    convolution. A field that changes any other tensor ends in the strict check that follows.
+    """
     config = override(stored.config, overrides, "the checkpoint")
-    return replace(stored, config=config)
+    if config == stored.config:
+        return stored
+    old, new = blueprint(stored.config), blueprint(config)
+    state, sentences = dict(stored.state), []
+    sentences += _adapt_head(state, stored.config, config, new)
+    sentences += _adapt_positions(state, old, new)
+    sentences += _adapt_channels(state, old, new)
+    return Stored(
+        config=config,
+        state=state,
+        class_names=stored.class_names if config.num_classes == stored.config.num_classes else (),
+        preprocess=_adapt_preprocess(stored.preprocess, stored.config, config),
+        info={**stored.info, "adapted": [*stored.info.get("adapted", []), *sentences]},
+    )
+
+
+def inflate_channels(weight: Tensor, channels: int) -> Tensor:
+    """The filters (O, C, h, w) of a first convolution, for pictures of another number of channels.
+
+    One channel sees the sum of the filters, so a grey picture gives what it gave as C equal channels. Other
+    numbers repeat the filters in turn, scaled by C / channels, which keeps the size of the answer (as timm does).
+    """
+    old = weight.shape[1]
+    if channels == 1:
+        return weight.sum(dim=1, keepdim=True)
+    return weight[:, torch.arange(channels) % old] * (old / channels)
+
+
+def _adapt_head(state: dict[str, Tensor], before: Config, after: Config, model: VisionModel) -> list[str]:
+    if after.num_classes == before.num_classes:
+        return []
+    for name in list(state):
+        if name.startswith(_HEADS):
+            del state[name]
+    for name, tensor in model.state_dict().items():
+        if name.startswith(_HEADS):
+            fresh = torch.zeros(tensor.shape)
+            state[name] = torch.nn.init.trunc_normal_(fresh, std=0.02) if tensor.ndim > 1 else fresh
+    if not after.num_classes:
+        return [f"the head of {before.num_classes} classes was left out"]
+    return [f"a fresh head for {after.num_classes} classes, where there were {before.num_classes}"]
+
+
+def _adapt_positions(state: dict[str, Tensor], old: VisionModel, new: VisionModel) -> list[str]:
+    sentences = []
+    modules = dict(new.named_modules())
+    for name, was in old.named_modules():
+        now = modules.get(name)
+        if (
+            not isinstance(was, LearnedPositions)
+            or not isinstance(now, LearnedPositions)
+            or was.grid == now.grid
+        ):
+            continue
+        was.weight = torch.nn.Parameter(state[f"{name}.weight"], requires_grad=False)
+        was.mode, was.antialias = now.mode, now.antialias
+        state[f"{name}.weight"] = was.table(now.grid).contiguous()
+        sides = " to ".join("×".join(map(str, grid)) for grid in (was.grid, now.grid))
+        sentences.append(f"positions resampled from {sides} ({now.mode})")
+    return sentences
+
+
+def _adapt_channels(state: dict[str, Tensor], old: VisionModel, new: VisionModel) -> list[str]:
+    before, after = old.config.in_channels, new.config.in_channels
+    if before == after:
+        return []
+    sentences = []
+    expected = new.state_dict()
+    for name, tensor in state.items():
+        wanted = expected.get(name)
+        if wanted is None or tensor.ndim != 4 or (tensor.shape[1], wanted.shape[1]) != (before, after):
+            continue
+        state[name] = inflate_channels(tensor, after)
+        sentences.append(f"{name} adapted from {before} to {after} channels")
+    return sentences
+
+
+def _adapt_preprocess(preprocess: Preprocess, before: Config, after: Config) -> Preprocess:
+    if after.image_size != before.image_size:
+        preprocess = replace(preprocess, image_size=pair(after.image_size))
+    if after.in_channels == before.in_channels:
+        return preprocess
+    count = after.in_channels
+    return replace(
+        preprocess, channels=count, mean=_spread(preprocess.mean, count), std=_spread(preprocess.std, count)
+    )
+
+
+def _spread(values: tuple[float, ...], count: int) -> tuple[float, ...]:
+    """One channel gets the mean of the values, more repeat them in turn, as the filters do."""
+    if count == 1:
+        return (sum(values) / len(values),)
+    return tuple(values[index % len(values)] for index in range(count))

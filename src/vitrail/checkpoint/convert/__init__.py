@@ -1,0 +1,82 @@
+"""Foreign weights under our names."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ...errors import VitrailError
+from ...nn.model import VisionModel
+from . import official, timm, torchvision, transformers
+from .rename import Layout, Renamed, Rule, to_ours
+
+LAYOUTS: tuple[Layout, ...] = (*timm.LAYOUTS, *transformers.LAYOUTS, torchvision.LAYOUT, official.LAYOUT)
+_ENVELOPES = ("model", "state_dict", "params")
+
+
+def convert_state_dict(state_dict: Mapping[str, Any], model: VisionModel) -> dict[str, Tensor]:
+    """Translate a state dict of timm, transformers, torchvision or an official release to our names.
+
+    Args:
+        state_dict: names to tensors or numpy arrays; may be nested under "model" or "state_dict", or be ours.
+        model: says which tensors, in which shapes, are wanted.
+
+    Returns:
+        what `model.load_state_dict` takes.
+
+    Raises:
+        VitrailError: a layout that is none of these, or tensors that are missing, unexpected or of another
+            shape; the message lists them all.
+    """
+    expected = model.state_dict()
+    state = tensors(state_dict)
+    own = Layout("vitrail", tuple(Rule(name, (name,)) for name in expected))
+    layout = recognise(state, own)
+    renamed = to_ours(state, layout)
+    check(renamed, expected, layout)
+    return {name: renamed.state[name] for name in expected}
+
+
+def recognise(state: Mapping[str, Tensor], *more: Layout) -> Layout:
+    """The layout that accounts for most of the names."""
+    candidates = (*more, *LAYOUTS)
+    scores = [layout.known(state) for layout in candidates]
+    if not max(scores, default=0):
+        shown = ", ".join(list(state)[:5]) or "nothing"
+        raise VitrailError(
+            f"these tensors are of no known layout ({shown}, …): "
+            "known are timm, transformers ViT and DeiT, torchvision and the official npz"
+        )
+    return candidates[scores.index(max(scores))]
+
+
+def check(renamed: Renamed, expected: Mapping[str, Tensor], layout: Layout) -> None:
+    """Every tensor is accounted for, in its shape; otherwise an error that lists those that are not."""
+    missing = [*renamed.incomplete]
+    wrong = []
+    for name, tensor in expected.items():
+        theirs = layout.their_names(name)
+        if name not in renamed.state:
+            lacking = ", ".join(theirs[0]) if theirs else f"{name} (which {layout.name} does not have)"
+            missing += [] if theirs and set(theirs[0]) & set(renamed.incomplete) else [lacking]
+        elif renamed.state[name].shape != tensor.shape:
+            wrong.append(f"{name} {tuple(renamed.state[name].shape)} for {tuple(tensor.shape)}")
+    surplus = [", ".join(_theirs(layout, name)) for name in renamed.state if name not in expected]
+    groups = {"missing": missing, "unexpected": [*renamed.unexpected, *surplus], "of a wrong shape": wrong}
+    faults = [f"{kind}: {', '.join(names)}" for kind, names in groups.items() if names]
+    if faults:
+        raise VitrailError(f"weights of layout {layout.name} do not fit the model: {'; '.join(faults)}")
+
+
+def tensors(state_dict: Mapping[str, Any]) -> dict[str, Tensor]:
+    """A flat dict of tensors: out of its envelope, numpy arrays wrapped."""
+    for envelope in _ENVELOPES:
+        if isinstance(state_dict.get(envelope), Mapping):
+            return tensors(state_dict[envelope])
+    return {name: torch.as_tensor(value) for name, value in state_dict.items()}
+
+
+def _theirs(layout: Layout, name: str) -> tuple[str, ...]:
+    found = layout.their_names(name)
+    return found[0] if found else (name,)

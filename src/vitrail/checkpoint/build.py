@@ -1,0 +1,47 @@
+"""From a stored checkpoint to its model."""
+
+import torch
+
+from ..errors import VitrailError
+from ..models.registry import Config
+from ..nn.model import VisionModel
+from .document import Stored
+
+
+def build(stored: Stored) -> VisionModel:
+    """The model of a stored checkpoint, in evaluation mode, with its tensors and their dtype."""
+    check_tensors(stored)
+    model = blueprint(stored.config)
+    model.load_state_dict(stored.state, strict=True, assign=True)
+    return model.eval()
+
+
+def blueprint(config: Config) -> VisionModel:
+    """The model without memory or fresh weights, on the meta device."""
+    with torch.device("meta"):
+        return config.build()
+
+
+def check_tensors(stored: Stored) -> None:
+    """Every tensor of the architecture is there, in its shape, and nothing else."""
+    expected = blueprint(stored.config).state_dict()
+    missing = [name for name in expected if name not in stored.state]
+    unexpected = [name for name in stored.state if name not in expected]
+    wrong = [
+        f"{name} {tuple(stored.state[name].shape)} for {tuple(expected[name].shape)}"
+        for name in expected
+        if name in stored.state and stored.state[name].shape != expected[name].shape
+    ]
+    groups = {"missing": missing, "unexpected": unexpected, "of a wrong shape": wrong}
+    faults = [f"{kind}: {', '.join(names)}" for kind, names in groups.items() if names]
+    if faults:
+        kind = type(stored.config).__name__
+        raise VitrailError(f"the weights do not fit {kind}: {'; '.join(faults)}; check the architecture")
+
+
+def check_class_names(class_names: tuple[str, ...], config: Config) -> None:
+    """One name for each logit, or none at all."""
+    if class_names and len(class_names) != config.num_classes:
+        raise VitrailError(
+            f"{len(class_names)} class names for num_classes {config.num_classes}: give one for each, or none"
+        )

@@ -1,0 +1,141 @@
+"""What the configuration files of other libraries say about their weights."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..errors import VitrailError
+from ..models.registry import list_models
+
+_RESAMPLE = {0: "nearest", 2: "bilinear", 3: "bicubic"}
+_STRETCHED = (
+    "pictures are cropped in the middle for evaluation, where transformers stretches them to a square"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """What is known of weights beside their tensors.
+
+    Attributes:
+        architecture: one of our variants, where the card names one.
+        facts: config fields.
+        preprocess: fields of `Preprocess`.
+        class_names: in the order of the logits, empty when unknown.
+        license, notes: for `Checkpoint.info`.
+    """
+
+    architecture: str | None = None
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    preprocess: Mapping[str, Any] = field(default_factory=dict)
+    class_names: tuple[str, ...] = ()
+    license: str = ""
+    notes: tuple[str, ...] = ()
+
+
+def read_card(folder: Path) -> Card:
+    """The card of a timm or transformers folder: config.json, and preprocessor_config.json if there is one."""
+    config = _read_json(folder / "config.json")
+    if "architecture" in config:
+        return timm_card(config)
+    if config.get("model_type") in ("vit", "deit"):
+        preprocessor = folder / "preprocessor_config.json"
+        return transformers_card(config, _read_json(preprocessor) if preprocessor.is_file() else {})
+    raise VitrailError(
+        f"{folder / 'config.json'} describes {config.get('model_type', 'an unknown model')!r}: "
+        "read are timm's ViT and DeiT, and transformers' vit and deit"
+    )
+
+
+def timm_card(config: Mapping[str, Any]) -> Card:
+    """timm: the architecture's name, and `pretrained_cfg` on how pictures are prepared."""
+    pretrained = config.get("pretrained_cfg", {})
+    if config.get("global_pool", "token") not in ("token", ""):
+        raise VitrailError(
+            f"{config['architecture']} pools with {config['global_pool']!r}: read are those that classify by token"
+        )
+    name = config["architecture"]
+    size = pretrained.get("input_size")
+    preprocess = {
+        "image_size": tuple(size[1:]) if size else None,
+        "crop": pretrained.get("crop_pct"),
+        "interpolation": pretrained.get("interpolation"),
+        "mean": _tuple(pretrained.get("mean")),
+        "std": _tuple(pretrained.get("std")),
+    }
+    return Card(
+        architecture=name if name in list_models() else None,
+        facts={"image_size": _side(size[1:])} if size else {},
+        preprocess={key: value for key, value in preprocess.items() if value is not None},
+        class_names=tuple(config.get("label_names") or pretrained.get("label_names") or ()),
+        license=pretrained.get("license", ""),
+    )
+
+
+def transformers_card(config: Mapping[str, Any], preprocessor: Mapping[str, Any]) -> Card:
+    """transformers: sizes and labels are in config.json, pictures in preprocessor_config.json."""
+    if config.get("hidden_act", "gelu") != "gelu":
+        raise VitrailError(
+            f"these weights use the activation {config['hidden_act']!r}: read are those with 'gelu'"
+        )
+    labels = {int(index): name for index, name in config.get("id2label", {}).items()}
+    facts = {
+        "image_size": _size(config.get("image_size", 224)),
+        "patch_size": _size(config.get("patch_size", 16)),
+        "num_heads": config.get("num_attention_heads", 12),
+        "norm_eps": config.get("layer_norm_eps", 1e-12),
+    }
+    return Card(
+        facts=facts,
+        preprocess=_transformers_preprocess(preprocessor),
+        class_names=tuple(labels[index] for index in sorted(labels)),
+        license=config.get("license", ""),
+        notes=() if preprocessor.get("do_center_crop") else (_STRETCHED,),
+    )
+
+
+def _transformers_preprocess(values: Mapping[str, Any]) -> dict[str, Any]:
+    size, crop = _pixels(values.get("size")), _pixels(values.get("crop_size"))
+    cropped = bool(values.get("do_center_crop")) and size is not None and crop is not None
+    preprocess = {
+        "image_size": crop if cropped else size,
+        "crop": crop[0] / size[0] if cropped and size and crop else 1.0,
+        "interpolation": _RESAMPLE.get(values.get("resample", 2), "bilinear"),
+        "mean": _tuple(values.get("image_mean")),
+        "std": _tuple(values.get("image_std")),
+    }
+    return {key: value for key, value in preprocess.items() if value is not None}
+
+
+def _pixels(size: Any) -> tuple[int, int] | None:
+    """(height, width) of transformers' several ways to write a size."""
+    if isinstance(size, int):
+        return size, size
+    if isinstance(size, Mapping):
+        side = size.get("shortest_edge")
+        return (size["height"], size["width"]) if side is None else (side, side)
+    return None
+
+
+def _size(value: Any) -> int | tuple[int, int]:
+    return value if isinstance(value, int) else (value[0], value[1])
+
+
+def _side(size: Any) -> int | tuple[int, int]:
+    return size[0] if size[0] == size[1] else (size[0], size[1])
+
+
+def _tuple(values: Any) -> tuple[float, ...] | None:
+    return None if values is None else tuple(values)
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        document = json.loads(path.read_bytes())
+    except (ValueError, UnicodeDecodeError) as error:
+        raise VitrailError(f"{path} is no JSON ({error}): get the file again") from None
+    if not isinstance(document, dict):
+        raise VitrailError(f"{path} is no JSON object: get the file again")
+    return document

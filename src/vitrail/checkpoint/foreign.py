@@ -1,0 +1,94 @@
+"""Weights of other libraries, read as a checkpoint of ours."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..data.preprocess import Preprocess
+from ..errors import VitrailError
+from ..models.parts import pair
+from ..models.registry import Config
+from . import convert
+from .build import blueprint
+from .cards import Card, read_card
+from .convert import official
+from .convert.rename import Layout, Renamed
+from .document import Stored
+from .infer import infer_config
+from .native import read_tensors
+
+
+def read_model_folder(folder: Path, architecture: str | None, facts: dict[str, Any]) -> Stored:
+    """A folder with config.json and model.safetensors, as timm and transformers leave it."""
+    weights = folder / "model.safetensors"
+    if not weights.is_file():
+        others = ", ".join(sorted(file.name for file in folder.iterdir() if file.suffix in PICKLES))
+        hint = f"{others} is a pickle: `vitrail convert` reads it" if others else "check the folder"
+        raise VitrailError(f"{folder} has no model.safetensors: {hint}")
+    state, _ = read_tensors(weights)
+    return from_state(state, read_card(folder), architecture, facts, origin=str(folder))
+
+
+def read_npz(path: Path) -> dict[str, Tensor]:
+    """The arrays of an .npz file; one that holds pickles is refused."""
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return {name: torch.from_numpy(archive[name]) for name in archive.files}
+    except (ValueError, TypeError, OSError, EOFError) as error:
+        raise VitrailError(
+            f"{path} cannot be read as arrays without pickles ({error}): use another file"
+        ) from None
+
+
+def from_state(
+    state: dict[str, Tensor], card: Card, architecture: str | None, facts: dict[str, Any], *, origin: str
+) -> Stored:
+    """A checkpoint from a foreign state dict and what else is known about it.
+
+    Args:
+        state: their names.
+        card: what their configuration says.
+        architecture: a variant to start from; the card's, or the shapes', otherwise.
+        facts: config fields that the user gives, such as num_heads; they win.
+        origin: where the weights come from.
+    """
+    state = convert.tensors(state)
+    layout = convert.recognise(state)
+    notes: list[str] = [*card.notes]
+    if layout is official.LAYOUT:
+        state, left_out = official.without_pre_logits(state)
+        notes += left_out
+    renamed = convert.to_ours(state, layout)
+    known = {**layout.fields, **card.facts, **facts}
+    config = infer_config(renamed.state, architecture or card.architecture, known)
+    convert.check(renamed, blueprint(config).state_dict(), layout)
+    notes += _unused(renamed)
+    return Stored(
+        config=config,
+        state={name: tensor.contiguous() for name, tensor in renamed.state.items()},
+        class_names=card.class_names if len(card.class_names) == config.num_classes else (),
+        preprocess=_preprocess(layout, card, config),
+        info={"origin": origin, "layout": layout.name, "license": card.license, "adapted": notes},
+    )
+
+
+def _unused(renamed: Renamed) -> list[str]:
+    return [f"left out, not used for classification: {', '.join(renamed.unused)}"] if renamed.unused else []
+
+
+def _preprocess(layout: Layout, card: Card, config: Config) -> Preprocess:
+    known = {**layout.preprocess, **card.preprocess}
+    preprocess = replace(Preprocess(), **{"image_size": pair(config.image_size), **known})
+    if config.in_channels == preprocess.channels:
+        return preprocess
+    neutral = (0.5,) * config.in_channels
+    given = len(preprocess.mean) == config.in_channels
+    mean, std = (preprocess.mean, preprocess.std) if given else (neutral, neutral)
+    return replace(preprocess, channels=config.in_channels, mean=mean, std=std)
+
+
+PICKLES = (".pt", ".pth", ".bin", ".ckpt", ".pkl")

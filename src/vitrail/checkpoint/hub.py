@@ -1,0 +1,93 @@
+"""Weights from the Hugging Face hub, or from its cache."""
+
+import json
+import re
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from ..errors import VitrailError
+from .atomic import MANIFEST
+from .native import MODEL, WEIGHTS
+
+Say = Callable[[str], None]
+"""What is told a sentence for the person at the screen."""
+
+_FOREIGN = ("config.json", "preprocessor_config.json", WEIGHTS)
+_PATIENCE = 20  # seconds
+
+
+def to_stderr(sentence: str) -> None:
+    """Say it on standard error."""
+    print(sentence, file=sys.stderr, flush=True)
+
+
+def is_hub_id(source: str) -> bool:
+    """Whether a source that is no path here looks like OWNER/NAME."""
+    return re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", source) is not None
+
+
+def fetch(repository: str, say: Say) -> tuple[Path, str]:
+    """Download what is needed of a model to the hub's cache, or find it there.
+
+    HF_ENDPOINT, HF_HUB_OFFLINE, HF_HOME and the user's token are honoured by `huggingface_hub`.
+
+    Returns:
+        the folder of the files, and the licence from the model card ("" when it says none).
+
+    Raises:
+        VitrailError: no such model, no network and no copy in the cache, or no safetensors in it.
+    """
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import GatedRepoError, HTTPError, RepositoryNotFoundError
+
+    try:
+        info = HfApi().model_info(repository, timeout=_PATIENCE)
+    except GatedRepoError:
+        raise VitrailError(
+            f"{repository} asks for consent: give it on the model's page and run `hf auth login`"
+        ) from None
+    except RepositoryNotFoundError:
+        raise VitrailError(
+            f"there is no file or folder {repository}, and no model of that name on the hub"
+        ) from None
+    except (OSError, HTTPError) as error:
+        return _cached(repository, error, say), ""
+    names = {file.rfilename for file in info.siblings or ()}
+    license = (info.card_data.get("license") if info.card_data else None) or ""
+    say(f"{repository}: licence {license or 'not stated on the model card'}")
+    if WEIGHTS not in names:
+        raise VitrailError(f"{repository} has no {WEIGHTS}: files with pickles are not read from the hub")
+    return _download(repository, names, cache_only=False), str(license)
+
+
+def _cached(repository: str, error: Exception, say: Say) -> Path:
+    from huggingface_hub import try_to_load_from_cache
+
+    names = {name for name in (MODEL, *_FOREIGN) if isinstance(try_to_load_from_cache(repository, name), str)}
+    if WEIGHTS not in names:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise VitrailError(
+            f"there is no file or folder {repository}, and the hub cannot be asked for it ({reason}): "
+            "check the path, the network, HF_ENDPOINT and HF_HUB_OFFLINE"
+        )
+    say(f"{repository}: the hub cannot be asked, the copy in its cache is used")
+    return _download(repository, names, cache_only=True)
+
+
+def _download(repository: str, names: Iterable[str], *, cache_only: bool) -> Path:
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import HTTPError
+
+    def get(name: str) -> Path:
+        return Path(hf_hub_download(repository, name, etag_timeout=_PATIENCE, local_files_only=cache_only))
+
+    try:
+        if MODEL in names:
+            wanted = [*json.loads(get(MANIFEST).read_bytes())["files"]]
+        else:
+            wanted = [name for name in _FOREIGN if name in names]
+        files = [get(name) for name in wanted]
+        return files[0].parent
+    except (OSError, HTTPError) as error:
+        raise VitrailError(f"the download of {repository} failed ({error}): try again") from None

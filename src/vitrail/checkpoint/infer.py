@@ -1,0 +1,108 @@
+"""What the shapes of a state dict tell about its architecture."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+
+from ..errors import VitrailError
+from ..models.deit import DistilledDeiTConfig
+from ..models.registry import Config, model_config, override
+from ..models.simple_vit import SimpleViTConfig
+from ..models.vit import ViTConfig
+
+_PATCHES, _PREFIX, _POSITIONS = (
+    "embed.patches.project.weight",
+    "embed.parts.prefix.weight",
+    "embed.parts.positions.weight",
+)
+_BLOCK = "encoder.blocks.0"
+# Which heads a width has cannot be seen in the shapes; these are the published ones.
+_HEADS = {192: 3, 384: 6, 512: 8, 768: 12, 1024: 16, 1280: 16}
+
+
+def infer_config(state: Mapping[str, Tensor], architecture: str | None, facts: Mapping[str, Any]) -> Config:
+    """The config of a state dict under our names.
+
+    Args:
+        state: our names, shapes as they are.
+        architecture: a variant to start from; otherwise all is inferred.
+        facts: config fields that are known from elsewhere and win; those that the config lacks are dropped.
+
+    Raises:
+        VitrailError: what cannot be told from the shapes, and how to say it.
+    """
+    seen = _fields_seen(state, facts)
+    if architecture is None:
+        kind = _kind(state)
+        base = kind(**_known(kind, {**_shape_fields(state, facts), **seen}))
+    else:
+        base = model_config(architecture)
+        base = override(base, _known(type(base), seen), architecture)
+    return override(base, _known(type(base), facts), "the checkpoint")
+
+
+def _kind(state: Mapping[str, Tensor]) -> type:
+    if _PREFIX not in state and _POSITIONS not in state:
+        return SimpleViTConfig
+    tokens = state[_PREFIX].shape[1] if _PREFIX in state else 0
+    return DistilledDeiTConfig if tokens == 2 else ViTConfig
+
+
+def _fields_seen(state: Mapping[str, Tensor], facts: Mapping[str, Any]) -> dict[str, Any]:
+    """What may differ between checkpoints of one variant."""
+    if _PATCHES not in state:
+        raise VitrailError("these weights have no patch embedding: they are no ViT, or only a part of one")
+    _, channels, rows, columns = state[_PATCHES].shape
+    head = state.get("head.classify.weight")
+    fields: dict[str, Any] = {"in_channels": channels, "num_classes": 0 if head is None else head.shape[0]}
+    if _POSITIONS in state and "image_size" not in facts:
+        side = math.isqrt(_cells(state))
+        if side * side != _cells(state):
+            raise VitrailError(
+                f"the positions of these weights, {state[_POSITIONS].shape[1]} rows, are of no square grid: "
+                "pass image_size=(height, width)"
+            )
+        fields["image_size"] = side * rows if rows == columns else (side * rows, side * columns)
+    return fields
+
+
+def _shape_fields(state: Mapping[str, Tensor], facts: Mapping[str, Any]) -> dict[str, Any]:
+    dim, _, rows, columns = state[_PATCHES].shape
+    numbers = [int(name.split(".")[2]) for name in state if name.startswith("encoder.blocks.")]
+    heads = facts.get("num_heads", _HEADS.get(dim))
+    if heads is None:
+        raise VitrailError(
+            f"how many heads a ViT of width {dim} has cannot be seen in its weights: pass num_heads"
+        )
+    hidden = state.get(f"{_BLOCK}.mlp.branch.expand.bias")
+    return {
+        "patch_size": rows if rows == columns else (rows, columns),
+        "embed_dim": dim,
+        "depth": max(numbers, default=-1) + 1,
+        "num_heads": heads,
+        "mlp_ratio": 4.0 if hidden is None else hidden.shape[0] / dim,
+        "layer_scale": 1e-6 if f"{_BLOCK}.attention.scale.weight" in state else None,
+        "class_position": not _class_stands_apart(state),
+    }
+
+
+def _cells(state: Mapping[str, Tensor]) -> int:
+    """How many rows of the positions belong to patches."""
+    rows = state[_POSITIONS].shape[1]
+    prefix = state[_PREFIX].shape[1] if _PREFIX in state else 0
+    return rows if _class_stands_apart(state) else rows - prefix
+
+
+def _class_stands_apart(state: Mapping[str, Tensor]) -> bool:
+    # One of N and N - 1 is a square at most: the class token either has a row of its own or none.
+    if _POSITIONS not in state:
+        return False
+    rows = state[_POSITIONS].shape[1]
+    return bool(rows == math.isqrt(rows) ** 2 and state[_PREFIX].shape[1] == 1 and rows > 1)
+
+
+def _known(kind: type, values: Mapping[str, Any]) -> dict[str, Any]:
+    names = kind.__dataclass_fields__  # type: ignore[attr-defined]
+    return {key: value for key, value in values.items() if key in names}

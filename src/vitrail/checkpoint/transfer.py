@@ -1,0 +1,56 @@
+"""From whatever weights there are to a checkpoint of ours."""
+
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from ..errors import VitrailError
+from .contract import Checkpoint, load, save
+from .foreign import PICKLES
+from .unpickle import REFUSED
+
+
+def transfer(source: str | Path, target: str | Path, *, architecture: str | None = None) -> Checkpoint:
+    """Load weights of any origin, pickles included, and save them as a checkpoint of ours.
+
+    Args:
+        source: what `load` accepts, or a pickle (.pt, .pth, .bin, .ckpt), read in a process of its own.
+        target: a folder, or a .safetensors file.
+        architecture: the variant, where the weights' shapes do not tell.
+    """
+    path = Path(source)
+    if path.suffix not in PICKLES:
+        checkpoint = load(source, architecture=architecture)
+    else:
+        checkpoint = load_pickle(path, architecture=architecture)
+    save(checkpoint, target)
+    return checkpoint
+
+
+def load_pickle(path: Path, *, architecture: str | None = None) -> Checkpoint:
+    """Load a pickle of tensors; config.json beside it is used where there is one.
+
+    Raises:
+        VitrailError: the file holds more than tensors, or cannot be read.
+    """
+    if not path.is_file():
+        raise VitrailError(f"there is no file {path}: check the path")
+    with tempfile.TemporaryDirectory() as folder:
+        weights = Path(folder) / "model.safetensors"
+        command = [sys.executable, "-m", "vitrail.checkpoint.unpickle", str(path), str(weights)]
+        done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False)
+        reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
+        if done.returncode == REFUSED:
+            raise VitrailError(
+                f"{path} was refused, nothing of it was run ({reason}): ask for the weights as safetensors"
+            )
+        if done.returncode:
+            raise VitrailError(f"{path} could not be read ({reason}): get the file again")
+        for card in ("config.json", "preprocessor_config.json"):
+            if (path.parent / card).is_file():
+                (Path(folder) / card).write_bytes((path.parent / card).read_bytes())
+        whole = (Path(folder) / "config.json").is_file()
+        checkpoint = load(folder if whole else weights, architecture=architecture)
+    checkpoint.info["origin"] = str(path)
+    return checkpoint
