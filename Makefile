@@ -1,0 +1,33 @@
+# make demo: train a Vision Transformer on handwritten digits and look inside; make test: the tests; make check: lint and types too.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+
+.PHONY: demo test check lint env clean
+
+demo: $(VENV)/.demo
+	$(BIN)/python -m vitrail.demo
+
+test: $(VENV)/.test
+	$(BIN)/python -m pytest
+
+check: $(VENV)/.test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+
+# torch and torchvision come together, as the newest matching pair: an older lone torch breaks torchvision's import.
+$(VENV)/.demo: $(VENV)/bin/python pyproject.toml
+	$(BIN)/python -m pip install --quiet --upgrade-strategy only-if-needed "torch>=2.11" "torchvision>=0.26" -e ".[digits]"
+	touch $@
+
+$(VENV)/.test: $(VENV)/bin/python pyproject.toml
+	$(BIN)/python -m pip install --quiet --upgrade-strategy only-if-needed "torch>=2.11" "torchvision>=0.26" -e ".[dev]"
+	touch $@ $(VENV)/.demo
+
+clean:
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache

@@ -1,0 +1,5 @@
+"""python -m vitrail"""
+
+from .cli.main import main
+
+main()

@@ -1,0 +1,98 @@
+"""What training does to an image. Every random choice is drawn from torch's CPU generator, which the loader seeds."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torchvision.transforms import v2
+from torchvision.transforms.v2 import functional as tvf
+
+from ..errors import VitrailError
+from .augment_options import Augment
+from .preprocess import Preprocess
+
+Transform = Callable[[Tensor], Tensor]
+Mix = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+
+
+def image_transform(augment: Augment, preprocess: Preprocess) -> Transform:
+    """Image (C, H, W) -> image (C, *image_size), randomly changed, its values on the same scale.
+
+    All but the resized crop take images that `preprocess.fit` has brought to size already; see `takes_fitted`.
+
+    Raises:
+        VitrailError: a colour operation is asked for images that are neither grey nor RGB.
+    """
+    if preprocess.channels not in (1, 3) and (augment.color_jitter or augment.randaugment):
+        raise VitrailError(
+            f"color_jitter and randaugment need grey or RGB images, these have {preprocess.channels} channels: "
+            "set augment.color_jitter=0 and augment.randaugment=0"
+        )
+    steps: list[Transform] = []
+    if augment.crop == "resized":
+        steps.append(_resized_crop(augment, preprocess))
+    elif augment.crop == "shift":
+        steps.append(_Shift(preprocess.image_size, augment.shift))
+    if augment.flip:
+        steps.append(v2.RandomHorizontalFlip(augment.flip))
+    if augment.color_jitter:
+        strength = augment.color_jitter
+        steps.append(v2.ColorJitter(strength, strength, strength if preprocess.channels == 3 else 0))
+    if augment.randaugment:
+        steps.append(v2.RandAugment(augment.randaugment, augment.randaugment_magnitude))
+    if augment.erasing:
+        steps.append(_Erase(augment.erasing, preprocess.mean))
+    return v2.Compose(steps) if steps else v2.Identity()
+
+
+def takes_fitted(augment: Augment) -> bool:
+    """Whether the transform starts from fitted images, which are then fitted once instead of in every epoch."""
+    return augment.crop != "resized"
+
+
+def batch_mix(augment: Augment, num_classes: int) -> Mix | None:
+    """(pixels (B, C, H, W), targets (B, K)) -> the same, mixed between samples; None when nothing is mixed."""
+    kinds = []
+    if augment.mixup:
+        kinds.append(v2.MixUp(alpha=augment.mixup, num_classes=num_classes))
+    if augment.cutmix:
+        kinds.append(v2.CutMix(alpha=augment.cutmix, num_classes=num_classes))
+    if not kinds:
+        return None
+    return v2.RandomApply([v2.RandomChoice(kinds)], p=augment.mix_rate)
+
+
+def _resized_crop(augment: Augment, preprocess: Preprocess) -> Transform:
+    return v2.RandomResizedCrop(
+        list(preprocess.image_size),
+        scale=augment.crop_scale,
+        ratio=augment.crop_ratio,
+        interpolation=v2.InterpolationMode(preprocess.interpolation),
+        antialias=True,
+    )
+
+
+class _Shift:
+    """Move by up to a part of the side; what comes in at the border is the mirror image."""
+
+    def __init__(self, size: tuple[int, int], part: float) -> None:
+        self.size = size
+        self.reach = [round(side * part) for side in size]
+
+    def __call__(self, image: Tensor) -> Tensor:
+        (height, width), (down, right) = self.size, self.reach
+        padded = tvf.pad(image, [right, down, right, down], padding_mode="reflect")
+        top = int(torch.randint(2 * down + 1, ()))
+        left = int(torch.randint(2 * right + 1, ()))
+        return padded[:, top : top + height, left : left + width]
+
+
+class _Erase:
+    """Random erasing with the mean colour, on the scale of the image."""
+
+    def __init__(self, rate: float, mean: tuple[float, ...]) -> None:
+        self.bytes = v2.RandomErasing(rate, value=[round(255 * value) for value in mean])
+        self.floats = v2.RandomErasing(rate, value=list(mean))
+
+    def __call__(self, image: Tensor) -> Tensor:
+        return self.bytes(image) if image.dtype == torch.uint8 else self.floats(image)

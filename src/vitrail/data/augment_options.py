@@ -1,0 +1,53 @@
+"""The options of augmentation; apart from their execution, so that the command line need not wait for torch."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from ..errors import VitrailError
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Augment:
+    """What training does to an image, in this order; a rate of 0 leaves a step out."""
+
+    crop: Literal["resized", "shift", "none"] = "resized"
+    """resized: a random part, resized (Inception's crop); shift: padded by its mirror image and moved; none: as in evaluation."""
+    crop_scale: tuple[float, float] = (0.35, 1.0)
+    """Smallest and largest part of the area that the resized crop keeps."""
+    crop_ratio: tuple[float, float] = (0.75, 1.3333)
+    """Narrowest and widest aspect ratio of the resized crop."""
+    shift: float = 0.125
+    """How far the shift moves the picture at most, as a part of its side."""
+    flip: float = 0.5
+    """Rate of mirroring left and right."""
+    color_jitter: float = 0.0
+    """Strength of random brightness, contrast and saturation."""
+    randaugment: int = 0
+    """How many RandAugment operations (Cubuk et al., 2020)."""
+    randaugment_magnitude: int = 9
+    """Their strength, 0 to 30."""
+    erasing: float = 0.0
+    """Rate of erasing a random rectangle (Zhong et al., 2020)."""
+    mixup: float = 0.0
+    """Alpha of Mixup (Zhang et al., 2018)."""
+    cutmix: float = 0.0
+    """Alpha of CutMix (Yun et al., 2019); with both, each batch draws one of them."""
+    mix_rate: float = 1.0
+    """The part of the batches that Mixup or CutMix touch."""
+
+    def __post_init__(self) -> None:
+        for name in ("flip", "erasing", "mix_rate"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise VitrailError(
+                    f"augment.{name} is a rate and {getattr(self, name)} is not between 0 and 1"
+                )
+        for name in ("shift", "color_jitter", "randaugment", "mixup", "cutmix"):
+            if getattr(self, name) < 0:
+                raise VitrailError(
+                    f"augment.{name} is {getattr(self, name)} and can't be negative: use 0 to leave it out"
+                )
+        low, high = self.crop_scale
+        if not 0 < low <= high <= 1:
+            raise VitrailError(
+                f"augment.crop_scale is {low} to {high}: it needs 0 < smallest <= largest <= 1"
+            )

@@ -1,0 +1,46 @@
+"""Decoded images kept in memory where they fit."""
+
+from collections.abc import Callable, Sequence
+
+from torch import Tensor
+from torchvision.transforms.v2 import functional as tvf
+
+Decode = Callable[[int], Tensor]
+
+
+def shrink(image: Tensor, side: int) -> Tensor:
+    """Make the shorter side at most `side` pixels; smaller images stay as they are.
+
+    Training from a 12-megapixel photograph needs no more than a few times its own resolution; the rest only costs time and memory.
+    """
+    height, width = image.shape[1:]
+    scale = side / min(height, width)
+    if scale >= 1:
+        return image
+    size = [max(1, round(height * scale)), max(1, round(width * scale))]
+    return tvf.resize(image, size, antialias=True)
+
+
+def remember(decode: Decode, sizes: Sequence[int], budget: int) -> Decode:
+    """A decoder that keeps what it has decoded, as long as all of it together fits the budget.
+
+    Args:
+        decode: index -> image.
+        sizes: bytes of each image, decoded.
+        budget: bytes; when the images need more, the decoder comes back as it is.
+    """
+    if sum(sizes) > budget:
+        return decode
+    return _Remembering(decode, len(sizes))
+
+
+class _Remembering:
+    def __init__(self, decode: Decode, count: int) -> None:
+        self.decode = decode
+        self.images: list[Tensor | None] = [None] * count
+
+    def __call__(self, index: int) -> Tensor:
+        image = self.images[index]
+        if image is None:
+            image = self.images[index] = self.decode(index).contiguous()
+        return image

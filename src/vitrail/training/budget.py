@@ -1,0 +1,56 @@
+"""How many steps a run takes: from its epochs, or from a time budget and the measured speed."""
+
+import time
+from dataclasses import replace
+
+from ..errors import VitrailError
+from .assemble import Workshop
+
+_REPORT_SECONDS = 8.0
+
+
+def fix_steps(workshop: Workshop, started: float) -> float:
+    """Write the number of steps into the workshop's recipe. Returns the measured seconds of a step, evaluations included.
+
+    Args:
+        workshop: its recipe gives steps, epochs or minutes; the first of them that is given decides, and epochs limit minutes.
+        started: `time.monotonic()` when the run began; a budget counts from there.
+
+    Raises:
+        VitrailError: the budget is too short for a single step.
+    """
+    recipe, batches = workshop.recipe, len(workshop.train_loader())
+    budget = None if recipe.minutes is None else recipe.minutes * 60
+    patience = 3.0 if budget is None else min(60.0, 0.03 * budget)
+    step_seconds, evaluation_seconds = measure_speed(workshop, patience)
+    between = max(1, round(recipe.evaluate_every * batches / recipe.accumulate))
+    step_seconds += evaluation_seconds / between
+    steps = recipe.steps or (recipe.epochs and max(1, round(recipe.epochs * batches / recipe.accumulate)))
+    if budget is not None and recipe.steps is None:
+        tested = len(workshop.data.test) / max(1, len(workshop.data.val)) * evaluation_seconds
+        left = budget - (time.monotonic() - started) - tested - _REPORT_SECONDS
+        if left < step_seconds:
+            raise VitrailError(
+                f"{recipe.minutes:g} minutes are too short: a step takes {step_seconds:.1f} s, and looking at the data and "
+                "measuring the result take their time too; give more minutes or a smaller model"
+            )
+        affordable = int(left / step_seconds)
+        steps = min(steps, affordable) if steps else affordable
+    workshop.recipe = replace(recipe, steps=steps, epochs=round(steps * recipe.accumulate / batches, 2))
+    return step_seconds
+
+
+def measure_speed(workshop: Workshop, seconds: float) -> tuple[float, float]:
+    """(seconds an optimiser step, seconds an evaluation), measured on a copy that is thrown away."""
+    trainer = workshop.trainer(replace(workshop.recipe, steps=1_000_000))
+    batches = trainer.batches()
+    trainer.step(batches)  # the first one pays for what later ones find ready
+    times: list[float] = []
+    start = time.perf_counter()
+    while len(times) < 3 or (time.perf_counter() - start < seconds and len(times) < 500):
+        before = time.perf_counter()
+        trainer.step(batches)
+        times.append(time.perf_counter() - before)
+    before = time.perf_counter()
+    workshop.evaluate(trainer.evaluated)
+    return sum(times) / len(times), time.perf_counter() - before

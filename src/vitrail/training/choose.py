@@ -1,0 +1,100 @@
+"""What to train and how, from the data and the machine: the fields of a recipe that were left open."""
+
+import math
+from dataclasses import dataclass, replace
+
+from ..data.augment_options import Augment
+from .recipe import Recipe
+
+_CPU_SAMPLES, _GPU_SAMPLES = 300_000, 6_000_000
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Situation:
+    """What the choice depends on.
+
+    Attributes:
+        train: training images.
+        classes: how many.
+        side: median of the shorter sides, in pixels.
+        channels: of the images.
+        gpu: whether there is one.
+        pretrained_size: image size of the checkpoint to start from, or None for fresh weights.
+    """
+
+    train: int
+    classes: int
+    side: int
+    channels: int
+    gpu: bool
+    pretrained_size: tuple[int, int] | None = None
+
+
+def choose(recipe: Recipe, situation: Situation, model_size: tuple[int, int] | None = None) -> Recipe:
+    """Fill the open fields of a recipe. `steps` stays open: it follows from the epochs or from measured speed.
+
+    Args:
+        recipe: as the user gave it.
+        situation: data and machine.
+        model_size: the image size of the variant that the user named, if one was named.
+    """
+    size = recipe.image_size or situation.pretrained_size
+    model = recipe.model
+    if model is None and recipe.weights is None:
+        model, default = _model_for(situation)
+        size = size or default
+    size = size or model_size
+    assert size is not None
+    height, width = (size, size) if isinstance(size, int) else size
+    batch = recipe.batch_size or _batch_size(situation, min(height, width))
+    fine_tuned = recipe.weights is not None
+    optimizer = recipe.optimizer or ("adamw" if fine_tuned else "muon")
+    epochs = recipe.epochs
+    if epochs is None and recipe.minutes is None and recipe.steps is None:
+        epochs = _epochs(situation, fine_tuned)
+    return replace(
+        recipe,
+        model=model,
+        image_size=(height, width),
+        batch_size=min(batch, situation.train),
+        epochs=epochs,
+        evaluate_every=recipe.evaluate_every or max(1.0, (epochs or 0) / 50),
+        optimizer=optimizer,
+        lr=recipe.lr or (5e-4 if fine_tuned else 2e-3 if optimizer == "muon" else 1e-3),
+        augment=recipe.augment or _augment(situation, min(height, width)),
+    )
+
+
+def _model_for(situation: Situation) -> tuple[str, int]:
+    """Variant and image size for training from fresh weights: as large as the pictures, at most what the machine bears."""
+    if situation.side <= 16:
+        return "compact_tiny_16", 16
+    if situation.side <= 44:
+        return "compact_small_32", 32
+    if situation.side <= 90:
+        return "compact_small_64", 64
+    return ("compact_small_224", 224) if situation.gpu and situation.side >= 180 else ("compact_small_128", 128)
+
+
+def _batch_size(situation: Situation, side: int) -> int:
+    """As large as keeps the device busy, but small enough for 20 steps an epoch."""
+    busy = 256 if side <= 48 else 128 if side <= 96 else 64
+    if situation.gpu:
+        busy *= 2
+    steps_matter = 2 ** int(math.log2(max(1, situation.train / 20)))
+    return max(16, min(busy, steps_matter))
+
+
+def _epochs(situation: Situation, fine_tuned: bool) -> float:
+    """A number of samples that suits the machine, in between 5 and 150 passes; a third of it for fine-tuning."""
+    samples = _GPU_SAMPLES if situation.gpu else _CPU_SAMPLES
+    epochs = min(150, max(6, samples / situation.train))
+    return float(round(epochs / 3 if fine_tuned else epochs))
+
+
+def _augment(situation: Situation, side: int) -> Augment:
+    """Crops and flips. Grey images are often digits, letters or scans, which a flip turns into something else."""
+    flip = 0.5 if situation.channels >= 3 else 0.0
+    if side <= 44:
+        return Augment(crop="shift", shift=0.0625 if side > 20 else 0.125, flip=flip)
+    return Augment(crop="resized", flip=flip)

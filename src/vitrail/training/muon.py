@@ -1,0 +1,72 @@
+"""Muon: momentum, made orthogonal (Jordan et al., 2024, "Muon: an optimizer for hidden layers in neural networks")."""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.optim import Optimizer
+
+
+class Muon(Optimizer):
+    """For the matrices inside a network; convolutions count as matrices of (out, in × height × width).
+
+    Args:
+        params: parameters or groups, each of at least two dimensions.
+        lr: learning rate; the update has about the same size in every matrix.
+        momentum: of the gradient, with Nesterov's look-ahead.
+        weight_decay: decoupled, per step multiplied by lr.
+    """
+
+    def __init__(
+        self, params: Iterable[Any], *, lr: float, momentum: float = 0.95, weight_decay: float = 0.0
+    ) -> None:
+        super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
+        loss = None if closure is None else torch.enable_grad()(closure)()
+        for group in self.param_groups:
+            for params in _by_shape(group["params"]):
+                self._update(params, group)
+        return loss
+
+    def _update(self, params: list[Tensor], group: dict[str, Any]) -> None:
+        """Matrices of one shape together: a small model has many, and each product alone would cost more in calls than in work."""
+        ahead = torch.stack([self._look_ahead(param, group["momentum"]) for param in params])
+        rows, columns = ahead.shape[1:]
+        size = group["lr"] * max(1.0, rows / columns) ** 0.5
+        for param, direction in zip(params, orthogonalize(ahead), strict=True):
+            param.mul_(1 - group["lr"] * group["weight_decay"])
+            param.add_(direction.view(param.shape), alpha=-size)
+
+    def _look_ahead(self, param: Tensor, momentum: float) -> Tensor:
+        state = self.state[param]
+        if not state:
+            state["momentum"] = torch.zeros_like(param)
+        average = state["momentum"].lerp_(param.grad, 1 - momentum)
+        return param.grad.lerp(average, momentum).reshape(param.shape[0], -1)
+
+
+def _by_shape(params: Iterable[Tensor]) -> list[list[Tensor]]:
+    shapes: dict[tuple[int, int], list[Tensor]] = {}
+    for param in params:
+        if param.grad is not None:
+            shapes.setdefault((param.shape[0], param[0].numel()), []).append(param)
+    return list(shapes.values())
+
+
+def orthogonalize(matrices: Float[Tensor, "*batch R C"], steps: int = 5) -> Float[Tensor, "*batch R C"]:
+    """Roughly U Vᵀ of each matrix's singular value decomposition, by a quintic Newton-Schulz iteration.
+
+    The singular values of the result lie between about 0.7 and 1.2, which serves as well as exactly 1.
+    """
+    a, b, c = 3.4445, -4.7750, 2.0315
+    tall = matrices.shape[-2] > matrices.shape[-1]
+    x = matrices.mT if tall else matrices
+    x = x / (x.norm(dim=(-2, -1), keepdim=True) + 1e-7)
+    for _ in range(steps):
+        gram = x @ x.mT
+        x = a * x + (b * gram + c * gram @ gram) @ x
+    return x.mT if tall else x

@@ -1,0 +1,112 @@
+"""Parameter groups and optimisers."""
+
+from fnmatch import fnmatch
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+
+from ..errors import VitrailError
+from .muon import Muon
+from .recipe import Recipe
+
+_MULTIPLYING = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
+
+
+def freeze(model: nn.Module, patterns: tuple[str, ...]) -> None:
+    """Stop the parameters whose names match from learning.
+
+    Raises:
+        VitrailError: a pattern matches nothing, or nothing is left to learn.
+    """
+    names = [name for name, _ in model.named_parameters()]
+    for pattern in patterns:
+        if not any(fnmatch(name, pattern) for name in names):
+            raise VitrailError(f"freeze pattern {pattern!r} matches no parameter: they are named like {names[0]}")
+    for name, param in model.named_parameters():
+        if any(fnmatch(name, pattern) for pattern in patterns):
+            param.requires_grad_(False)
+    if not any(param.requires_grad for param in model.parameters()):
+        raise VitrailError(f"freeze {', '.join(patterns)} leaves nothing to learn: leave the head out")
+
+
+def train_mode(model: nn.Module) -> None:
+    """Training mode, except for modules that are frozen whole: their dropout and batch statistics rest."""
+    model.train()
+    for module in model.modules():
+        params = list(module.parameters())
+        if params and not any(param.requires_grad for param in params):
+            module.eval()
+
+
+def make_optimizers(model: nn.Module, recipe: Recipe) -> list[Optimizer]:
+    """AdamW for all, or Muon for the matrices of the encoder and the stem's convolutions, and AdamW for the rest.
+
+    Each group remembers its peak learning rate as `peak_lr`.
+    """
+    assert recipe.lr is not None
+    assert recipe.batch_size is not None
+    lr = recipe.lr * recipe.batch_size * recipe.accumulate / 256
+    matrices = _hidden_matrices(model) if recipe.optimizer == "muon" else set()
+    multiplying = _multiplying(model)
+    depth = _depth(model)
+    adamw: dict[tuple[float, bool], list[nn.Parameter]] = {}
+    muon: dict[float, list[nn.Parameter]] = {}
+    for name, param in model.named_parameters():
+        if not param.requires_grad:
+            continue
+        scale = recipe.layer_decay ** (depth + 1 - layer_of(name, depth))
+        if name in matrices:
+            muon.setdefault(scale, []).append(param)
+        else:
+            adamw.setdefault((scale, name in multiplying), []).append(param)
+    optimizers: list[Optimizer] = []
+    if adamw:
+        groups: list[dict[str, Any]] = [
+            {"params": params, "peak_lr": lr * scale, "weight_decay": recipe.weight_decay if decays else 0.0}
+            for (scale, decays), params in adamw.items()
+        ]
+        optimizers.append(torch.optim.AdamW(groups, lr=lr, betas=recipe.betas, fused=True))
+    if muon:
+        groups = [{"params": params, "peak_lr": recipe.muon_lr * scale} for scale, params in muon.items()]
+        optimizers.append(Muon(groups, lr=recipe.muon_lr, weight_decay=recipe.weight_decay))
+    return optimizers
+
+
+def set_lr(optimizers: list[Optimizer], factor: float) -> None:
+    """Give every group this part of its peak learning rate."""
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            group["lr"] = group["peak_lr"] * factor
+
+
+def layer_of(name: str, depth: int) -> int:
+    """0 for the embedding, i + 1 for block i, depth + 1 for what follows the blocks."""
+    if name.startswith("embed."):
+        return 0
+    prefix = "encoder.blocks."
+    return int(name[len(prefix) :].split(".")[0]) + 1 if name.startswith(prefix) else depth + 1
+
+
+def _depth(model: nn.Module) -> int:
+    return len(getattr(getattr(model, "encoder", None), "blocks", ()))
+
+
+def _multiplying(model: nn.Module) -> set[str]:
+    """Names of the weights that multiply their input; the others (norms, biases, positions, prefix tokens) never decay."""
+    return {
+        f"{name}.weight" if name else "weight"
+        for name, module in model.named_modules()
+        if isinstance(module, _MULTIPLYING)
+    }
+
+
+def _hidden_matrices(model: nn.Module) -> set[str]:
+    """Weights between two hidden layers: not the first, which sees pixels, and not the head."""
+    names = [
+        f"{name}.weight"
+        for name, module in model.named_modules()
+        if isinstance(module, _MULTIPLYING) and not name.startswith("head")
+    ]
+    return set(names[1:])

@@ -1,0 +1,140 @@
+"""Everything a run can be repeated from."""
+
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+from ..data.augment_options import Augment
+from ..errors import VitrailError, nearest
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Recipe:
+    """How to train. A field that is None is chosen from the data and the machine, and written down before the first step."""
+
+    model: str | None = None
+    """Variant to build, such as vit_tiny_patch16_224; see `vitrail models`."""
+    overrides: dict[str, Any] = field(default_factory=dict)
+    """Fields of the model's config that differ from the variant, such as {depth: 6}."""
+    weights: str | None = None
+    """Checkpoint to start from: a run, file, folder or hub id. The head is new where the classes differ."""
+    image_size: int | tuple[int, int] | None = None
+    """Side, or height and width, of the pixels in training and evaluation."""
+    seed: int = 0
+    """Decides the first weights, the order, the augmentation, dropout and drop path."""
+
+    minutes: float | None = None
+    """Time budget of the whole run; the speed is measured and fixes `steps`."""
+    epochs: float | None = None
+    """Passes over the training images."""
+    steps: int | None = None
+    """Optimiser steps; follows from epochs or minutes, and decides when it is given."""
+    batch_size: int | None = None
+    """Images a step sees at once."""
+    accumulate: int = 1
+    """Batches whose gradients are added up for one optimiser step."""
+    evaluate_every: float | None = None
+    """Epochs between evaluations on the validation split."""
+    patience: int | None = None
+    """Stop after this many evaluations without a better one; None: never."""
+    val: float = 0.1
+    """The part that becomes the validation split where the source has none."""
+    test: float = 0.1
+    """The part that becomes the test split where the source has none."""
+
+    optimizer: Literal["adamw", "muon"] | None = None
+    """AdamW (Loshchilov & Hutter, 2019), or Muon for matrices with AdamW for the rest (Jordan et al., 2024)."""
+    lr: float | None = None
+    """Peak learning rate of AdamW at a batch of 256; scaled linearly with batch_size × accumulate."""
+    muon_lr: float = 0.02
+    """Peak learning rate of Muon, whatever the batch."""
+    weight_decay: float = 0.05
+    """Decay of matrices; norms, biases, positions and prefix tokens have none."""
+    betas: tuple[float, float] = (0.9, 0.999)
+    """AdamW's averages of the gradient and of its square."""
+    warmup: float = 0.1
+    """The part of the steps in which the learning rate grows from 0."""
+    schedule: Literal["cosine", "linear"] = "cosine"
+    """How the learning rate falls after the warm-up."""
+    final_lr: float = 0.01
+    """Where it ends, as a part of the peak."""
+    clip: float = 1.0
+    """Largest norm of the gradient; 0 for no limit."""
+    layer_decay: float = 1.0
+    """Factor of the learning rate from each block to the one below (Clark et al., 2020); 0.75 is usual for fine-tuning."""
+    freeze: tuple[str, ...] = ()
+    """Shell patterns of parameter names that do not learn, such as embed.* or encoder.*"""
+    ema: float = 0.0
+    """Decay of the moving average of the weights, which is what is evaluated and kept; 0 for none."""
+    label_smoothing: float = 0.1
+    """The part of each target spread over all classes."""
+    balance: float = 0.0
+    """Weighs classes by frequency to the power of minus this; 1 makes rare classes count as much as common ones."""
+    drop_path: float = 0.0
+    """Rate of stochastic depth in the last block."""
+    dropout: float = 0.0
+    """Rate of dropout behind the linear layers of the blocks."""
+    augment: Augment | None = None
+    """What is done to the training images."""
+
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """Of the matrix products; weights stay float32."""
+    device: str = "auto"
+    """auto, cpu, cuda or cuda:1."""
+    checkpoint_activations: bool = False
+    """Compute activations again in the backward pass instead of keeping them: less memory, a third more time."""
+    workers: int | None = None
+    """Processes that read images; any number gives the same run."""
+    save_minutes: float = 5.0
+    """Longest time between two saves of the state."""
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "batch_size", "accumulate", "patience"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise VitrailError(f"recipe.{name} is {value}: it needs at least 1")
+        for name in ("minutes", "epochs", "evaluate_every", "lr"):
+            value = getattr(self, name)
+            if value is not None and value <= 0:
+                raise VitrailError(f"recipe.{name} is {value}: it needs to be more than 0")
+        for name in ("val", "test", "warmup", "ema", "label_smoothing", "drop_path", "dropout"):
+            value = getattr(self, name)
+            if not 0 <= value < 1:
+                raise VitrailError(f"recipe.{name} is {value}: it needs to be at least 0 and below 1")
+        if self.val + self.test >= 0.9:
+            raise VitrailError(
+                f"recipe.val {self.val} and recipe.test {self.test} leave less than a tenth to train on: make them smaller"
+            )
+
+
+RECIPES: dict[str, Recipe] = {
+    "default": Recipe(),
+    "finetune": Recipe(optimizer="adamw", lr=5e-4, layer_decay=0.75, weight_decay=0.05, drop_path=0.1),
+    "probe": Recipe(
+        optimizer="adamw",
+        lr=3e-3,
+        weight_decay=0.0,
+        freeze=("embed.*", "encoder.*"),
+        augment=Augment(crop="none"),
+        label_smoothing=0.0,
+    ),
+    "deit": Recipe(
+        optimizer="adamw",
+        lr=5e-4,
+        drop_path=0.1,
+        ema=0.9999,
+        augment=Augment(crop_scale=(0.08, 1.0), color_jitter=0.3, randaugment=2, erasing=0.25, mixup=0.8, cutmix=1.0),
+    ),
+}
+"""Starting points: `default` chooses for the data; `finetune` and `probe` need `weights`; `deit` is Touvron et al. (2021), table 9."""
+
+
+def named_recipe(name: str) -> Recipe:
+    """A recipe of the table."""
+    if name not in RECIPES:
+        raise VitrailError(f"there is no recipe {name!r}: {nearest(name, RECIPES)}, or give a recipe.yaml file")
+    return RECIPES[name]
+
+
+def with_changes(recipe: Recipe, **changes: Any) -> Recipe:
+    """The recipe with the fields that are not None replaced: what a command line gives."""
+    return replace(recipe, **{name: value for name, value in changes.items() if value is not None})
