@@ -1,0 +1,84 @@
+"""What the survey found out about files that have not changed since."""
+
+import hashlib
+import os
+import sqlite3
+from collections.abc import Iterable, Sequence
+from contextlib import closing, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+RULES = 1
+"""Counted up when `decode` changes what it accepts or returns: older entries are then not found any more."""
+
+_TABLE = """CREATE TABLE IF NOT EXISTS facts (
+    stamp BLOB PRIMARY KEY, height INTEGER, width INTEGER, channels INTEGER, digest TEXT) WITHOUT ROWID"""
+_BATCH = 500  # SQLite's older builds take no more than 999 parameters
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What one good image is.
+
+    Attributes:
+        height, width: in pixels, upright.
+        channels: its natural count, see `vitrail.data.decode`.
+        digest: BLAKE2b (128 bits, hexadecimal) of the bytes of its file: equal for exact duplicates.
+    """
+
+    height: int
+    width: int
+    channels: int
+    digest: str
+
+
+def digest(data: bytes) -> str:
+    """The content hash of a file's bytes."""
+    return hashlib.blake2b(data, digest_size=16).hexdigest()
+
+
+def key(stamp: str) -> bytes:
+    """A short key for a location's stamp under the present rules."""
+    return hashlib.blake2b(f"{RULES}|{stamp}".encode(errors="surrogateescape"), digest_size=16).digest()
+
+
+class FactsCache:
+    """Facts by stamp in one SQLite file. It only saves time: one that cannot be read or written is left
+    alone."""
+
+    def __init__(self, folder: Path):
+        self.path = folder / "survey.sqlite"
+
+    def get(self, keys: Sequence[bytes]) -> dict[bytes, Facts]:
+        """The facts that are known, by key."""
+        found: dict[bytes, Facts] = {}
+        if not self.path.exists():
+            return found
+        with suppress(sqlite3.Error), closing(sqlite3.connect(self.path)) as base:
+            for start in range(0, len(keys), _BATCH):
+                batch = keys[start : start + _BATCH]
+                marks = ",".join("?" * len(batch))
+                for stamp, *values in base.execute(f"SELECT * FROM facts WHERE stamp IN ({marks})", batch):
+                    found[stamp] = Facts(*values)
+        return found
+
+    def put(self, rows: Iterable[tuple[bytes, Facts]]) -> None:
+        """Remember facts by key; a damaged cache file is begun anew."""
+        values = [(stamp, facts.height, facts.width, facts.channels, facts.digest) for stamp, facts in rows]
+        if not values:
+            return
+        with suppress(OSError):
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                self._write(values)
+            except sqlite3.OperationalError:
+                return  # locked by another run, a full disk, a read-only folder
+            except sqlite3.DatabaseError:
+                os.unlink(self.path)
+                with suppress(sqlite3.Error):
+                    self._write(values)
+
+    def _write(self, values: list[tuple[bytes, int, int, int, str]]) -> None:
+        with closing(sqlite3.connect(self.path)) as base, base:
+            base.execute(_TABLE)
+            base.executemany("INSERT OR REPLACE INTO facts VALUES (?, ?, ?, ?, ?)", values)

@@ -1,0 +1,138 @@
+"""Sources with a name: scikit-learn's digits and torchvision's data sets."""
+
+import contextlib
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vitrail.data.places import data_folder
+from vitrail.data.samples import FileAt, Location, RowAt, Sample, Source, Split
+from vitrail.errors import VitrailError, nearest
+
+Parts = dict[Split, dict[str, Any]]
+"""For each of our splits the arguments that make torchvision give it; {} for a set without splits."""
+
+_TRAIN_FLAG: Parts = {"train": {"train": True}, "test": {"train": False}}
+_TWO: Parts = {"train": {"split": "train"}, "test": {"split": "test"}}
+_THREE: Parts = {"train": {"split": "train"}, "val": {"split": "val"}, "test": {"split": "test"}}
+
+
+@dataclass(frozen=True, slots=True)
+class _Named:
+    """A torchvision data set: its class, how to ask for its splits, and where it keeps labels and images."""
+
+    kind: str
+    parts: Parts
+    labels: str
+    images: str
+
+
+TORCHVISION = {
+    "cifar10": _Named("CIFAR10", _TRAIN_FLAG, "targets", "data"),
+    "cifar100": _Named("CIFAR100", _TRAIN_FLAG, "targets", "data"),
+    "mnist": _Named("MNIST", _TRAIN_FLAG, "targets", "data"),
+    "fashionmnist": _Named("FashionMNIST", _TRAIN_FLAG, "targets", "data"),
+    "kmnist": _Named("KMNIST", _TRAIN_FLAG, "targets", "data"),
+    "stl10": _Named("STL10", _TWO, "labels", "data"),
+    "svhn": _Named("SVHN", _TWO, "labels", "data"),
+    "food101": _Named("Food101", _TWO, "_labels", "_image_files"),
+    "flowers102": _Named("Flowers102", _THREE, "_labels", "_image_files"),
+    "dtd": _Named("DTD", _THREE, "_labels", "_image_files"),
+    "fgvcaircraft": _Named("FGVCAircraft", _THREE, "_labels", "_image_files"),
+    "oxfordiiitpet": _Named(
+        "OxfordIIITPet", {"train": {"split": "trainval"}, "test": {"split": "test"}}, "_labels", "_images"
+    ),
+    "eurosat": _Named("EuroSAT", {}, "targets", "imgs"),
+}
+"""torchvision's classification sets by the name that `open_source` knows them under."""
+
+
+def is_named(spec: str) -> bool:
+    """Whether `spec` is the name of a data set rather than a path."""
+    return spec == "digits" or spec.startswith("torchvision:") or spec in TORCHVISION
+
+
+def named_set(spec: str, *, labelled: bool = True) -> Source:
+    """`digits`, or one of torchvision's sets as `NAME` or `torchvision:NAME`.
+
+    torchvision's sets are looked for in `data_folder()` ($VITRAIL_DATA or ./data), laid out as torchvision
+    lays them out, and downloaded there where they are missing.
+    """
+    source = _digits() if spec == "digits" else _torchvision(spec)
+    if labelled:
+        return source
+    samples = tuple(Sample(sample.name, (), sample.split, sample.location) for sample in source.samples)
+    return Source(source.name, (), samples)
+
+
+def _digits() -> Source:
+    """1,797 handwritten digits, 8×8 grey, brought from 0..16 to 0..255 (Alpaydin and Kaynak, 1998; UCI)."""
+    try:
+        from sklearn.datasets import load_digits
+    except ImportError as error:
+        raise VitrailError('digits comes with scikit-learn: pip install "vitrail[digits]"') from error
+    bunch = load_digits()
+    array = np.round(bunch.images * 255 / 16).astype(np.uint8)
+    samples = (
+        Sample(f"digits/{i}", (int(label),), None, RowAt(array, i)) for i, label in enumerate(bunch.target)
+    )
+    return Source("digits", tuple("0123456789"), tuple(samples))
+
+
+def _torchvision(spec: str) -> Source:
+    name = spec.removeprefix("torchvision:").lower()
+    if name not in TORCHVISION:
+        raise VitrailError(f"no torchvision set {name!r} is known here; {nearest(name, TORCHVISION)}")
+    row = TORCHVISION[name]
+    class_names: tuple[str, ...] = ()
+    samples: list[Sample] = []
+    for split, arguments in row.parts.items() or [(None, {})]:
+        dataset = _open(name, row, arguments)
+        labels = [int(label) for label in getattr(dataset, row.labels)]
+        class_names = _class_names(dataset, labels, class_names)
+        images = _locations(getattr(dataset, row.images))
+        prefix = f"{name}/{split}" if split else name
+        samples += [
+            Sample(f"{prefix}/{i}", (label,), split, at)
+            for i, (label, at) in enumerate(zip(labels, images, strict=True))
+        ]
+    return Source(spec, class_names, tuple(samples))
+
+
+def _class_names(dataset: object, labels: list[int], known: tuple[str, ...]) -> tuple[str, ...]:
+    """torchvision's names; numbers for the sets that come without any."""
+    names = tuple(str(name) for name in getattr(dataset, "classes", ()))
+    return names or tuple(str(i) for i in range(max([*labels, len(known) - 1]) + 1))
+
+
+def _locations(images: Any) -> list[Location]:
+    """Rows of one array, files, or (file, label) pairs."""
+    if hasattr(images, "shape"):
+        array = np.asarray(images)
+        return [RowAt(array, i) for i in range(len(array))]
+    return [FileAt(os.fspath(image[0] if isinstance(image, tuple) else image)) for image in images]
+
+
+def _open(name: str, row: _Named, arguments: dict[str, Any]) -> object:
+    from torchvision import datasets
+
+    root = data_folder()
+    build: Callable[..., object] = getattr(datasets, row.kind)
+    with contextlib.redirect_stdout(sys.stderr):  # torchvision prints where results belong
+        try:
+            return build(root, download=False, **arguments)
+        except (RuntimeError, OSError):
+            pass  # not there yet
+        try:
+            Path(root).mkdir(parents=True, exist_ok=True)
+            return build(root, download=True, **arguments)
+        except Exception as error:  # each set downloads in its own way and fails in its own way
+            raise VitrailError(
+                f"{name} is not in {root}/ and could not be downloaded ({error}): copy it there as "
+                "torchvision lays it out, set VITRAIL_DATA to the folder that holds it, or name a folder of images"
+            ) from error

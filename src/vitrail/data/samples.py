@@ -1,0 +1,165 @@
+"""What a source is made of: samples, the places their bytes lie, and the files that cannot be used."""
+
+import os
+import re
+import unicodedata
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from io import BytesIO
+from typing import Literal, Protocol
+
+import numpy as np
+
+from vitrail.errors import VitrailError
+
+Split = Literal["train", "val", "test"]
+Task = Literal["single", "multi"]
+
+MAX_BYTES = 2**30
+"""A larger image file is refused before it is read."""
+
+SPLIT_WORDS: dict[str, Split] = {
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "dev": "val",
+    "test": "test",
+    "testing": "test",
+}
+"""How folders, shards and CSV columns may name a split, in lower case."""
+
+
+class Location(Protocol):
+    """Where the bytes of one image lie."""
+
+    def read(self) -> bytes:
+        """The bytes of the image file. Raises OSError."""
+
+    def stamp(self) -> str | None:
+        """Place, size and time of change as one string: the key of the survey's cache. None: not cached."""
+
+
+@dataclass(frozen=True, slots=True)
+class FileAt:
+    """A file of its own."""
+
+    path: str
+
+    def read(self) -> bytes:
+        with open(self.path, "rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            if size > MAX_BYTES:
+                raise OSError(f"too large: {size:,} bytes, the limit is {MAX_BYTES:,}")
+            return file.read()
+
+    def stamp(self) -> str:
+        facts = os.stat(self.path)
+        return f"{os.path.abspath(self.path)}|{facts.st_size}|{facts.st_mtime_ns}"
+
+
+@dataclass(frozen=True, slots=True)
+class MemberAt:
+    """A member of an archive that is not compressed: `size` bytes from `offset`."""
+
+    path: str
+    offset: int
+    size: int
+
+    def read(self) -> bytes:
+        if self.size > MAX_BYTES:
+            raise OSError(f"too large: {self.size:,} bytes, the limit is {MAX_BYTES:,}")
+        with open(self.path, "rb") as file:
+            file.seek(self.offset)
+            return file.read(self.size)
+
+    def stamp(self) -> str:
+        facts = os.stat(self.path)
+        return f"{os.path.abspath(self.path)}|{facts.st_size}|{facts.st_mtime_ns}|{self.offset}|{self.size}"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RowAt:
+    """A row of an array in memory: image `array[index]`, given as the bytes of a `.npy` file."""
+
+    array: np.ndarray = field(repr=False)
+    index: int
+
+    def read(self) -> bytes:
+        file = BytesIO()
+        np.save(file, self.array[self.index], allow_pickle=False)
+        return file.getvalue()
+
+    def stamp(self) -> None:
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One image of a source.
+
+    Attributes:
+        name: what the user sees: relative to the source, as written in the CSV, "digits/17" or
+        "shard.tar/key". labels: indices into the source's `class_names`: one in a "single" source, any number
+        in a "multi" source
+            (none: the image shows none of the classes). Empty in a source that was opened without labels.
+        split: the part the source itself assigns it to; None where the source has no split.
+        location: where its bytes lie.
+    """
+
+    name: str
+    labels: tuple[int, ...]
+    split: Split | None
+    location: Location
+
+
+@dataclass(frozen=True, slots=True)
+class BadFile:
+    """A file that cannot be used, and why."""
+
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Images that the user named, with their labels.
+
+    Attributes:
+        name: as the user gave it.
+        class_names: in natural order (2 before 10), unless the source lists them in an order of its own.
+        samples: every image that could be found and has what it needs; not opened yet.
+        task: "single": one label each; "multi": any number.
+        bad: what could be found but not used, with the reason.
+    """
+
+    name: str
+    class_names: tuple[str, ...]
+    samples: tuple[Sample, ...]
+    task: Task = "single"
+    bad: tuple[BadFile, ...] = ()
+
+
+def natural(name: str) -> tuple[list[tuple[int, str]], str]:
+    """A sort key with numbers by value and letters without case: class2 < class10, a < B."""
+    parts = re.split(r"(\d+)", name.casefold())
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in parts if part], name
+
+
+def normal(text: str) -> str:
+    """One spelling for one name: composed unicode (macOS writes file names decomposed), no outer spaces."""
+    return unicodedata.normalize("NFC", text).strip()
+
+
+def order_classes(names: Iterable[str], source: str) -> tuple[str, ...]:
+    """Class names without repeats in natural order; two that differ only in case are an error."""
+    by_case = defaultdict(set)
+    for name in names:
+        by_case[name.casefold()].add(name)
+    for same in by_case.values():
+        if len(same) > 1:
+            pair = " and ".join(sorted(same))
+            raise VitrailError(f"the classes {pair} of {source} differ only in case: give them one spelling")
+    return tuple(sorted({name for same in by_case.values() for name in same}, key=natural))
