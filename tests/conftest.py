@@ -1,0 +1,18 @@
+"""What every test stands on: few threads, fixed seeds, no network."""
+
+import os
+
+# Before anything imports huggingface_hub: a test that needs a hub brings its own server and its own process.
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+import pytest
+import torch
+
+torch.set_num_threads(min(2, os.cpu_count() or 1))
+
+
+@pytest.fixture(autouse=True)
+def seeded() -> int:
+    """The same random numbers in every test, whatever ran before it."""
+    torch.manual_seed(0)
+    return 0

@@ -1,0 +1,35 @@
+"""The public face: these names are promised."""
+
+import subprocess
+import sys
+
+import vitrail
+
+
+def test_public_names_are_pinned() -> None:
+    assert vitrail.__all__ == [
+        "Checkpoint",
+        "Recipe",
+        "Run",
+        "convert_state_dict",
+        "create_model",
+        "evaluate",
+        "features",
+        "list_models",
+        "load",
+        "observe",
+        "predict",
+        "rollout",
+        "save",
+        "train",
+    ]
+
+
+def test_every_public_name_is_there_and_documented() -> None:
+    for name in vitrail.__all__:
+        assert getattr(vitrail, name).__doc__, name
+
+
+def test_importing_is_light() -> None:
+    code = "import sys, vitrail; print(sorted({'torch', 'numpy', 'PIL', 'tyro'} & sys.modules.keys()))"
+    assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"
