@@ -58,6 +58,7 @@ class Evaluation:
         mean_average_precision: over the classes that have positives ("multi").
         micro_f1: F1 of all decisions together, at probability 0.5.
         subset_accuracy: part of the samples with every class right, at probability 0.5.
+        note: which samples these were.
     """
 
     task: Literal["single", "multi"]
@@ -73,6 +74,7 @@ class Evaluation:
     mean_average_precision: float | None = None
     micro_f1: float | None = None
     subset_accuracy: float | None = None
+    note: str | None = None
 
     @property
     def quality(self) -> float:

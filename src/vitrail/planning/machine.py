@@ -60,6 +60,15 @@ def main_memory(meminfo: Path = Path("/proc/meminfo")) -> tuple[int, int]:
     return limit.limit, max(0, min(available, limit.limit - limit.used))
 
 
+def resident_bytes() -> int:
+    """Main memory that this process holds now; 0 where the system does not say."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+    except OSError:
+        return 0
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
 def pick_device(name: str = "auto") -> torch.device:
     """The device that a word means: "auto" (CUDA where there is one), "cpu", "cuda", "cuda:1".
 

@@ -1,0 +1,70 @@
+"""An evaluation as text for people."""
+
+from collections.abc import Sequence
+
+from .metrics import Evaluation
+
+_CONFUSION_CLASSES = 20
+
+
+def summary(found: Evaluation) -> str:
+    """The numbers of all, a row for each class, and for few classes the confusion matrix."""
+    parts = [_overall(found), _per_class(found)]
+    if found.confusion and len(found.confusion) <= _CONFUSION_CLASSES:
+        parts.append(_confusion(found))
+    return "\n\n".join(parts)
+
+
+def _overall(found: Evaluation) -> str:
+    rows = [
+        ("pictures", f"{found.count:,}"),
+        ("top-1 accuracy", _percent(found.top1)),
+        ("top-5 accuracy", _percent(found.top5)),
+        ("mean average precision", _percent(found.mean_average_precision)),
+        ("all classes right", _percent(found.subset_accuracy)),
+        ("micro F1", _percent(found.micro_f1)),
+        ("macro F1", _percent(found.macro_f1)),
+        ("loss (nats)", f"{found.loss:.4f}"),
+        ("calibration error (ECE)", _percent(found.ece)),
+    ]
+    known = [row for row in rows if row[1] != "–"]
+    return _aligned(known)
+
+
+def _per_class(found: Evaluation) -> str:
+    several = found.task == "multi"
+    header = ("class", "pictures", "precision", "recall", "F1", *(("average precision",) if several else ()))
+    rows = [
+        (
+            row.name,
+            f"{row.support:,}",
+            *map(_percent, (row.precision, row.recall, row.f1)),
+            *((_percent(row.average_precision),) if several else ()),
+        )
+        for row in found.per_class
+    ]
+    return _aligned([header, *rows])
+
+
+def _confusion(found: Evaluation) -> str:
+    assert found.confusion is not None
+    names = [row.name for row in found.per_class]
+    numbers = [str(index + 1) for index in range(len(names))]
+    rows = [
+        (f"{number} {name}", *(str(count) if count else "·" for count in counts))
+        for number, name, counts in zip(numbers, names, found.confusion, strict=True)
+    ]
+    return "confusion: a row a true class, a column a predicted one\n" + _aligned([("", *numbers), *rows])
+
+
+def _percent(value: float | None) -> str:
+    return "–" if value is None else f"{100 * value:.2f} %"
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> str:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = [
+        "  ".join([row[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(row[1:], widths[1:], strict=True))])
+        for row in rows
+    ]
+    return "\n".join(line.rstrip() for line in lines)

@@ -1,0 +1,211 @@
+"""What a model costs: parameters, operations and memory, without building it."""
+
+from dataclasses import dataclass, replace
+from typing import Literal, get_args
+
+import torch
+
+from ..errors import VitrailError, nearest
+from ..models.parts import pair
+from ..models.registry import Config, model_config, override
+from .budget import largest_batch
+from .flops import blueprint, count
+from .machine import pick_precision, resident_bytes
+from .trace import backward_peak, inference_peak
+
+OptimizerName = Literal["adamw", "muon"]
+
+# What a CUDA context and its libraries take on the device, roughly; it differs between GPUs and drivers.
+_CUDA_CONTEXT = 512 * 2**20
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Plan:
+    """What a model costs at an image size and a batch size. Memory is in bytes.
+
+    Attributes:
+        model: variant, or the name of the config.
+        image_size: (height, width) in pixels.
+        parameters: numbers that are learned.
+        flops: floating-point operations of a forward pass of one image, a multiply and an add being two. Papers
+            often give multiply-adds and call them FLOPs; those are half of it.
+        weights, gradients, optimizer, ema: what training holds all the time, in float32.
+        activations: what a training step holds on top of it at its worst moment, the batch included.
+        inference_bytes: all tensors at the worst moment of a forward pass.
+        training_bytes: all tensors at the worst moment of a training step.
+        runtime_bytes: what the process holds before the first tensor, Python and PyTorch, read off the process
+            that made the plan; on CUDA the context on the device, roughly.
+        largest_training_batch, largest_inference_batch: that fit the budget, runtime included, where one was given;
+            0 where not even one picture does.
+    """
+
+    model: str
+    image_size: tuple[int, int]
+    in_channels: int
+    num_classes: int
+    batch_size: int
+    device: str
+    precision: str
+    parameters: int
+    flops: int
+    weights: int
+    gradients: int
+    optimizer: int
+    ema: int
+    activations: int
+    inference_bytes: int
+    training_bytes: int
+    runtime_bytes: int
+    largest_training_batch: int | None = None
+    largest_inference_batch: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Workload:
+    """A model and the way it is used, all but the batch size."""
+
+    config: Config
+    device: torch.device
+    precision: torch.dtype
+    optimizer: OptimizerName
+    ema: bool
+    checkpointing: bool
+
+    def training_bytes(self, batch_size: int) -> int:
+        """All tensors at the worst moment of a step. The update makes nothing new (AdamW is fused): it is backward."""
+        step = backward_peak(
+            self.config,
+            batch_size,
+            self.precision,
+            fused_attention=self.device.type != "cpu",
+            checkpointing=self.checkpointing,
+        )
+        return step + self.optimizer_bytes() + self.ema_bytes()
+
+    def inference_bytes(self, batch_size: int) -> int:
+        """All tensors at the worst moment of a forward pass."""
+        return inference_peak(self.config, batch_size, self.precision)
+
+    def weight_bytes(self) -> int:
+        """The weights in float32; the gradients take the same."""
+        return sum(p.nbytes for p in blueprint(self.config).parameters())
+
+    def optimizer_bytes(self) -> int:
+        """AdamW keeps two numbers a parameter; Muon one for the matrices that are neither first nor in the head."""
+        total = self.weight_bytes()
+        if self.optimizer == "adamw":
+            return 2 * total
+        matrices = [
+            parameter.nbytes
+            for name, parameter in blueprint(self.config).named_parameters()
+            if parameter.ndim in (2, 4) and not name.startswith("head.")
+        ]
+        return 2 * total - sum(matrices[1:])
+
+    def ema_bytes(self) -> int:
+        """The running average of the weights."""
+        return self.weight_bytes() if self.ema else 0
+
+
+def plan(
+    model: str | Config,
+    *,
+    image_size: int | tuple[int, int] | None = None,
+    num_classes: int | None = None,
+    in_channels: int | None = None,
+    batch_size: int = 32,
+    device: str = "cpu",
+    precision: str = "float32",
+    optimizer: OptimizerName = "adamw",
+    ema: bool = True,
+    checkpointing: bool = False,
+    budget: int | None = None,
+) -> Plan:
+    """Count a model's parameters and operations and find the peak of its memory; nothing of it is allocated.
+
+    Args:
+        model: a variant's name or a config.
+        image_size, num_classes, in_channels: in place of the model's own.
+        batch_size: pictures a step.
+        device: "cpu" or "cuda"; it need not be here.
+        precision: of the autocast, see `pick_precision`.
+        optimizer: what trains it.
+        ema: training keeps an average of the weights.
+        checkpointing: activations of the blocks are computed again in the backward pass.
+        budget: bytes that the largest batches are found for.
+
+    Raises:
+        VitrailError: an unknown model, word or impossible size; the message gives the way out.
+    """
+    given = {"image_size": image_size, "num_classes": num_classes, "in_channels": in_channels}
+    config = configure(model, {key: value for key, value in given.items() if value is not None})
+    place, dtype = _machine_words(device, precision)
+    _check(batch_size, optimizer)
+    work = Workload(
+        config=config,
+        device=place,
+        precision=dtype,
+        optimizer=optimizer,
+        ema=ema,
+        checkpointing=checkpointing,
+    )
+    found = _measure(work, model if isinstance(model, str) else type(model).__name__, batch_size)
+    if budget is None:
+        return found
+    room = budget - found.runtime_bytes
+    return replace(
+        found,
+        largest_training_batch=largest_batch(work.training_bytes, room),
+        largest_inference_batch=largest_batch(work.inference_bytes, room),
+    )
+
+
+def configure(model: str | Config, changes: dict[str, object]) -> Config:
+    """The config of a model, with fields replaced."""
+    if isinstance(model, str):
+        return model_config(model, **changes)
+    return override(model, changes, type(model).__name__)
+
+
+def _measure(work: Workload, name: str, batch_size: int) -> Plan:
+    counted = count(work.config)
+    weights, states, average = work.weight_bytes(), work.optimizer_bytes(), work.ema_bytes()
+    training = work.training_bytes(batch_size)
+    return Plan(
+        model=name,
+        image_size=pair(work.config.image_size),
+        in_channels=work.config.in_channels,
+        num_classes=work.config.num_classes,
+        batch_size=batch_size,
+        device=work.device.type,
+        precision=str(work.precision).removeprefix("torch."),
+        parameters=counted.parameters,
+        flops=counted.flops,
+        weights=weights,
+        gradients=weights,
+        optimizer=states,
+        ema=average,
+        activations=training - 2 * weights - states - average,
+        inference_bytes=work.inference_bytes(batch_size),
+        training_bytes=training,
+        runtime_bytes=resident_bytes() if work.device.type == "cpu" else _CUDA_CONTEXT,
+    )
+
+
+def _machine_words(device: str, precision: str) -> tuple[torch.device, torch.dtype]:
+    kind = device.partition(":")[0]
+    if kind not in ("cpu", "cuda"):
+        raise VitrailError(f"there is no device {device!r} to plan for: {nearest(kind, ['cpu', 'cuda'])}")
+    place = torch.device(kind)
+    if precision == "auto" and kind == "cuda" and not torch.cuda.is_available():
+        return place, torch.bfloat16  # a plan for a GPU that is elsewhere
+    return place, pick_precision(precision, place)
+
+
+def _check(batch_size: int, optimizer: str) -> None:
+    if batch_size < 1:
+        raise VitrailError(f"batch size {batch_size} is not possible: use 1 or more")
+    if optimizer not in get_args(OptimizerName):
+        raise VitrailError(
+            f"there is no optimizer {optimizer!r}: {nearest(optimizer, get_args(OptimizerName))}"
+        )

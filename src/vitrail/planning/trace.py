@@ -1,0 +1,98 @@
+"""The peak of tensor memory of a step, found by running it on tensors that have shapes and no contents."""
+
+import weakref
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.nn import functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from ..models.parts import pair
+from ..models.registry import Config
+from ..nn.attend import Attend
+from ..nn.encoder import checkpoint_activations
+from .flops import blueprint
+
+
+class LiveBytes(TorchDispatchMode):
+    """Follows the storage of every tensor that an operation returns until it is freed.
+
+    Storages, not tensors, because views share them. `now` is what is alive, `peak` the most that was.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = 0
+        self.peak = 0
+        self._alive: dict[int, weakref.ref] = {}
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        for leaf in tree_leaves(out):
+            if isinstance(leaf, Tensor):
+                self._follow(leaf.untyped_storage())
+        self.peak = max(self.peak, self.now)
+        return out
+
+    def _follow(self, storage: Any) -> None:
+        key, size = id(storage), storage.nbytes()
+        if key in self._alive:
+            return
+
+        def freed(_: Any) -> None:
+            del self._alive[key]
+            self.now -= size
+
+        self._alive[key] = weakref.ref(storage, freed)
+        self.now += size
+
+
+def inference_peak(config: Config, batch_size: int, precision: torch.dtype) -> int:
+    """Bytes of all tensors at the worst moment of a forward pass: weights, pixels and what the layers make."""
+    model = blueprint(config)
+    with FakeTensorMode(allow_non_fake_inputs=True), LiveBytes() as live:
+        model = model.to_empty(device="cpu").eval()
+        pixels = _pixels(config, batch_size)
+        # Not inference_mode, under which some operations arrive here whole, without what they make inside.
+        with torch.no_grad(), _autocast(precision):
+            model(pixels).float()
+        return live.peak
+
+
+def backward_peak(
+    config: Config, batch_size: int, precision: torch.dtype, *, fused_attention: bool, checkpointing: bool
+) -> int:
+    """Bytes of all tensors at the worst moment of forward and backward: weights, gradients, batch, activations."""
+    model = blueprint(config)
+    if fused_attention:
+        _always_fused(model)
+    if checkpointing:
+        checkpoint_activations(model)
+    with FakeTensorMode(allow_non_fake_inputs=True), LiveBytes() as live:
+        model = model.to_empty(device="cpu").train()
+        pixels = _pixels(config, batch_size)
+        with _autocast(precision):
+            logits = model(pixels)
+        # Any targets of the logits' shape will do: the values of fake tensors are never looked at.
+        F.cross_entropy(logits.float(), torch.zeros_like(logits, dtype=torch.float32)).backward()
+        return live.peak
+
+
+def _pixels(config: Config, batch_size: int) -> Tensor:
+    return torch.empty(batch_size, config.in_channels, *pair(config.image_size), device="cpu")
+
+
+def _autocast(precision: torch.dtype) -> AbstractContextManager:
+    return nullcontext() if precision == torch.float32 else torch.autocast("cpu", precision)
+
+
+def _always_fused(model: nn.Module) -> None:
+    # Autograd wants a real device for its streams, so a GPU's step is followed on the CPU, with the attention that a
+    # GPU takes: the fused one, which keeps no weights for the backward pass.
+    for module in model.modules():
+        if isinstance(module, Attend):
+            module.forward = F.scaled_dot_product_attention  # type: ignore[method-assign, assignment]
