@@ -1,4 +1,4 @@
-"""The command line: one command, one file; this one joins them and speaks of failures."""
+"""The command line: one command, one file; this one finds the command and speaks of failures."""
 
 import os
 import sys
@@ -6,42 +6,55 @@ import tempfile
 import traceback
 import warnings
 from collections.abc import Sequence
-from typing import Annotated, Any
+from importlib import import_module
+from typing import Any
 
-import tyro
+from ..errors import VitrailError, nearest
 
-from ..errors import VitrailError
-from .convert import Convert
-from .eval import Eval
-from .explain import Explain
-from .models import Models
-from .plan import Plan
-from .predict import Predict
-from .train import Train
+COMMANDS = {
+    "train": "train a Vision Transformer on labelled pictures: vitrail train photos/",
+    "eval": "measure a checkpoint on labelled pictures",
+    "predict": "predict the classes of pictures, as a table",
+    "explain": "show where every layer and head looks, over the picture",
+    "models": "list the models that can be built, and their cost",
+    "plan": "parameters, FLOPs and memory of a model, before it is built",
+    "convert": "make a checkpoint of weights from elsewhere",
+}
+"""Each is a file beside this one with a dataclass of the same name, whose fields are the options."""
 
-Command = (
-    Annotated[Train, tyro.conf.subcommand("train")]
-    | Annotated[Eval, tyro.conf.subcommand("eval")]
-    | Annotated[Predict, tyro.conf.subcommand("predict")]
-    | Annotated[Explain, tyro.conf.subcommand("explain")]
-    | Annotated[Models, tyro.conf.subcommand("models")]
-    | Annotated[Plan, tyro.conf.subcommand("plan")]
-    | Annotated[Convert, tyro.conf.subcommand("convert")]
-)
 _DESCRIPTION = "Vision Transformers: train one on your own pictures, see what it sees, put it to work."
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command. Exit status: 0 done, 1 failed with a sentence, 2 wrong usage, 130 stopped by the user."""
-    command = tyro.cli(
-        Command,  # type: ignore[arg-type]
-        prog="vitrail",
-        description=_DESCRIPTION,
-        args=list(sys.argv[1:] if arguments is None else arguments),
-        config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff),
-    )
+    name, *rest = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
+    if name in ("-h", "--help"):
+        print(_help())
+        sys.exit(0)
+    if name == "--version":
+        from .. import __version__
+
+        print(f"vitrail {__version__}")
+        sys.exit(0)
+    if name not in COMMANDS:
+        sys.exit(_fail(f"there is no command {name!r}: {nearest(name, COMMANDS)}", status=2))
     warnings.showwarning = _show_warning
-    sys.exit(_run(command))
+    sys.exit(_run(_parse(name, rest)))
+
+
+def _help() -> str:
+    # Written by hand, so that it does not wait for the parser of options to be imported.
+    lines = [_DESCRIPTION, "", "usage: vitrail COMMAND [OPTIONS]", ""]
+    lines += [f"  {name:<9} {sentence}" for name, sentence in COMMANDS.items()]
+    return "\n".join([*lines, "", "vitrail COMMAND --help tells the options of a command; vitrail --version the version."])
+
+
+def _parse(name: str, arguments: list[str]) -> Any:
+    import tyro
+
+    command = getattr(import_module(f".{name}", __package__), name.capitalize())
+    options = (tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff)
+    return tyro.cli(command, prog=f"vitrail {name}", args=arguments, config=options)
 
 
 def _run(command: Any) -> int:

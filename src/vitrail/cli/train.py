@@ -77,7 +77,7 @@ class Train:
                 progress=visible,
                 say=_say,
             )
-        print(next_steps(run))
+        print(next_steps(run.path, run.metrics))
 
 
 def _say(message: str) -> None:

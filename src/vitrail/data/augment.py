@@ -5,7 +5,6 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 from torchvision.transforms import v2
-from torchvision.transforms.v2 import functional as tvf
 
 from ..errors import VitrailError
 from .augment_options import Augment
@@ -80,11 +79,14 @@ class _Shift:
         self.reach = [round(side * part) for side in size]
 
     def __call__(self, image: Tensor) -> Tensor:
-        (height, width), (down, right) = self.size, self.reach
-        padded = tvf.pad(image, [right, down, right, down], padding_mode="reflect")
-        top = int(torch.randint(2 * down + 1, ()))
-        left = int(torch.randint(2 * right + 1, ()))
-        return padded[:, top : top + height, left : left + width]
+        rows, columns = (_moved(side, reach) for side, reach in zip(self.size, self.reach, strict=True))
+        return image.index_select(1, rows).index_select(2, columns)
+
+
+def _moved(side: int, reach: int) -> Tensor:
+    """Indices 0..side-1, moved by up to `reach`, mirrored where they would leave the image."""
+    index = (torch.arange(side) + torch.randint(-reach, reach + 1, ())).abs()
+    return (side - 1) - (side - 1 - index).abs()
 
 
 class _Erase:

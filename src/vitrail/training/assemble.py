@@ -107,8 +107,10 @@ class Workshop:
 
 
 def headline(result: Evaluation) -> dict[str, float]:
-    """The few numbers that a run is known by."""
+    """The few numbers that a run is known by; top-5 only where there are more than five classes."""
     names = ("loss", "top1", "top5", "ece", "mean_average_precision", "micro_f1", "subset_accuracy")
+    if len(result.per_class) <= 5:
+        names = tuple(name for name in names if name != "top5")
     return {name: getattr(result, name) for name in names if getattr(result, name) is not None}
 
 

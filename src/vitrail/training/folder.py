@@ -3,10 +3,11 @@
 import csv
 import io
 import json
+import os
 import platform
 import shutil
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,17 +24,26 @@ class RunFolder:
         self.path = path
         self.checkpoints = path / "checkpoints"
 
-    def create(self) -> None:
-        """Make the folder; one that holds something is refused, so that no run writes over another.
+    def create(self, files: Mapping[str, str]) -> None:
+        """Make the folder with these text files, all at once: a kill leaves no half-made run.
 
         Raises:
-            VitrailError: it exists and is not empty.
+            VitrailError: it exists and is not empty, so that no run writes over another.
         """
+        self.require_free()
+        stage = self.path.with_name(f"{self.path.name}.new")
+        shutil.rmtree(stage, ignore_errors=True)
+        (stage / self.checkpoints.name).mkdir(parents=True)
+        for name, text in files.items():
+            write_file(stage / name, text.encode())
+        os.replace(stage, self.path)
+
+    def require_free(self) -> None:
+        """Refuse a place where something is already."""
         if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
             raise VitrailError(
                 f"{self.path} exists already: choose another --out, or go on with `vitrail train --resume {self.path}`"
             )
-        self.checkpoints.mkdir(parents=True)
 
     def write(self, name: str, text: str) -> None:
         """Write a text file, whole or not at all."""

@@ -2,9 +2,10 @@
 
 import json
 import shlex
+from collections.abc import Mapping
+from pathlib import Path
 
 from .folder import DATA
-from .run import Run
 
 
 def commands(run_path: str, source: str) -> list[tuple[str, str]]:
@@ -18,10 +19,10 @@ def commands(run_path: str, source: str) -> list[tuple[str, str]]:
     ]
 
 
-def next_steps(run: Run) -> str:
+def next_steps(path: Path, metrics: Mapping[str, float]) -> str:
     """The result of a run and the commands that follow, as text."""
-    source = json.loads((run.path / DATA).read_text(encoding="utf-8"))["source"]
-    numbers = ", ".join(f"{name} {value:.4f}" for name, value in run.metrics.items())
-    lines = [f"{numbers}", f"report: {run.path / 'report.html'}", ""]
-    lines += [f"  {command:<56} # {what}" for what, command in commands(str(run.path), source)]
+    source = json.loads((path / DATA).read_text(encoding="utf-8"))["source"]
+    lines = [", ".join(f"{name} {value:.4f}" for name, value in metrics.items())]
+    lines += [f"report: {path / 'report.html'}", ""]
+    lines += [f"  {command:<56} # {what}" for what, command in commands(str(path), source)]
     return "\n".join(lines)

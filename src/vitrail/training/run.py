@@ -7,10 +7,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from ..checkpoint.contract import Checkpoint, load, save
 from ..data.survey import write_bad_files
 from ..errors import VitrailError
+from ..inference.metrics import Evaluation, score
 from ..progress import Track, silent
 from .allocator import keep_freed_memory
 from .assemble import Workshop, assemble, headline
@@ -77,13 +79,15 @@ def train(
     started = time.monotonic()
     recipe = read_recipe(recipe) if isinstance(recipe, str) else recipe or Recipe()
     folder = RunFolder(Path(out) if out else next_run(source))
-    with torch.random.fork_rng(enabled=True):
+    folder.require_free()
+    with torch.random.fork_rng():
         keep_freed_memory()
         data = read_dataset(source, val=recipe.val, test=recipe.test, skip_bad=skip_bad, progress=progress)
         workshop = assemble(recipe, data)
         step_seconds = fix_steps(workshop, started)
-        folder.create()
-        _write_plan(folder, workshop, skip_bad)
+        folder.create(_plan_files(workshop, skip_bad))
+        if data.survey.bad:
+            write_bad_files(folder.path / "bad_files.csv", data.survey.bad)
         say(outline(workshop, folder.path, step_seconds))
         return _fit_and_finish(folder, workshop, started, progress, say)
 
@@ -98,7 +102,7 @@ def resume(path: str | Path, *, progress: Track = silent, say: Say = quiet) -> R
     folder = RunFolder(Path(path))
     made = folder.read_json(DATA)
     recipe = read_recipe(str(folder.path))
-    with torch.random.fork_rng(enabled=True):
+    with torch.random.fork_rng():
         keep_freed_memory()
         torch.set_num_threads(made["threads"])
         data = read_dataset(
@@ -123,12 +127,8 @@ def next_run(source: str | Path, parent: Path = Path("runs")) -> Path:
     return parent / f"{name}-{number}"
 
 
-def _write_plan(folder: RunFolder, workshop: Workshop, skip_bad: bool) -> None:
+def _plan_files(workshop: Workshop, skip_bad: bool) -> dict[str, str]:
     data = workshop.data
-    folder.write(RECIPE, recipe_to_yaml(workshop.recipe))
-    folder.write(SPLITS, splits_table(data.split_rows()))
-    if data.survey.bad:
-        write_bad_files(folder.path / "bad_files.csv", data.survey.bad)
     made = {
         "source": str(Path(data.name).resolve()) if Path(data.name).exists() else data.name,
         "skip_bad": skip_bad,
@@ -137,7 +137,11 @@ def _write_plan(folder: RunFolder, workshop: Workshop, skip_bad: bool) -> None:
         "threads": torch.get_num_threads(),
         "versions": versions(),
     }
-    folder.write(DATA, json.dumps(made, indent=2, ensure_ascii=False) + "\n")
+    return {
+        RECIPE: recipe_to_yaml(workshop.recipe),
+        SPLITS: splits_table(data.split_rows()),
+        DATA: json.dumps(made, indent=2, ensure_ascii=False) + "\n",
+    }
 
 
 def _fit_and_finish(folder: RunFolder, workshop: Workshop, started: float, progress: Track, say: Say) -> Run:
@@ -151,21 +155,23 @@ def _fit_and_finish(folder: RunFolder, workshop: Workshop, started: float, progr
     except Diverged as error:
         good = latest(folder.checkpoints)
         raise Diverged(f"{error}. Last good state: {good or 'none was saved yet'}") from error
-    metrics = _measure(folder, workshop)
+    result, logits = _measure(folder, workshop)
+    split, _ = workshop.data.held_out
+    metrics = {f"{split}_{key}": value for key, value in headline(result).items()}
     seconds = time.monotonic() - started
-    write_results(folder, workshop, metrics, seconds)
+    write_results(folder, workshop, result, logits, seconds)
     return Run(folder.path, metrics, seconds)
 
 
-def _measure(folder: RunFolder, workshop: Workshop) -> dict[str, float]:
+def _measure(folder: RunFolder, workshop: Workshop) -> tuple[Evaluation, Tensor]:
     """Measure the best checkpoint on the held-out split and write the numbers into it."""
     best = load(folder.checkpoints / "best")
-    best.model.to(workshop.device, memory_format=torch.channels_last)
+    model = best.model.to(workshop.device, memory_format=torch.channels_last)
     name, part = workshop.data.held_out
-    result = workshop.evaluation(best.model, name, part)
-    metrics = {f"{name}_{key}": value for key, value in headline(result).items()}
-    best.info["metrics"] = {**best.info["metrics"], **metrics}
-    best.model.cpu()
+    logits = workshop.logits(model, name, part)
+    result = score(logits, part.labels, workshop.data.class_names, workshop.data.task)
+    measured = {f"{name}_{key}": value for key, value in headline(result).items()}
+    best.info["metrics"] = {**best.info["metrics"], **measured}
     save(best, folder.checkpoints / "best")
     folder.write("evaluation.json", json.dumps({"split": name, **result.to_dict()}, ensure_ascii=False) + "\n")
-    return metrics
+    return result, logits

@@ -1,0 +1,76 @@
+import torch
+
+from vitrail.data.augment import batch_mix, image_transform
+from vitrail.data.augment_options import Augment
+from vitrail.data.loader import TrainLoader
+from vitrail.data.memory import remember, shrink
+from vitrail.data.preprocess import Preprocess
+
+PREPROCESS = Preprocess(image_size=(12, 16))
+AUGMENT = Augment(color_jitter=0.4, randaugment=2, erasing=0.5)
+
+
+def images():
+    generator = torch.Generator().manual_seed(0)
+    return [torch.randint(0, 256, (3, 20, 24), dtype=torch.uint8, generator=generator) for _ in range(23)]
+
+
+def loader(workers=0, seed=1):
+    source = images()
+    transform = image_transform(AUGMENT, PREPROCESS)
+    targets = torch.eye(23)
+    return TrainLoader(source.__getitem__, targets, transform, PREPROCESS, batch_size=4, seed=seed, workers=workers)
+
+
+def test_batches_do_not_depend_on_workers_or_where_one_starts():
+    alone, crowd = list(loader().epoch(3)), list(loader(workers=2).epoch(3))
+    assert len(alone) == len(crowd) == len(loader()) == 5
+    for one, other in zip(alone, crowd, strict=True):
+        assert one.indices == other.indices
+        assert torch.equal(one.pixels, other.pixels)
+        assert torch.equal(one.targets, torch.eye(23)[one.indices])
+    later = list(loader().epoch(3, start=2))
+    assert all(torch.equal(a.pixels, b.pixels) for a, b in zip(alone[2:], later, strict=True))
+
+
+def test_epochs_and_seeds_differ():
+    first = next(loader().epoch(0))
+    assert first.indices != next(loader().epoch(1)).indices
+    assert first.indices != next(loader(seed=2).epoch(0)).indices
+    assert first.pixels.shape == (4, 3, 12, 16)
+
+
+def test_shift_moves_and_mirrors():
+    image = torch.arange(12 * 16, dtype=torch.float32).view(1, 12, 16)
+    transform = image_transform(Augment(crop="shift", shift=0.25, flip=0), PREPROCESS)
+    padded = torch.nn.functional.pad(image[None], (4, 4, 3, 3), mode="reflect")[0]
+    places = [padded[:, y : y + 12, x : x + 16] for y in range(7) for x in range(9)]
+    moved = [transform(image) for _ in range(300)]
+    found = {next(i for i, place in enumerate(places) if torch.equal(place, one)) for one in moved}
+    assert len(found) > 50
+
+
+def test_mix_keeps_the_mass_of_the_targets(seeded):
+    mix = batch_mix(Augment(mixup=0.8, cutmix=1.0), 5)
+    assert mix is not None
+    pixels, targets = torch.randn(6, 3, 8, 8), torch.eye(5)[[0, 1, 2, 3, 4, 0]]
+    for _ in range(10):
+        _, mixed = mix(pixels, targets)
+        torch.testing.assert_close(mixed.sum(1), torch.ones(6))
+    assert batch_mix(Augment(), 5) is None
+
+
+def test_shrink_and_remember():
+    image = torch.zeros(3, 100, 50, dtype=torch.uint8)
+    assert shrink(image, 25).shape == (3, 50, 25)
+    assert shrink(image, 60) is image
+    calls = []
+
+    def decode(index):
+        calls.append(index)
+        return image
+
+    kept = remember(decode, [10, 10], budget=20)
+    assert [kept(0) is kept(0), kept(1) is kept(1)] == [True, True]
+    assert calls == [0, 1]
+    assert remember(decode, [10, 10], budget=19) is decode

@@ -1,0 +1,45 @@
+"""kill -9 anywhere, go on, and nothing differs from the run that was not disturbed."""
+
+import os
+import random
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from runs import SMALL, in_own_process, make_pictures, train_once
+
+KILLS = int(os.environ.get("VITRAIL_KILLS", "4"))
+"""How many random points are tried; `VITRAIL_KILLS=20 pytest tests/training/test_kill_resume.py` for the long version."""
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_pictures(tmp_path_factory.mktemp("pictures") / "three kinds")
+
+
+def outcome(run: Path) -> dict[str, bytes]:
+    """What must not differ: weights, optimiser, moving average, counters and log."""
+    files = ["metrics.jsonl", "metrics.csv", "evaluation.json"]
+    files += [f"checkpoints/last/{name}" for name in ("model.safetensors", "trainer.safetensors", "trainer.json")]
+    files += ["checkpoints/best/model.safetensors"]
+    return {name: (run / name).read_bytes() for name in files}
+
+
+@pytest.fixture(scope="module")
+def undisturbed(source: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    out = tmp_path_factory.mktemp("undisturbed") / "run"
+    assert in_own_process(train_once, str(source), str(out), SMALL, 0) == 0
+    return outcome(out)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("attempt", range(KILLS))
+def test_a_killed_run_ends_like_an_undisturbed_one(source, undisturbed, tmp_path, attempt):
+    dice = random.Random(attempt)
+    recipe = replace(SMALL, workers=2 if attempt % 2 else 0)
+    out = tmp_path / "run"
+    # The run has several hundred events; two kills, the second one while going on.
+    for kill_at in (dice.randint(25, 280), dice.randint(1, 100)):
+        in_own_process(train_once, str(source), str(out), recipe, kill_at)
+    assert in_own_process(train_once, str(source), str(out), recipe, 0) == 0
+    assert outcome(out) == undisturbed

@@ -1,0 +1,113 @@
+import math
+
+import pytest
+import torch
+
+from vitrail import create_model
+from vitrail.errors import VitrailError
+from vitrail.training.ema import EMA
+from vitrail.training.muon import Muon, orthogonalize
+from vitrail.training.optimizer import freeze, make_optimizers, set_lr, train_mode
+from vitrail.training.recipe import Recipe
+from vitrail.training.schedule import lr_factor
+
+RECIPE = Recipe(lr=1e-3, batch_size=128, weight_decay=0.1, layer_decay=0.5, optimizer="adamw")
+
+
+def tiny():
+    return create_model("vit_tiny_patch16_224", image_size=32, depth=2, num_classes=3, layer_scale=1e-4)
+
+
+def test_groups_decay_matrices_only_and_scale_by_layer():
+    model = tiny()
+    (optimizer,) = make_optimizers(model, RECIPE)
+    names = {param: name for name, param in model.named_parameters()}
+    seen = {}
+    for group in optimizer.param_groups:
+        for param in group["params"]:
+            seen[names[param]] = (group["weight_decay"], group["peak_lr"])
+    assert set(seen) == set(names.values())
+    lr = 1e-3 * 128 / 256
+    assert seen["head.classify.weight"] == (0.1, lr)
+    assert seen["head.classify.bias"] == (0.0, lr)
+    assert seen["encoder.blocks.1.mlp.branch.expand.weight"] == (0.1, pytest.approx(lr * 0.5))
+    assert seen["encoder.blocks.0.attention.scale.weight"] == (0.0, pytest.approx(lr * 0.25))
+    assert seen["embed.patches.project.weight"] == (0.1, pytest.approx(lr * 0.125))
+    for name in ("embed.parts.positions.weight", "embed.parts.prefix.weight", "embed.patches.project.bias"):
+        assert seen[name] == (0.0, pytest.approx(lr * 0.125))
+
+
+def test_muon_takes_hidden_matrices_only():
+    model = create_model("compact_tiny_16", num_classes=3)
+    adamw, muon = make_optimizers(model, Recipe(lr=1e-3, batch_size=256, optimizer="muon"))
+    names = {param: name for name, param in model.named_parameters()}
+    of_muon = {names[param] for group in muon.param_groups for param in group["params"]}
+    of_adamw = {names[param] for group in adamw.param_groups for param in group["params"]}
+    assert of_muon | of_adamw == set(names.values())
+    assert not of_muon & of_adamw
+    assert all(name.startswith(("encoder.blocks", "embed.patches.layers")) for name in of_muon)
+    assert "embed.patches.layers.0.conv.weight" in of_adamw
+    assert "head.classify.weight" in of_adamw
+
+
+@pytest.mark.parametrize("shape", [(8, 8), (6, 20), (20, 6), (3, 7, 5)])
+def test_orthogonalize_against_svd(shape, seeded):
+    matrix = torch.randn(shape)
+    result = orthogonalize(matrix, steps=12)
+    u, _, vt = torch.linalg.svd(matrix, full_matrices=False)
+    singular = torch.linalg.svdvals(result)
+    assert singular.min() > 0.6
+    assert singular.max() < 1.3
+    # The same singular vectors: only the values change.
+    core = u.mT @ result @ vt.mT
+    assert (core - torch.diag_embed(core.diagonal(dim1=-2, dim2=-1))).abs().max() < 1e-3
+
+
+def test_muon_step_by_hand(seeded):
+    weight = torch.nn.Parameter(torch.randn(4, 6))
+    before, gradient = weight.detach().clone(), torch.randn(4, 6)
+    weight.grad = gradient.clone()
+    Muon([weight], lr=0.1, momentum=0.9, weight_decay=0.01).step()
+    momentum = 0.1 * gradient
+    ahead = 0.1 * gradient + 0.9 * momentum
+    expected = before * (1 - 0.1 * 0.01) - 0.1 * orthogonalize(ahead)
+    torch.testing.assert_close(weight.detach(), expected)
+
+
+def test_freeze_keeps_dropout_and_batch_statistics_at_rest():
+    model = create_model("compact_tiny_16", num_classes=3, dropout=0.1)
+    freeze(model, ("embed.*", "encoder.*"))
+    train_mode(model)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    model(torch.randn(4, 3, 16, 16)).sum().backward()
+    assert {n for n, p in model.named_parameters() if p.grad is not None} == {"head.classify.weight", "head.classify.bias"}
+    assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
+    with pytest.raises(VitrailError, match="matches no parameter"):
+        freeze(model, ("backbone.*",))
+    with pytest.raises(VitrailError, match="nothing to learn"):
+        freeze(model, ("*",))
+
+
+def test_schedule_closed_form():
+    factors = [lr_factor(step, 100, warmup=10, final=0.1) for step in range(100)]
+    assert factors[:10] == [pytest.approx((step + 1) / 10) for step in range(10)]
+    assert factors[10] == 1
+    assert factors[55] == pytest.approx(0.1 + 0.9 * (1 + math.cos(math.pi / 2)) / 2)
+    assert lr_factor(100, 100, warmup=10, final=0.1) == pytest.approx(0.1)
+    assert lr_factor(55, 100, warmup=10, schedule="linear") == pytest.approx(0.5)
+    assert set_lr([], 1.0) is None
+
+
+def test_ema_closed_form(seeded):
+    model = torch.nn.Sequential(torch.nn.Linear(3, 2), torch.nn.BatchNorm1d(2))
+    ema = EMA(model, decay=0.5)
+    expected = model[0].weight.detach().clone()
+    for step in range(20):
+        with torch.no_grad():
+            model[0].weight.add_(torch.randn(2, 3))
+            model[1].running_mean.add_(1)
+        ema.update(model, step)
+        decay = min(0.5, (1 + step) / (10 + step))
+        expected = decay * expected + (1 - decay) * model[0].weight.detach()
+    torch.testing.assert_close(ema.model[0].weight, expected)
+    assert torch.equal(ema.model[1].running_mean, model[1].running_mean)
