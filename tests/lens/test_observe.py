@@ -91,12 +91,12 @@ def _unpack(seen, layer: int) -> tuple[tuple[int, ...], int]:
 
 
 def test_a_model_without_prefix_tokens() -> None:
-    model = create_model("compact_tiny_8", in_channels=1).eval()
+    model = create_model("compact_tiny_16", in_channels=1, num_classes=10).eval()
     with observe(model) as seen:
-        model(torch.randn(3, 1, 8, 8))
+        model(torch.randn(3, 1, 16, 16))
     assert seen[0].shape == (3, 3, 16, 16)
     with observe(model, rows="prefix"), pytest.raises(VitrailError, match="no prefix tokens"):
-        model(torch.randn(3, 1, 8, 8))
+        model(torch.randn(3, 1, 16, 16))
 
 
 def test_under_autocast_the_weights_are_float32_of_what_the_layer_was_given(

@@ -95,8 +95,8 @@ def _check(layer: Tensor, product: Tensor | None) -> None:
         )
     if product is not None and product.shape != (layer.shape[0], *layer.shape[2:]):
         raise VitrailError(
-            f"a layer of shape {tuple(layer.shape)} does not follow one of {tuple(product.shape)}: rollout "
-            "needs the same pictures and tokens in every layer; drop path leaves pictures out: call model.eval()"
+            f"a layer of shape {tuple(layer.shape)} does not follow one of {tuple(product.shape)}: rollout"
+            " needs the same pictures and tokens in every layer; drop path leaves some out: call model.eval()"
         )
 
 

@@ -1,0 +1,111 @@
+"""Attention as pictures: arrays in, arrays out. A picture is uint8 (3, H, W)."""
+
+import io
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, UInt8
+from PIL import Image
+from torch import Tensor
+
+COLOUR_MAP = "magma"
+"""Perceptually uniform, dark to light, and readable in grey and with colour-blind eyes."""
+
+LEAD = 24
+"""Grey value of the lines between the panes."""
+
+
+def displayable(image: Tensor) -> UInt8[Tensor, "3 H W"]:
+    """Any image (C, H, W) as a picture for the eye.
+
+    One channel is grey, two are their mean in grey, three are red, green and blue, of more the first three
+    are taken so. Float images are on a 0..1 scale; one that goes beyond it is stretched to it from its own
+    lowest to highest value.
+    """
+    image = image.detach().cpu()
+    if image.dtype != torch.uint8:
+        image = image.float().nan_to_num()
+        low, high = image.amin(), image.amax()
+        if low < 0 or high > 1:
+            image = (image - low) / (high - low).clamp(min=1e-12)
+        image = (image * 255).round().to(torch.uint8)
+    if image.shape[0] < 3:
+        image = image.float().mean(dim=0, keepdim=True).round().to(torch.uint8)
+        return image.expand(3, -1, -1)
+    return image[:3]
+
+
+def enlarge(picture: UInt8[Tensor, "3 H W"], least: int = 256) -> UInt8[Tensor, "3 H2 W2"]:
+    """Repeat pixels until the shorter side has at least `least` of them; large pictures stay."""
+    times = max(1, -(-least // min(picture.shape[1:])))
+    return picture.repeat_interleave(times, dim=1).repeat_interleave(times, dim=2)
+
+
+def colours(values: Float[Tensor, "H W"]) -> UInt8[Tensor, "3 H W"]:
+    """Values from 0 to their highest, dark to light."""
+    from matplotlib import colormaps
+
+    values = values.detach().cpu().float()
+    scaled = values / values.amax().clamp(min=1e-12)
+    table = colormaps[COLOUR_MAP](scaled.clamp(0, 1).numpy(), bytes=True)
+    return torch.from_numpy(np.ascontiguousarray(table[..., :3])).permute(2, 0, 1)
+
+
+def overlay(
+    picture: UInt8[Tensor, "3 H W"], values: Float[Tensor, "h w"], *, alpha: float = 0.6, smooth: bool = False
+) -> UInt8[Tensor, "3 H W"]:
+    """A map of the patches over the picture, as panes of coloured glass.
+
+    Args:
+        picture: what the patches were cut from.
+        values: one number a patch, coloured from 0 to the highest.
+        alpha: the share of colour, the rest is picture.
+        smooth: bilinear between the patches' centres instead of panes: softer, and less honest.
+    """
+    size = (picture.shape[1], picture.shape[2])
+    if smooth:
+        spread = F.interpolate(values[None, None].cpu().float(), size, mode="bilinear", align_corners=False)[
+            0, 0
+        ]
+        heat = colours(spread).float()
+    else:
+        heat = F.interpolate(colours(values)[None].float(), size, mode="nearest-exact")[0]
+    mixed = (picture.float() * (1 - alpha) + heat * alpha).round().to(torch.uint8)
+    return mixed if smooth else visualize_patches(mixed, (values.shape[0], values.shape[1]))
+
+
+def visualize_patches(image: Tensor, grid: tuple[int, int]) -> UInt8[Tensor, "3 H W"]:
+    """The picture, at least 256 px wide and high, with lines where a grid (rows, columns) cuts it."""
+    picture = enlarge(displayable(image)).clone()
+    width = max(1, min(picture.shape[1:]) // 256)
+    for dim, count in ((1, grid[0]), (2, grid[1])):
+        length = picture.shape[dim]
+        edges = [round(index * length / count) for index in range(1, count)]
+        lines = [edge - width // 2 + step for edge in edges for step in range(width)]
+        picture.index_fill_(dim, torch.tensor(lines, dtype=torch.long), LEAD)
+    return picture
+
+
+def encode(picture: UInt8[Tensor, "3 H W"]) -> tuple[str, bytes]:
+    """A picture as a file in memory, with its media type: PNG for small ones, JPEG for photographs."""
+    image, memory = to_pil(picture), io.BytesIO()
+    if min(picture.shape[1:]) <= 128:
+        image.save(memory, "PNG", optimize=True)
+        return "image/png", memory.getvalue()
+    image.save(memory, "JPEG", quality=90)
+    return "image/jpeg", memory.getvalue()
+
+
+def encode_map(values: UInt8[Tensor, "3 H W"]) -> tuple[str, bytes]:
+    """A small coloured map as PNG with a palette: a few hundred bytes."""
+    memory = io.BytesIO()
+    to_pil(values).quantize(128, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE).save(
+        memory, "PNG", optimize=True
+    )
+    return "image/png", memory.getvalue()
+
+
+def to_pil(picture: UInt8[Tensor, "3 H W"]) -> Image.Image:
+    """The picture as a Pillow image."""
+    return Image.fromarray(np.ascontiguousarray(picture.permute(1, 2, 0).numpy()))

@@ -1,0 +1,107 @@
+"""One picture's explanation as one sheet: a PNG to paste into a paper or a message."""
+
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from .draw import overlay, to_pil, visualize_patches
+from .explanation import Explanation
+
+INK, SOFT, TRACK, PAPER, GLASS = "#23262d", "#6d6a63", "#e7e2d8", "#fbf9f5", "#2f4b8f"
+COLUMNS = 6
+# Inches. Everything is placed on one axes: a subplot for each of fifty maps would take seconds to lay out.
+_SIDE, _GAP, _LINE, _MARGIN = 1.4, 0.12, 0.2, 0.3
+_WIDTH = COLUMNS * (_SIDE + _GAP) - _GAP
+_LARGE = (_WIDTH - 2 * _MARGIN) / 3
+
+
+def write_sheet(explanation: Explanation, path: Path) -> None:
+    """Picture, prediction, rollout, the attention of each layer, and each head of the last layer."""
+    from matplotlib.figure import Figure
+
+    layers = [(f"layer {number}", heads.mean(0)) for number, heads in enumerate(explanation.maps, start=1)]
+    heads = [(f"head {number}", head) for number, head in enumerate(explanation.maps[-1], start=1)]
+    aspect = explanation.picture.shape[1] / explanation.picture.shape[2]
+    height = _LINE + _LARGE * aspect + sum(_gallery_height(len(group), aspect) for group in (layers, heads))
+    figure = Figure(figsize=(_WIDTH + 2 * _MARGIN, height + 2 * _MARGIN), facecolor=PAPER)
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.set_axis_off()
+    _headline(axes, explanation, aspect)
+    what = "Where the class token looks" if explanation.prefix else "The attention each patch receives"
+    top = _LINE + _LARGE * aspect
+    _gallery(axes, top, f"{what}, layer by layer (mean over heads)", explanation.picture, layers)
+    top += _gallery_height(len(layers), aspect)
+    _gallery(axes, top, "The last layer, head by head", explanation.picture, heads)
+    axes.set(xlim=(-_MARGIN, _WIDTH + _MARGIN), ylim=(height + _MARGIN, -_MARGIN), aspect="equal")
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # a name in a script that the font lacks
+        figure.savefig(path, dpi=130, facecolor=PAPER)
+
+
+def _gallery_height(count: int, aspect: float) -> float:
+    return 3 * _LINE + -(-count // COLUMNS) * (_SIDE * aspect + 1.5 * _LINE)
+
+
+def _headline(axes: Any, explanation: Explanation, aspect: float) -> None:
+    grid = (explanation.maps[-1].shape[1], explanation.maps[-1].shape[2])
+    second, third = _LARGE + _MARGIN, 2 * (_LARGE + _MARGIN)
+    name = _shortened(explanation.name, 36)
+    _picture(axes, 0, _LINE, _LARGE, visualize_patches(explanation.picture, grid), name, size=8)
+    _text(axes, second, _LINE - 0.06, "prediction", size=8)
+    _bars(axes, second, _LARGE * aspect, explanation.predictions)
+    if explanation.flow is not None:
+        drawn = overlay(explanation.picture, explanation.flow)
+        _picture(axes, third, _LINE, _LARGE, drawn, "attention rollout, all layers", size=8)
+
+
+def _bars(axes: Any, left: float, height: float, predictions: Sequence[tuple[str, float]]) -> None:
+    step = min(0.42, height / len(predictions))
+    for place, (name, probability) in enumerate(predictions):
+        base = _LINE + (place + 1) * step
+        weight = "bold" if place == 0 else "normal"
+        number = (left + _LARGE, f"{probability:.1%}", "right")
+        for x, text, align in ((left, _shortened(name, 26), "left"), number):
+            _text(axes, x, base - 0.15, text, size=8, color=INK, weight=weight, align=align)
+        for width, color in ((1, TRACK), (probability, GLASS)):
+            axes.barh(base - 0.08, width * _LARGE, height=0.07, left=left, color=color)
+
+
+def _gallery(axes: Any, top: float, title: str, picture: Tensor, maps: Sequence[tuple[str, Tensor]]) -> None:
+    _text(axes, 0, top + 2 * _LINE, title, size=11, color=INK, family="serif")
+    row_height = _SIDE * picture.shape[1] / picture.shape[2] + 1.5 * _LINE
+    for place, (label, values) in enumerate(maps):
+        row, column = divmod(place, COLUMNS)
+        left, upper = column * (_SIDE + _GAP), top + 3.3 * _LINE + row * row_height
+        title = f"{label} · max {values.max():.1%}"
+        _picture(axes, left, upper, _SIDE, overlay(picture, values), title, size=6.5)
+
+
+def _picture(
+    axes: Any, left: float, top: float, width: float, picture: Tensor, title: str, size: float
+) -> None:
+    height = width * picture.shape[1] / picture.shape[2]
+    axes.imshow(to_pil(picture), extent=(left, left + width, top + height, top))
+    _text(axes, left, top - 0.05, title, size=size)
+
+
+def _text(
+    axes: Any,
+    left: float,
+    base: float,
+    text: str,
+    *,
+    size: float,
+    color: str = SOFT,
+    weight: str = "normal",
+    family: str = "sans-serif",
+    align: str = "left",
+) -> None:
+    font = {"fontsize": size, "fontweight": weight, "fontfamily": family}
+    axes.text(left, base, text, color=color, ha=align, va="baseline", parse_math=False, **font)
+
+
+def _shortened(text: str, most: int) -> str:
+    return text if len(text) <= most else f"…{text[1 - most :]}"
