@@ -13,8 +13,8 @@ import tyro
 class Eval:
     """Score a checkpoint on labelled pictures: vitrail eval runs/flowers flowers/
 
-    Classes are matched by name. Of a source without parts of its own, the pictures that the run learned from are left
-    out, recognised by their content.
+    Classes are matched by name. Of a source without parts of its own, the pictures that the run learned from
+    are left out, recognised by their content.
     """
 
     checkpoint: tyro.conf.Positional[str]

@@ -11,8 +11,8 @@ import tyro
 class Predict:
     """Predict the classes of pictures: vitrail predict runs/flowers garden/ --output table.csv
 
-    Standard output is a table and nothing else: path, class, probability, class_2, probability_2 and so on, error.
-    A file that cannot be read is a row with an error.
+    Standard output is a table and nothing else: path, class, probability, class_2, probability_2 and so on,
+    error. A file that cannot be read is a row with an error.
     """
 
     checkpoint: tyro.conf.Positional[str]
@@ -23,6 +23,8 @@ class Predict:
     """How many classes for each picture."""
     format: Literal["csv", "jsonl", "parquet"] = "csv"
     """Of the table. Parquet needs --output."""
+    limit: int | None = None
+    """Stop after this many pictures."""
     output: Path | None = None
     """File to write; standard output by default."""
     batch_size: int = 32
@@ -41,6 +43,7 @@ class Predict:
             self.checkpoint,
             self.images,
             top_k=self.top_k,
+            limit=self.limit,
             batch_size=self.batch_size,
             device=self.device,
             precision=self.precision,

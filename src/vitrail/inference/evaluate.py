@@ -31,8 +31,8 @@ def evaluate(
 ) -> Evaluation:
     """Score a checkpoint on labelled pictures: `evaluate("runs/flowers", "flowers/").top1`.
 
-    Classes are matched by name. The source may lack some of the checkpoint's; one that the checkpoint does not know
-    is an error.
+    Classes are matched by name. The source may lack some of the checkpoint's; one that the checkpoint does
+    not know is an error.
 
     Args:
         checkpoint: a checkpoint, or what `load` takes: a run, a folder, a file, a hub id.
@@ -74,23 +74,21 @@ def match_classes(source: Source, class_names: tuple[str, ...], task: Literal["s
     """The source with its labels counted in the checkpoint's order of classes.
 
     Raises:
-        VitrailError: the checkpoint has no class names or lacks some of the source's, or it tells one class a picture
-            and the source gives several.
+        VitrailError: the checkpoint has no class names or lacks some of the source's, or it tells one class a
+            picture and the source gives several.
     """
     if not class_names:
-        raise VitrailError(
-            "the checkpoint has no class names, so labels cannot be matched: save it with class_names"
-        )
+        raise VitrailError("the checkpoint has no class names to match labels with: save it with class_names")
     if source.task == "multi" and task == "single":
         raise VitrailError(
-            f"{source.name} has several labels a picture, but the model tells only one: train another"
+            f"{source.name} has several labels a picture, the model tells only one: train another"
         )
     place = {name: index for index, name in enumerate(class_names)}
     unknown = [name for name in source.class_names if name not in place]
     if unknown:
         raise VitrailError(
-            f"the checkpoint does not know {len(unknown)} classes of {source.name}: {_some(unknown)}; it knows "
-            f"{_some(class_names)}. Rename them, or leave them out"
+            f"the checkpoint does not know {len(unknown)} classes of {source.name}: {_some(unknown)}; it "
+            f"knows {_some(class_names)}. Rename them, or leave them out"
         )
     order = [place[name] for name in source.class_names]
     samples = (replace(s, labels=tuple(order[label] for label in s.labels)) for s in source.samples)
@@ -100,7 +98,7 @@ def match_classes(source: Source, class_names: tuple[str, ...], task: Literal["s
 def _refuse(reasons: list[str], skip_bad: bool) -> None:
     if not skip_bad:
         raise VitrailError(
-            f"{len(reasons)} pictures cannot be used: {'; '.join(reasons[:_NAMED])}; mend them, or use --skip-bad"
+            f"{len(reasons)} pictures cannot be used: {'; '.join(reasons[:_NAMED])}; mend them, or --skip-bad"
         )
 
 

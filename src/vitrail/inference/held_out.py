@@ -33,9 +33,9 @@ def held_out(
 ) -> HeldOut:
     """The part of a source to score.
 
-    "auto" is the source's own test part, or its val part. Where it has neither, it is every picture whose content the
-    run did not train on; if some of them are the run's test part, those that it chose its best checkpoint by (val)
-    are left out too.
+    "auto" is the source's own test part, or its val part. Where it has neither, it is every picture whose
+    content the run did not train on; if some of them are the run's test part, those that it chose its best
+    checkpoint by (val) are left out too.
 
     Args:
         source: what the user named.

@@ -1,4 +1,4 @@
-"""Run a checkpoint's model over samples: decoding in threads, batches on the device, results in the order given."""
+"""Run a checkpoint's model over samples: decoding in threads, batches on the device, results in order."""
 
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -42,7 +42,8 @@ def compute_logits(
 ) -> Iterator[Outcome]:
     """The outcome of every sample, in the order given, computed as they are asked for.
 
-    The model is put in evaluation mode and moved to the device. At most three batches are in memory at a time.
+    The model is put in evaluation mode and moved to the device. At most three batches are in memory at a
+    time.
 
     Args:
         checkpoint: the model and how an image becomes pixels.

@@ -18,8 +18,8 @@ ECE_BINS = 15
 class ClassScore:
     """One class.
 
-    A value is None where it is not defined: the recall and average precision of a class that does not occur, the
-    precision of one that is never predicted, the F1 of one that is neither.
+    A value is None where it is not defined: the recall and average precision of a class that does not occur,
+    the precision of one that is never predicted, the F1 of one that is neither.
     """
 
     name: str
@@ -32,7 +32,7 @@ class ClassScore:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ReliabilityBin:
-    """The samples whose confidence is in (low, high]: how many, their mean confidence, the part that is right."""
+    """The samples whose confidence is in (low, high]: count, mean confidence, part that is right."""
 
     low: float
     high: float
@@ -52,7 +52,8 @@ class Evaluation:
         per_class: a row for each class, in the order of the logits.
         macro_f1: mean F1 of the classes for which it is defined.
         top1, top5: part of the samples whose class is the first, or among the first five ("single").
-        ece: expected calibration error of the first class's probability (Guo et al., 2017, equation 3), 15 bins.
+        ece: expected calibration error of the first class's probability (Guo et al., 2017, equation 3), 15
+            bins.
         reliability: the bins of `ece`.
         confusion: counts, [true class][predicted class].
         mean_average_precision: over the classes that have positives ("multi").
@@ -100,7 +101,8 @@ def score(
         class_names: the names of the columns.
 
     Raises:
-        VitrailError: no samples, a sample without its label, shapes that disagree, or logits that are not finite.
+        VitrailError: no samples, a sample without its label, shapes that disagree, or logits that are not
+            finite.
     """
     _check(logits, labels, class_names)
     logits = logits.double().cpu()
@@ -160,7 +162,7 @@ def _score_multi(
 def reliability(
     confidence: Float[Tensor, " n"], correct: Bool[Tensor, " n"], bins: int = ECE_BINS
 ) -> tuple[ReliabilityBin, ...]:
-    """Samples by confidence, in bins (0, 1/M], (1/M, 2/M] ... (Guo et al., 2017, section 2); an empty bin is all 0."""
+    """Samples by confidence, in bins (0, 1/M], (1/M, 2/M] ... (Guo et al., 2017, section 2); empty: 0."""
     index = ((confidence * bins).ceil().long() - 1).clamp(0, bins - 1)
     counts = torch.bincount(index, minlength=bins)
     divisor = counts.clamp(min=1)
@@ -227,8 +229,8 @@ def _check(logits: Tensor, labels: Sequence[tuple[int, ...]], class_names: Seque
         raise VitrailError("there are no labelled samples to score: give a source with labels")
     if tuple(logits.shape) != (len(labels), len(class_names)):
         raise VitrailError(
-            f"logits have shape {tuple(logits.shape)}: {len(labels)} samples and {len(class_names)} classes need "
-            f"({len(labels)}, {len(class_names)})"
+            f"logits have shape {tuple(logits.shape)}: {len(labels)} samples and {len(class_names)} classes "
+            f"need ({len(labels)}, {len(class_names)})"
         )
     top = max((index for found in labels for index in found), default=0)
     if top >= len(class_names):
@@ -238,8 +240,8 @@ def _check(logits: Tensor, labels: Sequence[tuple[int, ...]], class_names: Seque
     if not logits.isfinite().all():
         bad = (~logits.isfinite()).any(dim=1).sum().item()
         raise VitrailError(
-            f"logits of {bad} of {len(labels)} samples are not finite: the weights have diverged, or the precision "
-            "is too low for them; try float32 or an earlier checkpoint"
+            f"logits of {bad} of {len(labels)} samples are not finite: the weights have diverged, or the "
+            "precision is too low for them; try float32 or an earlier checkpoint"
         )
 
 

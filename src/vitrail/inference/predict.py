@@ -21,7 +21,8 @@ class Prediction:
 
     Attributes:
         path: the picture, as the user named it or relative to the folder that was named.
-        classes: (class name, probability), the most probable first; empty where the picture could not be read.
+        classes: (class name, probability), the most probable first; empty where the picture could not be
+            read.
         error: why it could not be read.
     """
 
@@ -35,6 +36,7 @@ def predict(
     sources: Spec | Sequence[Spec],
     *,
     top_k: int = 5,
+    limit: int | None = None,
     batch_size: int = 32,
     device: str = "auto",
     precision: str = "auto",
@@ -42,28 +44,31 @@ def predict(
 ) -> Iterator[Prediction]:
     """Predict the classes of pictures: `list(predict("runs/flowers", "garden/"))`.
 
-    Everything is checked and opened at the call; the pictures are read as the results are asked for, so a folder may
-    be of any size. A picture that cannot be read gives a prediction with an error.
+    Everything is checked and opened at the call; the pictures are read as the results are asked for, so a
+    folder may be of any size. A picture that cannot be read gives a prediction with an error.
 
     Args:
         checkpoint: a checkpoint, or what `load` takes: a run, a folder, a file, a hub id.
         sources: pictures, folders of them at any depth, globs, tables, shards, or a named set.
         top_k: how many classes; all of them where there are fewer.
+        limit: stop after this many pictures.
         batch_size, device, precision, progress: see `compute_logits`.
 
     Returns:
-        An iterator over predictions, in the order of the sources. Probabilities are of the softmax over all classes,
-        or, for a model that was trained with several labels a picture, each class's own sigmoid.
+        An iterator over predictions, in the order of the sources. Probabilities are of the softmax over all
+        classes, or, for a model that was trained with several labels a picture, each class's own sigmoid.
 
     Raises:
         VitrailError: no picture is found, or a word is unknown.
     """
     if top_k < 1:
         raise VitrailError(f"top_k {top_k} is not possible: use 1 or more")
+    if limit is not None and limit < 1:
+        raise VitrailError(f"limit {limit} is not possible: use 1 or more, or leave it out")
     samples, bad = _open_all([sources] if isinstance(sources, str | os.PathLike) else sources)
     found = checkpoint if isinstance(checkpoint, Checkpoint) else load(os.fspath(checkpoint))
     outcomes = compute_logits(
-        found, samples, batch_size=batch_size, device=device, precision=precision, progress=progress
+        found, samples[:limit], batch_size=batch_size, device=device, precision=precision, progress=progress
     )
     return _predictions(outcomes, bad, found, top_k)
 
@@ -102,7 +107,7 @@ def _predictions(
 
 
 def _open_all(specs: Sequence[Spec]) -> tuple[list[Sample], list[BadFile]]:
-    """Of several sources, one that is not there becomes a row with an error; if nothing is there, that is the error."""
+    """A source that is not there becomes a row with an error; if nothing is there, that is the error."""
     samples: list[Sample] = []
     bad: list[BadFile] = []
     reasons: list[str] = []

@@ -27,19 +27,19 @@ def parse_bytes(text: str) -> int:
 
 def format_bytes(count: int) -> str:
     """A number of bytes with three digits: 669 MB, 36.3 GB (powers of 1000)."""
-    value, unit = float(count), "B"
-    for unit in ("kB", "MB", "GB", "TB"):
+    value, units = count / 1000, ["TB", "GB", "MB", "kB"]
+    while value >= 999.5 and len(units) > 1:
         value /= 1000
-        if value < 999.5:
-            break
+        units.pop()
+    unit = units[-1]
     return f"{value:.3g} {unit}" if value < 99.95 else f"{value:.0f} {unit}"
 
 
 def largest_batch(peak: Callable[[int], int], budget: int) -> int:
     """The largest batch whose `peak(batch)` bytes fit the budget; 0 where not even one picture does.
 
-    Memory grows by the same for each picture, but for small batches, where another moment is the worst. So a line
-    through two measured batches gives a first answer; it is then measured, and moved until it is exact.
+    Memory grows by the same for each picture, but for small batches, where another moment is the worst. So a
+    line through two measured batches gives a first answer; it is then measured, and moved until it is exact.
     """
     few, more = 4, 32
     low, high = peak(few), peak(more)

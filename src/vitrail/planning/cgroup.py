@@ -41,8 +41,8 @@ def memory_limit(membership: Path = MEMBERSHIP, mount: Path = MOUNT) -> MemoryLi
 
 
 def _folders(controller: str, membership: Path, mount: Path) -> Iterator[Path]:
-    # The process's group and those above it. Inside a container the path may name a place outside of it: then the
-    # mount itself is the process's group.
+    # The process's group and those above it. Inside a container the path may name a place outside of it: then
+    # the mount itself is the process's group.
     for line in _lines(membership):
         _, controllers, path = line.split(":", 2)
         if controllers and controller not in controllers.split(","):

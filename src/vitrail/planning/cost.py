@@ -27,16 +27,16 @@ class Plan:
         model: variant, or the name of the config.
         image_size: (height, width) in pixels.
         parameters: numbers that are learned.
-        flops: floating-point operations of a forward pass of one image, a multiply and an add being two. Papers
-            often give multiply-adds and call them FLOPs; those are half of it.
+        flops: floating-point operations of a forward pass of one image, a multiply and an add being two.
+            Papers often give multiply-adds and call them FLOPs; those are half of it.
         weights, gradients, optimizer, ema: what training holds all the time, in float32.
         activations: what a training step holds on top of it at its worst moment, the batch included.
         inference_bytes: all tensors at the worst moment of a forward pass.
         training_bytes: all tensors at the worst moment of a training step.
-        runtime_bytes: what the process holds before the first tensor, Python and PyTorch, read off the process
-            that made the plan; on CUDA the context on the device, roughly.
-        largest_training_batch, largest_inference_batch: that fit the budget, runtime included, where one was given;
-            0 where not even one picture does.
+        runtime_bytes: what the process holds before the first tensor, Python and PyTorch, read off the
+            process that made the plan; on CUDA the context on the device, roughly.
+        largest_training_batch, largest_inference_batch: that fit the budget, runtime included, where one was
+            given; 0 where not even one picture does.
     """
 
     model: str
@@ -72,7 +72,7 @@ class Workload:
     checkpointing: bool
 
     def training_bytes(self, batch_size: int) -> int:
-        """All tensors at the worst moment of a step. The update makes nothing new (AdamW is fused): it is backward."""
+        """All tensors at the worst moment of a step: in backward, for the fused update makes nothing new."""
         step = backward_peak(
             self.config,
             batch_size,
@@ -91,7 +91,7 @@ class Workload:
         return sum(p.nbytes for p in blueprint(self.config).parameters())
 
     def optimizer_bytes(self) -> int:
-        """AdamW keeps two numbers a parameter; Muon one for the matrices that are neither first nor in the head."""
+        """AdamW keeps two numbers a parameter; Muon one for matrices, but for the first and the head's."""
         total = self.weight_bytes()
         if self.optimizer == "adamw":
             return 2 * total

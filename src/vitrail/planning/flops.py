@@ -1,4 +1,4 @@
-"""Floating-point operations of a forward pass, counted on the meta device: nothing is computed, nothing allocated."""
+"""Floating-point operations of a forward pass, counted on the meta device, so nothing is allocated."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +13,7 @@ from ..nn.model import VisionModel
 
 
 class FlopCount(TorchDispatchMode):
-    """Adds up the operations of matrix products, convolutions and attention; the rest is left out, as is the custom.
+    """Adds up the operations of matrix products, convolutions and attention; others are left out, as usual.
 
     A multiply and an add count as two. `total` is what has been seen so far.
     """
@@ -38,7 +38,7 @@ class Count:
 
 
 def count(config: Config) -> Count:
-    """Parameters and FLOPs of a config; FLOPs are twice the multiply-adds that papers often call by that name."""
+    """Parameters and FLOPs of a config; FLOPs are twice the multiply-adds that papers often call FLOPs."""
     depth = getattr(config, "depth", None)
     if not isinstance(depth, int) or depth <= 2:
         return _count(config)

@@ -11,7 +11,7 @@ from .flops import count
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ModelCost:
-    """A variant, its size and operations. FLOPs are of a forward pass of one image, a multiply and an add being two."""
+    """A variant and its cost. FLOPs are of a forward pass of one image, a multiply and an add being two."""
 
     name: str
     parameters: int

@@ -52,7 +52,7 @@ class LiveBytes(TorchDispatchMode):
 
 
 def inference_peak(config: Config, batch_size: int, precision: torch.dtype) -> int:
-    """Bytes of all tensors at the worst moment of a forward pass: weights, pixels and what the layers make."""
+    """Bytes of all tensors at the worst moment of a forward pass: weights, pixels, what the layers make."""
     model = blueprint(config)
     with FakeTensorMode(allow_non_fake_inputs=True), LiveBytes() as live:
         model = model.to_empty(device="cpu").eval()
@@ -66,7 +66,7 @@ def inference_peak(config: Config, batch_size: int, precision: torch.dtype) -> i
 def backward_peak(
     config: Config, batch_size: int, precision: torch.dtype, *, fused_attention: bool, checkpointing: bool
 ) -> int:
-    """Bytes of all tensors at the worst moment of forward and backward: weights, gradients, batch, activations."""
+    """Bytes of all tensors at the worst moment of backward: weights, gradients, batch, activations."""
     model = blueprint(config)
     if fused_attention:
         _always_fused(model)
@@ -91,8 +91,8 @@ def _autocast(precision: torch.dtype) -> AbstractContextManager:
 
 
 def _always_fused(model: nn.Module) -> None:
-    # Autograd wants a real device for its streams, so a GPU's step is followed on the CPU, with the attention that a
-    # GPU takes: the fused one, which keeps no weights for the backward pass.
+    # Autograd wants a real device for its streams, so a GPU's step is followed on the CPU, with the attention
+    # that a GPU takes: the fused one, which keeps no weights for the backward pass.
     for module in model.modules():
         if isinstance(module, Attend):
             module.forward = F.scaled_dot_product_attention  # type: ignore[method-assign, assignment]
