@@ -27,7 +27,7 @@ def from_npy(data: bytes, max_pixels: int) -> Shaped[Tensor, "C H W"]:
     count = int(np.prod(shape, dtype=object))
     if count > max_pixels * 4:
         raise RefusedError(f"too large: {count:,} values, the limit is {max_pixels * 4:,}")
-    if count * dtype.itemsize > len(data):
+    if count * dtype.itemsize > len(data) - file.tell():
         raise RefusedError("truncated: the file is shorter than its header says")
     file.seek(0)
     return scale_bands(_channels_first(np.load(file, allow_pickle=False)))
@@ -63,10 +63,10 @@ def from_tiff(data: bytes, max_pixels: int) -> Shaped[Tensor, "C H W"]:
         pixels = first.imagelength * first.imagewidth * len(pages)
         if pixels > max_pixels:
             raise RefusedError(f"too large: {pixels:,} pixels, the limit is {max_pixels:,}")
-        if stacked:
-            return scale_bands(np.stack([page.asarray() for page in pages]))
-        array = first.asarray()
-        return scale_bands(array if first.axes.startswith("S") else np.moveaxis(array, -1, 0))
+        array = np.stack([page.asarray() for page in pages]) if stacked else first.asarray()
+        if array.ndim != 3:
+            raise RefusedError(f"a TIFF of axes {first.axes}, where one image of several bands is needed")
+        return scale_bands(array if stacked or first.axes.startswith("S") else np.moveaxis(array, -1, 0))
 
 
 def scale_bands(array: np.ndarray) -> Shaped[Tensor, "C H W"]:

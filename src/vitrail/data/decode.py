@@ -31,6 +31,7 @@ upright).
 Animated pictures give their first frame. Truncated files are refused, not filled up.
 """
 
+import logging
 import threading
 import warnings
 from collections.abc import Iterator
@@ -58,6 +59,7 @@ _FORMATS = (
     "PCX", "DIB", "SGI",
 )  # fmt: skip
 _TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_EXIF_PLACES = ("exif", "Raw profile type exif", "xmp", "XML:com.adobe.xmp")  # TIFFs Pillow has turned itself
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -144,19 +146,24 @@ def _ordinary(image: Image.Image, channels: int | None) -> Tensor:
     if see_through:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    if natural == 3:
-        image = image.convert("RGB")  # to grey through RGB: CMYK and palettes have no luma of their own
-    return _tensor(image.convert("L" if wanted == 1 else "RGB"))
+    if (
+        natural == 3 and image.mode != "RGB"
+    ):  # also on the way to grey: CMYK and palettes have no luma of their own
+        image = image.convert("RGB")
+    mode = "L" if wanted == 1 else "RGB"
+    return _tensor(image if image.mode == mode else image.convert(mode))
 
 
 def _tensor(image: Image.Image) -> Tensor:
     array = np.array(image)
     if array.ndim == 2:
         return torch.from_numpy(array)[None]
-    return torch.from_numpy(array).permute(2, 0, 1).contiguous()
+    return torch.from_numpy(np.ascontiguousarray(array.transpose(2, 0, 1)))
 
 
 def _upright(image: Image.Image) -> Image.Image:
+    if image.info.keys().isdisjoint(_EXIF_PLACES):  # looking into EXIF costs as much as decoding a thumbnail
+        return image
     try:
         turn = _UPRIGHT.get(image.getexif().get(0x0112, 1))
     except Exception:  # the pixels are whole: a damaged EXIF block costs the orientation, not the picture
@@ -196,6 +203,7 @@ def _formats() -> tuple[str, ...]:
     return tuple(name for name in _FORMATS if name in Image.OPEN)
 
 
+_LOGGERS = ("PIL.TiffImagePlugin", "tifffile")
 _quiet_lock = threading.Lock()
 _quiet_users = 0
 _quiet_filters = warnings.catch_warnings()
@@ -203,7 +211,7 @@ _quiet_filters = warnings.catch_warnings()
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep Pillow's warnings (palette transparency, odd EXIF, many pixels) to ourselves.
+    """Keep the decoders' warnings (palette transparency, odd EXIF, damaged tags) to ourselves.
 
     `catch_warnings` alone is not safe in threads: two that overlap restore each other's filters. So the first
     one in changes them and the last one out restores them.
@@ -214,6 +222,8 @@ def _quiet() -> Iterator[None]:
             _quiet_filters = warnings.catch_warnings()
             _quiet_filters.__enter__()
             warnings.simplefilter("ignore")
+            for name in _LOGGERS:
+                logging.getLogger(name).addFilter(_drop)
         _quiet_users += 1
     try:
         yield
@@ -222,3 +232,9 @@ def _quiet() -> Iterator[None]:
             _quiet_users -= 1
             if _quiet_users == 0:
                 _quiet_filters.__exit__(None, None, None)
+                for name in _LOGGERS:
+                    logging.getLogger(name).removeFilter(_drop)
+
+
+def _drop(record: logging.LogRecord) -> bool:
+    return False

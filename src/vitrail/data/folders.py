@@ -93,8 +93,8 @@ def _split_folders(root: Path, folders: list[str]) -> dict[str, Split]:
     others = [name for name in folders if name not in splits]
     if others and trains:
         raise VitrailError(
-            f"{root} holds the split {trains[0]} and beside it {others[0]} with images: move it away, or into the "
-            "split it belongs to"
+            f"{root} holds the split {trains[0]} and beside it {others[0]} with images: move it away, or "
+            "into the split it belongs to"
         )
     return {} if others else splits
 

@@ -134,5 +134,5 @@ def _open(name: str, row: _Named, arguments: dict[str, Any]) -> object:
         except Exception as error:  # each set downloads in its own way and fails in its own way
             raise VitrailError(
                 f"{name} is not in {root}/ and could not be downloaded ({error}): copy it there as "
-                "torchvision lays it out, set VITRAIL_DATA to the folder that holds it, or name a folder of images"
+                "torchvision lays it out, set VITRAIL_DATA to where it lies, or name a folder of images"
             ) from error

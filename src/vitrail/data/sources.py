@@ -124,10 +124,8 @@ def _missing(text: str) -> str:
     """Say that nothing is there, with the nearest path or name."""
     parent, name = os.path.split(text.rstrip("/"))
     around = os.listdir(parent or ".") if os.path.isdir(parent or ".") else []
-    known = [os.path.join(parent, entry) for entry in around]
-    if not parent:
-        known += ["digits", *TORCHVISION]
-    close = get_close_matches(os.path.join(parent, name), known, n=3, cutoff=0.6)
+    known = around if parent else [*around, "digits", *TORCHVISION]
+    close = [os.path.join(parent, match) for match in get_close_matches(name, known, n=3, cutoff=0.6)]
     if close:
         return f"{text} does not exist: did you mean {' or '.join(close)}?"
     if around or not parent:

@@ -101,7 +101,7 @@ def _cut(groups: dict[str, Group], strata: list[list[str]], val: float, test: fl
             for digest in [d for d in stratum if parts[d] == "train"][:quota]:
                 parts[digest] = name  # type: ignore[assignment]
     _return_last_images(groups, parts)
-    for name, share in (("test", test), ("val", val)):
+    for name, share in (("val", val), ("test", test)):
         if share and name not in parts.values():
             _lend_one(groups, parts, name)  # type: ignore[arg-type]
     return parts

@@ -126,9 +126,8 @@ class Survey:
         name, classes = self.source.name, self.source.class_names
         counts = dict(zip(classes, self.class_counts, strict=True))
         if len(self.source.samples) < 2:
-            raise VitrailError(
-                f"{name} holds {len(self.source.samples)} good image: at least two of each class are needed"
-            )
+            count = "only one good image" if self.source.samples else "no good image"
+            raise VitrailError(f"{name} holds {count}: at least two of each class are needed")
         if self.source.task == "single" and len(classes) < 2:
             raise VitrailError(
                 f"{name} has only one class, {classes[0]!r}: there is nothing to tell apart, add another"

@@ -1,0 +1,164 @@
+"""What must hold for every source: nothing lost or twice, no content in two parts, no class untrained."""
+
+import random
+from collections import Counter
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from vitrail.data.samples import FileAt, Sample, Source
+from vitrail.data.split import Splits, split
+from vitrail.data.survey import Facts, Survey, digest
+from vitrail.errors import VitrailError
+
+
+def made(rows: list[tuple[str, tuple[int, ...], str | None]], classes: int, task: str = "single") -> Survey:
+    """A survey of (content, labels, split) rows; the content stands for the bytes."""
+    samples = tuple(
+        Sample(f"{i}.png", labels, part, FileAt(f"{i}.png"))  # type: ignore[arg-type]
+        for i, (_, labels, part) in enumerate(rows)
+    )
+    facts = tuple(Facts(8, 8, 1, digest(content.encode())) for content, _, _ in rows)
+    return Survey(Source("made", tuple(map(str, range(classes))), samples, task), facts, ())  # type: ignore[arg-type]
+
+
+def contents(survey: Survey, samples: tuple[Sample, ...]) -> list[str]:
+    by_name = dict(
+        zip((s.name for s in survey.source.samples), (f.digest for f in survey.facts), strict=True)
+    )
+    return [by_name[sample.name] for sample in samples]
+
+
+def parts(splits: Splits) -> tuple[tuple[Sample, ...], ...]:
+    return splits.train, splits.val, splits.test
+
+
+ROWS = st.lists(
+    st.tuples(st.integers(0, 60).map(str), st.integers(0, 3).map(lambda label: (label,)), st.none()),
+    min_size=6,
+    max_size=80,
+)
+LABELS = st.lists(st.integers(0, 3), max_size=3, unique=True).map(lambda found: tuple(sorted(found)))
+MULTI = st.lists(
+    st.tuples(st.integers(0, 60).map(str), LABELS, st.none()),
+    min_size=6,
+    max_size=80,
+)
+
+
+def holds(survey: Survey) -> None:
+    splits = split(survey, val=0.2, test=0.2)
+    together = [sample for part in parts(splits) for sample in part]
+    assert Counter(together) == Counter(survey.source.samples)
+    found = [set(contents(survey, part)) for part in parts(splits)]
+    assert found[0].isdisjoint(found[1] | found[2])
+    assert found[1].isdisjoint(found[2])
+    assert {label for s in splits.train for label in s.labels} == {
+        label for s in together for label in s.labels
+    }
+    assert splits.leaks == ()
+
+
+def every_class(rows: list, extra: int) -> list:
+    """Two distinct contents of each of the four classes, so that there is something to train on."""
+    return [*rows, *((f"{i}-{label}", (label,), None) for label in range(4) for i in range(extra))]
+
+
+@settings(max_examples=60, deadline=None)
+@given(ROWS)
+def test_single_label_sources(rows: list):
+    holds(made(every_class(rows, 2), 4))
+
+
+@settings(max_examples=60, deadline=None)
+@given(MULTI)
+def test_multi_label_sources(rows: list):
+    holds(made(every_class(rows, 2), 4, "multi"))
+
+
+@settings(max_examples=30, deadline=None)
+@given(ROWS, st.randoms(use_true_random=False))
+def test_names_and_order_do_not_matter(rows: list, shuffler: random.Random):
+    rows = every_class(rows, 2)
+    first, mixed = made(rows, 4), made(shuffler.sample(rows, len(rows)), 4)
+    for one, other in zip(
+        parts(split(first, val=0.2, test=0.1)), parts(split(mixed, val=0.2, test=0.1)), strict=True
+    ):
+        assert contents(first, one) == contents(mixed, other)
+        assert [s.labels for s in one] == [s.labels for s in other]
+
+
+def test_shares_are_exact_and_stratified():
+    rows = [(f"{label}-{i}", (label,), None) for label, size in enumerate((100, 40, 7)) for i in range(size)]
+    splits = split(made(rows, 3), val=0.1, test=0.2)
+    assert [len(part) for part in parts(splits)] == [103, 15, 29]
+    for part, share in ((splits.val, 0.1), (splits.test, 0.2)):
+        for label, size in enumerate((100, 40, 7)):
+            assert abs(sum(s.labels == (label,) for s in part) - size * share) <= 1
+
+
+def test_many_small_classes_still_give_their_share():
+    rows = [(f"{label}-{i}", (label,), None) for label in range(50) for i in range(3)]
+    splits = split(made(rows, 50), val=0.1, test=0.1)
+    assert [len(part) for part in parts(splits)] == [120, 15, 15]
+
+
+def test_a_tiny_source_still_has_something_to_check_with():
+    splits = split(made([("a", (0,), None), ("b", (0,), None), ("c", (1,), None)], 2), val=0.1, test=0.1)
+    assert [len(part) for part in parts(splits)] == [2, 1, 0]
+    splits = split(made([(str(i), (i % 2,), None) for i in range(6)], 2), val=0.1, test=0.1)
+    assert [len(part) for part in parts(splits)] == [4, 1, 1]
+
+
+def given_rows(**sizes: int) -> list[tuple[str, tuple[int, ...], str | None]]:
+    return [(f"{part}{i}", (i % 2,), part) for part, size in sizes.items() for i in range(size)]
+
+
+@pytest.mark.parametrize(
+    ("sizes", "expected"),
+    [
+        ({"train": 40, "test": 10}, [36, 4, 10]),
+        ({"train": 40, "val": 10}, [40, 10, 0]),
+        ({"train": 40, "val": 6, "test": 8}, [40, 6, 8]),
+        ({"train": 40}, [32, 4, 4]),
+    ],
+)
+def test_a_split_of_its_own_is_kept(sizes: dict[str, int], expected: list[int]):
+    splits = split(made(given_rows(**sizes), 2), val=0.1, test=0.1)
+    assert [len(part) for part in parts(splits)] == expected
+    if "test" in sizes:
+        assert {sample.split for sample in splits.test} == {"test"}
+
+
+def test_duplicates_of_held_out_images_are_reported():
+    rows = [*given_rows(train=20, test=4), ("test2", (0,), "train")]
+    survey = made(rows, 2)
+    splits = split(survey, val=0.0, test=0.1)
+    assert [(a.name, b.name) for a, b in splits.leaks] == [("24.png", "22.png")]
+
+
+@pytest.mark.parametrize(
+    ("rows", "classes", "message"),
+    [
+        ([], 0, "holds no good image"),
+        ([("a", (0,), None)], 1, "only one good image"),
+        ([("a", (0,), None), ("b", (0,), None)], 1, "only one class, '0'"),
+        ([("a", (0,), None), ("b", (1,), None)], 2, "one image of each class"),
+        ([("a", (0,), None), ("b", (0,), None)], 2, "no good image of 1"),
+        ([("a", (0,), "test"), ("b", (1,), "val"), ("c", (1,), "val")], 2, "no train split, only test, val"),
+        (
+            [("a", (0,), "train"), ("c", (0,), "train"), ("b", (1,), "test")],
+            2,
+            "images of 1 in val or test but none",
+        ),
+    ],
+)
+def test_what_cannot_be_trained_on(rows: list, classes: int, message: str):
+    with pytest.raises(VitrailError, match=message):
+        split(made(rows, classes), val=0.1, test=0.1)
+
+
+def test_impossible_shares():
+    with pytest.raises(VitrailError, match=r"val=0.6 and test=0.5"):
+        split(made(given_rows(train=10), 2), val=0.6, test=0.5)
