@@ -1,0 +1,142 @@
+"""Memory that is planned against memory that is measured."""
+
+import copy
+
+import pytest
+import torch
+from torch.nn import functional as F
+from torch.profiler import ProfilerActivity, profile
+
+from vitrail.errors import VitrailError
+from vitrail.models.registry import model_config
+from vitrail.nn.encoder import checkpoint_activations
+from vitrail.planning.cost import plan
+from vitrail.planning.trace import inference_peak
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
+
+def measured_peak(work) -> int:
+    """The most that PyTorch's CPU allocator held while `work` ran."""
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as found:
+        work()
+    events = [event for event in found.profiler.kineto_results.events() if event.name() == "[memory]"]
+    now = peak = 0
+    for event in sorted(events, key=lambda event: event.start_ns()):
+        now += event.nbytes()
+        peak = max(peak, now)
+    return peak
+
+
+def train_twice(config, batch, dtype, checkpointing=False):
+    model = config.build().train()
+    if checkpointing:
+        checkpoint_activations(model)
+    average = [parameter.detach().clone() for parameter in model.parameters()]
+    optimizer = torch.optim.AdamW(model.parameters(), fused=True)
+    for _ in range(2):
+        pixels = torch.zeros(batch, config.in_channels, config.image_size, config.image_size)
+        targets = torch.zeros(batch, config.num_classes)
+        with torch.autocast("cpu", dtype, enabled=dtype != torch.float32):
+            logits = model(pixels)
+        F.cross_entropy(logits.float(), targets).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        torch._foreach_lerp_(average, [parameter.detach() for parameter in model.parameters()], 0.1)
+
+
+def infer(config, batch, dtype):
+    model = config.build().eval()
+    pixels = torch.zeros(batch, config.in_channels, config.image_size, config.image_size)
+    with torch.inference_mode(), torch.autocast("cpu", dtype, enabled=dtype != torch.float32):
+        return model(pixels).float()
+
+
+CASES = [
+    ("vit_tiny_patch16_224", 4, {}),
+    ("vit_small_patch16_224", 2, {"depth": 3}),
+    ("compact_small_32", 32, {}),
+]
+
+
+@pytest.mark.filterwarnings("ignore")  # the profiler's, about the machine
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize(("name", "batch", "overrides"), CASES)
+def test_training_memory_is_within_5_percent_of_the_measured_peak(name, batch, overrides, precision):
+    config = model_config(name, **overrides)
+    planned = plan(config, batch_size=batch, precision=precision).training_bytes
+    measured = measured_peak(lambda: train_twice(config, batch, DTYPES[precision]))
+    assert planned == pytest.approx(measured, rel=0.05)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize(("name", "batch", "overrides"), CASES)
+def test_inference_memory_is_within_5_percent_of_the_measured_peak(name, batch, overrides, precision):
+    config = model_config(name, **overrides)
+    planned = inference_peak(config, batch, DTYPES[precision])
+    measured = measured_peak(lambda: infer(config, batch, DTYPES[precision]))
+    assert planned == pytest.approx(measured, rel=0.05)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_checkpointing_is_planned_as_it_is_done():
+    config = model_config("vit_tiny_patch16_224", depth=6)
+    planned = plan(config, batch_size=4, checkpointing=True)
+    measured = measured_peak(lambda: train_twice(config, 4, torch.float32, checkpointing=True))
+    assert planned.training_bytes == pytest.approx(measured, rel=0.05)
+    assert planned.activations < plan(config, batch_size=4).activations / 2
+
+
+def test_parts_add_up_and_options_change_them():
+    full = plan("vit_tiny_patch16_224", batch_size=2, image_size=64, num_classes=10)
+    assert full.image_size == (64, 64)
+    assert full.weights == 4 * full.parameters == full.gradients == full.ema == full.optimizer / 2
+    held = full.weights + full.gradients + full.optimizer + full.ema
+    assert full.training_bytes == held + full.activations
+    lean = plan(
+        "vit_tiny_patch16_224", batch_size=2, image_size=64, num_classes=10, ema=False, optimizer="muon"
+    )
+    assert lean.ema == 0
+    blocks = 12 * 12 * 192**2 * 4  # bytes of qkv, projection and both layers of the MLP, in twelve blocks
+    assert lean.optimizer == full.optimizer - blocks
+
+
+def test_a_huge_model_is_planned_without_its_memory():
+    huge = plan("vit_huge_patch14_224", batch_size=64, device="cuda", precision="bfloat16")
+    assert huge.parameters == 632_045_800
+    assert huge.training_bytes > 20e9
+
+
+def test_the_largest_batch_fits_and_one_more_does_not():
+    budget = 2 * 10**9
+    words = {"image_size": 64, "num_classes": 10, "device": "cuda"}
+    found = plan("vit_tiny_patch16_224", budget=budget, **words)
+    best = found.largest_training_batch
+    fits, too_much = (plan("vit_tiny_patch16_224", batch_size=batch, **words) for batch in (best, best + 1))
+    assert (
+        fits.training_bytes + fits.runtime_bytes <= budget < too_much.training_bytes + too_much.runtime_bytes
+    )
+    assert found.largest_inference_batch > best
+
+
+def test_the_model_that_was_given_stays_as_it_is():
+    config = model_config("vit_tiny_patch32_224")
+    before = copy.deepcopy(config)
+    plan(config, batch_size=2, image_size=32)
+    assert config == before
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ({"model": "vit_bace_patch16_224"}, "did you mean vit_base_patch16_224"),
+        ({"model": "vit_tiny_patch16_224", "batch_size": 0}, "batch size 0"),
+        ({"model": "vit_tiny_patch16_224", "device": "tpu"}, "no device 'tpu'"),
+        ({"model": "vit_tiny_patch16_224", "optimizer": "adam"}, "did you mean adamw"),
+        ({"model": "vit_tiny_patch16_224", "precision": "float8"}, "no precision 'float8'"),
+    ],
+)
+def test_errors_name_the_way_out(words, message):
+    with pytest.raises(VitrailError, match=message):
+        plan(**words)

@@ -1,0 +1,56 @@
+"""Operations against the published numbers and the closed form."""
+
+import pytest
+import torch
+
+from vitrail.models.registry import create_model, list_models, model_config
+from vitrail.planning.flops import FlopCount, count
+from vitrail.planning.listing import list_costs
+
+
+def closed_form(grid: int, prefix: int, dim: int, depth: int, patch: int, classes: int) -> int:
+    """Multiply-adds of a ViT: embedding, 12ND² + 2N²D a block, classifier."""
+    patches, tokens = grid * grid, grid * grid + prefix
+    block = 12 * tokens * dim**2 + 2 * tokens**2 * dim
+    return patches * dim * 3 * patch**2 + depth * block + dim * classes
+
+
+@pytest.mark.parametrize(
+    ("name", "published", "arguments"),
+    [
+        # GMACs as published with DeiT and timm.
+        ("vit_base_patch16_224", 17.6, (14, 1, 768, 12, 16, 1000)),
+        ("deit_tiny_patch16_224", 1.3, (14, 1, 192, 12, 16, 1000)),
+        ("deit_small_patch16_224", 4.6, (14, 1, 384, 12, 16, 1000)),
+        ("vit_large_patch16_224", 61.6, (14, 1, 1024, 24, 16, 1000)),
+        ("deit_base_distilled_patch16_384", 55.6, (24, 2, 768, 12, 16, 2000)),
+    ],
+)
+def test_published_multiply_adds(name, published, arguments):
+    found = count(model_config(name))
+    assert found.flops == 2 * closed_form(*arguments)
+    assert found.flops / 2e9 == pytest.approx(published, abs=0.06)
+
+
+def test_both_paths_of_attention_count_the_same():
+    model = create_model("vit_tiny_patch16_224", depth=2, image_size=64)
+    pixels = torch.zeros(1, 3, 64, 64)
+    with FlopCount() as explicit:  # a CPU with gradients
+        model(pixels)
+    with FlopCount() as fused, torch.no_grad():
+        model(pixels)
+    expected = count(model.config).flops
+    assert (explicit.total, fused.total) == (expected, expected)
+
+
+@pytest.mark.parametrize("name", ["vit_small_patch32_224", "compact_small_32", "deit3_medium_patch16_224"])
+def test_parameters_equal_those_of_the_built_model(name):
+    model = create_model(name)
+    assert count(model.config).parameters == sum(parameter.numel() for parameter in model.parameters())
+
+
+def test_the_list_has_a_row_for_each_model():
+    rows = list_costs("deit_*_patch16_384")
+    assert [row.name for row in rows] == list_models("deit_*_patch16_384")
+    assert rows[-1].size_words == "384×384"
+    assert rows[-1].to_dict()["image_size"] == (384, 384)
