@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 .PHONY: demo test check lint env clean
 
 demo: $(VENV)/.demo
-	$(BIN)/python -m vitrail.demo
+	$(BIN)/python -m vitrail.cli.demo
 
 test: $(VENV)/.test
 	$(BIN)/python -m pytest

@@ -1,7 +1,10 @@
 """What every test stands on: few threads, fixed seeds, no network."""
 
 import os
+import tempfile
 
+# No test reads or leaves anything in the user's cache.
+os.environ["VITRAIL_CACHE"] = tempfile.mkdtemp(prefix="vitrail-tests-")
 # Before anything imports huggingface_hub: a test that needs a hub brings its own server and its own process.
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from ..data.memory import remember, shrink
 from ..data.preprocess import Preprocess
 from ..data.sources import Sample, open_source, read_image
-from ..data.split import split
+from ..data.split import Splits, split
 from ..data.survey import Facts, Survey, survey
 from ..planning.machine import this_machine
 from ..progress import Track, silent
@@ -90,6 +90,7 @@ class Dataset:
         side: median of the shorter sides in pixels.
         train, val, test: the splits; `test` may be empty.
         survey: what was found, the bad files included.
+        warnings: sentences about what can be trained on but should be known.
     """
 
     name: str
@@ -101,6 +102,7 @@ class Dataset:
     val: Part
     test: Part
     survey: Survey
+    warnings: tuple[str, ...] = ()
 
     @property
     def held_out(self) -> tuple[str, Part]:
@@ -131,7 +133,6 @@ def read_dataset(
     """
     found = survey(open_source(source), progress=progress)
     found.require_clean(skip_bad=skip_bad)
-    found.require_trainable()
     parts = split(found, val=val, test=test)
     facts = {id(sample): fact for sample, fact in zip(found.source.samples, found.facts, strict=True)}
 
@@ -148,7 +149,18 @@ def read_dataset(
         val=part(parts.val),
         test=part(parts.test),
         survey=found,
+        warnings=(*found.warnings, *_leak_warning(parts)),
     )
+
+
+def _leak_warning(parts: Splits) -> list[str]:
+    if not parts.leaks:
+        return []
+    trained, held_out = parts.leaks[0]
+    return [
+        f"{len(parts.leaks)} pictures of the held-out splits are in the training split too, such as {held_out.name} = "
+        f"{trained.name}: the result will look better than it is"
+    ]
 
 
 def memory_for_images() -> int:

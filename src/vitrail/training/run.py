@@ -83,6 +83,8 @@ def train(
     with torch.random.fork_rng():
         keep_freed_memory()
         data = read_dataset(source, val=recipe.val, test=recipe.test, skip_bad=skip_bad, progress=progress)
+        for warning in data.warnings:
+            say(f"note: {warning}")
         workshop = assemble(recipe, data)
         step_seconds = fix_steps(workshop, started)
         folder.create(_plan_files(workshop, skip_bad))

@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-from .cli.main import main
+from .main import main
 
 OUT, PICTURES = Path("runs/demo"), Path("runs/demo-explained")
 
