@@ -1,6 +1,8 @@
 """Our own checkpoint on disk: a folder with a manifest, or one file with the same data in its header."""
 
 import hashlib
+import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -27,9 +29,9 @@ def write_native(stored: Stored, path: Path, extra: Mapping[str, Content]) -> No
             )
         header = {_HEADER: text, _DIGEST: _digest(state)}
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_file(path, lambda file: save_file(state, file, metadata=header))
+        write_file(path, lambda file: _save(state, file, header))
         return
-    files: dict[str, Content] = {MODEL: text.encode(), WEIGHTS: lambda file: save_file(state, file)}
+    files: dict[str, Content] = {MODEL: text.encode(), WEIGHTS: lambda file: _save(state, file)}
     write_folder(path, {**files, **extra})
 
 
@@ -65,6 +67,17 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         raise DamagedCheckpoint(
             f"{path} is damaged or no safetensors file ({error}): use another checkpoint"
         ) from None
+
+
+def _save(state: dict[str, Tensor], file: Path, header: dict[str, str] | None = None) -> None:
+    try:
+        save_file(state, file, metadata=header)
+    except SafetensorError as error:
+        # safetensors wraps what the system said ("os error 28"); callers know a full disk as an OSError.
+        code = re.search(r"os error (\d+)", str(error))
+        if code is None:
+            raise
+        raise OSError(int(code[1]), os.strerror(int(code[1])), str(file)) from None
 
 
 def _digest(state: Mapping[str, Tensor]) -> str:
