@@ -95,7 +95,8 @@ def test_a_png_for_each_and_one_page_for_all(vit: nn.Module, tmp_path: Path) -> 
     assert [path.name for path in paths] == ["a.png", "A-2.png", "explain.html"]
     assert said == ["left out dir/<i>broken</i>.png: truncated & empty"]
     for path in paths[:2]:
-        assert min(Image.open(path).size) > 500
+        with Image.open(path) as picture:
+            assert min(picture.size) > 500
     page = read(paths[-1])
     tags = [tag for tag, _ in page.tags]
     assert tags.count("section") == 3

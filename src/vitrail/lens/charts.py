@@ -1,0 +1,129 @@
+"""Small charts as inline SVG: they take the page's colours, so both themes work."""
+
+import math
+from collections.abc import Mapping, Sequence
+from html import escape
+
+Points = Sequence[tuple[float, float]]
+HUES = ("--glass", "--ruby", "--leaf", "--amber")
+WIDTH, HEIGHT = 360, 220
+_LEFT, _RIGHT, _TOP, _BOTTOM = 52, 10, 10, 38
+
+
+def line_chart(series: Mapping[str, Points], *, label: str, x_label: str, percent: bool = False) -> str:
+    """Lines over a common x axis with a key above: HTML.
+
+    Args:
+        series: name -> (x, y) in order; y that is not finite is left out.
+        label: the text alternative, and what the y axis shows.
+        percent: y is a share, 1 is 100 %.
+    """
+    lines = {name: [point for point in points if math.isfinite(point[1])] for name, points in series.items()}
+    lines = {name: points for name, points in lines.items() if points}
+    if not lines:
+        return ""
+    xs = [x for points in lines.values() for x, _ in points]
+    ys = [y for points in lines.values() for _, y in points]
+    frame = _Frame(min(xs), max(xs), min(0, *ys) if not percent else min(ys), max(ys))
+    drawn, keys = "", ""
+    for hue, (name, points) in zip(HUES, lines.items(), strict=False):
+        drawn += frame.line(points, hue)
+        keys += f'<span><i style="color:var({hue})"></i>{escape(name)}</span>'
+    spoken = "; ".join(f"{name} ends at {_number(points[-1][1], percent)}" for name, points in lines.items())
+    return (
+        f'<figure><div class="key">{keys}</div>'
+        f"{_svg(f'{label}: {spoken}', frame.axes(x_label, percent) + drawn)}</figure>"
+    )
+
+
+def reliability_chart(bins: Sequence[tuple[float, float, int, float]]) -> str:
+    """How often a prediction is right (bars) against how sure it is; the diagonal is perfect: HTML.
+
+    Args:
+        bins: (low, high, count, accuracy); an empty bin has no bar. The darker a bar, the more samples.
+    """
+    frame = _Frame(0, 1, 0, 1)
+    most = max((count for _, _, count, _ in bins), default=0) or 1
+    drawn = ""
+    for low, high, count, accuracy in bins:
+        if count:
+            (left, base), (right, top) = frame.place(low, 0), frame.place(high, accuracy)
+            drawn += (
+                f'<rect x="{left + 1:.1f}" y="{top:.1f}" width="{right - left - 2:.1f}" '
+                f'height="{max(0.0, base - top):.1f}" style="fill:var(--glass)" '
+                f'fill-opacity="{0.25 + 0.75 * math.sqrt(count / most):.2f}">'
+                f"<title>{count} samples at {low:.0%} to {high:.0%}: {accuracy:.1%} right</title></rect>"
+            )
+    (x0, y0), (x1, y1) = frame.place(0, 0), frame.place(1, 1)
+    diagonal = (
+        f'<line x1="{x0}" y1="{y0}" x2="{x1}" y2="{y1}" style="stroke:var(--ruby)" stroke-dasharray="4 4"/>'
+    )
+    label = "Part that is right, for predictions of rising confidence"
+    return (
+        f"<figure>{_svg(label, frame.axes('confidence', True, x_percent=True) + drawn + diagonal)}</figure>"
+    )
+
+
+def ticks(low: float, high: float, most: int = 6) -> list[float]:
+    """Round numbers from `low` to `high`, at most about `most` of them."""
+    if high <= low:
+        return [low]
+    rough = (high - low) / most
+    power = 10 ** math.floor(math.log10(rough))
+    step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= rough * 0.999)
+    first = math.ceil(low / step - 1e-9)
+    return [index * step for index in range(first, math.floor(high / step + 1e-9) + 1)]
+
+
+class _Frame:
+    """Where values lie in the drawing."""
+
+    def __init__(self, left: float, right: float, low: float, high: float) -> None:
+        room = 0.04 * (high - low)
+        self.x = (left, right if right > left else left + 1)
+        self.x_ticks = ticks(left, right)
+        self.y = (low, high + room if high > low else low + (abs(low) or 1))
+
+    def place(self, x: float, y: float) -> tuple[float, float]:
+        across = (x - self.x[0]) / (self.x[1] - self.x[0])
+        up = (y - self.y[0]) / (self.y[1] - self.y[0])
+        return (
+            round(_LEFT + across * (WIDTH - _LEFT - _RIGHT), 1),
+            round(HEIGHT - _BOTTOM - up * (HEIGHT - _TOP - _BOTTOM), 1),
+        )
+
+    def line(self, points: Points, hue: str) -> str:
+        places = [self.place(x, y) for x, y in points]
+        if len(places) == 1:
+            (x, y) = places[0]
+            return f'<circle cx="{x}" cy="{y}" r="3" style="fill:var({hue})"/>'
+        path = " ".join(f"{x},{y}" for x, y in places)
+        return f'<polyline class="line" points="{path}" style="stroke:var({hue})"/>'
+
+    def axes(self, x_label: str, percent: bool, *, x_percent: bool = False) -> str:
+        parts, bottom = [], HEIGHT - _BOTTOM
+        for value in ticks(*self.y):
+            _, y = self.place(self.x[0], value)
+            parts.append(f'<line class="axis" x1="{_LEFT}" y1="{y}" x2="{WIDTH - _RIGHT}" y2="{y}"/>')
+            text = _number(value, percent)
+            parts.append(f'<text x="{_LEFT - 8}" y="{y + 4}" text-anchor="end">{text}</text>')
+        for value in self.x_ticks:
+            x, _ = self.place(value, self.y[0])
+            text = _number(value, x_percent)
+            parts.append(f'<text x="{x}" y="{bottom + 16}" text-anchor="middle">{text}</text>')
+        middle = (_LEFT + WIDTH - _RIGHT) / 2
+        parts.append(f'<text x="{middle}" y="{HEIGHT - 4}" text-anchor="middle">{escape(x_label)}</text>')
+        return "".join(parts)
+
+
+def _number(value: float, percent: bool) -> str:
+    if percent:
+        return f"{100 * value:.3g} %"
+    return f"{value:.0e}".replace("e-0", "e-") if 0 < abs(value) < 1e-3 else f"{value:.4g}"
+
+
+def _svg(label: str, content: str) -> str:
+    return (
+        f'<svg class="chart" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(label)}">'
+        f"{content}</svg>"
+    )

@@ -1,0 +1,197 @@
+"""The report and the card of a run: what they say, that nothing escapes, and that they stand alone."""
+
+import re
+from collections.abc import Sequence
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from vitrail.inference.metrics import Evaluation, score
+from vitrail.lens.charts import line_chart, reliability_chart, ticks
+from vitrail.training.card import write_card
+from vitrail.training.report import Mistake, Report, confused_pairs, report_page, write_report
+
+NASTY = ("<script>alert(1)</script>", 'a "quoted" & name', "猫 | it's")
+
+
+class Page(HTMLParser):
+    """Text, tags, and cells of the tables."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.text, self.tags, self.rows = "", [], []
+        self.inside: list[str] = []
+        self.feed(html)
+        assert self.inside == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in {"meta", "link", "img", "rect", "line", "circle", "polyline", "br", "input"}:
+            self.inside.append(tag)
+        if tag == "tr":
+            self.rows.append([])
+        if tag in {"td", "th"}:
+            self.rows[-1].append("")
+
+    def handle_endtag(self, tag: str) -> None:
+        if self.inside and tag in self.inside:
+            assert self.inside.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self.inside and self.inside[-1] not in {"script", "style"}:
+            self.text += data
+        if {"td", "th"} & set(self.inside):
+            self.rows[-1][-1] += data
+
+
+def evaluate(names: Sequence[str], samples: int = 200) -> tuple[Evaluation, torch.Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.randint(0, len(names), (samples,), generator=generator)
+    logits = torch.randn(samples, len(names), generator=generator)
+    logits[torch.arange(samples), labels] += 1.5
+    return score(logits, [(label,) for label in labels.tolist()], names), labels
+
+
+def full_report(evaluation: Evaluation) -> Report:
+    history = [
+        {"epoch": epoch, "step": 9 * epoch, "lr": 1e-4 * epoch, "train_loss": 2 / epoch, "val_loss": None}
+        | ({"val_loss": float("nan"), "val_top1": 0.5} if epoch == 2 else {})
+        for epoch in (1, 2, 3)
+    ]
+    mistake = Mistake(
+        image=torch.randint(0, 256, (3, 8, 8), dtype=torch.uint8),
+        name="a/<i>.png",
+        truth=NASTY[1],
+        predicted=NASTY[0],
+        probability=0.987,
+        attention=torch.rand(4, 4),
+    )
+    return Report(
+        title="run of <b>cats</b> & dogs",
+        summary={"model": "vit <tiny>"},
+        history=history,
+        evaluation=evaluation,
+        mistakes=[mistake],
+        batch=torch.randint(0, 256, (3, 3, 200, 160), dtype=torch.uint8),
+        batch_labels=NASTY[:2],
+        recipe_yaml="lr: 0.1\nname: <x>\n",
+        versions={"torch": "2.11"},
+        bad_count=1,
+        commands=["vitrail predict 'runs/a & b' photos/"],
+    )
+
+
+def test_everything_is_escaped_and_said(tmp_path: Path) -> None:
+    evaluation, _ = evaluate(NASTY)
+    write_report(tmp_path / "report.html", full_report(evaluation))
+    html = (tmp_path / "report.html").read_text(encoding="utf-8")
+    page = Page(html)
+    for text in (*NASTY, "run of <b>cats</b> & dogs", "vit <tiny>", "a/<i>.png", "name: <x>", "runs/a & b"):
+        assert text in page.text
+    assert f"{100 * evaluation.top1:.2f} %" in page.text
+    assert "top-5" not in page.text
+    assert "1 file could not be used" in page.text
+    assert "nan" not in page.text
+    assert [tag for tag, _ in page.tags].count("script") == 1
+    assert not re.search(r"https?://", html)
+    for tag, attrs in page.tags:
+        assert (attrs.get("src") or "data:").startswith("data:")
+        assert tag != "img" or attrs.get("alt") is not None
+
+
+def test_the_matrix_and_the_rows_are_the_evaluations() -> None:
+    evaluation, labels = evaluate(("cat", "dog", "bird"))
+    rows = Page(report_page(full_report(evaluation))).rows
+    for index, name in enumerate(("cat", "dog", "bird")):
+        counts = [str(count) for count in evaluation.confusion[index]]
+        assert [name, *counts] in rows
+        support = str(int((labels == index).sum()))
+        assert any(row[:2] == [name, support] and len(row) == 5 for row in rows)
+
+
+def test_many_classes_show_the_most_confused_pairs() -> None:
+    evaluation, _ = evaluate([f"c{index}" for index in range(1000)], samples=3000)
+    page = Page(report_page(full_report(evaluation)))
+    assert "confusion" not in {attrs.get("class") for _, attrs in page.tags}
+    assert "The most confused pairs of 1000 classes" in page.text
+    assert "All 1000 classes" in page.text
+
+
+def test_confused_pairs_by_hand() -> None:
+    assert confused_pairs([[5, 2, 0], [0, 0, 0], [1, 2, 1]]) == [
+        (2, 1, 2, 0.5),
+        (0, 1, 2, 2 / 7),
+        (2, 0, 1, 0.25),
+    ]
+
+
+def test_multi_label_and_a_bare_report() -> None:
+    logits, labels = torch.randn(20, 3), [(0,), (1, 2), ()] * 6 + [(1,), (2,)]
+    evaluation = score(logits, labels, NASTY, "multi")
+    page = Page(report_page(Report(title="t", summary={}, history=[], evaluation=evaluation)))
+    assert "mean average precision" in page.text
+    assert "How far to trust" not in page.text
+    assert "How it learned" not in page.text
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "expected"),
+    [
+        (0, 1, [0, 0.2, 0.4, 0.6, 0.8, 1.0]),
+        (0.13, 0.29, [0.15, 0.2, 0.25]),
+        (1, 30, [5, 10, 15, 20, 25, 30]),
+        (4, 4, [4]),
+    ],
+)
+def test_ticks_are_round(low: float, high: float, expected: list[float]) -> None:
+    assert ticks(low, high) == pytest.approx(expected)
+
+
+def test_a_line_goes_through_its_points() -> None:
+    chart = line_chart(
+        {"a<b": [(0, 0.0), (5, 1.0), (10, 2.0), (11, float("inf"))]}, label="Loss", x_label="epoch"
+    )
+    places = [
+        tuple(map(float, pair.split(","))) for pair in re.search(r'points="([^"]+)"', chart).group(1).split()
+    ]
+    (x0, y0), (x1, y1), (x2, y2) = places
+    assert x1 - x0 == pytest.approx(x2 - x1, abs=0.11)
+    assert y0 - y1 == pytest.approx(y1 - y2, abs=0.11)
+    assert y2 < y0
+    assert "a&lt;b ends at 2" in chart
+    assert line_chart({"a": []}, label="", x_label="") == ""
+    assert "<circle" in line_chart({"a": [(1, 3.0)]}, label="", x_label="")
+
+
+def test_reliability_bars_are_as_high_as_the_accuracy() -> None:
+    chart = reliability_chart([(0.0, 0.5, 0, 0.0), (0.5, 0.75, 4, 0.5), (0.75, 1.0, 8, 1.0)])
+    heights = [float(height) for height in re.findall(r'<rect [^>]*height="([\d.]+)"', chart)]
+    assert len(heights) == 2
+    assert heights[1] == pytest.approx(2 * heights[0], abs=0.2)
+
+
+def test_the_card_is_what_hubs_read(tmp_path: Path) -> None:
+    evaluation, _ = evaluate(NASTY)
+    write_card(
+        tmp_path / "README.md",
+        full_report(evaluation),
+        model="vit_tiny",
+        dataset="pets: <all>",
+        origin="timm/x",
+    )
+    text = (tmp_path / "README.md").read_text(encoding="utf-8")
+    _, front, body = text.split("---\n", 2)
+    values = yaml.safe_load(front)
+    assert values["license"] == "unknown"
+    (result,) = values["model-index"][0]["results"]
+    assert result["dataset"]["name"] == "pets: <all>"
+    assert result["metrics"][0] == {"type": "accuracy", "value": round(evaluation.top1, 4)}
+    assert "<script>" not in body
+    assert "猫 \\| it's" in body
+    assert "vitrail predict ." in body
+    assert "fine-tuned from timm/x" in body
+    for row in re.findall(r"^\|.*\|$", body, re.MULTILINE):
+        assert len(re.findall(r"(?<!\\)\|", row)) == 3
