@@ -50,7 +50,9 @@ def test_accuracy_is_the_models_own_and_classes_match_by_name(tmp_path):
 
 def test_unknown_classes_are_named(tmp_path):
     source = write_classes(tmp_path / "pictures", ("dog", "owl", "yak"))
-    with pytest.raises(VitrailError, match="does not know 2 classes of .*: owl, yak; it knows cat, dog, fox"):
+    with pytest.raises(
+        VitrailError, match=r"does not know 2 classes of .*: owl, yak; it knows cat, dog, fox"
+    ):
         evaluate(tiny_checkpoint(), source)
 
 
@@ -88,7 +90,7 @@ def test_a_runs_test_part_is_what_is_scored(tmp_path):
 def test_only_known_pictures_is_an_error(tmp_path):
     source = write_classes(tmp_path / "pictures")
     run = make_run(tmp_path / "run", source, ["train"] * 9)
-    with pytest.raises(VitrailError, match="trained on every picture.*--split all"):
+    with pytest.raises(VitrailError, match=r"trained on every picture.*--split all"):
         evaluate(run, source)
     assert evaluate(run, source, split="all").count == 9
 

@@ -11,7 +11,6 @@ from vitrail.errors import VitrailError
 from vitrail.models.registry import model_config
 from vitrail.nn.encoder import checkpoint_activations
 from vitrail.planning.cost import plan
-from vitrail.planning.trace import inference_peak
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
@@ -74,7 +73,7 @@ def test_training_memory_is_within_5_percent_of_the_measured_peak(name, batch, o
 @pytest.mark.parametrize(("name", "batch", "overrides"), CASES)
 def test_inference_memory_is_within_5_percent_of_the_measured_peak(name, batch, overrides, precision):
     config = model_config(name, **overrides)
-    planned = inference_peak(config, batch, DTYPES[precision])
+    planned = plan(config, batch_size=batch, precision=precision).inference_bytes
     measured = measured_peak(lambda: infer(config, batch, DTYPES[precision]))
     assert planned == pytest.approx(measured, rel=0.05)
 
@@ -103,17 +102,20 @@ def test_parts_add_up_and_options_change_them():
 
 
 def test_a_huge_model_is_planned_without_its_memory():
-    huge = plan("vit_huge_patch14_224", batch_size=64, device="cuda", precision="bfloat16")
+    huge = plan(
+        "vit_huge_patch14_224", batch_size=64, checkpointing=True, device="cuda", precision="bfloat16"
+    )
     assert huge.parameters == 632_045_800
-    assert huge.training_bytes > 20e9
+    assert huge.training_bytes > 16 * huge.parameters
 
 
 def test_the_largest_batch_fits_and_one_more_does_not():
     budget = 2 * 10**9
-    words = {"image_size": 64, "num_classes": 10, "device": "cuda"}
-    found = plan("vit_tiny_patch16_224", budget=budget, **words)
+    config = model_config("vit_tiny_patch16_224", image_size=64, depth=2)
+    words = {"num_classes": 10, "device": "cuda"}
+    found = plan(config, budget=budget, **words)
     best = found.largest_training_batch
-    fits, too_much = (plan("vit_tiny_patch16_224", batch_size=batch, **words) for batch in (best, best + 1))
+    fits, too_much = (plan(config, batch_size=batch, **words) for batch in (best, best + 1))
     assert (
         fits.training_bytes + fits.runtime_bytes <= budget < too_much.training_bytes + too_much.runtime_bytes
     )

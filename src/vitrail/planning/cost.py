@@ -10,7 +10,7 @@ from ..models.parts import pair
 from ..models.registry import Config, model_config, override
 from .budget import largest_batch
 from .flops import blueprint, count
-from .machine import pick_precision, resident_bytes
+from .machine import has_fast_bfloat16, pick_precision, resident_bytes
 from .trace import backward_peak, inference_peak
 
 OptimizerName = Literal["adamw", "muon"]
@@ -77,6 +77,7 @@ class Workload:
             self.config,
             batch_size,
             self.precision,
+            emulated=self._emulated(),
             fused_attention=self.device.type != "cpu",
             checkpointing=self.checkpointing,
         )
@@ -84,7 +85,10 @@ class Workload:
 
     def inference_bytes(self, batch_size: int) -> int:
         """All tensors at the worst moment of a forward pass."""
-        return inference_peak(self.config, batch_size, self.precision)
+        return inference_peak(self.config, batch_size, self.precision, emulated=self._emulated())
+
+    def _emulated(self) -> bool:
+        return self.device.type == "cpu" and not has_fast_bfloat16(self.device)
 
     def weight_bytes(self) -> int:
         """The weights in float32; the gradients take the same."""

@@ -17,15 +17,22 @@ from ..nn.attend import Attend
 from ..nn.encoder import checkpoint_activations
 from .flops import blueprint
 
+_PRODUCTS = (torch.ops.aten.linear, torch.ops.aten.addmm, torch.ops.aten.mm)
+
 
 class LiveBytes(TorchDispatchMode):
     """Follows the storage of every tensor that an operation returns until it is freed.
 
     Storages, not tensors, because views share them. `now` is what is alive, `peak` the most that was.
+
+    Args:
+        emulated: the device has no instructions for products in reduced precision: PyTorch then adds them up in
+            a float32 buffer of the result's shape, which no operation returns.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, emulated: bool = False) -> None:
         super().__init__()
+        self.emulated = emulated
         self.now = 0
         self.peak = 0
         self._alive: dict[int, weakref.ref] = {}
@@ -35,8 +42,13 @@ class LiveBytes(TorchDispatchMode):
         for leaf in tree_leaves(out):
             if isinstance(leaf, Tensor):
                 self._follow(leaf.untyped_storage())
-        self.peak = max(self.peak, self.now)
+        self.peak = max(self.peak, self.now + self._buffer(func, out))
         return out
+
+    def _buffer(self, func: Any, out: Any) -> int:
+        if not self.emulated or func.overloadpacket not in _PRODUCTS or out.dtype == torch.float32:
+            return 0
+        return out.numel() * torch.float32.itemsize
 
     def _follow(self, storage: Any) -> None:
         key, size = id(storage), storage.nbytes()
@@ -51,20 +63,26 @@ class LiveBytes(TorchDispatchMode):
         self.now += size
 
 
-def inference_peak(config: Config, batch_size: int, precision: torch.dtype) -> int:
+def inference_peak(config: Config, batch_size: int, precision: torch.dtype, *, emulated: bool) -> int:
     """Bytes of all tensors at the worst moment of a forward pass: weights, pixels, what the layers make."""
     model = blueprint(config)
-    with FakeTensorMode(allow_non_fake_inputs=True), LiveBytes() as live:
+    with FakeTensorMode(allow_non_fake_inputs=True), LiveBytes(emulated=emulated) as live:
         model = model.to_empty(device="cpu").eval()
         pixels = _pixels(config, batch_size)
-        # Not inference_mode, under which some operations arrive here whole, without what they make inside.
-        with torch.no_grad(), _autocast(precision):
+        # As in use: under no_grad, autocast would keep its copies of the weights.
+        with torch.inference_mode(), _autocast(precision):
             model(pixels).float()
         return live.peak
 
 
 def backward_peak(
-    config: Config, batch_size: int, precision: torch.dtype, *, fused_attention: bool, checkpointing: bool
+    config: Config,
+    batch_size: int,
+    precision: torch.dtype,
+    *,
+    emulated: bool,
+    fused_attention: bool,
+    checkpointing: bool,
 ) -> int:
     """Bytes of all tensors at the worst moment of backward: weights, gradients, batch, activations."""
     model = blueprint(config)
@@ -72,7 +90,7 @@ def backward_peak(
         _always_fused(model)
     if checkpointing:
         checkpoint_activations(model)
-    with FakeTensorMode(allow_non_fake_inputs=True), LiveBytes() as live:
+    with FakeTensorMode(allow_non_fake_inputs=True), LiveBytes(emulated=emulated) as live:
         model = model.to_empty(device="cpu").train()
         pixels = _pixels(config, batch_size)
         with _autocast(precision):
