@@ -30,7 +30,7 @@ def test_tables_invert(layout: Layout) -> None:
     theirs = to_theirs(state, layout, num_heads=4)
     assert recognise(theirs) is layout
     again = to_ours(theirs, layout)
-    assert not (again.incomplete or again.unexpected or again.unused)
+    assert (again.incomplete, again.unexpected, again.unused) == ((), (), ())
     assert again.state.keys() == state.keys()
     assert all(torch.equal(again.state[name], state[name]) for name in state)
     converted = convert_state_dict(theirs, model)
@@ -90,7 +90,9 @@ def test_what_is_unexpected_is_listed() -> None:
 def test_a_wrong_shape_is_listed() -> None:
     model, theirs = small_timm()
     theirs["head.weight"] = torch.zeros(7, 192)
-    with pytest.raises(VitrailError, match=r"of a wrong shape: head\.classify\.weight \(7, 192\) for \(5, 192\)"):
+    with pytest.raises(
+        VitrailError, match=r"of a wrong shape: head\.classify\.weight \(7, 192\) for \(5, 192\)"
+    ):
         convert_state_dict(theirs, model)
 
 

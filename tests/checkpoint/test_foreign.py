@@ -37,7 +37,12 @@ def timm_folder(folder: Path, name: str, **overrides: Any) -> torch.nn.Module:
         "license": "apache-2.0",
     }
     names = [f"class {index}" for index in range(model.num_classes)]
-    config = {"architecture": name, "num_classes": model.num_classes, "global_pool": "token", "label_names": names}
+    config = {
+        "architecture": name,
+        "num_classes": model.num_classes,
+        "global_pool": "token",
+        "label_names": names,
+    }
     (folder / "config.json").write_text(json.dumps({**config, "pretrained_cfg": pretrained}))
     return model
 
@@ -133,7 +138,9 @@ def test_pickles_are_refused_with_the_command(tmp_path: Path, suffix: str) -> No
 
 
 def test_unknown_width_asks_for_the_heads(tmp_path: Path) -> None:
-    model = randomise(timm.create_model("vit_tiny_patch16_224", embed_dim=96, num_heads=6, depth=1, num_classes=2))
+    model = randomise(
+        timm.create_model("vit_tiny_patch16_224", embed_dim=96, num_heads=6, depth=1, num_classes=2)
+    )
     save_file(model.state_dict(), tmp_path / "x.safetensors")
     with pytest.raises(VitrailError, match="pass num_heads"):
         load(tmp_path / "x.safetensors")

@@ -1,7 +1,8 @@
-"""The hub, spoken to through a small server on this machine; each case in a process of its own, as the hub's settings are."""
+"""The hub, spoken to through a small server on this machine, in a process of its own."""
 
 import hashlib
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -72,7 +73,8 @@ def endpoint(tmp_path: Path) -> Iterator[str]:
     from safetensors.torch import save_file
 
     save_file(
-        {k: v.contiguous() for k, v in to_theirs(model.state_dict(), LAYOUTS[0], 3).items()}, theirs / "model.safetensors"
+        {k: v.contiguous() for k, v in to_theirs(model.state_dict(), LAYOUTS[0], 3).items()},
+        theirs / "model.safetensors",
     )
     (theirs / "config.json").write_text(json.dumps({"architecture": "vit_tiny_patch16_224_x"}))
     server = ThreadingHTTPServer(("127.0.0.1", 0), type("Here", (Hub,), {"root": root}))
@@ -85,19 +87,17 @@ def endpoint(tmp_path: Path) -> Iterator[str]:
 
 
 LOAD = """
-import sys, vitrail
+import sys, vitrail, vitrail.errors
 for name in sys.argv[1:]:
     try:
-        checkpoint = vitrail.load(name)
-        print(name, checkpoint.info["origin"], checkpoint.info["license"] or "none", checkpoint.model.config.depth)
+        found = vitrail.load(name)
+        print(name, found.info["origin"], found.info["license"] or "none", found.model.config.depth)
     except vitrail.errors.VitrailError as error:
         print(error)
 """
 
 
 def load_there(home: Path, endpoint: str, *names: str, offline: bool = False) -> tuple[list[str], str]:
-    import os
-
     environment = {
         **os.environ,
         "HF_ENDPOINT": endpoint,
@@ -107,9 +107,8 @@ def load_there(home: Path, endpoint: str, *names: str, offline: bool = False) ->
         "HF_HUB_DISABLE_TELEMETRY": "1",
         "NO_PROXY": "127.0.0.1",
     }
-    code = LOAD.replace("import sys, vitrail", "import sys, vitrail, vitrail.errors")
     done = subprocess.run(
-        [sys.executable, "-c", code, *names], env=environment, capture_output=True, text=True, check=True
+        [sys.executable, "-c", LOAD, *names], env=environment, capture_output=True, text=True, check=True
     )
     return done.stdout.splitlines(), done.stderr
 
@@ -123,7 +122,9 @@ def test_online_then_offline_then_gone(endpoint: str, tmp_path: Path) -> None:
     assert "no model of that name on the hub" in out[3]
     assert "owner/theirs: licence apache-2.0" in err
 
-    out, err = load_there(tmp_path / "home", endpoint, "owner/ours", "owner/theirs", "owner/new", offline=True)
+    out, err = load_there(
+        tmp_path / "home", endpoint, "owner/ours", "owner/theirs", "owner/new", offline=True
+    )
     assert out[0].startswith("owner/ours owner/ours apache-2.0")
     assert out[1].startswith("owner/theirs owner/theirs none")
     assert "the copy in its cache is used" in err

@@ -1,4 +1,4 @@
-"""The smallest row of every family: forward, backward, other sizes and channels, compile, export, save and load."""
+"""The smallest row of every family: forward, backward, other sizes, channels, compile, export, save, load."""
 
 from pathlib import Path
 from typing import Any

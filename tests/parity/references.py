@@ -17,7 +17,7 @@ from vitrail.nn.model import VisionModel
 
 
 def randomise(model: nn.Module, seed: int = 0) -> nn.Module:
-    """Give every parameter random values of a size that keeps activations near one, so that no constant hides a bug."""
+    """Give every parameter random values that keep activations near one, so that no constant hides a bug."""
     generator = torch.Generator().manual_seed(seed)
     for name, parameter in model.named_parameters():
         noise = torch.rand(parameter.shape, generator=generator, dtype=torch.float32) * 3.4 - 1.7
@@ -32,7 +32,7 @@ def randomise(model: nn.Module, seed: int = 0) -> nn.Module:
 
 
 def timm_twin(config: Any, **more: Any) -> nn.Module:
-    """timm's model of the same sizes, built from its class, so that rows timm has no name for have one too."""
+    """timm's model of the same sizes, built from its class, also for rows that timm has no name for."""
     common: dict[str, Any] = {
         "img_size": pair(config.image_size),
         "patch_size": pair(config.patch_size),
@@ -50,7 +50,9 @@ def timm_twin(config: Any, **more: Any) -> nn.Module:
         return VisionTransformerDistilled(**common)
     if isinstance(config, SimpleViTConfig):
         return VisionTransformer(**common, class_token=False, global_pool="avg", fc_norm=False)
-    return VisionTransformer(**common, init_values=config.layer_scale, no_embed_class=not config.class_position)
+    return VisionTransformer(
+        **common, init_values=config.layer_scale, no_embed_class=not config.class_position
+    )
 
 
 def twins(config: Any, **more: Any) -> tuple[VisionModel, nn.Module]:

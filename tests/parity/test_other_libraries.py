@@ -69,7 +69,7 @@ def test_torchvision() -> None:
 
 
 def flax_vit(arrays: dict[str, Tensor], pixels: Tensor) -> Tensor:
-    """The official model, written from the paper on the official arrays and axes: NHWC pictures, (in, out) kernels."""
+    """The official model from the paper, on the official arrays: NHWC pictures, (in, out) kernels."""
 
     def norm(x: Tensor, name: str) -> Tensor:
         mean, var = x.mean(-1, keepdim=True), x.var(-1, keepdim=True, correction=0)

@@ -36,7 +36,7 @@ class Card:
 
 
 def read_card(folder: Path) -> Card:
-    """The card of a timm or transformers folder: config.json, and preprocessor_config.json if there is one."""
+    """The card of a timm or transformers folder: config.json, and perhaps preprocessor_config.json."""
     config = _read_json(folder / "config.json")
     if "architecture" in config:
         return timm_card(config)
@@ -54,7 +54,7 @@ def timm_card(config: Mapping[str, Any]) -> Card:
     pretrained = config.get("pretrained_cfg", {})
     if config.get("global_pool", "token") not in ("token", ""):
         raise VitrailError(
-            f"{config['architecture']} pools with {config['global_pool']!r}: read are those that classify by token"
+            f"{config['architecture']} pools with {config['global_pool']!r}: only 'token' is read"
         )
     name = config["architecture"]
     size = pretrained.get("input_size")

@@ -66,5 +66,5 @@ def _from_hub(repository: str, architecture: str | None, facts: dict[str, Any], 
 
 
 def _shape_givers(facts: dict[str, Any]) -> dict[str, Any]:
-    # What the user wants of the model, such as its classes, is for `adapt`; only this completes unclear weights.
+    # What the user wants of the model, such as its classes, is for `adapt`; this completes unclear weights.
     return {key: facts[key] for key in ("num_heads",) if key in facts}

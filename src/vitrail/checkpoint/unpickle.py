@@ -1,7 +1,7 @@
 """Read a pickle of tensors and write safetensors; run as `python -m vitrail.checkpoint.unpickle IN OUT`.
 
-`torch.load(weights_only=True)` refuses everything but tensors and plain containers; a process of its own keeps
-what might still go wrong away from the caller.
+`torch.load(weights_only=True)` refuses everything but tensors and plain containers; a process of its own
+keeps what might still go wrong away from the caller.
 """
 
 import argparse
@@ -19,7 +19,7 @@ REFUSED = 3
 def main(source: str, target: str) -> int:
     """Convert one file; 0 when done, otherwise the reason is on standard error."""
     try:
-        # Training scripts keep their command line beside the weights; a namespace holds values and runs nothing.
+        # Training scripts keep their options beside the weights; a namespace holds values and runs nothing.
         with torch.serialization.safe_globals([argparse.Namespace]):
             document = torch.load(source, map_location="cpu", weights_only=True)
     except Exception as error:

@@ -68,8 +68,8 @@ LAYOUT = Layout(
 def without_pre_logits(state: dict[str, Tensor]) -> tuple[dict[str, Tensor], list[str]]:
     """The state without the pre-logits layer and the head behind it, and a sentence that says so.
 
-    The ImageNet-21k releases have a tanh layer in front of the head, which fine-tuning drops together with the
-    head (Dosovitskiy et al., 2021, section 3.2).
+    The ImageNet-21k releases have a tanh layer in front of the head, which fine-tuning drops together with
+    the head (Dosovitskiy et al., 2021, section 3.2).
     """
     if not any(name.startswith("pre_logits/") for name in state):
         return state, []

@@ -1,8 +1,8 @@
 """Tables that translate state dicts, read in both directions.
 
 A `Rule` pairs one of our names with the names of the same tensor elsewhere; a `Layout` is all rules of one
-source. `{i}` stands for a block's number and `{p}` for weight or bias. Where theirs is stored in several parts,
-or along other axes, a `Transform` joins them and splits them again.
+source. `{i}` stands for a block's number and `{p}` for weight or bias. Where theirs is stored in several
+parts, or along other axes, a `Transform` joins them and splits them again.
 """
 
 import re
