@@ -26,8 +26,8 @@ class LiveBytes(TorchDispatchMode):
     Storages, not tensors, because views share them. `now` is what is alive, `peak` the most that was.
 
     Args:
-        emulated: the device has no instructions for products in reduced precision: PyTorch then adds them up in
-            a float32 buffer of the result's shape, which no operation returns.
+        emulated: the device has no instructions for products in reduced precision: PyTorch then adds them up
+            in a float32 buffer of the result's shape, which no operation returns.
     """
 
     def __init__(self, *, emulated: bool = False) -> None:
