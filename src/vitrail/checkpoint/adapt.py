@@ -44,8 +44,8 @@ def inflate_channels(weight: Tensor, channels: int) -> Tensor:
     """The filters (O, C, h, w) of a first convolution, for pictures of another number of channels.
 
     One channel sees the sum of the filters, so a grey picture gives what it gave as C equal channels.
-    Other numbers repeat the filters in turn, scaled by C / channels, which keeps the size of the answer, as in
-    timm.
+    Other numbers repeat the filters in turn, scaled by C / channels, which keeps the size of the answer, as
+    in timm.
     """
     old = weight.shape[1]
     if channels == 1:
