@@ -41,7 +41,7 @@ def largest_batch(peak: Callable[[int], int], budget: int) -> int:
     Memory grows by the same for each picture, but for small batches, where another moment is the worst. So a
     line through two measured batches gives a first answer; it is then measured, and moved until it is exact.
     """
-    few, more = 4, 32
+    few, more = 32, 64
     low, high = peak(few), peak(more)
     slope = max(1.0, (high - low) / (more - few))
     known = {few: low, more: high}
