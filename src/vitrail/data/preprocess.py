@@ -43,7 +43,9 @@ class Preprocess:
         scale = max(height / self.crop / image.shape[1], width / self.crop / image.shape[2])
         size = [max(height, round(image.shape[1] * scale)), max(width, round(image.shape[2] * scale))]
         if size != list(image.shape[1:]):
-            image = tvf.resize(image, size, interpolation=InterpolationMode(self.interpolation), antialias=True)
+            image = tvf.resize(
+                image, size, interpolation=InterpolationMode(self.interpolation), antialias=True
+            )
         return tvf.center_crop(image, [height, width])
 
     def normalise(self, image: Tensor) -> Float[Tensor, "*batch C H W"]:
@@ -58,4 +60,6 @@ class Preprocess:
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "Preprocess":
         """The inverse of `to_dict`; lists become tuples."""
-        return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
+        return cls(
+            **{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
+        )

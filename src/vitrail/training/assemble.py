@@ -36,7 +36,8 @@ class Workshop:
     precision: torch.dtype
 
     def __post_init__(self) -> None:
-        memory, data = memory_for_images(), self.data
+        # Workers would each keep images of their own, and lose them at the end of every epoch.
+        memory, data = 0 if self.recipe.workers else memory_for_images(), self.data
         train = data.train.fitted_reader if takes_fitted(self.recipe.augment) else data.train.shrunk_reader
         self._readers = {
             "train": train(self.preprocess, memory // 2),

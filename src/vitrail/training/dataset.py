@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from statistics import median
 from typing import Literal
@@ -17,6 +17,22 @@ from ..data.split import Splits, split
 from ..data.survey import Facts, Survey, survey
 from ..planning.machine import this_machine
 from ..progress import Track, silent
+
+
+@dataclass(frozen=True)
+class _Reader:
+    """Index -> image; a class and no closure, so that it can travel to worker processes."""
+
+    samples: tuple[Sample, ...]
+    channels: int
+    bring: Callable[[Tensor], Tensor]
+
+    def __call__(self, index: int) -> Tensor:
+        return self.bring(read_image(self.samples[index], self.channels))
+
+
+def _whole(image: Tensor) -> Tensor:
+    return image
 
 
 @dataclass(frozen=True)
@@ -56,20 +72,19 @@ class Part:
 
     def reader(self, channels: int) -> Callable[[int], Tensor]:
         """Index -> image with this many channels, read from its file each time."""
-        return lambda index: read_image(self.samples[index], channels)
+        return _Reader(self.samples, channels, _whole)
 
     def shrunk_reader(self, preprocess: Preprocess, memory: int) -> Callable[[int], Tensor]:
         """Index -> image of at most twice the training size on its shorter side, kept in memory if all of them fit."""
         side = 2 * min(preprocess.image_size)
-        read = self.reader(preprocess.channels)
-        return remember(lambda index: shrink(read(index), side), self._sizes(side, preprocess.channels), memory)
+        read = _Reader(self.samples, preprocess.channels, partial(shrink, side=side))
+        return remember(read, self._sizes(side, preprocess.channels), memory)
 
     def fitted_reader(self, preprocess: Preprocess, memory: int) -> Callable[[int], Tensor]:
         """Index -> image fitted to the model's size, kept in memory if all of them fit."""
         height, width = preprocess.image_size
-        read = self.reader(preprocess.channels)
-        sizes = [height * width * preprocess.channels] * len(self)
-        return remember(lambda index: preprocess.fit(read(index)), sizes, memory)
+        read = _Reader(self.samples, preprocess.channels, preprocess.fit)
+        return remember(read, [height * width * preprocess.channels] * len(self), memory)
 
     def _sizes(self, side: int, channels: int) -> list[int]:
         return [

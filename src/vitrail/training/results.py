@@ -31,20 +31,30 @@ def write_results(
     """
     split, part = workshop.data.held_out
     made = folder.read_json(DATA)
+    pictures, labels = _batch(workshop)
     report = Report(
         title=workshop.data.name,
         summary=_summary(workshop, split, seconds),
         history=folder.rows(),
         evaluation=result,
         mistakes=_mistakes(folder, workshop, part, logits),
-        batch=_batch(workshop),
+        batch=pictures,
+        batch_labels=labels,
         recipe_yaml=recipe_to_yaml(workshop.recipe),
         versions=made["versions"],
         bad_count=len(workshop.data.survey.bad),
         commands=[command for _, command in commands(str(folder.path), made["source"])],
     )
     write_report(folder.path / "report.html", report)
-    write_card(folder.path / "README.md", report)
+    info = workshop.checkpoint.info
+    write_card(
+        folder.path / "README.md",
+        report,
+        model=workshop.recipe.weights or str(workshop.recipe.model),
+        dataset=workshop.data.name,
+        origin=info["origin"],
+        license=info.get("license") or "unknown",
+    )
 
 
 def _summary(workshop: Workshop, split: str, seconds: float) -> dict[str, str]:
