@@ -27,12 +27,14 @@ class Checkpoint:
         info: plain JSON values: "architecture" (variant name or "custom"), "task" ("single" or "multi"),
             "origin", "license", "metrics", "adapted" (sentences on what loading changed), and whatever else
             is put there.
+        path: where it was loaded from, for what lies around it there, such as its run's splits; not saved.
     """
 
     model: VisionModel
     class_names: tuple[str, ...]
     preprocess: Preprocess
     info: dict[str, Any] = field(default_factory=dict)
+    path: Path | None = None
 
 
 def load(
@@ -55,7 +57,9 @@ def load(
     stored = adapt(read(source, architecture, overrides, say), overrides)
     check_class_names(stored.class_names, stored.config)
     model = build(stored)
-    return Checkpoint(model, stored.class_names, stored.preprocess, complete_info(stored.info, stored.config))
+    info = complete_info(stored.info, stored.config)
+    path = Path(source) if Path(source).exists() else None
+    return Checkpoint(model, stored.class_names, stored.preprocess, info, path)
 
 
 def save(checkpoint: Checkpoint, path: str | Path, *, extra: Mapping[str, Content] | None = None) -> None:

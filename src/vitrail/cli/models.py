@@ -17,7 +17,7 @@ class Models:
 
     def run(self) -> None:
         from ..planning.listing import list_costs
-        from .tables import print_table
+        from ..tables import print_table
 
         rows = list_costs(self.pattern)
         if self.json:

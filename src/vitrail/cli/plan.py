@@ -42,7 +42,7 @@ class Plan:
         from ..planning.budget import parse_bytes
         from ..planning.cost import plan
         from ..planning.table import plan_rows
-        from .tables import print_table
+        from ..tables import print_table
 
         cost = plan(
             self.model,

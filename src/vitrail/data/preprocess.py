@@ -1,5 +1,6 @@
 """From an image to pixels: the same for every command, stored with the checkpoint."""
 
+import math
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -40,12 +41,12 @@ class Preprocess:
     def fit(self, image: Tensor) -> Tensor:
         """Resize and centre-crop to `image_size`; the values keep their scale."""
         height, width = self.image_size
-        scale = max(height / self.crop / image.shape[1], width / self.crop / image.shape[2])
-        size = [max(height, round(image.shape[1] * scale)), max(width, round(image.shape[2] * scale))]
+        # Rounded down, as timm does: 224 / 0.9 is 248.
+        least = math.floor(height / self.crop), math.floor(width / self.crop)
+        scale = max(side / found for side, found in zip(least, image.shape[1:], strict=True))
+        size = [max(side, int(found * scale)) for side, found in zip(least, image.shape[1:], strict=True)]
         if size != list(image.shape[1:]):
-            image = tvf.resize(
-                image, size, interpolation=InterpolationMode(self.interpolation), antialias=True
-            )
+            image = tvf.resize(image, size, interpolation=InterpolationMode(self.interpolation), antialias=True)
         return tvf.center_crop(image, [height, width])
 
     def normalise(self, image: Tensor) -> Float[Tensor, "*batch C H W"]:

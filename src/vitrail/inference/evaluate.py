@@ -2,7 +2,6 @@
 
 import os
 from dataclasses import replace
-from pathlib import Path
 from typing import Literal
 
 import torch
@@ -45,11 +44,10 @@ def evaluate(
         VitrailError: unknown classes, bad files, a part that is not there, or nothing to score.
     """
     found = checkpoint if isinstance(checkpoint, Checkpoint) else load(os.fspath(checkpoint))
-    run = None if isinstance(checkpoint, Checkpoint) else Path(checkpoint)
     opened = source if isinstance(source, Source) else open_source(os.fspath(source))
     task: Literal["single", "multi"] = "multi" if found.info.get("task") == "multi" else "single"
     opened = match_classes(opened, found.class_names, task)
-    chosen = held_out(opened, run, split, skip_bad=skip_bad, progress=progress)
+    chosen = held_out(opened, found.path, split, skip_bad=skip_bad, progress=progress)
     outcomes = list(
         compute_logits(
             found,

@@ -1,7 +1,6 @@
 """An evaluation as text for people."""
 
-from collections.abc import Sequence
-
+from ..tables import plain_table
 from .metrics import Evaluation
 
 _CONFUSION_CLASSES = 20
@@ -28,7 +27,7 @@ def _overall(found: Evaluation) -> str:
         ("calibration error (ECE)", _percent(found.ece)),
     ]
     known = [row for row in rows if row[1] != "–"]
-    return _aligned(known)
+    return plain_table(known[0], known[1:])
 
 
 def _per_class(found: Evaluation) -> str:
@@ -43,7 +42,7 @@ def _per_class(found: Evaluation) -> str:
         )
         for row in found.per_class
     ]
-    return _aligned([header, *rows])
+    return plain_table(header, rows)
 
 
 def _confusion(found: Evaluation) -> str:
@@ -54,17 +53,8 @@ def _confusion(found: Evaluation) -> str:
         (f"{number} {name}", *(str(count) if count else "·" for count in counts))
         for number, name, counts in zip(numbers, names, found.confusion, strict=True)
     ]
-    return "confusion: a row a true class, a column a predicted one\n" + _aligned([("", *numbers), *rows])
+    return "confusion: a row a true class, a column a predicted one\n" + plain_table(("", *numbers), rows)
 
 
 def _percent(value: float | None) -> str:
     return "–" if value is None else f"{100 * value:.2f} %"
-
-
-def _aligned(rows: Sequence[Sequence[str]]) -> str:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = [
-        "  ".join([row[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(row[1:], widths[1:], strict=True))])
-        for row in rows
-    ]
-    return "\n".join(line.rstrip() for line in lines)
