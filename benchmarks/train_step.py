@@ -2,9 +2,11 @@
 
     python benchmarks/train_step.py [--rounds 15] [--dtype auto]
 
-Two settings: ViT of width 192, depth 9, 3 heads at 32 px, patch 4, batch 256; and ViT-Ti/16 at 224 px, batch 32. A step is
-forward, cross entropy, backward and AdamW. timm and transformers are given vitrail's weights and must give its logits;
-vit-pytorch's embedding has two more norms, so it is timed but not compared. Quote the ratios: absolute times drift.
+Two settings: ViT of width 192, depth 9, 3 heads at 32 px, patch 4, batch 256; and ViT-Ti/16 at 224 px, batch 32. A step
+is forward, cross entropy, backward and AdamW. vitrail is given the weights of timm and transformers and must give their
+logits; vit-pytorch's embedding has two more norms, so it is timed but not compared.
+
+Quote the ratios: absolute times drift.
 """
 
 import argparse
@@ -49,7 +51,15 @@ def main() -> None:
 
 
 def compare(
-    title: str, size: int, patch: int, depth: int, classes: int, batch: int, *, dtype: torch.dtype, rounds: int
+    title: str,
+    size: int,
+    patch: int,
+    depth: int,
+    classes: int,
+    batch: int,
+    *,
+    dtype: torch.dtype,
+    rounds: int,
 ) -> None:
     torch.manual_seed(0)
     models = build(size, patch, depth, classes)
@@ -72,9 +82,7 @@ def compare(
 
 
 def build(size: int, patch: int, depth: int, classes: int) -> dict[str, nn.Module]:
-    ours = create_model(
-        "vit_tiny_patch16_224", image_size=size, patch_size=patch, depth=depth, num_classes=classes
-    )
+    ours = create_model("vit_tiny_patch16_224", image_size=size, patch_size=patch, depth=depth, num_classes=classes)
     theirs = timm.models.VisionTransformer(
         img_size=size, patch_size=patch, embed_dim=DIM, depth=depth, num_heads=HEADS, num_classes=classes
     )

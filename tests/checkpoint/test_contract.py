@@ -53,9 +53,7 @@ def test_reduced_precision_is_kept(tmp_path: Path) -> None:
     checkpoint = small()
     checkpoint.model.bfloat16()
     save(checkpoint, tmp_path / "x.safetensors")
-    assert {tensor.dtype for tensor in load(tmp_path / "x.safetensors").model.state_dict().values()} == {
-        torch.bfloat16
-    }
+    assert {tensor.dtype for tensor in load(tmp_path / "x.safetensors").model.state_dict().values()} == {torch.bfloat16}
 
 
 def test_a_run_folder_gives_its_best(tmp_path: Path) -> None:

@@ -90,9 +90,7 @@ def test_what_is_unexpected_is_listed() -> None:
 def test_a_wrong_shape_is_listed() -> None:
     model, theirs = small_timm()
     theirs["head.weight"] = torch.zeros(7, 192)
-    with pytest.raises(
-        VitrailError, match=r"of a wrong shape: head\.classify\.weight \(7, 192\) for \(5, 192\)"
-    ):
+    with pytest.raises(VitrailError, match=r"of a wrong shape: head\.classify\.weight \(7, 192\) for \(5, 192\)"):
         convert_state_dict(theirs, model)
 
 

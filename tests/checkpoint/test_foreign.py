@@ -47,9 +47,7 @@ def timm_folder(folder: Path, name: str, **overrides: Any) -> torch.nn.Module:
     return model
 
 
-@pytest.mark.parametrize(
-    "name", ["vit_tiny_patch16_224", "deit_tiny_distilled_patch16_224", "deit3_small_patch16_224"]
-)
+@pytest.mark.parametrize("name", ["vit_tiny_patch16_224", "deit_tiny_distilled_patch16_224", "deit3_small_patch16_224"])
 def test_a_timm_folder(tmp_path: Path, name: str) -> None:
     theirs = timm_folder(tmp_path / "x", name, num_classes=6, depth=12, weight_init="skip")
     checkpoint = load(tmp_path / "x")
@@ -65,9 +63,7 @@ def test_a_timm_folder(tmp_path: Path, name: str) -> None:
     assert len(adapted.info["adapted"]) == 3
 
 
-@pytest.mark.parametrize(
-    "name", ["vit_tiny_patch16_224", "deit_tiny_distilled_patch16_224", "deit3_small_patch16_224"]
-)
+@pytest.mark.parametrize("name", ["vit_tiny_patch16_224", "deit_tiny_distilled_patch16_224", "deit3_small_patch16_224"])
 def test_a_bare_file_tells_its_architecture(tmp_path: Path, name: str) -> None:
     theirs = timm_folder(tmp_path / "x", name, num_classes=6, img_size=96, weight_init="skip")
     checkpoint = load(tmp_path / "x" / "model.safetensors")
@@ -138,9 +134,7 @@ def test_pickles_are_refused_with_the_command(tmp_path: Path, suffix: str) -> No
 
 
 def test_unknown_width_asks_for_the_heads(tmp_path: Path) -> None:
-    model = randomise(
-        timm.create_model("vit_tiny_patch16_224", embed_dim=96, num_heads=6, depth=1, num_classes=2)
-    )
+    model = randomise(timm.create_model("vit_tiny_patch16_224", embed_dim=96, num_heads=6, depth=1, num_classes=2))
     save_file(model.state_dict(), tmp_path / "x.safetensors")
     with pytest.raises(VitrailError, match="pass num_heads"):
         load(tmp_path / "x.safetensors")

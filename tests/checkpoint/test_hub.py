@@ -122,9 +122,7 @@ def test_online_then_offline_then_gone(endpoint: str, tmp_path: Path) -> None:
     assert "no model of that name on the hub" in out[3]
     assert "owner/theirs: licence apache-2.0" in err
 
-    out, err = load_there(
-        tmp_path / "home", endpoint, "owner/ours", "owner/theirs", "owner/new", offline=True
-    )
+    out, err = load_there(tmp_path / "home", endpoint, "owner/ours", "owner/theirs", "owner/new", offline=True)
     assert out[0].startswith("owner/ours owner/ours apache-2.0")
     assert out[1].startswith("owner/theirs owner/theirs none")
     assert "the copy in its cache is used" in err

@@ -35,9 +35,7 @@ class Hostile:
         return eval, ("open('struck', 'w')",)
 
 
-def test_a_hostile_pickle_is_refused_and_does_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_hostile_pickle_is_refused_and_does_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "x.pt").write_bytes(pickle.dumps(Hostile()))
     with pytest.raises(VitrailError, match="was refused, nothing of it was run"):
@@ -56,9 +54,7 @@ def test_other_layouts_without_pickles(tmp_path: Path, weights: dict[str, torch.
     command = "from pathlib import Path; from vitrail.cli.convert import Convert; import sys;"
     command += "Convert(sys.argv[1], Path(sys.argv[2])).run()"
     arguments = [tmp_path / "x.safetensors", tmp_path / "ours.safetensors"]
-    done = subprocess.run(
-        [sys.executable, "-c", command, *arguments], capture_output=True, text=True, check=True
-    )
+    done = subprocess.run([sys.executable, "-c", command, *arguments], capture_output=True, text=True, check=True)
     assert done.stdout == ""
     assert "custom from" in done.stderr
     assert vitrail.load(tmp_path / "ours.safetensors").model.config.depth == 1

@@ -91,9 +91,7 @@ def test_sixteen_bit_grey(kind: str):
 
 def test_integers_and_floats_of_32_bits():
     whole = RNG.integers(0, 2**31, (5, 7)).astype(np.int32)
-    torch.testing.assert_close(
-        decode(encoded(whole, "tiff"))[0], torch.from_numpy(whole / (2**31 - 1)).float()
-    )
+    torch.testing.assert_close(decode(encoded(whole, "tiff"))[0], torch.from_numpy(whole / (2**31 - 1)).float())
     real = RNG.random((5, 7), dtype=np.float32)
     assert torch.equal(decode(encoded(real, "tiff"), 3)[1], torch.from_numpy(real))
 
@@ -177,8 +175,7 @@ def png_bomb(width: int, height: int) -> bytes:
     header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
     chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(b"\0" * 1000)), (b"IEND", b"")]
     body = b"".join(
-        struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
-        for name, data in chunks
+        struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data)) for name, data in chunks
     )
     return b"\x89PNG\r\n\x1a\n" + body
 

@@ -10,7 +10,9 @@ from vitrail.data.preprocess import Preprocess
 
 
 @pytest.mark.parametrize("size", [(300, 400), (517, 250), (224, 224), (90, 120)])
-@pytest.mark.parametrize(("side", "crop", "how"), [(224, 0.9, "bicubic"), (224, 0.875, "bilinear"), (96, 1.0, "bicubic")])
+@pytest.mark.parametrize(
+    ("side", "crop", "how"), [(224, 0.9, "bicubic"), (224, 0.875, "bilinear"), (96, 1.0, "bicubic")]
+)
 def test_pixels_against_timm(size, side, crop, how):
     smooth = np.add.outer(np.sin(np.arange(size[0]) / 17), np.cos(np.arange(size[1]) / 23))
     array = (np.stack([smooth, -smooth, smooth.T.reshape(size)], -1) * 50 + 128).astype(np.uint8)

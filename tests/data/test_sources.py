@@ -57,9 +57,7 @@ def test_decomposed_and_composed_class_names_are_one(tmp_path: Path):
 
 @pytest.mark.parametrize("val", ["val", "valid", "Validation"])
 def test_split_folders(tmp_path: Path, val: str):
-    pictures(
-        tmp_path, "train/cat/1.png", "train/dog/1.png", f"{val}/cat/1.png", "test/dog/1.png", "train/x.png"
-    )
+    pictures(tmp_path, "train/cat/1.png", "train/dog/1.png", f"{val}/cat/1.png", "test/dog/1.png", "train/x.png")
     (tmp_path / "annotations").mkdir()
     source = open_source(tmp_path)
     assert source.class_names == ("cat", "dog")
@@ -124,9 +122,7 @@ def test_names_that_exist_nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 def test_images_without_labels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     pictures(tmp_path, "a/1.png", "a/b/2.png", "a/notes.png/3.png")
     source = open_source(tmp_path / "a", labelled=False)
-    assert [s.name for s in source.samples] == [
-        f"{tmp_path}/a/{n}" for n in ("1.png", "b/2.png", "notes.png/3.png")
-    ]
+    assert [s.name for s in source.samples] == [f"{tmp_path}/a/{n}" for n in ("1.png", "b/2.png", "notes.png/3.png")]
     assert {s.labels for s in source.samples} == {()}
     assert len(open_source(tmp_path / "a/1.png", labelled=False).samples) == 1
     monkeypatch.chdir(tmp_path)
@@ -172,9 +168,7 @@ def test_several_labels_in_a_cell(tmp_path: Path):
 
 
 def test_columns_of_zeros_and_ones(tmp_path: Path):
-    source = open_source(
-        table(tmp_path, "path,Zebra,ant,age\na.png,1,1,7\nb.png,0,0,8\nsub dir/ç.png,0,1,9\n")
-    )
+    source = open_source(table(tmp_path, "path,Zebra,ant,age\na.png,1,1,7\nb.png,0,0,8\nsub dir/ç.png,0,1,9\n"))
     assert (source.task, source.class_names) == ("multi", ("Zebra", "ant"))
     assert [s.labels for s in source.samples] == [(0, 1), (), (1,)]
 
@@ -327,18 +321,12 @@ def test_digits():
     assert [s.labels[0] for s in source.samples] == bunch.target.tolist()
     image = read_image(source.samples[17], 1)
     assert image.dtype == torch.uint8
-    torch.testing.assert_close(
-        image[0] / 255 * 16, torch.from_numpy(bunch.images[17]).float(), atol=0.04, rtol=0
-    )
+    torch.testing.assert_close(image[0] / 255 * 16, torch.from_numpy(bunch.images[17]).float(), atol=0.04, rtol=0)
     assert {s.labels for s in open_source("digits", labelled=False).samples} == {()}
 
 
 def idx(values: np.ndarray) -> bytes:
-    return (
-        bytes([0, 0, 8, values.ndim])
-        + b"".join(n.to_bytes(4, "big") for n in values.shape)
-        + values.tobytes()
-    )
+    return bytes([0, 0, 8, values.ndim]) + b"".join(n.to_bytes(4, "big") for n in values.shape) + values.tobytes()
 
 
 @pytest.mark.parametrize("name", ["mnist", "torchvision:MNIST"])

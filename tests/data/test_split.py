@@ -24,9 +24,7 @@ def made(rows: list[tuple[str, tuple[int, ...], str | None]], classes: int, task
 
 
 def contents(survey: Survey, samples: tuple[Sample, ...]) -> list[str]:
-    by_name = dict(
-        zip((s.name for s in survey.source.samples), (f.digest for f in survey.facts), strict=True)
-    )
+    by_name = dict(zip((s.name for s in survey.source.samples), (f.digest for f in survey.facts), strict=True))
     return [by_name[sample.name] for sample in samples]
 
 
@@ -54,9 +52,7 @@ def holds(survey: Survey) -> None:
     found = [set(contents(survey, part)) for part in parts(splits)]
     assert found[0].isdisjoint(found[1] | found[2])
     assert found[1].isdisjoint(found[2])
-    assert {label for s in splits.train for label in s.labels} == {
-        label for s in together for label in s.labels
-    }
+    assert {label for s in splits.train for label in s.labels} == {label for s in together for label in s.labels}
     assert splits.leaks == ()
 
 
@@ -82,9 +78,7 @@ def test_multi_label_sources(rows: list):
 def test_names_and_order_do_not_matter(rows: list, shuffler: random.Random):
     rows = every_class(rows, 2)
     first, mixed = made(rows, 4), made(shuffler.sample(rows, len(rows)), 4)
-    for one, other in zip(
-        parts(split(first, val=0.2, test=0.1)), parts(split(mixed, val=0.2, test=0.1)), strict=True
-    ):
+    for one, other in zip(parts(split(first, val=0.2, test=0.1)), parts(split(mixed, val=0.2, test=0.1)), strict=True):
         assert contents(first, one) == contents(mixed, other)
         assert [s.labels for s in one] == [s.labels for s in other]
 

@@ -44,9 +44,7 @@ def look(tmp_path: Path, folder: str = "data") -> Survey:
 
 
 def test_two_hundred_broken_files_among_two_thousand(tmp_path: Path):
-    whole = {
-        suffix: picture(tmp_path / f"whole{suffix}", 0).read_bytes() for suffix in (".jpg", ".png", ".webp")
-    }
+    whole = {suffix: picture(tmp_path / f"whole{suffix}", 0).read_bytes() for suffix in (".jpg", ".png", ".webp")}
     breaks = {
         "empty file": lambda data: b"",
         "truncated": lambda data: data[: len(data) // 2],
@@ -71,9 +69,7 @@ def test_two_hundred_broken_files_among_two_thousand(tmp_path: Path):
     assert len(found.source.samples) == len(found.facts) == 1800
     for bad in found.bad:
         assert broken[bad.name] in bad.reason or (broken[bad.name] == "truncated" and bad.reason), bad
-    with pytest.raises(
-        VitrailError, match=r"(?s)200 bad files in .*and 190 more; in all: .*--skip-bad"
-    ) as caught:
+    with pytest.raises(VitrailError, match=r"(?s)200 bad files in .*and 190 more; in all: .*--skip-bad") as caught:
         found.require_clean(skip_bad=False)
     assert f"{found.bad[0].name}: {found.bad[0].reason}" in str(caught.value)
     found.require_clean(skip_bad=True)

@@ -14,9 +14,7 @@ from vitrail.inference.metrics import average_precision, score
 NAMES = [f"class {index}" for index in range(7)]
 
 
-def random_single(
-    samples: int = 200, classes: int = 7, seed: int = 0
-) -> tuple[torch.Tensor, list[tuple[int, ...]]]:
+def random_single(samples: int = 200, classes: int = 7, seed: int = 0) -> tuple[torch.Tensor, list[tuple[int, ...]]]:
     generator = torch.Generator().manual_seed(seed)
     target = torch.randint(classes, (samples,), generator=generator)
     logits = torch.randn(samples, classes, generator=generator)
@@ -38,9 +36,7 @@ def test_single_label_equals_scikit_learn():
     precision, recall, f1, support = sk.precision_recall_fscore_support(target, predicted)
     for index, row in enumerate(found.per_class):
         assert (row.name, row.support) == (NAMES[index], support[index])
-        assert (row.precision, row.recall, row.f1) == pytest.approx(
-            (precision[index], recall[index], f1[index])
-        )
+        assert (row.precision, row.recall, row.f1) == pytest.approx((precision[index], recall[index], f1[index]))
     assert found.macro_f1 == pytest.approx(f1.mean())
     assert found.quality == found.top1
 

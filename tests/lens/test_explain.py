@@ -66,9 +66,7 @@ def test_maps_lie_over_the_cropped_picture(vit: nn.Module) -> None:
     with observe(vit) as seen, torch.no_grad():
         probabilities = vit(pixels).softmax(-1)[0]
     torch.testing.assert_close(explanation.maps[1], seen[1][0, :, 0, 1:].reshape(3, 2, 2))
-    assert [name for name, _ in explanation.predictions] == [
-        NAMES[i] for i in probabilities.argsort(descending=True)
-    ]
+    assert [name for name, _ in explanation.predictions] == [NAMES[i] for i in probabilities.argsort(descending=True)]
     assert sum(value for _, value in explanation.predictions) == pytest.approx(1, abs=1e-5)
     assert explanation.flow is not None
     torch.testing.assert_close(last_layer_map(vit, pixels)[0], explanation.maps[1].mean(0))
@@ -84,14 +82,10 @@ def test_multi_label_probabilities_are_independent(vit: nn.Module) -> None:
 
 
 def test_a_png_for_each_and_one_page_for_all(vit: nn.Module, tmp_path: Path) -> None:
-    images = [
-        (name, torch.randint(0, 256, (3, 40, 60), dtype=torch.uint8)) for name in ("x/a.png", "y/A.jpg")
-    ]
+    images = [(name, torch.randint(0, 256, (3, 40, 60), dtype=torch.uint8)) for name in ("x/a.png", "y/A.jpg")]
     broken = ("dir/<i>broken</i>.png", BadImage("broken.png", "truncated & empty"))
     said: list[str] = []
-    paths = explain_images(
-        vit, PREPROCESS, NAMES, [*images, broken], tmp_path / "new" / "out", say=said.append
-    )
+    paths = explain_images(vit, PREPROCESS, NAMES, [*images, broken], tmp_path / "new" / "out", say=said.append)
     assert [path.name for path in paths] == ["a.png", "A-2.png", "explain.html"]
     assert said == ["left out dir/<i>broken</i>.png: truncated & empty"]
     for path in paths[:2]:
@@ -126,12 +120,8 @@ def test_grey_and_many_channels_and_no_prefix(tmp_path: Path) -> None:
         model = create_model(
             "simple_vit_tiny_patch16_224", in_channels=channels, image_size=(32, 48), depth=2, num_classes=2
         ).eval()
-        preprocess = Preprocess(
-            image_size=(32, 48), mean=(0.5,) * channels, std=(0.5,) * channels, channels=channels
-        )
-        paths = explain_images(
-            model, preprocess, (), [("a", torch.rand(channels, 40, 40))], tmp_path, top_k=1
-        )
+        preprocess = Preprocess(image_size=(32, 48), mean=(0.5,) * channels, std=(0.5,) * channels, channels=channels)
+        paths = explain_images(model, preprocess, (), [("a", torch.rand(channels, 40, 40))], tmp_path, top_k=1)
         assert "Attention each patch receives" in read(paths[-1]).text
 
 

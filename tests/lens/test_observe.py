@@ -15,9 +15,7 @@ from vitrail.nn.tokens import Tokens
 @pytest.fixture
 def vit() -> nn.Module:
     torch.manual_seed(0)
-    model = create_model(
-        "vit_tiny_patch16_224", image_size=48, depth=3, num_classes=5, embed_dim=24, num_heads=3
-    )
+    model = create_model("vit_tiny_patch16_224", image_size=48, depth=3, num_classes=5, embed_dim=24, num_heads=3)
     for parameter in model.parameters():
         nn.init.normal_(parameter, std=0.3)
     return model.eval()
@@ -52,9 +50,7 @@ def explicit_weights(model: nn.Module, pixels: Tensor) -> list[Tensor]:
 
 @pytest.mark.parametrize("training", [False, True])
 @pytest.mark.parametrize("grad", [False, True])
-def test_weights_equal_the_explicit_computation(
-    vit: nn.Module, pixels: Tensor, training: bool, grad: bool
-) -> None:
+def test_weights_equal_the_explicit_computation(vit: nn.Module, pixels: Tensor, training: bool, grad: bool) -> None:
     vit.train(training)
     with observe(vit, "attention") as seen, torch.set_grad_enabled(grad):
         vit(pixels)
@@ -99,9 +95,7 @@ def test_a_model_without_prefix_tokens() -> None:
         model(torch.randn(3, 1, 16, 16))
 
 
-def test_under_autocast_the_weights_are_float32_of_what_the_layer_was_given(
-    vit: nn.Module, pixels: Tensor
-) -> None:
+def test_under_autocast_the_weights_are_float32_of_what_the_layer_was_given(vit: nn.Module, pixels: Tensor) -> None:
     given = []
     handle = vit.encoder.blocks[1].attention.branch.attend.register_forward_pre_hook(
         lambda module, args: given.extend(args[:2])

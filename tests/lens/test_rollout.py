@@ -27,9 +27,7 @@ def loop_rollout(weights: list[Tensor], fusion: str, discard: float, prefix: int
                     row[j] = 0.0
                 row = [0.5 * value + 0.5 * (i == j) for j, value in enumerate(row)]
                 mixed.append([value / sum(row) for value in row])
-            product = [
-                [sum(mixed[i][m] * product[m][j] for m in range(n)) for j in range(n)] for i in range(n)
-            ]
+            product = [[sum(mixed[i][m] * product[m][j] for m in range(n)) for j in range(n)] for i in range(n)]
         result[b] = torch.tensor(product, dtype=torch.float64)
     return result
 
@@ -38,14 +36,10 @@ def loop_rollout(weights: list[Tensor], fusion: str, discard: float, prefix: int
 @pytest.mark.parametrize(("discard", "prefix"), [(0.0, 1), (0.5, 1), (0.9, 2), (0.3, 0)])
 def test_rollout_equals_loops_for_every_picture_of_a_batch(fusion: str, discard: float, prefix: int) -> None:
     generator = torch.Generator().manual_seed(3)
-    weights = [
-        torch.randn(3, 2, 7, 7, generator=generator, dtype=torch.float64).mul(2).softmax(-1) for _ in range(4)
-    ]
+    weights = [torch.randn(3, 2, 7, 7, generator=generator, dtype=torch.float64).mul(2).softmax(-1) for _ in range(4)]
     expected = loop_rollout(weights, fusion, discard, prefix)
     torch.testing.assert_close(rollout(weights, fusion, discard, prefix=prefix), expected, rtol=0, atol=1e-12)
-    single = torch.cat(
-        [rollout([w[b : b + 1] for w in weights], fusion, discard, prefix=prefix) for b in range(3)]
-    )
+    single = torch.cat([rollout([w[b : b + 1] for w in weights], fusion, discard, prefix=prefix) for b in range(3)])
     assert torch.equal(rollout(iter(weights), fusion, discard, prefix=prefix), single)
 
 

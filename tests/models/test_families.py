@@ -81,6 +81,4 @@ def test_saves_and_loads(name: str, tmp_path: Path) -> None:
 def test_the_config_rebuilds_the_model(name: str) -> None:
     model = build(name)
     again = model.config.build()
-    assert {k: v.shape for k, v in again.state_dict().items()} == {
-        k: v.shape for k, v in model.state_dict().items()
-    }
+    assert {k: v.shape for k, v in again.state_dict().items()} == {k: v.shape for k, v in model.state_dict().items()}

@@ -49,9 +49,7 @@ def test_parameters_of_every_row(name: str) -> None:
 SMALL: dict[str, Any] = {"embed_dim": 64, "num_heads": 4, "depth": 2, "num_classes": 9}
 
 
-@pytest.mark.parametrize(
-    "name", ["vit_tiny_patch16_224", "deit_tiny_distilled_patch16_224", "deit3_small_patch16_224"]
-)
+@pytest.mark.parametrize("name", ["vit_tiny_patch16_224", "deit_tiny_distilled_patch16_224", "deit3_small_patch16_224"])
 @pytest.mark.parametrize("size", [(224, 320), (48, 112), (80, 80)])
 @pytest.mark.parametrize("channels", [1, 4, 13])
 def test_other_sizes_and_channels(name: str, size: tuple[int, int], channels: int) -> None:
@@ -60,9 +58,7 @@ def test_other_sizes_and_channels(name: str, size: tuple[int, int], channels: in
     assert_same(ours, theirs, torch.randn(2, channels, *size))
 
 
-@pytest.mark.parametrize(
-    "name", ["vit_tiny_patch16_224", "deit_tiny_distilled_patch16_224", "deit3_small_patch16_224"]
-)
+@pytest.mark.parametrize("name", ["vit_tiny_patch16_224", "deit_tiny_distilled_patch16_224", "deit3_small_patch16_224"])
 @pytest.mark.parametrize("size", [(224, 320), (112, 240), (208, 96)])
 def test_a_model_takes_pictures_of_another_size_as_timm_does(name: str, size: tuple[int, int]) -> None:
     ours, theirs = twins(model_config(name, **SMALL), dynamic_img_size=True)

@@ -93,18 +93,14 @@ def test_parts_add_up_and_options_change_them():
     assert full.weights == 4 * full.parameters == full.gradients == full.ema == full.optimizer / 2
     held = full.weights + full.gradients + full.optimizer + full.ema
     assert full.training_bytes == held + full.activations
-    lean = plan(
-        "vit_tiny_patch16_224", batch_size=2, image_size=64, num_classes=10, ema=False, optimizer="muon"
-    )
+    lean = plan("vit_tiny_patch16_224", batch_size=2, image_size=64, num_classes=10, ema=False, optimizer="muon")
     assert lean.ema == 0
     blocks = 12 * 12 * 192**2 * 4  # bytes of qkv, projection and both layers of the MLP, in twelve blocks
     assert lean.optimizer == full.optimizer - blocks
 
 
 def test_a_huge_model_is_planned_without_its_memory():
-    huge = plan(
-        "vit_huge_patch14_224", batch_size=64, checkpointing=True, device="cuda", precision="bfloat16"
-    )
+    huge = plan("vit_huge_patch14_224", batch_size=64, checkpointing=True, device="cuda", precision="bfloat16")
     assert huge.parameters == 632_045_800
     assert huge.training_bytes > 16 * huge.parameters
 
@@ -116,9 +112,7 @@ def test_the_largest_batch_fits_and_one_more_does_not():
     found = plan(config, budget=budget, **words)
     best = found.largest_training_batch
     fits, too_much = (plan(config, batch_size=batch, **words) for batch in (best, best + 1))
-    assert (
-        fits.training_bytes + fits.runtime_bytes <= budget < too_much.training_bytes + too_much.runtime_bytes
-    )
+    assert fits.training_bytes + fits.runtime_bytes <= budget < too_much.training_bytes + too_much.runtime_bytes
     assert found.largest_inference_batch > best
 
 

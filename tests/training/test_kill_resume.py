@@ -9,7 +9,7 @@ import pytest
 from runs import SMALL, in_own_process, make_pictures, train_once
 
 KILLS = int(os.environ.get("VITRAIL_KILLS", "4"))
-"""How many random points are tried; `VITRAIL_KILLS=20 pytest tests/training/test_kill_resume.py` for the long version."""
+"""How many runs are killed twice; `VITRAIL_KILLS=20 pytest tests/training/test_kill_resume.py` is the long version."""
 
 
 @pytest.fixture(scope="module")

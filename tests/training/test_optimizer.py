@@ -80,7 +80,10 @@ def test_freeze_keeps_dropout_and_batch_statistics_at_rest():
     train_mode(model)
     before = {name: value.clone() for name, value in model.state_dict().items()}
     model(torch.randn(4, 3, 16, 16)).sum().backward()
-    assert {n for n, p in model.named_parameters() if p.grad is not None} == {"head.classify.weight", "head.classify.bias"}
+    assert {n for n, p in model.named_parameters() if p.grad is not None} == {
+        "head.classify.weight",
+        "head.classify.bias",
+    }
     assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
     with pytest.raises(VitrailError, match="matches no parameter"):
         freeze(model, ("backbone.*",))

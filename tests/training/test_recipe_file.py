@@ -42,7 +42,11 @@ def test_wrong_files_are_sentences(tmp_path):
     with pytest.raises(VitrailError, match="no recipe 'fintune': did you mean finetune"):
         read_recipe("fintune")
     file = tmp_path / "bad.yaml"
-    for text, words in [("- 1", "holds no recipe"), ("a: [", "not readable"), ("epoch: 3", "did you mean epochs")]:
+    for text, words in [
+        ("- 1", "holds no recipe"),
+        ("a: [", "not readable"),
+        ("epoch: 3", "did you mean epochs"),
+    ]:
         file.write_text(text)
         with pytest.raises(VitrailError, match=words):
             read_recipe(str(file))

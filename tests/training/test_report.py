@@ -151,12 +151,8 @@ def test_ticks_are_round(low: float, high: float, expected: list[float]) -> None
 
 
 def test_a_line_goes_through_its_points() -> None:
-    chart = line_chart(
-        {"a<b": [(0, 0.0), (5, 1.0), (10, 2.0), (11, float("inf"))]}, label="Loss", x_label="epoch"
-    )
-    places = [
-        tuple(map(float, pair.split(","))) for pair in re.search(r'points="([^"]+)"', chart).group(1).split()
-    ]
+    chart = line_chart({"a<b": [(0, 0.0), (5, 1.0), (10, 2.0), (11, float("inf"))]}, label="Loss", x_label="epoch")
+    places = [tuple(map(float, pair.split(","))) for pair in re.search(r'points="([^"]+)"', chart).group(1).split()]
     (x0, y0), (x1, y1), (x2, y2) = places
     assert x1 - x0 == pytest.approx(x2 - x1, abs=0.11)
     assert y0 - y1 == pytest.approx(y1 - y2, abs=0.11)

@@ -40,7 +40,15 @@ def run(source, tmp_path_factory):
 def test_a_run_learns_and_leaves_what_people_publish(run):
     assert run.metrics["test_top1"] == 1.0
     left = {path.name for path in run.path.iterdir()}
-    assert left >= {"recipe.yaml", "metrics.jsonl", "metrics.csv", "splits.csv", "report.html", "README.md", "data.json"}
+    assert left >= {
+        "recipe.yaml",
+        "metrics.jsonl",
+        "metrics.csv",
+        "splits.csv",
+        "report.html",
+        "README.md",
+        "data.json",
+    }
     rows = [json.loads(line) for line in (run.path / "metrics.jsonl").read_text().splitlines()]
     assert [row["epoch"] for row in rows] == list(range(1, 13))
     assert run.checkpoint.info["metrics"]["test_top1"] == 1.0
@@ -63,12 +71,17 @@ def test_the_same_recipe_gives_the_same_run(run, source, tmp_path):
 @pytest.mark.parametrize("recipe", ["finetune", "probe"])
 def test_fine_tuning_with_other_classes_and_another_size(run, tmp_path, recipe):
     other = make_pictures(tmp_path / "two", classes=2, size=24)
-    start = replace(vitrail.training.recipe.RECIPES[recipe], weights=str(run.path), epochs=2, image_size=24, batch_size=8)
+    start = replace(
+        vitrail.training.recipe.RECIPES[recipe], weights=str(run.path), epochs=2, image_size=24, batch_size=8
+    )
     tuned = train(other, start, out=tmp_path / "tuned")
     assert tuned.checkpoint.class_names == ("class 0", "class 1")
     assert tuned.checkpoint.preprocess.image_size == (24, 24)
     before, after = run.checkpoint.model.state_dict(), tuned.checkpoint.model.state_dict()
-    kept = torch.equal(before["encoder.blocks.0.mlp.branch.expand.weight"], after["encoder.blocks.0.mlp.branch.expand.weight"])
+    kept = torch.equal(
+        before["encoder.blocks.0.mlp.branch.expand.weight"],
+        after["encoder.blocks.0.mlp.branch.expand.weight"],
+    )
     assert kept == (recipe == "probe")
 
 
@@ -122,7 +135,11 @@ def test_a_signal_saves_and_the_run_goes_on(source, tmp_path):
         train(source, QUICK, out=tmp_path / "stopped", progress=stop)
     resumed = resume(tmp_path / "stopped")
     whole = train(source, QUICK, out=tmp_path / "whole")
-    for name in ("metrics.jsonl", "checkpoints/last/trainer.safetensors", "checkpoints/last/model.safetensors"):
+    for name in (
+        "metrics.jsonl",
+        "checkpoints/last/trainer.safetensors",
+        "checkpoints/last/model.safetensors",
+    ):
         assert (resumed.path / name).read_bytes() == (whole.path / name).read_bytes()
 
 

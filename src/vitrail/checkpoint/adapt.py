@@ -73,11 +73,7 @@ def _adapt_positions(state: dict[str, Tensor], old: VisionModel, new: VisionMode
     modules = dict(new.named_modules())
     for name, was in old.named_modules():
         now = modules.get(name)
-        if (
-            not isinstance(was, LearnedPositions)
-            or not isinstance(now, LearnedPositions)
-            or was.grid == now.grid
-        ):
+        if not isinstance(was, LearnedPositions) or not isinstance(now, LearnedPositions) or was.grid == now.grid:
             continue
         was.weight = torch.nn.Parameter(state[f"{name}.weight"], requires_grad=False)
         was.mode, was.antialias = now.mode, now.antialias
@@ -108,9 +104,7 @@ def _adapt_preprocess(preprocess: Preprocess, before: Config, after: Config) -> 
     if after.in_channels == before.in_channels:
         return preprocess
     count = after.in_channels
-    return replace(
-        preprocess, channels=count, mean=_spread(preprocess.mean, count), std=_spread(preprocess.std, count)
-    )
+    return replace(preprocess, channels=count, mean=_spread(preprocess.mean, count), std=_spread(preprocess.std, count))
 
 
 def _spread(values: tuple[float, ...], count: int) -> tuple[float, ...]:

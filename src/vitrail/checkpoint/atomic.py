@@ -100,13 +100,9 @@ def verify_folder(path: Path) -> None:
             raise DamagedCheckpoint(f"{path} is damaged: {name} is missing; use another checkpoint")
         if file.stat().st_size != size:
             found = file.stat().st_size
-            raise DamagedCheckpoint(
-                f"{path} is damaged: {name} has {found} bytes of {size}; use another checkpoint"
-            )
+            raise DamagedCheckpoint(f"{path} is damaged: {name} has {found} bytes of {size}; use another checkpoint")
         if _sha256(file) != digest:
-            raise DamagedCheckpoint(
-                f"{path} is damaged: {name} was altered (sha256 differs); use another checkpoint"
-            )
+            raise DamagedCheckpoint(f"{path} is damaged: {name} was altered (sha256 differs); use another checkpoint")
 
 
 def _write_all(folder: Path, files: Mapping[str, Content]) -> None:
@@ -114,15 +110,11 @@ def _write_all(folder: Path, files: Mapping[str, Content]) -> None:
     manifest = {}
     for name, content in files.items():
         if Path(name).name != name or name == MANIFEST:
-            raise VitrailError(
-                f"{name!r} cannot be a file of a checkpoint: use a plain name other than {MANIFEST}"
-            )
+            raise VitrailError(f"{name!r} cannot be a file of a checkpoint: use a plain name other than {MANIFEST}")
         file = folder / name
         _write(file, content)
         manifest[name] = {"size": file.stat().st_size, "sha256": _sha256(file)}
-    _write(
-        folder / MANIFEST, json.dumps({"format": _FORMAT, "version": 1, "files": manifest}, indent=2).encode()
-    )
+    _write(folder / MANIFEST, json.dumps({"format": _FORMAT, "version": 1, "files": manifest}, indent=2).encode())
     _sync_folder(folder)
 
 
@@ -188,9 +180,7 @@ def _read_manifest(path: Path) -> dict[str, tuple[int, str]]:
     except (FileNotFoundError, NotADirectoryError):
         raise DamagedCheckpoint(f"{path} is no complete checkpoint: it has no {MANIFEST}") from None
     except (ValueError, KeyError, TypeError, AttributeError):
-        raise DamagedCheckpoint(
-            f"{path} is damaged: {MANIFEST} cannot be read; use another checkpoint"
-        ) from None
+        raise DamagedCheckpoint(f"{path} is damaged: {MANIFEST} cannot be read; use another checkpoint") from None
 
 
 def _sha256(file: Path) -> str:

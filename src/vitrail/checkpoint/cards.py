@@ -10,9 +10,7 @@ from ..errors import VitrailError
 from ..models.registry import list_models
 
 _RESAMPLE = {0: "nearest", 2: "bilinear", 3: "bicubic"}
-_STRETCHED = (
-    "pictures are cropped in the middle for evaluation, where transformers stretches them to a square"
-)
+_STRETCHED = "pictures are cropped in the middle for evaluation, where transformers stretches them to a square"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +51,7 @@ def timm_card(config: Mapping[str, Any]) -> Card:
     """timm: the architecture's name, and `pretrained_cfg` on how pictures are prepared."""
     pretrained = config.get("pretrained_cfg", {})
     if config.get("global_pool", "token") not in ("token", ""):
-        raise VitrailError(
-            f"{config['architecture']} pools with {config['global_pool']!r}: only 'token' is read"
-        )
+        raise VitrailError(f"{config['architecture']} pools with {config['global_pool']!r}: only 'token' is read")
     name = config["architecture"]
     size = pretrained.get("input_size")
     preprocess = {
@@ -77,9 +73,7 @@ def timm_card(config: Mapping[str, Any]) -> Card:
 def transformers_card(config: Mapping[str, Any], preprocessor: Mapping[str, Any]) -> Card:
     """transformers: sizes and labels are in config.json, pictures in preprocessor_config.json."""
     if config.get("hidden_act", "gelu") != "gelu":
-        raise VitrailError(
-            f"these weights use the activation {config['hidden_act']!r}: read are those with 'gelu'"
-        )
+        raise VitrailError(f"these weights use the activation {config['hidden_act']!r}: read are those with 'gelu'")
     labels = {int(index): name for index, name in config.get("id2label", {}).items()}
     facts = {
         "image_size": _size(config.get("image_size", 224)),

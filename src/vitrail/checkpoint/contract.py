@@ -37,9 +37,7 @@ class Checkpoint:
     path: Path | None = None
 
 
-def load(
-    source: str | Path, *, architecture: str | None = None, say: Say = to_stderr, **overrides: Any
-) -> Checkpoint:
+def load(source: str | Path, *, architecture: str | None = None, say: Say = to_stderr, **overrides: Any) -> Checkpoint:
     """Load a checkpoint: ours, or weights of timm, transformers, torchvision and the official releases.
 
     Args:
@@ -75,9 +73,7 @@ def save(checkpoint: Checkpoint, path: str | Path, *, extra: Mapping[str, Conten
         OSError: the disk is full or fails.
     """
     model = checkpoint.model
-    stored = Stored(
-        model.config, model.state_dict(), checkpoint.class_names, checkpoint.preprocess, checkpoint.info
-    )
+    stored = Stored(model.config, model.state_dict(), checkpoint.class_names, checkpoint.preprocess, checkpoint.info)
     check_class_names(stored.class_names, stored.config)
     check_tensors(stored)
     write_native(stored, Path(path), extra or {})

@@ -108,9 +108,7 @@ def config_from_dict(values: dict[str, Any], name: str) -> Config:
 
 def architecture_name(config: Config) -> str:
     """The variant that a config is, whatever its classes, size, channels and drop rates, or "custom"."""
-    near = [
-        name for table in FAMILIES.values() for name, row in table.items() if _freed(row) == _freed(config)
-    ]
+    near = [name for table in FAMILIES.values() for name, row in table.items() if _freed(row) == _freed(config)]
     same_size = [name for name in near if _row(name).image_size == config.image_size]
     return next(iter(same_size or near), "custom")
 
@@ -128,9 +126,7 @@ def _rebuild(kind: type, values: dict[str, Any], name: str) -> Any:
     valid = [field.name for field in fields(kind)]
     for key in values:
         if key not in valid:
-            raise VitrailError(
-                f"{name} has an unknown field {key!r}: {nearest(key, valid)}; or upgrade vitrail"
-            )
+            raise VitrailError(f"{name} has an unknown field {key!r}: {nearest(key, valid)}; or upgrade vitrail")
     return kind(**{key: _tuples(value) for key, value in values.items()})
 
 

@@ -39,9 +39,7 @@ def read_npz(path: Path) -> dict[str, Tensor]:
         with np.load(path, allow_pickle=False) as archive:
             return {name: torch.from_numpy(archive[name]) for name in archive.files}
     except (ValueError, TypeError, OSError, EOFError) as error:
-        raise VitrailError(
-            f"{path} cannot be read as arrays without pickles ({error}): use another file"
-        ) from None
+        raise VitrailError(f"{path} cannot be read as arrays without pickles ({error}): use another file") from None
 
 
 def from_state(

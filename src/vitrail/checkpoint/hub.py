@@ -48,9 +48,7 @@ def fetch(repository: str, say: Say) -> tuple[Path, str]:
             f"{repository} asks for consent: give it on the model's page and run `hf auth login`"
         ) from None
     except RepositoryNotFoundError:
-        raise VitrailError(
-            f"there is no file or folder {repository}, and no model of that name on the hub"
-        ) from None
+        raise VitrailError(f"there is no file or folder {repository}, and no model of that name on the hub") from None
     except (OSError, HTTPError) as error:
         return _cached(repository, error, say), ""
     names = {file.rfilename for file in info.siblings or ()}

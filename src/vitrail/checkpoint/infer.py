@@ -73,9 +73,7 @@ def _shape_fields(state: Mapping[str, Tensor], facts: Mapping[str, Any]) -> dict
     numbers = [int(name.split(".")[2]) for name in state if name.startswith("encoder.blocks.")]
     heads = facts.get("num_heads", _HEADS.get(dim))
     if heads is None:
-        raise VitrailError(
-            f"how many heads a ViT of width {dim} has cannot be seen in its weights: pass num_heads"
-        )
+        raise VitrailError(f"how many heads a ViT of width {dim} has cannot be seen in its weights: pass num_heads")
     hidden = state.get(f"{_BLOCK}.mlp.branch.expand.bias")
     return {
         "patch_size": rows if rows == columns else (rows, columns),

@@ -24,9 +24,7 @@ def write_native(stored: Stored, path: Path, extra: Mapping[str, Content]) -> No
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in stored.state.items()}
     if path.suffix == ".safetensors":
         if extra:
-            raise VitrailError(
-                f"{path} is a single file and cannot hold {', '.join(extra)}: save to a folder"
-            )
+            raise VitrailError(f"{path} is a single file and cannot hold {', '.join(extra)}: save to a folder")
         header = {_HEADER: text, _DIGEST: _digest(state)}
         path.parent.mkdir(parents=True, exist_ok=True)
         write_file(path, lambda file: _save(state, file, header))
@@ -49,9 +47,7 @@ def read_file(path: Path) -> Stored | dict[str, Tensor]:
     if _HEADER not in header:
         return state
     if header.get(_DIGEST) != _digest(state):
-        raise DamagedCheckpoint(
-            f"{path} is damaged: its tensors were altered (sha256 differs); use another checkpoint"
-        )
+        raise DamagedCheckpoint(f"{path} is damaged: its tensors were altered (sha256 differs); use another checkpoint")
     return from_json(header[_HEADER], state, str(path))
 
 
@@ -64,9 +60,7 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     except FileNotFoundError:
         raise VitrailError(f"there is no file {path}: check the path") from None
     except (SafetensorError, ValueError) as error:
-        raise DamagedCheckpoint(
-            f"{path} is damaged or no safetensors file ({error}): use another checkpoint"
-        ) from None
+        raise DamagedCheckpoint(f"{path} is damaged or no safetensors file ({error}): use another checkpoint") from None
 
 
 def _save(state: dict[str, Tensor], file: Path, header: dict[str, str] | None = None) -> None:

@@ -52,9 +52,7 @@ def _read_file(path: Path, architecture: str | None, facts: dict[str, Any]) -> S
 
 def _read_model_folder(path: Path, architecture: str | None, facts: dict[str, Any]) -> Stored:
     if not (path / "config.json").is_file():
-        raise VitrailError(
-            f"{path} is no checkpoint: it has neither {MANIFEST} nor a config.json of other libraries"
-        )
+        raise VitrailError(f"{path} is no checkpoint: it has neither {MANIFEST} nor a config.json of other libraries")
     return read_model_folder(path, architecture, _shape_givers(facts))
 
 

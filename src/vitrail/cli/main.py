@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(0)
     if name not in COMMANDS:
         sys.exit(_fail(f"there is no command {name!r}: {nearest(name, COMMANDS)}", status=2))
-    warnings.showwarning = _show_warning
+    warnings.showwarning = _show_warning  # type: ignore[assignment]
     sys.exit(_run(_parse(name, rest)))
 
 
@@ -46,7 +46,9 @@ def _help() -> str:
     # Written by hand, so that it does not wait for the parser of options to be imported.
     lines = [_DESCRIPTION, "", "usage: vitrail COMMAND [OPTIONS]", ""]
     lines += [f"  {name:<9} {sentence}" for name, sentence in COMMANDS.items()]
-    return "\n".join([*lines, "", "vitrail COMMAND --help tells the options of a command; vitrail --version the version."])
+    return "\n".join(
+        [*lines, "", "vitrail COMMAND --help tells the options of a command; vitrail --version the version."]
+    )
 
 
 def _parse(name: str, arguments: list[str]) -> Any:

@@ -25,8 +25,5 @@ class Models:
             return
         print_table(
             ["model", "parameters (M)", "GFLOPs", "image size"],
-            [
-                [row.name, f"{row.parameters / 1e6:.2f}", f"{row.flops / 1e9:.2f}", row.size_words]
-                for row in rows
-            ],
+            [[row.name, f"{row.parameters / 1e6:.2f}", f"{row.flops / 1e9:.2f}", row.size_words] for row in rows],
         )

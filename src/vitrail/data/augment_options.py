@@ -11,7 +11,7 @@ class Augment:
     """What training does to an image, in this order; a rate of 0 leaves a step out."""
 
     crop: Literal["resized", "shift", "none"] = "resized"
-    """resized: a random part, resized (Inception's crop); shift: padded by its mirror image and moved; none: as in evaluation."""
+    """resized: a random part (Inception's crop); shift: moved, mirrored at the border; none: as in evaluation."""
     crop_scale: tuple[float, float] = (0.35, 1.0)
     """Smallest and largest part of the area that the resized crop keeps."""
     crop_ratio: tuple[float, float] = (0.75, 1.3333)
@@ -38,9 +38,7 @@ class Augment:
     def __post_init__(self) -> None:
         for name in ("flip", "erasing", "mix_rate"):
             if not 0 <= getattr(self, name) <= 1:
-                raise VitrailError(
-                    f"augment.{name} is a rate and {getattr(self, name)} is not between 0 and 1"
-                )
+                raise VitrailError(f"augment.{name} is a rate and {getattr(self, name)} is not between 0 and 1")
         for name in ("shift", "color_jitter", "randaugment", "mixup", "cutmix"):
             if getattr(self, name) < 0:
                 raise VitrailError(
@@ -48,6 +46,4 @@ class Augment:
                 )
         low, high = self.crop_scale
         if not 0 < low <= high <= 1:
-            raise VitrailError(
-                f"augment.crop_scale is {low} to {high}: it needs 0 < smallest <= largest <= 1"
-            )
+            raise VitrailError(f"augment.crop_scale is {low} to {high}: it needs 0 < smallest <= largest <= 1")

@@ -93,9 +93,7 @@ def decode(data: bytes, channels: int | None = None, *, name: str = "image") -> 
     try:
         with _quiet():
             return _decode(data, channels)
-    except (
-        Exception
-    ) as error:  # decoders raise everything: struct.error, SyntaxError, zlib.error, MemoryError, ...
+    except Exception as error:  # decoders raise everything: struct.error, SyntaxError, zlib.error, MemoryError, ...
         raise BadImage(name, _reason(error, data)) from error
 
 
@@ -146,9 +144,7 @@ def _ordinary(image: Image.Image, channels: int | None) -> Tensor:
     if see_through:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    if (
-        natural == 3 and image.mode != "RGB"
-    ):  # also on the way to grey: CMYK and palettes have no luma of their own
+    if natural == 3 and image.mode != "RGB":  # also on the way to grey: CMYK and palettes have no luma of their own
         image = image.convert("RGB")
     mode = "L" if wanted == 1 else "RGB"
     return _tensor(image if image.mode == mode else image.convert(mode))

@@ -75,9 +75,7 @@ def image_files(spec: str) -> Source:
         hits = sorted(glob.glob(spec, recursive=True), key=natural)
         names = [name for name in hits if os.path.isfile(name) and is_image(os.path.basename(name))]
         if not names:
-            raise VitrailError(
-                f"no image matches {spec}: quote the pattern, and use ** for folders of any depth"
-            )
+            raise VitrailError(f"no image matches {spec}: quote the pattern, and use ** for folders of any depth")
     return Source(spec, (), tuple(Sample(name, (), None, FileAt(name)) for name in names))
 
 
@@ -114,9 +112,7 @@ def _no_classes(root: Path) -> str:
 
 
 def _what_else(root: Path) -> str:
-    others = [
-        os.path.join(walk, name) for walk, _, names in os.walk(root) for name in names if name[0] != "."
-    ]
+    others = [os.path.join(walk, name) for walk, _, names in os.walk(root) for name in names if name[0] != "."]
     return f" (it holds {len(others)} other files, such as {others[0]})" if others else ""
 
 

@@ -33,7 +33,7 @@ class Batch:
 class TrainLoader:
     """Endless training data, cut into epochs.
 
-    Sample i of epoch e is augmented from seed (seed, e, i), whoever reads it: the main process or any number of workers.
+    Sample i of epoch e is augmented from (seed, e, i), whoever reads it: the main process or any number of workers.
     An incomplete last batch is left out, except where it is the only one.
     """
 
@@ -63,8 +63,7 @@ class TrainLoader:
         """Which samples each batch of the epoch holds."""
         order = permutation(len(self.targets), derive(self.seed, "order", epoch))
         return [
-            order[start : start + self.batch_size]
-            for start in range(0, len(self) * self.batch_size, self.batch_size)
+            order[start : start + self.batch_size] for start in range(0, len(self) * self.batch_size, self.batch_size)
         ]
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
@@ -77,9 +76,7 @@ class TrainLoader:
 class EvalLoader:
     """Each sample once, in order, as the model will see it in use; `read` gives fitted images."""
 
-    def __init__(
-        self, read: Read, count: int, preprocess: Preprocess, *, batch_size: int, workers: int = 0
-    ) -> None:
+    def __init__(self, read: Read, count: int, preprocess: Preprocess, *, batch_size: int, workers: int = 0) -> None:
         self.images = _Images(read, _as_it_is, seed=0)
         self.count = count
         self.preprocess = preprocess
@@ -92,10 +89,7 @@ class EvalLoader:
     def __iter__(self) -> Iterator[Tensor]:
         """Pixels (B, C, H, W), batch after batch."""
         starts = range(0, self.count, self.batch_size)
-        rows = [
-            [(0, index) for index in range(start, min(start + self.batch_size, self.count))]
-            for start in starts
-        ]
+        rows = [[(0, index) for index in range(start, min(start + self.batch_size, self.count))] for start in starts]
         for images, _ in _load(self.images, rows, self.workers):
             yield self.preprocess.normalise(images)
 
@@ -115,9 +109,7 @@ class _Images(Dataset):
         return self.transform(image), index
 
 
-def _load(
-    images: _Images, rows: Sequence[Sequence[tuple[int, int]]], workers: int
-) -> Iterator[tuple[Tensor, list[int]]]:
+def _load(images: _Images, rows: list[list[tuple[int, int]]], workers: int) -> Iterator[tuple[Tensor, list[int]]]:
     if workers == 0:
         return (_stack([images[key] for key in row]) for row in rows)
     return iter(

@@ -11,7 +11,8 @@ Decode = Callable[[int], Tensor]
 def shrink(image: Tensor, side: int) -> Tensor:
     """Make the shorter side at most `side` pixels; smaller images stay as they are.
 
-    Training from a 12-megapixel photograph needs no more than a few times its own resolution; the rest only costs time and memory.
+    Training needs no more than a few times its own resolution of a 12-megapixel photograph; the rest only costs time
+    and memory.
     """
     height, width = image.shape[1:]
     scale = side / min(height, width)

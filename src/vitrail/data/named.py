@@ -78,9 +78,7 @@ def _digits() -> Source:
         raise VitrailError('digits comes with scikit-learn: pip install "vitrail[digits]"') from error
     bunch = load_digits()
     array = np.round(bunch.images * 255 / 16).astype(np.uint8)
-    samples = (
-        Sample(f"digits/{i}", (int(label),), None, RowAt(array, i)) for i, label in enumerate(bunch.target)
-    )
+    samples = (Sample(f"digits/{i}", (int(label),), None, RowAt(array, i)) for i, label in enumerate(bunch.target))
     return Source("digits", tuple("0123456789"), tuple(samples))
 
 

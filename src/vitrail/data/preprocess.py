@@ -61,6 +61,5 @@ class Preprocess:
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "Preprocess":
         """The inverse of `to_dict`; lists become tuples."""
-        return cls(
-            **{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
-        )
+        plain: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}
+        return cls(**plain)

@@ -90,9 +90,7 @@ def tar_shards(name: str, paths: list[Path], *, labelled: bool = True) -> Source
                 found.append((where, label, shard.split, entry.image))
     if not found:
         why = f" ({bad[0].name}: {bad[0].reason})" if bad else ""
-        raise VitrailError(
-            f"no {'labelled ' * labelled}images in {name}{why}: a shard holds key.jpg and key.cls"
-        )
+        raise VitrailError(f"no {'labelled ' * labelled}images in {name}{why}: a shard holds key.jpg and key.cls")
     class_names = listed or order_classes((label for _, label, _, _ in found), name) if labelled else ()
     index = {name: (i,) for i, name in enumerate(class_names)}
     samples = tuple(Sample(where, index.get(label, ()), split, at) for where, label, split, at in found)

@@ -102,9 +102,7 @@ def _file(path: Path, labelled: bool) -> Source:
         return tar_shards(str(path), [path], labelled=labelled)
     if labelled:
         kind = "one image" if is_image(path.name) else "neither a folder, a CSV nor a tar shard"
-        raise VitrailError(
-            f"{path} is {kind}: name a folder of class folders, a .csv with path,label, or .tar shards"
-        )
+        raise VitrailError(f"{path} is {kind}: name a folder of class folders, a .csv with path,label, or .tar shards")
     return image_files(str(path))
 
 
@@ -114,9 +112,7 @@ def _pattern(text: str, labelled: bool) -> Source:
     if shards:
         return tar_shards(text, shards, labelled=labelled)
     if labelled:
-        raise VitrailError(
-            f"{text} matches no tar shard, and images alone have no labels: name a folder or a CSV"
-        )
+        raise VitrailError(f"{text} matches no tar shard, and images alone have no labels: name a folder or a CSV")
     return image_files(text)
 
 

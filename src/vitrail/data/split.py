@@ -43,9 +43,7 @@ def split(survey: Survey, *, val: float = 0.1, test: float = 0.1) -> Splits:
             `Survey.require_trainable`), or a class is in the held-out images only.
     """
     if min(val, test) < 0 or val + test >= 1:
-        raise VitrailError(
-            f"val={val} and test={test}: shares are at least 0 and leave something to train on"
-        )
+        raise VitrailError(f"val={val} and test={test}: shares are at least 0 and leave something to train on")
     survey.require_trainable()
     given: dict[Split | None, list[tuple[str, Sample]]] = defaultdict(list)
     for sample, facts in zip(survey.source.samples, survey.facts, strict=True):
@@ -63,13 +61,9 @@ def split(survey: Survey, *, val: float = 0.1, test: float = 0.1) -> Splits:
     for digest, part in parts.items():
         if part != "train":
             held[part] += [(digest, sample) for sample in groups[digest]]
-    train = [
-        (digest, sample) for digest, part in parts.items() if part == "train" for sample in groups[digest]
-    ]
+    train = [(digest, sample) for digest, part in parts.items() if part == "train" for sample in groups[digest]]
     _require_all_classes(survey, train)
-    return Splits(
-        _in_order(train), _in_order(held["val"]), _in_order(held["test"]), tuple(_leaks(train, held))
-    )
+    return Splits(_in_order(train), _in_order(held["val"]), _in_order(held["test"]), tuple(_leaks(train, held)))
 
 
 def _groups(pairs: Iterable[tuple[str, Sample]]) -> dict[str, Group]:
@@ -120,9 +114,7 @@ def _quotas(sizes: Sequence[int], share: float) -> Iterator[int]:
 
 def _return_last_images(groups: dict[str, Group], parts: dict[str, Split]) -> None:
     """Give each class that was cut out of train whole its first content back."""
-    trained = {
-        label for digest, part in parts.items() if part == "train" for label in _labels(groups[digest])
-    }
+    trained = {label for digest, part in parts.items() if part == "train" for label in _labels(groups[digest])}
     for digest, group in groups.items():
         if not _labels(group) <= trained:
             parts[digest] = "train"
@@ -131,9 +123,7 @@ def _return_last_images(groups: dict[str, Group], parts: dict[str, Split]) -> No
 
 def _lend_one(groups: dict[str, Group], parts: dict[str, Split], name: Split) -> None:
     """Move one content from train to an empty part: of the largest class, and never a class's last."""
-    trained = Counter(
-        label for digest, part in parts.items() if part == "train" for label in _labels(groups[digest])
-    )
+    trained = Counter(label for digest, part in parts.items() if part == "train" for label in _labels(groups[digest]))
 
     def spare(digest: str) -> int:
         return min((trained[label] for label in _labels(groups[digest])), default=0)

@@ -54,8 +54,7 @@ class Survey:
         if set(counts) == {1, 3}:
             return 3
         first = {
-            facts.channels: s.name
-            for s, facts in reversed(list(zip(self.source.samples, self.facts, strict=True)))
+            facts.channels: s.name for s, facts in reversed(list(zip(self.source.samples, self.facts, strict=True)))
         }
         kinds = ", ".join(f"{counts[n]} with {n} (such as {first[n]})" for n in sorted(counts))
         raise VitrailError(f"the images of {self.source.name} differ in channels: {kinds}; keep one kind")
@@ -75,9 +74,7 @@ class Survey:
     def conflicts(self) -> tuple[tuple[Sample, ...], ...]:
         """Groups of exact duplicates whose labels differ: at most one label of each can be right."""
         return tuple(
-            group
-            for group in self.by_digest().values()
-            if len({frozenset(sample.labels) for sample in group}) > 1
+            group for group in self.by_digest().values() if len({frozenset(sample.labels) for sample in group}) > 1
         )
 
     @property
@@ -114,12 +111,8 @@ class Survey:
         if not self.source.samples:
             way_out = "no image of the source is good"
         else:
-            way_out = (
-                "mend or remove them, or add --skip-bad to go on without them and have them in bad_files.csv"
-            )
-        raise VitrailError(
-            f"{len(self.bad)} bad files in {self.source.name}:\n" + "\n".join([*shown, way_out])
-        )
+            way_out = "mend or remove them, or add --skip-bad to go on without them and have them in bad_files.csv"
+        raise VitrailError(f"{len(self.bad)} bad files in {self.source.name}:\n" + "\n".join([*shown, way_out]))
 
     def require_trainable(self) -> None:
         """Stop at what cannot be learned from: one class, one image, no class with two images."""
@@ -135,9 +128,7 @@ class Survey:
         if empty := [label for label, count in counts.items() if count == 0]:
             raise VitrailError(f"{name} has no good image of {_some(empty)}: add some, or remove the class")
         if max(counts.values()) < 2:
-            raise VitrailError(
-                f"{name} has one image of each class: add at least a second one, to check with"
-            )
+            raise VitrailError(f"{name} has one image of each class: add at least a second one, to check with")
 
     def _require_images(self) -> None:
         if not self.facts:

@@ -60,8 +60,7 @@ def csv_table(path: Path, *, labelled: bool = True) -> Source:
     if not rows:
         first = f": {bad[0].name}: {bad[0].reason}" if bad else ""
         raise VitrailError(
-            f"none of the {len(lines) - 1} rows of {path} can be used{first}; "
-            f"paths are relative to {path.parent}/"
+            f"none of the {len(lines) - 1} rows of {path} can be used{first}; paths are relative to {path.parent}/"
         )
     return _source(path, rows, bad, columns, names)
 
@@ -113,9 +112,7 @@ def _columns(path: Path, header: list[str], lines: list[tuple[int, list[str]]], 
     if label is not None or not labelled:
         return _Columns(path_column, label, split, ())
     others = [i for i in range(len(header)) if i not in (path_column, split)]
-    flags = [
-        i for i in others if all(len(cells) > i and cells[i].strip() in ("0", "1") for _, cells in lines)
-    ]
+    flags = [i for i in others if all(len(cells) > i and cells[i].strip() in ("0", "1") for _, cells in lines)]
     if len(flags) < 2:
         raise VitrailError(
             f"{path} has no label column among {', '.join(header)}: call it {LABEL_COLUMNS[0]}, or give "

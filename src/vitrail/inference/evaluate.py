@@ -78,9 +78,7 @@ def match_classes(source: Source, class_names: tuple[str, ...], task: Literal["s
     if not class_names:
         raise VitrailError("the checkpoint has no class names to match labels with: save it with class_names")
     if source.task == "multi" and task == "single":
-        raise VitrailError(
-            f"{source.name} has several labels a picture, the model tells only one: train another"
-        )
+        raise VitrailError(f"{source.name} has several labels a picture, the model tells only one: train another")
     place = {name: index for index, name in enumerate(class_names)}
     unknown = [name for name in source.class_names if name not in place]
     if unknown:

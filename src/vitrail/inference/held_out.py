@@ -83,16 +83,12 @@ def _unseen(checked: Survey, recorded: Mapping[str, str] | None) -> HeldOut:
     left_out = {"train", "val"} if counts["test"] else {"train"}
     kept = tuple(sample for sample, part in zip(samples, parts, strict=True) if part not in left_out)
     words = {"train": "the run was trained on", "val": "it chose its best checkpoint by"}
-    gone = [
-        f"{counts[part]} that {words[part]}" for part in ("train", "val") if part in left_out and counts[part]
-    ]
+    gone = [f"{counts[part]} that {words[part]}" for part in ("train", "val") if part in left_out and counts[part]]
     if not kept:
         raise VitrailError(
             f"the run was trained on every picture of {name}: give others, or score them with --split all"
         )
-    return _named(
-        kept, f"{name}, without {' and '.join(gone)}" if gone else f"all of {name}, none of it trained on"
-    )
+    return _named(kept, f"{name}, without {' and '.join(gone)}" if gone else f"all of {name}, none of it trained on")
 
 
 def _recorded_part(checked: Survey, recorded: Mapping[str, str] | None, part: str) -> HeldOut:

@@ -110,15 +110,11 @@ def score(
         return _score_multi(logits, _targets(labels, len(class_names)), class_names)
     wrong = next((index for index, found in enumerate(labels) if len(found) != 1), None)
     if wrong is not None:
-        raise VitrailError(
-            f"sample {wrong} has {len(labels[wrong])} labels, exactly one is needed: leave it out"
-        )
+        raise VitrailError(f"sample {wrong} has {len(labels[wrong])} labels, exactly one is needed: leave it out")
     return _score_single(logits, torch.tensor([found[0] for found in labels]), class_names)
 
 
-def _score_single(
-    logits: Float[Tensor, "n K"], target: Int[Tensor, " n"], names: Sequence[str]
-) -> Evaluation:
+def _score_single(logits: Float[Tensor, "n K"], target: Int[Tensor, " n"], names: Sequence[str]) -> Evaluation:
     classes = len(names)
     log_probability = F.log_softmax(logits, dim=1)
     confidence, predicted = log_probability.exp().max(dim=1)
@@ -140,9 +136,7 @@ def _score_single(
     )
 
 
-def _score_multi(
-    logits: Float[Tensor, "n K"], target: Bool[Tensor, "n K"], names: Sequence[str]
-) -> Evaluation:
+def _score_multi(logits: Float[Tensor, "n K"], target: Bool[Tensor, "n K"], names: Sequence[str]) -> Evaluation:
     predicted = logits > 0
     hits, claims, truths = (predicted & target).sum(0), predicted.sum(0), target.sum(0)
     precisions = [average_precision(logits[:, index], target[:, index]) for index in range(len(names))]
@@ -234,9 +228,7 @@ def _check(logits: Tensor, labels: Sequence[tuple[int, ...]], class_names: Seque
         )
     top = max((index for found in labels for index in found), default=0)
     if top >= len(class_names):
-        raise VitrailError(
-            f"label {top} is out of range: there are {len(class_names)} classes, counted from 0"
-        )
+        raise VitrailError(f"label {top} is out of range: there are {len(class_names)} classes, counted from 0")
     if not logits.isfinite().all():
         bad = (~logits.isfinite()).any(dim=1).sum().item()
         raise VitrailError(

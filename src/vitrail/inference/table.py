@@ -83,9 +83,7 @@ def _write_parquet(predictions: Iterable[Prediction], top_k: int, file: IO[Any])
         import pyarrow as pa
         from pyarrow import parquet
     except ImportError as error:
-        raise VitrailError(
-            'Parquet needs pyarrow: pip install "vitrail[parquet]", or use --format csv'
-        ) from error
+        raise VitrailError('Parquet needs pyarrow: pip install "vitrail[parquet]", or use --format csv') from error
     names = columns(top_k)
     kinds = [pa.float32() if name.startswith("probability") else pa.string() for name in names]
     schema = pa.schema(list(zip(names, kinds, strict=True)))

@@ -55,13 +55,9 @@ def reliability_chart(bins: Sequence[tuple[float, float, int, float]]) -> str:
                 f"<title>{count} samples at {low:.0%} to {high:.0%}: {accuracy:.1%} right</title></rect>"
             )
     (x0, y0), (x1, y1) = frame.place(0, 0), frame.place(1, 1)
-    diagonal = (
-        f'<line x1="{x0}" y1="{y0}" x2="{x1}" y2="{y1}" style="stroke:var(--ruby)" stroke-dasharray="4 4"/>'
-    )
+    diagonal = f'<line x1="{x0}" y1="{y0}" x2="{x1}" y2="{y1}" style="stroke:var(--ruby)" stroke-dasharray="4 4"/>'
     label = "Part that is right, for predictions of rising confidence"
-    return (
-        f"<figure>{_svg(label, frame.axes('confidence', True, x_percent=True) + drawn + diagonal)}</figure>"
-    )
+    return f"<figure>{_svg(label, frame.axes('confidence', True, x_percent=True) + drawn + diagonal)}</figure>"
 
 
 def ticks(low: float, high: float, most: int = 6) -> list[float]:
@@ -123,7 +119,4 @@ def _number(value: float, percent: bool) -> str:
 
 
 def _svg(label: str, content: str) -> str:
-    return (
-        f'<svg class="chart" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(label)}">'
-        f"{content}</svg>"
-    )
+    return f'<svg class="chart" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(label)}">{content}</svg>'

@@ -65,9 +65,7 @@ def overlay(
     """
     size = (picture.shape[1], picture.shape[2])
     if smooth:
-        spread = F.interpolate(values[None, None].cpu().float(), size, mode="bilinear", align_corners=False)[
-            0, 0
-        ]
+        spread = F.interpolate(values[None, None].cpu().float(), size, mode="bilinear", align_corners=False)[0, 0]
         heat = colours(spread).float()
     else:
         heat = F.interpolate(colours(values)[None].float(), size, mode="nearest-exact")[0]

@@ -83,9 +83,7 @@ def last_layer_map(model: nn.Module, pixels: Float[Tensor, "B C H W"]) -> Float[
 def _map(seen: Attention, layer: int, weights: Tensor) -> Tensor:
     layout = seen.layout(layer)
     if len(layout.grid) != 2:
-        raise VitrailError(
-            f"layer {layer} has a grid of {len(layout.grid)} dimensions: only pictures can be drawn"
-        )
+        raise VitrailError(f"layer {layer} has a grid of {len(layout.grid)} dimensions: only pictures can be drawn")
     return class_token_map(weights, layout.grid, layout.prefix)[0].cpu()
 
 

@@ -64,17 +64,13 @@ def facts(values: Iterable[tuple[str, str]]) -> str:
     return f'<dl class="facts">{"".join(rows)}</dl>'
 
 
-def table(
-    head: Sequence[str], rows: Iterable[Sequence[Any]], *, text: int = 1, sortable: bool = False
-) -> str:
+def table(head: Sequence[str], rows: Iterable[Sequence[Any]], *, text: int = 1, sortable: bool = False) -> str:
     """A table of plain values; the first `text` columns are words, the rest numbers."""
     kind = lambda index: ' class="text"' if index < text else ""  # noqa: E731
     label = lambda name: f'<button type="button">{escape(name)}</button>' if sortable else escape(name)  # noqa: E731
     heads = "".join(f'<th scope="col"{kind(index)}>{label(name)}</th>' for index, name in enumerate(head))
     lines = (
-        "<tr>"
-        + "".join(f"<td{kind(index)}>{escape(str(value))}</td>" for index, value in enumerate(row))
-        + "</tr>"
+        "<tr>" + "".join(f"<td{kind(index)}>{escape(str(value))}</td>" for index, value in enumerate(row)) + "</tr>"
         for row in rows
     )
     marked = ' class="sortable"' if sortable else ""

@@ -48,9 +48,7 @@ def find_layer(model: nn.Module, layer: LayerName) -> int:
     attends = attend_names(model)
     if isinstance(layer, int):
         if not -len(attends) <= layer < len(attends):
-            raise VitrailError(
-                f"there is no layer {layer}: the model has {len(attends)}, 0 to {len(attends) - 1}"
-            )
+            raise VitrailError(f"there is no layer {layer}: the model has {len(attends)}, 0 to {len(attends) - 1}")
         return layer % len(attends)
     name = find_module(model, layer)
     inside = [index for index, full in enumerate(attends) if full == name or full.startswith(f"{name}.")]

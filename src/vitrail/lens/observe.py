@@ -63,13 +63,9 @@ class Attention(Mapping[int, Tensor]):
     def _reached(self, layer: LayerName) -> int:
         index = find_layer(self._model, layer)
         if index not in self._asked:
-            raise VitrailError(
-                f"layer {index} was not asked for: observed are {', '.join(map(str, self._asked))}"
-            )
+            raise VitrailError(f"layer {index} was not asked for: observed are {', '.join(map(str, self._asked))}")
         if index not in self._weights:
-            raise VitrailError(
-                f"layer {index} has not been reached: call the model inside the `with` block first"
-            )
+            raise VitrailError(f"layer {index} has not been reached: call the model inside the `with` block first")
         return index
 
 
@@ -176,9 +172,7 @@ def _weights_hook(
 
 def _prefix_rows(layout: Layout | None, index: int) -> list[int]:
     if layout is None or layout.prefix == 0:
-        raise VitrailError(
-            f"layer {index} has no prefix tokens: ask for rows by number, or for all with rows=None"
-        )
+        raise VitrailError(f"layer {index} has no prefix tokens: ask for rows by number, or for all with rows=None")
     return list(range(layout.prefix))
 
 

@@ -101,10 +101,7 @@ def _flow(explanation: Explanation) -> str:
     text = f"All layers together: brightest pane {100 * top:.1f} %, row {row}, column {column}"
     map_uri = data_uri(*encode_map(colours(explanation.flow)))
     view = f'<img class="map" src="{map_uri}" alt="{text}"><div class="lead"></div>'
-    return (
-        f"<figure><h3>Attention rollout</h3>{_glass(explanation, view)}"
-        f"<figcaption>{text}</figcaption></figure>"
-    )
+    return f"<figure><h3>Attention rollout</h3>{_glass(explanation, view)}<figcaption>{text}</figcaption></figure>"
 
 
 def _heads(explanation: Explanation, columns: int) -> str:

@@ -90,9 +90,7 @@ def class_token_map(
 
 def _check(layer: Tensor, product: Tensor | None) -> None:
     if layer.ndim != 4 or layer.shape[2] != layer.shape[3]:
-        raise VitrailError(
-            f"weights of shape {tuple(layer.shape)} are not (B, h, N, N): observe all rows, rows=None"
-        )
+        raise VitrailError(f"weights of shape {tuple(layer.shape)} are not (B, h, N, N): observe all rows, rows=None")
     if product is not None and product.shape != (layer.shape[0], *layer.shape[2:]):
         raise VitrailError(
             f"a layer of shape {tuple(layer.shape)} does not follow one of {tuple(product.shape)}: rollout"

@@ -79,9 +79,7 @@ def _gallery(axes: Any, top: float, title: str, picture: Tensor, maps: Sequence[
         _picture(axes, left, upper, _SIDE, overlay(picture, values), title, size=6.5)
 
 
-def _picture(
-    axes: Any, left: float, top: float, width: float, picture: Tensor, title: str, size: float
-) -> None:
+def _picture(axes: Any, left: float, top: float, width: float, picture: Tensor, title: str, size: float) -> None:
     height = width * picture.shape[1] / picture.shape[2]
     axes.imshow(to_pil(picture), extent=(left, left + width, top + height, top))
     _text(axes, left, top - 0.05, title, size=size)

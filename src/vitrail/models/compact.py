@@ -32,7 +32,7 @@ class CompactViTConfig:
     image_size: Size = 32
     in_channels: int = 3
     num_classes: int = 10
-    stem: Stages = ((24, 64), (128,), (128, 192))
+    stem: Stages = ((32,), (64, 64), (128, 128, 192))
     embed_dim: int = 192
     depth: int = 4
     num_heads: int = 3

@@ -81,15 +81,11 @@ def canonical_name(name: str) -> str:
     alias = _paper_name(name)
     if alias in names:
         return alias
-    raise VitrailError(
-        f"there is no model {name!r}: {nearest(name.lower(), names)}; `vitrail models` lists all"
-    )
+    raise VitrailError(f"there is no model {name!r}: {nearest(name.lower(), names)}; `vitrail models` lists all")
 
 
 def _paper_name(name: str) -> str:
-    text = re.sub(
-        r"[\s_]+", "-", name.strip().lower().replace("deit-iii", "deit3").replace("deit iii", "deit3")
-    )
+    text = re.sub(r"[\s_]+", "-", name.strip().lower().replace("deit-iii", "deit3").replace("deit iii", "deit3"))
     match = re.fullmatch(
         r"(?P<family>vit|simplevit|simple-vit|deit3|deit)-(?P<size>ti|s|m|b|l|h)(?P<distilled>-distilled|⚗)?"
         r"(?:/(?P<patch>\d+))?(?:[@↑-](?P<image>\d+))?",

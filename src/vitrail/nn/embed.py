@@ -16,8 +16,8 @@ class PatchEmbed(nn.Module):
         in_channels: C of the pixels.
         embed_dim: width D of the tokens.
         patch_size: (P_h, P_w) in pixels.
-        pad: fill up on the right and at the bottom with zeros when the picture is not a multiple of the patch; otherwise such a picture
-            is an error.
+        pad: fill pictures that are no multiple of the patch up with zeros, on the right and at the bottom; otherwise
+            they are an error.
     """
 
     def __init__(self, in_channels: int, embed_dim: int, patch_size: tuple[int, int], *, pad: bool = False) -> None:

@@ -21,7 +21,13 @@ class LearnedPositions(nn.Module):
     """
 
     def __init__(
-        self, grid: tuple[int, int], dim: int, *, prefix: int = 0, mode: str = "bicubic", antialias: bool = True
+        self,
+        grid: tuple[int, int],
+        dim: int,
+        *,
+        prefix: int = 0,
+        mode: str = "bicubic",
+        antialias: bool = True,
     ) -> None:
         super().__init__()
         self.grid = grid

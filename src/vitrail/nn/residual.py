@@ -24,7 +24,8 @@ class DropPath(nn.Module):
     """Stochastic depth (Huang et al., 2016): a branch is left out for some samples of a training batch.
 
     The branch is computed only for the samples that keep it, which saves its cost. `rate` of the batch, rounded, is
-    dropped; what is kept is scaled by batch / kept, so that the expectation is exact (DINOv2, Oquab et al., 2023, section 5).
+    dropped; what is kept is scaled by batch / kept, so that the expectation is exact (Oquab et al., 2023, "DINOv2",
+    section 5).
     """
 
     def __init__(self, rate: float) -> None:

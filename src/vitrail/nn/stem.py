@@ -46,7 +46,8 @@ class ConvStem(nn.Module):
 
     def __init__(self, in_channels: int, embed_dim: int, stages: Stages, activation: type[nn.Module]) -> None:
         super().__init__()
-        width, layers = in_channels, []
+        width = in_channels
+        layers: list[nn.Module] = []
         for stage in stages:
             for out in stage:
                 unit = ConvUnit(width, out, activation)

@@ -21,7 +21,11 @@ class Supervised:
     """
 
     def __init__(
-        self, task: Literal["single", "multi"], *, label_smoothing: float = 0.0, class_weights: Tensor | None = None
+        self,
+        task: Literal["single", "multi"],
+        *,
+        label_smoothing: float = 0.0,
+        class_weights: Tensor | None = None,
     ) -> None:
         self.cross_entropy = task == "single"
         self.label_smoothing = label_smoothing
@@ -31,9 +35,7 @@ class Supervised:
         logits = model(batch.pixels).float()
         weights = None if self.class_weights is None else self.class_weights.to(logits.device)
         if self.cross_entropy:
-            return Loss(
-                F.cross_entropy(logits, batch.targets, weight=weights, label_smoothing=self.label_smoothing)
-            )
+            return Loss(F.cross_entropy(logits, batch.targets, weight=weights, label_smoothing=self.label_smoothing))
         targets = batch.targets * (1 - self.label_smoothing) + self.label_smoothing / 2
         return Loss(F.binary_cross_entropy_with_logits(logits, targets, weight=weights))
 

@@ -21,9 +21,7 @@ def cpu_quota(membership: Path = MEMBERSHIP, mount: Path = MOUNT) -> int | None:
     """The tightest quota of the process's groups, in whole cores rounded up; None where there is none."""
     quotas = []
     for folder in _folders("cpu", membership, mount):
-        pair = _words(folder / "cpu.max") or _words(folder / "cpu.cfs_quota_us") + _words(
-            folder / "cpu.cfs_period_us"
-        )
+        pair = _words(folder / "cpu.max") or _words(folder / "cpu.cfs_quota_us") + _words(folder / "cpu.cfs_period_us")
         if len(pair) == 2 and pair[0].isdecimal():
             quotas.append(math.ceil(int(pair[0]) / int(pair[1])))
     return min(quotas, default=None)
@@ -51,9 +49,7 @@ def _folders(controller: str, membership: Path, mount: Path) -> Iterator[Path]:
         if controllers and not root.is_dir():
             root = mount / controller
         group = root / path.lstrip("/")
-        yield from (
-            folder for folder in (group, *group.parents) if folder.is_relative_to(root) and folder.is_dir()
-        )
+        yield from (folder for folder in (group, *group.parents) if folder.is_relative_to(root) and folder.is_dir())
 
 
 def _reclaimable(folder: Path) -> int:

@@ -210,6 +210,4 @@ def _check(batch_size: int, optimizer: str) -> None:
     if batch_size < 1:
         raise VitrailError(f"batch size {batch_size} is not possible: use 1 or more")
     if optimizer not in get_args(OptimizerName):
-        raise VitrailError(
-            f"there is no optimizer {optimizer!r}: {nearest(optimizer, get_args(OptimizerName))}"
-        )
+        raise VitrailError(f"there is no optimizer {optimizer!r}: {nearest(optimizer, get_args(OptimizerName))}")

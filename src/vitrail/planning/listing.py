@@ -43,6 +43,4 @@ def list_costs(pattern: str = "*") -> list[ModelCost]:
 def _cost(name: str) -> ModelCost:
     config = model_config(name)
     counted = count(config)
-    return ModelCost(
-        name=name, parameters=counted.parameters, flops=counted.flops, image_size=pair(config.image_size)
-    )
+    return ModelCost(name=name, parameters=counted.parameters, flops=counted.flops, image_size=pair(config.image_size))

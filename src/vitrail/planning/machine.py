@@ -85,14 +85,8 @@ def pick_device(name: str = "auto") -> torch.device:
         return torch.device("cpu")
     index = int(number or 0)
     if index >= count:
-        have = (
-            f"has {count} CUDA device{'s' * (count > 1)}"
-            if count
-            else "has no CUDA device that PyTorch can use"
-        )
-        raise VitrailError(
-            f"device {name!r} is not here: this machine {have}; use --device auto or --device cpu"
-        )
+        have = f"has {count} CUDA device{'s' * (count > 1)}" if count else "has no CUDA device that PyTorch can use"
+        raise VitrailError(f"device {name!r} is not here: this machine {have}; use --device auto or --device cpu")
     return torch.device("cuda", index)
 
 

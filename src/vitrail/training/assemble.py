@@ -2,6 +2,7 @@
 
 import copy
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import nn
@@ -16,18 +17,18 @@ from ..models.parts import pair
 from ..models.registry import canonical_name, create_model, model_config
 from ..nn.encoder import checkpoint_activations
 from ..objectives.supervised import Supervised, balanced_weights
-from ..planning.machine import pick_device, pick_precision
+from ..planning.machine import PRECISIONS, pick_device, pick_precision
 from .channels import channel_statistics
 from .choose import Situation, choose
 from .dataset import Dataset, Part, memory_for_images
 from .optimizer import freeze, make_optimizers
-from .recipe import Recipe
+from .recipe import Recipe, settled
 from .trainer import Row, Trainer
 
 
 @dataclass
 class Workshop:
-    """All that a run needs: the recipe without open fields but `steps`, the data, the model as a checkpoint, and where it runs."""
+    """All that a run needs: recipe (open only in `steps`), data, the model as a checkpoint, and where it runs."""
 
     recipe: Recipe
     data: Dataset
@@ -38,7 +39,7 @@ class Workshop:
     def __post_init__(self) -> None:
         # Workers would each keep images of their own, and lose them at the end of every epoch.
         memory, data = 0 if self.recipe.workers else memory_for_images(), self.data
-        train = data.train.fitted_reader if takes_fitted(self.recipe.augment) else data.train.shrunk_reader
+        train = data.train.fitted_reader if takes_fitted(settled(self.recipe.augment)) else data.train.shrunk_reader
         self._readers = {
             "train": train(self.preprocess, memory // 2),
             "val": data.val.fitted_reader(self.preprocess, memory // 4),
@@ -51,7 +52,8 @@ class Workshop:
 
     def trainer(self, recipe: Recipe) -> Trainer:
         """A trainer of a fresh copy of the model; called twice, it gives two independent runs."""
-        model = copy.deepcopy(self.checkpoint.model).to(self.device, memory_format=torch.channels_last)
+        model = copy.deepcopy(self.checkpoint.model)
+        model.to(self.device).to(memory_format=torch.channels_last)
         freeze(model, recipe.freeze)
         if recipe.checkpoint_activations:
             checkpoint_activations(model)
@@ -60,7 +62,7 @@ class Workshop:
             model,
             Supervised(self.data.task, label_smoothing=recipe.label_smoothing, class_weights=weights),
             self.train_loader(),
-            batch_mix(recipe.augment, len(self.data.class_names)),
+            batch_mix(settled(recipe.augment), len(self.data.class_names)),
             recipe,
             precision=self.precision,
             optimizers=make_optimizers(model, recipe),
@@ -73,11 +75,11 @@ class Workshop:
         return TrainLoader(
             self._readers["train"],
             self.data.train.targets,
-            image_transform(recipe.augment, self.preprocess),
+            image_transform(settled(recipe.augment), self.preprocess),
             self.preprocess,
-            batch_size=recipe.batch_size,
+            batch_size=settled(recipe.batch_size),
             seed=recipe.seed,
-            workers=recipe.workers,
+            workers=settled(recipe.workers),
         )
 
     def logits(self, model: nn.Module, split: str, part: Part) -> torch.Tensor:
@@ -86,8 +88,8 @@ class Workshop:
             self._readers[split],
             len(part),
             self.preprocess,
-            batch_size=max(64, self.recipe.batch_size),
-            workers=self.recipe.workers,
+            batch_size=max(64, settled(self.recipe.batch_size)),
+            workers=settled(self.recipe.workers),
         )
         model.eval()
         reduced = self.precision != torch.float32
@@ -109,9 +111,9 @@ class Workshop:
 
 def headline(result: Evaluation) -> dict[str, float]:
     """The few numbers that a run is known by; top-5 only where there are more than five classes."""
-    names = ("loss", "top1", "top5", "ece", "mean_average_precision", "micro_f1", "subset_accuracy")
-    if len(result.per_class) <= 5:
-        names = tuple(name for name in names if name != "top5")
+    names = ["loss", "top1", "ece", "mean_average_precision", "micro_f1", "subset_accuracy"]
+    if len(result.per_class) > 5:
+        names.insert(2, "top5")
     return {name: getattr(result, name) for name in names if getattr(result, name) is not None}
 
 
@@ -120,14 +122,11 @@ def assemble(recipe: Recipe, data: Dataset) -> Workshop:
     device = pick_device(recipe.device)
     pretrained = load(recipe.weights) if recipe.weights else None
     recipe = choose(recipe, _situation(data, device, pretrained), _variant_size(recipe))
-    size = pair(recipe.image_size)
-    if pretrained:
-        checkpoint = _adapted(recipe, data, pretrained)
-    else:
-        checkpoint = _fresh(recipe, data)
-    recipe = replace(recipe, image_size=size, workers=_workers(recipe, data, checkpoint.preprocess))
+    checkpoint = _adapted(recipe, data, pretrained) if pretrained else _fresh(recipe, data)
     precision = pick_precision(recipe.precision, device)
-    recipe = replace(recipe, precision=str(precision).removeprefix("torch."), device=device.type)
+    # What "auto" meant is written down: another machine goes on with the same.
+    words: dict[torch.dtype, Any] = {dtype: word for word, dtype in PRECISIONS.items()}
+    recipe = replace(recipe, precision=words[precision], workers=_workers(recipe, device))
     return Workshop(recipe, data, checkpoint, device, precision)
 
 
@@ -146,30 +145,38 @@ def _variant_size(recipe: Recipe) -> tuple[int, int] | None:
     return pair(model_config(recipe.model).image_size) if recipe.model else None
 
 
-def _changes(recipe: Recipe) -> dict[str, object]:
+def _changes(recipe: Recipe) -> dict[str, Any]:
     rates = {"drop_path": recipe.drop_path, "dropout": recipe.dropout}
-    return {**{name: rate for name, rate in rates.items() if rate}, **recipe.overrides}
+    return {**{name: rate for name, rate in rates.items() if rate}, **_tuples(recipe.overrides)}
+
+
+def _tuples(value: Any) -> Any:
+    """YAML's lists as the tuples that configs are made of."""
+    if isinstance(value, dict):
+        return {key: _tuples(inner) for key, inner in value.items()}
+    return tuple(_tuples(inner) for inner in value) if isinstance(value, (list, tuple)) else value
 
 
 def _fresh(recipe: Recipe, data: Dataset) -> Checkpoint:
     torch.manual_seed(derive(recipe.seed, "weights"))
-    model = create_model(
-        recipe.model,
-        num_classes=len(data.class_names),
-        image_size=recipe.image_size,
-        in_channels=data.channels,
-        **_changes(recipe),
-    )
+    name = settled(recipe.model)
+    image_size: int | tuple[int, int] = settled(recipe.image_size)
+    size = pair(image_size)
+    fixed = {"num_classes": len(data.class_names), "image_size": size, "in_channels": data.channels}
+    model = create_model(name, **{**_changes(recipe), **fixed})
     mean, std = channel_statistics(data.train.reader(data.channels), len(data.train), recipe.seed)
     preprocess = Preprocess(
-        image_size=recipe.image_size,
-        crop=1.0 if min(recipe.image_size) <= 64 else 0.9,
-        interpolation="bilinear" if min(recipe.image_size) <= 64 else "bicubic",
+        image_size=size,
+        crop=1.0 if min(size) <= 64 else 0.9,
+        interpolation="bilinear" if min(size) <= 64 else "bicubic",
         mean=mean,
         std=std,
         channels=data.channels,
     )
-    info = {"architecture": canonical_name(recipe.model), "origin": f"trained from fresh weights on {data.name}"}
+    info = {
+        "architecture": canonical_name(name),
+        "origin": f"trained from fresh weights on {data.name}",
+    }
     return Checkpoint(model, data.class_names, preprocess, {**info, "task": data.task, "adapted": []})
 
 
@@ -178,18 +185,18 @@ def _adapted(recipe: Recipe, data: Dataset, pretrained: Checkpoint) -> Checkpoin
     interchangeable = {data.channels, pretrained.preprocess.channels} <= {1, 3}
     channels = pretrained.preprocess.channels if interchangeable else data.channels
     torch.manual_seed(derive(recipe.seed, "weights"))
-    changes = {"image_size": recipe.image_size, **_changes(recipe)}
+    changes = {**_changes(recipe), "image_size": recipe.image_size}
     if channels != pretrained.preprocess.channels:
         changes["in_channels"] = channels
     if data.class_names != pretrained.class_names:
         changes["num_classes"] = len(data.class_names)
-    loaded = load(recipe.weights, **changes)
+    loaded = load(settled(recipe.weights), **changes)
     info = {**loaded.info, "origin": f"fine-tuned from {recipe.weights} on {data.name}", "task": data.task}
     return Checkpoint(loaded.model, data.class_names, loaded.preprocess, info)
 
 
-def _workers(recipe: Recipe, data: Dataset, preprocess: Preprocess) -> int:
-    """None where decoded images stay in memory or the device is the CPU, which the workers would take from the model."""
+def _workers(recipe: Recipe, device: torch.device) -> int:
+    """None on a CPU, where workers would take from the model what they give to the data."""
     if recipe.workers is not None:
         return recipe.workers
-    return 0 if recipe.device == "cpu" or not torch.cuda.is_available() else 4
+    return 0 if device.type == "cpu" else 4

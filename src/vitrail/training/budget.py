@@ -5,15 +5,17 @@ from dataclasses import replace
 
 from ..errors import VitrailError
 from .assemble import Workshop
+from .growth import mean_cost, small_size
+from .recipe import settled
 
 _REPORT_SECONDS = 8.0
 
 
 def fix_steps(workshop: Workshop, started: float) -> float:
-    """Write the number of steps into the workshop's recipe. Returns the measured seconds of a step, evaluations included.
+    """Write the number of steps into the workshop's recipe; returns the seconds of a step with its evaluations.
 
     Args:
-        workshop: its recipe gives steps, epochs or minutes; the first of them that is given decides, and epochs limit minutes.
+        workshop: its recipe gives steps, epochs or minutes; the first of them decides, and epochs limit minutes.
         started: `time.monotonic()` when the run began; a budget counts from there.
 
     Raises:
@@ -23,26 +25,33 @@ def fix_steps(workshop: Workshop, started: float) -> float:
     budget = None if recipe.minutes is None else recipe.minutes * 60
     patience = 3.0 if budget is None else min(60.0, 0.03 * budget)
     step_seconds, evaluation_seconds = measure_speed(workshop, patience)
-    between = max(1, round(recipe.evaluate_every * batches / recipe.accumulate))
-    step_seconds += evaluation_seconds / between
-    steps = recipe.steps or (recipe.epochs and max(1, round(recipe.epochs * batches / recipe.accumulate)))
+    per_epoch = batches / recipe.accumulate
+    step_seconds *= mean_cost(*_sizes(workshop))
+    step_seconds += evaluation_seconds / max(1, round(settled(recipe.evaluate_every) * per_epoch))
+    steps = recipe.steps or (max(1, round(recipe.epochs * per_epoch)) if recipe.epochs else None)
     if budget is not None and recipe.steps is None:
         tested = len(workshop.data.test) / max(1, len(workshop.data.val)) * evaluation_seconds
         left = budget - (time.monotonic() - started) - tested - _REPORT_SECONDS
         if left < step_seconds:
             raise VitrailError(
-                f"{recipe.minutes:g} minutes are too short: a step takes {step_seconds:.1f} s, and looking at the data and "
-                "measuring the result take their time too; give more minutes or a smaller model"
+                f"{recipe.minutes:g} minutes are too short: a step takes {step_seconds:.1f} s, and looking at the data "
+                "and measuring the result take their time too; give more minutes or a smaller model"
             )
         affordable = int(left / step_seconds)
-        steps = min(steps, affordable) if steps else affordable
-    workshop.recipe = replace(recipe, steps=steps, epochs=round(steps * recipe.accumulate / batches, 2))
+        steps = min(steps or affordable, affordable)
+    steps = settled(steps)
+    workshop.recipe = replace(recipe, steps=steps, epochs=round(steps / per_epoch, 2))
     return step_seconds
 
 
+def _sizes(workshop: Workshop) -> tuple[tuple[int, int], tuple[int, int]]:
+    full = workshop.preprocess.image_size
+    return full, small_size(workshop.checkpoint.model, full, settled(workshop.recipe.start_size))
+
+
 def measure_speed(workshop: Workshop, seconds: float) -> tuple[float, float]:
-    """(seconds an optimiser step, seconds an evaluation), measured on a copy that is thrown away."""
-    trainer = workshop.trainer(replace(workshop.recipe, steps=1_000_000))
+    """(seconds an optimiser step at full size, seconds an evaluation), measured on a copy that is thrown away."""
+    trainer = workshop.trainer(replace(workshop.recipe, steps=1_000_000, start_size=1.0))
     batches = trainer.batches()
     trainer.step(batches)  # the first one pays for what later ones find ready
     times: list[float] = []

@@ -81,9 +81,7 @@ def _front_matter(model: str, dataset: str, evaluation: Evaluation, license: str
     result = {
         "task": {"type": task},
         "dataset": {"name": dataset, "type": dataset},
-        "metrics": [
-            {"type": kind, "value": round(value, 4)} for kind, value in measures.items() if value is not None
-        ],
+        "metrics": [{"type": kind, "value": round(value, 4)} for kind, value in measures.items() if value is not None],
     }
     values = {
         "license": license,

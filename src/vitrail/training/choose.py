@@ -58,6 +58,7 @@ def choose(recipe: Recipe, situation: Situation, model_size: tuple[int, int] | N
         image_size=(height, width),
         batch_size=min(batch, situation.train),
         epochs=epochs,
+        start_size=recipe.start_size or (1.0 if fine_tuned or min(height, width) < 32 else 0.75),
         evaluate_every=recipe.evaluate_every or max(1.0, (epochs or 0) / 50),
         optimizer=optimizer,
         lr=recipe.lr or (5e-4 if fine_tuned else 2e-3 if optimizer == "muon" else 1e-3),
@@ -66,7 +67,7 @@ def choose(recipe: Recipe, situation: Situation, model_size: tuple[int, int] | N
 
 
 def _model_for(situation: Situation) -> tuple[str, int]:
-    """Variant and image size for training from fresh weights: as large as the pictures, at most what the machine bears."""
+    """Variant and image size for fresh weights: as large as the pictures, at most what the machine bears."""
     if situation.side <= 16:
         return "compact_tiny_16", 16
     if situation.side <= 44:

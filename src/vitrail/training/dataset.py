@@ -18,6 +18,9 @@ from ..data.survey import Facts, Survey, survey
 from ..planning.machine import this_machine
 from ..progress import Track, silent
 
+MOST_VAL, MOST_TEST = 2_500, 10_000
+"""Images that suffice to choose a checkpoint by, and to measure it; the rest of a large source is trained on."""
+
 
 @dataclass(frozen=True)
 class _Reader:
@@ -148,7 +151,8 @@ def read_dataset(
     """
     found = survey(open_source(source), progress=progress)
     found.require_clean(skip_bad=skip_bad)
-    parts = split(found, val=val, test=test)
+    count = max(1, len(found.facts))
+    parts = split(found, val=min(val, MOST_VAL / count), test=min(test, MOST_TEST / count))
     facts = {id(sample): fact for sample, fact in zip(found.source.samples, found.facts, strict=True)}
 
     def part(samples: Sequence[Sample]) -> Part:

@@ -5,6 +5,8 @@ import copy
 import torch
 from torch import nn
 
+from ..nn.model import VisionModel
+
 
 class EMA:
     """A copy of the model whose weights follow the model's slowly (Polyak & Juditsky, 1992).
@@ -13,15 +15,16 @@ class EMA:
     Buffers (batch norm's statistics) are copied as they are.
     """
 
-    def __init__(self, model: nn.Module, decay: float) -> None:
-        self.model = copy.deepcopy(model).eval().requires_grad_(False)
+    def __init__(self, model: VisionModel, decay: float) -> None:
+        self.model = copy.deepcopy(model)
+        self.model.eval().requires_grad_(False)
         self.decay = decay
 
     @torch.no_grad()
     def update(self, model: nn.Module, step: int) -> None:
         """Take in the weights after step `step` (from 0)."""
         decay = min(self.decay, (1 + step) / (10 + step))
-        mine, theirs = list(self.model.parameters()), list(model.parameters())
-        torch._foreach_lerp_(mine, [param.detach() for param in theirs], 1 - decay)
+        mine, theirs = ([param.detach() for param in each.parameters()] for each in (self.model, model))
+        torch._foreach_lerp_(mine, theirs, 1 - decay)
         for kept, buffer in zip(self.model.buffers(), model.buffers(), strict=True):
             kept.copy_(buffer)

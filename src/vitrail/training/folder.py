@@ -14,7 +14,13 @@ from typing import Any
 from ..checkpoint.atomic import write_file
 from ..errors import VitrailError
 
-METRICS, TABLE, RECIPE, SPLITS, DATA = "metrics.jsonl", "metrics.csv", "recipe.yaml", "splits.csv", "data.json"
+METRICS, TABLE, RECIPE, SPLITS, DATA = (
+    "metrics.jsonl",
+    "metrics.csv",
+    "recipe.yaml",
+    "splits.csv",
+    "data.json",
+)
 
 
 class RunFolder:

@@ -2,9 +2,8 @@
 
 from dataclasses import dataclass, replace
 
-from torch import nn
-
 from ..checkpoint.contract import Checkpoint, save
+from ..nn.model import VisionModel
 from .folder import RunFolder
 from .state import Counters, set_aside, state_files
 from .trainer import Row, Trainer
@@ -23,7 +22,7 @@ class FolderKeeper:
         counters.rows = len(rows)
         self.folder.write_rows(rows)
 
-    def keep_best(self, model: nn.Module, row: Row) -> None:
+    def keep_best(self, model: VisionModel, row: Row) -> None:
         """Save the weights, with the row as their metrics."""
         best = replace(self.checkpoint, model=model, info={**self.checkpoint.info, "metrics": row})
         save(best, self.folder.checkpoints / "best")

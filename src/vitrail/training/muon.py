@@ -19,9 +19,7 @@ class Muon(Optimizer):
         weight_decay: decoupled, per step multiplied by lr.
     """
 
-    def __init__(
-        self, params: Iterable[Any], *, lr: float, momentum: float = 0.95, weight_decay: float = 0.0
-    ) -> None:
+    def __init__(self, params: Iterable[Any], *, lr: float, momentum: float = 0.95, weight_decay: float = 0.0) -> None:
         super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
 
     @torch.no_grad()
@@ -33,7 +31,7 @@ class Muon(Optimizer):
         return loss
 
     def _update(self, params: list[Tensor], group: dict[str, Any]) -> None:
-        """Matrices of one shape together: a small model has many, and each product alone would cost more in calls than in work."""
+        """Matrices of one shape together: alone, the small ones would cost more in calls than in work."""
         ahead = torch.stack([self._look_ahead(param, group["momentum"]) for param in params])
         rows, columns = ahead.shape[1:]
         size = group["lr"] * max(1.0, rows / columns) ** 0.5
@@ -45,8 +43,10 @@ class Muon(Optimizer):
         state = self.state[param]
         if not state:
             state["momentum"] = torch.zeros_like(param)
-        average = state["momentum"].lerp_(param.grad, 1 - momentum)
-        return param.grad.lerp(average, momentum).reshape(param.shape[0], -1)
+        gradient = param.grad
+        assert gradient is not None
+        average = state["momentum"].lerp_(gradient, 1 - momentum)
+        return gradient.lerp(average, momentum).reshape(param.shape[0], -1)
 
 
 def _by_shape(params: Iterable[Tensor]) -> list[list[Tensor]]:

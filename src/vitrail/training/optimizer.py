@@ -9,7 +9,7 @@ from torch.optim import Optimizer
 
 from ..errors import VitrailError
 from .muon import Muon
-from .recipe import Recipe
+from .recipe import Recipe, settled
 
 _MULTIPLYING = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
@@ -45,9 +45,7 @@ def make_optimizers(model: nn.Module, recipe: Recipe) -> list[Optimizer]:
 
     Each group remembers its peak learning rate as `peak_lr`.
     """
-    assert recipe.lr is not None
-    assert recipe.batch_size is not None
-    lr = recipe.lr * recipe.batch_size * recipe.accumulate / 256
+    lr = settled(recipe.lr) * settled(recipe.batch_size) * recipe.accumulate / 256
     matrices = _hidden_matrices(model) if recipe.optimizer == "muon" else set()
     multiplying = _multiplying(model)
     depth = _depth(model)
@@ -94,7 +92,7 @@ def _depth(model: nn.Module) -> int:
 
 
 def _multiplying(model: nn.Module) -> set[str]:
-    """Names of the weights that multiply their input; the others (norms, biases, positions, prefix tokens) never decay."""
+    """Names of the weights that multiply their input; norms, biases, positions and prefix tokens never decay."""
     return {
         f"{name}.weight" if name else "weight"
         for name, module in model.named_modules()

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from ..planning.cost import plan
 from .assemble import Workshop
-from .recipe import Recipe
+from .recipe import Recipe, settled
 
 
 def outline(workshop: Workshop, path: Path, step_seconds: float | None) -> str:
@@ -16,18 +16,21 @@ def _lines(workshop: Workshop, path: Path, step_seconds: float | None) -> list[t
     recipe, data = workshop.recipe, workshop.data
     cost = plan(
         workshop.checkpoint.model.config,
-        batch_size=recipe.batch_size,
+        batch_size=settled(recipe.batch_size),
         device=workshop.device.type,
         precision=recipe.precision,
-        optimizer=recipe.optimizer,
+        optimizer=settled(recipe.optimizer),
         ema=bool(recipe.ema),
         checkpointing=recipe.checkpoint_activations,
     )
     bad = f", {len(data.survey.bad)} bad files left out" if data.survey.bad else ""
-    rows = [
+    return [
         ("data", f"{data.name}: {len(data.class_names)} classes, {data.channels} channels{bad}"),
         ("images", f"{len(data.train)} to train on, {len(data.val)} to validate, {len(data.test)} to test"),
-        ("model", f"{_model_name(workshop)} at {recipe.image_size[0]}×{recipe.image_size[1]}"),
+        (
+            "model",
+            f"{_model_name(workshop)} at {workshop.preprocess.image_size[0]}×{workshop.preprocess.image_size[1]}",
+        ),
         ("cost", f"{cost.parameters:,} parameters, {cost.flops / 1e9:.2f} GFLOPs an image"),
         ("memory", f"{cost.training_bytes / 2**30:.2f} GiB for a batch of {recipe.batch_size}"),
         ("recipe", _recipe_words(recipe)),
@@ -35,7 +38,6 @@ def _lines(workshop: Workshop, path: Path, step_seconds: float | None) -> list[t
         ("device", f"{workshop.device}, {recipe.precision}"),
         ("run", str(path)),
     ]
-    return rows
 
 
 def _model_name(workshop: Workshop) -> str:

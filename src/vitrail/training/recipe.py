@@ -1,7 +1,7 @@
 """Everything a run can be repeated from."""
 
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from ..data.augment_options import Augment
 from ..errors import VitrailError, nearest
@@ -9,7 +9,7 @@ from ..errors import VitrailError, nearest
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Recipe:
-    """How to train. A field that is None is chosen from the data and the machine, and written down before the first step."""
+    """How to train. A field that is None is chosen from the data and the machine, and written down at the start."""
 
     model: str | None = None
     """Variant to build, such as vit_tiny_patch16_224; see `vitrail models`."""
@@ -19,6 +19,8 @@ class Recipe:
     """Checkpoint to start from: a run, file, folder or hub id. The head is new where the classes differ."""
     image_size: int | tuple[int, int] | None = None
     """Side, or height and width, of the pixels in training and evaluation."""
+    start_size: float | None = None
+    """The first half of the steps sees pictures of this part of their side, at its square of the cost; 1 for none."""
     seed: int = 0
     """Decides the first weights, the order, the augmentation, dropout and drop path."""
 
@@ -37,9 +39,9 @@ class Recipe:
     patience: int | None = None
     """Stop after this many evaluations without a better one; None: never."""
     val: float = 0.1
-    """The part that becomes the validation split where the source has none."""
+    """The part that becomes the validation split where the source has none; at most 2,500 images."""
     test: float = 0.1
-    """The part that becomes the test split where the source has none."""
+    """The part that becomes the test split where the source has none; at most 10,000 images."""
 
     optimizer: Literal["adamw", "muon"] | None = None
     """AdamW (Loshchilov & Hutter, 2019), or Muon for matrices with AdamW for the rest (Jordan et al., 2024)."""
@@ -55,12 +57,12 @@ class Recipe:
     """The part of the steps in which the learning rate grows from 0."""
     schedule: Literal["cosine", "linear"] = "cosine"
     """How the learning rate falls after the warm-up."""
-    final_lr: float = 0.01
+    final_lr: float = 0.0
     """Where it ends, as a part of the peak."""
     clip: float = 1.0
     """Largest norm of the gradient; 0 for no limit."""
     layer_decay: float = 1.0
-    """Factor of the learning rate from each block to the one below (Clark et al., 2020); 0.75 is usual for fine-tuning."""
+    """Factor of the learning rate from each block to the one below (Clark et al., 2020); 0.75 for fine-tuning."""
     freeze: tuple[str, ...] = ()
     """Shell patterns of parameter names that do not learn, such as embed.* or encoder.*"""
     ema: float = 0.0
@@ -92,7 +94,7 @@ class Recipe:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise VitrailError(f"recipe.{name} is {value}: it needs at least 1")
-        for name in ("minutes", "epochs", "evaluate_every", "lr"):
+        for name in ("minutes", "epochs", "evaluate_every", "lr", "start_size"):
             value = getattr(self, name)
             if value is not None and value <= 0:
                 raise VitrailError(f"recipe.{name} is {value}: it needs to be more than 0")
@@ -100,9 +102,12 @@ class Recipe:
             value = getattr(self, name)
             if not 0 <= value < 1:
                 raise VitrailError(f"recipe.{name} is {value}: it needs to be at least 0 and below 1")
+        if self.start_size is not None and self.start_size > 1:
+            raise VitrailError(f"recipe.start_size is {self.start_size}: it is a part of the side, at most 1")
         if self.val + self.test >= 0.9:
             raise VitrailError(
-                f"recipe.val {self.val} and recipe.test {self.test} leave less than a tenth to train on: make them smaller"
+                f"recipe.val {self.val} and recipe.test {self.test} leave less than a tenth to train on: "
+                "make them smaller"
             )
 
 
@@ -125,7 +130,17 @@ RECIPES: dict[str, Recipe] = {
         augment=Augment(crop_scale=(0.08, 1.0), color_jitter=0.3, randaugment=2, erasing=0.25, mixup=0.8, cutmix=1.0),
     ),
 }
-"""Starting points: `default` chooses for the data; `finetune` and `probe` need `weights`; `deit` is Touvron et al. (2021), table 9."""
+"""Starting points: `default` chooses for the data; `finetune` and `probe` need `weights`; `deit` is DeiT's table 9."""
+
+
+T = TypeVar("T")
+
+
+def settled(value: T | None) -> T:
+    """A field that was open and has been chosen: `settled(recipe.batch_size)` is a number."""
+    if value is None:
+        raise VitrailError("this field of the recipe is still open: see `vitrail.training.choose`")
+    return value
 
 
 def named_recipe(name: str) -> Recipe:

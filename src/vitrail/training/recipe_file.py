@@ -79,7 +79,7 @@ def _set(owner: Any, path: list[str], value: Any, name: str) -> Any:
 
 
 def _default(hint: Any) -> Any:
-    return next((option() for option in _options(hint) if is_dataclass(option)), {})
+    return next((option() for option in _options(hint) if isinstance(option, type) and is_dataclass(option)), {})
 
 
 def _build(kind: type[T], values: Mapping[str, Any], where: str) -> T:
@@ -92,7 +92,7 @@ def _build(kind: type[T], values: Mapping[str, Any], where: str) -> T:
 
 def _hints(kind: type) -> dict[str, Any]:
     hints = get_type_hints(kind)
-    return {field.name: hints[field.name] for field in fields(kind)}  # type: ignore[arg-type]
+    return {field.name: hints[field.name] for field in fields(kind)}
 
 
 def _options(hint: Any) -> tuple[Any, ...]:

@@ -173,9 +173,7 @@ def _mistakes(mistakes: Sequence[Mistake]) -> str:
         f"<br>{escape(one.name)}</figcaption></figure>"
         for one in mistakes
     )
-    note = (
-        "Held-out pictures that the model is most sure of, and wrong about; bright panes are where it looked."
-    )
+    note = "Held-out pictures that the model is most sure of, and wrong about; bright panes are where it looked."
     return section("Its worst mistakes", f'<div class="thumbs">{figures}</div>', note) if figures else ""
 
 
@@ -196,9 +194,7 @@ def _per_class(evaluation: Evaluation) -> str:
 def _calibration(evaluation: Evaluation) -> str:
     if evaluation.reliability is None or evaluation.ece is None:
         return ""
-    chart = reliability_chart(
-        [(row.low, row.high, row.count, row.accuracy) for row in evaluation.reliability]
-    )
+    chart = reliability_chart([(row.low, row.high, row.count, row.accuracy) for row in evaluation.reliability])
     note = (
         f"Expected calibration error {100 * evaluation.ece:.1f} % ({len(evaluation.reliability)} bins). Bars "
         "below the dashed line: surer than right; above it: more often right than it claims. The darker a "

@@ -13,15 +13,14 @@ from .card import write_card
 from .dataset import Part
 from .folder import DATA, RunFolder
 from .next_steps import commands
+from .recipe import settled
 from .recipe_file import recipe_to_yaml
 from .report import Mistake, Report, write_report
 
 _MISTAKES, _BATCH = 12, 24
 
 
-def write_results(
-    folder: RunFolder, workshop: Workshop, result: Evaluation, logits: Tensor, seconds: float
-) -> None:
+def write_results(folder: RunFolder, workshop: Workshop, result: Evaluation, logits: Tensor, seconds: float) -> None:
     """Draw report.html and write README.md.
 
     Args:
@@ -70,7 +69,7 @@ def _summary(workshop: Workshop, split: str, seconds: float) -> dict[str, str]:
         "classes": str(len(data.class_names)),
         "images": f"{len(data.train)} train, {len(data.val)} val, {len(data.test)} test",
         "measured on": split,
-        "steps": f"{recipe.steps} of {recipe.batch_size * recipe.accumulate} images",
+        "steps": f"{recipe.steps} of {settled(recipe.batch_size) * recipe.accumulate} images",
         "time": f"{seconds / 60:.1f} min",
         "device": f"{workshop.device}, {recipe.precision}",
     }

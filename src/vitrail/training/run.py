@@ -3,7 +3,7 @@
 import json
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -17,7 +17,7 @@ from ..progress import Track, silent
 from .allocator import keep_freed_memory
 from .assemble import Workshop, assemble, headline
 from .budget import fix_steps
-from .dataset import Dataset, read_dataset
+from .dataset import read_dataset
 from .folder import DATA, RECIPE, SPLITS, RunFolder, splits_table, versions
 from .keep import FolderKeeper
 from .outline import outline
@@ -168,7 +168,7 @@ def _fit_and_finish(folder: RunFolder, workshop: Workshop, started: float, progr
 def _measure(folder: RunFolder, workshop: Workshop) -> tuple[Evaluation, Tensor]:
     """Measure the best checkpoint on the held-out split and write the numbers into it."""
     best = load(folder.checkpoints / "best")
-    model = best.model.to(workshop.device, memory_format=torch.channels_last)
+    model = best.model.to(workshop.device).to(memory_format=torch.channels_last)
     name, part = workshop.data.held_out
     logits = workshop.logits(model, name, part)
     result = score(logits, part.labels, workshop.data.class_names, workshop.data.task)

@@ -5,7 +5,12 @@ from typing import Literal
 
 
 def lr_factor(
-    step: int, steps: int, *, warmup: int, schedule: Literal["cosine", "linear"] = "cosine", final: float = 0.0
+    step: int,
+    steps: int,
+    *,
+    warmup: int,
+    schedule: Literal["cosine", "linear"] = "cosine",
+    final: float = 0.0,
 ) -> float:
     """The part of the peak learning rate at `step` (from 0) of `steps`.
 

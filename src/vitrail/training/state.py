@@ -52,9 +52,7 @@ def state_files(
     return {TENSORS: save(tensors), COUNTERS: json.dumps(document, indent=2).encode()}
 
 
-def restore(
-    folder: Path, model: nn.Module, optimizers: list[Optimizer], ema: EMA | None, scaler: Any
-) -> Counters:
+def restore(folder: Path, model: nn.Module, optimizers: list[Optimizer], ema: EMA | None, scaler: Any) -> Counters:
     """Bring everything back to what `state_files` and the model's weights in `folder` hold."""
     weights, tensors = load_file(folder / "model.safetensors"), load_file(folder / TENSORS)
     document = json.loads((folder / COUNTERS).read_text())

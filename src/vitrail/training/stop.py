@@ -7,7 +7,7 @@ from typing import Any
 
 
 class StopSignal:
-    """While it is entered, SIGINT and SIGTERM set `name` instead of ending the process; a second one ends it at once."""
+    """Inside, SIGINT and SIGTERM set `name` instead of ending the process; a second one ends it at once."""
 
     def __init__(self) -> None:
         self.name: str | None = None

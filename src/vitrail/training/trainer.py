@@ -13,18 +13,20 @@ from ..data.augment import Mix
 from ..data.loader import Batch, TrainLoader
 from ..data.seeds import derive
 from ..errors import VitrailError
+from ..nn.model import VisionModel
 from ..objectives.loss import Loss
 from ..progress import Track, silent
 from .ema import EMA
+from .growth import SMALL_PART, shrink_batch, small_size
 from .optimizer import set_lr, train_mode
-from .recipe import Recipe
+from .recipe import Recipe, settled
 from .schedule import lr_factor
 from .state import Counters
 from .stop import Stopped, StopSignal
 
 Objective = Callable[[nn.Module, Batch, int], Loss]
 Row = dict[str, Any]
-Evaluate = Callable[[nn.Module], tuple[float, Row]]
+Evaluate = Callable[[VisionModel], tuple[float, Row]]
 """Model -> quality on the validation split (more is better) and the columns of the metric log."""
 
 
@@ -38,7 +40,7 @@ class Keeper(Protocol):
     def record(self, row: Row, counters: Counters) -> None:
         """Add a line to the metric log."""
 
-    def keep_best(self, model: nn.Module, row: Row) -> None:
+    def keep_best(self, model: VisionModel, row: Row) -> None:
         """Save the weights that are the best so far."""
 
     def keep_state(self, trainer: "Trainer") -> None:
@@ -46,7 +48,7 @@ class Keeper(Protocol):
 
 
 class Trainer:
-    """A run between its first and its last step. All randomness is a function of (seed, step), so that it can stop anywhere.
+    """A run between its first and last step. All randomness is a function of (seed, step), so it can stop anywhere.
 
     Args:
         model: on its device.
@@ -61,7 +63,7 @@ class Trainer:
 
     def __init__(
         self,
-        model: nn.Module,
+        model: VisionModel,
         objective: Objective,
         loader: TrainLoader,
         mix: Mix | None,
@@ -84,22 +86,22 @@ class Trainer:
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=precision == torch.float16)
         self.counters = Counters()
         self.lr = 0.0
+        self.image_size = loader.preprocess.image_size
+        self.small_size = small_size(model, self.image_size, settled(recipe.start_size))
 
     @property
-    def evaluated(self) -> nn.Module:
+    def evaluated(self) -> VisionModel:
         """The weights that count: the moving average where there is one."""
         return self.ema.model if self.ema else self.model
 
-    def fit(
-        self, evaluate: Evaluate, keeper: Keeper, *, progress: Track = silent
-    ) -> None:
+    def fit(self, evaluate: Evaluate, keeper: Keeper, *, progress: Track = silent) -> None:
         """Train from where the counters stand to the last step.
 
         Raises:
             Diverged: the loss is no finite number.
             Stopped: SIGINT or SIGTERM came; the state is saved.
         """
-        steps, every = self._steps(), self.steps_between_evaluations()
+        steps, every = settled(self.recipe.steps), self.steps_between_evaluations()
         batches = self.batches()
         saved = time.monotonic()
         with StopSignal() as stop:
@@ -119,8 +121,11 @@ class Trainer:
 
     def steps_between_evaluations(self) -> int:
         """Optimiser steps from one evaluation to the next."""
-        assert self.recipe.evaluate_every is not None
-        return max(1, round(self.recipe.evaluate_every * len(self.loader) / self.recipe.accumulate))
+        return max(1, round(settled(self.recipe.evaluate_every) * len(self.loader) / self.recipe.accumulate))
+
+    def size_at(self, step: int) -> tuple[int, int]:
+        """Height and width of the pixels of a step."""
+        return self.small_size if step < SMALL_PART * settled(self.recipe.steps) else self.image_size
 
     def batches(self) -> Iterator[Batch]:
         """All batches from the present step on, epoch after epoch."""
@@ -148,6 +153,7 @@ class Trainer:
     def _learn_from(self, batch: Batch, step: int) -> float:
         pixels = batch.pixels.to(self.device, memory_format=torch.channels_last, non_blocking=True)
         targets = batch.targets.to(self.device, non_blocking=True)
+        pixels = shrink_batch(pixels, self.size_at(step))
         if self.mix:
             pixels, targets = self.mix(pixels, targets)
         reduced = self.precision != torch.float32
@@ -160,11 +166,9 @@ class Trainer:
         return value
 
     def _update(self) -> None:
-        recipe, steps = self.recipe, self._steps()
+        recipe, steps = self.recipe, settled(self.recipe.steps)
         warmup = round(recipe.warmup * steps)
-        factor = lr_factor(
-            self.counters.step, steps, warmup=warmup, schedule=recipe.schedule, final=recipe.final_lr
-        )
+        factor = lr_factor(self.counters.step, steps, warmup=warmup, schedule=recipe.schedule, final=recipe.final_lr)
         set_lr(self.optimizers, factor)
         self.lr = self.optimizers[0].param_groups[0]["lr"]
         for optimizer in self.optimizers:
@@ -199,10 +203,6 @@ class Trainer:
 
     def _out_of_patience(self) -> bool:
         return self.recipe.patience is not None and self.counters.stale >= self.recipe.patience
-
-    def _steps(self) -> int:
-        assert self.recipe.steps is not None
-        return self.recipe.steps
 
     def _divergence(self, value: float, batch: Batch, step: int) -> str:
         files = [self.names[index] for index in batch.indices]

@@ -9,9 +9,7 @@ from torch import Tensor
 from .rename import Layout, Rule, Transform
 
 _KERNEL = Transform(lambda kernel: kernel.t(), lambda weight, heads: (weight.t(),))
-_PATCHES = Transform(
-    lambda kernel: kernel.permute(3, 2, 0, 1), lambda weight, heads: (weight.permute(2, 3, 1, 0),)
-)
+_PATCHES = Transform(lambda kernel: kernel.permute(3, 2, 0, 1), lambda weight, heads: (weight.permute(2, 3, 1, 0),))
 _QKV_KERNELS = Transform(
     lambda *kernels: torch.cat([kernel.flatten(1).t() for kernel in kernels]),
     lambda weight, heads: tuple(part.t().unflatten(1, (heads, -1)) for part in weight.chunk(3)),

@@ -149,7 +149,5 @@ def linear(ours: str, *theirs: str, transform: Transform | None = None) -> Rule:
 def _pattern(template: str) -> re.Pattern[str]:
     parts: list[Any] = re.split(r"\{(\w)\}", template)
     return re.compile(
-        "".join(
-            f"(?P<{text}>{_WILD[text]})" if index % 2 else re.escape(text) for index, text in enumerate(parts)
-        )
+        "".join(f"(?P<{text}>{_WILD[text]})" if index % 2 else re.escape(text) for index, text in enumerate(parts))
     )

@@ -35,9 +35,7 @@ _VIT = (
     Rule("embed.parts.prefix.weight", ("embeddings.cls_token",)),
     linear("head.classify", "classifier"),
 )
-_BOTH_TOKENS = Rule(
-    "embed.parts.prefix.weight", ("embeddings.cls_token", "embeddings.distillation_token"), TOKENS
-)
+_BOTH_TOKENS = Rule("embed.parts.prefix.weight", ("embeddings.cls_token", "embeddings.distillation_token"), TOKENS)
 _TEACHER = (
     _BOTH_TOKENS,
     linear("head.classify", "cls_classifier"),
@@ -49,9 +47,7 @@ _FIELDS = {"norm_eps": 1e-12, "position_antialias": False}
 _PREPROCESS = {"crop": 1.0, "interpolation": "bilinear", "mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5)}
 
 LAYOUTS = tuple(
-    Layout(
-        f"transformers {model} ({kind})", (*_SHARED, *blocks, *ends), _UNUSED, _PREFIXES, _FIELDS, _PREPROCESS
-    )
+    Layout(f"transformers {model} ({kind})", (*_SHARED, *blocks, *ends), _UNUSED, _PREFIXES, _FIELDS, _PREPROCESS)
     for kind, blocks in (("files", _FILES), ("modules", _MODULES))
     for model, ends in (("ViT", _VIT), ("DeiT", _TEACHER))
 )

@@ -1,0 +1,37 @@
+"""Small pictures first: most of what is learned early is coarse, and costs less to learn from fewer pixels.
+
+Progressive resizing (Howard, 2018, fast.ai's DAWNBench entry; Tan & Le, 2021, "EfficientNetV2", section 4). The last
+part of the run sees the full size, so that the weights and batch statistics that are kept belong to it.
+"""
+
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+from ..nn.model import VisionModel
+
+SMALL_PART = 0.5
+"""The part of the steps that sees small pictures."""
+
+
+def small_size(model: VisionModel, image_size: tuple[int, int], part: float) -> tuple[int, int]:
+    """About `part` of each side, rounded to a multiple of the model's patch, and at least one patch."""
+    rows, columns = getattr(model.embed.patches, "patch_size", (1, 1))
+    height, width = image_size
+    return (
+        max(rows, round(height * part / rows) * rows),
+        max(columns, round(width * part / columns) * columns),
+    )
+
+
+def shrink_batch(pixels: Float[Tensor, "B C H W"], size: tuple[int, int]) -> Float[Tensor, "B C H2 W2"]:
+    """The batch at another size; at its own it stays as it is."""
+    if tuple(pixels.shape[2:]) == size:
+        return pixels
+    return F.interpolate(pixels, size=size, mode="bilinear", antialias=True)
+
+
+def mean_cost(image_size: tuple[int, int], small: tuple[int, int]) -> float:
+    """Cost of a step, averaged over the run, as a part of a step at full size: it follows the number of pixels."""
+    ratio = small[0] * small[1] / (image_size[0] * image_size[1])
+    return 1 - SMALL_PART * (1 - ratio)
