@@ -168,7 +168,9 @@ def test_no_run_writes_over_another(run, source):
         train(source, QUICK, out=run.path)
 
 
-@pytest.mark.parametrize("changes", [{"accumulate": 2}, {"checkpoint_activations": True}, {"precision": "bfloat16"}])
+@pytest.mark.parametrize(
+    "changes", [{"accumulate": 2}, {"checkpoint_activations": True}, {"precision": "bfloat16"}, {"tensorboard": True}]
+)
 def test_the_other_ways_to_step(source, tmp_path, changes):
     made = train(source, replace(QUICK, optimizer="adamw", **changes), out=tmp_path / "run")
     assert np.isfinite(made.metrics["test_loss"])

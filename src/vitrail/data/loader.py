@@ -1,5 +1,6 @@
 """Batches in an order, with an augmentation, that depend on nothing but (seed, epoch, index)."""
 
+import signal
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -119,7 +120,7 @@ def _load(images: _Images, rows: list[list[tuple[int, int]]], workers: int) -> I
             num_workers=workers,
             collate_fn=_stack,
             prefetch_factor=2,
-            worker_init_fn=_one_thread,
+            worker_init_fn=_settle_worker,
         )
     )
 
@@ -128,8 +129,10 @@ def _as_it_is(image: Tensor) -> Tensor:
     return image
 
 
-def _one_thread(worker: int) -> None:
+def _settle_worker(worker: int) -> None:
     torch.set_num_threads(1)
+    # Ctrl-C reaches the whole group; the main process saves and then ends its workers.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _stack(items: Sequence[tuple[Tensor, int]]) -> tuple[Any, list[int]]:

@@ -160,8 +160,8 @@ def _tuples(value: Any) -> Any:
 def _fresh(recipe: Recipe, data: Dataset) -> Checkpoint:
     torch.manual_seed(derive(recipe.seed, "weights"))
     name = settled(recipe.model)
-    image_size: int | tuple[int, int] = settled(recipe.image_size)
-    size = pair(image_size)
+    assert recipe.image_size is not None
+    size = pair(recipe.image_size)
     fixed = {"num_classes": len(data.class_names), "image_size": size, "in_channels": data.channels}
     model = create_model(name, **{**_changes(recipe), **fixed})
     mean, std = channel_statistics(data.train.reader(data.channels), len(data.train), recipe.seed)

@@ -1,9 +1,11 @@
 """What a run writes while it trains."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from ..checkpoint.contract import Checkpoint, save
 from ..nn.model import VisionModel
+from .board import write_scalars
 from .folder import RunFolder
 from .state import Counters, set_aside, state_files
 from .trainer import Row, Trainer
@@ -15,12 +17,17 @@ class FolderKeeper:
 
     folder: RunFolder
     checkpoint: Checkpoint
+    tensorboard: bool
+    say: Callable[[str], None]
 
     def record(self, row: Row, counters: Counters) -> None:
         """Add a line to the log, in place of what steps after the saved state may have left there."""
         rows = [*self.folder.rows()[: counters.rows], row]
         counters.rows = len(rows)
         self.folder.write_rows(rows)
+        if self.tensorboard:
+            write_scalars(self.folder.path / "tensorboard", row)
+        self.say(", ".join(f"{name} {value:.6g}" for name, value in row.items()))
 
     def keep_best(self, model: VisionModel, row: Row) -> None:
         """Save the weights, with the row as their metrics."""

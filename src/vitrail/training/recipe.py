@@ -86,6 +86,8 @@ class Recipe:
     """Compute activations again in the backward pass instead of keeping them: less memory, a third more time."""
     workers: int | None = None
     """Processes that read images; any number gives the same run."""
+    tensorboard: bool = False
+    """Write the metric log for TensorBoard too, into the run's folder tensorboard (extra `tensorboard`)."""
     save_minutes: float = 5.0
     """Longest time between two saves of the state."""
 

@@ -16,6 +16,7 @@ from ..inference.metrics import Evaluation, score
 from ..progress import Track, silent
 from .allocator import keep_freed_memory
 from .assemble import Workshop, assemble, headline
+from .board import require_tensorboard
 from .budget import fix_steps
 from .dataset import read_dataset
 from .folder import DATA, RECIPE, SPLITS, RunFolder, splits_table, versions
@@ -86,6 +87,8 @@ def train(
         for warning in data.warnings:
             say(f"note: {warning}")
         workshop = assemble(recipe, data)
+        if recipe.tensorboard:
+            require_tensorboard()
         step_seconds = fix_steps(workshop, started)
         folder.create(_plan_files(workshop, skip_bad))
         if data.survey.bad:
@@ -152,8 +155,9 @@ def _fit_and_finish(folder: RunFolder, workshop: Workshop, started: float, progr
     if state is not None:
         trainer.counters = restore(state, trainer.model, trainer.optimizers, trainer.ema, trainer.scaler)
         say(f"going on from step {trainer.counters.step} of {workshop.recipe.steps}")
+    keeper = FolderKeeper(folder, workshop.checkpoint, workshop.recipe.tensorboard, say)
     try:
-        trainer.fit(workshop.evaluate, FolderKeeper(folder, workshop.checkpoint), progress=progress)
+        trainer.fit(workshop.evaluate, keeper, progress=progress)
     except Diverged as error:
         good = latest(folder.checkpoints)
         raise Diverged(f"{error}. Last good state: {good or 'none was saved yet'}") from error
