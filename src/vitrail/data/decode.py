@@ -45,8 +45,8 @@ from jaxtyping import Shaped
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
-from vitrail.data.bands import RefusedError, fit_bands, from_npy, from_tiff, scale_bands, tiff_has_bands
-from vitrail.errors import VitrailError
+from ..errors import VitrailError
+from .bands import RefusedError, fit_bands, from_npy, from_tiff, scale_bands, tiff_has_bands
 
 MAX_PIXELS = 178_956_970
 """Pictures with more pixels are refused from their header, before anything is unpacked.

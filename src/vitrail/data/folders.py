@@ -5,7 +5,8 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from vitrail.data.samples import (
+from ..errors import VitrailError
+from .samples import (
     SPLIT_WORDS,
     BadFile,
     FileAt,
@@ -16,7 +17,6 @@ from vitrail.data.samples import (
     normal,
     order_classes,
 )
-from vitrail.errors import VitrailError
 
 IMAGE_SUFFIXES = frozenset(
     f".{suffix}"

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from vitrail.data.places import data_folder
-from vitrail.data.samples import FileAt, Location, RowAt, Sample, Source, Split
-from vitrail.errors import VitrailError, nearest
+from ..errors import VitrailError, nearest
+from .places import data_folder
+from .samples import FileAt, Location, RowAt, Sample, Source, Split
 
 Parts = dict[Split, dict[str, Any]]
 """For each of our splits the arguments that make torchvision give it; {} for a set without splits."""

@@ -11,7 +11,7 @@ from typing import Literal, Protocol
 
 import numpy as np
 
-from vitrail.errors import VitrailError
+from ..errors import VitrailError
 
 Split = Literal["train", "val", "test"]
 Task = Literal["single", "multi"]

@@ -11,9 +11,10 @@ import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from vitrail.data.folders import is_image
-from vitrail.data.places import cache_folder
-from vitrail.data.samples import (
+from ..errors import VitrailError
+from .folders import is_image
+from .places import cache_folder
+from .samples import (
     SPLIT_WORDS,
     BadFile,
     MemberAt,
@@ -24,7 +25,6 @@ from vitrail.data.samples import (
     normal,
     order_classes,
 )
-from vitrail.errors import VitrailError
 
 SHARD_SUFFIXES = (".tar", ".tar.gz", ".tgz")
 

@@ -11,10 +11,11 @@ from pathlib import Path
 from jaxtyping import Shaped
 from torch import Tensor
 
-from vitrail.data.decode import BadImage, decode
-from vitrail.data.folders import class_folders, image_files, is_image
-from vitrail.data.named import TORCHVISION, is_named, named_set
-from vitrail.data.samples import (
+from ..errors import VitrailError
+from .decode import BadImage, decode
+from .folders import class_folders, image_files, is_image
+from .named import TORCHVISION, is_named, named_set
+from .samples import (
     BadFile,
     FileAt,
     Location,
@@ -26,9 +27,8 @@ from vitrail.data.samples import (
     Task,
     natural,
 )
-from vitrail.data.shards import is_shard, shards_in, tar_shards
-from vitrail.data.table import csv_table
-from vitrail.errors import VitrailError
+from .shards import is_shard, shards_in, tar_shards
+from .table import csv_table
 
 __all__ = [
     "BadFile",

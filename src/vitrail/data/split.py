@@ -4,9 +4,9 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from vitrail.data.samples import Sample, Split
-from vitrail.data.survey import Survey
-from vitrail.errors import VitrailError
+from ..errors import VitrailError
+from .samples import Sample, Split
+from .survey import Survey
 
 Group = tuple[Sample, ...]
 """All samples with the same bytes."""

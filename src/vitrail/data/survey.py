@@ -9,12 +9,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 
-from vitrail.data.decode import BadImage, decode
-from vitrail.data.facts_cache import Facts, FactsCache, digest, key
-from vitrail.data.places import cache_folder
-from vitrail.data.samples import BadFile, Sample, Source
-from vitrail.errors import VitrailError
-from vitrail.progress import Track, silent
+from ..errors import VitrailError
+from ..progress import Track, silent
+from .decode import BadImage, decode
+from .facts_cache import Facts, FactsCache, digest, key
+from .places import cache_folder
+from .samples import BadFile, Sample, Source
 
 __all__ = ["Facts", "Survey", "survey", "write_bad_files"]
 

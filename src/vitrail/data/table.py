@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from vitrail.data.samples import (
+from ..errors import VitrailError
+from .samples import (
     SPLIT_WORDS,
     BadFile,
     FileAt,
@@ -17,7 +18,6 @@ from vitrail.data.samples import (
     normal,
     order_classes,
 )
-from vitrail.errors import VitrailError
 
 PATH_COLUMNS = ("path", "file", "filename", "file_name", "filepath", "image", "image_path", "img")
 LABEL_COLUMNS = ("label", "labels", "class", "classes", "class_name", "target", "targets", "category")

@@ -16,6 +16,7 @@ from ..inference.metrics import Evaluation, score
 from ..models.parts import pair
 from ..models.registry import canonical_name, create_model, model_config
 from ..nn.encoder import checkpoint_activations
+from ..nn.init import init_vit
 from ..objectives.supervised import Supervised, balanced_weights
 from ..planning.machine import PRECISIONS, pick_device, pick_precision
 from .channels import channel_statistics
@@ -188,9 +189,12 @@ def _adapted(recipe: Recipe, data: Dataset, pretrained: Checkpoint) -> Checkpoin
     changes = {**_changes(recipe), "image_size": recipe.image_size}
     if channels != pretrained.preprocess.channels:
         changes["in_channels"] = channels
-    if data.class_names != pretrained.class_names:
+    other_classes = data.class_names != pretrained.class_names
+    if other_classes:
         changes["num_classes"] = len(data.class_names)
     loaded = load(settled(recipe.weights), **changes)
+    if other_classes:
+        loaded.model.head.apply(init_vit)  # as many classes as before may still be others
     info = {**loaded.info, "origin": f"fine-tuned from {recipe.weights} on {data.name}", "task": data.task}
     return Checkpoint(loaded.model, data.class_names, loaded.preprocess, info)
 
