@@ -1,7 +1,8 @@
 """Look at what passes through a model, without changing it.
 
 What can be observed is a submodule's input or output. The model keeps its fast kernels and knows nothing of being
-watched: attention weights are computed again from what `Attend` is given, for just the rows, heads and layers asked for.
+watched: attention weights are computed again from what `Attend` is given, for just the rows, heads and layers that are
+asked for.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping

@@ -1,0 +1,157 @@
+"""The command line as a person or a program uses it: results, sentences, exit status; never a traceback."""
+
+import csv
+import json
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from vitrail.cli.main import COMMANDS, main
+
+
+def call(capsys, *arguments):
+    """(exit status, standard output, standard error) of a command."""
+    with pytest.raises(SystemExit) as end:
+        main([str(argument) for argument in arguments])
+    printed = capsys.readouterr()
+    return end.value.code or 0, printed.out, printed.err
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    root = tmp_path_factory.mktemp("data") / "rot & blau é"
+    random = np.random.default_rng(0)
+    for label, colour in (("rot", 0), ("blau", 2)):
+        (root / label).mkdir(parents=True)
+        for index in range(20):
+            noise = random.integers(0, 100, (20, 18, 3)) + np.eye(3)[colour] * 150
+            Image.fromarray(noise.astype(np.uint8)).save(root / label / f"bild {index}.png")
+    return root
+
+
+@pytest.fixture(scope="module")
+def run(pictures, tmp_path_factory):
+    out = tmp_path_factory.mktemp("runs") / "run"
+    small = ["--set", "overrides.depth=1", "batch_size=8"]
+    with pytest.raises(SystemExit) as end:
+        main(["train", str(pictures), "--model", "compact_tiny_16", "--epochs", "6", "--out", str(out), *small])
+    assert not end.value.code
+    return out
+
+
+def test_help_answers_at_once():
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    answer = subprocess.run([sys.executable, "-m", "vitrail", "--help"], capture_output=True, text=True, check=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert all(name in answer.stdout for name in COMMANDS)
+    spent = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    assert spent < 0.3, f"--help took {spent:.2f} s of processor time"
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_help(capsys, name):
+    status, out, _ = call(capsys, name, "--help")
+    assert status == 0
+    assert f"usage: vitrail {name}" in out
+
+
+def test_unknown_commands_and_options_name_the_nearest(capsys):
+    assert call(capsys, "trian") == (2, "", "vitrail: there is no command 'trian': did you mean train?\n")
+    status, out, err = call(capsys, "train", "x", "--epoch", "3")
+    assert status == 2
+    assert "--epochs" in out + err
+
+
+def test_eval_prints_json_and_nothing_else(capsys, run, pictures):
+    status, out, err = call(capsys, "eval", run, pictures, "--json")
+    assert status == 0
+    found = json.loads(out)
+    assert found["top1"] > 0.9
+    assert "scored" in err
+
+
+def test_predict_prints_a_table_and_bad_files_are_rows(capsys, run, pictures, tmp_path):
+    (tmp_path / "broken.jpg").write_bytes(b"no picture")
+    good = pictures / "rot" / "bild 1.png"
+    status, out, _ = call(capsys, "predict", run, good, tmp_path / "broken.jpg", "--format", "jsonl")
+    assert status == 0
+    rows = [json.loads(line) for line in out.splitlines()]
+    assert [row["path"] for row in rows] == [str(good), str(tmp_path / "broken.jpg")]
+    assert rows[1]["error"]
+    status, out, _ = call(capsys, "predict", run, pictures, "--top-k", "1")
+    assert len(list(csv.DictReader(out.splitlines()))) == 40
+
+
+def test_explain_writes_pictures_and_a_page(capsys, run, pictures, tmp_path):
+    status, out, _ = call(capsys, "explain", run, pictures, "--limit", "2", "--out", tmp_path / "seen")
+    assert status == 0
+    written = [Path(line) for line in out.splitlines()]
+    assert [path.suffix for path in written] == [".png", ".png", ".html"]
+    assert all(path.stat().st_size > 1000 for path in written)
+
+
+def test_models_and_plan_speak_json(capsys):
+    status, out, _ = call(capsys, "models", "vit_tiny_patch16*", "--json")
+    assert status == 0
+    assert json.loads(out)[0]["parameters"] == 5_717_416
+    status, out, _ = call(capsys, "plan", "ViT-Ti/16", "--batch-size", "2", "--json")
+    assert status == 0
+    assert json.loads(out)["parameters"] == 5_717_416
+
+
+def broken_sources(folder):
+    """(source, words of the sentence): what a user may hand over by mistake."""
+    (folder / "empty").mkdir()
+    (folder / "one class" / "cats").mkdir(parents=True)
+    (folder / "one image" / "cats").mkdir(parents=True)
+    (folder / "flat").mkdir()
+    picture = Image.new("RGB", (20, 20))
+    for index in range(3):
+        picture.save(folder / "one class" / "cats" / f"{index}.png")
+        picture.save(folder / "flat" / f"{index}.png")
+    picture.save(folder / "one image" / "cats" / "0.png")
+    (folder / "labels.csv").write_text("path,label\nnowhere/1.jpg,cat\nnowhere/2.jpg,dog\n")
+    return [
+        (folder / "empty", "no image|empty"),
+        (folder / "one class", "one class"),
+        (folder / "one image", "image"),
+        (folder / "flat", "class"),
+        (folder / "labels.csv", "nowhere/1.jpg"),
+        (folder / "missing", "no |not exist"),
+    ]
+
+
+def test_every_bad_source_is_a_sentence(capsys, tmp_path):
+    import re
+
+    for source, words in broken_sources(tmp_path):
+        status, out, err = call(capsys, "train", source, "--out", tmp_path / "run")
+        assert (status, out) == (1, ""), source
+        assert re.search(words, err), err
+        assert "Traceback" not in err
+        assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["train"], "give a source"),
+        (["train", "digits", "--model", "vit_bace"], "did you mean"),
+        (["train", "digits", "--set", "lerning=1"], "no field"),
+        (["train", "--resume", "nowhere"], "no run"),
+        (["eval", "nowhere", "digits"], "nowhere"),
+        (["predict", "nowhere", "x.png"], "nowhere"),
+        (["plan", "vit_bace"], "did you mean"),
+    ],
+)
+def test_wrong_arguments_are_sentences(capsys, arguments, words, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    status, _, err = call(capsys, *arguments)
+    assert status == 1
+    assert words in err
+    assert "Traceback" not in err
