@@ -145,7 +145,7 @@ def test_every_bad_source_is_a_sentence(capsys, tmp_path):
         (["train", "digits", "--set", "lerning=1"], "no field"),
         (["train", "--resume", "nowhere"], "no run"),
         (["eval", "nowhere", "digits"], "nowhere"),
-        (["predict", "nowhere", "x.png"], "nowhere"),
+        (["predict", "nowhere", "x.png"], "x.png does not exist"),
         (["plan", "vit_bace"], "did you mean"),
     ],
 )
