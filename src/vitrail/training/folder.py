@@ -105,9 +105,14 @@ def _git_commit(folder: Path) -> str | None:
     git = shutil.which("git")
     if git is None:
         return None
-    command = [git, "-C", str(folder), "describe", "--always", "--dirty", "--abbrev=40", "--match="]
-    answer = subprocess.run(command, capture_output=True, text=True, check=False)
-    return answer.stdout.strip() or None if answer.returncode == 0 else None
+
+    def ask(*words: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run([git, "-C", str(folder), *words], capture_output=True, text=True, check=False)
+
+    # An installed copy may lie inside somebody else's repository, whose commit says nothing about it.
+    if ask("ls-files", "--error-unmatch", Path(__file__).name).returncode:
+        return None
+    return ask("describe", "--always", "--dirty", "--abbrev=40", "--match=").stdout.strip() or None
 
 
 def _table(rows: list[dict[str, Any]]) -> str:

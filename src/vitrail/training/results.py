@@ -28,12 +28,12 @@ def write_results(folder: RunFolder, workshop: Workshop, result: Evaluation, log
         result, logits: of the held-out split.
         seconds: how long the run took.
     """
-    split, part = workshop.data.held_out
+    _, part = workshop.data.held_out
     made = folder.read_json(DATA)
     pictures, labels = _batch(workshop)
     report = Report(
         title=workshop.data.name,
-        summary=_summary(workshop, split, seconds),
+        summary=_summary(workshop, seconds),
         history=folder.rows(),
         evaluation=result,
         mistakes=_mistakes(folder, workshop, part, logits),
@@ -56,7 +56,7 @@ def write_results(folder: RunFolder, workshop: Workshop, result: Evaluation, log
     )
 
 
-def _summary(workshop: Workshop, split: str, seconds: float) -> dict[str, str]:
+def _summary(workshop: Workshop, seconds: float) -> dict[str, str]:
     recipe, data = workshop.recipe, workshop.data
     config = workshop.checkpoint.model.config
     parameters = sum(param.numel() for param in workshop.checkpoint.model.parameters())
@@ -68,7 +68,6 @@ def _summary(workshop: Workshop, split: str, seconds: float) -> dict[str, str]:
         "data": data.name,
         "classes": str(len(data.class_names)),
         "images": f"{len(data.train)} train, {len(data.val)} val, {len(data.test)} test",
-        "measured on": split,
         "steps": f"{recipe.steps} of {settled(recipe.batch_size) * recipe.accumulate} images",
         "time": f"{seconds / 60:.1f} min",
         "device": f"{workshop.device}, {recipe.precision}",
