@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from runs import SMALL, in_own_process, make_pictures, train_once
+from killable_runs import SMALL, in_own_process, make_pictures, train_once
 
 KILLS = int(os.environ.get("VITRAIL_KILLS", "4"))
 """How many runs are killed twice; `VITRAIL_KILLS=20 pytest tests/training/test_kill_resume.py` is the long version."""

@@ -90,9 +90,9 @@ def _batch_size(situation: Situation, side: int) -> int:
 
 
 def _epochs(situation: Situation, fine_tuned: bool) -> float:
-    """A number of samples that suits the machine, in 6 to 100 passes (40 over thumbnails); a third for fine-tuning."""
+    """A number of samples that suits the machine, in 6 to 100 passes (20 over thumbnails); a third for fine-tuning."""
     samples = _GPU_SAMPLES if situation.gpu else _CPU_SAMPLES
-    epochs = min(40 if situation.side <= 16 else 100, max(6, samples / situation.train))
+    epochs = min(20 if situation.side <= 16 else 100, max(6, samples / situation.train))
     return float(round(epochs / 3 if fine_tuned else epochs))
 
 

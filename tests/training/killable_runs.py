@@ -42,7 +42,7 @@ def make_pictures(folder: Path, classes: int = 3, each: int = 24, size: int = 16
 def in_own_process(function: Callable[..., None], *arguments: object) -> int:
     """Run in a process that can be killed; returns its exit code (-9 after SIGKILL)."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["vitrail.training.run", "runs"])
+    context.set_forkserver_preload(["vitrail.training.run", "killable_runs"])
     process = context.Process(target=function, args=arguments)
     process.start()
     process.join(timeout=300)
@@ -57,6 +57,7 @@ def train_once(source: str, out: str, recipe: Recipe, kill_at: int) -> None:
     from vitrail.training import run
 
     torch.set_num_threads(1)
+    multiprocessing.set_start_method("fork", force=True)  # for the loader's workers, as on a plain Linux
     count_down_to_kill(kill_at)
     if Path(out).exists():
         run.resume(out)
