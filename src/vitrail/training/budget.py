@@ -8,7 +8,7 @@ from .assemble import Workshop
 from .growth import mean_cost, small_size
 from .recipe import settled
 
-_REPORT_SECONDS = 8.0
+_GLANCE, _REPORT_SECONDS = 2.0, 8.0
 
 
 def fix_steps(workshop: Workshop, started: float) -> float:
@@ -23,12 +23,14 @@ def fix_steps(workshop: Workshop, started: float) -> float:
     """
     recipe, batches = workshop.recipe, len(workshop.train_loader())
     budget = None if recipe.minutes is None else recipe.minutes * 60
-    patience = 3.0 if budget is None else min(60.0, 0.03 * budget)
-    step_seconds, evaluation_seconds = measure_speed(workshop, patience)
+    step_seconds, evaluation_seconds = measure_speed(workshop, _GLANCE)
     per_epoch = batches / recipe.accumulate
+    steps = recipe.steps or (max(1, round(recipe.epochs * per_epoch)) if recipe.epochs else None)
+    if budget is not None and (steps is None or steps * step_seconds > budget / 2):
+        # It will be close: look longer. A run far inside its budget need not wait for that.
+        step_seconds, evaluation_seconds = measure_speed(workshop, min(60.0, 0.03 * budget))
     step_seconds *= mean_cost(*_sizes(workshop))
     step_seconds += evaluation_seconds / max(1, round(settled(recipe.evaluate_every) * per_epoch))
-    steps = recipe.steps or (max(1, round(recipe.epochs * per_epoch)) if recipe.epochs else None)
     if budget is not None and recipe.steps is None:
         tested = len(workshop.data.test) / max(1, len(workshop.data.val)) * evaluation_seconds
         left = budget - (time.monotonic() - started) - tested - _REPORT_SECONDS

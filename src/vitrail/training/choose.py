@@ -71,7 +71,9 @@ def choose(recipe: Recipe, situation: Situation, model_size: tuple[int, int] | N
 
 def _model_for(situation: Situation) -> tuple[str, int]:
     """Variant and image size for fresh weights: as large as the pictures, at most what the machine bears."""
-    if situation.side <= 16:
+    if situation.side <= 10:
+        return "compact_tiny_8", 8
+    if situation.side <= 20:
         return "compact_tiny_16", 16
     if situation.side <= 44:
         return "compact_small_32", 32
@@ -90,9 +92,9 @@ def _batch_size(situation: Situation, side: int) -> int:
 
 
 def _epochs(situation: Situation, fine_tuned: bool) -> float:
-    """A number of samples that suits the machine, in 6 to 100 passes (20 over thumbnails); a third for fine-tuning."""
+    """A number of samples that suits the machine, in 6 to 100 passes (30 over thumbnails); a third for fine-tuning."""
     samples = _GPU_SAMPLES if situation.gpu else _CPU_SAMPLES
-    epochs = min(20 if situation.side <= 16 else 100, max(6, samples / situation.train))
+    epochs = min(30 if situation.side <= 20 else 100, max(6, samples / situation.train))
     return float(round(epochs / 3 if fine_tuned else epochs))
 
 

@@ -192,13 +192,14 @@ class Trainer:
             **measured,
         }
         better = counters.best is None or quality > counters.best
-        if better:
-            counters.best, counters.best_step, counters.stale = quality, counters.step, 0
-        else:
-            counters.stale += 1
+        counters.stale = 0 if better else counters.stale + 1
+        # Of equals the later is kept: it has learned longer, at a lower learning rate.
+        best = better or quality == counters.best
+        if best:
+            counters.best, counters.best_step = quality, counters.step
         counters.loss_sum, counters.loss_count = 0.0, 0
         keeper.record(row, counters)
-        if better:
+        if best:
             keeper.keep_best(self.evaluated, row)
 
     def _out_of_patience(self) -> bool:
