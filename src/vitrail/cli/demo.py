@@ -1,4 +1,4 @@
-"""The demonstration behind `make demo`: digits, from nothing to an explained model, in about a minute."""
+"""The demonstration behind `make demo`: digits, from nothing to an explained model, in about two minutes."""
 
 import sys
 from pathlib import Path
