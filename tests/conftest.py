@@ -1,4 +1,4 @@
-"""What every test stands on: few threads, fixed seeds, no network."""
+"""What every test stands on: few threads, fixed seeds, no network, shapes and types checked at run time."""
 
 import os
 import tempfile
@@ -10,6 +10,10 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 import pytest
 import torch
+from jaxtyping import install_import_hook
+
+# Before anything imports the room: every call in it is held against the shapes that its signature names.
+install_import_hook("vitrail.nn", "beartype.beartype")
 
 torch.set_num_threads(min(2, os.cpu_count() or 1))
 

@@ -1,3 +1,7 @@
+"""Training batches and what is done to their images."""
+
+from itertools import islice
+
 import torch
 
 from vitrail.data.augment import batch_mix, image_transform
@@ -22,21 +26,30 @@ def loader(workers=0, seed=1):
     return TrainLoader(source.__getitem__, targets, transform, PREPROCESS, batch_size=4, seed=seed, workers=workers)
 
 
+def take(count, first=0, **options):
+    return list(islice(loader(**options).batches(first), count))
+
+
 def test_batches_do_not_depend_on_workers_or_where_one_starts():
-    alone, crowd = list(loader().epoch(3)), list(loader(workers=2).epoch(3))
-    assert len(alone) == len(crowd) == len(loader()) == 5
+    alone, crowd = take(12, first=15), take(12, first=15, workers=2)
+    assert len(loader()) == 5
     for one, other in zip(alone, crowd, strict=True):
         assert one.indices == other.indices
         assert torch.equal(one.pixels, other.pixels)
         assert torch.equal(one.targets, torch.eye(23)[one.indices])
-    later = list(loader().epoch(3, start=2))
-    assert all(torch.equal(a.pixels, b.pixels) for a, b in zip(alone[2:], later, strict=True))
+    later = take(4, first=17)
+    assert all(torch.equal(a.pixels, b.pixels) for a, b in zip(alone[2:6], later, strict=True))
+
+
+def test_an_epoch_shows_each_sample_at_most_once():
+    seen = [index for batch in take(5, first=10) for index in batch.indices]
+    assert len(seen) == len(set(seen)) == 20
 
 
 def test_epochs_and_seeds_differ():
-    first = next(loader().epoch(0))
-    assert first.indices != next(loader().epoch(1)).indices
-    assert first.indices != next(loader(seed=2).epoch(0)).indices
+    first, *_, second = take(6)
+    assert first.indices != second.indices
+    assert first.indices != take(1, seed=2)[0].indices
     assert first.pixels.shape == (4, 3, 12, 16)
 
 

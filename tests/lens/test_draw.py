@@ -55,7 +55,7 @@ def test_small_pictures_are_enlarged_by_whole_pixels() -> None:
     large = enlarge(image)
     assert large.shape == (3, 256, 320)
     assert torch.equal(large[:, ::32, ::32], image)
-    assert enlarge(torch.zeros(3, 300, 900)).shape == (3, 300, 900)
+    assert enlarge(torch.zeros(3, 300, 900, dtype=torch.uint8)).shape == (3, 300, 900)
 
 
 def test_encoded_pictures_decode_to_what_they_were() -> None:

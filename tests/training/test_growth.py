@@ -1,7 +1,7 @@
 import torch
 
 from vitrail import create_model
-from vitrail.training.growth import mean_cost, shrink_batch, small_size
+from vitrail.training.growth import shrink_batch, small_size
 
 
 def test_sizes_keep_to_the_patch():
@@ -18,8 +18,3 @@ def test_shrinking_keeps_the_mean_and_the_whole_size_is_untouched():
     assert shrink_batch(pixels, (32, 32)) is pixels
     small = shrink_batch(pixels, (16, 16))
     torch.testing.assert_close(small.mean((2, 3)), pixels.mean((2, 3)), atol=0.02, rtol=0)
-
-
-def test_mean_cost():
-    assert mean_cost((32, 32), (32, 32)) == 1
-    assert mean_cost((32, 32), (16, 16)) == 1 - 0.5 * 0.75

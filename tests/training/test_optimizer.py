@@ -50,7 +50,7 @@ def test_muon_takes_hidden_matrices_only():
     assert "head.classify.weight" in of_adamw
 
 
-@pytest.mark.parametrize("shape", [(8, 8), (6, 20), (20, 6), (3, 7, 5)])
+@pytest.mark.parametrize("shape", [(1, 8, 8), (1, 6, 20), (1, 20, 6), (3, 7, 5)])
 def test_orthogonalize_against_svd(shape, seeded):
     matrix = torch.randn(shape)
     result = orthogonalize(matrix, steps=12)
@@ -70,7 +70,7 @@ def test_muon_step_by_hand(seeded):
     Muon([weight], lr=0.1, momentum=0.9, weight_decay=0.01).step()
     momentum = 0.1 * gradient
     ahead = 0.1 * gradient + 0.9 * momentum
-    expected = before * (1 - 0.1 * 0.01) - 0.1 * orthogonalize(ahead)
+    expected = before * (1 - 0.1 * 0.01) - 0.1 * orthogonalize(ahead[None])[0]
     torch.testing.assert_close(weight.detach(), expected)
 
 

@@ -1,7 +1,7 @@
 """Batches in an order, with an augmentation, that depend on nothing but (seed, epoch, index)."""
 
 import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,7 +32,7 @@ class Batch:
 
 
 class TrainLoader:
-    """Endless training data, cut into epochs.
+    """Training batches, epoch after epoch.
 
     Sample i of epoch e is augmented from (seed, e, i), whoever reads it: the main process or any number of workers.
     An incomplete last batch is left out, except where it is the only one.
@@ -67,11 +67,17 @@ class TrainLoader:
             order[start : start + self.batch_size] for start in range(0, len(self) * self.batch_size, self.batch_size)
         ]
 
-    def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
-        """The batches of an epoch, from batch `start` on."""
-        rows = [[(epoch, index) for index in batch] for batch in self.order(epoch)[start:]]
-        for images, indices in _load(self.images, rows, self.workers):
+    def batches(self, first: int = 0) -> Iterator[Batch]:
+        """All batches of a run from number `first` on, epoch after epoch, without end."""
+        for images, indices in _load(self.images, self._rows(first), self.workers):
             yield Batch(self.preprocess.normalise(images), self.targets[indices], indices)
+
+    def _rows(self, first: int) -> Iterator[list[tuple[int, int]]]:
+        epoch, start = divmod(first, len(self))
+        while True:
+            for batch in self.order(epoch)[start:]:
+                yield [(epoch, index) for index in batch]
+            epoch, start = epoch + 1, 0
 
 
 class EvalLoader:
@@ -110,7 +116,7 @@ class _Images(Dataset):
         return self.transform(image), index
 
 
-def _load(images: _Images, rows: list[list[tuple[int, int]]], workers: int) -> Iterator[tuple[Tensor, list[int]]]:
+def _load(images: _Images, rows: Iterable[list[tuple[int, int]]], workers: int) -> Iterator[tuple[Tensor, list[int]]]:
     if workers == 0:
         return (_stack([images[key] for key in row]) for row in rows)
     return iter(

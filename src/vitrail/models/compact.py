@@ -10,14 +10,12 @@ from dataclasses import dataclass
 from torch import nn
 
 from ..nn.embed import Embedding
-from ..nn.encoder import Encoder
 from ..nn.head import Head, MeanPool
 from ..nn.init import init_vit
 from ..nn.model import VisionModel
 from ..nn.positions import LearnedPositions
-from ..nn.residual import linear_rates
 from ..nn.stem import ConvStem, Stages
-from .parts import Size, classifier, pair, vit_block
+from .parts import Size, classifier, pair, vit_encoder
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -49,20 +47,9 @@ class CompactViTConfig:
         positions = LearnedPositions(
             stem.grid(pair(self.image_size)), dim, mode=self.position_mode, antialias=self.position_antialias
         )
-        blocks = [
-            vit_block(
-                dim,
-                self.num_heads,
-                self.mlp_ratio,
-                drop_path=rate,
-                dropout=self.dropout,
-                norm_eps=self.norm_eps,
-            )
-            for rate in linear_rates(self.drop_path, self.depth)
-        ]
         model = VisionModel(
             embed=Embedding(stem, positions=positions),
-            encoder=Encoder(blocks, norm=nn.LayerNorm(dim, eps=self.norm_eps)),
+            encoder=vit_encoder(self),
             head=Head(MeanPool(), classifier(dim, self.num_classes)),
             config=self,
         )

@@ -8,17 +8,13 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from torch import nn
-
 from ..nn.embed import Embedding, PatchEmbed
-from ..nn.encoder import Encoder
 from ..nn.head import DistilledHead
 from ..nn.init import init_vit
 from ..nn.model import VisionModel
 from ..nn.positions import LearnedPositions
 from ..nn.prefix import PrefixTokens
-from ..nn.residual import linear_rates
-from .parts import Size, classifier, pair, vit_block
+from .parts import Size, classifier, pair, vit_encoder
 from .vit import HUGE, LARGE, SMALL, TINY, ViTConfig
 
 
@@ -51,20 +47,9 @@ class DistilledDeiTConfig:
             mode=self.position_mode,
             antialias=self.position_antialias,
         )
-        blocks = [
-            vit_block(
-                dim,
-                self.num_heads,
-                self.mlp_ratio,
-                drop_path=rate,
-                dropout=self.dropout,
-                norm_eps=self.norm_eps,
-            )
-            for rate in linear_rates(self.drop_path, self.depth)
-        ]
         model = VisionModel(
             embed=Embedding(patches, prefix=PrefixTokens(dim, 2), positions=positions),
-            encoder=Encoder(blocks, norm=nn.LayerNorm(dim, eps=self.norm_eps)),
+            encoder=vit_encoder(self),
             head=DistilledHead(classifier(dim, self.num_classes), classifier(dim, self.num_classes)),
             config=self,
         )

@@ -2,16 +2,12 @@
 
 from dataclasses import dataclass
 
-from torch import nn
-
 from ..nn.embed import Embedding, PatchEmbed
-from ..nn.encoder import Encoder
 from ..nn.head import Head, MeanPool
 from ..nn.init import init_vit
 from ..nn.model import VisionModel
 from ..nn.positions import SinCosPositions
-from ..nn.residual import linear_rates
-from .parts import Size, classifier, pair, vit_block
+from .parts import Size, classifier, pair, vit_encoder
 from .vit import LARGE, SMALL, TINY
 
 
@@ -38,20 +34,9 @@ class SimpleViTConfig:
     def build(self) -> VisionModel:
         dim = self.embed_dim
         patches = PatchEmbed(self.in_channels, dim, pair(self.patch_size), pad=self.pad)
-        blocks = [
-            vit_block(
-                dim,
-                self.num_heads,
-                self.mlp_ratio,
-                drop_path=rate,
-                dropout=self.dropout,
-                norm_eps=self.norm_eps,
-            )
-            for rate in linear_rates(self.drop_path, self.depth)
-        ]
         model = VisionModel(
             embed=Embedding(patches, positions=SinCosPositions(dim)),
-            encoder=Encoder(blocks, norm=nn.LayerNorm(dim, eps=self.norm_eps)),
+            encoder=vit_encoder(self),
             head=Head(MeanPool(), classifier(dim, self.num_classes)),
             config=self,
         )

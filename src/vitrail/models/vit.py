@@ -3,17 +3,13 @@
 from dataclasses import dataclass
 from typing import Any
 
-from torch import nn
-
 from ..nn.embed import Embedding, PatchEmbed
-from ..nn.encoder import Encoder
 from ..nn.head import FirstToken, Head
 from ..nn.init import init_vit
 from ..nn.model import VisionModel
 from ..nn.positions import LearnedPositions
 from ..nn.prefix import PrefixTokens
-from ..nn.residual import linear_rates
-from .parts import Size, classifier, pair, vit_block
+from .parts import Size, classifier, pair, vit_encoder
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -63,21 +59,9 @@ class ViTConfig:
             embed = Embedding(patches, prefix=class_token, positions=positions)
         else:
             embed = Embedding(patches, positions=positions, prefix=class_token)
-        blocks = [
-            vit_block(
-                dim,
-                self.num_heads,
-                self.mlp_ratio,
-                drop_path=rate,
-                dropout=self.dropout,
-                layer_scale=self.layer_scale,
-                norm_eps=self.norm_eps,
-            )
-            for rate in linear_rates(self.drop_path, self.depth)
-        ]
         model = VisionModel(
             embed=embed,
-            encoder=Encoder(blocks, norm=nn.LayerNorm(dim, eps=self.norm_eps)),
+            encoder=vit_encoder(self, layer_scale=self.layer_scale),
             head=Head(FirstToken(), classifier(dim, self.num_classes)),
             config=self,
         )

@@ -18,7 +18,7 @@ class Attend(nn.Module):
         q: Float[Tensor, "B h N d"],
         k: Float[Tensor, "B h M d"],
         v: Float[Tensor, "B h M e"],
-        bias: Float[Tensor, "... N M"] | None = None,
+        bias: Float[Tensor, "... #N #M"] | None = None,
     ) -> Float[Tensor, "B h N e"]:
         if _explicit_is_faster(q):
             return attention_weights(q, k, bias) @ v
@@ -28,7 +28,7 @@ class Attend(nn.Module):
 def attention_scores(
     q: Float[Tensor, "B h N d"],
     k: Float[Tensor, "B h M d"],
-    bias: Float[Tensor, "... N M"] | None = None,
+    bias: Float[Tensor, "... #N #M"] | None = None,
 ) -> Float[Tensor, "B h N M"]:
     """q kᵀ / √d + bias: before softmax."""
     scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-2, -1)
@@ -38,7 +38,7 @@ def attention_scores(
 def attention_weights(
     q: Float[Tensor, "B h N d"],
     k: Float[Tensor, "B h M d"],
-    bias: Float[Tensor, "... N M"] | None = None,
+    bias: Float[Tensor, "... #N #M"] | None = None,
 ) -> Float[Tensor, "B h N M"]:
     """softmax(q kᵀ / √d + bias): every row sums to 1."""
     return attention_scores(q, k, bias).softmax(dim=-1)

@@ -11,11 +11,18 @@ Stages = tuple[tuple[int, ...], ...]
 
 
 class ConvUnit(nn.Sequential):
-    """3×3 convolution, batch norm, activation: (B, C, H, W) -> (B, C2, H, W)."""
+    """3×3 convolution, batch norm, activation: (B, C, H, W) -> (B, C2, H, W).
 
-    def __init__(self, in_channels: int, out_channels: int, activation: type[nn.Module]) -> None:
+    With `halve` a 2×2 max pool follows the convolution at once: what comes after it has a quarter of the work.
+    """
+
+    def __init__(
+        self, in_channels: int, out_channels: int, activation: type[nn.Module], *, halve: bool = False
+    ) -> None:
         super().__init__()
         self.add_module("conv", nn.Conv2d(in_channels, out_channels, 3, padding=1, bias=False))
+        if halve:
+            self.add_module("halve", _halve())
         self.add_module("norm", nn.BatchNorm2d(out_channels))
         self.add_module("activation", activation())
 
@@ -32,7 +39,7 @@ class ResidualConv(nn.Module):
 
 
 class ConvStem(nn.Module):
-    """Stages of 3×3 convolutions, each ended by a 2×2 max pool: pixels (B, C, H, W) -> Tokens.
+    """Stages of 3×3 convolutions, each of which ends at half the size: pixels (B, C, H, W) -> Tokens.
 
     After Xiao et al. (2021), "Early convolutions help transformers see better", and the convolutional tokenizer of
     Hassani et al. (2021), "Escaping the big data paradigm with compact transformers", section 3.3.
@@ -49,11 +56,11 @@ class ConvStem(nn.Module):
         width = in_channels
         layers: list[nn.Module] = []
         for stage in stages:
-            for out in stage:
-                unit = ConvUnit(width, out, activation)
-                layers.append(ResidualConv(unit) if out == width else unit)
+            for out in stage[:-1]:
+                layers.append(_conv(width, out, activation))
                 width = out
-            layers.append(nn.MaxPool2d(2, ceil_mode=True))
+            layers += _last_conv(width, stage[-1], activation)
+            width = stage[-1]
         self.layers = nn.Sequential(*layers)
         self.project = nn.Conv2d(width, embed_dim, 1) if width != embed_dim else nn.Identity()
         self.halvings = len(stages)
@@ -66,3 +73,19 @@ class ConvStem(nn.Module):
         """How many tokens, (rows, columns), a picture of this size has: any size works, halves are rounded up."""
         height, width = image_size
         return math.ceil(height / 2**self.halvings), math.ceil(width / 2**self.halvings)
+
+
+def _conv(width: int, out: int, activation: type[nn.Module]) -> nn.Module:
+    unit = ConvUnit(width, out, activation)
+    return ResidualConv(unit) if out == width else unit
+
+
+def _last_conv(width: int, out: int, activation: type[nn.Module]) -> list[nn.Module]:
+    """What ends a stage: the halving stands inside the unit, except where a residual needs the size it came with."""
+    if out == width:
+        return [_conv(width, out, activation), _halve()]
+    return [ConvUnit(width, out, activation, halve=True)]
+
+
+def _halve() -> nn.Module:
+    return nn.MaxPool2d(2, ceil_mode=True)

@@ -1,14 +1,18 @@
 """How many steps a run takes: from its epochs, or from a time budget and the measured speed."""
 
 import time
+from collections.abc import Iterator
 from dataclasses import replace
+from itertools import islice
 
+from ..data.loader import Batch, TrainLoader
 from ..errors import VitrailError
 from .assemble import Workshop
-from .growth import mean_cost, small_size
+from .growth import SMALL_PART
 from .recipe import settled
+from .trainer import Trainer
 
-_GLANCE, _REPORT_SECONDS = 2.0, 8.0
+_GLANCE, _REPORT_SECONDS, _FEW = 2.0, 8.0, 4
 
 
 def fix_steps(workshop: Workshop, started: float) -> float:
@@ -23,17 +27,17 @@ def fix_steps(workshop: Workshop, started: float) -> float:
     """
     recipe, batches = workshop.recipe, len(workshop.train_loader())
     budget = None if recipe.minutes is None else recipe.minutes * 60
+    once = first_reading_seconds(workshop)
     step_seconds, evaluation_seconds = measure_speed(workshop, _GLANCE)
     per_epoch = batches / recipe.accumulate
     steps = recipe.steps or (max(1, round(recipe.epochs * per_epoch)) if recipe.epochs else None)
     if budget is not None and (steps is None or steps * step_seconds > budget / 2):
         # It will be close: look longer. A run far inside its budget need not wait for that.
         step_seconds, evaluation_seconds = measure_speed(workshop, min(60.0, 0.03 * budget))
-    step_seconds *= mean_cost(*_sizes(workshop))
     step_seconds += evaluation_seconds / max(1, round(settled(recipe.evaluate_every) * per_epoch))
     if budget is not None and recipe.steps is None:
         tested = len(workshop.data.test) / max(1, len(workshop.data.val)) * evaluation_seconds
-        left = budget - (time.monotonic() - started) - tested - _REPORT_SECONDS
+        left = budget - (time.monotonic() - started) - once - tested - _REPORT_SECONDS
         if left < step_seconds:
             raise VitrailError(
                 f"{recipe.minutes:g} minutes are too short: a step takes {step_seconds:.1f} s, and looking at the data "
@@ -46,22 +50,45 @@ def fix_steps(workshop: Workshop, started: float) -> float:
     return step_seconds
 
 
-def _sizes(workshop: Workshop) -> tuple[tuple[int, int], tuple[int, int]]:
-    full = workshop.preprocess.image_size
-    return full, small_size(workshop.checkpoint.model, full, settled(workshop.recipe.start_size))
-
-
 def measure_speed(workshop: Workshop, seconds: float) -> tuple[float, float]:
-    """(seconds an optimiser step at full size, seconds an evaluation), measured on a copy that is thrown away."""
-    trainer = workshop.trainer(replace(workshop.recipe, steps=1_000_000, start_size=1.0))
-    batches = trainer.batches()
-    trainer.step(batches)  # the first one pays for what later ones find ready
-    times: list[float] = []
-    start = time.perf_counter()
-    while len(times) < 3 or (time.perf_counter() - start < seconds and len(times) < 500):
-        before = time.perf_counter()
-        trainer.step(batches)
-        times.append(time.perf_counter() - before)
+    """(seconds an optimiser step, averaged over the sizes of a run; seconds an evaluation), on a copy of the model.
+
+    What is paid only once, such as the decoding of images that are then kept, is paid before the clock starts.
+    """
+    trainer = workshop.trainer(replace(workshop.recipe, steps=1_000_000))
+    batches = trainer.batches() if workshop.recipe.workers else _the_same_again(trainer.loader)
+    step_seconds = _step_seconds(trainer, batches, seconds / 2)
+    if trainer.small_size != trainer.image_size:
+        trainer.small_size = trainer.image_size
+        step_seconds = SMALL_PART * step_seconds + (1 - SMALL_PART) * _step_seconds(trainer, batches, seconds / 2)
+    workshop.evaluate(trainer.evaluated)
     before = time.perf_counter()
     workshop.evaluate(trainer.evaluated)
-    return sum(times) / len(times), time.perf_counter() - before
+    return step_seconds, time.perf_counter() - before
+
+
+def _step_seconds(trainer: Trainer, batches: Iterator[Batch], seconds: float) -> float:
+    trainer.step(batches)
+    start, steps = time.perf_counter(), 0
+    while steps < 3 or (time.perf_counter() - start < seconds and steps < 500):
+        trainer.step(batches)
+        steps += 1
+    return (time.perf_counter() - start) / steps
+
+
+def first_reading_seconds(workshop: Workshop) -> float:
+    """What the first epoch pays for decoding images that are then kept; 0 with workers, who do it meanwhile."""
+    if workshop.recipe.workers:
+        return 0.0
+    loader = workshop.train_loader()
+    times = []
+    for _ in range(2):
+        before = time.perf_counter()
+        read = sum(1 for _ in islice(loader.batches(), _FEW))
+        times.append(time.perf_counter() - before)
+    return max(0.0, times[0] - times[1]) / read * len(loader)
+
+
+def _the_same_again(loader: TrainLoader) -> Iterator[Batch]:
+    while True:
+        yield from islice(loader.batches(), _FEW)

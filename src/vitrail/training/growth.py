@@ -29,9 +29,3 @@ def shrink_batch(pixels: Float[Tensor, "B C H W"], size: tuple[int, int]) -> Flo
     if tuple(pixels.shape[2:]) == size:
         return pixels
     return F.interpolate(pixels, size=size, mode="bilinear", antialias=True)
-
-
-def mean_cost(image_size: tuple[int, int], small: tuple[int, int]) -> float:
-    """Cost of a step, averaged over the run, as a part of a step at full size: it follows the number of pixels."""
-    ratio = small[0] * small[1] / (image_size[0] * image_size[1])
-    return 1 - SMALL_PART * (1 - ratio)

@@ -57,7 +57,7 @@ def _by_shape(params: Iterable[Tensor]) -> list[list[Tensor]]:
     return list(shapes.values())
 
 
-def orthogonalize(matrices: Float[Tensor, "*batch R C"], steps: int = 5) -> Float[Tensor, "*batch R C"]:
+def orthogonalize(matrices: Float[Tensor, "n R C"], steps: int = 5) -> Float[Tensor, "n R C"]:
     """Roughly U Vᵀ of each matrix's singular value decomposition, by a quintic Newton-Schulz iteration.
 
     The singular values of the result lie between about 0.7 and 1.2, which serves as well as exactly 1.
@@ -65,8 +65,8 @@ def orthogonalize(matrices: Float[Tensor, "*batch R C"], steps: int = 5) -> Floa
     a, b, c = 3.4445, -4.7750, 2.0315
     tall = matrices.shape[-2] > matrices.shape[-1]
     x = matrices.mT if tall else matrices
-    x = x / (x.norm(dim=(-2, -1), keepdim=True) + 1e-7)
+    x = (x / (x.norm(dim=(-2, -1), keepdim=True) + 1e-7)).contiguous()
     for _ in range(steps):
         gram = x @ x.mT
-        x = a * x + (b * gram + c * gram @ gram) @ x
+        x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
     return x.mT if tall else x

@@ -110,7 +110,7 @@ def _attention(model: nn.Module, pixels: Tensor) -> Tensor | None:
 
 def _batch(workshop: Workshop) -> tuple[Tensor, list[str]]:
     """The first training batch as the model sees it, before mixing: uint8 (n, 3, H, W) and the labels."""
-    batch = next(iter(workshop.train_loader().epoch(0)))
+    batch = next(workshop.train_loader().batches())
     preprocess, names = workshop.preprocess, workshop.data.class_names
     mean = torch.tensor(preprocess.mean).view(-1, 1, 1)
     std = torch.tensor(preprocess.std).view(-1, 1, 1)

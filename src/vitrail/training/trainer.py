@@ -128,11 +128,8 @@ class Trainer:
         return self.small_size if step < SMALL_PART * settled(self.recipe.steps) else self.image_size
 
     def batches(self) -> Iterator[Batch]:
-        """All batches from the present step on, epoch after epoch."""
-        epoch, start = divmod(self.counters.step * self.recipe.accumulate, len(self.loader))
-        while True:
-            yield from self.loader.epoch(epoch, start)
-            epoch, start = epoch + 1, 0
+        """All batches from the present step on."""
+        return self.loader.batches(self.counters.step * self.recipe.accumulate)
 
     def step(self, batches: Iterator[Batch]) -> None:
         """One optimiser step."""
