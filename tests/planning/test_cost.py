@@ -116,6 +116,17 @@ def test_the_largest_batch_fits_and_one_more_does_not():
     assert found.largest_inference_batch > best
 
 
+@pytest.mark.parametrize("checkpointing", [False, True])
+@pytest.mark.parametrize("name", ["vit_tiny_patch16_224", "deit_tiny_distilled_patch16_224", "compact_small_32"])
+def test_two_depths_give_any_other(name, checkpointing, monkeypatch):
+    config = model_config(name, depth=7)
+    quick = plan(config, batch_size=8, checkpointing=checkpointing)
+    monkeypatch.setattr("vitrail.planning.trace._LEAST_DEPTH", 100)
+    slow = plan(config, batch_size=8, checkpointing=checkpointing)
+    assert quick.inference_bytes == slow.inference_bytes
+    assert quick.training_bytes == pytest.approx(slow.training_bytes, rel=0.01)
+
+
 def test_the_model_that_was_given_stays_as_it_is():
     config = model_config("vit_tiny_patch32_224")
     before = copy.deepcopy(config)

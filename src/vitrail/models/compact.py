@@ -59,7 +59,7 @@ class CompactViTConfig:
 VARIANTS = {
     "compact_tiny_8": CompactViTConfig(image_size=8, stem=((32, 64),), embed_dim=96, num_heads=3),
     "compact_tiny_16": CompactViTConfig(image_size=16, stem=((24, 48), (96,)), embed_dim=96, num_heads=3),
-    "compact_small_32": CompactViTConfig(),
+    "compact_small_32": CompactViTConfig(depth=2),
     "compact_small_64": CompactViTConfig(image_size=64, stem=((24, 48), (96,), (96, 192))),
     "compact_small_128": CompactViTConfig(image_size=128, stem=((24,), (48,), (96, 96), (192, 192))),
     "compact_small_224": CompactViTConfig(image_size=224, stem=((24,), (48,), (96, 96), (192, 192))),

@@ -10,7 +10,7 @@ from ..models.parts import pair
 from ..models.registry import Config, model_config, override
 from .budget import largest_batch
 from .flops import blueprint, count
-from .machine import has_fast_bfloat16, pick_precision, resident_bytes
+from .machine import pick_precision, resident_bytes
 from .trace import backward_peak, inference_peak
 
 OptimizerName = Literal["adamw", "muon"]
@@ -77,18 +77,14 @@ class Workload:
             self.config,
             batch_size,
             self.precision,
-            emulated=self._emulated(),
-            fused_attention=self.device.type != "cpu",
+            self.device,
             checkpointing=self.checkpointing,
         )
         return step + self.optimizer_bytes() + self.ema_bytes()
 
     def inference_bytes(self, batch_size: int) -> int:
         """All tensors at the worst moment of a forward pass."""
-        return inference_peak(self.config, batch_size, self.precision, emulated=self._emulated())
-
-    def _emulated(self) -> bool:
-        return self.device.type == "cpu" and not has_fast_bfloat16(self.device)
+        return inference_peak(self.config, batch_size, self.precision, self.device)
 
     def weight_bytes(self) -> int:
         """The weights in float32; the gradients take the same."""
@@ -141,6 +137,7 @@ def plan(
     Raises:
         VitrailError: an unknown model, word or impossible size; the message gives the way out.
     """
+    runtime = resident_bytes()  # before the planning itself fills memory
     given = {"image_size": image_size, "num_classes": num_classes, "in_channels": in_channels}
     config = configure(model, {key: value for key, value in given.items() if value is not None})
     place, dtype = _machine_words(device, precision)
@@ -153,7 +150,7 @@ def plan(
         ema=ema,
         checkpointing=checkpointing,
     )
-    found = _measure(work, model if isinstance(model, str) else type(model).__name__, batch_size)
+    found = _measure(work, model if isinstance(model, str) else type(model).__name__, batch_size, runtime)
     if budget is None:
         return found
     room = budget - found.runtime_bytes
@@ -171,7 +168,7 @@ def configure(model: str | Config, changes: dict[str, object]) -> Config:
     return override(model, changes, type(model).__name__)
 
 
-def _measure(work: Workload, name: str, batch_size: int) -> Plan:
+def _measure(work: Workload, name: str, batch_size: int, runtime: int) -> Plan:
     counted = count(work.config)
     weights, states, average = work.weight_bytes(), work.optimizer_bytes(), work.ema_bytes()
     training = work.training_bytes(batch_size)
@@ -192,7 +189,7 @@ def _measure(work: Workload, name: str, batch_size: int) -> Plan:
         activations=training - 2 * weights - states - average,
         inference_bytes=work.inference_bytes(batch_size),
         training_bytes=training,
-        runtime_bytes=resident_bytes() if work.device.type == "cpu" else _CUDA_CONTEXT,
+        runtime_bytes=runtime if work.device.type == "cpu" else _CUDA_CONTEXT,
     )
 
 

@@ -8,8 +8,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
 from ..models.parts import pair
-from ..models.registry import Config, override
+from ..models.registry import Config
 from ..nn.model import VisionModel
+from .depth import by_depth
 
 
 class FlopCount(TorchDispatchMode):
@@ -39,15 +40,7 @@ class Count:
 
 def count(config: Config) -> Count:
     """Parameters and FLOPs of a config; FLOPs are twice the multiply-adds that papers often call FLOPs."""
-    depth = getattr(config, "depth", None)
-    if not isinstance(depth, int) or depth <= 2:
-        return _count(config)
-    # Blocks of a row are alike: two depths give any other exactly, in a tenth of the time.
-    one, two = (_count(override(config, {"depth": few}, type(config).__name__)) for few in (1, 2))
-    return Count(
-        one.parameters + (two.parameters - one.parameters) * (depth - 1),
-        one.flops + (two.flops - one.flops) * (depth - 1),
-    )
+    return Count(*by_depth(config, _count, least=1))
 
 
 def blueprint(config: Config) -> VisionModel:
@@ -56,9 +49,9 @@ def blueprint(config: Config) -> VisionModel:
         return config.build()
 
 
-def _count(config: Config) -> Count:
+def _count(config: Config) -> tuple[int, int]:
     model = blueprint(config).eval()
     pixels = torch.empty(1, config.in_channels, *pair(config.image_size), device="meta")
     with torch.no_grad(), FlopCount() as counted:
         model(pixels)
-    return Count(sum(parameter.numel() for parameter in model.parameters()), counted.total)
+    return sum(parameter.numel() for parameter in model.parameters()), counted.total

@@ -15,8 +15,13 @@ from ..models.parts import pair
 from ..models.registry import Config
 from ..nn.attend import Attend
 from ..nn.encoder import checkpoint_activations
+from .depth import by_depth
 from .flops import blueprint
+from .machine import has_fast_bfloat16
 
+_LEAST_DEPTH = 3
+"""In shallower models another moment may be the worst."""
+_CONVOLUTIONS = (torch.ops.aten.convolution, torch.ops.aten.conv2d)
 _PRODUCTS = (torch.ops.aten.linear, torch.ops.aten.addmm, torch.ops.aten.mm)
 
 
@@ -26,18 +31,23 @@ class LiveBytes(TorchDispatchMode):
     Storages, not tensors, because views share them. `now` is what is alive, `peak` the most that was.
 
     Args:
-        emulated: the device has no instructions for products in reduced precision: PyTorch then adds them up
-            in a float32 buffer of the result's shape, which no operation returns.
+        device: where the operations would run. A CPU needs buffers that no operation returns: convolutions one more
+            copy of their result, in oneDNN's layout; and where it has no instructions for products in reduced
+            precision, these are added up in float32.
     """
 
-    def __init__(self, *, emulated: bool = False) -> None:
+    def __init__(self, device: torch.device) -> None:
         super().__init__()
-        self.emulated = emulated
+        self.on_cpu = device.type == "cpu"
+        self.emulated = self.on_cpu and not has_fast_bfloat16(device)
         self.now = 0
         self.peak = 0
         self._alive: dict[int, weakref.ref] = {}
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func.overloadpacket is torch.ops.aten.max_pool2d:
+            with self:  # made of one that also returns indices, twice as large as its result, which this one drops
+                return func.decompose(*args, **(kwargs or {}))
         out = func(*args, **(kwargs or {}))
         for leaf in tree_leaves(out):
             if isinstance(leaf, Tensor):
@@ -46,9 +56,11 @@ class LiveBytes(TorchDispatchMode):
         return out
 
     def _buffer(self, func: Any, out: Any) -> int:
-        if not self.emulated or func.overloadpacket not in _PRODUCTS or out.dtype == torch.float32:
-            return 0
-        return out.numel() * torch.float32.itemsize
+        if self.on_cpu and func.overloadpacket in _CONVOLUTIONS:
+            return out.numel() * out.itemsize
+        if self.emulated and func.overloadpacket in _PRODUCTS and out.dtype != torch.float32:
+            return out.numel() * torch.float32.itemsize
+        return 0
 
     def _follow(self, storage: Any) -> None:
         key, size = id(storage), storage.nbytes()
@@ -63,41 +75,48 @@ class LiveBytes(TorchDispatchMode):
         self.now += size
 
 
-def inference_peak(config: Config, batch_size: int, precision: torch.dtype, *, emulated: bool) -> int:
+def inference_peak(config: Config, batch_size: int, precision: torch.dtype, device: torch.device) -> int:
     """Bytes of all tensors at the worst moment of a forward pass: weights, pixels, what the layers make."""
-    model = blueprint(config)
-    with FakeTensorMode(allow_non_fake_inputs=True), LiveBytes(emulated=emulated) as live:
-        model = model.to_empty(device="cpu").eval()
-        pixels = _pixels(config, batch_size)
-        # As in use: under no_grad, autocast would keep its copies of the weights.
-        with torch.inference_mode(), _autocast(precision):
-            model(pixels).float()
-        return live.peak
+
+    def peak(config: Config) -> tuple[int]:
+        model = blueprint(config)
+        with FakeTensorMode(allow_non_fake_inputs=True), LiveBytes(device) as live:
+            model = model.to_empty(device="cpu").eval()
+            pixels = _pixels(config, batch_size)
+            # As in use: under no_grad, autocast would keep its copies of the weights.
+            with torch.inference_mode(), _autocast(precision):
+                model(pixels).float()
+            return (live.peak,)
+
+    return by_depth(config, peak, least=_LEAST_DEPTH)[0]
 
 
 def backward_peak(
     config: Config,
     batch_size: int,
     precision: torch.dtype,
+    device: torch.device,
     *,
-    emulated: bool,
-    fused_attention: bool,
     checkpointing: bool,
 ) -> int:
     """Bytes of all tensors at the worst moment of backward: weights, gradients, batch, activations."""
-    model = blueprint(config)
-    if fused_attention:
-        _always_fused(model)
-    if checkpointing:
-        checkpoint_activations(model)
-    with FakeTensorMode(allow_non_fake_inputs=True), LiveBytes(emulated=emulated) as live:
-        model = model.to_empty(device="cpu").train()
-        pixels = _pixels(config, batch_size)
-        with _autocast(precision):
-            logits = model(pixels)
-        # Any targets of the logits' shape will do: the values of fake tensors are never looked at.
-        F.cross_entropy(logits.float(), torch.zeros_like(logits, dtype=torch.float32)).backward()
-        return live.peak
+
+    def peak(config: Config) -> tuple[int]:
+        model = blueprint(config)
+        if device.type != "cpu":
+            _always_fused(model)
+        if checkpointing:
+            checkpoint_activations(model)
+        with FakeTensorMode(allow_non_fake_inputs=True), LiveBytes(device) as live:
+            model = model.to_empty(device="cpu").train()
+            pixels = _pixels(config, batch_size)
+            with _autocast(precision):
+                logits = model(pixels)
+            # Any targets of the logits' shape will do: the values of fake tensors are never looked at.
+            F.cross_entropy(logits.float(), torch.zeros_like(logits, dtype=torch.float32)).backward()
+            return (live.peak,)
+
+    return by_depth(config, peak, least=_LEAST_DEPTH)[0]
 
 
 def _pixels(config: Config, batch_size: int) -> Tensor:
