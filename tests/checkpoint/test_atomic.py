@@ -14,6 +14,7 @@ import pytest
 
 from vitrail.checkpoint.atomic import (
     DamagedCheckpoint,
+    finish_interrupted,
     verified_folder,
     verify_folder,
     write_file,
@@ -150,6 +151,9 @@ def test_a_damaged_folder_gives_way_to_the_whole_one_beside_it(tmp_path: Path) -
     (tmp_path / "x" / "model.json").write_bytes(b"nex")
     with pytest.warns(UserWarning, match=r"x\.old beside it is whole"):
         assert age(tmp_path / "x") == b"old"
+    finish_interrupted(tmp_path / "x")
+    assert (tmp_path / "x" / "model.json").read_bytes() == b"old"
+    assert [place.name for place in tmp_path.iterdir()] == ["x"]
 
 
 def test_folders_of_other_things_are_not_replaced(tmp_path: Path) -> None:

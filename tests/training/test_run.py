@@ -2,10 +2,12 @@
 
 import json
 import os
+import shutil
 import signal
 import threading
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -155,6 +157,16 @@ def test_a_damaged_state_is_noticed_and_the_one_before_is_used(source, tmp_path)
     with pytest.warns(UserWarning, match="altered"):
         resume(made.path)
     assert (last / "model.safetensors").read_bytes() == expected
+
+
+@pytest.mark.parametrize("suffix", ["new", "old"])
+def test_a_last_state_killed_before_its_rename_comes_to_its_place(run, tmp_path, suffix):
+    folder = Path(shutil.copytree(run.path, tmp_path / "run"))
+    expected = (folder / "checkpoints/last/trainer.json").read_bytes()
+    (folder / "checkpoints/last").rename(folder / f"checkpoints/last.{suffix}")
+    resume(folder)
+    assert (folder / "checkpoints/last/trainer.json").read_bytes() == expected
+    assert not (folder / f"checkpoints/last.{suffix}").exists()
 
 
 def test_changed_data_is_noticed(source, tmp_path):

@@ -54,7 +54,7 @@ def write_folder(path: Path, files: Mapping[str, Content]) -> None:
     fresh, aside = _beside(path, "new"), _beside(path, "old")
     _refuse_strangers(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    _finish_interrupted(path)
+    finish_interrupted(path)
     try:
         _write_all(fresh, files)
     except BaseException:
@@ -86,6 +86,19 @@ def verified_folder(path: Path) -> Path:
                 warnings.warn(f"{damage}; {other.name} beside it is whole and is used", stacklevel=2)
             return other
         raise
+
+
+def finish_interrupted(path: Path) -> None:
+    """Bring what a killed write left beside `path` into its place where `path` is not whole, and remove the rest."""
+    path = path.resolve()
+    leftovers = [place for place in (_beside(path, "old"), _beside(path, "new")) if place.exists()]
+    if leftovers and not _is_complete(path):
+        for complete in filter(_is_complete, leftovers):
+            shutil.rmtree(path, ignore_errors=True)
+            os.rename(complete, path)
+            break
+    for leftover in leftovers:
+        shutil.rmtree(leftover, ignore_errors=True)
 
 
 def verify_folder(path: Path) -> None:
@@ -131,19 +144,6 @@ def _write(file: Path, content: Content) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _finish_interrupted(path: Path) -> None:
-    """Put back what a killed write had set aside, and remove what it had not finished."""
-    fresh, aside = _beside(path, "new"), _beside(path, "old")
-    if not path.exists():
-        for complete in (aside, fresh):
-            if _is_complete(complete):
-                os.rename(complete, path)
-                break
-    for leftover in (aside, fresh):
-        if leftover.exists():
-            shutil.rmtree(leftover)
 
 
 def _refuse_strangers(path: Path) -> None:

@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from ..checkpoint.atomic import Content, DamagedCheckpoint, verified_folder
+from ..checkpoint.atomic import Content, DamagedCheckpoint, finish_interrupted, verified_folder
 from ..errors import VitrailError
 from .ema import EMA
 
@@ -67,18 +67,22 @@ def restore(folder: Path, model: nn.Module, optimizers: list[Optimizer], ema: EM
 
 
 def latest(checkpoints: Path) -> Path | None:
-    """The newest whole state of a run, `last` or, with a warning, `previous`; None where none was saved yet."""
+    """The newest whole state of a run, `last` or, with a warning, `previous`; None where none was saved yet.
+
+    What a kill in the middle of a save left beside its place is brought there first.
+    """
     faults = []
     for name in ("last", "previous"):
         try:
-            folder = verified_folder(checkpoints / name)
+            verified_folder(checkpoints / name)
         except DamagedCheckpoint as damage:
             if (checkpoints / name).exists():
                 faults.append(str(damage))
             continue
+        finish_interrupted(checkpoints / name)
         if faults:
-            warnings.warn(f"{faults[0]}; going on from {folder.name}", stacklevel=2)
-        return folder
+            warnings.warn(f"{faults[0]}; going on from {name}", stacklevel=2)
+        return checkpoints / name
     if faults:
         raise VitrailError(f"no whole state is left to go on from: {'; '.join(faults)}; start a new run")
     return None
