@@ -114,7 +114,7 @@ def test_a_time_budget_is_kept_and_written_down(source, tmp_path):
 
 
 def test_divergence_names_step_files_and_last_good_state(source, tmp_path, monkeypatch):
-    monkeypatch.setattr("vitrail.training.budget.measure_speed", lambda workshop, seconds: (0.01, 0.01))
+    monkeypatch.setattr("vitrail.training.budget.measure_speed", lambda *_: (0.01, 0.01))
     wild = replace(QUICK, optimizer="adamw", lr=1e30, clip=0.0, warmup=0.0)
     with pytest.raises(Diverged, match=r"at step \d+, on the batch class.*smaller lr.*Last good state"):
         train(source, wild, out=tmp_path / "run")

@@ -89,7 +89,8 @@ def train(
         workshop = assemble(recipe, data)
         if recipe.tensorboard:
             require_tensorboard()
-        step_seconds = fix_steps(workshop, started)
+        folder.path.parent.mkdir(parents=True, exist_ok=True)
+        step_seconds = fix_steps(workshop, started, folder.path.parent)
         folder.create(_plan_files(workshop, skip_bad))
         if data.survey.bad:
             write_bad_files(folder.path / "bad_files.csv", data.survey.bad)

@@ -111,7 +111,7 @@ class Trainer:
                 self.step(batches)
                 done = step + 1
                 if done % every == 0 or done == steps:
-                    self._evaluate(evaluate, keeper)
+                    self.evaluate(evaluate, keeper)
                 elif stop.name is None and time.monotonic() - saved < self.recipe.save_minutes * 60:
                     continue
                 keeper.keep_state(self)
@@ -147,6 +147,29 @@ class Trainer:
         if self.ema:
             self.ema.update(self.model, step)
 
+    def evaluate(self, evaluate: Evaluate, keeper: Keeper) -> None:
+        """Measure the weights that count, log it, and keep them if they are the best so far."""
+        counters = self.counters
+        micro = counters.step * self.recipe.accumulate
+        quality, measured = evaluate(self.evaluated)
+        row = {
+            "epoch": round(micro / len(self.loader), 4),
+            "step": counters.step,
+            "lr": self.lr,
+            "train_loss": counters.loss_sum / max(1, counters.loss_count),
+            **measured,
+        }
+        better = counters.best is None or quality > counters.best
+        counters.stale = 0 if better else counters.stale + 1
+        # Of equals the later is kept: it has learned longer, at a lower learning rate.
+        best = better or quality == counters.best
+        if best:
+            counters.best, counters.best_step = quality, counters.step
+        counters.loss_sum, counters.loss_count = 0.0, 0
+        keeper.record(row, counters)
+        if best:
+            keeper.keep_best(self.evaluated, row)
+
     def _learn_from(self, batch: Batch, step: int) -> float:
         pixels = batch.pixels.to(self.device, memory_format=torch.channels_last, non_blocking=True)
         targets = batch.targets.to(self.device, non_blocking=True)
@@ -176,28 +199,6 @@ class Trainer:
             self.scaler.step(optimizer)
             optimizer.zero_grad(set_to_none=True)
         self.scaler.update()
-
-    def _evaluate(self, evaluate: Evaluate, keeper: Keeper) -> None:
-        counters = self.counters
-        micro = counters.step * self.recipe.accumulate
-        quality, measured = evaluate(self.evaluated)
-        row = {
-            "epoch": round(micro / len(self.loader), 4),
-            "step": counters.step,
-            "lr": self.lr,
-            "train_loss": counters.loss_sum / max(1, counters.loss_count),
-            **measured,
-        }
-        better = counters.best is None or quality > counters.best
-        counters.stale = 0 if better else counters.stale + 1
-        # Of equals the later is kept: it has learned longer, at a lower learning rate.
-        best = better or quality == counters.best
-        if best:
-            counters.best, counters.best_step = quality, counters.step
-        counters.loss_sum, counters.loss_count = 0.0, 0
-        keeper.record(row, counters)
-        if best:
-            keeper.keep_best(self.evaluated, row)
 
     def _out_of_patience(self) -> bool:
         return self.recipe.patience is not None and self.counters.stale >= self.recipe.patience
