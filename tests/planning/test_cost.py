@@ -1,6 +1,9 @@
 """Memory that is planned against memory that is measured."""
 
 import copy
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -97,6 +100,39 @@ def test_parts_add_up_and_options_change_them():
     assert lean.ema == 0
     blocks = 12 * 12 * 192**2 * 4  # bytes of qkv, projection and both layers of the MLP, in twelve blocks
     assert lean.optimizer == full.optimizer - blocks
+
+
+GROW = """
+from pathlib import Path
+import torch
+from vitrail import Recipe, create_model
+from vitrail.planning.cost import plan
+from vitrail.planning.machine import resident_bytes
+from vitrail.training.allocator import keep_freed_memory
+from vitrail.training.optimizer import make_optimizers
+keep_freed_memory()
+def train(name, side, batch):
+    model = create_model(name).train()
+    optimizers = make_optimizers(model, Recipe(lr=1e-3, batch_size=batch, optimizer="adamw"))
+    for _ in range(3):
+        model(torch.randn(batch, 3, side, side)).square().mean().backward()
+        optimizers[0].step()
+        optimizers[0].zero_grad(set_to_none=True)
+train("compact_tiny_16", 16, 2)  # what is loaded late is loaded now
+before = resident_bytes()
+train("vit_tiny_patch16_224", 224, 12)
+peak = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM")]
+grown = int(peak[0].split()[1]) * 1024 - before
+planned = plan("vit_tiny_patch16_224", batch_size=12, ema=False)
+print((before + planned.training_process_bytes - planned.runtime_bytes) / (before + grown))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the system does not say what a process holds")
+def test_the_process_is_planned_within_a_tenth_of_what_it_holds():
+    done = subprocess.run([sys.executable, "-c", GROW], capture_output=True, text=True, check=True)
+    assert float(done.stdout) == pytest.approx(1, abs=0.1)
 
 
 def test_a_huge_model_is_planned_without_its_memory():

@@ -17,7 +17,7 @@ def demo() -> None:
     _run("explain", str(OUT), "digits", "--limit", "6", "--out", str(PICTURES))
     print(f"""
 The report of the run:       {(OUT / "report.html").resolve()}
-Where it looks, as a page:   {PICTURES.resolve()}
+Where it looks, as a page:   {PICTURES.resolve() / "explain.html"}
 
 Now with your own pictures, a folder with a folder for each class:
   source .venv/bin/activate

@@ -18,6 +18,9 @@ OptimizerName = Literal["adamw", "muon"]
 # What a CUDA context and its libraries take on the device, roughly; it differs between GPUs and drivers.
 _CUDA_CONTEXT = 512 * 2**20
 
+# What glibc's heap takes beyond the tensors in it, as a part of those that come and go: measured, see LOG.md.
+_HEAP_TRAINING, _HEAP_INFERENCE = 0.35, 0.5
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Plan:
@@ -35,7 +38,9 @@ class Plan:
         training_bytes: all tensors at the worst moment of a training step.
         runtime_bytes: what the process holds before the first tensor, Python and PyTorch, read off the
             process that made the plan; on CUDA the context on the device, roughly.
-        largest_training_batch, largest_inference_batch: that fit the budget, runtime included, where one was
+        training_process_bytes, inference_process_bytes: tensors, runtime and, on a CPU, what is lost between tensors
+            in the heap, by experience.
+        largest_training_batch, largest_inference_batch: whose process fits the budget, where one was
             given; 0 where not even one picture does.
     """
 
@@ -56,6 +61,8 @@ class Plan:
     inference_bytes: int
     training_bytes: int
     runtime_bytes: int
+    training_process_bytes: int
+    inference_process_bytes: int
     largest_training_batch: int | None = None
     largest_inference_batch: int | None = None
 
@@ -85,6 +92,18 @@ class Workload:
     def inference_bytes(self, batch_size: int) -> int:
         """All tensors at the worst moment of a forward pass."""
         return inference_peak(self.config, batch_size, self.precision, self.device)
+
+    def with_heap(self, tensors: int, *, training: bool) -> int:
+        """What the process grows by to hold these bytes of tensors."""
+        if self.device.type != "cpu":
+            return tensors
+        if training:
+            return tensors + int(_HEAP_TRAINING * (tensors - self.resting_bytes()))
+        return tensors + int(_HEAP_INFERENCE * (tensors - self.weight_bytes()))
+
+    def resting_bytes(self) -> int:
+        """What training holds all the time: weights, gradients, the optimizer's numbers, the average."""
+        return 2 * self.weight_bytes() + self.optimizer_bytes() + self.ema_bytes()
 
     def weight_bytes(self) -> int:
         """The weights in float32; the gradients take the same."""
@@ -156,8 +175,8 @@ def plan(
     room = budget - found.runtime_bytes
     return replace(
         found,
-        largest_training_batch=largest_batch(work.training_bytes, room),
-        largest_inference_batch=largest_batch(work.inference_bytes, room),
+        largest_training_batch=largest_batch(lambda batch: work.with_heap(work.training_bytes(batch), training=True), room),
+        largest_inference_batch=largest_batch(lambda batch: work.with_heap(work.inference_bytes(batch), training=False), room),
     )
 
 
@@ -170,8 +189,8 @@ def configure(model: str | Config, changes: dict[str, object]) -> Config:
 
 def _measure(work: Workload, name: str, batch_size: int, runtime: int) -> Plan:
     counted = count(work.config)
-    weights, states, average = work.weight_bytes(), work.optimizer_bytes(), work.ema_bytes()
-    training = work.training_bytes(batch_size)
+    training, inference = work.training_bytes(batch_size), work.inference_bytes(batch_size)
+    held = runtime if work.device.type == "cpu" else _CUDA_CONTEXT
     return Plan(
         model=name,
         image_size=pair(work.config.image_size),
@@ -182,14 +201,16 @@ def _measure(work: Workload, name: str, batch_size: int, runtime: int) -> Plan:
         precision=str(work.precision).removeprefix("torch."),
         parameters=counted.parameters,
         flops=counted.flops,
-        weights=weights,
-        gradients=weights,
-        optimizer=states,
-        ema=average,
-        activations=training - 2 * weights - states - average,
-        inference_bytes=work.inference_bytes(batch_size),
+        weights=work.weight_bytes(),
+        gradients=work.weight_bytes(),
+        optimizer=work.optimizer_bytes(),
+        ema=work.ema_bytes(),
+        activations=training - work.resting_bytes(),
+        inference_bytes=inference,
         training_bytes=training,
-        runtime_bytes=runtime if work.device.type == "cpu" else _CUDA_CONTEXT,
+        runtime_bytes=held,
+        training_process_bytes=held + work.with_heap(training, training=True),
+        inference_process_bytes=held + work.with_heap(inference, training=False),
     )
 
 

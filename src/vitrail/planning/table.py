@@ -6,8 +6,7 @@ from .cost import Plan
 
 def plan_rows(plan: Plan) -> list[list[str]]:
     """What and how much, a row each."""
-    batch, device = plan.batch_size, "process" if plan.device == "cpu" else "GPU"
-    runtime = "Python and PyTorch" if plan.device == "cpu" else "CUDA context (roughly)"
+    batch = plan.batch_size
     rows = [
         ("image", f"{plan.in_channels} × {plan.image_size[0]} × {plan.image_size[1]}"),
         ("classes", f"{plan.num_classes:,}"),
@@ -21,13 +20,11 @@ def plan_rows(plan: Plan) -> list[list[str]]:
         ("  average of the weights", format_bytes(plan.ema)),
         ("  activations and batch", format_bytes(plan.activations)),
         ("  all tensors, at the peak", format_bytes(plan.training_bytes)),
-        (f"  {runtime}", format_bytes(plan.runtime_bytes)),
-        (f"  {device}", format_bytes(plan.training_bytes + plan.runtime_bytes)),
+        *_process_rows(plan, plan.training_bytes, plan.training_process_bytes),
         ("", ""),
         (f"inference, batch {batch}, {plan.precision}, {plan.device}", ""),
         ("  all tensors, at the peak", format_bytes(plan.inference_bytes)),
-        (f"  {runtime}", format_bytes(plan.runtime_bytes)),
-        (f"  {device}", format_bytes(plan.inference_bytes + plan.runtime_bytes)),
+        *_process_rows(plan, plan.inference_bytes, plan.inference_process_bytes),
     ]
     if plan.largest_training_batch is not None:
         rows += [
@@ -36,3 +33,14 @@ def plan_rows(plan: Plan) -> list[list[str]]:
             ("largest batch within the budget, inference", f"{plan.largest_inference_batch:,}"),
         ]
     return [list(row) for row in rows]
+
+
+def _process_rows(plan: Plan, tensors: int, process: int) -> list[tuple[str, str]]:
+    runtime = format_bytes(plan.runtime_bytes)
+    if plan.device != "cpu":
+        return [("  CUDA context (roughly)", runtime), ("  GPU", format_bytes(process))]
+    return [
+        ("  Python and PyTorch", runtime),
+        ("  lost between tensors in the heap (roughly)", format_bytes(process - tensors - plan.runtime_bytes)),
+        ("  process", format_bytes(process)),
+    ]
