@@ -173,10 +173,17 @@ def plan(
     if budget is None:
         return found
     room = budget - found.runtime_bytes
+
+    def training(batch: int) -> int:
+        return work.with_heap(work.training_bytes(batch), training=True)
+
+    def inference(batch: int) -> int:
+        return work.with_heap(work.inference_bytes(batch), training=False)
+
     return replace(
         found,
-        largest_training_batch=largest_batch(lambda batch: work.with_heap(work.training_bytes(batch), training=True), room),
-        largest_inference_batch=largest_batch(lambda batch: work.with_heap(work.inference_bytes(batch), training=False), room),
+        largest_training_batch=largest_batch(training, room),
+        largest_inference_batch=largest_batch(inference, room),
     )
 
 

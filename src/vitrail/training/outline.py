@@ -23,6 +23,7 @@ def _lines(workshop: Workshop, path: Path, step_seconds: float | None) -> list[t
         ema=bool(recipe.ema),
         checkpointing=recipe.checkpoint_activations,
     )
+    step_bytes = cost.training_process_bytes - cost.runtime_bytes
     bad = f", {len(data.survey.bad)} bad files left out" if data.survey.bad else ""
     return [
         ("data", f"{data.name}: {len(data.class_names)} classes, {data.channels} channels{bad}"),
@@ -32,7 +33,7 @@ def _lines(workshop: Workshop, path: Path, step_seconds: float | None) -> list[t
             f"{_model_name(workshop)} at {workshop.preprocess.image_size[0]}×{workshop.preprocess.image_size[1]}",
         ),
         ("cost", f"{cost.parameters:,} parameters, {cost.flops / 1e9:.2f} GFLOPs an image"),
-        ("memory", f"{(cost.training_process_bytes - cost.runtime_bytes) / 2**30:.2f} GiB for a step, besides Python, PyTorch and the images"),
+        ("memory", f"{step_bytes / 2**30:.2f} GiB for a step, besides Python, PyTorch and the images"),
         ("recipe", _recipe_words(recipe)),
         ("steps", _time_words(recipe, step_seconds)),
         ("device", f"{workshop.device}, {recipe.precision}"),
