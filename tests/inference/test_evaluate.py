@@ -2,6 +2,7 @@
 
 import csv
 import shutil
+from dataclasses import replace
 
 import pytest
 import torch
@@ -115,6 +116,10 @@ def test_several_labels(tmp_path):
 
 
 def test_summary_tells_all(tmp_path):
-    text = summary(evaluate(tiny_checkpoint(), write_classes(tmp_path / "pictures")))
-    for word in ("top-1 accuracy", "calibration error", "precision", "confusion", "3 fox"):
+    found = evaluate(tiny_checkpoint(), write_classes(tmp_path / "pictures"))
+    text = summary(found)
+    for word in ("top-1 accuracy", "calibration error", "precision", "confusion", "fox  "):
         assert word in text
+    assert "3 a fox" in summary(
+        replace(found, per_class=[replace(row, name=f"a {row.name}") for row in found.per_class])
+    )

@@ -3,7 +3,7 @@
 from ..tables import plain_table
 from .metrics import Evaluation
 
-_CONFUSION_CLASSES = 20
+_CONFUSION_CLASSES, _SHORT = 20, 4
 
 
 def summary(found: Evaluation) -> str:
@@ -48,12 +48,15 @@ def _per_class(found: Evaluation) -> str:
 def _confusion(found: Evaluation) -> str:
     assert found.confusion is not None
     names = [row.name for row in found.per_class]
-    numbers = [str(index + 1) for index in range(len(names))]
+    columns, labels = names, names
+    if max(map(len, names)) > _SHORT:  # long names stand in front of the rows, their numbers above the columns
+        columns = [str(index + 1) for index in range(len(names))]
+        labels = [f"{number} {name}" for number, name in zip(columns, names, strict=True)]
     rows = [
-        (f"{number} {name}", *(str(count) if count else "·" for count in counts))
-        for number, name, counts in zip(numbers, names, found.confusion, strict=True)
+        (label, *(str(count) if count else "·" for count in counts))
+        for label, counts in zip(labels, found.confusion, strict=True)
     ]
-    return "confusion: a row a true class, a column a predicted one\n" + plain_table(("", *numbers), rows)
+    return "confusion: a row a true class, a column a predicted one\n" + plain_table(("", *columns), rows)
 
 
 def _percent(value: float | None) -> str:
