@@ -1,7 +1,9 @@
 """What every test stands on: few threads, fixed seeds, no network, shapes and types checked at run time."""
 
 import os
+import pkgutil
 import tempfile
+from pathlib import Path
 
 # No test reads or leaves anything in the user's cache.
 os.environ["VITRAIL_CACHE"] = tempfile.mkdtemp(prefix="vitrail-tests-")
@@ -12,8 +14,11 @@ import pytest
 import torch
 from jaxtyping import install_import_hook
 
-# Before anything imports the room: every call in it is held against the shapes that its signature names.
-install_import_hook("vitrail.nn", "beartype.beartype")
+# Before anything imports the room: every call in it is held against the shapes that its signature names. Not `Tokens`,
+# which as a pytree may hold whatever the leaves are mapped to.
+NN = Path(__file__).parents[1] / "src/vitrail/nn"
+ROOM = [f"vitrail.nn.{module.name}" for module in pkgutil.iter_modules([str(NN)]) if module.name != "tokens"]
+install_import_hook(ROOM, "beartype.beartype")
 
 torch.set_num_threads(min(2, os.cpu_count() or 1))
 

@@ -12,6 +12,14 @@ from ..models.registry import Config
 from ..nn.model import VisionModel
 from .depth import by_depth
 
+# The CPU's fused attention is missing in PyTorch before 2.12.
+_FORMULAS = {
+    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: flop_registry[
+        torch.ops.aten._scaled_dot_product_flash_attention
+    ],
+    **flop_registry,
+}
+
 
 class FlopCount(TorchDispatchMode):
     """Adds up the operations of matrix products, convolutions and attention; others are left out, as usual.
@@ -25,7 +33,7 @@ class FlopCount(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         out = func(*args, **(kwargs or {}))
-        if formula := flop_registry.get(func.overloadpacket):
+        if formula := _FORMULAS.get(func.overloadpacket):
             self.total += formula(*args, **(kwargs or {}), out_val=out)
         return out
 

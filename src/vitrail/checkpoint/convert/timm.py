@@ -14,21 +14,22 @@ _SHARED = (
     linear("encoder.norm", "norm"),
     linear("head.classify", "head"),
 )
-_SCALES = tuple(
-    Rule(f"encoder.blocks.{{i}}.{ours}.scale.weight", (f"blocks.{{i}}.{theirs}",))
-    for ours, theirs in (("attention", "ls1.gamma"), ("mlp", "ls2.gamma"))
-)
-_OFFICIAL_SCALES = tuple(
-    Rule(f"encoder.blocks.{{i}}.{ours}.scale.weight", (f"blocks.{{i}}.{theirs}",))
-    for ours, theirs in (("attention", "gamma_1"), ("mlp", "gamma_2"))
-)
+
+
+def _scales(attention: str, mlp: str) -> tuple[Rule, ...]:
+    return tuple(
+        Rule(f"encoder.blocks.{{i}}.{ours}.scale.weight", (f"blocks.{{i}}.{theirs}",))
+        for ours, theirs in (("attention", attention), ("mlp", mlp))
+    )
+
+
 _CLASS = (Rule("embed.parts.prefix.weight", ("cls_token",)),)
 _DISTILLED = (
     Rule("embed.parts.prefix.weight", ("cls_token", "dist_token"), TOKENS),
     linear("head.distill", "head_dist"),
 )
 
-TIMM = Layout("timm", (*_SHARED, *_SCALES, *_CLASS), prefixes=("module.",))
+TIMM = Layout("timm", (*_SHARED, *_scales("ls1.gamma", "ls2.gamma"), *_CLASS), prefixes=("module.",))
 DISTILLED = Layout("timm, distilled", (*_SHARED, *_DISTILLED), prefixes=("module.",))
-DEIT3 = Layout("official DeiT III", (*_SHARED, *_OFFICIAL_SCALES, *_CLASS), prefixes=("module.",))
+DEIT3 = Layout("official DeiT III", (*_SHARED, *_scales("gamma_1", "gamma_2"), *_CLASS), prefixes=("module.",))
 LAYOUTS = (TIMM, DISTILLED, DEIT3)

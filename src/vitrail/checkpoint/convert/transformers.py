@@ -7,29 +7,33 @@ _SHARED = (
     Rule("embed.parts.positions.weight", ("embeddings.position_embeddings",)),
     linear("encoder.norm", "layernorm"),
 )
-_FILES = (
-    linear("encoder.blocks.{i}.attention.norm", "encoder.layer.{i}.layernorm_before"),
-    linear(
-        "encoder.blocks.{i}.attention.branch.qkv",
-        *(f"encoder.layer.{{i}}.attention.attention.{part}" for part in ("query", "key", "value")),
-        transform=STACK,
-    ),
-    linear("encoder.blocks.{i}.attention.branch.project", "encoder.layer.{i}.attention.output.dense"),
-    linear("encoder.blocks.{i}.mlp.norm", "encoder.layer.{i}.layernorm_after"),
-    linear("encoder.blocks.{i}.mlp.branch.expand", "encoder.layer.{i}.intermediate.dense"),
-    linear("encoder.blocks.{i}.mlp.branch.contract", "encoder.layer.{i}.output.dense"),
+
+
+def _blocks(block: str, *, qkv: tuple[str, str, str], project: str, expand: str, contract: str) -> tuple[Rule, ...]:
+    ours = "encoder.blocks.{i}"
+    return (
+        linear(f"{ours}.attention.norm", f"{block}.layernorm_before"),
+        linear(f"{ours}.attention.branch.qkv", *(f"{block}.attention.{part}" for part in qkv), transform=STACK),
+        linear(f"{ours}.attention.branch.project", f"{block}.{project}"),
+        linear(f"{ours}.mlp.norm", f"{block}.layernorm_after"),
+        linear(f"{ours}.mlp.branch.expand", f"{block}.{expand}"),
+        linear(f"{ours}.mlp.branch.contract", f"{block}.{contract}"),
+    )
+
+
+_FILES = _blocks(
+    "encoder.layer.{i}",
+    qkv=("attention.query", "attention.key", "attention.value"),
+    project="attention.output.dense",
+    expand="intermediate.dense",
+    contract="output.dense",
 )
-_MODULES = (
-    linear("encoder.blocks.{i}.attention.norm", "layers.{i}.layernorm_before"),
-    linear(
-        "encoder.blocks.{i}.attention.branch.qkv",
-        *(f"layers.{{i}}.attention.{part}" for part in ("q_proj", "k_proj", "v_proj")),
-        transform=STACK,
-    ),
-    linear("encoder.blocks.{i}.attention.branch.project", "layers.{i}.attention.o_proj"),
-    linear("encoder.blocks.{i}.mlp.norm", "layers.{i}.layernorm_after"),
-    linear("encoder.blocks.{i}.mlp.branch.expand", "layers.{i}.mlp.fc1"),
-    linear("encoder.blocks.{i}.mlp.branch.contract", "layers.{i}.mlp.fc2"),
+_MODULES = _blocks(
+    "layers.{i}",
+    qkv=("q_proj", "k_proj", "v_proj"),
+    project="attention.o_proj",
+    expand="mlp.fc1",
+    contract="mlp.fc2",
 )
 _VIT = (
     Rule("embed.parts.prefix.weight", ("embeddings.cls_token",)),
