@@ -1,0 +1,74 @@
+"""Attention inside windows of the grid."""
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from .tokens import Tokens
+
+
+class LocalAttention(nn.Module):
+    """Each token looks at its window only (Liu et al., 2021, "Swin Transformer", section 3.2). Tokens -> Tokens.
+
+    A grid that is no multiple of the window is filled up with zeros, on the right and at the bottom, as the
+    published models do; what stands there is looked at and then thrown away.
+
+    Args:
+        attention: what happens inside a window, called with a mask where windows are shifted.
+        window: (rows, columns).
+        shift: how far the windows are moved against those of the block before, (0, 0) for not at all.
+    """
+
+    def __init__(self, attention: nn.Module, window: tuple[int, int], shift: tuple[int, int] = (0, 0)) -> None:
+        super().__init__()
+        self.attention = attention
+        self.window = window
+        self.shift = shift
+
+    def forward(self, tokens: Tokens) -> Tokens:
+        image = tokens.x.unflatten(1, tokens.grid)
+        back = tuple(-s for s in self.shift)
+        image = fill_up(torch.roll(image, back, dims=(1, 2)), self.window)
+        padded = (image.shape[1], image.shape[2])
+        windows = Tokens(partition(image, self.window), grid=self.window)
+        mask = self.mask(padded, image.device).to(image.dtype).repeat(len(image), 1, 1, 1) if any(self.shift) else None
+        image = merge(self.attention(windows, mask).x, padded, self.window)
+        image = image[:, : tokens.grid[0], : tokens.grid[1]]
+        return tokens.with_x(torch.roll(image, self.shift, dims=(1, 2)).flatten(1, 2))
+
+    def mask(self, grid: tuple[int, int], device: torch.device) -> Float[Tensor, "W 1 N N"]:
+        """What was brought together by the shift only must not look at each other: 0 or minus infinity."""
+        regions = partition(shifted_regions(grid, self.window, self.shift, device)[None, ..., None], self.window)
+        apart: Bool[Tensor, "W N N"] = regions != regions.transpose(1, 2)
+        return torch.zeros(apart.shape, device=device).masked_fill(apart, -torch.inf).unsqueeze(1)
+
+
+def shifted_regions(
+    grid: tuple[int, int], window: tuple[int, int], shift: tuple[int, int], device: torch.device
+) -> Int[Tensor, "H W"]:
+    """Numbers of the regions that were neighbours before the shift, cell by cell."""
+
+    def strips(length: int, side: int, moved: int) -> Tensor:
+        place = torch.arange(length, device=device)
+        return (place >= length - side).long() + (place >= length - moved).long()
+
+    return 3 * strips(grid[0], window[0], shift[0])[:, None] + strips(grid[1], window[1], shift[1])
+
+
+def fill_up(image: Float[Tensor, "B H W D"], window: tuple[int, int]) -> Float[Tensor, "B H2 W2 D"]:
+    """Zeros on the right and at the bottom, up to a multiple of the window."""
+    return F.pad(image, (0, 0, 0, -image.shape[2] % window[1], 0, -image.shape[1] % window[0]))
+
+
+def partition(image: Tensor, window: tuple[int, int]) -> Tensor:
+    """(B, H, W, D) -> (B × windows, rows × columns, D), window by window."""
+    parts = image.unflatten(2, (-1, window[1])).unflatten(1, (-1, window[0]))
+    return parts.transpose(2, 3).flatten(3, 4).flatten(0, 2)
+
+
+def merge(windows: Tensor, grid: tuple[int, int], window: tuple[int, int]) -> Tensor:
+    """The inverse of `partition`."""
+    rows, columns = grid[0] // window[0], grid[1] // window[1]
+    parts = windows.unflatten(1, window).unflatten(0, (-1, rows, columns))
+    return parts.transpose(2, 3).flatten(3, 4).flatten(1, 2)
