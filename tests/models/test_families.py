@@ -1,5 +1,6 @@
 """The smallest row of every family: forward, backward, other sizes, channels, compile, export, save, load."""
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -8,11 +9,17 @@ from typing import Any
 
 import pytest
 import torch
+from torch.utils._pytree import tree_leaves
 
 import vitrail
 from vitrail.checkpoint.contract import Checkpoint, load, save
 from vitrail.data.preprocess import Preprocess
+from vitrail.models.parts import example_inputs, task_of
+from vitrail.models.registry import model_config
+from vitrail.nn.attend import ATTENDS
+from vitrail.nn.encoder import Encoder, Levels, Stage, checkpoint_activations
 from vitrail.nn.model import VisionModel
+from vitrail.nn.tokens import Tokens
 
 SMALLEST: dict[str, dict[str, Any]] = {
     "vit_tiny_patch32_224": {"image_size": 64, "depth": 2},
@@ -20,27 +27,55 @@ SMALLEST: dict[str, dict[str, Any]] = {
     "deit_tiny_distilled_patch16_224": {"image_size": 64, "depth": 2},
     "deit3_small_patch16_224": {"image_size": 64, "depth": 2},
     "compact_tiny_16": {"depth": 2},
+    "swin_tiny_patch4_window7_224": {"image_size": 64, "embed_dim": 24, "depths": (2, 2), "num_heads": (1, 2)},
 }
 ROWS = pytest.mark.parametrize("name", SMALLEST)
 
 
 def build(name: str, **overrides: Any) -> VisionModel:
-    return vitrail.create_model(name, num_classes=5, **{**SMALLEST[name], **overrides})
+    """A small model of a family; rates that it has no field for are left out."""
+    fields = {field.name for field in dataclasses.fields(model_config(name))}
+    rates = {key: value for key, value in overrides.items() if key not in ("drop_path", "dropout") or key in fields}
+    classes = {"num_classes": 5} if "num_classes" in fields else {}
+    return vitrail.create_model(name, **{**classes, **SMALLEST[name], **rates})
 
 
-def pixels(model: VisionModel, batch: int = 2) -> torch.Tensor:
-    size = model.config.image_size
-    height, width = (size, size) if isinstance(size, int) else size
-    return torch.randn(batch, model.config.in_channels, height, width)
+def inputs(model: VisionModel, batch: int = 2) -> tuple[torch.Tensor, ...]:
+    """Random pixels, and whatever else the model takes."""
+    pixels, *rest = example_inputs(model.config, batch)
+    return (pixels.normal_(), *rest)
+
+
+def numbers(output: Any) -> list[torch.Tensor]:
+    return [leaf for leaf in tree_leaves(output) if isinstance(leaf, torch.Tensor)]
+
+
+def assert_close(output: Any, expected: Any) -> None:
+    for mine, other in zip(numbers(output), numbers(expected), strict=True):
+        assert torch.allclose(mine, other, atol=1e-5)
 
 
 @ROWS
 def test_forward_and_backward_reach_every_parameter(name: str) -> None:
     model = build(name, drop_path=0.3, dropout=0.1)
-    logits = model(pixels(model, batch=8))
-    assert logits.shape == (8, 5)
-    logits.logsumexp(dim=1).sum().backward()
+    output = model(*inputs(model, batch=8))
+    assert all(len(leaf) == 8 for leaf in numbers(output))
+    if task_of(model.config) == "classification":
+        assert output.shape == (8, 5)
+    sum((leaf * torch.randn_like(leaf)).sum() for leaf in numbers(output)).backward()
     assert not [key for key, value in model.named_parameters() if value.grad is None]
+
+
+@ROWS
+def test_a_batch_of_one_and_the_features(name: str) -> None:
+    model = build(name).eval()
+    images, *rest = inputs(model, batch=2)
+    with torch.no_grad():
+        both, one = model(images, *rest), model(images[:1], *(more[:1] for more in rest))
+    for two, single in zip(numbers(both), numbers(one), strict=True):
+        assert two[:1].shape == single.shape
+    assert_close([leaf[:1] for leaf in numbers(both)], one)
+    assert numbers(model.forward_features(images))
 
 
 @ROWS
@@ -60,19 +95,56 @@ def test_compiles_as_one_graph() -> None:
 @ROWS
 def test_exports_with_any_batch(name: str) -> None:
     model = build(name).eval()
+    given = inputs(model)
     batch = torch.export.Dim("batch", min=1, max=64)
-    exported = torch.export.export(model, (pixels(model),), dynamic_shapes=({0: batch},)).module()
-    images = pixels(model, batch=5)
+    exported = torch.export.export(model, given, dynamic_shapes=tuple({0: batch} for _ in given)).module()
+    more = inputs(model, batch=5)
     with torch.no_grad():
-        assert torch.allclose(exported(images), model(images), atol=1e-6)
+        assert_close(exported(*more), model(*more))
+
+
+@ROWS
+def test_checkpointed_activations_give_the_same_gradients(name: str) -> None:
+    model = build(name)
+    given = inputs(model)
+    gradients = []
+    for _ in range(2):
+        model.zero_grad()
+        sum(leaf.square().mean() for leaf in numbers(model(*given))).backward()
+        gradients.append([parameter.grad.clone() for parameter in model.parameters()])
+        checkpoint_activations(model)
+    assert all(torch.allclose(a, b, atol=1e-6) for a, b in zip(*gradients, strict=True))
 
 
 @ROWS
 def test_saves_and_loads(name: str, tmp_path: Path) -> None:
     model = build(name).eval()
-    save(Checkpoint(model, tuple("abcde"), Preprocess()), tmp_path / "x")
-    images = pixels(model)
-    assert torch.equal(load(tmp_path / "x").model(images), model(images))
+    names = tuple("abcde") if task_of(model.config) == "classification" else ()
+    save(Checkpoint(model, names, Preprocess()), tmp_path / "x")
+    given = inputs(model)
+    again = load(tmp_path / "x").model
+    assert all(torch.equal(a, b) for a, b in zip(numbers(again(*given)), numbers(model(*given)), strict=True))
+
+
+@ROWS
+def test_features_of_every_block_and_attention_where_there_is_some(name: str) -> None:
+    model = build(name).eval()
+    blocks = [
+        f"{holder}.blocks.{index}"
+        for holder, module in model.named_modules()
+        if isinstance(module, Encoder | Levels | Stage)
+        for index in range(len(module.blocks))
+    ]
+    given = inputs(model)
+    with vitrail.features(model, *blocks) as seen, torch.no_grad():
+        model(*given)
+    assert all(isinstance(tokens, Tokens) for tokens in seen.values())
+    assert set(seen) == set(blocks)
+    if any(isinstance(module, ATTENDS) for module in model.modules()):
+        with vitrail.observe(model) as weights, torch.no_grad():
+            model(*given)
+        assert len(weights)
+        assert all(torch.isfinite(layer).all() for layer in weights.values())
 
 
 @ROWS

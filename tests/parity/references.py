@@ -1,7 +1,7 @@
 """The peers' models, with every parameter random, and ours with the same weights."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -10,25 +10,103 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 import vitrail
+from vitrail.checkpoint.convert import recognise, tensors
+from vitrail.checkpoint.convert.rename import to_ours, to_theirs
 from vitrail.models.deit import DistilledDeiTConfig
 from vitrail.models.parts import pair
 from vitrail.models.simple_vit import SimpleViTConfig
 from vitrail.nn.model import VisionModel
+from vitrail.nn.tokens import Tokens
 
 
 def randomise(model: nn.Module, seed: int = 0) -> nn.Module:
-    """Give every parameter random values that keep activations near one, so that no constant hides a bug."""
+    """Give every parameter and buffer random values that keep activations near one, so that no constant hides a bug."""
     generator = torch.Generator().manual_seed(seed)
+    norms = {id(p) for m in model.modules() if "Norm" in type(m).__name__ for p in m.parameters(recurse=False)}
     for name, parameter in model.named_parameters():
         noise = torch.rand(parameter.shape, generator=generator, dtype=torch.float32) * 3.4 - 1.7
         if parameter.ndim > 1 and "pos" not in name and "token" not in name:
             value = noise / math.sqrt(parameter[0].numel())
-        elif name.endswith(("norm.weight", "norm1.weight", "norm2.weight", "gamma", "ln.weight")):
+        elif (id(parameter) in norms and "bias" not in name) or "gamma" in name:
             value = 1 + 0.3 * noise
         else:
             value = 0.3 * noise
         parameter.data = value.to(parameter.dtype)
+    for name, buffer in model.named_buffers():
+        noise = torch.rand(buffer.shape, generator=generator, dtype=torch.float32)
+        if name.endswith("running_mean"):
+            buffer.data = (noise - 0.5).to(buffer.dtype)
+        elif name.endswith("running_var"):
+            buffer.data = (0.5 + noise).to(buffer.dtype)
     return model.eval()
+
+
+def loaded(config: Any, reference: nn.Module | dict[str, Any]) -> VisionModel:
+    """Ours with the weights of a reference: strictly converted, and back again to the same tensors."""
+    model = config.build().eval()
+    state = reference if isinstance(reference, dict) else reference.state_dict()
+    model.load_state_dict(vitrail.convert_state_dict(state, model))
+    check_round_trip(state)
+    return model
+
+
+def check_round_trip(state: dict[str, Any]) -> None:
+    """The table that was recognised inverts: their names, ours, and theirs again, every tensor equal."""
+    state = tensors(state)
+    layout = recognise(state)
+    renamed = to_ours(state, layout)
+    assert (renamed.incomplete, renamed.unexpected) == ((), ())
+    back = to_theirs(renamed.state, layout, num_heads=1)
+    left = layout.strip(state)
+    assert back.keys() == left.keys() - set(renamed.unused)
+    assert all(torch.equal(back[name].reshape(left[name].shape), left[name]) for name in back)
+
+
+def assert_same_inside(ours: nn.Module, theirs: nn.Module, pairs: dict[str, str], pixels: Tensor) -> None:
+    """Submodules give the same, name by name: each of ours as a sequence (B, N, D), whatever theirs is.
+
+    A name of theirs may say how its output lies, as in "stages.0:BCHW"; four dimensions are BHWC otherwise.
+    """
+    ours, theirs, pixels = ours.double(), theirs.double(), pixels.double()
+    a, b = (
+        _outputs(ours, list(pairs), pixels),
+        _outputs(theirs, [name.split(":")[0] for name in pairs.values()], pixels),
+    )
+    for mine, name in pairs.items():
+        other = b[name.split(":")[0]]
+        if other.ndim == 4:
+            other = other.permute(0, 2, 3, 1).flatten(1, 2) if name.endswith(":BCHW") else other.flatten(1, 2)
+        assert a[mine].shape == other.shape, mine
+        assert (a[mine] - other).abs().max() <= 1e-10 * max(1.0, float(other.abs().max())), mine
+
+
+def _outputs(model: nn.Module, names: list[str], pixels: Tensor) -> dict[str, Tensor]:
+    seen: dict[str, Tensor] = {}
+
+    def keep(name: str) -> Any:
+        def hook(module: nn.Module, given: Any, output: Any) -> None:
+            output = output.x if isinstance(output, Tokens) else output
+            seen[name] = output[0] if isinstance(output, tuple) else output
+
+        return hook
+
+    hooks = [model.get_submodule(name).register_forward_hook(keep(name)) for name in names]
+    with torch.no_grad():
+        model(pixels)
+    for hook in hooks:
+        hook.remove()
+    return seen
+
+
+def count(model: nn.Module) -> int:
+    """How many numbers are learned."""
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def on_meta(build: Callable[[], nn.Module]) -> nn.Module:
+    """A model without memory."""
+    with torch.device("meta"):
+        return build()
 
 
 def timm_twin(config: Any, **more: Any) -> nn.Module:

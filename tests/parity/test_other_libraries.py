@@ -12,7 +12,7 @@ import vitrail
 from vitrail.models.deit import DistilledDeiTConfig
 from vitrail.models.vit import ViTConfig
 
-from .references import assert_same, randomise, timm_twin
+from .references import assert_same, loaded, randomise, timm_twin
 
 SIZES: dict[str, Any] = {
     "hidden_size": 64,
@@ -33,29 +33,23 @@ OURS: dict[str, Any] = {
 }
 
 
-def loaded(config: Any, state: dict[str, Any]) -> nn.Module:
-    model = config.build().eval()
-    model.load_state_dict(vitrail.convert_state_dict(state, model))
-    return model
-
-
 @pytest.mark.parametrize("eps", [1e-12, 1e-2])
 def test_transformers_vit(eps: float) -> None:
     config = transformers.ViTConfig(**SIZES, layer_norm_eps=eps)
     theirs = randomise(transformers.ViTForImageClassification(config))
-    ours = loaded(ViTConfig(**OURS, norm_eps=eps), theirs.state_dict())
+    ours = loaded(ViTConfig(**OURS, norm_eps=eps), theirs)
     assert_same(ours, theirs, torch.randn(2, 3, 48, 48))
 
 
 def test_transformers_deit_with_teacher() -> None:
     theirs = randomise(transformers.DeiTForImageClassificationWithTeacher(transformers.DeiTConfig(**SIZES)))
-    ours = loaded(DistilledDeiTConfig(**OURS, norm_eps=1e-12), theirs.state_dict())
+    ours = loaded(DistilledDeiTConfig(**OURS, norm_eps=1e-12), theirs)
     assert_same(ours, theirs, torch.randn(2, 3, 48, 48))
 
 
 def test_transformers_positions_at_another_size() -> None:
     theirs = randomise(transformers.ViTForImageClassification(transformers.ViTConfig(**SIZES)))
-    ours = loaded(ViTConfig(**OURS, norm_eps=1e-12, position_antialias=False), theirs.state_dict())
+    ours = loaded(ViTConfig(**OURS, norm_eps=1e-12, position_antialias=False), theirs)
     pixels = torch.randn(1, 3, 80, 64)
     with torch.no_grad():
         there = theirs(pixels, interpolate_pos_encoding=True).logits
@@ -64,7 +58,7 @@ def test_transformers_positions_at_another_size() -> None:
 
 def test_torchvision() -> None:
     theirs = randomise(torchvision.models.VisionTransformer(48, 16, 2, 4, 64, 128, num_classes=9))
-    ours = loaded(ViTConfig(**OURS), theirs.state_dict())
+    ours = loaded(ViTConfig(**OURS), theirs)
     assert_same(ours, theirs, torch.randn(2, 3, 48, 48))
 
 

@@ -11,6 +11,7 @@ from ..models.parts import pair
 from ..models.registry import Config, override
 from ..nn.model import VisionModel
 from ..nn.positions import LearnedPositions
+from ..nn.relative import RelativeBias
 from .build import blueprint
 from .document import Stored
 
@@ -73,14 +74,20 @@ def _adapt_positions(state: dict[str, Tensor], old: VisionModel, new: VisionMode
     modules = dict(new.named_modules())
     for name, was in old.named_modules():
         now = modules.get(name)
-        if not isinstance(was, LearnedPositions) or not isinstance(now, LearnedPositions) or was.grid == now.grid:
-            continue
-        was.weight = torch.nn.Parameter(state[f"{name}.weight"], requires_grad=False)
-        was.mode, was.antialias = now.mode, now.antialias
-        state[f"{name}.weight"] = was.table(now.grid).contiguous()
-        sides = " to ".join("×".join(map(str, grid)) for grid in (was.grid, now.grid))
-        sentences.append(f"positions resampled from {sides} ({now.mode})")
+        if isinstance(was, LearnedPositions) and isinstance(now, LearnedPositions) and was.grid != now.grid:
+            was.weight = torch.nn.Parameter(state[f"{name}.weight"], requires_grad=False)
+            was.mode, was.antialias = now.mode, now.antialias
+            state[f"{name}.weight"] = was.table(now.grid).contiguous()
+            sentences.append(f"positions resampled from {_sides(was.grid)} to {_sides(now.grid)} ({now.mode})")
+        elif isinstance(was, RelativeBias) and isinstance(now, RelativeBias) and was.window != now.window:
+            was.table = torch.nn.Parameter(state[f"{name}.table"], requires_grad=False)
+            state[f"{name}.table"] = was.resampled(now.window).contiguous()
+            sentences.append(f"{name} resampled from {_sides(was.window)} to {_sides(now.window)}")
     return sentences
+
+
+def _sides(grid: tuple[int, ...]) -> str:
+    return "×".join(map(str, grid))
 
 
 def _adapt_channels(state: dict[str, Tensor], old: VisionModel, new: VisionModel) -> list[str]:
@@ -91,7 +98,7 @@ def _adapt_channels(state: dict[str, Tensor], old: VisionModel, new: VisionModel
     expected = new.state_dict()
     for name, tensor in state.items():
         wanted = expected.get(name)
-        if wanted is None or tensor.ndim != 4 or (tensor.shape[1], wanted.shape[1]) != (before, after):
+        if wanted is None or tensor.ndim not in (4, 5) or (tensor.shape[1], wanted.shape[1]) != (before, after):
             continue
         state[name] = inflate_channels(tensor, after)
         sentences.append(f"{name} adapted from {before} to {after} channels")

@@ -2,12 +2,13 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from ..errors import VitrailError
-from ..models.registry import list_models
+from ..models.registry import Config, list_models
+from .convert import CONFIGS
 
 _RESAMPLE = {0: "nearest", 2: "bilinear", 3: "bicubic"}
 _STRETCHED = "pictures are cropped in the middle for evaluation, where transformers stretches them to a square"
@@ -19,6 +20,7 @@ class Card:
 
     Attributes:
         architecture: one of our variants, where the card names one.
+        config: of the model itself, where the card tells it whole.
         facts: config fields.
         preprocess: fields of `Preprocess`.
         class_names: in the order of the logits, empty when unknown.
@@ -26,6 +28,7 @@ class Card:
     """
 
     architecture: str | None = None
+    config: Config | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
     preprocess: Mapping[str, Any] = field(default_factory=dict)
     class_names: tuple[str, ...] = ()
@@ -38,19 +41,24 @@ def read_card(folder: Path) -> Card:
     config = _read_json(folder / "config.json")
     if "architecture" in config:
         return timm_card(config)
-    if config.get("model_type") in ("vit", "deit"):
-        preprocessor = folder / "preprocessor_config.json"
-        return transformers_card(config, _read_json(preprocessor) if preprocessor.is_file() else {})
+    kind, preprocessor = config.get("model_type"), folder / "preprocessor_config.json"
+    pictures = _read_json(preprocessor) if preprocessor.is_file() else {}
+    if kind in ("vit", "deit"):
+        if config.get("hidden_act", "gelu") != "gelu":
+            raise VitrailError(f"these weights use the activation {config['hidden_act']!r}: read are those with 'gelu'")
+        return transformers_card(config, pictures)
+    if kind in CONFIGS:
+        return replace(transformers_card(config, pictures), config=CONFIGS[kind](config), facts={})
     raise VitrailError(
-        f"{folder / 'config.json'} describes {config.get('model_type', 'an unknown model')!r}: "
-        "read are timm's ViT and DeiT, and transformers' vit and deit"
+        f"{folder / 'config.json'} describes {kind or 'an unknown model'!r}: "
+        f"read are timm's models, and transformers' vit, deit, {', '.join(CONFIGS)}"
     )
 
 
 def timm_card(config: Mapping[str, Any]) -> Card:
     """timm: the architecture's name, and `pretrained_cfg` on how pictures are prepared."""
     pretrained = config.get("pretrained_cfg", {})
-    if config.get("global_pool", "token") not in ("token", ""):
+    if config["architecture"].startswith(("vit_", "deit")) and config.get("global_pool", "token") not in ("token", ""):
         raise VitrailError(f"{config['architecture']} pools with {config['global_pool']!r}: only 'token' is read")
     name = config["architecture"]
     size = pretrained.get("input_size")
@@ -72,8 +80,6 @@ def timm_card(config: Mapping[str, Any]) -> Card:
 
 def transformers_card(config: Mapping[str, Any], preprocessor: Mapping[str, Any]) -> Card:
     """transformers: sizes and labels are in config.json, pictures in preprocessor_config.json."""
-    if config.get("hidden_act", "gelu") != "gelu":
-        raise VitrailError(f"these weights use the activation {config['hidden_act']!r}: read are those with 'gelu'")
     labels = {int(index): name for index, name in config.get("id2label", {}).items()}
     facts = {
         "image_size": _size(config.get("image_size", 224)),

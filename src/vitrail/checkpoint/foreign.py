@@ -62,7 +62,7 @@ def from_state(
         notes += left_out
     renamed = convert.to_ours(state, layout)
     known = {**layout.fields, **card.facts, **facts}
-    config = infer_config(renamed.state, architecture or card.architecture, known)
+    config = infer_config(renamed.state, architecture or card.config or card.architecture, known)
     convert.check(renamed, blueprint(config).state_dict(), layout)
     notes += _unused(renamed)
     return Stored(

@@ -22,12 +22,12 @@ _BLOCK = "encoder.blocks.0"
 _HEADS = {192: 3, 384: 6, 512: 8, 768: 12, 1024: 16, 1280: 16}
 
 
-def infer_config(state: Mapping[str, Tensor], architecture: str | None, facts: Mapping[str, Any]) -> Config:
+def infer_config(state: Mapping[str, Tensor], architecture: str | Config | None, facts: Mapping[str, Any]) -> Config:
     """The config of a state dict under our names.
 
     Args:
         state: our names, shapes as they are.
-        architecture: a variant to start from; otherwise all is inferred.
+        architecture: a variant, or a config, to start from; otherwise all is inferred.
         facts: config fields that are known from elsewhere and win; those that the config lacks are dropped.
 
     Raises:
@@ -35,11 +35,13 @@ def infer_config(state: Mapping[str, Tensor], architecture: str | None, facts: M
     """
     seen = _fields_seen(state, facts)
     if architecture is None:
+        if _PATCHES not in state or f"{_BLOCK}.attention.branch.qkv.weight" not in state:
+            raise VitrailError("which model these weights are of cannot be seen in them: pass architecture")
         kind = _kind(state)
         base = kind(**_known(kind, {**_shape_fields(state, facts), **seen}))
     else:
-        base = model_config(architecture)
-        base = override(base, _known(type(base), seen), architecture)
+        base = model_config(architecture) if isinstance(architecture, str) else architecture
+        base = override(base, _known(type(base), seen), "the checkpoint")
     return override(base, _known(type(base), facts), "the checkpoint")
 
 
@@ -52,12 +54,13 @@ def _kind(state: Mapping[str, Tensor]) -> type:
 
 def _fields_seen(state: Mapping[str, Tensor], facts: Mapping[str, Any]) -> dict[str, Any]:
     """What may differ between checkpoints of one variant."""
-    if _PATCHES not in state:
-        raise VitrailError("these weights have no patch embedding: they are no ViT, or only a part of one")
-    _, channels, rows, columns = state[_PATCHES].shape
+    filters = next((t for name, t in state.items() if name.startswith("embed.") and t.ndim >= 4), None)
+    if filters is None:
+        raise VitrailError("these weights have no patch embedding: they are no vision model, or only a part of one")
     head = state.get("head.classify.weight")
-    fields: dict[str, Any] = {"in_channels": channels, "num_classes": 0 if head is None else head.shape[0]}
-    if _POSITIONS in state and "image_size" not in facts:
+    fields: dict[str, Any] = {"in_channels": filters.shape[1], "num_classes": 0 if head is None else head.shape[0]}
+    if _POSITIONS in state and _PATCHES in state and "image_size" not in facts:
+        rows, columns = filters.shape[-2:]
         side = math.isqrt(_cells(state))
         if side * side != _cells(state):
             raise VitrailError(

@@ -23,7 +23,7 @@ class Explanation:
         name: what the user calls the picture.
         picture: uint8 (3, H, W), cropped as the model sees it; the maps lie over this one.
         predictions: (class name, probability), the most probable first.
-        maps: of each layer (h, rows, columns), the attention that `class_token_map` describes.
+        maps: of each layer whose attention spans the picture (h, rows, columns), what `class_token_map` describes.
         flow: (rows, columns), the rollout of all layers, or None where layers have different tokens.
         prefix: how many prefix tokens the last layer has; 0 means that maps are what each patch receives.
     """
@@ -56,6 +56,12 @@ def explain_image(
     device = next(model.parameters()).device
     with observe(model) as seen, torch.inference_mode():
         logits = model(preprocess.normalise(fitted)[None].to(device))[0].float()
+    whole = [layer for layer in seen if _spans_picture(seen, layer, batch=1)]
+    if not whole:
+        raise VitrailError(
+            "no attention of this model spans the whole picture, so there is no map to draw: "
+            "`observe` gives the weights of its windows"
+        )
     probabilities = logits.softmax(-1) if task == "single" else logits.sigmoid()
     best = probabilities.topk(min(top_k, len(logits)))
     return Explanation(
@@ -65,9 +71,9 @@ def explain_image(
             (class_names[index] if class_names else f"class {index}", value)
             for index, value in zip(best.indices.tolist(), best.values.tolist(), strict=True)
         ),
-        maps=tuple(_map(seen, layer, seen[layer]) for layer in seen),
-        flow=_flow(seen),
-        prefix=seen.layout(-1).prefix,
+        maps=tuple(_map(seen, layer, seen[layer]) for layer in whole),
+        flow=_flow(seen) if len(whole) == len(seen) else None,
+        prefix=seen.layout(whole[-1]).prefix,
     )
 
 
@@ -76,8 +82,16 @@ def last_layer_map(model: nn.Module, pixels: Float[Tensor, "B C H W"]) -> Float[
     with observe(model, layers=-1) as seen, torch.inference_mode():
         model(pixels)
     (layer,) = seen
+    if not _spans_picture(seen, layer, batch=len(pixels)):
+        raise VitrailError("the last attention of this model looks at windows, not at the whole picture")
     layout = seen.layout(layer)
     return class_token_map(seen[layer], layout.grid, layout.prefix).mean(dim=1)
+
+
+def _spans_picture(seen: Attention, layer: int, *, batch: int) -> bool:
+    """Whether every token of the picture is a key: windows and reduced grids are no maps of it."""
+    layout, weights = seen.layout(layer), seen[layer]
+    return weights.shape[0] == batch and weights.shape[-1] == layout.prefix + torch.Size(layout.grid).numel()
 
 
 def _map(seen: Attention, layer: int, weights: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from torch import nn
 
 from ..errors import VitrailError, nearest
-from ..nn.attend import Attend
+from ..nn.attend import ATTENDS
 
 LayerName = int | str
 """A layer by its number among the model's attentions (negative from the end), or by the name of a module."""
@@ -34,7 +34,7 @@ def attend_names(model: nn.Module) -> list[str]:
     Raises:
         VitrailError: the model has none.
     """
-    names = [name for name, module in model.named_modules() if isinstance(module, Attend)]
+    names = [name for name, module in model.named_modules() if isinstance(module, ATTENDS)]
     if not names:
         raise VitrailError(
             f"{type(model).__name__} has no attention to observe: none of its modules is a "

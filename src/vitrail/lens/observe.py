@@ -15,7 +15,6 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ..errors import VitrailError, nearest
-from ..nn.attend import attention_weights
 from ..nn.tokens import Tokens
 from .naming import LayerName, attend_names, find_layer, find_layers, find_module
 
@@ -164,7 +163,7 @@ def _weights_hook(
         _check("head", heads, q.shape[1], index)
         chosen = _prefix_rows(layouts.get(index), index) if rows == "prefix" else rows
         _check("row", chosen, q.shape[2], index)
-        weights[index] = chosen_weights(q, given["k"], given.get("bias"), heads, chosen)
+        weights[index] = chosen_weights(module, q, given["k"], given.get("bias"), heads, chosen)
 
     return hook
 
@@ -182,19 +181,17 @@ def _check(kind: str, asked: list[int] | None, count: int, index: int) -> None:
 
 
 def chosen_weights(
+    attend: Any,
     q: Float[Tensor, "B h N d"],
     k: Float[Tensor, "B h M d"],
     bias: Float[Tensor, "... N M"] | None,
     heads: list[int] | None,
     rows: list[int] | None,
 ) -> Float[Tensor, "B g R M"]:
-    """`attention_weights` of some heads and rows only, detached, in float32 or better."""
-    every = slice(None)
-    head_index: Any = every if heads is None else heads
-    row_index: Any = every if rows is None else rows
+    """The weights of some heads and rows only, detached, in float32 or better."""
+    row_index: Any = slice(None) if rows is None else rows
     dtype = torch.promote_types(q.dtype, torch.float32)
     with torch.no_grad(), torch.autocast(q.device.type, enabled=False):
         if bias is not None:
-            bias = bias.expand(*q.shape[:3], k.shape[2])[:, head_index][:, :, row_index].to(dtype)
-        q = q[:, head_index][:, :, row_index].to(dtype)
-        return attention_weights(q, k[:, head_index].to(dtype), bias)
+            bias = bias.expand(*q.shape[:3], k.shape[2])[:, :, row_index].to(dtype)
+        return attend.weights(q[:, :, row_index].to(dtype), k.to(dtype), bias, heads)

@@ -1,9 +1,13 @@
 """What several families build in the same way."""
 
-from typing import Protocol
+from functools import partial
+from itertools import islice
+from typing import Any, Protocol
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
+from ..errors import VitrailError
 from ..nn.attention import MultiHeadAttention
 from ..nn.encoder import Block, Encoder
 from ..nn.mlp import MLP
@@ -16,6 +20,32 @@ Size = int | tuple[int, int]
 def pair(size: Size) -> tuple[int, int]:
     """(height, width) of a size."""
     return (size, size) if isinstance(size, int) else (size[0], size[1])
+
+
+def task_of(config: Any) -> str:
+    """What a model of this config is for: "classification", unless the config says otherwise."""
+    return getattr(config, "task", "classification")
+
+
+def check_classifies(config: Any, name: str) -> None:
+    """Raise VitrailError where a model gives no logits of classes."""
+    if task_of(config) != "classification":
+        raise VitrailError(
+            f"{name} is for {task_of(config)}, and this needs a classifier: choose another of `vitrail models`"
+        )
+
+
+def example_inputs(config: Any, batch: int = 1, device: torch.device | str = "cpu") -> tuple[Tensor, ...]:
+    """Zeros of the shapes that the model's `forward` takes, at the config's own size.
+
+    Pixels (B, C, H, W); (B, C, T, H, W) where the config has `num_frames`; and token numbers (B, L) behind them where
+    it has a `context_length`.
+    """
+    frames = (config.num_frames,) if hasattr(config, "num_frames") else ()
+    pixels = torch.zeros(batch, config.in_channels, *frames, *pair(config.image_size), device=device)
+    if not hasattr(config, "context_length"):
+        return (pixels,)
+    return pixels, torch.zeros(batch, config.context_length, dtype=torch.long, device=device)
 
 
 class EncoderFields(Protocol):
@@ -65,15 +95,30 @@ def vit_block(
     norm_eps: float = 1e-6,
 ) -> Block:
     """The pre-norm block of ViT (Dosovitskiy et al., 2021, equations 2 and 3), with DeiT III's optional layer scale."""
-
-    def residual(branch: nn.Module) -> Residual:
-        scale = None if layer_scale is None else LayerScale(dim, layer_scale)
-        return Residual(nn.LayerNorm(dim, eps=norm_eps), branch, scale=scale, drop_path=drop_path)
-
+    residual = partial(pre_norm, dim, drop_path=drop_path, layer_scale=layer_scale, norm_eps=norm_eps)
     return Block(
         attention=residual(MultiHeadAttention(dim, num_heads, dropout=dropout)),
         mlp=residual(MLP(dim, int(dim * mlp_ratio), dropout=dropout)),
     )
+
+
+def pre_norm(
+    dim: int,
+    branch: nn.Module,
+    *,
+    drop_path: float = 0.0,
+    layer_scale: float | None = None,
+    norm_eps: float = 1e-6,
+) -> Residual:
+    """x + branch(layer norm(x)), with optional layer scale and stochastic depth."""
+    scale = None if layer_scale is None else LayerScale(dim, layer_scale)
+    return Residual(nn.LayerNorm(dim, eps=norm_eps), branch, scale=scale, drop_path=drop_path)
+
+
+def stage_rates(last: float, depths: tuple[int, ...]) -> list[list[float]]:
+    """`linear_rates` over the blocks of all stages, stage by stage."""
+    rates = iter(linear_rates(last, sum(depths)))
+    return [list(islice(rates, depth)) for depth in depths]
 
 
 def classifier(dim: int, num_classes: int) -> nn.Module:

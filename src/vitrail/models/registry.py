@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from ..errors import VitrailError, nearest
 from ..nn.model import VisionModel
-from . import compact, deit, simple_vit, vit
+from . import compact, deit, simple_vit, swin, vit
 
 
 class Config(Protocol):
@@ -25,16 +25,9 @@ FAMILIES: dict[str, dict[str, Any]] = {
     "simple_vit": simple_vit.VARIANTS,
     "deit": deit.VARIANTS,
     "compact": compact.VARIANTS,
+    "swin": swin.VARIANTS,
 }
-CONFIGS: dict[str, type] = {
-    config.__name__: config
-    for config in (
-        vit.ViTConfig,
-        simple_vit.SimpleViTConfig,
-        deit.DistilledDeiTConfig,
-        compact.CompactViTConfig,
-    )
-}
+CONFIGS: dict[str, type] = {type(row).__name__: type(row) for table in FAMILIES.values() for row in table.values()}
 _SIZES = {"ti": "tiny", "s": "small", "b": "base", "l": "large", "h": "huge", "m": "medium"}
 
 

@@ -11,16 +11,15 @@ from torch import nn
 
 from ..nn.attention import MultiHeadAttention
 from ..nn.embed import Embedding, PatchEmbed
-from ..nn.encoder import Block, Encoder, Stage
+from ..nn.encoder import Block, Encoder, PerToken, Stage
 from ..nn.head import Head, MeanPool
 from ..nn.init import init_vit
 from ..nn.mlp import MLP
 from ..nn.model import VisionModel
 from ..nn.reduce import PatchMerging
 from ..nn.relative import RelativeBias
-from ..nn.residual import Residual, linear_rates
 from ..nn.windows import LocalAttention
-from .parts import Size, classifier, pair, split
+from .parts import Size, classifier, pair, pre_norm, stage_rates
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -30,7 +29,7 @@ class SwinConfig:
     Attributes:
         embed_dim: width of the first stage.
         depths, num_heads: blocks and heads of each stage.
-        window_size: side of the windows of each stage; a stage whose grid is no larger has one window, and no shift.
+        window_size: side of the windows; a stage whose grid is no larger has one window, and no shift.
         other fields: as in `ViTConfig`.
     """
 
@@ -41,7 +40,7 @@ class SwinConfig:
     embed_dim: int = 96
     depths: tuple[int, ...] = (2, 2, 6, 2)
     num_heads: tuple[int, ...] = (3, 6, 12, 24)
-    window_size: int | tuple[int, ...] = 7
+    window_size: int = 7
     mlp_ratio: float = 4.0
     drop_path: float = 0.0
     dropout: float = 0.0
@@ -50,38 +49,47 @@ class SwinConfig:
 
     def build(self) -> VisionModel:
         patches = PatchEmbed(self.in_channels, self.embed_dim, pair(self.patch_size), pad=self.pad)
-        grid, dim, stages = patches.grid(pair(self.image_size)), self.embed_dim, []
-        rates = split(linear_rates(self.drop_path, sum(self.depths)), self.depths)
-        sides = self.window_size if isinstance(self.window_size, tuple) else (self.window_size,) * len(self.depths)
-        for index, (heads, side) in enumerate(zip(self.num_heads, sides, strict=True)):
-            reduce: nn.Module | None = None
-            if index:
-                reduce = PatchMerging(dim, 2 * dim, norm_eps=self.norm_eps)
-                dim, grid = 2 * dim, (math.ceil(grid[0] / 2), math.ceil(grid[1] / 2))
-            blocks = [self.block(dim, heads, grid, side, number, rate) for number, rate in enumerate(rates[index])]
-            stages.append(Stage(blocks, reduce))
+        first = nn.LayerNorm(self.embed_dim, eps=self.norm_eps)
+        grid, dim = patches.grid(pair(self.image_size)), self.embed_dim
+        stages = [Stage(self.blocks(0, dim, grid))]
+        for index in range(1, len(self.depths)):
+            grid = math.ceil(grid[0] / 2), math.ceil(grid[1] / 2)
+            reduce = PatchMerging(dim, 2 * dim, norm_eps=self.norm_eps)
+            dim *= 2
+            stages.append(Stage(self.blocks(index, dim, grid), reduce=reduce))
         model = VisionModel(
-            embed=Embedding(patches, norm=...),
+            embed=Embedding(patches, norm=PerToken(first)),
             encoder=Encoder(stages, norm=nn.LayerNorm(dim, eps=self.norm_eps)),
             head=Head(MeanPool(), classifier(dim, self.num_classes)),
             config=self,
         )
         return model.apply(init_vit)
 
-    def block(
-        self, dim: int, num_heads: int, grid: tuple[int, int], side: int, number: int, drop_path: float
-    ) -> Block:
-        window = min(side, grid[0]), min(side, grid[1])
-        moved = [0 if length <= side or number % 2 == 0 else side // 2 for length in grid]
-        attention = MultiHeadAttention(dim, num_heads, bias=RelativeBias(window, num_heads), dropout=self.dropout)
+    def blocks(self, stage: int, dim: int, grid: tuple[int, int]) -> list[Block]:
+        rates = stage_rates(self.drop_path, self.depths)[stage]
+        heads = self.num_heads[stage]
+        window, shift = fit_window(self.window_size, grid)
 
-        def residual(branch: nn.Module) -> Residual:
-            return Residual(nn.LayerNorm(dim, eps=self.norm_eps), branch, drop_path=drop_path)
+        def attention(number: int) -> LocalAttention:
+            inner = MultiHeadAttention(dim, heads, bias=RelativeBias(window, heads), dropout=self.dropout)
+            return LocalAttention(inner, window, shift if number % 2 else (0, 0))
 
-        return Block(
-            attention=residual(LocalAttention(attention, window, (moved[0], moved[1]))),
-            mlp=residual(MLP(dim, int(dim * self.mlp_ratio), dropout=self.dropout)),
-        )
+        return [
+            Block(
+                attention=pre_norm(dim, attention(number), drop_path=rate, norm_eps=self.norm_eps),
+                mlp=pre_norm(dim, self.mlp(dim), drop_path=rate, norm_eps=self.norm_eps),
+            )
+            for number, rate in enumerate(rates)
+        ]
+
+    def mlp(self, dim: int) -> MLP:
+        return MLP(dim, int(dim * self.mlp_ratio), dropout=self.dropout)
+
+
+def fit_window(side: int, grid: tuple[int, int]) -> tuple[tuple[int, int], tuple[int, int]]:
+    """The window and the shift of a stage: where the grid is no larger than the window it is one, and stays."""
+    (rows, down), (columns, right) = ((side, side // 2) if length > side else (length, 0) for length in grid)
+    return (rows, columns), (down, right)
 
 
 BASE: dict[str, Any] = {"embed_dim": 128, "depths": (2, 2, 18, 2), "num_heads": (4, 8, 16, 32)}

@@ -24,6 +24,56 @@ class Attend(nn.Module):
             return attention_weights(q, k, bias) @ v
         return F.scaled_dot_product_attention(q, k, v, attn_mask=bias)
 
+    def weights(
+        self,
+        q: Float[Tensor, "B h N d"],
+        k: Float[Tensor, "B h M d"],
+        bias: Float[Tensor, "... #N #M"] | None = None,
+        heads: list[int] | None = None,
+    ) -> Float[Tensor, "B _ N M"]:
+        """How much each query takes from each key, for all heads or some; every row sums to 1."""
+        if heads is None:
+            return attention_weights(q, k, bias)
+        return attention_weights(q[:, heads], k[:, heads], bias if bias is None else _of_heads(bias, q)[:, heads])
+
+
+class TalkingHeadsAttend(nn.Module):
+    """Attention whose heads are mixed before and after softmax (Shazeer et al., 2020, "Talking-heads attention").
+
+    Args:
+        num_heads: heads h.
+    """
+
+    def __init__(self, num_heads: int) -> None:
+        super().__init__()
+        self.mix_scores = nn.Linear(num_heads, num_heads)
+        self.mix_weights = nn.Linear(num_heads, num_heads)
+
+    def forward(
+        self,
+        q: Float[Tensor, "B h N d"],
+        k: Float[Tensor, "B h M d"],
+        v: Float[Tensor, "B h M e"],
+        bias: Float[Tensor, "... #N #M"] | None = None,
+    ) -> Float[Tensor, "B h N e"]:
+        return self.weights(q, k, bias) @ v
+
+    def weights(
+        self,
+        q: Float[Tensor, "B h N d"],
+        k: Float[Tensor, "B h M d"],
+        bias: Float[Tensor, "... #N #M"] | None = None,
+        heads: list[int] | None = None,
+    ) -> Float[Tensor, "B _ N M"]:
+        """How much each query takes from each key, after both mixings; rows need not sum to 1."""
+        scores = _mixed(attention_scores(q, k, bias), self.mix_scores)
+        weights = _mixed(scores.softmax(dim=-1), self.mix_weights)
+        return weights if heads is None else weights[:, heads]
+
+
+ATTENDS = (Attend, TalkingHeadsAttend)
+"""What the lens looks for: modules with q, k, v and a bias at their door, and `weights(q, k, bias)`."""
+
 
 def attention_scores(
     q: Float[Tensor, "B h N d"],
@@ -42,6 +92,14 @@ def attention_weights(
 ) -> Float[Tensor, "B h N M"]:
     """softmax(q kᵀ / √d + bias): every row sums to 1."""
     return attention_scores(q, k, bias).softmax(dim=-1)
+
+
+def _mixed(maps: Float[Tensor, "B h N M"], mix: nn.Linear) -> Float[Tensor, "B h N M"]:
+    return F.linear(maps.movedim(1, -1), mix.weight.to(maps.dtype), mix.bias.to(maps.dtype)).movedim(-1, 1)
+
+
+def _of_heads(bias: Float[Tensor, "... N M"], q: Float[Tensor, "B h N d"]) -> Float[Tensor, "B h N M"]:
+    return bias.expand(*q.shape[:2], *bias.shape[-2:])
 
 
 def _explicit_is_faster(q: Tensor) -> bool:

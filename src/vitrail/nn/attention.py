@@ -1,24 +1,20 @@
-"""Multi-head self-attention."""
+"""Multi-head attention, put together from parts."""
 
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from .attend import Attend
+from .projections import JointProjection
 from .tokens import Tokens
 
 Heads = Float[Tensor, "B h N d"]
 
 
-class JointProjection(nn.Linear):
-    """One linear layer for queries, keys and values: (B, N, D) -> three of (B, h, N, D / h)."""
+class NoRefinement(nn.Module):
+    """Queries and keys as they are."""
 
-    def __init__(self, dim: int, num_heads: int, *, bias: bool = True) -> None:
-        super().__init__(dim, 3 * dim, bias=bias)
-        self.num_heads = num_heads
-
-    def forward(self, x: Float[Tensor, "B N D"]) -> tuple[Heads, Heads, Heads]:
-        q, k, v = super().forward(x).unflatten(2, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
-        return q, k, v
+    def forward(self, q: Tensor, k: Tensor, tokens: Tokens) -> tuple[Tensor, Tensor]:
+        return q, k
 
 
 class NoBias(nn.Module):
@@ -31,11 +27,17 @@ class NoBias(nn.Module):
 class MultiHeadAttention(nn.Module):
     """Every token looks at every token (Dosovitskiy et al., 2021, appendix A). Tokens -> Tokens.
 
+    What families do otherwise is another part in the same place.
+
     Args:
         dim: width D of the tokens.
         num_heads: heads h; D must be a multiple of it.
-        qkv_bias: a bias in the joint query, key and value projection.
-        bias: Tokens -> (h, N, N), added to the scores, such as `RelativeBias`.
+        qkv: Tokens -> queries (B, h, N, d), keys (B, h, M, d) and values (B, h, M, e); one joint linear layer by
+            default, see `projections`.
+        refine: (q, k, tokens) -> (q, k) before they meet: norms, rotary positions.
+        bias: Tokens -> (h, N, M), added to the scores: relative positions.
+        attend: `Attend`, or another of its kind.
+        project: what follows the joined heads, (B, N, h e) -> (B, N, D); a linear layer by default.
         dropout: rate behind the output projection.
     """
 
@@ -44,22 +46,26 @@ class MultiHeadAttention(nn.Module):
         dim: int,
         num_heads: int,
         *,
-        qkv_bias: bool = True,
+        qkv: nn.Module | None = None,
+        refine: nn.Module | None = None,
         bias: nn.Module | None = None,
+        attend: nn.Module | None = None,
+        project: nn.Module | None = None,
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        if dim % num_heads:
-            raise ValueError(f"embed_dim {dim} is not a multiple of num_heads {num_heads}: choose heads that divide it")
-        self.qkv = JointProjection(dim, num_heads, bias=qkv_bias)
+        self.num_heads = num_heads
+        self.qkv = qkv or JointProjection(dim, num_heads)
+        self.refine = refine or NoRefinement()
         self.bias = bias or NoBias()
-        self.attend = Attend()
-        self.project = nn.Linear(dim, dim)
+        self.attend = attend or Attend()
+        self.project = project or nn.Linear(dim, dim)
         self.dropout = nn.Dropout(dropout) if dropout else nn.Identity()
 
-    def forward(self, tokens: Tokens, mask: Float[Tensor, "... N N"] | None = None) -> Tokens:
+    def forward(self, tokens: Tokens, mask: Float[Tensor, "... #N #M"] | None = None) -> Tokens:
         """Tokens -> Tokens. `mask` is added to the scores: minus infinity where a query must not look."""
-        q, k, v = self.qkv(tokens.x)
+        q, k, v = self.qkv(tokens)
+        q, k = self.refine(q, k, tokens)
         bias = self.bias(tokens)
         if mask is not None:
             bias = mask if bias is None else bias + mask

@@ -28,7 +28,7 @@ class PatchEmbed(nn.Module):
 
     def forward(self, pixels: Float[Tensor, "B C H W"]) -> Tokens:
         image = self.project(self.fit(pixels))
-        return Tokens(image.flatten(2).transpose(1, 2), grid=tuple(image.shape[2:]))
+        return Tokens.from_map(image)
 
     def grid(self, image_size: tuple[int, int]) -> tuple[int, int]:
         """How many patches, (rows, columns), a picture of this size has."""

@@ -1,4 +1,4 @@
-"""Blocks and the encoder."""
+"""Blocks, stages and the encoder."""
 
 from collections.abc import Iterable
 from functools import partial
@@ -18,8 +18,43 @@ class Block(nn.Sequential):
             self.add_module(name, residual)
 
 
+class PerToken(nn.Module):
+    """A layer on each token by itself, such as a norm between blocks: Tokens -> Tokens."""
+
+    def __init__(self, layer: nn.Module) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, tokens: Tokens) -> Tokens:
+        return tokens.with_x(self.layer(tokens.x))
+
+
+class Stage(nn.Module):
+    """A part of a pyramid: a reduction to its grid and width, blocks, a norm. Tokens -> Tokens.
+
+    A stage stands where a block stands: an `Encoder` of four stages is a pyramid.
+
+    Args:
+        blocks: Tokens -> Tokens, of the stage's width.
+        reduce: from the stage before, Tokens -> Tokens; nothing for the first.
+        norm: on the sequence behind the blocks.
+    """
+
+    def __init__(
+        self, blocks: Iterable[nn.Module], *, reduce: nn.Module | None = None, norm: nn.Module | None = None
+    ) -> None:
+        super().__init__()
+        self.reduce = reduce or nn.Identity()
+        self.blocks = nn.Sequential(*blocks)
+        self.norm = norm or nn.Identity()
+
+    def forward(self, tokens: Tokens) -> Tokens:
+        tokens = self.blocks(self.reduce(tokens))
+        return tokens.with_x(self.norm(tokens.x))
+
+
 class Encoder(nn.Module):
-    """Blocks, then a norm on the sequence. Tokens -> Tokens."""
+    """Blocks or stages, then a norm on the sequence. Tokens -> Tokens."""
 
     def __init__(self, blocks: Iterable[nn.Module], norm: nn.Module | None = None) -> None:
         super().__init__()
@@ -31,11 +66,33 @@ class Encoder(nn.Module):
         return tokens.with_x(self.norm(tokens.x))
 
 
+class Levels(nn.Module):
+    """An encoder that gives what its blocks (or stages) `after` gave: Tokens -> a tuple of Tokens, in their order.
+
+    What dense heads look at. `norm` is applied to each of them.
+    """
+
+    def __init__(self, blocks: Iterable[nn.Module], after: tuple[int, ...], norm: nn.Module | None = None) -> None:
+        super().__init__()
+        self.blocks = nn.Sequential(*blocks)
+        self.after = after
+        self.norm = norm or nn.Identity()
+
+    def forward(self, tokens: Tokens) -> tuple[Tokens, ...]:
+        seen = []
+        for index, block in enumerate(self.blocks):
+            tokens = block(tokens)
+            if index in self.after:
+                seen.append(tokens.with_x(self.norm(tokens.x)))
+        return tuple(seen)
+
+
 def checkpoint_activations(model: nn.Module) -> None:
     """Keep no inner activations of the blocks; compute them again in the backward pass (Chen et al., 2016).
 
-    Works in place on every `Encoder` inside the model; names and weights stay as they are.
+    Works in place on every encoder and stage inside the model; names and weights stay as they are.
     """
-    for encoder in [module for module in model.modules() if isinstance(module, Encoder)]:
-        for block in encoder.blocks:
-            block.forward = partial(checkpoint, block.forward, use_reentrant=False)
+    for holder in [module for module in model.modules() if isinstance(module, Encoder | Levels | Stage)]:
+        for block in holder.blocks:
+            if not isinstance(block, Stage):
+                block.forward = partial(checkpoint, block.forward, use_reentrant=False)

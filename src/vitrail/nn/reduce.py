@@ -22,4 +22,4 @@ class PatchMerging(nn.Module):
         image = F.pad(tokens.x.unflatten(1, tokens.grid), (0, 0, 0, columns % 2, 0, rows % 2))
         cells = image.unflatten(2, (-1, 2)).unflatten(1, (-1, 2))  # (B, H, 2, W, 2, D)
         joined = cells.permute(0, 1, 3, 4, 2, 5).flatten(3)
-        return Tokens(self.project(self.norm(joined)).flatten(1, 2), grid=(joined.shape[1], joined.shape[2]))
+        return Tokens(self.project(self.norm(joined)).flatten(1, 2), grid=tuple(joined.shape[1:3]))

@@ -4,6 +4,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from .positions import resample_positions
 from .tokens import Tokens
 
 
@@ -27,6 +28,11 @@ class RelativeBias(nn.Module):
         rows, columns = tokens.grid
         index = offset_index((rows, columns), self.window, self.table.device)
         return self.table[index].permute(2, 0, 1)
+
+    def resampled(self, window: tuple[int, int]) -> Float[Tensor, "M h"]:
+        """The table for another window."""
+        old, new = ((2 * rows - 1, 2 * columns - 1) for rows, columns in (self.window, window))
+        return resample_positions(self.table[None], old, new, antialias=False)[0]
 
 
 def offset_index(grid: tuple[int, int], window: tuple[int, int], device: torch.device) -> Int[Tensor, "N N"]:

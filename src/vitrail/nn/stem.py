@@ -67,7 +67,7 @@ class ConvStem(nn.Module):
 
     def forward(self, pixels: Float[Tensor, "B C H W"]) -> Tokens:
         image = self.project(self.layers(pixels))
-        return Tokens(image.flatten(2).transpose(1, 2), grid=tuple(image.shape[2:]))
+        return Tokens.from_map(image)
 
     def grid(self, image_size: tuple[int, int]) -> tuple[int, int]:
         """How many tokens, (rows, columns), a picture of this size has: any size works, halves are rounded up."""

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import Any
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.utils import _pytree as pytree
@@ -32,9 +33,19 @@ class Tokens:
         """The patch tokens folded back into their grid: (B, D, H, W)."""
         return self.patches.transpose(1, 2).unflatten(2, self.grid)
 
+    @classmethod
+    def from_map(cls, image: Float[Tensor, "B D *grid"]) -> "Tokens":
+        """Tokens whose map is this image, row by row, without a prefix."""
+        return cls(image.flatten(2).transpose(1, 2), grid=tuple(image.shape[2:]))
+
     def with_x(self, x: Float[Tensor, "B N D"]) -> "Tokens":
         """The same grid and prefix around another sequence of the same length."""
         return replace(self, x=x)
+
+    def with_map(self, image: Float[Tensor, "B D *grid"]) -> "Tokens":
+        """The same prefix in front of another map, of any grid and the same width."""
+        patches = Tokens.from_map(image)
+        return Tokens(torch.cat([self.x[:, : self.prefix], patches.x], dim=1), patches.grid, self.prefix)
 
 
 def _flatten(tokens: Tokens) -> tuple[list[Any], tuple[tuple[int, ...], int]]:

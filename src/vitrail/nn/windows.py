@@ -25,23 +25,39 @@ class LocalAttention(nn.Module):
         self.attention = attention
         self.window = window
         self.shift = shift
+        self.mask = ShiftMask(window, shift) if any(shift) else NoMask()
 
     def forward(self, tokens: Tokens) -> Tokens:
         image = tokens.x.unflatten(1, tokens.grid)
-        back = tuple(-s for s in self.shift)
-        image = fill_up(torch.roll(image, back, dims=(1, 2)), self.window)
-        padded = (image.shape[1], image.shape[2])
+        image = fill_up(torch.roll(image, (-self.shift[0], -self.shift[1]), dims=(1, 2)), self.window)
         windows = Tokens(partition(image, self.window), grid=self.window)
-        mask = self.mask(padded, image.device).to(image.dtype).repeat(len(image), 1, 1, 1) if any(self.shift) else None
-        image = merge(self.attention(windows, mask).x, padded, self.window)
+        image = merge(self.attention(windows, self.mask(image)).x, tuple(image.shape[1:3]), self.window)
         image = image[:, : tokens.grid[0], : tokens.grid[1]]
         return tokens.with_x(torch.roll(image, self.shift, dims=(1, 2)).flatten(1, 2))
 
-    def mask(self, grid: tuple[int, int], device: torch.device) -> Float[Tensor, "W 1 N N"]:
-        """What was brought together by the shift only must not look at each other: 0 or minus infinity."""
-        regions = partition(shifted_regions(grid, self.window, self.shift, device)[None, ..., None], self.window)
-        apart: Bool[Tensor, "W N N"] = regions != regions.transpose(1, 2)
-        return torch.zeros(apart.shape, device=device).masked_fill(apart, -torch.inf).unsqueeze(1)
+
+class NoMask(nn.Module):
+    """Windows that are where they were: all that is in one may look at each other."""
+
+    def forward(self, image: Float[Tensor, "B H W D"]) -> None:
+        return None
+
+
+class ShiftMask(nn.Module):
+    """What only the shift brought together must not look at each other: 0 or minus infinity, for each window."""
+
+    def __init__(self, window: tuple[int, int], shift: tuple[int, int]) -> None:
+        super().__init__()
+        self.window = window
+        self.shift = shift
+
+    def forward(self, image: Float[Tensor, "B H W D"]) -> Float[Tensor, "_ 1 N N"]:
+        grid = (image.shape[1], image.shape[2])
+        regions = shifted_regions(grid, self.window, self.shift, image.device)
+        parts = partition(regions[None, ..., None], self.window)
+        apart: Bool[Tensor, "W N N"] = parts != parts.transpose(1, 2)
+        mask = torch.zeros(apart.shape, device=image.device, dtype=image.dtype).masked_fill(apart, -torch.inf)
+        return mask.unsqueeze(1).repeat(image.shape[0], 1, 1, 1)
 
 
 def shifted_regions(
@@ -67,7 +83,7 @@ def partition(image: Tensor, window: tuple[int, int]) -> Tensor:
     return parts.transpose(2, 3).flatten(3, 4).flatten(0, 2)
 
 
-def merge(windows: Tensor, grid: tuple[int, int], window: tuple[int, int]) -> Tensor:
+def merge(windows: Tensor, grid: tuple[int, ...], window: tuple[int, int]) -> Tensor:
     """The inverse of `partition`."""
     rows, columns = grid[0] // window[0], grid[1] // window[1]
     parts = windows.unflatten(1, window).unflatten(0, (-1, rows, columns))

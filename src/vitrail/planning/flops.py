@@ -7,7 +7,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
-from ..models.parts import pair
+from ..models.parts import example_inputs
 from ..models.registry import Config
 from ..nn.model import VisionModel
 from .depth import by_depth
@@ -59,7 +59,7 @@ def blueprint(config: Config) -> VisionModel:
 
 def _count(config: Config) -> tuple[int, int]:
     model = blueprint(config).eval()
-    pixels = torch.empty(1, config.in_channels, *pair(config.image_size), device="meta")
+    inputs = example_inputs(config, device="meta")
     with torch.no_grad(), FlopCount() as counted:
-        model(pixels)
+        model(*inputs)
     return sum(parameter.numel() for parameter in model.parameters()), counted.total

@@ -9,9 +9,9 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
+from torch.utils._pytree import tree_leaves, tree_map_only
 
-from ..models.parts import pair
+from ..models.parts import example_inputs
 from ..models.registry import Config
 from ..nn.attend import Attend
 from ..nn.encoder import checkpoint_activations
@@ -82,10 +82,10 @@ def inference_peak(config: Config, batch_size: int, precision: torch.dtype, devi
         model = blueprint(config)
         with FakeTensorMode(allow_non_fake_inputs=True), LiveBytes(device) as live:
             model = model.to_empty(device="cpu").eval()
-            pixels = _pixels(config, batch_size)
+            inputs = example_inputs(config, batch_size)
             # As in use: under no_grad, autocast would keep its copies of the weights.
             with torch.inference_mode(), _autocast(precision):
-                model(pixels).float()
+                tree_map_only(Tensor, Tensor.float, model(*inputs))
             return (live.peak,)
 
     return by_depth(config, peak, least=_LEAST_DEPTH)[0]
@@ -109,18 +109,20 @@ def backward_peak(
             checkpoint_activations(model)
         with FakeTensorMode(allow_non_fake_inputs=True), LiveBytes(device) as live:
             model = model.to_empty(device="cpu").train()
-            pixels = _pixels(config, batch_size)
+            inputs = example_inputs(config, batch_size)
             with _autocast(precision):
-                logits = model(pixels)
-            # Any targets of the logits' shape will do: the values of fake tensors are never looked at.
-            F.cross_entropy(logits.float(), torch.zeros_like(logits, dtype=torch.float32)).backward()
+                output = model(*inputs)
+            _loss(output).backward()
             return (live.peak,)
 
     return by_depth(config, peak, least=_LEAST_DEPTH)[0]
 
 
-def _pixels(config: Config, batch_size: int) -> Tensor:
-    return torch.empty(batch_size, config.in_channels, *pair(config.image_size), device="cpu")
+def _loss(output: Any) -> Tensor:
+    """What a step minimises. Any targets of the right shape will do: values of fake tensors are never looked at."""
+    if isinstance(output, Tensor):
+        return F.cross_entropy(output.float(), torch.zeros_like(output, dtype=torch.float32))
+    return torch.stack([leaf.float().square().mean() for leaf in tree_leaves(output)]).sum()
 
 
 def _autocast(precision: torch.dtype) -> AbstractContextManager:

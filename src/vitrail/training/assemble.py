@@ -13,7 +13,7 @@ from ..data.loader import EvalLoader, TrainLoader
 from ..data.preprocess import Preprocess
 from ..data.seeds import derive
 from ..inference.metrics import Evaluation, score
-from ..models.parts import pair
+from ..models.parts import check_classifies, pair
 from ..models.registry import canonical_name, create_model, model_config
 from ..nn.encoder import checkpoint_activations
 from ..nn.init import init_vit
@@ -122,6 +122,8 @@ def assemble(recipe: Recipe, data: Dataset) -> Workshop:
     """Choose what the recipe leaves open, build or load the model, and bring everything together."""
     device = pick_device(recipe.device)
     pretrained = load(recipe.weights) if recipe.weights else None
+    if pretrained:
+        check_classifies(pretrained.model.config, str(recipe.weights))
     recipe = choose(recipe, _situation(data, device, pretrained), _variant_size(recipe))
     checkpoint = _adapted(recipe, data, pretrained) if pretrained else _fresh(recipe, data)
     precision = pick_precision(recipe.precision, device)
@@ -161,6 +163,7 @@ def _tuples(value: Any) -> Any:
 def _fresh(recipe: Recipe, data: Dataset) -> Checkpoint:
     torch.manual_seed(derive(recipe.seed, "weights"))
     name = settled(recipe.model)
+    check_classifies(model_config(name), name)
     assert recipe.image_size is not None
     size = pair(recipe.image_size)
     fixed = {"num_classes": len(data.class_names), "image_size": size, "in_channels": data.channels}

@@ -8,6 +8,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from ..errors import VitrailError
+from ..nn.encoder import Stage
 from .muon import Muon
 from .recipe import Recipe, settled
 
@@ -48,13 +49,14 @@ def make_optimizers(model: nn.Module, recipe: Recipe) -> list[Optimizer]:
     lr = settled(recipe.lr) * settled(recipe.batch_size) * recipe.accumulate / 256
     matrices = _hidden_matrices(model) if recipe.optimizer == "muon" else set()
     multiplying = _multiplying(model)
-    depth = _depth(model)
+    numbers = layer_numbers(model)
+    last = max(numbers.values(), default=0) + 1
     adamw: dict[tuple[float, bool], list[nn.Parameter]] = {}
     muon: dict[float, list[nn.Parameter]] = {}
     for name, param in model.named_parameters():
         if not param.requires_grad:
             continue
-        scale = recipe.layer_decay ** (depth + 1 - layer_of(name, depth))
+        scale = recipe.layer_decay ** (last - layer_of(name, numbers))
         if name in matrices:
             muon.setdefault(scale, []).append(param)
         else:
@@ -79,16 +81,36 @@ def set_lr(optimizers: list[Optimizer], factor: float) -> None:
             group["lr"] = group["peak_lr"] * factor
 
 
-def layer_of(name: str, depth: int) -> int:
-    """0 for the embedding, i + 1 for block i, depth + 1 for what follows the blocks."""
+def layer_numbers(model: nn.Module) -> dict[str, int]:
+    """The number of each block by its name, from 1, through all stages; a stage's reduction counts with its first."""
+    numbers: dict[str, int] = {}
+    blocks: list[str] = []
+
+    def walk(name: str, holder: Any) -> None:
+        for index, block in enumerate(holder.blocks):
+            place = f"{name}.blocks.{index}"
+            if isinstance(block, Stage):
+                numbers[f"{place}.reduce"] = len(blocks) + 1
+                walk(place, block)
+            else:
+                blocks.append(place)
+            numbers[place] = len(blocks)
+
+    encoder = getattr(model, "encoder", None)
+    if hasattr(encoder, "blocks"):
+        walk("encoder", encoder)
+    return numbers
+
+
+def layer_of(name: str, numbers: dict[str, int]) -> int:
+    """0 for the embedding, the number of its block for what is in one, one more than all for what follows them."""
     if name.startswith("embed."):
         return 0
-    prefix = "encoder.blocks."
-    return int(name[len(prefix) :].split(".")[0]) + 1 if name.startswith(prefix) else depth + 1
-
-
-def _depth(model: nn.Module) -> int:
-    return len(getattr(getattr(model, "encoder", None), "blocks", ()))
+    while "." in name:
+        name = name.rpartition(".")[0]
+        if name in numbers:
+            return numbers[name]
+    return max(numbers.values(), default=0) + 1
 
 
 def _multiplying(model: nn.Module) -> set[str]:

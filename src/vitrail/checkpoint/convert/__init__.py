@@ -1,6 +1,6 @@
 """Foreign weights under our names."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -8,10 +8,18 @@ from torch import Tensor
 
 from ...errors import VitrailError
 from ...nn.model import VisionModel
-from . import official, timm, torchvision, transformers
+from . import official, swin, timm, torchvision, transformers
 from .rename import Layout, Renamed, Rule, to_ours
 
-LAYOUTS: tuple[Layout, ...] = (*timm.LAYOUTS, *transformers.LAYOUTS, torchvision.LAYOUT, official.LAYOUT)
+LAYOUTS: tuple[Layout, ...] = (
+    *timm.LAYOUTS,
+    *transformers.LAYOUTS,
+    torchvision.LAYOUT,
+    official.LAYOUT,
+    *swin.LAYOUTS,
+)
+CONFIGS: dict[str, Callable[[Mapping[str, Any]], Any]] = {**swin.CONFIGS}
+"""transformers' model types, and what reads the config.json of each."""
 _ENVELOPES = ("model", "state_dict", "params")
 
 
@@ -46,7 +54,7 @@ def recognise(state: Mapping[str, Tensor], *more: Layout) -> Layout:
         shown = ", ".join(list(state)[:5]) or "nothing"
         raise VitrailError(
             f"these tensors are of no known layout ({shown}, …): "
-            "known are timm, transformers ViT and DeiT, torchvision and the official npz"
+            "known are those of timm, transformers, torchvision and the official releases"
         )
     return candidates[scores.index(max(scores))]
 

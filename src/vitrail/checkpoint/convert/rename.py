@@ -1,8 +1,9 @@
 """Tables that translate state dicts, read in both directions.
 
 A `Rule` pairs one of our names with the names of the same tensor elsewhere; a `Layout` is all rules of one
-source. `{i}` stands for a block's number and `{p}` for weight or bias. Where theirs is stored in several
-parts, or along other axes, a `Transform` joins them and splits them again.
+source. `{i}` stands for a block's number, `{s}` for a stage's and `{p}` for weight or bias; `{x}` for anything,
+in names of unused tensors. Where theirs is stored in several parts, or along other axes, a `Transform` joins them and
+splits them again.
 """
 
 import re
@@ -14,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-_WILD = {"i": r"\d+", "p": "weight|bias"}
+_WILD = {"i": r"\d+", "s": r"\d+", "p": "weight|bias", "x": ".+"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +67,8 @@ class Layout:
 
     def known(self, state: Mapping[str, Tensor]) -> int:
         """How many of the names this layout has a rule for."""
-        return sum(self.place(name) is not None for name in self.strip(state))
+        pattern = _any_of(tuple(name for rule in self.rules for name in rule.theirs))
+        return sum(pattern.fullmatch(name) is not None for name in self.strip(state))
 
     def place(self, name: str) -> tuple[str, Rule, int] | None:
         """Where their tensor goes: our name, the rule, and which part of it this is."""
@@ -143,6 +145,11 @@ def linear(ours: str, *theirs: str, transform: Transform | None = None) -> Rule:
     """A rule for the weight and the bias of a layer; several of theirs are stacked."""
     names = tuple(f"{name}.{{p}}" for name in theirs)
     return Rule(f"{ours}.{{p}}", names, transform or (SAME if len(theirs) == 1 else STACK))
+
+
+@cache
+def _any_of(templates: tuple[str, ...]) -> re.Pattern[str]:
+    return re.compile("|".join(re.sub(r"\?P<\w>", "?:", _pattern(template).pattern) for template in templates))
 
 
 @cache

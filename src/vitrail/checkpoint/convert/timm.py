@@ -2,15 +2,28 @@
 
 from .rename import TOKENS, Layout, Rule, linear
 
+
+def block(
+    ours: str = "encoder.blocks.{i}",
+    theirs: str = "blocks.{i}",
+    attention: str = "branch",
+    mlp: tuple[str, str] = ("mlp.fc1", "mlp.fc2"),
+) -> tuple[Rule, ...]:
+    """The usual block; `attention` is where in its residual the `MultiHeadAttention` stands."""
+    return (
+        linear(f"{ours}.attention.norm", f"{theirs}.norm1"),
+        linear(f"{ours}.attention.{attention}.qkv", f"{theirs}.attn.qkv"),
+        linear(f"{ours}.attention.{attention}.project", f"{theirs}.attn.proj"),
+        linear(f"{ours}.mlp.norm", f"{theirs}.norm2"),
+        linear(f"{ours}.mlp.branch.expand", f"{theirs}.{mlp[0]}"),
+        linear(f"{ours}.mlp.branch.contract", f"{theirs}.{mlp[1]}"),
+    )
+
+
 _SHARED = (
     linear("embed.patches.project", "patch_embed.proj"),
     Rule("embed.parts.positions.weight", ("pos_embed",)),
-    linear("encoder.blocks.{i}.attention.norm", "blocks.{i}.norm1"),
-    linear("encoder.blocks.{i}.attention.branch.qkv", "blocks.{i}.attn.qkv"),
-    linear("encoder.blocks.{i}.attention.branch.project", "blocks.{i}.attn.proj"),
-    linear("encoder.blocks.{i}.mlp.norm", "blocks.{i}.norm2"),
-    linear("encoder.blocks.{i}.mlp.branch.expand", "blocks.{i}.mlp.fc1"),
-    linear("encoder.blocks.{i}.mlp.branch.contract", "blocks.{i}.mlp.fc2"),
+    *block(),
     linear("encoder.norm", "norm"),
     linear("head.classify", "head"),
 )
