@@ -4,10 +4,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from .attend import Attend
-from .projections import JointProjection
+from .projections import JointProjection, check_heads, heads_of
 from .tokens import Tokens
-
-Heads = Float[Tensor, "B h N d"]
 
 
 class NoRefinement(nn.Module):
@@ -71,3 +69,39 @@ class MultiHeadAttention(nn.Module):
             bias = mask if bias is None else bias + mask
         heads = self.attend(q, k, v, bias)
         return tokens.with_x(self.dropout(self.project(heads.transpose(1, 2).flatten(2))))
+
+
+class CrossAttention(nn.Module):
+    """Queries look at keys and take from values that may come from elsewhere (Vaswani et al., 2017, section 3.2.2).
+
+    For a class token over its patches, a learned query that pools, a decoder over its memory.
+
+    Args:
+        dim: width D of queries, keys, values and result.
+        num_heads: heads h; D must be a multiple of it.
+        qkv_bias: biases in the three projections.
+        attend: `Attend`, or another of its kind.
+    """
+
+    def __init__(self, dim: int, num_heads: int, *, qkv_bias: bool = True, attend: nn.Module | None = None) -> None:
+        super().__init__()
+        check_heads(dim, num_heads)
+        self.num_heads = num_heads
+        self.q = nn.Linear(dim, dim, bias=qkv_bias)
+        self.k = nn.Linear(dim, dim, bias=qkv_bias)
+        self.v = nn.Linear(dim, dim, bias=qkv_bias)
+        self.attend = attend or Attend()
+        self.project = nn.Linear(dim, dim)
+
+    def forward(
+        self,
+        query: Float[Tensor, "B N D"],
+        key: Float[Tensor, "B M D"],
+        value: Float[Tensor, "B M D"],
+        mask: Float[Tensor, "... #N #M"] | None = None,
+    ) -> Float[Tensor, "B N D"]:
+        """`mask` is added to the scores: minus infinity where a query must not look."""
+        q = heads_of(self.q(query), self.num_heads)
+        k = heads_of(self.k(key), self.num_heads)
+        v = heads_of(self.v(value), self.num_heads)
+        return self.project(self.attend(q, k, v, mask).transpose(1, 2).flatten(2))

@@ -1,6 +1,7 @@
 """From a recipe and a data set to a trainer that is ready for its first step."""
 
 import copy
+import math
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,11 +14,12 @@ from ..data.loader import EvalLoader, TrainLoader
 from ..data.preprocess import Preprocess
 from ..data.seeds import derive
 from ..inference.metrics import Evaluation, score
-from ..models.parts import check_classifies, pair
+from ..models.parts import check_classifies, example_inputs, pair
 from ..models.registry import canonical_name, create_model, model_config
 from ..nn.encoder import checkpoint_activations
 from ..nn.init import init_vit
 from ..objectives.supervised import Supervised, balanced_weights
+from ..planning.flops import blueprint
 from ..planning.machine import PRECISIONS, pick_device, pick_precision
 from .channels import channel_statistics
 from .choose import Situation, choose
@@ -25,6 +27,9 @@ from .dataset import Dataset, Part, memory_for_images
 from .optimizer import freeze, make_optimizers
 from .recipe import Recipe, settled
 from .trainer import Row, Trainer
+
+_LEAST_SIDE = 64
+"""Below that a named model has hardly any tokens left in its last stage."""
 
 
 @dataclass
@@ -124,7 +129,7 @@ def assemble(recipe: Recipe, data: Dataset) -> Workshop:
     pretrained = load(recipe.weights) if recipe.weights else None
     if pretrained:
         check_classifies(pretrained.model.config, str(recipe.weights))
-    recipe = choose(recipe, _situation(data, device, pretrained), _variant_size(recipe))
+    recipe = choose(recipe, _situation(data, device, pretrained), _variant_size(recipe, data.side))
     checkpoint = _adapted(recipe, data, pretrained) if pretrained else _fresh(recipe, data)
     precision = pick_precision(recipe.precision, device)
     # What "auto" meant is written down: another machine goes on with the same.
@@ -144,8 +149,18 @@ def _situation(data: Dataset, device: torch.device, pretrained: Checkpoint | Non
     )
 
 
-def _variant_size(recipe: Recipe) -> tuple[int, int] | None:
-    return pair(model_config(recipe.model).image_size) if recipe.model else None
+def _variant_size(recipe: Recipe, side: int) -> tuple[int, int] | None:
+    """The size of the variant that the user named, or a smaller one that holds all detail of small pictures."""
+    if not recipe.model:
+        return None
+    config = model_config(recipe.model)
+    check_classifies(config, recipe.model)
+    height, width = pair(config.image_size)
+    with torch.no_grad():
+        tokens = blueprint(config).eval().forward_features(*example_inputs(config, device="meta"))
+    stride = height // tokens.grid[0]
+    enough = max(_LEAST_SIDE, 2 * stride, math.ceil(side / stride) * stride)
+    return (height, width) if height != width else (min(height, enough), min(width, enough))
 
 
 def _changes(recipe: Recipe) -> dict[str, Any]:
@@ -163,7 +178,6 @@ def _tuples(value: Any) -> Any:
 def _fresh(recipe: Recipe, data: Dataset) -> Checkpoint:
     torch.manual_seed(derive(recipe.seed, "weights"))
     name = settled(recipe.model)
-    check_classifies(model_config(name), name)
     assert recipe.image_size is not None
     size = pair(recipe.image_size)
     fixed = {"num_classes": len(data.class_names), "image_size": size, "in_channels": data.channels}
