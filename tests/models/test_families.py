@@ -27,8 +27,12 @@ SMALLEST: dict[str, dict[str, Any]] = {
     "deit_tiny_distilled_patch16_224": {"image_size": 64, "depth": 2},
     "deit3_small_patch16_224": {"image_size": 64, "depth": 2},
     "compact_tiny_16": {"depth": 2},
+    "adaptive_vit_tiny_patch16_224": {"image_size": 64, "depth": 2, "patch_size": 8, "threshold": 0.9},
     "swin_tiny_patch4_window7_224": {"image_size": 64, "embed_dim": 24, "depths": (2, 2), "num_heads": (1, 2)},
 }
+# How many tokens there are hangs on what is in the pictures: no graph of fixed shapes can say that.
+DATA_DEPENDENT = {"adaptive_vit_tiny_patch16_224"}
+FIXED = pytest.mark.parametrize("name", [name for name in SMALLEST if name not in DATA_DEPENDENT])
 ROWS = pytest.mark.parametrize("name", SMALLEST)
 
 
@@ -89,10 +93,17 @@ def test_other_sizes_and_channels(name: str, size: tuple[int, int], channels: in
 
 def test_compiles_as_one_graph() -> None:
     script = Path(__file__).with_name("compiled.py")
-    subprocess.run([sys.executable, script, json.dumps(SMALLEST)], check=True)
+    subprocess.run(
+        [
+            sys.executable,
+            script,
+            json.dumps({name: row for name, row in SMALLEST.items() if name not in DATA_DEPENDENT}),
+        ],
+        check=True,
+    )
 
 
-@ROWS
+@FIXED
 def test_exports_with_any_batch(name: str) -> None:
     model = build(name).eval()
     given = inputs(model)

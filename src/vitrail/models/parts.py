@@ -27,6 +27,11 @@ def task_of(config: Any) -> str:
     return getattr(config, "task", "classification")
 
 
+def densest(config: Any) -> Any:
+    """The config whose cost does not hang on what is in a picture: the most that this one can cost."""
+    return config.densest() if hasattr(config, "densest") else config
+
+
 def check_classifies(config: Any, name: str) -> None:
     """Raise VitrailError where a model gives no logits of classes."""
     if task_of(config) != "classification":

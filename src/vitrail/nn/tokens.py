@@ -17,11 +17,14 @@ class Tokens:
         x: the sequence, (B, N, D); the first `prefix` rows are no patches.
         grid: what the patch tokens fold back into, (H, W), or (T, H, W) for video.
         prefix: how many class, distillation and register tokens lead the sequence.
+        lengths: of each picture, prefix included, where several are packed behind one another in one sequence of a
+            batch of 1 (see `packing`); empty otherwise.
     """
 
     x: Float[Tensor, "B N D"]
     grid: tuple[int, ...]
     prefix: int = 0
+    lengths: tuple[int, ...] = ()
 
     @property
     def patches(self) -> Float[Tensor, "B P D"]:
@@ -48,14 +51,13 @@ class Tokens:
         return Tokens(torch.cat([self.x[:, : self.prefix], patches.x], dim=1), patches.grid, self.prefix)
 
 
-def _flatten(tokens: Tokens) -> tuple[list[Any], tuple[tuple[int, ...], int]]:
-    return [tokens.x], (tokens.grid, tokens.prefix)
+def _flatten(tokens: Tokens) -> tuple[list[Any], tuple[Any, ...]]:
+    return [tokens.x], (tokens.grid, tokens.prefix, tokens.lengths)
 
 
-def _unflatten(leaves: Any, context: tuple[tuple[int, ...], int]) -> Tokens:
+def _unflatten(leaves: Any, context: tuple[Any, ...]) -> Tokens:
     (x,) = leaves
-    grid, prefix = context
-    return Tokens(x, tuple(grid), prefix)
+    return Tokens(x, *context)
 
 
 # compile, export, activation checkpointing and FSDP2 look for tensors through pytrees.
@@ -64,6 +66,6 @@ pytree.register_pytree_node(
     _flatten,
     _unflatten,
     serialized_type_name="vitrail.Tokens",
-    to_dumpable_context=lambda context: [list(context[0]), context[1]],
-    from_dumpable_context=lambda dumped: (tuple(dumped[0]), dumped[1]),
+    to_dumpable_context=lambda context: [list(context[0]), context[1], list(context[2])],
+    from_dumpable_context=lambda dumped: (tuple(dumped[0]), dumped[1], tuple(dumped[2])),
 )

@@ -7,7 +7,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
-from ..models.parts import example_inputs
+from ..models.parts import densest, example_inputs
 from ..models.registry import Config
 from ..nn.model import VisionModel
 from .depth import by_depth
@@ -58,8 +58,8 @@ def blueprint(config: Config) -> VisionModel:
 
 
 def _count(config: Config) -> tuple[int, int]:
-    model = blueprint(config).eval()
-    inputs = example_inputs(config, device="meta")
+    model, most = blueprint(config), densest(config)
+    inputs = example_inputs(most, device="meta")
     with torch.no_grad(), FlopCount() as counted:
-        model(*inputs)
+        blueprint(most).eval()(*inputs)
     return sum(parameter.numel() for parameter in model.parameters()), counted.total

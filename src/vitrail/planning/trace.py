@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map_only
 
-from ..models.parts import example_inputs
+from ..models.parts import densest, example_inputs
 from ..models.registry import Config
 from ..nn.attend import Attend
 from ..nn.encoder import checkpoint_activations
@@ -79,7 +79,7 @@ def inference_peak(config: Config, batch_size: int, precision: torch.dtype, devi
     """Bytes of all tensors at the worst moment of a forward pass: weights, pixels, what the layers make."""
 
     def peak(config: Config) -> tuple[int]:
-        model = blueprint(config)
+        model = blueprint(densest(config))
         with FakeTensorMode(allow_non_fake_inputs=True), LiveBytes(device) as live:
             model = model.to_empty(device="cpu").eval()
             inputs = example_inputs(config, batch_size)
@@ -102,7 +102,7 @@ def backward_peak(
     """Bytes of all tensors at the worst moment of backward: weights, gradients, batch, activations."""
 
     def peak(config: Config) -> tuple[int]:
-        model = blueprint(config)
+        model = blueprint(densest(config))
         if device.type != "cpu":
             _always_fused(model)
         if checkpointing:

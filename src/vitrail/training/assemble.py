@@ -14,7 +14,7 @@ from ..data.loader import EvalLoader, TrainLoader
 from ..data.preprocess import Preprocess
 from ..data.seeds import derive
 from ..inference.metrics import Evaluation, score
-from ..models.parts import check_classifies, example_inputs, pair
+from ..models.parts import check_classifies, densest, example_inputs, pair
 from ..models.registry import canonical_name, create_model, model_config
 from ..nn.encoder import checkpoint_activations
 from ..nn.init import init_vit
@@ -157,7 +157,7 @@ def _variant_size(recipe: Recipe, side: int) -> tuple[int, int] | None:
     check_classifies(config, recipe.model)
     height, width = pair(config.image_size)
     with torch.no_grad():
-        tokens = blueprint(config).eval().forward_features(*example_inputs(config, device="meta"))
+        tokens = blueprint(densest(config)).eval().forward_features(*example_inputs(config, device="meta"))
     stride = height // tokens.grid[0]
     enough = max(_LEAST_SIDE, 2 * stride, math.ceil(side / stride) * stride)
     return (height, width) if height != width else (min(height, enough), min(width, enough))

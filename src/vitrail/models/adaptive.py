@@ -1,0 +1,127 @@
+"""A ViT whose patches follow the content: few large ones where a picture is plain, small ones where there is detail.
+
+After Ronen et al. (2023), "Vision transformers with mixed-resolution tokenization", and Choudhury et al. (2025),
+"Accelerating vision transformers with adaptive patch sizes"; pictures are packed as in NaViT (Dehghani et al., 2023).
+"""
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from torch import nn
+
+from ..nn.adaptive import AdaptivePatchEmbed
+from ..nn.embed import Embedding, PatchEmbed
+from ..nn.encoder import Block, Encoder
+from ..nn.head import Head
+from ..nn.init import init_vit
+from ..nn.mlp import MLP
+from ..nn.model import VisionModel
+from ..nn.packing import PackedAttention, PackedFirstToken, PackedPrefixTokens
+from ..nn.positions import LearnedPositions
+from ..nn.quadtree import entropy, variance
+from .parts import classifier, pair, pre_norm
+from .vit import SMALL, TINY, ViTConfig
+
+DETAILS = {"variance": variance, "entropy": entropy}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AdaptiveViTConfig:
+    """A ViT with a class token on packed patches of several sizes.
+
+    Attributes:
+        patch_size: side of the smallest patches.
+        levels: how many sizes there are, each twice the one before.
+        threshold: a cell with less detail than this stays whole; 0 gives the smallest patches everywhere.
+        detail: "variance" of the normalised pixels, or "entropy" of the brightness, in bits (of 5).
+        other fields: as in `ViTConfig`.
+    """
+
+    image_size: int | tuple[int, int] = 224
+    patch_size: int = 16
+    in_channels: int = 3
+    num_classes: int = 1000
+    embed_dim: int = 768
+    depth: int = 12
+    num_heads: int = 12
+    mlp_ratio: float = 4.0
+    dropout: float = 0.0
+    norm_eps: float = 1e-6
+    levels: int = 3
+    threshold: float = 0.05
+    detail: Literal["variance", "entropy"] = "variance"
+    pad: bool = False
+    position_mode: str = "bicubic"
+    position_antialias: bool = True
+
+    def build(self) -> VisionModel:
+        dim = self.embed_dim
+        patches = PatchEmbed(self.in_channels, dim, pair(self.patch_size), pad=self.pad)
+        positions = LearnedPositions(
+            patches.grid(pair(self.image_size)), dim, mode=self.position_mode, antialias=self.position_antialias
+        )
+        adaptive = AdaptivePatchEmbed(
+            patches, positions, levels=self.levels, threshold=self.threshold, detail=DETAILS[self.detail]
+        )
+        model = VisionModel(
+            embed=Embedding(adaptive, prefix=PackedPrefixTokens(dim)),
+            encoder=Encoder([self.block() for _ in range(self.depth)], norm=nn.LayerNorm(dim, eps=self.norm_eps)),
+            head=Head(PackedFirstToken(), classifier(dim, self.num_classes)),
+            config=self,
+        )
+        return model.apply(init_vit)
+
+    def block(self) -> Block:
+        dim = self.embed_dim
+        attention = PackedAttention(dim, self.num_heads, dropout=self.dropout)
+        return Block(
+            attention=pre_norm(dim, attention, norm_eps=self.norm_eps),
+            mlp=pre_norm(dim, MLP(dim, int(dim * self.mlp_ratio), dropout=self.dropout), norm_eps=self.norm_eps),
+        )
+
+    def densest(self) -> ViTConfig:
+        """The plain ViT that this is where all patches are the smallest: what a picture costs at most."""
+        return ViTConfig(
+            image_size=self.image_size,
+            patch_size=self.patch_size,
+            in_channels=self.in_channels,
+            num_classes=self.num_classes,
+            embed_dim=self.embed_dim,
+            depth=self.depth,
+            num_heads=self.num_heads,
+            mlp_ratio=self.mlp_ratio,
+            dropout=self.dropout,
+            norm_eps=self.norm_eps,
+            class_position=False,
+            pad=self.pad,
+        )
+
+
+def adaptive_from_vit(vit: VisionModel, **fields: Any) -> VisionModel:
+    """An adaptive ViT with the weights of a plain one; its class token takes its position with it.
+
+    Args:
+        vit: built by a `ViTConfig` without layer scale.
+        fields: `levels`, `threshold` and `detail` of the new one.
+    """
+    known = {field.name for field in dataclasses.fields(AdaptiveViTConfig)}
+    shared = {name: value for name, value in dataclasses.asdict(vit.config).items() if name in known}
+    config = AdaptiveViTConfig(**shared, **fields)
+    model, state = config.build(), vit.state_dict()
+    table = state.pop("embed.parts.positions.weight")
+    if vit.config.class_position:
+        state["embed.parts.prefix.weight"] = state["embed.parts.prefix.weight"] + table[:, :1]
+        table = table[:, 1:]
+    state["embed.patches.positions.weight"] = table
+    for part in ("weight", "bias"):
+        state[f"embed.patches.patches.project.{part}"] = state.pop(f"embed.patches.project.{part}")
+    model.load_state_dict(state | {"embed.patches.size": model.state_dict()["embed.patches.size"]})
+    return model
+
+
+VARIANTS = {
+    "adaptive_vit_tiny_patch16_224": AdaptiveViTConfig(**TINY),
+    "adaptive_vit_small_patch16_224": AdaptiveViTConfig(**SMALL),
+    "adaptive_vit_base_patch16_224": AdaptiveViTConfig(),
+}
