@@ -1,7 +1,7 @@
 """Several pictures, of any number of tokens each, in one sequence: nothing is computed on padding."""
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from .attend import Attend
@@ -43,7 +43,7 @@ class SegmentMask(nn.Module):
 class PackedAttention(nn.Module):
     """`MultiHeadAttention` for packed pictures: each looks at itself. Parts and names are the same.
 
-    The projections run over the whole sequence at once, the attention picture by picture.
+    The projections run over the whole sequence at once, the attention over pictures of the same length together.
     """
 
     def __init__(self, dim: int, num_heads: int, *, dropout: float = 0.0) -> None:
@@ -55,9 +55,22 @@ class PackedAttention(nn.Module):
         self.dropout = nn.Dropout(dropout) if dropout else nn.Identity()
 
     def forward(self, tokens: Tokens) -> Tokens:
-        pictures = zip(*(part.split(list(tokens.lengths), dim=2) for part in self.qkv(tokens)), strict=True)
-        heads = torch.cat([self.attend(q, k, v) for q, k, v in pictures], dim=2)
-        return tokens.with_x(self.dropout(self.project(heads.transpose(1, 2).flatten(2))))
+        order, runs = by_length(tokens.lengths, tokens.x.device)
+        parts = self.qkv(tokens.with_x(tokens.x[:, order]))
+        whole = zip(*(part[0].split([count * length for count, length in runs], dim=1) for part in parts), strict=True)
+        heads = []
+        for (count, length), run in zip(runs, whole, strict=True):
+            q, k, v = (part.unflatten(1, (count, length)).transpose(0, 1) for part in run)
+            heads.append(self.attend(q, k, v).transpose(1, 2).flatten(2).flatten(0, 1))
+        joined = torch.cat(heads)[order.argsort()]
+        return tokens.with_x(self.dropout(self.project(joined))[None])
+
+
+def by_length(lengths: tuple[int, ...], device: torch.device) -> tuple[Int[Tensor, " N"], list[tuple[int, int]]]:
+    """An order of the tokens that brings pictures of the same length together, and (pictures, length) of each run."""
+    of_picture = torch.tensor(lengths, device=device)
+    order = of_picture.repeat_interleave(of_picture).argsort(stable=True)
+    return order, [(lengths.count(length), length) for length in sorted(set(lengths))]
 
 
 class PackedPrefixTokens(nn.Module):
