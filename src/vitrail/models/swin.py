@@ -5,7 +5,7 @@ ViT with attention inside windows, which every other block moves by half a windo
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from torch import nn
 
@@ -20,6 +20,9 @@ from ..nn.reduce import PatchMerging
 from ..nn.relative import RelativeBias
 from ..nn.windows import LocalAttention
 from .parts import Size, classifier, pair, pre_norm, stage_rates
+
+Cells = tuple[int, int]
+"""(rows, columns) of a grid."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -48,45 +51,75 @@ class SwinConfig:
     pad: bool = False
 
     def build(self) -> VisionModel:
-        patches = PatchEmbed(self.in_channels, self.embed_dim, pair(self.patch_size), pad=self.pad)
-        first = nn.LayerNorm(self.embed_dim, eps=self.norm_eps)
-        grid, dim = patches.grid(pair(self.image_size)), self.embed_dim
-        stages = [Stage(self.blocks(0, dim, grid))]
-        for index in range(1, len(self.depths)):
-            grid = math.ceil(grid[0] / 2), math.ceil(grid[1] / 2)
-            reduce = PatchMerging(dim, 2 * dim, norm_eps=self.norm_eps)
-            dim *= 2
-            stages.append(Stage(self.blocks(index, dim, grid), reduce=reduce))
-        model = VisionModel(
-            embed=Embedding(patches, norm=PerToken(first)),
-            encoder=Encoder(stages, norm=nn.LayerNorm(dim, eps=self.norm_eps)),
-            head=Head(MeanPool(), classifier(dim, self.num_classes)),
-            config=self,
-        )
-        return model.apply(init_vit)
+        return window_pyramid(self)
 
-    def blocks(self, stage: int, dim: int, grid: tuple[int, int]) -> list[Block]:
-        rates = stage_rates(self.drop_path, self.depths)[stage]
+    def block(self, stage: int, dim: int, window: Cells, shift: Cells, drop_path: float) -> Block:
         heads = self.num_heads[stage]
-        window, shift = fit_window(self.window_size, grid)
+        inner = MultiHeadAttention(dim, heads, bias=RelativeBias(window, heads), dropout=self.dropout)
+        mlp = MLP(dim, int(dim * self.mlp_ratio), dropout=self.dropout)
+        return Block(
+            attention=pre_norm(dim, LocalAttention(inner, window, shift), drop_path=drop_path, norm_eps=self.norm_eps),
+            mlp=pre_norm(dim, mlp, drop_path=drop_path, norm_eps=self.norm_eps),
+        )
 
-        def attention(number: int) -> LocalAttention:
-            inner = MultiHeadAttention(dim, heads, bias=RelativeBias(window, heads), dropout=self.dropout)
-            return LocalAttention(inner, window, shift if number % 2 else (0, 0))
+    def merge(self, dim: int) -> PatchMerging:
+        return PatchMerging(dim, 2 * dim, norm_eps=self.norm_eps)
 
-        return [
-            Block(
-                attention=pre_norm(dim, attention(number), drop_path=rate, norm_eps=self.norm_eps),
-                mlp=pre_norm(dim, self.mlp(dim), drop_path=rate, norm_eps=self.norm_eps),
-            )
-            for number, rate in enumerate(rates)
+
+class WindowPyramid(Protocol):
+    """What a config says of a pyramid of windows: sizes, the block, and what stands between stages."""
+
+    @property
+    def image_size(self) -> Size: ...
+    @property
+    def patch_size(self) -> Size: ...
+    @property
+    def in_channels(self) -> int: ...
+    @property
+    def num_classes(self) -> int: ...
+    @property
+    def embed_dim(self) -> int: ...
+    @property
+    def depths(self) -> tuple[int, ...]: ...
+    @property
+    def window_size(self) -> int: ...
+    @property
+    def drop_path(self) -> float: ...
+    @property
+    def norm_eps(self) -> float: ...
+    @property
+    def pad(self) -> bool: ...
+    def block(self, stage: int, dim: int, window: Cells, shift: Cells, drop_path: float) -> Block: ...
+    def merge(self, dim: int) -> nn.Module: ...
+
+
+def window_pyramid(config: WindowPyramid) -> VisionModel:
+    """Patches, stages that each halve the grid and double the width, a norm, the mean. Every other block is shifted."""
+    dim = config.embed_dim
+    patches = PatchEmbed(config.in_channels, dim, pair(config.patch_size), pad=config.pad)
+    first = nn.LayerNorm(dim, eps=config.norm_eps)
+    grid, stages = patches.grid(pair(config.image_size)), []
+    for index, rates in enumerate(stage_rates(config.drop_path, config.depths)):
+        reduce = None
+        if index:
+            grid = math.ceil(grid[0] / 2), math.ceil(grid[1] / 2)
+            reduce = config.merge(dim)
+            dim *= 2
+        window, shift = fit_window(config.window_size, grid)
+        blocks = [
+            config.block(index, dim, window, shift if number % 2 else (0, 0), rate) for number, rate in enumerate(rates)
         ]
+        stages.append(Stage(blocks, reduce=reduce))
+    model = VisionModel(
+        embed=Embedding(patches, norm=PerToken(first)),
+        encoder=Encoder(stages, norm=nn.LayerNorm(dim, eps=config.norm_eps)),
+        head=Head(MeanPool(), classifier(dim, config.num_classes)),
+        config=config,
+    )
+    return model.apply(init_vit)
 
-    def mlp(self, dim: int) -> MLP:
-        return MLP(dim, int(dim * self.mlp_ratio), dropout=self.dropout)
 
-
-def fit_window(side: int, grid: tuple[int, int]) -> tuple[tuple[int, int], tuple[int, int]]:
+def fit_window(side: int, grid: Cells) -> tuple[Cells, Cells]:
     """The window and the shift of a stage: where the grid is no larger than the window it is one, and stays."""
     (rows, down), (columns, right) = ((side, side // 2) if length > side else (length, 0) for length in grid)
     return (rows, columns), (down, right)

@@ -1,5 +1,6 @@
 """Tokens -> queries, keys and values: where they come from, and how many there are of each."""
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -32,3 +33,22 @@ class JointProjection(nn.Linear):
         joint = super().forward(tokens.x).unflatten(2, (3, self.num_heads, -1))
         q, k, v = joint.permute(2, 0, 3, 1, 4).unbind(0)
         return q, k, v
+
+
+class QueryValueBias(nn.Module):
+    """`JointProjection` with a bias for queries and one for values, and none for keys (Bao et al., 2022, "BEiT").
+
+    A bias of the keys adds the same to all scores of a query, which softmax does not see. `bias` is both, queries
+    first: (2 D,).
+    """
+
+    def __init__(self, dim: int, num_heads: int) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        self.joint = JointProjection(dim, num_heads, bias=False)
+        self.bias = nn.Parameter(torch.zeros(2 * dim))
+
+    def forward(self, tokens: Tokens) -> QKV:
+        q, k, v = self.joint(tokens)
+        query, value = self.bias.unflatten(0, (2, self.num_heads, 1, -1)).unbind(0)
+        return q + query, k, v + value

@@ -1,5 +1,7 @@
 """Relative positions: what is added to the scores of a pair depends on the offset between the two."""
 
+import math
+
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
@@ -33,6 +35,46 @@ class RelativeBias(nn.Module):
         """The table for another window."""
         old, new = ((2 * rows - 1, 2 * columns - 1) for rows, columns in (self.window, window))
         return resample_positions(self.table[None], old, new, antialias=False)[0]
+
+
+class ContinuousRelativeBias(nn.Module):
+    """A small network gives the number for each offset and head (Liu et al., 2022, "Swin Transformer V2", section 3.3).
+
+    Tokens -> (h, N, N), for any grid: there is no table that would belong to one window. Offsets go in as logarithms,
+    so that those of a larger window than the one trained at lie not far outside of what was seen.
+
+    Args:
+        window: (rows, columns) of the grid at training, whose largest offset counts as 8.
+        num_heads: heads h.
+        hidden_dim: width of the network.
+    """
+
+    def __init__(self, window: tuple[int, int], num_heads: int, *, hidden_dim: int = 512) -> None:
+        super().__init__()
+        self.window = window
+        self.network = nn.Sequential(nn.Linear(2, hidden_dim), nn.ReLU(), nn.Linear(hidden_dim, num_heads, bias=False))
+
+    def forward(self, tokens: Tokens) -> Float[Tensor, "h N N"]:
+        rows, columns = tokens.grid
+        weight: Tensor = self.network[0].weight  # type: ignore[assignment]
+        offsets = log_offsets((rows, columns), self.window, weight.device).to(weight.dtype)
+        table = 16 * self.network(offsets).sigmoid()
+        return table[offset_index((rows, columns), (rows, columns), weight.device)].permute(2, 0, 1)
+
+
+def log_offsets(grid: tuple[int, int], window: tuple[int, int], device: torch.device) -> Float[Tensor, "M 2"]:
+    """(down, right) of each row of a table of offsets: sign(x) log2(1 + |x|) / 3, where 8 is as far as a window goes.
+
+    In float32, whatever the weights are: the published models saw those very numbers.
+    """
+
+    def axis(length: int, side: int) -> Tensor:
+        steps = torch.arange(1 - length, length, device=device, dtype=torch.float32)
+        offset = steps / max(side - 1, 1) * 8
+        return offset.sign() * (offset.abs() + 1).log2() / math.log2(8)
+
+    down, right = torch.meshgrid(axis(grid[0], window[0]), axis(grid[1], window[1]), indexing="ij")
+    return torch.stack([down.flatten(), right.flatten()], dim=1)
 
 
 def offset_index(grid: tuple[int, int], window: tuple[int, int], device: torch.device) -> Int[Tensor, "N N"]:

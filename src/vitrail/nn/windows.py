@@ -18,14 +18,22 @@ class LocalAttention(nn.Module):
         attention: what happens inside a window, called with a mask where windows are shifted.
         window: (rows, columns).
         shift: how far the windows are moved against those of the block before, (0, 0) for not at all.
+        apart: what is added to the scores of tokens that only the shift brought together.
     """
 
-    def __init__(self, attention: nn.Module, window: tuple[int, int], shift: tuple[int, int] = (0, 0)) -> None:
+    def __init__(
+        self,
+        attention: nn.Module,
+        window: tuple[int, int],
+        shift: tuple[int, int] = (0, 0),
+        *,
+        apart: float = -torch.inf,
+    ) -> None:
         super().__init__()
         self.attention = attention
         self.window = window
         self.shift = shift
-        self.mask = ShiftMask(window, shift) if any(shift) else NoMask()
+        self.mask = ShiftMask(window, shift, apart) if any(shift) else NoMask()
 
     def forward(self, tokens: Tokens) -> Tokens:
         image = tokens.x.unflatten(1, tokens.grid)
@@ -44,19 +52,20 @@ class NoMask(nn.Module):
 
 
 class ShiftMask(nn.Module):
-    """What only the shift brought together must not look at each other: 0 or minus infinity, for each window."""
+    """What only the shift brought together must not look at each other: 0 or `apart`, for each window."""
 
-    def __init__(self, window: tuple[int, int], shift: tuple[int, int]) -> None:
+    def __init__(self, window: tuple[int, int], shift: tuple[int, int], apart: float) -> None:
         super().__init__()
         self.window = window
         self.shift = shift
+        self.apart = apart
 
     def forward(self, image: Float[Tensor, "B H W D"]) -> Float[Tensor, "_ 1 N N"]:
         grid = (image.shape[1], image.shape[2])
         regions = shifted_regions(grid, self.window, self.shift, image.device)
         parts = partition(regions[None, ..., None], self.window)
         apart: Bool[Tensor, "W N N"] = parts != parts.transpose(1, 2)
-        mask = torch.zeros(apart.shape, device=image.device, dtype=image.dtype).masked_fill(apart, -torch.inf)
+        mask = torch.zeros(apart.shape, device=image.device, dtype=image.dtype).masked_fill(apart, self.apart)
         return mask.unsqueeze(1).repeat(image.shape[0], 1, 1, 1)
 
 

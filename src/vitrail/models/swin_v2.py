@@ -1,0 +1,103 @@
+"""Swin Transformer V2 (Liu et al., 2022, "Swin Transformer V2: scaling up capacity and resolution").
+
+Swin with three changes that keep large models and large windows stable: norms behind the branches, cosine attention,
+and a small network in the place of the tables of relative positions.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+
+from ..nn.attention import MultiHeadAttention
+from ..nn.cosine import CosineScores
+from ..nn.encoder import Block
+from ..nn.mlp import MLP
+from ..nn.model import VisionModel
+from ..nn.projections import QueryValueBias
+from ..nn.reduce import NormedPatchMerging
+from ..nn.relative import ContinuousRelativeBias
+from ..nn.residual import Residual
+from ..nn.windows import LocalAttention
+from .parts import Size
+from .swin import BASE, LARGE, Cells, window_pyramid
+
+# Scores here go up to 100 and more, so that this is no minus infinity; the published weights were trained with it.
+_APART = -100.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SwinV2Config:
+    """Fields as in `SwinConfig`.
+
+    Attributes:
+        pretrained_window_sizes: of each stage, where the weights were trained at other windows before: offsets are
+            measured by those. 0 for the stage's own window.
+    """
+
+    image_size: Size = 256
+    patch_size: Size = 4
+    in_channels: int = 3
+    num_classes: int = 1000
+    embed_dim: int = 96
+    depths: tuple[int, ...] = (2, 2, 6, 2)
+    num_heads: tuple[int, ...] = (3, 6, 12, 24)
+    window_size: int = 8
+    pretrained_window_sizes: tuple[int, ...] = (0, 0, 0, 0)
+    mlp_ratio: float = 4.0
+    drop_path: float = 0.0
+    dropout: float = 0.0
+    norm_eps: float = 1e-5
+    pad: bool = False
+
+    def build(self) -> VisionModel:
+        return window_pyramid(self)
+
+    def block(self, stage: int, dim: int, window: Cells, shift: Cells, drop_path: float) -> Block:
+        heads, trained = self.num_heads[stage], self.pretrained_window_sizes[stage]
+        inner = MultiHeadAttention(
+            dim,
+            heads,
+            qkv=QueryValueBias(dim, heads),
+            refine=CosineScores(heads),
+            bias=ContinuousRelativeBias((trained, trained) if trained else window, heads),
+            dropout=self.dropout,
+        )
+        attention = LocalAttention(inner, window, shift, apart=_APART)
+        mlp = MLP(dim, int(dim * self.mlp_ratio), dropout=self.dropout)
+        return Block(
+            attention=post_norm(dim, attention, drop_path=drop_path, norm_eps=self.norm_eps),
+            mlp=post_norm(dim, mlp, drop_path=drop_path, norm_eps=self.norm_eps),
+        )
+
+    def merge(self, dim: int) -> NormedPatchMerging:
+        return NormedPatchMerging(dim, 2 * dim, norm_eps=self.norm_eps)
+
+
+def post_norm(dim: int, branch: nn.Module, *, drop_path: float, norm_eps: float) -> Residual:
+    """x + norm(branch(x)) (section 3.1); the norm starts at zero, so every block starts as the identity."""
+    norm = nn.LayerNorm(dim, eps=norm_eps)
+    nn.init.zeros_(norm.weight)
+    return Residual(nn.Identity(), branch, scale=norm, drop_path=drop_path)
+
+
+SMALL: dict[str, Any] = {"depths": (2, 2, 18, 2)}
+AT_192: dict[str, Any] = {"image_size": 192, "window_size": 12}
+FROM_192: dict[str, Any] = {"pretrained_window_sizes": (12, 12, 12, 6)}
+TO_256: dict[str, Any] = {"window_size": 16, **FROM_192}
+TO_384: dict[str, Any] = {"image_size": 384, "window_size": 24, **FROM_192}
+
+VARIANTS = {
+    "swinv2_tiny_window8_256": SwinV2Config(),
+    "swinv2_tiny_window16_256": SwinV2Config(window_size=16),
+    "swinv2_small_window8_256": SwinV2Config(**SMALL),
+    "swinv2_small_window16_256": SwinV2Config(window_size=16, **SMALL),
+    "swinv2_base_window8_256": SwinV2Config(**BASE),
+    "swinv2_base_window16_256": SwinV2Config(window_size=16, **BASE),
+    "swinv2_base_window12_192": SwinV2Config(**BASE, **AT_192),
+    "swinv2_base_window12to16_192to256": SwinV2Config(**BASE, **TO_256),
+    "swinv2_base_window12to24_192to384": SwinV2Config(**BASE, **TO_384),
+    "swinv2_large_window12_192": SwinV2Config(**LARGE, **AT_192),
+    "swinv2_large_window12to16_192to256": SwinV2Config(**LARGE, **TO_256),
+    "swinv2_large_window12to24_192to384": SwinV2Config(**LARGE, **TO_384),
+}
