@@ -28,6 +28,8 @@ SMALLEST: dict[str, dict[str, Any]] = {
     "deit3_small_patch16_224": {"image_size": 64, "depth": 2},
     "compact_tiny_16": {"depth": 2},
     "swin_tiny_patch4_window7_224": {"image_size": 64, "embed_dim": 24, "depths": (2, 2), "num_heads": (1, 2)},
+    "pvt_v2_b0": {"image_size": 64, "embed_dims": (8, 16, 24, 32), "num_heads": (1, 2, 3, 4), "depths": (1, 2, 1, 1)},
+    "pvt_v2_b2_li": {"image_size": 64, "embed_dims": (8, 16, 24, 32), "num_heads": (1, 2, 3, 4), "depths": (1, 1, 1, 1)},
 }
 ROWS = pytest.mark.parametrize("name", SMALLEST)
 
