@@ -30,6 +30,13 @@ SMALLEST: dict[str, dict[str, Any]] = {
     "adaptive_vit_tiny_patch16_224": {"image_size": 64, "depth": 2, "patch_size": 8, "threshold": 0.9},
     "swin_tiny_patch4_window7_224": {"image_size": 64, "embed_dim": 24, "depths": (2, 2), "num_heads": (1, 2)},
     "swinv2_tiny_window8_256": {"image_size": 64, "embed_dim": 24, "depths": (2, 2), "num_heads": (1, 2)},
+    "pvt_v2_b0": {"image_size": 64, "embed_dims": (8, 16, 24, 32), "num_heads": (1, 2, 3, 4), "depths": (1, 2, 1, 1)},
+    "pvt_v2_b2_li": {
+        "image_size": 64,
+        "embed_dims": (8, 16, 24, 32),
+        "num_heads": (1, 2, 3, 4),
+        "depths": (1, 1, 1, 1),
+    },
 }
 # How many tokens there are hangs on what is in the pictures: no graph of fixed shapes can say that.
 DATA_DEPENDENT = {"adaptive_vit_tiny_patch16_224"}

@@ -9,6 +9,7 @@ from ..errors import VitrailError, nearest
 from ..nn.model import VisionModel
 from . import adaptive, compact, deit, simple_vit, swin, vit
 from . import compact, deit, simple_vit, swin, swin_v2, vit
+from . import compact, deit, pvt_v2, simple_vit, swin, vit
 
 
 class Config(Protocol):
@@ -29,6 +30,7 @@ FAMILIES: dict[str, dict[str, Any]] = {
     "swin": swin.VARIANTS,
     "adaptive": adaptive.VARIANTS,
     "swin_v2": swin_v2.VARIANTS,
+    "pvt_v2": pvt_v2.VARIANTS,
 }
 CONFIGS: dict[str, type] = {type(row).__name__: type(row) for table in FAMILIES.values() for row in table.values()}
 _SIZES = {"ti": "tiny", "s": "small", "b": "base", "l": "large", "h": "huge", "m": "medium"}

@@ -35,6 +35,40 @@ class PatchEmbed(nn.Module):
         return self.fit.grid(image_size)
 
 
+class OverlapPatchEmbed(nn.Module):
+    """Patches that overlap: a convolution larger than its stride, then a norm (Wang et al., 2022, "PVT v2", section 3.2).
+
+    pixels (B, C, H, W) -> Tokens. With the usual padding, half the patch, the grid is (⌈H / stride⌉, ⌈W / stride⌉), so
+    any size works.
+
+    Args:
+        in_channels: C of the pixels.
+        embed_dim: width D of the tokens.
+        patch_size, stride: in pixels, both ways.
+        padding: zeros on each side; half the patch by default.
+        norm_eps: what the norm adds to the variance.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        embed_dim: int,
+        *,
+        patch_size: int,
+        stride: int,
+        padding: int | None = None,
+        norm_eps: float = 1e-5,
+    ) -> None:
+        super().__init__()
+        padding = patch_size // 2 if padding is None else padding
+        self.project = nn.Conv2d(in_channels, embed_dim, patch_size, stride=stride, padding=padding)
+        self.norm = nn.LayerNorm(embed_dim, eps=norm_eps)
+
+    def forward(self, pixels: Float[Tensor, "B C H W"]) -> Tokens:
+        tokens = Tokens.from_map(self.project(pixels))
+        return tokens.with_x(self.norm(tokens.x))
+
+
 class Embedding(nn.Module):
     """Patches, then what is added to them: pixels (B, C, H, W) -> Tokens.
 

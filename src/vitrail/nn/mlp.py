@@ -20,3 +20,40 @@ class MLP(nn.Module):
     def forward(self, tokens: Tokens) -> Tokens:
         hidden = self.dropout(self.activation(self.expand(tokens.x)))
         return tokens.with_x(self.dropout(self.contract(hidden)))
+
+
+class ConvMLP(nn.Module):
+    """An MLP that looks at the eight neighbours: a 3×3 depthwise convolution behind the first layer. Tokens -> Tokens.
+
+    Its zero padding tells tokens where the border is, so that a model of such blocks needs no positions (Islam et al.,
+    2020). Called convolutional feed-forward in PVT v2 (Wang et al., 2022, section 3.3) and Mix-FFN in SegFormer (Xie
+    et al., 2021, section 3.1). Prefix tokens have no neighbours and pass the convolution by.
+
+    Args:
+        dim, hidden_dim: widths outside and inside.
+        before: an activation in front of the convolution; none by default.
+        activation: behind it.
+        dropout: rate behind the activation and the second layer.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        hidden_dim: int,
+        *,
+        before: type[nn.Module] = nn.Identity,
+        activation: type[nn.Module] = nn.GELU,
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.expand = nn.Linear(dim, hidden_dim)
+        self.before = before()
+        self.depthwise = nn.Conv2d(hidden_dim, hidden_dim, 3, padding=1, groups=hidden_dim)
+        self.activation = activation()
+        self.contract = nn.Linear(hidden_dim, dim)
+        self.dropout = nn.Dropout(dropout) if dropout else nn.Identity()
+
+    def forward(self, tokens: Tokens) -> Tokens:
+        hidden = tokens.with_x(self.before(self.expand(tokens.x)))
+        mixed = hidden.with_map(self.depthwise(hidden.map))
+        return tokens.with_x(self.dropout(self.contract(self.dropout(self.activation(mixed.x)))))

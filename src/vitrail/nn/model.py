@@ -18,10 +18,10 @@ class VisionModel(nn.Module):
         self.head = head
         self.config = config
 
-    def forward_features(self, pixels: Float[Tensor, "B C H W"]) -> Tokens:
-        """(B, C, H, W) -> Tokens, after the encoder's norm."""
+    def forward_features(self, pixels: Float[Tensor, "B C H W"]) -> Tokens | tuple[Tokens, ...]:
+        """(B, C, H, W) -> Tokens, after the encoder's norm; one for each level where the head looks at several."""
         return self.encoder(self.embed(pixels))
 
-    def forward(self, pixels: Float[Tensor, "B C H W"]) -> Float[Tensor, "B K"]:
-        """(B, C, H, W) -> logits (B, num_classes)."""
+    def forward(self, pixels: Float[Tensor, "B C H W"]) -> Float[Tensor, "B K *grid"]:
+        """(B, C, H, W) -> logits (B, num_classes), or a map of them, (B, num_classes, H, W), for dense tasks."""
         return self.head(self.forward_features(pixels))

@@ -52,3 +52,28 @@ class QueryValueBias(nn.Module):
         q, k, v = self.joint(tokens)
         query, value = self.bias.unflatten(0, (2, self.num_heads, 1, -1)).unbind(0)
         return q + query, k, v + value
+
+
+class ReducedProjection(nn.Module):
+    """Queries of all tokens, keys and values of fewer (Wang et al., 2021, "PVT", section 3.3).
+
+    A grid of N tokens costs N × M scores, where M are left.
+
+    Args:
+        dim: width D of the tokens.
+        num_heads: heads h; D must be a multiple of it.
+        reduce: Tokens -> Tokens, see `reduce`; nothing keeps all.
+    """
+
+    def __init__(self, dim: int, num_heads: int, *, reduce: nn.Module | None = None, bias: bool = True) -> None:
+        super().__init__()
+        check_heads(dim, num_heads)
+        self.num_heads = num_heads
+        self.q = nn.Linear(dim, dim, bias=bias)
+        self.reduce = reduce or nn.Identity()
+        self.kv = nn.Linear(dim, 2 * dim, bias=bias)
+
+    def forward(self, tokens: Tokens) -> QKV:
+        q = heads_of(self.q(tokens.x), self.num_heads)
+        k, v = self.kv(self.reduce(tokens).x).chunk(2, dim=2)
+        return q, heads_of(k, self.num_heads), heads_of(v, self.num_heads)

@@ -7,6 +7,61 @@ from torch import Tensor, nn
 from .tokens import Tokens
 
 
+class Reembed(nn.Module):
+    """Embed the map of the tokens as if it were the picture: Tokens -> Tokens. Prefix tokens stay behind.
+
+    Args:
+        embed: (B, D, H, W) -> Tokens, `OverlapPatchEmbed` or any other embedding.
+    """
+
+    def __init__(self, embed: nn.Module) -> None:
+        super().__init__()
+        self.embed = embed
+
+    def forward(self, tokens: Tokens) -> Tokens:
+        return self.embed(tokens.map)
+
+
+class StridedReduction(nn.Module):
+    """One token for each square of `ratio` × `ratio`, by a convolution (Wang et al., 2021, "PVT", equation 3).
+
+    Tokens -> Tokens of the same width. Rows and columns that fill no square are left out, as in the published models.
+    """
+
+    def __init__(self, dim: int, ratio: int, *, norm_eps: float = 1e-5) -> None:
+        super().__init__()
+        self.ratio = ratio
+        self.project = nn.Conv2d(dim, dim, ratio, stride=ratio)
+        self.norm = nn.LayerNorm(dim, eps=norm_eps)
+
+    def forward(self, tokens: Tokens) -> Tokens:
+        if min(tokens.grid) < self.ratio:
+            rows, columns = tokens.grid
+            raise ValueError(
+                f"a grid of {rows}×{columns} tokens is smaller than the reduction {self.ratio}: use a larger picture"
+            )
+        fewer = Tokens.from_map(self.project(tokens.map))
+        return fewer.with_x(self.norm(fewer.x))
+
+
+class PooledReduction(nn.Module):
+    """As many tokens for any grid: the means of `side` × `side` regions (Wang et al., 2022, "PVT v2", section 3.1).
+
+    Tokens -> Tokens of the same width. What looks at them costs linearly much in the size of the picture.
+    """
+
+    def __init__(self, dim: int, side: int = 7, *, norm_eps: float = 1e-5) -> None:
+        super().__init__()
+        self.pool = nn.AdaptiveAvgPool2d(side)
+        self.project = nn.Conv2d(dim, dim, 1)
+        self.norm = nn.LayerNorm(dim, eps=norm_eps)
+        self.activation = nn.GELU()
+
+    def forward(self, tokens: Tokens) -> Tokens:
+        fewer = Tokens.from_map(self.project(self.pool(tokens.map)))
+        return fewer.with_x(self.activation(self.norm(fewer.x)))
+
+
 class PatchMerging(nn.Module):
     """Four neighbours become one token (Liu et al., 2021, "Swin Transformer", section 3.1). Tokens -> Tokens.
 

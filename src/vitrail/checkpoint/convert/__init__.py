@@ -9,6 +9,7 @@ from torch import Tensor
 from ...errors import VitrailError
 from ...nn.model import VisionModel
 from . import official, swin, swin_v2, timm, torchvision, transformers
+from . import official, pvt_v2, swin, timm, torchvision, transformers
 from .rename import Layout, Renamed, Rule, to_ours
 
 LAYOUTS: tuple[Layout, ...] = (
@@ -23,6 +24,9 @@ CONFIGS: dict[str, Callable[[Mapping[str, Any]], Any]] = {
     **swin.CONFIGS,
     **swin_v2.CONFIGS,
 }
+    *pvt_v2.LAYOUTS,
+)
+CONFIGS: dict[str, Callable[[Mapping[str, Any]], Any]] = {**swin.CONFIGS, **pvt_v2.CONFIGS}
 """transformers' model types, and what reads the config.json of each."""
 _ENVELOPES = ("model", "state_dict", "params")
 

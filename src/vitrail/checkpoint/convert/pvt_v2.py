@@ -1,0 +1,117 @@
+"""PVT v2's names elsewhere, which are also those of MiT, SegFormer's encoder, in its official release."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from ...models.pvt_v2 import PVTv2Config
+from .rename import Layout, Rule, Transform, linear
+
+STAGE = "encoder.blocks.{s}"
+BLOCK = f"{STAGE}.blocks.{{i}}"
+PAIR = Transform(lambda *rows: torch.cat(rows), lambda joint, heads: joint.chunk(2))
+
+
+def patches(ours: str, theirs: str, project: str = "proj", norm: str = "norm") -> tuple[Rule, ...]:
+    """The rules of an `OverlapPatchEmbed`."""
+    return linear(f"{ours}.project", f"{theirs}.{project}"), linear(f"{ours}.norm", f"{theirs}.{norm}")
+
+
+def block(
+    ours: str,
+    theirs: str,
+    *,
+    norms: tuple[str, str] = ("norm1", "norm2"),
+    q: str = "attn.q",
+    kv: tuple[str, ...] = ("attn.kv",),
+    reduction: tuple[str, str] = ("attn.sr", "attn.norm"),
+    project: str = "attn.proj",
+    mlp: tuple[str, ...] = ("mlp.fc1", "mlp.dwconv.dwconv", "mlp.fc2"),
+) -> tuple[Rule, ...]:
+    """A block whose keys and values are reduced; `mlp` names its layers, two or three."""
+    qkv = f"{ours}.attention.branch.qkv"
+    layers = ("expand", "depthwise", "contract") if len(mlp) == 3 else ("expand", "contract")
+    both = (f"{theirs}.{name}" for name in kv)
+    return (
+        linear(f"{ours}.attention.norm", f"{theirs}.{norms[0]}"),
+        linear(f"{qkv}.q", f"{theirs}.{q}"),
+        linear(f"{qkv}.kv", *both, transform=PAIR if len(kv) == 2 else None),
+        linear(f"{qkv}.reduce.project", f"{theirs}.{reduction[0]}"),
+        linear(f"{qkv}.reduce.norm", f"{theirs}.{reduction[1]}"),
+        linear(f"{ours}.attention.branch.project", f"{theirs}.{project}"),
+        linear(f"{ours}.mlp.norm", f"{theirs}.{norms[1]}"),
+        *(linear(f"{ours}.mlp.branch.{a}", f"{theirs}.{b}") for a, b in zip(layers, mlp, strict=True)),
+    )
+
+
+def _official() -> tuple[Rule, ...]:
+    rules: list[Rule] = []
+    for stage in range(4):
+        ours = f"encoder.blocks.{stage}"
+        rules += patches(f"{ours}.reduce.embed" if stage else "embed", f"patch_embed{stage + 1}")
+        rules += block(f"{ours}.blocks.{{i}}", f"block{stage + 1}.{{i}}")
+        rules.append(linear(f"{ours}.norm", f"norm{stage + 1}"))
+    return tuple(rules)
+
+
+OFFICIAL = _official()
+_TIMM = (
+    *patches("embed", "patch_embed"),
+    *patches(f"{STAGE}.reduce.embed", "stages.{s}.downsample"),
+    *block(BLOCK, "stages.{s}.blocks.{i}", mlp=("mlp.fc1", "mlp.dwconv", "mlp.fc2")),
+    linear(f"{STAGE}.norm", "stages.{s}.norm"),
+)
+
+
+def _first_patches(theirs: str, project: str, norm: str) -> tuple[Rule, ...]:
+    """Where theirs counts the picture's patches as those of stage 0."""
+    first = patches("embed", theirs.format(s=0), project, norm)
+    return first + patches(f"{STAGE}.reduce.embed", theirs, project, norm)
+
+
+_TRANSFORMERS = (
+    *_first_patches("encoder.layers.{s}.patch_embedding", "proj", "layer_norm"),
+    *block(
+        BLOCK,
+        "encoder.layers.{s}.blocks.{i}",
+        norms=("layer_norm_1", "layer_norm_2"),
+        q="attention.query",
+        kv=("attention.key", "attention.value"),
+        reduction=("attention.spatial_reduction", "attention.layer_norm"),
+        project="attention.proj",
+        mlp=("mlp.dense1", "mlp.dwconv.dwconv", "mlp.dense2"),
+    ),
+    linear(f"{STAGE}.norm", "encoder.layers.{s}.layer_norm"),
+)
+
+_HEAD = linear("head.classify", "head")
+LAYOUTS = (
+    Layout("timm PVT v2", (*_TIMM, _HEAD), prefixes=("module.",)),
+    Layout("official PVT v2", (*OFFICIAL, _HEAD), prefixes=("module.", "backbone.")),
+    Layout(
+        "transformers PVT v2",
+        (*_TRANSFORMERS, linear("head.classify", "classifier")),
+        prefixes=("pvt_v2.",),
+        fields={"norm_eps": 1e-6, "conv_norm_eps": 1e-6},
+    ),
+)
+
+
+def _config(card: Mapping[str, Any]) -> PVTv2Config:
+    size = card["image_size"]
+    return PVTv2Config(
+        image_size=size if isinstance(size, int) else tuple(size),
+        in_channels=card["num_channels"],
+        embed_dims=tuple(card["hidden_sizes"]),
+        depths=tuple(card["depths"]),
+        num_heads=tuple(card["num_attention_heads"]),
+        mlp_ratios=tuple(card["mlp_ratios"]),
+        reductions=tuple(card["sr_ratios"]),
+        pooled=card["linear_attention"],
+        norm_eps=card["layer_norm_eps"],
+        conv_norm_eps=card["layer_norm_eps"],
+    )
+
+
+CONFIGS = {"pvt_v2": _config}

@@ -1,0 +1,143 @@
+"""PVT v2 (Wang et al., 2022, "PVT v2: improved baselines with Pyramid Vision Transformer").
+
+A pyramid of four stages, whose patches overlap, whose keys and values stand for squares of tokens, and whose MLPs look
+at their neighbours, which takes the place of positions. SegFormer's encoder, MiT, is the same with narrower MLPs.
+"""
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Protocol
+
+from torch import nn
+
+from ..nn.attention import MultiHeadAttention
+from ..nn.embed import OverlapPatchEmbed
+from ..nn.encoder import Block, Encoder, Stage
+from ..nn.head import Head, MeanPool
+from ..nn.init import init_convolutions, init_vit
+from ..nn.mlp import ConvMLP
+from ..nn.model import VisionModel
+from ..nn.projections import ReducedProjection
+from ..nn.reduce import PooledReduction, Reembed, StridedReduction
+from .parts import Size, classifier, pre_norm, stage_rates
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PVTv2Config:
+    """Four stages on grids of a 4th, an 8th, a 16th and a 32nd of the picture's sides.
+
+    Attributes:
+        embed_dims, depths, num_heads, mlp_ratios: width, blocks, heads and the MLPs' ratio of each stage.
+        reductions: side of the squares that share a key and a value, stage by stage; 1 for every token its own.
+        pooled: keys and values stand for 7×7 regions of whatever size instead ("linear attention", section 3.1).
+        conv_norm_eps: `norm_eps` of the norms behind strided convolutions.
+        other fields: as in `ViTConfig`.
+    """
+
+    image_size: Size = 224
+    in_channels: int = 3
+    num_classes: int = 1000
+    embed_dims: tuple[int, ...] = (64, 128, 320, 512)
+    depths: tuple[int, ...] = (2, 2, 2, 2)
+    num_heads: tuple[int, ...] = (1, 2, 5, 8)
+    mlp_ratios: tuple[float, ...] = (8.0, 8.0, 4.0, 4.0)
+    reductions: tuple[int, ...] = (8, 4, 2, 1)
+    pooled: bool = False
+    drop_path: float = 0.0
+    dropout: float = 0.0
+    norm_eps: float = 1e-6
+    conv_norm_eps: float = 1e-5
+
+    def build(self) -> VisionModel:
+        model = VisionModel(
+            embed=mix_embed(self),
+            encoder=Encoder(mix_stages(self, pooled=self.pooled)),
+            head=Head(MeanPool(), classifier(self.embed_dims[-1], self.num_classes)),
+            config=self,
+        )
+        return model.apply(init_vit).apply(init_convolutions)
+
+
+class MixFields(Protocol):
+    """What the configs of PVT v2 and SegFormer say of their encoder."""
+
+    @property
+    def in_channels(self) -> int: ...
+    @property
+    def embed_dims(self) -> tuple[int, ...]: ...
+    @property
+    def depths(self) -> tuple[int, ...]: ...
+    @property
+    def num_heads(self) -> tuple[int, ...]: ...
+    @property
+    def mlp_ratios(self) -> tuple[float, ...]: ...
+    @property
+    def reductions(self) -> tuple[int, ...]: ...
+    @property
+    def drop_path(self) -> float: ...
+    @property
+    def dropout(self) -> float: ...
+    @property
+    def norm_eps(self) -> float: ...
+    @property
+    def conv_norm_eps(self) -> float: ...
+
+
+def mix_embed(config: MixFields) -> OverlapPatchEmbed:
+    """The patches of the first stage: 7×7 pixels, every 4."""
+    return OverlapPatchEmbed(
+        config.in_channels, config.embed_dims[0], patch_size=7, stride=4, norm_eps=config.conv_norm_eps
+    )
+
+
+def mix_stages(config: MixFields, *, pooled: bool = False) -> list[Stage]:
+    """The pyramid of PVT v2 and MiT: every later stage embeds the map before it, 3×3 tokens, every 2."""
+    stages = []
+    for index, rates in enumerate(stage_rates(config.drop_path, config.depths)):
+        dim = config.embed_dims[index]
+        blocks = [_block(config, index, rate, pooled=pooled) for rate in rates]
+        stages.append(Stage(blocks, reduce=_patches(config, index), norm=nn.LayerNorm(dim, eps=config.norm_eps)))
+    return stages
+
+
+def _patches(config: MixFields, index: int) -> Reembed | None:
+    if index == 0:
+        return None
+    before, dim = config.embed_dims[index - 1 : index + 1]
+    return Reembed(OverlapPatchEmbed(before, dim, patch_size=3, stride=2, norm_eps=config.conv_norm_eps))
+
+
+def _block(config: MixFields, index: int, rate: float, *, pooled: bool) -> Block:
+    dim, heads = config.embed_dims[index], config.num_heads[index]
+    qkv = ReducedProjection(dim, heads, reduce=_reduction(config, index, pooled=pooled))
+    hidden = int(dim * config.mlp_ratios[index])
+    before = nn.ReLU if pooled else nn.Identity
+    residual = partial(pre_norm, dim, drop_path=rate, norm_eps=config.norm_eps)
+    return Block(
+        attention=residual(MultiHeadAttention(dim, heads, qkv=qkv, dropout=config.dropout)),
+        mlp=residual(ConvMLP(dim, hidden, before=before, dropout=config.dropout)),
+    )
+
+
+def _reduction(config: MixFields, index: int, *, pooled: bool) -> nn.Module | None:
+    dim, ratio = config.embed_dims[index], config.reductions[index]
+    if pooled:
+        return PooledReduction(dim, norm_eps=config.conv_norm_eps)
+    return StridedReduction(dim, ratio, norm_eps=config.conv_norm_eps) if ratio > 1 else None
+
+
+B0: dict[str, Any] = {"embed_dims": (32, 64, 160, 256)}
+B2: dict[str, Any] = {"depths": (3, 4, 6, 3)}
+B3: dict[str, Any] = {"depths": (3, 4, 18, 3)}
+B4: dict[str, Any] = {"depths": (3, 8, 27, 3)}
+B5: dict[str, Any] = {"depths": (3, 6, 40, 3), "mlp_ratios": (4.0, 4.0, 4.0, 4.0)}
+
+VARIANTS = {
+    "pvt_v2_b0": PVTv2Config(**B0),
+    "pvt_v2_b1": PVTv2Config(),
+    "pvt_v2_b2": PVTv2Config(**B2),
+    "pvt_v2_b2_li": PVTv2Config(pooled=True, **B2),
+    "pvt_v2_b3": PVTv2Config(**B3),
+    "pvt_v2_b4": PVTv2Config(**B4),
+    "pvt_v2_b5": PVTv2Config(**B5),
+}
