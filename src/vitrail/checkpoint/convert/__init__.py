@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ...errors import VitrailError
 from ...nn.model import VisionModel
-from . import official, swin, timm, torchvision, transformers
+from . import mixer, official, swin, timm, torchvision, transformers
 from .rename import Layout, Renamed, Rule, to_ours
 
 LAYOUTS: tuple[Layout, ...] = (
@@ -17,6 +17,7 @@ LAYOUTS: tuple[Layout, ...] = (
     torchvision.LAYOUT,
     official.LAYOUT,
     *swin.LAYOUTS,
+    *mixer.LAYOUTS,
 )
 CONFIGS: dict[str, Callable[[Mapping[str, Any]], Any]] = {**swin.CONFIGS}
 """transformers' model types, and what reads the config.json of each."""
