@@ -29,6 +29,8 @@ SMALLEST: dict[str, dict[str, Any]] = {
     "compact_tiny_16": {"depth": 2},
     "swin_tiny_patch4_window7_224": {"image_size": 64, "embed_dim": 24, "depths": (2, 2), "num_heads": (1, 2)},
     "mixer_s32_224": {"image_size": 64, "patch_size": 16, "embed_dim": 64, "depth": 2},
+    "convnext_atto": {"image_size": 64, "embed_dim": 16, "depths": (1, 2)},
+    "convnextv2_atto": {"image_size": 64, "embed_dim": 16, "depths": (1, 2)},
 }
 # Families whose weights belong to one image size, and why: built for another, they take that one.
 FIXED_SIZE = {"mixer_s32_224": "the MLP along the tokens has a weight for each place"}

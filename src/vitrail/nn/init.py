@@ -11,6 +11,13 @@ def init_vit(module: nn.Module) -> None:
             nn.init.zeros_(module.bias)
 
 
+def init_convnext(module: nn.Module) -> None:
+    """For `apply`: truncated normal with deviation 0.02 for linear layers and convolutions, zero biases."""
+    if isinstance(module, nn.Linear | nn.Conv2d):
+        nn.init.trunc_normal_(module.weight, std=0.02)
+        init_zero_bias(module)
+
+
 def init_lecun(module: nn.Module) -> None:
     """For `apply`: truncated normal with variance 1 / inputs, and zero biases, as Flax does."""
     if isinstance(module, nn.Linear | nn.Conv2d):

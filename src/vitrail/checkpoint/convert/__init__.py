@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ...errors import VitrailError
 from ...nn.model import VisionModel
-from . import mixer, official, swin, timm, torchvision, transformers
+from . import convnext, mixer, official, swin, timm, torchvision, transformers
 from .rename import Layout, Renamed, Rule, to_ours
 
 LAYOUTS: tuple[Layout, ...] = (
@@ -18,8 +18,9 @@ LAYOUTS: tuple[Layout, ...] = (
     official.LAYOUT,
     *swin.LAYOUTS,
     *mixer.LAYOUTS,
+    *convnext.LAYOUTS,
 )
-CONFIGS: dict[str, Callable[[Mapping[str, Any]], Any]] = {**swin.CONFIGS}
+CONFIGS: dict[str, Callable[[Mapping[str, Any]], Any]] = {**swin.CONFIGS, **convnext.CONFIGS}
 """transformers' model types, and what reads the config.json of each."""
 _ENVELOPES = ("model", "state_dict", "params")
 
