@@ -7,9 +7,7 @@ from typing import Any, Protocol
 
 from ..errors import VitrailError, nearest
 from ..nn.model import VisionModel
-from . import adaptive, compact, deit, simple_vit, swin, vit
-from . import compact, deit, simple_vit, swin, swin_v2, vit
-from . import compact, deit, pvt_v2, simple_vit, swin, vit
+from . import adaptive, compact, convnext, deit, mixer, pvt_v2, simple_vit, swin, swin_v2, vit
 
 
 class Config(Protocol):
@@ -27,10 +25,12 @@ FAMILIES: dict[str, dict[str, Any]] = {
     "simple_vit": simple_vit.VARIANTS,
     "deit": deit.VARIANTS,
     "compact": compact.VARIANTS,
-    "swin": swin.VARIANTS,
     "adaptive": adaptive.VARIANTS,
-    "swin_v2": swin_v2.VARIANTS,
+    "convnext": convnext.VARIANTS,
+    "mixer": mixer.VARIANTS,
     "pvt_v2": pvt_v2.VARIANTS,
+    "swin": swin.VARIANTS,
+    "swin_v2": swin_v2.VARIANTS,
 }
 CONFIGS: dict[str, type] = {type(row).__name__: type(row) for table in FAMILIES.values() for row in table.values()}
 _SIZES = {"ti": "tiny", "s": "small", "b": "base", "l": "large", "h": "huge", "m": "medium"}

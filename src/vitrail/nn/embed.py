@@ -36,7 +36,7 @@ class PatchEmbed(nn.Module):
 
 
 class OverlapPatchEmbed(nn.Module):
-    """Patches that overlap: a convolution larger than its stride, then a norm (Wang et al., 2022, "PVT v2", section 3.2).
+    """Patches that overlap: a convolution larger than its stride, a norm (Wang et al., 2022, "PVT v2", section 3.2).
 
     pixels (B, C, H, W) -> Tokens. With the usual padding, half the patch, the grid is (⌈H / stride⌉, ⌈W / stride⌉), so
     any size works.

@@ -6,19 +6,34 @@ from .tokens import Tokens
 
 
 class MLP(nn.Module):
-    """Linear, activation, linear, on each token by itself (Dosovitskiy et al., 2021, section 3.1). Tokens -> Tokens."""
+    """Linear, activation, linear, on each token by itself (Dosovitskiy et al., 2021, section 3.1). Tokens -> Tokens.
+
+    Args:
+        dim: width D of the tokens.
+        hidden_dim: width between the two layers.
+        activation: its class.
+        norm: behind the activation, on the sequence (B, N, hidden_dim).
+        dropout: rate behind both layers.
+    """
 
     def __init__(
-        self, dim: int, hidden_dim: int, *, activation: type[nn.Module] = nn.GELU, dropout: float = 0.0
+        self,
+        dim: int,
+        hidden_dim: int,
+        *,
+        activation: type[nn.Module] = nn.GELU,
+        norm: nn.Module | None = None,
+        dropout: float = 0.0,
     ) -> None:
         super().__init__()
         self.expand = nn.Linear(dim, hidden_dim)
         self.activation = activation()
+        self.norm = norm or nn.Identity()
         self.contract = nn.Linear(hidden_dim, dim)
         self.dropout = nn.Dropout(dropout) if dropout else nn.Identity()
 
     def forward(self, tokens: Tokens) -> Tokens:
-        hidden = self.dropout(self.activation(self.expand(tokens.x)))
+        hidden = self.dropout(self.norm(self.activation(self.expand(tokens.x))))
         return tokens.with_x(self.dropout(self.contract(hidden)))
 
 

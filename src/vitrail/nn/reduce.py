@@ -62,6 +62,24 @@ class PooledReduction(nn.Module):
         return fewer.with_x(self.activation(self.norm(fewer.x)))
 
 
+class ConvMerging(nn.Module):
+    """Layer norm, then a 2×2 convolution of stride 2 (Liu et al., 2022, "ConvNeXt", section 2.6). Tokens -> Tokens.
+
+    The last row and column of an odd grid are left out, as in the published models.
+    """
+
+    def __init__(self, dim: int, out_dim: int, *, norm_eps: float) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(dim, eps=norm_eps)
+        self.project = nn.Conv2d(dim, out_dim, 2, stride=2)
+
+    def forward(self, tokens: Tokens) -> Tokens:
+        rows, columns = tokens.grid
+        if min(rows, columns) < 2:
+            raise ValueError(f"a grid of {rows}×{columns} cannot be halved: use larger pictures, or fewer stages")
+        return Tokens.from_map(self.project(tokens.with_x(self.norm(tokens.x)).map))
+
+
 class PatchMerging(nn.Module):
     """Four neighbours become one token (Liu et al., 2021, "Swin Transformer", section 3.1). Tokens -> Tokens.
 
@@ -79,7 +97,7 @@ class PatchMerging(nn.Module):
 
 
 class NormedPatchMerging(nn.Module):
-    """`PatchMerging` with its norm behind the projection (Liu et al., 2022, "Swin Transformer V2"). Tokens -> Tokens."""
+    """`PatchMerging`, its norm behind the projection (Liu et al., 2022, "Swin Transformer V2"). Tokens -> Tokens."""
 
     def __init__(self, dim: int, out_dim: int, *, norm_eps: float) -> None:
         super().__init__()

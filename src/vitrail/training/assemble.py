@@ -18,6 +18,7 @@ from ..models.parts import check_classifies, densest, example_inputs, pair
 from ..models.registry import canonical_name, create_model, model_config
 from ..nn.encoder import checkpoint_activations
 from ..nn.init import init_vit
+from ..nn.tokens import Tokens
 from ..objectives.supervised import Supervised, balanced_weights
 from ..planning.flops import blueprint
 from ..planning.machine import PRECISIONS, pick_device, pick_precision
@@ -158,6 +159,7 @@ def _variant_size(recipe: Recipe, side: int) -> tuple[int, int] | None:
     height, width = pair(config.image_size)
     with torch.no_grad():
         tokens = blueprint(densest(config)).eval().forward_features(*example_inputs(config, device="meta"))
+    assert isinstance(tokens, Tokens), "a classifier's features are one sequence"
     stride = height // tokens.grid[0]
     enough = max(_LEAST_SIDE, 2 * stride, math.ceil(side / stride) * stride)
     return (height, width) if height != width else (min(height, enough), min(width, enough))

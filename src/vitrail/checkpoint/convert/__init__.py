@@ -8,25 +8,26 @@ from torch import Tensor
 
 from ...errors import VitrailError
 from ...nn.model import VisionModel
-from . import official, swin, swin_v2, timm, torchvision, transformers
-from . import official, pvt_v2, swin, timm, torchvision, transformers
+from . import convnext, mixer, official, pvt_v2, swin, swin_v2, timm, torchvision, transformers
 from .rename import Layout, Renamed, Rule, to_ours
 
+_FAMILIES: tuple[Any, ...] = (
+    convnext,
+    mixer,
+    pvt_v2,
+    swin,
+    swin_v2,
+)
 LAYOUTS: tuple[Layout, ...] = (
     *timm.LAYOUTS,
     *transformers.LAYOUTS,
     torchvision.LAYOUT,
     official.LAYOUT,
-    *swin.LAYOUTS,
-    *swin_v2.LAYOUTS,
+    *(layout for family in _FAMILIES for layout in family.LAYOUTS),
 )
 CONFIGS: dict[str, Callable[[Mapping[str, Any]], Any]] = {
-    **swin.CONFIGS,
-    **swin_v2.CONFIGS,
+    kind: read for family in _FAMILIES for kind, read in family.CONFIGS.items()
 }
-    *pvt_v2.LAYOUTS,
-)
-CONFIGS: dict[str, Callable[[Mapping[str, Any]], Any]] = {**swin.CONFIGS, **pvt_v2.CONFIGS}
 """transformers' model types, and what reads the config.json of each."""
 _ENVELOPES = ("model", "state_dict", "params")
 

@@ -8,8 +8,8 @@ from torch import Tensor
 
 from .rename import Layout, Rule, Transform
 
-_KERNEL = Transform(lambda kernel: kernel.t(), lambda weight, heads: (weight.t(),))
-_PATCHES = Transform(lambda kernel: kernel.permute(3, 2, 0, 1), lambda weight, heads: (weight.permute(2, 3, 1, 0),))
+KERNEL = Transform(lambda kernel: kernel.t(), lambda weight, heads: (weight.t(),))
+PATCHES = Transform(lambda kernel: kernel.permute(3, 2, 0, 1), lambda weight, heads: (weight.permute(2, 3, 1, 0),))
 _QKV_KERNELS = Transform(
     lambda *kernels: torch.cat([kernel.flatten(1).t() for kernel in kernels]),
     lambda weight, heads: tuple(part.t().unflatten(1, (heads, -1)) for part in weight.chunk(3)),
@@ -27,21 +27,21 @@ _ATTENTION = f"{_BLOCK}/MultiHeadDotProductAttention_1"
 _PARTS = ("query", "key", "value")
 
 
-def _norm(ours: str, theirs: str) -> tuple[Rule, Rule]:
+def norm(ours: str, theirs: str) -> tuple[Rule, Rule]:
     return Rule(f"{ours}.weight", (f"{theirs}/scale",)), Rule(f"{ours}.bias", (f"{theirs}/bias",))
 
 
-def _linear(ours: str, theirs: str, transform: Transform = _KERNEL) -> tuple[Rule, Rule]:
+def linear(ours: str, theirs: str, transform: Transform = KERNEL) -> tuple[Rule, Rule]:
     return Rule(f"{ours}.weight", (f"{theirs}/kernel",), transform), Rule(f"{ours}.bias", (f"{theirs}/bias",))
 
 
 LAYOUT = Layout(
     "official npz",
     (
-        *_linear("embed.patches.project", "embedding", _PATCHES),
+        *linear("embed.patches.project", "embedding", PATCHES),
         Rule("embed.parts.prefix.weight", ("cls",)),
         Rule("embed.parts.positions.weight", ("Transformer/posembed_input/pos_embedding",)),
-        *_norm("encoder.blocks.{i}.attention.norm", f"{_BLOCK}/LayerNorm_0"),
+        *norm("encoder.blocks.{i}.attention.norm", f"{_BLOCK}/LayerNorm_0"),
         Rule(
             "encoder.blocks.{i}.attention.branch.qkv.weight",
             tuple(f"{_ATTENTION}/{part}/kernel" for part in _PARTS),
@@ -52,12 +52,12 @@ LAYOUT = Layout(
             tuple(f"{_ATTENTION}/{part}/bias" for part in _PARTS),
             _QKV_BIASES,
         ),
-        *_linear("encoder.blocks.{i}.attention.branch.project", f"{_ATTENTION}/out", _OUT_KERNEL),
-        *_norm("encoder.blocks.{i}.mlp.norm", f"{_BLOCK}/LayerNorm_2"),
-        *_linear("encoder.blocks.{i}.mlp.branch.expand", f"{_BLOCK}/MlpBlock_3/Dense_0"),
-        *_linear("encoder.blocks.{i}.mlp.branch.contract", f"{_BLOCK}/MlpBlock_3/Dense_1"),
-        *_norm("encoder.norm", "Transformer/encoder_norm"),
-        *_linear("head.classify", "head"),
+        *linear("encoder.blocks.{i}.attention.branch.project", f"{_ATTENTION}/out", _OUT_KERNEL),
+        *norm("encoder.blocks.{i}.mlp.norm", f"{_BLOCK}/LayerNorm_2"),
+        *linear("encoder.blocks.{i}.mlp.branch.expand", f"{_BLOCK}/MlpBlock_3/Dense_0"),
+        *linear("encoder.blocks.{i}.mlp.branch.contract", f"{_BLOCK}/MlpBlock_3/Dense_1"),
+        *norm("encoder.norm", "Transformer/encoder_norm"),
+        *linear("head.classify", "head"),
     ),
     preprocess={"mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5)},
 )

@@ -1,0 +1,46 @@
+"""Convolutions between the tokens of a grid, and what goes with them."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from .tokens import Tokens
+
+
+class DepthwiseConv(nn.Conv2d):
+    """Each channel looks at its k×k neighbours (Liu et al., 2022, "ConvNeXt", section 2.3). Tokens -> Tokens.
+
+    For tokens without a prefix.
+
+    Args:
+        dim: width D of the tokens.
+        kernel_size: k, odd.
+    """
+
+    def __init__(self, dim: int, kernel_size: int) -> None:
+        super().__init__(dim, dim, kernel_size, padding=kernel_size // 2, groups=dim)
+
+    def forward(self, tokens: Tokens) -> Tokens:  # type: ignore[override]
+        return Tokens.from_map(super().forward(tokens.map))
+
+
+class GlobalResponseNorm(nn.Module):
+    """Channels compete: x + weight · x · ‖x‖ / mean ‖x‖ + bias (Woo et al., 2023, "ConvNeXt V2", section 3.2).
+
+    ‖x‖ is the norm of a channel over all tokens. On the sequence.
+
+    Args:
+        dim: channels D.
+        eps: added to the mean.
+    """
+
+    def __init__(self, dim: int, *, eps: float = 1e-6) -> None:
+        super().__init__()
+        self.eps = eps
+        self.weight = nn.Parameter(torch.zeros(dim))
+        self.bias = nn.Parameter(torch.zeros(dim))
+
+    def forward(self, x: Float[Tensor, "B N D"]) -> Float[Tensor, "B N D"]:
+        response = torch.linalg.vector_norm(x, dim=1, keepdim=True)
+        share = response / (response.mean(dim=2, keepdim=True) + self.eps)
+        return x + self.weight * (x * share) + self.bias
