@@ -27,6 +27,7 @@ SMALLEST: dict[str, dict[str, Any]] = {
     "deit_tiny_distilled_patch16_224": {"image_size": 64, "depth": 2},
     "deit3_small_patch16_224": {"image_size": 64, "depth": 2},
     "compact_tiny_16": {"depth": 2},
+    "vit_giant_patch14_reg4_dinov2": {"image_size": 64, "patch_size": 16, "embed_dim": 48, "depth": 2, "num_heads": 3},
     "swin_tiny_patch4_window7_224": {"image_size": 64, "embed_dim": 24, "depths": (2, 2), "num_heads": (1, 2)},
 }
 ROWS = pytest.mark.parametrize("name", SMALLEST)
