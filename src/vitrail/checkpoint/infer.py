@@ -8,6 +8,7 @@ from torch import Tensor
 
 from ..errors import VitrailError
 from ..models.deit import DistilledDeiTConfig
+from ..models.dinov2 import DINOv2Config
 from ..models.registry import Config, model_config, override
 from ..models.simple_vit import SimpleViTConfig
 from ..models.vit import ViTConfig
@@ -17,9 +18,10 @@ _PATCHES, _PREFIX, _POSITIONS = (
     "embed.parts.prefix.weight",
     "embed.parts.positions.weight",
 )
+_REGISTERS = "embed.parts.registers.weight"
 _BLOCK = "encoder.blocks.0"
 # Which heads a width has cannot be seen in the shapes; these are the published ones.
-_HEADS = {192: 3, 384: 6, 512: 8, 768: 12, 1024: 16, 1280: 16}
+_HEADS = {192: 3, 384: 6, 512: 8, 768: 12, 1024: 16, 1280: 16, 1536: 24}
 
 
 def infer_config(state: Mapping[str, Tensor], architecture: str | Config | None, facts: Mapping[str, Any]) -> Config:
@@ -48,6 +50,8 @@ def infer_config(state: Mapping[str, Tensor], architecture: str | Config | None,
 def _kind(state: Mapping[str, Tensor]) -> type:
     if _PREFIX not in state and _POSITIONS not in state:
         return SimpleViTConfig
+    if _REGISTERS in state or _gated(state):
+        return DINOv2Config
     tokens = state[_PREFIX].shape[1] if _PREFIX in state else 0
     return DistilledDeiTConfig if tokens == 2 else ViTConfig
 
@@ -77,16 +81,24 @@ def _shape_fields(state: Mapping[str, Tensor], facts: Mapping[str, Any]) -> dict
     heads = facts.get("num_heads", _HEADS.get(dim))
     if heads is None:
         raise VitrailError(f"how many heads a ViT of width {dim} has cannot be seen in its weights: pass num_heads")
-    hidden = state.get(f"{_BLOCK}.mlp.branch.expand.bias")
+    hidden = state.get(f"{_BLOCK}.mlp.branch.contract.weight")
     return {
         "patch_size": rows if rows == columns else (rows, columns),
         "embed_dim": dim,
         "depth": max(numbers, default=-1) + 1,
         "num_heads": heads,
-        "mlp_ratio": 4.0 if hidden is None else hidden.shape[0] / dim,
+        "mlp_ratio": 4.0 if hidden is None else hidden.shape[1] / dim,
+        "gated_mlp": _gated(state),
+        "registers": state[_REGISTERS].shape[1] if _REGISTERS in state else 0,
         "layer_scale": 1e-6 if f"{_BLOCK}.attention.scale.weight" in state else None,
         "class_position": not _class_stands_apart(state),
     }
+
+
+def _gated(state: Mapping[str, Tensor]) -> bool:
+    # One layer gives gate and value, so it is twice as wide as what the next one takes.
+    expand, contract = (state.get(f"{_BLOCK}.mlp.branch.{part}.weight") for part in ("expand", "contract"))
+    return expand is not None and contract is not None and expand.shape[0] == 2 * contract.shape[1]
 
 
 def _cells(state: Mapping[str, Tensor]) -> int:

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from ..errors import VitrailError, nearest
 from ..nn.model import VisionModel
-from . import adaptive, compact, convnext, deit, mixer, pvt_v2, simple_vit, swin, swin_v2, vit
+from . import adaptive, compact, convnext, deit, dinov2, mixer, pvt_v2, simple_vit, swin, swin_v2, vit
 
 
 class Config(Protocol):
@@ -27,6 +27,7 @@ FAMILIES: dict[str, dict[str, Any]] = {
     "compact": compact.VARIANTS,
     "adaptive": adaptive.VARIANTS,
     "convnext": convnext.VARIANTS,
+    "dinov2": dinov2.VARIANTS,
     "mixer": mixer.VARIANTS,
     "pvt_v2": pvt_v2.VARIANTS,
     "swin": swin.VARIANTS,

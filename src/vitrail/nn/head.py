@@ -1,5 +1,6 @@
 """From tokens to logits."""
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -20,10 +21,17 @@ class MeanPool(nn.Module):
         return tokens.patches.mean(dim=1)
 
 
+class ClassAndMean(nn.Module):
+    """The class token beside the mean over the patch tokens: Tokens -> (B, 2 D) (Oquab et al., 2024, "DINOv2")."""
+
+    def forward(self, tokens: Tokens) -> Float[Tensor, "B D2"]:
+        return torch.cat([tokens.x[:, 0], tokens.patches.mean(dim=1)], dim=1)
+
+
 class Head(nn.Module):
     """Pool, norm, classify: Tokens -> (B, num_classes). Without `classify` the pooled embedding is the output."""
 
-    def __init__(self, pool: nn.Module, classify: nn.Module | None = None, norm: nn.Module | None = None) -> None:
+    def __init__(self, pool: nn.Module, classify: nn.Module | None = None, *, norm: nn.Module | None = None) -> None:
         super().__init__()
         self.pool = pool
         self.norm = norm or nn.Identity()

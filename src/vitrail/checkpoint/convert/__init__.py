@@ -8,11 +8,12 @@ from torch import Tensor
 
 from ...errors import VitrailError
 from ...nn.model import VisionModel
-from . import convnext, mixer, official, pvt_v2, swin, swin_v2, timm, torchvision, transformers
+from . import convnext, dinov2, mixer, official, pvt_v2, swin, swin_v2, timm, torchvision, transformers
 from .rename import Layout, Renamed, Rule, to_ours
 
 _FAMILIES: tuple[Any, ...] = (
     convnext,
+    dinov2,
     mixer,
     pvt_v2,
     swin,

@@ -66,8 +66,8 @@ class Layout:
         return {pattern.sub("", name): tensor for name, tensor in state.items()}
 
     def known(self, state: Mapping[str, Tensor]) -> int:
-        """How many of the names this layout has a rule for."""
-        pattern = _any_of(tuple(name for rule in self.rules for name in rule.theirs))
+        """How many of the names this layout accounts for."""
+        pattern = _any_of((*(name for rule in self.rules for name in rule.theirs), *self.unused))
         return sum(pattern.fullmatch(name) is not None for name in self.strip(state))
 
     def place(self, name: str) -> tuple[str, Rule, int] | None:

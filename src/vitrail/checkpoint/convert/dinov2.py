@@ -1,0 +1,83 @@
+"""DINOv2's names, elsewhere. Without registers, timm's are those of a ViT."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from ...models.dinov2 import DINOv2Config
+from . import timm
+from .rename import SAME, STACK, Layout, Rule, Transform, linear
+
+_BLOCK = "encoder.blocks.{i}"
+GATE_AND_VALUE = Transform(lambda *rows: torch.cat(rows), lambda joint, heads: joint.chunk(2))
+
+_REGISTERS = "embed.parts.registers.weight"
+
+
+def _official(kind: str, expand: str, contract: str) -> Layout:
+    blocks = timm.block(mlp=(f"mlp.{expand}", f"mlp.{contract}"))
+    scales = timm.scales("ls1.gamma", "ls2.gamma")
+    rules = (*timm.AROUND, *timm.CLASS, *blocks, *scales, Rule(_REGISTERS, ("register_tokens",)))
+    return Layout(f"official DINOv2, {kind}", rules, ("mask_token",), ("backbone.",))
+
+
+def _transformers(kind: str, attention: tuple[str, str, str, str], expand: tuple[str, ...], contract: str) -> Layout:
+    theirs = "encoder.layer.{i}"
+    *qkv, project = (f"{theirs}.attention.{part}" for part in attention)
+    expand = tuple(f"{theirs}.mlp.{part}" for part in expand)
+    rules = (
+        linear("embed.patches.project", "embeddings.patch_embeddings.projection"),
+        Rule("embed.parts.prefix.weight", ("embeddings.cls_token",)),
+        Rule("embed.parts.positions.weight", ("embeddings.position_embeddings",)),
+        Rule(_REGISTERS, ("embeddings.register_tokens",)),
+        linear(f"{_BLOCK}.attention.norm", f"{theirs}.norm1"),
+        linear(f"{_BLOCK}.attention.branch.qkv", *qkv, transform=STACK),
+        linear(f"{_BLOCK}.attention.branch.project", project),
+        Rule(f"{_BLOCK}.attention.scale.weight", (f"{theirs}.layer_scale1.lambda1",)),
+        linear(f"{_BLOCK}.mlp.norm", f"{theirs}.norm2"),
+        linear(f"{_BLOCK}.mlp.branch.expand", *expand, transform=SAME if len(expand) == 1 else GATE_AND_VALUE),
+        linear(f"{_BLOCK}.mlp.branch.contract", f"{theirs}.mlp.{contract}"),
+        Rule(f"{_BLOCK}.mlp.scale.weight", (f"{theirs}.layer_scale2.lambda1",)),
+        linear("encoder.norm", "layernorm"),
+        linear("head.classify", "classifier"),
+    )
+    unused, prefixes = ("embeddings.mask_token",), ("dinov2.", "dinov2_with_registers.")
+    return Layout(f"transformers DINOv2 ({kind})", rules, unused, prefixes)
+
+
+_FILES = ("attention.query", "attention.key", "attention.value", "output.dense")
+_MODULES = ("q_proj", "k_proj", "v_proj", "o_proj")
+
+LAYOUTS = (
+    Layout("timm DINOv2", (*timm.TIMM.rules, Rule(_REGISTERS, ("reg_token",)))),
+    _official("plain", "fc1", "fc2"),
+    _official("gated", "w12", "w3"),
+    _transformers("files", _FILES, ("fc1",), "fc2"),
+    _transformers("modules", _MODULES, ("fc1",), "fc2"),
+    _transformers("files, gated", _FILES, ("weights_in",), "weights_out"),
+    _transformers("modules, gated", _MODULES, ("gate_proj", "up_proj"), "down_proj"),
+)
+
+
+def _config(card: Mapping[str, Any]) -> DINOv2Config:
+    gated, dim = card["use_swiglu_ffn"], card["hidden_size"]
+    hidden = int(dim * card["mlp_ratio"])
+    if gated:  # two thirds of it, up to a multiple of 8
+        hidden = (int(hidden * 2 / 3) + 7) // 8 * 8
+    return DINOv2Config(
+        image_size=card["image_size"],
+        patch_size=card["patch_size"],
+        embed_dim=dim,
+        depth=card["num_hidden_layers"],
+        num_heads=card["num_attention_heads"],
+        mlp_ratio=hidden / dim,
+        gated_mlp=gated,
+        registers=card.get("num_register_tokens", 0),
+        mean_beside_class=any("Classification" in name for name in card.get("architectures") or ()),
+        norm_eps=card["layer_norm_eps"],
+        position_antialias=card["model_type"] == "dinov2_with_registers",
+    )
+
+
+CONFIGS = {"dinov2": _config, "dinov2_with_registers": _config}
