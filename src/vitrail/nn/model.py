@@ -18,10 +18,10 @@ class VisionModel(nn.Module):
         self.head = head
         self.config = config
 
-    def forward_features(self, pixels: Float[Tensor, "B C H W"]) -> Tokens:
-        """(B, C, H, W) -> Tokens, after the encoder's norm."""
+    def forward_features(self, pixels: Float[Tensor, "B C *size"]) -> Tokens:
+        """(B, C, H, W), or (B, C, T, H, W) of a video, -> Tokens, after the encoder's norm."""
         return self.encoder(self.embed(pixels))
 
-    def forward(self, pixels: Float[Tensor, "B C H W"]) -> Float[Tensor, "B K"]:
-        """(B, C, H, W) -> logits (B, num_classes)."""
+    def forward(self, pixels: Float[Tensor, "B C *size"]) -> Float[Tensor, "B K"]:
+        """(B, C, H, W), or (B, C, T, H, W) of a video, -> logits (B, num_classes)."""
         return self.head(self.forward_features(pixels))
