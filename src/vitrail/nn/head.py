@@ -21,15 +21,16 @@ class MeanPool(nn.Module):
 
 
 class Head(nn.Module):
-    """Pool, then classify: Tokens -> (B, num_classes). Without `classify` the pooled embedding is the output."""
+    """Pool, norm, classify: Tokens -> (B, num_classes). Without `classify` the pooled embedding is the output."""
 
-    def __init__(self, pool: nn.Module, classify: nn.Module | None = None) -> None:
+    def __init__(self, pool: nn.Module, classify: nn.Module | None = None, *, norm: nn.Module | None = None) -> None:
         super().__init__()
         self.pool = pool
+        self.norm = norm or nn.Identity()
         self.classify = classify or nn.Identity()
 
     def forward(self, tokens: Tokens) -> Float[Tensor, "B K"]:
-        return self.classify(self.pool(tokens))
+        return self.classify(self.norm(self.pool(tokens)))
 
 
 class DistilledHead(nn.Module):

@@ -1,5 +1,7 @@
 """Tokens -> queries, keys and values: where they come from, and how many there are of each."""
 
+import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -30,5 +32,25 @@ class JointProjection(nn.Linear):
 
     def forward(self, tokens: Tokens) -> QKV:  # type: ignore[override]
         joint = super().forward(tokens.x).unflatten(2, (3, self.num_heads, -1))
+        q, k, v = joint.permute(2, 0, 3, 1, 4).unbind(0)
+        return q, k, v
+
+
+class JointProjectionWithoutKeyBias(nn.Linear):
+    """A joint projection with biases of queries and values only (Bao et al., 2022, "BEiT", its code).
+
+    A bias of the keys adds the same number to all scores of a query, which the softmax takes away again.
+    """
+
+    def __init__(self, dim: int, num_heads: int) -> None:
+        check_heads(dim, num_heads)
+        super().__init__(dim, 3 * dim, bias=False)
+        self.num_heads = num_heads
+        self.q_bias = nn.Parameter(torch.zeros(dim))
+        self.v_bias = nn.Parameter(torch.zeros(dim))
+
+    def forward(self, tokens: Tokens) -> QKV:  # type: ignore[override]
+        bias = torch.cat([self.q_bias, torch.zeros_like(self.q_bias), self.v_bias])
+        joint = F.linear(tokens.x, self.weight, bias).unflatten(2, (3, self.num_heads, -1))
         q, k, v = joint.permute(2, 0, 3, 1, 4).unbind(0)
         return q, k, v

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ...errors import VitrailError
 from ...nn.model import VisionModel
-from . import official, swin, timm, torchvision, transformers
+from . import official, swin, timm, torchvision, transformers, videomae
 from .rename import Layout, Renamed, Rule, to_ours
 
 LAYOUTS: tuple[Layout, ...] = (
@@ -17,8 +17,9 @@ LAYOUTS: tuple[Layout, ...] = (
     torchvision.LAYOUT,
     official.LAYOUT,
     *swin.LAYOUTS,
+    *videomae.LAYOUTS,
 )
-CONFIGS: dict[str, Callable[[Mapping[str, Any]], Any]] = {**swin.CONFIGS}
+CONFIGS: dict[str, Callable[[Mapping[str, Any]], Any]] = {**swin.CONFIGS, **videomae.CONFIGS}
 """transformers' model types, and what reads the config.json of each."""
 _ENVELOPES = ("model", "state_dict", "params")
 
