@@ -41,6 +41,7 @@ SMALLEST: dict[str, dict[str, Any]] = {
     "mixer_s32_224": {"image_size": 64, "patch_size": 16, "embed_dim": 64, "depth": 2},
     "convnext_atto": {"image_size": 64, "embed_dim": 16, "depths": (1, 2)},
     "convnextv2_atto": {"image_size": 64, "embed_dim": 16, "depths": (1, 2)},
+    "videomae_small_patch16_224": {"image_size": 32, "num_frames": 4, "embed_dim": 48, "depth": 2},
 }
 # How many tokens there are hangs on what is in the pictures: no graph of fixed shapes can say that.
 DATA_DEPENDENT = {"adaptive_vit_tiny_patch16_224"}
@@ -62,6 +63,11 @@ def inputs(model: VisionModel, batch: int = 2) -> tuple[torch.Tensor, ...]:
     """Random pixels, and whatever else the model takes."""
     pixels, *rest = example_inputs(model.config, batch)
     return (pixels.normal_(), *rest)
+
+
+def frames_of(model: VisionModel, count: int) -> VisionModel:
+    """The same model of a family of videos, built for another number of frames."""
+    return dataclasses.replace(model.config, num_frames=count).build().eval()
 
 
 def numbers(output: Any) -> list[torch.Tensor]:
@@ -100,13 +106,23 @@ def test_a_batch_of_one_and_the_features(name: str) -> None:
 @pytest.mark.parametrize("size", [(64, 96), (32, 160)])
 @pytest.mark.parametrize("channels", [1, 4])
 def test_other_sizes_and_channels(name: str, size: tuple[int, int], channels: int) -> None:
-    model = build(name, in_channels=channels).eval()
+    model, another = build(name, in_channels=channels).eval(), build(name, in_channels=channels, image_size=size)
+    given = inputs(another)
+    assert another(*given).shape == (2, 5)
     if name in FIXED_SIZE:
         with pytest.raises(ValueError, match="resize"):
-            model(torch.randn(2, channels, *size))
+            model(*given)
     else:
-        assert model(torch.randn(2, channels, *size)).shape == (2, 5)
-    assert build(name, in_channels=channels, image_size=size)(torch.randn(2, channels, *size)).shape == (2, 5)
+        assert model(*given).shape == (2, 5)
+
+
+@pytest.mark.parametrize("name", [name for name in SMALLEST if hasattr(model_config(name), "num_frames")])
+@pytest.mark.parametrize("frames", [2, 12])
+def test_other_numbers_of_frames(name: str, frames: int) -> None:
+    model = build(name).eval()
+    another = frames_of(model, frames)
+    given = inputs(another)
+    assert model(*given).shape == another(*given).shape == (2, 5)
 
 
 def test_compiles_as_one_graph() -> None:

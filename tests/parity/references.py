@@ -98,6 +98,17 @@ def _outputs(model: nn.Module, names: list[str], pixels: Tensor) -> dict[str, Te
     return seen
 
 
+class FramesFirst(nn.Module):
+    """A peer's model that takes videos as (B, T, C, H, W), taking ours, (B, C, T, H, W)."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        return logits(self.model(pixels.transpose(1, 2)))
+
+
 def count(model: nn.Module) -> int:
     """How many numbers are learned."""
     return sum(parameter.numel() for parameter in model.parameters())

@@ -14,7 +14,7 @@ from ..nn.cosine import CosineScores
 from ..nn.encoder import Block
 from ..nn.mlp import MLP
 from ..nn.model import VisionModel
-from ..nn.projections import QueryValueBias
+from ..nn.projections import JointProjectionWithoutKeyBias
 from ..nn.reduce import NormedPatchMerging
 from ..nn.relative import ContinuousRelativeBias
 from ..nn.residual import Residual
@@ -58,7 +58,7 @@ class SwinV2Config:
         inner = MultiHeadAttention(
             dim,
             heads,
-            qkv=QueryValueBias(dim, heads),
+            qkv=JointProjectionWithoutKeyBias(dim, heads),
             refine=CosineScores(heads),
             bias=ContinuousRelativeBias((trained, trained) if trained else window, heads),
             dropout=self.dropout,

@@ -32,7 +32,37 @@ class PatchEmbed(nn.Module):
 
     def grid(self, image_size: tuple[int, int]) -> tuple[int, int]:
         """How many patches, (rows, columns), a picture of this size has."""
-        return self.fit.grid(image_size)
+        rows, columns = self.fit.grid(image_size)
+        return rows, columns
+
+
+class TubeletEmbed(nn.Module):
+    """Cut the video into tubelets and project each (Arnab et al., 2021, "ViViT", section 3.2).
+
+    pixels (B, C, T, H, W) -> Tokens with grid (T / P_t, H / P_h, W / P_w). A tubelet of one frame is a patch of it.
+
+    Args:
+        in_channels: C of the pixels.
+        embed_dim: width D of the tokens.
+        tubelet_size: (P_t, P_h, P_w) in frames and pixels.
+        pad: fill videos that are no multiple of the tubelet up with zeros; otherwise they are an error.
+    """
+
+    def __init__(
+        self, in_channels: int, embed_dim: int, tubelet_size: tuple[int, int, int], *, pad: bool = False
+    ) -> None:
+        super().__init__()
+        self.tubelet_size = tubelet_size
+        self.fit = PadToMultiple(tubelet_size) if pad else CheckMultiple(tubelet_size)
+        self.project = nn.Conv3d(in_channels, embed_dim, tubelet_size, stride=tubelet_size)
+
+    def forward(self, pixels: Float[Tensor, "B C T H W"]) -> Tokens:
+        return Tokens.from_map(self.project(self.fit(pixels)))
+
+    def grid(self, video_size: tuple[int, int, int]) -> tuple[int, int, int]:
+        """How many tubelets, (deep, rows, columns), a video of this many frames, height and width has."""
+        deep, rows, columns = self.fit.grid(video_size)
+        return deep, rows, columns
 
 
 class OverlapPatchEmbed(nn.Module):
@@ -70,7 +100,7 @@ class OverlapPatchEmbed(nn.Module):
 
 
 class Embedding(nn.Module):
-    """Patches, then what is added to them: pixels (B, C, H, W) -> Tokens.
+    """Patches, then what is added to them: pixels (B, C, H, W), or (B, C, T, H, W) of a video, -> Tokens.
 
     `parts` are applied in their order, so prefix tokens in front of positions have positions of their own (ViT), and
     behind them have none (DeiT III).
@@ -83,5 +113,5 @@ class Embedding(nn.Module):
         for name, part in parts.items():
             self.parts.add_module(name, part)
 
-    def forward(self, pixels: Float[Tensor, "B C H W"]) -> Tokens:
+    def forward(self, pixels: Float[Tensor, "B C *size"]) -> Tokens:
         return self.parts(self.patches(pixels))

@@ -18,10 +18,13 @@ class VisionModel(nn.Module):
         self.head = head
         self.config = config
 
-    def forward_features(self, pixels: Float[Tensor, "B C H W"]) -> Tokens | tuple[Tokens, ...]:
-        """(B, C, H, W) -> Tokens, after the encoder's norm; one for each level where the head looks at several."""
+    def forward_features(self, pixels: Float[Tensor, "B C *size"]) -> Tokens | tuple[Tokens, ...]:
+        """(B, C, H, W), or (B, C, T, H, W) of a video, -> Tokens, after the encoder's norm.
+
+        One for each level where the head looks at several.
+        """
         return self.encoder(self.embed(pixels))
 
-    def forward(self, pixels: Float[Tensor, "B C H W"]) -> Float[Tensor, "B K *grid"]:
-        """(B, C, H, W) -> logits (B, num_classes), or a map of them, (B, num_classes, H, W), for dense tasks."""
+    def forward(self, pixels: Float[Tensor, "B C *size"]) -> Float[Tensor, "B K *grid"]:
+        """(B, C, H, W), or a video, -> logits (B, num_classes), or a map of them, (B, num_classes, H, W)."""
         return self.head(self.forward_features(pixels))

@@ -1,6 +1,7 @@
 """Tokens -> queries, keys and values: where they come from, and how many there are of each."""
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -35,25 +36,6 @@ class JointProjection(nn.Linear):
         return q, k, v
 
 
-class QueryValueBias(nn.Module):
-    """`JointProjection` with a bias for queries and one for values, and none for keys (Bao et al., 2022, "BEiT").
-
-    A bias of the keys adds the same to all scores of a query, which softmax does not see. `bias` is both, queries
-    first: (2 D,).
-    """
-
-    def __init__(self, dim: int, num_heads: int) -> None:
-        super().__init__()
-        self.num_heads = num_heads
-        self.joint = JointProjection(dim, num_heads, bias=False)
-        self.bias = nn.Parameter(torch.zeros(2 * dim))
-
-    def forward(self, tokens: Tokens) -> QKV:
-        q, k, v = self.joint(tokens)
-        query, value = self.bias.unflatten(0, (2, self.num_heads, 1, -1)).unbind(0)
-        return q + query, k, v + value
-
-
 class ReducedProjection(nn.Module):
     """Queries of all tokens, keys and values of fewer (Wang et al., 2021, "PVT", section 3.3).
 
@@ -77,3 +59,24 @@ class ReducedProjection(nn.Module):
         q = heads_of(self.q(tokens.x), self.num_heads)
         k, v = self.kv(self.reduce(tokens).x).chunk(2, dim=2)
         return q, heads_of(k, self.num_heads), heads_of(v, self.num_heads)
+
+
+class JointProjectionWithoutKeyBias(nn.Linear):
+    """`JointProjection` with a bias for queries and one for values, none for keys (Bao et al., 2022, "BEiT").
+
+    A bias of the keys adds the same number to all scores of a query, which softmax takes away again. `bias` holds both,
+    queries first: (2 D,).
+    """
+
+    def __init__(self, dim: int, num_heads: int) -> None:
+        check_heads(dim, num_heads)
+        super().__init__(dim, 3 * dim, bias=False)
+        self.num_heads = num_heads
+        self.bias = nn.Parameter(torch.zeros(2 * dim))
+
+    def forward(self, tokens: Tokens) -> QKV:  # type: ignore[override]
+        query, value = self.bias.chunk(2)
+        bias = torch.cat([query, torch.zeros_like(query), value])
+        joint = F.linear(tokens.x, self.weight, bias).unflatten(2, (3, self.num_heads, -1))
+        q, k, v = joint.permute(2, 0, 3, 1, 4).unbind(0)
+        return q, k, v

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ...errors import VitrailError
 from ...nn.model import VisionModel
-from . import convnext, dinov2, mixer, official, pvt_v2, swin, swin_v2, timm, torchvision, transformers
+from . import convnext, dinov2, mixer, official, pvt_v2, swin, swin_v2, timm, torchvision, transformers, videomae
 from .rename import Layout, Renamed, Rule, to_ours
 
 _FAMILIES: tuple[Any, ...] = (
@@ -18,6 +18,7 @@ _FAMILIES: tuple[Any, ...] = (
     pvt_v2,
     swin,
     swin_v2,
+    videomae,
 )
 LAYOUTS: tuple[Layout, ...] = (
     *timm.LAYOUTS,

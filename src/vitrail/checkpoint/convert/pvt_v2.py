@@ -3,14 +3,11 @@
 from collections.abc import Mapping
 from typing import Any
 
-import torch
-
 from ...models.pvt_v2 import PVTv2Config
-from .rename import Layout, Rule, Transform, linear
+from .rename import PAIR, Layout, Rule, linear
 
 STAGE = "encoder.blocks.{s}"
 BLOCK = f"{STAGE}.blocks.{{i}}"
-PAIR = Transform(lambda *rows: torch.cat(rows), lambda joint, heads: joint.chunk(2))
 
 
 def patches(ours: str, theirs: str, project: str = "proj", norm: str = "norm") -> tuple[Rule, ...]:

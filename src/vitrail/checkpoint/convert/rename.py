@@ -28,6 +28,7 @@ class Transform:
 
 SAME = Transform(lambda tensor: tensor, lambda tensor, heads: (tensor,))
 STACK = Transform(lambda *rows: torch.cat(rows), lambda joint, heads: joint.chunk(3))
+PAIR = Transform(lambda *rows: torch.cat(rows), lambda joint, heads: joint.chunk(2))
 TOKENS = Transform(lambda *tokens: torch.cat(tokens, dim=1), lambda joint, heads: joint.split(1, dim=1))
 
 

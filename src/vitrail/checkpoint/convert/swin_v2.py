@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from ...models.swin_v2 import SwinV2Config
-from .rename import STACK, Layout, Rule, Transform, linear
+from .rename import PAIR, STACK, Layout, Rule, Transform, linear
 
 _STAGE = "encoder.blocks.{s}"
 _BLOCK = f"{_STAGE}.blocks.{{i}}"
@@ -16,7 +16,6 @@ _LATER = (1, 2, 3)
 _COMPUTED = ("{x}.relative_position_index", "{x}.relative_coords_table", "{x}.attn_mask")
 
 _SCALES = Transform(lambda scales: scales.flatten(), lambda scales, heads: (scales[:, None, None],))
-_BIASES = Transform(lambda *biases: torch.cat(biases), lambda joint, heads: joint.chunk(2))
 
 
 def _without_keys(bias: Tensor) -> Tensor:
@@ -29,7 +28,7 @@ def _with_zero_keys(bias: Tensor, heads: int) -> tuple[Tensor, ...]:
     return (torch.cat([query, torch.zeros_like(query), value]),)
 
 
-_ALL_BIASES = Transform(_without_keys, _with_zero_keys)
+_WITHOUT_KEYS = Transform(_without_keys, _with_zero_keys)
 
 
 def _attention(ours: str, theirs: str, network: str) -> tuple[Rule, ...]:
@@ -47,7 +46,7 @@ def _block(ours: str, theirs: str, mlp: tuple[str, str]) -> tuple[Rule, ...]:
     return (
         linear(f"{ours}.attention.scale", f"{theirs}.norm1"),
         *_attention(inner, f"{theirs}.attn", "cpb_mlp"),
-        Rule(f"{inner}.qkv.joint.weight", (f"{theirs}.attn.qkv.weight",)),
+        Rule(f"{inner}.qkv.weight", (f"{theirs}.attn.qkv.weight",)),
         linear(f"{inner}.project", f"{theirs}.attn.proj"),
         linear(f"{ours}.mlp.scale", f"{theirs}.norm2"),
         linear(f"{ours}.mlp.branch.expand", f"{theirs}.{mlp[0]}"),
@@ -77,7 +76,7 @@ def _timm() -> tuple[Rule, ...]:
         Rule(
             f"{_BLOCK}.attention.branch.attention.qkv.bias",
             (f"{theirs}.attn.q_bias", f"{theirs}.attn.v_bias"),
-            _BIASES,
+            PAIR,
         ),
         linear("encoder.norm", "norm"),
     )
@@ -91,10 +90,8 @@ def _transformers() -> tuple[Rule, ...]:
         linear("embed.parts.norm.layer", "embeddings.norm"),
         linear(f"{_BLOCK}.attention.scale", f"{theirs}.layernorm_before"),
         *_attention(inner, attend, "continuous_position_bias_mlp"),
-        Rule(
-            f"{inner}.qkv.joint.weight", tuple(f"{attend}.{part}.weight" for part in ("query", "key", "value")), STACK
-        ),
-        Rule(f"{inner}.qkv.bias", (f"{attend}.query.bias", f"{attend}.value.bias"), _BIASES),
+        Rule(f"{inner}.qkv.weight", tuple(f"{attend}.{part}.weight" for part in ("query", "key", "value")), STACK),
+        Rule(f"{inner}.qkv.bias", (f"{attend}.query.bias", f"{attend}.value.bias"), PAIR),
         linear(f"{inner}.project", f"{theirs}.attention.output.dense"),
         linear(f"{_BLOCK}.mlp.scale", f"{theirs}.layernorm_after"),
         linear(f"{_BLOCK}.mlp.branch.expand", f"{theirs}.intermediate.dense"),
@@ -116,7 +113,7 @@ def _torchvision() -> tuple[Rule, ...]:
     for stage in range(4):
         ours, theirs = f"encoder.blocks.{stage}.blocks.{{i}}", f"features.{2 * stage + 1}.{{i}}"
         rules += _block(ours, theirs, ("mlp.0", "mlp.3"))
-        rules.append(Rule(f"{ours}.attention.branch.attention.qkv.bias", (f"{theirs}.attn.qkv.bias",), _ALL_BIASES))
+        rules.append(Rule(f"{ours}.attention.branch.attention.qkv.bias", (f"{theirs}.attn.qkv.bias",), _WITHOUT_KEYS))
         rules += _merging(f"encoder.blocks.{stage}", f"features.{2 * stage}")
     return tuple(rules)
 
