@@ -8,6 +8,7 @@ from typing import Any, Protocol
 from ..errors import VitrailError, nearest
 from ..nn.model import VisionModel
 from . import adaptive, compact, convnext, deit, dinov2, mixer, pvt_v2, simple_vit, swin, swin_v2, vit
+from . import clip, compact, deit, siglip, simple_vit, swin, vit
 
 
 class Config(Protocol):
@@ -32,6 +33,8 @@ FAMILIES: dict[str, dict[str, Any]] = {
     "pvt_v2": pvt_v2.VARIANTS,
     "swin": swin.VARIANTS,
     "swin_v2": swin_v2.VARIANTS,
+    "clip": clip.VARIANTS,
+    "siglip": siglip.VARIANTS,
 }
 CONFIGS: dict[str, type] = {type(row).__name__: type(row) for table in FAMILIES.values() for row in table.values()}
 _SIZES = {"ti": "tiny", "s": "small", "b": "base", "l": "large", "h": "huge", "m": "medium"}
