@@ -178,7 +178,6 @@ DUAL_VARIANTS = {
     "siglip_large_patch16_384": SigLIPConfig(image_size=384, **_LARGE),
     "siglip_so400m_patch14_224": SigLIPConfig(patch_size=14, context_length=16, **_SO400M),
     "siglip_so400m_patch14_384": SigLIPConfig(patch_size=14, image_size=384, **_SO400M),
-    "siglip_so400m_patch16_256_i18n": SigLIPConfig(image_size=256, vocab_size=250000, **_SO400M),
     "siglip2_base_patch32_256": Two(patch_size=32, image_size=256),
     "siglip2_base_patch16_224": Two(),
     "siglip2_base_patch16_256": Two(image_size=256),
