@@ -34,6 +34,11 @@ def densest(config: Any) -> Any:
     return config.densest() if hasattr(config, "densest") else config
 
 
+def classes_of(config: Any) -> int:
+    """How many classes a model tells apart; 0 for one that is not made for classes."""
+    return getattr(config, "num_classes", 0)
+
+
 def check_classifies(config: Any, name: str) -> None:
     """Raise VitrailError where a model gives no logits of classes."""
     if task_of(config) != "classification":

@@ -12,7 +12,7 @@ from . import clip, compact, deit, siglip, simple_vit, swin, vit
 
 
 class Config(Protocol):
-    """What every family's frozen dataclass has; `num_classes`, `image_size` and `in_channels` are fields of all."""
+    """What every family's frozen dataclass has; `num_classes` is a field of all but those of other tasks."""
 
     image_size: Any
     in_channels: int

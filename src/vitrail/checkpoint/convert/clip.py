@@ -127,7 +127,8 @@ _TRANSFORMERS = Layout(
 _TRANSFORMERS_IMAGE = Layout(
     "transformers CLIP (image encoder)", _image("", ""), _NUMBERS, ("vision_model.",), _PLAIN, _OPENAI_PICTURES
 )
-LAYOUTS = (TIMM, OPENAI, _TRANSFORMERS, _TRANSFORMERS_IMAGE)
+# The image encoder alone goes first: of its tensors the whole model knows as many.
+LAYOUTS = (TIMM, OPENAI, _TRANSFORMERS_IMAGE, _TRANSFORMERS)
 
 _ACTIVATIONS = {"gelu": "gelu", "gelu_pytorch_tanh": "gelu_tanh", "gelu_new": "gelu_tanh", "quick_gelu": "quick_gelu"}
 

@@ -95,7 +95,8 @@ _TRANSFORMERS_IMAGE = Layout(
     _PLAIN,
     _PICTURES,
 )
-LAYOUTS = (TIMM, OPEN_CLIP, _TRANSFORMERS, _TRANSFORMERS_IMAGE)
+# The image encoder alone goes first: of its tensors the whole model knows as many.
+LAYOUTS = (TIMM, OPEN_CLIP, _TRANSFORMERS_IMAGE, _TRANSFORMERS)
 
 _TEXT_DEFAULTS = {
     "max_position_embeddings": 64,
