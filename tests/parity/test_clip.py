@@ -12,12 +12,11 @@ import transformers
 from torch import nn
 
 import vitrail
-from vitrail.checkpoint.convert import recognise
-from vitrail.checkpoint.convert.rename import to_ours
 from vitrail.models.clip import DUAL_VARIANTS, IMAGE_VARIANTS, CLIPConfig
 from vitrail.models.registry import model_config
 
-from .references import assert_same, assert_same_inside, both_dtypes, count, loaded, on_meta, randomise
+from .pairs import Logits, assert_same_pairs, assert_same_shapes
+from .references import assert_same, assert_same_inside, count, loaded, on_meta, randomise
 
 SMALL: dict[str, Any] = {"embed_dim": 32, "depth": 2, "num_heads": 4, "num_classes": 9}
 QUICK, EXACT = "vit_base_patch16_clip_quickgelu_224", "vit_base_patch16_clip_224"
@@ -53,30 +52,6 @@ def texts(count: int = 3, length: int = 12) -> torch.Tensor:
     for row, end in enumerate(torch.randint(2, length, (count,)).tolist()):
         ids[row, end], ids[row, end + 1 :] = 49, 49 * (row % 2)
     return ids
-
-
-class Logits(nn.Module):
-    """A peer's dual model as pixels, ids -> logits (A, B)."""
-
-    def __init__(self, model: nn.Module) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, pixels: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
-        if isinstance(self.model, transformers.PreTrainedModel):
-            return self.model(pixel_values=pixels, input_ids=ids).logits_per_image
-        return self.model.get_logits(pixels, ids)[0]
-
-
-def assert_same_pairs(ours: nn.Module, theirs: nn.Module, pixels: torch.Tensor, ids: torch.Tensor) -> None:
-    """Logits of pictures and texts agree: to 1e-5 of the largest in float32, to 1e-10 in float64."""
-    peer = Logits(theirs)
-    for dtype, tolerance in both_dtypes():
-        with torch.no_grad():
-            a, b = ours.to(dtype)(pixels.to(dtype), ids), peer.to(dtype)(pixels.to(dtype), ids)
-        assert b.std() > 0.02, "the reference's logits hardly vary: the comparison would say nothing"
-        assert a.shape == b.shape == (len(pixels), len(ids))
-        assert (a - b).abs().max() <= tolerance * max(1.0, float(b.abs().max())), dtype
 
 
 @pytest.mark.parametrize("name", IMAGE_VARIANTS)
@@ -124,17 +99,10 @@ def test_parameters_of_every_dual_row(name: str) -> None:
     values = open_clip.get_model_config(OPEN_CLIP[name])
     with torch.device("meta"):
         ours, theirs = vitrail.create_model(name), open_clip.CLIP(**values)
-    assert {key: tuple(value.shape) for key, value in renamed_shapes(theirs).items()} == {
-        key: tuple(value.shape) for key, value in ours.state_dict().items()
-    }
+    assert_same_shapes(ours, theirs)
     assert ours.config.activation == ("quick_gelu" if values.get("quick_gelu") else "gelu")
     assert ours.config.num_heads == theirs.visual.transformer.resblocks[0].attn.num_heads
     assert ours.config.text_heads == theirs.transformer.resblocks[0].attn.num_heads
-
-
-def renamed_shapes(theirs: nn.Module) -> dict[str, torch.Tensor]:
-    state = theirs.state_dict()
-    return to_ours(state, recognise(state)).state
 
 
 def small_open_clip(**more: Any) -> nn.Module:
@@ -151,7 +119,8 @@ def test_open_clip(quick: bool) -> None:
     assert_same_pairs(ours, theirs, torch.randn(2, 3, 48, 48), texts())
     inside = {f"text.encoder.blocks.{block}": f"transformer.resblocks.{block}" for block in range(2)}
     inside |= {f"image.encoder.blocks.{block}": f"visual.transformer.resblocks.{block}" for block in range(2)}
-    assert_same_inside(ours, Logits(theirs), {key: f"model.{name}" for key, name in inside.items()}, torch.randn(2, 3, 48, 48), texts())
+    inside = {mine: f"model.{name}" for mine, name in inside.items()}
+    assert_same_inside(ours, Logits(theirs), inside, torch.randn(2, 3, 48, 48), texts())
 
 
 def test_official_file_names_what_it_counts() -> None:
