@@ -50,8 +50,8 @@ class EndOfText(nn.Module):
     """
 
     def forward(self, tokens: Tokens, ids: Int[Tensor, "B L"]) -> Float[Tensor, "B D"]:
-        end = ids.argmax(dim=1)
-        return tokens.x.take_along_dim(end[:, None, None], dim=1)[:, 0]
+        end = ids.argmax(dim=1)[:, None, None].expand(-1, -1, tokens.x.shape[2])
+        return tokens.x.gather(1, end)[:, 0]
 
 
 class LastToken(nn.Module):
