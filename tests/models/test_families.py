@@ -21,6 +21,8 @@ from vitrail.nn.encoder import Encoder, Levels, Stage, checkpoint_activations
 from vitrail.nn.model import VisionModel
 from vitrail.nn.tokens import Tokens
 
+NARROW: dict[str, Any] = {"embed_dim": 32, "depth": 2, "num_heads": 2}
+FEW_WORDS: dict[str, Any] = {"vocab_size": 20, "context_length": 6, "text_dim": 16, "text_depth": 2, "text_heads": 2}
 SMALLEST: dict[str, dict[str, Any]] = {
     "vit_tiny_patch32_224": {"image_size": 64, "depth": 2},
     "simple_vit_tiny_patch16_224": {"image_size": 64, "depth": 2},
@@ -42,6 +44,10 @@ SMALLEST: dict[str, dict[str, Any]] = {
     "convnext_atto": {"image_size": 64, "embed_dim": 16, "depths": (1, 2)},
     "convnextv2_atto": {"image_size": 64, "embed_dim": 16, "depths": (1, 2)},
     "videomae_small_patch16_224": {"image_size": 32, "num_frames": 4, "embed_dim": 48, "depth": 2},
+    "vit_base_patch32_clip_224": {"image_size": 64, **NARROW},
+    "vit_base_patch16_siglip_224": {"image_size": 64, **NARROW},
+    "clip_vit_base_patch32": {"image_size": 64, "joint_dim": 16, **NARROW, **FEW_WORDS},
+    "siglip_base_patch16_224": {"image_size": 64, **NARROW, **FEW_WORDS},
 }
 # How many tokens there are hangs on what is in the pictures: no graph of fixed shapes can say that.
 DATA_DEPENDENT = {"adaptive_vit_tiny_patch16_224"}
@@ -60,9 +66,15 @@ def build(name: str, **overrides: Any) -> VisionModel:
 
 
 def inputs(model: VisionModel, batch: int = 2) -> tuple[torch.Tensor, ...]:
-    """Random pixels, and whatever else the model takes."""
+    """Random pixels, and random words where the model takes texts."""
     pixels, *rest = example_inputs(model.config, batch)
-    return (pixels.normal_(), *rest)
+    return (pixels.normal_(), *(words.random_(model.config.vocab_size) for words in rest))
+
+
+def first(given: tuple[torch.Tensor, ...], model: VisionModel) -> tuple[torch.Tensor, ...]:
+    """The first sample of a batch. Texts are a batch of their own, of which every picture meets all."""
+    pixels, *rest = given
+    return (pixels[:1], *(more if task_of(model.config) == "image-text" else more[:1] for more in rest))
 
 
 def frames_of(model: VisionModel, count: int) -> VisionModel:
@@ -93,27 +105,31 @@ def test_forward_and_backward_reach_every_parameter(name: str) -> None:
 @ROWS
 def test_a_batch_of_one_and_the_features(name: str) -> None:
     model = build(name).eval()
-    images, *rest = inputs(model, batch=2)
+    given = inputs(model, batch=2)
     with torch.no_grad():
-        both, one = model(images, *rest), model(images[:1], *(more[:1] for more in rest))
+        both, one = model(*given), model(*first(given, model))
     for two, single in zip(numbers(both), numbers(one), strict=True):
         assert two[:1].shape == single.shape
     assert_close([leaf[:1] for leaf in numbers(both)], one)
-    assert numbers(model.forward_features(images))
+    assert numbers(model.forward_features(given[0]))
 
 
 @ROWS
 @pytest.mark.parametrize("size", [(64, 96), (32, 160)])
 @pytest.mark.parametrize("channels", [1, 4])
 def test_other_sizes_and_channels(name: str, size: tuple[int, int], channels: int) -> None:
-    model, another = build(name, in_channels=channels).eval(), build(name, in_channels=channels, image_size=size)
+    model, another = (build(name, in_channels=channels, **more).eval() for more in ({}, {"image_size": size}))
     given = inputs(another)
-    assert another(*given).shape == (2, 5)
+    outputs = [another(*given)]
     if name in FIXED_SIZE:
         with pytest.raises(ValueError, match="resize"):
             model(*given)
     else:
-        assert model(*given).shape == (2, 5)
+        outputs.append(model(*given))
+    for output in outputs:
+        assert all(len(leaf) == 2 and torch.isfinite(leaf).all() for leaf in numbers(output))
+        if task_of(model.config) == "classification":
+            assert output.shape == (2, 5)
 
 
 @pytest.mark.parametrize("name", [name for name in SMALLEST if hasattr(model_config(name), "num_frames")])

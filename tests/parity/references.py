@@ -62,15 +62,18 @@ def check_round_trip(state: dict[str, Any]) -> None:
     assert all(torch.equal(back[name].reshape(left[name].shape), left[name]) for name in back)
 
 
-def assert_same_inside(ours: nn.Module, theirs: nn.Module, pairs: dict[str, str], pixels: Tensor) -> None:
+def assert_same_inside(
+    ours: nn.Module, theirs: nn.Module, pairs: dict[str, str], pixels: Tensor, *more: Tensor
+) -> None:
     """Submodules give the same, name by name: each of ours as a sequence (B, N, D), whatever theirs is.
 
-    A name of theirs may say how its output lies, as in "stages.0:BCHW"; four dimensions are BHWC otherwise.
+    A name of theirs may say how its output lies, as in "stages.0:BCHW"; four dimensions are BHWC otherwise. `more` is
+    what the models take behind the pixels.
     """
     ours, theirs, pixels = ours.double(), theirs.double(), pixels.double()
     a, b = (
-        _outputs(ours, list(pairs), pixels),
-        _outputs(theirs, [name.split(":")[0] for name in pairs.values()], pixels),
+        _outputs(ours, list(pairs), pixels, *more),
+        _outputs(theirs, [name.split(":")[0] for name in pairs.values()], pixels, *more),
     )
     for mine, name in pairs.items():
         other = b[name.split(":")[0]]
@@ -80,7 +83,7 @@ def assert_same_inside(ours: nn.Module, theirs: nn.Module, pairs: dict[str, str]
         assert (a[mine] - other).abs().max() <= 1e-10 * max(1.0, float(other.abs().max())), mine
 
 
-def _outputs(model: nn.Module, names: list[str], pixels: Tensor) -> dict[str, Tensor]:
+def _outputs(model: nn.Module, names: list[str], *inputs: Tensor) -> dict[str, Tensor]:
     seen: dict[str, Tensor] = {}
 
     def keep(name: str) -> Any:
@@ -92,7 +95,7 @@ def _outputs(model: nn.Module, names: list[str], pixels: Tensor) -> dict[str, Te
 
     hooks = [model.get_submodule(name).register_forward_hook(keep(name)) for name in names]
     with torch.no_grad():
-        model(pixels)
+        model(*inputs)
     for hook in hooks:
         hook.remove()
     return seen

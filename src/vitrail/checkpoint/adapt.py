@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from ..data.preprocess import Preprocess
-from ..models.parts import pair
+from ..models.parts import classes_of, pair
 from ..models.registry import Config, override
 from ..nn.model import VisionModel
 from ..nn.positions import LearnedPositions
@@ -35,7 +35,7 @@ def adapt(stored: Stored, overrides: dict[str, Any]) -> Stored:
     return Stored(
         config=config,
         state=state,
-        class_names=stored.class_names if config.num_classes == stored.config.num_classes else (),
+        class_names=stored.class_names if classes_of(config) == classes_of(stored.config) else (),
         preprocess=_adapt_preprocess(stored.preprocess, stored.config, config),
         info={**stored.info, "adapted": [*stored.info.get("adapted", []), *sentences]},
     )
@@ -55,7 +55,7 @@ def inflate_channels(weight: Tensor, channels: int) -> Tensor:
 
 
 def _adapt_head(state: dict[str, Tensor], before: Config, after: Config, model: VisionModel) -> list[str]:
-    if after.num_classes == before.num_classes:
+    if classes_of(after) == classes_of(before):
         return []
     for name in list(state):
         if name.startswith(_HEADS):

@@ -3,6 +3,7 @@
 import torch
 
 from ..errors import VitrailError
+from ..models.parts import classes_of
 from ..models.registry import Config
 from ..nn.model import VisionModel
 from .document import Stored
@@ -41,7 +42,7 @@ def check_tensors(stored: Stored) -> None:
 
 def check_class_names(class_names: tuple[str, ...], config: Config) -> None:
     """One name for each logit, or none at all."""
-    if class_names and len(class_names) != config.num_classes:
+    if class_names and len(class_names) != classes_of(config):
         raise VitrailError(
-            f"{len(class_names)} class names for num_classes {config.num_classes}: give one for each, or none"
+            f"{len(class_names)} class names for num_classes {classes_of(config)}: give one for each, or none"
         )

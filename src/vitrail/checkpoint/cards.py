@@ -58,9 +58,10 @@ def read_card(folder: Path) -> Card:
 def timm_card(config: Mapping[str, Any]) -> Card:
     """timm: the architecture's name, and `pretrained_cfg` on how pictures are prepared."""
     pretrained = config.get("pretrained_cfg", {})
-    if config["architecture"].startswith(("vit_", "deit")) and config.get("global_pool", "token") not in ("token", ""):
-        raise VitrailError(f"{config['architecture']} pools with {config['global_pool']!r}: only 'token' is read")
     name = config["architecture"]
+    expected = _timm_pool(name)
+    if name.startswith(("vit_", "deit")) and config.get("global_pool", expected) not in (expected, ""):
+        raise VitrailError(f"{name} pools with {config['global_pool']!r}: only {expected!r} is read")
     size = pretrained.get("input_size")
     preprocess = {
         "image_size": tuple(size[1:]) if size else None,
@@ -76,6 +77,13 @@ def timm_card(config: Mapping[str, Any]) -> Card:
         class_names=tuple(config.get("label_names") or pretrained.get("label_names") or ()),
         license=pretrained.get("license", ""),
     )
+
+
+def _timm_pool(name: str) -> str:
+    """How timm's model of this name pools unless it was changed, which our row of the name does too."""
+    if "_gap_" in name:
+        return "avg"
+    return "map" if "_siglip_" in name else "token"
 
 
 def transformers_card(config: Mapping[str, Any], preprocessor: Mapping[str, Any]) -> Card:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..data.preprocess import Preprocess
 from ..errors import VitrailError
-from ..models.parts import pair
+from ..models.parts import classes_of, pair
 from ..models.registry import Config
 from . import convert
 from .build import blueprint
@@ -68,7 +68,7 @@ def from_state(
     return Stored(
         config=config,
         state={name: tensor.contiguous() for name, tensor in renamed.state.items()},
-        class_names=card.class_names if len(card.class_names) == config.num_classes else (),
+        class_names=card.class_names if len(card.class_names) == classes_of(config) else (),
         preprocess=_preprocess(layout, card, config),
         info={"origin": origin, "layout": layout.name, "license": card.license, "adapted": notes},
     )

@@ -35,7 +35,8 @@ def infer_config(state: Mapping[str, Tensor], architecture: str | Config | None,
     Raises:
         VitrailError: what cannot be told from the shapes, and how to say it.
     """
-    seen = _fields_seen(state, facts)
+    # A dual model's picture side is a whole model inside it.
+    seen = _fields_seen({name.removeprefix("image."): tensor for name, tensor in state.items()}, facts)
     if architecture is None:
         if _PATCHES not in state or f"{_BLOCK}.attention.branch.qkv.weight" not in state:
             raise VitrailError("which model these weights are of cannot be seen in them: pass architecture")
@@ -110,7 +111,7 @@ def _cells(state: Mapping[str, Tensor]) -> int:
 
 def _class_stands_apart(state: Mapping[str, Tensor]) -> bool:
     # One of N and N - 1 is a square at most: the class token either has a row of its own or none.
-    if _POSITIONS not in state:
+    if _POSITIONS not in state or _PREFIX not in state:
         return False
     rows = state[_POSITIONS].shape[1]
     return bool(rows == math.isqrt(rows) ** 2 and state[_PREFIX].shape[1] == 1 and rows > 1)

@@ -1,5 +1,6 @@
 """What several families build in the same way."""
 
+from collections.abc import Callable, Mapping
 from functools import partial
 from itertools import islice
 from typing import Any, Protocol
@@ -7,7 +8,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from ..errors import VitrailError
+from ..errors import VitrailError, nearest
+from ..nn.activation import QuickGELU
 from ..nn.attention import MultiHeadAttention
 from ..nn.encoder import Block, Encoder
 from ..nn.mlp import MLP
@@ -30,6 +32,11 @@ def task_of(config: Any) -> str:
 def densest(config: Any) -> Any:
     """The config whose cost does not hang on what is in a picture: the most that this one can cost."""
     return config.densest() if hasattr(config, "densest") else config
+
+
+def classes_of(config: Any) -> int:
+    """How many classes a model tells apart; 0 for one that is not made for classes."""
+    return getattr(config, "num_classes", 0)
 
 
 def check_classifies(config: Any, name: str) -> None:
@@ -72,7 +79,23 @@ class EncoderFields(Protocol):
     def norm_eps(self) -> float: ...
 
 
-def vit_encoder(config: EncoderFields, *, layer_scale: float | None = None) -> Encoder:
+ACTIVATIONS: Mapping[str, Callable[[], nn.Module]] = {
+    "gelu": nn.GELU,
+    "gelu_tanh": partial(nn.GELU, approximate="tanh"),
+    "quick_gelu": QuickGELU,
+}
+
+
+def activation_of(name: str) -> Callable[[], nn.Module]:
+    """What makes the activation that a config names."""
+    if name not in ACTIVATIONS:
+        raise VitrailError(f"there is no activation {name!r}: {nearest(name, ACTIVATIONS)}")
+    return ACTIVATIONS[name]
+
+
+def vit_encoder(
+    config: EncoderFields, *, layer_scale: float | None = None, activation: Callable[[], nn.Module] = nn.GELU
+) -> Encoder:
     """ViT's encoder: `depth` equal blocks, whose drop path grows linearly, and a norm."""
     blocks = [
         vit_block(
@@ -83,6 +106,7 @@ def vit_encoder(config: EncoderFields, *, layer_scale: float | None = None) -> E
             dropout=config.dropout,
             layer_scale=layer_scale,
             norm_eps=config.norm_eps,
+            activation=activation,
         )
         for rate in linear_rates(config.drop_path, config.depth)
     ]
@@ -98,12 +122,17 @@ def vit_block(
     dropout: float = 0.0,
     layer_scale: float | None = None,
     norm_eps: float = 1e-6,
+    activation: Callable[[], nn.Module] = nn.GELU,
+    bias: nn.Module | None = None,
 ) -> Block:
-    """The pre-norm block of ViT (Dosovitskiy et al., 2021, equations 2 and 3), with DeiT III's optional layer scale."""
+    """The pre-norm block of ViT (Dosovitskiy et al., 2021, equations 2 and 3), with DeiT III's optional layer scale.
+
+    `bias` is added to the scores, see `MultiHeadAttention`.
+    """
     residual = partial(pre_norm, dim, drop_path=drop_path, layer_scale=layer_scale, norm_eps=norm_eps)
     return Block(
-        attention=residual(MultiHeadAttention(dim, num_heads, dropout=dropout)),
-        mlp=residual(MLP(dim, int(dim * mlp_ratio), dropout=dropout)),
+        attention=residual(MultiHeadAttention(dim, num_heads, bias=bias, dropout=dropout)),
+        mlp=residual(MLP(dim, int(dim * mlp_ratio), activation=activation, dropout=dropout)),
     )
 
 
@@ -126,6 +155,6 @@ def stage_rates(last: float, depths: tuple[int, ...]) -> list[list[float]]:
     return [list(islice(rates, depth)) for depth in depths]
 
 
-def classifier(dim: int, num_classes: int) -> nn.Module:
+def classifier(dim: int, num_classes: int, *, bias: bool = True) -> nn.Module:
     """A linear layer, or nothing when there are no classes: the model then gives its pooled embedding."""
-    return nn.Linear(dim, num_classes) if num_classes else nn.Identity()
+    return nn.Linear(dim, num_classes, bias=bias) if num_classes else nn.Identity()

@@ -7,11 +7,26 @@ from typing import Any, Protocol
 
 from ..errors import VitrailError, nearest
 from ..nn.model import VisionModel
-from . import adaptive, compact, convnext, deit, dinov2, mixer, pvt_v2, simple_vit, swin, swin_v2, videomae, vit
+from . import (
+    adaptive,
+    clip,
+    compact,
+    convnext,
+    deit,
+    dinov2,
+    mixer,
+    pvt_v2,
+    siglip,
+    simple_vit,
+    swin,
+    swin_v2,
+    videomae,
+    vit,
+)
 
 
 class Config(Protocol):
-    """What every family's frozen dataclass has; `num_classes`, `image_size` and `in_channels` are fields of all."""
+    """What every family's frozen dataclass has; `num_classes` is a field of all but those of other tasks."""
 
     image_size: Any
     in_channels: int
@@ -26,10 +41,12 @@ FAMILIES: dict[str, dict[str, Any]] = {
     "deit": deit.VARIANTS,
     "compact": compact.VARIANTS,
     "adaptive": adaptive.VARIANTS,
+    "clip": clip.VARIANTS,
     "convnext": convnext.VARIANTS,
     "dinov2": dinov2.VARIANTS,
     "mixer": mixer.VARIANTS,
     "pvt_v2": pvt_v2.VARIANTS,
+    "siglip": siglip.VARIANTS,
     "swin": swin.VARIANTS,
     "swin_v2": swin_v2.VARIANTS,
     "videomae": videomae.VARIANTS,

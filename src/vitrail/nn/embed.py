@@ -3,7 +3,7 @@
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from .fit import CheckMultiple, PadToMultiple
+from .fit import CheckMultiple, CropToMultiple, PadToMultiple
 from .tokens import Tokens
 
 
@@ -18,13 +18,25 @@ class PatchEmbed(nn.Module):
         patch_size: (P_h, P_w) in pixels.
         pad: fill pictures that are no multiple of the patch up with zeros, on the right and at the bottom; otherwise
             they are an error.
+        crop: leave out what is beyond the last whole patch instead.
+        bias: a bias in the projection.
     """
 
-    def __init__(self, in_channels: int, embed_dim: int, patch_size: tuple[int, int], *, pad: bool = False) -> None:
+    def __init__(
+        self,
+        in_channels: int,
+        embed_dim: int,
+        patch_size: tuple[int, int],
+        *,
+        pad: bool = False,
+        crop: bool = False,
+        bias: bool = True,
+    ) -> None:
         super().__init__()
         self.patch_size = patch_size
-        self.fit = PadToMultiple(patch_size) if pad else CheckMultiple(patch_size)
-        self.project = nn.Conv2d(in_channels, embed_dim, patch_size, stride=patch_size)
+        fit = CropToMultiple if crop else PadToMultiple if pad else CheckMultiple
+        self.fit = fit(patch_size)
+        self.project = nn.Conv2d(in_channels, embed_dim, patch_size, stride=patch_size, bias=bias)
 
     def forward(self, pixels: Float[Tensor, "B C H W"]) -> Tokens:
         image = self.project(self.fit(pixels))

@@ -35,6 +35,25 @@ class CheckMultiple(nn.Module):
         return tuple(side // patch for side, patch in zip(image_size, self.patch_size, strict=True))
 
 
+class CropToMultiple(nn.Module):
+    """Leave out what is beyond the last whole patch, on the right and at the bottom."""
+
+    def __init__(self, patch_size: tuple[int, int]) -> None:
+        super().__init__()
+        self.patch_size = patch_size
+
+    def forward(self, pixels: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C H2 W2"]:
+        rows, columns = self.grid((pixels.shape[2], pixels.shape[3]))
+        return pixels[:, :, : rows * self.patch_size[0], : columns * self.patch_size[1]]
+
+    def grid(self, image_size: tuple[int, int]) -> tuple[int, int]:
+        rows, columns = image_size[0] // self.patch_size[0], image_size[1] // self.patch_size[1]
+        if not rows or not columns:
+            (height, width), (down, right) = image_size, self.patch_size
+            raise ValueError(f"image {height}×{width} holds no whole patch {down}×{right}: give a larger one")
+        return rows, columns
+
+
 class PadToMultiple(nn.Module):
     """Fill pixels up with zeros, on the right, at the bottom and behind the last frame, to multiples of the patch's."""
 

@@ -1,5 +1,7 @@
 """From tokens to logits."""
 
+from collections.abc import Callable
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -39,6 +41,21 @@ class Head(nn.Module):
 
     def forward(self, tokens: Tokens) -> Float[Tensor, "B K"]:
         return self.classify(self.norm(self.pool(tokens)))
+
+
+class MLPHead(nn.Sequential):
+    """A classifier with one hidden layer: (B, D) -> (B, num_classes).
+
+    With tanh it is ViT's head in pre-training (Dosovitskiy et al., 2021, section 3.1).
+    """
+
+    def __init__(
+        self, dim: int, hidden_dim: int, num_classes: int, *, activation: Callable[[], nn.Module] = nn.Tanh
+    ) -> None:
+        super().__init__()
+        self.add_module("expand", nn.Linear(dim, hidden_dim))
+        self.add_module("activation", activation())
+        self.add_module("classify", nn.Linear(hidden_dim, num_classes))
 
 
 class DistilledHead(nn.Module):

@@ -1,5 +1,7 @@
 """The two-layer perceptron of a block."""
 
+from collections.abc import Callable
+
 from torch import nn
 from torch.nn import functional as F
 
@@ -12,7 +14,7 @@ class MLP(nn.Module):
     Args:
         dim: width D of the tokens.
         hidden_dim: width between the two layers.
-        activation: its class.
+        activation: makes one, such as its class.
         norm: behind the activation, on the sequence (B, N, hidden_dim).
         dropout: rate behind both layers.
     """
@@ -22,7 +24,7 @@ class MLP(nn.Module):
         dim: int,
         hidden_dim: int,
         *,
-        activation: type[nn.Module] = nn.GELU,
+        activation: Callable[[], nn.Module] = nn.GELU,
         norm: nn.Module | None = None,
         dropout: float = 0.0,
     ) -> None:

@@ -8,14 +8,30 @@ from torch import Tensor
 
 from ...errors import VitrailError
 from ...nn.model import VisionModel
-from . import convnext, dinov2, mixer, official, pvt_v2, swin, swin_v2, timm, torchvision, transformers, videomae
+from . import (
+    clip,
+    convnext,
+    dinov2,
+    mixer,
+    official,
+    pvt_v2,
+    siglip,
+    swin,
+    swin_v2,
+    timm,
+    torchvision,
+    transformers,
+    videomae,
+)
 from .rename import Layout, Renamed, Rule, to_ours
 
 _FAMILIES: tuple[Any, ...] = (
+    clip,
     convnext,
     dinov2,
     mixer,
     pvt_v2,
+    siglip,
     swin,
     swin_v2,
     videomae,
@@ -75,14 +91,18 @@ def check(renamed: Renamed, expected: Mapping[str, Tensor], layout: Layout) -> N
     missing = [*renamed.incomplete]
     wrong = []
     for name, tensor in expected.items():
-        theirs = layout.their_names(name)
+        place = layout.place_of_ours(name)
         if name not in renamed.state:
-            lacking = ", ".join(theirs[0]) if theirs else f"{name} (which {layout.name} does not have)"
-            missing += [] if theirs and set(theirs[0]) & set(renamed.incomplete) else [lacking]
+            lacking = ", ".join(place.theirs) if place else f"{name} (which {layout.name} does not have)"
+            missing += [] if place and set(place.theirs) & set(renamed.incomplete) else [lacking]
         elif renamed.state[name].shape != tensor.shape:
             wrong.append(f"{name} {tuple(renamed.state[name].shape)} for {tuple(tensor.shape)}")
     surplus = [", ".join(_theirs(layout, name)) for name in renamed.state if name not in expected]
-    groups = {"missing": missing, "unexpected": [*renamed.unexpected, *surplus], "of a wrong shape": wrong}
+    groups = {
+        "missing": list(dict.fromkeys(missing)),
+        "unexpected": [*renamed.unexpected, *surplus],
+        "of a wrong shape": wrong,
+    }
     faults = [f"{kind}: {', '.join(names)}" for kind, names in groups.items() if names]
     if faults:
         raise VitrailError(f"weights of layout {layout.name} do not fit the model: {'; '.join(faults)}")
@@ -97,5 +117,5 @@ def tensors(state_dict: Mapping[str, Any]) -> dict[str, Tensor]:
 
 
 def _theirs(layout: Layout, name: str) -> tuple[str, ...]:
-    found = layout.their_names(name)
-    return found[0] if found else (name,)
+    place = layout.place_of_ours(name)
+    return place.theirs if place else (name,)

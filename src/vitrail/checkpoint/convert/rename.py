@@ -34,11 +34,28 @@ TOKENS = Transform(lambda *tokens: torch.cat(tokens, dim=1), lambda joint, heads
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """`ours` is made of `theirs`, one name or several."""
+    """`ours` is made of `theirs`, one name or several.
 
-    ours: str
+    Several of ours are the equal parts, row by row, of one tensor that theirs make.
+    """
+
+    ours: str | tuple[str, ...]
     theirs: tuple[str, ...]
     transform: Transform = SAME
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """Our names, also where it is one."""
+        return (self.ours,) if isinstance(self.ours, str) else self.ours
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A rule with its wildcards filled in."""
+
+    ours: tuple[str, ...]
+    theirs: tuple[str, ...]
+    rule: Rule
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,21 +88,23 @@ class Layout:
         pattern = _any_of((*(name for rule in self.rules for name in rule.theirs), *self.unused))
         return sum(pattern.fullmatch(name) is not None for name in self.strip(state))
 
-    def place(self, name: str) -> tuple[str, Rule, int] | None:
-        """Where their tensor goes: our name, the rule, and which part of it this is."""
-        for rule in self.rules:
-            for part, theirs in enumerate(rule.theirs):
-                match = _pattern(theirs).fullmatch(name)
-                if match:
-                    return rule.ours.format(**match.groupdict()), rule, part
-        return None
+    def place_of_theirs(self, name: str) -> Place | None:
+        """Where their tensor goes."""
+        return self._place(name, lambda rule: rule.theirs)
 
-    def their_names(self, ours: str) -> tuple[tuple[str, ...], Rule] | None:
-        """What they call our tensor, and the rule that says so."""
+    def place_of_ours(self, name: str) -> Place | None:
+        """Where our tensor comes from."""
+        return self._place(name, lambda rule: rule.parts)
+
+    def _place(self, name: str, side: Callable[[Rule], tuple[str, ...]]) -> Place | None:
         for rule in self.rules:
-            match = _pattern(rule.ours).fullmatch(ours)
-            if match:
-                return tuple(name.format(**match.groupdict()) for name in rule.theirs), rule
+            for template in side(rule):
+                match = _pattern(template).fullmatch(name)
+                if match:
+                    ours, theirs = (
+                        tuple(text.format(**match.groupdict()) for text in names) for names in (rule.parts, rule.theirs)
+                    )
+                    return Place(ours, theirs, rule)
         return None
 
 
@@ -108,44 +127,48 @@ class Renamed:
 
 def to_ours(state: Mapping[str, Tensor], layout: Layout) -> Renamed:
     """Translate a state dict to our names."""
-    parts: dict[str, tuple[Rule, dict[int, Tensor]]] = {}
+    places: dict[tuple[str, ...], Place] = {}
     unexpected, unused = [], []
     stripped = layout.strip(state)
-    for name, tensor in stripped.items():
-        placed = layout.place(name)
-        if placed:
-            ours, rule, part = placed
-            parts.setdefault(ours, (rule, {}))[1][part] = tensor
+    for name in stripped:
+        place = layout.place_of_theirs(name)
+        if place:
+            places.setdefault(place.ours, place)
         elif any(_pattern(pattern).fullmatch(name) for pattern in layout.unused):
             unused.append(name)
         else:
             unexpected.append(name)
-    complete, incomplete = {}, []
-    for ours, (rule, tensors) in parts.items():
-        if len(tensors) == len(rule.theirs):
-            complete[ours] = rule.transform.join(*(tensors[part] for part in range(len(rule.theirs))))
-        else:
-            names, _ = layout.their_names(ours) or ((ours,), rule)
-            incomplete += [name for name in names if name not in stripped]
+    complete: dict[str, Tensor] = {}
+    incomplete: list[str] = []
+    for place in places.values():
+        missing = [name for name in place.theirs if name not in stripped]
+        incomplete += missing
+        if not missing:
+            joined = place.rule.transform.join(*(stripped[name] for name in place.theirs))
+            parts = (joined,) if len(place.ours) == 1 else joined.chunk(len(place.ours))
+            complete.update(zip(place.ours, parts, strict=True))
     return Renamed(complete, tuple(incomplete), tuple(unexpected), tuple(unused))
 
 
 def to_theirs(state: Mapping[str, Tensor], layout: Layout, num_heads: int) -> dict[str, Tensor]:
     """The inverse of `to_ours`: translate our state dict to their names."""
     result: dict[str, Tensor] = {}
-    for ours, tensor in state.items():
-        found = layout.their_names(ours)
-        if found is None:
-            raise KeyError(f"{layout.name} has no name for {ours}")
-        names, rule = found
-        result.update(zip(names, rule.transform.split(tensor, num_heads), strict=True))
+    for name in state:
+        place = layout.place_of_ours(name)
+        if place is None:
+            raise KeyError(f"{layout.name} has no name for {name}")
+        if name == place.ours[0]:
+            parts = [state[part] for part in place.ours]
+            joined = parts[0] if len(parts) == 1 else torch.cat(parts)
+            result.update(zip(place.theirs, place.rule.transform.split(joined, num_heads), strict=True))
     return result
 
 
-def linear(ours: str, *theirs: str, transform: Transform | None = None) -> Rule:
-    """A rule for the weight and the bias of a layer; several of theirs are stacked."""
+def linear(ours: str | tuple[str, ...], *theirs: str, transform: Transform | None = None) -> Rule:
+    """A rule for the weight and the bias of a layer; several are stacked, on either side."""
     names = tuple(f"{name}.{{p}}" for name in theirs)
-    return Rule(f"{ours}.{{p}}", names, transform or (SAME if len(theirs) == 1 else STACK))
+    mine = f"{ours}.{{p}}" if isinstance(ours, str) else tuple(f"{name}.{{p}}" for name in ours)
+    return Rule(mine, names, transform or (SAME if len(theirs) == 1 else STACK))
 
 
 @cache

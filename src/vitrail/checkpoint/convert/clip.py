@@ -1,0 +1,201 @@
+"""CLIP's names, elsewhere."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from ...errors import VitrailError
+from ...models.clip import CLIPConfig, CLIPVisionConfig
+from . import timm
+from .rename import Layout, Rule, Transform, linear
+
+_OPENAI_STATISTICS = {"mean": (0.48145466, 0.4578275, 0.40821073), "std": (0.26862954, 0.26130258, 0.27577711)}
+_OPENAI_PICTURES = {"crop": 1.0, **_OPENAI_STATISTICS}
+_PLAIN = {"position_antialias": False}
+_NUMBERS = ("{x}.position_ids",)  # counted, not learned; older files have them
+
+VECTOR = Transform(lambda row: row.reshape(1, 1, -1), lambda token, heads: (token.flatten(),))
+TABLE = Transform(lambda rows: rows.unsqueeze(0), lambda table, heads: (table.squeeze(0),))
+TURNED = Transform(lambda matrix: matrix.t(), lambda weight, heads: (weight.t(),))
+
+TIMM = Layout(
+    "timm CLIP",
+    (
+        *timm.AROUND,
+        *timm.block(),
+        linear("embed.parts.norm.layer", "norm_pre"),
+        *timm.CLASS,
+    ),
+)
+
+
+def openai_blocks(ours: str, theirs: str) -> tuple[Rule, ...]:
+    """Blocks by OpenAI's names, which open_clip kept."""
+    return (
+        linear(f"{ours}.attention.norm", f"{theirs}.ln_1"),
+        Rule(f"{ours}.attention.branch.qkv.{{p}}", (f"{theirs}.attn.in_proj_{{p}}",)),
+        linear(f"{ours}.attention.branch.project", f"{theirs}.attn.out_proj"),
+        linear(f"{ours}.mlp.norm", f"{theirs}.ln_2"),
+        linear(f"{ours}.mlp.branch.expand", f"{theirs}.mlp.c_fc"),
+        linear(f"{ours}.mlp.branch.contract", f"{theirs}.mlp.c_proj"),
+    )
+
+
+def openai_text(theirs: str) -> tuple[Rule, ...]:
+    """A text encoder by OpenAI's names, but for its projection."""
+    return (
+        Rule("text.embed.words.weight", (f"{theirs}token_embedding.weight",)),
+        Rule("text.embed.positions", (f"{theirs}positional_embedding",), TABLE),
+        *openai_blocks("text.encoder.blocks.{i}", f"{theirs}transformer.resblocks.{{i}}"),
+        linear("text.encoder.norm", f"{theirs}ln_final"),
+    )
+
+
+OPENAI = Layout(
+    "OpenAI's CLIP and open_clip",
+    (
+        Rule("image.embed.patches.project.weight", ("visual.conv1.weight",)),
+        Rule("image.embed.parts.prefix.weight", ("visual.class_embedding",), VECTOR),
+        Rule("image.embed.parts.positions.weight", ("visual.positional_embedding",), TABLE),
+        linear("image.embed.parts.norm.layer", "visual.ln_pre"),
+        *openai_blocks("image.encoder.blocks.{i}", "visual.transformer.resblocks.{i}"),
+        linear("image.encoder.norm", "visual.ln_post"),
+        Rule("image.head.classify.weight", ("visual.proj",), TURNED),
+        *openai_text(""),
+        Rule("text.project.weight", ("text_projection",), TURNED),
+        Rule("compare.log_scale", ("logit_scale",)),
+    ),
+    ("input_resolution", "context_length", "vocab_size"),
+    ("module.",),
+    preprocess=_OPENAI_PICTURES,
+)
+
+
+def transformers_blocks(ours: str, theirs: str) -> tuple[Rule, ...]:
+    """Blocks by transformers' names, in CLIP and SigLIP alike."""
+    parts = (f"{theirs}.self_attn.{part}_proj" for part in "qkv")
+    return (
+        linear(f"{ours}.attention.norm", f"{theirs}.layer_norm1"),
+        linear(f"{ours}.attention.branch.qkv", *parts),
+        linear(f"{ours}.attention.branch.project", f"{theirs}.self_attn.out_proj"),
+        linear(f"{ours}.mlp.norm", f"{theirs}.layer_norm2"),
+        linear(f"{ours}.mlp.branch.expand", f"{theirs}.mlp.fc1"),
+        linear(f"{ours}.mlp.branch.contract", f"{theirs}.mlp.fc2"),
+    )
+
+
+def transformers_image(ours: str, theirs: str) -> tuple[Rule, ...]:
+    """An image encoder by transformers' names: what CLIP's and SigLIP's have in common."""
+    return (
+        linear(f"{ours}embed.patches.project", f"{theirs}embeddings.patch_embedding"),
+        Rule(f"{ours}embed.parts.positions.weight", (f"{theirs}embeddings.position_embedding.weight",), TABLE),
+        *transformers_blocks(f"{ours}encoder.blocks.{{i}}", f"{theirs}encoder.layers.{{i}}"),
+        linear(f"{ours}encoder.norm", f"{theirs}post_layernorm"),
+    )
+
+
+def transformers_text() -> tuple[Rule, ...]:
+    """A text encoder by transformers' names, but for its projection."""
+    return (
+        Rule("text.embed.words.weight", ("text_model.embeddings.token_embedding.weight",)),
+        Rule("text.embed.positions", ("text_model.embeddings.position_embedding.weight",), TABLE),
+        *transformers_blocks("text.encoder.blocks.{i}", "text_model.encoder.layers.{i}"),
+        linear("text.encoder.norm", "text_model.final_layer_norm"),
+    )
+
+
+def _image(ours: str, theirs: str) -> tuple[Rule, ...]:
+    return (
+        *transformers_image(ours, theirs),
+        Rule(f"{ours}embed.parts.prefix.weight", (f"{theirs}embeddings.class_embedding",), VECTOR),
+        linear(f"{ours}embed.parts.norm.layer", f"{theirs}pre_layrnorm"),
+        Rule(f"{ours}head.classify.weight", ("visual_projection.weight",)),
+    )
+
+
+_TRANSFORMERS = Layout(
+    "transformers CLIP",
+    (
+        *_image("image.", "vision_model."),
+        *transformers_text(),
+        Rule("text.project.weight", ("text_projection.weight",)),
+        Rule("compare.log_scale", ("logit_scale",)),
+    ),
+    _NUMBERS,
+    fields=_PLAIN,
+    preprocess=_OPENAI_PICTURES,
+)
+_TRANSFORMERS_IMAGE = Layout(
+    "transformers CLIP (image encoder)", _image("", ""), _NUMBERS, ("vision_model.",), _PLAIN, _OPENAI_PICTURES
+)
+# The image encoder alone goes first: of its tensors the whole model knows as many.
+LAYOUTS = (TIMM, OPENAI, _TRANSFORMERS_IMAGE, _TRANSFORMERS)
+
+_ACTIVATIONS = {"gelu": "gelu", "gelu_pytorch_tanh": "gelu_tanh", "gelu_new": "gelu_tanh", "quick_gelu": "quick_gelu"}
+
+
+def image_fields(card: Mapping[str, Any], activation: str, norm_eps: float, patch_size: int) -> dict[str, Any]:
+    """What transformers' configuration says of an image encoder, as fields of ours; the rest are its defaults."""
+    width = card.get("hidden_size", 768)
+    return {
+        "image_size": card.get("image_size", 224),
+        "patch_size": card.get("patch_size", patch_size),
+        "in_channels": card.get("num_channels", 3),
+        "embed_dim": width,
+        "depth": card.get("num_hidden_layers", 12),
+        "num_heads": card.get("num_attention_heads", 12),
+        "mlp_ratio": card.get("intermediate_size", 3072) / width,
+        "norm_eps": card.get("layer_norm_eps", norm_eps),
+        "activation": activation_field(card.get("hidden_act", activation)),
+    }
+
+
+def text_fields(card: Mapping[str, Any], defaults: Mapping[str, int]) -> dict[str, Any]:
+    """The same of a text encoder. `defaults` are those of transformers' class, by transformers' names."""
+    card = {**defaults, **card}
+    return {
+        "context_length": card["max_position_embeddings"],
+        "vocab_size": card["vocab_size"],
+        "text_dim": card["hidden_size"],
+        "text_depth": card["num_hidden_layers"],
+        "text_heads": card["num_attention_heads"],
+        "text_mlp_ratio": card["intermediate_size"] / card["hidden_size"],
+    }
+
+
+def activation_field(name: str) -> str:
+    """Our name of transformers' activation."""
+    if name not in _ACTIVATIONS:
+        raise VitrailError(f"these weights use the activation {name!r}: read are {', '.join(_ACTIVATIONS)}")
+    return _ACTIVATIONS[name]
+
+
+def both(card: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The parts of a configuration that speak of the image and of the text encoder."""
+    return card.get("vision_config") or {}, card.get("text_config") or {}
+
+
+_TEXT_DEFAULTS = {
+    "max_position_embeddings": 77,
+    "vocab_size": 49408,
+    "hidden_size": 512,
+    "num_hidden_layers": 12,
+    "num_attention_heads": 8,
+    "intermediate_size": 2048,
+}
+
+
+def _config(card: Mapping[str, Any]) -> CLIPConfig:
+    image, text = both(card)
+    return CLIPConfig(
+        **image_fields(image, "quick_gelu", 1e-5, 32),
+        **text_fields(text, _TEXT_DEFAULTS),
+        joint_dim=card.get("projection_dim", 512),
+    )
+
+
+def _image_config(card: Mapping[str, Any]) -> CLIPVisionConfig:
+    fields = image_fields(card, "quick_gelu", 1e-5, 32)
+    return CLIPVisionConfig(**fields, num_classes=card.get("projection_dim", 512), head_bias=False)
+
+
+CONFIGS = {"clip": _config, "clip_vision_model": _image_config}

@@ -1,0 +1,188 @@
+"""CLIP (Radford et al., 2021, "Learning transferable visual models from natural language supervision").
+
+A ViT with a norm in front of its blocks, and a text encoder with a causal mask; trained so that a picture and its
+caption point the same way. The rows named `vit_*_clip_*` are image encoders by themselves, for classification.
+"""
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, ClassVar
+
+from torch import nn
+
+from ..nn.dual import DualEncoder, ScaledCosine, TextModel
+from ..nn.embed import Embedding, PatchEmbed
+from ..nn.encoder import PerToken
+from ..nn.head import FirstToken, Head
+from ..nn.init import init_vit
+from ..nn.model import VisionModel
+from ..nn.positions import LearnedPositions
+from ..nn.prefix import PrefixTokens
+from ..nn.text import CausalMask, EndOfText, TextEmbed
+from .parts import Size, activation_of, classifier, pair, vit_encoder
+from .text import init_text, text_encoder
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CLIPVisionConfig:
+    """ViT with a norm in front of the blocks, and no bias in the patches.
+
+    Attributes:
+        activation: "quick_gelu" as OpenAI trained, or "gelu" as the open releases.
+        head_bias: False for the projection into the space that texts share.
+        other fields: as in `ViTConfig`.
+    """
+
+    image_size: Size = 224
+    patch_size: Size = 16
+    in_channels: int = 3
+    num_classes: int = 1000
+    embed_dim: int = 768
+    depth: int = 12
+    num_heads: int = 12
+    mlp_ratio: float = 4.0
+    drop_path: float = 0.0
+    dropout: float = 0.0
+    norm_eps: float = 1e-5
+    activation: str = "gelu"
+    head_bias: bool = True
+    pad: bool = False
+    position_mode: str = "bicubic"
+    position_antialias: bool = True
+
+    def build(self) -> VisionModel:
+        dim = self.embed_dim
+        patches = PatchEmbed(self.in_channels, dim, pair(self.patch_size), pad=self.pad, bias=False)
+        positions = LearnedPositions(
+            patches.grid(pair(self.image_size)),
+            dim,
+            prefix=1,
+            mode=self.position_mode,
+            antialias=self.position_antialias,
+        )
+        norm = PerToken(nn.LayerNorm(dim, eps=self.norm_eps))
+        model = VisionModel(
+            embed=Embedding(patches, prefix=PrefixTokens(dim), positions=positions, norm=norm),
+            encoder=vit_encoder(self, activation=activation_of(self.activation)),
+            head=Head(FirstToken(), classifier(dim, self.num_classes, bias=self.head_bias)),
+            config=self,
+        )
+        return model.apply(init_vit)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CLIPConfig:
+    """Image and text encoder, compared by their cosine (section 2.3).
+
+    Attributes:
+        context_length, vocab_size: the most tokens of a text, and how many there are to choose from.
+        text_dim, text_depth, text_heads, text_mlp_ratio: of the text encoder.
+        joint_dim: width of the space that both are projected into.
+        other fields: of the image encoder, as in `CLIPVisionConfig`; norm_eps and activation are of both.
+    """
+
+    task: ClassVar[str] = "image-text"
+
+    image_size: Size = 224
+    patch_size: Size = 32
+    in_channels: int = 3
+    embed_dim: int = 768
+    depth: int = 12
+    num_heads: int = 12
+    mlp_ratio: float = 4.0
+    context_length: int = 77
+    vocab_size: int = 49408
+    text_dim: int = 512
+    text_depth: int = 12
+    text_heads: int = 8
+    text_mlp_ratio: float = 4.0
+    joint_dim: int = 512
+    drop_path: float = 0.0
+    dropout: float = 0.0
+    norm_eps: float = 1e-5
+    activation: str = "quick_gelu"
+    position_mode: str = "bicubic"
+    position_antialias: bool = True
+
+    def build(self) -> DualEncoder:
+        return DualEncoder(self.image().build(), self.text(), ScaledCosine(scale=1 / 0.07), config=self)
+
+    def image(self) -> CLIPVisionConfig:
+        """The image encoder alone, whose classes are the directions of the joint space."""
+        return CLIPVisionConfig(
+            image_size=self.image_size,
+            patch_size=self.patch_size,
+            in_channels=self.in_channels,
+            num_classes=self.joint_dim,
+            embed_dim=self.embed_dim,
+            depth=self.depth,
+            num_heads=self.num_heads,
+            mlp_ratio=self.mlp_ratio,
+            drop_path=self.drop_path,
+            dropout=self.dropout,
+            norm_eps=self.norm_eps,
+            activation=self.activation,
+            head_bias=False,
+            position_mode=self.position_mode,
+            position_antialias=self.position_antialias,
+        )
+
+    def text(self) -> TextModel:
+        """The text encoder alone: what a token may look at is what stands before it (section 2.4)."""
+        encoder = text_encoder(self, bias=CausalMask)
+        init_text(encoder)
+        project = nn.Linear(self.text_dim, self.joint_dim, bias=False)
+        nn.init.normal_(project.weight, std=self.text_dim**-0.5)
+        return TextModel(TextEmbed(self.vocab_size, self.text_dim, self.context_length), encoder, EndOfText(), project)
+
+
+MEDIUM: dict[str, Any] = {"embed_dim": 512, "num_heads": 8, "num_classes": 512}
+LARGE: dict[str, Any] = {"patch_size": 14, "embed_dim": 1024, "depth": 24, "num_heads": 16}
+HUGE: dict[str, Any] = {"patch_size": 14, "embed_dim": 1280, "depth": 32, "num_heads": 16}
+GIANT: dict[str, Any] = {"patch_size": 14, "embed_dim": 1408, "depth": 40, "num_heads": 16, "mlp_ratio": 48 / 11}
+GIGANTIC: dict[str, Any] = {"patch_size": 14, "embed_dim": 1664, "depth": 48, "num_heads": 16, "mlp_ratio": 64 / 13}
+Quick = partial(CLIPVisionConfig, activation="quick_gelu")
+
+IMAGE_VARIANTS = {
+    "vit_xsmall_patch16_clip_224": CLIPVisionConfig(embed_dim=256, depth=10, num_heads=4, num_classes=512),
+    "vit_medium_patch32_clip_224": CLIPVisionConfig(patch_size=32, **MEDIUM),
+    "vit_medium_patch16_clip_224": CLIPVisionConfig(**MEDIUM),
+    "vit_betwixt_patch32_clip_224": CLIPVisionConfig(patch_size=32, embed_dim=640, num_heads=10, num_classes=512),
+    "vit_base_patch32_clip_224": CLIPVisionConfig(patch_size=32),
+    "vit_base_patch32_clip_256": CLIPVisionConfig(patch_size=32, image_size=256, num_classes=512),
+    "vit_base_patch32_clip_384": CLIPVisionConfig(patch_size=32, image_size=384),
+    "vit_base_patch32_clip_448": CLIPVisionConfig(patch_size=32, image_size=448),
+    "vit_base_patch16_clip_224": CLIPVisionConfig(),
+    "vit_base_patch16_clip_384": CLIPVisionConfig(image_size=384),
+    "vit_base_patch16_plus_clip_240": CLIPVisionConfig(image_size=240, embed_dim=896, num_heads=14, num_classes=640),
+    "vit_large_patch14_clip_224": CLIPVisionConfig(**LARGE),
+    "vit_large_patch14_clip_336": CLIPVisionConfig(image_size=336, **LARGE),
+    "vit_huge_patch14_clip_224": CLIPVisionConfig(**HUGE),
+    "vit_huge_patch14_clip_336": CLIPVisionConfig(image_size=336, **HUGE),
+    "vit_huge_patch14_clip_378": CLIPVisionConfig(image_size=378, num_classes=1024, **HUGE),
+    "vit_giant_patch14_clip_224": CLIPVisionConfig(num_classes=1024, **GIANT),
+    "vit_gigantic_patch14_clip_224": CLIPVisionConfig(num_classes=1280, **GIGANTIC),
+    "vit_gigantic_patch14_clip_378": CLIPVisionConfig(image_size=378, num_classes=1280, **GIGANTIC),
+    "vit_base_patch32_clip_quickgelu_224": Quick(patch_size=32, num_classes=512),
+    "vit_base_patch16_clip_quickgelu_224": Quick(num_classes=512),
+    "vit_large_patch14_clip_quickgelu_224": Quick(num_classes=768, **LARGE),
+    "vit_large_patch14_clip_quickgelu_336": Quick(image_size=336, num_classes=768, **LARGE),
+    "vit_huge_patch14_clip_quickgelu_224": Quick(num_classes=1024, **HUGE),
+    "vit_huge_patch14_clip_quickgelu_378": Quick(image_size=378, num_classes=1024, **HUGE),
+    "vit_gigantic_patch14_clip_quickgelu_224": Quick(num_classes=1280, **GIGANTIC),
+}
+
+_LARGE: dict[str, Any] = {**LARGE, "text_dim": 768, "text_heads": 12, "joint_dim": 768}
+_OPEN: dict[str, Any] = {"activation": "gelu", "text_dim": 1024, "text_heads": 16, "text_depth": 24, "joint_dim": 1024}
+_OPEN_GIGANTIC: dict[str, Any] = {"text_dim": 1280, "text_heads": 20, "text_depth": 32, "joint_dim": 1280}
+
+DUAL_VARIANTS = {
+    "clip_vit_base_patch32": CLIPConfig(),
+    "clip_vit_base_patch16": CLIPConfig(patch_size=16),
+    "clip_vit_large_patch14": CLIPConfig(**_LARGE),
+    "clip_vit_large_patch14_336": CLIPConfig(image_size=336, **_LARGE),
+    "clip_vit_huge_patch14": CLIPConfig(**HUGE, **_OPEN),
+    "clip_vit_giant_patch14": CLIPConfig(**GIANT, **_OPEN),
+    "clip_vit_gigantic_patch14": CLIPConfig(activation="gelu", **GIGANTIC, **_OPEN_GIGANTIC),
+}
+VARIANTS = {**IMAGE_VARIANTS, **DUAL_VARIANTS}

@@ -1,0 +1,197 @@
+"""SigLIP (Zhai et al., 2023, "Sigmoid loss for language image pre-training") and SigLIP 2 (Tschannen et al., 2025).
+
+A ViT without class token, whose pool is a learned query, and a text encoder that looks both ways; each pair of picture
+and text is a yes or no of its own. The rows named `vit_*_siglip_*` are image encoders by themselves; those with `gap`
+take the mean of the tokens instead.
+"""
+
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, ClassVar
+
+from torch import nn
+
+from ..nn.dual import BiasedCosine, DualEncoder, TextModel
+from ..nn.embed import Embedding, PatchEmbed
+from ..nn.head import Head, MeanPool
+from ..nn.init import init_vit
+from ..nn.mlp import MLP
+from ..nn.model import VisionModel
+from ..nn.pool import MultiHeadAttentionPool
+from ..nn.positions import LearnedPositions
+from ..nn.text import LastToken, TextEmbed
+from .parts import Size, activation_of, classifier, pair, vit_encoder
+from .text import text_encoder
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SigLIPVisionConfig:
+    """ViT without class token. What is beyond the last whole patch of a picture is left out, as published.
+
+    Attributes:
+        activation: "gelu_tanh" as trained, or "gelu" as timm has the first release.
+        attention_pool: a learned query pools; the mean of the tokens otherwise.
+        other fields: as in `ViTConfig`.
+    """
+
+    image_size: Size = 224
+    patch_size: Size = 16
+    in_channels: int = 3
+    num_classes: int = 0
+    embed_dim: int = 768
+    depth: int = 12
+    num_heads: int = 12
+    mlp_ratio: float = 4.0
+    drop_path: float = 0.0
+    dropout: float = 0.0
+    norm_eps: float = 1e-6
+    activation: str = "gelu"
+    attention_pool: bool = True
+    position_mode: str = "bicubic"
+    position_antialias: bool = True
+
+    def build(self) -> VisionModel:
+        dim = self.embed_dim
+        patches = PatchEmbed(self.in_channels, dim, pair(self.patch_size), crop=True)
+        positions = LearnedPositions(
+            patches.grid(pair(self.image_size)), dim, mode=self.position_mode, antialias=self.position_antialias
+        )
+        model = VisionModel(
+            embed=Embedding(patches, positions=positions),
+            encoder=vit_encoder(self, activation=activation_of(self.activation)),
+            head=Head(self.pool(), classifier(dim, self.num_classes)),
+            config=self,
+        )
+        return model.apply(init_vit)
+
+    def pool(self) -> nn.Module:
+        if not self.attention_pool:
+            return MeanPool()
+        dim = self.embed_dim
+        mlp = MLP(dim, int(dim * self.mlp_ratio), activation=activation_of(self.activation))
+        return MultiHeadAttentionPool(dim, self.num_heads, mlp, norm_eps=self.norm_eps)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SigLIPConfig:
+    """Image and text encoder; a logit is the scaled cosine plus a bias (section 3.2).
+
+    Attributes:
+        context_length, vocab_size: the tokens of every text, and how many there are to choose from.
+        text_dim, text_depth, text_heads, text_mlp_ratio: of the text encoder, projected to the image's width.
+        other fields: of the image encoder, as in `SigLIPVisionConfig`; norm_eps and activation are of both.
+    """
+
+    task: ClassVar[str] = "image-text"
+
+    image_size: Size = 224
+    patch_size: Size = 16
+    in_channels: int = 3
+    embed_dim: int = 768
+    depth: int = 12
+    num_heads: int = 12
+    mlp_ratio: float = 4.0
+    context_length: int = 64
+    vocab_size: int = 32000
+    text_dim: int = 768
+    text_depth: int = 12
+    text_heads: int = 12
+    text_mlp_ratio: float = 4.0
+    drop_path: float = 0.0
+    dropout: float = 0.0
+    norm_eps: float = 1e-6
+    activation: str = "gelu_tanh"
+    position_mode: str = "bicubic"
+    position_antialias: bool = True
+
+    def build(self) -> DualEncoder:
+        return DualEncoder(self.image().build(), self.text(), BiasedCosine(scale=10.0, bias=-10.0), config=self)
+
+    def image(self) -> SigLIPVisionConfig:
+        """The image encoder alone; its pooled vector is what is compared."""
+        return SigLIPVisionConfig(
+            image_size=self.image_size,
+            patch_size=self.patch_size,
+            in_channels=self.in_channels,
+            embed_dim=self.embed_dim,
+            depth=self.depth,
+            num_heads=self.num_heads,
+            mlp_ratio=self.mlp_ratio,
+            drop_path=self.drop_path,
+            dropout=self.dropout,
+            norm_eps=self.norm_eps,
+            activation=self.activation,
+            position_mode=self.position_mode,
+            position_antialias=self.position_antialias,
+        )
+
+    def text(self) -> TextModel:
+        """The text encoder alone: every token looks at every token, and the last place speaks for the text."""
+        embed = TextEmbed(self.vocab_size, self.text_dim, self.context_length)
+        model = TextModel(embed, text_encoder(self), LastToken(), nn.Linear(self.text_dim, self.embed_dim))
+        return model.apply(init_vit)
+
+
+LARGE: dict[str, Any] = {"embed_dim": 1024, "depth": 24, "num_heads": 16}
+SO400M: dict[str, Any] = {"embed_dim": 1152, "depth": 27, "num_heads": 16, "mlp_ratio": 3.7362}
+GIANT: dict[str, Any] = {"embed_dim": 1536, "depth": 40, "num_heads": 16}
+Tanh = partial(SigLIPVisionConfig, activation="gelu_tanh")
+
+ATTENTION_VARIANTS = {
+    "vit_base_patch32_siglip_256": Tanh(patch_size=32, image_size=256),
+    "vit_base_patch16_siglip_224": SigLIPVisionConfig(),
+    "vit_base_patch16_siglip_256": SigLIPVisionConfig(image_size=256),
+    "vit_base_patch16_siglip_384": SigLIPVisionConfig(image_size=384),
+    "vit_base_patch16_siglip_512": SigLIPVisionConfig(image_size=512),
+    "vit_large_patch16_siglip_256": SigLIPVisionConfig(image_size=256, **LARGE),
+    "vit_large_patch16_siglip_384": SigLIPVisionConfig(image_size=384, **LARGE),
+    "vit_large_patch16_siglip_512": Tanh(image_size=512, **LARGE),
+    "vit_so400m_patch14_siglip_224": SigLIPVisionConfig(patch_size=14, **SO400M),
+    "vit_so400m_patch14_siglip_378": SigLIPVisionConfig(patch_size=14, image_size=378, **SO400M),
+    "vit_so400m_patch14_siglip_384": SigLIPVisionConfig(patch_size=14, image_size=384, **SO400M),
+    "vit_so400m_patch16_siglip_256": Tanh(image_size=256, **SO400M),
+    "vit_so400m_patch16_siglip_384": Tanh(image_size=384, **SO400M),
+    "vit_so400m_patch16_siglip_512": Tanh(image_size=512, **SO400M),
+    "vit_giantopt_patch16_siglip_256": Tanh(image_size=256, **GIANT),
+    "vit_giantopt_patch16_siglip_384": Tanh(image_size=384, **GIANT),
+}
+IMAGE_VARIANTS = ATTENTION_VARIANTS | {
+    name.replace("siglip", "siglip_gap"): replace(row, attention_pool=False) for name, row in ATTENTION_VARIANTS.items()
+}
+IMAGE_VARIANTS |= {
+    "vit_so400m_patch14_siglip_gap_448": replace(IMAGE_VARIANTS["vit_so400m_patch14_siglip_gap_224"], image_size=448),
+    "vit_so400m_patch14_siglip_gap_896": replace(IMAGE_VARIANTS["vit_so400m_patch14_siglip_gap_224"], image_size=896),
+}
+
+_LARGE: dict[str, Any] = {**LARGE, "text_dim": 1024, "text_depth": 24, "text_heads": 16}
+_TEXT: dict[str, Any] = {"text_dim": 1152, "text_depth": 27, "text_heads": 16, "text_mlp_ratio": 3.7362}
+_SO400M: dict[str, Any] = {**SO400M, **_TEXT}
+Two = partial(SigLIPConfig, vocab_size=256000)
+
+DUAL_VARIANTS = {
+    "siglip_base_patch16_224": SigLIPConfig(),
+    "siglip_base_patch16_256": SigLIPConfig(image_size=256),
+    "siglip_base_patch16_256_i18n": SigLIPConfig(image_size=256, vocab_size=250000),
+    "siglip_base_patch16_384": SigLIPConfig(image_size=384),
+    "siglip_base_patch16_512": SigLIPConfig(image_size=512),
+    "siglip_large_patch16_256": SigLIPConfig(image_size=256, **_LARGE),
+    "siglip_large_patch16_384": SigLIPConfig(image_size=384, **_LARGE),
+    "siglip_so400m_patch14_224": SigLIPConfig(patch_size=14, context_length=16, **_SO400M),
+    "siglip_so400m_patch14_384": SigLIPConfig(patch_size=14, image_size=384, **_SO400M),
+    "siglip2_base_patch32_256": Two(patch_size=32, image_size=256),
+    "siglip2_base_patch16_224": Two(),
+    "siglip2_base_patch16_256": Two(image_size=256),
+    "siglip2_base_patch16_384": Two(image_size=384),
+    "siglip2_base_patch16_512": Two(image_size=512),
+    "siglip2_large_patch16_256": Two(image_size=256, **_LARGE),
+    "siglip2_large_patch16_384": Two(image_size=384, **_LARGE),
+    "siglip2_large_patch16_512": Two(image_size=512, **_LARGE),
+    "siglip2_so400m_patch14_224": Two(patch_size=14, **_SO400M),
+    "siglip2_so400m_patch14_384": Two(patch_size=14, image_size=384, **_SO400M),
+    "siglip2_so400m_patch16_256": Two(image_size=256, **_SO400M),
+    "siglip2_so400m_patch16_384": Two(image_size=384, **_SO400M),
+    "siglip2_so400m_patch16_512": Two(image_size=512, **_SO400M),
+    "siglip2_giantopt_patch16_256": Two(image_size=256, **GIANT, **_TEXT),
+    "siglip2_giantopt_patch16_384": Two(image_size=384, **GIANT, **_TEXT),
+}
+VARIANTS = IMAGE_VARIANTS | DUAL_VARIANTS

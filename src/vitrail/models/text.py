@@ -1,0 +1,62 @@
+"""What the text encoders of CLIP and SigLIP have in common."""
+
+from typing import Protocol
+
+from torch import nn
+
+from ..nn.attention import NoBias
+from ..nn.encoder import Encoder
+from .parts import activation_of, vit_block
+
+
+class TextFields(Protocol):
+    """What a config says of its text encoder."""
+
+    @property
+    def text_dim(self) -> int: ...
+    @property
+    def text_depth(self) -> int: ...
+    @property
+    def text_heads(self) -> int: ...
+    @property
+    def text_mlp_ratio(self) -> float: ...
+    @property
+    def norm_eps(self) -> float: ...
+    @property
+    def activation(self) -> str: ...
+
+
+def text_encoder(config: TextFields, *, bias: type[nn.Module] = NoBias) -> Encoder:
+    """ViT's encoder over words. `bias` is what each block adds to its scores, such as a causal mask."""
+    blocks = [
+        vit_block(
+            config.text_dim,
+            config.text_heads,
+            config.text_mlp_ratio,
+            norm_eps=config.norm_eps,
+            activation=activation_of(config.activation),
+            bias=bias(),
+        )
+        for _ in range(config.text_depth)
+    ]
+    return Encoder(blocks, norm=nn.LayerNorm(config.text_dim, eps=config.norm_eps))
+
+
+def init_text(encoder: Encoder) -> None:
+    """CLIP's initial weights of a text encoder: the deeper it is, the smaller its branches begin.
+
+    After the official release (github.com/openai/CLIP, `CLIP.initialize_parameters`).
+    """
+    depth = len(encoder.blocks)
+    for block in encoder.blocks:
+        attention, mlp = block.attention.branch, block.mlp.branch
+        dim = mlp.expand.in_features
+        shrunk = dim**-0.5 * (2 * depth) ** -0.5
+        for layer, std in (
+            (attention.qkv, dim**-0.5),
+            (attention.project, shrunk),
+            (mlp.expand, (2 * dim) ** -0.5),
+            (mlp.contract, shrunk),
+        ):
+            nn.init.normal_(layer.weight, std=std)
+            nn.init.zeros_(layer.bias)

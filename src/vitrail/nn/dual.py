@@ -1,0 +1,90 @@
+"""Two encoders, of pictures and of texts, whose vectors are compared."""
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from .model import VisionModel
+from .tokens import Tokens
+
+
+class TextModel(nn.Module):
+    """embed, encoder, pool, project: ids (B, L) -> Tokens -> Tokens -> (B, D) -> (B, E)."""
+
+    def __init__(self, embed: nn.Module, encoder: nn.Module, pool: nn.Module, project: nn.Module) -> None:
+        super().__init__()
+        self.embed = embed
+        self.encoder = encoder
+        self.pool = pool
+        self.project = project
+
+    def forward_features(self, ids: Int[Tensor, "B L"]) -> Tokens:
+        """(B, L) -> Tokens, after the encoder's norm."""
+        return self.encoder(self.embed(ids))
+
+    def forward(self, ids: Int[Tensor, "B L"]) -> Float[Tensor, "B E"]:
+        """(B, L) -> one vector a text, as the comparison expects it but for its length."""
+        return self.project(self.pool(self.forward_features(ids), ids))
+
+
+class ScaledCosine(nn.Module):
+    """exp(t) a · b of unit vectors, t learned (Radford et al., 2021, "CLIP", figure 3): (A, E), (B, E) -> (A, B)."""
+
+    def __init__(self, scale: float) -> None:
+        super().__init__()
+        self.log_scale = nn.Parameter(torch.tensor(scale).log())
+
+    def forward(self, images: Float[Tensor, "A E"], texts: Float[Tensor, "B E"]) -> Float[Tensor, "A B"]:
+        return self.log_scale.exp() * images @ texts.t()
+
+
+class BiasedCosine(nn.Module):
+    """exp(t) a · b + c of unit vectors, t and c learned (Zhai et al., 2023, "SigLIP", section 3.2).
+
+    A logit says by itself whether picture and text belong together: its sigmoid is that probability.
+    """
+
+    def __init__(self, scale: float, bias: float) -> None:
+        super().__init__()
+        self.log_scale = nn.Parameter(torch.tensor(scale).log())
+        self.bias = nn.Parameter(torch.tensor(bias))
+
+    def forward(self, images: Float[Tensor, "A E"], texts: Float[Tensor, "B E"]) -> Float[Tensor, "A B"]:
+        return self.log_scale.exp() * images @ texts.t() + self.bias
+
+
+class DualEncoder(nn.Module):
+    """Pictures and texts in one space: pixels (A, C, H, W) and ids (B, L) -> logits (A, B).
+
+    Args:
+        image: pixels (A, C, H, W) -> (A, E).
+        text: ids (B, L) -> (B, E).
+        compare: unit vectors (A, E) and (B, E) -> (A, B).
+        config: the frozen dataclass that built it.
+    """
+
+    def __init__(self, image: VisionModel, text: TextModel, compare: nn.Module, config: Any) -> None:
+        super().__init__()
+        self.image = image
+        self.text = text
+        self.compare = compare
+        self.config = config
+
+    def forward_features(self, pixels: Float[Tensor, "A C H W"]) -> Tokens:
+        """What the image encoder sees: (A, C, H, W) -> Tokens."""
+        return self.image.forward_features(pixels)
+
+    def encode_image(self, pixels: Float[Tensor, "A C H W"]) -> Float[Tensor, "A E"]:
+        """Unit vectors of pictures."""
+        return F.normalize(self.image(pixels), dim=-1)
+
+    def encode_text(self, ids: Int[Tensor, "B L"]) -> Float[Tensor, "B E"]:
+        """Unit vectors of texts."""
+        return F.normalize(self.text(ids), dim=-1)
+
+    def forward(self, pixels: Float[Tensor, "A C H W"], ids: Int[Tensor, "B L"]) -> Float[Tensor, "A B"]:
+        """How well each picture and each text belong together."""
+        return self.compare(self.encode_image(pixels), self.encode_text(ids))

@@ -1,0 +1,172 @@
+"""CLIP against timm, transformers and open_clip, which keeps OpenAI's names."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import open_clip
+import pytest
+import timm
+import torch
+import transformers
+from torch import nn
+
+import vitrail
+from vitrail.models.clip import DUAL_VARIANTS, IMAGE_VARIANTS, CLIPConfig
+from vitrail.models.registry import model_config
+
+from .pairs import Logits, assert_same_pairs, assert_same_shapes
+from .references import assert_same, assert_same_inside, count, loaded, on_meta, randomise
+
+SMALL: dict[str, Any] = {"embed_dim": 32, "depth": 2, "num_heads": 4, "num_classes": 9}
+QUICK, EXACT = "vit_base_patch16_clip_quickgelu_224", "vit_base_patch16_clip_224"
+THEIRS: dict[str, Any] = {
+    "hidden_size": 32,
+    "intermediate_size": 96,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+}
+VISION: dict[str, Any] = {**THEIRS, "image_size": 48, "patch_size": 16}
+TEXT: dict[str, Any] = {**THEIRS, "vocab_size": 50, "max_position_embeddings": 12, "eos_token_id": 49}
+OURS = CLIPConfig(
+    image_size=48,
+    patch_size=16,
+    embed_dim=32,
+    depth=2,
+    num_heads=4,
+    mlp_ratio=3.0,
+    context_length=12,
+    vocab_size=50,
+    text_dim=32,
+    text_depth=2,
+    text_heads=4,
+    text_mlp_ratio=3.0,
+    joint_dim=20,
+    position_antialias=False,
+)
+
+
+def texts(count: int = 3, length: int = 12) -> torch.Tensor:
+    """Token numbers of texts of several lengths, each with its end, and padding that a causal model does not see."""
+    ids = torch.randint(1, 48, (count, length))
+    for row, end in enumerate(torch.randint(2, length, (count,)).tolist()):
+        ids[row, end], ids[row, end + 1 :] = 49, 49 * (row % 2)
+    return ids
+
+
+@pytest.mark.parametrize("name", IMAGE_VARIANTS)
+def test_parameters_of_every_image_row(name: str) -> None:
+    ours = on_meta(lambda: vitrail.create_model(name))
+    assert count(ours) == count(on_meta(lambda: timm.create_model(name, weight_init="skip")))
+    assert ours.config.image_size == timm.get_pretrained_cfg(name).input_size[1]
+
+
+@pytest.mark.parametrize("size", [(224, 224), (224, 320), (80, 48)])
+@pytest.mark.parametrize("name", [QUICK, EXACT])
+def test_timm_at_any_size(name: str, size: tuple[int, int]) -> None:
+    theirs = randomise(timm.create_model(name, img_size=size, **SMALL))
+    ours = loaded(model_config(name, image_size=size, **SMALL), theirs)
+    assert_same(ours, theirs, torch.randn(2, 3, *size))
+
+
+@pytest.mark.parametrize("channels", [1, 4, 13])
+def test_timm_with_any_channels(channels: int) -> None:
+    theirs = randomise(timm.create_model(QUICK, img_size=48, in_chans=channels, **SMALL))
+    ours = loaded(model_config(QUICK, image_size=48, in_channels=channels, **SMALL), theirs)
+    assert_same(ours, theirs, torch.randn(1, channels, 48, 48))
+
+
+def test_every_block_of_an_image_encoder() -> None:
+    theirs = randomise(timm.create_model(QUICK, img_size=64, depth=12, embed_dim=48, num_heads=3))
+    ours = loaded(model_config(QUICK, image_size=64, depth=12, embed_dim=48, num_heads=3), theirs)
+    pairs = {f"encoder.blocks.{block}": f"blocks.{block}" for block in range(12)}
+    assert_same_inside(ours, theirs, {"embed": "norm_pre", **pairs}, torch.randn(1, 3, 64, 64))
+
+
+OPEN_CLIP = {
+    "clip_vit_base_patch32": "ViT-B-32-quickgelu",
+    "clip_vit_base_patch16": "ViT-B-16-quickgelu",
+    "clip_vit_large_patch14": "ViT-L-14-quickgelu",
+    "clip_vit_large_patch14_336": "ViT-L-14-336-quickgelu",
+    "clip_vit_huge_patch14": "ViT-H-14",
+    "clip_vit_giant_patch14": "ViT-g-14",
+    "clip_vit_gigantic_patch14": "ViT-bigG-14",
+}
+
+
+@pytest.mark.parametrize("name", DUAL_VARIANTS)
+def test_parameters_of_every_dual_row(name: str) -> None:
+    values = open_clip.get_model_config(OPEN_CLIP[name])
+    with torch.device("meta"):
+        ours, theirs = vitrail.create_model(name), open_clip.CLIP(**values)
+    assert_same_shapes(ours, theirs)
+    assert ours.config.activation == ("quick_gelu" if values.get("quick_gelu") else "gelu")
+    assert ours.config.num_heads == theirs.visual.transformer.resblocks[0].attn.num_heads
+    assert ours.config.text_heads == theirs.transformer.resblocks[0].attn.num_heads
+
+
+def small_open_clip(**more: Any) -> nn.Module:
+    vision = {"image_size": 48, "patch_size": 16, "width": 32, "head_width": 8, "layers": 2, "mlp_ratio": 3.0}
+    text = {"context_length": 12, "vocab_size": 50, "width": 32, "heads": 4, "layers": 2, "mlp_ratio": 3.0}
+    return randomise(open_clip.CLIP(20, vision, text, **more))
+
+
+@pytest.mark.parametrize("quick", [True, False])
+def test_open_clip(quick: bool) -> None:
+    theirs = small_open_clip(quick_gelu=quick)
+    config = replace(OURS, activation="quick_gelu" if quick else "gelu")
+    ours = loaded(config, theirs)
+    assert_same_pairs(ours, theirs, torch.randn(2, 3, 48, 48), texts())
+    inside = {f"text.encoder.blocks.{block}": f"transformer.resblocks.{block}" for block in range(2)}
+    inside |= {f"image.encoder.blocks.{block}": f"visual.transformer.resblocks.{block}" for block in range(2)}
+    inside = {mine: f"model.{name}" for mine, name in inside.items()}
+    assert_same_inside(ours, Logits(theirs), inside, torch.randn(2, 3, 48, 48), texts())
+
+
+def test_official_file_names_what_it_counts() -> None:
+    theirs = small_open_clip(quick_gelu=True)
+    counts = {"input_resolution": 48, "context_length": 12, "vocab_size": 50}
+    state = {**theirs.state_dict(), **{name: torch.tensor(number) for name, number in counts.items()}}
+    assert_same_pairs(loaded(OURS, state), theirs, torch.randn(1, 3, 48, 48), texts())
+
+
+def test_transformers(tmp_path: Path) -> None:
+    config = transformers.CLIPConfig(text_config=TEXT, vision_config=VISION, projection_dim=20)
+    theirs = randomise(transformers.CLIPModel(config))
+    pixels, ids = torch.randn(2, 3, 48, 48), texts()
+    assert_same_pairs(loaded(OURS, theirs), theirs, pixels, ids)
+    theirs.float().save_pretrained(tmp_path)  # under the names of the files on the hub
+    checkpoint = vitrail.load(tmp_path)
+    assert checkpoint.model.config == OURS
+    assert_same_pairs(checkpoint.model, theirs, pixels, ids)
+
+
+def test_transformers_at_another_size() -> None:
+    config = transformers.CLIPConfig(text_config=TEXT, vision_config=VISION, projection_dim=20)
+    theirs = randomise(transformers.CLIPModel(config))
+    pixels, ids = torch.randn(2, 3, 80, 64), texts()
+    with torch.no_grad():
+        there = theirs(pixel_values=pixels, input_ids=ids, interpolate_pos_encoding=True).logits_per_image
+        assert (loaded(OURS, theirs)(pixels, ids) - there).abs().max() < 1e-5
+
+
+def test_transformers_image_encoder(tmp_path: Path) -> None:
+    theirs = randomise(
+        transformers.CLIPVisionModelWithProjection(transformers.CLIPVisionConfig(**VISION, projection_dim=20))
+    )
+    pixels = torch.randn(2, 3, 48, 48)
+    ours = loaded(OURS.image(), theirs)
+    theirs.save_pretrained(tmp_path)
+    for model in (ours, vitrail.load(tmp_path).model):
+        with torch.no_grad():
+            assert (model(pixels) - theirs(pixels).image_embeds).abs().max() < 1e-5
+
+
+def test_names_of_modules_before_version_5() -> None:
+    theirs = randomise(transformers.CLIPVisionModelWithProjection(transformers.CLIPVisionConfig(**VISION)))
+    state = theirs.state_dict()
+    assert all(name.startswith(("vision_model.", "visual_projection.")) for name in state)
+    bare = {name.removeprefix("vision_model."): tensor for name, tensor in state.items()}
+    ours = replace(OURS, joint_dim=512).image().build()
+    expected = vitrail.convert_state_dict(state, ours)
+    assert all(torch.equal(tensor, expected[name]) for name, tensor in vitrail.convert_state_dict(bare, ours).items())
