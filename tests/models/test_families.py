@@ -31,6 +31,7 @@ SMALLEST: dict[str, dict[str, Any]] = {
     "mixer_s32_224": {"image_size": 64, "patch_size": 16, "embed_dim": 64, "depth": 2},
     "convnext_atto": {"image_size": 64, "embed_dim": 16, "depths": (1, 2)},
     "convnextv2_atto": {"image_size": 64, "embed_dim": 16, "depths": (1, 2)},
+    "vit_tiny_r_s16_p8_224": {"image_size": 64, "backbone_depths": (1, 1), "patch_size": 2, "depth": 2},
 }
 # Families whose weights belong to one image size, and why: built for another, they take that one.
 FIXED_SIZE = {"mixer_s32_224": "the MLP along the tokens has a weight for each place"}

@@ -8,9 +8,9 @@ from .tokens import Tokens
 
 
 class DepthwiseConv(nn.Conv2d):
-    """Each channel looks at its k×k neighbours, by itself (Liu et al., 2022, "ConvNeXt", section 2.3). Tokens -> Tokens.
+    """Each channel looks at its k×k neighbours, by itself (Liu et al., 2022, "ConvNeXt", section 2.3).
 
-    For tokens without a prefix.
+    Tokens -> Tokens, for tokens without a prefix.
 
     Args:
         dim: width D of the tokens.

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ...errors import VitrailError
 from ...nn.model import VisionModel
-from . import convnext, mixer, official, swin, timm, torchvision, transformers
+from . import convnext, hybrid, mixer, official, swin, timm, torchvision, transformers
 from .rename import Layout, Renamed, Rule, to_ours
 
 LAYOUTS: tuple[Layout, ...] = (
@@ -19,6 +19,7 @@ LAYOUTS: tuple[Layout, ...] = (
     *swin.LAYOUTS,
     *mixer.LAYOUTS,
     *convnext.LAYOUTS,
+    *hybrid.LAYOUTS,
 )
 CONFIGS: dict[str, Callable[[Mapping[str, Any]], Any]] = {**swin.CONFIGS, **convnext.CONFIGS}
 """transformers' model types, and what reads the config.json of each."""

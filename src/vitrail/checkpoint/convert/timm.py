@@ -20,13 +20,13 @@ def block(
     )
 
 
-_SHARED = (
-    linear("embed.patches.project", "patch_embed.proj"),
+WITHOUT_PATCHES = (
     Rule("embed.parts.positions.weight", ("pos_embed",)),
     *block(),
     linear("encoder.norm", "norm"),
     linear("head.classify", "head"),
 )
+_SHARED = (linear("embed.patches.project", "patch_embed.proj"), *WITHOUT_PATCHES)
 
 
 def _scales(attention: str, mlp: str) -> tuple[Rule, ...]:
@@ -36,13 +36,13 @@ def _scales(attention: str, mlp: str) -> tuple[Rule, ...]:
     )
 
 
-_CLASS = (Rule("embed.parts.prefix.weight", ("cls_token",)),)
+CLASS = (Rule("embed.parts.prefix.weight", ("cls_token",)),)
 _DISTILLED = (
     Rule("embed.parts.prefix.weight", ("cls_token", "dist_token"), TOKENS),
     linear("head.distill", "head_dist"),
 )
 
-TIMM = Layout("timm", (*_SHARED, *_scales("ls1.gamma", "ls2.gamma"), *_CLASS), prefixes=("module.",))
+TIMM = Layout("timm", (*_SHARED, *_scales("ls1.gamma", "ls2.gamma"), *CLASS), prefixes=("module.",))
 DISTILLED = Layout("timm, distilled", (*_SHARED, *_DISTILLED), prefixes=("module.",))
-DEIT3 = Layout("official DeiT III", (*_SHARED, *_scales("gamma_1", "gamma_2"), *_CLASS), prefixes=("module.",))
+DEIT3 = Layout("official DeiT III", (*_SHARED, *_scales("gamma_1", "gamma_2"), *CLASS), prefixes=("module.",))
 LAYOUTS = (TIMM, DISTILLED, DEIT3)
