@@ -32,6 +32,8 @@ SMALLEST: dict[str, dict[str, Any]] = {
     "convnext_atto": {"image_size": 64, "embed_dim": 16, "depths": (1, 2)},
     "convnextv2_atto": {"image_size": 64, "embed_dim": 16, "depths": (1, 2)},
     "vit_tiny_r_s16_p8_224": {"image_size": 64, "backbone_depths": (1, 1), "patch_size": 2, "depth": 2},
+    "mobilenet_v3_small": {"image_size": 64},
+    "vitc_1gf": {"image_size": 64, "stem": ((8, 2), (16, 2), (32, 2)), "embed_dim": 48, "depth": 2},
 }
 # Families whose weights belong to one image size, and why: built for another, they take that one.
 FIXED_SIZE = {"mixer_s32_224": "the MLP along the tokens has a weight for each place"}

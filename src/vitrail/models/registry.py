@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from ..errors import VitrailError, nearest
 from ..nn.model import VisionModel
-from . import compact, convnext, deit, hybrid, mixer, simple_vit, swin, vit
+from . import cnn, compact, convnext, deit, hybrid, mixer, simple_vit, swin, vit, vitc
 
 
 class Config(Protocol):
@@ -29,6 +29,8 @@ FAMILIES: dict[str, dict[str, Any]] = {
     "mixer": mixer.VARIANTS,
     "convnext": convnext.VARIANTS,
     "hybrid": hybrid.VARIANTS,
+    "vitc": vitc.VARIANTS,
+    "cnn": cnn.VARIANTS,
 }
 CONFIGS: dict[str, type] = {type(row).__name__: type(row) for table in FAMILIES.values() for row in table.values()}
 _SIZES = {"ti": "tiny", "s": "small", "b": "base", "l": "large", "h": "huge", "m": "medium"}

@@ -37,6 +37,17 @@ class PatchEmbed(nn.Module):
         return self.fit.grid(image_size)
 
 
+class MapEmbed(nn.Module):
+    """Each cell of a CNN's map is a token: pixels (B, C, H, W) -> Tokens."""
+
+    def __init__(self, layers: nn.Module) -> None:
+        super().__init__()
+        self.layers = layers
+
+    def forward(self, pixels: Float[Tensor, "B C H W"]) -> Tokens:
+        return Tokens.from_map(self.layers(pixels))
+
+
 class HybridPatchEmbed(nn.Module):
     """Patches of a CNN's map instead of the picture's (Dosovitskiy et al., 2021, section 3.1, "hybrid architecture").
 

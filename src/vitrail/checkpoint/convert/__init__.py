@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ...errors import VitrailError
 from ...nn.model import VisionModel
-from . import convnext, hybrid, mixer, official, swin, timm, torchvision, transformers
+from . import cnn, convnext, hybrid, mixer, official, swin, timm, torchvision, transformers, vitc
 from .rename import Layout, Renamed, Rule, to_ours
 
 LAYOUTS: tuple[Layout, ...] = (
@@ -20,6 +20,8 @@ LAYOUTS: tuple[Layout, ...] = (
     *mixer.LAYOUTS,
     *convnext.LAYOUTS,
     *hybrid.LAYOUTS,
+    *vitc.LAYOUTS,
+    *cnn.LAYOUTS,
 )
 CONFIGS: dict[str, Callable[[Mapping[str, Any]], Any]] = {**swin.CONFIGS, **convnext.CONFIGS}
 """transformers' model types, and what reads the config.json of each."""
