@@ -48,6 +48,9 @@ SMALLEST: dict[str, dict[str, Any]] = {
     "vit_base_patch16_siglip_224": {"image_size": 64, **NARROW},
     "clip_vit_base_patch32": {"image_size": 64, "joint_dim": 16, **NARROW, **FEW_WORDS},
     "siglip_base_patch16_224": {"image_size": 64, **NARROW, **FEW_WORDS},
+    "vit_tiny_r_s16_p8_224": {"image_size": 64, "backbone_depths": (1, 1), "patch_size": 2, "depth": 2},
+    "mobilenet_v3_small": {"image_size": 64},
+    "vitc_1gf": {"image_size": 64, "stem": ((8, 2), (16, 2), (32, 2)), "embed_dim": 48, "depth": 2},
 }
 # How many tokens there are hangs on what is in the pictures: no graph of fixed shapes can say that.
 DATA_DEPENDENT = {"adaptive_vit_tiny_patch16_224"}

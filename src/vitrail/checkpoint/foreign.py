@@ -57,9 +57,8 @@ def from_state(
     state = convert.tensors(state)
     layout = convert.recognise(state)
     notes: list[str] = [*card.notes]
-    if layout is official.LAYOUT:
-        state, left_out = official.without_pre_logits(state)
-        notes += left_out
+    state, left_out = official.without_pre_logits(state)
+    notes += left_out
     renamed = convert.to_ours(state, layout)
     known = {**layout.fields, **card.facts, **facts}
     config = infer_config(renamed.state, architecture or card.config or card.architecture, known)

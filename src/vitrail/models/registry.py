@@ -10,10 +10,12 @@ from ..nn.model import VisionModel
 from . import (
     adaptive,
     clip,
+    cnn,
     compact,
     convnext,
     deit,
     dinov2,
+    hybrid,
     mixer,
     pvt_v2,
     siglip,
@@ -22,6 +24,7 @@ from . import (
     swin_v2,
     videomae,
     vit,
+    vitc,
 )
 
 
@@ -42,14 +45,17 @@ FAMILIES: dict[str, dict[str, Any]] = {
     "compact": compact.VARIANTS,
     "adaptive": adaptive.VARIANTS,
     "clip": clip.VARIANTS,
+    "cnn": cnn.VARIANTS,
     "convnext": convnext.VARIANTS,
     "dinov2": dinov2.VARIANTS,
+    "hybrid": hybrid.VARIANTS,
     "mixer": mixer.VARIANTS,
     "pvt_v2": pvt_v2.VARIANTS,
     "siglip": siglip.VARIANTS,
     "swin": swin.VARIANTS,
     "swin_v2": swin_v2.VARIANTS,
     "videomae": videomae.VARIANTS,
+    "vitc": vitc.VARIANTS,
 }
 CONFIGS: dict[str, type] = {type(row).__name__: type(row) for table in FAMILIES.values() for row in table.values()}
 _SIZES = {"ti": "tiny", "s": "small", "b": "base", "l": "large", "h": "huge", "m": "medium"}

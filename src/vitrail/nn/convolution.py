@@ -8,9 +8,9 @@ from .tokens import Tokens
 
 
 class DepthwiseConv(nn.Conv2d):
-    """Each channel looks at its k×k neighbours (Liu et al., 2022, "ConvNeXt", section 2.3). Tokens -> Tokens.
+    """Each channel looks at its k×k neighbours, by itself (Liu et al., 2022, "ConvNeXt", section 2.3).
 
-    For tokens without a prefix.
+    Tokens -> Tokens, for tokens without a prefix.
 
     Args:
         dim: width D of the tokens.
@@ -44,3 +44,20 @@ class GlobalResponseNorm(nn.Module):
         response = torch.linalg.vector_norm(x, dim=1, keepdim=True)
         share = response / (response.mean(dim=2, keepdim=True) + self.eps)
         return x + self.weight * (x * share) + self.bias
+
+
+class OnMap(nn.Module):
+    """Layers of a CNN as a block: Tokens -> Tokens, without a prefix.
+
+    Nothing is copied: between the two the map only looks like a sequence.
+
+    Args:
+        layers: (B, C, H, W) -> (B, C2, H2, W2).
+    """
+
+    def __init__(self, layers: nn.Module) -> None:
+        super().__init__()
+        self.layers = layers
+
+    def forward(self, tokens: Tokens) -> Tokens:
+        return Tokens.from_map(self.layers(tokens.map))

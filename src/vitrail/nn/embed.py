@@ -1,5 +1,7 @@
 """From pixels to tokens."""
 
+import math
+
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -109,6 +111,54 @@ class OverlapPatchEmbed(nn.Module):
     def forward(self, pixels: Float[Tensor, "B C H W"]) -> Tokens:
         tokens = Tokens.from_map(self.project(pixels))
         return tokens.with_x(self.norm(tokens.x))
+
+
+class MapEmbed(nn.Module):
+    """Each cell of a CNN's map is a token: pixels (B, C, H, W) -> Tokens."""
+
+    def __init__(self, layers: nn.Module) -> None:
+        super().__init__()
+        self.layers = layers
+
+    def forward(self, pixels: Float[Tensor, "B C H W"]) -> Tokens:
+        return Tokens.from_map(self.layers(pixels))
+
+
+class HybridPatchEmbed(nn.Module):
+    """Patches of a CNN's map instead of the picture's (Dosovitskiy et al., 2021, section 3.1, "hybrid architecture").
+
+    pixels (B, C, H, W) -> Tokens.
+
+    Args:
+        backbone: any CNN without its head, (B, C, H, W) -> (B, channels, ⌈H / reduction⌉, ⌈W / reduction⌉).
+        channels, reduction: of the backbone's map.
+        embed_dim: width D of the tokens.
+        patch_size: (rows, columns) of the map that make one token.
+        pad: as in `PatchEmbed`, for the map.
+    """
+
+    def __init__(
+        self,
+        backbone: nn.Module,
+        channels: int,
+        reduction: int,
+        embed_dim: int,
+        patch_size: tuple[int, int] = (1, 1),
+        *,
+        pad: bool = False,
+    ) -> None:
+        super().__init__()
+        self.reduction = reduction
+        self.backbone = backbone
+        self.patches = PatchEmbed(channels, embed_dim, patch_size, pad=pad)
+
+    def forward(self, pixels: Float[Tensor, "B C H W"]) -> Tokens:
+        return self.patches(self.backbone(pixels))
+
+    def grid(self, image_size: tuple[int, int]) -> tuple[int, int]:
+        """How many tokens, (rows, columns), a picture of this size has."""
+        height, width = image_size
+        return self.patches.grid((math.ceil(height / self.reduction), math.ceil(width / self.reduction)))
 
 
 class Embedding(nn.Module):

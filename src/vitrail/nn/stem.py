@@ -27,6 +27,22 @@ class ConvUnit(nn.Sequential):
         self.add_module("activation", activation())
 
 
+class StridedConvs(nn.Sequential):
+    """3×3 convolutions, each with batch norm and ReLU, some of which move by two: (B, C, H, W) -> (B, C2, H2, W2).
+
+    Args:
+        in_channels: C of the pixels.
+        layers: (width, stride) of each.
+    """
+
+    def __init__(self, in_channels: int, layers: Stages) -> None:
+        super().__init__()
+        for width, stride in layers:
+            conv = nn.Conv2d(in_channels, width, 3, stride=stride, padding=1, bias=False)
+            self.append(nn.Sequential(conv, nn.BatchNorm2d(width), nn.ReLU()))
+            in_channels = width
+
+
 class ResidualConv(nn.Module):
     """A convolution unit that adds to what it is given; the width stays."""
 

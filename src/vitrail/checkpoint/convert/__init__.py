@@ -10,8 +10,10 @@ from ...errors import VitrailError
 from ...nn.model import VisionModel
 from . import (
     clip,
+    cnn,
     convnext,
     dinov2,
+    hybrid,
     mixer,
     official,
     pvt_v2,
@@ -22,19 +24,23 @@ from . import (
     torchvision,
     transformers,
     videomae,
+    vitc,
 )
 from .rename import Layout, Renamed, Rule, to_ours
 
 _FAMILIES: tuple[Any, ...] = (
     clip,
+    cnn,
     convnext,
     dinov2,
+    hybrid,
     mixer,
     pvt_v2,
     siglip,
     swin,
     swin_v2,
     videomae,
+    vitc,
 )
 LAYOUTS: tuple[Layout, ...] = (
     *timm.LAYOUTS,

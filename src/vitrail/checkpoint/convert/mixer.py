@@ -35,5 +35,5 @@ def _official() -> tuple[Rule, ...]:
 CONFIGS: dict = {}
 LAYOUTS = (
     Layout("timm Mixer", _TIMM),
-    Layout("official Mixer npz", _official(), preprocess={"mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5)}),
+    Layout("official Mixer npz", _official(), preprocess=official.PREPROCESS),
 )

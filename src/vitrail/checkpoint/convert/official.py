@@ -35,31 +35,32 @@ def linear(ours: str, theirs: str, transform: Transform = KERNEL) -> tuple[Rule,
     return Rule(f"{ours}.weight", (f"{theirs}/kernel",), transform), Rule(f"{ours}.bias", (f"{theirs}/bias",))
 
 
+WITHOUT_PATCHES = (
+    Rule("embed.parts.prefix.weight", ("cls",)),
+    Rule("embed.parts.positions.weight", ("Transformer/posembed_input/pos_embedding",)),
+    *norm("encoder.blocks.{i}.attention.norm", f"{_BLOCK}/LayerNorm_0"),
+    Rule(
+        "encoder.blocks.{i}.attention.branch.qkv.weight",
+        tuple(f"{_ATTENTION}/{part}/kernel" for part in _PARTS),
+        _QKV_KERNELS,
+    ),
+    Rule(
+        "encoder.blocks.{i}.attention.branch.qkv.bias",
+        tuple(f"{_ATTENTION}/{part}/bias" for part in _PARTS),
+        _QKV_BIASES,
+    ),
+    *linear("encoder.blocks.{i}.attention.branch.project", f"{_ATTENTION}/out", _OUT_KERNEL),
+    *norm("encoder.blocks.{i}.mlp.norm", f"{_BLOCK}/LayerNorm_2"),
+    *linear("encoder.blocks.{i}.mlp.branch.expand", f"{_BLOCK}/MlpBlock_3/Dense_0"),
+    *linear("encoder.blocks.{i}.mlp.branch.contract", f"{_BLOCK}/MlpBlock_3/Dense_1"),
+    *norm("encoder.norm", "Transformer/encoder_norm"),
+    *linear("head.classify", "head"),
+)
+PREPROCESS = {"mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5)}
 LAYOUT = Layout(
     "official npz",
-    (
-        *linear("embed.patches.project", "embedding", PATCHES),
-        Rule("embed.parts.prefix.weight", ("cls",)),
-        Rule("embed.parts.positions.weight", ("Transformer/posembed_input/pos_embedding",)),
-        *norm("encoder.blocks.{i}.attention.norm", f"{_BLOCK}/LayerNorm_0"),
-        Rule(
-            "encoder.blocks.{i}.attention.branch.qkv.weight",
-            tuple(f"{_ATTENTION}/{part}/kernel" for part in _PARTS),
-            _QKV_KERNELS,
-        ),
-        Rule(
-            "encoder.blocks.{i}.attention.branch.qkv.bias",
-            tuple(f"{_ATTENTION}/{part}/bias" for part in _PARTS),
-            _QKV_BIASES,
-        ),
-        *linear("encoder.blocks.{i}.attention.branch.project", f"{_ATTENTION}/out", _OUT_KERNEL),
-        *norm("encoder.blocks.{i}.mlp.norm", f"{_BLOCK}/LayerNorm_2"),
-        *linear("encoder.blocks.{i}.mlp.branch.expand", f"{_BLOCK}/MlpBlock_3/Dense_0"),
-        *linear("encoder.blocks.{i}.mlp.branch.contract", f"{_BLOCK}/MlpBlock_3/Dense_1"),
-        *norm("encoder.norm", "Transformer/encoder_norm"),
-        *linear("head.classify", "head"),
-    ),
-    preprocess={"mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5)},
+    (*linear("embed.patches.project", "embedding", PATCHES), *WITHOUT_PATCHES),
+    preprocess=PREPROCESS,
 )
 
 

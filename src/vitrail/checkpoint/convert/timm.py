@@ -20,12 +20,13 @@ def block(
     )
 
 
-AROUND = (
-    linear("embed.patches.project", "patch_embed.proj"),
+WITHOUT_PATCHES = (
     Rule("embed.parts.positions.weight", ("pos_embed",)),
     linear("encoder.norm", "norm"),
     linear("head.classify", "head"),
 )
+"""What stands around the patches."""
+AROUND = (linear("embed.patches.project", "patch_embed.proj"), *WITHOUT_PATCHES)
 """What stands around the blocks."""
 _SHARED = (*AROUND, *block())
 

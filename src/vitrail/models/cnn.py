@@ -1,0 +1,120 @@
+"""The CNNs that ViTs are compared with and learn from, as torchvision builds them.
+
+Their own layers stand where a ViT has its parts: the stem in the embedding, each stage as a block of the encoder, the
+classifier in the head; so all that works with stages of tokens works with them. DeiT's teacher is `regnet_y_16gf`.
+"""
+
+from collections import OrderedDict
+from dataclasses import dataclass
+
+from torch import nn
+
+from ..nn.convolution import OnMap
+from ..nn.embed import MapEmbed
+from ..nn.encoder import Encoder
+from ..nn.head import Head, MeanPool
+from ..nn.model import VisionModel
+from ..nn.residual import linear_rates
+from .parts import Size
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CNNConfig:
+    """A network of torchvision.
+
+    Attributes:
+        network: what torchvision calls it, one of `SIZES`.
+        image_size: what it was published for; any other works as well.
+        drop_path: rate of stochastic depth in the last block of an EfficientNet; the others have none.
+        dropout: rate in front of the classifier, where the network has dropout there.
+    """
+
+    network: str = "resnet18"
+    image_size: Size = 224
+    in_channels: int = 3
+    num_classes: int = 1000
+    drop_path: float = 0.0
+    dropout: float = 0.0
+
+    def build(self) -> VisionModel:
+        from torchvision.models import get_model
+
+        stem, stages, hidden, classify = cut(get_model(self.network, num_classes=self.num_classes or 1))
+        model = VisionModel(
+            embed=MapEmbed(stem),
+            encoder=Encoder([OnMap(stage) for stage in stages]),
+            head=Head(
+                nn.Sequential(OrderedDict(mean=MeanPool(), hidden=hidden)),
+                classify if self.num_classes else nn.Identity(),
+            ),
+            config=self,
+        )
+        fit_channels(stem, self.in_channels)
+        set_rates(model, self.drop_path, self.dropout)
+        return model
+
+
+def cut(network: nn.Module) -> tuple[nn.Module, list[nn.Module], nn.Module, nn.Module]:
+    """Stem, stages, what follows the pooling, and the classifier of a network of torchvision."""
+    parts = dict(network.named_children())
+    if "features" in parts:  # EfficientNet and MobileNet
+        (stem, *stages), (*hidden, classify) = parts["features"].children(), parts["classifier"].children()
+        return stem, stages, nn.Sequential(*hidden), classify
+    if "trunk_output" in parts:  # RegNet
+        return parts["stem"], list(parts["trunk_output"].children()), nn.Identity(), parts["fc"]
+    stem = nn.Sequential(OrderedDict((name, parts[name]) for name in ("conv1", "bn1", "relu", "maxpool")))
+    return stem, [parts[f"layer{number}"] for number in (1, 2, 3, 4)], nn.Identity(), parts["fc"]
+
+
+def fit_channels(stem: nn.Module, in_channels: int) -> None:
+    """A fresh first convolution where the pictures have other than three channels."""
+    name, conv = next((name, layer) for name, layer in stem.named_modules() if isinstance(layer, nn.Conv2d))
+    if conv.in_channels == in_channels:
+        return
+    fresh = nn.Conv2d(
+        in_channels,
+        conv.out_channels,
+        conv.kernel_size,  # type: ignore[arg-type]
+        stride=conv.stride,  # type: ignore[arg-type]
+        padding=conv.padding,  # type: ignore[arg-type]
+        bias=conv.bias is not None,
+    )
+    nn.init.kaiming_normal_(fresh.weight, mode="fan_out", nonlinearity="relu")
+    stem.set_submodule(name, fresh)
+
+
+def set_rates(model: nn.Module, drop_path: float, dropout: float) -> None:
+    """Ours instead of torchvision's: stochastic depth grows linearly, dropout is the same everywhere."""
+    from torchvision.ops import StochasticDepth
+
+    paths = [layer for layer in model.modules() if isinstance(layer, StochasticDepth)]
+    for path, rate in zip(paths, linear_rates(drop_path, len(paths)), strict=True):
+        path.p = rate
+    for layer in model.modules():
+        if isinstance(layer, nn.Dropout):
+            layer.p = dropout
+
+
+SIZES = {
+    **dict.fromkeys(("resnet18", "resnet34", "resnet50", "resnet101", "resnet152"), 224),
+    **dict.fromkeys(("resnext50_32x4d", "resnext101_32x8d", "resnext101_64x4d"), 224),
+    **dict.fromkeys(("wide_resnet50_2", "wide_resnet101_2"), 224),
+    **dict.fromkeys(("mobilenet_v2", "mobilenet_v3_small", "mobilenet_v3_large"), 224),
+    **dict.fromkeys(("regnet_y_400mf", "regnet_y_800mf", "regnet_y_1_6gf", "regnet_y_3_2gf"), 224),
+    **dict.fromkeys(("regnet_y_8gf", "regnet_y_16gf", "regnet_y_32gf"), 224),
+    **dict.fromkeys(("regnet_x_400mf", "regnet_x_800mf", "regnet_x_1_6gf", "regnet_x_3_2gf"), 224),
+    **dict.fromkeys(("regnet_x_8gf", "regnet_x_16gf", "regnet_x_32gf"), 224),
+    "regnet_y_128gf": 384,
+    "efficientnet_b0": 224,
+    "efficientnet_b1": 240,
+    "efficientnet_b2": 288,
+    "efficientnet_b3": 300,
+    "efficientnet_b4": 380,
+    "efficientnet_b5": 456,
+    "efficientnet_b6": 528,
+    "efficientnet_b7": 600,
+    "efficientnet_v2_s": 384,
+    "efficientnet_v2_m": 480,
+    "efficientnet_v2_l": 480,
+}
+VARIANTS = {name: CNNConfig(network=name, image_size=size) for name, size in SIZES.items()}
