@@ -28,6 +28,7 @@ SMALLEST: dict[str, dict[str, Any]] = {
     "deit3_small_patch16_224": {"image_size": 64, "depth": 2},
     "compact_tiny_16": {"depth": 2},
     "swin_tiny_patch4_window7_224": {"image_size": 64, "embed_dim": 24, "depths": (2, 2), "num_heads": (1, 2)},
+    "cait_xxs24_224": {"image_size": 64, "embed_dim": 48, "depth": 2},
     "swinv2_tiny_window8_256": {"image_size": 64, "embed_dim": 24, "depths": (2, 2), "num_heads": (1, 2)},
 }
 ROWS = pytest.mark.parametrize("name", SMALLEST)

@@ -98,7 +98,7 @@ def _cells(state: Mapping[str, Tensor]) -> int:
 
 def _class_stands_apart(state: Mapping[str, Tensor]) -> bool:
     # One of N and N - 1 is a square at most: the class token either has a row of its own or none.
-    if _POSITIONS not in state:
+    if _POSITIONS not in state or _PREFIX not in state:
         return False
     rows = state[_POSITIONS].shape[1]
     return bool(rows == math.isqrt(rows) ** 2 and state[_PREFIX].shape[1] == 1 and rows > 1)

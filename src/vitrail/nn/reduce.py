@@ -24,7 +24,7 @@ class PatchMerging(nn.Module):
 
 
 class NormedPatchMerging(nn.Module):
-    """`PatchMerging` with its norm behind the projection (Liu et al., 2022, "Swin Transformer V2"). Tokens -> Tokens."""
+    """`PatchMerging`, the norm behind the projection (Liu et al., 2022, "Swin Transformer V2"). Tokens -> Tokens."""
 
     def __init__(self, dim: int, out_dim: int, *, norm_eps: float) -> None:
         super().__init__()

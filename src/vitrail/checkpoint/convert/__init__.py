@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ...errors import VitrailError
 from ...nn.model import VisionModel
-from . import official, swin, swin_v2, timm, torchvision, transformers
+from . import cait, official, swin, swin_v2, timm, torchvision, transformers
 from .rename import Layout, Renamed, Rule, to_ours
 
 LAYOUTS: tuple[Layout, ...] = (
@@ -18,6 +18,7 @@ LAYOUTS: tuple[Layout, ...] = (
     official.LAYOUT,
     *swin.LAYOUTS,
     *swin_v2.LAYOUTS,
+    cait.LAYOUT,
 )
 CONFIGS: dict[str, Callable[[Mapping[str, Any]], Any]] = {
     **swin.CONFIGS,
