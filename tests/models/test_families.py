@@ -29,6 +29,7 @@ SMALLEST: dict[str, dict[str, Any]] = {
     "compact_tiny_16": {"depth": 2},
     "swin_tiny_patch4_window7_224": {"image_size": 64, "embed_dim": 24, "depths": (2, 2), "num_heads": (1, 2)},
     "cait_xxs24_224": {"image_size": 64, "embed_dim": 48, "depth": 2},
+    "levit_128s": {"image_size": 64, "embed_dims": (32, 48, 64), "depths": (1, 2, 1), "num_heads": (2, 3, 4)},
     "swinv2_tiny_window8_256": {"image_size": 64, "embed_dim": 24, "depths": (2, 2), "num_heads": (1, 2)},
 }
 ROWS = pytest.mark.parametrize("name", SMALLEST)

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from ..errors import VitrailError, nearest
 from ..nn.model import VisionModel
-from . import cait, compact, deit, simple_vit, swin, swin_v2, vit
+from . import cait, compact, deit, levit, simple_vit, swin, swin_v2, vit
 
 
 class Config(Protocol):
@@ -28,6 +28,7 @@ FAMILIES: dict[str, dict[str, Any]] = {
     "swin": swin.VARIANTS,
     "swin_v2": swin_v2.VARIANTS,
     "cait": cait.VARIANTS,
+    "levit": levit.VARIANTS,
 }
 CONFIGS: dict[str, type] = {type(row).__name__: type(row) for table in FAMILIES.values() for row in table.values()}
 _SIZES = {"ti": "tiny", "s": "small", "b": "base", "l": "large", "h": "huge", "m": "medium"}

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ...errors import VitrailError
 from ...nn.model import VisionModel
-from . import cait, official, swin, swin_v2, timm, torchvision, transformers
+from . import cait, levit, official, swin, swin_v2, timm, torchvision, transformers
 from .rename import Layout, Renamed, Rule, to_ours
 
 LAYOUTS: tuple[Layout, ...] = (
@@ -19,10 +19,12 @@ LAYOUTS: tuple[Layout, ...] = (
     *swin.LAYOUTS,
     *swin_v2.LAYOUTS,
     cait.LAYOUT,
+    *levit.LAYOUTS,
 )
 CONFIGS: dict[str, Callable[[Mapping[str, Any]], Any]] = {
     **swin.CONFIGS,
     **swin_v2.CONFIGS,
+    **levit.CONFIGS,
 }
 """transformers' model types, and what reads the config.json of each."""
 _ENVELOPES = ("model", "state_dict", "params")
