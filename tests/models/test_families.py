@@ -32,6 +32,8 @@ SMALLEST: dict[str, dict[str, Any]] = {
     "adaptive_vit_tiny_patch16_224": {"image_size": 64, "depth": 2, "patch_size": 8, "threshold": 0.9},
     "vit_giant_patch14_reg4_dinov2": {"image_size": 64, "patch_size": 16, "embed_dim": 48, "depth": 2, "num_heads": 3},
     "swin_tiny_patch4_window7_224": {"image_size": 64, "embed_dim": 24, "depths": (2, 2), "num_heads": (1, 2)},
+    "cait_xxs24_224": {"image_size": 64, "embed_dim": 48, "depth": 2},
+    "levit_128s": {"image_size": 64, "embed_dims": (32, 48, 64), "depths": (1, 2, 1), "num_heads": (2, 3, 4)},
     "swinv2_tiny_window8_256": {"image_size": 64, "embed_dim": 24, "depths": (2, 2), "num_heads": (1, 2)},
     "pvt_v2_b0": {"image_size": 64, "embed_dims": (8, 16, 24, 32), "num_heads": (1, 2, 3, 4), "depths": (1, 2, 1, 1)},
     "pvt_v2_b2_li": {

@@ -1,5 +1,6 @@
 """Changing what a checkpoint takes in and gives out, without losing what it learned."""
 
+import copy
 from dataclasses import replace
 from typing import Any
 
@@ -9,6 +10,8 @@ from torch import Tensor
 from ..data.preprocess import Preprocess
 from ..models.parts import classes_of, pair
 from ..models.registry import Config, override
+from ..nn.init import init_vit
+from ..nn.levit import DistanceBias
 from ..nn.model import VisionModel
 from ..nn.positions import LearnedPositions
 from ..nn.relative import RelativeBias
@@ -60,13 +63,18 @@ def _adapt_head(state: dict[str, Tensor], before: Config, after: Config, model: 
     for name in list(state):
         if name.startswith(_HEADS):
             del state[name]
-    for name, tensor in model.state_dict().items():
-        if name.startswith(_HEADS):
-            fresh = torch.zeros(tensor.shape)
-            state[name] = torch.nn.init.trunc_normal_(fresh, std=0.02) if tensor.ndim > 1 else fresh
+    state.update({name: tensor for name, tensor in _fresh_head(model).items() if name.startswith(_HEADS)})
     if not after.num_classes:
         return [f"the head of {before.num_classes} classes was left out"]
     return [f"a fresh head for {after.num_classes} classes, where there were {before.num_classes}"]
+
+
+def _fresh_head(model: VisionModel) -> dict[str, Tensor]:
+    head = copy.deepcopy(model.head).to_empty(device="cpu")
+    for module in head.modules():
+        if hasattr(module, "reset_parameters"):
+            module.reset_parameters()
+    return {f"head.{name}": tensor for name, tensor in head.apply(init_vit).state_dict().items()}
 
 
 def _adapt_positions(state: dict[str, Tensor], old: VisionModel, new: VisionModel) -> list[str]:
@@ -83,6 +91,10 @@ def _adapt_positions(state: dict[str, Tensor], old: VisionModel, new: VisionMode
             was.table = torch.nn.Parameter(state[f"{name}.table"], requires_grad=False)
             state[f"{name}.table"] = was.resampled(now.window).contiguous()
             sentences.append(f"{name} resampled from {_sides(was.window)} to {_sides(now.window)}")
+        elif isinstance(was, DistanceBias) and isinstance(now, DistanceBias) and was.grid != now.grid:
+            was.table = torch.nn.Parameter(state[f"{name}.table"], requires_grad=False)
+            state[f"{name}.table"] = was.resampled(now.grid).contiguous()
+            sentences.append(f"{name} resampled from {_sides(was.grid)} to {_sides(now.grid)}")
     return sentences
 
 

@@ -19,6 +19,7 @@ _PATCHES, _PREFIX, _POSITIONS = (
     "embed.parts.positions.weight",
 )
 _REGISTERS = "embed.parts.registers.weight"
+_CLASSIFIERS = ("head.classify.weight", "head.classify.linear.weight")
 _BLOCK = "encoder.blocks.0"
 # Which heads a width has cannot be seen in the shapes; these are the published ones.
 _HEADS = {192: 3, 384: 6, 512: 8, 768: 12, 1024: 16, 1280: 16, 1536: 24}
@@ -62,7 +63,7 @@ def _fields_seen(state: Mapping[str, Tensor], facts: Mapping[str, Any]) -> dict[
     filters = next((t for name, t in state.items() if name.startswith("embed.") and t.ndim >= 4), None)
     if filters is None:
         raise VitrailError("these weights have no patch embedding: they are no vision model, or only a part of one")
-    head = state.get("head.classify.weight")
+    head = next((state[name] for name in _CLASSIFIERS if name in state), None)
     fields: dict[str, Any] = {"in_channels": filters.shape[1], "num_classes": 0 if head is None else head.shape[0]}
     if _POSITIONS in state and _PATCHES in state and "image_size" not in facts:
         rows, columns = filters.shape[-2:]

@@ -77,3 +77,26 @@ class DistilledHead(nn.Module):
 
     def distillation_logits(self, tokens: Tokens) -> Float[Tensor, "B K"]:
         return self.distill(tokens.x[:, 1])
+
+
+class PooledDistilledHead(nn.Module):
+    """Two classifiers on the same pooled tokens, one of which learns from a teacher (Graham et al., 2021, "LeViT").
+
+    The output is the mean of both; `class_logits` and `distillation_logits` as in `DistilledHead`.
+    """
+
+    def __init__(self, pool: nn.Module, classify: nn.Module, distill: nn.Module) -> None:
+        super().__init__()
+        self.pool = pool
+        self.classify = classify
+        self.distill = distill
+
+    def forward(self, tokens: Tokens) -> Float[Tensor, "B K"]:
+        pooled = self.pool(tokens)
+        return (self.classify(pooled) + self.distill(pooled)) / 2
+
+    def class_logits(self, tokens: Tokens) -> Float[Tensor, "B K"]:
+        return self.classify(self.pool(tokens))
+
+    def distillation_logits(self, tokens: Tokens) -> Float[Tensor, "B K"]:
+        return self.distill(self.pool(tokens))

@@ -16,6 +16,7 @@ class MLP(nn.Module):
         hidden_dim: width between the two layers.
         activation: makes one, such as its class.
         norm: behind the activation, on the sequence (B, N, hidden_dim).
+        expand, contract: other layers, (B, N, D) -> (B, N, hidden_dim) and back.
         dropout: rate behind both layers.
     """
 
@@ -26,13 +27,15 @@ class MLP(nn.Module):
         *,
         activation: Callable[[], nn.Module] = nn.GELU,
         norm: nn.Module | None = None,
+        expand: nn.Module | None = None,
+        contract: nn.Module | None = None,
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        self.expand = nn.Linear(dim, hidden_dim)
+        self.expand = expand or nn.Linear(dim, hidden_dim)
         self.activation = activation()
         self.norm = norm or nn.Identity()
-        self.contract = nn.Linear(hidden_dim, dim)
+        self.contract = contract or nn.Linear(hidden_dim, dim)
         self.dropout = nn.Dropout(dropout) if dropout else nn.Identity()
 
     def forward(self, tokens: Tokens) -> Tokens:

@@ -5,6 +5,7 @@ import math
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from .batch_norm import ConvNorm
 from .tokens import Tokens
 
 Stages = tuple[tuple[int, ...], ...]
@@ -87,6 +88,34 @@ class ConvStem(nn.Module):
 
     def grid(self, image_size: tuple[int, int]) -> tuple[int, int]:
         """How many tokens, (rows, columns), a picture of this size has: any size works, halves are rounded up."""
+        height, width = image_size
+        return math.ceil(height / 2**self.halvings), math.ceil(width / 2**self.halvings)
+
+
+class StridedStem(nn.Module):
+    """3×3 convolutions that each halve the picture, with batch norm and activations between (Graham et al., 2021).
+
+    pixels (B, C, H, W) -> Tokens; any size works, halves are rounded up.
+
+    Args:
+        in_channels: C of the pixels.
+        widths: of each convolution; the last is that of the tokens.
+        activation: behind every convolution but the last.
+    """
+
+    def __init__(self, in_channels: int, widths: tuple[int, ...], activation: type[nn.Module]) -> None:
+        super().__init__()
+        self.layers = nn.Sequential()
+        for before, after in zip((in_channels, *widths), widths, strict=False):
+            self.layers.extend([ConvNorm(before, after, stride=2), activation()])
+        del self.layers[-1]
+        self.halvings = len(widths)
+
+    def forward(self, pixels: Float[Tensor, "B C H W"]) -> Tokens:
+        return Tokens.from_map(self.layers(pixels))
+
+    def grid(self, image_size: tuple[int, int]) -> tuple[int, int]:
+        """How many tokens, (rows, columns), a picture of this size has."""
         height, width = image_size
         return math.ceil(height / 2**self.halvings), math.ceil(width / 2**self.halvings)
 
