@@ -23,6 +23,7 @@ from vitrail.nn.tokens import Tokens
 
 NARROW: dict[str, Any] = {"embed_dim": 32, "depth": 2, "num_heads": 2}
 FEW_WORDS: dict[str, Any] = {"vocab_size": 20, "context_length": 6, "text_dim": 16, "text_depth": 2, "text_heads": 2}
+PYRAMID: dict[str, Any] = {"embed_dims": (8, 16, 24, 32), "num_heads": (1, 2, 3, 4), "depths": (1, 2, 1, 1)}
 SMALLEST: dict[str, dict[str, Any]] = {
     "vit_tiny_patch32_224": {"image_size": 64, "depth": 2},
     "simple_vit_tiny_patch16_224": {"image_size": 64, "depth": 2},
@@ -33,13 +34,6 @@ SMALLEST: dict[str, dict[str, Any]] = {
     "vit_giant_patch14_reg4_dinov2": {"image_size": 64, "patch_size": 16, "embed_dim": 48, "depth": 2, "num_heads": 3},
     "swin_tiny_patch4_window7_224": {"image_size": 64, "embed_dim": 24, "depths": (2, 2), "num_heads": (1, 2)},
     "swinv2_tiny_window8_256": {"image_size": 64, "embed_dim": 24, "depths": (2, 2), "num_heads": (1, 2)},
-    "pvt_v2_b0": {"image_size": 64, "embed_dims": (8, 16, 24, 32), "num_heads": (1, 2, 3, 4), "depths": (1, 2, 1, 1)},
-    "pvt_v2_b2_li": {
-        "image_size": 64,
-        "embed_dims": (8, 16, 24, 32),
-        "num_heads": (1, 2, 3, 4),
-        "depths": (1, 1, 1, 1),
-    },
     "mixer_s32_224": {"image_size": 64, "patch_size": 16, "embed_dim": 64, "depth": 2},
     "convnext_atto": {"image_size": 64, "embed_dim": 16, "depths": (1, 2)},
     "convnextv2_atto": {"image_size": 64, "embed_dim": 16, "depths": (1, 2)},
@@ -48,6 +42,9 @@ SMALLEST: dict[str, dict[str, Any]] = {
     "vit_base_patch16_siglip_224": {"image_size": 64, **NARROW},
     "clip_vit_base_patch32": {"image_size": 64, "joint_dim": 16, **NARROW, **FEW_WORDS},
     "siglip_base_patch16_224": {"image_size": 64, **NARROW, **FEW_WORDS},
+    "pvt_tiny_224": {"image_size": 64, **PYRAMID},
+    "pvt_v2_b0": {"image_size": 64, **PYRAMID},
+    "pvt_v2_b2_li": {"image_size": 64, **PYRAMID},
 }
 # How many tokens there are hangs on what is in the pictures: no graph of fixed shapes can say that.
 DATA_DEPENDENT = {"adaptive_vit_tiny_patch16_224"}

@@ -23,6 +23,7 @@ from . import (
     videomae,
     vit,
 )
+from . import compact, deit, pvt, pvt_v2, simple_vit, swin, vit
 
 
 class Config(Protocol):
@@ -45,6 +46,8 @@ FAMILIES: dict[str, dict[str, Any]] = {
     "convnext": convnext.VARIANTS,
     "dinov2": dinov2.VARIANTS,
     "mixer": mixer.VARIANTS,
+    "swin": swin.VARIANTS,
+    "pvt": pvt.VARIANTS,
     "pvt_v2": pvt_v2.VARIANTS,
     "siglip": siglip.VARIANTS,
     "swin": swin.VARIANTS,
