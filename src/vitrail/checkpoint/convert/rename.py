@@ -1,9 +1,9 @@
 """Tables that translate state dicts, read in both directions.
 
 A `Rule` pairs one of our names with the names of the same tensor elsewhere; a `Layout` is all rules of one
-source. `{i}` stands for a block's number, `{s}` for a stage's and `{p}` for weight or bias; `{x}` for anything,
-in names of unused tensors. Where theirs is stored in several parts, or along other axes, a `Transform` joins them and
-splits them again.
+source. `{i}` stands for a block's number, `{s}` for a stage's, `{p}` for weight or bias, `{b}` for all that a batch
+norm keeps, and `{x}` for anything, in names of unused tensors. Where theirs is stored in several parts, or along other
+axes, a `Transform` joins them and splits them again.
 """
 
 import re
@@ -15,7 +15,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-_WILD = {"i": r"\d+", "s": r"\d+", "p": "weight|bias", "x": ".+"}
+_WILD = {
+    "i": r"\d+",
+    "s": r"\d+",
+    "p": "weight|bias",
+    "b": "weight|bias|running_mean|running_var|num_batches_tracked",
+    "x": ".+",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +175,11 @@ def linear(ours: str | tuple[str, ...], *theirs: str, transform: Transform | Non
     names = tuple(f"{name}.{{p}}" for name in theirs)
     mine = f"{ours}.{{p}}" if isinstance(ours, str) else tuple(f"{name}.{{p}}" for name in ours)
     return Rule(mine, names, transform or (SAME if len(theirs) == 1 else STACK))
+
+
+def batch_norm(ours: str, theirs: str) -> Rule:
+    """A rule for the weight, the bias and the statistics of a batch norm."""
+    return Rule(f"{ours}.{{b}}", (f"{theirs}.{{b}}",))
 
 
 @cache
