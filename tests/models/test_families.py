@@ -42,6 +42,7 @@ SMALLEST: dict[str, dict[str, Any]] = {
     "vit_base_patch16_siglip_224": {"image_size": 64, **NARROW},
     "clip_vit_base_patch32": {"image_size": 64, "joint_dim": 16, **NARROW, **FEW_WORDS},
     "siglip_base_patch16_224": {"image_size": 64, **NARROW, **FEW_WORDS},
+    "cvt_13_224": {"image_size": 64, "embed_dims": (8, 16, 24), "num_heads": (1, 2, 3), "depths": (1, 2, 2)},
     "pvt_tiny_224": {"image_size": 64, **PYRAMID},
     "pvt_v2_b0": {"image_size": 64, **PYRAMID},
     "pvt_v2_b2_li": {"image_size": 64, **PYRAMID},

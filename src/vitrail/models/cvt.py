@@ -66,9 +66,7 @@ class CvTConfig:
         dim = self.embed_dims[index]
         if index == 0:
             # Padded by 2, not by half the patch: the published grid of 224 pixels is the same, its place is not.
-            return OverlapPatchEmbed(
-                self.in_channels, dim, patch_size=7, stride=4, padding=2, norm_eps=self.norm_eps
-            )
+            return OverlapPatchEmbed(self.in_channels, dim, patch_size=7, stride=4, padding=2, norm_eps=self.norm_eps)
         return OverlapPatchEmbed(self.embed_dims[index - 1], dim, patch_size=3, stride=2, norm_eps=self.norm_eps)
 
     def blocks(self, index: int) -> list[Block]:

@@ -24,6 +24,7 @@ from . import (
     vit,
 )
 from . import compact, deit, pvt, pvt_v2, simple_vit, swin, vit
+from . import compact, cvt, deit, pvt, pvt_v2, simple_vit, swin, vit
 
 
 class Config(Protocol):
@@ -47,6 +48,7 @@ FAMILIES: dict[str, dict[str, Any]] = {
     "dinov2": dinov2.VARIANTS,
     "mixer": mixer.VARIANTS,
     "swin": swin.VARIANTS,
+    "cvt": cvt.VARIANTS,
     "pvt": pvt.VARIANTS,
     "pvt_v2": pvt_v2.VARIANTS,
     "siglip": siglip.VARIANTS,

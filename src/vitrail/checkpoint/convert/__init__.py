@@ -24,6 +24,7 @@ from . import (
     videomae,
 )
 from . import official, pvt, pvt_v2, swin, timm, torchvision, transformers
+from . import cvt, official, pvt, pvt_v2, swin, timm, torchvision, transformers
 from .rename import Layout, Renamed, Rule, to_ours
 
 _FAMILIES: tuple[Any, ...] = (
@@ -48,10 +49,16 @@ CONFIGS: dict[str, Callable[[Mapping[str, Any]], Any]] = {
     kind: read for family in _FAMILIES for kind, read in family.CONFIGS.items()
 }
     *swin.LAYOUTS,
+    *cvt.LAYOUTS,
     *pvt.LAYOUTS,
     *pvt_v2.LAYOUTS,
 )
-CONFIGS: dict[str, Callable[[Mapping[str, Any]], Any]] = {**swin.CONFIGS, **pvt.CONFIGS, **pvt_v2.CONFIGS}
+CONFIGS: dict[str, Callable[[Mapping[str, Any]], Any]] = {
+    **swin.CONFIGS,
+    **cvt.CONFIGS,
+    **pvt.CONFIGS,
+    **pvt_v2.CONFIGS,
+}
 """transformers' model types, and what reads the config.json of each."""
 _ENVELOPES = ("model", "state_dict", "params")
 

@@ -56,9 +56,7 @@ def _transformers() -> tuple[Rule, ...]:
 
 LAYOUTS = (
     Layout("official PVT", _official(), prefixes=("module.",)),
-    Layout(
-        "transformers PVT", _transformers(), prefixes=("pvt.",), fields={"norm_eps": 1e-6, "conv_norm_eps": 1e-6}
-    ),
+    Layout("transformers PVT", _transformers(), prefixes=("pvt.",), fields={"norm_eps": 1e-6, "conv_norm_eps": 1e-6}),
 )
 
 
