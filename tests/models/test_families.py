@@ -46,6 +46,8 @@ SMALLEST: dict[str, dict[str, Any]] = {
     "pvt_tiny_224": {"image_size": 64, **PYRAMID},
     "pvt_v2_b0": {"image_size": 64, **PYRAMID},
     "pvt_v2_b2_li": {"image_size": 64, **PYRAMID},
+    "mit_b0": {"image_size": 64, **PYRAMID},
+    "segformer_b0": {"image_size": 64, "decoder_dim": 16, **PYRAMID},
 }
 # How many tokens there are hangs on what is in the pictures: no graph of fixed shapes can say that.
 DATA_DEPENDENT = {"adaptive_vit_tiny_patch16_224"}

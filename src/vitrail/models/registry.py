@@ -25,6 +25,7 @@ from . import (
 )
 from . import compact, deit, pvt, pvt_v2, simple_vit, swin, vit
 from . import compact, cvt, deit, pvt, pvt_v2, simple_vit, swin, vit
+from . import compact, cvt, deit, pvt, pvt_v2, segformer, simple_vit, swin, vit
 
 
 class Config(Protocol):
@@ -55,6 +56,7 @@ FAMILIES: dict[str, dict[str, Any]] = {
     "swin": swin.VARIANTS,
     "swin_v2": swin_v2.VARIANTS,
     "videomae": videomae.VARIANTS,
+    "segformer": segformer.VARIANTS,
 }
 CONFIGS: dict[str, type] = {type(row).__name__: type(row) for table in FAMILIES.values() for row in table.values()}
 _SIZES = {"ti": "tiny", "s": "small", "b": "base", "l": "large", "h": "huge", "m": "medium"}

@@ -25,6 +25,7 @@ from . import (
 )
 from . import official, pvt, pvt_v2, swin, timm, torchvision, transformers
 from . import cvt, official, pvt, pvt_v2, swin, timm, torchvision, transformers
+from . import cvt, official, pvt, pvt_v2, segformer, swin, timm, torchvision, transformers
 from .rename import Layout, Renamed, Rule, to_ours
 
 _FAMILIES: tuple[Any, ...] = (
@@ -52,12 +53,14 @@ CONFIGS: dict[str, Callable[[Mapping[str, Any]], Any]] = {
     *cvt.LAYOUTS,
     *pvt.LAYOUTS,
     *pvt_v2.LAYOUTS,
+    *segformer.LAYOUTS,
 )
 CONFIGS: dict[str, Callable[[Mapping[str, Any]], Any]] = {
     **swin.CONFIGS,
     **cvt.CONFIGS,
     **pvt.CONFIGS,
     **pvt_v2.CONFIGS,
+    **segformer.CONFIGS,
 }
 """transformers' model types, and what reads the config.json of each."""
 _ENVELOPES = ("model", "state_dict", "params")
