@@ -12,10 +12,13 @@ from . import (
     clip,
     compact,
     convnext,
+    cvt,
     deit,
     dinov2,
     mixer,
+    pvt,
     pvt_v2,
+    segformer,
     siglip,
     simple_vit,
     swin,
@@ -23,9 +26,6 @@ from . import (
     videomae,
     vit,
 )
-from . import compact, deit, pvt, pvt_v2, simple_vit, swin, vit
-from . import compact, cvt, deit, pvt, pvt_v2, simple_vit, swin, vit
-from . import compact, cvt, deit, pvt, pvt_v2, segformer, simple_vit, swin, vit
 
 
 class Config(Protocol):
@@ -46,17 +46,16 @@ FAMILIES: dict[str, dict[str, Any]] = {
     "adaptive": adaptive.VARIANTS,
     "clip": clip.VARIANTS,
     "convnext": convnext.VARIANTS,
+    "cvt": cvt.VARIANTS,
     "dinov2": dinov2.VARIANTS,
     "mixer": mixer.VARIANTS,
-    "swin": swin.VARIANTS,
-    "cvt": cvt.VARIANTS,
     "pvt": pvt.VARIANTS,
     "pvt_v2": pvt_v2.VARIANTS,
+    "segformer": segformer.VARIANTS,
     "siglip": siglip.VARIANTS,
     "swin": swin.VARIANTS,
     "swin_v2": swin_v2.VARIANTS,
     "videomae": videomae.VARIANTS,
-    "segformer": segformer.VARIANTS,
 }
 CONFIGS: dict[str, type] = {type(row).__name__: type(row) for table in FAMILIES.values() for row in table.values()}
 _SIZES = {"ti": "tiny", "s": "small", "b": "base", "l": "large", "h": "huge", "m": "medium"}

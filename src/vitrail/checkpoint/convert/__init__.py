@@ -11,10 +11,13 @@ from ...nn.model import VisionModel
 from . import (
     clip,
     convnext,
+    cvt,
     dinov2,
     mixer,
     official,
+    pvt,
     pvt_v2,
+    segformer,
     siglip,
     swin,
     swin_v2,
@@ -23,17 +26,17 @@ from . import (
     transformers,
     videomae,
 )
-from . import official, pvt, pvt_v2, swin, timm, torchvision, transformers
-from . import cvt, official, pvt, pvt_v2, swin, timm, torchvision, transformers
-from . import cvt, official, pvt, pvt_v2, segformer, swin, timm, torchvision, transformers
 from .rename import Layout, Renamed, Rule, to_ours
 
 _FAMILIES: tuple[Any, ...] = (
     clip,
     convnext,
+    cvt,
     dinov2,
     mixer,
+    pvt,
     pvt_v2,
+    segformer,
     siglip,
     swin,
     swin_v2,
@@ -48,19 +51,6 @@ LAYOUTS: tuple[Layout, ...] = (
 )
 CONFIGS: dict[str, Callable[[Mapping[str, Any]], Any]] = {
     kind: read for family in _FAMILIES for kind, read in family.CONFIGS.items()
-}
-    *swin.LAYOUTS,
-    *cvt.LAYOUTS,
-    *pvt.LAYOUTS,
-    *pvt_v2.LAYOUTS,
-    *segformer.LAYOUTS,
-)
-CONFIGS: dict[str, Callable[[Mapping[str, Any]], Any]] = {
-    **swin.CONFIGS,
-    **cvt.CONFIGS,
-    **pvt.CONFIGS,
-    **pvt_v2.CONFIGS,
-    **segformer.CONFIGS,
 }
 """transformers' model types, and what reads the config.json of each."""
 _ENVELOPES = ("model", "state_dict", "params")
