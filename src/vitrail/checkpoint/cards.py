@@ -88,7 +88,7 @@ def _timm_pool(name: str) -> str:
 
 def transformers_card(config: Mapping[str, Any], preprocessor: Mapping[str, Any]) -> Card:
     """transformers: sizes and labels are in config.json, pictures in preprocessor_config.json."""
-    labels = {int(index): name for index, name in config.get("id2label", {}).items()}
+    labels = {int(index): name for index, name in (config.get("id2label") or {}).items()}
     facts = {
         "image_size": _size(config.get("image_size", 224)),
         "patch_size": _size(config.get("patch_size", 16)),

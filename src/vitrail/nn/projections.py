@@ -80,3 +80,57 @@ class JointProjectionWithoutKeyBias(nn.Linear):
         joint = F.linear(tokens.x, self.weight, bias).unflatten(2, (3, self.num_heads, -1))
         q, k, v = joint.permute(2, 0, 3, 1, 4).unbind(0)
         return q, k, v
+
+
+class ConvProjection(nn.Module):
+    """Queries, keys and values, each convolved before it is projected (Wu et al., 2021, "CvT", section 3.2).
+
+    Args:
+        dim: width D of the tokens.
+        num_heads: heads h; D must be a multiple of it.
+        kernel_size: of the depthwise convolutions.
+        stride: of those of keys and values, of which M = ⌈H / stride⌉ × ⌈W / stride⌉, and the prefix, are left.
+        bias: of the linear layers.
+    """
+
+    def __init__(self, dim: int, num_heads: int, *, kernel_size: int = 3, stride: int = 2, bias: bool = True) -> None:
+        super().__init__()
+        check_heads(dim, num_heads)
+        self.num_heads = num_heads
+        self.q = ConvLinear(dim, kernel_size, 1, bias=bias)
+        self.k = ConvLinear(dim, kernel_size, stride, bias=bias)
+        self.v = ConvLinear(dim, kernel_size, stride, bias=bias)
+
+    def forward(self, tokens: Tokens) -> QKV:
+        q, k, v = (heads_of(part(tokens), self.num_heads) for part in (self.q, self.k, self.v))
+        return q, k, v
+
+
+class ConvLinear(nn.Module):
+    """A depthwise convolution and a batch norm on the map, then a linear layer: Tokens -> (B, M, D).
+
+    Prefix tokens have no neighbours, and meet the linear layer only.
+    """
+
+    def __init__(self, dim: int, kernel_size: int, stride: int, *, bias: bool) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(dim, dim, kernel_size, stride, kernel_size // 2, groups=dim, bias=False)
+        self.norm = nn.BatchNorm2d(dim)
+        self.linear = nn.Linear(dim, dim, bias=bias)
+
+    def forward(self, tokens: Tokens) -> Float[Tensor, "B M D"]:
+        return self.linear(tokens.with_map(self.norm(self.conv(tokens.map))).x)
+
+
+class ScaledQueries(nn.Module):
+    """A factor on the queries, for scores that are not divided by the root of a head's width: refines q and k."""
+
+    def __init__(self, factor: float) -> None:
+        super().__init__()
+        self.factor = factor
+
+    def forward(self, q: Heads, k: Heads, tokens: Tokens) -> tuple[Tensor, Tensor]:
+        return q * self.factor, k
+
+    def extra_repr(self) -> str:
+        return f"factor={self.factor:g}"

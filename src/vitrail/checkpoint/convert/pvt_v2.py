@@ -61,14 +61,14 @@ _TIMM = (
 )
 
 
-def _first_patches(theirs: str, project: str, norm: str) -> tuple[Rule, ...]:
+def first_patches(theirs: str, project: str, norm: str) -> tuple[Rule, ...]:
     """Where theirs counts the picture's patches as those of stage 0."""
     first = patches("embed", theirs.format(s=0), project, norm)
     return first + patches(f"{STAGE}.reduce.embed", theirs, project, norm)
 
 
 _TRANSFORMERS = (
-    *_first_patches("encoder.layers.{s}.patch_embedding", "proj", "layer_norm"),
+    *first_patches("encoder.layers.{s}.patch_embedding", "proj", "layer_norm"),
     *block(
         BLOCK,
         "encoder.layers.{s}.blocks.{i}",

@@ -172,6 +172,11 @@ def linear(ours: str | tuple[str, ...], *theirs: str, transform: Transform | Non
     return Rule(mine, names, transform or (SAME if len(theirs) == 1 else STACK))
 
 
+def batch_norm(ours: str, theirs: str) -> Rule:
+    """A rule for the weight, the bias and the statistics of a batch norm."""
+    return Rule(f"{ours}.{{b}}", (f"{theirs}.{{b}}",))
+
+
 @cache
 def _any_of(templates: tuple[str, ...]) -> re.Pattern[str]:
     return re.compile("|".join(re.sub(r"\?P<\w>", "?:", _pattern(template).pattern) for template in templates))

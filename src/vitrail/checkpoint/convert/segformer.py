@@ -1,0 +1,90 @@
+"""MiT's and SegFormer's names elsewhere. MiT's official ones are PVT v2's."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from ...models.pvt_v2 import PVTv2Config
+from ...models.segformer import SegFormerConfig
+from .pvt_v2 import BLOCK, OFFICIAL, STAGE, block, first_patches
+from .rename import Layout, Rule, batch_norm, linear
+
+
+def _head(fuse: str, norm: str, classify: str) -> tuple[Rule, ...]:
+    return (
+        Rule("head.fuse.weight", (f"{fuse}.weight",)),
+        batch_norm("head.norm", norm),
+        linear("head.classify", classify),
+    )
+
+
+def _official() -> tuple[Rule, ...]:
+    """As mmsegmentation saves it; the decoder counts levels from 1."""
+    levels = (linear(f"head.project.{level}", f"decode_head.linear_c{level + 1}.proj") for level in range(4))
+    fuse = "decode_head.linear_fuse"
+    return *OFFICIAL, *levels, *_head(f"{fuse}.conv", f"{fuse}.bn", "decode_head.linear_pred")
+
+
+_HUB = (
+    *first_patches("encoder.patch_embeddings.{s}", "proj", "layer_norm"),
+    *block(
+        BLOCK,
+        "encoder.block.{s}.{i}",
+        norms=("layer_norm_1", "layer_norm_2"),
+        q="attention.self.query",
+        kv=("attention.self.key", "attention.self.value"),
+        reduction=("attention.self.sr", "attention.self.layer_norm"),
+        project="attention.output.dense",
+        mlp=("mlp.dense1", "mlp.dwconv.dwconv", "mlp.dense2"),
+    ),
+    linear(f"{STAGE}.norm", "encoder.layer_norm.{s}"),
+)
+_MODULES = (
+    *first_patches("stages.{s}.patch_embeddings", "proj", "layer_norm"),
+    *block(
+        BLOCK,
+        "stages.{s}.blocks.{i}",
+        norms=("layernorm_before", "layernorm_after"),
+        q="attention.q_proj",
+        kv=("attention.k_proj", "attention.v_proj"),
+        reduction=("attention.sequence_reduction.sequence_reduction", "attention.sequence_reduction.layer_norm"),
+        project="attention.o_proj",
+    ),
+    linear(f"{STAGE}.norm", "stages.{s}.layer_norm"),
+)
+_CLASSIFIER = (linear("head.classify", "classifier"),)
+_FUSED = _head("decode_head.linear_fuse", "decode_head.batch_norm", "decode_head.classifier")
+_DECODER = {
+    "files": (linear("head.project.{s}", "decode_head.linear_c.{s}.proj"), *_FUSED),
+    "modules": (linear("head.project.{s}", "decode_head.linear_projections.{s}.proj"), *_FUSED),
+}
+# Its layer norms take no notice of the config's layer_norm_eps.
+_FIELDS = {"norm_eps": 1e-5, "conv_norm_eps": 1e-5}
+
+LAYOUTS = (
+    Layout("official SegFormer", _official(), ("decode_head.conv_seg.{p}",), ("module.", "backbone.")),
+    *(
+        Layout(f"transformers {model} ({kind})", (*blocks, *ends), (), ("segformer.",), _FIELDS)
+        for kind, blocks in (("files", _HUB), ("modules", _MODULES))
+        for model, ends in (("MiT", _CLASSIFIER), ("SegFormer", _DECODER[kind]))
+    ),
+)
+
+
+def _config(card: Mapping[str, Any]) -> PVTv2Config | SegFormerConfig:
+    encoder: dict[str, Any] = {
+        "in_channels": card["num_channels"],
+        "embed_dims": tuple(card["hidden_sizes"]),
+        "depths": tuple(card["depths"]),
+        "num_heads": tuple(card["num_attention_heads"]),
+        "mlp_ratios": tuple(card["mlp_ratios"]),
+        "reductions": tuple(card["sr_ratios"]),
+        **_FIELDS,
+    }
+    if "SegformerForImageClassification" in card.get("architectures", ()):
+        return PVTv2Config(**encoder)
+    return SegFormerConfig(
+        **encoder, decoder_dim=card["decoder_hidden_size"], decoder_dropout=card["classifier_dropout_prob"]
+    )
+
+
+CONFIGS = {"segformer": _config}

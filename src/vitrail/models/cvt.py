@@ -1,0 +1,101 @@
+"""CvT (Wu et al., 2021, "CvT: introducing convolutions to vision transformers").
+
+Three stages whose patches overlap. Queries, keys and values are convolved before they are projected, which takes the
+place of positions; keys and values with stride 2. The class token joins in the last stage.
+"""
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from torch import nn
+
+from ..nn.attention import MultiHeadAttention
+from ..nn.embed import Embedding, OverlapPatchEmbed
+from ..nn.encoder import Block, Encoder, Stage
+from ..nn.head import FirstToken, Head
+from ..nn.init import init_vit
+from ..nn.mlp import MLP
+from ..nn.model import VisionModel
+from ..nn.prefix import PrefixTokens
+from ..nn.projections import ConvProjection, ScaledQueries
+from ..nn.reduce import Reembed
+from ..nn.residual import linear_rates
+from .parts import Size, classifier, pre_norm
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CvTConfig:
+    """Three stages on grids of a 4th, an 8th and a 16th of the picture's sides.
+
+    Attributes:
+        embed_dims, depths, num_heads: width, blocks and heads of each stage.
+        drop_path: rate in the last block; it grows from 0 inside the last stage, and the other stages have none.
+        other fields: as in `ViTConfig`.
+    """
+
+    image_size: Size = 224
+    in_channels: int = 3
+    num_classes: int = 1000
+    embed_dims: tuple[int, ...] = (64, 192, 384)
+    depths: tuple[int, ...] = (1, 2, 10)
+    num_heads: tuple[int, ...] = (1, 3, 6)
+    mlp_ratio: float = 4.0
+    drop_path: float = 0.0
+    dropout: float = 0.0
+    norm_eps: float = 1e-5
+
+    def build(self) -> VisionModel:
+        dim, last = self.embed_dims[-1], len(self.depths) - 1
+        embeds: list[nn.Module] = [self.patches(index) for index in range(last)]
+        embeds.append(Embedding(self.patches(last), prefix=PrefixTokens(dim)))
+        reduces = [None, *map(Reembed, embeds[1:])]
+        model = VisionModel(
+            embed=embeds[0],
+            encoder=Encoder(
+                [Stage(self.blocks(index), reduce=reduce) for index, reduce in enumerate(reduces)],
+                norm=nn.LayerNorm(dim, eps=self.norm_eps),
+            ),
+            head=Head(FirstToken(), classifier(dim, self.num_classes)),
+            config=self,
+        )
+        return model.apply(init_vit)
+
+    def patches(self, index: int) -> OverlapPatchEmbed:
+        """7×7 pixels, every 4; in later stages 3×3 tokens, every 2."""
+        dim = self.embed_dims[index]
+        if index == 0:
+            # Padded by 2, not by half the patch: the published grid of 224 pixels is the same, its place is not.
+            return OverlapPatchEmbed(self.in_channels, dim, patch_size=7, stride=4, padding=2, norm_eps=self.norm_eps)
+        return OverlapPatchEmbed(self.embed_dims[index - 1], dim, patch_size=3, stride=2, norm_eps=self.norm_eps)
+
+    def blocks(self, index: int) -> list[Block]:
+        dim, heads, depth = self.embed_dims[index], self.num_heads[index], self.depths[index]
+        highest = self.drop_path if index == len(self.depths) - 1 else 0.0
+
+        def block(rate: float) -> Block:
+            attention = MultiHeadAttention(
+                dim,
+                heads,
+                qkv=ConvProjection(dim, heads),
+                # The published models divide by the root of the whole width, not of a head's.
+                refine=ScaledQueries(heads**-0.5),
+                dropout=self.dropout,
+            )
+            mlp = MLP(dim, int(dim * self.mlp_ratio), dropout=self.dropout)
+            residual = partial(pre_norm, dim, drop_path=rate, norm_eps=self.norm_eps)
+            return Block(attention=residual(attention), mlp=residual(mlp))
+
+        return [block(rate) for rate in linear_rates(highest, depth)]
+
+
+CVT_21: dict[str, Any] = {"depths": (1, 4, 16)}
+W24: dict[str, Any] = {"embed_dims": (192, 768, 1024), "depths": (2, 2, 20), "num_heads": (3, 12, 16)}
+
+VARIANTS = {
+    "cvt_13_224": CvTConfig(),
+    "cvt_13_384": CvTConfig(image_size=384),
+    "cvt_21_224": CvTConfig(**CVT_21),
+    "cvt_21_384": CvTConfig(image_size=384, **CVT_21),
+    "cvt_w24_384": CvTConfig(image_size=384, **W24),
+}

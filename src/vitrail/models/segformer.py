@@ -1,0 +1,74 @@
+"""SegFormer (Xie et al., 2021, "SegFormer: simple and efficient design for semantic segmentation with transformers").
+
+Its encoder, MiT ("mix transformer"), is PVT v2 with an MLP ratio of 4 in all stages. Its decoder is nothing but MLPs on
+the four levels, added up on the finest grid.
+"""
+
+from dataclasses import dataclass
+from functools import partial
+from typing import ClassVar
+
+from ..nn.encoder import Levels
+from ..nn.init import init_convolutions, init_vit
+from ..nn.model import VisionModel
+from ..nn.segment import AllMLPHead
+from .parts import Size
+from .pvt_v2 import B0, B2, B3, B4, B5, PVTv2Config, mix_embed, mix_stages
+
+RATIOS = (4.0, 4.0, 4.0, 4.0)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SegFormerConfig:
+    """MiT with the all-MLP decoder: pixels (B, C, H, W) -> logits (B, num_classes, ⌈H / 4⌉, ⌈W / 4⌉).
+
+    Attributes:
+        decoder_dim: width inside the decoder.
+        decoder_dropout: rate in front of its classifier.
+        other fields: as in `PVTv2Config`.
+    """
+
+    task: ClassVar[str] = "segmentation"
+
+    image_size: Size = 512
+    in_channels: int = 3
+    num_classes: int = 150
+    embed_dims: tuple[int, ...] = (64, 128, 320, 512)
+    depths: tuple[int, ...] = (2, 2, 2, 2)
+    num_heads: tuple[int, ...] = (1, 2, 5, 8)
+    mlp_ratios: tuple[float, ...] = RATIOS
+    reductions: tuple[int, ...] = (8, 4, 2, 1)
+    decoder_dim: int = 768
+    decoder_dropout: float = 0.1
+    drop_path: float = 0.0
+    dropout: float = 0.0
+    norm_eps: float = 1e-6
+    conv_norm_eps: float = 1e-5
+
+    def build(self) -> VisionModel:
+        stages = mix_stages(self)
+        model = VisionModel(
+            embed=mix_embed(self),
+            encoder=Levels(stages, after=tuple(range(len(stages)))),
+            head=AllMLPHead(self.embed_dims, self.decoder_dim, self.num_classes, dropout=self.decoder_dropout),
+            config=self,
+        )
+        return model.apply(init_vit).apply(init_convolutions)
+
+
+MiT = partial(PVTv2Config, mlp_ratios=RATIOS)
+
+VARIANTS = {
+    "mit_b0": MiT(**B0),
+    "mit_b1": MiT(),
+    "mit_b2": MiT(**B2),
+    "mit_b3": MiT(**B3),
+    "mit_b4": MiT(**B4),
+    "mit_b5": PVTv2Config(**B5),
+    "segformer_b0": SegFormerConfig(decoder_dim=256, **B0),
+    "segformer_b1": SegFormerConfig(decoder_dim=256),
+    "segformer_b2": SegFormerConfig(**B2),
+    "segformer_b3": SegFormerConfig(**B3),
+    "segformer_b4": SegFormerConfig(**B4),
+    "segformer_b5": SegFormerConfig(**B5),
+}
