@@ -29,6 +29,9 @@ SMALLEST: dict[str, dict[str, Any]] = {
     "compact_tiny_16": {"depth": 2},
     "swin_tiny_patch4_window7_224": {"image_size": 64, "embed_dim": 24, "depths": (2, 2), "num_heads": (1, 2)},
     "videomae_small_patch16_224": {"image_size": 32, "num_frames": 4, "embed_dim": 48, "depth": 2},
+    "timesformer_base_patch16_224": {"image_size": 32, "num_frames": 4, "embed_dim": 48, "depth": 2, "num_heads": 3},
+    "timesformer_joint_patch16_224": {"image_size": 32, "num_frames": 4, "embed_dim": 48, "depth": 2, "num_heads": 3},
+    "timesformer_space_patch16_224": {"image_size": 32, "num_frames": 4, "embed_dim": 48, "depth": 2, "num_heads": 3},
 }
 ROWS = pytest.mark.parametrize("name", SMALLEST)
 

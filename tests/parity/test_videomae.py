@@ -12,7 +12,16 @@ from vitrail.checkpoint.convert.videomae import OFFICIAL
 from vitrail.models.registry import model_config
 from vitrail.models.videomae import VARIANTS, VideoMAEConfig
 
-from .references import FramesFirst, assert_same, assert_same_inside, check_round_trip, count, loaded, on_meta, randomise
+from .references import (
+    FramesFirst,
+    assert_same,
+    assert_same_inside,
+    check_round_trip,
+    count,
+    loaded,
+    on_meta,
+    randomise,
+)
 
 SMALL: dict[str, Any] = {"embed_dim": 24, "depth": 2, "num_heads": 2, "num_classes": 9}
 
@@ -78,8 +87,7 @@ def test_a_folder_of_transformers(tmp_path: Path) -> None:
 def test_official_names_and_what_pre_training_leaves() -> None:
     config = small(num_frames=4)
     model = randomise(config.build())
-    state = {name: tensor for name, tensor in model.state_dict().items()}
-    check_round_trip({OFFICIAL.their_names(name)[0][0]: tensor for name, tensor in state.items()})
+    check_round_trip({OFFICIAL.their_names(name)[0][0]: tensor for name, tensor in model.state_dict().items()})
     before = randomise(transformers.VideoMAEForPreTraining(theirs_of(config).config))
     converted = vitrail.convert_state_dict(before.state_dict() | headless(theirs_of(config)), config.build())
     weight = converted["encoder.blocks.1.mlp.branch.expand.weight"]

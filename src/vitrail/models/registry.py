@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from ..errors import VitrailError, nearest
 from ..nn.model import VisionModel
-from . import compact, deit, simple_vit, swin, videomae, vit
+from . import compact, deit, simple_vit, swin, timesformer, videomae, vit
 
 
 class Config(Protocol):
@@ -27,6 +27,7 @@ FAMILIES: dict[str, dict[str, Any]] = {
     "compact": compact.VARIANTS,
     "swin": swin.VARIANTS,
     "videomae": videomae.VARIANTS,
+    "timesformer": timesformer.VARIANTS,
 }
 CONFIGS: dict[str, type] = {type(row).__name__: type(row) for table in FAMILIES.values() for row in table.values()}
 _SIZES = {"ti": "tiny", "s": "small", "b": "base", "l": "large", "h": "huge", "m": "medium"}

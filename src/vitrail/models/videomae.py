@@ -58,9 +58,7 @@ class VideoMAEConfig:
 
     def build(self) -> VisionModel:
         dim = self.embed_dim
-        tubelets = TubeletEmbed(
-            self.in_channels, dim, (self.tubelet_frames, *pair(self.patch_size)), pad=self.pad
-        )
+        tubelets = TubeletEmbed(self.in_channels, dim, (self.tubelet_frames, *pair(self.patch_size)), pad=self.pad)
         tubelets.grid((self.num_frames, *pair(self.image_size)))
         positions = SinusoidalPositions(
             dim, grid=self.position_grid, mode=self.position_mode, antialias=self.position_antialias
@@ -68,9 +66,7 @@ class VideoMAEConfig:
         model = VisionModel(
             embed=Embedding(tubelets, positions=positions),
             encoder=Encoder([self.block(rate) for rate in linear_rates(self.drop_path, self.depth)]),
-            head=Head(
-                MeanPool(), classifier(dim, self.num_classes), norm=nn.LayerNorm(dim, eps=self.pool_norm_eps)
-            ),
+            head=Head(MeanPool(), classifier(dim, self.num_classes), norm=nn.LayerNorm(dim, eps=self.pool_norm_eps)),
             config=self,
         )
         return model.apply(init_vit)

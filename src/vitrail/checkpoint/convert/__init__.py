@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ...errors import VitrailError
 from ...nn.model import VisionModel
-from . import official, swin, timm, torchvision, transformers, videomae
+from . import official, swin, timesformer, timm, torchvision, transformers, videomae
 from .rename import Layout, Renamed, Rule, to_ours
 
 LAYOUTS: tuple[Layout, ...] = (
@@ -18,10 +18,11 @@ LAYOUTS: tuple[Layout, ...] = (
     official.LAYOUT,
     *swin.LAYOUTS,
     *videomae.LAYOUTS,
+    *timesformer.LAYOUTS,
 )
-CONFIGS: dict[str, Callable[[Mapping[str, Any]], Any]] = {**swin.CONFIGS, **videomae.CONFIGS}
+CONFIGS: dict[str, Callable[[Mapping[str, Any]], Any]] = {**swin.CONFIGS, **videomae.CONFIGS, **timesformer.CONFIGS}
 """transformers' model types, and what reads the config.json of each."""
-_ENVELOPES = ("model", "state_dict", "params")
+_ENVELOPES = ("model", "state_dict", "params", "module", "model_state")
 
 
 def convert_state_dict(state_dict: Mapping[str, Any], model: VisionModel) -> dict[str, Tensor]:
