@@ -26,6 +26,8 @@ SMALLEST: dict[str, dict[str, Any]] = {
     "simple_vit_tiny_patch16_224": {"image_size": 64, "depth": 2},
     "deit_tiny_distilled_patch16_224": {"image_size": 64, "depth": 2},
     "deit3_small_patch16_224": {"image_size": 64, "depth": 2},
+    "flexivit_small": {"image_size": 64, "depth": 2},
+    "vit_small_patch16_18x2_224": {"image_size": 64, "embed_dim": 48, "depth": 2},
     "compact_tiny_16": {"depth": 2},
     "swin_tiny_patch4_window7_224": {"image_size": 64, "embed_dim": 24, "depths": (2, 2), "num_heads": (1, 2)},
     "videomae_small_patch16_224": {"image_size": 32, "num_frames": 4, "embed_dim": 48, "depth": 2},

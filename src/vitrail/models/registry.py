@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from ..errors import VitrailError, nearest
 from ..nn.model import VisionModel
-from . import compact, deit, simple_vit, swin, timesformer, videomae, vit
+from . import compact, deit, flexivit, parallel_vit, simple_vit, swin, timesformer, videomae, vit
 
 
 class Config(Protocol):
@@ -24,6 +24,8 @@ FAMILIES: dict[str, dict[str, Any]] = {
     "vit": vit.VARIANTS,
     "simple_vit": simple_vit.VARIANTS,
     "deit": deit.VARIANTS,
+    "flexivit": flexivit.VARIANTS,
+    "parallel_vit": parallel_vit.VARIANTS,
     "compact": compact.VARIANTS,
     "swin": swin.VARIANTS,
     "videomae": videomae.VARIANTS,

@@ -8,11 +8,12 @@ from torch import Tensor
 
 from ...errors import VitrailError
 from ...nn.model import VisionModel
-from . import official, swin, timesformer, timm, torchvision, transformers, videomae
+from . import official, parallel_vit, swin, timesformer, timm, torchvision, transformers, videomae
 from .rename import Layout, Renamed, Rule, to_ours
 
 LAYOUTS: tuple[Layout, ...] = (
     *timm.LAYOUTS,
+    parallel_vit.LAYOUT,
     *transformers.LAYOUTS,
     torchvision.LAYOUT,
     official.LAYOUT,
