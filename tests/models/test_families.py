@@ -29,6 +29,8 @@ SMALLEST: dict[str, dict[str, Any]] = {
     "simple_vit_tiny_patch16_224": {"image_size": 64, "depth": 2},
     "deit_tiny_distilled_patch16_224": {"image_size": 64, "depth": 2},
     "deit3_small_patch16_224": {"image_size": 64, "depth": 2},
+    "flexivit_small": {"image_size": 64, "depth": 2},
+    "vit_small_patch16_18x2_224": {"image_size": 64, "embed_dim": 48, "depth": 2},
     "compact_tiny_16": {"depth": 2},
     "adaptive_vit_tiny_patch16_224": {"image_size": 64, "depth": 2, "patch_size": 8, "threshold": 0.9},
     "vit_giant_patch14_reg4_dinov2": {"image_size": 64, "patch_size": 16, "embed_dim": 48, "depth": 2, "num_heads": 3},
@@ -53,6 +55,9 @@ SMALLEST: dict[str, dict[str, Any]] = {
     "pvt_v2_b2_li": {"image_size": 64, **PYRAMID},
     "mit_b0": {"image_size": 64, **PYRAMID},
     "segformer_b0": {"image_size": 64, "decoder_dim": 16, **PYRAMID},
+    "timesformer_base_patch16_224": {"image_size": 32, "num_frames": 4, "embed_dim": 48, "depth": 2, "num_heads": 3},
+    "timesformer_joint_patch16_224": {"image_size": 32, "num_frames": 4, "embed_dim": 48, "depth": 2, "num_heads": 3},
+    "timesformer_space_patch16_224": {"image_size": 32, "num_frames": 4, "embed_dim": 48, "depth": 2, "num_heads": 3},
 }
 # How many tokens there are hangs on what is in the pictures: no graph of fixed shapes can say that.
 DATA_DEPENDENT = {"adaptive_vit_tiny_patch16_224"}

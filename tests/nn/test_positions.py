@@ -136,6 +136,16 @@ def test_a_line_of_positions() -> None:
     assert torch.allclose(ours.transpose(1, 2), F.interpolate(table.transpose(1, 2), size=9, mode="linear"), atol=1e-6)
 
 
+@pytest.mark.parametrize("antialias", [True, False])
+@pytest.mark.parametrize(("old", "new"), [((6, 1), (9, 1)), ((6, 4), (9, 1)), ((6, 4), (3, 1)), ((5, 4), (1, 1))])
+def test_a_single_column_comes_out_as_a_single_row(antialias: bool, old: tuple[int, int], new: tuple[int, int]) -> None:
+    """PyTorch 2.15 does not do that by itself."""
+    table = torch.randn(1, math.prod(old), 8)
+    lying = table.unflatten(1, old).transpose(1, 2).flatten(1, 2)
+    ours = resample_positions(table, old, new, antialias=antialias)
+    assert torch.allclose(ours, resample_positions(lying, old[::-1], new[::-1], antialias=antialias), atol=1e-6)
+
+
 def test_grids_of_other_axes_are_refused() -> None:
     with pytest.raises(ValueError, match=r"\(2, 3\) cannot be resampled to \(4,\)"):
         resample_positions(torch.randn(1, 6, 8), (2, 3), (4,))

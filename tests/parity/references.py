@@ -142,7 +142,8 @@ def timm_twin(config: Any, **more: Any) -> nn.Module:
         return VisionTransformerDistilled(**common)
     if isinstance(config, SimpleViTConfig):
         return VisionTransformer(**common, class_token=False, global_pool="avg", fc_norm=False)
-    return VisionTransformer(**common, init_values=config.layer_scale, no_embed_class=not config.class_position)
+    stands_apart = not getattr(config, "class_position", True)
+    return VisionTransformer(**common, init_values=config.layer_scale, no_embed_class=stands_apart)
 
 
 def twins(config: Any, **more: Any) -> tuple[VisionModel, nn.Module]:

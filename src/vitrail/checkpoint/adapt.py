@@ -10,22 +10,27 @@ from torch import Tensor
 from ..data.preprocess import Preprocess
 from ..models.parts import classes_of, pair
 from ..models.registry import Config, override
+from ..nn.embed import PatchEmbed, TubeletEmbed
+from ..nn.flexi import resize_patch_weights
 from ..nn.init import init_vit
 from ..nn.levit import DistanceBias
 from ..nn.model import VisionModel
-from ..nn.positions import LearnedPositions
+from ..nn.positions import AxisPositions, LearnedPositions
 from ..nn.relative import RelativeBias
 from .build import blueprint
 from .document import Stored
 
 _HEADS = ("head.classify", "head.distill")
+_PATCHES = (PatchEmbed, TubeletEmbed)
+_TABLES = (LearnedPositions, AxisPositions)
 
 
 def adapt(stored: Stored, overrides: dict[str, Any]) -> Stored:
     """The checkpoint with config fields replaced and its tensors made to fit; `info["adapted"]` says how.
 
-    Other classes give a fresh head, another size resamples the positions, other channels change the first
-    convolution. A field that changes any other tensor ends in the strict check that follows.
+    Other classes give a fresh head, another size resamples the positions, other patches resize their filters too,
+    other channels change the first convolution. A field that changes any other tensor ends in the strict check that
+    follows.
     """
     config = override(stored.config, overrides, "the checkpoint")
     if config == stored.config:
@@ -33,6 +38,7 @@ def adapt(stored: Stored, overrides: dict[str, Any]) -> Stored:
     old, new = blueprint(stored.config), blueprint(config)
     state, sentences = dict(stored.state), []
     sentences += _adapt_head(state, stored.config, config, new)
+    sentences += _adapt_patches(state, old, new)
     sentences += _adapt_positions(state, old, new)
     sentences += _adapt_channels(state, old, new)
     return Stored(
@@ -77,15 +83,28 @@ def _fresh_head(model: VisionModel) -> dict[str, Tensor]:
     return {f"head.{name}": tensor for name, tensor in head.apply(init_vit).state_dict().items()}
 
 
+def _adapt_patches(state: dict[str, Tensor], old: VisionModel, new: VisionModel) -> list[str]:
+    sentences = []
+    modules = dict(new.named_modules())
+    for name, was in old.named_modules():
+        now = modules.get(name)
+        if isinstance(was, _PATCHES) and isinstance(now, _PATCHES):
+            before, (rows, columns) = was.project.kernel_size[-2:], now.project.kernel_size[-2:]
+            if before != (rows, columns):
+                filters = f"{name}.project.weight"
+                state[filters] = resize_patch_weights(state[filters], (rows, columns)).contiguous()
+                sentences.append(f"patch filters resized from {_sides(before)} to {_sides((rows, columns))}")
+    return sentences
+
+
 def _adapt_positions(state: dict[str, Tensor], old: VisionModel, new: VisionModel) -> list[str]:
     sentences = []
     modules = dict(new.named_modules())
     for name, was in old.named_modules():
         now = modules.get(name)
-        if isinstance(was, LearnedPositions) and isinstance(now, LearnedPositions) and was.grid != now.grid:
-            was.weight = torch.nn.Parameter(state[f"{name}.weight"], requires_grad=False)
-            was.mode, was.antialias = now.mode, now.antialias
-            state[f"{name}.weight"] = was.table(now.grid).contiguous()
+        if isinstance(was, _TABLES) and isinstance(now, _TABLES) and was.grid != now.grid:
+            table = f"{name}.weight"
+            state[table] = now.resampled(state[table], was.grid, now.grid).contiguous()
             sentences.append(f"positions resampled from {_sides(was.grid)} to {_sides(now.grid)} ({now.mode})")
         elif isinstance(was, RelativeBias) and isinstance(now, RelativeBias) and was.window != now.window:
             was.table = torch.nn.Parameter(state[f"{name}.table"], requires_grad=False)

@@ -46,7 +46,8 @@ def load(source: str | Path, *, architecture: str | None = None, say: Say = to_s
         architecture: the variant of bare foreign weights, where their shapes do not tell.
         say: is told the licence before anything is downloaded.
         overrides: config fields to change. `num_classes` gives a fresh head, `image_size` resamples the
-            positions, `in_channels` adapts the first convolution; `info["adapted"]` says what was done.
+            positions, `patch_size` resizes the filters too, `in_channels` adapts the first convolution;
+            `info["adapted"]` says what was done.
 
     Raises:
         VitrailError: unknown source or field, or tensors that are missing, unexpected or of a wrong shape.

@@ -22,7 +22,9 @@ _BLANK = {
 }
 # What may differ within a variant: its use, and the habits of the library that its weights come from.
 _USE = ("image_size", "in_channels", "num_classes", "drop_path", "dropout", "pad")
-_FREE = (*_USE, "norm_eps", "head_norm_eps", "position_mode", "position_antialias")
+_HABITS = ("norm_eps", "head_norm_eps", "pool_norm_eps")
+_RECIPE = ("position_mode", "position_antialias", "position_offset", "position_grid")
+_FREE = (*_USE, *_HABITS, *_RECIPE)
 
 
 @dataclass(frozen=True, slots=True)

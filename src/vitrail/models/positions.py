@@ -46,13 +46,23 @@ def position_parts(config: PositionFields, grid: tuple[int, int], *, prefix: int
 
 
 def _learned(config: PositionFields, grid: tuple[int, int], prefix: int) -> dict[str, nn.Module]:
-    return {"positions": LearnedPositions(grid, config.embed_dim, prefix=prefix, **_recipe(config))}
+    positions = LearnedPositions(
+        grid,
+        config.embed_dim,
+        prefix=prefix,
+        mode=config.position_mode,
+        antialias=config.position_antialias,
+        offset=config.position_offset,
+    )
+    return {"positions": positions}
 
 
 def _axes(config: PositionFields, grid: tuple[int, int], prefix: int) -> dict[str, nn.Module]:
     habits: dict[str, Any] = {"mode": config.position_mode, "antialias": config.position_antialias}
-    names = {"rows": 0, "columns": 1}
-    return {name: AxisPositions(axis, grid[axis], config.embed_dim, **habits) for name, axis in names.items()}
+    return {
+        name: AxisPositions(axis, grid[axis], config.embed_dim, **habits)
+        for axis, name in enumerate(("rows", "columns"))
+    }
 
 
 def _sinusoidal(config: PositionFields, grid: tuple[int, int], prefix: int) -> dict[str, nn.Module]:
@@ -66,10 +76,6 @@ def _sincos(config: PositionFields, grid: tuple[int, int], prefix: int) -> dict[
 
 def _none(config: PositionFields, grid: tuple[int, int], prefix: int) -> dict[str, nn.Module]:
     return {}
-
-
-def _recipe(config: PositionFields) -> dict[str, Any]:
-    return {"mode": config.position_mode, "antialias": config.position_antialias, "offset": config.position_offset}
 
 
 KINDS: dict[str, Callable[[PositionFields, tuple[int, int], int], dict[str, nn.Module]]] = {

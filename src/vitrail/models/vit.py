@@ -7,9 +7,9 @@ from ..nn.embed import Embedding, PatchEmbed
 from ..nn.head import FirstToken, Head
 from ..nn.init import init_vit
 from ..nn.model import VisionModel
-from ..nn.positions import LearnedPositions
 from ..nn.prefix import PrefixTokens
 from .parts import Size, classifier, pair, vit_encoder
+from .positions import position_parts
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -24,7 +24,9 @@ class ViTConfig:
         layer_scale: initial factor of each branch, or None for none (DeiT III).
         class_position: the class token has a position of its own (ViT) or none (DeiT III).
         pad: fill pictures up to a multiple of the patch instead of refusing them.
-        position_mode, position_antialias: how positions are resampled to another grid.
+        positions: "learned", "axes" (rows and columns), "sinusoidal", "sincos" or "none".
+        position_mode, position_antialias, position_offset: how positions are resampled to another grid.
+        position_grid: (rows, columns) that positions are stored for, where it is not the grid of `image_size`.
     """
 
     image_size: Size = 224
@@ -41,24 +43,22 @@ class ViTConfig:
     layer_scale: float | None = None
     class_position: bool = True
     pad: bool = False
+    positions: str = "learned"
     position_mode: str = "bicubic"
     position_antialias: bool = True
+    position_offset: float = 0.0
+    position_grid: tuple[int, int] | None = None
 
     def build(self) -> VisionModel:
         dim = self.embed_dim
         patches = PatchEmbed(self.in_channels, dim, pair(self.patch_size), pad=self.pad)
         class_token = PrefixTokens(dim)
-        positions = LearnedPositions(
-            patches.grid(pair(self.image_size)),
-            dim,
-            prefix=1 if self.class_position else 0,
-            mode=self.position_mode,
-            antialias=self.position_antialias,
-        )
+        grid = patches.grid(pair(self.image_size))
+        positions = position_parts(self, grid, prefix=1 if self.class_position else 0)
         if self.class_position:
-            embed = Embedding(patches, prefix=class_token, positions=positions)
+            embed = Embedding(patches, prefix=class_token, **positions)
         else:
-            embed = Embedding(patches, positions=positions, prefix=class_token)
+            embed = Embedding(patches, **positions, prefix=class_token)
         model = VisionModel(
             embed=embed,
             encoder=vit_encoder(self, layer_scale=self.layer_scale),

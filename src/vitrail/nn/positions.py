@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from .resample import resample
 from .tokens import Tokens
 
 
@@ -48,17 +49,17 @@ class LearnedPositions(nn.Module):
     def table(self, grid: tuple[int, ...]) -> Float[Tensor, "1 N D"]:
         """The positions of a grid of any shape, prefix rows first."""
         frames, grid = grid[: -len(self.grid)], grid[-len(self.grid) :]
-        table = resample_positions(
-            self.weight,
-            self.grid,
-            grid,
-            prefix=self.prefix,
-            mode=self.mode,
-            antialias=self.antialias,
-            offset=self.offset,
-        )
+        table = self.resampled(self.weight, self.grid, grid)
         lead, rest = table[:, : self.prefix], table[:, self.prefix :]
         return torch.cat([lead, rest.repeat(1, prod(frames), 1)], dim=1)
+
+    def resampled(
+        self, table: Float[Tensor, "1 M D"], old: tuple[int, ...], new: tuple[int, ...]
+    ) -> Float[Tensor, "1 N D"]:
+        """A table like this one's, from one grid to another, in this one's way."""
+        return resample_positions(
+            table, old, new, prefix=self.prefix, mode=self.mode, antialias=self.antialias, offset=self.offset
+        )
 
 
 class AxisPositions(nn.Module):
@@ -91,7 +92,13 @@ class AxisPositions(nn.Module):
 
     def table(self, grid: tuple[int, ...]) -> Float[Tensor, "1 N D"]:
         """The positions of an axis of any length, (N,)."""
-        return resample_positions(self.weight, self.grid, grid, mode=self.mode, antialias=self.antialias)
+        return self.resampled(self.weight, self.grid, grid)
+
+    def resampled(
+        self, table: Float[Tensor, "1 M D"], old: tuple[int, ...], new: tuple[int, ...]
+    ) -> Float[Tensor, "1 N D"]:
+        """A table like this one's, from one length to another, in this one's way."""
+        return resample_positions(table, old, new, mode=self.mode, antialias=self.antialias)
 
 
 class SinusoidalPositions(nn.Module):
@@ -183,16 +190,12 @@ def resample_positions(
     if len(new) != len(old):
         raise ValueError(f"positions of a grid {old} cannot be resampled to {new}: the two have other axes")
     lead, rest = table[:, :prefix], table[:, prefix:]
-    before, (frames, *plane) = _with_frames(old), _with_frames(new)
-    planes = rest.transpose(1, 2).unflatten(2, before).float().flatten(1, 2)  # (1, D T, H, W)
-    if offset:
-        scale = [(side + offset) / was for side, was in zip(plane, before[1:], strict=True)]
-        planes = F.interpolate(planes, scale_factor=scale, mode=mode, antialias=antialias)
-    else:
-        planes = F.interpolate(planes, size=plane, mode=mode, antialias=antialias)
+    (was_deep, *was), (deep, rows, columns) = _with_frames(old), _with_frames(new)
+    planes = rest.transpose(1, 2).unflatten(2, (was_deep, *was)).float().flatten(1, 2)  # (1, D T, H, W)
+    planes = resample(planes, (rows, columns), mode=mode, antialias=antialias, offset=offset)
     # Frames and places as rows and columns of one picture: the columns keep their number, which leaves them alone.
-    lines = planes.unflatten(1, (-1, before[0])).flatten(3)
-    lines = F.interpolate(lines, size=(frames, lines.shape[3]), mode=mode, antialias=antialias)
+    lines = planes.unflatten(1, (-1, was_deep)).flatten(3)
+    lines = resample(lines, (deep, rows * columns), mode=mode, antialias=antialias)
     return torch.cat([lead, lines.flatten(2).transpose(1, 2).to(table.dtype)], dim=1)
 
 

@@ -38,15 +38,16 @@ class DropPath(nn.Module):
         """How many samples of a batch keep the branch; at least one."""
         return max(1, round(batch * (1 - self.rate)))
 
-    def forward(self, tokens: Tokens, branch: Callable[[Tokens], Tokens]) -> Tokens:
-        """tokens + branch(tokens); in training for a random part of the batch."""
-        x, batch = tokens.x, tokens.x.shape[0]
+    def forward(self, tokens: Tokens, branch: Callable[[Tokens], Tokens], stream: Tokens | None = None) -> Tokens:
+        """stream + branch(tokens), in training for a random part of the batch; the stream is `tokens` itself."""
+        x, onto = tokens.x, (stream or tokens).x
+        batch = x.shape[0]
         if not self.training or self.rate == 0 or self.kept(batch) == batch:
-            return tokens.with_x(x + branch(tokens).x)
+            return tokens.with_x(onto + branch(tokens).x)
         kept = self.kept(batch)
         chosen = torch.randperm(batch, device=x.device)[:kept]
         part = branch(tokens.with_x(x.index_select(0, chosen))).x
-        return tokens.with_x(x.index_add(0, chosen, part.to(x.dtype), alpha=batch / kept))
+        return tokens.with_x(onto.index_add(0, chosen, part.to(x.dtype), alpha=batch / kept))
 
     def extra_repr(self) -> str:
         return f"rate={self.rate:g}"
@@ -71,12 +72,47 @@ class Residual(nn.Module):
         self.scale = scale or nn.Identity()
         self.drop_path = DropPath(drop_path)
 
-    def forward(self, tokens: Tokens) -> Tokens:
-        return self.drop_path(tokens, self._scaled_branch)
+    def forward(self, tokens: Tokens, stream: Tokens | None = None) -> Tokens:
+        """What the branch makes of the tokens, added to `stream`: to the tokens, if none is given."""
+        return self.drop_path(tokens, self._scaled_branch, stream)
 
     def _scaled_branch(self, tokens: Tokens) -> Tokens:
         out = self.branch(tokens.with_x(self.norm(tokens.x)))
         return out.with_x(self.scale(out.x))
+
+
+class Parallel(nn.Module):
+    """Residuals side by side: x + Σ drop(scale(branch(norm(x)))) (Touvron et al., 2022, "Three things everyone should
+    know about vision transformers", section 3). Tokens -> Tokens.
+
+    All see the same tokens, where a `Block` lets each see what the one before it made.
+    """
+
+    def __init__(self, *residuals: Residual) -> None:
+        super().__init__()
+        self.residuals = nn.ModuleList(residuals)
+
+    def forward(self, tokens: Tokens) -> Tokens:
+        stream = tokens
+        for residual in self.residuals:
+            stream = residual(tokens, stream)
+        return stream
+
+
+class Sum(nn.Module):
+    """Branches that add up to one, behind one norm and one scale: Tokens -> Tokens.
+
+    Attention and MLP together are the branch of Dehghani et al. (2023, "Scaling vision transformers to 22 billion
+    parameters", section 2.1).
+    """
+
+    def __init__(self, *branches: nn.Module) -> None:
+        super().__init__()
+        self.branches = nn.ModuleList(branches)
+
+    def forward(self, tokens: Tokens) -> Tokens:
+        first, *rest = [branch(tokens).x for branch in self.branches]
+        return tokens.with_x(sum(rest, first))
 
 
 def linear_rates(last: float, depth: int) -> list[float]:

@@ -24,6 +24,7 @@ from . import (
     siglip,
     swin,
     swin_v2,
+    timesformer,
     timm,
     torchvision,
     transformers,
@@ -47,6 +48,7 @@ _FAMILIES: tuple[Any, ...] = (
     siglip,
     swin,
     swin_v2,
+    timesformer,
     videomae,
     vitc,
 )
@@ -61,7 +63,7 @@ CONFIGS: dict[str, Callable[[Mapping[str, Any]], Any]] = {
     kind: read for family in _FAMILIES for kind, read in family.CONFIGS.items()
 }
 """transformers' model types, and what reads the config.json of each."""
-_ENVELOPES = ("model", "state_dict", "params")
+_ENVELOPES = ("model", "state_dict", "params", "module", "model_state")
 
 
 def convert_state_dict(state_dict: Mapping[str, Any], model: VisionModel) -> dict[str, Tensor]:

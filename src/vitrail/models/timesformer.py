@@ -1,0 +1,137 @@
+"""TimeSformer (Bertasius et al., 2021, "Is space-time attention all you need for video understanding?", section 3).
+
+ViT on the frames of a video. Divided attention looks along the time first and then inside the frame: T + H W places
+instead of T H W for each token.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+from torch import nn
+
+from ..errors import VitrailError, nearest
+from ..nn.attention import MultiHeadAttention
+from ..nn.embed import Embedding, TubeletEmbed
+from ..nn.encoder import Block, Encoder
+from ..nn.head import FirstToken, Head
+from ..nn.init import init_vit
+from ..nn.mlp import MLP
+from ..nn.model import VisionModel
+from ..nn.positions import AxisPositions, LearnedPositions
+from ..nn.prefix import PrefixTokens
+from ..nn.residual import linear_rates
+from ..nn.space_time import FrameAttention, MeanOverFrames, PrefixForEachFrame, SpaceAttention, TimeAttention
+from .parts import Size, classifier, pair, pre_norm
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TimeSformerConfig:
+    """A ViT for videos, (B, C, T, H, W).
+
+    Attributes:
+        num_frames: T that the time positions are learned for; other numbers resample them.
+        attention: "divided" (time, then space), "joint" (all tokens of all frames) or "space" (every frame by itself,
+            with a class token of its own; the mean over the frames is classified).
+        other fields: as in `ViTConfig`.
+    """
+
+    image_size: Size = 224
+    num_frames: int = 8
+    patch_size: Size = 16
+    in_channels: int = 3
+    num_classes: int = 400
+    embed_dim: int = 768
+    depth: int = 12
+    num_heads: int = 12
+    mlp_ratio: float = 4.0
+    attention: str = "divided"
+    drop_path: float = 0.0
+    dropout: float = 0.0
+    norm_eps: float = 1e-6
+    pad: bool = False
+    position_mode: str = "nearest"
+    position_antialias: bool = False
+
+    def build(self) -> VisionModel:
+        if self.attention not in COMPOSITIONS:
+            raise VitrailError(f"there is no attention {self.attention!r}: {nearest(self.attention, COMPOSITIONS)}")
+        return COMPOSITIONS[self.attention](self)
+
+    def embed(self, **behind: nn.Module) -> Embedding:
+        """Patches of every frame, a class token, the same positions in every frame, and what comes behind."""
+        dim = self.embed_dim
+        patches = TubeletEmbed(self.in_channels, dim, (1, *pair(self.patch_size)), pad=self.pad)
+        _, rows, columns = patches.grid((self.num_frames, *pair(self.image_size)))
+        positions = LearnedPositions(
+            (rows, columns), dim, prefix=1, mode=self.position_mode, antialias=self.position_antialias
+        )
+        return Embedding(patches, prefix=PrefixTokens(dim), positions=positions, **behind)
+
+    def times(self) -> AxisPositions:
+        mode, antialias = self.position_mode, self.position_antialias
+        return AxisPositions(0, self.num_frames, self.embed_dim, mode=mode, antialias=antialias)
+
+    def heads(self, project: nn.Module | None = None) -> MultiHeadAttention:
+        return MultiHeadAttention(self.embed_dim, self.num_heads, project=project, dropout=self.dropout)
+
+    def model(self, embed: Embedding, looks: Callable[[], dict[str, nn.Module]], *ends: nn.Module) -> VisionModel:
+        """Blocks of the attentions that `looks` makes and an MLP; `ends` stand behind them."""
+        dim = self.embed_dim
+        blocks: list[nn.Module] = []
+        for rate in linear_rates(self.drop_path, self.depth):
+            residual = partial(pre_norm, dim, drop_path=rate, norm_eps=self.norm_eps)
+            mlp = MLP(dim, int(dim * self.mlp_ratio), dropout=self.dropout)
+            blocks.append(Block(**{name: residual(branch) for name, branch in looks().items()}, mlp=residual(mlp)))
+        model = VisionModel(
+            embed=embed,
+            encoder=Encoder([*blocks, *ends], norm=nn.LayerNorm(dim, eps=self.norm_eps)),
+            head=Head(FirstToken(), classifier(dim, self.num_classes)),
+            config=self,
+        )
+        return model.apply(init_vit)
+
+
+class TimeProjection(nn.Sequential):
+    """What follows the heads that look along the time: a linear layer, and a second one that starts at zero."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.add_module("project", nn.Linear(dim, dim))
+        self.add_module("dense", nn.Linear(dim, dim))
+
+
+def _divided(config: TimeSformerConfig) -> VisionModel:
+    def looks() -> dict[str, nn.Module]:
+        time = TimeAttention(config.heads(TimeProjection(config.embed_dim)))
+        return {"time": time, "space": SpaceAttention(config.heads())}
+
+    model = config.model(config.embed(times=config.times()), looks)
+    # Every block but the first begins as ViT's, as in the published code.
+    for module in [module for module in model.modules() if isinstance(module, TimeProjection)][1:]:
+        nn.init.zeros_(module.get_submodule("dense").get_parameter("weight"))
+    return model
+
+
+def _joint(config: TimeSformerConfig) -> VisionModel:
+    return config.model(config.embed(times=config.times()), lambda: {"attention": config.heads()})
+
+
+def _space(config: TimeSformerConfig) -> VisionModel:
+    embed = config.embed(frames=PrefixForEachFrame())
+    return config.model(embed, lambda: {"attention": FrameAttention(config.heads())}, MeanOverFrames())
+
+
+COMPOSITIONS: dict[str, Callable[[TimeSformerConfig], VisionModel]] = {
+    "divided": _divided,
+    "joint": _joint,
+    "space": _space,
+}
+
+VARIANTS = {
+    "timesformer_base_patch16_224": TimeSformerConfig(),
+    "timesformer_hr_patch16_448": TimeSformerConfig(image_size=448, num_frames=16),
+    "timesformer_large_patch16_224": TimeSformerConfig(num_frames=96),
+    "timesformer_joint_patch16_224": TimeSformerConfig(attention="joint"),
+    "timesformer_space_patch16_224": TimeSformerConfig(attention="space"),
+}
