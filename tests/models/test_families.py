@@ -28,6 +28,14 @@ SMALLEST: dict[str, dict[str, Any]] = {
     "deit3_small_patch16_224": {"image_size": 64, "depth": 2},
     "compact_tiny_16": {"depth": 2},
     "swin_tiny_patch4_window7_224": {"image_size": 64, "embed_dim": 24, "depths": (2, 2), "num_heads": (1, 2)},
+    "vit_local_tiny_patch16_224": {"image_size": 64, "depth": 2, "window_size": 3},
+    "vit_neighbourhood_tiny_patch16_224": {"image_size": 64, "depth": 2, "window_size": 3},
+    "vit_axial_tiny_patch16_224": {"image_size": 64, "depth": 2},
+    "vit_strided_tiny_patch16_224": {"image_size": 64, "depth": 2},
+    "vit_sparse_tiny_patch16_224": {"image_size": 64, "depth": 2, "block_size": 2},
+    "vit_linear_tiny_patch16_224": {"image_size": 64, "depth": 2},
+    "vit_performer_tiny_patch16_224": {"image_size": 64, "depth": 2, "num_features": 32},
+    "vit_relative_tiny_patch16_224": {"image_size": 64, "depth": 2},
 }
 ROWS = pytest.mark.parametrize("name", SMALLEST)
 

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from ..errors import VitrailError, nearest
 from ..nn.model import VisionModel
-from . import compact, deit, simple_vit, swin, vit
+from . import compact, deit, simple_vit, swin, vit, vit_attention
 
 
 class Config(Protocol):
@@ -26,6 +26,7 @@ FAMILIES: dict[str, dict[str, Any]] = {
     "deit": deit.VARIANTS,
     "compact": compact.VARIANTS,
     "swin": swin.VARIANTS,
+    "vit_attention": vit_attention.VARIANTS,
 }
 CONFIGS: dict[str, type] = {type(row).__name__: type(row) for table in FAMILIES.values() for row in table.values()}
 _SIZES = {"ti": "tiny", "s": "small", "b": "base", "l": "large", "h": "huge", "m": "medium"}
