@@ -58,6 +58,14 @@ SMALLEST: dict[str, dict[str, Any]] = {
     "timesformer_base_patch16_224": {"image_size": 32, "num_frames": 4, "embed_dim": 48, "depth": 2, "num_heads": 3},
     "timesformer_joint_patch16_224": {"image_size": 32, "num_frames": 4, "embed_dim": 48, "depth": 2, "num_heads": 3},
     "timesformer_space_patch16_224": {"image_size": 32, "num_frames": 4, "embed_dim": 48, "depth": 2, "num_heads": 3},
+    "vit_local_tiny_patch16_224": {"image_size": 64, "depth": 2, "window_size": 3},
+    "vit_neighbourhood_tiny_patch16_224": {"image_size": 64, "depth": 2, "window_size": 3},
+    "vit_axial_tiny_patch16_224": {"image_size": 64, "depth": 2},
+    "vit_strided_tiny_patch16_224": {"image_size": 64, "depth": 2},
+    "vit_sparse_tiny_patch16_224": {"image_size": 64, "depth": 2, "block_size": 2},
+    "vit_linear_tiny_patch16_224": {"image_size": 64, "depth": 2},
+    "vit_performer_tiny_patch16_224": {"image_size": 64, "depth": 2, "num_features": 32},
+    "vit_relative_tiny_patch16_224": {"image_size": 64, "depth": 2},
 }
 # How many tokens there are hangs on what is in the pictures: no graph of fixed shapes can say that.
 DATA_DEPENDENT = {"adaptive_vit_tiny_patch16_224"}

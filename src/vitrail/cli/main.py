@@ -18,6 +18,7 @@ COMMANDS = {
     "explain": "show where every layer and head looks, over the picture",
     "models": "list the models that can be built, and their cost",
     "plan": "parameters, FLOPs and memory of a model, before it is built",
+    "bench": "measure attentions against plain attention on this machine: vitrail bench attention",
     "convert": "make a checkpoint of weights from elsewhere",
 }
 """Each is a file beside this one with a dataclass of the same name, whose fields are the options."""

@@ -15,6 +15,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ..errors import VitrailError, nearest
+from ..nn.pattern import Groups
 from ..nn.tokens import Tokens
 from .naming import LayerName, attend_names, find_layer, find_layers, find_module
 
@@ -163,7 +164,10 @@ def _weights_hook(
         _check("head", heads, q.shape[1], index)
         chosen = _prefix_rows(layouts.get(index), index) if rows == "prefix" else rows
         _check("row", chosen, q.shape[2], index)
-        weights[index] = chosen_weights(module, q, given["k"], given.get("bias"), heads, chosen)
+        bias = given.get("bias")
+        if isinstance(bias, Groups):  # what the fast path never makes: the mask over all pairs
+            bias = bias.bias(q.shape[2], q.dtype)
+        weights[index] = chosen_weights(module, q, given["k"], bias, heads, chosen)
 
     return hook
 

@@ -32,6 +32,7 @@ from . import (
     timesformer,
     videomae,
     vit,
+    vit_attention,
     vitc,
 )
 
@@ -71,6 +72,7 @@ FAMILIES: dict[str, dict[str, Any]] = {
     "swin_v2": swin_v2.VARIANTS,
     "timesformer": timesformer.VARIANTS,
     "videomae": videomae.VARIANTS,
+    "vit_attention": vit_attention.VARIANTS,
     "vitc": vitc.VARIANTS,
 }
 CONFIGS: dict[str, type] = {type(row).__name__: type(row) for table in FAMILIES.values() for row in table.values()}

@@ -6,11 +6,25 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 
-class Attend(nn.Module):
+class AnyAttend(nn.Module):
+    """What the lens looks for: queries, keys, values and what is added to the scores at its door, and `weights`."""
+
+    def weights(
+        self,
+        q: Float[Tensor, "B h N d"],
+        k: Float[Tensor, "B h M d"],
+        bias: Float[Tensor, "... #N #M"] | None = None,
+        heads: list[int] | None = None,
+    ) -> Float[Tensor, "B _ N M"]:
+        """How much each query takes from each key, for all heads or some."""
+        raise NotImplementedError
+
+
+class Attend(AnyAttend):
     """Scaled dot-product attention (Vaswani et al., 2017, section 3.2.1).
 
     A submodule of every attention, so that what it is given (queries and keys after norm and rotation, and the
-    bias) can be observed at its door. It chooses the faster of two exact paths by device and mode.
+    bias) can be observed at its door.
     """
 
     def forward(
@@ -20,9 +34,7 @@ class Attend(nn.Module):
         v: Float[Tensor, "B h M e"],
         bias: Float[Tensor, "... #N #M"] | None = None,
     ) -> Float[Tensor, "B h N e"]:
-        if _explicit_is_faster(q):
-            return attention_weights(q, k, bias) @ v
-        return F.scaled_dot_product_attention(q, k, v, attn_mask=bias)
+        return attention(q, k, v, bias)
 
     def weights(
         self,
@@ -32,12 +44,10 @@ class Attend(nn.Module):
         heads: list[int] | None = None,
     ) -> Float[Tensor, "B _ N M"]:
         """How much each query takes from each key, for all heads or some; every row sums to 1."""
-        if heads is None:
-            return attention_weights(q, k, bias)
-        return attention_weights(q[:, heads], k[:, heads], bias if bias is None else _of_heads(bias, q)[:, heads])
+        return weights_of_heads(q, k, bias, heads)
 
 
-class TalkingHeadsAttend(nn.Module):
+class TalkingHeadsAttend(AnyAttend):
     """Attention whose heads are mixed before and after softmax (Shazeer et al., 2020, "Talking-heads attention").
 
     Args:
@@ -71,8 +81,19 @@ class TalkingHeadsAttend(nn.Module):
         return weights if heads is None else weights[:, heads]
 
 
-ATTENDS = (Attend, TalkingHeadsAttend)
-"""What the lens looks for: modules with q, k, v and a bias at their door, and `weights(q, k, bias)`."""
+ATTENDS = (AnyAttend,)
+
+
+def attention(
+    q: Float[Tensor, "B h N d"],
+    k: Float[Tensor, "B h M d"],
+    v: Float[Tensor, "B h M e"],
+    bias: Float[Tensor, "... #N #M"] | None = None,
+) -> Float[Tensor, "B h N e"]:
+    """softmax(q kᵀ / √d + bias) v, by the faster of two exact paths for the device and the mode."""
+    if _explicit_is_faster(q):
+        return attention_weights(q, k, bias) @ v
+    return F.scaled_dot_product_attention(q, k, v, attn_mask=bias)
 
 
 def attention_scores(
@@ -92,6 +113,18 @@ def attention_weights(
 ) -> Float[Tensor, "B h N M"]:
     """softmax(q kᵀ / √d + bias): every row sums to 1."""
     return attention_scores(q, k, bias).softmax(dim=-1)
+
+
+def weights_of_heads(
+    q: Float[Tensor, "B h N d"],
+    k: Float[Tensor, "B h M d"],
+    bias: Float[Tensor, "... #N #M"] | None,
+    heads: list[int] | None,
+) -> Float[Tensor, "B _ N M"]:
+    """`attention_weights` of all heads or some."""
+    if heads is None:
+        return attention_weights(q, k, bias)
+    return attention_weights(q[:, heads], k[:, heads], bias if bias is None else _of_heads(bias, q)[:, heads])
 
 
 def _mixed(maps: Float[Tensor, "B h N M"], mix: nn.Linear) -> Float[Tensor, "B h N M"]:

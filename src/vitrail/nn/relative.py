@@ -3,9 +3,11 @@
 import math
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from .attention import MultiHeadAttention
 from .positions import resample_positions
 from .tokens import Tokens
 
@@ -86,3 +88,29 @@ def offset_index(grid: tuple[int, int], window: tuple[int, int], device: torch.d
     down = row[:, None] - row[None, :] + window[0] - 1
     right = column[:, None] - column[None, :] + window[1] - 1
     return down * (2 * window[1] - 1) + right
+
+
+class RelativePositionAttention(MultiHeadAttention):
+    """Every token looks at every token, by content and by offset: q kᵀ / √d + r. Tokens -> Tokens.
+
+    Args:
+        dim, num_heads, dropout: as in `MultiHeadAttention`.
+        grid: (rows, columns) that the table of offsets is for; other grids get it resampled.
+    """
+
+    def __init__(self, dim: int, num_heads: int, grid: tuple[int, int], *, dropout: float = 0.0) -> None:
+        super().__init__(dim, num_heads, bias=AnyGridBias(RelativeBias(grid, num_heads)), dropout=dropout)
+
+
+class AnyGridBias(nn.Module):
+    """A relative bias for any grid, its table resampled, behind prefix tokens, which have no place and get 0."""
+
+    def __init__(self, relative: RelativeBias) -> None:
+        super().__init__()
+        self.relative = relative
+
+    def forward(self, tokens: Tokens) -> Float[Tensor, "h N N"]:
+        rows, columns = tokens.grid
+        table = self.relative.resampled((rows, columns))
+        index = offset_index((rows, columns), (rows, columns), table.device)
+        return F.pad(table[index].permute(2, 0, 1), (tokens.prefix, 0, tokens.prefix, 0))

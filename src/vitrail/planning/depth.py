@@ -8,12 +8,15 @@ Numbers = tuple[int, ...]
 
 
 def by_depth(config: Config, measure: Callable[[Config], Numbers], *, least: int) -> Numbers:
-    """`measure(config)`, along a line through the depths `least` and `least + 1` where the config is deeper.
+    """`measure(config)`, along a line through two shallow depths, from `least` on, where the config is deeper.
 
-    Configs without a single depth are measured as they are, and those with drop path too, whose blocks differ.
+    Configs without a single depth are measured as they are, and those with drop path too, whose blocks differ. A config
+    whose blocks take turns says after how many they repeat, `period`.
     """
-    depth = getattr(config, "depth", None)
-    if not isinstance(depth, int) or depth <= least + 1 or getattr(config, "drop_path", None):
+    depth, period = getattr(config, "depth", None), getattr(config, "period", 1)
+    if not isinstance(depth, int) or depth <= least + period or getattr(config, "drop_path", None):
         return measure(config)
-    few, more = (measure(override(config, {"depth": least + extra}, type(config).__name__)) for extra in (0, 1))
-    return tuple(low + (high - low) * (depth - least) for low, high in zip(few, more, strict=True))
+    times, rest = divmod(depth - least, period)
+    depths = least + rest, least + rest + period
+    few, more = (measure(override(config, {"depth": shallow}, type(config).__name__)) for shallow in depths)
+    return tuple(low + (high - low) * times for low, high in zip(few, more, strict=True))

@@ -1,0 +1,157 @@
+"""ViT with another attention: what each of them costs and gives, with all else equal.
+
+Not published models: the blocks of ViT with the attentions of `nn.sparse`, `nn.linear` and `nn.relative` in the place
+of its own. The class token looks at all and is looked at by all.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import ClassVar
+
+from torch import nn
+
+from ..errors import VitrailError, nearest
+from ..nn import pattern
+from ..nn.embed import Embedding, PatchEmbed
+from ..nn.encoder import Block, Encoder
+from ..nn.head import FirstToken, Head
+from ..nn.init import init_vit
+from ..nn.linear import EluFeatures, LinearAttention, RandomFeatures
+from ..nn.mlp import MLP
+from ..nn.model import VisionModel
+from ..nn.pattern import Pattern
+from ..nn.positions import LearnedPositions
+from ..nn.prefix import PrefixTokens
+from ..nn.relative import RelativePositionAttention
+from ..nn.residual import linear_rates
+from ..nn.sparse import AxialAttention, NeighbourhoodAttention, SparseAttention
+from .parts import Size, classifier, pair, pre_norm
+from .swin import fit_window
+from .vit import SMALL, TINY
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AttentionViTConfig:
+    """A ViT whose blocks look in the way that `attention` names.
+
+    Attributes:
+        attention: "local", "neighbourhood", "axial", "strided", "sparse", "linear", "performer" or "relative".
+        window_size: side of the windows ("local") and of the neighbourhoods, in tokens.
+        block_size: tokens of a block ("sparse").
+        num_features: random features of a head ("performer").
+        other fields: as in `ViTConfig`.
+    """
+
+    period: ClassVar[int] = 2
+    """Blocks may take turns: windows and shifted windows, near and far."""
+
+    attention: str
+    window_size: int = 7
+    block_size: int = 16
+    num_features: int = 256
+    image_size: Size = 224
+    patch_size: Size = 16
+    in_channels: int = 3
+    num_classes: int = 1000
+    embed_dim: int = 768
+    depth: int = 12
+    num_heads: int = 12
+    mlp_ratio: float = 4.0
+    drop_path: float = 0.0
+    dropout: float = 0.0
+    norm_eps: float = 1e-6
+    pad: bool = False
+    position_mode: str = "bicubic"
+    position_antialias: bool = True
+
+    def build(self) -> VisionModel:
+        if self.attention not in ATTENTIONS:
+            raise VitrailError(f"there is no attention {self.attention!r}: {nearest(self.attention, ATTENTIONS)}")
+        dim = self.embed_dim
+        patches = PatchEmbed(self.in_channels, dim, pair(self.patch_size), pad=self.pad)
+        grid = patches.grid(pair(self.image_size))
+        positions = LearnedPositions(grid, dim, prefix=1, mode=self.position_mode, antialias=self.position_antialias)
+        rates = linear_rates(self.drop_path, self.depth)
+        blocks = [self.block(number, rate, grid) for number, rate in enumerate(rates)]
+        model = VisionModel(
+            embed=Embedding(patches, prefix=PrefixTokens(dim), positions=positions),
+            encoder=Encoder(blocks, norm=nn.LayerNorm(dim, eps=self.norm_eps)),
+            head=Head(FirstToken(), classifier(dim, self.num_classes)),
+            config=self,
+        )
+        return model.apply(init_vit)
+
+    def block(self, number: int, drop_path: float, grid: tuple[int, int]) -> Block:
+        branches = ATTENTIONS[self.attention](self, number, grid)
+        branches["mlp"] = MLP(self.embed_dim, int(self.embed_dim * self.mlp_ratio), dropout=self.dropout)
+        residual = partial(pre_norm, self.embed_dim, drop_path=drop_path, norm_eps=self.norm_eps)
+        return Block(**{name: residual(branch) for name, branch in branches.items()})
+
+    def sparse(self, shown: Pattern) -> dict[str, nn.Module]:
+        return {"attention": SparseAttention(self.embed_dim, self.num_heads, shown, dropout=self.dropout)}
+
+    def linear(self, features: nn.Module) -> dict[str, nn.Module]:
+        return {"attention": LinearAttention(self.embed_dim, self.num_heads, features, dropout=self.dropout)}
+
+
+Branches = Callable[[AttentionViTConfig, int, tuple[int, int]], dict[str, nn.Module]]
+"""(config, number of the block, grid) -> what stands in front of the block's MLP."""
+
+
+def local(config: AttentionViTConfig, number: int, grid: tuple[int, int]) -> dict[str, nn.Module]:
+    """Windows, moved by half of their side in every other block."""
+    window, shift = fit_window(config.window_size, grid)
+    return config.sparse(partial(pattern.windows, window=window, shift=shift if number % 2 else (0, 0)))
+
+
+def neighbourhood(config: AttentionViTConfig, number: int, grid: tuple[int, int]) -> dict[str, nn.Module]:
+    dim, heads = config.embed_dim, config.num_heads
+    return {"attention": NeighbourhoodAttention(dim, heads, config.window_size, dropout=config.dropout)}
+
+
+def axial(config: AttentionViTConfig, number: int, grid: tuple[int, int]) -> dict[str, nn.Module]:
+    """Rows, then columns, each with projections and a residual of its own."""
+    attention = partial(AxialAttention, config.embed_dim, config.num_heads, dropout=config.dropout)
+    return {"rows": attention(axis=-1), "columns": attention(axis=-2)}
+
+
+def strided(config: AttentionViTConfig, number: int, grid: tuple[int, int]) -> dict[str, nn.Module]:
+    """A row's length to each side, and every token a multiple of it away, by turns."""
+    far = partial(pattern.strided, stride=grid[1])
+    return config.sparse(far if number % 2 else partial(pattern.band, reach=grid[1]))
+
+
+def sparse(config: AttentionViTConfig, number: int, grid: tuple[int, int]) -> dict[str, nn.Module]:
+    """Big Bird, with other random blocks in every block."""
+    return config.sparse(partial(pattern.big_bird, block=config.block_size, seed=number))
+
+
+def linear(config: AttentionViTConfig, number: int, grid: tuple[int, int]) -> dict[str, nn.Module]:
+    return config.linear(EluFeatures())
+
+
+def performer(config: AttentionViTConfig, number: int, grid: tuple[int, int]) -> dict[str, nn.Module]:
+    return config.linear(RandomFeatures(config.embed_dim // config.num_heads, config.num_features))
+
+
+def relative(config: AttentionViTConfig, number: int, grid: tuple[int, int]) -> dict[str, nn.Module]:
+    return {"attention": RelativePositionAttention(config.embed_dim, config.num_heads, grid, dropout=config.dropout)}
+
+
+ATTENTIONS: dict[str, Branches] = {
+    "local": local,
+    "neighbourhood": neighbourhood,
+    "axial": axial,
+    "strided": strided,
+    "sparse": sparse,
+    "linear": linear,
+    "performer": performer,
+    "relative": relative,
+}
+
+VARIANTS = {
+    f"vit_{name}_{size}_patch16_224": AttentionViTConfig(attention=name, **fields)
+    for name in ATTENTIONS
+    for size, fields in (("tiny", TINY), ("small", SMALL), ("base", {}))
+}
