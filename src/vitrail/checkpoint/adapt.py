@@ -77,6 +77,7 @@ def _adapt_head(state: dict[str, Tensor], before: Config, after: Config, model: 
 
 def _fresh_head(model: VisionModel) -> dict[str, Tensor]:
     head = copy.deepcopy(model.head).to_empty(device="cpu")
+    module: Any
     for module in head.modules():
         if hasattr(module, "reset_parameters"):
             module.reset_parameters()

@@ -22,7 +22,7 @@ class StandardisedConv(nn.Conv2d):
     def __init__(self, in_channels: int, out_channels: int, kernel_size: int, stride: int = 1) -> None:
         super().__init__(in_channels, out_channels, kernel_size, stride=stride, bias=False)
 
-    def forward(self, image: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C2 H2 W2"]:  # type: ignore[override]
+    def forward(self, image: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C2 H2 W2"]:
         filters = F.layer_norm(self.weight, self.weight.shape[1:], eps=1e-8)
         return F.conv2d(pad_same(image, self.kernel_size[0], self.stride[0]), filters, stride=self.stride)
 

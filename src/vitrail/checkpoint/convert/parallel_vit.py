@@ -9,7 +9,7 @@ _ATTENTION, _MLP = f"{_OURS}.attention.residuals.{{s}}", f"{_OURS}.mlp.residuals
 LAYOUT = Layout(
     "timm, parallel",
     (
-        *(rule for rule in TIMM.rules if not rule.ours.startswith(_OURS)),
+        *(rule for rule in TIMM.rules if _OURS not in rule.ours),
         linear(f"{_ATTENTION}.norm", f"{_THEIRS}.attns.{{s}}.norm"),
         linear(f"{_ATTENTION}.branch.qkv", f"{_THEIRS}.attns.{{s}}.attn.qkv"),
         linear(f"{_ATTENTION}.branch.project", f"{_THEIRS}.attns.{{s}}.attn.proj"),
