@@ -73,7 +73,7 @@ class DualEncoder(nn.Module):
         self.compare = compare
         self.config = config
 
-    def forward_features(self, pixels: Float[Tensor, "A C H W"]) -> Tokens:
+    def forward_features(self, pixels: Float[Tensor, "A C H W"]) -> Tokens | tuple[Tokens, ...]:
         """What the image encoder sees: (A, C, H, W) -> Tokens."""
         return self.image.forward_features(pixels)
 
