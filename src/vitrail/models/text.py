@@ -1,6 +1,6 @@
 """What the text encoders of CLIP and SigLIP have in common."""
 
-from typing import Protocol
+from typing import Any, Protocol
 
 from torch import nn
 
@@ -47,8 +47,9 @@ def init_text(encoder: Encoder) -> None:
 
     After the official release (github.com/openai/CLIP, `CLIP.initialize_parameters`).
     """
-    depth = len(encoder.blocks)
-    for block in encoder.blocks:
+    blocks: Any = encoder.blocks
+    depth = len(blocks)
+    for block in blocks:
         attention, mlp = block.attention.branch, block.mlp.branch
         dim = mlp.expand.in_features
         shrunk = dim**-0.5 * (2 * depth) ** -0.5
