@@ -9,6 +9,7 @@ from torch import Tensor
 from ...errors import VitrailError
 from ...nn.model import VisionModel
 from . import (
+    cait,
     clip,
     cnn,
     convnext,
@@ -18,6 +19,7 @@ from . import (
     levit,
     mixer,
     official,
+    parallel_vit,
     pvt,
     pvt_v2,
     segformer,
@@ -34,6 +36,7 @@ from . import (
 from .rename import Layout, Renamed, Rule, to_ours
 
 _FAMILIES: tuple[Any, ...] = (
+    cait,
     clip,
     cnn,
     convnext,
@@ -42,6 +45,7 @@ _FAMILIES: tuple[Any, ...] = (
     hybrid,
     levit,
     mixer,
+    parallel_vit,
     pvt,
     pvt_v2,
     segformer,
@@ -60,7 +64,7 @@ LAYOUTS: tuple[Layout, ...] = (
     *(layout for family in _FAMILIES for layout in family.LAYOUTS),
 )
 CONFIGS: dict[str, Callable[[Mapping[str, Any]], Any]] = {
-    kind: read for family in _FAMILIES for kind, read in family.CONFIGS.items()
+    kind: read for family in _FAMILIES for kind, read in getattr(family, "CONFIGS", {}).items()
 }
 """transformers' model types, and what reads the config.json of each."""
 _ENVELOPES = ("model", "state_dict", "params", "module", "model_state")

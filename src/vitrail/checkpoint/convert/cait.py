@@ -25,20 +25,22 @@ def _class_block(ours: str, theirs: str) -> tuple[Rule, ...]:
     )
 
 
-LAYOUT = Layout(
-    "timm CaiT",
-    (
-        linear("embed.patches.project", "patch_embed.proj"),
-        Rule("embed.parts.positions.weight", ("pos_embed",)),
-        Rule("encoder.blocks.1.reduce.weight", ("cls_token",)),
-        *timm.block(_PATCHES, "blocks.{i}"),
-        linear(f"{_PATCHES}.attention.branch.attend.mix_scores", "blocks.{i}.attn.proj_l"),
-        linear(f"{_PATCHES}.attention.branch.attend.mix_weights", "blocks.{i}.attn.proj_w"),
-        *_scales(_PATCHES, "blocks.{i}"),
-        *_class_block(_CLASS, "blocks_token_only.{i}"),
-        *_scales(_CLASS, "blocks_token_only.{i}"),
-        linear("encoder.norm", "norm"),
-        linear("head.classify", "head"),
+LAYOUTS = (
+    Layout(
+        "timm CaiT",
+        (
+            linear("embed.patches.project", "patch_embed.proj"),
+            Rule("embed.parts.positions.weight", ("pos_embed",)),
+            Rule("encoder.blocks.1.reduce.weight", ("cls_token",)),
+            *timm.block(_PATCHES, "blocks.{i}"),
+            linear(f"{_PATCHES}.attention.branch.attend.mix_scores", "blocks.{i}.attn.proj_l"),
+            linear(f"{_PATCHES}.attention.branch.attend.mix_weights", "blocks.{i}.attn.proj_w"),
+            *_scales(_PATCHES, "blocks.{i}"),
+            *_class_block(_CLASS, "blocks_token_only.{i}"),
+            *_scales(_CLASS, "blocks_token_only.{i}"),
+            linear("encoder.norm", "norm"),
+            linear("head.classify", "head"),
+        ),
+        prefixes=("module.",),
     ),
-    prefixes=("module.",),
 )

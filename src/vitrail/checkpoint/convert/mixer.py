@@ -32,7 +32,6 @@ def _official() -> tuple[Rule, ...]:
     return tuple(rules)
 
 
-CONFIGS: dict = {}
 LAYOUTS = (
     Layout("timm Mixer", _TIMM),
     Layout("official Mixer npz", _official(), preprocess=official.PREPROCESS),
