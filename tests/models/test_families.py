@@ -34,6 +34,18 @@ SMALLEST: dict[str, dict[str, Any]] = {
     "compact_tiny_16": {"depth": 2},
     "adaptive_vit_tiny_patch16_224": {"image_size": 64, "depth": 2, "patch_size": 8, "threshold": 0.9},
     "vit_giant_patch14_reg4_dinov2": {"image_size": 64, "patch_size": 16, "embed_dim": 48, "depth": 2, "num_heads": 3},
+    "beit_base_patch16_224": {"image_size": 64, "embed_dim": 48, "depth": 2, "num_heads": 3},
+    "vit_small_plus_patch16_dinov3_qkvb": {"image_size": 64, "embed_dim": 48, "depth": 2, "num_heads": 3},
+    "mae_vit_base_patch16": {
+        "image_size": 64,
+        "embed_dim": 48,
+        "depth": 2,
+        "num_heads": 3,
+        "decoder_dim": 32,
+        "decoder_depth": 1,
+        "decoder_heads": 2,
+    },
+    "dino_vits16_pretraining": {"image_size": 64, "embed_dim": 48, "depth": 2, "num_heads": 3, "hidden_dim": 64},
     "swin_tiny_patch4_window7_224": {"image_size": 64, "embed_dim": 24, "depths": (2, 2), "num_heads": (1, 2)},
     "cait_xxs24_224": {"image_size": 64, "embed_dim": 48, "depth": 2},
     "levit_128s": {"image_size": 64, "embed_dims": (32, 48, 64), "depths": (1, 2, 1), "num_heads": (2, 3, 4)},
@@ -84,9 +96,11 @@ def build(name: str, **overrides: Any) -> VisionModel:
 
 
 def inputs(model: VisionModel, batch: int = 2) -> tuple[torch.Tensor, ...]:
-    """Random pixels, and random words where the model takes texts."""
+    """Random pixels, and random words where the model takes texts, or noise where it hides patches."""
     pixels, *rest = example_inputs(model.config, batch)
-    return (pixels.normal_(), *(words.random_(model.config.vocab_size) for words in rest))
+    if hasattr(model.config, "vocab_size"):
+        rest = [words.random_(model.config.vocab_size) for words in rest]
+    return (pixels.normal_(), *rest)
 
 
 def first(given: tuple[torch.Tensor, ...], model: VisionModel) -> tuple[torch.Tensor, ...]:

@@ -80,7 +80,7 @@ def test_transformers(tmp_path: Path, registers: int, gated: bool) -> None:
         registers=registers,
         gated_mlp=gated,
         mlp_ratio=8 / 3 if gated else 4,
-        mean_beside_class=True,
+        pool="both",
         position_antialias=bool(registers),
         **SMALL,
     )

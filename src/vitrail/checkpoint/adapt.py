@@ -16,10 +16,11 @@ from ..nn.init import init_vit
 from ..nn.levit import DistanceBias
 from ..nn.model import VisionModel
 from ..nn.positions import AxisPositions, LearnedPositions
-from ..nn.relative import RelativeBias
+from ..nn.relative import RelativeBias, RelativeBiasWithClass
 from .build import blueprint
 from .document import Stored
 
+_BIASES = (RelativeBias, RelativeBiasWithClass)
 _HEADS = ("head.classify", "head.distill")
 _PATCHES = (PatchEmbed, TubeletEmbed)
 _TABLES = (LearnedPositions, AxisPositions)
@@ -107,7 +108,7 @@ def _adapt_positions(state: dict[str, Tensor], old: VisionModel, new: VisionMode
             table = f"{name}.weight"
             state[table] = now.resampled(state[table], was.grid, now.grid).contiguous()
             sentences.append(f"positions resampled from {_sides(was.grid)} to {_sides(now.grid)} ({now.mode})")
-        elif isinstance(was, RelativeBias) and isinstance(now, RelativeBias) and was.window != now.window:
+        elif isinstance(was, _BIASES) and isinstance(now, type(was)) and was.window != now.window:
             was.table = torch.nn.Parameter(state[f"{name}.table"], requires_grad=False)
             state[f"{name}.table"] = was.resampled(now.window).contiguous()
             sentences.append(f"{name} resampled from {_sides(was.window)} to {_sides(now.window)}")

@@ -7,10 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import VitrailError
-from ..models.registry import Config, list_models
+from ..models.dinov3 import DINOv3Config
+from ..models.registry import Config, list_models, model_config
+from ..models.vit import ViTConfig
 from .convert import CONFIGS
 
 _RESAMPLE = {0: "nearest", 2: "bilinear", 3: "bicubic"}
+_POOLS = {"token": "class", "avg": "mean"}
 _STRETCHED = "pictures are cropped in the middle for evaluation, where transformers stretches them to a square"
 
 
@@ -59,9 +62,6 @@ def timm_card(config: Mapping[str, Any]) -> Card:
     """timm: the architecture's name, and `pretrained_cfg` on how pictures are prepared."""
     pretrained = config.get("pretrained_cfg", {})
     name = config["architecture"]
-    expected = _timm_pool(name)
-    if name.startswith(("vit_", "deit")) and config.get("global_pool", expected) not in (expected, ""):
-        raise VitrailError(f"{name} pools with {config['global_pool']!r}: only {expected!r} is read")
     size = pretrained.get("input_size")
     preprocess = {
         "image_size": tuple(size[1:]) if size else None,
@@ -72,18 +72,22 @@ def timm_card(config: Mapping[str, Any]) -> Card:
     }
     return Card(
         architecture=name if name in list_models() else None,
-        facts={"image_size": _side(size[1:])} if size else {},
+        facts={**({"image_size": _side(size[1:])} if size else {}), **_timm_pool(name, config.get("global_pool", ""))},
         preprocess={key: value for key, value in preprocess.items() if value is not None},
         class_names=tuple(config.get("label_names") or pretrained.get("label_names") or ()),
         license=pretrained.get("license", ""),
     )
 
 
-def _timm_pool(name: str) -> str:
-    """How timm's model of this name pools unless it was changed, which our row of the name does too."""
-    if "_gap_" in name:
-        return "avg"
-    return "map" if "_siglip_" in name else "token"
+def _timm_pool(name: str, pool: str) -> dict[str, str]:
+    """What the head of timm's model looks at, as fields of our row of the name, where that has such a field."""
+    row = model_config(name) if name in list_models() else None
+    if isinstance(row, ViTConfig | DINOv3Config) and pool in _POOLS:
+        return {"pool": _POOLS[pool]}
+    usual = "avg" if "_gap_" in name else "map" if "_siglip_" in name else "token"
+    if name.startswith(("vit_", "deit")) and pool not in (usual, ""):
+        raise VitrailError(f"{name} pools with {pool!r}: only {usual!r} is read")
+    return {}
 
 
 def transformers_card(config: Mapping[str, Any], preprocessor: Mapping[str, Any]) -> Card:

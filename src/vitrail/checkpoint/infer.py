@@ -9,6 +9,7 @@ from torch import Tensor
 from ..errors import VitrailError
 from ..models.deit import DistilledDeiTConfig
 from ..models.dinov2 import DINOv2Config
+from ..models.dinov3 import DINOv3Config
 from ..models.registry import Config, model_config, override
 from ..models.simple_vit import SimpleViTConfig
 from ..models.vit import ViTConfig
@@ -23,6 +24,7 @@ _CLASSIFIERS = ("head.classify.weight", "head.classify.linear.weight")
 _BLOCK = "encoder.blocks.0"
 # Which heads a width has cannot be seen in the shapes; these are the published ones.
 _HEADS = {192: 3, 384: 6, 512: 8, 768: 12, 1024: 16, 1280: 16, 1536: 24}
+_DINOV3_HEADS = {**_HEADS, 1280: 20, 4096: 32}
 
 
 def infer_config(state: Mapping[str, Tensor], architecture: str | Config | None, facts: Mapping[str, Any]) -> Config:
@@ -39,10 +41,11 @@ def infer_config(state: Mapping[str, Tensor], architecture: str | Config | None,
     # A dual model's picture side is a whole model inside it.
     seen = _fields_seen({name.removeprefix("image."): tensor for name, tensor in state.items()}, facts)
     if architecture is None:
-        if _PATCHES not in state or f"{_BLOCK}.attention.branch.qkv.weight" not in state:
+        attention = f"{_BLOCK}.attention.branch"
+        if _PATCHES not in state or f"{attention}.qkv.weight" not in state or f"{attention}.bias.table" in state:
             raise VitrailError("which model these weights are of cannot be seen in them: pass architecture")
         kind = _kind(state)
-        base = kind(**_known(kind, {**_shape_fields(state, facts), **seen}))
+        base = kind(**_known(kind, {**_shape_fields(state, facts, kind), **seen}))
     else:
         base = model_config(architecture) if isinstance(architecture, str) else architecture
         base = override(base, _known(type(base), seen), "the checkpoint")
@@ -53,7 +56,7 @@ def _kind(state: Mapping[str, Tensor]) -> type:
     if _PREFIX not in state and _POSITIONS not in state:
         return SimpleViTConfig
     if _REGISTERS in state or _gated(state):
-        return DINOv2Config
+        return DINOv2Config if _POSITIONS in state else DINOv3Config
     tokens = state[_PREFIX].shape[1] if _PREFIX in state else 0
     return DistilledDeiTConfig if tokens == 2 else ViTConfig
 
@@ -77,10 +80,10 @@ def _fields_seen(state: Mapping[str, Tensor], facts: Mapping[str, Any]) -> dict[
     return fields
 
 
-def _shape_fields(state: Mapping[str, Tensor], facts: Mapping[str, Any]) -> dict[str, Any]:
+def _shape_fields(state: Mapping[str, Tensor], facts: Mapping[str, Any], kind: type) -> dict[str, Any]:
     dim, _, rows, columns = state[_PATCHES].shape
     numbers = [int(name.split(".")[2]) for name in state if name.startswith("encoder.blocks.")]
-    heads = facts.get("num_heads", _HEADS.get(dim))
+    heads = facts.get("num_heads", (_DINOV3_HEADS if kind is DINOv3Config else _HEADS).get(dim))
     if heads is None:
         raise VitrailError(f"how many heads a ViT of width {dim} has cannot be seen in its weights: pass num_heads")
     hidden = state.get(f"{_BLOCK}.mlp.branch.contract.weight")
@@ -91,8 +94,10 @@ def _shape_fields(state: Mapping[str, Tensor], facts: Mapping[str, Any]) -> dict
         "num_heads": heads,
         "mlp_ratio": 4.0 if hidden is None else hidden.shape[1] / dim,
         "gated_mlp": _gated(state),
+        "qkv_bias": f"{_BLOCK}.attention.branch.qkv.bias" in state,
         "registers": state[_REGISTERS].shape[1] if _REGISTERS in state else 0,
         "layer_scale": 1e-6 if f"{_BLOCK}.attention.scale.weight" in state else None,
+        "pool": "mean" if "head.norm.weight" in state else "class",
         "class_position": not _class_stands_apart(state),
     }
 

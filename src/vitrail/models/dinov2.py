@@ -13,14 +13,13 @@ from torch import nn
 from ..nn.attention import MultiHeadAttention
 from ..nn.embed import Embedding, PatchEmbed
 from ..nn.encoder import Block, Encoder
-from ..nn.head import ClassAndMean, FirstToken, Head
 from ..nn.init import init_vit
 from ..nn.mlp import MLP, SwiGLU
 from ..nn.model import VisionModel
 from ..nn.positions import LearnedPositions
 from ..nn.prefix import PrefixTokens, RegisterTokens
 from ..nn.residual import linear_rates
-from .parts import Size, classifier, pair, pre_norm
+from .parts import Size, pair, pooling_head, pre_norm
 from .vit import LARGE, SMALL
 
 
@@ -32,7 +31,7 @@ class DINOv2Config:
         mlp_ratio: width inside the MLP over `embed_dim`; with a gate, 8/3 costs as much as 4 without.
         gated_mlp: SwiGLU instead of two layers (the giant).
         registers: how many tokens stand behind the class token.
-        mean_beside_class: classify the class token and the mean over the patches, side by side, as transformers does.
+        pool: what is classified: the "class" token, or "both" it and the mean over the patches, as in transformers.
         other fields: as in `ViTConfig`.
     """
 
@@ -46,7 +45,7 @@ class DINOv2Config:
     mlp_ratio: float = 4.0
     gated_mlp: bool = False
     registers: int = 0
-    mean_beside_class: bool = False
+    pool: str = "class"
     drop_path: float = 0.0
     dropout: float = 0.0
     norm_eps: float = 1e-6
@@ -59,11 +58,10 @@ class DINOv2Config:
     def build(self) -> VisionModel:
         dim = self.embed_dim
         norm = nn.LayerNorm(dim, eps=self.norm_eps)
-        pool, width = (ClassAndMean(), 2 * dim) if self.mean_beside_class else (FirstToken(), dim)
         model = VisionModel(
             embed=self.embedding(),
             encoder=Encoder([self.block(rate) for rate in linear_rates(self.drop_path, self.depth)], norm=norm),
-            head=Head(pool, classifier(width, self.num_classes)),
+            head=pooling_head(self.pool, dim, self.num_classes),
             config=self,
         )
         return model.apply(init_vit)

@@ -12,6 +12,7 @@ from ..errors import VitrailError, nearest
 from ..nn.activation import QuickGELU
 from ..nn.attention import MultiHeadAttention
 from ..nn.encoder import Block, Encoder
+from ..nn.head import ClassAndMean, FirstToken, Head, MeanPool
 from ..nn.mlp import MLP
 from ..nn.residual import LayerScale, Residual, linear_rates
 
@@ -51,10 +52,13 @@ def example_inputs(config: Any, batch: int = 1, device: torch.device | str = "cp
     """Zeros of the shapes that the model's `forward` takes, at the config's own size.
 
     Pixels (B, C, H, W); (B, C, T, H, W) where the config has `num_frames`; and token numbers (B, L) behind them where
-    it has a `context_length`.
+    it has a `context_length`, or the noise (B, N) that hides patches where it has a `mask_ratio`.
     """
     frames = (config.num_frames,) if hasattr(config, "num_frames") else ()
     pixels = torch.zeros(batch, config.in_channels, *frames, *pair(config.image_size), device=device)
+    if hasattr(config, "mask_ratio"):
+        (height, width), (rows, columns) = pair(config.image_size), pair(config.patch_size)
+        return pixels, torch.zeros(batch, height // rows * (width // columns), device=device)
     if not hasattr(config, "context_length"):
         return (pixels,)
     return pixels, torch.zeros(batch, config.context_length, dtype=torch.long, device=device)
@@ -94,9 +98,13 @@ def activation_of(name: str) -> Callable[[], nn.Module]:
 
 
 def vit_encoder(
-    config: EncoderFields, *, layer_scale: float | None = None, activation: Callable[[], nn.Module] = nn.GELU
+    config: EncoderFields,
+    *,
+    layer_scale: float | None = None,
+    activation: Callable[[], nn.Module] = nn.GELU,
+    norm: bool = True,
 ) -> Encoder:
-    """ViT's encoder: `depth` equal blocks, whose drop path grows linearly, and a norm."""
+    """ViT's encoder: `depth` equal blocks, whose drop path grows linearly, and a norm, unless the head has it."""
     blocks = [
         vit_block(
             config.embed_dim,
@@ -110,7 +118,7 @@ def vit_encoder(
         )
         for rate in linear_rates(config.drop_path, config.depth)
     ]
-    return Encoder(blocks, norm=nn.LayerNorm(config.embed_dim, eps=config.norm_eps))
+    return Encoder(blocks, norm=nn.LayerNorm(config.embed_dim, eps=config.norm_eps) if norm else None)
 
 
 def vit_block(
@@ -158,3 +166,15 @@ def stage_rates(last: float, depths: tuple[int, ...]) -> list[list[float]]:
 def classifier(dim: int, num_classes: int, *, bias: bool = True) -> nn.Module:
     """A linear layer, or nothing when there are no classes: the model then gives its pooled embedding."""
     return nn.Linear(dim, num_classes, bias=bias) if num_classes else nn.Identity()
+
+
+POOLS: dict[str, type[nn.Module]] = {"class": FirstToken, "mean": MeanPool, "both": ClassAndMean}
+"""What a head may look at: the class token, the mean over the patches, or one beside the other."""
+
+
+def pooling_head(pool: str, dim: int, num_classes: int, norm: nn.Module | None = None) -> Head:
+    """One of `POOLS`, perhaps a norm, and a `classifier`."""
+    if pool not in POOLS:
+        raise VitrailError(f"there is no pool {pool!r}: {nearest(pool, list(POOLS))}")
+    width = 2 * dim if pool == "both" else dim
+    return Head(POOLS[pool](), classifier(width, num_classes), norm=norm)

@@ -3,12 +3,13 @@
 from dataclasses import dataclass
 from typing import Any
 
+from torch import nn
+
 from ..nn.embed import Embedding, PatchEmbed
-from ..nn.head import FirstToken, Head
 from ..nn.init import init_vit
 from ..nn.model import VisionModel
 from ..nn.prefix import PrefixTokens
-from .parts import Size, classifier, pair, vit_encoder
+from .parts import Size, pair, pooling_head, vit_encoder
 from .positions import position_parts
 
 
@@ -22,6 +23,8 @@ class ViTConfig:
         dropout: rate behind every linear layer of the blocks.
         norm_eps: what the layer norms add to the variance (transformers' weights expect 1e-12).
         layer_scale: initial factor of each branch, or None for none (DeiT III).
+        pool: what is classified: the "class" token, or the "mean" over the patches, which is normed then instead of
+            the tokens (MAE).
         class_position: the class token has a position of its own (ViT) or none (DeiT III).
         pad: fill pictures up to a multiple of the patch instead of refusing them.
         positions: "learned", "axes" (rows and columns), "sinusoidal", "sincos" or "none".
@@ -41,6 +44,7 @@ class ViTConfig:
     dropout: float = 0.0
     norm_eps: float = 1e-6
     layer_scale: float | None = None
+    pool: str = "class"
     class_position: bool = True
     pad: bool = False
     positions: str = "learned"
@@ -59,10 +63,12 @@ class ViTConfig:
             embed = Embedding(patches, prefix=class_token, **positions)
         else:
             embed = Embedding(patches, **positions, prefix=class_token)
+        norm_in_head = self.pool == "mean"
+        norm = nn.LayerNorm(dim, eps=self.norm_eps) if norm_in_head else None
         model = VisionModel(
             embed=embed,
-            encoder=vit_encoder(self, layer_scale=self.layer_scale),
-            head=Head(FirstToken(), classifier(dim, self.num_classes)),
+            encoder=vit_encoder(self, layer_scale=self.layer_scale, norm=not norm_in_head),
+            head=pooling_head(self.pool, dim, self.num_classes, norm),
             config=self,
         )
         return model.apply(init_vit)

@@ -1,7 +1,9 @@
 """Initial weights as published."""
 
 import math
+from collections.abc import Iterable
 
+import torch
 from torch import nn
 
 
@@ -18,6 +20,14 @@ def init_convolutions(module: nn.Module) -> None:
     if isinstance(module, nn.Conv2d):
         area = module.kernel_size[0] * module.kernel_size[1]
         nn.init.normal_(module.weight, std=math.sqrt(2 * module.groups / (area * module.out_channels)))
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
+
+
+def init_mae(module: nn.Module) -> None:
+    """For `apply`: Xavier's uniform weights, the patches' as those of a linear layer (He et al., 2022, "MAE")."""
+    if isinstance(module, nn.Linear | nn.Conv2d):
+        nn.init.xavier_uniform_(module.weight.flatten(1))
         if module.bias is not None:
             nn.init.zeros_(module.bias)
 
@@ -49,3 +59,16 @@ def init_zero_bias(module: nn.Linear | nn.Conv2d) -> None:
     """No offset at first, where the layer has one."""
     if module.bias is not None:
         nn.init.zeros_(module.bias)
+
+
+@torch.no_grad()
+def shrink_by_depth(blocks: Iterable[nn.Module], ends: tuple[str, ...]) -> None:
+    """Divide the weights that end the branches of block n by √(2 n), n from 1 (Bao et al., 2022, "BEiT", section 3.1).
+
+    Args:
+        blocks: in their order.
+        ends: names of the linear layers inside a block that end its branches.
+    """
+    for number, block in enumerate(blocks, start=1):
+        for name in ends:
+            block.get_parameter(f"{name}.weight").div_(math.sqrt(2 * number))

@@ -81,9 +81,9 @@ class ConvMLP(nn.Module):
 
 
 class SwiGLU(nn.Module):
-    """contract(silu(gate) * value), on each token (Shazeer, 2020, "GLU variants", section 2). Tokens -> Tokens.
+    """contract(silu(gate) * value), on each token by itself. Tokens -> Tokens.
 
-    One layer gives gate and value, in this order.
+    Shazeer (2020), "GLU variants improve transformer", equation 6. One layer gives gate and value, in this order.
 
     Args:
         dim: width D of the tokens.

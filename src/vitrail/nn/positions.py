@@ -131,18 +131,31 @@ class SinCosPositions(nn.Module):
 
     Computed for the grid at hand, so there is nothing to resample: a quarter of the channels each for
     sin(x), cos(x), sin(y) and cos(y).
+
+    Args:
+        dim: width D, a multiple of 4.
+        temperature: the longest period over the shortest.
+        inclusive: the longest period belongs to the last channel; otherwise (MAE) to the one behind it.
     """
 
-    def __init__(self, dim: int, *, temperature: float = 10_000.0) -> None:
+    def __init__(self, dim: int, *, temperature: float = 10_000.0, inclusive: bool = True) -> None:
         super().__init__()
         if dim % 4:
             raise ValueError(f"embed_dim {dim} is not a multiple of 4, which sine-cosine positions need")
         self.dim = dim
         self.temperature = temperature
+        self.inclusive = inclusive
 
     def forward(self, tokens: Tokens) -> Tokens:
         height, width = tokens.grid
-        table = sincos_positions(height, width, self.dim, temperature=self.temperature, device=tokens.x.device)
+        table = sincos_positions(
+            height,
+            width,
+            self.dim,
+            temperature=self.temperature,
+            inclusive=self.inclusive,
+            device=tokens.x.device,
+        )
         return tokens.with_x(tokens.x + F.pad(table.to(tokens.x.dtype), (0, 0, tokens.prefix, 0)))
 
 
@@ -154,11 +167,18 @@ def sinusoidal_positions(length: int, dim: int, *, device: torch.device | None =
 
 
 def sincos_positions(
-    height: int, width: int, dim: int, *, temperature: float = 10_000.0, device: torch.device | None = None
+    height: int,
+    width: int,
+    dim: int,
+    *,
+    temperature: float = 10_000.0,
+    inclusive: bool = True,
+    device: torch.device | None = None,
 ) -> Float[Tensor, "1 N D"]:
     """Sine-cosine positions of an H×W grid, row by row, float32."""
     quarter = dim // 4
-    omega = temperature ** -(torch.arange(quarter, device=device, dtype=torch.float64) / max(1, quarter - 1))
+    steps = max(1, quarter - 1) if inclusive else quarter
+    omega = temperature ** -(torch.arange(quarter, device=device, dtype=torch.float64) / steps)
     y, x = torch.meshgrid(torch.arange(height, device=device), torch.arange(width, device=device), indexing="ij")
     x_angles, y_angles = x.reshape(-1, 1) * omega, y.reshape(-1, 1) * omega
     table = torch.cat([x_angles.sin(), x_angles.cos(), y_angles.sin(), y_angles.cos()], dim=1)

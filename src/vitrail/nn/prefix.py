@@ -23,10 +23,10 @@ class PrefixTokens(nn.Module):
 
 
 class RegisterTokens(nn.Module):
-    """Learned tokens behind those of the prefix so far, without a position (Darcet et al., 2024, section 2.2).
+    """Learned tokens without a position, behind the prefix tokens that are there already.
 
     (B, prefix + P, D) -> (B, prefix + count + P, D). They give a model a place to keep what it knows of the whole
-    picture, which it would write into patches otherwise.
+    picture, which it would write into patches otherwise (Darcet et al., 2024, "Vision transformers need registers").
     """
 
     def __init__(self, dim: int, count: int) -> None:

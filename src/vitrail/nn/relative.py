@@ -79,6 +79,42 @@ def log_offsets(grid: tuple[int, int], window: tuple[int, int], device: torch.de
     return torch.stack([down.flatten(), right.flatten()], dim=1)
 
 
+class RelativeBiasWithClass(nn.Module):
+    """A learned number for each offset and head, and three more for the class token. Tokens -> (h, N, N).
+
+    Bao et al. (2022), "BEiT", section 2.2, as in its code: the last three rows of the table stand where the class token
+    looks at patches, where they look at it, and where it looks at itself. A grid other than the stored one gets the
+    offsets resampled, as in transformers.
+
+    Args:
+        window: (rows, columns) of the stored grid.
+        num_heads: heads h.
+    """
+
+    def __init__(self, window: tuple[int, int], num_heads: int) -> None:
+        super().__init__()
+        self.window = window
+        self.table = nn.Parameter(torch.zeros((2 * window[0] - 1) * (2 * window[1] - 1) + 3, num_heads))
+
+    def forward(self, tokens: Tokens) -> Float[Tensor, "h N N"]:
+        rows, columns = tokens.grid
+        table = self.resampled((rows, columns))
+        index = offset_index((rows, columns), (rows, columns), table.device)
+        to_patch, to_class, to_itself = range(table.shape[0] - 3, table.shape[0])
+        index = F.pad(F.pad(index, (1, 0), value=to_class), (0, 0, 1, 0), value=to_patch)
+        index[0, 0] = to_itself
+        return table[index].permute(2, 0, 1)
+
+    def resampled(self, window: tuple[int, int]) -> Float[Tensor, "M h"]:
+        """The table for another window."""
+        if window == self.window:
+            return self.table
+        old, new = ((2 * rows - 1, 2 * columns - 1) for rows, columns in (self.window, window))
+        image = self.table[:-3].t().unflatten(1, old).unsqueeze(0)
+        image = F.interpolate(image, size=new, mode="bilinear", align_corners=False)
+        return torch.cat([image[0].flatten(1).t(), self.table[-3:]])
+
+
 def offset_index(grid: tuple[int, int], window: tuple[int, int], device: torch.device) -> Int[Tensor, "N N"]:
     """The row of a (2 rows - 1) × (2 columns - 1) table that belongs to each pair of cells, query first."""
     row, column = torch.meshgrid(

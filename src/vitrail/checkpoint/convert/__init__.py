@@ -9,14 +9,18 @@ from torch import Tensor
 from ...errors import VitrailError
 from ...nn.model import VisionModel
 from . import (
+    beit,
     cait,
     clip,
     cnn,
     convnext,
     cvt,
+    dino,
     dinov2,
+    dinov3,
     hybrid,
     levit,
+    mae,
     mixer,
     official,
     parallel_vit,
@@ -36,14 +40,18 @@ from . import (
 from .rename import Layout, Renamed, Rule, to_ours
 
 _FAMILIES: tuple[Any, ...] = (
+    beit,
     cait,
     clip,
     cnn,
     convnext,
     cvt,
+    dino,
     dinov2,
+    dinov3,
     hybrid,
     levit,
+    mae,
     mixer,
     parallel_vit,
     pvt,

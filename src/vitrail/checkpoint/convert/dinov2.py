@@ -3,14 +3,12 @@
 from collections.abc import Mapping
 from typing import Any
 
-import torch
-
 from ...models.dinov2 import DINOv2Config
 from . import timm
-from .rename import SAME, STACK, Layout, Rule, Transform, linear
+from .expect import expect
+from .rename import PAIR, SAME, STACK, Layout, Rule, linear
 
 _BLOCK = "encoder.blocks.{i}"
-GATE_AND_VALUE = Transform(lambda *rows: torch.cat(rows), lambda joint, heads: joint.chunk(2))
 
 _REGISTERS = "embed.parts.registers.weight"
 
@@ -36,7 +34,7 @@ def _transformers(kind: str, attention: tuple[str, str, str, str], expand: tuple
         linear(f"{_BLOCK}.attention.branch.project", project),
         Rule(f"{_BLOCK}.attention.scale.weight", (f"{theirs}.layer_scale1.lambda1",)),
         linear(f"{_BLOCK}.mlp.norm", f"{theirs}.norm2"),
-        linear(f"{_BLOCK}.mlp.branch.expand", *expand, transform=SAME if len(expand) == 1 else GATE_AND_VALUE),
+        linear(f"{_BLOCK}.mlp.branch.expand", *expand, transform=SAME if len(expand) == 1 else PAIR),
         linear(f"{_BLOCK}.mlp.branch.contract", f"{theirs}.mlp.{contract}"),
         Rule(f"{_BLOCK}.mlp.scale.weight", (f"{theirs}.layer_scale2.lambda1",)),
         linear("encoder.norm", "layernorm"),
@@ -61,6 +59,7 @@ LAYOUTS = (
 
 
 def _config(card: Mapping[str, Any]) -> DINOv2Config:
+    expect(card, hidden_act="gelu", qkv_bias=True)  # a gated MLP has its own activation
     gated, dim = card["use_swiglu_ffn"], card["hidden_size"]
     hidden = int(dim * card["mlp_ratio"])
     if gated:  # two thirds of it, up to a multiple of 8
@@ -74,7 +73,7 @@ def _config(card: Mapping[str, Any]) -> DINOv2Config:
         mlp_ratio=hidden / dim,
         gated_mlp=gated,
         registers=card.get("num_register_tokens", 0),
-        mean_beside_class=any("Classification" in name for name in card.get("architectures") or ()),
+        pool="both" if any("Classification" in name for name in card.get("architectures") or ()) else "class",
         norm_eps=card["layer_norm_eps"],
         position_antialias=card["model_type"] == "dinov2_with_registers",
     )

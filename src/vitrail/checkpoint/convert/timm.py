@@ -23,6 +23,7 @@ def block(
 WITHOUT_PATCHES = (
     Rule("embed.parts.positions.weight", ("pos_embed",)),
     linear("encoder.norm", "norm"),
+    linear("head.norm", "fc_norm"),
     linear("head.classify", "head"),
 )
 """What stands around the patches."""

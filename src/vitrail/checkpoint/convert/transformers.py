@@ -1,5 +1,7 @@
 """transformers' names: those of the files on the hub, and those of its modules since version 5."""
 
+from typing import Any
+
 from .rename import STACK, TOKENS, Layout, Rule, linear
 
 _SHARED = (
@@ -9,32 +11,44 @@ _SHARED = (
 )
 
 
-def _blocks(block: str, *, qkv: tuple[str, str, str], project: str, expand: str, contract: str) -> tuple[Rule, ...]:
-    ours = "encoder.blocks.{i}"
+FILES: dict[str, Any] = {
+    "qkv": ("attention.attention.query", "attention.attention.key", "attention.attention.value"),
+    "project": "attention.output.dense",
+    "expand": "intermediate.dense",
+    "contract": "output.dense",
+}
+"""How the files on the hub name the layers of a block."""
+MODULES: dict[str, Any] = {
+    "qkv": ("attention.q_proj", "attention.k_proj", "attention.v_proj"),
+    "project": "attention.o_proj",
+    "expand": "mlp.fc1",
+    "contract": "mlp.fc2",
+}
+"""How the modules do since version 5."""
+
+
+def block(
+    theirs: str,
+    ours: str = "encoder.blocks.{i}",
+    *,
+    qkv: tuple[str, str, str],
+    project: str,
+    expand: str,
+    contract: str,
+) -> tuple[Rule, ...]:
+    """The usual block."""
     return (
-        linear(f"{ours}.attention.norm", f"{block}.layernorm_before"),
-        linear(f"{ours}.attention.branch.qkv", *(f"{block}.attention.{part}" for part in qkv), transform=STACK),
-        linear(f"{ours}.attention.branch.project", f"{block}.{project}"),
-        linear(f"{ours}.mlp.norm", f"{block}.layernorm_after"),
-        linear(f"{ours}.mlp.branch.expand", f"{block}.{expand}"),
-        linear(f"{ours}.mlp.branch.contract", f"{block}.{contract}"),
+        linear(f"{ours}.attention.norm", f"{theirs}.layernorm_before"),
+        linear(f"{ours}.attention.branch.qkv", *(f"{theirs}.{part}" for part in qkv), transform=STACK),
+        linear(f"{ours}.attention.branch.project", f"{theirs}.{project}"),
+        linear(f"{ours}.mlp.norm", f"{theirs}.layernorm_after"),
+        linear(f"{ours}.mlp.branch.expand", f"{theirs}.{expand}"),
+        linear(f"{ours}.mlp.branch.contract", f"{theirs}.{contract}"),
     )
 
 
-_FILES = _blocks(
-    "encoder.layer.{i}",
-    qkv=("attention.query", "attention.key", "attention.value"),
-    project="attention.output.dense",
-    expand="intermediate.dense",
-    contract="output.dense",
-)
-_MODULES = _blocks(
-    "layers.{i}",
-    qkv=("q_proj", "k_proj", "v_proj"),
-    project="attention.o_proj",
-    expand="mlp.fc1",
-    contract="mlp.fc2",
-)
+_FILES = block("encoder.layer.{i}", **FILES)
+_MODULES = block("layers.{i}", **MODULES)
 _VIT = (
     Rule("embed.parts.prefix.weight", ("embeddings.cls_token",)),
     linear("head.classify", "classifier"),

@@ -1,0 +1,115 @@
+"""DINOv3's names, elsewhere."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ...models.dinov3 import DINOv3Config
+from . import timm
+from .expect import expect
+from .rename import PAIR, SAME, STACK, Layout, Rule, Transform, linear
+
+_BLOCK = "encoder.blocks.{i}"
+_QKV = f"{_BLOCK}.attention.branch.qkv"
+_REGISTERS = "embed.parts.registers.weight"
+
+
+def _without_keys(bias: Tensor) -> Tensor:
+    q_bias, _, v_bias = bias.chunk(3)
+    return torch.cat([q_bias, v_bias])
+
+
+def _with_zero_keys(bias: Tensor, heads: int) -> tuple[Tensor]:
+    q_bias, v_bias = bias.chunk(2)
+    return (torch.cat([q_bias, torch.zeros_like(q_bias), v_bias]),)
+
+
+def _mlp(root: str, expand: tuple[str, ...], contract: str) -> tuple[Rule, ...]:
+    expand = tuple(f"{root}.{part}" for part in expand)
+    return (
+        linear(f"{_BLOCK}.mlp.branch.expand", *expand, transform=SAME if len(expand) == 1 else PAIR),
+        linear(f"{_BLOCK}.mlp.branch.contract", f"{root}.{contract}"),
+    )
+
+
+def _timm(kind: str, expand: tuple[str, ...]) -> Layout:
+    rules = (
+        Rule(f"{_QKV}.bias", ("blocks.{i}.attn.q_bias", "blocks.{i}.attn.v_bias"), PAIR),
+        Rule(_REGISTERS, ("reg_token",)),
+        *_mlp("blocks.{i}.mlp", expand, "fc2"),
+        *timm.block(),
+        *timm.scales("gamma_1", "gamma_2"),
+        *timm.CLASS,
+        *timm.AROUND,
+    )
+    return Layout(f"timm DINOv3, {kind}", rules)
+
+
+def _official(kind: str, expand: tuple[str, ...], contract: str) -> Layout:
+    rules = (
+        Rule(f"{_QKV}.bias", ("blocks.{i}.attn.qkv.bias",), Transform(_without_keys, _with_zero_keys)),
+        Rule(_REGISTERS, ("storage_tokens",)),
+        *_mlp("blocks.{i}.mlp", expand, contract),
+        *timm.block(),
+        *timm.scales("ls1.gamma", "ls2.gamma"),
+        *timm.CLASS,
+        *timm.AROUND,
+    )
+    # The mask of the bias holds the keys' part at zero; the last is for the small crops of the 7B's pre-training.
+    unused = ("mask_token", "rope_embed.periods", "blocks.{i}.attn.qkv.bias_mask", "local_cls_norm.{p}")
+    return Layout(f"official DINOv3, {kind}", rules, unused, ("backbone.",), {"pool": "class"})
+
+
+def _transformers(kind: str, expand: tuple[str, ...]) -> Layout:
+    theirs = "layer.{i}"
+    query, key, value = (f"{theirs}.attention.{part}_proj" for part in "qkv")
+    rules = (
+        linear("embed.patches.project", "embeddings.patch_embeddings"),
+        Rule("embed.parts.prefix.weight", ("embeddings.cls_token",)),
+        Rule(_REGISTERS, ("embeddings.register_tokens",)),
+        linear(f"{_BLOCK}.attention.norm", f"{theirs}.norm1"),
+        Rule(f"{_QKV}.weight", (f"{query}.weight", f"{key}.weight", f"{value}.weight"), STACK),
+        Rule(f"{_QKV}.bias", (f"{query}.bias", f"{value}.bias"), PAIR),
+        linear(f"{_BLOCK}.attention.branch.project", f"{theirs}.attention.o_proj"),
+        Rule(f"{_BLOCK}.attention.scale.weight", (f"{theirs}.layer_scale1.lambda1",)),
+        linear(f"{_BLOCK}.mlp.norm", f"{theirs}.norm2"),
+        *_mlp(f"{theirs}.mlp", expand, "down_proj"),
+        Rule(f"{_BLOCK}.mlp.scale.weight", (f"{theirs}.layer_scale2.lambda1",)),
+        linear("encoder.norm", "norm"),
+    )
+    return Layout(f"transformers DINOv3, {kind}", rules, ("embeddings.mask_token",), ("model.",), {"pool": "class"})
+
+
+LAYOUTS = (
+    _timm("plain", ("fc1",)),
+    _timm("gated", ("fc1_g", "fc1_x")),
+    _official("plain", ("fc1",), "fc2"),
+    _official("gated", ("w1", "w2"), "w3"),
+    _transformers("plain", ("up_proj",)),
+    _transformers("gated", ("gate_proj", "up_proj")),
+)
+
+
+def _config(card: Mapping[str, Any]) -> DINOv3Config:
+    gated, qkv_bias = card["use_gated_mlp"], card["query_bias"]
+    expect(card, hidden_act="silu" if gated else "gelu")
+    expect(card, key_bias=False, value_bias=qkv_bias, proj_bias=True, mlp_bias=True)
+    return DINOv3Config(
+        image_size=card["image_size"],
+        patch_size=card["patch_size"],
+        embed_dim=card["hidden_size"],
+        depth=card["num_hidden_layers"],
+        num_heads=card["num_attention_heads"],
+        mlp_ratio=card["intermediate_size"] / card["hidden_size"],
+        qkv_bias=qkv_bias,
+        gated_mlp=gated,
+        registers=card["num_register_tokens"],
+        rotary_base=card["rope_theta"],
+        norm_eps=card["layer_norm_eps"],
+        pool="class",
+    )
+
+
+CONFIGS = {"dinov3_vit": _config}

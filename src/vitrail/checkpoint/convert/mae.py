@@ -1,0 +1,77 @@
+"""MAE's names, elsewhere. The released encoders alone have the names of a ViT, and are read as one."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from ...models.mae import MAEConfig
+from ...models.vit import ViTConfig
+from . import timm, transformers
+from .expect import expect
+from .rename import Layout, Rule, linear
+
+_DECODER = "head.encoder.blocks.{i}"
+
+_OFFICIAL = Layout(
+    "official MAE",
+    (
+        *timm.CLASS,
+        *timm.block(),
+        *timm.block(_DECODER, "decoder_blocks.{i}"),
+        linear("embed.patches.project", "patch_embed.proj"),
+        linear("encoder.norm", "norm"),
+        linear("head.embed", "decoder_embed"),
+        Rule("head.mask_token", ("mask_token",)),
+        linear("head.encoder.norm", "decoder_norm"),
+        linear("head.predict", "decoder_pred"),
+    ),
+    ("pos_embed", "decoder_pos_embed"),  # computed for the grid at hand
+    ("module.",),
+)
+
+
+def _transformers(kind: str, encoder: str, decoder: str, names: dict[str, Any]) -> Layout:
+    rules = (
+        Rule("embed.parts.prefix.weight", ("embeddings.cls_token",)),
+        *transformers.block(encoder, **names),
+        *transformers.block(f"decoder.{decoder}", _DECODER, **names),
+        linear("embed.patches.project", "embeddings.patch_embeddings.projection"),
+        linear("encoder.norm", "layernorm"),
+        linear("head.embed", "decoder.decoder_embed"),
+        Rule("head.mask_token", ("decoder.mask_token",)),
+        linear("head.encoder.norm", "decoder.decoder_norm"),
+        linear("head.predict", "decoder.decoder_pred"),
+    )
+    unused = ("embeddings.position_embeddings", "decoder.decoder_pos_embed")
+    return Layout(f"transformers MAE ({kind})", rules, unused, ("vit.",))
+
+
+LAYOUTS = (
+    _OFFICIAL,
+    _transformers("files", "encoder.layer.{i}", "decoder_encoder.layer.{i}", transformers.FILES),
+    _transformers("modules", "layers.{i}", "decoder_layers.{i}", transformers.MODULES),
+)
+
+
+def _config(card: Mapping[str, Any]) -> MAEConfig | ViTConfig:
+    expect(card, hidden_act="gelu", qkv_bias=True)
+    encoder: dict[str, Any] = {
+        "image_size": card["image_size"],
+        "patch_size": card["patch_size"],
+        "embed_dim": card["hidden_size"],
+        "depth": card["num_hidden_layers"],
+        "num_heads": card["num_attention_heads"],
+        "mlp_ratio": card["intermediate_size"] / card["hidden_size"],
+        "norm_eps": card["layer_norm_eps"],
+    }
+    if "ViTMAEForPreTraining" not in (card.get("architectures") or ()):
+        return ViTConfig(num_classes=0, position_antialias=False, **encoder)
+    return MAEConfig(
+        mask_ratio=card["mask_ratio"],
+        decoder_dim=card["decoder_hidden_size"],
+        decoder_depth=card["decoder_num_hidden_layers"],
+        decoder_heads=card["decoder_num_attention_heads"],
+        **encoder,
+    )
+
+
+CONFIGS = {"vit_mae": _config}

@@ -1,0 +1,104 @@
+"""DINOv3 (Siméoni et al., 2025, "DINOv3").
+
+DINOv2 with rotary instead of learned positions, so that any grid works as it is, and registers in every row.
+"""
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from torch import nn
+
+from ..nn.attention import MultiHeadAttention
+from ..nn.embed import Embedding, PatchEmbed
+from ..nn.encoder import Block, Encoder
+from ..nn.init import init_vit
+from ..nn.mlp import MLP, SwiGLU
+from ..nn.model import VisionModel
+from ..nn.prefix import PrefixTokens, RegisterTokens
+from ..nn.projections import JointProjection, JointProjectionWithoutKeyBias
+from ..nn.refine import RotaryPositions
+from ..nn.residual import linear_rates
+from .parts import Size, pair, pooling_head, pre_norm
+from .vit import LARGE, SMALL, TINY
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DINOv3Config:
+    """A ViT with rotary positions, registers and layer scale; without classes it gives what the head pools.
+
+    Attributes:
+        qkv_bias: biases of queries and values; keys have none.
+        gated_mlp: SwiGLU instead of two layers (the "plus" rows and the 7B).
+        registers: how many tokens stand behind the class token.
+        rotary_base: see `RotaryPositions`.
+        pool: what is classified: the "mean" over the patches, as in timm, or the "class" token, as in the release.
+        other fields: as in `ViTConfig`.
+    """
+
+    image_size: Size = 256
+    patch_size: Size = 16
+    in_channels: int = 3
+    num_classes: int = 0
+    embed_dim: int = 768
+    depth: int = 12
+    num_heads: int = 12
+    mlp_ratio: float = 4.0
+    qkv_bias: bool = False
+    gated_mlp: bool = False
+    registers: int = 4
+    rotary_base: float = 100.0
+    pool: str = "mean"
+    drop_path: float = 0.0
+    dropout: float = 0.0
+    norm_eps: float = 1e-5
+    layer_scale: float = 1e-5
+    pad: bool = False
+
+    def build(self) -> VisionModel:
+        dim = self.embed_dim
+        patches = PatchEmbed(self.in_channels, dim, pair(self.patch_size), pad=self.pad)
+        tokens: dict[str, nn.Module] = {"prefix": PrefixTokens(dim)}
+        if self.registers:
+            tokens["registers"] = RegisterTokens(dim, self.registers)
+        norm = nn.LayerNorm(dim, eps=self.norm_eps)
+        model = VisionModel(
+            embed=Embedding(patches, **tokens),
+            encoder=Encoder([self.block(rate) for rate in linear_rates(self.drop_path, self.depth)], norm=norm),
+            head=pooling_head(self.pool, dim, self.num_classes),
+            config=self,
+        )
+        return model.apply(init_vit)
+
+    def block(self, drop_path: float) -> Block:
+        dim, heads = self.embed_dim, self.num_heads
+        residual = partial(pre_norm, dim, drop_path=drop_path, layer_scale=self.layer_scale, norm_eps=self.norm_eps)
+        attention = MultiHeadAttention(
+            dim,
+            heads,
+            qkv=JointProjectionWithoutKeyBias(dim, heads) if self.qkv_bias else JointProjection(dim, heads, bias=False),
+            refine=RotaryPositions(dim // heads, base=self.rotary_base),
+            dropout=self.dropout,
+        )
+        mlp = SwiGLU if self.gated_mlp else MLP
+        hidden = round(dim * self.mlp_ratio)
+        return Block(attention=residual(attention), mlp=residual(mlp(dim, hidden, dropout=self.dropout)))
+
+
+HUGE_PLUS: dict[str, Any] = {"embed_dim": 1280, "depth": 32, "num_heads": 20, "gated_mlp": True}
+SEVEN_B: dict[str, Any] = {"embed_dim": 4096, "depth": 40, "num_heads": 32, "mlp_ratio": 2.0, "gated_mlp": True}
+
+VARIANTS = {
+    "vit_tiny_patch16_dinov3_qkvb": DINOv3Config(qkv_bias=True, **TINY),
+    "vit_small_patch16_dinov3": DINOv3Config(**SMALL),
+    "vit_small_patch16_dinov3_qkvb": DINOv3Config(qkv_bias=True, **SMALL),
+    "vit_small_plus_patch16_dinov3": DINOv3Config(gated_mlp=True, **SMALL),
+    "vit_small_plus_patch16_dinov3_qkvb": DINOv3Config(gated_mlp=True, qkv_bias=True, **SMALL),
+    "vit_base_patch16_dinov3": DINOv3Config(),
+    "vit_base_patch16_dinov3_qkvb": DINOv3Config(qkv_bias=True),
+    "vit_large_patch16_dinov3": DINOv3Config(**LARGE),
+    "vit_large_patch16_dinov3_qkvb": DINOv3Config(qkv_bias=True, **LARGE),
+    "vit_huge_plus_patch16_dinov3": DINOv3Config(**HUGE_PLUS),
+    "vit_huge_plus_patch16_dinov3_qkvb": DINOv3Config(qkv_bias=True, **HUGE_PLUS),
+    "vit_7b_patch16_dinov3": DINOv3Config(**SEVEN_B),
+}

@@ -1,0 +1,82 @@
+"""MAE (He et al., 2022, "Masked autoencoders are scalable vision learners").
+
+A ViT that sees a quarter of the patches, and a small decoder that paints the others. What is fine-tuned afterwards is a
+ViT: `create_model("vit_base_patch16_224", pool="mean")`.
+"""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from torch import nn
+
+from ..nn.embed import Embedding, PatchEmbed
+from ..nn.encoder import Encoder
+from ..nn.init import init_mae
+from ..nn.masking import MaskedAutoencoder, PatchDecoder
+from ..nn.positions import SinCosPositions
+from ..nn.prefix import PrefixTokens
+from .parts import Size, pair, vit_block, vit_encoder
+from .vit import HUGE, LARGE
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MAEConfig:
+    """Encoder and decoder of the pre-training. Positions are computed for the grid at hand, so any size works.
+
+    Attributes:
+        mask_ratio: the part of the patches that is hidden.
+        decoder_dim, decoder_depth, decoder_heads: the decoder's `embed_dim`, `depth` and `num_heads`.
+        other fields: as in `ViTConfig`, for the encoder.
+    """
+
+    task: ClassVar[str] = "reconstruction"
+
+    image_size: Size = 224
+    patch_size: Size = 16
+    in_channels: int = 3
+    embed_dim: int = 768
+    depth: int = 12
+    num_heads: int = 12
+    mlp_ratio: float = 4.0
+    mask_ratio: float = 0.75
+    decoder_dim: int = 512
+    decoder_depth: int = 8
+    decoder_heads: int = 16
+    drop_path: float = 0.0
+    dropout: float = 0.0
+    norm_eps: float = 1e-6
+
+    def build(self) -> MaskedAutoencoder:
+        dim = self.embed_dim
+        patches = PatchEmbed(self.in_channels, dim, pair(self.patch_size))
+        prefix = PrefixTokens(dim)
+        model = MaskedAutoencoder(
+            embed=Embedding(patches, positions=SinCosPositions(dim, inclusive=False), prefix=prefix),
+            encoder=vit_encoder(self),
+            head=self.decoder(),
+            config=self,
+            mask_ratio=self.mask_ratio,
+        )
+        nn.init.normal_(prefix.weight, std=0.02)
+        return model.apply(init_mae)
+
+    def decoder(self) -> PatchDecoder:
+        dim, (rows, columns) = self.decoder_dim, pair(self.patch_size)
+        blocks = [
+            vit_block(dim, self.decoder_heads, self.mlp_ratio, norm_eps=self.norm_eps)
+            for _ in range(self.decoder_depth)
+        ]
+        return PatchDecoder(
+            nn.Linear(self.embed_dim, dim),
+            dim,
+            positions=SinCosPositions(dim, inclusive=False),
+            encoder=Encoder(blocks, norm=nn.LayerNorm(dim, eps=self.norm_eps)),
+            predict=nn.Linear(dim, rows * columns * self.in_channels),
+        )
+
+
+VARIANTS: dict[str, Any] = {
+    "mae_vit_base_patch16": MAEConfig(),
+    "mae_vit_large_patch16": MAEConfig(**LARGE),
+    "mae_vit_huge_patch14": MAEConfig(patch_size=14, **HUGE),
+}

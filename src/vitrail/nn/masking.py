@@ -1,0 +1,122 @@
+"""Pictures with hidden patches, and what makes them whole again."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.utils import _pytree as pytree
+
+from .model import VisionModel
+from .tokens import Tokens
+
+
+@dataclass(frozen=True, slots=True)
+class Reconstruction:
+    """What a masked autoencoder makes of a picture.
+
+    Attributes:
+        patches: pixels of every patch, (B, N, P_h P_w C), in the order of `cut`.
+        mask: (B, N), 1 where the patch was hidden and 0 where it was seen.
+    """
+
+    patches: Float[Tensor, "B N P"]
+    mask: Float[Tensor, "B N"]
+
+
+class MaskedAutoencoder(VisionModel):
+    """Encodes the patches that it sees, and paints those that it does not (He et al., 2022, "MAE", section 3).
+
+    The head is the decoder, see `PatchDecoder`. `forward_features` hides nothing: it gives what the encoder makes of
+    whole pictures.
+
+    Args:
+        mask_ratio: the part of the patches that is hidden.
+    """
+
+    def __init__(
+        self, embed: nn.Module, encoder: nn.Module, head: nn.Module, config: Any, *, mask_ratio: float
+    ) -> None:
+        super().__init__(embed, encoder, head, config)
+        self.mask_ratio = mask_ratio
+
+    def forward(  # type: ignore[override]
+        self, pixels: Float[Tensor, "B C H W"], noise: Float[Tensor, "B N"] | None = None
+    ) -> Reconstruction:
+        """(B, C, H, W) -> all patches. Seen are those of the least `noise`, which is random by default."""
+        tokens = self.embed(pixels)
+        if noise is None:
+            noise = torch.rand(tokens.patches.shape[:2], device=pixels.device)
+        order = noise.argsort(dim=1, stable=True)
+        place = order.argsort(dim=1)
+        seen = int(order.shape[1] * (1 - self.mask_ratio))
+        patches = self.head(self.encoder(only(tokens, order[:, :seen])), place, tokens.grid)
+        return Reconstruction(patches, (place >= seen).to(patches.dtype))
+
+
+class PatchDecoder(nn.Module):
+    """A small ViT on the patches that were seen and a learned token for each that was not (section 3, "MAE decoder").
+
+    Args:
+        embed: from the encoder's width to the decoder's.
+        dim: the decoder's width.
+        positions: Tokens -> Tokens, for all patches.
+        encoder: Tokens -> Tokens.
+        predict: from the decoder's width to the pixels of a patch.
+    """
+
+    def __init__(
+        self, embed: nn.Module, dim: int, *, positions: nn.Module, encoder: nn.Module, predict: nn.Module
+    ) -> None:
+        super().__init__()
+        self.embed = embed
+        self.mask_token = nn.Parameter(torch.empty(1, 1, dim))
+        nn.init.normal_(self.mask_token, std=0.02)
+        self.positions = positions
+        self.encoder = encoder
+        self.predict = predict
+
+    def forward(self, tokens: Tokens, place: Int[Tensor, "B N"], grid: tuple[int, ...]) -> Float[Tensor, "B N P"]:
+        """`place` says where in [seen, hidden] each patch of the grid stands."""
+        x = self.embed(tokens.x)
+        lead, seen = x[:, : tokens.prefix], x[:, tokens.prefix :]
+        hidden = self.mask_token.to(x.dtype).expand(x.shape[0], place.shape[1] - seen.shape[1], -1)
+        patches = self.positions(Tokens(pick(torch.cat([seen, hidden], dim=1), place), grid))
+        whole = Tokens(torch.cat([lead, patches.x], dim=1), grid, tokens.prefix)
+        return self.predict(self.encoder(whole).patches)
+
+
+def only(tokens: Tokens, patches: Int[Tensor, "B K"]) -> Tokens:
+    """The prefix and some of the patches, which no longer fill a grid: they stand in a row of K."""
+    x = torch.cat([tokens.x[:, : tokens.prefix], pick(tokens.patches, patches)], dim=1)
+    return Tokens(x, (patches.shape[1],), tokens.prefix)
+
+
+def pick(x: Float[Tensor, "B N D"], rows: Int[Tensor, "B K"]) -> Float[Tensor, "B K D"]:
+    """Some rows of each sequence."""
+    return x.gather(1, rows.unsqueeze(2).expand(-1, -1, x.shape[2]))
+
+
+def cut(pixels: Float[Tensor, "B C H W"], patch_size: tuple[int, int]) -> Float[Tensor, "B N P"]:
+    """The pixels of each patch: its rows, their columns, and the channels of each."""
+    cells = pixels.unflatten(3, (-1, patch_size[1])).unflatten(2, (-1, patch_size[0]))  # (B, C, H, P_h, W, P_w)
+    return cells.permute(0, 2, 4, 3, 5, 1).flatten(3).flatten(1, 2)
+
+
+def join(
+    patches: Float[Tensor, "B N P"], grid: tuple[int, int], patch_size: tuple[int, int]
+) -> Float[Tensor, "B C H W"]:
+    """The inverse of `cut`."""
+    cells = patches.unflatten(2, (*patch_size, -1)).unflatten(1, grid)  # (B, H, W, P_h, P_w, C)
+    return cells.permute(0, 5, 1, 3, 2, 4).flatten(4).flatten(2, 3)
+
+
+pytree.register_pytree_node(
+    Reconstruction,
+    lambda output: ([output.patches, output.mask], None),
+    lambda leaves, context: Reconstruction(*leaves),
+    serialized_type_name="vitrail.Reconstruction",
+    to_dumpable_context=lambda context: None,
+    from_dumpable_context=lambda dumped: None,
+)
