@@ -11,6 +11,8 @@ import transformers
 from torch import nn
 
 import vitrail
+from vitrail.checkpoint.contract import Checkpoint, save
+from vitrail.data.preprocess import Preprocess
 from vitrail.models.levit import VARIANTS, LeViTConfig
 from vitrail.models.registry import model_config
 
@@ -99,6 +101,13 @@ def test_official_names() -> None:
     check_round_trip(state)
 
 
-def test_another_grid_than_the_stored_one() -> None:
-    model = model_config(NAME, image_size=64, embed_dims=(32, 48, 64), **SMALL).build().eval()
-    assert model(torch.randn(1, 3, 128, 96)).shape == (1, 9)
+def test_other_classes_and_another_size(tmp_path: Path) -> None:
+    model, _ = pair(64)
+    save(Checkpoint(model, (), Preprocess()), tmp_path / "x")
+    larger = vitrail.load(tmp_path / "x", image_size=96).model
+    pixels = torch.randn(2, 3, 96, 96)
+    with torch.no_grad():
+        assert torch.allclose(larger(pixels), model(pixels), atol=1e-5)  # resampled once, or each time
+    fresh = vitrail.load(tmp_path / "x", num_classes=4).model
+    assert fresh(pixels).shape == (2, 4)
+    assert torch.equal(fresh.head.distill.norm.running_var, torch.ones(64))

@@ -10,6 +10,8 @@ import torchvision
 import transformers
 
 import vitrail
+from vitrail.checkpoint.contract import Checkpoint, save
+from vitrail.data.preprocess import Preprocess
 from vitrail.models.registry import model_config
 from vitrail.models.swin_v2 import VARIANTS, SwinV2Config
 
@@ -119,3 +121,12 @@ def test_official_names() -> None:
     ours = model_config(NAME, image_size=64, **SMALL).build().eval()
     ours.load_state_dict(vitrail.convert_state_dict({"model": state}, ours))
     assert_same(ours, theirs, torch.randn(1, 3, 64, 64))
+
+
+def test_a_larger_window_needs_no_other_tensors(tmp_path: Path) -> None:
+    theirs = randomise(timm.create_model(NAME, img_size=64, **SMALL))
+    save(Checkpoint(loaded(model_config(NAME, image_size=64, **SMALL), theirs), (), Preprocess()), tmp_path / "x")
+    more: dict[str, Any] = {"window_size": 12, "pretrained_window_sizes": (8, 8, 4)}
+    larger = timm.create_model(NAME, img_size=96, **SMALL, **more)
+    larger.load_state_dict(theirs.state_dict())
+    assert_same(vitrail.load(tmp_path / "x", image_size=96, **more).model, larger.eval(), torch.randn(1, 3, 96, 96))

@@ -77,11 +77,13 @@ def _adapt_head(state: dict[str, Tensor], before: Config, after: Config, model: 
 
 
 def _fresh_head(model: VisionModel) -> dict[str, Tensor]:
+    """The head's tensors as they start: the model itself has no memory."""
     head = copy.deepcopy(model.head).to_empty(device="cpu")
     module: Any
     for module in head.modules():
-        if hasattr(module, "reset_parameters"):
-            module.reset_parameters()
+        reset = getattr(module, "reset_parameters", None)
+        if reset is not None:
+            reset()
     return {f"head.{name}": tensor for name, tensor in head.apply(init_vit).state_dict().items()}
 
 
