@@ -6,7 +6,7 @@ import pytest
 import timm
 import torch
 from torch import nn
-from torchvision.models import get_model
+from torchvision.models import get_model, get_model_weights
 from torchvision.ops import StochasticDepth
 
 import vitrail
@@ -15,12 +15,13 @@ from vitrail.models.registry import model_config
 
 from .references import assert_same, count, loaded, on_meta, randomise
 
-ONE_OF_EACH = ("resnet18", "regnet_x_400mf", "regnet_y_400mf", "efficientnet_b0", "mobilenet_v2", "mobilenet_v3_small")
+SMALL = ("regnet_x_400mf", "regnet_y_400mf", "efficientnet_b0", "mobilenet_v2", "mobilenet_v3_small")
 
 
 @pytest.mark.parametrize("name", VARIANTS)
-def test_parameters_of_every_row(name: str) -> None:
-    assert count(on_meta(lambda: vitrail.create_model(name))) == count(on_meta(lambda: get_model(name)))
+def test_published_parameters_of_every_row(name: str) -> None:
+    published = get_model_weights(name).DEFAULT.meta["num_params"]
+    assert count(on_meta(lambda: vitrail.create_model(name))) == published
 
 
 def reference(name: str, channels: int = 3) -> nn.Module:
@@ -29,22 +30,27 @@ def reference(name: str, channels: int = 3) -> nn.Module:
     return randomise(network)
 
 
-@pytest.mark.parametrize("name", ONE_OF_EACH)
+@pytest.mark.parametrize("channels", [3, 1, 4, 13])
+def test_torchvision_with_any_channels(channels: int) -> None:
+    theirs = reference("resnet18", channels)
+    config = model_config("resnet18", in_channels=channels, num_classes=9)
+    assert_same(loaded(config, theirs), theirs, torch.randn(2, channels, 64, 47))
+
+
+@pytest.mark.parametrize("name", SMALL)
 def test_torchvision(name: str) -> None:
     theirs = reference(name)
-    assert_same(loaded(model_config(name, num_classes=9), theirs), theirs, torch.randn(2, 3, 64, 96))
-
-
-@pytest.mark.parametrize("channels", [1, 4, 13])
-def test_other_channels(channels: int) -> None:
-    theirs = reference("mobilenet_v3_small", channels)
-    config = model_config("mobilenet_v3_small", in_channels=channels, num_classes=9)
-    assert_same(loaded(config, theirs), theirs, torch.randn(2, channels, 75, 33))
+    ours, pixels = loaded(model_config(name, num_classes=9), theirs), torch.randn(2, 3, 64, 32)
+    # In float32 only: depthwise convolutions are very slow in float64, and the layers are theirs anyway.
+    with torch.no_grad():
+        a, b = ours(pixels), theirs(pixels)
+    assert b.std() > 0.05
+    assert (a - b).abs().max() <= 1e-5 * max(1.0, float(b.abs().max()))
 
 
 def test_timms_resnet_is_the_same() -> None:
     theirs = randomise(timm.create_model("resnet18", num_classes=9))
-    assert_same(loaded(model_config("resnet18", num_classes=9), theirs), theirs, torch.randn(1, 3, 64, 64))
+    assert_same(loaded(model_config("resnet18", num_classes=9), theirs), theirs, torch.randn(1, 3, 32, 32))
 
 
 def test_without_classes_the_pooled_embedding_comes_out() -> None:

@@ -6,8 +6,11 @@ classifier in the head; so all that works with stages of tokens works with them.
 
 from collections import OrderedDict
 from dataclasses import dataclass
+from typing import Any
 
+import torch
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
 from ..nn.convolution import OnMap
 from ..nn.embed import MapEmbed
@@ -39,7 +42,9 @@ class CNNConfig:
     def build(self) -> VisionModel:
         from torchvision.models import get_model
 
-        stem, stages, hidden, classify = cut(get_model(self.network, num_classes=self.num_classes or 1))
+        with NumbersOnCPU():
+            network = get_model(self.network, num_classes=self.num_classes or 1)
+        stem, stages, hidden, classify = cut(network)
         model = VisionModel(
             embed=MapEmbed(stem),
             encoder=Encoder([OnMap(stage) for stage in stages]),
@@ -52,6 +57,16 @@ class CNNConfig:
         fit_channels(stem, self.in_channels)
         set_rates(model, self.drop_path, self.dropout)
         return model
+
+
+class NumbersOnCPU(TorchFunctionMode):
+    """torchvision finds RegNet's widths with small tensors; these need values where the model has none, too."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        place = {"device": "cpu"} if func in (torch.arange, torch.tensor) else {}
+        return func(*args, **{**place, **(kwargs or {})})
 
 
 def cut(network: nn.Module) -> tuple[nn.Module, list[nn.Module], nn.Module, nn.Module]:

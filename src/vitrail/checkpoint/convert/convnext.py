@@ -1,6 +1,7 @@
 """ConvNeXt's names, elsewhere; V2's differ by a norm inside the MLP."""
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from ...errors import VitrailError
@@ -67,21 +68,20 @@ _TIMM = (
         response=("mlp.grn.weight", "mlp.grn.bias"),
     ),
 )
-_PARTS: dict[str, Any] = {"conv": "dwconv", "expand": "pwconv1", "contract": "pwconv2"}
+_named = partial(_block, conv="dwconv", expand="pwconv1", contract="pwconv2")
 _OFFICIAL = (
     *_ends("downsample_layers.0.0", "downsample_layers.0.1", "norm", "head"),
     *(rule for stage in _LATER for rule in _merging(f"downsample_layers.{stage}", ours=f"encoder.blocks.{stage}")),
-    *_block("stages.{s}.{i}", norm="norm", scale="gamma", response=("grn.gamma", "grn.beta"), **_PARTS),
+    *_named("stages.{s}.{i}", norm="norm", scale="gamma", response=("grn.gamma", "grn.beta")),
 )
 _TRANSFORMERS = (
     *_ends("embeddings.patch_embeddings", "embeddings.layernorm", "layernorm", "classifier"),
     *_merging("encoder.stages.{s}.downsampling_layer"),
-    *_block(
+    *_named(
         "encoder.stages.{s}.layers.{i}",
         norm="layernorm",
         scale="layer_scale_parameter",
         response=("grn.weight", "grn.bias"),
-        **_PARTS,
     ),
 )
 
@@ -89,10 +89,10 @@ _TRANSFORMERS = (
 def _torchvision() -> tuple[Rule, ...]:
     """Stages and reductions in turn in one list of features."""
     rules = [*_ends("features.0.0", "features.0.1", "classifier.0", "classifier.2")]
-    parts: dict[str, Any] = {"conv": "block.0", "norm": "block.2", "expand": "block.3", "contract": "block.5"}
+    block = partial(_block, conv="block.0", norm="block.2", expand="block.3", contract="block.5", scale="layer_scale")
     for stage in (0, *_LATER):
         ours = f"encoder.blocks.{stage}"
-        rules += _block(f"features.{2 * stage + 1}.{{i}}", scale="layer_scale", ours=ours, **parts)
+        rules += block(f"features.{2 * stage + 1}.{{i}}", ours=ours)
         rules += _merging(f"features.{2 * stage}", ours) if stage else ()
     return tuple(rules)
 
