@@ -4,7 +4,7 @@ import torch
 from axial_attention import AxialAttention as Reference
 
 from vitrail.nn.attention import MultiHeadAttention
-from vitrail.nn.relative import RelativePositionAttention
+from vitrail.nn.relative import RelativePositionAttention, offset_index, spread_offsets
 from vitrail.nn.sparse import AxialAttention
 from vitrail.nn.tokens import Tokens
 
@@ -36,6 +36,12 @@ def test_relative_positions_are_added_pair_by_pair() -> None:
     plain.load_state_dict({name: tensor for name, tensor in branch.state_dict().items() if "bias.rel" not in name})
     tokens = Tokens(torch.randn(2, 14, 8, dtype=torch.float64), grid, prefix)
     assert (branch(tokens).x - plain(tokens, bias).x).abs().max() <= 1e-12
+
+
+def test_offsets_are_spread_as_they_are_indexed() -> None:
+    table = torch.randn(9 * 5, 4)
+    index = offset_index((5, 3), (5, 3), torch.device("cpu"))
+    assert torch.equal(spread_offsets(table, (5, 3)), table[index].permute(2, 0, 1))
 
 
 def test_other_grids_get_the_table_resampled() -> None:

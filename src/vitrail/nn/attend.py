@@ -93,6 +93,8 @@ def attention(
     """softmax(q kᵀ / √d + bias) v, by the faster of two exact paths for the device and the mode."""
     if _explicit_is_faster(q):
         return attention_weights(q, k, bias) @ v
+    if bias is not None and bias.ndim < 4:
+        bias = bias[(None,) * (4 - bias.ndim)]  # the fused kernels take four dimensions
     return F.scaled_dot_product_attention(q, k, v, attn_mask=bias)
 
 

@@ -183,7 +183,7 @@ def _residues(length: int, stride: int, device: torch.device) -> Groups:
     return _groups(tokens, tokens, None if length % stride == 0 else real)
 
 
-TILE = 4
+TILE = 5
 """Neighbouring queries that share a group: of more, most keys are no neighbours; of fewer, keys are gathered often."""
 
 
