@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from ..data.tokenize import FILE as TOKENIZER
 from ..errors import VitrailError
 from .atomic import MANIFEST
 from .native import MODEL, WEIGHTS
@@ -13,7 +14,7 @@ from .native import MODEL, WEIGHTS
 Say = Callable[[str], None]
 """What is told a sentence for the person at the screen."""
 
-_FOREIGN = ("config.json", "preprocessor_config.json", WEIGHTS)
+_FOREIGN = ("config.json", "preprocessor_config.json", TOKENIZER, WEIGHTS)
 _PATIENCE = 20  # seconds
 
 

@@ -1,0 +1,129 @@
+"""Texts -> numbers of word pieces, as a model of pictures and texts was trained to read them.
+
+The pieces are those of a `tokenizer.json`, which the `tokenizers` library reads; what stands around them, and how a
+text is made plain first, is of the family.
+"""
+
+import html
+import string
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from ..errors import VitrailError
+
+FILE = "tokenizer.json"
+_NO_PUNCTUATION = str.maketrans("_", " ", string.punctuation.replace("_", ""))
+
+
+def lowered(text: str) -> str:
+    """Entities such as &amp; replaced, lower case, single spaces: what CLIP reads."""
+    return " ".join(html.unescape(html.unescape(text)).split()).lower()
+
+
+def without_punctuation(text: str) -> str:
+    """Lower case, single spaces, and no punctuation: what SigLIP reads."""
+    return " ".join(text.lower().translate(_NO_PUNCTUATION).split())
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """What a family does to a text, and puts around its pieces.
+
+    Attributes:
+        begin: a piece in front, or None.
+        end: the piece behind, also of a text that is cut.
+        pad: the piece that fills the rest.
+        clean: what makes a text plain.
+    """
+
+    begin: str | None
+    end: str
+    pad: str
+    clean: Callable[[str], str]
+
+
+CLIP = Frame("<|startoftext|>", "<|endoftext|>", pad="!", clean=lowered)  # "!" is number 0, which filled up in training
+SIGLIP2 = Frame(None, "<eos>", pad="<pad>", clean=str.lower)
+SIGLIP = Frame(None, "</s>", pad="</s>", clean=without_punctuation)
+
+
+class Tokenizer:
+    """`tokenizer(["a photo of a cat", "a dog"])` -> (2, context_length) numbers.
+
+    Longer texts are cut, and end as all do.
+
+    Args:
+        pieces: a `tokenizers.Tokenizer`.
+        context_length: how many numbers a text has.
+        frame: what stands around a text.
+    """
+
+    def __init__(self, pieces: Any, context_length: int, frame: Frame) -> None:
+        if context_length < 3:
+            raise VitrailError(f"a context of {context_length} tokens leaves no room for a text: 3 is the least")
+        self.context_length = context_length
+        self._pieces = pieces
+        self._clean = frame.clean
+        self._begin = [] if frame.begin is None else [pieces.token_to_id(frame.begin)]
+        self._end, self._pad = pieces.token_to_id(frame.end), pieces.token_to_id(frame.pad)
+
+    @property
+    def vocab_size(self) -> int:
+        """How many pieces there are."""
+        return self._pieces.get_vocab_size()
+
+    def __call__(self, texts: Sequence[str]) -> Int[Tensor, "B L"]:
+        """One row a text.
+
+        Raises:
+            VitrailError: a single text, which would be read letter by letter.
+        """
+        if isinstance(texts, str):
+            raise VitrailError(f"{texts!r} is one text, and a list of texts is asked for: put it in brackets")
+        encoded = self._pieces.encode_batch([self._clean(text) for text in texts], add_special_tokens=False)
+        rows = [self._framed(text.ids) for text in encoded]
+        return torch.tensor(rows, dtype=torch.long).reshape(-1, self.context_length)
+
+    def _framed(self, pieces: list[int]) -> list[int]:
+        room = self.context_length - len(self._begin) - 1
+        row = [*self._begin, *pieces[:room], self._end]
+        return row + [self._pad] * (self.context_length - len(row))
+
+
+def read_tokenizer(path: Path, context_length: int) -> Tokenizer:
+    """The tokenizer of a `tokenizer.json`, or of the folder that holds one; its pieces tell the family.
+
+    Raises:
+        VitrailError: no such file, another format, or none of the families that are known.
+    """
+    try:
+        import tokenizers
+    except ImportError as error:
+        raise VitrailError('texts need the library tokenizers: pip install "vitrail[text]"') from error
+    file = path / FILE if path.is_dir() else path
+    if not file.is_file():
+        raise VitrailError(f"there is no {file}: get the {FILE} of the model that the weights come from")
+    try:
+        pieces = tokenizers.Tokenizer.from_file(str(file))
+    except Exception as error:  # the library raises nothing more special
+        raise VitrailError(f"{file} cannot be read as a tokenizer ({error}): get the file again") from None
+    pieces.no_padding()
+    pieces.no_truncation()
+    return Tokenizer(pieces, context_length, _frame(pieces.get_vocab(), file))
+
+
+def _frame(vocabulary: dict[str, int], file: Path) -> Frame:
+    # Gemma's pieces, which are SigLIP 2's, hold "</s>" too, as a piece of HTML.
+    for frame in (CLIP, SIGLIP2, SIGLIP):
+        if {frame.begin or frame.end, frame.end, frame.pad} <= vocabulary.keys():
+            return frame
+    raise VitrailError(
+        f"{file} has the pieces of none of the families that are read: CLIP ends a text with {CLIP.end}, "
+        f"SigLIP with {SIGLIP.end}, SigLIP 2 with {SIGLIP2.end}"
+    )
