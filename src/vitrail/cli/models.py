@@ -17,9 +17,10 @@ class Models:
 
     def run(self) -> None:
         from ..planning.listing import list_costs
+        from ..progress import visible
         from ..tables import print_table
 
-        rows = list_costs(self.pattern)
+        rows = list_costs(self.pattern, progress=visible)
         if self.json:
             print(json.dumps([row.to_dict() for row in rows]))
             return

@@ -3,10 +3,12 @@
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from ..data.places import cache_folder
 from ..errors import VitrailError
 from ..models.parts import pair
 from ..models.registry import list_models, model_config
-from .flops import count
+from ..progress import Track, silent
+from .costs_cache import CostsCache
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -28,8 +30,12 @@ class ModelCost:
         return asdict(self)
 
 
-def list_costs(pattern: str = "*") -> list[ModelCost]:
+def list_costs(pattern: str = "*", *, progress: Track = silent) -> list[ModelCost]:
     """The variants whose names match a shell pattern, with their default number of classes and image size.
+
+    Args:
+        pattern: such as "swin*".
+        progress: what shows it; counting all takes a minute the first time, and is remembered in `cache_folder()`.
 
     Raises:
         VitrailError: no name matches.
@@ -37,10 +43,13 @@ def list_costs(pattern: str = "*") -> list[ModelCost]:
     names = list_models(pattern)
     if not names:
         raise VitrailError(f"no model matches {pattern!r}: `vitrail models` lists all {len(list_models())}")
-    return [_cost(name) for name in names]
+    cache = CostsCache(cache_folder())
+    costs = [_cost(name, cache) for name in progress(names, len(names), "counting")]
+    cache.save()
+    return costs
 
 
-def _cost(name: str) -> ModelCost:
+def _cost(name: str, cache: CostsCache) -> ModelCost:
     config = model_config(name)
-    counted = count(config)
+    counted = cache.count(config)
     return ModelCost(name=name, parameters=counted.parameters, flops=counted.flops, image_size=pair(config.image_size))

@@ -1,0 +1,48 @@
+"""Costs of models, remembered between calls: counting a few hundred of them takes a minute."""
+
+import json
+import os
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from .. import __version__
+from .flops import Count, count
+
+
+class CostsCache:
+    """Counts by config, in one JSON file; those of another version of vitrail or PyTorch are not used.
+
+    What cannot be read or written is counted again and kept in memory only.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / "costs.json"
+        self.stamp = f"vitrail {__version__}, torch {torch.__version__}"
+        self.known: dict[str, list[int]] = {}
+        self.new = False
+        with suppress(OSError, ValueError, AttributeError):
+            document = json.loads(self.path.read_bytes())
+            self.known = document["counts"] if document.get("stamp") == self.stamp else {}
+
+    def count(self, config: Any) -> Count:
+        """`flops.count`, remembered."""
+        key = repr(config)
+        if key not in self.known:
+            counted = count(config)
+            self.known[key] = [counted.parameters, counted.flops]
+            self.new = True
+        return Count(*self.known[key])
+
+    def save(self) -> None:
+        """Write the file whole, where there is something new."""
+        if not self.new:
+            return
+        with suppress(OSError):
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.NamedTemporaryFile("w", dir=self.path.parent, suffix=".json", delete=False) as file:
+                json.dump({"stamp": self.stamp, "counts": self.known}, file)
+            os.replace(file.name, self.path)
