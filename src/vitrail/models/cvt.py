@@ -11,7 +11,7 @@ from typing import Any
 from torch import nn
 
 from ..nn.attention import MultiHeadAttention
-from ..nn.embed import Embedding, OverlapPatchEmbed
+from ..nn.embed import Embedding, OverlappingPatchEmbed
 from ..nn.encoder import Block, Encoder, Stage
 from ..nn.head import FirstToken, Head
 from ..nn.init import init_vit
@@ -61,13 +61,15 @@ class CvTConfig:
         )
         return model.apply(init_vit)
 
-    def patches(self, index: int) -> OverlapPatchEmbed:
+    def patches(self, index: int) -> OverlappingPatchEmbed:
         """7×7 pixels, every 4; in later stages 3×3 tokens, every 2."""
         dim = self.embed_dims[index]
         if index == 0:
             # Padded by 2, not by half the patch: the published grid of 224 pixels is the same, its place is not.
-            return OverlapPatchEmbed(self.in_channels, dim, patch_size=7, stride=4, padding=2, norm_eps=self.norm_eps)
-        return OverlapPatchEmbed(self.embed_dims[index - 1], dim, patch_size=3, stride=2, norm_eps=self.norm_eps)
+            return OverlappingPatchEmbed(
+                self.in_channels, dim, patch_size=7, stride=4, padding=2, norm_eps=self.norm_eps
+            )
+        return OverlappingPatchEmbed(self.embed_dims[index - 1], dim, patch_size=3, stride=2, norm_eps=self.norm_eps)
 
     def blocks(self, index: int) -> list[Block]:
         dim, heads, depth = self.embed_dims[index], self.num_heads[index], self.depths[index]

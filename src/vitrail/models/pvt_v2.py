@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from torch import nn
 
 from ..nn.attention import MultiHeadAttention
-from ..nn.embed import OverlapPatchEmbed
+from ..nn.embed import OverlappingPatchEmbed
 from ..nn.encoder import Block, Encoder, Stage
 from ..nn.head import Head, MeanPool
 from ..nn.init import init_convolutions, init_vit
@@ -83,9 +83,9 @@ class MixFields(Protocol):
     def conv_norm_eps(self) -> float: ...
 
 
-def mix_embed(config: MixFields) -> OverlapPatchEmbed:
+def mix_embed(config: MixFields) -> OverlappingPatchEmbed:
     """The patches of the first stage: 7×7 pixels, every 4."""
-    return OverlapPatchEmbed(
+    return OverlappingPatchEmbed(
         config.in_channels, config.embed_dims[0], patch_size=7, stride=4, norm_eps=config.conv_norm_eps
     )
 
@@ -104,7 +104,7 @@ def _patches(config: MixFields, index: int) -> Reembed | None:
     if index == 0:
         return None
     before, dim = config.embed_dims[index - 1 : index + 1]
-    return Reembed(OverlapPatchEmbed(before, dim, patch_size=3, stride=2, norm_eps=config.conv_norm_eps))
+    return Reembed(OverlappingPatchEmbed(before, dim, patch_size=3, stride=2, norm_eps=config.conv_norm_eps))
 
 
 def _block(config: MixFields, index: int, rate: float, *, pooled: bool) -> Block:

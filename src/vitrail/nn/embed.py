@@ -79,7 +79,7 @@ class TubeletEmbed(nn.Module):
         return deep, rows, columns
 
 
-class OverlapPatchEmbed(nn.Module):
+class OverlappingPatchEmbed(nn.Module):
     """Patches that overlap: a convolution larger than its stride, a norm (Wang et al., 2022, "PVT v2", section 3.2).
 
     pixels (B, C, H, W) -> Tokens. With the usual padding, half the patch, the grid is (⌈H / stride⌉, ⌈W / stride⌉), so

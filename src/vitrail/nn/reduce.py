@@ -11,7 +11,7 @@ class Reembed(nn.Module):
     """Embed the map of the tokens as if it were the picture: Tokens -> Tokens. Prefix tokens stay behind.
 
     Args:
-        embed: (B, D, H, W) -> Tokens, `OverlapPatchEmbed` or any other embedding.
+        embed: (B, D, H, W) -> Tokens, `OverlappingPatchEmbed` or any other embedding.
     """
 
     def __init__(self, embed: nn.Module) -> None:

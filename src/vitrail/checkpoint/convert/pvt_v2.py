@@ -11,7 +11,7 @@ BLOCK = f"{STAGE}.blocks.{{i}}"
 
 
 def patches(ours: str, theirs: str, project: str = "proj", norm: str = "norm") -> tuple[Rule, ...]:
-    """The rules of an `OverlapPatchEmbed`."""
+    """The rules of an `OverlappingPatchEmbed`."""
     return linear(f"{ours}.project", f"{theirs}.{project}"), linear(f"{ours}.norm", f"{theirs}.{norm}")
 
 
