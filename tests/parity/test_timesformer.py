@@ -9,6 +9,7 @@ import transformers
 from torch import Tensor, nn
 
 import vitrail
+from vitrail.checkpoint.convert.rename import to_theirs
 from vitrail.checkpoint.convert.timesformer import LAYOUTS
 from vitrail.models.registry import model_config
 from vitrail.models.timesformer import VARIANTS, TimeSformerConfig
@@ -123,10 +124,8 @@ def test_a_folder_of_transformers(tmp_path: Path) -> None:
 def test_official_names(kind: str) -> None:
     model = randomise(small(attention=kind).build())
     layout = next(layout for layout in LAYOUTS if layout.name == f"official TimeSformer, {kind}")
-    state = {}
-    for name, tensor in model.state_dict().items():
-        (their,), rule = layout.their_names(name)
-        state[f"model.{their}"] = rule.transform.split(tensor, 1)[0]
+    theirs = to_theirs(model.state_dict(), layout, num_heads=1)
+    state = {f"model.{name}": tensor for name, tensor in theirs.items()}
     check_round_trip({"model_state": state})
     assert state["model.patch_embed.proj.weight"].ndim == 4
 
