@@ -63,6 +63,17 @@ def test_a_timm_folder(tmp_path: Path, name: str) -> None:
     assert len(adapted.info["adapted"]) == 3
 
 
+@pytest.mark.parametrize(
+    "name", ["vit_xsmall_patch16_clip_224", "vit_base_patch32_siglip_256", "vit_base_patch32_siglip_gap_256"]
+)
+def test_a_timm_folder_of_an_image_encoder(tmp_path: Path, name: str) -> None:
+    size = int(name[-3:])
+    theirs = timm_folder(tmp_path / "x", name, num_classes=6, img_size=size, weight_init="skip")
+    checkpoint = load(tmp_path / "x")
+    assert same(checkpoint.model, theirs, size)
+    assert checkpoint.info["architecture"] == name
+
+
 @pytest.mark.parametrize("name", ["vit_tiny_patch16_224", "deit_tiny_distilled_patch16_224", "deit3_small_patch16_224"])
 def test_a_bare_file_tells_its_architecture(tmp_path: Path, name: str) -> None:
     theirs = timm_folder(tmp_path / "x", name, num_classes=6, img_size=96, weight_init="skip")

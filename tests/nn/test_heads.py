@@ -33,10 +33,8 @@ def test_multi_head_attention_pool_is_torchs_attention_from_a_query() -> None:
     theirs.out_proj.load_state_dict(attention.project.state_dict())
     found = theirs(pool.query.expand(3, -1, -1), t.x, t.x)[0][:, 0]
     mlp, norm = pool.refine.branch, pool.refine.norm
-    hidden = F.gelu(
-        F.linear(F.layer_norm(found, (12,), norm.weight, norm.bias, 1e-6), mlp.expand.weight, mlp.expand.bias)
-    )
-    expected = found + F.linear(hidden, mlp.contract.weight, mlp.contract.bias)
+    normed = F.layer_norm(found, (12,), norm.weight, norm.bias, 1e-6)
+    expected = found + mlp.contract(F.gelu(mlp.expand(normed)))
     assert (pool(t) - expected).abs().max() < 1e-12
 
 
@@ -93,9 +91,8 @@ def test_words_and_places_add_up() -> None:
     ids = torch.tensor([[3, 1, 9]])
     t = embed(ids)
     assert t.grid == (3,)
-    assert torch.equal(
-        t.x[0], torch.stack([embed.words.weight[i] + embed.positions[0, n] for n, i in enumerate([3, 1, 9])])
-    )
+    rows = [embed.words.weight[word] + embed.positions[0, place] for place, word in enumerate([3, 1, 9])]
+    assert torch.equal(t.x[0], torch.stack(rows))
     with pytest.raises(ValueError, match="texts of 6 tokens are longer than the context of 5"):
         embed(torch.zeros(1, 6, dtype=torch.long))
 
