@@ -12,6 +12,7 @@ import transformers
 from torch import nn
 
 import vitrail
+from vitrail.errors import VitrailError
 from vitrail.models.clip import DUAL_VARIANTS, IMAGE_VARIANTS, CLIPConfig
 from vitrail.models.registry import model_config
 
@@ -139,6 +140,13 @@ def test_transformers(tmp_path: Path) -> None:
     checkpoint = vitrail.load(tmp_path)
     assert checkpoint.model.config == OURS
     assert_same_pairs(checkpoint.model, theirs, pixels, ids)
+
+
+def test_an_end_that_is_not_the_highest_number_is_refused(tmp_path: Path) -> None:
+    text = {**TEXT, "eos_token_id": 7}
+    transformers.CLIPModel(transformers.CLIPConfig(text_config=text, vision_config=VISION)).save_pretrained(tmp_path)
+    with pytest.raises(VitrailError, match="end a text with number 7: read are those that end it with the last, 49"):
+        vitrail.load(tmp_path)
 
 
 def test_transformers_at_another_size() -> None:

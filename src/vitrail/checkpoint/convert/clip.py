@@ -170,8 +170,11 @@ def activation_field(name: str) -> str:
 
 
 def both(card: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The parts of a configuration that speak of the image and of the text encoder."""
-    return card.get("vision_config") or {}, card.get("text_config") or {}
+    """The parts of a configuration that speak of the image and of the text encoder; in old files some stand apart."""
+    image, text = (
+        {**(card.get(name) or {}), **(card.get(f"{name}_dict") or {})} for name in ("vision_config", "text_config")
+    )
+    return image, text
 
 
 _TEXT_DEFAULTS = {
@@ -186,6 +189,12 @@ _TEXT_DEFAULTS = {
 
 def _config(card: Mapping[str, Any]) -> CLIPConfig:
     image, text = both(card)
+    # Before 2023 all files said 2, and transformers takes the highest number for the end where it finds that.
+    end, highest = text.get("eos_token_id", 49407), text.get("vocab_size", 49408) - 1
+    if end not in (2, highest):
+        raise VitrailError(
+            f"these weights end a text with number {end}: read are those that end it with the last, {highest}"
+        )
     return CLIPConfig(
         **image_fields(image, "quick_gelu", 1e-5, 32),
         **text_fields(text, _TEXT_DEFAULTS),
