@@ -14,10 +14,14 @@ import pytest
 import torch
 from jaxtyping import install_import_hook
 
-# Before anything imports the room: every call in it is held against the shapes that its signature names. Not `Tokens`,
-# which as a pytree may hold whatever the leaves are mapped to.
+# Before anything imports the room: every call in it is held against the shapes that its signature names. Not `Tokens`
+# and what models give, which as pytrees may hold whatever the leaves are mapped to.
 NN = Path(__file__).parents[1] / "src/vitrail/nn"
-ROOM = [f"vitrail.nn.{module.name}" for module in pkgutil.iter_modules([str(NN)]) if module.name != "tokens"]
+ROOM = [
+    f"vitrail.nn.{module.name}"
+    for module in pkgutil.iter_modules([str(NN)])
+    if module.name not in ("tokens", "outputs")
+]
 install_import_hook(ROOM, "beartype.beartype")
 
 torch.set_num_threads(min(2, os.cpu_count() or 1))

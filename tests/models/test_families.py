@@ -17,7 +17,7 @@ from vitrail.data.preprocess import Preprocess
 from vitrail.models.parts import example_inputs, task_of
 from vitrail.models.registry import model_config
 from vitrail.nn.attend import ATTENDS
-from vitrail.nn.encoder import Encoder, Levels, Stage, checkpoint_activations
+from vitrail.nn.encoder import HOLDERS, checkpoint_activations
 from vitrail.nn.model import VisionModel
 from vitrail.nn.tokens import Tokens
 
@@ -32,6 +32,25 @@ SMALLEST: dict[str, dict[str, Any]] = {
     "flexivit_small": {"image_size": 64, "depth": 2},
     "vit_small_patch16_18x2_224": {"image_size": 64, "embed_dim": 48, "depth": 2},
     "compact_tiny_16": {"depth": 2},
+    "detr_resnet50": {
+        "image_size": 64,
+        "depths": (1, 1, 1, 1),
+        "embed_dim": 32,
+        "depth": 2,
+        "decoder_depth": 2,
+        "num_queries": 7,
+    },
+    "dpt_base_384": {
+        "image_size": 64,
+        "num_classes": 0,
+        "embed_dim": 32,
+        "depth": 4,
+        "num_heads": 2,
+        "after": (0, 1, 2, 3),
+        "widths": (8, 8, 16, 16),
+        "fusion_dim": 16,
+    },
+    "universal_vit_tiny_patch16_224": {"image_size": 64, "depth": 2, "decoder_depth": 2, "dense_dim": 8},
     "adaptive_vit_tiny_patch16_224": {"image_size": 64, "depth": 2, "patch_size": 8, "threshold": 0.9},
     "vit_giant_patch14_reg4_dinov2": {"image_size": 64, "patch_size": 16, "embed_dim": 48, "depth": 2, "num_heads": 3},
     "beit_base_patch16_224": {"image_size": 64, "embed_dim": 48, "depth": 2, "num_heads": 3},
@@ -226,7 +245,7 @@ def test_features_of_every_block_and_attention_where_there_is_some(name: str) ->
     blocks = [
         f"{holder}.blocks.{index}"
         for holder, module in model.named_modules()
-        if isinstance(module, Encoder | Levels | Stage)
+        if isinstance(module, HOLDERS)
         for index in range(len(module.blocks))
     ]
     given = inputs(model)

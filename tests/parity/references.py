@@ -8,6 +8,7 @@ import torch
 from timm.models.deit import VisionTransformerDistilled
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
 
 import vitrail
 from vitrail.checkpoint.convert import recognise, tensors
@@ -173,13 +174,14 @@ def sincos_by_loop(height: int, width: int, dim: int) -> Tensor:
 
 
 def assert_same(ours: nn.Module, theirs: nn.Module, pixels: Tensor) -> None:
-    """Logits agree: to 1e-5 in float32, to 1e-10 in float64."""
+    """Logits, and boxes where there are some, agree: to 1e-5 in float32, to 1e-10 in float64."""
     for dtype, tolerance in both_dtypes():
         with torch.no_grad():
-            a, b = ours.to(dtype)(pixels.to(dtype)), logits(theirs.to(dtype)(pixels.to(dtype)))
-        assert b.std() > 0.05, "the reference's logits hardly vary: the comparison would say nothing"
-        assert a.shape == b.shape
-        assert (a - b).abs().max() <= tolerance * max(1.0, float(b.abs().max())), dtype
+            output, expected = ours.to(dtype)(pixels.to(dtype)), theirs.to(dtype)(pixels.to(dtype))
+        for a, b in zip(tree_leaves(output), answers(expected), strict=True):
+            assert b.std() > 0.05, "the reference's logits hardly vary: the comparison would say nothing"
+            assert a.shape == b.shape
+            assert (a - b).abs().max() <= tolerance * max(1.0, float(b.abs().max())), dtype
 
 
 def both_dtypes() -> Iterator[tuple[torch.dtype, float]]:
@@ -187,6 +189,13 @@ def both_dtypes() -> Iterator[tuple[torch.dtype, float]]:
     yield torch.float64, 1e-10
 
 
+def answers(output: Any) -> list[Tensor]:
+    """What a reference's output holds that is compared, of a tensor or transformers' output object."""
+    if isinstance(output, Tensor):
+        return [output]
+    return [getattr(output, name) for name in ("logits", "pred_boxes", "predicted_depth") if hasattr(output, name)]
+
+
 def logits(output: Any) -> Tensor:
-    """A tensor, or transformers' output object."""
-    return output if isinstance(output, Tensor) else output.logits
+    """The first of the `answers`."""
+    return answers(output)[0]

@@ -1,6 +1,7 @@
 """Changing what a checkpoint takes in and gives out, without losing what it learned."""
 
 import copy
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -21,7 +22,7 @@ from .build import blueprint
 from .document import Stored
 
 _BIASES = (RelativeBias, RelativeBiasWithClass)
-_HEADS = ("head.classify", "head.distill")
+_CLASSIFIER = re.compile(r"head\.(\w+\.)*?(classify|distill)(?=\.)")
 _PATCHES = (PatchEmbed, TubeletEmbed)
 _TABLES = (LearnedPositions, AxisPositions)
 
@@ -65,15 +66,29 @@ def inflate_channels(weight: Tensor, channels: int) -> Tensor:
 
 
 def _adapt_head(state: dict[str, Tensor], before: Config, after: Config, model: VisionModel) -> list[str]:
-    if classes_of(after) == classes_of(before):
+    expected = {name: tensor.shape for name, tensor in model.state_dict().items() if _CLASSIFIER.match(name)}
+    found = {name: tensor.shape for name, tensor in state.items() if _CLASSIFIER.match(name)}
+    names = {**expected, **found}
+    layers = dict.fromkeys(_layer(name) for name in names if expected.get(name) != found.get(name))
+    if not layers:
         return []
-    for name in list(state):
-        if name.startswith(_HEADS):
-            del state[name]
-    state.update({name: tensor for name, tensor in _fresh_head(model).items() if name.startswith(_HEADS)})
+    fresh = _fresh_head(model)
+    for name in [name for name in names if _layer(name) in layers]:
+        state.pop(name, None)
+        if name in fresh:
+            state[name] = fresh[name]
+    if classes_of(after) == classes_of(before):
+        return [f"a fresh {layer}" for layer in layers]
     if not after.num_classes:
         return [f"the head of {before.num_classes} classes was left out"]
     return [f"a fresh head for {after.num_classes} classes, where there were {before.num_classes}"]
+
+
+def _layer(name: str) -> str:
+    """The classifier that a tensor belongs to; a head of several tasks has several."""
+    found = _CLASSIFIER.match(name)
+    assert found, name
+    return found[0]
 
 
 def _fresh_head(model: VisionModel) -> dict[str, Tensor]:

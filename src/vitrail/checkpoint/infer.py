@@ -10,6 +10,7 @@ from ..errors import VitrailError
 from ..models.deit import DistilledDeiTConfig
 from ..models.dinov2 import DINOv2Config
 from ..models.dinov3 import DINOv3Config
+from ..models.parts import unnamed_logits
 from ..models.registry import Config, model_config, override
 from ..models.simple_vit import SimpleViTConfig
 from ..models.vit import ViTConfig
@@ -48,6 +49,7 @@ def infer_config(state: Mapping[str, Tensor], architecture: str | Config | None,
         base = kind(**_known(kind, {**_shape_fields(state, facts, kind), **seen}))
     else:
         base = model_config(architecture) if isinstance(architecture, str) else architecture
+        seen["num_classes"] = max(0, seen["num_classes"] - unnamed_logits(base))
         base = override(base, _known(type(base), seen), "the checkpoint")
     return override(base, _known(type(base), facts), "the checkpoint")
 

@@ -30,6 +30,11 @@ def task_of(config: Any) -> str:
     return getattr(config, "task", "classification")
 
 
+def unnamed_logits(config: Any) -> int:
+    """How many logits a model has beside those of its classes: a detector has one for "no object"."""
+    return getattr(config, "unnamed_logits", 0)
+
+
 def densest(config: Any) -> Any:
     """The config whose cost does not hang on what is in a picture: the most that this one can cost."""
     return config.densest() if hasattr(config, "densest") else config
@@ -155,6 +160,11 @@ def pre_norm(
     """x + branch(layer norm(x)), with optional layer scale and stochastic depth."""
     scale = None if layer_scale is None else LayerScale(dim, layer_scale)
     return Residual(nn.LayerNorm(dim, eps=norm_eps), branch, scale=scale, drop_path=drop_path)
+
+
+def post_norm(dim: int, branch: nn.Module, *, drop_path: float = 0.0, norm_eps: float = 1e-5) -> Residual:
+    """layer norm(x + branch(x)), as in the first transformer (Vaswani et al., 2017, section 3.1)."""
+    return Residual(nn.Identity(), branch, after=nn.LayerNorm(dim, eps=norm_eps), drop_path=drop_path)
 
 
 def stage_rates(last: float, depths: tuple[int, ...]) -> list[list[float]]:

@@ -17,9 +17,11 @@ from . import (
     convnext,
     cvt,
     deit,
+    detr,
     dino,
     dinov2,
     dinov3,
+    dpt,
     flexivit,
     hybrid,
     levit,
@@ -34,6 +36,7 @@ from . import (
     swin,
     swin_v2,
     timesformer,
+    universal,
     videomae,
     vit,
     vit_attention,
@@ -82,6 +85,9 @@ FAMILIES: dict[str, dict[str, Any]] = {
     "videomae": videomae.VARIANTS,
     "vit_attention": vit_attention.VARIANTS,
     "vitc": vitc.VARIANTS,
+    "detr": detr.VARIANTS,
+    "dpt": dpt.VARIANTS,
+    "universal": universal.VARIANTS,
 }
 CONFIGS: dict[str, type] = {type(row).__name__: type(row) for table in FAMILIES.values() for row in table.values()}
 _SIZES = {"ti": "tiny", "s": "small", "b": "base", "l": "large", "h": "huge", "m": "medium"}

@@ -6,6 +6,7 @@ from functools import partial
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
+from .decoder import QueryDecoder
 from .tokens import Tokens
 
 
@@ -75,6 +76,8 @@ class Levels(nn.Module):
     def __init__(self, blocks: Iterable[nn.Module], after: tuple[int, ...], norm: nn.Module | None = None) -> None:
         super().__init__()
         self.blocks = nn.Sequential(*blocks)
+        if not set(after) <= set(range(len(self.blocks))):
+            raise ValueError(f"after {after} names blocks that are not there: there are {len(self.blocks)}, from 0")
         self.after = after
         self.norm = norm or nn.Identity()
 
@@ -87,12 +90,16 @@ class Levels(nn.Module):
         return tuple(seen)
 
 
+HOLDERS = (Encoder, Levels, Stage, QueryDecoder)
+"""What has `blocks`."""
+
+
 def checkpoint_activations(model: nn.Module) -> None:
     """Keep no inner activations of the blocks; compute them again in the backward pass (Chen et al., 2016).
 
-    Works in place on every encoder and stage inside the model; names and weights stay as they are.
+    Works in place on every encoder, stage and decoder inside the model; names and weights stay as they are.
     """
-    for holder in [module for module in model.modules() if isinstance(module, Encoder | Levels | Stage)]:
+    for holder in [module for module in model.modules() if isinstance(module, HOLDERS)]:
         for block in holder.blocks:
             if not isinstance(block, Stage):
                 block.forward = partial(checkpoint, block.forward, use_reentrant=False)

@@ -15,6 +15,13 @@ def init_vit(module: nn.Module) -> None:
             nn.init.zeros_(module.bias)
 
 
+def init_xavier(module: nn.Module) -> None:
+    """For `apply`: uniform linear weights that keep the variance (Glorot and Bengio, 2010), zero biases, as DETR."""
+    if isinstance(module, nn.Linear):
+        nn.init.xavier_uniform_(module.weight)
+        nn.init.zeros_(module.bias)
+
+
 def init_convolutions(module: nn.Module) -> None:
     """For `apply`: normal with variance 2 / fan-out for filters, zero biases, as PVT v2 and SegFormer do."""
     if isinstance(module, nn.Conv2d):

@@ -41,9 +41,7 @@ class MaskedAutoencoder(VisionModel):
         super().__init__(embed, encoder, head, config)
         self.mask_ratio = mask_ratio
 
-    def forward(  # type: ignore[override]
-        self, pixels: Float[Tensor, "B C H W"], noise: Float[Tensor, "B N"] | None = None
-    ) -> Reconstruction:
+    def forward(self, pixels: Float[Tensor, "B C H W"], noise: Float[Tensor, "B N"] | None = None) -> Reconstruction:
         """(B, C, H, W) -> all patches. Seen are those of the least `noise`, which is random by default."""
         tokens = self.embed(pixels)
         if noise is None:

@@ -5,8 +5,6 @@ from typing import Any
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from .tokens import Tokens
-
 
 class VisionModel(nn.Module):
     """embed, encoder, head. `config` is the frozen dataclass that built it: `config.build()` makes another."""
@@ -18,13 +16,13 @@ class VisionModel(nn.Module):
         self.head = head
         self.config = config
 
-    def forward_features(self, pixels: Float[Tensor, "B C *size"]) -> Tokens | tuple[Tokens, ...]:
+    def forward_features(self, pixels: Float[Tensor, "B C *size"]) -> Any:
         """(B, C, H, W), or (B, C, T, H, W) of a video, -> Tokens, after the encoder's norm.
 
         One for each level where the head looks at several.
         """
         return self.encoder(self.embed(pixels))
 
-    def forward(self, pixels: Float[Tensor, "B C *size"]) -> Float[Tensor, "B K *grid"]:
-        """(B, C, H, W), or a video, -> logits (B, num_classes), or a map of them, (B, num_classes, H, W)."""
+    def forward(self, pixels: Float[Tensor, "B C *size"]) -> Any:
+        """(B, C, H, W), or a video, -> logits (B, num_classes), or what else the config's task asks for."""
         return self.head(self.forward_features(pixels))

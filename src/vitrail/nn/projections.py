@@ -134,3 +134,26 @@ class ScaledQueries(nn.Module):
 
     def extra_repr(self) -> str:
         return f"factor={self.factor:g}"
+
+
+class PlacedProjection(nn.Linear):
+    """As `JointProjection`, but queries and keys are made of tokens with their positions, and values of bare ones.
+
+    So every block is told anew where its tokens stand (Carion et al., 2020, "DETR", section 3.2).
+
+    Args:
+        positions: Tokens -> Tokens, adds them.
+    """
+
+    def __init__(self, dim: int, num_heads: int, positions: nn.Module) -> None:
+        check_heads(dim, num_heads)
+        super().__init__(dim, 3 * dim)
+        self.num_heads = num_heads
+        self.positions = positions
+
+    def forward(self, tokens: Tokens) -> QKV:  # type: ignore[override]
+        cut = 2 * self.in_features
+        both = F.linear(self.positions(tokens).x, self.weight[:cut], self.bias[:cut])
+        q, k = both.chunk(2, dim=2)
+        v = F.linear(tokens.x, self.weight[cut:], self.bias[cut:])
+        return heads_of(q, self.num_heads), heads_of(k, self.num_heads), heads_of(v, self.num_heads)

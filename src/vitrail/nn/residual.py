@@ -1,10 +1,12 @@
 """The residual stream, layer scale and stochastic depth: the only place where they are written."""
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.utils._pytree import tree_map
 
 from .tokens import Tokens
 
@@ -38,15 +40,22 @@ class DropPath(nn.Module):
         """How many samples of a batch keep the branch; at least one."""
         return max(1, round(batch * (1 - self.rate)))
 
-    def forward(self, tokens: Tokens, branch: Callable[[Tokens], Tokens], stream: Tokens | None = None) -> Tokens:
-        """stream + branch(tokens), in training for a random part of the batch; the stream is `tokens` itself."""
+    def forward(
+        self, tokens: Tokens, branch: Callable[..., Tokens], *context: Any, stream: Tokens | None = None
+    ) -> Tokens:
+        """stream + branch(tokens, *context), in training for a random part of the batch.
+
+        The stream is `tokens` itself, if none is given. The context may be any pytree of tensors whose first dimension
+        is the batch's.
+        """
         x, onto = tokens.x, (stream or tokens).x
         batch = x.shape[0]
         if not self.training or self.rate == 0 or self.kept(batch) == batch:
-            return tokens.with_x(onto + branch(tokens).x)
+            return tokens.with_x(onto + branch(tokens, *context).x)
         kept = self.kept(batch)
         chosen = torch.randperm(batch, device=x.device)[:kept]
-        part = branch(tokens.with_x(x.index_select(0, chosen))).x
+        some = tree_map(lambda leaf: leaf.index_select(0, chosen), context)
+        part = branch(tokens.with_x(x.index_select(0, chosen)), *some).x
         return tokens.with_x(onto.index_add(0, chosen, part.to(x.dtype), alpha=batch / kept))
 
     def extra_repr(self) -> str:
@@ -54,30 +63,39 @@ class DropPath(nn.Module):
 
 
 class Residual(nn.Module):
-    """x + drop(scale(branch(norm(x)))). Tokens -> Tokens.
+    """after(x + drop(scale(branch(norm(x))))). Tokens -> Tokens.
 
     Args:
         norm: in front of the branch, on the sequence.
-        branch: Tokens -> Tokens.
-        scale: behind the branch, on the sequence: `LayerScale`, or a norm for post-norm blocks.
+        branch: Tokens -> Tokens; it also gets what else the residual is called with, such as a decoder's memory.
+        scale: behind the branch, on the sequence: `LayerScale`, or a norm that leaves the stream alone.
+        after: behind the sum, on the stream itself: the norm of a post-norm block (Vaswani et al., 2017).
         drop_path: rate of stochastic depth.
     """
 
     def __init__(
-        self, norm: nn.Module, branch: nn.Module, *, scale: nn.Module | None = None, drop_path: float = 0.0
+        self,
+        norm: nn.Module,
+        branch: nn.Module,
+        *,
+        scale: nn.Module | None = None,
+        after: nn.Module | None = None,
+        drop_path: float = 0.0,
     ) -> None:
         super().__init__()
         self.norm = norm
         self.branch = branch
         self.scale = scale or nn.Identity()
+        self.after = after or nn.Identity()
         self.drop_path = DropPath(drop_path)
 
-    def forward(self, tokens: Tokens, stream: Tokens | None = None) -> Tokens:
+    def forward(self, tokens: Tokens, *context: Any, stream: Tokens | None = None) -> Tokens:
         """What the branch makes of the tokens, added to `stream`: to the tokens, if none is given."""
-        return self.drop_path(tokens, self._scaled_branch, stream)
+        out = self.drop_path(tokens, self._scaled_branch, *context, stream=stream)
+        return out.with_x(self.after(out.x))
 
-    def _scaled_branch(self, tokens: Tokens) -> Tokens:
-        out = self.branch(tokens.with_x(self.norm(tokens.x)))
+    def _scaled_branch(self, tokens: Tokens, *context: Any) -> Tokens:
+        out = self.branch(tokens.with_x(self.norm(tokens.x)), *context)
         return out.with_x(self.scale(out.x))
 
 
@@ -95,7 +113,7 @@ class Parallel(nn.Module):
     def forward(self, tokens: Tokens) -> Tokens:
         stream = tokens
         for residual in self.residuals:
-            stream = residual(tokens, stream)
+            stream = residual(tokens, stream=stream)
         return stream
 
 

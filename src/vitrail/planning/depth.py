@@ -10,11 +10,12 @@ Numbers = tuple[int, ...]
 def by_depth(config: Config, measure: Callable[[Config], Numbers], *, least: int) -> Numbers:
     """`measure(config)`, along a line through two shallow depths, from `least` on, where the config is deeper.
 
-    Configs without a single depth are measured as they are, and those with drop path too, whose blocks differ. A config
-    whose blocks take turns says after how many they repeat, `period`.
+    Configs without a single depth are measured as they are, and so are those whose blocks differ: by drop path, or
+    because a head looks `after` some. A config whose blocks take turns says after how many they repeat, `period`.
     """
     depth, period = getattr(config, "depth", None), getattr(config, "period", 1)
-    if not isinstance(depth, int) or depth <= least + period or getattr(config, "drop_path", None):
+    alike = not getattr(config, "drop_path", None) and not getattr(config, "after", None)
+    if not isinstance(depth, int) or depth <= least + period or not alike:
         return measure(config)
     times, rest = divmod(depth - least, period)
     depths = least + rest, least + rest + period

@@ -2,8 +2,8 @@
 
 A `Rule` pairs one of our names with the names of the same tensor elsewhere; a `Layout` is all rules of one
 source. `{i}` stands for a block's number, `{s}` for a stage's, `{p}` for weight or bias, `{b}` for those and a batch
-norm's statistics, and `{x}` for anything. Where theirs is stored in several parts, or along other axes, a `Transform`
-joins them and splits them again.
+norm's statistics, `{f}` for what a frozen one keeps of them, and `{x}` for anything. Where theirs is stored in several
+parts, or along other axes, a `Transform` joins them and splits them again.
 """
 
 import re
@@ -15,8 +15,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-_STATISTICS = "running_mean|running_var|num_batches_tracked"
-_WILD = {"i": r"\d+", "s": r"\d+", "p": "weight|bias", "b": f"weight|bias|{_STATISTICS}", "x": ".+"}
+_STATISTICS = "running_mean|running_var"
+_WILD = {
+    "i": r"\d+",
+    "s": r"\d+",
+    "p": "weight|bias",
+    "b": f"weight|bias|{_STATISTICS}|num_batches_tracked",
+    "f": f"weight|bias|{_STATISTICS}",
+    "x": ".+",
+}
 
 
 @dataclass(frozen=True, slots=True)

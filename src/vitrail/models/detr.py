@@ -1,0 +1,114 @@
+"""DETR (Carion et al., 2020, "End-to-end object detection with transformers").
+
+A ResNet makes the tokens, post-norm blocks let them look at each other, and a decoder's learned queries ask them: each
+answers with one object or "no object". There are no anchors and nothing to suppress afterwards.
+"""
+
+from dataclasses import dataclass
+from functools import partial
+from typing import ClassVar, Protocol
+
+from torch import nn
+
+from ..nn.attention import MultiHeadAttention
+from ..nn.decoder import DecoderBlock, QueryCrossAttention, QueryDecoder, QuerySelfAttention
+from ..nn.detection import DetectionHead
+from ..nn.embed import Embedding
+from ..nn.encoder import Block, Encoder
+from ..nn.init import init_xavier
+from ..nn.mlp import MLP
+from ..nn.model import VisionModel
+from ..nn.projections import PlacedProjection
+from ..nn.residual import linear_rates
+from ..nn.resnet import ResNetEmbed
+from ..nn.sine import SinePositions
+from .parts import EncoderFields, Size, post_norm
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DETRConfig:
+    """ResNet, transformer encoder, decoder with object queries. The output is `Detections`.
+
+    Attributes:
+        image_size: what pictures are usually brought to; any size works.
+        num_classes: K; the logits have one more, for "no object".
+        depths: bottlenecks of the ResNet's four stages.
+        dilated: the ResNet's last stage keeps its grid (DC5): twice the tokens in each direction.
+        depth, decoder_depth: blocks of the encoder and of the decoder.
+        num_queries: how many objects can be found in a picture.
+        dropout: rate behind every branch and inside the perceptrons; 0.1 in the paper.
+        other fields: as in `ViTConfig`.
+    """
+
+    task: ClassVar[str] = "detection"
+    unnamed_logits: ClassVar[int] = 1
+
+    image_size: Size = 800
+    in_channels: int = 3
+    num_classes: int = 91
+    depths: tuple[int, ...] = (3, 4, 6, 3)
+    dilated: bool = False
+    embed_dim: int = 256
+    depth: int = 6
+    decoder_depth: int = 6
+    num_heads: int = 8
+    mlp_ratio: float = 8.0
+    num_queries: int = 100
+    drop_path: float = 0.0
+    dropout: float = 0.0
+    norm_eps: float = 1e-5
+
+    def build(self) -> VisionModel:
+        dim, positions = self.embed_dim, SinePositions(self.embed_dim)
+        blocks = [self.block(positions, rate) for rate in linear_rates(self.drop_path, self.depth)]
+        return VisionModel(
+            embed=Embedding(ResNetEmbed(self.in_channels, dim, self.depths, dilated=self.dilated)),
+            encoder=Encoder(blocks).apply(init_xavier),
+            head=DetectionHead(query_decoder(self), dim, self.num_classes),
+            config=self,
+        )
+
+    def block(self, positions: nn.Module, drop_path: float) -> Block:
+        dim, heads = self.embed_dim, self.num_heads
+        residual = partial(post_norm, dim, drop_path=drop_path, norm_eps=self.norm_eps)
+        qkv = PlacedProjection(dim, heads, positions)
+        return Block(
+            attention=residual(MultiHeadAttention(dim, heads, qkv=qkv, dropout=self.dropout)),
+            mlp=residual(MLP(dim, int(dim * self.mlp_ratio), activation=nn.ReLU, dropout=self.dropout)),
+        )
+
+
+class DecoderFields(EncoderFields, Protocol):
+    """What a config says of its decoder, beside what holds for the encoder too."""
+
+    @property
+    def decoder_depth(self) -> int: ...
+    @property
+    def num_queries(self) -> int: ...
+
+
+def query_decoder(config: DecoderFields) -> QueryDecoder:
+    """DETR's decoder: `decoder_depth` equal blocks and a norm."""
+    dim, heads, dropout = config.embed_dim, config.num_heads, config.dropout
+
+    def block(drop_path: float) -> DecoderBlock:
+        residual = partial(post_norm, dim, drop_path=drop_path, norm_eps=config.norm_eps)
+        return DecoderBlock(
+            attention=residual(QuerySelfAttention(dim, heads, dropout=dropout)),
+            cross=residual(QueryCrossAttention(dim, heads, dropout=dropout)),
+            mlp=residual(MLP(dim, int(dim * config.mlp_ratio), activation=nn.ReLU, dropout=dropout)),
+        )
+
+    blocks = [block(rate) for rate in linear_rates(config.drop_path, config.decoder_depth)]
+    norm = nn.LayerNorm(dim, eps=config.norm_eps)
+    return QueryDecoder(config.num_queries, dim, SinePositions(dim), blocks, norm).apply(init_xavier)
+
+
+RESNET101 = (3, 4, 23, 3)
+
+VARIANTS = {
+    "detr_resnet50": DETRConfig(),
+    "detr_resnet101": DETRConfig(depths=RESNET101),
+    "detr_resnet50_dc5": DETRConfig(dilated=True),
+    "detr_resnet101_dc5": DETRConfig(depths=RESNET101, dilated=True),
+}

@@ -1,0 +1,130 @@
+"""DPT (Ranftl et al., 2021, "Vision transformers for dense prediction"): a number or logits for every pixel.
+
+ViT, of which four blocks are looked at: their tokens become maps of four sizes, and convolutions fuse them from the
+coarsest to the finest.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+
+from ..nn.dense import DepthHead, Fuse, FusionDecoder, Reassemble, SegmentationHead, enlarge, refinement
+from ..nn.embed import Embedding, PatchEmbed
+from ..nn.encoder import Levels
+from ..nn.init import init_vit
+from ..nn.model import VisionModel
+from ..nn.positions import LearnedPositions
+from ..nn.prefix import PrefixTokens
+from .parts import Size, pair, vit_encoder
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DPTConfig:
+    """Depth, or segmentation where there are classes.
+
+    The output is (B, H, W), larger where something is nearer; or logits (B, num_classes, H, W). Both are of the
+    picture's size where its sides are even numbers of patches, and a little larger where they are odd, as published.
+
+    Attributes:
+        num_classes: of the pixels; 0 for depth.
+        after: the blocks, from 0, whose tokens are looked at.
+        widths: channels of the four maps while they are resized to 4, 2, 1 and 1/2 times the grid.
+        fusion_dim: channels of the maps while they are fused.
+        fusion_norm: batch norms in the fusion, as in the published segmentation.
+        other fields: as in `ViTConfig`.
+    """
+
+    image_size: Size = 384
+    patch_size: Size = 16
+    in_channels: int = 3
+    num_classes: int = 0
+    embed_dim: int = 768
+    depth: int = 12
+    num_heads: int = 12
+    mlp_ratio: float = 4.0
+    after: tuple[int, ...] = (2, 5, 8, 11)
+    widths: tuple[int, ...] = (96, 192, 384, 768)
+    fusion_dim: int = 256
+    fusion_norm: bool = False
+    drop_path: float = 0.0
+    dropout: float = 0.0
+    norm_eps: float = 1e-12
+    pad: bool = False
+    position_mode: str = "bilinear"
+    position_antialias: bool = False
+
+    @property
+    def task(self) -> str:
+        return "segmentation" if self.num_classes else "depth"
+
+    def build(self) -> VisionModel:
+        patches = PatchEmbed(self.in_channels, self.embed_dim, pair(self.patch_size), pad=self.pad)
+        positions = LearnedPositions(
+            patches.grid(pair(self.image_size)),
+            self.embed_dim,
+            prefix=1,
+            mode=self.position_mode,
+            antialias=self.position_antialias,
+        )
+        model = VisionModel(
+            embed=Embedding(patches, prefix=PrefixTokens(self.embed_dim), positions=positions),
+            encoder=Levels(vit_encoder(self).blocks, self.after),
+            head=self.segmentation() if self.num_classes else self.depth_map(),
+            config=self,
+        )
+        return model.apply(init_vit)
+
+    def decoder(self) -> FusionDecoder:
+        first, second, third, fourth = self.widths
+        resizes = (
+            nn.ConvTranspose2d(first, first, 4, stride=4),
+            nn.ConvTranspose2d(second, second, 2, stride=2),
+            nn.Identity(),
+            nn.Conv2d(fourth, fourth, 3, stride=2, padding=1),
+        )
+        dim, norm = self.fusion_dim, self.fusion_norm
+        levels = zip((first, second, third, fourth), resizes, strict=True)
+        return FusionDecoder(
+            [Reassemble(self.embed_dim, width, dim, resize) for width, resize in levels],
+            start=self.doubling(),
+            fuse=[Fuse(refinement(dim, norm=norm), self.doubling()) for _ in self.widths[1:]],
+        )
+
+    def doubling(self) -> nn.Module:
+        dim = self.fusion_dim
+        return nn.Sequential(refinement(dim, norm=self.fusion_norm), enlarge(2, corners=True), nn.Conv2d(dim, dim, 1))
+
+    def depth_map(self) -> DepthHead:
+        dim = self.fusion_dim
+        predict = nn.Sequential(
+            nn.Conv2d(dim, dim // 2, 3, padding=1),
+            enlarge(2, corners=True),
+            nn.Conv2d(dim // 2, 32, 3, padding=1),
+            nn.ReLU(),
+            nn.Conv2d(32, 1, 1),
+            nn.ReLU(),
+        )
+        return DepthHead(self.decoder(), predict)
+
+    def segmentation(self) -> SegmentationHead:
+        dim = self.fusion_dim
+        smooth = nn.Sequential(
+            nn.Conv2d(dim, dim, 3, padding=1, bias=False), nn.BatchNorm2d(dim), nn.ReLU(), nn.Dropout(self.dropout)
+        )
+        return SegmentationHead(self.decoder(), smooth, nn.Conv2d(dim, self.num_classes, 1), enlarge(2, corners=True))
+
+
+LARGE: dict[str, Any] = {
+    "embed_dim": 1024,
+    "depth": 24,
+    "num_heads": 16,
+    "after": (5, 11, 17, 23),
+    "widths": (256, 512, 1024, 1024),
+}
+
+VARIANTS = {
+    "dpt_base_384": DPTConfig(),
+    "dpt_large_384": DPTConfig(**LARGE),
+    "dpt_large_segmentation_384": DPTConfig(num_classes=150, fusion_norm=True, **LARGE),
+}

@@ -1,0 +1,150 @@
+"""One ViT for several tasks, with the plainest head for each.
+
+Tasks that share what they see help each other (Caruana, 1997, "Multitask learning"). The heads: a linear layer on the
+class token, DETR's decoder on the patch tokens, and maps that double in size for the tasks of every pixel.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+
+from ..errors import VitrailError, nearest
+from ..nn.dense import DepthHead, SegmentationHead, Upsampling, enlarge
+from ..nn.detection import DetectionHead
+from ..nn.embed import Embedding, PatchEmbed
+from ..nn.head import FirstToken, Head
+from ..nn.init import init_vit
+from ..nn.model import VisionModel
+from ..nn.multitask import TaskHeads
+from ..nn.positions import LearnedPositions
+from ..nn.prefix import PrefixTokens
+from .detr import query_decoder
+from .parts import Size, classifier, pair, vit_encoder
+from .vit import SMALL, TINY
+
+TASKS = ("classification", "detection", "segmentation", "depth")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class UniversalViTConfig:
+    """ViT's embedding and encoder, and a head for each task.
+
+    One task gives what a model of that task gives; several give `TaskOutputs`.
+
+    Attributes:
+        tasks: some of "classification", "detection", "segmentation" and "depth".
+        num_classes, object_classes, pixel_classes: of pictures, of objects in them, and of pixels.
+        decoder_depth, num_queries: of the detector, see `DETRConfig`.
+        dense_dim: channels of the maps for tasks of every pixel.
+        doublings: how often those are doubled and convolved; what is left to the picture's size is interpolated.
+        other fields: as in `ViTConfig`.
+    """
+
+    tasks: tuple[str, ...] = TASKS
+    image_size: Size = 224
+    patch_size: Size = 16
+    in_channels: int = 3
+    num_classes: int = 1000
+    object_classes: int = 91
+    pixel_classes: int = 150
+    embed_dim: int = 768
+    depth: int = 12
+    num_heads: int = 12
+    mlp_ratio: float = 4.0
+    decoder_depth: int = 3
+    num_queries: int = 100
+    dense_dim: int = 256
+    doublings: int = 2
+    drop_path: float = 0.0
+    dropout: float = 0.0
+    norm_eps: float = 1e-6
+    pad: bool = False
+    position_mode: str = "bicubic"
+    position_antialias: bool = True
+
+    @property
+    def task(self) -> str:
+        return self.tasks[0] if len(self.tasks) == 1 else "several tasks"
+
+    @property
+    def unnamed_logits(self) -> int:
+        return int(self.tasks == ("detection",))
+
+    def build(self) -> VisionModel:
+        patches = PatchEmbed(self.in_channels, self.embed_dim, pair(self.patch_size), pad=self.pad)
+        positions = LearnedPositions(
+            patches.grid(pair(self.image_size)),
+            self.embed_dim,
+            prefix=1,
+            mode=self.position_mode,
+            antialias=self.position_antialias,
+        )
+        embed = Embedding(patches, prefix=PrefixTokens(self.embed_dim), positions=positions)
+        heads = {task: self.head(task) for task in self.tasks}
+        if len(heads) != len(self.tasks) or not heads:
+            raise VitrailError(f"tasks {self.tasks}: choose one of {', '.join(TASKS)}, or several, each once")
+        return VisionModel(
+            embed=embed.apply(init_vit),
+            encoder=vit_encoder(self).apply(init_vit),
+            head=next(iter(heads.values())) if len(heads) == 1 else TaskHeads(heads),
+            config=self,
+        )
+
+    def head(self, task: str) -> nn.Module:
+        makers = {
+            "classification": self.classification,
+            "detection": self.detection,
+            "segmentation": self.segmentation,
+            "depth": self.depth_map,
+        }
+        if task not in makers:
+            raise VitrailError(f"there is no task {task!r}: {nearest(task, TASKS)}")
+        return makers[task]()
+
+    def classification(self) -> Head:
+        return Head(FirstToken(), classifier(self.embed_dim, self.num_classes)).apply(init_vit)
+
+    def detection(self) -> DetectionHead:
+        return DetectionHead(query_decoder(self), self.embed_dim, self.object_classes)
+
+    def segmentation(self) -> SegmentationHead:
+        classify = nn.Conv2d(self.dense_dim, self.pixel_classes, 1)
+        return SegmentationHead(self.upsampling(), nn.Identity(), classify, self.to_pixels())
+
+    def depth_map(self) -> DepthHead:
+        predict = nn.Sequential(nn.Conv2d(self.dense_dim, 1, 1), nn.Softplus(), self.to_pixels())
+        return DepthHead(self.upsampling(), predict)
+
+    def upsampling(self) -> Upsampling:
+        return Upsampling(self.embed_dim, self.dense_dim, self.doublings)
+
+    def to_pixels(self) -> nn.Module:
+        rows, columns = pair(self.patch_size)
+        return enlarge((rows / 2**self.doublings, columns / 2**self.doublings))
+
+
+def adopt_encoder(model: VisionModel, vit: VisionModel) -> None:
+    """Give a model the embedding and the encoder of a ViT, such as a pretrained classifier; its heads stay.
+
+    Both must be of the same sizes: `vitrail.load(..., image_size=...)` brings a checkpoint to another one.
+
+    Raises:
+        VitrailError: tensors that differ in name or shape; nothing was changed.
+    """
+    for name in ("embed", "encoder"):
+        shapes, wanted = (
+            {key: value.shape for key, value in getattr(m, name).state_dict().items()} for m in (vit, model)
+        )
+        wrong = [f"{name}.{key}" for key in {**shapes, **wanted} if shapes.get(key) != wanted.get(key)]
+        if wrong:
+            raise VitrailError(f"the encoders differ in {', '.join(wrong)}: build both with the same sizes")
+    for name in ("embed", "encoder"):
+        getattr(model, name).load_state_dict(getattr(vit, name).state_dict())
+
+
+VARIANTS: dict[str, Any] = {
+    "universal_vit_tiny_patch16_224": UniversalViTConfig(**TINY),
+    "universal_vit_small_patch16_224": UniversalViTConfig(**SMALL),
+    "universal_vit_base_patch16_224": UniversalViTConfig(),
+}

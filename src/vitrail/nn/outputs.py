@@ -1,0 +1,60 @@
+"""What models give that are more than one tensor."""
+
+from dataclasses import dataclass, fields
+from typing import Any
+
+from jaxtyping import Float
+from torch import Tensor
+from torch.utils import _pytree as pytree
+
+
+@dataclass(frozen=True, slots=True)
+class Detections:
+    """A set of objects, one for each query.
+
+    Attributes:
+        logits: (B, Q, K + 1); the last class is "no object".
+        boxes: (B, Q, 4) as centre x, centre y, width, height, in fractions of the picture.
+    """
+
+    logits: Float[Tensor, "B Q K"]
+    boxes: Float[Tensor, "B Q 4"]
+
+
+pytree.register_dataclass(Detections, serialized_type_name="vitrail.Detections")
+
+
+@dataclass(frozen=True, slots=True)
+class TaskOutputs:
+    """What a model of several tasks gives; nothing for a task that it was not built for.
+
+    Attributes:
+        classification: logits of the picture, (B, K).
+        detection: its objects.
+        segmentation: logits of every pixel, (B, K, H, W).
+        depth: of every pixel, (B, H, W).
+    """
+
+    classification: Float[Tensor, "B K"] | None = None
+    detection: Detections | None = None
+    segmentation: Float[Tensor, "B K H W"] | None = None
+    depth: Float[Tensor, "B H W"] | None = None
+
+
+def _flatten(outputs: TaskOutputs) -> tuple[list[Any], tuple[str, ...]]:
+    names = tuple(field.name for field in fields(outputs) if getattr(outputs, field.name) is not None)
+    return [getattr(outputs, name) for name in names], names
+
+
+def _unflatten(leaves: Any, names: tuple[str, ...]) -> TaskOutputs:
+    return TaskOutputs(**dict(zip(names, leaves, strict=True)))
+
+
+pytree.register_pytree_node(
+    TaskOutputs,
+    _flatten,
+    _unflatten,
+    serialized_type_name="vitrail.TaskOutputs",
+    to_dumpable_context=list,
+    from_dumpable_context=tuple,
+)
