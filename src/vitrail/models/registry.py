@@ -66,9 +66,11 @@ FAMILIES: dict[str, dict[str, Any]] = {
     "cnn": cnn.VARIANTS,
     "convnext": convnext.VARIANTS,
     "cvt": cvt.VARIANTS,
+    "detr": detr.VARIANTS,
     "dino": dino.VARIANTS,
     "dinov2": dinov2.VARIANTS,
     "dinov3": dinov3.VARIANTS,
+    "dpt": dpt.VARIANTS,
     "flexivit": flexivit.VARIANTS,
     "hybrid": hybrid.VARIANTS,
     "levit": levit.VARIANTS,
@@ -82,12 +84,10 @@ FAMILIES: dict[str, dict[str, Any]] = {
     "swin": swin.VARIANTS,
     "swin_v2": swin_v2.VARIANTS,
     "timesformer": timesformer.VARIANTS,
+    "universal": universal.VARIANTS,
     "videomae": videomae.VARIANTS,
     "vit_attention": vit_attention.VARIANTS,
     "vitc": vitc.VARIANTS,
-    "detr": detr.VARIANTS,
-    "dpt": dpt.VARIANTS,
-    "universal": universal.VARIANTS,
 }
 CONFIGS: dict[str, type] = {type(row).__name__: type(row) for table in FAMILIES.values() for row in table.values()}
 _SIZES = {"ti": "tiny", "s": "small", "b": "base", "l": "large", "h": "huge", "m": "medium"}
