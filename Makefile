@@ -9,7 +9,7 @@ demo: $(VENV)/.demo
 	$(BIN)/python -m vitrail.cli.demo
 
 test: $(VENV)/.test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --maxprocesses 4
 
 check: $(VENV)/.test
 	$(BIN)/ruff check .

@@ -24,7 +24,9 @@ ROOM = [
 ]
 install_import_hook(ROOM, "beartype.beartype")
 
-torch.set_num_threads(min(2, os.cpu_count() or 1))
+# Tests that run side by side share the cores.
+SIDE_BY_SIDE = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+torch.set_num_threads(max(1, min(2, os.cpu_count() or 1) // SIDE_BY_SIDE))
 
 
 @pytest.fixture(autouse=True)

@@ -173,9 +173,9 @@ def sincos_by_loop(height: int, width: int, dim: int) -> Tensor:
     return torch.tensor(rows, dtype=torch.float64).unsqueeze(0)
 
 
-def assert_same(ours: nn.Module, theirs: nn.Module, pixels: Tensor) -> None:
+def assert_same(ours: nn.Module, theirs: nn.Module, pixels: Tensor, double: float = 1e-10) -> None:
     """Logits, and boxes where there are some, agree: to 1e-5 in float32, to 1e-10 in float64."""
-    for dtype, tolerance in both_dtypes():
+    for dtype, tolerance in both_dtypes(double):
         with torch.no_grad():
             output, expected = ours.to(dtype)(pixels.to(dtype)), theirs.to(dtype)(pixels.to(dtype))
         for a, b in zip(tree_leaves(output), answers(expected), strict=True):
@@ -184,9 +184,9 @@ def assert_same(ours: nn.Module, theirs: nn.Module, pixels: Tensor) -> None:
             assert (a - b).abs().max() <= tolerance * max(1.0, float(b.abs().max())), dtype
 
 
-def both_dtypes() -> Iterator[tuple[torch.dtype, float]]:
+def both_dtypes(double: float = 1e-10) -> Iterator[tuple[torch.dtype, float]]:
     yield torch.float32, 1e-5
-    yield torch.float64, 1e-10
+    yield torch.float64, double
 
 
 def answers(output: Any) -> list[Tensor]:

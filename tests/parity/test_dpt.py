@@ -63,7 +63,8 @@ def test_parameters_of_every_row(name: str) -> None:
 @pytest.mark.parametrize("side", [64, 80, 160])
 def test_any_size(config: DPTConfig, side: int) -> None:
     theirs = randomised(config)
-    assert_same(loaded(config, theirs), theirs, torch.randn(2, 3, side, side))
+    # Positions are resampled in float32 here, as elsewhere; this reference alone does it in float64.
+    assert_same(loaded(config, theirs), theirs, torch.randn(2, 3, side, side), double=1e-6)
 
 
 @pytest.mark.parametrize("channels", [1, 4, 13])

@@ -211,8 +211,8 @@ def resample_positions(
         raise ValueError(f"positions of a grid {old} cannot be resampled to {new}: the two have other axes")
     lead, rest = table[:, :prefix], table[:, prefix:]
     (was_deep, *was), (deep, rows, columns) = _with_frames(old), _with_frames(new)
-    rest = rest.to(torch.promote_types(table.dtype, torch.float32))
-    planes = rest.transpose(1, 2).unflatten(2, (was_deep, *was)).flatten(1, 2)  # (1, D T, H, W)
+    # In float32 whatever the model computes in, as timm and transformers do.
+    planes = rest.float().transpose(1, 2).unflatten(2, (was_deep, *was)).flatten(1, 2)  # (1, D T, H, W)
     planes = resample(planes, (rows, columns), mode=mode, antialias=antialias, offset=offset)
     # Frames and places as rows and columns of one picture: the columns keep their number, which leaves them alone.
     lines = planes.unflatten(1, (-1, was_deep)).flatten(3)
