@@ -3,6 +3,7 @@
 import itertools
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 
 import pytest
 import torch
@@ -171,3 +172,30 @@ def test_cost_grows_with_the_length_not_with_its_square() -> None:
         return patterns.neighbourhood((side, side), CPU, side=7).keys.numel()
 
     assert keys(56) == 4 * keys(28)
+
+
+PICTURES: dict[str, Pattern] = {
+    "windows, window (4, 4)": partial(patterns.windows, window=(4, 4)),
+    "windows, shift (2, 2)": partial(patterns.windows, window=(4, 4), shift=(2, 2)),
+    "neighbourhood, side 5": partial(patterns.neighbourhood, side=5),
+    "neighbourhood, side 3, dilation 2": partial(patterns.neighbourhood, side=3, dilation=2),
+    "lattice, stride 3": partial(patterns.lattice, stride=3),
+    "along, axis -1": partial(patterns.along, axis=-1),
+    "along, axis -2": partial(patterns.along, axis=-2),
+    "band, reach 12": partial(patterns.band, reach=12),
+    "strided, stride 5": partial(patterns.strided, stride=5),
+    "big_bird, block 6": partial(patterns.big_bird, block=6),
+}
+
+
+def test_the_page_shows_what_the_patterns_show() -> None:
+    """Two pictures side by side of an 8×12 grid each, the query in the fourth row and fifth column."""
+    page = (Path(__file__).parents[2] / "docs/attention.md").read_text()
+    query = 3 * 12 + 4
+    for names in zip(*[iter(PICTURES)] * 2, strict=True):
+        rows = ["   ".join(name.ljust(23) for name in names).rstrip()]
+        cells = [["●" if seen else "·" for seen in mask(PICTURES[name], (8, 12))[query]] for name in names]
+        for shown in cells:
+            shown[query] = "◆"
+        rows += ["   ".join(" ".join(shown[12 * row : 12 * row + 12]) for shown in cells) for row in range(8)]
+        assert "\n".join(rows) in page
