@@ -3,13 +3,16 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check lint env clean
+.PHONY: demo test test-all check lint env clean
 
 demo: $(VENV)/.demo
 	$(BIN)/python -m vitrail.cli.demo
 
 test: $(VENV)/.test
 	$(BIN)/python -m pytest -n auto --maxprocesses 4
+
+test-all: $(VENV)/.test
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 -m ""
 
 check: $(VENV)/.test
 	$(BIN)/ruff check .

@@ -100,7 +100,7 @@ def test_a_wrong_shape_is_listed() -> None:
 
 def test_an_unknown_layout_is_said() -> None:
     model, _ = small_timm()
-    with pytest.raises(VitrailError, match=r"no known layout \(conv1\.weight"):
-        convert_state_dict({"conv1.weight": torch.zeros(1)}, model)
+    with pytest.raises(VitrailError, match=r"no known layout \(rotor\.weight"):
+        convert_state_dict({"rotor.weight": torch.zeros(1)}, model)
     with pytest.raises(VitrailError, match="no known layout"):
         convert_state_dict({}, model)
