@@ -128,7 +128,6 @@ print((before + planned.training_process_bytes - planned.runtime_bytes) / (befor
 """
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the system does not say what a process holds")
 def test_the_process_is_planned_within_a_tenth_of_what_it_holds():
     done = subprocess.run([sys.executable, "-c", GROW], capture_output=True, text=True, check=True)

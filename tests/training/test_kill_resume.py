@@ -32,7 +32,6 @@ def undisturbed(source: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[
     return outcome(out)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("attempt", range(KILLS))
 def test_a_killed_run_ends_like_an_undisturbed_one(source, undisturbed, tmp_path, attempt):
     dice = random.Random(attempt)
