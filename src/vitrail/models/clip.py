@@ -20,7 +20,7 @@ from ..nn.positions import LearnedPositions
 from ..nn.prefix import PrefixTokens
 from ..nn.text import CausalMask, EndOfText, TextEmbed
 from .parts import Size, activation_of, classifier, pair, vit_encoder
-from .text import init_text, text_encoder
+from .text import init_clip, text_encoder
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -130,7 +130,7 @@ class CLIPConfig:
     def text(self) -> TextModel:
         """The text encoder alone: what a token may look at is what stands before it (section 2.4)."""
         encoder = text_encoder(self, bias=CausalMask)
-        init_text(encoder)
+        init_clip(encoder)
         project = nn.Linear(self.text_dim, self.joint_dim, bias=False)
         nn.init.normal_(project.weight, std=self.text_dim**-0.5)
         return TextModel(TextEmbed(self.vocab_size, self.text_dim, self.context_length), encoder, EndOfText(), project)

@@ -14,14 +14,13 @@ from torch import nn
 from ..nn.dual import BiasedCosine, DualEncoder, TextModel
 from ..nn.embed import Embedding, PatchEmbed
 from ..nn.head import Head, MeanPool
-from ..nn.init import init_vit
 from ..nn.mlp import MLP
 from ..nn.model import VisionModel
 from ..nn.pool import MultiHeadAttentionPool
 from ..nn.positions import LearnedPositions
 from ..nn.text import LastToken, TextEmbed
 from .parts import Size, activation_of, classifier, pair, vit_encoder
-from .text import text_encoder
+from .text import init_siglip, text_encoder
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,7 +61,7 @@ class SigLIPVisionConfig:
             head=Head(self.pool(), classifier(dim, self.num_classes)),
             config=self,
         )
-        return model.apply(init_vit)
+        return model.apply(init_siglip)
 
     def pool(self) -> nn.Module:
         if not self.attention_pool:
@@ -129,7 +128,7 @@ class SigLIPConfig:
         """The text encoder alone: every token looks at every token, and the last place speaks for the text."""
         embed = TextEmbed(self.vocab_size, self.text_dim, self.context_length)
         model = TextModel(embed, text_encoder(self), LastToken(), nn.Linear(self.text_dim, self.embed_dim))
-        return model.apply(init_vit)
+        return model.apply(init_siglip)
 
 
 LARGE: dict[str, Any] = {"embed_dim": 1024, "depth": 24, "num_heads": 16}

@@ -1,4 +1,4 @@
-"""What the text encoders of CLIP and SigLIP have in common."""
+"""What the text encoders of CLIP and SigLIP have in common, and how the two begin."""
 
 from typing import Any, Protocol
 
@@ -6,6 +6,9 @@ from torch import nn
 
 from ..nn.attention import NoBias
 from ..nn.encoder import Encoder
+from ..nn.positions import LearnedPositions
+from ..nn.projections import JointProjection
+from ..nn.text import TextEmbed
 from .parts import activation_of, vit_block
 
 
@@ -42,7 +45,7 @@ def text_encoder(config: TextFields, *, bias: type[nn.Module] = NoBias) -> Encod
     return Encoder(blocks, norm=nn.LayerNorm(config.text_dim, eps=config.norm_eps))
 
 
-def init_text(encoder: Encoder) -> None:
+def init_clip(encoder: Encoder) -> None:
     """CLIP's initial weights of a text encoder: the deeper it is, the smaller its branches begin.
 
     After the official release (github.com/openai/CLIP, `CLIP.initialize_parameters`).
@@ -61,3 +64,21 @@ def init_text(encoder: Encoder) -> None:
         ):
             nn.init.normal_(layer.weight, std=std)
             nn.init.zeros_(layer.bias)
+
+
+def init_siglip(module: nn.Module) -> None:
+    """For `apply`: uniform weights that keep the size of what passes (Glorot and Bengio, 2010), as released.
+
+    Words, places and the learned query start at length one, so that texts of different words differ at once. After
+    github.com/google-research/big_vision, `models/vit.py`.
+    """
+    if isinstance(module, nn.Linear):
+        # A joint layer is three square ones.
+        gain = 2**0.5 if isinstance(module, JointProjection) else 1.0
+        nn.init.xavier_uniform_(module.weight, gain=gain)
+        nn.init.normal_(module.bias, std=1e-6)
+    elif isinstance(module, TextEmbed):
+        for table in (module.words.weight, module.positions):
+            nn.init.normal_(table, std=table.shape[-1] ** -0.5)
+    elif isinstance(module, LearnedPositions):
+        nn.init.normal_(module.weight, std=module.weight.shape[-1] ** -0.5)
