@@ -6,7 +6,7 @@ After Ronen et al. (2023), "Vision transformers with mixed-resolution tokenizati
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from torch import nn
 
@@ -98,16 +98,22 @@ class AdaptiveViTConfig:
         )
 
 
-def adaptive_from_vit(vit: VisionModel, **fields: Any) -> VisionModel:
+def adaptive_from_vit(
+    vit: VisionModel,
+    *,
+    levels: int = 3,
+    threshold: float = 0.05,
+    detail: Literal["variance", "entropy"] = "variance",
+) -> VisionModel:
     """An adaptive ViT with the weights of a plain one; its class token takes its position with it.
 
     Args:
         vit: built by a `ViTConfig` without layer scale.
-        fields: `levels`, `threshold` and `detail` of the new one.
+        levels, threshold, detail: of the new one, see `AdaptiveViTConfig`.
     """
     known = {field.name for field in dataclasses.fields(AdaptiveViTConfig)}
     shared = {name: value for name, value in dataclasses.asdict(vit.config).items() if name in known}
-    config = AdaptiveViTConfig(**shared, **fields)
+    config = AdaptiveViTConfig(**shared, levels=levels, threshold=threshold, detail=detail)
     model, state = config.build(), vit.state_dict()
     table = state.pop("embed.parts.positions.weight")
     if vit.config.class_position:

@@ -1,14 +1,17 @@
 """softmax(q kᵀ / √d + bias) v, in one place."""
 
+from abc import ABC, abstractmethod
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
 
-class AnyAttend(nn.Module):
+class AnyAttend(nn.Module, ABC):
     """What the lens looks for: queries, keys, values and what is added to the scores at its door, and `weights`."""
 
+    @abstractmethod
     def weights(
         self,
         q: Float[Tensor, "B h N d"],
@@ -17,7 +20,6 @@ class AnyAttend(nn.Module):
         heads: list[int] | None = None,
     ) -> Float[Tensor, "B _ N M"]:
         """How much each query takes from each key, for all heads or some."""
-        raise NotImplementedError
 
 
 class Attend(AnyAttend):

@@ -1,4 +1,4 @@
-"""Costs of models, remembered between calls: counting a few hundred of them takes a minute."""
+"""Costs of models, remembered between calls: there are a few hundred of them, and each is built to be counted."""
 
 import json
 import os

@@ -35,7 +35,7 @@ def list_costs(pattern: str = "*", *, progress: Track = silent) -> list[ModelCos
 
     Args:
         pattern: such as "swin*".
-        progress: what shows it; counting all takes a minute the first time, and is remembered in `cache_folder()`.
+        progress: what shows it; what was counted is remembered in `cache_folder()`.
 
     Raises:
         VitrailError: no name matches.
