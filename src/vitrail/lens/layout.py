@@ -111,8 +111,11 @@ class Surroundings:
                 self._made.clear()
             for value in (*args, *kwargs.values()):
                 if isinstance(value, Tokens):
-                    places = module.places_of(value) if hasattr(module, "places_of") else None
-                    self._given[name] = _Given(tuple(value.grid), value.prefix, value.x.shape[1], places)
+                    count, cut = value.x.shape[1], getattr(module, "places_of", None)
+                    # Patches of several sizes do not fill their grid: they are one long row.
+                    regular = _given(value.grid, value.prefix).count == count
+                    grid = tuple(value.grid) if regular else (count - value.prefix,)
+                    self._given[name] = _Given(grid, value.prefix, count, cut(value) if cut else None)
                     return
 
         return hook

@@ -207,7 +207,7 @@ def _rows_over_picture(
     rows: list[int],
     layout: Layout,
 ) -> Float[Tensor, "B g R M"]:
-    """As `chosen_weights` for tokens of the picture, where the layer looks inside groups; 0 outside of a token's own."""
+    """As `chosen_weights` for tokens of the picture, where the layer looks inside groups; 0 outside of its own."""
     assert layout.places is not None
     rows = [row % layout.queries for row in rows]
     index, group, query = rows_of_groups(layout.places, rows)
