@@ -14,14 +14,14 @@ from ..data.loader import EvalLoader, TrainLoader
 from ..data.preprocess import Preprocess
 from ..data.seeds import derive
 from ..inference.metrics import Evaluation, score
-from ..models.parts import check_classifies, densest, example_inputs, pair
+from ..models.parts import check_classifies, densest, pair
 from ..models.registry import canonical_name, create_model, model_config
 from ..nn.encoder import checkpoint_activations
 from ..nn.init import init_vit
-from ..nn.tokens import Tokens
 from ..objectives.supervised import Supervised, balanced_weights
 from ..planning.flops import blueprint, count
 from ..planning.machine import PRECISIONS, pick_device, pick_precision
+from ..planning.stride import stride_of
 from .channels import channel_statistics
 from .choose import Situation, choose
 from .dataset import Dataset, Part, memory_for_images
@@ -174,10 +174,7 @@ def _variant_size(recipe: Recipe, side: int) -> tuple[int, int] | None:
     config = model_config(recipe.model)
     check_classifies(config, recipe.model)
     height, width = pair(config.image_size)
-    with torch.no_grad():
-        tokens = blueprint(densest(config)).eval().forward_features(*example_inputs(config, device="meta"))
-    assert isinstance(tokens, Tokens), "a classifier's features are one sequence"
-    stride = height // tokens.grid[0]
+    stride = max(stride_of(config))
     enough = math.ceil(max(_LEAST_SIDE, 2 * stride, side) / stride) * stride
     return (height, width) if height != width else (min(height, enough), min(width, enough))
 
