@@ -14,7 +14,7 @@ from torch.utils._pytree import tree_leaves
 import vitrail
 from vitrail.checkpoint.contract import Checkpoint, load, save
 from vitrail.data.preprocess import Preprocess
-from vitrail.models.parts import example_inputs, task_of
+from vitrail.models.fields import example_inputs, task_of
 from vitrail.models.registry import model_config
 from vitrail.nn.attend import ATTENDS
 from vitrail.nn.encoder import HOLDERS, checkpoint_activations

@@ -14,7 +14,7 @@ import vitrail
 from vitrail.checkpoint.convert import recognise, tensors
 from vitrail.checkpoint.convert.rename import to_ours, to_theirs
 from vitrail.models.deit import DistilledDeiTConfig
-from vitrail.models.parts import pair
+from vitrail.models.fields import pair
 from vitrail.models.simple_vit import SimpleViTConfig
 from vitrail.nn.model import VisionModel
 from vitrail.nn.tokens import Tokens

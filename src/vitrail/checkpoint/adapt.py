@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ..data.preprocess import Preprocess
-from ..models.parts import classes_of, pair
+from ..models.fields import classes_of, pair
 from ..models.registry import Config, override
 from ..nn.embed import PatchEmbed, TubeletEmbed
 from ..nn.flexi import resize_patch_weights

@@ -3,7 +3,7 @@
 import torch
 
 from ..errors import VitrailError
-from ..models.parts import classes_of
+from ..models.fields import classes_of
 from ..models.registry import Config
 from ..nn.model import VisionModel
 from .document import Stored

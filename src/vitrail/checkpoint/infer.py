@@ -10,7 +10,7 @@ from ..errors import VitrailError
 from ..models.deit import DistilledDeiTConfig
 from ..models.dinov2 import DINOv2Config
 from ..models.dinov3 import DINOv3Config
-from ..models.parts import unnamed_logits
+from ..models.fields import unnamed_logits
 from ..models.registry import Config, model_config, override
 from ..models.simple_vit import SimpleViTConfig
 from ..models.vit import ViTConfig

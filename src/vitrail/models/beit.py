@@ -5,47 +5,34 @@ BEiT v2 is the same model after another pre-training.
 """
 
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 from torch import nn
 
 from ..nn.attention import MultiHeadAttention
-from ..nn.embed import Embedding, PatchEmbed
+from ..nn.embed import Embedding
 from ..nn.encoder import Block, Encoder
 from ..nn.head import Head, MeanPool
 from ..nn.init import init_vit, shrink_by_depth
-from ..nn.mlp import MLP
 from ..nn.model import VisionModel
 from ..nn.prefix import PrefixTokens
 from ..nn.projections import JointProjectionWithoutKeyBias
 from ..nn.relative import RelativeBiasWithClass
 from ..nn.residual import linear_rates
-from .parts import Size, classifier, pair, pre_norm
+from .fields import ViTFields, pair
+from .parts import classifier, patch_embed, vit_residuals
 from .vit import LARGE
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class BEiTConfig:
-    """A ViT whose blocks each have a table of relative positions. Fields as in `ViTConfig`."""
+class BEiTConfig(ViTFields):
+    """A ViT whose blocks each have a table of relative positions."""
 
-    image_size: Size = 224
-    patch_size: Size = 16
-    in_channels: int = 3
-    num_classes: int = 1000
-    embed_dim: int = 768
-    depth: int = 12
-    num_heads: int = 12
-    mlp_ratio: float = 4.0
-    drop_path: float = 0.0
-    dropout: float = 0.0
-    norm_eps: float = 1e-6
     layer_scale: float = 0.1
-    pad: bool = False
 
     def build(self) -> VisionModel:
         dim = self.embed_dim
-        patches = PatchEmbed(self.in_channels, dim, pair(self.patch_size), pad=self.pad)
+        patches = patch_embed(self)
         window = patches.grid(pair(self.image_size))
         blocks = [self.block(window, rate) for rate in linear_rates(self.drop_path, self.depth)]
         norm = nn.LayerNorm(dim, eps=self.norm_eps)
@@ -61,7 +48,6 @@ class BEiTConfig:
 
     def block(self, window: tuple[int, int], drop_path: float) -> Block:
         dim, heads = self.embed_dim, self.num_heads
-        residual = partial(pre_norm, dim, drop_path=drop_path, layer_scale=self.layer_scale, norm_eps=self.norm_eps)
         attention = MultiHeadAttention(
             dim,
             heads,
@@ -69,8 +55,7 @@ class BEiTConfig:
             bias=RelativeBiasWithClass(window, heads),
             dropout=self.dropout,
         )
-        mlp = MLP(dim, int(dim * self.mlp_ratio), dropout=self.dropout)
-        return Block(attention=residual(attention), mlp=residual(mlp))
+        return Block(**vit_residuals(self, attention, drop_path=drop_path, layer_scale=self.layer_scale))
 
 
 BEIT_LARGE: dict[str, Any] = {**LARGE, "layer_scale": 1e-5}

@@ -7,7 +7,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
-from ..models.parts import densest, example_inputs
+from ..models.fields import densest, example_inputs
 from ..models.registry import Config
 from ..nn.model import VisionModel
 from .depth import by_depth
