@@ -8,7 +8,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
-from .model import VisionModel
+from .model import AnyVisionModel
 from .tokens import Tokens
 
 
@@ -25,7 +25,7 @@ class Reconstruction:
     mask: Float[Tensor, "B N"]
 
 
-class MaskedAutoencoder(VisionModel):
+class MaskedAutoencoder(AnyVisionModel):
     """Encodes the patches that it sees, and paints those that it does not (He et al., 2022, "MAE", section 3).
 
     The head is the decoder, see `PatchDecoder`. `forward_features` hides nothing: it gives what the encoder makes of

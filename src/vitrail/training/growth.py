@@ -8,13 +8,13 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from ..nn.model import VisionModel
+from ..nn.model import AnyVisionModel
 
 SMALL_PART = 0.5
 """The part of the steps that sees small pictures."""
 
 
-def small_size(model: VisionModel, image_size: tuple[int, int], part: float) -> tuple[int, int]:
+def small_size(model: AnyVisionModel, image_size: tuple[int, int], part: float) -> tuple[int, int]:
     """About `part` of each side, rounded to a multiple of the model's patch, and at least one patch."""
     rows, columns = getattr(model.embed.patches, "patch_size", (1, 1))
     height, width = image_size
