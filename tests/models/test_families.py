@@ -54,6 +54,7 @@ SMALLEST: dict[str, dict[str, Any]] = {
     "adaptive_vit_tiny_patch16_224": {"image_size": 64, "depth": 2, "patch_size": 8, "threshold": 0.9},
     "vit_giant_patch14_reg4_dinov2": {"image_size": 64, "patch_size": 16, "embed_dim": 48, "depth": 2, "num_heads": 3},
     "beit_base_patch16_224": {"image_size": 64, "embed_dim": 48, "depth": 2, "num_heads": 3},
+    "beit_base_patch16_224_pretraining": {"image_size": 64, "embed_dim": 48, "depth": 2, "num_heads": 3},
     "vit_small_plus_patch16_dinov3_qkvb": {"image_size": 64, "embed_dim": 48, "depth": 2, "num_heads": 3},
     "mae_vit_base_patch16": {
         "image_size": 64,
@@ -117,10 +118,12 @@ def build(name: str, **overrides: Any) -> AnyVisionModel:
 
 
 def inputs(model: AnyVisionModel, batch: int = 2) -> tuple[torch.Tensor, ...]:
-    """Random pixels, and random words where the model takes texts, or noise where it hides patches."""
+    """Random pixels, and random words where the model takes texts, or what hides patches where it does."""
     pixels, *rest = example_inputs(model.config, batch)
     if hasattr(model.config, "vocab_size"):
         rest = [words.random_(model.config.vocab_size) for words in rest]
+    if getattr(model.config, "hides_patches", False):
+        rest = [hidden.bernoulli_(0.5) for hidden in rest]
     return (pixels.normal_(), *rest)
 
 

@@ -1,5 +1,6 @@
 """What configs say and what is asked of them. What several families say alike is stated here, once."""
 
+import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, fields
 from typing import Any
@@ -132,13 +133,14 @@ def example_inputs(config: Any, batch: int = 1, device: torch.device | str = "cp
     """Zeros of the shapes that the model's `forward` takes, at the config's own size.
 
     Pixels (B, C, H, W); (B, C, T, H, W) where the config has `num_frames`; and token numbers (B, L) behind them where
-    it has a `context_length`, or the noise (B, N) that hides patches where it has a `mask_ratio`.
+    it has a `context_length`, or a number for each patch (B, N), the noise or the mask that hides it, where it says
+    `hides_patches`.
     """
     frames = (config.num_frames,) if hasattr(config, "num_frames") else ()
     pixels = torch.zeros(batch, config.in_channels, *frames, *pair(config.image_size), device=device)
-    if hasattr(config, "mask_ratio"):
-        (height, width), (rows, columns) = pair(config.image_size), pair(config.patch_size)
-        return pixels, torch.zeros(batch, height // rows * (width // columns), device=device)
+    if getattr(config, "hides_patches", False):
+        sides = zip(pair(config.image_size), pair(config.patch_size), strict=True)
+        return pixels, torch.zeros(batch, math.prod(math.ceil(side / patch) for side, patch in sides), device=device)
     if not hasattr(config, "context_length"):
         return (pixels,)
     return pixels, torch.zeros(batch, config.context_length, dtype=torch.long, device=device)

@@ -30,6 +30,7 @@ class MAEConfig(EncoderFields):
     """
 
     task: ClassVar[str] = "reconstruction"
+    hides_patches: ClassVar[bool] = True
 
     patch_size: Size = 16
     mask_ratio: float = 0.75
