@@ -14,9 +14,9 @@ import vitrail
 from vitrail.checkpoint.convert import recognise, tensors
 from vitrail.checkpoint.convert.rename import to_ours, to_theirs
 from vitrail.models.deit import DistilledDeiTConfig
-from vitrail.models.parts import pair
+from vitrail.models.fields import pair
 from vitrail.models.simple_vit import SimpleViTConfig
-from vitrail.nn.model import VisionModel
+from vitrail.nn.model import AnyVisionModel
 from vitrail.nn.tokens import Tokens
 
 
@@ -42,7 +42,7 @@ def randomise(model: nn.Module, seed: int = 0) -> nn.Module:
     return model.eval()
 
 
-def loaded(config: Any, reference: nn.Module | dict[str, Any]) -> VisionModel:
+def loaded(config: Any, reference: nn.Module | dict[str, Any]) -> AnyVisionModel:
     """Ours with the weights of a reference: strictly converted, and back again to the same tensors."""
     model = config.build().eval()
     state = reference if isinstance(reference, dict) else reference.state_dict()
@@ -147,7 +147,7 @@ def timm_twin(config: Any, **more: Any) -> nn.Module:
     return VisionTransformer(**common, init_values=config.layer_scale, no_embed_class=stands_apart)
 
 
-def twins(config: Any, **more: Any) -> tuple[VisionModel, nn.Module]:
+def twins(config: Any, **more: Any) -> tuple[AnyVisionModel, nn.Module]:
     """Ours and timm's with the same random weights."""
     reference = randomise(timm_twin(config, **more))
     state = reference.state_dict()

@@ -21,7 +21,8 @@ from ..nn.prefix import PrefixTokens
 from ..nn.projections import ConvProjection, ScaledQueries
 from ..nn.reduce import Reembed
 from ..nn.residual import linear_rates
-from .parts import Size, classifier, pre_norm
+from .fields import Size
+from .parts import classifier, pre_norm
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

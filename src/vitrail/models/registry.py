@@ -6,7 +6,7 @@ from fnmatch import fnmatch
 from typing import Any, Protocol
 
 from ..errors import VitrailError, nearest
-from ..nn.model import VisionModel
+from ..nn.model import AnyVisionModel
 from . import (
     adaptive,
     beit,
@@ -51,7 +51,7 @@ class Config(Protocol):
     in_channels: int
     num_classes: int
 
-    def build(self) -> VisionModel: ...
+    def build(self) -> AnyVisionModel: ...
 
 
 FAMILIES: dict[str, dict[str, Any]] = {
@@ -109,7 +109,7 @@ def model_config(name: str, **overrides: Any) -> Config:
     return override(table[variant], overrides, variant)
 
 
-def create_model(name: str, **overrides: Any) -> VisionModel:
+def create_model(name: str, **overrides: Any) -> AnyVisionModel:
     """Build a variant with fresh weights: `create_model("vit_tiny_patch16_224", num_classes=10, image_size=96)`.
 
     Args:

@@ -13,22 +13,21 @@ from ..nn.attention import MultiHeadAttention
 from ..nn.cosine import CosineScores
 from ..nn.encoder import Block
 from ..nn.mlp import MLP
-from ..nn.model import VisionModel
 from ..nn.projections import JointProjectionWithoutKeyBias
 from ..nn.reduce import NormedPatchMerging
 from ..nn.relative import ContinuousRelativeBias
 from ..nn.residual import Residual
 from ..nn.windows import LocalAttention
-from .parts import Size
-from .swin import BASE, LARGE, Cells, window_pyramid
+from .fields import Size
+from .swin import BASE, LARGE, Cells, WindowPyramid
 
 # Scores here go up to 100 and more, so that this is no minus infinity; the published weights were trained with it.
 _APART = -100.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class SwinV2Config:
-    """Fields as in `SwinConfig`.
+class SwinV2Config(WindowPyramid):
+    """Norms behind the branches, and a network of relative positions in each block.
 
     Attributes:
         pretrained_window_sizes: of each stage, where the weights were trained at other windows before: offsets are
@@ -36,22 +35,8 @@ class SwinV2Config:
     """
 
     image_size: Size = 256
-    patch_size: Size = 4
-    in_channels: int = 3
-    num_classes: int = 1000
-    embed_dim: int = 96
-    depths: tuple[int, ...] = (2, 2, 6, 2)
-    num_heads: tuple[int, ...] = (3, 6, 12, 24)
     window_size: int = 8
     pretrained_window_sizes: tuple[int, ...] = (0, 0, 0, 0)
-    mlp_ratio: float = 4.0
-    drop_path: float = 0.0
-    dropout: float = 0.0
-    norm_eps: float = 1e-5
-    pad: bool = False
-
-    def build(self) -> VisionModel:
-        return window_pyramid(self)
 
     def block(self, stage: int, dim: int, window: Cells, shift: Cells, drop_path: float) -> Block:
         heads, trained = self.num_heads[stage], self.pretrained_window_sizes[stage]

@@ -1,6 +1,7 @@
 """From pixels to tokens."""
 
 import math
+from collections import OrderedDict
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -171,9 +172,7 @@ class Embedding(nn.Module):
     def __init__(self, patches: nn.Module, **parts: nn.Module) -> None:
         super().__init__()
         self.patches = patches
-        self.parts = nn.Sequential()
-        for name, part in parts.items():
-            self.parts.add_module(name, part)
+        self.parts = nn.Sequential(OrderedDict(parts))
 
     def forward(self, pixels: Float[Tensor, "B C *size"]) -> Tokens:
         return self.parts(self.patches(pixels))

@@ -2,7 +2,7 @@
 
 import torch
 
-from ..models.parts import densest, example_inputs, pair
+from ..models.fields import densest, example_inputs, pair
 from ..models.registry import Config
 from ..nn.tokens import Tokens
 from .flops import blueprint

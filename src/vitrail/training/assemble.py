@@ -14,7 +14,7 @@ from ..data.loader import EvalLoader, TrainLoader
 from ..data.preprocess import Preprocess
 from ..data.seeds import derive
 from ..inference.metrics import Evaluation, score
-from ..models.parts import check_classifies, densest, pair
+from ..models.fields import check_classifies, densest, pair
 from ..models.registry import canonical_name, create_model, model_config
 from ..nn.encoder import checkpoint_activations
 from ..nn.init import init_vit

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from ...errors import VitrailError
-from ...nn.model import VisionModel
+from ...nn.model import AnyVisionModel
 from . import (
     beit,
     cait,
@@ -82,7 +82,7 @@ CONFIGS: dict[str, Callable[[Mapping[str, Any]], Any]] = {
 _ENVELOPES = ("model", "state_dict", "params", "module", "model_state")
 
 
-def convert_state_dict(state_dict: Mapping[str, Any], model: VisionModel) -> dict[str, Tensor]:
+def convert_state_dict(state_dict: Mapping[str, Any], model: AnyVisionModel) -> dict[str, Tensor]:
     """Translate a state dict of timm, transformers, torchvision or an official release to our names.
 
     Args:
