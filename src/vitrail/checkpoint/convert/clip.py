@@ -6,6 +6,7 @@ from typing import Any
 from ...errors import VitrailError
 from ...models.clip import CLIPConfig, CLIPVisionConfig
 from . import timm
+from .block import named_block
 from .rename import Layout, Rule, Transform, linear
 
 _OPENAI_STATISTICS = {"mean": (0.48145466, 0.4578275, 0.40821073), "std": (0.26862954, 0.26130258, 0.27577711)}
@@ -30,13 +31,13 @@ TIMM = Layout(
 
 def openai_blocks(ours: str, theirs: str) -> tuple[Rule, ...]:
     """Blocks by OpenAI's names, which open_clip kept."""
-    return (
-        linear(f"{ours}.attention.norm", f"{theirs}.ln_1"),
-        Rule(f"{ours}.attention.branch.qkv.{{p}}", (f"{theirs}.attn.in_proj_{{p}}",)),
-        linear(f"{ours}.attention.branch.project", f"{theirs}.attn.out_proj"),
-        linear(f"{ours}.mlp.norm", f"{theirs}.ln_2"),
-        linear(f"{ours}.mlp.branch.expand", f"{theirs}.mlp.c_fc"),
-        linear(f"{ours}.mlp.branch.contract", f"{theirs}.mlp.c_proj"),
+    return named_block(
+        theirs,
+        norms=("ln_1", "ln_2"),
+        qkv=("attn.in_proj_{p}",),
+        project="attn.out_proj",
+        mlp=("mlp.c_fc", "mlp.c_proj"),
+        ours=ours,
     )
 
 
@@ -72,14 +73,13 @@ OPENAI = Layout(
 
 def transformers_blocks(ours: str, theirs: str) -> tuple[Rule, ...]:
     """Blocks by transformers' names, in CLIP and SigLIP alike."""
-    parts = (f"{theirs}.self_attn.{part}_proj" for part in "qkv")
-    return (
-        linear(f"{ours}.attention.norm", f"{theirs}.layer_norm1"),
-        linear(f"{ours}.attention.branch.qkv", *parts),
-        linear(f"{ours}.attention.branch.project", f"{theirs}.self_attn.out_proj"),
-        linear(f"{ours}.mlp.norm", f"{theirs}.layer_norm2"),
-        linear(f"{ours}.mlp.branch.expand", f"{theirs}.mlp.fc1"),
-        linear(f"{ours}.mlp.branch.contract", f"{theirs}.mlp.fc2"),
+    return named_block(
+        theirs,
+        norms=("layer_norm1", "layer_norm2"),
+        qkv=("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"),
+        project="self_attn.out_proj",
+        mlp=("mlp.fc1", "mlp.fc2"),
+        ours=ours,
     )
 
 
