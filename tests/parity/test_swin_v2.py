@@ -15,7 +15,7 @@ from vitrail.data.preprocess import Preprocess
 from vitrail.models.registry import model_config
 from vitrail.models.swin_v2 import VARIANTS, SwinV2Config
 
-from .references import assert_same, assert_same_inside, count, loaded, on_meta, randomise
+from .references import assert_same, assert_same_inside, count, loaded, on_meta, randomise, stage_pairs
 
 SMALL: dict[str, Any] = {"embed_dim": 24, "depths": (2, 2, 2), "num_heads": (1, 2, 4), "num_classes": 9}
 NAME = "swinv2_tiny_window8_256"
@@ -60,11 +60,7 @@ def test_scores_at_the_limit_of_the_scale() -> None:
 def test_every_block_of_a_whole_model() -> None:
     thin: dict[str, Any] = {"embed_dim": 24, "num_heads": (1, 2, 4, 8)}
     theirs = randomise(timm.create_model(NAME, img_size=128, **thin))
-    pairs = {
-        f"encoder.blocks.{stage}.blocks.{block}": f"layers.{stage}.blocks.{block}"
-        for stage, depth in enumerate(VARIANTS[NAME].depths)
-        for block in range(depth)
-    }
+    pairs = stage_pairs(VARIANTS[NAME].depths, "layers.{stage}.blocks.{block}")
     assert_same_inside(
         loaded(model_config(NAME, image_size=128, **thin), theirs), theirs, pairs, torch.randn(1, 3, 128, 128)
     )

@@ -11,8 +11,19 @@ from ..models.dinov3 import DINOv3Config
 from ..models.registry import Config, list_models, model_config
 from ..models.vit import ViTConfig
 from .convert import CONFIGS
+from .convert.expect import expect
 
 _RESAMPLE = {0: "nearest", 2: "bilinear", 3: "bicubic"}
+# What timm's models may be built with that their tensors, or the picture's size, show, or that only training uses.
+_HARMLESS = (
+    "img_size",
+    "in_chans",
+    "num_classes",
+    "dynamic_img_size",
+    "strict_img_size",
+    "drop_rate",
+    "drop_path_rate",
+)
 _POOLS = {"token": "class", "avg": "mean"}
 _STRETCHED = "pictures are cropped in the middle for evaluation, where transformers stretches them to a square"
 
@@ -47,21 +58,29 @@ def read_card(folder: Path) -> Card:
     kind, preprocessor = config.get("model_type"), folder / "preprocessor_config.json"
     pictures = _read_json(preprocessor) if preprocessor.is_file() else {}
     if kind in ("vit", "deit"):
-        if config.get("hidden_act", "gelu") != "gelu":
-            raise VitrailError(f"these weights use the activation {config['hidden_act']!r}: read are those with 'gelu'")
+        expect(config, hidden_act="gelu", qkv_bias=True)
         return transformers_card(config, pictures)
     if kind in CONFIGS:
-        return replace(transformers_card(config, pictures), config=CONFIGS[kind](config), facts={})
+        return replace(transformers_card(config, pictures), config=_config(config, folder), facts={})
     raise VitrailError(
         f"{folder / 'config.json'} describes {kind or 'an unknown model'!r}: "
         f"read are timm's models, and transformers' vit, deit, {', '.join(CONFIGS)}"
     )
 
 
+def _config(values: Mapping[str, Any], folder: Path) -> Config:
+    try:
+        config: Config = CONFIGS[values["model_type"]](values)
+    except KeyError as error:
+        raise VitrailError(f"{folder / 'config.json'} does not say {error}: get the file again") from None
+    return config
+
+
 def timm_card(config: Mapping[str, Any]) -> Card:
     """timm: the architecture's name, and `pretrained_cfg` on how pictures are prepared."""
     pretrained = config.get("pretrained_cfg", {})
     name = config["architecture"]
+    _check_timm_arguments(name, config.get("model_args") or {})
     size = pretrained.get("input_size")
     preprocess = {
         "image_size": tuple(size[1:]) if size else None,
@@ -77,6 +96,12 @@ def timm_card(config: Mapping[str, Any]) -> Card:
         class_names=tuple(config.get("label_names") or pretrained.get("label_names") or ()),
         license=pretrained.get("license", ""),
     )
+
+
+def _check_timm_arguments(name: str, values: Mapping[str, Any]) -> None:
+    others = [f"{key}={value!r}" for key, value in values.items() if key not in _HARMLESS]
+    if others:
+        raise VitrailError(f"this {name} of timm was built with {', '.join(others)}: read are the models as timm names")
 
 
 def _timm_pool(name: str, pool: str) -> dict[str, str]:

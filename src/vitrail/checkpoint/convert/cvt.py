@@ -6,6 +6,7 @@ from typing import Any
 from ...models.cvt import CvTConfig
 from . import timm, transformers
 from .block import named_block
+from .expect import expect, uniform
 from .pvt_v2 import patches
 from .rename import Layout, Rule, batch_norm, linear
 
@@ -74,13 +75,17 @@ LAYOUTS = (
 
 
 def _config(card: Mapping[str, Any]) -> CvTConfig:
+    stages = len(card["depth"])
+    expect(card, patch_sizes=[7, 3, 3], patch_stride=[4, 2, 2], patch_padding=[2, 1, 1], cls_token=[False, False, True])
+    expect(card, qkv_projection_method=["dw_bn"] * stages, qkv_bias=[True] * stages, kernel_qkv=[3] * stages)
+    expect(card, padding_q=[1] * stages, stride_q=[1] * stages, padding_kv=[1] * stages, stride_kv=[2] * stages)
     # The card's layer_norm_eps is not what its layer norms use; and it says nothing of the picture's size.
     return CvTConfig(
         in_channels=card["num_channels"],
         embed_dims=tuple(card["embed_dim"]),
         depths=tuple(card["depth"]),
         num_heads=tuple(card["num_heads"]),
-        mlp_ratio=card["mlp_ratio"][0],
+        mlp_ratio=uniform(card, "mlp_ratio"),
     )
 
 

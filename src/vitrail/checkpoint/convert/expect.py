@@ -13,6 +13,14 @@ def expect(card: Mapping[str, Any], **values: Any) -> None:
             raise VitrailError(f"these weights have {name} {card[name]!r}: read are those with {value!r}")
 
 
+def uniform(card: Mapping[str, Any], name: str) -> Any:
+    """The value of a field that has one for each stage, where all are the same; VitrailError where they are not."""
+    first, *others = card[name]
+    if any(value != first for value in others):
+        raise VitrailError(f"these weights have {name} {card[name]!r}: read are those with the same in every stage")
+    return first
+
+
 def vit_fields(card: Mapping[str, Any]) -> dict[str, Any]:
     """What transformers' configuration says of a plain encoder, as fields of our configs."""
     return {

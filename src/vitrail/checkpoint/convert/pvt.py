@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ...models.pvt import PVTConfig
+from .expect import expect
 from .pvt_v2 import block, pyramid_fields, transformers_block
 from .rename import Layout, Rule, linear
 
@@ -54,9 +55,11 @@ LAYOUTS = (
 
 
 def _config(card: Mapping[str, Any]) -> PVTConfig:
+    first = card["patch_sizes"][0]
+    expect(card, patch_sizes=[first, 2, 2, 2], strides=[first, 2, 2, 2])
     return PVTConfig(
         image_size=card["image_size"],
-        patch_size=card["patch_sizes"][0],
+        patch_size=first,
         **pyramid_fields(card, "sequence_reduction_ratios"),
         norm_eps=card["layer_norm_eps"],
         conv_norm_eps=card["layer_norm_eps"],

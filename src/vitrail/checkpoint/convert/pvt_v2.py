@@ -5,6 +5,7 @@ from typing import Any
 
 from ...models.pvt_v2 import PVTv2Config
 from .block import named_block
+from .expect import expect
 from .rename import PAIR, Layout, Rule, linear
 
 STAGE = "encoder.blocks.{s}"
@@ -101,8 +102,13 @@ LAYOUTS = (
 )
 
 
+PATCHES = {"patch_sizes": [7, 3, 3, 3], "strides": [4, 2, 2, 2]}
+"""Those that PVT v2 and SegFormer have, which overlap."""
+
+
 def pyramid_fields(card: Mapping[str, Any], reductions: str) -> dict[str, Any]:
     """What transformers' configuration says of the four stages, as fields of ours."""
+    expect(card, num_encoder_blocks=4, hidden_act="gelu", qkv_bias=True)
     return {
         "in_channels": card["num_channels"],
         "embed_dims": tuple(card["hidden_sizes"]),
@@ -115,6 +121,7 @@ def pyramid_fields(card: Mapping[str, Any], reductions: str) -> dict[str, Any]:
 
 def _config(card: Mapping[str, Any]) -> PVTv2Config:
     size = card["image_size"]
+    expect(card, **PATCHES)
     return PVTv2Config(
         image_size=size if isinstance(size, int) else tuple(size),
         **pyramid_fields(card, "sr_ratios"),

@@ -5,7 +5,8 @@ from typing import Any
 
 from ...models.pvt_v2 import PVTv2Config
 from ...models.segformer import SegFormerConfig
-from .pvt_v2 import BLOCK, OFFICIAL, STAGE, block, first_patches, pyramid_fields, transformers_block
+from .expect import expect
+from .pvt_v2 import BLOCK, OFFICIAL, PATCHES, STAGE, block, first_patches, pyramid_fields, transformers_block
 from .rename import Layout, Rule, batch_norm, linear
 
 
@@ -62,6 +63,7 @@ LAYOUTS = (
 
 
 def _config(card: Mapping[str, Any]) -> PVTv2Config | SegFormerConfig:
+    expect(card, **PATCHES)
     encoder = {**pyramid_fields(card, "sr_ratios"), **_FIELDS}
     if "SegformerForImageClassification" in card.get("architectures", ()):
         return PVTv2Config(**encoder)

@@ -6,6 +6,7 @@ from typing import Any
 from ...models.swin import SwinConfig
 from . import timm, torchvision
 from .block import named_block
+from .expect import expect
 from .rename import Layout, Rule, linear
 from .transformers import NORMS
 
@@ -108,6 +109,7 @@ LAYOUTS = (
 
 def window_fields(card: Mapping[str, Any]) -> dict[str, Any]:
     """What transformers' configuration says of Swin and of Swin V2, as fields of ours."""
+    expect(card, hidden_act="gelu", qkv_bias=True, use_absolute_embeddings=False)
     return {
         "image_size": card["image_size"],
         "patch_size": card["patch_size"],

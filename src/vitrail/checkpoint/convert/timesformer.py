@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ...models.timesformer import TimeSformerConfig
-from .expect import vit_fields
+from .expect import expect, vit_fields
 from .rename import Layout, Rule, Transform, linear
 
 _BLOCK = "encoder.blocks.{i}"
@@ -92,6 +92,7 @@ _KINDS = {"divided_space_time": "divided", "joint_space_time": "joint", "space_o
 
 
 def _config(card: Mapping[str, Any]) -> TimeSformerConfig:
+    expect(card, hidden_act="gelu", qkv_bias=True)
     return TimeSformerConfig(
         **vit_fields(card),
         num_frames=card["num_frames"],

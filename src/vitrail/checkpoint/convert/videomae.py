@@ -3,11 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
-from ...errors import VitrailError
 from ...models.videomae import VideoMAEConfig
 from . import timm, transformers
 from .block import named_block
-from .expect import vit_fields
+from .expect import expect, vit_fields
 from .rename import PAIR, STACK, Layout, Rule, linear
 
 _BLOCK = "encoder.blocks.{i}"
@@ -60,9 +59,7 @@ LAYOUTS = (OFFICIAL, _transformers("files", "q_bias", "v_bias"), _transformers("
 
 
 def _config(card: Mapping[str, Any]) -> VideoMAEConfig:
-    for name in ("qv_bias", "use_mean_pooling"):
-        if not card.get(name, True):
-            raise VitrailError(f"these weights of VideoMAE have {name}=False: read are those with True")
+    expect(card, hidden_act="gelu", qv_bias=True, use_mean_pooling=True)
     return VideoMAEConfig(
         **vit_fields(card),
         num_frames=card["num_frames"],
