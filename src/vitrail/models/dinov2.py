@@ -54,6 +54,7 @@ class DINOv2Config:
     pad: bool = False
     position_mode: str = "bicubic"
     position_antialias: bool = True
+    position_offset: float = 0.0
 
     def build(self) -> VisionModel:
         dim = self.embed_dim
@@ -75,6 +76,7 @@ class DINOv2Config:
             prefix=1 if self.class_position else 0,
             mode=self.position_mode,
             antialias=self.position_antialias,
+            offset=self.position_offset,
         )
         parts: dict[str, nn.Module] = {"prefix": PrefixTokens(dim), "positions": positions}
         if not self.class_position:
