@@ -29,6 +29,8 @@ PAPERS = {
     "Swin-B@384": "swin_base_patch4_window12_384",
     "SwinV2-B": "swinv2_base_window8_256",
     "Swin V2-L": "swinv2_large_window12_192",
+    "SwinV2-H": "swinv2_huge_window12_192",
+    "SwinV2-G": "swinv2_giant_window12_192",
     "ConvNeXt-T": "convnext_tiny",
     "ConvNeXt-XL": "convnext_xlarge",
     "ConvNeXt V2-A": "convnextv2_atto",

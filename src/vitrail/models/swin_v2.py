@@ -11,7 +11,7 @@ from torch import nn
 
 from ..nn.attention import MultiHeadAttention
 from ..nn.cosine import CosineScores
-from ..nn.encoder import Block
+from ..nn.encoder import Block, PerToken
 from ..nn.mlp import MLP
 from ..nn.model import VisionModel
 from ..nn.projections import JointProjectionWithoutKeyBias
@@ -31,6 +31,7 @@ class SwinV2Config:
     """Fields as in `SwinConfig`.
 
     Attributes:
+        norm_every: of how many blocks of a stage the last also norms the main branch (section 4.1); 0 for none does.
         pretrained_window_sizes: of each stage, where the weights were trained at other windows before: offsets are
             measured by those. 0 for the stage's own window.
     """
@@ -48,10 +49,14 @@ class SwinV2Config:
     drop_path: float = 0.0
     dropout: float = 0.0
     norm_eps: float = 1e-5
+    norm_every: int = 0
     pad: bool = False
 
     def build(self) -> VisionModel:
-        return window_pyramid(self)
+        model = window_pyramid(self)
+        if self.norm_every:
+            norm_main_branch(model, self.norm_every, self.norm_eps)
+        return model
 
     def block(self, stage: int, dim: int, window: Cells, shift: Cells, drop_path: float) -> Block:
         heads, trained = self.num_heads[stage], self.pretrained_window_sizes[stage]
@@ -81,7 +86,17 @@ def post_norm(dim: int, branch: nn.Module, *, drop_path: float, norm_eps: float)
     return Residual(nn.Identity(), branch, scale=norm, drop_path=drop_path)
 
 
+def norm_main_branch(model: VisionModel, every: int, norm_eps: float) -> None:
+    """Let every so many-th block of each stage end with a norm of all that it gives, not only of its branches."""
+    for stage in model.encoder.get_submodule("blocks"):
+        for block in list(stage.get_submodule("blocks"))[every - 1 :: every]:
+            dim = block.get_submodule("mlp.scale").normalized_shape
+            block.add_module("norm", PerToken(nn.LayerNorm(dim, eps=norm_eps)))
+
+
 SMALL: dict[str, Any] = {"depths": (2, 2, 18, 2)}
+HUGE: dict[str, Any] = {"embed_dim": 352, "depths": (2, 2, 18, 2), "num_heads": (11, 22, 44, 88), "norm_every": 6}
+GIANT: dict[str, Any] = {"embed_dim": 512, "depths": (2, 2, 42, 4), "num_heads": (16, 32, 64, 128), "norm_every": 6}
 AT_192: dict[str, Any] = {"image_size": 192, "window_size": 12}
 FROM_192: dict[str, Any] = {"pretrained_window_sizes": (12, 12, 12, 6)}
 TO_256: dict[str, Any] = {"window_size": 16, **FROM_192}
@@ -100,4 +115,6 @@ VARIANTS = {
     "swinv2_large_window12_192": SwinV2Config(**LARGE, **AT_192),
     "swinv2_large_window12to16_192to256": SwinV2Config(**LARGE, **TO_256),
     "swinv2_large_window12to24_192to384": SwinV2Config(**LARGE, **TO_384),
+    "swinv2_huge_window12_192": SwinV2Config(**HUGE, **AT_192),
+    "swinv2_giant_window12_192": SwinV2Config(**GIANT, **AT_192),
 }
