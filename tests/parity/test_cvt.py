@@ -8,7 +8,10 @@ import pytest
 import torch
 import transformers
 from torch import Tensor
+from transformers.models.cvt.modeling_cvt import CvtIntermediate
 
+from vitrail.checkpoint.cards import Card
+from vitrail.checkpoint.foreign import from_state
 from vitrail.models.cvt import VARIANTS, CvTConfig
 
 from .references import assert_same, assert_same_inside, count, loaded, on_meta, randomise, saved, stage_pairs
@@ -71,6 +74,18 @@ def test_transformers_files(tmp_path: Path) -> None:
 def test_official_names() -> None:
     theirs = randomise(twin(small()))
     assert_same(loaded(small(), official(theirs)), theirs, torch.randn(1, 3, 64, 64))
+
+
+def test_the_release_has_another_activation() -> None:
+    theirs = randomise(twin(small()))
+    for module in theirs.modules():
+        if isinstance(module, CvtIntermediate):
+            module.activation = transformers.activations.ACT2FN["quick_gelu"]
+    stored = from_state(official(theirs), Card(config=small()), None, {}, origin="")
+    assert stored.config == small(activation="quick_gelu")
+    ours = stored.config.build().eval()
+    ours.load_state_dict(stored.state)
+    assert_same(ours, theirs, torch.randn(2, 3, 64, 64))
 
 
 def test_grids_are_those_that_the_patches_say() -> None:

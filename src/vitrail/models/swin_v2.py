@@ -88,8 +88,8 @@ def post_norm(dim: int, branch: nn.Module, *, drop_path: float, norm_eps: float)
 
 def norm_main_branch(model: VisionModel, every: int, norm_eps: float) -> None:
     """Let every so many-th block of each stage end with a norm of all that it gives, not only of its branches."""
-    for stage in model.encoder.get_submodule("blocks"):
-        for block in list(stage.get_submodule("blocks"))[every - 1 :: every]:
+    for stage in model.encoder.get_submodule("blocks").children():
+        for block in list(stage.get_submodule("blocks").children())[every - 1 :: every]:
             dim = block.get_submodule("mlp.scale").normalized_shape
             block.add_module("norm", PerToken(nn.LayerNorm(dim, eps=norm_eps)))
 

@@ -69,7 +69,8 @@ _TRANSFORMERS = (
 )
 
 LAYOUTS = (
-    Layout("official CvT", _OFFICIAL, prefixes=("module.",)),
+    # transformers computes with GELU what was trained with its quick approximation.
+    Layout("official CvT", _OFFICIAL, prefixes=("module.",), fields={"activation": "quick_gelu"}),
     Layout("transformers CvT", _TRANSFORMERS, prefixes=("cvt.",)),
 )
 
