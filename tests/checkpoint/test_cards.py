@@ -49,6 +49,9 @@ ODD: list[tuple[str, dict[str, Any]]] = [
     ("PvtV2", {"patch_sizes": [7, 3, 3, 5]}),
     ("PvtV2", {"strides": [4, 2, 2, 1]}),
     ("PvtV2", {"hidden_act": "relu"}),
+    ("ResNet", {"embedding_size": 32}),
+    ("ResNet", {"depths": [3, 4, 6, 4]}),
+    ("ResNet", {"downsample_in_bottleneck": True}),
     ("Segformer", {"patch_sizes": [7, 3, 3, 5]}),
     ("Segformer", {"strides": [4, 2, 2, 1]}),
     ("Segformer", {"hidden_act": "relu"}),
@@ -71,7 +74,7 @@ def test_an_odd_value_is_refused(kind: str, values: dict[str, Any], tmp_path: Pa
     with pytest.raises(VitrailError) as error:
         read_card(tmp_path)
     assert str(value) in str(error.value)
-    assert "read are those with" in str(error.value) or name in ("hidden_act", "hidden_sizes")
+    assert "read are those" in str(error.value) or name in ("hidden_act", "hidden_sizes")
 
 
 @pytest.mark.parametrize("kind", sorted({kind for kind, _ in ODD} - {"Beit"}))
@@ -87,6 +90,28 @@ def test_encoders_that_compute_differently(kind: str, values: dict[str, Any], tm
     getattr(transformers, f"{kind}Config")(text_config=values).save_pretrained(tmp_path)
     with pytest.raises(VitrailError, match=f"{next(iter(values))} .* for pictures and .* for texts: read are"):
         read_card(tmp_path)
+
+
+SHORT, CONVNEXT = {"shortest_edge": 224}, {"crop_pct": 0.9, "image_processor_type": "ConvNextImageProcessor"}
+
+
+@pytest.mark.parametrize(
+    ("values", "crop", "stretched"),
+    [
+        ({"size": SHORT, **CONVNEXT}, 0.9, False),
+        ({"size": {"shortest_edge": 384}, **CONVNEXT}, 1.0, True),
+        ({"size": SHORT, "do_center_crop": True, "image_processor_type": "LevitImageProcessor"}, 0.875, False),
+        ({"size": {"height": 224, "width": 224}, "image_processor_type": "ViTImageProcessor"}, 1.0, True),
+        ({"size": 256, "crop_size": 224, "do_center_crop": True}, 0.875, False),
+    ],
+)
+def test_how_much_of_a_picture_is_seen(values: dict[str, Any], crop: float, stretched: bool, tmp_path: Path) -> None:
+    transformers.ConvNextConfig().save_pretrained(tmp_path)
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps(values))
+    card = read_card(tmp_path)
+    assert card.preprocess["crop"] == crop
+    assert card.preprocess["image_size"] == (224, 224) or "384" in str(values)
+    assert bool(card.notes) == stretched
 
 
 def test_an_incomplete_configuration_says_what_is_missing(tmp_path: Path) -> None:

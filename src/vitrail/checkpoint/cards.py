@@ -129,21 +129,31 @@ def transformers_card(config: Mapping[str, Any], preprocessor: Mapping[str, Any]
         preprocess=_transformers_preprocess(preprocessor),
         class_names=tuple(labels[index] for index in sorted(labels)),
         license=config.get("license", ""),
-        notes=() if preprocessor.get("do_center_crop") else (_STRETCHED,),
+        notes=() if preprocessor.get("do_center_crop") or _share(preprocessor) else (_STRETCHED,),
     )
 
 
 def _transformers_preprocess(values: Mapping[str, Any]) -> dict[str, Any]:
     size, crop = _pixels(values.get("size")), _pixels(values.get("crop_size"))
     cropped = bool(values.get("do_center_crop")) and size is not None and crop is not None
+    share = _share(values)
     preprocess = {
         "image_size": crop if cropped else size,
-        "crop": crop[0] / size[0] if cropped and size and crop else 1.0,
+        "crop": share or (crop[0] / size[0] if cropped and size and crop else 1.0),
         "interpolation": _RESAMPLE.get(values.get("resample", 2), "bilinear"),
         "mean": _tuple(values.get("image_mean")),
         "std": _tuple(values.get("image_std")),
     }
     return {key: value for key, value in preprocess.items() if value is not None}
+
+
+def _share(values: Mapping[str, Any]) -> float | None:
+    """How much of a picture its middle is, where a preprocessor has a rule for that instead of two sizes."""
+    size = _pixels(values.get("size"))
+    if "crop_pct" in values and size is not None and size[0] < 384:  # ConvNeXt's; larger pictures are stretched
+        return float(values["crop_pct"] or 224 / 256)
+    kind = values.get("image_processor_type") or values.get("feature_extractor_type") or ""
+    return 224 / 256 if kind.startswith("Levit") and values.get("do_center_crop") else None
 
 
 def _pixels(size: Any) -> tuple[int, int] | None:
