@@ -16,6 +16,7 @@ _FAMILIES: tuple[Any, ...] = tuple(
     import_module(f"{__name__}.{family}")
     for family in (
         "beit",
+        "big_vision",
         "cait",
         "clip",
         "cnn",
