@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -186,6 +187,20 @@ def test_other_sizes_and_channels(name: str, size: tuple[int, int], channels: in
         assert all(len(leaf) == 2 and torch.isfinite(leaf).all() for leaf in numbers(output))
         if task_of(model.config) == "classification":
             assert output.shape == (2, 5)
+
+
+@ROWS
+def test_a_tiny_picture_works_or_is_refused_in_words(name: str) -> None:
+    model = build(name).eval()
+    for size in [(1, 1), (2, 2), (3, 3), (5, 5), (7, 7), (15, 15), (31, 31), (5, 224)]:
+        pixels, *rest = inputs(model, batch=1)
+        refused = []
+        try:
+            output = numbers(model(torch.randn(*pixels.shape[:-2], *size), *rest))
+        except ValueError as error:
+            refused, output = [str(error)], []
+        assert all(torch.isfinite(leaf).all() for leaf in output)
+        assert output or re.search(r"\d×\d.*: (resize|give|use)", refused[0])
 
 
 @pytest.mark.parametrize("name", [name for name in SMALLEST if hasattr(model_config(name), "num_frames")])

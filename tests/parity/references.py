@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -51,6 +52,14 @@ def loaded(config: Any, reference: nn.Module | dict[str, Any]) -> AnyVisionModel
     return model
 
 
+def saved(theirs: nn.Module, config: Any, folder: Path) -> VisionModel:
+    """Ours, read from what theirs saves, under the names of the files on the hub; the config is as expected."""
+    theirs.float().save_pretrained(folder)
+    model = vitrail.load(folder).model
+    assert model.config == config
+    return model
+
+
 def check_round_trip(state: dict[str, Any]) -> None:
     """The table that was recognised inverts: their names, ours, and theirs again, every tensor equal."""
     state = tensors(state)
@@ -82,6 +91,15 @@ def assert_same_inside(
             other = other.permute(0, 2, 3, 1).flatten(1, 2) if name.endswith(":BCHW") else other.flatten(1, 2)
         assert a[mine].shape == other.shape, mine
         assert (a[mine] - other).abs().max() <= 1e-10 * max(1.0, float(other.abs().max())), mine
+
+
+def stage_pairs(depths: tuple[int, ...], theirs: str) -> dict[str, str]:
+    """Our names of the blocks of a pyramid, and theirs, in which {stage} and {block} stand for the numbers."""
+    return {
+        f"encoder.blocks.{stage}.blocks.{block}": theirs.format(stage=stage, block=block)
+        for stage, depth in enumerate(depths)
+        for block in range(depth)
+    }
 
 
 def _outputs(model: nn.Module, names: list[str], *inputs: Tensor) -> dict[str, Tensor]:

@@ -41,6 +41,7 @@ class DINOv2Config(ViTFields, PositionedFields):
     pool: str = "class"
     layer_scale: float = 1e-5
     class_position: bool = True
+    position_offset: float = 0.0
 
     def build(self) -> VisionModel:
         dim = self.embed_dim
@@ -56,7 +57,9 @@ class DINOv2Config(ViTFields, PositionedFields):
     def embedding(self) -> Embedding:
         dim = self.embed_dim
         patches = patch_embed(self)
-        positions = learned_positions(self, patches, prefix=1 if self.class_position else 0)
+        positions = learned_positions(
+            self, patches, prefix=1 if self.class_position else 0, offset=self.position_offset
+        )
         parts: dict[str, nn.Module] = {"prefix": PrefixTokens(dim), "positions": positions}
         if not self.class_position:
             parts = {"positions": positions, "prefix": parts["prefix"]}

@@ -44,7 +44,9 @@ def patch_embed(config: ViTFields, *, bias: bool = True) -> PatchEmbed:
     return PatchEmbed(config.in_channels, config.embed_dim, pair(config.patch_size), pad=config.pad, bias=bias)
 
 
-def learned_positions(config: PositionedFields, patches: Patches, *, prefix: int = 0) -> LearnedPositions:
+def learned_positions(
+    config: PositionedFields, patches: Patches, *, prefix: int = 0, offset: float = 0.0
+) -> LearnedPositions:
     """A position for each of the prefix tokens and for each patch of a picture of the config's size."""
     return LearnedPositions(
         patches.grid(pair(config.image_size)),
@@ -52,6 +54,7 @@ def learned_positions(config: PositionedFields, patches: Patches, *, prefix: int
         prefix=prefix,
         mode=config.position_mode,
         antialias=config.position_antialias,
+        offset=offset,
     )
 
 

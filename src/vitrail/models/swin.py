@@ -53,8 +53,8 @@ class WindowPyramid(ModelFields):
     pad: bool = False
 
     @abstractmethod
-    def block(self, stage: int, dim: int, window: Cells, shift: Cells, drop_path: float) -> Block:
-        """A block of a stage, on windows of this size, moved by `shift`."""
+    def block(self, stage: int, number: int, dim: int, window: Cells, shift: Cells, drop_path: float) -> Block:
+        """Block `number` of a stage, on windows of this size, moved by `shift`."""
 
     @abstractmethod
     def merge(self, dim: int) -> nn.Module:
@@ -74,7 +74,7 @@ class WindowPyramid(ModelFields):
                 dim *= 2
             window, shift = fit_window(self.window_size, grid)
             blocks = [
-                self.block(index, dim, window, shift if number % 2 else (0, 0), rate)
+                self.block(index, number, dim, window, shift if number % 2 else (0, 0), rate)
                 for number, rate in enumerate(rates)
             ]
             stages.append(Stage(blocks, reduce=reduce))
@@ -91,7 +91,7 @@ class WindowPyramid(ModelFields):
 class SwinConfig(WindowPyramid):
     """Norms in front of the branches, and a table of relative positions in each block."""
 
-    def block(self, stage: int, dim: int, window: Cells, shift: Cells, drop_path: float) -> Block:
+    def block(self, stage: int, number: int, dim: int, window: Cells, shift: Cells, drop_path: float) -> Block:
         heads = self.num_heads[stage]
         inner = MultiHeadAttention(dim, heads, bias=RelativeBias(window, heads), dropout=self.dropout)
         mlp = MLP(dim, int(dim * self.mlp_ratio), dropout=self.dropout)
