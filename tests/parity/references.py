@@ -52,7 +52,7 @@ def loaded(config: Any, reference: nn.Module | dict[str, Any]) -> AnyVisionModel
     return model
 
 
-def saved(theirs: nn.Module, config: Any, folder: Path) -> VisionModel:
+def saved(theirs: nn.Module, config: Any, folder: Path) -> AnyVisionModel:
     """Ours, read from what theirs saves, under the names of the files on the hub; the config is as expected."""
     theirs.float().save_pretrained(folder)
     model = vitrail.load(folder).model
