@@ -4,6 +4,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import PurePath
 from typing import Any, TypeVar
 
 import numpy as np
@@ -68,7 +69,7 @@ class Gallery:
         """What there is, before anything is looked at."""
         return {
             "models": [watched.name for watched in self.watched],
-            "pictures": [name for name, _ in self.images],
+            "pictures": _short([name for name, _ in self.images]),
             "methods": list(self.methods),
         }
 
@@ -131,6 +132,12 @@ class Gallery:
         watched, image = self._pair(number)
         classes = [prediction["index"] for prediction in self.view(number).document["predictions"]]
         return _packed_relevance(relevance(watched, image, method, self.methods[method], classes))
+
+
+def _short(names: Sequence[str]) -> list[str]:
+    """The last part of each name where it is told apart by that."""
+    last = [PurePath(name).name or name for name in names]
+    return [short if last.count(short) == 1 else name for short, name in zip(last, names, strict=True)]
 
 
 def _packed_relevance(found: Relevance) -> dict[str, Any]:

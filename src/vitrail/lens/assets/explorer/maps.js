@@ -39,9 +39,16 @@ export const mapOf = ([weights, head], place, direction) => {
     if (from) weights.row(head, token, patches, lead);
     else weights.column(head, token, patches, lead);
   }
+  // A rollout differs little from patch to patch: its colours begin at its lowest value, not at 0.
+  return { layout: shown, patches, lead, ...extremes(patches, weights.rolled) };
+};
+
+/** The brightest cell, its value, and where colours begin. */
+export const extremes = (patches, fromLowest) => {
   let best = 0;
   for (let cell = 1; cell < patches.length; cell += 1) if (patches[cell] > patches[best]) best = cell;
-  return { layout: shown, patches, lead, best, top: patches.length ? patches[best] : 0 };
+  const top = patches.length ? patches[best] : 0;
+  return { best, top, low: fromLowest && patches.length ? patches.reduce((least, value) => Math.min(least, value), top) : 0 };
 };
 
 /** All patches as one query (the mean of where they look), or as one key (what each gives to them). */
@@ -116,5 +123,7 @@ const dense = (like, square) => {
     lead.set(square.subarray(row * count, row * count + prefix), row * prefix);
     patches.set(square.subarray(row * count + prefix, (row + 1) * count), row * each);
   }
-  return new Dense(like, patches, lead);
+  const result = new Dense(like, patches, lead);
+  result.rolled = true;
+  return result;
 };

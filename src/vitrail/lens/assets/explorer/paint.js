@@ -72,10 +72,10 @@ export const rampStyle = () => {
 };
 
 /** Fill a rectangle of `pixels` with a map; nearest cells where sizes differ. */
-export const paintInto = (pixels, stride, left, top, width, height, { layout, patches }, most, table) => {
+export const paintInto = (pixels, stride, left, top, width, height, { layout, patches, low = 0 }, most, table) => {
   const signed = table === BOTH;
-  const factor = most > 0 ? (signed ? 127 : 255) / most : 0;
-  const offset = signed ? 128 : 0;
+  const factor = most > low ? (signed ? 127 : 255) / (most - low) : 0;
+  const offset = signed ? 128 : -low * factor;
   for (let row = 0; row < height; row += 1) {
     const source = Math.floor((row * layout.rows) / height) * layout.columns;
     const target = (top + row) * stride + left;

@@ -1,7 +1,7 @@
 // What the model predicts, which patches speak for a class, and what changes when parts of the model are taken out.
 
 import { make, refill, setAttribute, setText } from "explorer/dom.js";
-import { placeOf } from "explorer/maps.js";
+import { extremes, placeOf } from "explorer/maps.js";
 import { BOTH, LIGHT, paintCanvas, TINT } from "explorer/paint.js";
 import { outline, relevance } from "explorer/source.js";
 import { activePane, change, onChange, redraw, state } from "explorer/state.js";
@@ -83,6 +83,7 @@ const drawRelevance = (view) => {
   const map = maps.find(({ index }) => index === null || index === classOf(view));
   canvas.hidden = !map;
   setAttribute(glass, "style", `--aspect:${view.size[1]}/${view.size[0]};--h:${map?.layout.rows ?? 1};--w:${map?.layout.columns ?? 1}`);
+  glass.classList.toggle("lit", state.glass === "light");
   glass.classList.toggle("small", Math.min(...view.size) <= 128);
   if (map) paint(map);
   setText(said, map ? words(view, name, map) : `${name} has no map here${problem ? `: ${problem}` : ""}.`);
@@ -91,13 +92,12 @@ const drawRelevance = (view) => {
 
 const paint = (map) => {
   const signed = map.patches.some((value) => value < 0);
-  const most = map.patches.reduce((top, value) => Math.max(top, signed ? Math.abs(value) : value), 0);
-  paintCanvas(canvas, map, most, signed ? BOTH : state.glass === "light" ? LIGHT : TINT);
+  const { top, low } = extremes(signed ? map.patches.map(Math.abs) : map.patches, !signed);
+  paintCanvas(canvas, { ...map, low }, top, signed ? BOTH : state.glass === "light" ? LIGHT : TINT);
 };
 
 const words = (view, method, map) => {
-  const best = map.patches.reduce((top, value, cell) => (value > map.patches[top] ? cell : top), 0);
-  const [row, column] = placeOf(map.layout, best);
+  const [row, column] = placeOf(map.layout, extremes(map.patches).best);
   const name = view.predictions.find(({ index }) => index === map.index)?.name;
   const about = map.index === null ? "the same for every class" : `for ${name}`;
   const against = map.patches.some((value) => value < 0) ? " Blue speaks against it." : "";

@@ -9,6 +9,7 @@ import { percent, whereName } from "explorer/words.js";
 
 const FINEST = 28; // pixels of a small map
 const GAP = 1;
+const TALLEST = 620; // CSS pixels of the sheet
 
 const host = document.getElementById("sheet");
 const canvas = make("canvas", { "aria-hidden": "true" });
@@ -79,7 +80,7 @@ const draw = () => {
   const heads = headsOf(view);
   refill(above, heads.join(), () => heads.map((head) => make("span", {}, head === MEAN ? "mean" : head === ROLLOUT ? "roll" : `${head + 1}`)));
   refill(beside, view.metas.length, () => view.metas.map((meta, layer) => make("span", {}, `${layer + 1}`)));
-  const key = JSON.stringify([view.number, view.layers.filter(Boolean).length, heads.length, state.place, state.direction, state.shared]);
+  const key = JSON.stringify([view.number, view.layers.filter(Boolean).length, view.rollout.length, state.place, state.direction, state.shared]);
   if (key !== painted) paint(view, heads);
   painted = key;
   const current = document.activeElement === field ? `: ${whereName(activePane().layer, activePane().head)}` : "";
@@ -95,7 +96,7 @@ const paint = (view, heads) => {
     return weights && mapOf(weights, state.place, state.direction);
   }));
   const drawn = maps.flat().filter((map) => map?.patches.length);
-  shared.most = Math.max(0, ...drawn.map((map) => map.top));
+  shared.most = Math.max(0, ...drawn.filter((map) => !map.low).map((map) => map.top));
   const most = (side) => Math.min(FINEST, Math.max(4, ...drawn.map((map) => map.layout[side])));
   const [width, height] = [most("columns") + GAP, most("rows") + GAP];
   const total = { width: width * heads.length - GAP, height: height * maps.length - GAP };
@@ -109,7 +110,7 @@ const paint = (view, heads) => {
   const pixels = new Uint32Array(image.data.buffer);
   maps.forEach((row, layer) => row.forEach((map, column) => {
     if (!map?.patches.length) return;
-    const scale = state.shared ? shared.most : map.top;
+    const scale = state.shared && !map.low ? shared.most : map.top;
     paintInto(pixels, total.width, column * width, layer * height, width - GAP, height - GAP, map, scale, GLASS);
   }));
   context.putImageData(image, 0, 0);
@@ -120,7 +121,7 @@ const fit = () => {
   if (!size.width) return;
   const room = host.clientWidth - beside.offsetWidth - 4;
   const ratio = window.devicePixelRatio || 1;
-  const wanted = Math.min(room, 3 * size.width);
+  const wanted = Math.min(room, (TALLEST * size.width) / size.height);
   const whole = (Math.floor((wanted * ratio) / size.width) * size.width) / ratio;
   field.style.width = `${whole > 0.82 * wanted ? whole : wanted}px`;
   field.style.aspectRatio = `${size.width} / ${size.height}`;

@@ -45,14 +45,15 @@ const build = (index) => {
     label: make("button", { type: "button", class: "label", onclick: () => change({ active: index }) }),
     tokens: make("div", { class: "tokens", role: "group", "aria-label": "Tokens that are no patches" }),
     said: make("p", { class: "said" }),
-    most: make("output"),
+    least: make("span"),
+    most: make("span"),
     picks: make("div", { class: "picks" }),
     problem: make("p", { class: "problem", role: "alert", hidden: true }),
   };
   const role = { tabindex: 0, role: "application", "aria-roledescription": "picture cut into patches" };
   parts.glass = make("div", { class: "panes glass", ...role }, parts.image, parts.canvas, parts.lead, parts.best, parts.here);
   listen(parts.glass, index);
-  const legend = make("div", { class: "legend" }, make("span", {}, "0"), make("i", { style: `background:${rampStyle()}` }), parts.most);
+  const legend = make("div", { class: "legend" }, parts.least, make("i", { style: `background:${rampStyle()}` }), parts.most);
   const head = make("div", { class: "head" }, parts.label, parts.picks);
   parts.root = make("figure", { class: "pane" }, head, parts.problem, parts.glass, legend, parts.tokens, make("figcaption", {}, parts.said));
   return parts;
@@ -116,8 +117,10 @@ const drawPane = (parts, pane, index) => {
   setAttribute(parts.glass, "style", glassStyle(view, weights));
   parts.glass.classList.toggle("small", Math.min(...view.size) <= 128);
   parts.glass.classList.toggle("held", state.held);
+  parts.glass.classList.toggle("lit", state.glass === "light");
   parts.canvas.hidden = !map?.patches.length;
   if (!parts.canvas.hidden) paintCanvas(parts.canvas, map, mostOf(map), state.glass === "light" ? LIGHT : TINT);
+  setText(parts.least, map?.low ? percent(map.low) : "0");
   setText(parts.most, map?.patches.length ? percent(mostOf(map)) : "");
   mark(parts.here, weights && (state.direction === "from" ? weights[0].queries : weights[0].keys), state.place);
   mark(parts.best, map?.patches.length ? map.layout : null, map && middle(map.layout, map.best));
@@ -128,7 +131,7 @@ const drawPane = (parts, pane, index) => {
   return said;
 };
 
-const mostOf = (map) => (state.shared && shared.most ? shared.most : map.top);
+const mostOf = (map) => (state.shared && !map.low && shared.most ? shared.most : map.top);
 
 const glassStyle = (view, weights) => {
   const grid = weights ? weights[0].keys : { rows: 1, columns: 1 };

@@ -4,8 +4,9 @@ import { MEAN, placeOf, ROLLOUT, tokenAt } from "explorer/maps.js";
 
 export const percent = (value) => {
   const hundred = 100 * Math.abs(value);
+  if (!hundred) return "0 %";
   const sign = value < 0 ? "−" : "";
-  if (hundred > 0 && hundred < 0.1) return `${sign}<0.1 %`;
+  if (hundred < 0.1) return `${sign}<0.1 %`;
   return `${sign}${hundred.toFixed(hundred < 9.95 ? 1 : 0)} %`;
 };
 
