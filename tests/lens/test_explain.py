@@ -72,6 +72,31 @@ def test_maps_lie_over_the_cropped_picture(vit: nn.Module) -> None:
     torch.testing.assert_close(last_layer_map(vit, pixels)[0], explanation.maps[1].mean(0))
 
 
+@pytest.mark.parametrize(
+    ("name", "fields", "last"),
+    [
+        ("swin_tiny_patch4_window7_224", {"embed_dim": 24, "depths": (2, 1), "num_heads": (1, 2)}, (2, 8, 8)),
+        ("pvt_tiny_224", {}, (8, 2, 2)),
+        ("cait_xxs24_224", {"depth": 1, "embed_dim": 24, "num_heads": 2}, (2, 4, 4)),
+    ],
+)
+def test_windows_and_pyramids_are_drawn_too(name: str, fields: dict, last: tuple[int, ...]) -> None:
+    model = create_model(name, image_size=64, num_classes=4, **fields).eval()
+    preprocess = Preprocess(image_size=(64, 64), crop=1.0)
+    explanation = explain_image(model, preprocess, NAMES, "x", torch.randint(0, 256, (3, 64, 64), dtype=torch.uint8))
+    assert explanation.maps[-1].shape == last
+    if not explanation.prefix:
+        assert all(torch.allclose(heads.sum((1, 2)), torch.ones(len(heads))) for heads in explanation.maps)
+
+
+def test_patches_of_several_sizes_are_refused_clearly() -> None:
+    model = create_model("adaptive_vit_tiny_patch16_224", image_size=64, patch_size=4, depth=1, num_classes=4).eval()
+    image = torch.zeros(3, 64, 64, dtype=torch.uint8)
+    image[:, :20, :20] = torch.randint(0, 256, (3, 20, 20), dtype=torch.uint8)
+    with pytest.raises(VitrailError, match="one regular grid"):
+        explain_image(model, Preprocess(image_size=(64, 64), crop=1.0), NAMES, "x", image)
+
+
 def test_multi_label_probabilities_are_independent(vit: nn.Module) -> None:
     image = torch.randint(0, 256, (3, 32, 32), dtype=torch.uint8)
     explanation = explain_image(vit, PREPROCESS, (), "a", image, task="multi")

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from ..data.preprocess import Preprocess
 from ..errors import VitrailError
 from .draw import displayable
+from .layout import Layout, over_picture, received
 from .observe import Attention, observe
 from .rollout import class_token_map, rollout
 
@@ -23,9 +24,9 @@ class Explanation:
         name: what the user calls the picture.
         picture: uint8 (3, H, W), cropped as the model sees it; the maps lie over this one.
         predictions: (class name, probability), the most probable first.
-        maps: of each layer whose attention spans the picture (h, rows, columns), what `class_token_map` describes.
+        maps: of each layer that looks at patches (h, rows, columns), see `looked_at`.
         flow: (rows, columns), the rollout of all layers, or None where layers have different tokens.
-        prefix: how many prefix tokens the last layer has; 0 means that maps are what each patch receives.
+        prefix: how many prefix tokens the last layer has; 0 means that its map is what each patch receives.
     """
 
     name: str
@@ -56,11 +57,11 @@ def explain_image(
     device = next(model.parameters()).device
     with observe(model) as seen, torch.inference_mode():
         logits = model(preprocess.normalise(fitted)[None].to(device))[0].float()
-    whole = [layer for layer in seen if _spans_picture(seen, layer, batch=1)]
-    if not whole:
+    drawn = [layer for layer in seen if _looks_at_patches(seen, layer)]
+    if not drawn:
         raise VitrailError(
-            "no attention of this model spans the whole picture, so there is no map to draw: "
-            "`observe` gives the weights of its windows"
+            "no attention of this model looks at the patches of one regular grid, so there is no map to draw: "
+            "`observe` gives the weights as they are"
         )
     probabilities = logits.softmax(-1) if task == "single" else logits.sigmoid()
     best = probabilities.topk(min(top_k, len(logits)))
@@ -71,9 +72,9 @@ def explain_image(
             (class_names[index] if class_names else f"class {index}", value)
             for index, value in zip(best.indices.tolist(), best.values.tolist(), strict=True)
         ),
-        maps=tuple(_map(seen, layer, seen[layer]) for layer in whole),
-        flow=_flow(seen) if len(whole) == len(seen) else None,
-        prefix=seen.layout(whole[-1]).prefix,
+        maps=tuple(looked_at(seen[layer], seen.layout(layer))[0].cpu() for layer in drawn),
+        flow=_flow(seen) if len(drawn) == len(seen) else None,
+        prefix=seen.layout(drawn[-1]).prefix,
     )
 
 
@@ -82,28 +83,30 @@ def last_layer_map(model: nn.Module, pixels: Float[Tensor, "B C H W"]) -> Float[
     with observe(model, layers=-1) as seen, torch.inference_mode():
         model(pixels)
     (layer,) = seen
-    if not _spans_picture(seen, layer, batch=len(pixels)):
-        raise VitrailError("the last attention of this model looks at windows, not at the whole picture")
-    layout = seen.layout(layer)
-    return class_token_map(seen[layer], layout.grid, layout.prefix).mean(dim=1)
+    if not _looks_at_patches(seen, layer):
+        raise VitrailError("the last attention of this model does not look at the patches of one regular grid")
+    return looked_at(seen[layer], seen.layout(layer)).mean(dim=1)
 
 
-def _spans_picture(seen: Attention, layer: int, *, batch: int) -> bool:
-    """Whether every token of the picture is a key: windows and reduced grids are no maps of it."""
-    layout, weights = seen.layout(layer), seen[layer]
-    return weights.shape[0] == batch and weights.shape[-1] == layout.prefix + torch.Size(layout.grid).numel()
+def looked_at(weights: Float[Tensor, "BG h n m"], layout: Layout) -> Float[Tensor, "B h rows columns"]:
+    """Where a layer looks, over the grid of its keys, for all rows as `observe` gives them.
+
+    Where the class token looks, or the attention that each patch receives in a layer without prefix tokens (in windows
+    too: their mean over all that look).
+    """
+    if layout.prefix:
+        return class_token_map(over_picture(weights, layout)[:, :, :1], layout.key_grid, layout.key_prefix)
+    return received(weights, layout)[..., layout.key_prefix :].unflatten(-1, layout.key_grid)
 
 
-def _map(seen: Attention, layer: int, weights: Tensor) -> Tensor:
-    layout = seen.layout(layer)
-    if len(layout.grid) != 2:
-        raise VitrailError(f"layer {layer} has a grid of {len(layout.grid)} dimensions: only pictures can be drawn")
-    return class_token_map(weights, layout.grid, layout.prefix)[0].cpu()
+def _looks_at_patches(seen: Attention, layer: int) -> bool:
+    # A text, the queries of a decoder and patches of several sizes have no grid of two dimensions.
+    return len(seen.layout(layer).key_grid) == 2
 
 
 def _flow(seen: Attention) -> Tensor | None:
     shapes = {weights.shape[2:] for weights in seen.values()}
-    if len(shapes) > 1:
+    if len(shapes) > 1 or seen.layout(-1).places is not None:
         return None
     layout = seen.layout(-1)
     total = rollout(seen.values(), prefix=layout.prefix)

@@ -7,7 +7,6 @@ asked for.
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
@@ -16,25 +15,23 @@ from torch import Tensor, nn
 
 from ..errors import VitrailError, nearest
 from ..nn.pattern import Groups
-from ..nn.tokens import Tokens
+from .layout import Layout, Surroundings, rows_of_groups
 from .naming import LayerName, attend_names, find_layer, find_layers, find_module
 
 Rows = Literal["prefix"] | Iterable[int] | None
 OBSERVABLES = ("attention",)
 
 
-@dataclass(frozen=True, slots=True)
-class Layout:
-    """How the tokens of a layer fold back into the picture; see `Tokens`."""
-
-    grid: tuple[int, ...]
-    prefix: int
+_CHUNK = 1 << 22
+"""Weights that are computed at once, so that what is in between stays small beside the result."""
 
 
 class Attention(Mapping[int, Tensor]):
     """Attention weights of the last forward pass: `seen[3]`, `seen[-1]` or `seen["blocks.3"]`, (B, h, R, M).
 
-    R are the asked rows (queries), M all tokens (keys). Iterates over the numbers of the observed layers.
+    R are the asked rows (queries), M all keys; `layout` says where both lie. Where no rows were asked for, a layer that
+    looks inside groups (windows, frames) gives them as it has them, (B × groups, h, n, m): `over_picture` spreads them.
+    Iterates over the numbers of the observed layers.
     """
 
     def __init__(self, model: nn.Module, asked: Iterable[int]) -> None:
@@ -53,7 +50,7 @@ class Attention(Mapping[int, Tensor]):
         return len(self._weights)
 
     def layout(self, layer: LayerName) -> Layout:
-        """The grid and the number of prefix tokens that the layer's tokens have."""
+        """Where the layer's queries and keys lie in the picture."""
         index = self._reached(layer)
         if index not in self._layouts:
             raise VitrailError(f"layer {index} was not given Tokens: its grid and prefix are not known")
@@ -83,7 +80,8 @@ def observe(
     float64 model) and detached; a further pass replaces them, and they stay readable after the block. Equal
     to the explicit softmax(q kᵀ / √d + bias) of what the layer was given, in training mode and under autocast
     too. Memory is proportional to what is asked. In training, drop path shows a layer only the pictures that
-    keep its branch: B is theirs.
+    keep its branch: B is theirs. Rows are tokens of the whole picture, and so are the columns then, whatever
+    windows a layer looks through; without rows see `Attention`.
 
     Args:
         model: any module with `Attend` inside.
@@ -108,13 +106,11 @@ def observe(
     seen = Attention(model, asked)
     with ExitStack() as hooks:
         for index in asked:
-            owner = model.get_submodule(names[index].rpartition(".")[0])
-            attend = model.get_submodule(names[index])
-            for module, hook in (
-                (owner, _layout_hook(seen._layouts, index)),
-                (attend, _weights_hook(seen._weights, seen._layouts, index, chosen_heads, chosen_rows)),
-            ):
-                hooks.callback(module.register_forward_pre_hook(hook, with_kwargs=True).remove)
+            around = Surroundings(model, names[index])
+            for remove in around.hooks():
+                hooks.callback(remove)
+            hook = _weights_hook(seen, index, around, chosen_heads, chosen_rows)
+            hooks.callback(model.get_submodule(names[index]).register_forward_pre_hook(hook, with_kwargs=True).remove)
         yield seen
 
 
@@ -144,30 +140,24 @@ def _listed(numbers: Iterable[int] | None) -> list[int] | None:
     return None if numbers is None else list(numbers)
 
 
-def _layout_hook(layouts: dict[int, Layout], index: int) -> Callable[..., None]:
-    # The grid and the prefix are known where Tokens still travel: one module above `Attend`.
-    def hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        for given in (*args, *kwargs.values()):
-            if isinstance(given, Tokens):
-                layouts[index] = Layout(tuple(given.grid), given.prefix)
-                return
-
-    return hook
-
-
 def _weights_hook(
-    weights: dict[int, Tensor], layouts: dict[int, Layout], index: int, heads: list[int] | None, rows: Any
+    seen: Attention, index: int, around: Surroundings, heads: list[int] | None, rows: Any
 ) -> Callable[..., None]:
     def hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         given = dict(zip(("q", "k", "v", "bias"), args, strict=False)) | kwargs
-        q = given["q"]
+        q, k, bias = given["q"], given["k"], given.get("bias")
+        layout = around.layout(q.shape[2], k.shape[2])
+        if layout is not None:
+            seen._layouts[index] = layout
         _check("head", heads, q.shape[1], index)
-        chosen = _prefix_rows(layouts.get(index), index) if rows == "prefix" else rows
-        _check("row", chosen, q.shape[2], index)
-        bias = given.get("bias")
+        chosen = _prefix_rows(layout, index) if rows == "prefix" else rows
+        _check("row", chosen, layout.queries if layout else q.shape[2], index)
         if isinstance(bias, Groups):  # what the fast path never makes: the mask over all pairs
             bias = bias.bias(q.shape[2], q.dtype)
-        weights[index] = chosen_weights(module, q, given["k"], bias, heads, chosen)
+        if chosen is None or layout is None or layout.places is None:
+            seen._weights[index] = chosen_weights(module, q, k, bias, heads, chosen)
+        else:
+            seen._weights[index] = _rows_over_picture(module, q, k, bias, heads, chosen, layout)
 
     return hook
 
@@ -192,10 +182,49 @@ def chosen_weights(
     heads: list[int] | None,
     rows: list[int] | None,
 ) -> Float[Tensor, "B g R M"]:
-    """The weights of some heads and rows only, detached, in float32 or better."""
-    row_index: Any = slice(None) if rows is None else rows
+    """The weights of some heads and rows only, detached, in float32 or better, computed in chunks of rows."""
     dtype = torch.promote_types(q.dtype, torch.float32)
+    index = torch.arange(q.shape[2], device=q.device)
+    index = index if rows is None else index[torch.tensor(rows, device=q.device, dtype=torch.long)]
+    count = q.shape[1] if heads is None else len(heads)
     with torch.no_grad(), torch.autocast(q.device.type, enabled=False):
-        if bias is not None:
-            bias = bias.expand(*q.shape[:3], k.shape[2])[:, :, row_index].to(dtype)
-        return attend.weights(q[:, :, row_index].to(dtype), k.to(dtype), bias, heads)
+        keys = k.to(dtype)
+        out = keys.new_empty(q.shape[0], count, len(index), k.shape[2])
+        step = max(1, _CHUNK // max(1, out[:, :, :1].numel()))
+        for start in range(0, len(index), step):
+            some = index[start : start + step]
+            added = bias if bias is None else bias.expand(*q.shape[:3], k.shape[2])[:, :, some].to(dtype)
+            out[:, :, start : start + step] = attend.weights(q[:, :, some].to(dtype), keys, added, heads)
+    return out
+
+
+def _rows_over_picture(
+    attend: Any,
+    q: Float[Tensor, "BG h n d"],
+    k: Float[Tensor, "BG h m d"],
+    bias: Float[Tensor, "... n m"] | None,
+    heads: list[int] | None,
+    rows: list[int],
+    layout: Layout,
+) -> Float[Tensor, "B g R M"]:
+    """As `chosen_weights` for tokens of the picture, where the layer looks inside groups; 0 outside of its own."""
+    assert layout.places is not None
+    rows = [row % layout.queries for row in rows]
+    index, group, query = rows_of_groups(layout.places, rows)
+    groups = layout.places.queries.shape[0]
+
+    def of_rows(x: Tensor) -> Tensor:
+        """(B × groups, …) -> (B × found rows, …): the group that each row stands in."""
+        return x.unflatten(0, (-1, groups))[:, group].flatten(0, 1)
+
+    batch = q.shape[0] // groups
+    each = query.repeat(batch)[:, None, None, None]
+    one = of_rows(q).take_along_dim(each, dim=2)
+    if bias is not None:
+        bias = of_rows(bias.expand(*q.shape[:3], k.shape[2])).take_along_dim(each, dim=2)
+    weights = chosen_weights(attend, one, of_rows(k), bias, heads, None)[:, :, 0].unflatten(0, (batch, -1))
+    out = weights.new_zeros(batch, len(rows), weights.shape[2], layout.keys + 1)  # the last column: no token
+    keys = (layout.places.keys[group] % (layout.keys + 1))[None, :, None].expand_as(weights)
+    out.index_add_(1, index, torch.zeros_like(out[:, index]).scatter_add_(3, keys, weights))
+    met = torch.bincount(index, minlength=len(rows)).clamp(min=1)
+    return (out / met[:, None, None])[..., :-1].transpose(1, 2)

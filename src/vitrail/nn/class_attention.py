@@ -1,9 +1,11 @@
 """Branches that change the class token only."""
 
+import torch
 import torch.nn.functional as F
 from torch import nn
 
 from .attention import CrossAttention
+from .places import Places
 from .tokens import Tokens
 
 
@@ -20,6 +22,11 @@ class ClassAttention(nn.Module):
     def forward(self, tokens: Tokens) -> Tokens:
         prefix = self.attention(tokens.x[:, : tokens.prefix], tokens.x, tokens.x)
         return tokens.with_x(F.pad(prefix, (0, 0, 0, tokens.patches.shape[1])))
+
+    def places_of(self, tokens: Tokens) -> Places:
+        """Only prefix tokens look, at all."""
+        every = torch.arange(tokens.x.shape[1], device=tokens.x.device)[None]
+        return Places(every[:, : tokens.prefix], every)
 
 
 class PrefixOnly(nn.Module):

@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from .batch_norm import LinearNorm
+from .places import Places, numbers
 from .positions import resample_positions
 from .projections import QKV, heads_of
 from .tokens import Tokens
@@ -60,6 +61,11 @@ class ShrinkingAttention(nn.Module):
 
     def forward(self, tokens: Tokens) -> Tokens:
         return replace(self.attention(tokens), grid=coarser(tokens.grid, self.stride))
+
+    def places_of(self, tokens: Tokens) -> Places:
+        """The queries are some of the tokens, the keys are all."""
+        every = numbers(tokens.grid, 0, tokens.x.device)
+        return Places(every[:: self.stride, :: self.stride].reshape(1, -1), every.reshape(1, -1))
 
 
 class DistanceBias(nn.Module):

@@ -5,6 +5,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from .places import Places, numbers
 from .tokens import Tokens
 
 
@@ -25,6 +26,10 @@ class TimeAttention(nn.Module):
         patches = lines.unflatten(0, (-1, places)).transpose(1, 2).flatten(1, 2)
         return tokens.with_x(F.pad(patches, (0, 0, tokens.prefix, 0)))
 
+    def places_of(self, tokens: Tokens) -> Places:
+        """The line through the frames at each place."""
+        return Places.among(numbers(tokens.grid, tokens.prefix, tokens.x.device).flatten(1).T)
+
 
 class SpaceAttention(nn.Module):
     """Each token looks at its own frame (Bertasius et al., 2021, "TimeSformer", section 3). Tokens -> Tokens.
@@ -42,6 +47,12 @@ class SpaceAttention(nn.Module):
         lead, patches = _in_frames(self.attention, lead, tokens)
         return tokens.with_x(torch.cat([lead.mean(dim=1), patches], dim=1))
 
+    def places_of(self, tokens: Tokens) -> Places:
+        """Each frame, behind the prefix tokens."""
+        frames = numbers(tokens.grid, tokens.prefix, tokens.x.device).flatten(1)
+        lead = torch.arange(tokens.prefix, device=frames.device).expand(frames.shape[0], -1)
+        return Places.among(torch.cat([lead, frames], dim=1))
+
 
 class FrameAttention(nn.Module):
     """Each token looks at its own frame, and every frame has prefix tokens of its own, see `PrefixForEachFrame`."""
@@ -54,6 +65,12 @@ class FrameAttention(nn.Module):
         lead = tokens.x[:, : tokens.prefix].unflatten(1, (tokens.grid[0], -1))
         lead, patches = _in_frames(self.attention, lead, tokens)
         return tokens.with_x(torch.cat([lead.flatten(1, 2), patches], dim=1))
+
+    def places_of(self, tokens: Tokens) -> Places:
+        """Each frame, behind its own prefix tokens."""
+        frames = numbers(tokens.grid, tokens.prefix, tokens.x.device).flatten(1)
+        lead = torch.arange(tokens.prefix, device=frames.device).unflatten(0, (frames.shape[0], -1))
+        return Places.among(torch.cat([lead, frames], dim=1))
 
 
 class PrefixForEachFrame(nn.Module):

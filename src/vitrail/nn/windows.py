@@ -2,9 +2,10 @@
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor, nn
 
+from .places import NOWHERE, Places, numbers
 from .tokens import Tokens
 
 
@@ -36,12 +37,20 @@ class LocalAttention(nn.Module):
         self.mask = ShiftMask(window, shift, apart) if any(shift) else NoMask()
 
     def forward(self, tokens: Tokens) -> Tokens:
-        image = tokens.x.unflatten(1, tokens.grid)
-        image = fill_up(torch.roll(image, (-self.shift[0], -self.shift[1]), dims=(1, 2)), self.window)
+        image = self.moved(tokens.x.unflatten(1, tokens.grid))
         windows = Tokens(partition(image, self.window), grid=self.window)
         image = merge(self.attention(windows, self.mask(image)).x, tuple(image.shape[1:3]), self.window)
         image = image[:, : tokens.grid[0], : tokens.grid[1]]
         return tokens.with_x(torch.roll(image, self.shift, dims=(1, 2)).flatten(1, 2))
+
+    def moved(self, image: Tensor) -> Tensor:
+        """(B, H, W, D), shifted and filled up, so that windows can be cut from it."""
+        return fill_up(torch.roll(image, (-self.shift[0], -self.shift[1]), dims=(1, 2)), self.window)
+
+    def places_of(self, tokens: Tokens) -> Places:
+        """Which tokens each window holds."""
+        image = numbers(tokens.grid, 0, tokens.x.device)[None, ..., None] - NOWHERE  # what is filled up becomes 0
+        return Places.among(partition(self.moved(image), self.window)[..., 0] + NOWHERE)
 
 
 class NoMask(nn.Module):
@@ -81,7 +90,7 @@ def shifted_regions(
     return 3 * strips(grid[0], window[0], shift[0])[:, None] + strips(grid[1], window[1], shift[1])
 
 
-def fill_up(image: Float[Tensor, "B H W D"], window: tuple[int, int]) -> Float[Tensor, "B H2 W2 D"]:
+def fill_up(image: Shaped[Tensor, "B H W D"], window: tuple[int, int]) -> Shaped[Tensor, "B H2 W2 D"]:
     """Zeros on the right and at the bottom, up to a multiple of the window."""
     return F.pad(image, (0, 0, 0, -image.shape[2] % window[1], 0, -image.shape[1] % window[0]))
 
