@@ -172,4 +172,7 @@ def _bearable(model: nn.Module) -> Iterator[None]:
 
 def _short(name: str) -> str:
     """The part of a module's name that tells the layers apart."""
-    return name.removesuffix(".attend").removesuffix(".branch").removesuffix(".attention").removeprefix("encoder.")
+    parts = name.removeprefix("encoder.").split(".")
+    while len(parts) > 1 and parts[-1] in ("attend", "attention", "branch"):
+        parts.pop()
+    return ".".join(parts)

@@ -7,7 +7,23 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from ...errors import VitrailError
-from ..observe import Attention, Layout
+from ..layout import Layout, over_picture
+from ..observe import Attention
+
+LARGEST_SPREAD = 10_000_000
+"""Weights of a layer that may be spread over the whole picture where its groups cannot be kept as they are."""
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """The tokens that look, or those that are looked at: `prefix` of them, then a grid of patches, row by row."""
+
+    grid: tuple[int, int]
+    prefix: int
+
+    @property
+    def count(self) -> int:
+        return self.prefix + self.grid[0] * self.grid[1]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -15,17 +31,16 @@ class LayerRows:
     """The weights of one layer for one picture, and where its queries and keys lie.
 
     Attributes:
-        weights: (h, N, M). Prefix tokens come first among queries and among keys.
-        queries: grid and prefix of the queries; N is prefix + rows · columns. A grid of (0, 0) where only prefix
-            tokens look, as in class attention.
-        keys: grid and prefix of the keys, which may be coarser than the queries'.
+        weights: (h, N, M), N queries. Prefix tokens come first among queries and among keys.
+        queries: a grid of (0, 0) where only prefix tokens look, as in class attention.
+        keys: may be coarser than the queries.
         cells: for each query the cells of the key grid, counted row by row, that its M - prefix patch keys are; -1
             for a key that is no part of the picture. None where every query looks at all cells, in their order.
     """
 
     weights: Float[Tensor, "h N M"]
-    queries: Layout
-    keys: Layout
+    queries: Side
+    keys: Side
     cells: Int[Tensor, "N m"] | None = None
 
 
@@ -37,33 +52,48 @@ class Unseen:
 
 
 def layer_rows(seen: Attention, layer: int) -> LayerRows | Unseen:
-    """What the layer does with the first picture, on the CPU, or why it cannot be drawn.
+    """What the layer does with the one picture that was observed, on the CPU, or why it cannot be drawn.
 
     The one place that knows how weights fold back into the picture; all else works with what it gives.
     """
-    weights = seen[layer]
     try:
         layout = seen.layout(layer)
     except VitrailError:
-        return Unseen("its queries are learned, and stand for no place in the picture")
+        return Unseen("it was not given tokens of the picture")
+    if len(layout.key_grid) != 2:
+        return Unseen("what it looks at is no grid of patches")
     if len(layout.grid) != 2:
-        return Unseen(f"its grid has {len(layout.grid)} dimensions, and a picture two")
-    if weights.shape[0] != 1:
-        return Unseen("it looks inside windows, which are not laid over the picture yet")
-    patches = torch.Size(layout.grid).numel()
-    queries = {layout.prefix + patches: layout, layout.prefix: Layout((0, 0), layout.prefix)}.get(weights.shape[2])
-    keys = _key_layout(layout, weights.shape[3])
-    if queries is None or keys is None:
-        return Unseen(f"its {weights.shape[2]} × {weights.shape[3]} weights do not fold into a grid of the picture")
-    return LayerRows(weights[0].cpu(), queries, keys)
+        return Unseen("its queries are learned, and stand for no place in the picture")
+    weights = seen[layer].cpu()
+    queries, keys = Side(_two(layout.grid), layout.prefix), Side(_two(layout.key_grid), layout.key_prefix)
+    if layout.places is None:
+        return LayerRows(weights[0], queries, keys)
+    where = layout.places.queries.cpu()
+    if len(weights) == 1 and torch.equal(where[0], torch.arange(layout.prefix)):
+        return LayerRows(weights[0], Side((0, 0), layout.prefix), keys)
+    if keys.prefix == 0 and bool((torch.bincount(where[where >= 0], minlength=queries.count) == 1).all()):
+        return _of_groups(weights, layout, queries, keys)
+    if weights.shape[1] * queries.count * keys.count > LARGEST_SPREAD:
+        return Unseen("its tokens meet in several groups, and there are too many to spread over the picture")
+    return LayerRows(over_picture(weights, _on_cpu(layout))[0], queries, keys)
 
 
-def _key_layout(layout: Layout, count: int) -> Layout | None:
-    """The grid of `count` keys: the queries', or one that a spatial reduction left."""
-    rows, columns = layout.grid
-    for ratio in range(1, max(rows, columns) + 1):
-        for grid in ((rows // ratio, columns // ratio), (-(-rows // ratio), -(-columns // ratio))):
-            for prefix in (layout.prefix, 0):
-                if prefix + torch.Size(grid).numel() == count:
-                    return Layout(grid, prefix)
-    return None
+def _of_groups(weights: Float[Tensor, "G h n m"], layout: Layout, queries: Side, keys: Side) -> LayerRows:
+    """Windows, each with its own keys, as rows of the queries in their order in the picture."""
+    places = _on_cpu(layout).places
+    assert places is not None
+    group, place = (places.queries >= 0).nonzero(as_tuple=True)
+    order = places.queries[group, place].argsort()
+    group, place = group[order], place[order]
+    return LayerRows(weights[group, :, place].transpose(0, 1), queries, keys, places.keys[group])
+
+
+def _on_cpu(layout: Layout) -> Layout:
+    assert layout.places is not None
+    places = type(layout.places)(layout.places.queries.cpu(), layout.places.keys.cpu())
+    return Layout(layout.grid, layout.prefix, layout.key_grid, layout.key_prefix, places)
+
+
+def _two(grid: tuple[int, ...]) -> tuple[int, int]:
+    rows, columns = grid
+    return rows, columns

@@ -61,6 +61,24 @@ class Weights {
     for (let index = 0; index < this.keys.prefix; index += 1) lead[index] = this.leading(head, query, index);
   }
 
+  /** All patches as one query, the mean of where they look, or as one key: what each query gives to them. */
+  total(head, from, patches, lead) {
+    const { prefix, cells } = this.queries;
+    for (let query = from ? prefix : 0; query < this.count; query += 1) {
+      let sum = 0;
+      for (let index = 0; index < this.each; index += 1) {
+        const value = this.patch(head, query, index);
+        const cell = this.cellOf(query, index);
+        if (from && cell !== 65535) patches[cell] += value / cells;
+        sum += value;
+      }
+      if (from) {
+        for (let index = 0; index < lead.length; index += 1) lead[index] += this.leading(head, query, index) / cells;
+      } else if (query < prefix) lead[query] = sum;
+      else patches[query - prefix] = sum;
+    }
+  }
+
   /** Who looks at a key: fills `patches` (the query grid) and `lead` (the prefix queries). */
   column(head, key, patches, lead) {
     for (let query = 0; query < this.count; query += 1) {

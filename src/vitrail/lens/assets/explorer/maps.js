@@ -32,7 +32,7 @@ export const mapOf = ([weights, head], place, direction) => {
   const [asked, shown] = from ? [weights.queries, weights.keys] : [weights.keys, weights.queries];
   const patches = new Float32Array(shown.cells);
   const lead = new Float32Array(shown.prefix);
-  if (place.all) together(weights, head, from, patches, lead);
+  if (place.all) weights.total(head, from, patches, lead);
   else {
     const token = tokenAt(asked, place);
     if (token < 0) return null;
@@ -49,24 +49,6 @@ export const extremes = (patches, fromLowest) => {
   for (let cell = 1; cell < patches.length; cell += 1) if (patches[cell] > patches[best]) best = cell;
   const top = patches.length ? patches[best] : 0;
   return { best, top, low: fromLowest && patches.length ? patches.reduce((least, value) => Math.min(least, value), top) : 0 };
-};
-
-/** All patches as one query (the mean of where they look), or as one key (what each gives to them). */
-const together = (weights, head, from, patches, lead) => {
-  const { queries, keys } = weights;
-  const row = new Float32Array(keys.cells);
-  const leading = new Float32Array(keys.prefix);
-  for (let query = 0; query < weights.count; query += 1) {
-    weights.row(head, query, row, leading);
-    if (!from) {
-      const sum = row.reduce((total, value) => total + value, 0);
-      if (query < queries.prefix) lead[query] = sum;
-      else patches[query - queries.prefix] = sum;
-    } else if (query >= queries.prefix) {
-      for (let cell = 0; cell < patches.length; cell += 1) patches[cell] += row[cell] / queries.cells;
-      for (let index = 0; index < lead.length; index += 1) lead[index] += leading[index] / queries.cells;
-    }
-  }
 };
 
 /** Whether attention can be followed through all layers in the page: the same tokens everywhere, not too many. */

@@ -48,9 +48,10 @@ export const sentence = (view, layer, head, weights, map, place, direction) => {
   if (!weights) return head === ROLLOUT || view.layers[layer] ? `${where} is not there for this layer.` : `${where} is on its way.`;
   const from = direction === "from";
   const asked = from ? weights[0].queries : weights[0].keys;
-  if (!map) {
-    const who = "lead" in place ? leadName(view, place.lead) : "a patch";
-    return `${where}: ${who} ${from ? "does not look at anything" : "cannot be looked at"} here.`;
+  const empty = map && !map.top && !map.lead.some((value) => value);
+  if (!map || empty) {
+    const who = map ? placeName(view, asked, place) : "lead" in place ? leadName(view, place.lead) : "a patch";
+    return `${where}: ${who} ${from ? "does not look at anything" : "is not looked at"} here.`;
   }
   const name = placeName(view, asked, place);
   const best = map.patches.length ? `${cellName(map.layout, map.best)} (${percent(map.top)})` : "";
