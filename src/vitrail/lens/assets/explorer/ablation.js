@@ -26,6 +26,7 @@ export const startAblation = () => {
       make("button", { type: "button", class: "toggle", title: "Key Z", onclick: () => removePatch() }, "Take out this patch"),
       make("button", { type: "button", class: "toggle", title: "Key U", onclick: () => restore() }, "Put all back"),
     ),
+    make("p", { class: "note" }, "A head that is taken out gives zeros; a patch becomes the mean of all patches, before the first layer."),
     list,
     problem,
   );

@@ -86,5 +86,6 @@ const draw = () => {
   const best = view.predictions[0];
   const [model, picture] = pairOf(activePane().number);
   const says = best ? ` says ${best.name} (${percent(best.probability)}) of ` : " looks at ";
-  setText(document.getElementById("lead"), `${outline.models[model]}${says}${outline.pictures[picture]}.`);
+  const hint = "Move over the picture and see where a patch looks; click to hold it. Each small map is a head.";
+  setText(document.getElementById("lead"), `${outline.models[model]}${says}${outline.pictures[picture]}. ${hint}`);
 };

@@ -53,11 +53,12 @@ class Weights {
 
   /** Where a query looks: fills `patches` (the key grid) and `lead` (the prefix keys). */
   row(head, query, patches, lead) {
-    if (this.cells) patches.fill(0);
-    for (let index = 0; index < this.each; index += 1) {
-      const cell = this.cellOf(query, index);
-      if (cell !== 65535) patches[cell] = this.patch(head, query, index);
-    }
+    if (this.cells) {
+      for (let index = 0; index < this.each; index += 1) {
+        const cell = this.cellOf(query, index);
+        if (cell !== 65535) patches[cell] = this.patch(head, query, index);
+      }
+    } else this.wholeRow(head, query, patches);
     for (let index = 0; index < this.keys.prefix; index += 1) lead[index] = this.leading(head, query, index);
   }
 
@@ -81,11 +82,14 @@ class Weights {
 
   /** Who looks at a key: fills `patches` (the query grid) and `lead` (the prefix queries). */
   column(head, key, patches, lead) {
-    for (let query = 0; query < this.count; query += 1) {
+    const { prefix } = this.queries;
+    const quick = !this.cells && key >= this.keys.prefix;
+    if (quick) this.wholeColumn(head, key - this.keys.prefix, patches);
+    for (let query = 0; query < (quick ? prefix : this.count); query += 1) {
       const index = key < this.keys.prefix ? key : this.indexOf(query, key - this.keys.prefix);
       const value = index < 0 ? 0 : key < this.keys.prefix ? this.leading(head, query, key) : this.patch(head, query, index);
-      if (query < this.queries.prefix) lead[query] = value;
-      else patches[query - this.queries.prefix] = value;
+      if (query < prefix) lead[query] = value;
+      else patches[query - prefix] = value;
     }
   }
 }
@@ -126,6 +130,22 @@ export class Layer extends Weights {
     return this.share[this.places[row * this.each + index]] * this.scale[row];
   }
 
+  // What a hover asks a hundred times a frame, without a call for each patch.
+  wholeRow(head, query, patches) {
+    const { places, share, each } = this;
+    const row = head * this.count + query;
+    const scale = this.scale[row];
+    for (let index = 0, at = row * each; index < each; index += 1, at += 1) patches[index] = share[places[at]] * scale;
+  }
+
+  wholeColumn(head, index, patches) {
+    const { places, share, scale, each } = this;
+    let row = head * this.count + this.queries.prefix;
+    for (let query = 0; query < patches.length; query += 1, row += 1) {
+      patches[query] = share[places[row * each + index]] * scale[row];
+    }
+  }
+
   leading(head, query, index) {
     return this.lead[(head * this.count + query) * this.keys.prefix + index] * this.leadStep;
   }
@@ -164,6 +184,15 @@ export class Dense extends Weights {
 
   patch(head, query, index) {
     return this.patches[query * this.each + index];
+  }
+
+  wholeRow(head, query, patches) {
+    patches.set(this.patches.subarray(query * this.each, (query + 1) * this.each));
+  }
+
+  wholeColumn(head, index, patches) {
+    const { each, queries: { prefix } } = this;
+    for (let query = 0; query < patches.length; query += 1) patches[query] = this.patches[(query + prefix) * each + index];
   }
 
   leading(head, query, index) {

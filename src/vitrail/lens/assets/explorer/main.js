@@ -4,7 +4,7 @@ import { startAblation } from "explorer/ablation.js";
 import { startControls } from "explorer/controls.js";
 import { startKeys } from "explorer/keys.js";
 import { startPredictions } from "explorer/predictions.js";
-import { startSheet } from "explorer/sheet.js";
+import { startSheets } from "explorer/sheet.js";
 import { openView } from "explorer/source.js";
 import { startStage } from "explorer/stage.js";
 import { change, changePane, redraw, state } from "explorer/state.js";
@@ -26,7 +26,7 @@ const openPane = async (pane, number) => {
   }
 };
 
-startSheet();
+startSheets();
 startStage(openPane);
 startControls(openPane);
 startAblation();

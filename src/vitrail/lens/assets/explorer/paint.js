@@ -71,19 +71,44 @@ export const rampStyle = () => {
   return `linear-gradient(to right, ${stops.join(", ")})`;
 };
 
-/** Fill a rectangle of `pixels` with a map; nearest cells where sizes differ. */
+const brightest = (patches, { rows, columns }, top, bottom, left, right) => {
+  let most = -Infinity;
+  const [endRow, endColumn] = [Math.ceil(bottom * rows - 1e-6), Math.ceil(right * columns - 1e-6)];
+  for (let row = Math.floor(top * rows); row < endRow; row += 1) {
+    for (let column = Math.floor(left * columns); column < endColumn; column += 1) {
+      most = Math.max(most, patches[row * columns + column]);
+    }
+  }
+  return most;
+};
+
+/** Fill a rectangle of `pixels` with a map: cells repeated where there is room, the brightest where there is not. */
 export const paintInto = (pixels, stride, left, top, width, height, { layout, patches, low = 0 }, most, table) => {
   const signed = table === BOTH;
   const factor = most > low ? (signed ? 127 : 255) / (most - low) : 0;
   const offset = signed ? 128 : -low * factor;
+  const place = (value) => (value > 255 ? 255 : value < 0 ? 0 : value | 0);
+  const shrunk = layout.rows > height || layout.columns > width;
+  const across = shrunk ? null : columnsOf(layout.columns, width);
   for (let row = 0; row < height; row += 1) {
     const source = Math.floor((row * layout.rows) / height) * layout.columns;
     const target = (top + row) * stride + left;
     for (let column = 0; column < width; column += 1) {
-      const value = patches[source + Math.floor((column * layout.columns) / width)] * factor + offset;
-      pixels[target + column] = table[value > 255 ? 255 : value < 0 ? 0 : value | 0];
+      const value = shrunk
+        ? brightest(patches, layout, row / height, (row + 1) / height, column / width, (column + 1) / width)
+        : patches[source + across[column]];
+      pixels[target + column] = table[place(value * factor + offset)];
     }
   }
+};
+
+const known = new Map();
+
+/** Which column of a grid each pixel shows. */
+const columnsOf = (columns, width) => {
+  const key = columns * 4096 + width;
+  if (!known.has(key)) known.set(key, Uint16Array.from({ length: width }, (_, at) => Math.floor((at * columns) / width)));
+  return known.get(key);
 };
 
 /** A map as large as its canvas: one pixel a patch. */

@@ -71,10 +71,10 @@ const drawRelevance = (view) => {
   const name = outline.methods[state.method];
   if (!name) return;
   if (methods.selectedIndex !== state.method) methods.selectedIndex = state.method;
-  if (image.src !== view.image) image.src = view.image;
   const asked = relevance(view, name);
   if (!asked.known) {
     canvas.hidden = true;
+    image.src = view.image;
     setText(said, "Being worked out …");
     asked.then((value) => { asked.known = value; }, (error) => { asked.known = { problem: error.message, maps: [] }; }).then(redraw);
     return;
@@ -83,7 +83,9 @@ const drawRelevance = (view) => {
   const map = maps.find(({ index }) => index === null || index === classOf(view));
   canvas.hidden = !map;
   setAttribute(glass, "style", `--aspect:${view.size[1]}/${view.size[0]};--h:${map?.layout.rows ?? 1};--w:${map?.layout.columns ?? 1}`);
-  glass.classList.toggle("lit", state.glass === "light");
+  lead.hidden = !map;
+  const picture = !map || state.glass === "light" ? view.image : view.grey;
+  if (image.src !== picture) image.src = picture;
   glass.classList.toggle("small", Math.min(...view.size) <= 128);
   if (map) paint(map);
   setText(said, map ? words(view, name, map) : `${name} has no map here${problem ? `: ${problem}` : ""}.`);

@@ -1,34 +1,21 @@
-// Every layer and head at once, on one canvas: a row a layer, a column a head.
+// Every layer and head of a pane at once, on one canvas: a row a layer, a column a head.
 
 import { make, refill, setAttribute, setText } from "explorer/dom.js";
 import { chosen, mapOf, MEAN, ROLLOUT } from "explorer/maps.js";
 import { GLASS, paintInto } from "explorer/paint.js";
 import { shared } from "explorer/stage.js";
-import { activePane, changePane, onChange, state } from "explorer/state.js";
+import { activePane, change, changePane, onChange, redraw, state } from "explorer/state.js";
 import { percent, whereName } from "explorer/words.js";
 
 const FINEST = 28; // pixels of a small map
 const GAP = 1;
-const TALLEST = 620; // CSS pixels of the sheet
+const TALLEST = 620; // CSS pixels of a sheet
 
-const host = document.getElementById("sheet");
-const canvas = make("canvas", { "aria-hidden": "true" });
-const marked = make("div", { class: "cell chosen" });
-const hovered = make("div", { class: "cell", hidden: true });
-const field = make("div", { class: "field", tabindex: 0, role: "application", "aria-roledescription": "sheet of small maps" }, canvas, hovered, marked);
-const above = make("div", { class: "above", "aria-hidden": "true" });
-const beside = make("div", { class: "beside", "aria-hidden": "true" });
-const told = make("p", { class: "note told" });
-host.append(make("div", { class: "grid" }, above, beside, field), told);
-let over = null; // the cell below the pointer
-let painted = "";
+const host = document.getElementById("sheets");
+const built = [];
 
-export const startSheet = () => {
+export const startSheets = () => {
   onChange(draw);
-  field.addEventListener("pointermove", (event) => hover(cellAt(event)));
-  field.addEventListener("pointerleave", () => hover(null));
-  field.addEventListener("click", (event) => choose(cellAt(event)));
-  new ResizeObserver(() => fit()).observe(host);
 };
 
 /** The sheet's columns for a view, as heads. */
@@ -51,10 +38,57 @@ export const move = (layers, heads) => {
   changePane({ layer, head });
 };
 
-export const sheetHasFocus = () => document.activeElement === field;
+export const sheetHasFocus = () => built.some(({ field }) => document.activeElement === field);
 
-const cellAt = (event) => {
-  const { view } = activePane();
+const draw = () => {
+  host.parentElement.hidden = !state.panes[0].view;
+  while (built.length > state.panes.length) built.pop().root.remove();
+  while (built.length < state.panes.length) host.append(built[built.push(build(built.length)) - 1].root);
+  setAttribute(host, "data-panes", state.panes.length);
+  shared.most = 0;
+  state.panes.forEach((pane, index) => pane.view && drawSheet(built[index], pane, index));
+};
+
+const build = (index) => {
+  const sheet = {
+    canvas: make("canvas", { "aria-hidden": "true" }),
+    marked: make("div", { class: "cell chosen" }),
+    hovered: make("div", { class: "cell", hidden: true }),
+    above: make("div", { class: "above", "aria-hidden": "true" }),
+    beside: make("div", { class: "beside", "aria-hidden": "true" }),
+    told: make("p", { class: "note told" }),
+    over: null, // the cell below the pointer
+    painted: "",
+    most: 0,
+    room: 0,
+  };
+  const role = { tabindex: 0, role: "application", "aria-roledescription": "sheet of small maps" };
+  sheet.field = make("div", { class: "field", ...role }, sheet.canvas, sheet.hovered, sheet.marked);
+  sheet.root = make("div", { class: "sheet" }, make("div", { class: "grid" }, sheet.above, sheet.beside, sheet.field), sheet.told);
+  const hover = (cell) => {
+    sheet.over = cell;
+    place(sheet, state.panes[index]);
+  };
+  sheet.field.addEventListener("pointermove", (event) => hover(cellAt(sheet, state.panes[index].view, event)));
+  sheet.field.addEventListener("pointerleave", () => hover(null));
+  sheet.field.addEventListener("focus", () => state.active !== index && change({ active: index }));
+  sheet.field.addEventListener("click", (event) => {
+    const pane = state.panes[index];
+    const cell = cellAt(sheet, pane.view, event);
+    if (cell && isThere(pane.view, cell)) changePane(cell, pane);
+    change({ active: index });
+  });
+  // Measured here, when it changes: to ask while drawing would lay the page out twice a frame.
+  new ResizeObserver(() => {
+    sheet.room = sheet.root.clientWidth - sheet.beside.offsetWidth - 8;
+    redraw();
+  }).observe(sheet.root);
+  return sheet;
+};
+
+const isThere = ({ metas }, { layer, head }) => !metas[layer].unseen && !(head >= metas[layer].heads);
+
+const cellAt = ({ canvas }, view, event) => {
   if (!view) return null;
   const box = canvas.getBoundingClientRect();
   const heads = headsOf(view);
@@ -63,73 +97,69 @@ const cellAt = (event) => {
   return { layer, head: heads[part(event.clientX, box.left, box.width, heads.length)] };
 };
 
-const choose = (cell) => {
-  const { view } = activePane();
-  if (cell && !view.metas[cell.layer].unseen && !(cell.head >= view.metas[cell.layer].heads)) changePane(cell);
-};
-
-const hover = (cell) => {
-  over = cell;
-  place();
-};
-
-const draw = () => {
-  const { view } = activePane();
-  host.hidden = !view;
-  if (!view) return;
+const drawSheet = (sheet, pane, index) => {
+  const { view } = pane;
   const heads = headsOf(view);
-  refill(above, heads.join(), () => heads.map((head) => make("span", {}, head === MEAN ? "mean" : head === ROLLOUT ? "roll" : `${head + 1}`)));
-  refill(beside, view.metas.length, () => view.metas.map((meta, layer) => make("span", {}, `${layer + 1}`)));
-  const key = JSON.stringify([view.number, view.layers.filter(Boolean).length, view.rollout.length, state.place, state.direction, state.shared]);
-  if (key !== painted) paint(view, heads);
-  painted = key;
-  const current = document.activeElement === field ? `: ${whereName(activePane().layer, activePane().head)}` : "";
-  setAttribute(field, "aria-label", `All layers and heads${current}. Arrow keys choose.`);
-  place();
+  const names = { [MEAN]: "mean", [ROLLOUT]: "roll" };
+  refill(sheet.above, heads.join(), () => heads.map((head) => make("span", {}, names[head] ?? `${head + 1}`)));
+  refill(sheet.beside, view.metas.length, () => view.metas.map((_, layer) => make("span", {}, `${layer + 1}`)));
+  const { room } = sheet;
+  const here = [view.number, view.layers.filter(Boolean).length, view.rollout.length, room];
+  const key = JSON.stringify([...here, state.place, state.direction, state.shared]);
+  if (key !== sheet.painted && room > 0) {
+    paint(sheet, view, heads, room);
+    sheet.painted = key;
+  }
+  shared.most = Math.max(shared.most, sheet.most);
+  const letter = state.panes.length > 1 ? ` of ${"AB"[index]}` : "";
+  const current = `${whereName(pane.layer, pane.head)} is chosen`;
+  setAttribute(sheet.field, "aria-label", `All layers and heads${letter}. ${current}. Arrow keys choose.`);
+  place(sheet, pane);
 };
 
-const size = { width: 0, height: 0 };
-
-const paint = (view, heads) => {
+const paint = (sheet, view, heads, room) => {
   const maps = view.metas.map((_, layer) => heads.map((head) => {
     const weights = chosen(view, layer, head);
     return weights && mapOf(weights, state.place, state.direction);
   }));
   const drawn = maps.flat().filter((map) => map?.patches.length);
-  shared.most = Math.max(0, ...drawn.filter((map) => !map.low).map((map) => map.top));
-  const most = (side) => Math.min(FINEST, Math.max(4, ...drawn.map((map) => map.layout[side])));
+  sheet.most = Math.max(0, ...drawn.filter((map) => !map.low).map((map) => map.top));
+  // Never more pixels than the screen has: a patch that fell between two of them would be lost.
+  const pixels = Math.floor((room * (window.devicePixelRatio || 1)) / heads.length) - GAP;
+  const most = (side) => {
+    const cells = Math.max(1, ...drawn.map((map) => map.layout[side]));
+    const repeated = cells * Math.max(1, Math.floor(16 / cells)); // of a coarse grid, so that the gap stays thin
+    return Math.max(4, cells > pixels ? pixels : Math.min(repeated, FINEST, Math.floor(pixels / cells) * cells));
+  };
   const [width, height] = [most("columns") + GAP, most("rows") + GAP];
-  const total = { width: width * heads.length - GAP, height: height * maps.length - GAP };
-  if (canvas.width !== total.width || canvas.height !== total.height) {
-    Object.assign(canvas, total);
-    Object.assign(size, total);
-    fit();
-  }
-  const context = canvas.getContext("2d");
-  const image = context.createImageData(total.width, total.height);
-  const pixels = new Uint32Array(image.data.buffer);
+  const size = { width: width * heads.length - GAP, height: height * maps.length - GAP };
+  if (sheet.canvas.width !== size.width || sheet.canvas.height !== size.height) Object.assign(sheet.canvas, size);
+  const fitted = JSON.stringify([size, room]);
+  if (fitted !== sheet.fitted) fit(sheet, size, room, heads.length);
+  sheet.fitted = fitted;
+  const context = sheet.canvas.getContext("2d");
+  const image = context.createImageData(size.width, size.height);
+  const target = new Uint32Array(image.data.buffer);
   maps.forEach((row, layer) => row.forEach((map, column) => {
     if (!map?.patches.length) return;
-    const scale = state.shared && !map.low ? shared.most : map.top;
-    paintInto(pixels, total.width, column * width, layer * height, width - GAP, height - GAP, map, scale, GLASS);
+    const scale = state.shared && !map.low ? sheet.most : map.top;
+    paintInto(target, size.width, column * width, layer * height, width - GAP, height - GAP, map, scale, GLASS);
   }));
   context.putImageData(image, 0, 0);
 };
 
 /** As wide as there is room, in whole device pixels a patch where that costs little. */
-const fit = () => {
-  if (!size.width) return;
-  const room = host.clientWidth - beside.offsetWidth - 4;
+const fit = ({ field, root }, { width, height }, room, columns) => {
   const ratio = window.devicePixelRatio || 1;
-  const wanted = Math.min(room, (TALLEST * size.width) / size.height);
-  const whole = (Math.floor((wanted * ratio) / size.width) * size.width) / ratio;
-  field.style.width = `${whole > 0.82 * wanted ? whole : wanted}px`;
-  field.style.aspectRatio = `${size.width} / ${size.height}`;
-  host.style.setProperty("--field", field.style.width);
+  const wanted = Math.min(room, (TALLEST * width) / height);
+  const whole = (Math.floor((wanted * ratio) / width) * width) / ratio;
+  const taken = whole > 0.82 * wanted ? whole : wanted;
+  root.style.setProperty("--field", `${taken}px`);
+  root.style.setProperty("--name", `${Math.min(12, Math.max(6, (0.36 * taken) / columns))}px`);
+  field.style.aspectRatio = `${width} / ${height}`;
 };
 
-const place = () => {
-  const pane = activePane();
+const place = (sheet, pane) => {
   if (!pane.view) return;
   const heads = headsOf(pane.view);
   const put = (box, cell) => {
@@ -137,16 +167,19 @@ const place = () => {
     if (box.hidden) return;
     const part = (count) => `${100 / count}%`;
     const at = (number, count) => `${(100 * number) / count}%`;
-    box.style.cssText = `left:${at(heads.indexOf(cell.head), heads.length)};top:${at(cell.layer, pane.view.metas.length)};width:${part(heads.length)};height:${part(pane.view.metas.length)}`;
+    const rows = pane.view.metas.length;
+    const style = `left:${at(heads.indexOf(cell.head), heads.length)};top:${at(cell.layer, rows)};width:${part(heads.length)};height:${part(rows)}`;
+    setAttribute(box, "style", style);
   };
-  put(marked, pane);
-  put(hovered, over);
-  setText(told, words(pane.view, over ?? pane));
+  put(sheet.marked, pane);
+  put(sheet.hovered, sheet.over);
+  setText(sheet.told, words(pane.view, sheet.over ?? pane));
 };
 
 const words = (view, { layer, head }) => {
   const { name, unseen } = view.metas[layer];
   if (unseen) return `Layer ${layer + 1} (${name}) is not drawn: ${unseen}.`;
+  if (!isThere(view, { layer, head })) return `Layer ${layer + 1} (${name}) has ${view.metas[layer].heads} heads.`;
   const weights = chosen(view, layer, head);
   const map = weights && mapOf(weights, state.place, state.direction);
   const top = map?.patches.length ? `: brightest patch ${percent(map.top)}` : "";

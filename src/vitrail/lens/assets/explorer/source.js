@@ -49,7 +49,23 @@ const load = async (number, arrived) => {
   view.last = view.metas.findLastIndex((meta) => !meta.unseen);
   fill(view, arrived);
   await image.decode();
+  view.grey = greyed(image);
   return view;
+};
+
+/** The picture without its colours, made once: a filter would be worked out anew for every frame above it. */
+const greyed = (image) => {
+  const canvas = Object.assign(document.createElement("canvas"), { width: image.naturalWidth, height: image.naturalHeight });
+  const context = canvas.getContext("2d");
+  context.drawImage(image, 0, 0);
+  const content = context.getImageData(0, 0, canvas.width, canvas.height);
+  const { data } = content;
+  for (let at = 0; at < data.length; at += 4) {
+    const light = 0.2126 * data[at] + 0.7152 * data[at + 1] + 0.0722 * data[at + 2];
+    for (let part = at; part < at + 3; part += 1) data[part] = 1.1 * (0.9 * light + 0.1 * data[part] - 128) + 128;
+  }
+  context.putImageData(content, 0, 0);
+  return canvas.toDataURL("image/png");
 };
 
 /** Layers from the last, which is shown first, to the first; a pause after each lets the page answer. */

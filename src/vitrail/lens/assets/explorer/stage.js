@@ -4,7 +4,7 @@ import { make, refill, setAttribute, setText } from "explorer/dom.js";
 import { cellAt, chosen, mapOf, placeOf, tokenAt } from "explorer/maps.js";
 import { LIGHT, paintCanvas, rampStyle, TINT } from "explorer/paint.js";
 import { outline, pairOf, viewNumber } from "explorer/source.js";
-import { change, changePane, onChange, redraw, state } from "explorer/state.js";
+import { change, onChange, state } from "explorer/state.js";
 import { headName, percent, sentence } from "explorer/words.js";
 
 const host = document.getElementById("stage");
@@ -42,6 +42,7 @@ const build = (index) => {
     lead: make("div", { class: "lead" }),
     best: make("div", { class: "spot best", hidden: true }),
     here: make("div", { class: "spot here", hidden: true }),
+    gone: make("div", { class: "gone" }),
     label: make("button", { type: "button", class: "label", onclick: () => change({ active: index }) }),
     tokens: make("div", { class: "tokens", role: "group", "aria-label": "Tokens that are no patches" }),
     said: make("p", { class: "said" }),
@@ -51,7 +52,7 @@ const build = (index) => {
     problem: make("p", { class: "problem", role: "alert", hidden: true }),
   };
   const role = { tabindex: 0, role: "application", "aria-roledescription": "picture cut into patches" };
-  parts.glass = make("div", { class: "panes glass", ...role }, parts.image, parts.canvas, parts.lead, parts.best, parts.here);
+  parts.glass = make("div", { class: "panes glass", ...role }, parts.image, parts.canvas, parts.lead, parts.gone, parts.best, parts.here);
   listen(parts.glass, index);
   const legend = make("div", { class: "legend" }, parts.least, make("i", { style: `background:${rampStyle()}` }), parts.most);
   const head = make("div", { class: "head" }, parts.label, parts.picks);
@@ -113,11 +114,11 @@ const drawPane = (parts, pane, index) => {
   const name = state.panes.length > 1 ? `${"AB"[index]} · ` : "";
   setText(parts.label, `${name}Layer ${pane.layer + 1}, ${headName(pane.head, pane.layer)}`);
   setAttribute(parts.label, "aria-pressed", state.panes.length > 1 && state.active === index);
-  if (parts.image.src !== view.image) parts.image.src = view.image;
+  const picture = state.glass === "light" ? view.image : view.grey;
+  if (parts.image.src !== picture) parts.image.src = picture;
   setAttribute(parts.glass, "style", glassStyle(view, weights));
   parts.glass.classList.toggle("small", Math.min(...view.size) <= 128);
   parts.glass.classList.toggle("held", state.held);
-  parts.glass.classList.toggle("lit", state.glass === "light");
   parts.canvas.hidden = !map?.patches.length;
   if (!parts.canvas.hidden) paintCanvas(parts.canvas, map, mostOf(map), state.glass === "light" ? LIGHT : TINT);
   setText(parts.least, map?.low ? percent(map.low) : "0");
@@ -125,6 +126,7 @@ const drawPane = (parts, pane, index) => {
   mark(parts.here, weights && (state.direction === "from" ? weights[0].queries : weights[0].keys), state.place);
   mark(parts.best, map?.patches.length ? map.layout : null, map && middle(map.layout, map.best));
   drawTokens(parts, pane, map);
+  drawGone(parts.gone);
   const said = sentence(view, pane.layer, pane.head, weights, map, state.place, state.direction);
   setText(parts.said, said + underWords(map));
   setAttribute(parts.glass, "aria-label", `${outline.pictures[pairOf(pane.number)[1]]}, cut into patches. Arrow keys move over them.`);
@@ -149,8 +151,19 @@ const mark = (spot, layout, place) => {
   const [row, column] = placeOf(layout, cellAt(layout, place));
   const part = (count) => `${(100 / count).toFixed(4)}%`;
   const at = (number, count) => `${((100 * number) / count).toFixed(4)}%`;
-  spot.style.cssText = `top:${at(row, layout.rows)};left:${at(column, layout.columns)};height:${part(layout.rows)};width:${part(layout.columns)}`;
+  const [top, left] = [at(row, layout.rows), at(column, layout.columns)];
+  setAttribute(spot, "style", `top:${top};left:${left};height:${part(layout.rows)};width:${part(layout.columns)}`);
 };
+
+/** The patches that were taken out. */
+const drawGone = (host) =>
+  refill(host, JSON.stringify(state.removed.regions), () =>
+    state.removed.regions.map(([top, left, bottom, right]) => {
+      const sides = { top, left, height: bottom - top, width: right - left };
+      const style = Object.entries(sides).map(([side, part]) => `${side}:${100 * part}%`).join(";");
+      return make("div", { class: "spot", style });
+    }),
+  );
 
 const underWords = (map) => {
   if (!state.under || !map?.patches.length) return "";
@@ -218,5 +231,3 @@ export const step = (down, right) => {
   const [y, x] = [Math.min(grid.rows - 1, Math.max(0, moved[0])), Math.min(grid.columns - 1, Math.max(0, moved[1]))];
   change({ place: { y: (y + 0.5) / grid.rows, x: (x + 0.5) / grid.columns }, held: true });
 };
-
-export { changePane, redraw };
