@@ -7,6 +7,8 @@ from typing import Annotated
 
 import tyro
 
+from ..errors import VitrailError
+
 
 @dataclass
 class Explain:
@@ -34,14 +36,17 @@ class Explain:
     limit: int | None = None
     """Explain only so many pictures of each folder, glob or source."""
 
+    methods: tuple[str, ...] = ()
+    """Which ways to say where a prediction comes from a page holds; all that there are by default."""
+
     device: str = "auto"
     """auto, cpu, cuda or cuda:1."""
 
     def run(self) -> None:
         if self.out.suffix.lower() in (".html", ".htm"):
             self._write_page()
-        elif self.against:
-            raise ValueError("--against is shown on a page: name one with --out page.html")
+        elif self.against or self.methods:
+            raise VitrailError("--against and --methods are for a page: name one with --out page.html")
         else:
             self._write_folder()
 
@@ -49,9 +54,8 @@ class Explain:
         from ..lens.explorer.page import MOST_BYTES, write_page
         from .gallery import gallery
 
-        shown = gallery(
-            self.checkpoint, self.against, self.images, self.limit, self.top_k, self.device, most=MOST_BYTES
-        )
+        asked = (self.checkpoint, self.against, self.images, self.limit, self.top_k, self.device)
+        shown = gallery(*asked, methods=self.methods, most=MOST_BYTES)
         size = write_page(shown, self.out, lambda sentence: print(f"vitrail: {sentence}", file=sys.stderr))
         print(f"vitrail: {size / 1e6:.1f} MB", file=sys.stderr)
         print(self.out)

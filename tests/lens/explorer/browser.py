@@ -30,7 +30,8 @@ CONTRAST = """() => {
   const low = [];
   while (walker.nextNode()) {
     const element = walker.currentNode.parentElement;
-    if (!walker.currentNode.data.trim() || !element.checkVisibility() || element.closest("script, option, noscript, .heard")) continue;
+    const left_out = element.closest("script, option, noscript, .heard");
+    if (left_out || !walker.currentNode.data.trim() || !element.checkVisibility()) continue;
     const style = getComputedStyle(element);
     const [a, b] = [luminance(colour(style.color).slice(0, 3)), luminance(behind(element))];
     const ratio = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);

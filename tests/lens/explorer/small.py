@@ -1,5 +1,7 @@
 """Small models, pictures and galleries for the explorer's tests."""
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor, nn
 
@@ -18,7 +20,9 @@ def picture(seed: int = 0, size: tuple[int, int] = (32, 32)) -> Tensor:
     return noise
 
 
-def watched(name: str = "vit_tiny_patch16_224", *, image_size: int = 32, classes: int = 5, **changed: object) -> Watched:
+def watched(
+    name: str = "vit_tiny_patch16_224", *, image_size: int = 32, classes: int = 5, **changed: object
+) -> Watched:
     """A model with weights that make its attention uneven."""
     torch.manual_seed(0)
     model = create_model(name, image_size=image_size, num_classes=classes, **changed).eval()
@@ -41,12 +45,24 @@ def by_class(model: nn.Module, pixels: Tensor, classes: Tensor) -> Tensor:
     return maps.unflatten(1, (4, 4))
 
 
+@dataclass
+class Titled:
+    """A method that says of itself that it has nothing to do with the class, and is asked once."""
+
+    title: str = "For all"
+    by_class: bool = False
+
+    def __call__(self, model: nn.Module, pixels: Tensor, classes: Tensor) -> Tensor:
+        assert len(pixels) == len(classes) == 1
+        return for_all(model, pixels, classes)
+
+
 def for_all(model: nn.Module, pixels: Tensor, classes: Tensor) -> Tensor:
     """A method that has nothing to do with the class."""
     return torch.arange(16.0).unflatten(0, (4, 4)).expand(len(pixels), -1, -1)
 
 
-METHODS = {"by class": by_class, "for all": for_all}
+METHODS = {"by class": by_class, "for all": Titled()}
 
 
 def gallery(*models: Watched, pictures: int = 2, **options: object) -> Gallery:

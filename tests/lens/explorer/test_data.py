@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-from .small import METHODS, NAMES, gallery, picture, vit, watched
 from torch import nn
 
 from vitrail.errors import VitrailError
@@ -14,15 +13,19 @@ from vitrail.lens.explorer.rows import LayerRows, Unseen
 from vitrail.lens.layout import over_picture
 from vitrail.lens.observe import observe
 
+from .small import METHODS, NAMES, for_all, gallery, picture, vit, watched
+
 KINDS = {
     "class token": lambda: vit(),
     "distillation": lambda: vit(name="deit_tiny_distilled_patch16_224"),
     "registers": lambda: watched("vit_small_patch14_reg4_dinov2", image_size=42, depth=2, embed_dim=24, num_heads=2),
     "mean pool": lambda: vit(name="simple_vit_tiny_patch16_224"),
-    "windows": lambda: watched("swin_tiny_patch4_window7_224", image_size=64),
-    "reduced keys": lambda: watched("pvt_v2_b0", image_size=64),
+    "windows": lambda: watched(
+        "swin_tiny_patch4_window7_224", image_size=64, embed_dim=8, depths=(2, 2), num_heads=(1, 2)
+    ),
+    "reduced keys": lambda: watched("pvt_v2_b0", image_size=64, depths=(1, 1, 1, 1)),
     "class attention": lambda: watched("cait_xxs24_224", patch_size=8, depth=1),
-    "fewer queries": lambda: watched("levit_128s", image_size=64),
+    "fewer queries": lambda: watched("levit_128s", image_size=64, depths=(1, 1, 1)),
 }
 
 
@@ -82,6 +85,7 @@ def test_too_many_weights_are_refused_before_they_are_kept(monkeypatch: pytest.M
 
 def test_relevance_is_by_class_only_where_it_differs() -> None:
     assert list(relevance(vit(), picture(), "a", METHODS["by class"], [3, 1]).maps) == [3, 1]
+    assert list(relevance(vit(), picture(), "a", for_all, [3, 1]).maps) == [None]
     assert list(relevance(vit(), picture(), "a", METHODS["for all"], [3, 1]).maps) == [None]
 
 

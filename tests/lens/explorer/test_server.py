@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 import torch
-from .small import gallery, vit
 
 from vitrail.errors import VitrailError
 from vitrail.lens.explorer.pack import PackedLayer, unpack_layer
 from vitrail.lens.explorer.server import MOST_BODY, ExplorerServer
+
+from .small import gallery, vit
 
 
 @pytest.fixture(scope="module")

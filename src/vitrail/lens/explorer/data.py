@@ -124,15 +124,22 @@ def probabilities(watched: Watched, output: object) -> Float[Tensor, "K"] | None
 
 
 def relevance(watched: Watched, image: Tensor, name: str, method: Method, classes: Sequence[int]) -> Relevance:
-    """A method's map for each of the classes; a single one where they are all the same."""
+    """A method's map for each of the classes; a single one where they are all the same.
+
+    A method may say that with an attribute `by_class`, which saves asking for each.
+    """
     # A model without classes is asked for two, to find out whether the method needs any.
     asked = list(classes) or [0, 1]
+    if not getattr(method, "by_class", True):
+        asked = asked[:1]
     pixels = watched.pixels(image).expand(len(asked), -1, -1, -1)
     try:
         maps = method(watched.model, pixels, torch.tensor(asked, device=pixels.device)).detach().float().cpu()
-    except (VitrailError, NotImplementedError) as error:
+    except (VitrailError, NotImplementedError, RuntimeError) as error:  # one method that fails is no reason for no page
         return Relevance(name, {}, str(error))
-    if len(maps) > 1 and torch.allclose(maps, maps[:1], rtol=1e-4, atol=1e-7):
+    if not getattr(method, "by_class", True) or (
+        len(maps) > 1 and torch.allclose(maps, maps[:1], rtol=1e-4, atol=1e-7)
+    ):
         return Relevance(name, {None: maps[0]})
     if not classes:
         return Relevance(name, {}, "it explains a class, and this model predicts none")

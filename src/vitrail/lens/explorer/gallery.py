@@ -38,7 +38,7 @@ class Gallery:
     Args:
         watched: the models, the first is shown first.
         images: (name, image (C, H, W)).
-        methods: what says where a prediction comes from, by name.
+        methods: what says where a prediction comes from, by name; an attribute `title` is what the page calls one.
         top_k: how many classes are shown.
         most: bytes of base64 that the weights of a view may take; None for the finest steps.
 
@@ -70,7 +70,7 @@ class Gallery:
         return {
             "models": [watched.name for watched in self.watched],
             "pictures": _short([name for name, _ in self.images]),
-            "methods": list(self.methods),
+            "methods": [[name, getattr(method, "title", name)] for name, method in self.methods.items()],
         }
 
     def view(self, number: int) -> PackedView:

@@ -35,9 +35,12 @@ def whole_page(gallery: Gallery, told: Callable[[str], None] = lambda sentence: 
     """
     parts = []
     for number in range(len(gallery)):
-        told(f"view {number + 1} of {len(gallery)}")
-        view = gallery.view(number)
-        found = [gallery.relevance(number, method) for method in gallery.methods]
+        which = f"view {number + 1} of {len(gallery)}"
+        told(which)
+        view, found = gallery.view(number), []
+        for method in gallery.methods:
+            told(f"{which}: {method}")
+            found.append(gallery.relevance(number, method))
         parts.append(_held(f"view-{number}", json_script(view.document)))
         parts.append(_held(f"relevance-{number}", json_script(found)))
         parts += [

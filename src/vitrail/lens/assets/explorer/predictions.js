@@ -21,7 +21,7 @@ document.getElementById("relevance").append(
   glass,
   said,
 );
-methods.append(...outline.methods.map((name) => make("option", {}, name)));
+methods.append(...outline.methods.map(([, title]) => make("option", {}, title)));
 
 export const startPredictions = () => onChange(draw);
 
@@ -68,8 +68,8 @@ const classRow = (view, { index, name, before, after }, changed) => {
 };
 
 const drawRelevance = (view) => {
-  const name = outline.methods[state.method];
-  if (!name) return;
+  if (!outline.methods.length) return;
+  const [name, title] = outline.methods[state.method];
   if (methods.selectedIndex !== state.method) methods.selectedIndex = state.method;
   const asked = relevance(view, name);
   if (!asked.known) {
@@ -88,7 +88,7 @@ const drawRelevance = (view) => {
   if (image.src !== picture) image.src = picture;
   glass.classList.toggle("small", Math.min(...view.size) <= 128);
   if (map) paint(map);
-  setText(said, map ? words(view, name, map) : `${name} has no map here${problem ? `: ${problem}` : ""}.`);
+  setText(said, map ? words(view, title, map) : `${title} has no map here${problem ? `: ${problem}` : ""}.`);
   setAttribute(glass, "aria-label", said.textContent);
 };
 
