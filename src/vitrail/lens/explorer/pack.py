@@ -3,7 +3,8 @@
 A row of weights is kept as its brightest patch (16 bits, logarithmic) and, for each patch, the root of its share of
 that one in `levels` steps; prefix tokens are kept apart with 16 bits, since one that takes nearly all would leave no
 steps for the patches. The bytes of a layer are deflated: `DecompressionStream("deflate")` reads them. A value is wrong
-by at most `1 / levels` of the brightest patch in its row, see `error_bound`; LOG.md has what other ways cost.
+by at most `1 / levels` of the brightest patch in its row, see `error_bound`, or by 1e-7; LOG.md has what other ways
+cost.
 """
 
 import base64
