@@ -44,7 +44,7 @@ def opened(browser: Any, file: str) -> Iterator[Opened]:
 
 
 def percent(value: float) -> str:
-    return f"{100 * value:.{1 if value < 0.0995 else 0}f} %"
+    return f"{100 * value:.{1 if value < 0.0995 else 0}f}\xa0%"
 
 
 def expected(layer: int, head: int | None, query: int, seed: int = 0) -> str:

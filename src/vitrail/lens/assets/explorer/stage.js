@@ -119,6 +119,7 @@ const drawPane = (parts, pane, index) => {
   setAttribute(parts.glass, "style", glassStyle(view, weights));
   parts.glass.classList.toggle("small", Math.min(...view.size) <= 128);
   parts.glass.classList.toggle("held", state.held);
+  parts.root.classList.toggle("lit", state.glass === "light");
   parts.canvas.hidden = !map?.patches.length;
   if (!parts.canvas.hidden) paintCanvas(parts.canvas, map, mostOf(map), state.glass === "light" ? LIGHT : TINT);
   setText(parts.least, map?.low ? percent(map.low) : "0");

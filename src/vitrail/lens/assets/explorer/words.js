@@ -4,10 +4,10 @@ import { MEAN, placeOf, ROLLOUT, tokenAt } from "explorer/maps.js";
 
 export const percent = (value) => {
   const hundred = 100 * Math.abs(value);
-  if (!hundred) return "0 %";
+  if (!hundred) return "0\u00a0%";
   const sign = value < 0 ? "−" : "";
-  if (hundred < 0.1) return `${sign}<0.1 %`;
-  return `${sign}${hundred.toFixed(hundred < 9.95 ? 1 : 0)} %`;
+  if (hundred < 0.1) return `${sign}<0.1\u00a0%`;
+  return `${sign}${hundred.toFixed(hundred < 9.95 ? 1 : 0)}\u00a0%`;
 };
 
 export const headName = (head, layer) => {
