@@ -3,9 +3,11 @@
 import csv
 import json
 import resource
+import signal
 import subprocess
 import sys
 from pathlib import Path
+from urllib.request import urlopen
 
 import numpy as np
 import pytest
@@ -93,6 +95,36 @@ def test_explain_writes_pictures_and_a_page(capsys, run, pictures, tmp_path):
     written = [Path(line) for line in out.splitlines()]
     assert [path.suffix for path in written] == [".png", ".png", ".html"]
     assert all(path.stat().st_size > 1000 for path in written)
+
+
+def test_explain_writes_the_explorer_as_one_page(capsys, run, pictures, tmp_path):
+    picture, page = pictures / "rot" / "bild 1.png", tmp_path / "new" / "seen.html"
+    status, out, err = call(capsys, "explain", run, picture, "-o", page, "--against", run, "--methods", "rollout")
+    assert (status, out) == (0, f"{page}\n")
+    assert "MB" in err
+    text = page.read_text(encoding="utf-8")
+    assert '"live":false' in text
+    assert "bild 1.png" in text
+    assert call(capsys, "explain", run, picture, "-o", page, "--methods", "rolout")[2] == (
+        "vitrail: there is no method 'rolout': did you mean rollout?\n"
+    )
+    assert "--out page.html" in call(capsys, "explain", run, picture, "--against", run)[2]
+
+
+def test_explore_serves_until_it_is_stopped(run, pictures):
+    command = [sys.executable, "-m", "vitrail", "explore", run, pictures / "rot" / "bild 1.png", "--no-open"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        url = process.stdout.readline().strip()
+        with urlopen(f"{url}api/view/0") as answer:
+            assert json.load(answer)["layers"]
+        port = url.rstrip("/").rpartition(":")[2]
+        busy = subprocess.run([*command, "--port", port], capture_output=True, text=True)
+        assert busy.returncode == 1
+        assert f"port {port} cannot be had" in busy.stderr
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=20)
+    assert process.returncode == 0
+    assert "Traceback" not in err
 
 
 def test_models_and_plan_speak_json(capsys):

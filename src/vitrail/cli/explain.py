@@ -3,14 +3,18 @@
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import tyro
+
+from ..errors import VitrailError
 
 
 @dataclass
 class Explain:
     """Show where a model looks: a PNG for each picture, and one page with every layer and head.
 
+    --out page.html writes the explorer instead: one file to click through, which needs no server and no network.
     Prints the paths of what it wrote, the page last.
     """
 
@@ -20,8 +24,11 @@ class Explain:
     images: tyro.conf.Positional[list[str]]
     """Picture files, folders, globs, or a source such as digits."""
 
-    out: Path = Path("explained")
-    """The folder to write to; pictures of the same names in it are replaced."""
+    out: Annotated[Path, tyro.conf.arg(aliases=["-o"])] = Path("explained")
+    """The folder to write to; pictures of the same names in it are replaced. Or a page: a name that ends in .html."""
+
+    against: str | None = None
+    """A second checkpoint to compare with, on a page."""
 
     top_k: int = 5
     """How many classes to show."""
@@ -29,10 +36,31 @@ class Explain:
     limit: int | None = None
     """Explain only so many pictures of each folder, glob or source."""
 
+    methods: tuple[str, ...] = ()
+    """Which ways to say where a prediction comes from a page holds; all that there are by default."""
+
     device: str = "auto"
     """auto, cpu, cuda or cuda:1."""
 
     def run(self) -> None:
+        if self.out.suffix.lower() in (".html", ".htm"):
+            self._write_page()
+        elif self.against or self.methods:
+            raise VitrailError("--against and --methods are for a page: name one with --out page.html")
+        else:
+            self._write_folder()
+
+    def _write_page(self) -> None:
+        from ..lens.explorer.page import MOST_BYTES, write_page
+        from .gallery import gallery
+
+        asked = (self.checkpoint, self.against, self.images, self.limit, self.top_k, self.device)
+        shown = gallery(*asked, methods=self.methods, most=MOST_BYTES)
+        size = write_page(shown, self.out, lambda sentence: print(f"vitrail: {sentence}", file=sys.stderr))
+        print(f"vitrail: {size / 1e6:.1f} MB", file=sys.stderr)
+        print(self.out)
+
+    def _write_folder(self) -> None:
         from ..checkpoint.contract import load
         from ..lens.explain import explain_images, named_images
         from ..planning.machine import pick_device

@@ -16,6 +16,7 @@ COMMANDS = {
     "eval": "measure a checkpoint on labelled pictures",
     "predict": "predict the classes of pictures, as a table",
     "explain": "show where every layer and head looks, over the picture",
+    "explore": "open a live page: hover a patch, and see where it looks",
     "models": "list the models that can be built, and their cost",
     "plan": "parameters, FLOPs and memory of a model, before it is built",
     "bench": "measure attentions against plain attention on this machine: vitrail bench attention",

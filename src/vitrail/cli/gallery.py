@@ -1,0 +1,47 @@
+"""Checkpoints and pictures for the explorer: what `explore` and `explain` share."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..errors import VitrailError, nearest
+
+if TYPE_CHECKING:
+    from ..lens.explorer.gallery import Gallery
+
+
+def gallery(
+    checkpoint: str,
+    against: str | None,
+    images: Sequence[str],
+    limit: int | None,
+    top_k: int,
+    device: str,
+    methods: Sequence[str] = (),
+    most: int | None = None,
+) -> "Gallery":
+    """Load one or two checkpoints, read the pictures, and name what could not be read. No methods means all."""
+    from ..checkpoint.contract import load
+    from ..lens.explain import named_images
+    from ..lens.explorer.data import Watched
+    from ..lens.explorer.gallery import Gallery
+    from ..lens.explorer.methods import METHODS
+    from ..lens.explorer.page import readable
+    from ..planning.machine import pick_device
+
+    for name in methods:
+        if name not in METHODS:
+            raise VitrailError(f"there is no method {name!r}: {nearest(name, METHODS)}")
+    place, watched = pick_device(device), []
+    for name in filter(None, (checkpoint, against)):
+        loaded = load(name)
+        label = Path(name).name or str(loaded.info.get("architecture", name))
+        task = loaded.info.get("task", "single")
+        watched.append(Watched(label, loaded.model.to(place).eval(), loaded.preprocess, loaded.class_names, task))
+    if len(watched) == 2 and watched[0].preprocess.channels != watched[1].preprocess.channels:
+        raise VitrailError("the two models take pictures of different channels: compare models that take the same")
+    found, _ = named_images(images, watched[0].preprocess.channels, limit)
+    pictures = readable(found, lambda sentence: print(f"vitrail: {sentence}", file=sys.stderr))
+    chosen = {name: METHODS[name] for name in methods or METHODS}
+    return Gallery(watched, pictures, methods=chosen, top_k=top_k, most=most)

@@ -1,0 +1,111 @@
+// From weights and a question to a map over the picture. A question is a place: { lead: 0 } for a prefix token,
+// { y, x } on a scale where the picture's sides are 1, or { all: true } for all patches together.
+
+import { Dense } from "explorer/decode.js";
+
+export const MEAN = -1;
+export const ROLLOUT = -2;
+
+export const cellAt = ({ rows, columns }, { y, x }) =>
+  Math.min(rows - 1, Math.floor(y * rows)) * columns + Math.min(columns - 1, Math.floor(x * columns));
+
+export const placeOf = ({ columns }, cell) => [Math.floor(cell / columns), cell % columns];
+
+/** The number of the token at a place; -1 where the layer has none there. */
+export const tokenAt = (layout, place) => {
+  if ("lead" in place) return place.lead < layout.prefix ? place.lead : -1;
+  return layout.cells ? layout.prefix + cellAt(layout, place) : -1;
+};
+
+/** The weights that a column of the sheet stands for: a layer's heads, their mean, or the rollout up to it. */
+export const chosen = (view, layer, head) => {
+  const weights = view.layers[layer];
+  if (!weights) return null;
+  if (head === ROLLOUT) return view.rollout[layer] ? [view.rollout[layer], 0] : null;
+  if (head === MEAN) return [weights.mean, 0];
+  return head < weights.heads ? [weights, head] : null;
+};
+
+/** { layout, patches, lead, top, best } of a question, or null where the layer has no such token. */
+export const mapOf = ([weights, head], place, direction) => {
+  const from = direction === "from";
+  const [asked, shown] = from ? [weights.queries, weights.keys] : [weights.keys, weights.queries];
+  const patches = new Float32Array(shown.cells);
+  const lead = new Float32Array(shown.prefix);
+  if (place.all) weights.total(head, from, patches, lead);
+  else {
+    const token = tokenAt(asked, place);
+    if (token < 0) return null;
+    if (from) weights.row(head, token, patches, lead);
+    else weights.column(head, token, patches, lead);
+  }
+  // A rollout differs little from patch to patch: its colours begin at its lowest value, not at 0.
+  return { layout: shown, patches, lead, ...extremes(patches, weights.rolled) };
+};
+
+/** The brightest cell, its value, and where colours begin. */
+export const extremes = (patches, fromLowest) => {
+  let best = 0;
+  for (let cell = 1; cell < patches.length; cell += 1) if (patches[cell] > patches[best]) best = cell;
+  const top = patches.length ? patches[best] : 0;
+  return { best, top, low: fromLowest && patches.length ? patches.reduce((least, value) => Math.min(least, value), top) : 0 };
+};
+
+/** Whether attention can be followed through all layers in the page: the same tokens everywhere, not too many. */
+export const canRoll = (layers) => {
+  const [first] = layers;
+  const same = ({ queries, whole }) =>
+    whole && queries.cells === first.queries.cells && queries.prefix === first.queries.prefix;
+  return layers.every((weights) => weights && same(weights)) && first.count <= 800;
+};
+
+/** Attention rollout (Abnar and Zuidema, 2020) up to a layer: its mean and the identity, times the layer before. */
+export const rolled = (weights, before) => {
+  const { count, mean } = weights;
+  const { prefix } = weights.keys;
+  const current = new Float32Array(count * count);
+  for (let row = 0; row < count; row += 1) {
+    const mixed = current.subarray(row * count, (row + 1) * count);
+    mixed.set(mean.lead.subarray(row * prefix, (row + 1) * prefix));
+    mixed.set(mean.patches.subarray(row * weights.each, (row + 1) * weights.each), prefix);
+    mixed[row] += 1;
+    const sum = mixed.reduce((total, value) => total + value, 0);
+    for (let column = 0; column < count; column += 1) mixed[column] /= sum;
+  }
+  return dense(weights, before ? product(current, joined(before), count) : current);
+};
+
+const product = (left, right, count) => {
+  const result = new Float32Array(count * count);
+  for (let row = 0; row < count; row += 1) {
+    const target = result.subarray(row * count, (row + 1) * count);
+    for (let inner = 0; inner < count; inner += 1) {
+      const factor = left[row * count + inner];
+      const source = right.subarray(inner * count, (inner + 1) * count);
+      for (let column = 0; column < count; column += 1) target[column] += factor * source[column];
+    }
+  }
+  return result;
+};
+
+const joined = ({ patches, lead, count, each, keys: { prefix } }) => {
+  const square = new Float32Array(count * count);
+  for (let row = 0; row < count; row += 1) {
+    square.set(lead.subarray(row * prefix, (row + 1) * prefix), row * count);
+    square.set(patches.subarray(row * each, (row + 1) * each), row * count + prefix);
+  }
+  return square;
+};
+
+const dense = (like, square) => {
+  const { count, each, keys: { prefix } } = like;
+  const patches = new Float32Array(count * each);
+  const lead = new Float32Array(count * prefix);
+  for (let row = 0; row < count; row += 1) {
+    lead.set(square.subarray(row * count, row * count + prefix), row * prefix);
+    patches.set(square.subarray(row * count + prefix, (row + 1) * count), row * each);
+  }
+  const result = new Dense(like, patches, lead);
+  result.rolled = true;
+  return result;
+};

@@ -1,0 +1,107 @@
+// What the model predicts, which patches speak for a class, and what changes when parts of the model are taken out.
+
+import { make, refill, setAttribute, setText } from "explorer/dom.js";
+import { extremes, placeOf } from "explorer/maps.js";
+import { BOTH, LIGHT, paintCanvas, TINT } from "explorer/paint.js";
+import { outline, relevance } from "explorer/source.js";
+import { activePane, change, onChange, redraw, state } from "explorer/state.js";
+import { found } from "explorer/ablation.js";
+import { percent } from "explorer/words.js";
+
+const host = document.getElementById("predictions");
+const classes = document.getElementById("classes");
+const methods = make("select", { id: "method", onchange: () => change({ method: methods.selectedIndex }) });
+const image = make("img", { alt: "" });
+const canvas = make("canvas", { class: "map", "aria-hidden": "true" });
+const lead = make("div", { class: "lead" });
+const glass = make("div", { class: "panes glass", role: "img" }, image, canvas, lead);
+const said = make("p", { class: "said", "aria-live": "polite" });
+document.getElementById("relevance").append(
+  make("div", { class: "head" }, make("label", { for: "method" }, "Method"), methods),
+  glass,
+  said,
+);
+methods.append(...outline.methods.map(([, title]) => make("option", {}, title)));
+
+export const startPredictions = () => onChange(draw);
+
+export const nextMethod = () => change({ method: (state.method + 1) % outline.methods.length });
+
+export const nextClass = () => {
+  const { view } = activePane();
+  if (!view?.predictions.length) return;
+  const order = view.predictions.map(({ index }) => index);
+  change({ classIndex: order[(order.indexOf(classOf(view)) + 1) % order.length] });
+};
+
+/** The chosen class where the view predicts it, else the most probable. */
+const classOf = (view) =>
+  (view.predictions.find(({ index }) => index === state.classIndex) ?? view.predictions[0])?.index ?? null;
+
+const draw = () => {
+  const { view } = activePane();
+  host.hidden = !view;
+  if (!view) return;
+  drawClasses(view);
+  drawRelevance(view);
+};
+
+const drawClasses = (view) => {
+  const chosenClass = classOf(view);
+  const after = found(view);
+  const rows = after ?? view.predictions.map(({ index, name, probability }) => ({ index, name, before: probability, after: probability }));
+  refill(classes, JSON.stringify([view.number, rows]), () =>
+    rows.length ? rows.map((row) => classRow(view, row, Boolean(after))) : [make("li", { class: "note" }, "This model predicts no classes.")],
+  );
+  for (const row of classes.querySelectorAll("button")) {
+    setAttribute(row, "aria-pressed", Number(row.dataset.index) === chosenClass);
+  }
+};
+
+const classRow = (view, { index, name, before, after }, changed) => {
+  const known = view.predictions.some((prediction) => prediction.index === index);
+  const value = changed ? `${percent(before)} → ${percent(after)}` : percent(after);
+  const bar = make("div", { class: "bar", "aria-hidden": "true" }, make("i", { style: `width:${100 * after}%` }));
+  if (changed) bar.append(make("u", { style: `left:${100 * before}%` }));
+  const properties = { type: "button", "data-index": index, disabled: !known, onclick: () => change({ classIndex: index }) };
+  return make("li", {}, make("button", properties, make("span", {}, name), make("span", {}, value), bar));
+};
+
+const drawRelevance = (view) => {
+  if (!outline.methods.length) return;
+  const [name, title] = outline.methods[state.method];
+  if (methods.selectedIndex !== state.method) methods.selectedIndex = state.method;
+  const asked = relevance(view, name);
+  if (!asked.known) {
+    canvas.hidden = true;
+    image.src = view.image;
+    setText(said, "Being worked out …");
+    asked.then((value) => { asked.known = value; }, (error) => { asked.known = { problem: error.message, maps: [] }; }).then(redraw);
+    return;
+  }
+  const { problem, maps } = asked.known;
+  const map = maps.find(({ index }) => index === null || index === classOf(view));
+  canvas.hidden = !map;
+  setAttribute(glass, "style", `--aspect:${view.size[1]}/${view.size[0]};--h:${map?.layout.rows ?? 1};--w:${map?.layout.columns ?? 1}`);
+  lead.hidden = !map;
+  const picture = !map || state.glass === "light" ? view.image : view.grey;
+  if (image.src !== picture) image.src = picture;
+  glass.classList.toggle("small", Math.min(...view.size) <= 128);
+  if (map) paint(map);
+  setText(said, map ? words(view, title, map) : `${title} has no map here${problem ? `: ${problem}` : ""}.`);
+  setAttribute(glass, "aria-label", said.textContent);
+};
+
+const paint = (map) => {
+  const signed = map.patches.some((value) => value < 0);
+  const { top, low } = extremes(signed ? map.patches.map(Math.abs) : map.patches, !signed);
+  paintCanvas(canvas, { ...map, low }, top, signed ? BOTH : state.glass === "light" ? LIGHT : TINT);
+};
+
+const words = (view, method, map) => {
+  const [row, column] = placeOf(map.layout, extremes(map.patches).best);
+  const name = view.predictions.find(({ index }) => index === map.index)?.name;
+  const about = map.index === null ? "the same for every class" : `for ${name}`;
+  const against = map.patches.some((value) => value < 0) ? " Blue speaks against it." : "";
+  return `${method[0].toUpperCase()}${method.slice(1)}, ${about}: strongest at row ${row + 1} column ${column + 1}.${against}`;
+};

@@ -1,0 +1,116 @@
+// Where views come from: elements of this document, or the server that gave it.
+
+import { fromBase64, Layer } from "explorer/decode.js";
+import { canRoll, rolled } from "explorer/maps.js";
+
+const held = (id) => document.getElementById(id);
+const parsed = (id) => JSON.parse(held(id).textContent);
+
+export const outline = parsed("outline");
+export const viewNumber = (model, picture) => model * outline.pictures.length + picture;
+export const pairOf = (number) => [Math.floor(number / outline.pictures.length), number % outline.pictures.length];
+
+const ask = async (path, options) => {
+  let response;
+  try {
+    response = await fetch(path, options);
+  } catch {
+    throw new Error("The server does not answer any more: start vitrail explore again.");
+  }
+  if (response.ok) return response;
+  const { error } = await response.json().catch(() => ({}));
+  throw new Error(error ?? `The server answered ${response.status}.`);
+};
+
+const layerBytes = async (number, layer) => {
+  if (!outline.live) return fromBase64(held(`layer-${number}-${layer}`).textContent);
+  return new Uint8Array(await (await ask(`/api/layer/${number}/${layer}`)).arrayBuffer());
+};
+
+const views = new Map();
+
+/** A view with its document; its layers come later, one by one, and `arrived` is told of each. */
+export const openView = (number, arrived) => {
+  if (!views.has(number)) {
+    views.set(number, load(number, arrived).catch((error) => {
+      views.delete(number);
+      throw error;
+    }));
+  }
+  return views.get(number);
+};
+
+const load = async (number, arrived) => {
+  const document = outline.live ? await (await ask(`/api/view/${number}`)).json() : parsed(`view-${number}`);
+  const view = { ...document, number, metas: document.layers, layers: document.layers.map(() => null), rollout: [], relevance: {} };
+  const image = new Image();
+  image.src = view.image;
+  view.columns = Math.max(...view.metas.map((meta) => meta.heads ?? 0));
+  view.last = view.metas.findLastIndex((meta) => !meta.unseen);
+  fill(view, arrived);
+  await image.decode();
+  view.grey = greyed(image);
+  return view;
+};
+
+/** The picture without its colours, made once: a filter would be worked out anew for every frame above it. */
+const greyed = (image) => {
+  const canvas = Object.assign(document.createElement("canvas"), { width: image.naturalWidth, height: image.naturalHeight });
+  const context = canvas.getContext("2d");
+  context.drawImage(image, 0, 0);
+  const content = context.getImageData(0, 0, canvas.width, canvas.height);
+  const { data } = content;
+  for (let at = 0; at < data.length; at += 4) {
+    const light = 0.2126 * data[at] + 0.7152 * data[at + 1] + 0.0722 * data[at + 2];
+    for (let part = at; part < at + 3; part += 1) data[part] = 1.1 * (0.9 * light + 0.1 * data[part] - 128) + 128;
+  }
+  context.putImageData(content, 0, 0);
+  return canvas.toDataURL("image/png");
+};
+
+/** Layers from the last, which is shown first, to the first; a pause after each lets the page answer. */
+const fill = async (view, arrived) => {
+  for (let layer = view.metas.length - 1; layer >= 0; layer -= 1) {
+    if (view.metas[layer].unseen) continue;
+    try {
+      view.layers[layer] = await Layer.read(view.metas[layer], await layerBytes(view.number, layer));
+    } catch (error) {
+      view.metas[layer] = { ...view.metas[layer], unseen: error.message };
+    }
+    arrived();
+    await pause();
+  }
+  if (!canRoll(view.layers)) return;
+  for (const [layer, weights] of view.layers.entries()) {
+    view.rollout[layer] = rolled(weights, view.rollout[layer - 1]);
+    await pause();
+  }
+  arrived();
+};
+
+const pause = () => new Promise((done) => setTimeout(done));
+
+/** { problem, maps } of one method, with the maps' values. */
+export const relevance = (view, method) => {
+  view.relevance[method] ??= findRelevance(view.number, method).then(({ problem, maps }) => ({
+    problem,
+    maps: maps.map(({ grid: [rows, columns], step, values, class: index }) => ({
+      index,
+      layout: { rows, columns, prefix: 0, cells: rows * columns },
+      patches: Float32Array.from(new Int16Array(fromBase64(values).buffer), (value) => value * step),
+    })),
+  }));
+  return view.relevance[method];
+};
+
+const findRelevance = async (number, method) => {
+  if (!outline.live) return parsed(`relevance-${number}`).find((found) => found.method === method);
+  return (await ask(`/api/relevance/${number}/${encodeURIComponent(method)}`)).json();
+};
+
+/** The predictions without some heads and parts of the picture; live only. */
+export const ablate = async (number, heads, regions) => {
+  const body = JSON.stringify({ view: number, heads, regions });
+  const headers = { "Content-Type": "application/json" };
+  return (await (await ask("/api/ablate", { method: "POST", headers, body })).json()).predictions;
+};

@@ -1,0 +1,234 @@
+// The large panes: a picture, the map over it, the tokens in front of the patches, and a sentence.
+
+import { make, refill, setAttribute, setText } from "explorer/dom.js";
+import { cellAt, chosen, mapOf, placeOf, tokenAt } from "explorer/maps.js";
+import { LIGHT, paintCanvas, rampStyle, TINT } from "explorer/paint.js";
+import { outline, pairOf, viewNumber } from "explorer/source.js";
+import { change, onChange, state } from "explorer/state.js";
+import { headName, percent, sentence } from "explorer/words.js";
+
+const host = document.getElementById("stage");
+const spoken = document.getElementById("spoken");
+const built = [];
+let open;
+
+/** `openPane(pane)` loads what a pane's number says. */
+export const startStage = (openPane) => {
+  open = openPane;
+  onChange(draw);
+};
+
+/** The most of the sheet's maps, where they share one scale; the sheet sets it. */
+export const shared = { most: 0 };
+
+/** What a pane shows: { weights, map }, either of which may be null. */
+export const shownIn = (pane) => {
+  const weights = pane.view && chosen(pane.view, pane.layer, pane.head);
+  return { weights, map: weights ? mapOf(weights, state.place, state.direction) : null };
+};
+
+const draw = () => {
+  while (built.length > state.panes.length) built.pop().root.remove();
+  while (built.length < state.panes.length) host.append(built[built.push(build(built.length)) - 1].root);
+  setAttribute(host, "data-panes", state.panes.length);
+  const sentences = state.panes.map((pane, index) => drawPane(built[index], pane, index));
+  speak(sentences.join(" "));
+};
+
+const build = (index) => {
+  const parts = {
+    image: make("img", { alt: "" }),
+    canvas: make("canvas", { class: "map", "aria-hidden": "true" }),
+    lead: make("div", { class: "lead" }),
+    best: make("div", { class: "spot best", hidden: true }),
+    here: make("div", { class: "spot here", hidden: true }),
+    gone: make("div", { class: "gone" }),
+    label: make("button", { type: "button", class: "label", onclick: () => change({ active: index }) }),
+    tokens: make("div", { class: "tokens", role: "group", "aria-label": "Tokens that are no patches" }),
+    said: make("p", { class: "said" }),
+    least: make("span"),
+    most: make("span"),
+    picks: make("div", { class: "picks" }),
+    problem: make("p", { class: "problem", role: "alert", hidden: true }),
+  };
+  const role = { tabindex: 0, role: "application", "aria-roledescription": "picture cut into patches" };
+  parts.glass = make("div", { class: "panes glass", ...role }, parts.image, parts.canvas, parts.lead, parts.gone, parts.best, parts.here);
+  listen(parts.glass, index);
+  const legend = make("div", { class: "legend" }, parts.least, make("i", { style: `background:${rampStyle()}` }), parts.most);
+  const head = make("div", { class: "head" }, parts.label, parts.picks);
+  parts.root = make("figure", { class: "pane" }, head, parts.problem, parts.glass, legend, parts.tokens, make("figcaption", {}, parts.said));
+  return parts;
+};
+
+const listen = (glass, index) => {
+  const placed = (event) => {
+    const box = glass.getBoundingClientRect();
+    const inset = glass.clientLeft;
+    const part = (at, start, length) => Math.min(0.9999, Math.max(0, (at - start - inset) / (length - 2 * inset)));
+    return centre(state.panes[index], part(event.clientY, box.top, box.height), part(event.clientX, box.left, box.width));
+  };
+  glass.addEventListener("pointermove", (event) => {
+    const place = placed(event);
+    const name = state.held && event.pointerType === "mouse" ? "under" : "place";
+    if (!same(state[name], place)) change({ [name]: place });
+  });
+  glass.addEventListener("pointerdown", (event) => {
+    const place = placed(event);
+    const again = state.held && same(state.place, place) && state.active === index;
+    change({ place, active: index, held: event.pointerType === "mouse" ? !again : true, under: null });
+  });
+  glass.addEventListener("pointerleave", () => state.under && change({ under: null }));
+  glass.addEventListener("focus", () => state.active !== index && change({ active: index }));
+};
+
+/** The middle of the patch at a place, in the layer that the pane shows. */
+export const centre = (pane, y, x) => {
+  const grid = gridOf(pane);
+  if (!grid) return { y, x };
+  const [row, column] = placeOf(grid, cellAt(grid, { y, x }));
+  return { y: (row + 0.5) / grid.rows, x: (column + 0.5) / grid.columns };
+};
+
+/** The grid over which a pane's question moves. */
+export const gridOf = (pane) => {
+  const weights = pane.view?.layers[pane.layer];
+  if (!weights) return null;
+  const { queries, keys } = weights;
+  const asked = state.direction === "from" ? queries : keys;
+  return asked.cells ? asked : keys;
+};
+
+export const same = (a, b) => a && b && a.y === b.y && a.x === b.x && a.lead === b.lead && a.all === b.all;
+
+const drawPane = (parts, pane, index) => {
+  const { view } = pane;
+  parts.root.classList.toggle("active", state.panes.length > 1 && state.active === index);
+  drawPicks(parts, pane);
+  parts.problem.hidden = !pane.problem;
+  setText(parts.problem, pane.problem);
+  if (!view) {
+    setText(parts.said, pane.problem ? "" : "Looking at the picture …");
+    return "";
+  }
+  const { weights, map } = shownIn(pane);
+  const name = state.panes.length > 1 ? `${"AB"[index]} · ` : "";
+  setText(parts.label, `${name}Layer ${pane.layer + 1}, ${headName(pane.head, pane.layer)}`);
+  setAttribute(parts.label, "aria-pressed", state.panes.length > 1 && state.active === index);
+  const picture = state.glass === "light" ? view.image : view.grey;
+  if (parts.image.src !== picture) parts.image.src = picture;
+  setAttribute(parts.glass, "style", glassStyle(view, weights));
+  parts.glass.classList.toggle("small", Math.min(...view.size) <= 128);
+  parts.glass.classList.toggle("held", state.held);
+  parts.root.classList.toggle("lit", state.glass === "light");
+  parts.canvas.hidden = !map?.patches.length;
+  if (!parts.canvas.hidden) paintCanvas(parts.canvas, map, mostOf(map), state.glass === "light" ? LIGHT : TINT);
+  setText(parts.least, map?.low ? percent(map.low) : "0");
+  setText(parts.most, map?.patches.length ? percent(mostOf(map)) : "");
+  mark(parts.here, weights && (state.direction === "from" ? weights[0].queries : weights[0].keys), state.place);
+  mark(parts.best, map?.patches.length ? map.layout : null, map && middle(map.layout, map.best));
+  drawTokens(parts, pane, map);
+  drawGone(parts.gone);
+  const said = sentence(view, pane.layer, pane.head, weights, map, state.place, state.direction);
+  setText(parts.said, said + underWords(map));
+  setAttribute(parts.glass, "aria-label", `${outline.pictures[pairOf(pane.number)[1]]}, cut into patches. Arrow keys move over them.`);
+  return said;
+};
+
+const mostOf = (map) => (state.shared && !map.low && shared.most ? shared.most : map.top);
+
+const glassStyle = (view, weights) => {
+  const grid = weights ? weights[0].keys : { rows: 1, columns: 1 };
+  return `--aspect:${view.size[1]}/${view.size[0]};--h:${grid.rows};--w:${grid.columns}`;
+};
+
+const middle = ({ rows, columns }, cell) => {
+  const [row, column] = placeOf({ columns }, cell);
+  return { y: (row + 0.5) / rows, x: (column + 0.5) / columns };
+};
+
+const mark = (spot, layout, place) => {
+  spot.hidden = !layout?.cells || !place || !("y" in place);
+  if (spot.hidden) return;
+  const [row, column] = placeOf(layout, cellAt(layout, place));
+  const part = (count) => `${(100 / count).toFixed(4)}%`;
+  const at = (number, count) => `${((100 * number) / count).toFixed(4)}%`;
+  const [top, left] = [at(row, layout.rows), at(column, layout.columns)];
+  setAttribute(spot, "style", `top:${top};left:${left};height:${part(layout.rows)};width:${part(layout.columns)}`);
+};
+
+/** The patches that were taken out. */
+const drawGone = (host) =>
+  refill(host, JSON.stringify(state.removed.regions), () =>
+    state.removed.regions.map(([top, left, bottom, right]) => {
+      const sides = { top, left, height: bottom - top, width: right - left };
+      const style = Object.entries(sides).map(([side, part]) => `${side}:${100 * part}%`).join(";");
+      return make("div", { class: "spot", style });
+    }),
+  );
+
+const underWords = (map) => {
+  if (!state.under || !map?.patches.length) return "";
+  const cell = cellAt(map.layout, state.under);
+  const [row, column] = placeOf(map.layout, cell);
+  return ` Below the pointer, row ${row + 1} column ${column + 1}: ${percent(map.patches[cell])}.`;
+};
+
+const drawTokens = (parts, pane, map) => {
+  const names = [...pane.view.prefix, "all patches"];
+  refill(parts.tokens, names.join(), () =>
+    names.map((name, lead) =>
+      make(
+        "button",
+        { type: "button", onclick: () => change({ place: lead < names.length - 1 ? { lead } : { all: true }, held: true }) },
+        make("span", {}, name.replace(" token", "")),
+        make("b"),
+        make("i"),
+      ),
+    ),
+  );
+  [...parts.tokens.children].forEach((chip, lead) => {
+    const value = map && lead < map.layout.prefix ? map.lead[lead] : null;
+    setAttribute(chip, "aria-pressed", lead < names.length - 1 ? state.place.lead === lead : Boolean(state.place.all));
+    setText(chip.children[1], value == null ? "" : percent(value));
+    setAttribute(chip.children[2], "style", `width:${100 * Math.min(1, Math.max(0, value ?? 0))}%`);
+  });
+};
+
+const drawPicks = (parts, pane) => {
+  if (outline.models.length * outline.pictures.length < 2) return;
+  const [model, picture] = pairOf(pane.number);
+  refill(parts.picks, pane.number, () => {
+    const choose = (label, names, at, number) =>
+      names.length < 2 ? [] : [
+        make(
+          "select",
+          { "aria-label": label, onchange: (event) => open(pane, number(event.target.selectedIndex)) },
+          ...names.map((name, index) => make("option", { selected: index === at }, name)),
+        ),
+      ];
+    return [
+      ...choose("Model", outline.models, model, (index) => viewNumber(index, picture)),
+      ...choose("Picture", outline.pictures, picture, (index) => viewNumber(model, index)),
+    ];
+  });
+};
+
+// What is heard waits until the eye has settled.
+let last = 0;
+const speak = (text) => {
+  clearTimeout(last);
+  last = setTimeout(() => setText(spoken, text), 300);
+};
+
+/** Move the question by whole patches, for the arrow keys. */
+export const step = (down, right) => {
+  const pane = state.panes[state.active];
+  const grid = gridOf(pane);
+  if (!grid) return;
+  const from = "y" in state.place ? state.place : { y: 0.5, x: 0.5 };
+  const token = tokenAt({ ...grid, prefix: 0 }, from);
+  const [row, column] = placeOf(grid, token);
+  const moved = "y" in state.place ? [row + down, column + right] : [row, column];
+  const [y, x] = [Math.min(grid.rows - 1, Math.max(0, moved[0])), Math.min(grid.columns - 1, Math.max(0, moved[1]))];
+  change({ place: { y: (y + 0.5) / grid.rows, x: (x + 0.5) / grid.columns }, held: true });
+};

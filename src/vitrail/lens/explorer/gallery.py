@@ -1,0 +1,151 @@
+"""Models beside pictures: every pair is a view, made when it is first asked for."""
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import PurePath
+from typing import Any, TypeVar
+
+import numpy as np
+from torch import Tensor
+
+from ...errors import VitrailError, nearest
+from ..draw import encode
+from ..html import data_uri
+from .ablate import Region, ablated
+from .data import Relevance, Watched, look, relevance
+from .methods import METHODS, Method
+from .pack import PackedLayer, base64_of, pack_layers
+
+KEPT = 8
+"""Views that stay in memory: packed, a few megabytes each."""
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class PackedView:
+    """A view as the page reads it: `document` is plain JSON values, and each layer has its bytes."""
+
+    document: dict[str, Any]
+    layers: list[PackedLayer]
+
+
+class Gallery:
+    """What the explorer can show. View number `model * len(images) + picture`; safe to be asked by several threads.
+
+    Args:
+        watched: the models, the first is shown first.
+        images: (name, image (C, H, W)).
+        methods: what says where a prediction comes from, by name; an attribute `title` is what the page calls one.
+        top_k: how many classes are shown.
+        most: bytes of base64 that the weights of a view may take; None for the finest steps.
+
+    Raises:
+        VitrailError: no model or no picture.
+    """
+
+    def __init__(
+        self,
+        watched: Sequence[Watched],
+        images: Sequence[tuple[str, Tensor]],
+        *,
+        methods: Mapping[str, Method] = METHODS,
+        top_k: int = 5,
+        most: int | None = None,
+    ) -> None:
+        if not watched or not images:
+            raise VitrailError("there is nothing to explore: name a model and at least one picture that can be read")
+        self.watched, self.images, self.methods = list(watched), list(images), dict(methods)
+        self._top_k, self._most = top_k, most
+        self._views: OrderedDict[Any, Any] = OrderedDict()
+        self._one_at_a_time = threading.RLock()
+
+    def __len__(self) -> int:
+        return len(self.watched) * len(self.images)
+
+    def outline(self) -> dict[str, Any]:
+        """What there is, before anything is looked at."""
+        return {
+            "models": [watched.name for watched in self.watched],
+            "pictures": _short([name for name, _ in self.images]),
+            "methods": [[name, getattr(method, "title", name)] for name, method in self.methods.items()],
+        }
+
+    def view(self, number: int) -> PackedView:
+        """A model and a picture, packed."""
+        return self._kept(("view", self._checked(number)), lambda: self._look(number))
+
+    def relevance(self, number: int, method: str) -> dict[str, Any]:
+        """One method's maps for the classes that the view predicts, as the page reads them."""
+        if method not in self.methods:
+            raise VitrailError(f"there is no method {method!r}: {nearest(method, self.methods)}")
+        return self._kept(("relevance", self._checked(number), method), lambda: self._relevance(number, method))
+
+    def ablate(self, number: int, heads: Sequence[tuple[int, int]], regions: Sequence[Region]) -> list[dict[str, Any]]:
+        """The predictions of a view before and after; heads and regions as in `without`."""
+        watched, image = self._pair(self._checked(number))
+        with self._one_at_a_time:
+            before, after = ablated(watched, image, [], []), ablated(watched, image, heads, regions)
+        if before is None or after is None:
+            raise VitrailError(f"{watched.name} predicts no classes, so there is no prediction that could change")
+        order = lambda values: sorted(range(len(values)), key=values.__getitem__, reverse=True)[: self._top_k]  # noqa: E731
+        shown = sorted({*order(before), *order(after)}, key=after.__getitem__, reverse=True)
+        return [
+            {"index": index, "name": watched.class_name(index), "before": before[index], "after": after[index]}
+            for index in shown
+        ]
+
+    def _checked(self, number: int) -> int:
+        if not 0 <= number < len(self):
+            raise VitrailError(f"there is no view {number}: there are {len(self)}, counted from 0")
+        return number
+
+    def _pair(self, number: int) -> tuple[Watched, Tensor]:
+        model, picture = divmod(number, len(self.images))
+        return self.watched[model], self.images[picture][1]
+
+    def _kept(self, key: Any, make: Callable[[], T]) -> T:
+        with self._one_at_a_time:
+            if key not in self._views:
+                self._views[key] = make()
+                while sum(kind == "view" for kind, *_ in self._views) > KEPT:
+                    self._views.pop(next(old for old in self._views if old[0] == "view"))
+            self._views.move_to_end(key)
+            return self._views[key]
+
+    def _look(self, number: int) -> PackedView:
+        watched, image = self._pair(number)
+        view = look(watched, image, self._top_k)
+        layers = pack_layers(view.layers, self._most)
+        document = {
+            "image": data_uri(*encode(view.picture)),
+            "size": list(view.picture.shape[1:]),
+            "predictions": [asdict(prediction) for prediction in view.predictions],
+            "prefix": list(view.prefix_names),
+            "layers": [layer.meta for layer in layers],
+        }
+        return PackedView(document, layers)
+
+    def _relevance(self, number: int, method: str) -> dict[str, Any]:
+        watched, image = self._pair(number)
+        classes = [prediction["index"] for prediction in self.view(number).document["predictions"]]
+        return _packed_relevance(relevance(watched, image, method, self.methods[method], classes))
+
+
+def _short(names: Sequence[str]) -> list[str]:
+    """The last part of each name where it is told apart by that."""
+    last = [PurePath(name).name or name for name in names]
+    return [short if last.count(short) == 1 else name for short, name in zip(last, names, strict=True)]
+
+
+def _packed_relevance(found: Relevance) -> dict[str, Any]:
+    maps = []
+    for index, values in found.maps.items():
+        top = float(values.abs().max()) or 1.0
+        coded = np.round(values.numpy() / top * 32767).astype("<i2")
+        maps.append(
+            {"class": index, "grid": list(values.shape), "step": top / 32767, "values": base64_of(coded.tobytes())}
+        )
+    return {"method": found.method, "problem": found.problem, "maps": maps}

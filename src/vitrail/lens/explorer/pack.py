@@ -1,0 +1,131 @@
+"""Weights as few bytes, which a browser unpacks without a library.
+
+A row of weights is kept as its brightest patch (16 bits, logarithmic) and, for each patch, the root of its share of
+that one in `levels` steps; prefix tokens are kept apart with 16 bits, since one that takes nearly all would leave no
+steps for the patches. The bytes of a layer are deflated: `DecompressionStream("deflate")` reads them. A value is wrong
+by at most `1 / levels` of the brightest patch in its row, see `error_bound`, or by 1e-7; LOG.md has what other ways
+cost.
+"""
+
+import base64
+import zlib
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from .rows import LayerRows, Unseen
+
+LEVELS = (255, 191, 127, 95, 63, 47, 31)
+"""Finest first. A page takes the finest that fits."""
+
+_SCALE_STEPS, _SCALE_TOP = 2048, 8
+
+
+@dataclass(frozen=True, slots=True)
+class PackedLayer:
+    """`meta` is what the page must know to read `content`, plain JSON values."""
+
+    meta: dict[str, Any]
+    content: bytes
+
+
+def pack_layers(layers: tuple[tuple[str, LayerRows | Unseen], ...], most: int | None = None) -> list[PackedLayer]:
+    """Every layer, as finely as `most` bytes of base64 for all of them allow; the coarsest may need more.
+
+    Args:
+        layers: name and content.
+        most: None for the finest.
+    """
+    for levels in LEVELS:
+        packed = [pack_layer(name, rows, levels) for name, rows in layers]
+        if most is None or sum(-(-len(layer.content) // 3) * 4 for layer in packed) <= most:
+            break
+    return packed
+
+
+def pack_layer(name: str, rows: LayerRows | Unseen, levels: int = 255) -> PackedLayer:
+    """One layer in `levels` steps, at most 255."""
+    if isinstance(rows, Unseen):
+        return PackedLayer({"name": name, "unseen": rows.reason}, b"")
+    weights = rows.weights.numpy().astype(np.float32)
+    lead, patches = weights[..., : rows.keys.prefix], weights[..., rows.keys.prefix :]
+    signed = bool((patches < 0).any())
+    steps = levels // 2 if signed else levels
+    scale = _coded_scale(np.abs(patches).max(axis=-1, initial=0))
+    share = patches / _scale(scale)[..., None]
+    places = np.round(np.sqrt(np.abs(share)) * steps).clip(0, steps) * np.sign(share) + (steps if signed else 0)
+    lead_top = float(np.abs(lead).max(initial=0)) or 1.0
+    groups, cells = _groups(rows.cells)
+    parts = (
+        scale,
+        np.round(lead / lead_top * 32767).astype("<i2"),
+        groups.astype("<u2"),
+        cells.astype("<u2"),
+        places.astype("u1"),
+    )
+    meta = {
+        "name": name,
+        "heads": weights.shape[0],
+        "queries": {"grid": list(rows.queries.grid), "prefix": rows.queries.prefix},
+        "keys": {"grid": list(rows.keys.grid), "prefix": rows.keys.prefix},
+        "each": patches.shape[-1],
+        "groups": len(cells),
+        "steps": steps,
+        "signed": signed,
+        "leadStep": lead_top / 32767,
+    }
+    return PackedLayer(meta, zlib.compress(b"".join(part.tobytes() for part in parts), 6))
+
+
+def unpack_layer(packed: PackedLayer) -> Tensor:
+    """(h, N, M) as the page will see it: the inverse of `pack_layer`, but for what rounding lost."""
+    meta, content = packed.meta, zlib.decompress(packed.content)
+    heads, lead, each = meta["heads"], meta["keys"]["prefix"], meta["each"]
+    count = meta["queries"]["prefix"] + meta["queries"]["grid"][0] * meta["queries"]["grid"][1]
+    at = 0
+
+    def take(kind: str, *shape: int) -> NDArray[Any]:
+        nonlocal at
+        size = int(np.prod(shape))
+        found = np.frombuffer(content, kind, size, at).reshape(shape)
+        at += found.nbytes
+        return found
+
+    scale, lead_values = _scale(take("<u2", heads, count)), take("<i2", heads, count, lead)
+    if meta["groups"]:
+        take("<u2", count)
+        take("<u2", meta["groups"], each)
+    share = (take("u1", heads, count, each).astype(np.float32) - meta["signed"] * meta["steps"]) / meta["steps"]
+    patches = np.sign(share) * share**2 * scale[..., None]
+    return torch.from_numpy(np.concatenate([lead_values * np.float32(meta["leadStep"]), patches], axis=-1))
+
+
+def error_bound(levels: int) -> float:
+    """How far a weight of a patch may be off, as a part of the brightest patch in its row; for non-negative weights."""
+    return 1 / levels + 2.0 ** (1 / _SCALE_STEPS) - 1
+
+
+def base64_of(content: bytes) -> str:
+    return base64.b64encode(content).decode()
+
+
+def _coded_scale(top: NDArray[np.float32]) -> NDArray[Any]:
+    # Rounded up: a share is never above 1.
+    exponent = np.log2(np.maximum(top, 2.0**-23))
+    return np.floor((_SCALE_TOP - exponent) * _SCALE_STEPS).clip(0, 65535).astype("<u2")
+
+
+def _scale(coded: NDArray[Any]) -> NDArray[np.float32]:
+    return np.exp2(_SCALE_TOP - coded.astype(np.float32) / _SCALE_STEPS)
+
+
+def _groups(cells: Tensor | None) -> tuple[NDArray[Any], NDArray[Any]]:
+    """The group of each query, and the cells of each group: queries of one window share them. 65535 is no cell."""
+    if cells is None:
+        return np.zeros(0), np.zeros((0, 0))
+    unique, group = np.unique(cells.numpy(), axis=0, return_inverse=True)
+    return group.reshape(-1), np.where(unique < 0, 65535, unique)

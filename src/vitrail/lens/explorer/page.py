@@ -1,0 +1,101 @@
+"""The explorer as one HTML document: for the live server, or with all that it shows inside it."""
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from importlib.resources import files
+from pathlib import Path
+from urllib.parse import quote
+
+from torch import Tensor
+
+from ...data.decode import BadImage
+from ..html import asset, json_script, page
+from .gallery import Gallery
+from .pack import base64_of
+
+SCRIPTS = "explorer"
+"""The folder of modules in the room's assets; `main` is the one that runs."""
+
+MOST_BYTES = 4_500_000
+"""Of base64 for the weights of one view, so that a page of one stays below 5 MB with its picture and its scripts."""
+
+_TITLE = "What the model sees"
+
+
+def live_page(gallery: Gallery) -> str:
+    """The document that asks a server for everything else, see `server`."""
+    return _document(gallery, [], live=True)
+
+
+def whole_page(gallery: Gallery, told: Callable[[str], None] = lambda sentence: None) -> str:
+    """The document with every view in it: it needs no server and no network.
+
+    Args:
+        told: hears what is being done, since methods that explain classes can take a while.
+    """
+    parts = []
+    for number in range(len(gallery)):
+        which = f"view {number + 1} of {len(gallery)}"
+        told(which)
+        view, found = gallery.view(number), []
+        for method in gallery.methods:
+            told(f"{which}: {method}")
+            found.append(gallery.relevance(number, method))
+        parts.append(_held(f"view-{number}", json_script(view.document)))
+        parts.append(_held(f"relevance-{number}", json_script(found)))
+        parts += [
+            f'<script type="text/plain" id="layer-{number}-{layer}">{base64_of(packed.content)}</script>'
+            for layer, packed in enumerate(view.layers)
+            if packed.content
+        ]
+    return _document(gallery, parts, live=False)
+
+
+def write_page(gallery: Gallery, path: Path, told: Callable[[str], None] = lambda sentence: None) -> int:
+    """Write `whole_page` to a file, whose folder is made if it is not there; how many bytes it has."""
+    text = whole_page(gallery, told)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+    return path.stat().st_size
+
+
+def readable(
+    images: Iterable[tuple[str, Tensor | BadImage]], say: Callable[[str], None] = lambda sentence: None
+) -> list[tuple[str, Tensor]]:
+    """The images without those that could not be read, which `say` is told of."""
+    found = []
+    for name, image in images:
+        if isinstance(image, BadImage):
+            say(f"left out {name}: {image.reason}")
+        else:
+            found.append((name, image))
+    return found
+
+
+def _document(gallery: Gallery, parts: Sequence[str], *, live: bool) -> str:
+    outline = {**gallery.outline(), "live": live}
+    lead = '<p class="soft" id="lead"></p><noscript>This page needs its scripts: it draws in the browser.</noscript>'
+    body = [
+        asset(f"{SCRIPTS}/explorer.html"),
+        _held("outline", json_script(outline)),
+        *parts,
+        _import_map(),
+        f'<script type="module">import "{SCRIPTS}/main.js";</script>',
+    ]
+    return page(_TITLE, lead, body, styles=asset(f"{SCRIPTS}/explorer.css"))
+
+
+def _held(name: str, script: str) -> str:
+    return script.replace("<script", f'<script id="{name}"', 1)
+
+
+def _import_map() -> str:
+    """Every module under its name, written into the page: a file from disk may not load others beside it."""
+    folder = files("vitrail.lens") / "assets" / SCRIPTS
+    modules = {
+        f"{SCRIPTS}/{script.name}": "data:text/javascript;charset=utf-8,"
+        + quote(script.read_text(encoding="utf-8"), safe=" !$&'()*+,-./:;=?@_~[]{}|`^")
+        for script in sorted(folder.iterdir(), key=lambda script: script.name)
+        if script.name.endswith(".js")
+    }
+    return f'<script type="importmap">{json.dumps({"imports": modules})}</script>'

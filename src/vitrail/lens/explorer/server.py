@@ -1,0 +1,187 @@
+"""The live page: a small server for the person at this machine, and for nobody else.
+
+It binds 127.0.0.1, answers only requests that name it so (a page from elsewhere cannot reach it through a name of its
+own), opens no file, and changes nothing.
+"""
+
+import json
+import re
+from collections.abc import Callable
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, NamedTuple
+from urllib.parse import unquote
+
+from ...errors import VitrailError
+from .ablate import Region
+from .gallery import Gallery
+from .page import live_page
+
+HOST = "127.0.0.1"
+MOST_BODY = 100_000
+"""Bytes of a request; a list of all heads and patches is shorter."""
+
+
+class Answer(NamedTuple):
+    """A response: its media type and content."""
+
+    media: str
+    content: bytes
+
+
+class RequestError(Exception):
+    """A request that cannot be answered, with its status and a sentence."""
+
+    def __init__(self, status: HTTPStatus, sentence: str) -> None:
+        super().__init__(sentence)
+        self.status = status
+
+
+class ExplorerServer(ThreadingHTTPServer):
+    """Serves a gallery on 127.0.0.1. `url` is where; `serve_forever` and `shutdown` as in `http.server`.
+
+    Args:
+        gallery: what is shown.
+        port: 0 for any that is free.
+
+    Raises:
+        VitrailError: the port cannot be had.
+    """
+
+    daemon_threads = True
+
+    def __init__(self, gallery: Gallery, port: int = 0) -> None:
+        if not 0 <= port <= 65535:
+            raise VitrailError(f"port {port} is not in 0 to 65535: choose one above 1023, or 0 for any that is free")
+        self.gallery = gallery
+        try:
+            super().__init__((HOST, port), _Handler)
+        except OSError as error:
+            raise VitrailError(
+                f"port {port} cannot be had ({error.strerror}): choose another, or --port 0 for any that is free"
+            ) from error
+
+    @property
+    def url(self) -> str:
+        return f"http://{HOST}:{self.server_address[1]}/"
+
+    def names(self) -> set[str]:
+        """What a request may call this server."""
+        port = self.server_address[1]
+        return {f"{HOST}:{port}", f"localhost:{port}"}
+
+
+def answer(gallery: Gallery, path: str) -> Answer:
+    """What a GET of this path gives."""
+    for pattern, give in _ROUTES:
+        match = re.fullmatch(pattern, path)
+        if match:
+            return give(gallery, *match.groups())
+    raise RequestError(HTTPStatus.NOT_FOUND, f"there is nothing at {path[:200]}")
+
+
+def answer_ablation(gallery: Gallery, body: bytes) -> Answer:
+    """What the model predicts without the heads and patches that a JSON object names.
+
+    {"view": 0, "heads": [[layer, head], …], "regions": [[top, left, bottom, right], …]}, layers and heads counted from
+    0, regions on a scale where the picture's sides are 1.
+    """
+    try:
+        asked = json.loads(body)
+        view, heads = _whole(asked["view"]), [(_whole(layer), _whole(head)) for layer, head in asked.get("heads", [])]
+        regions = [Region(*(float(edge) for edge in edges)) for edges in asked.get("regions", [])]
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        rule = '{"view": 0, "heads": [[layer, head]], "regions": [[top, left, bottom, right]]}'
+        raise RequestError(HTTPStatus.BAD_REQUEST, f"the request is not like {rule}") from error
+    return _json({"predictions": gallery.ablate(view, heads, regions)})
+
+
+def _whole(value: Any) -> int:
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise ValueError(f"{value!r} is no whole number")
+    return value
+
+
+def _json(value: Any) -> Answer:
+    return Answer("application/json", json.dumps(value, ensure_ascii=False).encode())
+
+
+def _layer(gallery: Gallery, number: str, layer: str) -> Answer:
+    layers = gallery.view(int(number)).layers
+    if int(layer) >= len(layers):
+        raise RequestError(HTTPStatus.NOT_FOUND, f"there is no layer {layer}: there are {len(layers)}, counted from 0")
+    return Answer("application/octet-stream", layers[int(layer)].content)
+
+
+_ROUTES: tuple[tuple[str, Callable[..., Answer]], ...] = (
+    ("/", lambda gallery: Answer("text/html; charset=utf-8", live_page(gallery).encode())),
+    (r"/api/view/(\d{1,9})", lambda gallery, number: _json(gallery.view(int(number)).document)),
+    (r"/api/layer/(\d{1,9})/(\d{1,9})", _layer),
+    (
+        r"/api/relevance/(\d{1,9})/([^/]{1,300})",
+        lambda gallery, number, method: _json(gallery.relevance(int(number), unquote(method))),
+    ),
+)
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: ExplorerServer
+    server_version, sys_version = "vitrail", ""
+    protocol_version = "HTTP/1.1"
+    timeout = 60
+
+    def do_GET(self) -> None:
+        self._give(lambda: answer(self.server.gallery, self.path.partition("?")[0]))
+
+    def do_POST(self) -> None:
+        self._give(self._posted)
+
+    def _posted(self) -> Answer:
+        if self.path != "/api/ablate":
+            raise RequestError(HTTPStatus.NOT_FOUND, f"nothing can be sent to {self.path[:200]}")
+        # A form of another site cannot send this type without asking first, and it is never allowed to.
+        if self.headers.get_content_type() != "application/json":
+            raise RequestError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "send JSON, with the type application/json")
+        length = self.headers.get("Content-Length", "")
+        if not length.isdecimal() or int(length) > MOST_BODY:
+            raise RequestError(
+                HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"a request has at most {MOST_BODY} bytes, and says so"
+            )
+        return answer_ablation(self.server.gallery, self.rfile.read(int(length)))
+
+    def _give(self, make: Callable[[], Answer]) -> None:
+        status = HTTPStatus.OK
+        try:
+            if self.headers.get("Host") not in self.server.names():
+                raise RequestError(HTTPStatus.FORBIDDEN, f"this page is for {self.server.url} only")
+            given = make()
+        except RequestError as refused:
+            status, given = refused.status, _json({"error": str(refused)})
+        except VitrailError as error:
+            status, given = HTTPStatus.BAD_REQUEST, _json({"error": str(error)})
+        except Exception as error:  # the last door: the page shows the sentence, and the server goes on
+            status = HTTPStatus.INTERNAL_SERVER_ERROR
+            given = _json({"error": f"{type(error).__name__}: {error}"})
+        self._send(status, given)
+
+    def _send(self, status: HTTPStatus, given: Answer) -> None:
+        # What was not read of a refused request would be taken for the next one.
+        self.close_connection = self.close_connection or status != HTTPStatus.OK
+        try:
+            self.send_response(status)
+            for name, value in (
+                ("Content-Type", given.media),
+                ("Content-Length", str(len(given.content))),
+                ("Cache-Control", "no-store"),
+                ("X-Content-Type-Options", "nosniff"),
+                ("X-Frame-Options", "DENY"),
+                ("Connection", "close" if self.close_connection else "keep-alive"),
+            ):
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(given.content)
+        except (BrokenPipeError, ConnectionResetError):
+            self.close_connection = True  # the page has been closed, or has moved on
+
+    def log_message(self, *details: Any) -> None:
+        """Nothing: the terminal belongs to the person."""

@@ -1,0 +1,219 @@
+"""The page in a real Chromium: from disk and live, by mouse, keyboard and touch."""
+
+import io
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+
+from vitrail.lens.explorer.data import look
+from vitrail.lens.explorer.pack import pack_layer, unpack_layer
+from vitrail.lens.explorer.page import write_page
+from vitrail.lens.explorer.server import ExplorerServer
+
+from .browser import CONTRAST, Opened, chromium
+from .small import NAMES, gallery, picture, vit
+from .test_data import KINDS
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with chromium() as browser:
+        yield browser
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Two models and two pictures in one page, and where it lies."""
+    path = tmp_path_factory.mktemp("page ü") / "page.html"
+    write_page(gallery(vit(), vit(name="deit_tiny_distilled_patch16_224")), path)
+    return path.as_uri()
+
+
+@pytest.fixture
+def opened(browser: Any, file: str) -> Iterator[Opened]:
+    opened = Opened(browser, file)
+    yield opened
+    opened.context.close()
+    assert opened.complaints == []
+    assert {url.split(":")[0] for url in opened.asked} <= {"file", "data", "blob"}
+
+
+def percent(value: float) -> str:
+    return f"{100 * value:.{1 if value < 0.0995 else 0}f}\xa0%"
+
+
+def expected(layer: int, head: int | None, query: int, seed: int = 0) -> str:
+    """What the page has to say of where a token of the first model looks."""
+    name, rows = look(vit(), picture(seed)).layers[layer]
+    weights = unpack_layer(
+        pack_layer(name, rows)
+    )  # as the page has them: which of two alike is brightest depends on it
+    row = (weights.mean(0) if head is None else weights[head])[query]
+    best = int(row[1:].argmax())
+    where = f"looks most at row {best // 4 + 1} column {best % 4 + 1} ({percent(row[1:].max().item())})"
+    return f"{where}, {percent(row[0].item())} to the class token." if row[0] >= 0.01 else f"{where}."
+
+
+def test_opens_from_disk_with_what_the_model_says(opened: Opened) -> None:
+    assert opened.said() == f"Layer 3, mean of heads: the class token {expected(2, None, 0)}"
+    best = look(vit(), picture()).predictions[0]
+    assert best.name in opened.text("#lead")
+    assert [name in opened.text("#classes") for name in NAMES] == [True] * 5
+    shot = Image.open(io.BytesIO(opened.page.screenshot())).convert("RGB").resize((120, 90))
+    assert len(shot.getcolors(120 * 90)) > 100
+    opened.until(f"document.getElementById('spoken').textContent.includes({opened.said()!r})")
+
+
+def test_hover_hold_and_turn_around(opened: Opened) -> None:
+    opened.over("#stage .glass", 0.6, 0.1)
+    assert opened.said() == f"Layer 3, mean of heads: patch row 3 column 1 {expected(2, None, 9)}"
+    opened.page.mouse.down()
+    opened.page.mouse.up()
+    opened.over("#stage .glass", 0.1, 0.9)
+    held = opened.said()
+    assert "patch row 3 column 1 looks" in held
+    weights = look(vit(), picture()).layers[2][1].weights.mean(0)
+    assert f"Below the pointer, row 1 column 4: {percent(weights[9, 4].item())}." in held
+    opened.page.get_by_role("button", name="Who looks at it").click()
+    best = int(weights[1:, 10 - 1].argmax())
+    where = f"row {best // 4 + 1} column {best % 4 + 1} ({percent(weights[1:, 9].max().item())})"
+    assert f"patch row 3 column 1 is looked at most by patch {where}" in opened.said()
+
+
+def test_small_maps_enlarge_and_show_their_layer(opened: Opened) -> None:
+    opened.until("document.querySelector('#sheets .above').textContent === 'mean12roll'")
+    opened.over("#sheets .field", 0.1, 0.4)
+    assert "Layer 1, head 1" in opened.text("#sheets .told")
+    opened.over("#sheets .field", 0.1, 0.6, opened.page.mouse.click)
+    assert opened.said() == f"Layer 1, head 2: the class token {expected(0, 1, 0)}"
+    opened.over("#sheets .field", 0.9, 0.9, opened.page.mouse.click)
+    assert opened.said().startswith("Rollout of layers 1 to 3: the class token looks most at")
+
+
+def test_layers_by_slider_and_play(opened: Opened) -> None:
+    opened.page.locator("#layer").fill("1")
+    assert opened.said().startswith("Layer 1,")
+    opened.page.get_by_role("button", name="Play through the layers").click()
+    opened.until("document.querySelector('#stage .said').textContent.startsWith('Layer 3,')")
+    opened.until("document.querySelector('.play').getAttribute('aria-label').startsWith('Play')")
+
+
+def test_everything_by_keyboard(opened: Opened) -> None:
+    opened.keys("ArrowDown")
+    assert "patch row 3 column 3" in opened.said()
+    opened.keys("ArrowUp", "ArrowLeft", "Shift+L", "h")
+    assert opened.said() == f"Layer 2, head 1: patch row 2 column 2 {expected(1, 0, 6)}"
+    opened.keys("d")
+    assert "is looked at most by" in opened.said()
+    opened.keys("d", "t")
+    assert "head 1: the class token" in opened.said()
+    opened.keys("t")
+    assert "the patches together look most at" in opened.said()
+    opened.page.locator("#sheets .field").focus()
+    opened.keys("ArrowRight", "ArrowUp")
+    assert opened.said().startswith("Layer 1, head 2")
+    opened.keys("?")
+    assert opened.page.locator("#help").is_visible()
+    opened.keys("Escape")
+    assert not opened.page.locator("#help").is_visible()
+    opened.keys("v", "s")
+    assert opened.page.get_by_role("button", name="Light").get_attribute("aria-pressed") == "true"
+    for name in ("Tab",) * 30:
+        opened.keys(name)
+    assert opened.page.evaluate("document.activeElement.getClientRects().length") >= 0
+
+
+def test_classes_and_methods(opened: Opened) -> None:
+    best, second = look(vit(), picture()).predictions[:2]
+    opened.until("document.querySelector('#relevance .said').textContent.startsWith('By class')")
+    place = f"strongest at row 1 column {best.index + 1}" if best.index < 4 else "strongest at row 2 column 1"
+    assert opened.text("#relevance .said") == f"By class, for {best.name}: {place}. Blue speaks against it."
+    opened.page.locator("#classes button").nth(1).click()
+    assert f"for {second.name}" in opened.text("#relevance .said")
+    opened.keys("n")
+    assert f"for {second.name}" not in opened.text("#relevance .said")
+    opened.page.locator("#method").select_option("For all")
+    opened.until("document.querySelector('#relevance .said').textContent.startsWith('For all, the same for every')")
+    assert "row 4 column 4" in opened.text("#relevance .said")
+
+
+def test_two_models_and_two_pictures_side_by_side(opened: Opened) -> None:
+    opened.keys("c")
+    opened.until("document.querySelectorAll('#stage .said').length === 2")
+    opened.until("document.querySelectorAll('#stage .pane')[1].querySelectorAll('.tokens button').length === 3")
+    opened.over("#stage .glass", 0.9, 0.9)
+    assert "patch row 4 column 4" in opened.said(1)
+    assert "patch row 4 column 4" in opened.said(2)
+    assert opened.page.locator("#sheets .field").count() == 2
+    opened.page.locator("#stage .pane:nth-child(1)").get_by_label("Picture").select_option("1.png")
+    opened.until("document.getElementById('lead').textContent.includes('1.png') || true")
+    opened.page.locator("#stage .pane:nth-child(1) .label").click()
+    opened.until("document.getElementById('lead').textContent.includes('1.png')")
+    assert opened.said(1).endswith(expected(2, None, 16, seed=1))
+    opened.keys("c")
+    assert opened.page.locator("#stage .pane").count() == 1
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_phone_width_touch_and_contrast(browser: Any, file: str, scheme: str) -> None:
+    opened = Opened(
+        browser, file, viewport={"width": 360, "height": 740}, has_touch=True, is_mobile=True, color_scheme=scheme
+    )
+    opened.page.locator("#stage .glass").scroll_into_view_if_needed()
+    opened.over("#stage .glass", 0.6, 0.6, opened.page.touchscreen.tap)
+    assert "patch row 3 column 3" in opened.said()
+    assert opened.page.evaluate("document.documentElement.scrollWidth") <= 360
+    opened.keys("c")
+    opened.until("document.querySelectorAll('#stage .tokens').length === 2")
+    assert opened.page.evaluate(CONTRAST) == []
+    assert opened.page.evaluate("document.documentElement.scrollWidth") <= 360
+    opened.context.close()
+    assert opened.complaints == []
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_of_layer_is_drawn(browser: Any, tmp_path: Path, kind: str) -> None:
+    subject = KINDS[kind]()
+    shown = gallery(subject, pictures=1)
+    write_page(shown, tmp_path / "page.html")
+    opened = Opened(browser, (tmp_path / "page.html").as_uri())
+    view = look(subject, shown.images[0][1])
+    for number in sorted({1, len(view.layers) // 2 + 1, len(view.layers)}):
+        opened.page.locator("#layer").fill(str(number))
+        opened.over("#stage .glass", 0.3, 0.8)
+        assert f"Layer {number}, mean of heads: " in opened.said()
+        rows = view.layers[number - 1][1]
+        if rows.queries.grid != (0, 0):
+            assert "looks most at row" in opened.said() or "does not look at anything" in opened.said()
+    if kind == "registers":
+        names = ["class", "register 1", "register 2", "register 3", "register 4", "all patches"]
+        assert opened.page.locator("#stage .tokens span").all_inner_texts() == names
+    opened.context.close()
+    assert opened.complaints == []
+
+
+def test_the_live_page_takes_parts_out_and_says_when_the_server_is_gone(browser: Any) -> None:
+    with ExplorerServer(gallery(vit())) as server:
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+        before = vit().model(vit().pixels(picture()))
+        opened = Opened(browser, server.url)
+        assert {url.split("/")[2] for url in opened.asked if url.startswith("http")} == {server.url.split("/")[2]}
+        opened.keys("h", "x", "ArrowDown", "z")
+        opened.until("document.querySelector('#classes').textContent.includes('→')")
+        assert opened.page.locator(".removed li").count() == 2
+        assert "layer 3, head 1" in opened.text(".removed")
+        assert "patch row 3 column 3" in opened.text(".removed")
+        opened.keys("u")
+        assert "→" not in opened.text("#classes")
+        assert torch.equal(server.gallery.watched[0].model(vit().pixels(picture())), before)
+        opened.context.set_offline(True)
+        opened.page.locator("#stage").get_by_label("Picture").select_option("1.png")
+        opened.until("document.querySelector('#stage .problem').textContent.includes('server does not answer')")
+        opened.context.close()
+        server.shutdown()
+    assert all("Failed to load resource" in line for line in opened.complaints)

@@ -1,0 +1,155 @@
+"""What the explorer is given, against what `observe` sees, for every kind of layer; and taking parts out."""
+
+import pytest
+import torch
+from torch import nn
+
+from vitrail.errors import VitrailError
+from vitrail.lens.explorer.ablate import Region, ablated, without
+from vitrail.lens.explorer.data import Watched, look, relevance
+from vitrail.lens.explorer.gallery import Gallery
+from vitrail.lens.explorer.pack import unpack_layer
+from vitrail.lens.explorer.rows import LayerRows, Unseen
+from vitrail.lens.layout import over_picture
+from vitrail.lens.observe import observe
+
+from .small import METHODS, NAMES, for_all, gallery, picture, vit, watched
+
+KINDS = {
+    "class token": lambda: vit(),
+    "distillation": lambda: vit(name="deit_tiny_distilled_patch16_224"),
+    "registers": lambda: watched("vit_small_patch14_reg4_dinov2", image_size=42, depth=2, embed_dim=24, num_heads=2),
+    "mean pool": lambda: vit(name="simple_vit_tiny_patch16_224"),
+    "windows": lambda: watched(
+        "swin_tiny_patch4_window7_224", image_size=64, embed_dim=8, depths=(2, 2), num_heads=(1, 2)
+    ),
+    "reduced keys": lambda: watched("pvt_v2_b0", image_size=64, depths=(1, 1, 1, 1)),
+    "class attention": lambda: watched("cait_xxs24_224", patch_size=8, depth=1),
+    "fewer queries": lambda: watched("levit_128s", image_size=64, depths=(1, 1, 1)),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_rows_are_the_weights_over_the_picture(kind: str) -> None:
+    subject = KINDS[kind]()
+    size = subject.preprocess.image_size
+    view = look(subject, picture(size=size))
+    with observe(subject.model) as seen, torch.inference_mode():
+        subject.model(subject.pixels(picture(size=size)))
+    assert len(view.layers) == len(seen)
+    for layer, (_, rows) in enumerate(view.layers):
+        assert isinstance(rows, LayerRows), rows
+        expected = over_picture(seen[layer], seen.layout(layer))[0]
+        torch.testing.assert_close(spread(rows), expected[:, : rows.queries.count])
+
+
+def spread(rows: LayerRows) -> torch.Tensor:
+    if rows.cells is None:
+        return rows.weights
+    out = rows.weights.new_zeros(*rows.weights.shape[:2], rows.keys.count + 1)
+    cells = rows.cells.where(rows.cells >= 0, rows.keys.count).expand_as(rows.weights)
+    return out.scatter_add_(2, cells, rows.weights)[..., :-1]
+
+
+def test_names_of_tokens_and_classes() -> None:
+    assert look(KINDS["registers"](), picture(size=(42, 42))).prefix_names == (
+        "class token", "register 1", "register 2", "register 3", "register 4"
+    )  # fmt: skip
+    assert look(KINDS["distillation"](), picture()).prefix_names == ("class token", "distillation token")
+    view = look(vit(), picture(), top_k=9)
+    assert {prediction.name for prediction in view.predictions} == set(NAMES)
+    assert sum(prediction.probability for prediction in view.predictions) == pytest.approx(1, abs=1e-5)
+
+
+def test_a_model_without_classes_predicts_none() -> None:
+    subject = vit(classes=0)
+    assert look(subject, picture()).predictions == ()
+    assert "predicts none" in relevance(subject, picture(), "a", METHODS["by class"], []).problem
+    assert list(relevance(subject, picture(), "a", METHODS["for all"], []).maps) == [None]
+    with pytest.raises(VitrailError, match="predicts no classes"):
+        gallery(subject).ablate(0, [(0, 0)], [])
+
+
+def test_a_model_without_attention_says_so() -> None:
+    with pytest.raises(VitrailError, match="no attention to observe"):
+        look(Watched("cnn", nn.Conv2d(3, 4, 1), vit().preprocess), picture())
+
+
+def test_too_many_weights_are_refused_before_they_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vitrail.lens.explorer.data.MOST_WEIGHTS", 1000)
+    subject = vit()
+    with pytest.raises(VitrailError, match="smaller image_size"):
+        look(subject, picture())
+    assert not any(module._forward_pre_hooks for module in subject.model.modules())
+
+
+def test_relevance_is_by_class_only_where_it_differs() -> None:
+    assert list(relevance(vit(), picture(), "a", METHODS["by class"], [3, 1]).maps) == [3, 1]
+    assert list(relevance(vit(), picture(), "a", for_all, [3, 1]).maps) == [None]
+    assert list(relevance(vit(), picture(), "a", METHODS["for all"], [3, 1]).maps) == [None]
+
+
+def test_a_method_that_does_not_apply_says_why() -> None:
+    def fails(*given: object) -> torch.Tensor:
+        raise VitrailError("no class token here")
+
+    assert relevance(vit(), picture(), "a", fails, [0]).problem == "no class token here"
+
+
+def test_taking_out_a_head_is_zeroing_its_output_and_leaves_no_trace() -> None:
+    subject, pixels = vit(), vit().pixels(picture())
+    with torch.no_grad():
+        before = subject.model(pixels)
+        with without(subject.model, [(1, 0)], []):
+            found = subject.model(pixels)
+        # The same by hand: what the projection takes of the first head, of two with 12 channels each, is nothing.
+        project = subject.model.encoder.blocks[1].attention.branch.project
+        kept = project.weight.clone()
+        project.weight[:, :12] = 0
+        torch.testing.assert_close(found, subject.model(pixels))
+        project.weight.copy_(kept)
+        assert torch.equal(subject.model(pixels), before)
+    assert not torch.allclose(found, before)
+    assert not any(module._forward_hooks for module in subject.model.modules())
+
+
+def test_taking_out_a_patch_puts_the_mean_in_its_place() -> None:
+    subject, pixels = vit(), vit().pixels(picture())
+    with torch.no_grad():
+        tokens = subject.model.embed(pixels)
+        with without(subject.model, [], [Region(0.25, 0.5, 0.5, 0.75)]):
+            found = subject.model.embed(pixels)
+    expected = tokens.x.clone()
+    expected[:, 1 + 6] = tokens.patches.mean(dim=1)
+    torch.testing.assert_close(found.x, expected)
+
+
+def test_nothing_taken_out_changes_nothing_and_unknown_parts_are_named() -> None:
+    subject = vit()
+    assert ablated(subject, picture(), [], []) == pytest.approx(
+        [p.probability for p in sorted(look(subject, picture()).predictions, key=lambda p: p.index)], abs=1e-6
+    )
+    with pytest.raises(VitrailError, match="no layer 3: the model has 3"):
+        ablated(subject, picture(), [(3, 0)], [])
+    with pytest.raises(VitrailError, match="layer 0 has no head 2: it has 2"):
+        ablated(subject, picture(), [(0, 2)], [])
+
+
+def test_a_gallery_packs_what_was_looked_at_and_shortens_names() -> None:
+    shown = gallery(vit(), vit(name="deit_tiny_distilled_patch16_224"))
+    assert len(shown) == 4
+    assert shown.outline()["pictures"] == ["0.png", "1.png"]
+    assert Gallery([vit()], [("a/1.png", picture()), ("b/1.png", picture())]).outline()["pictures"] == [
+        "a/1.png", "b/1.png"
+    ]  # fmt: skip
+    view = shown.view(1)
+    expected = look(vit(), picture(1)).layers[2][1]
+    assert not isinstance(expected, Unseen)
+    torch.testing.assert_close(unpack_layer(view.layers[2]), expected.weights, atol=2e-3, rtol=0)
+    assert shown.view(1) is view
+    with pytest.raises(VitrailError, match="no view 4: there are 4"):
+        shown.view(4)
+    with pytest.raises(VitrailError, match="did you mean by class"):
+        shown.relevance(0, "by clas")
+    with pytest.raises(VitrailError, match="nothing to explore"):
+        Gallery([vit()], [])

@@ -1,0 +1,124 @@
+"""The live page's server: for this machine only, clear about bad requests, and it opens no file."""
+
+import http.client
+import json
+import socket
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import torch
+
+from vitrail.errors import VitrailError
+from vitrail.lens.explorer.pack import PackedLayer, unpack_layer
+from vitrail.lens.explorer.server import MOST_BODY, ExplorerServer
+
+from .small import gallery, vit
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[ExplorerServer]:
+    with ExplorerServer(gallery(vit())) as server:
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+        yield server
+        server.shutdown()
+
+
+def ask(server: ExplorerServer, method: str, path: str, body: Any = None, **headers: str) -> tuple[int, str, bytes]:
+    """(status, media type, content)"""
+    connection = http.client.HTTPConnection(*server.server_address[:2], timeout=20)
+    try:
+        if body is not None and not isinstance(body, bytes):
+            body, headers = json.dumps(body).encode(), {"Content-Type": "application/json", **headers}
+        connection.request(method, path, body, {name.replace("_", "-"): value for name, value in headers.items()})
+        response = connection.getresponse()
+        return response.status, response.getheader("Content-Type", ""), response.read()
+    finally:
+        connection.close()
+
+
+def test_binds_this_machine_only(server: ExplorerServer) -> None:
+    assert server.server_address[0] == "127.0.0.1"
+    assert server.url == f"http://127.0.0.1:{server.server_address[1]}/"
+
+
+def test_the_page_a_view_its_layers_and_its_maps(server: ExplorerServer) -> None:
+    status, media, page = ask(server, "GET", "/")
+    assert (status, media) == (200, "text/html; charset=utf-8")
+    assert b'"live":true' in page
+    status, media, content = ask(server, "GET", "/api/view/1")
+    view = json.loads(content)
+    assert (status, media, view["size"], len(view["layers"])) == (200, "application/json", [32, 32], 3)
+    status, media, content = ask(server, "GET", "/api/layer/1/2")
+    assert (status, media) == (200, "application/octet-stream")
+    found = unpack_layer(PackedLayer(view["layers"][2], content))
+    torch.testing.assert_close(found.sum(-1), torch.ones(2, 17), atol=0.02, rtol=0)
+    maps = json.loads(ask(server, "GET", "/api/relevance/1/by%20class")[2])["maps"]
+    assert len(maps) == len(view["predictions"])
+
+
+def test_an_ablation_changes_the_prediction_and_not_the_model(server: ExplorerServer) -> None:
+    asked = {"view": 0, "heads": [[2, 0], [2, 1]], "regions": [[0, 0, 0.5, 0.5]]}
+    status, _, content = ask(server, "POST", "/api/ablate", asked)
+    rows = json.loads(content)["predictions"]
+    assert status == 200
+    assert any(abs(row["before"] - row["after"]) > 1e-3 for row in rows)
+    again = json.loads(ask(server, "POST", "/api/ablate", {"view": 0})[2])["predictions"]
+    assert all(row["before"] == row["after"] for row in again)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "status", "words"),
+    [
+        ("GET", "/nothing", None, 404, "nothing at /nothing"),
+        ("GET", "/api/view/9", None, 400, "no view 9: there are 2"),
+        ("GET", "/api/view/-1", None, 404, "nothing at"),
+        ("GET", "/api/view/x", None, 404, "nothing at"),
+        ("GET", "/api/layer/0/7", None, 404, "no layer 7: there are 3"),
+        ("GET", "/api/relevance/0/flo", None, 400, "no method 'flo'"),
+        ("GET", "/../../../../etc/passwd", None, 404, "nothing at"),
+        ("GET", "/assets/..%2f..%2f..%2fetc/passwd", None, 404, "nothing at"),
+        ("GET", "/api/relevance/0/..%2f..%2fetc%2fpasswd", None, 400, "no method"),
+        ("POST", "/", {}, 404, "nothing can be sent to /"),
+        ("POST", "/api/ablate", b"{", 400, "the request is not like"),
+        ("POST", "/api/ablate", {}, 400, "the request is not like"),
+        ("POST", "/api/ablate", [], 400, "the request is not like"),
+        ("POST", "/api/ablate", {"view": "0"}, 400, "the request is not like"),
+        ("POST", "/api/ablate", {"view": 0, "heads": [[1]]}, 400, "the request is not like"),
+        ("POST", "/api/ablate", {"view": 0, "heads": [[0.5, 1]]}, 400, "the request is not like"),
+        ("POST", "/api/ablate", {"view": 0, "regions": [[0, 0, 1]]}, 400, "the request is not like"),
+        ("POST", "/api/ablate", {"view": 0, "heads": [[0, 7]]}, 400, "no head 7"),
+        ("POST", "/api/ablate", b"[" * 50_000, 400, "the request is not like"),
+        ("POST", "/api/ablate", b" " * (MOST_BODY + 1), 413, "at most"),
+    ],
+)
+def test_bad_requests_get_a_sentence(
+    server: ExplorerServer, method: str, path: str, body: Any, status: int, words: str
+) -> None:
+    headers = {"Content_Type": "application/json"} if isinstance(body, bytes) else {}
+    found, media, content = ask(server, method, path, body, **headers)
+    assert (found, media) == (status, "application/json")
+    assert words in json.loads(content)["error"]
+
+
+def test_other_names_and_forms_of_other_sites_are_refused(server: ExplorerServer) -> None:
+    assert ask(server, "GET", "/api/view/0", Host="evil.example")[0] == 403
+    assert ask(server, "POST", "/api/ablate", b'{"view": 0}', Content_Type="text/plain")[0] == 415
+    assert ask(server, "OPTIONS", "/api/ablate")[0] == 501
+    assert ask(server, "GET", "/", Host=f"localhost:{server.server_address[1]}")[0] == 200
+
+
+def test_a_port_in_use_is_a_sentence(server: ExplorerServer) -> None:
+    port = server.server_address[1]
+    with pytest.raises(VitrailError, match=rf"port {port} cannot be had .*--port 0"):
+        ExplorerServer(server.gallery, port)
+    with pytest.raises(VitrailError, match="not in 0 to 65535"):
+        ExplorerServer(server.gallery, 70000)
+
+
+def test_a_reader_that_goes_away_does_not_stop_the_server(server: ExplorerServer) -> None:
+    for _ in range(3):
+        with socket.create_connection(server.server_address[:2]) as gone:
+            gone.sendall(f"GET / HTTP/1.1\r\nHost: {server.url[7:-1]}\r\n\r\n".encode())
+    assert ask(server, "GET", "/api/view/0")[0] == 200
