@@ -2,8 +2,8 @@
 
     python benchmarks/scenes.py CUTOUTS OUT [--classes 12] [--train 300] [--test 40] [--side 96] [--seed 0]
 
-CUTOUTS is a folder of RGBA pictures, such as emoji. Some, drawn by seed, are objects, one in each scene, turned and scaled;
-the rest are what else stands there. OUT/pictures/{train,test}/CLASS/N.png is what `vitrail train` reads;
+CUTOUTS is a folder of RGBA pictures, such as emoji. Some, drawn by seed, are objects: one in each scene, turned and
+scaled. The rest are what else stands there. OUT/pictures/{train,test}/CLASS/N.png is what `vitrail train` reads;
 OUT/masks holds the object of each as a picture of the same name, white on black, for `vitrail explain --masks`.
 A scene is a function of (seed, split, class, number).
 """
