@@ -6,6 +6,9 @@ within a few layers. In one layer between, what comes down is led to where it is
 can, there is the flow.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
@@ -31,14 +34,18 @@ def reaches_bound(layers: tuple[Pipes, ...], start: Float[Tensor, " n"], bound: 
         layers, start: as in `attention_flow`, float64.
         bound: for each input token, at most what leaves the source and what enters the token.
     """
+    with _one_thread():
+        return _reaches_bound(layers, start, bound)
+
+
+def _reaches_bound(layers: tuple[Pipes, ...], start: Float[Tensor, " n"], bound: Float[Tensor, " T"]) -> Holds:
     proven = bound <= 0
     supplies, supplied = supplied_below(layers, start, bound)
     demands, demanded = _up(layers, bound)
     middle = len(layers) // 2
     for layer in sorted(range(1, len(layers)), key=lambda layer: abs(layer - middle))[:MEETINGS]:
-        open_ = (~proven & supplied[layer] & demanded[layer]).nonzero().flatten()
-        for some in open_.split(64):
-            proven[some] = _meet(layers[layer], supplies[layer][some], demands[layer][some])
+        some = (~proven & supplied[layer] & demanded[layer]).nonzero().flatten()
+        proven[some] = _meet(layers[layer], supplies[layer][some], demands[layer][some])
         if proven.all():
             break
     return proven
@@ -94,8 +101,7 @@ def _meet(pipes: Pipes, supply: Amounts, demand: Amounts) -> Holds:
     """
     v = torch.ones_like(demand)
     for _ in range(ROUNDS):
-        u = _ratio(supply, v @ pipes.T)
-        into = u @ pipes
+        into = _ratio(supply, v @ pipes.T) @ pipes
         if ((v * into - demand).abs().sum(dim=1) <= ROUNDING).all():
             break
         v = _ratio(demand, into)
@@ -103,6 +109,17 @@ def _meet(pipes: Pipes, supply: Amounts, demand: Amounts) -> Holds:
     led = (v * (u @ pipes) - demand).abs().sum(dim=1) <= ROUNDING
     carried = (u * (v @ pipes.T) - supply).abs().sum(dim=1) <= ROUNDING
     return led & carried & (u.amax(dim=1) * v.amax(dim=1) <= 1)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """The products here are small: on a busy machine threads wait for one another far longer than they work."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _diagonal(pipes: Pipes, more: int) -> Float[Tensor, " k"]:
