@@ -1,6 +1,6 @@
 """What a map costs, in forward passes of the same model and batch.
 
-    python benchmarks/attribution.py [--model vit_base_patch16_224] [--batch 1 8] [--rounds 7] [--device cpu] [METHOD ...]
+    python benchmarks/attribution.py [--model vit_base_patch16_224] [--batch 1 8] [--rounds 7] [METHOD ...]
 
 A round makes one forward pass and one map of each method in turn, in one process; printed are medians and their ratio.
 Quote the ratios: absolute times drift. Weights are random but for their size, so that attention is not uniform: a flow

@@ -17,7 +17,7 @@ def build(name: str, seed: int = 0, **overrides) -> nn.Module:
     model = create_model(name, **overrides).double().eval()
     for path, parameter in model.named_parameters():
         nn.init.normal_(parameter, mean=float("norm" in path and "weight" in path), std=0.3)
-    for path, buffer in model.named_buffers():
+    for buffer in model.buffers():
         if buffer.is_floating_point():
             nn.init.uniform_(buffer, 0.5, 1.5)
     return model
@@ -71,9 +71,6 @@ def plain_vit(model: nn.Module, x: Tensor, mean: bool = False, keep: Tensor | No
         x = x + joined @ attention.project.weight.T + attention.project.bias
         hidden = gelu(norm(x, block.mlp.norm) @ mlp.expand.weight.T + mlp.expand.bias)
         x = x + hidden @ mlp.contract.weight.T + mlp.contract.bias
-    if mean:
-        pooled = norm(x[:, 1:][:, keep[1:]].mean(1), model.head.norm)
-    else:
-        pooled = norm(x, model.encoder.norm)[:, 0]
+    pooled = norm(x[:, 1:][:, keep[1:]].mean(1), model.head.norm) if mean else norm(x, model.encoder.norm)[:, 0]
     trace.logits = pooled @ model.head.classify.weight.T + model.head.classify.bias
     return trace

@@ -32,6 +32,8 @@ def grad_cam(
     with with_graph():
         with _outputs(model, names) as seen:
             tokens = encoded(model, traced(pixels))
+        if not seen:
+            raise VitrailError(f"{layer} has no map for Grad-CAM: name a module of the encoder, such as a block")
         score = class_scores(model, tokens, classes).sum()
         streams = [output.x if isinstance(output, Tokens) else output for output in seen]
         gradients = torch.autograd.grad(score, streams, allow_unused=True, materialize_grads=True)

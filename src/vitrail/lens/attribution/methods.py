@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -50,9 +51,10 @@ class Method:
             VitrailError: the method does not apply to the model; classes that are not there.
         """
         check(model, pixels)
-        with settled(model):
-            if classes is None:
-                classes = predicted(model, pixels)
+        # Tensors of inference mode could take no part in a graph: clones made outside of it can.
+        with settled(model), torch.inference_mode(False), torch.no_grad():
+            pixels = pixels.detach().clone()
+            classes = predicted(model, pixels) if classes is None else classes.clone()
             return self.map(model, pixels, classes).detach()  # type: ignore[arg-type]
 
 

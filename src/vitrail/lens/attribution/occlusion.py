@@ -17,11 +17,11 @@ def occlusion(
     pixels: Float[Tensor, "B C H W"],
     classes: Classes,
     *,
-    side: int = 1,
+    side: int | None = None,
     baseline: float | None = None,
     batch: int = 64,
 ) -> Map:
-    """How much the class's logit falls without a patch; signed. As many forward passes as there are patches.
+    """How much the class's logit falls without a patch; signed. A forward pass for each square.
 
     After Zeiler and Fergus (2014, "Visualizing and understanding convolutional networks", section 4.2). A ViT that
     knows places from its embedding alone is given the other tokens only: nothing stands in for what is left out. All
@@ -29,7 +29,7 @@ def occlusion(
 
     Args:
         side: squares of side × side patches are left out, at every place; a patch gets the mean of the squares that it
-            is in.
+            is in. A seventh of the grid by default: of a single patch its neighbours tell nearly all.
         baseline: what is put over the pixels, in normalised units; None leaves tokens out where the model allows it,
             and is 0 where it does not.
         batch: how many passes are made at once.
@@ -38,7 +38,7 @@ def occlusion(
         embedded = model.embed(pixels)
         whole = encoded(model, pixels)
         rows, columns = whole.grid
-        squares = squares_of(rows, columns, side).to(pixels.device)
+        squares = squares_of(rows, columns, side or max(1, min(rows, columns) // 7)).to(pixels.device)
         before = class_scores(model, whole, classes)
         if baseline is None and sees_places_only_in_embedding(model, embedded, whole):
             after = _without_tokens(model, embedded, classes, squares, batch)
