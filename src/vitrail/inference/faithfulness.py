@@ -16,7 +16,7 @@ from ..data.preprocess import Preprocess
 from ..data.seeds import derive, permutation
 from ..data.sources import Sample, open_source, read_image
 from ..errors import VitrailError
-from ..lens.faithfulness.baselines import Attribution
+from ..lens.attribution.methods import Attribution
 from ..lens.faithfulness.evaluate import Pictures, Score, evaluate_methods
 from ..progress import Track, silent
 from .evaluate import match_classes

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from ...data.seeds import derive
 from ...errors import VitrailError
-from .baselines import BASELINES, Attribution
+from ..attribution.methods import Attribution
+from .baselines import BASELINES
 from .metrics import average_precision, overlap, pointing, rank_correlation
 from .perturbation import deletion, insertion
 
