@@ -37,8 +37,8 @@ class Explain:
     """Explain only so many pictures of each folder, glob or source."""
 
     methods: tuple[str, ...] = ()
-    """Ways to say where a prediction comes from: those of a page (a few quick ones by default), or those that --evaluate
-    judges (all). docs/attribution.md names them."""
+    """Ways to say where a prediction comes from: those of a page (by default a few quick ones), or those that
+    --evaluate judges (all). docs/attribution.md names them."""
 
     evaluate: bool = False
     """A table of how far each method can be believed, on a labelled source, beside chance and the picture's centre."""
