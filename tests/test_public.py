@@ -22,6 +22,8 @@ def test_public_names_are_pinned() -> None:
         "rollout",
         "save",
         "train",
+        "visualize_attention_weights",
+        "visualize_patches",
     ]
 
 

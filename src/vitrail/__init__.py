@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from .checkpoint.convert import convert_state_dict
     from .inference.evaluate import evaluate
     from .inference.predict import predict
+    from .lens.draw import visualize_attention_weights, visualize_patches
     from .lens.observe import features, observe
     from .lens.rollout import rollout
     from .models.registry import create_model, list_models
@@ -32,6 +33,8 @@ _HOMES = {
     "rollout": "lens.rollout",
     "save": "checkpoint.contract",
     "train": "training.run",
+    "visualize_attention_weights": "lens.draw",
+    "visualize_patches": "lens.draw",
 }
 
 __all__ = [
@@ -49,6 +52,8 @@ __all__ = [
     "rollout",
     "save",
     "train",
+    "visualize_attention_weights",
+    "visualize_patches",
 ]
 
 

@@ -86,7 +86,8 @@ def test_windows_and_pyramids_are_drawn_too(name: str, fields: dict, last: tuple
     explanation = explain_image(model, preprocess, NAMES, "x", torch.randint(0, 256, (3, 64, 64), dtype=torch.uint8))
     assert explanation.maps[-1].shape == last
     if not explanation.prefix:
-        assert all(torch.allclose(heads.sum((1, 2)), torch.ones(len(heads))) for heads in explanation.maps)
+        # Windows of 7 do not fill a grid of 16: what goes to the filling is on no map.
+        assert all((heads.sum((1, 2)) <= 1 + 1e-5).all() for heads in explanation.maps)
 
 
 def test_patches_of_several_sizes_are_refused_clearly() -> None:

@@ -11,7 +11,7 @@ import torch
 from torch.utils._pytree import tree_leaves
 
 import vitrail
-from vitrail.models.parts import example_inputs
+from vitrail.models.fields import example_inputs
 
 
 def tuples(value: Any) -> Any:

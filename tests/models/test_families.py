@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -14,11 +15,11 @@ from torch.utils._pytree import tree_leaves
 import vitrail
 from vitrail.checkpoint.contract import Checkpoint, load, save
 from vitrail.data.preprocess import Preprocess
-from vitrail.models.parts import example_inputs, task_of
+from vitrail.models.fields import example_inputs, task_of
 from vitrail.models.registry import model_config
 from vitrail.nn.attend import ATTENDS
 from vitrail.nn.encoder import HOLDERS, checkpoint_activations
-from vitrail.nn.model import VisionModel
+from vitrail.nn.model import AnyVisionModel
 from vitrail.nn.tokens import Tokens
 
 NARROW: dict[str, Any] = {"embed_dim": 32, "depth": 2, "num_heads": 2}
@@ -54,6 +55,7 @@ SMALLEST: dict[str, dict[str, Any]] = {
     "adaptive_vit_tiny_patch16_224": {"image_size": 64, "depth": 2, "patch_size": 8, "threshold": 0.9},
     "vit_giant_patch14_reg4_dinov2": {"image_size": 64, "patch_size": 16, "embed_dim": 48, "depth": 2, "num_heads": 3},
     "beit_base_patch16_224": {"image_size": 64, "embed_dim": 48, "depth": 2, "num_heads": 3},
+    "beit_base_patch16_224_pretraining": {"image_size": 64, "embed_dim": 48, "depth": 2, "num_heads": 3},
     "vit_small_plus_patch16_dinov3_qkvb": {"image_size": 64, "embed_dim": 48, "depth": 2, "num_heads": 3},
     "mae_vit_base_patch16": {
         "image_size": 64,
@@ -108,7 +110,7 @@ FIXED_SIZE = {"mixer_s32_224": "the MLP along the tokens has a weight for each p
 ROWS = pytest.mark.parametrize("name", SMALLEST)
 
 
-def build(name: str, **overrides: Any) -> VisionModel:
+def build(name: str, **overrides: Any) -> AnyVisionModel:
     """A small model of a family; rates that it has no field for are left out."""
     fields = {field.name for field in dataclasses.fields(model_config(name))}
     rates = {key: value for key, value in overrides.items() if key not in ("drop_path", "dropout") or key in fields}
@@ -116,21 +118,23 @@ def build(name: str, **overrides: Any) -> VisionModel:
     return vitrail.create_model(name, **{**classes, **SMALLEST[name], **rates})
 
 
-def inputs(model: VisionModel, batch: int = 2) -> tuple[torch.Tensor, ...]:
-    """Random pixels, and random words where the model takes texts, or noise where it hides patches."""
+def inputs(model: AnyVisionModel, batch: int = 2) -> tuple[torch.Tensor, ...]:
+    """Random pixels, and random words where the model takes texts, or what hides patches where it does."""
     pixels, *rest = example_inputs(model.config, batch)
     if hasattr(model.config, "vocab_size"):
         rest = [words.random_(model.config.vocab_size) for words in rest]
+    if getattr(model.config, "hides_patches", False):
+        rest = [hidden.bernoulli_(0.5) for hidden in rest]
     return (pixels.normal_(), *rest)
 
 
-def first(given: tuple[torch.Tensor, ...], model: VisionModel) -> tuple[torch.Tensor, ...]:
+def first(given: tuple[torch.Tensor, ...], model: AnyVisionModel) -> tuple[torch.Tensor, ...]:
     """The first sample of a batch. Texts are a batch of their own, of which every picture meets all."""
     pixels, *rest = given
     return (pixels[:1], *(more if task_of(model.config) == "image-text" else more[:1] for more in rest))
 
 
-def frames_of(model: VisionModel, count: int) -> VisionModel:
+def frames_of(model: AnyVisionModel, count: int) -> AnyVisionModel:
     """The same model of a family of videos, built for another number of frames."""
     return dataclasses.replace(model.config, num_frames=count).build().eval()
 
@@ -183,6 +187,20 @@ def test_other_sizes_and_channels(name: str, size: tuple[int, int], channels: in
         assert all(len(leaf) == 2 and torch.isfinite(leaf).all() for leaf in numbers(output))
         if task_of(model.config) == "classification":
             assert output.shape == (2, 5)
+
+
+@ROWS
+def test_a_tiny_picture_works_or_is_refused_in_words(name: str) -> None:
+    model = build(name).eval()
+    for size in [(1, 1), (2, 2), (3, 3), (5, 5), (7, 7), (15, 15), (31, 31), (5, 224)]:
+        pixels, *rest = inputs(model, batch=1)
+        refused = []
+        try:
+            output = numbers(model(torch.randn(*pixels.shape[:-2], *size), *rest))
+        except ValueError as error:
+            refused, output = [str(error)], []
+        assert all(torch.isfinite(leaf).all() for leaf in output)
+        assert output or re.search(r"\d×\d.*: (resize|give|use)", refused[0])
 
 
 @pytest.mark.parametrize("name", [name for name in SMALLEST if hasattr(model_config(name), "num_frames")])

@@ -8,7 +8,7 @@ import torch
 import vitrail
 from vitrail.models.adaptive import AdaptiveViTConfig, adaptive_from_vit
 from vitrail.nn.attention import MultiHeadAttention
-from vitrail.nn.model import VisionModel
+from vitrail.nn.model import AnyVisionModel
 from vitrail.nn.packing import PackedAttention, SegmentMask, join, pack, unpack
 from vitrail.nn.quadtree import entropy, quadtree, variance
 from vitrail.nn.tokens import Tokens
@@ -23,7 +23,7 @@ def pictures(batch: int = 3, height: int = 64, width: int = 96) -> torch.Tensor:
     return pixels
 
 
-def small(**fields: object) -> VisionModel:
+def small(**fields: object) -> AnyVisionModel:
     sizes = {"image_size": (64, 96), "patch_size": 8, "embed_dim": 32, "depth": 3, "num_heads": 4, "num_classes": 5}
     model = AdaptiveViTConfig(**{**sizes, **fields}).build().eval()
     torch.nn.init.normal_(model.embed.patches.size, std=0.5)

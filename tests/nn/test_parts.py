@@ -8,6 +8,7 @@ from torch.utils import _pytree as pytree
 
 from vitrail.nn.attend import Attend, attention_weights
 from vitrail.nn.embed import PatchEmbed
+from vitrail.nn.model import AnyVisionModel
 from vitrail.nn.positions import resample_positions
 from vitrail.nn.residual import DropPath, LayerScale, Residual, linear_rates
 from vitrail.nn.tokens import Tokens
@@ -126,3 +127,8 @@ def test_resampling_leaves_the_prefix_and_the_same_grid_alone() -> None:
     assert torch.equal(resampled[:, :2], table[:, :2])
     flat = resample_positions(torch.ones(1, 12, 4), (3, 4), (7, 2))
     assert torch.allclose(flat, torch.ones_like(flat))
+
+
+def test_what_all_models_are_is_no_model() -> None:
+    with pytest.raises(TypeError, match="abstract"):
+        AnyVisionModel(nn.Identity(), nn.Identity(), nn.Identity(), None)  # type: ignore[abstract]

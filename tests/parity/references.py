@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -14,9 +15,9 @@ import vitrail
 from vitrail.checkpoint.convert import recognise, tensors
 from vitrail.checkpoint.convert.rename import to_ours, to_theirs
 from vitrail.models.deit import DistilledDeiTConfig
-from vitrail.models.parts import pair
+from vitrail.models.fields import pair
 from vitrail.models.simple_vit import SimpleViTConfig
-from vitrail.nn.model import VisionModel
+from vitrail.nn.model import AnyVisionModel
 from vitrail.nn.tokens import Tokens
 
 
@@ -42,12 +43,20 @@ def randomise(model: nn.Module, seed: int = 0) -> nn.Module:
     return model.eval()
 
 
-def loaded(config: Any, reference: nn.Module | dict[str, Any]) -> VisionModel:
+def loaded(config: Any, reference: nn.Module | dict[str, Any]) -> AnyVisionModel:
     """Ours with the weights of a reference: strictly converted, and back again to the same tensors."""
     model = config.build().eval()
     state = reference if isinstance(reference, dict) else reference.state_dict()
     model.load_state_dict(vitrail.convert_state_dict(state, model))
     check_round_trip(state)
+    return model
+
+
+def saved(theirs: nn.Module, config: Any, folder: Path) -> AnyVisionModel:
+    """Ours, read from what theirs saves, under the names of the files on the hub; the config is as expected."""
+    theirs.float().save_pretrained(folder)
+    model = vitrail.load(folder).model
+    assert model.config == config
     return model
 
 
@@ -82,6 +91,15 @@ def assert_same_inside(
             other = other.permute(0, 2, 3, 1).flatten(1, 2) if name.endswith(":BCHW") else other.flatten(1, 2)
         assert a[mine].shape == other.shape, mine
         assert (a[mine] - other).abs().max() <= 1e-10 * max(1.0, float(other.abs().max())), mine
+
+
+def stage_pairs(depths: tuple[int, ...], theirs: str) -> dict[str, str]:
+    """Our names of the blocks of a pyramid, and theirs, in which {stage} and {block} stand for the numbers."""
+    return {
+        f"encoder.blocks.{stage}.blocks.{block}": theirs.format(stage=stage, block=block)
+        for stage, depth in enumerate(depths)
+        for block in range(depth)
+    }
 
 
 def _outputs(model: nn.Module, names: list[str], *inputs: Tensor) -> dict[str, Tensor]:
@@ -147,7 +165,7 @@ def timm_twin(config: Any, **more: Any) -> nn.Module:
     return VisionTransformer(**common, init_values=config.layer_scale, no_embed_class=stands_apart)
 
 
-def twins(config: Any, **more: Any) -> tuple[VisionModel, nn.Module]:
+def twins(config: Any, **more: Any) -> tuple[AnyVisionModel, nn.Module]:
     """Ours and timm's with the same random weights."""
     reference = randomise(timm_twin(config, **more))
     state = reference.state_dict()

@@ -6,7 +6,6 @@ from typing import Any
 
 import open_clip
 import pytest
-import timm
 import torch
 import transformers
 from torch import nn
@@ -14,37 +13,25 @@ from torch import nn
 import vitrail
 from vitrail.errors import VitrailError
 from vitrail.models.clip import DUAL_VARIANTS, IMAGE_VARIANTS, CLIPConfig
-from vitrail.models.registry import model_config
 
-from .pairs import Logits, assert_same_pairs, assert_same_shapes
-from .references import assert_same, assert_same_inside, count, loaded, on_meta, randomise
-
-SMALL: dict[str, Any] = {"embed_dim": 32, "depth": 2, "num_heads": 4, "num_classes": 9}
-QUICK, EXACT = "vit_base_patch16_clip_quickgelu_224", "vit_base_patch16_clip_224"
-THEIRS: dict[str, Any] = {
-    "hidden_size": 32,
-    "intermediate_size": 96,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-}
-VISION: dict[str, Any] = {**THEIRS, "image_size": 48, "patch_size": 16}
-TEXT: dict[str, Any] = {**THEIRS, "vocab_size": 50, "max_position_embeddings": 12, "eos_token_id": 49}
-OURS = CLIPConfig(
-    image_size=48,
-    patch_size=16,
-    embed_dim=32,
-    depth=2,
-    num_heads=4,
-    mlp_ratio=3.0,
-    context_length=12,
-    vocab_size=50,
-    text_dim=32,
-    text_depth=2,
-    text_heads=4,
-    text_mlp_ratio=3.0,
-    joint_dim=20,
-    position_antialias=False,
+from . import pairs
+from .pairs import (
+    OPEN_TEXT,
+    VISION,
+    Logits,
+    assert_as_many_as_timm,
+    assert_every_block_of_timms,
+    assert_same_image_encoder,
+    assert_same_pairs,
+    assert_same_shapes,
+    assert_same_with_transformers,
+    with_timm,
 )
+from .references import assert_same, assert_same_inside, loaded, randomise
+
+QUICK, EXACT = "vit_base_patch16_clip_quickgelu_224", "vit_base_patch16_clip_224"
+TEXT: dict[str, Any] = {**pairs.TEXT, "eos_token_id": 49}
+OURS = CLIPConfig(**pairs.OURS, joint_dim=20)
 
 
 def texts(count: int = 3, length: int = 12) -> torch.Tensor:
@@ -57,31 +44,24 @@ def texts(count: int = 3, length: int = 12) -> torch.Tensor:
 
 @pytest.mark.parametrize("name", IMAGE_VARIANTS)
 def test_parameters_of_every_image_row(name: str) -> None:
-    ours = on_meta(lambda: vitrail.create_model(name))
-    assert count(ours) == count(on_meta(lambda: timm.create_model(name, weight_init="skip")))
-    assert ours.config.image_size == timm.get_pretrained_cfg(name).input_size[1]
+    assert_as_many_as_timm(name)
 
 
 @pytest.mark.parametrize("size", [(224, 224), (224, 320), (80, 48)])
 @pytest.mark.parametrize("name", [QUICK, EXACT])
 def test_timm_at_any_size(name: str, size: tuple[int, int]) -> None:
-    theirs = randomise(timm.create_model(name, img_size=size, **SMALL))
-    ours = loaded(model_config(name, image_size=size, **SMALL), theirs)
+    ours, theirs = with_timm(name, size)
     assert_same(ours, theirs, torch.randn(2, 3, *size))
 
 
 @pytest.mark.parametrize("channels", [1, 4, 13])
 def test_timm_with_any_channels(channels: int) -> None:
-    theirs = randomise(timm.create_model(QUICK, img_size=48, in_chans=channels, **SMALL))
-    ours = loaded(model_config(QUICK, image_size=48, in_channels=channels, **SMALL), theirs)
+    ours, theirs = with_timm(QUICK, 48, channels)
     assert_same(ours, theirs, torch.randn(1, channels, 48, 48))
 
 
 def test_every_block_of_an_image_encoder() -> None:
-    theirs = randomise(timm.create_model(QUICK, img_size=64, depth=12, embed_dim=48, num_heads=3))
-    ours = loaded(model_config(QUICK, image_size=64, depth=12, embed_dim=48, num_heads=3), theirs)
-    pairs = {f"encoder.blocks.{block}": f"blocks.{block}" for block in range(12)}
-    assert_same_inside(ours, theirs, {"embed": "norm_pre", **pairs}, torch.randn(1, 3, 64, 64))
+    assert_every_block_of_timms(QUICK, {"embed": "norm_pre"})
 
 
 OPEN_CLIP = {
@@ -108,8 +88,7 @@ def test_parameters_of_every_dual_row(name: str) -> None:
 
 def small_open_clip(**more: Any) -> nn.Module:
     vision = {"image_size": 48, "patch_size": 16, "width": 32, "head_width": 8, "layers": 2, "mlp_ratio": 3.0}
-    text = {"context_length": 12, "vocab_size": 50, "width": 32, "heads": 4, "layers": 2, "mlp_ratio": 3.0}
-    return randomise(open_clip.CLIP(20, vision, text, **more))
+    return randomise(open_clip.CLIP(20, vision, OPEN_TEXT, **more))
 
 
 @pytest.mark.parametrize("quick", [True, False])
@@ -134,12 +113,7 @@ def test_official_file_names_what_it_counts() -> None:
 def test_transformers(tmp_path: Path) -> None:
     config = transformers.CLIPConfig(text_config=TEXT, vision_config=VISION, projection_dim=20)
     theirs = randomise(transformers.CLIPModel(config))
-    pixels, ids = torch.randn(2, 3, 48, 48), texts()
-    assert_same_pairs(loaded(OURS, theirs), theirs, pixels, ids)
-    theirs.float().save_pretrained(tmp_path)  # under the names of the files on the hub
-    checkpoint = vitrail.load(tmp_path)
-    assert checkpoint.model.config == OURS
-    assert_same_pairs(checkpoint.model, theirs, pixels, ids)
+    assert_same_with_transformers(OURS, theirs, texts(), tmp_path)
 
 
 def test_an_end_that_is_not_the_highest_number_is_refused(tmp_path: Path) -> None:
@@ -162,12 +136,7 @@ def test_transformers_image_encoder(tmp_path: Path) -> None:
     theirs = randomise(
         transformers.CLIPVisionModelWithProjection(transformers.CLIPVisionConfig(**VISION, projection_dim=20))
     )
-    pixels = torch.randn(2, 3, 48, 48)
-    ours = loaded(OURS.image(), theirs)
-    theirs.save_pretrained(tmp_path)
-    for model in (ours, vitrail.load(tmp_path).model):
-        with torch.no_grad():
-            assert (model(pixels) - theirs(pixels).image_embeds).abs().max() < 1e-5
+    assert_same_image_encoder(OURS.image(), theirs, "image_embeds", tmp_path)
 
 
 def test_names_of_modules_before_version_5() -> None:

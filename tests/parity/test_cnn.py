@@ -1,10 +1,12 @@
 """The CNNs against torchvision, whose layers they are."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 import timm
 import torch
+import transformers
 from torch import nn
 from torchvision.models import get_model, get_model_weights
 from torchvision.ops import StochasticDepth
@@ -13,7 +15,7 @@ import vitrail
 from vitrail.models.cnn import VARIANTS, fit_channels
 from vitrail.models.registry import model_config
 
-from .references import assert_same, count, loaded, on_meta, randomise
+from .references import assert_same, count, loaded, on_meta, randomise, saved
 
 SMALL = ("regnet_x_400mf", "regnet_y_400mf", "efficientnet_b0", "mobilenet_v2", "mobilenet_v3_small")
 
@@ -51,6 +53,16 @@ def test_torchvision(name: str) -> None:
 def test_timms_resnet_is_the_same() -> None:
     theirs = randomise(timm.create_model("resnet18", num_classes=9))
     assert_same(loaded(model_config("resnet18", num_classes=9), theirs), theirs, torch.randn(1, 3, 32, 32))
+
+
+@pytest.mark.parametrize(("name", "layer"), [("resnet18", "basic"), ("resnet50", "bottleneck")])
+def test_transformers(name: str, layer: str, tmp_path: Path) -> None:
+    widths, depths = ([64, 128, 256, 512], [2, 2, 2, 2]) if layer == "basic" else (None, None)
+    sizes = {"layer_type": layer, "num_labels": 9, **({"hidden_sizes": widths, "depths": depths} if widths else {})}
+    theirs = randomise(transformers.ResNetForImageClassification(transformers.ResNetConfig(**sizes)))
+    config, pixels = model_config(name, num_classes=9), torch.randn(2, 3, 64, 47)
+    assert_same(loaded(config, theirs), theirs, pixels)
+    assert_same(saved(theirs, config, tmp_path), theirs, pixels)
 
 
 def test_without_classes_the_pooled_embedding_comes_out() -> None:

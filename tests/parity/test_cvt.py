@@ -8,11 +8,13 @@ import pytest
 import torch
 import transformers
 from torch import Tensor
+from transformers.models.cvt.modeling_cvt import CvtIntermediate
 
-import vitrail
+from vitrail.checkpoint.cards import Card
+from vitrail.checkpoint.foreign import from_state
 from vitrail.models.cvt import VARIANTS, CvTConfig
 
-from .references import assert_same, assert_same_inside, count, loaded, on_meta, randomise
+from .references import assert_same, assert_same_inside, count, loaded, on_meta, randomise, saved, stage_pairs
 
 # transformers asks for more blocks in a stage than there are stages before it.
 SMALL: dict[str, Any] = {"embed_dims": (8, 16, 24), "depths": (1, 2, 3), "num_heads": (1, 2, 3)}
@@ -60,25 +62,30 @@ def test_transformers_with_any_channels(channels: int) -> None:
 def test_every_block_of_a_whole_model() -> None:
     config = VARIANTS["cvt_13_224"]
     theirs = randomise(twin(config))
-    pairs = {
-        f"encoder.blocks.{stage}.blocks.{block}": f"cvt.encoder.stages.{stage}.layers.{block}"
-        for stage, depth in enumerate(config.depths)
-        for block in range(depth)
-    }
+    pairs = stage_pairs(config.depths, "cvt.encoder.stages.{stage}.layers.{block}")
     assert_same_inside(loaded(config, theirs), theirs, pairs, torch.randn(1, 3, 128, 128))
 
 
 def test_transformers_files(tmp_path: Path) -> None:
     theirs = randomise(twin(small()))
-    theirs.save_pretrained(tmp_path)
-    ours = vitrail.load(tmp_path).model
-    assert ours.config == small()
-    assert_same(ours, theirs, torch.randn(2, 3, 64, 64))
+    assert_same(saved(theirs, small(), tmp_path), theirs, torch.randn(2, 3, 64, 64))
 
 
 def test_official_names() -> None:
     theirs = randomise(twin(small()))
     assert_same(loaded(small(), official(theirs)), theirs, torch.randn(1, 3, 64, 64))
+
+
+def test_the_release_has_another_activation() -> None:
+    theirs = randomise(twin(small()))
+    for module in theirs.modules():
+        if isinstance(module, CvtIntermediate):
+            module.activation = transformers.activations.ACT2FN["quick_gelu"]
+    stored = from_state(official(theirs), Card(config=small()), None, {}, origin="")
+    assert stored.config == small(activation="quick_gelu")
+    ours = stored.config.build().eval()
+    ours.load_state_dict(stored.state)
+    assert_same(ours, theirs, torch.randn(2, 3, 64, 64))
 
 
 def test_grids_are_those_that_the_patches_say() -> None:

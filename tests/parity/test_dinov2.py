@@ -1,5 +1,6 @@
 """DINOv2, with and without registers, against timm and transformers."""
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import timm
 import torch
 import transformers
 from safetensors.torch import save_file
+from torch import Tensor
 
 import vitrail
 from vitrail.models.dinov2 import VARIANTS, DINOv2Config
@@ -100,17 +102,15 @@ def test_transformers_without_a_classifier(tmp_path: Path) -> None:
         assert (ours(pixels) - seen.pooler_output).abs().max() < 1e-5
 
 
-@pytest.mark.parametrize("kind", ["vit_small_patch14_reg4_dinov2", "vit_giant_patch14_dinov2"])
+OFFICIAL = pytest.mark.parametrize("kind", ["vit_small_patch14_reg4_dinov2", "vit_giant_patch14_dinov2"])
+
+
+@OFFICIAL
 def test_official_names(kind: str, tmp_path: Path) -> None:
     """The released files have a position for the class token also where there are registers, and a mask token."""
     config = model_config(kind, image_size=56, class_position=True, **{**SMALL, "num_classes": 0})
     theirs = randomise(timm.create_model(kind, img_size=56, **{**SMALL, "num_classes": 0}))
-    names = {"mlp.fc1": "mlp.w12", "mlp.fc2": "mlp.w3"} if config.gated_mlp else {}
-    state = {"mask_token": torch.randn(1, 48)}
-    for name, tensor in theirs.state_dict().items():
-        for old, new in {**names, "reg_token": "register_tokens"}.items():
-            name = name.replace(old, new)
-        state[name] = tensor
+    state = official(theirs, gated=config.gated_mlp)
     if config.registers:
         first, token = torch.randn(2, 1, 1, 48).mul(64).round().div(64)  # whose sum is exact
         state |= {"pos_embed": torch.cat([first, state["pos_embed"]], dim=1), "cls_token": token}
@@ -119,3 +119,50 @@ def test_official_names(kind: str, tmp_path: Path) -> None:
     assert_same(loaded(config, state), theirs, pixels)
     save_file(state, tmp_path / "weights.safetensors")
     assert_same(vitrail.load(tmp_path / "weights.safetensors", num_heads=3).model, theirs, pixels)
+
+
+def official(theirs: torch.nn.Module, *, gated: bool) -> dict[str, Tensor]:
+    """timm's tensors under the names of the release, which also has a mask token."""
+    names = {"mlp.fc1": "mlp.w12", "mlp.fc2": "mlp.w3"} if gated else {}
+    state = {"mask_token": torch.randn(1, 48)}
+    for name, tensor in theirs.state_dict().items():
+        for old, new in {**names, "reg_token": "register_tokens"}.items():
+            name = name.replace(old, new)
+        state[name] = tensor
+    return state
+
+
+def cubic(distance: float) -> float:
+    """The weight of a neighbour in bicubic interpolation (Keys, 1981, with a = -0.75)."""
+    x = abs(distance)
+    if x <= 1:
+        return (1.25 * x - 2.25) * x * x + 1
+    return ((-0.75 * x + 3.75) * x - 6) * x + 3 if x < 2 else 0.0
+
+
+def line_of_the_release(length: int, new: int, place: int) -> list[float]:
+    """How much each of `length` stored places gives to one of the new ones: the scale is (new + 0.1) / length."""
+    centre = (place + 0.5) / ((new + 0.1) / length) - 0.5
+    weights = [0.0] * length
+    for neighbour in range(math.floor(centre) - 1, math.floor(centre) + 3):
+        weights[min(max(neighbour, 0), length - 1)] += cubic(centre - neighbour)
+    return weights
+
+
+@OFFICIAL
+def test_positions_are_resampled_as_in_the_release(kind: str, tmp_path: Path) -> None:
+    """Without registers the scale is a little larger than the grids say, and nothing is low-passed; with them it is."""
+    theirs = timm.create_model(kind, img_size=56, **{**SMALL, "num_classes": 0})
+    state = official(randomise(theirs), gated="giant" in kind)
+    registers = "reg4" in kind
+    if registers:
+        state["pos_embed"] = torch.cat([torch.randn(1, 1, 48), state["pos_embed"]], dim=1)
+    save_file(state, tmp_path / "weights.safetensors")
+    model = vitrail.load(tmp_path / "weights.safetensors", num_heads=3).model
+    assert model.config.position_offset == (0.0 if registers else 0.1)
+    assert model.config.position_antialias == registers
+    table = state["pos_embed"][0, 1:].double().unflatten(0, (4, 4))
+    rows, columns = (torch.tensor([line_of_the_release(4, new, i) for i in range(new)]).double() for new in (7, 3))
+    expected = torch.einsum("ri,cj,ijd->rcd", rows, columns, table).flatten(0, 1)
+    seen = model.embed.parts.positions.table((7, 3))[0, 1:].double()
+    assert ((seen - expected).abs().max() < 1e-6) != registers

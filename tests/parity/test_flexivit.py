@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import timm
 import torch
@@ -13,8 +14,9 @@ from vitrail.checkpoint.contract import Checkpoint, load, save
 from vitrail.data.preprocess import Preprocess
 from vitrail.models.flexivit import VARIANTS
 from vitrail.models.registry import model_config
+from vitrail.models.simple_vit import SimpleViTConfig
 
-from .references import assert_same, count, loaded, on_meta, randomise
+from .references import assert_same, check_round_trip, count, loaded, on_meta, randomise
 
 SMALL: dict[str, Any] = {"embed_dim": 48, "depth": 2, "num_heads": 3, "num_classes": 9}
 
@@ -29,6 +31,57 @@ def test_timm(size: tuple[int, int], channels: int) -> None:
     theirs = randomise(timm.create_model("flexivit_small", img_size=size, in_chans=channels, **SMALL))
     config = model_config("flexivit_small", image_size=size, in_channels=channels, **SMALL)
     assert_same(loaded(config, theirs), theirs, torch.randn(2, channels, *size))
+
+
+def big_vision(patch: int, prefix: str, dim: int = 192, heads: int = 3) -> dict[str, np.ndarray]:
+    """Random arrays by the names and in the shapes of google-research/big_vision (models/proj/flexi/vit.py)."""
+    shapes: dict[str, tuple[int, ...]] = {
+        "cls": (1, 1, dim),
+        "pos_embedding": (1, 49, dim),
+        "embedding/kernel": (patch, patch, 3, dim),
+        "embedding/bias": (dim,),
+        "head/kernel": (dim, 9),
+        "head/bias": (9,),
+    }
+    norms = ["Transformer/encoder_norm"]
+    for block in range(2):
+        root = f"Transformer/encoderblock_{block}"
+        attention, mlp = f"{root}/MultiHeadDotProductAttention_0", f"{root}/MlpBlock_0"
+        norms += [f"{root}/LayerNorm_0", f"{root}/LayerNorm_1"]
+        for part in ("query", "key", "value"):
+            shapes[f"{attention}/{part}/kernel"] = (dim, heads, dim // heads)
+            shapes[f"{attention}/{part}/bias"] = (heads, dim // heads)
+        shapes |= {f"{attention}/out/kernel": (heads, dim // heads, dim), f"{attention}/out/bias": (dim,)}
+        shapes |= {f"{mlp}/Dense_0/kernel": (dim, 4 * dim), f"{mlp}/Dense_0/bias": (4 * dim,)}
+        shapes |= {f"{mlp}/Dense_1/kernel": (4 * dim, dim), f"{mlp}/Dense_1/bias": (dim,)}
+    shapes |= {f"{norm}/{part}": (dim,) for norm in norms for part in ("scale", "bias")}
+    return {f"{prefix}{name}": torch.randn(shape).mul(0.2).numpy() for name, shape in shapes.items()}
+
+
+@pytest.mark.parametrize("prefix", ["", "params/"])
+@pytest.mark.parametrize(("patch", "size"), [(16, 112), (16, 240), (16, 80), (32, 224), (32, 320)])
+def test_files_of_the_release(prefix: str, patch: int, size: int, tmp_path: Path) -> None:
+    """timm does not low-pass positions where they shrink, and the release does; else the two are the same."""
+    np.savez(tmp_path / "x.npz", **big_vision(patch, prefix))
+    sizes = {"embed_dim": 192, "depth": 2, "num_heads": 3, "num_classes": 9}
+    theirs = timm.create_model("flexivit_small", img_size=size, patch_size=patch, **sizes).eval()
+    theirs.load_pretrained(str(tmp_path / "x.npz"))
+    given = load(tmp_path / "x.npz")
+    assert given.model.config.image_size == 7 * patch
+    assert given.info["layout"] == "big_vision npz"
+    shrinks = {"position_antialias": False} if size < 7 * patch else {}
+    ours = load(tmp_path / "x.npz", image_size=size, **shrinks)
+    assert_same(ours.model, theirs, torch.randn(2, 3, size, size), double=1e-6)
+    check_round_trip(big_vision(patch, prefix))
+
+
+def test_plain_vits_of_big_vision(tmp_path: Path) -> None:
+    """Without a class token and with computed positions they are SimpleViTs."""
+    arrays = {name: array for name, array in big_vision(16, "").items() if name not in ("cls", "pos_embedding")}
+    np.savez(tmp_path / "x.npz", **arrays)
+    assert load(tmp_path / "x.npz", image_size=64).model.config == SimpleViTConfig(
+        image_size=64, embed_dim=192, depth=2, num_heads=3, num_classes=9
+    )
 
 
 @pytest.mark.parametrize("name", ["flexivit_small", "vit_small_patch16_224"])

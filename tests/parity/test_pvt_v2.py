@@ -13,7 +13,7 @@ import vitrail
 from vitrail.models.pvt_v2 import VARIANTS, PVTv2Config
 from vitrail.models.registry import model_config
 
-from .references import assert_same, assert_same_inside, count, loaded, on_meta, randomise
+from .references import assert_same, assert_same_inside, count, loaded, on_meta, randomise, stage_pairs
 
 SMALL: dict[str, Any] = {"embed_dims": (8, 16, 24, 32), "depths": (1, 2, 1, 1), "num_heads": (1, 2, 3, 4)}
 NAMES = pytest.mark.parametrize("name", ["pvt_v2_b0", "pvt_v2_b2_li"])
@@ -47,12 +47,9 @@ def test_timm_with_any_channels(channels: int) -> None:
 def test_every_block_of_a_whole_model(name: str, side: int) -> None:
     theirs = randomise(timm.create_model(name))
     ours = loaded(model_config(name), theirs)
-    depths = VARIANTS[name].depths
-    pairs = {
-        f"encoder.blocks.{stage}.blocks.{block}": f"stages.{stage}.blocks.{block}"
-        for stage, depth in enumerate(depths)
-        for block in range(depth)
-    } | {f"encoder.blocks.{stage}": f"stages.{stage}:BCHW" for stage in range(4)}
+    pairs = stage_pairs(VARIANTS[name].depths, "stages.{stage}.blocks.{block}") | {
+        f"encoder.blocks.{stage}": f"stages.{stage}:BCHW" for stage in range(4)
+    }
     assert_same_inside(ours, theirs, pairs, torch.randn(1, 3, side, side))
 
 

@@ -17,7 +17,7 @@ from vitrail.models.segformer import VARIANTS, SegFormerConfig
 from vitrail.nn.segment import AllMLPHead
 from vitrail.nn.tokens import Tokens
 
-from .references import assert_same, assert_same_inside, count, loaded, on_meta, randomise
+from .references import assert_same, assert_same_inside, count, loaded, on_meta, randomise, stage_pairs
 
 SMALL: dict[str, Any] = {
     "num_classes": 9,
@@ -86,11 +86,9 @@ def test_every_block_of_a_whole_model() -> None:
     config = VARIANTS["segformer_b0"]
     theirs = randomise(twin(config))
     config = override(config, {"norm_eps": 1e-5}, "")
-    pairs = {
-        f"encoder.blocks.{stage}.blocks.{block}": f"segformer.stages.{stage}.blocks.{block}"
-        for stage, depth in enumerate(config.depths)
-        for block in range(depth)
-    } | {f"encoder.blocks.{stage}": f"segformer.stages.{stage}:BCHW" for stage in range(4)}
+    pairs = stage_pairs(config.depths, "segformer.stages.{stage}.blocks.{block}") | {
+        f"encoder.blocks.{stage}": f"segformer.stages.{stage}:BCHW" for stage in range(4)
+    }
     assert_same_inside(loaded(config, theirs), theirs, pairs, torch.randn(1, 3, 128, 128))
 
 

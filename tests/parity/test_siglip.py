@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import open_clip
 import pytest
@@ -16,33 +15,25 @@ from vitrail.errors import VitrailError
 from vitrail.models.registry import model_config
 from vitrail.models.siglip import DUAL_VARIANTS, IMAGE_VARIANTS, SigLIPConfig
 
-from .pairs import Logits, assert_same_pairs, assert_same_shapes
-from .references import assert_same, assert_same_inside, count, loaded, on_meta, randomise
-
-SMALL: dict[str, Any] = {"embed_dim": 32, "depth": 2, "num_heads": 4, "num_classes": 9}
-EXACT, TANH, MEAN = "vit_base_patch16_siglip_224", "vit_so400m_patch16_siglip_256", "vit_base_patch16_siglip_gap_224"
-THEIRS: dict[str, Any] = {
-    "hidden_size": 32,
-    "intermediate_size": 96,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-}
-VISION: dict[str, Any] = {**THEIRS, "image_size": 48, "patch_size": 16}
-TEXT: dict[str, Any] = {**THEIRS, "vocab_size": 50, "max_position_embeddings": 12}
-OURS = SigLIPConfig(
-    image_size=48,
-    embed_dim=32,
-    depth=2,
-    num_heads=4,
-    mlp_ratio=3.0,
-    context_length=12,
-    vocab_size=50,
-    text_dim=32,
-    text_depth=2,
-    text_heads=4,
-    text_mlp_ratio=3.0,
-    position_antialias=False,
+from . import pairs
+from .pairs import (
+    OPEN_TEXT,
+    SMALL,
+    TEXT,
+    VISION,
+    Logits,
+    assert_as_many_as_timm,
+    assert_every_block_of_timms,
+    assert_same_image_encoder,
+    assert_same_pairs,
+    assert_same_shapes,
+    assert_same_with_transformers,
+    with_timm,
 )
+from .references import assert_same, assert_same_inside, loaded, randomise
+
+EXACT, TANH, MEAN = "vit_base_patch16_siglip_224", "vit_so400m_patch16_siglip_256", "vit_base_patch16_siglip_gap_224"
+OURS = SigLIPConfig(**pairs.OURS)
 
 
 def texts(count: int = 3) -> torch.Tensor:
@@ -51,23 +42,19 @@ def texts(count: int = 3) -> torch.Tensor:
 
 @pytest.mark.parametrize("name", IMAGE_VARIANTS)
 def test_parameters_of_every_image_row(name: str) -> None:
-    ours = on_meta(lambda: vitrail.create_model(name))
-    assert count(ours) == count(on_meta(lambda: timm.create_model(name, weight_init="skip")))
-    assert ours.config.image_size == timm.get_pretrained_cfg(name).input_size[1]
+    assert_as_many_as_timm(name)
 
 
 @pytest.mark.parametrize("size", [(224, 224), (64, 96), (80, 48)])
 @pytest.mark.parametrize("name", [EXACT, TANH, MEAN])
 def test_timm_at_any_size(name: str, size: tuple[int, int]) -> None:
-    theirs = randomise(timm.create_model(name, img_size=size, **SMALL))
-    ours = loaded(model_config(name, image_size=size, **SMALL), theirs)
+    ours, theirs = with_timm(name, size)
     assert_same(ours, theirs, torch.randn(2, 3, *size))
 
 
 @pytest.mark.parametrize("channels", [1, 4, 13])
 def test_timm_with_any_channels(channels: int) -> None:
-    theirs = randomise(timm.create_model(EXACT, img_size=48, in_chans=channels, **SMALL))
-    ours = loaded(model_config(EXACT, image_size=48, in_channels=channels, **SMALL), theirs)
+    ours, theirs = with_timm(EXACT, 48, channels)
     assert_same(ours, theirs, torch.randn(1, channels, 48, 48))
 
 
@@ -82,17 +69,12 @@ def test_what_is_beyond_the_last_whole_patch_is_left_out() -> None:
 
 
 def test_without_classes_the_pooled_vector_is_the_output() -> None:
-    small = {**SMALL, "num_classes": 0}
-    theirs = randomise(timm.create_model(TANH, img_size=48, **small))
-    assert_same(loaded(model_config(TANH, image_size=48, **small), theirs), theirs, torch.randn(2, 3, 48, 48))
+    ours, theirs = with_timm(TANH, 48, num_classes=0)
+    assert_same(ours, theirs, torch.randn(2, 3, 48, 48))
 
 
 def test_every_block_of_an_image_encoder() -> None:
-    sizes = {"depth": 12, "embed_dim": 48, "num_heads": 3}
-    theirs = randomise(timm.create_model(EXACT, img_size=64, **sizes))
-    ours = loaded(model_config(EXACT, image_size=64, **sizes), theirs)
-    pairs = {f"encoder.blocks.{block}": f"blocks.{block}" for block in range(12)}
-    assert_same_inside(ours, theirs, {"encoder": "norm", **pairs}, torch.randn(1, 3, 64, 64))
+    assert_every_block_of_timms(EXACT, {"encoder": "norm"})
 
 
 def open_clip_name(name: str) -> str:
@@ -133,8 +115,7 @@ def test_parameters_of_dual_models(name: str) -> None:
 def test_open_clip(tanh: bool) -> None:
     name = TANH if tanh else EXACT
     vision = {"image_size": 48, "timm_model_name": name, "timm_pool": "map", "timm_proj": "none"}
-    text = {"context_length": 12, "vocab_size": 50, "width": 32, "heads": 4, "layers": 2, "mlp_ratio": 3.0}
-    text |= {"no_causal_mask": True, "proj_bias": True, "pool_type": "last", "norm_kwargs": {"eps": 1e-6}}
+    text = {**OPEN_TEXT, "no_causal_mask": True, "proj_bias": True, "pool_type": "last", "norm_kwargs": {"eps": 1e-6}}
     if tanh:
         text["act_kwargs"] = {"approximate": "tanh"}
     with torch.device("meta"):
@@ -153,22 +134,12 @@ def test_open_clip(tanh: bool) -> None:
 
 def test_transformers(tmp_path: Path) -> None:
     theirs = randomise(transformers.SiglipModel(transformers.SiglipConfig(text_config=TEXT, vision_config=VISION)))
-    pixels, ids = torch.randn(2, 3, 48, 48), texts()
-    assert_same_pairs(loaded(OURS, theirs), theirs, pixels, ids)
-    theirs.float().save_pretrained(tmp_path)  # under the names of the files on the hub
-    checkpoint = vitrail.load(tmp_path)
-    assert checkpoint.model.config == OURS
-    assert_same_pairs(checkpoint.model, theirs, pixels, ids)
+    assert_same_with_transformers(OURS, theirs, texts(), tmp_path)
 
 
 def test_transformers_image_encoder(tmp_path: Path) -> None:
     theirs = randomise(transformers.SiglipVisionModel(transformers.SiglipVisionConfig(**VISION)))
-    pixels = torch.randn(2, 3, 48, 48)
-    ours = loaded(OURS.image(), theirs)
-    theirs.save_pretrained(tmp_path)
-    for model in (ours, vitrail.load(tmp_path).model):
-        with torch.no_grad():
-            assert (model(pixels) - theirs(pixels).pooler_output).abs().max() < 1e-5
+    assert_same_image_encoder(OURS.image(), theirs, "pooler_output", tmp_path)
 
 
 def test_a_text_that_is_too_long_says_the_way_out() -> None:

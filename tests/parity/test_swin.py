@@ -13,7 +13,7 @@ import vitrail
 from vitrail.models.registry import model_config
 from vitrail.models.swin import VARIANTS, SwinConfig
 
-from .references import assert_same, assert_same_inside, count, loaded, on_meta, randomise
+from .references import assert_same, assert_same_inside, count, loaded, on_meta, randomise, stage_pairs
 
 SMALL: dict[str, Any] = {"embed_dim": 24, "depths": (2, 2, 2), "num_heads": (1, 2, 4), "num_classes": 9}
 
@@ -41,11 +41,7 @@ def test_every_block_of_a_whole_model() -> None:
     name = "swin_tiny_patch4_window7_224"
     theirs = randomise(timm.create_model(name))
     ours = loaded(model_config(name), theirs)
-    pairs = {
-        f"encoder.blocks.{stage}.blocks.{block}": f"layers.{stage}.blocks.{block}"
-        for stage, depth in enumerate(VARIANTS[name].depths)
-        for block in range(depth)
-    }
+    pairs = stage_pairs(VARIANTS[name].depths, "layers.{stage}.blocks.{block}")
     assert_same_inside(ours, theirs, pairs, torch.randn(1, 3, 224, 224))
 
 

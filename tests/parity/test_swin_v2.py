@@ -15,16 +15,42 @@ from vitrail.data.preprocess import Preprocess
 from vitrail.models.registry import model_config
 from vitrail.models.swin_v2 import VARIANTS, SwinV2Config
 
-from .references import assert_same, assert_same_inside, count, loaded, on_meta, randomise
+from .references import assert_same, assert_same_inside, count, loaded, on_meta, randomise, stage_pairs
 
 SMALL: dict[str, Any] = {"embed_dim": 24, "depths": (2, 2, 2), "num_heads": (1, 2, 4), "num_classes": 9}
 NAME = "swinv2_tiny_window8_256"
 
 
-@pytest.mark.parametrize("name", VARIANTS)
+# Liu et al. (2022), section 4.1; timm has neither.
+PUBLISHED = {"swinv2_huge_window12_192": "0.658B", "swinv2_giant_window12_192": "3.0B"}
+
+
+@pytest.mark.parametrize("name", [name for name in VARIANTS if name not in PUBLISHED])
 def test_parameters_of_every_row(name: str) -> None:
     theirs = on_meta(lambda: timm.create_model(name, num_classes=1000))
     assert count(on_meta(lambda: vitrail.create_model(name))) == count(theirs)
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_parameters_of_the_largest(name: str) -> None:
+    digits = len(PUBLISHED[name]) - len("0.B")
+    assert f"{count(on_meta(lambda: vitrail.create_model(name))) / 1e9:.{digits}f}B" == PUBLISHED[name]
+
+
+def test_norms_of_the_main_branch() -> None:
+    """Every second block norms all that it gives, not only what its branches give."""
+    thin: dict[str, Any] = {**SMALL, "depths": (1, 4)}
+    config = model_config(NAME, image_size=64, norm_every=2, **{**thin, "num_heads": (1, 2)})
+    model = randomise(config.build()).double()
+    norms = [name for name, _ in model.named_modules() if name.endswith("norm") and name.count(".") == 5]
+    assert norms == [f"encoder.blocks.1.blocks.{block}.norm" for block in (1, 3)]
+    inside = ["encoder.blocks.1.blocks.1.mlp", "encoder.blocks.1.blocks.1"]
+    with vitrail.features(model, *inside) as seen, torch.no_grad():
+        model(torch.randn(2, 3, 64, 64).double())
+    layer = model.get_submodule(norms[0]).layer
+    before, after = (seen[name].x for name in inside)
+    expected = (before - before.mean(2, keepdim=True)) / (before.var(2, correction=0, keepdim=True) + 1e-5).sqrt()
+    assert torch.allclose(after, expected * layer.weight + layer.bias, atol=1e-12)
 
 
 @pytest.mark.parametrize("size", [(96, 160), (120, 92), (32, 32)])
@@ -60,11 +86,7 @@ def test_scores_at_the_limit_of_the_scale() -> None:
 def test_every_block_of_a_whole_model() -> None:
     thin: dict[str, Any] = {"embed_dim": 24, "num_heads": (1, 2, 4, 8)}
     theirs = randomise(timm.create_model(NAME, img_size=128, **thin))
-    pairs = {
-        f"encoder.blocks.{stage}.blocks.{block}": f"layers.{stage}.blocks.{block}"
-        for stage, depth in enumerate(VARIANTS[NAME].depths)
-        for block in range(depth)
-    }
+    pairs = stage_pairs(VARIANTS[NAME].depths, "layers.{stage}.blocks.{block}")
     assert_same_inside(
         loaded(model_config(NAME, image_size=128, **thin), theirs), theirs, pairs, torch.randn(1, 3, 128, 128)
     )

@@ -9,13 +9,13 @@ import torch
 from torch import Tensor
 
 from ..data.preprocess import Preprocess
-from ..models.parts import classes_of, pair
+from ..models.fields import classes_of, pair
 from ..models.registry import Config, override
 from ..nn.embed import PatchEmbed, TubeletEmbed
 from ..nn.flexi import resize_patch_weights
 from ..nn.init import init_vit
 from ..nn.levit import DistanceBias
-from ..nn.model import VisionModel
+from ..nn.model import AnyVisionModel
 from ..nn.positions import AxisPositions, LearnedPositions
 from ..nn.relative import RelativeBias, RelativeBiasWithClass
 from .build import blueprint
@@ -65,7 +65,7 @@ def inflate_channels(weight: Tensor, channels: int) -> Tensor:
     return weight[:, torch.arange(channels) % old] * (old / channels)
 
 
-def _adapt_head(state: dict[str, Tensor], before: Config, after: Config, model: VisionModel) -> list[str]:
+def _adapt_head(state: dict[str, Tensor], before: Config, after: Config, model: AnyVisionModel) -> list[str]:
     expected = {name: tensor.shape for name, tensor in model.state_dict().items() if _CLASSIFIER.match(name)}
     found = {name: tensor.shape for name, tensor in state.items() if _CLASSIFIER.match(name)}
     names = {**expected, **found}
@@ -91,7 +91,7 @@ def _layer(name: str) -> str:
     return found[0]
 
 
-def _fresh_head(model: VisionModel) -> dict[str, Tensor]:
+def _fresh_head(model: AnyVisionModel) -> dict[str, Tensor]:
     """The head's tensors as they start: the model itself has no memory."""
     head = copy.deepcopy(model.head).to_empty(device="cpu")
     module: Any
@@ -102,7 +102,7 @@ def _fresh_head(model: VisionModel) -> dict[str, Tensor]:
     return {f"head.{name}": tensor for name, tensor in head.apply(init_vit).state_dict().items()}
 
 
-def _adapt_patches(state: dict[str, Tensor], old: VisionModel, new: VisionModel) -> list[str]:
+def _adapt_patches(state: dict[str, Tensor], old: AnyVisionModel, new: AnyVisionModel) -> list[str]:
     sentences = []
     modules = dict(new.named_modules())
     for name, was in old.named_modules():
@@ -116,7 +116,7 @@ def _adapt_patches(state: dict[str, Tensor], old: VisionModel, new: VisionModel)
     return sentences
 
 
-def _adapt_positions(state: dict[str, Tensor], old: VisionModel, new: VisionModel) -> list[str]:
+def _adapt_positions(state: dict[str, Tensor], old: AnyVisionModel, new: AnyVisionModel) -> list[str]:
     sentences = []
     modules = dict(new.named_modules())
     for name, was in old.named_modules():
@@ -140,7 +140,7 @@ def _sides(grid: tuple[int, ...]) -> str:
     return "×".join(map(str, grid))
 
 
-def _adapt_channels(state: dict[str, Tensor], old: VisionModel, new: VisionModel) -> list[str]:
+def _adapt_channels(state: dict[str, Tensor], old: AnyVisionModel, new: AnyVisionModel) -> list[str]:
     before, after = old.config.in_channels, new.config.in_channels
     if before == after:
         return []

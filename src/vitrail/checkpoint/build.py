@@ -3,13 +3,13 @@
 import torch
 
 from ..errors import VitrailError
-from ..models.parts import classes_of
+from ..models.fields import classes_of
 from ..models.registry import Config
-from ..nn.model import VisionModel
+from ..nn.model import AnyVisionModel
 from .document import Stored
 
 
-def build(stored: Stored) -> VisionModel:
+def build(stored: Stored) -> AnyVisionModel:
     """The model of a stored checkpoint, in evaluation mode, with its tensors and their dtype."""
     check_tensors(stored)
     model = blueprint(stored.config)
@@ -17,7 +17,7 @@ def build(stored: Stored) -> VisionModel:
     return model.eval()
 
 
-def blueprint(config: Config) -> VisionModel:
+def blueprint(config: Config) -> AnyVisionModel:
     """The model without memory or fresh weights, on the meta device."""
     with torch.device("meta"):
         return config.build()

@@ -11,8 +11,19 @@ from ..models.dinov3 import DINOv3Config
 from ..models.registry import Config, list_models, model_config
 from ..models.vit import ViTConfig
 from .convert import CONFIGS
+from .convert.expect import expect
 
 _RESAMPLE = {0: "nearest", 2: "bilinear", 3: "bicubic"}
+# What timm's models may be built with that their tensors, or the picture's size, show, or that only training uses.
+_HARMLESS = (
+    "img_size",
+    "in_chans",
+    "num_classes",
+    "dynamic_img_size",
+    "strict_img_size",
+    "drop_rate",
+    "drop_path_rate",
+)
 _POOLS = {"token": "class", "avg": "mean"}
 _STRETCHED = "pictures are cropped in the middle for evaluation, where transformers stretches them to a square"
 
@@ -47,21 +58,29 @@ def read_card(folder: Path) -> Card:
     kind, preprocessor = config.get("model_type"), folder / "preprocessor_config.json"
     pictures = _read_json(preprocessor) if preprocessor.is_file() else {}
     if kind in ("vit", "deit"):
-        if config.get("hidden_act", "gelu") != "gelu":
-            raise VitrailError(f"these weights use the activation {config['hidden_act']!r}: read are those with 'gelu'")
+        expect(config, hidden_act="gelu", qkv_bias=True)
         return transformers_card(config, pictures)
     if kind in CONFIGS:
-        return replace(transformers_card(config, pictures), config=CONFIGS[kind](config), facts={})
+        return replace(transformers_card(config, pictures), config=_config(config, folder), facts={})
     raise VitrailError(
         f"{folder / 'config.json'} describes {kind or 'an unknown model'!r}: "
         f"read are timm's models, and transformers' vit, deit, {', '.join(CONFIGS)}"
     )
 
 
+def _config(values: Mapping[str, Any], folder: Path) -> Config:
+    try:
+        config: Config = CONFIGS[values["model_type"]](values)
+    except KeyError as error:
+        raise VitrailError(f"{folder / 'config.json'} does not say {error}: get the file again") from None
+    return config
+
+
 def timm_card(config: Mapping[str, Any]) -> Card:
     """timm: the architecture's name, and `pretrained_cfg` on how pictures are prepared."""
     pretrained = config.get("pretrained_cfg", {})
     name = config["architecture"]
+    _check_timm_arguments(name, config.get("model_args") or {})
     size = pretrained.get("input_size")
     preprocess = {
         "image_size": tuple(size[1:]) if size else None,
@@ -77,6 +96,12 @@ def timm_card(config: Mapping[str, Any]) -> Card:
         class_names=tuple(config.get("label_names") or pretrained.get("label_names") or ()),
         license=pretrained.get("license", ""),
     )
+
+
+def _check_timm_arguments(name: str, values: Mapping[str, Any]) -> None:
+    others = [f"{key}={value!r}" for key, value in values.items() if key not in _HARMLESS]
+    if others:
+        raise VitrailError(f"this {name} of timm was built with {', '.join(others)}: read are the models as timm names")
 
 
 def _timm_pool(name: str, pool: str) -> dict[str, str]:
@@ -104,21 +129,31 @@ def transformers_card(config: Mapping[str, Any], preprocessor: Mapping[str, Any]
         preprocess=_transformers_preprocess(preprocessor),
         class_names=tuple(labels[index] for index in sorted(labels)),
         license=config.get("license", ""),
-        notes=() if preprocessor.get("do_center_crop") else (_STRETCHED,),
+        notes=() if preprocessor.get("do_center_crop") or _share(preprocessor) else (_STRETCHED,),
     )
 
 
 def _transformers_preprocess(values: Mapping[str, Any]) -> dict[str, Any]:
     size, crop = _pixels(values.get("size")), _pixels(values.get("crop_size"))
     cropped = bool(values.get("do_center_crop")) and size is not None and crop is not None
+    share = _share(values)
     preprocess = {
         "image_size": crop if cropped else size,
-        "crop": crop[0] / size[0] if cropped and size and crop else 1.0,
+        "crop": share or (crop[0] / size[0] if cropped and size and crop else 1.0),
         "interpolation": _RESAMPLE.get(values.get("resample", 2), "bilinear"),
         "mean": _tuple(values.get("image_mean")),
         "std": _tuple(values.get("image_std")),
     }
     return {key: value for key, value in preprocess.items() if value is not None}
+
+
+def _share(values: Mapping[str, Any]) -> float | None:
+    """How much of a picture its middle is, where a preprocessor has a rule for that instead of two sizes."""
+    size = _pixels(values.get("size"))
+    if "crop_pct" in values and size is not None and size[0] < 384:  # ConvNeXt's; larger pictures are stretched
+        return float(values["crop_pct"] or 224 / 256)
+    kind = values.get("image_processor_type") or values.get("feature_extractor_type") or ""
+    return 224 / 256 if kind.startswith("Levit") and values.get("do_center_crop") else None
 
 
 def _pixels(size: Any) -> tuple[int, int] | None:

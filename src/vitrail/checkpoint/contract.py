@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ..data.preprocess import Preprocess
-from ..nn.model import VisionModel
+from ..nn.model import AnyVisionModel
 from .adapt import adapt
 from .atomic import Content
 from .build import build, check_class_names, check_tensors
@@ -30,7 +30,7 @@ class Checkpoint:
         path: where it was loaded from, for what lies around it there, such as its run's splits; not saved.
     """
 
-    model: VisionModel
+    model: AnyVisionModel
     class_names: tuple[str, ...]
     preprocess: Preprocess
     info: dict[str, Any] = field(default_factory=dict)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..data.preprocess import Preprocess
 from ..errors import VitrailError
-from ..models.parts import classes_of, pair
+from ..models.fields import classes_of, pair
 from ..models.registry import Config
 from . import convert
 from .build import blueprint

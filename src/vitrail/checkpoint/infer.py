@@ -10,7 +10,7 @@ from ..errors import VitrailError
 from ..models.deit import DistilledDeiTConfig
 from ..models.dinov2 import DINOv2Config
 from ..models.dinov3 import DINOv3Config
-from ..models.parts import unnamed_logits
+from ..models.fields import unnamed_logits
 from ..models.registry import Config, model_config, override
 from ..models.simple_vit import SimpleViTConfig
 from ..models.vit import ViTConfig
@@ -43,7 +43,8 @@ def infer_config(state: Mapping[str, Tensor], architecture: str | Config | None,
     seen = _fields_seen({name.removeprefix("image."): tensor for name, tensor in state.items()}, facts)
     if architecture is None:
         attention = f"{_BLOCK}.attention.branch"
-        if _PATCHES not in state or f"{attention}.qkv.weight" not in state or f"{attention}.bias.table" in state:
+        relative = {f"{attention}.bias.table", "encoder.bias.table"} & state.keys()
+        if _PATCHES not in state or f"{attention}.qkv.weight" not in state or relative:
             raise VitrailError("which model these weights are of cannot be seen in them: pass architecture")
         kind = _kind(state)
         base = kind(**_known(kind, {**_shape_fields(state, facts, kind), **seen}))

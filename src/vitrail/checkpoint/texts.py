@@ -5,7 +5,7 @@ from typing import Any
 
 from ..data.tokenize import Tokenizer, read_tokenizer
 from ..errors import VitrailError
-from ..models.parts import task_of
+from ..models.fields import task_of
 from .hub import Say, fetch, is_hub_id, to_stderr
 
 

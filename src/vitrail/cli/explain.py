@@ -15,7 +15,7 @@ class Explain:
     """Show where a model looks: a PNG for each picture, and one page with every layer and head.
 
     --out page.html writes the explorer instead: one file to click through, which needs no server and no network.
-    Prints the paths of what it wrote, the page last.
+    --evaluate judges the methods themselves, on labelled pictures. Prints the paths of what it wrote, the page last.
     """
 
     checkpoint: tyro.conf.Positional[str]
@@ -37,13 +37,25 @@ class Explain:
     """Explain only so many pictures of each folder, glob or source."""
 
     methods: tuple[str, ...] = ()
-    """Which ways to say where a prediction comes from a page holds; all that there are by default."""
+    """Which ways to say where a prediction comes from a page holds, or --evaluate judges; all by default."""
+
+    evaluate: bool = False
+    """A table of how far each method can be believed, on a labelled source, beside chance and the picture's centre."""
+
+    masks: Path | None = None
+    """With --evaluate: a folder with the object of each picture, white on black, under the picture's own name."""
 
     device: str = "auto"
     """auto, cpu, cuda or cuda:1."""
 
     def run(self) -> None:
-        if self.out.suffix.lower() in (".html", ".htm"):
+        if self.evaluate:
+            from .faithfulness import judge
+
+            judge(self.checkpoint, self.images, self.methods, self.masks, self.limit, self.device, self.out)
+        elif self.masks:
+            raise VitrailError("--masks is for judging methods: add --evaluate")
+        elif self.out.suffix.lower() in (".html", ".htm"):
             self._write_page()
         elif self.against or self.methods:
             raise VitrailError("--against and --methods are for a page: name one with --out page.html")

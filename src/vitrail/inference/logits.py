@@ -14,7 +14,7 @@ from ..checkpoint.contract import Checkpoint
 from ..data.preprocess import Preprocess
 from ..data.sources import BadImage, Sample, read_image
 from ..errors import VitrailError
-from ..nn.model import VisionModel
+from ..nn.model import AnyVisionModel
 from ..planning.machine import pick_device, pick_precision, usable_cores
 from ..progress import Track, silent
 
@@ -62,7 +62,7 @@ def compute_logits(
 
 
 def _outcomes(
-    model: VisionModel,
+    model: AnyVisionModel,
     preprocess: Preprocess,
     samples: Sequence[Sample],
     batch_size: int,
@@ -105,7 +105,7 @@ def _pixels(sample: Sample, preprocess: Preprocess) -> Tensor | str:
 
 
 def _forward(
-    model: VisionModel, pixels: Float[Tensor, "B C H W"], device: torch.device, cast: AbstractContextManager
+    model: AnyVisionModel, pixels: Float[Tensor, "B C H W"], device: torch.device, cast: AbstractContextManager
 ) -> Float[Tensor, "B K"]:
     with torch.inference_mode(), cast:
         return model(pixels.to(device)).float().cpu()

@@ -1,6 +1,7 @@
 """Attention as pictures: arrays in, arrays out. A picture is uint8 (3, H, W)."""
 
 import io
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -83,6 +84,36 @@ def visualize_patches(image: Tensor, grid: tuple[int, int]) -> UInt8[Tensor, "3 
         lines = [edge - width // 2 + step for edge in edges for step in range(width)]
         picture.index_fill_(dim, torch.tensor(lines, dtype=torch.long), LEAD)
     return picture
+
+
+def visualize_attention_weights(
+    picture: UInt8[Tensor, "3 H W"],
+    maps: Sequence[Float[Tensor, "h rows columns"]],
+    *,
+    side: int = 96,
+    gap: int = 4,
+    alpha: float = 0.6,
+) -> UInt8[Tensor, "3 H2 W2"]:
+    """Every layer (a row, the first on top) and head (a column) over the picture, as panes of coloured glass.
+
+    Args:
+        picture: what the patches were cut from.
+        maps: of each layer, one for each head, each coloured from 0 to its own highest: `looked_at`, or a patch's row.
+        side: height of a small picture, in pixels.
+        gap: between them, in the grey of the lines.
+        alpha: the share of colour, the rest is picture.
+    """
+    size = (side, max(1, round(side * picture.shape[2] / picture.shape[1])))
+    small = F.interpolate(picture[None].float(), size, mode="bilinear", antialias=True, align_corners=False)[0]
+    down, right = size[0] + gap, size[1] + gap
+    columns = max(len(heads) for heads in maps)
+    sheet = torch.full((3, len(maps) * down - gap, columns * right - gap), LEAD, dtype=torch.uint8)
+    for row, heads in enumerate(maps):
+        for column, values in enumerate(heads):
+            heat = F.interpolate(colours(values)[None].float(), size, mode="nearest-exact")[0]
+            pane = (small * (1 - alpha) + heat * alpha).round().clamp(0, 255).to(torch.uint8)
+            sheet[:, row * down :, column * right :][:, : size[0], : size[1]] = pane
+    return sheet
 
 
 def encode(picture: UInt8[Tensor, "3 H W"]) -> tuple[str, bytes]:

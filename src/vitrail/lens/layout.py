@@ -57,7 +57,7 @@ def over_picture(weights: Float[Tensor, "BG h n m"], layout: Layout) -> Float[Te
 
 
 def received(weights: Float[Tensor, "BG h n m"], layout: Layout) -> Float[Tensor, "B h M"]:
-    """How much attention each key gets, the mean over all that look; sums to 1 where every row of weights does."""
+    """How much attention each key gets, the mean over all that look; sums to 1, less what goes to padding."""
     places = layout.places
     if places is None:
         return weights.mean(dim=2)
@@ -142,10 +142,11 @@ def _given(grid: tuple[int, ...], prefix: int) -> _Given:
 
 
 def _ancestors(name: str) -> Iterator[str]:
-    """A module and those around it, from the inside out, the model itself left out."""
+    """A module and those around it, from the inside out; the model itself is ""."""
     while name:
         yield name
         name = name.rpartition(".")[0]
+    yield name
 
 
 def rows_of_groups(places: Places, rows: list[int]) -> tuple[Int[Tensor, " _"], Int[Tensor, " _"], Int[Tensor, " _"]]:

@@ -43,20 +43,27 @@ def rollout(
         VitrailError: no layer, layers of different shapes, weights that are not square, an unknown fusion or
             share.
     """
-    if head_fusion not in _FUSIONS:
-        raise VitrailError(f"there is no head fusion {head_fusion!r}: {nearest(head_fusion, _FUSIONS)}")
-    if not 0 <= discard < 1:
-        raise VitrailError(f"discard {discard} is not in [0, 1): it is the share of weights that a row loses")
     product: Tensor | None = None
     for layer in weights:
         _check(layer, product)
-        fused = _drop_lowest(_FUSIONS[head_fusion](layer, dim=1), discard, prefix)
+        fused = fuse_heads(layer, head_fusion, discard, prefix=prefix)
         mixed = (fused + torch.eye(fused.shape[-1], dtype=fused.dtype, device=fused.device)) / 2
         mixed = mixed / mixed.sum(dim=-1, keepdim=True)
         product = mixed if product is None else mixed @ product
     if product is None:
         raise VitrailError("rollout needs the weights of at least one layer")
     return product
+
+
+def fuse_heads(
+    weights: Float[Tensor, "B h R M"], head_fusion: HeadFusion = "mean", discard: float = 0.0, *, prefix: int = 1
+) -> Float[Tensor, "B R M"]:
+    """One map from the heads' of a layer, without the lowest weights of each row; arguments as in `rollout`."""
+    if head_fusion not in _FUSIONS:
+        raise VitrailError(f"there is no head fusion {head_fusion!r}: {nearest(head_fusion, _FUSIONS)}")
+    if not 0 <= discard < 1:
+        raise VitrailError(f"discard {discard} is not in [0, 1): it is the share of weights that a row loses")
+    return _drop_lowest(_FUSIONS[head_fusion](weights, dim=1), discard, prefix)
 
 
 def class_token_map(
@@ -98,7 +105,7 @@ def _check(layer: Tensor, product: Tensor | None) -> None:
         )
 
 
-def _drop_lowest(fused: Float[Tensor, "B N N"], discard: float, prefix: int) -> Float[Tensor, "B N N"]:
+def _drop_lowest(fused: Float[Tensor, "B R M"], discard: float, prefix: int) -> Float[Tensor, "B R M"]:
     dropped = int(discard * (fused.shape[-1] - prefix))
     if dropped == 0:
         return fused

@@ -4,7 +4,6 @@ After Ronen et al. (2023), "Vision transformers with mixed-resolution tokenizati
 "Accelerating vision transformers with adaptive patch sizes"; pictures are packed as in NaViT (Dehghani et al., 2023).
 """
 
-import dataclasses
 from dataclasses import dataclass
 from typing import Literal
 
@@ -20,7 +19,8 @@ from ..nn.model import VisionModel
 from ..nn.packing import PackedAttention, PackedFirstToken, PackedPrefixTokens
 from ..nn.positions import LearnedPositions
 from ..nn.quadtree import entropy, variance
-from .parts import classifier, pair, pre_norm
+from .fields import pair, shared_fields
+from .parts import classifier, pre_norm
 from .vit import SMALL, TINY, ViTConfig
 
 DETAILS = {"variance": variance, "entropy": entropy}
@@ -82,20 +82,7 @@ class AdaptiveViTConfig:
 
     def densest(self) -> ViTConfig:
         """The plain ViT that this is where all patches are the smallest: what a picture costs at most."""
-        return ViTConfig(
-            image_size=self.image_size,
-            patch_size=self.patch_size,
-            in_channels=self.in_channels,
-            num_classes=self.num_classes,
-            embed_dim=self.embed_dim,
-            depth=self.depth,
-            num_heads=self.num_heads,
-            mlp_ratio=self.mlp_ratio,
-            dropout=self.dropout,
-            norm_eps=self.norm_eps,
-            class_position=False,
-            pad=self.pad,
-        )
+        return ViTConfig(class_position=False, **shared_fields(self, ViTConfig))
 
 
 def adaptive_from_vit(
@@ -111,8 +98,7 @@ def adaptive_from_vit(
         vit: built by a `ViTConfig` without layer scale.
         levels, threshold, detail: of the new one, see `AdaptiveViTConfig`.
     """
-    known = {field.name for field in dataclasses.fields(AdaptiveViTConfig)}
-    shared = {name: value for name, value in dataclasses.asdict(vit.config).items() if name in known}
+    shared = shared_fields(vit.config, AdaptiveViTConfig)
     config = AdaptiveViTConfig(**shared, levels=levels, threshold=threshold, detail=detail)
     model, state = config.build(), vit.state_dict()
     table = state.pop("embed.parts.positions.weight")

@@ -1,53 +1,61 @@
 """BEiT (Bao et al., 2022, "BERT pre-training of image transformers") and BEiT v2 (Peng et al., 2022).
 
 ViT with relative instead of absolute positions, layer scale, no bias on the keys, and the mean over the patches.
-BEiT v2 is the same model after another pre-training.
+BEiT v2 is the same model after another pre-training. BEiT's own is here too: some patches are hidden, and the model
+says which visual token, of 8192 that another network cuts pictures into, stands for each.
 """
 
 from dataclasses import dataclass
-from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import nn
 
 from ..nn.attention import MultiHeadAttention
-from ..nn.embed import Embedding, PatchEmbed
-from ..nn.encoder import Block, Encoder
-from ..nn.head import Head, MeanPool
+from ..nn.embed import Embedding
+from ..nn.encoder import BiasedBlock, Block, Encoder, SharedBiasEncoder
+from ..nn.head import Head, MeanPool, PatchHead
 from ..nn.init import init_vit, shrink_by_depth
-from ..nn.mlp import MLP
+from ..nn.masking import MaskedEmbedding, MaskedImageModel
 from ..nn.model import VisionModel
 from ..nn.prefix import PrefixTokens
 from ..nn.projections import JointProjectionWithoutKeyBias
 from ..nn.relative import RelativeBiasWithClass
-from ..nn.residual import linear_rates
-from .parts import Size, classifier, pair, pre_norm
+from ..nn.residual import Residual, linear_rates
+from .fields import PositionedFields, ViTFields, pair
+from .parts import classifier, learned_positions, patch_embed, vit_residuals
 from .vit import LARGE
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class BEiTConfig:
-    """A ViT whose blocks each have a table of relative positions. Fields as in `ViTConfig`."""
+@dataclass(frozen=True, kw_only=True)
+class BEiTFields(ViTFields):
+    """ViT with layer scale, whose keys have no bias.
 
-    image_size: Size = 224
-    patch_size: Size = 16
-    in_channels: int = 3
-    num_classes: int = 1000
-    embed_dim: int = 768
-    depth: int = 12
-    num_heads: int = 12
-    mlp_ratio: float = 4.0
-    drop_path: float = 0.0
-    dropout: float = 0.0
-    norm_eps: float = 1e-6
+    Attributes:
+        layer_scale: initial factor of each branch.
+    """
+
+    __slots__ = ()
+
     layer_scale: float = 0.1
-    pad: bool = False
+
+    def residuals(self, drop_path: float, bias: nn.Module | None = None) -> dict[str, Residual]:
+        """The parts of a block; `bias` is what it adds to its scores."""
+        dim, heads = self.embed_dim, self.num_heads
+        qkv = JointProjectionWithoutKeyBias(dim, heads)
+        attention = MultiHeadAttention(dim, heads, qkv=qkv, bias=bias, dropout=self.dropout)
+        return vit_residuals(self, attention, drop_path=drop_path, layer_scale=self.layer_scale)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BEiTConfig(BEiTFields):
+    """A ViT whose blocks each have a table of relative positions."""
 
     def build(self) -> VisionModel:
         dim = self.embed_dim
-        patches = PatchEmbed(self.in_channels, dim, pair(self.patch_size), pad=self.pad)
+        patches = patch_embed(self)
         window = patches.grid(pair(self.image_size))
-        blocks = [self.block(window, rate) for rate in linear_rates(self.drop_path, self.depth)]
+        rates = linear_rates(self.drop_path, self.depth)
+        blocks = [Block(**self.residuals(rate, RelativeBiasWithClass(window, self.num_heads))) for rate in rates]
         norm = nn.LayerNorm(dim, eps=self.norm_eps)
         model = VisionModel(
             embed=Embedding(patches, prefix=PrefixTokens(dim)),
@@ -56,22 +64,48 @@ class BEiTConfig:
             config=self,
         )
         model.apply(init_vit)
-        shrink_by_depth(blocks, ends=("attention.branch.project", "mlp.branch.contract"))
+        shrink_by_depth(blocks, ends=ENDS)
         return model
 
-    def block(self, window: tuple[int, int], drop_path: float) -> Block:
-        dim, heads = self.embed_dim, self.num_heads
-        residual = partial(pre_norm, dim, drop_path=drop_path, layer_scale=self.layer_scale, norm_eps=self.norm_eps)
-        attention = MultiHeadAttention(
-            dim,
-            heads,
-            qkv=JointProjectionWithoutKeyBias(dim, heads),
-            bias=RelativeBiasWithClass(window, heads),
-            dropout=self.dropout,
-        )
-        mlp = MLP(dim, int(dim * self.mlp_ratio), dropout=self.dropout)
-        return Block(attention=residual(attention), mlp=residual(mlp))
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MaskedBEiTConfig(BEiTFields, PositionedFields):
+    """The pre-training (section 2.3): logits of the visual token of every patch, where some are hidden.
+
+    One table of relative positions serves all blocks, and the norm stands behind them.
+
+    Attributes:
+        num_classes: how many visual tokens there are, those of a picture's tokenizer.
+        absolute_positions: learned absolute positions beside the relative ones; the released models have none.
+    """
+
+    task: ClassVar[str] = "masked image modelling"
+    hides_patches: ClassVar[bool] = True
+
+    num_classes: int = 8192
+    absolute_positions: bool = False
+    position_antialias: bool = False
+
+    def build(self) -> MaskedImageModel:
+        dim, patches = self.embed_dim, patch_embed(self)
+        parts: dict[str, nn.Module] = {"prefix": PrefixTokens(dim)}
+        if self.absolute_positions:
+            parts["positions"] = learned_positions(self, patches, prefix=1)
+        table = RelativeBiasWithClass(patches.grid(pair(self.image_size)), self.num_heads)
+        blocks = [BiasedBlock(**self.residuals(rate)) for rate in linear_rates(self.drop_path, self.depth)]
+        model = MaskedImageModel(
+            embed=MaskedEmbedding(patches, dim, **parts),
+            encoder=SharedBiasEncoder(blocks, table, norm=nn.LayerNorm(dim, eps=self.norm_eps)),
+            head=PatchHead(classifier(dim, self.num_classes)),
+            config=self,
+        )
+        model.apply(init_vit)
+        shrink_by_depth(blocks, ends=ENDS)
+        return model
+
+
+ENDS = ("attention.branch.project", "mlp.branch.contract")
+"""What ends the branches of a block."""
 
 BEIT_LARGE: dict[str, Any] = {**LARGE, "layer_scale": 1e-5}
 
@@ -83,4 +117,6 @@ VARIANTS = {
     "beit_large_patch16_512": BEiTConfig(image_size=512, **BEIT_LARGE),
     "beitv2_base_patch16_224": BEiTConfig(layer_scale=1e-5),
     "beitv2_large_patch16_224": BEiTConfig(**BEIT_LARGE),
+    "beit_base_patch16_224_pretraining": MaskedBEiTConfig(),
+    "beit_large_patch16_224_pretraining": MaskedBEiTConfig(**BEIT_LARGE),
 }

@@ -5,7 +5,6 @@ layer scale lets it be deep.
 """
 
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 from torch import nn
@@ -13,51 +12,37 @@ from torch import nn
 from ..nn.attend import TalkingHeadsAttend
 from ..nn.attention import MultiHeadAttention
 from ..nn.class_attention import ClassAttention, PrefixOnly
-from ..nn.embed import Embedding, PatchEmbed
+from ..nn.embed import Embedding
 from ..nn.encoder import Block, Encoder, Stage
 from ..nn.head import FirstToken, Head
 from ..nn.init import init_vit
 from ..nn.mlp import MLP
 from ..nn.model import VisionModel
-from ..nn.positions import LearnedPositions
 from ..nn.prefix import PrefixTokens
-from .parts import Size, classifier, pair, pre_norm
+from .fields import PositionedFields, ViTFields
+from .parts import classifier, learned_positions, patch_embed, vit_residuals
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class CaiTConfig:
+class CaiTConfig(ViTFields, PositionedFields):
     """A stage of patches and one of the class token.
 
     Attributes:
         depth, class_depth: blocks of the patches, and of the class token behind them.
         layer_scale: initial factor of each branch; smaller for deeper models (table 1).
         drop_path: rate of all blocks of the patches alike; those of the class token drop nothing.
-        other fields: as in `ViTConfig`.
     """
 
-    image_size: Size = 224
-    patch_size: Size = 16
-    in_channels: int = 3
-    num_classes: int = 1000
     embed_dim: int = 384
     depth: int = 24
     class_depth: int = 2
     num_heads: int = 8
-    mlp_ratio: float = 4.0
     layer_scale: float = 1e-5
-    drop_path: float = 0.0
-    dropout: float = 0.0
-    norm_eps: float = 1e-6
-    pad: bool = False
-    position_mode: str = "bicubic"
-    position_antialias: bool = True
 
     def build(self) -> VisionModel:
         dim = self.embed_dim
-        patches = PatchEmbed(self.in_channels, dim, pair(self.patch_size), pad=self.pad)
-        positions = LearnedPositions(
-            patches.grid(pair(self.image_size)), dim, mode=self.position_mode, antialias=self.position_antialias
-        )
+        patches = patch_embed(self)
+        positions = learned_positions(self, patches)
         class_token = PrefixTokens(dim)
         nn.init.trunc_normal_(class_token.weight, std=0.02)
         stages = [
@@ -75,18 +60,12 @@ class CaiTConfig:
     def patch_block(self) -> Block:
         dim, heads = self.embed_dim, self.num_heads
         attention = MultiHeadAttention(dim, heads, attend=TalkingHeadsAttend(heads), dropout=self.dropout)
-        residual = partial(
-            pre_norm, dim, drop_path=self.drop_path, layer_scale=self.layer_scale, norm_eps=self.norm_eps
-        )
-        return Block(attention=residual(attention), mlp=residual(self.mlp()))
+        return Block(**vit_residuals(self, attention, drop_path=self.drop_path, layer_scale=self.layer_scale))
 
     def class_block(self) -> Block:
         attention = ClassAttention(self.embed_dim, self.num_heads)
-        residual = partial(pre_norm, self.embed_dim, layer_scale=self.layer_scale, norm_eps=self.norm_eps)
-        return Block(attention=residual(attention), mlp=residual(PrefixOnly(self.mlp())))
-
-    def mlp(self) -> MLP:
-        return MLP(self.embed_dim, int(self.embed_dim * self.mlp_ratio), dropout=self.dropout)
+        mlp = MLP(self.embed_dim, int(self.embed_dim * self.mlp_ratio), dropout=self.dropout)
+        return Block(**vit_residuals(self, attention, PrefixOnly(mlp), layer_scale=self.layer_scale))
 
 
 XXS: dict[str, Any] = {"embed_dim": 192, "num_heads": 4}

@@ -6,63 +6,40 @@ caption point the same way. The rows named `vit_*_clip_*` are image encoders by 
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, ClassVar
+from typing import Any
 
 from torch import nn
 
 from ..nn.dual import DualEncoder, ScaledCosine, TextModel
-from ..nn.embed import Embedding, PatchEmbed
 from ..nn.encoder import PerToken
 from ..nn.head import FirstToken, Head
 from ..nn.init import init_vit
 from ..nn.model import VisionModel
-from ..nn.positions import LearnedPositions
-from ..nn.prefix import PrefixTokens
 from ..nn.text import CausalMask, EndOfText, TextEmbed
-from .parts import Size, activation_of, classifier, pair, vit_encoder
-from .text import init_clip, text_encoder
+from .fields import PositionedFields, Size, ViTFields, shared_fields
+from .parts import activation_of, classifier, patch_embed, vit_embed, vit_encoder
+from .text import DualFields, init_clip, text_encoder
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class CLIPVisionConfig:
+class CLIPVisionConfig(ViTFields, PositionedFields):
     """ViT with a norm in front of the blocks, and no bias in the patches.
 
     Attributes:
         activation: "quick_gelu" as OpenAI trained, or "gelu" as the open releases.
         head_bias: False for the projection into the space that texts share.
-        other fields: as in `ViTConfig`.
     """
 
-    image_size: Size = 224
-    patch_size: Size = 16
-    in_channels: int = 3
-    num_classes: int = 1000
-    embed_dim: int = 768
-    depth: int = 12
-    num_heads: int = 12
-    mlp_ratio: float = 4.0
-    drop_path: float = 0.0
-    dropout: float = 0.0
     norm_eps: float = 1e-5
     activation: str = "gelu"
     head_bias: bool = True
-    pad: bool = False
-    position_mode: str = "bicubic"
-    position_antialias: bool = True
 
     def build(self) -> VisionModel:
         dim = self.embed_dim
-        patches = PatchEmbed(self.in_channels, dim, pair(self.patch_size), pad=self.pad, bias=False)
-        positions = LearnedPositions(
-            patches.grid(pair(self.image_size)),
-            dim,
-            prefix=1,
-            mode=self.position_mode,
-            antialias=self.position_antialias,
-        )
+        patches = patch_embed(self, bias=False)
         norm = PerToken(nn.LayerNorm(dim, eps=self.norm_eps))
         model = VisionModel(
-            embed=Embedding(patches, prefix=PrefixTokens(dim), positions=positions, norm=norm),
+            embed=vit_embed(self, patches, norm=norm),
             encoder=vit_encoder(self, activation=activation_of(self.activation)),
             head=Head(FirstToken(), classifier(dim, self.num_classes, bias=self.head_bias)),
             config=self,
@@ -71,61 +48,29 @@ class CLIPVisionConfig:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class CLIPConfig:
+class CLIPConfig(DualFields):
     """Image and text encoder, compared by their cosine (section 2.3).
 
     Attributes:
-        context_length, vocab_size: the most tokens of a text, and how many there are to choose from.
-        text_dim, text_depth, text_heads, text_mlp_ratio: of the text encoder.
         joint_dim: width of the space that both are projected into.
-        other fields: of the image encoder, as in `CLIPVisionConfig`; norm_eps and activation are of both.
+        other fields: of the image encoder, as in `CLIPVisionConfig`.
     """
 
-    task: ClassVar[str] = "image-text"
-
-    image_size: Size = 224
     patch_size: Size = 32
-    in_channels: int = 3
-    embed_dim: int = 768
-    depth: int = 12
-    num_heads: int = 12
-    mlp_ratio: float = 4.0
+    norm_eps: float = 1e-5
+    activation: str = "quick_gelu"
     context_length: int = 77
     vocab_size: int = 49408
     text_dim: int = 512
-    text_depth: int = 12
     text_heads: int = 8
-    text_mlp_ratio: float = 4.0
     joint_dim: int = 512
-    drop_path: float = 0.0
-    dropout: float = 0.0
-    norm_eps: float = 1e-5
-    activation: str = "quick_gelu"
-    position_mode: str = "bicubic"
-    position_antialias: bool = True
 
     def build(self) -> DualEncoder:
         return DualEncoder(self.image().build(), self.text(), ScaledCosine(scale=1 / 0.07), config=self)
 
     def image(self) -> CLIPVisionConfig:
         """The image encoder alone, whose classes are the directions of the joint space."""
-        return CLIPVisionConfig(
-            image_size=self.image_size,
-            patch_size=self.patch_size,
-            in_channels=self.in_channels,
-            num_classes=self.joint_dim,
-            embed_dim=self.embed_dim,
-            depth=self.depth,
-            num_heads=self.num_heads,
-            mlp_ratio=self.mlp_ratio,
-            drop_path=self.drop_path,
-            dropout=self.dropout,
-            norm_eps=self.norm_eps,
-            activation=self.activation,
-            head_bias=False,
-            position_mode=self.position_mode,
-            position_antialias=self.position_antialias,
-        )
+        return CLIPVisionConfig(num_classes=self.joint_dim, head_bias=False, **shared_fields(self, CLIPVisionConfig))
 
     def text(self) -> TextModel:
         """The text encoder alone: what a token may look at is what stands before it (section 2.4)."""

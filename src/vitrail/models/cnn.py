@@ -18,7 +18,7 @@ from ..nn.encoder import Encoder
 from ..nn.head import Head, MeanPool
 from ..nn.model import VisionModel
 from ..nn.residual import linear_rates
-from .parts import Size
+from .fields import Size
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -13,42 +13,32 @@ from ..nn.embed import Embedding
 from ..nn.head import Head, MeanPool
 from ..nn.init import init_vit
 from ..nn.model import VisionModel
-from ..nn.positions import LearnedPositions
 from ..nn.stem import ConvStem, Stages
-from .parts import Size, classifier, pair, vit_encoder
+from .fields import PositionedFields, Size
+from .parts import classifier, learned_positions, vit_encoder
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class CompactViTConfig:
+class CompactViTConfig(PositionedFields):
     """Convolutional stem, learned positions, pre-norm blocks, mean over the tokens.
 
     Attributes:
         stem: the widths of each stage's 3×3 convolutions; every stage ends by halving the picture.
-        other fields: as in `ViTConfig`.
     """
 
     image_size: Size = 32
-    in_channels: int = 3
     num_classes: int = 10
     stem: Stages = ((32,), (64, 64), (128, 128, 192))
     embed_dim: int = 192
     depth: int = 4
     num_heads: int = 3
     mlp_ratio: float = 2.0
-    drop_path: float = 0.0
-    dropout: float = 0.0
-    norm_eps: float = 1e-6
-    position_mode: str = "bicubic"
-    position_antialias: bool = True
 
     def build(self) -> VisionModel:
         dim = self.embed_dim
         stem = ConvStem(self.in_channels, dim, self.stem, nn.ReLU)
-        positions = LearnedPositions(
-            stem.grid(pair(self.image_size)), dim, mode=self.position_mode, antialias=self.position_antialias
-        )
         model = VisionModel(
-            embed=Embedding(stem, positions=positions),
+            embed=Embedding(stem, positions=learned_positions(self, stem)),
             encoder=vit_encoder(self),
             head=Head(MeanPool(), classifier(dim, self.num_classes)),
             config=self,

@@ -19,7 +19,8 @@ from ..nn.mlp import MLP
 from ..nn.model import VisionModel
 from ..nn.reduce import ConvMerging
 from ..nn.residual import LayerScale, Residual
-from .parts import Size, classifier, pair, stage_rates
+from .fields import Size, pair
+from .parts import classifier, stage_rates
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -21,7 +21,8 @@ from ..nn.prefix import PrefixTokens
 from ..nn.projections import ConvProjection, ScaledQueries
 from ..nn.reduce import Reembed
 from ..nn.residual import linear_rates
-from .parts import Size, classifier, pre_norm
+from .fields import Size
+from .parts import activation_of, classifier, pre_norm
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -30,6 +31,7 @@ class CvTConfig:
 
     Attributes:
         embed_dims, depths, num_heads: width, blocks and heads of each stage.
+        activation: of the MLPs: "gelu" (transformers), or "quick_gelu", with which the released weights were trained.
         drop_path: rate in the last block; it grows from 0 inside the last stage, and the other stages have none.
         other fields: as in `ViTConfig`.
     """
@@ -44,6 +46,7 @@ class CvTConfig:
     drop_path: float = 0.0
     dropout: float = 0.0
     norm_eps: float = 1e-5
+    activation: str = "gelu"
 
     def build(self) -> VisionModel:
         dim, last = self.embed_dims[-1], len(self.depths) - 1
@@ -84,7 +87,8 @@ class CvTConfig:
                 refine=ScaledQueries(heads**-0.5),
                 dropout=self.dropout,
             )
-            mlp = MLP(dim, int(dim * self.mlp_ratio), dropout=self.dropout)
+            activation = activation_of(self.activation)
+            mlp = MLP(dim, int(dim * self.mlp_ratio), activation=activation, dropout=self.dropout)
             residual = partial(pre_norm, dim, drop_path=rate, norm_eps=self.norm_eps)
             return Block(attention=residual(attention), mlp=residual(mlp))
 

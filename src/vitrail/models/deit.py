@@ -8,47 +8,22 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from ..nn.embed import Embedding, PatchEmbed
 from ..nn.head import DistilledHead
 from ..nn.init import init_vit
 from ..nn.model import VisionModel
-from ..nn.positions import LearnedPositions
-from ..nn.prefix import PrefixTokens
-from .parts import Size, classifier, pair, vit_encoder
+from .fields import PositionedFields, ViTFields
+from .parts import classifier, patch_embed, vit_embed, vit_encoder
 from .vit import HUGE, LARGE, SMALL, TINY, ViTConfig
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class DistilledDeiTConfig:
-    """DeiT with class and distillation token (section 4). Fields as in `ViTConfig`."""
-
-    image_size: Size = 224
-    patch_size: Size = 16
-    in_channels: int = 3
-    num_classes: int = 1000
-    embed_dim: int = 768
-    depth: int = 12
-    num_heads: int = 12
-    mlp_ratio: float = 4.0
-    drop_path: float = 0.0
-    dropout: float = 0.0
-    norm_eps: float = 1e-6
-    pad: bool = False
-    position_mode: str = "bicubic"
-    position_antialias: bool = True
+class DistilledDeiTConfig(ViTFields, PositionedFields):
+    """DeiT with class and distillation token (section 4)."""
 
     def build(self) -> VisionModel:
         dim = self.embed_dim
-        patches = PatchEmbed(self.in_channels, dim, pair(self.patch_size), pad=self.pad)
-        positions = LearnedPositions(
-            patches.grid(pair(self.image_size)),
-            dim,
-            prefix=2,
-            mode=self.position_mode,
-            antialias=self.position_antialias,
-        )
         model = VisionModel(
-            embed=Embedding(patches, prefix=PrefixTokens(dim, 2), positions=positions),
+            embed=vit_embed(self, patch_embed(self), prefix=2),
             encoder=vit_encoder(self),
             head=DistilledHead(classifier(dim, self.num_classes), classifier(dim, self.num_classes)),
             config=self,

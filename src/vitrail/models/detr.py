@@ -6,7 +6,7 @@ answers with one object or "no object". There are no anchors and nothing to supp
 
 from dataclasses import dataclass
 from functools import partial
-from typing import ClassVar, Protocol
+from typing import ClassVar
 
 from torch import nn
 
@@ -22,11 +22,12 @@ from ..nn.projections import PlacedProjection
 from ..nn.residual import linear_rates
 from ..nn.resnet import ResNetEmbed
 from ..nn.sine import SinePositions
-from .parts import EncoderFields, Size, post_norm
+from .fields import EncoderFields, Size
+from .parts import post_norm
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class DETRConfig:
+class DETRConfig(EncoderFields):
     """ResNet, transformer encoder, decoder with object queries. The output is `Detections`.
 
     Attributes:
@@ -37,14 +38,12 @@ class DETRConfig:
         depth, decoder_depth: blocks of the encoder and of the decoder.
         num_queries: how many objects can be found in a picture.
         dropout: rate behind every branch and inside the perceptrons; 0.1 in the paper.
-        other fields: as in `ViTConfig`.
     """
 
     task: ClassVar[str] = "detection"
     unnamed_logits: ClassVar[int] = 1
 
     image_size: Size = 800
-    in_channels: int = 3
     num_classes: int = 91
     depths: tuple[int, ...] = (3, 4, 6, 3)
     dilated: bool = False
@@ -54,8 +53,6 @@ class DETRConfig:
     num_heads: int = 8
     mlp_ratio: float = 8.0
     num_queries: int = 100
-    drop_path: float = 0.0
-    dropout: float = 0.0
     norm_eps: float = 1e-5
 
     def build(self) -> VisionModel:
@@ -64,7 +61,7 @@ class DETRConfig:
         return VisionModel(
             embed=Embedding(ResNetEmbed(self.in_channels, dim, self.depths, dilated=self.dilated)),
             encoder=Encoder(blocks).apply(init_xavier),
-            head=DetectionHead(query_decoder(self), dim, self.num_classes),
+            head=DetectionHead(query_decoder(self, self.decoder_depth, self.num_queries), dim, self.num_classes),
             config=self,
         )
 
@@ -78,17 +75,8 @@ class DETRConfig:
         )
 
 
-class DecoderFields(EncoderFields, Protocol):
-    """What a config says of its decoder, beside what holds for the encoder too."""
-
-    @property
-    def decoder_depth(self) -> int: ...
-    @property
-    def num_queries(self) -> int: ...
-
-
-def query_decoder(config: DecoderFields) -> QueryDecoder:
-    """DETR's decoder: `decoder_depth` equal blocks and a norm."""
+def query_decoder(config: EncoderFields, depth: int, num_queries: int) -> QueryDecoder:
+    """DETR's decoder: equal blocks, of the encoder's width, and a norm."""
     dim, heads, dropout = config.embed_dim, config.num_heads, config.dropout
 
     def block(drop_path: float) -> DecoderBlock:
@@ -99,9 +87,9 @@ def query_decoder(config: DecoderFields) -> QueryDecoder:
             mlp=residual(MLP(dim, int(dim * config.mlp_ratio), activation=nn.ReLU, dropout=dropout)),
         )
 
-    blocks = [block(rate) for rate in linear_rates(config.drop_path, config.decoder_depth)]
+    blocks = [block(rate) for rate in linear_rates(config.drop_path, depth)]
     norm = nn.LayerNorm(dim, eps=config.norm_eps)
-    return QueryDecoder(config.num_queries, dim, SinePositions(dim), blocks, norm).apply(init_xavier)
+    return QueryDecoder(num_queries, dim, SinePositions(dim), blocks, norm).apply(init_xavier)
 
 
 RESNET101 = (3, 4, 23, 3)

@@ -5,26 +5,25 @@ are tokens that mean nothing and keep the patches clean.
 """
 
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 from torch import nn
 
 from ..nn.attention import MultiHeadAttention
-from ..nn.embed import Embedding, PatchEmbed
+from ..nn.embed import Embedding
 from ..nn.encoder import Block, Encoder
 from ..nn.init import init_vit
 from ..nn.mlp import MLP, SwiGLU
 from ..nn.model import VisionModel
-from ..nn.positions import LearnedPositions
 from ..nn.prefix import PrefixTokens, RegisterTokens
 from ..nn.residual import linear_rates
-from .parts import Size, pair, pooling_head, pre_norm
+from .fields import PositionedFields, Size, ViTFields
+from .parts import learned_positions, patch_embed, pooling_head, vit_residuals
 from .vit import LARGE, SMALL
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class DINOv2Config:
+class DINOv2Config(ViTFields, PositionedFields):
     """A ViT with layer scale and registers; without classes it gives the class token.
 
     Attributes:
@@ -32,28 +31,17 @@ class DINOv2Config:
         gated_mlp: SwiGLU instead of two layers (the giant).
         registers: how many tokens stand behind the class token.
         pool: what is classified: the "class" token, or "both" it and the mean over the patches, as in transformers.
-        other fields: as in `ViTConfig`.
     """
 
     image_size: Size = 518
     patch_size: Size = 14
-    in_channels: int = 3
     num_classes: int = 0
-    embed_dim: int = 768
-    depth: int = 12
-    num_heads: int = 12
-    mlp_ratio: float = 4.0
     gated_mlp: bool = False
     registers: int = 0
     pool: str = "class"
-    drop_path: float = 0.0
-    dropout: float = 0.0
-    norm_eps: float = 1e-6
     layer_scale: float = 1e-5
     class_position: bool = True
-    pad: bool = False
-    position_mode: str = "bicubic"
-    position_antialias: bool = True
+    position_offset: float = 0.0
 
     def build(self) -> VisionModel:
         dim = self.embed_dim
@@ -68,13 +56,9 @@ class DINOv2Config:
 
     def embedding(self) -> Embedding:
         dim = self.embed_dim
-        patches = PatchEmbed(self.in_channels, dim, pair(self.patch_size), pad=self.pad)
-        positions = LearnedPositions(
-            patches.grid(pair(self.image_size)),
-            dim,
-            prefix=1 if self.class_position else 0,
-            mode=self.position_mode,
-            antialias=self.position_antialias,
+        patches = patch_embed(self)
+        positions = learned_positions(
+            self, patches, prefix=1 if self.class_position else 0, offset=self.position_offset
         )
         parts: dict[str, nn.Module] = {"prefix": PrefixTokens(dim), "positions": positions}
         if not self.class_position:
@@ -85,12 +69,9 @@ class DINOv2Config:
 
     def block(self, drop_path: float) -> Block:
         dim = self.embed_dim
-        residual = partial(pre_norm, dim, drop_path=drop_path, layer_scale=self.layer_scale, norm_eps=self.norm_eps)
-        mlp = SwiGLU if self.gated_mlp else MLP
-        return Block(
-            attention=residual(MultiHeadAttention(dim, self.num_heads, dropout=self.dropout)),
-            mlp=residual(mlp(dim, round(dim * self.mlp_ratio), dropout=self.dropout)),
-        )
+        attention = MultiHeadAttention(dim, self.num_heads, dropout=self.dropout)
+        mlp = (SwiGLU if self.gated_mlp else MLP)(dim, round(dim * self.mlp_ratio), dropout=self.dropout)
+        return Block(**vit_residuals(self, attention, mlp, drop_path=drop_path, layer_scale=self.layer_scale))
 
 
 GIANT: dict[str, Any] = {"embed_dim": 1536, "depth": 40, "num_heads": 24, "mlp_ratio": 8 / 3, "gated_mlp": True}

@@ -4,13 +4,12 @@ DINOv2 with rotary instead of learned positions, so that any grid works as it is
 """
 
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 from torch import nn
 
 from ..nn.attention import MultiHeadAttention
-from ..nn.embed import Embedding, PatchEmbed
+from ..nn.embed import Embedding
 from ..nn.encoder import Block, Encoder
 from ..nn.init import init_vit
 from ..nn.mlp import MLP, SwiGLU
@@ -19,12 +18,13 @@ from ..nn.prefix import PrefixTokens, RegisterTokens
 from ..nn.projections import JointProjection, JointProjectionWithoutKeyBias
 from ..nn.refine import RotaryPositions
 from ..nn.residual import linear_rates
-from .parts import Size, pair, pooling_head, pre_norm
+from .fields import Size, ViTFields
+from .parts import patch_embed, pooling_head, vit_residuals
 from .vit import LARGE, SMALL, TINY
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class DINOv3Config:
+class DINOv3Config(ViTFields):
     """A ViT with rotary positions, registers and layer scale; without classes it gives what the head pools.
 
     Attributes:
@@ -33,31 +33,20 @@ class DINOv3Config:
         registers: how many tokens stand behind the class token.
         rotary_base: see `RotaryPositions`.
         pool: what is classified: the "mean" over the patches, as in timm, or the "class" token, as in the release.
-        other fields: as in `ViTConfig`.
     """
 
     image_size: Size = 256
-    patch_size: Size = 16
-    in_channels: int = 3
     num_classes: int = 0
-    embed_dim: int = 768
-    depth: int = 12
-    num_heads: int = 12
-    mlp_ratio: float = 4.0
     qkv_bias: bool = False
     gated_mlp: bool = False
     registers: int = 4
     rotary_base: float = 100.0
     pool: str = "mean"
-    drop_path: float = 0.0
-    dropout: float = 0.0
     norm_eps: float = 1e-5
     layer_scale: float = 1e-5
-    pad: bool = False
 
     def build(self) -> VisionModel:
-        dim = self.embed_dim
-        patches = PatchEmbed(self.in_channels, dim, pair(self.patch_size), pad=self.pad)
+        dim, patches = self.embed_dim, patch_embed(self)
         tokens: dict[str, nn.Module] = {"prefix": PrefixTokens(dim)}
         if self.registers:
             tokens["registers"] = RegisterTokens(dim, self.registers)
@@ -72,7 +61,6 @@ class DINOv3Config:
 
     def block(self, drop_path: float) -> Block:
         dim, heads = self.embed_dim, self.num_heads
-        residual = partial(pre_norm, dim, drop_path=drop_path, layer_scale=self.layer_scale, norm_eps=self.norm_eps)
         attention = MultiHeadAttention(
             dim,
             heads,
@@ -80,9 +68,8 @@ class DINOv3Config:
             refine=RotaryPositions(dim // heads, base=self.rotary_base),
             dropout=self.dropout,
         )
-        mlp = SwiGLU if self.gated_mlp else MLP
-        hidden = round(dim * self.mlp_ratio)
-        return Block(attention=residual(attention), mlp=residual(mlp(dim, hidden, dropout=self.dropout)))
+        mlp = (SwiGLU if self.gated_mlp else MLP)(dim, round(dim * self.mlp_ratio), dropout=self.dropout)
+        return Block(**vit_residuals(self, attention, mlp, drop_path=drop_path, layer_scale=self.layer_scale))
 
 
 HUGE_PLUS: dict[str, Any] = {"embed_dim": 1280, "depth": 32, "num_heads": 20, "gated_mlp": True}

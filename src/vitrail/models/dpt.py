@@ -10,17 +10,15 @@ from typing import Any
 from torch import nn
 
 from ..nn.dense import DepthHead, Fuse, FusionDecoder, Reassemble, SegmentationHead, enlarge, refinement
-from ..nn.embed import Embedding, PatchEmbed
 from ..nn.encoder import Levels
 from ..nn.init import init_vit
 from ..nn.model import VisionModel
-from ..nn.positions import LearnedPositions
-from ..nn.prefix import PrefixTokens
-from .parts import Size, pair, vit_encoder
+from .fields import PositionedFields, Size, ViTFields
+from .parts import patch_embed, vit_embed, vit_encoder
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class DPTConfig:
+class DPTConfig(ViTFields, PositionedFields):
     """Depth, or segmentation where there are classes.
 
     The output is (B, H, W), larger where something is nearer; or logits (B, num_classes, H, W). Both are of the
@@ -32,25 +30,15 @@ class DPTConfig:
         widths: channels of the four maps while they are resized to 4, 2, 1 and 1/2 times the grid.
         fusion_dim: channels of the maps while they are fused.
         fusion_norm: batch norms in the fusion, as in the published segmentation.
-        other fields: as in `ViTConfig`.
     """
 
     image_size: Size = 384
-    patch_size: Size = 16
-    in_channels: int = 3
     num_classes: int = 0
-    embed_dim: int = 768
-    depth: int = 12
-    num_heads: int = 12
-    mlp_ratio: float = 4.0
     after: tuple[int, ...] = (2, 5, 8, 11)
     widths: tuple[int, ...] = (96, 192, 384, 768)
     fusion_dim: int = 256
     fusion_norm: bool = False
-    drop_path: float = 0.0
-    dropout: float = 0.0
     norm_eps: float = 1e-12
-    pad: bool = False
     position_mode: str = "bilinear"
     position_antialias: bool = False
 
@@ -59,16 +47,8 @@ class DPTConfig:
         return "segmentation" if self.num_classes else "depth"
 
     def build(self) -> VisionModel:
-        patches = PatchEmbed(self.in_channels, self.embed_dim, pair(self.patch_size), pad=self.pad)
-        positions = LearnedPositions(
-            patches.grid(pair(self.image_size)),
-            self.embed_dim,
-            prefix=1,
-            mode=self.position_mode,
-            antialias=self.position_antialias,
-        )
         model = VisionModel(
-            embed=Embedding(patches, prefix=PrefixTokens(self.embed_dim), positions=positions),
+            embed=vit_embed(self, patch_embed(self)),
             encoder=Levels(vit_encoder(self).blocks, self.after),
             head=self.segmentation() if self.num_classes else self.depth_map(),
             config=self,

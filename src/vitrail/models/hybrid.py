@@ -7,18 +7,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..nn.bit import BiTResNet
-from ..nn.embed import Embedding, HybridPatchEmbed
+from ..nn.embed import HybridPatchEmbed
 from ..nn.head import FirstToken, Head
 from ..nn.init import init_vit
 from ..nn.model import VisionModel
-from ..nn.positions import LearnedPositions
-from ..nn.prefix import PrefixTokens
-from .parts import Size, classifier, pair, vit_encoder
+from .fields import PositionedFields, Size, ViTFields, pair
+from .parts import classifier, vit_embed, vit_encoder
 from .vit import LARGE, SMALL, TINY
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class HybridViTConfig:
+class HybridViTConfig(ViTFields, PositionedFields):
     """A ResNet, and a ViT with a class token on its map.
 
     Attributes:
@@ -27,39 +26,18 @@ class HybridViTConfig:
         backbone_width: channels of its stem.
         patch_size: cells of the map a side.
         pad: fill maps up to a multiple of the patch instead of refusing them.
-        other fields: as in `ViTConfig`.
     """
 
-    image_size: Size = 224
     backbone_depths: tuple[int, ...] = (3, 4, 9)
     backbone_width: int = 64
     patch_size: Size = 1
-    in_channels: int = 3
-    num_classes: int = 1000
-    embed_dim: int = 768
-    depth: int = 12
-    num_heads: int = 12
-    mlp_ratio: float = 4.0
-    drop_path: float = 0.0
-    dropout: float = 0.0
-    norm_eps: float = 1e-6
-    pad: bool = False
-    position_mode: str = "bicubic"
-    position_antialias: bool = True
 
     def build(self) -> VisionModel:
         dim = self.embed_dim
         resnet = BiTResNet(self.in_channels, self.backbone_depths, self.backbone_width)
         patches = HybridPatchEmbed(resnet, resnet.channels, resnet.reduction, dim, pair(self.patch_size), pad=self.pad)
-        positions = LearnedPositions(
-            patches.grid(pair(self.image_size)),
-            dim,
-            prefix=1,
-            mode=self.position_mode,
-            antialias=self.position_antialias,
-        )
         model = VisionModel(
-            embed=Embedding(patches, prefix=PrefixTokens(dim), positions=positions),
+            embed=vit_embed(self, patches),
             encoder=vit_encoder(self),
             head=Head(FirstToken(), classifier(dim, self.num_classes)),
             config=self,

@@ -18,7 +18,7 @@ from ..nn.mlp import MLP
 from ..nn.model import VisionModel
 from ..nn.residual import Residual
 from ..nn.stem import StridedStem
-from .parts import Size, pair
+from .fields import Size, pair
 
 # Between stages values are twice as wide as inside them, and the perceptron is what it is (table 1).
 _SHRINKING_VALUE_RATIO, _SHRINKING_MLP_RATIO = 4, 2

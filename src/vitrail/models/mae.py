@@ -15,36 +15,28 @@ from ..nn.init import init_mae
 from ..nn.masking import MaskedAutoencoder, PatchDecoder
 from ..nn.positions import SinCosPositions
 from ..nn.prefix import PrefixTokens
-from .parts import Size, pair, vit_block, vit_encoder
+from .fields import EncoderFields, Size, pair
+from .parts import vit_block, vit_encoder
 from .vit import HUGE, LARGE
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class MAEConfig:
+class MAEConfig(EncoderFields):
     """Encoder and decoder of the pre-training. Positions are computed for the grid at hand, so any size works.
 
     Attributes:
         mask_ratio: the part of the patches that is hidden.
         decoder_dim, decoder_depth, decoder_heads: the decoder's `embed_dim`, `depth` and `num_heads`.
-        other fields: as in `ViTConfig`, for the encoder.
     """
 
     task: ClassVar[str] = "reconstruction"
+    hides_patches: ClassVar[bool] = True
 
-    image_size: Size = 224
     patch_size: Size = 16
-    in_channels: int = 3
-    embed_dim: int = 768
-    depth: int = 12
-    num_heads: int = 12
-    mlp_ratio: float = 4.0
     mask_ratio: float = 0.75
     decoder_dim: int = 512
     decoder_depth: int = 8
     decoder_heads: int = 16
-    drop_path: float = 0.0
-    dropout: float = 0.0
-    norm_eps: float = 1e-6
 
     def build(self) -> MaskedAutoencoder:
         dim = self.embed_dim

@@ -17,7 +17,8 @@ from ..nn.mixing import TokenMLP
 from ..nn.mlp import MLP
 from ..nn.model import VisionModel
 from ..nn.residual import linear_rates
-from .parts import Size, classifier, pair, pre_norm
+from .fields import Size, pair
+from .parts import classifier, pre_norm
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

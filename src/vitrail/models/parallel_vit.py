@@ -12,55 +12,35 @@ from typing import Any
 from torch import nn
 
 from ..nn.attention import MultiHeadAttention
-from ..nn.embed import Embedding, PatchEmbed
+from ..nn.embed import Embedding
 from ..nn.encoder import Block, Encoder
 from ..nn.head import FirstToken, Head
 from ..nn.init import init_vit
 from ..nn.mlp import MLP
 from ..nn.model import VisionModel
-from ..nn.positions import LearnedPositions
 from ..nn.prefix import PrefixTokens
 from ..nn.residual import Parallel, linear_rates
-from .parts import Size, classifier, pair, pre_norm
+from .fields import PositionedFields, ViTFields
+from .parts import classifier, learned_positions, patch_embed, pre_norm
 from .vit import SMALL, ViTConfig
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class ParallelViTConfig:
+class ParallelViTConfig(ViTFields, PositionedFields):
     """A ViT whose blocks are broad.
 
     Attributes:
         branches: how many attentions stand side by side, and how many MLPs behind them.
-        other fields: as in `ViTConfig`.
     """
 
-    image_size: Size = 224
-    patch_size: Size = 16
-    in_channels: int = 3
-    num_classes: int = 1000
-    embed_dim: int = 768
     depth: int = 18
     branches: int = 2
-    num_heads: int = 12
-    mlp_ratio: float = 4.0
     layer_scale: float | None = 1e-5
-    drop_path: float = 0.0
-    dropout: float = 0.0
-    norm_eps: float = 1e-6
-    pad: bool = False
-    position_mode: str = "bicubic"
-    position_antialias: bool = True
 
     def build(self) -> VisionModel:
         dim = self.embed_dim
-        patches = PatchEmbed(self.in_channels, dim, pair(self.patch_size), pad=self.pad)
-        positions = LearnedPositions(
-            patches.grid(pair(self.image_size)),
-            dim,
-            prefix=1,
-            mode=self.position_mode,
-            antialias=self.position_antialias,
-        )
+        patches = patch_embed(self)
+        positions = learned_positions(self, patches, prefix=1)
         blocks = [self.block(rate) for rate in linear_rates(self.drop_path, self.depth)]
         model = VisionModel(
             embed=Embedding(patches, prefix=PrefixTokens(dim), positions=positions),

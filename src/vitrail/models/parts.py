@@ -3,89 +3,59 @@
 from collections.abc import Callable, Mapping
 from functools import partial
 from itertools import islice
-from typing import Any, Protocol
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from ..errors import VitrailError, nearest
 from ..nn.activation import QuickGELU
 from ..nn.attention import MultiHeadAttention
+from ..nn.embed import Embedding, HybridPatchEmbed, PatchEmbed
 from ..nn.encoder import Block, Encoder
 from ..nn.head import ClassAndMean, FirstToken, Head, MeanPool
 from ..nn.mlp import MLP
+from ..nn.positions import LearnedPositions
+from ..nn.prefix import PrefixTokens
 from ..nn.residual import LayerScale, Residual, linear_rates
+from ..nn.stem import ConvStem
+from .fields import EncoderFields, PositionedFields, ViTFields, pair
 
-Size = int | tuple[int, int]
-"""A square side or (height, width), in pixels."""
-
-
-def pair(size: Size) -> tuple[int, int]:
-    """(height, width) of a size."""
-    return (size, size) if isinstance(size, int) else (size[0], size[1])
+Patches = PatchEmbed | HybridPatchEmbed | ConvStem
+"""What cuts a picture into tokens, and says into which grid."""
 
 
-def task_of(config: Any) -> str:
-    """What a model of this config is for: "classification", unless the config says otherwise."""
-    return getattr(config, "task", "classification")
+def vit_embed(
+    config: PositionedFields, patches: Patches, *, prefix: int = 1, norm: nn.Module | None = None
+) -> Embedding:
+    """ViT's embedding: patches, prefix tokens, and learned positions for both (Dosovitskiy et al., 2021, equation 1).
 
-
-def unnamed_logits(config: Any) -> int:
-    """How many logits a model has beside those of its classes: a detector has one for "no object"."""
-    return getattr(config, "unnamed_logits", 0)
-
-
-def densest(config: Any) -> Any:
-    """The config whose cost does not hang on what is in a picture: the most that this one can cost."""
-    return config.densest() if hasattr(config, "densest") else config
-
-
-def classes_of(config: Any) -> int:
-    """How many classes a model tells apart; 0 for one that is not made for classes."""
-    return getattr(config, "num_classes", 0)
-
-
-def check_classifies(config: Any, name: str) -> None:
-    """Raise VitrailError where a model gives no logits of classes."""
-    if task_of(config) != "classification":
-        raise VitrailError(
-            f"{name} is for {task_of(config)}, and this needs a classifier: choose another of `vitrail models`"
-        )
-
-
-def example_inputs(config: Any, batch: int = 1, device: torch.device | str = "cpu") -> tuple[Tensor, ...]:
-    """Zeros of the shapes that the model's `forward` takes, at the config's own size.
-
-    Pixels (B, C, H, W); (B, C, T, H, W) where the config has `num_frames`; and token numbers (B, L) behind them where
-    it has a `context_length`, or the noise (B, N) that hides patches where it has a `mask_ratio`.
+    Args:
+        config: what is wanted.
+        patches: from pixels to tokens, see `patch_embed`.
+        prefix: how many prefix tokens there are.
+        norm: Tokens -> Tokens, in front of the blocks.
     """
-    frames = (config.num_frames,) if hasattr(config, "num_frames") else ()
-    pixels = torch.zeros(batch, config.in_channels, *frames, *pair(config.image_size), device=device)
-    if hasattr(config, "mask_ratio"):
-        (height, width), (rows, columns) = pair(config.image_size), pair(config.patch_size)
-        return pixels, torch.zeros(batch, height // rows * (width // columns), device=device)
-    if not hasattr(config, "context_length"):
-        return (pixels,)
-    return pixels, torch.zeros(batch, config.context_length, dtype=torch.long, device=device)
+    positions = learned_positions(config, patches, prefix=prefix)
+    behind = {} if norm is None else {"norm": norm}
+    return Embedding(patches, prefix=PrefixTokens(config.embed_dim, prefix), positions=positions, **behind)
 
 
-class EncoderFields(Protocol):
-    """What a config says of its encoder."""
+def patch_embed(config: ViTFields, *, bias: bool = True) -> PatchEmbed:
+    """ViT's patches, of the config's size."""
+    return PatchEmbed(config.in_channels, config.embed_dim, pair(config.patch_size), pad=config.pad, bias=bias)
 
-    @property
-    def embed_dim(self) -> int: ...
-    @property
-    def depth(self) -> int: ...
-    @property
-    def num_heads(self) -> int: ...
-    @property
-    def mlp_ratio(self) -> float: ...
-    @property
-    def drop_path(self) -> float: ...
-    @property
-    def dropout(self) -> float: ...
-    @property
-    def norm_eps(self) -> float: ...
+
+def learned_positions(
+    config: PositionedFields, patches: Patches, *, prefix: int = 0, offset: float = 0.0
+) -> LearnedPositions:
+    """A position for each of the prefix tokens and for each patch of a picture of the config's size."""
+    return LearnedPositions(
+        patches.grid(pair(config.image_size)),
+        config.embed_dim,
+        prefix=prefix,
+        mode=config.position_mode,
+        antialias=config.position_antialias,
+        offset=offset,
+    )
 
 
 ACTIVATIONS: Mapping[str, Callable[[], nn.Module]] = {
@@ -147,6 +117,21 @@ def vit_block(
         attention=residual(MultiHeadAttention(dim, num_heads, bias=bias, dropout=dropout)),
         mlp=residual(MLP(dim, int(dim * mlp_ratio), activation=activation, dropout=dropout)),
     )
+
+
+def vit_residuals(
+    config: EncoderFields,
+    attention: nn.Module,
+    mlp: nn.Module | None = None,
+    *,
+    drop_path: float = 0.0,
+    layer_scale: float | None = None,
+) -> dict[str, Residual]:
+    """The parts of a pre-norm `Block` with another attention than ViT's, and its perceptron or another."""
+    dim = config.embed_dim
+    mlp = mlp or MLP(dim, int(dim * config.mlp_ratio), dropout=config.dropout)
+    residual = partial(pre_norm, dim, drop_path=drop_path, layer_scale=layer_scale, norm_eps=config.norm_eps)
+    return {"attention": residual(attention), "mlp": residual(mlp)}
 
 
 def pre_norm(

@@ -22,24 +22,23 @@ from ..nn.positions import LearnedPositions
 from ..nn.prefix import PrefixTokens
 from ..nn.projections import ReducedProjection
 from ..nn.reduce import Reembed, StridedReduction
-from .parts import Size, classifier, pair, pre_norm, stage_rates
+from .fields import ModelFields, Size, pair
+from .parts import classifier, pre_norm, stage_rates
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class PVTConfig:
-    """Four stages on grids of a 4th, an 8th, a 16th and a 32nd of the picture's sides.
+@dataclass(frozen=True, kw_only=True)
+class PVTFields(ModelFields):
+    """Stages on grids of a 4th, an 8th, a 16th and a 32nd of the picture's sides.
 
     Attributes:
-        patch_size: of the first stage, in pixels; the later ones take 2×2 tokens, and fill odd grids up with zeros.
+        num_classes, drop_path, dropout, norm_eps: as in `ViTConfig`.
         embed_dims, depths, num_heads, mlp_ratios: width, blocks, heads and the MLPs' ratio of each stage.
         reductions: side of the squares that share a key and a value, stage by stage; 1 for every token its own.
         conv_norm_eps: `norm_eps` of the norms behind strided convolutions.
-        other fields: as in `ViTConfig`.
     """
 
-    image_size: Size = 224
-    patch_size: Size = 4
-    in_channels: int = 3
+    __slots__ = ()
+
     num_classes: int = 1000
     embed_dims: tuple[int, ...] = (64, 128, 320, 512)
     depths: tuple[int, ...] = (2, 2, 2, 2)
@@ -50,6 +49,18 @@ class PVTConfig:
     dropout: float = 0.0
     norm_eps: float = 1e-6
     conv_norm_eps: float = 1e-5
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PVTConfig(PVTFields):
+    """A pyramid of ViTs.
+
+    Attributes:
+        patch_size: of the first stage, in pixels; the later ones take 2×2 tokens, and fill odd grids up with zeros.
+        pad, position_mode, position_antialias: as in `ViTConfig`.
+    """
+
+    patch_size: Size = 4
     pad: bool = False
     position_mode: str = "bilinear"
     position_antialias: bool = False

@@ -6,7 +6,7 @@ at their neighbours, which takes the place of positions. SegFormer's encoder, Mi
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 from torch import nn
 
@@ -19,34 +19,19 @@ from ..nn.mlp import ConvMLP
 from ..nn.model import VisionModel
 from ..nn.projections import ReducedProjection
 from ..nn.reduce import PooledReduction, Reembed, StridedReduction
-from .parts import Size, classifier, pre_norm, stage_rates
+from .parts import classifier, pre_norm, stage_rates
+from .pvt import PVTFields
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class PVTv2Config:
-    """Four stages on grids of a 4th, an 8th, a 16th and a 32nd of the picture's sides.
+class PVTv2Config(PVTFields):
+    """Overlapping patches, and convolutions in the MLPs.
 
     Attributes:
-        embed_dims, depths, num_heads, mlp_ratios: width, blocks, heads and the MLPs' ratio of each stage.
-        reductions: side of the squares that share a key and a value, stage by stage; 1 for every token its own.
         pooled: keys and values stand for 7×7 regions of whatever size instead ("linear attention", section 3.1).
-        conv_norm_eps: `norm_eps` of the norms behind strided convolutions.
-        other fields: as in `ViTConfig`.
     """
 
-    image_size: Size = 224
-    in_channels: int = 3
-    num_classes: int = 1000
-    embed_dims: tuple[int, ...] = (64, 128, 320, 512)
-    depths: tuple[int, ...] = (2, 2, 2, 2)
-    num_heads: tuple[int, ...] = (1, 2, 5, 8)
-    mlp_ratios: tuple[float, ...] = (8.0, 8.0, 4.0, 4.0)
-    reductions: tuple[int, ...] = (8, 4, 2, 1)
     pooled: bool = False
-    drop_path: float = 0.0
-    dropout: float = 0.0
-    norm_eps: float = 1e-6
-    conv_norm_eps: float = 1e-5
 
     def build(self) -> VisionModel:
         model = VisionModel(
@@ -58,39 +43,14 @@ class PVTv2Config:
         return model.apply(init_vit).apply(init_convolutions)
 
 
-class MixFields(Protocol):
-    """What the configs of PVT v2 and SegFormer say of their encoder."""
-
-    @property
-    def in_channels(self) -> int: ...
-    @property
-    def embed_dims(self) -> tuple[int, ...]: ...
-    @property
-    def depths(self) -> tuple[int, ...]: ...
-    @property
-    def num_heads(self) -> tuple[int, ...]: ...
-    @property
-    def mlp_ratios(self) -> tuple[float, ...]: ...
-    @property
-    def reductions(self) -> tuple[int, ...]: ...
-    @property
-    def drop_path(self) -> float: ...
-    @property
-    def dropout(self) -> float: ...
-    @property
-    def norm_eps(self) -> float: ...
-    @property
-    def conv_norm_eps(self) -> float: ...
-
-
-def mix_embed(config: MixFields) -> OverlappingPatchEmbed:
+def mix_embed(config: PVTFields) -> OverlappingPatchEmbed:
     """The patches of the first stage: 7×7 pixels, every 4."""
     return OverlappingPatchEmbed(
         config.in_channels, config.embed_dims[0], patch_size=7, stride=4, norm_eps=config.conv_norm_eps
     )
 
 
-def mix_stages(config: MixFields, *, pooled: bool = False) -> list[Stage]:
+def mix_stages(config: PVTFields, *, pooled: bool = False) -> list[Stage]:
     """The pyramid of PVT v2 and MiT: every later stage embeds the map before it, 3×3 tokens, every 2."""
     stages = []
     for index, rates in enumerate(stage_rates(config.drop_path, config.depths)):
@@ -100,14 +60,14 @@ def mix_stages(config: MixFields, *, pooled: bool = False) -> list[Stage]:
     return stages
 
 
-def _patches(config: MixFields, index: int) -> Reembed | None:
+def _patches(config: PVTFields, index: int) -> Reembed | None:
     if index == 0:
         return None
     before, dim = config.embed_dims[index - 1 : index + 1]
     return Reembed(OverlappingPatchEmbed(before, dim, patch_size=3, stride=2, norm_eps=config.conv_norm_eps))
 
 
-def _block(config: MixFields, index: int, rate: float, *, pooled: bool) -> Block:
+def _block(config: PVTFields, index: int, rate: float, *, pooled: bool) -> Block:
     dim, heads = config.embed_dims[index], config.num_heads[index]
     qkv = ReducedProjection(dim, heads, reduce=_reduction(config, index, pooled=pooled))
     hidden = int(dim * config.mlp_ratios[index])
@@ -119,7 +79,7 @@ def _block(config: MixFields, index: int, rate: float, *, pooled: bool) -> Block
     )
 
 
-def _reduction(config: MixFields, index: int, *, pooled: bool) -> nn.Module | None:
+def _reduction(config: PVTFields, index: int, *, pooled: bool) -> nn.Module | None:
     dim, ratio = config.embed_dims[index], config.reductions[index]
     if pooled:
         return PooledReduction(dim, norm_eps=config.conv_norm_eps)

@@ -1,12 +1,11 @@
 """The list of models: the families' tables, joined."""
 
-import re
 from dataclasses import fields, replace
 from fnmatch import fnmatch
 from typing import Any, Protocol
 
 from ..errors import VitrailError, nearest
-from ..nn.model import VisionModel
+from ..nn.model import AnyVisionModel
 from . import (
     adaptive,
     beit,
@@ -42,6 +41,7 @@ from . import (
     vit_attention,
     vitc,
 )
+from .aliases import paper_name
 
 
 class Config(Protocol):
@@ -51,7 +51,7 @@ class Config(Protocol):
     in_channels: int
     num_classes: int
 
-    def build(self) -> VisionModel: ...
+    def build(self) -> AnyVisionModel: ...
 
 
 FAMILIES: dict[str, dict[str, Any]] = {
@@ -90,7 +90,6 @@ FAMILIES: dict[str, dict[str, Any]] = {
     "vitc": vitc.VARIANTS,
 }
 CONFIGS: dict[str, type] = {type(row).__name__: type(row) for table in FAMILIES.values() for row in table.values()}
-_SIZES = {"ti": "tiny", "s": "small", "b": "base", "l": "large", "h": "huge", "m": "medium"}
 
 
 def list_models(pattern: str = "*") -> list[str]:
@@ -109,7 +108,7 @@ def model_config(name: str, **overrides: Any) -> Config:
     return override(table[variant], overrides, variant)
 
 
-def create_model(name: str, **overrides: Any) -> VisionModel:
+def create_model(name: str, **overrides: Any) -> AnyVisionModel:
     """Build a variant with fresh weights: `create_model("vit_tiny_patch16_224", num_classes=10, image_size=96)`.
 
     Args:
@@ -129,26 +128,11 @@ def override(config: Any, overrides: dict[str, Any], name: str) -> Any:
 
 
 def canonical_name(name: str) -> str:
-    """The variant that a name means; papers' names such as "ViT-B/16" and "DeiT III-L" resolve too."""
+    """The variant that a name means; papers' names resolve too, such as "ViT-B/16" and "Swin-T"; see `aliases`."""
     names = list_models()
     if name in names:
         return name
-    alias = _paper_name(name)
+    alias = paper_name(name)
     if alias in names:
         return alias
-    raise VitrailError(f"there is no model {name!r}: {nearest(name.lower(), names)}; `vitrail models` lists all")
-
-
-def _paper_name(name: str) -> str:
-    text = re.sub(r"[\s_]+", "-", name.strip().lower().replace("deit-iii", "deit3").replace("deit iii", "deit3"))
-    match = re.fullmatch(
-        r"(?P<family>vit|simplevit|simple-vit|deit3|deit)-(?P<size>ti|s|m|b|l|h)(?P<distilled>-distilled|⚗)?"
-        r"(?:/(?P<patch>\d+))?(?:[@↑-](?P<image>\d+))?",
-        text,
-    )
-    if match is None:
-        return text
-    family = match["family"].replace("simplevit", "simple_vit").replace("-", "_")
-    distilled = "_distilled" if match["distilled"] else ""
-    patch = match["patch"] or ("14" if family == "deit3" and match["size"] == "h" else "16")
-    return f"{family}_{_SIZES[match['size']]}{distilled}_patch{patch}_{match['image'] or 224}"
+    raise VitrailError(f"there is no model {name!r}: {nearest(alias, names)}; `vitrail models` lists all")

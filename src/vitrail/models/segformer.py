@@ -12,38 +12,29 @@ from ..nn.encoder import Levels
 from ..nn.init import init_convolutions, init_vit
 from ..nn.model import VisionModel
 from ..nn.segment import AllMLPHead
-from .parts import Size
+from .fields import Size
+from .pvt import PVTFields
 from .pvt_v2 import B0, B2, B3, B4, B5, PVTv2Config, mix_embed, mix_stages
 
 RATIOS = (4.0, 4.0, 4.0, 4.0)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class SegFormerConfig:
+class SegFormerConfig(PVTFields):
     """MiT with the all-MLP decoder: pixels (B, C, H, W) -> logits (B, num_classes, ⌈H / 4⌉, ⌈W / 4⌉).
 
     Attributes:
         decoder_dim: width inside the decoder.
         decoder_dropout: rate in front of its classifier.
-        other fields: as in `PVTv2Config`.
     """
 
     task: ClassVar[str] = "segmentation"
 
     image_size: Size = 512
-    in_channels: int = 3
     num_classes: int = 150
-    embed_dims: tuple[int, ...] = (64, 128, 320, 512)
-    depths: tuple[int, ...] = (2, 2, 2, 2)
-    num_heads: tuple[int, ...] = (1, 2, 5, 8)
     mlp_ratios: tuple[float, ...] = RATIOS
-    reductions: tuple[int, ...] = (8, 4, 2, 1)
     decoder_dim: int = 768
     decoder_dropout: float = 0.1
-    drop_path: float = 0.0
-    dropout: float = 0.0
-    norm_eps: float = 1e-6
-    conv_norm_eps: float = 1e-5
 
     def build(self) -> VisionModel:
         stages = mix_stages(self)

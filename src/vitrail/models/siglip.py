@@ -7,7 +7,7 @@ take the mean of the tokens instead.
 
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, ClassVar
+from typing import Any
 
 from torch import nn
 
@@ -17,46 +17,31 @@ from ..nn.head import Head, MeanPool
 from ..nn.mlp import MLP
 from ..nn.model import VisionModel
 from ..nn.pool import MultiHeadAttentionPool
-from ..nn.positions import LearnedPositions
 from ..nn.text import LastToken, TextEmbed
-from .parts import Size, activation_of, classifier, pair, vit_encoder
-from .text import init_siglip, text_encoder
+from .fields import PositionedFields, Size, pair, shared_fields
+from .parts import activation_of, classifier, learned_positions, vit_encoder
+from .text import DualFields, init_siglip, text_encoder
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class SigLIPVisionConfig:
+class SigLIPVisionConfig(PositionedFields):
     """ViT without class token. What is beyond the last whole patch of a picture is left out, as published.
 
     Attributes:
         activation: "gelu_tanh" as trained, or "gelu" as timm has the first release.
         attention_pool: a learned query pools; the mean of the tokens otherwise.
-        other fields: as in `ViTConfig`.
     """
 
-    image_size: Size = 224
     patch_size: Size = 16
-    in_channels: int = 3
     num_classes: int = 0
-    embed_dim: int = 768
-    depth: int = 12
-    num_heads: int = 12
-    mlp_ratio: float = 4.0
-    drop_path: float = 0.0
-    dropout: float = 0.0
-    norm_eps: float = 1e-6
     activation: str = "gelu"
     attention_pool: bool = True
-    position_mode: str = "bicubic"
-    position_antialias: bool = True
 
     def build(self) -> VisionModel:
         dim = self.embed_dim
         patches = PatchEmbed(self.in_channels, dim, pair(self.patch_size), crop=True)
-        positions = LearnedPositions(
-            patches.grid(pair(self.image_size)), dim, mode=self.position_mode, antialias=self.position_antialias
-        )
         model = VisionModel(
-            embed=Embedding(patches, positions=positions),
+            embed=Embedding(patches, positions=learned_positions(self, patches)),
             encoder=vit_encoder(self, activation=activation_of(self.activation)),
             head=Head(self.pool(), classifier(dim, self.num_classes)),
             config=self,
@@ -72,57 +57,24 @@ class SigLIPVisionConfig:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class SigLIPConfig:
+class SigLIPConfig(DualFields):
     """Image and text encoder; a logit is the scaled cosine plus a bias (section 3.2).
 
-    Attributes:
-        context_length, vocab_size: the tokens of every text, and how many there are to choose from.
-        text_dim, text_depth, text_heads, text_mlp_ratio: of the text encoder, projected to the image's width.
-        other fields: of the image encoder, as in `SigLIPVisionConfig`; norm_eps and activation are of both.
+    Every text has `context_length` tokens, and is projected to the image's width.
     """
 
-    task: ClassVar[str] = "image-text"
-
-    image_size: Size = 224
-    patch_size: Size = 16
-    in_channels: int = 3
-    embed_dim: int = 768
-    depth: int = 12
-    num_heads: int = 12
-    mlp_ratio: float = 4.0
+    activation: str = "gelu_tanh"
     context_length: int = 64
     vocab_size: int = 32000
     text_dim: int = 768
-    text_depth: int = 12
     text_heads: int = 12
-    text_mlp_ratio: float = 4.0
-    drop_path: float = 0.0
-    dropout: float = 0.0
-    norm_eps: float = 1e-6
-    activation: str = "gelu_tanh"
-    position_mode: str = "bicubic"
-    position_antialias: bool = True
 
     def build(self) -> DualEncoder:
         return DualEncoder(self.image().build(), self.text(), BiasedCosine(scale=10.0, bias=-10.0), config=self)
 
     def image(self) -> SigLIPVisionConfig:
         """The image encoder alone; its pooled vector is what is compared."""
-        return SigLIPVisionConfig(
-            image_size=self.image_size,
-            patch_size=self.patch_size,
-            in_channels=self.in_channels,
-            embed_dim=self.embed_dim,
-            depth=self.depth,
-            num_heads=self.num_heads,
-            mlp_ratio=self.mlp_ratio,
-            drop_path=self.drop_path,
-            dropout=self.dropout,
-            norm_eps=self.norm_eps,
-            activation=self.activation,
-            position_mode=self.position_mode,
-            position_antialias=self.position_antialias,
-        )
+        return SigLIPVisionConfig(**shared_fields(self, SigLIPVisionConfig))
 
     def text(self) -> TextModel:
         """The text encoder alone: every token looks at every token, and the last place speaks for the text."""

@@ -4,8 +4,9 @@ ViT with attention inside windows, which every other block moves by half a windo
 """
 
 import math
+from abc import abstractmethod
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from torch import nn
 
@@ -19,26 +20,27 @@ from ..nn.model import VisionModel
 from ..nn.reduce import PatchMerging
 from ..nn.relative import RelativeBias
 from ..nn.windows import LocalAttention
-from .parts import Size, classifier, pair, pre_norm, stage_rates
+from .fields import ModelFields, Size, pair
+from .parts import classifier, pre_norm, stage_rates
 
 Cells = tuple[int, int]
 """(rows, columns) of a grid."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class SwinConfig:
-    """Four stages; each halves the grid of the one before and doubles its width.
+@dataclass(frozen=True, kw_only=True)
+class WindowPyramid(ModelFields):
+    """Stages of windows; each halves the grid of the one before and doubles its width.
 
     Attributes:
+        patch_size, num_classes, mlp_ratio, drop_path, dropout, norm_eps, pad: as in `ViTConfig`.
         embed_dim: width of the first stage.
         depths, num_heads: blocks and heads of each stage.
         window_size: side of the windows; a stage whose grid is no larger has one window, and no shift.
-        other fields: as in `ViTConfig`.
     """
 
-    image_size: Size = 224
+    __slots__ = ()
+
     patch_size: Size = 4
-    in_channels: int = 3
     num_classes: int = 1000
     embed_dim: int = 96
     depths: tuple[int, ...] = (2, 2, 6, 2)
@@ -50,10 +52,46 @@ class SwinConfig:
     norm_eps: float = 1e-5
     pad: bool = False
 
-    def build(self) -> VisionModel:
-        return window_pyramid(self)
+    @abstractmethod
+    def block(self, stage: int, number: int, dim: int, window: Cells, shift: Cells, drop_path: float) -> Block:
+        """Block `number` of a stage, on windows of this size, moved by `shift`."""
 
-    def block(self, stage: int, dim: int, window: Cells, shift: Cells, drop_path: float) -> Block:
+    @abstractmethod
+    def merge(self, dim: int) -> nn.Module:
+        """What stands between two stages: Tokens -> Tokens, half the grid, twice the width."""
+
+    def build(self) -> VisionModel:
+        """Patches, stages, a norm, the mean. Every other block is shifted."""
+        dim = self.embed_dim
+        patches = PatchEmbed(self.in_channels, dim, pair(self.patch_size), pad=self.pad)
+        first = nn.LayerNorm(dim, eps=self.norm_eps)
+        grid, stages = patches.grid(pair(self.image_size)), []
+        for index, rates in enumerate(stage_rates(self.drop_path, self.depths)):
+            reduce = None
+            if index:
+                grid = math.ceil(grid[0] / 2), math.ceil(grid[1] / 2)
+                reduce = self.merge(dim)
+                dim *= 2
+            window, shift = fit_window(self.window_size, grid)
+            blocks = [
+                self.block(index, number, dim, window, shift if number % 2 else (0, 0), rate)
+                for number, rate in enumerate(rates)
+            ]
+            stages.append(Stage(blocks, reduce=reduce))
+        model = VisionModel(
+            embed=Embedding(patches, norm=PerToken(first)),
+            encoder=Encoder(stages, norm=nn.LayerNorm(dim, eps=self.norm_eps)),
+            head=Head(MeanPool(), classifier(dim, self.num_classes)),
+            config=self,
+        )
+        return model.apply(init_vit)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SwinConfig(WindowPyramid):
+    """Norms in front of the branches, and a table of relative positions in each block."""
+
+    def block(self, stage: int, number: int, dim: int, window: Cells, shift: Cells, drop_path: float) -> Block:
         heads = self.num_heads[stage]
         inner = MultiHeadAttention(dim, heads, bias=RelativeBias(window, heads), dropout=self.dropout)
         mlp = MLP(dim, int(dim * self.mlp_ratio), dropout=self.dropout)
@@ -64,59 +102,6 @@ class SwinConfig:
 
     def merge(self, dim: int) -> PatchMerging:
         return PatchMerging(dim, 2 * dim, norm_eps=self.norm_eps)
-
-
-class WindowPyramid(Protocol):
-    """What a config says of a pyramid of windows: sizes, the block, and what stands between stages."""
-
-    @property
-    def image_size(self) -> Size: ...
-    @property
-    def patch_size(self) -> Size: ...
-    @property
-    def in_channels(self) -> int: ...
-    @property
-    def num_classes(self) -> int: ...
-    @property
-    def embed_dim(self) -> int: ...
-    @property
-    def depths(self) -> tuple[int, ...]: ...
-    @property
-    def window_size(self) -> int: ...
-    @property
-    def drop_path(self) -> float: ...
-    @property
-    def norm_eps(self) -> float: ...
-    @property
-    def pad(self) -> bool: ...
-    def block(self, stage: int, dim: int, window: Cells, shift: Cells, drop_path: float) -> Block: ...
-    def merge(self, dim: int) -> nn.Module: ...
-
-
-def window_pyramid(config: WindowPyramid) -> VisionModel:
-    """Patches, stages that each halve the grid and double the width, a norm, the mean. Every other block is shifted."""
-    dim = config.embed_dim
-    patches = PatchEmbed(config.in_channels, dim, pair(config.patch_size), pad=config.pad)
-    first = nn.LayerNorm(dim, eps=config.norm_eps)
-    grid, stages = patches.grid(pair(config.image_size)), []
-    for index, rates in enumerate(stage_rates(config.drop_path, config.depths)):
-        reduce = None
-        if index:
-            grid = math.ceil(grid[0] / 2), math.ceil(grid[1] / 2)
-            reduce = config.merge(dim)
-            dim *= 2
-        window, shift = fit_window(config.window_size, grid)
-        blocks = [
-            config.block(index, dim, window, shift if number % 2 else (0, 0), rate) for number, rate in enumerate(rates)
-        ]
-        stages.append(Stage(blocks, reduce=reduce))
-    model = VisionModel(
-        embed=Embedding(patches, norm=PerToken(first)),
-        encoder=Encoder(stages, norm=nn.LayerNorm(dim, eps=config.norm_eps)),
-        head=Head(MeanPool(), classifier(dim, config.num_classes)),
-        config=config,
-    )
-    return model.apply(init_vit)
 
 
 def fit_window(side: int, grid: Cells) -> tuple[Cells, Cells]:

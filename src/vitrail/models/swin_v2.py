@@ -11,49 +11,36 @@ from torch import nn
 
 from ..nn.attention import MultiHeadAttention
 from ..nn.cosine import CosineScores
-from ..nn.encoder import Block
+from ..nn.encoder import Block, PerToken
 from ..nn.mlp import MLP
-from ..nn.model import VisionModel
 from ..nn.projections import JointProjectionWithoutKeyBias
 from ..nn.reduce import NormedPatchMerging
 from ..nn.relative import ContinuousRelativeBias
 from ..nn.residual import Residual
 from ..nn.windows import LocalAttention
-from .parts import Size
-from .swin import BASE, LARGE, Cells, window_pyramid
+from .fields import Size
+from .swin import BASE, LARGE, Cells, WindowPyramid
 
 # Scores here go up to 100 and more, so that this is no minus infinity; the published weights were trained with it.
 _APART = -100.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class SwinV2Config:
-    """Fields as in `SwinConfig`.
+class SwinV2Config(WindowPyramid):
+    """Norms behind the branches, and a network of relative positions in each block.
 
     Attributes:
+        norm_every: of how many blocks of a stage the last also norms the main branch (section 4.1); 0 for none does.
         pretrained_window_sizes: of each stage, where the weights were trained at other windows before: offsets are
             measured by those. 0 for the stage's own window.
     """
 
     image_size: Size = 256
-    patch_size: Size = 4
-    in_channels: int = 3
-    num_classes: int = 1000
-    embed_dim: int = 96
-    depths: tuple[int, ...] = (2, 2, 6, 2)
-    num_heads: tuple[int, ...] = (3, 6, 12, 24)
     window_size: int = 8
     pretrained_window_sizes: tuple[int, ...] = (0, 0, 0, 0)
-    mlp_ratio: float = 4.0
-    drop_path: float = 0.0
-    dropout: float = 0.0
-    norm_eps: float = 1e-5
-    pad: bool = False
+    norm_every: int = 0
 
-    def build(self) -> VisionModel:
-        return window_pyramid(self)
-
-    def block(self, stage: int, dim: int, window: Cells, shift: Cells, drop_path: float) -> Block:
+    def block(self, stage: int, number: int, dim: int, window: Cells, shift: Cells, drop_path: float) -> Block:
         heads, trained = self.num_heads[stage], self.pretrained_window_sizes[stage]
         inner = MultiHeadAttention(
             dim,
@@ -65,10 +52,13 @@ class SwinV2Config:
         )
         attention = LocalAttention(inner, window, shift, apart=_APART)
         mlp = MLP(dim, int(dim * self.mlp_ratio), dropout=self.dropout)
-        return Block(
-            attention=post_norm(dim, attention, drop_path=drop_path, norm_eps=self.norm_eps),
-            mlp=post_norm(dim, mlp, drop_path=drop_path, norm_eps=self.norm_eps),
-        )
+        parts: dict[str, nn.Module] = {
+            "attention": post_norm(dim, attention, drop_path=drop_path, norm_eps=self.norm_eps),
+            "mlp": post_norm(dim, mlp, drop_path=drop_path, norm_eps=self.norm_eps),
+        }
+        if self.norm_every and (number + 1) % self.norm_every == 0:
+            parts["norm"] = PerToken(nn.LayerNorm(dim, eps=self.norm_eps))
+        return Block(**parts)
 
     def merge(self, dim: int) -> NormedPatchMerging:
         return NormedPatchMerging(dim, 2 * dim, norm_eps=self.norm_eps)
@@ -82,6 +72,8 @@ def post_norm(dim: int, branch: nn.Module, *, drop_path: float, norm_eps: float)
 
 
 SMALL: dict[str, Any] = {"depths": (2, 2, 18, 2)}
+HUGE: dict[str, Any] = {"embed_dim": 352, "depths": (2, 2, 18, 2), "num_heads": (11, 22, 44, 88), "norm_every": 6}
+GIANT: dict[str, Any] = {"embed_dim": 512, "depths": (2, 2, 42, 4), "num_heads": (16, 32, 64, 128), "norm_every": 6}
 AT_192: dict[str, Any] = {"image_size": 192, "window_size": 12}
 FROM_192: dict[str, Any] = {"pretrained_window_sizes": (12, 12, 12, 6)}
 TO_256: dict[str, Any] = {"window_size": 16, **FROM_192}
@@ -100,4 +92,6 @@ VARIANTS = {
     "swinv2_large_window12_192": SwinV2Config(**LARGE, **AT_192),
     "swinv2_large_window12to16_192to256": SwinV2Config(**LARGE, **TO_256),
     "swinv2_large_window12to24_192to384": SwinV2Config(**LARGE, **TO_384),
+    "swinv2_huge_window12_192": SwinV2Config(**HUGE, **AT_192),
+    "swinv2_giant_window12_192": SwinV2Config(**GIANT, **AT_192),
 }

@@ -1,6 +1,7 @@
 """What the text encoders of CLIP and SigLIP have in common, and how the two begin."""
 
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 from torch import nn
 
@@ -9,27 +10,36 @@ from ..nn.encoder import Encoder
 from ..nn.positions import LearnedPositions
 from ..nn.projections import JointProjection
 from ..nn.text import TextEmbed
+from .fields import PositionedFields, Size
 from .parts import activation_of, vit_block
 
 
-class TextFields(Protocol):
-    """What a config says of its text encoder."""
+@dataclass(frozen=True, kw_only=True)
+class DualFields(PositionedFields):
+    """An image encoder, a text encoder beside it, and what both have.
 
-    @property
-    def text_dim(self) -> int: ...
-    @property
-    def text_depth(self) -> int: ...
-    @property
-    def text_heads(self) -> int: ...
-    @property
-    def text_mlp_ratio(self) -> float: ...
-    @property
-    def norm_eps(self) -> float: ...
-    @property
-    def activation(self) -> str: ...
+    Attributes:
+        patch_size: a side or (height, width), in pixels.
+        activation: of both, see `parts.ACTIVATIONS`; `norm_eps` is of both, too.
+        context_length, vocab_size: the most tokens of a text, and how many there are to choose from.
+        text_dim, text_depth, text_heads, text_mlp_ratio: of the text encoder.
+    """
+
+    __slots__ = ()
+
+    task: ClassVar[str] = "image-text"
+
+    patch_size: Size = 16
+    activation: str
+    context_length: int
+    vocab_size: int
+    text_dim: int
+    text_depth: int = 12
+    text_heads: int
+    text_mlp_ratio: float = 4.0
 
 
-def text_encoder(config: TextFields, *, bias: type[nn.Module] = NoBias) -> Encoder:
+def text_encoder(config: DualFields, *, bias: type[nn.Module] = NoBias) -> Encoder:
     """ViT's encoder over words. `bias` is what each block adds to its scores, such as a causal mask."""
     blocks = [
         vit_block(

@@ -22,34 +22,23 @@ from ..nn.positions import AxisPositions, LearnedPositions
 from ..nn.prefix import PrefixTokens
 from ..nn.residual import linear_rates
 from ..nn.space_time import FrameAttention, MeanOverFrames, PrefixForEachFrame, SpaceAttention, TimeAttention
-from .parts import Size, classifier, pair, pre_norm
+from .fields import PositionedFields, ViTFields, pair
+from .parts import classifier, pre_norm
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class TimeSformerConfig:
+class TimeSformerConfig(ViTFields, PositionedFields):
     """A ViT for videos, (B, C, T, H, W).
 
     Attributes:
         num_frames: T that the time positions are learned for; other numbers resample them.
         attention: "divided" (time, then space), "joint" (all tokens of all frames) or "space" (every frame by itself,
             with a class token of its own; the mean over the frames is classified).
-        other fields: as in `ViTConfig`.
     """
 
-    image_size: Size = 224
     num_frames: int = 8
-    patch_size: Size = 16
-    in_channels: int = 3
     num_classes: int = 400
-    embed_dim: int = 768
-    depth: int = 12
-    num_heads: int = 12
-    mlp_ratio: float = 4.0
     attention: str = "divided"
-    drop_path: float = 0.0
-    dropout: float = 0.0
-    norm_eps: float = 1e-6
-    pad: bool = False
     position_mode: str = "nearest"
     position_antialias: bool = False
 

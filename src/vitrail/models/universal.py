@@ -12,22 +12,20 @@ from torch import nn
 from ..errors import VitrailError, nearest
 from ..nn.dense import DepthHead, SegmentationHead, Upsampling, enlarge
 from ..nn.detection import DetectionHead
-from ..nn.embed import Embedding, PatchEmbed
 from ..nn.head import FirstToken, Head
 from ..nn.init import init_vit
 from ..nn.model import VisionModel
 from ..nn.multitask import TaskHeads
-from ..nn.positions import LearnedPositions
-from ..nn.prefix import PrefixTokens
 from .detr import query_decoder
-from .parts import Size, classifier, pair, vit_encoder
+from .fields import PositionedFields, ViTFields, pair
+from .parts import classifier, patch_embed, vit_embed, vit_encoder
 from .vit import SMALL, TINY
 
 TASKS = ("classification", "detection", "segmentation", "depth")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class UniversalViTConfig:
+class UniversalViTConfig(ViTFields, PositionedFields):
     """ViT's embedding and encoder, and a head for each task.
 
     One task gives what a model of that task gives; several give `TaskOutputs`.
@@ -38,30 +36,15 @@ class UniversalViTConfig:
         decoder_depth, num_queries: of the detector, see `DETRConfig`.
         dense_dim: channels of the maps for tasks of every pixel.
         doublings: how often those are doubled and convolved; what is left to the picture's size is interpolated.
-        other fields: as in `ViTConfig`.
     """
 
     tasks: tuple[str, ...] = TASKS
-    image_size: Size = 224
-    patch_size: Size = 16
-    in_channels: int = 3
-    num_classes: int = 1000
     object_classes: int = 91
     pixel_classes: int = 150
-    embed_dim: int = 768
-    depth: int = 12
-    num_heads: int = 12
-    mlp_ratio: float = 4.0
     decoder_depth: int = 3
     num_queries: int = 100
     dense_dim: int = 256
     doublings: int = 2
-    drop_path: float = 0.0
-    dropout: float = 0.0
-    norm_eps: float = 1e-6
-    pad: bool = False
-    position_mode: str = "bicubic"
-    position_antialias: bool = True
 
     @property
     def task(self) -> str:
@@ -72,15 +55,7 @@ class UniversalViTConfig:
         return int(self.tasks == ("detection",))
 
     def build(self) -> VisionModel:
-        patches = PatchEmbed(self.in_channels, self.embed_dim, pair(self.patch_size), pad=self.pad)
-        positions = LearnedPositions(
-            patches.grid(pair(self.image_size)),
-            self.embed_dim,
-            prefix=1,
-            mode=self.position_mode,
-            antialias=self.position_antialias,
-        )
-        embed = Embedding(patches, prefix=PrefixTokens(self.embed_dim), positions=positions)
+        embed = vit_embed(self, patch_embed(self))
         heads = {task: self.head(task) for task in self.tasks}
         if len(heads) != len(self.tasks) or not heads:
             raise VitrailError(f"tasks {self.tasks}: choose one of {', '.join(TASKS)}, or several, each once")
@@ -106,7 +81,9 @@ class UniversalViTConfig:
         return Head(FirstToken(), classifier(self.embed_dim, self.num_classes)).apply(init_vit)
 
     def detection(self) -> DetectionHead:
-        return DetectionHead(query_decoder(self), self.embed_dim, self.object_classes)
+        return DetectionHead(
+            query_decoder(self, self.decoder_depth, self.num_queries), self.embed_dim, self.object_classes
+        )
 
     def segmentation(self) -> SegmentationHead:
         classify = nn.Conv2d(self.dense_dim, self.pixel_classes, 1)

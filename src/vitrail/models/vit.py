@@ -5,57 +5,39 @@ from typing import Any
 
 from torch import nn
 
-from ..nn.embed import Embedding, PatchEmbed
+from ..nn.embed import Embedding
 from ..nn.init import init_vit
 from ..nn.model import VisionModel
 from ..nn.prefix import PrefixTokens
-from .parts import Size, pair, pooling_head, vit_encoder
+from .fields import PositionedFields, ViTFields, pair
+from .parts import patch_embed, pooling_head, vit_encoder
 from .positions import position_parts
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class ViTConfig:
+class ViTConfig(ViTFields, PositionedFields):
     """A ViT with a class token.
 
     Attributes:
-        image_size, patch_size: a side or (height, width) in pixels.
-        drop_path: rate of stochastic depth in the last block, growing linearly from 0.
-        dropout: rate behind every linear layer of the blocks.
-        norm_eps: what the layer norms add to the variance (transformers' weights expect 1e-12).
         layer_scale: initial factor of each branch, or None for none (DeiT III).
         pool: what is classified: the "class" token, or the "mean" over the patches, which is normed then instead of
             the tokens (MAE).
         class_position: the class token has a position of its own (ViT) or none (DeiT III).
-        pad: fill pictures up to a multiple of the patch instead of refusing them.
         positions: "learned", "axes" (rows and columns), "sinusoidal", "sincos" or "none".
-        position_mode, position_antialias, position_offset: how positions are resampled to another grid.
+        position_offset: how positions are resampled, beside their mode, see `nn.positions.resample_positions`.
         position_grid: (rows, columns) that positions are stored for, where it is not the grid of `image_size`.
     """
 
-    image_size: Size = 224
-    patch_size: Size = 16
-    in_channels: int = 3
-    num_classes: int = 1000
-    embed_dim: int = 768
-    depth: int = 12
-    num_heads: int = 12
-    mlp_ratio: float = 4.0
-    drop_path: float = 0.0
-    dropout: float = 0.0
-    norm_eps: float = 1e-6
     layer_scale: float | None = None
     pool: str = "class"
     class_position: bool = True
-    pad: bool = False
     positions: str = "learned"
-    position_mode: str = "bicubic"
-    position_antialias: bool = True
     position_offset: float = 0.0
     position_grid: tuple[int, int] | None = None
 
     def build(self) -> VisionModel:
         dim = self.embed_dim
-        patches = PatchEmbed(self.in_channels, dim, pair(self.patch_size), pad=self.pad)
+        patches = patch_embed(self)
         class_token = PrefixTokens(dim)
         grid = patches.grid(pair(self.image_size))
         positions = position_parts(self, grid, prefix=1 if self.class_position else 0)

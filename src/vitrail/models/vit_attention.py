@@ -13,7 +13,7 @@ from torch import nn
 
 from ..errors import VitrailError, nearest
 from ..nn import pattern
-from ..nn.embed import Embedding, PatchEmbed
+from ..nn.embed import Embedding
 from ..nn.encoder import Block, Encoder
 from ..nn.head import FirstToken, Head
 from ..nn.init import init_vit
@@ -21,18 +21,18 @@ from ..nn.linear import EluFeatures, LinearAttention, RandomFeatures
 from ..nn.mlp import MLP
 from ..nn.model import VisionModel
 from ..nn.pattern import Pattern
-from ..nn.positions import LearnedPositions
 from ..nn.prefix import PrefixTokens
 from ..nn.relative import RelativePositionAttention
 from ..nn.residual import linear_rates
 from ..nn.sparse import AxialAttention, NeighbourhoodAttention, SparseAttention
-from .parts import Size, classifier, pair, pre_norm
+from .fields import PositionedFields, ViTFields, pair
+from .parts import classifier, learned_positions, patch_embed, pre_norm
 from .swin import fit_window
 from .vit import SMALL, TINY
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class AttentionViTConfig:
+class AttentionViTConfig(ViTFields, PositionedFields):
     """A ViT whose blocks look in the way that `attention` names.
 
     Attributes:
@@ -40,7 +40,6 @@ class AttentionViTConfig:
         window_size: side of the windows ("local") and of the neighbourhoods, in tokens.
         block_size: tokens of a block ("sparse").
         num_features: random features of a head ("performer").
-        other fields: as in `ViTConfig`.
     """
 
     period: ClassVar[int] = 2
@@ -50,28 +49,13 @@ class AttentionViTConfig:
     window_size: int = 7
     block_size: int = 16
     num_features: int = 256
-    image_size: Size = 224
-    patch_size: Size = 16
-    in_channels: int = 3
-    num_classes: int = 1000
-    embed_dim: int = 768
-    depth: int = 12
-    num_heads: int = 12
-    mlp_ratio: float = 4.0
-    drop_path: float = 0.0
-    dropout: float = 0.0
-    norm_eps: float = 1e-6
-    pad: bool = False
-    position_mode: str = "bicubic"
-    position_antialias: bool = True
 
     def build(self) -> VisionModel:
         if self.attention not in ATTENTIONS:
             raise VitrailError(f"there is no attention {self.attention!r}: {nearest(self.attention, ATTENTIONS)}")
         dim = self.embed_dim
-        patches = PatchEmbed(self.in_channels, dim, pair(self.patch_size), pad=self.pad)
-        grid = patches.grid(pair(self.image_size))
-        positions = LearnedPositions(grid, dim, prefix=1, mode=self.position_mode, antialias=self.position_antialias)
+        patches = patch_embed(self)
+        grid, positions = patches.grid(pair(self.image_size)), learned_positions(self, patches, prefix=1)
         rates = linear_rates(self.drop_path, self.depth)
         blocks = [self.block(number, rate, grid) for number, rate in enumerate(rates)]
         model = VisionModel(

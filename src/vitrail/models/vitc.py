@@ -7,52 +7,38 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from ..nn.embed import Embedding, HybridPatchEmbed
+from ..nn.embed import HybridPatchEmbed
 from ..nn.head import FirstToken, Head
 from ..nn.init import init_vit
 from ..nn.model import VisionModel
-from ..nn.positions import LearnedPositions
-from ..nn.prefix import PrefixTokens
 from ..nn.stem import Stages, StridedConvs
-from .parts import Size, classifier, pair, vit_encoder
+from .fields import PositionedFields
+from .parts import classifier, vit_embed, vit_encoder
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class ViTCConfig:
+class ViTCConfig(PositionedFields):
     """A ViT with a class token behind a convolutional stem.
 
     Attributes:
         stem: (width, stride) of each 3×3 convolution; a 1×1 convolution projects to `embed_dim`.
-        other fields: as in `ViTConfig`; any image size works, halves are rounded up.
+        image_size: any works, halves are rounded up.
     """
 
-    image_size: Size = 224
-    in_channels: int = 3
     num_classes: int = 1000
     stem: Stages = ((24, 2), (48, 2), (96, 2), (192, 2))
     embed_dim: int = 192
     depth: int = 11
     num_heads: int = 3
     mlp_ratio: float = 3.0
-    drop_path: float = 0.0
-    dropout: float = 0.0
     norm_eps: float = 1e-5
-    position_mode: str = "bicubic"
-    position_antialias: bool = True
 
     def build(self) -> VisionModel:
         dim = self.embed_dim
         reduction = math.prod(stride for _, stride in self.stem)
         patches = HybridPatchEmbed(StridedConvs(self.in_channels, self.stem), self.stem[-1][0], reduction, dim)
-        positions = LearnedPositions(
-            patches.grid(pair(self.image_size)),
-            dim,
-            prefix=1,
-            mode=self.position_mode,
-            antialias=self.position_antialias,
-        )
         model = VisionModel(
-            embed=Embedding(patches, prefix=PrefixTokens(dim), positions=positions),
+            embed=vit_embed(self, patches),
             encoder=vit_encoder(self),
             head=Head(FirstToken(), classifier(dim, self.num_classes)),
             config=self,

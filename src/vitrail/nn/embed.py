@@ -1,6 +1,7 @@
 """From pixels to tokens."""
 
 import math
+from collections import OrderedDict
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -105,10 +106,16 @@ class OverlappingPatchEmbed(nn.Module):
     ) -> None:
         super().__init__()
         padding = patch_size // 2 if padding is None else padding
+        self.smallest = patch_size - 2 * padding
         self.project = nn.Conv2d(in_channels, embed_dim, patch_size, stride=stride, padding=padding)
         self.norm = nn.LayerNorm(embed_dim, eps=norm_eps)
 
     def forward(self, pixels: Float[Tensor, "B C H W"]) -> Tokens:
+        height, width = pixels.shape[2:]
+        if min(height, width) < self.smallest:
+            raise ValueError(
+                f"image {height}×{width} holds no whole patch: give one of at least {self.smallest}×{self.smallest}"
+            )
         tokens = Tokens.from_map(self.project(pixels))
         return tokens.with_x(self.norm(tokens.x))
 
@@ -171,9 +178,7 @@ class Embedding(nn.Module):
     def __init__(self, patches: nn.Module, **parts: nn.Module) -> None:
         super().__init__()
         self.patches = patches
-        self.parts = nn.Sequential()
-        for name, part in parts.items():
-            self.parts.add_module(name, part)
+        self.parts = nn.Sequential(OrderedDict(parts))
 
     def forward(self, pixels: Float[Tensor, "B C *size"]) -> Tokens:
         return self.parts(self.patches(pixels))

@@ -3,7 +3,8 @@
 from collections.abc import Iterable
 from functools import partial
 
-from torch import nn
+from jaxtyping import Float
+from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from .decoder import QueryDecoder
@@ -67,6 +68,40 @@ class Encoder(nn.Module):
         return tokens.with_x(self.norm(tokens.x))
 
 
+class BiasedBlock(nn.Module):
+    """A block whose bias comes from elsewhere: (Tokens, what is added to the scores) -> Tokens."""
+
+    def __init__(self, attention: nn.Module, mlp: nn.Module) -> None:
+        super().__init__()
+        self.attention = attention
+        self.mlp = mlp
+
+    def forward(self, tokens: Tokens, bias: Float[Tensor, "1 h N N"]) -> Tokens:
+        return self.mlp(self.attention(tokens, bias))
+
+
+class SharedBiasEncoder(nn.Module):
+    """Blocks that all add the same to their scores, then a norm on the sequence. Tokens -> Tokens.
+
+    Args:
+        blocks: (Tokens, bias) -> Tokens, see `BiasedBlock`.
+        bias: Tokens -> (h, N, N), such as one table of relative positions.
+        norm: on the sequence behind the blocks.
+    """
+
+    def __init__(self, blocks: Iterable[nn.Module], bias: nn.Module, norm: nn.Module) -> None:
+        super().__init__()
+        self.bias = bias
+        self.blocks = nn.ModuleList(blocks)
+        self.norm = norm
+
+    def forward(self, tokens: Tokens) -> Tokens:
+        bias = self.bias(tokens).unsqueeze(0)
+        for block in self.blocks:
+            tokens = block(tokens, bias)
+        return tokens.with_x(self.norm(tokens.x))
+
+
 class Levels(nn.Module):
     """An encoder that gives what its blocks (or stages) `after` gave: Tokens -> a tuple of Tokens, in their order.
 
@@ -90,7 +125,7 @@ class Levels(nn.Module):
         return tuple(seen)
 
 
-HOLDERS = (Encoder, Levels, Stage, QueryDecoder)
+HOLDERS = (Encoder, SharedBiasEncoder, Levels, Stage, QueryDecoder)
 """What has `blocks`."""
 
 

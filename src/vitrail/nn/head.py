@@ -43,6 +43,17 @@ class Head(nn.Module):
         return self.classify(self.norm(self.pool(tokens)))
 
 
+class PatchHead(nn.Module):
+    """A classifier on every patch: Tokens -> (B, N, num_classes)."""
+
+    def __init__(self, classify: nn.Module) -> None:
+        super().__init__()
+        self.classify = classify
+
+    def forward(self, tokens: Tokens) -> Float[Tensor, "B N K"]:
+        return self.classify(tokens.patches)
+
+
 class MLPHead(nn.Sequential):
     """A classifier with one hidden layer: (B, D) -> (B, num_classes).
 

@@ -1,14 +1,15 @@
 """Pictures with hidden patches, and what makes them whole again."""
 
+from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
-from .model import VisionModel
+from .model import AnyVisionModel
 from .tokens import Tokens
 
 
@@ -25,7 +26,7 @@ class Reconstruction:
     mask: Float[Tensor, "B N"]
 
 
-class MaskedAutoencoder(VisionModel):
+class MaskedAutoencoder(AnyVisionModel):
     """Encodes the patches that it sees, and paints those that it does not (He et al., 2022, "MAE", section 3).
 
     The head is the decoder, see `PatchDecoder`. `forward_features` hides nothing: it gives what the encoder makes of
@@ -51,6 +52,44 @@ class MaskedAutoencoder(VisionModel):
         seen = int(order.shape[1] * (1 - self.mask_ratio))
         patches = self.head(self.encoder(only(tokens, order[:, :seen])), place, tokens.grid)
         return Reconstruction(patches, (place >= seen).to(patches.dtype))
+
+
+class MaskedImageModel(AnyVisionModel):
+    """Says of every patch what it shows, of hidden ones by those around them (Bao et al., 2022, "BEiT", section 2.3).
+
+    The embedding takes a mask, see `MaskedEmbedding`. `forward_features` hides nothing.
+    """
+
+    def forward(
+        self, pixels: Float[Tensor, "B C H W"], mask: Shaped[Tensor, "B N"] | None = None
+    ) -> Float[Tensor, "B N K"]:
+        """(B, C, H, W) -> logits of every patch. Hidden are those where `mask` is true, or 1; none by default."""
+        return self.head(self.encoder(self.embed(pixels, mask)))
+
+
+class MaskedEmbedding(nn.Module):
+    """Patches, a learned token in place of the hidden ones, then what is added to both, as in `Embedding`.
+
+    Args:
+        patches: pixels -> Tokens.
+        dim: width D.
+        parts: Tokens -> Tokens, in their order: prefix tokens, positions.
+    """
+
+    def __init__(self, patches: nn.Module, dim: int, **parts: nn.Module) -> None:
+        super().__init__()
+        self.patches = patches
+        self.mask_token = nn.Parameter(torch.empty(1, 1, dim))
+        nn.init.trunc_normal_(self.mask_token, std=0.02)
+        self.parts = nn.Sequential(OrderedDict(parts))
+
+    def forward(self, pixels: Float[Tensor, "B C H W"], mask: Shaped[Tensor, "B N"] | None = None) -> Tokens:
+        """Hidden are the patches where `mask` is true, or 1; none where there is no mask."""
+        tokens = self.patches(pixels)
+        if mask is not None:
+            token = self.mask_token.to(tokens.x.dtype)
+            tokens = tokens.with_x(torch.where(mask.bool().unsqueeze(2), token, tokens.x))
+        return self.parts(tokens)
 
 
 class PatchDecoder(nn.Module):

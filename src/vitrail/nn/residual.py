@@ -46,7 +46,7 @@ class DropPath(nn.Module):
         """stream + branch(tokens, *context), in training for a random part of the batch.
 
         The stream is `tokens` itself, if none is given. The context may be any pytree of tensors whose first dimension
-        is the batch's.
+        is the batch's, or 1 where the same holds for all of it.
         """
         x, onto = tokens.x, (stream or tokens).x
         batch = x.shape[0]
@@ -54,7 +54,7 @@ class DropPath(nn.Module):
             return tokens.with_x(onto + branch(tokens, *context).x)
         kept = self.kept(batch)
         chosen = torch.randperm(batch, device=x.device)[:kept]
-        some = tree_map(lambda leaf: leaf.index_select(0, chosen), context)
+        some = tree_map(lambda leaf: leaf if leaf.shape[0] == 1 else leaf.index_select(0, chosen), context)
         part = branch(tokens.with_x(x.index_select(0, chosen)), *some).x
         return tokens.with_x(onto.index_add(0, chosen, part.to(x.dtype), alpha=batch / kept))
 

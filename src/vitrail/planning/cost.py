@@ -6,7 +6,7 @@ from typing import Literal, get_args
 import torch
 
 from ..errors import VitrailError, nearest
-from ..models.parts import pair
+from ..models.fields import pair
 from ..models.registry import Config, model_config, override
 from .budget import largest_batch
 from .flops import blueprint, count

@@ -7,9 +7,9 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
-from ..models.parts import densest, example_inputs
+from ..models.fields import densest, example_inputs
 from ..models.registry import Config
-from ..nn.model import VisionModel
+from ..nn.model import AnyVisionModel
 from .depth import by_depth
 
 # The CPU's fused attention is missing in PyTorch before 2.12.
@@ -51,7 +51,7 @@ def count(config: Config) -> Count:
     return Count(*by_depth(config, _count, least=1))
 
 
-def blueprint(config: Config) -> VisionModel:
+def blueprint(config: Config) -> AnyVisionModel:
     """The model on the meta device: shapes without memory."""
     with torch.device("meta"):
         return config.build()

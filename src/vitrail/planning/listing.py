@@ -5,7 +5,7 @@ from typing import Any
 
 from ..data.places import cache_folder
 from ..errors import VitrailError
-from ..models.parts import pair
+from ..models.fields import pair
 from ..models.registry import list_models, model_config
 from ..progress import Track, silent
 from .costs_cache import CostsCache

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map_only
 
-from ..models.parts import densest, example_inputs
+from ..models.fields import densest, example_inputs
 from ..models.registry import Config
 from ..nn.attend import Attend
 from ..nn.encoder import checkpoint_activations

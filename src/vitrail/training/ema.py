@@ -5,7 +5,7 @@ import copy
 import torch
 from torch import nn
 
-from ..nn.model import VisionModel
+from ..nn.model import AnyVisionModel
 
 
 class EMA:
@@ -15,7 +15,7 @@ class EMA:
     Buffers (batch norm's statistics) are copied as they are.
     """
 
-    def __init__(self, model: VisionModel, decay: float) -> None:
+    def __init__(self, model: AnyVisionModel, decay: float) -> None:
         self.model = copy.deepcopy(model)
         self.model.eval().requires_grad_(False)
         self.decay = decay

@@ -8,20 +8,23 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from ..nn.model import VisionModel
+from ..nn.model import AnyVisionModel
+from ..planning.stride import stride_of
 
 SMALL_PART = 0.5
 """The part of the steps that sees small pictures."""
 
 
-def small_size(model: VisionModel, image_size: tuple[int, int], part: float) -> tuple[int, int]:
-    """About `part` of each side, rounded to a multiple of the model's patch, and at least one patch."""
-    rows, columns = getattr(model.embed.patches, "patch_size", (1, 1))
-    height, width = image_size
-    return (
-        max(rows, round(height * part / rows) * rows),
-        max(columns, round(width * part / columns) * columns),
+def small_size(model: AnyVisionModel, image_size: tuple[int, int], part: float) -> tuple[int, int]:
+    """About `part` of each side, rounded to a multiple of the model's stride; the full size where less is too little.
+
+    Two strides are the least: a last stage of one cell has nothing to compare.
+    """
+    height, width = (
+        min(side, max(2 * step, round(side * part / step) * step))
+        for side, step in zip(image_size, stride_of(model.config), strict=True)
     )
+    return height, width
 
 
 def shrink_batch(pixels: Float[Tensor, "B C H W"], size: tuple[int, int]) -> Float[Tensor, "B C H2 W2"]:

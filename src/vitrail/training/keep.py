@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from ..checkpoint.contract import Checkpoint, save
-from ..nn.model import VisionModel
+from ..nn.model import AnyVisionModel
 from .board import write_scalars
 from .folder import RunFolder
 from .state import Counters, set_aside, state_files
@@ -29,7 +29,7 @@ class FolderKeeper:
             write_scalars(self.folder.path / "tensorboard", row)
         self.say(", ".join(f"{name} {value:.6g}" for name, value in row.items()))
 
-    def keep_best(self, model: VisionModel, row: Row) -> None:
+    def keep_best(self, model: AnyVisionModel, row: Row) -> None:
         """Save the weights, with the row as their metrics."""
         best = replace(self.checkpoint, model=model, info={**self.checkpoint.info, "metrics": row})
         save(best, self.folder.checkpoints / "best")

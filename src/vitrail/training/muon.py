@@ -70,3 +70,9 @@ def orthogonalize(matrices: Float[Tensor, "n R C"], steps: int = 5) -> Float[Ten
         gram = x @ x.mT
         x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
     return x.mT if tall else x
+
+
+def orthogonalize_flops(rows: int, columns: int, steps: int = 5) -> int:
+    """Floating-point operations of `orthogonalize` for one matrix."""
+    short, long = sorted((rows, columns))
+    return steps * (4 * short * short * long + 2 * short**3)

@@ -9,7 +9,7 @@ from torch.optim import Optimizer
 
 from ..errors import VitrailError
 from ..nn.encoder import Stage
-from .muon import Muon
+from .muon import Muon, orthogonalize_flops
 from .recipe import Recipe, settled
 
 _MULTIPLYING = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
@@ -72,6 +72,13 @@ def make_optimizers(model: nn.Module, recipe: Recipe) -> list[Optimizer]:
         groups = [{"params": params, "peak_lr": recipe.muon_lr * scale} for scale, params in muon.items()]
         optimizers.append(Muon(groups, lr=recipe.muon_lr, weight_decay=recipe.weight_decay))
     return optimizers
+
+
+def muon_flops(model: nn.Module) -> int:
+    """Floating-point operations of a step of Muon, beside the model's own; the model may be on the meta device."""
+    matrices = _hidden_matrices(model)
+    shapes = [(param.shape[0], param[0].numel()) for name, param in model.named_parameters() if name in matrices]
+    return sum(orthogonalize_flops(*shape) for shape in shapes)
 
 
 def set_lr(optimizers: list[Optimizer], factor: float) -> None:

@@ -13,7 +13,7 @@ from ..data.augment import Mix
 from ..data.loader import Batch, TrainLoader
 from ..data.seeds import derive
 from ..errors import VitrailError
-from ..nn.model import VisionModel
+from ..nn.model import AnyVisionModel
 from ..objectives.loss import Loss
 from ..progress import Track, silent
 from .ema import EMA
@@ -26,7 +26,7 @@ from .stop import Stopped, StopSignal
 
 Objective = Callable[[nn.Module, Batch, int], Loss]
 Row = dict[str, Any]
-Evaluate = Callable[[VisionModel], tuple[float, Row]]
+Evaluate = Callable[[AnyVisionModel], tuple[float, Row]]
 """Model -> quality on the validation split (more is better) and the columns of the metric log."""
 
 
@@ -40,7 +40,7 @@ class Keeper(Protocol):
     def record(self, row: Row, counters: Counters) -> None:
         """Add a line to the metric log."""
 
-    def keep_best(self, model: VisionModel, row: Row) -> None:
+    def keep_best(self, model: AnyVisionModel, row: Row) -> None:
         """Save the weights that are the best so far."""
 
     def keep_state(self, trainer: "Trainer") -> None:
@@ -63,7 +63,7 @@ class Trainer:
 
     def __init__(
         self,
-        model: VisionModel,
+        model: AnyVisionModel,
         objective: Objective,
         loader: TrainLoader,
         mix: Mix | None,
@@ -90,7 +90,7 @@ class Trainer:
         self.small_size = small_size(model, self.image_size, settled(recipe.start_size))
 
     @property
-    def evaluated(self) -> VisionModel:
+    def evaluated(self) -> AnyVisionModel:
         """The weights that count: the moving average where there is one."""
         return self.ema.model if self.ema else self.model
 

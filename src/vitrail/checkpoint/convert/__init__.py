@@ -1,72 +1,47 @@
 """Foreign weights under our names."""
 
 from collections.abc import Callable, Mapping
+from importlib import import_module
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from ...errors import VitrailError
-from ...nn.model import VisionModel
-from . import (
-    beit,
-    cait,
-    clip,
-    cnn,
-    convnext,
-    cvt,
-    detr,
-    dino,
-    dinov2,
-    dinov3,
-    dpt,
-    hybrid,
-    levit,
-    mae,
-    mixer,
-    official,
-    parallel_vit,
-    pvt,
-    pvt_v2,
-    segformer,
-    siglip,
-    swin,
-    swin_v2,
-    timesformer,
-    timm,
-    torchvision,
-    transformers,
-    videomae,
-    vitc,
-)
+from ...nn.model import AnyVisionModel
+from . import official, timm, torchvision, transformers
 from .rename import Layout, Renamed, Rule, to_ours
 
-_FAMILIES: tuple[Any, ...] = (
-    beit,
-    cait,
-    clip,
-    cnn,
-    convnext,
-    cvt,
-    detr,
-    dino,
-    dinov2,
-    dinov3,
-    dpt,
-    hybrid,
-    levit,
-    mae,
-    mixer,
-    parallel_vit,
-    pvt,
-    pvt_v2,
-    segformer,
-    siglip,
-    swin,
-    swin_v2,
-    timesformer,
-    videomae,
-    vitc,
+_FAMILIES: tuple[Any, ...] = tuple(
+    import_module(f"{__name__}.{family}")
+    for family in (
+        "beit",
+        "big_vision",
+        "cait",
+        "clip",
+        "cnn",
+        "convnext",
+        "cvt",
+        "detr",
+        "dino",
+        "dinov2",
+        "dinov3",
+        "dpt",
+        "hybrid",
+        "levit",
+        "mae",
+        "mixer",
+        "parallel_vit",
+        "pvt",
+        "pvt_v2",
+        "segformer",
+        "siglip",
+        "swin",
+        "swin_v2",
+        "timesformer",
+        "videomae",
+        "vitc",
+    )
 )
 LAYOUTS: tuple[Layout, ...] = (
     *timm.LAYOUTS,
@@ -82,7 +57,7 @@ CONFIGS: dict[str, Callable[[Mapping[str, Any]], Any]] = {
 _ENVELOPES = ("model", "state_dict", "params", "module", "model_state")
 
 
-def convert_state_dict(state_dict: Mapping[str, Any], model: VisionModel) -> dict[str, Tensor]:
+def convert_state_dict(state_dict: Mapping[str, Any], model: AnyVisionModel) -> dict[str, Tensor]:
     """Translate a state dict of timm, transformers, torchvision or an official release to our names.
 
     Args:

@@ -6,6 +6,7 @@ from typing import Any
 from ...errors import VitrailError
 from ...models.clip import CLIPConfig, CLIPVisionConfig
 from . import timm
+from .block import named_block
 from .rename import Layout, Rule, Transform, linear
 
 _OPENAI_STATISTICS = {"mean": (0.48145466, 0.4578275, 0.40821073), "std": (0.26862954, 0.26130258, 0.27577711)}
@@ -30,13 +31,13 @@ TIMM = Layout(
 
 def openai_blocks(ours: str, theirs: str) -> tuple[Rule, ...]:
     """Blocks by OpenAI's names, which open_clip kept."""
-    return (
-        linear(f"{ours}.attention.norm", f"{theirs}.ln_1"),
-        Rule(f"{ours}.attention.branch.qkv.{{p}}", (f"{theirs}.attn.in_proj_{{p}}",)),
-        linear(f"{ours}.attention.branch.project", f"{theirs}.attn.out_proj"),
-        linear(f"{ours}.mlp.norm", f"{theirs}.ln_2"),
-        linear(f"{ours}.mlp.branch.expand", f"{theirs}.mlp.c_fc"),
-        linear(f"{ours}.mlp.branch.contract", f"{theirs}.mlp.c_proj"),
+    return named_block(
+        theirs,
+        norms=("ln_1", "ln_2"),
+        qkv=("attn.in_proj_{p}",),
+        project="attn.out_proj",
+        mlp=("mlp.c_fc", "mlp.c_proj"),
+        ours=ours,
     )
 
 
@@ -72,14 +73,13 @@ OPENAI = Layout(
 
 def transformers_blocks(ours: str, theirs: str) -> tuple[Rule, ...]:
     """Blocks by transformers' names, in CLIP and SigLIP alike."""
-    parts = (f"{theirs}.self_attn.{part}_proj" for part in "qkv")
-    return (
-        linear(f"{ours}.attention.norm", f"{theirs}.layer_norm1"),
-        linear(f"{ours}.attention.branch.qkv", *parts),
-        linear(f"{ours}.attention.branch.project", f"{theirs}.self_attn.out_proj"),
-        linear(f"{ours}.mlp.norm", f"{theirs}.layer_norm2"),
-        linear(f"{ours}.mlp.branch.expand", f"{theirs}.mlp.fc1"),
-        linear(f"{ours}.mlp.branch.contract", f"{theirs}.mlp.fc2"),
+    return named_block(
+        theirs,
+        norms=("layer_norm1", "layer_norm2"),
+        qkv=("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"),
+        project="self_attn.out_proj",
+        mlp=("mlp.fc1", "mlp.fc2"),
+        ours=ours,
     )
 
 
@@ -169,14 +169,26 @@ def activation_field(name: str) -> str:
     return _ACTIVATIONS[name]
 
 
-def both(card: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The parts of a configuration that speak of the image and of the text encoder; in old files some stand apart."""
+def both(card: Mapping[str, Any], activation: str, norm_eps: float) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The parts of a configuration that speak of the image and of the text encoder; in old files some stand apart.
+
+    VitrailError where the two encoders have other activations or norms: a model of ours has one for both.
+    """
     image, text = (
         {**(card.get(name) or {}), **(card.get(f"{name}_dict") or {})} for name in ("vision_config", "text_config")
     )
+    for name, usual in (("hidden_act", activation), ("layer_norm_eps", norm_eps)):
+        seen = image.get(name, usual), text.get(name, usual)
+        if seen[0] != seen[1]:
+            raise VitrailError(
+                f"these weights have {name} {seen[0]!r} for pictures and {seen[1]!r} for texts: "
+                "read are those with the same for both"
+            )
     return image, text
 
 
+_DEFAULTS = ("quick_gelu", 1e-5)
+"""The activation and the norms' epsilon of both encoders."""
 _TEXT_DEFAULTS = {
     "max_position_embeddings": 77,
     "vocab_size": 49408,
@@ -188,7 +200,7 @@ _TEXT_DEFAULTS = {
 
 
 def _config(card: Mapping[str, Any]) -> CLIPConfig:
-    image, text = both(card)
+    image, text = both(card, *_DEFAULTS)
     # Before 2023 all files said 2, and transformers takes the highest number for the end where it finds that.
     end, highest = text.get("eos_token_id", 49407), text.get("vocab_size", 49408) - 1
     if end not in (2, highest):
@@ -196,14 +208,14 @@ def _config(card: Mapping[str, Any]) -> CLIPConfig:
             f"these weights end a text with number {end}: read are those that end it with the last, {highest}"
         )
     return CLIPConfig(
-        **image_fields(image, "quick_gelu", 1e-5, 32),
+        **image_fields(image, *_DEFAULTS, 32),
         **text_fields(text, _TEXT_DEFAULTS),
         joint_dim=card.get("projection_dim", 512),
     )
 
 
 def _image_config(card: Mapping[str, Any]) -> CLIPVisionConfig:
-    fields = image_fields(card, "quick_gelu", 1e-5, 32)
+    fields = image_fields(card, *_DEFAULTS, 32)
     return CLIPVisionConfig(**fields, num_classes=card.get("projection_dim", 512), head_bias=False)
 
 

@@ -4,6 +4,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from ...models.cvt import CvTConfig
+from . import timm, transformers
+from .block import named_block
+from .expect import expect, uniform
 from .pvt_v2 import patches
 from .rename import Layout, Rule, batch_norm, linear
 
@@ -19,67 +22,71 @@ def _embeds(theirs: str, project: str, norm: str, class_token: str) -> tuple[Rul
     return *(rule for both in rules for rule in both), Rule(f"{_LAST}.parts.prefix.weight", (class_token,))
 
 
-def _projection(ours: str, conv: str, norm: str, layer: str) -> tuple[Rule, ...]:
-    ours = f"{_ATTENTION}.qkv.{ours}"
-    return (
-        Rule(f"{ours}.conv.weight", (f"{conv}.weight",)),
-        batch_norm(f"{ours}.norm", norm),
-        linear(f"{ours}.linear", layer),
-    )
-
-
-def _official() -> tuple[Rule, ...]:
-    theirs = "stage{s}.blocks.{i}"
-    rules = [
-        *_embeds("stage{s}.patch_embed", "proj", "norm", "stage2.cls_token"),
-        linear(f"{_BLOCK}.attention.norm", f"{theirs}.norm1"),
-        linear(f"{_ATTENTION}.project", f"{theirs}.attn.proj"),
-        linear(f"{_BLOCK}.mlp.norm", f"{theirs}.norm2"),
-        linear(f"{_BLOCK}.mlp.branch.expand", f"{theirs}.mlp.fc1"),
-        linear(f"{_BLOCK}.mlp.branch.contract", f"{theirs}.mlp.fc2"),
-        linear("encoder.norm", "norm"),
-        linear("head.classify", "head"),
-    ]
-    for part in "qkv":
-        conv = f"{theirs}.attn.conv_proj_{part}"
-        rules += _projection(part, f"{conv}.conv", f"{conv}.bn", f"{theirs}.attn.proj_{part}")
+def _projections(theirs: str, words: tuple[str, str, str], conv: str, norm: str, layer: str) -> tuple[Rule, ...]:
+    """Queries, keys and values; a star in the names of theirs is the word for each of the three."""
+    rules: list[Rule] = []
+    for part, word in zip("qkv", words, strict=True):
+        ours = f"{_ATTENTION}.qkv.{part}"
+        rules += (
+            Rule(f"{ours}.conv.weight", (f"{theirs}.{conv.replace('*', word)}.weight",)),
+            batch_norm(f"{ours}.norm", f"{theirs}.{norm.replace('*', word)}"),
+            linear(f"{ours}.linear", f"{theirs}.{layer.replace('*', word)}"),
+        )
     return tuple(rules)
 
 
-def _transformers() -> tuple[Rule, ...]:
-    theirs = "encoder.stages.{s}.layers.{i}"
-    embedding = "encoder.stages.{s}.embedding.convolution_embeddings"
-    rules = [
-        *_embeds(embedding, "projection", "normalization", "encoder.stages.2.cls_token"),
-        linear(f"{_BLOCK}.attention.norm", f"{theirs}.layernorm_before"),
-        linear(f"{_ATTENTION}.project", f"{theirs}.attention.output.dense"),
-        linear(f"{_BLOCK}.mlp.norm", f"{theirs}.layernorm_after"),
-        linear(f"{_BLOCK}.mlp.branch.expand", f"{theirs}.intermediate.dense"),
-        linear(f"{_BLOCK}.mlp.branch.contract", f"{theirs}.output.dense"),
-        linear("encoder.norm", "layernorm"),
-        linear("head.classify", "classifier"),
-    ]
-    for part, name in (("q", "query"), ("k", "key"), ("v", "value")):
-        inner = f"{theirs}.attention.attention"
-        conv = f"{inner}.convolution_projection_{name}.convolution_projection"
-        rules += _projection(part, f"{conv}.convolution", f"{conv}.normalization", f"{inner}.projection_{name}")
-    return tuple(rules)
-
+_OFFICIAL = (
+    *_embeds("stage{s}.patch_embed", "proj", "norm", "stage2.cls_token"),
+    *_projections("stage{s}.blocks.{i}.attn", ("q", "k", "v"), "conv_proj_*.conv", "conv_proj_*.bn", "proj_*"),
+    *named_block("stage{s}.blocks.{i}", norms=timm.NORMS, project="attn.proj", mlp=("mlp.fc1", "mlp.fc2"), ours=_BLOCK),
+    linear("encoder.norm", "norm"),
+    linear("head.classify", "head"),
+)
+_CONV = "convolution_projection_*.convolution_projection"
+_TRANSFORMERS = (
+    *_embeds(
+        "encoder.stages.{s}.embedding.convolution_embeddings",
+        "projection",
+        "normalization",
+        "encoder.stages.2.cls_token",
+    ),
+    *_projections(
+        "encoder.stages.{s}.layers.{i}.attention.attention",
+        ("query", "key", "value"),
+        f"{_CONV}.convolution",
+        f"{_CONV}.normalization",
+        "projection_*",
+    ),
+    *named_block(
+        "encoder.stages.{s}.layers.{i}",
+        norms=transformers.NORMS,
+        project="attention.output.dense",
+        mlp=("intermediate.dense", "output.dense"),
+        ours=_BLOCK,
+    ),
+    linear("encoder.norm", "layernorm"),
+    linear("head.classify", "classifier"),
+)
 
 LAYOUTS = (
-    Layout("official CvT", _official(), prefixes=("module.",)),
-    Layout("transformers CvT", _transformers(), prefixes=("cvt.",)),
+    # transformers computes with GELU what was trained with its quick approximation.
+    Layout("official CvT", _OFFICIAL, prefixes=("module.",), fields={"activation": "quick_gelu"}),
+    Layout("transformers CvT", _TRANSFORMERS, prefixes=("cvt.",)),
 )
 
 
 def _config(card: Mapping[str, Any]) -> CvTConfig:
+    stages = len(card["depth"])
+    expect(card, patch_sizes=[7, 3, 3], patch_stride=[4, 2, 2], patch_padding=[2, 1, 1], cls_token=[False, False, True])
+    expect(card, qkv_projection_method=["dw_bn"] * stages, qkv_bias=[True] * stages, kernel_qkv=[3] * stages)
+    expect(card, padding_q=[1] * stages, stride_q=[1] * stages, padding_kv=[1] * stages, stride_kv=[2] * stages)
     # The card's layer_norm_eps is not what its layer norms use; and it says nothing of the picture's size.
     return CvTConfig(
         in_channels=card["num_channels"],
         embed_dims=tuple(card["embed_dim"]),
         depths=tuple(card["depth"]),
         num_heads=tuple(card["num_heads"]),
-        mlp_ratio=card["mlp_ratio"][0],
+        mlp_ratio=uniform(card, "mlp_ratio"),
     )
 
 

@@ -7,6 +7,7 @@ from ...errors import VitrailError
 from ...models.detr import RESNET101, DETRConfig
 from .expect import expect
 from .rename import STACK, Layout, Rule, linear
+from .resnet import UNITS, transformers_resnet
 
 _BODY = "embed.patches.body"
 _ENCODER, _DECODER = "encoder.blocks.{i}", "head.decoder.blocks.{i}"
@@ -37,28 +38,15 @@ def _boxes(theirs: str) -> tuple[Rule, ...]:
     return tuple(linear(f"head.box.{2 * index}", f"{theirs}.{index}") for index in range(3))
 
 
-_UNITS = (("conv1", "bn1"), ("conv2", "bn2"), ("conv3", "bn3"), ("downsample.0", "downsample.1"))
-
-
 def _body(theirs: str) -> tuple[Rule, ...]:
     """timm and torchvision name a ResNet's parts alike."""
-    parts = ("conv1", "bn1", *(f"layer{{s}}.{{i}}.{part}" for unit in _UNITS for part in unit))
+    parts = ("conv1", "bn1", *(f"layer{{s}}.{{i}}.{part}" for unit in UNITS for part in unit))
     return tuple(Rule(f"{_BODY}.{part}.{{f}}", (f"{theirs}.{part}.{{f}}",)) for part in parts)
 
 
 def _transformers_body(theirs: str) -> tuple[Rule, ...]:
-    """transformers' own ResNet counts from 0, and has names for what torchvision numbers."""
-    pairs = [(f"{_BODY}.conv1", f"{_BODY}.bn1", f"{theirs}.embedder.embedder")]
-    for stage in range(4):
-        block = f"{theirs}.encoder.stages.{stage}.layers.{{i}}"
-        units = (*(f"{block}.layer.{index}" for index in range(3)), f"{block}.shortcut")
-        ours = f"{_BODY}.layer{stage + 1}.{{i}}"
-        pairs += [(f"{ours}.{conv}", f"{ours}.{norm}", unit) for (conv, norm), unit in zip(_UNITS, units, strict=True)]
-    return tuple(
-        Rule(f"{ours}.{{f}}", (f"{unit}.{part}.{{f}}",))
-        for conv, norm, unit in pairs
-        for ours, part in ((conv, "convolution"), (norm, "normalization"))
-    )
+    stages = tuple(f"{_BODY}.layer{number}" for number in (1, 2, 3, 4))
+    return transformers_resnet(_BODY, stages, f"{theirs}.", "f")
 
 
 def _transformers(project: str, expand: str, contract: str) -> tuple[Rule, ...]:
@@ -128,7 +116,9 @@ def _config(card: Mapping[str, Any]) -> DETRConfig:
     name = body.get("backbone", card.get("backbone"))
     depths = body["depths"] if "depths" in body else _RESNETS.get(name or "")
     expect(card, position_embedding_type="sine", activation_function="relu")
-    expect(body, layer_type="bottleneck")
+    expect(card, decoder_attention_heads=card["encoder_attention_heads"])
+    expect(body, layer_type="bottleneck", hidden_act="relu")
+    expect(body, downsample_in_first_stage=False, downsample_in_bottleneck=False)
     if depths is None:
         raise VitrailError(f"this DETR's backbone is {name!r}: read are those with {', '.join(_RESNETS)}")
     return DETRConfig(

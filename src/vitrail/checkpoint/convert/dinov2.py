@@ -13,11 +13,18 @@ _BLOCK = "encoder.blocks.{i}"
 _REGISTERS = "embed.parts.registers.weight"
 
 
-def _official(kind: str, expand: str, contract: str) -> Layout:
+# The release resamples positions in two ways: with registers as timm does, and without them in its first way.
+_WITHOUT_REGISTERS = {"position_antialias": False, "position_offset": 0.1}
+
+
+def _official(kind: str, expand: str, contract: str, *, registers: bool) -> Layout:
     blocks = timm.block(mlp=(f"mlp.{expand}", f"mlp.{contract}"))
     scales = timm.scales("ls1.gamma", "ls2.gamma")
-    rules = (*timm.AROUND, *timm.CLASS, *blocks, *scales, Rule(_REGISTERS, ("register_tokens",)))
-    return Layout(f"official DINOv2, {kind}", rules, ("mask_token",), ("backbone.",))
+    rules = (*timm.AROUND, *timm.CLASS, *blocks, *scales)
+    if registers:
+        rules += (Rule(_REGISTERS, ("register_tokens",)),)
+    name = f"official DINOv2, {kind}, {'with' if registers else 'without'} registers"
+    return Layout(name, rules, ("mask_token",), ("backbone.",), {} if registers else _WITHOUT_REGISTERS)
 
 
 def _transformers(kind: str, attention: tuple[str, str, str, str], expand: tuple[str, ...], contract: str) -> Layout:
@@ -49,8 +56,11 @@ _MODULES = ("q_proj", "k_proj", "v_proj", "o_proj")
 
 LAYOUTS = (
     Layout("timm DINOv2", (*timm.TIMM.rules, Rule(_REGISTERS, ("reg_token",)))),
-    _official("plain", "fc1", "fc2"),
-    _official("gated", "w12", "w3"),
+    # Those without registers go first: of tensors without them both know as many.
+    _official("plain", "fc1", "fc2", registers=False),
+    _official("gated", "w12", "w3", registers=False),
+    _official("plain", "fc1", "fc2", registers=True),
+    _official("gated", "w12", "w3", registers=True),
     _transformers("files", _FILES, ("fc1",), "fc2"),
     _transformers("modules", _MODULES, ("fc1",), "fc2"),
     _transformers("files, gated", _FILES, ("weights_in",), "weights_out"),

@@ -3,27 +3,14 @@
 from collections.abc import Mapping
 from typing import Any
 
-import torch
-from torch import Tensor
-
 from ...models.dinov3 import DINOv3Config
 from . import timm
-from .expect import expect
-from .rename import PAIR, SAME, STACK, Layout, Rule, Transform, linear
+from .expect import expect, vit_fields
+from .rename import PAIR, SAME, STACK, WITHOUT_KEYS, Layout, Rule, linear
 
 _BLOCK = "encoder.blocks.{i}"
 _QKV = f"{_BLOCK}.attention.branch.qkv"
 _REGISTERS = "embed.parts.registers.weight"
-
-
-def _without_keys(bias: Tensor) -> Tensor:
-    q_bias, _, v_bias = bias.chunk(3)
-    return torch.cat([q_bias, v_bias])
-
-
-def _with_zero_keys(bias: Tensor, heads: int) -> tuple[Tensor]:
-    q_bias, v_bias = bias.chunk(2)
-    return (torch.cat([q_bias, torch.zeros_like(q_bias), v_bias]),)
 
 
 def _mlp(root: str, expand: tuple[str, ...], contract: str) -> tuple[Rule, ...]:
@@ -49,7 +36,7 @@ def _timm(kind: str, expand: tuple[str, ...]) -> Layout:
 
 def _official(kind: str, expand: tuple[str, ...], contract: str) -> Layout:
     rules = (
-        Rule(f"{_QKV}.bias", ("blocks.{i}.attn.qkv.bias",), Transform(_without_keys, _with_zero_keys)),
+        Rule(f"{_QKV}.bias", ("blocks.{i}.attn.qkv.bias",), WITHOUT_KEYS),
         Rule(_REGISTERS, ("storage_tokens",)),
         *_mlp("blocks.{i}.mlp", expand, contract),
         *timm.block(),
@@ -97,17 +84,11 @@ def _config(card: Mapping[str, Any]) -> DINOv3Config:
     expect(card, hidden_act="silu" if gated else "gelu")
     expect(card, key_bias=False, value_bias=qkv_bias, proj_bias=True, mlp_bias=True)
     return DINOv3Config(
-        image_size=card["image_size"],
-        patch_size=card["patch_size"],
-        embed_dim=card["hidden_size"],
-        depth=card["num_hidden_layers"],
-        num_heads=card["num_attention_heads"],
-        mlp_ratio=card["intermediate_size"] / card["hidden_size"],
+        **vit_fields(card),
         qkv_bias=qkv_bias,
         gated_mlp=gated,
         registers=card["num_register_tokens"],
         rotary_base=card["rope_theta"],
-        norm_eps=card["layer_norm_eps"],
         pool="class",
     )
 

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from ...models.dpt import DPTConfig
-from . import timm
-from .expect import expect
-from .rename import STACK, Layout, Rule, batch_norm, linear
+from . import timm, transformers
+from .expect import expect, vit_fields
+from .rename import Layout, Rule, batch_norm, linear
 
 _DECODE = "head.decode"
 
@@ -51,21 +51,14 @@ def _segmentation(theirs: str) -> tuple[Rule, ...]:
 
 
 def _transformers() -> tuple[Rule, ...]:
-    block, neck = "dpt.encoder.layer.{i}", "neck.reassemble_stage"
-    qkv = tuple(f"{block}.attention.attention.{part}" for part in ("query", "key", "value"))
-    ours = "encoder.blocks.{i}"
+    neck = "neck.reassemble_stage"
     rules = [
         *_embedding(
             "dpt.embeddings.patch_embeddings.projection",
             "dpt.embeddings.cls_token",
             "dpt.embeddings.position_embeddings",
         ),
-        linear(f"{ours}.attention.norm", f"{block}.layernorm_before"),
-        linear(f"{ours}.attention.branch.qkv", *qkv, transform=STACK),
-        linear(f"{ours}.attention.branch.project", f"{block}.attention.output.dense"),
-        linear(f"{ours}.mlp.norm", f"{block}.layernorm_after"),
-        linear(f"{ours}.mlp.branch.expand", f"{block}.intermediate.dense"),
-        linear(f"{ours}.mlp.branch.contract", f"{block}.output.dense"),
+        *transformers.block("dpt.encoder.layer.{i}", **transformers.FILES),
     ]
     for index in range(4):
         layer = f"{neck}.layers.{index}"
@@ -119,17 +112,11 @@ def _config(card: Mapping[str, Any]) -> DPTConfig:
     expect(card, is_hybrid=False, backbone_config=None, readout_type="project", reassemble_factors=[4, 2, 1, 0.5])
     expect(card, hidden_act="gelu", qkv_bias=True, add_projection=False, head_in_index=-1)
     return DPTConfig(
-        image_size=card["image_size"],
-        patch_size=card["patch_size"],
-        embed_dim=card["hidden_size"],
-        depth=card["num_hidden_layers"],
-        num_heads=card["num_attention_heads"],
-        mlp_ratio=card["intermediate_size"] / card["hidden_size"],
+        **vit_fields(card),
         after=tuple(card["backbone_out_indices"]),
         widths=tuple(card["neck_hidden_sizes"]),
         fusion_dim=card["fusion_hidden_size"],
         fusion_norm=bool(card.get("use_batch_norm_in_fusion_residual")),
-        norm_eps=card["layer_norm_eps"],
     )
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...models.levit import LeViTConfig
+from .expect import expect, uniform
 from .rename import Layout, Rule, Transform, linear
 
 # timm's levit_conv_* keep linear layers as 1×1 convolutions.
@@ -151,14 +152,19 @@ LAYOUTS = (TIMM, *map(_official, _DEPTHS), *map(_transformers, _DEPTHS))
 
 
 def _config(card: Mapping[str, Any]) -> LeViTConfig:
+    key_dim, widths = uniform(card, "key_dim"), card["hidden_sizes"]
+    expect(card, kernel_size=3, stride=2, padding=1, patch_size=16)
+    # Saving them, transformers adds one for the last stage, which has none.
+    shrinks = [["Subsample", key_dim, width // key_dim, 4, 2, 2] for width in widths[:-1]]
+    expect({"down_ops": card.get("down_ops", shrinks)[: len(shrinks)]}, down_ops=shrinks)
     return LeViTConfig(
         image_size=card["image_size"],
-        embed_dims=tuple(card["hidden_sizes"]),
+        embed_dims=tuple(widths),
         depths=tuple(card["depths"]),
         num_heads=tuple(card["num_attention_heads"]),
-        key_dim=card["key_dim"][0],
-        value_ratio=card["attention_ratio"][0],
-        mlp_ratio=card["mlp_ratio"][0],
+        key_dim=key_dim,
+        value_ratio=uniform(card, "attention_ratio"),
+        mlp_ratio=uniform(card, "mlp_ratio"),
         distilled=any(name.endswith("WithTeacher") for name in card.get("architectures") or ()),
     )
 

@@ -23,7 +23,6 @@ _OUT_KERNEL = Transform(
 )
 
 _BLOCK = "Transformer/encoderblock_{i}"
-_ATTENTION = f"{_BLOCK}/MultiHeadDotProductAttention_1"
 _PARTS = ("query", "key", "value")
 
 
@@ -35,31 +34,33 @@ def linear(ours: str, theirs: str, transform: Transform = KERNEL) -> tuple[Rule,
     return Rule(f"{ours}.weight", (f"{theirs}/kernel",), transform), Rule(f"{ours}.bias", (f"{theirs}/bias",))
 
 
-WITHOUT_PATCHES = (
-    Rule("embed.parts.prefix.weight", ("cls",)),
-    Rule("embed.parts.positions.weight", ("Transformer/posembed_input/pos_embedding",)),
-    *norm("encoder.blocks.{i}.attention.norm", f"{_BLOCK}/LayerNorm_0"),
-    Rule(
-        "encoder.blocks.{i}.attention.branch.qkv.weight",
-        tuple(f"{_ATTENTION}/{part}/kernel" for part in _PARTS),
-        _QKV_KERNELS,
-    ),
-    Rule(
-        "encoder.blocks.{i}.attention.branch.qkv.bias",
-        tuple(f"{_ATTENTION}/{part}/bias" for part in _PARTS),
-        _QKV_BIASES,
-    ),
-    *linear("encoder.blocks.{i}.attention.branch.project", f"{_ATTENTION}/out", _OUT_KERNEL),
-    *norm("encoder.blocks.{i}.mlp.norm", f"{_BLOCK}/LayerNorm_2"),
-    *linear("encoder.blocks.{i}.mlp.branch.expand", f"{_BLOCK}/MlpBlock_3/Dense_0"),
-    *linear("encoder.blocks.{i}.mlp.branch.contract", f"{_BLOCK}/MlpBlock_3/Dense_1"),
-    *norm("encoder.norm", "Transformer/encoder_norm"),
-    *linear("head.classify", "head"),
-)
+def without_patches(positions: str, numbers: tuple[int, int, int]) -> tuple[Rule, ...]:
+    """A ViT but for its patches; `numbers` are those that flax gave attention, second norm and MLP of a block."""
+    attention, second = f"{_BLOCK}/MultiHeadDotProductAttention_{numbers[0]}", f"{_BLOCK}/LayerNorm_{numbers[1]}"
+    mlp, branch = f"{_BLOCK}/MlpBlock_{numbers[2]}", "encoder.blocks.{i}.attention.branch"
+    kernels, biases = (tuple(f"{attention}/{part}/{kind}" for part in _PARTS) for kind in ("kernel", "bias"))
+    return (
+        Rule("embed.parts.prefix.weight", ("cls",)),
+        Rule("embed.parts.positions.weight", (positions,)),
+        *norm("encoder.blocks.{i}.attention.norm", f"{_BLOCK}/LayerNorm_0"),
+        Rule(f"{branch}.qkv.weight", kernels, _QKV_KERNELS),
+        Rule(f"{branch}.qkv.bias", biases, _QKV_BIASES),
+        *linear(f"{branch}.project", f"{attention}/out", _OUT_KERNEL),
+        *norm("encoder.blocks.{i}.mlp.norm", second),
+        *linear("encoder.blocks.{i}.mlp.branch.expand", f"{mlp}/Dense_0"),
+        *linear("encoder.blocks.{i}.mlp.branch.contract", f"{mlp}/Dense_1"),
+        *norm("encoder.norm", "Transformer/encoder_norm"),
+        *linear("head.classify", "head"),
+    )
+
+
+PATCH_RULES = linear("embed.patches.project", "embedding", PATCHES)
+# Dropouts between them were counted too.
+WITHOUT_PATCHES = without_patches("Transformer/posembed_input/pos_embedding", (1, 2, 3))
 PREPROCESS = {"mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5)}
 LAYOUT = Layout(
     "official npz",
-    (*linear("embed.patches.project", "embedding", PATCHES), *WITHOUT_PATCHES),
+    (*PATCH_RULES, *WITHOUT_PATCHES),
     preprocess=PREPROCESS,
 )
 

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from ...models.pvt import PVTConfig
-from .pvt_v2 import block
+from .expect import expect
+from .pvt_v2 import block, pyramid_fields, transformers_block
 from .rename import Layout, Rule, linear
 
 _LAST = "encoder.blocks.3.reduce.embed.parts.prefix.weight"
@@ -41,15 +42,8 @@ def _transformers() -> tuple[Rule, ...]:
         rules += _embed(stage, f"{patches}.projection", f"{patches}.layer_norm", f"{patches}.position_embeddings")
     return (
         *rules,
-        *block(
-            "encoder.blocks.{s}.blocks.{i}",
-            "encoder.block.{s}.{i}",
-            norms=("layer_norm_1", "layer_norm_2"),
-            q="attention.self.query",
-            kv=("attention.self.key", "attention.self.value"),
-            reduction=("attention.self.sequence_reduction", "attention.self.layer_norm"),
-            project="attention.output.dense",
-            mlp=("mlp.dense1", "mlp.dense2"),
+        *transformers_block(
+            "encoder.block.{s}.{i}", "attention.self", "sequence_reduction", "attention.output.dense", depthwise=False
         ),
     )
 
@@ -61,15 +55,12 @@ LAYOUTS = (
 
 
 def _config(card: Mapping[str, Any]) -> PVTConfig:
+    first = card["patch_sizes"][0]
+    expect(card, patch_sizes=[first, 2, 2, 2], strides=[first, 2, 2, 2])
     return PVTConfig(
         image_size=card["image_size"],
-        patch_size=card["patch_sizes"][0],
-        in_channels=card["num_channels"],
-        embed_dims=tuple(card["hidden_sizes"]),
-        depths=tuple(card["depths"]),
-        num_heads=tuple(card["num_attention_heads"]),
-        mlp_ratios=tuple(card["mlp_ratios"]),
-        reductions=tuple(card["sequence_reduction_ratios"]),
+        patch_size=first,
+        **pyramid_fields(card, "sequence_reduction_ratios"),
         norm_eps=card["layer_norm_eps"],
         conv_norm_eps=card["layer_norm_eps"],
     )

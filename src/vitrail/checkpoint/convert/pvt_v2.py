@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from ...models.pvt_v2 import PVTv2Config
+from .block import named_block
+from .expect import expect
 from .rename import PAIR, Layout, Rule, linear
 
 STAGE = "encoder.blocks.{s}"
@@ -28,17 +30,31 @@ def block(
 ) -> tuple[Rule, ...]:
     """A block whose keys and values are reduced; `mlp` names its layers, two or three."""
     qkv = f"{ours}.attention.branch.qkv"
-    layers = ("expand", "depthwise", "contract") if len(mlp) == 3 else ("expand", "contract")
+    expand, *depthwise, contract = mlp
     both = (f"{theirs}.{name}" for name in kv)
     return (
-        linear(f"{ours}.attention.norm", f"{theirs}.{norms[0]}"),
         linear(f"{qkv}.q", f"{theirs}.{q}"),
         linear(f"{qkv}.kv", *both, transform=PAIR if len(kv) == 2 else None),
         linear(f"{qkv}.reduce.project", f"{theirs}.{reduction[0]}"),
         linear(f"{qkv}.reduce.norm", f"{theirs}.{reduction[1]}"),
-        linear(f"{ours}.attention.branch.project", f"{theirs}.{project}"),
-        linear(f"{ours}.mlp.norm", f"{theirs}.{norms[1]}"),
-        *(linear(f"{ours}.mlp.branch.{a}", f"{theirs}.{b}") for a, b in zip(layers, mlp, strict=True)),
+        *named_block(theirs, norms=norms, project=project, mlp=(expand, contract), ours=ours),
+        *(linear(f"{ours}.mlp.branch.depthwise", f"{theirs}.{name}") for name in depthwise),
+    )
+
+
+def transformers_block(
+    theirs: str, inner: str, reduction: str, project: str, *, ours: str = BLOCK, depthwise: bool = True
+) -> tuple[Rule, ...]:
+    """A block by transformers' names, which PVT, PVT v2 and SegFormer share; `inner` is where its attention stands."""
+    return block(
+        ours,
+        theirs,
+        norms=("layer_norm_1", "layer_norm_2"),
+        q=f"{inner}.query",
+        kv=(f"{inner}.key", f"{inner}.value"),
+        reduction=(f"{inner}.{reduction}", f"{inner}.layer_norm"),
+        project=project,
+        mlp=("mlp.dense1", *(("mlp.dwconv.dwconv",) if depthwise else ()), "mlp.dense2"),
     )
 
 
@@ -69,16 +85,7 @@ def first_patches(theirs: str, project: str, norm: str) -> tuple[Rule, ...]:
 
 _TRANSFORMERS = (
     *first_patches("encoder.layers.{s}.patch_embedding", "proj", "layer_norm"),
-    *block(
-        BLOCK,
-        "encoder.layers.{s}.blocks.{i}",
-        norms=("layer_norm_1", "layer_norm_2"),
-        q="attention.query",
-        kv=("attention.key", "attention.value"),
-        reduction=("attention.spatial_reduction", "attention.layer_norm"),
-        project="attention.proj",
-        mlp=("mlp.dense1", "mlp.dwconv.dwconv", "mlp.dense2"),
-    ),
+    *transformers_block("encoder.layers.{s}.blocks.{i}", "attention", "spatial_reduction", "attention.proj"),
     linear(f"{STAGE}.norm", "encoder.layers.{s}.layer_norm"),
 )
 
@@ -95,16 +102,29 @@ LAYOUTS = (
 )
 
 
+PATCHES = {"patch_sizes": [7, 3, 3, 3], "strides": [4, 2, 2, 2]}
+"""Those that PVT v2 and SegFormer have, which overlap."""
+
+
+def pyramid_fields(card: Mapping[str, Any], reductions: str) -> dict[str, Any]:
+    """What transformers' configuration says of the four stages, as fields of ours."""
+    expect(card, num_encoder_blocks=4, hidden_act="gelu", qkv_bias=True)
+    return {
+        "in_channels": card["num_channels"],
+        "embed_dims": tuple(card["hidden_sizes"]),
+        "depths": tuple(card["depths"]),
+        "num_heads": tuple(card["num_attention_heads"]),
+        "mlp_ratios": tuple(card["mlp_ratios"]),
+        "reductions": tuple(card[reductions]),
+    }
+
+
 def _config(card: Mapping[str, Any]) -> PVTv2Config:
     size = card["image_size"]
+    expect(card, **PATCHES)
     return PVTv2Config(
         image_size=size if isinstance(size, int) else tuple(size),
-        in_channels=card["num_channels"],
-        embed_dims=tuple(card["hidden_sizes"]),
-        depths=tuple(card["depths"]),
-        num_heads=tuple(card["num_attention_heads"]),
-        mlp_ratios=tuple(card["mlp_ratios"]),
-        reductions=tuple(card["sr_ratios"]),
+        **pyramid_fields(card, "sr_ratios"),
         pooled=card["linear_attention"],
         norm_eps=card["layer_norm_eps"],
         conv_norm_eps=card["layer_norm_eps"],

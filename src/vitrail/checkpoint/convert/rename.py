@@ -40,6 +40,20 @@ PAIR = Transform(lambda *rows: torch.cat(rows), lambda joint, heads: joint.chunk
 TOKENS = Transform(lambda *tokens: torch.cat(tokens, dim=1), lambda joint, heads: joint.split(1, dim=1))
 
 
+def _without_keys(bias: Tensor) -> Tensor:
+    query, _, value = bias.chunk(3)
+    return torch.cat([query, value])
+
+
+def _with_zero_keys(bias: Tensor, heads: int) -> tuple[Tensor, ...]:
+    query, value = bias.chunk(2)
+    return (torch.cat([query, torch.zeros_like(query), value]),)
+
+
+# A bias of keys changes nothing behind a softmax; some keep a place for it that is always zero.
+WITHOUT_KEYS = Transform(_without_keys, _with_zero_keys)
+
+
 @dataclass(frozen=True, slots=True)
 class Rule:
     """`ours` is made of `theirs`, one name or several.
@@ -173,8 +187,11 @@ def to_theirs(state: Mapping[str, Tensor], layout: Layout, num_heads: int) -> di
 
 
 def linear(ours: str | tuple[str, ...], *theirs: str, transform: Transform | None = None) -> Rule:
-    """A rule for the weight and the bias of a layer; several are stacked, on either side."""
-    names = tuple(f"{name}.{{p}}" for name in theirs)
+    """A rule for the weight and the bias of a layer; several are stacked, on either side.
+
+    A name of theirs may say itself where weight or bias stands, as in "in_proj_{p}".
+    """
+    names = tuple(name if "{p}" in name else f"{name}.{{p}}" for name in theirs)
     mine = f"{ours}.{{p}}" if isinstance(ours, str) else tuple(f"{name}.{{p}}" for name in ours)
     return Rule(mine, names, transform or (SAME if len(theirs) == 1 else STACK))
 

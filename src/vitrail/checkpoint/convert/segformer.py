@@ -5,7 +5,8 @@ from typing import Any
 
 from ...models.pvt_v2 import PVTv2Config
 from ...models.segformer import SegFormerConfig
-from .pvt_v2 import BLOCK, OFFICIAL, STAGE, block, first_patches
+from .expect import expect
+from .pvt_v2 import BLOCK, OFFICIAL, PATCHES, STAGE, block, first_patches, pyramid_fields, transformers_block
 from .rename import Layout, Rule, batch_norm, linear
 
 
@@ -26,16 +27,7 @@ def _official() -> tuple[Rule, ...]:
 
 _HUB = (
     *first_patches("encoder.patch_embeddings.{s}", "proj", "layer_norm"),
-    *block(
-        BLOCK,
-        "encoder.block.{s}.{i}",
-        norms=("layer_norm_1", "layer_norm_2"),
-        q="attention.self.query",
-        kv=("attention.self.key", "attention.self.value"),
-        reduction=("attention.self.sr", "attention.self.layer_norm"),
-        project="attention.output.dense",
-        mlp=("mlp.dense1", "mlp.dwconv.dwconv", "mlp.dense2"),
-    ),
+    *transformers_block("encoder.block.{s}.{i}", "attention.self", "sr", "attention.output.dense"),
     linear(f"{STAGE}.norm", "encoder.layer_norm.{s}"),
 )
 _MODULES = (
@@ -71,15 +63,8 @@ LAYOUTS = (
 
 
 def _config(card: Mapping[str, Any]) -> PVTv2Config | SegFormerConfig:
-    encoder: dict[str, Any] = {
-        "in_channels": card["num_channels"],
-        "embed_dims": tuple(card["hidden_sizes"]),
-        "depths": tuple(card["depths"]),
-        "num_heads": tuple(card["num_attention_heads"]),
-        "mlp_ratios": tuple(card["mlp_ratios"]),
-        "reductions": tuple(card["sr_ratios"]),
-        **_FIELDS,
-    }
+    expect(card, **PATCHES)
+    encoder = {**pyramid_fields(card, "sr_ratios"), **_FIELDS}
     if "SegformerForImageClassification" in card.get("architectures", ()):
         return PVTv2Config(**encoder)
     return SegFormerConfig(

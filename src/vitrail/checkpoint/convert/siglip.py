@@ -98,6 +98,7 @@ _TRANSFORMERS_IMAGE = Layout(
 # The image encoder alone goes first: of its tensors the whole model knows as many.
 LAYOUTS = (TIMM, OPEN_CLIP, _TRANSFORMERS_IMAGE, _TRANSFORMERS)
 
+_DEFAULTS = ("gelu_pytorch_tanh", 1e-6)
 _TEXT_DEFAULTS = {
     "max_position_embeddings": 64,
     "vocab_size": 32000,
@@ -109,12 +110,12 @@ _TEXT_DEFAULTS = {
 
 
 def _config(card: Mapping[str, Any]) -> SigLIPConfig:
-    image, text = both(card)
-    return SigLIPConfig(**image_fields(image, "gelu_pytorch_tanh", 1e-6, 16), **text_fields(text, _TEXT_DEFAULTS))
+    image, text = both(card, *_DEFAULTS)
+    return SigLIPConfig(**image_fields(image, *_DEFAULTS, 16), **text_fields(text, _TEXT_DEFAULTS))
 
 
 def _image_config(card: Mapping[str, Any]) -> SigLIPVisionConfig:
-    return SigLIPVisionConfig(**image_fields(card, "gelu_pytorch_tanh", 1e-6, 16))
+    return SigLIPVisionConfig(**image_fields(card, *_DEFAULTS, 16))
 
 
 CONFIGS = {"siglip": _config, "siglip_vision_model": _image_config}

@@ -1,130 +1,129 @@
 """Swin's names, elsewhere."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ...models.swin import SwinConfig
-from . import timm
-from .rename import STACK, Layout, Rule, linear
+from . import timm, torchvision
+from .block import named_block
+from .expect import expect
+from .rename import Layout, Rule, linear
+from .transformers import NORMS
 
 _STAGE = "encoder.blocks.{s}"
 _BLOCK = f"{_STAGE}.blocks.{{i}}"
-_LATER = (1, 2, 3)
 _INNER = "branch.attention"
 _TABLE = f"{_BLOCK}.attention.{_INNER}.bias.table"
 # Computed from the window's size; some save them.
 _COMPUTED = ("{x}.relative_position_index", "{x}.attn_mask")
 
 
-def _merging(ours: str, theirs: str) -> tuple[Rule, ...]:
+def merging(ours: str, theirs: str) -> tuple[Rule, ...]:
+    """The reduction in front of a stage."""
     return (
         linear(f"{ours}.reduce.norm", f"{theirs}.norm"),
         Rule(f"{ours}.reduce.project.weight", (f"{theirs}.reduction.weight",)),
     )
 
 
-def _official_merging(root: str) -> tuple[Rule, ...]:
-    """Where the reduction ends the stage before."""
-    rules = (_merging(f"encoder.blocks.{stage}", f"{root}.{stage - 1}.downsample") for stage in _LATER)
-    return tuple(rule for merging in rules for rule in merging)
+def merging_before(root: str) -> tuple[Rule, ...]:
+    """The reductions where each ends the stage before."""
+    rules = (merging(f"encoder.blocks.{stage}", f"{root}.{stage - 1}.downsample") for stage in (1, 2, 3))
+    return tuple(rule for both in rules for rule in both)
 
 
-_TIMM_BLOCKS = (
-    linear("embed.patches.project", "patch_embed.proj"),
-    linear("embed.parts.norm.layer", "patch_embed.norm"),
-    *timm.block(_BLOCK, "layers.{s}.blocks.{i}", _INNER),
-    Rule(_TABLE, ("layers.{s}.blocks.{i}.attn.relative_position_bias_table",)),
-    linear("encoder.norm", "norm"),
-)
-TIMM = Layout(
-    "timm Swin",
-    (*_TIMM_BLOCKS, *_merging(_STAGE, "layers.{s}.downsample"), linear("head.classify", "head.fc")),
-    _COMPUTED,
-)
-OFFICIAL = Layout(
-    "official Swin", (*_TIMM_BLOCKS, *_official_merging("layers"), linear("head.classify", "head")), _COMPUTED
-)
-
-
-_SELF = ("self.query", "self.key", "self.value")
-
-
-def _transformers(project: str, expand: str, contract: str, qkv: tuple[str, ...]) -> tuple[Rule, ...]:
-    theirs = "encoder.layers.{s}.blocks.{i}"
+def ends(project: str, first: str, norm: str, classify: str) -> tuple[Rule, ...]:
+    """What stands around the stages."""
     return (
-        linear("embed.patches.project", "embeddings.patch_embeddings.projection"),
-        linear("embed.parts.norm.layer", "embeddings.norm"),
-        linear(f"{_BLOCK}.attention.norm", f"{theirs}.layernorm_before"),
-        linear(f"{_BLOCK}.attention.{_INNER}.qkv", *(f"{theirs}.attention.{part}" for part in qkv), transform=STACK),
-        linear(f"{_BLOCK}.attention.{_INNER}.project", f"{theirs}.attention.{project}"),
-        linear(f"{_BLOCK}.mlp.norm", f"{theirs}.layernorm_after"),
-        linear(f"{_BLOCK}.mlp.branch.expand", f"{theirs}.{expand}"),
-        linear(f"{_BLOCK}.mlp.branch.contract", f"{theirs}.{contract}"),
-        *_official_merging("encoder.layers"),
-        linear("encoder.norm", "layernorm"),
-        linear("head.classify", "classifier"),
+        linear("embed.patches.project", project),
+        linear("embed.parts.norm.layer", first),
+        linear("encoder.norm", norm),
+        linear("head.classify", classify),
     )
 
 
-_HUB = Layout(
-    "transformers Swin (files)",
-    (
-        *_transformers("output.dense", "intermediate.dense", "output.dense", _SELF),
-        Rule(_TABLE, ("encoder.layers.{s}.blocks.{i}.attention.self.relative_position_bias_table",)),
-    ),
-    _COMPUTED,
-    ("swin.",),
-)
-_MODULES = Layout(
-    "transformers Swin (modules)",
-    (
-        *_transformers("o_proj", "mlp.fc1", "mlp.fc2", ("q_proj", "k_proj", "v_proj")),
-        Rule(
-            _TABLE,
-            ("encoder.layers.{s}.blocks.{i}.attention.relative_position_bias.relative_position_bias_table",),
-        ),
-    ),
-    _COMPUTED,
-    ("swin.",),
-)
+def timm_ends(classify: str) -> tuple[Rule, ...]:
+    return ends("patch_embed.proj", "patch_embed.norm", "norm", classify)
 
 
-def _torchvision() -> tuple[Rule, ...]:
-    """Stages and reductions in turn in one list of features."""
-    rules = [
-        linear("embed.patches.project", "features.0.0"),
-        linear("embed.parts.norm.layer", "features.0.2"),
-        linear("encoder.norm", "norm"),
-        linear("head.classify", "head"),
-    ]
+def in_features(block: Callable[[str, str], tuple[Rule, ...]]) -> tuple[Rule, ...]:
+    """torchvision's: stages and reductions in turn in one list. `block` gives the rules of (ours, theirs)."""
+    rules = [*ends("features.0.0", "features.0.2", "norm", "head")]
     for stage in range(4):
-        ours, theirs = f"encoder.blocks.{stage}.blocks.{{i}}", f"features.{2 * stage + 1}.{{i}}"
-        rules += timm.block(ours, theirs, _INNER, mlp=("mlp.0", "mlp.3"))
-        rules.append(Rule(f"{ours}.attention.{_INNER}.bias.table", (f"{theirs}.attn.relative_position_bias_table",)))
-        rules += _merging(f"encoder.blocks.{stage}", f"features.{2 * stage}")
+        rules += block(f"encoder.blocks.{stage}.blocks.{{i}}", f"features.{2 * stage + 1}.{{i}}")
+        rules += merging(f"encoder.blocks.{stage}", f"features.{2 * stage}")
     return tuple(rules)
+
+
+TRANSFORMERS = (
+    *ends("embeddings.patch_embeddings.projection", "embeddings.norm", "layernorm", "classifier"),
+    *merging_before("encoder.layers"),
+)
+"""What stands around transformers' blocks."""
+_TIMM_BLOCKS = (
+    *timm.block(_BLOCK, "layers.{s}.blocks.{i}", _INNER),
+    Rule(_TABLE, ("layers.{s}.blocks.{i}.attn.relative_position_bias_table",)),
+)
+TIMM = Layout(
+    "timm Swin",
+    (*timm_ends("head.fc"), *_TIMM_BLOCKS, *merging(_STAGE, "layers.{s}.downsample")),
+    _COMPUTED,
+)
+OFFICIAL = Layout("official Swin", (*timm_ends("head"), *_TIMM_BLOCKS, *merging_before("layers")), _COMPUTED)
+
+
+def _transformers(kind: str, qkv: tuple[str, str, str], project: str, mlp: tuple[str, str], table: str) -> Layout:
+    theirs = "encoder.layers.{s}.blocks.{i}"
+    rules = named_block(theirs, norms=NORMS, qkv=qkv, project=project, mlp=mlp, ours=_BLOCK, attention=_INNER)
+    bias = Rule(_TABLE, (f"{theirs}.attention.{table}.relative_position_bias_table",))
+    return Layout(f"transformers Swin ({kind})", (*TRANSFORMERS, *rules, bias), _COMPUTED, ("swin.",))
+
+
+def _torchvision(ours: str, theirs: str) -> tuple[Rule, ...]:
+    return (
+        *timm.block(ours, theirs, _INNER, mlp=torchvision.MLP),
+        Rule(f"{ours}.attention.{_INNER}.bias.table", (f"{theirs}.attn.relative_position_bias_table",)),
+    )
 
 
 LAYOUTS = (
     TIMM,
     OFFICIAL,
-    _HUB,
-    _MODULES,
-    Layout("torchvision Swin", _torchvision(), _COMPUTED),
+    _transformers(
+        "files",
+        ("attention.self.query", "attention.self.key", "attention.self.value"),
+        "attention.output.dense",
+        ("intermediate.dense", "output.dense"),
+        "self",
+    ),
+    _transformers(
+        "modules",
+        ("attention.q_proj", "attention.k_proj", "attention.v_proj"),
+        "attention.o_proj",
+        ("mlp.fc1", "mlp.fc2"),
+        "relative_position_bias",
+    ),
+    Layout("torchvision Swin", in_features(_torchvision), _COMPUTED),
 )
 
 
+def window_fields(card: Mapping[str, Any]) -> dict[str, Any]:
+    """What transformers' configuration says of Swin and of Swin V2, as fields of ours."""
+    expect(card, hidden_act="gelu", qkv_bias=True, use_absolute_embeddings=False)
+    return {
+        "image_size": card["image_size"],
+        "patch_size": card["patch_size"],
+        "embed_dim": card["embed_dim"],
+        "depths": tuple(card["depths"]),
+        "num_heads": tuple(card["num_heads"]),
+        "window_size": card["window_size"],
+        "mlp_ratio": card["mlp_ratio"],
+        "norm_eps": card["layer_norm_eps"],
+    }
+
+
 def _config(card: Mapping[str, Any]) -> SwinConfig:
-    return SwinConfig(
-        image_size=card["image_size"],
-        patch_size=card["patch_size"],
-        embed_dim=card["embed_dim"],
-        depths=tuple(card["depths"]),
-        num_heads=tuple(card["num_heads"]),
-        window_size=card["window_size"],
-        mlp_ratio=card["mlp_ratio"],
-        norm_eps=card["layer_norm_eps"],
-    )
+    return SwinConfig(**window_fields(card))
 
 
 CONFIGS = {"swin": _config}

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ...models.timesformer import TimeSformerConfig
+from .expect import expect, vit_fields
 from .rename import Layout, Rule, Transform, linear
 
 _BLOCK = "encoder.blocks.{i}"
@@ -91,17 +92,11 @@ _KINDS = {"divided_space_time": "divided", "joint_space_time": "joint", "space_o
 
 
 def _config(card: Mapping[str, Any]) -> TimeSformerConfig:
-    dim = card["hidden_size"]
+    expect(card, hidden_act="gelu", qkv_bias=True)
     return TimeSformerConfig(
-        image_size=card["image_size"],
+        **vit_fields(card),
         num_frames=card["num_frames"],
-        patch_size=card["patch_size"],
-        embed_dim=dim,
-        depth=card["num_hidden_layers"],
-        num_heads=card["num_attention_heads"],
-        mlp_ratio=card["intermediate_size"] / dim,
         attention=_KINDS[card["attention_type"]],
-        norm_eps=card["layer_norm_eps"],
     )
 
 

@@ -1,5 +1,6 @@
 """timm's names, which are also those of the official DeiT and DeiT III releases."""
 
+from .block import named_block
 from .rename import TOKENS, Layout, Rule, linear
 
 
@@ -10,16 +11,12 @@ def block(
     mlp: tuple[str, str] = ("mlp.fc1", "mlp.fc2"),
 ) -> tuple[Rule, ...]:
     """The usual block; `attention` is where in its residual the `MultiHeadAttention` stands."""
-    return (
-        linear(f"{ours}.attention.norm", f"{theirs}.norm1"),
-        linear(f"{ours}.attention.{attention}.qkv", f"{theirs}.attn.qkv"),
-        linear(f"{ours}.attention.{attention}.project", f"{theirs}.attn.proj"),
-        linear(f"{ours}.mlp.norm", f"{theirs}.norm2"),
-        linear(f"{ours}.mlp.branch.expand", f"{theirs}.{mlp[0]}"),
-        linear(f"{ours}.mlp.branch.contract", f"{theirs}.{mlp[1]}"),
+    return named_block(
+        theirs, norms=NORMS, qkv=("attn.qkv",), project="attn.proj", mlp=mlp, ours=ours, attention=attention
     )
 
 
+NORMS = ("norm1", "norm2")
 WITHOUT_PATCHES = (
     Rule("embed.parts.positions.weight", ("pos_embed",)),
     linear("encoder.norm", "norm"),

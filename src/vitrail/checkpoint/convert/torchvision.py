@@ -1,17 +1,20 @@
 """torchvision's names."""
 
+from .block import named_block
 from .rename import Layout, Rule, linear
 
-_BLOCK = "encoder.layers.encoder_layer_{i}"
+MLP = ("mlp.0", "mlp.3")
+"""How torchvision's models name the layers of a perceptron, between which an activation and a dropout stand."""
 WITHOUT_PATCHES = (
     Rule("embed.parts.prefix.weight", ("class_token",)),
     Rule("embed.parts.positions.weight", ("encoder.pos_embedding",)),
-    linear("encoder.blocks.{i}.attention.norm", f"{_BLOCK}.ln_1"),
-    Rule("encoder.blocks.{i}.attention.branch.qkv.{p}", (f"{_BLOCK}.self_attention.in_proj_{{p}}",)),
-    linear("encoder.blocks.{i}.attention.branch.project", f"{_BLOCK}.self_attention.out_proj"),
-    linear("encoder.blocks.{i}.mlp.norm", f"{_BLOCK}.ln_2"),
-    linear("encoder.blocks.{i}.mlp.branch.expand", f"{_BLOCK}.mlp.0"),
-    linear("encoder.blocks.{i}.mlp.branch.contract", f"{_BLOCK}.mlp.3"),
+    *named_block(
+        "encoder.layers.encoder_layer_{i}",
+        norms=("ln_1", "ln_2"),
+        qkv=("self_attention.in_proj_{p}",),
+        project="self_attention.out_proj",
+        mlp=MLP,
+    ),
     linear("encoder.norm", "encoder.ln"),
     linear("head.classify", "heads.head"),
 )

@@ -2,15 +2,15 @@
 
 from typing import Any
 
-from .rename import STACK, TOKENS, Layout, Rule, linear
+from .block import named_block
+from .rename import TOKENS, Layout, Rule, linear
 
 _SHARED = (
     linear("embed.patches.project", "embeddings.patch_embeddings.projection"),
     Rule("embed.parts.positions.weight", ("embeddings.position_embeddings",)),
     linear("encoder.norm", "layernorm"),
 )
-
-
+NORMS = ("layernorm_before", "layernorm_after")
 FILES: dict[str, Any] = {
     "qkv": ("attention.attention.query", "attention.attention.key", "attention.attention.value"),
     "project": "attention.output.dense",
@@ -37,14 +37,7 @@ def block(
     contract: str,
 ) -> tuple[Rule, ...]:
     """The usual block."""
-    return (
-        linear(f"{ours}.attention.norm", f"{theirs}.layernorm_before"),
-        linear(f"{ours}.attention.branch.qkv", *(f"{theirs}.{part}" for part in qkv), transform=STACK),
-        linear(f"{ours}.attention.branch.project", f"{theirs}.{project}"),
-        linear(f"{ours}.mlp.norm", f"{theirs}.layernorm_after"),
-        linear(f"{ours}.mlp.branch.expand", f"{theirs}.{expand}"),
-        linear(f"{ours}.mlp.branch.contract", f"{theirs}.{contract}"),
-    )
+    return named_block(theirs, norms=NORMS, qkv=qkv, project=project, mlp=(expand, contract), ours=ours)
 
 
 _FILES = block("encoder.layer.{i}", **FILES)

@@ -3,9 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
-from ...errors import VitrailError
 from ...models.videomae import VideoMAEConfig
-from . import timm
+from . import timm, transformers
+from .block import named_block
+from .expect import expect, vit_fields
 from .rename import PAIR, STACK, Layout, Rule, linear
 
 _BLOCK = "encoder.blocks.{i}"
@@ -37,13 +38,14 @@ def _transformers(kind: str, q: str, v: str) -> Layout:
         f"transformers VideoMAE ({kind})",
         (
             linear("embed.patches.project", "embeddings.patch_embeddings.projection"),
-            linear(f"{_BLOCK}.attention.norm", f"{theirs}.layernorm_before"),
             Rule(f"{_QKV}.weight", tuple(f"{attention}.{part}.weight" for part in ("query", "key", "value")), STACK),
             _biases(attention, q, v),
-            linear(f"{_BLOCK}.attention.branch.project", f"{theirs}.attention.output.dense"),
-            linear(f"{_BLOCK}.mlp.norm", f"{theirs}.layernorm_after"),
-            linear(f"{_BLOCK}.mlp.branch.expand", f"{theirs}.intermediate.dense"),
-            linear(f"{_BLOCK}.mlp.branch.contract", f"{theirs}.output.dense"),
+            *named_block(
+                theirs,
+                norms=transformers.NORMS,
+                project=transformers.FILES["project"],
+                mlp=(transformers.FILES["expand"], transformers.FILES["contract"]),
+            ),
             linear("head.norm", "fc_norm"),
             linear("head.classify", "classifier"),
         ),
@@ -57,20 +59,11 @@ LAYOUTS = (OFFICIAL, _transformers("files", "q_bias", "v_bias"), _transformers("
 
 
 def _config(card: Mapping[str, Any]) -> VideoMAEConfig:
-    for name in ("qv_bias", "use_mean_pooling"):
-        if not card.get(name, True):
-            raise VitrailError(f"these weights of VideoMAE have {name}=False: read are those with True")
-    dim = card["hidden_size"]
+    expect(card, hidden_act="gelu", qv_bias=True, use_mean_pooling=True)
     return VideoMAEConfig(
-        image_size=card["image_size"],
+        **vit_fields(card),
         num_frames=card["num_frames"],
-        patch_size=card["patch_size"],
         tubelet_frames=card["tubelet_size"],
-        embed_dim=dim,
-        depth=card["num_hidden_layers"],
-        num_heads=card["num_attention_heads"],
-        mlp_ratio=card["intermediate_size"] / dim,
-        norm_eps=card["layer_norm_eps"],
         pool_norm_eps=1e-5,
     )
 

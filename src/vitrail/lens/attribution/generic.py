@@ -1,0 +1,47 @@
+"""Gradient × attention, layer by layer: the generic rule of Chefer et al. (2021)."""
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ...nn.model import VisionModel
+from ..capture import weight_gradients
+from .layers import looked_through, pulled_back, reading
+from .passes import Classes, Map, class_scores, patch_map, traced, with_graph
+
+
+def generic_map(model: VisionModel, pixels: Float[Tensor, "B C H W"], classes: Classes) -> Map:
+    """What the class takes from each patch through all layers; never negative.
+
+    R ← R + mean over heads of max(0, ∇A ∘ A) · R, from R = I (Chefer et al., 2021, "Generic attention-model
+    explainability", equations 5 and 6); the map is what the head's tokens have in R - I: the class token's row, or the
+    mean of the patches' rows. One forward and one backward pass.
+    """
+    with with_graph():
+        looks, tokens = looked_through(model, traced(pixels))
+        gradients = weight_gradients(class_scores(model, tokens, classes).sum(), looks)
+    with torch.no_grad():
+        start = reading(model, tokens)
+        weights = [look.weights() for look in looks]
+        return patch_map(generic_relevance(start.to(weights[0].dtype), weights, gradients), tokens)
+
+
+def generic_relevance(
+    start: Float[Tensor, "B N"],
+    weights: Sequence[Float[Tensor, "B h R M"]],
+    gradients: Sequence[Float[Tensor, "B h R M"]],
+) -> Float[Tensor, "B M"]:
+    """The rows of R - I that `start` weighs, by the rule above.
+
+    Without I: to a class token it adds nothing on the patches, and under a mean over the patches it would add the same
+    to all of them, beside which the rest could hardly be seen.
+
+    Args:
+        start: how much of each of the last tokens counts.
+        weights, gradients: attention weights of every layer, from first to last, and a score's gradient with them.
+    """
+    layers = [(a * g).clamp(min=0).mean(dim=1) for a, g in zip(weights, gradients, strict=True)]
+    row = pulled_back(start, layers)
+    return row - start[:, -row.shape[1] :]

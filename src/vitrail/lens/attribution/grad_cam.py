@@ -1,0 +1,89 @@
+"""Grad-CAM on the map of any block: for pyramids, CNNs and all that has a map."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from ...errors import VitrailError
+from ...nn.encoder import HOLDERS
+from ...nn.model import VisionModel
+from ...nn.tokens import Tokens
+from ..naming import find_module
+from .passes import Classes, Map, class_scores, encoded, traced, with_graph
+
+
+def grad_cam(
+    model: VisionModel, pixels: Float[Tensor, "B C H W"], classes: Classes, *, layer: str | None = None
+) -> Map:
+    """Where the channels that speak for the class are on; never negative.
+
+    max(0, Σ_d α_d x_d), α_d the mean over the patches of ∂y/∂x_d (Selvaraju et al., 2017, equations 1 and 2).
+
+    Args:
+        layer: name of the module whose output is looked at, Tokens, (B, N, D) or (B, D, H, W). By default the last
+            block whose patches the class depends on: with a class token that is the block before the last, as the
+            head reads no patch behind the last.
+    """
+    names = [find_module(model, layer)] if layer else blocks_of(model)
+    with with_graph():
+        with _outputs(model, names) as seen:
+            tokens = encoded(model, traced(pixels))
+        if not seen:
+            raise VitrailError(f"{layer} has no map for Grad-CAM: name a module of the encoder, such as a block")
+        score = class_scores(model, tokens, classes).sum()
+        streams = [output.x if isinstance(output, Tokens) else output for output in seen]
+        gradients = torch.autograd.grad(score, streams, allow_unused=True, materialize_grads=True)
+    with torch.no_grad():
+        for output, gradient in zip(reversed(seen), reversed(gradients), strict=True):
+            image, slope = _folded(output, output, tokens), _folded(output, gradient, tokens)
+            if slope.any():
+                break
+        return weighted_channels(image, slope)
+
+
+def weighted_channels(image: Float[Tensor, "B D rows columns"], gradient: Float[Tensor, "B D rows columns"]) -> Map:
+    """max(0, Σ_d mean(gradient_d) image_d)."""
+    return (gradient.mean(dim=(2, 3), keepdim=True) * image).sum(dim=1).clamp(min=0)
+
+
+def blocks_of(model: VisionModel) -> list[str]:
+    """The names of the encoder's blocks, stages and the encoder itself, in the order of the computation."""
+    names = [name for name, module in model.named_modules() if _is_block(model, name)]
+    return [*names, "encoder"]
+
+
+def _is_block(model: VisionModel, name: str) -> bool:
+    holder, _, place = name.rpartition(".")
+    parent, _, last = holder.rpartition(".")
+    return place.isdigit() and last == "blocks" and isinstance(model.get_submodule(parent), HOLDERS)
+
+
+@contextmanager
+def _outputs(model: nn.Module, names: list[str]) -> Iterator[list[Any]]:
+    """What modules give, in the order in which they give it."""
+    seen: list[Any] = []
+    with ExitStack() as hooks:
+        for name in names:
+            module = model.get_submodule(name)
+            hooks.callback(module.register_forward_hook(lambda module, given, output: seen.append(output)).remove)
+        yield seen
+
+
+def _folded(output: Any, values: Any, last: Tokens) -> Float[Tensor, "B D rows columns"]:
+    """The patches of what a module gave, or of a gradient with it, as a map."""
+    if isinstance(output, Tokens):
+        return (values if isinstance(values, Tokens) else output.with_x(values)).map
+    if output.ndim == 4:
+        return values
+    # A norm gives a bare sequence: it is folded as the tokens at the end are, if it has as many patches.
+    count = last.patches.shape[1]
+    if output.ndim != 3 or not count <= output.shape[1] <= last.x.shape[1]:
+        raise VitrailError(
+            f"a module that gives {tuple(output.shape)} has no map for Grad-CAM: name one that gives Tokens,"
+            " such as a block"
+        )
+    return values[:, -count:].transpose(1, 2).unflatten(2, last.grid)

@@ -1,0 +1,98 @@
+"""The attentions of a plain encoder as layers between the picture and what the head reads.
+
+Rollout, flow and their relatives follow the tokens from layer to layer. That has a meaning where every layer mixes the
+same patches: a ViT with any prefix, bias, mask or positions, and CaiT, whose class token joins late. Windows and
+pyramids have no such layers.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ...errors import VitrailError
+from ...nn.attend import ATTENDS
+from ...nn.model import VisionModel
+from ...nn.tokens import Tokens
+from ..capture import Look, capture
+from .passes import encoded, with_graph
+
+Layers = Sequence[Float[Tensor, "B R M"]]
+"""One map a layer, from first to last: R queries, which are the first of M tokens; the others pass unchanged."""
+
+ELSEWHERE = "use grad_cam, integrated_gradients or occlusion"
+
+
+def encoder_layers(model: VisionModel) -> list[int]:
+    """The numbers of the attentions inside the encoder; a head that attends is none of its layers.
+
+    Raises:
+        VitrailError: there are none.
+    """
+    attends = [name for name, module in model.named_modules() if isinstance(module, ATTENDS)]
+    layers = [index for index, name in enumerate(attends) if name.startswith("encoder.")]
+    if not layers:
+        raise VitrailError(f"the encoder of this model has no attention to follow: {ELSEWHERE}")
+    return layers
+
+
+def looked_through(model: VisionModel, pixels: Float[Tensor, "B C H W"]) -> tuple[list[Look], Tokens]:
+    """What every layer was given, and what the head reads, in the caller's gradient mode.
+
+    Raises:
+        VitrailError: the layers do not all mix the same patches.
+    """
+    with capture(model, encoder_layers(model)) as seen:
+        tokens = encoded(model, pixels)
+    looks = list(seen.values())
+    check_plain(looks, tokens)
+    return looks, tokens
+
+
+def check_plain(looks: Sequence[Look], tokens: Tokens) -> None:
+    """Every layer mixes all patches of the picture, with no more prefix tokens than the head reads."""
+    batch, patches = tokens.x.shape[0], tokens.patches.shape[1]
+    for look in looks:
+        queries, keys = look.q.shape[2], look.k.shape[2]
+        if look.q.shape[0] != batch or queries > keys or not patches <= keys <= tokens.x.shape[1]:
+            raise VitrailError(
+                f"{look.name} looks at {keys} tokens for {queries} queries, in windows or on another grid than the"
+                f" {patches} patches at the end: attention cannot be followed to the picture; {ELSEWHERE}"
+            )
+
+
+def reading(model: VisionModel, tokens: Tokens) -> Float[Tensor, "B N"]:
+    """How much the head takes from each token: shares that sum to 1.
+
+    The norms of the gradient of log Σ exp(logits): all from the class token, the mean over the patches, from two
+    tokens, whatever the head does. A head that says nothing yet (zero weights) reads the first token, or the mean of
+    the patches where there is no prefix.
+    """
+    with with_graph():
+        x = tokens.x.detach().clone().requires_grad_()
+        logits = model.head(tokens.with_x(x))
+        gradient = torch.autograd.grad(logits.logsumexp(dim=-1).sum(), x)[0]
+    shares = gradient.norm(dim=2)
+    total = shares.sum(dim=1, keepdim=True)
+    return torch.where(total > 0, shares / total.clamp(min=torch.finfo(shares.dtype).tiny), _usual(tokens, shares))
+
+
+def pulled_back(row: Float[Tensor, "B *Q N"], layers: Layers) -> Float[Tensor, "B *Q M"]:
+    """row · (I + last) · … · (I + first): what rows over the last tokens take from the first.
+
+    A row through L layers costs L N², where the product of the layers costs L N³. Layers with fewer keys than the row
+    has tokens come before prefix tokens have joined, which take nothing from the picture.
+    """
+    for layer in reversed(layers):
+        queries, keys = layer.shape[1:]
+        row = row[..., -keys:]
+        asked = row[..., :queries]
+        row = row + (asked @ layer if row.ndim == 3 else (asked.unsqueeze(1) @ layer).squeeze(1))
+    return row
+
+
+def _usual(tokens: Tokens, like: Tensor) -> Tensor:
+    usual = torch.zeros_like(like)
+    usual[:, : 1 if tokens.prefix else None] = 1
+    return usual / usual.sum(dim=1, keepdim=True)

@@ -1,0 +1,126 @@
+"""What the class loses when patches are not there."""
+
+from collections.abc import Callable
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from ...errors import VitrailError
+from ...nn.model import VisionModel
+from ...nn.tokens import Tokens
+from .passes import Classes, Map, cell_of, class_scores, encoded, scores_of
+
+
+def occlusion(
+    model: VisionModel,
+    pixels: Float[Tensor, "B C H W"],
+    classes: Classes,
+    *,
+    side: int | None = None,
+    baseline: float | None = None,
+    batch: int = 64,
+) -> Map:
+    """How much the class's logit falls without a patch; signed. A forward pass for each square.
+
+    After Zeiler and Fergus (2014, "Visualizing and understanding convolutional networks", section 4.2). A ViT that
+    knows places from its embedding alone is given the other tokens only: nothing stands in for what is left out. All
+    other models see `baseline` there.
+
+    Args:
+        side: squares of side × side patches are left out, at every place; a patch gets the mean of the squares that it
+            is in. A seventh of the grid by default: of a single patch its neighbours tell nearly all.
+        baseline: what is put over the pixels, in normalised units; None leaves tokens out where the model allows it,
+            and is 0 where it does not.
+        batch: how many passes are made at once.
+    """
+    with torch.no_grad():
+        embedded = model.embed(pixels)
+        whole = encoded(model, pixels)
+        rows, columns = whole.grid
+        squares = squares_of(rows, columns, side or max(1, min(rows, columns) // 7)).to(pixels.device)
+        before = class_scores(model, whole, classes)
+        if baseline is None and sees_places_only_in_embedding(model, embedded, whole):
+            after = _without_tokens(model, embedded, classes, squares, batch)
+        else:
+            after = _under_cover(model, pixels, classes, squares, (rows, columns), baseline or 0.0, batch)
+        losses = before.unsqueeze(1) - after
+        covers = losses.new_zeros(len(squares), rows * columns).scatter(1, squares, 1.0)
+        return ((losses @ covers) / covers.sum(dim=0)).unflatten(1, (rows, columns))
+
+
+def squares_of(rows: int, columns: int, side: int) -> Int[Tensor, "S P"]:
+    """The numbers of the patches in each side × side square of a grid.
+
+    Raises:
+        VitrailError: no square fits.
+    """
+    if not 1 <= side <= min(rows, columns):
+        raise VitrailError(f"squares of {side} × {side} do not fit a grid of {rows} × {columns}: choose a smaller side")
+    numbers = torch.arange(rows * columns).unflatten(0, (rows, columns))
+    return numbers.unfold(0, side, 1).unfold(1, side, 1).flatten(2).flatten(0, 1)
+
+
+def sees_places_only_in_embedding(model: VisionModel, embedded: Tokens, whole: Tokens) -> bool:
+    """Whether the encoder treats patches as a set, so that some can be left out; found by trying.
+
+    Turned round and without a grid, they must come out as before. Relative and rotary positions, windows and
+    convolutions ask for the grid or notice the order.
+    """
+    turned = torch.cat([embedded.x[:, : embedded.prefix], embedded.patches.flip(1)], dim=1)
+    try:
+        again = model.encoder(Tokens(turned, (), embedded.prefix))
+    except (ValueError, RuntimeError, IndexError, TypeError):
+        return False  # something asked for the grid
+    if again.x.shape != whole.x.shape:
+        return False
+    back = torch.cat([again.x[:, : again.prefix], again.patches.flip(1)], dim=1)
+    return torch.allclose(back, whole.x, rtol=1e-3, atol=1e-3 * float(whole.x.abs().max()))
+
+
+def _without_tokens(
+    model: VisionModel, embedded: Tokens, classes: Classes, squares: Int[Tensor, "S P"], batch: int
+) -> Float[Tensor, "B S"]:
+    kept = torch.ones(len(squares), embedded.patches.shape[1], dtype=torch.bool, device=squares.device)
+    kept = kept.scatter(1, squares, False)
+    rest = kept.nonzero()[:, 1].unflatten(0, (len(squares), -1))
+    if not rest.shape[1]:
+        raise VitrailError("the square covers the whole picture, and no token would be left: choose a smaller side")
+    prefix = torch.arange(embedded.prefix, device=rest.device).expand(len(rest), -1)
+    index = torch.cat([prefix, rest + embedded.prefix], dim=1)
+
+    def scores(picture: Tensor, square: Tensor) -> Tensor:
+        x = embedded.x[picture.unsqueeze(1), index[square]]
+        tokens = model.encoder(Tokens(x, (rest.shape[1],), embedded.prefix))
+        return class_scores(model, tokens, classes.to(picture.device)[picture])
+
+    return _each(scores, len(embedded.x), len(squares), batch, squares.device)
+
+
+def _under_cover(
+    model: VisionModel,
+    pixels: Float[Tensor, "B C H W"],
+    classes: Classes,
+    squares: Int[Tensor, "S P"],
+    grid: tuple[int, int],
+    baseline: float,
+    batch: int,
+) -> Float[Tensor, "B S"]:
+    row, column = (cell_of(side, cells, pixels.device) for side, cells in zip(pixels.shape[2:], grid, strict=True))
+    cell = row.unsqueeze(1) * grid[1] + column
+    covers = torch.zeros(len(squares), grid[0] * grid[1], dtype=torch.bool, device=pixels.device)
+    covers = covers.scatter(1, squares, True)
+
+    def scores(picture: Tensor, square: Tensor) -> Tensor:
+        hidden = covers[square][:, cell].unsqueeze(1)
+        return scores_of(model(pixels[picture].masked_fill(hidden, baseline)), classes.to(picture.device)[picture])
+
+    return _each(scores, len(pixels), len(squares), batch, pixels.device)
+
+
+def _each(
+    scores: Callable[[Tensor, Tensor], Tensor], pictures: int, squares: int, batch: int, device: torch.device
+) -> Float[Tensor, "B S"]:
+    """scores(numbers of pictures, numbers of squares) for every pair, so many pairs at once."""
+    jobs = torch.cartesian_prod(torch.arange(pictures), torch.arange(squares)).to(device)
+    return torch.cat([scores(*part.unbind(1)) for part in jobs.split(batch)]).unflatten(0, (pictures, squares))

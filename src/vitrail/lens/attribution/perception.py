@@ -1,0 +1,118 @@
+"""Attention weighed by what it carries, and by what the class would take more of.
+
+"Beyond intuition: rethinking token attributions inside transformers" (Chen et al., 2022), its token-wise variant.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from ...errors import VitrailError
+from ...nn.model import VisionModel
+from ...nn.residual import LayerScale, Residual
+from ...nn.tokens import Tokens
+from ..capture import Look, capture, weight_gradients
+from .layers import encoder_layers, looked_through, pulled_back, reading
+from .passes import Classes, Map, patch_map, scores_of, traced, with_graph
+
+
+def perception_map(
+    model: VisionModel,
+    pixels: Float[Tensor, "B C H W"],
+    classes: Classes,
+    *,
+    steps: int = 20,
+    first_layer: int = 0,
+    batch: int = 16,
+) -> Map:
+    """What each patch brings to what the head reads, times what the class would take more of; never negative.
+
+    Perception: P ← P + Ā diag(‖W v_j‖ / ‖x_j‖) P from P = I, Ā the mean over the heads, W v_j what token j gives to
+    those that look at it, x_j the token. Feedback: F = mean over heads of max(0, ∫ ∂y(α x)/∂A dα) for the last layer's
+    A. The map is P ∘ F in the rows that the head reads.
+
+    Args:
+        steps: points of the integral, midpoints of equal parts: each a forward pass and a backward pass of one layer.
+        first_layer: layers before this one are taken to mix nothing; the authors leave out the first three of twelve.
+        batch: how many passes are made at once.
+    """
+    if steps < 1:
+        raise VitrailError(f"steps {steps} is none: the integral needs at least one point")
+    with torch.no_grad():
+        with _streams(model) as streams:
+            looks, tokens = looked_through(model, pixels)
+        start = reading(model, tokens)
+        layers = [token_wise(look.weights().mean(dim=1), _carried(model, look, streams)) for look in looks]
+        feedback = _feedback(model, pixels, classes, steps, batch)
+        rows = (start[:, : feedback.shape[1]] != 0).any(dim=0).nonzero().squeeze(1)
+        begin = torch.eye(start.shape[1], dtype=layers[0].dtype, device=start.device)[rows]
+        perceived = pulled_back(begin.expand(len(start), -1, -1), layers[first_layer:])
+        taken = perceived * feedback[:, rows, -perceived.shape[2] :]
+        return patch_map((start[:, rows].unsqueeze(1).to(taken.dtype) @ taken).squeeze(1), tokens)
+
+
+def token_wise(weights: Float[Tensor, "B R M"], carried: Float[Tensor, "B M"]) -> Float[Tensor, "B R M"]:
+    """Ā diag(carried): attention, weighed by how much of itself each token hands on."""
+    return weights * carried.unsqueeze(1).to(weights.dtype)
+
+
+def _carried(model: nn.Module, look: Look, streams: dict[str, Tensor]) -> Float[Tensor, "B M"]:
+    """‖W v_j‖ / ‖x_j‖ for each token j of a layer, layer scale included."""
+    attention: Any = model.get_submodule(look.name.rpartition(".")[0])
+    values = look.v.transpose(1, 2).flatten(2)
+    if not isinstance(getattr(attention, "project", None), nn.Linear):
+        raise VitrailError(f"{look.name} has no linear projection behind its heads: use generic or rollout")
+    given = nn.functional.linear(values, attention.project.weight)
+    name = _residual_of(model, look.name)
+    scale = model.get_submodule(name).scale
+    if isinstance(scale, LayerScale):
+        given = scale(given)
+    stream = streams[name][:, -given.shape[1] :]
+    return given.norm(dim=2) / stream.norm(dim=2).clamp(min=torch.finfo(given.dtype).tiny)
+
+
+def _feedback(
+    model: VisionModel, pixels: Float[Tensor, "B C H W"], classes: Classes, steps: int, batch: int
+) -> Float[Tensor, "B R M"]:
+    last = encoder_layers(model)[-1]
+    jobs = torch.cartesian_prod(torch.arange(len(pixels)), torch.arange(steps)).to(pixels.device)
+    total: Tensor | None = None
+    for picture, step in (part.unbind(1) for part in jobs.split(batch)):
+        at = ((step + 0.5) / steps).to(pixels.dtype)[:, None, None, None]
+        with with_graph(), capture(model, last) as seen:
+            score = scores_of(model(traced(pixels[picture] * at)), classes.to(picture.device)[picture]).sum()
+            (gradient,) = weight_gradients(score, [seen[last]])
+        if total is None:
+            total = gradient.new_zeros(len(pixels), *gradient.shape[1:])
+        total.index_add_(0, picture, gradient / steps)
+    assert total is not None
+    return total.clamp(min=0).mean(dim=1)
+
+
+@contextmanager
+def _streams(model: nn.Module) -> Iterator[dict[str, Tensor]]:
+    """The sequence that each residual is given, by its name."""
+    seen: dict[str, Tensor] = {}
+    with ExitStack() as hooks:
+        for name, module in model.named_modules():
+            if isinstance(module, Residual):
+
+                def keep(module: nn.Module, args: tuple[Tokens, ...], name: str = name) -> None:
+                    seen[name] = args[0].x
+
+                hooks.callback(module.register_forward_pre_hook(keep).remove)
+        yield seen
+
+
+def _residual_of(model: nn.Module, name: str) -> str:
+    """The name of the residual that a module is inside of."""
+    parts: Sequence[str] = name.split(".")
+    for end in range(len(parts) - 1, 0, -1):
+        holder = ".".join(parts[:end])
+        if isinstance(model.get_submodule(holder), Residual):
+            return holder
+    raise VitrailError(f"{name} is in no residual: what its tokens hand on cannot be compared with them")

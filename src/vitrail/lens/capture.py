@@ -1,0 +1,98 @@
+"""What attention was given and gave, with the graph that leads to it: for gradients of attention weights.
+
+The model's fast kernel never forms the weights A, so nothing could hook their gradient. It is not needed: what a layer
+gives is A v, so ∂y/∂A = (∂y/∂(A v)) vᵀ, exactly, for every kernel.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from ..nn.pattern import Groups
+from .naming import LayerName, attend_names, find_layers
+from .observe import chosen_weights
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What one `Attend` was given and gave, as it was: not detached.
+
+    Attributes:
+        name: of the module.
+        attend: the module.
+        q, k, v: queries (B, h, N, d), keys (B, h, M, d) and values (B, h, M, e), as they meet.
+        bias: what was added to the scores, or None.
+        output: (B, h, N, e).
+    """
+
+    name: str
+    attend: nn.Module
+    q: Float[Tensor, "B h N d"]
+    k: Float[Tensor, "B h M d"]
+    v: Float[Tensor, "B h M e"]
+    bias: Any
+    output: Float[Tensor, "B h N e"]
+
+    def weights(self) -> Float[Tensor, "B h N M"]:
+        """The attention weights, computed again, detached, in float32 or better."""
+        bias = self.bias
+        if isinstance(bias, Groups):  # what the fast path never makes: the mask over all pairs
+            bias = bias.bias(self.q.shape[2], self.q.dtype)
+        return chosen_weights(self.attend, self.q, self.k, bias, None, None)
+
+    def weight_gradient(self, gradient: Float[Tensor, "B h N e"]) -> Float[Tensor, "B h N M"]:
+        """∂y/∂weights from ∂y/∂output."""
+        return gradient @ self.v.detach().to(gradient.dtype).transpose(-2, -1)
+
+
+@contextmanager
+def capture(model: nn.Module, layers: LayerName | Iterable[LayerName] | None = None) -> Iterator[dict[int, Look]]:
+    """Keep what attentions are given and give: `with capture(model) as seen: logits = model(pixels)`.
+
+    After each forward pass `seen` has a `Look` for every asked layer, by its number among the model's attentions, in
+    ascending order; a further pass replaces them. For gradients the pass must make a graph: gradients enabled, and
+    parameters or pixels that require them. Take gradients behind the block.
+
+    Args:
+        model: any module with `Attend` inside.
+        layers: numbers among the model's attentions, or names of modules ("blocks.3"); None for all.
+
+    Raises:
+        VitrailError: an unknown layer; a model without attention.
+    """
+    names, asked = attend_names(model), find_layers(model, layers)
+    seen: dict[int, Look] = {}
+    with ExitStack() as hooks:
+        for index in asked:
+            attend = model.get_submodule(names[index])
+            hook = _keep(seen, index, names[index])
+            hooks.callback(attend.register_forward_hook(hook, with_kwargs=True).remove)
+        yield seen
+
+
+def weight_gradients(
+    score: Float[Tensor, ""], looks: Sequence[Look], *, keep_graph: bool = False
+) -> list[Float[Tensor, "B h N M"]]:
+    """∂score/∂weights of each layer, detached. No parameter's `.grad` is touched.
+
+    Args:
+        score: one number, such as the sum of each picture's logit: pictures do not meet, so each has its own gradient.
+        looks: captured in the pass that gave the score.
+        keep_graph: whether more gradients will be asked of the same pass.
+    """
+    outputs = [look.output for look in looks]
+    gradients = torch.autograd.grad(score, outputs, retain_graph=keep_graph, allow_unused=True, materialize_grads=True)
+    return [look.weight_gradient(gradient) for look, gradient in zip(looks, gradients, strict=True)]
+
+
+def _keep(seen: dict[int, Look], index: int, name: str) -> Callable[..., None]:
+    def hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Tensor) -> None:
+        given = dict(zip(("q", "k", "v", "bias"), args, strict=False)) | kwargs
+        seen[index] = Look(name, module, given["q"], given["k"], given["v"], given.get("bias"), output)
+
+    return hook

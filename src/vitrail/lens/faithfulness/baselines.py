@@ -1,0 +1,38 @@
+"""What a map has to be better than: chance, and the habit of photographers."""
+
+from collections.abc import Callable
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from ...data.seeds import derive
+
+Attribution = Callable[[nn.Module, Tensor, Tensor], Tensor]
+"""(model, pixels (B, C, H, W), classes (B,)) -> maps (B, rows, columns)."""
+
+Grid = tuple[int, int]
+
+
+def random_maps(grid: Grid) -> Attribution:
+    """Noise that depends on nothing but the pixels."""
+
+    def attribution(model: nn.Module, pixels: Tensor, classes: Tensor) -> Float[Tensor, "B rows columns"]:
+        seeds = [derive(0, "random map", value) for value in pixels.double().sum(dim=(1, 2, 3)).tolist()]
+        return torch.stack([torch.rand(grid, generator=torch.Generator().manual_seed(seed)) for seed in seeds])
+
+    return attribution
+
+
+def centre_maps(grid: Grid) -> Attribution:
+    """A hill in the middle, a quarter of each side wide (one standard deviation)."""
+
+    def attribution(model: nn.Module, pixels: Tensor, classes: Tensor) -> Float[Tensor, "B rows columns"]:
+        rows, columns = ((torch.arange(length) + 0.5) / length * 4 - 2 for length in grid)
+        hill = torch.exp(-(rows[:, None] ** 2 + columns[None, :] ** 2) / 2)
+        return hill.expand(len(pixels), -1, -1).clone()
+
+    return attribution
+
+
+BASELINES: dict[str, Callable[[Grid], Attribution]] = {"random": random_maps, "centre": centre_maps}

@@ -1,0 +1,71 @@
+"""How well a map says what a prediction comes from: one number a picture, by itself or held against a known object."""
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+Map = Float[Tensor, "B rows columns"]
+Mask = Bool[Tensor, "B H W"]
+
+
+def enlarged(maps: Map, size: tuple[int, int]) -> Float[Tensor, "B H W"]:
+    """Maps of patches over the pixels, bilinear between the patches' centres."""
+    return F.interpolate(maps[:, None], size, mode="bilinear", align_corners=False)[:, 0]
+
+
+def pointing(maps: Map, masks: Mask) -> Bool[Tensor, " B"]:
+    """Whether the highest point of the map lies on the object.
+
+    The pointing game (Zhang et al., 2016, "Top-down neural attention by excitation backprop", section 4.1), without a
+    margin around the object. The point is the centre of the highest patch.
+    """
+    rows, columns = maps.shape[1:]
+    best = maps.flatten(1).argmax(dim=1)
+    down = ((best // columns + 0.5) * masks.shape[1] / rows).long()
+    right = ((best % columns + 0.5) * masks.shape[2] / columns).long()
+    return masks[torch.arange(len(masks), device=masks.device), down, right]
+
+
+def overlap(maps: Map, masks: Mask) -> Float[Tensor, " B"]:
+    """Intersection over union of the object and what the map marks: the pixels above its mean.
+
+    As Chefer et al. (2021), "Transformer interpretability beyond attention visualization", section 4.1. What speaks
+    against the class counts as nothing.
+    """
+    fine = enlarged(maps.clamp(min=0), (masks.shape[1], masks.shape[2]))
+    marked = fine > fine.mean(dim=(1, 2), keepdim=True)
+    return (marked & masks).sum((1, 2)) / (marked | masks).sum((1, 2)).clamp(min=1)
+
+
+def average_precision(maps: Map, masks: Mask) -> Float[Tensor, " B"]:
+    """Precision over all thresholds, of pixels as members of the object: 1 where all of them come first.
+
+    The area under the steps of precision and recall, pixels of the same value together (as scikit-learn's
+    `average_precision_score`). Pictures without an object have none: nan.
+    """
+    fine = enlarged(maps, (masks.shape[1], masks.shape[2])).flatten(1)
+    found = []
+    for values, truth in zip(fine, masks.flatten(1), strict=True):
+        order = values.argsort(descending=True, stable=True)
+        ordered, hits = values[order], truth[order].double().cumsum(0)
+        last = torch.cat([ordered[1:] != ordered[:-1], torch.ones(1, dtype=torch.bool, device=values.device)])
+        ranks = torch.arange(1, len(ordered) + 1, device=values.device)[last]
+        recall = hits[last] / hits[-1]
+        found.append((hits[last] / ranks * recall.diff(prepend=recall.new_zeros(1))).sum())
+    return torch.stack(found)
+
+
+def rank_correlation(first: Map, second: Map) -> Float[Tensor, " B"]:
+    """Spearman's correlation of two maps of each picture; 0 where one of them is flat."""
+    one, other = (_ranks(maps.flatten(1).double()) for maps in (first, second))
+    product = (one * other).sum(dim=1)
+    return product / (one.norm(dim=1) * other.norm(dim=1)).clamp(min=torch.finfo(torch.float64).tiny)
+
+
+def _ranks(values: Float[Tensor, "B N"]) -> Float[Tensor, "B N"]:
+    """Centred ranks, those of equal values shared."""
+    below = (values[:, None, :] < values[:, :, None]).sum(dim=2)
+    equal = (values[:, None, :] == values[:, :, None]).sum(dim=2)
+    ranks = below + (equal - 1) / 2
+    return (ranks - ranks.mean(dim=1, keepdim=True)).to(values.dtype)

@@ -1,0 +1,49 @@
+"""What happens to a prediction as patches go or come, the most important first."""
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+STEPS = 16
+"""Points of a curve, beside its start."""
+
+Pixels = Float[Tensor, "B C H W"]
+
+
+def deletion(
+    model: nn.Module, pixels: Pixels, classes: Int[Tensor, " B"], maps: Float[Tensor, "B rows columns"]
+) -> Float[Tensor, " B"]:
+    """Area under the probability of the class while patches are blurred, the highest of the map first; low is good.
+
+    Petsiuk et al. (2018), "RISE", section 4.2, with patches for pixels and `blurred` for what replaces them.
+    """
+    return _area(model, pixels, blurred(pixels), classes, maps)
+
+
+def insertion(
+    model: nn.Module, pixels: Pixels, classes: Int[Tensor, " B"], maps: Float[Tensor, "B rows columns"]
+) -> Float[Tensor, " B"]:
+    """Area under the probability of the class while patches appear on a blurred picture; high is good ("RISE")."""
+    return _area(model, blurred(pixels), pixels, classes, maps)
+
+
+def blurred(pixels: Pixels) -> Pixels:
+    """The picture with nothing left that is smaller than a third of it.
+
+    Grey squares would be edges that the model never saw; a blur keeps colours and brightness.
+    """
+    return F.interpolate(F.adaptive_avg_pool2d(pixels, 3), pixels.shape[2:], mode="bilinear", align_corners=False)
+
+
+@torch.no_grad()
+def _area(model: nn.Module, start: Pixels, end: Pixels, classes: Tensor, maps: Tensor) -> Tensor:
+    order = maps.flatten(1).argsort(dim=1, descending=True, stable=True).argsort(dim=1)  # the rank of each patch
+    count = order.shape[1]
+    curve = []
+    for step in range(STEPS + 1):
+        changed = (order < round(step * count / STEPS)).unflatten(1, maps.shape[1:])[:, None].to(start.dtype)
+        mask = F.interpolate(changed, start.shape[2:], mode="nearest-exact")
+        logits = model(torch.where(mask.bool(), end, start))
+        curve.append(logits.float().softmax(dim=1).gather(1, classes[:, None])[:, 0])
+    return torch.trapezoid(torch.stack(curve, dim=1), dx=1 / STEPS, dim=1)

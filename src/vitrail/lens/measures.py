@@ -1,0 +1,117 @@
+"""What is known of a model from its attention, positions, features and gradients: arrays in, arrays out."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from ..errors import VitrailError
+from ..nn.positions import LearnedPositions
+from ..nn.tokens import Tokens
+from .layout import Layout, over_picture
+from .naming import find_module
+from .observe import features
+
+
+def attention_distance(
+    weights: Float[Tensor, "BG h n m"], layout: Layout, patch_size: float = 1.0
+) -> Float[Tensor, "B h"]:
+    """How far each head looks, on average: the distance between a patch and what it takes from.
+
+    Dosovitskiy et al. (2021), "An image is worth 16x16 words", section 4.5 and figure 7: distances between centres of
+    patches, weighted by attention, then the mean over the patches that look. What goes to prefix tokens is left out,
+    and the rest sums to 1.
+
+    Args:
+        weights: all rows of a layer, as `observe` gives them.
+        layout: of that layer.
+        patch_size: pixels of a query's side; the distance is in these units.
+
+    Raises:
+        VitrailError: patches that have no grid of two dimensions.
+    """
+    if len(layout.grid) != 2 or len(layout.key_grid) != 2:
+        raise VitrailError(f"distances need a grid of rows and columns, not {layout.grid} to {layout.key_grid}")
+    whole = over_picture(weights, layout)[..., layout.prefix :, layout.key_prefix :]
+    rows, columns = layout.grid
+    scale = (rows / layout.key_grid[0], columns / layout.key_grid[1])
+    between = torch.cdist(_centres(layout.grid, (1, 1), whole), _centres(layout.key_grid, scale, whole))
+    looks = whole.sum(dim=-1)
+    far = (whole * between).sum(dim=-1) / looks.clamp(min=torch.finfo(whole.dtype).tiny)
+    return patch_size * far.sum(dim=-1) / (looks > 0).sum(dim=-1).clamp(min=1)
+
+
+def position_similarity(model: nn.Module) -> Float[Tensor, "H W H2 W2"]:
+    """Cosine similarity between the learned position of each patch and those of all others: [r, c] is a map.
+
+    Dosovitskiy et al. (2021), figure 7: neighbours are alike, and so are rows and columns.
+
+    Raises:
+        VitrailError: a model without learned positions of patches.
+    """
+    positions = next((part for part in model.modules() if isinstance(part, LearnedPositions)), None)
+    if positions is None or len(positions.grid) != 2:
+        raise VitrailError(
+            f"{type(model).__name__} has no learned position for each patch: there is nothing to compare"
+        )
+    vectors = nn.functional.normalize(positions.weight[0, positions.prefix :].detach(), dim=-1)
+    return (vectors @ vectors.T).unflatten(1, positions.grid).unflatten(0, positions.grid)
+
+
+def feature_pca(maps: Float[Tensor, "B D H W"], components: int = 3) -> Float[Tensor, "B K H W"]:
+    """Feature maps along their first principal components, each from 0 to 1: three of them make a colour.
+
+    Over the patches of all pictures together, so that the same colour means the same in each (Oquab et al., 2023,
+    "DINOv2", section 7.5). A component points to where its largest entry is positive, so that it does not flip.
+
+    Raises:
+        VitrailError: more components than channels or patches.
+    """
+    rows = maps.detach().double().movedim(1, -1)
+    flat = rows.flatten(0, -2)
+    if components > min(flat.shape):
+        raise VitrailError(
+            f"{components} components of {flat.shape[0]} patches of width {flat.shape[1]}: ask for fewer"
+        )
+    flat = flat - flat.mean(dim=0)
+    axes = torch.linalg.svd(flat, full_matrices=False).Vh[:components]
+    axes = axes * axes.take_along_dim(axes.abs().argmax(dim=1, keepdim=True), dim=1).sign()
+    seen = flat @ axes.T
+    low, high = seen.amin(dim=0), seen.amax(dim=0)
+    scaled = (seen - low) / (high - low).clamp(min=torch.finfo(seen.dtype).tiny)
+    return scaled.unflatten(0, rows.shape[:-1]).movedim(-1, 1).to(maps.dtype)
+
+
+def effective_receptive_field(model: nn.Module, pixels: Float[Tensor, "B C H W"], name: str) -> Float[Tensor, "H W"]:
+    """How much each pixel moves the token in the middle of a module's map, as a share of all.
+
+    The mean over pictures and channels of |∂ sum(token) / ∂ pixel| (Luo et al., 2016, "Understanding the effective
+    receptive field in deep convolutional neural networks", section 2); sums to 1.
+
+    Args:
+        model: in evaluation mode.
+        name: a module whose output is `Tokens` or a map (B, D, h, w): "blocks.3", "embed".
+
+    Raises:
+        VitrailError: the module gives something else, or does not depend on the pixels.
+    """
+    find_module(model, name)
+    given = pixels.detach().clone().requires_grad_()
+    with features(model, name) as seen, torch.enable_grad():
+        model(given)
+    out = seen[name]
+    image = out.map if isinstance(out, Tokens) else out
+    if not isinstance(image, Tensor) or image.ndim != 4:
+        raise VitrailError(f"{name} gives no map of rows and columns: name an embedding, a block or a stage")
+    middle = image[:, :, image.shape[2] // 2, image.shape[3] // 2].sum()
+    (gradient,) = torch.autograd.grad(middle, given)
+    field = gradient.abs().mean(dim=(0, 1))
+    return field / field.sum().clamp(min=torch.finfo(field.dtype).tiny)
+
+
+def _centres(grid: tuple[int, ...], scale: tuple[float, float], like: Tensor) -> Float[Tensor, "N 2"]:
+    """(row, column) of each cell's centre, where a cell is `scale` queries high and wide."""
+    rows, columns = (
+        (torch.arange(length, dtype=like.dtype, device=like.device) + 0.5) * step
+        for length, step in zip(grid, scale, strict=True)
+    )
+    return torch.cartesian_prod(rows, columns)
