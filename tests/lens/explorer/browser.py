@@ -72,7 +72,7 @@ class Opened:
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
         self.page.on("request", lambda request: self.asked.append(request.url))
         self.page.goto(url)
-        self.until("document.querySelector('#stage .said')?.textContent.startsWith('Layer')")
+        self.until("/^Layer.* (looks?|is looked) /.test(document.querySelector('#stage .said')?.textContent)")
 
     def until(self, condition: str) -> None:
         """Wait until an expression is true in the page."""
