@@ -74,7 +74,7 @@ def evaluate_explanations(
     model = checkpoint.model.to(device).eval()
     batches = list(_batches(samples, checkpoint.preprocess, masks, device, progress))
     right = sum((_predicted(model, batch) == batch.classes).sum().item() for batch in batches)
-    scores = evaluate_methods(model, batches, methods, seed=seed)
+    scores = evaluate_methods(model, batches, methods, seed=seed, progress=progress)
     note = f"{len(samples)} of {len(labelled)} pictures, {chosen.note}"
     return Faithfulness(tuple(scores), right / max(1, len(samples)), note)
 
