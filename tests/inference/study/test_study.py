@@ -12,6 +12,7 @@ from vitrail.data.corrupt.table import CORRUPTIONS, corrupt
 from vitrail.data.seeds import derive
 from vitrail.data.sources import open_source
 from vitrail.errors import VitrailError
+from vitrail.inference.calibration import fit_temperature
 from vitrail.inference.evaluate import evaluate
 from vitrail.inference.study.layers import study_layers
 from vitrail.inference.study.layers import table as layers_table
@@ -120,6 +121,16 @@ def test_cue_conflict_needs_masks_and_reports_both_cues(checkpoint, source, tmp_
 def test_options_are_checked_at_the_door(options, words):
     with pytest.raises(VitrailError, match=words):
         Options(**options)
+
+
+def test_the_temperature_is_fitted_on_the_val_part(checkpoint, tmp_path):
+    for part, each in (("train", 2), ("val", 4), ("test", 3)):
+        write_classes(tmp_path / "all" / part, each=each)
+    source = str(tmp_path / "all")
+    found = values(study_robustness([checkpoint], source, Options(tests=("calibration",))))
+    val = subject(checkpoint, [sample for sample in open_source(source).samples if sample.split == "val"])
+    assert found["temperature"] == pytest.approx(fit_temperature(val.logits(val.images), val.labels), rel=1e-6)
+    assert len(val.images) == 12
 
 
 def test_several_labels_a_picture_are_refused(source):

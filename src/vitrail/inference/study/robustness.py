@@ -13,6 +13,7 @@ from ...checkpoint.contract import Checkpoint
 from ...data.corrupt.recipe import SEVERITIES
 from ...data.corrupt.table import CORRUPTIONS
 from ...data.masks import mask_files, read_mask
+from ...data.seeds import derive, permutation
 from ...data.sources import open_source
 from ...errors import VitrailError, nearest
 from ...progress import Track, silent
@@ -169,14 +170,17 @@ def _masks(studied: Subject, options: Options) -> list[np.ndarray]:
 
 
 def _val(checkpoint: Checkpoint, source: str, options: Options, progress: Track) -> Subject | None:
-    """The pictures that the run chose its checkpoint by; None where they are not known or are those under test."""
+    """The pictures that the run chose its checkpoint by; None where they are not known, or may be those under test."""
     opened = match_classes(open_source(source), checkpoint.class_names, "single")
-    named = {sample.split for sample in opened.samples}
     recorded = recorded_splits(checkpoint.path) if checkpoint.path else None
-    known = "val" in named or "val" in (recorded or {}).values()
-    if not known or options.split not in ("auto", "test") or ("val" in named and "test" not in named):
+    parts = {sample.split for sample in opened.samples} | set((recorded or {}).values())
+    if options.split not in ("auto", "test") or not {"val", "test"} <= parts:
         return None
-    samples = [s for s in held_out(opened, checkpoint.path, "val", progress=progress).samples if s.labels]
-    return subject(
-        checkpoint, samples[: options.limit], batch_size=options.batch_size, device=options.device, progress=progress
-    )
+    try:
+        own = held_out(opened, checkpoint.path, "val", progress=progress)
+    except VitrailError:  # the run's val part is of another source
+        return None
+    labelled = [sample for sample in own.samples if sample.labels]
+    order = permutation(len(labelled), derive(options.seed, "val pictures"))[: options.limit]
+    samples = [labelled[place] for place in order]
+    return subject(checkpoint, samples, batch_size=options.batch_size, device=options.device, progress=progress)
