@@ -44,8 +44,9 @@ def snow(picture: Picture, level: tuple[float, ...], random: np.random.Generator
 def frost(picture: Picture, level: tuple[float, float], random: np.random.Generator) -> Picture:
     """Crystals over a darkened picture; level: the weights of the picture and of the ice."""
     kept, ice = level
+    height, width, _ = picture.shape
     tint = np.array([0.86, 0.95, 1.0]) if picture.shape[2] == 3 else np.ones(1)
-    return kept * picture + ice * crystals(*picture.shape[:2], random)[:, :, None] * tint
+    return kept * picture + ice * crystals(height, width, random)[:, :, None] * tint
 
 
 @corruption(((1.5, 2.0), (2.0, 2.0), (2.5, 1.7), (2.5, 1.5), (3.0, 1.4)))
@@ -53,7 +54,8 @@ def fog(picture: Picture, level: tuple[float, float], random: np.random.Generato
     """A cloud in front, and as bright as before; level: how thick it is, and how smooth."""
     thickness, decay = level
     brightest = picture.max()
-    clouded = picture + thickness * cloud(*picture.shape[:2], decay, random)[:, :, None]
+    height, width, _ = picture.shape
+    clouded = picture + thickness * cloud(height, width, decay, random)[:, :, None]
     return clouded * brightest / (brightest + thickness)
 
 

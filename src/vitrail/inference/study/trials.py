@@ -63,7 +63,7 @@ def adversarial(subject: Subject, epsilons: Sequence[float], steps: int, seed: i
 def sketches(subject: Subject) -> list[Row]:
     """Accuracy on pictures of lines."""
     return [
-        Row(f"sketch {name}", subject.accuracy(on_all(lambda _, image, draw=draw: draw(image), subject.images)))
+        Row(f"sketch {name}", subject.accuracy([draw(image) for image in subject.images]))
         for name, draw in SKETCHES.items()
     ]
 

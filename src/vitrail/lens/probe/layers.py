@@ -54,7 +54,8 @@ def logit_lens(model: nn.Module, pixels: Float[Tensor, "B C H W"]) -> Float[Tens
     for name, output in outputs.items():
         if not isinstance(output, Tokens) or output.x.shape != last.x.shape or output.grid != last.grid:
             raise VitrailError(f"{name} gives something else than the last block: {_NO_LENS}")
-    said = [model.head(output.with_x(model.encoder.norm(output.x))) for output in outputs.values()]  # type: ignore[operator, union-attr]
+    head, norm = model.get_submodule("head"), model.get_submodule("encoder.norm")
+    said = [head(output.with_x(norm(output.x))) for output in outputs.values()]
     if not isinstance(said[0], Tensor) or said[0].ndim != 2:
         raise VitrailError("the head of this model does not score classes: the logit lens needs a classifier")
     return torch.stack(said)
