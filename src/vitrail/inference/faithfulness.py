@@ -6,16 +6,13 @@ from pathlib import Path
 from typing import Literal
 
 import torch
-from jaxtyping import Bool
 from torch import Tensor
 
 from ..checkpoint.contract import Checkpoint
-from ..data.decode import BadImage, decode
-from ..data.folders import is_image
+from ..data.masks import mask_files, read_mask
 from ..data.preprocess import Preprocess
 from ..data.seeds import derive, permutation
 from ..data.sources import Sample, open_source, read_image
-from ..errors import VitrailError
 from ..lens.attribution.methods import Attribution
 from ..lens.faithfulness.evaluate import Pictures, Score, evaluate_methods
 from ..progress import Track, silent
@@ -82,36 +79,14 @@ def evaluate_explanations(
 def _batches(
     samples: Sequence[Sample], preprocess: Preprocess, masks: Path | None, device: str | torch.device, progress: Track
 ) -> Iterator[Pictures]:
-    found = _mask_files(masks) if masks else {}
+    found = mask_files(masks) if masks else {}
     starts = range(0, len(samples), BATCH)
     for start in progress(starts, len(starts), "read"):
         some = samples[start : start + BATCH]
         pixels = torch.stack([preprocess(read_image(sample, preprocess.channels)) for sample in some])
         classes = torch.tensor([sample.labels[0] for sample in some])
-        objects = torch.stack([_mask(sample, found, preprocess, masks) for sample in some]) if masks else None
+        objects = torch.stack([read_mask(sample, found, preprocess) for sample in some]) if masks else None
         yield Pictures(pixels.to(device), classes.to(device), None if objects is None else objects.to(device))
-
-
-def _mask_files(folder: Path) -> dict[str, Path]:
-    """{name without suffix, relative to the folder: file}."""
-    if not folder.is_dir():
-        raise VitrailError(f"{folder} is no folder: --masks takes one with a mask for each picture, of the same name")
-    files = (path for path in sorted(folder.rglob("*")) if is_image(path.name))
-    return {path.relative_to(folder).with_suffix("").as_posix(): path for path in files}
-
-
-def _mask(
-    sample: Sample, found: Mapping[str, Path], preprocess: Preprocess, folder: Path | None
-) -> Bool[Tensor, "H W"]:
-    """Where the object is in the pixels: more than half white."""
-    name = Path(sample.name).with_suffix("").as_posix()
-    if name not in found:
-        raise VitrailError(f"{folder} has no mask for {sample.name}: it would be {name}.png there")
-    try:
-        mask = decode(found[name].read_bytes(), channels=1, name=str(found[name]))
-    except BadImage as error:
-        raise VitrailError(f"the mask of {sample.name} cannot be read: {error.reason}") from error
-    return preprocess.fit(mask)[0] > 127
 
 
 @torch.inference_mode()
