@@ -61,7 +61,6 @@ def train(options: argparse.Namespace, model: str, overrides: dict, seed: int) -
         start_size=1.0,
         epochs=options.epochs,
         seed=seed,
-        optimizer="adamw",
         workers=0,
     )
     with tempfile.TemporaryDirectory() as folder:

@@ -7,7 +7,7 @@ from torch import Tensor
 from ...nn.model import VisionModel
 from ..explanation import last_layer_map
 from ..rollout import HeadFusion, fuse_heads
-from .layers import Layers, looked_through, reading
+from .layers import Layers, encoder_layers, looked_through, reading
 from .passes import Classes, Map, patch_map
 
 
@@ -16,6 +16,7 @@ def attention_map(model: VisionModel, pixels: Float[Tensor, "B C H W"], classes:
 
     The class token's row, or the attention that each patch receives; the same for any class.
     """
+    encoder_layers(model)  # says what to use where there are none
     return last_layer_map(model, pixels)
 
 
