@@ -61,7 +61,9 @@ def test_the_command_prints_a_table_and_writes_it(
     scenes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     asked = ["explain", str(scenes / "model"), str(scenes / "pictures"), "--evaluate", "--out", str(tmp_path)]
-    main([*asked, "--methods", "attention", "lrp"])
+    with pytest.raises(SystemExit) as stopped:
+        main([*asked, "--methods", "attention", "lrp"])
+    assert not stopped.value.code
     out = capsys.readouterr().out
     assert "random (baseline)" in out
     assert "pointing" not in out
