@@ -37,7 +37,8 @@ class Explain:
     """Explain only so many pictures of each folder, glob or source."""
 
     methods: tuple[str, ...] = ()
-    """Which ways to say where a prediction comes from a page holds, or --evaluate judges; all by default."""
+    """Ways to say where a prediction comes from: those of a page (by default a few quick ones), or those that
+    --evaluate judges (all). docs/attribution.md names them."""
 
     evaluate: bool = False
     """A table of how far each method can be believed, on a labelled source, beside chance and the picture's centre."""
@@ -63,11 +64,12 @@ class Explain:
             self._write_folder()
 
     def _write_page(self) -> None:
+        from ..lens.attribution.methods import QUICK
         from ..lens.explorer.page import MOST_BYTES, write_page
         from .gallery import gallery
 
         asked = (self.checkpoint, self.against, self.images, self.limit, self.top_k, self.device)
-        shown = gallery(*asked, methods=self.methods, most=MOST_BYTES)
+        shown = gallery(*asked, methods=self.methods or QUICK, most=MOST_BYTES)
         size = write_page(shown, self.out, lambda sentence: print(f"vitrail: {sentence}", file=sys.stderr))
         print(f"vitrail: {size / 1e6:.1f} MB", file=sys.stderr)
         print(self.out)

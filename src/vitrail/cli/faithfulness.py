@@ -33,7 +33,7 @@ def judge(
     """Print the table, and write it as CSV into the folder `out`."""
     from ..checkpoint.contract import load
     from ..inference.faithfulness import evaluate_explanations
-    from ..lens.explorer.methods import METHODS
+    from ..lens.attribution.methods import METHODS
     from ..planning.machine import pick_device
     from ..progress import visible
     from ..tables import print_table

@@ -23,10 +23,10 @@ def gallery(
 ) -> "Gallery":
     """Load one or two checkpoints, read the pictures, and name what could not be read. No methods means all."""
     from ..checkpoint.contract import load
+    from ..lens.attribution.methods import METHODS
     from ..lens.explain import named_images
     from ..lens.explorer.data import Watched
     from ..lens.explorer.gallery import Gallery
-    from ..lens.explorer.methods import METHODS
     from ..lens.explorer.page import readable
     from ..planning.machine import pick_device
 

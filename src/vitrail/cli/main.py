@@ -19,6 +19,7 @@ COMMANDS = {
     "explore": "open a live page: hover a patch, and see where it looks",
     "models": "list the models that can be built, and their cost",
     "plan": "parameters, FLOPs and memory of a model, before it is built",
+    "study": "what a model bears, and what its layers know: vitrail study robustness",
     "bench": "measure attentions against plain attention on this machine: vitrail bench attention",
     "convert": "make a checkpoint of weights from elsewhere",
 }

@@ -16,7 +16,7 @@ from ..data.preprocess import Preprocess
 from ..data.seeds import derive, permutation
 from ..data.sources import Sample, open_source, read_image
 from ..errors import VitrailError
-from ..lens.faithfulness.baselines import Attribution
+from ..lens.attribution.methods import Attribution
 from ..lens.faithfulness.evaluate import Pictures, Score, evaluate_methods
 from ..progress import Track, silent
 from .evaluate import match_classes
@@ -74,7 +74,7 @@ def evaluate_explanations(
     model = checkpoint.model.to(device).eval()
     batches = list(_batches(samples, checkpoint.preprocess, masks, device, progress))
     right = sum((_predicted(model, batch) == batch.classes).sum().item() for batch in batches)
-    scores = evaluate_methods(model, batches, methods, seed=seed)
+    scores = evaluate_methods(model, batches, methods, seed=seed, progress=progress)
     note = f"{len(samples)} of {len(labelled)} pictures, {chosen.note}"
     return Faithfulness(tuple(scores), right / max(1, len(samples)), note)
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from ...models.beit import BEiTConfig, MaskedBEiTConfig
 from . import timm
-from .expect import expect
+from .expect import expect, vit_fields
 from .rename import PAIR, STACK, Layout, Rule, linear
 
 _BLOCK = "encoder.blocks.{i}"
@@ -117,16 +117,7 @@ def _config(card: Mapping[str, Any]) -> BEiTConfig | MaskedBEiTConfig:
     pretraining = "BeitForMaskedImageModeling" in (card.get("architectures") or ())
     expect(card, use_relative_position_bias=not pretraining, use_shared_relative_position_bias=pretraining)
     expect(card, use_mean_pooling=True, hidden_act="gelu")
-    shared: dict[str, Any] = {
-        "image_size": card["image_size"],
-        "patch_size": card["patch_size"],
-        "embed_dim": card["hidden_size"],
-        "depth": card["num_hidden_layers"],
-        "num_heads": card["num_attention_heads"],
-        "mlp_ratio": card["intermediate_size"] / card["hidden_size"],
-        "layer_scale": card["layer_scale_init_value"],
-        "norm_eps": card["layer_norm_eps"],
-    }
+    shared = {**vit_fields(card), "layer_scale": card["layer_scale_init_value"]}
     if pretraining:
         positions = card["use_absolute_position_embeddings"]
         return MaskedBEiTConfig(num_classes=card["vocab_size"], absolute_positions=positions, **shared)

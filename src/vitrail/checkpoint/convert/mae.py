@@ -6,7 +6,7 @@ from typing import Any
 from ...models.mae import MAEConfig
 from ...models.vit import ViTConfig
 from . import timm, transformers
-from .expect import expect
+from .expect import expect, vit_fields
 from .rename import Layout, Rule, linear
 
 _DECODER = "head.encoder.blocks.{i}"
@@ -54,15 +54,7 @@ LAYOUTS = (
 
 def _config(card: Mapping[str, Any]) -> MAEConfig | ViTConfig:
     expect(card, hidden_act="gelu", qkv_bias=True)
-    encoder: dict[str, Any] = {
-        "image_size": card["image_size"],
-        "patch_size": card["patch_size"],
-        "embed_dim": card["hidden_size"],
-        "depth": card["num_hidden_layers"],
-        "num_heads": card["num_attention_heads"],
-        "mlp_ratio": card["intermediate_size"] / card["hidden_size"],
-        "norm_eps": card["layer_norm_eps"],
-    }
+    encoder = vit_fields(card)
     if "ViTMAEForPreTraining" not in (card.get("architectures") or ()):
         return ViTConfig(num_classes=0, position_antialias=False, **encoder)
     return MAEConfig(

@@ -17,7 +17,7 @@ from .occlusion import occlusion
 from .passes import Classes, Map, predicted, settled
 from .perception import perception_map
 from .relevance import relevance_map
-from .rollout import rollout_map
+from .rollout import attention_map, rollout_map
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,11 @@ class Method:
             return self.map(model, pixels, classes).detach()  # type: ignore[arg-type]
 
 
+Attribution = Callable[[nn.Module, Tensor, Tensor], Tensor]
+"""(model, pixels (B, C, H, W), classes (B,)) -> maps (B, rows, columns): a `Method`, or anybody's own."""
+
 METHODS: dict[str, Method] = {
+    "attention": Method("Attention, last layer", attention_map, signed=False, by_class=False),
     "rollout": Method("Rollout", rollout_map, signed=False, by_class=False),
     "flow": Method("Attention flow", flow_map, signed=False, by_class=False),
     "generic": Method("Gradient × attention", generic_map, signed=False, by_class=True),
@@ -70,6 +74,9 @@ METHODS: dict[str, Method] = {
     "smooth_gradient": Method("SmoothGrad", smooth_gradient, signed=False, by_class=True),
     "occlusion": Method("Occlusion", occlusion, signed=True, by_class=True),
 }
+
+QUICK = ("lrp", "generic", "grad_cam", "rollout", "attention")
+"""Those that take a pass or two, so that a page can have them for every class."""
 
 
 def attribute(

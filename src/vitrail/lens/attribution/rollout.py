@@ -1,13 +1,22 @@
-"""Attention rollout as a map: only the rows that the head reads go back through the layers."""
+"""Attention and its rollout as maps: only the rows that the head reads go back through the layers."""
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from ...nn.model import VisionModel
+from ..explanation import last_layer_map
 from ..rollout import HeadFusion, fuse_heads
 from .layers import Layers, looked_through, reading
 from .passes import Classes, Map, patch_map
+
+
+def attention_map(model: VisionModel, pixels: Float[Tensor, "B C H W"], classes: Classes) -> Map:
+    """Where the last layer looks, mean over its heads: what the other methods are held against.
+
+    The class token's row, or the attention that each patch receives; the same for any class.
+    """
+    return last_layer_map(model, pixels)
 
 
 def rollout_map(

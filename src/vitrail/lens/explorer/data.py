@@ -12,10 +12,10 @@ from torch import Tensor, nn
 from ...data.preprocess import Preprocess
 from ...errors import VitrailError
 from ...nn.prefix import PrefixTokens, RegisterTokens
+from ..attribution.methods import Attribution
 from ..draw import displayable
 from ..naming import attend_names
 from ..observe import observe
-from .methods import Method
 from .rows import LayerRows, Unseen, layer_rows
 
 MOST_WEIGHTS = 400_000_000
@@ -123,7 +123,7 @@ def probabilities(watched: Watched, output: object) -> Float[Tensor, "K"] | None
     return logits.softmax(-1) if watched.task == "single" else logits.sigmoid()
 
 
-def relevance(watched: Watched, image: Tensor, name: str, method: Method, classes: Sequence[int]) -> Relevance:
+def relevance(watched: Watched, image: Tensor, name: str, method: Attribution, classes: Sequence[int]) -> Relevance:
     """A method's map for each of the classes; a single one where they are all the same.
 
     A method may say that with an attribute `by_class`, which saves asking for each.

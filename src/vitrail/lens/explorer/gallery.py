@@ -11,11 +11,11 @@ import numpy as np
 from torch import Tensor
 
 from ...errors import VitrailError, nearest
+from ..attribution.methods import METHODS, Attribution
 from ..draw import encode
 from ..html import data_uri
 from .ablate import Region, ablated
 from .data import Relevance, Watched, look, relevance
-from .methods import METHODS, Method
 from .pack import PackedLayer, base64_of, pack_layers
 
 KEPT = 8
@@ -51,7 +51,7 @@ class Gallery:
         watched: Sequence[Watched],
         images: Sequence[tuple[str, Tensor]],
         *,
-        methods: Mapping[str, Method] = METHODS,
+        methods: Mapping[str, Attribution] = METHODS,
         top_k: int = 5,
         most: int | None = None,
     ) -> None:

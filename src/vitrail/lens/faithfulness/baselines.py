@@ -7,9 +7,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ...data.seeds import derive
-
-Attribution = Callable[[nn.Module, Tensor, Tensor], Tensor]
-"""(model, pixels (B, C, H, W), classes (B,)) -> maps (B, rows, columns)."""
+from ..attribution.methods import Attribution
 
 Grid = tuple[int, int]
 

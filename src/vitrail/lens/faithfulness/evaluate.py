@@ -11,7 +11,9 @@ from torch import Tensor, nn
 
 from ...data.seeds import derive
 from ...errors import VitrailError
-from .baselines import BASELINES, Attribution
+from ...progress import Track, silent
+from ..attribution.methods import Attribution
+from .baselines import BASELINES
 from .metrics import average_precision, overlap, pointing, rank_correlation
 from .perturbation import deletion, insertion
 
@@ -55,7 +57,12 @@ class Score:
 
 
 def evaluate_methods(
-    model: nn.Module, batches: Iterable[Pictures], methods: Mapping[str, Attribution], *, seed: int = 0
+    model: nn.Module,
+    batches: Iterable[Pictures],
+    methods: Mapping[str, Attribution],
+    *,
+    seed: int = 0,
+    progress: Track = silent,
 ) -> list[Score]:
     """The score of each method and each baseline, in that order. The model is in evaluation mode, and stays as it is.
 
@@ -66,7 +73,8 @@ def evaluate_methods(
     if not pictures:
         raise VitrailError("there is no picture to judge the methods by: name a folder with some")
     shuffled = shuffle_weights(model, seed)
-    scores = [_score(model, shuffled, pictures, name, method) for name, method in methods.items()]
+    each = progress(methods.items(), len(methods), "methods")
+    scores = [_score(model, shuffled, pictures, name, method) for name, method in each]
     # Patches as large as those of the methods, or what a baseline hides could not be compared with what they hide.
     grid = next((score.grid for score in scores if score.values), (14, 14))
     others = [_score(model, shuffled, pictures, name, make(grid)) for name, make in BASELINES.items()]

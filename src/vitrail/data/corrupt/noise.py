@@ -1,0 +1,24 @@
+"""Noise: of weak light, of counting photons, of broken pixels (Hendrycks and Dietterich, 2019)."""
+
+import numpy as np
+
+from .recipe import Picture, corruption
+
+
+@corruption((0.08, 0.12, 0.18, 0.26, 0.38))
+def gaussian_noise(picture: Picture, deviation: float, random: np.random.Generator) -> Picture:
+    """Normal noise on every value; `deviation` where the picture goes from 0 to 1."""
+    return picture + random.normal(0, deviation, picture.shape)
+
+
+@corruption((60, 25, 12, 5, 3))
+def shot_noise(picture: Picture, photons: int, random: np.random.Generator) -> Picture:
+    """What a sensor counts of light that is `photons` a pixel where it is white (Poisson)."""
+    return random.poisson(picture * photons) / photons
+
+
+@corruption((0.03, 0.06, 0.09, 0.17, 0.27))
+def impulse_noise(picture: Picture, share: float, random: np.random.Generator) -> Picture:
+    """Salt and pepper: a share of all values becomes 0 or 1, as often the one as the other."""
+    broken = random.random(picture.shape) < share
+    return np.where(broken, random.random(picture.shape) < 0.5, picture)

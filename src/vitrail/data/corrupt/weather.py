@@ -1,0 +1,78 @@
+"""Weather: snow, frost, fog, bright light (Hendrycks and Dietterich, 2019).
+
+Their frost is laid over from photographs of frozen windows; this one grows its crystals from fractals, so that no
+picture has to be shipped. It covers as much and is as bright, but it is not the same: compare models with it, and
+do not compare its numbers with published ones.
+"""
+
+import numpy as np
+
+from .filters import Plane, cloud, convolved, streak, zoomed
+from .recipe import Picture, corruption, reach
+
+LUMA = (0.299, 0.587, 0.114)
+"""What red, green and blue add to brightness (ITU-R BT.601)."""
+
+
+@corruption(
+    (
+        (0.1, 0.3, 3, 0.5, 10, 4, 0.8),
+        (0.2, 0.3, 2, 0.5, 12, 4, 0.7),
+        (0.55, 0.3, 4, 0.9, 12, 8, 0.7),
+        (0.55, 0.3, 4.5, 0.85, 12, 8, 0.65),
+        (0.55, 0.3, 2.5, 0.85, 12, 12, 0.55),
+    )
+)
+def snow(picture: Picture, level: tuple[float, ...], random: np.random.Generator) -> Picture:
+    """Flakes that fall from left and right over a whitened picture.
+
+    Level: mean and deviation of the noise that flakes are cut from, their size, the threshold above which a flake is,
+    radius and deviation of their streaks in pixels, and how much of the picture keeps its colours.
+    """
+    mean, deviation, size, threshold, radius, sigma, kept = level
+    noise = random.normal(mean, deviation, (*picture.shape[:2], 1))
+    flakes = zoomed(noise, max(1.0, size * reach(picture)))
+    flakes = np.clip(np.where(flakes < threshold, 0, flakes), 0, 1)
+    smear = streak(2 * radius * reach(picture), sigma * reach(picture), random.uniform(-135, -45))
+    flakes = convolved(flakes, smear, border="edge")
+    white = kept * picture + (1 - kept) * np.maximum(picture, grey(picture) * 1.5 + 0.5)
+    # The same flakes upside down: for a picture that is not square the rest of them stays out.
+    return white + flakes + flakes[::-1, ::-1]
+
+
+@corruption(((1.0, 0.4), (0.8, 0.6), (0.7, 0.7), (0.65, 0.7), (0.6, 0.75)))
+def frost(picture: Picture, level: tuple[float, float], random: np.random.Generator) -> Picture:
+    """Crystals over a darkened picture; level: the weights of the picture and of the ice."""
+    kept, ice = level
+    tint = np.array([0.86, 0.95, 1.0]) if picture.shape[2] == 3 else np.ones(1)
+    return kept * picture + ice * crystals(*picture.shape[:2], random)[:, :, None] * tint
+
+
+@corruption(((1.5, 2.0), (2.0, 2.0), (2.5, 1.7), (2.5, 1.5), (3.0, 1.4)))
+def fog(picture: Picture, level: tuple[float, float], random: np.random.Generator) -> Picture:
+    """A cloud in front, and as bright as before; level: how thick it is, and how smooth."""
+    thickness, decay = level
+    brightest = picture.max()
+    clouded = picture + thickness * cloud(*picture.shape[:2], decay, random)[:, :, None]
+    return clouded * brightest / (brightest + thickness)
+
+
+@corruption((0.1, 0.2, 0.3, 0.4, 0.5))
+def brightness(picture: Picture, more: float, random: np.random.Generator) -> Picture:
+    """The value of hue, saturation and value grows, up to 1; the colour stays."""
+    value = picture.max(axis=2, keepdims=True)
+    brighter = np.minimum(value + more, 1)
+    return np.where(value > 0, picture * brighter / np.where(value > 0, value, 1), brighter)
+
+
+def grey(picture: Picture) -> Picture:
+    """Brightness, (H, W, 1)."""
+    return picture if picture.shape[2] == 1 else (picture @ np.array(LUMA, picture.dtype))[:, :, None]
+
+
+def crystals(height: int, width: int, random: np.random.Generator) -> Plane:
+    """Frost from 0 to 1: needles where fractal landscapes cross their middle height, denser in some places."""
+    ridges = [1 - np.abs(2 * cloud(height, width, 1.35, random) - 1) for _ in range(3)]
+    needles = np.max([ridge**6 for ridge in ridges], axis=0)
+    cover = cloud(height, width, 1.8, random)
+    return np.clip(0.36 + 0.6 * cover * needles + 0.25 * cover, 0, 1)

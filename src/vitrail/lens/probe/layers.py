@@ -1,0 +1,86 @@
+"""What a model knows after each block: features to probe, and what its own head makes of them (the logit lens)."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from ...errors import VitrailError
+from ...nn.encoder import Stage
+from ...nn.tokens import Tokens
+from ..observe import features
+
+
+def block_names(model: nn.Module) -> tuple[str, ...]:
+    """Full names of the encoder's blocks, or of a pyramid's stages: "encoder.blocks.0" and so on.
+
+    Raises:
+        VitrailError: the model has no encoder with blocks.
+    """
+    encoder = getattr(model, "encoder", None)
+    blocks = getattr(encoder, "blocks", None)
+    if not isinstance(blocks, nn.Module) or not len(list(blocks.children())):
+        raise VitrailError(f"{type(model).__name__} has no encoder of blocks: there are no layers to probe")
+    return tuple(f"encoder.blocks.{name}" for name, _ in blocks.named_children())
+
+
+@torch.inference_mode()
+def layer_features(model: nn.Module, pixels: Float[Tensor, "B C H W"]) -> dict[str, dict[str, Tensor]]:
+    """What probes look at after every block: {block: {"class": (B, D), "mean": (B, D)}}.
+
+    "class" is the first prefix token and is missing where there is none; "mean" is the mean over the patches, of a
+    pyramid's stage over its map. Blocks that keep patches packed or give no tokens are refused.
+
+    Raises:
+        VitrailError: no blocks, or one whose output has no patches.
+    """
+    return {name: _pooled(name, output) for name, output in _outputs(model, pixels).items()}
+
+
+@torch.inference_mode()
+def logit_lens(model: nn.Module, pixels: Float[Tensor, "B C H W"]) -> Float[Tensor, "L B K"]:
+    """What the model would say if it stopped after each block: its last norm and head on every block's output.
+
+    nostalgebraist (2020), "interpreting GPT: the logit lens". The last of the L blocks gives the model's own answer.
+    Works with a class token, with two (distilled) and with a mean over patches: whatever the head looks at. It needs
+    blocks that share one residual stream.
+
+    Raises:
+        VitrailError: a pyramid or another model whose blocks differ in width, grid or prefix; a head that does not give
+            one row of scores a picture.
+    """
+    check_stream(model)
+    outputs = _outputs(model, pixels)
+    *_, last = outputs.values()
+    for name, output in outputs.items():
+        if not isinstance(output, Tokens) or output.x.shape != last.x.shape or output.grid != last.grid:
+            raise VitrailError(f"{name} gives something else than the last block: {_NO_LENS}")
+    said = [model.head(output.with_x(model.encoder.norm(output.x))) for output in outputs.values()]  # type: ignore[operator, union-attr]
+    if not isinstance(said[0], Tensor) or said[0].ndim != 2:
+        raise VitrailError("the head of this model does not score classes: the logit lens needs a classifier")
+    return torch.stack(said)
+
+
+_NO_LENS = "the logit lens needs blocks of one width and grid, as a ViT has; linear probes work here"
+
+
+def check_stream(model: nn.Module) -> None:
+    """Raise a VitrailError where the logit lens makes no sense, as far as it can be told without pixels."""
+    names = block_names(model)
+    if any(isinstance(model.get_submodule(name), Stage) for name in names):
+        raise VitrailError(f"this model is a pyramid, and its head only fits the last stage: {_NO_LENS}")
+    if not isinstance(getattr(model.encoder, "norm", None), nn.Module):
+        raise VitrailError(f"the encoder has no norm in front of the head: {_NO_LENS}")
+
+
+def _outputs(model: nn.Module, pixels: Tensor) -> dict[str, Tokens]:
+    names = block_names(model)
+    with features(model, *names) as seen:
+        model(pixels)
+    return {name: seen[name] for name in names}
+
+
+def _pooled(name: str, output: object) -> dict[str, Tensor]:
+    if not isinstance(output, Tokens) or output.lengths or not output.patches.shape[1]:
+        raise VitrailError(f"{name} gives no patches that could be averaged: this model cannot be probed")
+    pooled = {"class": output.x[:, 0]} if output.prefix else {}
+    return {**pooled, "mean": output.patches.mean(dim=1)}

@@ -1,0 +1,156 @@
+"""How much a prediction depends on where things are: shifted pictures and shuffled patches."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from ...data.seeds import derive, permutation
+from ...errors import VitrailError
+from ...nn.tokens import Tokens
+from ..observe import features
+
+Pixels = Float[Tensor, "B C H W"]
+
+
+@dataclass(frozen=True, slots=True)
+class Shift:
+    """What a shift does to a feature map.
+
+    Attributes:
+        pixels: to the right.
+        moved: correlation of the shifted picture's map with the map shifted alike: 1 where the model is equivariant.
+        still: correlation with the map as it was: 1 where the model is invariant.
+    """
+
+    pixels: int
+    moved: float
+    still: float
+
+
+@torch.inference_mode()
+def shift_equivariance(model: nn.Module, pixels: Pixels, name: str, shifts: Sequence[int]) -> tuple[Shift, ...]:
+    """How well the map of a module follows the picture, for shifts to the right in pixels.
+
+    The picture is shifted round (what leaves on the right comes in on the left), and only the columns that hold no
+    such edge in either map are compared. A shift that is no multiple of the map's stride is interpolated between two
+    columns. Correlation is Pearson's, over pictures, channels and places, with each channel's mean taken out: what is
+    the same everywhere says nothing.
+
+    Args:
+        model: in evaluation mode.
+        name: a module that gives `Tokens` or a map (B, D, h, w), such as "blocks.3".
+        shifts: from 0 to less than half of the width.
+
+    Raises:
+        VitrailError: no such module, no map, or a shift too far.
+    """
+    width = pixels.shape[3]
+    if any(not 0 <= shift < width / 2 for shift in shifts):
+        raise VitrailError(f"shifts {list(shifts)} px do not fit: give 0 to less than half of the width, {width} px")
+    before = _map(model, pixels, name)
+    return tuple(_shifted(model, pixels, name, before, shift) for shift in shifts)
+
+
+def _shifted(model: nn.Module, pixels: Pixels, name: str, before: Tensor, shift: int) -> Shift:
+    after = _map(model, pixels.roll(shift, dims=3), name)
+    cells = shift * before.shape[3] / pixels.shape[3]
+    whole, part = int(cells), cells - int(cells)
+    follows = (1 - part) * before.roll(whole, dims=3) + part * before.roll(whole + 1, dims=3)
+    first = whole + 1 if part else whole
+    return Shift(
+        shift,
+        correlation(after[..., first:], follows[..., first:]),
+        correlation(after[..., first:], before[..., first:]),
+    )
+
+
+def correlation(one: Float[Tensor, "B D h w"], other: Float[Tensor, "B D h w"]) -> float:
+    """Pearson's, each channel centred by itself; 0 where one of the maps is flat."""
+    first, second = (maps.double() - maps.double().mean(dim=(0, 2, 3), keepdim=True) for maps in (one, other))
+    product = (first * second).sum() / (first.norm() * second.norm()).clamp(min=torch.finfo(torch.float64).tiny)
+    return product.item()
+
+
+def shuffle_patches(pixels: Pixels, patch: int | tuple[int, int], seed: int) -> Pixels:
+    """The picture's patches in a random order, the same for all pictures of the batch; inside each nothing changes.
+
+    Naseer et al. (2021), "Intriguing properties of vision transformers", section 3.2.
+
+    Raises:
+        VitrailError: patches that do not tile the picture.
+    """
+    rows, columns = (patch, patch) if isinstance(patch, int) else patch
+    if pixels.shape[2] % rows or pixels.shape[3] % columns:
+        raise VitrailError(f"patches of {rows}×{columns} do not tile a picture of {pixels.shape[2]}×{pixels.shape[3]}")
+    cut = F.unfold(pixels, (rows, columns), stride=(rows, columns))
+    order = permutation(cut.shape[2], derive(seed, "patches"))
+    return F.fold(cut[:, :, order], pixels.shape[2:], (rows, columns), stride=(rows, columns))
+
+
+@contextmanager
+def shuffled_tokens(model: nn.Module, seed: int) -> Iterator[None]:
+    """Inside the block the embedding's patch tokens come in another order, each with the position that it was given.
+
+    A ViT with learned positions answers the same: it sees a set. What changes has order from elsewhere: windows,
+    relative or rotary positions, convolutions, token mixing.
+
+    Raises:
+        VitrailError: the model has no embedding that gives tokens.
+    """
+
+    def hook(embed: nn.Module, given: Any, tokens: Any) -> Tokens:
+        if not isinstance(tokens, Tokens) or tokens.lengths:
+            raise VitrailError("the embedding of this model gives no tokens of one grid, so none can be shuffled")
+        order = permutation(tokens.patches.shape[1], derive(seed, "tokens"))
+        return tokens.with_x(torch.cat([tokens.x[:, : tokens.prefix], tokens.patches[:, order]], dim=1))
+
+    embed = getattr(model, "embed", None)
+    if not isinstance(embed, nn.Module):
+        raise VitrailError(f"{type(model).__name__} has no module `embed`, where tokens could be shuffled")
+    handle = embed.register_forward_hook(hook)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+@dataclass(frozen=True, slots=True)
+class OrderTest:
+    """How much a prediction depends on order, as the mean over pictures; 0 is not at all, 1 is wholly.
+
+    Attributes:
+        patches: half the sum of |change of probability| when the picture's patches are shuffled under the positions.
+        tokens: the same when patches are shuffled and take their positions along.
+    """
+
+    patches: float
+    tokens: float
+
+
+@torch.inference_mode()
+def order_dependence(model: nn.Module, pixels: Pixels, patch: int | tuple[int, int], seed: int = 0) -> OrderTest:
+    """The permutation test: patches shuffled without and with their positions. See `OrderTest`.
+
+    Raises:
+        VitrailError: patches that do not tile the picture, or an embedding without tokens.
+    """
+    before = model(pixels).float().softmax(dim=1)
+    without = model(shuffle_patches(pixels, patch, seed)).float().softmax(dim=1)
+    with shuffled_tokens(model, seed):
+        along = model(pixels).float().softmax(dim=1)
+    return OrderTest(*((after - before).abs().sum(dim=1).mean().item() / 2 for after in (without, along)))
+
+
+def _map(model: nn.Module, pixels: Pixels, name: str) -> Float[Tensor, "B D h w"]:
+    with features(model, name) as seen:
+        model(pixels)
+    found = seen[name].map if isinstance(seen[name], Tokens) else seen[name]
+    if not isinstance(found, Tensor) or found.ndim != 4:
+        raise VitrailError(f"{name} gives no map of rows and columns: name an embedding, a block or a stage")
+    return found

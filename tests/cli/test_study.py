@@ -1,0 +1,50 @@
+"""`vitrail study` as a person uses it."""
+
+import csv
+
+import pytest
+
+from vitrail.checkpoint.contract import save
+from vitrail.cli.main import main
+
+from ..inference.pictures import tiny_checkpoint, write_classes
+
+
+@pytest.fixture
+def files(tmp_path):
+    save(tiny_checkpoint(), tmp_path / "model")
+    return tmp_path / "model", write_classes(tmp_path / "pictures", each=3)
+
+
+def call(capsys, *arguments):
+    with pytest.raises(SystemExit) as end:
+        main([str(argument) for argument in arguments])
+    printed = capsys.readouterr()
+    return end.value.code or 0, printed.out, printed.err
+
+
+def test_robustness_prints_a_table_and_writes_csv(capsys, files, tmp_path):
+    model, pictures = files
+    out = tmp_path / "found.csv"
+    asked = ("--tests", "sketch", "shift", "--limit", "6", "-o", out)
+    status, printed, err = call(capsys, "study", "robustness", model, pictures, "--against", model, *asked)
+    assert status == 0, err
+    assert "clean accuracy" in printed
+    assert "sketch sobel" in printed
+    assert "6 of 9 pictures" in err
+    with out.open() as file:
+        assert len(list(csv.reader(file))) == 1 + 1 + 2 + 5
+
+
+def test_layers_prints_a_row_for_each_block(capsys, files):
+    status, printed, err = call(capsys, "study", "layers", *files)
+    assert status == 0, err
+    assert printed.splitlines()[0].split()[:2] == ["layer", "width"]
+    assert [line.split()[0] for line in printed.splitlines()[1:]] == ["blocks.0", "blocks.1"]
+
+
+def test_mistakes_are_sentences(capsys, files):
+    model, pictures = files
+    assert "1 to 5" in call(capsys, "study", "robustness", model, pictures, "--severities", "7")[2]
+    assert call(capsys, "study", "robustness", model, pictures / "none")[0] == 1
+    assert call(capsys, "study", "robustnes", model, pictures)[0] == 2
