@@ -54,14 +54,14 @@ def along_the_path(
     if steps < 1:
         raise VitrailError(f"steps {steps} is none: the integral needs at least one point")
     points, shares = (torch.from_numpy(values) for values in np.polynomial.legendre.leggauss(steps))
-    places = ((points + 1) / 2).to(pixels)
-    total = torch.zeros_like(pixels)
-    jobs = torch.cartesian_prod(torch.arange(len(pixels)), torch.arange(steps)).to(pixels.device)
-    for picture, step in (part.unbind(1) for part in jobs.split(batch)):
+    places, shares = ((points + 1) / 2).to(pixels), (shares / 2).to(pixels)
+
+    def part(picture: Tensor, step: Tensor) -> Tensor:
         at = places[step][:, None, None, None]
         found = gradient(baseline[picture] + at * (pixels[picture] - baseline[picture]), picture)
-        total.index_add_(0, picture, found * (shares / 2).to(found)[step][:, None, None, None])
-    return (pixels - baseline) * total
+        return found * shares[step][:, None, None, None]
+
+    return (pixels - baseline) * _summed(part, pixels, steps, batch)
 
 
 def input_times_gradient(
@@ -96,11 +96,12 @@ def smooth_gradient(
     generator = torch.Generator().manual_seed(seed)
     drawn = torch.randn(samples, *pixels.shape[1:], generator=generator).to(pixels)
     spread = noise * (pixels.amax(dim=(1, 2, 3)) - pixels.amin(dim=(1, 2, 3)))
-    gradient, total = _gradient_of(model, classes), torch.zeros_like(pixels)
-    jobs = torch.cartesian_prod(torch.arange(len(pixels)), torch.arange(samples)).to(pixels.device)
-    for picture, sample in (part.unbind(1) for part in jobs.split(batch)):
-        noisy = pixels[picture] + spread[picture][:, None, None, None] * drawn[sample]
-        total.index_add_(0, picture, gradient(noisy, picture))
+    gradient = _gradient_of(model, classes)
+
+    def part(picture: Tensor, sample: Tensor) -> Tensor:
+        return gradient(pixels[picture] + spread[picture][:, None, None, None] * drawn[sample], picture)
+
+    total = _summed(part, pixels, samples, batch)
     return sum_to_cells((total / samples).abs().sum(dim=1), grid or token_grid(model, pixels))
 
 
@@ -108,6 +109,17 @@ def token_grid(model: VisionModel, pixels: Float[Tensor, "B C H W"]) -> tuple[in
     """(rows, columns) of the tokens that the head reads."""
     with torch.no_grad():
         return encoded(model, pixels[:1]).grid
+
+
+def _summed(
+    part: Callable[[Tensor, Tensor], Tensor], pixels: Float[Tensor, "B C H W"], count: int, batch: int
+) -> Float[Tensor, "B C H W"]:
+    """The sum over `count` parts of each picture, of (pictures (n,), numbers of parts (n,)) -> (n, C, H, W)."""
+    total = torch.zeros_like(pixels)
+    jobs = torch.cartesian_prod(torch.arange(len(pixels)), torch.arange(count)).to(pixels.device)
+    for picture, number in (some.unbind(1) for some in jobs.split(batch)):
+        total.index_add_(0, picture, part(picture, number))
+    return total
 
 
 def _gradient_of(model: VisionModel, classes: Classes) -> Gradient:
