@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from .inference.evaluate import evaluate
     from .inference.predict import predict
     from .lens.draw import visualize_attention_weights, visualize_patches
+    from .lens.intervene import ablate, patch_features
     from .lens.observe import features, observe
     from .lens.rollout import rollout
     from .models.registry import create_model, list_models
@@ -22,6 +23,7 @@ _HOMES = {
     "Checkpoint": "checkpoint.contract",
     "Recipe": "training.recipe",
     "Run": "training.run",
+    "ablate": "lens.intervene",
     "convert_state_dict": "checkpoint.convert",
     "create_model": "models.registry",
     "evaluate": "inference.evaluate",
@@ -29,6 +31,7 @@ _HOMES = {
     "list_models": "models.registry",
     "load": "checkpoint.contract",
     "observe": "lens.observe",
+    "patch_features": "lens.intervene",
     "predict": "inference.predict",
     "rollout": "lens.rollout",
     "save": "checkpoint.contract",
@@ -41,6 +44,7 @@ __all__ = [
     "Checkpoint",
     "Recipe",
     "Run",
+    "ablate",
     "convert_state_dict",
     "create_model",
     "evaluate",
@@ -48,6 +52,7 @@ __all__ = [
     "list_models",
     "load",
     "observe",
+    "patch_features",
     "predict",
     "rollout",
     "save",

@@ -48,7 +48,7 @@ def test_every_attention_gives_its_weights_times_its_values(model: tuple[str, di
     assert list(seen) == list(weights)
     for layer, look in seen.items():
         assert torch.equal(look.weights(), weights[layer])
-        torch.testing.assert_close(look.weights() @ look.v, look.output)
+        torch.testing.assert_close(look.weights() @ look.given.v, look.output)
 
 
 def test_only_asked_layers_and_the_last_pass() -> None:

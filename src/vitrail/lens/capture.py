@@ -13,9 +13,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ..nn.pattern import Groups
-from .naming import LayerName, attend_names, find_layers
-from .observe import chosen_weights
+from .naming import LayerName, find_layers
+from .weights import Given, chosen_weights
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,29 +24,22 @@ class Look:
     Attributes:
         name: of the module.
         attend: the module.
-        q, k, v: queries (B, h, N, d), keys (B, h, M, d) and values (B, h, M, e), as they meet.
-        bias: what was added to the scores, or None.
+        given: queries, keys and values as they meet, and what was added to the scores.
         output: (B, h, N, e).
     """
 
     name: str
     attend: nn.Module
-    q: Float[Tensor, "B h N d"]
-    k: Float[Tensor, "B h M d"]
-    v: Float[Tensor, "B h M e"]
-    bias: Any
+    given: Given
     output: Float[Tensor, "B h N e"]
 
     def weights(self) -> Float[Tensor, "B h N M"]:
         """The attention weights, computed again, detached, in float32 or better."""
-        bias = self.bias
-        if isinstance(bias, Groups):  # what the fast path never makes: the mask over all pairs
-            bias = bias.bias(self.q.shape[2], self.q.dtype)
-        return chosen_weights(self.attend, self.q, self.k, bias, None, None)
+        return chosen_weights(self.attend, self.given.q, self.given.k, self.given.dense_bias())
 
     def weight_gradient(self, gradient: Float[Tensor, "B h N e"]) -> Float[Tensor, "B h N M"]:
         """∂y/∂weights from ∂y/∂output."""
-        return gradient @ self.v.detach().to(gradient.dtype).transpose(-2, -1)
+        return gradient @ self.given.v.detach().to(gradient.dtype).transpose(-2, -1)
 
 
 @contextmanager
@@ -65,13 +57,11 @@ def capture(model: nn.Module, layers: LayerName | Iterable[LayerName] | None = N
     Raises:
         VitrailError: an unknown layer; a model without attention.
     """
-    names, asked = attend_names(model), find_layers(model, layers)
     seen: dict[int, Look] = {}
     with ExitStack() as hooks:
-        for index in asked:
-            attend = model.get_submodule(names[index])
-            hook = _keep(seen, index, names[index])
-            hooks.callback(attend.register_forward_hook(hook, with_kwargs=True).remove)
+        for index, name in find_layers(model, layers).items():
+            hook = _keep(seen, index, name)
+            hooks.callback(model.get_submodule(name).register_forward_hook(hook, with_kwargs=True).remove)
         yield seen
 
 
@@ -92,7 +82,6 @@ def weight_gradients(
 
 def _keep(seen: dict[int, Look], index: int, name: str) -> Callable[..., None]:
     def hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Tensor) -> None:
-        given = dict(zip(("q", "k", "v", "bias"), args, strict=False)) | kwargs
-        seen[index] = Look(name, module, given["q"], given["k"], given["v"], given.get("bias"), output)
+        seen[index] = Look(name, module, Given.of(args, kwargs), output)
 
     return hook

@@ -1,14 +1,21 @@
-"""Which submodule a name or a number means."""
+"""Which submodule, head or token a name or a number means."""
 
 from collections.abc import Iterable
+from typing import Literal
 
-from torch import nn
+import torch
+from jaxtyping import Bool
+from torch import Tensor, nn
 
 from ..errors import VitrailError, nearest
 from ..nn.attend import ATTENDS
+from .layout import Layout
 
 LayerName = int | str
 """A layer by its number among the model's attentions (negative from the end), or by the name of a module."""
+
+Rows = Literal["prefix"] | int | Iterable[int] | None
+"""Tokens by number, the prefix tokens first (negative from the end); "prefix" for those alone; None for all."""
 
 
 def find_module(model: nn.Module, name: str) -> str:
@@ -28,13 +35,18 @@ def find_module(model: nn.Module, name: str) -> str:
     raise VitrailError(f"the model has no module {name!r}: {nearest(name, names)}")
 
 
+def attends_of(model: nn.Module) -> list[str]:
+    """The full names of the model's `Attend` submodules, in the order that numbers the layers."""
+    return [name for name, module in model.named_modules() if isinstance(module, ATTENDS)]
+
+
 def attend_names(model: nn.Module) -> list[str]:
-    """The full names of the model's `Attend` submodules, in the order that numbers the layers.
+    """As `attends_of`, at least one.
 
     Raises:
         VitrailError: the model has none.
     """
-    names = [name for name, module in model.named_modules() if isinstance(module, ATTENDS)]
+    names = attends_of(model)
     if not names:
         raise VitrailError(
             f"{type(model).__name__} has no attention to observe: none of its modules is a "
@@ -43,23 +55,73 @@ def attend_names(model: nn.Module) -> list[str]:
     return names
 
 
-def find_layer(model: nn.Module, layer: LayerName) -> int:
-    """The number of a layer; a module's name stands for the one attention in or at it."""
-    attends = attend_names(model)
+def find_layer(model: nn.Module, layer: LayerName, names: list[str]) -> int:
+    """The number of a layer among `attend_names`; a module's name stands for the one attention in or at it."""
     if isinstance(layer, int):
-        if not -len(attends) <= layer < len(attends):
-            raise VitrailError(f"there is no layer {layer}: the model has {len(attends)}, 0 to {len(attends) - 1}")
-        return layer % len(attends)
+        if not -len(names) <= layer < len(names):
+            raise VitrailError(f"there is no layer {layer}: the model has {len(names)}, 0 to {len(names) - 1}")
+        return layer % len(names)
     name = find_module(model, layer)
-    inside = [index for index, full in enumerate(attends) if full == name or full.startswith(f"{name}.")]
+    inside = [index for index, full in enumerate(names) if full == name or full.startswith(f"{name}.")]
     if len(inside) != 1:
-        raise VitrailError(f"{name} holds {len(inside)} attentions, not one: {nearest(name, attends)}")
+        raise VitrailError(f"{name} holds {len(inside)} attentions, not one: {nearest(name, names)}")
     return inside[0]
 
 
-def find_layers(model: nn.Module, layers: LayerName | Iterable[LayerName] | None) -> list[int]:
-    """The numbers of the asked layers, ascending; None means all."""
+def find_layers(model: nn.Module, layers: LayerName | Iterable[LayerName] | None) -> dict[int, str]:
+    """The asked layers, ascending, each with the full name of its `Attend`; None means all."""
+    names = attend_names(model)
     if layers is None:
-        return list(range(len(attend_names(model))))
+        return dict(enumerate(names))
     asked = [layers] if isinstance(layers, int | str) else layers
-    return sorted({find_layer(model, layer) for layer in asked})
+    return {index: names[index] for index in sorted({find_layer(model, layer, names) for layer in asked})}
+
+
+def listed(numbers: int | Iterable[int] | None) -> list[int] | None:
+    """Head or token numbers as a list; None stays None: all."""
+    if isinstance(numbers, int):
+        return [numbers]
+    return None if numbers is None else list(numbers)
+
+
+def listed_rows(rows: Rows) -> list[int] | Literal["prefix"] | None:
+    """As `listed`, or "prefix".
+
+    Raises:
+        VitrailError: another word.
+    """
+    if not isinstance(rows, str):
+        return listed(rows)
+    if rows != "prefix":
+        raise VitrailError(f'rows are "prefix", token numbers or None, not {rows!r}')
+    return "prefix"
+
+
+def prefix_rows(layout: Layout | None, index: int) -> list[int]:
+    """The numbers of a layer's prefix tokens.
+
+    Raises:
+        VitrailError: it has none.
+    """
+    if layout is None or layout.prefix == 0:
+        raise VitrailError(f"layer {index} has no prefix tokens: ask for rows by number, or for all with rows=None")
+    return list(range(layout.prefix))
+
+
+def check_numbers(kind: str, asked: Iterable[int], count: int, where: str) -> None:
+    """Refuse a head or row that is not there.
+
+    Raises:
+        VitrailError: which, and how many there are.
+    """
+    for number in asked:
+        if not -count <= number < count:
+            raise VitrailError(f"{where} has no {kind} {number}: it has {count}, 0 to {count - 1}")
+
+
+def marked(asked: list[int] | None, count: int, kind: str, where: str) -> Bool[Tensor, " count"]:
+    """True for the asked heads or rows; all for None. Refuses as `check_numbers`."""
+    check_numbers(kind, asked or (), count, where)
+    marks = torch.zeros(count, dtype=torch.bool)
+    marks[slice(None) if asked is None else asked] = True
+    return marks

@@ -7,23 +7,29 @@ asked for.
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from ..errors import VitrailError, nearest
-from ..nn.pattern import Groups
 from .layout import Layout, Surroundings, rows_of_groups
-from .naming import LayerName, attend_names, find_layer, find_layers, find_module
+from .naming import (
+    LayerName,
+    Rows,
+    attend_names,
+    check_numbers,
+    find_layer,
+    find_layers,
+    find_module,
+    listed,
+    listed_rows,
+    prefix_rows,
+)
+from .weights import Given, chosen_weights
 
-Rows = Literal["prefix"] | Iterable[int] | None
 OBSERVABLES = ("attention",)
-
-
-_CHUNK = 1 << 22
-"""Weights that are computed at once, so that what is in between stays small beside the result."""
 
 
 class Attention(Mapping[int, Tensor]):
@@ -36,6 +42,7 @@ class Attention(Mapping[int, Tensor]):
 
     def __init__(self, model: nn.Module, asked: Iterable[int]) -> None:
         self._model = model
+        self._names = attend_names(model)
         self._asked = tuple(asked)
         self._weights: dict[int, Tensor] = {}
         self._layouts: dict[int, Layout] = {}
@@ -57,7 +64,7 @@ class Attention(Mapping[int, Tensor]):
         return self._layouts[index]
 
     def _reached(self, layer: LayerName) -> int:
-        index = find_layer(self._model, layer)
+        index = find_layer(self._model, layer, self._names)
         if index not in self._asked:
             raise VitrailError(f"layer {index} was not asked for: observed are {', '.join(map(str, self._asked))}")
         if index not in self._weights:
@@ -98,19 +105,16 @@ def observe(
         raise VitrailError(
             f"cannot observe {what!r}: {nearest(what, OBSERVABLES)}; `features` captures any module's output"
         )
-    if isinstance(rows, str) and rows != "prefix":
-        raise VitrailError(f'rows are "prefix", token numbers or None, not {rows!r}')
-    names, asked = attend_names(model), find_layers(model, layers)
-    chosen_heads = [heads] if isinstance(heads, int) else _listed(heads)
-    chosen_rows = rows if isinstance(rows, str) else _listed(rows)
+    asked = find_layers(model, layers)
+    chosen_heads, chosen_rows = listed(heads), listed_rows(rows)
     seen = Attention(model, asked)
     with ExitStack() as hooks:
-        for index in asked:
-            around = Surroundings(model, names[index])
+        for index, name in asked.items():
+            around = Surroundings(model, name)
             for remove in around.hooks():
                 hooks.callback(remove)
             hook = _weights_hook(seen, index, around, chosen_heads, chosen_rows)
-            hooks.callback(model.get_submodule(names[index]).register_forward_pre_hook(hook, with_kwargs=True).remove)
+            hooks.callback(model.get_submodule(name).register_forward_pre_hook(hook, with_kwargs=True).remove)
         yield seen
 
 
@@ -136,66 +140,24 @@ def features(model: nn.Module, *names: str) -> Iterator[dict[str, Any]]:
         yield seen
 
 
-def _listed(numbers: Iterable[int] | None) -> list[int] | None:
-    return None if numbers is None else list(numbers)
-
-
 def _weights_hook(
     seen: Attention, index: int, around: Surroundings, heads: list[int] | None, rows: Any
 ) -> Callable[..., None]:
     def hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        given = dict(zip(("q", "k", "v", "bias"), args, strict=False)) | kwargs
-        q, k, bias = given["q"], given["k"], given.get("bias")
+        given = Given.of(args, kwargs)
+        q, k, bias = given.q, given.k, given.dense_bias()
         layout = around.layout(q.shape[2], k.shape[2])
         if layout is not None:
             seen._layouts[index] = layout
-        _check("head", heads, q.shape[1], index)
-        chosen = _prefix_rows(layout, index) if rows == "prefix" else rows
-        _check("row", chosen, layout.queries if layout else q.shape[2], index)
-        if isinstance(bias, Groups):  # what the fast path never makes: the mask over all pairs
-            bias = bias.bias(q.shape[2], q.dtype)
+        check_numbers("head", heads or (), q.shape[1], f"layer {index}")
+        chosen = prefix_rows(layout, index) if rows == "prefix" else rows
+        check_numbers("row", chosen or (), layout.queries if layout else q.shape[2], f"layer {index}")
         if chosen is None or layout is None or layout.places is None:
             seen._weights[index] = chosen_weights(module, q, k, bias, heads, chosen)
         else:
             seen._weights[index] = _rows_over_picture(module, q, k, bias, heads, chosen, layout)
 
     return hook
-
-
-def _prefix_rows(layout: Layout | None, index: int) -> list[int]:
-    if layout is None or layout.prefix == 0:
-        raise VitrailError(f"layer {index} has no prefix tokens: ask for rows by number, or for all with rows=None")
-    return list(range(layout.prefix))
-
-
-def _check(kind: str, asked: list[int] | None, count: int, index: int) -> None:
-    for number in asked or ():
-        if not -count <= number < count:
-            raise VitrailError(f"layer {index} has no {kind} {number}: it has {count}, 0 to {count - 1}")
-
-
-def chosen_weights(
-    attend: Any,
-    q: Float[Tensor, "B h N d"],
-    k: Float[Tensor, "B h M d"],
-    bias: Float[Tensor, "... N M"] | None,
-    heads: list[int] | None,
-    rows: list[int] | None,
-) -> Float[Tensor, "B g R M"]:
-    """The weights of some heads and rows only, detached, in float32 or better, computed in chunks of rows."""
-    dtype = torch.promote_types(q.dtype, torch.float32)
-    index = torch.arange(q.shape[2], device=q.device)
-    index = index if rows is None else index[torch.tensor(rows, device=q.device, dtype=torch.long)]
-    count = q.shape[1] if heads is None else len(heads)
-    with torch.no_grad(), torch.autocast(q.device.type, enabled=False):
-        keys = k.to(dtype)
-        out = keys.new_empty(q.shape[0], count, len(index), k.shape[2])
-        step = max(1, _CHUNK // max(1, out[:, :, :1].numel()))
-        for start in range(0, len(index), step):
-            some = index[start : start + step]
-            added = bias if bias is None else bias.expand(*q.shape[:3], k.shape[2])[:, :, some].to(dtype)
-            out[:, :, start : start + step] = attend.weights(q[:, :, some].to(dtype), keys, added, heads)
-    return out
 
 
 def _rows_over_picture(
@@ -222,7 +184,7 @@ def _rows_over_picture(
     one = of_rows(q).take_along_dim(each, dim=2)
     if bias is not None:
         bias = of_rows(bias.expand(*q.shape[:3], k.shape[2])).take_along_dim(each, dim=2)
-    weights = chosen_weights(attend, one, of_rows(k), bias, heads, None)[:, :, 0].unflatten(0, (batch, -1))
+    weights = chosen_weights(attend, one, of_rows(k), bias, heads)[:, :, 0].unflatten(0, (batch, -1))
     out = weights.new_zeros(batch, len(rows), weights.shape[2], layout.keys + 1)  # the last column: no token
     keys = (layout.places.keys[group] % (layout.keys + 1))[None, :, None].expand_as(weights)
     out.index_add_(1, index, torch.zeros_like(out[:, index]).scatter_add_(3, keys, weights))

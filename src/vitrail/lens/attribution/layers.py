@@ -12,10 +12,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ...errors import VitrailError
-from ...nn.attend import ATTENDS
 from ...nn.model import VisionModel
 from ...nn.tokens import Tokens
 from ..capture import Look, capture
+from ..naming import attends_of
 from .passes import encoded, with_graph
 
 Layers = Sequence[Float[Tensor, "B R M"]]
@@ -30,8 +30,7 @@ def encoder_layers(model: VisionModel) -> list[int]:
     Raises:
         VitrailError: there are none.
     """
-    attends = [name for name, module in model.named_modules() if isinstance(module, ATTENDS)]
-    layers = [index for index, name in enumerate(attends) if name.startswith("encoder.")]
+    layers = [index for index, name in enumerate(attends_of(model)) if name.startswith("encoder.")]
     if not layers:
         raise VitrailError(f"the encoder of this model has no attention to follow: {ELSEWHERE}")
     return layers
@@ -54,8 +53,8 @@ def check_plain(looks: Sequence[Look], tokens: Tokens) -> None:
     """Every layer mixes all patches of the picture, with no more prefix tokens than the head reads."""
     batch, patches = tokens.x.shape[0], tokens.patches.shape[1]
     for look in looks:
-        queries, keys = look.q.shape[2], look.k.shape[2]
-        if look.q.shape[0] != batch or queries > keys or not patches <= keys <= tokens.x.shape[1]:
+        queries, keys = look.given.q.shape[2], look.given.k.shape[2]
+        if look.given.q.shape[0] != batch or queries > keys or not patches <= keys <= tokens.x.shape[1]:
             raise VitrailError(
                 f"{look.name} looks at {keys} tokens for {queries} queries, in windows or on another grid than the"
                 f" {patches} patches at the end: attention cannot be followed to the picture; {ELSEWHERE}"

@@ -63,7 +63,7 @@ def token_wise(weights: Float[Tensor, "B R M"], carried: Float[Tensor, "B M"]) -
 def _carried(model: nn.Module, look: Look, streams: dict[str, Tensor]) -> Float[Tensor, "B M"]:
     """‖W v_j‖ / ‖x_j‖ for each token j of a layer, layer scale included."""
     attention: Any = model.get_submodule(look.name.rpartition(".")[0])
-    values = look.v.transpose(1, 2).flatten(2)
+    values = look.given.v.transpose(1, 2).flatten(2)
     if not isinstance(getattr(attention, "project", None), nn.Linear):
         raise VitrailError(f"{look.name} has no linear projection behind its heads: use generic or rollout")
     given = nn.functional.linear(values, attention.project.weight)

@@ -41,7 +41,7 @@ def rollout_map(
         start = reading(model, tokens)
         fused = []
         for look in looks:
-            prefix = look.k.shape[2] - tokens.patches.shape[1]
+            prefix = look.given.k.shape[2] - tokens.patches.shape[1]
             # Talking heads may give less than nothing, which no share can be.
             fused.append(fuse_heads(look.weights(), head_fusion, discard, prefix=prefix).clamp(min=0))
         return patch_map(rolled_back(start.to(fused[0].dtype), fused), tokens)

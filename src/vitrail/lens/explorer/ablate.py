@@ -1,7 +1,7 @@
 """Take heads and patches out of a forward pass, and see what the prediction becomes. Nothing stays changed."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any, NamedTuple
 
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ...errors import VitrailError
 from ...nn.tokens import Tokens
-from ..naming import attend_names
+from ..intervene import ablate, patch_features
 from .data import Watched, probabilities
 
 
@@ -33,20 +33,14 @@ def without(model: nn.Module, heads: Iterable[tuple[int, int]], regions: Iterabl
     Raises:
         VitrailError: no such layer or head; patches of a model whose embedding gives no tokens.
     """
-    names, by_layer, where = attend_names(model), defaultdict(list), list(regions)
+    by_layer, where = defaultdict(list), list(regions)
     for layer, head in heads:
-        if not 0 <= layer < len(names):
-            raise VitrailError(f"there is no layer {layer}: the model has {len(names)}, 0 to {len(names) - 1}")
         by_layer[layer].append(head)
-    with ExitStack() as hooks:
-        for layer, asked in by_layer.items():
-            attend = model.get_submodule(names[layer])
-            hooks.callback(attend.register_forward_hook(_silence(layer, asked)).remove)
+    with ExitStack() as changes:
+        for layer, silent in by_layer.items():
+            changes.enter_context(ablate(model, layers=layer, heads=silent))
         if where:
-            embed = getattr(model, "embed", None)
-            if not isinstance(embed, nn.Module):
-                raise VitrailError(f"{type(model).__name__} has no module `embed`, where patches could be taken out")
-            hooks.callback(embed.register_forward_hook(_blank(where)).remove)
+            changes.enter_context(patch_features(model, {"embed": lambda tokens: _blank(tokens, where)}))
         yield
 
 
@@ -59,32 +53,17 @@ def ablated(
     return None if found is None else found.tolist()
 
 
-def _silence(layer: int, heads: list[int]) -> Callable[..., Tensor]:
-    def hook(attend: nn.Module, args: Any, output: Tensor) -> Tensor:
-        for head in heads:
-            if not 0 <= head < output.shape[1]:
-                raise VitrailError(f"layer {layer} has no head {head}: it has {output.shape[1]}, from 0")
-        output = output.clone()
-        output[:, heads] = 0
-        return output
-
-    return hook
-
-
-def _blank(regions: list[Region]) -> Callable[..., Tokens]:
-    def hook(embed: nn.Module, args: Any, tokens: Any) -> Tokens:
-        if not isinstance(tokens, Tokens) or len(tokens.grid) != 2:
-            raise VitrailError("the embedding of this model gives no grid of patches, so none can be taken out")
-        gone = torch.zeros(tokens.grid, dtype=torch.bool, device=tokens.x.device)
-        for region in regions:
-            gone |= _inside(tokens.grid[0], region.top, region.bottom, gone.device)[:, None] & _inside(
-                tokens.grid[1], region.left, region.right, gone.device
-            )
-        mean = tokens.patches.mean(dim=1, keepdim=True)
-        patches = torch.where(gone.flatten()[None, :, None], mean, tokens.patches)
-        return tokens.with_x(torch.cat([tokens.x[:, : tokens.prefix], patches], dim=1))
-
-    return hook
+def _blank(tokens: Any, regions: list[Region]) -> Tokens:
+    if not isinstance(tokens, Tokens) or len(tokens.grid) != 2:
+        raise VitrailError("the embedding of this model gives no grid of patches, so none can be taken out")
+    gone = torch.zeros(tokens.grid, dtype=torch.bool, device=tokens.x.device)
+    for region in regions:
+        gone |= _inside(tokens.grid[0], region.top, region.bottom, gone.device)[:, None] & _inside(
+            tokens.grid[1], region.left, region.right, gone.device
+        )
+    mean = tokens.patches.mean(dim=1, keepdim=True)
+    patches = torch.where(gone.flatten()[None, :, None], mean, tokens.patches)
+    return tokens.with_x(torch.cat([tokens.x[:, : tokens.prefix], patches], dim=1))
 
 
 def _inside(count: int, low: float, high: float, device: torch.device) -> Tensor:
