@@ -48,3 +48,16 @@ def test_mistakes_are_sentences(capsys, files):
     assert "1 to 5" in call(capsys, "study", "robustness", model, pictures, "--severities", "7")[2]
     assert call(capsys, "study", "robustness", model, pictures / "none")[0] == 1
     assert call(capsys, "study", "robustnes", model, pictures)[0] == 2
+
+
+def test_anatomy_as_a_page(capsys, files, tmp_path):
+    model, pictures = files
+    broken = tmp_path / "broken.jpg"
+    broken.write_bytes(b"no picture")
+    page = tmp_path / "new" / "anatomy.html"
+    status, printed, err = call(capsys, "study", "anatomy", model, pictures, broken, "--limit", "2", "-o", page)
+    assert (status, printed.strip()) == (0, str(page))
+    assert "left out" in err
+    assert "How far each head looks" in page.read_text()
+    assert "0 blocks are none" in call(capsys, "study", "anatomy", model, pictures, "--blocks", "0")[2]
+    assert call(capsys, "study", "anatomy", model, broken)[0] == 1

@@ -7,6 +7,8 @@ from typing import Annotated, Literal
 
 import tyro
 
+from .anatomy import Anatomy
+
 
 @dataclass
 class Robustness:
@@ -121,5 +123,9 @@ class Layers:
         print_table(*table(found))
 
 
-Study = Annotated[Robustness, tyro.conf.subcommand("robustness")] | Annotated[Layers, tyro.conf.subcommand("layers")]
+Study = (
+    Annotated[Robustness, tyro.conf.subcommand("robustness")]
+    | Annotated[Layers, tyro.conf.subcommand("layers")]
+    | Annotated[Anatomy, tyro.conf.subcommand("anatomy")]
+)
 """What is studied."""

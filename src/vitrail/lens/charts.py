@@ -36,6 +36,29 @@ def line_chart(series: Mapping[str, Points], *, label: str, x_label: str, percen
     )
 
 
+def dot_chart(rows: Mapping[str, Sequence[float]], *, label: str, x_label: str) -> str:
+    """A column of dots for each name, in their order from left to right, counted from 0: HTML.
+
+    Args:
+        label: the text alternative, and what the y axis shows.
+    """
+    if not rows:
+        return ""
+    frame = _Frame(0, len(rows) - 1, 0, max(max(values) for values in rows.values()))
+    drawn = ""
+    for place, (name, values) in enumerate(rows.items()):
+        for number, value in enumerate(values):
+            x, y = frame.place(place, value)
+            title = f"<title>{escape(name)}, head {number}: {_number(value, False)}</title>"
+            drawn += f'<circle cx="{x}" cy="{y}" r="3.5" style="fill:var(--glass)" fill-opacity=".6">{title}</circle>'
+    columns = list(rows.values())
+    spoken = "; ".join(
+        f"{where} {_number(min(values), False)} to {_number(max(values), False)}"
+        for where, values in (("first", columns[0]), ("last", columns[-1]))
+    )
+    return f"<figure>{_svg(f'{label}: {spoken}', frame.axes(x_label, False) + drawn)}</figure>"
+
+
 def reliability_chart(bins: Sequence[tuple[float, float, int, float]]) -> str:
     """How often a prediction is right (bars) against how sure it is; the diagonal is perfect: HTML.
 

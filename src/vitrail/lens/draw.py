@@ -116,6 +116,21 @@ def visualize_attention_weights(
     return sheet
 
 
+def visualize_positions(similarity: Float[Tensor, "H W h w"], *, gap: int = 1) -> UInt8[Tensor, "3 H2 W2"]:
+    """A map of each patch's likeness to all others, `position_similarity`, laid out as the patches are."""
+    rows, columns, height, width = similarity.shape
+    low, high = similarity.amin(), similarity.amax()
+    tiles = colours((similarity - low).permute(0, 2, 1, 3).reshape(rows * height, columns * width) / (high - low))
+    tiles = tiles.reshape(3, rows, height, columns, width)
+    tiles = F.pad(tiles, (0, gap, 0, 0, 0, gap), value=LEAD)
+    return enlarge(tiles.reshape(3, rows * (height + gap), columns * (width + gap))[:, :-gap, :-gap])
+
+
+def visualize_features(components: Float[Tensor, "3 h w"]) -> UInt8[Tensor, "3 H W"]:
+    """Three components of the features of each patch, `feature_pca`, as its colour."""
+    return enlarge((components.clamp(0, 1) * 255).round().to(torch.uint8).cpu())
+
+
 def encode(picture: UInt8[Tensor, "3 H W"]) -> tuple[str, bytes]:
     """A picture as a file in memory, with its media type: PNG for small ones, JPEG for photographs."""
     image, memory = to_pil(picture), io.BytesIO()

@@ -1,0 +1,96 @@
+"""How a model looks at some pictures, block by block, as plain values that can be drawn."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from ..errors import VitrailError
+from ..nn.tokens import Tokens
+from ..progress import Track, silent
+from .measures import attention_distance, effective_receptive_field, feature_pca, position_similarity
+from .naming import attends_of
+from .observe import features, observe
+from .probe.layers import block_names
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Anatomy:
+    """What was measured; by the name of an attention or a block, from first to last.
+
+    Attributes:
+        distances: how far each head looks, in pixels, mean over the pictures; see `attention_distance`.
+        components: the first three principal components of some blocks' tokens as colours, see `feature_pca`.
+        fields: how much each pixel moves the token in the middle of some blocks, see `effective_receptive_field`.
+        positions: how alike the learned positions are, see `position_similarity`; None where there are none.
+        notes: what could not be measured, and why.
+    """
+
+    distances: Mapping[str, Float[Tensor, " h"]]
+    components: Mapping[str, Float[Tensor, "B 3 rows columns"]]
+    fields: Mapping[str, Float[Tensor, "H W"]]
+    positions: Float[Tensor, "H W H2 W2"] | None
+    notes: tuple[str, ...]
+
+
+def anatomy(
+    model: nn.Module, pixels: Float[Tensor, "B C H W"], *, blocks: int = 6, progress: Track = silent
+) -> Anatomy:
+    """Measure a model in evaluation mode on a batch of pictures.
+
+    Args:
+        blocks: how many blocks are shown as colours and fields, evenly chosen from the first to the last.
+
+    Raises:
+        VitrailError: a model without blocks, or one that takes no pictures.
+    """
+    notes: list[str] = []
+    chosen, attends = spread(block_names(model), blocks), attends_of(model)
+    if not attends:
+        notes.append(f"{type(model).__name__} has no attention: no head looks anywhere")
+    distances = {}
+    for index, name in enumerate(progress(attends, len(attends), "how far heads look")):
+        with observe(model, layers=index) as seen, torch.inference_mode():  # one layer's weights at a time
+            model(pixels)
+        try:
+            layout = seen.layout(index)
+            found = attention_distance(seen[index], layout, pixels.shape[-1] / layout.grid[-1])
+        except VitrailError as error:
+            notes.append(f"{name}: {error}")
+        else:
+            distances[name] = found.mean(dim=0).cpu()
+    with features(model, *chosen) as seen_blocks, torch.inference_mode():
+        model(pixels)
+    components = {name: feature_pca(_map(name, seen_blocks[name])).cpu() for name in chosen}
+    fields = {
+        name: effective_receptive_field(model, pixels, name).cpu()
+        for name in progress(chosen, len(chosen), "what moves a token")
+    }
+    try:
+        positions = position_similarity(model).cpu()
+    except VitrailError as error:
+        positions = None
+        notes.append(str(error))
+    return Anatomy(distances, components, fields, positions, tuple(notes))
+
+
+def spread(names: Sequence[str], count: int) -> list[str]:
+    """At most so many of the names, evenly apart, the first and the last among them.
+
+    Raises:
+        VitrailError: fewer than one.
+    """
+    if count < 1:
+        raise VitrailError(f"{count} blocks are none: ask for at least 1")
+    if count == 1:
+        return [names[-1]]
+    last = len(names) - 1
+    return [names[place] for place in sorted({round(step * last / (count - 1)) for step in range(count)})]
+
+
+def _map(name: str, output: object) -> Float[Tensor, "B D h w"]:
+    if not isinstance(output, Tokens) or output.lengths or len(output.grid) != 2:
+        raise VitrailError(f"{name} gives no map of rows and columns: this model cannot be shown block by block")
+    return output.map.float()
