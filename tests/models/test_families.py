@@ -10,14 +10,16 @@ from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
 import vitrail
 from vitrail.checkpoint.contract import Checkpoint, load, save
 from vitrail.data.preprocess import Preprocess
+from vitrail.lens.capture import Look, capture
 from vitrail.models.fields import example_inputs, task_of
 from vitrail.models.registry import model_config
-from vitrail.nn.attend import ATTENDS
+from vitrail.nn.attend import ATTENDS, Attend
 from vitrail.nn.encoder import HOLDERS, checkpoint_activations
 from vitrail.nn.model import AnyVisionModel
 from vitrail.nn.tokens import Tokens
@@ -269,10 +271,24 @@ def test_features_of_every_block_and_attention_where_there_is_some(name: str) ->
     assert all(isinstance(tokens, Tokens) for tokens in seen.values())
     assert set(seen) == set(blocks)
     if any(isinstance(module, ATTENDS) for module in model.modules()):
-        with vitrail.observe(model) as weights, torch.no_grad():
+        with vitrail.observe(model) as weights, capture(model) as looks, torch.no_grad():
             model(*given)
-        assert len(weights)
-        assert all(torch.isfinite(layer).all() for layer in weights.values())
+        assert list(weights) == list(looks)
+        for layer, look in looks.items():
+            explicit = explicit_weights(look)
+            if explicit is not None:
+                torch.testing.assert_close(weights[layer].double(), explicit, rtol=0, atol=1e-6)
+            torch.testing.assert_close(weights[layer] @ look.given.v, look.output, rtol=1e-5, atol=1e-5)
+
+
+def explicit_weights(look: Look) -> Tensor | None:
+    """softmax(q kᵀ / √d + bias) in float64; None where heads talk to each other."""
+    if not isinstance(look.attend, Attend):
+        return None
+    q, k, bias = look.given.q.double(), look.given.k.double(), look.given.dense_bias()
+    scores = torch.einsum("bhnd,bhmd->bhnm", q, k) / q.shape[-1] ** 0.5
+    exp = (scores if bias is None else scores + bias.double()).exp()
+    return exp / exp.sum(dim=-1, keepdim=True)
 
 
 @ROWS
