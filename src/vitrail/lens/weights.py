@@ -40,21 +40,27 @@ def chosen_weights(
 ) -> Float[Tensor, "B g R M"]:
     """The weights of some heads and rows only, detached, in float32 or better, computed in chunks of rows."""
     dtype = torch.promote_types(q.dtype, torch.float32)
-    index = torch.arange(q.shape[2], device=q.device)
-    index = index if rows is None else index[torch.tensor(rows, device=q.device, dtype=torch.long)]
-    a_row = q.shape[0] * (q.shape[1] if heads is None else len(heads)) * k.shape[2]
+    if rows is not None:
+        index = torch.tensor(rows, device=q.device, dtype=torch.long)
+        q, bias = q[:, :, index], _rows_of(bias, index)
+    count = q.shape[1] if heads is None else len(heads)
+    step = max(1, _CHUNK // max(1, q.shape[0] * count * k.shape[2]))
+    parts = [slice(start, start + step) for start in range(0, q.shape[2], step)]
 
-    def weights_of(some: Int[Tensor, " r"]) -> Float[Tensor, "B g r M"]:
-        added = bias if bias is None else bias.expand(*q.shape[:3], k.shape[2])[:, :, some].to(dtype)
-        return attend.weights(q[:, :, some].to(dtype), keys, added, heads)
+    def weights_of(part: slice) -> Float[Tensor, "B g r M"]:
+        added = _rows_of(bias, part)
+        return attend.weights(q[:, :, part].to(dtype), keys, added if added is None else added.to(dtype), heads)
 
     with torch.no_grad(), torch.autocast(q.device.type, enabled=False):
         keys = k.to(dtype)
-        if len(index) * a_row <= _CHUNK:
-            return weights_of(index)
-        parts = index.split(max(1, _CHUNK // a_row))
-        first = weights_of(parts[0])
-        out = first.new_empty(*first.shape[:2], len(index), first.shape[3])
-        for target, part in zip(out.split(len(parts[0]), dim=2), parts, strict=True):
-            target.copy_(weights_of(part))
+        if len(parts) <= 1:
+            return weights_of(slice(None))
+        out = keys.new_empty(q.shape[0], count, q.shape[2], k.shape[2])
+        for part in parts:
+            out[:, :, part] = weights_of(part)
     return out
+
+
+def _rows_of(bias: Float[Tensor, "... #N #M"] | None, rows: slice | Int[Tensor, " r"]) -> Float[Tensor, "..."] | None:
+    """What is added for some rows; what is added to all rows alike stays."""
+    return bias if bias is None or bias.shape[-2] == 1 else bias[..., rows, :]

@@ -135,7 +135,7 @@ def _mixed(maps: Float[Tensor, "B h N M"], mix: nn.Linear) -> Float[Tensor, "B h
     return F.linear(maps.movedim(1, -1), mix.weight.to(maps.dtype), mix.bias.to(maps.dtype)).movedim(-1, 1)
 
 
-def _of_heads(bias: Float[Tensor, "... N M"], q: Float[Tensor, "B h N d"]) -> Float[Tensor, "B h N M"]:
+def _of_heads(bias: Float[Tensor, "... #N #M"], q: Float[Tensor, "B h N d"]) -> Float[Tensor, "B h #N #M"]:
     return bias.expand(*q.shape[:2], *bias.shape[-2:])
 
 
