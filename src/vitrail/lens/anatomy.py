@@ -46,24 +46,11 @@ def anatomy(
     Raises:
         VitrailError: a model without blocks, or one that takes no pictures.
     """
-    notes: list[str] = []
-    chosen, attends = spread(block_names(model), blocks), attends_of(model)
-    if not attends:
-        notes.append(f"{type(model).__name__} has no attention: no head looks anywhere")
-    distances = {}
-    for index, name in enumerate(progress(attends, len(attends), "how far heads look")):
-        with observe(model, layers=index) as seen, torch.inference_mode():  # one layer's weights at a time
-            model(pixels)
-        try:
-            layout = seen.layout(index)
-            found = attention_distance(seen[index], layout, pixels.shape[-1] / layout.grid[-1])
-        except VitrailError as error:
-            notes.append(f"{name}: {error}")
-        else:
-            distances[name] = found.mean(dim=0).cpu()
-    with features(model, *chosen) as seen_blocks, torch.inference_mode():
+    chosen = spread(block_names(model), blocks)
+    distances, notes = _distances(model, pixels, progress)
+    with features(model, *chosen) as seen, torch.inference_mode():
         model(pixels)
-    components = {name: feature_pca(_map(name, seen_blocks[name])).cpu() for name in chosen}
+    components = {name: feature_pca(_map(name, seen[name])).cpu() for name in chosen}
     fields = {
         name: effective_receptive_field(model, pixels, name).cpu()
         for name in progress(chosen, len(chosen), "what moves a token")
@@ -74,6 +61,26 @@ def anatomy(
         positions = None
         notes.append(str(error))
     return Anatomy(distances, components, fields, positions, tuple(notes))
+
+
+def _distances(
+    model: nn.Module, pixels: Float[Tensor, "B C H W"], progress: Track
+) -> tuple[dict[str, Float[Tensor, " h"]], list[str]]:
+    """How far heads look, and why some have no distance."""
+    attends, distances, notes = attends_of(model), {}, []
+    if not attends:
+        notes.append(f"{type(model).__name__} has no attention: no head looks anywhere")
+    for index, name in enumerate(progress(attends, len(attends), "how far heads look")):
+        with observe(model, layers=index) as seen, torch.inference_mode():  # one layer's weights at a time
+            model(pixels)
+        try:
+            layout = seen.layout(index)
+            found = attention_distance(seen[index], layout, pixels.shape[-1] / layout.grid[-1])
+        except VitrailError as error:
+            notes.append(f"{name}: {error}")
+        else:
+            distances[name] = found.mean(dim=0).cpu()
+    return distances, notes
 
 
 def spread(names: Sequence[str], count: int) -> list[str]:
