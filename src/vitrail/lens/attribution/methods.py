@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from ...errors import VitrailError, nearest
 from ...nn.model import VisionModel
+from .attention import attention_map, rollout_map
 from .flow import flow_map
 from .generic import generic_map
 from .grad_cam import grad_cam
@@ -17,7 +18,6 @@ from .occlusion import occlusion
 from .passes import Classes, Map, predicted, settled
 from .perception import perception_map
 from .relevance import relevance_map
-from .rollout import attention_map, rollout_map
 
 
 @dataclass(frozen=True, slots=True)
