@@ -75,6 +75,14 @@ def test_maps_or_an_error_that_says_what_to_use(models: dict[str, nn.Module], ki
         assert torch.equal(METHODS[method](model, pixels, torch.tensor([0, 2])), found)
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_talking_heads_that_give_less_than_nothing(seed: int) -> None:
+    model = build(PLAIN["cait"][0], seed, **PLAIN["cait"][1])
+    pixels = pictures(1, PLAIN["cait"][1]["image_size"])
+    for method in FOLLOWED:
+        assert METHODS[method].signed or (METHODS[method](model, pixels) >= 0).all()
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_no_trace(method: str) -> None:
     model, pixels = vit(dropout=0.5, drop_path=0.5), pictures()

@@ -46,7 +46,9 @@ def perception_map(
         with _streams(model) as streams:
             looks, tokens = looked_through(model, pixels)
         start = reading(model, tokens)
-        layers = [token_wise(look.weights().mean(dim=1), _carried(model, look, streams)) for look in looks]
+        # Talking heads may give less than nothing, which no share can be.
+        shares = [look.weights().mean(dim=1).clamp(min=0) for look in looks]
+        layers = [token_wise(share, _carried(model, look, streams)) for share, look in zip(shares, looks, strict=True)]
         feedback = _feedback(model, pixels, classes, steps, batch)
         rows = (start[:, : feedback.shape[1]] != 0).any(dim=0).nonzero().squeeze(1)
         begin = torch.eye(start.shape[1], dtype=layers[0].dtype, device=start.device)[rows]
