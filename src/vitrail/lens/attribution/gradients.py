@@ -23,7 +23,7 @@ def integrated_gradients(
     *,
     steps: int = 32,
     baseline: float = 0.0,
-    batch: int = 16,
+    batch: int = 8,
     grid: Grid = None,
 ) -> Map:
     """The change of the class's logit on the way from grey to the picture, shared out to patches; signed.
@@ -80,7 +80,7 @@ def smooth_gradient(
     samples: int = 16,
     noise: float = 0.15,
     seed: int = 0,
-    batch: int = 16,
+    batch: int = 8,
     grid: Grid = None,
 ) -> Map:
     """How strongly the class answers to changes near the picture, |mean gradient| summed over each patch; not negative.

@@ -18,14 +18,20 @@ Map = Float[Tensor, "B rows columns"]
 
 @contextmanager
 def settled(model: nn.Module) -> Iterator[None]:
-    """The model in evaluation mode; behind the block every module is in the mode that it was in."""
+    """The model in evaluation mode, and no gradient for its parameters: behind the block all is as it was.
+
+    A graph that leads to no parameters keeps less, as the inputs of linear layers are not needed then.
+    """
     training = [module for module in model.modules() if module.training]
-    model.eval()
+    learning = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    model.eval().requires_grad_(False)
     try:
         yield
     finally:
         for module in training:
             module.training = True
+        for parameter in learning:
+            parameter.requires_grad_(True)
 
 
 @contextmanager

@@ -16,8 +16,10 @@ from ...nn.model import VisionModel
 from ...nn.residual import LayerScale, Residual
 from ...nn.tokens import Tokens
 from ..capture import Look, capture, weight_gradients
+from ..intervene import patch_features
+from ..naming import attends_of
 from .layers import encoder_layers, looked_through, pulled_back, reading
-from .passes import Classes, Map, patch_map, scores_of, traced, with_graph
+from .passes import Classes, Map, patch_map, scores_of, with_graph
 
 
 def perception_map(
@@ -27,7 +29,7 @@ def perception_map(
     *,
     steps: int = 20,
     first_layer: int = 0,
-    batch: int = 16,
+    batch: int = 8,
 ) -> Map:
     """What each patch brings to what the head reads, times what the class would take more of; never negative.
 
@@ -81,12 +83,14 @@ def _feedback(
     model: VisionModel, pixels: Float[Tensor, "B C H W"], classes: Classes, steps: int, batch: int
 ) -> Float[Tensor, "B R M"]:
     last = encoder_layers(model)[-1]
+    # The graph begins where the last layer's heads have looked: all that is asked is what follows from it.
+    begin = {attends_of(model)[last]: lambda output: output.detach().requires_grad_()}
     jobs = torch.cartesian_prod(torch.arange(len(pixels)), torch.arange(steps)).to(pixels.device)
     total: Tensor | None = None
     for picture, step in (part.unbind(1) for part in jobs.split(batch)):
         at = ((step + 0.5) / steps).to(pixels.dtype)[:, None, None, None]
-        with with_graph(), capture(model, last) as seen:
-            score = scores_of(model(traced(pixels[picture] * at)), classes.to(picture.device)[picture]).sum()
+        with with_graph(), patch_features(model, begin), capture(model, last) as seen:
+            score = scores_of(model(pixels[picture] * at), classes.to(picture.device)[picture]).sum()
             (gradient,) = weight_gradients(score, [seen[last]])
         if total is None:
             total = gradient.new_zeros(len(pixels), *gradient.shape[1:])
