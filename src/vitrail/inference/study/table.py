@@ -1,0 +1,90 @@
+"""A study of robustness as a table for people, and as CSV."""
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+
+from ...errors import VitrailError
+from .robustness import Study
+from .trials import Row, standard_error
+
+_LONGEST = 16
+
+
+def table(study: Study, names: Sequence[str]) -> tuple[list[str], list[list[str]]]:
+    """Headers and rows for `print_table`; what is of one severity is left to the CSV.
+
+    ± is the standard error over pictures: of the value, or, of two models, of their difference, picture by picture.
+    """
+    lines = []
+    for across in study.rows:
+        if across[0].severity is not None:
+            continue
+        gap, error = _gap(across) if len(across) > 1 else (None, across[0].error)
+        cells = ["–" if row.value is None else _cell(row, row.value) for row in across]
+        lines.append([across[0].test, *cells, *_gap_cells(across, gap), _plain(across[0], error)])
+    difference = ["difference"] if len(names) > 1 else []
+    return ["test", *short_names(names), *difference, "±"], lines
+
+
+def write_csv(study: Study, names: Sequence[str], path: Path) -> None:
+    """A row for each test and severity: value and standard error of each model, and of the difference of two.
+
+    Shares go from 0 to 1. The file appears when it is complete.
+    """
+    parts = [*unlike(names), *(["difference"] if len(names) > 1 else [])]
+    headers = ["test", "severity", "unit", *(word for name in parts for word in (name, f"{name} ±"))]
+    part = path.with_name(f"{path.name}.part")
+    with part.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(headers)
+        for across in study.rows:
+            row = across[0]
+            pairs = [(own.value, own.error) for own in across] + ([_gap(across)] if len(across) > 1 else [])
+            numbers = ["" if value is None else f"{value:.6g}" for pair in pairs for value in pair]
+            writer.writerow([row.test, "" if row.severity is None else row.severity, row.unit, *numbers])
+    part.replace(path)
+
+
+def check_output(path: Path) -> None:
+    """Raise a VitrailError, before anything is measured, where no file can be written."""
+    if path.is_dir():
+        raise VitrailError(f"{path} is a folder: name a file in it, such as {path / 'robustness.csv'}")
+    if not path.parent.is_dir():
+        raise VitrailError(f"there is no folder {path.parent} to write {path.name} to: make it, or name another file")
+
+
+def short_names(names: Sequence[str]) -> list[str]:
+    """The ends of paths, no longer than a column should be."""
+    ends = [Path(name).name or name for name in names]
+    return [end if len(end) <= _LONGEST else f"…{end[1 - _LONGEST :]}" for end in unlike(ends)]
+
+
+def unlike(names: Sequence[str]) -> list[str]:
+    """The same names, with a number behind each that came before."""
+    return [
+        f"{name} ({names[: place + 1].count(name)})" if name in names[:place] else name
+        for place, name in enumerate(names)
+    ]
+
+
+def _gap(across: Sequence[Row]) -> tuple[float | None, float | None]:
+    """(first less second, its standard error over pictures), None where they are not defined."""
+    first, second = across
+    gap = None if first.value is None or second.value is None else first.value - second.value
+    error = None if first.each is None or second.each is None else standard_error(first.each - second.each)
+    return gap, error
+
+
+def _gap_cells(across: Sequence[Row], gap: float | None) -> list[str]:
+    if len(across) < 2:
+        return []
+    return ["–" if gap is None else f"{100 * gap:+.1f}" if across[0].unit == "share" else f"{gap:+.3f}"]
+
+
+def _cell(row: Row, value: float) -> str:
+    return f"{100 * value:.1f} %" if row.unit == "share" else f"{value:.3f}"
+
+
+def _plain(row: Row, value: float | None) -> str:
+    return "" if value is None else _cell(row, value).removesuffix(" %")
