@@ -2,11 +2,13 @@
 
 import csv
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 from ...errors import VitrailError
 from .robustness import Study
-from .trials import Row, standard_error
+from .trials import Row
 
 _LONGEST = 16
 
@@ -20,9 +22,10 @@ def table(study: Study, names: Sequence[str]) -> tuple[list[str], list[list[str]
     for across in study.rows:
         if across[0].severity is not None:
             continue
-        gap, error = _gap(across) if len(across) > 1 else (None, across[0].error)
-        cells = ["–" if row.value is None else _cell(row, row.value) for row in across]
-        lines.append([across[0].test, *cells, *_gap_cells(across, gap), _plain(across[0], error)])
+        gap = [_gap(*across)] if len(across) > 1 else []
+        last = [*across, *gap][-1]
+        values = [_cell(row) for row in across] + [_cell(row, sign="+").removesuffix(" %") for row in gap]
+        lines.append([across[0].test, *values, _cell(replace(last, value=last.error), none="").removesuffix(" %")])
     difference = ["difference"] if len(names) > 1 else []
     return ["test", *short_names(names), *difference, "±"], lines
 
@@ -40,7 +43,8 @@ def write_csv(study: Study, names: Sequence[str], path: Path) -> None:
         writer.writerow(headers)
         for across in study.rows:
             row = across[0]
-            pairs = [(own.value, own.error) for own in across] + ([_gap(across)] if len(across) > 1 else [])
+            gap = [_gap(*across)] if len(across) > 1 else []
+            pairs = ((own.value, own.error) for own in (*across, *gap))
             numbers = ["" if value is None else f"{value:.6g}" for pair in pairs for value in pair]
             writer.writerow([row.test, "" if row.severity is None else row.severity, row.unit, *numbers])
     part.replace(path)
@@ -68,23 +72,14 @@ def unlike(names: Sequence[str]) -> list[str]:
     ]
 
 
-def _gap(across: Sequence[Row]) -> tuple[float | None, float | None]:
-    """(first less second, its standard error over pictures), None where they are not defined."""
-    first, second = across
-    gap = None if first.value is None or second.value is None else first.value - second.value
-    error = None if first.each is None or second.each is None else standard_error(first.each - second.each)
-    return gap, error
+def _gap(first: Row, second: Row) -> Row:
+    """The first less the second, picture by picture where they are means over the same pictures."""
+    value = None if first.value is None or second.value is None else first.value - second.value
+    each = None if first.each is None or second.each is None else first.each - second.each
+    return replace(first, value=value, each=each)
 
 
-def _gap_cells(across: Sequence[Row], gap: float | None) -> list[str]:
-    if len(across) < 2:
-        return []
-    return ["–" if gap is None else f"{100 * gap:+.1f}" if across[0].unit == "share" else f"{gap:+.3f}"]
-
-
-def _cell(row: Row, value: float) -> str:
-    return f"{100 * value:.1f} %" if row.unit == "share" else f"{value:.3f}"
-
-
-def _plain(row: Row, value: float | None) -> str:
-    return "" if value is None else _cell(row, value).removesuffix(" %")
+def _cell(row: Row, *, sign: Literal["", "+"] = "", none: str = "–") -> str:
+    if row.value is None:
+        return none
+    return f"{100 * row.value:{sign}.1f} %" if row.unit == "share" else f"{row.value:{sign}.3f}"
