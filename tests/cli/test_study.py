@@ -36,6 +36,14 @@ def test_robustness_prints_a_table_and_writes_csv(capsys, files, tmp_path):
         assert len(list(csv.reader(file))) == 1 + 1 + 2 + 5
 
 
+def test_all_pictures_can_be_asked_for(capsys, files):
+    model, pictures = files
+    for limit, words in (("all", "9 pictures: all of"), ("4", "4 of 9 pictures")):
+        asked = ("--tests", "sketch", "--limit", limit, "-o", pictures.parent / "found.csv")
+        assert words in call(capsys, "study", "robustness", model, pictures, *asked)[2]
+    assert "9 pictures of" in call(capsys, "study", "layers", model, pictures, "--limit", "all")[2]
+
+
 def test_layers_prints_a_row_for_each_block(capsys, files):
     status, printed, err = call(capsys, "study", "layers", *files)
     assert status == 0, err
@@ -48,6 +56,10 @@ def test_mistakes_are_sentences(capsys, files):
     assert "1 to 5" in call(capsys, "study", "robustness", model, pictures, "--severities", "7")[2]
     assert call(capsys, "study", "robustness", model, pictures / "none")[0] == 1
     assert call(capsys, "study", "robustnes", model, pictures)[0] == 2
+    for output, words in ((pictures, "is a folder"), (pictures / "none" / "a.csv", "there is no folder")):
+        assert words in call(capsys, "study", "robustness", model, pictures, "-o", output)[2]
+    assert "there is no file or folder" in call(capsys, "study", "robustness", model, pictures, "--against", "none")[2]
+    assert call(capsys, "study", "robustness", model, pictures, "--limit", "some")[0] == 2
 
 
 def test_anatomy_as_a_page(capsys, files, tmp_path):

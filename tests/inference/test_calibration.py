@@ -8,6 +8,7 @@ import torch.nn.functional as F
 
 from vitrail.errors import VitrailError
 from vitrail.inference.calibration import calibration, cross_fitted, fit_temperature
+from vitrail.inference.metrics import reliability
 
 
 def drawn(count=4000, temperature=1.0):
@@ -63,3 +64,31 @@ def test_nothing_to_measure_is_a_sentence():
     for measure in (calibration, fit_temperature, cross_fitted):
         with pytest.raises(VitrailError, match="picture"):
             measure(torch.zeros(0, 3), torch.zeros(0, dtype=torch.long))
+
+
+def test_the_temperature_of_two_classes_is_known():
+    # Scores of ±2 that are right in 7 of 10: sigmoid(4 / T) = 0.7.
+    target = torch.tensor([0] * 7 + [1] * 3)
+    logits = torch.tensor([2.0, -2.0]).expand(10, 2)
+    assert fit_temperature(logits, target) == pytest.approx(4 / math.log(7 / 3), rel=1e-9)
+
+
+def test_confidence_at_the_ends_and_at_the_edges_of_bins():
+    bins = reliability(torch.tensor([0.0, 1.0, 1.0], dtype=torch.float64), torch.tensor([False, True, False]))
+    assert (bins[0].count, bins[0].confidence, bins[0].accuracy) == (1, 0, 0)
+    assert (bins[-1].count, bins[-1].confidence, bins[-1].accuracy) == (2, 1, 0.5)
+    assert all((row.count, row.confidence, row.accuracy) == (0, 0, 0) for row in bins[1:-1])
+    # (low, high]: what lies on an edge belongs to the lower bin.
+    edges = torch.arange(1, 16, dtype=torch.float64) / 15
+    assert [row.count for row in reliability(edges, torch.ones(15, dtype=torch.bool))] == [1] * 15
+
+
+def test_sure_and_right_sure_and_wrong_and_not_sure_at_all():
+    sure = torch.tensor([[1000.0, 0, 0, 0]])
+    right, wrong = (calibration(sure, torch.tensor([label])) for label in (0, 3))
+    assert (right.ece, right.brier, right.loss) == (0, 0, 0)
+    assert (wrong.ece, wrong.brier, wrong.loss) == (1, 2, 1000)
+    even = calibration(torch.zeros(4, 4), torch.arange(4))
+    assert even.ece == pytest.approx(0)
+    assert even.brier == pytest.approx(1 - 1 / 4)
+    assert even.loss == pytest.approx(math.log(4))

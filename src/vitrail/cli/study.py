@@ -24,16 +24,16 @@ class Robustness:
     """A folder with a folder for each class, a CSV, tar shards, or a named set."""
     against: str | None = None
     """A second checkpoint, for example a CNN; corruption errors are then relative to it."""
-    limit: int = 200
-    """At most so many pictures, drawn by seed."""
-    tests: tuple[Literal["corruption", "adversarial", "sketch", "calibration", "shift"], ...] = (
+    limit: int | Literal["all"] = 200
+    """At most so many pictures, drawn by seed, or all."""
+    tests: tuple[Literal["corruption", "adversarial", "sketch", "shift", "calibration"], ...] = (
         "corruption",
         "adversarial",
         "sketch",
-        "calibration",
         "shift",
+        "calibration",
     )
-    """What to measure."""
+    """What to measure, beside the clean accuracy; --masks adds the cue conflict."""
     severities: tuple[int, ...] = (1, 3, 5)
     """Of the corruptions: some of 1 to 5."""
     epsilons: tuple[float, ...] = (1.0, 4.0)
@@ -55,17 +55,19 @@ class Robustness:
 
     def run(self) -> None:
         from ..checkpoint.contract import load
-        from ..inference.study.robustness import Options, study_robustness, table, write_csv
+        from ..inference.study.robustness import Options, study_robustness
+        from ..inference.study.table import check_output, table, write_csv
         from ..planning.machine import pick_device
         from ..progress import visible
         from ..tables import print_table
 
+        check_output(self.output)
         options = Options(
             tests=(*self.tests, "conflict") if self.masks else self.tests,
             severities=self.severities,
             epsilons=self.epsilons,
             steps=self.steps,
-            limit=self.limit,
+            limit=None if self.limit == "all" else self.limit,
             split=self.split,
             masks=self.masks,
             batch_size=self.batch_size,
@@ -75,7 +77,11 @@ class Robustness:
         names = [self.checkpoint, *([self.against] if self.against else [])]
         found = study_robustness([load(name) for name in names], self.source, options, progress=visible)
         write_csv(found, names, self.output)
-        print(f"vitrail: {found.note}; written to {self.output}", file=sys.stderr)
+        _say(
+            *found.notes,
+            "± is the standard error over pictures",
+            f"written to {self.output}",
+        )
         print_table(*table(found, names))
 
 
@@ -91,8 +97,8 @@ class Layers:
     """A run, a checkpoint folder or file, or a hub id."""
     source: tyro.conf.Positional[str]
     """A folder with a folder for each class, a CSV, tar shards, or a named set."""
-    limit: int = 500
-    """At most so many pictures of each part, drawn by seed."""
+    limit: int | Literal["all"] = 500
+    """At most so many pictures of each part, drawn by seed, or all."""
     probe: Literal["ridge", "logistic"] = "ridge"
     """The classifier that is fitted on features."""
     batch_size: int = 32
@@ -112,15 +118,19 @@ class Layers:
         found = study_layers(
             load(self.checkpoint),
             self.source,
-            limit=self.limit,
+            limit=None if self.limit == "all" else self.limit,
             kind=self.probe,
             batch_size=self.batch_size,
             device=pick_device(self.device),
             seed=self.seed,
             progress=visible,
         )
-        print("\n".join(f"vitrail: {note}" for note in found.notes), file=sys.stderr)
+        _say(*found.notes)
         print_table(*table(found))
+
+
+def _say(*notes: str) -> None:
+    print("\n".join(f"vitrail: {note}" for note in notes), file=sys.stderr)
 
 
 Study = (

@@ -10,7 +10,7 @@ from ..errors import VitrailError
 from .decode import BadImage, decode
 from .folders import is_image
 from .preprocess import Preprocess
-from .samples import Sample
+from .sources import Sample, read_image
 
 
 def mask_files(folder: Path) -> dict[str, Path]:
@@ -28,8 +28,10 @@ def mask_files(folder: Path) -> dict[str, Path]:
 def read_mask(sample: Sample, found: Mapping[str, Path], preprocess: Preprocess) -> Bool[Tensor, "H W"]:
     """Where the object is in the pixels of a sample: more than half white.
 
+    A mask may be larger or smaller than its picture, but not of other proportions.
+
     Raises:
-        VitrailError: there is no mask of this name, or it cannot be read.
+        VitrailError: there is no mask of this name, it cannot be read, or it does not fit the picture.
     """
     name = Path(sample.name).with_suffix("").as_posix()
     if name not in found:
@@ -38,4 +40,10 @@ def read_mask(sample: Sample, found: Mapping[str, Path], preprocess: Preprocess)
         mask = decode(found[name].read_bytes(), channels=1, name=str(found[name]))
     except BadImage as error:
         raise VitrailError(f"the mask of {sample.name} cannot be read: {error.reason}") from error
+    height, width = read_image(sample, preprocess.channels).shape[1:]
+    rows, columns = mask.shape[1:]
+    if abs(columns * height - rows * width) > max(height, width):  # more than rounding a side to whole pixels makes
+        raise VitrailError(
+            f"the mask of {sample.name} is {columns}×{rows}, the picture {width}×{height}: make them of one shape"
+        )
     return preprocess.fit(mask)[0] > 127

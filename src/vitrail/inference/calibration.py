@@ -1,5 +1,6 @@
 """Whether a model knows how sure it may be: functions of logits and labels."""
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -41,12 +42,17 @@ def calibration(logits: Float[Tensor, "n K"], target: Int[Tensor, " n"]) -> Cali
     if not len(logits):
         raise VitrailError("there is no picture to measure calibration on: give a source with labels")
     logits = logits.double()
-    chances = logits.softmax(dim=1)
-    confidence, predicted = chances.max(dim=1)
+    confidence, predicted = logits.softmax(dim=1).max(dim=1)
     bins = reliability(confidence, predicted == target)
     ece = sum(row.count * abs(row.accuracy - row.confidence) for row in bins) / len(target)
-    brier = (chances - F.one_hot(target, logits.shape[1])).square().sum(dim=1).mean().item()
+    brier = brier_scores(logits, target).mean().item()
     return Calibration(ece, brier, F.cross_entropy(logits, target).item(), bins)
+
+
+def brier_scores(logits: Float[Tensor, "n K"], target: Int[Tensor, " n"]) -> Float[Tensor, " n"]:
+    """Of each picture Σ (probability − truth)² over the classes, 0 to 2 (Brier, 1950)."""
+    chances = logits.double().softmax(dim=1)
+    return (chances - F.one_hot(target, logits.shape[1])).square().sum(dim=1)
 
 
 def fit_temperature(logits: Float[Tensor, "n K"], target: Int[Tensor, " n"]) -> float:
@@ -62,13 +68,13 @@ def fit_temperature(logits: Float[Tensor, "n K"], target: Int[Tensor, " n"]) -> 
         raise VitrailError("there is no picture to fit a temperature on: give a source with a val part")
     logits = logits.double()
     own = logits.gather(1, target[:, None])[:, 0]
-    low, high = torch.tensor(_COLDEST).log().item(), torch.tensor(_HOTTEST).log().item()
+    low, high = math.log(_COLDEST), math.log(_HOTTEST)
     for _ in range(_HALVINGS):
         middle = (low + high) / 2
-        expected = ((logits / torch.tensor(middle).exp()).softmax(dim=1) * logits).sum(dim=1)
+        expected = ((logits / math.exp(middle)).softmax(dim=1) * logits).sum(dim=1)
         # The slope of the loss in 1 / T: positive where it is too cold.
         low, high = (middle, high) if (expected - own).mean() > 0 else (low, middle)
-    return torch.tensor((low + high) / 2).exp().item()
+    return math.exp((low + high) / 2)
 
 
 def cross_fitted(logits: Float[Tensor, "n K"], target: Int[Tensor, " n"], seed: int = 0) -> Float[Tensor, "n K"]:

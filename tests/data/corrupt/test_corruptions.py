@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
+from vitrail.data.corrupt.blur import displaced
 from vitrail.data.corrupt.filters import cloud, convolved, disk, streak, zoomed
 from vitrail.data.corrupt.table import CORRUPTIONS, corrupt
 from vitrail.errors import VitrailError
@@ -77,6 +78,17 @@ def test_blurs_keep_a_flat_picture_and_the_mean_of_others():
     flat = np.full((224, 224, 3), 77, np.uint8)
     for name in ("defocus_blur", "glass_blur", "motion_blur", "zoom_blur", "pixelate", "elastic_transform"):
         assert np.array_equal(corrupt(flat, name, 5), flat), name
+
+
+@pytest.mark.parametrize(("most", "height", "width"), [(1, 9, 14), (3, 15, 12), (4, 30, 30), (2, 4, 4)])
+def test_glass_displaces_one_pixel_after_another(most, height, width):
+    random = np.random.default_rng(most)
+    image, by = random.random((height, width, 3)), random.integers(-most, most, (2, height, width))
+    expected = image.copy()
+    for row in range(height - most, most, -1):  # the published loop, whose swap copies
+        for column in range(width - most, most, -1):
+            expected[row, column] = expected[row + by[0, row, column], column + by[1, row, column]]
+    assert np.array_equal(displaced(image, by, most), expected)
 
 
 def test_defocus_spreads_a_point_over_a_disk():

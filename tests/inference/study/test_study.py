@@ -2,6 +2,7 @@
 
 import csv
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,16 +10,19 @@ import torch
 from PIL import Image
 
 from vitrail.data.corrupt.table import CORRUPTIONS, corrupt
+from vitrail.data.preprocess import Preprocess
 from vitrail.data.seeds import derive
-from vitrail.data.sources import open_source
+from vitrail.data.sources import open_source, read_image
 from vitrail.errors import VitrailError
 from vitrail.inference.calibration import fit_temperature
 from vitrail.inference.evaluate import evaluate
 from vitrail.inference.study.layers import study_layers
 from vitrail.inference.study.layers import table as layers_table
 from vitrail.inference.study.pictures import subject
-from vitrail.inference.study.robustness import Options, mean_corruption_error, study_robustness, table, write_csv
+from vitrail.inference.study.robustness import Options, mean_corruption_error, study_robustness
+from vitrail.inference.study.table import short_names, table, write_csv
 from vitrail.inference.study.trials import Row, corruptions
+from vitrail.models.registry import create_model
 from vitrail.progress import silent
 
 from ..pictures import tiny_checkpoint, write_classes
@@ -39,7 +43,7 @@ def source(tmp_path):
 
 
 def values(study, column=0):
-    return {row.test: each[column] for row, each in zip(study.rows, study.values, strict=True) if row.severity is None}
+    return {row[column].test: row[column].value for row in study.rows if row[column].severity is None}
 
 
 def test_the_clean_row_is_what_eval_says_and_everything_is_a_share(checkpoint, source):
@@ -51,7 +55,7 @@ def test_the_clean_row_is_what_eval_says_and_everything_is_a_share(checkpoint, s
     assert set(CORRUPTIONS) < set(found)
     assert found["mean of corruptions"] == pytest.approx(np.mean([found[name] for name in CORRUPTIONS]))
     assert found["PGD ε=4/255"] <= found["PGD ε=1/255"] <= found["clean accuracy"]
-    assert all(0 <= each[0] <= 1 for row, each in zip(study.rows, study.values, strict=True) if row.unit == "share")
+    assert all(0 <= row.value <= 1 for (row,) in study.rows if row.unit == "share")
     assert "mean corruption error" not in found
 
 
@@ -75,22 +79,35 @@ def test_two_models_meet_the_same_pictures_and_the_second_has_error_one(checkpoi
     other = replace(checkpoint, class_names=("fox", "cat", "dog"))
     study = study_robustness([checkpoint, other], source, Options(tests=("corruption",), severities=(5,), limit=6))
     assert values(study, 1)["mean corruption error"] == pytest.approx(1)
-    assert "6 of 12 pictures" in study.note
-    write_csv(study, ["a", "b"], tmp_path / "out.csv")
+    assert "6 of 12 pictures" in study.notes[0]
+    write_csv(study, ["runs/a", "a"], tmp_path / "out.csv")
     with (tmp_path / "out.csv").open() as file:
         rows = list(csv.DictReader(file))
-    assert list(rows[0]) == ["test", "severity", "a", "b"]
+    assert list(rows[0])[:5] == ["test", "severity", "unit", "runs/a", "runs/a ±"]
+    assert list(rows[0])[5:] == ["a", "a ±", "difference", "difference ±"]
     fog = [row for row in rows if row["test"] == "fog"]
     assert [row["severity"] for row in fog] == ["5", ""]
-    headers, lines = table(study, ["a", "b"])
-    assert headers == ["test", "a", "b"]
-    assert len(lines) == 1 + len(CORRUPTIONS) + 2
+    assert float(fog[0]["difference"]) == pytest.approx(float(fog[0]["runs/a"]) - float(fog[0]["a"]), abs=1e-5)
+    headers, lines = table(study, ["runs/a", "a"])
+    assert headers == ["test", "a", "a (2)", "difference", "±"]
+    assert [line[0] for line in lines] == [
+        "clean accuracy",
+        *CORRUPTIONS,
+        "mean of corruptions",
+        "mean corruption error",
+    ]
 
 
 def test_mean_corruption_error_is_the_mean_of_ratios():
     own, reference = ([Row(name, value, 1) for name in CORRUPTIONS] for value in (0.7, 0.4))
     own[0] = replace(own[0], value=0.4)
     assert mean_corruption_error(own, reference) == pytest.approx((14 * 0.5 + 1) / 15)
+    # Errors are added over severities before they are divided: (0.6 + 0.5) / (0.6 + 0.9), not a mean of two ratios.
+    own, reference = (
+        [Row(name, value, level) for name in CORRUPTIONS for level, value in ((1, 0.4), (2, second), (None, 0.7))]
+        for second in (0.5, 0.1)
+    )
+    assert mean_corruption_error(own, reference) == pytest.approx(1.1 / 1.5)
     assert mean_corruption_error(own, [Row(name, 1.0, 1) for name in CORRUPTIONS]) is None
 
 
@@ -109,14 +126,33 @@ def test_cue_conflict_needs_masks_and_reports_both_cues(checkpoint, source, tmp_
     assert 0 <= shape + texture <= 1
     if shape + texture:
         assert found["shape bias"] == pytest.approx(shape / (shape + texture))
-    next(iter(masks.rglob("*.png"))).unlink()
+    some = next(iter(masks.rglob("*.png")))
+    Image.new("L", (12, 10)).save(some)
+    study = study_robustness([checkpoint], source, Options(tests=("conflict",), masks=masks))
+    assert any("leaves out 1 pictures" in note for note in study.notes)
+    Image.new("L", (30, 10)).save(some)
+    with pytest.raises(VitrailError, match="is 30×10, the picture 12×10"):
+        study_robustness([checkpoint], source, Options(tests=("conflict",), masks=masks))
+    some.unlink()
     with pytest.raises(VitrailError, match="no mask for"):
         study_robustness([checkpoint], source, Options(tests=("conflict",), masks=masks))
 
 
 @pytest.mark.parametrize(
     ("options", "words"),
-    [({"tests": ("skech",)}, "sketch"), ({"severities": (6,)}, "1 to 5"), ({"limit": 1}, "2 or more")],
+    [
+        ({"tests": ("skech",)}, "sketch"),
+        ({"severities": (6,)}, "severities 6: name some of 1 to 5"),
+        ({"severities": (1, 1)}, "each once"),
+        ({"severities": ()}, "none"),
+        ({"epsilons": ()}, "none"),
+        ({"epsilons": (-1.0,)}, "epsilon -1"),
+        ({"epsilons": (float("nan"),)}, "epsilon nan"),
+        ({"epsilons": (300.0,)}, "from 0 to 255"),
+        ({"steps": 0}, "0 steps"),
+        ({"limit": 1}, "2 or more, or all"),
+        ({"batch_size": 0}, "batch size 0"),
+    ],
 )
 def test_options_are_checked_at_the_door(options, words):
     with pytest.raises(VitrailError, match=words):
@@ -133,11 +169,6 @@ def test_the_temperature_is_fitted_on_the_val_part(checkpoint, tmp_path):
     assert len(val.images) == 12
 
 
-def test_several_labels_a_picture_are_refused(source):
-    with pytest.raises(VitrailError, match="several labels"):
-        subject(tiny_checkpoint("multi"), open_source(source).samples)
-
-
 def test_layers_have_probes_and_a_lens_that_ends_in_the_answer(checkpoint, source):
     study = study_layers(checkpoint, source)
     assert [layer.name for layer in study.layers] == ["encoder.blocks.0", "encoder.blocks.1"]
@@ -148,6 +179,7 @@ def test_layers_have_probes_and_a_lens_that_ends_in_the_answer(checkpoint, sourc
     assert headers[:5] == ["layer", "width", "probe: class", "probe: mean", "lens"]
     assert rows[0][0] == "blocks.0"
     assert "halved" in study.notes[0]
+    assert f"the model itself: {100 * last.lens:.1f} %" in study.notes[1]
 
 
 def test_layers_learn_from_train_and_are_scored_on_test(checkpoint, tmp_path):
@@ -156,3 +188,57 @@ def test_layers_learn_from_train_and_are_scored_on_test(checkpoint, tmp_path):
     study = study_layers(checkpoint, str(tmp_path / "both"))
     assert "learn from 9" in study.notes[0]
     assert "6 pictures: the test part" in study.notes[0]
+
+
+def test_the_spread_is_over_pictures_and_of_two_models_over_their_differences(checkpoint, source):
+    other = replace(checkpoint, class_names=("fox", "cat", "dog"))
+    study = study_robustness([checkpoint, other], source, Options(tests=()))
+    samples = open_source(source).samples
+    pixels = torch.stack([checkpoint.preprocess(read_image(sample, 3)) for sample in samples])
+    said, truth = checkpoint.model(pixels).argmax(1), torch.tensor([sample.labels[0] for sample in samples])
+    first, second = ((said == labels).numpy().astype(float) for labels in (truth, (truth + 1) % 3))
+    assert study.rows[0][0].value == pytest.approx(first.mean())
+    assert study.rows[0][0].error == pytest.approx(np.sqrt(first.var(ddof=1) / 12))
+    expected = np.sqrt((first - second).var(ddof=1) / 12)
+    _, lines = table(study, ["a", "b"])
+    assert lines[0][-2:] == [f"{100 * (first - second).mean():+.1f}", f"{100 * expected:.1f}"]
+
+
+def test_names_of_columns_are_short_and_unlike():
+    assert short_names(["runs/vit", "runs/cnn/"]) == ["vit", "cnn"]
+    assert short_names(["a/run", "b/run"]) == ["run", "run (2)"]
+    assert short_names(["timm/a_name_that_is_far_too_long"]) == ["…is_far_too_long"]
+
+
+def test_all_pictures_are_studied_where_no_limit_is_set(checkpoint, source):
+    study = study_robustness([checkpoint], source, Options(tests=(), limit=None))
+    assert study.notes[0].startswith("12 pictures")
+    assert len(study.rows[0][0].each) == 12
+
+
+@pytest.mark.parametrize("study", [study_layers, lambda checkpoint, source: study_robustness([checkpoint], source)])
+def test_what_cannot_be_studied_is_a_sentence_that_names_the_model(study, checkpoint, source, tmp_path):
+    checkpoint.path = Path("runs/mine")
+    others = replace(checkpoint, class_names=("owl", "yak", "fox"))
+    several = replace(checkpoint, info={"task": "multi"})
+    bands = replace(checkpoint, preprocess=Preprocess(image_size=(8, 8), channels=4, mean=(0.5,) * 4, std=(0.5,) * 4))
+    sizes = {"image_size": 32, "patch_size": 8, "embed_dim": 16, "depth": 1}
+    sizes = {**sizes, "tasks": ("detection",), "decoder_depth": 1, "num_queries": 2}
+    detector = replace(checkpoint, model=create_model("universal_vit_tiny_patch16_224", num_heads=2, **sizes))
+    for found, words in (
+        (others, "does not know 2 classes"),
+        (several, "several labels"),
+        (bands, "pictures of 4 channels"),
+        (detector, "is for detection"),
+    ):
+        with pytest.raises(VitrailError, match=f"runs/mine.*{words}"):
+            study(found, source)
+    write_classes(tmp_path / "one", ("cat",), each=1)
+    with pytest.raises(VitrailError, match=r"2 pictures or more|two classes"):
+        study(checkpoint, str(tmp_path / "one"))
+
+
+@pytest.mark.parametrize("asked", [{"limit": 0}, {"limit": -2}, {"batch_size": 0}])
+def test_amounts_that_make_no_sense_are_sentences(asked, checkpoint, source):
+    with pytest.raises(VitrailError, match=r"use [12] or more"):
+        study_layers(checkpoint, source, **asked)

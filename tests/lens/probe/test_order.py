@@ -4,9 +4,11 @@ import pytest
 import torch
 from torch import nn
 
+from vitrail.data.seeds import derive, permutation
 from vitrail.errors import VitrailError
 from vitrail.lens.probe.order import correlation, order_dependence, shift_equivariance, shuffle_patches
 from vitrail.models.registry import create_model
+from vitrail.nn.tokens import Tokens
 
 
 def tiny_vit():
@@ -72,6 +74,37 @@ def test_a_vit_sees_a_set_and_only_positions_tell_order():
         positions.zero_()
     assert order_dependence(model, pixels, 4).patches < 1e-5
     assert not model.embed._forward_hooks
+
+
+class FirstPatch(nn.Module):
+    """Says class 1 where the first token is bright, class 0 where it is dark, and is sure of it."""
+
+    def __init__(self):
+        super().__init__()
+        self.embed = Patches()
+
+    def forward(self, pixels):
+        bright = self.embed(pixels).patches[:, 0].mean(dim=1)
+        return 1000 * torch.stack([0.5 - bright, bright - 0.5], dim=1)
+
+
+class Patches(nn.Module):
+    def forward(self, pixels):
+        cells = nn.functional.unfold(pixels, 4, stride=4).movedim(1, 2)
+        return Tokens(cells, (pixels.shape[2] // 4, pixels.shape[3] // 4), prefix=0)
+
+
+def test_order_dependence_is_the_share_of_answers_that_change():
+    pixels = torch.zeros(6, 1, 8, 12)
+    for picture in range(6):  # the bright patch of each is another one
+        row, column = divmod(picture, 3)
+        pixels[picture, :, 4 * row : 4 * row + 4, 4 * column : 4 * column + 4] = 1
+    for seed in range(5):
+        moved = (shuffle_patches(pixels, 4, seed)[:, 0, 0, 0] != pixels[:, 0, 0, 0]).double().mean().item()
+        along = permutation(6, derive(seed, "tokens"))[0]  # which token comes first decides for all
+        found = order_dependence(FirstPatch(), pixels, 4, seed)
+        assert found.patches == pytest.approx(moved)
+        assert found.tokens == pytest.approx(0 if along == 0 else 2 / 6)
 
 
 def test_a_mixer_has_order_from_its_mixing():

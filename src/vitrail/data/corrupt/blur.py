@@ -1,6 +1,8 @@
 """Blur: out of focus, behind frosted glass, in motion, coming nearer (Hendrycks and Dietterich, 2019)."""
 
 import numpy as np
+from jaxtyping import Int
+from numpy import ndarray
 
 from .filters import convolved, disk, softened, streak, zoomed
 from .recipe import Picture, corruption, reach
@@ -16,17 +18,13 @@ def defocus_blur(picture: Picture, radius: int, random: np.random.Generator) -> 
 def glass_blur(picture: Picture, level: tuple[float, int, int], random: np.random.Generator) -> Picture:
     """Blurred, pixels displaced a few times, blurred again.
 
-    Level: deviation of the blurs and largest displacement in pixels, and how many times. The published code swaps
-    neighbours one after another; here every pixel takes the colour of a neighbour, all at once, which looks the same
-    and is a hundred times as fast.
+    Level: deviation of the blurs and largest displacement in pixels, and how many times.
     """
     sigma, most, times = level
     most = max(1, round(most * reach(picture)))
     glass = softened(picture, sigma * reach(picture))
-    rows, columns = np.indices(picture.shape[:2])
     for _ in range(times):
-        down, right = random.integers(-most, most, (2, *picture.shape[:2]))
-        glass = glass[np.clip(rows + down, 0, picture.shape[0] - 1), np.clip(columns + right, 0, picture.shape[1] - 1)]
+        glass = displaced(glass, random.integers(-most, most, (2, *picture.shape[:2])), most)
     return softened(glass, sigma * reach(picture))
 
 
@@ -43,3 +41,21 @@ def zoom_blur(picture: Picture, level: tuple[float, float], random: np.random.Ge
     end, step = level
     layers = [picture, *(zoomed(picture, factor) for factor in np.arange(1, end, step))]
     return np.mean(layers, axis=0)
+
+
+def displaced(picture: Picture, by: Int[ndarray, "2 H W"], most: int) -> Picture:
+    """Every pixel takes the colour of a neighbour, `by` rows and columns away, one after another from the last.
+
+    A colour that has moved may so move on, as in the published code, whose swap of two rows of an array copies one of
+    them. The outermost `most` pixels stay.
+    """
+    height, width = picture.shape[:2]
+    rows, columns = np.indices((height, width))
+    moves = (rows > most) & (rows <= height - most) & (columns > most) & (columns <= width - most)
+    own = np.arange(height * width)
+    taken = np.where(moves, (rows + by[0]) * width + columns + by[1], own.reshape(height, width)).ravel()
+    # A neighbour with a higher number has already taken its own colour: follow those to the first that has not.
+    first = np.maximum(taken, own)
+    while not np.array_equal(further := first[first], first):
+        first = further
+    return picture.reshape(height * width, -1)[taken[first]].reshape(picture.shape)

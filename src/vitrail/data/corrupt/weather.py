@@ -1,8 +1,9 @@
 """Weather: snow, frost, fog, bright light (Hendrycks and Dietterich, 2019).
 
 Their frost is laid over from photographs of frozen windows; this one grows its crystals from fractals, so that no
-picture has to be shipped. It covers as much and is as bright, but it is not the same: compare models with it, and
-do not compare its numbers with published ones.
+picture has to be shipped. It is mixed in by the published weights, and has the mean colour, the contrast and the
+roughness of their photographs, but it is not the same: compare models with it, and do not compare its numbers with
+published ones.
 """
 
 import numpy as np
@@ -12,6 +13,9 @@ from .recipe import Picture, corruption, reach
 
 LUMA = (0.299, 0.587, 0.114)
 """What red, green and blue add to brightness (ITU-R BT.601)."""
+
+ICE = (0.82, 0.94, 1.0)
+"""The colour of frost where it is thickest."""
 
 
 @corruption(
@@ -44,8 +48,8 @@ def snow(picture: Picture, level: tuple[float, ...], random: np.random.Generator
 def frost(picture: Picture, level: tuple[float, float], random: np.random.Generator) -> Picture:
     """Crystals over a darkened picture; level: the weights of the picture and of the ice."""
     kept, ice = level
-    height, width, _ = picture.shape
-    tint = np.array([0.86, 0.95, 1.0]) if picture.shape[2] == 3 else np.ones(1)
+    height, width, channels = picture.shape
+    tint = np.array(ICE) if channels == 3 else np.full(1, np.dot(ICE, LUMA))
     return kept * picture + ice * crystals(height, width, random)[:, :, None] * tint
 
 
@@ -74,7 +78,7 @@ def grey(picture: Picture) -> Picture:
 
 def crystals(height: int, width: int, random: np.random.Generator) -> Plane:
     """Frost from 0 to 1: needles where fractal landscapes cross their middle height, denser in some places."""
-    ridges = [1 - np.abs(2 * cloud(height, width, 1.35, random) - 1) for _ in range(3)]
+    ridges = [1 - np.abs(2 * cloud(height, width, 1.15, random) - 1) for _ in range(3)]
     needles = np.max([ridge**6 for ridge in ridges], axis=0)
     cover = cloud(height, width, 1.8, random)
-    return np.clip(0.36 + 0.6 * cover * needles + 0.25 * cover, 0, 1)
+    return np.clip(0.46 + 0.5 * cover * needles + 0.2 * cover, 0, 1)

@@ -1,23 +1,23 @@
 """What a classifier knows after each block: linear probes, the logit lens, and how its maps follow the picture."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from ...checkpoint.contract import Checkpoint
-from ...data.seeds import derive, permutation
-from ...data.sources import Sample, open_source
+from ...data.seeds import derive
+from ...data.sources import Sample, Source, open_source
 from ...errors import VitrailError
 from ...lens.probe.layers import block_names, check_stream, layer_features, logit_lens
 from ...lens.probe.linear import Kind, linear_probe
 from ...lens.probe.order import shift_equivariance
 from ...nn.tokens import Tokens
 from ...progress import Track, silent
-from ..evaluate import match_classes
 from ..held_out import held_out, recorded_splits
-from .pictures import Subject, subject
+from .pictures import Subject, check_amounts, drawn, matched, subject
+from .trials import standard_error
 
 _SHIFTED = 32
 """Pictures that the shift test looks at."""
@@ -70,14 +70,16 @@ def study_layers(
     A source without a train part of its own has the run's; where neither is known its pictures are halved by seed.
 
     Args:
-        limit: at most so many pictures of each part, drawn by seed.
+        limit: at most so many pictures of each part, drawn by seed; None for all.
         kind: of the probe, see `linear_probe`.
 
     Raises:
-        VitrailError: a model without blocks, classes it does not know, too few pictures.
+        VitrailError: a model without blocks, too few pictures; see `matched`.
     """
+    check_amounts(limit, batch_size)
+    opened = matched(open_source(source), checkpoint)
     block_names(checkpoint.model)
-    train, test, note = _parts(checkpoint, source, limit, seed, progress)
+    train, test, note = _parts(checkpoint, opened, limit, seed, progress)
     learned, judged = (
         subject(checkpoint, samples, batch_size=batch_size, device=device, progress=progress)
         for samples in (train, test)
@@ -104,7 +106,7 @@ def study_layers(
                 follows=follows.get(name),
             )
         )
-    return LayerStudy(tuple(layers), (note, *why))
+    return LayerStudy(tuple(layers), (note, _own(judged), *why))
 
 
 def table(study: LayerStudy) -> tuple[list[str], list[list[str]]]:
@@ -124,25 +126,24 @@ def table(study: LayerStudy) -> tuple[list[str], list[list[str]]]:
 
 
 def _parts(
-    checkpoint: Checkpoint, source: str, limit: int | None, seed: int, progress: Track
+    checkpoint: Checkpoint, opened: Source, limit: int | None, seed: int, progress: Track
 ) -> tuple[list[Sample], list[Sample], str]:
-    opened = match_classes(open_source(source), checkpoint.class_names, "single")
+    """Pictures to learn from, pictures to be scored on, and which they are."""
+    seed = derive(seed, "pictures to probe")
     own = {sample.split for sample in opened.samples}
     recorded = recorded_splits(checkpoint.path) if checkpoint.path else None
     if "train" in own or recorded:
         test, train = (held_out(opened, checkpoint.path, part, progress=progress) for part in ("auto", "train"))
-        few, many = _drawn(test.samples, limit, seed), _drawn(train.samples, limit, seed)
-        return many, few, f"probes learn from {len(many)}, and are scored on {len(few)} of {test.note}"
-    every = held_out(opened, checkpoint.path, "all", progress=progress).samples
-    mixed = _drawn(every, None if limit is None else 2 * limit, seed, keep_order=False)
-    half = len(mixed) // 2
-    return mixed[:half], mixed[half:], f"{len(mixed)} pictures of {opened.name}, halved: probes learn from one half"
-
-
-def _drawn(samples: Sequence[Sample], limit: int | None, seed: int, keep_order: bool = True) -> list[Sample]:
-    labelled = [sample for sample in samples if sample.labels]
-    order = permutation(len(labelled), derive(seed, "pictures to probe"))[:limit]
-    return [labelled[place] for place in (sorted(order) if keep_order else order)]
+        few, many = drawn(test.samples, limit, seed), drawn(train.samples, limit, seed)
+        note = f"probes learn from {len(many)}, and are scored on {len(few)} of {test.note}"
+    else:
+        every = held_out(opened, checkpoint.path, "all", progress=progress).samples
+        mixed = drawn(every, None if limit is None else 2 * limit, seed)
+        many, few = mixed[: len(mixed) // 2], mixed[len(mixed) // 2 :]
+        note = f"{len(mixed)} pictures of {opened.name}, halved: probes learn from one half"
+    if len({sample.labels[0] for sample in many}) < 2 or not few:
+        raise VitrailError(f"{note}: they need pictures of two classes to learn from, and one to be scored on")
+    return many, few, note
 
 
 def _batches(studied: Subject) -> Iterator[Tensor]:
@@ -179,6 +180,12 @@ def _follows(studied: Subject) -> dict[str, float]:
     step = pixels.shape[3] // tokens.grid[1]
     names = block_names(studied.model)
     return {name: shift_equivariance(studied.model, pixels, name, [step])[0].moved for name in names}
+
+
+def _own(studied: Subject) -> str:
+    right = studied.right(studied.images)
+    error = f", standard error {100 * standard_error(right):.1f}" if len(right) > 1 else ""
+    return f"the model itself: {100 * right.mean():.1f} %{error}; the most common class: {100 * studied.by_habit:.1f} %"
 
 
 def _share(hits: Tensor) -> float:

@@ -13,8 +13,9 @@ from torch import Tensor
 from ...checkpoint.contract import Checkpoint
 from ...data.preprocess import Preprocess
 from ...data.seeds import derive, permutation
-from ...data.sources import Sample, open_source, read_image
+from ...data.sources import Sample, Source, open_source, read_image
 from ...errors import VitrailError
+from ...models.fields import check_classifies
 from ...nn.model import AnyVisionModel
 from ...planning.machine import usable_cores
 from ...progress import Track, silent
@@ -48,13 +49,18 @@ class Subject:
     def device(self) -> torch.device:
         return next(self.model.parameters()).device
 
+    @property
+    def by_habit(self) -> float:
+        """How often one is right who always names the most common class."""
+        return self.labels.bincount().max().item() / len(self.labels)
+
     def pixels(self, images: Sequence[Image]) -> Float[Tensor, "B C H W"]:
         """Normalised, on the model's device."""
-        return self.normalise(pictures(images).to(self.device))
+        return self.preprocess.normalise(pictures(images).to(self.device))
 
-    def normalise(self, found: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C H W"]:
-        """Pictures from 0 to 1 -> pixels; differentiable."""
-        return self.preprocess.normalise(found)
+    def answer(self, found: Float[Tensor, "B C H W"]) -> Float[Tensor, "B K"]:
+        """Pictures from 0 to 1, on the model's device -> logits; differentiable."""
+        return self.model(self.preprocess.normalise(found))
 
     @torch.inference_mode()
     def logits(self, images: Sequence[Image]) -> Float[Tensor, "n K"]:
@@ -63,9 +69,9 @@ class Subject:
         found = [self.model(self.pixels(images[start : start + self.batch_size])).float().cpu() for start in batches]
         return torch.cat(found)
 
-    def accuracy(self, images: Sequence[Image]) -> float:
-        """How often the model is right about the pictures as these images show them."""
-        return (self.logits(images).argmax(dim=1) == self.labels).double().mean().item()
+    def right(self, images: Sequence[Image]) -> Float[Tensor, " n"]:
+        """For every picture, as these images show it: 1 where the model names its label, else 0."""
+        return (self.logits(images).argmax(dim=1) == self.labels).double()
 
 
 def pictures(images: Sequence[Image]) -> Float[Tensor, "B C H W"]:
@@ -81,20 +87,47 @@ def subject(
     device: str | torch.device = "cpu",
     progress: Track = silent,
 ) -> Subject:
-    """Read the samples, whose labels are counted as the checkpoint counts.
-
-    Raises:
-        VitrailError: a model of several labels a picture, or of other than one or three channels.
-    """
+    """Read the samples, whose labels are counted as the checkpoint counts."""
     preprocess = checkpoint.preprocess
-    if checkpoint.info.get("task") == "multi":
-        raise VitrailError("this model tells several labels a picture: studies need one that tells one class")
-    if preprocess.channels not in (1, 3):
-        raise VitrailError(f"pictures of {preprocess.channels} channels cannot be studied: it takes 1 or 3")
     read = progress((_image(sample, preprocess) for sample in samples), len(samples), "read")
     model = checkpoint.model.to(device).eval()
     labels = torch.tensor([sample.labels[0] for sample in samples])
     return Subject(model, preprocess, tuple(read), labels, tuple(samples), batch_size)
+
+
+def check_amounts(limit: int | None, batch_size: int) -> None:
+    """Raise a VitrailError unless there are two pictures or more, and one a forward pass."""
+    if limit is not None and limit < 2:
+        raise VitrailError(f"limit {limit} is too few pictures to study: use 2 or more, or all")
+    if batch_size < 1:
+        raise VitrailError(f"batch size {batch_size} is not possible: use 1 or more")
+
+
+def matched(opened: Source, checkpoint: Checkpoint) -> Source:
+    """The source with its labels counted as a checkpoint counts them.
+
+    Raises:
+        VitrailError: no classifier of one class a picture, pictures of other than one or three channels, classes that
+            it does not know; the sentence begins with the checkpoint's name.
+    """
+    name = str(checkpoint.path or checkpoint.info.get("architecture", "the model"))
+    check_classifies(getattr(checkpoint.model, "config", None), name)
+    if checkpoint.info.get("task") == "multi":
+        raise VitrailError(f"{name} tells several labels a picture: studies need a model that tells one class")
+    if checkpoint.preprocess.channels not in (1, 3):
+        raise VitrailError(
+            f"{name} takes pictures of {checkpoint.preprocess.channels} channels: studies damage pictures of 1 or 3"
+        )
+    try:
+        return match_classes(opened, checkpoint.class_names, "single")
+    except VitrailError as error:
+        raise VitrailError(f"{name}: {error}") from error
+
+
+def drawn(samples: Sequence[Sample], limit: int | None, seed: int) -> list[Sample]:
+    """At most `limit` of the samples that have a label, drawn by seed, in the order that they were drawn in."""
+    labelled = [sample for sample in samples if sample.labels]
+    return [labelled[place] for place in permutation(len(labelled), seed)[:limit]]
 
 
 def common_samples(
@@ -111,24 +144,26 @@ def common_samples(
     Pictures that one of the checkpoints has learned from are left out for all.
 
     Raises:
-        VitrailError: classes that a checkpoint does not know; none is left.
+        VitrailError: see `matched`; fewer than two pictures are left.
     """
     opened = open_source(source)
-    chosen = []
-    for checkpoint in checkpoints:
-        own = held_out(
-            match_classes(opened, checkpoint.class_names, "single"), checkpoint.path, split, progress=progress
+    sources = [matched(opened, checkpoint) for checkpoint in checkpoints]
+    chosen = [
+        held_out(own, checkpoint.path, split, progress=progress)
+        for own, checkpoint in zip(sources, checkpoints, strict=True)
+    ]
+    labelled = [{sample.name: sample for sample in own.samples if sample.labels} for own in chosen]
+    common = [sample for name, sample in labelled[0].items() if all(name in own for own in labelled)]
+    notes = "; ".join(dict.fromkeys(own.note for own in chosen))
+    if len(common) < 2:
+        raise VitrailError(
+            f"a study needs 2 pictures or more with labels that are new to every model, {source} has {len(common)} "
+            f"({notes}): give others, or use --split all"
         )
-        chosen.append(({sample.name: sample for sample in own.samples if sample.labels}, own.note))
-    first, note = chosen[0]
-    names = [name for name in first if all(name in others for others, _ in chosen)]
-    if not names:
-        raise VitrailError(f"no picture of {source} is new to every model: give others, or use --split all")
-    order = sorted(permutation(len(names), derive(seed, "pictures to study"))[:limit])
-    kept = [names[place] for place in order]
-    which = note if len(chosen) == 1 else f"{len(names)} pictures that are held out from every model"
-    said = which if len(kept) == len(names) else f"{len(kept)} of {which}"
-    return [[found[name] for name in kept] for found, _ in chosen], said
+    kept = drawn(common, limit, derive(seed, "pictures to study"))
+    few = f"{len(kept)} of " if len(kept) < len(common) else ""
+    which = notes if len(labelled[0]) == len(common) else f"{len(common)} common pictures ({notes})"
+    return [[own[sample.name] for sample in kept] for own in labelled], few + which
 
 
 def on_all(change: Callable[[int, Image], Image], images: Sequence[Image]) -> list[Image]:

@@ -1,29 +1,27 @@
-"""How a classifier, or two of them, bear what is done to pictures: one table."""
+"""How a classifier, or two of them, bear what is done to pictures."""
 
-import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
-import numpy as np
 import torch
 
 from ...checkpoint.contract import Checkpoint
+from ...data.conflict import Mask
 from ...data.corrupt.recipe import SEVERITIES
 from ...data.corrupt.table import CORRUPTIONS
 from ...data.masks import mask_files, read_mask
-from ...data.seeds import derive, permutation
-from ...data.sources import open_source
+from ...data.seeds import derive
+from ...data.sources import Sample, open_source
 from ...errors import VitrailError, nearest
 from ...progress import Track, silent
-from ..evaluate import match_classes
 from ..held_out import Part, held_out, recorded_splits
 from . import trials
-from .pictures import Subject, common_samples, subject
+from .pictures import Subject, check_amounts, common_samples, drawn, matched, subject
 from .trials import Row
 
-Test = Literal["corruption", "adversarial", "sketch", "calibration", "shift", "conflict"]
+Test = Literal["corruption", "adversarial", "sketch", "conflict", "shift", "calibration"]
 TESTS: tuple[Test, ...] = get_args(Test)
 
 
@@ -32,16 +30,16 @@ class Options:
     """What is measured, and how.
 
     Attributes:
-        tests: by name.
+        tests: by name; the clean accuracy is always there.
         severities: of the corruptions, 1 to 5.
         epsilons: of the attacks, in 1/255 of the range of a picture's values.
         steps: of PGD.
-        limit: at most so many pictures, drawn by seed.
+        limit: at most so many pictures, drawn by seed; None for all.
         split: which part of the source, see `held_out`.
         masks: a folder with the object of each picture, for "conflict".
     """
 
-    tests: tuple[Test, ...] = ("corruption", "adversarial", "sketch", "calibration", "shift")
+    tests: tuple[Test, ...] = ("corruption", "adversarial", "sketch", "shift", "calibration")
     severities: tuple[int, ...] = (1, 3, 5)
     epsilons: tuple[float, ...] = (1.0, 4.0)
     steps: int = 10
@@ -56,27 +54,31 @@ class Options:
         for name in self.tests:
             if name not in TESTS:
                 raise VitrailError(f"there is no test {name!r}: {nearest(name, TESTS)}")
-        if not self.severities or not set(self.severities) <= set(SEVERITIES):
-            raise VitrailError(f"severities {self.severities} do not exist: name some of 1 to 5")
-        if self.limit is not None and self.limit < 2:
-            raise VitrailError(f"{self.limit} pictures cannot be studied: use 2 or more")
+        if "corruption" in self.tests and not _some_of(self.severities, SEVERITIES):
+            raise VitrailError(f"severities {_said(self.severities)}: name some of 1 to 5, each once")
+        if "adversarial" in self.tests and not _some_of(self.epsilons):
+            raise VitrailError(f"epsilons {_said(self.epsilons)}: name some, each once, such as 1 4 (in 1/255)")
+        for epsilon in self.epsilons:
+            if not 0 <= epsilon <= 255:
+                raise VitrailError(f"epsilon {epsilon:g} does not exist: it is counted in 1/255, from 0 to 255")
+        if self.steps < 1:
+            raise VitrailError(f"{self.steps} steps lead nowhere: use 1 or more")
         if "conflict" in self.tests and self.masks is None:
             raise VitrailError("cue conflict needs to know the objects: name a folder of masks with --masks")
+        check_amounts(self.limit, self.batch_size)
 
 
 @dataclass(frozen=True, slots=True)
 class Study:
-    """What was found: for each row its values, one for each model in the order given.
+    """What was found.
 
     Attributes:
-        rows: of the table; `value` is the first model's.
-        values: [row][model].
-        note: which pictures these are.
+        rows: [row][model], in the order in which the models were given; the rows of one test are next to each other.
+        notes: sentences on which pictures these are, and how the numbers came about.
     """
 
-    rows: tuple[Row, ...]
-    values: tuple[tuple[float | None, ...], ...]
-    note: str
+    rows: tuple[tuple[Row, ...], ...]
+    notes: tuple[str, ...]
 
 
 def study_robustness(
@@ -84,26 +86,27 @@ def study_robustness(
 ) -> Study:
     """Put one or two classifiers to the test on the same pictures; none of them has learned from these.
 
-    With two, the last row is the mean corruption error of each, relative to the second (Hendrycks and Dietterich, 2019,
+    With two, there is the mean corruption error of each, relative to the second (Hendrycks and Dietterich, 2019,
     section 4.1): the second has 1, and less is better.
 
     Raises:
-        VitrailError: what a model or the source does not allow; see `Options`, `common_samples`, `subject`.
+        VitrailError: what a model or the source does not allow; see `Options`, `common_samples`, `read_mask`.
     """
     options = options or Options()
-    found, note = common_samples(
+    found, which = common_samples(
         checkpoints, source, split=options.split, limit=options.limit, seed=options.seed, progress=progress
     )
-    columns = []
-    for checkpoint, samples in zip(checkpoints, found, strict=True):
-        studied = subject(checkpoint, samples, batch_size=options.batch_size, device=options.device, progress=progress)
-        columns.append(_rows(studied, checkpoint, source, options, progress))
-    values = [tuple(row.value for row in across) for across in zip(*columns, strict=True)]
-    rows = list(columns[0])
+    objects = _objects(checkpoints, found, options.masks if "conflict" in options.tests else None)
+    columns, notes = [], [which]
+    for checkpoint, samples, masks in zip(checkpoints, found, objects, strict=True):
+        studied = _subject(checkpoint, samples, options, progress)
+        val = _val(checkpoint, source, options, progress) if "calibration" in options.tests else None
+        columns.append(_rows(studied, val, masks, options, progress))
+        notes.append(f"always naming the most common class is right in {100 * studied.by_habit:.1f} %")
+        notes += _notes(checkpoint, val, masks, options)
     if "corruption" in options.tests and len(columns) > 1:
-        rows.append(Row("mean corruption error", mean_corruption_error(columns[0], columns[-1]), unit="number"))
-        values.append(tuple(mean_corruption_error(column, columns[-1]) for column in columns))
-    return Study(tuple(rows), tuple(values), note)
+        columns = [_with_error(column, columns[-1]) for column in columns]
+    return Study(tuple(zip(*columns, strict=True)), tuple(dict.fromkeys(notes)))
 
 
 def mean_corruption_error(rows: Sequence[Row], reference: Sequence[Row]) -> float | None:
@@ -120,33 +123,15 @@ def mean_corruption_error(rows: Sequence[Row], reference: Sequence[Row]) -> floa
     return sum(ratios) / len(ratios)
 
 
-def write_csv(study: Study, names: Sequence[str], path: Path) -> None:
-    """test, severity, and a column for each model; shares from 0 to 1. The file appears when it is complete."""
-    part = path.with_name(f"{path.name}.part")
-    with part.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["test", "severity", *names])
-        for row, values in zip(study.rows, study.values, strict=True):
-            cells = ["" if value is None else f"{value:.6g}" for value in values]
-            writer.writerow([row.test, "" if row.severity is None else row.severity, *cells])
-    part.replace(path)
+def _with_error(rows: list[Row], reference: list[Row]) -> list[Row]:
+    place = next(place for place, row in enumerate(rows) if row.test == trials.MEAN_OF_CORRUPTIONS) + 1
+    error = Row("mean corruption error", mean_corruption_error(rows, reference), unit="number")
+    return [*rows[:place], error, *rows[place:]]
 
 
-def table(study: Study, names: Sequence[str]) -> tuple[list[str], list[list[str]]]:
-    """Headers and rows for `print_table`: what is of one severity is left to the CSV."""
-    lines = [
-        [row.test, *("–" if value is None else _cell(row, value) for value in values)]
-        for row, values in zip(study.rows, study.values, strict=True)
-        if row.severity is None
-    ]
-    return ["test", *names], lines
-
-
-def _cell(row: Row, value: float) -> str:
-    return f"{100 * value:.1f} %" if row.unit == "share" else f"{value:.3f}"
-
-
-def _rows(studied: Subject, checkpoint: Checkpoint, source: str, options: Options, progress: Track) -> list[Row]:
+def _rows(
+    studied: Subject, val: Subject | None, masks: list[Mask | None], options: Options, progress: Track
+) -> list[Row]:
     rows = trials.clean(studied)
     if "corruption" in options.tests:
         rows += trials.corruptions(studied, options.severities, options.seed, progress)
@@ -155,23 +140,51 @@ def _rows(studied: Subject, checkpoint: Checkpoint, source: str, options: Option
     if "sketch" in options.tests:
         rows += trials.sketches(studied)
     if "conflict" in options.tests:
-        rows += trials.conflicts(studied, _masks(studied, options), options.seed)
+        rows += trials.conflicts(studied, masks, options.seed)
     if "shift" in options.tests:
         rows += trials.shifts(studied, options.seed)
     if "calibration" in options.tests:
-        rows += trials.calibrations(studied, _val(checkpoint, source, options, progress), options.seed)
+        rows += trials.calibrations(studied, val, options.seed)
     return rows
 
 
-def _masks(studied: Subject, options: Options) -> list[np.ndarray]:
-    assert options.masks is not None  # `Options` has seen to it
-    files = mask_files(options.masks)
-    return [read_mask(sample, files, studied.preprocess).numpy() for sample in studied.samples]
+def _notes(checkpoint: Checkpoint, val: Subject | None, masks: list[Mask | None], options: Options) -> list[str]:
+    notes = []
+    if "corruption" in options.tests:
+        notes.append(f"a corruption is the mean over its severities {_said(options.severities)}")
+    hidden = sum(mask is None for mask in masks)
+    if hidden:
+        notes.append(f"cue conflict leaves out {hidden} pictures whose mask shows no object")
+    if "calibration" in options.tests:
+        where = f"{len(val.images)} val pictures" if val else "one half of the pictures for the other"
+        notes.append(f"{checkpoint.path or 'the model'}: the temperature is fitted on {where}")
+    return notes
+
+
+def _subject(checkpoint: Checkpoint, samples: Sequence[Sample], options: Options, progress: Track) -> Subject:
+    return subject(checkpoint, samples, batch_size=options.batch_size, device=options.device, progress=progress)
+
+
+def _objects(
+    checkpoints: Sequence[Checkpoint], found: Sequence[Sequence[Sample]], folder: Path | None
+) -> list[list[Mask | None]]:
+    """For each checkpoint its pictures' masks, as it crops them; None, for all, where one of them sees no object."""
+    if folder is None:
+        return [[] for _ in checkpoints]
+    files = mask_files(folder)
+    masks = [
+        [read_mask(sample, files, checkpoint.preprocess).numpy() for sample in samples]
+        for checkpoint, samples in zip(checkpoints, found, strict=True)
+    ]
+    seen = [all(mask.any() for mask in across) for across in zip(*masks, strict=True)]
+    if not any(seen):
+        raise VitrailError(f"no mask of {folder} shows an object: they are white where the object is, on black")
+    return [[mask if kept else None for mask, kept in zip(own, seen, strict=True)] for own in masks]
 
 
 def _val(checkpoint: Checkpoint, source: str, options: Options, progress: Track) -> Subject | None:
     """The pictures that the run chose its checkpoint by; None where they are not known, or may be those under test."""
-    opened = match_classes(open_source(source), checkpoint.class_names, "single")
+    opened = matched(open_source(source), checkpoint)
     recorded = recorded_splits(checkpoint.path) if checkpoint.path else None
     parts = {sample.split for sample in opened.samples} | set((recorded or {}).values())
     if options.split not in ("auto", "test") or not {"val", "test"} <= parts:
@@ -180,7 +193,13 @@ def _val(checkpoint: Checkpoint, source: str, options: Options, progress: Track)
         own = held_out(opened, checkpoint.path, "val", progress=progress)
     except VitrailError:  # the run's val part is of another source
         return None
-    labelled = [sample for sample in own.samples if sample.labels]
-    order = permutation(len(labelled), derive(options.seed, "val pictures"))[: options.limit]
-    samples = [labelled[place] for place in order]
-    return subject(checkpoint, samples, batch_size=options.batch_size, device=options.device, progress=progress)
+    samples = drawn(own.samples, options.limit, derive(options.seed, "val pictures"))
+    return _subject(checkpoint, samples, options, progress)
+
+
+def _some_of(given: Sequence[float], valid: Sequence[float] | None = None) -> bool:
+    return bool(given) and len(set(given)) == len(given) and (valid is None or set(given) <= set(valid))
+
+
+def _said(given: Sequence[float]) -> str:
+    return " ".join(f"{value:g}" for value in given) or "(none)"
