@@ -1,11 +1,12 @@
 """Judging methods on a folder of pictures with masks, through the function and the command."""
 
 import csv
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 
 from vitrail.checkpoint.contract import Checkpoint, load, save
 from vitrail.cli.main import main
@@ -42,11 +43,32 @@ def test_scores_of_labelled_pictures_with_masks(scenes: Path) -> None:
     pictures, masks = str(scenes / "pictures"), scenes / "masks"
     found = evaluate_explanations(load(str(scenes / "model")), pictures, methods, masks=masks, split="all")
     scores = {score.method: score for score in found.scores}
-    assert list(scores) == ["attention", "by hand", "random", "centre"]
+    assert list(scores) == ["attention", "by hand", "random", "centre", "object"]
     assert scores["by hand"].values["pointing"] == 1.0  # the object is what is not grey
-    assert set(scores["attention"].values) == {"deletion", "insertion", "pointing", "overlap", "precision", "sanity"}
+    assert set(scores["attention"].values) == {
+        "deletion", "insertion", "pointing", "touching", "overlap", "precision", "sanity",
+    }  # fmt: skip
     assert "6 of 6" in found.note
+    assert found.note.endswith("objects known in 6, of which they fill 25.0%")
     assert 0 <= found.top1 <= 1
+
+
+def test_pictures_without_a_mask_are_counted(scenes: Path, tmp_path: Path) -> None:
+    masks = tmp_path / "masks"
+    shutil.copytree(scenes / "masks", masks)
+    (masks / "red" / "0.png").unlink()
+    Image.new("L", (32, 32)).save(masks / "red" / "1.png")
+    checkpoint, pictures = load(str(scenes / "model")), str(scenes / "pictures")
+    found = evaluate_explanations(checkpoint, pictures, {}, masks=masks, split="all")
+    assert "objects known in 4, of which they fill 25.0%; 1 without a mask; 1 with a black one" in found.note
+    for file in masks.rglob("*.png"):
+        Image.new("L", (32, 32)).save(file)
+    with pytest.raises(VitrailError, match="no mask shows an object"):
+        evaluate_explanations(checkpoint, pictures, {}, masks=masks, split="all")
+    for file in masks.rglob("*.png"):
+        ImageOps.invert(Image.open(scenes / "masks" / file.relative_to(masks))).save(file)
+    found = evaluate_explanations(checkpoint, pictures, {}, masks=masks, split="all")
+    assert "fill 75.0%; 1 without a mask; if that is too much, turn the masks round" in found.note
 
 
 def test_a_missing_mask_is_named(scenes: Path, tmp_path: Path) -> None:

@@ -12,9 +12,9 @@ import torch
 from ...checkpoint.contract import Checkpoint
 from ...data.corrupt.recipe import SEVERITIES
 from ...data.corrupt.table import CORRUPTIONS
-from ...data.masks import mask_files, read_mask
+from ...data.masks import mask_files, missing_mask, read_mask
 from ...data.seeds import derive, permutation
-from ...data.sources import open_source
+from ...data.sources import open_source, read_image
 from ...errors import VitrailError, nearest
 from ...progress import Track, silent
 from ..evaluate import match_classes
@@ -165,8 +165,14 @@ def _rows(studied: Subject, checkpoint: Checkpoint, source: str, options: Option
 
 def _masks(studied: Subject, options: Options) -> list[np.ndarray]:
     assert options.masks is not None  # `Options` has seen to it
-    files = mask_files(options.masks)
-    return [read_mask(sample, files, studied.preprocess).numpy() for sample in studied.samples]
+    files = mask_files(options.masks, studied.samples)
+    masks = []
+    for sample in studied.samples:
+        if sample.name not in files:
+            raise missing_mask(sample)
+        height, width = read_image(sample).shape[1:]
+        masks.append(read_mask(sample, files[sample.name], (height, width), studied.preprocess).numpy())
+    return masks
 
 
 def _val(checkpoint: Checkpoint, source: str, options: Options, progress: Track) -> Subject | None:
