@@ -78,7 +78,7 @@ def test_what_cannot_be_used_is_said(tmp_path: Path) -> None:
     with pytest.raises(VitrailError, match="16×32 and the picture 32×32"):
         read(path)
     path.write_bytes(b"no picture")
-    with pytest.raises(VitrailError, match="1.png of cat/1.jpg cannot be read: not a picture"):
+    with pytest.raises(VitrailError, match=r"1.png of cat/1.jpg cannot be read: not a picture"):
         read(path)
 
 

@@ -91,3 +91,19 @@ def test_the_command_prints_a_table_and_writes_it(
     assert "pointing" not in out
     with (tmp_path / "faithfulness.csv").open(encoding="utf-8") as file:
         assert [row["method"] for row in csv.DictReader(file)] == ["attention", "lrp", "random", "centre"]
+
+
+def test_a_method_that_does_not_apply_leaves_the_others(
+    scenes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fields = {"depths": (1, 1), "embed_dim": 16, "num_heads": (2, 2), "window_size": 4, "num_classes": 2}
+    model = create_model("swin_tiny_patch4_window7_224", image_size=32, **fields)
+    save(Checkpoint(model, ("blue", "red"), Preprocess(image_size=(32, 32), crop=1.0), {}), tmp_path / "swin")
+    asked = ["explain", str(tmp_path / "swin"), str(scenes / "pictures"), "--evaluate", "--out", str(tmp_path)]
+    with pytest.raises(SystemExit) as stopped:
+        main([*asked, "--masks", str(scenes / "masks"), "--methods", "rollout", "grad_cam"])
+    assert not stopped.value.code
+    lines = capsys.readouterr().out.splitlines()
+    assert any(line.startswith("rollout: ") and "use grad_cam" in line for line in lines)
+    named = [line.split("  ")[0] for line in lines]
+    assert {"grad_cam", "random (baseline)", "centre (baseline)", "object (reference)"} <= set(named)

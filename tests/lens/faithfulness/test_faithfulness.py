@@ -164,11 +164,11 @@ def _first(batch: Pictures, count: int) -> Pictures:
     return Pictures(batch.pixels[:count], batch.classes[:count], batch.masks[:count])
 
 
-def test_no_map_of_the_grid_beats_the_object_itself() -> None:
+def test_the_object_itself_is_the_reference() -> None:
     given, model = pictures(), Corner()
-    ceiling = evaluate_methods(model, [given], {"truth": truth})[-1]
-    assert (ceiling.method, ceiling.kind, ceiling.grid) == ("object", "ceiling", (4, 4))
-    assert ceiling.values["pointing"] == ceiling.values["touching"] == ceiling.values["precision"] == 1.0
+    reference = evaluate_methods(model, [given], {"truth": truth})[-1]
+    assert (reference.method, reference.kind, reference.grid) == ("object", "reference", (4, 4))
+    assert reference.values["pointing"] == reference.values["touching"] == reference.values["precision"] == 1.0
 
 
 def test_insertion_of_all_is_more_than_deletion_of_all() -> None:

@@ -1,4 +1,4 @@
-"""What a map has to be better than: chance, and the habit of photographers; and the best that it could be."""
+"""What a map has to be better than: chance, and the habit of photographers; and the object itself beside it."""
 
 from collections.abc import Callable
 
@@ -38,5 +38,5 @@ BASELINES: dict[str, Callable[[Grid], Attribution]] = {"random": random_maps, "c
 
 
 def object_maps(masks: Bool[Tensor, "B H W"], grid: Grid) -> Float[Tensor, "B rows columns"]:
-    """How much of each patch is object: what nobody knows without the mask, and no map of this grid says better."""
+    """How much of each patch is object: the mask as a map of this grid, which shows what the grid costs."""
     return F.adaptive_avg_pool2d(masks[:, None].float(), grid)[:, 0]

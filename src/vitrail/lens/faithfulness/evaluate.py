@@ -18,7 +18,7 @@ from .baselines import BASELINES, object_maps
 from .metrics import average_precision, overlap, pointing, rank_correlation, touching
 from .perturbation import deletion, insertion
 
-Kind = Literal["method", "baseline", "ceiling"]
+Kind = Literal["method", "baseline", "reference"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class Score:
 
     Attributes:
         method: its name.
-        kind: a method, a baseline to beat, or the ceiling: maps made of the masks themselves.
+        kind: a method, a baseline to beat, or the reference: maps made of the masks themselves.
         values: of each metric: "deletion" (less is better) and "insertion"; over the pictures whose object is known
             "pointing", "touching", "overlap" and "precision"; "sanity", the rank correlation with the maps of a model
             whose weights were shuffled (near 0 is good: Adebayo et al., 2018, "Sanity checks for saliency maps").
@@ -70,7 +70,7 @@ def evaluate_methods(
     seed: int = 0,
     progress: Track = silent,
 ) -> list[Score]:
-    """The score of each method, of each baseline and, where objects are known, of the ceiling "object", in that order.
+    """The score of each method, each baseline and, where objects are known, of the reference "object", in that order.
 
     The model is in evaluation mode, and stays as it is. A method that does not apply to it has a reason for values.
 
@@ -92,7 +92,7 @@ def evaluate_methods(
     known = [with_object for batch in pictures if len((with_object := _where_known(batch)).pixels)]
     if known:
         truth = score("object", lambda model, batch: object_maps(_masks(batch), grid), known)
-        scores.append(replace(truth, kind="ceiling"))
+        scores.append(replace(truth, kind="reference"))
     return scores
 
 
