@@ -127,8 +127,8 @@ def _score(model: nn.Module, shuffled: nn.Module, pictures: Sequence[Pictures], 
     except VitrailError as error:  # it does not apply to this model: the others may
         return Score(name, "method", {}, reason=str(error))
     count = sum(len(batch.pixels) for batch in pictures)
-    values = {metric: torch.cat(parts) for metric, parts in found.items()}
-    means = {metric: each.mean().item() for metric, each in values.items()}
+    whole = {metric: torch.cat(parts) for metric, parts in found.items()}
+    means = {metric: each.mean().item() for metric, each in whole.items()}
     return Score(name, "method", means, grid, spent / count)
 
 
