@@ -1,11 +1,12 @@
 """Judging methods on a folder of pictures with masks, through the function and the command."""
 
 import csv
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 
 from vitrail.checkpoint.contract import Checkpoint, load, save
 from vitrail.cli.main import main
@@ -42,11 +43,32 @@ def test_scores_of_labelled_pictures_with_masks(scenes: Path) -> None:
     pictures, masks = str(scenes / "pictures"), scenes / "masks"
     found = evaluate_explanations(load(str(scenes / "model")), pictures, methods, masks=masks, split="all")
     scores = {score.method: score for score in found.scores}
-    assert list(scores) == ["attention", "by hand", "random", "centre"]
+    assert list(scores) == ["attention", "by hand", "random", "centre", "object"]
     assert scores["by hand"].values["pointing"] == 1.0  # the object is what is not grey
-    assert set(scores["attention"].values) == {"deletion", "insertion", "pointing", "overlap", "precision", "sanity"}
+    assert set(scores["attention"].values) == {
+        "deletion", "insertion", "pointing", "touching", "overlap", "precision", "sanity",
+    }  # fmt: skip
     assert "6 of 6" in found.note
+    assert found.note.endswith("objects known in 6, of which they fill 25.0%")
     assert 0 <= found.top1 <= 1
+
+
+def test_pictures_without_a_mask_are_counted(scenes: Path, tmp_path: Path) -> None:
+    masks = tmp_path / "masks"
+    shutil.copytree(scenes / "masks", masks)
+    (masks / "red" / "0.png").unlink()
+    Image.new("L", (32, 32)).save(masks / "red" / "1.png")
+    checkpoint, pictures = load(str(scenes / "model")), str(scenes / "pictures")
+    found = evaluate_explanations(checkpoint, pictures, {}, masks=masks, split="all")
+    assert "objects known in 4, of which they fill 25.0%; 1 without a mask; 1 with a black one" in found.note
+    for file in masks.rglob("*.png"):
+        Image.new("L", (32, 32)).save(file)
+    with pytest.raises(VitrailError, match="no mask shows an object"):
+        evaluate_explanations(checkpoint, pictures, {}, masks=masks, split="all")
+    for file in masks.rglob("*.png"):
+        ImageOps.invert(Image.open(scenes / "masks" / file.relative_to(masks))).save(file)
+    found = evaluate_explanations(checkpoint, pictures, {}, masks=masks, split="all")
+    assert "fill 75.0%; 1 without a mask; if that is too much, turn the masks round" in found.note
 
 
 def test_a_missing_mask_is_named(scenes: Path, tmp_path: Path) -> None:
@@ -69,3 +91,19 @@ def test_the_command_prints_a_table_and_writes_it(
     assert "pointing" not in out
     with (tmp_path / "faithfulness.csv").open(encoding="utf-8") as file:
         assert [row["method"] for row in csv.DictReader(file)] == ["attention", "lrp", "random", "centre"]
+
+
+def test_a_method_that_does_not_apply_leaves_the_others(
+    scenes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fields = {"depths": (1, 1), "embed_dim": 16, "num_heads": (2, 2), "window_size": 4, "num_classes": 2}
+    model = create_model("swin_tiny_patch4_window7_224", image_size=32, **fields)
+    save(Checkpoint(model, ("blue", "red"), Preprocess(image_size=(32, 32), crop=1.0), {}), tmp_path / "swin")
+    asked = ["explain", str(tmp_path / "swin"), str(scenes / "pictures"), "--evaluate", "--out", str(tmp_path)]
+    with pytest.raises(SystemExit) as stopped:
+        main([*asked, "--masks", str(scenes / "masks"), "--methods", "rollout", "grad_cam"])
+    assert not stopped.value.code
+    lines = capsys.readouterr().out.splitlines()
+    assert any(line.startswith("rollout: ") and "use grad_cam" in line for line in lines)
+    named = [line.split("  ")[0] for line in lines]
+    assert {"grad_cam", "random (baseline)", "centre (baseline)", "object (reference)"} <= set(named)

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 # Metric: heading with the better direction, and how a value is written.
 _COLUMNS = {
     "pointing": ("pointing ↑", "{:.3f}"),
+    "touching": ("± ½ patch ↑", "{:.3f}"),
     "overlap": ("IoU ↑", "{:.3f}"),
     "precision": ("AP ↑", "{:.3f}"),
     "insertion": ("insertion ↑", "{:.3f}"),
@@ -63,7 +64,7 @@ def judge(
 
 
 def _row(score: "Score", columns: Sequence[str]) -> list[str]:
-    name = f"{score.method} (baseline)" if score.baseline else score.method
+    name = score.method if score.kind == "method" else f"{score.method} ({score.kind})"
     return [name, *(_COLUMNS[key][1].format(score.values[key]) for key in columns), f"{score.seconds:.3f}"]
 
 
@@ -72,8 +73,8 @@ def _write(scores: Sequence["Score"], columns: Sequence[str], out: Path) -> Path
     path = out / "faithfulness.csv"
     with path.open("w", newline="", encoding="utf-8") as file:
         table = csv.writer(file)
-        table.writerow(["method", "baseline", *columns, "seconds", "reason"])
+        table.writerow(["method", "kind", *columns, "seconds", "reason"])
         for score in scores:
             values = [score.values.get(key, "") for key in columns]
-            table.writerow([score.method, int(score.baseline), *values, score.seconds, score.reason])
+            table.writerow([score.method, score.kind, *values, score.seconds, score.reason])
     return path

@@ -1,8 +1,10 @@
 """Where the object of a picture is: a folder of masks, white on black, under the pictures' own names."""
 
-from collections.abc import Mapping
-from pathlib import Path
+from collections import defaultdict
+from collections.abc import Iterable
+from pathlib import Path, PurePath
 
+import torch
 from jaxtyping import Bool
 from torch import Tensor
 
@@ -10,40 +12,117 @@ from ..errors import VitrailError
 from .decode import BadImage, decode
 from .folders import is_image
 from .preprocess import Preprocess
-from .sources import Sample, read_image
+from .samples import Sample, normal
+
+Parts = tuple[str, ...]
+"""A path from its first folder to the name without suffix."""
 
 
-def mask_files(folder: Path) -> dict[str, Path]:
-    """{name without suffix, relative to the folder: file}.
+def mask_files(folder: Path, samples: Iterable[Sample]) -> dict[str, Path]:
+    """{name of a sample: the file with its mask}, of those that have one.
+
+    A mask has the picture's path in the source, with any suffix of a picture: `cat/3.png` for `cat/3.jpg`. Folders in
+    front may be missing or be more on either side, as long as one mask fits one picture.
 
     Raises:
-        VitrailError: no folder.
+        VitrailError: no folder, no mask at all, two masks for a picture, or two pictures for a mask.
     """
     if not folder.is_dir():
         raise VitrailError(f"{folder} is no folder: --masks takes one with a mask for each picture, of the same name")
-    files = (path for path in sorted(folder.rglob("*")) if is_image(path.name))
-    return {path.relative_to(folder).with_suffix("").as_posix(): path for path in files}
+    by_name: dict[str, list[tuple[Parts, Path]]] = defaultdict(list)
+    for path in sorted(folder.rglob("*")):
+        if is_image(path.name):
+            parts = _parts(path.relative_to(folder).as_posix())
+            by_name[parts[-1]].append((parts, path))
+    found: dict[str, Path] = {}
+    owner: dict[Path, str] = {}
+    for sample in samples:
+        parts = _parts(sample.name)
+        mask = _best(sample.name, parts, by_name[parts[-1]])
+        if mask is None:
+            continue
+        if owner.setdefault(mask, sample.name) != sample.name:
+            raise VitrailError(
+                f"the mask {mask} fits both {owner[mask]} and {sample.name}: "
+                "put the masks into the same folders as the pictures"
+            )
+        found[sample.name] = mask
+    return found
 
 
-def read_mask(sample: Sample, found: Mapping[str, Path], preprocess: Preprocess) -> Bool[Tensor, "H W"]:
-    """Where the object is in the pixels of a sample: more than half white.
+def missing_mask(sample: Sample) -> VitrailError:
+    """What to say where a picture has none."""
+    name = PurePath(*_parts(sample.name)).as_posix()
+    return VitrailError(f"there is no mask for {sample.name}: it would be {name}.png in the folder of masks")
 
-    A mask may be larger or smaller than its picture, but not of other proportions.
+
+def read_mask(sample: Sample, file: Path, size: tuple[int, int], preprocess: Preprocess) -> Bool[Tensor, "H W"]:
+    """Where the object is in the pixels of a sample; nowhere, if the mask is black.
+
+    Of two values the brighter one is the object (0 and 1, 0 and 255, one colour on another), of more what is more than
+    half white. Of a mask with transparency it is what is more than half opaque.
+
+    Args:
+        size: (height, width) of the whole picture, of which the mask may be a smaller or larger copy.
 
     Raises:
-        VitrailError: there is no mask of this name, it cannot be read, or it does not fit the picture.
+        VitrailError: it cannot be read, has another shape than the picture, or is grey.
     """
-    name = Path(sample.name).with_suffix("").as_posix()
-    if name not in found:
-        raise VitrailError(f"there is no mask for {sample.name}: it would be {name}.png in the folder of masks")
     try:
-        mask = decode(found[name].read_bytes(), channels=1, name=str(found[name]))
-    except BadImage as error:
-        raise VitrailError(f"the mask of {sample.name} cannot be read: {error.reason}") from error
-    height, width = read_image(sample, preprocess.channels).shape[1:]
-    rows, columns = mask.shape[1:]
-    if abs(columns * height - rows * width) > max(height, width):  # more than rounding a side to whole pixels makes
+        levels = _levels(file)
+    except (BadImage, OSError) as error:
+        reason = error.reason if isinstance(error, BadImage) else error.strerror
+        raise VitrailError(f"the mask {file} of {sample.name} cannot be read: {reason}") from error
+    height, width = levels.shape
+    # A pixel of either may have been lost in rounding.
+    if abs(height * size[1] - width * size[0]) > max(height, width, *size):
         raise VitrailError(
-            f"the mask of {sample.name} is {columns}×{rows}, the picture {width}×{height}: make them of one shape"
+            f"the mask of {sample.name} is {width}×{height} px, the picture {size[1]}×{size[0]} (width × height): "
+            "it must show the same part, in any resolution"
         )
-    return preprocess.fit(mask)[0] > 127
+    return preprocess.fit((255 * _object(levels, sample)).to(torch.uint8)[None])[0] > 127
+
+
+def _levels(file: Path) -> Tensor:
+    """(H, W): how much of the object a pixel is, on the scale of the file."""
+    data = file.read_bytes()
+    try:
+        opaque = decode(data, channels=4, name=str(file))[3]
+    except BadImage:  # no transparency: the usual mask
+        return decode(data, channels=1, name=str(file))[0]
+    return decode(data, channels=1, name=str(file))[0] if (opaque == opaque.max()).all() else opaque
+
+
+def _object(levels: Tensor, sample: Sample) -> Bool[Tensor, "H W"]:
+    values = levels.unique()
+    if len(values) == 2:
+        return levels == values[1]
+    white = 255 if levels.dtype == torch.uint8 else 1
+    brightest = values[-1].item()
+    if 0 < brightest <= white / 2:
+        raise VitrailError(
+            f"the mask of {sample.name} has nothing brighter than {brightest:g} of {white}: make the object white"
+        )
+    return levels > white / 2
+
+
+def _best(name: str, parts: Parts, masks: list[tuple[Parts, Path]]) -> Path | None:
+    """The mask whose path has the most in common with the picture's, if one of them ends with the other."""
+    fitting = [(min(len(parts), len(other)), other == parts, path) for other, path in masks if _tail(parts, other)]
+    if not fitting:
+        return None
+    *_, (length, same, best) = sorted(fitting)
+    rivals = [path for *rank, path in fitting if rank == [length, same] and path != best]
+    if rivals:
+        raise VitrailError(f"{name} has two masks, {rivals[0]} and {best}: leave one of them in the folder")
+    return best
+
+
+def _tail(one: Parts, other: Parts) -> bool:
+    length = min(len(one), len(other))
+    return one[-length:] == other[-length:]
+
+
+def _parts(name: str) -> Parts:
+    path = PurePath(normal(name))
+    return (path.with_suffix("") if is_image(path.name) else path).parts

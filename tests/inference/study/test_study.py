@@ -131,9 +131,13 @@ def test_cue_conflict_needs_masks_and_reports_both_cues(checkpoint, source, tmp_
     study = study_robustness([checkpoint], source, Options(tests=("conflict",), masks=masks))
     assert any("leaves out 1 pictures" in note for note in study.notes)
     Image.new("L", (30, 10)).save(some)
-    with pytest.raises(VitrailError, match="is 30×10, the picture 12×10"):
+    with pytest.raises(VitrailError, match="is 30×10 px, the picture 12×10"):
         study_robustness([checkpoint], source, Options(tests=("conflict",), masks=masks))
     some.unlink()
+    study = study_robustness([checkpoint], source, Options(tests=("conflict",), masks=masks))
+    assert any("leaves out 1 pictures that have no mask" in note for note in study.notes)
+    for path in masks.rglob("*.png"):
+        path.unlink()
     with pytest.raises(VitrailError, match="no mask for"):
         study_robustness([checkpoint], source, Options(tests=("conflict",), masks=masks))
 

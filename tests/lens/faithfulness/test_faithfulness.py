@@ -10,7 +10,14 @@ from torch import Tensor, nn
 
 from vitrail.errors import VitrailError
 from vitrail.lens.faithfulness.evaluate import Pictures, evaluate_methods, shuffle_weights
-from vitrail.lens.faithfulness.metrics import average_precision, enlarged, overlap, pointing, rank_correlation
+from vitrail.lens.faithfulness.metrics import (
+    average_precision,
+    enlarged,
+    overlap,
+    pointing,
+    rank_correlation,
+    touching,
+)
 from vitrail.lens.faithfulness.perturbation import STEPS, blurred, deletion, insertion
 
 
@@ -42,7 +49,24 @@ def test_pointing_takes_the_centre_of_the_highest_patch() -> None:
     maps = torch.zeros(2, 4, 6)
     maps[0, 1, 2] = 1  # rows 4 to 7, columns 8 to 11: on the object
     maps[1, 3, 5] = 1
-    assert pointing(maps, some_masks(2)).tolist() == [True, False]
+    assert pointing(maps, some_masks(2)).tolist() == [1, 0]
+
+
+def test_touching_takes_the_whole_patch() -> None:
+    maps = torch.zeros(3, 4, 6)
+    maps[0, 1, 3] = 1  # columns 12 to 15, of which the object has the first
+    maps[1, 1, 4] = 1
+    maps[2, 0, 1] = 1  # rows 0 to 3: the object begins in row 4
+    masks = some_masks()
+    assert pointing(maps, masks).tolist() == [0, 0, 0]
+    assert touching(maps, masks).tolist() == [1, 0, 0]
+
+
+def test_equal_patches_share_the_point() -> None:
+    flat = torch.zeros(1, 4, 6)  # nothing is said: as often on the object as chance
+    masks = some_masks(1)
+    assert touching(flat, masks).item() == pytest.approx(8 / 24)
+    assert pointing(flat, masks).item() == pytest.approx(4 / 24)
 
 
 def test_overlap_by_a_loop_over_pixels() -> None:
@@ -105,7 +129,7 @@ def test_the_truth_beats_the_baselines() -> None:
 
     model = Corner()
     scores = {s.method: s for s in evaluate_methods(model, [pictures()], {"truth": truth, "refuses": refuses})}
-    assert list(scores) == ["truth", "refuses", "random", "centre"]
+    assert list(scores) == ["truth", "refuses", "random", "centre", "object"]
     assert scores["refuses"].reason == "not for this model"
     best = scores["truth"].values
     assert best["pointing"] == best["precision"] == 1.0
@@ -113,11 +137,38 @@ def test_the_truth_beats_the_baselines() -> None:
     assert best["deletion"] < chance["deletion"]
     assert best["insertion"] > chance["insertion"]
     for name in ("random", "centre"):
-        assert scores[name].baseline
+        assert scores[name].kind == "baseline"
         assert best["overlap"] > scores[name].values["overlap"]
     assert best["sanity"] == pytest.approx(1)  # it never looked at the model
     with pytest.raises(VitrailError, match="no picture"):
         evaluate_methods(model, [], {})
+
+
+def test_pictures_without_an_object_count_where_none_is_needed() -> None:
+    given, model = pictures(), Corner()
+    assert given.masks is not None
+    half = Pictures(given.pixels, given.classes, given.masks.clone())
+    half.masks[2:] = False
+    nowhere = Pictures(given.pixels, given.classes, torch.zeros_like(given.masks))
+    whole, some, none = (evaluate_methods(model, [batch], {"truth": truth}) for batch in (given, half, nowhere))
+    assert [score.values["precision"] for score in some] == pytest.approx(
+        [score.values["precision"] for score in evaluate_methods(model, [_first(given, 2)], {"truth": truth})]
+    )
+    assert some[0].values["insertion"] == whole[0].values["insertion"]
+    assert [score.method for score in none] == ["truth", "random", "centre"]
+    assert "pointing" not in none[0].values
+
+
+def _first(batch: Pictures, count: int) -> Pictures:
+    assert batch.masks is not None
+    return Pictures(batch.pixels[:count], batch.classes[:count], batch.masks[:count])
+
+
+def test_the_object_itself_is_the_reference() -> None:
+    given, model = pictures(), Corner()
+    reference = evaluate_methods(model, [given], {"truth": truth})[-1]
+    assert (reference.method, reference.kind, reference.grid) == ("object", "reference", (4, 4))
+    assert reference.values["pointing"] == reference.values["touching"] == reference.values["precision"] == 1.0
 
 
 def test_insertion_of_all_is_more_than_deletion_of_all() -> None:

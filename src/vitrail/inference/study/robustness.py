@@ -11,9 +11,10 @@ from ...checkpoint.contract import Checkpoint
 from ...data.conflict import Mask
 from ...data.corrupt.recipe import SEVERITIES
 from ...data.corrupt.table import CORRUPTIONS
-from ...data.masks import mask_files, read_mask
+from ...data.masks import mask_files, missing_mask, read_mask
+from ...data.preprocess import Preprocess
 from ...data.seeds import derive
-from ...data.sources import Sample, open_source
+from ...data.sources import Sample, open_source, read_image
 from ...errors import VitrailError, nearest
 from ...progress import Track, silent
 from ..held_out import Part, held_out, recorded_splits
@@ -154,7 +155,7 @@ def _notes(checkpoint: Checkpoint, val: Subject | None, masks: list[Mask | None]
         notes.append(f"a corruption is the mean over its severities {_said(options.severities)}")
     hidden = sum(mask is None for mask in masks)
     if hidden:
-        notes.append(f"cue conflict leaves out {hidden} pictures whose mask shows no object")
+        notes.append(f"cue conflict leaves out {hidden} pictures that have no mask, or one that shows no object")
     if "calibration" in options.tests:
         where = f"{len(val.images)} val pictures" if val else "one half of the pictures for the other"
         notes.append(f"{checkpoint.path or 'the model'}: the temperature is fitted on {where}")
@@ -171,15 +172,26 @@ def _objects(
     """For each checkpoint its pictures' masks, as it crops them; None, for all, where one of them sees no object."""
     if folder is None:
         return [[] for _ in checkpoints]
-    files = mask_files(folder)
+    files = mask_files(folder, found[0])
+    if not files:
+        raise missing_mask(found[0][0])
     masks = [
-        [read_mask(sample, files, checkpoint.preprocess).numpy() for sample in samples]
+        [_mask(sample, files.get(sample.name), checkpoint.preprocess) for sample in samples]
         for checkpoint, samples in zip(checkpoints, found, strict=True)
     ]
-    seen = [all(mask.any() for mask in across) for across in zip(*masks, strict=True)]
+    seen = [all(mask is not None for mask in across) for across in zip(*masks, strict=True)]
     if not any(seen):
         raise VitrailError(f"no mask of {folder} shows an object: they are white where the object is, on black")
     return [[mask if kept else None for mask, kept in zip(own, seen, strict=True)] for own in masks]
+
+
+def _mask(sample: Sample, file: Path | None, preprocess: Preprocess) -> Mask | None:
+    """Where the object is; None where there is no mask, or nothing to be seen in it."""
+    if file is None:
+        return None
+    height, width = read_image(sample).shape[1:]
+    mask = read_mask(sample, file, (height, width), preprocess).numpy()
+    return mask if mask.any() else None
 
 
 def _val(checkpoint: Checkpoint, source: str, options: Options, progress: Track) -> Subject | None:

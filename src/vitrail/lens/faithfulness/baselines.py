@@ -1,9 +1,10 @@
-"""What a map has to be better than: chance, and the habit of photographers."""
+"""What a map has to be better than: chance, and the habit of photographers; and the object itself beside it."""
 
 from collections.abc import Callable
 
 import torch
-from jaxtyping import Float
+import torch.nn.functional as F
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from ...data.seeds import derive
@@ -34,3 +35,8 @@ def centre_maps(grid: Grid) -> Attribution:
 
 
 BASELINES: dict[str, Callable[[Grid], Attribution]] = {"random": random_maps, "centre": centre_maps}
+
+
+def object_maps(masks: Bool[Tensor, "B H W"], grid: Grid) -> Float[Tensor, "B rows columns"]:
+    """How much of each patch is object: the mask as a map of this grid, which shows what the grid costs."""
+    return F.adaptive_avg_pool2d(masks[:, None].float(), grid)[:, 0]

@@ -2,8 +2,9 @@
 
 import copy
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -13,9 +14,11 @@ from ...data.seeds import derive
 from ...errors import VitrailError
 from ...progress import Track, silent
 from ..attribution.methods import Attribution
-from .baselines import BASELINES
-from .metrics import average_precision, overlap, pointing, rank_correlation
+from .baselines import BASELINES, object_maps
+from .metrics import average_precision, overlap, pointing, rank_correlation, touching
 from .perturbation import deletion, insertion
+
+Kind = Literal["method", "baseline", "reference"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +28,7 @@ class Pictures:
     Attributes:
         pixels: (B, C, H, W), normalised.
         classes: (B,), which class of each is asked about.
-        masks: (B, H, W), true on the object; None where it is not known.
+        masks: (B, H, W), true on the object; nowhere in a picture whose object is not known, None where none is.
     """
 
     pixels: Float[Tensor, "B C H W"]
@@ -39,21 +42,24 @@ class Score:
 
     Attributes:
         method: its name.
-        baseline: whether it is one to beat.
-        values: of each metric: "deletion" (less is better) and "insertion"; "pointing", "overlap" and
-            "precision" where masks are known; "sanity", the rank correlation with the maps of a model whose weights
-            were shuffled (near 0 is good: Adebayo et al., 2018, "Sanity checks for saliency maps").
+        kind: a method, a baseline to beat, or the reference: maps made of the masks themselves.
+        values: of each metric: "deletion" (less is better) and "insertion"; over the pictures whose object is known
+            "pointing", "touching", "overlap" and "precision"; "sanity", the rank correlation with the maps of a model
+            whose weights were shuffled (near 0 is good: Adebayo et al., 2018, "Sanity checks for saliency maps").
         grid: rows and columns of its maps.
         seconds: for a picture, by the clock.
         reason: why the method does not apply to the model; no values then.
     """
 
     method: str
-    baseline: bool
+    kind: Kind
     values: Mapping[str, float]
     grid: tuple[int, int] = (14, 14)
     seconds: float = 0.0
     reason: str = ""
+
+
+Maps = Callable[[nn.Module, Pictures], Float[Tensor, "B rows columns"]]
 
 
 def evaluate_methods(
@@ -64,7 +70,9 @@ def evaluate_methods(
     seed: int = 0,
     progress: Track = silent,
 ) -> list[Score]:
-    """The score of each method and each baseline, in that order. The model is in evaluation mode, and stays as it is.
+    """The score of each method, each baseline and, where objects are known, of the reference "object", in that order.
+
+    The model is in evaluation mode, and stays as it is. A method that does not apply to it has a reason for values.
 
     Raises:
         VitrailError: there is no picture.
@@ -73,12 +81,19 @@ def evaluate_methods(
     if not pictures:
         raise VitrailError("there is no picture to judge the methods by: name a folder with some")
     shuffled = shuffle_weights(model, seed)
-    each = progress(methods.items(), len(methods), "methods")
-    scores = [_score(model, shuffled, pictures, name, method) for name, method in each]
+
+    def score(name: str, maps: Maps, given: Sequence[Pictures] = pictures) -> Score:
+        return _score(model, shuffled, given, name, maps)
+
+    scores = [score(name, _as_maps(method)) for name, method in progress(methods.items(), len(methods), "methods")]
     # Patches as large as those of the methods, or what a baseline hides could not be compared with what they hide.
     grid = next((score.grid for score in scores if score.values), (14, 14))
-    others = [_score(model, shuffled, pictures, name, make(grid)) for name, make in BASELINES.items()]
-    return [*scores, *(replace(score, baseline=True) for score in others)]
+    scores += [replace(score(name, _as_maps(make(grid))), kind="baseline") for name, make in BASELINES.items()]
+    known = [with_object for batch in pictures if len((with_object := _where_known(batch)).pixels)]
+    if known:
+        truth = score("object", lambda model, batch: object_maps(_masks(batch), grid), known)
+        scores.append(replace(truth, kind="reference"))
+    return scores
 
 
 def shuffle_weights(model: nn.Module, seed: int) -> nn.Module:
@@ -92,26 +107,29 @@ def shuffle_weights(model: nn.Module, seed: int) -> nn.Module:
     return other
 
 
-def _score(
-    model: nn.Module, shuffled: nn.Module, pictures: Sequence[Pictures], name: str, method: Attribution
-) -> Score:
+def _as_maps(method: Attribution) -> Maps:
+    return lambda model, batch: method(model, batch.pixels, batch.classes).detach()
+
+
+def _score(model: nn.Module, shuffled: nn.Module, pictures: Sequence[Pictures], name: str, maps_of: Maps) -> Score:
     found: dict[str, list[Tensor]] = {}
     grid, spent = (0, 0), 0.0
     try:
         for batch in pictures:
             start = time.perf_counter()
-            maps = method(model, batch.pixels, batch.classes).detach().to(batch.pixels.device)
+            maps = maps_of(model, batch).to(batch.pixels.device)
             spent += time.perf_counter() - start
             grid = (maps.shape[1], maps.shape[2])
             for metric, values in _measured(model, batch, maps).items():
                 found.setdefault(metric, []).append(values.double().cpu())
-            other = method(shuffled, batch.pixels, batch.classes).detach()
+            other = maps_of(shuffled, batch)
             found.setdefault("sanity", []).append(rank_correlation(maps.cpu(), other.cpu()).abs())
     except VitrailError as error:  # it does not apply to this model: the others may
-        return Score(name, False, {}, reason=str(error))
+        return Score(name, "method", {}, reason=str(error))
     count = sum(len(batch.pixels) for batch in pictures)
-    means = {key: torch.cat(values).mean().item() for key, values in found.items()}
-    return Score(name, False, means, grid, spent / count)
+    whole = {metric: torch.cat(parts) for metric, parts in found.items()}
+    means = {metric: each.mean().item() for metric, each in whole.items()}
+    return Score(name, "method", means, grid, spent / count)
 
 
 def _measured(model: nn.Module, batch: Pictures, maps: Tensor) -> dict[str, Tensor]:
@@ -119,8 +137,24 @@ def _measured(model: nn.Module, batch: Pictures, maps: Tensor) -> dict[str, Tens
         "deletion": deletion(model, batch.pixels, batch.classes, maps),
         "insertion": insertion(model, batch.pixels, batch.classes, maps),
     }
-    if batch.masks is not None:
-        measured["pointing"] = pointing(maps, batch.masks).double()
-        measured["overlap"] = overlap(maps, batch.masks)
-        measured["precision"] = average_precision(maps, batch.masks)
+    known = _known(batch)
+    if known.any():
+        maps, masks = maps[known], _masks(batch)[known]
+        measured["pointing"] = pointing(maps, masks)
+        measured["touching"] = touching(maps, masks)
+        measured["overlap"] = overlap(maps, masks)
+        measured["precision"] = average_precision(maps, masks)
     return measured
+
+
+def _where_known(batch: Pictures) -> Pictures:
+    known = _known(batch)
+    return Pictures(batch.pixels[known], batch.classes[known], _masks(batch)[known])
+
+
+def _known(batch: Pictures) -> Bool[Tensor, " B"]:
+    return _masks(batch).flatten(1).any(dim=1)
+
+
+def _masks(batch: Pictures) -> Bool[Tensor, "B H W"]:
+    return torch.zeros_like(batch.pixels[:, 0], dtype=torch.bool) if batch.masks is None else batch.masks

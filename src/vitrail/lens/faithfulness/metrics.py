@@ -14,17 +14,33 @@ def enlarged(maps: Map, size: tuple[int, int]) -> Float[Tensor, "B H W"]:
     return F.interpolate(maps[:, None], size, mode="bilinear", align_corners=False)[:, 0]
 
 
-def pointing(maps: Map, masks: Mask) -> Bool[Tensor, " B"]:
-    """Whether the highest point of the map lies on the object.
+def pointing(maps: Map, masks: Mask) -> Float[Tensor, " B"]:
+    """Whether the highest point of the map, the centre of its highest patch, lies on the object.
 
-    The pointing game (Zhang et al., 2016, "Top-down neural attention by excitation backprop", section 4.1), without a
-    margin around the object. The point is the centre of the highest patch.
+    The pointing game (Zhang et al., 2016, "Top-down neural attention by excitation backprop", section 4.1), without its
+    margin. Of patches that are equally high, the share whose centre is on the object: what a draw among them would
+    reach.
     """
-    rows, columns = maps.shape[1:]
-    best = maps.flatten(1).argmax(dim=1)
-    down = ((best // columns + 0.5) * masks.shape[1] / rows).long()
-    right = ((best % columns + 0.5) * masks.shape[2] / columns).long()
-    return masks[torch.arange(len(masks), device=masks.device), down, right]
+    rows, columns = (
+        ((torch.arange(cells, device=masks.device) + 0.5) * side / cells).long()
+        for side, cells in zip(masks.shape[1:], maps.shape[1:], strict=True)
+    )
+    return _share_of_the_highest(maps, masks[:, rows][:, :, columns])
+
+
+def touching(maps: Map, masks: Mask) -> Float[Tensor, " B"]:
+    """Whether any of the object lies in the highest patch: pointing with a margin of half a patch.
+
+    A map says nothing finer, and a patch that holds the stroke of a digit need not have it in its centre. (Zhang et
+    al. have a margin of 15 pixels.)
+    """
+    held = F.adaptive_max_pool2d(masks[:, None].float(), (maps.shape[1], maps.shape[2]))[:, 0]
+    return _share_of_the_highest(maps, held)
+
+
+def _share_of_the_highest(maps: Map, hit: Float[Tensor, "B rows columns"]) -> Float[Tensor, " B"]:
+    highest = maps == maps.amax(dim=(1, 2), keepdim=True)
+    return (highest * hit).sum(dim=(1, 2)) / highest.sum(dim=(1, 2)).clamp(min=1)
 
 
 def overlap(maps: Map, masks: Mask) -> Float[Tensor, " B"]:
