@@ -71,6 +71,13 @@ def test_pictures_without_a_mask_are_counted(scenes: Path, tmp_path: Path) -> No
     assert "fill 75.0%; 1 without a mask; if that is too much, turn the masks round" in found.note
 
 
+def test_several_labels_a_picture_are_refused(scenes: Path) -> None:
+    checkpoint = load(str(scenes / "model"))
+    checkpoint.info["task"] = "multi"
+    with pytest.raises(VitrailError, match="several labels a picture"):
+        evaluate_explanations(checkpoint, str(scenes / "pictures"), {"attention": METHODS["attention"]}, split="all")
+
+
 def test_a_missing_mask_is_named(scenes: Path, tmp_path: Path) -> None:
     checkpoint, pictures = load(str(scenes / "model")), str(scenes / "pictures")
     with pytest.raises(VitrailError, match="no mask for"):

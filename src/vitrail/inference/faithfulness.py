@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import torch
 from jaxtyping import Bool
@@ -63,10 +62,14 @@ def evaluate_explanations(
         limit: at most so many pictures, drawn by seed.
 
     Raises:
-        VitrailError: labels that the model does not know, no picture; masks that cannot be used, or no object in any.
+        VitrailError: a model of several labels a picture, labels that it does not know, no picture; masks that cannot be used, or no object in any.
     """
-    task: Literal["single", "multi"] = "multi" if checkpoint.info.get("task") == "multi" else "single"
-    opened = match_classes(open_source(source), checkpoint.class_names, task)
+    if checkpoint.info.get("task") == "multi":
+        raise VitrailError(
+            "this checkpoint names several labels a picture, and methods are judged by one: `vitrail explain` and "
+            "`vitrail explore` show its maps for every label"
+        )
+    opened = match_classes(open_source(source), checkpoint.class_names, "single")
     chosen = held_out(opened, checkpoint.path, split)
     labelled = [sample for sample in chosen.samples if sample.labels]
     order = permutation(len(labelled), derive(seed, "pictures to explain"))[:limit]
