@@ -62,7 +62,8 @@ def evaluate_explanations(
         limit: at most so many pictures, drawn by seed.
 
     Raises:
-        VitrailError: a model of several labels a picture, labels that it does not know, no picture; masks that cannot be used, or no object in any.
+        VitrailError: a model of several labels a picture, labels that it does not know, no picture; masks that cannot
+            be used, or no object in any.
     """
     if checkpoint.info.get("task") == "multi":
         raise VitrailError(
