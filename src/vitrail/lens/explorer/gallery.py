@@ -60,7 +60,8 @@ class Gallery:
         self.watched, self.images, self.methods = list(watched), list(images), dict(methods)
         self._top_k, self._most = top_k, most
         self._views: OrderedDict[Any, Any] = OrderedDict()
-        self._one_at_a_time = threading.RLock()
+        self._shelf = threading.Lock()
+        self._one_at_a_time = threading.RLock()  # models are hooked, and hooks know no threads
 
     def __len__(self) -> int:
         return len(self.watched) * len(self.images)
@@ -70,7 +71,10 @@ class Gallery:
         return {
             "models": [watched.name for watched in self.watched],
             "pictures": _short([name for name, _ in self.images]),
-            "methods": [[name, getattr(method, "title", name)] for name, method in self.methods.items()],
+            "methods": [
+                [name, getattr(method, "title", name), getattr(method, "by_class", True)]
+                for name, method in self.methods.items()
+            ],
         }
 
     def view(self, number: int) -> PackedView:
@@ -107,13 +111,25 @@ class Gallery:
         return self.watched[model], self.images[picture][1]
 
     def _kept(self, key: Any, make: Callable[[], T]) -> T:
+        found = self._found(key)  # what is there does not wait for a method that takes a minute
+        if found is not None:
+            return found
         with self._one_at_a_time:
-            if key not in self._views:
-                self._views[key] = make()
-                while sum(kind == "view" for kind, *_ in self._views) > KEPT:
-                    self._views.pop(next(old for old in self._views if old[0] == "view"))
-            self._views.move_to_end(key)
-            return self._views[key]
+            found = self._found(key)
+            return self._put(key, make()) if found is None else found
+
+    def _found(self, key: Any) -> Any:
+        with self._shelf:
+            if key in self._views:
+                self._views.move_to_end(key)
+            return self._views.get(key)
+
+    def _put(self, key: Any, made: T) -> T:
+        with self._shelf:
+            self._views[key] = made
+            while sum(kind == "view" for kind, *_ in self._views) > KEPT:
+                self._views.pop(next(old for old in self._views if old[0] == "view"))
+        return made
 
     def _look(self, number: int) -> PackedView:
         watched, image = self._pair(number)

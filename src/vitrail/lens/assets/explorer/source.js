@@ -80,9 +80,11 @@ const fill = async (view, arrived) => {
     arrived();
     await pause();
   }
-  if (!canRoll(view.layers)) return;
-  for (const [layer, weights] of view.layers.entries()) {
-    view.rollout[layer] = rolled(weights, view.rollout[layer - 1]);
+  const rolling = view.layers.filter((_, layer) => !view.metas[layer].queries?.free);
+  if (!canRoll(rolling)) return;
+  let before;
+  for (const weights of rolling) {
+    before = view.rollout[view.layers.indexOf(weights)] = rolled(weights, before);
     await pause();
   }
   arrived();
