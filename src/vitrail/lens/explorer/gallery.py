@@ -81,11 +81,12 @@ class Gallery:
         """A model and a picture, packed."""
         return self._kept(("view", self._checked(number)), lambda: self._look(number))
 
-    def relevance(self, number: int, method: str) -> dict[str, Any]:
-        """One method's maps for the classes that the view predicts, as the page reads them."""
+    def relevance(self, number: int, method: str, only: int | None = None) -> dict[str, Any]:
+        """One method's maps for the classes that the view predicts, or only for one of them, as the page reads them."""
         if method not in self.methods:
             raise VitrailError(f"there is no method {method!r}: {nearest(method, self.methods)}")
-        return self._kept(("relevance", self._checked(number), method), lambda: self._relevance(number, method))
+        key = ("relevance", self._checked(number), method, only)
+        return self._kept(key, lambda: self._relevance(number, method, only))
 
     def ablate(self, number: int, heads: Sequence[tuple[int, int]], regions: Sequence[Region]) -> list[dict[str, Any]]:
         """The predictions of a view before and after; heads and regions as in `without`."""
@@ -144,9 +145,12 @@ class Gallery:
         }
         return PackedView(document, layers)
 
-    def _relevance(self, number: int, method: str) -> dict[str, Any]:
+    def _relevance(self, number: int, method: str, only: int | None) -> dict[str, Any]:
         watched, image = self._pair(number)
         classes = [prediction["index"] for prediction in self.view(number).document["predictions"]]
+        if only is not None and only not in classes:
+            raise VitrailError(f"class {only} is none of those that the view predicts: {classes}")
+        classes = classes if only is None else [only]
         return _packed_relevance(relevance(watched, image, method, self.methods[method], classes))
 
 

@@ -87,7 +87,7 @@ const draw = () => {
   ]);
   const asked = key(view.number);
   const answer = nothing() ? {} : answers.get(asked);
-  setText(waiting, answer && !answer.waiting ? "" : "Asking the model …");
+  setText(waiting, answer && !answer.waiting ? "" : "Asking the model, as soon as it is free …");
   if (answer?.problem) setText(problem, answer.problem);
   if (answer) return;
   answers.set(asked, { waiting: true });

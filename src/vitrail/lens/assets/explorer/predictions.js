@@ -19,6 +19,8 @@ const glass = make("div", { class: "panes glass", role: "img" }, image, canvas, 
 const said = make("p", { class: "said", "aria-live": "polite" });
 const clock = make("p", { class: "note", "aria-hidden": "true" });
 let ticking = 0;
+let soon = 0;
+let current = null;
 document.getElementById("relevance").append(
   make("div", { class: "head" }, make("label", { for: "method" }, "Method"), methods),
   glass,
@@ -79,9 +81,16 @@ const classRow = (view, { index, name, before, after }, changed) => {
 
 const drawRelevance = (view) => {
   if (!outline.methods.length) return;
-  const [name, title] = outline.methods[state.method];
+  const [name, title, byClass] = outline.methods[state.method];
   if (methods.selectedIndex !== state.method) methods.selectedIndex = state.method;
-  const asked = relevance(view, name);
+  const only = outline.live && byClass ? classOf(view) : null;
+  const asked = (view.relevance[`${name} ${only}`] ??= { known: null, since: 0 });
+  if (asked !== current) {
+    current = asked;
+    clearTimeout(soon);
+    // Who leafs through the methods does not make the model work on each.
+    if (!asked.since) soon = setTimeout(() => find(asked, view.number, name, only), outline.live ? 300 : 0);
+  }
   if (!asked.known) return wait(view, title, asked);
   setText(clock, "");
   const { problem, maps } = asked.known;
@@ -103,16 +112,21 @@ const wait = (view, title, asked) => {
   if (image.src !== view.image) image.src = view.image;
   setAttribute(glass, "style", `--aspect:${view.size[1]}/${view.size[0]}`);
   setText(said, `${title} is being worked out. Go on meanwhile: the map comes when it is there.`);
-  const seconds = Math.floor((Date.now() - (asked.since ??= Date.now())) / 1000);
+  const seconds = asked.since ? Math.floor((Date.now() - asked.since) / 1000) : 0;
   setText(clock, seconds < 2 ? "" : `${seconds} s so far`);
   setAttribute(glass, "aria-label", said.textContent);
   clearTimeout(ticking);
   ticking = setTimeout(redraw, 1000);
-  if (asked.heard) return;
-  asked.heard = asked.then(
-    (value) => { asked.known = value; },
-    (error) => { asked.known = { problem: error.message, maps: [] }; },
-  ).then(redraw);
+};
+
+const find = async (asked, number, name, only) => {
+  asked.since = Date.now();
+  try {
+    asked.known = await relevance(number, name, only);
+  } catch (error) {
+    asked.known = { problem: error.message, maps: [] };
+  }
+  redraw();
 };
 
 const paint = (map) => {
