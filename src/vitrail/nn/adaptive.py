@@ -59,7 +59,7 @@ class AdaptivePatchEmbed(nn.Module):
         return Tokens(torch.cat(sequences)[owner.argsort(stable=True)][None], grid, lengths=lengths)
 
     def cover(self, pixels: Float[Tensor, "B C H W"]) -> Int[Tensor, "B h w"]:
-        """Which patch of its picture lies over each cell of the finest grid, counted from 0 as `forward` orders them."""
+        """Which patch of its picture lies over each cell of the finest grid, counted as `forward` orders them."""
         pixels = self.patches.fit(pixels)
         grid = self.patches.grid((pixels.shape[2], pixels.shape[3]))
         found = torch.zeros(pixels.shape[0], *grid, dtype=torch.long, device=pixels.device)

@@ -108,7 +108,8 @@ const NAMES = { [MEAN]: "mean", [ROLLOUT]: "roll" };
 
 /** Layers that are not drawn, by their reason. */
 const missing = ({ metas }) => {
-  const reasons = Map.groupBy(metas.keys().filter((layer) => metas[layer].unseen), (layer) => metas[layer].unseen);
+  const reasons = new Map();
+  metas.forEach(({ unseen }, layer) => unseen && reasons.set(unseen, [...(reasons.get(unseen) ?? []), layer]));
   const named = (layers) => `Layer${layers.length > 1 ? "s" : ""} ${layers.map((layer) => layer + 1).join(", ")}`;
   return [...reasons].map(([reason, layers]) => `${named(layers)} not drawn: ${reason}.`).join(" ");
 };
