@@ -22,10 +22,9 @@ def gallery(
     most: Callable[[int], int] | None = None,
     image_size: int | None = None,
 ) -> "Gallery":
-    """Load one or two checkpoints, read the pictures, and name what could not be read.
+    """Load one or two checkpoints, read the pictures, and name what could not be read. No methods means all.
 
     Args:
-        methods: all where none are named.
         most: bytes that each of so many views may take, for a page that is written to a file.
         image_size: another than the model's own, whose positions are then resampled.
     """
@@ -37,9 +36,8 @@ def gallery(
     from ..lens.explorer.page import readable
     from ..planning.machine import pick_device
 
-    for name in methods:
-        if name not in METHODS:
-            raise VitrailError(f"there is no method {name!r}: {nearest(name, METHODS)}")
+    for name in set(methods) - set(METHODS):
+        raise VitrailError(f"there is no method {name!r}: {nearest(name, METHODS)}")
     place, watched = pick_device(device), []
     for name in filter(None, (checkpoint, against)):
         loaded = load(name) if image_size is None else load(name, image_size=image_size)
@@ -51,5 +49,5 @@ def gallery(
     found, total = named_images(images, watched[0].preprocess.channels, limit)
     room = most(max(1, total) * len(watched)) if most else None
     pictures = readable(found, lambda sentence: print(f"vitrail: {sentence}", file=sys.stderr))
-    chosen = {name: METHODS[name] for name in methods or (*QUICK, *METHODS)}  # those that answer at once come first
+    chosen = {name: METHODS[name] for name in methods or (*QUICK, *METHODS)}  # the quick ones first
     return Gallery(watched, pictures, methods=chosen, top_k=top_k, most=room)
