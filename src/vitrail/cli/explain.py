@@ -43,6 +43,10 @@ class Explain:
     evaluate: bool = False
     """A table of how far each method can be believed, on a labelled source, beside chance and the picture's centre."""
 
+    image_size: int | None = None
+    """On a page: another size than the model's own, in pixels; positions are resampled. Attention weights grow with
+    its fourth power."""
+
     masks: Path | None = None
     """With --evaluate: a folder with the object of each picture, white on black, under the picture's own name."""
 
@@ -58,21 +62,28 @@ class Explain:
             raise VitrailError("--masks is for judging methods: add --evaluate")
         elif self.out.suffix.lower() in (".html", ".htm"):
             self._write_page()
-        elif self.against or self.methods:
-            raise VitrailError("--against and --methods are for a page: name one with --out page.html")
+        elif self.against or self.methods or self.image_size:
+            raise VitrailError("--against, --methods and --image-size are for a page: name one with --out page.html")
         else:
             self._write_folder()
 
     def _write_page(self) -> None:
         from ..lens.attribution.methods import QUICK
-        from ..lens.explorer.page import MOST_BYTES, write_page
+        from ..lens.explorer.page import most_bytes, write_page
         from .gallery import gallery
 
         asked = (self.checkpoint, self.against, self.images, self.limit, self.top_k, self.device)
-        shown = gallery(*asked, methods=self.methods or QUICK, most=MOST_BYTES)
+        shown = gallery(*asked, methods=self.methods or QUICK, most=most_bytes, image_size=self.image_size)
         size = write_page(shown, self.out, lambda sentence: print(f"vitrail: {sentence}", file=sys.stderr))
-        print(f"vitrail: {size / 1e6:.1f} MB", file=sys.stderr)
+        print(f"vitrail: {size / 1e6:.1f} MB{self._way_out(size, len(shown))}", file=sys.stderr)
         print(self.out)
+
+    def _way_out(self, size: int, views: int) -> str:
+        from ..lens.explorer.page import ALL_BYTES, MOST_BYTES
+
+        if size <= min(views * 1.2 * MOST_BYTES, 1.1 * ALL_BYTES):
+            return ""
+        return ", a page that is slow to open: choose a smaller --image-size, fewer pictures, or vitrail explore"
 
     def _write_folder(self) -> None:
         from ..checkpoint.contract import load

@@ -1,6 +1,7 @@
 """`vitrail explore`."""
 
 import sys
+import threading
 import webbrowser
 from dataclasses import dataclass
 
@@ -35,6 +36,9 @@ class Explore:
     limit: int | None = 20
     """Show only so many pictures of each folder, glob or source."""
 
+    image_size: int | None = None
+    """Another size than the model's own, in pixels; positions are resampled."""
+
     device: str = "auto"
     """auto, cpu, cuda or cuda:1."""
 
@@ -42,13 +46,24 @@ class Explore:
         from ..lens.explorer.server import ExplorerServer
         from .gallery import gallery
 
-        shown = gallery(self.checkpoint, self.against, self.images, self.limit, self.top_k, self.device)
+        asked = (self.checkpoint, self.against, self.images, self.limit, self.top_k, self.device)
+        shown = gallery(*asked, image_size=self.image_size)
         with ExplorerServer(shown, self.port) as server:
             print(server.url, flush=True)
             print("vitrail: open it in a browser; Ctrl-C stops", file=sys.stderr)
             if self.open:
-                webbrowser.open(server.url)
+                # Beside the server: a browser of the terminal would keep it from answering.
+                threading.Thread(target=_open, args=(server.url,), daemon=True).start()
             try:
                 server.serve_forever()
             except KeyboardInterrupt:
                 print("vitrail: stopped", file=sys.stderr)
+
+
+def _open(url: str) -> None:
+    try:
+        opened = webbrowser.open(url)
+    except (webbrowser.Error, OSError):
+        opened = False
+    if not opened:
+        print("vitrail: no browser could be opened here: copy the address into one", file=sys.stderr)

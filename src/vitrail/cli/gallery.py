@@ -1,7 +1,7 @@
 """Checkpoints and pictures for the explorer: what `explore` and `explain` share."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,29 +19,35 @@ def gallery(
     top_k: int,
     device: str,
     methods: Sequence[str] = (),
-    most: int | None = None,
+    most: Callable[[int], int] | None = None,
+    image_size: int | None = None,
 ) -> "Gallery":
-    """Load one or two checkpoints, read the pictures, and name what could not be read. No methods means all."""
+    """Load one or two checkpoints, read the pictures, and name what could not be read. No methods means all.
+
+    Args:
+        most: bytes that each of so many views may take, for a page that is written to a file.
+        image_size: another than the model's own, whose positions are then resampled.
+    """
     from ..checkpoint.contract import load
-    from ..lens.attribution.methods import METHODS
+    from ..lens.attribution.methods import METHODS, QUICK
     from ..lens.explain import named_images
     from ..lens.explorer.data import Watched
     from ..lens.explorer.gallery import Gallery
     from ..lens.explorer.page import readable
     from ..planning.machine import pick_device
 
-    for name in methods:
-        if name not in METHODS:
-            raise VitrailError(f"there is no method {name!r}: {nearest(name, METHODS)}")
+    for name in set(methods) - set(METHODS):
+        raise VitrailError(f"there is no method {name!r}: {nearest(name, METHODS)}")
     place, watched = pick_device(device), []
     for name in filter(None, (checkpoint, against)):
-        loaded = load(name)
+        loaded = load(name) if image_size is None else load(name, image_size=image_size)
         label = Path(name).name or str(loaded.info.get("architecture", name))
         task = loaded.info.get("task", "single")
         watched.append(Watched(label, loaded.model.to(place).eval(), loaded.preprocess, loaded.class_names, task))
     if len(watched) == 2 and watched[0].preprocess.channels != watched[1].preprocess.channels:
         raise VitrailError("the two models take pictures of different channels: compare models that take the same")
-    found, _ = named_images(images, watched[0].preprocess.channels, limit)
+    found, total = named_images(images, watched[0].preprocess.channels, limit)
+    room = most(max(1, total) * len(watched)) if most else None
     pictures = readable(found, lambda sentence: print(f"vitrail: {sentence}", file=sys.stderr))
-    chosen = {name: METHODS[name] for name in methods or METHODS}
-    return Gallery(watched, pictures, methods=chosen, top_k=top_k, most=most)
+    chosen = {name: METHODS[name] for name in methods or (*QUICK, *METHODS)}  # the quick ones first
+    return Gallery(watched, pictures, methods=chosen, top_k=top_k, most=room)

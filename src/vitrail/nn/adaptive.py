@@ -2,7 +2,7 @@
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from .embed import PatchEmbed
@@ -43,12 +43,11 @@ class AdaptivePatchEmbed(nn.Module):
         self.size = nn.Parameter(torch.zeros(levels, positions.weight.shape[2]))
 
     def forward(self, pixels: Float[Tensor, "B C H W"]) -> Tokens:
-        pixels = self.patches.fit(pixels)
-        side = self.patches.patch_size[0]
+        pixels, side = self.patches.fit(pixels), self.patches.patch_size[0]
         grid = self.patches.grid((pixels.shape[2], pixels.shape[3]))
         table = self.positions.table(grid).transpose(1, 2).unflatten(2, grid)
         sequences, owners = [], []
-        for level, chosen in enumerate(quadtree(pixels, side, self.levels, self.threshold, self.detail)):
+        for level, chosen in enumerate(self._chosen(pixels)):
             picture, row, column = chosen.nonzero(as_tuple=True)
             if picture.numel():
                 cells = cut(_shrunk(pixels, 2**level), side)[picture, row, column]
@@ -58,6 +57,24 @@ class AdaptivePatchEmbed(nn.Module):
         owner = torch.cat(owners)
         lengths = tuple(owner.bincount(minlength=pixels.shape[0]).tolist())
         return Tokens(torch.cat(sequences)[owner.argsort(stable=True)][None], grid, lengths=lengths)
+
+    def cover(self, pixels: Float[Tensor, "B C H W"]) -> Int[Tensor, "B h w"]:
+        """Which patch of its picture lies over each cell of the finest grid, counted as `forward` orders them."""
+        pixels = self.patches.fit(pixels)
+        grid = self.patches.grid((pixels.shape[2], pixels.shape[3]))
+        found = torch.zeros(pixels.shape[0], *grid, dtype=torch.long, device=pixels.device)
+        before = found.new_zeros(pixels.shape[0], 1)
+        for level, chosen in enumerate(self._chosen(pixels)):
+            number = (chosen.flatten(1).cumsum(1) - 1 + before).view_as(chosen)
+            before = before + chosen.flatten(1).sum(1, keepdim=True)
+            for axis in (1, 2):
+                chosen, number = (part.repeat_interleave(2**level, dim=axis) for part in (chosen, number))
+            reached = found[:, : chosen.shape[1], : chosen.shape[2]]
+            reached[chosen] = number[chosen]
+        return found
+
+    def _chosen(self, pixels: Float[Tensor, "B C H W"]) -> list[Bool[Tensor, "B _ _"]]:
+        return quadtree(pixels, self.patches.patch_size[0], self.levels, self.threshold, self.detail)
 
 
 def cut(pixels: Float[Tensor, "B C H W"], side: int) -> Float[Tensor, "B h w C side side"]:

@@ -11,13 +11,14 @@ import torch
 from PIL import Image
 
 from vitrail.lens.explorer.data import look
+from vitrail.lens.explorer.gallery import Gallery
 from vitrail.lens.explorer.pack import pack_layer, unpack_layer
 from vitrail.lens.explorer.page import write_page
 from vitrail.lens.explorer.server import ExplorerServer
 
 from .browser import CONTRAST, Opened, chromium
 from .small import NAMES, gallery, picture, vit
-from .test_data import KINDS
+from .test_data import KINDS, adaptive, corner
 
 
 @pytest.fixture(scope="module")
@@ -188,7 +189,11 @@ def test_every_kind_of_layer_is_drawn(browser: Any, tmp_path: Path, kind: str) -
         opened.over("#stage .glass", 0.3, 0.8)
         assert f"Layer {number}, mean of heads: " in opened.said()
         rows = view.layers[number - 1][1]
-        if rows.queries.grid != (0, 0):
+        if rows.queries.free:
+            assert "the learned query looks most at row" in opened.said()
+        elif rows.queries.grid == (0, 0):
+            assert "only the class token does" in opened.said()
+        else:
             assert "looks most at row" in opened.said() or "does not look at anything" in opened.said()
     if kind == "registers":
         names = ["class", "register 1", "register 2", "register 3", "register 4", "all patches"]
@@ -217,3 +222,47 @@ def test_the_live_page_takes_parts_out_and_says_when_the_server_is_gone(browser:
         opened.context.close()
         server.shutdown()
     assert all("Failed to load resource" in line for line in opened.complaints)
+
+
+def test_patches_of_several_sizes(browser: Any, tmp_path: Path) -> None:
+    write_page(Gallery([adaptive()], [("corner.png", corner())], methods={}), tmp_path / "page.html")
+    opened = Opened(browser, (tmp_path / "page.html").as_uri())
+    opened.over("#stage .glass", 0.8, 0.9)
+    assert "patch row 3 column 3, 2 × 2 cells looks most at" in opened.said()
+    opened.keys("ArrowUp")
+    assert "patch row 1 column 3, 2 × 2 cells" in opened.said()
+    opened.keys("ArrowLeft")
+    assert "patch row 2 column 2 looks" in opened.said()
+    assert opened.page.locator("#stage .lead path").count() == 1
+    box, glass = (opened.page.locator(part).bounding_box() for part in ("#stage .here", "#stage .glass"))
+    assert box["width"] == pytest.approx(glass["width"] / 4, rel=0.05)
+    opened.context.close()
+    assert opened.complaints == []
+
+
+def test_a_slow_method_says_so_and_a_finger_slides_over_the_sheet(browser: Any) -> None:
+    go_on = threading.Event()
+
+    def slow(model: Any, pixels: torch.Tensor, classes: torch.Tensor) -> torch.Tensor:
+        assert go_on.wait(20)
+        return torch.ones(len(pixels), 4, 4)
+
+    with ExplorerServer(gallery(vit(), methods={"slow": slow})) as server:
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+        opened = Opened(browser, server.url)
+        opened.until("document.querySelector('#relevance .said').textContent.startsWith('slow is being worked out')")
+        opened.over("#stage .glass", 0.6, 0.1)
+        assert "patch row 3 column 1" in opened.said()
+        go_on.set()
+        opened.until("document.querySelector('#relevance .said').textContent.startsWith('Slow, for ')")
+        slide = """([down, right]) => {
+            const field = document.querySelector('#sheets .field');
+            const box = field.getBoundingClientRect();
+            const at = { clientX: box.left + right * box.width, clientY: box.top + down * box.height };
+            field.dispatchEvent(new PointerEvent('pointermove', { pointerType: 'touch', bubbles: true, ...at }));
+        }"""
+        opened.page.evaluate(slide, [0.1, 0.6])
+        assert opened.said().startswith("Layer 1, head 2")
+        opened.context.close()
+        server.shutdown()
+    assert opened.complaints == []

@@ -1,5 +1,7 @@
 """What the explorer is given, against what `observe` sees, for every kind of layer; and taking parts out."""
 
+import threading
+
 import pytest
 import torch
 from torch import nn
@@ -9,7 +11,7 @@ from vitrail.lens.explorer.ablate import Region, ablated, without
 from vitrail.lens.explorer.data import Watched, look, relevance
 from vitrail.lens.explorer.gallery import Gallery
 from vitrail.lens.explorer.pack import unpack_layer
-from vitrail.lens.explorer.rows import LayerRows, Unseen
+from vitrail.lens.explorer.rows import LayerRows, Side, Unseen
 from vitrail.lens.layout import over_picture
 from vitrail.lens.observe import observe
 
@@ -25,6 +27,7 @@ KINDS = {
     ),
     "reduced keys": lambda: watched("pvt_v2_b0", image_size=64, depths=(1, 1, 1, 1)),
     "class attention": lambda: watched("cait_xxs24_224", patch_size=8, depth=1),
+    "learned query": lambda: watched("vit_base_patch16_siglip_224", patch_size=8, depth=1, embed_dim=24, num_heads=2),
     "fewer queries": lambda: watched("levit_128s", image_size=64, depths=(1, 1, 1)),
 }
 
@@ -49,6 +52,39 @@ def spread(rows: LayerRows) -> torch.Tensor:
     out = rows.weights.new_zeros(*rows.weights.shape[:2], rows.keys.count + 1)
     cells = rows.cells.where(rows.cells >= 0, rows.keys.count).expand_as(rows.weights)
     return out.scatter_add_(2, cells, rows.weights)[..., :-1]
+
+
+def test_a_learned_query_is_none_of_the_tokens_that_lead_the_patches() -> None:
+    view = look(KINDS["learned query"](), picture())
+    assert view.prefix_names == ()
+    (_, rows) = view.layers[-1]
+    assert isinstance(rows, LayerRows)
+    assert (rows.queries, rows.keys) == (Side((0, 0), 1, free=True), Side((4, 4), 0))
+
+
+def test_patches_of_several_sizes_lie_where_they_were_cut() -> None:
+    subject, image = adaptive(), corner()
+    view = look(subject, image)
+    assert view.prefix_names == ("class token",)
+    (_, rows) = view.layers[-1]
+    assert isinstance(rows, LayerRows)
+    # Plain at the right and below: three patches of two by two cells, behind the four small ones.
+    cover = (0, 1, 4, 4, 2, 3, 4, 4, 5, 5, 6, 6, 5, 5, 6, 6)
+    assert rows.queries == rows.keys == Side((4, 4), 1, cover)
+    with observe(subject.model) as seen, torch.inference_mode():
+        subject.model(subject.pixels(image))
+    assert torch.equal(rows.weights, seen[-1][0])
+
+
+def adaptive() -> Watched:
+    return watched("adaptive_vit_tiny_patch16_224", patch_size=8, depth=2, embed_dim=24, num_heads=2, levels=2)
+
+
+def corner() -> torch.Tensor:
+    """Noise in a corner of a plain picture."""
+    image = torch.full((3, 32, 32), 90, dtype=torch.uint8)
+    image[:, :16, :16] = picture()[:, :16, :16]
+    return image
 
 
 def test_names_of_tokens_and_classes() -> None:
@@ -133,6 +169,24 @@ def test_nothing_taken_out_changes_nothing_and_unknown_parts_are_named() -> None
         ablated(subject, picture(), [(3, 0)], [])
     with pytest.raises(VitrailError, match="layer 0 has no head 2: it has 2"):
         ablated(subject, picture(), [(0, 2)], [])
+
+
+def test_what_is_there_does_not_wait_for_a_method_at_work() -> None:
+    working, go_on = threading.Event(), threading.Event()
+
+    def slow(model: nn.Module, pixels: torch.Tensor, classes: torch.Tensor) -> torch.Tensor:
+        working.set()
+        assert go_on.wait(20)
+        return for_all(model, pixels, classes)
+
+    shown = gallery(vit(), methods={"slow": slow})
+    view = shown.view(0)
+    at_work = threading.Thread(target=shown.relevance, args=(0, "slow"))
+    at_work.start()
+    assert working.wait(20)
+    assert shown.view(0) is view
+    go_on.set()
+    at_work.join()
 
 
 def test_a_gallery_packs_what_was_looked_at_and_shortens_names() -> None:

@@ -5,6 +5,7 @@ import zlib
 import pytest
 import torch
 
+from vitrail.errors import VitrailError
 from vitrail.lens.explorer.pack import LEVELS, base64_of, error_bound, pack_layer, pack_layers, unpack_layer
 from vitrail.lens.explorer.rows import LayerRows, Side, Unseen
 
@@ -75,3 +76,12 @@ def test_all_maps_of_a_base_model_fit_into_a_page() -> None:
     assert len(base64_of(packed.content)) <= MOST_BYTES // 12
     assert packed.meta["steps"] >= 31
     assert len(zlib.decompress(packed.content)) == 12 * 197 * (196 + 2 + 2)
+
+
+def test_a_page_shares_its_room_and_refuses_too_many_views() -> None:
+    from vitrail.lens.explorer.page import ALL_BYTES, MOST_BYTES, most_bytes
+
+    assert most_bytes(1) == MOST_BYTES
+    assert most_bytes(30) == ALL_BYTES // 30
+    with pytest.raises(VitrailError, match=r"1,000 views.*--limit"):
+        most_bytes(1000)

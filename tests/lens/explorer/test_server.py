@@ -56,6 +56,8 @@ def test_the_page_a_view_its_layers_and_its_maps(server: ExplorerServer) -> None
     torch.testing.assert_close(found.sum(-1), torch.ones(2, 17), atol=0.02, rtol=0)
     maps = json.loads(ask(server, "GET", "/api/relevance/1/by%20class")[2])["maps"]
     assert len(maps) == len(view["predictions"])
+    (only,) = json.loads(ask(server, "GET", f"/api/relevance/1/by%20class/{maps[1]['class']}")[2])["maps"]
+    assert only == maps[1]
 
 
 def test_an_ablation_changes_the_prediction_and_not_the_model(server: ExplorerServer) -> None:
@@ -77,6 +79,7 @@ def test_an_ablation_changes_the_prediction_and_not_the_model(server: ExplorerSe
         ("GET", "/api/view/x", None, 404, "nothing at"),
         ("GET", "/api/layer/0/7", None, 404, "no layer 7: there are 3"),
         ("GET", "/api/relevance/0/flo", None, 400, "no method 'flo'"),
+        ("GET", "/api/relevance/0/by%20class/7", None, 400, "class 7 is none of those"),
         ("GET", "/../../../../etc/passwd", None, 404, "nothing at"),
         ("GET", "/assets/..%2f..%2f..%2fetc/passwd", None, 404, "nothing at"),
         ("GET", "/api/relevance/0/..%2f..%2fetc%2fpasswd", None, 400, "no method"),

@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Int, UInt8
 from torch import Tensor, nn
 
 from ...data.preprocess import Preprocess
 from ...errors import VitrailError
+from ...nn.adaptive import AdaptivePatchEmbed
+from ...nn.packing import PackedPrefixTokens
 from ...nn.prefix import PrefixTokens, RegisterTokens
 from ..attribution.methods import Attribution
 from ..draw import displayable
@@ -90,8 +92,9 @@ def look(watched: Watched, image: Tensor, top_k: int = 5) -> View:
     pixels = watched.pixels(image)
     with _bearable(watched.model), observe(watched.model) as seen, torch.inference_mode():
         output = watched.model(pixels)
+        cover = _cover(watched.model, pixels)
     names = attend_names(watched.model)
-    layers = tuple((_short(names[layer]), layer_rows(seen, layer)) for layer in seen)
+    layers = tuple((_short(names[layer]), layer_rows(seen, layer, cover)) for layer in seen)
     drawable = [rows for _, rows in layers if isinstance(rows, LayerRows)]
     if not drawable:
         reasons = sorted({rows.reason for _, rows in layers if isinstance(rows, Unseen)})
@@ -99,7 +102,10 @@ def look(watched: Watched, image: Tensor, top_k: int = 5) -> View:
     return View(
         picture=displayable(watched.preprocess.fit(image)),
         predictions=tuple(predictions(watched, output, top_k)),
-        prefix_names=prefix_names(watched.model, max(max(r.queries.prefix, r.keys.prefix) for r in drawable)),
+        prefix_names=prefix_names(
+            watched.model,
+            max(side.prefix for rows in drawable for side in (rows.queries, rows.keys) if not side.free),
+        ),
         layers=layers,
     )
 
@@ -149,10 +155,16 @@ def relevance(watched: Watched, image: Tensor, name: str, method: Attribution, c
 def prefix_names(model: nn.Module, count: int) -> tuple[str, ...]:
     """What the leading tokens are, in their order: class, distillation, registers."""
     registers = sum(part.weight.shape[1] for part in model.modules() if isinstance(part, RegisterTokens))
-    named = any(isinstance(part, PrefixTokens) for part in model.modules())
+    named = any(isinstance(part, PrefixTokens | PackedPrefixTokens) for part in model.modules())
     first = ["class token", "distillation token"] if named else []
     leading = [*first, *(f"prefix token {number}" for number in range(len(first) + 1, count + 1))][: count - registers]
     return (*leading, *(f"register {number}" for number in range(1, registers + 1)))[:count]
+
+
+def _cover(model: nn.Module, pixels: Float[Tensor, "1 C H W"]) -> Int[Tensor, "h w"] | None:
+    """Which patch lies over each cell, where they have several sizes."""
+    embeds = (part for part in model.modules() if isinstance(part, AdaptivePatchEmbed))
+    return next((embed.cover(pixels)[0].cpu() for embed in embeds), None)
 
 
 @contextmanager
@@ -166,7 +178,7 @@ def _bearable(model: nn.Module) -> Iterator[None]:
         if total > MOST_WEIGHTS:
             raise VitrailError(
                 f"the picture has more than {MOST_WEIGHTS:,} attention weights, too many for a page: load the model "
-                "with a smaller image_size, or look at some layers and rows with vitrail.observe"
+                "with a smaller image_size (--image-size), or look at some layers and rows with vitrail.observe"
             )
 
     handles = [model.get_submodule(name).register_forward_pre_hook(count) for name in attend_names(model)]

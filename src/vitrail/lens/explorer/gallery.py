@@ -60,7 +60,8 @@ class Gallery:
         self.watched, self.images, self.methods = list(watched), list(images), dict(methods)
         self._top_k, self._most = top_k, most
         self._views: OrderedDict[Any, Any] = OrderedDict()
-        self._one_at_a_time = threading.RLock()
+        self._shelf = threading.Lock()
+        self._one_at_a_time = threading.RLock()  # models are hooked, and hooks know no threads
 
     def __len__(self) -> int:
         return len(self.watched) * len(self.images)
@@ -70,18 +71,22 @@ class Gallery:
         return {
             "models": [watched.name for watched in self.watched],
             "pictures": _short([name for name, _ in self.images]),
-            "methods": [[name, getattr(method, "title", name)] for name, method in self.methods.items()],
+            "methods": [
+                [name, getattr(method, "title", name), getattr(method, "by_class", True)]
+                for name, method in self.methods.items()
+            ],
         }
 
     def view(self, number: int) -> PackedView:
         """A model and a picture, packed."""
         return self._kept(("view", self._checked(number)), lambda: self._look(number))
 
-    def relevance(self, number: int, method: str) -> dict[str, Any]:
-        """One method's maps for the classes that the view predicts, as the page reads them."""
+    def relevance(self, number: int, method: str, only: int | None = None) -> dict[str, Any]:
+        """One method's maps for the classes that the view predicts, or only for one of them, as the page reads them."""
         if method not in self.methods:
             raise VitrailError(f"there is no method {method!r}: {nearest(method, self.methods)}")
-        return self._kept(("relevance", self._checked(number), method), lambda: self._relevance(number, method))
+        key = ("relevance", self._checked(number), method, only)
+        return self._kept(key, lambda: self._relevance(number, method, only))
 
     def ablate(self, number: int, heads: Sequence[tuple[int, int]], regions: Sequence[Region]) -> list[dict[str, Any]]:
         """The predictions of a view before and after; heads and regions as in `without`."""
@@ -107,13 +112,25 @@ class Gallery:
         return self.watched[model], self.images[picture][1]
 
     def _kept(self, key: Any, make: Callable[[], T]) -> T:
+        found = self._found(key)  # what is there does not wait for a method that takes a minute
+        if found is not None:
+            return found
         with self._one_at_a_time:
-            if key not in self._views:
-                self._views[key] = make()
-                while sum(kind == "view" for kind, *_ in self._views) > KEPT:
-                    self._views.pop(next(old for old in self._views if old[0] == "view"))
-            self._views.move_to_end(key)
-            return self._views[key]
+            found = self._found(key)
+            return self._put(key, make()) if found is None else found
+
+    def _found(self, key: Any) -> Any:
+        with self._shelf:
+            if key in self._views:
+                self._views.move_to_end(key)
+            return self._views.get(key)
+
+    def _put(self, key: Any, made: T) -> T:
+        with self._shelf:
+            self._views[key] = made
+            while sum(kind == "view" for kind, *_ in self._views) > KEPT:
+                self._views.pop(next(old for old in self._views if old[0] == "view"))
+        return made
 
     def _look(self, number: int) -> PackedView:
         watched, image = self._pair(number)
@@ -128,9 +145,12 @@ class Gallery:
         }
         return PackedView(document, layers)
 
-    def _relevance(self, number: int, method: str) -> dict[str, Any]:
+    def _relevance(self, number: int, method: str, only: int | None) -> dict[str, Any]:
         watched, image = self._pair(number)
         classes = [prediction["index"] for prediction in self.view(number).document["predictions"]]
+        if only is not None and only not in classes:
+            raise VitrailError(f"class {only} is none of those that the view predicts: {classes}")
+        classes = classes if only is None else [only]
         return _packed_relevance(relevance(watched, image, method, self.methods[method], classes))
 
 

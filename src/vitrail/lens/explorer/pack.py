@@ -9,6 +9,7 @@ cost.
 
 import base64
 import zlib
+from bisect import bisect_left
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from .rows import LayerRows, Unseen
+from .rows import LayerRows, Side, Unseen
 
 LEVELS = (255, 191, 127, 95, 63, 47, 31)
 """Finest first. A page takes the finest that fits."""
@@ -40,15 +41,20 @@ def pack_layers(layers: tuple[tuple[str, LayerRows | Unseen], ...], most: int | 
         layers: name and content.
         most: None for the finest.
     """
-    for levels in LEVELS:
-        packed = [pack_layer(name, rows, levels) for name, rows in layers]
-        if most is None or sum(-(-len(layer.content) // 3) * 4 for layer in packed) <= most:
-            break
-    return packed
+    if most is None:
+        return [pack_layer(name, rows, effort=1) for name, rows in layers]
+    tried: dict[int, list[PackedLayer]] = {}
+
+    def fits(levels: int) -> bool:
+        tried[levels] = [pack_layer(name, rows, levels) for name, rows in layers]
+        return sum(-(-len(layer.content) // 3) * 4 for layer in tried[levels]) <= most
+
+    chosen = LEVELS[min(bisect_left(LEVELS, True, key=fits), len(LEVELS) - 1)]
+    return tried[chosen]
 
 
-def pack_layer(name: str, rows: LayerRows | Unseen, levels: int = 255) -> PackedLayer:
-    """One layer in `levels` steps, at most 255."""
+def pack_layer(name: str, rows: LayerRows | Unseen, levels: int = 255, *, effort: int = 6) -> PackedLayer:
+    """One layer in `levels` steps, at most 255, deflated with an `effort` from 1 to 9."""
     if isinstance(rows, Unseen):
         return PackedLayer({"name": name, "unseen": rows.reason}, b"")
     weights = rows.weights.numpy().astype(np.float32)
@@ -70,22 +76,22 @@ def pack_layer(name: str, rows: LayerRows | Unseen, levels: int = 255) -> Packed
     meta = {
         "name": name,
         "heads": weights.shape[0],
-        "queries": {"grid": list(rows.queries.grid), "prefix": rows.queries.prefix},
-        "keys": {"grid": list(rows.keys.grid), "prefix": rows.keys.prefix},
+        "queries": _side(rows.queries),
+        "keys": _side(rows.keys),
+        "count": rows.queries.count,
         "each": patches.shape[-1],
         "groups": len(cells),
         "steps": steps,
         "signed": signed,
         "leadStep": lead_top / 32767,
     }
-    return PackedLayer(meta, zlib.compress(b"".join(part.tobytes() for part in parts), 6))
+    return PackedLayer(meta, zlib.compress(b"".join(part.tobytes() for part in parts), effort))
 
 
 def unpack_layer(packed: PackedLayer) -> Tensor:
     """(h, N, M) as the page will see it: the inverse of `pack_layer`, but for what rounding lost."""
     meta, content = packed.meta, zlib.decompress(packed.content)
-    heads, lead, each = meta["heads"], meta["keys"]["prefix"], meta["each"]
-    count = meta["queries"]["prefix"] + meta["queries"]["grid"][0] * meta["queries"]["grid"][1]
+    heads, lead, each, count = meta["heads"], meta["keys"]["prefix"], meta["each"], meta["count"]
     at = 0
 
     def take(kind: str, *shape: int) -> NDArray[Any]:
@@ -111,6 +117,11 @@ def error_bound(levels: int) -> float:
 
 def base64_of(content: bytes) -> str:
     return base64.b64encode(content).decode()
+
+
+def _side(side: Side) -> dict[str, Any]:
+    rare = {"cover": list(side.cover), "free": side.free}
+    return {"grid": list(side.grid), "prefix": side.prefix, **{name: value for name, value in rare.items() if value}}
 
 
 def _coded_scale(top: NDArray[np.float32]) -> NDArray[Any]:

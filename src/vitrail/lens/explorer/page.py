@@ -9,6 +9,7 @@ from urllib.parse import quote
 from torch import Tensor
 
 from ...data.decode import BadImage
+from ...errors import VitrailError
 from ..html import asset, json_script, page
 from .gallery import Gallery
 from .pack import base64_of
@@ -19,7 +20,26 @@ SCRIPTS = "explorer"
 MOST_BYTES = 4_500_000
 """Of base64 for the weights of one view, so that a page of one stays below 5 MB with its picture and its scripts."""
 
+ALL_BYTES = 45_000_000
+"""Of base64 for the weights of all views of a page; more makes a browser slow to open it."""
+
+MOST_VIEWS = 60
+
 _TITLE = "What the model sees"
+
+
+def most_bytes(views: int) -> int:
+    """Of base64 for the weights of each of so many views on one page.
+
+    Raises:
+        VitrailError: too many views.
+    """
+    if views > MOST_VIEWS:
+        raise VitrailError(
+            f"{views:,} views, one for each model and picture, are more than the {MOST_VIEWS} that a page holds: name "
+            "fewer pictures, take the first few with --limit, or open them all with vitrail explore"
+        )
+    return min(MOST_BYTES, ALL_BYTES // views)
 
 
 def live_page(gallery: Gallery) -> str:

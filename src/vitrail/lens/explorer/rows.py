@@ -16,14 +16,23 @@ LARGEST_SPREAD = 10_000_000
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """The tokens that look, or those that are looked at: `prefix` of them, then a grid of patches, row by row."""
+    """The tokens that look, or those that are looked at: `prefix` of them, then a grid of patches, row by row.
+
+    Attributes:
+        grid: (0, 0) where there are no patches.
+        cover: where patches have several sizes, which of them lies over each cell of the grid, row by row.
+        free: the `prefix` tokens are none of the model's that lead its patches, but learned queries of this layer, or
+            those of a decoder.
+    """
 
     grid: tuple[int, int]
     prefix: int
+    cover: tuple[int, ...] = ()
+    free: bool = False
 
     @property
     def count(self) -> int:
-        return self.prefix + self.grid[0] * self.grid[1]
+        return self.prefix + (max(self.cover) + 1 if self.cover else self.grid[0] * self.grid[1])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -51,21 +60,24 @@ class Unseen:
     reason: str
 
 
-def layer_rows(seen: Attention, layer: int) -> LayerRows | Unseen:
+def layer_rows(seen: Attention, layer: int, cover: Int[Tensor, "h w"] | None = None) -> LayerRows | Unseen:
     """What the layer does with the one picture that was observed, on the CPU, or why it cannot be drawn.
 
     The one place that knows how weights fold back into the picture; all else works with what it gives.
+
+    Args:
+        cover: which patch lies over each cell, for a model whose patches have several sizes.
     """
     try:
         layout = seen.layout(layer)
     except VitrailError:
         return Unseen("it was not given tokens of the picture")
-    if len(layout.key_grid) != 2:
-        return Unseen("what it looks at is no grid of patches")
-    if len(layout.grid) != 2:
-        return Unseen("its queries are learned, and stand for no place in the picture")
     weights = seen[layer].cpu()
-    queries, keys = Side(_two(layout.grid), layout.prefix), Side(_two(layout.key_grid), layout.key_prefix)
+    queries, keys = _side(layout.grid, layout.prefix, cover), _side(layout.key_grid, layout.key_prefix, cover)
+    if keys is None:
+        return Unseen("what it looks at is no grid of patches")
+    if queries is None:
+        queries = Side((0, 0), layout.queries, free=True)
     if layout.places is None:
         return LayerRows(weights[0], queries, keys)
     where = layout.places.queries.cpu()
@@ -94,6 +106,10 @@ def _on_cpu(layout: Layout) -> Layout:
     return Layout(layout.grid, layout.prefix, layout.key_grid, layout.key_prefix, places)
 
 
-def _two(grid: tuple[int, ...]) -> tuple[int, int]:
-    rows, columns = grid
-    return rows, columns
+def _side(grid: tuple[int, ...], prefix: int, cover: Int[Tensor, "h w"] | None) -> Side | None:
+    """None where the tokens stand for no places in the picture."""
+    if len(grid) == 2:
+        return Side((grid[0], grid[1]), prefix)
+    if cover is not None and grid == (int(cover.max()) + 1,):
+        return Side((cover.shape[0], cover.shape[1]), prefix, tuple(cover.flatten().tolist()))
+    return None

@@ -118,8 +118,10 @@ _ROUTES: tuple[tuple[str, Callable[..., Answer]], ...] = (
     (r"/api/view/(\d{1,9})", lambda gallery, number: _json(gallery.view(int(number)).document)),
     (r"/api/layer/(\d{1,9})/(\d{1,9})", _layer),
     (
-        r"/api/relevance/(\d{1,9})/([^/]{1,300})",
-        lambda gallery, number, method: _json(gallery.relevance(int(number), unquote(method))),
+        r"/api/relevance/(\d{1,9})/([^/]{1,300}?)(?:/(\d{1,9}))?",
+        lambda gallery, number, method, only: _json(
+            gallery.relevance(int(number), unquote(method), None if only is None else int(only))
+        ),
     ),
 )
 

@@ -1,13 +1,14 @@
 // Live only: take heads and patches out, and ask the server what the model says then.
 
 import { make, refill, setText } from "explorer/dom.js";
-import { MEAN, placeOf, tokenAt } from "explorer/maps.js";
+import { cellAt, MEAN, spanOf } from "explorer/maps.js";
 import { ablate, outline } from "explorer/source.js";
 import { gridOf } from "explorer/stage.js";
 import { activePane, change, onChange, redraw, state } from "explorer/state.js";
 
 const host = document.getElementById("ablation");
 const problem = make("p", { class: "problem", role: "alert" });
+const waiting = make("p", { class: "note", role: "status" });
 const list = make("ul", { class: "removed" });
 const answers = new Map();
 
@@ -28,6 +29,7 @@ export const startAblation = () => {
     ),
     make("p", { class: "note" }, "A head that is taken out gives zeros; a patch becomes the mean of all patches, before the first layer."),
     list,
+    waiting,
     problem,
   );
   onChange(draw);
@@ -49,8 +51,9 @@ export const removePatch = () => {
   if (!outline.live) return;
   const grid = gridOf(activePane());
   if (!grid || !("y" in state.place)) return explain("Choose a patch of the picture first.");
-  const [row, column] = placeOf(grid, tokenAt({ ...grid, prefix: 0 }, state.place));
-  return add("regions", [[row / grid.rows, column / grid.columns, (row + 1) / grid.rows, (column + 1) / grid.columns]]);
+  if (grid.cover) return explain("Patches of several sizes cannot be taken out: their embedding gives no grid.");
+  const [top, left, bottom, right] = spanOf(grid, cellAt(grid, state.place));
+  return add("regions", [[top / grid.rows, left / grid.columns, bottom / grid.rows, right / grid.columns]]);
 };
 
 export const restore = () => {
@@ -58,7 +61,10 @@ export const restore = () => {
   change({ removed: { heads: [], regions: [] } });
 };
 
-const explain = (text) => setText(problem, text);
+const explain = (text) => {
+  setText(problem, text);
+  for (const [asked, answer] of answers) if (answer.problem) answers.delete(asked); // to be asked again
+};
 
 const add = (kind, items) => {
   explain("");
@@ -67,8 +73,10 @@ const add = (kind, items) => {
   if (fresh.length) change({ removed: { ...state.removed, [kind]: [...state.removed[kind], ...fresh] } });
 };
 
-const drop = (kind, item) =>
+const drop = (kind, item) => {
+  explain("");
   change({ removed: { ...state.removed, [kind]: state.removed[kind].filter((other) => other !== item) } });
+};
 
 const draw = () => {
   const { view } = activePane();
@@ -78,11 +86,14 @@ const draw = () => {
     ...state.removed.regions.map((item) => entry("regions", item, patchName(item))),
   ]);
   const asked = key(view.number);
-  if (nothing() || answers.has(asked)) return;
-  answers.set(asked, {});
+  const answer = nothing() ? {} : answers.get(asked);
+  setText(waiting, answer && !answer.waiting ? "" : "Asking the model, as soon as it is free …");
+  if (answer?.problem) setText(problem, answer.problem);
+  if (answer) return;
+  answers.set(asked, { waiting: true });
   ablate(view.number, state.removed.heads, state.removed.regions).then(
     (predictions) => answers.set(asked, { predictions }),
-    (error) => explain(error.message),
+    (error) => answers.set(asked, { problem: error.message }),
   ).then(redraw);
 };
 

@@ -20,10 +20,12 @@ const to = toggle("Who looks at it", "Key D", () => change({ direction: "to" }))
 const light = toggle("Light", "Light the picture instead of colouring it (key V)", () => turnGlass());
 const same = toggle("One scale", "All maps on the same scale, instead of each to its own brightest patch (key S)", () => turnScale());
 const compare = toggle("Compare", "Two layers, pictures or models side by side (key C)", () => compareOrNot());
+const thumb = make("img", { class: "thumb", hidden: true });
 const help = toggle("Keys", "All keys (key ?)", () => document.getElementById("help").showModal());
 
 export const startControls = (openPane) => {
   open = openPane;
+  document.querySelector("header").append(thumb);
   host.append(
     make("div", { class: "depth" }, play, label, slider),
     make("div", { class: "either", role: "group", "aria-label": "Direction" }, from, to),
@@ -85,7 +87,11 @@ const draw = () => {
   ]) setAttribute(button, "aria-pressed", on);
   const best = view.predictions[0];
   const [model, picture] = pairOf(activePane().number);
+  thumb.hidden = false;
+  setAttribute(thumb, "src", view.image);
+  setAttribute(thumb, "alt", `${outline.pictures[picture]}, as the model sees it`);
   const says = best ? ` says ${best.name} (${percent(best.probability)}) of ` : " looks at ";
-  const hint = "Move over the picture and see where a patch looks; click to hold it. Each small map is a head.";
+  const who = view.prefix.length ? `the ${view.prefix[0]} looks` : "it looks";
+  const hint = `Colours show where ${who}. Move over the picture to ask a patch, click to hold it; each small map is one head of a layer.`;
   setText(document.getElementById("lead"), `${outline.models[model]}${says}${outline.pictures[picture]}. ${hint}`);
 };

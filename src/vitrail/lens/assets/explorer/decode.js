@@ -13,15 +13,33 @@ export const fromBase64 = (text) => {
   return bytes;
 };
 
-const layout = ({ grid: [rows, columns], prefix }) => ({ rows, columns, prefix, cells: rows * columns });
+/**
+ * Where tokens lie: `prefix` of them, then `cells` patches. Where patches have several sizes, `cover` is the patch over
+ * each cell of the grid, and `spans` has the sides of each: top, left, bottom, right. Tokens that are `free` are none of
+ * those that lead the patches.
+ */
+const layout = ({ grid: [rows, columns], prefix, cover = null, free = false }) => {
+  const spans = cover && spansOf(cover, columns);
+  return { rows, columns, prefix, free, cover, spans, cells: spans?.length ?? rows * columns };
+};
+
+const spansOf = (cover, columns) => {
+  const spans = [];
+  cover.forEach((patch, cell) => {
+    const [row, column] = [Math.floor(cell / columns), cell % columns];
+    const span = (spans[patch] ??= [row, column, 0, 0]);
+    span.splice(2, 2, row + 1, column + 1); // cells come row by row: the last one is at the bottom right
+  });
+  return spans;
+};
 
 /** What packed and dense weights share: where their queries and keys lie. */
 class Weights {
-  constructor(meta, group, cells) {
-    this.queries = layout(meta.queries);
-    this.keys = layout(meta.keys);
-    this.heads = meta.heads;
-    this.each = meta.each;
+  constructor({ queries, keys, heads, each }, group, cells) {
+    this.queries = queries;
+    this.keys = keys;
+    this.heads = heads;
+    this.each = each;
     this.count = this.queries.prefix + this.queries.cells;
     this.group = group;
     this.cells = cells;
@@ -104,7 +122,7 @@ export class Layer extends Weights {
       at += found.byteLength;
       return found;
     };
-    const count = meta.queries.prefix + meta.queries.grid[0] * meta.queries.grid[1];
+    const { count } = meta;
     const scale = Float32Array.from(take(Uint16Array, meta.heads * count), (coded) => 2 ** (8 - coded / 2048));
     const lead = take(Int16Array, meta.heads * count * meta.keys.prefix);
     const group = meta.groups ? take(Uint16Array, count) : null;
@@ -113,7 +131,7 @@ export class Layer extends Weights {
   }
 
   constructor(meta, scale, lead, group, cells, places) {
-    super(meta, group, cells);
+    super({ ...meta, queries: layout(meta.queries), keys: layout(meta.keys) }, group, cells);
     this.scale = scale;
     this.lead = lead;
     this.leadStep = meta.leadStep;
@@ -176,8 +194,7 @@ export class Layer extends Weights {
 /** One map for all heads: their mean, or a rollout. */
 export class Dense extends Weights {
   constructor(like, patches, lead) {
-    const grid = ({ rows, columns, prefix }) => ({ grid: [rows, columns], prefix });
-    super({ queries: grid(like.queries), keys: grid(like.keys), heads: 1, each: like.each }, like.group, like.cells);
+    super({ ...like, heads: 1 }, like.group, like.cells);
     this.patches = patches;
     this.lead = lead;
   }

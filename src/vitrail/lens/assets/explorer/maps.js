@@ -6,10 +6,24 @@ import { Dense } from "explorer/decode.js";
 export const MEAN = -1;
 export const ROLLOUT = -2;
 
-export const cellAt = ({ rows, columns }, { y, x }) =>
-  Math.min(rows - 1, Math.floor(y * rows)) * columns + Math.min(columns - 1, Math.floor(x * columns));
+/** The patch at a place. */
+export const cellAt = ({ rows, columns, cover }, { y, x }) => {
+  const cell = Math.min(rows - 1, Math.floor(y * rows)) * columns + Math.min(columns - 1, Math.floor(x * columns));
+  return cover ? cover[cell] : cell;
+};
 
-export const placeOf = ({ columns }, cell) => [Math.floor(cell / columns), cell % columns];
+/** The sides of a patch, in cells: top, left, bottom, right. */
+export const spanOf = ({ columns, spans }, cell) => {
+  if (spans) return spans[cell];
+  const [row, column] = [Math.floor(cell / columns), cell % columns];
+  return [row, column, row + 1, column + 1];
+};
+
+/** The middle of a patch. */
+export const middleOf = (layout, cell) => {
+  const [top, left, bottom, right] = spanOf(layout, cell);
+  return { y: (top + bottom) / 2 / layout.rows, x: (left + right) / 2 / layout.columns };
+};
 
 /** The number of the token at a place; -1 where the layer has none there. */
 export const tokenAt = (layout, place) => {
@@ -32,7 +46,8 @@ export const mapOf = ([weights, head], place, direction) => {
   const [asked, shown] = from ? [weights.queries, weights.keys] : [weights.keys, weights.queries];
   const patches = new Float32Array(shown.cells);
   const lead = new Float32Array(shown.prefix);
-  if (place.all) weights.total(head, from, patches, lead);
+  if (asked.free) meanOf(weights, head, patches, lead);
+  else if (place.all) weights.total(head, from, patches, lead);
   else {
     const token = tokenAt(asked, place);
     if (token < 0) return null;
@@ -41,6 +56,16 @@ export const mapOf = ([weights, head], place, direction) => {
   }
   // A rollout differs little from patch to patch: its colours begin at its lowest value, not at 0.
   return { layout: shown, patches, lead, ...extremes(patches, weights.rolled) };
+};
+
+/** Where queries that stand for no place look, whatever was asked: their mean. */
+const meanOf = (weights, head, patches, lead) => {
+  const one = { patches: new Float32Array(patches.length), lead: new Float32Array(lead.length) };
+  for (let query = 0; query < weights.count; query += 1) {
+    weights.row(head, query, one.patches, one.lead);
+    one.patches.forEach((value, cell) => { patches[cell] += value / weights.count; });
+    one.lead.forEach((value, index) => { lead[index] += value / weights.count; });
+  }
 };
 
 /** The brightest cell, its value, and where colours begin. */

@@ -63,7 +63,8 @@ export const LIGHT = Uint32Array.from({ length: 256 }, (_, at) => {
 /** Against (cobalt) and for (ruby to amber); the middle, 128, is nothing. */
 export const BOTH = Uint32Array.from({ length: 256 }, (_, at) => {
   const side = (at - 128) / 127;
-  return side < 0 ? word([90, 140, 255], Math.round(-200 * side)) : word([255, 120, 60], Math.round(200 * side));
+  const alpha = Math.round(215 * Math.abs(side) ** 0.7); // weak ones are seen too
+  return side < 0 ? word([70, 125, 255], alpha) : word([255, 110, 45], alpha);
 });
 
 export const rampStyle = () => {
@@ -83,7 +84,9 @@ const brightest = (patches, { rows, columns }, top, bottom, left, right) => {
 };
 
 /** Fill a rectangle of `pixels` with a map: cells repeated where there is room, the brightest where there is not. */
-export const paintInto = (pixels, stride, left, top, width, height, { layout, patches, low = 0 }, most, table) => {
+export const paintInto = (pixels, stride, left, top, width, height, map, most, table) => {
+  const { layout, low = 0 } = map;
+  const patches = layout.cover ? Float32Array.from(layout.cover, (patch) => map.patches[patch]) : map.patches;
   const signed = table === BOTH;
   const factor = most > low ? (signed ? 127 : 255) / (most - low) : 0;
   const offset = signed ? 128 : -low * factor;

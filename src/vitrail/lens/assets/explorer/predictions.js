@@ -1,14 +1,15 @@
 // What the model predicts, which patches speak for a class, and what changes when parts of the model are taken out.
 
 import { make, refill, setAttribute, setText } from "explorer/dom.js";
-import { extremes, placeOf } from "explorer/maps.js";
+import { extremes } from "explorer/maps.js";
 import { BOTH, LIGHT, paintCanvas, TINT } from "explorer/paint.js";
 import { outline, relevance } from "explorer/source.js";
 import { activePane, change, onChange, redraw, state } from "explorer/state.js";
 import { found } from "explorer/ablation.js";
-import { percent } from "explorer/words.js";
+import { cellName, percent } from "explorer/words.js";
 
 const host = document.getElementById("predictions");
+const heading = document.getElementById("predictions-title");
 const classes = document.getElementById("classes");
 const methods = make("select", { id: "method", onchange: () => change({ method: methods.selectedIndex }) });
 const image = make("img", { alt: "" });
@@ -16,10 +17,15 @@ const canvas = make("canvas", { class: "map", "aria-hidden": "true" });
 const lead = make("div", { class: "lead" });
 const glass = make("div", { class: "panes glass", role: "img" }, image, canvas, lead);
 const said = make("p", { class: "said", "aria-live": "polite" });
+const clock = make("p", { class: "note", "aria-hidden": "true" });
+let ticking = 0;
+let soon = 0;
+let current = null;
 document.getElementById("relevance").append(
   make("div", { class: "head" }, make("label", { for: "method" }, "Method"), methods),
   glass,
   said,
+  clock,
 );
 methods.append(...outline.methods.map(([, title]) => make("option", {}, title)));
 
@@ -38,10 +44,16 @@ export const nextClass = () => {
 const classOf = (view) =>
   (view.predictions.find(({ index }) => index === state.classIndex) ?? view.predictions[0])?.index ?? null;
 
+/** The first that has a map: without classes, one that asks for none. */
+const firstMethod = ({ predictions }) =>
+  predictions.length ? 0 : Math.max(0, outline.methods.findIndex(([, , byClass]) => !byClass));
+
 const draw = () => {
   const { view } = activePane();
   host.hidden = !view;
   if (!view) return;
+  if (state.method === null) state.method = firstMethod(view);
+  setText(heading, view.predictions.length ? "What it predicts, and where that comes from" : "Through all layers");
   drawClasses(view);
   drawRelevance(view);
 };
@@ -69,16 +81,18 @@ const classRow = (view, { index, name, before, after }, changed) => {
 
 const drawRelevance = (view) => {
   if (!outline.methods.length) return;
-  const [name, title] = outline.methods[state.method];
+  const [name, title, byClass] = outline.methods[state.method];
   if (methods.selectedIndex !== state.method) methods.selectedIndex = state.method;
-  const asked = relevance(view, name);
-  if (!asked.known) {
-    canvas.hidden = true;
-    image.src = view.image;
-    setText(said, "Being worked out …");
-    asked.then((value) => { asked.known = value; }, (error) => { asked.known = { problem: error.message, maps: [] }; }).then(redraw);
-    return;
+  const only = outline.live && byClass ? classOf(view) : null;
+  const asked = (view.relevance[`${name} ${only}`] ??= { known: null, since: 0 });
+  if (asked !== current) {
+    current = asked;
+    clearTimeout(soon);
+    // Who leafs through the methods does not make the model work on each.
+    if (!asked.since) soon = setTimeout(() => find(asked, view.number, name, only), outline.live ? 300 : 0);
   }
+  if (!asked.known) return wait(view, title, asked);
+  setText(clock, "");
   const { problem, maps } = asked.known;
   const map = maps.find(({ index }) => index === null || index === classOf(view));
   canvas.hidden = !map;
@@ -92,6 +106,29 @@ const drawRelevance = (view) => {
   setAttribute(glass, "aria-label", said.textContent);
 };
 
+/** Says that a method is at work, and for how long; all else on the page can be used meanwhile. */
+const wait = (view, title, asked) => {
+  canvas.hidden = lead.hidden = true;
+  if (image.src !== view.image) image.src = view.image;
+  setAttribute(glass, "style", `--aspect:${view.size[1]}/${view.size[0]}`);
+  setText(said, `${title} is being worked out. Go on meanwhile: the map comes when it is there.`);
+  const seconds = asked.since ? Math.floor((Date.now() - asked.since) / 1000) : 0;
+  setText(clock, seconds < 2 ? "" : `${seconds} s so far`);
+  setAttribute(glass, "aria-label", said.textContent);
+  clearTimeout(ticking);
+  ticking = setTimeout(redraw, 1000);
+};
+
+const find = async (asked, number, name, only) => {
+  asked.since = Date.now();
+  try {
+    asked.known = await relevance(number, name, only);
+  } catch (error) {
+    asked.known = { problem: error.message, maps: [] };
+  }
+  redraw();
+};
+
 const paint = (map) => {
   const signed = map.patches.some((value) => value < 0);
   const { top, low } = extremes(signed ? map.patches.map(Math.abs) : map.patches, !signed);
@@ -99,9 +136,8 @@ const paint = (map) => {
 };
 
 const words = (view, method, map) => {
-  const [row, column] = placeOf(map.layout, extremes(map.patches).best);
   const name = view.predictions.find(({ index }) => index === map.index)?.name;
   const about = map.index === null ? "the same for every class" : `for ${name}`;
   const against = map.patches.some((value) => value < 0) ? " Blue speaks against it." : "";
-  return `${method[0].toUpperCase()}${method.slice(1)}, ${about}: strongest at row ${row + 1} column ${column + 1}.${against}`;
+  return `${method[0].toUpperCase()}${method.slice(1)}, ${about}: strongest at ${cellName(map.layout, extremes(map.patches).best)}.${against}`;
 };

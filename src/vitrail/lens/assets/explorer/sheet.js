@@ -9,7 +9,8 @@ import { percent, whereName } from "explorer/words.js";
 
 const FINEST = 28; // pixels of a small map
 const GAP = 1;
-const TALLEST = 620; // CSS pixels of a sheet
+const TALLEST = 680; // CSS pixels of a sheet
+const MANY = 16; // columns that want more room beside the picture
 
 const host = document.getElementById("sheets");
 const built = [];
@@ -45,6 +46,7 @@ const draw = () => {
   while (built.length > state.panes.length) built.pop().root.remove();
   while (built.length < state.panes.length) host.append(built[built.push(build(built.length)) - 1].root);
   setAttribute(host, "data-panes", state.panes.length);
+  host.closest(".work").classList.toggle("wide", state.panes.some(({ view }) => view && headsOf(view).length > MANY));
   shared.most = 0;
   state.panes.forEach((pane, index) => pane.view && drawSheet(built[index], pane, index));
 };
@@ -57,6 +59,7 @@ const build = (index) => {
     above: make("div", { class: "above", "aria-hidden": "true" }),
     beside: make("div", { class: "beside", "aria-hidden": "true" }),
     told: make("p", { class: "note told" }),
+    missing: make("p", { class: "note missing" }),
     over: null, // the cell below the pointer
     painted: "",
     most: 0,
@@ -64,20 +67,24 @@ const build = (index) => {
   };
   const role = { tabindex: 0, role: "application", "aria-roledescription": "sheet of small maps" };
   sheet.field = make("div", { class: "field", ...role }, sheet.canvas, sheet.hovered, sheet.marked);
-  sheet.root = make("div", { class: "sheet" }, make("div", { class: "grid" }, sheet.above, sheet.beside, sheet.field), sheet.told);
+  sheet.root = make("div", { class: "sheet" }, make("div", { class: "grid" }, sheet.above, sheet.beside, sheet.field), sheet.told, sheet.missing);
   const hover = (cell) => {
     sheet.over = cell;
     place(sheet, state.panes[index]);
   };
-  sheet.field.addEventListener("pointermove", (event) => hover(cellAt(sheet, state.panes[index].view, event)));
-  sheet.field.addEventListener("pointerleave", () => hover(null));
-  sheet.field.addEventListener("focus", () => state.active !== index && change({ active: index }));
-  sheet.field.addEventListener("click", (event) => {
+  const choose = (event) => {
     const pane = state.panes[index];
     const cell = cellAt(sheet, pane.view, event);
     if (cell && isThere(pane.view, cell)) changePane(cell, pane);
-    change({ active: index });
+    if (state.active !== index) change({ active: index });
+  };
+  sheet.field.addEventListener("pointermove", (event) => {
+    if (event.pointerType === "mouse") hover(cellAt(sheet, state.panes[index].view, event));
+    else choose(event); // a finger covers what it points at: slide to the right one
   });
+  sheet.field.addEventListener("pointerleave", () => hover(null));
+  sheet.field.addEventListener("focus", () => state.active !== index && change({ active: index }));
+  sheet.field.addEventListener("click", choose);
   // Measured here, when it changes: to ask while drawing would lay the page out twice a frame.
   new ResizeObserver(() => {
     sheet.room = sheet.root.clientWidth - sheet.beside.offsetWidth - 8;
@@ -97,11 +104,20 @@ const cellAt = ({ canvas }, view, event) => {
   return { layer, head: heads[part(event.clientX, box.left, box.width, heads.length)] };
 };
 
+const NAMES = { [MEAN]: "mean", [ROLLOUT]: "roll" };
+
+/** Layers that are not drawn, by their reason. */
+const missing = ({ metas }) => {
+  const reasons = new Map();
+  metas.forEach(({ unseen }, layer) => unseen && reasons.set(unseen, [...(reasons.get(unseen) ?? []), layer]));
+  const named = (layers) => `Layer${layers.length > 1 ? "s" : ""} ${layers.map((layer) => layer + 1).join(", ")}`;
+  return [...reasons].map(([reason, layers]) => `${named(layers)} not drawn: ${reason}.`).join(" ");
+};
+
 const drawSheet = (sheet, pane, index) => {
   const { view } = pane;
   const heads = headsOf(view);
-  const names = { [MEAN]: "mean", [ROLLOUT]: "roll" };
-  refill(sheet.above, heads.join(), () => heads.map((head) => make("span", {}, names[head] ?? `${head + 1}`)));
+  refill(sheet.above, heads.join(), () => heads.map((head) => make("span", {}, NAMES[head] ?? `${head + 1}`)));
   refill(sheet.beside, view.metas.length, () => view.metas.map((_, layer) => make("span", {}, `${layer + 1}`)));
   const { room } = sheet;
   const here = [view.number, view.layers.filter(Boolean).length, view.rollout.length, room];
@@ -112,6 +128,7 @@ const drawSheet = (sheet, pane, index) => {
   }
   shared.most = Math.max(shared.most, sheet.most);
   const letter = state.panes.length > 1 ? ` of ${"AB"[index]}` : "";
+  setText(sheet.missing, missing(view));
   const current = `${whereName(pane.layer, pane.head)} is chosen`;
   setAttribute(sheet.field, "aria-label", `All layers and heads${letter}. ${current}. Arrow keys choose.`);
   place(sheet, pane);
@@ -140,12 +157,29 @@ const paint = (sheet, view, heads, room) => {
   const context = sheet.canvas.getContext("2d");
   const image = context.createImageData(size.width, size.height);
   const target = new Uint32Array(image.data.buffer);
+  const [frame, empty] = coloursOf(sheet.field);
   maps.forEach((row, layer) => row.forEach((map, column) => {
-    if (!map?.patches.length) return;
+    if (!isThere(view, { layer, head: heads[column] })) return;
+    fill(target, size, column * width, layer * height, width, height, frame);
+    if (!map?.patches.length) return fill(target, size, column * width, layer * height, width - GAP, height - GAP, empty);
     const scale = state.shared && !map.low ? sheet.most : map.top;
     paintInto(target, size.width, column * width, layer * height, width - GAP, height - GAP, map, scale, GLASS);
   }));
   context.putImageData(image, 0, 0);
+};
+
+/** What frames small maps, and what stands where a layer has none for this question. */
+const coloursOf = (field) => {
+  const style = getComputedStyle(field);
+  return [style.outlineColor, style.backgroundColor].map((colour) => {
+    const [red, green, blue] = colour.match(/\d+/g).map(Number);
+    return ((255 << 24) | (blue << 16) | (green << 8) | red) >>> 0;
+  });
+};
+
+const fill = (target, size, left, top, width, height, word) => {
+  const right = Math.min(size.width, left + width);
+  for (let row = top; row < Math.min(size.height, top + height); row += 1) target.fill(word, row * size.width + left, row * size.width + right);
 };
 
 /** As wide as there is room, in whole device pixels a patch where that costs little. */
@@ -155,7 +189,8 @@ const fit = ({ field, root }, { width, height }, room, columns) => {
   const whole = (Math.floor((wanted * ratio) / width) * width) / ratio;
   const taken = whole > 0.82 * wanted ? whole : wanted;
   root.style.setProperty("--field", `${taken}px`);
-  root.style.setProperty("--name", `${Math.min(12, Math.max(6, (0.36 * taken) / columns))}px`);
+  root.classList.toggle("tight", taken / columns < 18); // every second number has to do
+  root.style.setProperty("--name", `${Math.min(12, Math.max(9, (0.4 * taken) / columns))}px`);
   field.style.aspectRatio = `${width} / ${height}`;
 };
 

@@ -80,9 +80,11 @@ const fill = async (view, arrived) => {
     arrived();
     await pause();
   }
-  if (!canRoll(view.layers)) return;
-  for (const [layer, weights] of view.layers.entries()) {
-    view.rollout[layer] = rolled(weights, view.rollout[layer - 1]);
+  const rolling = view.layers.filter((_, layer) => !view.metas[layer].queries?.free);
+  if (!canRoll(rolling)) return;
+  let before;
+  for (const weights of rolling) {
+    before = view.rollout[view.layers.indexOf(weights)] = rolled(weights, before);
     await pause();
   }
   arrived();
@@ -90,22 +92,21 @@ const fill = async (view, arrived) => {
 
 const pause = () => new Promise((done) => setTimeout(done));
 
-/** { problem, maps } of one method, with the maps' values. */
-export const relevance = (view, method) => {
-  view.relevance[method] ??= findRelevance(view.number, method).then(({ problem, maps }) => ({
-    problem,
-    maps: maps.map(({ grid: [rows, columns], step, values, class: index }) => ({
-      index,
-      layout: { rows, columns, prefix: 0, cells: rows * columns },
-      patches: Float32Array.from(new Int16Array(fromBase64(values).buffer), (value) => value * step),
-    })),
+/** { problem, maps } of a method, with the maps' values: for all classes, live only for the one that is asked about. */
+export const relevance = async (number, method, only) => {
+  const { problem, maps } = await findRelevance(number, method, only);
+  const decoded = maps.map(({ grid: [rows, columns], step, values, class: index }) => ({
+    index,
+    layout: { rows, columns, prefix: 0, cells: rows * columns },
+    patches: Float32Array.from(new Int16Array(fromBase64(values).buffer), (value) => value * step),
   }));
-  return view.relevance[method];
+  return { problem, maps: decoded };
 };
 
-const findRelevance = async (number, method) => {
+const findRelevance = async (number, method, only) => {
   if (!outline.live) return parsed(`relevance-${number}`).find((found) => found.method === method);
-  return (await ask(`/api/relevance/${number}/${encodeURIComponent(method)}`)).json();
+  const path = `/api/relevance/${number}/${encodeURIComponent(method)}`;
+  return (await ask(only === null ? path : `${path}/${only}`)).json();
 };
 
 /** The predictions without some heads and parts of the picture; live only. */

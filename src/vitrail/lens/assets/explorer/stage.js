@@ -1,11 +1,11 @@
 // The large panes: a picture, the map over it, the tokens in front of the patches, and a sentence.
 
 import { make, refill, setAttribute, setText } from "explorer/dom.js";
-import { cellAt, chosen, mapOf, placeOf, tokenAt } from "explorer/maps.js";
+import { cellAt, chosen, mapOf, middleOf, spanOf } from "explorer/maps.js";
 import { LIGHT, paintCanvas, rampStyle, TINT } from "explorer/paint.js";
 import { outline, pairOf, viewNumber } from "explorer/source.js";
 import { change, onChange, state } from "explorer/state.js";
-import { headName, percent, sentence } from "explorer/words.js";
+import { cellName, headName, percent, sentence } from "explorer/words.js";
 
 const host = document.getElementById("stage");
 const spoken = document.getElementById("spoken");
@@ -85,8 +85,7 @@ const listen = (glass, index) => {
 export const centre = (pane, y, x) => {
   const grid = gridOf(pane);
   if (!grid) return { y, x };
-  const [row, column] = placeOf(grid, cellAt(grid, { y, x }));
-  return { y: (row + 0.5) / grid.rows, x: (column + 0.5) / grid.columns };
+  return middleOf(grid, cellAt(grid, { y, x }));
 };
 
 /** The grid over which a pane's question moves. */
@@ -124,8 +123,9 @@ const drawPane = (parts, pane, index) => {
   if (!parts.canvas.hidden) paintCanvas(parts.canvas, map, mostOf(map), state.glass === "light" ? LIGHT : TINT);
   setText(parts.least, map?.low ? percent(map.low) : "0");
   setText(parts.most, map?.patches.length ? percent(mostOf(map)) : "");
+  drawLead(parts.lead, weights?.[0].keys);
   mark(parts.here, weights && (state.direction === "from" ? weights[0].queries : weights[0].keys), state.place);
-  mark(parts.best, map?.patches.length ? map.layout : null, map && middle(map.layout, map.best));
+  mark(parts.best, map?.patches.length ? map.layout : null, map?.patches.length && middleOf(map.layout, map.best));
   drawTokens(parts, pane, map);
   drawGone(parts.gone);
   const said = sentence(view, pane.layer, pane.head, weights, map, state.place, state.direction);
@@ -141,19 +141,24 @@ const glassStyle = (view, weights) => {
   return `--aspect:${view.size[1]}/${view.size[0]};--h:${grid.rows};--w:${grid.columns}`;
 };
 
-const middle = ({ rows, columns }, cell) => {
-  const [row, column] = placeOf({ columns }, cell);
-  return { y: (row + 0.5) / rows, x: (column + 0.5) / columns };
+/** The lead between the panes: a grid, or round patches of several sizes. */
+const drawLead = (lead, layout) => {
+  const spans = layout?.spans;
+  lead.classList.toggle("uneven", Boolean(spans));
+  const path = () => spans.map(([top, left, bottom, right]) => `M${right} ${top}H${left}V${bottom}`).join("");
+  const key = spans ? layout.cover.join() : "";
+  if (lead.drawn !== key) lead.innerHTML = spans ? `<svg viewBox="0 0 ${layout.columns} ${layout.rows}" preserveAspectRatio="none"><path d="${path()}"/></svg>` : "";
+  lead.drawn = key;
 };
 
 const mark = (spot, layout, place) => {
   spot.hidden = !layout?.cells || !place || !("y" in place);
   if (spot.hidden) return;
-  const [row, column] = placeOf(layout, cellAt(layout, place));
-  const part = (count) => `${(100 / count).toFixed(4)}%`;
-  const at = (number, count) => `${((100 * number) / count).toFixed(4)}%`;
-  const [top, left] = [at(row, layout.rows), at(column, layout.columns)];
-  setAttribute(spot, "style", `top:${top};left:${left};height:${part(layout.rows)};width:${part(layout.columns)}`);
+  const [top, left, bottom, right] = spanOf(layout, cellAt(layout, place));
+  const part = (number, count) => `${((100 * number) / count).toFixed(4)}%`;
+  const [y, x] = [part(top, layout.rows), part(left, layout.columns)];
+  const [height, width] = [part(bottom - top, layout.rows), part(right - left, layout.columns)];
+  setAttribute(spot, "style", `top:${y};left:${x};height:${height};width:${width}`);
 };
 
 /** The patches that were taken out. */
@@ -169,8 +174,7 @@ const drawGone = (host) =>
 const underWords = (map) => {
   if (!state.under || !map?.patches.length) return "";
   const cell = cellAt(map.layout, state.under);
-  const [row, column] = placeOf(map.layout, cell);
-  return ` Below the pointer, row ${row + 1} column ${column + 1}: ${percent(map.patches[cell])}.`;
+  return ` Below the pointer, ${cellName(map.layout, cell)}: ${percent(map.patches[cell])}.`;
 };
 
 const drawTokens = (parts, pane, map) => {
@@ -187,7 +191,7 @@ const drawTokens = (parts, pane, map) => {
     ),
   );
   [...parts.tokens.children].forEach((chip, lead) => {
-    const value = map && lead < map.layout.prefix ? map.lead[lead] : null;
+    const value = map && !map.layout.free && lead < map.layout.prefix ? map.lead[lead] : null;
     setAttribute(chip, "aria-pressed", lead < names.length - 1 ? state.place.lead === lead : Boolean(state.place.all));
     setText(chip.children[1], value == null ? "" : percent(value));
     setAttribute(chip.children[2], "style", `width:${100 * Math.min(1, Math.max(0, value ?? 0))}%`);
@@ -226,9 +230,11 @@ export const step = (down, right) => {
   const grid = gridOf(pane);
   if (!grid) return;
   const from = "y" in state.place ? state.place : { y: 0.5, x: 0.5 };
-  const token = tokenAt({ ...grid, prefix: 0 }, from);
-  const [row, column] = placeOf(grid, token);
-  const moved = "y" in state.place ? [row + down, column + right] : [row, column];
-  const [y, x] = [Math.min(grid.rows - 1, Math.max(0, moved[0])), Math.min(grid.columns - 1, Math.max(0, moved[1]))];
-  change({ place: { y: (y + 0.5) / grid.rows, x: (x + 0.5) / grid.columns }, held: true });
+  const [top, left, under, beside] = spanOf(grid, cellAt(grid, from));
+  const next = (move, at, low, high, count) => {
+    const cell = !move || !("y" in state.place) ? Math.floor(at * count) : move > 0 ? high : low - 1;
+    return (Math.min(count - 1, Math.max(0, cell)) + 0.5) / count;
+  };
+  const [y, x] = [next(down, from.y, top, under, grid.rows), next(right, from.x, left, beside, grid.columns)];
+  change({ place: centre(pane, y, x), held: true });
 };

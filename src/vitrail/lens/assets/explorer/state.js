@@ -11,7 +11,7 @@ export const state = {
   direction: "from", // where it looks; "to": who looks at it
   shared: false, // one scale for all maps
   glass: "colour", // or "light"
-  method: 0,
+  method: null, // its number; the first that has a map
   classIndex: null,
   playing: false,
   removed: { heads: [], regions: [] },

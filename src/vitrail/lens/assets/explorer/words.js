@@ -1,12 +1,13 @@
 // What is seen, in words: for the eye below the picture, and for those who hear the page.
 
-import { MEAN, placeOf, ROLLOUT, tokenAt } from "explorer/maps.js";
+import { MEAN, ROLLOUT, spanOf, tokenAt } from "explorer/maps.js";
 
 export const percent = (value) => {
   const hundred = 100 * Math.abs(value);
   if (!hundred) return "0\u00a0%";
   const sign = value < 0 ? "−" : "";
-  if (hundred < 0.1) return `${sign}<0.1\u00a0%`;
+  if (hundred < 0.001) return `${sign}<0.001\u00a0%`;
+  if (hundred < 0.095) return `${sign}${Number(hundred.toPrecision(2))}\u00a0%`; // one of a thousand patches has so much
   return `${sign}${hundred.toFixed(hundred < 9.95 ? 1 : 0)}\u00a0%`;
 };
 
@@ -18,10 +19,13 @@ export const headName = (head, layer) => {
 export const whereName = (layer, head) =>
   head === ROLLOUT ? `Rollout of layers 1 to ${layer + 1}` : `Layer ${layer + 1}, ${headName(head)}`;
 
-const cellName = (layout, cell) => {
-  const [row, column] = placeOf(layout, cell);
-  return `row ${row + 1} column ${column + 1}`;
+export const cellName = (layout, cell) => {
+  const [top, left, bottom, right] = spanOf(layout, cell);
+  const size = bottom - top > 1 ? `, ${bottom - top} × ${right - left} cells` : "";
+  return `row ${top + 1} column ${left + 1}${size}`;
 };
+
+const freeName = ({ prefix }, index) => (prefix === 1 ? "the learned query" : `query ${index + 1} of ${prefix}`);
 
 const leadName = (view, index) => {
   const name = view.prefix[index] ?? `prefix token ${index + 1}`;
@@ -29,15 +33,22 @@ const leadName = (view, index) => {
 };
 
 export const placeName = (view, layout, place) => {
+  if (layout.free) return layout.prefix === 1 ? "the learned query" : `the ${layout.prefix} queries together`;
   if (place.all) return "the patches together";
   if ("lead" in place) return leadName(view, place.lead);
   return `patch ${cellName(layout, tokenAt({ ...layout, prefix: 0 }, place))}`;
 };
 
 /** "31 % to the class token, 4 % to register 2": at most three, of at least 1 %. */
-const leadWords = (view, lead, join) => {
-  const worth = [...lead.entries()].filter(([, value]) => value >= 0.01).sort((a, b) => b[1] - a[1]).slice(0, 3);
-  return worth.map(([index, value]) => join(percent(value), leadName(view, index))).join(", ");
+const leadWords = (view, { lead, layout }, join) => {
+  const worth = [...lead.entries()].filter(([, value]) => value >= 0.01 || layout.free).sort((a, b) => b[1] - a[1]).slice(0, 3);
+  return worth.map(([index, value]) => join(percent(value), layout.free ? freeName(layout, index) : leadName(view, index))).join(", ");
+};
+
+/** Why a layer has no answer to a question. */
+const nobody = (view, { prefix }, place) => {
+  if ("lead" in place) return `this layer has no ${leadName(view, place.lead).replace("the ", "")}`;
+  return `in this layer only ${prefix > 1 ? "the tokens in front of the patches do" : `${leadName(view, 0)} does`}`;
 };
 
 /** The sentence of a map, or why there is none. */
@@ -48,19 +59,17 @@ export const sentence = (view, layer, head, weights, map, place, direction) => {
   if (!weights) return head === ROLLOUT || view.layers[layer] ? `${where} is not there for this layer.` : `${where} is on its way.`;
   const from = direction === "from";
   const asked = from ? weights[0].queries : weights[0].keys;
-  const empty = map && !map.top && !map.lead.some((value) => value);
-  if (!map || empty) {
-    const who = map ? placeName(view, asked, place) : "lead" in place ? leadName(view, place.lead) : "a patch";
-    return `${where}: ${who} ${from ? "does not look at anything" : "is not looked at"} here.`;
-  }
+  if (!map) return `${where}: ${nobody(view, asked, place)}.`;
   const name = placeName(view, asked, place);
+  if (!map.top && !map.lead.some((value) => value)) return `${where}: ${name} ${from ? "does not look at anything" : "is not looked at"} here.`;
   const best = map.patches.length ? `${cellName(map.layout, map.best)} (${percent(map.top)})` : "";
   if (from) {
-    const verb = place.all ? "look" : "looks";
-    const lead = leadWords(view, map.lead, (value, token) => `${value} to ${token}`);
+    const verb = name.endsWith("together") ? "look" : "looks";
+    const lead = leadWords(view, map, (value, token) => `${value} to ${token}`);
     return `${where}: ${name} ${verb} most at ${best}${lead ? `, ${lead}` : ""}.`;
   }
-  const lead = leadWords(view, map.lead, (value, token) => `${token} with ${value}`);
+  const lead = leadWords(view, map, (value, token) => `${token} with ${value}`);
+  if (map.layout.free) return `${where}: ${name} ${place.all ? "are" : "is"} looked at by ${lead}.`;
   const patch = best ? `is looked at most by patch ${best}` : "is looked at by no patch";
   return `${where}: ${name} ${place.all ? patch.replace("is ", "are ") : patch}${lead ? `, and by ${lead}` : ""}.`;
 };
