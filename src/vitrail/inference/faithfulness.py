@@ -82,7 +82,7 @@ def evaluate_explanations(
     batches = list(_batches(samples, checkpoint.preprocess, files, device, progress))
     right = sum((_predicted(model, batch) == batch.classes).sum().item() for batch in batches)
     scores = evaluate_methods(model, batches, methods, seed=seed, progress=progress)
-    note = f"{len(samples)} of {len(labelled)} pictures, {chosen.note}"
+    note = f"{len(samples)} of {chosen.note}"
     if files is not None:
         note += f"; {_about_masks(batches, sum(sample.name not in files for sample in samples))}"
     return Faithfulness(tuple(scores), right / max(1, len(samples)), note)

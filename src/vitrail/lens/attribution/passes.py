@@ -22,9 +22,13 @@ def settled(model: nn.Module) -> Iterator[None]:
 
     A graph that leads to no parameters keeps less, as the inputs of linear layers are not needed then.
     """
-    training = [module for module in model.modules() if module.training]
-    learning = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    model.eval().requires_grad_(False)
+    modules = list(model.modules())
+    training = [module for module in modules if module.training]
+    learning = [one for module in modules for one in module.parameters(recurse=False) if one.requires_grad]
+    for module in training:
+        module.training = False
+    for parameter in learning:
+        parameter.requires_grad_(False)
     try:
         yield
     finally:
