@@ -54,7 +54,8 @@ def ablated(
 
 
 def _blank(tokens: Any, regions: list[Region]) -> Tokens:
-    if not isinstance(tokens, Tokens) or len(tokens.grid) != 2 or tokens.patches.shape[1] != torch.Size(tokens.grid).numel():
+    regular = isinstance(tokens, Tokens) and len(tokens.grid) == 2
+    if not regular or tokens.patches.shape[1] != torch.Size(tokens.grid).numel():
         raise VitrailError("the embedding of this model gives no regular grid of patches, so none can be taken out")
     gone = torch.zeros(tokens.grid, dtype=torch.bool, device=tokens.x.device)
     for region in regions:
