@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 
 from vitrail.data import folders
+from vitrail.data.samples import short_names
 from vitrail.data.sources import BadImage, open_source, read_image
 from vitrail.errors import VitrailError
 
@@ -356,3 +357,18 @@ def test_a_torchvision_set_out_of_reach(tmp_path: Path, monkeypatch: pytest.Monk
     message = sentence("cifar10")
     assert "cifar10 is not in" in message
     assert "set VITRAIL_DATA" in message
+
+
+@pytest.mark.parametrize(
+    ("names", "short"),
+    [
+        (["/a/cat/1.jpg", "/a/dog/2.jpg"], ["1.jpg", "2.jpg"]),
+        (["/a/b/cat/1.jpg", "/a/b/dog/1.jpg"], ["cat/1.jpg", "dog/1.jpg"]),
+        (["1.jpg", "/a/1.jpg"], ["1.jpg", "/a/1.jpg"]),
+        (["a/1.jpg", "a/1.jpg"], ["a/1.jpg", "a/1.jpg"]),
+        (["digits 3"], ["digits 3"]),
+        ([], []),
+    ],
+)
+def test_pictures_are_called_by_what_tells_them_apart(names: list[str], short: list[str]) -> None:
+    assert short_names(names) == short

@@ -4,9 +4,10 @@ import os
 import re
 import unicodedata
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from io import BytesIO
+from pathlib import PurePath
 from typing import Literal, Protocol
 
 import numpy as np
@@ -168,3 +169,13 @@ def order_classes(names: Iterable[str], source: str) -> tuple[str, ...]:
             pair = " and ".join(sorted(same))
             raise VitrailError(f"the classes {pair} of {source} differ only in case: give them one spelling")
     return tuple(sorted({name for same in by_case.values() for name in same}, key=natural))
+
+
+def short_names(names: Sequence[str]) -> list[str]:
+    """Names of pictures to show: their last parts where these differ, or else without the folders that all share."""
+    last = [PurePath(name).name or name for name in names]
+    if len(set(last)) == len(last):
+        return last
+    parts = [PurePath(name).parts for name in names]
+    shared = next((depth for depth, level in enumerate(zip(*parts, strict=False)) if len(set(level)) > 1), 0)
+    return [str(PurePath(*part[shared:])) for part in parts]

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from ..data.decode import BadImage
 from ..data.preprocess import Preprocess
+from ..data.samples import short_names
 from ..data.sources import open_source, read_image
 from ..errors import VitrailError
 from ..progress import Track, silent
@@ -77,7 +78,7 @@ def named_images(
 ) -> tuple[Iterator[tuple[str, Tensor | BadImage]], int]:
     """The images that files, folders, globs or sources name, for `explain_images`, and how many there are.
 
-    They are read one by one as they are asked for.
+    They are read one by one as they are asked for, and called by as much of their paths as tells them apart.
 
     Args:
         specs: what `open_source` takes.
@@ -89,9 +90,9 @@ def named_images(
     bad = [file for source in found for file in source.bad]
 
     def read() -> Iterator[tuple[str, Tensor | BadImage]]:
-        for sample in samples:
+        for shown, sample in zip(short_names([sample.name for sample in samples]), samples, strict=True):
             try:
-                yield sample.name, read_image(sample, channels)
+                yield shown, read_image(sample, channels)
             except BadImage as error:
                 yield sample.name, error
         for file in bad:

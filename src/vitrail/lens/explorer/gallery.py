@@ -4,12 +4,12 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import PurePath
 from typing import Any, TypeVar
 
 import numpy as np
 from torch import Tensor
 
+from ...data.samples import short_names
 from ...errors import VitrailError, nearest
 from ..attribution.methods import METHODS, Attribution
 from ..draw import encode
@@ -70,7 +70,7 @@ class Gallery:
         """What there is, before anything is looked at."""
         return {
             "models": [watched.name for watched in self.watched],
-            "pictures": _short([name for name, _ in self.images]),
+            "pictures": short_names([name for name, _ in self.images]),
             "methods": [
                 [name, getattr(method, "title", name), getattr(method, "by_class", True)]
                 for name, method in self.methods.items()
@@ -152,12 +152,6 @@ class Gallery:
             raise VitrailError(f"class {only} is none of those that the view predicts: {classes}")
         classes = classes if only is None else [only]
         return _packed_relevance(relevance(watched, image, method, self.methods[method], classes))
-
-
-def _short(names: Sequence[str]) -> list[str]:
-    """The last part of each name where it is told apart by that."""
-    last = [PurePath(name).name or name for name in names]
-    return [short if last.count(short) == 1 else name for short, name in zip(last, names, strict=True)]
 
 
 def _packed_relevance(found: Relevance) -> dict[str, Any]:
