@@ -6,6 +6,7 @@ import resource
 import signal
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 from urllib.request import urlopen
 
@@ -113,7 +114,11 @@ def test_explain_writes_the_explorer_as_one_page(capsys, run, pictures, tmp_path
 
 def test_explore_serves_until_it_is_stopped(run, pictures):
     command = [sys.executable, "-m", "vitrail", "explore", run, pictures / "rot" / "bild 1.png", "--no-open"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    # A shell that runs the tests in the background lets them ignore Ctrl-C, and their children, too.
+    heard = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)  # noqa: E731
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "preexec_fn": heard}
+    with subprocess.Popen(command, **pipes) as process, ExitStack() as end:
+        end.callback(process.kill)
         url = process.stdout.readline().strip()
         with urlopen(f"{url}api/view/0") as answer:
             assert json.load(answer)["layers"]
