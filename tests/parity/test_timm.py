@@ -28,7 +28,13 @@ def affordable(name: str) -> dict[str, Any]:
     return {"depth": 2, "image_size": 5 * config.patch_size if large else config.image_size}
 
 
-@pytest.mark.parametrize("name", ROWS)
+def rows() -> list[Any]:
+    """All rows; the wide ones, which take seconds each, are exhaustive."""
+    wide = lambda name: model_config(name).embed_dim >= 1024  # noqa: E731
+    return [pytest.param(name, marks=pytest.mark.exhaustive) if wide(name) else name for name in ROWS]
+
+
+@pytest.mark.parametrize("name", rows())
 def test_logits_of_every_row(name: str) -> None:
     config = model_config(name, num_classes=17, **affordable(name))
     ours, theirs = twins(config)

@@ -56,7 +56,7 @@ def infer(config, batch, dtype):
 
 CASES = [
     ("vit_tiny_patch16_224", 4, {}),
-    ("vit_small_patch16_224", 2, {"depth": 3}),
+    pytest.param("vit_small_patch16_224", 2, {"depth": 3}, marks=pytest.mark.exhaustive),
     ("compact_small_32", 32, {}),
 ]
 
@@ -128,6 +128,7 @@ print((before + planned.training_process_bytes - planned.runtime_bytes) / (befor
 """
 
 
+@pytest.mark.exhaustive
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the system does not say what a process holds")
 def test_the_process_is_planned_within_a_tenth_of_what_it_holds():
     done = subprocess.run([sys.executable, "-c", GROW], capture_output=True, text=True, check=True)
@@ -152,7 +153,14 @@ def test_the_largest_batch_fits_and_one_more_does_not():
 
 
 @pytest.mark.parametrize("checkpointing", [False, True])
-@pytest.mark.parametrize("name", ["vit_tiny_patch16_224", "deit_tiny_distilled_patch16_224", "compact_small_32"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "vit_tiny_patch16_224",
+        pytest.param("deit_tiny_distilled_patch16_224", marks=pytest.mark.exhaustive),
+        pytest.param("compact_small_32", marks=pytest.mark.exhaustive),
+    ],
+)
 def test_two_depths_give_any_other(name, checkpointing, monkeypatch):
     config = model_config(name, depth=7)
     quick = plan(config, batch_size=8, checkpointing=checkpointing)
