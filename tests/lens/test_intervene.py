@@ -158,6 +158,7 @@ def test_what_cannot_be_silent_is_named(arguments: dict, message: str) -> None:
         ("blocks.0", lambda tokens: tokens, {"rows": [17]}, "blocks.0 has no row 17"),
         ("blocks.0.mlp.branch.expand", lambda x: x, {"rows": "prefix"}, "ask for rows by number"),
         ("blocks.0.attention.branch.attend", lambda x: x, {"heads": 7}, "no head 7"),
+        ("embed.patches.project", lambda x: x, {"rows": [0]}, "which has no rows of tokens"),
     ],
 )
 def test_what_cannot_be_put_in_is_named(name: str, value, arguments: dict, message: str) -> None:

@@ -135,23 +135,29 @@ def _replace(
             raise VitrailError(f"{name} has no heads to choose: name the Attend inside it, such as {name}.attend")
         new = value(output) if callable(value) else value
         if not isinstance(output, Tokens):
-            return _merged(name, output, new, heads, rows)
+            return _merged(name, output, new, heads, rows, isinstance(module, ATTENDS))
         if not isinstance(new, Tokens):
             raise VitrailError(f"{name} gives Tokens, not {_described(new)}: take what `features` captured of it")
         numbers = list(range(output.prefix)) if isinstance(rows, str) else rows
-        return output.with_x(_merged(name, output.x, new.x, None, numbers))
+        return output.with_x(_merged(name, output.x, new.x, None, numbers, False))
 
     return hook
 
 
-def _merged(name: str, output: Any, new: Any, heads: list[int] | None, rows: list[int] | str | None) -> Any:
-    """What a module gave, with the asked part of the new value in its place."""
+def _merged(
+    name: str, output: Any, new: Any, heads: list[int] | None, rows: list[int] | str | None, per_head: bool
+) -> Any:
+    """What a module gave, with the asked part of the new value in its place; `per_head` is (B, h, N, e)."""
     if not isinstance(output, Tensor) or not isinstance(new, Tensor) or output.shape != new.shape:
         raise VitrailError(f"{name} gives {_described(output)}, and cannot give {_described(new)} instead")
     if heads is None and rows is None:
         return new
     if isinstance(rows, str):
         raise VitrailError(f"{name} does not give Tokens, so its prefix is not known: ask for rows by number")
+    if output.ndim != 3 and not per_head:
+        raise VitrailError(
+            f"{name} gives {_described(output)}, which has no rows of tokens: name a block, or replace all"
+        )
     mask = marked(rows, output.shape[-2], "row", name)[:, None]
     if heads is not None:
         mask = mask & marked(heads, output.shape[1], "head", name)[:, None, None]
