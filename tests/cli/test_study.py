@@ -72,4 +72,6 @@ def test_anatomy_as_a_page(capsys, files, tmp_path):
     assert "left out" in err
     assert "How far each head looks" in page.read_text()
     assert "0 blocks are none" in call(capsys, "study", "anatomy", model, pictures, "--blocks", "0")[2]
-    assert call(capsys, "study", "anatomy", model, broken)[0] == 1
+    status, _, err = call(capsys, "study", "anatomy", model, broken)
+    assert status == 1
+    assert "no picture could be read" in err

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import tyro
 
+from ..errors import VitrailError
+
 
 @dataclass
 class Anatomy:
@@ -45,6 +47,8 @@ class Anatomy:
         refused: list[str] = []
         found, _ = named_images(self.images, checkpoint.preprocess.channels, self.limit)
         pictures = [(name, checkpoint.preprocess.fit(image)) for name, image in readable(found, refused.append)]
+        if not pictures:
+            raise VitrailError(f"no picture could be read ({'; '.join(refused) or 'none was given'}): name other files")
         place = pick_device(self.device)
         pixels = torch.stack([checkpoint.preprocess.normalise(image) for _, image in pictures]).to(place)
         measured = anatomy(checkpoint.model.to(place).eval(), pixels, blocks=self.blocks, progress=visible)

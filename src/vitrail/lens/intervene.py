@@ -131,37 +131,42 @@ def _replace(
     name: str, value: Replacement, heads: list[int] | None, rows: list[int] | str | None
 ) -> Callable[..., Any]:
     def hook(module: nn.Module, args: Any, output: Any) -> Any:
-        if heads is not None and not isinstance(module, ATTENDS):
-            raise VitrailError(f"{name} has no heads to choose: name the Attend inside it, such as {name}.attend")
         new = value(output) if callable(value) else value
         if not isinstance(output, Tokens):
-            return _merged(name, output, new, heads, rows, isinstance(module, ATTENDS))
+            return merged(module, output, output, new)
         if not isinstance(new, Tokens):
             raise VitrailError(f"{name} gives Tokens, not {_described(new)}: take what `features` captured of it")
-        numbers = list(range(output.prefix)) if isinstance(rows, str) else rows
-        return output.with_x(_merged(name, output.x, new.x, None, numbers, False))
+        return output.with_x(merged(module, output, output.x, new.x))
+
+    def merged(module: nn.Module, output: Any, old: Any, new: Any) -> Tensor:
+        if not isinstance(old, Tensor) or not isinstance(new, Tensor) or old.shape != new.shape:
+            raise VitrailError(f"{name} gives {_described(old)}, and cannot give {_described(new)} instead")
+        return torch.where(_asked(name, module, output, heads, rows), new, old)
 
     return hook
 
 
-def _merged(
-    name: str, output: Any, new: Any, heads: list[int] | None, rows: list[int] | str | None, per_head: bool
-) -> Any:
-    """What a module gave, with the asked part of the new value in its place; `per_head` is (B, h, N, e)."""
-    if not isinstance(output, Tensor) or not isinstance(new, Tensor) or output.shape != new.shape:
-        raise VitrailError(f"{name} gives {_described(output)}, and cannot give {_described(new)} instead")
-    if heads is None and rows is None:
-        return new
+def _asked(
+    name: str, module: nn.Module, output: Tokens | Tensor, heads: list[int] | None, rows: list[int] | str | None
+) -> Bool[Tensor, "..."]:
+    """Which part of what a module gives is replaced."""
+    x = output.x if isinstance(output, Tokens) else output
+    mask = torch.ones(1, dtype=torch.bool)
     if isinstance(rows, str):
-        raise VitrailError(f"{name} does not give Tokens, so its prefix is not known: ask for rows by number")
-    if output.ndim != 3 and not per_head:
-        raise VitrailError(
-            f"{name} gives {_described(output)}, which has no rows of tokens: name a block, or replace all"
-        )
-    mask = marked(rows, output.shape[-2], "row", name)[:, None]
+        if not isinstance(output, Tokens):
+            raise VitrailError(f"{name} does not give Tokens, so its prefix is not known: ask for rows by number")
+        rows = list(range(output.prefix))
+    if rows is not None:
+        if x.ndim != 3 and not isinstance(module, ATTENDS):
+            raise VitrailError(
+                f"{name} gives {_described(x)}, which has no rows of tokens: name a block, or replace all"
+            )
+        mask = marked(rows, x.shape[-2], "row", name)[:, None]
     if heads is not None:
-        mask = mask & marked(heads, output.shape[1], "head", name)[:, None, None]
-    return torch.where(mask.to(output.device), new, output)
+        if not isinstance(module, ATTENDS):
+            raise VitrailError(f"{name} has no heads to choose: name the Attend inside it, such as {name}.attend")
+        mask = mask & marked(heads, x.shape[1], "head", name)[:, None, None]
+    return mask.to(x.device)
 
 
 def _described(value: Any) -> str:
