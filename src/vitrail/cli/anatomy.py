@@ -38,8 +38,7 @@ class Anatomy:
         from ..lens.anatomy import anatomy
         from ..lens.anatomy_page import anatomy_page
         from ..lens.draw import displayable
-        from ..lens.explain import named_images
-        from ..lens.explorer.page import readable
+        from ..lens.explain import named_images, readable
         from ..planning.machine import pick_device
         from ..progress import visible
 

@@ -30,10 +30,9 @@ def gallery(
     """
     from ..checkpoint.contract import load
     from ..lens.attribution.methods import METHODS, QUICK
-    from ..lens.explain import named_images
+    from ..lens.explain import named_images, readable
     from ..lens.explorer.data import Watched
     from ..lens.explorer.gallery import Gallery
-    from ..lens.explorer.page import readable
     from ..planning.machine import pick_device
 
     for name in set(methods) - set(METHODS):

@@ -101,6 +101,19 @@ def named_images(
     return read(), len(samples) + len(bad)
 
 
+def readable(
+    images: Iterable[tuple[str, Tensor | BadImage]], say: Callable[[str], None] = lambda sentence: None
+) -> list[tuple[str, Tensor]]:
+    """The images without those that could not be read, which `say` is told of."""
+    found = []
+    for name, image in images:
+        if isinstance(image, BadImage):
+            say(f"left out {name}: {image.reason}")
+        else:
+            found.append((name, image))
+    return found
+
+
 def file_stem(name: str, taken: set[str]) -> str:
     """A file name for a picture: the last part of `name` without its suffix, safe on every system, not in
     `taken`.

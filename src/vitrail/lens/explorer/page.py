@@ -1,14 +1,11 @@
 """The explorer as one HTML document: for the live server, or with all that it shows inside it."""
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from importlib.resources import files
 from pathlib import Path
 from urllib.parse import quote
 
-from torch import Tensor
-
-from ...data.decode import BadImage
 from ...errors import VitrailError
 from ..html import asset, json_script, page
 from .gallery import Gallery
@@ -77,19 +74,6 @@ def write_page(gallery: Gallery, path: Path, told: Callable[[str], None] = lambd
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text, encoding="utf-8")
     return path.stat().st_size
-
-
-def readable(
-    images: Iterable[tuple[str, Tensor | BadImage]], say: Callable[[str], None] = lambda sentence: None
-) -> list[tuple[str, Tensor]]:
-    """The images without those that could not be read, which `say` is told of."""
-    found = []
-    for name, image in images:
-        if isinstance(image, BadImage):
-            say(f"left out {name}: {image.reason}")
-        else:
-            found.append((name, image))
-    return found
 
 
 def _document(gallery: Gallery, parts: Sequence[str], *, live: bool) -> str:
