@@ -22,7 +22,7 @@ import vit_pytorch
 from torch import nn
 
 from vitrail import create_model
-from vitrail.planning.machine import has_fast_bfloat16
+from vitrail.machine.facts import has_fast_bfloat16
 from vitrail.training.allocator import keep_freed_memory
 
 SETTINGS = {

@@ -1,7 +1,6 @@
 """What every test stands on: few threads, fixed seeds, no network, shapes and types checked at run time."""
 
 import os
-import pkgutil
 import tempfile
 from pathlib import Path
 
@@ -16,17 +15,30 @@ from jaxtyping import install_import_hook
 
 # Before anything imports the room: every call in it is held against the shapes that its signature names. Not `Tokens`
 # and what models give, which as pytrees may hold whatever the leaves are mapped to.
-NN = Path(__file__).parents[1] / "src/vitrail/nn"
-ROOM = [
-    f"vitrail.nn.{module.name}"
-    for module in pkgutil.iter_modules([str(NN)])
-    if module.name not in ("tokens", "outputs")
-]
+SRC = Path(__file__).parents[1] / "src"
+MODULES = [".".join(file.relative_to(SRC).with_suffix("").parts) for file in (SRC / "vitrail/nn").rglob("*.py")]
+ROOM = [name for name in MODULES if not name.endswith((".__init__", ".tokens", ".outputs"))]
 install_import_hook(ROOM, "beartype.beartype")
 
 # Tests that run side by side share the cores.
 SIDE_BY_SIDE = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
 torch.set_num_threads(max(1, min(2, os.cpu_count() or 1) // SIDE_BY_SIDE))
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--precision",
+        choices=("float32", "bfloat16"),
+        default="float32",
+        help='what the precision "auto" means in tests, whatever this processor can do',
+    )
+
+
+@pytest.fixture(autouse=True)
+def same_precision_everywhere(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """ "auto" follows the processor, and an expected value does not: tests decide it, and can be run both ways."""
+    fast = request.config.getoption("--precision") == "bfloat16"
+    monkeypatch.setattr("vitrail.machine.facts.has_fast_bfloat16", lambda device: fast)
 
 
 @pytest.fixture(autouse=True)

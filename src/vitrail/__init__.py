@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .checkpoint.contract import Checkpoint, load, save
     from .checkpoint.convert import convert_state_dict
-    from .inference.evaluate import evaluate
-    from .inference.predict import predict
+    from .evaluation.evaluate import evaluate
+    from .evaluation.predict import predict
     from .lens.draw import visualize_attention_weights, visualize_patches
     from .lens.intervene import ablate, patch_features
     from .lens.observe import features, observe
@@ -26,13 +26,13 @@ _HOMES = {
     "ablate": "lens.intervene",
     "convert_state_dict": "checkpoint.convert",
     "create_model": "models.registry",
-    "evaluate": "inference.evaluate",
+    "evaluate": "evaluation.evaluate",
     "features": "lens.observe",
     "list_models": "models.registry",
     "load": "checkpoint.contract",
     "observe": "lens.observe",
     "patch_features": "lens.intervene",
-    "predict": "inference.predict",
+    "predict": "evaluation.predict",
     "rollout": "lens.rollout",
     "save": "checkpoint.contract",
     "train": "training.run",

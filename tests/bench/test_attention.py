@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from vitrail.bench.attention import VARIANTS, bench_attention, faster_from
+from vitrail.bench.attention_table import bench_table, circumstances
 from vitrail.bench.race import race
-from vitrail.bench.table import bench_table, circumstances
 from vitrail.cli.main import main
 from vitrail.errors import VitrailError
 

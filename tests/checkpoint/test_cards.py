@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import transformers
 
-from vitrail.checkpoint.cards import read_card
+from vitrail.checkpoint.foreign_config import read_card
 from vitrail.errors import VitrailError
 
 # transformers' configurations, a field of each that changes what is computed, and a value that is not ours.

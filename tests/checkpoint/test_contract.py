@@ -15,7 +15,7 @@ from vitrail.checkpoint.atomic import DamagedCheckpoint
 from vitrail.checkpoint.contract import Checkpoint, load, save
 from vitrail.data.preprocess import Preprocess
 from vitrail.errors import VitrailError
-from vitrail.nn.positions import resample_positions
+from vitrail.nn import resample_positions
 
 NAMES = ("Abendrot", "ночь", "day light")
 

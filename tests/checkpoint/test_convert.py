@@ -9,7 +9,7 @@ from vitrail.checkpoint.convert.rename import Layout, to_ours, to_theirs
 from vitrail.errors import VitrailError
 from vitrail.models.deit import DistilledDeiTConfig
 from vitrail.models.vit import ViTConfig
-from vitrail.nn.model import AnyVisionModel
+from vitrail.nn import AnyVisionModel
 
 SMALL = {"image_size": 32, "embed_dim": 32, "depth": 11, "num_heads": 4, "num_classes": 5}
 

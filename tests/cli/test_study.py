@@ -7,7 +7,7 @@ import pytest
 from vitrail.checkpoint.contract import save
 from vitrail.cli.main import main
 
-from ..inference.pictures import tiny_checkpoint, write_classes
+from ..evaluation.small_checkpoint import tiny_checkpoint, write_classes
 
 
 @pytest.fixture

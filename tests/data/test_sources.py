@@ -11,8 +11,8 @@ import torch
 from PIL import Image
 
 from vitrail.data import folders
+from vitrail.data.open import BadImage, open_source, read_image
 from vitrail.data.samples import short_names
-from vitrail.data.sources import BadImage, open_source, read_image
 from vitrail.errors import VitrailError
 
 

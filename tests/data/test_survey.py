@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 from vitrail.data import survey as survey_module
+from vitrail.data.open import open_source
 from vitrail.data.samples import BadFile, Sample
-from vitrail.data.sources import open_source
 from vitrail.data.survey import Facts, Survey, survey, write_bad_files
 from vitrail.errors import VitrailError
 

@@ -8,10 +8,11 @@ import torch
 from vitrail.errors import VitrailError
 from vitrail.lens.anatomy import anatomy, spread
 from vitrail.lens.anatomy_page import anatomy_page
-from vitrail.lens.charts import dot_chart
-from vitrail.lens.draw import LEAD, colours, visualize_features, visualize_positions
+from vitrail.lens.draw import LEAD, visualize_features, visualize_positions
 from vitrail.lens.measures import attention_distance, effective_receptive_field, feature_pca, position_similarity
 from vitrail.lens.observe import features, observe
+from vitrail.pages.charts import dot_chart
+from vitrail.pages.image import colours
 
 from .attribution.plain import build, pictures, vit
 

@@ -8,7 +8,7 @@ from vitrail.errors import VitrailError
 from vitrail.lens.capture import capture, weight_gradients
 from vitrail.lens.observe import observe
 from vitrail.models.registry import create_model
-from vitrail.nn.encoder import checkpoint_activations
+from vitrail.nn import checkpoint_activations
 
 from .attribution.plain import build, pictures, plain_vit, vit
 

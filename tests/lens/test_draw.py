@@ -8,7 +8,8 @@ import torch
 from matplotlib import colormaps
 from PIL import Image
 
-from vitrail.lens.draw import colours, displayable, encode, encode_map, enlarge, overlay, visualize_patches
+from vitrail.lens.draw import overlay, visualize_patches
+from vitrail.pages.image import colours, displayable, encode, encode_map, enlarge
 
 
 def test_any_number_of_channels_can_be_shown() -> None:

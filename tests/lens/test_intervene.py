@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from vitrail.errors import VitrailError
 from vitrail.lens.intervene import ablate, patch_features
 from vitrail.lens.observe import features, observe
-from vitrail.nn.tokens import Tokens
+from vitrail.nn import Tokens
 
 from .attribution.plain import build, pictures, vit
 

@@ -10,16 +10,23 @@ from vitrail.errors import VitrailError
 from vitrail.lens.layout import over_picture, received
 from vitrail.lens.observe import observe
 from vitrail.models.registry import create_model
-from vitrail.nn.attention import MultiHeadAttention
-from vitrail.nn.class_attention import ClassAttention
-from vitrail.nn.levit import CoarseQueries, ShrinkingAttention
-from vitrail.nn.places import numbers
-from vitrail.nn.projections import ConvProjection, ReducedProjection
-from vitrail.nn.reduce import PooledReduction, StridedReduction
-from vitrail.nn.relative import RelativeBias
-from vitrail.nn.space_time import FrameAttention, SpaceAttention, TimeAttention
-from vitrail.nn.tokens import Tokens
-from vitrail.nn.windows import LocalAttention
+from vitrail.nn import (
+    ClassAttention,
+    CoarseQueries,
+    ConvProjection,
+    FrameAttention,
+    LocalAttention,
+    MultiHeadAttention,
+    PooledReduction,
+    ReducedProjection,
+    RelativeBias,
+    ShrinkingAttention,
+    SpaceAttention,
+    StridedReduction,
+    TimeAttention,
+    Tokens,
+    numbers,
+)
 
 DIM, HEADS = 12, 3
 

@@ -13,7 +13,7 @@ from vitrail.lens.layout import Layout
 from vitrail.lens.measures import attention_distance, effective_receptive_field, feature_pca, position_similarity
 from vitrail.lens.observe import observe
 from vitrail.models.registry import create_model
-from vitrail.nn.positions import LearnedPositions
+from vitrail.nn import LearnedPositions
 
 
 def test_attention_distance_against_a_loop() -> None:

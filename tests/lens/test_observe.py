@@ -9,8 +9,7 @@ from vitrail.errors import VitrailError
 from vitrail.lens.observe import features, observe
 from vitrail.lens.rollout import class_token_map
 from vitrail.models.registry import create_model
-from vitrail.nn.attend import Attend
-from vitrail.nn.tokens import Tokens
+from vitrail.nn import Attend, Tokens
 
 
 @pytest.fixture

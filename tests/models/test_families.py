@@ -19,10 +19,7 @@ from vitrail.data.preprocess import Preprocess
 from vitrail.lens.capture import Look, capture
 from vitrail.models.fields import example_inputs, task_of
 from vitrail.models.registry import model_config
-from vitrail.nn.attend import ATTENDS, Attend
-from vitrail.nn.encoder import HOLDERS, checkpoint_activations
-from vitrail.nn.model import AnyVisionModel
-from vitrail.nn.tokens import Tokens
+from vitrail.nn import ATTENDS, HOLDERS, AnyVisionModel, Attend, Tokens, checkpoint_activations
 
 NARROW: dict[str, Any] = {"embed_dim": 32, "depth": 2, "num_heads": 2}
 FEW_WORDS: dict[str, Any] = {"vocab_size": 20, "context_length": 6, "text_dim": 16, "text_depth": 2, "text_heads": 2}

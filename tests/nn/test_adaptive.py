@@ -7,11 +7,19 @@ import torch
 
 import vitrail
 from vitrail.models.adaptive import AdaptiveViTConfig, adaptive_from_vit
-from vitrail.nn.attention import MultiHeadAttention
-from vitrail.nn.model import AnyVisionModel
-from vitrail.nn.packing import PackedAttention, SegmentMask, join, pack, unpack
-from vitrail.nn.quadtree import entropy, quadtree, variance
-from vitrail.nn.tokens import Tokens
+from vitrail.nn import (
+    AnyVisionModel,
+    MultiHeadAttention,
+    PackedAttention,
+    SegmentMask,
+    Tokens,
+    entropy,
+    pack,
+    quadtree,
+    unpack,
+    variance,
+)
+from vitrail.nn.attention.packing import join
 
 
 def pictures(batch: int = 3, height: int = 64, width: int = 96) -> torch.Tensor:

@@ -6,14 +6,23 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from vitrail.nn.decoder import DecoderBlock, Memory, QueryCrossAttention, QueryDecoder, QuerySelfAttention
-from vitrail.nn.dense import Upsampling, enlarge
-from vitrail.nn.encoder import Levels, PerToken
-from vitrail.nn.mlp import MLP
-from vitrail.nn.projections import JointProjection, PlacedProjection
-from vitrail.nn.residual import Residual
-from vitrail.nn.sine import SinePositions
-from vitrail.nn.tokens import Tokens
+from vitrail.nn import (
+    MLP,
+    DecoderBlock,
+    JointProjection,
+    Levels,
+    Memory,
+    PerToken,
+    PlacedProjection,
+    QueryCrossAttention,
+    QueryDecoder,
+    QuerySelfAttention,
+    Residual,
+    SinePositions,
+    Tokens,
+    Upsampling,
+    enlarge,
+)
 
 
 class AddMean(nn.Module):

@@ -6,8 +6,7 @@ import torch.nn.functional as F
 from timm.layers.patch_embed import resample_patch_embed
 from torch import Tensor
 
-from vitrail.nn.embed import PatchEmbed
-from vitrail.nn.flexi import FlexiPatchEmbed, PositionalPatchEmbed, resize_patch_weights
+from vitrail.nn import FlexiPatchEmbed, PatchEmbed, PositionalPatchEmbed, resize_patch_weights
 
 DOUBLE = {"dtype": torch.float64}
 

@@ -9,12 +9,19 @@ from timm.layers import AttentionPoolLatent
 from torch import Tensor, nn
 
 from vitrail.lens.observe import observe
-from vitrail.nn.head import MLPHead
-from vitrail.nn.mlp import MLP
-from vitrail.nn.model import VisionModel
-from vitrail.nn.pool import AttentionWeightedPool, JoinedTokens, MultiHeadAttentionPool
-from vitrail.nn.text import CausalMask, EndOfText, LastToken, TextEmbed
-from vitrail.nn.tokens import Tokens
+from vitrail.nn import (
+    MLP,
+    AttentionWeightedPool,
+    CausalMask,
+    EndOfText,
+    JoinedTokens,
+    LastToken,
+    MLPHead,
+    MultiHeadAttentionPool,
+    TextEmbed,
+    Tokens,
+    VisionModel,
+)
 
 from ..parity.references import randomise
 

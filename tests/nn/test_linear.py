@@ -11,9 +11,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 import vitrail
-from vitrail.nn.attend import attention_weights
-from vitrail.nn.linear import EluFeatures, LinearAttend, LinearAttention, RandomFeatures
-from vitrail.nn.tokens import Tokens
+from vitrail.nn import EluFeatures, LinearAttend, LinearAttention, RandomFeatures, Tokens, attention_weights
 
 with warnings.catch_warnings():  # it still asks distutils for a version
     warnings.simplefilter("ignore", DeprecationWarning)

@@ -3,10 +3,14 @@
 import torch
 from axial_attention import AxialAttention as Reference
 
-from vitrail.nn.attention import MultiHeadAttention
-from vitrail.nn.relative import RelativePositionAttention, offset_index, spread_offsets
-from vitrail.nn.sparse import AxialAttention
-from vitrail.nn.tokens import Tokens
+from vitrail.nn import (
+    AxialAttention,
+    MultiHeadAttention,
+    RelativePositionAttention,
+    Tokens,
+    offset_index,
+    spread_offsets,
+)
 
 
 def test_axial_attention_is_that_of_the_package() -> None:

@@ -6,12 +6,18 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
-from vitrail.nn.attend import Attend, attention_weights
-from vitrail.nn.embed import PatchEmbed
-from vitrail.nn.model import AnyVisionModel
-from vitrail.nn.positions import resample_positions
-from vitrail.nn.residual import DropPath, LayerScale, Residual, linear_rates
-from vitrail.nn.tokens import Tokens
+from vitrail.nn import (
+    AnyVisionModel,
+    Attend,
+    DropPath,
+    LayerScale,
+    PatchEmbed,
+    Residual,
+    Tokens,
+    attention_weights,
+    linear_rates,
+    resample_positions,
+)
 
 
 class Double(nn.Module):

@@ -9,12 +9,8 @@ import pytest
 import torch
 
 import vitrail
-from vitrail.nn import pattern as patterns
-from vitrail.nn.attention import MultiHeadAttention
-from vitrail.nn.pattern import Grid, Pattern
-from vitrail.nn.sparse import MaskOf, SparseAttention
-from vitrail.nn.tokens import Tokens
-from vitrail.nn.windows import LocalAttention
+from vitrail.nn import Grid, LocalAttention, MaskOf, MultiHeadAttention, Pattern, SparseAttention, Tokens
+from vitrail.nn.attention import pattern as patterns
 
 CPU = torch.device("cpu")
 GRIDS = [(7, 5), (8, 8), (13, 6), (2, 9), (1, 1)]

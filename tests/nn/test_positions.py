@@ -8,15 +8,15 @@ import torch.nn.functional as F
 from timm.layers import resample_abs_pos_embed
 from torch import Tensor
 
-from vitrail.nn.positions import (
+from vitrail.nn import (
     AxisPositions,
     LearnedPositions,
     SinCosPositions,
     SinusoidalPositions,
+    Tokens,
     resample_positions,
     sinusoidal_positions,
 )
-from vitrail.nn.tokens import Tokens
 
 
 def blank(*grid: int, prefix: int = 1, dim: int = 8) -> Tokens:

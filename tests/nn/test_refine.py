@@ -5,11 +5,7 @@ import torch
 from torch import nn
 
 from tests.parity.references import randomise
-from vitrail.nn.attend import attention_scores
-from vitrail.nn.attention import MultiHeadAttention
-from vitrail.nn.mlp import SwiGLU
-from vitrail.nn.refine import QKNorm, RotaryPositions
-from vitrail.nn.tokens import Tokens
+from vitrail.nn import MultiHeadAttention, QKNorm, RotaryPositions, SwiGLU, Tokens, attention_scores
 
 
 def test_norms_of_queries_and_keys() -> None:

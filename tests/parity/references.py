@@ -17,8 +17,7 @@ from vitrail.checkpoint.convert.rename import to_ours, to_theirs
 from vitrail.models.deit import DistilledDeiTConfig
 from vitrail.models.fields import pair
 from vitrail.models.simple_vit import SimpleViTConfig
-from vitrail.nn.model import AnyVisionModel
-from vitrail.nn.tokens import Tokens
+from vitrail.nn import AnyVisionModel, Tokens
 
 
 def randomise(model: nn.Module, seed: int = 0) -> nn.Module:

@@ -18,7 +18,7 @@ import vitrail
 from vitrail.checkpoint.convert.hybrid import LAYOUTS
 from vitrail.checkpoint.convert.rename import to_theirs
 from vitrail.models.hybrid import VARIANTS, HybridViTConfig
-from vitrail.nn.embed import HybridPatchEmbed
+from vitrail.nn import HybridPatchEmbed
 
 from .references import assert_same, assert_same_inside, count, loaded, on_meta, randomise
 

@@ -14,8 +14,8 @@ from transformers.models.vit_mae import modeling_vit_mae
 import vitrail
 from vitrail.models.mae import VARIANTS, MAEConfig
 from vitrail.models.vit import ViTConfig
-from vitrail.nn.masking import MaskedAutoencoder, cut, join
-from vitrail.nn.positions import sincos_positions
+from vitrail.nn import MaskedAutoencoder, sincos_positions
+from vitrail.nn.masking import cut, join
 from vitrail.objectives.masked import MaskedReconstruction
 
 from .references import assert_same, both_dtypes, count, loaded, on_meta, randomise

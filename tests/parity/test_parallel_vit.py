@@ -10,10 +10,7 @@ from torch import nn
 
 import vitrail
 from vitrail.models.parallel_vit import VARIANTS, ParallelViTConfig
-from vitrail.nn.attention import MultiHeadAttention
-from vitrail.nn.mlp import MLP
-from vitrail.nn.residual import LayerScale, Parallel, Residual, Sum
-from vitrail.nn.tokens import Tokens
+from vitrail.nn import MLP, LayerScale, MultiHeadAttention, Parallel, Residual, Sum, Tokens
 
 from .references import assert_same, assert_same_inside, count, loaded, on_meta, randomise, timm_twin
 

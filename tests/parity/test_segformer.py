@@ -14,8 +14,7 @@ import vitrail
 from vitrail.models.pvt_v2 import PVTv2Config
 from vitrail.models.registry import override
 from vitrail.models.segformer import VARIANTS, SegFormerConfig
-from vitrail.nn.segment import AllMLPHead
-from vitrail.nn.tokens import Tokens
+from vitrail.nn import AllMLPHead, Tokens
 
 from .references import assert_same, assert_same_inside, count, loaded, on_meta, randomise, stage_pairs
 

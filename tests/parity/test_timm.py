@@ -11,8 +11,7 @@ import vitrail
 from vitrail.checkpoint.adapt import inflate_channels
 from vitrail.models.deit import DistilledDeiTConfig
 from vitrail.models.registry import FAMILIES, model_config
-from vitrail.nn.positions import resample_positions
-from vitrail.nn.tokens import Tokens
+from vitrail.nn import Tokens, resample_positions
 
 from .references import assert_same, sincos_by_loop, timm_twin, twins
 

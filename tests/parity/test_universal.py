@@ -15,7 +15,7 @@ from vitrail.data.preprocess import Preprocess
 from vitrail.errors import VitrailError
 from vitrail.models.universal import TASKS, VARIANTS, UniversalViTConfig, adopt_encoder
 from vitrail.models.vit import ViTConfig
-from vitrail.nn.outputs import Detections, TaskOutputs
+from vitrail.nn import Detections, TaskOutputs
 
 from .references import assert_same, count, loaded, on_meta, randomise
 

@@ -12,7 +12,7 @@ from torch.profiler import ProfilerActivity, profile
 
 from vitrail.errors import VitrailError
 from vitrail.models.registry import model_config
-from vitrail.nn.encoder import checkpoint_activations
+from vitrail.nn import checkpoint_activations
 from vitrail.planning.cost import plan
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -107,7 +107,7 @@ from pathlib import Path
 import torch
 from vitrail import Recipe, create_model
 from vitrail.planning.cost import plan
-from vitrail.planning.machine import resident_bytes
+from vitrail.machine.facts import resident_bytes
 from vitrail.training.allocator import keep_freed_memory
 from vitrail.training.optimizer import make_optimizers
 keep_freed_memory()

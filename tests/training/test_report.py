@@ -9,9 +9,9 @@ import pytest
 import torch
 import yaml
 
-from vitrail.inference.metrics import Evaluation, score
-from vitrail.lens.charts import line_chart, reliability_chart, ticks
-from vitrail.training.card import write_card
+from vitrail.evaluation.metrics import Evaluation, score
+from vitrail.pages.charts import line_chart, reliability_chart, ticks
+from vitrail.training.model_card import write_card
 from vitrail.training.report import Mistake, Report, confused_pairs, report_page, write_report
 
 NASTY = ("<script>alert(1)</script>", 'a "quoted" & name', "猫 | it's")

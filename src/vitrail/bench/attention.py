@@ -10,14 +10,20 @@ import torch
 from torch import nn
 
 from ..errors import VitrailError
-from ..nn import pattern
-from ..nn.attention import MultiHeadAttention
-from ..nn.linear import EluFeatures, LinearAttention, RandomFeatures
-from ..nn.relative import RelativePositionAttention
-from ..nn.sparse import AxialAttention, NeighbourhoodAttention, SparseAttention
-from ..nn.tokens import Tokens
-from ..nn.windows import LocalAttention
-from ..planning.machine import pick_device, pick_precision
+from ..machine.facts import pick_device, pick_precision
+from ..nn import (
+    AxialAttention,
+    EluFeatures,
+    LinearAttention,
+    LocalAttention,
+    MultiHeadAttention,
+    NeighbourhoodAttention,
+    RandomFeatures,
+    RelativePositionAttention,
+    SparseAttention,
+    Tokens,
+)
+from ..nn.attention import pattern
 from ..progress import Track, silent
 from .race import Runner, race
 

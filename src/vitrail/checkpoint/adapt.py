@@ -11,13 +11,18 @@ from torch import Tensor
 from ..data.preprocess import Preprocess
 from ..models.fields import classes_of, pair
 from ..models.registry import Config, override
-from ..nn.embed import PatchEmbed, TubeletEmbed
-from ..nn.flexi import resize_patch_weights
-from ..nn.init import init_vit
-from ..nn.levit import DistanceBias
-from ..nn.model import AnyVisionModel
-from ..nn.positions import AxisPositions, LearnedPositions
-from ..nn.relative import RelativeBias, RelativeBiasWithClass
+from ..nn import (
+    AnyVisionModel,
+    AxisPositions,
+    DistanceBias,
+    LearnedPositions,
+    PatchEmbed,
+    RelativeBias,
+    RelativeBiasWithClass,
+    TubeletEmbed,
+    init_vit,
+    resize_patch_weights,
+)
 from .build import blueprint
 from .document import Stored
 

@@ -5,7 +5,7 @@ import torch
 from ..errors import VitrailError
 from ..models.fields import classes_of
 from ..models.registry import Config
-from ..nn.model import AnyVisionModel
+from ..nn import AnyVisionModel
 from .document import Stored
 
 

@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from ..data.preprocess import Preprocess
-from ..nn.model import AnyVisionModel
+from ..nn import AnyVisionModel
 from .adapt import adapt
 from .atomic import Content
 from .build import build, check_class_names, check_tensors
 from .document import Stored, complete_info
 from .hub import Say, to_stderr
 from .native import write_native
-from .sources import read
+from .read import read
 
 
 @dataclass(slots=True)

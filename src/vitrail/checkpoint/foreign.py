@@ -14,10 +14,10 @@ from ..models.fields import classes_of, pair
 from ..models.registry import Config
 from . import convert
 from .build import blueprint
-from .cards import Card, read_card
 from .convert import official
 from .convert.rename import Layout, Renamed
 from .document import Stored
+from .foreign_config import Card, read_card
 from .infer import infer_config
 from .native import read_tensors
 

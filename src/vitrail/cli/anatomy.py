@@ -37,9 +37,9 @@ class Anatomy:
         from ..checkpoint.contract import load
         from ..lens.anatomy import anatomy
         from ..lens.anatomy_page import anatomy_page
-        from ..lens.draw import displayable
         from ..lens.explain import named_images, readable
-        from ..planning.machine import pick_device
+        from ..machine.facts import pick_device
+        from ..pages.image import displayable
         from ..progress import visible
 
         checkpoint = load(self.checkpoint)

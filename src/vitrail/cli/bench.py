@@ -40,7 +40,7 @@ class Bench:
 
     def run(self) -> None:
         from ..bench.attention import bench_attention
-        from ..bench.table import bench_table, circumstances
+        from ..bench.attention_table import bench_table, circumstances
         from ..progress import visible
         from ..tables import print_table
 

@@ -37,8 +37,8 @@ class Eval:
     """Write the JSON to this file too."""
 
     def run(self) -> None:
-        from ..inference.evaluate import evaluate
-        from ..inference.summary import summary
+        from ..evaluation.evaluate import evaluate
+        from ..evaluation.summary import summary
         from ..progress import visible
 
         found = evaluate(

@@ -88,7 +88,7 @@ class Explain:
     def _write_folder(self) -> None:
         from ..checkpoint.contract import load
         from ..lens.explain import explain_images, named_images
-        from ..planning.machine import pick_device
+        from ..machine.facts import pick_device
         from ..progress import visible
 
         checkpoint = load(self.checkpoint)

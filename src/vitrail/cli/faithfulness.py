@@ -33,10 +33,10 @@ def judge(
 ) -> None:
     """Print the table, and write it as CSV into the folder `out`."""
     from ..checkpoint.contract import load
-    from ..inference.faithfulness import evaluate_explanations
     from ..lens.attribution.methods import METHODS
-    from ..planning.machine import pick_device
+    from ..machine.facts import pick_device
     from ..progress import visible
+    from ..study.attribution import evaluate_explanations
     from ..tables import print_table
 
     for name in names:

@@ -33,7 +33,7 @@ def gallery(
     from ..lens.explain import named_images, readable
     from ..lens.explorer.data import Watched
     from ..lens.explorer.gallery import Gallery
-    from ..planning.machine import pick_device
+    from ..machine.facts import pick_device
 
     for name in set(methods) - set(METHODS):
         raise VitrailError(f"there is no method {name!r}: {nearest(name, METHODS)}")

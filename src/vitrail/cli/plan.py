@@ -41,7 +41,7 @@ class Plan:
 
         from ..planning.budget import parse_bytes
         from ..planning.cost import plan
-        from ..planning.table import plan_rows
+        from ..planning.plan_table import plan_rows
         from ..tables import print_table
 
         cost = plan(

@@ -35,8 +35,8 @@ class Predict:
     """auto, float32, bfloat16 or float16."""
 
     def run(self) -> None:
-        from ..inference.predict import at_least_one, predict
-        from ..inference.table import write_table
+        from ..evaluation.predict import at_least_one, predict
+        from ..evaluation.prediction_table import write_table
         from ..progress import visible
 
         predictions = predict(

@@ -55,10 +55,10 @@ class Robustness:
 
     def run(self) -> None:
         from ..checkpoint.contract import load
-        from ..inference.study.robustness import Options, study_robustness
-        from ..inference.study.table import check_output, table, write_csv
-        from ..planning.machine import pick_device
+        from ..machine.facts import pick_device
         from ..progress import visible
+        from ..study.robustness import Options, study_robustness
+        from ..study.robustness_table import check_output, table, write_csv
         from ..tables import print_table
 
         check_output(self.output)
@@ -110,9 +110,9 @@ class Layers:
 
     def run(self) -> None:
         from ..checkpoint.contract import load
-        from ..inference.study.layers import study_layers, table
-        from ..planning.machine import pick_device
+        from ..machine.facts import pick_device
         from ..progress import visible
+        from ..study.layers import study_layers, table
         from ..tables import print_table
 
         found = study_layers(

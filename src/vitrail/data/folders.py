@@ -6,17 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ..errors import VitrailError
-from .samples import (
-    SPLIT_WORDS,
-    BadFile,
-    FileAt,
-    Sample,
-    Source,
-    Split,
-    natural,
-    normal,
-    order_classes,
-)
+from .samples import SPLIT_WORDS, BadFile, FileAt, Sample, Source, Split, natural, normal, order_classes
 
 IMAGE_SUFFIXES = frozenset(
     f".{suffix}"

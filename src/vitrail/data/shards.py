@@ -14,17 +14,7 @@ from pathlib import Path
 from ..errors import VitrailError
 from .folders import is_image
 from .places import cache_folder
-from .samples import (
-    SPLIT_WORDS,
-    BadFile,
-    MemberAt,
-    Sample,
-    Source,
-    Split,
-    natural,
-    normal,
-    order_classes,
-)
+from .samples import SPLIT_WORDS, BadFile, MemberAt, Sample, Source, Split, natural, normal, order_classes
 
 SHARD_SUFFIXES = (".tar", ".tar.gz", ".tgz")
 

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ..errors import VitrailError
-from ..nn.tokens import Tokens
+from ..nn import Tokens
 from ..progress import Track, silent
 from .measures import attention_distance, effective_receptive_field, feature_pca, position_similarity
 from .naming import attends_of

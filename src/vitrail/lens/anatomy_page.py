@@ -6,10 +6,11 @@ from html import escape
 from jaxtyping import UInt8
 from torch import Tensor
 
+from ..pages.charts import dot_chart
+from ..pages.html import data_uri, page, section
+from ..pages.image import colours, displayable, encode, encode_map, enlarge
 from .anatomy import Anatomy
-from .charts import dot_chart
-from .draw import colours, displayable, encode, encode_map, enlarge, visualize_features, visualize_positions
-from .html import data_uri, page, section
+from .draw import visualize_features, visualize_positions
 
 _STYLES = """
 .blocks { display: grid; gap: .6rem; overflow-x: auto; max-width: calc(var(--blocks) * 11rem); }

@@ -8,9 +8,9 @@ from typing import Literal
 from torch import Tensor, nn
 
 from ..data.decode import BadImage
+from ..data.open import open_source, read_image
 from ..data.preprocess import Preprocess
 from ..data.samples import short_names
-from ..data.sources import open_source, read_image
 from ..errors import VitrailError
 from ..progress import Track, silent
 from .explanation import Explanation, explain_image

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ..data.preprocess import Preprocess
 from ..errors import VitrailError
-from .draw import displayable
+from ..pages.image import displayable
 from .layout import Layout, over_picture, received
 from .observe import Attention, observe
 from .rollout import class_token_map, rollout

@@ -13,8 +13,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from ..errors import VitrailError, nearest
-from ..nn.attend import ATTENDS
-from ..nn.tokens import Tokens
+from ..nn import ATTENDS, Tokens
 from .layout import Layout, Surroundings
 from .naming import LayerName, Rows, find_layers, find_module, listed, listed_rows, marked, prefix_rows
 from .observe import OBSERVABLES

@@ -8,8 +8,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from ..nn.places import Places
-from ..nn.tokens import Tokens
+from ..nn import Places, Tokens
 
 
 @dataclass(frozen=True, slots=True)

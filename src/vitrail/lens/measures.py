@@ -5,8 +5,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ..errors import VitrailError
-from ..nn.positions import LearnedPositions
-from ..nn.tokens import Tokens
+from ..nn import LearnedPositions, Tokens
 from .layout import Layout, over_picture
 from .naming import find_module
 from .observe import features

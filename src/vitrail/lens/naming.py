@@ -8,7 +8,7 @@ from jaxtyping import Bool
 from torch import Tensor, nn
 
 from ..errors import VitrailError, nearest
-from ..nn.attend import ATTENDS
+from ..nn import ATTENDS
 from .layout import Layout
 
 LayerName = int | str
@@ -50,7 +50,7 @@ def attend_names(model: nn.Module) -> list[str]:
     if not names:
         raise VitrailError(
             f"{type(model).__name__} has no attention to observe: none of its modules is a "
-            "vitrail.nn.attend.Attend; `features` captures the output of any module"
+            "vitrail.nn.attention.attend.Attend; `features` captures the output of any module"
         )
     return names
 

@@ -8,9 +8,9 @@ import torch.nn.functional as F
 from jaxtyping import UInt8
 from torch import Tensor
 
-from .draw import colours, encode, encode_map
+from ..pages.html import asset, bars, data_uri, json_script, page, panes
+from ..pages.image import colours, encode, encode_map
 from .explanation import Explanation
-from .html import asset, bars, data_uri, json_script, page, panes
 
 _OVERLAY = (
     '<div class="controls overlay"><label for="colour">Colour over picture</label>'
@@ -34,8 +34,8 @@ def explanation_page(explanations: Sequence[Explanation], unreadable: Sequence[t
         "What the model sees",
         lead + _OVERLAY,
         sections,
-        styles=asset("explain.css"),
-        script=asset("explain.js"),
+        styles=asset("explain.css", "vitrail.lens"),
+        script=asset("explain.js", "vitrail.lens"),
     )
 
 

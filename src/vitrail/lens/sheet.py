@@ -7,7 +7,8 @@ from typing import Any
 
 from torch import Tensor
 
-from .draw import overlay, to_pil, visualize_patches
+from ..pages.image import to_pil
+from .draw import overlay, visualize_patches
 from .explanation import Explanation
 
 INK, SOFT, TRACK, PAPER, GLASS = "#23262d", "#6d6a63", "#e7e2d8", "#fbf9f5", "#2f4b8f"

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from ..nn.pattern import Groups
+from ..nn import Groups
 
 _CHUNK = 1 << 22
 """Weights that are computed at once, so that what is in between stays small beside the result."""

@@ -9,16 +9,23 @@ from typing import Literal
 
 from torch import nn
 
-from ..nn.adaptive import AdaptivePatchEmbed
-from ..nn.embed import Embedding, PatchEmbed
-from ..nn.encoder import Block, Encoder
-from ..nn.head import Head
-from ..nn.init import init_vit
-from ..nn.mlp import MLP
-from ..nn.model import VisionModel
-from ..nn.packing import PackedAttention, PackedFirstToken, PackedPrefixTokens
-from ..nn.positions import LearnedPositions
-from ..nn.quadtree import entropy, variance
+from ..nn import (
+    MLP,
+    AdaptivePatchEmbed,
+    Block,
+    Embedding,
+    Encoder,
+    Head,
+    LearnedPositions,
+    PackedAttention,
+    PackedFirstToken,
+    PackedPrefixTokens,
+    PatchEmbed,
+    VisionModel,
+    entropy,
+    init_vit,
+    variance,
+)
 from .fields import pair, shared_fields
 from .parts import classifier, pre_norm
 from .vit import SMALL, TINY, ViTConfig

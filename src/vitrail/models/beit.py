@@ -10,17 +10,27 @@ from typing import Any, ClassVar
 
 from torch import nn
 
-from ..nn.attention import MultiHeadAttention
-from ..nn.embed import Embedding
-from ..nn.encoder import BiasedBlock, Block, Encoder, SharedBiasEncoder
-from ..nn.head import Head, MeanPool, PatchHead
-from ..nn.init import init_vit, shrink_by_depth
-from ..nn.masking import MaskedEmbedding, MaskedImageModel
-from ..nn.model import VisionModel
-from ..nn.prefix import PrefixTokens
-from ..nn.projections import JointProjectionWithoutKeyBias
-from ..nn.relative import RelativeBiasWithClass
-from ..nn.residual import Residual, linear_rates
+from ..nn import (
+    BiasedBlock,
+    Block,
+    Embedding,
+    Encoder,
+    Head,
+    JointProjectionWithoutKeyBias,
+    MaskedEmbedding,
+    MaskedImageModel,
+    MeanPool,
+    MultiHeadAttention,
+    PatchHead,
+    PrefixTokens,
+    RelativeBiasWithClass,
+    Residual,
+    SharedBiasEncoder,
+    VisionModel,
+    init_vit,
+    linear_rates,
+    shrink_by_depth,
+)
 from .fields import PositionedFields, ViTFields, pair
 from .parts import classifier, learned_positions, patch_embed, vit_residuals
 from .vit import LARGE

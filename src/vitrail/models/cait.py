@@ -9,16 +9,22 @@ from typing import Any
 
 from torch import nn
 
-from ..nn.attend import TalkingHeadsAttend
-from ..nn.attention import MultiHeadAttention
-from ..nn.class_attention import ClassAttention, PrefixOnly
-from ..nn.embed import Embedding
-from ..nn.encoder import Block, Encoder, Stage
-from ..nn.head import FirstToken, Head
-from ..nn.init import init_vit
-from ..nn.mlp import MLP
-from ..nn.model import VisionModel
-from ..nn.prefix import PrefixTokens
+from ..nn import (
+    MLP,
+    Block,
+    ClassAttention,
+    Embedding,
+    Encoder,
+    FirstToken,
+    Head,
+    MultiHeadAttention,
+    PrefixOnly,
+    PrefixTokens,
+    Stage,
+    TalkingHeadsAttend,
+    VisionModel,
+    init_vit,
+)
 from .fields import PositionedFields, ViTFields
 from .parts import classifier, learned_positions, patch_embed, vit_residuals
 

@@ -10,12 +10,19 @@ from typing import Any
 
 from torch import nn
 
-from ..nn.dual import DualEncoder, ScaledCosine, TextModel
-from ..nn.encoder import PerToken
-from ..nn.head import FirstToken, Head
-from ..nn.init import init_vit
-from ..nn.model import VisionModel
-from ..nn.text import CausalMask, EndOfText, TextEmbed
+from ..nn import (
+    CausalMask,
+    DualEncoder,
+    EndOfText,
+    FirstToken,
+    Head,
+    PerToken,
+    ScaledCosine,
+    TextEmbed,
+    TextModel,
+    VisionModel,
+    init_vit,
+)
 from .fields import PositionedFields, Size, ViTFields, shared_fields
 from .parts import activation_of, classifier, patch_embed, vit_embed, vit_encoder
 from .text import DualFields, init_clip, text_encoder

@@ -12,12 +12,7 @@ import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
-from ..nn.convolution import OnMap
-from ..nn.embed import MapEmbed
-from ..nn.encoder import Encoder
-from ..nn.head import Head, MeanPool
-from ..nn.model import VisionModel
-from ..nn.residual import linear_rates
+from ..nn import Encoder, Head, MapEmbed, MeanPool, OnMap, VisionModel, linear_rates
 from .fields import Size
 
 

@@ -9,11 +9,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from ..nn.embed import Embedding
-from ..nn.head import Head, MeanPool
-from ..nn.init import init_vit
-from ..nn.model import VisionModel
-from ..nn.stem import ConvStem, Stages
+from ..nn import ConvStem, Embedding, Head, MeanPool, Stages, VisionModel, init_vit
 from .fields import PositionedFields, Size
 from .parts import classifier, learned_positions, vit_encoder
 

@@ -10,15 +10,24 @@ from typing import Any
 
 from torch import nn
 
-from ..nn.convolution import DepthwiseConv, GlobalResponseNorm
-from ..nn.embed import Embedding, PatchEmbed
-from ..nn.encoder import Block, Encoder, PerToken, Stage
-from ..nn.head import Head, MeanPool
-from ..nn.init import init_convnext
-from ..nn.mlp import MLP
-from ..nn.model import VisionModel
-from ..nn.reduce import ConvMerging
-from ..nn.residual import LayerScale, Residual
+from ..nn import (
+    MLP,
+    Block,
+    ConvMerging,
+    DepthwiseConv,
+    Embedding,
+    Encoder,
+    GlobalResponseNorm,
+    Head,
+    LayerScale,
+    MeanPool,
+    PatchEmbed,
+    PerToken,
+    Residual,
+    Stage,
+    VisionModel,
+    init_convnext,
+)
 from .fields import Size, pair
 from .parts import classifier, stage_rates
 

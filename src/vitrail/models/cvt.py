@@ -10,17 +10,24 @@ from typing import Any
 
 from torch import nn
 
-from ..nn.attention import MultiHeadAttention
-from ..nn.embed import Embedding, OverlappingPatchEmbed
-from ..nn.encoder import Block, Encoder, Stage
-from ..nn.head import FirstToken, Head
-from ..nn.init import init_vit
-from ..nn.mlp import MLP
-from ..nn.model import VisionModel
-from ..nn.prefix import PrefixTokens
-from ..nn.projections import ConvProjection, ScaledQueries
-from ..nn.reduce import Reembed
-from ..nn.residual import linear_rates
+from ..nn import (
+    MLP,
+    Block,
+    ConvProjection,
+    Embedding,
+    Encoder,
+    FirstToken,
+    Head,
+    MultiHeadAttention,
+    OverlappingPatchEmbed,
+    PrefixTokens,
+    Reembed,
+    ScaledQueries,
+    Stage,
+    VisionModel,
+    init_vit,
+    linear_rates,
+)
 from .fields import Size
 from .parts import activation_of, classifier, pre_norm
 

@@ -8,9 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from ..nn.head import DistilledHead
-from ..nn.init import init_vit
-from ..nn.model import VisionModel
+from ..nn import DistilledHead, VisionModel, init_vit
 from .fields import PositionedFields, ViTFields
 from .parts import classifier, patch_embed, vit_embed, vit_encoder
 from .vit import HUGE, LARGE, SMALL, TINY, ViTConfig

@@ -10,18 +10,24 @@ from typing import ClassVar
 
 from torch import nn
 
-from ..nn.attention import MultiHeadAttention
-from ..nn.decoder import DecoderBlock, QueryCrossAttention, QueryDecoder, QuerySelfAttention
-from ..nn.detection import DetectionHead
-from ..nn.embed import Embedding
-from ..nn.encoder import Block, Encoder
-from ..nn.init import init_xavier
-from ..nn.mlp import MLP
-from ..nn.model import VisionModel
-from ..nn.projections import PlacedProjection
-from ..nn.residual import linear_rates
-from ..nn.resnet import ResNetEmbed
-from ..nn.sine import SinePositions
+from ..nn import (
+    MLP,
+    Block,
+    DecoderBlock,
+    DetectionHead,
+    Embedding,
+    Encoder,
+    MultiHeadAttention,
+    PlacedProjection,
+    QueryCrossAttention,
+    QueryDecoder,
+    QuerySelfAttention,
+    ResNetEmbed,
+    SinePositions,
+    VisionModel,
+    init_xavier,
+    linear_rates,
+)
 from .fields import EncoderFields, Size
 from .parts import post_norm
 

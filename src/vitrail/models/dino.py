@@ -8,12 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar
 
-from ..nn.embed import Embedding
-from ..nn.head import FirstToken, Head
-from ..nn.init import init_vit
-from ..nn.model import VisionModel
-from ..nn.prefix import PrefixTokens
-from ..nn.prototypes import PrototypeHead
+from ..nn import Embedding, FirstToken, Head, PrefixTokens, PrototypeHead, VisionModel, init_vit
 from .fields import PositionedFields, ViTFields
 from .parts import learned_positions, patch_embed, vit_encoder
 from .vit import SMALL, ViTConfig

@@ -9,14 +9,19 @@ from typing import Any
 
 from torch import nn
 
-from ..nn.attention import MultiHeadAttention
-from ..nn.embed import Embedding
-from ..nn.encoder import Block, Encoder
-from ..nn.init import init_vit
-from ..nn.mlp import MLP, SwiGLU
-from ..nn.model import VisionModel
-from ..nn.prefix import PrefixTokens, RegisterTokens
-from ..nn.residual import linear_rates
+from ..nn import (
+    MLP,
+    Block,
+    Embedding,
+    Encoder,
+    MultiHeadAttention,
+    PrefixTokens,
+    RegisterTokens,
+    SwiGLU,
+    VisionModel,
+    init_vit,
+    linear_rates,
+)
 from .fields import PositionedFields, Size, ViTFields
 from .parts import learned_positions, patch_embed, pooling_head, vit_residuals
 from .vit import LARGE, SMALL

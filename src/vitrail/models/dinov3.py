@@ -8,16 +8,22 @@ from typing import Any
 
 from torch import nn
 
-from ..nn.attention import MultiHeadAttention
-from ..nn.embed import Embedding
-from ..nn.encoder import Block, Encoder
-from ..nn.init import init_vit
-from ..nn.mlp import MLP, SwiGLU
-from ..nn.model import VisionModel
-from ..nn.prefix import PrefixTokens, RegisterTokens
-from ..nn.projections import JointProjection, JointProjectionWithoutKeyBias
-from ..nn.refine import RotaryPositions
-from ..nn.residual import linear_rates
+from ..nn import (
+    MLP,
+    Block,
+    Embedding,
+    Encoder,
+    JointProjection,
+    JointProjectionWithoutKeyBias,
+    MultiHeadAttention,
+    PrefixTokens,
+    RegisterTokens,
+    RotaryPositions,
+    SwiGLU,
+    VisionModel,
+    init_vit,
+    linear_rates,
+)
 from .fields import Size, ViTFields
 from .parts import patch_embed, pooling_head, vit_residuals
 from .vit import LARGE, SMALL, TINY

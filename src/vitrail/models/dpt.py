@@ -9,10 +9,18 @@ from typing import Any
 
 from torch import nn
 
-from ..nn.dense import DepthHead, Fuse, FusionDecoder, Reassemble, SegmentationHead, enlarge, refinement
-from ..nn.encoder import Levels
-from ..nn.init import init_vit
-from ..nn.model import VisionModel
+from ..nn import (
+    DepthHead,
+    Fuse,
+    FusionDecoder,
+    Levels,
+    Reassemble,
+    SegmentationHead,
+    VisionModel,
+    enlarge,
+    init_vit,
+    refinement,
+)
 from .fields import PositionedFields, Size, ViTFields
 from .parts import patch_embed, vit_embed, vit_encoder
 

@@ -6,11 +6,7 @@ ViT whose patches are cut from the map of a ResNet instead of the picture.
 from dataclasses import dataclass
 from typing import Any
 
-from ..nn.bit import BiTResNet
-from ..nn.embed import HybridPatchEmbed
-from ..nn.head import FirstToken, Head
-from ..nn.init import init_vit
-from ..nn.model import VisionModel
+from ..nn import BiTResNet, FirstToken, Head, HybridPatchEmbed, VisionModel, init_vit
 from .fields import PositionedFields, Size, ViTFields, pair
 from .parts import classifier, vit_embed, vit_encoder
 from .vit import LARGE, SMALL, TINY

@@ -9,15 +9,26 @@ from functools import partial
 
 from torch import nn
 
-from ..nn.attention import MultiHeadAttention
-from ..nn.batch_norm import LinearNorm, NormLinear
-from ..nn.encoder import Block, Encoder, Stage
-from ..nn.head import Head, MeanPool, PooledDistilledHead
-from ..nn.levit import CoarseQueries, DistanceBias, NormedProjection, ShrinkingAttention, coarser
-from ..nn.mlp import MLP
-from ..nn.model import VisionModel
-from ..nn.residual import Residual
-from ..nn.stem import StridedStem
+from ..nn import (
+    MLP,
+    Block,
+    CoarseQueries,
+    DistanceBias,
+    Encoder,
+    Head,
+    LinearNorm,
+    MeanPool,
+    MultiHeadAttention,
+    NormedProjection,
+    NormLinear,
+    PooledDistilledHead,
+    Residual,
+    ShrinkingAttention,
+    Stage,
+    StridedStem,
+    VisionModel,
+    coarser,
+)
 from .fields import Size, pair
 
 # Between stages values are twice as wide as inside them, and the perceptron is what it is (table 1).

@@ -9,12 +9,16 @@ from typing import Any, ClassVar
 
 from torch import nn
 
-from ..nn.embed import Embedding, PatchEmbed
-from ..nn.encoder import Encoder
-from ..nn.init import init_mae
-from ..nn.masking import MaskedAutoencoder, PatchDecoder
-from ..nn.positions import SinCosPositions
-from ..nn.prefix import PrefixTokens
+from ..nn import (
+    Embedding,
+    Encoder,
+    MaskedAutoencoder,
+    PatchDecoder,
+    PatchEmbed,
+    PrefixTokens,
+    SinCosPositions,
+    init_mae,
+)
 from .fields import EncoderFields, Size, pair
 from .parts import vit_block, vit_encoder
 from .vit import HUGE, LARGE

@@ -9,14 +9,20 @@ from typing import Any
 
 from torch import nn
 
-from ..nn.embed import Embedding, PatchEmbed
-from ..nn.encoder import Block, Encoder
-from ..nn.head import Head, MeanPool
-from ..nn.init import init_lecun, init_zero
-from ..nn.mixing import TokenMLP
-from ..nn.mlp import MLP
-from ..nn.model import VisionModel
-from ..nn.residual import linear_rates
+from ..nn import (
+    MLP,
+    Block,
+    Embedding,
+    Encoder,
+    Head,
+    MeanPool,
+    PatchEmbed,
+    TokenMLP,
+    VisionModel,
+    init_lecun,
+    init_zero,
+    linear_rates,
+)
 from .fields import Size, pair
 from .parts import classifier, pre_norm
 

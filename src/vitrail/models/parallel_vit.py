@@ -11,15 +11,20 @@ from typing import Any
 
 from torch import nn
 
-from ..nn.attention import MultiHeadAttention
-from ..nn.embed import Embedding
-from ..nn.encoder import Block, Encoder
-from ..nn.head import FirstToken, Head
-from ..nn.init import init_vit
-from ..nn.mlp import MLP
-from ..nn.model import VisionModel
-from ..nn.prefix import PrefixTokens
-from ..nn.residual import Parallel, linear_rates
+from ..nn import (
+    MLP,
+    Block,
+    Embedding,
+    Encoder,
+    FirstToken,
+    Head,
+    MultiHeadAttention,
+    Parallel,
+    PrefixTokens,
+    VisionModel,
+    init_vit,
+    linear_rates,
+)
 from .fields import PositionedFields, ViTFields
 from .parts import classifier, learned_positions, patch_embed, pre_norm
 from .vit import SMALL, ViTConfig

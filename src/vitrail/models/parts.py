@@ -7,16 +7,26 @@ from itertools import islice
 from torch import nn
 
 from ..errors import VitrailError, nearest
-from ..nn.activation import QuickGELU
-from ..nn.attention import MultiHeadAttention
-from ..nn.embed import Embedding, HybridPatchEmbed, PatchEmbed
-from ..nn.encoder import Block, Encoder
-from ..nn.head import ClassAndMean, FirstToken, Head, MeanPool
-from ..nn.mlp import MLP
-from ..nn.positions import LearnedPositions
-from ..nn.prefix import PrefixTokens
-from ..nn.residual import LayerScale, Residual, linear_rates
-from ..nn.stem import ConvStem
+from ..nn import (
+    MLP,
+    Block,
+    ClassAndMean,
+    ConvStem,
+    Embedding,
+    Encoder,
+    FirstToken,
+    Head,
+    HybridPatchEmbed,
+    LayerScale,
+    LearnedPositions,
+    MeanPool,
+    MultiHeadAttention,
+    PatchEmbed,
+    PrefixTokens,
+    QuickGELU,
+    Residual,
+    linear_rates,
+)
 from .fields import EncoderFields, PositionedFields, ViTFields, pair
 
 Patches = PatchEmbed | HybridPatchEmbed | ConvStem

@@ -6,7 +6,7 @@ from typing import Any, Protocol
 from torch import nn
 
 from ..errors import VitrailError, nearest
-from ..nn.positions import AxisPositions, LearnedPositions, SinCosPositions, SinusoidalPositions
+from ..nn import AxisPositions, LearnedPositions, SinCosPositions, SinusoidalPositions
 
 
 class PositionFields(Protocol):

@@ -11,17 +11,25 @@ from typing import Any
 
 from torch import nn
 
-from ..nn.attention import MultiHeadAttention
-from ..nn.embed import Embedding, PatchEmbed
-from ..nn.encoder import Block, Encoder, PerToken, Stage
-from ..nn.head import FirstToken, Head
-from ..nn.init import init_vit
-from ..nn.mlp import MLP
-from ..nn.model import VisionModel
-from ..nn.positions import LearnedPositions
-from ..nn.prefix import PrefixTokens
-from ..nn.projections import ReducedProjection
-from ..nn.reduce import Reembed, StridedReduction
+from ..nn import (
+    MLP,
+    Block,
+    Embedding,
+    Encoder,
+    FirstToken,
+    Head,
+    LearnedPositions,
+    MultiHeadAttention,
+    PatchEmbed,
+    PerToken,
+    PrefixTokens,
+    ReducedProjection,
+    Reembed,
+    Stage,
+    StridedReduction,
+    VisionModel,
+    init_vit,
+)
 from .fields import ModelFields, Size, pair
 from .parts import classifier, pre_norm, stage_rates
 

@@ -10,15 +10,23 @@ from typing import Any
 
 from torch import nn
 
-from ..nn.attention import MultiHeadAttention
-from ..nn.embed import OverlappingPatchEmbed
-from ..nn.encoder import Block, Encoder, Stage
-from ..nn.head import Head, MeanPool
-from ..nn.init import init_convolutions, init_vit
-from ..nn.mlp import ConvMLP
-from ..nn.model import VisionModel
-from ..nn.projections import ReducedProjection
-from ..nn.reduce import PooledReduction, Reembed, StridedReduction
+from ..nn import (
+    Block,
+    ConvMLP,
+    Encoder,
+    Head,
+    MeanPool,
+    MultiHeadAttention,
+    OverlappingPatchEmbed,
+    PooledReduction,
+    ReducedProjection,
+    Reembed,
+    Stage,
+    StridedReduction,
+    VisionModel,
+    init_convolutions,
+    init_vit,
+)
 from .parts import classifier, pre_norm, stage_rates
 from .pvt import PVTFields
 

@@ -5,7 +5,7 @@ from fnmatch import fnmatch
 from typing import Any, Protocol
 
 from ..errors import VitrailError, nearest
-from ..nn.model import AnyVisionModel
+from ..nn import AnyVisionModel
 from . import (
     adaptive,
     beit,

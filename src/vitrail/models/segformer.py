@@ -8,10 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import ClassVar
 
-from ..nn.encoder import Levels
-from ..nn.init import init_convolutions, init_vit
-from ..nn.model import VisionModel
-from ..nn.segment import AllMLPHead
+from ..nn import AllMLPHead, Levels, VisionModel, init_convolutions, init_vit
 from .fields import Size
 from .pvt import PVTFields
 from .pvt_v2 import B0, B2, B3, B4, B5, PVTv2Config, mix_embed, mix_stages

@@ -11,13 +11,20 @@ from typing import Any
 
 from torch import nn
 
-from ..nn.dual import BiasedCosine, DualEncoder, TextModel
-from ..nn.embed import Embedding, PatchEmbed
-from ..nn.head import Head, MeanPool
-from ..nn.mlp import MLP
-from ..nn.model import VisionModel
-from ..nn.pool import MultiHeadAttentionPool
-from ..nn.text import LastToken, TextEmbed
+from ..nn import (
+    MLP,
+    BiasedCosine,
+    DualEncoder,
+    Embedding,
+    Head,
+    LastToken,
+    MeanPool,
+    MultiHeadAttentionPool,
+    PatchEmbed,
+    TextEmbed,
+    TextModel,
+    VisionModel,
+)
 from .fields import PositionedFields, Size, pair, shared_fields
 from .parts import activation_of, classifier, learned_positions, vit_encoder
 from .text import DualFields, init_siglip, text_encoder

@@ -2,11 +2,7 @@
 
 from dataclasses import dataclass
 
-from ..nn.embed import Embedding
-from ..nn.head import Head, MeanPool
-from ..nn.init import init_vit
-from ..nn.model import VisionModel
-from ..nn.positions import SinCosPositions
+from ..nn import Embedding, Head, MeanPool, SinCosPositions, VisionModel, init_vit
 from .fields import ViTFields
 from .parts import classifier, patch_embed, vit_encoder
 from .vit import LARGE, SMALL, TINY

@@ -10,16 +10,23 @@ from typing import Any
 
 from torch import nn
 
-from ..nn.attention import MultiHeadAttention
-from ..nn.embed import Embedding, PatchEmbed
-from ..nn.encoder import Block, Encoder, PerToken, Stage
-from ..nn.head import Head, MeanPool
-from ..nn.init import init_vit
-from ..nn.mlp import MLP
-from ..nn.model import VisionModel
-from ..nn.reduce import PatchMerging
-from ..nn.relative import RelativeBias
-from ..nn.windows import LocalAttention
+from ..nn import (
+    MLP,
+    Block,
+    Embedding,
+    Encoder,
+    Head,
+    LocalAttention,
+    MeanPool,
+    MultiHeadAttention,
+    PatchEmbed,
+    PatchMerging,
+    PerToken,
+    RelativeBias,
+    Stage,
+    VisionModel,
+    init_vit,
+)
 from .fields import ModelFields, Size, pair
 from .parts import classifier, pre_norm, stage_rates
 

@@ -9,15 +9,18 @@ from typing import Any
 
 from torch import nn
 
-from ..nn.attention import MultiHeadAttention
-from ..nn.cosine import CosineScores
-from ..nn.encoder import Block, PerToken
-from ..nn.mlp import MLP
-from ..nn.projections import JointProjectionWithoutKeyBias
-from ..nn.reduce import NormedPatchMerging
-from ..nn.relative import ContinuousRelativeBias
-from ..nn.residual import Residual
-from ..nn.windows import LocalAttention
+from ..nn import (
+    MLP,
+    Block,
+    ContinuousRelativeBias,
+    CosineScores,
+    JointProjectionWithoutKeyBias,
+    LocalAttention,
+    MultiHeadAttention,
+    NormedPatchMerging,
+    PerToken,
+    Residual,
+)
 from .fields import Size
 from .swin import BASE, LARGE, Cells, WindowPyramid
 

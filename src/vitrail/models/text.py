@@ -5,11 +5,7 @@ from typing import Any, ClassVar
 
 from torch import nn
 
-from ..nn.attention import NoBias
-from ..nn.encoder import Encoder
-from ..nn.positions import LearnedPositions
-from ..nn.projections import JointProjection
-from ..nn.text import TextEmbed
+from ..nn import Encoder, JointProjection, LearnedPositions, NoBias, TextEmbed
 from .fields import PositionedFields, Size
 from .parts import activation_of, vit_block
 

@@ -11,17 +11,27 @@ from functools import partial
 from torch import nn
 
 from ..errors import VitrailError, nearest
-from ..nn.attention import MultiHeadAttention
-from ..nn.embed import Embedding, TubeletEmbed
-from ..nn.encoder import Block, Encoder
-from ..nn.head import FirstToken, Head
-from ..nn.init import init_vit
-from ..nn.mlp import MLP
-from ..nn.model import VisionModel
-from ..nn.positions import AxisPositions, LearnedPositions
-from ..nn.prefix import PrefixTokens
-from ..nn.residual import linear_rates
-from ..nn.space_time import FrameAttention, MeanOverFrames, PrefixForEachFrame, SpaceAttention, TimeAttention
+from ..nn import (
+    MLP,
+    AxisPositions,
+    Block,
+    Embedding,
+    Encoder,
+    FirstToken,
+    FrameAttention,
+    Head,
+    LearnedPositions,
+    MeanOverFrames,
+    MultiHeadAttention,
+    PrefixForEachFrame,
+    PrefixTokens,
+    SpaceAttention,
+    TimeAttention,
+    TubeletEmbed,
+    VisionModel,
+    init_vit,
+    linear_rates,
+)
 from .fields import PositionedFields, ViTFields, pair
 from .parts import classifier, pre_norm
 

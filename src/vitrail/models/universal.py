@@ -10,12 +10,18 @@ from typing import Any
 from torch import nn
 
 from ..errors import VitrailError, nearest
-from ..nn.dense import DepthHead, SegmentationHead, Upsampling, enlarge
-from ..nn.detection import DetectionHead
-from ..nn.head import FirstToken, Head
-from ..nn.init import init_vit
-from ..nn.model import VisionModel
-from ..nn.multitask import TaskHeads
+from ..nn import (
+    DepthHead,
+    DetectionHead,
+    FirstToken,
+    Head,
+    SegmentationHead,
+    TaskHeads,
+    Upsampling,
+    VisionModel,
+    enlarge,
+    init_vit,
+)
 from .detr import query_decoder
 from .fields import PositionedFields, ViTFields, pair
 from .parts import classifier, patch_embed, vit_embed, vit_encoder

@@ -9,15 +9,20 @@ from typing import Any
 
 from torch import nn
 
-from ..nn.attention import MultiHeadAttention
-from ..nn.embed import Embedding, TubeletEmbed
-from ..nn.encoder import Block, Encoder
-from ..nn.head import Head, MeanPool
-from ..nn.init import init_vit
-from ..nn.model import VisionModel
-from ..nn.positions import SinusoidalPositions
-from ..nn.projections import JointProjectionWithoutKeyBias
-from ..nn.residual import linear_rates
+from ..nn import (
+    Block,
+    Embedding,
+    Encoder,
+    Head,
+    JointProjectionWithoutKeyBias,
+    MeanPool,
+    MultiHeadAttention,
+    SinusoidalPositions,
+    TubeletEmbed,
+    VisionModel,
+    init_vit,
+    linear_rates,
+)
 from .fields import PositionedFields, ViTFields, pair
 from .parts import classifier, vit_residuals
 from .vit import HUGE, LARGE, SMALL

@@ -5,10 +5,7 @@ from typing import Any
 
 from torch import nn
 
-from ..nn.embed import Embedding
-from ..nn.init import init_vit
-from ..nn.model import VisionModel
-from ..nn.prefix import PrefixTokens
+from ..nn import Embedding, PrefixTokens, VisionModel, init_vit
 from .fields import PositionedFields, ViTFields, pair
 from .parts import patch_embed, pooling_head, vit_encoder
 from .positions import position_parts

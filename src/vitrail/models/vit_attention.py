@@ -12,19 +12,27 @@ from typing import ClassVar
 from torch import nn
 
 from ..errors import VitrailError, nearest
-from ..nn import pattern
-from ..nn.embed import Embedding
-from ..nn.encoder import Block, Encoder
-from ..nn.head import FirstToken, Head
-from ..nn.init import init_vit
-from ..nn.linear import EluFeatures, LinearAttention, RandomFeatures
-from ..nn.mlp import MLP
-from ..nn.model import VisionModel
-from ..nn.pattern import Pattern
-from ..nn.prefix import PrefixTokens
-from ..nn.relative import RelativePositionAttention
-from ..nn.residual import linear_rates
-from ..nn.sparse import AxialAttention, NeighbourhoodAttention, SparseAttention
+from ..nn import (
+    MLP,
+    AxialAttention,
+    Block,
+    EluFeatures,
+    Embedding,
+    Encoder,
+    FirstToken,
+    Head,
+    LinearAttention,
+    NeighbourhoodAttention,
+    Pattern,
+    PrefixTokens,
+    RandomFeatures,
+    RelativePositionAttention,
+    SparseAttention,
+    VisionModel,
+    init_vit,
+    linear_rates,
+)
+from ..nn.attention import pattern
 from .fields import PositionedFields, ViTFields, pair
 from .parts import classifier, learned_positions, patch_embed, pre_norm
 from .swin import fit_window

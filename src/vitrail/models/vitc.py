@@ -7,11 +7,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from ..nn.embed import HybridPatchEmbed
-from ..nn.head import FirstToken, Head
-from ..nn.init import init_vit
-from ..nn.model import VisionModel
-from ..nn.stem import Stages, StridedConvs
+from ..nn import FirstToken, Head, HybridPatchEmbed, Stages, StridedConvs, VisionModel, init_vit
 from .fields import PositionedFields
 from .parts import classifier, vit_embed, vit_encoder
 

@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from .decoder import QueryDecoder
+from .heads.decoder import QueryDecoder
 from .tokens import Tokens
 
 

@@ -3,7 +3,8 @@
 from torch import Tensor, nn
 
 from ..data.loader import Batch
-from ..nn.masking import Reconstruction, cut
+from ..nn import Reconstruction
+from ..nn.masking import cut
 from .loss import Loss
 
 

@@ -6,11 +6,11 @@ from typing import Literal, get_args
 import torch
 
 from ..errors import VitrailError, nearest
+from ..machine.facts import pick_precision, resident_bytes
 from ..models.fields import pair
 from ..models.registry import Config, model_config, override
 from .budget import largest_batch
 from .flops import blueprint, count
-from .machine import pick_precision, resident_bytes
 from .trace import backward_peak, inference_peak
 
 OptimizerName = Literal["adamw", "muon"]

@@ -9,7 +9,7 @@ from torch.utils.flop_counter import flop_registry
 
 from ..models.fields import densest, example_inputs
 from ..models.registry import Config
-from ..nn.model import AnyVisionModel
+from ..nn import AnyVisionModel
 from .depth import by_depth
 
 # The CPU's fused attention is missing in PyTorch before 2.12.

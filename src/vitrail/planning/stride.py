@@ -4,7 +4,7 @@ import torch
 
 from ..models.fields import densest, example_inputs, pair
 from ..models.registry import Config
-from ..nn.tokens import Tokens
+from ..nn import Tokens
 from .flops import blueprint
 
 

@@ -11,13 +11,12 @@ from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map_only
 
+from ..machine.facts import has_fast_bfloat16
 from ..models.fields import densest, example_inputs
 from ..models.registry import Config
-from ..nn.attend import Attend
-from ..nn.encoder import checkpoint_activations
+from ..nn import Attend, checkpoint_activations
 from .depth import by_depth
 from .flops import blueprint
-from .machine import has_fast_bfloat16
 
 _LEAST_DEPTH = 3
 """In shallower models another moment may be the worst."""

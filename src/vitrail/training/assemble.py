@@ -13,14 +13,13 @@ from ..data.augment import batch_mix, image_transform, takes_fitted
 from ..data.loader import EvalLoader, TrainLoader
 from ..data.preprocess import Preprocess
 from ..data.seeds import derive
-from ..inference.metrics import Evaluation, score
+from ..evaluation.metrics import Evaluation, score
+from ..machine.facts import PRECISIONS, pick_device, pick_precision
 from ..models.fields import check_classifies, densest, pair
 from ..models.registry import canonical_name, create_model, model_config
-from ..nn.encoder import checkpoint_activations
-from ..nn.init import init_vit
+from ..nn import checkpoint_activations, init_vit
 from ..objectives.supervised import Supervised, balanced_weights
 from ..planning.flops import blueprint, count
-from ..planning.machine import PRECISIONS, pick_device, pick_precision
 from ..planning.stride import stride_of
 from .channels import channel_statistics
 from .choose import Situation, choose

@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 
 from ..data.memory import remember, shrink
+from ..data.open import Sample, open_source, read_image
 from ..data.preprocess import Preprocess
-from ..data.sources import Sample, open_source, read_image
 from ..data.split import Splits, split
 from ..data.survey import Facts, Survey, survey
-from ..planning.machine import this_machine
+from ..machine.facts import this_machine
 from ..progress import Track, silent
 
 MOST_VAL, MOST_TEST = 2_500, 10_000

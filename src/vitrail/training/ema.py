@@ -5,7 +5,7 @@ import copy
 import torch
 from torch import nn
 
-from ..nn.model import AnyVisionModel
+from ..nn import AnyVisionModel
 
 
 class EMA:

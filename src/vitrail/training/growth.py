@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from ..nn.model import AnyVisionModel
+from ..nn import AnyVisionModel
 from ..planning.stride import stride_of
 
 SMALL_PART = 0.5

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from ..checkpoint.contract import Checkpoint, save
-from ..nn.model import AnyVisionModel
+from ..nn import AnyVisionModel
 from .board import write_scalars
 from .folder import RunFolder
 from .state import Counters, set_aside, state_files

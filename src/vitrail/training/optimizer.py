@@ -8,7 +8,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from ..errors import VitrailError
-from ..nn.encoder import Stage
+from ..nn import Stage
 from .muon import Muon, orthogonalize_flops
 from .recipe import Recipe, settled
 

@@ -10,9 +10,9 @@ from typing import Any
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from ..inference.metrics import Evaluation
-from ..lens.charts import line_chart, reliability_chart
-from ..lens.html import asset, facts, page, panes, section, table
+from ..evaluation.metrics import Evaluation
+from ..pages.charts import line_chart, reliability_chart
+from ..pages.html import asset, facts, page, panes, section, table
 
 LARGEST_MATRIX = 30
 """With more classes than this, the confusion matrix becomes a list of the most confused pairs."""

@@ -5,13 +5,13 @@ from torch import Tensor, nn
 
 from ..checkpoint.contract import load
 from ..errors import VitrailError
-from ..inference.metrics import Evaluation
-from ..lens.draw import displayable
+from ..evaluation.metrics import Evaluation
 from ..lens.explanation import last_layer_map
+from ..pages.image import displayable
 from .assemble import Workshop
-from .card import write_card
 from .dataset import Part
 from .folder import DATA, RunFolder
+from .model_card import write_card
 from .next_steps import commands
 from .recipe import settled
 from .recipe_file import recipe_to_yaml

@@ -12,7 +12,7 @@ from torch import Tensor
 from ..checkpoint.contract import Checkpoint, load, save
 from ..data.survey import write_bad_files
 from ..errors import VitrailError
-from ..inference.metrics import Evaluation, score
+from ..evaluation.metrics import Evaluation, score
 from ..progress import Track, silent
 from .allocator import keep_freed_memory
 from .assemble import Workshop, assemble, headline
@@ -67,7 +67,7 @@ def train(
     """Train on labelled pictures and leave a run folder.
 
     Args:
-        source: class folders, a CSV, tar shards or a named set; see `vitrail.data.sources`.
+        source: class folders, a CSV, tar shards or a named set; see `vitrail.data.open`.
         recipe: a `Recipe`, the name of one, or a YAML file; open fields are chosen from the data and the machine.
         out: the run folder; by default runs/SOURCE-N with the next free number.
         skip_bad: leave out files that can't be read, and list them in bad_files.csv, instead of stopping.

@@ -13,7 +13,7 @@ from ..data.augment import Mix
 from ..data.loader import Batch, TrainLoader
 from ..data.seeds import derive
 from ..errors import VitrailError
-from ..nn.model import AnyVisionModel
+from ..nn import AnyVisionModel
 from ..objectives.loss import Loss
 from ..progress import Track, silent
 from .ema import EMA

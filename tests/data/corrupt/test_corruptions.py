@@ -5,8 +5,8 @@ import pytest
 from scipy import ndimage
 
 from vitrail.data.corrupt.blur import displaced
+from vitrail.data.corrupt.corruptions import CORRUPTIONS, corrupt
 from vitrail.data.corrupt.filters import cloud, convolved, disk, streak, zoomed
-from vitrail.data.corrupt.table import CORRUPTIONS, corrupt
 from vitrail.errors import VitrailError
 
 

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from vitrail.errors import VitrailError
 from vitrail.lens.attribution.occlusion import occlusion, sees_places_only_in_embedding, squares_of
-from vitrail.nn.tokens import Tokens
+from vitrail.nn import Tokens
 
 from .plain import build, pictures, plain_vit, vit
 

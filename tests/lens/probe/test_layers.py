@@ -7,11 +7,7 @@ from torch import nn
 from vitrail.errors import VitrailError
 from vitrail.lens.probe.layers import block_names, layer_features, logit_lens
 from vitrail.models.registry import create_model
-from vitrail.nn.convolution import OnMap
-from vitrail.nn.embed import MapEmbed
-from vitrail.nn.encoder import Encoder
-from vitrail.nn.head import Head, MeanPool
-from vitrail.nn.model import VisionModel
+from vitrail.nn import Encoder, Head, MapEmbed, MeanPool, OnMap, VisionModel
 
 TINY = {"image_size": 16, "patch_size": 4, "embed_dim": 16, "num_heads": 2, "depth": 3, "num_classes": 5}
 

@@ -8,7 +8,7 @@ from vitrail.data.seeds import derive, permutation
 from vitrail.errors import VitrailError
 from vitrail.lens.probe.order import correlation, order_dependence, shift_equivariance, shuffle_patches
 from vitrail.models.registry import create_model
-from vitrail.nn.tokens import Tokens
+from vitrail.nn import Tokens
 
 
 def tiny_vit():

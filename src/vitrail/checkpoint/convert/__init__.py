@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ...errors import VitrailError
-from ...nn.model import AnyVisionModel
+from ...nn import AnyVisionModel
 from . import official, timm, torchvision, transformers
 from .rename import Layout, Renamed, Rule, to_ours
 

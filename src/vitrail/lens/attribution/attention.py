@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ...nn.model import VisionModel
+from ...nn import VisionModel
 from ..explanation import last_layer_map
 from ..rollout import HeadFusion, fuse_heads
 from .layers import Layers, encoder_layers, looked_through, reading

@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from ...errors import VitrailError
-from ...nn.model import VisionModel
+from ...nn import VisionModel
 from .flow_proof import reaches_bound, supplied_below
 from .flow_search import PRECISION, MinimumCuts
 from .layers import Layers, looked_through, reading

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ...nn.model import VisionModel
+from ...nn import VisionModel
 from ..capture import weight_gradients
 from .layers import looked_through, pulled_back, reading
 from .passes import Classes, Map, class_scores, patch_map, traced, with_graph

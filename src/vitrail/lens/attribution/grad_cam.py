@@ -9,9 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ...errors import VitrailError
-from ...nn.encoder import HOLDERS
-from ...nn.model import VisionModel
-from ...nn.tokens import Tokens
+from ...nn import HOLDERS, Tokens, VisionModel
 from ..naming import find_module
 from .passes import Classes, Map, class_scores, encoded, traced, with_graph
 

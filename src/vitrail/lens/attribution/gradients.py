@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ...errors import VitrailError
-from ...nn.model import VisionModel
+from ...nn import VisionModel
 from .passes import Classes, Map, encoded, pixel_gradient, sum_to_cells
 
 Grid = tuple[int, int] | None

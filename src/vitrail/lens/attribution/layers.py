@@ -12,8 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ...errors import VitrailError
-from ...nn.model import VisionModel
-from ...nn.tokens import Tokens
+from ...nn import Tokens, VisionModel
 from ..capture import Look, capture
 from ..naming import attends_of
 from .passes import encoded, with_graph

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ...errors import VitrailError, nearest
-from ...nn.model import VisionModel
+from ...nn import VisionModel
 from .attention import attention_map, rollout_map
 from .flow import flow_map
 from .generic import generic_map

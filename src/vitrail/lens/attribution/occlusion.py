@@ -7,8 +7,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from ...errors import VitrailError
-from ...nn.model import VisionModel
-from ...nn.tokens import Tokens
+from ...nn import Tokens, VisionModel
 from .passes import Classes, Map, cell_of, class_scores, encoded, scores_of
 
 

@@ -9,8 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from ...errors import VitrailError
-from ...nn.model import VisionModel
-from ...nn.tokens import Tokens
+from ...nn import Tokens, VisionModel
 
 Classes = Int[Tensor, " B"]
 Map = Float[Tensor, "B rows columns"]

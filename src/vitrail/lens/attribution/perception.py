@@ -12,9 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ...errors import VitrailError
-from ...nn.model import VisionModel
-from ...nn.residual import LayerScale, Residual
-from ...nn.tokens import Tokens
+from ...nn import LayerScale, Residual, Tokens, VisionModel
 from ..capture import Look, capture, weight_gradients
 from ..intervene import patch_features
 from ..naming import attends_of

@@ -13,11 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ...nn.activation import QuickGELU
-from ...nn.attend import ATTENDS
-from ...nn.mlp import SwiGLU
-from ...nn.model import VisionModel
-from ...nn.tokens import Tokens
+from ...nn import ATTENDS, QuickGELU, SwiGLU, Tokens, VisionModel
 from .passes import Classes, Map, class_scores, encoded, patch_map, sum_to_cells, traced, with_graph
 
 ACTIVATIONS = (nn.GELU, nn.ReLU, nn.ReLU6, nn.SiLU, nn.Hardswish, QuickGELU)

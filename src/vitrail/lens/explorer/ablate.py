@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ...errors import VitrailError
-from ...nn.tokens import Tokens
+from ...nn import Tokens
 from ..intervene import ablate, patch_features
 from .data import Watched, probabilities
 

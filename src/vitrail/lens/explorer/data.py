@@ -11,11 +11,9 @@ from torch import Tensor, nn
 
 from ...data.preprocess import Preprocess
 from ...errors import VitrailError
-from ...nn.adaptive import AdaptivePatchEmbed
-from ...nn.packing import PackedPrefixTokens
-from ...nn.prefix import PrefixTokens, RegisterTokens
+from ...nn import AdaptivePatchEmbed, PackedPrefixTokens, PrefixTokens, RegisterTokens
+from ...pages.image import displayable
 from ..attribution.methods import Attribution
-from ..draw import displayable
 from ..naming import attend_names
 from ..observe import observe
 from .rows import LayerRows, Unseen, layer_rows

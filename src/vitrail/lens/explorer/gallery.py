@@ -11,9 +11,9 @@ from torch import Tensor
 
 from ...data.samples import short_names
 from ...errors import VitrailError, nearest
+from ...pages.html import data_uri
+from ...pages.image import encode
 from ..attribution.methods import METHODS, Attribution
-from ..draw import encode
-from ..html import data_uri
 from .ablate import Region, ablated
 from .data import Relevance, Watched, look, relevance
 from .pack import PackedLayer, base64_of, pack_layers

@@ -7,7 +7,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from ...errors import VitrailError
-from ..html import asset, json_script, page
+from ...pages.html import asset, json_script, page
 from .gallery import Gallery
 from .pack import base64_of
 
@@ -80,13 +80,13 @@ def _document(gallery: Gallery, parts: Sequence[str], *, live: bool) -> str:
     outline = {**gallery.outline(), "live": live}
     lead = '<p class="soft" id="lead"></p><noscript>This page needs its scripts: it draws in the browser.</noscript>'
     body = [
-        asset(f"{SCRIPTS}/explorer.html"),
+        asset(f"{SCRIPTS}/explorer.html", "vitrail.lens"),
         _held("outline", json_script(outline)),
         *parts,
         _import_map(),
         f'<script type="module">import "{SCRIPTS}/main.js";</script>',
     ]
-    return page(_TITLE, lead, body, styles=asset(f"{SCRIPTS}/explorer.css"))
+    return page(_TITLE, lead, body, styles=asset(f"{SCRIPTS}/explorer.css", "vitrail.lens"))
 
 
 def _held(name: str, script: str) -> str:

@@ -5,8 +5,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ...errors import VitrailError
-from ...nn.encoder import Stage
-from ...nn.tokens import Tokens
+from ...nn import Stage, Tokens
 from ..observe import features
 
 

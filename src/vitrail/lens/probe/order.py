@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ...data.seeds import derive, permutation
 from ...errors import VitrailError
-from ...nn.tokens import Tokens
+from ...nn import Tokens
 from ..observe import features
 
 Pixels = Float[Tensor, "B C H W"]

@@ -1,0 +1,103 @@
+"""Which pictures of a source a checkpoint may be judged by: those it has not learned from."""
+
+import csv
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from ..data.open import Sample, Source
+from ..data.survey import Survey, survey
+from ..errors import VitrailError
+from ..progress import Track, silent
+
+Part = Literal["auto", "train", "val", "test", "all"]
+
+
+@dataclass(frozen=True, slots=True)
+class HeldOut:
+    """The samples to score, all of them readable, and a sentence that says which they are."""
+
+    samples: tuple[Sample, ...]
+    note: str
+
+
+def held_out(
+    source: Source,
+    run: Path | None,
+    part: Part = "auto",
+    *,
+    skip_bad: bool = False,
+    progress: Track = silent,
+) -> HeldOut:
+    """The part of a source to score.
+
+    "auto" is the source's own test part, or its val part. Where it has neither, it is every picture whose
+    content the run did not train on; if some of them are the run's test part, those that it chose its best
+    checkpoint by (val) are left out too.
+
+    Args:
+        source: what the user named.
+        run: what the checkpoint was loaded from; a run folder remembers its splits by content in splits.csv.
+        part: a part by name, or "all" for everything.
+        skip_bad: leave out files that cannot be read, instead of stopping at them.
+        progress: told of each file that is opened.
+
+    Raises:
+        VitrailError: bad files, a part that is not there, or nothing is left.
+    """
+    own = {sample.split for sample in source.samples}
+    name = next((split for split in ("test", "val") if split in own), "auto") if part == "auto" else part
+    if name in own:
+        source = replace(source, samples=tuple(s for s in source.samples if s.split == name))
+    checked = survey(source, progress=progress)
+    checked.require_clean(skip_bad=skip_bad)
+    if name in own:
+        return _named(checked.source.samples, f"the {name} part of {source.name}")
+    if name == "all":
+        return _named(checked.source.samples, f"all of {source.name}")
+    recorded = recorded_splits(run) if run else None
+    if name == "auto":
+        return _unseen(checked, recorded)
+    return _recorded_part(checked, recorded, name)
+
+
+def recorded_splits(checkpoint: Path) -> dict[str, str] | None:
+    """{digest: split} of the run that a checkpoint belongs to; None where there is no run around it."""
+    # RUN itself, RUN/checkpoints/best, or a file in that folder.
+    for folder in (checkpoint, *checkpoint.absolute().parents[:3]):
+        table = folder / "splits.csv"
+        if table.is_file():
+            with table.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
+                return {row["digest"]: row["split"] for row in csv.DictReader(file)}
+    return None
+
+
+def _unseen(checked: Survey, recorded: Mapping[str, str] | None) -> HeldOut:
+    samples, name = checked.source.samples, checked.source.name
+    if recorded is None:
+        return _named(samples, f"all of {name}; what the checkpoint was trained on is not known")
+    parts = [recorded.get(facts.digest, "new") for facts in checked.facts]
+    counts = Counter(parts)
+    left_out = {"train", "val"} if counts["test"] else {"train"}
+    kept = tuple(sample for sample, part in zip(samples, parts, strict=True) if part not in left_out)
+    words = {"train": "the run was trained on", "val": "it chose its best checkpoint by"}
+    gone = [f"{counts[part]} that {words[part]}" for part in ("train", "val") if part in left_out and counts[part]]
+    if not kept:
+        raise VitrailError(
+            f"the run was trained on every picture of {name}: give others, or score them with --split all"
+        )
+    return _named(kept, f"{name}, without {' and '.join(gone)}" if gone else f"all of {name}, none of it trained on")
+
+
+def _recorded_part(checked: Survey, recorded: Mapping[str, str] | None, part: str) -> HeldOut:
+    pairs = zip(checked.source.samples, checked.facts, strict=True)
+    kept = tuple(sample for sample, facts in pairs if recorded and recorded.get(facts.digest) == part)
+    if not kept:
+        raise VitrailError(f"{checked.source.name} has no {part} part: use --split auto or --split all")
+    return _named(kept, f"the pictures of {checked.source.name} that are the run's {part} part")
+
+
+def _named(samples: tuple[Sample, ...], note: str) -> HeldOut:
+    return HeldOut(samples, f"{len(samples)} pictures: {note}")

@@ -1,0 +1,107 @@
+"""Multi-head attention, put together from parts."""
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from ..tokens import Tokens
+from .attend import Attend
+from .projections import JointProjection, check_heads, heads_of
+
+
+class NoRefinement(nn.Module):
+    """Queries and keys as they are."""
+
+    def forward(self, q: Tensor, k: Tensor, tokens: Tokens) -> tuple[Tensor, Tensor]:
+        return q, k
+
+
+class NoBias(nn.Module):
+    """Nothing is added to the scores."""
+
+    def forward(self, tokens: Tokens) -> None:
+        return None
+
+
+class MultiHeadAttention(nn.Module):
+    """Every token looks at every token (Dosovitskiy et al., 2021, appendix A). Tokens -> Tokens.
+
+    What families do otherwise is another part in the same place.
+
+    Args:
+        dim: width D of the tokens.
+        num_heads: heads h; D must be a multiple of it.
+        qkv: Tokens -> queries (B, h, N, d), keys (B, h, M, d) and values (B, h, M, e); one joint linear layer by
+            default, see `projections`.
+        refine: (q, k, tokens) -> (q, k) before they meet: norms, rotary positions.
+        bias: Tokens -> (h, N, M), added to the scores: relative positions.
+        attend: `Attend`, or another of its kind.
+        project: what follows the joined heads, (B, N, h e) -> (B, N, D); a linear layer by default.
+        dropout: rate behind the output projection.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        num_heads: int,
+        *,
+        qkv: nn.Module | None = None,
+        refine: nn.Module | None = None,
+        bias: nn.Module | None = None,
+        attend: nn.Module | None = None,
+        project: nn.Module | None = None,
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        self.qkv = qkv or JointProjection(dim, num_heads)
+        self.refine = refine or NoRefinement()
+        self.bias = bias or NoBias()
+        self.attend = attend or Attend()
+        self.project = project or nn.Linear(dim, dim)
+        self.dropout = nn.Dropout(dropout) if dropout else nn.Identity()
+
+    def forward(self, tokens: Tokens, mask: Float[Tensor, "... #N #M"] | None = None) -> Tokens:
+        """Tokens -> Tokens. `mask` is added to the scores: minus infinity where a query must not look."""
+        q, k, v = self.qkv(tokens)
+        q, k = self.refine(q, k, tokens)
+        bias = self.bias(tokens)
+        if mask is not None:
+            bias = mask if bias is None else bias + mask
+        heads = self.attend(q, k, v, bias)
+        return tokens.with_x(self.dropout(self.project(heads.transpose(1, 2).flatten(2))))
+
+
+class CrossAttention(nn.Module):
+    """Queries look at keys and take from values that may come from elsewhere (Vaswani et al., 2017, section 3.2.2).
+
+    For a class token over its patches, a learned query that pools, a decoder over its memory.
+
+    Args:
+        dim: width D of queries, keys, values and result.
+        num_heads: heads h; D must be a multiple of it.
+        qkv_bias: biases in the three projections.
+        attend: `Attend`, or another of its kind.
+    """
+
+    def __init__(self, dim: int, num_heads: int, *, qkv_bias: bool = True, attend: nn.Module | None = None) -> None:
+        super().__init__()
+        check_heads(dim, num_heads)
+        self.num_heads = num_heads
+        self.q = nn.Linear(dim, dim, bias=qkv_bias)
+        self.k = nn.Linear(dim, dim, bias=qkv_bias)
+        self.v = nn.Linear(dim, dim, bias=qkv_bias)
+        self.attend = attend or Attend()
+        self.project = nn.Linear(dim, dim)
+
+    def forward(
+        self,
+        query: Float[Tensor, "B N D"],
+        key: Float[Tensor, "B M D"],
+        value: Float[Tensor, "B M D"],
+        mask: Float[Tensor, "... #N #M"] | None = None,
+    ) -> Float[Tensor, "B N D"]:
+        """`mask` is added to the scores: minus infinity where a query must not look."""
+        q = heads_of(self.q(query), self.num_heads)
+        k = heads_of(self.k(key), self.num_heads)
+        v = heads_of(self.v(value), self.num_heads)
+        return self.project(self.attend(q, k, v, mask).transpose(1, 2).flatten(2))

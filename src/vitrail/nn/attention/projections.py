@@ -1,0 +1,159 @@
+"""Tokens -> queries, keys and values: where they come from, and how many there are of each."""
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from ..tokens import Tokens
+
+Heads = Float[Tensor, "B h _ _"]
+QKV = tuple[Heads, Heads, Heads]
+
+
+def heads_of(x: Float[Tensor, "B N D"], num_heads: int) -> Float[Tensor, "B h N d"]:
+    """Cut the channels into heads."""
+    return x.unflatten(2, (num_heads, -1)).transpose(1, 2)
+
+
+def check_heads(dim: int, num_heads: int) -> None:
+    """The width is a multiple of the heads, or an error that says so."""
+    if dim % num_heads:
+        raise ValueError(f"embed_dim {dim} is not a multiple of num_heads {num_heads}: choose heads that divide it")
+
+
+class JointProjection(nn.Linear):
+    """One linear layer for queries, keys and values of all tokens (Dosovitskiy et al., 2021, equation 5)."""
+
+    def __init__(self, dim: int, num_heads: int, *, bias: bool = True) -> None:
+        check_heads(dim, num_heads)
+        super().__init__(dim, 3 * dim, bias=bias)
+        self.num_heads = num_heads
+
+    def forward(self, tokens: Tokens) -> QKV:  # type: ignore[override]
+        joint = super().forward(tokens.x).unflatten(2, (3, self.num_heads, -1))
+        q, k, v = joint.permute(2, 0, 3, 1, 4).unbind(0)
+        return q, k, v
+
+
+class ReducedProjection(nn.Module):
+    """Queries of all tokens, keys and values of fewer (Wang et al., 2021, "PVT", section 3.3).
+
+    A grid of N tokens costs N × M scores, where M are left.
+
+    Args:
+        dim: width D of the tokens.
+        num_heads: heads h; D must be a multiple of it.
+        reduce: Tokens -> Tokens, see `reduce`; nothing keeps all.
+    """
+
+    def __init__(self, dim: int, num_heads: int, *, reduce: nn.Module | None = None, bias: bool = True) -> None:
+        super().__init__()
+        check_heads(dim, num_heads)
+        self.num_heads = num_heads
+        self.q = nn.Linear(dim, dim, bias=bias)
+        self.reduce = reduce or nn.Identity()
+        self.kv = nn.Linear(dim, 2 * dim, bias=bias)
+
+    def forward(self, tokens: Tokens) -> QKV:
+        q = heads_of(self.q(tokens.x), self.num_heads)
+        k, v = self.kv(self.reduce(tokens).x).chunk(2, dim=2)
+        return q, heads_of(k, self.num_heads), heads_of(v, self.num_heads)
+
+
+class JointProjectionWithoutKeyBias(nn.Linear):
+    """`JointProjection` with a bias for queries and one for values, none for keys (Bao et al., 2022, "BEiT").
+
+    A bias of the keys adds the same number to all scores of a query, which softmax takes away again. `bias` holds both,
+    queries first: (2 D,).
+    """
+
+    def __init__(self, dim: int, num_heads: int) -> None:
+        check_heads(dim, num_heads)
+        super().__init__(dim, 3 * dim, bias=False)
+        self.num_heads = num_heads
+        self.bias = nn.Parameter(torch.zeros(2 * dim))
+
+    def forward(self, tokens: Tokens) -> QKV:  # type: ignore[override]
+        query, value = self.bias.chunk(2)
+        bias = torch.cat([query, torch.zeros_like(query), value])
+        joint = F.linear(tokens.x, self.weight, bias).unflatten(2, (3, self.num_heads, -1))
+        q, k, v = joint.permute(2, 0, 3, 1, 4).unbind(0)
+        return q, k, v
+
+
+class ConvProjection(nn.Module):
+    """Queries, keys and values, each convolved before it is projected (Wu et al., 2021, "CvT", section 3.2).
+
+    Args:
+        dim: width D of the tokens.
+        num_heads: heads h; D must be a multiple of it.
+        kernel_size: of the depthwise convolutions.
+        stride: of those of keys and values, of which M = ⌈H / stride⌉ × ⌈W / stride⌉, and the prefix, are left.
+        bias: of the linear layers.
+    """
+
+    def __init__(self, dim: int, num_heads: int, *, kernel_size: int = 3, stride: int = 2, bias: bool = True) -> None:
+        super().__init__()
+        check_heads(dim, num_heads)
+        self.num_heads = num_heads
+        self.q = ConvLinear(dim, kernel_size, 1, bias=bias)
+        self.k = ConvLinear(dim, kernel_size, stride, bias=bias)
+        self.v = ConvLinear(dim, kernel_size, stride, bias=bias)
+
+    def forward(self, tokens: Tokens) -> QKV:
+        q, k, v = (heads_of(part(tokens), self.num_heads) for part in (self.q, self.k, self.v))
+        return q, k, v
+
+
+class ConvLinear(nn.Module):
+    """A depthwise convolution and a batch norm on the map, then a linear layer: Tokens -> (B, M, D).
+
+    Prefix tokens have no neighbours, and meet the linear layer only.
+    """
+
+    def __init__(self, dim: int, kernel_size: int, stride: int, *, bias: bool) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(dim, dim, kernel_size, stride, kernel_size // 2, groups=dim, bias=False)
+        self.norm = nn.BatchNorm2d(dim)
+        self.linear = nn.Linear(dim, dim, bias=bias)
+
+    def forward(self, tokens: Tokens) -> Float[Tensor, "B M D"]:
+        return self.linear(tokens.with_map(self.norm(self.conv(tokens.map))).x)
+
+
+class ScaledQueries(nn.Module):
+    """A factor on the queries, for scores that are not divided by the root of a head's width: refines q and k."""
+
+    def __init__(self, factor: float) -> None:
+        super().__init__()
+        self.factor = factor
+
+    def forward(self, q: Heads, k: Heads, tokens: Tokens) -> tuple[Tensor, Tensor]:
+        return q * self.factor, k
+
+    def extra_repr(self) -> str:
+        return f"factor={self.factor:g}"
+
+
+class PlacedProjection(nn.Linear):
+    """As `JointProjection`, but queries and keys are made of tokens with their positions, and values of bare ones.
+
+    So every block is told anew where its tokens stand (Carion et al., 2020, "DETR", section 3.2).
+
+    Args:
+        positions: Tokens -> Tokens, adds them.
+    """
+
+    def __init__(self, dim: int, num_heads: int, positions: nn.Module) -> None:
+        check_heads(dim, num_heads)
+        super().__init__(dim, 3 * dim)
+        self.num_heads = num_heads
+        self.positions = positions
+
+    def forward(self, tokens: Tokens) -> QKV:  # type: ignore[override]
+        cut = 2 * self.in_features
+        both = F.linear(self.positions(tokens).x, self.weight[:cut], self.bias[:cut])
+        q, k = both.chunk(2, dim=2)
+        v = F.linear(tokens.x, self.weight[cut:], self.bias[cut:])
+        return heads_of(q, self.num_heads), heads_of(k, self.num_heads), heads_of(v, self.num_heads)

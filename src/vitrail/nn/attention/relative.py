@@ -1,0 +1,161 @@
+"""Relative positions: what is added to the scores of a pair depends on the offset between the two."""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from ..embed.positions import resample_positions
+from ..tokens import Tokens
+from .multi_head import MultiHeadAttention
+
+
+class RelativeBias(nn.Module):
+    """A learned number for each offset and head (Liu et al., 2021, "Swin Transformer", equation 4).
+
+    Tokens -> (h, N, N). Grids up to the window use the offsets that they have.
+
+    Args:
+        window: (rows, columns) of the largest grid.
+        num_heads: heads h.
+    """
+
+    def __init__(self, window: tuple[int, int], num_heads: int) -> None:
+        super().__init__()
+        self.window = window
+        self.table = nn.Parameter(torch.empty((2 * window[0] - 1) * (2 * window[1] - 1), num_heads))
+        nn.init.trunc_normal_(self.table, std=0.02)
+
+    def forward(self, tokens: Tokens) -> Float[Tensor, "h N N"]:
+        rows, columns = tokens.grid
+        index = offset_index((rows, columns), self.window, self.table.device)
+        return self.table[index].permute(2, 0, 1)
+
+    def resampled(self, window: tuple[int, int]) -> Float[Tensor, "M h"]:
+        """The table for another window."""
+        old, new = ((2 * rows - 1, 2 * columns - 1) for rows, columns in (self.window, window))
+        return resample_positions(self.table[None], old, new, antialias=False)[0]
+
+
+class ContinuousRelativeBias(nn.Module):
+    """A small network gives the number for each offset and head (Liu et al., 2022, "Swin Transformer V2", section 3.3).
+
+    Tokens -> (h, N, N), for any grid: there is no table that would belong to one window. Offsets go in as logarithms,
+    so that those of a larger window than the one trained at lie not far outside of what was seen.
+
+    Args:
+        window: (rows, columns) of the grid at training, whose largest offset counts as 8.
+        num_heads: heads h.
+        hidden_dim: width of the network.
+    """
+
+    def __init__(self, window: tuple[int, int], num_heads: int, *, hidden_dim: int = 512) -> None:
+        super().__init__()
+        self.window = window
+        self.network = nn.Sequential(nn.Linear(2, hidden_dim), nn.ReLU(), nn.Linear(hidden_dim, num_heads, bias=False))
+
+    def forward(self, tokens: Tokens) -> Float[Tensor, "h N N"]:
+        rows, columns = tokens.grid
+        weight: Tensor = self.network[0].weight  # type: ignore[assignment]
+        offsets = log_offsets((rows, columns), self.window, weight.device).to(weight.dtype)
+        table = 16 * self.network(offsets).sigmoid()
+        return table[offset_index((rows, columns), (rows, columns), weight.device)].permute(2, 0, 1)
+
+
+def log_offsets(grid: tuple[int, int], window: tuple[int, int], device: torch.device) -> Float[Tensor, "M 2"]:
+    """(down, right) of each row of a table of offsets: sign(x) log2(1 + |x|) / 3, where 8 is as far as a window goes.
+
+    In float32, whatever the weights are: the published models saw those very numbers.
+    """
+
+    def axis(length: int, side: int) -> Tensor:
+        steps = torch.arange(1 - length, length, device=device, dtype=torch.float32)
+        offset = steps / max(side - 1, 1) * 8
+        return offset.sign() * (offset.abs() + 1).log2() / math.log2(8)
+
+    down, right = torch.meshgrid(axis(grid[0], window[0]), axis(grid[1], window[1]), indexing="ij")
+    return torch.stack([down.flatten(), right.flatten()], dim=1)
+
+
+class RelativeBiasWithClass(nn.Module):
+    """A learned number for each offset and head, and three more for the class token. Tokens -> (h, N, N).
+
+    Bao et al. (2022), "BEiT", section 2.2, as in its code: the last three rows of the table stand where the class token
+    looks at patches, where they look at it, and where it looks at itself. A grid other than the stored one gets the
+    offsets resampled, as in transformers.
+
+    Args:
+        window: (rows, columns) of the stored grid.
+        num_heads: heads h.
+    """
+
+    def __init__(self, window: tuple[int, int], num_heads: int) -> None:
+        super().__init__()
+        self.window = window
+        self.table = nn.Parameter(torch.zeros((2 * window[0] - 1) * (2 * window[1] - 1) + 3, num_heads))
+
+    def forward(self, tokens: Tokens) -> Float[Tensor, "h N N"]:
+        rows, columns = tokens.grid
+        table = self.resampled((rows, columns))
+        index = offset_index((rows, columns), (rows, columns), table.device)
+        to_patch, to_class, to_itself = range(table.shape[0] - 3, table.shape[0])
+        index = F.pad(F.pad(index, (1, 0), value=to_class), (0, 0, 1, 0), value=to_patch)
+        index[0, 0] = to_itself
+        return table[index].permute(2, 0, 1)
+
+    def resampled(self, window: tuple[int, int]) -> Float[Tensor, "M h"]:
+        """The table for another window."""
+        if window == self.window:
+            return self.table
+        old, new = ((2 * rows - 1, 2 * columns - 1) for rows, columns in (self.window, window))
+        image = self.table[:-3].t().unflatten(1, old).unsqueeze(0)
+        image = F.interpolate(image, size=new, mode="bilinear", align_corners=False)
+        return torch.cat([image[0].flatten(1).t(), self.table[-3:]])
+
+
+def offset_index(grid: tuple[int, int], window: tuple[int, int], device: torch.device) -> Int[Tensor, "N N"]:
+    """The row of a (2 rows - 1) × (2 columns - 1) table that belongs to each pair of cells, query first."""
+    row, column = torch.meshgrid(
+        torch.arange(grid[0], device=device), torch.arange(grid[1], device=device), indexing="ij"
+    )
+    row, column = row.flatten(), column.flatten()
+    down = row[:, None] - row[None, :] + window[0] - 1
+    right = column[:, None] - column[None, :] + window[1] - 1
+    return down * (2 * window[1] - 1) + right
+
+
+class RelativePositionAttention(MultiHeadAttention):
+    """Every token looks at every token, by content and by offset: q kᵀ / √d + r. Tokens -> Tokens.
+
+    Args:
+        dim, num_heads, dropout: as in `MultiHeadAttention`.
+        grid: (rows, columns) that the table of offsets is for; other grids get it resampled.
+    """
+
+    def __init__(self, dim: int, num_heads: int, grid: tuple[int, int], *, dropout: float = 0.0) -> None:
+        super().__init__(dim, num_heads, bias=AnyGridBias(RelativeBias(grid, num_heads)), dropout=dropout)
+
+
+class AnyGridBias(nn.Module):
+    """A relative bias for any grid, its table resampled, behind prefix tokens, which have no place and get 0."""
+
+    def __init__(self, relative: RelativeBias) -> None:
+        super().__init__()
+        self.relative = relative
+
+    def forward(self, tokens: Tokens) -> Float[Tensor, "h N N"]:
+        rows, columns = tokens.grid
+        bias = spread_offsets(self.relative.resampled((rows, columns)), (rows, columns))
+        return F.pad(bias, (tokens.prefix, 0, tokens.prefix, 0))
+
+
+def spread_offsets(table: Float[Tensor, "M h"], grid: tuple[int, int]) -> Float[Tensor, "h N N"]:
+    """`table[offset_index(grid, grid)]` of a grid's own table, heads first, in a third of the time on long sequences.
+
+    The offsets of one query are a window of the table, which moves against the query.
+    """
+    offsets = table.T.unflatten(1, (2 * grid[0] - 1, 2 * grid[1] - 1)).flip(1, 2)
+    windows = offsets.unfold(1, grid[0], 1).unfold(2, grid[1], 1).flip(1, 2)
+    return windows.flatten(3).flatten(1, 2)

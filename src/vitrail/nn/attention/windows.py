@@ -1,0 +1,108 @@
+"""Attention inside windows of the grid."""
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int, Shaped
+from torch import Tensor, nn
+
+from ..tokens import Tokens
+from .places import NOWHERE, Places, numbers
+
+
+class LocalAttention(nn.Module):
+    """Each token looks at its window only (Liu et al., 2021, "Swin Transformer", section 3.2). Tokens -> Tokens.
+
+    A grid that is no multiple of the window is filled up with zeros, on the right and at the bottom, as the
+    published models do; what stands there is looked at and then thrown away.
+
+    Args:
+        attention: what happens inside a window, called with a mask where windows are shifted.
+        window: (rows, columns).
+        shift: how far the windows are moved against those of the block before, (0, 0) for not at all.
+        apart: what is added to the scores of tokens that only the shift brought together.
+    """
+
+    def __init__(
+        self,
+        attention: nn.Module,
+        window: tuple[int, int],
+        shift: tuple[int, int] = (0, 0),
+        *,
+        apart: float = -torch.inf,
+    ) -> None:
+        super().__init__()
+        self.attention = attention
+        self.window = window
+        self.shift = shift
+        self.mask = ShiftMask(window, shift, apart) if any(shift) else NoMask()
+
+    def forward(self, tokens: Tokens) -> Tokens:
+        image = self.moved(tokens.x.unflatten(1, tokens.grid))
+        windows = Tokens(partition(image, self.window), grid=self.window)
+        image = merge(self.attention(windows, self.mask(image)).x, tuple(image.shape[1:3]), self.window)
+        image = image[:, : tokens.grid[0], : tokens.grid[1]]
+        return tokens.with_x(torch.roll(image, self.shift, dims=(1, 2)).flatten(1, 2))
+
+    def moved(self, image: Tensor) -> Tensor:
+        """(B, H, W, D), shifted and filled up, so that windows can be cut from it."""
+        return fill_up(torch.roll(image, (-self.shift[0], -self.shift[1]), dims=(1, 2)), self.window)
+
+    def places_of(self, tokens: Tokens) -> Places:
+        """Which tokens each window holds."""
+        image = numbers(tokens.grid, 0, tokens.x.device)[None, ..., None] - NOWHERE  # what is filled up becomes 0
+        return Places.among(partition(self.moved(image), self.window)[..., 0] + NOWHERE)
+
+
+class NoMask(nn.Module):
+    """Windows that are where they were: all that is in one may look at each other."""
+
+    def forward(self, image: Float[Tensor, "B H W D"]) -> None:
+        return None
+
+
+class ShiftMask(nn.Module):
+    """What only the shift brought together must not look at each other: 0 or `apart`, for each window."""
+
+    def __init__(self, window: tuple[int, int], shift: tuple[int, int], apart: float) -> None:
+        super().__init__()
+        self.window = window
+        self.shift = shift
+        self.apart = apart
+
+    def forward(self, image: Float[Tensor, "B H W D"]) -> Float[Tensor, "_ 1 N N"]:
+        grid = (image.shape[1], image.shape[2])
+        regions = shifted_regions(grid, self.window, self.shift, image.device)
+        parts = partition(regions[None, ..., None], self.window)
+        apart: Bool[Tensor, "W N N"] = parts != parts.transpose(1, 2)
+        mask = torch.zeros(apart.shape, device=image.device, dtype=image.dtype).masked_fill(apart, self.apart)
+        return mask.unsqueeze(1).repeat(image.shape[0], 1, 1, 1)
+
+
+def shifted_regions(
+    grid: tuple[int, int], window: tuple[int, int], shift: tuple[int, int], device: torch.device
+) -> Int[Tensor, "H W"]:
+    """Numbers of the regions that were neighbours before the shift, cell by cell."""
+
+    def strips(length: int, side: int, moved: int) -> Tensor:
+        place = torch.arange(length, device=device)
+        return (place >= length - side).long() + (place >= length - moved).long()
+
+    return 3 * strips(grid[0], window[0], shift[0])[:, None] + strips(grid[1], window[1], shift[1])
+
+
+def fill_up(image: Shaped[Tensor, "B H W D"], window: tuple[int, int]) -> Shaped[Tensor, "B H2 W2 D"]:
+    """Zeros on the right and at the bottom, up to a multiple of the window."""
+    return F.pad(image, (0, 0, 0, -image.shape[2] % window[1], 0, -image.shape[1] % window[0]))
+
+
+def partition(image: Tensor, window: tuple[int, int]) -> Tensor:
+    """(B, H, W, D) -> (B × windows, rows × columns, D), window by window."""
+    parts = image.unflatten(2, (-1, window[1])).unflatten(1, (-1, window[0]))
+    return parts.transpose(2, 3).flatten(3, 4).flatten(0, 2)
+
+
+def merge(windows: Tensor, grid: tuple[int, ...], window: tuple[int, int]) -> Tensor:
+    """The inverse of `partition`."""
+    rows, columns = grid[0] // window[0], grid[1] // window[1]
+    parts = windows.unflatten(1, window).unflatten(0, (-1, rows, columns))
+    return parts.transpose(2, 3).flatten(3, 4).flatten(1, 2)

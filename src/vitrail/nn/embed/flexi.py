@@ -1,0 +1,112 @@
+"""One set of filters, any patch size (Beyer et al., 2023, "FlexiViT: one model for all patch sizes")."""
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from ..tokens import Tokens
+from .patches import PatchEmbed
+from .positions import LearnedPositions
+from .resample import resample
+
+
+class PositionalPatchEmbed(nn.Module):
+    """Patches and their positions in one part: pixels (B, C, H, W) -> Tokens.
+
+    Where a model has more to add, such as a class token, `Embedding` composes the two with it.
+
+    Args:
+        in_channels: C of the pixels.
+        embed_dim: width D of the tokens.
+        patch_size, image_size: (height, width) in pixels; pictures of other sizes get resampled positions.
+        pad: see `PatchEmbed`.
+        mode, antialias: how positions are resampled, see `resample_positions`.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        embed_dim: int,
+        patch_size: tuple[int, int],
+        image_size: tuple[int, int],
+        *,
+        pad: bool = False,
+        mode: str = "bicubic",
+        antialias: bool = True,
+    ) -> None:
+        super().__init__()
+        self.patches = PatchEmbed(in_channels, embed_dim, patch_size, pad=pad)
+        self.positions = LearnedPositions(self.patches.grid(image_size), embed_dim, mode=mode, antialias=antialias)
+
+    def forward(self, pixels: Float[Tensor, "B C H W"]) -> Tokens:
+        return self.positions(self.patches(pixels))
+
+
+class FlexiPatchEmbed(nn.Module):
+    """A patch embedding that trains for every patch size at once (Beyer et al., 2023, sections 3.2 and 3.4).
+
+    In training each batch gets a size chosen at random; in evaluation it is `patch_size`, which may be set at any
+    time. The filters are stored at one size and resized for each.
+
+    Args:
+        in_channels: C of the pixels.
+        embed_dim: width D of the tokens.
+        patch_size: (P_h, P_w) in evaluation.
+        sizes: what training chooses from; a picture's sides must be multiples of each.
+        stored_size: of the filters; the largest of the sizes, or more.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        embed_dim: int,
+        patch_size: tuple[int, int],
+        sizes: tuple[tuple[int, int], ...],
+        stored_size: tuple[int, int] = (32, 32),
+    ) -> None:
+        super().__init__()
+        self.patch_size = patch_size
+        self.sizes = sizes
+        self.project = nn.Conv2d(in_channels, embed_dim, stored_size, stride=stored_size)
+
+    def forward(self, pixels: Float[Tensor, "B C H W"]) -> Tokens:
+        size = self.choose()
+        for side, patch in zip(pixels.shape[2:], size, strict=True):
+            if side % patch:
+                raise ValueError(f"a side of {side} pixels is not a multiple of patch {patch}: choose other sizes")
+        filters = resize_patch_weights(self.project.weight, size)
+        return Tokens.from_map(F.conv2d(pixels, filters, self.project.bias, stride=size))
+
+    def choose(self) -> tuple[int, int]:
+        """The patch size of this batch."""
+        return self.sizes[int(torch.randint(len(self.sizes), ()))] if self.training else self.patch_size
+
+
+def resize_patch_weights(
+    weight: Float[Tensor, "O *C h w"], size: tuple[int, int], *, mode: str = "bicubic", antialias: bool = True
+) -> Float[Tensor, "O *C h2 w2"]:
+    """The filters of a patch embedding for patches of another size, by pseudo-inverse (Beyer et al., 2023, 3.4).
+
+    Those that give for resized patches what the old ones gave for the patches as they were: exactly where patches
+    grow, and as nearly as can be, for white noise, where they shrink. Resizing of pictures works on rows and columns
+    apart, and so does its pseudo-inverse.
+
+    Args:
+        weight: filters (O, C, h, w), or (O, C, t, h, w) of tubelets, frame by frame.
+        size: (rows, columns) of the new patches.
+        mode, antialias: how patches would be resized.
+    """
+    if tuple(weight.shape[-2:]) == tuple(size):
+        return weight
+    exact = weight.double()
+    down, across = (
+        _inverse_resize(old, new, mode, antialias, exact) for old, new in zip(weight.shape[-2:], size, strict=True)
+    )
+    return (down @ exact @ across.T).to(weight.dtype)
+
+
+def _inverse_resize(old: int, new: int, mode: str, antialias: bool, like: Tensor) -> Float[Tensor, "new old"]:
+    """(Bᵀ)⁺ of the matrix B (new, old) that resizes a line of pixels."""
+    lines = torch.eye(old, dtype=like.dtype, device=like.device)[None, :, None, :]
+    return torch.linalg.pinv(resample(lines, (1, new), mode=mode, antialias=antialias)[0, :, 0])

@@ -1,0 +1,184 @@
+"""From pixels to tokens."""
+
+import math
+from collections import OrderedDict
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from ..tokens import Tokens
+from .fit import CheckMultiple, CropToMultiple, PadToMultiple
+
+
+class PatchEmbed(nn.Module):
+    """Cut the picture into patches and project each to D channels (Dosovitskiy et al., 2021, equation 1).
+
+    pixels (B, C, H, W) -> Tokens with grid (H / P_h, W / P_w). Equal to unfold followed by a linear layer.
+
+    Args:
+        in_channels: C of the pixels.
+        embed_dim: width D of the tokens.
+        patch_size: (P_h, P_w) in pixels.
+        pad: fill pictures that are no multiple of the patch up with zeros, on the right and at the bottom; otherwise
+            they are an error.
+        crop: leave out what is beyond the last whole patch instead.
+        bias: a bias in the projection.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        embed_dim: int,
+        patch_size: tuple[int, int],
+        *,
+        pad: bool = False,
+        crop: bool = False,
+        bias: bool = True,
+    ) -> None:
+        super().__init__()
+        self.patch_size = patch_size
+        fit = CropToMultiple if crop else PadToMultiple if pad else CheckMultiple
+        self.fit = fit(patch_size)
+        self.project = nn.Conv2d(in_channels, embed_dim, patch_size, stride=patch_size, bias=bias)
+
+    def forward(self, pixels: Float[Tensor, "B C H W"]) -> Tokens:
+        image = self.project(self.fit(pixels))
+        return Tokens.from_map(image)
+
+    def grid(self, image_size: tuple[int, int]) -> tuple[int, int]:
+        """How many patches, (rows, columns), a picture of this size has."""
+        rows, columns = self.fit.grid(image_size)
+        return rows, columns
+
+
+class TubeletEmbed(nn.Module):
+    """Cut the video into tubelets and project each (Arnab et al., 2021, "ViViT", section 3.2).
+
+    pixels (B, C, T, H, W) -> Tokens with grid (T / P_t, H / P_h, W / P_w). A tubelet of one frame is a patch of it.
+
+    Args:
+        in_channels: C of the pixels.
+        embed_dim: width D of the tokens.
+        tubelet_size: (P_t, P_h, P_w) in frames and pixels.
+        pad: fill videos that are no multiple of the tubelet up with zeros; otherwise they are an error.
+    """
+
+    def __init__(
+        self, in_channels: int, embed_dim: int, tubelet_size: tuple[int, int, int], *, pad: bool = False
+    ) -> None:
+        super().__init__()
+        self.tubelet_size = tubelet_size
+        self.fit = PadToMultiple(tubelet_size) if pad else CheckMultiple(tubelet_size)
+        self.project = nn.Conv3d(in_channels, embed_dim, tubelet_size, stride=tubelet_size)
+
+    def forward(self, pixels: Float[Tensor, "B C T H W"]) -> Tokens:
+        return Tokens.from_map(self.project(self.fit(pixels)))
+
+    def grid(self, video_size: tuple[int, int, int]) -> tuple[int, int, int]:
+        """How many tubelets, (deep, rows, columns), a video of this many frames, height and width has."""
+        deep, rows, columns = self.fit.grid(video_size)
+        return deep, rows, columns
+
+
+class OverlappingPatchEmbed(nn.Module):
+    """Patches that overlap: a convolution larger than its stride, a norm (Wang et al., 2022, "PVT v2", section 3.2).
+
+    pixels (B, C, H, W) -> Tokens. With the usual padding, half the patch, the grid is (⌈H / stride⌉, ⌈W / stride⌉), so
+    any size works.
+
+    Args:
+        in_channels: C of the pixels.
+        embed_dim: width D of the tokens.
+        patch_size, stride: in pixels, both ways.
+        padding: zeros on each side; half the patch by default.
+        norm_eps: what the norm adds to the variance.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        embed_dim: int,
+        *,
+        patch_size: int,
+        stride: int,
+        padding: int | None = None,
+        norm_eps: float = 1e-5,
+    ) -> None:
+        super().__init__()
+        padding = patch_size // 2 if padding is None else padding
+        self.smallest = patch_size - 2 * padding
+        self.project = nn.Conv2d(in_channels, embed_dim, patch_size, stride=stride, padding=padding)
+        self.norm = nn.LayerNorm(embed_dim, eps=norm_eps)
+
+    def forward(self, pixels: Float[Tensor, "B C H W"]) -> Tokens:
+        height, width = pixels.shape[2:]
+        if min(height, width) < self.smallest:
+            raise ValueError(
+                f"image {height}×{width} holds no whole patch: give one of at least {self.smallest}×{self.smallest}"
+            )
+        tokens = Tokens.from_map(self.project(pixels))
+        return tokens.with_x(self.norm(tokens.x))
+
+
+class MapEmbed(nn.Module):
+    """Each cell of a CNN's map is a token: pixels (B, C, H, W) -> Tokens."""
+
+    def __init__(self, layers: nn.Module) -> None:
+        super().__init__()
+        self.layers = layers
+
+    def forward(self, pixels: Float[Tensor, "B C H W"]) -> Tokens:
+        return Tokens.from_map(self.layers(pixels))
+
+
+class HybridPatchEmbed(nn.Module):
+    """Patches of a CNN's map instead of the picture's (Dosovitskiy et al., 2021, section 3.1, "hybrid architecture").
+
+    pixels (B, C, H, W) -> Tokens.
+
+    Args:
+        backbone: any CNN without its head, (B, C, H, W) -> (B, channels, ⌈H / reduction⌉, ⌈W / reduction⌉).
+        channels, reduction: of the backbone's map.
+        embed_dim: width D of the tokens.
+        patch_size: (rows, columns) of the map that make one token.
+        pad: as in `PatchEmbed`, for the map.
+    """
+
+    def __init__(
+        self,
+        backbone: nn.Module,
+        channels: int,
+        reduction: int,
+        embed_dim: int,
+        patch_size: tuple[int, int] = (1, 1),
+        *,
+        pad: bool = False,
+    ) -> None:
+        super().__init__()
+        self.reduction = reduction
+        self.backbone = backbone
+        self.patches = PatchEmbed(channels, embed_dim, patch_size, pad=pad)
+
+    def forward(self, pixels: Float[Tensor, "B C H W"]) -> Tokens:
+        return self.patches(self.backbone(pixels))
+
+    def grid(self, image_size: tuple[int, int]) -> tuple[int, int]:
+        """How many tokens, (rows, columns), a picture of this size has."""
+        height, width = image_size
+        return self.patches.grid((math.ceil(height / self.reduction), math.ceil(width / self.reduction)))
+
+
+class Embedding(nn.Module):
+    """Patches, then what is added to them: pixels (B, C, H, W), or (B, C, T, H, W) of a video, -> Tokens.
+
+    `parts` are applied in their order, so prefix tokens in front of positions have positions of their own (ViT), and
+    behind them have none (DeiT III).
+    """
+
+    def __init__(self, patches: nn.Module, **parts: nn.Module) -> None:
+        super().__init__()
+        self.patches = patches
+        self.parts = nn.Sequential(OrderedDict(parts))
+
+    def forward(self, pixels: Float[Tensor, "B C *size"]) -> Tokens:
+        return self.parts(self.patches(pixels))

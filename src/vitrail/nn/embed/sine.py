@@ -1,0 +1,40 @@
+"""Sine positions that go from edge to edge of any picture."""
+
+import math
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from ..tokens import Tokens
+
+
+class SinePositions(nn.Module):
+    """Fixed positions, one turn from edge to edge (Carion et al., 2020, "DETR", appendix A.4). Tokens -> Tokens.
+
+    The first half of the channels tells the row, the second the column, each as sine and cosine in turn.
+
+    Args:
+        dim: width D, a multiple of 4.
+        temperature: the longest wave in turns.
+    """
+
+    def __init__(self, dim: int, *, temperature: float = 10_000.0) -> None:
+        super().__init__()
+        if dim % 4:
+            raise ValueError(f"embed_dim {dim} is not a multiple of 4, which sine positions need")
+        self.dim = dim
+        self.temperature = temperature
+
+    def forward(self, tokens: Tokens) -> Tokens:
+        rows, columns = (self.waves(length, tokens.x) for length in tokens.grid)
+        table = torch.cat([rows[:, None].expand(-1, len(columns), -1), columns[None].expand(len(rows), -1, -1)], dim=2)
+        return tokens.with_x(tokens.x + table.flatten(0, 1).to(tokens.x.dtype))
+
+    def waves(self, length: int, like: Tensor) -> Float[Tensor, "N D2"]:
+        """The half of the channels that tells the place in a row or column; the last cell ends the turn."""
+        dtype, half = torch.promote_types(like.dtype, torch.float32), self.dim // 2
+        places = torch.arange(1, length + 1, device=like.device, dtype=dtype)
+        speeds = self.temperature ** -(torch.arange(0, half, 2, device=like.device, dtype=dtype) / half)
+        angles = places[:, None] * (2 * math.pi / (length + 1e-6)) * speeds
+        return torch.stack([angles.sin(), angles.cos()], dim=2).flatten(1)

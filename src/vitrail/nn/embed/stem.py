@@ -1,0 +1,136 @@
+"""Convolutions in front of the tokens."""
+
+import math
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from ..batch_norm import ConvNorm
+from ..tokens import Tokens
+
+Stages = tuple[tuple[int, ...], ...]
+
+
+class ConvUnit(nn.Sequential):
+    """3×3 convolution, batch norm, activation: (B, C, H, W) -> (B, C2, H, W).
+
+    With `halve` a 2×2 max pool follows the convolution at once: what comes after it has a quarter of the work.
+    """
+
+    def __init__(
+        self, in_channels: int, out_channels: int, activation: type[nn.Module], *, halve: bool = False
+    ) -> None:
+        super().__init__()
+        self.add_module("conv", nn.Conv2d(in_channels, out_channels, 3, padding=1, bias=False))
+        if halve:
+            self.add_module("halve", _halve())
+        self.add_module("norm", nn.BatchNorm2d(out_channels))
+        self.add_module("activation", activation())
+
+
+class StridedConvs(nn.Sequential):
+    """3×3 convolutions, each with batch norm and ReLU, some of which move by two: (B, C, H, W) -> (B, C2, H2, W2).
+
+    Args:
+        in_channels: C of the pixels.
+        layers: (width, stride) of each.
+    """
+
+    def __init__(self, in_channels: int, layers: Stages) -> None:
+        super().__init__()
+        for width, stride in layers:
+            conv = nn.Conv2d(in_channels, width, 3, stride=stride, padding=1, bias=False)
+            self.append(nn.Sequential(conv, nn.BatchNorm2d(width), nn.ReLU()))
+            in_channels = width
+
+
+class ResidualConv(nn.Module):
+    """A convolution unit that adds to what it is given; the width stays."""
+
+    def __init__(self, unit: nn.Module) -> None:
+        super().__init__()
+        self.unit = unit
+
+    def forward(self, image: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C H W"]:
+        return image + self.unit(image)
+
+
+class ConvStem(nn.Module):
+    """Stages of 3×3 convolutions, each of which ends at half the size: pixels (B, C, H, W) -> Tokens.
+
+    After Xiao et al. (2021), "Early convolutions help transformers see better", and the convolutional tokenizer of
+    Hassani et al. (2021), "Escaping the big data paradigm with compact transformers", section 3.3.
+
+    Args:
+        in_channels: C of the pixels.
+        embed_dim: width D of the tokens; a 1×1 convolution projects to it where the last stage is of another width.
+        stages: the widths of each stage's convolutions; one that keeps the width becomes a residual.
+        activation: behind every convolution.
+    """
+
+    def __init__(self, in_channels: int, embed_dim: int, stages: Stages, activation: type[nn.Module]) -> None:
+        super().__init__()
+        width = in_channels
+        layers: list[nn.Module] = []
+        for stage in stages:
+            for out in stage[:-1]:
+                layers.append(_conv(width, out, activation))
+                width = out
+            layers += _last_conv(width, stage[-1], activation)
+            width = stage[-1]
+        self.layers = nn.Sequential(*layers)
+        self.project = nn.Conv2d(width, embed_dim, 1) if width != embed_dim else nn.Identity()
+        self.halvings = len(stages)
+
+    def forward(self, pixels: Float[Tensor, "B C H W"]) -> Tokens:
+        image = self.project(self.layers(pixels))
+        return Tokens.from_map(image)
+
+    def grid(self, image_size: tuple[int, int]) -> tuple[int, int]:
+        """How many tokens, (rows, columns), a picture of this size has: any size works, halves are rounded up."""
+        height, width = image_size
+        return math.ceil(height / 2**self.halvings), math.ceil(width / 2**self.halvings)
+
+
+class StridedStem(nn.Module):
+    """3×3 convolutions that each halve the picture, with batch norm and activations between (Graham et al., 2021).
+
+    pixels (B, C, H, W) -> Tokens; any size works, halves are rounded up.
+
+    Args:
+        in_channels: C of the pixels.
+        widths: of each convolution; the last is that of the tokens.
+        activation: behind every convolution but the last.
+    """
+
+    def __init__(self, in_channels: int, widths: tuple[int, ...], activation: type[nn.Module]) -> None:
+        super().__init__()
+        self.layers = nn.Sequential()
+        for before, after in zip((in_channels, *widths), widths, strict=False):
+            self.layers.extend([ConvNorm(before, after, stride=2), activation()])
+        del self.layers[-1]
+        self.halvings = len(widths)
+
+    def forward(self, pixels: Float[Tensor, "B C H W"]) -> Tokens:
+        return Tokens.from_map(self.layers(pixels))
+
+    def grid(self, image_size: tuple[int, int]) -> tuple[int, int]:
+        """How many tokens, (rows, columns), a picture of this size has."""
+        height, width = image_size
+        return math.ceil(height / 2**self.halvings), math.ceil(width / 2**self.halvings)
+
+
+def _conv(width: int, out: int, activation: type[nn.Module]) -> nn.Module:
+    unit = ConvUnit(width, out, activation)
+    return ResidualConv(unit) if out == width else unit
+
+
+def _last_conv(width: int, out: int, activation: type[nn.Module]) -> list[nn.Module]:
+    """What ends a stage: the halving stands inside the unit, except where a residual needs the size it came with."""
+    if out == width:
+        return [_conv(width, out, activation), _halve()]
+    return [ConvUnit(width, out, activation, halve=True)]
+
+
+def _halve() -> nn.Module:
+    return nn.MaxPool2d(2, ceil_mode=True)

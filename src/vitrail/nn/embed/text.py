@@ -1,0 +1,61 @@
+"""Texts as tokens: (B, L) numbers of a vocabulary -> one vector a text."""
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from ..tokens import Tokens
+
+
+class TextEmbed(nn.Module):
+    """A learned vector for each word piece and one for each place: ids (B, L) -> Tokens with grid (L,).
+
+    Args:
+        vocab_size: how many word pieces there are.
+        dim: width D.
+        context_length: the most places; shorter texts use the first.
+    """
+
+    def __init__(self, vocab_size: int, dim: int, context_length: int) -> None:
+        super().__init__()
+        self.context_length = context_length
+        self.words = nn.Embedding(vocab_size, dim)
+        self.positions = nn.Parameter(torch.empty(1, context_length, dim))
+        nn.init.normal_(self.words.weight, std=0.02)
+        nn.init.normal_(self.positions, std=0.01)
+
+    def forward(self, ids: Int[Tensor, "B L"]) -> Tokens:
+        length = ids.shape[1]
+        if length > self.context_length:
+            raise ValueError(
+                f"texts of {length} tokens are longer than the context of {self.context_length}: "
+                "cut them, as `vitrail.data.tokenize.Tokenizer` does"
+            )
+        return Tokens(self.words(ids) + self.positions[:, :length], grid=(length,))
+
+
+class CausalMask(nn.Module):
+    """A bias of scores: nobody looks at what comes later. Tokens -> (N, N), 0 or minus infinity."""
+
+    def forward(self, tokens: Tokens) -> Float[Tensor, "N N"]:
+        count = tokens.x.shape[1]
+        return torch.full((count, count), -torch.inf, dtype=tokens.x.dtype, device=tokens.x.device).triu(1)
+
+
+class EndOfText(nn.Module):
+    """The token at the text's end, which is the first of the highest number: (Tokens, ids) -> (B, D).
+
+    CLIP's (Radford et al., 2021, "Learning transferable visual models", section 2.4): under a causal mask only the
+    last token has seen the whole text.
+    """
+
+    def forward(self, tokens: Tokens, ids: Int[Tensor, "B L"]) -> Float[Tensor, "B D"]:
+        end = ids.argmax(dim=1)[:, None, None].expand(-1, -1, tokens.x.shape[2])
+        return tokens.x.gather(1, end)[:, 0]
+
+
+class LastToken(nn.Module):
+    """The token in the last place, whatever stands there: (Tokens, ids) -> (B, D)."""
+
+    def forward(self, tokens: Tokens, ids: Int[Tensor, "B L"]) -> Float[Tensor, "B D"]:
+        return tokens.x[:, -1]

@@ -1,0 +1,101 @@
+"""Learned queries that ask the tokens of a picture, block by block."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.utils import _pytree as pytree
+
+from ..attention.multi_head import CrossAttention
+from ..tokens import Tokens
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """What the queries of a decoder have beside themselves.
+
+    Attributes:
+        places: what tells the queries apart, added to them wherever they ask or are asked, (B, Q, D).
+        keys: what they are held against, (B, M, D): the picture's tokens with their positions.
+        values: what they take, (B, M, D): the same without.
+    """
+
+    places: Float[Tensor, "B Q D"]
+    keys: Float[Tensor, "B M D"]
+    values: Float[Tensor, "B M D"]
+
+
+# Drop path keeps the memory of some pictures of a batch.
+pytree.register_dataclass(Memory)
+
+
+class QuerySelfAttention(nn.Module):
+    """Queries look at each other, so that no two name the same thing (Carion et al., 2020, section 3.2)."""
+
+    def __init__(self, dim: int, num_heads: int, *, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.attention = CrossAttention(dim, num_heads)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, queries: Tokens, memory: Memory) -> Tokens:
+        placed = queries.x + memory.places
+        return queries.with_x(self.dropout(self.attention(placed, placed, queries.x)))
+
+
+class QueryCrossAttention(nn.Module):
+    """Queries look at the memory (Carion et al., 2020, section 3.2)."""
+
+    def __init__(self, dim: int, num_heads: int, *, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.attention = CrossAttention(dim, num_heads)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, queries: Tokens, memory: Memory) -> Tokens:
+        placed = queries.x + memory.places
+        return queries.with_x(self.dropout(self.attention(placed, memory.keys, memory.values)))
+
+
+class DecoderBlock(nn.Module):
+    """Three residuals: among the queries, from the memory, each by itself. (Tokens, Memory) -> Tokens."""
+
+    def __init__(self, attention: nn.Module, cross: nn.Module, mlp: nn.Module) -> None:
+        super().__init__()
+        self.attention = attention
+        self.cross = cross
+        self.mlp = mlp
+
+    def forward(self, queries: Tokens, memory: Memory) -> Tokens:
+        return self.mlp(self.cross(self.attention(queries, memory), memory))
+
+
+class QueryDecoder(nn.Module):
+    """Learned queries, which start as nothing but their places, ask the patch tokens. Tokens -> Tokens, Q of them.
+
+    Args:
+        num_queries: how many things can be found, Q.
+        dim: width D.
+        positions: Tokens -> Tokens, where the patches are.
+        blocks: (Tokens, Memory) -> Tokens.
+        norm: on the sequence behind the blocks.
+    """
+
+    def __init__(
+        self, num_queries: int, dim: int, positions: nn.Module, blocks: Iterable[nn.Module], norm: nn.Module
+    ) -> None:
+        super().__init__()
+        self.places = nn.Parameter(torch.empty(num_queries, dim))
+        nn.init.normal_(self.places)
+        self.positions = positions
+        self.blocks = nn.ModuleList(blocks)
+        self.norm = norm
+
+    def forward(self, tokens: Tokens) -> Tokens:
+        patches = Tokens(tokens.patches, tokens.grid)
+        places = self.places.expand(patches.x.shape[0], -1, -1)
+        memory = Memory(places, self.positions(patches).x, patches.x)
+        queries = Tokens(torch.zeros_like(places), grid=(self.places.shape[0],))
+        for block in self.blocks:
+            queries = block(queries, memory)
+        return queries.with_x(self.norm(queries.x))

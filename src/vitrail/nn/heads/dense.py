@@ -1,0 +1,155 @@
+"""From tokens to something for every pixel."""
+
+from collections.abc import Iterable
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from ..embed.stem import ConvUnit, ResidualConv
+from ..tokens import Tokens
+from .segment import resample
+
+
+class ClassReadout(nn.Module):
+    """Every patch token is told the class token (Ranftl et al., 2021, "DPT", equation 5). Tokens -> Tokens."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.project = nn.Linear(2 * dim, dim)
+        self.activation = nn.GELU()
+
+    def forward(self, tokens: Tokens) -> Tokens:
+        told = torch.cat([tokens.patches, tokens.x[:, :1].expand_as(tokens.patches)], dim=2)
+        return Tokens(self.activation(self.project(told)), tokens.grid)
+
+
+class Reassemble(nn.Module):
+    """Tokens become a map of another size (Ranftl et al., 2021, "DPT", section 3). Tokens -> (B, F, h, w).
+
+    Args:
+        dim: width of the tokens.
+        width: channels while the map is resized.
+        out_channels: F.
+        resize: (B, width, H, W) -> (B, width, h, w).
+    """
+
+    def __init__(self, dim: int, width: int, out_channels: int, resize: nn.Module) -> None:
+        super().__init__()
+        self.read = ClassReadout(dim)
+        self.project = nn.Conv2d(dim, width, 1)
+        self.resize = resize
+        self.out = nn.Conv2d(width, out_channels, 3, padding=1, bias=False)
+
+    def forward(self, tokens: Tokens) -> Float[Tensor, "B F h w"]:
+        return self.out(self.resize(self.project(self.read(tokens).map)))
+
+
+class Fuse(nn.Module):
+    """A finer map joins a coarser one, which then has twice its size (Lin et al., 2017, "RefineNet").
+
+    Where pictures are of an odd number of patches the finer map is smaller than the coarser, and is resampled.
+
+    Args:
+        admit: what the finer map goes through, of any size.
+        refine: what their sum goes through: doubles its size.
+    """
+
+    def __init__(self, admit: nn.Module, refine: nn.Module) -> None:
+        super().__init__()
+        self.admit = admit
+        self.refine = refine
+
+    def forward(self, coarse: Float[Tensor, "B F h w"], fine: Float[Tensor, "B F h2 w2"]) -> Float[Tensor, "B F H W"]:
+        return self.refine(coarse + self.admit(resample(fine, tuple(coarse.shape[2:]))))
+
+
+class FusionDecoder(nn.Module):
+    """Several levels become one map, from the coarsest to the finest (Ranftl et al., 2021, "DPT", section 3).
+
+    Args:
+        reassemble: Tokens -> (B, F, h, w), one for each level, the finest first.
+        start: doubles the coarsest map.
+        fuse: (coarser, finer) -> twice the coarser, one for each other level, the second coarsest first.
+    """
+
+    def __init__(self, reassemble: Iterable[nn.Module], start: nn.Module, fuse: Iterable[nn.Module]) -> None:
+        super().__init__()
+        self.reassemble = nn.ModuleList(reassemble)
+        self.start = start
+        self.fuse = nn.ModuleList(fuse)
+
+    def forward(self, levels: tuple[Tokens, ...]) -> Float[Tensor, "B F H W"]:
+        *finer, coarsest = (part(level) for part, level in zip(self.reassemble, levels, strict=True))
+        image = self.start(coarsest)
+        for fuse, level in zip(self.fuse, reversed(finer), strict=True):
+            image = fuse(image, level)
+        return image
+
+
+class Upsampling(nn.Module):
+    """One level becomes a finer map by doubling and convolving in turn. Tokens -> (B, F, 2ⁿ H, 2ⁿ W).
+
+    Zheng et al. (2021), "Rethinking semantic segmentation from a sequence-to-sequence perspective", section 3.2.
+
+    Args:
+        dim: width of the tokens.
+        out_channels: F.
+        doublings: n.
+    """
+
+    def __init__(self, dim: int, out_channels: int, doublings: int) -> None:
+        super().__init__()
+        self.project = nn.Conv2d(dim, out_channels, 1)
+        steps = (nn.Sequential(enlarge(2), ConvUnit(out_channels, out_channels, nn.ReLU)) for _ in range(doublings))
+        self.steps = nn.Sequential(*steps)
+
+    def forward(self, tokens: Tokens) -> Float[Tensor, "B F h w"]:
+        return self.steps(self.project(tokens.map))
+
+
+class DepthHead(nn.Module):
+    """What `decode` makes of tokens becomes one number for each pixel: (B, H, W)."""
+
+    def __init__(self, decode: nn.Module, predict: nn.Module) -> None:
+        super().__init__()
+        self.decode = decode
+        self.predict = predict
+
+    def forward(self, tokens: Tokens | tuple[Tokens, ...]) -> Float[Tensor, "B H W"]:
+        return self.predict(self.decode(tokens)).squeeze(1)
+
+
+class SegmentationHead(nn.Module):
+    """What `decode` makes of tokens gets logits of its classes, and then the picture's size: (B, K, H, W).
+
+    Args:
+        decode: Tokens, or several levels of them -> (B, F, h, w).
+        smooth: (B, F, h, w) -> the same, what comes in front of the classifier.
+        classify: (B, F, h, w) -> (B, K, h, w).
+        enlarge: to the picture's size.
+    """
+
+    def __init__(self, decode: nn.Module, smooth: nn.Module, classify: nn.Module, enlarge: nn.Module) -> None:
+        super().__init__()
+        self.decode = decode
+        self.smooth = smooth
+        self.classify = classify
+        self.enlarge = enlarge
+
+    def forward(self, tokens: Tokens | tuple[Tokens, ...]) -> Float[Tensor, "B K H W"]:
+        return self.enlarge(self.classify(self.smooth(self.decode(tokens))))
+
+
+def refinement(dim: int, *, norm: bool) -> ResidualConv:
+    """Twice activation and 3×3 convolution, added to what is given; `norm` puts a batch norm behind each."""
+    layers: list[nn.Module] = []
+    for _ in range(2):
+        layers += [nn.ReLU(), nn.Conv2d(dim, dim, 3, padding=1, bias=not norm)]
+        layers.append(nn.BatchNorm2d(dim) if norm else nn.Identity())
+    return ResidualConv(nn.Sequential(*layers))
+
+
+def enlarge(factor: int | tuple[float, ...], *, corners: bool = False) -> nn.Module:
+    """A map of `factor` times the size, between its neighbours; with `corners` the corners stay where they were."""
+    return nn.Upsample(scale_factor=factor, mode="bilinear", align_corners=corners)

@@ -1,0 +1,113 @@
+"""From tokens to logits."""
+
+from collections.abc import Callable
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from ..tokens import Tokens
+
+
+class FirstToken(nn.Module):
+    """The class token: Tokens -> (B, D)."""
+
+    def forward(self, tokens: Tokens) -> Float[Tensor, "B D"]:
+        return tokens.x[:, 0]
+
+
+class MeanPool(nn.Module):
+    """The mean over the patch tokens: Tokens -> (B, D)."""
+
+    def forward(self, tokens: Tokens) -> Float[Tensor, "B D"]:
+        return tokens.patches.mean(dim=1)
+
+
+class ClassAndMean(nn.Module):
+    """The class token beside the mean over the patch tokens: Tokens -> (B, 2 D) (Oquab et al., 2024, "DINOv2")."""
+
+    def forward(self, tokens: Tokens) -> Float[Tensor, "B D2"]:
+        return torch.cat([tokens.x[:, 0], tokens.patches.mean(dim=1)], dim=1)
+
+
+class Head(nn.Module):
+    """Pool, norm, classify: Tokens -> (B, num_classes). Without `classify` the pooled embedding is the output."""
+
+    def __init__(self, pool: nn.Module, classify: nn.Module | None = None, *, norm: nn.Module | None = None) -> None:
+        super().__init__()
+        self.pool = pool
+        self.norm = norm or nn.Identity()
+        self.classify = classify or nn.Identity()
+
+    def forward(self, tokens: Tokens) -> Float[Tensor, "B K"]:
+        return self.classify(self.norm(self.pool(tokens)))
+
+
+class PatchHead(nn.Module):
+    """A classifier on every patch: Tokens -> (B, N, num_classes)."""
+
+    def __init__(self, classify: nn.Module) -> None:
+        super().__init__()
+        self.classify = classify
+
+    def forward(self, tokens: Tokens) -> Float[Tensor, "B N K"]:
+        return self.classify(tokens.patches)
+
+
+class MLPHead(nn.Sequential):
+    """A classifier with one hidden layer: (B, D) -> (B, num_classes).
+
+    With tanh it is ViT's head in pre-training (Dosovitskiy et al., 2021, section 3.1).
+    """
+
+    def __init__(
+        self, dim: int, hidden_dim: int, num_classes: int, *, activation: Callable[[], nn.Module] = nn.Tanh
+    ) -> None:
+        super().__init__()
+        self.add_module("expand", nn.Linear(dim, hidden_dim))
+        self.add_module("activation", activation())
+        self.add_module("classify", nn.Linear(hidden_dim, num_classes))
+
+
+class DistilledHead(nn.Module):
+    """One classifier on the class token, one on the distillation token (Touvron et al., 2021, "DeiT", section 3).
+
+    The output is the mean of both. An objective that trains them apart calls `class_logits` and `distillation_logits`.
+    """
+
+    def __init__(self, classify: nn.Module, distill: nn.Module) -> None:
+        super().__init__()
+        self.classify = classify
+        self.distill = distill
+
+    def forward(self, tokens: Tokens) -> Float[Tensor, "B K"]:
+        return (self.class_logits(tokens) + self.distillation_logits(tokens)) / 2
+
+    def class_logits(self, tokens: Tokens) -> Float[Tensor, "B K"]:
+        return self.classify(tokens.x[:, 0])
+
+    def distillation_logits(self, tokens: Tokens) -> Float[Tensor, "B K"]:
+        return self.distill(tokens.x[:, 1])
+
+
+class PooledDistilledHead(nn.Module):
+    """Two classifiers on the same pooled tokens, one of which learns from a teacher (Graham et al., 2021, "LeViT").
+
+    The output is the mean of both; `class_logits` and `distillation_logits` as in `DistilledHead`.
+    """
+
+    def __init__(self, pool: nn.Module, classify: nn.Module, distill: nn.Module) -> None:
+        super().__init__()
+        self.pool = pool
+        self.classify = classify
+        self.distill = distill
+
+    def forward(self, tokens: Tokens) -> Float[Tensor, "B K"]:
+        pooled = self.pool(tokens)
+        return (self.classify(pooled) + self.distill(pooled)) / 2
+
+    def class_logits(self, tokens: Tokens) -> Float[Tensor, "B K"]:
+        return self.classify(self.pool(tokens))
+
+    def distillation_logits(self, tokens: Tokens) -> Float[Tensor, "B K"]:
+        return self.distill(self.pool(tokens))

@@ -1,0 +1,48 @@
+"""From the levels of a pyramid to a map of logits."""
+
+from collections.abc import Sequence
+from functools import reduce
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from ..tokens import Tokens
+
+
+class AllMLPHead(nn.Module):
+    """Every level to one width, all to the finest grid, fused, classified (Xie et al., 2021, "SegFormer", section 3.2).
+
+    A tuple of Tokens, finest grid first -> logits (B, num_classes, H, W) on that grid.
+
+    Args:
+        dims: widths of the levels.
+        hidden_dim: width inside.
+        num_classes: logits of each place; none gives what they would be read from.
+        dropout: rate for whole channels, in front of the classifier.
+    """
+
+    def __init__(self, dims: Sequence[int], hidden_dim: int, num_classes: int, *, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.project = nn.ModuleList(nn.Linear(dim, hidden_dim) for dim in dims)
+        self.fuse = nn.Conv2d(len(dims) * hidden_dim, hidden_dim, 1, bias=False)
+        self.norm = nn.BatchNorm2d(hidden_dim)
+        self.activation = nn.ReLU()
+        self.dropout = nn.Dropout2d(dropout) if dropout else nn.Identity()
+        self.classify = nn.Conv2d(hidden_dim, num_classes, 1) if num_classes else nn.Identity()
+
+    def forward(self, levels: tuple[Tokens, ...]) -> Float[Tensor, "B K H W"]:
+        # The paper resamples the levels, joins them and fuses the stack. Fusing is linear and the same at every place,
+        # so each level can be fused on its own grid and the results added up: a third of the work, the same sum.
+        filters = self.fuse.weight.flatten(1).chunk(len(levels), dim=1)[::-1]  # published with the coarsest first
+        fused = (
+            resample(level.with_x(F.linear(project(level.x), part)).map, levels[0].grid)
+            for level, project, part in zip(levels, self.project, filters, strict=True)
+        )
+        return self.classify(self.dropout(self.activation(self.norm(reduce(torch.add, fused)))))
+
+
+def resample(image: Float[Tensor, "B D H W"], grid: tuple[int, ...]) -> Float[Tensor, "B D H2 W2"]:
+    """A map on another grid, bilinearly; places are the centres of cells."""
+    return F.interpolate(image, size=tuple(grid), mode="bilinear", align_corners=False)

@@ -1,0 +1,109 @@
+"""Self-contained HTML for the explain page and the run's report: no network, both themes, any width."""
+
+import base64
+import json
+from collections.abc import Iterable, Sequence
+from html import escape
+from importlib.resources import files
+from typing import Any
+
+from jaxtyping import UInt8
+from torch import Tensor
+
+from ..pages.image import colours, encode, encode_map
+
+_GLASS = ("#2f4b8f", "#5c86c9", "#d9a441", "#a3303f", "#f0d9a0", "#2e6f52", "#d9a441", "#5b3f7a", "#2f4b8f")
+MARK = (
+    '<svg class="mark" viewBox="0 0 30 30" aria-hidden="true">'
+    '<rect width="30" height="30" rx="3" fill="#1c1c1f"/>'
+    + "".join(
+        f'<rect x="{2 + 9 * (place % 3)}" y="{2 + 9 * (place // 3)}" width="8" height="8" fill="{colour}"/>'
+        for place, colour in enumerate(_GLASS)
+    )
+    + "</svg>"
+)
+
+
+def asset(name: str, package: str = "vitrail.pages") -> str:
+    """The text of a file in a package's folder `assets`; by default this one's."""
+    return (files(package) / "assets" / name).read_text(encoding="utf-8")
+
+
+def page(title: str, lead: str, body: Iterable[str], *, styles: str = "", script: str = "") -> str:
+    """A whole document.
+
+    Args:
+        title: plain text.
+        lead: HTML below the title.
+        body: HTML of the sections.
+        styles, script: more CSS and JavaScript, written into the page.
+    """
+    return "\n".join(
+        [
+            '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">',
+            '<meta name="viewport" content="width=device-width, initial-scale=1">',
+            '<meta name="generator" content="vitrail">',
+            '<link rel="icon" href="data:,">',
+            f"<title>{escape(title)}</title>\n<style>\n{asset('page.css')}{styles}</style>\n</head>\n<body>",
+            f"<header>{MARK}<div><h1>{escape(title)}</h1>{lead}</div></header>\n<main>",
+            *body,
+            f"</main>\n{f'<script>{script}</script>' if script else ''}\n</body>\n</html>\n",
+        ]
+    )
+
+
+def section(title: str, body: str, note: str = "") -> str:
+    """A titled section; title and note are plain text, the body is HTML."""
+    remark = f'<p class="note">{escape(note)}</p>' if note else ""
+    return f"<section><h2>{escape(title)}</h2>{remark}{body}</section>"
+
+
+def facts(values: Iterable[tuple[str, str]]) -> str:
+    """Names and values as a row of headlines; plain text."""
+    rows = (f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>" for name, value in values)
+    return f'<dl class="facts">{"".join(rows)}</dl>'
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[Any]], *, text: int = 1, sortable: bool = False) -> str:
+    """A table of plain values; the first `text` columns are words, the rest numbers."""
+    kind = lambda index: ' class="text"' if index < text else ""  # noqa: E731
+    label = lambda name: f'<button type="button">{escape(name)}</button>' if sortable else escape(name)  # noqa: E731
+    heads = "".join(f'<th scope="col"{kind(index)}>{label(name)}</th>' for index, name in enumerate(head))
+    lines = (
+        "<tr>" + "".join(f"<td{kind(index)}>{escape(str(value))}</td>" for index, value in enumerate(row)) + "</tr>"
+        for row in rows
+    )
+    marked = ' class="sortable"' if sortable else ""
+    body = f"<thead><tr>{heads}</tr></thead><tbody>{''.join(lines)}</tbody>"
+    return f'<div class="scroll"><table{marked}>{body}</table></div>'
+
+
+def bars(rows: Iterable[tuple[str, float]]) -> str:
+    """Names with probabilities, as bars."""
+    items = (
+        f"<li><span>{escape(name)}</span><span>{value:.1%}</span>"
+        f'<div class="bar" aria-hidden="true"><i style="width:{100 * value:.2f}%"></i></div></li>'
+        for name, value in rows
+    )
+    return f'<ol class="bars">{"".join(items)}</ol>'
+
+
+def data_uri(media: str, content: bytes) -> str:
+    """A file inside the page."""
+    return f"data:{media};base64,{base64.b64encode(content).decode()}"
+
+
+def panes(picture: UInt8[Tensor, "3 H W"], values: Tensor | None, label: str, inner: str = "") -> str:
+    """A picture under a map of its patches, as panes of glass; `label` is the text alternative."""
+    small = " small" if min(picture.shape[1:]) <= 128 else ""
+    size = f'width="{picture.shape[2]}" height="{picture.shape[1]}"'
+    shown = f'<img src="{data_uri(*encode(picture))}" {size} alt="{escape(label)}">'
+    if values is not None:
+        shown += f'<img class="map" src="{data_uri(*encode_map(colours(values)))}" alt="">'
+    return f'<div class="panes{small}">{shown}{inner}</div>'
+
+
+def json_script(value: Any) -> str:
+    """A value for a script to read; nothing in it can end the element."""
+    text = json.dumps(value, separators=(",", ":"), ensure_ascii=False).replace("<", "\\u003c")
+    return f'<script type="application/json">{text}</script>'

@@ -1,0 +1,133 @@
+"""Which explanations of a checkpoint can be believed, on labelled pictures."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from jaxtyping import Bool
+from torch import Tensor
+
+from ..checkpoint.contract import Checkpoint
+from ..data.masks import mask_files, missing_mask, read_mask
+from ..data.open import Sample, open_source, read_image
+from ..data.preprocess import Preprocess
+from ..data.seeds import derive, permutation
+from ..errors import VitrailError
+from ..evaluation.evaluate import match_classes
+from ..evaluation.held_out import Part, held_out
+from ..lens.attribution.methods import Attribution
+from ..lens.faithfulness.evaluate import Pictures, Score, evaluate_methods
+from ..progress import Track, silent
+
+BATCH = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Faithfulness:
+    """What the table of methods says.
+
+    Attributes:
+        scores: of every method and baseline.
+        top1: how often the model is right about these pictures.
+        note: which pictures they are.
+    """
+
+    scores: tuple[Score, ...]
+    top1: float
+    note: str
+
+
+def evaluate_explanations(
+    checkpoint: Checkpoint,
+    source: str,
+    methods: Mapping[str, Attribution],
+    *,
+    masks: Path | None = None,
+    split: Part = "auto",
+    limit: int | None = 200,
+    device: str | torch.device = "cpu",
+    seed: int = 0,
+    progress: Track = silent,
+) -> Faithfulness:
+    """Score attribution methods on the pictures of a source; each is asked about the picture's own label.
+
+    Args:
+        checkpoint: a classifier with class names.
+        source: labelled pictures, what `open_source` takes.
+        methods: by name, see `lens.faithfulness`.
+        masks: a folder with the object of each picture, see `data.masks`; a picture without mask, or with a black one,
+            counts only where no mask is needed.
+        split: which part of the source, see `held_out`.
+        limit: at most so many pictures, drawn by seed.
+
+    Raises:
+        VitrailError: a model of several labels a picture, labels that it does not know, no picture; masks that cannot
+            be used, or no object in any.
+    """
+    if checkpoint.info.get("task") == "multi":
+        raise VitrailError(
+            "this checkpoint names several labels a picture, and methods are judged by one: `vitrail explain` and "
+            "`vitrail explore` show its maps for every label"
+        )
+    opened = match_classes(open_source(source), checkpoint.class_names, "single")
+    chosen = held_out(opened, checkpoint.path, split)
+    labelled = [sample for sample in chosen.samples if sample.labels]
+    order = permutation(len(labelled), derive(seed, "pictures to explain"))[:limit]
+    samples = [labelled[place] for place in sorted(order)]
+    files = mask_files(masks, labelled) if masks else None
+    if files is not None and not any(sample.name in files for sample in samples):
+        raise missing_mask(samples[0])
+    model = checkpoint.model.to(device).eval()
+    batches = list(_batches(samples, checkpoint.preprocess, files, device, progress))
+    right = sum((_predicted(model, batch) == batch.classes).sum().item() for batch in batches)
+    scores = evaluate_methods(model, batches, methods, seed=seed, progress=progress)
+    note = f"{len(samples)} of {chosen.note}"
+    if files is not None:
+        note += f"; {_about_masks(batches, sum(sample.name not in files for sample in samples))}"
+    return Faithfulness(tuple(scores), right / max(1, len(samples)), note)
+
+
+def _batches(
+    samples: Sequence[Sample],
+    preprocess: Preprocess,
+    files: Mapping[str, Path] | None,
+    device: str | torch.device,
+    progress: Track,
+) -> Iterator[Pictures]:
+    starts = range(0, len(samples), BATCH)
+    for start in progress(starts, len(starts), "read"):
+        some = samples[start : start + BATCH]
+        images = [read_image(sample, preprocess.channels) for sample in some]
+        pixels = torch.stack([preprocess(image) for image in images]).to(device)
+        classes = torch.tensor([sample.labels[0] for sample in some]).to(device)
+        masks = None
+        if files is not None:
+            pairs = zip(some, images, strict=True)
+            masks = torch.stack([_mask(sample, image, files, preprocess) for sample, image in pairs]).to(device)
+        yield Pictures(pixels, classes, masks)
+
+
+def _mask(sample: Sample, image: Tensor, files: Mapping[str, Path], preprocess: Preprocess) -> Bool[Tensor, "H W"]:
+    if sample.name not in files:
+        return torch.zeros(preprocess.image_size, dtype=torch.bool)
+    return read_mask(sample, files[sample.name], (image.shape[1], image.shape[2]), preprocess)
+
+
+def _about_masks(batches: Sequence[Pictures], missing: int) -> str:
+    """What a reader has to know about the masks; raises where they show no object."""
+    parts = torch.cat([batch.masks.float().mean(dim=(1, 2)) for batch in batches if batch.masks is not None])
+    black, known = int((parts == 0).sum()) - missing, parts[parts > 0]
+    if not len(known):
+        raise VitrailError("no mask shows an object: they are black, or the object is outside of the crop")
+    said = [f"objects known in {len(known)}, of which they fill {known.mean():.1%}"]
+    said += [f"{missing} without a mask"] if missing else []
+    said += [f"{black} with a black one"] if black else []
+    if known.mean() > 0.5:
+        said.append("if that is too much, turn the masks round: the object is white")
+    return "; ".join(said)
+
+
+@torch.inference_mode()
+def _predicted(model: torch.nn.Module, batch: Pictures) -> Tensor:
+    return model(batch.pixels).argmax(dim=1)

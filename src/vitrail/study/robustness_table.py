@@ -1,0 +1,85 @@
+"""A study of robustness as a table for people, and as CSV."""
+
+import csv
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal
+
+from ..errors import VitrailError
+from .robustness import Study
+from .trials import Row
+
+_LONGEST = 16
+
+
+def table(study: Study, names: Sequence[str]) -> tuple[list[str], list[list[str]]]:
+    """Headers and rows for `print_table`; what is of one severity is left to the CSV.
+
+    ± is the standard error over pictures: of the value, or, of two models, of their difference, picture by picture.
+    """
+    lines = []
+    for across in study.rows:
+        if across[0].severity is not None:
+            continue
+        gap = [_gap(*across)] if len(across) > 1 else []
+        last = [*across, *gap][-1]
+        values = [_cell(row) for row in across] + [_cell(row, sign="+").removesuffix(" %") for row in gap]
+        lines.append([across[0].test, *values, _cell(replace(last, value=last.error), none="").removesuffix(" %")])
+    difference = ["difference"] if len(names) > 1 else []
+    return ["test", *short_names(names), *difference, "±"], lines
+
+
+def write_csv(study: Study, names: Sequence[str], path: Path) -> None:
+    """A row for each test and severity: value and standard error of each model, and of the difference of two.
+
+    Shares go from 0 to 1. The file appears when it is complete.
+    """
+    parts = [*unlike(names), *(["difference"] if len(names) > 1 else [])]
+    headers = ["test", "severity", "unit", *(word for name in parts for word in (name, f"{name} ±"))]
+    part = path.with_name(f"{path.name}.part")
+    with part.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(headers)
+        for across in study.rows:
+            row = across[0]
+            gap = [_gap(*across)] if len(across) > 1 else []
+            pairs = ((own.value, own.error) for own in (*across, *gap))
+            numbers = ["" if value is None else f"{value:.6g}" for pair in pairs for value in pair]
+            writer.writerow([row.test, "" if row.severity is None else row.severity, row.unit, *numbers])
+    part.replace(path)
+
+
+def check_output(path: Path) -> None:
+    """Raise a VitrailError, before anything is measured, where no file can be written."""
+    if path.is_dir():
+        raise VitrailError(f"{path} is a folder: name a file in it, such as {path / 'robustness.csv'}")
+    if not path.parent.is_dir():
+        raise VitrailError(f"there is no folder {path.parent} to write {path.name} to: make it, or name another file")
+
+
+def short_names(names: Sequence[str]) -> list[str]:
+    """The ends of paths, no longer than a column should be."""
+    ends = [Path(name).name or name for name in names]
+    return [end if len(end) <= _LONGEST else f"…{end[1 - _LONGEST :]}" for end in unlike(ends)]
+
+
+def unlike(names: Sequence[str]) -> list[str]:
+    """The same names, with a number behind each that came before."""
+    return [
+        f"{name} ({names[: place + 1].count(name)})" if name in names[:place] else name
+        for place, name in enumerate(names)
+    ]
+
+
+def _gap(first: Row, second: Row) -> Row:
+    """The first less the second, picture by picture where they are means over the same pictures."""
+    value = None if first.value is None or second.value is None else first.value - second.value
+    each = None if first.each is None or second.each is None else first.each - second.each
+    return replace(first, value=value, each=each)
+
+
+def _cell(row: Row, *, sign: Literal["", "+"] = "", none: str = "–") -> str:
+    if row.value is None:
+        return none
+    return f"{100 * row.value:{sign}.1f} %" if row.unit == "share" else f"{row.value:{sign}.3f}"

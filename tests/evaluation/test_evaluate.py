@@ -1,0 +1,125 @@
+"""Evaluation of a checkpoint on a source: classes by name, parts by content, bad files by name."""
+
+import csv
+import shutil
+from dataclasses import replace
+
+import pytest
+import torch
+
+from tests.evaluation.small_checkpoint import CLASSES, tiny_checkpoint, write_classes, write_picture
+from vitrail.checkpoint.contract import save
+from vitrail.data.open import open_source, read_image
+from vitrail.data.survey import survey
+from vitrail.errors import VitrailError
+from vitrail.evaluation.evaluate import evaluate
+from vitrail.evaluation.summary import summary
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("VITRAIL_CACHE", str(tmp_path / "cache"))
+
+
+def make_run(root, source, splits):
+    """A run folder whose splits.csv gives each picture of the source a part."""
+    save(tiny_checkpoint(), root / "checkpoints" / "best")
+    (root / "recipe.yaml").write_text("model: custom\n")
+    found = survey(open_source(source))
+    with open(root / "splits.csv", "w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(("name", "digest", "split", "label"))
+        for sample, facts, split in zip(found.source.samples, found.facts, splits, strict=True):
+            writer.writerow((sample.name, facts.digest, split, ""))
+    return root
+
+
+def test_accuracy_is_the_models_own_and_classes_match_by_name(tmp_path):
+    # The source lacks "cat": its class 0 is the checkpoint's class 1.
+    source = write_classes(tmp_path / "pictures", ("dog", "fox"))
+    checkpoint = tiny_checkpoint()
+    found = evaluate(checkpoint, source, batch_size=2)
+    right = 0
+    for sample in open_source(source).samples:
+        with torch.inference_mode():
+            logits = checkpoint.model(checkpoint.preprocess(read_image(sample, 3))[None])
+        right += CLASSES[logits.argmax()] == sample.name.split("/")[0]
+    assert found.count == 6
+    assert found.top1 == pytest.approx(right / 6)
+    assert [row.support for row in found.per_class] == [0, 3, 3]
+
+
+def test_unknown_classes_are_named(tmp_path):
+    source = write_classes(tmp_path / "pictures", ("dog", "owl", "yak"))
+    with pytest.raises(VitrailError, match=r"does not know 2 classes of .*: owl, yak; it knows cat, dog, fox"):
+        evaluate(tiny_checkpoint(), source)
+
+
+def test_the_sources_own_test_part_is_taken(tmp_path):
+    write_classes(tmp_path / "pictures" / "train", each=2)
+    for index, name in enumerate(CLASSES):
+        write_picture(tmp_path / "pictures" / "test" / name / "t.png", seed=900 + index)
+    found = evaluate(tiny_checkpoint(), tmp_path / "pictures")
+    assert found.count == 3
+    assert found.note.startswith("3 pictures: the test part")
+    assert evaluate(tiny_checkpoint(), tmp_path / "pictures", split="all").count == 9
+    with pytest.raises(VitrailError, match="has no val part"):
+        evaluate(tiny_checkpoint(), tmp_path / "pictures", split="val")
+
+
+@pytest.mark.parametrize("place", ["", "checkpoints/best"])
+def test_what_the_run_learned_from_is_left_out_by_content(tmp_path, place):
+    source = write_classes(tmp_path / "pictures")
+    run = make_run(tmp_path / "run", source, ["train", "train", "val"] * 3)
+    shutil.copytree(source, tmp_path / "elsewhere")  # other names, the same content
+    found = evaluate(run / place, tmp_path / "elsewhere")
+    assert found.count == 3
+    assert "without 6 that the run was trained on" in found.note
+    assert evaluate(run / place, source, split="train").count == 6
+
+
+def test_a_runs_test_part_is_what_is_scored(tmp_path):
+    source = write_classes(tmp_path / "pictures")
+    run = make_run(tmp_path / "run", source, ["train", "test", "val"] * 3)
+    found = evaluate(run, source)
+    assert found.count == 3
+    assert "3 that the run was trained on and 3 that it chose its best checkpoint by" in found.note
+
+
+def test_only_known_pictures_is_an_error(tmp_path):
+    source = write_classes(tmp_path / "pictures")
+    run = make_run(tmp_path / "run", source, ["train"] * 9)
+    with pytest.raises(VitrailError, match=r"trained on every picture.*--split all"):
+        evaluate(run, source)
+    assert evaluate(run, source, split="all").count == 9
+
+
+def test_bad_files_stop_unless_skipped(tmp_path):
+    source = write_classes(tmp_path / "pictures")
+    (source / "cat" / "broken.png").write_bytes(b"\x89PNG")
+    with pytest.raises(VitrailError, match=r"broken\.png"):
+        evaluate(tiny_checkpoint(), source)
+    assert evaluate(tiny_checkpoint(), source, skip_bad=True).count == 9
+
+
+def test_several_labels(tmp_path):
+    source = write_classes(tmp_path / "pictures")
+    table = tmp_path / "labels.csv"
+    rows = ["path,label", "pictures/cat/0.png,cat;dog", "pictures/cat/1.png,fox", "pictures/dog/0.png,dog"]
+    table.write_text("\n".join(rows) + "\n")
+    assert source.is_dir()
+    found = evaluate(tiny_checkpoint(task="multi"), table)
+    assert [row.support for row in found.per_class] == [1, 2, 1]
+    assert found.mean_average_precision is not None
+    with pytest.raises(VitrailError, match="several labels a picture"):
+        evaluate(tiny_checkpoint(), table)
+
+
+def test_summary_tells_all(tmp_path):
+    found = evaluate(tiny_checkpoint(), write_classes(tmp_path / "pictures"))
+    text = summary(found)
+    for word in ("top-1 accuracy", "calibration error", "precision", "confusion", "fox  "):
+        assert word in text
+    assert "3 a fox" in summary(
+        replace(found, per_class=[replace(row, name=f"a {row.name}") for row in found.per_class])
+    )

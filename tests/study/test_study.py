@@ -1,0 +1,248 @@
+"""Both studies on a tiny model and tiny pictures: the tables add up, and what is compared is the same."""
+
+import csv
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from vitrail.data.corrupt.corruptions import CORRUPTIONS, corrupt
+from vitrail.data.open import open_source, read_image
+from vitrail.data.preprocess import Preprocess
+from vitrail.data.seeds import derive
+from vitrail.errors import VitrailError
+from vitrail.evaluation.calibration import fit_temperature
+from vitrail.evaluation.evaluate import evaluate
+from vitrail.models.registry import create_model
+from vitrail.progress import silent
+from vitrail.study.layers import study_layers
+from vitrail.study.layers import table as layers_table
+from vitrail.study.robustness import Options, mean_corruption_error, study_robustness
+from vitrail.study.robustness_table import short_names, table, write_csv
+from vitrail.study.subject import subject
+from vitrail.study.trials import Row, corruptions
+
+from ..evaluation.small_checkpoint import tiny_checkpoint, write_classes
+
+
+@pytest.fixture
+def checkpoint():
+    found = tiny_checkpoint()
+    with torch.no_grad():
+        for parameter in found.model.parameters():
+            parameter.normal_(std=0.4)
+    return found
+
+
+@pytest.fixture
+def source(tmp_path):
+    return str(write_classes(tmp_path / "pictures", each=4))
+
+
+def values(study, column=0):
+    return {row[column].test: row[column].value for row in study.rows if row[column].severity is None}
+
+
+def test_the_clean_row_is_what_eval_says_and_everything_is_a_share(checkpoint, source):
+    study = study_robustness([checkpoint], source, Options(severities=(2,), steps=2))
+    found = values(study)
+    scored = evaluate(checkpoint, source)
+    assert found["clean accuracy"] == pytest.approx(scored.top1)
+    assert found["ECE"] == pytest.approx(scored.ece, abs=1e-6)
+    assert set(CORRUPTIONS) < set(found)
+    assert found["mean of corruptions"] == pytest.approx(np.mean([found[name] for name in CORRUPTIONS]))
+    assert found["PGD ε=4/255"] <= found["PGD ε=1/255"] <= found["clean accuracy"]
+    assert all(0 <= row.value <= 1 for (row,) in study.rows if row.unit == "share")
+    assert "mean corruption error" not in found
+
+
+def test_a_corruption_row_is_the_accuracy_on_the_corrupted_pictures(checkpoint, source):
+    samples = open_source(source).samples
+    studied = subject(checkpoint, samples)
+    rows = {(row.test, row.severity): row.value for row in corruptions(studied, (1, 5), 7, silent)}
+    for name in ("fog", "jpeg_compression"):
+        right = 0
+        for place, (image, sample) in enumerate(zip(studied.images, samples, strict=True)):
+            damaged = torch.from_numpy(corrupt(image, name, 5, derive(7, place))).movedim(2, 0)
+            with torch.no_grad():
+                said = checkpoint.model(checkpoint.preprocess.normalise(damaged)[None]).argmax().item()
+            right += said == sample.labels[0]
+        assert rows[name, 5] == pytest.approx(right / len(samples))
+        assert rows[name, None] == pytest.approx((rows[name, 1] + rows[name, 5]) / 2)
+
+
+def test_two_models_meet_the_same_pictures_and_the_second_has_error_one(checkpoint, source, tmp_path):
+    # The second counts its classes otherwise: it is the same model with its head turned.
+    other = replace(checkpoint, class_names=("fox", "cat", "dog"))
+    study = study_robustness([checkpoint, other], source, Options(tests=("corruption",), severities=(5,), limit=6))
+    assert values(study, 1)["mean corruption error"] == pytest.approx(1)
+    assert "6 of 12 pictures" in study.notes[0]
+    write_csv(study, ["runs/a", "a"], tmp_path / "out.csv")
+    with (tmp_path / "out.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0])[:5] == ["test", "severity", "unit", "runs/a", "runs/a ±"]
+    assert list(rows[0])[5:] == ["a", "a ±", "difference", "difference ±"]
+    fog = [row for row in rows if row["test"] == "fog"]
+    assert [row["severity"] for row in fog] == ["5", ""]
+    assert float(fog[0]["difference"]) == pytest.approx(float(fog[0]["runs/a"]) - float(fog[0]["a"]), abs=1e-5)
+    headers, lines = table(study, ["runs/a", "a"])
+    assert headers == ["test", "a", "a (2)", "difference", "±"]
+    assert [line[0] for line in lines] == [
+        "clean accuracy",
+        *CORRUPTIONS,
+        "mean of corruptions",
+        "mean corruption error",
+    ]
+
+
+def test_mean_corruption_error_is_the_mean_of_ratios():
+    own, reference = ([Row(name, value, 1) for name in CORRUPTIONS] for value in (0.7, 0.4))
+    own[0] = replace(own[0], value=0.4)
+    assert mean_corruption_error(own, reference) == pytest.approx((14 * 0.5 + 1) / 15)
+    # Errors are added over severities before they are divided: (0.6 + 0.5) / (0.6 + 0.9), not a mean of two ratios.
+    own, reference = (
+        [Row(name, value, level) for name in CORRUPTIONS for level, value in ((1, 0.4), (2, second), (None, 0.7))]
+        for second in (0.5, 0.1)
+    )
+    assert mean_corruption_error(own, reference) == pytest.approx(1.1 / 1.5)
+    assert mean_corruption_error(own, [Row(name, 1.0, 1) for name in CORRUPTIONS]) is None
+
+
+def test_cue_conflict_needs_masks_and_reports_both_cues(checkpoint, source, tmp_path):
+    with pytest.raises(VitrailError, match="--masks"):
+        Options(tests=("conflict",))
+    masks = tmp_path / "masks"
+    for sample in open_source(source).samples:
+        path = masks / sample.name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        mask = np.zeros((10, 12), np.uint8)
+        mask[2:8, 3:9] = 255
+        Image.fromarray(mask).save(path)
+    found = values(study_robustness([checkpoint], source, Options(tests=("conflict",), masks=masks)))
+    shape, texture = found["cue conflict: shape"], found["cue conflict: texture"]
+    assert 0 <= shape + texture <= 1
+    if shape + texture:
+        assert found["shape bias"] == pytest.approx(shape / (shape + texture))
+    some = next(iter(masks.rglob("*.png")))
+    Image.new("L", (12, 10)).save(some)
+    study = study_robustness([checkpoint], source, Options(tests=("conflict",), masks=masks))
+    assert any("leaves out 1 pictures" in note for note in study.notes)
+    Image.new("L", (30, 10)).save(some)
+    with pytest.raises(VitrailError, match="is 30×10 px, the picture 12×10"):
+        study_robustness([checkpoint], source, Options(tests=("conflict",), masks=masks))
+    some.unlink()
+    study = study_robustness([checkpoint], source, Options(tests=("conflict",), masks=masks))
+    assert any("leaves out 1 pictures that have no mask" in note for note in study.notes)
+    for path in masks.rglob("*.png"):
+        path.unlink()
+    with pytest.raises(VitrailError, match="no mask for"):
+        study_robustness([checkpoint], source, Options(tests=("conflict",), masks=masks))
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"tests": ("skech",)}, "sketch"),
+        ({"severities": (6,)}, "severities 6: name some of 1 to 5"),
+        ({"severities": (1, 1)}, "each once"),
+        ({"severities": ()}, "none"),
+        ({"epsilons": ()}, "none"),
+        ({"epsilons": (-1.0,)}, "epsilon -1"),
+        ({"epsilons": (float("nan"),)}, "epsilon nan"),
+        ({"epsilons": (300.0,)}, "from 0 to 255"),
+        ({"steps": 0}, "0 steps"),
+        ({"limit": 1}, "2 or more, or all"),
+        ({"batch_size": 0}, "batch size 0"),
+    ],
+)
+def test_options_are_checked_at_the_door(options, words):
+    with pytest.raises(VitrailError, match=words):
+        Options(**options)
+
+
+def test_the_temperature_is_fitted_on_the_val_part(checkpoint, tmp_path):
+    for part, each in (("train", 2), ("val", 4), ("test", 3)):
+        write_classes(tmp_path / "all" / part, each=each)
+    source = str(tmp_path / "all")
+    found = values(study_robustness([checkpoint], source, Options(tests=("calibration",))))
+    val = subject(checkpoint, [sample for sample in open_source(source).samples if sample.split == "val"])
+    assert found["temperature"] == pytest.approx(fit_temperature(val.logits(val.images), val.labels), rel=1e-6)
+    assert len(val.images) == 12
+
+
+def test_layers_have_probes_and_a_lens_that_ends_in_the_answer(checkpoint, source):
+    study = study_layers(checkpoint, source)
+    assert [layer.name for layer in study.layers] == ["encoder.blocks.0", "encoder.blocks.1"]
+    last = study.layers[-1]
+    assert last.agrees == 1
+    assert all(0 <= layer.probe_mean <= 1 and 0 <= layer.probe_class <= 1 for layer in study.layers)
+    headers, rows = layers_table(study)
+    assert headers[:5] == ["layer", "width", "probe: class", "probe: mean", "lens"]
+    assert rows[0][0] == "blocks.0"
+    assert "halved" in study.notes[0]
+    assert f"the model itself: {100 * last.lens:.1f} %" in study.notes[1]
+
+
+def test_layers_learn_from_train_and_are_scored_on_test(checkpoint, tmp_path):
+    write_classes(tmp_path / "both" / "train", each=3)
+    write_classes(tmp_path / "both" / "test", each=2)
+    study = study_layers(checkpoint, str(tmp_path / "both"))
+    assert "learn from 9" in study.notes[0]
+    assert "6 pictures: the test part" in study.notes[0]
+
+
+def test_the_spread_is_over_pictures_and_of_two_models_over_their_differences(checkpoint, source):
+    other = replace(checkpoint, class_names=("fox", "cat", "dog"))
+    study = study_robustness([checkpoint, other], source, Options(tests=()))
+    samples = open_source(source).samples
+    pixels = torch.stack([checkpoint.preprocess(read_image(sample, 3)) for sample in samples])
+    said, truth = checkpoint.model(pixels).argmax(1), torch.tensor([sample.labels[0] for sample in samples])
+    first, second = ((said == labels).numpy().astype(float) for labels in (truth, (truth + 1) % 3))
+    assert study.rows[0][0].value == pytest.approx(first.mean())
+    assert study.rows[0][0].error == pytest.approx(np.sqrt(first.var(ddof=1) / 12))
+    expected = np.sqrt((first - second).var(ddof=1) / 12)
+    _, lines = table(study, ["a", "b"])
+    assert lines[0][-2:] == [f"{100 * (first - second).mean():+.1f}", f"{100 * expected:.1f}"]
+
+
+def test_names_of_columns_are_short_and_unlike():
+    assert short_names(["runs/vit", "runs/cnn/"]) == ["vit", "cnn"]
+    assert short_names(["a/run", "b/run"]) == ["run", "run (2)"]
+    assert short_names(["timm/a_name_that_is_far_too_long"]) == ["…is_far_too_long"]
+
+
+def test_all_pictures_are_studied_where_no_limit_is_set(checkpoint, source):
+    study = study_robustness([checkpoint], source, Options(tests=(), limit=None))
+    assert study.notes[0].startswith("12 pictures")
+    assert len(study.rows[0][0].each) == 12
+
+
+@pytest.mark.parametrize("study", [study_layers, lambda checkpoint, source: study_robustness([checkpoint], source)])
+def test_what_cannot_be_studied_is_a_sentence_that_names_the_model(study, checkpoint, source, tmp_path):
+    checkpoint.path = Path("runs/mine")
+    others = replace(checkpoint, class_names=("owl", "yak", "fox"))
+    several = replace(checkpoint, info={"task": "multi"})
+    bands = replace(checkpoint, preprocess=Preprocess(image_size=(8, 8), channels=4, mean=(0.5,) * 4, std=(0.5,) * 4))
+    sizes = {"image_size": 32, "patch_size": 8, "embed_dim": 16, "depth": 1}
+    sizes = {**sizes, "tasks": ("detection",), "decoder_depth": 1, "num_queries": 2}
+    detector = replace(checkpoint, model=create_model("universal_vit_tiny_patch16_224", num_heads=2, **sizes))
+    for found, words in (
+        (others, "does not know 2 classes"),
+        (several, "several labels"),
+        (bands, "pictures of 4 channels"),
+        (detector, "is for detection"),
+    ):
+        with pytest.raises(VitrailError, match=f"runs/mine.*{words}"):
+            study(found, source)
+    write_classes(tmp_path / "one", ("cat",), each=1)
+    with pytest.raises(VitrailError, match=r"2 pictures or more|two classes"):
+        study(checkpoint, str(tmp_path / "one"))
+
+
+@pytest.mark.parametrize("asked", [{"limit": 0}, {"limit": -2}, {"batch_size": 0}])
+def test_amounts_that_make_no_sense_are_sentences(asked, checkpoint, source):
+    with pytest.raises(VitrailError, match=r"use [12] or more"):
+        study_layers(checkpoint, source, **asked)
