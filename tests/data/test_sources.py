@@ -14,6 +14,7 @@ from vitrail.data import folders
 from vitrail.data.open import BadImage, open_source, read_image
 from vitrail.data.samples import short_names
 from vitrail.errors import VitrailError
+from vitrail.task_spec import CLASSIFICATION, MULTI_LABEL
 
 
 def picture(path: Path, seed: int = 0) -> Path:
@@ -158,19 +159,19 @@ def test_a_table(tmp_path: Path, separator: str, path: str, label: str):
     source = open_source(table(tmp_path, "\n".join(separator.join(row) for row in rows), "utf-8-sig"))
     assert source.class_names == ("2", "10")
     assert listed(source) == [("a.png", "10", "train"), ("b.png", "2", "val"), ("sub dir/ç.png", "2", "test")]
-    assert source.task == "single"
+    assert source.task == CLASSIFICATION
     assert read_image(source.samples[2], 1).shape == (1, 6, 5)
 
 
 def test_several_labels_in_a_cell(tmp_path: Path):
     source = open_source(table(tmp_path, "path,labels\na.png,dog|cat\nb.png,cat;cow\nsub dir/ç.png,cow\n"))
-    assert (source.task, source.class_names) == ("multi", ("cat", "cow", "dog"))
+    assert (source.task, source.class_names) == (MULTI_LABEL, ("cat", "cow", "dog"))
     assert [s.labels for s in source.samples] == [(0, 2), (0, 1), (1,)]
 
 
 def test_columns_of_zeros_and_ones(tmp_path: Path):
     source = open_source(table(tmp_path, "path,Zebra,ant,age\na.png,1,1,7\nb.png,0,0,8\nsub dir/ç.png,0,1,9\n"))
-    assert (source.task, source.class_names) == ("multi", ("Zebra", "ant"))
+    assert (source.task, source.class_names) == (MULTI_LABEL, ("Zebra", "ant"))
     assert [s.labels for s in source.samples] == [(0, 1), (), (1,)]
 
 

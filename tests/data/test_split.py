@@ -11,9 +11,10 @@ from vitrail.data.samples import FileAt, Sample, Source
 from vitrail.data.split import Splits, split
 from vitrail.data.survey import Facts, Survey, digest
 from vitrail.errors import VitrailError
+from vitrail.task_spec import CLASSIFICATION, MULTI_LABEL, TaskSpec
 
 
-def made(rows: list[tuple[str, tuple[int, ...], str | None]], classes: int, task: str = "single") -> Survey:
+def made(rows: list[tuple[str, tuple[int, ...], str | None]], classes: int, task: TaskSpec = CLASSIFICATION) -> Survey:
     """A survey of (content, labels, split) rows; the content stands for the bytes."""
     samples = tuple(
         Sample(f"{i}.png", labels, part, FileAt(f"{i}.png"))  # type: ignore[arg-type]
@@ -70,7 +71,7 @@ def test_single_label_sources(rows: list):
 @settings(max_examples=60, deadline=None)
 @given(MULTI)
 def test_multi_label_sources(rows: list):
-    holds(made(every_class(rows, 2), 4, "multi"))
+    holds(made(every_class(rows, 2), 4, MULTI_LABEL))
 
 
 @settings(max_examples=30, deadline=None)

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import VitrailError
-from .samples import SPLIT_WORDS, BadFile, FileAt, Sample, Source, Split, Task, normal, order_classes
+from ..task_spec import CLASSIFICATION, MULTI_LABEL
+from .samples import SPLIT_WORDS, BadFile, FileAt, Sample, Source, Split, normal, order_classes
 
 PATH_COLUMNS = ("path", "file", "filename", "file_name", "filepath", "image", "image_path", "img")
 LABEL_COLUMNS = ("label", "labels", "class", "classes", "class_name", "target", "targets", "category")
@@ -36,7 +37,7 @@ def csv_table(path: Path, *, labelled: bool = True) -> Source:
 
     Columns are known by the names in `PATH_COLUMNS`, `LABEL_COLUMNS` and `SPLIT_COLUMNS`, in any case.
     Several labels in one cell are separated by `|` or `;`; without a label column, two or more columns of 0
-    and 1 are one class each: both make a "multi" source. Cells are separated by comma, semicolon or tab.
+    and 1 are one class each: both make a multi-label source. Cells are separated by comma, semicolon or tab.
     Paths are relative to the CSV. Rows that cannot be used (no such file, no label, unknown split) become bad
     files.
     """
@@ -56,7 +57,7 @@ def csv_table(path: Path, *, labelled: bool = True) -> Source:
 
 
 def _source(path: Path, rows: list[_Row], bad: list[BadFile], columns: _Columns, names: list[str]) -> Source:
-    task: Task = "multi" if columns.flags or any(len(row.labels) > 1 for row in rows) else "single"
+    many = columns.flags or any(len(row.labels) > 1 for row in rows)
     if columns.flags:
         class_names = tuple(names[i] for i in columns.flags)
     else:
@@ -71,7 +72,7 @@ def _source(path: Path, rows: list[_Row], bad: list[BadFile], columns: _Columns,
         )
         for row in rows
     )
-    return Source(str(path), class_names, samples, task, tuple(bad))
+    return Source(str(path), class_names, samples, MULTI_LABEL if many else CLASSIFICATION, tuple(bad))
 
 
 def _read(path: Path) -> list[tuple[int, list[str]]]:

@@ -16,7 +16,7 @@ from .csv_source import csv_table
 from .decode import BadImage, decode
 from .folders import class_folders, image_files, is_image
 from .named import TORCHVISION, is_named, named_set
-from .samples import BadFile, FileAt, Location, MemberAt, RowAt, Sample, Source, Split, Task, natural
+from .samples import BadFile, FileAt, Location, MemberAt, RowAt, Sample, Source, Split, natural
 from .shards import is_shard, shards_in, tar_shards
 
 __all__ = [
@@ -29,7 +29,6 @@ __all__ = [
     "Sample",
     "Source",
     "Split",
-    "Task",
     "open_source",
     "read_image",
 ]

@@ -8,14 +8,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import PurePath
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 
 from ..errors import VitrailError
+from ..task_spec import CLASSIFICATION, TaskSpec
 
 Split = Literal["train", "val", "test"]
-Task = Literal["single", "multi"]
 
 MAX_BYTES = 2**30
 """A larger image file is refused before it is read."""
@@ -107,16 +107,16 @@ class Sample:
     """One image of a source.
 
     Attributes:
-        name: what the user sees: relative to the source, as written in the CSV, "digits/17" or
-        "shard.tar/key". labels: indices into the source's `class_names`: one in a "single" source, any number
-        in a "multi" source
-            (none: the image shows none of the classes). Empty in a source that was opened without labels.
+        name: what the user sees: relative to the source, as written in the CSV, "digits/17" or "shard.tar/key".
+        labels: what the source's task learns: for classification indices into `class_names` (exactly one, or any
+            number where there may be many), for regression a number for each of them. Empty in a source that was
+            opened without labels.
         split: the part the source itself assigns it to; None where the source has no split.
         location: where its bytes lie.
     """
 
     name: str
-    labels: tuple[int, ...]
+    labels: tuple[Any, ...]
     split: Split | None
     location: Location
 
@@ -135,16 +135,17 @@ class Source:
 
     Attributes:
         name: as the user gave it.
-        class_names: in natural order (2 before 10), unless the source lists them in an order of its own.
+        class_names: of the classes or the numbers, in natural order (2 before 10), unless the source lists them in an
+            order of its own.
         samples: every image that could be found and has what it needs; not opened yet.
-        task: "single": one label each; "multi": any number.
+        task: what the labels mean, such as one of several classes, or any number of them.
         bad: what could be found but not used, with the reason.
     """
 
     name: str
     class_names: tuple[str, ...]
     samples: tuple[Sample, ...]
-    task: Task = "single"
+    task: TaskSpec = CLASSIFICATION
     bad: tuple[BadFile, ...] = ()
 
 

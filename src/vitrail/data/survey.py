@@ -11,6 +11,7 @@ from statistics import median
 
 from ..errors import VitrailError
 from ..progress import Track, silent
+from ..task_spec import CLASSIFICATION
 from .decode import BadImage, decode
 from .facts_cache import Facts, FactsCache, digest, key
 from .places import cache_folder
@@ -121,7 +122,7 @@ class Survey:
         if len(self.source.samples) < 2:
             count = "only one good image" if self.source.samples else "no good image"
             raise VitrailError(f"{name} holds {count}: at least two of each class are needed")
-        if self.source.task == "single" and len(classes) < 2:
+        if self.source.task == CLASSIFICATION and len(classes) < 2:
             raise VitrailError(
                 f"{name} has only one class, {classes[0]!r}: there is nothing to tell apart, add another"
             )

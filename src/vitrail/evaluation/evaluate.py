@@ -10,6 +10,7 @@ from ..checkpoint.contract import Checkpoint, load
 from ..data.open import Source, open_source
 from ..errors import VitrailError
 from ..progress import Track, silent
+from ..task_spec import CLASSIFICATION, MULTI_LABEL
 from .held_out import Part, held_out
 from .logits import compute_logits
 from .metrics import Evaluation, score
@@ -77,7 +78,7 @@ def match_classes(source: Source, class_names: tuple[str, ...], task: Literal["s
     """
     if not class_names:
         raise VitrailError("the checkpoint has no class names to match labels with: save it with class_names")
-    if source.task == "multi" and task == "single":
+    if source.task == MULTI_LABEL and task == "single":
         raise VitrailError(f"{source.name} has several labels a picture, the model tells only one: train another")
     place = {name: index for index, name in enumerate(class_names)}
     unknown = [name for name in source.class_names if name not in place]
@@ -88,7 +89,9 @@ def match_classes(source: Source, class_names: tuple[str, ...], task: Literal["s
         )
     order = [place[name] for name in source.class_names]
     samples = (replace(s, labels=tuple(order[label] for label in s.labels)) for s in source.samples)
-    return replace(source, class_names=class_names, samples=tuple(samples), task=task)
+    return replace(
+        source, class_names=class_names, samples=tuple(samples), task=MULTI_LABEL if task == "multi" else CLASSIFICATION
+    )
 
 
 def _refuse(reasons: list[str], skip_bad: bool) -> None:

@@ -114,6 +114,11 @@ def has_fast_bfloat16(device: torch.device) -> bool:
     return any(getattr(torch.cpu, probe, bool)() for probe in probes)
 
 
+def has_onednn_bfloat16() -> bool:
+    """Whether oneDNN computes in bfloat16 on this CPU, in hardware or emulated with AVX-512."""
+    return torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+
+
 def _hardware_memory(meminfo: Path) -> tuple[int, int]:
     try:
         rows = dict(line.split(":", 1) for line in meminfo.read_text().splitlines() if ":" in line)

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map_only
 
-from ..machine.facts import has_fast_bfloat16
+from ..machine.facts import has_fast_bfloat16, has_onednn_bfloat16
 from ..models.fields import densest, example_inputs
 from ..models.registry import Config
 from ..nn import Attend, checkpoint_activations
@@ -31,14 +31,16 @@ class LiveBytes(TorchDispatchMode):
 
     Args:
         device: where the operations would run. A CPU needs buffers that no operation returns: convolutions one more
-            copy of their result, in oneDNN's layout; and where it has no instructions for products in reduced
-            precision, these are added up in float32.
+            copy of their result, in oneDNN's layout; where it has no instructions for products in reduced precision,
+            these are added up in float32; and where oneDNN cannot emulate reduced precision either (no AVX-512),
+            convolutions are products of the unfolded image.
     """
 
     def __init__(self, device: torch.device) -> None:
         super().__init__()
         self.on_cpu = device.type == "cpu"
         self.emulated = self.on_cpu and not has_fast_bfloat16(device)
+        self.unfolds = self.on_cpu and not has_onednn_bfloat16()
         self.now = 0
         self.peak = 0
         self._alive: dict[int, weakref.ref] = {}
@@ -51,15 +53,16 @@ class LiveBytes(TorchDispatchMode):
         for leaf in tree_leaves(out):
             if isinstance(leaf, Tensor):
                 self._follow(leaf.untyped_storage())
-        self.peak = max(self.peak, self.now + self._buffer(func, out))
+        self.peak = max(self.peak, self.now + self._buffer(func, args, out))
         return out
 
-    def _buffer(self, func: Any, out: Any) -> int:
-        if self.on_cpu and func.overloadpacket in _CONVOLUTIONS:
-            return out.numel() * out.itemsize
-        if self.emulated and func.overloadpacket in _PRODUCTS and out.dtype != torch.float32:
-            return out.numel() * torch.float32.itemsize
-        return 0
+    def _buffer(self, func: Any, args: Any, out: Any) -> int:
+        if not self.on_cpu or func.overloadpacket not in (*_CONVOLUTIONS, *_PRODUCTS):
+            return 0
+        reduced = out.dtype != torch.float32
+        if func.overloadpacket in _CONVOLUTIONS:
+            return _unfolded_bytes(args[1], out) if reduced and self.unfolds else out.numel() * out.itemsize
+        return out.numel() * torch.float32.itemsize if reduced and self.emulated and not self.unfolds else 0
 
     def _follow(self, storage: Any) -> None:
         key, size = id(storage), storage.nbytes()
@@ -72,6 +75,12 @@ class LiveBytes(TorchDispatchMode):
 
         self._alive[key] = weakref.ref(storage, freed)
         self.now += size
+
+
+def _unfolded_bytes(weight: Tensor, out: Tensor) -> int:
+    """What an image takes when each output pixel has all of its inputs beside it; a 1×1 filter needs no copy."""
+    inputs = weight[0].numel()
+    return 0 if weight[0, 0].numel() == 1 else out.numel() // weight.shape[0] * inputs * out.itemsize
 
 
 def inference_peak(config: Config, batch_size: int, precision: torch.dtype, device: torch.device) -> int:

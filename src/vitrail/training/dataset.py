@@ -17,6 +17,7 @@ from ..data.split import Splits, split
 from ..data.survey import Facts, Survey, survey
 from ..machine.facts import this_machine
 from ..progress import Track, silent
+from ..task_spec import MULTI_LABEL
 
 MOST_VAL, MOST_TEST = 2_500, 10_000
 """Images that suffice to choose a checkpoint by, and to measure it; the rest of a large source is trained on."""
@@ -160,7 +161,7 @@ def read_dataset(
 
     return Dataset(
         name=str(source),
-        task=found.source.task,
+        task="multi" if found.source.task == MULTI_LABEL else "single",
         class_names=found.source.class_names,
         channels=found.channels,
         side=round(median(min(fact.height, fact.width) for fact in found.facts)),
