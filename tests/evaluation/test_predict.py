@@ -127,7 +127,7 @@ def test_parquet(tmp_path):
     assert table.column_names == ["path", "class", "probability", "class_2", "probability_2", "class_3",
                                   "probability_3", "error"]  # fmt: skip
     assert table["probability_2"].to_pylist() == [0.25, None]
-    with pytest.raises(VitrailError, match="--output"):
+    with pytest.raises(VitrailError, match="--out "):
         write_table(ROWS, 3, "parquet")
 
 

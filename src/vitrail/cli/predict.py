@@ -1,38 +1,46 @@
 """vitrail predict."""
 
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-import tyro
+from .options import (
+    OUTPUT,
+    BatchSize,
+    CheckpointArgument,
+    Device,
+    Limit,
+    Option,
+    OptionalOut,
+    Precision,
+    SourcesArgument,
+)
 
 
 @dataclass
 class Predict:
-    """Predict the classes of pictures: vitrail predict runs/flowers garden/ --output table.csv
+    """Predict the classes of images.
 
-    Standard output is a table and nothing else: path, class, probability, class_2, probability_2 and so on,
-    error. A file that cannot be read is a row with an error.
+    Writes a table with the columns path, class, probability, class_2, probability_2 and so on, error. A file that
+    cannot be read is a row with an error.
+
+    Examples:
+        vitrail predict runs/flowers garden/ -o table.csv
+        vitrail predict runs/flowers 'garden/*.jpg' --top-k 1 --format jsonl
     """
 
-    checkpoint: tyro.conf.Positional[str]
-    """A run, a checkpoint folder or file, or a hub id."""
-    images: tyro.conf.Positional[list[str]]
-    """Pictures, folders with pictures at any depth, or globs."""
+    checkpoint: CheckpointArgument
+    images: SourcesArgument
     top_k: int = 5
-    """How many classes for each picture."""
-    format: Literal["csv", "jsonl", "parquet"] = "csv"
-    """Of the table. Parquet needs --output."""
-    limit: int | None = None
-    """Stop after this many pictures."""
-    output: Path | None = None
-    """File to write; standard output by default."""
-    batch_size: int = 32
-    """Pictures a forward pass."""
-    device: str = "auto"
-    """auto, cpu, cuda or cuda:1."""
-    precision: str = "auto"
-    """auto, float32, bfloat16 or float16."""
+    """Number of classes for each image."""
+    limit: Limit = None
+    """Stop after N images."""
+    format: Annotated[Literal["csv", "jsonl", "parquet"], Option(section=OUTPUT)] = "csv"
+    """Format of the table; parquet needs --out."""
+    out: OptionalOut = None
+    """File to write, instead of standard output."""
+    batch_size: BatchSize = 32
+    device: Device = "auto"
+    precision: Precision = "auto"
 
     def run(self) -> None:
         from ..evaluation.predict import at_least_one, predict
@@ -49,4 +57,4 @@ class Predict:
             precision=self.precision,
             progress=visible,
         )
-        write_table(at_least_one(predictions), self.top_k, self.format, self.output)
+        write_table(at_least_one(predictions), self.top_k, self.format, self.out)

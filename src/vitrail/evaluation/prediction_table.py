@@ -36,7 +36,7 @@ def write_table(
         VitrailError: Parquet without a file, or without its library.
     """
     if form == "parquet" and output is None:
-        raise VitrailError("parquet is not text: name a file with --output predictions.parquet")
+        raise VitrailError("parquet is not text: name a file with --out predictions.parquet")
     if output is None:
         _WRITERS[form](predictions, top_k, sys.stdout)
         return
