@@ -153,6 +153,7 @@ def read_dataset(
     found = survey(open_source(source), progress=progress)
     found.require_clean(skip_bad=skip_bad)
     count = max(1, len(found.facts))
+    found.require_trainable()
     parts = split(found, val=min(val, MOST_VAL / count), test=min(test, MOST_TEST / count))
     facts = {id(sample): fact for sample, fact in zip(found.source.samples, found.facts, strict=True)}
 
