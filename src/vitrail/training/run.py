@@ -13,8 +13,8 @@ from ..checkpoint.contract import Checkpoint, load, save
 from ..data.survey import write_bad_files
 from ..errors import VitrailError
 from ..evaluation.metrics import Evaluation, score
+from ..machine.allocator import keep_freed_memory
 from ..progress import Track, silent
-from .allocator import keep_freed_memory
 from .assemble import Workshop, assemble, headline
 from .board import require_tensorboard
 from .budget import fix_steps

@@ -1,4 +1,4 @@
-"""How good predictions are: functions of logits and labels, nothing else."""
+"""Metrics of classification: functions of logits and targets."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -10,6 +10,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..errors import VitrailError
+from .task import Evaluation, Metrics
+
+Labels = Literal["one", "many"]
+"""How many classes an image has: exactly one, or any number."""
 
 ECE_BINS = 15
 
@@ -42,29 +46,25 @@ class ReliabilityBin:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Evaluation:
-    """How good a model is on labelled samples.
+class ClassEvaluation(Evaluation):
+    """How good a classifier is on labelled images.
+
+    `loss` is the mean negative log-likelihood in nats; with many labels the mean binary cross entropy of all decisions.
 
     Attributes:
-        task: "single" (one class a sample) or "multi" (any number).
-        count: samples.
-        loss: mean negative log-likelihood in nats; "multi": mean binary cross-entropy of all decisions.
+        labels: "one" class for each image, or "many": any number.
         per_class: a row for each class, in the order of the logits.
         macro_f1: mean F1 of the classes for which it is defined.
-        top1, top5: part of the samples whose class is the first, or among the first five ("single").
-        ece: expected calibration error of the first class's probability (Guo et al., 2017, equation 3), 15
-            bins.
+        top1, top5: share of the images whose class is the first, or among the first five ("one").
+        ece: expected calibration error of the first class's probability (Guo et al., 2017, equation 3), 15 bins.
         reliability: the bins of `ece`.
         confusion: counts, [true class][predicted class].
-        mean_average_precision: over the classes that have positives ("multi").
+        mean_average_precision: over the classes that have positives ("many").
         micro_f1: F1 of all decisions together, at probability 0.5.
-        subset_accuracy: part of the samples with every class right, at probability 0.5.
-        note: which samples these were.
+        subset_accuracy: share of the images with every class right, at probability 0.5.
     """
 
-    task: Literal["single", "multi"]
-    count: int
-    loss: float
+    labels: Labels
     per_class: tuple[ClassScore, ...]
     macro_f1: float | None
     top1: float | None = None
@@ -75,46 +75,70 @@ class Evaluation:
     mean_average_precision: float | None = None
     micro_f1: float | None = None
     subset_accuracy: float | None = None
-    note: str | None = None
 
     @property
     def quality(self) -> float:
-        """What checkpoints are compared by, more is better: top-1, or mean average precision."""
-        return (self.top1 if self.task == "single" else self.mean_average_precision) or 0.0
+        """Top-1 accuracy, or mean average precision."""
+        return (self.top1 if self.labels == "one" else self.mean_average_precision) or 0.0
+
+    def headline(self) -> dict[str, float]:
+        """Loss, accuracy and calibration, or mean average precision and F1; top-5 only with more than five classes."""
+        found = {
+            "loss": self.loss,
+            "top1": self.top1,
+            "top5": self.top5 if len(self.per_class) > 5 else None,
+            "ece": self.ece,
+            "mean_average_precision": self.mean_average_precision,
+            "micro_f1": self.micro_f1,
+            "subset_accuracy": self.subset_accuracy,
+        }
+        return {name: value for name, value in found.items() if value is not None}
+
+    def facts(self) -> list[tuple[str, str]]:
+        """The numbers that a reader asks for first, in per cent."""
+        values = [
+            ("top-1 accuracy", self.top1),
+            ("top-5 accuracy", self.top5 if len(self.per_class) > 5 else None),
+            ("mean average precision", self.mean_average_precision),
+            ("F1, mean over classes", self.macro_f1),
+        ]
+        return [(name, f"{100 * value:.2f} %") for name, value in values if value is not None]
+
+    def card_metrics(self) -> dict[str, float]:
+        """Metric type of the model hubs -> value."""
+        found = {"accuracy": self.top1, "map": self.mean_average_precision, "f1": self.macro_f1}
+        return {name: value for name, value in found.items() if value is not None}
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values; what the task does not have is left out."""
+        """Plain JSON values; what does not apply is left out."""
         return {key: value for key, value in asdict(self).items() if value is not None}
 
 
 def score(
-    logits: Float[Tensor, "n K"],
-    labels: Sequence[tuple[int, ...]],
-    class_names: Sequence[str],
-    task: Literal["single", "multi"] = "single",
-) -> Evaluation:
+    logits: Float[Tensor, "n K"], targets: Float[Tensor, "n K"], class_names: Sequence[str], labels: Labels = "one"
+) -> ClassEvaluation:
     """Compare logits with labels.
 
     Args:
-        logits: a row a sample, a column a class, before softmax ("single") or sigmoid ("multi").
-        labels: the class indices of each sample: exactly one ("single"), or any number ("multi").
+        logits: a row for each image, a column for each class, before softmax ("one") or sigmoid ("many").
+        targets: 1 for the classes of an image, 0 elsewhere: exactly one 1 in a row ("one"), or any number ("many").
         class_names: the names of the columns.
 
     Raises:
-        VitrailError: no samples, a sample without its label, shapes that disagree, or logits that are not
-            finite.
+        VitrailError: no images, an image without its label, shapes that disagree, or logits that are not finite.
     """
-    _check(logits, labels, class_names)
+    _check(logits, targets, class_names)
     logits = logits.double().cpu()
-    if task == "multi":
-        return _score_multi(logits, _targets(labels, len(class_names)), class_names)
-    wrong = next((index for index, found in enumerate(labels) if len(found) != 1), None)
-    if wrong is not None:
-        raise VitrailError(f"sample {wrong} has {len(labels[wrong])} labels, exactly one is needed: leave it out")
-    return _score_single(logits, torch.tensor([found[0] for found in labels]), class_names)
+    if labels == "many":
+        return _score_many(logits, targets.bool(), class_names)
+    counts = targets.sum(dim=1)
+    if (wrong := (counts != 1).nonzero().flatten()).numel():
+        first = int(wrong[0])
+        raise VitrailError(f"sample {first} has {counts[first]:.0f} labels, exactly one is needed: leave it out")
+    return _score_one(logits, targets.argmax(dim=1), class_names)
 
 
-def _score_single(logits: Float[Tensor, "n K"], target: Int[Tensor, " n"], names: Sequence[str]) -> Evaluation:
+def _score_one(logits: Float[Tensor, "n K"], target: Int[Tensor, " n"], names: Sequence[str]) -> ClassEvaluation:
     classes = len(names)
     log_probability = F.log_softmax(logits, dim=1)
     confidence, predicted = log_probability.exp().max(dim=1)
@@ -122,8 +146,8 @@ def _score_single(logits: Float[Tensor, "n K"], target: Int[Tensor, " n"], names
     confusion = torch.bincount(target * classes + predicted, minlength=classes**2).view(classes, classes)
     per_class = _per_class(confusion.diag(), confusion.sum(0), confusion.sum(1), names, [None] * classes)
     bins = reliability(confidence, predicted == target)
-    return Evaluation(
-        task="single",
+    return ClassEvaluation(
+        labels="one",
         count=len(target),
         loss=F.nll_loss(log_probability, target).item(),
         per_class=per_class,
@@ -136,13 +160,13 @@ def _score_single(logits: Float[Tensor, "n K"], target: Int[Tensor, " n"], names
     )
 
 
-def _score_multi(logits: Float[Tensor, "n K"], target: Bool[Tensor, "n K"], names: Sequence[str]) -> Evaluation:
+def _score_many(logits: Float[Tensor, "n K"], target: Bool[Tensor, "n K"], names: Sequence[str]) -> ClassEvaluation:
     predicted = logits > 0
     hits, claims, truths = (predicted & target).sum(0), predicted.sum(0), target.sum(0)
     precisions = [average_precision(logits[:, index], target[:, index]) for index in range(len(names))]
     per_class = _per_class(hits, claims, truths, names, precisions)
-    return Evaluation(
-        task="multi",
+    return ClassEvaluation(
+        labels="many",
         count=len(target),
         loss=F.binary_cross_entropy_with_logits(logits, target.double()).item(),
         per_class=per_class,
@@ -211,28 +235,18 @@ def _per_class(
     )
 
 
-def _targets(labels: Sequence[tuple[int, ...]], classes: int) -> Bool[Tensor, "n K"]:
-    target = torch.zeros(len(labels), classes, dtype=torch.bool)
-    for row, found in enumerate(labels):
-        target[row, list(found)] = True
-    return target
-
-
-def _check(logits: Tensor, labels: Sequence[tuple[int, ...]], class_names: Sequence[str]) -> None:
-    if not labels:
-        raise VitrailError("there are no labelled samples to score: give a source with labels")
-    if tuple(logits.shape) != (len(labels), len(class_names)):
+def _check(logits: Tensor, targets: Tensor, class_names: Sequence[str]) -> None:
+    if not len(targets):
+        raise VitrailError("there are no labelled images to score: give a source with labels")
+    if tuple(logits.shape) != (len(targets), len(class_names)) or logits.shape != targets.shape:
         raise VitrailError(
-            f"logits have shape {tuple(logits.shape)}: {len(labels)} samples and {len(class_names)} classes "
-            f"need ({len(labels)}, {len(class_names)})"
+            f"logits have shape {tuple(logits.shape)}: {len(targets)} images and {len(class_names)} classes "
+            f"need ({len(targets)}, {len(class_names)})"
         )
-    top = max((index for found in labels for index in found), default=0)
-    if top >= len(class_names):
-        raise VitrailError(f"label {top} is out of range: there are {len(class_names)} classes, counted from 0")
     if not logits.isfinite().all():
         bad = (~logits.isfinite()).any(dim=1).sum().item()
         raise VitrailError(
-            f"logits of {bad} of {len(labels)} samples are not finite: the weights have diverged, or the "
+            f"logits of {bad} of {len(targets)} images are not finite: the weights have diverged, or the "
             "precision is too low for them; try float32 or an earlier checkpoint"
         )
 
@@ -244,3 +258,23 @@ def _mean(values: Sequence[float | None]) -> float | None:
 
 def _ratio(part: float, whole: float) -> float | None:
     return part / whole if whole else None
+
+
+class ClassMetrics(Metrics):
+    """Keeps logits and targets of all batches and scores them together, in float64."""
+
+    def __init__(self, class_names: Sequence[str], labels: Labels) -> None:
+        self.class_names = class_names
+        self.labels: Labels = labels
+        self.logits: list[Tensor] = []
+        self.targets: list[Tensor] = []
+
+    def update(self, output: Float[Tensor, "B K"], target: Float[Tensor, "B K"]) -> None:
+        """Add the logits of a batch, and 1 for the classes of each image."""
+        self.logits.append(output)
+        self.targets.append(target)
+
+    def compute(self) -> ClassEvaluation:
+        """The scores of all batches, see `score`."""
+        empty = torch.zeros(0, len(self.class_names))
+        return score(torch.cat([empty, *self.logits]), torch.cat([empty, *self.targets]), self.class_names, self.labels)
