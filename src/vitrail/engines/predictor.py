@@ -1,6 +1,7 @@
 """The Predictor: an engine with preprocessing, names and a task; every command that runs a model goes through it."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -62,13 +63,20 @@ class Predictor:
         """
         full = 0
         for images in batches:
-            count = len(images)
-            full = max(full, count)
-            filled = (
-                torch.cat([images, images[-1:].expand(full - count, *images.shape[1:])]) if count < full else images
-            )
-            output = self.engine(self.preprocess.normalise(filled))
-            yield tree_map_only(Tensor, lambda tensor, count=count: tensor[:count], output) if count < full else output
+            count, full = len(images), max(full, len(images))
+            output = self.engine(self.preprocess.normalise(_filled(images, full)))
+            yield tree_map_only(Tensor, partial(_first, count=count), output)
+
+
+def _filled(images: Tensor, count: int) -> Tensor:
+    """Images up to this number, by repeating the last one."""
+    if len(images) == count:
+        return images
+    return torch.cat([images, images[-1:].expand(count - len(images), *images.shape[1:])])
+
+
+def _first(values: Tensor, count: int) -> Tensor:
+    return values[:count]
 
 
 def make_predictor(

@@ -72,6 +72,9 @@ class Classification(Task):
             targets[row, list(sample.labels)] = 1
         return targets
 
+    def written(self, sample: Sample, names: Names) -> str:
+        return "|".join(names[label] for label in sample.labels)
+
     def match(self, source: Source, names: Names) -> Source:
         """The source with class indices in the model's order; it may lack some of the model's classes."""
         same_kind(self, source)
@@ -141,6 +144,10 @@ class Classification(Task):
 
     def label_words(self, target: Float[Tensor, " K"], names: Names) -> str:
         return ", ".join(names[index] for index in target.nonzero().flatten())
+
+    def count_words(self, names: Names) -> str:
+        many = "" if self.labels == "one" else ", any number of them in an image"
+        return f"{len(names)} classes{many}"
 
     def describe(self, names: Names) -> str:
         listed = ", ".join(names[:_DESCRIBED]) + (" …" if len(names) > _DESCRIBED else "")

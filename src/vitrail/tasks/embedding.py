@@ -42,6 +42,9 @@ class Embedding(Task):
     def targets(self, samples: Sequence[Any], names: Names) -> Never:
         raise VitrailError(f"an embedding has no labels: {_WAY_OUT}")
 
+    def written(self, sample: Any, names: Names) -> str:
+        return ""
+
     def match(self, source: Source, names: Names) -> Never:
         raise VitrailError(f"this checkpoint gives a vector and no classes, which labels say nothing about: {_WAY_OUT}")
 
@@ -74,6 +77,9 @@ class Embedding(Task):
 
     def label_words(self, target: Any, names: Names) -> str:
         return ""
+
+    def count_words(self, names: Names) -> str:
+        return "a vector"
 
     def describe(self, names: Names) -> str:
         return "a vector, its embedding"

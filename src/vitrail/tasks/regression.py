@@ -143,6 +143,9 @@ class Regression(Task):
         mean, scale = self._moments(len(names))
         return ((_values(samples, names) - mean) / scale).float()
 
+    def written(self, sample: Sample, names: Names) -> str:
+        return "|".join(repr(float(value)) for value in sample.labels)
+
     def match(self, source: Source, names: Names) -> Source:
         """The source with its numbers in the model's order."""
         same_kind(self, source)
@@ -200,8 +203,11 @@ class Regression(Task):
         values = self.values(target[None])[0].tolist()
         return ", ".join(f"{name} {value:.4g}" for name, value in zip(names, values, strict=True))
 
+    def count_words(self, names: Names) -> str:
+        return f"{len(names)} number{'s' * (len(names) > 1)}"
+
     def describe(self, names: Names) -> str:
-        return f"{len(names)} number{'s' * (len(names) > 1)}: {', '.join(names)}"
+        return f"{self.count_words(names)}: {', '.join(names)}"
 
     def report(self, evaluation: ValueEvaluation) -> list[str]:
         """A scatter chart of each number, and their errors as a table."""

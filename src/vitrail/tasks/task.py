@@ -116,6 +116,8 @@ class Task(ABC):
     name: ClassVar[str]
     card_type: ClassVar[str]
     """The pipeline tag of the model hubs, such as "image-classification"."""
+    heads: ClassVar[tuple[str, ...]] = ("classification", "regression", "embedding")
+    """The tasks of models whose head gives what this one needs: by default those with one vector for each image."""
     objective: ClassVar[str]
     """The registered objective that learns from this task's labels; empty where there are no labels."""
     curve: ClassVar[Curve]
@@ -143,6 +145,10 @@ class Task(ABC):
     @abstractmethod
     def targets(self, samples: Sequence[Sample], names: Names) -> Tensor:
         """The labels of samples as a tensor (or a pytree of tensors) whose first dimension is the samples'."""
+
+    @abstractmethod
+    def written(self, sample: Sample, names: Names) -> str:
+        """The label of a sample as text, for splits.csv."""
 
     @abstractmethod
     def match(self, source: Source, names: Names) -> Source:
@@ -191,6 +197,10 @@ class Task(ABC):
     @abstractmethod
     def label_words(self, target: Any, names: Names) -> str:
         """The target of one sample in words, for a caption."""
+
+    @abstractmethod
+    def count_words(self, names: Names) -> str:
+        """How many outputs there are, in words: "3 classes"."""
 
     @abstractmethod
     def describe(self, names: Names) -> str:

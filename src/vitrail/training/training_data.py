@@ -2,22 +2,23 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import partial
 from pathlib import Path
 from statistics import median
-from typing import Literal
+from typing import Any
 
-import torch
 from torch import Tensor
 
 from ..data.memory import remember, shrink
-from ..data.open import Sample, open_source, read_image
+from ..data.open import Sample, Source, open_source, read_image
 from ..data.preprocess import Preprocess
 from ..data.split import Splits, split
 from ..data.survey import Facts, Survey, survey
 from ..machine.facts import this_machine
 from ..progress import Track, silent
-from ..task_spec import MULTI_LABEL
+from ..task_spec import TaskSpec
+from ..tasks.registry import resolve
+from ..tasks.task import Task
 
 MOST_VAL, MOST_TEST = 2_500, 10_000
 """Images that suffice to choose a checkpoint by, and to measure it; the rest of a large source is trained on."""
@@ -40,39 +41,24 @@ def _whole(image: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Part:
+class SplitData:
     """The samples of one split.
 
     Attributes:
         samples: in the source's order.
         facts: size and digest of each.
-        num_classes: length of a target.
     """
 
     samples: tuple[Sample, ...]
     facts: tuple[Facts, ...]
-    num_classes: int
 
     def __len__(self) -> int:
         return len(self.samples)
 
     @property
-    def labels(self) -> list[tuple[int, ...]]:
-        """Class indices of each sample."""
-        return [sample.labels for sample in self.samples]
-
-    @property
     def names(self) -> list[str]:
         """What the user calls each sample."""
         return [sample.name for sample in self.samples]
-
-    @cached_property
-    def targets(self) -> Tensor:
-        """(n, K) float32 of zeros and ones."""
-        targets = torch.zeros(len(self.samples), self.num_classes)
-        for row, sample in enumerate(self.samples):
-            targets[row, list(sample.labels)] = 1
-        return targets
 
     def reader(self, channels: int) -> Callable[[int], Tensor]:
         """Index -> image with this many channels, read from its file each time."""
@@ -98,13 +84,13 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Dataset:
+class TrainingData:
     """What there is to learn from.
 
     Attributes:
         name: the source as the user wrote it.
-        task: "single" or "multi".
-        class_names: in the order of the targets.
+        task: what the labels mean; None for images without labels.
+        names: of the outputs: classes or numbers; empty without labels.
         channels: of the images.
         side: median of the shorter sides in pixels.
         train, val, test: the splits; `test` may be empty.
@@ -113,56 +99,80 @@ class Dataset:
     """
 
     name: str
-    task: Literal["single", "multi"]
-    class_names: tuple[str, ...]
+    task: Task | None
+    names: tuple[str, ...]
     channels: int
     side: int
-    train: Part
-    val: Part
-    test: Part
+    train: SplitData
+    val: SplitData
+    test: SplitData
     survey: Survey
     warnings: tuple[str, ...] = ()
 
     @property
-    def held_out(self) -> tuple[str, Part]:
+    def held_out(self) -> tuple[str, SplitData]:
         """The split that the result is measured on: test, or val where there is no test split."""
         return ("test", self.test) if len(self.test) else ("val", self.val)
 
-    @property
-    def counts(self) -> list[int]:
-        """Training images of each class."""
-        return self.train.targets.sum(0).int().tolist()
+    def targets(self, part: SplitData) -> Any:
+        """What `Task.targets` makes of the labels of a split; None without labels."""
+        return None if self.task is None else self.task.targets(part.samples, self.names)
 
     def split_rows(self) -> list[tuple[str, str, str, str]]:
         """(name, digest, split, label) of every image, for splits.csv."""
         return [
-            (sample.name, facts.digest, name, "|".join(self.class_names[label] for label in sample.labels))
+            (sample.name, facts.digest, name, self._label(sample))
             for name, part in (("train", self.train), ("val", self.val), ("test", self.test))
             for sample, facts in zip(part.samples, part.facts, strict=True)
         ]
 
+    def _label(self, sample: Sample) -> str:
+        return "" if self.task is None else self.task.written(sample, self.names)
 
-def read_dataset(
-    source: str | Path, *, val: float, test: float, skip_bad: bool = False, progress: Track = silent
-) -> Dataset:
+
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """How a source is read for a run; written down, so that going on reads it in the same way.
+
+    Attributes:
+        labelled: with its labels; without, all of its images are used.
+        task: what the labels mean; None: what they look like.
+        val, test: shares of the splits that the source does not bring itself.
+        skip_bad: leave out files that can't be read.
+    """
+
+    labelled: bool = True
+    task: TaskSpec | None = None
+    val: float = 0.1
+    test: float = 0.1
+    skip_bad: bool = False
+
+
+def read_data(source: Source | str | Path, reading: Reading, *, progress: Track = silent) -> TrainingData:
     """Open, survey and split a source.
 
     Raises:
         VitrailError: there is nothing to learn from, or bad files and not `skip_bad`; the message names them.
     """
-    found = survey(open_source(source), progress=progress)
-    found.require_clean(skip_bad=skip_bad)
+    opened = source if isinstance(source, Source) else open_source(source, labelled=reading.labelled, task=reading.task)
+    found = survey(opened, progress=progress)
+    found.require_clean(skip_bad=reading.skip_bad)
+    task = resolve(found.source.task) if reading.labelled else None
+    if task is not None:
+        task.check(found)
     count = max(1, len(found.facts))
-    parts = split(found, val=min(val, MOST_VAL / count), test=min(test, MOST_TEST / count))
+    shares = {"val": min(reading.val, MOST_VAL / count), "test": min(reading.test, MOST_TEST / count)}
+    parts = split(found, **shares, classes_of=task.classes_of if task else _all_alike)
     facts = {id(sample): fact for sample, fact in zip(found.source.samples, found.facts, strict=True)}
 
-    def part(samples: Sequence[Sample]) -> Part:
-        return Part(tuple(samples), tuple(facts[id(sample)] for sample in samples), len(found.source.class_names))
+    def part(samples: Sequence[Sample]) -> SplitData:
+        return SplitData(tuple(samples), tuple(facts[id(sample)] for sample in samples))
 
-    return Dataset(
-        name=str(source),
-        task="multi" if found.source.task == MULTI_LABEL else "single",
-        class_names=found.source.class_names,
+    names = found.source.class_names
+    return TrainingData(
+        name=opened.name,
+        task=task.fitted(parts.train, names) if task else None,
+        names=names,
         channels=found.channels,
         side=round(median(min(fact.height, fact.width) for fact in found.facts)),
         train=part(parts.train),
@@ -173,12 +183,16 @@ def read_dataset(
     )
 
 
+def _all_alike(sample: Sample) -> tuple[int, ...]:
+    return (0,)
+
+
 def _leak_warning(parts: Splits) -> list[str]:
     if not parts.leaks:
         return []
     trained, held_out = parts.leaks[0]
     return [
-        f"{len(parts.leaks)} pictures of the held-out splits are in the training split too, such as {held_out.name} = "
+        f"{len(parts.leaks)} images of the held-out splits are in the training split too, such as {held_out.name} = "
         f"{trained.name}: the result will look better than it is"
     ]
 
