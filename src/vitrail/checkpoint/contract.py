@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from ..data.preprocess import Preprocess
+from ..models.fields import classes_of, task_of
 from ..nn import AnyVisionModel
+from ..task_spec import CLASSIFICATION, EMBEDDING, MULTI_LABEL, TaskSpec
 from .adapt import adapt
 from .atomic import Content
 from .build import build, check_class_names, check_tensors
@@ -35,6 +37,17 @@ class Checkpoint:
     preprocess: Preprocess
     info: dict[str, Any] = field(default_factory=dict)
     path: Path | None = None
+
+    # MERGE: replaced by the property of the same name that reads `config.task`.
+    @property
+    def task(self) -> TaskSpec:
+        """What the model's outputs mean."""
+        config = self.model.config
+        if task_of(config) != "classification":
+            return TaskSpec(task_of(config))
+        if not classes_of(config):
+            return EMBEDDING
+        return MULTI_LABEL if self.info.get("task") == "multi" else CLASSIFICATION
 
 
 def load(source: str | Path, *, architecture: str | None = None, say: Say = to_stderr, **overrides: Any) -> Checkpoint:
