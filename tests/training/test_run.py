@@ -14,6 +14,7 @@ import pytest
 import torch
 from killable_runs import SMALL, make_pictures
 from PIL import Image
+from vitrail.training.trainer import Diverged
 
 import vitrail
 from vitrail.data.augment_options import Augment
@@ -22,7 +23,6 @@ from vitrail.task_spec import MULTI_LABEL
 from vitrail.training.run import resume, train
 from vitrail.training.state import latest
 from vitrail.training.stop import Stopped
-from vitrail.training.trainer import Diverged
 
 QUICK = replace(SMALL, epochs=3, ema=0.0, drop_path=0.0, dropout=0.0, augment=Augment(crop="none"), save_minutes=5.0)
 

@@ -4,17 +4,17 @@ import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import tyro
 
 
 @dataclass
 class Eval:
-    """Score a checkpoint on labelled pictures: vitrail eval runs/flowers flowers/
+    """Score a checkpoint on labelled images: vitrail eval runs/flowers flowers/
 
-    Classes are matched by name. Of a source without parts of its own, the pictures that the run learned from
-    are left out, recognised by their content.
+    Classes, or the columns of a regression, are matched by name. If the source has no test or validation part of its
+    own, the images that the run was trained on are left out, recognised by their content.
     """
 
     checkpoint: tyro.conf.Positional[str]
@@ -24,7 +24,7 @@ class Eval:
     split: Literal["auto", "train", "val", "test", "all"] = "auto"
     """Which part of the source; auto: test, or val, or all that was not trained on."""
     batch_size: int = 32
-    """Pictures a forward pass."""
+    """Images per forward pass."""
     device: str = "auto"
     """auto, cpu, cuda or cuda:1."""
     precision: str = "auto"
@@ -33,16 +33,18 @@ class Eval:
     """Leave out files that cannot be read, instead of stopping."""
     json: bool = False
     """Print JSON on standard output, and nothing else there."""
-    output: Path | None = None
+    out: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
     """Write the JSON to this file too."""
 
     def run(self) -> None:
+        from ..checkpoint.contract import load
         from ..evaluation.evaluate import evaluate
-        from ..evaluation.summary import summary
         from ..progress import visible
+        from ..tasks.registry import resolve
 
+        checkpoint = load(self.checkpoint)
         found = evaluate(
-            self.checkpoint,
+            checkpoint,
             self.source,
             split=self.split,
             batch_size=self.batch_size,
@@ -52,7 +54,7 @@ class Eval:
             progress=visible,
         )
         text = json.dumps(found.to_dict(), ensure_ascii=False)
-        if self.output:
-            self.output.write_text(text + "\n", encoding="utf-8")
+        if self.out:
+            self.out.write_text(text + "\n", encoding="utf-8")
         print(f"vitrail: scored {found.note}", file=sys.stderr)
-        print(text if self.json else summary(found))
+        print(text if self.json else resolve(checkpoint.task).summary(found))

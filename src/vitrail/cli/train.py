@@ -47,7 +47,7 @@ class Train:
     def run(self) -> None:
         from ..errors import VitrailError
         from ..progress import visible
-        from ..training.next_steps import next_steps
+        from ..training.publish.next_steps import next_steps
         from ..training.recipe import with_changes
         from ..training.recipe_file import read_recipe, set_fields
         from ..training.run import resume, train

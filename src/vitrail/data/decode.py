@@ -113,6 +113,15 @@ def _decode(data: bytes, channels: int | None) -> Tensor:
         raise RefusedError(_too_large(image.width * image.height))
     if is_tiff and tiff_has_bands(image):
         return fit_bands(from_tiff(data, MAX_PIXELS), channels)
+    return from_pil(image, channels)
+
+
+def from_pil(image: Image.Image, channels: int | None = None) -> Shaped[Tensor, "C H W"]:
+    """An open Pillow image -> image (C, H, W), by the same rules as a file of its mode; EXIF orientation is applied.
+
+    Raises:
+        RefusedError: an image that cannot be brought to so many channels.
+    """
     image.load()
     image = _upright(image)
     if image.mode == "F" or image.mode.startswith("I"):

@@ -5,10 +5,9 @@ from importlib import import_module
 from typing import Any, Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..errors import VitrailError, nearest
-from ..nn import AnyVisionModel
 from ..plugins import find_plugin, plugin_names
 
 
@@ -27,11 +26,11 @@ class Engine(Protocol):
         """(B, C, H, W) normalised float32, of any device -> the model's output, every tensor float32 on the CPU."""
 
 
-MakeEngine = Callable[[AnyVisionModel, str, str], Engine]
-"""(model, device, precision), the last two as a user writes them -> Engine."""
+MakeEngine = Callable[[nn.Module, str, str], Engine]
+"""(model, device, precision) -> Engine; device and precision are words as a user writes them."""
 
 ENGINES = {"torch": "torch_engine:TorchEngine"}
-"""Name -> file and class. Another package adds its own through the entry points `vitrail.engines`."""
+"""Name -> file and class. Another package adds its own through the entry point group `vitrail.engines`."""
 
 
 def engine_names() -> list[str]:
@@ -39,13 +38,11 @@ def engine_names() -> list[str]:
     return [*ENGINES, *plugin_names("engine")]
 
 
-def make_engine(
-    model: AnyVisionModel, *, engine: str = "torch", device: str = "auto", precision: str = "auto"
-) -> Engine:
+def make_engine(model: nn.Module, *, engine: str = "torch", device: str = "auto", precision: str = "auto") -> Engine:
     """An engine for a model.
 
     Args:
-        model: put in evaluation mode, and moved to the device where the engine computes with it.
+        model: pixels -> output; put in evaluation mode, and moved to the device if the engine computes with it.
         engine: a name of `engine_names`.
         device: "auto", "cpu", "cuda", "cuda:1".
         precision: "auto", "float32", "bfloat16" or "float16"; see `Precision`.

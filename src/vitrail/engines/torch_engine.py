@@ -3,11 +3,10 @@
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils._pytree import tree_map_only
 
 from ..machine.allocator import keep_freed_memory
-from ..nn import AnyVisionModel
 from .precision import on_device, pick_device, pick_precision, place_model, reduced_precision
 
 
@@ -20,7 +19,7 @@ class TorchEngine:
         precision: see `pick_precision`.
     """
 
-    def __init__(self, model: AnyVisionModel, device: str = "auto", precision: str = "auto") -> None:
+    def __init__(self, model: nn.Module, device: str = "auto", precision: str = "auto") -> None:
         self.device = pick_device(device)
         self.precision = pick_precision(precision, self.device)
         self.model = place_model(model.eval(), self.device)

@@ -27,6 +27,8 @@ class Supervised(Objective):
         mix: Mixup or CutMix of training batches, or None.
     """
 
+    class_weights: Tensor | None
+
     def __init__(
         self,
         model: AnyVisionModel,

@@ -14,12 +14,12 @@ from ..data.open import Sample, open_source, read_image
 from ..data.preprocess import Preprocess
 from ..data.seeds import derive, permutation
 from ..errors import VitrailError
-from ..evaluation.evaluate import match_classes
-from ..evaluation.held_out import Part, held_out
+from ..evaluation.held_out import SplitChoice, held_out
 from ..lens.attribution.methods import Attribution
 from ..lens.faithfulness.evaluate import Pictures, Score, evaluate_methods
 from ..progress import Track, silent
 from ..task_spec import MULTI_LABEL
+from ..tasks.registry import resolve
 
 BATCH = 16
 
@@ -45,7 +45,7 @@ def evaluate_explanations(
     methods: Mapping[str, Attribution],
     *,
     masks: Path | None = None,
-    split: Part = "auto",
+    split: SplitChoice = "auto",
     limit: int | None = 200,
     device: str | torch.device = "cpu",
     seed: int = 0,
@@ -71,7 +71,7 @@ def evaluate_explanations(
             "this checkpoint names several labels a picture, and methods are judged by one: `vitrail explain` and "
             "`vitrail explore` show its maps for every label"
         )
-    opened = match_classes(open_source(source), checkpoint.class_names, "single")
+    opened = resolve(checkpoint.task).match(open_source(source), checkpoint.class_names)
     chosen = held_out(opened, checkpoint.path, split)
     labelled = [sample for sample in chosen.samples if sample.labels]
     order = permutation(len(labelled), derive(seed, "pictures to explain"))[:limit]

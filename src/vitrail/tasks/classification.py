@@ -112,9 +112,10 @@ class Classification(Task):
     def failed(self, path: str, error: str) -> ClassPrediction:
         return ClassPrediction(path=path, error=error)
 
-    def columns(self, names: Names, top_k: int) -> list[str]:
+    def columns(self, names: Names, top_k: int) -> dict[str, type[str] | type[float]]:
         ranks = ["", *(f"_{rank}" for rank in range(2, top_k + 1))]
-        return [f"{word}{rank}" for rank in ranks for word in ("class", "probability")]
+        kinds: dict[str, type[str] | type[float]] = {"class": str, "probability": float}
+        return {f"{word}{rank}": kind for rank in ranks for word, kind in kinds.items()}
 
     def cells(self, prediction: ClassPrediction, names: Names, top_k: int) -> list[str | float | None]:
         known = [cell for name, value in prediction.classes[:top_k] for cell in (name, value)]

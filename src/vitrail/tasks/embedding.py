@@ -57,10 +57,10 @@ class Embedding(Task):
     def failed(self, path: str, error: str) -> VectorPrediction:
         return VectorPrediction(path=path, error=error)
 
-    def columns(self, names: Names, top_k: int) -> list[str]:
-        return ["vector"]
+    def columns(self, names: Names, top_k: int) -> dict[str, type[str] | type[float]]:
+        return {"vector": str}
 
-    def cells(self, prediction: VectorPrediction, names: Names, top_k: int) -> list[str | None]:
+    def cells(self, prediction: VectorPrediction, names: Names, top_k: int) -> list[str | float | None]:
         """The numbers with spaces between them, in one cell; `vitrail embed` writes them for programs."""
         if prediction.vector is None:
             return [None]

@@ -171,10 +171,10 @@ class Regression(Task):
     def failed(self, path: str, error: str) -> ValuePrediction:
         return ValuePrediction(path=path, error=error)
 
-    def columns(self, names: Names, top_k: int) -> list[str]:
-        return list(names)
+    def columns(self, names: Names, top_k: int) -> dict[str, type[str] | type[float]]:
+        return dict.fromkeys(names, float)
 
-    def cells(self, prediction: ValuePrediction, names: Names, top_k: int) -> list[float | None]:
+    def cells(self, prediction: ValuePrediction, names: Names, top_k: int) -> list[str | float | None]:
         return [value for _, value in prediction.values] or [None] * len(names)
 
     def to_dict(self, prediction: ValuePrediction) -> dict[str, Any]:

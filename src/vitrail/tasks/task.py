@@ -175,12 +175,12 @@ class Task(ABC):
         """The prediction of an image that could not be read."""
 
     @abstractmethod
-    def columns(self, names: Names, top_k: int) -> list[str]:
-        """The columns of a table of predictions between `path` and `error`."""
+    def columns(self, names: Names, top_k: int) -> dict[str, type[str] | type[float]]:
+        """The columns of a table of predictions between `path` and `error`, and whether they hold text or numbers."""
 
     @abstractmethod
-    def cells(self, prediction: Any, names: Names, top_k: int) -> list[Any]:
-        """A prediction as the cells of those columns: text, numbers, or None."""
+    def cells(self, prediction: Any, names: Names, top_k: int) -> list[str | float | None]:
+        """A prediction as the cells of those columns; None where there is no value."""
 
     @abstractmethod
     def to_dict(self, prediction: Any) -> dict[str, Any]:

@@ -54,6 +54,6 @@ class FolderRecorder:
 
 
 def save_state(path: Path, checkpoint: Checkpoint, trainer: Trainer) -> None:
-    """Save a checkpoint from which a run can be resumed: the weights that learn, and the trainer's state beside them."""
+    """Save a checkpoint that a run can be resumed from: the weights that learn, beside the trainer's state."""
     files = state_files(trainer.objective, trainer.optimizers, trainer.ema, trainer.scaler, trainer.counters)
     save(replace(checkpoint, model=trainer.model), path, extra=files)

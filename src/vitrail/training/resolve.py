@@ -89,9 +89,9 @@ def _chosen(recipe: Recipe, data: TrainingData, situation: Situation, own: OwnPa
         return found
     config = _config(found, data, own).densest()
     flops = 3 * count(config).flops
-    if recipe.optimizer is None and found.optimizer == "muon":
-        if muon_flops(blueprint(config)) > _MOST_MUON * flops * chosen(found.batch_size):
-            found = choose(replace(recipe, optimizer="adamw"), situation, size)
+    muon_by_default = recipe.optimizer is None and found.optimizer == "muon"
+    if muon_by_default and muon_flops(blueprint(config)) > _MOST_MUON * flops * chosen(found.batch_size):
+        found = choose(replace(recipe, optimizer="adamw"), situation, size)
     nothing_given = recipe.epochs is None and recipe.minutes is None and recipe.steps is None
     return fewer_epochs(found, situation, flops) if nothing_given else found
 
@@ -143,7 +143,7 @@ def _tuples(value: Any) -> Any:
 
 def _config(recipe: Recipe, data: TrainingData, own: OwnParts) -> ModelConfig:
     """The config of the model that learns."""
-    shape: dict[str, Any] = {"image_size": pair(chosen(recipe.image_size)), "in_channels": data.channels}
+    shape: dict[str, Any] = {"image_size": _size(recipe), "in_channels": data.channels}
     if isinstance(own.model, AnyVisionModel):
         return chosen(recipe.objective).model_config(own.model.config)
     config, name = own.model or model_config(chosen(recipe.model)), recipe.model or "the model"
@@ -153,6 +153,11 @@ def _config(recipe: Recipe, data: TrainingData, own: OwnParts) -> ModelConfig:
         labels = {"num_classes": len(data.names), "task": data.task.spec}
     config = override(config, {**_changes(recipe), **shape, **labels}, name)
     return chosen(recipe.objective).model_config(config)
+
+
+def _size(recipe: Recipe) -> tuple[int, int]:
+    assert recipe.image_size is not None
+    return pair(recipe.image_size)
 
 
 def _check_head(config: ModelConfig, name: str, task: Task) -> None:

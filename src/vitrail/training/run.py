@@ -95,8 +95,8 @@ def train(
         source: class folders, a CSV, tar shards or a named set (see `vitrail.data.open`), or a `Source`.
         recipe: a `Recipe`, the name of one, or a YAML file; open fields are chosen from the data and the machine.
         weights: a checkpoint to start from, as `load` takes it, in place of the recipe's.
-        model: a variant's name, a config, or a model with its weights, in place of the recipe's. A config of your own is
-            made known with `register`.
+        model: a variant's name, a config, or a model with its weights, in place of the recipe's. A config class of
+            your own is made known with `register`.
         objective: a name or a config, in place of the recipe's.
         transform: augmentation of your own, image (C, H, W) -> image of the model's size, in place of the recipe's.
         loggers: objects that take the rows of the metric log, besides those that the recipe names.

@@ -1,5 +1,7 @@
 """What is made of a finished run: the report and the model card."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves, tree_map_only
@@ -144,7 +146,9 @@ def _batch(setup: RunSetup) -> tuple[Tensor, list[str]]:
     images = torch.stack([displayable(setup.preprocess.denormalise(image).clamp(0, 1)) for image in pixels])
     if data.task is None or batch.targets is None:
         return images, []
-    rows = (
-        tree_map_only(Tensor, lambda values, index=index: values[index], batch.targets) for index in range(len(pixels))
-    )
-    return images, [data.task.label_words(row, data.names) for row in rows]
+    return images, [data.task.label_words(_row(batch.targets, at), data.names) for at in range(len(pixels))]
+
+
+def _row(targets: Any, index: int) -> Any:
+    """The target of one sample."""
+    return tree_map_only(Tensor, lambda values: values[index], targets)
