@@ -1,16 +1,14 @@
 """A whole run: read the data, plan, train, measure, publish."""
 
-import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
-from ..checkpoint.contract import Checkpoint, load, save
+from ..checkpoint.contract import Checkpoint, load
 from ..data.open import Source
 from ..data.survey import write_bad_files
 from ..engines.precision import pick_device, pick_precision
@@ -22,23 +20,19 @@ from ..objectives.objective import ObjectiveConfig, Transform
 from ..objectives.registry import objective_config
 from ..progress import Track, silent
 from ..task_spec import TaskSpec
-from ..tasks.task import Evaluation
-from .folder import DATA, RECIPE, SPLITS, RunFolder, same_splits, splits_table, versions
-from .loggers import Logger, make_loggers, require_loggers
-from .loop import Diverged, Trainer
-from .measure import evaluate_loss, evaluate_outputs, evaluate_trainer, outputs
+from .finish import Audience, Say, fit_and_finish
+from .folder import DATA, RECIPE, SPLITS, RunFolder, same_splits, splits_table
+from .loggers import Logger, require_loggers
 from .outline import outline
-from .publish.results import write_results
 from .recipe import Recipe
-from .recipe_file import read_recipe, recipe_to_dict, recipe_to_yaml
-from .recorder import FolderRecorder, save_state
+from .recipe_file import read_recipe, recipe_to_yaml
+from .recorder import save_state
 from .resolve import OwnParts, resolve
+from .run_facts import RunFacts, absolute
 from .setup import RunSetup
-from .state import latest, restore
+from .state import latest
 from .time_budget import fix_steps
 from .training_data import Reading, TrainingData, read_data
-
-Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -59,16 +53,6 @@ class Run:
     def checkpoint(self) -> Checkpoint:
         """The best checkpoint, loaded."""
         return load(self.path)
-
-
-@dataclass(frozen=True)
-class _Watch:
-    """Who follows a run: when it started, where progress, messages and rows of the log go."""
-
-    started: float
-    progress: Track
-    say: Say
-    loggers: Sequence[Logger]
 
 
 def quiet(message: str) -> None:
@@ -115,7 +99,7 @@ def train(
     read = replace(read, **{name: value for name, value in given.items() if value is not None})
     own = OwnParts(None if isinstance(model, str) else model, transform)
     labelled = read.objective is None or bool(read.objective.tasks)
-    return _start(source, read, own, labelled, out, skip_bad, _Watch(time.monotonic(), progress, say, loggers))
+    return _start(source, read, own, labelled, out, skip_bad, Audience(time.monotonic(), progress, say, loggers))
 
 
 def pretrain(
@@ -187,25 +171,24 @@ def resume(
     Raises:
         VitrailError: no run, no whole state, or data that are not the run's.
     """
-    watch = _Watch(time.monotonic(), progress, say, loggers)
+    audience = Audience(time.monotonic(), progress, say, loggers)
     folder = RunFolder(Path(path))
-    made = folder.read_json(DATA)
+    facts = RunFacts.from_json(folder.read_json(DATA))
+    facts.require(folder.path, {"source": source, "transform": transform})
     recipe = read_recipe(str(folder.path))
-    for name, value in (("source", source), ("transform", transform)):
-        if name in made.get("own", ()) and value is None:
-            raise VitrailError(f"{folder.path} was trained with a {name} from Python: resume(run, {name}=...)")
     with torch.random.fork_rng():
         keep_freed_memory()
-        torch.set_num_threads(made["threads"])
-        data = read_data(source or made["source"], _reading_of(made, recipe), progress=progress)
+        torch.set_num_threads(facts.threads)
+        data = read_data(source or facts.source, facts.reading(recipe), progress=progress)
         if not same_splits(data.split_rows(), (folder.path / SPLITS).read_text(encoding="utf-8")):
             raise VitrailError(
                 f"{data.name} is not what {folder.path} was trained on (see {SPLITS}): bring the data back as they "
                 "were, name where they are now with --source, or start a new run"
             )
-        if source is not None and not isinstance(source, Source):
-            folder.write(DATA, _as_json({**made, "source": _absolute(str(source))}))
-        return _fit_and_finish(folder, _resumed_setup(folder, recipe, data, transform), watch)
+        if source is not None:
+            folder.write(DATA, replace(facts, source=absolute(source)).to_json())
+        setup = _resumed_setup(folder, recipe, data, transform)
+        return _finished(folder, setup, audience)
 
 
 def next_run(source: str | Path, parent: Path = Path("runs")) -> Path:
@@ -224,7 +207,7 @@ def _start(
     labelled: bool,
     out: str | Path | None,
     skip_bad: bool,
-    watch: _Watch,
+    audience: Audience,
 ) -> Run:
     folder = RunFolder(Path(out) if out else next_run(source.name if isinstance(source, Source) else source))
     folder.require_free()
@@ -238,64 +221,31 @@ def _start(
     )
     with torch.random.fork_rng():
         keep_freed_memory()
-        data = read_data(source, reading, progress=watch.progress)
+        data = read_data(source, reading, progress=audience.progress)
         for warning in data.warnings:
-            watch.say(f"note: {warning}")
+            audience.say(f"note: {warning}")
         setup = resolve(recipe, data, own)
         folder.path.parent.mkdir(parents=True, exist_ok=True)
-        setup, step_seconds = fix_steps(setup, watch.started, folder.path.parent)
-        trainer = setup.trainer()
-        made = _made(setup, reading, own_source=isinstance(source, Source))
-        folder.create(_plan_files(setup, made), lambda place: save_state(place, setup.checkpoint, trainer))
+        setup, step_seconds = fix_steps(setup, audience.started, folder.path.parent)
+        facts = RunFacts.of(setup, reading, own_source=isinstance(source, Source))
+        folder.create(_plan_files(setup, facts), lambda place: save_state(place, setup.checkpoint, setup.trainer()))
         if data.survey.bad:
             write_bad_files(folder.path / "bad_files.csv", data.survey.bad)
-        watch.say(outline(setup, folder.path, step_seconds))
-        return _fit_and_finish(folder, setup, watch)
+        audience.say(outline(setup, folder.path, step_seconds))
+        return _finished(folder, setup, audience)
 
 
-def _made(setup: RunSetup, reading: Reading, *, own_source: bool) -> dict[str, Any]:
-    """What data.json holds: how the source was read, and what else a resumed run has to know."""
-    data = setup.data
-    own = [name for name, is_own in (("source", own_source), ("transform", setup.transform is not None)) if is_own]
-    return {
-        "source": data.name if own_source else _absolute(data.name),
-        "labelled": reading.labelled,
-        "skip_bad": reading.skip_bad,
-        "task": data.task.spec.to_dict() if data.task else None,
-        "read_as": reading.task.to_dict() if reading.task else None,
-        "class_names": data.names,
-        "threads": torch.get_num_threads(),
-        "own": own,
-        "versions": versions(),
-    }
+def _finished(folder: RunFolder, setup: RunSetup, audience: Audience) -> Run:
+    metrics = fit_and_finish(folder, setup, audience)
+    return Run(folder.path, metrics, time.monotonic() - audience.started)
 
 
-def _plan_files(setup: RunSetup, made: dict[str, Any]) -> dict[str, str]:
+def _plan_files(setup: RunSetup, facts: RunFacts) -> dict[str, str]:
     return {
         RECIPE: recipe_to_yaml(setup.recipe),
         SPLITS: splits_table(setup.data.split_rows()),
-        DATA: _as_json(made),
+        DATA: facts.to_json(),
     }
-
-
-def _as_json(made: dict[str, Any]) -> str:
-    return json.dumps(made, indent=2, ensure_ascii=False) + "\n"
-
-
-def _absolute(name: str) -> str:
-    return str(Path(name).resolve()) if Path(name).exists() else name
-
-
-def _reading_of(made: dict[str, Any], recipe: Recipe) -> Reading:
-    labelled = made.get("labelled", True)
-    read_as = made.get("read_as")
-    return Reading(
-        labelled=labelled,
-        task=TaskSpec.from_dict(read_as) if read_as else None,
-        val=recipe.val,
-        test=recipe.test if labelled else 0.0,
-        skip_bad=made["skip_bad"],
-    )
 
 
 def _resumed_setup(folder: RunFolder, recipe: Recipe, data: TrainingData, transform: Transform | None) -> RunSetup:
@@ -304,47 +254,3 @@ def _resumed_setup(folder: RunFolder, recipe: Recipe, data: TrainingData, transf
         return replace(resolve(recipe, data, OwnParts(transform=transform)), recipe=recipe)
     device = pick_device(recipe.device)
     return RunSetup(recipe, data, load(state), device, pick_precision(recipe.precision, device), transform)
-
-
-def _fit_and_finish(folder: RunFolder, setup: RunSetup, watch: _Watch) -> Run:
-    trainer = setup.trainer()
-    state = latest(folder.checkpoints)
-    if state is not None:
-        trainer.counters = restore(state, trainer.objective, trainer.optimizers, trainer.ema, trainer.scaler)
-        if trainer.counters.step:
-            watch.say(f"resuming from step {trainer.counters.step} of {setup.recipe.steps}")
-    loggers = [*make_loggers(setup.recipe.loggers, folder.path, recipe_to_dict(setup.recipe)), *watch.loggers]
-    recorder = FolderRecorder(folder, setup.checkpoint, loggers, watch.say)
-    try:
-        trainer.fit(lambda measured: evaluate_trainer(setup, measured), recorder, progress=watch.progress)
-    except Diverged as error:
-        good = latest(folder.checkpoints)
-        raise Diverged(f"{error}. Last good state: {good or 'none was saved yet'}") from error
-    finally:
-        recorder.close()
-    found, output = _measure(folder, setup, trainer)
-    split, _ = setup.data.held_out
-    metrics = {f"{split}_{key}": value for key, value in found.headline().items()}
-    seconds = time.monotonic() - watch.started
-    write_results(folder, setup, trainer, found, output, seconds)
-    return Run(folder.path, metrics, seconds)
-
-
-def _measure(folder: RunFolder, setup: RunSetup, trainer: Trainer) -> tuple[Evaluation, Tensor | None]:
-    """Measure the best checkpoint on the held-out split and write the numbers into it."""
-    best = load(folder.checkpoints / "best")
-    split, _ = setup.data.held_out
-    output = None
-    if setup.by_task:
-        output = outputs(setup, best.model, split)
-        found = evaluate_outputs(setup, split, output)
-    else:
-        if trainer.objective.trained() is trainer.model:
-            trainer.ema = None
-            trainer.model.load_state_dict(best.model.state_dict())
-        found = evaluate_loss(setup, trainer, split)
-    measured = {f"{split}_{key}": value for key, value in found.headline().items()}
-    best.info["metrics"] = {**best.info["metrics"], **measured}
-    save(best, folder.checkpoints / "best")
-    folder.write("evaluation.json", json.dumps({"split": split, **found.to_dict()}, ensure_ascii=False) + "\n")
-    return found, output
