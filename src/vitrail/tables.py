@@ -1,7 +1,50 @@
-"""Tables for people: ruled on a terminal, plain aligned columns elsewhere."""
+"""Tables: printed in aligned columns, or written as CSV files that appear complete or not at all."""
 
+import csv
+import io
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any, Literal
+
+
+def write_csv(path: Path, rows: Iterable[Sequence[object]]) -> None:
+    """Write rows, the header first, as a CSV file that replaces an older one only when it is complete.
+
+    Lines end with \\n. Names of files that are not UTF-8 (Python's surrogate escapes) are written as their own bytes.
+
+    Raises:
+        OSError: the file cannot be written; an older one is left as it was.
+    """
+    with complete_file(path) as file:
+        csv.writer(file, lineterminator="\n").writerows(rows)
+
+
+def csv_text(rows: Iterable[Sequence[object]]) -> str:
+    """The text that `write_csv` writes."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue()
+
+
+@contextmanager
+def complete_file(path: Path, *, mode: Literal["w", "wb"] = "w") -> Iterator[IO[Any]]:
+    """A file to write that takes its name when the block ends without an error; until then it is NAME.part.
+
+    Args:
+        path: the file; an older one is replaced.
+        mode: "w" for text (UTF-8, surrogate escapes as their own bytes, line ends as given), "wb" for bytes.
+    """
+    part = path.with_name(f"{path.name}.part")
+    text = {} if mode == "wb" else {"encoding": "utf-8", "errors": "surrogateescape", "newline": ""}
+    try:
+        with open(part, mode, **text) as file:  # type: ignore[call-overload]
+            yield file
+        part.replace(path)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
 
 
 def print_table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

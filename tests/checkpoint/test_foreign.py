@@ -146,7 +146,7 @@ def test_an_npz_with_pickles_is_refused(tmp_path: Path) -> None:
 def test_pickles_are_refused_with_the_command(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"x{suffix}"
     path.write_bytes(b"")
-    with pytest.raises(VitrailError, match=rf"`vitrail convert {path} {tmp_path / 'x.safetensors'}`"):
+    with pytest.raises(VitrailError, match=rf"`vitrail convert {path} -o {tmp_path / 'x.safetensors'}`"):
         load(path)
 
 

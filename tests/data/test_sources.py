@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from vitrail.data import folders
+from vitrail.data import folder_source
 from vitrail.data.open import BadImage, open_source, read_image
 from vitrail.data.samples import short_names
 from vitrail.errors import VitrailError
@@ -108,7 +108,7 @@ def test_folders_that_are_no_source(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     def refuse(path: object) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(folders.os, "scandir", refuse)
+    monkeypatch.setattr(folder_source.os, "scandir", refuse)
     assert "case may not be read" in sentence(tmp_path / "case")
 
 

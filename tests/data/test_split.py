@@ -2,6 +2,7 @@
 
 import random
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -11,7 +12,7 @@ from vitrail.data.samples import FileAt, Sample, Source
 from vitrail.data.split import Splits, split
 from vitrail.data.survey import Facts, Survey, digest
 from vitrail.errors import VitrailError
-from vitrail.task_spec import CLASSIFICATION, MULTI_LABEL, TaskSpec
+from vitrail.task_spec import CLASSIFICATION, MULTI_LABEL, REGRESSION, TaskSpec
 
 
 def made(rows: list[tuple[str, tuple[int, ...], str | None]], classes: int, task: TaskSpec = CLASSIFICATION) -> Survey:
@@ -150,8 +151,63 @@ def test_duplicates_of_held_out_images_are_reported():
     ],
 )
 def test_what_cannot_be_trained_on(rows: list, classes: int, message: str):
+    survey = made(rows, classes)
+
+    def prepare() -> None:
+        survey.require_trainable()
+        split(survey, val=0.1, test=0.1)
+
     with pytest.raises(VitrailError, match=message):
-        split(made(rows, classes), val=0.1, test=0.1)
+        prepare()
+
+
+def numbers(*rows: tuple[str, float, str | None]) -> Survey:
+    """A survey of (content, number, split) rows."""
+    survey = made([(content, (value,), part) for content, value, part in rows], 1)
+    return replace(survey, source=replace(survey.source, task=REGRESSION, label_kind="numbers"))
+
+
+def test_numbers_are_cut_by_content_alone():
+    survey = numbers(*((f"c{i}", i / 7, None) for i in range(40)))
+    survey.require_trainable()
+    splits = split(survey, val=0.1, test=0.2)
+    ranked = [
+        s.name for s, _ in sorted(zip(survey.source.samples, survey.facts, strict=True), key=lambda p: p[1].digest)
+    ]
+    assert [s.name for s in splits.test] == ranked[:8]
+    assert [s.name for s in splits.val] == ranked[8:12]
+    assert [s.name for s in splits.train] == ranked[12:]
+    assert survey.class_counts == ()
+
+
+def test_two_numbers_suffice_and_one_does_not():
+    splits = split(numbers(("a", 0.5, None), ("b", 1.5, None)), val=0.1, test=0.0)
+    assert [len(part) for part in parts(splits)] == [1, 1, 0]
+    with pytest.raises(VitrailError, match="only one good image: at least two are needed"):
+        numbers(("a", 0.5, None)).require_trainable()
+
+
+def test_copies_with_other_numbers_stay_together_and_are_reported():
+    survey = numbers(("a", 0.5, None), ("a", 2.0, None), *((f"c{i}", 1.0, None) for i in range(18)))
+    splits = split(survey, val=0.2, test=0.2)
+    assert [sum(s.name in ("0.png", "1.png") for s in part) for part in parts(splits)].count(2) == 1
+    assert [len(set(contents(survey, part))) for part in parts(splits)] == [11, 4, 4]
+    assert survey.warnings == ("the same image with different labels: 0.png (0 0.5) = 1.png (0 2)",)
+
+
+def test_images_without_labels_are_cut_for_pre_training():
+    survey = made([(f"c{i}", (), None) for i in range(30)], 0)
+    survey.require_trainable()
+    assert [len(part) for part in parts(split(survey, val=0.1, test=0.0))] == [27, 3, 0]
+    few = made([("a", (), None), ("b", (), None)], 0)
+    assert [len(part) for part in parts(split(few, val=0.1, test=0.0))] == [1, 1, 0]
+
+
+def test_classes_may_come_from_elsewhere_than_the_labels():
+    """Strata by the tens of a number: each tens gives its share, as classes do."""
+    survey = numbers(*((f"c{i}", float(i), None) for i in range(40)))
+    splits = split(survey, val=0.0, test=0.2, classes_of=lambda sample: (int(sample.labels[0]) // 10,))
+    assert Counter(int(s.labels[0]) // 10 for s in splits.test) == {0: 2, 1: 2, 2: 2, 3: 2}
 
 
 def test_impossible_shares():

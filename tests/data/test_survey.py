@@ -195,7 +195,7 @@ def test_duplicates_and_conflicts(tmp_path: Path):
     found = look(tmp_path)
     assert found.duplicates == 2
     assert [[s.name for s in group] for group in found.conflicts] == [["cat/3.png", "dog/2.png"]]
-    assert found.warnings == ("the same picture with different labels: cat/3.png (cat) = dog/2.png (dog)",)
+    assert found.warnings == ("the same image with different labels: cat/3.png (cat) = dog/2.png (dog)",)
 
 
 def test_nothing_good_at_all(tmp_path: Path):

@@ -42,7 +42,7 @@ def _read_file(path: Path, architecture: str | None, facts: dict[str, Any]) -> S
     if path.suffix in PICKLES:
         raise VitrailError(
             f"{path} is a pickle, which can run code when it is read: "
-            f"`vitrail convert {path} {path.with_suffix('.safetensors')}` makes a safe file of it"
+            f"`vitrail convert {path} -o {path.with_suffix('.safetensors')}` makes a safe file of it"
         )
     found = read_npz(path) if path.suffix == ".npz" else read_file(path)
     if isinstance(found, Stored):

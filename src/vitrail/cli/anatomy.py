@@ -3,33 +3,30 @@
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
-
-import tyro
 
 from ..errors import VitrailError
+from .options import CheckpointArgument, Device, Limit, Out, SourcesArgument
 
 
 @dataclass
 class Anatomy:
-    """How a model looks, as one page: vitrail study anatomy runs/flowers flowers/*.jpg -o anatomy.html
+    """Draw what a model's layers have become, as one page.
 
-    How far each head looks, what the tokens of each block have in common, which pixels move a token, and which
-    positions are alike.
+    Attention distance of each head, similarity of the tokens in each block, the pixels that a token depends on, and
+    similarity of position embeddings.
+
+    Examples:
+        vitrail study anatomy runs/flowers 'flowers/*.jpg' -o anatomy.html
     """
 
-    checkpoint: tyro.conf.Positional[str]
-    """A run, a checkpoint folder or file, or a hub id."""
-    images: tyro.conf.Positional[list[str]]
-    """Picture files, folders, globs, or a source such as digits."""
-    limit: int = 8
-    """At most so many pictures of each folder, glob or source."""
+    checkpoint: CheckpointArgument
+    images: SourcesArgument
+    limit: Limit = 8
     blocks: int = 6
-    """How many blocks are drawn, from the first to the last."""
-    device: str = "auto"
-    """auto, cpu, cuda or cuda:1."""
-    output: Annotated[Path, tyro.conf.arg(aliases=["-o"])] = Path("anatomy.html")
-    """The page."""
+    """Number of blocks to draw, evenly spaced from the first to the last."""
+    device: Device = "auto"
+    out: Out = Path("anatomy.html")
+    """Page to write."""
 
     def run(self) -> None:
         import torch
@@ -53,8 +50,8 @@ class Anatomy:
         measured = anatomy(checkpoint.model.to(place).eval(), pixels, blocks=self.blocks, progress=visible)
         shown = [(name, displayable(image)) for name, image in pictures]
         title = f"The anatomy of {Path(self.checkpoint).name}"
-        self.output.parent.mkdir(parents=True, exist_ok=True)
-        self.output.write_text(anatomy_page(title, measured, shown, refused), encoding="utf-8")
+        self.out.parent.mkdir(parents=True, exist_ok=True)
+        self.out.write_text(anatomy_page(title, measured, shown, refused), encoding="utf-8")
         for sentence in refused:
             print(f"vitrail: {sentence}", file=sys.stderr)
-        print(self.output)
+        print(self.out)

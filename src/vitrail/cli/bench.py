@@ -3,40 +3,41 @@
 import json
 import sys
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
-import tyro
+from .options import COMPUTE, Device, Json, Option, Precision
 
 
 @dataclass
 class Bench:
-    """Measure every attention against plain attention, on this machine: vitrail bench attention
+    """Measure every kind of attention layer against full attention, on this machine.
 
-    Prints the median milliseconds of one layer, projections included, how many times as fast as plain attention it is,
-    and the sequence length from which on it is faster. All are measured in turn, so that what disturbs the machine
-    disturbs all alike. Lengths are those of square grids: 14×14 = 196 tokens is a picture of 224 px in patches of 16.
+    Prints the median milliseconds of one layer (projections included), its speed-up over full attention, and the
+    sequence length from which it is faster. The layers are measured in turn, so that other load on the machine affects
+    all of them alike. Lengths are those of square grids: 14×14 = 196 tokens is a 224-pixel image in patches of 16.
+
+    Examples:
+        vitrail bench attention
+        vitrail bench attention --dim 384 --heads 6 --training
     """
 
-    what: tyro.conf.Positional[Literal["attention"]] = "attention"
-    """What to measure."""
+    what: Annotated[Literal["attention"], Option(positional=True, metavar="WHAT")] = "attention"
+    """What to measure: attention."""
     dim: int = 192
-    """Width of the tokens."""
+    """Width of a token."""
     heads: int = 3
-    """Heads; the width is a multiple of them."""
+    """Number of heads; the width is a multiple of it."""
     max_length: int = 4096
-    """Tokens of the longest sequence, 196 or more."""
-    batch_size: int = 1
-    """Pictures at once."""
+    """Tokens in the longest sequence, at least 196."""
     training: bool = False
-    """Forward and backward, instead of forward alone."""
-    device: str = "auto"
-    """auto, cpu, cuda or cuda:1."""
-    precision: str = "auto"
-    """auto, float32, bfloat16 or float16."""
-    minutes: float = 2.0
-    """How long to measure, about; more gives steadier medians."""
-    json: bool = False
-    """Print JSON instead of a table."""
+    """Measure forward and backward instead of forward alone."""
+    minutes: Annotated[float, Option(metavar="MINUTES")] = 2.0
+    """Time to spend, about; more gives steadier medians."""
+    batch_size: Annotated[int, Option(section=COMPUTE)] = 1
+    """Sequences in one forward pass."""
+    device: Device = "auto"
+    precision: Precision = "auto"
+    json: Json = False
 
     def run(self) -> None:
         from ..bench.attention import bench_attention

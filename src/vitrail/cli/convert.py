@@ -1,32 +1,34 @@
-"""`vitrail convert`."""
+"""vitrail convert."""
 
 import sys
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Annotated
 
-import tyro
+from .options import Option, Out
 
 
 @dataclass
 class Convert:
-    """Make a checkpoint of weights from elsewhere: timm, transformers, torchvision, .npz, or a .pth pickle.
+    """Make a checkpoint of weights from timm, transformers, torchvision, big_vision (.npz) or a .pth pickle.
 
     Pickles are read in a process of their own, and refused when they hold more than tensors.
+
+    Examples:
+        vitrail convert vit_b_16.pth -o models/vit_b_16
+        vitrail convert timm/vit_tiny_patch16_224.augreg_in21k_ft_in1k -o tiny
     """
 
-    source: tyro.conf.Positional[str]
-    """A file, a folder or a hub id such as timm/vit_tiny_patch16_224.augreg_in21k_ft_in1k."""
-
-    target: tyro.conf.Positional[Path]
-    """The checkpoint to write: a folder, or a .safetensors file."""
-
-    architecture: str | None = None
-    """The variant, such as vit_base_patch16_224, where the weights' shapes do not tell."""
+    weights: Annotated[str, Option(positional=True)]
+    """File, folder or hub id such as timm/vit_tiny_patch16_224.augreg_in21k_ft_in1k."""
+    out: Out
+    """Checkpoint to write: a folder, or a .safetensors file."""
+    architecture: Annotated[str | None, Option(metavar="VARIANT", shown_default="from the weights")] = None
+    """Variant, such as vit_base_patch16_224, for weights whose shapes fit more than one."""
 
     def run(self) -> None:
         from ..checkpoint.transfer import transfer
 
-        info = transfer(self.source, self.target, architecture=self.architecture).info
-        print(f"{self.target}: {info['architecture']} from {info['origin']}", file=sys.stderr)
+        info = transfer(self.weights, self.out, architecture=self.architecture).info
+        print(f"{self.out}: {info['architecture']} from {info['origin']}", file=sys.stderr)
         for sentence in info["adapted"]:
             print(f"  {sentence}", file=sys.stderr)

@@ -1,30 +1,30 @@
-"""The demonstration behind `make demo`: digits, from nothing to an explained model, in about two minutes."""
+"""The demonstration behind `make demo`: train on digits and explain the model, in about two minutes."""
 
 import sys
 from pathlib import Path
 
 from .main import main
 
-OUT, PICTURES = Path("runs/demo"), Path("runs/demo-explained")
+OUT, EXPLAINED = Path("runs/demo"), Path("runs/demo-explained")
 
 
 def demo() -> None:
-    """Train on scikit-learn's handwritten digits, explain a few, and say what to type next."""
+    """Train on scikit-learn's handwritten digits, explain a few, and print what to type next."""
     if OUT.exists():
         _run("train", "--resume", str(OUT))
     else:
         _run("train", "digits", "--out", str(OUT))
-    _run("explain", str(OUT), "digits", "--limit", "6", "--out", str(PICTURES))
+    _run("explain", str(OUT), "digits", "--limit", "6", "--out", str(EXPLAINED))
     print(f"""
 The report of the run:       {(OUT / "report.html").resolve()}
-Where it looks, as a page:   {PICTURES.resolve() / "explain.html"}
+Where it looks, as a page:   {EXPLAINED.resolve() / "explain.html"}
 
-Now with your own pictures, a folder with a folder for each class:
+Now with your own images, in a folder with one folder for each class:
   source .venv/bin/activate
   vitrail train FOLDER --out runs/mine
   vitrail eval runs/mine FOLDER
-  vitrail predict runs/mine PICTURES
-  vitrail explain runs/mine PICTURES --out explained""")
+  vitrail predict runs/mine IMAGES
+  vitrail explain runs/mine IMAGES --out explained""")
 
 
 def _run(*arguments: str) -> None:

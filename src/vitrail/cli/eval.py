@@ -3,38 +3,33 @@
 import json
 import sys
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Annotated, Literal
 
-import tyro
+from .options import BatchSize, CheckpointArgument, Device, Json, OptionalOut, Precision, SourceArgument, Split
 
 
 @dataclass
 class Eval:
-    """Score a checkpoint on labelled images: vitrail eval runs/flowers flowers/
+    """Score a checkpoint on labelled images.
 
-    Classes, or the columns of a regression, are matched by name. If the source has no test or validation part of its
-    own, the images that the run was trained on are left out, recognised by their content.
+    Classes, or the columns of a regression, are matched by name. If the source has no split of its own, images that the run was trained on are
+    recognised by their content and left out.
+
+    Examples:
+        vitrail eval runs/flowers flowers/
+        vitrail eval runs/flowers flowers/ --split all --json
     """
 
-    checkpoint: tyro.conf.Positional[str]
-    """A run, a checkpoint folder or file, or a hub id."""
-    source: tyro.conf.Positional[str]
-    """A folder with a folder for each class, a CSV, tar shards, or a named set."""
-    split: Literal["auto", "train", "val", "test", "all"] = "auto"
-    """Which part of the source; auto: test, or val, or all that was not trained on."""
-    batch_size: int = 32
-    """Images per forward pass."""
-    device: str = "auto"
-    """auto, cpu, cuda or cuda:1."""
-    precision: str = "auto"
-    """auto, float32, bfloat16 or float16."""
+    checkpoint: CheckpointArgument
+    source: SourceArgument
+    split: Split = "auto"
+    batch_size: BatchSize = 32
+    device: Device = "auto"
+    precision: Precision = "auto"
     skip_bad: bool = False
-    """Leave out files that cannot be read, instead of stopping."""
-    json: bool = False
-    """Print JSON on standard output, and nothing else there."""
-    out: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
-    """Write the JSON to this file too."""
+    """Leave out files that cannot be read instead of stopping."""
+    json: Json = False
+    out: OptionalOut = None
+    """File to write the JSON to, besides what is printed."""
 
     def run(self) -> None:
         from ..checkpoint.contract import load

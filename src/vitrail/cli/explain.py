@@ -1,58 +1,57 @@
-"""`vitrail explain`."""
+"""vitrail explain."""
 
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-import tyro
-
 from ..errors import VitrailError
 from ..task_spec import MULTI_LABEL
+from .options import CheckpointArgument, Device, Limit, Option, Out, SourcesArgument
 
 
 @dataclass
 class Explain:
-    """Show where a model looks: a PNG for each picture, and one page with every layer and head.
+    """Show where a model looks: a PNG for each image, and one page with every layer and head.
 
-    --out page.html writes the explorer instead: one file to click through, which needs no server and no network.
-    --evaluate judges the methods themselves, on labelled pictures. Prints the paths of what it wrote, the page last.
+    With --out page.html it writes the explorer: one page to click through, without a server or network. With
+    --evaluate it scores the attribution methods on labelled images. Prints the paths of what it wrote, the page last.
+
+    Examples:
+        vitrail explain runs/flowers garden/ -o explained
+        vitrail explain runs/flowers rose.jpg -o rose.html --methods rollout
     """
 
-    checkpoint: tyro.conf.Positional[str]
-    """A run folder, a checkpoint, or weights from elsewhere (a file, a folder or a hub id)."""
+    checkpoint: CheckpointArgument
 
-    images: tyro.conf.Positional[list[str]]
-    """Picture files, folders, globs, or a source such as digits."""
+    images: SourcesArgument
 
-    out: Annotated[Path, tyro.conf.arg(aliases=["-o"])] = Path("explained")
-    """The folder to write to; pictures of the same names in it are replaced. Or a page: a name that ends in .html."""
+    out: Out = Path("explained")
+    """Folder to write to, where images of the same name are replaced; or a page, if the name ends in .html."""
 
-    against: str | None = None
-    """A second checkpoint to compare with, on a page."""
+    against: Annotated[str | None, Option(metavar="CHECKPOINT")] = None
+    """Second checkpoint to compare with, on a page."""
 
     top_k: int = 5
-    """How many classes to show."""
+    """Number of classes to show."""
 
-    limit: int | None = None
-    """Explain only so many pictures of each folder, glob or source."""
+    limit: Limit = None
 
     methods: tuple[str, ...] = ()
-    """Ways to say where a prediction comes from: those of a page (by default a few quick ones), or those that
-    --evaluate judges (all). docs/attribution.md names them."""
+    """Attribution methods (docs/attribution.md lists them) of a page, by default a few quick ones, or for --evaluate,
+    by default all."""
 
     evaluate: bool = False
-    """A table of how far each method can be believed, on a labelled source, beside chance and the picture's centre."""
+    """Score the methods on a labelled source, beside random maps and a map of the image's centre."""
 
     image_size: int | None = None
-    """On a page: another size than the model's own, in pixels; positions are resampled. Attention weights grow with
-    its fourth power."""
+    """Image size of a page in pixels, by default the model's; positions are resampled. The size of attention weights
+    grows with its fourth power."""
 
     masks: Path | None = None
-    """With --evaluate: a folder with the object of each picture, white on black, under the picture's own name."""
+    """Folder for --evaluate with a mask of each image's object, white on black, under the image's name."""
 
-    device: str = "auto"
-    """auto, cpu, cuda or cuda:1."""
+    device: Device = "auto"
 
     def run(self) -> None:
         if self.evaluate:

@@ -1,46 +1,47 @@
-"""`vitrail explore`."""
+"""vitrail explore."""
 
 import sys
 import threading
 import webbrowser
 from dataclasses import dataclass
+from typing import Annotated
 
-import tyro
+from .options import CheckpointArgument, Device, Limit, Option, SourcesArgument
 
 
 @dataclass
 class Explore:
-    """Open a live page on this machine: hover a patch and see where it looks, in every layer and head.
+    """Open a live page in the browser: hover a patch and see where it looks, in every layer and head.
 
     Serves 127.0.0.1 only, until Ctrl-C. `vitrail explain … --out page.html` writes the page to a file instead.
+
+    Examples:
+        vitrail explore runs/flowers garden/
+        vitrail explore runs/flowers rose.jpg --against runs/cnn
     """
 
-    checkpoint: tyro.conf.Positional[str]
-    """A run folder, a checkpoint, or weights from elsewhere (a file, a folder or a hub id)."""
+    checkpoint: CheckpointArgument
 
-    images: tyro.conf.Positional[list[str]]
-    """Picture files, folders, globs, or a source such as digits."""
+    images: SourcesArgument
 
-    against: str | None = None
-    """A second checkpoint, to compare with."""
+    against: Annotated[str | None, Option(metavar="CHECKPOINT")] = None
+    """Second checkpoint to compare with."""
 
     port: int = 0
-    """0 for any that is free."""
+    """Port to serve; 0 takes one that is free."""
 
     open: bool = True
-    """Open the page in a browser."""
+    """Print the address without opening a browser."""
 
     top_k: int = 5
-    """How many classes to show."""
+    """Number of classes to show."""
 
-    limit: int | None = 20
-    """Show only so many pictures of each folder, glob or source."""
+    limit: Limit = 20
 
     image_size: int | None = None
-    """Another size than the model's own, in pixels; positions are resampled."""
+    """Image size in pixels, by default the model's; positions are resampled."""
 
-    device: str = "auto"
-    """auto, cpu, cuda or cuda:1."""
+    device: Device = "auto"
 
     def run(self) -> None:
         from ..lens.explorer.server import ExplorerServer

@@ -1,4 +1,4 @@
-"""The command line: one command, one file; this one finds the command and speaks of failures."""
+"""The command line: the table of commands, and what runs one and reports its failure."""
 
 import os
 import sys
@@ -7,59 +7,130 @@ import traceback
 import warnings
 from collections.abc import Sequence
 from importlib import import_module
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..errors import VitrailError, nearest
 
-COMMANDS = {
-    "train": "train a Vision Transformer on labelled pictures: vitrail train photos/",
-    "eval": "measure a checkpoint on labelled pictures",
-    "predict": "predict the classes of pictures, as a table",
-    "explain": "show where every layer and head looks, over the picture",
-    "explore": "open a live page: hover a patch, and see where it looks",
-    "models": "list the models that can be built, and their cost",
-    "plan": "parameters, FLOPs and memory of a model, before it is built",
-    "study": "what a model bears, and what its layers know: vitrail study robustness",
-    "bench": "measure attentions against plain attention on this machine: vitrail bench attention",
-    "convert": "make a checkpoint of weights from elsewhere",
-}
-"""Each is a file beside this one with a dataclass of the same name, whose fields are the options."""
 
-_DESCRIPTION = "Vision Transformers: train one on your own pictures, see what it sees, put it to work."
+class Command(NamedTuple):
+    """A row of the table of commands.
+
+    Attributes:
+        name: as typed; a second word makes it a subcommand.
+        group: heading that `vitrail --help` lists it under.
+        summary: one line of help.
+        module: "file:Class" beside this file: a dataclass whose fields are the options and whose `run()` does the work.
+    """
+
+    name: str
+    group: str
+    summary: str
+    module: str
+
+
+_LEARN, _USE, _UNDERSTAND, _MODELS = "Train and measure", "Use a model", "Look inside", "Models and machines"
+
+COMMANDS = (
+    Command("train", _LEARN, "Train a Vision Transformer on labelled images.", "train:Train"),
+    Command("eval", _LEARN, "Score a checkpoint on labelled images.", "eval:Eval"),
+    Command("predict", _USE, "Predict images, as a table.", "predict:Predict"),
+    Command("explain", _UNDERSTAND, "Show where every layer and head looks.", "explain:Explain"),
+    Command("explore", _UNDERSTAND, "Open a live page of attention in the browser.", "explore:Explore"),
+    Command("study robustness", _UNDERSTAND, "Accuracy on corrupted and adversarial images.", "study:Robustness"),
+    Command("study layers", _UNDERSTAND, "Accuracy of a probe after each block.", "study:Layers"),
+    Command("study anatomy", _UNDERSTAND, "Attention distance, token similarity, positions.", "anatomy:Anatomy"),
+    Command("models", _MODELS, "List the models that can be built, and their cost.", "models:Models"),
+    Command("plan", _MODELS, "Parameters, FLOPs and memory of a model.", "plan:Plan"),
+    Command("bench", _MODELS, "Measure attention layers on this machine.", "bench:Bench"),
+    Command("convert", _MODELS, "Make a checkpoint of weights from elsewhere.", "convert:Convert"),
+)
+"""Commands of other packages join through the entry point group `vitrail.commands` (name = module:Class)."""
+
+_DESCRIPTION = "Vision Transformers: train one on your own images, see what it sees, put it to work."
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command. Exit status: 0 done, 1 failed with a sentence, 2 wrong usage, 130 stopped by the user."""
-    name, *rest = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
-    if name in ("-h", "--help"):
-        print(_help())
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if not words or words[0] in ("-h", "--help"):
+        print(_overview())
         sys.exit(0)
-    if name == "--version":
+    if words[0] == "--version":
         from .. import __version__
 
         print(f"vitrail {__version__}")
         sys.exit(0)
-    if name not in COMMANDS:
-        sys.exit(_fail(f"there is no command {name!r}: {nearest(name, COMMANDS)}", status=2))
     warnings.showwarning = _show_warning  # type: ignore[assignment]
-    sys.exit(_run(_parse(name, rest)))
+    sys.exit(_dispatch(words))
 
 
-def _help() -> str:
-    # Written by hand, so that it does not wait for the parser of options to be imported.
-    lines = [_DESCRIPTION, "", "usage: vitrail COMMAND [OPTIONS]", ""]
-    lines += [f"  {name:<9} {sentence}" for name, sentence in COMMANDS.items()]
-    return "\n".join(
-        [*lines, "", "vitrail COMMAND --help tells the options of a command; vitrail --version the version."]
-    )
+def _dispatch(words: list[str]) -> int:
+    if subcommands := [row for row in COMMANDS if row.name.split()[:-1] == words[:1]]:
+        if len(words) == 1 or words[1] in ("-h", "--help"):
+            print(_overview(subcommands))
+            return 0
+        name, rest = " ".join(words[:2]), words[2:]
+    else:
+        name, rest = words[0], words[1:]
+    try:
+        command = _find(name)
+        if "--help" in rest or "-h" in rest:
+            from .help import command_help
+            from .layout import terminal_width
+
+            print(command_help(name, command, terminal_width()))
+            return 0
+    except VitrailError as error:
+        return _fail(str(error), status=2)
+    from .parser import parse
+
+    try:
+        filled = parse(command, rest)
+    except VitrailError as error:
+        return _fail(f"{error} (see vitrail {name} --help)", status=2)
+    return _run(filled)
 
 
-def _parse(name: str, arguments: list[str]) -> Any:
-    import tyro
+def _find(name: str) -> Any:
+    """The dataclass of a command: ours, or that of another package."""
+    for row in COMMANDS:
+        if row.name == name:
+            module, _, attribute = row.module.partition(":")
+            return getattr(import_module(f".{module}", __package__), attribute)
+    from ..plugins import find_plugin, plugin_names
 
-    command = getattr(import_module(f".{name}", __package__), name.capitalize())
-    options = (tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff)
-    return tyro.cli(command, prog=f"vitrail {name}", args=arguments, config=options)
+    found = find_plugin("command", name)
+    if found is None:
+        names = [*(row.name for row in COMMANDS), *plugin_names("command")]
+        if " " in name:  # of a subcommand, the nearest of its sisters
+            names = [known for known in names if known.split()[0] == name.split()[0]]
+        raise VitrailError(f"there is no command {name!r}: {nearest(name, names)}")
+    return found
+
+
+def _overview(commands: Sequence[Command] = COMMANDS) -> str:
+    """The commands in their groups; of one command its subcommands."""
+    from .layout import grouped, terminal_width, wrapped
+
+    groups = dict.fromkeys(row.group for row in commands)
+    listed = [(group, [(row.name, row.summary) for row in commands if row.group == group]) for group in groups]
+    parent = f"vitrail {commands[0].name.split()[0]}"
+    tail = f"`{parent} COMMAND --help` lists the options of a command."
+    head = f"Usage: {parent} COMMAND [OPTIONS]"
+    if commands is COMMANDS:
+        listed += _added()
+        head = f"{_DESCRIPTION}\n\nUsage: vitrail COMMAND [OPTIONS]"
+        tail = "`vitrail COMMAND --help` lists the options of a command, `vitrail --version` prints the version."
+    width = terminal_width()
+    return "\n\n".join([wrapped(head, width), grouped(listed, width), wrapped(tail, width)])
+
+
+def _added() -> list[tuple[str, list[tuple[str, str]]]]:
+    """The group of commands that other packages add; read from their metadata, without importing them."""
+    from ..plugins import plugin_names
+
+    names = [name for name in plugin_names("command") if name not in {row.name for row in COMMANDS}]
+    return [("From other packages", [(name, "") for name in names])] if names else []
 
 
 def _run(command: Any) -> int:
@@ -68,7 +139,7 @@ def _run(command: Any) -> int:
     except KeyboardInterrupt as stop:
         return _fail(str(stop) or "stopped", status=130)
     except BrokenPipeError:
-        # The reader of our output has gone, as in `vitrail predict … | head`; nothing is left to say.
+        # The reader of our output has gone, as in `vitrail predict … | head`; nothing is left to print.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except (VitrailError, OSError, ValueError) as error:
@@ -76,8 +147,8 @@ def _run(command: Any) -> int:
     except ImportError as error:
         return _fail(f"{error.name or error} is not installed: {error}")
     except MemoryError:
-        return _fail("the memory does not suffice: use a smaller --batch-size, or see what fits with `vitrail plan`")
-    except Exception as error:  # the last door: whatever comes, a person reads it
+        return _fail("not enough memory: use a smaller --batch-size, or see what fits with `vitrail plan`")
+    except Exception as error:  # the last door: whatever comes, the user gets a sentence
         return _fail(_unexpected(error))
     return 0
 
@@ -90,7 +161,7 @@ def _fail(message: str, status: int = 1) -> int:
 def _unexpected(error: Exception) -> str:
     text = str(error).strip()
     if "out of memory" in text.lower():
-        return "the device's memory does not suffice: use a smaller --batch-size, or see what fits with `vitrail plan`"
+        return "the device is out of memory: use a smaller --batch-size, or see what fits with `vitrail plan`"
     with tempfile.NamedTemporaryFile("w", prefix="vitrail-", suffix=".txt", delete=False) as file:
         traceback.print_exception(error, file=file)
     first = text.splitlines()[0] if text else "no message"
@@ -98,7 +169,7 @@ def _unexpected(error: Exception) -> str:
 
 
 def _show_warning(message: Any, *details: Any) -> None:
-    """Warnings as sentences, without the line of source that raised them."""
+    """Print warnings as sentences, without the line of source that raised them."""
     print(f"vitrail: warning: {message}", file=sys.stderr)
 
 

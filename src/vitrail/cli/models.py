@@ -2,18 +2,23 @@
 
 import json
 from dataclasses import dataclass
+from typing import Annotated
 
-import tyro
+from .options import Json, Option
 
 
 @dataclass
 class Models:
-    """List the models that can be built, with their parameters and operations: vitrail models 'deit*'"""
+    """List the models that can be built, with their parameters and FLOPs.
 
-    pattern: tyro.conf.Positional[str] = "*"
-    """Shell pattern that the names have to match."""
-    json: bool = False
-    """Print JSON instead of a table."""
+    Examples:
+        vitrail models
+        vitrail models 'deit*'
+    """
+
+    pattern: Annotated[str, Option(positional=True)] = "*"
+    """Shell pattern that names have to match."""
+    json: Json = False
 
     def run(self) -> None:
         from ..planning.listing import list_costs

@@ -2,39 +2,42 @@
 
 import json
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
-import tyro
+from .options import COMPUTE, Json, Option, Precision
 
 
 @dataclass
 class Plan:
-    """Say what a model costs, without building it: vitrail plan vit_small_patch16_224 --budget 16GB"""
+    """Print a model's parameters, FLOPs and memory without building it.
 
-    model: tyro.conf.Positional[str]
+    Examples:
+        vitrail plan vit_small_patch16_224
+        vitrail plan vit_small_patch16_224 --device cuda --budget 16GB
+    """
+
+    model: Annotated[str, Option(positional=True)]
     """Variant, such as vit_tiny_patch16_224; see `vitrail models`."""
-    image_size: int | tuple[int, int] | None = None
+    image_size: Annotated[int | tuple[int, int] | None, Option(shown_default="the variant's")] = None
     """Side, or height and width, in pixels."""
-    num_classes: int | None = None
-    """Classes to tell apart."""
-    in_channels: int | None = None
-    """Channels of a picture."""
-    batch_size: int = 32
-    """Pictures a step."""
-    device: str = "cpu"
-    """cpu or cuda; it need not be in this machine."""
-    precision: str = "auto"
-    """auto, float32, bfloat16 or float16."""
+    num_classes: Annotated[int | None, Option(shown_default="the variant's")] = None
+    """Number of classes."""
+    in_channels: Annotated[int | None, Option(shown_default="the variant's")] = None
+    """Channels of an image."""
     optimizer: Literal["adamw", "muon"] = "adamw"
-    """What trains it."""
+    """Optimiser that trains it."""
     ema: bool = True
-    """Count the average of the weights that training keeps."""
+    """Leave out the memory of the averaged weights."""
     checkpointing: bool = False
-    """Compute activations again in the backward pass, instead of keeping them."""
-    budget: str | None = None
-    """Find the largest batch that fits, such as 16GB, 16GiB or 800MB."""
-    json: bool = False
-    """Print JSON instead of a table."""
+    """Recompute activations in the backward pass instead of keeping them."""
+    budget: Annotated[str | None, Option(metavar="BYTES")] = None
+    """Find the largest batch that fits into so much memory: 16GB, 16GiB or 800MB."""
+    batch_size: Annotated[int, Option(section=COMPUTE)] = 32
+    """Images in one training step."""
+    device: Annotated[str, Option(metavar="DEVICE", section=COMPUTE)] = "cpu"
+    """cpu or cuda, which need not be in this machine."""
+    precision: Precision = "auto"
+    json: Json = False
 
     def run(self) -> None:
         from dataclasses import asdict

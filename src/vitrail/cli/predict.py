@@ -1,38 +1,46 @@
 """vitrail predict."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, Literal
 
-import tyro
+from .options import (
+    OUTPUT,
+    BatchSize,
+    CheckpointArgument,
+    Device,
+    Limit,
+    Option,
+    OptionalOut,
+    Precision,
+    SourcesArgument,
+)
 
 
 @dataclass
 class Predict:
-    """Predict classes, numbers or vectors for images: vitrail predict runs/flowers garden/ -o table.csv
+    """Predict the classes of images.
 
-    Standard output is a table and nothing else: path, what the checkpoint predicts, error. Of a classifier that is
-    class, probability, class_2, probability_2 and so on. A file that cannot be read is a row with an error.
+    Writes a table with the columns path, class, probability, class_2, probability_2 and so on, error. A file that
+    cannot be read is a row with an error.
+
+    Examples:
+        vitrail predict runs/flowers garden/ -o table.csv
+        vitrail predict runs/flowers 'garden/*.jpg' --top-k 1 --format jsonl
     """
 
-    checkpoint: tyro.conf.Positional[str]
-    """A run, a checkpoint folder or file, or a hub id."""
-    images: tyro.conf.Positional[list[str]]
-    """Images, folders with images at any depth, or globs."""
+    checkpoint: CheckpointArgument
+    images: SourcesArgument
     top_k: int = 5
     """Number of classes for each image."""
-    format: Literal["csv", "jsonl", "parquet"] = "csv"
-    """Of the table. Parquet needs --out."""
-    limit: int | None = None
-    """Stop after this many images."""
-    out: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
-    """File to write; standard output by default."""
-    batch_size: int = 32
-    """Images per forward pass."""
-    device: str = "auto"
-    """auto, cpu, cuda or cuda:1."""
-    precision: str = "auto"
-    """auto, float32, bfloat16 or float16."""
+    limit: Limit = None
+    """Stop after N images."""
+    format: Annotated[Literal["csv", "jsonl", "parquet"], Option(section=OUTPUT)] = "csv"
+    """Format of the table; parquet needs --out."""
+    out: OptionalOut = None
+    """File to write, instead of standard output."""
+    batch_size: BatchSize = 32
+    device: Device = "auto"
+    precision: Precision = "auto"
 
     def run(self) -> None:
         from ..checkpoint.contract import load

@@ -5,27 +5,27 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-import tyro
-
-from .anatomy import Anatomy
+from .options import BatchSize, CheckpointArgument, Device, Option, Out, Seed, SourceArgument, Split
 
 
 @dataclass
 class Robustness:
-    """What a model bears, beside a second one: vitrail study robustness runs/flowers flowers/ --against runs/cnn
+    """Measure the robustness of a model, or of two side by side.
 
-    Accuracy on pictures that were not learned from: as they are, damaged in fifteen ways, made to mislead, drawn,
-    shifted; and how far the model's confidence can be believed. --masks adds pictures whose shape and texture disagree.
+    Accuracy on images that no model was trained on: clean, with fifteen corruptions, under adversarial attacks, as
+    sketches, shifted; and calibration. --masks adds images whose shape and texture belong to different classes.
+
+    Examples:
+        vitrail study robustness runs/flowers flowers/
+        vitrail study robustness runs/vit flowers/ --against runs/cnn
     """
 
-    checkpoint: tyro.conf.Positional[str]
-    """A run, a checkpoint folder or file, or a hub id."""
-    source: tyro.conf.Positional[str]
-    """A folder with a folder for each class, a CSV, tar shards, or a named set."""
-    against: str | None = None
-    """A second checkpoint, for example a CNN; corruption errors are then relative to it."""
-    limit: int | Literal["all"] = 200
-    """At most so many pictures, drawn by seed, or all."""
+    checkpoint: CheckpointArgument
+    source: SourceArgument
+    against: Annotated[str | None, Option(metavar="CHECKPOINT")] = None
+    """Second checkpoint, for example a CNN; corruption errors are then relative to it."""
+    limit: Annotated[int | Literal["all"], Option(metavar="N|all")] = 200
+    """Use at most N images, drawn at random by the seed."""
     tests: tuple[Literal["corruption", "adversarial", "sketch", "shift", "calibration"], ...] = (
         "corruption",
         "adversarial",
@@ -33,25 +33,21 @@ class Robustness:
         "shift",
         "calibration",
     )
-    """What to measure, beside the clean accuracy; --masks adds the cue conflict."""
+    """What to measure besides the clean accuracy; --masks adds the cue conflict."""
     severities: tuple[int, ...] = (1, 3, 5)
-    """Of the corruptions: some of 1 to 5."""
-    epsilons: tuple[float, ...] = (1.0, 4.0)
-    """Of the attacks: the most that a value changes, in 1/255."""
+    """Severities of the corruptions, from 1 to 5."""
+    epsilons: Annotated[tuple[float, ...], Option(metavar="EPSILON")] = (1.0, 4.0)
+    """Largest change of a pixel value under attack, in 1/255."""
     steps: int = 10
-    """Of PGD."""
+    """Steps of the PGD attack."""
     masks: Path | None = None
-    """A folder with the object of each picture, white on black, under the picture's own name."""
-    split: Literal["auto", "train", "val", "test", "all"] = "auto"
-    """Which part of the source; auto: test, or val, or all that was not trained on."""
-    batch_size: int = 32
-    """Pictures a forward pass."""
-    device: str = "auto"
-    """auto, cpu, cuda or cuda:1."""
-    seed: int = 0
-    """Of everything that is drawn."""
-    output: Annotated[Path, tyro.conf.arg(aliases=["-o"])] = Path("robustness.csv")
-    """The table as CSV, with every severity."""
+    """Folder with a mask of each image's object, white on black, under the image's name."""
+    split: Split = "auto"
+    batch_size: BatchSize = 32
+    device: Device = "auto"
+    seed: Seed = 0
+    out: Out = Path("robustness.csv")
+    """CSV to write, with every severity."""
 
     def run(self) -> None:
         from ..checkpoint.contract import load
@@ -61,7 +57,7 @@ class Robustness:
         from ..study.robustness_table import check_output, table, write_csv
         from ..tables import print_table
 
-        check_output(self.output)
+        check_output(self.out)
         options = Options(
             tests=(*self.tests, "conflict") if self.masks else self.tests,
             severities=self.severities,
@@ -76,37 +72,35 @@ class Robustness:
         )
         names = [self.checkpoint, *([self.against] if self.against else [])]
         found = study_robustness([load(name) for name in names], self.source, options, progress=visible)
-        write_csv(found, names, self.output)
+        write_csv(found, names, self.out)
         _say(
             *found.notes,
-            "± is the standard error over pictures",
-            f"written to {self.output}",
+            "± is the standard error over images",
+            f"written to {self.out}",
         )
         print_table(*table(found, names))
 
 
 @dataclass
 class Layers:
-    """What a model knows after each block: vitrail study layers runs/flowers flowers/
+    """Measure how much of the classes each block has made linearly readable.
 
-    Linear probes learn from the train part and are scored on the held-out part; the logit lens puts the model's own
-    head behind every block.
+    Linear probes are fitted on the train part and scored on the held-out part; the logit lens applies the model's own
+    head after every block.
+
+    Examples:
+        vitrail study layers runs/flowers flowers/
     """
 
-    checkpoint: tyro.conf.Positional[str]
-    """A run, a checkpoint folder or file, or a hub id."""
-    source: tyro.conf.Positional[str]
-    """A folder with a folder for each class, a CSV, tar shards, or a named set."""
-    limit: int | Literal["all"] = 500
-    """At most so many pictures of each part, drawn by seed, or all."""
+    checkpoint: CheckpointArgument
+    source: SourceArgument
+    limit: Annotated[int | Literal["all"], Option(metavar="N|all")] = 500
+    """Use at most N images of each part, drawn at random by the seed."""
     probe: Literal["ridge", "logistic"] = "ridge"
-    """The classifier that is fitted on features."""
-    batch_size: int = 32
-    """Pictures a forward pass."""
-    device: str = "auto"
-    """auto, cpu, cuda or cuda:1."""
-    seed: int = 0
-    """Of everything that is drawn."""
+    """Classifier that is fitted on the features."""
+    batch_size: BatchSize = 32
+    device: Device = "auto"
+    seed: Seed = 0
 
     def run(self) -> None:
         from ..checkpoint.contract import load
@@ -131,11 +125,3 @@ class Layers:
 
 def _say(*notes: str) -> None:
     print("\n".join(f"vitrail: {note}" for note in notes), file=sys.stderr)
-
-
-Study = (
-    Annotated[Robustness, tyro.conf.subcommand("robustness")]
-    | Annotated[Layers, tyro.conf.subcommand("layers")]
-    | Annotated[Anatomy, tyro.conf.subcommand("anatomy")]
-)
-"""What is studied."""

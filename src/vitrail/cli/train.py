@@ -3,46 +3,54 @@
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated
 
-import tyro
+from .options import COMPUTE, Option, OptionalOut
+
+_LENGTH = "Length"
 
 
 @dataclass
 class Train:
-    """Train a Vision Transformer on labelled pictures: vitrail train photos/
+    """Train a Vision Transformer on labelled images.
 
-    The source is a folder with a folder for each class (with or without train/, val/ and test/ above them), a CSV,
+    The source is a folder with one folder for each class (with or without train/, val/ and test/ above them), a CSV,
     tar shards, `digits`, or a named set such as cifar10. What is not given is chosen from the data and the machine.
+
+    Examples:
+        vitrail train photos/
+        vitrail train photos/ --recipe finetune --weights runs/old --minutes 20
+        vitrail train digits --model vit_tiny_patch16_224 --set lr=1e-3 drop_path=0.1
+        vitrail train --resume runs/photos-1
     """
 
-    source: tyro.conf.Positional[str | None] = None
-    """Pictures to learn from. Left out with --resume."""
-    model: str | None = None
+    source: Annotated[str | None, Option(metavar="SOURCE", positional=True)] = None
+    """Labelled images to train on. Left out with --resume."""
+    model: Annotated[str | None, Option(metavar="VARIANT")] = None
     """Variant, such as vit_tiny_patch16_224; see `vitrail models`."""
-    weights: str | None = None
+    weights: Annotated[str | None, Option(metavar="CHECKPOINT")] = None
     """Checkpoint to start from: a run, a folder, a file or a hub id."""
     recipe: str = "default"
     """default, finetune, probe, deit, or a recipe.yaml; a run folder repeats that run."""
-    epochs: float | None = None
-    """Passes over the training pictures."""
-    minutes: float | None = None
-    """Time budget of the whole run: the speed is measured and fixes the number of steps."""
-    batch_size: int | None = None
-    """Pictures a step sees at once."""
-    image_size: int | None = None
-    """Side of the pictures in pixels."""
-    seed: int | None = None
-    """Another seed gives another run; the same seed gives the same."""
-    device: str | None = None
-    """auto, cpu, cuda or cuda:1."""
-    out: Path | None = None
-    """The run folder to make; runs/SOURCE-N by default."""
-    resume: Path | None = None
-    """Go on with this run, exactly as if it had not been stopped."""
+    image_size: Annotated[int | None, Option(metavar="PIXELS")] = None
+    """Side of the model's input in pixels."""
     skip_bad: bool = False
     """Leave out files that cannot be read, and list them in bad_files.csv, instead of stopping."""
-    set: list[str] = field(default_factory=list)
-    """Any field of the recipe: --set lr=1e-3 augment.mixup=0.2 drop_path=0.1"""
+    set: Annotated[list[str], Option(metavar="FIELD=VALUE")] = field(default_factory=list)
+    """Any fields of the recipe, such as lr=1e-3 augment.mixup=0.2."""
+    epochs: Annotated[float | None, Option(section=_LENGTH)] = None
+    """Passes over the training images."""
+    minutes: Annotated[float | None, Option(section=_LENGTH)] = None
+    """Time budget of the whole run; the number of steps follows from the measured speed."""
+    resume: Annotated[Path | None, Option(metavar="RUN", section=_LENGTH)] = None
+    """Continue this run exactly as if it had not been stopped."""
+    batch_size: Annotated[int | None, Option(section=COMPUTE, shown_default="from the data")] = None
+    """Images in one step."""
+    device: Annotated[str | None, Option("auto, cpu, cuda or cuda:1.", section=COMPUTE, shown_default="auto")] = None
+    seed: Annotated[int | None, Option(section=COMPUTE)] = None
+    """Seed of everything random; the same seed gives the same weights."""
+    out: OptionalOut = None
+    """Run folder to make, by default runs/SOURCE-N."""
 
     def run(self) -> None:
         from ..errors import VitrailError

@@ -1,4 +1,4 @@
-"""Images that are arrays rather than pictures: `.npy` files and TIFFs of n bands."""
+"""Images that are arrays of bands: `.npy` files and TIFFs of n bands."""
 
 from io import BytesIO
 
@@ -30,10 +30,11 @@ def from_npy(data: bytes, max_pixels: int) -> Shaped[Tensor, "C H W"]:
     if count * dtype.itemsize > len(data) - file.tell():
         raise RefusedError("truncated: the file is shorter than its header says")
     file.seek(0)
-    return scale_bands(_channels_first(np.load(file, allow_pickle=False)))
+    return scale_bands(channels_first(np.load(file, allow_pickle=False)))
 
 
-def _channels_first(array: np.ndarray) -> np.ndarray:
+def channels_first(array: np.ndarray) -> np.ndarray:
+    """(H, W), (H, W, C) or (C, H, W) -> (C, H, W): the channel axis is the shorter of the first and the last."""
     if array.ndim == 2:
         return array[None]
     if array.ndim != 3:
@@ -49,8 +50,7 @@ def tiff_has_bands(image: Image.Image) -> bool:
 
 
 def from_tiff(data: bytes, max_pixels: int) -> Shaped[Tensor, "C H W"]:
-    """The bytes of a TIFF of n bands -> image: of grey pages that are alike each is a band, else the first
-    counts."""
+    """The bytes of a TIFF of n bands -> image: each of several equal grey pages is a band, else the first page."""
     try:
         import tifffile
     except ImportError as error:
@@ -70,8 +70,7 @@ def from_tiff(data: bytes, max_pixels: int) -> Shaped[Tensor, "C H W"]:
 
 
 def scale_bands(array: np.ndarray) -> Shaped[Tensor, "C H W"]:
-    """uint8 as it is, bool as 0 and 255, other integers / their largest value, floats as they are if
-    finite."""
+    """uint8 as it is, bool as 0 and 255, other integers / their largest value, floats as they are if finite."""
     if array.size == 0:
         raise RefusedError(f"no pixels: its shape is {array.shape}")
     kind = array.dtype.kind

@@ -97,6 +97,19 @@ def decode(data: bytes, channels: int | None = None, *, name: str = "image") -> 
         raise BadImage(name, _reason(error, data)) from error
 
 
+def from_pil(image: Image.Image, channels: int | None = None) -> Shaped[Tensor, "C H W"]:
+    """A Pillow image -> image (C, H, W), by the rules for files; see the module's tables.
+
+    Raises:
+        RefusedError: its channels cannot be brought to `channels`.
+    """
+    image.load()
+    image = _upright(image)
+    if image.mode == "F" or image.mode.startswith("I"):
+        return fit_bands(_wide(image), channels)
+    return _ordinary(image, channels)
+
+
 def _decode(data: bytes, channels: int | None) -> Tensor:
     if not data:
         raise RefusedError("empty file")
@@ -114,19 +127,6 @@ def _decode(data: bytes, channels: int | None) -> Tensor:
     if is_tiff and tiff_has_bands(image):
         return fit_bands(from_tiff(data, MAX_PIXELS), channels)
     return from_pil(image, channels)
-
-
-def from_pil(image: Image.Image, channels: int | None = None) -> Shaped[Tensor, "C H W"]:
-    """An open Pillow image -> image (C, H, W), by the same rules as a file of its mode; EXIF orientation is applied.
-
-    Raises:
-        RefusedError: an image that cannot be brought to so many channels.
-    """
-    image.load()
-    image = _upright(image)
-    if image.mode == "F" or image.mode.startswith("I"):
-        return fit_bands(_wide(image), channels)
-    return _ordinary(image, channels)
 
 
 def _wide(image: Image.Image) -> Tensor:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..errors import VitrailError
 from .decode import BadImage, decode
-from .folders import is_image
+from .folder_source import is_image
 from .preprocess import Preprocess
 from .samples import Sample, normal
 

@@ -1,10 +1,12 @@
-"""From what the user names to samples: one door for folders, tables, shards and named sets.
+"""The door to sources: from what the user names to samples, whether folders, tables, shards or named sets.
 
 Nothing is decoded here: opening 50,000 files takes well under a second. `survey` opens each of them.
 """
 
 import glob
 import os
+from collections.abc import Callable
+from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -12,12 +14,14 @@ from jaxtyping import Shaped
 from torch import Tensor
 
 from ..errors import VitrailError
-from .csv_source import csv_table
+from ..plugins import find_plugin, plugin_names
+from ..task_spec import CLASSIFICATION, REGRESSION, TaskSpec
+from .csv_source import csv_source
 from .decode import BadImage, decode
-from .folders import class_folders, image_files, is_image
-from .named import TORCHVISION, is_named, named_set
-from .samples import BadFile, FileAt, Location, MemberAt, RowAt, Sample, Source, Split, natural
-from .shards import is_shard, shards_in, tar_shards
+from .folder_source import class_folders, image_files, is_image
+from .named_source import TORCHVISION, is_named, named_set
+from .samples import BadFile, FileAt, Location, MemberAt, RowAt, Sample, Source, Split, natural, takes_many
+from .shard_source import is_shard, shards_in, tar_shards
 
 __all__ = [
     "BadFile",
@@ -36,44 +40,64 @@ __all__ = [
 _TABLES = (".csv", ".tsv")
 
 
-def open_source(spec: str | Path, *, labelled: bool = True) -> Source:
-    """Find the images of `spec`, and with `labelled` their classes.
+Opener = Callable[[str, bool], Source]
+"""A source of another package: (what stands behind "name:", whether labels are wanted) -> source."""
 
-    `spec` is a folder (class folders, or tar shards), a CSV, a tar shard or a glob of shards, `digits`, or
-    one of torchvision's sets (`cifar10`, `torchvision:cifar10`). An existing path wins over a name. With
-    `labelled=False` it may also be an image, a folder with images at any depth, or a glob of images, and no
-    sample has a label.
+
+def open_source(spec: str | Path | Source, *, labelled: bool = True, task: TaskSpec | None = None) -> Source:
+    """Find the images of `spec` and, with `labelled`, their classes or numbers.
+
+    `spec` is a folder (class folders, or tar shards), a CSV, a tar shard or a glob of shards, `digits`, one of
+    torchvision's sets (`cifar10`, `torchvision:cifar10`), a source of another package (`name` or `name:rest`, entry
+    point group `vitrail.sources`), or a source that was made in Python. An existing path wins over a name.
+
+    Args:
+        spec: what to open.
+        labelled: False also takes an image, a folder with images at any depth, or a glob of images, and no sample has a
+            label.
+        task: what the labels are for; None infers it from them.
 
     Raises:
-        VitrailError: if nothing usable is there; the message says what was expected.
+        VitrailError: nothing usable is there, or its labels are not what the task needs.
     """
-    text = os.path.expanduser(os.fspath(spec))
-    path = Path(text)
-    try:
-        if path.is_dir():
-            return _folder(path, labelled)
-        if path.exists():
-            return _file(path, labelled)
-        if is_named(text):
-            return named_set(text, labelled=labelled)
-        if glob.has_magic(text):
-            return _pattern(text, labelled)
-    except OSError as error:
-        raise VitrailError(f"{text} cannot be read: {error.strerror or error}") from error
-    raise VitrailError(_missing(text))
+    source = spec if isinstance(spec, Source) else _open(os.path.expanduser(os.fspath(spec)), labelled, task)
+    if not labelled:
+        return _without_labels(source)
+    if task is not None:
+        return _with_task(source, task)
+    note = f"task {source.task.name}: {len(source.class_names)} {source.label_kind}"
+    return source if source.notes else replace(source, notes=(note,))
 
 
 def read_image(sample: Sample, channels: int | None = None) -> Shaped[Tensor, "C H W"]:
     """The image of a sample, brought to `channels` (None: its own); see `vitrail.data.decode` for the rules.
 
     Raises:
-        BadImage: if it cannot be read or decoded.
+        BadImage: it cannot be read or decoded.
     """
     try:
         data = sample.location.read()
     except OSError as error:
         raise BadImage(sample.name, error.strerror or str(error)) from error
     return decode(data, channels, name=sample.name)
+
+
+def _open(text: str, labelled: bool, task: TaskSpec | None) -> Source:
+    path = Path(text)
+    try:
+        if path.is_dir():
+            return _folder(path, labelled)
+        if path.exists():
+            return _file(path, labelled, task)
+        if is_named(text):
+            return named_set(text, labelled=labelled)
+        if opener := _opener(text):
+            return _of_another_package(opener, text, labelled)
+        if glob.has_magic(text):
+            return _pattern(text, labelled)
+    except OSError as error:
+        raise VitrailError(f"{text} cannot be read: {error.strerror or error}") from error
+    raise VitrailError(_missing(text))
 
 
 def _folder(path: Path, labelled: bool) -> Source:
@@ -83,9 +107,9 @@ def _folder(path: Path, labelled: bool) -> Source:
     return class_folders(path) if labelled else image_files(str(path))
 
 
-def _file(path: Path, labelled: bool) -> Source:
+def _file(path: Path, labelled: bool, task: TaskSpec | None) -> Source:
     if path.suffix.lower() in _TABLES:
-        return csv_table(path, labelled=labelled)
+        return csv_source(path, labelled=labelled, task=task)
     if is_shard(path.name):
         return tar_shards(str(path), [path], labelled=labelled)
     if labelled:
@@ -104,11 +128,48 @@ def _pattern(text: str, labelled: bool) -> Source:
     return image_files(text)
 
 
+def _opener(text: str) -> Opener | None:
+    name = text.partition(":")[0]
+    return find_plugin("source", name) if name and os.sep not in name else None
+
+
+def _of_another_package(opener: Opener, text: str, labelled: bool) -> Source:
+    source = opener(text.partition(":")[2], labelled)
+    if not isinstance(source, Source):
+        raise VitrailError(f"source {text!r} of another package gave {type(source).__name__}, where a Source is needed")
+    return source
+
+
+def _without_labels(source: Source) -> Source:
+    if not source.class_names and not any(sample.labels for sample in source.samples):
+        return source
+    samples = tuple(replace(sample, labels=()) for sample in source.samples)
+    return replace(source, class_names=(), samples=samples, label_kind="classes", notes=())
+
+
+def _with_task(source: Source, task: TaskSpec) -> Source:
+    """The source for another task, if its labels are what that task needs."""
+    if task.name == REGRESSION.name and source.label_kind != "numbers":
+        raise VitrailError(
+            f"{source.name} gives classes, and --task {task} needs numbers: name a CSV with columns of numbers"
+        )
+    if task.name == CLASSIFICATION.name:
+        if source.label_kind != "classes":
+            raise VitrailError(
+                f"{source.name} gives numbers, and --task {task} needs classes: leave --task out, or use {REGRESSION}"
+            )
+        if not takes_many(task) and any(len(sample.labels) != 1 for sample in source.samples):
+            raise VitrailError(
+                f"{source.name} gives several classes an image or none, and --task {task} takes one: leave --task out"
+            )
+    return replace(source, task=task)
+
+
 def _missing(text: str) -> str:
-    """Say that nothing is there, with the nearest path or name."""
+    """A sentence that nothing is there, with the nearest path or name."""
     parent, name = os.path.split(text.rstrip("/"))
     around = os.listdir(parent or ".") if os.path.isdir(parent or ".") else []
-    known = around if parent else [*around, "digits", *TORCHVISION]
+    known = around if parent else [*around, "digits", *TORCHVISION, *plugin_names("source")]
     close = [os.path.join(parent, match) for match in get_close_matches(name, known, n=3, cutoff=0.6)]
     if close:
         return f"{text} does not exist: did you mean {' or '.join(close)}?"

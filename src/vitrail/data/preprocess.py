@@ -1,6 +1,7 @@
-"""From an image to pixels: the same for every command, stored with the checkpoint."""
+"""Preprocessing of images to pixels, stored with the checkpoint and used by every command."""
 
 import math
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -10,21 +11,24 @@ from torch import Tensor
 from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2 import functional as tvf
 
+from ..errors import VitrailError
+from .in_memory import ImageLike, image_tensor
+
 Interpolation = Literal["bicubic", "bilinear", "nearest"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Preprocess:
-    """How an image becomes pixels for evaluation, prediction and serving.
+    """Resize, centre crop and normalisation for evaluation, prediction and serving.
 
     The shorter side is resized to `image_size / crop` (nothing is stretched), then the centre is cut out.
 
     Attributes:
         image_size: (height, width) of the pixels.
-        crop: the part of the resized picture that the centre crop keeps, in (0, 1].
+        crop: share of the resized image's side that the centre crop keeps, in (0, 1].
         interpolation: of the resize, with antialiasing.
         mean, std: of each channel, on the scale where a uint8 image is 0 to 1.
-        channels: how many channels the model takes; see `vitrail.data.decode` for how images are brought to it.
+        channels: number of channels that the model takes; see `vitrail.data.decode` for how images are brought to it.
     """
 
     image_size: tuple[int, int] = (224, 224)
@@ -34,9 +38,27 @@ class Preprocess:
     std: tuple[float, ...] = (0.229, 0.224, 0.225)
     channels: int = 3
 
-    def __call__(self, image: Tensor) -> Float[Tensor, "C H W"]:
-        """Image (C, H, W), uint8 or float32 -> pixels (C, H, W)."""
-        return self.normalise(self.fit(image))
+    def __call__(self, image: ImageLike) -> Float[Tensor, "C H W"]:
+        """An image -> pixels (C, H, W).
+
+        Args:
+            image: a Pillow image, an array or a tensor, see `image_tensor`; it is brought to `channels`.
+        """
+        return self.normalise(self.fit(image_tensor(image, self.channels)))
+
+    def batch(self, images: Iterable[ImageLike]) -> Float[Tensor, "B C H W"]:
+        """Images of any sizes -> one batch of pixels (B, C, H, W): a list, or an array or tensor with a batch axis.
+
+        Raises:
+            VitrailError: there is no image, or one of them cannot be used; the message has its number.
+        """
+        pixels = [
+            self.normalise(self.fit(image_tensor(image, self.channels, name=f"image {number}")))
+            for number, image in enumerate(images)
+        ]
+        if not pixels:
+            raise VitrailError("a batch of no images: give at least one")
+        return torch.stack(pixels)
 
     def fit(self, image: Tensor) -> Tensor:
         """Resize and centre-crop to `image_size`; the values keep their scale."""

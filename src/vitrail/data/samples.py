@@ -16,6 +16,7 @@ from ..errors import VitrailError
 from ..task_spec import CLASSIFICATION, TaskSpec
 
 Split = Literal["train", "val", "test"]
+LabelKind = Literal["classes", "numbers"]
 
 MAX_BYTES = 2**30
 """A larger image file is refused before it is read."""
@@ -140,6 +141,8 @@ class Source:
         samples: every image that could be found and has what it needs; not opened yet.
         task: what the labels mean, such as one of several classes, or any number of them.
         bad: what could be found but not used, with the reason.
+        label_kind: whether labels are indices into `class_names`, or a number for each of them.
+        notes: sentences for the user about what was inferred, such as the task and the columns it was inferred from.
     """
 
     name: str
@@ -147,6 +150,20 @@ class Source:
     samples: tuple[Sample, ...]
     task: TaskSpec = CLASSIFICATION
     bad: tuple[BadFile, ...] = ()
+    label_kind: LabelKind = "classes"
+    notes: tuple[str, ...] = ()
+
+    def describe(self, labels: tuple[Any, ...]) -> str:
+        """Labels of a sample in words: "cat, dog", "temperature 2.5, humidity 0.3", or "no label"."""
+        if self.label_kind == "numbers":
+            pairs = zip(self.class_names, labels, strict=False)
+            return ", ".join(f"{name} {value:g}" for name, value in pairs) or "no label"
+        return ", ".join(self.class_names[i] for i in labels) or "no class"
+
+
+def takes_many(task: TaskSpec) -> bool:
+    """Whether a classification gives each image any number of classes."""
+    return dict(task.options).get("labels") == "many"
 
 
 def natural(name: str) -> tuple[list[tuple[int, str]], str]:

@@ -1,7 +1,7 @@
-"""Which images to learn from, which to choose by, and which to keep for the end."""
+"""The train, validation and test parts of a source: those it brings, or cut by the content of its images."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from ..errors import VitrailError
@@ -10,6 +10,22 @@ from .survey import Survey
 
 Group = tuple[Sample, ...]
 """All samples with the same bytes."""
+
+Classes = dict[str, frozenset[int]]
+"""The classes of each content."""
+
+ClassesOf = Callable[[Sample], Collection[int]]
+"""The classes of a sample, each of which gives every part its share."""
+
+
+def label_classes(sample: Sample) -> Collection[int]:
+    """The labels of a sample, as classes: for classification."""
+    return sample.labels
+
+
+def no_classes(sample: Sample) -> Collection[int]:
+    """No class for any sample: for numbers, and for images without labels."""
+    return ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,42 +43,48 @@ class Splits:
     leaks: tuple[tuple[Sample, Sample], ...] = ()
 
 
-def split(survey: Survey, *, val: float = 0.1, test: float = 0.1) -> Splits:
+def split(survey: Survey, *, val: float = 0.1, test: float = 0.1, classes_of: ClassesOf | None = None) -> Splits:
     """Cut the parts that the source does not bring out of its training images.
 
-    A source with train and test gets a val part cut from train; with train and val it has no test part;
-    without any, both are cut. Images are ranked by content hash within their class, and each class gives the
-    same share: the result depends on nothing but the bytes and labels, exact duplicates stay together, and
-    each class keeps at least one training image. Of a multi-label image the rarest class counts.
+    A source with train and test gets a val part cut from train; with train and val it has no test part; without any,
+    both are cut. Images are ranked by content hash within their class, and each class gives the same share: the result
+    depends on nothing but the bytes and classes, exact duplicates stay together, and each class keeps at least one
+    training image. Of an image with several classes the rarest counts; images without a class are one class more.
 
     Args:
-        val, test: the shares to cut, counted in distinct pictures.
+        survey: the source with its content hashes; ask `Survey.require_trainable` first whether it can be learned from.
+        val: the share to cut for validation, counted in distinct images.
+        test: the share to cut for the test.
+        classes_of: the classes of a sample; by default its labels where they are classes, and none where they are
+            numbers.
 
     Raises:
-        VitrailError: if the shares leave nothing to train on, or there is nothing to train on (see
-            `Survey.require_trainable`), or a class is in the held-out images only.
+        VitrailError: the shares leave nothing to train on, the source has no train part, or a class is in the held-out
+            images only.
     """
     if min(val, test) < 0 or val + test >= 1:
         raise VitrailError(f"val={val} and test={test}: shares are at least 0 and leave something to train on")
-    survey.require_trainable()
+    if classes_of is None:
+        classes_of = label_classes if survey.source.label_kind == "classes" else no_classes
     given: dict[Split | None, list[tuple[str, Sample]]] = defaultdict(list)
     for sample, facts in zip(survey.source.samples, survey.facts, strict=True):
         given[sample.split].append((facts.digest, sample))
     pool = given["train"] + given[None]
     if not pool:
+        survey.require_images(1)
         raise VitrailError(
             f"{survey.source.name} has no train split, only {', '.join(map(str, given))}: name a training set"
         )
     cut_val = 0.0 if given["val"] else val
     cut_test = 0.0 if given["val"] or given["test"] else test
     groups = _groups(pool)
-    parts = _cut(groups, _strata(groups), cut_val, cut_test)
+    parts = _cut({digest: _classes(group, classes_of) for digest, group in groups.items()}, cut_val, cut_test)
     held = {"val": given["val"], "test": given["test"]}
     for digest, part in parts.items():
         if part != "train":
             held[part] += [(digest, sample) for sample in groups[digest]]
     train = [(digest, sample) for digest, part in parts.items() if part == "train" for sample in groups[digest]]
-    _require_all_classes(survey, train)
+    _require_all_classes(survey, train, [*held["val"], *held["test"]], classes_of)
     return Splits(_in_order(train), _in_order(held["val"]), _in_order(held["test"]), tuple(_leaks(train, held)))
 
 
@@ -74,30 +96,32 @@ def _groups(pairs: Iterable[tuple[str, Sample]]) -> dict[str, Group]:
     return {digest: tuple(groups[digest]) for digest in sorted(groups)}
 
 
-def _labels(group: Group) -> set[int]:
-    return {label for sample in group for label in sample.labels}
+def _classes(group: Group, classes_of: ClassesOf) -> frozenset[int]:
+    return frozenset(label for sample in group for label in classes_of(sample))
 
 
-def _strata(groups: dict[str, Group]) -> list[list[str]]:
+def _strata(classes: Classes) -> list[list[str]]:
     """Contents by class (of several the rarest, -1 for none), in the order of classes, then of contents."""
-    counts = Counter(label for group in groups.values() for label in _labels(group))
+    counts = Counter(label for found in classes.values() for label in found)
     strata = defaultdict(list)
-    for digest, group in groups.items():
-        strata[min(_labels(group), key=lambda label: (counts[label], label), default=-1)].append(digest)
+    for digest, found in classes.items():
+        strata[min(found, key=lambda label: (counts[label], label), default=-1)].append(digest)
     return [strata[label] for label in sorted(strata)]
 
 
-def _cut(groups: dict[str, Group], strata: list[list[str]], val: float, test: float) -> dict[str, Split]:
+def _cut(classes: Classes, val: float, test: float) -> dict[str, Split]:
     """{content: part}."""
-    parts: dict[str, Split] = dict.fromkeys(groups, "train")
-    for name, share in (("test", test), ("val", val)):
+    strata = _strata(classes)
+    parts: dict[str, Split] = dict.fromkeys(classes, "train")
+    shares: tuple[tuple[Split, float], ...] = (("test", test), ("val", val))
+    for name, share in shares:
         for stratum, quota in zip(strata, _quotas([len(s) for s in strata], share), strict=True):
             for digest in [d for d in stratum if parts[d] == "train"][:quota]:
-                parts[digest] = name  # type: ignore[assignment]
-    _return_last_images(groups, parts)
-    for name, share in (("val", val), ("test", test)):
+                parts[digest] = name
+    _return_last_images(classes, parts)
+    for name, share in reversed(shares):
         if share and name not in parts.values():
-            _lend_one(groups, parts, name)  # type: ignore[arg-type]
+            _lend_one(classes, parts, name)
     return parts
 
 
@@ -112,34 +136,42 @@ def _quotas(sizes: Sequence[int], share: float) -> Iterator[int]:
         yield quota
 
 
-def _return_last_images(groups: dict[str, Group], parts: dict[str, Split]) -> None:
+def _return_last_images(classes: Classes, parts: dict[str, Split]) -> None:
     """Give each class that was cut out of train whole its first content back."""
-    trained = {label for digest, part in parts.items() if part == "train" for label in _labels(groups[digest])}
-    for digest, group in groups.items():
-        if not _labels(group) <= trained:
+    trained = {label for digest, part in parts.items() if part == "train" for label in classes[digest]}
+    for digest, found in classes.items():
+        if not found <= trained:
             parts[digest] = "train"
-            trained |= _labels(group)
+            trained |= found
 
 
-def _lend_one(groups: dict[str, Group], parts: dict[str, Split], name: Split) -> None:
+def _lend_one(classes: Classes, parts: dict[str, Split], name: Split) -> None:
     """Move one content from train to an empty part: of the largest class, and never a class's last."""
-    trained = Counter(label for digest, part in parts.items() if part == "train" for label in _labels(groups[digest]))
+    candidates = [digest for digest, part in parts.items() if part == "train"]
+    trained = Counter(label for digest in candidates for label in classes[digest])
 
     def spare(digest: str) -> int:
-        return min((trained[label] for label in _labels(groups[digest])), default=0)
+        if not trained:  # no image has a class
+            return len(candidates)
+        return min((trained[label] for label in classes[digest]), default=0)
 
-    candidates = [digest for digest, part in parts.items() if part == "train"]
     best = max(candidates, key=spare)
     if spare(best) > 1:
         parts[best] = name
 
 
-def _require_all_classes(survey: Survey, train: list[tuple[str, Sample]]) -> None:
-    trained = {label for _, sample in train for label in sample.labels}
-    missing = [name for i, name in enumerate(survey.source.class_names) if i not in trained]
+def _require_all_classes(
+    survey: Survey,
+    train: list[tuple[str, Sample]],
+    held: list[tuple[str, Sample]],
+    classes_of: ClassesOf,
+) -> None:
+    trained = {label for _, sample in train for label in classes_of(sample)}
+    missing = sorted({label for _, sample in held for label in classes_of(sample)} - trained)
     if missing:
+        names = ", ".join(survey.source.class_names[label] for label in missing[:5])
         raise VitrailError(
-            f"{survey.source.name} has images of {', '.join(missing[:5])} in val or test but none in train: "
+            f"{survey.source.name} has images of {names} in val or test but none in train: "
             "add some to train, or remove the class"
         )
 

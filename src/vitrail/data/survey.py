@@ -1,7 +1,5 @@
-"""Open and decode every file once, before anything is learned from it."""
+"""The survey of a source: every file decoded once, with its size, channels and content hash, before training."""
 
-import csv
-import os
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -10,12 +8,13 @@ from pathlib import Path
 from statistics import median
 
 from ..errors import VitrailError
+from ..machine.facts import usable_cores
 from ..progress import Track, silent
-from ..task_spec import CLASSIFICATION
+from ..tables import write_csv
 from .decode import BadImage, decode
 from .facts_cache import Facts, FactsCache, digest, key
-from .places import cache_folder
-from .samples import BadFile, Sample, Source
+from .samples import BadFile, Sample, Source, takes_many
+from .user_folders import cache_folder
 
 __all__ = ["Facts", "Survey", "survey", "write_bad_files"]
 
@@ -40,15 +39,14 @@ class Survey:
     @property
     def median_size(self) -> tuple[int, int]:
         """(height, width), the median of each."""
-        self._require_images()
+        self.require_images(1)
         height, width = (median(getattr(facts, side) for facts in self.facts) for side in ("height", "width"))
         return round(height), round(width)
 
     @property
     def channels(self) -> int:
-        """The channel count to train with: 1 if every image is grey, 3 for colour and mixes, n for n
-        bands."""
-        self._require_images()
+        """Number of channels to train with: 1 if every image is grey, 3 for colour and mixes, n for n bands."""
+        self.require_images(1)
         counts = Counter(facts.channels for facts in self.facts)
         if len(counts) == 1:
             return next(iter(counts))
@@ -62,32 +60,34 @@ class Survey:
 
     @property
     def class_counts(self) -> tuple[int, ...]:
-        """How many images show each class, aligned with `class_names`."""
+        """Number of images of each class, aligned with `class_names`; empty where labels are numbers."""
+        if self.source.label_kind == "numbers":
+            return ()
         counts = Counter(label for sample in self.source.samples for label in sample.labels)
         return tuple(counts[i] for i in range(len(self.source.class_names)))
 
     @property
     def duplicates(self) -> int:
-        """How many files repeat the exact bytes of another one."""
+        """Number of files with exactly the bytes of another one."""
         return len(self.facts) - len({facts.digest for facts in self.facts})
 
     @property
     def conflicts(self) -> tuple[tuple[Sample, ...], ...]:
-        """Groups of exact duplicates whose labels differ: at most one label of each can be right."""
+        """Groups of exact duplicates with different labels, of which at most one can be right."""
         return tuple(
             group for group in self.by_digest().values() if len({frozenset(sample.labels) for sample in group}) > 1
         )
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """Sentences about what can be trained on but should be known."""
+        """Sentences about problems that do not keep the source from being trained on."""
         names = self.source.class_names
         lines = []
         if conflicts := self.conflicts:
-            pair = [f"{s.name} ({', '.join(names[i] for i in s.labels) or 'no class'})" for s in conflicts[0]]
+            pair = [f"{s.name} ({self.source.describe(s.labels)})" for s in conflicts[0]]
             more = f", and {len(conflicts) - 1} more such groups" if len(conflicts) > 1 else ""
-            lines.append(f"the same picture with different labels: {' = '.join(pair)}{more}")
-        alone = [name for name, count in zip(names, self.class_counts, strict=True) if count == 1]
+            lines.append(f"the same image with different labels: {' = '.join(pair)}{more}")
+        alone = [name for name, count in zip(names, self.class_counts, strict=False) if count == 1]
         if alone:
             lines.append(f"only one image of {_some(alone)}: it is trained on, but never checked")
         return tuple(lines)
@@ -100,7 +100,7 @@ class Survey:
         return {content: tuple(group) for content, group in groups.items()}
 
     def require_clean(self, *, skip_bad: bool) -> None:
-        """Stop at bad files, naming the first ones and all reasons, unless they are to be skipped."""
+        """Raise if there are bad files, naming the first ones and all reasons, unless they are to be skipped."""
         if not self.bad or (skip_bad and self.source.samples):
             return
         shown = [f"  {bad.name}: {bad.reason}" for bad in self.bad[:_NAMED_BAD_FILES]]
@@ -116,32 +116,41 @@ class Survey:
         raise VitrailError(f"{len(self.bad)} bad files in {self.source.name}:\n" + "\n".join([*shown, way_out]))
 
     def require_trainable(self) -> None:
-        """Stop at what cannot be learned from: one class, one image, no class with two images."""
+        """Raise unless there is something to learn: two images, and for classification classes to tell apart."""
+        self.require_images(2)
+        if self.source.label_kind == "classes":
+            self.require_classes()
+
+    def require_images(self, least: int) -> None:
+        """Raise unless at least so many images are good."""
+        if (found := len(self.source.samples)) < least:
+            count = f"only {'one' if found == 1 else found} good image{'s' * (found > 1)}" if found else "no good image"
+            needed = {1: "at least one is", 2: "at least two are"}.get(least, f"at least {least} are")
+            raise VitrailError(f"{self.source.name} holds {count}: {needed} needed")
+
+    def require_classes(self) -> None:
+        """Raise at one class only, a class without an image, or one image of each class.
+
+        A source without classes passes: it was opened without labels.
+        """
         name, classes = self.source.name, self.source.class_names
         counts = dict(zip(classes, self.class_counts, strict=True))
-        if len(self.source.samples) < 2:
-            count = "only one good image" if self.source.samples else "no good image"
-            raise VitrailError(f"{name} holds {count}: at least two of each class are needed")
-        if self.source.task == CLASSIFICATION and len(classes) < 2:
-            raise VitrailError(
-                f"{name} has only one class, {classes[0]!r}: there is nothing to tell apart, add another"
-            )
+        if not counts:
+            return
+        if not takes_many(self.source.task) and len(classes) < 2:
+            raise VitrailError(f"{name} has only one class, {classes[0]!r}: add another to tell apart from it")
         if empty := [label for label, count in counts.items() if count == 0]:
             raise VitrailError(f"{name} has no good image of {_some(empty)}: add some, or remove the class")
         if max(counts.values()) < 2:
             raise VitrailError(f"{name} has one image of each class: add at least a second one, to check with")
 
-    def _require_images(self) -> None:
-        if not self.facts:
-            raise VitrailError(f"{self.source.name} holds no good image")
-
 
 def survey(source: Source, *, cache: Path | None = None, progress: Track = silent) -> Survey:
-    """Decode every sample of `source` once, in threads; what is known from last time is not opened again.
+    """Decode every sample of a source once, in threads; files that have not changed since last time are not opened.
 
     Args:
         cache: the folder that remembers facts by path, size and mtime_ns; `cache_folder()` if None.
-        progress: told of each file.
+        progress: reports each file.
     """
     remembered = FactsCache(cache or cache_folder())
     keys = [_key(sample) for sample in source.samples]
@@ -163,17 +172,14 @@ def survey(source: Source, *, cache: Path | None = None, progress: Track = silen
 
 
 def write_bad_files(path: Path, bad: Sequence[BadFile]) -> None:
-    """The table of bad files: path, reason."""
-    with open(path, "w", encoding="utf-8", errors="surrogateescape", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(("path", "reason"))
-        writer.writerows((entry.name, entry.reason) for entry in bad)
+    """Write the table of bad files, with the columns path and reason."""
+    write_csv(path, [("path", "reason"), *((entry.name, entry.reason) for entry in bad)])
 
 
 def _key(sample: Sample) -> bytes | None:
     try:
         stamp = sample.location.stamp()
-    except OSError:  # a link to nowhere, say: opening it will tell
+    except OSError:  # a link to nowhere, for example: the reason comes from opening it
         return None
     return key(stamp) if stamp else None
 
@@ -181,7 +187,7 @@ def _key(sample: Sample) -> bytes | None:
 def _inspect_all(samples: list[Sample]) -> Iterator[Facts | BadFile]:
     """In the order of `samples`. Threads, because reading and Pillow's decoders release the lock."""
     chunks = [samples[start : start + _CHUNK] for start in range(0, len(samples), _CHUNK)]
-    with ThreadPoolExecutor(max_workers=_cores()) as pool:
+    with ThreadPoolExecutor(max_workers=usable_cores()) as pool:
         try:
             for outcomes in pool.map(_inspect_chunk, chunks):
                 yield from outcomes
@@ -202,10 +208,6 @@ def _inspect(sample: Sample) -> Facts | BadFile:
     except OSError as error:
         return BadFile(sample.name, error.strerror or str(error))
     return Facts(height, width, channels, digest(data))
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _some(names: Sequence[str]) -> str:

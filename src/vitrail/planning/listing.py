@@ -3,7 +3,7 @@
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from ..data.places import cache_folder
+from ..data.user_folders import cache_folder
 from ..errors import VitrailError
 from ..models.fields import pair
 from ..models.registry import list_models, model_config

@@ -154,7 +154,7 @@ def read_data(source: Source | str | Path, reading: Reading, *, progress: Track 
     Raises:
         VitrailError: there is nothing to learn from, or bad files and not `skip_bad`; the message names them.
     """
-    opened = source if isinstance(source, Source) else open_source(source, labelled=reading.labelled)
+    opened = open_source(source, labelled=reading.labelled, task=reading.task)
     found = survey(opened, progress=progress)
     found.require_clean(skip_bad=reading.skip_bad)
     task = resolve(found.source.task) if reading.labelled else None
@@ -162,7 +162,7 @@ def read_data(source: Source | str | Path, reading: Reading, *, progress: Track 
         task.check(found)
     count = max(1, len(found.facts))
     shares = {"val": min(reading.val, MOST_VAL / count), "test": min(reading.test, MOST_TEST / count)}
-    parts = split(found, **shares)
+    parts = split(found, **shares, classes_of=task.classes_of if task else _all_alike)
     facts = {id(sample): fact for sample, fact in zip(found.source.samples, found.facts, strict=True)}
 
     def part(samples: Sequence[Sample]) -> SplitData:

@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..errors import VitrailError
-from .folders import is_image
-from .places import cache_folder
+from .folder_source import is_image
 from .samples import SPLIT_WORDS, BadFile, MemberAt, Sample, Source, Split, natural, normal, order_classes
+from .user_folders import cache_folder
 
 SHARD_SUFFIXES = (".tar", ".tar.gz", ".tgz")
 

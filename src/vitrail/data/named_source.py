@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from ..errors import VitrailError, nearest
-from .places import data_folder
 from .samples import FileAt, Location, RowAt, Sample, Source, Split
+from .user_folders import data_folder
 
 Parts = dict[Split, dict[str, Any]]
 """For each of our splits the arguments that make torchvision give it; {} for a set without splits."""

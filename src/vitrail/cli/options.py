@@ -1,0 +1,76 @@
+"""Options of the command line: how a field of a command appears, and those that mean the same in every command."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+COMPUTE, OUTPUT = "Running the model", "Output"
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """How a field of a command appears on the command line; attached to its type with `Annotated`.
+
+    Attributes:
+        help: text for the field; a docstring under the field takes its place.
+        metavar: placeholder of the value in help and messages; by default it follows from the type.
+        short: one-letter alias such as "-o".
+        section: heading that the option is listed under in `--help`.
+        positional: whether the value is given by place instead of by name.
+        shown_default: what help gives as the default where it is None.
+    """
+
+    help: str = ""
+    metavar: str = ""
+    short: str = ""
+    section: str = "Options"
+    positional: bool = False
+    shown_default: str = ""
+
+
+PrecisionName = Literal["auto", "float32", "bfloat16", "float16"]
+SplitName = Literal["auto", "train", "val", "test", "all"]
+
+CheckpointArgument = Annotated[
+    str,
+    Option(
+        "A run folder, a checkpoint folder or file, weights of another library, or a hub id.",
+        "CHECKPOINT",
+        positional=True,
+    ),
+]
+SourceArgument = Annotated[
+    str,
+    Option(
+        "Labelled images: class folders, a CSV, tar shards, or a named set such as digits or cifar10.",
+        "SOURCE",
+        positional=True,
+    ),
+]
+SourcesArgument = Annotated[
+    list[str],
+    Option(
+        "Images: a file, a folder of any depth, a glob, a CSV, tar shards, or a named set such as digits.",
+        "SOURCE",
+        positional=True,
+    ),
+]
+Out = Annotated[Path, Option("Where to write.", "PATH", short="-o", section=OUTPUT)]
+OptionalOut = Annotated[Path | None, Option("Where to write.", "PATH", short="-o", section=OUTPUT)]
+Json = Annotated[bool, Option("Print JSON on standard output, and nothing else there.", section=OUTPUT)]
+Split = Annotated[
+    SplitName,
+    Option("Part of the source to use. auto: test, else val, else every image that the run did not train on.", "PART"),
+]
+Limit = Annotated[int | None, Option("Use at most N images of each source.", "N", shown_default="all")]
+BatchSize = Annotated[int, Option("Images in one forward pass.", "N", section=COMPUTE)]
+Device = Annotated[str, Option("auto, cpu, cuda or cuda:1.", "DEVICE", section=COMPUTE)]
+Precision = Annotated[
+    PrecisionName,
+    Option(
+        "Number format of the forward pass. auto: bfloat16 where the device is fast at it, else float32.",
+        "FORMAT",
+        section=COMPUTE,
+    ),
+]
+Seed = Annotated[int, Option("Seed of everything that is drawn at random.", "N", section=COMPUTE)]

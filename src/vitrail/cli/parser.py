@@ -1,0 +1,69 @@
+"""From words on the command line to a command: its dataclass, filled."""
+
+from argparse import SUPPRESS, ArgumentParser
+from collections.abc import Sequence
+from typing import Any, NoReturn, TypeVar
+
+from ..errors import VitrailError
+from .fields import CommandField, command_fields, unknown_option
+
+T = TypeVar("T")
+
+
+def parse(command: type[T], words: Sequence[str]) -> T:
+    """The command with the values that the words give; fields that they leave out keep their defaults.
+
+    Raises:
+        VitrailError: an option that the command does not have, a value of the wrong kind, or a missing argument.
+    """
+    known = command_fields(command)
+    parser = _Parser(add_help=False, allow_abbrev=False, argument_default=SUPPRESS)
+    for field in known:
+        if not field.option.positional:
+            _add(parser, field)
+    end = words.index("--") if "--" in words else len(words)
+    found, places = parser.parse_known_args(words[:end])
+    if option := next((word for word in places if word.startswith("-")), None):
+        raise VitrailError(unknown_option(option.split("=")[0], known))
+    # argparse itself would give nothing to an optional argument that follows an option.
+    given = vars(found) | _by_place([*places, *words[end + 1 :]], known)
+    if missing := [field.shown for field in known if field.required and field.name not in given]:
+        raise VitrailError(f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing")
+    return command(**{field.name: _value(field, given[field.name]) for field in known if field.name in given})
+
+
+def _by_place(words: list[str], known: list[CommandField]) -> dict[str, list[str]]:
+    """The words of each argument: one each, and all that is left to a list."""
+    given: dict[str, list[str]] = {}
+    for field in known:
+        if field.option.positional and words:
+            count = len(words) if field.is_list else 1
+            given[field.name], words = words[:count], words[count:]
+    if words:
+        raise VitrailError(f"{words[0]!r} is one argument too many")
+    return given
+
+
+def _add(parser: ArgumentParser, field: CommandField) -> None:
+    names = [name for name in (field.option.short, field.flag) if name]
+    if field.is_switch:
+        parser.add_argument(*names, dest=field.name, action="store_const", const=not field.default)
+    else:
+        parser.add_argument(*names, dest=field.name, nargs=None if field.most_values == 1 else "+")
+
+
+def _value(field: CommandField, given: Any) -> Any:
+    if field.is_switch:
+        return given
+    return field.convert(given if isinstance(given, list) else [given])
+
+
+class _Parser(ArgumentParser):
+    """argparse with errors that are raised instead of printed."""
+
+    def error(self, message: str) -> NoReturn:
+        name, _, reason = message.removeprefix("argument ").partition(": ")
+        flag = name.split("/")[-1]
+        if reason.startswith("expected"):
+            raise VitrailError(f"{flag} needs a value")
+        raise VitrailError(f"{flag}: {reason}" if reason else message)

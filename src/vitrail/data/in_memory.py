@@ -1,0 +1,49 @@
+"""Images in memory: Pillow images, NumPy arrays and tensors become image tensors by the rules for files."""
+
+import numpy as np
+import torch
+from jaxtyping import Shaped
+from PIL import Image
+from torch import Tensor
+
+from .bands import RefusedError, channels_first, fit_bands, scale_bands
+from .decode import BadImage, from_pil
+
+ImageLike = Image.Image | np.ndarray | Tensor
+"""A Pillow image; an array (H, W), (H, W, C) or (C, H, W); or a tensor (C, H, W) or (H, W)."""
+
+
+def image_tensor(image: ImageLike, channels: int | None = None, *, name: str = "image") -> Shaped[Tensor, "C H W"]:
+    """An image in memory -> image (C, H, W), uint8, or float32 on a 0 to 1 scale.
+
+    Args:
+        image: a Pillow image (its EXIF orientation is applied), an array whose channel axis is the shorter of the first
+            and the last, or a tensor whose channel axis is the first. Integers other than uint8 are divided by their
+            largest value, floats are taken as they are.
+        channels: brings it to so many channels, as `vitrail.data.decode` does; None: its own.
+        name: what messages call it.
+
+    Raises:
+        BadImage: it has another shape or type, values that are not finite, or channels that cannot be converted.
+    """
+    try:
+        if isinstance(image, Image.Image):
+            return from_pil(image, channels)
+        if isinstance(image, Tensor):
+            return fit_bands(_bands(image), channels)
+        if isinstance(image, np.ndarray):
+            return fit_bands(scale_bands(channels_first(image)), channels)
+    except RefusedError as error:
+        raise BadImage(name, str(error)) from error
+    raise BadImage(name, f"a {type(image).__name__}, where a Pillow image, an array or a tensor is needed")
+
+
+def _bands(image: Tensor) -> Shaped[Tensor, "C H W"]:
+    if image.ndim == 2:
+        image = image[None]
+    if image.ndim != 3:
+        raise RefusedError(f"a tensor of shape {tuple(image.shape)}, where (C, H, W) or (H, W) is needed")
+    # A tensor that is an image already passes as it is, gradient and device included.
+    if image.is_floating_point() or image.dtype == torch.uint8:
+        return image
+    return scale_bands(image.cpu().numpy())
