@@ -12,7 +12,7 @@ from ..data.preprocess import Preprocess
 from ..errors import VitrailError
 from ..pages.image import displayable
 from .layout import Layout, over_picture, received
-from .observe import Attention, observe
+from .observe import Attention, observe_attention
 from .rollout import class_token_map, rollout
 
 
@@ -55,13 +55,13 @@ def explain_image(
     """
     fitted = preprocess.fit(image)
     device = next(model.parameters()).device
-    with observe(model) as seen, torch.inference_mode():
+    with observe_attention(model) as seen, torch.inference_mode():
         logits = model(preprocess.normalise(fitted)[None].to(device))[0].float()
     drawn = [layer for layer in seen if _looks_at_patches(seen, layer)]
     if not drawn:
         raise VitrailError(
             "no attention of this model looks at the patches of one regular grid, so there is no map to draw: "
-            "`observe` gives the weights as they are"
+            "`observe_attention` gives the weights as they are"
         )
     probabilities = logits.softmax(-1) if task == "single" else logits.sigmoid()
     best = probabilities.topk(min(top_k, len(logits)))
@@ -80,7 +80,7 @@ def explain_image(
 
 def last_layer_map(model: nn.Module, pixels: Float[Tensor, "B C H W"]) -> Float[Tensor, "B rows columns"]:
     """Where the last layer looks, mean over its heads, for a batch and a model in evaluation mode."""
-    with observe(model, layers=-1) as seen, torch.inference_mode():
+    with observe_attention(model, layers=-1) as seen, torch.inference_mode():
         model(pixels)
     (layer,) = seen
     if not _looks_at_patches(seen, layer):
@@ -89,7 +89,7 @@ def last_layer_map(model: nn.Module, pixels: Float[Tensor, "B C H W"]) -> Float[
 
 
 def looked_at(weights: Float[Tensor, "BG h n m"], layout: Layout) -> Float[Tensor, "B h rows columns"]:
-    """Where a layer looks, over the grid of its keys, for all rows as `observe` gives them.
+    """Where a layer looks, over the grid of its keys, for all rows as `observe_attention` gives them.
 
     Where the class token looks, or the attention that each patch receives in a layer without prefix tokens (in windows
     too: their mean over all that look).

@@ -93,7 +93,7 @@ def check(model: nn.Module, pixels: Tensor) -> None:
     if not isinstance(model, VisionModel) or type(model).forward is not VisionModel.forward:
         raise VitrailError(
             f"{type(model).__name__} is not a VisionModel of embed, encoder and head: take its image encoder, or use"
-            " the pure functions on what `observe` and `capture` give"
+            " the pure functions on what `observe_attention` and `capture` give"
         )
     if pixels.ndim != 4 or not pixels.is_floating_point():
         raise VitrailError(

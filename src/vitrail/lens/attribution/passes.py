@@ -59,7 +59,7 @@ def encoded(model: VisionModel, pixels: Float[Tensor, "B C H W"]) -> Tokens:
     if not isinstance(tokens, Tokens) or tokens.lengths or len(tokens.grid) != 2:
         raise VitrailError(
             "the head of this model does not read one grid of patches a picture: maps can be made for classifiers of"
-            " pictures; `observe`, `features` and `capture` look into any model"
+            " pictures; `observe_attention`, `observe_features` and `capture` look into any model"
         )
     return tokens
 

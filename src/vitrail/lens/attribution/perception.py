@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from ...errors import VitrailError
 from ...nn import LayerScale, Residual, Tokens, VisionModel
 from ..capture import Look, capture, weight_gradients
-from ..intervene import patch_features
+from ..edit import edit_features
 from ..naming import attends_of
 from .layers import encoder_layers, looked_through, pulled_back, reading
 from .passes import Classes, Map, patch_map, scores_of, with_graph
@@ -87,7 +87,7 @@ def _feedback(
     total: Tensor | None = None
     for picture, step in (part.unbind(1) for part in jobs.split(batch)):
         at = ((step + 0.5) / steps).to(pixels.dtype)[:, None, None, None]
-        with with_graph(), patch_features(model, begin), capture(model, last) as seen:
+        with with_graph(), edit_features(model, begin), capture(model, last) as seen:
             score = scores_of(model(pixels[picture] * at), classes.to(picture.device)[picture]).sum()
             (gradient,) = weight_gradients(score, [seen[last]])
         if total is None:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ...errors import VitrailError
 from ...nn import Tokens
-from ..intervene import ablate, patch_features
+from ..edit import edit_attention, edit_features
 from .data import Watched, probabilities
 
 
@@ -38,9 +38,9 @@ def without(model: nn.Module, heads: Iterable[tuple[int, int]], regions: Iterabl
         by_layer[layer].append(head)
     with ExitStack() as changes:
         for layer, silent in by_layer.items():
-            changes.enter_context(ablate(model, layers=layer, heads=silent))
+            changes.enter_context(edit_attention(model, layers=layer, heads=silent))
         if where:
-            changes.enter_context(patch_features(model, {"embed": lambda tokens: _blank(tokens, where)}))
+            changes.enter_context(edit_features(model, {"embed": lambda tokens: _blank(tokens, where)}))
         yield
 
 

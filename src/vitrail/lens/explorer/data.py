@@ -15,7 +15,7 @@ from ...nn import AdaptivePatchEmbed, PackedPrefixTokens, PrefixTokens, Register
 from ...pages.image import displayable
 from ..attribution.methods import Attribution
 from ..naming import attend_names
-from ..observe import observe
+from ..observe import observe_attention
 from .rows import LayerRows, Unseen, layer_rows
 
 MOST_WEIGHTS = 400_000_000
@@ -88,7 +88,7 @@ def look(watched: Watched, image: Tensor, top_k: int = 5) -> View:
         VitrailError: no attention in the model, none that can be drawn, or more weights than a page can hold.
     """
     pixels = watched.pixels(image)
-    with _bearable(watched.model), observe(watched.model) as seen, torch.inference_mode():
+    with _bearable(watched.model), observe_attention(watched.model) as seen, torch.inference_mode():
         output = watched.model(pixels)
         cover = _cover(watched.model, pixels)
     names = attend_names(watched.model)
