@@ -16,7 +16,7 @@ from ..data.seeds import derive, permutation
 from ..errors import VitrailError
 from ..evaluation.evaluate import match_classes
 from ..evaluation.held_out import Part, held_out
-from ..lens.attribution.methods import Attribution
+from ..lens.attribution.method import MapFunction
 from ..lens.faithfulness.evaluate import Pictures, Score, evaluate_methods
 from ..progress import Track, silent
 
@@ -41,7 +41,7 @@ class Faithfulness:
 def evaluate_explanations(
     checkpoint: Checkpoint,
     source: str,
-    methods: Mapping[str, Attribution],
+    methods: Mapping[str, MapFunction],
     *,
     masks: Path | None = None,
     split: Part = "auto",

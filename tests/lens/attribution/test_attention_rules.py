@@ -5,10 +5,10 @@ import torch
 from torch import Tensor, nn
 
 from vitrail.errors import VitrailError
-from vitrail.lens.attribution.attention import rollout_map
 from vitrail.lens.attribution.generic import generic_map
 from vitrail.lens.attribution.layers import looked_through, reading
 from vitrail.lens.attribution.perception import perception_map
+from vitrail.lens.attribution.rollout import rollout_map
 from vitrail.lens.observe import observe_attention
 from vitrail.lens.rollout import rollout
 from vitrail.models.registry import create_model

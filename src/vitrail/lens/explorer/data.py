@@ -13,7 +13,7 @@ from ...data.preprocess import Preprocess
 from ...errors import VitrailError
 from ...nn import AdaptivePatchEmbed, PackedPrefixTokens, PrefixTokens, RegisterTokens
 from ...pages.image import displayable
-from ..attribution.methods import Attribution
+from ..attribution.method import Attribution
 from ..naming import attend_names
 from ..observe import observe_attention
 from .rows import LayerRows, Unseen, layer_rows

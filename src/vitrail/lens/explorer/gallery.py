@@ -13,7 +13,8 @@ from ...data.samples import short_names
 from ...errors import VitrailError, nearest
 from ...pages.html import data_uri
 from ...pages.image import encode
-from ..attribution.methods import METHODS, Attribution
+from ..attribution.method import Attribution
+from ..attribution.methods import METHODS
 from .ablate import Region, ablated
 from .data import Relevance, Watched, look, relevance
 from .pack import PackedLayer, base64_of, pack_layers

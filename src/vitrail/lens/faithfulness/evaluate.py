@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from ...data.seeds import derive
 from ...errors import VitrailError
 from ...progress import Track, silent
-from ..attribution.methods import Attribution
+from ..attribution.method import MapFunction
 from .baselines import BASELINES, object_maps
 from .metrics import average_precision, overlap, pointing, rank_correlation, touching
 from .perturbation import deletion, insertion
@@ -65,7 +65,7 @@ Maps = Callable[[nn.Module, Pictures], Float[Tensor, "B rows columns"]]
 def evaluate_methods(
     model: nn.Module,
     batches: Iterable[Pictures],
-    methods: Mapping[str, Attribution],
+    methods: Mapping[str, MapFunction],
     *,
     seed: int = 0,
     progress: Track = silent,
@@ -107,7 +107,7 @@ def shuffle_weights(model: nn.Module, seed: int) -> nn.Module:
     return other
 
 
-def _as_maps(method: Attribution) -> Maps:
+def _as_maps(method: MapFunction) -> Maps:
     return lambda model, batch: method(model, batch.pixels, batch.classes).detach()
 
 
