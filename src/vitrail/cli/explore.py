@@ -19,22 +19,25 @@ class Explore:
     """A run folder, a checkpoint, or weights from elsewhere (a file, a folder or a hub id)."""
 
     images: tyro.conf.Positional[list[str]]
-    """Picture files, folders, globs, or a source such as digits."""
+    """Image files, folders, globs, or a source such as digits."""
 
     against: str | None = None
     """A second checkpoint, to compare with."""
 
     port: int = 0
-    """0 for any that is free."""
+    """0 for any free one."""
 
     open: bool = True
     """Open the page in a browser."""
 
     top_k: int = 5
-    """How many classes to show."""
+    """Number of classes to show."""
 
     limit: int | None = 20
-    """Show only so many pictures of each folder, glob or source."""
+    """At most so many images of each folder, glob or source."""
+
+    methods: tuple[str, ...] = ()
+    """Attribution methods on the page; all of docs/attribution.md by default."""
 
     image_size: int | None = None
     """Another size than the model's own, in pixels; positions are resampled."""
@@ -43,19 +46,27 @@ class Explore:
     """auto, cpu, cuda or cuda:1."""
 
     def run(self) -> None:
-        from ..lens.explorer.server import ExplorerServer
-        from .gallery import gallery
+        from ..lens.explore import explore
 
-        asked = (self.checkpoint, self.against, self.images, self.limit, self.top_k, self.device)
-        shown = gallery(*asked, image_size=self.image_size)
-        with ExplorerServer(shown, self.port) as server:
+        with explore(
+            self.checkpoint,
+            self.images,
+            against=self.against,
+            methods=self.methods,
+            top_k=self.top_k,
+            limit=self.limit,
+            image_size=self.image_size,
+            device=self.device,
+            port=self.port,
+            say=lambda sentence: print(f"vitrail: {sentence}", file=sys.stderr),
+        ) as server:
             print(server.url, flush=True)
             print("vitrail: open it in a browser; Ctrl-C stops", file=sys.stderr)
             if self.open:
                 # Beside the server: a browser of the terminal would keep it from answering.
                 threading.Thread(target=_open, args=(server.url,), daemon=True).start()
             try:
-                server.serve_forever()
+                server.wait()
             except KeyboardInterrupt:
                 print("vitrail: stopped", file=sys.stderr)
 

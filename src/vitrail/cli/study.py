@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import tyro
 
 from .anatomy import Anatomy
+from .attribution import Attribution
 
 
 @dataclass
@@ -137,5 +138,6 @@ Study = (
     Annotated[Robustness, tyro.conf.subcommand("robustness")]
     | Annotated[Layers, tyro.conf.subcommand("layers")]
     | Annotated[Anatomy, tyro.conf.subcommand("anatomy")]
+    | Annotated[Attribution, tyro.conf.subcommand("attribution")]
 )
 """What is studied."""
