@@ -15,7 +15,7 @@ from vitrail.data.preprocess import Preprocess
 from vitrail.errors import VitrailError
 from vitrail.lens.explain import explain_images, file_stem, named_images
 from vitrail.lens.explanation import explain_image, last_layer_map
-from vitrail.lens.observe import observe
+from vitrail.lens.observe import observe_attention
 from vitrail.models.registry import create_model
 
 
@@ -63,7 +63,7 @@ def test_maps_lie_over_the_cropped_picture(vit: nn.Module) -> None:
     explanation = explain_image(vit, PREPROCESS, NAMES, "a.png", image, top_k=9)
     assert torch.equal(explanation.picture, PREPROCESS.fit(image))
     pixels = PREPROCESS(image)[None]
-    with observe(vit) as seen, torch.no_grad():
+    with observe_attention(vit) as seen, torch.no_grad():
         probabilities = vit(pixels).softmax(-1)[0]
     torch.testing.assert_close(explanation.maps[1], seen[1][0, :, 0, 1:].reshape(3, 2, 2))
     assert [name for name, _ in explanation.predictions] == [NAMES[i] for i in probabilities.argsort(descending=True)]

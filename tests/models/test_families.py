@@ -263,12 +263,12 @@ def test_features_of_every_block_and_attention_where_there_is_some(name: str) ->
         for index in range(len(module.blocks))
     ]
     given = inputs(model)
-    with vitrail.features(model, *blocks) as seen, torch.no_grad():
+    with vitrail.observe_features(model, *blocks) as seen, torch.no_grad():
         model(*given)
     assert all(isinstance(tokens, Tokens) for tokens in seen.values())
     assert set(seen) == set(blocks)
     if any(isinstance(module, ATTENDS) for module in model.modules()):
-        with vitrail.observe(model) as weights, capture(model) as looks, torch.no_grad():
+        with vitrail.observe_attention(model) as weights, capture(model) as looks, torch.no_grad():
             model(*given)
         assert list(weights) == list(looks)
         for layer, look in looks.items():

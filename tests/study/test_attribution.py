@@ -69,7 +69,7 @@ def test_pictures_without_a_mask_are_counted(scenes: Path, tmp_path: Path) -> No
     for file in masks.rglob("*.png"):
         ImageOps.invert(Image.open(scenes / "masks" / file.relative_to(masks))).save(file)
     found = evaluate_explanations(checkpoint, pictures, {}, masks=masks, split="all")
-    assert "fill 75.0%; 1 without a mask; if that is too much, turn the masks round" in found.note
+    assert "fill 75.0%; 1 without a mask; if that is too much, invert the masks" in found.note
 
 
 def test_several_labels_a_picture_are_refused(scenes: Path) -> None:

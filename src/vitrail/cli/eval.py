@@ -11,8 +11,8 @@ from .options import BatchSize, CheckpointArgument, Device, Json, OptionalOut, P
 class Eval:
     """Score a checkpoint on labelled images.
 
-    Classes, or the columns of a regression, are matched by name. If the source has no split of its own, images that the run was trained on are
-    recognised by their content and left out.
+    Classes, or the columns of a regression, are matched by name. If the source has no split of its own, images that
+    the run was trained on are recognised by their content and left out.
 
     Examples:
         vitrail eval runs/flowers flowers/

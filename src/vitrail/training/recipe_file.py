@@ -34,6 +34,27 @@ def read_recipe(name_or_file: str) -> Recipe:
     return recipe_from_dict(values)
 
 
+def pretraining_recipe(objective: str, given: Recipe | str | None = None) -> Recipe:
+    """A recipe for an objective without labels: the one given, or the one with the objective's name, or the default.
+
+    Args:
+        objective: a registered name.
+        given: a recipe, or what `read_recipe` takes.
+
+    Raises:
+        VitrailError: an unknown objective, or one that needs labels; a recipe of another objective.
+    """
+    kind = objective_config(objective)
+    if kind.tasks:
+        raise VitrailError(f"objective {objective} learns from labels: use `vitrail train`, or --objective mae")
+    recipe = read_recipe(given) if isinstance(given, str) else given or RECIPES.get(objective, Recipe())
+    if recipe.objective is None or recipe.objective.name == "supervised":
+        return replace(recipe, objective=kind())
+    if recipe.objective.name != objective:
+        raise VitrailError(f"this recipe is for objective {recipe.objective.name}, and {objective} is asked for")
+    return recipe
+
+
 def recipe_from_dict(values: Mapping[str, Any]) -> Recipe:
     """A recipe from plain values; unknown fields and values of the wrong kind are errors."""
     return _build(Recipe, _moved(values), "recipe")

@@ -25,7 +25,7 @@ from .folder import DATA, RECIPE, SPLITS, RunFolder, same_splits, splits_table
 from .loggers import Logger, require_loggers
 from .outline import outline
 from .recipe import Recipe
-from .recipe_file import read_recipe, recipe_to_yaml
+from .recipe_file import pretraining_recipe, read_recipe, recipe_to_yaml
 from .recorder import save_state
 from .resolve import OwnParts, resolve
 from .run_facts import RunFacts, absolute
@@ -126,19 +126,12 @@ def pretrain(
     Raises:
         VitrailError: see `train`; or an objective that needs labels.
     """
-    from .recipe import RECIPES
-
-    config = objective_config(objective) if isinstance(objective, str) else type(objective)
-    if config.tasks:
-        raise VitrailError(f"objective {config.name} learns from labels: use `vitrail train`, or --objective mae")
-    named = RECIPES.get(config.name, Recipe()) if recipe is None else recipe
-    given = named.objective if isinstance(objective, str) and isinstance(named, Recipe) else None
+    read = pretraining_recipe(objective if isinstance(objective, str) else objective.name, recipe)
     return train(
         source,
-        named,
+        read if isinstance(objective, str) else replace(read, objective=objective),
         weights=weights,
         model=model,
-        objective=given if given is not None and given.name == config.name else objective,
         transform=transform,
         loggers=loggers,
         out=out,
