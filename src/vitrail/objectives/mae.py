@@ -15,7 +15,7 @@ from ..models.fields import ModelConfig, pair, shared_fields
 from ..models.mae import MAEConfig
 from ..models.vit import ViTConfig
 from ..nn import AnyVisionModel, MaskedAutoencoder, Reconstruction
-from ..nn.masking import cut, join
+from ..nn.masking import patchify, unpatchify
 from ..pages.html import panes, section
 from ..pages.image import displayable
 from .objective import Labels, Loss, Objective, ObjectiveConfig
@@ -45,7 +45,7 @@ class MaskedReconstruction(Objective):
 
     def error(self, output: Reconstruction, pixels: Float[Tensor, "B C H W"]) -> Float[Tensor, ""]:
         """The mean over the hidden patches only."""
-        target = cut(pixels, self.patch_size)
+        target = patchify(pixels, self.patch_size)
         if self.normalise:
             mean, deviation = _moments(target)
             target = (target - mean) / deviation
@@ -69,13 +69,13 @@ class MaskedReconstruction(Objective):
         self, output: Reconstruction, pixels: Float[Tensor, "B C H W"]
     ) -> tuple[Float[Tensor, "B C H W"], Float[Tensor, "B C H W"]]:
         """Pixels with the hidden patches at 0 (the mean colour), and with their reconstruction in place."""
-        target, hidden = cut(pixels, self.patch_size), output.mask.bool().unsqueeze(2)
+        target, hidden = patchify(pixels, self.patch_size), output.mask.bool().unsqueeze(2)
         found = output.patches.to(target.dtype)
         if self.normalise:  # the decoder knows no brightness and contrast of a patch: those of the image are used
             mean, deviation = _moments(target)
             found = found * deviation + mean
         grid = (pixels.shape[2] // self.patch_size[0], pixels.shape[3] // self.patch_size[1])
-        put: Callable[[Tensor], Tensor] = lambda patches: join(patches, grid, self.patch_size)  # noqa: E731
+        put: Callable[[Tensor], Tensor] = lambda patches: unpatchify(patches, grid, self.patch_size)  # noqa: E731
         return put(target.masked_fill(hidden, 0.0)), put(torch.where(hidden, found, target))
 
 

@@ -5,11 +5,11 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
 from ...errors import VitrailError
-from ...nn import AdaptivePatchEmbed, PackedPrefixTokens, PrefixTokens, RegisterTokens
+from ...nn import PrefixTokens, RegisterTokens
 from ...pages.image import displayable
 from ..attribution.method import Attribution
 from ..explanation import feature_colours, observed_encoder
@@ -64,9 +64,8 @@ def look(watched: Watched, image: Tensor, top_k: int = 5) -> View:
         outputs = stack.enter_context(observed_encoder(watched.model))
         stack.enter_context(torch.inference_mode())
         output = run(watched.model, pixels)
-        cover = _cover(watched.model, pixels)
     names = attend_names(watched.model)
-    layers = tuple((_short(names[layer]), layer_rows(seen, layer, cover)) for layer in seen)
+    layers = tuple((_short(names[layer]), layer_rows(seen, layer)) for layer in seen)
     drawable = [rows for _, rows in layers if isinstance(rows, LayerRows)]
     if not drawable:
         reasons = sorted({rows.reason for _, rows in layers if isinstance(rows, Unseen)})
@@ -101,16 +100,10 @@ def relevance(watched: Watched, image: Tensor, name: str, method: Attribution, c
 def prefix_names(model: nn.Module, count: int) -> tuple[str, ...]:
     """Names of the leading tokens in their order: class, distillation, registers."""
     registers = sum(part.weight.shape[1] for part in model.modules() if isinstance(part, RegisterTokens))
-    named = any(isinstance(part, PrefixTokens | PackedPrefixTokens) for part in model.modules())
+    named = any(isinstance(part, PrefixTokens) for part in model.modules())
     first = ["class token", "distillation token"] if named else []
     leading = [*first, *(f"prefix token {number}" for number in range(len(first) + 1, count + 1))][: count - registers]
     return (*leading, *(f"register {number}" for number in range(1, registers + 1)))[:count]
-
-
-def _cover(model: nn.Module, pixels: Float[Tensor, "1 C H W"]) -> Int[Tensor, "h w"] | None:
-    """The patch over each cell, for a model whose patches have several sizes."""
-    embeds = (part for part in model.modules() if isinstance(part, AdaptivePatchEmbed))
-    return next((embed.cover(pixels)[0].cpu() for embed in embeds), None)
 
 
 @contextmanager
