@@ -45,7 +45,7 @@ def draw_photos(folder: Path) -> None:
 def train(revision: str, place: Path, photos: Path) -> dict[str, Path]:
     """Check a commit out and train every run of `RUNS` with it; {name: run folder}."""
     subprocess.run(["git", "-C", str(ROOT), "worktree", "add", "--detach", "-f", str(place), revision], check=True)
-    environment = {**os.environ, "PYTHONPATH": str(place / "src"), "OMP_NUM_THREADS": "2"}
+    environment = {**os.environ, "PYTHONPATH": str(place / "src"), "OMP_NUM_THREADS": "1"}
     done = {}
     for name, words in RUNS.items():
         out = place / "runs" / name

@@ -20,10 +20,10 @@ import torch.nn.functional as F
 import transformers
 import vit_pytorch
 from torch import nn
+from vitrail.training.allocator import keep_freed_memory
 
 from vitrail import create_model
 from vitrail.machine.facts import has_fast_bfloat16
-from vitrail.training.allocator import keep_freed_memory
 
 SETTINGS = {
     "32 px, patch 4, dim 192, depth 9, batch 256": (32, 4, 9, 10, 256),

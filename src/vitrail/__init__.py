@@ -9,8 +9,8 @@ if TYPE_CHECKING:
     from .evaluation.evaluate import evaluate
     from .evaluation.predict import predict
     from .lens.draw import visualize_attention_weights, visualize_patches
-    from .lens.intervene import ablate, patch_features
-    from .lens.observe import features, observe
+    from .lens.edit import edit_attention, edit_features
+    from .lens.observe import observe_attention, observe_features
     from .lens.rollout import rollout
     from .models.registry import create_model, list_models
     from .training.recipe import Recipe
@@ -23,15 +23,15 @@ _HOMES = {
     "Checkpoint": "checkpoint.contract",
     "Recipe": "training.recipe",
     "Run": "training.run",
-    "ablate": "lens.intervene",
     "convert_state_dict": "checkpoint.convert",
     "create_model": "models.registry",
+    "edit_attention": "lens.edit",
+    "edit_features": "lens.edit",
     "evaluate": "evaluation.evaluate",
-    "features": "lens.observe",
     "list_models": "models.registry",
     "load": "checkpoint.contract",
-    "observe": "lens.observe",
-    "patch_features": "lens.intervene",
+    "observe_attention": "lens.observe",
+    "observe_features": "lens.observe",
     "predict": "evaluation.predict",
     "rollout": "lens.rollout",
     "save": "checkpoint.contract",
@@ -44,15 +44,15 @@ __all__ = [
     "Checkpoint",
     "Recipe",
     "Run",
-    "ablate",
     "convert_state_dict",
     "create_model",
+    "edit_attention",
+    "edit_features",
     "evaluate",
-    "features",
     "list_models",
     "load",
-    "observe",
-    "patch_features",
+    "observe_attention",
+    "observe_features",
     "predict",
     "rollout",
     "save",

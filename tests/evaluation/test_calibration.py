@@ -8,7 +8,7 @@ import torch.nn.functional as F
 
 from vitrail.errors import VitrailError
 from vitrail.evaluation.calibration import calibration, cross_fitted, fit_temperature
-from vitrail.evaluation.metrics import reliability
+from vitrail.tasks.classification_metrics import reliability
 
 
 def drawn(count=4000, temperature=1.0):

@@ -10,7 +10,7 @@ from vitrail.lens.anatomy import anatomy, spread
 from vitrail.lens.anatomy_page import anatomy_page
 from vitrail.lens.draw import LEAD, visualize_features, visualize_positions
 from vitrail.lens.measures import attention_distance, effective_receptive_field, feature_pca, position_similarity
-from vitrail.lens.observe import features, observe
+from vitrail.lens.observe import observe_attention, observe_features
 from vitrail.pages.charts import dot_chart
 from vitrail.pages.image import colours
 
@@ -24,7 +24,7 @@ def test_what_is_measured_is_what_the_measures_say() -> None:
     found = anatomy(model, pixels, blocks=2)
     assert list(found.distances) == [f"encoder.blocks.{layer}.attention.branch.attend" for layer in range(3)]
     assert list(found.components) == list(found.fields) == ["encoder.blocks.0", "encoder.blocks.2"]
-    with observe(model) as seen, features(model, "blocks.2") as blocks, torch.no_grad():
+    with observe_attention(model) as seen, observe_features(model, "blocks.2") as blocks, torch.no_grad():
         model(pixels)
     for layer, distances in enumerate(found.distances.values()):
         expected = attention_distance(seen[layer], seen.layout(layer), patch_size=8).mean(dim=0)

@@ -6,7 +6,7 @@ from torch import nn
 
 from vitrail.errors import VitrailError
 from vitrail.lens.capture import capture, weight_gradients
-from vitrail.lens.observe import observe
+from vitrail.lens.observe import observe_attention
 from vitrail.models.registry import create_model
 from vitrail.nn import checkpoint_activations
 
@@ -43,7 +43,7 @@ def test_every_attention_gives_its_weights_times_its_values(model: tuple[str, di
     name, overrides = model
     network = build(name, **overrides)
     pixels = pictures(2, overrides["image_size"])
-    with capture(network) as seen, observe(network) as weights, torch.no_grad():
+    with capture(network) as seen, observe_attention(network) as weights, torch.no_grad():
         network(pixels)
     assert list(seen) == list(weights)
     for layer, look in seen.items():

@@ -8,7 +8,8 @@ from torch import Tensor, nn
 
 from vitrail.errors import VitrailError
 from vitrail.lens.layout import over_picture, received
-from vitrail.lens.observe import observe
+from vitrail.lens.observe import observe_attention
+from vitrail.lens.rollout import class_token_map, rollout
 from vitrail.models.registry import create_model
 from vitrail.nn import (
     ClassAttention,
@@ -74,7 +75,7 @@ def multi_head(**parts: nn.Module) -> MultiHeadAttention:
 def test_windows(grid: tuple[int, int], shift: tuple[int, int]) -> None:
     inner = multi_head(bias=RelativeBias((3, 3), HEADS))
     local, tokens = randomised(LocalAttention(inner, (3, 3), shift)), tokens_of(grid)
-    with observe(local) as seen:
+    with observe_attention(local) as seen:
         out = local(tokens)
     assert seen[0].shape[0] > 2
     layout = seen.layout(0)
@@ -83,7 +84,7 @@ def test_windows(grid: tuple[int, int], shift: tuple[int, int]) -> None:
     torch.testing.assert_close(attended(whole, inner, tokens), out.x, rtol=0, atol=1e-12)
     torch.testing.assert_close(received(seen[0], layout), whole.mean(dim=2), rtol=0, atol=1e-12)
     rows = [0, 7, -1]
-    with observe(local, rows=rows, heads=[2, 0]) as some:
+    with observe_attention(local, rows=rows, heads=[2, 0]) as some:
         local(tokens)
     torch.testing.assert_close(some[0], whole[:, [2, 0]][:, :, rows], rtol=0, atol=1e-12)
 
@@ -93,14 +94,14 @@ def test_videos(cut: type[nn.Module]) -> None:
     frames, prefix = 3, 3 if cut is FrameAttention else 1
     inner = multi_head()
     module, tokens = randomised(cut(inner)), tokens_of((frames, 2, 4), prefix)
-    with observe(module) as seen:
+    with observe_attention(module) as seen:
         out = module(tokens)
     layout = seen.layout(0)
     whole = over_picture(seen[0], layout)
     expected = attended(whole, inner, tokens)
     first = prefix if cut is TimeAttention else 0  # there the class token gets zeros
     torch.testing.assert_close(expected[:, first:], out.x[:, first:], rtol=0, atol=1e-12)
-    with observe(module, rows=[0, 5]) as some:
+    with observe_attention(module, rows=[0, 5]) as some:
         module(tokens)
     torch.testing.assert_close(some[0], whole[:, :, [0, 5]], rtol=0, atol=1e-12)
     torch.testing.assert_close(received(seen[0], layout), whole[:, :, first:].mean(dim=2), rtol=0, atol=1e-12)
@@ -110,7 +111,7 @@ def test_queries_of_a_coarser_grid() -> None:
     qkv = CoarseQueries(DIM, HEADS, key_dim=4, value_dim=4)
     inner = multi_head(qkv=qkv)
     module, tokens = randomised(ShrinkingAttention(inner)), tokens_of((3, 5))
-    with observe(module) as seen:
+    with observe_attention(module) as seen:
         out = module(tokens)
     whole = over_picture(seen[0], seen.layout(0))
     looking = numbers((3, 5), 0, torch.device("cpu"))[::2, ::2].flatten()
@@ -119,11 +120,11 @@ def test_queries_of_a_coarser_grid() -> None:
 
 def test_class_attention_looks_from_the_prefix_only() -> None:
     module, tokens = randomised(ClassAttention(DIM, HEADS)), tokens_of((2, 3), prefix=1)
-    with observe(module, rows="prefix") as seen:
+    with observe_attention(module, rows="prefix") as seen:
         module(tokens)
     assert seen[0].shape == (2, HEADS, 1, 7)
     assert (seen.layout(0).grid, seen.layout(0).prefix) == ((2, 3), 1)
-    with observe(module) as every:
+    with observe_attention(module) as every:
         module(tokens)
     torch.testing.assert_close(every[0], seen[0], rtol=0, atol=1e-12)
     assert over_picture(every[0], every.layout(0)).shape == (2, HEADS, 7, 7)
@@ -142,7 +143,7 @@ def test_class_attention_looks_from_the_prefix_only() -> None:
 def test_reduced_keys_have_a_grid_of_their_own(qkv: partial, prefix: int, key_grid: tuple[int, int]) -> None:
     inner = multi_head(qkv=qkv(DIM, HEADS))
     module, tokens = randomised(inner), tokens_of((4, 7), prefix)
-    with observe(module) as seen:
+    with observe_attention(module) as seen:
         out = module(tokens)
     layout = seen.layout(0)
     assert (layout.grid, layout.prefix, layout.key_grid, layout.key_prefix) == ((4, 7), prefix, key_grid, prefix)
@@ -163,7 +164,7 @@ def test_reduced_keys_have_a_grid_of_their_own(qkv: partial, prefix: int, key_gr
 )
 def test_every_layer_of_a_family_has_a_layout_that_fits(name: str, fields: dict, grids: int) -> None:
     model = create_model(name, image_size=96, **fields).eval()
-    with observe(model) as seen, torch.inference_mode():
+    with observe_attention(model) as seen, torch.inference_mode():
         model(torch.randn(1, 3, 96, 96))
     assert len(seen) == grids
     for layer in seen:
@@ -175,5 +176,43 @@ def test_every_layer_of_a_family_has_a_layout_that_fits(name: str, fields: dict,
 
 def test_rows_beyond_the_picture_are_refused() -> None:
     local = randomised(LocalAttention(multi_head(), (3, 3)))
-    with observe(local, rows=[54]), pytest.raises(VitrailError, match="no row 54"):
+    with observe_attention(local, rows=[54]), pytest.raises(VitrailError, match="no row 54"):
         local(tokens_of((6, 9)))
+
+
+def test_a_masked_encoder_lies_on_the_cells_that_it_sees() -> None:
+    model = create_model(
+        "mae_vit_base_patch16", image_size=(64, 96), embed_dim=48, depth=2, num_heads=3, decoder_dim=32, decoder_depth=1,
+        decoder_heads=2, mask_ratio=0.5,
+    ).eval()  # fmt: skip
+    pixels, noise = torch.randn(2, 3, 64, 96), torch.rand(2, 24)
+    with observe_attention(model) as seen, torch.no_grad():
+        model(pixels, noise)
+    encoder, decoder = seen.layout(1), seen.layout(2)
+    assert (encoder.grid, encoder.prefix, encoder.queries, encoder.keys) == ((4, 6), 1, 13, 13)
+    assert (decoder.grid, decoder.cover, decoder.queries) == ((4, 6), None, 25)
+    assert over_picture(seen[1], encoder).shape == (2, 3, 13, 13)
+    found = class_token_map(seen[1], encoder.grid, encoder.prefix, encoder.key_cover)
+    expected = torch.zeros(2, 3, 24)
+    for image in range(2):
+        for token, cell in enumerate(noise[image].argsort()[:12]):  # the least noise is seen, in this order
+            expected[image, :, cell] = seen[1][image, :, 0, 1 + token]
+    assert torch.equal(found, expected.unflatten(2, (4, 6)))
+    flow = class_token_map(rollout([seen[0], seen[1]]), encoder.grid, 1, encoder.key_cover)
+    assert ((flow != 0) == (expected.unflatten(2, (4, 6))[:, 0] != 0)).all()
+    with pytest.raises(VitrailError, match="take grid, prefix and cover"):
+        class_token_map(seen[1], (6, 4), 1, encoder.key_cover)
+
+
+def test_packed_images_of_one_length_share_a_layout() -> None:
+    model = create_model("adaptive_vit_tiny_patch16_224", image_size=32, patch_size=8, depth=1, levels=2).eval()
+    pixels = torch.zeros(3, 3, 32, 32)
+    pixels[:2, :, :16, :16] = torch.randn(2, 3, 16, 16)
+    pixels[1] = pixels[1].flip(2)
+    with observe_attention(model) as seen, torch.no_grad():
+        model(pixels)
+        cover = model.embed(pixels).cover
+    # The last image is plain: four patches. The attention of the two others, seven patches each, is the last to run.
+    assert seen[0].shape == (2, 3, 8, 8)
+    assert torch.equal(seen.layout(0).cover, cover[:2])
+    assert seen.layout(0).queries == 8

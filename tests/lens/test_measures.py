@@ -11,7 +11,7 @@ from vitrail.errors import VitrailError
 from vitrail.lens.draw import LEAD, visualize_attention_weights
 from vitrail.lens.layout import Layout
 from vitrail.lens.measures import attention_distance, effective_receptive_field, feature_pca, position_similarity
-from vitrail.lens.observe import observe
+from vitrail.lens.observe import observe_attention
 from vitrail.models.registry import create_model
 from vitrail.nn import LearnedPositions
 
@@ -32,7 +32,7 @@ def test_attention_distance_against_a_loop() -> None:
 
 def test_distances_in_windows_stay_inside_them() -> None:
     model = create_model("swin_tiny_patch4_window7_224", embed_dim=24, depths=(2, 1), num_heads=(1, 2), num_classes=2)
-    with observe(model.eval()) as seen, torch.no_grad():
+    with observe_attention(model.eval()) as seen, torch.no_grad():
         model(torch.randn(1, 3, 224, 224))
     for layer in seen:
         assert 0 < attention_distance(seen[layer], seen.layout(layer)).max() < math.dist((0, 0), (6, 6))

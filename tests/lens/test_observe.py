@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from vitrail.errors import VitrailError
-from vitrail.lens.observe import features, observe
+from vitrail.lens.observe import observe_attention, observe_features
 from vitrail.lens.rollout import class_token_map
 from vitrail.models.registry import create_model
 from vitrail.nn import Attend, Tokens
@@ -52,7 +52,7 @@ def explicit_weights(model: nn.Module, pixels: Tensor) -> list[Tensor]:
 @pytest.mark.parametrize("grad", [False, True])
 def test_weights_equal_the_explicit_computation(vit: nn.Module, pixels: Tensor, training: bool, grad: bool) -> None:
     vit.train(training)
-    with observe(vit, "attention") as seen, torch.set_grad_enabled(grad):
+    with observe_attention(vit) as seen, torch.set_grad_enabled(grad):
         vit(pixels)
     assert list(seen) == [0, 1, 2]
     for layer, expected in enumerate(explicit_weights(vit, pixels)):
@@ -63,7 +63,7 @@ def test_weights_equal_the_explicit_computation(vit: nn.Module, pixels: Tensor, 
 
 def test_only_what_is_asked(vit: nn.Module, pixels: Tensor) -> None:
     expected = explicit_weights(vit, pixels)
-    with observe(vit, layers=[1, "blocks.2"], heads=[2, 0], rows=[0, 7, -1]) as seen:
+    with observe_attention(vit, layers=[1, "blocks.2"], heads=[2, 0], rows=[0, 7, -1]) as seen:
         vit(pixels)
     assert list(seen) == [1, 2]
     for layer in seen:
@@ -74,7 +74,7 @@ def test_only_what_is_asked(vit: nn.Module, pixels: Tensor) -> None:
 
 def test_prefix_rows_and_layout() -> None:
     model = create_model("deit_tiny_distilled_patch16_224", image_size=(32, 48), depth=2).eval()
-    with observe(model, rows="prefix", layers=-1) as seen, torch.inference_mode():
+    with observe_attention(model, rows="prefix", layers=-1) as seen, torch.inference_mode():
         model(torch.randn(1, 3, 32, 48))
     assert seen[-1].shape == (1, 3, 2, 8)
     assert seen["encoder.blocks.1"] is seen[1] is seen["blocks.1.attention.branch.attend"]
@@ -88,10 +88,10 @@ def _unpack(seen, layer: int) -> tuple[tuple[int, ...], int]:
 
 def test_a_model_without_prefix_tokens() -> None:
     model = create_model("compact_tiny_16", in_channels=1, num_classes=10).eval()
-    with observe(model) as seen:
+    with observe_attention(model) as seen:
         model(torch.randn(3, 1, 16, 16))
     assert seen[0].shape == (3, 3, 16, 16)
-    with observe(model, rows="prefix"), pytest.raises(VitrailError, match="no prefix tokens"):
+    with observe_attention(model, rows="prefix"), pytest.raises(VitrailError, match="no prefix tokens"):
         model(torch.randn(3, 1, 16, 16))
 
 
@@ -100,7 +100,7 @@ def test_under_autocast_the_weights_are_float32_of_what_the_layer_was_given(vit:
     handle = vit.encoder.blocks[1].attention.branch.attend.register_forward_pre_hook(
         lambda module, args: given.extend(args[:2])
     )
-    with observe(vit, layers=1) as seen, torch.autocast("cpu", dtype=torch.bfloat16):
+    with observe_attention(vit, layers=1) as seen, torch.autocast("cpu", dtype=torch.bfloat16):
         vit(pixels)
     handle.remove()
     q, k = (tensor.double() for tensor in given)
@@ -117,7 +117,7 @@ def test_bias_given_by_keyword_and_in_every_broadcast_shape(shape: tuple[int, ..
     bias = torch.randn(shape)
     bias[..., 1] = -torch.inf
     holder = nn.ModuleDict({"attend": Attend()})
-    with observe(holder, heads=[1], rows=[4, 2]) as seen:
+    with observe_attention(holder, heads=[1], rows=[4, 2]) as seen:
         holder["attend"](q, k, v=v, bias=bias)
     expected = (q.double() @ k.double().mT / 2 + bias.double()).softmax(-1)[:, [1]][:, :, [4, 2]]
     torch.testing.assert_close(seen[0].double(), expected, rtol=0, atol=1e-6)
@@ -125,13 +125,13 @@ def test_bias_given_by_keyword_and_in_every_broadcast_shape(shape: tuple[int, ..
 
 
 def test_float64_stays_float64(vit: nn.Module, pixels: Tensor) -> None:
-    with observe(vit.double()) as seen:
+    with observe_attention(vit.double()) as seen:
         vit(pixels.double())
     torch.testing.assert_close(seen[0], explicit_weights(vit, pixels.double())[0], rtol=0, atol=1e-12)
 
 
 def test_a_second_pass_replaces_the_first(vit: nn.Module, pixels: Tensor) -> None:
-    with observe(vit) as seen:
+    with observe_attention(vit) as seen:
         vit(pixels)
         vit(pixels[:1])
     assert seen[0].shape[0] == 1
@@ -140,11 +140,11 @@ def test_a_second_pass_replaces_the_first(vit: nn.Module, pixels: Tensor) -> Non
 def test_watching_leaves_no_trace(vit: nn.Module, pixels: Tensor) -> None:
     hooks = lambda: sum(len(m._forward_pre_hooks) + len(m._forward_hooks) for m in vit.modules())  # noqa: E731
     state, before = list(vit.state_dict()), vit(pixels)
-    with observe(vit), features(vit, "blocks.0"):
+    with observe_attention(vit), observe_features(vit, "blocks.0"):
         assert torch.equal(vit(pixels), before)
         assert hooks() > 0
     assert hooks() == 0
-    with pytest.raises(RuntimeError, match="interrupted"), observe(vit), features(vit, "head"):
+    with pytest.raises(RuntimeError, match="interrupted"), observe_attention(vit), observe_features(vit, "head"):
         raise RuntimeError("interrupted")
     assert hooks() == 0
     assert list(vit.state_dict()) == state
@@ -154,7 +154,6 @@ def test_watching_leaves_no_trace(vit: nn.Module, pixels: Tensor) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"what": "atention"}, "did you mean attention"),
         ({"layers": 3}, "no layer 3: the model has 3, 0 to 2"),
         ({"layers": "block.2"}, "did you mean encoder.blocks.2"),
         ({"layers": "encoder"}, "holds 3 attentions"),
@@ -163,32 +162,32 @@ def test_watching_leaves_no_trace(vit: nn.Module, pixels: Tensor) -> None:
     ],
 )
 def test_unknown_things_are_named(vit: nn.Module, arguments: dict, message: str) -> None:
-    with pytest.raises(VitrailError, match=message), observe(vit, **arguments):
+    with pytest.raises(VitrailError, match=message), observe_attention(vit, **arguments):
         pass
 
 
 def test_unknown_heads_rows_and_unread_layers_are_named(vit: nn.Module, pixels: Tensor) -> None:
-    with observe(vit, heads=3), pytest.raises(VitrailError, match="no head 3: it has 3, 0 to 2"):
+    with observe_attention(vit, heads=3), pytest.raises(VitrailError, match="no head 3: it has 3, 0 to 2"):
         vit(pixels)
-    with observe(vit, rows=[10]), pytest.raises(VitrailError, match="no row 10: it has 10"):
+    with observe_attention(vit, rows=[10]), pytest.raises(VitrailError, match="no row 10: it has 10"):
         vit(pixels)
-    with observe(vit, layers=0) as seen:
+    with observe_attention(vit, layers=0) as seen:
         with pytest.raises(VitrailError, match="has not been reached"):
             seen[0]
         with pytest.raises(VitrailError, match="layer 1 was not asked for"):
             seen[1]
-    with pytest.raises(VitrailError, match="no attention to observe"), observe(nn.Linear(2, 2)):
+    with pytest.raises(VitrailError, match="no attention to observe"), observe_attention(nn.Linear(2, 2)):
         pass
 
 
 def test_features_are_what_the_modules_return(vit: nn.Module, pixels: Tensor) -> None:
-    with features(vit, "blocks.0", "encoder.norm", "embed") as seen:
+    with observe_features(vit, "blocks.0", "encoder.norm", "embed") as seen:
         vit(pixels)
     assert isinstance(seen["blocks.0"], Tokens)
     assert seen["blocks.0"].map.shape == (2, 24, 3, 3)
     assert torch.equal(seen["blocks.0"].x, vit.encoder.blocks[0](vit.embed(pixels)).x)
     assert torch.equal(seen["encoder.norm"], vit.forward_features(pixels).x)
-    with pytest.raises(VitrailError, match=r"did you mean encoder\.blocks\.0"), features(vit, "blocks.00"):
+    with pytest.raises(VitrailError, match=r"did you mean encoder\.blocks\.0"), observe_features(vit, "blocks.00"):
         pass
 
 
@@ -212,7 +211,7 @@ def test_memory_is_that_of_the_class_token_rows() -> None:
     with torch.inference_mode():
         with Largest() as plain:
             model(pixels)
-        with Largest() as watched, observe(model, rows="prefix") as seen:
+        with Largest() as watched, observe_attention(model, rows="prefix") as seen:
             model(pixels)
     held = sum(weights.untyped_storage().nbytes() for weights in seen.values())
     assert held == 2 * 12 * 1370 * 4

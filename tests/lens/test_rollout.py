@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from vitrail.errors import VitrailError
-from vitrail.lens.observe import observe
+from vitrail.lens.observe import observe_attention
 from vitrail.lens.rollout import class_token_map, rollout
 from vitrail.models.registry import create_model
 
@@ -46,7 +46,7 @@ def test_rollout_equals_loops_for_every_picture_of_a_batch(fusion: str, discard:
 def test_rollout_of_a_model() -> None:
     torch.manual_seed(0)
     model = create_model("vit_tiny_patch16_224", image_size=32, depth=3, embed_dim=24, num_heads=3).eval()
-    with observe(model) as seen:
+    with observe_attention(model) as seen:
         model(torch.randn(2, 3, 32, 32))
     flow = rollout(seen.values())
     expected = loop_rollout([w.double() for w in seen.values()], "mean", 0.0, 1)

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from timm.layers import AttentionPoolLatent
 from torch import Tensor, nn
 
-from vitrail.lens.observe import observe
+from vitrail.lens.observe import observe_attention
 from vitrail.nn import (
     MLP,
     AttentionWeightedPool,
@@ -76,7 +76,7 @@ def test_attention_weighted_pool_of_equal_scores_is_the_mean_and_can_be_observed
     pool, t = AttentionWeightedPool(12).double(), tokens()
     pool.score.weight.data.zero_()
     model = VisionModel(nn.Identity(), nn.Identity(), pool, config=None)
-    with observe(model) as seen, torch.no_grad():
+    with observe_attention(model) as seen, torch.no_grad():
         assert torch.allclose(pool(t), t.x.mean(dim=1))
     assert torch.allclose(seen[0], torch.full((3, 1, 1, 22), 1 / 22, dtype=torch.float64))
 

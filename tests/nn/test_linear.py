@@ -126,12 +126,12 @@ def test_memory_grows_with_the_length_not_with_its_square(name: str) -> None:
 def test_the_lens_shows_the_weights_that_were_used(name: str) -> None:
     branch = LinearAttention(16, 2, FEATURES[name]()).double()
     tokens = Tokens(torch.randn(2, 1 + 6, 16, dtype=torch.float64), (2, 3), 1)
-    with vitrail.observe(branch) as seen, torch.no_grad():
+    with vitrail.observe_attention(branch) as seen, torch.no_grad():
         out = branch(tokens).x
         _, _, v = branch.qkv(tokens)
         expected = branch.project((seen[0] @ v).transpose(1, 2).flatten(2))
     assert (out - expected).abs().max() <= 1e-12
-    with vitrail.observe(branch, rows="prefix", heads=1) as some, torch.no_grad():
+    with vitrail.observe_attention(branch, rows="prefix", heads=1) as some, torch.no_grad():
         branch(tokens)
     assert torch.allclose(some[0], seen[0][:, 1:, :1])
 

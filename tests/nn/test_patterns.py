@@ -152,13 +152,13 @@ def test_packed_sequences_do_not_see_each_other() -> None:
 def test_the_lens_shows_whole_pictures(name: str) -> None:
     branch = SparseAttention(8, 2, ALL[name])
     tokens = Tokens(torch.randn(2, 1 + 63, 8), (7, 9), 1)
-    with vitrail.observe(branch) as seen, torch.no_grad():
+    with vitrail.observe_attention(branch) as seen, torch.no_grad():
         branch(tokens)
     weights = seen[0]
     assert weights.shape == (2, 2, 64, 64)
     assert torch.allclose(weights.sum(-1), torch.ones(2, 2, 64))
     assert torch.equal(weights[0, 0, 1:, 1:] > 0, mask(ALL[name], (7, 9)))
-    with vitrail.observe(branch, rows=[0, 5], heads=1) as some, torch.no_grad():
+    with vitrail.observe_attention(branch, rows=[0, 5], heads=1) as some, torch.no_grad():
         branch(tokens)
     assert torch.allclose(some[0], weights[:, 1:, [0, 5]])
 

@@ -45,7 +45,7 @@ def test_norms_of_the_main_branch() -> None:
     norms = [name for name, _ in model.named_modules() if name.endswith("norm") and name.count(".") == 5]
     assert norms == [f"encoder.blocks.1.blocks.{block}.norm" for block in (1, 3)]
     inside = ["encoder.blocks.1.blocks.1.mlp", "encoder.blocks.1.blocks.1"]
-    with vitrail.features(model, *inside) as seen, torch.no_grad():
+    with vitrail.observe_features(model, *inside) as seen, torch.no_grad():
         model(torch.randn(2, 3, 64, 64).double())
     layer = model.get_submodule(norms[0]).layer
     before, after = (seen[name].x for name in inside)

@@ -102,7 +102,7 @@ def test_every_block_of_a_whole_model(kind: str) -> None:
     theirs = reference(config).double()
     ours, pixels = loaded(config, theirs.model).double(), torch.randn(1, 3, 4, 48, 48, dtype=torch.float64)
     blocks = [f"encoder.blocks.{block}" for block in range(config.depth)]
-    with torch.no_grad(), vitrail.features(ours, *blocks) as seen:
+    with torch.no_grad(), vitrail.observe_features(ours, *blocks) as seen:
         ours(pixels)
         hidden = theirs.model.timesformer(pixels.transpose(1, 2), output_hidden_states=True).hidden_states
     for name, expected in zip(blocks, hidden[1:], strict=True):

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-
 from vitrail.evaluation.metrics import Evaluation, score
-from vitrail.pages.charts import line_chart, reliability_chart, ticks
 from vitrail.training.model_card import write_card
 from vitrail.training.report import Mistake, Report, confused_pairs, report_page, write_report
+
+from vitrail.pages.charts import line_chart, reliability_chart, ticks
 
 NASTY = ("<script>alert(1)</script>", 'a "quoted" & name', "猫 | it's")
 

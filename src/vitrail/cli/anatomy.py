@@ -1,4 +1,4 @@
-"""vitrail study anatomy."""
+"""`vitrail study anatomy`."""
 
 import sys
 from dataclasses import dataclass
@@ -34,7 +34,7 @@ class Anatomy:
         from ..checkpoint.contract import load
         from ..lens.anatomy import anatomy
         from ..lens.anatomy_page import anatomy_page
-        from ..lens.explain import named_images, readable
+        from ..lens.images import named_images, readable
         from ..machine.facts import pick_device
         from ..pages.image import displayable
         from ..progress import visible
@@ -42,13 +42,13 @@ class Anatomy:
         checkpoint = load(self.checkpoint)
         refused: list[str] = []
         found, _ = named_images(self.images, checkpoint.preprocess.channels, self.limit)
-        pictures = [(name, checkpoint.preprocess.fit(image)) for name, image in readable(found, refused.append)]
-        if not pictures:
-            raise VitrailError(f"no picture could be read ({'; '.join(refused) or 'none was given'}): name other files")
+        images = [(name, checkpoint.preprocess.fit(image)) for name, image in readable(found, refused.append)]
+        if not images:
+            raise VitrailError(f"no image could be read ({'; '.join(refused) or 'none was given'}): name other files")
         place = pick_device(self.device)
-        pixels = torch.stack([checkpoint.preprocess.normalise(image) for _, image in pictures]).to(place)
+        pixels = torch.stack([checkpoint.preprocess.normalise(image) for _, image in images]).to(place)
         measured = anatomy(checkpoint.model.to(place).eval(), pixels, blocks=self.blocks, progress=visible)
-        shown = [(name, displayable(image)) for name, image in pictures]
+        shown = [(name, displayable(image)) for name, image in images]
         title = f"The anatomy of {Path(self.checkpoint).name}"
         self.out.parent.mkdir(parents=True, exist_ok=True)
         self.out.write_text(anatomy_page(title, measured, shown, refused), encoding="utf-8")

@@ -11,8 +11,8 @@ from .options import BatchSize, CheckpointArgument, Device, Json, OptionalOut, P
 class Eval:
     """Score a checkpoint on labelled images.
 
-    Classes are matched by name. If the source has no split of its own, images that the run was trained on are
-    recognised by their content and left out.
+    Classes, or the columns of a regression, are matched by name. If the source has no split of its own, images that
+    the run was trained on are recognised by their content and left out.
 
     Examples:
         vitrail eval runs/flowers flowers/
@@ -32,12 +32,14 @@ class Eval:
     """File to write the JSON to, besides what is printed."""
 
     def run(self) -> None:
+        from ..checkpoint.contract import load
         from ..evaluation.evaluate import evaluate
-        from ..evaluation.summary import summary
         from ..progress import visible
+        from ..tasks.registry import resolve
 
+        checkpoint = load(self.checkpoint)
         found = evaluate(
-            self.checkpoint,
+            checkpoint,
             self.source,
             split=self.split,
             batch_size=self.batch_size,
@@ -50,4 +52,4 @@ class Eval:
         if self.out:
             self.out.write_text(text + "\n", encoding="utf-8")
         print(f"vitrail: scored {found.note}", file=sys.stderr)
-        print(text if self.json else summary(found))
+        print(text if self.json else resolve(checkpoint.task).summary(found))

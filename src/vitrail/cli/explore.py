@@ -38,25 +38,36 @@ class Explore:
 
     limit: Limit = 20
 
+    methods: tuple[str, ...] = ()
+    """Attribution methods on the page, by default all; docs/attribution.md lists them."""
+
     image_size: int | None = None
     """Image size in pixels, by default the model's; positions are resampled."""
 
     device: Device = "auto"
 
     def run(self) -> None:
-        from ..lens.explorer.server import ExplorerServer
-        from .gallery import gallery
+        from ..lens.explore import explore
 
-        asked = (self.checkpoint, self.against, self.images, self.limit, self.top_k, self.device)
-        shown = gallery(*asked, image_size=self.image_size)
-        with ExplorerServer(shown, self.port) as server:
+        with explore(
+            self.checkpoint,
+            self.images,
+            against=self.against,
+            methods=self.methods,
+            top_k=self.top_k,
+            limit=self.limit,
+            image_size=self.image_size,
+            device=self.device,
+            port=self.port,
+            say=lambda sentence: print(f"vitrail: {sentence}", file=sys.stderr),
+        ) as server:
             print(server.url, flush=True)
             print("vitrail: open it in a browser; Ctrl-C stops", file=sys.stderr)
             if self.open:
                 # Beside the server: a browser of the terminal would keep it from answering.
                 threading.Thread(target=_open, args=(server.url,), daemon=True).start()
             try:
-                server.serve_forever()
+                server.wait()
             except KeyboardInterrupt:
                 print("vitrail: stopped", file=sys.stderr)
 

@@ -32,6 +32,7 @@ _LEARN, _USE, _UNDERSTAND, _MODELS = "Train and measure", "Use a model", "Look i
 
 COMMANDS = (
     Command("train", _LEARN, "Train a Vision Transformer on labelled images.", "train:Train"),
+    Command("pretrain", _LEARN, "Train a Vision Transformer without labels.", "pretrain:Pretrain"),
     Command("eval", _LEARN, "Score a checkpoint on labelled images.", "eval:Eval"),
     Command("predict", _USE, "Predict images, as a table.", "predict:Predict"),
     Command("explain", _UNDERSTAND, "Show where every layer and head looks.", "explain:Explain"),
@@ -39,6 +40,7 @@ COMMANDS = (
     Command("study robustness", _UNDERSTAND, "Accuracy on corrupted and adversarial images.", "study:Robustness"),
     Command("study layers", _UNDERSTAND, "Accuracy of a probe after each block.", "study:Layers"),
     Command("study anatomy", _UNDERSTAND, "Attention distance, token similarity, positions.", "anatomy:Anatomy"),
+    Command("study attribution", _UNDERSTAND, "Which attribution methods can be believed.", "attribution:Attribution"),
     Command("models", _MODELS, "List the models that can be built, and their cost.", "models:Models"),
     Command("plan", _MODELS, "Parameters, FLOPs and memory of a model.", "plan:Plan"),
     Command("bench", _MODELS, "Measure attention layers on this machine.", "bench:Bench"),

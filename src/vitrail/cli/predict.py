@@ -43,18 +43,17 @@ class Predict:
     precision: Precision = "auto"
 
     def run(self) -> None:
-        from ..evaluation.predict import at_least_one, predict
-        from ..evaluation.prediction_table import write_table
+        from ..checkpoint.contract import load
+        from ..engines.predictor import check_top_k, make_predictor
+        from ..evaluation.predict import at_least_one, named_images, predict_samples
+        from ..evaluation.prediction_table import Layout, write_table
         from ..progress import visible
 
-        predictions = predict(
-            self.checkpoint,
-            self.images,
-            top_k=self.top_k,
-            limit=self.limit,
-            batch_size=self.batch_size,
-            device=self.device,
-            precision=self.precision,
-            progress=visible,
+        check_top_k(self.top_k)
+        named = named_images(self.images, self.limit)
+        predictor = make_predictor(
+            load(self.checkpoint), batch_size=self.batch_size, device=self.device, precision=self.precision
         )
-        write_table(at_least_one(predictions), self.top_k, self.format, self.out)
+        predictions = predict_samples(predictor, named, top_k=self.top_k, progress=visible)
+        layout = Layout(predictor.task, predictor.names, self.top_k)
+        write_table(at_least_one(predictions), layout, self.format, self.out)

@@ -3,9 +3,9 @@
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
-from .options import COMPUTE, Option, OptionalOut
+from .options import COMPUTE, Option, OptionalOut, PrecisionName
 
 _LENGTH = "Length"
 
@@ -21,15 +21,19 @@ class Train:
         vitrail train photos/
         vitrail train photos/ --recipe finetune --weights runs/old --minutes 20
         vitrail train digits --model vit_tiny_patch16_224 --set lr=1e-3 drop_path=0.1
+        vitrail train houses.csv --task regression
         vitrail train --resume runs/photos-1
+        vitrail train --resume runs/photos-1 --source /new/place/photos
     """
 
-    source: Annotated[str | None, Option(metavar="SOURCE", positional=True)] = None
+    data: Annotated[str | None, Option(metavar="SOURCE", positional=True)] = None
     """Labelled images to train on. Left out with --resume."""
     model: Annotated[str | None, Option(metavar="VARIANT")] = None
     """Variant, such as vit_tiny_patch16_224; see `vitrail models`."""
     weights: Annotated[str | None, Option(metavar="CHECKPOINT")] = None
     """Checkpoint to start from: a run, a folder, a file or a hub id."""
+    task: Annotated[str | None, Option(shown_default="from the labels")] = None
+    """What the labels mean: classification, classification:labels=many, or regression."""
     recipe: str = "default"
     """default, finetune, probe, deit, or a recipe.yaml; a run folder repeats that run."""
     image_size: Annotated[int | None, Option(metavar="PIXELS")] = None
@@ -37,16 +41,20 @@ class Train:
     skip_bad: bool = False
     """Leave out files that cannot be read, and list them in bad_files.csv, instead of stopping."""
     set: Annotated[list[str], Option(metavar="FIELD=VALUE")] = field(default_factory=list)
-    """Any fields of the recipe, such as lr=1e-3 augment.mixup=0.2."""
+    """Any fields of the recipe, such as lr=1e-3 objective.mixup=0.2."""
     epochs: Annotated[float | None, Option(section=_LENGTH)] = None
     """Passes over the training images."""
     minutes: Annotated[float | None, Option(section=_LENGTH)] = None
     """Time budget of the whole run; the number of steps follows from the measured speed."""
     resume: Annotated[Path | None, Option(metavar="RUN", section=_LENGTH)] = None
     """Continue this run exactly as if it had not been stopped."""
+    source: Annotated[str | None, Option(metavar="SOURCE", section=_LENGTH)] = None
+    """With --resume: where the data are now, if they were moved; images are compared by content."""
     batch_size: Annotated[int | None, Option(section=COMPUTE, shown_default="from the data")] = None
     """Images in one step."""
     device: Annotated[str | None, Option("auto, cpu, cuda or cuda:1.", section=COMPUTE, shown_default="auto")] = None
+    precision: Annotated[PrecisionName | None, Option(section=COMPUTE, shown_default="auto")] = None
+    """Number format of matrix products; auto is bfloat16 where the hardware has it, otherwise float32."""
     seed: Annotated[int | None, Option(section=COMPUTE)] = None
     """Seed of everything random; the same seed gives the same weights."""
     out: OptionalOut = None
@@ -55,37 +63,33 @@ class Train:
     def run(self) -> None:
         from ..errors import VitrailError
         from ..progress import visible
-        from ..training.next_steps import next_steps
+        from ..training.publish.next_steps import next_steps
         from ..training.recipe import with_changes
         from ..training.recipe_file import read_recipe, set_fields
         from ..training.run import resume, train
 
-        if (self.source is None) == (self.resume is None):
-            raise VitrailError("give a source to train on, or --resume RUN to go on with a run")
+        if (self.data is None) == (self.resume is None):
+            raise VitrailError("give a source to train on, or --resume RUN to continue a run")
+        if self.source is not None and self.resume is None:
+            raise VitrailError(f"--source {self.source} is for --resume: name the images to train on without it")
         if self.resume:
-            run = resume(self.resume, progress=visible, say=_say)
+            run = resume(self.resume, source=self.source, progress=visible, say=_say)
         else:
-            recipe = with_changes(
-                read_recipe(self.recipe),
-                model=self.model,
-                weights=self.weights,
-                epochs=self.epochs,
-                minutes=self.minutes,
-                batch_size=self.batch_size,
-                image_size=self.image_size,
-                seed=self.seed,
-                device=self.device,
-            )
-            assert self.source is not None
+            assert self.data is not None
             run = train(
-                self.source,
-                set_fields(recipe, self.set),
+                self.data,
+                set_fields(with_changes(read_recipe(self.recipe), **self._changes()), self.set),
                 out=self.out,
                 skip_bad=self.skip_bad,
                 progress=visible,
                 say=_say,
             )
         print(next_steps(run.path, run.metrics))
+
+    def _changes(self) -> dict[str, Any]:
+        """The fields of the recipe that have an option of their own."""
+        words = "model weights task epochs minutes batch_size image_size precision seed device"
+        return {name: vars(self)[name] for name in words.split()}
 
 
 def _say(message: str) -> None:

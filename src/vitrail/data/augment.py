@@ -49,16 +49,22 @@ def takes_fitted(augment: Augment) -> bool:
     return augment.crop != "resized"
 
 
-def batch_mix(augment: Augment, num_classes: int) -> Mix | None:
-    """(pixels (B, C, H, W), targets (B, K)) -> the same, mixed between samples; None when nothing is mixed."""
+def batch_mix(mixup: float, cutmix: float, rate: float, num_classes: int) -> Mix | None:
+    """(pixels (B, C, H, W), targets (B, K)) -> the same, mixed between samples; None when nothing is mixed.
+
+    Args:
+        mixup, cutmix: alpha of each, 0 for none; with both, each batch draws one of them.
+        rate: the share of the batches that is mixed.
+        num_classes: K.
+    """
     kinds = []
-    if augment.mixup:
-        kinds.append(v2.MixUp(alpha=augment.mixup, num_classes=num_classes))
-    if augment.cutmix:
-        kinds.append(v2.CutMix(alpha=augment.cutmix, num_classes=num_classes))
+    if mixup:
+        kinds.append(v2.MixUp(alpha=mixup, num_classes=num_classes))
+    if cutmix:
+        kinds.append(v2.CutMix(alpha=cutmix, num_classes=num_classes))
     if not kinds:
         return None
-    return v2.RandomApply([v2.RandomChoice(kinds)], p=augment.mix_rate)
+    return v2.RandomApply([v2.RandomChoice(kinds)], p=rate)
 
 
 def _resized_crop(augment: Augment, preprocess: Preprocess) -> Transform:

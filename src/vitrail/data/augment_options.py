@@ -28,18 +28,12 @@ class Augment:
     """Their strength, 0 to 30."""
     erasing: float = 0.0
     """Rate of erasing a random rectangle (Zhong et al., 2020)."""
-    mixup: float = 0.0
-    """Alpha of Mixup (Zhang et al., 2018)."""
-    cutmix: float = 0.0
-    """Alpha of CutMix (Yun et al., 2019); with both, each batch draws one of them."""
-    mix_rate: float = 1.0
-    """The part of the batches that Mixup or CutMix touch."""
 
     def __post_init__(self) -> None:
-        for name in ("flip", "erasing", "mix_rate"):
+        for name in ("flip", "erasing"):
             if not 0 <= getattr(self, name) <= 1:
                 raise VitrailError(f"augment.{name} is a rate and {getattr(self, name)} is not between 0 and 1")
-        for name in ("shift", "color_jitter", "randaugment", "mixup", "cutmix"):
+        for name in ("shift", "color_jitter", "randaugment"):
             if getattr(self, name) < 0:
                 raise VitrailError(
                     f"augment.{name} is {getattr(self, name)} and can't be negative: use 0 to leave it out"

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils._pytree import tree_map, tree_map_only
 from torch.utils.data import DataLoader, Dataset
 
 from .preprocess import Preprocess
@@ -15,20 +16,38 @@ from .seeds import derive, permutation, seed_cpu
 Read = Callable[[int], Tensor]
 """Index of a sample -> image (C, H, W)."""
 
+Views = Callable[[Tensor, Any], tuple[Any, Any]]
+"""(image, target) -> what a step sees of the sample: a pytree of images, and the target that belongs to it.
+
+It travels to worker processes, so it is no closure. Random choices are drawn from torch's CPU generator, which the
+loader seeds for each sample.
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Batch:
     """What one step learns from.
 
     Attributes:
-        pixels: (B, C, H, W), normalised float32.
-        targets: (B, K) float32; one-hot for single-label classes, any number of ones for multi-label.
+        pixels: (B, C, H, W), normalised float32; or a pytree of such tensors, where a sample has several views.
+        targets: a tensor or pytree whose first dimension is B, as the task and the views give it: for classes (B, K)
+            zeros and ones; None without labels.
         indices: which samples, so that an error can name their files.
     """
 
-    pixels: Tensor
-    targets: Tensor
+    pixels: Any
+    targets: Any
     indices: list[int]
+
+
+@dataclass(frozen=True, slots=True)
+class OneView:
+    """The transformed image, with its target as it is."""
+
+    transform: Callable[[Tensor], Tensor]
+
+    def __call__(self, image: Tensor, target: Any) -> tuple[Tensor, Any]:
+        return self.transform(image), target
 
 
 class TrainLoader:
@@ -36,41 +55,59 @@ class TrainLoader:
 
     Sample i of epoch e is augmented from (seed, e, i), whoever reads it: the main process or any number of workers.
     An incomplete last batch is left out, except where it is the only one.
+
+    Args:
+        read: index -> image.
+        count: how many samples.
+        targets: a tensor or pytree whose first dimension is the samples'; None without labels.
+        views: what a step sees of a sample.
+        preprocess: normalises the images.
+        batch_size: at most `count` is used.
+        seed: of order and augmentation.
+        workers: processes that read.
     """
 
     def __init__(
         self,
         read: Read,
-        targets: Tensor,
-        transform: Callable[[Tensor], Tensor],
+        count: int,
+        targets: Any,
+        views: Views,
         preprocess: Preprocess,
         *,
         batch_size: int,
         seed: int,
         workers: int = 0,
     ) -> None:
-        self.images = _Images(read, transform, seed)
-        self.targets = targets
+        self.images = _Images(read, views, seed, targets)
+        self.count = count
         self.preprocess = preprocess
-        self.batch_size = min(batch_size, len(targets))
+        self.batch_size = min(batch_size, count)
         self.seed = seed
         self.workers = workers
 
     def __len__(self) -> int:
         """Batches in an epoch."""
-        return len(self.targets) // self.batch_size
+        return self.count // self.batch_size
 
     def order(self, epoch: int) -> list[list[int]]:
         """Which samples each batch of the epoch holds."""
-        order = permutation(len(self.targets), derive(self.seed, "order", epoch))
+        order = permutation(self.count, derive(self.seed, "order", epoch))
         return [
             order[start : start + self.batch_size] for start in range(0, len(self) * self.batch_size, self.batch_size)
         ]
 
     def batches(self, first: int = 0) -> Iterator[Batch]:
         """All batches of a run from number `first` on, epoch after epoch, without end."""
-        for images, indices in _load(self.images, self._rows(first), self.workers):
-            yield Batch(self.preprocess.normalise(images), self.targets[indices], indices)
+        for images, targets, indices in _load(self.images, self._rows(first), self.workers):
+            yield Batch(tree_map(self.preprocess.normalise, images), targets, indices)
+
+    def once(self) -> Iterator[Batch]:
+        """Each sample once, in order, the last batch as small as it comes out."""
+        keys = [(0, index) for index in range(self.count)]
+        rows = [keys[start : start + self.batch_size] for start in range(0, self.count, self.batch_size)]
+        for images, targets, indices in _load(self.images, rows, self.workers):
+            yield Batch(tree_map(self.preprocess.normalise, images), targets, indices)
 
     def _rows(self, first: int) -> Iterator[list[tuple[int, int]]]:
         epoch, start = divmod(first, len(self))
@@ -84,7 +121,7 @@ class EvalLoader:
     """Each sample once, in order, as the model will see it in use; `read` gives fitted images."""
 
     def __init__(self, read: Read, count: int, preprocess: Preprocess, *, batch_size: int, workers: int = 0) -> None:
-        self.images = _Images(read, _as_it_is, seed=0)
+        self.images = _Images(read, OneView(_as_it_is), 0, None)
         self.count = count
         self.preprocess = preprocess
         self.batch_size = batch_size
@@ -94,29 +131,31 @@ class EvalLoader:
         return -(-self.count // self.batch_size)
 
     def __iter__(self) -> Iterator[Tensor]:
-        """Pixels (B, C, H, W), batch after batch."""
+        """Fitted images (B, C, H, W), not normalised, batch after batch."""
         starts = range(0, self.count, self.batch_size)
         rows = [[(0, index) for index in range(start, min(start + self.batch_size, self.count))] for start in starts]
-        for images, _ in _load(self.images, rows, self.workers):
-            yield self.preprocess.normalise(images)
+        for images, _, _ in _load(self.images, rows, self.workers):
+            yield images
 
 
 class _Images(Dataset):
-    """(epoch, index) -> image and index."""
+    """(epoch, index) -> views of the image, its target, and the index."""
 
-    def __init__(self, read: Read, transform: Callable[[Tensor], Tensor], seed: int) -> None:
+    def __init__(self, read: Read, views: Views, seed: int, targets: Any) -> None:
         self.read = read
-        self.transform = transform
+        self.views = views
         self.seed = seed
+        self.targets = targets
 
-    def __getitem__(self, key: tuple[int, int]) -> tuple[Tensor, int]:
+    def __getitem__(self, key: tuple[int, int]) -> tuple[Any, Any, int]:
         epoch, index = key
         image = self.read(index)
         seed_cpu(derive(self.seed, "augment", epoch, index))
-        return self.transform(image), index
+        target = tree_map_only(Tensor, lambda values: values[index], self.targets)
+        return *self.views(image, target), index
 
 
-def _load(images: _Images, rows: Iterable[list[tuple[int, int]]], workers: int) -> Iterator[tuple[Tensor, list[int]]]:
+def _load(images: _Images, rows: Iterable[list[tuple[int, int]]], workers: int) -> Iterator[tuple[Any, Any, list[int]]]:
     if workers == 0:
         return (_stack([images[key] for key in row]) for row in rows)
     return iter(
@@ -141,6 +180,11 @@ def _settle_worker(worker: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def _stack(items: Sequence[tuple[Tensor, int]]) -> tuple[Any, list[int]]:
-    images, indices = zip(*items, strict=True)
-    return torch.stack(images), list(indices)
+def _stack(items: Sequence[tuple[Any, Any, int]]) -> tuple[Any, Any, list[int]]:
+    images, targets, indices = zip(*items, strict=True)
+    return _stacked(images), _stacked(targets), list(indices)
+
+
+def _stacked(trees: Sequence[Any]) -> Any:
+    """One pytree of tensors (B, ...) from one for each sample; leaves that are None stay None."""
+    return tree_map(lambda *leaves: None if leaves[0] is None else torch.stack(leaves), *trees)

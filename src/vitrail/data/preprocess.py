@@ -76,6 +76,11 @@ class Preprocess:
         pixels = tvf.to_dtype(image, torch.float32, scale=True)
         return tvf.normalize(pixels, list(self.mean), list(self.std))
 
+    def denormalise(self, pixels: Float[Tensor, "*batch C H W"]) -> Float[Tensor, "*batch C H W"]:
+        """The inverse of `normalise`, on the scale where a uint8 image is 0 to 1; also for a batch."""
+        mean, std = (torch.tensor(values, device=pixels.device).view(-1, 1, 1) for values in (self.mean, self.std))
+        return pixels * std + mean
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values for model.json."""
         return asdict(self)

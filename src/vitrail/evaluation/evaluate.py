@@ -1,19 +1,17 @@
-"""How good a checkpoint is on labelled pictures."""
+"""The score of a checkpoint on labelled images."""
 
 import os
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Literal
-
-import torch
 
 from ..checkpoint.contract import Checkpoint, load
 from ..data.open import Source, open_source
+from ..engines.predictor import Predictor, make_predictor
 from ..errors import VitrailError
 from ..progress import Track, silent
-from ..task_spec import CLASSIFICATION, MULTI_LABEL
-from .held_out import Part, held_out
-from .logits import compute_logits
-from .metrics import Evaluation, score
+from ..tasks.task import Evaluation
+from .held_out import HeldOut, SplitChoice, held_out
+from .stream import stream
 
 _NAMED = 10
 
@@ -22,85 +20,70 @@ def evaluate(
     checkpoint: Checkpoint | str | os.PathLike[str],
     source: Source | str | os.PathLike[str],
     *,
-    split: Part = "auto",
+    split: SplitChoice = "auto",
     batch_size: int = 32,
+    engine: str = "torch",
     device: str = "auto",
     precision: str = "auto",
     skip_bad: bool = False,
     progress: Track = silent,
 ) -> Evaluation:
-    """Score a checkpoint on labelled pictures: `evaluate("runs/flowers", "flowers/").top1`.
+    """Score a checkpoint on labelled images: `evaluate("runs/flowers", "flowers/").quality`.
 
-    Classes are matched by name. The source may lack some of the checkpoint's; one that the checkpoint does
-    not know is an error.
+    Labels are matched by the names of classes or columns. The source may lack some classes of the checkpoint; a class
+    that the checkpoint does not know is an error.
 
     Args:
         checkpoint: a checkpoint, or what `load` takes: a run, a folder, a file, a hub id.
         source: a source, or what `open_source` takes.
-        split: which part of it, see `held_out`; the result's `note` says what was scored.
+        split: which part of the source, see `held_out`; the result's `note` describes the images that were scored.
+        batch_size, engine, device, precision: see `make_predictor`.
         skip_bad: leave out files that cannot be read, instead of stopping at them.
-        batch_size, device, precision, progress: see `compute_logits`.
+        progress: reports how many images are done.
 
     Raises:
-        VitrailError: unknown classes, bad files, a part that is not there, or nothing to score.
+        VitrailError: unknown classes, unreadable files, a part that does not exist, nothing to score, or a task
+            without labels.
     """
     found = checkpoint if isinstance(checkpoint, Checkpoint) else load(os.fspath(checkpoint))
+    predictor = make_predictor(found, batch_size=batch_size, engine=engine, device=device, precision=precision)
     opened = source if isinstance(source, Source) else open_source(os.fspath(source))
-    task: Literal["single", "multi"] = "multi" if found.info.get("task") == "multi" else "single"
-    opened = match_classes(opened, found.class_names, task)
-    chosen = held_out(opened, found.path, split, skip_bad=skip_bad, progress=progress)
-    outcomes = list(
-        compute_logits(
-            found,
-            chosen.samples,
-            batch_size=batch_size,
-            device=device,
-            precision=precision,
-            progress=progress,
-        )
-    )
-    good = [(outcome.logits, outcome.sample.labels) for outcome in outcomes if outcome.logits is not None]
-    if len(good) < len(outcomes):
-        # The survey has read them all, so these do not suit this model, or have changed meanwhile.
-        _refuse([f"{each.sample.name}: {each.error}" for each in outcomes if each.error], skip_bad)
-    if not good:
-        raise VitrailError(f"{opened.name} has no picture to score")
-    logits, labels = zip(*good, strict=True)
-    return replace(score(torch.stack(logits), labels, found.class_names, task), note=chosen.note)
+    matched = predictor.task.match(opened, found.class_names)
+    chosen = held_out(matched, found.path, split, skip_bad=skip_bad, progress=progress)
+    return score_held_out(predictor, chosen, skip_bad=skip_bad, progress=progress)
 
 
-def match_classes(source: Source, class_names: tuple[str, ...], task: Literal["single", "multi"]) -> Source:
-    """The source with its labels counted in the checkpoint's order of classes.
+def score_held_out(
+    predictor: Predictor, chosen: HeldOut, *, skip_bad: bool = False, progress: Track = silent
+) -> Evaluation:
+    """The predictor's outputs for the chosen samples, compared with their labels.
+
+    Args:
+        predictor: its names are those that the labels were matched with.
+        chosen: samples with labels in the order of the predictor's names.
+        skip_bad: leave out samples that cannot be read.
+        progress: reports how many images are done.
 
     Raises:
-        VitrailError: the checkpoint has no class names or lacks some of the source's, or it tells one class a
-            picture and the source gives several.
+        VitrailError: nothing to score, or unreadable files.
     """
-    if not class_names:
-        raise VitrailError("the checkpoint has no class names to match labels with: save it with class_names")
-    if source.task == MULTI_LABEL and task == "single":
-        raise VitrailError(f"{source.name} has several labels a picture, the model tells only one: train another")
-    place = {name: index for index, name in enumerate(class_names)}
-    unknown = [name for name in source.class_names if name not in place]
-    if unknown:
-        raise VitrailError(
-            f"the checkpoint does not know {len(unknown)} classes of {source.name}: {_some(unknown)}; it "
-            f"knows {_some(class_names)}. Rename them, or leave them out"
-        )
-    order = [place[name] for name in source.class_names]
-    samples = (replace(s, labels=tuple(order[label] for label in s.labels)) for s in source.samples)
-    return replace(
-        source, class_names=class_names, samples=tuple(samples), task=MULTI_LABEL if task == "multi" else CLASSIFICATION
-    )
+    metrics = predictor.task.metrics(predictor.names)
+    bad: list[str] = []
+    scored = 0
+    for part in stream(predictor, chosen.samples, progress=progress):
+        pairs = zip(part.samples, part.errors, strict=True)
+        bad += [f"{sample.name}: {error}" for sample, error in pairs if error is not None]
+        if part.output is not None:
+            metrics.update(part.output, predictor.task.targets(part.readable, predictor.names))
+            scored += len(part.readable)
+    if bad and not skip_bad:
+        # The survey could read all of them: these do not suit this model, or have changed since.
+        raise VitrailError(f"{len(bad)} images cannot be used: {_some(bad)}; mend them, or use --skip-bad")
+    if not scored:
+        raise VitrailError(f"there is no image to score among {chosen.note}: give a source with labels")
+    return replace(metrics.compute(), note=chosen.note)
 
 
-def _refuse(reasons: list[str], skip_bad: bool) -> None:
-    if not skip_bad:
-        raise VitrailError(
-            f"{len(reasons)} pictures cannot be used: {'; '.join(reasons[:_NAMED])}; mend them, or --skip-bad"
-        )
-
-
-def _some(names: list[str] | tuple[str, ...]) -> str:
-    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    return ", ".join(names[:_NAMED]) + more
+def _some(reasons: Sequence[str]) -> str:
+    more = f" and {len(reasons) - _NAMED} more" if len(reasons) > _NAMED else ""
+    return "; ".join(reasons[:_NAMED]) + more

@@ -1,23 +1,24 @@
-"""Which pictures of a source a checkpoint may be judged by: those it has not learned from."""
+"""The part of a source that a checkpoint is scored on: images that it was not trained on."""
 
 import csv
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from ..data.open import Sample, Source
 from ..data.survey import Survey, survey
-from ..errors import VitrailError
+from ..errors import VitrailError, nearest
 from ..progress import Track, silent
 
-Part = Literal["auto", "train", "val", "test", "all"]
+SplitChoice = Literal["auto", "train", "val", "test", "all"]
+"""A part of a source by name; "all" of it; or "auto", what a checkpoint can be scored on fairly, see `held_out`."""
 
 
 @dataclass(frozen=True, slots=True)
 class HeldOut:
-    """The samples to score, all of them readable, and a sentence that says which they are."""
+    """The samples to score, all of them readable, and a phrase that describes them."""
 
     samples: tuple[Sample, ...]
     note: str
@@ -26,29 +27,31 @@ class HeldOut:
 def held_out(
     source: Source,
     run: Path | None,
-    part: Part = "auto",
+    split: SplitChoice = "auto",
     *,
     skip_bad: bool = False,
     progress: Track = silent,
 ) -> HeldOut:
     """The part of a source to score.
 
-    "auto" is the source's own test part, or its val part. Where it has neither, it is every picture whose
-    content the run did not train on; if some of them are the run's test part, those that it chose its best
-    checkpoint by (val) are left out too.
+    "auto" is the source's own test part, or else its val part. If it has neither, it is every image whose content
+    the run was not trained on; if some of them are the run's test part, its validation images, which it chose its best
+    checkpoint by, are left out too.
 
     Args:
         source: what the user named.
-        run: what the checkpoint was loaded from; a run folder remembers its splits by content in splits.csv.
-        part: a part by name, or "all" for everything.
+        run: what the checkpoint was loaded from; a run folder lists its splits by content in splits.csv.
+        split: a part by name, or "all" for everything.
         skip_bad: leave out files that cannot be read, instead of stopping at them.
-        progress: told of each file that is opened.
+        progress: counts the files that are opened.
 
     Raises:
-        VitrailError: bad files, a part that is not there, or nothing is left.
+        VitrailError: an unknown word, unreadable files, a part that does not exist, or no image is left.
     """
+    if split not in get_args(SplitChoice):
+        raise VitrailError(f"there is no split {split!r}: {nearest(split, get_args(SplitChoice))}")
     own = {sample.split for sample in source.samples}
-    name = next((split for split in ("test", "val") if split in own), "auto") if part == "auto" else part
+    name = next((part for part in ("test", "val") if part in own), "auto") if split == "auto" else split
     if name in own:
         source = replace(source, samples=tuple(s for s in source.samples if s.split == name))
     checked = survey(source, progress=progress)
@@ -64,7 +67,7 @@ def held_out(
 
 
 def recorded_splits(checkpoint: Path) -> dict[str, str] | None:
-    """{digest: split} of the run that a checkpoint belongs to; None where there is no run around it."""
+    """{digest: split} of the run that a checkpoint belongs to; None if it belongs to no run."""
     # RUN itself, RUN/checkpoints/best, or a file in that folder.
     for folder in (checkpoint, *checkpoint.absolute().parents[:3]):
         table = folder / "splits.csv"
@@ -85,9 +88,7 @@ def _unseen(checked: Survey, recorded: Mapping[str, str] | None) -> HeldOut:
     words = {"train": "the run was trained on", "val": "it chose its best checkpoint by"}
     gone = [f"{counts[part]} that {words[part]}" for part in ("train", "val") if part in left_out and counts[part]]
     if not kept:
-        raise VitrailError(
-            f"the run was trained on every picture of {name}: give others, or score them with --split all"
-        )
+        raise VitrailError(f"the run was trained on every image of {name}: give others, or score them with --split all")
     return _named(kept, f"{name}, without {' and '.join(gone)}" if gone else f"all of {name}, none of it trained on")
 
 
@@ -96,8 +97,8 @@ def _recorded_part(checked: Survey, recorded: Mapping[str, str] | None, part: st
     kept = tuple(sample for sample, facts in pairs if recorded and recorded.get(facts.digest) == part)
     if not kept:
         raise VitrailError(f"{checked.source.name} has no {part} part: use --split auto or --split all")
-    return _named(kept, f"the pictures of {checked.source.name} that are the run's {part} part")
+    return _named(kept, f"the images of {checked.source.name} that are the run's {part} part")
 
 
 def _named(samples: tuple[Sample, ...], note: str) -> HeldOut:
-    return HeldOut(samples, f"{len(samples)} pictures: {note}")
+    return HeldOut(samples, f"{len(samples)} images: {note}")

@@ -1,34 +1,18 @@
-"""From pictures to class names and probabilities."""
+"""Predictions for images: classes with probabilities, numbers or vectors, as the checkpoint's task decodes them."""
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-
-import torch
+from dataclasses import dataclass, replace
 
 from ..checkpoint.contract import Checkpoint, load
 from ..data.open import BadFile, Sample, open_source
+from ..engines.predictor import Predictor, check_top_k, make_predictor
 from ..errors import VitrailError
 from ..progress import Track, silent
-from .logits import Outcome, compute_logits
+from ..tasks.task import Prediction
+from .stream import stream
 
 Spec = str | os.PathLike[str]
-
-
-@dataclass(frozen=True, slots=True)
-class Prediction:
-    """What a model says of a picture.
-
-    Attributes:
-        path: the picture, as the user named it or relative to the folder that was named.
-        classes: (class name, probability), the most probable first; empty where the picture could not be
-            read.
-        error: why it could not be read.
-    """
-
-    path: str
-    classes: tuple[tuple[str, float], ...] = ()
-    error: str | None = None
 
 
 def predict(
@@ -38,80 +22,62 @@ def predict(
     top_k: int = 5,
     limit: int | None = None,
     batch_size: int = 32,
+    engine: str = "torch",
     device: str = "auto",
     precision: str = "auto",
     progress: Track = silent,
 ) -> Iterator[Prediction]:
-    """Predict the classes of pictures: `list(predict("runs/flowers", "garden/"))`.
+    """Predictions for the images of sources: `list(predict("runs/flowers", "garden/"))`.
 
-    Everything is checked and opened at the call; the pictures are read as the results are asked for, so a
-    folder may be of any size. A picture that cannot be read gives a prediction with an error.
+    Everything is checked and opened at the call; the images are read as the results are asked for, so a folder may be
+    of any size. An image that cannot be read gives a prediction with an error. For images in memory use a `Predictor`.
 
     Args:
         checkpoint: a checkpoint, or what `load` takes: a run, a folder, a file, a hub id.
-        sources: pictures, folders of them at any depth, globs, tables, shards, or a named set.
-        top_k: how many classes; all of them where there are fewer.
-        limit: stop after this many pictures.
-        batch_size, device, precision, progress: see `compute_logits`.
+        sources: images, folders of them at any depth, globs, tables, shards, or a named set.
+        top_k: number of classes of each prediction; all of them if there are fewer.
+        limit: stop after this many images.
+        batch_size, engine, device, precision: see `make_predictor`.
+        progress: reports how many images are done.
 
     Returns:
-        An iterator over predictions, in the order of the sources. Probabilities are of the softmax over all
-        classes, or, for a model that was trained with several labels a picture, each class's own sigmoid.
+        An iterator over predictions, in the order of the sources: `ClassPrediction`, `ValuePrediction`,
+        `VectorPrediction` or what another task decodes.
 
     Raises:
-        VitrailError: no picture is found, or a word is unknown.
+        VitrailError: no image is found, a word is unknown, or a number is out of range.
     """
-    if top_k < 1:
-        raise VitrailError(f"top_k {top_k} is not possible: use 1 or more")
-    if limit is not None and limit < 1:
-        raise VitrailError(f"limit {limit} is not possible: use 1 or more, or leave it out")
-    samples, bad = _open_all([sources] if isinstance(sources, str | os.PathLike) else sources)
+    check_top_k(top_k)
+    named = named_images(sources, limit)
     found = checkpoint if isinstance(checkpoint, Checkpoint) else load(os.fspath(checkpoint))
-    outcomes = compute_logits(
-        found, samples[:limit], batch_size=batch_size, device=device, precision=precision, progress=progress
-    )
-    return _predictions(outcomes, bad, found, top_k)
+    predictor = make_predictor(found, batch_size=batch_size, engine=engine, device=device, precision=precision)
+    return predict_samples(predictor, named, top_k=top_k, progress=progress)
 
 
-def at_least_one(predictions: Iterable[Prediction]) -> Iterator[Prediction]:
-    """Pass predictions on; at the end, it is an error if none of the pictures could be read."""
-    last = None
-    worked = False
-    for last in predictions:
-        worked = worked or last.error is None
-        yield last
-    if last is not None and not worked:
-        raise VitrailError(f"none of the pictures could be read; the last was {last.path}: {last.error}")
+@dataclass(frozen=True, slots=True)
+class NamedImages:
+    """The images that a user named, not opened yet, and what was named and cannot be used."""
+
+    samples: tuple[Sample, ...]
+    bad: tuple[BadFile, ...]
 
 
-def class_names(checkpoint: Checkpoint) -> tuple[str, ...]:
-    """The names of the logits; their numbers where the checkpoint has no names."""
-    count = checkpoint.model.config.num_classes
-    return checkpoint.class_names or tuple(str(index) for index in range(count))
+def named_images(sources: Spec | Sequence[Spec], limit: int | None = None) -> NamedImages:
+    """The images of sources, in order; a source that does not exist becomes a bad file.
 
+    Args:
+        sources: what `open_source` takes without labels, or several of them.
+        limit: at most so many images.
 
-def _predictions(
-    outcomes: Iterable[Outcome], bad: Sequence[BadFile], checkpoint: Checkpoint, top_k: int
-) -> Iterator[Prediction]:
-    names = class_names(checkpoint)
-    several = checkpoint.info.get("task") == "multi"
-    for outcome in outcomes:
-        if outcome.logits is None:
-            yield Prediction(outcome.sample.name, error=outcome.error)
-            continue
-        chances = outcome.logits.sigmoid() if several else outcome.logits.softmax(dim=0)
-        values, indices = torch.topk(chances, min(top_k, len(names)))
-        pairs = zip(indices.tolist(), values.tolist(), strict=True)
-        yield Prediction(outcome.sample.name, tuple((names[index], value) for index, value in pairs))
-    yield from (Prediction(file.name, error=file.reason) for file in bad)
-
-
-def _open_all(specs: Sequence[Spec]) -> tuple[list[Sample], list[BadFile]]:
-    """A source that is not there becomes a row with an error; if nothing is there, that is the error."""
+    Raises:
+        VitrailError: no image is found, or a limit below 1.
+    """
+    if limit is not None and limit < 1:
+        raise VitrailError(f"limit {limit} is not possible: use 1 or more, or leave it out for all images")
     samples: list[Sample] = []
     bad: list[BadFile] = []
     reasons: list[str] = []
-    for spec in specs:
+    for spec in [sources] if isinstance(sources, str | os.PathLike) else sources:
         try:
             source = open_source(os.fspath(spec), labelled=False)
         except VitrailError as error:
@@ -122,5 +88,38 @@ def _open_all(specs: Sequence[Spec]) -> tuple[list[Sample], list[BadFile]]:
         bad += source.bad
     if not samples:
         reasons += [f"{file.name}: {file.reason}" for file in bad if str(file.reason) not in reasons]
-        raise VitrailError("; ".join(reasons[:5]) or "no picture was named: give files, folders or globs")
-    return samples, bad
+        raise VitrailError("; ".join(reasons[:5]) or "no image was named: give files, folders or globs")
+    return NamedImages(tuple(samples[:limit]), tuple(bad))
+
+
+def predict_samples(
+    predictor: Predictor, named: NamedImages, *, top_k: int | None = None, progress: Track = silent
+) -> Iterator[Prediction]:
+    """A prediction for each image, in order, then one with an error for each bad file.
+
+    Args:
+        predictor: runs the model.
+        named: what to read.
+        top_k: number of classes of each prediction; all by default.
+        progress: reports how many images are done.
+    """
+    task = predictor.task
+    for part in stream(predictor, named.samples, progress=progress):
+        decoded = iter(() if part.output is None else task.decode(part.output, predictor.names, top_k))
+        for sample, error in zip(part.samples, part.errors, strict=True):
+            if error is not None:
+                yield task.failed(sample.name, error)
+            else:
+                yield replace(next(decoded), path=sample.name)
+    yield from (task.failed(file.name, file.reason) for file in named.bad)
+
+
+def at_least_one(predictions: Iterable[Prediction]) -> Iterator[Prediction]:
+    """The same predictions; at the end, it is an error if no image could be read."""
+    last = None
+    worked = False
+    for last in predictions:
+        worked = worked or last.error is None
+        yield last
+    if last is not None and not worked:
+        raise VitrailError(f"none of the images could be read; the last was {last.path}: {last.error}")

@@ -1,10 +1,12 @@
-"""Predictions as a table that other programs read.
+"""Predictions as a table for other programs.
 
-CSV and Parquet have a row a picture and the columns
+CSV and Parquet have a row for each image and the columns
 
-    path, class, probability, class_2, probability_2, ..., class_k, probability_k, error
+    path, ..., error
 
-with empty cells (Parquet: nulls) where there is nothing to say. JSON Lines has an object a picture:
+with the task's own columns between them: for a classifier class, probability, class_2, probability_2, ..., class_k,
+probability_k; for a regression one for each number. Cells without a value are empty (Parquet: null). JSON Lines has an
+object for each image:
 
     {"path": "a.png", "classes": [{"class": "cat", "probability": 0.98}, ...], "error": null}
 """
@@ -12,21 +14,50 @@ with empty cells (Parquet: nulls) where there is nothing to say. JSON Lines has 
 import csv
 import json
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import IO, Any, Literal
 
 from ..errors import VitrailError
-from .predict import Prediction
+from ..tasks.task import Prediction, Task
 
 Format = Literal["csv", "jsonl", "parquet"]
 
-_ROWS_A_GROUP = 4096
+_ROWS_PER_GROUP = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """The columns of a table of predictions.
+
+    Attributes:
+        task: gives the columns and the cells.
+        names: of the model's outputs.
+        top_k: number of classes in a row.
+    """
+
+    task: Task
+    names: Sequence[str]
+    top_k: int
+
+    def columns(self) -> dict[str, type[str] | type[float]]:
+        """Column -> type of its cells."""
+        # An output may be called as one of our own two columns are.
+        own = {
+            f"predicted_{name}" if name in ("path", "error") else name: kind
+            for name, kind in self.task.columns(self.names, self.top_k).items()
+        }
+        return {"path": str, **own, "error": str}
+
+    def cells(self, prediction: Prediction) -> list[str | float | None]:
+        """One row."""
+        return [prediction.path, *self.task.cells(prediction, self.names, self.top_k), prediction.error]
 
 
 def write_table(
-    predictions: Iterable[Prediction], top_k: int, form: Format = "csv", output: Path | None = None
+    predictions: Iterable[Prediction], layout: Layout, form: Format = "csv", output: Path | None = None
 ) -> None:
     """Write predictions as they come, to a file or to standard output.
 
@@ -38,7 +69,7 @@ def write_table(
     if form == "parquet" and output is None:
         raise VitrailError("parquet is not text: name a file with --out predictions.parquet")
     if output is None:
-        _WRITERS[form](predictions, top_k, sys.stdout)
+        _WRITERS[form](predictions, layout, sys.stdout)
         return
     part = output.with_name(f"{output.name}.part")
     try:
@@ -48,66 +79,59 @@ def write_table(
             if form == "parquet"
             else part.open("w", encoding="utf-8", errors="surrogateescape", newline="")
         ) as file:
-            _WRITERS[form](predictions, top_k, file)
+            _WRITERS[form](predictions, layout, file)
         part.replace(output)
     except BaseException:
         part.unlink(missing_ok=True)
         raise
 
 
-def columns(top_k: int) -> list[str]:
-    """The columns of CSV and Parquet."""
-    ranks = ["", *(f"_{rank}" for rank in range(2, top_k + 1))]
-    return ["path", *(f"{word}{rank}" for rank in ranks for word in ("class", "probability")), "error"]
-
-
-def _write_csv(predictions: Iterable[Prediction], top_k: int, file: IO[Any]) -> None:
+def _write_csv(predictions: Iterable[Prediction], layout: Layout, file: IO[Any]) -> None:
     writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(columns(top_k))
-    for row in predictions:
-        cells = [cell for name, chance in row.classes for cell in (name, f"{chance:.6f}")]
-        writer.writerow([row.path, *cells, *[""] * (2 * top_k - len(cells)), row.error or ""])
+    writer.writerow(layout.columns())
+    for prediction in predictions:
+        writer.writerow([_text(cell) for cell in layout.cells(prediction)])
 
 
-def _write_jsonl(predictions: Iterable[Prediction], top_k: int, file: IO[Any]) -> None:
-    for row in predictions:
-        classes = [{"class": name, "probability": round(chance, 6)} for name, chance in row.classes]
-        print(
-            json.dumps({"path": row.path, "classes": classes, "error": row.error}, ensure_ascii=False),
-            file=file,
-        )
+def _text(cell: str | float | None) -> str:
+    if cell is None:
+        return ""
+    return f"{cell:.7g}" if isinstance(cell, float) else cell
 
 
-def _write_parquet(predictions: Iterable[Prediction], top_k: int, file: IO[Any]) -> None:
+def _write_jsonl(predictions: Iterable[Prediction], layout: Layout, file: IO[Any]) -> None:
+    for prediction in predictions:
+        row = {"path": prediction.path, **layout.task.to_dict(prediction), "error": prediction.error}
+        print(json.dumps(row, ensure_ascii=False), file=file)
+
+
+def _write_parquet(predictions: Iterable[Prediction], layout: Layout, file: IO[Any]) -> None:
     try:
         import pyarrow as pa
         from pyarrow import parquet
     except ImportError as error:
         raise VitrailError('Parquet needs pyarrow: pip install "vitrail[parquet]", or use --format csv') from error
-    names = columns(top_k)
-    kinds = [pa.float32() if name.startswith("probability") else pa.string() for name in names]
-    schema = pa.schema(list(zip(names, kinds, strict=True)))
+    columns = layout.columns()
+    schema = pa.schema([(name, pa.float32() if kind is float else pa.string()) for name, kind in columns.items()])
     with parquet.ParquetWriter(file, schema) as writer:
         for group in _groups(predictions):
-            rows = [_flat(row, top_k) for row in group]
-            writer.write_table(
-                pa.table({name: [row[i] for row in rows] for i, name in enumerate(names)}, schema=schema)
-            )
+            rows = [[_utf8(cell) for cell in layout.cells(prediction)] for prediction in group]
+            values = {name: [row[index] for row in rows] for index, name in enumerate(columns)}
+            writer.write_table(pa.table(values, schema=schema))
 
 
-def _flat(row: Prediction, top_k: int) -> list[Any]:
-    cells = [cell for pair in row.classes for cell in pair]
-    path = row.path.encode("utf-8", "replace").decode()  # Parquet's strings are UTF-8 without exception
-    return [path, *cells, *[None] * (2 * top_k - len(cells)), row.error]
+def _utf8(cell: str | float | None) -> str | float | None:
+    """Parquet's strings are UTF-8 without exception, and paths need not be."""
+    return cell.encode("utf-8", "replace").decode() if isinstance(cell, str) else cell
 
 
 def _groups(predictions: Iterable[Prediction]) -> Iterator[list[Prediction]]:
     rest = iter(predictions)
-    while group := list(islice(rest, _ROWS_A_GROUP)):
+    while group := list(islice(rest, _ROWS_PER_GROUP)):
         yield group
 
 
-_WRITERS: dict[Format, Callable[[Iterable[Prediction], int, IO[Any]], None]] = {
+_WRITERS: dict[Format, Callable[[Iterable[Prediction], Layout, IO[Any]], None]] = {
     "csv": _write_csv,
     "jsonl": _write_jsonl,
     "parquet": _write_parquet,

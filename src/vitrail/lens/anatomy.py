@@ -12,7 +12,7 @@ from ..nn import Tokens
 from ..progress import Track, silent
 from .measures import attention_distance, effective_receptive_field, feature_pca, position_similarity
 from .naming import attends_of
-from .observe import features, observe
+from .observe import observe_attention, observe_features
 from .probe.layers import block_names
 
 
@@ -48,7 +48,7 @@ def anatomy(
     """
     chosen = spread(block_names(model), blocks)
     distances, notes = _distances(model, pixels, progress)
-    with features(model, *chosen) as seen, torch.inference_mode():
+    with observe_features(model, *chosen) as seen, torch.inference_mode():
         model(pixels)
     components = {name: feature_pca(_map(name, seen[name])).cpu() for name in chosen}
     fields = {
@@ -71,7 +71,7 @@ def _distances(
     if not attends:
         notes.append(f"{type(model).__name__} has no attention: no head looks anywhere")
     for index, name in enumerate(progress(attends, len(attends), "how far heads look")):
-        with observe(model, layers=index) as seen, torch.inference_mode():  # one layer's weights at a time
+        with observe_attention(model, layers=index) as seen, torch.inference_mode():  # one layer's weights at a time
             model(pixels)
         try:
             layout = seen.layout(index)

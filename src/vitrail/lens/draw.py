@@ -1,41 +1,42 @@
-"""Attention as pictures: arrays in, arrays out. A picture is uint8 (3, H, W)."""
-
-from collections.abc import Sequence
+"""Attention, positions and features as images: arrays in, arrays out. The images returned are uint8 (3, H, W)."""
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Shaped, UInt8
 from torch import Tensor
 
+from ..errors import VitrailError
 from ..pages.image import colours, displayable, enlarge
+from .explanation import looked_at
+from .observe import Attention
 
 LEAD = 24
-"""Grey value of the lines between the panes."""
+"""Grey value of the lines between patches."""
 
 
 def overlay(
-    picture: UInt8[Tensor, "3 H W"], values: Float[Tensor, "h w"], *, alpha: float = 0.6, smooth: bool = False
+    image: UInt8[Tensor, "3 H W"], values: Float[Tensor, "h w"], *, alpha: float = 0.6, smooth: bool = False
 ) -> UInt8[Tensor, "3 H W"]:
-    """A map of the patches over the picture, as panes of coloured glass.
+    """A map of the patches as colours over the image.
 
     Args:
-        picture: what the patches were cut from.
+        image: uint8 (3, H, W).
         values: one number a patch, coloured from 0 to the highest.
-        alpha: the share of colour, the rest is picture.
-        smooth: bilinear between the patches' centres instead of panes: softer, and less honest.
+        alpha: the share of colour, 0 to 1; the rest is image.
+        smooth: interpolate between the patches' centres, which suggests more detail than there is.
     """
-    size = (picture.shape[1], picture.shape[2])
+    size = (image.shape[1], image.shape[2])
     if smooth:
         spread = F.interpolate(values[None, None].cpu().float(), size, mode="bilinear", align_corners=False)[0, 0]
         heat = colours(spread).float()
     else:
         heat = F.interpolate(colours(values)[None].float(), size, mode="nearest-exact")[0]
-    mixed = (picture.float() * (1 - alpha) + heat * alpha).round().to(torch.uint8)
+    mixed = (image.float() * (1 - alpha) + heat * alpha).round().to(torch.uint8)
     return mixed if smooth else visualize_patches(mixed, (values.shape[0], values.shape[1]))
 
 
 def visualize_patches(image: Tensor, grid: tuple[int, int]) -> UInt8[Tensor, "3 H W"]:
-    """The picture, at least 256 px wide and high, with lines where a grid (rows, columns) cuts it."""
+    """The image, enlarged to at least 256 px on each side, with lines where a grid (rows, columns) cuts it."""
     picture = enlarge(displayable(image)).clone()
     width = max(1, min(picture.shape[1:]) // 256)
     for dim, count in ((1, grid[0]), (2, grid[1])):
@@ -47,24 +48,28 @@ def visualize_patches(image: Tensor, grid: tuple[int, int]) -> UInt8[Tensor, "3 
 
 
 def visualize_attention_weights(
-    picture: UInt8[Tensor, "3 H W"],
-    maps: Sequence[Float[Tensor, "h rows columns"]],
-    *,
-    side: int = 96,
-    gap: int = 4,
-    alpha: float = 0.6,
+    image: Shaped[Tensor, "C H W"], seen: Attention, *, index: int = 0, side: int = 96, gap: int = 4, alpha: float = 0.6
 ) -> UInt8[Tensor, "3 H2 W2"]:
-    """Every layer (a row, the first on top) and head (a column) over the picture, as panes of coloured glass.
+    """Observed attention over the image: a row for each layer, the first on top, and a column for each head.
+
+    Each map is coloured from 0 to its own highest value. If all rows were observed it is `looked_at`: the row of the
+    class token, or the attention that each patch receives. If some rows were, it is the first of them.
 
     Args:
-        picture: what the patches were cut from.
-        maps: of each layer, one for each head, each coloured from 0 to its own highest: `looked_at`, or a patch's row.
-        side: height of a small picture, in pixels.
+        image: what the model saw, resized and cropped as its pixels.
+        seen: what `observe_attention` gives, after a forward pass.
+        index: which image of the batch.
+        side: height of a small map, in pixels.
         gap: between them, in the grey of the lines.
-        alpha: the share of colour, the rest is picture.
+        alpha: the share of colour, 0 to 1; the rest is image.
+
+    Raises:
+        VitrailError: a layer whose keys are not the patches of one regular grid.
     """
-    size = (side, max(1, round(side * picture.shape[2] / picture.shape[1])))
-    small = F.interpolate(picture[None].float(), size, mode="bilinear", antialias=True, align_corners=False)[0]
+    maps = [attention_maps(seen, layer)[index] for layer in seen]
+    shown = displayable(image)
+    size = (side, max(1, round(side * shown.shape[2] / shown.shape[1])))
+    small = F.interpolate(shown[None].float(), size, mode="bilinear", antialias=True, align_corners=False)[0]
     down, right = size[0] + gap, size[1] + gap
     columns = max(len(heads) for heads in maps)
     sheet = torch.full((3, len(maps) * down - gap, columns * right - gap), LEAD, dtype=torch.uint8)
@@ -76,8 +81,22 @@ def visualize_attention_weights(
     return sheet
 
 
+def attention_maps(seen: Attention, layer: int) -> Float[Tensor, "B h rows columns"]:
+    """The maps of one observed layer, see `visualize_attention_weights`.
+
+    Raises:
+        VitrailError: its keys are not the patches of one regular grid.
+    """
+    layout = seen.layout(layer)
+    if len(layout.key_grid) != 2:
+        raise VitrailError(f"the keys of layer {layer} have the grid {layout.key_grid}: maps need rows and columns")
+    if seen.all_rows:
+        return looked_at(seen[layer], layout)
+    return seen[layer][:, :, 0, layout.key_prefix :].unflatten(-1, layout.key_grid)
+
+
 def visualize_positions(similarity: Float[Tensor, "H W h w"], *, gap: int = 1) -> UInt8[Tensor, "3 H2 W2"]:
-    """A map of each patch's likeness to all others, `position_similarity`, laid out as the patches are."""
+    """Similarity of each position to all others, `position_similarity`: one small map a patch, placed as the patch."""
     rows, columns, height, width = similarity.shape
     low, high = similarity.amin(), similarity.amax()
     tiles = colours((similarity - low).permute(0, 2, 1, 3).reshape(rows * height, columns * width) / (high - low))
@@ -87,5 +106,5 @@ def visualize_positions(similarity: Float[Tensor, "H W h w"], *, gap: int = 1) -
 
 
 def visualize_features(components: Float[Tensor, "3 h w"]) -> UInt8[Tensor, "3 H W"]:
-    """Three components of the features of each patch, `feature_pca`, as its colour."""
+    """Three principal components of the features of each patch, `feature_pca`, as its colour."""
     return enlarge((components.clamp(0, 1) * 255).round().to(torch.uint8).cpu())

@@ -1,129 +1,138 @@
-"""Explain pictures: a PNG for each, and one page for all."""
+"""Explain images: a PNG for each, and the explorer as one page."""
 
-import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import os
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..data.decode import BadImage
-from ..data.open import open_source, read_image
-from ..data.preprocess import Preprocess
-from ..data.samples import short_names
 from ..errors import VitrailError
 from ..progress import Track, silent
-from .explanation import Explanation, explain_image
-from .page import explanation_page
+from .attribution.methods import QUICK
+from .explanation import explain_image
+from .explorer.gallery import Gallery
+from .explorer.open import chosen_methods, watch_all
+from .explorer.page import ALL_BYTES, MOST_BYTES, MOST_VIEWS, most_bytes, write_page
+from .images import ImageLike, file_stem, named_images
 from .sheet import write_sheet
+from .watched import Source, Watched
+
+PAGE = "explain.html"
+"""The page's name in a folder."""
+
+Say = Callable[[str], None]
 
 
-def explain_images(
-    model: nn.Module,
-    preprocess: Preprocess,
-    class_names: Sequence[str],
-    images: Iterable[tuple[str, Tensor | BadImage]],
-    out: Path,
+@dataclass(slots=True)
+class _Read:
+    """Images of the page, the number of all that were read, (name, reason) of the others, and the PNGs written."""
+
+    kept: list[tuple[str, Tensor]] = field(default_factory=list)
+    count: int = 0
+    unreadable: list[tuple[str, str]] = field(default_factory=list)
+    paths: list[Path] = field(default_factory=list)
+
+
+def explain(
+    checkpoint: Source,
+    images: Iterable[ImageLike] | ImageLike,
+    out: str | os.PathLike[str] = "explained",
     *,
+    against: Source | None = None,
+    methods: Sequence[str] = (),
     top_k: int = 5,
-    task: Literal["single", "multi"] = "single",
-    total: int = 0,
+    limit: int | None = None,
+    image_size: int | None = None,
+    device: str = "auto",
     progress: Track = silent,
-    say: Callable[[str], None] = lambda sentence: None,
+    say: Say = lambda sentence: None,
 ) -> list[Path]:
-    """Write `NAME.png` for each picture and one `explain.html` with all of them into a folder.
+    """Write where a model looks in images: a PNG for each and a page of every layer and head.
 
-    The maps lie over the picture as the model sees it: resized and cropped by `preprocess`.
+    The page is the explorer in one file, which needs no server and no network. In a folder it holds the first
+    60 views (a model and an image); every image has a PNG.
 
     Args:
-        model: in evaluation mode.
-        class_names: in the order of the logits; may be empty.
-        images: (name, image (C, H, W)); for a file that could not be read, (name, the error), which the page
-            lists.
-        out: the folder; made if it is not there. Files of the same names are replaced.
+        checkpoint: a checkpoint, or what `load` takes.
+        images: files, folders, globs or sources; or Pillow images, arrays and tensors (C, H, W).
+        out: a folder, where files of the same names are replaced; or a file ending in .html for the page alone.
+        against: a second checkpoint, to compare with on the page.
+        methods: attribution methods on the page, see `methods.METHODS`; those that take a pass or two by default.
         top_k: how many classes are shown.
-        task: "single" or "multi", see `explain_image`.
-        total: how many images there are, for the progress.
-        say: is told of every file that could not be read.
+        limit: at most so many images of each source.
+        image_size: another size than the model's own, in pixels; positions are resampled. Attention weights grow with
+            its fourth power.
+        device: "auto", "cpu", "cuda" or "cuda:1".
+        say: gets a sentence about every image that is left out, and about the work on the page.
 
     Returns:
         The paths, the page last.
 
     Raises:
-        VitrailError: no image could be read.
+        VitrailError: no image can be read; a model whose attention cannot be drawn; too many images for a page alone.
     """
-    out.mkdir(parents=True, exist_ok=True)
-    done: list[Explanation] = []
-    unreadable: list[tuple[str, str]] = []
-    paths: list[Path] = []
-    taken: set[str] = set()
-    for name, image in progress(images, total, "explain"):
-        if isinstance(image, BadImage):
-            unreadable.append((name, image.reason))
-            say(f"left out {name}: {image.reason}")
-            continue
-        done.append(explain_image(model, preprocess, class_names, name, image, top_k=top_k, task=task))
-        paths.append(out / f"{file_stem(name, taken)}.png")
-        write_sheet(done[-1], paths[-1])
-    if not done:
-        reasons = "; ".join(f"{name}: {reason}" for name, reason in unreadable[:3])
-        raise VitrailError(f"no picture could be read ({reasons or 'none was given'}): name other files")
-    page = out / "explain.html"
-    page.write_text(explanation_page(done, unreadable), encoding="utf-8")
-    return [*paths, page]
+    target = Path(out)
+    chosen = chosen_methods(methods, QUICK)
+    watched = watch_all(checkpoint, against, image_size=image_size, device=device)
+    found, total = named_images(images, watched[0].preprocess.channels, limit)
+    alone = target.suffix.lower() in (".html", ".htm")
+    if alone:
+        most_bytes(max(1, total) * len(watched))  # its error comes before anything is read
+    folder = None if alone else target
+    room = MOST_VIEWS // len(watched)
+    read = _go_through(watched[0], progress(found, total, "explain"), folder, top_k, room, say)
+    if not read.count:
+        reasons = "; ".join(f"{name}: {reason}" for name, reason in read.unreadable[:3])
+        raise VitrailError(f"no image could be read ({reasons or 'none was given'}): name other files")
+    if read.count > room:
+        say(f"the page holds the first {room} of {read.count} images: vitrail explore opens them all")
+    shown = Gallery(
+        watched,
+        read.kept,
+        methods=chosen,
+        top_k=top_k,
+        most=most_bytes(len(read.kept) * len(watched)),
+        unreadable=read.unreadable,
+    )
+    page = target if alone else target / PAGE
+    size = write_page(shown, page, say)
+    say(f"{page}: {size / 1e6:.1f} MB{_advice(size, len(shown))}")
+    return [*read.paths, page]
 
 
-def named_images(
-    specs: Iterable[str], channels: int, limit: int | None = None
-) -> tuple[Iterator[tuple[str, Tensor | BadImage]], int]:
-    """The images that files, folders, globs or sources name, for `explain_images`, and how many there are.
-
-    They are read one by one as they are asked for, and called by as much of their paths as tells them apart.
-
-    Args:
-        specs: what `open_source` takes.
-        channels: how many the model takes.
-        limit: at most so many, from each the first.
-    """
-    found = [open_source(spec, labelled=False) for spec in specs]
-    samples = [sample for source in found for sample in source.samples[:limit]]
-    bad = [file for source in found for file in source.bad]
-
-    def read() -> Iterator[tuple[str, Tensor | BadImage]]:
-        for shown, sample in zip(short_names([sample.name for sample in samples]), samples, strict=True):
-            try:
-                yield shown, read_image(sample, channels)
-            except BadImage as error:
-                yield sample.name, error
-        for file in bad:
-            yield file.name, BadImage(file.name, file.reason)
-
-    return read(), len(samples) + len(bad)
-
-
-def readable(
-    images: Iterable[tuple[str, Tensor | BadImage]], say: Callable[[str], None] = lambda sentence: None
-) -> list[tuple[str, Tensor]]:
-    """The images without those that could not be read, which `say` is told of."""
-    found = []
+def _go_through(
+    watched: Watched,
+    images: Iterable[tuple[str, Tensor | BadImage]],
+    folder: Path | None,
+    top_k: int,
+    room: int,
+    say: Say,
+) -> _Read:
+    """Read the images one by one, and write a PNG of each if there is a folder."""
+    read, taken = _Read(), set[str]()
     for name, image in images:
         if isinstance(image, BadImage):
+            read.unreadable.append((name, image.reason))
             say(f"left out {name}: {image.reason}")
-        else:
-            found.append((name, image))
-    return found
+            continue
+        read.count += 1
+        if len(read.kept) < room:  # images beyond the page's room are not needed again
+            read.kept.append((name, image))
+        if folder is not None:
+            folder.mkdir(parents=True, exist_ok=True)
+            path = folder / f"{file_stem(name, taken)}.png"
+            try:
+                write_sheet(explain_image(watched, name, image, top_k=top_k), path)
+            except VitrailError as error:  # the page draws more kinds of layers, or gives its own reason
+                say(f"no PNG of {name}: {error}")
+            else:
+                read.paths.append(path)
+    return read
 
 
-def file_stem(name: str, taken: set[str]) -> str:
-    """A file name for a picture: the last part of `name` without its suffix, safe on every system, not in
-    `taken`.
-
-    `taken` is added to, and compared without case.
-    """
-    stem = re.sub(r"[^\w.\- ]+", "_", Path(name).stem).strip(" ._")[:60] or "picture"
-    free, number = stem, 1
-    while free.casefold() in taken:
-        number += 1
-        free = f"{stem}-{number}"
-    taken.add(free.casefold())
-    return free
+def _advice(size: int, views: int) -> str:
+    if size <= min(views * 1.2 * MOST_BYTES, 1.1 * ALL_BYTES):
+        return ""
+    return ", slow to open: choose a smaller image size, fewer images, or vitrail explore"

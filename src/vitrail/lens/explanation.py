@@ -1,106 +1,120 @@
-"""What a model sees in one picture, as plain values that can be drawn."""
+"""Predictions, attention maps, rollout and features of one image, as plain values that can be drawn."""
 
-from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any
 
 import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
-from ..data.preprocess import Preprocess
 from ..errors import VitrailError
+from ..nn import AnyVisionModel, Tokens
 from ..pages.image import displayable
 from .layout import Layout, over_picture, received
-from .observe import Attention, observe
+from .measures import feature_pca
+from .observe import Attention, observe_attention, observe_features
+from .outputs import run
 from .rollout import class_token_map, rollout
+from .watched import Prediction, Watched, predictions
 
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """One picture, what was predicted, and where the model looked.
+    """One image, its predictions, and where the model looked.
 
     Attributes:
-        name: what the user calls the picture.
-        picture: uint8 (3, H, W), cropped as the model sees it; the maps lie over this one.
-        predictions: (class name, probability), the most probable first.
-        maps: of each layer that looks at patches (h, rows, columns), see `looked_at`.
+        name: the user's name of the image.
+        image: uint8 (3, H, W), cropped as the model sees it; the maps lie over this one.
+        predictions: the most probable first; empty for a model that does not classify.
+        maps: of each layer that attends to patches (h, rows, columns), see `looked_at`.
         flow: (rows, columns), the rollout of all layers, or None where layers have different tokens.
         prefix: how many prefix tokens the last layer has; 0 means that its map is what each patch receives.
+        features: uint8 (3, rows, columns), see `feature_colours`.
     """
 
     name: str
-    picture: UInt8[Tensor, "3 H W"]
-    predictions: tuple[tuple[str, float], ...]
+    image: UInt8[Tensor, "3 H W"]
+    predictions: tuple[Prediction, ...]
     maps: tuple[Float[Tensor, "h rows columns"], ...]
     flow: Float[Tensor, "rows columns"] | None
     prefix: int
+    features: UInt8[Tensor, "3 rows columns"] | None
 
 
-def explain_image(
-    model: nn.Module,
-    preprocess: Preprocess,
-    class_names: Sequence[str],
-    name: str,
-    image: Tensor,
-    *,
-    top_k: int = 5,
-    task: Literal["single", "multi"] = "single",
-) -> Explanation:
-    """Look at one image (C, H, W) through a model in evaluation mode.
+def explain_image(watched: Watched, name: str, image: Tensor, *, top_k: int = 5) -> Explanation:
+    """Run a model on one image (C, H, W) and keep its maps.
 
-    Args:
-        class_names: in the order of the logits; may be empty, then classes are numbered.
-        task: "single" gives softmax probabilities, "multi" one independent probability a class.
+    Raises:
+        VitrailError: no attention in the model, or none whose keys are patches of one regular grid.
     """
-    fitted = preprocess.fit(image)
-    device = next(model.parameters()).device
-    with observe(model) as seen, torch.inference_mode():
-        logits = model(preprocess.normalise(fitted)[None].to(device))[0].float()
+    fitted = watched.preprocess.fit(image)
+    with ExitStack() as stack:
+        seen = stack.enter_context(observe_attention(watched.model))
+        outputs = stack.enter_context(observed_encoder(watched.model))
+        stack.enter_context(torch.inference_mode())
+        output = run(watched.model, watched.preprocess.normalise(fitted)[None].to(watched.device))
     drawn = [layer for layer in seen if _looks_at_patches(seen, layer)]
     if not drawn:
         raise VitrailError(
-            "no attention of this model looks at the patches of one regular grid, so there is no map to draw: "
-            "`observe` gives the weights as they are"
+            "no attention of this model has the patches of one regular grid as keys, so there is no map to draw: "
+            "`observe_attention` gives the weights as they are"
         )
-    probabilities = logits.softmax(-1) if task == "single" else logits.sigmoid()
-    best = probabilities.topk(min(top_k, len(logits)))
     return Explanation(
         name=name,
-        picture=displayable(fitted),
-        predictions=tuple(
-            (class_names[index] if class_names else f"class {index}", value)
-            for index, value in zip(best.indices.tolist(), best.values.tolist(), strict=True)
-        ),
+        image=displayable(fitted),
+        predictions=tuple(predictions(watched, output, top_k)),
         maps=tuple(looked_at(seen[layer], seen.layout(layer))[0].cpu() for layer in drawn),
         flow=_flow(seen) if len(drawn) == len(seen) else None,
         prefix=seen.layout(drawn[-1]).prefix,
+        features=feature_colours(outputs.get("encoder")),
     )
 
 
+def observed_encoder(model: nn.Module) -> Any:
+    """The context of `observe_features` for the encoder of one of our models, for no module of any other."""
+    return observe_features(model, *(["encoder"] if isinstance(model, AnyVisionModel) else []))
+
+
+def feature_colours(output: Any) -> UInt8[Tensor, "3 rows columns"] | None:
+    """Three principal components of the patches of the first image as colours, see `feature_pca`.
+
+    None where the output is not one grid of patches, or has fewer than three.
+    """
+    tokens = output[-1] if isinstance(output, tuple) and output else output
+    if not isinstance(tokens, Tokens) or tokens.lengths or len(tokens.grid) != 2:
+        return None
+    maps = tokens.map[:1].float()
+    if min(maps.shape[1], maps[0, 0].numel()) < 3:
+        return None
+    return (feature_pca(maps)[0].clamp(0, 1) * 255).round().to(torch.uint8).cpu()
+
+
 def last_layer_map(model: nn.Module, pixels: Float[Tensor, "B C H W"]) -> Float[Tensor, "B rows columns"]:
-    """Where the last layer looks, mean over its heads, for a batch and a model in evaluation mode."""
-    with observe(model, layers=-1) as seen, torch.inference_mode():
+    """Attention map of the last layer, mean over its heads, for a batch and a model in evaluation mode."""
+    with observe_attention(model, layers=-1) as seen, torch.inference_mode():
         model(pixels)
     (layer,) = seen
     if not _looks_at_patches(seen, layer):
-        raise VitrailError("the last attention of this model does not look at the patches of one regular grid")
+        raise VitrailError("the keys of the last attention of this model are not the patches of one regular grid")
     return looked_at(seen[layer], seen.layout(layer)).mean(dim=1)
 
 
 def looked_at(weights: Float[Tensor, "BG h n m"], layout: Layout) -> Float[Tensor, "B h rows columns"]:
-    """Where a layer looks, over the grid of its keys, for all rows as `observe` gives them.
+    """Attention map of each head over the grid of the keys, from all rows as `observe_attention` gives them.
 
-    Where the class token looks, or the attention that each patch receives in a layer without prefix tokens (in windows
-    too: their mean over all that look).
+    The row of the class token; in a layer without prefix tokens the attention that each patch receives (the mean over
+    all queries, in windows too).
     """
     if layout.prefix:
-        return class_token_map(over_picture(weights, layout)[:, :, :1], layout.key_grid, layout.key_prefix)
-    return received(weights, layout)[..., layout.key_prefix :].unflatten(-1, layout.key_grid)
+        rows = over_picture(weights, layout)[:, :, :1]
+        return class_token_map(rows, layout.key_grid, layout.key_prefix, layout.key_cover)
+    each = received(weights, layout).unsqueeze(2)[..., layout.key_prefix :]
+    return class_token_map(each, layout.key_grid, 0, layout.key_cover)
 
 
 def _looks_at_patches(seen: Attention, layer: int) -> bool:
-    # A text, the queries of a decoder and patches of several sizes have no grid of two dimensions.
+    # A text and the queries of a decoder have no grid of two dimensions.
     return len(seen.layout(layer).key_grid) == 2
 
 
@@ -110,4 +124,4 @@ def _flow(seen: Attention) -> Tensor | None:
         return None
     layout = seen.layout(-1)
     total = rollout(seen.values(), prefix=layout.prefix)
-    return class_token_map(total, layout.grid, layout.prefix)[0].cpu()
+    return class_token_map(total, layout.grid, layout.prefix, layout.cover)[0].cpu()

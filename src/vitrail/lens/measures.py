@@ -8,7 +8,7 @@ from ..errors import VitrailError
 from ..nn import LearnedPositions, Tokens
 from .layout import Layout, over_picture
 from .naming import find_module
-from .observe import features
+from .observe import observe_features
 
 
 def attention_distance(
@@ -21,7 +21,7 @@ def attention_distance(
     and the rest sums to 1.
 
     Args:
-        weights: all rows of a layer, as `observe` gives them.
+        weights: all rows of a layer, as `observe_attention` gives them.
         layout: of that layer.
         patch_size: pixels of a query's side; the distance is in these units.
 
@@ -95,7 +95,7 @@ def effective_receptive_field(model: nn.Module, pixels: Float[Tensor, "B C H W"]
     """
     find_module(model, name)
     given = pixels.detach().clone().requires_grad_()
-    with features(model, name) as seen, torch.enable_grad():
+    with observe_features(model, name) as seen, torch.enable_grad():
         model(given)
     out = seen[name]
     image = out.map if isinstance(out, Tokens) else out

@@ -50,7 +50,7 @@ def attend_names(model: nn.Module) -> list[str]:
     if not names:
         raise VitrailError(
             f"{type(model).__name__} has no attention to observe: none of its modules is a "
-            "vitrail.nn.attention.attend.Attend; `features` captures the output of any module"
+            "vitrail.nn.attention.attend.Attend; `observe_features` captures the output of any module"
         )
     return names
 

@@ -1,8 +1,7 @@
-"""Look at what passes through a model, without changing it.
+"""Attention weights and features of a forward pass, read by hooks; `edit` is the counterpart that changes them.
 
-What can be observed is a submodule's input or output. The model keeps its fast kernels and knows nothing of being
-watched: attention weights are computed again from what `Attend` is given, for just the rows, heads and layers that are
-asked for.
+Anything that is the input or output of a submodule can be observed. The model keeps its fast kernels: attention weights
+are computed again from the queries and keys that `Attend` received, only for the layers, heads and rows asked for.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -13,7 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ..errors import VitrailError, nearest
+from ..errors import VitrailError
 from .layout import Layout, Surroundings, rows_of_groups
 from .naming import (
     LayerName,
@@ -29,18 +28,20 @@ from .naming import (
 )
 from .weights import Given, chosen_weights
 
-OBSERVABLES = ("attention",)
-
 
 class Attention(Mapping[int, Tensor]):
     """Attention weights of the last forward pass: `seen[3]`, `seen[-1]` or `seen["blocks.3"]`, (B, h, R, M).
 
-    R are the asked rows (queries), M all keys; `layout` says where both lie. Where no rows were asked for, a layer that
-    looks inside groups (windows, frames) gives them as it has them, (B × groups, h, n, m): `over_picture` spreads them.
-    Iterates over the numbers of the observed layers.
+    R are the rows (queries) asked for, M all keys; `layout` gives their positions in the image. If no rows were asked
+    for, a layer that attends within groups (windows, frames) keeps its own shape, (B × groups, h, n, m): `over_picture`
+    spreads it over the image. Iterating gives the numbers of the observed layers.
+
+    Attributes:
+        all_rows: whether every query was kept, not a choice of rows.
     """
 
-    def __init__(self, model: nn.Module, asked: Iterable[int]) -> None:
+    def __init__(self, model: nn.Module, asked: Iterable[int], *, all_rows: bool = True) -> None:
+        self.all_rows = all_rows
         self._model = model
         self._names = attend_names(model)
         self._asked = tuple(asked)
@@ -57,10 +58,10 @@ class Attention(Mapping[int, Tensor]):
         return len(self._weights)
 
     def layout(self, layer: LayerName) -> Layout:
-        """Where the layer's queries and keys lie in the picture."""
+        """Positions of the layer's queries and keys in the image."""
         index = self._reached(layer)
         if index not in self._layouts:
-            raise VitrailError(f"layer {index} was not given Tokens: its grid and prefix are not known")
+            raise VitrailError(f"layer {index} received no Tokens, so its grid and prefix are unknown")
         return self._layouts[index]
 
     def _reached(self, layer: LayerName) -> int:
@@ -73,41 +74,34 @@ class Attention(Mapping[int, Tensor]):
 
 
 @contextmanager
-def observe(
+def observe_attention(
     model: nn.Module,
-    what: str = "attention",
     *,
     layers: LayerName | Iterable[LayerName] | None = None,
     heads: int | Iterable[int] | None = None,
     rows: Rows = None,
 ) -> Iterator[Attention]:
-    """Observe attention weights: `with observe(model, "attention", rows="prefix") as seen: model(pixels)`.
+    """Record attention weights: `with observe_attention(model, rows="prefix") as seen: model(pixels)`.
 
-    After each forward pass `seen[layer]` holds the weights of that pass, (B, h, R, M), float32 (float64 for a
-    float64 model) and detached; a further pass replaces them, and they stay readable after the block. Equal
-    to the explicit softmax(q kᵀ / √d + bias) of what the layer was given, in training mode and under autocast
-    too. Memory is proportional to what is asked. In training, drop path shows a layer only the pictures that
-    keep its branch: B is theirs. Rows are tokens of the whole picture, and so are the columns then, whatever
-    windows a layer looks through; without rows see `Attention`.
+    After each forward pass `seen[layer]` holds its weights, (B, h, R, M), detached, in float32 (float64 for a float64
+    model). A further pass replaces them, and they stay readable after the block. They equal the explicit
+    softmax(q kᵀ / √d + bias), also in training mode and under autocast. Memory is proportional to what is asked for. In
+    training, drop path lets a layer see only some images of the batch: B is their number. Rows are tokens of the whole
+    image, and with rows the columns are too, also where a layer attends within windows; without rows see `Attention`.
 
     Args:
         model: any module with `Attend` inside.
-        what: "attention".
         layers: numbers among the model's attentions, or names of modules ("blocks.3"); None for all.
         heads: numbers of heads, negative from the end; None for all.
         rows: queries to keep: "prefix" for the class, distillation and register tokens, token numbers (prefix
             tokens come first), or None for all.
 
     Raises:
-        VitrailError: an unknown thing to observe, layer, head or row; a model without attention.
+        VitrailError: an unknown layer, head or row; a model without attention.
     """
-    if what not in OBSERVABLES:
-        raise VitrailError(
-            f"cannot observe {what!r}: {nearest(what, OBSERVABLES)}; `features` captures any module's output"
-        )
     asked = find_layers(model, layers)
     chosen_heads, chosen_rows = listed(heads), listed_rows(rows)
-    seen = Attention(model, asked)
+    seen = Attention(model, asked, all_rows=rows is None)
     with ExitStack() as hooks:
         for index, name in asked.items():
             around = Surroundings(model, name)
@@ -119,11 +113,11 @@ def observe(
 
 
 @contextmanager
-def features(model: nn.Module, *names: str) -> Iterator[dict[str, Any]]:
-    """Capture the outputs of submodules: `with features(model, "blocks.3") as seen: model(pixels)`.
+def observe_features(model: nn.Module, *names: str) -> Iterator[dict[str, Any]]:
+    """Record outputs of submodules: `with observe_features(model, "blocks.3") as seen: model(pixels)`.
 
-    Each is what the module returned in the last forward pass, `Tokens` or a tensor, not detached, under the
-    name that was asked for. A unique ending of the module's name is enough.
+    Each is what the module returned in the last forward pass, `Tokens` or a tensor, not detached, under the given name.
+    A unique ending of the module's name is enough.
 
     Raises:
         VitrailError: no such module, or several.
@@ -169,14 +163,14 @@ def _rows_over_picture(
     rows: list[int],
     layout: Layout,
 ) -> Float[Tensor, "B g R M"]:
-    """As `chosen_weights` for tokens of the picture, where the layer looks inside groups; 0 outside of its own."""
+    """As `chosen_weights` for tokens of the image, in a layer that attends within groups; 0 outside a token's own."""
     assert layout.places is not None
     rows = [row % layout.queries for row in rows]
     index, group, query = rows_of_groups(layout.places, rows)
     groups = layout.places.queries.shape[0]
 
     def of_rows(x: Tensor) -> Tensor:
-        """(B × groups, …) -> (B × found rows, …): the group that each row stands in."""
+        """(B × groups, …) -> (B × found rows, …): the group that each row belongs to."""
         return x.unflatten(0, (-1, groups))[:, group].flatten(0, 1)
 
     batch = q.shape[0] // groups

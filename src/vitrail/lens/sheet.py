@@ -1,15 +1,17 @@
-"""One picture's explanation as one sheet: a PNG to paste into a paper or a message."""
+"""The explanation of one image as one PNG: predictions, rollout, every layer and head."""
 
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import torch.nn.functional as F
 from torch import Tensor
 
 from ..pages.image import to_pil
 from .draw import overlay, visualize_patches
 from .explanation import Explanation
+from .watched import Prediction
 
 INK, SOFT, TRACK, PAPER, GLASS = "#23262d", "#6d6a63", "#e7e2d8", "#fbf9f5", "#2f4b8f"
 COLUMNS = 6
@@ -20,12 +22,15 @@ _LARGE = (_WIDTH - 2 * _MARGIN) / 3
 
 
 def write_sheet(explanation: Explanation, path: Path) -> None:
-    """Picture, prediction, rollout, the attention of each layer, and each head of the last layer."""
+    """Write a PNG of the image, predictions, rollout, the attention of each layer, and each head of the last layer.
+
+    A model without classes has three principal components of its patches in the place of the predictions.
+    """
     from matplotlib.figure import Figure
 
     layers = [(f"layer {number}", heads.mean(0)) for number, heads in enumerate(explanation.maps, start=1)]
     heads = [(f"head {number}", head) for number, head in enumerate(explanation.maps[-1], start=1)]
-    aspect = explanation.picture.shape[1] / explanation.picture.shape[2]
+    aspect = explanation.image.shape[1] / explanation.image.shape[2]
     height = _LINE + _LARGE * aspect + sum(_gallery_height(len(group), aspect) for group in (layers, heads))
     figure = Figure(figsize=(_WIDTH + 2 * _MARGIN, height + 2 * _MARGIN), facecolor=PAPER)
     axes = figure.add_axes((0, 0, 1, 1))
@@ -33,9 +38,9 @@ def write_sheet(explanation: Explanation, path: Path) -> None:
     _headline(axes, explanation, aspect)
     what = "Where the class token looks" if explanation.prefix else "The attention each patch receives"
     top = _LINE + _LARGE * aspect
-    _gallery(axes, top, f"{what}, layer by layer (mean over heads)", explanation.picture, layers)
+    _gallery(axes, top, f"{what}, layer by layer (mean over heads)", explanation.image, layers)
     top += _gallery_height(len(layers), aspect)
-    _gallery(axes, top, "The last layer, head by head", explanation.picture, heads)
+    _gallery(axes, top, "The last layer, head by head", explanation.image, heads)
     axes.set(xlim=(-_MARGIN, _WIDTH + _MARGIN), ylim=(height + _MARGIN, -_MARGIN), aspect="equal")
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing")  # a name in a script that the font lacks
@@ -50,39 +55,43 @@ def _headline(axes: Any, explanation: Explanation, aspect: float) -> None:
     grid = (explanation.maps[-1].shape[1], explanation.maps[-1].shape[2])
     second, third = _LARGE + _MARGIN, 2 * (_LARGE + _MARGIN)
     name = _shortened(explanation.name, 36)
-    _picture(axes, 0, _LINE, _LARGE, visualize_patches(explanation.picture, grid), name, size=8)
-    _text(axes, second, _LINE - 0.06, "prediction", size=8)
-    _bars(axes, second, _LARGE * aspect, explanation.predictions)
+    _image(axes, 0, _LINE, _LARGE, visualize_patches(explanation.image, grid), name, size=8)
+    if explanation.predictions:
+        _text(axes, second, _LINE - 0.06, "prediction", size=8)
+        _bars(axes, second, _LARGE * aspect, explanation.predictions)
+    elif explanation.features is not None:
+        title = "features of the patches, three principal components"
+        _image(axes, second, _LINE, _LARGE, _stretched(explanation.features, explanation.image), title, size=8)
     if explanation.flow is not None:
-        drawn = overlay(explanation.picture, explanation.flow)
-        _picture(axes, third, _LINE, _LARGE, drawn, "attention rollout, all layers", size=8)
+        drawn = overlay(explanation.image, explanation.flow)
+        _image(axes, third, _LINE, _LARGE, drawn, "attention rollout, all layers", size=8)
 
 
-def _bars(axes: Any, left: float, height: float, predictions: Sequence[tuple[str, float]]) -> None:
+def _bars(axes: Any, left: float, height: float, predictions: Sequence[Prediction]) -> None:
     step = min(0.42, height / len(predictions))
-    for place, (name, probability) in enumerate(predictions):
+    for place, prediction in enumerate(predictions):
         base = _LINE + (place + 1) * step
         weight = "bold" if place == 0 else "normal"
-        number = (left + _LARGE, f"{probability:.1%}", "right")
-        for x, text, align in ((left, _shortened(name, 26), "left"), number):
+        number = (left + _LARGE, f"{prediction.probability:.1%}", "right")
+        for x, text, align in ((left, _shortened(prediction.name, 26), "left"), number):
             _text(axes, x, base - 0.15, text, size=8, color=INK, weight=weight, align=align)
-        for width, color in ((1, TRACK), (probability, GLASS)):
+        for width, color in ((1, TRACK), (prediction.probability, GLASS)):
             axes.barh(base - 0.08, width * _LARGE, height=0.07, left=left, color=color)
 
 
-def _gallery(axes: Any, top: float, title: str, picture: Tensor, maps: Sequence[tuple[str, Tensor]]) -> None:
+def _gallery(axes: Any, top: float, title: str, image: Tensor, maps: Sequence[tuple[str, Tensor]]) -> None:
     _text(axes, 0, top + 2 * _LINE, title, size=11, color=INK, family="serif")
-    row_height = _SIDE * picture.shape[1] / picture.shape[2] + 1.5 * _LINE
+    row_height = _SIDE * image.shape[1] / image.shape[2] + 1.5 * _LINE
     for place, (label, values) in enumerate(maps):
         row, column = divmod(place, COLUMNS)
         left, upper = column * (_SIDE + _GAP), top + 3.3 * _LINE + row * row_height
         title = f"{label} · max {values.max():.1%}"
-        _picture(axes, left, upper, _SIDE, overlay(picture, values), title, size=6.5)
+        _image(axes, left, upper, _SIDE, overlay(image, values), title, size=6.5)
 
 
-def _picture(axes: Any, left: float, top: float, width: float, picture: Tensor, title: str, size: float) -> None:
-    height = width * picture.shape[1] / picture.shape[2]
-    axes.imshow(to_pil(picture), extent=(left, left + width, top + height, top))
+def _image(axes: Any, left: float, top: float, width: float, image: Tensor, title: str, size: float) -> None:
+    height = width * image.shape[1] / image.shape[2]
+    axes.imshow(to_pil(image), extent=(left, left + width, top + height, top))
     _text(axes, left, top - 0.05, title, size=size)
 
 
@@ -100,6 +109,11 @@ def _text(
 ) -> None:
     font = {"fontsize": size, "fontweight": weight, "fontfamily": family}
     axes.text(left, base, text, color=color, ha=align, va="baseline", parse_math=False, **font)
+
+
+def _stretched(features: Tensor, image: Tensor) -> Tensor:
+    """Colours of patches at the size of the image, so that both are drawn alike."""
+    return F.interpolate(features[None].float(), image.shape[1:], mode="nearest-exact")[0].to(features.dtype)
 
 
 def _shortened(text: str, most: int) -> str:

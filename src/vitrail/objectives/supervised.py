@@ -1,43 +1,99 @@
-"""Learning from labels."""
+"""Learning classes from labels."""
 
 from collections.abc import Sequence
-from typing import Literal
+from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
+from ..data.augment import Mix, batch_mix
 from ..data.loader import Batch
-from .loss import Loss
+from ..errors import VitrailError
+from ..nn import AnyVisionModel
+from ..tasks.classification import Classification
+from .objective import Labels, Loss, Objective, ObjectiveConfig
 
 
-class Supervised:
-    """Cross entropy for single-label classes, binary cross entropy for multi-label: (model, batch, step) -> Loss.
+class Supervised(Objective):
+    """Cross entropy where an image has one class, binary cross entropy of each class where it may have many.
 
     Args:
-        task: "single" (targets are distributions over the classes) or "multi" (targets are independent zeros and ones).
-        label_smoothing: the part of each target spread over all classes (Szegedy et al., 2016, section 7).
+        model: pixels -> logits (B, K).
+        one_label: targets are distributions over the classes; otherwise independent zeros and ones.
+        label_smoothing: the share of each target that is spread over all classes (Szegedy et al., 2016, section 7).
         class_weights: (K,) a factor for each class, for classes of unequal size; see `balanced_weights`.
+        mix: Mixup or CutMix of training batches, or None.
     """
+
+    class_weights: Tensor | None
 
     def __init__(
         self,
-        task: Literal["single", "multi"],
+        model: AnyVisionModel,
         *,
+        one_label: bool,
         label_smoothing: float = 0.0,
         class_weights: Tensor | None = None,
+        mix: Mix | None = None,
     ) -> None:
-        self.cross_entropy = task == "single"
+        super().__init__(model)
+        self.one_label = one_label
         self.label_smoothing = label_smoothing
-        self.class_weights = class_weights
+        self.mix = mix
+        # A function of the data, which a resumed run computes again.
+        self.register_buffer("class_weights", class_weights, persistent=False)
 
-    def __call__(self, model: nn.Module, batch: Batch, step: int) -> Loss:
-        logits = model(batch.pixels).float()
-        weights = None if self.class_weights is None else self.class_weights.to(logits.device)
-        if self.cross_entropy:
-            return Loss(F.cross_entropy(logits, batch.targets, weight=weights, label_smoothing=self.label_smoothing))
-        targets = batch.targets * (1 - self.label_smoothing) + self.label_smoothing / 2
-        return Loss(F.binary_cross_entropy_with_logits(logits, targets, weight=weights))
+    def forward(self, batch: Batch, step: int) -> Loss:
+        pixels, targets = batch.pixels, batch.targets
+        if self.mix and self.training:
+            pixels, targets = self.mix(pixels, targets)
+        logits, weights = self.model(pixels).float(), self.class_weights
+        if self.one_label:
+            return Loss(F.cross_entropy(logits, targets, weight=weights, label_smoothing=self.label_smoothing))
+        smooth = targets * (1 - self.label_smoothing) + self.label_smoothing / 2
+        return Loss(F.binary_cross_entropy_with_logits(logits, smooth, weight=weights))
+
+
+@dataclass(frozen=True, kw_only=True)
+class SupervisedConfig(ObjectiveConfig):
+    """Cross entropy of the classes."""
+
+    name: ClassVar[str] = "supervised"
+    tasks: ClassVar[tuple[str, ...]] = ("classification",)
+    quality: ClassVar[str] = "task"
+
+    label_smoothing: float = 0.1
+    """The share of each target that is spread over all classes."""
+    balance: float = 0.0
+    """Weighs classes by frequency to the power of minus this; 1 makes rare classes count as much as common ones."""
+    mixup: float = 0.0
+    """Alpha of Mixup (Zhang et al., 2018)."""
+    cutmix: float = 0.0
+    """Alpha of CutMix (Yun et al., 2019); with both, each batch draws one of them."""
+    mix_rate: float = 1.0
+    """The share of the batches that Mixup or CutMix touches."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.label_smoothing < 1:
+            raise VitrailError(f"objective.label_smoothing is {self.label_smoothing}: it needs to be in [0, 1)")
+        if not 0 <= self.mix_rate <= 1:
+            raise VitrailError(f"objective.mix_rate is {self.mix_rate}: it is a rate, from 0 to 1")
+        for name, value in (("mixup", self.mixup), ("cutmix", self.cutmix), ("balance", self.balance)):
+            if value < 0:
+                raise VitrailError(f"objective.{name} is {value} and can't be negative: use 0 to leave it out")
+
+    def build(self, model: AnyVisionModel, labels: Labels | None) -> Supervised:
+        assert labels is not None
+        assert isinstance(labels.task, Classification)
+        return Supervised(
+            model,
+            one_label=labels.task.labels == "one",
+            label_smoothing=self.label_smoothing,
+            class_weights=balanced_weights(labels.targets.sum(0).int().tolist(), self.balance),
+            mix=batch_mix(self.mixup, self.cutmix, self.mix_rate, len(labels.names)),
+        )
 
 
 def balanced_weights(counts: Sequence[int], power: float) -> Tensor | None:

@@ -83,6 +83,29 @@ def reliability_chart(bins: Sequence[tuple[float, float, int, float]]) -> str:
     return f"<figure>{_svg(label, frame.axes('confidence', True, x_percent=True) + drawn + diagonal)}</figure>"
 
 
+def scatter_chart(points: Points, *, label: str, x_label: str, y_label: str) -> str:
+    """A dot for each (x, y), both axes on one scale, with the line x = y: HTML.
+
+    Args:
+        points: those that are not finite are left out.
+        label: the text alternative, before the number of points.
+        x_label, y_label: what the axes show.
+    """
+    known = [point for point in points if all(map(math.isfinite, point))]
+    if not known:
+        return ""
+    low, high = min(min(point) for point in known), max(max(point) for point in known)
+    frame = _Frame(low, high, low, high)
+    (x0, y0), (x1, y1) = frame.place(low, low), frame.place(high, high)
+    drawn = f'<line x1="{x0}" y1="{y0}" x2="{x1}" y2="{y1}" style="stroke:var(--ruby)" stroke-dasharray="4 4"/>'
+    for x, y in known:
+        across, up = frame.place(x, y)
+        title = f"<title>{escape(x_label)} {x:.4g}, {escape(y_label)} {y:.4g}</title>"
+        drawn += f'<circle cx="{across}" cy="{up}" r="3" style="fill:var(--glass)" fill-opacity=".6">{title}</circle>'
+    spoken = f"{label}: {y_label} against {x_label} of {len(known)} images"
+    return f"<figure>{_svg(spoken, frame.axes(f'{x_label} (across), {y_label} (up)', False) + drawn)}</figure>"
+
+
 def ticks(low: float, high: float, most: int = 6) -> list[float]:
     """Round numbers from `low` to `high`, at most about `most` of them."""
     if high <= low:

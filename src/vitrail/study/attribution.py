@@ -1,4 +1,4 @@
-"""Which explanations of a checkpoint can be believed, on labelled pictures."""
+"""Faithfulness of attribution methods for a checkpoint, on labelled images."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,23 +14,24 @@ from ..data.open import Sample, open_source, read_image
 from ..data.preprocess import Preprocess
 from ..data.seeds import derive, permutation
 from ..errors import VitrailError
-from ..evaluation.evaluate import match_classes
-from ..evaluation.held_out import Part, held_out
-from ..lens.attribution.methods import Attribution
-from ..lens.faithfulness.evaluate import Pictures, Score, evaluate_methods
+from ..evaluation.held_out import SplitChoice, held_out
+from ..lens.attribution.method import MapFunction
+from ..lens.faithfulness.evaluate import ImageBatch, Score, evaluate_methods
+from ..lens.watched import watch
 from ..progress import Track, silent
+from ..tasks.registry import resolve
 
 BATCH = 16
 
 
 @dataclass(frozen=True, slots=True)
 class Faithfulness:
-    """What the table of methods says.
+    """Scores of attribution methods.
 
     Attributes:
         scores: of every method and baseline.
-        top1: how often the model is right about these pictures.
-        note: which pictures they are.
+        top1: accuracy of the model on these images.
+        note: which images they are.
     """
 
     scores: tuple[Score, ...]
@@ -41,36 +42,38 @@ class Faithfulness:
 def evaluate_explanations(
     checkpoint: Checkpoint,
     source: str,
-    methods: Mapping[str, Attribution],
+    methods: Mapping[str, MapFunction],
     *,
     masks: Path | None = None,
-    split: Part = "auto",
+    split: SplitChoice = "auto",
     limit: int | None = 200,
     device: str | torch.device = "cpu",
     seed: int = 0,
     progress: Track = silent,
 ) -> Faithfulness:
-    """Score attribution methods on the pictures of a source; each is asked about the picture's own label.
+    """Score attribution methods on the images of a source; the target of each image is its own label.
 
     Args:
-        checkpoint: a classifier with class names.
-        source: labelled pictures, what `open_source` takes.
+        checkpoint: a single-label classifier with class names.
+        source: labelled images, what `open_source` takes.
         methods: by name, see `lens.faithfulness`.
-        masks: a folder with the object of each picture, see `data.masks`; a picture without mask, or with a black one,
+        masks: a folder with the object of each picture, see `data.masks`; an image without mask, or with a black one,
             counts only where no mask is needed.
         split: which part of the source, see `held_out`.
-        limit: at most so many pictures, drawn by seed.
+        limit: at most so many images, drawn by seed; None for all.
 
     Raises:
-        VitrailError: a model of several labels a picture, labels that it does not know, no picture; masks that cannot
-            be used, or no object in any.
+        VitrailError: a model without classes or of several labels an image, unknown labels, no image; masks that
+            cannot be used, or no object in any.
     """
-    if checkpoint.info.get("task") == "multi":
+    watched = watch(checkpoint, device=str(device))
+    if not watched.classifies or watched.labels == "many":
+        kind = "several labels an image" if watched.classifies else "no classes"
         raise VitrailError(
-            "this checkpoint names several labels a picture, and methods are judged by one: `vitrail explain` and "
-            "`vitrail explore` show its maps for every label"
+            f"this checkpoint predicts {kind}, and attribution methods are scored by the one class of an image: "
+            "`vitrail explain` and `vitrail explore` show its maps"
         )
-    opened = match_classes(open_source(source), checkpoint.class_names, "single")
+    opened = resolve(checkpoint.task).match(open_source(source), checkpoint.class_names)
     chosen = held_out(opened, checkpoint.path, split)
     labelled = [sample for sample in chosen.samples if sample.labels]
     order = permutation(len(labelled), derive(seed, "pictures to explain"))[:limit]
@@ -78,7 +81,7 @@ def evaluate_explanations(
     files = mask_files(masks, labelled) if masks else None
     if files is not None and not any(sample.name in files for sample in samples):
         raise missing_mask(samples[0])
-    model = checkpoint.model.to(device).eval()
+    model = watched.model
     batches = list(_batches(samples, checkpoint.preprocess, files, device, progress))
     right = sum((_predicted(model, batch) == batch.classes).sum().item() for batch in batches)
     scores = evaluate_methods(model, batches, methods, seed=seed, progress=progress)
@@ -94,7 +97,7 @@ def _batches(
     files: Mapping[str, Path] | None,
     device: str | torch.device,
     progress: Track,
-) -> Iterator[Pictures]:
+) -> Iterator[ImageBatch]:
     starts = range(0, len(samples), BATCH)
     for start in progress(starts, len(starts), "read"):
         some = samples[start : start + BATCH]
@@ -105,7 +108,7 @@ def _batches(
         if files is not None:
             pairs = zip(some, images, strict=True)
             masks = torch.stack([_mask(sample, image, files, preprocess) for sample, image in pairs]).to(device)
-        yield Pictures(pixels, classes, masks)
+        yield ImageBatch(pixels, classes, masks)
 
 
 def _mask(sample: Sample, image: Tensor, files: Mapping[str, Path], preprocess: Preprocess) -> Bool[Tensor, "H W"]:
@@ -114,20 +117,20 @@ def _mask(sample: Sample, image: Tensor, files: Mapping[str, Path], preprocess: 
     return read_mask(sample, files[sample.name], (image.shape[1], image.shape[2]), preprocess)
 
 
-def _about_masks(batches: Sequence[Pictures], missing: int) -> str:
-    """What a reader has to know about the masks; raises where they show no object."""
+def _about_masks(batches: Sequence[ImageBatch], missing: int) -> str:
+    """A sentence about the masks; raises a VitrailError if they show no object."""
     parts = torch.cat([batch.masks.float().mean(dim=(1, 2)) for batch in batches if batch.masks is not None])
     black, known = int((parts == 0).sum()) - missing, parts[parts > 0]
     if not len(known):
-        raise VitrailError("no mask shows an object: they are black, or the object is outside of the crop")
+        raise VitrailError("no mask shows an object: they are black, or the object is outside the crop")
     said = [f"objects known in {len(known)}, of which they fill {known.mean():.1%}"]
     said += [f"{missing} without a mask"] if missing else []
     said += [f"{black} with a black one"] if black else []
     if known.mean() > 0.5:
-        said.append("if that is too much, turn the masks round: the object is white")
+        said.append("if that is too much, invert the masks: the object is white")
     return "; ".join(said)
 
 
 @torch.inference_mode()
-def _predicted(model: torch.nn.Module, batch: Pictures) -> Tensor:
+def _predicted(model: torch.nn.Module, batch: ImageBatch) -> Tensor:
     return model(batch.pixels).argmax(dim=1)

@@ -4,11 +4,11 @@ import math
 from dataclasses import dataclass, replace
 
 from ..data.augment_options import Augment
-from .recipe import Recipe
+from .recipe import Recipe, chosen
 
 _CPU_SAMPLES, _GPU_SAMPLES = 300_000, 6_000_000
-_PATIENCE_MINUTES = 60.0
-"""Nobody asked for a time: fewer epochs than the data deserve, rather than a longer wait."""
+_CPU_FLOPS = 3e14
+"""Of a whole run on a CPU where the user gives neither time nor epochs: fewer epochs, rather than a wait of hours."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -17,7 +17,6 @@ class Situation:
 
     Attributes:
         train: training images.
-        classes: how many.
         side: median of the shorter sides, in pixels.
         channels: of the images.
         gpu: whether there is one.
@@ -25,7 +24,6 @@ class Situation:
     """
 
     train: int
-    classes: int
     side: int
     channels: int
     gpu: bool
@@ -33,7 +31,7 @@ class Situation:
 
 
 def choose(recipe: Recipe, situation: Situation, model_size: tuple[int, int] | None = None) -> Recipe:
-    """Fill the open fields of a recipe. `steps` stays open: it follows from the epochs or from measured speed.
+    """Fill the open fields of a recipe, all but `steps`, which follows from the epochs or from a time budget.
 
     Args:
         recipe: as the user gave it.
@@ -51,16 +49,15 @@ def choose(recipe: Recipe, situation: Situation, model_size: tuple[int, int] | N
     batch = recipe.batch_size or _batch_size(situation, min(height, width))
     fine_tuned = recipe.weights is not None
     optimizer = recipe.optimizer or ("adamw" if fine_tuned else "muon")
-    epochs, minutes = recipe.epochs, recipe.minutes
-    if epochs is None and minutes is None and recipe.steps is None:
-        epochs, minutes = _epochs(situation, fine_tuned), _PATIENCE_MINUTES
+    epochs = recipe.epochs
+    if epochs is None and recipe.minutes is None and recipe.steps is None:
+        epochs = _epochs(situation, fine_tuned)
     return replace(
         recipe,
         model=model,
         image_size=(height, width),
         batch_size=min(batch, situation.train),
         epochs=epochs,
-        minutes=minutes,
         start_size=recipe.start_size or (1.0 if fine_tuned or min(height, width) < 32 else 0.75),
         evaluate_every=recipe.evaluate_every or max(1.0, (epochs or 0) / 50),
         optimizer=optimizer,
@@ -69,8 +66,22 @@ def choose(recipe: Recipe, situation: Situation, model_size: tuple[int, int] | N
     )
 
 
+def fewer_epochs(recipe: Recipe, situation: Situation, flops: int) -> Recipe:
+    """The recipe with fewer epochs where its model is expensive for a CPU; at least one.
+
+    Args:
+        recipe: with epochs that were chosen, not given.
+        situation: data and machine.
+        flops: of a training step, for one image.
+    """
+    if situation.gpu:
+        return recipe
+    affordable = max(1.0, round(_CPU_FLOPS / (flops * situation.train), 2))
+    return replace(recipe, epochs=min(chosen(recipe.epochs), affordable))
+
+
 def _model_for(situation: Situation) -> tuple[str, int]:
-    """Variant and image size for fresh weights: as large as the pictures, at most what the machine bears."""
+    """Variant and image size for fresh weights: as large as the images, at most what the machine trains in time."""
     if situation.side <= 10:
         return "compact_tiny_8", 8
     if situation.side <= 20:

@@ -7,7 +7,7 @@ import os
 import platform
 import shutil
 import subprocess
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +30,14 @@ class RunFolder:
         self.path = path
         self.checkpoints = path / "checkpoints"
 
-    def create(self, files: Mapping[str, str]) -> None:
-        """Make the folder with these text files, all at once: a kill leaves no half-made run.
+    def create(self, files: Mapping[str, str], save_state: Callable[[Path], None]) -> None:
+        """Make the folder with these text files and the state before the first step, all at once.
+
+        A kill leaves no half-made run, and a run needs nothing but its folder and its data to be resumed.
+
+        Args:
+            files: name -> text.
+            save_state: saves the state to a folder.
 
         Raises:
             VitrailError: it exists and is not empty, so that no run writes over another.
@@ -42,6 +48,7 @@ class RunFolder:
         (stage / self.checkpoints.name).mkdir(parents=True)
         for name, text in files.items():
             write_file(stage / name, text.encode())
+        save_state(stage / self.checkpoints.name / "last")
         os.replace(stage, self.path)
 
     def require_free(self) -> None:
@@ -77,6 +84,16 @@ class RunFolder:
 def splits_table(rows: Iterable[tuple[str, str, str, str]]) -> str:
     """splits.csv: name, digest of the content, split and label of every image."""
     return _csv([("name", "digest", "split", "label"), *rows])
+
+
+def same_splits(rows: Iterable[tuple[str, str, str, str]], written: str) -> bool:
+    """Whether rows are those of a splits.csv: the same contents with the same labels in the same parts, in order.
+
+    Names may differ: the data may have been moved.
+    """
+    before = csv.reader(io.StringIO(written))
+    next(before, None)
+    return [row[1:] for row in before] == [list(row[1:]) for row in rows]
 
 
 def versions() -> dict[str, str]:

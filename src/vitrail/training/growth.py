@@ -20,6 +20,8 @@ def small_size(model: AnyVisionModel, image_size: tuple[int, int], part: float) 
 
     Two strides are the least: a last stage of one cell has nothing to compare.
     """
+    if part >= 1:
+        return image_size
     height, width = (
         min(side, max(2 * step, round(side * part / step) * step))
         for side, step in zip(image_size, stride_of(model.config), strict=True)

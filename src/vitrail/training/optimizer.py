@@ -9,8 +9,9 @@ from torch.optim import Optimizer
 
 from ..errors import VitrailError
 from ..nn import Stage
+from ..objectives.objective import Objective
 from .muon import Muon, orthogonalize_flops
-from .recipe import Recipe, settled
+from .recipe import Recipe, chosen
 
 _MULTIPLYING = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
@@ -33,7 +34,7 @@ def freeze(model: nn.Module, patterns: tuple[str, ...]) -> None:
 
 
 def train_mode(model: nn.Module) -> None:
-    """Training mode, except for modules that are frozen whole: their dropout and batch statistics rest."""
+    """Training mode, except for modules that are frozen whole: their dropout and batch statistics stay off."""
     model.train()
     for module in model.modules():
         params = list(module.parameters())
@@ -41,22 +42,25 @@ def train_mode(model: nn.Module) -> None:
             module.eval()
 
 
-def make_optimizers(model: nn.Module, recipe: Recipe) -> list[Optimizer]:
+def make_optimizers(objective: Objective, recipe: Recipe) -> list[Optimizer]:
     """AdamW for all, or Muon for the matrices of the encoder and the stem's convolutions, and AdamW for the rest.
 
-    Each group remembers its peak learning rate as `peak_lr`.
+    What an objective learns beside the model (a projection, a temperature) counts with the head. Each group remembers
+    its peak learning rate as `peak_lr`.
     """
-    lr = settled(recipe.lr) * settled(recipe.batch_size) * recipe.accumulate / 256
-    matrices = _hidden_matrices(model) if recipe.optimizer == "muon" else set()
-    multiplying = _multiplying(model)
-    numbers = layer_numbers(model)
+    lr = chosen(recipe.lr) * chosen(recipe.batch_size) * recipe.accumulate / 256
+    matrices = _hidden_matrices(objective.model) if recipe.optimizer == "muon" else set()
+    multiplying = {name.removeprefix("model.") for name in _multiplying(objective)}
+    numbers = layer_numbers(objective.model)
     last = max(numbers.values(), default=0) + 1
     adamw: dict[tuple[float, bool], list[nn.Parameter]] = {}
     muon: dict[float, list[nn.Parameter]] = {}
-    for name, param in model.named_parameters():
+    for full_name, param in objective.named_parameters():
         if not param.requires_grad:
             continue
-        scale = recipe.layer_decay ** (last - layer_of(name, numbers))
+        name = full_name.removeprefix("model.")
+        number = layer_of(name, numbers) if full_name.startswith("model.") else last
+        scale = recipe.layer_decay ** (last - number)
         if name in matrices:
             muon.setdefault(scale, []).append(param)
         else:

@@ -3,46 +3,53 @@
 from pathlib import Path
 
 from ..planning.cost import plan
-from .assemble import Workshop
-from .recipe import Recipe, settled
+from .recipe import Recipe, chosen
+from .setup import RunSetup
 
 
-def outline(workshop: Workshop, path: Path, step_seconds: float | None) -> str:
+def outline(setup: RunSetup, path: Path, step_seconds: float | None) -> str:
     """Data, model, cost, time and place of a run, a line each."""
-    return "\n".join(f"  {name:<8}{text}" for name, text in _lines(workshop, path, step_seconds))
+    return "\n".join(f"  {name:<8}{text}" for name, text in _lines(setup, path, step_seconds))
 
 
-def _lines(workshop: Workshop, path: Path, step_seconds: float | None) -> list[tuple[str, str]]:
-    recipe, data = workshop.recipe, workshop.data
+def _lines(setup: RunSetup, path: Path, step_seconds: float | None) -> list[tuple[str, str]]:
+    recipe, data = setup.recipe, setup.data
     cost = plan(
-        workshop.checkpoint.model.config,
-        batch_size=settled(recipe.batch_size),
-        device=workshop.device.type,
+        setup.checkpoint.model.config,
+        batch_size=chosen(recipe.batch_size),
+        device=setup.device.type,
         precision=recipe.precision,
-        optimizer=settled(recipe.optimizer),
+        optimizer=chosen(recipe.optimizer),
         ema=bool(recipe.ema),
         checkpointing=recipe.checkpoint_activations,
     )
     step_bytes = cost.training_process_bytes - cost.runtime_bytes
     bad = f", {len(data.survey.bad)} bad files left out" if data.survey.bad else ""
     return [
-        ("data", f"{data.name}: {len(data.class_names)} classes, {data.channels} channels{bad}"),
+        ("data", f"{data.name}: {_data_words(setup)}, {data.channels} channels{bad}"),
         ("images", f"{len(data.train)} to train on, {len(data.val)} to validate, {len(data.test)} to test"),
         (
             "model",
-            f"{_model_name(workshop)} at {workshop.preprocess.image_size[0]}×{workshop.preprocess.image_size[1]}",
+            f"{_model_name(setup)} at {setup.preprocess.image_size[0]}×{setup.preprocess.image_size[1]}",
         ),
         ("cost", f"{cost.parameters:,} parameters, {cost.flops / 1e9:.2f} GFLOPs an image"),
         ("memory", f"{step_bytes / 2**30:.2f} GiB for a step, besides Python, PyTorch and the images"),
-        ("recipe", _recipe_words(recipe)),
+        ("recipe", f"{setup.objective_config.name}, {_recipe_words(recipe)}"),
         ("steps", _time_words(recipe, step_seconds)),
-        ("device", f"{workshop.device}, {recipe.precision}"),
+        ("device", f"{setup.device}, {recipe.precision}"),
         ("run", str(path)),
     ]
 
 
-def _model_name(workshop: Workshop) -> str:
-    return workshop.recipe.weights or str(workshop.recipe.model)
+def _data_words(setup: RunSetup) -> str:
+    data = setup.data
+    if data.task is None:
+        return "images, labels not used"
+    return f"{data.task.name}, {data.task.count_words(data.names)}"
+
+
+def _model_name(setup: RunSetup) -> str:
+    return setup.recipe.weights or str(setup.recipe.model)
 
 
 def _recipe_words(recipe: Recipe) -> str:

@@ -5,6 +5,9 @@ from typing import Any, Literal, TypeVar
 
 from ..data.augment_options import Augment
 from ..errors import VitrailError, nearest
+from ..objectives.mae import MAEObjectiveConfig
+from ..objectives.objective import ObjectiveConfig
+from ..objectives.supervised import SupervisedConfig
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -13,6 +16,10 @@ class Recipe:
 
     model: str | None = None
     """Variant to build, such as vit_tiny_patch16_224; see `vitrail models`."""
+    task: str | None = None
+    """What the labels mean, such as regression or classification:labels=many; None: what the data look like."""
+    objective: ObjectiveConfig | None = None
+    """What is minimised, such as {name: supervised, label_smoothing: 0.1}; None: what the task needs."""
     overrides: dict[str, Any] = field(default_factory=dict)
     """Fields of the model's config that differ from the variant, such as {depth: 6}."""
     weights: str | None = None
@@ -20,7 +27,7 @@ class Recipe:
     image_size: int | tuple[int, int] | None = None
     """Side, or height and width, of the pixels in training and evaluation."""
     start_size: float | None = None
-    """The first half of the steps sees pictures of this part of their side, at its square of the cost; 1 for none."""
+    """The first half of the steps trains on images of this share of their side, which cost its square; 1 for none."""
     seed: int = 0
     """Decides the first weights, the order, the augmentation, dropout and drop path."""
 
@@ -67,10 +74,6 @@ class Recipe:
     """Shell patterns of parameter names that do not learn, such as embed.* or encoder.*"""
     ema: float = 0.0
     """Decay of the moving average of the weights, which is what is evaluated and kept; 0 for none."""
-    label_smoothing: float = 0.1
-    """The part of each target spread over all classes."""
-    balance: float = 0.0
-    """Weighs classes by frequency to the power of minus this; 1 makes rare classes count as much as common ones."""
     drop_path: float = 0.0
     """Rate of stochastic depth in the last block."""
     dropout: float = 0.0
@@ -86,8 +89,8 @@ class Recipe:
     """Compute activations again in the backward pass instead of keeping them: less memory, a third more time."""
     workers: int | None = None
     """Processes that read images; any number gives the same run."""
-    tensorboard: bool = False
-    """Write the metric log for TensorBoard too, into the run's folder tensorboard (extra `tensorboard`)."""
+    loggers: tuple[str, ...] = ()
+    """Where the metric log goes besides the run folder: tensorboard, wandb, mlflow (extras of those names)."""
     save_minutes: float = 5.0
     """Longest time between two saves of the state."""
 
@@ -100,7 +103,7 @@ class Recipe:
             value = getattr(self, name)
             if value is not None and value <= 0:
                 raise VitrailError(f"recipe.{name} is {value}: it needs to be more than 0")
-        for name in ("val", "test", "warmup", "ema", "label_smoothing", "drop_path", "dropout"):
+        for name in ("val", "test", "warmup", "ema", "drop_path", "dropout"):
             value = getattr(self, name)
             if not 0 <= value < 1:
                 raise VitrailError(f"recipe.{name} is {value}: it needs to be at least 0 and below 1")
@@ -122,24 +125,39 @@ RECIPES: dict[str, Recipe] = {
         weight_decay=0.0,
         freeze=("embed.*", "encoder.*"),
         augment=Augment(crop="none"),
-        label_smoothing=0.0,
+        objective=SupervisedConfig(label_smoothing=0.0),
     ),
     "deit": Recipe(
         optimizer="adamw",
         lr=5e-4,
         drop_path=0.1,
         ema=0.9999,
-        augment=Augment(crop_scale=(0.08, 1.0), color_jitter=0.3, randaugment=2, erasing=0.25, mixup=0.8, cutmix=1.0),
+        augment=Augment(crop_scale=(0.08, 1.0), color_jitter=0.3, randaugment=2, erasing=0.25),
+        objective=SupervisedConfig(mixup=0.8, cutmix=1.0),
+    ),
+    "mae": Recipe(
+        objective=MAEObjectiveConfig(),
+        optimizer="adamw",
+        lr=6e-4,
+        betas=(0.9, 0.95),
+        start_size=1.0,
+        augment=Augment(crop_scale=(0.2, 1.0)),
     ),
 }
-"""Starting points: `default` chooses for the data; `finetune` and `probe` need `weights`; `deit` is DeiT's table 9."""
+"""Starting points: `default` chooses for the data; `finetune` and `probe` need `weights`; `deit` is DeiT's table 9;
+`mae` is pre-training after He et al. (2022), appendix A.1, with a higher learning rate for shorter runs."""
+
+
+def list_recipes() -> list[str]:
+    """The names of the recipes, for `train(source, "finetune")` and --recipe."""
+    return list(RECIPES)
 
 
 T = TypeVar("T")
 
 
-def settled(value: T | None) -> T:
-    """A field that was open and has been chosen: `settled(recipe.batch_size)` is a number."""
+def chosen(value: T | None) -> T:
+    """A field that was open and has been chosen: `chosen(recipe.batch_size)` is a number."""
     if value is None:
         raise VitrailError("this field of the recipe is still open: see `vitrail.training.choose`")
     return value

@@ -9,6 +9,9 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_
 import yaml
 
 from ..errors import VitrailError, nearest
+from ..objectives.objective import ObjectiveConfig
+from ..objectives.registry import objective_config
+from ..objectives.supervised import SupervisedConfig
 from .recipe import RECIPES, Recipe, named_recipe
 
 T = TypeVar("T")
@@ -31,14 +34,69 @@ def read_recipe(name_or_file: str) -> Recipe:
     return recipe_from_dict(values)
 
 
+def pretraining_recipe(objective: str, given: Recipe | str | None = None) -> Recipe:
+    """A recipe for an objective without labels: the one given, or the one with the objective's name, or the default.
+
+    Args:
+        objective: a registered name.
+        given: a recipe, or what `read_recipe` takes.
+
+    Raises:
+        VitrailError: an unknown objective, or one that needs labels; a recipe of another objective.
+    """
+    kind = objective_config(objective)
+    if kind.tasks:
+        raise VitrailError(f"objective {objective} learns from labels: use `vitrail train`, or --objective mae")
+    recipe = read_recipe(given) if isinstance(given, str) else given or RECIPES.get(objective, Recipe())
+    if recipe.objective is None or recipe.objective.name == "supervised":
+        return replace(recipe, objective=kind())
+    if recipe.objective.name != objective:
+        raise VitrailError(f"this recipe is for objective {recipe.objective.name}, and {objective} is asked for")
+    return recipe
+
+
 def recipe_from_dict(values: Mapping[str, Any]) -> Recipe:
     """A recipe from plain values; unknown fields and values of the wrong kind are errors."""
-    return _build(Recipe, values, "recipe")
+    return _build(Recipe, _moved(values), "recipe")
+
+
+def recipe_to_dict(recipe: Recipe) -> dict[str, Any]:
+    """The recipe as plain values, in the order of its fields."""
+    values: dict[str, Any] = _plain(asdict(recipe))
+    if recipe.objective is not None:
+        values["objective"] = {"name": recipe.objective.name, **values["objective"]}
+    return values
 
 
 def recipe_to_yaml(recipe: Recipe) -> str:
     """The recipe as YAML, in the order of its fields."""
-    return yaml.safe_dump(_plain(asdict(recipe)), sort_keys=False, allow_unicode=True)
+    return yaml.safe_dump(recipe_to_dict(recipe), sort_keys=False, allow_unicode=True)
+
+
+_FORMER = {
+    "label_smoothing": "objective.label_smoothing",
+    "balance": "objective.balance",
+    "augment.mixup": "objective.mixup",
+    "augment.cutmix": "objective.cutmix",
+    "augment.mix_rate": "objective.mix_rate",
+}
+"""Where fields of recipes stood before there were objectives; all of them belong to `supervised`."""
+
+
+def _moved(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of a recipe of an earlier version as they would be written today."""
+    rest = {key: dict(value) if isinstance(value, Mapping) else value for key, value in values.items()}
+    found: dict[str, Any] = {}
+    for former, now in _FORMER.items():
+        owner, _, name = former.rpartition(".")
+        holder = rest.get(owner) if owner else rest
+        if isinstance(holder, dict) and name in holder:
+            found[now.partition(".")[2]] = holder.pop(name)
+    if found and "objective" not in rest:
+        rest["objective"] = {"name": "supervised", **found}
+    if "tensorboard" in rest:
+        rest["loggers"] = ["tensorboard"] if rest.pop("tensorboard") else []
+    return rest
 
 
 def set_fields(recipe: Recipe, settings: Sequence[str]) -> Recipe:
@@ -47,8 +105,8 @@ def set_fields(recipe: Recipe, settings: Sequence[str]) -> Recipe:
         name, equals, text = setting.partition("=")
         if not equals:
             raise VitrailError(f"--set {setting} has no value: write --set {setting}=VALUE")
-        path = name.removeprefix("recipe.").split(".")
-        recipe = _set(recipe, path, _parse(text), name)
+        name = name.removeprefix("recipe.")
+        recipe = _set(recipe, _FORMER.get(name, name).split("."), _parse(text), name)
     return recipe
 
 
@@ -69,9 +127,12 @@ def _set(owner: Any, path: list[str], value: Any, name: str) -> Any:
     key, rest = path[0], path[1:]
     if isinstance(owner, dict):
         return {**owner, key: _set(owner.get(key, {}), rest, value, name) if rest else value}
+    if isinstance(owner, ObjectiveConfig) and key == "name":
+        return objective_config(str(value))()
     hints = _hints(type(owner))
     if key not in hints:
-        raise VitrailError(f"{name} is no field of the recipe: {nearest(key, hints)}")
+        kind = f"objective {owner.name}" if isinstance(owner, ObjectiveConfig) else "the recipe"
+        raise VitrailError(f"{name} is no field of {kind}: {nearest(key, hints)}")
     if not rest:
         return replace(owner, **{key: _convert(hints[key], value, name)})
     inner = getattr(owner, key)
@@ -79,6 +140,8 @@ def _set(owner: Any, path: list[str], value: Any, name: str) -> Any:
 
 
 def _default(hint: Any) -> Any:
+    if ObjectiveConfig in _options(hint):
+        return SupervisedConfig()
     return next((option() for option in _options(hint) if isinstance(option, type) and is_dataclass(option)), {})
 
 
@@ -114,6 +177,8 @@ def _fit(option: Any, value: Any, where: str) -> Any:
     """The value as this kind, or _NO_FIT."""
     if option is type(None):
         return None if value is None else _NO_FIT
+    if option is ObjectiveConfig:
+        return _objective(value, where) if isinstance(value, Mapping) else _NO_FIT
     if is_dataclass(option):
         return _build(option, value, where) if isinstance(value, Mapping) else _NO_FIT  # type: ignore[arg-type]
     if get_origin(option) is Literal:
@@ -127,6 +192,11 @@ def _fit(option: Any, value: Any, where: str) -> Any:
     if option is int and isinstance(value, float) and value.is_integer():
         return int(value)
     return value if type(value) is option else _NO_FIT
+
+
+def _objective(values: Mapping[str, Any], where: str) -> ObjectiveConfig:
+    rest = dict(values)
+    return _build(objective_config(str(rest.pop("name", "supervised"))), rest, where)
 
 
 def _fit_tuple(option: Any, value: Any, where: str) -> Any:

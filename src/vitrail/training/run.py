@@ -1,34 +1,38 @@
-"""A whole run: look at the data, plan, train, measure, report."""
+"""A whole run: read the data, plan, train, measure, publish."""
 
-import json
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import torch
-from torch import Tensor
 
-from ..checkpoint.contract import Checkpoint, load, save
+from ..checkpoint.contract import Checkpoint, load
+from ..data.open import Source
 from ..data.survey import write_bad_files
+from ..engines.precision import pick_device, pick_precision
 from ..errors import VitrailError
-from ..evaluation.metrics import Evaluation, score
+from ..machine.allocator import keep_freed_memory
+from ..models.fields import ModelConfig
+from ..nn import AnyVisionModel
+from ..objectives.objective import ObjectiveConfig, Transform
+from ..objectives.registry import objective_config
 from ..progress import Track, silent
-from .allocator import keep_freed_memory
-from .assemble import Workshop, assemble, headline
-from .board import require_tensorboard
-from .budget import fix_steps
-from .dataset import read_dataset
-from .folder import DATA, RECIPE, SPLITS, RunFolder, splits_table, versions
-from .keep import FolderKeeper
+from ..task_spec import TaskSpec
+from .finish import Audience, Say, fit_and_finish
+from .folder import DATA, RECIPE, SPLITS, RunFolder, same_splits, splits_table
+from .loggers import Logger, require_loggers
 from .outline import outline
 from .recipe import Recipe
-from .recipe_file import read_recipe, recipe_to_yaml
-from .results import write_results
-from .state import latest, restore
-from .trainer import Diverged
-
-Say = Callable[[str], None]
+from .recipe_file import pretraining_recipe, read_recipe, recipe_to_yaml
+from .recorder import save_state
+from .resolve import OwnParts, resolve
+from .run_facts import RunFacts, absolute
+from .setup import RunSetup
+from .state import latest
+from .time_budget import fix_steps
+from .training_data import Reading, TrainingData, read_data
 
 
 @dataclass(frozen=True)
@@ -52,23 +56,34 @@ class Run:
 
 
 def quiet(message: str) -> None:
-    """Say nothing: the default of the Python API."""
+    """Print nothing: the default of the Python API."""
 
 
 def train(
-    source: str | Path,
+    source: Source | str | Path,
     recipe: Recipe | str | None = None,
     *,
+    weights: str | Path | None = None,
+    model: AnyVisionModel | ModelConfig | str | None = None,
+    objective: ObjectiveConfig | str | None = None,
+    transform: Transform | None = None,
+    loggers: Sequence[Logger] = (),
     out: str | Path | None = None,
     skip_bad: bool = False,
     progress: Track = silent,
     say: Say = quiet,
 ) -> Run:
-    """Train on labelled pictures and leave a run folder.
+    """Train on labelled images and leave a run folder.
 
     Args:
-        source: class folders, a CSV, tar shards or a named set; see `vitrail.data.open`.
+        source: class folders, a CSV, tar shards or a named set (see `vitrail.data.open`), or a `Source`.
         recipe: a `Recipe`, the name of one, or a YAML file; open fields are chosen from the data and the machine.
+        weights: a checkpoint to start from, as `load` takes it, in place of the recipe's.
+        model: a variant's name, a config, or a model with its weights, in place of the recipe's. A config class of
+            your own is made known with `register`.
+        objective: a name or a config, in place of the recipe's.
+        transform: augmentation of your own, image (C, H, W) -> image of the model's size, in place of the recipe's.
+        loggers: objects that take the rows of the metric log, besides those that the recipe names.
         out: the run folder; by default runs/SOURCE-N with the next free number.
         skip_bad: leave out files that can't be read, and list them in bad_files.csv, instead of stopping.
         progress, say: where progress and messages go.
@@ -77,51 +92,96 @@ def train(
         VitrailError: with the way out, before anything is written where the source or the recipe is at fault.
         Stopped: by a signal; the state is saved.
     """
-    started = time.monotonic()
-    recipe = read_recipe(recipe) if isinstance(recipe, str) else recipe or Recipe()
-    folder = RunFolder(Path(out) if out else next_run(source))
-    folder.require_free()
-    with torch.random.fork_rng():
-        keep_freed_memory()
-        data = read_dataset(source, val=recipe.val, test=recipe.test, skip_bad=skip_bad, progress=progress)
-        for warning in data.warnings:
-            say(f"note: {warning}")
-        workshop = assemble(recipe, data)
-        if recipe.tensorboard:
-            require_tensorboard()
-        folder.path.parent.mkdir(parents=True, exist_ok=True)
-        step_seconds = fix_steps(workshop, started, folder.path.parent)
-        folder.create(_plan_files(workshop, skip_bad))
-        if data.survey.bad:
-            write_bad_files(folder.path / "bad_files.csv", data.survey.bad)
-        say(outline(workshop, folder.path, step_seconds))
-        return _fit_and_finish(folder, workshop, started, progress, say)
+    read = read_recipe(recipe) if isinstance(recipe, str) else recipe or Recipe()
+    given: dict[str, Any] = {"weights": None if weights is None else str(weights)}
+    given["objective"] = objective_config(objective)() if isinstance(objective, str) else objective
+    given["model"] = model if isinstance(model, str) else None
+    read = replace(read, **{name: value for name, value in given.items() if value is not None})
+    own = OwnParts(None if isinstance(model, str) else model, transform)
+    labelled = read.objective is None or bool(read.objective.tasks)
+    return _start(source, read, own, labelled, out, skip_bad, Audience(time.monotonic(), progress, say, loggers))
 
 
-def resume(path: str | Path, *, progress: Track = silent, say: Say = quiet) -> Run:
-    """Go on with a run that was stopped; the result is the same to the last bit as without the stop.
+def pretrain(
+    source: Source | str | Path,
+    recipe: Recipe | str | None = None,
+    *,
+    objective: ObjectiveConfig | str = "mae",
+    weights: str | Path | None = None,
+    model: AnyVisionModel | ModelConfig | str | None = None,
+    transform: Transform | None = None,
+    loggers: Sequence[Logger] = (),
+    out: str | Path | None = None,
+    skip_bad: bool = False,
+    progress: Track = silent,
+    say: Say = quiet,
+) -> Run:
+    """Train without labels: `pretrain("photos/")`. The arguments are those of `train`; labels are not looked at.
+
+    Args:
+        source: images in any layout.
+        recipe: by default the one with the objective's name, where there is one.
+        objective: one that needs no labels.
 
     Raises:
-        VitrailError: no run, no whole state, or data that has changed since.
+        VitrailError: see `train`; or an objective that needs labels.
     """
-    started = time.monotonic()
+    read = pretraining_recipe(objective if isinstance(objective, str) else objective.name, recipe)
+    return train(
+        source,
+        read if isinstance(objective, str) else replace(read, objective=objective),
+        weights=weights,
+        model=model,
+        transform=transform,
+        loggers=loggers,
+        out=out,
+        skip_bad=skip_bad,
+        progress=progress,
+        say=say,
+    )
+
+
+def resume(
+    path: str | Path,
+    *,
+    source: Source | str | Path | None = None,
+    transform: Transform | None = None,
+    loggers: Sequence[Logger] = (),
+    progress: Track = silent,
+    say: Say = quiet,
+) -> Run:
+    """Resume a run that was stopped; the result is the same to the last bit as without the stop.
+
+    Everything but the images is read from the run: what it was fine-tuned from may be gone.
+
+    Args:
+        path: the run folder, which may have been moved.
+        source: where the data are now, if they were moved; the images are compared by their content.
+        transform: the run's own augmentation, where it was trained with one.
+        loggers: see `train`.
+        progress, say: where progress and messages go.
+
+    Raises:
+        VitrailError: no run, no whole state, or data that are not the run's.
+    """
+    audience = Audience(time.monotonic(), progress, say, loggers)
     folder = RunFolder(Path(path))
-    made = folder.read_json(DATA)
+    facts = RunFacts.from_json(folder.read_json(DATA))
+    facts.require(folder.path, {"source": source, "transform": transform})
     recipe = read_recipe(str(folder.path))
     with torch.random.fork_rng():
         keep_freed_memory()
-        torch.set_num_threads(made["threads"])
-        data = read_dataset(
-            made["source"], val=recipe.val, test=recipe.test, skip_bad=made["skip_bad"], progress=progress
-        )
-        if splits_table(data.split_rows()) != (folder.path / SPLITS).read_text(encoding="utf-8"):
+        torch.set_num_threads(facts.threads)
+        data = read_data(source or facts.source, facts.reading(recipe), progress=progress)
+        if not same_splits(data.split_rows(), (folder.path / SPLITS).read_text(encoding="utf-8")):
             raise VitrailError(
-                f"{made['source']} is not what {folder.path} was trained on (see {SPLITS}): "
-                "bring the data back as it was, or start a new run"
+                f"{data.name} is not what {folder.path} was trained on (see {SPLITS}): bring the data back as they "
+                "were, name where they are now with --source, or start a new run"
             )
-        workshop = assemble(recipe, data)
-        workshop.recipe = recipe
-        return _fit_and_finish(folder, workshop, started, progress, say)
+        if source is not None:
+            folder.write(DATA, replace(facts, source=absolute(source)).to_json())
+        setup = _resumed_setup(folder, recipe, data, transform)
+        return _finished(folder, setup, audience)
 
 
 def next_run(source: str | Path, parent: Path = Path("runs")) -> Path:
@@ -133,52 +193,57 @@ def next_run(source: str | Path, parent: Path = Path("runs")) -> Path:
     return parent / f"{name}-{number}"
 
 
-def _plan_files(workshop: Workshop, skip_bad: bool) -> dict[str, str]:
-    data = workshop.data
-    made = {
-        "source": str(Path(data.name).resolve()) if Path(data.name).exists() else data.name,
-        "skip_bad": skip_bad,
-        "task": data.task,
-        "class_names": data.class_names,
-        "threads": torch.get_num_threads(),
-        "versions": versions(),
-    }
+def _start(
+    source: Source | str | Path,
+    recipe: Recipe,
+    own: OwnParts,
+    labelled: bool,
+    out: str | Path | None,
+    skip_bad: bool,
+    audience: Audience,
+) -> Run:
+    folder = RunFolder(Path(out) if out else next_run(source.name if isinstance(source, Source) else source))
+    folder.require_free()
+    require_loggers(recipe.loggers)
+    reading = Reading(
+        labelled=labelled,
+        task=TaskSpec.parse(recipe.task) if recipe.task else None,
+        val=recipe.val,
+        test=recipe.test if labelled else 0.0,
+        skip_bad=skip_bad,
+    )
+    with torch.random.fork_rng():
+        keep_freed_memory()
+        data = read_data(source, reading, progress=audience.progress)
+        for warning in data.warnings:
+            audience.say(f"note: {warning}")
+        setup = resolve(recipe, data, own)
+        folder.path.parent.mkdir(parents=True, exist_ok=True)
+        setup, step_seconds = fix_steps(setup, audience.started, folder.path.parent)
+        facts = RunFacts.of(setup, reading, own_source=isinstance(source, Source))
+        folder.create(_plan_files(setup, facts), lambda place: save_state(place, setup.checkpoint, setup.trainer()))
+        if data.survey.bad:
+            write_bad_files(folder.path / "bad_files.csv", data.survey.bad)
+        audience.say(outline(setup, folder.path, step_seconds))
+        return _finished(folder, setup, audience)
+
+
+def _finished(folder: RunFolder, setup: RunSetup, audience: Audience) -> Run:
+    metrics = fit_and_finish(folder, setup, audience)
+    return Run(folder.path, metrics, time.monotonic() - audience.started)
+
+
+def _plan_files(setup: RunSetup, facts: RunFacts) -> dict[str, str]:
     return {
-        RECIPE: recipe_to_yaml(workshop.recipe),
-        SPLITS: splits_table(data.split_rows()),
-        DATA: json.dumps(made, indent=2, ensure_ascii=False) + "\n",
+        RECIPE: recipe_to_yaml(setup.recipe),
+        SPLITS: splits_table(setup.data.split_rows()),
+        DATA: facts.to_json(),
     }
 
 
-def _fit_and_finish(folder: RunFolder, workshop: Workshop, started: float, progress: Track, say: Say) -> Run:
-    trainer = workshop.trainer(workshop.recipe)
+def _resumed_setup(folder: RunFolder, recipe: Recipe, data: TrainingData, transform: Transform | None) -> RunSetup:
     state = latest(folder.checkpoints)
-    if state is not None:
-        trainer.counters = restore(state, trainer.model, trainer.optimizers, trainer.ema, trainer.scaler)
-        say(f"going on from step {trainer.counters.step} of {workshop.recipe.steps}")
-    keeper = FolderKeeper(folder, workshop.checkpoint, workshop.recipe.tensorboard, say)
-    try:
-        trainer.fit(workshop.evaluate, keeper, progress=progress)
-    except Diverged as error:
-        good = latest(folder.checkpoints)
-        raise Diverged(f"{error}. Last good state: {good or 'none was saved yet'}") from error
-    result, logits = _measure(folder, workshop)
-    split, _ = workshop.data.held_out
-    metrics = {f"{split}_{key}": value for key, value in headline(result).items()}
-    seconds = time.monotonic() - started
-    write_results(folder, workshop, result, logits, seconds)
-    return Run(folder.path, metrics, seconds)
-
-
-def _measure(folder: RunFolder, workshop: Workshop) -> tuple[Evaluation, Tensor]:
-    """Measure the best checkpoint on the held-out split and write the numbers into it."""
-    best = load(folder.checkpoints / "best")
-    model = best.model.to(workshop.device).to(memory_format=torch.channels_last)
-    name, part = workshop.data.held_out
-    logits = workshop.logits(model, name, part)
-    result = score(logits, part.labels, workshop.data.class_names, workshop.data.task)
-    measured = {f"{name}_{key}": value for key, value in headline(result).items()}
-    best.info["metrics"] = {**best.info["metrics"], **measured}
-    save(best, folder.checkpoints / "best")
-    folder.write("evaluation.json", json.dumps({"split": name, **result.to_dict()}, ensure_ascii=False) + "\n")
-    return result, logits
+    if state is None:  # a run of an earlier version that was killed before it saved anything
+        return replace(resolve(recipe, data, OwnParts(transform=transform)), recipe=recipe)
+    device = pick_device(recipe.device)
+    return RunSetup(recipe, data, load(state), device, pick_precision(recipe.precision, device), transform)

@@ -1,10 +1,10 @@
-"""The state of a run between two steps: what has to be saved so that going on gives the same run to the last bit."""
+"""The state of a run between two steps: what has to be saved so that a resumed run is the same to the last bit."""
 
 import json
 import shutil
 import warnings
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from torch.optim import Optimizer
 
 from ..checkpoint.atomic import Content, DamagedCheckpoint, finish_interrupted, verified_folder
 from ..errors import VitrailError
+from ..objectives.objective import Objective
 from .ema import EMA
 
 TENSORS, COUNTERS = "trainer.safetensors", "trainer.json"
@@ -27,6 +28,7 @@ class Counters:
     Attributes:
         step: optimiser steps done.
         loss_sum, loss_count: of the training loss since the last evaluation.
+        part_sums: likewise, of the named parts of the loss.
         best: the best quality on the validation split so far, at `best_step`.
         stale: evaluations since then.
         rows: lines of the metric log that belong to this state; later ones came from steps that will be done again.
@@ -35,35 +37,57 @@ class Counters:
     step: int = 0
     loss_sum: float = 0.0
     loss_count: int = 0
+    part_sums: dict[str, float] = field(default_factory=dict)
     best: float | None = None
     best_step: int = 0
     stale: int = 0
     rows: int = 0
 
+    def add(self, losses: Mapping[str, float]) -> None:
+        """Take in the losses of a step: the total under "loss", and its parts."""
+        self.loss_sum += losses["loss"]
+        self.loss_count += 1
+        for name, value in losses.items():
+            if name != "loss":
+                self.part_sums[name] = self.part_sums.get(name, 0.0) + value
+
+    def means(self) -> dict[str, float]:
+        """The mean losses since the last evaluation."""
+        count = max(1, self.loss_count)
+        return {"loss": self.loss_sum / count, **{name: total / count for name, total in self.part_sums.items()}}
+
+    def forget_losses(self) -> None:
+        """Begin again to add them up."""
+        self.loss_sum, self.loss_count, self.part_sums = 0.0, 0, {}
+
 
 def state_files(
-    model: nn.Module, optimizers: list[Optimizer], ema: EMA | None, scaler: Any, counters: Counters
+    objective: Objective, optimizers: list[Optimizer], ema: EMA | None, scaler: Any, counters: Counters
 ) -> dict[str, Content]:
-    """The files that stand beside the model's weights in a checkpoint from which a run can go on."""
-    tensors = {name: tensor.detach().contiguous() for name, tensor in _optimizer_tensors(model, optimizers)}
+    """The files beside the model's weights in a checkpoint from which a run can be resumed."""
+    tensors = {name: tensor.detach().contiguous() for name, tensor in _optimizer_tensors(objective, optimizers)}
+    tensors |= {f"objective.{name}": tensor.contiguous() for name, tensor in objective.own_state().items()}
     if ema is not None:
         tensors |= {f"ema.{name}": tensor.contiguous() for name, tensor in ema.model.state_dict().items()}
     document = {"counters": asdict(counters), "scaler": scaler.state_dict()}
     return {TENSORS: save(tensors), COUNTERS: json.dumps(document, indent=2).encode()}
 
 
-def restore(folder: Path, model: nn.Module, optimizers: list[Optimizer], ema: EMA | None, scaler: Any) -> Counters:
+def restore(folder: Path, objective: Objective, optimizers: list[Optimizer], ema: EMA | None, scaler: Any) -> Counters:
     """Bring everything back to what `state_files` and the model's weights in `folder` hold."""
     weights, tensors = load_file(folder / "model.safetensors"), load_file(folder / TENSORS)
     document = json.loads((folder / COUNTERS).read_text())
-    model.load_state_dict(weights)
+    objective.model.load_state_dict(weights)
+    objective.load_state_dict({**objective.state_dict(), **_under("objective.", tensors)})
     if ema is not None:
-        ema.model.load_state_dict(
-            {name.removeprefix("ema."): tensor for name, tensor in tensors.items() if name.startswith("ema.")}
-        )
-    _restore_optimizers(model, optimizers, tensors)
+        ema.model.load_state_dict(_under("ema.", tensors))
+    _restore_optimizers(objective, optimizers, tensors)
     scaler.load_state_dict(document["scaler"])
     return Counters(**document["counters"])
+
+
+def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
 
 def latest(checkpoints: Path) -> Path | None:
@@ -97,28 +121,28 @@ def set_aside(checkpoints: Path) -> None:
     last.rename(previous)
 
 
-def _named(model: nn.Module, optimizer: Optimizer) -> Iterator[tuple[str, nn.Parameter]]:
-    names = {param: name for name, param in model.named_parameters()}
+def _named(objective: Objective, optimizer: Optimizer) -> Iterator[tuple[str, nn.Parameter]]:
+    names = {param: name.removeprefix("model.") for name, param in objective.named_parameters()}
     for group in optimizer.param_groups:
         for param in group["params"]:
             yield names[param], param
 
 
-def _optimizer_tensors(model: nn.Module, optimizers: list[Optimizer]) -> Iterator[tuple[str, Tensor]]:
+def _optimizer_tensors(objective: Objective, optimizers: list[Optimizer]) -> Iterator[tuple[str, Tensor]]:
     for optimizer in optimizers:
-        for name, param in _named(model, optimizer):
+        for name, param in _named(objective, optimizer):
             for key, value in optimizer.state.get(param, {}).items():
                 yield f"optimizer.{name}:{key}", value
 
 
-def _restore_optimizers(model: nn.Module, optimizers: list[Optimizer], tensors: dict[str, Tensor]) -> None:
+def _restore_optimizers(objective: Objective, optimizers: list[Optimizer], tensors: dict[str, Tensor]) -> None:
     saved: dict[str, dict[str, Tensor]] = {}
     for label, tensor in tensors.items():
         if label.startswith("optimizer."):
             name, key = label.removeprefix("optimizer.").rsplit(":", 1)
             saved.setdefault(name, {})[key] = tensor
     for optimizer in optimizers:
-        for name, param in _named(model, optimizer):
+        for name, param in _named(objective, optimizer):
             if name in saved:
                 optimizer.state[param] = {key: _like(param, value) for key, value in saved[name].items()}
 

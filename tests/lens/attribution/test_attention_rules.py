@@ -5,11 +5,11 @@ import torch
 from torch import Tensor, nn
 
 from vitrail.errors import VitrailError
-from vitrail.lens.attribution.attention import rollout_map
 from vitrail.lens.attribution.generic import generic_map
 from vitrail.lens.attribution.layers import looked_through, reading
 from vitrail.lens.attribution.perception import perception_map
-from vitrail.lens.observe import observe
+from vitrail.lens.attribution.rollout import rollout_map
+from vitrail.lens.observe import observe_attention
 from vitrail.lens.rollout import rollout
 from vitrail.models.registry import create_model
 
@@ -29,7 +29,7 @@ def rows_read(matrix: Tensor, mean: bool) -> Tensor:
 @pytest.mark.parametrize(("fusion", "discard"), [("mean", 0.0), ("max", 0.5), ("min", 0.9)])
 def test_rollout_is_the_read_rows_of_the_whole_product(mean: bool, fusion: str, discard: float) -> None:
     model, pixels = vit("mean" if mean else "class"), pictures()
-    with observe(model) as seen, torch.no_grad():
+    with observe_attention(model) as seen, torch.no_grad():
         model(pixels)
     whole = rollout(seen.values(), fusion, discard, prefix=1)
     found = rollout_map(model, pixels, CLASSES, head_fusion=fusion, discard=discard)
@@ -40,7 +40,7 @@ def test_rollout_is_the_read_rows_of_the_whole_product(mean: bool, fusion: str, 
 
 def test_rollout_of_a_class_token_that_joins_late() -> None:
     model, pixels = build("cait_xxs24_224", **CAIT), pictures()
-    with observe(model) as seen, torch.no_grad():
+    with observe_attention(model) as seen, torch.no_grad():
         model(pixels)
     assert [tuple(seen[layer].shape[2:]) for layer in seen] == [(16, 16), (16, 16), (1, 17), (1, 17)]
     row = torch.eye(17, dtype=torch.float64)[:1].repeat(2, 1)

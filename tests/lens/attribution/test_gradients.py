@@ -11,8 +11,10 @@ from torch import Tensor, nn
 
 from vitrail.errors import VitrailError
 from vitrail.lens.attribution.grad_cam import grad_cam
-from vitrail.lens.attribution.gradients import input_times_gradient, integrated_gradients, smooth_gradient
+from vitrail.lens.attribution.input_gradient import input_times_gradient
+from vitrail.lens.attribution.integrated_gradients import integrated_gradients
 from vitrail.lens.attribution.passes import sum_to_cells
+from vitrail.lens.attribution.smooth_gradient import smooth_gradient
 
 from .plain import build, pictures, vit
 

@@ -1,11 +1,14 @@
 """Every method on every kind of model: shapes, signs, batches, and no trace."""
 
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 from torch import nn
 
 from vitrail.errors import VitrailError
-from vitrail.lens.attribution.methods import METHODS, attribute
+from vitrail.lens.attribution.methods import METHODS, QUICK, find_method, method_names
 
 from .plain import SMALL, build, pictures, vit
 
@@ -111,26 +114,90 @@ def test_no_trace(method: str) -> None:
 def test_predicted_classes_by_default() -> None:
     model, pixels = vit(), pictures()
     classes = model(pixels).argmax(1)
-    assert torch.equal(attribute(model, pixels), attribute(model, pixels, classes, method="generic"))
+    assert torch.equal(METHODS["generic"](model, pixels), METHODS["generic"](model, pixels, classes))
 
 
 def test_errors_name_the_way_out() -> None:
-    model, pixels = vit(), pictures()
+    model, pixels, generic = vit(), pictures(), METHODS["generic"]
     wrong = [
-        (lambda: attribute(model, pixels, method="rolout"), "did you mean rollout"),
-        (lambda: attribute(nn.Linear(2, 2), pixels), "Linear is not a VisionModel"),
-        (lambda: attribute(model, pixels[0]), r"pixels\[None\]"),
-        (lambda: attribute(model, (pixels * 9).byte()), "uint8"),
-        (lambda: attribute(model, pixels, torch.tensor([5, 0])), "class 5 is not there: the model has 5"),
-        (lambda: attribute(model, pixels, torch.tensor([1])), "1 classes for 2 pictures"),
+        (lambda: find_method("rolout"), "did you mean rollout"),
+        (lambda: generic(nn.Linear(2, 2), pixels), "Linear is not a VisionModel"),
+        (lambda: generic(model, pixels[0]), r"pixels\[None\]"),
+        (lambda: generic(model, (pixels * 9).byte()), "uint8"),
+        (lambda: generic(model, pixels, torch.ones(2, 4)), r"vectors of shape \(2, 4\) do not fit"),
+        (lambda: generic(model, pixels, torch.tensor([5, 0])), "class 5 is not there: the model has 5"),
+        (lambda: generic(model, pixels, torch.tensor([1])), "1 targets for 2 images"),
     ]
     for call, message in wrong:
         with pytest.raises(VitrailError, match=message):
             call()
     autoencoder = build("mae_vit_base_patch16", image_size=32, embed_dim=24, depth=1, num_heads=3)
     with pytest.raises(VitrailError, match="is not a VisionModel of embed, encoder and head"):
-        attribute(autoencoder, pixels)
+        generic(autoencoder, pixels)
     segments = build("segformer_b0", image_size=64, num_classes=5)
     for method in ("rollout", "integrated_gradients"):
         with pytest.raises(VitrailError):
-            attribute(segments, pictures(2, 64), torch.zeros(2, dtype=torch.long), method=method)
+            METHODS[method](segments, pictures(2, 64), torch.zeros(2, dtype=torch.long))
+
+
+def test_a_vector_as_target_is_a_weighted_sum_of_classes() -> None:
+    model, pixels = vit(), pictures()
+    target = torch.tensor([[0.0, 2.0, 0.0, -1.0, 0.0], [1.0, 0.0, 0.0, 0.0, 0.5]]).double()
+    for name in ("lrp", "input_gradient", "occlusion"):  # linear in the score
+        by_class = torch.stack([METHODS[name](model, pixels, torch.full((2,), index)) for index in range(5)])
+        expected = torch.einsum("kbrc,bk->brc", by_class, target)
+        torch.testing.assert_close(METHODS[name](model, pixels, target), expected, rtol=1e-4, atol=1e-6)
+
+
+def test_a_model_without_classes_is_asked_about_its_embedding() -> None:
+    model, pixels = vit(num_classes=0), pictures()
+    embedding = model(pixels)
+    direction = embedding / embedding.norm(dim=1, keepdim=True)
+    for name in ("generic", "lrp", "grad_cam", "occlusion"):
+        assert torch.equal(METHODS[name](model, pixels), METHODS[name](model, pixels, direction))
+    # The gradient of the norm is the direction: input × gradient of ‖e‖ by hand, summed over patches of 8 × 8.
+    given = pixels.clone().requires_grad_()
+    model(given).norm(dim=1).sum().backward()
+    expected = (given.grad * pixels).sum(1).unflatten(2, (-1, 8)).unflatten(1, (-1, 8)).sum((2, 4))
+    torch.testing.assert_close(METHODS["input_gradient"](model, pixels), expected)
+
+
+def test_the_quick_methods_lead_the_table() -> None:
+    assert list(METHODS)[: len(QUICK)] == list(QUICK) == ["lrp", "generic", "grad_cam", "rollout", "attention"]
+
+
+PLUGIN = """
+from vitrail.lens.attribution.method import Method
+
+def brightness(model, pixels, targets):
+    return pixels.mean(1)
+
+METHOD = Method("Brightness", brightness, by_class=False)
+"""
+
+
+def install(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A package with two entry points, one of a bare function and one of a module that does not exist."""
+    (folder / "bright.py").write_text(PLUGIN)
+    info = folder / "bright-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: bright\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(
+        "[vitrail.methods]\nbrightness = bright:METHOD\nbare = bright:brightness\nabsent = nowhere:METHOD\n"
+    )
+    monkeypatch.syspath_prepend(str(folder))
+
+
+def test_methods_of_other_packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    install(tmp_path, monkeypatch)
+    assert set(method_names()) == {*METHODS, "brightness", "bare", "absent"}
+    assert "bright" not in sys.modules
+    found, pixels = find_method("brightness"), pictures()
+    assert (found.title, found.signed, found.by_class) == ("Brightness", True, False)
+    torch.testing.assert_close(found(vit(), pixels), pixels.mean(1))
+    with pytest.raises(VitrailError, match="did you mean brightness"):
+        find_method("brightnes")
+    with pytest.raises(VitrailError, match="is a function without title"):
+        find_method("bare")
+    with pytest.raises(VitrailError, match=r"of bright .* cannot be imported"):
+        find_method("absent")

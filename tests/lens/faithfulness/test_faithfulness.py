@@ -9,7 +9,7 @@ from sklearn.metrics import average_precision_score
 from torch import Tensor, nn
 
 from vitrail.errors import VitrailError
-from vitrail.lens.faithfulness.evaluate import Pictures, evaluate_methods, shuffle_weights
+from vitrail.lens.faithfulness.evaluate import ImageBatch, evaluate_methods, shuffle_weights
 from vitrail.lens.faithfulness.metrics import (
     average_precision,
     enlarged,
@@ -91,12 +91,12 @@ class Corner(nn.Module):
         return pixels[:, 0, :8, :8].mean(dim=(1, 2))[:, None] * self.scale
 
 
-def pictures() -> Pictures:
+def pictures() -> ImageBatch:
     pixels = torch.rand(4, 1, 16, 16, generator=torch.Generator().manual_seed(0)) - 0.9
     pixels[:, :, :8, :8] += 0.9
     masks = torch.zeros(4, 16, 16, dtype=torch.bool)
     masks[:, :8, :8] = True
-    return Pictures(pixels, torch.ones(4, dtype=torch.long), masks)
+    return ImageBatch(pixels, torch.ones(4, dtype=torch.long), masks)
 
 
 def truth(model: nn.Module, pixels: Tensor, classes: Tensor) -> Tensor:
@@ -147,9 +147,9 @@ def test_the_truth_beats_the_baselines() -> None:
 def test_pictures_without_an_object_count_where_none_is_needed() -> None:
     given, model = pictures(), Corner()
     assert given.masks is not None
-    half = Pictures(given.pixels, given.classes, given.masks.clone())
+    half = ImageBatch(given.pixels, given.classes, given.masks.clone())
     half.masks[2:] = False
-    nowhere = Pictures(given.pixels, given.classes, torch.zeros_like(given.masks))
+    nowhere = ImageBatch(given.pixels, given.classes, torch.zeros_like(given.masks))
     whole, some, none = (evaluate_methods(model, [batch], {"truth": truth}) for batch in (given, half, nowhere))
     assert [score.values["precision"] for score in some] == pytest.approx(
         [score.values["precision"] for score in evaluate_methods(model, [_first(given, 2)], {"truth": truth})]
@@ -159,9 +159,9 @@ def test_pictures_without_an_object_count_where_none_is_needed() -> None:
     assert "pointing" not in none[0].values
 
 
-def _first(batch: Pictures, count: int) -> Pictures:
+def _first(batch: ImageBatch, count: int) -> ImageBatch:
     assert batch.masks is not None
-    return Pictures(batch.pixels[:count], batch.classes[:count], batch.masks[:count])
+    return ImageBatch(batch.pixels[:count], batch.classes[:count], batch.masks[:count])
 
 
 def test_the_object_itself_is_the_reference() -> None:

@@ -16,7 +16,8 @@ from ...nn import VisionModel
 from .flow_proof import reaches_bound, supplied_below
 from .flow_search import PRECISION, MinimumCuts
 from .layers import Layers, looked_through, reading
-from .passes import Classes, Map, patch_map
+from .method import Method
+from .passes import Map, Targets, patch_map
 
 __all__ = ["PRECISION", "Cut", "Flow", "attention_flow", "flow_map", "pipes"]
 
@@ -116,7 +117,7 @@ def pipes(fused: Layers) -> list[Float[Tensor, "B n m"]]:
     return capacities
 
 
-def flow_map(model: VisionModel, pixels: Float[Tensor, "B C H W"], classes: Classes) -> Map:
+def flow_map(model: VisionModel, pixels: Float[Tensor, "B C H W"], targets: Targets) -> Map:
     """The maximum flow from what the head reads to each patch; the same for any class.
 
     For plain models of many layers it is close to trivial, see `Flow`: the attention that a patch receives in the first
@@ -158,3 +159,6 @@ def _check(layers: tuple[Tensor, ...], start: Tensor) -> None:
                 f"a layer of {tuple(below.shape)} has not the {above.shape[1]} outputs that the one above it takes:"
                 " give capacities (outputs, inputs) of one picture, see `pipes`"
             )
+
+
+METHOD = Method("Attention flow", flow_map, signed=False, by_class=False)

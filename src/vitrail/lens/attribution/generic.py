@@ -9,10 +9,11 @@ from torch import Tensor
 from ...nn import VisionModel
 from ..capture import weight_gradients
 from .layers import looked_through, pulled_back, reading
-from .passes import Classes, Map, class_scores, patch_map, traced, with_graph
+from .method import Method
+from .passes import Map, Targets, patch_map, target_scores, traced, with_graph
 
 
-def generic_map(model: VisionModel, pixels: Float[Tensor, "B C H W"], classes: Classes) -> Map:
+def generic_map(model: VisionModel, pixels: Float[Tensor, "B C H W"], targets: Targets) -> Map:
     """What the class takes from each patch through all layers; never negative.
 
     R ← R + mean over heads of max(0, ∇A ∘ A) · R, from R = I (Chefer et al., 2021, "Generic attention-model
@@ -21,7 +22,7 @@ def generic_map(model: VisionModel, pixels: Float[Tensor, "B C H W"], classes: C
     """
     with with_graph():
         looks, tokens = looked_through(model, traced(pixels))
-        gradients = weight_gradients(class_scores(model, tokens, classes).sum(), looks)
+        gradients = weight_gradients(target_scores(model, tokens, targets).sum(), looks)
     with torch.no_grad():
         start = reading(model, tokens)
         weights = [look.weights() for look in looks]
@@ -45,3 +46,6 @@ def generic_relevance(
     layers = [(a * g).clamp(min=0).mean(dim=1) for a, g in zip(weights, gradients, strict=True)]
     row = pulled_back(start, layers)
     return row - start[:, -row.shape[1] :]
+
+
+METHOD = Method("Gradient × attention", generic_map, signed=False, quick=True)

@@ -11,11 +11,12 @@ from torch import Tensor, nn
 from ...errors import VitrailError
 from ...nn import HOLDERS, Tokens, VisionModel
 from ..naming import find_module
-from .passes import Classes, Map, class_scores, encoded, traced, with_graph
+from .method import Method
+from .passes import Map, Targets, encoded, target_scores, traced, with_graph
 
 
 def grad_cam(
-    model: VisionModel, pixels: Float[Tensor, "B C H W"], classes: Classes, *, layer: str | None = None
+    model: VisionModel, pixels: Float[Tensor, "B C H W"], targets: Targets, *, layer: str | None = None
 ) -> Map:
     """Where the channels that speak for the class are on; never negative.
 
@@ -32,7 +33,7 @@ def grad_cam(
             tokens = encoded(model, traced(pixels))
         if not seen:
             raise VitrailError(f"{layer} has no map for Grad-CAM: name a module of the encoder, such as a block")
-        score = class_scores(model, tokens, classes).sum()
+        score = target_scores(model, tokens, targets).sum()
         streams = [output.x if isinstance(output, Tokens) else output for output in seen]
         gradients = torch.autograd.grad(score, streams, allow_unused=True, materialize_grads=True)
     with torch.no_grad():
@@ -85,3 +86,6 @@ def _folded(output: Any, values: Any, last: Tokens) -> Float[Tensor, "B D rows c
             " such as a block"
         )
     return values[:, -count:].transpose(1, 2).unflatten(2, last.grid)
+
+
+METHOD = Method("Grad-CAM", grad_cam, signed=False, quick=True)

@@ -8,13 +8,14 @@ from torch import Tensor
 
 from ...errors import VitrailError
 from ...nn import Tokens, VisionModel
-from .passes import Classes, Map, cell_of, class_scores, encoded, scores_of
+from .method import Method
+from .passes import Map, Targets, cell_of, encoded, scores_of, target_scores
 
 
 def occlusion(
     model: VisionModel,
     pixels: Float[Tensor, "B C H W"],
-    classes: Classes,
+    targets: Targets,
     *,
     side: int | None = None,
     baseline: float | None = None,
@@ -38,11 +39,11 @@ def occlusion(
         whole = encoded(model, pixels)
         rows, columns = whole.grid
         squares = squares_of(rows, columns, side or max(1, min(rows, columns) // 7)).to(pixels.device)
-        before = class_scores(model, whole, classes)
+        before = target_scores(model, whole, targets)
         if baseline is None and sees_places_only_in_embedding(model, embedded, whole):
-            after = _without_tokens(model, embedded, classes, squares, batch)
+            after = _without_tokens(model, embedded, targets, squares, batch)
         else:
-            after = _under_cover(model, pixels, classes, squares, (rows, columns), baseline or 0.0, batch)
+            after = _under_cover(model, pixels, targets, squares, (rows, columns), baseline or 0.0, batch)
         losses = before.unsqueeze(1) - after
         covers = losses.new_zeros(len(squares), rows * columns).scatter(1, squares, 1.0)
         return ((losses @ covers) / covers.sum(dim=0)).unflatten(1, (rows, columns))
@@ -78,7 +79,7 @@ def sees_places_only_in_embedding(model: VisionModel, embedded: Tokens, whole: T
 
 
 def _without_tokens(
-    model: VisionModel, embedded: Tokens, classes: Classes, squares: Int[Tensor, "S P"], batch: int
+    model: VisionModel, embedded: Tokens, targets: Targets, squares: Int[Tensor, "S P"], batch: int
 ) -> Float[Tensor, "B S"]:
     kept = torch.ones(len(squares), embedded.patches.shape[1], dtype=torch.bool, device=squares.device)
     kept = kept.scatter(1, squares, False)
@@ -91,7 +92,7 @@ def _without_tokens(
     def scores(picture: Tensor, square: Tensor) -> Tensor:
         x = embedded.x[picture.unsqueeze(1), index[square]]
         tokens = model.encoder(Tokens(x, (rest.shape[1],), embedded.prefix))
-        return class_scores(model, tokens, classes.to(picture.device)[picture])
+        return target_scores(model, tokens, targets.to(picture.device)[picture])
 
     return _each(scores, len(embedded.x), len(squares), batch, squares.device)
 
@@ -99,7 +100,7 @@ def _without_tokens(
 def _under_cover(
     model: VisionModel,
     pixels: Float[Tensor, "B C H W"],
-    classes: Classes,
+    targets: Targets,
     squares: Int[Tensor, "S P"],
     grid: tuple[int, int],
     baseline: float,
@@ -112,7 +113,7 @@ def _under_cover(
 
     def scores(picture: Tensor, square: Tensor) -> Tensor:
         hidden = covers[square][:, cell].unsqueeze(1)
-        return scores_of(model(pixels[picture].masked_fill(hidden, baseline)), classes.to(picture.device)[picture])
+        return scores_of(model(pixels[picture].masked_fill(hidden, baseline)), targets.to(picture.device)[picture])
 
     return _each(scores, len(pixels), len(squares), batch, pixels.device)
 
@@ -123,3 +124,6 @@ def _each(
     """scores(numbers of pictures, numbers of squares) for every pair, so many pairs at once."""
     jobs = torch.cartesian_prod(torch.arange(pictures), torch.arange(squares)).to(device)
     return torch.cat([scores(*part.unbind(1)) for part in jobs.split(batch)]).unflatten(0, (pictures, squares))
+
+
+METHOD = Method("Occlusion", occlusion)

@@ -1,4 +1,4 @@
-"""Forward and backward passes of attribution: what they ask of a model, and that they leave no trace in it."""
+"""Forward and backward passes of attribution: scores of targets, gradients, and maps over the patches."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,16 +10,19 @@ from torch import Tensor, nn
 
 from ...errors import VitrailError
 from ...nn import Tokens, VisionModel
+from ..outputs import gives_classes
 
-Classes = Int[Tensor, " B"]
+Targets = Int[Tensor, " B"] | Float[Tensor, "B K"]
+"""Of each image the class whose logit is attributed, or a vector whose dot product with the output is."""
+
 Map = Float[Tensor, "B rows columns"]
 
 
 @contextmanager
 def settled(model: nn.Module) -> Iterator[None]:
-    """The model in evaluation mode, and no gradient for its parameters: behind the block all is as it was.
+    """Put the model in evaluation mode and freeze its parameters while the block lasts.
 
-    A graph that leads to no parameters keeps less, as the inputs of linear layers are not needed then.
+    A graph without parameters keeps less memory: the inputs of linear layers are not needed.
     """
     modules = list(model.modules())
     training = [module for module in modules if module.training]
@@ -39,78 +42,92 @@ def settled(model: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def with_graph() -> Iterator[None]:
-    """Gradients are recorded, whatever the caller has switched off."""
+    """Record gradients, even if the caller has switched them off."""
     with torch.inference_mode(False), torch.enable_grad():
         yield
 
 
 def traced(pixels: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C H W"]:
-    """The same pixels as the start of a graph, so that a model of frozen parameters makes one, too."""
+    """A copy of the pixels that requires gradients, so that a model with frozen parameters builds a graph too."""
     return pixels.detach().clone().requires_grad_()
 
 
 def encoded(model: VisionModel, pixels: Float[Tensor, "B C H W"]) -> Tokens:
-    """What the head reads of a batch of pictures.
+    """The tokens that the head reads, of a batch of images.
 
     Raises:
-        VitrailError: it is not one grid of patches.
+        VitrailError: they are not one grid of patches.
     """
     tokens: Any = model.forward_features(pixels)
     if not isinstance(tokens, Tokens) or tokens.lengths or len(tokens.grid) != 2:
         raise VitrailError(
-            "the head of this model does not read one grid of patches a picture: maps can be made for classifiers of"
-            " pictures; `observe`, `features` and `capture` look into any model"
+            "the head of this model does not read one grid of patches an image, so there is no map for it:"
+            " `observe_attention`, `observe_features` and `capture` work on any model"
         )
     return tokens
 
 
-def class_scores(model: VisionModel, tokens: Tokens, classes: Classes) -> Float[Tensor, " B"]:
-    """The logit of each picture's class.
+def target_scores(model: VisionModel, tokens: Tokens, targets: Targets) -> Float[Tensor, " B"]:
+    """The score of each image's target: the logit of its class, or the dot product of the output with its vector.
 
     Raises:
-        VitrailError: the head gives no logits (B, num_classes), or not so many.
+        VitrailError: the head's output is not (B, K), or the targets do not fit it.
     """
-    return scores_of(model.head(tokens), classes)
+    return scores_of(model.head(tokens), targets)
 
 
-def scores_of(logits: Any, classes: Classes) -> Float[Tensor, " B"]:
-    """The logit of each picture's class, with the errors of `class_scores`."""
-    logits = _checked(logits)
-    if len(classes) != len(logits):
-        raise VitrailError(f"{len(classes)} classes for {len(logits)} pictures: give one class a picture")
-    if classes.numel() and not 0 <= int(classes.min()) <= int(classes.max()) < logits.shape[1]:
-        raise VitrailError(f"class {int(classes.max())} is not there: the model has {logits.shape[1]}, from 0")
-    return logits.gather(1, classes.to(logits.device).unsqueeze(1)).squeeze(1)
+def scores_of(output: Any, targets: Targets) -> Float[Tensor, " B"]:
+    """As `target_scores`, from the model's output."""
+    output = _checked(output)
+    if len(targets) != len(output):
+        raise VitrailError(f"{len(targets)} targets for {len(output)} images: give one target an image")
+    targets = targets.to(output.device)
+    if targets.is_floating_point():
+        if targets.shape != output.shape:
+            raise VitrailError(
+                f"target vectors of shape {tuple(targets.shape)} do not fit an output of {tuple(output.shape)}: give"
+                " one vector an image, as long as the model's output"
+            )
+        return (output * targets.to(output.dtype)).sum(dim=1)
+    if targets.numel() and not 0 <= int(targets.min()) <= int(targets.max()) < output.shape[1]:
+        raise VitrailError(f"class {int(targets.max())} is not there: the model has {output.shape[1]}, from 0")
+    return output.gather(1, targets.unsqueeze(1)).squeeze(1)
 
 
-def predicted(model: nn.Module, pixels: Float[Tensor, "B C H W"]) -> Classes:
-    """The class with the largest logit, for each picture."""
+def default_targets(model: nn.Module, pixels: Float[Tensor, "B C H W"]) -> Targets:
+    """The class with the largest logit, (B,); for a model without classes its embedding at length 1, (B, D)."""
     with torch.no_grad():
-        return _checked(model(pixels)).argmax(dim=1)
+        output = _checked(model(pixels))
+        if gives_classes(getattr(model, "config", None)):
+            return output.argmax(dim=1)
+        return nn.functional.normalize(output, dim=1)
 
 
-def pixel_gradient(model: VisionModel, pixels: Float[Tensor, "B C H W"], classes: Classes) -> Float[Tensor, "B C H W"]:
-    """∂(logit of the class)/∂pixels, each picture's own."""
+def pixel_gradient(model: VisionModel, pixels: Float[Tensor, "B C H W"], targets: Targets) -> Float[Tensor, "B C H W"]:
+    """∂score/∂pixels, of each image its own."""
     with with_graph():
         pixels = traced(pixels)
-        score = scores_of(model(pixels), classes).sum()
+        score = scores_of(model(pixels), targets).sum()
         return torch.autograd.grad(score, pixels)[0]
 
 
-def _checked(logits: Any) -> Float[Tensor, "B K"]:
-    if not isinstance(logits, Tensor) or logits.ndim != 2:
-        raise VitrailError("the model gives no logits (B, num_classes): attribution needs a number a class to explain")
-    return logits
+def _checked(output: Any) -> Float[Tensor, "B K"]:
+    if not isinstance(output, Tensor) or output.ndim != 2:
+        raise VitrailError(
+            "the output of this model is not one row of logits or one embedding an image, (B, K): attribution explains"
+            " a class or an embedding"
+        )
+    return output
 
 
 def patch_map(row: Float[Tensor, "B N"], tokens: Tokens) -> Map:
-    """A number for each token as a map over the patches."""
+    """One number a token as a map over the patches."""
     rows, columns = tokens.grid
     return row[:, -rows * columns :].unflatten(1, (rows, columns))
 
 
 def sum_to_cells(values: Float[Tensor, "B H W"], grid: tuple[int, ...]) -> Map:
-    """A number for each pixel, summed over the cells of a grid; every pixel belongs to one."""
+    """One number a pixel, summed over the cells of a grid."""
     for axis, cells in zip((1, 2), grid, strict=True):
         owner = cell_of(values.shape[axis], cells, values.device)
         shape = list(values.shape)
@@ -120,5 +137,5 @@ def sum_to_cells(values: Float[Tensor, "B H W"], grid: tuple[int, ...]) -> Map:
 
 
 def cell_of(length: int, cells: int, device: torch.device) -> Int[Tensor, " length"]:
-    """Which of so many cells each pixel of a side lies in: equal parts, as far as they are whole."""
+    """The cell of each pixel along a side that is cut into equal cells, as nearly as whole pixels allow."""
     return torch.arange(length, device=device) * cells // length

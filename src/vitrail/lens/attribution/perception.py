@@ -14,16 +14,17 @@ from torch import Tensor, nn
 from ...errors import VitrailError
 from ...nn import LayerScale, Residual, Tokens, VisionModel
 from ..capture import Look, capture, weight_gradients
-from ..intervene import patch_features
+from ..edit import edit_features
 from ..naming import attends_of
 from .layers import encoder_layers, looked_through, pulled_back, reading
-from .passes import Classes, Map, patch_map, scores_of, with_graph
+from .method import Method
+from .passes import Map, Targets, patch_map, scores_of, with_graph
 
 
 def perception_map(
     model: VisionModel,
     pixels: Float[Tensor, "B C H W"],
-    classes: Classes,
+    targets: Targets,
     *,
     steps: int = 20,
     first_layer: int = 0,
@@ -49,7 +50,7 @@ def perception_map(
         # Talking heads may give less than nothing, which no share can be.
         shares = [look.weights().mean(dim=1).clamp(min=0) for look in looks]
         layers = [token_wise(share, _carried(model, look, streams)) for share, look in zip(shares, looks, strict=True)]
-        feedback = _feedback(model, pixels, classes, steps, batch)
+        feedback = _feedback(model, pixels, targets, steps, batch)
         rows = (start[:, : feedback.shape[1]] != 0).any(dim=0).nonzero().squeeze(1)
         begin = torch.eye(start.shape[1], dtype=layers[0].dtype, device=start.device)[rows]
         perceived = pulled_back(begin.expand(len(start), -1, -1), layers[first_layer:])
@@ -78,7 +79,7 @@ def _carried(model: nn.Module, look: Look, streams: dict[str, Tensor]) -> Float[
 
 
 def _feedback(
-    model: VisionModel, pixels: Float[Tensor, "B C H W"], classes: Classes, steps: int, batch: int
+    model: VisionModel, pixels: Float[Tensor, "B C H W"], targets: Targets, steps: int, batch: int
 ) -> Float[Tensor, "B R M"]:
     last = encoder_layers(model)[-1]
     # The graph begins where the last layer's heads have looked: all that is asked is what follows from it.
@@ -87,8 +88,8 @@ def _feedback(
     total: Tensor | None = None
     for picture, step in (part.unbind(1) for part in jobs.split(batch)):
         at = ((step + 0.5) / steps).to(pixels.dtype)[:, None, None, None]
-        with with_graph(), patch_features(model, begin), capture(model, last) as seen:
-            score = scores_of(model(pixels[picture] * at), classes.to(picture.device)[picture]).sum()
+        with with_graph(), edit_features(model, begin), capture(model, last) as seen:
+            score = scores_of(model(pixels[picture] * at), targets.to(picture.device)[picture]).sum()
             (gradient,) = weight_gradients(score, [seen[last]])
         if total is None:
             total = gradient.new_zeros(len(pixels), *gradient.shape[1:])
@@ -120,3 +121,6 @@ def _residual_of(model: nn.Module, name: str) -> str:
         if isinstance(model.get_submodule(holder), Residual):
             return holder
     raise VitrailError(f"{name} is in no residual: what its tokens hand on cannot be compared with them")
+
+
+METHOD = Method("Beyond intuition", perception_map, signed=False)

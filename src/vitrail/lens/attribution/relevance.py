@@ -14,13 +14,14 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ...nn import ATTENDS, QuickGELU, SwiGLU, Tokens, VisionModel
-from .passes import Classes, Map, class_scores, encoded, patch_map, sum_to_cells, traced, with_graph
+from .method import Method
+from .passes import Map, Targets, encoded, patch_map, sum_to_cells, target_scores, traced, with_graph
 
 ACTIVATIONS = (nn.GELU, nn.ReLU, nn.ReLU6, nn.SiLU, nn.Hardswish, QuickGELU)
 """Element by element, and 0 at 0, so that f(x) / x is a factor."""
 
 
-def relevance_map(model: VisionModel, pixels: Float[Tensor, "B C H W"], classes: Classes) -> Map:
+def relevance_map(model: VisionModel, pixels: Float[Tensor, "B C H W"], targets: Targets) -> Map:
     """The class's logit, shared out to the patch tokens by the rules of AttnLRP; signed.
 
     Prefix tokens and biases get their part, too, so the map does not sum to the logit. In a pyramid the parts of the
@@ -28,7 +29,7 @@ def relevance_map(model: VisionModel, pixels: Float[Tensor, "B C H W"], classes:
     """
     with with_graph(), relevance_rules(model), _embedded(model) as seen:
         tokens = encoded(model, traced(pixels))
-        score = class_scores(model, tokens, classes).sum()
+        score = target_scores(model, tokens, targets).sum()
         (embedded,) = seen
         gradient = torch.autograd.grad(score, embedded.x)[0]
     relevance = patch_map((embedded.x.detach() * gradient).sum(dim=2), embedded)
@@ -99,3 +100,6 @@ def _embedded(model: VisionModel) -> Iterator[list[Tokens]]:
         yield seen
     finally:
         handle.remove()
+
+
+METHOD = Method("Relevance (AttnLRP)", relevance_map, quick=True)

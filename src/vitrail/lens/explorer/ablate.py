@@ -1,4 +1,4 @@
-"""Take heads and patches out of a forward pass, and see what the prediction becomes. Nothing stays changed."""
+"""Predictions without some heads and patches: ablation for the explorer. The model is unchanged afterwards."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
@@ -10,12 +10,13 @@ from torch import Tensor, nn
 
 from ...errors import VitrailError
 from ...nn import Tokens
-from ..intervene import ablate, patch_features
-from .data import Watched, probabilities
+from ..edit import edit_attention, edit_features
+from ..outputs import run
+from ..watched import Watched, probabilities
 
 
 class Region(NamedTuple):
-    """A part of the picture, from 0 to 1 on both sides."""
+    """A rectangle of the image, on a scale where its sides are 1."""
 
     top: float
     left: float
@@ -25,10 +26,10 @@ class Region(NamedTuple):
 
 @contextmanager
 def without(model: nn.Module, heads: Iterable[tuple[int, int]], regions: Iterable[Region]) -> Iterator[None]:
-    """Inside the block the model does without these heads and parts of the picture.
+    """Ablate heads and parts of the image while the block lasts.
 
-    A head (layer, head), both counted from 0, gives zeros. A patch becomes the mean of the picture's patches where they
-    leave the embedding, before it has told anything to any other: it is there, and says nothing of its own.
+    The output of a head (layer, head), both counted from 0, becomes zeros. A patch becomes the mean of the image's
+    patches in the output of the embedding, before any layer mixes them.
 
     Raises:
         VitrailError: no such layer or head; patches of a model whose embedding gives no tokens.
@@ -37,19 +38,19 @@ def without(model: nn.Module, heads: Iterable[tuple[int, int]], regions: Iterabl
     for layer, head in heads:
         by_layer[layer].append(head)
     with ExitStack() as changes:
-        for layer, silent in by_layer.items():
-            changes.enter_context(ablate(model, layers=layer, heads=silent))
+        for layer, numbers in by_layer.items():
+            changes.enter_context(edit_attention(model, layers=layer, heads=numbers))
         if where:
-            changes.enter_context(patch_features(model, {"embed": lambda tokens: _blank(tokens, where)}))
+            changes.enter_context(edit_features(model, {"embed": lambda tokens: _blank(tokens, where)}))
         yield
 
 
 def ablated(
     watched: Watched, image: Tensor, heads: Iterable[tuple[int, int]], regions: Iterable[Region]
 ) -> list[float] | None:
-    """The probability of every class without these heads and parts; None for a model that does not classify."""
+    """The probability of every class without these heads and regions; None for a model that does not classify."""
     with without(watched.model, heads, regions), torch.inference_mode():
-        found = probabilities(watched, watched.model(watched.pixels(image)))
+        found = probabilities(watched, run(watched.model, watched.pixels(image)))
     return None if found is None else found.tolist()
 
 

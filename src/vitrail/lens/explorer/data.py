@@ -1,63 +1,31 @@
-"""A model and a picture as plain values: all that the explorer shows."""
+"""A model and an image as plain values: all that the explorer shows."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
-from ...data.preprocess import Preprocess
 from ...errors import VitrailError
-from ...nn import AdaptivePatchEmbed, PackedPrefixTokens, PrefixTokens, RegisterTokens
+from ...nn import PrefixTokens, RegisterTokens
 from ...pages.image import displayable
-from ..attribution.methods import Attribution
+from ..attribution.method import Attribution
+from ..explanation import feature_colours, observed_encoder
 from ..naming import attend_names
-from ..observe import observe
+from ..observe import observe_attention
+from ..outputs import run
+from ..watched import Prediction, Watched, predictions
 from .rows import LayerRows, Unseen, layer_rows
 
 MOST_WEIGHTS = 400_000_000
-"""Of one picture. More would fill the memory of the machine that looks, and of the browser."""
-
-
-@dataclass(frozen=True, slots=True)
-class Watched:
-    """A model in evaluation mode, and what is needed to show it pictures.
-
-    Attributes:
-        name: what the user calls it.
-        class_names: in the order of the logits; empty where they are not known.
-        task: "single" gives softmax probabilities, "multi" one independent probability a class.
-    """
-
-    name: str
-    model: nn.Module
-    preprocess: Preprocess
-    class_names: Sequence[str] = ()
-    task: Literal["single", "multi"] = "single"
-
-    def pixels(self, image: Tensor) -> Float[Tensor, "1 C H W"]:
-        """One image (C, H, W) as the model takes it, on its device."""
-        return self.preprocess(image)[None].to(next(self.model.parameters()).device)
-
-    def class_name(self, index: int) -> str:
-        return self.class_names[index] if self.class_names else f"class {index}"
-
-
-@dataclass(frozen=True, slots=True)
-class Prediction:
-    """A class with its probability."""
-
-    index: int
-    name: str
-    probability: float
+"""Attention weights of one image. More would fill the memory of this machine and of the browser."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Relevance:
-    """One method's maps: by class, or one that holds for any class (None). `problem` says why there is none."""
+    """One method's maps by class; the key None means any class, or the embedding. `problem`: why there is none."""
 
     method: str
     maps: Mapping[int | None, Float[Tensor, "rows columns"]]
@@ -66,108 +34,81 @@ class Relevance:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class View:
-    """What one model does with one picture.
+    """What a page shows of one model and one image.
 
     Attributes:
-        picture: uint8 (3, H, W), cropped as the model sees it; everything lies over this one.
+        image: uint8 (3, H, W), cropped as the model sees it; everything lies over this one.
         predictions: the most probable first; empty for a model that does not classify.
         prefix_names: of the tokens that lead the patches, in their order.
-        layers: name and content, in the order in which they stand in the model.
+        layers: name and content, in the order of the model.
+        features: three principal components of the last patches as colours, None where they are no grid.
     """
 
-    picture: UInt8[Tensor, "3 H W"]
+    image: UInt8[Tensor, "3 H W"]
     predictions: tuple[Prediction, ...]
     prefix_names: tuple[str, ...]
     layers: tuple[tuple[str, LayerRows | Unseen], ...]
+    features: UInt8[Tensor, "3 rows columns"] | None = None
 
 
 def look(watched: Watched, image: Tensor, top_k: int = 5) -> View:
-    """Show one image (C, H, W) to a model and keep every layer's weights.
+    """Run a model on one image (C, H, W) and keep the attention weights of every layer.
 
     Raises:
         VitrailError: no attention in the model, none that can be drawn, or more weights than a page can hold.
     """
     pixels = watched.pixels(image)
-    with _bearable(watched.model), observe(watched.model) as seen, torch.inference_mode():
-        output = watched.model(pixels)
-        cover = _cover(watched.model, pixels)
+    with ExitStack() as stack:
+        stack.enter_context(_limited(watched.model))
+        seen = stack.enter_context(observe_attention(watched.model))
+        outputs = stack.enter_context(observed_encoder(watched.model))
+        stack.enter_context(torch.inference_mode())
+        output = run(watched.model, pixels)
     names = attend_names(watched.model)
-    layers = tuple((_short(names[layer]), layer_rows(seen, layer, cover)) for layer in seen)
+    layers = tuple((_short(names[layer]), layer_rows(seen, layer)) for layer in seen)
     drawable = [rows for _, rows in layers if isinstance(rows, LayerRows)]
     if not drawable:
         reasons = sorted({rows.reason for _, rows in layers if isinstance(rows, Unseen)})
-        raise VitrailError(f"no layer of {watched.name} can be drawn over the picture: {'; '.join(reasons)}")
+        raise VitrailError(f"no attention of {watched.name} can be drawn over the image: {'; '.join(reasons)}")
     return View(
-        picture=displayable(watched.preprocess.fit(image)),
+        image=displayable(watched.preprocess.fit(image)),
         predictions=tuple(predictions(watched, output, top_k)),
         prefix_names=prefix_names(
             watched.model,
             max(side.prefix for rows in drawable for side in (rows.queries, rows.keys) if not side.free),
         ),
         layers=layers,
+        features=feature_colours(outputs.get("encoder")),
     )
 
 
-def predictions(watched: Watched, output: object, top_k: int) -> list[Prediction]:
-    """The `top_k` most probable classes; none where the output is no row of logits."""
-    values = probabilities(watched, output)
-    if values is None:
-        return []
-    best = values.topk(min(top_k, len(values)))
-    pairs = zip(best.indices.tolist(), best.values.tolist(), strict=True)
-    return [Prediction(index, watched.class_name(index), value) for index, value in pairs]
-
-
-def probabilities(watched: Watched, output: object) -> Float[Tensor, "K"] | None:
-    """Of every class for the first picture; None where the output is no row of logits."""
-    classes = len(watched.class_names) or getattr(getattr(watched.model, "config", None), "num_classes", None)
-    if not isinstance(output, Tensor) or output.ndim != 2 or classes == 0:
-        return None
-    logits = output[0].float().cpu()
-    return logits.softmax(-1) if watched.task == "single" else logits.sigmoid()
-
-
 def relevance(watched: Watched, image: Tensor, name: str, method: Attribution, classes: Sequence[int]) -> Relevance:
-    """A method's map for each of the classes; a single one where they are all the same.
+    """A method's map of each class, or one map if the method does not depend on the class or the model has none.
 
-    A method may say that with an attribute `by_class`, which saves asking for each.
+    A model without classes is asked about its embedding, see `Method`.
     """
-    # A model without classes is asked for two, to find out whether the method needs any.
-    asked = list(classes) or [0, 1]
-    if not getattr(method, "by_class", True):
-        asked = asked[:1]
+    asked = list(classes) if method.by_class and classes else [None]
     pixels = watched.pixels(image).expand(len(asked), -1, -1, -1)
+    targets = None if asked == [None] else torch.tensor(asked, device=pixels.device)
     try:
-        maps = method(watched.model, pixels, torch.tensor(asked, device=pixels.device)).detach().float().cpu()
-    except (VitrailError, NotImplementedError, RuntimeError) as error:  # one method that fails is no reason for no page
-        return Relevance(name, {}, str(error))
-    if not getattr(method, "by_class", True) or (
-        len(maps) > 1 and torch.allclose(maps, maps[:1], rtol=1e-4, atol=1e-7)
-    ):
-        return Relevance(name, {None: maps[0]})
-    if not classes:
-        return Relevance(name, {}, "it explains a class, and this model predicts none")
+        maps = method(watched.model, pixels, targets).detach().float().cpu()
+    except Exception as error:  # a method that fails, perhaps of another package, is no reason for no page
+        return Relevance(name, {}, str(error) or type(error).__name__)
     return Relevance(name, dict(zip(asked, maps, strict=True)))
 
 
 def prefix_names(model: nn.Module, count: int) -> tuple[str, ...]:
-    """What the leading tokens are, in their order: class, distillation, registers."""
+    """Names of the leading tokens in their order: class, distillation, registers."""
     registers = sum(part.weight.shape[1] for part in model.modules() if isinstance(part, RegisterTokens))
-    named = any(isinstance(part, PrefixTokens | PackedPrefixTokens) for part in model.modules())
+    named = any(isinstance(part, PrefixTokens) for part in model.modules())
     first = ["class token", "distillation token"] if named else []
     leading = [*first, *(f"prefix token {number}" for number in range(len(first) + 1, count + 1))][: count - registers]
     return (*leading, *(f"register {number}" for number in range(1, registers + 1)))[:count]
 
 
-def _cover(model: nn.Module, pixels: Float[Tensor, "1 C H W"]) -> Int[Tensor, "h w"] | None:
-    """Which patch lies over each cell, where they have several sizes."""
-    embeds = (part for part in model.modules() if isinstance(part, AdaptivePatchEmbed))
-    return next((embed.cover(pixels)[0].cpu() for embed in embeds), None)
-
-
 @contextmanager
-def _bearable(model: nn.Module) -> Iterator[None]:
-    """Stop a forward pass before its weights, all kept, fill the memory."""
+def _limited(model: nn.Module) -> Iterator[None]:
+    """Stop a forward pass before the weights that are kept fill the memory."""
     total = 0
 
     def count(attend: nn.Module, args: tuple[Tensor, ...]) -> None:
@@ -175,8 +116,8 @@ def _bearable(model: nn.Module) -> Iterator[None]:
         total += args[0].shape[0] * args[0].shape[1] * args[0].shape[2] * args[1].shape[2]
         if total > MOST_WEIGHTS:
             raise VitrailError(
-                f"the picture has more than {MOST_WEIGHTS:,} attention weights, too many for a page: load the model "
-                "with a smaller image_size (--image-size), or look at some layers and rows with vitrail.observe"
+                f"the image has more than {MOST_WEIGHTS:,} attention weights, too many for a page: load the model "
+                "with a smaller image_size (--image-size), or take some layers and rows, vitrail.observe_attention"
             )
 
     handles = [model.get_submodule(name).register_forward_pre_hook(count) for name in attend_names(model)]
@@ -188,7 +129,7 @@ def _bearable(model: nn.Module) -> Iterator[None]:
 
 
 def _short(name: str) -> str:
-    """The part of a module's name that tells the layers apart."""
+    """The part of a module's name that distinguishes the layers."""
     parts = name.removeprefix("encoder.").split(".")
     while len(parts) > 1 and parts[-1] in ("attend", "attention", "branch"):
         parts.pop()

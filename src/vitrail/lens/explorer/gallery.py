@@ -1,4 +1,4 @@
-"""Models beside pictures: every pair is a view, made when it is first asked for."""
+"""Models and images: every pair is a view, made when it is first asked for."""
 
 import threading
 from collections import OrderedDict
@@ -13,9 +13,11 @@ from ...data.samples import short_names
 from ...errors import VitrailError, nearest
 from ...pages.html import data_uri
 from ...pages.image import encode
-from ..attribution.methods import METHODS, Attribution
+from ..attribution.method import Attribution
+from ..attribution.methods import METHODS
+from ..watched import Watched
 from .ablate import Region, ablated
-from .data import Relevance, Watched, look, relevance
+from .data import Relevance, look, relevance
 from .pack import PackedLayer, base64_of, pack_layers
 
 KEPT = 8
@@ -33,17 +35,18 @@ class PackedView:
 
 
 class Gallery:
-    """What the explorer can show. View number `model * len(images) + picture`; safe to be asked by several threads.
+    """The views of the explorer; view `model * len(images) + image`. Safe to be asked by several threads.
 
     Args:
         watched: the models, the first is shown first.
         images: (name, image (C, H, W)).
-        methods: what says where a prediction comes from, by name; an attribute `title` is what the page calls one.
+        methods: attribution methods by name.
         top_k: how many classes are shown.
         most: bytes of base64 that the weights of a view may take; None for the finest steps.
+        unreadable: (name, reason) of images that could not be read, which the page lists.
 
     Raises:
-        VitrailError: no model or no picture.
+        VitrailError: no model or no image.
     """
 
     def __init__(
@@ -54,10 +57,12 @@ class Gallery:
         methods: Mapping[str, Attribution] = METHODS,
         top_k: int = 5,
         most: int | None = None,
+        unreadable: Sequence[tuple[str, str]] = (),
     ) -> None:
         if not watched or not images:
-            raise VitrailError("there is nothing to explore: name a model and at least one picture that can be read")
+            raise VitrailError("there is nothing to explore: name a model and at least one image that can be read")
         self.watched, self.images, self.methods = list(watched), list(images), dict(methods)
+        self.unreadable = tuple(unreadable)
         self._top_k, self._most = top_k, most
         self._views: OrderedDict[Any, Any] = OrderedDict()
         self._shelf = threading.Lock()
@@ -67,18 +72,16 @@ class Gallery:
         return len(self.watched) * len(self.images)
 
     def outline(self) -> dict[str, Any]:
-        """What there is, before anything is looked at."""
+        """Names of models, images and methods, before any view is made."""
         return {
             "models": [watched.name for watched in self.watched],
-            "pictures": short_names([name for name, _ in self.images]),
-            "methods": [
-                [name, getattr(method, "title", name), getattr(method, "by_class", True)]
-                for name, method in self.methods.items()
-            ],
+            "images": short_names([name for name, _ in self.images]),
+            "methods": [[name, method.title, method.by_class] for name, method in self.methods.items()],
+            "unreadable": [list(pair) for pair in self.unreadable],
         }
 
     def view(self, number: int) -> PackedView:
-        """A model and a picture, packed."""
+        """A model and an image, packed."""
         return self._kept(("view", self._checked(number)), lambda: self._look(number))
 
     def relevance(self, number: int, method: str, only: int | None = None) -> dict[str, Any]:
@@ -108,8 +111,8 @@ class Gallery:
         return number
 
     def _pair(self, number: int) -> tuple[Watched, Tensor]:
-        model, picture = divmod(number, len(self.images))
-        return self.watched[model], self.images[picture][1]
+        model, image = divmod(number, len(self.images))
+        return self.watched[model], self.images[image][1]
 
     def _kept(self, key: Any, make: Callable[[], T]) -> T:
         found = self._found(key)  # what is there does not wait for a method that takes a minute
@@ -137,8 +140,9 @@ class Gallery:
         view = look(watched, image, self._top_k)
         layers = pack_layers(view.layers, self._most)
         document = {
-            "image": data_uri(*encode(view.picture)),
-            "size": list(view.picture.shape[1:]),
+            "image": data_uri(*encode(view.image)),
+            "size": list(view.image.shape[1:]),
+            "features": None if view.features is None else data_uri(*encode(view.features)),
             "predictions": [asdict(prediction) for prediction in view.predictions],
             "prefix": list(view.prefix_names),
             "layers": [layer.meta for layer in layers],

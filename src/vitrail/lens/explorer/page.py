@@ -12,10 +12,10 @@ from .gallery import Gallery
 from .pack import base64_of
 
 SCRIPTS = "explorer"
-"""The folder of modules in the room's assets; `main` is the one that runs."""
+"""The folder of the JavaScript modules in the assets; `main` is the one that runs."""
 
 MOST_BYTES = 4_500_000
-"""Of base64 for the weights of one view, so that a page of one stays below 5 MB with its picture and its scripts."""
+"""Of base64 for the weights of one view, so that a page of one stays below 5 MB with its image and scripts."""
 
 ALL_BYTES = 45_000_000
 """Of base64 for the weights of all views of a page; more makes a browser slow to open it."""
@@ -33,30 +33,30 @@ def most_bytes(views: int) -> int:
     """
     if views > MOST_VIEWS:
         raise VitrailError(
-            f"{views:,} views, one for each model and picture, are more than the {MOST_VIEWS} that a page holds: name "
-            "fewer pictures, take the first few with --limit, or open them all with vitrail explore"
+            f"{views:,} views, one for each model and image, are more than the {MOST_VIEWS} that a page holds: name "
+            "fewer images, take the first few with --limit, or open them all with vitrail explore"
         )
     return min(MOST_BYTES, ALL_BYTES // views)
 
 
 def live_page(gallery: Gallery) -> str:
-    """The document that asks a server for everything else, see `server`."""
+    """The document of the live page, which asks `server` for everything else."""
     return _document(gallery, [], live=True)
 
 
-def whole_page(gallery: Gallery, told: Callable[[str], None] = lambda sentence: None) -> str:
+def whole_page(gallery: Gallery, say: Callable[[str], None] = lambda sentence: None) -> str:
     """The document with every view in it: it needs no server and no network.
 
     Args:
-        told: hears what is being done, since methods that explain classes can take a while.
+        say: gets a sentence about each step, since attribution methods can take a while.
     """
     parts = []
     for number in range(len(gallery)):
         which = f"view {number + 1} of {len(gallery)}"
-        told(which)
+        say(which)
         view, found = gallery.view(number), []
         for method in gallery.methods:
-            told(f"{which}: {method}")
+            say(f"{which}: {method}")
             found.append(gallery.relevance(number, method))
         parts.append(_held(f"view-{number}", json_script(view.document)))
         parts.append(_held(f"relevance-{number}", json_script(found)))
@@ -68,9 +68,9 @@ def whole_page(gallery: Gallery, told: Callable[[str], None] = lambda sentence: 
     return _document(gallery, parts, live=False)
 
 
-def write_page(gallery: Gallery, path: Path, told: Callable[[str], None] = lambda sentence: None) -> int:
-    """Write `whole_page` to a file, whose folder is made if it is not there; how many bytes it has."""
-    text = whole_page(gallery, told)
+def write_page(gallery: Gallery, path: Path, say: Callable[[str], None] = lambda sentence: None) -> int:
+    """Write `whole_page` to a file, making its folder; returns its size in bytes."""
+    text = whole_page(gallery, say)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text, encoding="utf-8")
     return path.stat().st_size
@@ -78,7 +78,8 @@ def write_page(gallery: Gallery, path: Path, told: Callable[[str], None] = lambd
 
 def _document(gallery: Gallery, parts: Sequence[str], *, live: bool) -> str:
     outline = {**gallery.outline(), "live": live}
-    lead = '<p class="soft" id="lead"></p><noscript>This page needs its scripts: it draws in the browser.</noscript>'
+    without = "This page draws with scripts; without them see the PNGs that vitrail explain writes into a folder."
+    lead = f'<p class="soft" id="lead"></p><noscript>{without}</noscript>'
     body = [
         asset(f"{SCRIPTS}/explorer.html", "vitrail.lens"),
         _held("outline", json_script(outline)),

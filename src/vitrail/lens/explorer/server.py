@@ -1,11 +1,12 @@
-"""The live page: a small server for the person at this machine, and for nobody else.
+"""The server of the live page, for this machine only.
 
-It binds 127.0.0.1, answers only requests that name it so (a page from elsewhere cannot reach it through a name of its
-own), opens no file, and changes nothing.
+It binds 127.0.0.1 and answers only requests that use this name, so that a page from elsewhere cannot reach it through
+a name of its own. It opens no file and changes nothing.
 """
 
 import json
 import re
+import threading
 from collections.abc import Callable
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -38,41 +39,60 @@ class RequestError(Exception):
 
 
 class ExplorerServer(ThreadingHTTPServer):
-    """Serves a gallery on 127.0.0.1. `url` is where; `serve_forever` and `shutdown` as in `http.server`.
+    """A server of a gallery on 127.0.0.1, at `url`. `start` and `stop` it, or use it in a `with` block.
 
     Args:
         gallery: what is shown.
-        port: 0 for any that is free.
+        port: 0 for any free one.
 
     Raises:
-        VitrailError: the port cannot be had.
+        VitrailError: the port is taken or not allowed.
     """
 
     daemon_threads = True
 
     def __init__(self, gallery: Gallery, port: int = 0) -> None:
         if not 0 <= port <= 65535:
-            raise VitrailError(f"port {port} is not in 0 to 65535: choose one above 1023, or 0 for any that is free")
+            raise VitrailError(f"port {port} is not in 0 to 65535: choose one above 1023, or 0 for any free one")
         self.gallery = gallery
+        self._thread = threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
         try:
             super().__init__((HOST, port), _Handler)
         except OSError as error:
             raise VitrailError(
-                f"port {port} cannot be had ({error.strerror}): choose another, or --port 0 for any that is free"
+                f"port {port} cannot be used ({error.strerror}): choose another, or --port 0 for any free one"
             ) from error
+
+    def start(self) -> None:
+        """Answer requests from a thread of its own."""
+        self._thread.start()
+
+    def wait(self) -> None:
+        """Block until the server stops; a KeyboardInterrupt passes through."""
+        self._thread.join()
+
+    def stop(self) -> None:
+        """Stop answering and free the port; a second call does nothing."""
+        if self._thread.is_alive():
+            self.shutdown()
+            self._thread.join()
+        self.server_close()
+
+    def __exit__(self, *details: object) -> None:
+        self.stop()
 
     @property
     def url(self) -> str:
         return f"http://{HOST}:{self.server_address[1]}/"
 
     def names(self) -> set[str]:
-        """What a request may call this server."""
+        """Host names that a request may use."""
         port = self.server_address[1]
         return {f"{HOST}:{port}", f"localhost:{port}"}
 
 
 def answer(gallery: Gallery, path: str) -> Answer:
-    """What a GET of this path gives."""
+    """The response to a GET of this path."""
     for pattern, give in _ROUTES:
         match = re.fullmatch(pattern, path)
         if match:
@@ -81,10 +101,10 @@ def answer(gallery: Gallery, path: str) -> Answer:
 
 
 def answer_ablation(gallery: Gallery, body: bytes) -> Answer:
-    """What the model predicts without the heads and patches that a JSON object names.
+    """Predictions of the model without the heads and patches that a JSON object names.
 
     {"view": 0, "heads": [[layer, head], …], "regions": [[top, left, bottom, right], …]}, layers and heads counted from
-    0, regions on a scale where the picture's sides are 1.
+    0, regions on a scale where the image's sides are 1.
     """
     try:
         asked = json.loads(body)
@@ -186,4 +206,4 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True  # the page has been closed, or has moved on
 
     def log_message(self, *details: Any) -> None:
-        """Nothing: the terminal belongs to the person."""
+        """Log nothing: the terminal is the user's."""

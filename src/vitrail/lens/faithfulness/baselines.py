@@ -8,12 +8,12 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from ...data.seeds import derive
-from ..attribution.methods import Attribution
+from ..attribution.method import MapFunction
 
 Grid = tuple[int, int]
 
 
-def random_maps(grid: Grid) -> Attribution:
+def random_maps(grid: Grid) -> MapFunction:
     """Noise that depends on nothing but the pixels."""
 
     def attribution(model: nn.Module, pixels: Tensor, classes: Tensor) -> Float[Tensor, "B rows columns"]:
@@ -23,7 +23,7 @@ def random_maps(grid: Grid) -> Attribution:
     return attribution
 
 
-def centre_maps(grid: Grid) -> Attribution:
+def centre_maps(grid: Grid) -> MapFunction:
     """A hill in the middle, a quarter of each side wide (one standard deviation)."""
 
     def attribution(model: nn.Module, pixels: Tensor, classes: Tensor) -> Float[Tensor, "B rows columns"]:
@@ -34,7 +34,7 @@ def centre_maps(grid: Grid) -> Attribution:
     return attribution
 
 
-BASELINES: dict[str, Callable[[Grid], Attribution]] = {"random": random_maps, "centre": centre_maps}
+BASELINES: dict[str, Callable[[Grid], MapFunction]] = {"random": random_maps, "centre": centre_maps}
 
 
 def object_maps(masks: Bool[Tensor, "B H W"], grid: Grid) -> Float[Tensor, "B rows columns"]:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from ...data.seeds import derive
 from ...errors import VitrailError
 from ...progress import Track, silent
-from ..attribution.methods import Attribution
+from ..attribution.method import MapFunction
 from .baselines import BASELINES, object_maps
 from .metrics import average_precision, overlap, pointing, rank_correlation, touching
 from .perturbation import deletion, insertion
@@ -22,7 +22,7 @@ Kind = Literal["method", "baseline", "reference"]
 
 
 @dataclass(frozen=True, slots=True)
-class Pictures:
+class ImageBatch:
     """A batch to judge by.
 
     Attributes:
@@ -59,13 +59,13 @@ class Score:
     reason: str = ""
 
 
-Maps = Callable[[nn.Module, Pictures], Float[Tensor, "B rows columns"]]
+Maps = Callable[[nn.Module, ImageBatch], Float[Tensor, "B rows columns"]]
 
 
 def evaluate_methods(
     model: nn.Module,
-    batches: Iterable[Pictures],
-    methods: Mapping[str, Attribution],
+    batches: Iterable[ImageBatch],
+    methods: Mapping[str, MapFunction],
     *,
     seed: int = 0,
     progress: Track = silent,
@@ -82,7 +82,7 @@ def evaluate_methods(
         raise VitrailError("there is no picture to judge the methods by: name a folder with some")
     shuffled = shuffle_weights(model, seed)
 
-    def score(name: str, maps: Maps, given: Sequence[Pictures] = pictures) -> Score:
+    def score(name: str, maps: Maps, given: Sequence[ImageBatch] = pictures) -> Score:
         return _score(model, shuffled, given, name, maps)
 
     scores = [score(name, _as_maps(method)) for name, method in progress(methods.items(), len(methods), "methods")]
@@ -107,11 +107,11 @@ def shuffle_weights(model: nn.Module, seed: int) -> nn.Module:
     return other
 
 
-def _as_maps(method: Attribution) -> Maps:
+def _as_maps(method: MapFunction) -> Maps:
     return lambda model, batch: method(model, batch.pixels, batch.classes).detach()
 
 
-def _score(model: nn.Module, shuffled: nn.Module, pictures: Sequence[Pictures], name: str, maps_of: Maps) -> Score:
+def _score(model: nn.Module, shuffled: nn.Module, pictures: Sequence[ImageBatch], name: str, maps_of: Maps) -> Score:
     found: dict[str, list[Tensor]] = {}
     grid, spent = (0, 0), 0.0
     try:
@@ -132,7 +132,7 @@ def _score(model: nn.Module, shuffled: nn.Module, pictures: Sequence[Pictures], 
     return Score(name, "method", means, grid, spent / count)
 
 
-def _measured(model: nn.Module, batch: Pictures, maps: Tensor) -> dict[str, Tensor]:
+def _measured(model: nn.Module, batch: ImageBatch, maps: Tensor) -> dict[str, Tensor]:
     measured = {
         "deletion": deletion(model, batch.pixels, batch.classes, maps),
         "insertion": insertion(model, batch.pixels, batch.classes, maps),
@@ -147,14 +147,14 @@ def _measured(model: nn.Module, batch: Pictures, maps: Tensor) -> dict[str, Tens
     return measured
 
 
-def _where_known(batch: Pictures) -> Pictures:
+def _where_known(batch: ImageBatch) -> ImageBatch:
     known = _known(batch)
-    return Pictures(batch.pixels[known], batch.classes[known], _masks(batch)[known])
+    return ImageBatch(batch.pixels[known], batch.classes[known], _masks(batch)[known])
 
 
-def _known(batch: Pictures) -> Bool[Tensor, " B"]:
+def _known(batch: ImageBatch) -> Bool[Tensor, " B"]:
     return _masks(batch).flatten(1).any(dim=1)
 
 
-def _masks(batch: Pictures) -> Bool[Tensor, "B H W"]:
+def _masks(batch: ImageBatch) -> Bool[Tensor, "B H W"]:
     return torch.zeros_like(batch.pixels[:, 0], dtype=torch.bool) if batch.masks is None else batch.masks

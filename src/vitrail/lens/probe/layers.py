@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from ...errors import VitrailError
 from ...nn import Stage, Tokens
-from ..observe import features
+from ..observe import observe_features
 
 
 def block_names(model: nn.Module) -> tuple[str, ...]:
@@ -74,7 +74,7 @@ def check_stream(model: nn.Module) -> None:
 
 def _outputs(model: nn.Module, pixels: Tensor) -> dict[str, Tokens]:
     names = block_names(model)
-    with features(model, *names) as seen:
+    with observe_features(model, *names) as seen:
         model(pixels)
     return {name: seen[name] for name in names}
 

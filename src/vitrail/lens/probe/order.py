@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from ...data.seeds import derive, permutation
 from ...errors import VitrailError
 from ...nn import Tokens
-from ..observe import features
+from ..observe import observe_features
 
 Pixels = Float[Tensor, "B C H W"]
 
@@ -148,7 +148,7 @@ def order_dependence(model: nn.Module, pixels: Pixels, patch: int | tuple[int, i
 
 
 def _map(model: nn.Module, pixels: Pixels, name: str) -> Float[Tensor, "B D h w"]:
-    with features(model, name) as seen:
+    with observe_features(model, name) as seen:
         model(pixels)
     found = seen[name].map if isinstance(seen[name], Tokens) else seen[name]
     if not isinstance(found, Tensor) or found.ndim != 4:

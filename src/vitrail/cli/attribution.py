@@ -1,0 +1,64 @@
+"""`vitrail study attribution`."""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+from .options import CheckpointArgument, Device, Option, Out, Seed, SourceArgument, Split
+
+
+@dataclass
+class Attribution:
+    """Score attribution methods on labelled images: faithfulness, beside a random map and a centred one.
+
+    Deletion, insertion and a sanity check for each method; with --masks also how well its maps find the object.
+
+    Examples:
+        vitrail study attribution runs/flowers flowers/ --masks masks/
+    """
+
+    checkpoint: CheckpointArgument
+    source: SourceArgument
+    methods: tuple[str, ...] = ()
+    """Methods to score, by default all; docs/attribution.md lists them."""
+    masks: Path | None = None
+    """Folder with a mask of each image's object, white on black, under the image's name."""
+    split: Split = "auto"
+    limit: Annotated[int | Literal["all"], Option(metavar="N")] = 200
+    """Number of images, drawn by seed, or all."""
+    device: Device = "auto"
+    seed: Seed = 0
+    out: Out = Path("attribution.csv")
+    """Table to write."""
+
+    def run(self) -> None:
+        from ..checkpoint.contract import load
+        from ..lens.attribution.methods import METHODS, find_method
+        from ..machine.facts import pick_device
+        from ..progress import visible
+        from ..study.attribution import evaluate_explanations
+        from ..study.attribution_table import table, write_csv
+        from ..study.robustness_table import check_output
+        from ..tables import print_table
+
+        check_output(self.out)
+        methods = {name: find_method(name) for name in self.methods or METHODS}
+        found = evaluate_explanations(
+            load(self.checkpoint),
+            self.source,
+            methods,
+            masks=self.masks,
+            split=self.split,
+            limit=None if self.limit == "all" else self.limit,
+            device=pick_device(self.device),
+            seed=self.seed,
+            progress=visible,
+        )
+        write_csv(found, self.out)
+        print(f"{found.note}; accuracy {found.top1:.1%}")
+        print_table(*table(found))
+        for score in found.scores:
+            if score.reason:
+                print(f"{score.method}: {score.reason}")
+        print(f"vitrail: written to {self.out}", file=sys.stderr)

@@ -1,0 +1,80 @@
+"""vitrail pretrain."""
+
+import sys
+from dataclasses import dataclass, field
+from typing import Annotated, Any
+
+from .options import COMPUTE, Option, OptionalOut, PrecisionName
+
+_LENGTH = "Length"
+
+
+@dataclass
+class Pretrain:
+    """Train a Vision Transformer without labels: the features that it learns are a start for training with few labels.
+
+    The source is images in any layout: a folder of any depth, a glob, a CSV, tar shards, or a named set. Labels are not
+    looked at. Continue a stopped run with `vitrail train --resume RUN`, and fine-tune the result with
+    `vitrail train LABELLED --weights RUN --recipe finetune`.
+
+    Examples:
+        vitrail pretrain photos/ --objective mae --epochs 50
+        vitrail pretrain photos/ --model vit_tiny_patch16_224 --set objective.mask_ratio=0.6
+    """
+
+    source: Annotated[str, Option(metavar="SOURCE", positional=True)]
+    """Images to learn from."""
+    objective: str = "mae"
+    """What is minimised; mae reconstructs hidden patches (He et al., 2022)."""
+    model: Annotated[str | None, Option(metavar="VARIANT")] = None
+    """Variant, such as vit_small_patch16_224 or mae_vit_base_patch16; see `vitrail models`."""
+    weights: Annotated[str | None, Option(metavar="CHECKPOINT")] = None
+    """Checkpoint of an earlier pre-training to start from."""
+    recipe: Annotated[str | None, Option(shown_default="that of the objective")] = None
+    """A named recipe, a recipe.yaml, or a run folder, which repeats that run."""
+    image_size: Annotated[int | None, Option(metavar="PIXELS")] = None
+    """Side of the model's input in pixels."""
+    skip_bad: bool = False
+    """Leave out files that cannot be read, and list them in bad_files.csv, instead of stopping."""
+    set: Annotated[list[str], Option(metavar="FIELD=VALUE")] = field(default_factory=list)
+    """Any fields of the recipe, such as lr=1e-3 objective.mask_ratio=0.6."""
+    epochs: Annotated[float | None, Option(section=_LENGTH)] = None
+    """Passes over the training images."""
+    minutes: Annotated[float | None, Option(section=_LENGTH)] = None
+    """Time budget of the whole run; the number of steps follows from the measured speed."""
+    batch_size: Annotated[int | None, Option(section=COMPUTE, shown_default="from the data")] = None
+    """Images in one step."""
+    device: Annotated[str | None, Option("auto, cpu, cuda or cuda:1.", section=COMPUTE, shown_default="auto")] = None
+    precision: Annotated[PrecisionName | None, Option(section=COMPUTE, shown_default="auto")] = None
+    """Number format of matrix products; auto is bfloat16 where the hardware has it, otherwise float32."""
+    seed: Annotated[int | None, Option(section=COMPUTE)] = None
+    """Seed of everything random; the same seed gives the same weights."""
+    out: OptionalOut = None
+    """Run folder to make, by default runs/SOURCE-N."""
+
+    def run(self) -> None:
+        from ..progress import visible
+        from ..training.publish.next_steps import next_steps
+        from ..training.recipe import with_changes
+        from ..training.recipe_file import pretraining_recipe, set_fields
+        from ..training.run import pretrain
+
+        recipe = with_changes(pretraining_recipe(self.objective, self.recipe), **self._changes())
+        run = pretrain(
+            self.source,
+            set_fields(recipe, self.set),
+            out=self.out,
+            skip_bad=self.skip_bad,
+            progress=visible,
+            say=_say,
+        )
+        print(next_steps(run.path, run.metrics))
+
+    def _changes(self) -> dict[str, Any]:
+        """The fields of the recipe that have an option of their own."""
+        names = ("model", "weights", "epochs", "minutes", "batch_size", "image_size", "precision", "seed", "device")
+        return {name: vars(self)[name] for name in names}
+
+
+def _say(message: str) -> None:
+    print(message, file=sys.stderr, flush=True)

@@ -1,0 +1,143 @@
+"""The Predictor: an engine with preprocessing, output names and a task; every command that runs a model uses it."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from typing import Any
+
+import torch
+from jaxtyping import Shaped
+from torch import Tensor
+from torch.utils._pytree import tree_map_only
+from torchvision.transforms.v2 import functional as tvf
+
+from ..checkpoint.contract import Checkpoint
+from ..data.preprocess import Preprocess
+from ..errors import VitrailError
+from ..tasks.registry import resolve
+from ..tasks.task import Prediction, Task
+from .engine import Engine, make_engine
+from .images import AnyImage, image_tensor
+
+
+class Predictor:
+    """Decoded images -> predictions.
+
+    Args:
+        engine: runs the model.
+        preprocess: from an image to pixels.
+        task: what outputs mean.
+        names: of the outputs.
+        batch_size: images per forward pass.
+
+    Raises:
+        VitrailError: a batch size below 1.
+    """
+
+    def __init__(
+        self, engine: Engine, preprocess: Preprocess, task: Task, names: Sequence[str], *, batch_size: int = 32
+    ) -> None:
+        if batch_size < 1:
+            raise VitrailError(f"batch size {batch_size} is not possible: use 1 or more")
+        self.engine = engine
+        self.preprocess = preprocess
+        self.task = task
+        self.names = tuple(names)
+        self.batch_size = batch_size
+
+    def __call__(self, images: Iterable[AnyImage], *, top_k: int | None = None) -> list[Prediction]:
+        """A prediction for each image, in order.
+
+        Args:
+            images: Pillow images, arrays (H, W) or (H, W, C), or tensors (C, H, W), of any size.
+            top_k: number of classes of each prediction; all by default.
+
+        Raises:
+            VitrailError: something that is no image, or `top_k` below 1.
+        """
+        check_top_k(top_k)
+        fitted = (self.preprocess.fit(image_tensor(image, self.preprocess.channels)) for image in images)
+        return [
+            prediction
+            for output in self.outputs(batched(fitted, self.batch_size))
+            for prediction in self.task.decode(output, self.names, top_k)
+        ]
+
+    def outputs(self, batches: Iterable[Shaped[Tensor, "B C H W"]]) -> Iterator[Any]:
+        """Fitted images -> the model's output for each batch, every tensor float32 on the CPU.
+
+        Args:
+            batches: uint8, or float32 on a scale from 0 to 1, at the size of `preprocess`; see `even_batches`.
+        """
+        for images, count in even_batches(batches):
+            yield first_rows(self.engine(self.preprocess.normalise(images)), count)
+
+
+def check_top_k(top_k: int | None) -> None:
+    """Raise VitrailError for a number of classes below 1."""
+    if top_k is not None and top_k < 1:
+        raise VitrailError(f"top_k {top_k} is not possible: use 1 or more, or leave it out for all classes")
+
+
+def batched(images: Iterable[Shaped[Tensor, "C H W"]], size: int) -> Iterator[Shaped[Tensor, "B C H W"]]:
+    """Images of one size in batches of `size`; the last batch has what is left."""
+    rest = iter(images)
+    while group := list(islice(rest, size)):
+        yield stack(group)
+
+
+def stack(images: Sequence[Shaped[Tensor, "C H W"]]) -> Shaped[Tensor, "B C H W"]:
+    """Images of one size as one tensor; if only some of them are uint8, all become float32 from 0 to 1."""
+    if len({image.dtype for image in images}) > 1:
+        images = [tvf.to_dtype(image, torch.float32, scale=True) for image in images]
+    return torch.stack(list(images))
+
+
+def even_batches(batches: Iterable[Shaped[Tensor, "B C H W"]]) -> Iterator[tuple[Shaped[Tensor, "F C H W"], int]]:
+    """Each batch, filled up to the size of the largest before it, with the number of its own images.
+
+    A matrix product chooses its kernel by its size, and the last digits of the result depend on the kernel. Therefore
+    the last of several batches is filled with copies of its last image: what is computed for an image does not depend
+    on how many other images there are.
+    """
+    full = 0
+    for images in batches:
+        count = len(images)
+        full = max(full, count)
+        yield (
+            (torch.cat([images, images[-1:].expand(full - count, *images.shape[1:])]) if count < full else images),
+            count,
+        )
+
+
+def first_rows(output: Any, count: int) -> Any:
+    """The first `count` rows of every tensor in a pytree."""
+    return tree_map_only(Tensor, lambda tensor: tensor[:count], output)
+
+
+def make_predictor(
+    checkpoint: Checkpoint,
+    *,
+    batch_size: int = 32,
+    engine: str = "torch",
+    device: str = "auto",
+    precision: str = "auto",
+) -> Predictor:
+    """The Predictor of a checkpoint; its model is put in evaluation mode and moved to the device.
+
+    Args:
+        checkpoint: model, preprocessing and names.
+        batch_size: images per forward pass.
+        engine, device, precision: see `make_engine`.
+
+    Raises:
+        VitrailError: an unknown word, or a task that images cannot be predicted for; the message has the way out.
+    """
+    task = resolve(checkpoint.task)
+    running = make_engine(checkpoint.model, engine=engine, device=device, precision=precision)
+    return Predictor(running, checkpoint.preprocess, task, output_names(checkpoint), batch_size=batch_size)
+
+
+def output_names(checkpoint: Checkpoint) -> tuple[str, ...]:
+    """The names of the outputs; their numbers where the checkpoint has no names."""
+    # MERGE: config.num_outputs
+    return checkpoint.class_names or tuple(str(index) for index in range(checkpoint.model.config.num_outputs))

@@ -1,0 +1,118 @@
+"""Samples through a Predictor: decoding in threads, full batches on the device, results in order, bounded memory."""
+
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from ..data.open import BadImage, Sample, read_image
+from ..data.preprocess import Preprocess
+from ..engines.predictor import Predictor, stack
+from ..machine.facts import usable_cores
+from ..progress import Track, silent
+
+_BATCHES_AHEAD = 2
+_MOST_THREADS = 8
+_MOST_UNREADABLE = 8
+"""A batch is run before it is full if it has this many batches' worth of samples, most of them unreadable."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcomes:
+    """The result of consecutive samples.
+
+    Attributes:
+        samples: in the order given.
+        errors: for each sample, why it could not be read, or None.
+        output: the model's output for the samples without an error, every tensor float32 on the CPU; None if all have
+            one.
+    """
+
+    samples: tuple[Sample, ...]
+    errors: tuple[str | None, ...]
+    output: Any | None
+
+    @property
+    def readable(self) -> list[Sample]:
+        """The samples of the rows of `output`."""
+        return [sample for sample, error in zip(self.samples, self.errors, strict=True) if error is None]
+
+
+def stream(predictor: Predictor, samples: Sequence[Sample], *, progress: Track = silent) -> Iterator[Outcomes]:
+    """The outcomes of all samples, in order, computed as they are asked for.
+
+    Every batch but the last has `predictor.batch_size` images, whatever cannot be read among them; a few batches are in
+    memory at a time.
+
+    Args:
+        predictor: runs the model.
+        samples: what to read.
+        progress: counts the samples.
+    """
+    groups: deque[tuple[list[Sample], list[str | None]]] = deque()
+
+    def batches() -> Iterator[Tensor]:
+        for names, errors, images in _full_groups(predictor, samples, progress):
+            groups.append((names, errors))
+            if images:
+                yield stack(images)
+
+    outputs = predictor.outputs(batches())
+    while True:
+        # A group without readable images has no batch: it waits here for the output of the next one.
+        output = next(outputs, None)
+        while groups:
+            names, errors = groups.popleft()
+            own = any(error is None for error in errors)
+            yield Outcomes(tuple(names), tuple(errors), output if own else None)
+        if output is None:
+            return
+
+
+def _full_groups(
+    predictor: Predictor, samples: Sequence[Sample], progress: Track
+) -> Iterator[tuple[list[Sample], list[str | None], list[Tensor]]]:
+    """Consecutive samples, the error of each, and the images of those that have none."""
+    size = predictor.batch_size
+    names: list[Sample] = []
+    errors: list[str | None] = []
+    images: list[Tensor] = []
+    for sample, found in progress(_read_ahead(samples, size, predictor.preprocess), len(samples), "images"):
+        names.append(sample)
+        errors.append(found if isinstance(found, str) else None)
+        if isinstance(found, Tensor):
+            images.append(found)
+        if len(images) == size or len(names) == _MOST_UNREADABLE * size:
+            yield names, errors, images
+            names, errors, images = [], [], []
+    if names:
+        yield names, errors, images
+
+
+def _read_ahead(
+    samples: Iterable[Sample], batch_size: int, preprocess: Preprocess
+) -> Iterator[tuple[Sample, Tensor | str]]:
+    """Each sample with its fitted image, or the reason why it has none; read in threads, in order."""
+    waiting: deque[tuple[Sample, Future[Tensor | str]]] = deque()
+    with ThreadPoolExecutor(min(usable_cores(), _MOST_THREADS), "vitrail-decode") as pool:
+        try:
+            for sample in samples:
+                waiting.append((sample, pool.submit(_fitted, sample, preprocess)))
+                if len(waiting) > _BATCHES_AHEAD * batch_size:
+                    first, done = waiting.popleft()
+                    yield first, done.result()
+            while waiting:
+                first, done = waiting.popleft()
+                yield first, done.result()
+        finally:  # also when the reader of the results stops half-way
+            pool.shutdown(cancel_futures=True)
+
+
+def _fitted(sample: Sample, preprocess: Preprocess) -> Tensor | str:
+    try:
+        return preprocess.fit(read_image(sample, preprocess.channels))
+    except BadImage as error:
+        return error.reason or str(error)

@@ -1,0 +1,69 @@
+"""Attribution of images in one call: from a model or a checkpoint to maps over the patches."""
+
+import os
+from collections.abc import Iterable, Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from ..checkpoint.contract import Checkpoint
+from ..errors import VitrailError, nearest
+from .attribution.methods import find_method
+from .images import ImageLike
+from .inputs import model_inputs
+
+Target = int | str
+"""A class by number, or by name where the class names are known."""
+
+
+def attribute(
+    model: nn.Module | Checkpoint | str | os.PathLike[str],
+    images: Tensor | ImageLike | Iterable[ImageLike],
+    *,
+    method: str = "generic",
+    target: Target | Sequence[Target] | Tensor | None = None,
+    device: str = "auto",
+) -> Float[Tensor, "B rows columns"]:
+    """Maps of the patches that a prediction comes from, one for each image: `attribute(checkpoint, "cat.jpg")`.
+
+    Args:
+        model: a checkpoint, or what `load` takes, whose preprocessing brings images to pixels; or a bare `VisionModel`,
+            which takes normalised pixels.
+        images: for a checkpoint one `ImageLike` or several; for a bare model a tensor (B, C, H, W).
+        method: one of `vitrail.lens.attribution.methods.METHODS`, or of an installed package.
+        target: a class for all images, or one for each, by number or name; or vectors (B, K), whose dot product with
+            the model's output is attributed, such as embeddings to be similar to. By default the predicted class; for a
+            model without classes the direction of the image's own embedding.
+        device: where a checkpoint runs; a bare model stays where it is.
+
+    Returns:
+        (B, rows, columns) on the CPU. Negative values speak against the target, in methods that are `signed`.
+
+    Raises:
+        VitrailError: an unknown method or class; a method that does not apply to the model; an unreadable image.
+    """
+    chosen = find_method(method)
+    given = model_inputs(model, images, device)
+    pixels = given.pixels.to(given.device)
+    targets = _targets(target, len(pixels), given.class_names)
+    return chosen(given.model, pixels, None if targets is None else targets.to(given.device)).cpu()
+
+
+def _targets(
+    target: Target | Sequence[Target] | Tensor | None, count: int, class_names: Sequence[str]
+) -> Tensor | None:
+    if target is None or isinstance(target, Tensor):
+        return target
+    each = [target] * count if isinstance(target, int | str) else list(target)
+    return torch.tensor([_number(one, class_names) for one in each])
+
+
+def _number(target: Target, class_names: Sequence[str]) -> int:
+    if isinstance(target, int):
+        return target
+    if not class_names:
+        raise VitrailError(f"class {target!r} cannot be found, since the class names are unknown: give its number")
+    if target not in class_names:
+        raise VitrailError(f"there is no class {target!r}: {nearest(target, class_names)}")
+    return list(class_names).index(target)

@@ -1,0 +1,63 @@
+"""Integrated gradients: the change of the target on the way from a baseline to the image, shared out to patches."""
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ...errors import VitrailError
+from ...nn import VisionModel
+from .gradients import Gradient, Grid, gradient_of, summed, token_grid
+from .method import Method
+from .passes import Map, Targets, sum_to_cells
+
+
+def integrated_gradients(
+    model: VisionModel,
+    pixels: Float[Tensor, "B C H W"],
+    targets: Targets,
+    *,
+    steps: int = 32,
+    baseline: float = 0.0,
+    batch: int = 8,
+    grid: Grid = None,
+) -> Map:
+    """The change of the class's logit on the way from grey to the picture, shared out to patches; signed.
+
+    (x - x₀) ∘ ∫ ∇y(x₀ + α (x - x₀)) dα, summed over each patch (Sundararajan et al., 2017, "Axiomatic attribution",
+    equation 1). The sum of the map is y(x) - y(x₀), up to the error of the integral, which falls with `steps`.
+
+    Args:
+        steps: points of Gauss and Legendre on the way, each a forward and a backward pass.
+        baseline: x₀, in normalised units: 0 is the grey that preprocessing centres on.
+        batch: how many passes are made at once.
+        grid: (rows, columns) of the map; the grid of the tokens that the head reads by default.
+    """
+    gradient = gradient_of(model, targets)
+    attribution = along_the_path(gradient, pixels, torch.full_like(pixels, baseline), steps=steps, batch=batch)
+    return sum_to_cells(attribution.sum(dim=1), grid or token_grid(model, pixels))
+
+
+def along_the_path(
+    gradient: Gradient,
+    pixels: Float[Tensor, "B C H W"],
+    baseline: Float[Tensor, "B C H W"],
+    *,
+    steps: int,
+    batch: int,
+) -> Float[Tensor, "B C H W"]:
+    """(x - x₀) ∘ ∫ gradient(x₀ + α (x - x₀)) dα, by Gauss-Legendre quadrature."""
+    if steps < 1:
+        raise VitrailError(f"steps {steps} is none: the integral needs at least one point")
+    points, shares = (torch.from_numpy(values) for values in np.polynomial.legendre.leggauss(steps))
+    places, shares = ((points + 1) / 2).to(pixels), (shares / 2).to(pixels)
+
+    def part(picture: Tensor, step: Tensor) -> Tensor:
+        at = places[step][:, None, None, None]
+        found = gradient(baseline[picture] + at * (pixels[picture] - baseline[picture]), picture)
+        return found * shares[step][:, None, None, None]
+
+    return (pixels - baseline) * summed(part, pixels, steps, batch)
+
+
+METHOD = Method("Integrated gradients", integrated_gradients)

@@ -1,0 +1,53 @@
+"""The explorer as a live page on this machine."""
+
+from collections.abc import Callable, Iterable, Sequence
+
+from .attribution.methods import METHODS
+from .explorer.gallery import Gallery
+from .explorer.open import chosen_methods, watch_all
+from .explorer.server import ExplorerServer
+from .images import ImageLike, named_images, readable
+from .watched import Source
+
+
+def explore(
+    checkpoint: Source,
+    images: Iterable[ImageLike] | ImageLike,
+    *,
+    against: Source | None = None,
+    methods: Sequence[str] = (),
+    top_k: int = 5,
+    limit: int | None = 20,
+    image_size: int | None = None,
+    device: str = "auto",
+    port: int = 0,
+    say: Callable[[str], None] = lambda sentence: None,
+) -> ExplorerServer:
+    """Serve the explorer on 127.0.0.1 from a thread of its own; `explain(…, "page.html")` writes it to a file.
+
+    Open `.url` of what is returned in a browser. `.stop()` ends the server, as does leaving its `with` block.
+
+    Args:
+        checkpoint, images, against, top_k, image_size, device: as in `explain`.
+        methods: attribution methods on the page; all of `methods.METHODS` by default.
+        limit: at most so many images of each source.
+        port: 0 for any free one.
+        say: gets a sentence about every image that is left out.
+
+    Raises:
+        VitrailError: no image can be read; the port is taken.
+    """
+    chosen = chosen_methods(methods, METHODS)
+    watched = watch_all(checkpoint, against, image_size=image_size, device=device)
+    found, _ = named_images(images, watched[0].preprocess.channels, limit)
+    unreadable: list[tuple[str, str]] = []
+    gallery = Gallery(
+        watched,
+        readable(found, say, unreadable),
+        methods=chosen,
+        top_k=top_k,
+        unreadable=unreadable,
+    )
+    server = ExplorerServer(gallery, port)
+    server.start()
+    return server

@@ -1,0 +1,28 @@
+"""From checkpoints and images to a gallery: what `explain` and `explore` share."""
+
+from collections.abc import Iterable, Sequence
+
+from ...errors import VitrailError
+from ..attribution.method import Attribution
+from ..attribution.methods import find_method
+from ..watched import Source, Watched, watch
+
+
+def watch_all(
+    checkpoint: Source, against: Source | None, *, image_size: int | None = None, device: str = "auto"
+) -> list[Watched]:
+    """One or two checkpoints, ready to be shown images.
+
+    Raises:
+        VitrailError: they take images of different channels.
+    """
+    sources = [checkpoint] if against is None else [checkpoint, against]
+    watched = [watch(source, image_size=image_size, device=device) for source in sources]
+    if len({subject.preprocess.channels for subject in watched}) > 1:
+        raise VitrailError("the two models take images of different channels: compare models that take the same")
+    return watched
+
+
+def chosen_methods(names: Sequence[str], default: Iterable[str]) -> dict[str, Attribution]:
+    """Attribution methods by name; the default ones if none is named."""
+    return {name: find_method(name) for name in names or default}

@@ -1,0 +1,117 @@
+"""Images that a user names or hands over, decoded one by one, and file names for what is made of them."""
+
+import os
+import re
+from collections.abc import Callable, Iterable, Iterator
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Shaped
+from PIL import Image
+from torch import Tensor
+
+from ..data.decode import BadImage, decode
+from ..data.open import open_source, read_image
+from ..data.samples import short_names
+
+ImageLike = str | os.PathLike[str] | Image.Image | np.ndarray | Tensor
+"""A path (a file, folder, glob or source), a Pillow image, an array as in a `.npy` file, or a tensor (C, H, W)."""
+
+_NUMBERS = ("F", "I")
+_PLAIN = ("1", "L", "LA", "P", "RGB", "RGBA", "I;16")
+
+
+def named_images(
+    given: Iterable[ImageLike] | ImageLike, channels: int, limit: int | None = None
+) -> tuple[Iterator[tuple[str, Tensor | BadImage]], int]:
+    """(name, image (C, H, W)) of all images, decoded as they are asked for, and their number.
+
+    Files have as much of their paths for a name as is needed to tell them apart; images in memory are "image 1" and so
+    on. An image that cannot be read has the error in its place.
+
+    Args:
+        given: one `ImageLike` or several; a path may be anything that `open_source` takes.
+        channels: C.
+        limit: at most so many of each source, the first ones.
+    """
+    items = [given] if isinstance(given, str | os.PathLike | Image.Image | np.ndarray | Tensor) else list(given)
+    sources = [open_source(item, labelled=False) for item in items if isinstance(item, str | Path)]
+    samples = [sample for source in sources for sample in source.samples[:limit]]
+    bad = [file for source in sources for file in source.bad]
+    held = [item for item in items if not isinstance(item, str | Path)]
+
+    def read() -> Iterator[tuple[str, Tensor | BadImage]]:
+        for shown, sample in zip(short_names([sample.name for sample in samples]), samples, strict=True):
+            try:
+                yield shown, read_image(sample, channels)
+            except BadImage as error:
+                yield sample.name, error
+        for number, item in enumerate(held, start=1):
+            yield f"image {number}", decoded(item, channels, name=f"image {number}")
+        for file in bad:
+            yield file.name, BadImage(file.name, file.reason)
+
+    return read(), len(samples) + len(held) + len(bad)
+
+
+def decoded(image: ImageLike, channels: int, *, name: str = "image") -> Shaped[Tensor, "C H W"]:
+    """One image as a tensor (C, H, W), uint8, or float32 on a 0 to 1 scale, by the rules of `vitrail.data.decode`.
+
+    Raises:
+        BadImage: it cannot be read, or has other channels.
+    """
+    if isinstance(image, Tensor):
+        if image.ndim != 3 or image.shape[0] != channels:
+            raise BadImage(name, f"a tensor of shape {tuple(image.shape)}, where ({channels}, H, W) is needed")
+        return image
+    if isinstance(image, str | os.PathLike):
+        path = Path(image)
+        try:
+            return decode(path.read_bytes(), channels, name=str(path))
+        except OSError as error:
+            raise BadImage(str(path), error.strerror or str(error)) from error
+    memory = BytesIO()
+    if isinstance(image, np.ndarray):
+        np.save(memory, image)
+    elif image.mode in _NUMBERS:
+        image.save(memory, "TIFF")
+    else:
+        (image if image.mode in _PLAIN else image.convert("RGB")).save(memory, "PNG", compress_level=1)
+    return decode(memory.getvalue(), channels, name=name)
+
+
+def readable(
+    images: Iterable[tuple[str, Tensor | BadImage]],
+    say: Callable[[str], None] = lambda sentence: None,
+    unreadable: list[tuple[str, str]] | None = None,
+) -> list[tuple[str, Tensor]]:
+    """The images without those that could not be read.
+
+    Args:
+        say: gets a sentence about each of those.
+        unreadable: gets their names and reasons.
+    """
+    found = []
+    for name, image in images:
+        if isinstance(image, BadImage):
+            say(f"left out {name}: {image.reason}")
+            if unreadable is not None:
+                unreadable.append((name, image.reason))
+        else:
+            found.append((name, image))
+    return found
+
+
+def file_stem(name: str, taken: set[str]) -> str:
+    """A file name without suffix for an image, safe on every system and not in `taken`, which it is added to.
+
+    Names are compared without case.
+    """
+    stem = re.sub(r"[^\w.\- ]+", "_", Path(name).stem).strip(" ._")[:60] or "image"
+    free, number = stem, 1
+    while free.casefold() in taken:
+        number += 1
+        free = f"{stem}-{number}"
+    taken.add(free.casefold())
+    return free

@@ -1,0 +1,74 @@
+"""Pixels for functions that take a checkpoint with images, or a bare model with pixels."""
+
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor, nn
+
+from ..checkpoint.contract import Checkpoint
+from ..data.decode import BadImage
+from ..errors import VitrailError
+from ..pages.image import displayable
+from .images import ImageLike, named_images
+from .outputs import image_model
+from .watched import watch
+
+
+@dataclass(frozen=True, slots=True)
+class ModelInputs:
+    """A model with a batch of its pixels.
+
+    Attributes:
+        pixels: (B, C, H, W), normalised, on the CPU or where they came from.
+        class_names: empty if unknown.
+        images: uint8 (B, 3, H, W), the images as the model sees them.
+    """
+
+    model: nn.Module
+    pixels: Float[Tensor, "B C H W"]
+    class_names: Sequence[str]
+    images: UInt8[Tensor, "B 3 H W"]
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.model.parameters()).device
+
+
+def model_inputs(
+    model: nn.Module | Checkpoint | str | os.PathLike[str],
+    images: Tensor | ImageLike | Iterable[ImageLike],
+    device: str = "auto",
+) -> ModelInputs:
+    """A checkpoint with preprocessed images, or a bare model with its pixels as they are.
+
+    Args:
+        model: a checkpoint, what `load` takes, or a module.
+        images: for a checkpoint one `ImageLike`, several, or a batch (B, C, H, W) of images that are not normalised;
+            for a module a floating-point tensor (B, C, H, W) or (C, H, W), normalised.
+        device: where a checkpoint runs.
+
+    Raises:
+        VitrailError: an image that cannot be read, no image, or a module with anything but normalised pixels.
+    """
+    if isinstance(model, nn.Module):
+        if not isinstance(images, Tensor) or not images.is_floating_point() or images.ndim not in (3, 4):
+            raise VitrailError(
+                "a bare model takes normalised pixels, a floating-point tensor (B, C, H, W): for files and images give"
+                " a checkpoint, such as vitrail.load(PATH), which knows their preprocessing"
+            )
+        pixels = images if images.ndim == 4 else images[None]
+        return ModelInputs(image_model(model), pixels, (), torch.stack([displayable(one) for one in pixels]))
+    watched = watch(model, device=device)
+    items = list(images) if isinstance(images, Tensor) and images.ndim == 4 else images
+    fitted = []
+    for _, image in named_images(items, watched.preprocess.channels)[0]:
+        if isinstance(image, BadImage):
+            raise image
+        fitted.append(watched.preprocess.fit(image))
+    if not fitted:
+        raise VitrailError("there is no image: name a file, or give a Pillow image, an array or a tensor")
+    pixels = torch.stack([watched.preprocess.normalise(image) for image in fitted])
+    return ModelInputs(watched.model, pixels, watched.class_names, torch.stack([displayable(one) for one in fitted]))

@@ -1,0 +1,32 @@
+"""Which part of a model sees images, how it is run, and whether its output scores classes."""
+
+from typing import Any
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from ..nn import AnyVisionModel, DualEncoder, VisionModel
+from ..task_spec import TaskSpec
+
+
+def gives_classes(config: Any) -> bool:
+    """Whether a model of this config outputs logits of classes; True for a model without config."""
+    task = getattr(config, "task", "classification")
+    name = task.name if isinstance(task, TaskSpec) else task
+    return name == "classification" and getattr(config, "num_classes", 1) != 0
+
+
+def image_model(model: nn.Module) -> nn.Module:
+    """The part of a model that takes images: the image encoder of an image-text model, else the model itself."""
+    return model.image if isinstance(model, DualEncoder) else model
+
+
+def run(model: nn.Module, pixels: Float[Tensor, "B C H W"]) -> Any:
+    """The output of a model for whole images; None for a model whose forward hides patches (MAE, BEiT).
+
+    Of such a model the encoder runs on all patches, so that every layer can be observed.
+    """
+    if isinstance(model, AnyVisionModel) and not isinstance(model, VisionModel):
+        model.forward_features(pixels)
+        return None
+    return model(pixels)

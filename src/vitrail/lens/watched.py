@@ -1,0 +1,106 @@
+"""A model with what is needed to show it images, and its predictions in words."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from ..checkpoint.contract import Checkpoint, load
+from ..data.preprocess import Preprocess
+from ..errors import VitrailError
+from ..machine.facts import pick_device
+from .outputs import gives_classes, image_model
+
+Source = Checkpoint | str | os.PathLike[str]
+"""A checkpoint, or what `load` takes: a run, a folder, a file, a hub id."""
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """A model in evaluation mode, and how images become its pixels.
+
+    Attributes:
+        name: its name on a page.
+        class_names: in the order of the logits; empty if unknown.
+        labels: "one" class an image, scored by a softmax, or "many", each by a sigmoid of its own.
+    """
+
+    name: str
+    model: nn.Module
+    preprocess: Preprocess
+    class_names: Sequence[str] = ()
+    labels: Literal["one", "many"] = "one"
+
+    @property
+    def classifies(self) -> bool:
+        """Whether the model scores classes; False for embeddings, detection, segmentation and the like."""
+        return bool(self.class_names) or gives_classes(getattr(self.model, "config", None))
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.model.parameters()).device
+
+    def pixels(self, image: Tensor) -> Float[Tensor, "1 C H W"]:
+        """One image (C, H, W) as a batch of one, on the model's device."""
+        return self.preprocess(image)[None].to(self.device)
+
+    def class_name(self, index: int) -> str:
+        return self.class_names[index] if self.class_names else f"class {index}"
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """A class with its probability."""
+
+    index: int
+    name: str
+    probability: float
+
+
+def opened(source: Source) -> Checkpoint:
+    """The checkpoint itself, or loaded."""
+    return source if isinstance(source, Checkpoint) else load(os.fspath(source))
+
+
+def watch(source: Source, *, image_size: int | None = None, device: str | torch.device = "auto") -> Watched:
+    """A checkpoint as the lens takes it, its model in evaluation mode on a device; of two encoders the image's.
+
+    Args:
+        image_size: another size than the model's own, in pixels; positions are resampled.
+        device: "auto", "cpu", "cuda" or "cuda:1".
+    """
+    if isinstance(source, Checkpoint) and image_size is not None:
+        raise VitrailError("image_size changes a checkpoint as it is loaded: give its path, not a loaded checkpoint")
+    resized = image_size is not None and not isinstance(source, Checkpoint)
+    checkpoint = load(os.fspath(source), image_size=image_size) if resized else opened(source)  # type: ignore[arg-type]
+    model = image_model(checkpoint.model).to(pick_device(str(device))).eval()
+    labels: Literal["one", "many"] = "many" if checkpoint.info.get("task") == "multi" else "one"
+    return Watched(_name(source, checkpoint), model, checkpoint.preprocess, checkpoint.class_names, labels)
+
+
+def predictions(watched: Watched, output: Any, top_k: int) -> list[Prediction]:
+    """The `top_k` most probable classes, for the first image; none for a model that does not classify."""
+    values = probabilities(watched, output)
+    if values is None:
+        return []
+    best = values.topk(min(top_k, len(values)))
+    pairs = zip(best.indices.tolist(), best.values.tolist(), strict=True)
+    return [Prediction(index, watched.class_name(index), value) for index, value in pairs]
+
+
+def probabilities(watched: Watched, output: Any) -> Float[Tensor, "K"] | None:
+    """The probability of every class, for the first image; None for a model that does not classify."""
+    if not watched.classifies or not isinstance(output, Tensor) or output.ndim != 2:
+        return None
+    logits = output[0].float().cpu()
+    return logits.softmax(-1) if watched.labels == "one" else logits.sigmoid()
+
+
+def _name(source: Source, checkpoint: Checkpoint) -> str:
+    path = checkpoint.path if isinstance(source, Checkpoint) else Path(source)
+    return (path.name if path else "") or str(checkpoint.info.get("architecture", "the model"))

@@ -1,0 +1,143 @@
+"""Masked autoencoding: learning to reconstruct hidden patches, without labels."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+from ..data.loader import Batch
+from ..data.preprocess import Preprocess
+from ..errors import VitrailError
+from ..models.fields import ModelConfig, pair, shared_fields
+from ..models.mae import MAEConfig
+from ..models.vit import ViTConfig
+from ..nn import AnyVisionModel, MaskedAutoencoder, Reconstruction
+from ..nn.masking import patchify, unpatchify
+from ..pages.html import panes, section
+from ..pages.image import displayable
+from .objective import Labels, Loss, Objective, ObjectiveConfig
+
+_DRAWN = 6
+
+
+class MaskedReconstruction(Objective):
+    """Mean squared error of the pixels of hidden patches.
+
+    He et al. (2022), "Masked autoencoders are scalable vision learners", section 3, "reconstruction target".
+
+    Args:
+        model: pixels -> `Reconstruction`.
+        normalise: bring every patch of the target to mean 0 and deviation 1, which learns better features.
+    """
+
+    model: MaskedAutoencoder
+
+    def __init__(self, model: AnyVisionModel, *, normalise: bool = True) -> None:
+        super().__init__(model)
+        self.patch_size = pair(model.config.patch_size)
+        self.normalise = normalise
+
+    def forward(self, batch: Batch, step: int) -> Loss:
+        return Loss(self.error(self.model(batch.pixels), batch.pixels))
+
+    def error(self, output: Reconstruction, pixels: Float[Tensor, "B C H W"]) -> Float[Tensor, ""]:
+        """The mean over the hidden patches only."""
+        target = patchify(pixels, self.patch_size)
+        if self.normalise:
+            mean, deviation = _moments(target)
+            target = (target - mean) / deviation
+        errors = (output.patches - target).square().mean(dim=-1)
+        return (errors * output.mask).sum() / output.mask.sum()
+
+    @torch.no_grad()
+    def report(self, batch: Batch, preprocess: Preprocess) -> list[str]:
+        """Validation images, what the encoder sees of them, and what the decoder makes of the rest."""
+        self.model.eval()
+        pixels = batch.pixels[:_DRAWN]
+        seen, painted = self.pictures(self.model(pixels), pixels)
+        figures = ""
+        for shown in zip(pixels, seen, painted, strict=True):
+            drawn = (panes(_image(each, preprocess), None, name) for each, name in zip(shown, _NAMES, strict=True))
+            figures += "".join(f"<figure>{pane}</figure>" for pane in drawn)
+        note = "Three images in a row: the validation image, the patches that the encoder sees, the reconstruction."
+        return [section("What it reconstructs", f'<div class="pictures">{figures}</div>', note)]
+
+    def pictures(
+        self, output: Reconstruction, pixels: Float[Tensor, "B C H W"]
+    ) -> tuple[Float[Tensor, "B C H W"], Float[Tensor, "B C H W"]]:
+        """Pixels with the hidden patches at 0 (the mean colour), and with their reconstruction in place."""
+        target, hidden = patchify(pixels, self.patch_size), output.mask.bool().unsqueeze(2)
+        found = output.patches.to(target.dtype)
+        if self.normalise:  # the decoder knows no brightness and contrast of a patch: those of the image are used
+            mean, deviation = _moments(target)
+            found = found * deviation + mean
+        grid = (pixels.shape[2] // self.patch_size[0], pixels.shape[3] // self.patch_size[1])
+        put: Callable[[Tensor], Tensor] = lambda patches: unpatchify(patches, grid, self.patch_size)  # noqa: E731
+        return put(target.masked_fill(hidden, 0.0)), put(torch.where(hidden, found, target))
+
+
+@dataclass(frozen=True, kw_only=True)
+class MAEObjectiveConfig(ObjectiveConfig):
+    """Hide most of the patches, and reconstruct their pixels with a small decoder (He et al., 2022, "MAE")."""
+
+    name: ClassVar[str] = "mae"
+
+    mask_ratio: float = 0.75
+    """The share of the patches that is hidden."""
+    normalise: bool = True
+    """Reconstruct patches that are brought to mean 0 and deviation 1."""
+    decoder_depth: int | None = None
+    """Blocks of the decoder; a third of the encoder's by default, or what a mae_* variant has."""
+    decoder_dim: int | None = None
+    """Width of the decoder, a multiple of 32; two thirds of the encoder's by default, or what a mae_* variant has."""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.mask_ratio < 1:
+            raise VitrailError(f"objective.mask_ratio is {self.mask_ratio}: it is a share, more than 0 and below 1")
+        if self.decoder_dim is not None and (self.decoder_dim < 32 or self.decoder_dim % 32):
+            raise VitrailError(f"objective.decoder_dim is {self.decoder_dim}: it needs to be a multiple of 32")
+        if self.decoder_depth is not None and self.decoder_depth < 1:
+            raise VitrailError(f"objective.decoder_depth is {self.decoder_depth}: it needs at least 1")
+
+    def build(self, model: AnyVisionModel, labels: Labels | None) -> MaskedReconstruction:
+        return MaskedReconstruction(model, normalise=self.normalise)
+
+    def model_config(self, config: ModelConfig) -> MAEConfig:
+        """A masked autoencoder whose encoder is that of the variant: a mae_* row, or a plain ViT."""
+        given: dict[str, Any] = {"mask_ratio": self.mask_ratio}
+        if isinstance(config, ViTConfig):
+            width = max(32, config.embed_dim * 2 // 3 // 32 * 32)
+            found = shared_fields(config, MAEConfig)
+            del found["task"]
+            config = MAEConfig(**found, decoder_dim=width, decoder_depth=max(1, config.depth // 3))
+            config = replace(config, decoder_heads=config.decoder_dim // 32)
+        if not isinstance(config, MAEConfig):
+            raise VitrailError(
+                f"objective mae hides patches of a plain ViT, and {type(config).__name__.removesuffix('Config')} is "
+                "none: choose a vit_* or mae_* variant of `vitrail models`"
+            )
+        if self.decoder_dim is not None:
+            given |= {"decoder_dim": self.decoder_dim, "decoder_heads": self.decoder_dim // 32}
+        if self.decoder_depth is not None:
+            given["decoder_depth"] = self.decoder_depth
+        return replace(config, **given)
+
+    def default_model(self, side: int) -> tuple[str, dict[str, Any], int]:
+        """A tiny ViT with about 64 patches of the image."""
+        size = next((size for least, size in ((90, 128), (44, 64), (20, 32)) if side > least), 16)
+        return "vit_tiny_patch16_224", {"patch_size": size // 8}, size
+
+
+_NAMES = ("image", "seen patches", "reconstruction")
+
+
+def _moments(patches: Float[Tensor, "B N P"]) -> tuple[Float[Tensor, "B N 1"], Float[Tensor, "B N 1"]]:
+    """Mean and deviation of each patch."""
+    return patches.mean(dim=-1, keepdim=True), (patches.var(dim=-1, keepdim=True) + 1e-6).sqrt()
+
+
+def _image(pixels: Float[Tensor, "C H W"], preprocess: Preprocess) -> UInt8[Tensor, "3 H W"]:
+    return displayable(preprocess.denormalise(pixels).clamp(0, 1))

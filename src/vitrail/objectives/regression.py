@@ -1,0 +1,51 @@
+"""Learning numbers from labels."""
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch.nn.functional as F
+
+from ..data.loader import Batch
+from ..errors import VitrailError
+from ..nn import AnyVisionModel
+from .objective import Labels, Loss, Objective, ObjectiveConfig
+
+
+class NumberLoss(Objective):
+    """Mean squared error, or Huber's loss, of numbers in units of the training labels' deviation.
+
+    Args:
+        model: pixels -> numbers (B, K).
+        delta: errors beyond it count linearly (Huber, 1964), so that single wrong labels pull less; None: squared.
+    """
+
+    def __init__(self, model: AnyVisionModel, *, delta: float | None) -> None:
+        super().__init__(model)
+        self.delta = delta
+
+    def forward(self, batch: Batch, step: int) -> Loss:
+        numbers = self.model(batch.pixels).float()
+        if self.delta is None:
+            return Loss(F.mse_loss(numbers, batch.targets))
+        return Loss(F.huber_loss(numbers, batch.targets, delta=self.delta))
+
+
+@dataclass(frozen=True, kw_only=True)
+class RegressionConfig(ObjectiveConfig):
+    """Error of the numbers, in units of the training labels' deviation."""
+
+    name: ClassVar[str] = "regression"
+    tasks: ClassVar[tuple[str, ...]] = ("regression",)
+    quality: ClassVar[str] = "task"
+
+    loss: Literal["mse", "huber"] = "mse"
+    """Squared error, or Huber's loss."""
+    delta: float = 1.0
+    """Where Huber's loss becomes linear, in deviations."""
+
+    def __post_init__(self) -> None:
+        if self.delta <= 0:
+            raise VitrailError(f"objective.delta is {self.delta}: it needs to be more than 0")
+
+    def build(self, model: AnyVisionModel, labels: Labels | None) -> NumberLoss:
+        return NumberLoss(model, delta=self.delta if self.loss == "huber" else None)

@@ -1,0 +1,1 @@
+"""What labels and outputs mean: one file a task, with its metrics."""

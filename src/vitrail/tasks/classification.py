@@ -1,0 +1,166 @@
+"""Classification: one of several classes for each image, or any number of them."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ..data.samples import Sample, Source
+from ..data.survey import Survey
+from ..errors import VitrailError
+from ..task_spec import TaskSpec
+from .classification_metrics import ClassEvaluation, ClassMetrics, Labels
+from .classification_report import class_sections, class_summary
+from .task import Curve, Mistake, Names, Prediction, Task, same_kind
+
+_NAMED = 10
+_DESCRIBED = 50
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ClassPrediction(Prediction):
+    """Classes and probabilities.
+
+    Attributes:
+        classes: (class name, probability), the most probable first; empty where the image could not be read.
+    """
+
+    classes: tuple[tuple[str, float], ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Classification(Task):
+    """Logits are softmax logits of classes that exclude each other, or sigmoid logits of independent classes.
+
+    Attributes:
+        labels: "one" class for each image, or "many": any number, none included.
+    """
+
+    name: ClassVar[str] = "classification"
+    card_type: ClassVar[str] = "image-classification"
+    objective: ClassVar[str] = "supervised"
+    curve: ClassVar[Curve] = Curve(
+        title="Validation accuracy",
+        columns={"top-1": "val_top1", "mean average precision": "val_mean_average_precision"},
+        percent=True,
+    )
+
+    labels: Labels = "one"
+
+    def __post_init__(self) -> None:
+        if self.labels not in ("one", "many"):
+            raise VitrailError(f"classification has labels {self.labels!r}: it takes one or many")
+
+    @property
+    def spec(self) -> TaskSpec:
+        return TaskSpec("classification") if self.labels == "one" else TaskSpec.of("classification", labels="many")
+
+    def check(self, survey: Survey) -> None:
+        """Stop at one class, one image, no class with two images."""
+        survey.require_trainable()
+
+    def classes_of(self, sample: Sample) -> Collection[int]:
+        return sample.labels
+
+    def targets(self, samples: Sequence[Sample], names: Names) -> Float[Tensor, "n K"]:
+        """(n, K) float32: 1 for the classes of an image, 0 elsewhere."""
+        targets = torch.zeros(len(samples), len(names))
+        for row, sample in enumerate(samples):
+            targets[row, list(sample.labels)] = 1
+        return targets
+
+    def written(self, sample: Sample, names: Names) -> str:
+        return "|".join(names[label] for label in sample.labels)
+
+    def match(self, source: Source, names: Names) -> Source:
+        """The source with class indices in the model's order; it may lack some of the model's classes."""
+        same_kind(self, source)
+        if not names:
+            raise VitrailError("the checkpoint has no class names to match labels with: save it with class_names")
+        if source.task != self.spec and self.labels == "one":
+            raise VitrailError(
+                f"{source.name} has several labels an image, and this checkpoint is single-label: evaluate a "
+                "multi-label one, or train it on this source"
+            )
+        place = {name: index for index, name in enumerate(names)}
+        unknown = [name for name in source.class_names if name not in place]
+        if unknown:
+            raise VitrailError(
+                f"the checkpoint does not know {len(unknown)} classes of {source.name}: {_some(unknown)}; it "
+                f"knows {_some(names)}. Rename them, or leave them out"
+            )
+        order = [place[name] for name in source.class_names]
+        samples = tuple(replace(s, labels=tuple(order[label] for label in s.labels)) for s in source.samples)
+        return replace(source, class_names=tuple(names), samples=samples, task=self.spec)
+
+    def probabilities(self, output: Float[Tensor, "*batch K"]) -> Float[Tensor, "*batch K"]:
+        """Of each class: softmax over the classes, or a sigmoid for each."""
+        return output.softmax(dim=-1) if self.labels == "one" else output.sigmoid()
+
+    def decode(self, output: Float[Tensor, "B K"], names: Names, top_k: int | None = None) -> Sequence[ClassPrediction]:
+        """The `top_k` most probable classes of each image, or all of them."""
+        count = min(top_k or len(names), len(names))
+        values, indices = self.probabilities(output).topk(count, dim=1)
+        return [
+            ClassPrediction(classes=tuple((names[index], value) for index, value in zip(*row, strict=True)))
+            for row in zip(indices.tolist(), values.tolist(), strict=True)
+        ]
+
+    def failed(self, path: str, error: str) -> ClassPrediction:
+        return ClassPrediction(path=path, error=error)
+
+    def columns(self, names: Names, top_k: int) -> dict[str, type[str] | type[float]]:
+        ranks = ["", *(f"_{rank}" for rank in range(2, top_k + 1))]
+        kinds: dict[str, type[str] | type[float]] = {"class": str, "probability": float}
+        return {f"{word}{rank}": kind for rank in ranks for word, kind in kinds.items()}
+
+    def cells(self, prediction: ClassPrediction, names: Names, top_k: int) -> list[str | float | None]:
+        known = [cell for name, value in prediction.classes[:top_k] for cell in (name, value)]
+        return [*known, *[None] * (2 * top_k - len(known))]
+
+    def to_dict(self, prediction: ClassPrediction) -> dict[str, object]:
+        return {"classes": [{"class": name, "probability": round(value, 6)} for name, value in prediction.classes]}
+
+    def metrics(self, names: Names) -> ClassMetrics:
+        return ClassMetrics(names, self.labels)
+
+    def mistakes(
+        self, output: Float[Tensor, "n K"], target: Float[Tensor, "n K"], names: Names, most: int
+    ) -> list[Mistake]:
+        """The most confident wrong answers; with many labels there is no single answer to be wrong about."""
+        if self.labels == "many":
+            return []
+        confidence, predicted = output.softmax(1).max(1)
+        truth = target.argmax(1)
+        wrong = (predicted != truth).nonzero().flatten()
+        worst = wrong[confidence[wrong].argsort(descending=True, stable=True)][:most]
+        columns = (worst, predicted[worst], truth[worst], confidence[worst])
+        return [
+            Mistake(index=index, predicted=names[guess], truth=names[right], size=f"{probability:.0%}")
+            for index, guess, right, probability in zip(*(column.tolist() for column in columns), strict=True)
+        ]
+
+    def label_words(self, target: Float[Tensor, " K"], names: Names) -> str:
+        return ", ".join(names[index] for index in target.nonzero().flatten())
+
+    def count_words(self, names: Names) -> str:
+        many = "" if self.labels == "one" else ", any number of them in an image"
+        return f"{len(names)} classes{many}"
+
+    def describe(self, names: Names) -> str:
+        listed = ", ".join(names[:_DESCRIBED]) + (" …" if len(names) > _DESCRIBED else "")
+        return f"{'one of' if self.labels == 'one' else 'any number of'} {len(names)} classes: {listed}"
+
+    def report(self, evaluation: ClassEvaluation) -> list[str]:
+        return class_sections(evaluation)
+
+    def summary(self, evaluation: ClassEvaluation) -> str:
+        return class_summary(evaluation)
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return ", ".join(names[:_NAMED]) + more

@@ -1,0 +1,148 @@
+"""The evaluation of a classifier for people: sections of the report, and text for a terminal."""
+
+import math
+from collections.abc import Sequence
+from html import escape
+
+from ..pages.charts import reliability_chart
+from ..pages.html import section, table
+from ..tables import plain_table
+from .classification_metrics import ClassEvaluation
+
+LARGEST_MATRIX = 30
+"""With more classes than this, the confusion matrix becomes a list of the most confused pairs."""
+
+_CONFUSION_CLASSES, _SHORT = 20, 4
+
+
+def class_sections(evaluation: ClassEvaluation) -> list[str]:
+    """Confusion, class by class, calibration: HTML; those that do not apply are left out."""
+    parts = [_confusion(evaluation), _per_class(evaluation), _calibration(evaluation)]
+    return [part for part in parts if part]
+
+
+def _confusion(evaluation: ClassEvaluation) -> str:
+    if evaluation.confusion is None:
+        return ""
+    names = [row.name for row in evaluation.per_class]
+    if len(names) > LARGEST_MATRIX:
+        pairs = confused_pairs(evaluation.confusion)[:LARGEST_MATRIX]
+        rows = [(names[truth], names[guess], count, _percent(share)) for truth, guess, count, share in pairs]
+        body = table(("true class", "taken for", "images", "of the class"), rows, text=2)
+        return section("What it confuses", body, f"The most confused pairs of {len(names)} classes.")
+    body = f'<div class="scroll">{_matrix(names, evaluation.confusion)}</div>'
+    return section("What it confuses", body, "A row is a true class, a column a predicted one.")
+
+
+def _matrix(names: Sequence[str], confusion: Sequence[Sequence[int]]) -> str:
+    heads = "".join(f'<th scope="col"><span>{escape(name)}</span></th>' for name in names)
+    rows = ""
+    for truth, counts in enumerate(confusion):
+        total = sum(counts) or 1
+        cells = ""
+        for guess, count in enumerate(counts):
+            share, hue = count / total, "--glass" if truth == guess else "--ruby"
+            kind = "zero" if count == 0 else "deep" if share > 0.45 else ""
+            part = 0 if count == 0 else 12 + 88 * share
+            cells += f'<td class="{kind}" style="--hue:var({hue});--part:{part:.0f}%">{count}</td>'
+        rows += f'<tr><th scope="row">{escape(names[truth])}</th>{cells}</tr>'
+    kind = "confusion short" if all(len(name) <= 3 for name in names) else "confusion"
+    return f'<table class="{kind}"><thead><tr><th></th>{heads}</tr></thead><tbody>{rows}</tbody></table>'
+
+
+def confused_pairs(confusion: Sequence[Sequence[int]]) -> list[tuple[int, int, int, float]]:
+    """(true class, predicted class, count, share of the true class), the most frequent confusion first."""
+    pairs = [
+        (truth, guess, count, count / sum(counts))
+        for truth, counts in enumerate(confusion)
+        for guess, count in enumerate(counts)
+        if count and truth != guess
+    ]
+    return sorted(pairs, key=lambda pair: (-pair[2], -pair[3], pair[:2]))
+
+
+def _per_class(evaluation: ClassEvaluation) -> str:
+    multi = evaluation.labels == "many"
+    head = ["class", "images", "precision", "recall", "F1", *(["average precision"] if multi else [])]
+    rows = [
+        [row.name, row.support, _percent(row.precision), _percent(row.recall), _percent(row.f1)]
+        + ([_percent(row.average_precision)] if multi else [])
+        for row in evaluation.per_class
+    ]
+    body = table(head, rows, sortable=True)
+    if len(rows) > LARGEST_MATRIX:
+        body = f"<details><summary>All {len(rows)} classes</summary>{body}</details>"
+    return section("Class by class", body)
+
+
+def _calibration(evaluation: ClassEvaluation) -> str:
+    if evaluation.reliability is None or evaluation.ece is None:
+        return ""
+    chart = reliability_chart([(row.low, row.high, row.count, row.accuracy) for row in evaluation.reliability])
+    note = (
+        f"Expected calibration error {100 * evaluation.ece:.1f} % ({len(evaluation.reliability)} bins). Bars "
+        "below the dashed line: the model is overconfident; above it: underconfident. The darker a "
+        "bar, the more images."
+    )
+    return section("How far to trust its confidence", f'<div class="charts">{chart}</div>', note)
+
+
+def _percent(value: float | None) -> str:
+    return "–" if value is None or math.isnan(value) else f"{100 * value:.1f} %"
+
+
+def class_summary(found: ClassEvaluation) -> str:
+    """The numbers of all, a row for each class, and for few classes the confusion matrix."""
+    parts = [_overall(found), _class_rows(found)]
+    if found.confusion and len(found.confusion) <= _CONFUSION_CLASSES:
+        parts.append(_confusion_text(found))
+    return "\n\n".join(parts)
+
+
+def _overall(found: ClassEvaluation) -> str:
+    rows = [
+        ("images", f"{found.count:,}"),
+        ("top-1 accuracy", _exact_percent(found.top1)),
+        ("top-5 accuracy", _exact_percent(found.top5)),
+        ("mean average precision", _exact_percent(found.mean_average_precision)),
+        ("all classes right", _exact_percent(found.subset_accuracy)),
+        ("micro F1", _exact_percent(found.micro_f1)),
+        ("macro F1", _exact_percent(found.macro_f1)),
+        ("loss (nats)", f"{found.loss:.4f}"),
+        ("calibration error (ECE)", _exact_percent(found.ece)),
+    ]
+    known = [row for row in rows if row[1] != "–"]
+    return plain_table(known[0], known[1:])
+
+
+def _class_rows(found: ClassEvaluation) -> str:
+    several = found.labels == "many"
+    header = ("class", "images", "precision", "recall", "F1", *(("average precision",) if several else ()))
+    rows = [
+        (
+            row.name,
+            f"{row.support:,}",
+            *map(_exact_percent, (row.precision, row.recall, row.f1)),
+            *((_exact_percent(row.average_precision),) if several else ()),
+        )
+        for row in found.per_class
+    ]
+    return plain_table(header, rows)
+
+
+def _confusion_text(found: ClassEvaluation) -> str:
+    assert found.confusion is not None
+    names = [row.name for row in found.per_class]
+    columns, labels = names, names
+    if max(map(len, names)) > _SHORT:  # long names stand in front of the rows, their numbers above the columns
+        columns = [str(index + 1) for index in range(len(names))]
+        labels = [f"{number} {name}" for number, name in zip(columns, names, strict=True)]
+    rows = [
+        (label, *(str(count) if count else "·" for count in counts))
+        for label, counts in zip(labels, found.confusion, strict=True)
+    ]
+    return "confusion: a row a true class, a column a predicted one\n" + plain_table(("", *columns), rows)
+
+
+def _exact_percent(value: float | None) -> str:
+    return "–" if value is None else f"{100 * value:.2f} %"

@@ -1,0 +1,91 @@
+"""Embedding: a vector for each image, for search, clustering and other models; it has no labels."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Never
+
+from jaxtyping import Float
+from torch import Tensor
+
+from ..data.samples import Source
+from ..data.survey import Survey
+from ..errors import VitrailError
+from ..task_spec import TaskSpec
+from .task import Curve, Mistake, Names, Prediction, Task
+
+_WAY_OUT = "train a classifier on it with `vitrail train SOURCE --weights CHECKPOINT --recipe probe`"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class VectorPrediction(Prediction):
+    """The embedding of an image, (D,), float32; None where the image could not be read."""
+
+    vector: Float[Tensor, " D"] | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Embedding(Task):
+    """The output is the pooled vector, (B, D), as the model gives it: not normalised."""
+
+    name: ClassVar[str] = "embedding"
+    card_type: ClassVar[str] = "image-feature-extraction"
+    objective: ClassVar[str] = ""
+    curve: ClassVar[Curve] = Curve(title="Validation loss", columns={"loss": "val_loss"})
+
+    @property
+    def spec(self) -> TaskSpec:
+        return TaskSpec("embedding")
+
+    def check(self, survey: Survey) -> None:
+        raise VitrailError("an embedding has no labels to learn from: use `vitrail pretrain`, or train another task")
+
+    def targets(self, samples: Sequence[Any], names: Names) -> Never:
+        raise VitrailError(f"an embedding has no labels: {_WAY_OUT}")
+
+    def written(self, sample: Any, names: Names) -> str:
+        return ""
+
+    def match(self, source: Source, names: Names) -> Never:
+        raise VitrailError(f"this checkpoint gives a vector and no classes, which labels say nothing about: {_WAY_OUT}")
+
+    def decode(
+        self, output: Float[Tensor, "B D"], names: Names, top_k: int | None = None
+    ) -> Sequence[VectorPrediction]:
+        """A vector for each image."""
+        return [VectorPrediction(vector=vector) for vector in output.flatten(1)]
+
+    def failed(self, path: str, error: str) -> VectorPrediction:
+        return VectorPrediction(path=path, error=error)
+
+    def columns(self, names: Names, top_k: int) -> dict[str, type[str] | type[float]]:
+        return {"vector": str}
+
+    def cells(self, prediction: VectorPrediction, names: Names, top_k: int) -> list[str | float | None]:
+        """The numbers with spaces between them, in one cell; `vitrail embed` writes them for programs."""
+        if prediction.vector is None:
+            return [None]
+        return [" ".join(f"{value:.6g}" for value in prediction.vector.tolist())]
+
+    def to_dict(self, prediction: VectorPrediction) -> dict[str, Any]:
+        return {"vector": None if prediction.vector is None else prediction.vector.tolist()}
+
+    def metrics(self, names: Names) -> Never:
+        raise VitrailError(f"this checkpoint gives a vector and no classes, so there is nothing to score: {_WAY_OUT}")
+
+    def mistakes(self, output: Tensor, target: Any, names: Names, most: int) -> list[Mistake]:
+        return []
+
+    def label_words(self, target: Any, names: Names) -> str:
+        return ""
+
+    def count_words(self, names: Names) -> str:
+        return "a vector"
+
+    def describe(self, names: Names) -> str:
+        return "a vector, its embedding"
+
+    def report(self, evaluation: Any) -> list[str]:
+        return []
+
+    def summary(self, evaluation: Any) -> str:
+        return ""

@@ -1,0 +1,56 @@
+"""The list of tasks, and the task that a spec means."""
+
+from collections.abc import Callable
+from dataclasses import fields
+from importlib import import_module
+
+from ..errors import VitrailError, nearest
+from ..plugins import find_plugin, plugin_names
+from ..task_spec import TaskSpec
+from .task import Task
+
+TASKS = {
+    "classification": "classification:Classification",
+    "regression": "regression:Regression",
+    "embedding": "embedding:Embedding",
+}
+"""Name -> file and class. Another package adds its own through the entry points `vitrail.tasks`."""
+
+ARCHITECTURES_ONLY = ("detection", "segmentation", "depth", "reconstruction", "image-text", "video", "universal")
+"""What there are models for, and no task yet: these can be built, planned, looked into, and give features."""
+
+
+def task_names() -> list[str]:
+    """Every task that can be resolved, those of other packages included; nothing is imported."""
+    return [*TASKS, *plugin_names("task")]
+
+
+def resolve(spec: TaskSpec) -> Task:
+    """The task of a spec.
+
+    Raises:
+        VitrailError: an unknown name or option, or a value that it does not take.
+    """
+    kind = _class(spec.name)
+    options = dict(spec.options)
+    valid = [field.name for field in fields(kind)]  # type: ignore[arg-type]
+    for name in options:
+        if name not in valid:
+            raise VitrailError(f"task {spec.name} has no option {name!r}: {nearest(name, valid or ['none'])}")
+    return kind(**options)
+
+
+def _class(name: str) -> Callable[..., Task]:
+    if name in TASKS:
+        module, _, kind = TASKS[name].partition(":")
+        found: Callable[..., Task] = vars(import_module(f".{module}", __package__))[kind]
+        return found
+    plugin: Callable[..., Task] | None = find_plugin("task", name)
+    if plugin is None:
+        if name in ARCHITECTURES_ONLY:
+            raise VitrailError(
+                f"models for {name} can be built, planned and looked into, but not trained, evaluated or predicted "
+                f"with yet: use one for {', '.join(TASKS)}, or `vitrail embed` for their features"
+            )
+        raise VitrailError(f"there is no task {name!r}: {nearest(name, task_names())}")
+    return plugin

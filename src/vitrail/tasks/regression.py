@@ -1,0 +1,294 @@
+"""Regression: one or several numbers for each image."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from html import escape
+from typing import Any, ClassVar
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ..data.samples import Sample, Source
+from ..data.survey import Survey
+from ..errors import VitrailError
+from ..pages.charts import scatter_chart
+from ..pages.html import section, table
+from ..tables import plain_table
+from ..task_spec import TaskSpec
+from .task import Curve, Evaluation, Metrics, Mistake, Names, Prediction, Task, same_kind
+
+_DRAWN = 500
+"""Points of a scatter chart; more of them hide each other."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ValuePrediction(Prediction):
+    """Numbers with their names; empty where the image could not be read."""
+
+    values: tuple[tuple[str, float], ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ValueScore:
+    """One number, in its own unit.
+
+    Attributes:
+        mean_absolute_error, root_mean_squared_error: in the unit of the number.
+        r2: 1 − Σ (truth − predicted)² / Σ (truth − mean)²: 1 is perfect, 0 is what the mean of the truth would reach;
+            None where all truths are equal.
+    """
+
+    name: str
+    mean_absolute_error: float
+    root_mean_squared_error: float
+    r2: float | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ValueEvaluation(Evaluation):
+    """How good predicted numbers are. `loss` is the mean squared error of the standardised numbers.
+
+    Attributes:
+        per_value: a row for each number, in the order of the outputs.
+        points: of each number (truth, predicted) of the first images, for a chart.
+    """
+
+    per_value: tuple[ValueScore, ...]
+    points: tuple[tuple[tuple[float, float], ...], ...]
+
+    @property
+    def r2(self) -> float | None:
+        """The mean R² of the numbers for which it is defined."""
+        known = [row.r2 for row in self.per_value if row.r2 is not None]
+        return sum(known) / len(known) if known else None
+
+    @property
+    def mean_absolute_error(self) -> float:
+        """The mean over the numbers, each in its own unit."""
+        return sum(row.mean_absolute_error for row in self.per_value) / len(self.per_value)
+
+    @property
+    def quality(self) -> float:
+        """R², or minus the loss where R² is not defined."""
+        return -self.loss if self.r2 is None else self.r2
+
+    def headline(self) -> dict[str, float]:
+        found = {"loss": self.loss, "r2": self.r2, "mean_absolute_error": self.mean_absolute_error}
+        return {name: value for name, value in found.items() if value is not None}
+
+    def facts(self) -> list[tuple[str, str]]:
+        rows = [] if self.r2 is None else [("R²", f"{self.r2:.4f}")]
+        return [
+            *rows,
+            *((f"mean absolute error, {row.name}", f"{row.mean_absolute_error:.4g}") for row in self.per_value),
+        ]
+
+    def card_metrics(self) -> dict[str, float]:
+        found = {"r2": self.r2, "mae": self.mean_absolute_error}
+        return {name: value for name, value in found.items() if value is not None}
+
+    def to_dict(self) -> dict[str, Any]:
+        return {key: value for key, value in asdict(self).items() if value is not None}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Regression(Task):
+    """The model's outputs are numbers in units of the training labels' deviation, around their mean.
+
+    Attributes:
+        mean, scale: of each number in the training labels; empty before training, which is 0 and 1.
+    """
+
+    name: ClassVar[str] = "regression"
+    card_type: ClassVar[str] = "image-feature-extraction"
+    objective: ClassVar[str] = "regression"
+    curve: ClassVar[Curve] = Curve(title="Validation R²", columns={"R²": "val_r2"})
+
+    mean: tuple[float, ...] = ()
+    scale: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        if len(self.mean) != len(self.scale) or not all(value > 0 for value in self.scale):
+            raise VitrailError(
+                f"regression has mean {self.mean} and scale {self.scale}: a positive scale for each mean"
+            )
+
+    @property
+    def spec(self) -> TaskSpec:
+        if not self.mean:
+            return TaskSpec("regression")
+        return TaskSpec.of("regression", mean=list(self.mean), scale=list(self.scale))
+
+    def check(self, survey: Survey) -> None:
+        """Stop at fewer than two images, and at a number that is the same for all."""
+        samples, names = survey.source.samples, survey.source.class_names
+        if len(samples) < 2:
+            raise VitrailError(f"{survey.source.name} holds {len(samples)} good images: at least two are needed")
+        for column, name in enumerate(names):
+            if len({sample.labels[column] for sample in samples}) == 1:
+                raise VitrailError(
+                    f"{name} of {survey.source.name} is {samples[0].labels[column]:g} for every image: there is "
+                    "nothing to learn, leave the column out"
+                )
+
+    def fitted(self, samples: Sequence[Sample], names: Names) -> "Regression":
+        """The task with mean and deviation of the training labels."""
+        values = _values(samples, names)
+        scale = values.std(dim=0, correction=0)
+        return Regression(mean=tuple(values.mean(dim=0).tolist()), scale=tuple(scale.where(scale > 0, 1.0).tolist()))
+
+    def targets(self, samples: Sequence[Sample], names: Names) -> Float[Tensor, "n K"]:
+        """(n, K) float32, standardised by the training labels' mean and deviation."""
+        mean, scale = self._moments(len(names))
+        return ((_values(samples, names) - mean) / scale).float()
+
+    def written(self, sample: Sample, names: Names) -> str:
+        return "|".join(repr(float(value)) for value in sample.labels)
+
+    def match(self, source: Source, names: Names) -> Source:
+        """The source with its numbers in the model's order."""
+        same_kind(self, source)
+        missing = [name for name in names if name not in source.class_names]
+        if missing:
+            raise VitrailError(
+                f"{source.name} has no column {', '.join(missing)}, which the checkpoint predicts: it has "
+                f"{', '.join(source.class_names)}. Rename or add it"
+            )
+        order = [source.class_names.index(name) for name in names]
+        samples = tuple(replace(s, labels=tuple(s.labels[column] for column in order)) for s in source.samples)
+        return replace(source, class_names=tuple(names), samples=samples)
+
+    def values(self, output: Float[Tensor, "B K"]) -> Float[Tensor, "B K"]:
+        """Outputs in the units of the labels, float64."""
+        mean, scale = self._moments(output.shape[1])
+        return output.double() * scale + mean
+
+    def decode(self, output: Float[Tensor, "B K"], names: Names, top_k: int | None = None) -> Sequence[ValuePrediction]:
+        """The numbers of each image, in the units of the labels."""
+        return [ValuePrediction(values=tuple(zip(names, row, strict=True))) for row in self.values(output).tolist()]
+
+    def failed(self, path: str, error: str) -> ValuePrediction:
+        return ValuePrediction(path=path, error=error)
+
+    def columns(self, names: Names, top_k: int) -> dict[str, type[str] | type[float]]:
+        return dict.fromkeys(names, float)
+
+    def cells(self, prediction: ValuePrediction, names: Names, top_k: int) -> list[str | float | None]:
+        return [value for _, value in prediction.values] or [None] * len(names)
+
+    def to_dict(self, prediction: ValuePrediction) -> dict[str, Any]:
+        return {"values": dict(prediction.values)}
+
+    def metrics(self, names: Names) -> "ValueMetrics":
+        return ValueMetrics(names, self)
+
+    def mistakes(
+        self, output: Float[Tensor, "n K"], target: Float[Tensor, "n K"], names: Names, most: int
+    ) -> list[Mistake]:
+        """The largest errors, in units of the training labels' deviation."""
+        errors = (output - target).abs().max(dim=1)
+        predicted, truth = self.values(output), self.values(target)
+        found = []
+        for index in errors.values.argsort(descending=True, stable=True)[:most].tolist():
+            column = int(errors.indices[index])
+            said, true = float(predicted[index, column]), float(truth[index, column])
+            words = f"{names[column]} {said:.4g}", f"{names[column]} {true:.4g}"
+            found.append(
+                Mistake(index=index, predicted=words[0], truth=words[1], size=f"off by {abs(said - true):.4g}")
+            )
+        return found
+
+    def label_words(self, target: Float[Tensor, " K"], names: Names) -> str:
+        values = self.values(target[None])[0].tolist()
+        return ", ".join(f"{name} {value:.4g}" for name, value in zip(names, values, strict=True))
+
+    def count_words(self, names: Names) -> str:
+        return f"{len(names)} number{'s' * (len(names) > 1)}"
+
+    def describe(self, names: Names) -> str:
+        return f"{self.count_words(names)}: {', '.join(names)}"
+
+    def report(self, evaluation: ValueEvaluation) -> list[str]:
+        """A scatter chart of each number, and their errors as a table."""
+        charts = "".join(
+            f"<div><h3>{title}</h3>{chart}</div>"
+            for title, chart in (
+                (escape(row.name), scatter_chart(points, label=row.name, x_label="truth", y_label="predicted"))
+                for row, points in zip(evaluation.per_value, evaluation.points, strict=True)
+            )
+        )
+        note = "A dot for each held-out image; on the dashed line the prediction is exact."
+        return [
+            section("Predicted and true numbers", f'<div class="charts">{charts}</div>', note),
+            section("Errors", table(_HEAD, _rows(evaluation))),
+        ]
+
+    def summary(self, evaluation: ValueEvaluation) -> str:
+        overall = [("images", f"{evaluation.count:,}"), *evaluation.facts(), ("loss", f"{evaluation.loss:.4f}")]
+        return f"{plain_table(overall[0], overall[1:])}\n\n{plain_table(_HEAD, _rows(evaluation))}"
+
+    def _moments(self, count: int) -> tuple[Tensor, Tensor]:
+        mean, scale = self.mean or (0.0,) * count, self.scale or (1.0,) * count
+        return torch.tensor(mean, dtype=torch.float64), torch.tensor(scale, dtype=torch.float64)
+
+
+class ValueMetrics(Metrics):
+    """Keeps outputs and targets of all batches and scores them together, in float64 and the labels' units."""
+
+    def __init__(self, names: Names, task: Regression) -> None:
+        self.names = names
+        self.task = task
+        self.pairs: list[tuple[Tensor, Tensor]] = []
+
+    def update(self, output: Float[Tensor, "B K"], target: Float[Tensor, "B K"]) -> None:
+        """Add the standardised numbers of a batch, predicted and true."""
+        self.pairs.append((output, target))
+
+    def compute(self) -> ValueEvaluation:
+        """Errors and R² over all batches."""
+        if not self.pairs:
+            raise VitrailError("there are no labelled images to score: give a source with labels")
+        output, target = (torch.cat(part).double() for part in zip(*self.pairs, strict=True))
+        if not output.isfinite().all():
+            raise VitrailError("some predicted numbers are not finite: the weights have diverged, or try float32")
+        predicted, truth = self.task.values(output), self.task.values(target)
+        return ValueEvaluation(
+            count=len(target),
+            loss=(output - target).square().mean().item(),
+            per_value=tuple(_score(name, predicted[:, i], truth[:, i]) for i, name in enumerate(self.names)),
+            points=tuple(
+                tuple(zip(truth[:_DRAWN, i].tolist(), predicted[:_DRAWN, i].tolist(), strict=True))
+                for i in range(len(self.names))
+            ),
+        )
+
+
+_HEAD = ("number", "mean absolute error", "root mean squared error", "R²")
+
+
+def _rows(evaluation: ValueEvaluation) -> list[tuple[str, str, str, str]]:
+    return [
+        (
+            row.name,
+            f"{row.mean_absolute_error:.4g}",
+            f"{row.root_mean_squared_error:.4g}",
+            "–" if row.r2 is None else f"{row.r2:.4f}",
+        )
+        for row in evaluation.per_value
+    ]
+
+
+def _score(name: str, predicted: Float[Tensor, " n"], truth: Float[Tensor, " n"]) -> ValueScore:
+    errors = predicted - truth
+    spread = (truth - truth.mean()).square().sum()
+    return ValueScore(
+        name=name,
+        mean_absolute_error=errors.abs().mean().item(),
+        root_mean_squared_error=errors.square().mean().sqrt().item(),
+        r2=None if spread == 0 else (1 - errors.square().sum() / spread).item(),
+    )
+
+
+def _values(samples: Sequence[Sample], names: Names) -> Float[Tensor, "n K"]:
+    return torch.tensor([sample.labels for sample in samples], dtype=torch.float64).reshape(len(samples), len(names))

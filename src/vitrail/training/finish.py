@@ -1,0 +1,87 @@
+"""The second half of a run: train from the last state to the end, measure the best weights, publish."""
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from ..checkpoint.contract import load, save
+from ..progress import Track
+from ..tasks.task import Evaluation
+from .folder import RunFolder
+from .loggers import Logger, make_loggers
+from .loop import Diverged, Trainer
+from .measure import evaluate_loss, evaluate_outputs, evaluate_trainer, outputs
+from .publish.results import write_results
+from .recipe_file import recipe_to_dict
+from .recorder import FolderRecorder
+from .setup import RunSetup
+from .state import latest, restore
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Audience:
+    """Who follows a run.
+
+    Attributes:
+        started: `time.monotonic()` when it was asked for.
+        progress, say: where progress and messages go.
+        loggers: objects that take the rows of the metric log.
+    """
+
+    started: float
+    progress: Track
+    say: Say
+    loggers: Sequence[Logger]
+
+
+def fit_and_finish(folder: RunFolder, setup: RunSetup, audience: Audience) -> dict[str, float]:
+    """Train from the last saved state on, and leave report and card; the headline numbers of the held-out split.
+
+    Raises:
+        Diverged: the loss is no finite number; the message names the last good state.
+        Stopped: by a signal; the state is saved.
+    """
+    trainer = setup.trainer()
+    state = latest(folder.checkpoints)
+    if state is not None:
+        trainer.counters = restore(state, trainer.objective, trainer.optimizers, trainer.ema, trainer.scaler)
+        if trainer.counters.step:
+            audience.say(f"resuming from step {trainer.counters.step} of {setup.recipe.steps}")
+    loggers = [*make_loggers(setup.recipe.loggers, folder.path, recipe_to_dict(setup.recipe)), *audience.loggers]
+    recorder = FolderRecorder(folder, setup.checkpoint, loggers, audience.say)
+    try:
+        trainer.fit(lambda measured: evaluate_trainer(setup, measured), recorder, progress=audience.progress)
+    except Diverged as error:
+        good = latest(folder.checkpoints)
+        raise Diverged(f"{error}. Last good state: {good or 'none was saved yet'}") from error
+    finally:
+        recorder.close()
+    found, output = _measure(folder, setup, trainer)
+    write_results(folder, setup, trainer, found, output, time.monotonic() - audience.started)
+    split, _ = setup.data.held_out
+    return {f"{split}_{key}": value for key, value in found.headline().items()}
+
+
+def _measure(folder: RunFolder, setup: RunSetup, trainer: Trainer) -> tuple[Evaluation, Tensor | None]:
+    """Measure the best checkpoint on the held-out split and write the numbers into it."""
+    best = load(folder.checkpoints / "best")
+    split, _ = setup.data.held_out
+    output = None
+    if setup.by_task:
+        output = outputs(setup, best.model, split)
+        found = evaluate_outputs(setup, split, output)
+    else:
+        if trainer.objective.trained() is trainer.model:
+            trainer.ema = None
+            trainer.model.load_state_dict(best.model.state_dict())
+        found = evaluate_loss(setup, trainer, split)
+    measured = {f"{split}_{key}": value for key, value in found.headline().items()}
+    best.info["metrics"] = {**best.info["metrics"], **measured}
+    save(best, folder.checkpoints / "best")
+    folder.write("evaluation.json", json.dumps({"split": split, **found.to_dict()}, ensure_ascii=False) + "\n")
+    return found, output

@@ -1,0 +1,228 @@
+"""The loop: batches in, a trained model and its log out."""
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.utils._pytree import tree_map_only
+
+from ..data.loader import Batch, TrainLoader
+from ..data.seeds import derive
+from ..engines.precision import on_device, reduced_precision
+from ..errors import VitrailError
+from ..nn import AnyVisionModel
+from ..objectives.objective import Loss, Objective
+from ..progress import Track, silent
+from .ema import EMA
+from .growth import SMALL_PART, shrink_batch, small_size
+from .optimizer import set_lr, train_mode
+from .recipe import Recipe, chosen
+from .schedule import lr_factor
+from .state import Counters
+from .stop import Stopped, StopSignal
+
+LogRow = dict[str, Any]
+"""The columns of the metric log for one evaluation."""
+
+Evaluate = Callable[["Trainer"], tuple[float | None, LogRow]]
+"""Trainer -> quality on the validation split (more is better; None where nothing says so), and columns of the log."""
+
+
+class Diverged(VitrailError):  # noqa: N818 - a state of the run, named as the field does
+    """The loss became infinite or not a number."""
+
+
+class Recorder(Protocol):
+    """Where a trainer leaves what it makes."""
+
+    def record(self, row: LogRow, counters: Counters) -> None:
+        """Add a line to the metric log."""
+
+    def keep_best(self, model: AnyVisionModel, row: LogRow) -> None:
+        """Save the weights that are the best so far."""
+
+    def keep_state(self, trainer: "Trainer") -> None:
+        """Save everything that a resumed run needs."""
+
+
+class Trainer:
+    """A run between its first and last step. All randomness is a function of (seed, step), so it can stop anywhere.
+
+    Args:
+        objective: the root module, on its device.
+        loader: training batches.
+        recipe: resolved; `steps`, `batch_size`, `lr` and `evaluate_every` are numbers.
+        precision: of the matrix products.
+        optimizers: see `make_optimizers`.
+        names: the files of the training samples, for errors.
+    """
+
+    def __init__(
+        self,
+        objective: Objective,
+        loader: TrainLoader,
+        recipe: Recipe,
+        *,
+        precision: torch.dtype,
+        optimizers: list[Optimizer],
+        names: list[str],
+    ) -> None:
+        self.objective = objective
+        self.loader = loader
+        self.recipe = recipe
+        self.precision = precision
+        self.optimizers = optimizers
+        self.names = names
+        self.device = next(objective.parameters()).device
+        self.ema = EMA(objective.trained(), recipe.ema) if recipe.ema else None
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=precision == torch.float16)
+        self.counters = Counters()
+        self.lr = 0.0
+        self.image_size = loader.preprocess.image_size
+        self.small_size = small_size(objective.model, self.image_size, chosen(recipe.start_size))
+
+    @property
+    def model(self) -> AnyVisionModel:
+        """The weights that learn."""
+        return self.objective.model
+
+    @property
+    def evaluated(self) -> AnyVisionModel:
+        """The weights that count: the moving average where there is one."""
+        return self.ema.model if self.ema else self.objective.trained()
+
+    def fit(self, evaluate: Evaluate, recorder: Recorder, *, progress: Track = silent) -> None:
+        """Train from where the counters stand to the last step.
+
+        Raises:
+            Diverged: the loss is no finite number.
+            Stopped: SIGINT or SIGTERM came; the state is saved.
+        """
+        steps, every = chosen(self.recipe.steps), self.steps_between_evaluations()
+        batches = self.batches()
+        saved = time.monotonic()
+        with StopSignal() as stop:
+            for step in progress(range(self.counters.step, steps), steps - self.counters.step, "training"):
+                if self._out_of_patience():
+                    break
+                self.step(batches)
+                done = step + 1
+                if done % every == 0 or done == steps:
+                    self.evaluate(evaluate, recorder)
+                elif stop.name is None and time.monotonic() - saved < self.recipe.save_minutes * 60:
+                    continue
+                recorder.keep_state(self)
+                saved = time.monotonic()
+                if stop.name is not None and done < steps:
+                    raise Stopped(f"stopped by {stop.name} after step {done} of {steps}; the state is saved")
+
+    def steps_between_evaluations(self) -> int:
+        """Optimiser steps from one evaluation to the next."""
+        return max(1, round(chosen(self.recipe.evaluate_every) * len(self.loader) / self.recipe.accumulate))
+
+    def size_at(self, step: int) -> tuple[int, int]:
+        """Height and width of the pixels of a step."""
+        return self.small_size if step < SMALL_PART * chosen(self.recipe.steps) else self.image_size
+
+    def batches(self) -> Iterator[Batch]:
+        """All batches from the present step on."""
+        return self.loader.batches(self.counters.step * self.recipe.accumulate)
+
+    def step(self, batches: Iterator[Batch]) -> None:
+        """One optimiser step."""
+        step, recipe, counters = self.counters.step, self.recipe, self.counters
+        train_mode(self.objective)
+        totals: dict[str, float] = {}
+        for part in range(recipe.accumulate):
+            batch = next(batches)
+            torch.manual_seed(derive(recipe.seed, "step", step, part))
+            for name, value in self._learn_from(batch, step).items():
+                totals[name] = totals.get(name, 0.0) + value
+        self._update()
+        self.objective.after_step(step)
+        counters.step += 1
+        counters.add({name: total / recipe.accumulate for name, total in totals.items()})
+        if self.ema:
+            self.ema.update(self.objective.trained(), step)
+
+    def evaluate(self, evaluate: Evaluate, recorder: Recorder) -> None:
+        """Measure the weights that count, log it, and keep them if they are the best so far."""
+        counters = self.counters
+        micro = counters.step * self.recipe.accumulate
+        quality, measured = evaluate(self)
+        row = {
+            "epoch": round(micro / len(self.loader), 4),
+            "step": counters.step,
+            "lr": self.lr,
+            **{f"train_{name}": mean for name, mean in counters.means().items()},
+            **measured,
+        }
+        best = self._judge(quality)
+        counters.forget_losses()
+        recorder.record(row, counters)
+        if best:
+            recorder.keep_best(self.evaluated, row)
+
+    def placed(self, batch: Batch, size: tuple[int, int]) -> Batch:
+        """The batch on the device, its images at this size."""
+
+        def place(pixels: Tensor) -> Tensor:
+            return shrink_batch(on_device(pixels, self.device), size)
+
+        targets = tree_map_only(Tensor, lambda tensor: tensor.to(self.device, non_blocking=True), batch.targets)
+        return replace(batch, pixels=tree_map_only(Tensor, place, batch.pixels), targets=targets)
+
+    def _judge(self, quality: float | None) -> bool:
+        """Whether the weights are to be kept; where no quality is known, the last are."""
+        counters = self.counters
+        if quality is None:
+            counters.best_step = counters.step
+            return True
+        better = counters.best is None or quality > counters.best
+        counters.stale = 0 if better else counters.stale + 1
+        # Of equals the later is kept: it has learned longer, at a lower learning rate.
+        best = better or quality == counters.best
+        if best:
+            counters.best, counters.best_step = quality, counters.step
+        return best
+
+    def _learn_from(self, batch: Batch, step: int) -> dict[str, float]:
+        """Add the gradients of a batch; its loss under "loss", and the loss's parts."""
+        with reduced_precision(self.device, self.precision):
+            loss: Loss = self.objective(self.placed(batch, self.size_at(step)), step)
+        value = loss.total.item()
+        if not math.isfinite(value):
+            raise Diverged(self._divergence(value, batch, step))
+        self.scaler.scale(loss.total / self.recipe.accumulate).backward()
+        return {"loss": value, **{name: part.item() for name, part in loss.parts.items()}}
+
+    def _update(self) -> None:
+        recipe, steps = self.recipe, chosen(self.recipe.steps)
+        warmup = round(recipe.warmup * steps)
+        factor = lr_factor(self.counters.step, steps, warmup=warmup, schedule=recipe.schedule, final=recipe.final_lr)
+        set_lr(self.optimizers, factor)
+        self.lr = self.optimizers[0].param_groups[0]["lr"]
+        for optimizer in self.optimizers:
+            self.scaler.unscale_(optimizer)
+        if recipe.clip:
+            nn.utils.clip_grad_norm_([p for p in self.objective.parameters() if p.grad is not None], recipe.clip)
+        for optimizer in self.optimizers:
+            self.scaler.step(optimizer)
+            optimizer.zero_grad(set_to_none=True)
+        self.scaler.update()
+
+    def _out_of_patience(self) -> bool:
+        return self.recipe.patience is not None and self.counters.stale >= self.recipe.patience
+
+    def _divergence(self, value: float, batch: Batch, step: int) -> str:
+        files = [self.names[index] for index in batch.indices]
+        shown = ", ".join(files[:8]) + (f" and {len(files) - 8} more" if len(files) > 8 else "")
+        return (
+            f"the loss is {value} at step {step + 1}, on the batch {shown}. "
+            "Use a smaller lr, a longer warmup or precision=float32, or look at these files"
+        )

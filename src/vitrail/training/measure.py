@@ -1,0 +1,101 @@
+"""How good the weights of a run are on a split: by the task's metrics, or by the objective's own loss."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..data.seeds import derive
+from ..engines.precision import reduced_precision
+from ..engines.predictor import Predictor
+from ..engines.torch_engine import TorchEngine
+from ..nn import AnyVisionModel
+from ..tasks.task import Evaluation
+from .loop import LogRow, Trainer
+from .recipe import chosen
+from .setup import RunSetup
+
+BATCH_SIZE = 32
+"""Images of a forward pass in evaluation: that of `vitrail eval`, so that both compute the same."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LossEvaluation(Evaluation):
+    """The objective's own loss on images that are not trained on, with its named parts."""
+
+    parts: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def quality(self) -> float:
+        """Minus the loss."""
+        return -self.loss
+
+    def headline(self) -> dict[str, float]:
+        return {"loss": self.loss, **self.parts}
+
+    def facts(self) -> list[tuple[str, str]]:
+        return [(name, f"{value:.4g}") for name, value in self.headline().items()]
+
+    def card_metrics(self) -> dict[str, float]:
+        return {"loss": self.loss}
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def evaluate_trainer(setup: RunSetup, trainer: Trainer) -> tuple[float | None, LogRow]:
+    """Quality on the validation split, and its columns in the metric log."""
+    if setup.by_task:
+        found: Evaluation = evaluate_outputs(setup, "val", outputs(setup, trainer.evaluated, "val"))
+    else:
+        found = evaluate_loss(setup, trainer, "val")
+    quality = None if setup.objective_config.quality == "last" else found.quality
+    return quality, {f"val_{key}": value for key, value in found.headline().items()}
+
+
+def outputs(setup: RunSetup, model: AnyVisionModel, split: str) -> Tensor:
+    """What the model gives for each image of a split, as every other command computes it; float32 on the CPU."""
+    assert setup.data.task is not None
+    engine = TorchEngine(model, str(setup.device), chosen(setup.recipe.precision))
+    predictor = Predictor(engine, setup.preprocess, setup.data.task, setup.data.names, batch_size=BATCH_SIZE)
+    return torch.cat(list(predictor.outputs(setup.eval_loader(split, BATCH_SIZE))))
+
+
+def evaluate_outputs(setup: RunSetup, split: str, output: Tensor) -> Evaluation:
+    """The task's metrics of a split."""
+    task, data = setup.data.task, setup.data
+    assert task is not None
+    metrics = task.metrics(data.names)
+    metrics.update(output, data.targets(setup.part(split)))
+    return metrics.compute()
+
+
+def evaluate_loss(setup: RunSetup, trainer: Trainer, split: str) -> LossEvaluation:
+    """The mean loss of the weights that count over a split; what is random in it is the same each time."""
+    totals: dict[str, float] = {}
+    count, objective = 0, trainer.objective.eval()
+    reduced = reduced_precision(setup.device, setup.precision)
+    with evaluated_weights(trainer), torch.random.fork_rng(), torch.inference_mode(), reduced:
+        for number, batch in enumerate(setup.validation_loader(split, BATCH_SIZE).once()):
+            torch.manual_seed(derive(setup.recipe.seed, "validation", number))
+            loss, size = objective(trainer.placed(batch, trainer.image_size), trainer.counters.step), len(batch.indices)
+            count += size
+            for name, value in {"loss": loss.total, **loss.parts}.items():
+                totals[name] = totals.get(name, 0.0) + size * value.item()
+    means = {name: total / max(1, count) for name, total in totals.items()}
+    return LossEvaluation(count=count, loss=means.pop("loss", float("nan")), parts=means)
+
+
+@contextmanager
+def evaluated_weights(trainer: Trainer) -> Iterator[None]:
+    """Inside, the objective's model is the moving average, where there is one."""
+    learning = trainer.objective.model
+    if trainer.ema:
+        trainer.objective.model = trainer.ema.model
+    try:
+        yield
+    finally:
+        trainer.objective.model = learning

@@ -1,0 +1,116 @@
+"""The model card: the README.md of a run folder, in the form that model hubs read."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from .report import Report, headline
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CardFacts:
+    """What the card says beside the report.
+
+    Attributes:
+        model: the variant's name, or what was fine-tuned.
+        dataset: the source that the run was trained on, as the user named it.
+        start: how the weights began, as a part of a sentence: "trained from random weights".
+        gives: what the model gives for an image: "one of 3 classes: cat, cow, dog".
+        task: the pipeline tag of the model hubs, such as "image-classification".
+        license: of the weights; nobody but their owner can know it.
+        limits: sentences on what the numbers do not hold for.
+    """
+
+    model: str
+    dataset: str
+    start: str
+    gives: str
+    task: str
+    license: str = "unknown"
+    limits: str = ""
+
+
+def write_card(path: Path, report: Report, facts: CardFacts) -> None:
+    """Write README.md.
+
+    Args:
+        report: what the run's page shows.
+        facts: what the card says beside it.
+    """
+    parts = [
+        _front_matter(facts, report.evaluation.card_metrics()),
+        f"# {_line(report.title)}\n\n{_what(facts)}",
+        f"## Results\n\n{_table(('measure', 'value'), headline(report.evaluation))}\n\n"
+        "In detail, with the curves and the worst mistakes: `report.html`.",
+        f"## Data\n\n{_data(report, facts.dataset)}",
+        f"## How to use it\n\n{_USE}",
+        f"## Limits\n\n{facts.limits}",
+        f"## Recipe\n\nThe run can be repeated from it: `vitrail train SOURCE --recipe recipe.yaml`.\n\n"
+        f"```yaml\n{report.recipe_yaml.strip()}\n```",
+        f"## Versions\n\n{_table(('made with', 'version'), list(report.versions.items()))}",
+    ]
+    path.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
+
+
+_USE = """\
+In this folder:
+
+```sh
+vitrail predict . photos/ --format csv
+vitrail explain . photo.jpg
+vitrail eval . labelled-photos/
+```
+
+```python
+import vitrail
+
+checkpoint = vitrail.load(".")
+print(checkpoint.class_names)
+for row in vitrail.predict(checkpoint, ["photo.jpg"]):
+    print(row)
+```"""
+
+
+def _front_matter(facts: CardFacts, measures: dict[str, float]) -> str:
+    result = {
+        "task": {"type": facts.task},
+        "dataset": {"name": facts.dataset, "type": facts.dataset},
+        "metrics": [{"type": kind, "value": round(value, 4)} for kind, value in measures.items()],
+    }
+    values = {
+        "license": facts.license,
+        "library_name": "vitrail",
+        "pipeline_tag": facts.task,
+        "tags": [facts.task, "vision-transformer", "vitrail"],
+        "model-index": [{"name": facts.model, "results": [result]}],
+    }
+    return f"---\n{yaml.safe_dump(values, sort_keys=False, allow_unicode=True)}---"
+
+
+def _what(facts: CardFacts) -> str:
+    return (
+        f"A Vision Transformer, `{facts.model}`, {_line(facts.start)} on {_line(facts.dataset)} with vitrail. "
+        f"It gives for an image {_line(facts.gives)}."
+    )
+
+
+def _data(report: Report, dataset: str) -> str:
+    rows = [("source", dataset), *report.summary.items()]
+    if report.bad_count:
+        rows.append(("files left out", f"{report.bad_count:,}, see bad_files.csv"))
+    return _table(("", ""), rows) + "\n\nWhich image went into which part: `splits.csv`."
+
+
+def _table(head: tuple[str, str], rows: Sequence[tuple[str, str]]) -> str:
+    lines = [f"| {_line(name)} | {_line(value)} |" for name, value in rows]
+    return "\n".join([f"| {head[0]} | {head[1]} |", "|---|---|", *lines])
+
+
+def _line(text: str) -> str:
+    """Text that cannot end the line, the cell or become HTML."""
+    cleaned = " ".join(str(text).split())
+    for sign, safe in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ("|", "\\|")):
+        cleaned = cleaned.replace(sign, safe)
+    return cleaned

@@ -1,0 +1,42 @@
+"""What to do with a finished run."""
+
+import json
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+
+from ..folder import DATA
+
+
+def commands(run_path: str, source: str, *, predicts: bool = True) -> list[tuple[str, str]]:
+    """(what for, command) of what one does next with a run.
+
+    Args:
+        run_path: the run.
+        source: what it was trained on.
+        predicts: False for a run that learned without labels.
+    """
+    run, data = shlex.quote(run_path), shlex.quote(source)
+    if not predicts:
+        return [
+            ("train on labels from here", f"vitrail train LABELLED --weights {run} --recipe finetune"),
+            ("features of images", f"vitrail embed {run} IMAGES -o vectors.npz"),
+            ("see where it looks", f"vitrail explain {run} IMAGES -o explained"),
+        ]
+    return [
+        ("predict new images", f"vitrail predict {run} IMAGES"),
+        ("see where it looks", f"vitrail explain {run} IMAGES -o explained"),
+        ("measure it", f"vitrail eval {run} {data}"),
+        ("train on your own", "vitrail train FOLDER"),
+    ]
+
+
+def next_steps(path: Path, metrics: Mapping[str, float]) -> str:
+    """The result of a run and the commands that follow, as text."""
+    made = json.loads((path / DATA).read_text(encoding="utf-8"))
+    lines = [", ".join(f"{name} {value:.4f}" for name, value in metrics.items())]
+    lines += [f"report: {path / 'report.html'}", ""]
+    lines += [
+        f"  {command:<56} # {what}" for what, command in commands(str(path), made["source"], predicts=made["labelled"])
+    ]
+    return "\n".join(lines)

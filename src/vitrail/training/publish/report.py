@@ -1,0 +1,161 @@
+"""The report of a run: one page that shows how good the model is, where it fails, and how it was made."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+from ...pages.charts import line_chart
+from ...pages.html import asset, facts, page, panes, section, table
+from ...tasks.task import Curve, Evaluation, Mistake
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DrawnMistake:
+    """A held-out image that the model is wrong about.
+
+    Attributes:
+        image: uint8 (3, H, W), as the model sees it.
+        name: of the image.
+        words: what was predicted and what is true.
+        attention: (rows, columns) over the image, or None for a model without attention.
+    """
+
+    image: UInt8[Tensor, "3 H W"]
+    name: str
+    words: Mistake
+    attention: Float[Tensor, "rows columns"] | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Report:
+    """What the page shows. Everything but the sections is plain text or numbers; the page escapes it.
+
+    Attributes:
+        title: the run's name.
+        summary: headline facts, such as {"model": "...", "images": "1,437 train, 360 validation"}.
+        history: the rows of metrics.jsonl.
+        curve: how the quality is drawn over the epochs.
+        evaluation: of the best weights, on held-out images.
+        sections: of the task and the objective, as HTML.
+        mistakes: the worst first; may be empty.
+        batch: uint8 (B, 3, H, W), augmented images with the normalisation undone.
+        batch_labels: their labels in words.
+        recipe_yaml: the complete recipe.
+        versions: name -> version or commit.
+        bad_count: files that could not be used and were left out.
+        commands: what to type next.
+    """
+
+    title: str
+    summary: Mapping[str, str]
+    history: Sequence[Mapping[str, Any]]
+    curve: Curve
+    evaluation: Evaluation
+    sections: Sequence[str] = ()
+    mistakes: Sequence[DrawnMistake] = ()
+    batch: UInt8[Tensor, "B 3 H W"] | None = None
+    batch_labels: Sequence[str] = ()
+    recipe_yaml: str = ""
+    versions: Mapping[str, str] = field(default_factory=dict)
+    bad_count: int = 0
+    commands: Sequence[str] = ()
+
+
+def write_report(path: Path, report: Report) -> None:
+    """Write the page, self-contained."""
+    path.write_text(report_page(report), encoding="utf-8")
+
+
+def report_page(report: Report) -> str:
+    """The document."""
+    parts = [
+        facts([*headline(report.evaluation), *report.summary.items()]),
+        _bad(report.bad_count),
+        _curves(report),
+        _mistakes(report.mistakes),
+        *report.sections,
+        _batch(report),
+        _recipe(report),
+        _next(report.commands),
+    ]
+    return page(report.title, '<p class="soft">Report of a training run</p>', parts, script=asset("sort.js"))
+
+
+def headline(evaluation: Evaluation) -> list[tuple[str, str]]:
+    """The numbers that a reader asks for first, with their names."""
+    return [*evaluation.facts(), ("measured on", f"{evaluation.count:,} images")]
+
+
+def _bad(count: int) -> str:
+    if not count:
+        return ""
+    files = "1 file" if count == 1 else f"{count:,} files"
+    return f'<p class="note">{files} could not be used and were left out: see bad_files.csv.</p>'
+
+
+def _curves(report: Report) -> str:
+    def curve(key: str) -> list[tuple[float, float]]:
+        return [(float(row["epoch"]), float(row[key])) for row in report.history if row.get(key) is not None]
+
+    quality, known = report.curve, {key for row in report.history for key in row}
+    parts = sorted(key.removeprefix("train_") for key in known if key.startswith("train_") and key != "train_loss")
+    loss = {"training": curve("train_loss"), "validation": curve("val_loss")}
+    lines = {name: curve(key) for name, key in quality.columns.items()}
+    charts = [
+        ("Loss", line_chart(loss, label="Loss", x_label="epoch")),
+        (quality.title, line_chart(lines, label=quality.title, x_label="epoch", percent=quality.percent)),
+        *(
+            (
+                f"Loss: {part}",
+                line_chart(
+                    {"training": curve(f"train_{part}"), "validation": curve(f"val_{part}")},
+                    label=part,
+                    x_label="epoch",
+                ),
+            )
+            for part in parts
+        ),
+        ("Learning rate", line_chart({"learning rate": curve("lr")}, label="Learning rate", x_label="epoch")),
+    ]
+    drawn = "".join(f"<div><h3>{escape(name)}</h3>{chart}</div>" for name, chart in charts if chart)
+    return section("How it learned", f'<div class="charts">{drawn}</div>') if drawn else ""
+
+
+def _mistakes(mistakes: Sequence[DrawnMistake]) -> str:
+    figures = "".join(
+        f"<figure>{panes(one.image, one.attention, f'{one.name}, truly {one.words.truth}')}"
+        f"<figcaption><b>{escape(one.words.predicted)}</b> {escape(one.words.size)}, truly "
+        f"<b>{escape(one.words.truth)}</b><br>{escape(one.name)}</figcaption></figure>"
+        for one in mistakes
+    )
+    note = "Held-out images that the model is most wrong about; where it has attention, bright panes got most of it."
+    return section("Its worst mistakes", f'<div class="thumbs">{figures}</div>', note) if figures else ""
+
+
+def _batch(report: Report) -> str:
+    if report.batch is None:
+        return ""
+    labels = [*report.batch_labels, *[""] * len(report.batch)]
+    figures = "".join(
+        f"<figure>{panes(image, None, label or 'a training image')}<figcaption>{escape(label)}</figcaption></figure>"
+        for image, label in zip(report.batch, labels, strict=False)
+    )
+    note = "Training images after augmentation, with the normalisation undone."
+    return section("A batch as the model sees it", f'<div class="pictures">{figures}</div>', note)
+
+
+def _recipe(report: Report) -> str:
+    body = f"<details><summary>recipe.yaml</summary><pre>{escape(report.recipe_yaml)}</pre></details>"
+    if report.versions:
+        body += table(("made with", "version"), report.versions.items(), text=2)
+    return section("How to make it again", body)
+
+
+def _next(commands: Sequence[str]) -> str:
+    lines = "\n".join(escape(command) for command in commands)
+    return section("What to do next", f"<pre>{lines}</pre>") if commands else ""

@@ -1,0 +1,154 @@
+"""What is made of a finished run: the report and the model card."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves, tree_map_only
+
+from ...checkpoint.contract import load
+from ...errors import VitrailError
+from ...lens.explanation import last_layer_map
+from ...pages.image import displayable
+from ...tasks.task import Curve, Evaluation
+from ..folder import DATA, RunFolder
+from ..loop import Trainer
+from ..measure import BATCH_SIZE
+from ..recipe import chosen
+from ..recipe_file import recipe_to_yaml
+from ..setup import RunSetup
+from .model_card import CardFacts, write_card
+from .next_steps import commands
+from .report import DrawnMistake, Report, write_report
+
+_MISTAKES, _BATCH = 12, 24
+
+_LIMITS = """\
+The numbers hold for images like those it was measured on. An image of something else still gets an answer, and a
+probability is not a guarantee: look at the calibration in the report before relying on it. Nobody has examined this
+model for bias between groups of people, places or cameras."""
+
+_LIMITS_WITHOUT_LABELS = """\
+The loss says how well hidden parts of images like those it was trained on are reconstructed, not what the features are
+worth for a task: fine-tune or probe it on labelled images. Nobody has examined this model for bias between groups of
+people, places or cameras."""
+
+_LOSS_CURVE = Curve(title="Validation loss", columns={"validation": "val_loss"})
+
+
+def write_results(
+    folder: RunFolder, setup: RunSetup, trainer: Trainer, found: Evaluation, output: Tensor | None, seconds: float
+) -> None:
+    """Draw report.html and write README.md.
+
+    Args:
+        folder, setup, trainer: the run.
+        found: the evaluation of the held-out split.
+        output: of the model on it; None where the loss is what is measured.
+        seconds: how long the run took.
+    """
+    made = folder.read_json(DATA)
+    images, labels = _batch(setup)
+    task = setup.data.task if setup.by_task else None
+    report = Report(
+        title=setup.data.name,
+        summary=_summary(setup, seconds),
+        history=folder.rows(),
+        curve=task.curve if task else _LOSS_CURVE,
+        evaluation=found,
+        sections=[*(task.report(found) if task else []), *_objective_sections(setup, trainer)],
+        mistakes=_mistakes(folder, setup, output),
+        batch=images,
+        batch_labels=labels,
+        recipe_yaml=recipe_to_yaml(setup.recipe),
+        versions=made["versions"],
+        bad_count=len(setup.data.survey.bad),
+        commands=[command for _, command in commands(str(folder.path), made["source"], predicts=task is not None)],
+    )
+    write_report(folder.path / "report.html", report)
+    write_card(folder.path / "README.md", report, _card(setup))
+
+
+def _card(setup: RunSetup) -> CardFacts:
+    recipe, data, info = setup.recipe, setup.data, setup.checkpoint.info
+    labelled = data.task is not None and bool(setup.objective_config.tasks)
+    return CardFacts(
+        model=recipe.weights or str(recipe.model),
+        dataset=data.name,
+        start=f"fine-tuned from {recipe.weights}" if recipe.weights else "trained from random weights",
+        gives=data.task.describe(data.names) if labelled and data.task else "features, learned without labels",
+        task=data.task.card_type if labelled and data.task else "image-feature-extraction",
+        license=info.get("license") or "unknown",
+        limits=_LIMITS if labelled else _LIMITS_WITHOUT_LABELS,
+    )
+
+
+def _summary(setup: RunSetup, seconds: float) -> dict[str, str]:
+    recipe, data = setup.recipe, setup.data
+    model = setup.checkpoint.model
+    parameters = sum(param.numel() for param in model.parameters())
+    return {
+        "model": recipe.weights or str(recipe.model),
+        "kind": type(model.config).__name__.removesuffix("Config"),
+        "parameters": f"{parameters:,}",
+        "image size": "×".join(str(side) for side in setup.preprocess.image_size),
+        "data": data.name,
+        "outputs": data.task.count_words(data.names) if data.task else "no labels",
+        "images": f"{len(data.train)} train, {len(data.val)} val, {len(data.test)} test",
+        "steps": f"{recipe.steps} of {chosen(recipe.batch_size) * recipe.accumulate} images",
+        "time": f"{seconds / 60:.1f} min",
+        "device": f"{setup.device}, {recipe.precision}",
+    }
+
+
+def _objective_sections(setup: RunSetup, trainer: Trainer) -> list[str]:
+    split, part = setup.data.held_out
+    if not len(part):
+        return []
+    batch = next(setup.validation_loader(split, BATCH_SIZE).once())
+    return trainer.objective.report(trainer.placed(batch, trainer.image_size), setup.preprocess)
+
+
+def _mistakes(folder: RunFolder, setup: RunSetup, output: Tensor | None) -> list[DrawnMistake]:
+    """The worst mistakes of the best checkpoint, with where it looks."""
+    data, (split, part) = setup.data, setup.data.held_out
+    if output is None or data.task is None:
+        return []
+    worst = data.task.mistakes(output, data.targets(part), data.names, _MISTAKES)
+    model = load(folder.checkpoints / "best").model
+    drawn = []
+    for mistake in worst:
+        image = setup.readers[split](mistake.index)
+        drawn.append(
+            DrawnMistake(
+                image=displayable(image),
+                name=part.samples[mistake.index].name,
+                words=mistake,
+                attention=_attention(model, setup.preprocess.normalise(image)),
+            )
+        )
+    return drawn
+
+
+def _attention(model: nn.Module, pixels: Tensor) -> Tensor | None:
+    """Where the last layer looks, (rows, columns); None for a model without attention."""
+    try:
+        return last_layer_map(model, pixels.unsqueeze(0))[0]
+    except VitrailError:
+        return None
+
+
+def _batch(setup: RunSetup) -> tuple[Tensor, list[str]]:
+    """The first training batch as the model sees it, before mixing: uint8 (n, 3, H, W) and the labels in words."""
+    batch = next(setup.train_loader().batches())
+    data = setup.data
+    pixels = tree_leaves(batch.pixels)[0][:_BATCH]  # the first view, where a sample has several
+    images = torch.stack([displayable(setup.preprocess.denormalise(image).clamp(0, 1)) for image in pixels])
+    if data.task is None or batch.targets is None:
+        return images, []
+    return images, [data.task.label_words(_row(batch.targets, at), data.names) for at in range(len(pixels))]
+
+
+def _row(targets: Any, index: int) -> Any:
+    """The target of one sample."""
+    return tree_map_only(Tensor, lambda values: values[index], targets)

@@ -1,0 +1,217 @@
+"""From a recipe with open fields and the data to a setup: what is open is chosen, the model is built or loaded."""
+
+import math
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+
+from ..checkpoint.contract import Checkpoint, load
+from ..data.preprocess import Preprocess
+from ..data.seeds import derive
+from ..engines.precision import PRECISIONS, pick_device, pick_precision
+from ..errors import VitrailError
+from ..models.fields import ModelConfig, pair
+from ..models.registry import canonical_name, model_config, override
+from ..nn import AnyVisionModel, init_vit
+from ..objectives.objective import ObjectiveConfig, Transform
+from ..objectives.registry import objective_config
+from ..planning.flops import blueprint, count
+from ..planning.stride import stride_of
+from ..tasks.task import Task
+from .channels import channel_statistics
+from .choose import Situation, choose, fewer_epochs
+from .optimizer import muon_flops
+from .recipe import Recipe, chosen
+from .setup import RunSetup
+from .training_data import TrainingData
+
+_LEAST_SIDE = 32
+"""Two patches of 16 a side: digits of 8 pixels were learned better so than on four, see LOG.md."""
+
+_MOST_MUON = 4.0
+"""A step of Muon is worth several of AdamW, but its cost grows with the width cubed and not with the batch: it is
+chosen only where it costs at most so many times the model's own step."""
+
+
+@dataclass(frozen=True)
+class OwnParts:
+    """What a user gives from Python in place of names in a recipe.
+
+    Attributes:
+        model: a model with its weights, or a config to build; None: the recipe's.
+        transform: augmentation, image (C, H, W) -> image; None: the recipe's.
+    """
+
+    model: AnyVisionModel | ModelConfig | None = None
+    transform: Transform | None = None
+
+
+def resolve(recipe: Recipe, data: TrainingData, own: OwnParts) -> RunSetup:
+    """Choose what the recipe leaves open, build or load the model, and bring everything together.
+
+    Raises:
+        VitrailError: model, objective and data do not fit together.
+    """
+    device = pick_device(recipe.device)
+    recipe = replace(recipe, objective=_objective(recipe, data))
+    pretrained = load(recipe.weights) if recipe.weights else None
+    recipe = _chosen(recipe, data, _situation(data, device, pretrained), own)
+    checkpoint = _adapted(recipe, data, pretrained) if pretrained else _fresh(recipe, data, own)
+    precision = pick_precision(recipe.precision, device)
+    # What "auto" meant is written down: another machine goes on with the same.
+    words: dict[torch.dtype, Any] = {dtype: word for word, dtype in PRECISIONS.items()}
+    recipe = replace(recipe, precision=words[precision], workers=_workers(recipe, device))
+    return RunSetup(recipe, data, checkpoint, device, precision, own.transform)
+
+
+def _objective(recipe: Recipe, data: TrainingData) -> ObjectiveConfig:
+    """The recipe's objective, or the one that the task needs."""
+    if recipe.objective is None:
+        if data.task is None:
+            raise VitrailError("images without labels need an objective of their own, such as mae: --objective mae")
+        return objective_config(data.task.objective)()
+    known = recipe.objective.tasks
+    if known and (data.task is None or data.task.name not in known):
+        labels = f"labels for {data.task.name}" if data.task else "no labels"
+        raise VitrailError(
+            f"objective {recipe.objective.name} learns {', '.join(known)}, and {data.name} has {labels}: leave "
+            "objective out, or choose another"
+        )
+    return recipe.objective
+
+
+def _chosen(recipe: Recipe, data: TrainingData, situation: Situation, own: OwnParts) -> Recipe:
+    """The recipe with its open fields filled: Muon only where its steps cost little, fewer epochs for a large model."""
+    recipe, size = _named_model(recipe, data, own)
+    found = choose(recipe, situation, size)
+    if recipe.weights:
+        return found
+    config = _config(found, data, own).densest()
+    flops = 3 * count(config).flops
+    muon_by_default = recipe.optimizer is None and found.optimizer == "muon"
+    if muon_by_default and muon_flops(blueprint(config)) > _MOST_MUON * flops * chosen(found.batch_size):
+        found = choose(replace(recipe, optimizer="adamw"), situation, size)
+    nothing_given = recipe.epochs is None and recipe.minutes is None and recipe.steps is None
+    return fewer_epochs(found, situation, flops) if nothing_given else found
+
+
+def _named_model(recipe: Recipe, data: TrainingData, own: OwnParts) -> tuple[Recipe, tuple[int, int] | None]:
+    """The recipe with a variant, where the objective has one of its own for such data, and the size of the variant."""
+    if own.model is not None:
+        config = own.model if isinstance(own.model, ModelConfig) else own.model.config
+        return replace(recipe, model=recipe.model or "custom"), pair(config.image_size)
+    if recipe.model:
+        return recipe, _variant_size(recipe, data.side)
+    found = chosen(recipe.objective).default_model(data.side) if not recipe.weights else None
+    if found is None:
+        return recipe, None
+    name, overrides, size = found
+    return replace(recipe, model=name, overrides={**overrides, **recipe.overrides}), (size, size)
+
+
+def _situation(data: TrainingData, device: torch.device, pretrained: Checkpoint | None) -> Situation:
+    return Situation(
+        train=len(data.train),
+        side=data.side,
+        channels=data.channels,
+        gpu=device.type == "cuda",
+        pretrained_size=pretrained.preprocess.image_size if pretrained else None,
+    )
+
+
+def _variant_size(recipe: Recipe, side: int) -> tuple[int, int]:
+    """The size of the variant that the user named, or a smaller one that holds all detail of small images."""
+    config = model_config(chosen(recipe.model), **_tuples(recipe.overrides))
+    height, width = pair(config.image_size)
+    stride = max(stride_of(config))
+    enough = math.ceil(max(_LEAST_SIDE, 2 * stride, side) / stride) * stride
+    return (height, width) if height != width else (min(height, enough), min(width, enough))
+
+
+def _changes(recipe: Recipe) -> dict[str, Any]:
+    rates = {"drop_path": recipe.drop_path, "dropout": recipe.dropout}
+    return {**{name: rate for name, rate in rates.items() if rate}, **_tuples(recipe.overrides)}
+
+
+def _tuples(value: Any) -> Any:
+    """YAML's lists as the tuples that configs are made of."""
+    if isinstance(value, dict):
+        return {key: _tuples(inner) for key, inner in value.items()}
+    return tuple(_tuples(inner) for inner in value) if isinstance(value, (list, tuple)) else value
+
+
+def _config(recipe: Recipe, data: TrainingData, own: OwnParts) -> ModelConfig:
+    """The config of the model that learns."""
+    shape: dict[str, Any] = {"image_size": _size(recipe), "in_channels": data.channels}
+    if isinstance(own.model, AnyVisionModel):
+        return chosen(recipe.objective).model_config(own.model.config)
+    config, name = own.model or model_config(chosen(recipe.model)), recipe.model or "the model"
+    labels: dict[str, Any] = {}
+    if chosen(recipe.objective).tasks and data.task is not None:
+        _check_head(config, name, data.task)
+        labels = {"num_classes": len(data.names), "task": data.task.spec}
+    config = override(config, {**_changes(recipe), **shape, **labels}, name)
+    return chosen(recipe.objective).model_config(config)
+
+
+def _size(recipe: Recipe) -> tuple[int, int]:
+    assert recipe.image_size is not None
+    return pair(recipe.image_size)
+
+
+def _check_head(config: ModelConfig, name: str, task: Task) -> None:
+    """Raise VitrailError where a model does not give what a task needs."""
+    if config.task.name not in task.heads:
+        raise VitrailError(
+            f"{name} is for {config.task.name}, and {task.name} needs a model for {' or '.join(task.heads)}: choose "
+            "another of `vitrail models`"
+        )
+
+
+def _fresh(recipe: Recipe, data: TrainingData, own: OwnParts) -> Checkpoint:
+    torch.manual_seed(derive(recipe.seed, "weights"))
+    config = _config(recipe, data, own)
+    model = own.model if isinstance(own.model, AnyVisionModel) else config.build()
+    size = pair(config.image_size)
+    mean, std = channel_statistics(data.train.reader(data.channels), len(data.train), recipe.seed)
+    preprocess = Preprocess(
+        image_size=size,
+        crop=1.0 if min(size) <= 64 else 0.9,
+        interpolation="bilinear" if min(size) <= 64 else "bicubic",
+        mean=mean,
+        std=std,
+        channels=data.channels,
+    )
+    name = "custom" if own.model is not None else canonical_name(chosen(recipe.model))
+    info = {"architecture": name, "origin": f"trained from fresh weights on {data.name}", "adapted": []}
+    return Checkpoint(model, data.names if chosen(recipe.objective).tasks else (), preprocess, info)
+
+
+def _adapted(recipe: Recipe, data: TrainingData, pretrained: Checkpoint) -> Checkpoint:
+    """The checkpoint to start from, with a head for these outputs and positions for this image size."""
+    interchangeable = {data.channels, pretrained.preprocess.channels} <= {1, 3}
+    channels = pretrained.preprocess.channels if interchangeable else data.channels
+    torch.manual_seed(derive(recipe.seed, "weights"))
+    changes = {**_changes(recipe), "image_size": recipe.image_size}
+    if channels != pretrained.preprocess.channels:
+        changes["in_channels"] = channels
+    labelled = bool(chosen(recipe.objective).tasks) and data.task is not None
+    other_names = labelled and data.names != pretrained.class_names
+    if labelled and data.task is not None:
+        _check_head(pretrained.model.config, str(recipe.weights), data.task)
+        changes["task"] = data.task.spec
+        if other_names:
+            changes["num_classes"] = len(data.names)
+    loaded = load(chosen(recipe.weights), **changes)
+    if other_names:
+        loaded.model.head.apply(init_vit)  # as many classes as before may still be others
+    info = {**loaded.info, "origin": f"fine-tuned from {recipe.weights} on {data.name}"}
+    return Checkpoint(loaded.model, data.names if labelled else loaded.class_names, loaded.preprocess, info)
+
+
+def _workers(recipe: Recipe, device: torch.device) -> int:
+    """None on a CPU, where workers would take from the model what they give to the data."""
+    if recipe.workers is not None:
+        return recipe.workers
+    return 0 if device.type == "cpu" else 4

@@ -1,0 +1,97 @@
+"""What a resumed run has to know beside its recipe: data.json of the run folder."""
+
+import json
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..data.open import Source
+from ..errors import VitrailError
+from ..task_spec import TaskSpec
+from .folder import versions
+from .recipe import Recipe
+from .setup import RunSetup
+from .training_data import Reading
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunFacts:
+    """How the source was read, and the machine's part in the numbers. Plain JSON values.
+
+    Attributes:
+        source: an absolute path, a name, or what a `Source` from Python was called.
+        labelled: whether labels were looked at.
+        skip_bad: whether files that can't be read were left out.
+        read_as: the task that the user asked for, as `TaskSpec.to_dict`; None where the data decided.
+        task: what the labels mean, with what was fitted to them; None without labels.
+        class_names: of the outputs.
+        threads: of a CPU's matrix products, whose last digits follow their number.
+        own: what came from Python and has to be given again: "source", "transform".
+        versions: of libraries, and the git commit.
+    """
+
+    source: str
+    labelled: bool = True
+    skip_bad: bool = False
+    read_as: dict[str, Any] | None = None
+    task: dict[str, Any] | None = None
+    class_names: tuple[str, ...] = ()
+    threads: int = 1
+    own: tuple[str, ...] = ()
+    versions: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, setup: RunSetup, reading: Reading, *, own_source: bool) -> "RunFacts":
+        """The facts of a run that begins now, with this number of threads."""
+        data = setup.data
+        own = {"source": own_source, "transform": setup.transform is not None}
+        return cls(
+            source=data.name if own_source else absolute(data.name),
+            labelled=reading.labelled,
+            skip_bad=reading.skip_bad,
+            read_as=reading.task.to_dict() if reading.task else None,
+            task=data.task.spec.to_dict() if data.task else None,
+            class_names=data.names,
+            threads=torch.get_num_threads(),
+            own=tuple(name for name, is_own in own.items() if is_own),
+            versions=versions(),
+        )
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> "RunFacts":
+        """The inverse of `to_json`; files of earlier versions have a word as their task, and fewer fields."""
+        known = {each.name for each in fields(cls)}
+        found = {name: value for name, value in values.items() if name in known}
+        if isinstance(found.get("task"), str):
+            del found["task"]
+        return cls(**found)
+
+    def to_json(self) -> str:
+        """The text of data.json."""
+        return json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n"
+
+    def reading(self, recipe: Recipe) -> Reading:
+        """How the source is read again."""
+        return Reading(
+            labelled=self.labelled,
+            task=TaskSpec.from_dict(self.read_as) if self.read_as else None,
+            val=recipe.val,
+            test=recipe.test if self.labelled else 0.0,
+            skip_bad=self.skip_bad,
+        )
+
+    def require(self, run: Path, given: dict[str, Any]) -> None:
+        """Raise VitrailError where something that came from Python is not given again."""
+        for name in self.own:
+            if given.get(name) is None:
+                raise VitrailError(
+                    f"{run} was trained with a {name} from Python: vitrail.resume(run, {name}=...) takes it"
+                )
+
+
+def absolute(source: str | Path | Source) -> str:
+    """A path made absolute, so that a run can be resumed from another folder; a name as it is."""
+    name = source.name if isinstance(source, Source) else str(source)
+    return str(Path(name).resolve()) if Path(name).exists() else name

@@ -1,0 +1,136 @@
+"""All that a run needs, from a closed recipe and the data; nothing here is measured, and nothing changes afterwards."""
+
+import copy
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from ..checkpoint.contract import Checkpoint
+from ..data.augment import image_transform, takes_fitted
+from ..data.loader import EvalLoader, Read, TrainLoader
+from ..data.preprocess import Preprocess
+from ..engines.precision import place_model
+from ..nn import AnyVisionModel, checkpoint_activations
+from ..objectives.objective import Labels, Objective, ObjectiveConfig, Transform
+from .loop import Trainer
+from .optimizer import freeze, make_optimizers
+from .recipe import Recipe, chosen
+from .training_data import SplitData, TrainingData, memory_for_images
+
+
+@dataclass(frozen=True)
+class RunSetup:
+    """What a run is made of.
+
+    Attributes:
+        recipe: nothing is open but `steps`, until the budget is known.
+        data: surveyed and split.
+        checkpoint: the model as it starts, with all that is saved beside it.
+        device, precision: where and in which number format.
+        transform: the user's own augmentation, image (C, H, W) -> image, in place of the recipe's; or None.
+    """
+
+    recipe: Recipe
+    data: TrainingData
+    checkpoint: Checkpoint
+    device: torch.device
+    precision: torch.dtype
+    transform: Transform | None = None
+
+    @property
+    def preprocess(self) -> Preprocess:
+        """From an image to pixels."""
+        return self.checkpoint.preprocess
+
+    @property
+    def objective_config(self) -> ObjectiveConfig:
+        """What is minimised."""
+        return chosen(self.recipe.objective)
+
+    @property
+    def by_task(self) -> bool:
+        """Whether checkpoints are compared by the task's metrics."""
+        return self.objective_config.quality == "task"
+
+    @cached_property
+    def readers(self) -> dict[str, Read]:
+        """Index -> image for each split; images stay in memory where there is room."""
+        # Workers would each keep images of their own, and lose them at the end of every epoch.
+        memory, data = 0 if self.recipe.workers else memory_for_images(), self.data
+        fitted = self.transform is None and takes_fitted(chosen(self.recipe.augment))
+        train = data.train.fitted_reader if fitted else data.train.shrunk_reader
+        return {
+            "train": train(self.preprocess, memory // 2),
+            "val": data.val.fitted_reader(self.preprocess, memory // 4),
+            "test": data.test.fitted_reader(self.preprocess, memory // 4),
+        }
+
+    def trainer(self, recipe: Recipe | None = None) -> Trainer:
+        """A trainer of a fresh copy of the model; called twice, it gives two independent runs.
+
+        Args:
+            recipe: in place of the setup's own.
+        """
+        recipe = recipe or self.recipe
+        model = place_model(copy.deepcopy(self.checkpoint.model), self.device)
+        freeze(model, recipe.freeze)
+        if recipe.checkpoint_activations:
+            checkpoint_activations(model)
+        objective = self.objective(model)
+        return Trainer(
+            objective,
+            self.train_loader(),
+            recipe,
+            precision=self.precision,
+            optimizers=make_optimizers(objective, recipe),
+            names=self.data.train.names,
+        )
+
+    def objective(self, model: AnyVisionModel) -> Objective:
+        """The objective around a model, on the device."""
+        data, labels = self.data, None
+        if data.task is not None:
+            labels = Labels(data.task, data.names, data.targets(data.train))
+        return self.objective_config.build(model, labels).to(self.device)
+
+    def train_loader(self) -> TrainLoader:
+        """The augmented training batches."""
+        transform = self.transform or image_transform(chosen(self.recipe.augment), self.preprocess)
+        return self._loader("train", transform, chosen(self.recipe.batch_size))
+
+    def validation_loader(self, split: str, batch_size: int) -> TrainLoader:
+        """Batches of a split as the objective takes them, without augmentation."""
+        return self._loader(split, _as_it_is, batch_size)
+
+    def eval_loader(self, split: str, batch_size: int) -> EvalLoader:
+        """The fitted images of a split, each once."""
+        return EvalLoader(
+            self.readers[split],
+            len(self.part(split)),
+            self.preprocess,
+            batch_size=batch_size,
+            workers=chosen(self.recipe.workers),
+        )
+
+    def part(self, split: str) -> SplitData:
+        """The samples of a split."""
+        return {"train": self.data.train, "val": self.data.val, "test": self.data.test}[split]
+
+    def _loader(self, split: str, transform: Transform, batch_size: int) -> TrainLoader:
+        part, config = self.part(split), self.objective_config
+        return TrainLoader(
+            self.readers[split],
+            len(part),
+            self.data.targets(part) if config.tasks else None,
+            config.views(transform),
+            self.preprocess,
+            batch_size=batch_size,
+            seed=self.recipe.seed,
+            workers=chosen(self.recipe.workers),
+        )
+
+
+def _as_it_is(image: Tensor) -> Tensor:
+    return image

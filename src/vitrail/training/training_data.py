@@ -1,0 +1,202 @@
+"""A surveyed and split source, ready to learn from."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from torch import Tensor
+
+from ..data.memory import remember, shrink
+from ..data.open import Sample, Source, open_source, read_image
+from ..data.preprocess import Preprocess
+from ..data.split import Splits, split
+from ..data.survey import Facts, Survey, survey
+from ..machine.facts import this_machine
+from ..progress import Track, silent
+from ..task_spec import TaskSpec
+from ..tasks.registry import resolve
+from ..tasks.task import Task
+
+MOST_VAL, MOST_TEST = 2_500, 10_000
+"""Images that suffice to choose a checkpoint by, and to measure it; the rest of a large source is trained on."""
+
+
+@dataclass(frozen=True)
+class _Reader:
+    """Index -> image; a class and no closure, so that it can travel to worker processes."""
+
+    samples: tuple[Sample, ...]
+    channels: int
+    bring: Callable[[Tensor], Tensor]
+
+    def __call__(self, index: int) -> Tensor:
+        return self.bring(read_image(self.samples[index], self.channels))
+
+
+def _whole(image: Tensor) -> Tensor:
+    return image
+
+
+@dataclass(frozen=True)
+class SplitData:
+    """The samples of one split.
+
+    Attributes:
+        samples: in the source's order.
+        facts: size and digest of each.
+    """
+
+    samples: tuple[Sample, ...]
+    facts: tuple[Facts, ...]
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    @property
+    def names(self) -> list[str]:
+        """What the user calls each sample."""
+        return [sample.name for sample in self.samples]
+
+    def reader(self, channels: int) -> Callable[[int], Tensor]:
+        """Index -> image with this many channels, read from its file each time."""
+        return _Reader(self.samples, channels, _whole)
+
+    def shrunk_reader(self, preprocess: Preprocess, memory: int) -> Callable[[int], Tensor]:
+        """Index -> image of at most twice the training size on its shorter side, kept in memory if all of them fit."""
+        side = 2 * min(preprocess.image_size)
+        read = _Reader(self.samples, preprocess.channels, partial(shrink, side=side))
+        return remember(read, self._sizes(side, preprocess.channels), memory)
+
+    def fitted_reader(self, preprocess: Preprocess, memory: int) -> Callable[[int], Tensor]:
+        """Index -> image fitted to the model's size, kept in memory if all of them fit."""
+        height, width = preprocess.image_size
+        read = _Reader(self.samples, preprocess.channels, preprocess.fit)
+        return remember(read, [height * width * preprocess.channels] * len(self), memory)
+
+    def _sizes(self, side: int, channels: int) -> list[int]:
+        return [
+            round(facts.height * facts.width * min(1.0, side / min(facts.height, facts.width)) ** 2) * channels
+            for facts in self.facts
+        ]
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """What there is to learn from.
+
+    Attributes:
+        name: the source as the user wrote it.
+        task: what the labels mean; None for images without labels.
+        names: of the outputs: classes or numbers; empty without labels.
+        channels: of the images.
+        side: median of the shorter sides in pixels.
+        train, val, test: the splits; `test` may be empty.
+        survey: what was found, the bad files included.
+        warnings: sentences about what can be trained on but should be known.
+    """
+
+    name: str
+    task: Task | None
+    names: tuple[str, ...]
+    channels: int
+    side: int
+    train: SplitData
+    val: SplitData
+    test: SplitData
+    survey: Survey
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def held_out(self) -> tuple[str, SplitData]:
+        """The split that the result is measured on: test, or val where there is no test split."""
+        return ("test", self.test) if len(self.test) else ("val", self.val)
+
+    def targets(self, part: SplitData) -> Any:
+        """What `Task.targets` makes of the labels of a split; None without labels."""
+        return None if self.task is None else self.task.targets(part.samples, self.names)
+
+    def split_rows(self) -> list[tuple[str, str, str, str]]:
+        """(name, digest, split, label) of every image, for splits.csv."""
+        return [
+            (sample.name, facts.digest, name, self._label(sample))
+            for name, part in (("train", self.train), ("val", self.val), ("test", self.test))
+            for sample, facts in zip(part.samples, part.facts, strict=True)
+        ]
+
+    def _label(self, sample: Sample) -> str:
+        return "" if self.task is None else self.task.written(sample, self.names)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """How a source is read for a run; written down, so that going on reads it in the same way.
+
+    Attributes:
+        labelled: with its labels; without, all of its images are used.
+        task: what the labels mean; None: what they look like.
+        val, test: shares of the splits that the source does not bring itself.
+        skip_bad: leave out files that can't be read.
+    """
+
+    labelled: bool = True
+    task: TaskSpec | None = None
+    val: float = 0.1
+    test: float = 0.1
+    skip_bad: bool = False
+
+
+def read_data(source: Source | str | Path, reading: Reading, *, progress: Track = silent) -> TrainingData:
+    """Open, survey and split a source.
+
+    Raises:
+        VitrailError: there is nothing to learn from, or bad files and not `skip_bad`; the message names them.
+    """
+    opened = open_source(source, labelled=reading.labelled, task=reading.task)
+    found = survey(opened, progress=progress)
+    found.require_clean(skip_bad=reading.skip_bad)
+    task = resolve(found.source.task) if reading.labelled else None
+    if task is not None:
+        task.check(found)
+    count = max(1, len(found.facts))
+    shares = {"val": min(reading.val, MOST_VAL / count), "test": min(reading.test, MOST_TEST / count)}
+    parts = split(found, **shares, classes_of=task.classes_of if task else _all_alike)
+    facts = {id(sample): fact for sample, fact in zip(found.source.samples, found.facts, strict=True)}
+
+    def part(samples: Sequence[Sample]) -> SplitData:
+        return SplitData(tuple(samples), tuple(facts[id(sample)] for sample in samples))
+
+    names = found.source.class_names
+    return TrainingData(
+        name=opened.name,
+        task=task.fitted(parts.train, names) if task else None,
+        names=names,
+        channels=found.channels,
+        side=round(median(min(fact.height, fact.width) for fact in found.facts)),
+        train=part(parts.train),
+        val=part(parts.val),
+        test=part(parts.test),
+        survey=found,
+        warnings=(*found.warnings, *_leak_warning(parts)),
+    )
+
+
+def _all_alike(sample: Sample) -> tuple[int, ...]:
+    return (0,)
+
+
+def _leak_warning(parts: Splits) -> list[str]:
+    if not parts.leaks:
+        return []
+    trained, held_out = parts.leaks[0]
+    return [
+        f"{len(parts.leaks)} images of the held-out splits are in the training split too, such as {held_out.name} = "
+        f"{trained.name}: the result will look better than it is"
+    ]
+
+
+def memory_for_images() -> int:
+    """Bytes that decoded images may take: a third of what is free now."""
+    return this_machine().available // 3
