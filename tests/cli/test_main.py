@@ -190,3 +190,13 @@ def test_wrong_arguments_are_sentences(capsys, arguments, words, tmp_path, monke
     assert status == 1
     assert words in err
     assert "Traceback" not in err
+
+
+@pytest.mark.parametrize("split", ["train", "val", "test"])
+def test_predict_takes_the_part_that_the_run_recorded(capsys, run, pictures, split):
+    with open(run / "splits.csv", newline="", encoding="utf-8") as file:
+        wanted = sorted(row["name"] for row in csv.DictReader(file) if row["split"] == split)
+    status, out, _ = call(capsys, "predict", run, pictures, "--split", split, "--top-k", "1")
+    assert status == 0
+    found = sorted(str(Path(row["path"]).relative_to(pictures)) for row in csv.DictReader(out.splitlines()))
+    assert found == wanted

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from .options import CheckpointArgument, Device, Limit, Option, Out, SourcesArgument
+from .options import CheckpointArgument, Device, Limit, Option, Out, SourcesArgument, Split
 
 
 @dataclass
@@ -32,6 +32,8 @@ class Explain:
     top_k: int = 5
     """Number of classes to show."""
 
+    split: Split = "all"
+
     limit: Limit = None
 
     methods: tuple[str, ...] = ()
@@ -54,6 +56,7 @@ class Explain:
             against=self.against,
             methods=self.methods,
             top_k=self.top_k,
+            split=self.split,
             limit=self.limit,
             image_size=self.image_size,
             device=self.device,

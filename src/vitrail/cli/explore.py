@@ -6,7 +6,7 @@ import webbrowser
 from dataclasses import dataclass
 from typing import Annotated
 
-from .options import CheckpointArgument, Device, Limit, Option, SourcesArgument
+from .options import CheckpointArgument, Device, Limit, Option, SourcesArgument, Split
 
 
 @dataclass
@@ -36,6 +36,8 @@ class Explore:
     top_k: int = 5
     """Number of classes to show."""
 
+    split: Split = "all"
+
     limit: Limit = 20
 
     methods: tuple[str, ...] = ()
@@ -55,6 +57,7 @@ class Explore:
             against=self.against,
             methods=self.methods,
             top_k=self.top_k,
+            split=self.split,
             limit=self.limit,
             image_size=self.image_size,
             device=self.device,

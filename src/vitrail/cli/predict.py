@@ -1,6 +1,7 @@
 """vitrail predict."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Literal
 
 from .options import (
@@ -13,6 +14,7 @@ from .options import (
     OptionalOut,
     Precision,
     SourcesArgument,
+    Split,
 )
 
 
@@ -32,6 +34,7 @@ class Predict:
     images: SourcesArgument
     top_k: int = 5
     """Number of classes for each image."""
+    split: Split = "all"
     limit: Limit = None
     """Stop after N images."""
     format: Annotated[Literal["csv", "jsonl", "parquet"], Option(section=OUTPUT)] = "csv"
@@ -50,7 +53,7 @@ class Predict:
         from ..progress import visible
 
         check_top_k(self.top_k)
-        named = named_images(self.images, self.limit)
+        named = named_images(self.images, self.limit, split=self.split, run=Path(self.checkpoint))
         predictor = make_predictor(
             load(self.checkpoint), batch_size=self.batch_size, device=self.device, precision=self.precision
         )

@@ -11,12 +11,12 @@ from torch.utils._pytree import tree_map_only
 from torchvision.transforms.v2 import functional as tvf
 
 from ..checkpoint.contract import Checkpoint
+from ..data.in_memory import ImageLike, image_tensor
 from ..data.preprocess import Preprocess
 from ..errors import VitrailError
 from ..tasks.registry import resolve
 from ..tasks.task import Prediction, Task
 from .engine import Engine, make_engine
-from .images import AnyImage, image_tensor
 
 
 class Predictor:
@@ -44,7 +44,7 @@ class Predictor:
         self.names = tuple(names)
         self.batch_size = batch_size
 
-    def __call__(self, images: Iterable[AnyImage], *, top_k: int | None = None) -> list[Prediction]:
+    def __call__(self, images: Iterable[ImageLike], *, top_k: int | None = None) -> list[Prediction]:
         """A prediction for each image, in order.
 
         Args:

@@ -1,19 +1,16 @@
 """The part of a source that a checkpoint is scored on: images that it was not trained on."""
 
-import csv
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, get_args
+from typing import get_args
 
 from ..data.open import Sample, Source
+from ..data.split_choice import SplitChoice, recorded_splits
 from ..data.survey import Survey, survey
 from ..errors import VitrailError, nearest
 from ..progress import Track, silent
-
-SplitChoice = Literal["auto", "train", "val", "test", "all"]
-"""A part of a source by name; "all" of it; or "auto", what a checkpoint can be scored on fairly, see `held_out`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,17 +61,6 @@ def held_out(
     if name == "auto":
         return _unseen(checked, recorded)
     return _recorded_part(checked, recorded, name)
-
-
-def recorded_splits(checkpoint: Path) -> dict[str, str] | None:
-    """{digest: split} of the run that a checkpoint belongs to; None if it belongs to no run."""
-    # RUN itself, RUN/checkpoints/best, or a file in that folder.
-    for folder in (checkpoint, *checkpoint.absolute().parents[:3]):
-        table = folder / "splits.csv"
-        if table.is_file():
-            with table.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
-                return {row["digest"]: row["split"] for row in csv.DictReader(file)}
-    return None
 
 
 def _unseen(checked: Survey, recorded: Mapping[str, str] | None) -> HeldOut:

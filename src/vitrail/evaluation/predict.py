@@ -3,9 +3,11 @@
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from ..checkpoint.contract import Checkpoint, load
 from ..data.open import BadFile, Sample, open_source
+from ..data.split_choice import SplitChoice, choose_split
 from ..engines.predictor import Predictor, check_top_k, make_predictor
 from ..errors import VitrailError
 from ..progress import Track, silent
@@ -20,6 +22,7 @@ def predict(
     sources: Spec | Sequence[Spec],
     *,
     top_k: int = 5,
+    split: SplitChoice = "all",
     limit: int | None = None,
     batch_size: int = 32,
     engine: str = "torch",
@@ -36,6 +39,7 @@ def predict(
         checkpoint: a checkpoint, or what `load` takes: a run, a folder, a file, a hub id.
         sources: images, folders of them at any depth, globs, tables, shards, or a named set.
         top_k: number of classes of each prediction; all of them if there are fewer.
+        split: the part of each source, see `choose_split`.
         limit: stop after this many images.
         batch_size, engine, device, precision: see `make_predictor`.
         progress: reports how many images are done.
@@ -48,7 +52,8 @@ def predict(
         VitrailError: no image is found, a word is unknown, or a number is out of range.
     """
     check_top_k(top_k)
-    named = named_images(sources, limit)
+    run = checkpoint.path if isinstance(checkpoint, Checkpoint) else Path(checkpoint)
+    named = named_images(sources, limit, split=split, run=run)
     found = checkpoint if isinstance(checkpoint, Checkpoint) else load(os.fspath(checkpoint))
     predictor = make_predictor(found, batch_size=batch_size, engine=engine, device=device, precision=precision)
     return predict_samples(predictor, named, top_k=top_k, progress=progress)
@@ -62,12 +67,16 @@ class NamedImages:
     bad: tuple[BadFile, ...]
 
 
-def named_images(sources: Spec | Sequence[Spec], limit: int | None = None) -> NamedImages:
+def named_images(
+    sources: Spec | Sequence[Spec], limit: int | None = None, *, split: SplitChoice = "all", run: Path | None = None
+) -> NamedImages:
     """The images of sources, in order; a source that does not exist becomes a bad file.
 
     Args:
         sources: what `open_source` takes without labels, or several of them.
         limit: at most so many images.
+        split: the part of each source.
+        run: where the checkpoint comes from, see `choose_split`.
 
     Raises:
         VitrailError: no image is found, or a limit below 1.
@@ -79,7 +88,7 @@ def named_images(sources: Spec | Sequence[Spec], limit: int | None = None) -> Na
     reasons: list[str] = []
     for spec in [sources] if isinstance(sources, str | os.PathLike) else sources:
         try:
-            source = open_source(os.fspath(spec), labelled=False)
+            source = choose_split(open_source(os.fspath(spec), labelled=False), split, run)
         except VitrailError as error:
             bad.append(BadFile(os.fspath(spec), str(error)))
             reasons.append(str(error))

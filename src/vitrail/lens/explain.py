@@ -7,7 +7,9 @@ from pathlib import Path
 
 from torch import Tensor
 
+from ..checkpoint.contract import Checkpoint
 from ..data.decode import BadImage
+from ..data.split_choice import SplitChoice
 from ..errors import VitrailError
 from ..progress import Track, silent
 from .attribution.methods import QUICK
@@ -43,6 +45,7 @@ def explain(
     against: Source | None = None,
     methods: Sequence[str] = (),
     top_k: int = 5,
+    split: SplitChoice = "all",
     limit: int | None = None,
     image_size: int | None = None,
     device: str = "auto",
@@ -61,6 +64,7 @@ def explain(
         against: a second checkpoint, to compare with on the page.
         methods: attribution methods on the page, see `methods.METHODS`; those that take a pass or two by default.
         top_k: how many classes are shown.
+        split: the part of each source, see `choose_split`.
         limit: at most so many images of each source.
         image_size: another size than the model's own, in pixels; positions are resampled. Attention weights grow with
             its fourth power.
@@ -76,7 +80,8 @@ def explain(
     target = Path(out)
     chosen = chosen_methods(methods, QUICK)
     watched = watch_all(checkpoint, against, image_size=image_size, device=device)
-    found, total = named_images(images, watched[0].preprocess.channels, limit)
+    run = checkpoint.path if isinstance(checkpoint, Checkpoint) else Path(checkpoint)
+    found, total = named_images(images, watched[0].preprocess.channels, limit, split=split, run=run)
     alone = target.suffix.lower() in (".html", ".htm")
     if alone:
         most_bytes(max(1, total) * len(watched))  # its error comes before anything is read

@@ -1,7 +1,10 @@
 """The explorer as a live page on this machine."""
 
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 
+from ..checkpoint.contract import Checkpoint
+from ..data.split_choice import SplitChoice
 from .attribution.methods import METHODS
 from .explorer.gallery import Gallery
 from .explorer.open import chosen_methods, watch_all
@@ -17,6 +20,7 @@ def explore(
     against: Source | None = None,
     methods: Sequence[str] = (),
     top_k: int = 5,
+    split: SplitChoice = "all",
     limit: int | None = 20,
     image_size: int | None = None,
     device: str = "auto",
@@ -30,6 +34,7 @@ def explore(
     Args:
         checkpoint, images, against, top_k, image_size, device: as in `explain`.
         methods: attribution methods on the page; all of `methods.METHODS` by default.
+        split: the part of each source, see `choose_split`.
         limit: at most so many images of each source.
         port: 0 for any free one.
         say: gets a sentence about every image that is left out.
@@ -39,7 +44,8 @@ def explore(
     """
     chosen = chosen_methods(methods, METHODS)
     watched = watch_all(checkpoint, against, image_size=image_size, device=device)
-    found, _ = named_images(images, watched[0].preprocess.channels, limit)
+    run = checkpoint.path if isinstance(checkpoint, Checkpoint) else Path(checkpoint)
+    found, _ = named_images(images, watched[0].preprocess.channels, limit, split=split, run=run)
     unreadable: list[tuple[str, str]] = []
     gallery = Gallery(
         watched,

@@ -3,7 +3,6 @@
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator
-from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -12,18 +11,22 @@ from PIL import Image
 from torch import Tensor
 
 from ..data.decode import BadImage, decode
+from ..data.in_memory import image_tensor
 from ..data.open import open_source, read_image
 from ..data.samples import short_names
+from ..data.split_choice import SplitChoice, choose_split
 
 ImageLike = str | os.PathLike[str] | Image.Image | np.ndarray | Tensor
 """A path (a file, folder, glob or source), a Pillow image, an array as in a `.npy` file, or a tensor (C, H, W)."""
 
-_NUMBERS = ("F", "I")
-_PLAIN = ("1", "L", "LA", "P", "RGB", "RGBA", "I;16")
-
 
 def named_images(
-    given: Iterable[ImageLike] | ImageLike, channels: int, limit: int | None = None
+    given: Iterable[ImageLike] | ImageLike,
+    channels: int,
+    limit: int | None = None,
+    *,
+    split: SplitChoice = "all",
+    run: Path | None = None,
 ) -> tuple[Iterator[tuple[str, Tensor | BadImage]], int]:
     """(name, image (C, H, W)) of all images, decoded as they are asked for, and their number.
 
@@ -34,9 +37,12 @@ def named_images(
         given: one `ImageLike` or several; a path may be anything that `open_source` takes.
         channels: C.
         limit: at most so many of each source, the first ones.
+        split: the part of each source.
+        run: where the checkpoint comes from, see `choose_split`.
     """
     items = [given] if isinstance(given, str | os.PathLike | Image.Image | np.ndarray | Tensor) else list(given)
-    sources = [open_source(item, labelled=False) for item in items if isinstance(item, str | Path)]
+    paths = [item for item in items if isinstance(item, str | Path)]
+    sources = [choose_split(open_source(path, labelled=False), split, run) for path in paths]
     samples = [sample for source in sources for sample in source.samples[:limit]]
     bad = [file for source in sources for file in source.bad]
     held = [item for item in items if not isinstance(item, str | Path)]
@@ -61,24 +67,13 @@ def decoded(image: ImageLike, channels: int, *, name: str = "image") -> Shaped[T
     Raises:
         BadImage: it cannot be read, or has other channels.
     """
-    if isinstance(image, Tensor):
-        if image.ndim != 3 or image.shape[0] != channels:
-            raise BadImage(name, f"a tensor of shape {tuple(image.shape)}, where ({channels}, H, W) is needed")
-        return image
     if isinstance(image, str | os.PathLike):
         path = Path(image)
         try:
             return decode(path.read_bytes(), channels, name=str(path))
         except OSError as error:
             raise BadImage(str(path), error.strerror or str(error)) from error
-    memory = BytesIO()
-    if isinstance(image, np.ndarray):
-        np.save(memory, image)
-    elif image.mode in _NUMBERS:
-        image.save(memory, "TIFF")
-    else:
-        (image if image.mode in _PLAIN else image.convert("RGB")).save(memory, "PNG", compress_level=1)
-    return decode(memory.getvalue(), channels, name=name)
+    return image_tensor(image, channels, name=name)
 
 
 def readable(
