@@ -14,6 +14,7 @@ from vitrail.lens.explorer.pack import unpack_layer
 from vitrail.lens.explorer.rows import LayerRows, Side, Unseen
 from vitrail.lens.layout import over_picture
 from vitrail.lens.observe import observe_attention
+from vitrail.models.registry import create_model
 
 from .small import METHODS, NAMES, for_all, gallery, picture, vit, watched
 
