@@ -77,9 +77,9 @@ Options:
 
 Running the model:
   --device DEVICE     auto, cpu, cuda or cuda:1. [default: auto]
-  --precision FORMAT  Number format of the forward pass. auto: bfloat16 where
-                      the device is fast at it, else float32. One of auto,
-                      float32, bfloat16, float16. [default: auto]
+  --precision FORMAT  Number format of matrix products. auto: bfloat16 where the
+                      hardware has it, else float32. One of auto, float32,
+                      bfloat16, float16. [default: auto]
 
 Output:
   -o, --out PATH  Folder to write to.
@@ -119,7 +119,7 @@ def test_shared_options_are_the_same_in_every_command() -> None:
             assert option.name not in ("output", "target", "destination"), command
             assert (option.option.short == "-o") == (option.name == "out"), command
             if option.name in shared:
-                assert option.option == get_args(shared[option.name])[1], command
+                assert option.option.help == get_args(shared[option.name])[1].help, command
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,11 @@
-"""`vitrail study anatomy`."""
+"""vitrail study anatomy."""
 
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import VitrailError
-from .options import CheckpointArgument, Device, Limit, Out, SourcesArgument
+from .options import CheckpointArgument, Device, Limit, Out, SourcesArgument, Split
 
 
 @dataclass
@@ -21,6 +21,7 @@ class Anatomy:
 
     checkpoint: CheckpointArgument
     images: SourcesArgument
+    split: Split = "all"
     limit: Limit = 8
     blocks: int = 6
     """Number of blocks to draw, evenly spaced from the first to the last."""
@@ -41,7 +42,8 @@ class Anatomy:
 
         checkpoint = load(self.checkpoint)
         refused: list[str] = []
-        found, _ = named_images(self.images, checkpoint.preprocess.channels, self.limit)
+        channels = checkpoint.preprocess.channels
+        found, _ = named_images(self.images, channels, self.limit, split=self.split, run=checkpoint.path)
         images = [(name, checkpoint.preprocess.fit(image)) for name, image in readable(found, refused.append)]
         if not images:
             raise VitrailError(f"no image could be read ({'; '.join(refused) or 'none was given'}): name other files")

@@ -1,4 +1,4 @@
-"""`vitrail study attribution`."""
+"""vitrail study attribution."""
 
 import sys
 from dataclasses import dataclass
@@ -25,8 +25,8 @@ class Attribution:
     masks: Path | None = None
     """Folder with a mask of each image's object, white on black, under the image's name."""
     split: Split = "auto"
-    limit: Annotated[int | Literal["all"], Option(metavar="N")] = 200
-    """Number of images, drawn by seed, or all."""
+    limit: Annotated[int | Literal["all"], Option(metavar="N|all")] = 200
+    """Use at most N images, drawn at random by the seed."""
     device: Device = "auto"
     seed: Seed = 0
     out: Out = Path("attribution.csv")

@@ -65,12 +65,7 @@ Split = Annotated[
 Limit = Annotated[int | None, Option("Use at most N images of each source.", "N", shown_default="all")]
 BatchSize = Annotated[int, Option("Images in one forward pass.", "N", section=COMPUTE)]
 Device = Annotated[str, Option("auto, cpu, cuda or cuda:1.", "DEVICE", section=COMPUTE)]
-Precision = Annotated[
-    PrecisionName,
-    Option(
-        "Number format of the forward pass. auto: bfloat16 where the device is fast at it, else float32.",
-        "FORMAT",
-        section=COMPUTE,
-    ),
-]
+_PRECISION = "Number format of matrix products. auto: bfloat16 where the hardware has it, else float32."
+Precision = Annotated[PrecisionName, Option(_PRECISION, "FORMAT", section=COMPUTE)]
+OptionalPrecision = Annotated[PrecisionName | None, Option(_PRECISION, "FORMAT", section=COMPUTE, shown_default="auto")]
 Seed = Annotated[int, Option("Seed of everything that is drawn at random.", "N", section=COMPUTE)]

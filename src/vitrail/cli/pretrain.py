@@ -4,7 +4,7 @@ import sys
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
-from .options import COMPUTE, Option, OptionalOut, PrecisionName
+from .options import COMPUTE, Option, OptionalOut, OptionalPrecision
 
 _LENGTH = "Length"
 
@@ -19,7 +19,7 @@ class Pretrain:
 
     Examples:
         vitrail pretrain photos/ --objective mae --epochs 50
-        vitrail pretrain photos/ --model vit_tiny_patch16_224 --set objective.mask_ratio=0.6
+        vitrail pretrain photos/ --model vit_tiny_patch16_224 --set lr=1e-3
     """
 
     source: Annotated[str, Option(metavar="SOURCE", positional=True)]
@@ -45,8 +45,7 @@ class Pretrain:
     batch_size: Annotated[int | None, Option(section=COMPUTE, shown_default="from the data")] = None
     """Images in one step."""
     device: Annotated[str | None, Option("auto, cpu, cuda or cuda:1.", section=COMPUTE, shown_default="auto")] = None
-    precision: Annotated[PrecisionName | None, Option(section=COMPUTE, shown_default="auto")] = None
-    """Number format of matrix products; auto is bfloat16 where the hardware has it, otherwise float32."""
+    precision: OptionalPrecision = None
     seed: Annotated[int | None, Option(section=COMPUTE)] = None
     """Seed of everything random; the same seed gives the same weights."""
     out: OptionalOut = None

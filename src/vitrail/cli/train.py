@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
-from .options import COMPUTE, Option, OptionalOut, PrecisionName
+from .options import COMPUTE, Option, OptionalOut, OptionalPrecision
 
 _LENGTH = "Length"
 
@@ -53,8 +53,7 @@ class Train:
     batch_size: Annotated[int | None, Option(section=COMPUTE, shown_default="from the data")] = None
     """Images in one step."""
     device: Annotated[str | None, Option("auto, cpu, cuda or cuda:1.", section=COMPUTE, shown_default="auto")] = None
-    precision: Annotated[PrecisionName | None, Option(section=COMPUTE, shown_default="auto")] = None
-    """Number format of matrix products; auto is bfloat16 where the hardware has it, otherwise float32."""
+    precision: OptionalPrecision = None
     seed: Annotated[int | None, Option(section=COMPUTE)] = None
     """Seed of everything random; the same seed gives the same weights."""
     out: OptionalOut = None
