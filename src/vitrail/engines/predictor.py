@@ -138,5 +138,4 @@ def make_predictor(
 
 def output_names(checkpoint: Checkpoint) -> tuple[str, ...]:
     """The names of the outputs; their numbers where the checkpoint has no names."""
-    # MERGE: config.num_outputs
     return checkpoint.class_names or tuple(str(index) for index in range(checkpoint.model.config.num_outputs))
