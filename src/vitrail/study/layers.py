@@ -11,7 +11,7 @@ from ..data.seeds import derive
 from ..engines.precision import on_device
 from ..errors import VitrailError
 from ..evaluation.held_out import held_out, recorded_splits
-from ..lens.observe import features
+from ..lens.observe import observe_features
 from ..lens.probe.layers import block_names, check_stream, layer_features, logit_lens
 from ..lens.probe.linear import Kind, linear_probe
 from ..lens.probe.order import shift_equivariance
@@ -184,7 +184,7 @@ def _lens(studied: StudiedModel) -> tuple[Tensor | None, tuple[str, ...]]:
 def _follows(studied: StudiedModel) -> dict[str, float]:
     """For every block the correlation after a shift by one patch; empty if the embedding has no map."""
     few = torch.stack(studied.fitted[:_SHIFTED])
-    with features(studied.model, "embed") as seen:
+    with observe_features(studied.model, "embed") as seen:
         studied.batch_logits([few])
     tokens = seen["embed"]
     if not isinstance(tokens, Tokens) or len(tokens.grid) != 2 or tokens.lengths or tokens.grid[1] < 3:
