@@ -61,6 +61,11 @@ class NamedImages:
     samples: tuple[Sample, ...]
     bad: tuple[BadFile, ...]
 
+    @property
+    def entries(self) -> list[Sample | BadFile]:
+        """All of them, as they come in tables."""
+        return [*self.samples, *self.bad]
+
 
 def named_images(sources: Spec | Sequence[Spec], limit: int | None = None) -> NamedImages:
     """The images of sources, in order; a source that does not exist becomes a bad file.
