@@ -15,6 +15,7 @@ def test_public_names_are_pinned() -> None:
         "create_model",
         "edit_attention",
         "edit_features",
+        "embed",
         "evaluate",
         "list_models",
         "load",

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .checkpoint.contract import Checkpoint, load, save
     from .checkpoint.convert import convert_state_dict
+    from .evaluation.embed import embed
     from .evaluation.evaluate import evaluate
     from .evaluation.predict import predict
     from .lens.draw import visualize_attention_weights, visualize_patches
@@ -27,6 +28,7 @@ _HOMES = {
     "create_model": "models.registry",
     "edit_attention": "lens.edit",
     "edit_features": "lens.edit",
+    "embed": "evaluation.embed",
     "evaluate": "evaluation.evaluate",
     "list_models": "models.registry",
     "load": "checkpoint.contract",
@@ -48,6 +50,7 @@ __all__ = [
     "create_model",
     "edit_attention",
     "edit_features",
+    "embed",
     "evaluate",
     "list_models",
     "load",

@@ -31,17 +31,17 @@ def test_robustness_prints_a_table_and_writes_csv(capsys, files, tmp_path):
     assert status == 0, err
     assert "clean accuracy" in printed
     assert "sketch sobel" in printed
-    assert "6 of 9 pictures" in err
+    assert "6 of 9 images" in err
     with out.open() as file:
         assert len(list(csv.reader(file))) == 1 + 1 + 2 + 5
 
 
 def test_all_pictures_can_be_asked_for(capsys, files):
     model, pictures = files
-    for limit, words in (("all", "9 pictures: all of"), ("4", "4 of 9 pictures")):
+    for limit, words in (("all", "9 images: all of"), ("4", "4 of 9 images")):
         asked = ("--tests", "sketch", "--limit", limit, "-o", pictures.parent / "found.csv")
         assert words in call(capsys, "study", "robustness", model, pictures, *asked)[2]
-    assert "9 pictures of" in call(capsys, "study", "layers", model, pictures, "--limit", "all")[2]
+    assert "9 images of" in call(capsys, "study", "layers", model, pictures, "--limit", "all")[2]
 
 
 def test_layers_prints_a_row_for_each_block(capsys, files):

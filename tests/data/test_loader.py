@@ -2,11 +2,12 @@
 
 from itertools import islice
 
+import pytest
 import torch
 
 from vitrail.data.augment import batch_mix, image_transform
 from vitrail.data.augment_options import Augment
-from vitrail.data.loader import TrainLoader
+from vitrail.data.loader import OneView, TrainLoader
 from vitrail.data.memory import remember, shrink
 from vitrail.data.preprocess import Preprocess
 
@@ -23,7 +24,8 @@ def loader(workers=0, seed=1):
     source = images()
     transform = image_transform(AUGMENT, PREPROCESS)
     targets = torch.eye(23)
-    return TrainLoader(source.__getitem__, targets, transform, PREPROCESS, batch_size=4, seed=seed, workers=workers)
+    views = OneView(transform)
+    return TrainLoader(source.__getitem__, 23, targets, views, PREPROCESS, batch_size=4, seed=seed, workers=workers)
 
 
 def take(count, first=0, **options):
@@ -64,13 +66,43 @@ def test_shift_moves_and_mirrors():
 
 
 def test_mix_keeps_the_mass_of_the_targets(seeded):
-    mix = batch_mix(Augment(mixup=0.8, cutmix=1.0), 5)
+    mix = batch_mix(0.8, 1.0, 1.0, 5)
     assert mix is not None
     pixels, targets = torch.randn(6, 3, 8, 8), torch.eye(5)[[0, 1, 2, 3, 4, 0]]
     for _ in range(10):
         _, mixed = mix(pixels, targets)
         torch.testing.assert_close(mixed.sum(1), torch.ones(6))
-    assert batch_mix(Augment(), 5) is None
+    assert batch_mix(0.0, 0.0, 1.0, 5) is None
+
+
+class TwoViews:
+    """A small and a mirrored view of an image, with its target beside its sum."""
+
+    def __call__(self, image, target):
+        return {"small": image[:, ::2, ::2], "mirrored": image.flip(-1)}, (target, image.float().sum())
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_sample_may_have_several_views_and_a_target_of_any_shape(workers):
+    fitted = [PREPROCESS.fit(image) for image in images()]
+    source = TrainLoader(
+        fitted.__getitem__, 23, torch.eye(23), TwoViews(), PREPROCESS, batch_size=4, seed=0, workers=workers
+    )
+    batch = next(source.batches())
+    whole = torch.stack([fitted[index] for index in batch.indices])
+    assert torch.equal(batch.pixels["small"], PREPROCESS.normalise(whole[:, :, ::2, ::2]))
+    assert torch.equal(batch.pixels["mirrored"], PREPROCESS.normalise(whole.flip(-1)))
+    assert torch.equal(batch.targets[0], torch.eye(23)[batch.indices])
+    assert torch.equal(batch.targets[1], whole.float().sum((1, 2, 3)))
+
+
+def test_once_gives_each_sample_once_without_labels():
+    fitted = [PREPROCESS.fit(image) for image in images()]
+    source = TrainLoader(fitted.__getitem__, 23, None, OneView(torch.clone), PREPROCESS, batch_size=5, seed=0)
+    batches = list(source.once())
+    assert [index for batch in batches for index in batch.indices] == list(range(23))
+    assert batches[-1].targets is None
+    assert torch.equal(PREPROCESS.denormalise(batches[4].pixels[2]).mul(255).round(), fitted[22].float())
 
 
 def test_shrink_and_remember():

@@ -26,10 +26,10 @@ def test_ece_and_brier_equal_plain_loops():
     brier = 0.0
     for row, label in zip(logits.tolist(), labels.tolist(), strict=True):
         total = sum(math.exp(z) for z in row)
-        chances = [math.exp(z) / total for z in row]
-        brier += sum((chance - (place == label)) ** 2 for place, chance in enumerate(chances))
-        best = max(chances)
-        bins[min(14, math.ceil(best * 15) - 1)].append((best, chances.index(best) == label))
+        probabilities = [math.exp(z) / total for z in row]
+        brier += sum((probability - (place == label)) ** 2 for place, probability in enumerate(probabilities))
+        best = max(probabilities)
+        bins[min(14, math.ceil(best * 15) - 1)].append((best, probabilities.index(best) == label))
     gaps = [abs(sum(right for _, right in each) - sum(sure for sure, _ in each)) for each in bins]
     assert found.ece == pytest.approx(sum(gaps) / 200)
     assert found.brier == pytest.approx(brier / 200)
@@ -62,7 +62,7 @@ def test_halves_are_cooled_by_each_other():
 
 def test_nothing_to_measure_is_a_sentence():
     for measure in (calibration, fit_temperature, cross_fitted):
-        with pytest.raises(VitrailError, match="picture"):
+        with pytest.raises(VitrailError, match="image"):
             measure(torch.zeros(0, 3), torch.zeros(0, dtype=torch.long))
 
 

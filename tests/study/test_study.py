@@ -1,4 +1,4 @@
-"""Both studies on a tiny model and tiny pictures: the tables add up, and what is compared is the same."""
+"""Both studies on a tiny model and tiny images: the tables add up, and what is compared is the same."""
 
 import csv
 from dataclasses import replace
@@ -16,17 +16,18 @@ from vitrail.data.seeds import derive
 from vitrail.errors import VitrailError
 from vitrail.evaluation.calibration import fit_temperature
 from vitrail.evaluation.evaluate import evaluate
+from vitrail.evaluation.predict import predict
 from vitrail.models.registry import create_model
 from vitrail.progress import silent
 from vitrail.study.layers import study_layers
 from vitrail.study.layers import table as layers_table
 from vitrail.study.robustness import Options, mean_corruption_error, study_robustness
 from vitrail.study.robustness_table import short_names, table, write_csv
-from vitrail.study.subject import subject
-from vitrail.study.trials import Row, corruptions
+from vitrail.study.studied_model import studied_model
+from vitrail.study.trials import Measurement, corruptions
 from vitrail.task_spec import MULTI_LABEL
 
-from ..evaluation.small_checkpoint import tiny_checkpoint, write_classes
+from ..evaluation.small_checkpoint import CLASSES, tiny_checkpoint, write_classes
 
 
 @pytest.fixture
@@ -40,19 +41,19 @@ def checkpoint():
 
 @pytest.fixture
 def source(tmp_path):
-    return str(write_classes(tmp_path / "pictures", each=4))
+    return str(write_classes(tmp_path / "images", each=4))
 
 
 def values(study, column=0):
     return {row[column].test: row[column].value for row in study.rows if row[column].severity is None}
 
 
-def test_the_clean_row_is_what_eval_says_and_everything_is_a_share(checkpoint, source):
+def test_the_clean_row_equals_eval_and_everything_is_a_share(checkpoint, source):
     study = study_robustness([checkpoint], source, Options(severities=(2,), steps=2))
     found = values(study)
     scored = evaluate(checkpoint, source)
-    assert found["clean accuracy"] == pytest.approx(scored.top1)
-    assert found["ECE"] == pytest.approx(scored.ece, abs=1e-6)
+    assert found["clean accuracy"] == scored.top1
+    assert found["ECE"] == scored.ece
     assert set(CORRUPTIONS) < set(found)
     assert found["mean of corruptions"] == pytest.approx(np.mean([found[name] for name in CORRUPTIONS]))
     assert found["PGD ε=4/255"] <= found["PGD ε=1/255"] <= found["clean accuracy"]
@@ -60,9 +61,48 @@ def test_the_clean_row_is_what_eval_says_and_everything_is_a_share(checkpoint, s
     assert "mean corruption error" not in found
 
 
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("batch_size", [5, 32])
+def test_study_and_eval_give_equal_numbers(checkpoint, source, precision, batch_size):
+    run = {"precision": precision, "batch_size": batch_size, "device": "cpu"}
+    found = values(study_robustness([checkpoint], source, Options(tests=("calibration",), **run)))
+    scored = evaluate(checkpoint, source, **run)
+    assert (found["clean accuracy"], found["ECE"]) == (scored.top1, scored.ece)
+    studied = studied_model(checkpoint, open_source(source).samples, **run)
+    predicted = [dict(row.classes) for row in predict(checkpoint, source, top_k=3, **run)]
+    probabilities = studied.clean_logits().softmax(dim=1).tolist()
+    for row, known in zip(probabilities, predicted, strict=True):
+        assert row == [known[name] for name in CLASSES]
+    own = checkpoint.model(torch.stack([checkpoint.preprocess.normalise(image) for image in studied.fitted]))
+    gap = (studied.clean_logits() - own).abs().max().item()
+    assert gap < 1e-4 if precision == "float32" else 1e-4 < gap < 0.3
+
+
+def test_the_last_batch_does_not_change_an_image(checkpoint, source):
+    """12 images in batches of 5: those of the last batch, of two, have the numbers that a full batch gives them."""
+    samples = open_source(source).samples
+    for precision in ("float32", "bfloat16"):
+        run = {"precision": precision, "batch_size": 5, "device": "cpu"}
+        ragged = studied_model(checkpoint, samples, **run).clean_logits()
+        full = studied_model(checkpoint, [*samples, *samples[:3]], **run).clean_logits()
+        assert torch.equal(ragged, full[:12])
+
+
+def test_sixteen_bit_images_are_studied_as_eval_reads_them(checkpoint, tmp_path):
+    random = np.random.default_rng(0)
+    for name in CLASSES:
+        (tmp_path / name).mkdir()
+        for index in range(3):
+            Image.fromarray(random.integers(0, 65536, (10, 12), dtype=np.uint16)).save(tmp_path / name / f"{index}.png")
+    found = values(study_robustness([checkpoint], str(tmp_path), Options(tests=("calibration",))))
+    assert found["ECE"] == evaluate(checkpoint, tmp_path).ece
+    studied = studied_model(checkpoint, open_source(tmp_path).samples)
+    assert not torch.equal(studied.clean_logits(), studied.logits(studied.images))  # those have lost 8 of 16 bits
+
+
 def test_a_corruption_row_is_the_accuracy_on_the_corrupted_pictures(checkpoint, source):
     samples = open_source(source).samples
-    studied = subject(checkpoint, samples)
+    studied = studied_model(checkpoint, samples)
     rows = {(row.test, row.severity): row.value for row in corruptions(studied, (1, 5), 7, silent)}
     for name in ("fog", "jpeg_compression"):
         right = 0
@@ -80,7 +120,7 @@ def test_two_models_meet_the_same_pictures_and_the_second_has_error_one(checkpoi
     other = replace(checkpoint, class_names=("fox", "cat", "dog"))
     study = study_robustness([checkpoint, other], source, Options(tests=("corruption",), severities=(5,), limit=6))
     assert values(study, 1)["mean corruption error"] == pytest.approx(1)
-    assert "6 of 12 pictures" in study.notes[0]
+    assert "6 of 12 images" in study.notes[0]
     write_csv(study, ["runs/a", "a"], tmp_path / "out.csv")
     with (tmp_path / "out.csv").open() as file:
         rows = list(csv.DictReader(file))
@@ -100,16 +140,20 @@ def test_two_models_meet_the_same_pictures_and_the_second_has_error_one(checkpoi
 
 
 def test_mean_corruption_error_is_the_mean_of_ratios():
-    own, reference = ([Row(name, value, 1) for name in CORRUPTIONS] for value in (0.7, 0.4))
+    own, reference = ([Measurement(name, value, 1) for name in CORRUPTIONS] for value in (0.7, 0.4))
     own[0] = replace(own[0], value=0.4)
     assert mean_corruption_error(own, reference) == pytest.approx((14 * 0.5 + 1) / 15)
     # Errors are added over severities before they are divided: (0.6 + 0.5) / (0.6 + 0.9), not a mean of two ratios.
     own, reference = (
-        [Row(name, value, level) for name in CORRUPTIONS for level, value in ((1, 0.4), (2, second), (None, 0.7))]
+        [
+            Measurement(name, value, level)
+            for name in CORRUPTIONS
+            for level, value in ((1, 0.4), (2, second), (None, 0.7))
+        ]
         for second in (0.5, 0.1)
     )
     assert mean_corruption_error(own, reference) == pytest.approx(1.1 / 1.5)
-    assert mean_corruption_error(own, [Row(name, 1.0, 1) for name in CORRUPTIONS]) is None
+    assert mean_corruption_error(own, [Measurement(name, 1.0, 1) for name in CORRUPTIONS]) is None
 
 
 def test_cue_conflict_needs_masks_and_reports_both_cues(checkpoint, source, tmp_path):
@@ -130,13 +174,13 @@ def test_cue_conflict_needs_masks_and_reports_both_cues(checkpoint, source, tmp_
     some = next(iter(masks.rglob("*.png")))
     Image.new("L", (12, 10)).save(some)
     study = study_robustness([checkpoint], source, Options(tests=("conflict",), masks=masks))
-    assert any("leaves out 1 pictures" in note for note in study.notes)
+    assert any("leaves out 1 images" in note for note in study.notes)
     Image.new("L", (30, 10)).save(some)
-    with pytest.raises(VitrailError, match="is 30×10 px, the picture 12×10"):
+    with pytest.raises(VitrailError, match=r"is 30×10 px, the .* 12×10"):
         study_robustness([checkpoint], source, Options(tests=("conflict",), masks=masks))
     some.unlink()
     study = study_robustness([checkpoint], source, Options(tests=("conflict",), masks=masks))
-    assert any("leaves out 1 pictures that have no mask" in note for note in study.notes)
+    assert any("leaves out 1 images without a mask" in note for note in study.notes)
     for path in masks.rglob("*.png"):
         path.unlink()
     with pytest.raises(VitrailError, match="no mask for"):
@@ -169,8 +213,8 @@ def test_the_temperature_is_fitted_on_the_val_part(checkpoint, tmp_path):
         write_classes(tmp_path / "all" / part, each=each)
     source = str(tmp_path / "all")
     found = values(study_robustness([checkpoint], source, Options(tests=("calibration",))))
-    val = subject(checkpoint, [sample for sample in open_source(source).samples if sample.split == "val"])
-    assert found["temperature"] == pytest.approx(fit_temperature(val.logits(val.images), val.labels), rel=1e-6)
+    val = studied_model(checkpoint, [sample for sample in open_source(source).samples if sample.split == "val"])
+    assert found["temperature"] == pytest.approx(fit_temperature(val.clean_logits(), val.labels), rel=1e-6)
     assert len(val.images) == 12
 
 
@@ -191,8 +235,8 @@ def test_layers_learn_from_train_and_are_scored_on_test(checkpoint, tmp_path):
     write_classes(tmp_path / "both" / "train", each=3)
     write_classes(tmp_path / "both" / "test", each=2)
     study = study_layers(checkpoint, str(tmp_path / "both"))
-    assert "learn from 9" in study.notes[0]
-    assert "6 pictures: the test part" in study.notes[0]
+    assert "fitted on 9 images" in study.notes[0]
+    assert "6 images: the test part" in study.notes[0]
 
 
 def test_the_spread_is_over_pictures_and_of_two_models_over_their_differences(checkpoint, source):
@@ -217,7 +261,7 @@ def test_names_of_columns_are_short_and_unlike():
 
 def test_all_pictures_are_studied_where_no_limit_is_set(checkpoint, source):
     study = study_robustness([checkpoint], source, Options(tests=(), limit=None))
-    assert study.notes[0].startswith("12 pictures")
+    assert study.notes[0].startswith("12 images")
     assert len(study.rows[0][0].each) == 12
 
 
@@ -232,14 +276,14 @@ def test_what_cannot_be_studied_is_a_sentence_that_names_the_model(study, checkp
     detector = replace(checkpoint, model=create_model("universal_vit_tiny_patch16_224", num_heads=2, **sizes))
     for found, words in (
         (others, "does not know 2 classes"),
-        (several, "several labels"),
-        (bands, "pictures of 4 channels"),
+        (several, "is multi-label"),
+        (bands, "images of 4 channels"),
         (detector, "is for detection"),
     ):
         with pytest.raises(VitrailError, match=f"runs/mine.*{words}"):
             study(found, source)
     write_classes(tmp_path / "one", ("cat",), each=1)
-    with pytest.raises(VitrailError, match=r"2 pictures or more|two classes"):
+    with pytest.raises(VitrailError, match=r"2 or more labelled images|two classes"):
         study(checkpoint, str(tmp_path / "one"))
 
 

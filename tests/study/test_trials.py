@@ -6,9 +6,12 @@ import torch
 from torch import nn
 
 from vitrail.data.preprocess import Preprocess
+from vitrail.engines.predictor import Predictor
+from vitrail.engines.torch_engine import TorchEngine
 from vitrail.progress import silent
-from vitrail.study.subject import Subject
+from vitrail.study.studied_model import StudiedModel, channels_first
 from vitrail.study.trials import adversarial, calibrations, conflicts, shifts, sketches
+from vitrail.tasks.classification import Classification
 
 SIDE = 32
 
@@ -27,7 +30,11 @@ class Known(nn.Module):
 
 def asked(rule, images, labels):
     plain = Preprocess(image_size=(SIDE, SIDE), crop=1.0, mean=(0.0,) * 3, std=(1.0,) * 3)
-    return Subject(Known(rule), plain, tuple(images), torch.tensor(labels), (), batch_size=4)
+    model = Known(rule)
+    names = [str(index) for index in range(max(labels) + 1)]
+    predictor = Predictor(TorchEngine(model, "cpu", "float32"), plain, Classification(), names, batch_size=4)
+    fitted = tuple(channels_first(image) for image in images)
+    return StudiedModel(predictor, model, fitted, tuple(images), torch.tensor(labels), ())
 
 
 def values(rows):
@@ -59,7 +66,7 @@ def by_colour(pixels):
 
 
 @pytest.mark.parametrize(("rule", "shape", "texture"), [(by_area, 1, 0), (by_colour, 0, 1)])
-def test_who_goes_by_shape_and_who_by_texture_is_told(rule, shape, texture):
+def test_a_rule_of_shape_and_one_of_texture_are_told_apart(rule, shape, texture):
     images, masks, labels = squares()
     found = values(conflicts(asked(rule, images, labels), masks, seed=0))
     assert found["object cut out"] == 1
@@ -119,7 +126,7 @@ def test_attacks_turn_exactly_those_that_are_near_the_border():
     assert [found[f"PGD ε={epsilon}/255"] for epsilon in (1, 4, 20)] == [1, 0.5, 0.25]
 
 
-def test_the_temperature_of_val_is_used_on_the_pictures():
+def test_the_temperature_of_val_is_used_on_the_images():
     images, _, labels = squares()
     rule = lambda pixels: 4 * by_colour(pixels).sign().double()  # noqa: E731
     # On val a quarter is wrong: sigmoid(4 / T) = 3 / 4.

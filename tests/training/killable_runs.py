@@ -10,6 +10,8 @@ import numpy as np
 from PIL import Image
 
 from vitrail.data.augment_options import Augment
+from vitrail.objectives.mae import MAEObjectiveConfig
+from vitrail.objectives.supervised import SupervisedConfig
 from vitrail.training.recipe import Recipe
 
 SMALL = Recipe(
@@ -22,10 +24,28 @@ SMALL = Recipe(
     drop_path=0.3,
     ema=0.9,
     optimizer="muon",
-    augment=Augment(crop="shift", color_jitter=0.2, erasing=0.3, mixup=0.4, cutmix=0.4),
+    augment=Augment(crop="shift", color_jitter=0.2, erasing=0.3),
+    objective=SupervisedConfig(mixup=0.4, cutmix=0.4),
     save_minutes=1e-6,
 )
 """Everything random is switched on, and the state is saved after every step."""
+
+
+MASKED = Recipe(
+    model="vit_tiny_patch16_224",
+    overrides={"patch_size": 4, "embed_dim": 32, "num_heads": 2, "depth": 2},
+    objective=MAEObjectiveConfig(decoder_dim=32, decoder_depth=1),
+    image_size=16,
+    start_size=1.0,
+    epochs=4,
+    batch_size=16,
+    evaluate_every=1,
+    ema=0.9,
+    optimizer="adamw",
+    augment=Augment(crop="resized"),
+    save_minutes=1e-6,
+)
+"""Pre-training without labels, likewise."""
 
 
 def make_pictures(folder: Path, classes: int = 3, each: int = 24, size: int = 16) -> Path:
@@ -67,8 +87,7 @@ def train_once(source: str, out: str, recipe: Recipe, kill_at: int) -> None:
 
 def count_down_to_kill(events: int) -> None:
     """From now on the process kills itself at the n-th event; 0 never. Prints nothing, cleans up nothing."""
-    from vitrail.training.assemble import Workshop
-    from vitrail.training.trainer import Trainer
+    from vitrail.training.loop import Trainer
 
     left = [events]
 
@@ -84,4 +103,4 @@ def count_down_to_kill(events: int) -> None:
     for name in ("fsync", "rename", "replace"):
         setattr(os, name, counted(getattr(os, name)))
     Trainer.step = counted(Trainer.step)
-    Workshop.evaluate = counted(Workshop.evaluate)
+    Trainer.evaluate = counted(Trainer.evaluate)

@@ -1,4 +1,4 @@
-"""kill -9 anywhere, go on, and nothing differs from the run that was not disturbed."""
+"""kill -9 anywhere, resume, and nothing differs from the run that was not disturbed; with labels and without."""
 
 import os
 import random
@@ -6,10 +6,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from killable_runs import SMALL, in_own_process, make_pictures, train_once
+from killable_runs import MASKED, SMALL, in_own_process, make_pictures, train_once
 
-KILLS = int(os.environ.get("VITRAIL_KILLS", "4"))
+KILLS = int(os.environ.get("VITRAIL_KILLS", "3"))
 """How many runs are killed twice; `VITRAIL_KILLS=20 pytest tests/training/test_kill_resume.py` is the long version."""
+
+
+RECIPES = {"supervised": SMALL, "mae": MASKED}
 
 
 @pytest.fixture(scope="module")
@@ -26,19 +29,23 @@ def outcome(run: Path) -> dict[str, bytes]:
 
 
 @pytest.fixture(scope="module")
-def undisturbed(source: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
-    out = tmp_path_factory.mktemp("undisturbed") / "run"
-    assert in_own_process(train_once, str(source), str(out), SMALL, 0) == 0
-    return outcome(out)
+def undisturbed(source: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, bytes]]:
+    runs = {}
+    for name, recipe in RECIPES.items():
+        out = tmp_path_factory.mktemp("undisturbed") / name
+        assert in_own_process(train_once, str(source), str(out), recipe, 0) == 0
+        runs[name] = outcome(out)
+    return runs
 
 
+@pytest.mark.parametrize("name", ["supervised", "mae"])
 @pytest.mark.parametrize("attempt", range(KILLS))
-def test_a_killed_run_ends_like_an_undisturbed_one(source, undisturbed, tmp_path, attempt):
+def test_a_killed_run_ends_like_an_undisturbed_one(source, undisturbed, tmp_path, attempt, name):
     dice = random.Random(attempt)
-    recipe = replace(SMALL, workers=2 if attempt % 2 else 0)
+    recipe = replace(RECIPES[name], workers=2 if attempt % 2 else 0)
     out = tmp_path / "run"
-    # The run has several hundred events; two kills, the second one while going on.
+    # The run has several hundred events; two kills, the second one while resuming.
     for kill_at in (dice.randint(25, 280), dice.randint(1, 100)):
         in_own_process(train_once, str(source), str(out), recipe, kill_at)
     assert in_own_process(train_once, str(source), str(out), recipe, 0) == 0
-    assert outcome(out) == undisturbed
+    assert outcome(out) == undisturbed[name]

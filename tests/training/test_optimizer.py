@@ -5,6 +5,7 @@ import torch
 
 from vitrail import create_model
 from vitrail.errors import VitrailError
+from vitrail.objectives.regression import NumberLoss
 from vitrail.training.ema import EMA
 from vitrail.training.muon import Muon, orthogonalize
 from vitrail.training.optimizer import freeze, make_optimizers, set_lr, train_mode
@@ -20,7 +21,7 @@ def tiny():
 
 def test_groups_decay_matrices_only_and_scale_by_layer():
     model = tiny()
-    (optimizer,) = make_optimizers(model, RECIPE)
+    (optimizer,) = make_optimizers(NumberLoss(model, delta=None), RECIPE)
     names = {param: name for name, param in model.named_parameters()}
     seen = {}
     for group in optimizer.param_groups:
@@ -39,7 +40,8 @@ def test_groups_decay_matrices_only_and_scale_by_layer():
 
 def test_muon_takes_hidden_matrices_only():
     model = create_model("compact_tiny_16", num_classes=3)
-    adamw, muon = make_optimizers(model, Recipe(lr=1e-3, batch_size=256, optimizer="muon"))
+    recipe = Recipe(lr=1e-3, batch_size=256, optimizer="muon")
+    adamw, muon = make_optimizers(NumberLoss(model, delta=None), recipe)
     names = {param: name for name, param in model.named_parameters()}
     of_muon = {names[param] for group in muon.param_groups for param in group["params"]}
     of_adamw = {names[param] for group in adamw.param_groups for param in group["params"]}

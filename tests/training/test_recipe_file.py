@@ -2,13 +2,16 @@ import pytest
 
 from vitrail.data.augment_options import Augment
 from vitrail.errors import VitrailError
+from vitrail.objectives.mae import MAEObjectiveConfig
+from vitrail.objectives.regression import RegressionConfig
+from vitrail.objectives.supervised import SupervisedConfig
 from vitrail.training.recipe import RECIPES, Recipe
-from vitrail.training.recipe_file import read_recipe, recipe_to_yaml, set_fields
+from vitrail.training.recipe_file import pretraining_recipe, read_recipe, recipe_from_dict, recipe_to_yaml, set_fields
 
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_yaml_round_trip(name, tmp_path):
-    recipe = set_fields(RECIPES[name], ["image_size=[64, 96]", "augment.mixup=0.2", "overrides.depth=3"])
+    recipe = set_fields(RECIPES[name], ["image_size=[64, 96]", "augment.flip=0.2", "overrides.depth=3"])
     (tmp_path / "recipe.yaml").write_text(recipe_to_yaml(recipe), encoding="utf-8")
     assert read_recipe(str(tmp_path / "recipe.yaml")) == recipe
     assert read_recipe(str(tmp_path)) == recipe
@@ -23,7 +26,10 @@ def test_set_takes_dotted_names_and_scientific_numbers():
     ("setting", "words"),
     [
         ("lerning_rate=3", "no field of the recipe"),
-        ("augment.mixupp=3", "did you mean mixup"),
+        ("augment.fliip=3", "did you mean flip"),
+        ("objective.mixupp=3", "no field of objective supervised: did you mean mixup"),
+        ("objective.name=supervise", "no objective 'supervise': did you mean supervised"),
+        ("objective.loss=huber", "no field of objective supervised"),
         ("epochs=many", "takes float or null"),
         ("optimizer=sgd", "adamw or muon"),
         ("lr", "has no value"),
@@ -50,3 +56,40 @@ def test_wrong_files_are_sentences(tmp_path):
         file.write_text(text)
         with pytest.raises(VitrailError, match=words):
             read_recipe(str(file))
+
+
+def test_an_objective_is_a_name_with_its_options():
+    recipe = set_fields(Recipe(), ["objective.name=regression", "objective.loss=huber", "objective.delta=2"])
+    assert recipe.objective == RegressionConfig(loss="huber", delta=2.0)
+    assert "name: regression" in recipe_to_yaml(recipe)
+    assert recipe_from_dict({"objective": {"name": "mae", "mask_ratio": 0.5}}).objective == MAEObjectiveConfig(
+        mask_ratio=0.5
+    )
+
+
+def test_recipes_of_earlier_versions_are_read():
+    former = {
+        "label_smoothing": 0.2,
+        "balance": 0.5,
+        "augment": {"flip": 0.0, "mixup": 0.8, "cutmix": 1.0, "mix_rate": 0.9},
+        "tensorboard": True,
+    }
+    expected = Recipe(
+        objective=SupervisedConfig(label_smoothing=0.2, balance=0.5, mixup=0.8, cutmix=1.0, mix_rate=0.9),
+        augment=Augment(flip=0.0),
+        loggers=("tensorboard",),
+    )
+    assert recipe_from_dict(former) == expected
+    assert former["augment"]["mixup"] == 0.8, "what the caller gave is not changed"
+    assert set_fields(Recipe(), ["augment.mixup=0.8", "label_smoothing=0"]).objective == SupervisedConfig(
+        mixup=0.8, label_smoothing=0.0
+    )
+
+
+def test_a_recipe_for_pretraining():
+    assert pretraining_recipe("mae") == RECIPES["mae"]
+    assert pretraining_recipe("mae", Recipe(lr=1.0)) == Recipe(lr=1.0, objective=MAEObjectiveConfig())
+    with pytest.raises(VitrailError, match="learns from labels"):
+        pretraining_recipe("supervised")
+    with pytest.raises(VitrailError, match="is for objective regression"):
+        pretraining_recipe("mae", Recipe(objective=RegressionConfig()))

@@ -8,11 +8,14 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from vitrail.evaluation.metrics import Evaluation, score
-from vitrail.training.model_card import write_card
-from vitrail.training.report import Mistake, Report, confused_pairs, report_page, write_report
 
 from vitrail.pages.charts import line_chart, reliability_chart, ticks
+from vitrail.tasks.classification import Classification
+from vitrail.tasks.classification_metrics import ClassEvaluation, score
+from vitrail.tasks.classification_report import confused_pairs
+from vitrail.tasks.task import Mistake
+from vitrail.training.publish.model_card import CardFacts, write_card
+from vitrail.training.publish.report import DrawnMistake, Report, report_page, write_report
 
 NASTY = ("<script>alert(1)</script>", 'a "quoted" & name', "猫 | it's")
 
@@ -47,33 +50,33 @@ class Page(HTMLParser):
             self.rows[-1][-1] += data
 
 
-def evaluate(names: Sequence[str], samples: int = 200) -> tuple[Evaluation, torch.Tensor]:
+def evaluate(names: Sequence[str], samples: int = 200) -> tuple[ClassEvaluation, torch.Tensor]:
     generator = torch.Generator().manual_seed(0)
     labels = torch.randint(0, len(names), (samples,), generator=generator)
     logits = torch.randn(samples, len(names), generator=generator)
     logits[torch.arange(samples), labels] += 1.5
-    return score(logits, [(label,) for label in labels.tolist()], names), labels
+    return score(logits, torch.eye(len(names))[labels], names), labels
 
 
-def full_report(evaluation: Evaluation) -> Report:
+def full_report(evaluation: ClassEvaluation) -> Report:
     history = [
         {"epoch": epoch, "step": 9 * epoch, "lr": 1e-4 * epoch, "train_loss": 2 / epoch, "val_loss": None}
         | ({"val_loss": float("nan"), "val_top1": 0.5} if epoch == 2 else {})
         for epoch in (1, 2, 3)
     ]
-    mistake = Mistake(
+    mistake = DrawnMistake(
         image=torch.randint(0, 256, (3, 8, 8), dtype=torch.uint8),
         name="a/<i>.png",
-        truth=NASTY[1],
-        predicted=NASTY[0],
-        probability=0.987,
+        words=Mistake(index=3, predicted=NASTY[0], truth=NASTY[1], size="99%"),
         attention=torch.rand(4, 4),
     )
     return Report(
         title="run of <b>cats</b> & dogs",
         summary={"model": "vit <tiny>"},
         history=history,
+        curve=Classification.curve,
         evaluation=evaluation,
+        sections=Classification().report(evaluation),
         mistakes=[mistake],
         batch=torch.randint(0, 256, (3, 3, 200, 160), dtype=torch.uint8),
         batch_labels=NASTY[:2],
@@ -129,9 +132,13 @@ def test_confused_pairs_by_hand() -> None:
 
 
 def test_multi_label_and_a_bare_report() -> None:
-    logits, labels = torch.randn(20, 3), [(0,), (1, 2), ()] * 6 + [(1,), (2,)]
-    evaluation = score(logits, labels, NASTY, "multi")
-    page = Page(report_page(Report(title="t", summary={}, history=[], evaluation=evaluation)))
+    targets = torch.tensor([[1.0, 0, 0], [0, 1, 1], [0, 0, 0]] * 6 + [[0, 1, 0], [0, 0, 1]])
+    evaluation = score(torch.randn(20, 3), targets, NASTY, "many")
+    sections = Classification(labels="many").report(evaluation)
+    bare = Report(
+        title="t", summary={}, history=[], curve=Classification.curve, evaluation=evaluation, sections=sections
+    )
+    page = Page(report_page(bare))
     assert "mean average precision" in page.text
     assert "How far to trust" not in page.text
     assert "How it learned" not in page.text
@@ -174,9 +181,13 @@ def test_the_card_is_what_hubs_read(tmp_path: Path) -> None:
     write_card(
         tmp_path / "README.md",
         full_report(evaluation),
-        model="vit_tiny",
-        dataset="pets: <all>",
-        origin="timm/x",
+        CardFacts(
+            model="vit_tiny",
+            dataset="pets: <all>",
+            start="fine-tuned from timm/x",
+            gives=Classification().describe(NASTY),
+            task="image-classification",
+        ),
     )
     text = (tmp_path / "README.md").read_text(encoding="utf-8")
     _, front, body = text.split("---\n", 2)

@@ -25,7 +25,7 @@ def write_native(stored: Stored, path: Path, extra: Mapping[str, Content]) -> No
     if path.suffix == ".safetensors":
         if extra:
             raise VitrailError(f"{path} is a single file and cannot hold {', '.join(extra)}: save to a folder")
-        header = {_HEADER: text, _DIGEST: _digest(state)}
+        header = {_HEADER: text, _DIGEST: tensors_digest(state)}
         path.parent.mkdir(parents=True, exist_ok=True)
         write_file(path, lambda file: _save(state, file, header))
         return
@@ -46,7 +46,7 @@ def read_file(path: Path) -> Stored | dict[str, Tensor]:
     state, header = read_tensors(path)
     if _HEADER not in header:
         return state
-    if header.get(_DIGEST) != _digest(state):
+    if header.get(_DIGEST) != tensors_digest(state):
         raise DamagedCheckpoint(f"{path} is damaged: its tensors were altered (sha256 differs); use another checkpoint")
     return from_json(header[_HEADER], state, str(path))
 
@@ -74,9 +74,10 @@ def _save(state: dict[str, Tensor], file: Path, header: dict[str, str] | None = 
         raise OSError(int(code[1]), os.strerror(int(code[1])), str(file)) from None
 
 
-def _digest(state: Mapping[str, Tensor]) -> str:
+def tensors_digest(state: Mapping[str, Tensor]) -> str:
+    """sha256 of names and values of tensors, in hexadecimal."""
     total = hashlib.sha256()
     for name in sorted(state):
         total.update(name.encode())
-        total.update(state[name].contiguous().reshape(-1).view(uint8).numpy().data)
+        total.update(state[name].detach().cpu().contiguous().reshape(-1).view(uint8).numpy().data)
     return total.hexdigest()

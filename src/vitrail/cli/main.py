@@ -35,6 +35,7 @@ COMMANDS = (
     Command("pretrain", _LEARN, "Train a Vision Transformer without labels.", "pretrain:Pretrain"),
     Command("eval", _LEARN, "Score a checkpoint on labelled images.", "eval:Eval"),
     Command("predict", _USE, "Predict images, as a table.", "predict:Predict"),
+    Command("embed", _USE, "Compute one vector for each image.", "embed:Embed"),
     Command("explain", _UNDERSTAND, "Show where every layer and head looks.", "explain:Explain"),
     Command("explore", _UNDERSTAND, "Open a live page of attention in the browser.", "explore:Explore"),
     Command("study robustness", _UNDERSTAND, "Accuracy on corrupted and adversarial images.", "study:Robustness"),

@@ -20,10 +20,11 @@ from .options import (
 
 @dataclass
 class Predict:
-    """Predict the classes of images.
+    """Predict images, as a table.
 
-    Writes a table with the columns path, class, probability, class_2, probability_2 and so on, error. A file that
-    cannot be read is a row with an error.
+    The columns are path, what the checkpoint predicts, error. Of a classifier that is class, probability, class_2,
+    probability_2 and so on; of a regression, one column for each number. A file that cannot be read is a row with an
+    error.
 
     Examples:
         vitrail predict runs/flowers garden/ -o table.csv

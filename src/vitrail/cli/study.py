@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-from .options import BatchSize, CheckpointArgument, Device, Option, Out, Seed, SourceArgument, Split
+from .options import BatchSize, CheckpointArgument, Device, Option, Out, Precision, Seed, SourceArgument, Split
 
 
 @dataclass
@@ -45,13 +45,13 @@ class Robustness:
     split: Split = "auto"
     batch_size: BatchSize = 32
     device: Device = "auto"
+    precision: Precision = "auto"
     seed: Seed = 0
     out: Out = Path("robustness.csv")
     """CSV to write, with every severity."""
 
     def run(self) -> None:
         from ..checkpoint.contract import load
-        from ..machine.facts import pick_device
         from ..progress import visible
         from ..study.robustness import Options, study_robustness
         from ..study.robustness_table import check_output, table, write_csv
@@ -67,7 +67,8 @@ class Robustness:
             split=self.split,
             masks=self.masks,
             batch_size=self.batch_size,
-            device=pick_device(self.device),
+            device=self.device,
+            precision=self.precision,
             seed=self.seed,
         )
         names = [self.checkpoint, *([self.against] if self.against else [])]
@@ -100,11 +101,11 @@ class Layers:
     """Classifier that is fitted on the features."""
     batch_size: BatchSize = 32
     device: Device = "auto"
+    precision: Precision = "auto"
     seed: Seed = 0
 
     def run(self) -> None:
         from ..checkpoint.contract import load
-        from ..machine.facts import pick_device
         from ..progress import visible
         from ..study.layers import study_layers, table
         from ..tables import print_table
@@ -115,7 +116,8 @@ class Layers:
             limit=None if self.limit == "all" else self.limit,
             kind=self.probe,
             batch_size=self.batch_size,
-            device=pick_device(self.device),
+            device=self.device,
+            precision=self.precision,
             seed=self.seed,
             progress=visible,
         )

@@ -103,10 +103,9 @@ def even_batches(batches: Iterable[Shaped[Tensor, "B C H W"]]) -> Iterator[tuple
     for images in batches:
         count = len(images)
         full = max(full, count)
-        yield (
-            (torch.cat([images, images[-1:].expand(full - count, *images.shape[1:])]) if count < full else images),
-            count,
-        )
+        if count < full:
+            images = torch.cat([images, images[-1:].expand(full - count, *images.shape[1:])])
+        yield images, count
 
 
 def first_rows(output: Any, count: int) -> Any:
@@ -139,5 +138,4 @@ def make_predictor(
 
 def output_names(checkpoint: Checkpoint) -> tuple[str, ...]:
     """The names of the outputs; their numbers where the checkpoint has no names."""
-    # MERGE: config.num_outputs
     return checkpoint.class_names or tuple(str(index) for index in range(checkpoint.model.config.num_outputs))

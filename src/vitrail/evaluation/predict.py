@@ -66,6 +66,11 @@ class NamedImages:
     samples: tuple[Sample, ...]
     bad: tuple[BadFile, ...]
 
+    @property
+    def entries(self) -> list[Sample | BadFile]:
+        """All of them, as they come in tables."""
+        return [*self.samples, *self.bad]
+
 
 def named_images(
     sources: Spec | Sequence[Spec], limit: int | None = None, *, split: SplitChoice = "all", run: Path | None = None

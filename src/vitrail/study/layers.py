@@ -1,6 +1,5 @@
-"""What a classifier knows after each block: linear probes, the logit lens, and how its maps follow the picture."""
+"""Linear probes, the logit lens and shift equivariance of each block of a classifier."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -9,18 +8,20 @@ from torch import Tensor
 from ..checkpoint.contract import Checkpoint
 from ..data.open import Sample, Source, open_source
 from ..data.seeds import derive
+from ..engines.precision import on_device
 from ..errors import VitrailError
 from ..evaluation.held_out import held_out, recorded_splits
+from ..lens.observe import observe_features
 from ..lens.probe.layers import block_names, check_stream, layer_features, logit_lens
 from ..lens.probe.linear import Kind, linear_probe
 from ..lens.probe.order import shift_equivariance
 from ..nn import Tokens
 from ..progress import Track, silent
-from .subject import Subject, check_amounts, drawn, matched, subject
+from .studied_model import StudiedModel, check_amounts, drawn, matched, studied_model
 from .trials import standard_error
 
 _SHIFTED = 32
-"""Pictures that the shift test looks at."""
+"""Images of the shift test."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,10 +32,11 @@ class Layer:
         name: of the module.
         width: of its tokens.
         probe_class, probe_mean: test accuracy of a linear probe on the class token, and on the mean of the patches;
-            None where there is no class token.
-        lens, agrees: how often the model's own head, put here, is right, and how often it says what the model says;
-            None where the logit lens makes no sense.
-        follows: correlation of its map with itself shifted, when the picture is shifted by one patch.
+            None if there is no class token.
+        lens, agrees: accuracy of the model's own head on this block's output, and share of images for which it predicts
+            the same as the model; None for a model that the logit lens does not suit.
+        follows: correlation of the block's map for an image shifted by one patch with the shifted map of the image;
+            None if the model has no maps.
     """
 
     name: str
@@ -48,7 +50,7 @@ class Layer:
 
 @dataclass(frozen=True, slots=True)
 class LayerStudy:
-    """The layers from the first to the last, and sentences on which pictures these are and what was left out."""
+    """The layers from the first to the last, and phrases that describe the images and what was left out."""
 
     layers: tuple[Layer, ...]
     notes: tuple[str, ...]
@@ -61,32 +63,39 @@ def study_layers(
     limit: int | None = 500,
     kind: Kind = "ridge",
     batch_size: int = 32,
-    device: str | torch.device = "cpu",
+    device: str = "auto",
+    precision: str = "auto",
     seed: int = 0,
     progress: Track = silent,
 ) -> LayerStudy:
     """Fit probes on the train part of a source, and score them and the logit lens on its held-out part.
 
-    A source without a train part of its own has the run's; where neither is known its pictures are halved by seed.
+    A source without a train part of its own is divided as the run divided it; if there is no run either, its images are
+    halved by seed.
 
     Args:
-        limit: at most so many pictures of each part, drawn by seed; None for all.
+        checkpoint: a classifier.
+        source: labelled images, what `open_source` takes.
+        limit: at most so many images of each part, drawn by seed; None for all.
         kind: of the probe, see `linear_probe`.
+        batch_size, device, precision: see `make_predictor`.
+        seed: of everything that is drawn.
+        progress: reports how far the study is.
 
     Raises:
-        VitrailError: a model without blocks, too few pictures; see `matched`.
+        VitrailError: a model without blocks, too few images; see `matched`.
     """
     check_amounts(limit, batch_size)
     opened = matched(open_source(source), checkpoint)
     block_names(checkpoint.model)
     train, test, note = _parts(checkpoint, opened, limit, seed, progress)
     learned, judged = (
-        subject(checkpoint, samples, batch_size=batch_size, device=device, progress=progress)
+        studied_model(checkpoint, samples, batch_size=batch_size, device=device, precision=precision, progress=progress)
         for samples in (train, test)
     )
     seen = _features(learned, "train part", progress)
     unseen = _features(judged, "test part", progress)
-    lens, why = _lens(judged)
+    lens, reason = _lens(judged)
     follows = _follows(judged)
     layers = []
     for place, (name, parts) in enumerate(progress(unseen.items(), len(unseen), "probes")):
@@ -94,23 +103,23 @@ def study_layers(
             key: linear_probe(seen[name][key], learned.labels, found, judged.labels, kind).test
             for key, found in parts.items()
         }
-        said = None if lens is None else lens[place].argmax(dim=1)
+        predicted = None if lens is None else lens[place].argmax(dim=1)
         layers.append(
             Layer(
                 name=name,
                 width=parts["mean"].shape[1],
                 probe_class=scores.get("class"),
                 probe_mean=scores["mean"],
-                lens=None if said is None else _share(said == judged.labels),
-                agrees=None if said is None or lens is None else _share(said == lens[-1].argmax(dim=1)),
+                lens=None if predicted is None else _share(predicted == judged.labels),
+                agrees=None if predicted is None or lens is None else _share(predicted == lens[-1].argmax(dim=1)),
                 follows=follows.get(name),
             )
         )
-    return LayerStudy(tuple(layers), (note, _own(judged), *why))
+    return LayerStudy(tuple(layers), (note, _own(judged), *reason))
 
 
 def table(study: LayerStudy) -> tuple[list[str], list[list[str]]]:
-    """Headers and rows for `print_table`; a column that no layer has is left out."""
+    """Headers and rows for `print_table`, without the columns that are empty for all layers."""
     headers = ["layer", "width", "probe: class", "probe: mean", "lens", "lens = answer", "follows shift"]
     rows = [
         [
@@ -128,64 +137,72 @@ def table(study: LayerStudy) -> tuple[list[str], list[list[str]]]:
 def _parts(
     checkpoint: Checkpoint, opened: Source, limit: int | None, seed: int, progress: Track
 ) -> tuple[list[Sample], list[Sample], str]:
-    """Pictures to learn from, pictures to be scored on, and which they are."""
+    """Images to fit probes on, images to score them on, and a phrase that describes both."""
     seed = derive(seed, "pictures to probe")
     own = {sample.split for sample in opened.samples}
     recorded = recorded_splits(checkpoint.path) if checkpoint.path else None
     if "train" in own or recorded:
         test, train = (held_out(opened, checkpoint.path, part, progress=progress) for part in ("auto", "train"))
         few, many = drawn(test.samples, limit, seed), drawn(train.samples, limit, seed)
-        note = f"probes learn from {len(many)}, and are scored on {len(few)} of {test.note}"
+        note = f"probes are fitted on {len(many)} images and scored on {len(few)} of {test.note}"
     else:
         every = held_out(opened, checkpoint.path, "all", progress=progress).samples
         mixed = drawn(every, None if limit is None else 2 * limit, seed)
         many, few = mixed[: len(mixed) // 2], mixed[len(mixed) // 2 :]
-        note = f"{len(mixed)} pictures of {opened.name}, halved: probes learn from one half"
+        note = f"{len(mixed)} images of {opened.name}, halved: probes are fitted on one half"
     if len({sample.labels[0] for sample in many}) < 2 or not few:
-        raise VitrailError(f"{note}: they need pictures of two classes to learn from, and one to be scored on")
+        raise VitrailError(f"{note}: probes need images of two classes to be fitted on, and one image to be scored on")
     return many, few, note
 
 
-def _batches(studied: Subject) -> Iterator[Tensor]:
-    for start in range(0, len(studied.images), studied.batch_size):
-        yield studied.pixels(studied.images[start : start + studied.batch_size])
-
-
-def _features(studied: Subject, label: str, progress: Track) -> dict[str, dict[str, Tensor]]:
+def _features(studied: StudiedModel, label: str, progress: Track) -> dict[str, dict[str, Tensor]]:
+    """{block: {"class" or "mean": (n, D)}}, float32 on the CPU."""
     found: dict[str, dict[str, list[Tensor]]] = {}
-    count = -(-len(studied.images) // studied.batch_size)
-    for pixels in progress(_batches(studied), count, label):
-        for name, parts in layer_features(studied.model, pixels).items():
+    batches = -(-len(studied.images) // studied.batch_size)
+    for pixels, count in progress(studied.pixel_batches(), batches, label):
+        with studied.precision():
+            pooled = layer_features(studied.model, pixels)
+        for name, parts in pooled.items():
             for key, values in parts.items():
-                found.setdefault(name, {}).setdefault(key, []).append(values.float().cpu())
+                found.setdefault(name, {}).setdefault(key, []).append(values[:count].float().cpu())
     return {name: {key: torch.cat(values) for key, values in parts.items()} for name, parts in found.items()}
 
 
-def _lens(studied: Subject) -> tuple[Tensor | None, tuple[str, ...]]:
-    """(L, n, K) scores, or the reason why there are none."""
+def _lens(studied: StudiedModel) -> tuple[Tensor | None, tuple[str, ...]]:
+    """(L, n, K) logits, or the reason why there are none."""
     try:
         check_stream(studied.model)
-        return torch.cat([logit_lens(studied.model, pixels).float().cpu() for pixels in _batches(studied)], dim=1), ()
+        logits = []
+        for pixels, count in studied.pixel_batches():
+            with studied.precision():
+                logits.append(logit_lens(studied.model, pixels)[:, :count].float().cpu())
     except VitrailError as error:
         return None, (f"no logit lens: {error}",)
+    return torch.cat(logits, dim=1), ()
 
 
-def _follows(studied: Subject) -> dict[str, float]:
-    """For every block, of a shift by one patch of the embedding; empty where the embedding has no map."""
-    pixels = studied.pixels(studied.images[:_SHIFTED])
-    with torch.inference_mode():
-        tokens = studied.model.embed(pixels)
+def _follows(studied: StudiedModel) -> dict[str, float]:
+    """For every block the correlation after a shift by one patch; empty if the embedding has no map."""
+    few = torch.stack(studied.fitted[:_SHIFTED])
+    with observe_features(studied.model, "embed") as seen:
+        studied.batch_logits([few])
+    tokens = seen["embed"]
     if not isinstance(tokens, Tokens) or len(tokens.grid) != 2 or tokens.lengths or tokens.grid[1] < 3:
         return {}
+    pixels = on_device(studied.predictor.preprocess.normalise(few), studied.device)
     step = pixels.shape[3] // tokens.grid[1]
-    names = block_names(studied.model)
-    return {name: shift_equivariance(studied.model, pixels, name, [step])[0].moved for name in names}
+    with studied.precision():
+        return {
+            name: shift_equivariance(studied.model, pixels, name, [step])[0].moved
+            for name in block_names(studied.model)
+        }
 
 
-def _own(studied: Subject) -> str:
-    right = studied.right(studied.images)
-    error = f", standard error {100 * standard_error(right):.1f}" if len(right) > 1 else ""
-    return f"the model itself: {100 * right.mean():.1f} %{error}; the most common class: {100 * studied.by_habit:.1f} %"
+def _own(studied: StudiedModel) -> str:
+    correct = studied.correct(studied.clean_logits())
+    error = f", standard error {100 * standard_error(correct):.1f}" if len(correct) > 1 else ""
+    majority = f"predicting the most common class: {100 * studied.majority_accuracy:.1f} %"
+    return f"the model itself: {100 * correct.mean():.1f} %{error}; {majority}"
 
 
 def _share(hits: Tensor) -> float:

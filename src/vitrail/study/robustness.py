@@ -1,11 +1,9 @@
-"""How a classifier, or two of them, bear what is done to pictures."""
+"""Robustness of one classifier, or of two on the same images."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
-
-import torch
 
 from ..checkpoint.contract import Checkpoint
 from ..data.conflict import Mask
@@ -16,11 +14,11 @@ from ..data.open import Sample, open_source, read_image
 from ..data.preprocess import Preprocess
 from ..data.seeds import derive
 from ..errors import VitrailError, nearest
-from ..evaluation.held_out import Part, held_out, recorded_splits
+from ..evaluation.held_out import SplitChoice, held_out, recorded_splits
 from ..progress import Track, silent
 from . import trials
-from .subject import Subject, check_amounts, common_samples, drawn, matched, subject
-from .trials import Row
+from .studied_model import StudiedModel, check_amounts, common_samples, drawn, matched, studied_model
+from .trials import Measurement
 
 Test = Literal["corruption", "adversarial", "sketch", "conflict", "shift", "calibration"]
 TESTS: tuple[Test, ...] = get_args(Test)
@@ -28,16 +26,18 @@ TESTS: tuple[Test, ...] = get_args(Test)
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What is measured, and how.
+    """Settings of a robustness study.
 
     Attributes:
-        tests: by name; the clean accuracy is always there.
+        tests: by name; the clean accuracy is always measured.
         severities: of the corruptions, 1 to 5.
-        epsilons: of the attacks, in 1/255 of the range of a picture's values.
+        epsilons: largest change of a value by an attack, in 1/255 of the range of values.
         steps: of PGD.
-        limit: at most so many pictures, drawn by seed; None for all.
+        limit: at most so many images, drawn by seed; None for all.
         split: which part of the source, see `held_out`.
-        masks: a folder with the object of each picture, for "conflict".
+        masks: a folder with a mask of the object of each image, for "conflict".
+        batch_size, device, precision: see `make_predictor`.
+        seed: of everything that is drawn.
     """
 
     tests: tuple[Test, ...] = ("corruption", "adversarial", "sketch", "shift", "calibration")
@@ -45,10 +45,11 @@ class Options:
     epsilons: tuple[float, ...] = (1.0, 4.0)
     steps: int = 10
     limit: int | None = 200
-    split: Part = "auto"
+    split: SplitChoice = "auto"
     masks: Path | None = None
     batch_size: int = 32
-    device: str | torch.device = "cpu"
+    device: str = "auto"
+    precision: str = "auto"
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -56,42 +57,42 @@ class Options:
             if name not in TESTS:
                 raise VitrailError(f"there is no test {name!r}: {nearest(name, TESTS)}")
         if "corruption" in self.tests and not _some_of(self.severities, SEVERITIES):
-            raise VitrailError(f"severities {_said(self.severities)}: name some of 1 to 5, each once")
+            raise VitrailError(f"severities {_listed(self.severities)}: name some of 1 to 5, each once")
         if "adversarial" in self.tests and not _some_of(self.epsilons):
-            raise VitrailError(f"epsilons {_said(self.epsilons)}: name some, each once, such as 1 4 (in 1/255)")
+            raise VitrailError(f"epsilons {_listed(self.epsilons)}: name some, each once, such as 1 4 (in 1/255)")
         for epsilon in self.epsilons:
             if not 0 <= epsilon <= 255:
-                raise VitrailError(f"epsilon {epsilon:g} does not exist: it is counted in 1/255, from 0 to 255")
+                raise VitrailError(f"epsilon {epsilon:g} is not possible: it is in units of 1/255, from 0 to 255")
         if self.steps < 1:
-            raise VitrailError(f"{self.steps} steps lead nowhere: use 1 or more")
+            raise VitrailError(f"{self.steps} steps of PGD are not possible: use 1 or more")
         if "conflict" in self.tests and self.masks is None:
-            raise VitrailError("cue conflict needs to know the objects: name a folder of masks with --masks")
+            raise VitrailError("the cue conflict needs masks of the objects: name a folder of them with --masks")
         check_amounts(self.limit, self.batch_size)
 
 
 @dataclass(frozen=True, slots=True)
-class Study:
-    """What was found.
+class RobustnessStudy:
+    """The measurements of one or two models.
 
     Attributes:
-        rows: [row][model], in the order in which the models were given; the rows of one test are next to each other.
-        notes: sentences on which pictures these are, and how the numbers came about.
+        rows: [row][model], models in the order given; the measurements of one test are next to each other.
+        notes: phrases that describe the images and how the numbers were computed.
     """
 
-    rows: tuple[tuple[Row, ...], ...]
+    rows: tuple[tuple[Measurement, ...], ...]
     notes: tuple[str, ...]
 
 
 def study_robustness(
     checkpoints: Sequence[Checkpoint], source: str, options: Options | None = None, *, progress: Track = silent
-) -> Study:
-    """Put one or two classifiers to the test on the same pictures; none of them has learned from these.
+) -> RobustnessStudy:
+    """Accuracy of one or two classifiers on the same images, as they are and changed; no model was trained on them.
 
-    With two, there is the mean corruption error of each, relative to the second (Hendrycks and Dietterich, 2019,
-    section 4.1): the second has 1, and less is better.
+    For two models there is also the mean corruption error of each, relative to the second (Hendrycks and Dietterich,
+    2019, section 4.1): the second has 1, and lower is better.
 
     Raises:
-        VitrailError: what a model or the source does not allow; see `Options`, `common_samples`, `read_mask`.
+        VitrailError: a model or source that cannot be studied; see `Options`, `common_samples`, `read_mask`.
     """
     options = options or Options()
     found, which = common_samples(
@@ -100,18 +101,18 @@ def study_robustness(
     objects = _objects(checkpoints, found, options.masks if "conflict" in options.tests else None)
     columns, notes = [], [which]
     for checkpoint, samples, masks in zip(checkpoints, found, objects, strict=True):
-        studied = _subject(checkpoint, samples, options, progress)
+        studied = _studied(checkpoint, samples, options, progress)
         val = _val(checkpoint, source, options, progress) if "calibration" in options.tests else None
         columns.append(_rows(studied, val, masks, options, progress))
-        notes.append(f"always naming the most common class is right in {100 * studied.by_habit:.1f} %")
+        notes.append(f"accuracy of predicting the most common class: {100 * studied.majority_accuracy:.1f} %")
         notes += _notes(checkpoint, val, masks, options)
     if "corruption" in options.tests and len(columns) > 1:
         columns = [_with_error(column, columns[-1]) for column in columns]
-    return Study(tuple(zip(*columns, strict=True)), tuple(dict.fromkeys(notes)))
+    return RobustnessStudy(tuple(zip(*columns, strict=True)), tuple(dict.fromkeys(notes)))
 
 
-def mean_corruption_error(rows: Sequence[Row], reference: Sequence[Row]) -> float | None:
-    """Mean over corruptions of Σ error / Σ error of the reference, over severities; None where that never errs."""
+def mean_corruption_error(rows: Sequence[Measurement], reference: Sequence[Measurement]) -> float | None:
+    """Mean over corruptions of Σ error / Σ error of the reference, Σ over severities; None if that is 0."""
     ratios = []
     for name in CORRUPTIONS:
         own, other = (
@@ -124,15 +125,15 @@ def mean_corruption_error(rows: Sequence[Row], reference: Sequence[Row]) -> floa
     return sum(ratios) / len(ratios)
 
 
-def _with_error(rows: list[Row], reference: list[Row]) -> list[Row]:
+def _with_error(rows: list[Measurement], reference: list[Measurement]) -> list[Measurement]:
     place = next(place for place, row in enumerate(rows) if row.test == trials.MEAN_OF_CORRUPTIONS) + 1
-    error = Row("mean corruption error", mean_corruption_error(rows, reference), unit="number")
+    error = Measurement("mean corruption error", mean_corruption_error(rows, reference), unit="number")
     return [*rows[:place], error, *rows[place:]]
 
 
 def _rows(
-    studied: Subject, val: Subject | None, masks: list[Mask | None], options: Options, progress: Track
-) -> list[Row]:
+    studied: StudiedModel, val: StudiedModel | None, masks: list[Mask | None], options: Options, progress: Track
+) -> list[Measurement]:
     rows = trials.clean(studied)
     if "corruption" in options.tests:
         rows += trials.corruptions(studied, options.severities, options.seed, progress)
@@ -149,27 +150,34 @@ def _rows(
     return rows
 
 
-def _notes(checkpoint: Checkpoint, val: Subject | None, masks: list[Mask | None], options: Options) -> list[str]:
+def _notes(checkpoint: Checkpoint, val: StudiedModel | None, masks: list[Mask | None], options: Options) -> list[str]:
     notes = []
     if "corruption" in options.tests:
-        notes.append(f"a corruption is the mean over its severities {_said(options.severities)}")
+        notes.append(f"the accuracy under a corruption is the mean over severities {_listed(options.severities)}")
     hidden = sum(mask is None for mask in masks)
     if hidden:
-        notes.append(f"cue conflict leaves out {hidden} pictures that have no mask, or one that shows no object")
+        notes.append(f"cue conflict leaves out {hidden} images without a mask, or whose mask shows no object")
     if "calibration" in options.tests:
-        where = f"{len(val.images)} val pictures" if val else "one half of the pictures for the other"
+        where = f"{len(val.images)} validation images" if val else "one half of the images for the other"
         notes.append(f"{checkpoint.path or 'the model'}: the temperature is fitted on {where}")
     return notes
 
 
-def _subject(checkpoint: Checkpoint, samples: Sequence[Sample], options: Options, progress: Track) -> Subject:
-    return subject(checkpoint, samples, batch_size=options.batch_size, device=options.device, progress=progress)
+def _studied(checkpoint: Checkpoint, samples: Sequence[Sample], options: Options, progress: Track) -> StudiedModel:
+    return studied_model(
+        checkpoint,
+        samples,
+        batch_size=options.batch_size,
+        device=options.device,
+        precision=options.precision,
+        progress=progress,
+    )
 
 
 def _objects(
     checkpoints: Sequence[Checkpoint], found: Sequence[Sequence[Sample]], folder: Path | None
 ) -> list[list[Mask | None]]:
-    """For each checkpoint its pictures' masks, as it crops them; None, for all, where one of them sees no object."""
+    """Masks for each checkpoint, cropped as its images; None for all checkpoints where one crop shows no object."""
     if folder is None:
         return [[] for _ in checkpoints]
     files = mask_files(folder, found[0])
@@ -186,7 +194,7 @@ def _objects(
 
 
 def _mask(sample: Sample, file: Path | None, preprocess: Preprocess) -> Mask | None:
-    """Where the object is; None where there is no mask, or nothing to be seen in it."""
+    """True on the object; None if there is no mask, or no object in it."""
     if file is None:
         return None
     height, width = read_image(sample).shape[1:]
@@ -194,8 +202,8 @@ def _mask(sample: Sample, file: Path | None, preprocess: Preprocess) -> Mask | N
     return mask if mask.any() else None
 
 
-def _val(checkpoint: Checkpoint, source: str, options: Options, progress: Track) -> Subject | None:
-    """The pictures that the run chose its checkpoint by; None where they are not known, or may be those under test."""
+def _val(checkpoint: Checkpoint, source: str, options: Options, progress: Track) -> StudiedModel | None:
+    """The model with its validation images; None if they are not known, or may be among those under test."""
     opened = matched(open_source(source), checkpoint)
     recorded = recorded_splits(checkpoint.path) if checkpoint.path else None
     parts = {sample.split for sample in opened.samples} | set((recorded or {}).values())
@@ -206,12 +214,12 @@ def _val(checkpoint: Checkpoint, source: str, options: Options, progress: Track)
     except VitrailError:  # the run's val part is of another source
         return None
     samples = drawn(own.samples, options.limit, derive(options.seed, "val pictures"))
-    return _subject(checkpoint, samples, options, progress)
+    return _studied(checkpoint, samples, options, progress)
 
 
 def _some_of(given: Sequence[float], valid: Sequence[float] | None = None) -> bool:
     return bool(given) and len(set(given)) == len(given) and (valid is None or set(given) <= set(valid))
 
 
-def _said(given: Sequence[float]) -> str:
+def _listed(given: Sequence[float]) -> str:
     return " ".join(f"{value:g}" for value in given) or "(none)"

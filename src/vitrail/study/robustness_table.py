@@ -1,4 +1,4 @@
-"""A study of robustness as a table for people, and as CSV."""
+"""A robustness study as a table for a terminal, and as CSV."""
 
 import csv
 from collections.abc import Sequence
@@ -7,16 +7,16 @@ from pathlib import Path
 from typing import Literal
 
 from ..errors import VitrailError
-from .robustness import Study
-from .trials import Row
+from .robustness import RobustnessStudy
+from .trials import Measurement
 
 _LONGEST = 16
 
 
-def table(study: Study, names: Sequence[str]) -> tuple[list[str], list[list[str]]]:
-    """Headers and rows for `print_table`; what is of one severity is left to the CSV.
+def table(study: RobustnessStudy, names: Sequence[str]) -> tuple[list[str], list[list[str]]]:
+    """Headers and rows for `print_table`; single severities are in the CSV only.
 
-    ± is the standard error over pictures: of the value, or, of two models, of their difference, picture by picture.
+    ± is the standard error over images: of the value, or for two models of their difference, image by image.
     """
     lines = []
     for across in study.rows:
@@ -30,7 +30,7 @@ def table(study: Study, names: Sequence[str]) -> tuple[list[str], list[list[str]
     return ["test", *short_names(names), *difference, "±"], lines
 
 
-def write_csv(study: Study, names: Sequence[str], path: Path) -> None:
+def write_csv(study: RobustnessStudy, names: Sequence[str], path: Path) -> None:
     """A row for each test and severity: value and standard error of each model, and of the difference of two.
 
     Shares go from 0 to 1. The file appears when it is complete.
@@ -51,7 +51,7 @@ def write_csv(study: Study, names: Sequence[str], path: Path) -> None:
 
 
 def check_output(path: Path) -> None:
-    """Raise a VitrailError, before anything is measured, where no file can be written."""
+    """Raise VitrailError if no file can be written here, before anything is measured."""
     if path.is_dir():
         raise VitrailError(f"{path} is a folder: name a file in it, such as {path / 'robustness.csv'}")
     if not path.parent.is_dir():
@@ -65,21 +65,21 @@ def short_names(names: Sequence[str]) -> list[str]:
 
 
 def unlike(names: Sequence[str]) -> list[str]:
-    """The same names, with a number behind each that came before."""
+    """The same names, with a number behind those that repeat an earlier one."""
     return [
         f"{name} ({names[: place + 1].count(name)})" if name in names[:place] else name
         for place, name in enumerate(names)
     ]
 
 
-def _gap(first: Row, second: Row) -> Row:
-    """The first less the second, picture by picture where they are means over the same pictures."""
+def _gap(first: Measurement, second: Measurement) -> Measurement:
+    """The first minus the second; image by image if they are means over the same images."""
     value = None if first.value is None or second.value is None else first.value - second.value
     each = None if first.each is None or second.each is None else first.each - second.each
     return replace(first, value=value, each=each)
 
 
-def _cell(row: Row, *, sign: Literal["", "+"] = "", none: str = "–") -> str:
+def _cell(row: Measurement, *, sign: Literal["", "+"] = "", none: str = "–") -> str:
     if row.value is None:
         return none
     return f"{100 * row.value:{sign}.1f} %" if row.unit == "share" else f"{row.value:{sign}.3f}"

@@ -1,6 +1,6 @@
-"""The tests of robustness, each a function of a subject that gives the rows of a table."""
+"""The tests of robustness: functions from a model with its images to measurements."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -17,7 +17,7 @@ from ..evaluation.calibration import brier_scores, calibration, cross_fitted, fi
 from ..lens.adversarial import fgsm, pgd
 from ..lens.probe.order import shuffle_patches
 from ..progress import Track
-from .subject import Image, Subject, on_all, pictures
+from .studied_model import Image, StudiedModel, on_all, unit_range
 
 Attack = Literal["FGSM", "PGD"]
 ATTACKS: tuple[Attack, ...] = get_args(Attack)
@@ -26,14 +26,15 @@ MEAN_OF_CORRUPTIONS = "mean of corruptions"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Row:
-    """One number.
+class Measurement:
+    """One number of a study.
 
     Attributes:
         test: what was measured.
-        value: a share from 0 to 1, or a number as it is; None where it is not defined.
-        severity: of a corruption; None for what is not of one severity.
-        each: what every picture adds to the mean, where the value is a mean over pictures.
+        value: a share from 0 to 1, or a plain number (`unit`); None where it is not defined.
+        severity: of a corruption; None for a mean over severities and for all other tests.
+        unit: "share" or "number".
+        each: the value of every image, if `value` is their mean.
     """
 
     test: str
@@ -44,136 +45,141 @@ class Row:
 
     @property
     def error(self) -> float | None:
-        """The standard error of the mean over pictures; None where the value is no mean."""
+        """The standard error of the mean over images; None if the value is no mean."""
         return None if self.each is None else standard_error(self.each)
 
 
 def standard_error(each: Float[Tensor, " n"]) -> float:
-    """How far a mean over n pictures is, by chance, from the mean over all pictures there could be."""
+    """The standard error of a mean over n images: deviation / √n."""
     return each.std().item() / len(each) ** 0.5
 
 
-def over_pictures(test: str, each: Float[Tensor, " n"], severity: int | None = None, unit: Unit = "share") -> Row:
-    """A row that is a mean over pictures."""
-    return Row(test, each.mean().item(), severity, unit, each.double())
+def image_mean(test: str, each: Float[Tensor, " n"], severity: int | None = None, unit: Unit = "share") -> Measurement:
+    """A measurement that is a mean over images."""
+    return Measurement(test, each.mean().item(), severity, unit, each.double())
 
 
-def clean(subject: Subject) -> list[Row]:
-    """Accuracy on the pictures as they are."""
-    return [over_pictures("clean accuracy", subject.right(subject.images))]
+def clean(studied: StudiedModel) -> list[Measurement]:
+    """Accuracy on the images as they are."""
+    return [image_mean("clean accuracy", studied.correct(studied.clean_logits()))]
 
 
-def corruptions(subject: Subject, severities: Sequence[int], seed: int, progress: Track) -> list[Row]:
+def corruptions(studied: StudiedModel, severities: Sequence[int], seed: int, progress: Track) -> list[Measurement]:
     """Accuracy under each corruption and severity, and the means (Hendrycks and Dietterich, 2019)."""
-    rows: list[Row] = []
+    rows: list[Measurement] = []
     means: list[Tensor] = []
     for name in progress(CORRUPTIONS, len(CORRUPTIONS), "corruptions"):
-        right = [subject.right(_corrupted(subject, name, severity, seed)) for severity in severities]
-        rows += [over_pictures(name, each, severity) for severity, each in zip(severities, right, strict=True)]
+        right = [studied.correct(studied.logits(_corrupted(studied, name, severity, seed))) for severity in severities]
+        rows += [image_mean(name, each, severity) for severity, each in zip(severities, right, strict=True)]
         means.append(torch.stack(right).mean(dim=0))
-        rows.append(over_pictures(name, means[-1]))
-    return [*rows, over_pictures(MEAN_OF_CORRUPTIONS, torch.stack(means).mean(dim=0))]
+        rows.append(image_mean(name, means[-1]))
+    return [*rows, image_mean(MEAN_OF_CORRUPTIONS, torch.stack(means).mean(dim=0))]
 
 
-def adversarial(subject: Subject, epsilons: Sequence[float], steps: int, seed: int, progress: Track) -> list[Row]:
-    """Accuracy on pictures made to mislead, of ε in 1/255."""
+def adversarial(
+    studied: StudiedModel, epsilons: Sequence[float], steps: int, seed: int, progress: Track
+) -> list[Measurement]:
+    """Accuracy on adversarial images, which differ by at most ε; `epsilons` are in 1/255."""
     rows = []
     for epsilon in progress(epsilons, len(epsilons), "attacks"):
         for name in ATTACKS:
-            right = _attacked(subject, name, epsilon / 255, steps, seed)
-            rows.append(over_pictures(f"{name} ε={epsilon:g}/255", right))
+            right = _attacked(studied, name, epsilon / 255, steps, seed)
+            rows.append(image_mean(f"{name} ε={epsilon:g}/255", right))
     return rows
 
 
-def sketches(subject: Subject) -> list[Row]:
-    """Accuracy on pictures of lines."""
+def sketches(studied: StudiedModel) -> list[Measurement]:
+    """Accuracy on line drawings of the images."""
     return [
-        over_pictures(f"sketch {name}", subject.right([draw(image) for image in subject.images]))
+        image_mean(f"sketch {name}", studied.correct(studied.logits([draw(image) for image in studied.images])))
         for name, draw in SKETCHES.items()
     ]
 
 
-def shifts(subject: Subject, seed: int) -> list[Row]:
-    """How often the answer stays when the picture moves a little, and accuracy with parts in another order."""
-    before = subject.logits(subject.images).argmax(dim=1)
+def shifts(studied: StudiedModel, seed: int) -> list[Measurement]:
+    """Share of unchanged predictions when the image moves a little, and accuracy with its cells in another order."""
+    before = studied.clean_logits().argmax(dim=1)
     rows = []
     for part in (32, 16, 8):
-        moved = subject.logits([_moved(image, image.shape[1] // part) for image in subject.images]).argmax(dim=1)
-        rows.append(over_pictures(f"same answer, shifted 1/{part}", (moved == before).double()))
+        moved = studied.logits([_moved(image, image.shape[1] // part) for image in studied.images]).argmax(dim=1)
+        rows.append(image_mean(f"same answer, shifted 1/{part}", (moved == before).double()))
     for cells in (2, 4):
-        rows.append(over_pictures(f"shuffled {cells}×{cells}", subject.right(_shuffled(subject, cells, seed))))
+        correct = studied.correct(studied.logits(_shuffled(studied, cells, seed)))
+        rows.append(image_mean(f"shuffled {cells}×{cells}", correct))
     return rows
 
 
-def calibrations(subject: Subject, val: Subject | None, seed: int) -> list[Row]:
-    """ECE and Brier score, as they are and at a temperature fitted on `val`, or across halves of the pictures."""
-    logits = subject.logits(subject.images)
+def calibrations(studied: StudiedModel, val: StudiedModel | None, seed: int) -> list[Measurement]:
+    """ECE and Brier score without and with a temperature, fitted on `val` or across halves of the images."""
+    logits = studied.clean_logits()
     if val is not None:
-        temperature = fit_temperature(val.logits(val.images), val.labels)
+        temperature = fit_temperature(val.clean_logits(), val.labels)
         cooled = logits.double() / temperature
     else:
-        temperature = fit_temperature(logits, subject.labels)
-        cooled = cross_fitted(logits, subject.labels, derive(seed, "halves"))
+        temperature = fit_temperature(logits, studied.labels)
+        cooled = cross_fitted(logits, studied.labels, derive(seed, "halves"))
     return [
-        Row("ECE", calibration(logits, subject.labels).ece),
-        over_pictures("Brier score", brier_scores(logits, subject.labels), unit="number"),
-        Row("temperature", temperature, unit="number"),
-        Row("ECE at temperature", calibration(cooled, subject.labels).ece),
-        over_pictures("Brier at temperature", brier_scores(cooled, subject.labels), unit="number"),
+        Measurement("ECE", calibration(logits, studied.labels).ece),
+        image_mean("Brier score", brier_scores(logits, studied.labels), unit="number"),
+        Measurement("temperature", temperature, unit="number"),
+        Measurement("ECE at temperature", calibration(cooled, studied.labels).ece),
+        image_mean("Brier at temperature", brier_scores(cooled, studied.labels), unit="number"),
     ]
 
 
-def conflicts(subject: Subject, masks: Sequence[Mask | None], seed: int) -> list[Row]:
-    """What the model goes by where shape and texture disagree (Geirhos et al., 2019), both cues beside the ratio.
+def conflicts(studied: StudiedModel, masks: Sequence[Mask | None], seed: int) -> list[Measurement]:
+    """Predictions where shape and texture disagree (Geirhos et al., 2019): share of each cue, and shape / (both).
 
     Args:
-        masks: where the object of each picture is; None leaves the picture out.
+        masks: True on the object of each image; None leaves the image out.
     """
-    seen = [(image, mask) for image, mask in zip(subject.images, masks, strict=True) if mask is not None]
-    labels = subject.labels[[mask is not None for mask in masks]]
+    seen = [(image, mask) for image, mask in zip(studied.images, masks, strict=True) if mask is not None]
+    labels = studied.labels[[mask is not None for mask in masks]]
     others = partners(labels.tolist(), seed)
     made = []
     for place, (_, mask) in enumerate(seen):
         image, surface = seen[others[place]]
         cell = max(2, min(mask.shape) // 8)
         made.append(conflict(mask, texture(image, surface, cell, derive(seed, place))))
-    said = subject.logits(made).argmax(dim=1)
-    alone = subject.logits([conflict(mask, image) for image, mask in seen]).argmax(dim=1)
-    shapes, textures = said == labels, said == labels[others]
+    predicted = studied.logits(made).argmax(dim=1)
+    alone = studied.logits([conflict(mask, image) for image, mask in seen]).argmax(dim=1)
+    shapes, textures = predicted == labels, predicted == labels[others]
     return [
-        over_pictures("object cut out", (alone == labels).double()),
-        over_pictures("cue conflict: shape", shapes.double()),
-        over_pictures("cue conflict: texture", textures.double()),
-        Row("shape bias", cues(said.tolist(), labels.tolist(), labels[others].tolist()).bias),
+        image_mean("object cut out", (alone == labels).double()),
+        image_mean("cue conflict: shape", shapes.double()),
+        image_mean("cue conflict: texture", textures.double()),
+        Measurement("shape bias", cues(predicted.tolist(), labels.tolist(), labels[others].tolist()).bias),
     ]
 
 
-def _corrupted(subject: Subject, name: str, severity: int, seed: int) -> list[Image]:
-    return on_all(lambda place, image: corrupt(image, name, severity, derive(seed, place)), subject.images)
+def _corrupted(studied: StudiedModel, name: str, severity: int, seed: int) -> list[Image]:
+    return on_all(lambda place, image: corrupt(image, name, severity, derive(seed, place)), studied.images)
 
 
-def _attacked(subject: Subject, name: Attack, epsilon: float, steps: int, seed: int) -> Float[Tensor, " n"]:
-    right = []
-    for start in range(0, len(subject.images), subject.batch_size):
-        given = pictures(subject.images[start : start + subject.batch_size]).to(subject.device)
-        labels = subject.labels[start : start + subject.batch_size].to(subject.device)
+def _attacked(studied: StudiedModel, name: Attack, epsilon: float, steps: int, seed: int) -> Float[Tensor, " n"]:
+    return studied.correct(studied.batch_logits(_misleading(studied, name, epsilon, steps, seed)))
+
+
+def _misleading(
+    studied: StudiedModel, name: Attack, epsilon: float, steps: int, seed: int
+) -> Iterator[Float[Tensor, "B C H W"]]:
+    for start in range(0, len(studied.images), studied.batch_size):
+        given = unit_range(studied.images[start : start + studied.batch_size]).to(studied.device)
+        labels = studied.labels[start : start + studied.batch_size].to(studied.device)
         if name == "FGSM":
-            worst = fgsm(subject.answer, given, labels, epsilon)
+            yield fgsm(studied.answer, given, labels, epsilon)
         else:
-            worst = pgd(subject.answer, given, labels, epsilon, steps=steps, seed=derive(seed, "PGD", start))
-        with torch.inference_mode():
-            right.append((subject.answer(worst).argmax(dim=1) == labels).cpu())
-    return torch.cat(right).double()
+            yield pgd(studied.answer, given, labels, epsilon, steps=steps, seed=derive(seed, "PGD", start))
 
 
 def _moved(image: Image, columns: int) -> Image:
-    """To the right; the left column fills what comes in."""
+    """The image moved to the right; its left column is repeated."""
     columns = max(1, columns)
     return np.pad(image, ((0, 0), (columns, 0), (0, 0)), mode="edge")[:, :-columns]
 
 
-def _shuffled(subject: Subject, cells: int, seed: int) -> list[Image]:
-    """Cells of each picture in an order of its own; what a side cannot share out evenly stays where it is."""
+def _shuffled(studied: StudiedModel, cells: int, seed: int) -> list[Image]:
+    """Images with their cells in a random order; rows and columns beyond a multiple of `cells` stay in place."""
 
     def change(place: int, image: Image) -> Image:
         rows, columns = image.shape[0] // cells, image.shape[1] // cells
@@ -183,4 +189,4 @@ def _shuffled(subject: Subject, cells: int, seed: int) -> list[Image]:
         changed[: rows * cells, : columns * cells] = mixed.astype(np.uint8)
         return changed
 
-    return on_all(change, subject.images)
+    return on_all(change, studied.images)

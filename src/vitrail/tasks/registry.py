@@ -16,8 +16,16 @@ TASKS = {
 }
 """Name -> file and class. Another package adds its own through the entry points `vitrail.tasks`."""
 
-ARCHITECTURES_ONLY = ("detection", "segmentation", "depth", "reconstruction", "image-text", "video", "universal")
-"""What there are models for, and no task yet: these can be built, planned, looked into, and give features."""
+ARCHITECTURES_ONLY = (
+    "detection",
+    "segmentation",
+    "depth",
+    "reconstruction",
+    "masked-image-modelling",
+    "image-text",
+    "several",
+)
+"""Tasks of models that can be built, planned, looked into and used for embeddings, but have no file here yet."""
 
 
 def task_names() -> list[str]:
@@ -49,8 +57,8 @@ def _class(name: str) -> Callable[..., Task]:
     if plugin is None:
         if name in ARCHITECTURES_ONLY:
             raise VitrailError(
-                f"models for {name} can be built, planned and looked into, but not trained, evaluated or predicted "
-                f"with yet: use one for {', '.join(TASKS)}, or `vitrail embed` for their features"
+                f"models for {name} can be built, planned and looked into, but not trained, evaluated or used for "
+                f"predictions yet: use one for {', '.join(TASKS)}, or `vitrail embed` for their vectors"
             )
         raise VitrailError(f"there is no task {name!r}: {nearest(name, task_names())}")
     return plugin

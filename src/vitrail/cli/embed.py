@@ -1,0 +1,49 @@
+"""vitrail embed."""
+
+import sys
+from dataclasses import dataclass
+
+from .options import BatchSize, CheckpointArgument, Device, Limit, Out, Precision, SourcesArgument
+
+
+@dataclass
+class Embed:
+    """Compute one vector for each image, with any checkpoint.
+
+    The vector is the input of the classifier: the pooled output of the encoder. The suffix of --out decides what is
+    written: .npz (arrays vectors, paths, errors), .parquet (path, vector, error) or .csv (path, v1 ... vD, error).
+    Without a suffix it is a folder of .npz parts, for any number of images; after an interruption the same command
+    continues it. A file that cannot be read is a row with an error.
+
+    Examples:
+        vitrail embed runs/flowers garden/ -o garden.npz
+        vitrail embed timm/vit_small_patch14_dinov2.lvd142m archive/ -o archive-vectors
+    """
+
+    checkpoint: CheckpointArgument
+    images: SourcesArgument
+    out: Out
+    """File (.npz, .parquet, .csv) or folder to write."""
+    limit: Limit = None
+    """Stop after N images."""
+    batch_size: BatchSize = 32
+    device: Device = "auto"
+    precision: Precision = "auto"
+
+    def run(self) -> None:
+        from ..evaluation.embed import write_embeddings
+        from ..progress import visible
+
+        written = write_embeddings(
+            self.checkpoint,
+            self.images,
+            self.out,
+            limit=self.limit,
+            batch_size=self.batch_size,
+            device=self.device,
+            precision=self.precision,
+            progress=visible,
+        )
+        failed = f", {written.failed} of them could not be read" if written.failed else ""
+        print(f"vitrail: {written.images} images, {written.width} numbers each{failed}", file=sys.stderr)
+        print(self.out)

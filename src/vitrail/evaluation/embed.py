@@ -1,0 +1,199 @@
+"""Embeddings of images: one vector for each image, in memory or as files."""
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ..checkpoint.contract import Checkpoint, load
+from ..checkpoint.native import tensors_digest
+from ..data.samples import BadFile, Sample
+from ..engines.engine import make_engine
+from ..engines.predictor import Predictor
+from ..errors import VitrailError
+from ..progress import Track, silent
+from ..tasks.embedding import Embedding
+from .embedding_files import Rows, check_target, write_rows
+from .embedding_model import EmbeddingModel
+from .embedding_parts import write_parts
+from .predict import NamedImages, Spec, named_images
+from .stream import stream
+
+IMAGES_PER_PART = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Embeddings:
+    """A vector for each image.
+
+    Attributes:
+        vectors: (n, D) float32, not normalised; NaN for an image that could not be read.
+        paths: as the user named the images, or relative to the folder that was named.
+        errors: why an image could not be read, or None.
+    """
+
+    vectors: Float[Tensor, "n D"]
+    paths: tuple[str, ...]
+    errors: tuple[str | None, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """The summary of embeddings in files: number of images, how many of them failed, and the width of a vector."""
+
+    images: int
+    failed: int
+    width: int
+
+
+def embed(
+    checkpoint: Checkpoint | Spec,
+    sources: Spec | Sequence[Spec],
+    *,
+    limit: int | None = None,
+    batch_size: int = 32,
+    engine: str = "torch",
+    device: str = "auto",
+    precision: str = "auto",
+    progress: Track = silent,
+) -> Embeddings:
+    """The pooled vector before the head for every image: `embed("runs/flowers", "garden/").vectors`.
+
+    Args:
+        checkpoint: any checkpoint of a model for images, or what `load` takes; see `EmbeddingModel` for the vector.
+        sources: images, folders of them at any depth, globs, tables, shards, or a named set.
+        limit: stop after this many images.
+        batch_size, engine, device, precision: see `make_predictor`.
+        progress: reports how many images are done.
+
+    Raises:
+        VitrailError: no image is found or can be read, a word is unknown, or the model does not take images.
+    """
+    named, _, predictor = _opened(checkpoint, sources, limit, batch_size, engine, device, precision)
+    width = vector_width(predictor)
+    rows = list(some_readable(_rows(predictor, named.entries, width, progress=progress)))
+    return Embeddings(
+        vectors=torch.cat([part.vectors for part in rows]),
+        paths=tuple(path for part in rows for path in part.paths),
+        errors=tuple(error for part in rows for error in part.errors),
+    )
+
+
+def write_embeddings(
+    checkpoint: Checkpoint | Spec,
+    sources: Spec | Sequence[Spec],
+    out: Spec,
+    *,
+    limit: int | None = None,
+    batch_size: int = 32,
+    engine: str = "torch",
+    device: str = "auto",
+    precision: str = "auto",
+    images_per_part: int = IMAGES_PER_PART,
+    progress: Track = silent,
+) -> Written:
+    """Embed any number of images in bounded memory.
+
+    The suffix of `out` decides what is written: `.npz` (arrays vectors, paths, errors), `.parquet` (columns path,
+    vector, error), `.csv` (path, v1 ... vD, error). Without a suffix it is a folder of `.npz` parts with a manifest,
+    which an interrupted run continues; see `write_parts`. A file appears under its name when it is complete.
+
+    Args:
+        checkpoint, sources, limit, batch_size, engine, device, precision, progress: see `embed`.
+        out: file or folder.
+        images_per_part: rows of a part of a folder.
+
+    Raises:
+        VitrailError: see `embed`; another suffix, a folder that holds something else, or embeddings of another model,
+            other settings or other images.
+    """
+    target = Path(out)
+    check_target(target)
+    if images_per_part < 1:
+        raise VitrailError(f"{images_per_part} images per part are not possible: use 1 or more")
+    named, found, predictor = _opened(checkpoint, sources, limit, batch_size, engine, device, precision)
+    entries = named.entries
+    paths = [entry.name for entry in entries]
+    width = vector_width(predictor)
+    if target.suffix:
+        failed = write_rows(some_readable(_rows(predictor, entries, width, progress=progress)), paths, width, target)
+        return Written(len(entries), failed, width)
+    settings = {
+        "model": tensors_digest(found.model.state_dict()),
+        "config": repr(found.model.config),
+        "preprocess": found.preprocess.to_dict(),
+        "engine": engine,
+        "precision": str(predictor.engine.precision).removeprefix("torch."),
+        "width": width,
+    }
+    failed = write_parts(
+        target,
+        paths,
+        lambda start, stop: _rows(predictor, entries[start:stop], width),
+        settings,
+        images_per_part=images_per_part,
+        progress=progress,
+    )
+    return Written(len(entries), failed, width)
+
+
+def vector_width(predictor: Predictor) -> int:
+    """D of the vectors, found with one black image.
+
+    Raises:
+        VitrailError: the model does not give one vector for each image.
+    """
+    black = torch.zeros(1, predictor.preprocess.channels, *predictor.preprocess.image_size, dtype=torch.uint8)
+    (output,) = predictor.outputs([black])
+    if not isinstance(output, Tensor) or output.ndim != 2:
+        raise VitrailError("this model does not give one vector for each image: choose another checkpoint")
+    return output.shape[1]
+
+
+def _opened(
+    checkpoint: Checkpoint | Spec,
+    sources: Spec | Sequence[Spec],
+    limit: int | None,
+    batch_size: int,
+    engine: str,
+    device: str,
+    precision: str,
+) -> tuple[NamedImages, Checkpoint, Predictor]:
+    named = named_images(sources, limit)
+    found = checkpoint if isinstance(checkpoint, Checkpoint) else load(os.fspath(checkpoint))
+    shape = found.model.config.pixels_shape
+    if len(shape) != 3:
+        raise VitrailError(f"this model takes videos, {'×'.join(map(str, shape))}: embeddings need a model of images")
+    running = make_engine(EmbeddingModel(found.model), engine=engine, device=device, precision=precision)
+    return named, found, Predictor(running, found.preprocess, Embedding(), (), batch_size=batch_size)
+
+
+def _rows(
+    predictor: Predictor, entries: Sequence[Sample | BadFile], width: int, *, progress: Track = silent
+) -> Iterator[Rows]:
+    """Vectors of consecutive entries, in order; bad files come last."""
+    samples = [entry for entry in entries if isinstance(entry, Sample)]
+    bad = [entry for entry in entries if isinstance(entry, BadFile)]
+    for part in stream(predictor, samples, progress=progress):
+        vectors = torch.full((len(part.samples), width), torch.nan)
+        if part.output is not None:
+            vectors[torch.tensor([error is None for error in part.errors])] = part.output
+        yield Rows(tuple(sample.name for sample in part.samples), vectors, part.errors)
+    if bad:
+        errors = tuple(file.reason for file in bad)
+        yield Rows(tuple(file.name for file in bad), torch.full((len(bad), width), torch.nan), errors)
+
+
+def some_readable(rows: Iterable[Rows]) -> Iterator[Rows]:
+    """The same rows; at the end, it is an error if no image could be read."""
+    last = None
+    worked = False
+    for last in rows:
+        worked = worked or None in last.errors
+        yield last
+    if last is not None and not worked:
+        raise VitrailError(f"none of the images could be read; the last was {last.paths[-1]}: {last.errors[-1]}")

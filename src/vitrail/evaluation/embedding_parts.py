@@ -1,0 +1,107 @@
+"""Embeddings as a folder of parts that an interrupted run continues.
+
+    out/manifest.json      the model's digest, the settings, the images' digest and number, the width
+    out/part-00000.npz     vectors (n, D), paths (n), errors (n; empty where the image could be read)
+    out/part-00001.npz     ...
+
+The manifest is written first, each part appears under its name when it is complete, and a part depends on nothing but
+its own images. So whatever stopped a run, the parts that are there are kept, and the others are computed as they would
+have been.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
+
+import numpy as np
+
+from ..checkpoint.atomic import write_file
+from ..errors import VitrailError
+from ..progress import Track, silent
+from .embedding_files import Rows, write_rows
+
+MANIFEST = "manifest.json"
+_FORMAT = "vitrail.embeddings"
+
+
+def write_parts(
+    folder: Path,
+    paths: Sequence[str],
+    rows: Callable[[int, int], Iterable[Rows]],
+    settings: Mapping[str, Any],
+    *,
+    images_per_part: int,
+    progress: Track = silent,
+) -> int:
+    """Write the parts that are not there yet; the number of images of all parts that could not be read.
+
+    Args:
+        folder: new, empty, or begun with the same model, settings and images.
+        paths: of all images; images are recognised by them.
+        rows: (start, stop) -> embeddings of the images between.
+        settings: plain JSON values, "width" among them: whatever changes a vector.
+        images_per_part: rows of every part but the last.
+        progress: counts the parts.
+
+    Raises:
+        VitrailError: a folder of something else, or of other embeddings; no image could be read.
+    """
+    names = "\0".join(paths).encode("utf-8", "surrogateescape")
+    identity = {
+        "format": _FORMAT,
+        "version": 1,
+        **settings,
+        "images": len(paths),
+        "images_digest": hashlib.sha256(names).hexdigest(),
+        "images_per_part": images_per_part,
+    }
+    _begin(folder, identity)
+    failed = 0
+    starts = range(0, len(paths), images_per_part)
+    for index, start in enumerate(progress(starts, len(starts), "parts")):
+        part, own = folder / f"part-{index:05d}.npz", paths[start : start + images_per_part]
+        done = _failures(part, own, settings["width"])
+        if done is None:
+            done = write_rows(rows(start, start + len(own)), own, settings["width"], part)
+        failed += done
+    if failed == len(paths):
+        raise VitrailError(f"none of the {failed} images could be read; the reasons are in {folder}")
+    return failed
+
+
+def _begin(folder: Path, identity: dict[str, Any]) -> None:
+    """Write the manifest, or compare it with what is there."""
+    folder.mkdir(exist_ok=True)
+    manifest = folder / MANIFEST
+    # As JSON gives it back: tuples become lists.
+    plain = json.loads(json.dumps(identity))
+    if not manifest.is_file():
+        if any(folder.iterdir()):
+            raise VitrailError(f"{folder} holds something else than embeddings: name a new folder, or empty it")
+        write_file(manifest, json.dumps(plain, indent=2).encode())
+        return
+    try:
+        found = json.loads(manifest.read_bytes())
+    except ValueError as error:
+        raise VitrailError(f"{manifest} is no JSON ({error}): name a new folder") from error
+    other = [name for name in plain if not isinstance(found, dict) or found.get(name) != plain[name]]
+    if other:
+        raise VitrailError(
+            f"{folder} holds embeddings of another run; different are {', '.join(other)}: name a new folder, or give "
+            "the same model, settings and images to continue it"
+        )
+
+
+def _failures(part: Path, paths: Sequence[str], width: int) -> int | None:
+    """The number of images of a complete part that could not be read; None if it has to be written."""
+    if not part.is_file():
+        return None
+    try:
+        with part.open("rb") as file, np.load(file) as arrays:
+            fits = arrays["vectors"].shape == (len(paths), width) and arrays["paths"].tolist() == list(paths)
+            return int((arrays["errors"] != "").sum()) if fits else None
+    except (OSError, ValueError, KeyError, BadZipFile):
+        return None

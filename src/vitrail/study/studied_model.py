@@ -1,0 +1,222 @@
+"""A classifier with the labelled images that a study tests it on."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int, Shaped, UInt8
+from numpy import ndarray
+from torch import Tensor, nn
+
+from ..checkpoint.contract import Checkpoint
+from ..data.open import Sample, Source, open_source, read_image
+from ..data.preprocess import Preprocess
+from ..data.seeds import derive, permutation
+from ..engines.precision import on_device, reduced_precision
+from ..engines.predictor import Predictor, batched, even_batches, make_predictor
+from ..errors import VitrailError
+from ..evaluation.held_out import SplitChoice, held_out
+from ..machine.facts import usable_cores
+from ..progress import Track, silent
+from ..task_spec import CLASSIFICATION, MULTI_LABEL
+from ..tasks.registry import resolve
+
+Image = UInt8[ndarray, "H W C"]
+
+
+@dataclass(frozen=True, slots=True)
+class StudiedModel:
+    """A classifier with the labelled images that it is tested on.
+
+    Attributes:
+        predictor: runs the model on images.
+        model: the same model on the predictor's device, for what needs gradients or hooks; see `precision`.
+        fitted: the images as `vitrail eval` gives them to the predictor: resized and cropped, (C, H, W).
+        images: the same as bytes, which corruptions and attacks change; values of 16-bit and float images outside of 0
+            to 1 are cut off.
+        labels: (n,), class indices in the order of the model's outputs.
+        samples: the samples that the images were read from.
+    """
+
+    predictor: Predictor
+    model: nn.Module
+    fitted: tuple[Shaped[Tensor, "C H W"], ...]
+    images: tuple[Image, ...]
+    labels: Int[Tensor, " n"]
+    samples: tuple[Sample, ...]
+
+    @property
+    def batch_size(self) -> int:
+        """Images per forward pass."""
+        return self.predictor.batch_size
+
+    @property
+    def device(self) -> torch.device:
+        """The device of the model."""
+        return self.predictor.engine.device
+
+    @property
+    def majority_accuracy(self) -> float:
+        """Accuracy of predicting the most common class for every image."""
+        return self.labels.bincount().max().item() / len(self.labels)
+
+    def precision(self) -> AbstractContextManager[None]:
+        """The number format of the predictor's engine, for calls of `model` itself."""
+        return reduced_precision(self.device, self.predictor.engine.precision)
+
+    def pixel_batches(self) -> Iterator[tuple[Float[Tensor, "B C H W"], int]]:
+        """Pixels of the images on the model's device, and how many of a batch count; see `even_batches`."""
+        for images, count in even_batches(batched(self.fitted, self.batch_size)):
+            yield on_device(self.predictor.preprocess.normalise(images), self.device), count
+
+    def answer(self, images: Float[Tensor, "B C H W"]) -> Float[Tensor, "B K"]:
+        """Images from 0 to 1, on the model's device -> logits; differentiable."""
+        with self.precision():
+            return self.model(self.predictor.preprocess.normalise(images)).float()
+
+    def clean_logits(self) -> Float[Tensor, "n K"]:
+        """Logits of the images as they are: the numbers that `vitrail eval` computes."""
+        return self.batch_logits(batched(self.fitted, self.batch_size))
+
+    def logits(self, images: Sequence[Image]) -> Float[Tensor, "n K"]:
+        """Logits of changed images, on the CPU in float32."""
+        return self.batch_logits(batched(map(channels_first, images), self.batch_size))
+
+    def batch_logits(self, batches: Iterable[Shaped[Tensor, "B C H W"]]) -> Float[Tensor, "n K"]:
+        """Logits of batches of images, uint8 or from 0 to 1."""
+        return torch.cat(list(self.predictor.outputs(batches)))
+
+    def correct(self, logits: Float[Tensor, "n K"]) -> Float[Tensor, " n"]:
+        """For every image 1 where its label has the largest logit, else 0."""
+        return (logits.argmax(dim=1) == self.labels).double()
+
+
+def channels_first(image: Image) -> UInt8[Tensor, "C H W"]:
+    """An image of bytes as a tensor that shares its memory."""
+    return torch.from_numpy(image).movedim(2, 0)
+
+
+def unit_range(images: Sequence[Image]) -> Float[Tensor, "B C H W"]:
+    """Images of bytes as one tensor from 0 to 1."""
+    return torch.stack([channels_first(image) for image in images]).float() / 255
+
+
+def studied_model(
+    checkpoint: Checkpoint,
+    samples: Sequence[Sample],
+    *,
+    batch_size: int = 32,
+    device: str = "auto",
+    precision: str = "auto",
+    progress: Track = silent,
+) -> StudiedModel:
+    """The checkpoint's model with the images of samples, whose labels are in the order of its outputs.
+
+    Args:
+        checkpoint: a classifier.
+        samples: read now, into memory.
+        batch_size, device, precision: see `make_predictor`; what needs gradients or hooks runs in PyTorch, and so does
+            all of a study.
+        progress: reports how many images are read.
+    """
+    preprocess = checkpoint.preprocess
+    predictor = make_predictor(checkpoint, batch_size=batch_size, device=device, precision=precision)
+    read = progress((_fitted(sample, preprocess) for sample in samples), len(samples), "read")
+    pairs = [_shared(fitted) for fitted in read]
+    labels = torch.tensor([sample.labels[0] for sample in samples])
+    fitted, images = zip(*pairs, strict=True)
+    return StudiedModel(predictor, checkpoint.model, fitted, images, labels, tuple(samples))
+
+
+def check_amounts(limit: int | None, batch_size: int) -> None:
+    """Raise VitrailError for fewer than two images, or a batch size below 1."""
+    if limit is not None and limit < 2:
+        raise VitrailError(f"limit {limit} is too few images to study: use 2 or more, or all")
+    if batch_size < 1:
+        raise VitrailError(f"batch size {batch_size} is not possible: use 1 or more")
+
+
+def matched(opened: Source, checkpoint: Checkpoint) -> Source:
+    """The source with its labels in the order of a checkpoint's classes.
+
+    Raises:
+        VitrailError: not a classifier with one class for each image, images of other than one or three channels, or
+            classes that it does not know; the message begins with the checkpoint's name.
+    """
+    name = str(checkpoint.path or checkpoint.info.get("architecture", "the model"))
+    if checkpoint.task == MULTI_LABEL:
+        raise VitrailError(f"{name} is multi-label: studies need a classifier with one class for each image")
+    if checkpoint.task != CLASSIFICATION:
+        raise VitrailError(f"{name} is for {checkpoint.task}: studies need a classifier, see `vitrail models`")
+    if checkpoint.preprocess.channels not in (1, 3):
+        raise VitrailError(
+            f"{name} takes images of {checkpoint.preprocess.channels} channels: studies need a model for 1 or 3"
+        )
+    try:
+        return resolve(checkpoint.task).match(opened, checkpoint.class_names)
+    except VitrailError as error:
+        raise VitrailError(f"{name}: {error}") from error
+
+
+def drawn(samples: Sequence[Sample], limit: int | None, seed: int) -> list[Sample]:
+    """At most `limit` of the samples that have a label, drawn by seed, in the order in which they were drawn."""
+    labelled = [sample for sample in samples if sample.labels]
+    return [labelled[place] for place in permutation(len(labelled), seed)[:limit]]
+
+
+def common_samples(
+    checkpoints: Sequence[Checkpoint],
+    source: str,
+    *,
+    split: SplitChoice = "auto",
+    limit: int | None = None,
+    seed: int = 0,
+    progress: Track = silent,
+) -> tuple[list[list[Sample]], str]:
+    """(the same images for each checkpoint, with labels in its order of classes; a phrase that describes them).
+
+    Images that one of the checkpoints was trained on are left out for all.
+
+    Raises:
+        VitrailError: see `matched`; fewer than two images are left.
+    """
+    opened = open_source(source)
+    sources = [matched(opened, checkpoint) for checkpoint in checkpoints]
+    chosen = [
+        held_out(own, checkpoint.path, split, progress=progress)
+        for own, checkpoint in zip(sources, checkpoints, strict=True)
+    ]
+    labelled = [{sample.name: sample for sample in own.samples if sample.labels} for own in chosen]
+    common = [sample for name, sample in labelled[0].items() if all(name in own for own in labelled)]
+    notes = "; ".join(dict.fromkeys(own.note for own in chosen))
+    if len(common) < 2:
+        raise VitrailError(
+            f"a study needs 2 or more labelled images that no model was trained on, {source} has {len(common)} "
+            f"({notes}): give others, or use --split all"
+        )
+    # In the source's order, as in `vitrail eval`: the same images give the same sums to the last digit.
+    chosen_names = {sample.name for sample in drawn(common, limit, derive(seed, "pictures to study"))}
+    kept = [sample for sample in common if sample.name in chosen_names]
+    few = f"{len(kept)} of " if len(kept) < len(common) else ""
+    which = notes if len(labelled[0]) == len(common) else f"{len(common)} common images ({notes})"
+    return [[own[sample.name] for sample in kept] for own in labelled], few + which
+
+
+def on_all(change: Callable[[int, Image], Image], images: Sequence[Image]) -> list[Image]:
+    """(index, image) -> changed image, for all images, in threads."""
+    with ThreadPoolExecutor(usable_cores(), "vitrail-study") as pool:
+        return list(pool.map(change, range(len(images)), images))
+
+
+def _fitted(sample: Sample, preprocess: Preprocess) -> Tensor:
+    return preprocess.fit(read_image(sample, preprocess.channels))
+
+
+def _shared(fitted: Shaped[Tensor, "C H W"]) -> tuple[Tensor, Image]:
+    """A fitted image as a tensor and as bytes; of a uint8 image both share one memory."""
+    scaled = fitted if fitted.dtype == torch.uint8 else (fitted.clamp(0, 1) * 255).round().to(torch.uint8)
+    image = np.ascontiguousarray(scaled.movedim(0, 2).numpy())
+    return (channels_first(image) if fitted.dtype == torch.uint8 else fitted), image
