@@ -26,7 +26,7 @@ def call(capsys, *arguments):
 
 
 @pytest.fixture(scope="module")
-def pictures(tmp_path_factory):
+def images(tmp_path_factory):
     root = tmp_path_factory.mktemp("data") / "rot & blau é"
     random = np.random.default_rng(0)
     for label, colour in (("rot", 0), ("blau", 2)):
@@ -38,11 +38,11 @@ def pictures(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def run(pictures, tmp_path_factory):
+def run(images, tmp_path_factory):
     out = tmp_path_factory.mktemp("runs") / "run"
     small = ["--set", "overrides.depth=1", "batch_size=8"]
     with pytest.raises(SystemExit) as end:
-        main(["train", str(pictures), "--model", "compact_tiny_16", "--epochs", "6", "--out", str(out), *small])
+        main(["train", str(images), "--model", "compact_tiny_16", "--epochs", "6", "--out", str(out), *small])
     assert not end.value.code
     return out
 
@@ -68,50 +68,49 @@ def test_unknown_commands_and_options_name_the_nearest(capsys):
     )
 
 
-def test_eval_prints_json_and_nothing_else(capsys, run, pictures):
-    status, out, err = call(capsys, "eval", run, pictures, "--json")
+def test_eval_prints_json_and_nothing_else(capsys, run, images):
+    status, out, err = call(capsys, "eval", run, images, "--json")
     assert status == 0
     found = json.loads(out)
     assert found["top1"] > 0.9
     assert "scored" in err
 
 
-def test_predict_prints_a_table_and_bad_files_are_rows(capsys, run, pictures, tmp_path):
-    (tmp_path / "broken.jpg").write_bytes(b"no picture")
-    good = pictures / "rot" / "bild 1.png"
+def test_predict_prints_a_table_and_bad_files_are_rows(capsys, run, images, tmp_path):
+    (tmp_path / "broken.jpg").write_bytes(b"no image")
+    good = images / "rot" / "bild 1.png"
     status, out, _ = call(capsys, "predict", run, good, tmp_path / "broken.jpg", "--format", "jsonl")
     assert status == 0
     rows = [json.loads(line) for line in out.splitlines()]
     assert [row["path"] for row in rows] == [str(good), str(tmp_path / "broken.jpg")]
     assert rows[1]["error"]
-    status, out, _ = call(capsys, "predict", run, pictures, "--top-k", "1")
+    status, out, _ = call(capsys, "predict", run, images, "--top-k", "1")
     assert len(list(csv.DictReader(out.splitlines()))) == 40
 
 
-def test_explain_writes_pictures_and_a_page(capsys, run, pictures, tmp_path):
-    status, out, _ = call(capsys, "explain", run, pictures, "--limit", "2", "--out", tmp_path / "seen")
+def test_explain_writes_images_and_a_page(capsys, run, images, tmp_path):
+    status, out, _ = call(capsys, "explain", run, images, "--limit", "2", "--out", tmp_path / "seen")
     assert status == 0
     written = [Path(line) for line in out.splitlines()]
     assert [path.suffix for path in written] == [".png", ".png", ".html"]
     assert all(path.stat().st_size > 1000 for path in written)
 
 
-def test_explain_writes_the_explorer_as_one_page(capsys, run, pictures, tmp_path):
-    picture, page = pictures / "rot" / "bild 1.png", tmp_path / "new" / "seen.html"
-    status, out, err = call(capsys, "explain", run, picture, "-o", page, "--against", run, "--methods", "rollout")
+def test_explain_writes_the_explorer_as_one_page(capsys, run, images, tmp_path):
+    image, page = images / "rot" / "bild 1.png", tmp_path / "new" / "seen.html"
+    status, out, err = call(capsys, "explain", run, image, "-o", page, "--against", run, "--methods", "rollout")
     assert (status, out) == (0, f"{page}\n")
     assert "MB" in err
     text = page.read_text(encoding="utf-8")
     assert '"live":false' in text
     assert "bild 1.png" in text
-    assert call(capsys, "explain", run, picture, "-o", page, "--methods", "rolout")[2] == (
-        "vitrail: there is no method 'rolout': did you mean rollout?\n"
+    assert call(capsys, "explain", run, image, "-o", page, "--methods", "rolout")[2] == (
+        "vitrail: there is no attribution method 'rolout': did you mean rollout?\n"
     )
-    assert "--out page.html" in call(capsys, "explain", run, picture, "--against", run)[2]
 
 
-def test_explore_serves_until_it_is_stopped(run, pictures):
-    command = [sys.executable, "-m", "vitrail", "explore", run, pictures / "rot" / "bild 1.png", "--no-open"]
+def test_explore_serves_until_it_is_stopped(run, images):
+    command = [sys.executable, "-m", "vitrail", "explore", run, images / "rot" / "bild 1.png", "--no-open"]
     # A shell that runs the tests in the background lets them ignore Ctrl-C, and their children, too.
     heard = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)  # noqa: E731
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "preexec_fn": heard}
@@ -123,7 +122,7 @@ def test_explore_serves_until_it_is_stopped(run, pictures):
         port = url.rstrip("/").rpartition(":")[2]
         busy = subprocess.run([*command, "--port", port], capture_output=True, text=True)
         assert busy.returncode == 1
-        assert f"port {port} cannot be had" in busy.stderr
+        assert f"port {port} cannot be used" in busy.stderr
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=20)
     assert process.returncode == 0
@@ -145,11 +144,11 @@ def broken_sources(folder):
     (folder / "one class" / "cats").mkdir(parents=True)
     (folder / "one image" / "cats").mkdir(parents=True)
     (folder / "flat").mkdir()
-    picture = Image.new("RGB", (20, 20))
+    image = Image.new("RGB", (20, 20))
     for index in range(3):
-        picture.save(folder / "one class" / "cats" / f"{index}.png")
-        picture.save(folder / "flat" / f"{index}.png")
-    picture.save(folder / "one image" / "cats" / "0.png")
+        image.save(folder / "one class" / "cats" / f"{index}.png")
+        image.save(folder / "flat" / f"{index}.png")
+    image.save(folder / "one image" / "cats" / "0.png")
     (folder / "labels.csv").write_text("path,label\nnowhere/1.jpg,cat\nnowhere/2.jpg,dog\n")
     return [
         (folder / "empty", "no image|empty"),
@@ -193,10 +192,10 @@ def test_wrong_arguments_are_sentences(capsys, arguments, words, tmp_path, monke
 
 
 @pytest.mark.parametrize("split", ["train", "val", "test"])
-def test_predict_takes_the_part_that_the_run_recorded(capsys, run, pictures, split):
+def test_predict_takes_the_part_that_the_run_recorded(capsys, run, images, split):
     with open(run / "splits.csv", newline="", encoding="utf-8") as file:
         wanted = sorted(row["name"] for row in csv.DictReader(file) if row["split"] == split)
-    status, out, _ = call(capsys, "predict", run, pictures, "--split", split, "--top-k", "1")
+    status, out, _ = call(capsys, "predict", run, images, "--split", split, "--top-k", "1")
     assert status == 0
-    found = sorted(str(Path(row["path"]).relative_to(pictures)) for row in csv.DictReader(out.splitlines()))
+    found = sorted(str(Path(row["path"]).relative_to(images)) for row in csv.DictReader(out.splitlines()))
     assert found == wanted

@@ -13,7 +13,7 @@ from ..evaluation.small_checkpoint import tiny_checkpoint, write_classes
 @pytest.fixture
 def files(tmp_path):
     save(tiny_checkpoint(), tmp_path / "model")
-    return tmp_path / "model", write_classes(tmp_path / "pictures", each=3)
+    return tmp_path / "model", write_classes(tmp_path / "images", each=3)
 
 
 def call(capsys, *arguments):
@@ -24,10 +24,10 @@ def call(capsys, *arguments):
 
 
 def test_robustness_prints_a_table_and_writes_csv(capsys, files, tmp_path):
-    model, pictures = files
+    model, images = files
     out = tmp_path / "found.csv"
     asked = ("--tests", "sketch", "shift", "--limit", "6", "-o", out)
-    status, printed, err = call(capsys, "study", "robustness", model, pictures, "--against", model, *asked)
+    status, printed, err = call(capsys, "study", "robustness", model, images, "--against", model, *asked)
     assert status == 0, err
     assert "clean accuracy" in printed
     assert "sketch sobel" in printed
@@ -36,12 +36,12 @@ def test_robustness_prints_a_table_and_writes_csv(capsys, files, tmp_path):
         assert len(list(csv.reader(file))) == 1 + 1 + 2 + 5
 
 
-def test_all_pictures_can_be_asked_for(capsys, files):
-    model, pictures = files
+def test_all_images_can_be_asked_for(capsys, files):
+    model, images = files
     for limit, words in (("all", "9 images: all of"), ("4", "4 of 9 images")):
-        asked = ("--tests", "sketch", "--limit", limit, "-o", pictures.parent / "found.csv")
-        assert words in call(capsys, "study", "robustness", model, pictures, *asked)[2]
-    assert "9 images of" in call(capsys, "study", "layers", model, pictures, "--limit", "all")[2]
+        asked = ("--tests", "sketch", "--limit", limit, "-o", images.parent / "found.csv")
+        assert words in call(capsys, "study", "robustness", model, images, *asked)[2]
+    assert "9 images of" in call(capsys, "study", "layers", model, images, "--limit", "all")[2]
 
 
 def test_layers_prints_a_row_for_each_block(capsys, files):
@@ -52,26 +52,26 @@ def test_layers_prints_a_row_for_each_block(capsys, files):
 
 
 def test_mistakes_are_sentences(capsys, files):
-    model, pictures = files
-    assert "1 to 5" in call(capsys, "study", "robustness", model, pictures, "--severities", "7")[2]
-    assert call(capsys, "study", "robustness", model, pictures / "none")[0] == 1
-    assert call(capsys, "study", "robustnes", model, pictures)[0] == 2
-    for output, words in ((pictures, "is a folder"), (pictures / "none" / "a.csv", "there is no folder")):
-        assert words in call(capsys, "study", "robustness", model, pictures, "-o", output)[2]
-    assert "there is no file or folder" in call(capsys, "study", "robustness", model, pictures, "--against", "none")[2]
-    assert call(capsys, "study", "robustness", model, pictures, "--limit", "some")[0] == 2
+    model, images = files
+    assert "1 to 5" in call(capsys, "study", "robustness", model, images, "--severities", "7")[2]
+    assert call(capsys, "study", "robustness", model, images / "none")[0] == 1
+    assert call(capsys, "study", "robustnes", model, images)[0] == 2
+    for output, words in ((images, "is a folder"), (images / "none" / "a.csv", "there is no folder")):
+        assert words in call(capsys, "study", "robustness", model, images, "-o", output)[2]
+    assert "there is no file or folder" in call(capsys, "study", "robustness", model, images, "--against", "none")[2]
+    assert call(capsys, "study", "robustness", model, images, "--limit", "some")[0] == 2
 
 
 def test_anatomy_as_a_page(capsys, files, tmp_path):
-    model, pictures = files
+    model, images = files
     broken = tmp_path / "broken.jpg"
-    broken.write_bytes(b"no picture")
+    broken.write_bytes(b"no image")
     page = tmp_path / "new" / "anatomy.html"
-    status, printed, err = call(capsys, "study", "anatomy", model, pictures, broken, "--limit", "2", "-o", page)
+    status, printed, err = call(capsys, "study", "anatomy", model, images, broken, "--limit", "2", "-o", page)
     assert (status, printed.strip()) == (0, str(page))
     assert "left out" in err
     assert "How far each head looks" in page.read_text()
-    assert "0 blocks are none" in call(capsys, "study", "anatomy", model, pictures, "--blocks", "0")[2]
+    assert "0 blocks are none" in call(capsys, "study", "anatomy", model, images, "--blocks", "0")[2]
     status, _, err = call(capsys, "study", "anatomy", model, broken)
     assert status == 1
-    assert "no picture could be read" in err
+    assert "no image could be read" in err

@@ -3,7 +3,7 @@
 import sys
 from dataclasses import dataclass
 
-from .options import BatchSize, CheckpointArgument, Device, Limit, Out, Precision, SourcesArgument
+from .options import BatchSize, CheckpointArgument, Device, Limit, Out, Precision, SourcesArgument, Split
 
 
 @dataclass
@@ -17,13 +17,14 @@ class Embed:
 
     Examples:
         vitrail embed runs/flowers garden/ -o garden.npz
-        vitrail embed timm/vit_small_patch14_dinov2.lvd142m archive/ -o archive-vectors
+        vitrail embed timm/vit_small_patch14_dinov2.lvd142m archive/ -o vectors
     """
 
     checkpoint: CheckpointArgument
     images: SourcesArgument
     out: Out
     """File (.npz, .parquet, .csv) or folder to write."""
+    split: Split = "all"
     limit: Limit = None
     """Stop after N images."""
     batch_size: BatchSize = 32
@@ -38,6 +39,7 @@ class Embed:
             self.checkpoint,
             self.images,
             self.out,
+            split=self.split,
             limit=self.limit,
             batch_size=self.batch_size,
             device=self.device,

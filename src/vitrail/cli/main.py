@@ -147,7 +147,7 @@ def _run(command: Any) -> int:
         return 0
     except (VitrailError, OSError, ValueError) as error:
         return _fail(str(error))
-    except ImportError as error:
+    except ModuleNotFoundError as error:
         return _fail(f"{error.name or error} is not installed: {error}")
     except MemoryError:
         return _fail("not enough memory: use a smaller --batch-size, or see what fits with `vitrail plan`")

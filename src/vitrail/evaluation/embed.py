@@ -12,6 +12,7 @@ from torch import Tensor
 from ..checkpoint.contract import Checkpoint, load
 from ..checkpoint.native import tensors_digest
 from ..data.samples import BadFile, Sample
+from ..data.split_choice import SplitChoice
 from ..engines.engine import make_engine
 from ..engines.predictor import Predictor
 from ..errors import VitrailError
@@ -54,6 +55,7 @@ def embed(
     checkpoint: Checkpoint | Spec,
     sources: Spec | Sequence[Spec],
     *,
+    split: SplitChoice = "all",
     limit: int | None = None,
     batch_size: int = 32,
     engine: str = "torch",
@@ -66,6 +68,7 @@ def embed(
     Args:
         checkpoint: any checkpoint of a model for images, or what `load` takes; see `EmbeddingModel` for the vector.
         sources: images, folders of them at any depth, globs, tables, shards, or a named set.
+        split: the part of each source, see `choose_split`.
         limit: stop after this many images.
         batch_size, engine, device, precision: see `make_predictor`.
         progress: reports how many images are done.
@@ -73,7 +76,7 @@ def embed(
     Raises:
         VitrailError: no image is found or can be read, a word is unknown, or the model does not take images.
     """
-    named, _, predictor = _opened(checkpoint, sources, limit, batch_size, engine, device, precision)
+    named, _, predictor = _opened(checkpoint, sources, split, limit, batch_size, engine, device, precision)
     width = vector_width(predictor)
     rows = list(some_readable(_rows(predictor, named.entries, width, progress=progress)))
     return Embeddings(
@@ -88,6 +91,7 @@ def write_embeddings(
     sources: Spec | Sequence[Spec],
     out: Spec,
     *,
+    split: SplitChoice = "all",
     limit: int | None = None,
     batch_size: int = 32,
     engine: str = "torch",
@@ -103,7 +107,7 @@ def write_embeddings(
     which an interrupted run continues; see `write_parts`. A file appears under its name when it is complete.
 
     Args:
-        checkpoint, sources, limit, batch_size, engine, device, precision, progress: see `embed`.
+        checkpoint, sources, split, limit, batch_size, engine, device, precision, progress: see `embed`.
         out: file or folder.
         images_per_part: rows of a part of a folder.
 
@@ -115,7 +119,7 @@ def write_embeddings(
     check_target(target)
     if images_per_part < 1:
         raise VitrailError(f"{images_per_part} images per part are not possible: use 1 or more")
-    named, found, predictor = _opened(checkpoint, sources, limit, batch_size, engine, device, precision)
+    named, found, predictor = _opened(checkpoint, sources, split, limit, batch_size, engine, device, precision)
     entries = named.entries
     paths = [entry.name for entry in entries]
     width = vector_width(predictor)
@@ -157,13 +161,15 @@ def vector_width(predictor: Predictor) -> int:
 def _opened(
     checkpoint: Checkpoint | Spec,
     sources: Spec | Sequence[Spec],
+    split: SplitChoice,
     limit: int | None,
     batch_size: int,
     engine: str,
     device: str,
     precision: str,
 ) -> tuple[NamedImages, Checkpoint, Predictor]:
-    named = named_images(sources, limit)
+    run = checkpoint.path if isinstance(checkpoint, Checkpoint) else Path(checkpoint)
+    named = named_images(sources, limit, split=split, run=run)
     found = checkpoint if isinstance(checkpoint, Checkpoint) else load(os.fspath(checkpoint))
     shape = found.model.config.pixels_shape
     if len(shape) != 3:
