@@ -13,9 +13,11 @@ import torch
 import vitrail
 from vitrail.checkpoint.atomic import DamagedCheckpoint
 from vitrail.checkpoint.contract import Checkpoint, load, save
+from vitrail.checkpoint.document import from_json
 from vitrail.data.preprocess import Preprocess
 from vitrail.errors import VitrailError
 from vitrail.nn import resample_positions
+from vitrail.task_spec import CLASSIFICATION, EMBEDDING, MULTI_LABEL, TaskSpec
 
 NAMES = ("Abendrot", "ночь", "day light")
 
@@ -38,7 +40,7 @@ def test_what_is_saved_is_loaded(tmp_path: Path, name: str, target: str) -> None
     assert again.model.config == checkpoint.model.config
     assert (again.class_names, again.preprocess) == (checkpoint.class_names, checkpoint.preprocess)
     assert again.info.items() >= checkpoint.info.items()
-    assert (again.info["architecture"], again.info["task"], again.info["adapted"]) == ("custom", "single", [])
+    assert (again.info["architecture"], again.task, again.info["adapted"]) == ("custom", CLASSIFICATION, [])
     assert not again.model.training
     assert all(parameter.requires_grad for parameter in again.model.parameters())
 
@@ -125,6 +127,29 @@ def test_an_override_that_the_weights_cannot_follow_lists_the_tensors(tmp_path: 
         load(tmp_path / "x", num_clases=4)
 
 
+@pytest.mark.parametrize(
+    ("word", "classes", "task"),
+    [("single", 3, CLASSIFICATION), ("multi", 3, MULTI_LABEL), ("single", 0, EMBEDDING), ("multi", 0, EMBEDDING)],
+)
+def test_version_1_kept_the_task_outside_of_the_config(tmp_path: Path, word: str, classes: int, task: TaskSpec) -> None:
+    checkpoint = small(num_classes=classes)
+    checkpoint.class_names = NAMES[:classes]
+    save(checkpoint, tmp_path / "x")
+    document = json.loads((tmp_path / "x" / "model.json").read_text())
+    assert document["config"].pop("task") == checkpoint.task.to_dict()
+    old = json.dumps({**document, "version": 1, "task": word})
+    stored = from_json(old, checkpoint.model.state_dict(), "old")
+    assert stored.config.task == task
+    assert "task" not in stored.info
+
+
+def test_the_task_is_saved_and_can_be_changed(tmp_path: Path) -> None:
+    save(small(task=MULTI_LABEL), tmp_path / "x")
+    assert load(tmp_path / "x").task == MULTI_LABEL
+    again = load(tmp_path / "x", task=CLASSIFICATION)
+    assert (again.task, again.class_names) == (CLASSIFICATION, NAMES)
+
+
 def test_model_json_is_strict(tmp_path: Path) -> None:
     path = tmp_path / "x.safetensors"
     save(small(), path)
@@ -135,7 +160,7 @@ def test_model_json_is_strict(tmp_path: Path) -> None:
         header = file.metadata()
     document = json.loads(header["vitrail"])
     for change, message in (
-        ({"version": 2}, "version 2, this vitrail reads 1"),
+        ({"version": 3}, "version 3, this vitrail reads versions up to 2"),
         ({"config": {**document["config"], "embed_dims": 3}}, "did you mean embed_dim"),
         ({"config": {"type": "VitConfig"}}, "did you mean ViTConfig"),
         ({"preprocess": {"crops": 1}}, "did you mean crop"),

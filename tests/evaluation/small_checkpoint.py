@@ -8,16 +8,18 @@ from PIL import Image
 from vitrail.checkpoint.contract import Checkpoint
 from vitrail.data.preprocess import Preprocess
 from vitrail.models.registry import create_model
+from vitrail.task_spec import CLASSIFICATION, MULTI_LABEL
 
 CLASSES = ("cat", "dog", "fox")
 
 
 def tiny_checkpoint(task: str = "single") -> Checkpoint:
     """A fresh model of 8×8 pictures with three classes."""
+    spec = MULTI_LABEL if task == "multi" else CLASSIFICATION
     sizes = {"image_size": 8, "patch_size": 4, "embed_dim": 16, "num_heads": 2, "depth": 2}
-    model = create_model("vit_tiny_patch16_224", num_classes=len(CLASSES), **sizes).eval()
+    model = create_model("vit_tiny_patch16_224", num_classes=len(CLASSES), task=spec, **sizes).eval()
     preprocess = Preprocess(image_size=(8, 8), crop=1.0)
-    return Checkpoint(model, CLASSES, preprocess, {"architecture": "custom", "task": task})
+    return Checkpoint(model, CLASSES, preprocess, {"architecture": "custom"})
 
 
 def write_picture(path: Path, seed: int) -> Path:

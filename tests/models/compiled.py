@@ -11,7 +11,6 @@ import torch
 from torch.utils._pytree import tree_leaves
 
 import vitrail
-from vitrail.models.fields import example_inputs
 
 
 def tuples(value: Any) -> Any:
@@ -20,7 +19,7 @@ def tuples(value: Any) -> Any:
 
 for name, overrides in json.loads(sys.argv[1]).items():
     model = vitrail.create_model(name, **{key: tuples(value) for key, value in overrides.items()}).eval()
-    inputs = example_inputs(model.config, 2)
+    inputs = model.config.example_inputs(2)
     inputs[0].normal_()
     compiled = torch.compile(model, fullgraph=True, backend="eager")
     with torch.no_grad():

@@ -17,7 +17,6 @@ import vitrail
 from vitrail.checkpoint.contract import Checkpoint, load, save
 from vitrail.data.preprocess import Preprocess
 from vitrail.lens.capture import Look, capture
-from vitrail.models.fields import example_inputs, task_of
 from vitrail.models.registry import model_config
 from vitrail.nn import ATTENDS, HOLDERS, AnyVisionModel, Attend, Tokens, checkpoint_activations
 
@@ -119,10 +118,10 @@ def build(name: str, **overrides: Any) -> AnyVisionModel:
 
 def inputs(model: AnyVisionModel, batch: int = 2) -> tuple[torch.Tensor, ...]:
     """Random pixels, and random words where the model takes texts, or what hides patches where it does."""
-    pixels, *rest = example_inputs(model.config, batch)
+    pixels, *rest = model.config.example_inputs(batch)
     if hasattr(model.config, "vocab_size"):
         rest = [words.random_(model.config.vocab_size) for words in rest]
-    if getattr(model.config, "hides_patches", False):
+    if model.config.task.name in ("reconstruction", "masked-image-modelling"):
         rest = [hidden.bernoulli_(0.5) for hidden in rest]
     return (pixels.normal_(), *rest)
 
@@ -130,7 +129,7 @@ def inputs(model: AnyVisionModel, batch: int = 2) -> tuple[torch.Tensor, ...]:
 def first(given: tuple[torch.Tensor, ...], model: AnyVisionModel) -> tuple[torch.Tensor, ...]:
     """The first sample of a batch. Texts are a batch of their own, of which every picture meets all."""
     pixels, *rest = given
-    return (pixels[:1], *(more if task_of(model.config) == "image-text" else more[:1] for more in rest))
+    return (pixels[:1], *(more if model.config.task.name == "image-text" else more[:1] for more in rest))
 
 
 def frames_of(model: AnyVisionModel, count: int) -> AnyVisionModel:
@@ -152,7 +151,7 @@ def test_forward_and_backward_reach_every_parameter(name: str) -> None:
     model = build(name, drop_path=0.3, dropout=0.1)
     output = model(*inputs(model, batch=8))
     assert all(len(leaf) == 8 for leaf in numbers(output))
-    if task_of(model.config) == "classification":
+    if model.config.task.name == "classification":
         assert output.shape == (8, 5)
     sum((leaf * torch.randn_like(leaf)).sum() for leaf in numbers(output)).backward()
     assert not [key for key, value in model.named_parameters() if value.grad is None]
@@ -184,7 +183,7 @@ def test_other_sizes_and_channels(name: str, size: tuple[int, int], channels: in
         outputs.append(model(*given))
     for output in outputs:
         assert all(len(leaf) == 2 and torch.isfinite(leaf).all() for leaf in numbers(output))
-        if task_of(model.config) == "classification":
+        if model.config.task.name == "classification":
             assert output.shape == (2, 5)
 
 
@@ -247,7 +246,7 @@ def test_checkpointed_activations_give_the_same_gradients(name: str) -> None:
 @ROWS
 def test_saves_and_loads(name: str, tmp_path: Path) -> None:
     model = build(name).eval()
-    names = tuple("abcde") if task_of(model.config) == "classification" else ()
+    names = tuple("abcde") if model.config.task.name == "classification" else ()
     save(Checkpoint(model, names, Preprocess()), tmp_path / "x")
     given = inputs(model)
     again = load(tmp_path / "x").model

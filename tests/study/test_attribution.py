@@ -15,6 +15,7 @@ from vitrail.errors import VitrailError
 from vitrail.lens.attribution.methods import METHODS
 from vitrail.models.registry import create_model
 from vitrail.study.attribution import evaluate_explanations
+from vitrail.task_spec import MULTI_LABEL
 
 
 @pytest.fixture(scope="module")
@@ -72,8 +73,7 @@ def test_pictures_without_a_mask_are_counted(scenes: Path, tmp_path: Path) -> No
 
 
 def test_several_labels_a_picture_are_refused(scenes: Path) -> None:
-    checkpoint = load(str(scenes / "model"))
-    checkpoint.info["task"] = "multi"
+    checkpoint = load(str(scenes / "model"), task=MULTI_LABEL)
     with pytest.raises(VitrailError, match="several labels a picture"):
         evaluate_explanations(checkpoint, str(scenes / "pictures"), {"attention": METHODS["attention"]}, split="all")
 

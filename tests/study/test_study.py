@@ -24,6 +24,7 @@ from vitrail.study.robustness import Options, mean_corruption_error, study_robus
 from vitrail.study.robustness_table import short_names, table, write_csv
 from vitrail.study.subject import subject
 from vitrail.study.trials import Row, corruptions
+from vitrail.task_spec import MULTI_LABEL
 
 from ..evaluation.small_checkpoint import tiny_checkpoint, write_classes
 
@@ -224,7 +225,7 @@ def test_all_pictures_are_studied_where_no_limit_is_set(checkpoint, source):
 def test_what_cannot_be_studied_is_a_sentence_that_names_the_model(study, checkpoint, source, tmp_path):
     checkpoint.path = Path("runs/mine")
     others = replace(checkpoint, class_names=("owl", "yak", "fox"))
-    several = replace(checkpoint, info={"task": "multi"})
+    several = replace(checkpoint, model=replace(checkpoint.model.config, task=MULTI_LABEL).build())
     bands = replace(checkpoint, preprocess=Preprocess(image_size=(8, 8), channels=4, mean=(0.5,) * 4, std=(0.5,) * 4))
     sizes = {"image_size": 32, "patch_size": 8, "embed_dim": 16, "depth": 1}
     sizes = {**sizes, "tasks": ("detection",), "decoder_depth": 1, "num_queries": 2}

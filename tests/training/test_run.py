@@ -18,6 +18,7 @@ from PIL import Image
 import vitrail
 from vitrail.data.augment_options import Augment
 from vitrail.errors import VitrailError
+from vitrail.task_spec import MULTI_LABEL
 from vitrail.training.run import resume, train
 from vitrail.training.state import latest
 from vitrail.training.stop import Stopped
@@ -100,7 +101,7 @@ def test_many_channels_and_several_labels(tmp_path):
     (tmp_path / "labels.csv").write_text("\n".join(lines))
     made = train(tmp_path / "labels.csv", replace(QUICK, batch_size=8), out=tmp_path / "run")
     assert made.checkpoint.preprocess.channels == 5
-    assert made.checkpoint.info["task"] == "multi"
+    assert made.checkpoint.task == MULTI_LABEL
     assert 0 <= made.metrics["test_mean_average_precision"] <= 1
 
 

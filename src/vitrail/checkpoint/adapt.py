@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from ..data.preprocess import Preprocess
-from ..models.fields import classes_of, pair
-from ..models.registry import Config, override
+from ..models.fields import ModelConfig, pair
+from ..models.registry import override
 from ..nn import (
     AnyVisionModel,
     AxisPositions,
@@ -51,7 +51,7 @@ def adapt(stored: Stored, overrides: dict[str, Any]) -> Stored:
     return Stored(
         config=config,
         state=state,
-        class_names=stored.class_names if classes_of(config) == classes_of(stored.config) else (),
+        class_names=stored.class_names if config.num_outputs == stored.config.num_outputs else (),
         preprocess=_adapt_preprocess(stored.preprocess, stored.config, config),
         info={**stored.info, "adapted": [*stored.info.get("adapted", []), *sentences]},
     )
@@ -70,7 +70,7 @@ def inflate_channels(weight: Tensor, channels: int) -> Tensor:
     return weight[:, torch.arange(channels) % old] * (old / channels)
 
 
-def _adapt_head(state: dict[str, Tensor], before: Config, after: Config, model: AnyVisionModel) -> list[str]:
+def _adapt_head(state: dict[str, Tensor], before: ModelConfig, after: ModelConfig, model: AnyVisionModel) -> list[str]:
     expected = {name: tensor.shape for name, tensor in model.state_dict().items() if _CLASSIFIER.match(name)}
     found = {name: tensor.shape for name, tensor in state.items() if _CLASSIFIER.match(name)}
     names = {**expected, **found}
@@ -82,11 +82,11 @@ def _adapt_head(state: dict[str, Tensor], before: Config, after: Config, model: 
         state.pop(name, None)
         if name in fresh:
             state[name] = fresh[name]
-    if classes_of(after) == classes_of(before):
+    if after.num_outputs == before.num_outputs:
         return [f"a fresh {layer}" for layer in layers]
-    if not after.num_classes:
-        return [f"the head of {before.num_classes} classes was left out"]
-    return [f"a fresh head for {after.num_classes} classes, where there were {before.num_classes}"]
+    if not after.num_outputs:
+        return [f"the head of {before.num_outputs} classes was left out"]
+    return [f"a fresh head for {after.num_outputs} classes, where there were {before.num_outputs}"]
 
 
 def _layer(name: str) -> str:
@@ -160,7 +160,7 @@ def _adapt_channels(state: dict[str, Tensor], old: AnyVisionModel, new: AnyVisio
     return sentences
 
 
-def _adapt_preprocess(preprocess: Preprocess, before: Config, after: Config) -> Preprocess:
+def _adapt_preprocess(preprocess: Preprocess, before: ModelConfig, after: ModelConfig) -> Preprocess:
     if after.image_size != before.image_size:
         preprocess = replace(preprocess, image_size=pair(after.image_size))
     if after.in_channels == before.in_channels:

@@ -3,8 +3,7 @@
 import torch
 
 from ..errors import VitrailError
-from ..models.fields import classes_of
-from ..models.registry import Config
+from ..models.fields import ModelConfig
 from ..nn import AnyVisionModel
 from .document import Stored
 
@@ -17,7 +16,7 @@ def build(stored: Stored) -> AnyVisionModel:
     return model.eval()
 
 
-def blueprint(config: Config) -> AnyVisionModel:
+def blueprint(config: ModelConfig) -> AnyVisionModel:
     """The model without memory or fresh weights, on the meta device."""
     with torch.device("meta"):
         return config.build()
@@ -40,9 +39,9 @@ def check_tensors(stored: Stored) -> None:
         raise VitrailError(f"the weights do not fit {kind}: {'; '.join(faults)}; check the architecture")
 
 
-def check_class_names(class_names: tuple[str, ...], config: Config) -> None:
+def check_class_names(class_names: tuple[str, ...], config: ModelConfig) -> None:
     """One name for each logit, or none at all."""
-    if class_names and len(class_names) != classes_of(config):
+    if class_names and len(class_names) != config.num_outputs:
         raise VitrailError(
-            f"{len(class_names)} class names for num_classes {classes_of(config)}: give one for each, or none"
+            f"{len(class_names)} class names for num_classes {config.num_outputs}: give one for each, or none"
         )

@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from ..data.preprocess import Preprocess
+from ..models.fields import ModelConfig
 from ..nn import AnyVisionModel
+from ..task_spec import TaskSpec
 from .adapt import adapt
 from .atomic import Content
 from .build import build, check_class_names, check_tensors
@@ -24,8 +26,8 @@ class Checkpoint:
         model: in evaluation mode when loaded.
         class_names: in the order of the logits; empty when unknown.
         preprocess: how an image becomes pixels.
-        info: plain JSON values: "architecture" (variant name or "custom"), "task" ("single" or "multi"),
-            "origin", "license", "metrics", "adapted" (sentences on what loading changed), and whatever else
+        info: plain JSON values: "architecture" (variant name or "custom"), "origin",
+            "license", "metrics", "adapted" (sentences on what loading changed), and whatever else
             is put there.
         path: where it was loaded from, for what lies around it there, such as its run's splits; not saved.
     """
@@ -35,6 +37,12 @@ class Checkpoint:
     preprocess: Preprocess
     info: dict[str, Any] = field(default_factory=dict)
     path: Path | None = None
+
+    @property
+    def task(self) -> TaskSpec:
+        """What the model's outputs mean."""
+        config: ModelConfig = self.model.config
+        return config.task
 
 
 def load(source: str | Path, *, architecture: str | None = None, say: Say = to_stderr, **overrides: Any) -> Checkpoint:

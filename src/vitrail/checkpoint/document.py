@@ -1,27 +1,29 @@
 """What a checkpoint says about its model, as plain JSON and back."""
 
 import json
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from torch import Tensor
 
 from ..data.preprocess import Preprocess
 from ..errors import VitrailError, nearest
-from ..models.registry import CONFIGS, FAMILIES, Config
+from ..models.fields import ModelConfig
+from ..models.registry import CONFIGS, FAMILIES
+from ..task_spec import MULTI_LABEL, TaskSpec
 
-FORMAT, VERSION = "vitrail.checkpoint", 1
+FORMAT, VERSION = "vitrail.checkpoint", 2
+_READABLE = (1, VERSION)
 _OWN_KEYS = {"format", "version", "config", "class_names", "preprocess"}
 _BLANK = {
     "architecture": "custom",
-    "task": "single",
     "origin": "",
     "license": "",
     "metrics": {},
     "adapted": [],
 }
 # What may differ within a variant: its use, and the habits of the library that its weights come from.
-_USE = ("image_size", "in_channels", "num_classes", "drop_path", "dropout", "pad")
+_USE = ("image_size", "in_channels", "num_classes", "task", "drop_path", "dropout", "pad")
 _HABITS = ("norm_eps", "head_norm_eps", "pool_norm_eps")
 _RECIPE = ("position_mode", "position_antialias", "position_offset", "position_grid")
 _FREE = (*_USE, *_HABITS, *_RECIPE)
@@ -39,14 +41,14 @@ class Stored:
         info: plain JSON values; see `Checkpoint`.
     """
 
-    config: Config
+    config: ModelConfig
     state: dict[str, Tensor]
     class_names: tuple[str, ...]
     preprocess: Preprocess
     info: dict[str, Any] = field(default_factory=dict)
 
 
-def complete_info(info: dict[str, Any], config: Config) -> dict[str, Any]:
+def complete_info(info: dict[str, Any], config: ModelConfig) -> dict[str, Any]:
     """`info` with every standard key present."""
     blank = json.loads(json.dumps(_BLANK))
     return {**blank, "architecture": architecture_name(config), **info}
@@ -63,7 +65,7 @@ def to_json(stored: Stored) -> str:
         "format": FORMAT,
         "version": VERSION,
         **complete_info(stored.info, stored.config),
-        "config": {"type": type(stored.config).__name__, **asdict(stored.config)},  # type: ignore[call-overload]
+        "config": config_to_dict(stored.config),
         "class_names": list(stored.class_names),
         "preprocess": stored.preprocess.to_dict(),
     }
@@ -80,10 +82,13 @@ def from_json(text: str | bytes, state: dict[str, Tensor], name: str) -> Stored:
         document = json.loads(text)
         if document.get("format") != FORMAT:
             raise VitrailError(f"{name} is no vitrail checkpoint: its format is {document.get('format')!r}")
-        if document.get("version") != VERSION:
+        if document.get("version") not in _READABLE:
             raise VitrailError(
-                f"{name} has version {document.get('version')}, this vitrail reads {VERSION}: upgrade vitrail"
+                f"{name} has version {document.get('version')}, this vitrail reads versions up to {VERSION}: upgrade "
+                "vitrail"
             )
+        if document["version"] == 1:
+            document = _from_version_1(document)
         return Stored(
             config=config_from_dict(document["config"], name),
             state=state,
@@ -99,29 +104,46 @@ def from_json(text: str | bytes, state: dict[str, Tensor], name: str) -> Stored:
         raise VitrailError(f"model.json of {name} has no {error}: use another checkpoint") from None
 
 
-def config_from_dict(values: dict[str, Any], name: str) -> Config:
-    """The frozen config that `values` describe: its class under "type", its fields beside it."""
+def _from_version_1(document: dict[str, Any]) -> dict[str, Any]:
+    """The document as version 2 has it: the task, "single" or "multi", moved into the config."""
+    rest = {key: value for key, value in document.items() if key != "task"}
+    if document.get("task") == "multi":
+        rest["config"] = {**document["config"], "task": MULTI_LABEL.to_dict()}
+    return rest
+
+
+def config_to_dict(config: ModelConfig) -> dict[str, Any]:
+    """Plain JSON values: the class of the config under "type", its fields beside it."""
+    return {"type": type(config).__name__, **asdict(config), "task": config.task.to_dict()}
+
+
+def config_from_dict(values: dict[str, Any], name: str) -> ModelConfig:
+    """The inverse of `config_to_dict`; without "task", as version 1 has it, the family's own task."""
     rest = dict(values)
     kind = rest.pop("type", "")
+    if "task" in rest:
+        rest["task"] = TaskSpec.from_dict(rest["task"])
     if kind not in CONFIGS:
         raise VitrailError(f"{name} has config type {kind!r}: {nearest(kind, CONFIGS)}")
     return _rebuild(CONFIGS[kind], rest, f"{kind} of {name}")
 
 
-def architecture_name(config: Config) -> str:
+def architecture_name(config: ModelConfig) -> str:
     """The variant that a config is, whatever its classes, size, channels and drop rates, or "custom"."""
     near = [name for table in FAMILIES.values() for name, row in table.items() if _freed(row) == _freed(config)]
     same_size = [name for name in near if _row(name).image_size == config.image_size]
     return next(iter(same_size or near), "custom")
 
 
-def _row(name: str) -> Config:
+def _row(name: str) -> ModelConfig:
     return next(table[name] for table in FAMILIES.values() if name in table)
 
 
-def _freed(config: Config) -> Config:
-    names = {field.name for field in fields(config)}  # type: ignore[arg-type]
-    return replace(config, **dict.fromkeys(names.intersection(_FREE)))  # type: ignore[type-var]
+def _freed(config: ModelConfig) -> tuple[Any, ...]:
+    """The class and the fields that make a variant what it is."""
+    return type(config), {
+        field.name: getattr(config, field.name) for field in fields(config) if field.name not in _FREE
+    }
 
 
 def _rebuild(kind: type, values: dict[str, Any], name: str) -> Any:

@@ -10,8 +10,7 @@ from torch import Tensor
 
 from ..data.preprocess import Preprocess
 from ..errors import VitrailError
-from ..models.fields import classes_of, pair
-from ..models.registry import Config
+from ..models.fields import ModelConfig, pair
 from . import convert
 from .build import blueprint
 from .convert import official
@@ -67,7 +66,7 @@ def from_state(
     return Stored(
         config=config,
         state={name: tensor.contiguous() for name, tensor in renamed.state.items()},
-        class_names=card.class_names if len(card.class_names) == classes_of(config) else (),
+        class_names=card.class_names if len(card.class_names) == config.num_outputs else (),
         preprocess=_preprocess(layout, card, config),
         info={"origin": origin, "layout": layout.name, "license": card.license, "adapted": notes},
     )
@@ -77,7 +76,7 @@ def _unused(renamed: Renamed) -> list[str]:
     return [f"left out, not used for classification: {', '.join(renamed.unused)}"] if renamed.unused else []
 
 
-def _preprocess(layout: Layout, card: Card, config: Config) -> Preprocess:
+def _preprocess(layout: Layout, card: Card, config: ModelConfig) -> Preprocess:
     known = {**layout.preprocess, **card.preprocess}
     preprocess = replace(Preprocess(), **{"image_size": pair(config.image_size), **known})
     if config.in_channels == preprocess.channels:

@@ -8,7 +8,8 @@ from typing import Any
 
 from ..errors import VitrailError
 from ..models.dinov3 import DINOv3Config
-from ..models.registry import Config, list_models, model_config
+from ..models.fields import ModelConfig
+from ..models.registry import list_models, model_config
 from ..models.vit import ViTConfig
 from .convert import CONFIGS
 from .convert.expect import expect
@@ -42,7 +43,7 @@ class Card:
     """
 
     architecture: str | None = None
-    config: Config | None = None
+    config: ModelConfig | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
     preprocess: Mapping[str, Any] = field(default_factory=dict)
     class_names: tuple[str, ...] = ()
@@ -68,9 +69,9 @@ def read_card(folder: Path) -> Card:
     )
 
 
-def _config(values: Mapping[str, Any], folder: Path) -> Config:
+def _config(values: Mapping[str, Any], folder: Path) -> ModelConfig:
     try:
-        config: Config = CONFIGS[values["model_type"]](values)
+        config: ModelConfig = CONFIGS[values["model_type"]](values)
     except KeyError as error:
         raise VitrailError(f"{folder / 'config.json'} does not say {error}: get the file again") from None
     return config

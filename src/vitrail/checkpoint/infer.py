@@ -10,8 +10,8 @@ from ..errors import VitrailError
 from ..models.deit import DistilledDeiTConfig
 from ..models.dinov2 import DINOv2Config
 from ..models.dinov3 import DINOv3Config
-from ..models.fields import unnamed_logits
-from ..models.registry import Config, model_config, override
+from ..models.fields import ClassifierFields, ModelConfig
+from ..models.registry import model_config, override
 from ..models.simple_vit import SimpleViTConfig
 from ..models.vit import ViTConfig
 
@@ -28,7 +28,9 @@ _HEADS = {192: 3, 384: 6, 512: 8, 768: 12, 1024: 16, 1280: 16, 1536: 24}
 _DINOV3_HEADS = {**_HEADS, 1280: 20, 4096: 32}
 
 
-def infer_config(state: Mapping[str, Tensor], architecture: str | Config | None, facts: Mapping[str, Any]) -> Config:
+def infer_config(
+    state: Mapping[str, Tensor], architecture: str | ModelConfig | None, facts: Mapping[str, Any]
+) -> ModelConfig:
     """The config of a state dict under our names.
 
     Args:
@@ -50,8 +52,11 @@ def infer_config(state: Mapping[str, Tensor], architecture: str | Config | None,
         base = kind(**_known(kind, {**_shape_fields(state, facts, kind), **seen}))
     else:
         base = model_config(architecture) if isinstance(architecture, str) else architecture
-        seen["num_classes"] = max(0, seen["num_classes"] - unnamed_logits(base))
-        base = override(base, _known(type(base), seen), "the checkpoint")
+        seen["num_classes"] = max(0, seen["num_classes"] - base.unnamed_outputs)
+        known = _known(type(base), seen)
+        if isinstance(base, ClassifierFields) and known["num_classes"] == base.num_classes:
+            known["task"] = base.task  # a projection stays one
+        base = override(base, known, "the checkpoint")
     return override(base, _known(type(base), facts), "the checkpoint")
 
 

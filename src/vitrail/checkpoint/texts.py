@@ -1,22 +1,22 @@
 """The tokenizer that belongs to a checkpoint."""
 
 from pathlib import Path
-from typing import Any
 
 from ..data.tokenize import Tokenizer, read_tokenizer
 from ..errors import VitrailError
-from ..models.fields import task_of
+from ..models.fields import ModelConfig
+from ..models.text import DualFields
 from .hub import Say, fetch, is_hub_id, to_stderr
 
 
-def load_tokenizer(source: str | Path, config: Any, *, say: Say = to_stderr) -> Tokenizer:
+def load_tokenizer(source: str | Path, config: ModelConfig, *, say: Say = to_stderr) -> Tokenizer:
     """The tokenizer of a folder, a `tokenizer.json` or a hub id, for the texts of a model of this config.
 
     Raises:
         VitrailError: a model without texts, no tokenizer there, or one with more pieces than the model knows.
     """
-    if task_of(config) != "image-text":
-        raise VitrailError(f"a model for {task_of(config)} reads no texts: choose a model of pictures and texts")
+    if not isinstance(config, DualFields):
+        raise VitrailError(f"a model for {config.task} reads no texts: choose a model of images and texts")
     path = Path(source)
     if not path.exists() and is_hub_id(str(source)):
         path, _ = fetch(str(source), say)

@@ -8,6 +8,7 @@ from typing import Annotated
 import tyro
 
 from ..errors import VitrailError
+from ..task_spec import MULTI_LABEL
 
 
 @dataclass
@@ -100,7 +101,7 @@ class Explain:
             images,
             self.out,
             top_k=self.top_k,
-            task=checkpoint.info.get("task", "single"),
+            task="multi" if checkpoint.task == MULTI_LABEL else "single",
             total=total,
             progress=visible,
             say=lambda sentence: print(sentence, file=sys.stderr),

@@ -3,9 +3,10 @@
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from ..errors import VitrailError, nearest
+from ..task_spec import MULTI_LABEL
 
 if TYPE_CHECKING:
     from ..lens.explorer.gallery import Gallery
@@ -41,7 +42,7 @@ def gallery(
     for name in filter(None, (checkpoint, against)):
         loaded = load(name) if image_size is None else load(name, image_size=image_size)
         label = Path(name).name or str(loaded.info.get("architecture", name))
-        task = loaded.info.get("task", "single")
+        task: Literal["single", "multi"] = "multi" if loaded.task == MULTI_LABEL else "single"
         watched.append(Watched(label, loaded.model.to(place).eval(), loaded.preprocess, loaded.class_names, task))
     if len(watched) == 2 and watched[0].preprocess.channels != watched[1].preprocess.channels:
         raise VitrailError("the two models take pictures of different channels: compare models that take the same")

@@ -46,7 +46,7 @@ def evaluate(
     """
     found = checkpoint if isinstance(checkpoint, Checkpoint) else load(os.fspath(checkpoint))
     opened = source if isinstance(source, Source) else open_source(os.fspath(source))
-    task: Literal["single", "multi"] = "multi" if found.info.get("task") == "multi" else "single"
+    task: Literal["single", "multi"] = "multi" if found.task == MULTI_LABEL else "single"
     opened = match_classes(opened, found.class_names, task)
     chosen = held_out(opened, found.path, split, skip_bad=skip_bad, progress=progress)
     outcomes = list(

@@ -10,6 +10,7 @@ from ..checkpoint.contract import Checkpoint, load
 from ..data.open import BadFile, Sample, open_source
 from ..errors import VitrailError
 from ..progress import Track, silent
+from ..task_spec import MULTI_LABEL
 from .logits import Outcome, compute_logits
 
 Spec = str | os.PathLike[str]
@@ -86,7 +87,7 @@ def at_least_one(predictions: Iterable[Prediction]) -> Iterator[Prediction]:
 
 def class_names(checkpoint: Checkpoint) -> tuple[str, ...]:
     """The names of the logits; their numbers where the checkpoint has no names."""
-    count = checkpoint.model.config.num_classes
+    count = checkpoint.model.config.num_outputs
     return checkpoint.class_names or tuple(str(index) for index in range(count))
 
 
@@ -94,7 +95,7 @@ def _predictions(
     outcomes: Iterable[Outcome], bad: Sequence[BadFile], checkpoint: Checkpoint, top_k: int
 ) -> Iterator[Prediction]:
     names = class_names(checkpoint)
-    several = checkpoint.info.get("task") == "multi"
+    several = checkpoint.task == MULTI_LABEL
     for outcome in outcomes:
         if outcome.logits is None:
             yield Prediction(outcome.sample.name, error=outcome.error)

@@ -26,7 +26,7 @@ from ..nn import (
     init_vit,
     variance,
 )
-from .fields import pair, shared_fields
+from .fields import ClassifierFields, pair, shared_fields
 from .parts import classifier, pre_norm
 from .vit import SMALL, TINY, ViTConfig
 
@@ -34,7 +34,7 @@ DETAILS = {"variance": variance, "entropy": entropy}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class AdaptiveViTConfig:
+class AdaptiveViTConfig(ClassifierFields):
     """A ViT with a class token on packed patches of several sizes.
 
     Attributes:
@@ -45,10 +45,7 @@ class AdaptiveViTConfig:
         other fields: as in `ViTConfig`.
     """
 
-    image_size: int | tuple[int, int] = 224
     patch_size: int = 16
-    in_channels: int = 3
-    num_classes: int = 1000
     embed_dim: int = 768
     depth: int = 12
     num_heads: int = 12
@@ -79,6 +76,10 @@ class AdaptiveViTConfig:
         )
         return model.apply(init_vit)
 
+    @property
+    def equal_blocks(self) -> int:
+        return self.depth
+
     def block(self) -> Block:
         dim = self.embed_dim
         attention = PackedAttention(dim, self.num_heads, dropout=self.dropout)
@@ -88,7 +89,7 @@ class AdaptiveViTConfig:
         )
 
     def densest(self) -> ViTConfig:
-        """The plain ViT that this is where all patches are the smallest: what a picture costs at most."""
+        """The plain ViT to which this one amounts where every patch has the smallest size."""
         return ViTConfig(class_position=False, **shared_fields(self, ViTConfig))
 
 

@@ -6,9 +6,10 @@ says which visual token, of 8192 that another network cuts pictures into, stands
 """
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from ..nn import (
     BiasedBlock,
@@ -31,7 +32,8 @@ from ..nn import (
     linear_rates,
     shrink_by_depth,
 )
-from .fields import PositionedFields, ViTFields, pair
+from ..task_spec import TaskSpec
+from .fields import MASKED_MODELLING, ModelConfig, PositionedFields, ViTFields, cells, pair
 from .parts import classifier, learned_positions, patch_embed, vit_residuals
 from .vit import LARGE
 
@@ -89,12 +91,19 @@ class MaskedBEiTConfig(BEiTFields, PositionedFields):
         absolute_positions: learned absolute positions beside the relative ones; the released models have none.
     """
 
-    task: ClassVar[str] = "masked image modelling"
-    hides_patches: ClassVar[bool] = True
-
+    task: TaskSpec = MASKED_MODELLING
     num_classes: int = 8192
     absolute_positions: bool = False
     position_antialias: bool = False
+
+    @property
+    def num_outputs(self) -> int:
+        return 0
+
+    def example_inputs(self, batch: int = 1, device: torch.device | str = "cpu") -> tuple[Tensor, ...]:
+        """Pixels (B, C, H, W), and the mask (B, N) of the patches that are hidden."""
+        mask = torch.zeros(batch, cells(self.image_size, self.patch_size), device=device)
+        return (*ModelConfig.example_inputs(self, batch, device), mask)
 
     def build(self) -> MaskedImageModel:
         dim, patches = self.embed_dim, patch_embed(self)

@@ -4,6 +4,7 @@ A ViT with a norm in front of its blocks, and a text encoder with a causal mask;
 caption point the same way. The rows named `vit_*_clip_*` are image encoders by themselves, for classification.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -23,6 +24,7 @@ from ..nn import (
     VisionModel,
     init_vit,
 )
+from ..task_spec import CLASSIFICATION, EMBEDDING, TaskSpec
 from .fields import PositionedFields, Size, ViTFields, shared_fields
 from .parts import activation_of, classifier, patch_embed, vit_embed, vit_encoder
 from .text import DualFields, init_clip, text_encoder
@@ -34,12 +36,20 @@ class CLIPVisionConfig(ViTFields, PositionedFields):
 
     Attributes:
         activation: "quick_gelu" as OpenAI trained, or "gelu" as the open releases.
-        head_bias: False for the projection into the space that texts share.
+        head_bias: False for the projection into the space shared with texts, which is an embedding of `num_classes`
+            numbers, as in the rows whose task is given as EMBEDDING.
     """
 
     norm_eps: float = 1e-5
     activation: str = "gelu"
     head_bias: bool = True
+
+    def resolve_task(self) -> TaskSpec:
+        classifies = bool(self.num_classes) and self.head_bias
+        return EMBEDDING if self.task.name == CLASSIFICATION.name and not classifies else self.task
+
+    def classifier_changes(self) -> Mapping[str, Any]:
+        return {"task": CLASSIFICATION, "head_bias": True} if self.task == EMBEDDING else {}
 
     def build(self) -> VisionModel:
         dim = self.embed_dim
@@ -72,12 +82,13 @@ class CLIPConfig(DualFields):
     text_heads: int = 8
     joint_dim: int = 512
 
-    def build(self) -> DualEncoder:
+    def build(self) -> DualEncoder:  # type: ignore[override]
         return DualEncoder(self.image().build(), self.text(), ScaledCosine(scale=1 / 0.07), config=self)
 
     def image(self) -> CLIPVisionConfig:
         """The image encoder alone, whose classes are the directions of the joint space."""
-        return CLIPVisionConfig(num_classes=self.joint_dim, head_bias=False, **shared_fields(self, CLIPVisionConfig))
+        shared = {**shared_fields(self, CLIPVisionConfig), "task": EMBEDDING}
+        return CLIPVisionConfig(num_classes=self.joint_dim, head_bias=False, **shared)
 
     def text(self) -> TextModel:
         """The text encoder alone: what a token may look at is what stands before it (section 2.4)."""
@@ -93,28 +104,30 @@ LARGE: dict[str, Any] = {"patch_size": 14, "embed_dim": 1024, "depth": 24, "num_
 HUGE: dict[str, Any] = {"patch_size": 14, "embed_dim": 1280, "depth": 32, "num_heads": 16}
 GIANT: dict[str, Any] = {"patch_size": 14, "embed_dim": 1408, "depth": 40, "num_heads": 16, "mlp_ratio": 48 / 11}
 GIGANTIC: dict[str, Any] = {"patch_size": 14, "embed_dim": 1664, "depth": 48, "num_heads": 16, "mlp_ratio": 64 / 13}
-Quick = partial(CLIPVisionConfig, activation="quick_gelu")
+# timm's rows of these widths give the projection into the space shared with texts, with a bias of zeros.
+Projected = partial(CLIPVisionConfig, task=EMBEDDING)
+Quick = partial(Projected, activation="quick_gelu")
 
 IMAGE_VARIANTS = {
-    "vit_xsmall_patch16_clip_224": CLIPVisionConfig(embed_dim=256, depth=10, num_heads=4, num_classes=512),
-    "vit_medium_patch32_clip_224": CLIPVisionConfig(patch_size=32, **MEDIUM),
-    "vit_medium_patch16_clip_224": CLIPVisionConfig(**MEDIUM),
-    "vit_betwixt_patch32_clip_224": CLIPVisionConfig(patch_size=32, embed_dim=640, num_heads=10, num_classes=512),
+    "vit_xsmall_patch16_clip_224": Projected(embed_dim=256, depth=10, num_heads=4, num_classes=512),
+    "vit_medium_patch32_clip_224": Projected(patch_size=32, **MEDIUM),
+    "vit_medium_patch16_clip_224": Projected(**MEDIUM),
+    "vit_betwixt_patch32_clip_224": Projected(patch_size=32, embed_dim=640, num_heads=10, num_classes=512),
     "vit_base_patch32_clip_224": CLIPVisionConfig(patch_size=32),
-    "vit_base_patch32_clip_256": CLIPVisionConfig(patch_size=32, image_size=256, num_classes=512),
+    "vit_base_patch32_clip_256": Projected(patch_size=32, image_size=256, num_classes=512),
     "vit_base_patch32_clip_384": CLIPVisionConfig(patch_size=32, image_size=384),
     "vit_base_patch32_clip_448": CLIPVisionConfig(patch_size=32, image_size=448),
     "vit_base_patch16_clip_224": CLIPVisionConfig(),
     "vit_base_patch16_clip_384": CLIPVisionConfig(image_size=384),
-    "vit_base_patch16_plus_clip_240": CLIPVisionConfig(image_size=240, embed_dim=896, num_heads=14, num_classes=640),
+    "vit_base_patch16_plus_clip_240": Projected(image_size=240, embed_dim=896, num_heads=14, num_classes=640),
     "vit_large_patch14_clip_224": CLIPVisionConfig(**LARGE),
     "vit_large_patch14_clip_336": CLIPVisionConfig(image_size=336, **LARGE),
     "vit_huge_patch14_clip_224": CLIPVisionConfig(**HUGE),
     "vit_huge_patch14_clip_336": CLIPVisionConfig(image_size=336, **HUGE),
-    "vit_huge_patch14_clip_378": CLIPVisionConfig(image_size=378, num_classes=1024, **HUGE),
-    "vit_giant_patch14_clip_224": CLIPVisionConfig(num_classes=1024, **GIANT),
-    "vit_gigantic_patch14_clip_224": CLIPVisionConfig(num_classes=1280, **GIGANTIC),
-    "vit_gigantic_patch14_clip_378": CLIPVisionConfig(image_size=378, num_classes=1280, **GIGANTIC),
+    "vit_huge_patch14_clip_378": Projected(image_size=378, num_classes=1024, **HUGE),
+    "vit_giant_patch14_clip_224": Projected(num_classes=1024, **GIANT),
+    "vit_gigantic_patch14_clip_224": Projected(num_classes=1280, **GIGANTIC),
+    "vit_gigantic_patch14_clip_378": Projected(image_size=378, num_classes=1280, **GIGANTIC),
     "vit_base_patch32_clip_quickgelu_224": Quick(patch_size=32, num_classes=512),
     "vit_base_patch16_clip_quickgelu_224": Quick(num_classes=512),
     "vit_large_patch14_clip_quickgelu_224": Quick(num_classes=768, **LARGE),

@@ -13,11 +13,11 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 
 from ..nn import Encoder, Head, MapEmbed, MeanPool, OnMap, VisionModel, linear_rates
-from .fields import Size
+from .fields import ClassifierFields
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class CNNConfig:
+class CNNConfig(ClassifierFields):
     """A network of torchvision.
 
     Attributes:
@@ -28,9 +28,6 @@ class CNNConfig:
     """
 
     network: str = "resnet18"
-    image_size: Size = 224
-    in_channels: int = 3
-    num_classes: int = 1000
     drop_path: float = 0.0
     dropout: float = 0.0
 

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from torch import nn
 
 from ..nn import ConvStem, Embedding, Head, MeanPool, Stages, VisionModel, init_vit
-from .fields import PositionedFields, Size
+from .fields import ClassifierFields, PositionedFields, Size
 from .parts import classifier, learned_positions, vit_encoder
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class CompactViTConfig(PositionedFields):
+class CompactViTConfig(PositionedFields, ClassifierFields):
     """Convolutional stem, learned positions, pre-norm blocks, mean over the tokens.
 
     Attributes:

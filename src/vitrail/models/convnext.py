@@ -28,12 +28,12 @@ from ..nn import (
     VisionModel,
     init_convnext,
 )
-from .fields import Size, pair
+from .fields import ClassifierFields, Size, pair
 from .parts import classifier, stage_rates
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class ConvNeXtConfig:
+class ConvNeXtConfig(ClassifierFields):
     """Four stages; each halves the grid of the one before and doubles its width.
 
     Attributes:
@@ -46,10 +46,7 @@ class ConvNeXtConfig:
         other fields: as in `ViTConfig`.
     """
 
-    image_size: Size = 224
     patch_size: Size = 4
-    in_channels: int = 3
-    num_classes: int = 1000
     embed_dim: int = 96
     depths: tuple[int, ...] = (3, 3, 9, 3)
     kernel_size: int = 7

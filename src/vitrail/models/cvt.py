@@ -28,12 +28,12 @@ from ..nn import (
     init_vit,
     linear_rates,
 )
-from .fields import Size
+from .fields import ClassifierFields
 from .parts import activation_of, classifier, pre_norm
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class CvTConfig:
+class CvTConfig(ClassifierFields):
     """Three stages on grids of a 4th, an 8th and a 16th of the picture's sides.
 
     Attributes:
@@ -43,9 +43,6 @@ class CvTConfig:
         other fields: as in `ViTConfig`.
     """
 
-    image_size: Size = 224
-    in_channels: int = 3
-    num_classes: int = 1000
     embed_dims: tuple[int, ...] = (64, 192, 384)
     depths: tuple[int, ...] = (1, 2, 10)
     num_heads: tuple[int, ...] = (1, 3, 6)

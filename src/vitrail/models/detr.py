@@ -6,7 +6,6 @@ answers with one object or "no object". There are no anchors and nothing to supp
 
 from dataclasses import dataclass
 from functools import partial
-from typing import ClassVar
 
 from torch import nn
 
@@ -28,12 +27,13 @@ from ..nn import (
     init_xavier,
     linear_rates,
 )
-from .fields import EncoderFields, Size
+from ..task_spec import TaskSpec
+from .fields import DETECTION, ClassifierFields, EncoderFields, Size
 from .parts import post_norm
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class DETRConfig(EncoderFields):
+class DETRConfig(EncoderFields, ClassifierFields):
     """ResNet, transformer encoder, decoder with object queries. The output is `Detections`.
 
     Attributes:
@@ -46,9 +46,7 @@ class DETRConfig(EncoderFields):
         dropout: rate behind every branch and inside the perceptrons; 0.1 in the paper.
     """
 
-    task: ClassVar[str] = "detection"
-    unnamed_logits: ClassVar[int] = 1
-
+    task: TaskSpec = DETECTION
     image_size: Size = 800
     num_classes: int = 91
     depths: tuple[int, ...] = (3, 4, 6, 3)
@@ -60,6 +58,10 @@ class DETRConfig(EncoderFields):
     mlp_ratio: float = 8.0
     num_queries: int = 100
     norm_eps: float = 1e-5
+
+    @property
+    def unnamed_outputs(self) -> int:
+        return 1
 
     def build(self) -> VisionModel:
         dim, positions = self.embed_dim, SinePositions(self.embed_dim)

@@ -4,11 +4,13 @@ The backbones are ViTs. The pre-training models compare what they see with proto
 a student learns to answer as its teacher does, which is the student's running mean.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, ClassVar
+from typing import Any
 
 from ..nn import Embedding, FirstToken, Head, PrefixTokens, PrototypeHead, VisionModel, init_vit
+from ..task_spec import EMBEDDING, TaskSpec
 from .fields import PositionedFields, ViTFields
 from .parts import learned_positions, patch_embed, vit_encoder
 from .vit import SMALL, ViTConfig
@@ -23,12 +25,14 @@ class DINOConfig(ViTFields, PositionedFields):
         hidden_dim, bottleneck_dim: widths inside the head and in front of the prototypes.
     """
 
-    task: ClassVar[str] = "self-distillation"
-
+    task: TaskSpec = EMBEDDING
     num_classes: int = 65536
     hidden_dim: int = 2048
     bottleneck_dim: int = 256
     position_antialias: bool = False
+
+    def classifier_changes(self) -> Mapping[str, Any]:
+        return {}  # prototypes are not classes, however many there are
 
     def build(self) -> VisionModel:
         dim = self.embed_dim

@@ -21,7 +21,8 @@ from ..nn import (
     init_vit,
     refinement,
 )
-from .fields import PositionedFields, Size, ViTFields
+from ..task_spec import TaskSpec
+from .fields import DEPTH, SEGMENTATION, PositionedFields, Size, ViTFields
 from .parts import patch_embed, vit_embed, vit_encoder
 
 
@@ -50,9 +51,12 @@ class DPTConfig(ViTFields, PositionedFields):
     position_mode: str = "bilinear"
     position_antialias: bool = False
 
+    def resolve_task(self) -> TaskSpec:
+        return SEGMENTATION if self.num_classes else DEPTH
+
     @property
-    def task(self) -> str:
-        return "segmentation" if self.num_classes else "depth"
+    def equal_blocks(self) -> int:
+        return 0  # the head looks at certain blocks
 
     def build(self) -> VisionModel:
         model = VisionModel(

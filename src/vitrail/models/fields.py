@@ -1,51 +1,136 @@
-"""What configs say and what is asked of them. What several families say alike is stated here, once."""
+"""Base classes of configs: the fields that several families share, and the questions that other rooms ask a config."""
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..errors import VitrailError
+from ..nn import AnyVisionModel
+from ..task_spec import CLASSIFICATION, EMBEDDING, TaskSpec
 
 Size = int | tuple[int, int]
 """A square side or (height, width), in pixels."""
 
+DETECTION = TaskSpec("detection")
+SEGMENTATION = TaskSpec("segmentation")
+DEPTH = TaskSpec("depth")
+RECONSTRUCTION = TaskSpec("reconstruction")
+MASKED_MODELLING = TaskSpec("masked-image-modelling")
+IMAGE_TEXT = TaskSpec("image-text")
 
-# A slot can come from one base only, so the abstract ones have none of their own; each family's config has them all.
+
+# Only one base of a class may have slots, so the abstract classes have none of their own; each family's config has all.
 
 
 @dataclass(frozen=True, kw_only=True)
-class ModelFields(ABC):
-    """What a model takes in.
+class ModelConfig(ABC):
+    """Frozen description of a model, from which `build` makes it.
 
     Attributes:
-        image_size: a side or (height, width), in pixels.
-        in_channels: C of the pixels.
+        image_size: side or (height, width) of the images, in pixels.
+        in_channels: number of channels C of the pixels.
+        task: what the outputs mean. A config without classes whose task is classification gets the task "embedding";
+            families of other tasks have another default.
     """
 
     __slots__ = ()
 
     image_size: Size = 224
     in_channels: int = 3
+    task: TaskSpec = CLASSIFICATION
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "task", self.resolve_task())
 
     @abstractmethod
-    def build(self) -> nn.Module:
+    def build(self) -> AnyVisionModel:
         """The model, with fresh weights."""
+
+    def resolve_task(self) -> TaskSpec:
+        """The task that the other fields leave room for: `task`, unless the model cannot do it."""
+        return self.task
+
+    def classifier_changes(self) -> Mapping[str, Any]:
+        """Fields that change when a config without classes is given some; see `registry.override`."""
+        return {}
+
+    @property
+    def num_outputs(self) -> int:
+        """Number of classes or values that the outputs stand for; 0 where there are none, as for an embedding."""
+        return 0
+
+    @property
+    def unnamed_outputs(self) -> int:
+        """Number of logits besides those of the classes: a detector has one for "no object"."""
+        return 0
+
+    @property
+    def can_classify(self) -> bool:
+        """Whether the model is a classifier, or becomes one when it is given classes."""
+        return self.task.name == CLASSIFICATION.name or bool(self.classifier_changes())
+
+    @property
+    def equal_blocks(self) -> int:
+        """The field `depth` if all blocks cost the same, 0 if they differ or if there is no such field."""
+        return 0
+
+    @property
+    def period(self) -> int:
+        """Number of blocks after which the kinds of blocks repeat."""
+        return 1
+
+    @property
+    def pixels_shape(self) -> tuple[int, ...]:
+        """Shape of one sample: (C, H, W) of an image, or (C, T, H, W) of a video."""
+        return (self.in_channels, *pair(self.image_size))
+
+    def densest(self) -> "ModelConfig":
+        """The config of the most expensive model that this one can amount to, whatever the images show."""
+        return self
+
+    def example_inputs(self, batch: int = 1, device: torch.device | str = "cpu") -> tuple[Tensor, ...]:
+        """Zeros in the shapes that the model's `forward` takes: pixels (B, C, H, W), and what else the family needs."""
+        return (torch.zeros(batch, *self.pixels_shape, device=device),)
 
 
 @dataclass(frozen=True, kw_only=True)
-class EncoderFields(ModelFields):
+class ClassifierFields(ModelConfig):
+    """A model with one output for each class.
+
+    Attributes:
+        num_classes: number of logits; 0 gives the pooled embedding instead.
+    """
+
+    __slots__ = ()
+
+    num_classes: int = 1000
+
+    def resolve_task(self) -> TaskSpec:
+        return EMBEDDING if self.task.name == CLASSIFICATION.name and not self.num_classes else self.task
+
+    def classifier_changes(self) -> Mapping[str, Any]:
+        return {"task": CLASSIFICATION} if self.task == EMBEDDING else {}
+
+    @property
+    def num_outputs(self) -> int:
+        return 0 if self.task == EMBEDDING else self.num_classes
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncoderFields(ModelConfig):
     """ViT's encoder.
 
     Attributes:
         embed_dim, depth, num_heads: width of the tokens, number of blocks, and heads of each.
-        mlp_ratio: width inside the perceptrons, over `embed_dim`.
+        mlp_ratio: hidden width of the MLPs, in units of `embed_dim`.
         drop_path: rate of stochastic depth in the last block, growing linearly from 0.
         dropout: rate behind every linear layer of the blocks.
-        norm_eps: what the layer norms add to the variance (transformers' weights expect 1e-12).
+        norm_eps: epsilon of the layer norms (1e-12 for transformers' weights).
     """
 
     __slots__ = ()
@@ -58,21 +143,23 @@ class EncoderFields(ModelFields):
     dropout: float = 0.0
     norm_eps: float = 1e-6
 
+    @property
+    def equal_blocks(self) -> int:
+        return 0 if self.drop_path else self.depth
+
 
 @dataclass(frozen=True, kw_only=True)
-class ViTFields(EncoderFields):
+class ViTFields(EncoderFields, ClassifierFields):
     """ViT's encoder on patches.
 
     Attributes:
-        patch_size: a side or (height, width), in pixels.
-        num_classes: how many logits; 0 gives the pooled embedding instead.
-        pad: fill pictures up to a multiple of the patch instead of refusing them.
+        patch_size: side or (height, width) of the patches, in pixels.
+        pad: fill images up with zeros to a multiple of the patch; an error otherwise.
     """
 
     __slots__ = ()
 
     patch_size: Size = 16
-    num_classes: int = 1000
     pad: bool = False
 
 
@@ -81,7 +168,7 @@ class PositionedFields(EncoderFields):
     """ViT's encoder on tokens whose positions are resampled where the grid is another.
 
     Attributes:
-        position_mode, position_antialias: how positions get to another grid, see `nn.positions.resample_positions`.
+        position_mode, position_antialias: how positions are resampled, see `nn.positions.resample_positions`.
     """
 
     __slots__ = ()
@@ -90,8 +177,8 @@ class PositionedFields(EncoderFields):
     position_antialias: bool = True
 
 
-def shared_fields(config: Any, kind: type) -> dict[str, Any]:
-    """What a config says of the fields that another kind of config has too."""
+def shared_fields(config: ModelConfig, kind: type[ModelConfig]) -> dict[str, Any]:
+    """The values of those fields that another class of configs has too."""
     known = {field.name for field in fields(kind)}
     return {field.name: getattr(config, field.name) for field in fields(config) if field.name in known}
 
@@ -101,46 +188,25 @@ def pair(size: Size) -> tuple[int, int]:
     return (size, size) if isinstance(size, int) else (size[0], size[1])
 
 
-def task_of(config: Any) -> str:
-    """What a model of this config is for: "classification", unless the config says otherwise."""
-    return getattr(config, "task", "classification")
+def cells(image_size: Size, patch_size: Size) -> int:
+    """Number of patches of an image, parts of patches included."""
+    sides = zip(pair(image_size), pair(patch_size), strict=True)
+    return math.prod(math.ceil(side / patch) for side, patch in sides)
 
 
-def unnamed_logits(config: Any) -> int:
-    """How many logits a model has beside those of its classes: a detector has one for "no object"."""
-    return getattr(config, "unnamed_logits", 0)
+def check_classifies(config: ModelConfig, name: str) -> None:
+    """Raise VitrailError unless a model has logits of classes."""
+    if config.task.name != CLASSIFICATION.name:
+        raise _no_classifier(config, name)
 
 
-def densest(config: Any) -> Any:
-    """The config whose cost does not hang on what is in a picture: the most that this one can cost."""
-    return config.densest() if hasattr(config, "densest") else config
+def check_can_classify(config: ModelConfig, name: str) -> None:
+    """Raise VitrailError unless a model is a classifier, or becomes one when it is given classes."""
+    if not config.can_classify:
+        raise _no_classifier(config, name)
 
 
-def classes_of(config: Any) -> int:
-    """How many classes a model tells apart; 0 for one that is not made for classes."""
-    return getattr(config, "num_classes", 0)
-
-
-def check_classifies(config: Any, name: str) -> None:
-    """Raise VitrailError where a model gives no logits of classes."""
-    if task_of(config) != "classification":
-        raise VitrailError(
-            f"{name} is for {task_of(config)}, and this needs a classifier: choose another of `vitrail models`"
-        )
-
-
-def example_inputs(config: Any, batch: int = 1, device: torch.device | str = "cpu") -> tuple[Tensor, ...]:
-    """Zeros of the shapes that the model's `forward` takes, at the config's own size.
-
-    Pixels (B, C, H, W); (B, C, T, H, W) where the config has `num_frames`; and token numbers (B, L) behind them where
-    it has a `context_length`, or a number for each patch (B, N), the noise or the mask that hides it, where it says
-    `hides_patches`.
-    """
-    frames = (config.num_frames,) if hasattr(config, "num_frames") else ()
-    pixels = torch.zeros(batch, config.in_channels, *frames, *pair(config.image_size), device=device)
-    if getattr(config, "hides_patches", False):
-        sides = zip(pair(config.image_size), pair(config.patch_size), strict=True)
-        return pixels, torch.zeros(batch, math.prod(math.ceil(side / patch) for side, patch in sides), device=device)
-    if not hasattr(config, "context_length"):
-        return (pixels,)
-    return pixels, torch.zeros(batch, config.context_length, dtype=torch.long, device=device)
+def _no_classifier(config: ModelConfig, name: str) -> VitrailError:
+    return VitrailError(
+        f"{name} is for {config.task.name}, and this needs a classifier: choose another of `vitrail models`"
+    )

@@ -29,14 +29,14 @@ from ..nn import (
     VisionModel,
     coarser,
 )
-from .fields import Size, pair
+from .fields import ClassifierFields, pair
 
 # Between stages values are twice as wide as inside them, and the perceptron is what it is (table 1).
 _SHRINKING_VALUE_RATIO, _SHRINKING_MLP_RATIO = 4, 2
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class LeViTConfig:
+class LeViTConfig(ClassifierFields):
     """Three stages; each halves the grid of the one before.
 
     Attributes:
@@ -47,9 +47,6 @@ class LeViTConfig:
         distilled: a second classifier, which learns from a teacher.
     """
 
-    image_size: Size = 224
-    in_channels: int = 3
-    num_classes: int = 1000
     embed_dims: tuple[int, ...] = (128, 256, 384)
     depths: tuple[int, ...] = (4, 4, 4)
     num_heads: tuple[int, ...] = (4, 8, 12)

@@ -5,9 +5,10 @@ ViT: `create_model("vit_base_patch16_224", pool="mean")`.
 """
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from ..nn import (
     Embedding,
@@ -19,7 +20,8 @@ from ..nn import (
     SinCosPositions,
     init_mae,
 )
-from .fields import EncoderFields, Size, pair
+from ..task_spec import TaskSpec
+from .fields import RECONSTRUCTION, EncoderFields, ModelConfig, Size, cells, pair
 from .parts import vit_block, vit_encoder
 from .vit import HUGE, LARGE
 
@@ -33,9 +35,7 @@ class MAEConfig(EncoderFields):
         decoder_dim, decoder_depth, decoder_heads: the decoder's `embed_dim`, `depth` and `num_heads`.
     """
 
-    task: ClassVar[str] = "reconstruction"
-    hides_patches: ClassVar[bool] = True
-
+    task: TaskSpec = RECONSTRUCTION
     patch_size: Size = 16
     mask_ratio: float = 0.75
     decoder_dim: int = 512
@@ -55,6 +55,11 @@ class MAEConfig(EncoderFields):
         )
         nn.init.normal_(prefix.weight, std=0.02)
         return model.apply(init_mae)
+
+    def example_inputs(self, batch: int = 1, device: torch.device | str = "cpu") -> tuple[Tensor, ...]:
+        """Pixels (B, C, H, W), and the noise (B, N) that chooses which patches are hidden."""
+        noise = torch.zeros(batch, cells(self.image_size, self.patch_size), device=device)
+        return (*ModelConfig.example_inputs(self, batch, device), noise)
 
     def decoder(self) -> PatchDecoder:
         dim, (rows, columns) = self.decoder_dim, pair(self.patch_size)

@@ -23,12 +23,12 @@ from ..nn import (
     init_zero,
     linear_rates,
 )
-from .fields import Size, pair
+from .fields import ClassifierFields, Size, pair
 from .parts import classifier, pre_norm
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class MixerConfig:
+class MixerConfig(ClassifierFields):
     """Patches, and blocks of two MLPs.
 
     Attributes:
@@ -39,10 +39,7 @@ class MixerConfig:
         other fields: as in `ViTConfig`.
     """
 
-    image_size: Size = 224
     patch_size: Size = 16
-    in_channels: int = 3
-    num_classes: int = 1000
     embed_dim: int = 768
     depth: int = 12
     token_ratio: float = 0.5
@@ -67,6 +64,10 @@ class MixerConfig:
         ).apply(init_lecun)
         model.head.apply(init_zero)
         return model
+
+    @property
+    def equal_blocks(self) -> int:
+        return 0 if self.drop_path else self.depth
 
     def block(self, grid: tuple[int, int], drop_path: float) -> Block:
         dim = self.embed_dim

@@ -30,16 +30,16 @@ from ..nn import (
     VisionModel,
     init_vit,
 )
-from .fields import ModelFields, Size, pair
+from .fields import ClassifierFields, Size, pair
 from .parts import classifier, pre_norm, stage_rates
 
 
 @dataclass(frozen=True, kw_only=True)
-class PVTFields(ModelFields):
+class PVTFields(ClassifierFields):
     """Stages on grids of a 4th, an 8th, a 16th and a 32nd of the picture's sides.
 
     Attributes:
-        num_classes, drop_path, dropout, norm_eps: as in `ViTConfig`.
+        drop_path, dropout, norm_eps: as in `ViTConfig`.
         embed_dims, depths, num_heads, mlp_ratios: width, blocks, heads and the MLPs' ratio of each stage.
         reductions: side of the squares that share a key and a value, stage by stage; 1 for every token its own.
         conv_norm_eps: `norm_eps` of the norms behind strided convolutions.
@@ -47,7 +47,6 @@ class PVTFields(ModelFields):
 
     __slots__ = ()
 
-    num_classes: int = 1000
     embed_dims: tuple[int, ...] = (64, 128, 320, 512)
     depths: tuple[int, ...] = (2, 2, 2, 2)
     num_heads: tuple[int, ...] = (1, 2, 5, 8)

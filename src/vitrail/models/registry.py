@@ -1,8 +1,9 @@
 """The list of models: the families' tables, joined."""
 
+from collections.abc import Mapping
 from dataclasses import fields, replace
 from fnmatch import fnmatch
-from typing import Any, Protocol
+from typing import Any, TypeVar
 
 from ..errors import VitrailError, nearest
 from ..nn import AnyVisionModel
@@ -42,19 +43,12 @@ from . import (
     vitc,
 )
 from .aliases import paper_name
+from .fields import ModelConfig
+
+ConfigT = TypeVar("ConfigT", bound=ModelConfig)
 
 
-class Config(Protocol):
-    """What every family's frozen dataclass has; `num_classes` is a field of all but those of other tasks."""
-
-    image_size: Any
-    in_channels: int
-    num_classes: int
-
-    def build(self) -> AnyVisionModel: ...
-
-
-FAMILIES: dict[str, dict[str, Any]] = {
+FAMILIES: dict[str, Mapping[str, ModelConfig]] = {
     "vit": vit.VARIANTS,
     "simple_vit": simple_vit.VARIANTS,
     "deit": deit.VARIANTS,
@@ -89,7 +83,9 @@ FAMILIES: dict[str, dict[str, Any]] = {
     "vit_attention": vit_attention.VARIANTS,
     "vitc": vitc.VARIANTS,
 }
-CONFIGS: dict[str, type] = {type(row).__name__: type(row) for table in FAMILIES.values() for row in table.values()}
+CONFIGS: dict[str, type[ModelConfig]] = {
+    type(row).__name__: type(row) for table in FAMILIES.values() for row in table.values()
+}
 
 
 def list_models(pattern: str = "*") -> list[str]:
@@ -97,7 +93,7 @@ def list_models(pattern: str = "*") -> list[str]:
     return sorted(name for table in FAMILIES.values() for name in table if fnmatch(name, pattern))
 
 
-def model_config(name: str, **overrides: Any) -> Config:
+def model_config(name: str, **overrides: Any) -> ModelConfig:
     """The frozen config of a variant, with fields replaced; nothing is built yet.
 
     Raises:
@@ -118,13 +114,21 @@ def create_model(name: str, **overrides: Any) -> AnyVisionModel:
     return model_config(name, **overrides).build()
 
 
-def override(config: Any, overrides: dict[str, Any], name: str) -> Any:
-    """The config with fields replaced; an unknown field is an error that names the nearest valid one."""
+def override(config: ConfigT, overrides: Mapping[str, Any], name: str) -> ConfigT:
+    """The config with fields replaced.
+
+    `num_classes` makes a classifier of a config whose task is "embedding", and 0 the other way round, unless `task` is
+    given too.
+
+    Raises:
+        VitrailError: an unknown field; the message gives the nearest valid one.
+    """
     valid = [field.name for field in fields(config)]
     for key in overrides:
         if key not in valid:
             raise VitrailError(f"{name} has no field {key!r}: {nearest(key, valid)}")
-    return replace(config, **overrides)
+    changes = config.classifier_changes() if overrides.get("num_classes") else {}
+    return replace(config, **{**changes, **overrides})
 
 
 def canonical_name(name: str) -> str:

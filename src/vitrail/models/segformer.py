@@ -6,10 +6,10 @@ the four levels, added up on the finest grid.
 
 from dataclasses import dataclass
 from functools import partial
-from typing import ClassVar
 
 from ..nn import AllMLPHead, Levels, VisionModel, init_convolutions, init_vit
-from .fields import Size
+from ..task_spec import TaskSpec
+from .fields import SEGMENTATION, Size
 from .pvt import PVTFields
 from .pvt_v2 import B0, B2, B3, B4, B5, PVTv2Config, mix_embed, mix_stages
 
@@ -25,8 +25,7 @@ class SegFormerConfig(PVTFields):
         decoder_dropout: rate in front of its classifier.
     """
 
-    task: ClassVar[str] = "segmentation"
-
+    task: TaskSpec = SEGMENTATION
     image_size: Size = 512
     num_classes: int = 150
     mlp_ratios: tuple[float, ...] = RATIOS

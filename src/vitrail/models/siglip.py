@@ -25,13 +25,14 @@ from ..nn import (
     TextModel,
     VisionModel,
 )
-from .fields import PositionedFields, Size, pair, shared_fields
+from ..task_spec import EMBEDDING
+from .fields import ClassifierFields, PositionedFields, Size, pair, shared_fields
 from .parts import activation_of, classifier, learned_positions, vit_encoder
 from .text import DualFields, init_siglip, text_encoder
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class SigLIPVisionConfig(PositionedFields):
+class SigLIPVisionConfig(PositionedFields, ClassifierFields):
     """ViT without class token. What is beyond the last whole patch of a picture is left out, as published.
 
     Attributes:
@@ -76,12 +77,12 @@ class SigLIPConfig(DualFields):
     text_dim: int = 768
     text_heads: int = 12
 
-    def build(self) -> DualEncoder:
+    def build(self) -> DualEncoder:  # type: ignore[override]
         return DualEncoder(self.image().build(), self.text(), BiasedCosine(scale=10.0, bias=-10.0), config=self)
 
     def image(self) -> SigLIPVisionConfig:
         """The image encoder alone; its pooled vector is what is compared."""
-        return SigLIPVisionConfig(**shared_fields(self, SigLIPVisionConfig))
+        return SigLIPVisionConfig(**{**shared_fields(self, SigLIPVisionConfig), "task": EMBEDDING})
 
     def text(self) -> TextModel:
         """The text encoder alone: every token looks at every token, and the last place speaks for the text."""

@@ -27,7 +27,7 @@ from ..nn import (
     VisionModel,
     init_vit,
 )
-from .fields import ModelFields, Size, pair
+from .fields import ClassifierFields, Size, pair
 from .parts import classifier, pre_norm, stage_rates
 
 Cells = tuple[int, int]
@@ -35,11 +35,11 @@ Cells = tuple[int, int]
 
 
 @dataclass(frozen=True, kw_only=True)
-class WindowPyramid(ModelFields):
+class WindowPyramid(ClassifierFields):
     """Stages of windows; each halves the grid of the one before and doubles its width.
 
     Attributes:
-        patch_size, num_classes, mlp_ratio, drop_path, dropout, norm_eps, pad: as in `ViTConfig`.
+        patch_size, mlp_ratio, drop_path, dropout, norm_eps, pad: as in `ViTConfig`.
         embed_dim: width of the first stage.
         depths, num_heads: blocks and heads of each stage.
         window_size: side of the windows; a stage whose grid is no larger has one window, and no shift.
@@ -48,7 +48,6 @@ class WindowPyramid(ModelFields):
     __slots__ = ()
 
     patch_size: Size = 4
-    num_classes: int = 1000
     embed_dim: int = 96
     depths: tuple[int, ...] = (2, 2, 6, 2)
     num_heads: tuple[int, ...] = (3, 6, 12, 24)

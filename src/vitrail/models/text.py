@@ -1,12 +1,14 @@
 """What the text encoders of CLIP and SigLIP have in common, and how the two begin."""
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from ..nn import Encoder, JointProjection, LearnedPositions, NoBias, TextEmbed
-from .fields import PositionedFields, Size
+from ..task_spec import TaskSpec
+from .fields import IMAGE_TEXT, PositionedFields, Size
 from .parts import activation_of, vit_block
 
 
@@ -23,8 +25,7 @@ class DualFields(PositionedFields):
 
     __slots__ = ()
 
-    task: ClassVar[str] = "image-text"
-
+    task: TaskSpec = IMAGE_TEXT
     patch_size: Size = 16
     activation: str
     context_length: int
@@ -33,6 +34,10 @@ class DualFields(PositionedFields):
     text_depth: int = 12
     text_heads: int
     text_mlp_ratio: float = 4.0
+
+    def example_inputs(self, batch: int = 1, device: torch.device | str = "cpu") -> tuple[Tensor, ...]:
+        texts = torch.zeros(batch, self.context_length, dtype=torch.long, device=device)
+        return (*super().example_inputs(batch, device), texts)
 
 
 def text_encoder(config: DualFields, *, bias: type[nn.Module] = NoBias) -> Encoder:

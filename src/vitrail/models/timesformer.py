@@ -52,6 +52,10 @@ class TimeSformerConfig(ViTFields, PositionedFields):
     position_mode: str = "nearest"
     position_antialias: bool = False
 
+    @property
+    def pixels_shape(self) -> tuple[int, ...]:
+        return (self.in_channels, self.num_frames, *pair(self.image_size))
+
     def build(self) -> VisionModel:
         if self.attention not in COMPOSITIONS:
             raise VitrailError(f"there is no attention {self.attention!r}: {nearest(self.attention, COMPOSITIONS)}")

@@ -22,12 +22,15 @@ from ..nn import (
     enlarge,
     init_vit,
 )
+from ..task_spec import CLASSIFICATION, EMBEDDING, REGRESSION, TaskSpec
 from .detr import query_decoder
 from .fields import PositionedFields, ViTFields, pair
 from .parts import classifier, patch_embed, vit_embed, vit_encoder
 from .vit import SMALL, TINY
 
 TASKS = ("classification", "detection", "segmentation", "depth")
+_POOLED = (CLASSIFICATION.name, EMBEDDING.name, REGRESSION.name)
+"""Tasks that the classification head can be trained for."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -52,12 +55,20 @@ class UniversalViTConfig(ViTFields, PositionedFields):
     dense_dim: int = 256
     doublings: int = 2
 
-    @property
-    def task(self) -> str:
-        return self.tasks[0] if len(self.tasks) == 1 else "several tasks"
+    def resolve_task(self) -> TaskSpec:
+        if self.tasks == (CLASSIFICATION.name,):
+            return ViTFields.resolve_task(self) if self.task.name in _POOLED else CLASSIFICATION
+        return TaskSpec(self.tasks[0]) if len(self.tasks) == 1 else TaskSpec.of("several", tasks=self.tasks)
 
     @property
-    def unnamed_logits(self) -> int:
+    def num_outputs(self) -> int:
+        if "classification" in self.tasks:
+            return 0 if self.task == EMBEDDING else self.num_classes
+        dense: dict[tuple[str, ...], int] = {("detection",): self.object_classes, ("segmentation",): self.pixel_classes}
+        return dense.get(self.tasks, 0)
+
+    @property
+    def unnamed_outputs(self) -> int:
         return int(self.tasks == ("detection",))
 
     def build(self) -> VisionModel:

@@ -46,6 +46,10 @@ class VideoMAEConfig(ViTFields, PositionedFields):
     pool_norm_eps: float = 1e-6
     position_grid: tuple[int, int, int] | None = None
 
+    @property
+    def pixels_shape(self) -> tuple[int, ...]:
+        return (self.in_channels, self.num_frames, *pair(self.image_size))
+
     def build(self) -> VisionModel:
         dim = self.embed_dim
         tubelets = TubeletEmbed(self.in_channels, dim, (self.tubelet_frames, *pair(self.patch_size)), pad=self.pad)

@@ -7,7 +7,6 @@ of its own. The class token looks at all and is looked at by all.
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import ClassVar
 
 from torch import nn
 
@@ -50,9 +49,6 @@ class AttentionViTConfig(ViTFields, PositionedFields):
         num_features: random features of a head ("performer").
     """
 
-    period: ClassVar[int] = 2
-    """Blocks may take turns: windows and shifted windows, near and far."""
-
     attention: str
     window_size: int = 7
     block_size: int = 16
@@ -73,6 +69,10 @@ class AttentionViTConfig(ViTFields, PositionedFields):
             config=self,
         )
         return model.apply(init_vit)
+
+    @property
+    def period(self) -> int:
+        return 2  # windows and shifted windows, near and far tokens
 
     def block(self, number: int, drop_path: float, grid: tuple[int, int]) -> Block:
         branches = ATTENTIONS[self.attention](self, number, grid)

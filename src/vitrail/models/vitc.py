@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..nn import FirstToken, Head, HybridPatchEmbed, Stages, StridedConvs, VisionModel, init_vit
-from .fields import PositionedFields
+from .fields import ClassifierFields, PositionedFields
 from .parts import classifier, vit_embed, vit_encoder
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class ViTCConfig(PositionedFields):
+class ViTCConfig(PositionedFields, ClassifierFields):
     """A ViT with a class token behind a convolutional stem.
 
     Attributes:
@@ -21,7 +21,6 @@ class ViTCConfig(PositionedFields):
         image_size: any works, halves are rounded up.
     """
 
-    num_classes: int = 1000
     stem: Stages = ((24, 2), (48, 2), (96, 2), (192, 2))
     embed_dim: int = 192
     depth: int = 11

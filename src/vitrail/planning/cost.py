@@ -7,8 +7,8 @@ import torch
 
 from ..errors import VitrailError, nearest
 from ..machine.facts import pick_precision, resident_bytes
-from ..models.fields import pair
-from ..models.registry import Config, model_config, override
+from ..models.fields import ModelConfig, pair
+from ..models.registry import model_config, override
 from .budget import largest_batch
 from .flops import blueprint, count
 from .trace import backward_peak, inference_peak
@@ -71,7 +71,7 @@ class Plan:
 class Workload:
     """A model and the way it is used, all but the batch size."""
 
-    config: Config
+    config: ModelConfig
     device: torch.device
     precision: torch.dtype
     optimizer: OptimizerName
@@ -127,7 +127,7 @@ class Workload:
 
 
 def plan(
-    model: str | Config,
+    model: str | ModelConfig,
     *,
     image_size: int | tuple[int, int] | None = None,
     num_classes: int | None = None,
@@ -187,7 +187,7 @@ def plan(
     )
 
 
-def configure(model: str | Config, changes: dict[str, object]) -> Config:
+def configure(model: str | ModelConfig, changes: dict[str, object]) -> ModelConfig:
     """The config of a model, with fields replaced."""
     if isinstance(model, str):
         return model_config(model, **changes)
@@ -202,7 +202,7 @@ def _measure(work: Workload, name: str, batch_size: int, runtime: int) -> Plan:
         model=name,
         image_size=pair(work.config.image_size),
         in_channels=work.config.in_channels,
-        num_classes=work.config.num_classes,
+        num_classes=work.config.num_outputs,
         batch_size=batch_size,
         device=work.device.type,
         precision=str(work.precision).removeprefix("torch."),

@@ -1,21 +1,21 @@
-"""The blocks of a row are alike: two depths give any other, in a fraction of the time."""
+"""Costs of deep models by extrapolation from two shallow ones: equal blocks cost the same."""
 
 from collections.abc import Callable
 
-from ..models.registry import Config, override
+from ..models.fields import ModelConfig
+from ..models.registry import override
 
 Numbers = tuple[int, ...]
 
 
-def by_depth(config: Config, measure: Callable[[Config], Numbers], *, least: int) -> Numbers:
-    """`measure(config)`, along a line through two shallow depths, from `least` on, where the config is deeper.
+def by_depth(config: ModelConfig, measure: Callable[[ModelConfig], Numbers], *, least: int) -> Numbers:
+    """`measure(config)`, extrapolated linearly from two depths of at least `least` where the config is deeper.
 
-    Configs without a single depth are measured as they are, and so are those whose blocks differ: by drop path, or
-    because a head looks `after` some. A config whose blocks take turns says after how many they repeat, `period`.
+    A config whose blocks differ (`equal_blocks` is 0) is measured as it is. Where blocks take turns (`period`), the two
+    depths are a period apart.
     """
-    depth, period = getattr(config, "depth", None), getattr(config, "period", 1)
-    alike = not getattr(config, "drop_path", None) and not getattr(config, "after", None)
-    if not isinstance(depth, int) or depth <= least + period or not alike:
+    depth, period = config.equal_blocks, config.period
+    if depth <= least + period:
         return measure(config)
     times, rest = divmod(depth - least, period)
     depths = least + rest, least + rest + period

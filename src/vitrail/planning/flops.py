@@ -7,8 +7,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
-from ..models.fields import densest, example_inputs
-from ..models.registry import Config
+from ..models.fields import ModelConfig
 from ..nn import AnyVisionModel
 from .depth import by_depth
 
@@ -46,20 +45,20 @@ class Count:
     flops: int
 
 
-def count(config: Config) -> Count:
+def count(config: ModelConfig) -> Count:
     """Parameters and FLOPs of a config; FLOPs are twice the multiply-adds that papers often call FLOPs."""
     return Count(*by_depth(config, _count, least=1))
 
 
-def blueprint(config: Config) -> AnyVisionModel:
+def blueprint(config: ModelConfig) -> AnyVisionModel:
     """The model on the meta device: shapes without memory."""
     with torch.device("meta"):
         return config.build()
 
 
-def _count(config: Config) -> tuple[int, int]:
-    model, most = blueprint(config), densest(config)
-    inputs = example_inputs(most, device="meta")
+def _count(config: ModelConfig) -> tuple[int, int]:
+    model, most = blueprint(config), config.densest()
+    inputs = most.example_inputs(1, device="meta")
     with torch.no_grad(), FlopCount() as counted:
         blueprint(most).eval()(*inputs)
     return sum(parameter.numel() for parameter in model.parameters()), counted.total

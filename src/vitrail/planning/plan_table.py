@@ -9,7 +9,7 @@ def plan_rows(plan: Plan) -> list[list[str]]:
     batch = plan.batch_size
     rows = [
         ("image", f"{plan.in_channels} × {plan.image_size[0]} × {plan.image_size[1]}"),
-        ("classes", f"{plan.num_classes:,}"),
+        ("classes", f"{plan.num_classes:,}" if plan.num_classes else "none"),
         ("parameters", f"{plan.parameters:,}"),
         ("GFLOPs an image (multiply + add = 2)", f"{plan.flops / 1e9:.2f}"),
         ("", ""),

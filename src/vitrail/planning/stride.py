@@ -1,21 +1,20 @@
-"""How many pixels a token of the last stage stands for."""
+"""Size in pixels of a cell of the last stage's grid."""
 
 import torch
 
-from ..models.fields import densest, example_inputs, pair
-from ..models.registry import Config
+from ..models.fields import ModelConfig, pair
 from ..nn import Tokens
 from .flops import blueprint
 
 
-def stride_of(config: Config) -> tuple[int, int]:
-    """(rows, columns) of pixels to a cell of the grid that the head sees; nothing is computed.
+def stride_of(config: ModelConfig) -> tuple[int, int]:
+    """(height, width) in pixels of a cell of the grid that the head sees; found on the meta device.
 
-    Pictures whose sides are multiples of it fit every classifier.
+    Images whose sides are multiples of it fit every classifier.
     """
-    config = densest(config)
+    config = config.densest()
     with torch.no_grad():
-        tokens = blueprint(config).eval().forward_features(*example_inputs(config, device="meta"))
+        tokens = blueprint(config).eval().forward_features(*config.example_inputs(device="meta"))
     assert isinstance(tokens, Tokens), "a classifier's features are one sequence"
     (height, width), (rows, columns) = pair(config.image_size), tokens.grid
     return height // rows, width // columns

@@ -12,8 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map_only
 
 from ..machine.facts import has_fast_bfloat16, has_onednn_bfloat16
-from ..models.fields import densest, example_inputs
-from ..models.registry import Config
+from ..models.fields import ModelConfig
 from ..nn import Attend, checkpoint_activations
 from .depth import by_depth
 from .flops import blueprint
@@ -83,14 +82,14 @@ def _unfolded_bytes(weight: Tensor, out: Tensor) -> int:
     return 0 if weight[0, 0].numel() == 1 else out.numel() // weight.shape[0] * inputs * out.itemsize
 
 
-def inference_peak(config: Config, batch_size: int, precision: torch.dtype, device: torch.device) -> int:
+def inference_peak(config: ModelConfig, batch_size: int, precision: torch.dtype, device: torch.device) -> int:
     """Bytes of all tensors at the worst moment of a forward pass: weights, pixels, what the layers make."""
 
-    def peak(config: Config) -> tuple[int]:
-        model = blueprint(densest(config))
+    def peak(config: ModelConfig) -> tuple[int]:
+        model = blueprint(config.densest())
         with FakeTensorMode(allow_non_fake_inputs=True), LiveBytes(device) as live:
             model = model.to_empty(device="cpu").eval()
-            inputs = example_inputs(config, batch_size)
+            inputs = config.example_inputs(batch_size)
             # As in use: under no_grad, autocast would keep its copies of the weights.
             with torch.inference_mode(), _autocast(precision):
                 tree_map_only(Tensor, Tensor.float, model(*inputs))
@@ -100,7 +99,7 @@ def inference_peak(config: Config, batch_size: int, precision: torch.dtype, devi
 
 
 def backward_peak(
-    config: Config,
+    config: ModelConfig,
     batch_size: int,
     precision: torch.dtype,
     device: torch.device,
@@ -109,15 +108,15 @@ def backward_peak(
 ) -> int:
     """Bytes of all tensors at the worst moment of backward: weights, gradients, batch, activations."""
 
-    def peak(config: Config) -> tuple[int]:
-        model = blueprint(densest(config))
+    def peak(config: ModelConfig) -> tuple[int]:
+        model = blueprint(config.densest())
         if device.type != "cpu":
             _always_fused(model)
         if checkpointing:
             checkpoint_activations(model)
         with FakeTensorMode(allow_non_fake_inputs=True), LiveBytes(device) as live:
             model = model.to_empty(device="cpu").train()
-            inputs = example_inputs(config, batch_size)
+            inputs = config.example_inputs(batch_size)
             with _autocast(precision):
                 output = model(*inputs)
             _loss(output).backward()

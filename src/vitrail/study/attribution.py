@@ -19,6 +19,7 @@ from ..evaluation.held_out import Part, held_out
 from ..lens.attribution.methods import Attribution
 from ..lens.faithfulness.evaluate import Pictures, Score, evaluate_methods
 from ..progress import Track, silent
+from ..task_spec import MULTI_LABEL
 
 BATCH = 16
 
@@ -65,7 +66,7 @@ def evaluate_explanations(
         VitrailError: a model of several labels a picture, labels that it does not know, no picture; masks that cannot
             be used, or no object in any.
     """
-    if checkpoint.info.get("task") == "multi":
+    if checkpoint.task == MULTI_LABEL:
         raise VitrailError(
             "this checkpoint names several labels a picture, and methods are judged by one: `vitrail explain` and "
             "`vitrail explore` show its maps for every label"

@@ -21,6 +21,7 @@ from ..machine.facts import usable_cores
 from ..models.fields import check_classifies
 from ..nn import AnyVisionModel
 from ..progress import Track, silent
+from ..task_spec import MULTI_LABEL
 
 Image = UInt8[ndarray, "H W C"]
 
@@ -111,8 +112,8 @@ def matched(opened: Source, checkpoint: Checkpoint) -> Source:
             it does not know; the sentence begins with the checkpoint's name.
     """
     name = str(checkpoint.path or checkpoint.info.get("architecture", "the model"))
-    check_classifies(getattr(checkpoint.model, "config", None), name)
-    if checkpoint.info.get("task") == "multi":
+    check_classifies(checkpoint.model.config, name)
+    if checkpoint.task == MULTI_LABEL:
         raise VitrailError(f"{name} tells several labels a picture: studies need a model that tells one class")
     if checkpoint.preprocess.channels not in (1, 3):
         raise VitrailError(

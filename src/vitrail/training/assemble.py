@@ -15,12 +15,13 @@ from ..data.preprocess import Preprocess
 from ..data.seeds import derive
 from ..evaluation.metrics import Evaluation, score
 from ..machine.facts import PRECISIONS, pick_device, pick_precision
-from ..models.fields import check_classifies, densest, pair
+from ..models.fields import check_can_classify, pair
 from ..models.registry import canonical_name, create_model, model_config
 from ..nn import checkpoint_activations, init_vit
 from ..objectives.supervised import Supervised, balanced_weights
 from ..planning.flops import blueprint, count
 from ..planning.stride import stride_of
+from ..task_spec import CLASSIFICATION, MULTI_LABEL, TaskSpec
 from .channels import channel_statistics
 from .choose import Situation, choose
 from .dataset import Dataset, Part, memory_for_images
@@ -131,7 +132,7 @@ def assemble(recipe: Recipe, data: Dataset) -> Workshop:
     device = pick_device(recipe.device)
     pretrained = load(recipe.weights) if recipe.weights else None
     if pretrained:
-        check_classifies(pretrained.model.config, str(recipe.weights))
+        check_can_classify(pretrained.model.config, str(recipe.weights))
     recipe = _chosen(recipe, data, _situation(data, device, pretrained))
     checkpoint = _adapted(recipe, data, pretrained) if pretrained else _fresh(recipe, data)
     precision = pick_precision(recipe.precision, device)
@@ -149,8 +150,8 @@ def _chosen(recipe: Recipe, data: Dataset, situation: Situation) -> Recipe:
         return chosen
     shape = {"image_size": chosen.image_size, "num_classes": situation.classes, "in_channels": situation.channels}
     config = model_config(settled(chosen.model), **{**_tuples(recipe.overrides), **shape})
-    work = 3 * count(densest(config)).flops * settled(chosen.batch_size)
-    if muon_flops(blueprint(densest(config))) <= _DEAREST_MUON * work:
+    work = 3 * count(config.densest()).flops * settled(chosen.batch_size)
+    if muon_flops(blueprint(config.densest())) <= _DEAREST_MUON * work:
         return chosen
     return choose(replace(recipe, optimizer="adamw"), situation, size)
 
@@ -171,7 +172,7 @@ def _variant_size(recipe: Recipe, side: int) -> tuple[int, int] | None:
     if not recipe.model:
         return None
     config = model_config(recipe.model)
-    check_classifies(config, recipe.model)
+    check_can_classify(config, recipe.model)
     height, width = pair(config.image_size)
     stride = max(stride_of(config))
     enough = math.ceil(max(_LEAST_SIDE, 2 * stride, side) / stride) * stride
@@ -195,7 +196,12 @@ def _fresh(recipe: Recipe, data: Dataset) -> Checkpoint:
     name = settled(recipe.model)
     assert recipe.image_size is not None
     size = pair(recipe.image_size)
-    fixed = {"num_classes": len(data.class_names), "image_size": size, "in_channels": data.channels}
+    fixed = {
+        "num_classes": len(data.class_names),
+        "image_size": size,
+        "in_channels": data.channels,
+        "task": _task(data),
+    }
     model = create_model(name, **{**_changes(recipe), **fixed})
     mean, std = channel_statistics(data.train.reader(data.channels), len(data.train), recipe.seed)
     preprocess = Preprocess(
@@ -210,7 +216,7 @@ def _fresh(recipe: Recipe, data: Dataset) -> Checkpoint:
         "architecture": canonical_name(name),
         "origin": f"trained from fresh weights on {data.name}",
     }
-    return Checkpoint(model, data.class_names, preprocess, {**info, "task": data.task, "adapted": []})
+    return Checkpoint(model, data.class_names, preprocess, {**info, "adapted": []})
 
 
 def _adapted(recipe: Recipe, data: Dataset, pretrained: Checkpoint) -> Checkpoint:
@@ -218,7 +224,7 @@ def _adapted(recipe: Recipe, data: Dataset, pretrained: Checkpoint) -> Checkpoin
     interchangeable = {data.channels, pretrained.preprocess.channels} <= {1, 3}
     channels = pretrained.preprocess.channels if interchangeable else data.channels
     torch.manual_seed(derive(recipe.seed, "weights"))
-    changes = {**_changes(recipe), "image_size": recipe.image_size}
+    changes = {**_changes(recipe), "image_size": recipe.image_size, "task": _task(data)}
     if channels != pretrained.preprocess.channels:
         changes["in_channels"] = channels
     other_classes = data.class_names != pretrained.class_names
@@ -227,8 +233,12 @@ def _adapted(recipe: Recipe, data: Dataset, pretrained: Checkpoint) -> Checkpoin
     loaded = load(settled(recipe.weights), **changes)
     if other_classes:
         loaded.model.head.apply(init_vit)  # as many classes as before may still be others
-    info = {**loaded.info, "origin": f"fine-tuned from {recipe.weights} on {data.name}", "task": data.task}
+    info = {**loaded.info, "origin": f"fine-tuned from {recipe.weights} on {data.name}"}
     return Checkpoint(loaded.model, data.class_names, loaded.preprocess, info)
+
+
+def _task(data: Dataset) -> TaskSpec:
+    return MULTI_LABEL if data.task == "multi" else CLASSIFICATION
 
 
 def _workers(recipe: Recipe, device: torch.device) -> int:

@@ -1,0 +1,23 @@
+"""Every variant can be planned, whatever its task."""
+
+import pytest
+
+from tests.models.test_families import SMALLEST
+from vitrail.models.registry import list_models, model_config
+from vitrail.planning.cost import plan
+from vitrail.planning.plan_table import plan_rows
+
+
+@pytest.mark.parametrize("name", SMALLEST)
+def test_the_smallest_of_every_family(name: str) -> None:
+    found = plan(model_config(name, **SMALLEST[name]), batch_size=2)
+    assert 0 < found.weights < found.inference_bytes < found.training_bytes
+    assert found.flops > 0
+    assert plan_rows(found)[1] == ["classes", f"{found.num_classes:,}" if found.num_classes else "none"]
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("name", list_models())
+def test_every_row(name: str) -> None:
+    found = plan(name, batch_size=1)
+    assert found.training_bytes > found.weights > 0
