@@ -8,8 +8,8 @@ from torch import Tensor
 
 from ..data.preprocess import Preprocess
 from ..errors import VitrailError, nearest
+from ..models.families import find_config_class, known_variants
 from ..models.fields import ModelConfig
-from ..models.registry import CONFIGS, FAMILIES
 from ..task_spec import MULTI_LABEL, TaskSpec
 
 FORMAT, VERSION = "vitrail.checkpoint", 2
@@ -123,20 +123,19 @@ def config_from_dict(values: dict[str, Any], name: str) -> ModelConfig:
     kind = rest.pop("type", "")
     if "task" in rest:
         rest["task"] = TaskSpec.from_dict(rest["task"])
-    if kind not in CONFIGS:
-        raise VitrailError(f"{name} has config type {kind!r}: {nearest(kind, CONFIGS)}")
-    return _rebuild(CONFIGS[kind], rest, f"{kind} of {name}")
+    try:
+        found = find_config_class(kind)
+    except VitrailError as error:
+        raise VitrailError(f"{name}: {error}") from None
+    return _rebuild(found, rest, f"{kind} of {name}")
 
 
 def architecture_name(config: ModelConfig) -> str:
     """The variant that a config is, whatever its classes, size, channels and drop rates, or "custom"."""
-    near = [name for table in FAMILIES.values() for name, row in table.items() if _freed(row) == _freed(config)]
-    same_size = [name for name in near if _row(name).image_size == config.image_size]
+    rows = known_variants()
+    near = [name for name, row in rows.items() if _freed(row) == _freed(config)]
+    same_size = [name for name in near if rows[name].image_size == config.image_size]
     return next(iter(same_size or near), "custom")
-
-
-def _row(name: str) -> ModelConfig:
-    return next(table[name] for table in FAMILIES.values() if name in table)
 
 
 def _freed(config: ModelConfig) -> tuple[Any, ...]:
