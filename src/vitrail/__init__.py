@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from .lens.intervene import ablate, patch_features
     from .lens.observe import features, observe
     from .lens.rollout import rollout
+    from .models.courses import SimpleViT, TransformerBlock, UniversalViT, VisionTransformer, create_vit_model
+    from .models.families import register
+    from .models.fields import ModelConfig
     from .models.registry import create_model, list_models
     from .training.recipe import Recipe
     from .training.run import Run, train
@@ -21,11 +24,17 @@ __version__ = "0.1.0"
 # Each name is imported when it is first used, so that `import vitrail` and `vitrail --help` do not wait for torch.
 _HOMES = {
     "Checkpoint": "checkpoint.contract",
+    "ModelConfig": "models.fields",
     "Recipe": "training.recipe",
     "Run": "training.run",
+    "SimpleViT": "models.courses",
+    "TransformerBlock": "models.courses",
+    "UniversalViT": "models.courses",
+    "VisionTransformer": "models.courses",
     "ablate": "lens.intervene",
     "convert_state_dict": "checkpoint.convert",
     "create_model": "models.registry",
+    "create_vit_model": "models.courses",
     "evaluate": "evaluation.evaluate",
     "features": "lens.observe",
     "list_models": "models.registry",
@@ -33,6 +42,7 @@ _HOMES = {
     "observe": "lens.observe",
     "patch_features": "lens.intervene",
     "predict": "evaluation.predict",
+    "register": "models.families",
     "rollout": "lens.rollout",
     "save": "checkpoint.contract",
     "train": "training.run",
@@ -42,11 +52,17 @@ _HOMES = {
 
 __all__ = [
     "Checkpoint",
+    "ModelConfig",
     "Recipe",
     "Run",
+    "SimpleViT",
+    "TransformerBlock",
+    "UniversalViT",
+    "VisionTransformer",
     "ablate",
     "convert_state_dict",
     "create_model",
+    "create_vit_model",
     "evaluate",
     "features",
     "list_models",
@@ -54,6 +70,7 @@ __all__ = [
     "observe",
     "patch_features",
     "predict",
+    "register",
     "rollout",
     "save",
     "train",

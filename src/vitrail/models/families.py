@@ -2,10 +2,9 @@
 
 import pkgutil
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
-from typing import Any
 
 from ..errors import VitrailError, nearest
 from ..plugins import find_plugin, plugin_names
@@ -109,7 +108,7 @@ def register(name: str, config: ModelConfig) -> None:
         VitrailError: something else than such a config, a name that stands for another config, or a class whose name
             another class has.
     """
-    if not isinstance(config, ModelConfig) or not is_dataclass(config) or not _frozen(config):
+    if not isinstance(config, ModelConfig) or "__dataclass_fields__" not in vars(type(config)):
         raise VitrailError(f"{name!r} is no frozen dataclass that inherits ModelConfig, but {config!r}: register one")
     taken = known_variants().get(name)
     if taken is not None and taken != config:
@@ -119,14 +118,6 @@ def register(name: str, config: ModelConfig) -> None:
     if (other.__module__, other.__qualname__) != (kind.__module__, kind.__qualname__):
         raise VitrailError(f"{kind.__name__} is already the name of a class in {other.__module__}: choose another")
     _registered[name] = config
-
-
-def _frozen(config: Any) -> bool:
-    try:
-        object.__getattribute__(type(config), "__dataclass_params__")
-    except AttributeError:
-        return False
-    return bool(type(config).__dataclass_params__.frozen and fields(config))
 
 
 def _config_classes() -> dict[str, type[ModelConfig]]:
