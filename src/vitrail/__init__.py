@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from .models.families import register
     from .models.fields import ModelConfig
     from .models.registry import create_model, list_models
+    from .rewrites.registry import rewrite
     from .training.recipe import Recipe
     from .training.run import Run, train
 
@@ -43,6 +44,7 @@ _HOMES = {
     "patch_features": "lens.intervene",
     "predict": "evaluation.predict",
     "register": "models.families",
+    "rewrite": "rewrites.registry",
     "rollout": "lens.rollout",
     "save": "checkpoint.contract",
     "train": "training.run",
@@ -71,6 +73,7 @@ __all__ = [
     "patch_features",
     "predict",
     "register",
+    "rewrite",
     "rollout",
     "save",
     "train",
