@@ -42,7 +42,7 @@ def adapt(stored: Stored, overrides: dict[str, Any]) -> Stored:
     config = override(stored.config, overrides, "the checkpoint")
     if config == stored.config:
         return stored
-    old, new = blueprint(stored.config), blueprint(config)
+    old, new = blueprint(stored.config, stored.rewrites), blueprint(config, stored.rewrites)
     state, sentences = dict(stored.state), []
     sentences += _adapt_head(state, stored.config, config, new)
     sentences += _adapt_patches(state, old, new)
@@ -54,6 +54,7 @@ def adapt(stored: Stored, overrides: dict[str, Any]) -> Stored:
         class_names=stored.class_names if config.num_outputs == stored.config.num_outputs else (),
         preprocess=_adapt_preprocess(stored.preprocess, stored.config, config),
         info={**stored.info, "adapted": [*stored.info.get("adapted", []), *sentences]},
+        rewrites=stored.rewrites,
     )
 
 

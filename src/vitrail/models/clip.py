@@ -151,3 +151,9 @@ DUAL_VARIANTS = {
     "clip_vit_gigantic_patch14": CLIPConfig(activation="gelu", **GIGANTIC, **_OPEN_GIGANTIC),
 }
 VARIANTS = {**IMAGE_VARIANTS, **DUAL_VARIANTS}
+
+PAPER_NAMES = (
+    (r"clip", "clip_vit_large_patch14_336"),  # "results reported in this paper as CLIP use this model"
+    (r"clip-(vit-)?<size>-<patch>", "clip_vit_{size}_patch{patch}"),
+    (r"clip-(vit-)?<size>-<patch>-336(px)?", "clip_vit_{size}_patch{patch}_336"),
+)

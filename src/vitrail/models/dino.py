@@ -61,3 +61,8 @@ VARIANTS = {
     "dino_vitb16_pretraining": DINOConfig(),
     "dino_vitb8_pretraining": DINOConfig(**EIGHT),
 }
+
+PAPER_NAMES = (
+    (r"dino", "dino_vits16"),
+    (r"dino-vit-?(?P<letter>[sb])-?<patch>", "dino_vit{letter}{patch}"),
+)

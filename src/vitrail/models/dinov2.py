@@ -93,3 +93,8 @@ VARIANTS = {
     "vit_large_patch14_reg4_dinov2": DINOv2Config(**LARGE, **REGISTERS),
     "vit_giant_patch14_reg4_dinov2": DINOv2Config(**GIANT, **REGISTERS),
 }
+
+PAPER_NAMES = (
+    (r"dinov2-(vit-?)?<size>(-?<patch>)?", "vit_{size}_patch{patch:14}_dinov2"),
+    (r"dinov2-(vit-?)?<size>(-?<patch>)?-(with-)?reg(isters|4)?", "vit_{size}_patch{patch:14}_reg4_dinov2"),
+)

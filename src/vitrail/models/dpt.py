@@ -120,3 +120,8 @@ VARIANTS = {
     "dpt_large_384": DPTConfig(**LARGE),
     "dpt_large_segmentation_384": DPTConfig(num_classes=150, fusion_norm=True, **LARGE),
 }
+
+PAPER_NAMES = (
+    (r"dpt", "dpt_large_384"),
+    (r"dpt-<size>", "dpt_{size}_384"),
+)

@@ -12,6 +12,7 @@ from torch import Tensor
 from ..errors import VitrailError
 from ..nn import AnyVisionModel
 from ..task_spec import CLASSIFICATION, EMBEDDING, TaskSpec
+from .checks import check_values
 
 Size = int | tuple[int, int]
 """A square side or (height, width), in pixels."""
@@ -45,6 +46,7 @@ class ModelConfig(ABC):
     task: TaskSpec = CLASSIFICATION
 
     def __post_init__(self) -> None:
+        check_values(type(self).__name__, {field.name: getattr(self, field.name) for field in fields(self)})
         object.__setattr__(self, "task", self.resolve_task())
 
     @abstractmethod

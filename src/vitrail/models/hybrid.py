@@ -56,3 +56,8 @@ VARIANTS = {
     "vit_large_r50_s32_224": HybridViTConfig(**R50, **LARGE),
     "vit_large_r50_s32_384": HybridViTConfig(image_size=384, **R50, **LARGE),
 }
+
+PAPER_NAMES = (
+    (r"r(?P<layers>50|26)\+(vit-)?<size>-?<patch>(-<image>)?", "vit_{size}_r{layers}_s{patch}_{image:224}"),
+    (r"r\+(vit-)?ti-?16(-<image>)?", "vit_tiny_r_s16_p8_{image:224}"),
+)

@@ -81,3 +81,9 @@ VARIANTS: dict[str, Any] = {
     "mae_vit_large_patch16": MAEConfig(**LARGE),
     "mae_vit_huge_patch14": MAEConfig(patch_size=14, **HUGE),
 }
+
+PAPER_NAMES = (
+    (r"mae", "mae_vit_large_patch16"),
+    (r"mae-(vit-)?(h|huge)(-14)?", "mae_vit_huge_patch14"),
+    (r"mae-(vit-)?<size>(-?<patch>)?", "mae_vit_{size}_patch{patch:16}"),
+)

@@ -154,3 +154,8 @@ DUAL_VARIANTS = {
     "siglip2_giantopt_patch16_384": Two(image_size=384, **GIANT, **_TEXT),
 }
 VARIANTS = IMAGE_VARIANTS | DUAL_VARIANTS
+
+PAPER_NAMES = (
+    (r"siglip-(vit-)?<size>(-<patch>)?(-<image>)?", "siglip_{size}_patch{patch:16}_{image:224}"),
+    (r"siglip-?2-(vit-)?<size>(-<patch>)?(-<image>)?", "siglip2_{size}_patch{patch:16}_{image:224}"),
+)

@@ -34,3 +34,8 @@ VARIANTS = {
     "simple_vit_base_patch32_224": SimpleViTConfig(patch_size=32),
     "simple_vit_large_patch16_224": SimpleViTConfig(**LARGE),
 }
+
+PAPER_NAMES = (
+    (r"simple-?vit", "simple_vit_small_patch16_224"),
+    (r"simple-?vit-<size>(-?<patch>)?(-<image>)?", "simple_vit_{size}_patch{patch:16}_{image:224}"),
+)

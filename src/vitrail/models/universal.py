@@ -142,3 +142,8 @@ VARIANTS: dict[str, Any] = {
     "universal_vit_small_patch16_224": UniversalViTConfig(**SMALL),
     "universal_vit_base_patch16_224": UniversalViTConfig(),
 }
+
+PAPER_NAMES = (
+    (r"universal-?vit", "universal_vit_base_patch16_224"),
+    (r"universal-?vit-<size>(-?<patch>)?(-<image>)?", "universal_vit_{size}_patch{patch:16}_{image:224}"),
+)

@@ -87,3 +87,9 @@ VARIANTS = {
     "vit_huge_patch16_224": ViTConfig(patch_size=16, **HUGE),
     "vit_huge_patch32_224": ViTConfig(patch_size=32, **HUGE),
 }
+
+PAPER_NAMES = (
+    (r"vit", "vit_base_patch16_224"),
+    (r"vit-(h|huge)(-?14)?(-<image>)?", "vit_huge_patch14_{image:224}"),
+    (r"vit-<size>(-?<patch>)?(-<image>)?", "vit_{size}_patch{patch:16}_{image:224}"),
+)

@@ -50,3 +50,5 @@ VARIANTS = {
     "vitc_18gf": ViTCConfig(embed_dim=768, num_heads=12, **DEEP),
     "vitc_36gf": ViTCConfig(embed_dim=1024, depth=13, num_heads=16, **DEEP),
 }
+
+PAPER_NAMES = ((r"vit-?c-<number>gf", "vitc_{number}gf"),)

@@ -66,6 +66,8 @@ class DualEncoder(nn.Module):
         config: the frozen dataclass that built it.
     """
 
+    rewrites: tuple[Any, ...] = ()
+
     def __init__(self, image: VisionModel, text: TextModel, compare: nn.Module, config: Any) -> None:
         super().__init__()
         self.image = image

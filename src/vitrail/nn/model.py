@@ -11,7 +11,12 @@ class AnyVisionModel(nn.Module, ABC):
     """embed, encoder, head. `config` is the frozen dataclass that built it: `config.build()` makes another.
 
     All make features of whole pictures in the same way; each says in `forward` what its three parts do together.
+
+    Attributes:
+        rewrites: changes that were made after building, in order, see `vitrail.rewrite`; a checkpoint records them.
     """
+
+    rewrites: tuple[Any, ...] = ()
 
     def __init__(self, embed: nn.Module, encoder: nn.Module, head: nn.Module, config: Any) -> None:
         super().__init__()
