@@ -182,12 +182,12 @@ def png_bomb(width: int, height: int) -> bytes:
 
 BROKEN = {
     "empty": (b"", "empty file"),
-    "text": (b"hello, I am a picture", "not a picture"),
-    "html": (b"<!DOCTYPE html><html>404</html>", "not a picture"),
+    "text": (b"hello, I am a picture", "not an image"),
+    "html": (b"<!DOCTYPE html><html>404</html>", "not an image"),
     "heic": (b"\0\0\0\x18ftypheic" + b"\0" * 64, "HEIC"),
     "bomb": (png_bomb(60_000, 60_000), f"too large: 3,600,000,000 pixels, the limit is {MAX_PIXELS:,}"),
     "npy bomb": (npy(np.zeros((2, 2))).replace(b"(2, 2), }" + b" " * 8, b"(99999, 99999), }"), "too large"),
-    "only a header": (encoded(COLOUR, "jpeg")[:3], "not a picture"),
+    "only a header": (encoded(COLOUR, "jpeg")[:3], "not an image"),
 }  # fmt: skip
 
 

@@ -75,10 +75,10 @@ def test_what_cannot_be_used_is_said(tmp_path: Path) -> None:
     with pytest.raises(VitrailError, match=r"nothing brighter than 59 of 255: make the object white"):
         read(path)
     Image.fromarray(square()).resize((SIDE, SIDE // 2)).save(path)
-    with pytest.raises(VitrailError, match="32×16 px, the picture 32×32"):
+    with pytest.raises(VitrailError, match="32×16 px, the image 32×32"):
         read(path)
     path.write_bytes(b"no picture")
-    with pytest.raises(VitrailError, match=r"1.png of cat/1.jpg cannot be read: not a picture"):
+    with pytest.raises(VitrailError, match=r"1.png of cat/1.jpg cannot be read: not an image"):
         read(path)
 
 

@@ -48,8 +48,8 @@ def test_two_hundred_broken_files_among_two_thousand(tmp_path: Path):
     breaks = {
         "empty file": lambda data: b"",
         "truncated": lambda data: data[: len(data) // 2],
-        "not a picture": lambda data: b"<html>404 Not Found</html>",
-        "not a picture, or damaged in its first bytes": lambda data: b"\0" * 64 + data[64:],
+        "not an image": lambda data: b"<html>404 Not Found</html>",
+        "not an image, or damaged in its first bytes": lambda data: b"\0" * 64 + data[64:],
     }
     broken: dict[str, str] = {}
     for i in range(2000):

@@ -1,4 +1,4 @@
-"""Pictures with the shape of one thing and the surface of another, made of pictures whose objects are known.
+"""Cue-conflict images: the shape of one class with the texture of another, made from images with object masks.
 
 Geirhos et al. (2019), "ImageNet-trained CNNs are biased towards texture", section 2.2, make theirs with style transfer.
 These need no second network: the outline of one object, filled with pieces of another.
@@ -19,12 +19,12 @@ Mask = Bool[ndarray, "H W"]
 
 
 def texture(image: Image, mask: Mask, cell: int, seed: int = 0) -> Image:
-    """A picture full of what the object is made of: pieces of it, `cell` pixels wide, side by side in random order.
+    """A texture image: square pieces of the object, `cell` pixels wide, tiled in random order.
 
-    Pieces lie wholly on the object, or as far as it allows. They are small, so that nothing of its outline is left.
+    Pieces lie wholly on the object, or as far as possible. They are small enough to hide its outline.
 
     Raises:
-        VitrailError: an object that is not there, or a cell that does not fit into the picture.
+        VitrailError: the mask is empty, or a cell does not fit into the image.
     """
     height, width = mask.shape
     if not 1 <= cell <= min(height, width):
@@ -53,14 +53,14 @@ def conflict(shape: Mask, surface: Image, background: int = 255) -> Image:
 
 @dataclass(frozen=True, slots=True)
 class Cues:
-    """What a model goes by.
+    """How often a model decides by shape and how often by texture.
 
     Attributes:
-        shape: part of the pictures whose shape it names.
-        texture: part of the pictures whose texture it names.
-        bias: shape / (shape + texture), the shape bias of Geirhos et al.; None where it names neither. By itself it
-            says nothing about a model that names both rarely.
-        count: pictures.
+        shape: share of the images of which it predicts the shape's class.
+        texture: share of the images of which it predicts the texture's class.
+        bias: shape / (shape + texture), the shape bias of Geirhos et al.; None where it predicts neither. It means
+            little for a model that rarely predicts either.
+        count: number of images.
     """
 
     shape: float
@@ -70,36 +70,36 @@ class Cues:
 
 
 def cues(predicted: Sequence[int], shapes: Sequence[int], textures: Sequence[int]) -> Cues:
-    """What the predictions for conflict pictures go by; pictures whose two cues agree are left out.
+    """Shares of predictions by shape and by texture; images whose two cues agree are left out.
 
     Raises:
-        VitrailError: there is no picture whose cues disagree.
+        VitrailError: no image has cues that disagree.
     """
     rows = [row for row in zip(predicted, shapes, textures, strict=True) if row[1] != row[2]]
     if not rows:
-        raise VitrailError("there is no picture whose shape and texture disagree: give pictures of two classes or more")
-    shape = sum(said == one for said, one, _ in rows) / len(rows)
-    surface = sum(said == other for said, _, other in rows) / len(rows)
+        raise VitrailError("there is no image whose shape and texture disagree: give images of two classes or more")
+    shape = sum(guess == one for guess, one, _ in rows) / len(rows)
+    surface = sum(guess == other for guess, _, other in rows) / len(rows)
     both = shape + surface
     return Cues(shape, surface, shape / both if both else None, len(rows))
 
 
 def partners(labels: Sequence[int], seed: int = 0) -> list[int]:
-    """For each picture the number of one of another class, drawn by seed.
+    """For each image the index of an image of another class, drawn at random by the seed.
 
     Raises:
         VitrailError: all are of one class.
     """
     if len(set(labels)) < 2:
-        raise VitrailError("conflict pictures need two classes or more")
+        raise VitrailError("conflict images need two classes or more")
     found = []
-    for place, label in enumerate(labels):
+    for position, label in enumerate(labels):
         others = [other for other, its in enumerate(labels) if its != label]
-        found.append(others[derive(seed, "partner", place) % len(others)])
+        found.append(others[derive(seed, "partner", position) % len(others)])
     return found
 
 
 def _box_sums(mask: Mask, cell: int) -> Int[ndarray, "h w"]:
-    """How many pixels of the mask lie in the box whose upper left corner is here."""
+    """The number of mask pixels in each box of side `cell`, by its upper left corner."""
     sums = np.pad(mask.astype(np.int64).cumsum(0).cumsum(1), ((1, 0), (1, 0)))
     return sums[cell:, cell:] - sums[:-cell, cell:] - sums[cell:, :-cell] + sums[:-cell, :-cell]

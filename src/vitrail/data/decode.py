@@ -23,12 +23,12 @@ In a three-dimensional `.npy` the channel axis is the shorter of the first and t
 |------------|------------------------------------------------------------------------------------|
 | 3          | colour as it is, grey three times                                                  |
 | 1          | grey as it is, colour as luma (ITU-R BT.601: 0.299 R + 0.587 G + 0.114 B)          |
-| 4          | pictures with transparency as RGBA, arrays of four bands; opaque pictures: refused |
+| 4          | images with transparency as RGBA, arrays of four bands; opaque images: refused |
 | other n    | exactly n bands; anything else is refused                                          |
 
 The content decides the format, never the suffix. EXIF orientation is applied (a damaged EXIF block means
 upright).
-Animated pictures give their first frame. Truncated files are refused, not filled up.
+Animated images give their first frame. Truncated files are refused, not filled up.
 """
 
 import logging
@@ -49,11 +49,11 @@ from ..errors import VitrailError
 from .bands import RefusedError, fit_bands, from_npy, from_tiff, scale_bands, tiff_has_bands
 
 MAX_PIXELS = 178_956_970
-"""Pictures with more pixels are refused from their header, before anything is unpacked.
+"""Images with more pixels are refused from their header, before anything is unpacked.
 
 It is twice Pillow's own `MAX_IMAGE_PIXELS`, the count from which Pillow refuses too."""
 
-# Left out: formats that start another program (EPS) or are not pictures (PDF, HDF5, MPEG, ...).
+# Left out: formats that start another program (EPS) or are not images (PDF, HDF5, MPEG, ...).
 _FORMATS = (
     "JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF", "JPEG2000", "MPO", "ICO", "TGA",
     "PCX", "DIB", "SGI",
@@ -84,7 +84,7 @@ class BadImage(VitrailError):  # noqa: N818 - it names the thing, as in the tabl
 
 
 def decode(data: bytes, channels: int | None = None, *, name: str = "image") -> Shaped[Tensor, "C H W"]:
-    """The bytes of a picture file -> image (C, H, W), uint8, or float32 on a 0 to 1 scale; see the module's
+    """The bytes of an image file -> image (C, H, W), uint8, or float32 on a 0 to 1 scale; see the module's
     tables.
 
     Raises:
@@ -141,7 +141,7 @@ def _wide(image: Image.Image) -> Tensor:
 
 
 def _ordinary(image: Image.Image, channels: int | None) -> Tensor:
-    """A picture of 8-bit channels -> (1, 3 or 4, H, W) uint8."""
+    """An image of 8-bit channels -> (1, 3 or 4, H, W) uint8."""
     natural = 1 if image.mode in ("1", "L", "LA", "La") else 3
     see_through = image.has_transparency_data
     wanted = natural if channels is None else channels
@@ -149,7 +149,7 @@ def _ordinary(image: Image.Image, channels: int | None) -> Tensor:
         return _tensor(image.convert("RGBA"))
     if wanted not in (1, 3):
         kind = "transparency" if wanted == 4 else f"{wanted} channels"
-        raise RefusedError(f"a {image.mode} picture, where one with {kind} is needed")
+        raise RefusedError(f"a {image.mode} image, where one with {kind} is needed")
     if see_through:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
@@ -171,7 +171,7 @@ def _upright(image: Image.Image) -> Image.Image:
         return image
     try:
         turn = _UPRIGHT.get(image.getexif().get(0x0112, 1))
-    except Exception:  # the pixels are whole: a damaged EXIF block costs the orientation, not the picture
+    except Exception:  # the pixels are whole: a damaged EXIF block costs the orientation, not the image
         return image
     if turn is None:
         return image
@@ -191,8 +191,8 @@ def _reason(error: Exception, data: bytes) -> str:
         return "too large for the memory of this machine"
     if isinstance(error, UnidentifiedImageError):
         if data[4:12] in (b"ftypheic", b"ftypheix", b"ftypmif1", b"ftyphevc"):
-            return "a HEIC picture, which is not read here: convert it to JPEG or PNG"
-        return "not a picture, or damaged in its first bytes"
+            return "a HEIC image, which is not read here: convert it to JPEG or PNG"
+        return "not an image, or damaged in its first bytes"
     what = str(error) or type(error).__name__
     return what if "truncated" in what.lower() else f"damaged ({what})"
 

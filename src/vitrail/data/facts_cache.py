@@ -1,4 +1,4 @@
-"""What the survey found out about files that have not changed since."""
+"""The cache of the survey: size, channels and content hash of files that have not changed since."""
 
 import hashlib
 import os
@@ -18,11 +18,11 @@ _BATCH = 500  # SQLite's older builds take no more than 999 parameters
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What one good image is.
+    """Size, channels and content hash of one image.
 
     Attributes:
         height, width: in pixels, upright.
-        channels: its natural count, see `vitrail.data.decode`.
+        channels: its natural number of channels, see `vitrail.data.decode`.
         digest: BLAKE2b (128 bits, hexadecimal) of the bytes of its file: equal for exact duplicates.
     """
 
@@ -43,14 +43,13 @@ def key(stamp: str) -> bytes:
 
 
 class FactsCache:
-    """Facts by stamp in one SQLite file. It only saves time: one that cannot be read or written is left
-    alone."""
+    """Facts by stamp in one SQLite file. It only saves time: a file that cannot be read or written is ignored."""
 
     def __init__(self, folder: Path):
         self.path = folder / "survey.sqlite"
 
     def get(self, keys: Sequence[bytes]) -> dict[bytes, Facts]:
-        """The facts that are known, by key."""
+        """The remembered facts, by key; keys that are not known are left out."""
         found: dict[bytes, Facts] = {}
         if not self.path.exists():
             return found
@@ -63,7 +62,7 @@ class FactsCache:
         return found
 
     def put(self, rows: Iterable[tuple[bytes, Facts]]) -> None:
-        """Remember facts by key; a damaged cache file is begun anew."""
+        """Remember facts by key; a damaged cache file is replaced."""
         values = [(stamp, facts.height, facts.width, facts.channels, facts.digest) for stamp, facts in rows]
         if not values:
             return

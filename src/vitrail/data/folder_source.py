@@ -1,4 +1,4 @@
-"""Sources on disk: class folders, with or without a split, and plain heaps of images."""
+"""Sources in folders: class folders, with or without a split, and images without labels."""
 
 import glob
 import os
@@ -117,7 +117,7 @@ def _hidden(name: str) -> bool:
 def _images(folder: Path) -> Iterator[str]:
     """Paths of images at any depth, relative to `folder`, in a stable order.
 
-    Links to folders are followed, but not in circles. A link to nowhere is an image too: opening it tells.
+    Links to folders are followed, but not in circles. A broken link counts as an image, so that it is reported.
     """
     pending, seen = [""], set()
     while pending:

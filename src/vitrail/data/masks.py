@@ -1,4 +1,4 @@
-"""Where the object of a picture is: a folder of masks, white on black, under the pictures' own names."""
+"""Object masks: a folder of masks, white on black, named as the images."""
 
 from collections import defaultdict
 from collections.abc import Iterable
@@ -14,22 +14,22 @@ from .folder_source import is_image
 from .preprocess import Preprocess
 from .samples import Sample, normal
 
-Parts = tuple[str, ...]
+PathParts = tuple[str, ...]
 """A path from its first folder to the name without suffix."""
 
 
 def mask_files(folder: Path, samples: Iterable[Sample]) -> dict[str, Path]:
-    """{name of a sample: the file with its mask}, of those that have one.
+    """The mask file of each sample that has one: {name of the sample: file}.
 
-    A mask has the picture's path in the source, with any suffix of a picture: `cat/3.png` for `cat/3.jpg`. Folders in
-    front may be missing or be more on either side, as long as one mask fits one picture.
+    A mask has the image's path in the source, with any suffix of an image: `cat/3.png` for `cat/3.jpg`. Either
+    path may have more leading folders than the other, as long as each mask fits one image.
 
     Raises:
-        VitrailError: no folder, no mask at all, two masks for a picture, or two pictures for a mask.
+        VitrailError: no folder, no mask at all, two masks for an image, or two images for a mask.
     """
     if not folder.is_dir():
-        raise VitrailError(f"{folder} is no folder: --masks takes one with a mask for each picture, of the same name")
-    by_name: dict[str, list[tuple[Parts, Path]]] = defaultdict(list)
+        raise VitrailError(f"{folder} is no folder: --masks takes one with a mask for each image, of the same name")
+    by_name: dict[str, list[tuple[PathParts, Path]]] = defaultdict(list)
     for path in sorted(folder.rglob("*")):
         if is_image(path.name):
             parts = _parts(path.relative_to(folder).as_posix())
@@ -44,29 +44,29 @@ def mask_files(folder: Path, samples: Iterable[Sample]) -> dict[str, Path]:
         if owner.setdefault(mask, sample.name) != sample.name:
             raise VitrailError(
                 f"the mask {mask} fits both {owner[mask]} and {sample.name}: "
-                "put the masks into the same folders as the pictures"
+                "put the masks into the same folders as the images"
             )
         found[sample.name] = mask
     return found
 
 
 def missing_mask(sample: Sample) -> VitrailError:
-    """What to say where a picture has none."""
+    """The message for an image without a mask."""
     name = PurePath(*_parts(sample.name)).as_posix()
     return VitrailError(f"there is no mask for {sample.name}: it would be {name}.png in the folder of masks")
 
 
 def read_mask(sample: Sample, file: Path, size: tuple[int, int], preprocess: Preprocess) -> Bool[Tensor, "H W"]:
-    """Where the object is in the pixels of a sample; nowhere, if the mask is black.
+    """The object mask in the pixels of a sample; all False if the mask is black.
 
-    Of two values the brighter one is the object (0 and 1, 0 and 255, one colour on another), of more what is more than
-    half white. Of a mask with transparency it is what is more than half opaque.
+    In a mask of two values the brighter one is the object; in one of more values all that is more than half white; in
+    one with transparency all that is more than half opaque.
 
     Args:
-        size: (height, width) of the whole picture, of which the mask may be a smaller or larger copy.
+        size: (height, width) of the whole image, of which the mask may be a smaller or larger copy.
 
     Raises:
-        VitrailError: it cannot be read, has another shape than the picture, or is grey.
+        VitrailError: it cannot be read, has another shape than the image, or is grey.
     """
     try:
         levels = _levels(file)
@@ -77,14 +77,14 @@ def read_mask(sample: Sample, file: Path, size: tuple[int, int], preprocess: Pre
     # A pixel of either may have been lost in rounding.
     if abs(height * size[1] - width * size[0]) > max(height, width, *size):
         raise VitrailError(
-            f"the mask of {sample.name} is {width}×{height} px, the picture {size[1]}×{size[0]} (width × height): "
+            f"the mask of {sample.name} is {width}×{height} px, the image {size[1]}×{size[0]} (width × height): "
             "it must show the same part, in any resolution"
         )
     return preprocess.fit((255 * _object(levels, sample)).to(torch.uint8)[None])[0] > 127
 
 
 def _levels(file: Path) -> Tensor:
-    """(H, W): how much of the object a pixel is, on the scale of the file."""
+    """The share of the object in each pixel (H, W), on the scale of the file."""
     data = file.read_bytes()
     try:
         opaque = decode(data, channels=4, name=str(file))[3]
@@ -106,8 +106,8 @@ def _object(levels: Tensor, sample: Sample) -> Bool[Tensor, "H W"]:
     return levels > white / 2
 
 
-def _best(name: str, parts: Parts, masks: list[tuple[Parts, Path]]) -> Path | None:
-    """The mask whose path has the most in common with the picture's, if one of them ends with the other."""
+def _best(name: str, parts: PathParts, masks: list[tuple[PathParts, Path]]) -> Path | None:
+    """The mask whose path has the most in common with the image's, if one of them ends with the other."""
     fitting = [(min(len(parts), len(other)), other == parts, path) for other, path in masks if _tail(parts, other)]
     if not fitting:
         return None
@@ -118,11 +118,11 @@ def _best(name: str, parts: Parts, masks: list[tuple[Parts, Path]]) -> Path | No
     return best
 
 
-def _tail(one: Parts, other: Parts) -> bool:
+def _tail(one: PathParts, other: PathParts) -> bool:
     length = min(len(one), len(other))
     return one[-length:] == other[-length:]
 
 
-def _parts(name: str) -> Parts:
+def _parts(name: str) -> PathParts:
     path = PurePath(normal(name))
     return (path.with_suffix("") if is_image(path.name) else path).parts

@@ -1,4 +1,4 @@
-"""Decoded images kept in memory where they fit."""
+"""A cache of decoded images in memory, used if all of them fit."""
 
 from collections.abc import Callable, Sequence
 
@@ -23,12 +23,12 @@ def shrink(image: Tensor, side: int) -> Tensor:
 
 
 def remember(decode: Decode, sizes: Sequence[int], budget: int) -> Decode:
-    """A decoder that keeps what it has decoded, as long as all of it together fits the budget.
+    """A decoder that caches its images, if all of them together fit the budget.
 
     Args:
         decode: index -> image.
         sizes: bytes of each image, decoded.
-        budget: bytes; when the images need more, the decoder comes back as it is.
+        budget: bytes; if the images need more, the decoder is returned unchanged.
     """
     if sum(sizes) > budget:
         return decode

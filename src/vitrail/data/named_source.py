@@ -1,4 +1,4 @@
-"""Sources with a name: scikit-learn's digits and torchvision's data sets."""
+"""Named sources: scikit-learn's digits and torchvision's data sets."""
 
 import contextlib
 import os
@@ -14,12 +14,12 @@ from ..errors import VitrailError, nearest
 from .samples import FileAt, Location, RowAt, Sample, Source, Split
 from .user_folders import data_folder
 
-Parts = dict[Split, dict[str, Any]]
+SplitArguments = dict[Split, dict[str, Any]]
 """For each of our splits the arguments that make torchvision give it; {} for a set without splits."""
 
-_TRAIN_FLAG: Parts = {"train": {"train": True}, "test": {"train": False}}
-_TWO: Parts = {"train": {"split": "train"}, "test": {"split": "test"}}
-_THREE: Parts = {"train": {"split": "train"}, "val": {"split": "val"}, "test": {"split": "test"}}
+_TRAIN_FLAG: SplitArguments = {"train": {"train": True}, "test": {"train": False}}
+_TWO: SplitArguments = {"train": {"split": "train"}, "test": {"split": "test"}}
+_THREE: SplitArguments = {"train": {"split": "train"}, "val": {"split": "val"}, "test": {"split": "test"}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ class _Named:
     """A torchvision data set: its class, how to ask for its splits, and where it keeps labels and images."""
 
     kind: str
-    parts: Parts
+    splits: SplitArguments
     labels: str
     images: str
 
@@ -89,7 +89,7 @@ def _torchvision(spec: str) -> Source:
     row = TORCHVISION[name]
     class_names: tuple[str, ...] = ()
     samples: list[Sample] = []
-    for split, arguments in row.parts.items() or [(None, {})]:
+    for split, arguments in row.splits.items() or [(None, {})]:
         dataset = _open(name, row, arguments)
         labels = [int(label) for label in getattr(dataset, row.labels)]
         class_names = _class_names(dataset, labels, class_names)

@@ -20,6 +20,7 @@ from .csv_source import csv_source
 from .decode import BadImage, decode
 from .folder_source import class_folders, image_files, is_image
 from .named_source import TORCHVISION, is_named, named_set
+from .python_source import source_from_dataset, source_from_images
 from .samples import BadFile, FileAt, Location, MemberAt, RowAt, Sample, Source, Split, natural, takes_many
 from .shard_source import is_shard, shards_in, tar_shards
 
@@ -35,6 +36,8 @@ __all__ = [
     "Split",
     "open_source",
     "read_image",
+    "source_from_dataset",
+    "source_from_images",
 ]
 
 _TABLES = (".csv", ".tsv")

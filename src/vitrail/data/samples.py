@@ -1,4 +1,4 @@
-"""What a source is made of: samples, the places their bytes lie, and the files that cannot be used."""
+"""A source: its samples, the locations of their bytes, and the files that cannot be used."""
 
 import os
 import re
@@ -35,13 +35,13 @@ SPLIT_WORDS: dict[str, Split] = {
 
 
 class Location(Protocol):
-    """Where the bytes of one image lie."""
+    """The location of one image's bytes."""
 
     def read(self) -> bytes:
         """The bytes of the image file. Raises OSError."""
 
     def stamp(self) -> str | None:
-        """Place, size and time of change as one string: the key of the survey's cache. None: not cached."""
+        """Path, size and time of change as one string: the key of the survey's cache. None: not cached."""
 
 
 def _absolute(path: str) -> str:
@@ -113,7 +113,7 @@ class Sample:
             number where there may be many), for regression a number for each of them. Empty in a source that was
             opened without labels.
         split: the part the source itself assigns it to; None where the source has no split.
-        location: where its bytes lie.
+        location: of its bytes.
     """
 
     name: str
@@ -132,7 +132,7 @@ class BadFile:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Images that the user named, with their labels.
+    """Images with their labels.
 
     Attributes:
         name: as the user gave it.
@@ -140,7 +140,7 @@ class Source:
             order of its own.
         samples: every image that could be found and has what it needs; not opened yet.
         task: what the labels mean, such as one of several classes, or any number of them.
-        bad: what could be found but not used, with the reason.
+        bad: files that were found but cannot be used, with the reason.
         label_kind: whether labels are indices into `class_names`, or a number for each of them.
         notes: sentences for the user about what was inferred, such as the task and the columns it was inferred from.
     """
@@ -190,7 +190,7 @@ def order_classes(names: Iterable[str], source: str) -> tuple[str, ...]:
 
 
 def short_names(names: Sequence[str]) -> list[str]:
-    """Names of pictures to show: their last parts where these differ, or else without the folders that all share."""
+    """Short names for display: the last parts of paths if these differ, else the paths without their common folders."""
     last = [PurePath(name).name or name for name in names]
     if len(set(last)) == len(last):
         return last

@@ -1,4 +1,4 @@
-"""Randomness as a function of what it is for, so that a run can stop and go on anywhere and stay the same."""
+"""Seeds derived from their purpose, so that a run that stops and resumes draws the same random numbers."""
 
 from hashlib import blake2b
 
@@ -6,7 +6,7 @@ import torch
 
 
 def derive(seed: int, *keys: int | str) -> int:
-    """A 63-bit seed for one purpose: `derive(seed, "augment", epoch, index)`. The same on every machine."""
+    """A 63-bit seed for one purpose: `derive(seed, "augment", epoch, index)`; the same on every machine."""
     text = repr((seed, *keys)).encode()
     return int.from_bytes(blake2b(text, digest_size=8).digest(), "big") >> 1
 

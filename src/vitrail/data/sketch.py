@@ -1,4 +1,4 @@
-"""Pictures of lines: what is left of a picture when colour and texture are gone."""
+"""Line drawings of images, without colour and texture: Sobel edges and XDoG."""
 
 import numpy as np
 from jaxtyping import Float
@@ -18,7 +18,7 @@ def sobel(image: Image) -> Image:
     ndimage = scipy("ndimage")
     edges = np.hypot(ndimage.sobel(plane[:, :, 0], axis=0), ndimage.sobel(plane[:, :, 0], axis=1))
     strongest = np.quantile(edges, 0.99)
-    # Rounding alone makes faint edges in a picture that has none.
+    # Rounding alone makes faint edges in an image that has none.
     return _drawn(1 - edges / max(strongest, 1e-3), image)
 
 
@@ -28,7 +28,7 @@ def xdog(
     """Ink: an extended difference of Gaussians (Winnemöller et al., 2012, "XDoG", section 2.4).
 
     Args:
-        sigma: of the finer Gaussian, in pixels of a picture of 224 px; the other is 1.6 times as wide.
+        sigma: of the finer Gaussian, in pixels of an image of 224 px; the other is 1.6 times as wide.
         sharp: how much edges count beside brightness (p).
         threshold: brightness above which the paper stays white (ε), 0 to 1.
         slope: how soon it is black below that (φ).

@@ -1,7 +1,7 @@
-"""Texts -> numbers of word pieces, as a model of pictures and texts was trained to read them.
+"""Tokenisers of text for image-text models: texts -> indices of word pieces.
 
-The pieces are those of a `tokenizer.json`, which the `tokenizers` library reads; what stands around them, and how a
-text is made plain first, is of the family.
+The pieces are those of a `tokenizer.json`, which the `tokenizers` library reads; the special pieces around them and the
+normalisation of the text depend on the family.
 """
 
 import html
@@ -22,24 +22,24 @@ _NO_PUNCTUATION = str.maketrans("_", " ", string.punctuation.replace("_", ""))
 
 
 def lowered(text: str) -> str:
-    """Entities such as &amp; replaced, lower case, single spaces: what CLIP reads."""
+    """Entities such as &amp; replaced, lower case, single spaces: CLIP's normalisation."""
     return " ".join(html.unescape(html.unescape(text)).split()).lower()
 
 
 def without_punctuation(text: str) -> str:
-    """Lower case, single spaces, and no punctuation: what SigLIP reads."""
+    """Lower case, single spaces, and no punctuation: SigLIP's normalisation."""
     return " ".join(text.lower().translate(_NO_PUNCTUATION).split())
 
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """What a family does to a text, and puts around its pieces.
+    """A family's normalisation of a text, and the special pieces around it.
 
     Attributes:
-        begin: a piece in front, or None.
-        end: the piece behind, also of a text that is cut.
-        pad: the piece that fills the rest.
-        clean: what makes a text plain.
+        begin: the first piece, or None.
+        end: the last piece, also of a text that is truncated.
+        pad: the padding piece.
+        clean: normalises a text.
     """
 
     begin: str | None
@@ -48,7 +48,7 @@ class Frame:
     clean: Callable[[str], str]
 
 
-CLIP = Frame("<|startoftext|>", "<|endoftext|>", pad="!", clean=lowered)  # "!" is number 0, which filled up in training
+CLIP = Frame("<|startoftext|>", "<|endoftext|>", pad="!", clean=lowered)  # "!" has index 0, the padding in training
 SIGLIP2 = Frame(None, "<eos>", pad="<pad>", clean=str.lower)
 SIGLIP = Frame(None, "</s>", pad="</s>", clean=without_punctuation)
 
@@ -56,12 +56,12 @@ SIGLIP = Frame(None, "</s>", pad="</s>", clean=without_punctuation)
 class Tokenizer:
     """`tokenizer(["a photo of a cat", "a dog"])` -> (2, context_length) numbers.
 
-    Longer texts are cut, and end as all do.
+    Longer texts are truncated and still get the end piece.
 
     Args:
         pieces: a `tokenizers.Tokenizer`.
-        context_length: how many numbers a text has.
-        frame: what stands around a text.
+        context_length: number of indices of a text.
+        frame: normalisation and special pieces.
     """
 
     def __init__(self, pieces: Any, context_length: int, frame: Frame) -> None:
@@ -75,17 +75,17 @@ class Tokenizer:
 
     @property
     def vocab_size(self) -> int:
-        """How many pieces there are."""
+        """Number of pieces."""
         return self._pieces.get_vocab_size()
 
     def __call__(self, texts: Sequence[str]) -> Int[Tensor, "B L"]:
-        """One row a text.
+        """One row of indices for each text.
 
         Raises:
-            VitrailError: a single text, which would be read letter by letter.
+            VitrailError: a string, which would be read letter by letter.
         """
         if isinstance(texts, str):
-            raise VitrailError(f"{texts!r} is one text, and a list of texts is asked for: put it in brackets")
+            raise VitrailError(f"{texts!r} is one text, where a list of texts is needed: put it in brackets")
         encoded = self._pieces.encode_batch([self._clean(text) for text in texts], add_special_tokens=False)
         rows = [self._framed(text.ids) for text in encoded]
         return torch.tensor(rows, dtype=torch.long).reshape(-1, self.context_length)
@@ -97,10 +97,10 @@ class Tokenizer:
 
 
 def read_tokenizer(path: Path, context_length: int) -> Tokenizer:
-    """The tokenizer of a `tokenizer.json`, or of the folder that holds one; its pieces tell the family.
+    """The tokenizer of a `tokenizer.json`, or of the folder that holds one; the family follows from its pieces.
 
     Raises:
-        VitrailError: no such file, another format, or none of the families that are known.
+        VitrailError: no such file, another format, or an unknown family.
     """
     try:
         import tokenizers
@@ -124,6 +124,6 @@ def _frame(vocabulary: dict[str, int], file: Path) -> Frame:
         if {frame.begin or frame.end, frame.end, frame.pad} <= vocabulary.keys():
             return frame
     raise VitrailError(
-        f"{file} has the pieces of none of the families that are read: CLIP ends a text with {CLIP.end}, "
+        f"{file} has the special pieces of no known family: CLIP ends a text with {CLIP.end}, "
         f"SigLIP with {SIGLIP.end}, SigLIP 2 with {SIGLIP2.end}"
     )

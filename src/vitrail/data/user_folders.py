@@ -1,4 +1,4 @@
-"""Where vitrail looks for data sets and keeps what can be computed again."""
+"""The folders for named data sets and for the cache."""
 
 import os
 from pathlib import Path

@@ -5,51 +5,51 @@ from jaxtyping import Int
 from numpy import ndarray
 
 from .filters import convolved, disk, softened, streak, zoomed
-from .recipe import Picture, corruption, reach
+from .recipe import FloatImage, corruption, reach
 
 
 @corruption((3, 4, 6, 8, 10))
-def defocus_blur(picture: Picture, radius: int, random: np.random.Generator) -> Picture:
+def defocus_blur(image: FloatImage, radius: int, random: np.random.Generator) -> FloatImage:
     """A point becomes a disk of `radius` pixels."""
-    return convolved(picture, disk(radius * reach(picture)))
+    return convolved(image, disk(radius * reach(image)))
 
 
 @corruption(((0.7, 1, 2), (0.9, 2, 1), (1.0, 2, 3), (1.1, 3, 2), (1.5, 4, 2)))
-def glass_blur(picture: Picture, level: tuple[float, int, int], random: np.random.Generator) -> Picture:
+def glass_blur(image: FloatImage, level: tuple[float, int, int], random: np.random.Generator) -> FloatImage:
     """Blurred, pixels displaced a few times, blurred again.
 
     Level: deviation of the blurs and largest displacement in pixels, and how many times.
     """
     sigma, most, times = level
-    most = max(1, round(most * reach(picture)))
-    glass = softened(picture, sigma * reach(picture))
+    most = max(1, round(most * reach(image)))
+    glass = softened(image, sigma * reach(image))
     for _ in range(times):
-        glass = displaced(glass, random.integers(-most, most, (2, *picture.shape[:2])), most)
-    return softened(glass, sigma * reach(picture))
+        glass = displaced(glass, random.integers(-most, most, (2, *image.shape[:2])), most)
+    return softened(glass, sigma * reach(image))
 
 
 @corruption(((10, 3), (15, 5), (15, 8), (15, 12), (20, 15)))
-def motion_blur(picture: Picture, level: tuple[int, int], random: np.random.Generator) -> Picture:
+def motion_blur(image: FloatImage, level: tuple[int, int], random: np.random.Generator) -> FloatImage:
     """Smeared to one side along a line within 45° of level; radius and deviation in pixels."""
-    radius, sigma = (length * reach(picture) for length in level)
-    return convolved(picture, streak(2 * radius, sigma, random.uniform(-45, 45)), border="edge")
+    radius, sigma = (length * reach(image) for length in level)
+    return convolved(image, streak(2 * radius, sigma, random.uniform(-45, 45)), border="edge")
 
 
 @corruption(((1.11, 0.01), (1.16, 0.01), (1.21, 0.02), (1.26, 0.02), (1.31, 0.03)))
-def zoom_blur(picture: Picture, level: tuple[float, float], random: np.random.Generator) -> Picture:
-    """The mean of the picture and of zooms into it, from 1 up to a factor, step by step."""
+def zoom_blur(image: FloatImage, level: tuple[float, float], random: np.random.Generator) -> FloatImage:
+    """The mean of the image and of zooms into it, from 1 up to a factor, step by step."""
     end, step = level
-    layers = [picture, *(zoomed(picture, factor) for factor in np.arange(1, end, step))]
+    layers = [image, *(zoomed(image, factor) for factor in np.arange(1, end, step))]
     return np.mean(layers, axis=0)
 
 
-def displaced(picture: Picture, by: Int[ndarray, "2 H W"], most: int) -> Picture:
+def displaced(image: FloatImage, by: Int[ndarray, "2 H W"], most: int) -> FloatImage:
     """Every pixel takes the colour of a neighbour, `by` rows and columns away, one after another from the last.
 
     A colour that has moved may so move on, as in the published code, whose swap of two rows of an array copies one of
     them. The outermost `most` pixels stay.
     """
-    height, width = picture.shape[:2]
+    height, width = image.shape[:2]
     rows, columns = np.indices((height, width))
     moves = (rows > most) & (rows <= height - most) & (columns > most) & (columns <= width - most)
     own = np.arange(height * width)
@@ -58,4 +58,4 @@ def displaced(picture: Picture, by: Int[ndarray, "2 H W"], most: int) -> Picture
     first = np.maximum(taken, own)
     while not np.array_equal(further := first[first], first):
         first = further
-    return picture.reshape(height * width, -1)[taken[first]].reshape(picture.shape)
+    return image.reshape(height * width, -1)[taken[first]].reshape(image.shape)

@@ -1,4 +1,4 @@
-"""What corruptions are made of: blurs, zooms, streaks and clouds, on pictures from 0 to 1."""
+"""Filters for corruptions: blurs, zooms, streaks and clouds, on images with values from 0 to 1."""
 
 import math
 from typing import Any
@@ -9,7 +9,7 @@ from numpy import ndarray
 from PIL import Image as Pillow
 
 from ...errors import VitrailError
-from .recipe import Picture
+from .recipe import FloatImage
 
 Plane = Float[ndarray, "H W"]
 
@@ -28,16 +28,16 @@ def scipy(part: str) -> Any:
     return getattr(scipy, part)
 
 
-def softened(picture: Picture, sigma: float) -> Picture:
+def softened(image: FloatImage, sigma: float) -> FloatImage:
     """A Gaussian blur of `sigma` pixels in both directions; what lies outside is the nearest pixel inside."""
-    return scipy("ndimage").gaussian_filter(picture, (sigma, sigma, 0), mode="nearest")
+    return scipy("ndimage").gaussian_filter(image, (sigma, sigma, 0), mode="nearest")
 
 
-def convolved(picture: Picture, kernel: Plane, border: Any = "reflect") -> Picture:
+def convolved(image: FloatImage, kernel: Plane, border: Any = "reflect") -> FloatImage:
     """Every channel convolved with an odd kernel; `border` as NumPy's `pad` has it."""
     rows, columns = kernel.shape[0] // 2, kernel.shape[1] // 2
-    # Pictures may be smaller than the kernel, and a mirror shows only what there is: as often as it takes.
-    wide = np.pad(picture, ((rows, rows), (columns, columns), (0, 0)), mode=border)
+    # Images may be smaller than the kernel, and a mirror shows only what there is: as often as it takes.
+    wide = np.pad(image, ((rows, rows), (columns, columns), (0, 0)), mode=border)
     return scipy("signal").fftconvolve(wide, kernel[:, :, None], mode="valid", axes=(0, 1))
 
 
@@ -76,12 +76,12 @@ def streak(length: float, sigma: float, angle: float) -> Plane:
     return kernel / kernel.sum()
 
 
-def zoomed(picture: Picture, factor: float) -> Picture:
-    """The middle of the picture, `factor` times as large, bilinear; the size stays."""
-    height, width = picture.shape[:2]
+def zoomed(image: FloatImage, factor: float) -> FloatImage:
+    """The middle of the image, `factor` times as large, bilinear; the size stays."""
+    height, width = image.shape[:2]
     rows, columns = height * (1 - 1 / factor) / 2, width * (1 - 1 / factor) / 2
     box = (columns, rows, width - columns, height - rows)
-    planes = [Pillow.fromarray(np.ascontiguousarray(plane)) for plane in np.moveaxis(picture.astype(np.float32), 2, 0)]
+    planes = [Pillow.fromarray(np.ascontiguousarray(plane)) for plane in np.moveaxis(image.astype(np.float32), 2, 0)]
     larger = [np.asarray(plane.resize((width, height), Pillow.Resampling.BILINEAR, box)) for plane in planes]
     return np.stack(larger, axis=2)
 

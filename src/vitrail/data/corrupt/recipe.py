@@ -1,8 +1,8 @@
-"""What all corruptions share: five severities, bytes in and out, chance as a function of a seed.
+"""The common part of all corruptions: five severities, uint8 images in and out, randomness from a seed.
 
 Hendrycks and Dietterich (2019), "Benchmarking neural network robustness to common corruptions and perturbations",
-made theirs for pictures of 224 px. Lengths here (of blurs, streaks, displacements) grow with the shorter side of the
-picture, so that a picture of another size is damaged as much as the same picture at 224 px would be.
+defined theirs for images of 224 px. Lengths here (of blurs, streaks, displacements) grow with the shorter side of the
+image, so that an image of another size is damaged as much as the same image at 224 px would be.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,7 +17,7 @@ from ...errors import VitrailError
 from ..seeds import derive
 
 Image = UInt8[ndarray, "H W C"]
-Picture = Float[ndarray, "H W C"]
+FloatImage = Float[ndarray, "H W C"]
 Corruption = Callable[..., Image]
 """(image uint8 (H, W, C) with C 1 or 3, severity 1 to 5, seed) -> another of the same shape."""
 
@@ -27,14 +27,16 @@ PUBLISHED_SIDE = 224
 Level = TypeVar("Level")
 
 
-def corruption(levels: Sequence[Level]) -> Callable[[Callable[[Picture, Level, np.random.Generator], Any]], Corruption]:
-    """Make a corruption of a function on pictures from 0 to 1: (picture, level, random) -> picture.
+def corruption(
+    levels: Sequence[Level],
+) -> Callable[[Callable[[FloatImage, Level, np.random.Generator], Any]], Corruption]:
+    """Make a corruption of a function on images from 0 to 1: (image, level, random) -> image.
 
     Args:
         levels: what the function is given at each of the five severities.
     """
 
-    def wrap(damage: Callable[[Picture, Level, np.random.Generator], Any]) -> Corruption:
+    def wrap(damage: Callable[[FloatImage, Level, np.random.Generator], Any]) -> Corruption:
         @wraps(damage)
         def corrupted(image: Image, severity: int, seed: int = 0) -> Image:
             check(image, severity)
@@ -57,11 +59,11 @@ def check(image: Any, severity: int) -> None:
         )
 
 
-def to_bytes(picture: Picture) -> Image:
-    """A picture from 0 to 1, cut off there and rounded."""
-    return np.rint(np.clip(picture, 0, 1) * 255).astype(np.uint8)
+def to_bytes(image: FloatImage) -> Image:
+    """An image from 0 to 1, cut off there and rounded."""
+    return np.rint(np.clip(image, 0, 1) * 255).astype(np.uint8)
 
 
-def reach(picture: Picture) -> float:
+def reach(image: FloatImage) -> float:
     """How many pixels here are one pixel of the published corruptions."""
-    return min(picture.shape[:2]) / PUBLISHED_SIDE
+    return min(image.shape[:2]) / PUBLISHED_SIDE

@@ -1,7 +1,7 @@
 """Weather: snow, frost, fog, bright light (Hendrycks and Dietterich, 2019).
 
 Their frost is laid over from photographs of frozen windows; this one grows its crystals from fractals, so that no
-picture has to be shipped. It is mixed in by the published weights, and has the mean colour, the contrast and the
+image has to be shipped. It is mixed in by the published weights, and has the mean colour, the contrast and the
 roughness of their photographs, but it is not the same: compare models with it, and do not compare its numbers with
 published ones.
 """
@@ -9,7 +9,7 @@ published ones.
 import numpy as np
 
 from .filters import Plane, cloud, convolved, streak, zoomed
-from .recipe import Picture, corruption, reach
+from .recipe import FloatImage, corruption, reach
 
 LUMA = (0.299, 0.587, 0.114)
 """What red, green and blue add to brightness (ITU-R BT.601)."""
@@ -27,53 +27,53 @@ ICE = (0.82, 0.94, 1.0)
         (0.55, 0.3, 2.5, 0.85, 12, 12, 0.55),
     )
 )
-def snow(picture: Picture, level: tuple[float, ...], random: np.random.Generator) -> Picture:
-    """Flakes that fall from left and right over a whitened picture.
+def snow(image: FloatImage, level: tuple[float, ...], random: np.random.Generator) -> FloatImage:
+    """Flakes that fall from left and right over a whitened image.
 
     Level: mean and deviation of the noise that flakes are cut from, their size, the threshold above which a flake is,
-    radius and deviation of their streaks in pixels, and how much of the picture keeps its colours.
+    radius and deviation of their streaks in pixels, and how much of the image keeps its colours.
     """
     mean, deviation, size, threshold, radius, sigma, kept = level
-    noise = random.normal(mean, deviation, (*picture.shape[:2], 1))
-    flakes = zoomed(noise, max(1.0, size * reach(picture)))
+    noise = random.normal(mean, deviation, (*image.shape[:2], 1))
+    flakes = zoomed(noise, max(1.0, size * reach(image)))
     flakes = np.clip(np.where(flakes < threshold, 0, flakes), 0, 1)
-    smear = streak(2 * radius * reach(picture), sigma * reach(picture), random.uniform(-135, -45))
+    smear = streak(2 * radius * reach(image), sigma * reach(image), random.uniform(-135, -45))
     flakes = convolved(flakes, smear, border="edge")
-    white = kept * picture + (1 - kept) * np.maximum(picture, grey(picture) * 1.5 + 0.5)
-    # The same flakes upside down: for a picture that is not square the rest of them stays out.
+    white = kept * image + (1 - kept) * np.maximum(image, grey(image) * 1.5 + 0.5)
+    # The same flakes upside down: for an image that is not square the rest of them stays out.
     return white + flakes + flakes[::-1, ::-1]
 
 
 @corruption(((1.0, 0.4), (0.8, 0.6), (0.7, 0.7), (0.65, 0.7), (0.6, 0.75)))
-def frost(picture: Picture, level: tuple[float, float], random: np.random.Generator) -> Picture:
-    """Crystals over a darkened picture; level: the weights of the picture and of the ice."""
+def frost(image: FloatImage, level: tuple[float, float], random: np.random.Generator) -> FloatImage:
+    """Crystals over a darkened image; level: the weights of the image and of the ice."""
     kept, ice = level
-    height, width, channels = picture.shape
+    height, width, channels = image.shape
     tint = np.array(ICE) if channels == 3 else np.full(1, np.dot(ICE, LUMA))
-    return kept * picture + ice * crystals(height, width, random)[:, :, None] * tint
+    return kept * image + ice * crystals(height, width, random)[:, :, None] * tint
 
 
 @corruption(((1.5, 2.0), (2.0, 2.0), (2.5, 1.7), (2.5, 1.5), (3.0, 1.4)))
-def fog(picture: Picture, level: tuple[float, float], random: np.random.Generator) -> Picture:
+def fog(image: FloatImage, level: tuple[float, float], random: np.random.Generator) -> FloatImage:
     """A cloud in front, and as bright as before; level: how thick it is, and how smooth."""
     thickness, decay = level
-    brightest = picture.max()
-    height, width, _ = picture.shape
-    clouded = picture + thickness * cloud(height, width, decay, random)[:, :, None]
+    brightest = image.max()
+    height, width, _ = image.shape
+    clouded = image + thickness * cloud(height, width, decay, random)[:, :, None]
     return clouded * brightest / (brightest + thickness)
 
 
 @corruption((0.1, 0.2, 0.3, 0.4, 0.5))
-def brightness(picture: Picture, more: float, random: np.random.Generator) -> Picture:
+def brightness(image: FloatImage, more: float, random: np.random.Generator) -> FloatImage:
     """The value of hue, saturation and value grows, up to 1; the colour stays."""
-    value = picture.max(axis=2, keepdims=True)
+    value = image.max(axis=2, keepdims=True)
     brighter = np.minimum(value + more, 1)
-    return np.where(value > 0, picture * brighter / np.where(value > 0, value, 1), brighter)
+    return np.where(value > 0, image * brighter / np.where(value > 0, value, 1), brighter)
 
 
-def grey(picture: Picture) -> Picture:
+def grey(image: FloatImage) -> FloatImage:
     """Brightness, (H, W, 1)."""
-    return picture if picture.shape[2] == 1 else (picture @ np.array(LUMA, picture.dtype))[:, :, None]
+    return image if image.shape[2] == 1 else (image @ np.array(LUMA, image.dtype))[:, :, None]
 
 
 def crystals(height: int, width: int, random: np.random.Generator) -> Plane:
