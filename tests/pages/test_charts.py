@@ -24,9 +24,9 @@ def test_dots_lie_in_proportion_to_their_values() -> None:
 def test_the_diagonal_joins_points_whose_values_are_equal() -> None:
     chart = scatter_chart([(2, 2), (8, 8), (3, 6)], label="Prices", x_label="true", y_label="predicted", diagonal=True)
     a, b, c = dots(chart)
-    x0, y0, x1, y1 = map(
-        float, re.search(r'x1="(.+?)" y1="(.+?)" x2="(.+?)" y2="(.+?)" style="stroke:var\(--ruby\)', chart).groups()
-    )
+    line = re.search(r'x1="([\d.]+)" y1="([\d.]+)" x2="([\d.]+)" y2="([\d.]+)" style="stroke:var\(--ruby\)', chart)
+    assert line is not None
+    x0, y0, x1, y1 = map(float, line.groups())
     slope = (y1 - y0) / (x1 - x0)
     for x, y in (a, b):
         assert y == pytest.approx(y0 + slope * (x - x0), abs=0.2)

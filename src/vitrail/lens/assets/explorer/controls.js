@@ -95,5 +95,6 @@ const draw = () => {
   const says = best ? ` predicts ${best.name} (${percent(best.probability)}) for ` : " looks at ";
   const who = view.prefix.length ? `the ${view.prefix[0]} looks` : "it looks";
   const hint = `Colours show where ${who}. Move over the image to ask a patch, click to hold it; each small map is one head of a layer.`;
-  setText(document.getElementById("lead"), `${outline.models[model]}${says}${outline.images[image]}. ${hint}`);
+  const name = outline.models[model];
+  setText(document.getElementById("lead"), `${name[0].toUpperCase()}${name.slice(1)}${says}${outline.images[image]}. ${hint}`);
 };
