@@ -105,9 +105,8 @@ def test_explain_writes_the_explorer_as_one_page(capsys, run, pictures, tmp_path
     assert '"live":false' in text
     assert "bild 1.png" in text
     assert call(capsys, "explain", run, picture, "-o", page, "--methods", "rolout")[2] == (
-        "vitrail: there is no method 'rolout': did you mean rollout?\n"
+        "vitrail: there is no attribution method 'rolout': did you mean rollout?\n"
     )
-    assert "--out page.html" in call(capsys, "explain", run, picture, "--against", run)[2]
 
 
 def test_explore_serves_until_it_is_stopped(run, pictures):
@@ -123,7 +122,7 @@ def test_explore_serves_until_it_is_stopped(run, pictures):
         port = url.rstrip("/").rpartition(":")[2]
         busy = subprocess.run([*command, "--port", port], capture_output=True, text=True)
         assert busy.returncode == 1
-        assert f"port {port} cannot be had" in busy.stderr
+        assert f"port {port} cannot be used" in busy.stderr
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=20)
     assert process.returncode == 0
