@@ -76,6 +76,17 @@ class ModelConfig(ABC):
         """Whether the model is a classifier, or becomes one when it is given classes."""
         return self.task.name == CLASSIFICATION.name or bool(self.classifier_changes())
 
+    def fine_tuned(self) -> "ModelConfig | None":
+        """The config of the classifier that has this pre-training model's encoder; None where there is no such model.
+
+        See `fine_tuned_state` for its tensors.
+        """
+        return None
+
+    def fine_tuned_state(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The tensors of the model that `fine_tuned` describes, all but its classifier's, from those of this one."""
+        return dict(state)
+
     @property
     def equal_blocks(self) -> int:
         """The field `depth` if all blocks cost the same, 0 if they differ or if there is no such field."""
