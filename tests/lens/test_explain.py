@@ -1,5 +1,6 @@
 """Pictures in, PNGs and one page out, through the public functions."""
 
+import itertools
 import json
 import re
 from html.parser import HTMLParser
@@ -90,12 +91,23 @@ def test_windows_and_pyramids_are_drawn_too(name: str, fields: dict, last: tuple
         assert all((heads.sum((1, 2)) <= 1 + 1e-5).all() for heads in explanation.maps)
 
 
-def test_patches_of_several_sizes_are_refused_clearly() -> None:
-    model = create_model("adaptive_vit_tiny_patch16_224", image_size=64, patch_size=4, depth=1, num_classes=4).eval()
+def test_patches_of_several_sizes_lie_on_their_cells() -> None:
+    model = create_model("adaptive_vit_tiny_patch16_224", image_size=64, patch_size=4, depth=2, num_classes=4).eval()
     image = torch.zeros(3, 64, 64, dtype=torch.uint8)
     image[:, :20, :20] = torch.randint(0, 256, (3, 20, 20), dtype=torch.uint8)
-    with pytest.raises(VitrailError, match="one regular grid"):
-        explain_image(model, Preprocess(image_size=(64, 64), crop=1.0), NAMES, "x", image)
+    preprocess = Preprocess(image_size=(64, 64), crop=1.0)
+    explanation = explain_image(model, preprocess, NAMES, "x", image)
+    with observe(model) as seen, torch.no_grad():
+        (cover,) = model.embed(preprocess(image)[None]).cover
+        model(preprocess(image)[None])
+    expected = torch.zeros(3, 16, 16)
+    for row, column in itertools.product(range(16), range(16)):
+        patch = cover[row, column]
+        expected[:, row, column] = seen[-1][0, :, 0, 1 + patch] / (cover == patch).sum()
+    assert cover.max() + 1 < 256
+    torch.testing.assert_close(explanation.maps[-1], expected)
+    assert explanation.flow is not None
+    assert explanation.flow.shape == (16, 16)
 
 
 def test_multi_label_probabilities_are_independent(vit: nn.Module) -> None:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from vitrail.errors import VitrailError
 from vitrail.lens.layout import over_picture, received
 from vitrail.lens.observe import observe
+from vitrail.lens.rollout import class_token_map, rollout
 from vitrail.models.registry import create_model
 from vitrail.nn import (
     ClassAttention,
@@ -177,3 +178,41 @@ def test_rows_beyond_the_picture_are_refused() -> None:
     local = randomised(LocalAttention(multi_head(), (3, 3)))
     with observe(local, rows=[54]), pytest.raises(VitrailError, match="no row 54"):
         local(tokens_of((6, 9)))
+
+
+def test_a_masked_encoder_lies_on_the_cells_that_it_sees() -> None:
+    model = create_model(
+        "mae_vit_base_patch16", image_size=(64, 96), embed_dim=48, depth=2, num_heads=3, decoder_dim=32, decoder_depth=1,
+        decoder_heads=2, mask_ratio=0.5,
+    ).eval()  # fmt: skip
+    pixels, noise = torch.randn(2, 3, 64, 96), torch.rand(2, 24)
+    with observe(model) as seen, torch.no_grad():
+        model(pixels, noise)
+    encoder, decoder = seen.layout(1), seen.layout(2)
+    assert (encoder.grid, encoder.prefix, encoder.queries, encoder.keys) == ((4, 6), 1, 13, 13)
+    assert (decoder.grid, decoder.cover, decoder.queries) == ((4, 6), None, 25)
+    assert over_picture(seen[1], encoder).shape == (2, 3, 13, 13)
+    found = class_token_map(seen[1], encoder.grid, encoder.prefix, encoder.key_cover)
+    expected = torch.zeros(2, 3, 24)
+    for image in range(2):
+        for token, cell in enumerate(noise[image].argsort()[:12]):  # the least noise is seen, in this order
+            expected[image, :, cell] = seen[1][image, :, 0, 1 + token]
+    assert torch.equal(found, expected.unflatten(2, (4, 6)))
+    flow = class_token_map(rollout([seen[0], seen[1]]), encoder.grid, 1, encoder.key_cover)
+    assert ((flow != 0) == (expected.unflatten(2, (4, 6))[:, 0] != 0)).all()
+    with pytest.raises(VitrailError, match="take grid, prefix and cover"):
+        class_token_map(seen[1], (6, 4), 1, encoder.key_cover)
+
+
+def test_packed_images_of_one_length_share_a_layout() -> None:
+    model = create_model("adaptive_vit_tiny_patch16_224", image_size=32, patch_size=8, depth=1, levels=2).eval()
+    pixels = torch.zeros(3, 3, 32, 32)
+    pixels[:2, :, :16, :16] = torch.randn(2, 3, 16, 16)
+    pixels[1] = pixels[1].flip(2)
+    with observe(model) as seen, torch.no_grad():
+        model(pixels)
+        cover = model.embed(pixels).cover
+    # The last image is plain: four patches. The attention of the two others, seven patches each, is the last to run.
+    assert seen[0].shape == (2, 3, 8, 8)
+    assert torch.equal(seen.layout(0).cover, cover[:2])
+    assert seen.layout(0).queries == 8

@@ -15,11 +15,11 @@ from vitrail.nn import (
     Tokens,
     entropy,
     pack,
+    pack_tokens,
     quadtree,
     unpack,
     variance,
 )
-from vitrail.nn.attention.packing import join
 
 
 def pictures(batch: int = 3, height: int = 64, width: int = 96) -> torch.Tensor:
@@ -116,7 +116,7 @@ def test_pictures_of_different_sizes_share_a_sequence() -> None:
     model = small(threshold=0.3)
     several = [pictures(1, *size) for size in ((64, 96), (32, 48), (40, 104))]
     with torch.no_grad():
-        joined = model.head(model.encoder(join([model.embed(pixels) for pixels in several])))
+        joined = model.head(model.encoder(pack_tokens([model.embed(pixels) for pixels in several])))
         assert (joined - torch.cat([model(pixels) for pixels in several])).abs().max() < 1e-5
-    plain = join([Tokens(torch.randn(2, 4, 8), (2, 2)), Tokens(torch.randn(1, 6, 8), (2, 3))])
+    plain = pack_tokens([Tokens(torch.randn(2, 4, 8), (2, 2)), Tokens(torch.randn(1, 6, 8), (2, 3))])
     assert plain.lengths == (4, 4, 6)

@@ -16,7 +16,7 @@ from vitrail.data.preprocess import Preprocess
 from vitrail.errors import VitrailError
 from vitrail.models.beit import VARIANTS, BEiTConfig, MaskedBEiTConfig
 from vitrail.models.registry import model_config
-from vitrail.nn.masking import join
+from vitrail.nn.masking import unpatchify
 
 from .references import assert_same, assert_same_inside, both_dtypes, count, loaded, on_meta, randomise
 
@@ -164,7 +164,7 @@ def test_official_names_of_the_pretraining(positions: bool) -> None:
 def test_what_is_hidden_is_not_seen() -> None:
     model = randomise(MaskedBEiTConfig(**MASKED).build())
     pixels, mask = torch.randn(1, 3, 64, 96), torch.rand(1, 24) < 0.4
-    hidden = join(mask.unsqueeze(2).expand(-1, -1, 768).float(), (4, 6), (16, 16))
+    hidden = unpatchify(mask.unsqueeze(2).expand(-1, -1, 768).float(), (4, 6), (16, 16))
     with torch.no_grad():
         assert torch.equal(model(pixels * (1 - hidden), mask), model(pixels, mask))
         assert torch.equal(model(pixels, mask.float()), model(pixels, mask))

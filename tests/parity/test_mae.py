@@ -15,7 +15,7 @@ import vitrail
 from vitrail.models.mae import VARIANTS, MAEConfig
 from vitrail.models.vit import ViTConfig
 from vitrail.nn import MaskedAutoencoder, sincos_positions
-from vitrail.nn.masking import cut, join
+from vitrail.nn.masking import patchify, unpatchify
 from vitrail.objectives.masked import MaskedReconstruction
 
 from .references import assert_same, both_dtypes, count, loaded, on_meta, randomise
@@ -153,9 +153,9 @@ def test_seen_patches_do_not_depend_on_hidden_ones() -> None:
     pixels, noise = torch.randn(1, 3, 64, 96), torch.rand(1, 24)
     with torch.no_grad():
         output = model(pixels, noise)
-        hidden = join(output.mask.unsqueeze(2).expand(-1, -1, 768).contiguous(), (4, 6), (16, 16))
+        hidden = unpatchify(output.mask.unsqueeze(2).expand(-1, -1, 768).contiguous(), (4, 6), (16, 16))
         assert torch.allclose(model(pixels + 9 * hidden, noise).patches, output.patches)
-    assert torch.equal(join(cut(pixels, (16, 16)), (4, 6), (16, 16)), pixels)
+    assert torch.equal(unpatchify(patchify(pixels, (16, 16)), (4, 6), (16, 16)), pixels)
     assert output.mask.sum() == 18
 
 

@@ -95,12 +95,14 @@ def looked_at(weights: Float[Tensor, "BG h n m"], layout: Layout) -> Float[Tenso
     too: their mean over all that look).
     """
     if layout.prefix:
-        return class_token_map(over_picture(weights, layout)[:, :, :1], layout.key_grid, layout.key_prefix)
-    return received(weights, layout)[..., layout.key_prefix :].unflatten(-1, layout.key_grid)
+        rows = over_picture(weights, layout)[:, :, :1]
+        return class_token_map(rows, layout.key_grid, layout.key_prefix, layout.key_cover)
+    each = received(weights, layout).unsqueeze(2)[..., layout.key_prefix :]
+    return class_token_map(each, layout.key_grid, 0, layout.key_cover)
 
 
 def _looks_at_patches(seen: Attention, layer: int) -> bool:
-    # A text, the queries of a decoder and patches of several sizes have no grid of two dimensions.
+    # A text and the queries of a decoder have no grid of two dimensions.
     return len(seen.layout(layer).key_grid) == 2
 
 
@@ -110,4 +112,4 @@ def _flow(seen: Attention) -> Tensor | None:
         return None
     layout = seen.layout(-1)
     total = rollout(seen.values(), prefix=layout.prefix)
-    return class_token_map(total, layout.grid, layout.prefix)[0].cpu()
+    return class_token_map(total, layout.grid, layout.prefix, layout.cover)[0].cpu()

@@ -1,4 +1,4 @@
-"""Where the queries and keys of an attention lie in the picture."""
+"""Where the queries and keys of an attention layer lie in the image."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -13,13 +13,15 @@ from ..nn import Places, Tokens
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """How the tokens of a layer fold back into the picture; see `Tokens`.
+    """Grid, prefix and cover of a layer's queries and keys, in the sense of `Tokens`.
 
     Attributes:
-        grid, prefix: of the tokens that look.
-        key_grid, key_prefix: of those that are looked at; another grid where keys are reduced (PVT, CvT).
-        places: where the layer looks inside groups (windows, frames, lines), or not from all tokens: the tokens of
-            each group. None where all look at all.
+        grid, prefix: of the queries.
+        key_grid, key_prefix: of the keys; another grid if keys are reduced (PVT, CvT).
+        places: the tokens of each group, if the layer attends inside groups (windows, frames, lines) or not from all
+            tokens; None if all tokens attend to all.
+        cover: the patch token of each cell, (images, *grid), if tokens are hidden, merged or of several sizes.
+        key_cover: the same of the keys.
     """
 
     grid: tuple[int, ...]
@@ -27,22 +29,28 @@ class Layout:
     key_grid: tuple[int, ...]
     key_prefix: int
     places: Places | None = None
+    cover: Int[Tensor, "images *grid"] | None = None
+    key_cover: Int[Tensor, "images *key_grid"] | None = None
 
     @property
     def queries(self) -> int:
-        """How many tokens look."""
-        return self.prefix + torch.Size(self.grid).numel()
+        """Number of queries in the whole image."""
+        return self.prefix + _patches(self.grid, self.cover)
 
     @property
     def keys(self) -> int:
-        """How many tokens are looked at."""
-        return self.key_prefix + torch.Size(self.key_grid).numel()
+        """Number of keys in the whole image."""
+        return self.key_prefix + _patches(self.key_grid, self.key_cover)
+
+
+def _patches(grid: tuple[int, ...], cover: Tensor | None) -> int:
+    return torch.Size(grid).numel() if cover is None else int(cover.max()) + 1
 
 
 def over_picture(weights: Float[Tensor, "BG h n m"], layout: Layout) -> Float[Tensor, "B h N M"]:
-    """Weights of groups, as `observe` gives them, over all tokens of the picture; 0 where a token cannot look.
+    """Weights of groups, as `observe` gives them, between all tokens of the image; 0 where a token cannot look.
 
-    A token that stands in several groups (a class token in every frame) gets their mean, as the layers do it.
+    A token that stands in several groups (a class token in every frame) gets their mean, as in the layers.
     """
     places = layout.places
     if places is None:
@@ -56,7 +64,7 @@ def over_picture(weights: Float[Tensor, "BG h n m"], layout: Layout) -> Float[Te
 
 
 def received(weights: Float[Tensor, "BG h n m"], layout: Layout) -> Float[Tensor, "B h M"]:
-    """How much attention each key gets, the mean over all that look; sums to 1, less what goes to padding."""
+    """The attention that each key receives, mean over the queries; sums to 1 less the attention to padding."""
     places = layout.places
     if places is None:
         return weights.mean(dim=2)
@@ -69,10 +77,10 @@ def received(weights: Float[Tensor, "BG h n m"], layout: Layout) -> Float[Tensor
 
 
 class Surroundings:
-    """What the modules around an `Attend` were given in this pass, told by hooks: enough to know its layout.
+    """Hooks on the modules around an `Attend` that record their `Tokens`, from which its layout follows.
 
     Args:
-        model: the model that is watched.
+        model: the observed model.
         attend: full name of an `Attend` inside it.
     """
 
@@ -83,7 +91,7 @@ class Surroundings:
         self._made: list[tuple[tuple[int, ...], int | None]] = []
 
     def hooks(self) -> Iterator[Callable[[], None]]:
-        """Hang up the hooks; yields what takes each down again."""
+        """Register the hooks; yields a function that removes each."""
         for name in _ancestors(self._owner):
             module = self._model.get_submodule(name)
             yield module.register_forward_pre_hook(self._note(name), with_kwargs=True).remove
@@ -92,17 +100,18 @@ class Surroundings:
             yield module.register_forward_hook(self._note_made).remove
 
     def layout(self, queries: int, keys: int) -> Layout | None:
-        """Of an attention that was given so many queries and keys; None where no Tokens came by."""
+        """The layout of an attention with so many queries and keys; None if no Tokens were recorded."""
         around = [self._given[name] for name in _ancestors(self._owner) if name in self._given]
         if not around:
             return None
         for given in around:
             if given.places is not None:
-                return Layout(given.grid, given.prefix, given.grid, given.prefix, given.places)
-        one = next((given for given in around if given.count == queries), _Given((queries,), 0, queries))
+                grid, prefix, cover = given.grid, given.prefix, given.cover
+                return Layout(grid, prefix, grid, prefix, given.places, cover, cover)
+        one = next((given for given in around if queries in given.counts), _Given((queries,), 0, (queries,)))
         made = [_given(grid, one.prefix if prefix is None else prefix) for grid, prefix in reversed(self._made)]
-        other = next((given for given in (*made, *around) if given.count == keys), _Given((keys,), 0, keys))
-        return Layout(one.grid, one.prefix, other.grid, other.prefix)
+        other = next((given for given in (*made, *around) if keys in given.counts), _Given((keys,), 0, (keys,)))
+        return Layout(one.grid, one.prefix, other.grid, other.prefix, None, one.cover_of(queries), other.cover_of(keys))
 
     def _note(self, name: str) -> Callable[..., None]:
         def hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -110,11 +119,8 @@ class Surroundings:
                 self._made.clear()
             for value in (*args, *kwargs.values()):
                 if isinstance(value, Tokens):
-                    count, cut = value.x.shape[1], getattr(module, "places_of", None)
-                    # Patches of several sizes do not fill their grid: they are one long row.
-                    regular = _given(value.grid, value.prefix).count == count
-                    grid = tuple(value.grid) if regular else (count - value.prefix,)
-                    self._given[name] = _Given(grid, value.prefix, count, cut(value) if cut else None)
+                    cut = getattr(module, "places_of", None)
+                    self._given[name] = _of_tokens(value, cut(value) if cut else None)
                     return
 
         return hook
@@ -128,20 +134,35 @@ class Surroundings:
 
 @dataclass(frozen=True, slots=True)
 class _Given:
-    """A sequence that went into a module."""
+    """Tokens that went into a module; `counts` has the number of each packed image, or the one number of all."""
 
     grid: tuple[int, ...]
     prefix: int
-    count: int
+    counts: tuple[int, ...]
     places: Places | None = None
+    cover: Tensor | None = None
+
+    def cover_of(self, count: int) -> Tensor | None:
+        """The cover of the images with so many tokens, which are attended to together."""
+        if self.cover is None or len(self.counts) == 1:
+            return self.cover
+        return self.cover[torch.tensor(self.counts, device=self.cover.device) == count]
 
 
 def _given(grid: tuple[int, ...], prefix: int) -> _Given:
-    return _Given(grid, prefix, prefix + torch.Size(grid).numel())
+    return _Given(grid, prefix, (prefix + torch.Size(grid).numel(),))
+
+
+def _of_tokens(tokens: Tokens, places: Places | None) -> _Given:
+    grid, counts = tuple(tokens.grid), tokens.lengths or (tokens.x.shape[1],)
+    plain = _given(grid, tokens.prefix)
+    if tokens.cover is None and counts != plain.counts:  # tokens that do not know their cells: one long row
+        return _Given((counts[0] - tokens.prefix,), tokens.prefix, counts[:1], places)
+    return _Given(grid, tokens.prefix, counts, places, tokens.cover)
 
 
 def _ancestors(name: str) -> Iterator[str]:
-    """A module and those around it, from the inside out; the model itself is ""."""
+    """Names of a module and of the modules around it, innermost first; the model itself is ""."""
     while name:
         yield name
         name = name.rpartition(".")[0]
@@ -149,7 +170,7 @@ def _ancestors(name: str) -> Iterator[str]:
 
 
 def rows_of_groups(places: Places, rows: list[int]) -> tuple[Int[Tensor, " _"], Int[Tensor, " _"], Int[Tensor, " _"]]:
-    """Where tokens stand as queries: for each time that one does, its index in `rows`, the group, the query there."""
+    """Each place of the tokens `rows` among the queries: its index in `rows`, the group, the number in the group."""
     wanted = torch.tensor(rows, device=places.queries.device)
     index, group, query = (places.queries[None] == wanted[:, None, None]).nonzero(as_tuple=True)
     return index, group, query

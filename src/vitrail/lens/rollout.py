@@ -1,13 +1,14 @@
-"""Attention rollout, and attention as maps over the picture. Pure functions of observed weights."""
+"""Attention rollout, and attention as maps over the image. Pure functions of observed weights."""
 
 from collections.abc import Callable, Iterable
 from typing import Literal
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from ..errors import VitrailError, nearest
+from ..nn import fold, sizes
 
 HeadFusion = Literal["mean", "max", "min"]
 _FUSIONS: dict[str, Callable[..., Tensor]] = {"mean": torch.mean, "max": torch.amax, "min": torch.amin}
@@ -20,21 +21,20 @@ def rollout(
     *,
     prefix: int = 1,
 ) -> Float[Tensor, "B N N"]:
-    """How much of each input token is in each output token, if attention were all that mixes them.
+    """Attention rollout: the share of each input token in each output token, if only attention mixed them.
 
-    Attention rollout (Abnar and Zuidema, 2020, "Quantifying attention flow in transformers", section 3): each
+    After (Abnar and Zuidema, 2020, "Quantifying attention flow in transformers", section 3): each
     layer's weights, one map from the fused heads, are averaged with the identity (the residual stream), made
-    to sum to 1 in every row, and multiplied, last layer leftmost. Every picture of the batch is treated by
-    itself.
+    to sum to 1 in every row, and multiplied, last layer leftmost. Images of the batch are independent.
 
     Args:
         weights: of every layer from first to last, all rows: `observe(model, "attention")`, then
             `seen.values()`.
         head_fusion: "mean" as published, or "max" or "min" over the heads.
-        discard: the share, in [0, 1), of the lowest weights that each row loses (rounded down). Not in the
-            paper; it clears a noisy map.
-        prefix: how many leading tokens are never discarded: 1 keeps the class token, 0 for a model without
-            one.
+        discard: share, in [0, 1), of the lowest weights of each row that are set to 0 (rounded down). Not in the
+            paper; it makes a noisy map clearer.
+        prefix: number of leading tokens that are never discarded: 1 keeps the class token, 0 for a model
+            without one.
 
     Returns:
         (B, N, N), rows are output tokens and sum to 1, columns are input tokens.
@@ -58,33 +58,40 @@ def rollout(
 def fuse_heads(
     weights: Float[Tensor, "B h R M"], head_fusion: HeadFusion = "mean", discard: float = 0.0, *, prefix: int = 1
 ) -> Float[Tensor, "B R M"]:
-    """One map from the heads' of a layer, without the lowest weights of each row; arguments as in `rollout`."""
+    """The weights of a layer's heads as one map, the lowest of each row set to 0; arguments as in `rollout`."""
     if head_fusion not in _FUSIONS:
         raise VitrailError(f"there is no head fusion {head_fusion!r}: {nearest(head_fusion, _FUSIONS)}")
     if not 0 <= discard < 1:
-        raise VitrailError(f"discard {discard} is not in [0, 1): it is the share of weights that a row loses")
+        raise VitrailError(f"discard {discard} is not in [0, 1): it is the share of the weights that is set to 0")
     return _drop_lowest(_FUSIONS[head_fusion](weights, dim=1), discard, prefix)
 
 
 def class_token_map(
-    weights: Float[Tensor, "*batch R M"], grid: tuple[int, ...], prefix: int
+    weights: Float[Tensor, "*batch R M"],
+    grid: tuple[int, ...],
+    prefix: int,
+    cover: Int[Tensor, "images *grid"] | None = None,
 ) -> Float[Tensor, "*batch H W"]:
-    """What the prediction looks at: attention weights, or a rollout, as a map over the patches.
+    """Attention weights, or a rollout, of the class token as a map over the image.
 
-    With prefix tokens it is the first row, the class token's, over the patches; it sums to what the class
-    token does not give to the prefix. Models that pool the mean over the patches (prefix 0) have no such row:
-    theirs is the mean over all rows, the attention that each patch receives, and sums to 1.
+    With prefix tokens it is the first row, the class token's, over the patches; it sums to 1 less the weights of the
+    prefix. Models that pool the mean over the patches (prefix 0) have no such row: the map is the mean over all rows,
+    the attention that each patch receives, and sums to 1. The weight of a token that covers several cells is divided
+    evenly among them, so that the sum stays; cells without a token are 0.
 
     Args:
         weights: (..., R, M), rows from the first on; `observe(..., rows="prefix")` is enough where there is a
             prefix.
         grid: (H, W) of the patches.
-        prefix: how many tokens lead the patches.
+        prefix: number of prefix tokens.
+        cover: the patch token of each cell, `Layout.key_cover`, if tokens are hidden, merged or of several sizes.
 
     Raises:
-        VitrailError: M is not prefix + H · W.
+        VitrailError: M is not prefix + the number of patch tokens, which is H · W without a cover.
     """
     patches = weights[..., prefix:]
+    if cover is not None:
+        return _covered(patches[..., 0, :] if prefix else patches.mean(dim=-2), grid, cover)
     count = torch.Size(grid).numel()
     if patches.shape[-1] != count:
         raise VitrailError(
@@ -95,13 +102,26 @@ def class_token_map(
     return row.unflatten(-1, tuple(grid))
 
 
+def _covered(
+    row: Float[Tensor, "*batch P"], grid: tuple[int, ...], cover: Int[Tensor, "images *grid"]
+) -> Float[Tensor, "*batch H W"]:
+    count = int(cover.max()) + 1
+    if row.shape[-1] != count or tuple(cover.shape[1:]) != tuple(grid) or len(cover) not in (1, len(row)):
+        raise VitrailError(
+            f"weights {tuple(row.shape)} of patch tokens do not fit a cover {tuple(cover.shape)} of {count} tokens "
+            f"and a grid of {' × '.join(map(str, grid))}: take grid, prefix and cover from `seen.layout(layer)`"
+        )
+    cells = sizes(cover, count).clamp(min=1)
+    return fold(row / cells.reshape(len(cells), *(1,) * (row.ndim - 2), count), cover)
+
+
 def _check(layer: Tensor, product: Tensor | None) -> None:
     if layer.ndim != 4 or layer.shape[2] != layer.shape[3]:
         raise VitrailError(f"weights of shape {tuple(layer.shape)} are not (B, h, N, N): observe all rows, rows=None")
     if product is not None and product.shape != (layer.shape[0], *layer.shape[2:]):
         raise VitrailError(
             f"a layer of shape {tuple(layer.shape)} does not follow one of {tuple(product.shape)}: rollout"
-            " needs the same pictures and tokens in every layer; drop path leaves some out: call model.eval()"
+            " needs the same images and tokens in every layer; drop path leaves some out: call model.eval()"
         )
 
 

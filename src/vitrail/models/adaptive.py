@@ -15,12 +15,12 @@ from ..nn import (
     Block,
     Embedding,
     Encoder,
+    FirstToken,
     Head,
     LearnedPositions,
     PackedAttention,
-    PackedFirstToken,
-    PackedPrefixTokens,
     PatchEmbed,
+    PrefixTokens,
     VisionModel,
     entropy,
     init_vit,
@@ -72,9 +72,9 @@ class AdaptiveViTConfig:
             patches, positions, levels=self.levels, threshold=self.threshold, detail=DETAILS[self.detail]
         )
         model = VisionModel(
-            embed=Embedding(adaptive, prefix=PackedPrefixTokens(dim)),
+            embed=Embedding(adaptive, prefix=PrefixTokens(dim)),
             encoder=Encoder([self.block() for _ in range(self.depth)], norm=nn.LayerNorm(dim, eps=self.norm_eps)),
-            head=Head(PackedFirstToken(), classifier(dim, self.num_classes)),
+            head=Head(FirstToken(), classifier(dim, self.num_classes)),
             config=self,
         )
         return model.apply(init_vit)

@@ -7,7 +7,7 @@ from .attention.cosine import CosineScores
 from .attention.levit import CoarseQueries, DistanceBias, NormedProjection, ShrinkingAttention, coarser
 from .attention.linear import EluFeatures, LinearAttend, LinearAttention, RandomFeatures
 from .attention.multi_head import CrossAttention, MultiHeadAttention, NoBias, NoRefinement
-from .attention.packing import PackedAttention, PackedFirstToken, PackedPrefixTokens, SegmentMask, pack, unpack
+from .attention.packing import PackedAttention, SegmentMask, pack, pack_tokens, unpack
 from .attention.pattern import Grid, Groups, Pattern
 from .attention.places import Places, numbers
 from .attention.projections import (
@@ -101,12 +101,13 @@ from .mlp import MLP, ConvMLP, SwiGLU
 from .model import AnyVisionModel, VisionModel
 from .reduce import ConvMerging, NormedPatchMerging, PatchMerging, PooledReduction, Reembed, StridedReduction
 from .residual import DropPath, LayerScale, Parallel, Residual, Sum, linear_rates
-from .tokens import Tokens
+from .tokens import NO_TOKEN, Tokens, fold, sizes
 
 __all__ = [
     "ATTENDS",
     "HOLDERS",
     "MLP",
+    "NO_TOKEN",
     "AdaptivePatchEmbed",
     "AllMLPHead",
     "AnyAttend",
@@ -195,8 +196,6 @@ __all__ = [
     "OnMap",
     "OverlappingPatchEmbed",
     "PackedAttention",
-    "PackedFirstToken",
-    "PackedPrefixTokens",
     "PadToMultiple",
     "Parallel",
     "PatchDecoder",
@@ -272,6 +271,7 @@ __all__ = [
     "coarser",
     "enlarge",
     "entropy",
+    "fold",
     "init_convnext",
     "init_convolutions",
     "init_lecun",
@@ -283,6 +283,7 @@ __all__ = [
     "numbers",
     "offset_index",
     "pack",
+    "pack_tokens",
     "quadtree",
     "refinement",
     "resample_positions",
@@ -290,6 +291,7 @@ __all__ = [
     "shrink_by_depth",
     "sincos_positions",
     "sinusoidal_positions",
+    "sizes",
     "spread_offsets",
     "unpack",
     "variance",

@@ -18,7 +18,7 @@ class Reconstruction:
     """What a masked autoencoder makes of a picture.
 
     Attributes:
-        patches: pixels of every patch, (B, N, P_h P_w C), in the order of `cut`.
+        patches: pixels of every patch, (B, N, P_h P_w C), in the order of `patchify`.
         mask: (B, N), 1 where the patch was hidden and 0 where it was seen.
     """
 
@@ -50,7 +50,7 @@ class MaskedAutoencoder(AnyVisionModel):
         order = noise.argsort(dim=1, stable=True)
         place = order.argsort(dim=1)
         seen = int(order.shape[1] * (1 - self.mask_ratio))
-        patches = self.head(self.encoder(only(tokens, order[:, :seen])), place, tokens.grid)
+        patches = self.head(self.encoder(tokens.keep(order[:, :seen])), place, tokens.grid)
         return Reconstruction(patches, (place >= seen).to(patches.dtype))
 
 
@@ -124,27 +124,21 @@ class PatchDecoder(nn.Module):
         return self.predict(self.encoder(whole).patches)
 
 
-def only(tokens: Tokens, patches: Int[Tensor, "B K"]) -> Tokens:
-    """The prefix and some of the patches, which no longer fill a grid: they stand in a row of K."""
-    x = torch.cat([tokens.x[:, : tokens.prefix], pick(tokens.patches, patches)], dim=1)
-    return Tokens(x, (patches.shape[1],), tokens.prefix)
-
-
 def pick(x: Float[Tensor, "B N D"], rows: Int[Tensor, "B K"]) -> Float[Tensor, "B K D"]:
     """Some rows of each sequence."""
     return x.gather(1, rows.unsqueeze(2).expand(-1, -1, x.shape[2]))
 
 
-def cut(pixels: Float[Tensor, "B C H W"], patch_size: tuple[int, int]) -> Float[Tensor, "B N P"]:
+def patchify(pixels: Float[Tensor, "B C H W"], patch_size: tuple[int, int]) -> Float[Tensor, "B N P"]:
     """The pixels of each patch: its rows, their columns, and the channels of each."""
     cells = pixels.unflatten(3, (-1, patch_size[1])).unflatten(2, (-1, patch_size[0]))  # (B, C, H, P_h, W, P_w)
     return cells.permute(0, 2, 4, 3, 5, 1).flatten(3).flatten(1, 2)
 
 
-def join(
+def unpatchify(
     patches: Float[Tensor, "B N P"], grid: tuple[int, int], patch_size: tuple[int, int]
 ) -> Float[Tensor, "B C H W"]:
-    """The inverse of `cut`."""
+    """The inverse of `patchify`."""
     cells = patches.unflatten(2, (*patch_size, -1)).unflatten(1, grid)  # (B, H, W, P_h, P_w, C)
     return cells.permute(0, 5, 1, 3, 2, 4).flatten(4).flatten(2, 3)
 

@@ -55,7 +55,7 @@ class DropPath(nn.Module):
         kept = self.kept(batch)
         chosen = torch.randperm(batch, device=x.device)[:kept]
         some = tree_map(lambda leaf: leaf if leaf.shape[0] == 1 else leaf.index_select(0, chosen), context)
-        part = branch(tokens.with_x(x.index_select(0, chosen)), *some).x
+        part = branch(tokens.of_images(chosen), *some).x
         return tokens.with_x(onto.index_add(0, chosen, part.to(x.dtype), alpha=batch / kept))
 
     def extra_repr(self) -> str:

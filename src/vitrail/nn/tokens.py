@@ -1,63 +1,182 @@
-"""The one value that travels through a model."""
+"""`Tokens`: a sequence of tokens with the grid of image cells that they stand for."""
 
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 from torch.utils import _pytree as pytree
+
+NO_TOKEN = -1
+"""In `Tokens.cover`: no token stands for this cell."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
-    """A sequence that remembers the picture it came from.
+    """Prefix tokens followed by patch tokens, and where the patches lie in the image. The value inside every model.
+
+    In a plain model patch token n is cell n of the grid, counted row by row, and `cover` is None. Where patches are
+    hidden (masked autoencoders), have several sizes (adaptive patches) or are merged or pruned, `cover` names the
+    token of each cell; any set of cells may share a token, adjacent or not. `index`, `size`, `map` and every map of the
+    lens follow from it.
 
     Attributes:
-        x: the sequence, (B, N, D); the first `prefix` rows are no patches.
-        grid: what the patch tokens fold back into, (H, W), or (T, H, W) for video.
-        prefix: how many class, distillation and register tokens lead the sequence.
-        lengths: of each picture, prefix included, where several are packed behind one another in one sequence of a
-            batch of 1 (see `packing`); empty otherwise.
+        x: the sequence, (B, N, D), prefix tokens first.
+        grid: cells of the image that the patches stand for, (H, W), or (T, H, W) for video.
+        prefix: number of class, distillation and register tokens in front of the patches.
+        lengths: tokens of each image, prefix included, if several images are packed one after the other into a batch
+            of 1 (see `nn/attention/packing.py`); empty otherwise.
+        cover: for each cell of the grid the number of its patch token, counted from 0 behind the prefix of its image,
+            or `NO_TOKEN`; (images, *grid), int64. None if each cell has a token of its own, in order.
     """
 
     x: Float[Tensor, "B N D"]
     grid: tuple[int, ...]
     prefix: int = 0
     lengths: tuple[int, ...] = ()
+    cover: Int[Tensor, "images *grid"] | None = None
+
+    @property
+    def prefix_tokens(self) -> Float[Tensor, "images p D"]:
+        """The prefix tokens of each image, (images, prefix, D)."""
+        if not self.lengths:
+            return self.x[:, : self.prefix]
+        first = torch.tensor(_starts(self.lengths), device=self.x.device).unsqueeze(1)
+        return self.x[0, first + torch.arange(self.prefix, device=self.x.device)]
 
     @property
     def patches(self) -> Float[Tensor, "B P D"]:
-        """The patch tokens as a sequence, without the prefix."""
-        return self.x[:, self.prefix :]
+        """The patch tokens as a sequence, without the prefixes; those of packed images one after the other."""
+        if not self.lengths:
+            return self.x[:, self.prefix :]
+        return torch.cat([image[self.prefix :] for image in self.x[0].split(list(self.lengths))])[None]
 
     @property
-    def map(self) -> Float[Tensor, "B D *grid"]:
-        """The patch tokens folded back into their grid: (B, D, H, W)."""
-        return self.patches.transpose(1, 2).unflatten(2, self.grid)
+    def index(self) -> Int[Tensor, "B P"] | None:
+        """The first cell of each patch token, counted row by row; None if token n is cell n."""
+        if self.cover is None:
+            return None
+        owners = _absent_last(self.cover.flatten(1), self._most_patches())
+        cells = torch.arange(owners.shape[1], device=owners.device).expand_as(owners)
+        first = cells.new_full((len(owners), self._most_patches() + 1), owners.shape[1])
+        return self._in_sequence(first.scatter_reduce(1, owners, cells, "amin")[:, :-1])
+
+    @property
+    def size(self) -> Int[Tensor, "B P"] | None:
+        """The number of cells of each patch token; None if each has one."""
+        if self.cover is None:
+            return None
+        return self._in_sequence(sizes(self.cover, self._most_patches()))
+
+    @property
+    def map(self) -> Float[Tensor, "images D *grid"]:
+        """The patch tokens on their grid, (images, D, H, W): each on all of its cells; cells without a token are 0."""
+        if self.cover is None:
+            return self.patches.transpose(1, 2).unflatten(2, self.grid)
+        return fold(self._padded_patches().transpose(1, 2), self.cover)
 
     @classmethod
     def from_map(cls, image: Float[Tensor, "B D *grid"]) -> "Tokens":
-        """Tokens whose map is this image, row by row, without a prefix."""
+        """Tokens with this map, row by row, without a prefix."""
         return cls(image.flatten(2).transpose(1, 2), grid=tuple(image.shape[2:]))
 
     def with_x(self, x: Float[Tensor, "B N D"]) -> "Tokens":
-        """The same grid and prefix around another sequence of the same length."""
+        """The same grid, prefix and cover with another sequence of the same length."""
         return replace(self, x=x)
 
     def with_map(self, image: Float[Tensor, "B D *grid"]) -> "Tokens":
-        """The same prefix in front of another map, of any grid and the same width."""
+        """The same prefix tokens in front of another map, of any grid and the same width; each cell is a token then."""
         patches = Tokens.from_map(image)
         return Tokens(torch.cat([self.x[:, : self.prefix], patches.x], dim=1), patches.grid, self.prefix)
 
+    def with_prefix(self, prefix: Float[Tensor, "B p D"]) -> "Tokens":
+        """The same patches behind other prefix tokens, of any number, (images, p, D)."""
+        count = prefix.shape[1]
+        if not self.lengths:
+            return replace(self, x=torch.cat([prefix, self.patches], dim=1), prefix=count)
+        patches = [image[self.prefix :] for image in self.x[0].split(list(self.lengths))]
+        x = torch.cat([part for pair in zip(prefix, patches, strict=True) for part in pair])[None]
+        lengths = tuple(length - self.prefix + count for length in self.lengths)
+        return replace(self, x=x, prefix=count, lengths=lengths)
+
+    def without_prefix(self) -> "Tokens":
+        """The patch tokens alone."""
+        lengths = tuple(length - self.prefix for length in self.lengths)
+        return replace(self, x=self.patches, prefix=0, lengths=lengths)
+
+    def keep(self, patches: Int[Tensor, "B K"]) -> "Tokens":
+        """The prefix and some of the patches, in this order, (B, K) numbers of patch tokens; not for packed images."""
+        kept = self.patches.gather(1, patches.unsqueeze(2).expand(-1, -1, self.x.shape[2]))
+        count = self.patches.shape[1]
+        numbers = torch.arange(patches.shape[1], device=patches.device).expand_as(patches)
+        renamed = patches.new_full((len(patches), count + 1), NO_TOKEN).scatter(1, patches, numbers)
+        cover = renamed[:, :count].unflatten(1, self.grid) if self.cover is None else _renamed(self.cover, renamed)
+        return replace(self, x=torch.cat([self.x[:, : self.prefix], kept], dim=1), cover=cover)
+
+    def of_images(self, images: Int[Tensor, " b"]) -> "Tokens":
+        """Some images of the batch, (b,) their numbers; not for packed images."""
+        cover = None if self.cover is None else self.cover.index_select(0, images)
+        return replace(self, x=self.x.index_select(0, images), cover=cover)
+
+    def _most_patches(self) -> int:
+        return max(self.lengths or self.x.shape[1:2]) - self.prefix
+
+    def _in_sequence(self, values: Int[Tensor, "images P"]) -> Int[Tensor, "B P"]:
+        """Values of the patches of each image, one after the other if the images are packed."""
+        if not self.lengths:
+            return values
+        parts = zip(values, self.lengths, strict=True)
+        return torch.cat([image[: length - self.prefix] for image, length in parts])[None]
+
+    def _padded_patches(self) -> Float[Tensor, "images P D"]:
+        if not self.lengths:
+            return self.patches
+        images = [image[self.prefix :] for image in self.x[0].split(list(self.lengths))]
+        return torch.nn.utils.rnn.pad_sequence(images, batch_first=True)
+
+
+def fold(values: Float[Tensor, "*batch P"], cover: Int[Tensor, "images *grid"]) -> Float[Tensor, "..."]:
+    """Values of patch tokens on the cells of the image that the tokens stand for; 0 where there is no token.
+
+    Args:
+        values: (images, ..., P), one for each patch token.
+        cover: `Tokens.cover`, (images, *grid).
+    """
+    owners = _absent_last(cover.flatten(1), values.shape[-1])
+    owners = owners.reshape(len(owners), *(1,) * (values.ndim - 2), -1).expand(*values.shape[:-1], -1)
+    padded = torch.nn.functional.pad(values, (0, 1))
+    return padded.gather(-1, owners).unflatten(-1, tuple(cover.shape[1:]))
+
+
+def sizes(cover: Int[Tensor, "images *grid"], count: int) -> Int[Tensor, "images P"]:
+    """The number of cells of each of `count` patch tokens; 0 for a number that no cell names."""
+    owners = _absent_last(cover.flatten(1), count)
+    return owners.new_zeros(len(owners), count + 1).scatter_add(1, owners, torch.ones_like(owners))[:, :-1]
+
+
+def _renamed(cover: Int[Tensor, "B *grid"], names: Int[Tensor, "B P"]) -> Int[Tensor, "B *grid"]:
+    """The cover with new token numbers; the last column of `names` is for cells without a token."""
+    owners = _absent_last(cover.flatten(1), names.shape[1] - 1)
+    return names.gather(1, owners).view_as(cover)
+
+
+def _absent_last(owners: Int[Tensor, "images cells"], count: int) -> Int[Tensor, "images cells"]:
+    return torch.where(owners == NO_TOKEN, count, owners)
+
+
+def _starts(lengths: tuple[int, ...]) -> list[int]:
+    return [sum(lengths[:number]) for number in range(len(lengths))]
+
 
 def _flatten(tokens: Tokens) -> tuple[list[Any], tuple[Any, ...]]:
-    return [tokens.x], (tokens.grid, tokens.prefix, tokens.lengths)
+    leaves = [tokens.x] if tokens.cover is None else [tokens.x, tokens.cover]
+    return leaves, (tokens.grid, tokens.prefix, tokens.lengths)
 
 
 def _unflatten(leaves: Any, context: tuple[Any, ...]) -> Tokens:
-    (x,) = leaves
-    return Tokens(x, *context)
+    x, *cover = leaves
+    return Tokens(x, *context, *cover)
 
 
 # compile, export, activation checkpointing and FSDP2 look for tensors through pytrees.

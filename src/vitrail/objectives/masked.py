@@ -4,7 +4,7 @@ from torch import Tensor, nn
 
 from ..data.loader import Batch
 from ..nn import Reconstruction
-from ..nn.masking import cut
+from ..nn.masking import patchify
 from .loss import Loss
 
 
@@ -27,7 +27,7 @@ class MaskedReconstruction:
 
     def error(self, output: Reconstruction, pixels: Tensor) -> Tensor:
         """A scalar: over the hidden patches only."""
-        target = cut(pixels, self.patch_size)
+        target = patchify(pixels, self.patch_size)
         if self.normalise:
             mean, variance = target.mean(dim=-1, keepdim=True), target.var(dim=-1, keepdim=True)
             target = (target - mean) / (variance + 1e-6).sqrt()

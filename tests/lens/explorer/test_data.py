@@ -14,6 +14,7 @@ from vitrail.lens.explorer.pack import unpack_layer
 from vitrail.lens.explorer.rows import LayerRows, Side, Unseen
 from vitrail.lens.layout import over_picture
 from vitrail.lens.observe import observe
+from vitrail.models.registry import create_model
 
 from .small import METHODS, NAMES, for_all, gallery, picture, vit, watched
 
@@ -74,6 +75,20 @@ def test_patches_of_several_sizes_lie_where_they_were_cut() -> None:
     with observe(subject.model) as seen, torch.inference_mode():
         subject.model(subject.pixels(image))
     assert torch.equal(rows.weights, seen[-1][0])
+
+
+def test_a_masked_encoder_is_drawn_on_the_cells_that_it_sees() -> None:
+    sizes = {"embed_dim": 24, "depth": 1, "num_heads": 2, "decoder_dim": 24, "decoder_depth": 1, "decoder_heads": 2}
+    model = create_model("mae_vit_base_patch16", image_size=32, patch_size=8, **sizes).eval()
+    view = look(Watched("mae", model, vit().preprocess), picture())
+    (_, encoder), (_, decoder) = view.layers
+    assert isinstance(encoder, LayerRows)
+    assert isinstance(decoder, LayerRows)
+    assert encoder.queries == encoder.keys
+    assert (encoder.queries.grid, encoder.queries.prefix, encoder.queries.count) == ((4, 4), 1, 1 + 4)
+    assert sorted(encoder.queries.cover) == [-1] * 12 + [0, 1, 2, 3]
+    assert encoder.weights.shape == (2, 5, 5)
+    assert decoder.queries == Side((4, 4), 1)
 
 
 def adaptive() -> Watched:

@@ -1,4 +1,4 @@
-"""A model and a picture as plain values: all that the explorer shows."""
+"""A model and an image as plain values: the content of the explorer page."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
 from ...data.preprocess import Preprocess
 from ...errors import VitrailError
-from ...nn import AdaptivePatchEmbed, PackedPrefixTokens, PrefixTokens, RegisterTokens
+from ...nn import PrefixTokens, RegisterTokens
 from ...pages.image import displayable
 from ..attribution.methods import Attribution
 from ..naming import attend_names
@@ -19,16 +19,16 @@ from ..observe import observe
 from .rows import LayerRows, Unseen, layer_rows
 
 MOST_WEIGHTS = 400_000_000
-"""Of one picture. More would fill the memory of the machine that looks, and of the browser."""
+"""The most attention weights of one image: more would fill the memory of this machine and of the browser."""
 
 
 @dataclass(frozen=True, slots=True)
 class Watched:
-    """A model in evaluation mode, and what is needed to show it pictures.
+    """A model in evaluation mode with its preprocessing and class names.
 
     Attributes:
-        name: what the user calls it.
-        class_names: in the order of the logits; empty where they are not known.
+        name: shown as the title.
+        class_names: in the order of the logits; empty if unknown.
         task: "single" gives softmax probabilities, "multi" one independent probability a class.
     """
 
@@ -57,7 +57,7 @@ class Prediction:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Relevance:
-    """One method's maps: by class, or one that holds for any class (None). `problem` says why there is none."""
+    """One method's maps by class, under None if one holds for all classes; `problem` is the reason if there is none."""
 
     method: str
     maps: Mapping[int | None, Float[Tensor, "rows columns"]]
@@ -66,13 +66,13 @@ class Relevance:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class View:
-    """What one model does with one picture.
+    """One model's predictions and attention for one image.
 
     Attributes:
-        picture: uint8 (3, H, W), cropped as the model sees it; everything lies over this one.
+        picture: uint8 (3, H, W), cropped to the model's input; all maps are drawn over it.
         predictions: the most probable first; empty for a model that does not classify.
-        prefix_names: of the tokens that lead the patches, in their order.
-        layers: name and content, in the order in which they stand in the model.
+        prefix_names: names of the prefix tokens, in their order.
+        layers: name and weights of each attention layer, in the order of the model.
     """
 
     picture: UInt8[Tensor, "3 H W"]
@@ -82,21 +82,20 @@ class View:
 
 
 def look(watched: Watched, image: Tensor, top_k: int = 5) -> View:
-    """Show one image (C, H, W) to a model and keep every layer's weights.
+    """Run a model on one image (C, H, W) and keep the attention weights of every layer.
 
     Raises:
         VitrailError: no attention in the model, none that can be drawn, or more weights than a page can hold.
     """
     pixels = watched.pixels(image)
-    with _bearable(watched.model), observe(watched.model) as seen, torch.inference_mode():
+    with _limited(watched.model), observe(watched.model) as seen, torch.inference_mode():
         output = watched.model(pixels)
-        cover = _cover(watched.model, pixels)
     names = attend_names(watched.model)
-    layers = tuple((_short(names[layer]), layer_rows(seen, layer, cover)) for layer in seen)
+    layers = tuple((_short(names[layer]), layer_rows(seen, layer)) for layer in seen)
     drawable = [rows for _, rows in layers if isinstance(rows, LayerRows)]
     if not drawable:
         reasons = sorted({rows.reason for _, rows in layers if isinstance(rows, Unseen)})
-        raise VitrailError(f"no layer of {watched.name} can be drawn over the picture: {'; '.join(reasons)}")
+        raise VitrailError(f"no layer of {watched.name} can be drawn over the image: {'; '.join(reasons)}")
     return View(
         picture=displayable(watched.preprocess.fit(image)),
         predictions=tuple(predictions(watched, output, top_k)),
@@ -109,7 +108,7 @@ def look(watched: Watched, image: Tensor, top_k: int = 5) -> View:
 
 
 def predictions(watched: Watched, output: object, top_k: int) -> list[Prediction]:
-    """The `top_k` most probable classes; none where the output is no row of logits."""
+    """The `top_k` most probable classes; none if the output is not logits (1, K)."""
     values = probabilities(watched, output)
     if values is None:
         return []
@@ -119,7 +118,7 @@ def predictions(watched: Watched, output: object, top_k: int) -> list[Prediction
 
 
 def probabilities(watched: Watched, output: object) -> Float[Tensor, "K"] | None:
-    """Of every class for the first picture; None where the output is no row of logits."""
+    """Probability of every class for the first image; None if the output is not logits (1, K)."""
     classes = len(watched.class_names) or getattr(getattr(watched.model, "config", None), "num_classes", None)
     if not isinstance(output, Tensor) or output.ndim != 2 or classes == 0:
         return None
@@ -128,9 +127,9 @@ def probabilities(watched: Watched, output: object) -> Float[Tensor, "K"] | None
 
 
 def relevance(watched: Watched, image: Tensor, name: str, method: Attribution, classes: Sequence[int]) -> Relevance:
-    """A method's map for each of the classes; a single one where they are all the same.
+    """A method's map for each of the classes; a single one if all are the same.
 
-    A method may say that with an attribute `by_class`, which saves asking for each.
+    A method with the attribute `by_class` set to False is run once, for all classes.
     """
     # A model without classes is asked for two, to find out whether the method needs any.
     asked = list(classes) or [0, 1]
@@ -151,23 +150,17 @@ def relevance(watched: Watched, image: Tensor, name: str, method: Attribution, c
 
 
 def prefix_names(model: nn.Module, count: int) -> tuple[str, ...]:
-    """What the leading tokens are, in their order: class, distillation, registers."""
+    """Names of the prefix tokens in their order: class, distillation, registers."""
     registers = sum(part.weight.shape[1] for part in model.modules() if isinstance(part, RegisterTokens))
-    named = any(isinstance(part, PrefixTokens | PackedPrefixTokens) for part in model.modules())
+    named = any(isinstance(part, PrefixTokens) for part in model.modules())
     first = ["class token", "distillation token"] if named else []
     leading = [*first, *(f"prefix token {number}" for number in range(len(first) + 1, count + 1))][: count - registers]
     return (*leading, *(f"register {number}" for number in range(1, registers + 1)))[:count]
 
 
-def _cover(model: nn.Module, pixels: Float[Tensor, "1 C H W"]) -> Int[Tensor, "h w"] | None:
-    """Which patch lies over each cell, where they have several sizes."""
-    embeds = (part for part in model.modules() if isinstance(part, AdaptivePatchEmbed))
-    return next((embed.cover(pixels)[0].cpu() for embed in embeds), None)
-
-
 @contextmanager
-def _bearable(model: nn.Module) -> Iterator[None]:
-    """Stop a forward pass before its weights, all kept, fill the memory."""
+def _limited(model: nn.Module) -> Iterator[None]:
+    """Stop a forward pass with an error before the attention weights that it keeps fill the memory."""
     total = 0
 
     def count(attend: nn.Module, args: tuple[Tensor, ...]) -> None:
@@ -175,7 +168,7 @@ def _bearable(model: nn.Module) -> Iterator[None]:
         total += args[0].shape[0] * args[0].shape[1] * args[0].shape[2] * args[1].shape[2]
         if total > MOST_WEIGHTS:
             raise VitrailError(
-                f"the picture has more than {MOST_WEIGHTS:,} attention weights, too many for a page: load the model "
+                f"the image has more than {MOST_WEIGHTS:,} attention weights, too many for a page: load the model "
                 "with a smaller image_size (--image-size), or look at some layers and rows with vitrail.observe"
             )
 
@@ -188,7 +181,7 @@ def _bearable(model: nn.Module) -> Iterator[None]:
 
 
 def _short(name: str) -> str:
-    """The part of a module's name that tells the layers apart."""
+    """The part of a module's name that distinguishes the layers."""
     parts = name.removeprefix("encoder.").split(".")
     while len(parts) > 1 and parts[-1] in ("attend", "attention", "branch"):
         parts.pop()

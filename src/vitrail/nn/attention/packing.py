@@ -1,49 +1,78 @@
-"""Several pictures, of any number of tokens each, in one sequence: nothing is computed on padding."""
+"""Several images of any numbers of tokens packed into one sequence: nothing is computed on padding."""
+
+from math import prod
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from ..tokens import Tokens
+from ..tokens import NO_TOKEN, Tokens
 from .attend import Attend
 from .projections import JointProjection
 
 
 def pack(sequences: list[Float[Tensor, "_ D"]], grid: tuple[int, ...], prefix: int = 0) -> Tokens:
-    """Sequences of different lengths behind one another (Dehghani et al., 2023, "Patch n' Pack", section 2.1)."""
+    """Sequences of different lengths, one after the other (Dehghani et al., 2023, "Patch n' Pack", section 2.1).
+
+    Args:
+        sequences: (N_i, D), one for each image.
+        grid, prefix: as in `Tokens`.
+    """
     lengths = tuple(sequence.shape[0] for sequence in sequences)
     return Tokens(torch.cat(sequences)[None], grid, prefix, lengths)
 
 
-def join(pictures: list[Tokens]) -> Tokens:
-    """Tokens of several pictures of any size, each packed or alone, in one sequence."""
-    lengths = tuple(length for tokens in pictures for length in tokens.lengths or tokens.x.shape[1:2] * len(tokens.x))
-    x = torch.cat([tokens.x.flatten(0, 1) for tokens in pictures])
-    return Tokens(x[None], pictures[0].grid, pictures[0].prefix, lengths)
+def pack_tokens(batches: list[Tokens]) -> Tokens:
+    """Tokens of images of any sizes, each batch packed or not, as one packed sequence.
+
+    The grid is the smallest that holds the grid of every image at its top left; beyond an image no token covers it.
+    """
+    lengths = tuple(length for tokens in batches for length in tokens.lengths or tokens.x.shape[1:2] * len(tokens.x))
+    x = torch.cat([tokens.x.flatten(0, 1) for tokens in batches])
+    grid = tuple(map(max, *(tokens.grid for tokens in batches))) if len(batches) > 1 else batches[0].grid
+    cover = torch.cat([_enlarged(_cover(tokens), grid) for tokens in batches])
+    return Tokens(x[None], grid, batches[0].prefix, lengths, cover)
+
+
+def _cover(tokens: Tokens) -> Int[Tensor, "B *grid"]:
+    """The cover of the tokens, also where it is the plain one."""
+    if tokens.cover is not None:
+        return tokens.cover
+    numbers = torch.arange(prod(tokens.grid), device=tokens.x.device).view(tokens.grid)
+    return numbers.expand(len(tokens.lengths) or len(tokens.x), *tokens.grid)
+
+
+def _enlarged(cover: Int[Tensor, "B *grid"], grid: tuple[int, ...]) -> Int[Tensor, "B *larger"]:
+    missing = [new - old for new, old in zip(grid, cover.shape[1:], strict=True)]
+    return F.pad(cover, [side for count in reversed(missing) for side in (0, count)], value=NO_TOKEN)
 
 
 def unpack(tokens: Tokens) -> list[Float[Tensor, "_ D"]]:
-    """The sequence of each picture."""
+    """The sequence of each packed image, prefix included, (N_i, D)."""
     return list(tokens.x[0].split(list(tokens.lengths)))
 
 
 class SegmentMask(nn.Module):
-    """What `MultiHeadAttention` takes as `bias`, so that packed pictures do not see each other: Tokens -> (N, N).
+    """Block-diagonal mask of packed images, a `bias` of `MultiHeadAttention`: Tokens -> (N, N), 0 or minus infinity.
 
-    The dense way, whose cost grows with the square of the whole sequence; `PackedAttention` is the fast one.
+    Its cost grows with the square of the whole sequence; `PackedAttention` gives the same and is fast.
     """
 
     def forward(self, tokens: Tokens) -> Float[Tensor, "N N"]:
         lengths = torch.tensor(tokens.lengths, device=tokens.x.device)
-        picture = torch.arange(len(lengths), device=lengths.device).repeat_interleave(lengths)
-        apart = picture[:, None] != picture[None, :]
+        image = torch.arange(len(lengths), device=lengths.device).repeat_interleave(lengths)
+        apart = image[:, None] != image[None, :]
         return torch.zeros(apart.shape, device=apart.device, dtype=tokens.x.dtype).masked_fill(apart, -torch.inf)
 
 
 class PackedAttention(nn.Module):
-    """`MultiHeadAttention` for packed pictures: each looks at itself. Parts and names are the same.
+    """`MultiHeadAttention` inside each packed image. Tokens -> Tokens; parameters and names are the same.
 
-    The projections run over the whole sequence at once, the attention over pictures of the same length together.
+    The projections run over the whole sequence at once, the attention over all images of one length at once.
+
+    Args:
+        dim, num_heads, dropout: as in `MultiHeadAttention`.
     """
 
     def __init__(self, dim: int, num_heads: int, *, dropout: float = 0.0) -> None:
@@ -67,29 +96,7 @@ class PackedAttention(nn.Module):
 
 
 def by_length(lengths: tuple[int, ...], device: torch.device) -> tuple[Int[Tensor, " N"], list[tuple[int, int]]]:
-    """An order of the tokens that brings pictures of the same length together, and (pictures, length) of each run."""
+    """An order of the tokens that puts images of one length side by side, and (images, length) of each such run."""
     of_picture = torch.tensor(lengths, device=device)
     order = of_picture.repeat_interleave(of_picture).argsort(stable=True)
     return order, [(lengths.count(length), length) for length in sorted(set(lengths))]
-
-
-class PackedPrefixTokens(nn.Module):
-    """Learned tokens in front of each packed picture; the weights of `PrefixTokens`."""
-
-    def __init__(self, dim: int, count: int = 1) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.empty(1, count, dim))
-        nn.init.normal_(self.weight, std=1e-6)
-
-    def forward(self, tokens: Tokens) -> Tokens:
-        lead = self.weight[0].to(tokens.x.dtype)
-        sequences = [torch.cat([lead, sequence]) for sequence in unpack(tokens)]
-        return pack(sequences, tokens.grid, tokens.prefix + lead.shape[0])
-
-
-class PackedFirstToken(nn.Module):
-    """The class token of each packed picture: Tokens -> (B, D)."""
-
-    def forward(self, tokens: Tokens) -> Float[Tensor, "B D"]:
-        lengths = torch.tensor(tokens.lengths, device=tokens.x.device)
-        return tokens.x[0, lengths.cumsum(0) - lengths]

@@ -79,7 +79,7 @@ class PrefixForEachFrame(nn.Module):
     def forward(self, tokens: Tokens) -> Tokens:
         frames = tokens.grid[0]
         lead = tokens.x[:, : tokens.prefix].repeat(1, frames, 1)
-        return Tokens(torch.cat([lead, tokens.patches], dim=1), tokens.grid, frames * tokens.prefix)
+        return tokens.with_prefix(lead)
 
 
 class MeanOverFrames(nn.Module):

@@ -1,4 +1,4 @@
-"""Tokens that are no patches."""
+"""Class, distillation and register tokens."""
 
 import torch
 from torch import nn
@@ -7,9 +7,13 @@ from ..tokens import Tokens
 
 
 class PrefixTokens(nn.Module):
-    """Learned tokens in front of the sequence: class, distillation or register tokens.
+    """Learned class, distillation or register tokens in front of the sequence: (B, N, D) -> (B, count + N, D).
 
-    (B, N, D) -> (B, count + N, D). A new part goes in front of the prefix tokens that are there already.
+    They stand in front of the prefix tokens that are there already; of packed images each gets its own copies.
+
+    Args:
+        dim: width D of the tokens.
+        count: number of new tokens.
     """
 
     def __init__(self, dim: int, count: int = 1) -> None:
@@ -18,15 +22,20 @@ class PrefixTokens(nn.Module):
         nn.init.normal_(self.weight, std=1e-6)
 
     def forward(self, tokens: Tokens) -> Tokens:
-        lead = self.weight.expand(tokens.x.shape[0], -1, -1).to(tokens.x.dtype)
-        return Tokens(torch.cat([lead, tokens.x], dim=1), tokens.grid, tokens.prefix + self.weight.shape[1])
+        prefix = tokens.prefix_tokens
+        new = self.weight.expand(prefix.shape[0], -1, -1).to(tokens.x.dtype)
+        return tokens.with_prefix(torch.cat([new, prefix], dim=1))
 
 
 class RegisterTokens(nn.Module):
     """Learned tokens without a position, behind the prefix tokens that are there already.
 
-    (B, prefix + P, D) -> (B, prefix + count + P, D). They give a model a place to keep what it knows of the whole
-    picture, which it would write into patches otherwise (Darcet et al., 2024, "Vision transformers need registers").
+    (B, prefix + P, D) -> (B, prefix + count + P, D). The model stores global information in them, which it would
+    write into patch tokens otherwise (Darcet et al., 2024, "Vision transformers need registers").
+
+    Args:
+        dim: width D of the tokens.
+        count: number of registers.
     """
 
     def __init__(self, dim: int, count: int) -> None:
@@ -35,7 +44,6 @@ class RegisterTokens(nn.Module):
         nn.init.normal_(self.weight, std=1e-6)
 
     def forward(self, tokens: Tokens) -> Tokens:
-        lead, patches = tokens.x[:, : tokens.prefix], tokens.patches
-        registers = self.weight.expand(lead.shape[0], -1, -1).to(lead.dtype)
-        x = torch.cat([lead, registers, patches], dim=1)
-        return Tokens(x, tokens.grid, tokens.prefix + self.weight.shape[1])
+        prefix = tokens.prefix_tokens
+        registers = self.weight.expand(prefix.shape[0], -1, -1).to(prefix.dtype)
+        return tokens.with_prefix(torch.cat([prefix, registers], dim=1))

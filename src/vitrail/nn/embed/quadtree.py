@@ -1,15 +1,15 @@
-"""Patches whose size follows the content: large where a picture is plain, small where there is detail."""
+"""Quadtrees over images: large cells where an image is plain, small ones where there is detail."""
 
 import math
 from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 Detail = Callable[[Float[Tensor, "B C H W"], int], Float[Tensor, "B h w"]]
-"""How much detail each cell of a side has: pixels, side -> one number a cell."""
+"""A measure of detail: (pixels (B, C, H, W), side in pixels) -> one number for each cell (B, h, w)."""
 
 
 def variance(pixels: Float[Tensor, "B C H W"], side: int) -> Float[Tensor, "B h w"]:
@@ -19,7 +19,7 @@ def variance(pixels: Float[Tensor, "B C H W"], side: int) -> Float[Tensor, "B h 
 
 
 def entropy(pixels: Float[Tensor, "B C H W"], side: int, bins: int = 32) -> Float[Tensor, "B h w"]:
-    """The entropy, in bits, of the brightness inside each cell, counted in bins between the picture's extremes."""
+    """The entropy, in bits, of the brightness inside each cell, counted in `bins` between the image's extremes."""
     grey = pixels.mean(dim=1)
     low, high = (extreme(grey, dim=(1, 2), keepdim=True) for extreme in (torch.amin, torch.amax))
     level = ((grey - low) / (high - low).clamp(min=1e-12) * bins).long().clamp(max=bins - 1)
@@ -34,10 +34,10 @@ def entropy(pixels: Float[Tensor, "B C H W"], side: int, bins: int = 32) -> Floa
 def quadtree(
     pixels: Float[Tensor, "B C H W"], side: int, levels: int, threshold: float, detail: Detail
 ) -> list[Bool[Tensor, "B _ _"]]:
-    """Which cells of each level are patches: level l has cells of side · 2^l pixels, and every pixel is in one patch.
+    """The cells of each level that become patches, as masks; level l has cells of side · 2^l pixels.
 
-    From the largest cells down, one whose detail is below the threshold stays whole; others are cut in four. What the
-    larger cells do not reach, at the right and at the bottom, is cut to the smallest.
+    From the largest cells down, a cell whose detail is below the threshold stays whole; others are split in four, so
+    every pixel is in one patch. What larger cells do not reach, at the right and at the bottom, gets the smallest.
     """
     batch, rows, columns = pixels.shape[0], pixels.shape[2] // side, pixels.shape[3] // side
     taken = torch.zeros(batch, rows, columns, dtype=torch.bool, device=pixels.device)
@@ -53,3 +53,21 @@ def quadtree(
         covered = chosen[-1].repeat_interleave(reach, dim=1).repeat_interleave(reach, dim=2)
         taken = taken | F.pad(covered, (0, columns - covered.shape[2], 0, rows - covered.shape[1]))
     return [~taken, *reversed(chosen)]
+
+
+def quadtree_cover(levels: list[Bool[Tensor, "B _ _"]]) -> Int[Tensor, "B h w"]:
+    """The patch of each cell of the finest grid; patches are numbered level by level, row by row, in each image.
+
+    Args:
+        levels: the chosen cells of each level, as `quadtree` returns them.
+    """
+    cover = torch.zeros(levels[0].shape, dtype=torch.long, device=levels[0].device)
+    before = cover.new_zeros(cover.shape[0], 1)
+    for level, chosen in enumerate(levels):
+        number = (chosen.flatten(1).cumsum(1) - 1 + before).view_as(chosen)
+        before = before + chosen.flatten(1).sum(1, keepdim=True)
+        for axis in (1, 2):
+            chosen, number = (part.repeat_interleave(2**level, dim=axis) for part in (chosen, number))
+        reached = cover[:, : chosen.shape[1], : chosen.shape[2]]
+        reached[chosen] = number[chosen]
+    return cover

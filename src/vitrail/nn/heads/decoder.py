@@ -92,7 +92,7 @@ class QueryDecoder(nn.Module):
         self.norm = norm
 
     def forward(self, tokens: Tokens) -> Tokens:
-        patches = Tokens(tokens.patches, tokens.grid)
+        patches = tokens.without_prefix()
         places = self.places.expand(patches.x.shape[0], -1, -1)
         memory = Memory(places, self.positions(patches).x, patches.x)
         queries = Tokens(torch.zeros_like(places), grid=(self.places.shape[0],))

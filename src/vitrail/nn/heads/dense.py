@@ -21,7 +21,7 @@ class ClassReadout(nn.Module):
 
     def forward(self, tokens: Tokens) -> Tokens:
         told = torch.cat([tokens.patches, tokens.x[:, :1].expand_as(tokens.patches)], dim=2)
-        return Tokens(self.activation(self.project(told)), tokens.grid)
+        return tokens.without_prefix().with_x(self.activation(self.project(told)))
 
 
 class Reassemble(nn.Module):

@@ -10,10 +10,10 @@ from ..tokens import Tokens
 
 
 class FirstToken(nn.Module):
-    """The class token: Tokens -> (B, D)."""
+    """The class token of each image: Tokens -> (B, D)."""
 
-    def forward(self, tokens: Tokens) -> Float[Tensor, "B D"]:
-        return tokens.x[:, 0]
+    def forward(self, tokens: Tokens) -> Float[Tensor, "images D"]:
+        return tokens.prefix_tokens[:, 0]
 
 
 class MeanPool(nn.Module):

@@ -14,13 +14,16 @@ export const fromBase64 = (text) => {
 };
 
 /**
- * Where tokens lie: `prefix` of them, then `cells` patches. Where patches have several sizes, `cover` is the patch over
- * each cell of the grid, and `spans` has the sides of each: top, left, bottom, right. Tokens that are `free` are none of
- * those that lead the patches.
+ * Where tokens lie: `prefix` of them, then `cells` patches. Where patches are hidden, merged or of several sizes,
+ * `cover` is the patch of each cell of the grid, and `spans` has the sides of each: top, left, bottom, right. Cells
+ * without a token have numbers from `cells` on. Tokens that are `free` are none of those that lead the patches.
  */
 const layout = ({ grid: [rows, columns], prefix, cover = null, free = false }) => {
-  const spans = cover && spansOf(cover, columns);
-  return { rows, columns, prefix, free, cover, spans, cells: spans?.length ?? rows * columns };
+  if (!cover) return { rows, columns, prefix, free, cover, spans: null, cells: rows * columns };
+  const cells = cover.reduce((most, patch) => Math.max(most, patch), -1) + 1;
+  let next = cells;
+  const whole = cover.map((patch) => (patch < 0 ? next++ : patch));
+  return { rows, columns, prefix, free, cover: whole, spans: spansOf(whole, columns), cells };
 };
 
 const spansOf = (cover, columns) => {

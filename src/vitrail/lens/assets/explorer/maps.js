@@ -28,7 +28,8 @@ export const middleOf = (layout, cell) => {
 /** The number of the token at a place; -1 where the layer has none there. */
 export const tokenAt = (layout, place) => {
   if ("lead" in place) return place.lead < layout.prefix ? place.lead : -1;
-  return layout.cells ? layout.prefix + cellAt(layout, place) : -1;
+  const cell = layout.cells ? cellAt(layout, place) : -1;
+  return cell < 0 || cell >= layout.cells ? -1 : layout.prefix + cell;
 };
 
 /** The weights that a column of the sheet stands for: a layer's heads, their mean, or the rollout up to it. */

@@ -86,7 +86,7 @@ const brightest = (patches, { rows, columns }, top, bottom, left, right) => {
 /** Fill a rectangle of `pixels` with a map: cells repeated where there is room, the brightest where there is not. */
 export const paintInto = (pixels, stride, left, top, width, height, map, most, table) => {
   const { layout, low = 0 } = map;
-  const patches = layout.cover ? Float32Array.from(layout.cover, (patch) => map.patches[patch]) : map.patches;
+  const patches = layout.cover ? Float32Array.from(layout.cover, (patch) => map.patches[patch] ?? 0) : map.patches;
   const signed = table === BOTH;
   const factor = most > low ? (signed ? 127 : 255) / (most - low) : 0;
   const offset = signed ? 128 : -low * factor;

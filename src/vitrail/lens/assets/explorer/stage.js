@@ -174,7 +174,7 @@ const drawGone = (host) =>
 const underWords = (map) => {
   if (!state.under || !map?.patches.length) return "";
   const cell = cellAt(map.layout, state.under);
-  return ` Below the pointer, ${cellName(map.layout, cell)}: ${percent(map.patches[cell])}.`;
+  return ` Below the pointer, ${cellName(map.layout, cell)}: ${percent(map.patches[cell] ?? 0)}.`;
 };
 
 const drawTokens = (parts, pane, map) => {
