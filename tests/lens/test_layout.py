@@ -181,10 +181,8 @@ def test_rows_beyond_the_picture_are_refused() -> None:
 
 
 def test_a_masked_encoder_lies_on_the_cells_that_it_sees() -> None:
-    model = create_model(
-        "mae_vit_base_patch16", image_size=(64, 96), embed_dim=48, depth=2, num_heads=3, decoder_dim=32, decoder_depth=1,
-        decoder_heads=2, mask_ratio=0.5,
-    ).eval()  # fmt: skip
+    sizes = {"embed_dim": 48, "depth": 2, "num_heads": 3, "decoder_dim": 32, "decoder_depth": 1, "decoder_heads": 2}
+    model = create_model("mae_vit_base_patch16", image_size=(64, 96), mask_ratio=0.5, **sizes).eval()
     pixels, noise = torch.randn(2, 3, 64, 96), torch.rand(2, 24)
     with observe(model) as seen, torch.no_grad():
         model(pixels, noise)

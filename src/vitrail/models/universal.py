@@ -19,8 +19,8 @@ from ..nn import (
     TaskHeads,
     Upsampling,
     VisionModel,
-    enlarge,
     init_vit,
+    upsample,
 )
 from .detr import query_decoder
 from .fields import PositionedFields, ViTFields, pair
@@ -104,7 +104,7 @@ class UniversalViTConfig(ViTFields, PositionedFields):
 
     def to_pixels(self) -> nn.Module:
         rows, columns = pair(self.patch_size)
-        return enlarge((rows / 2**self.doublings, columns / 2**self.doublings))
+        return upsample((rows / 2**self.doublings, columns / 2**self.doublings))
 
 
 def adopt_encoder(model: VisionModel, vit: VisionModel) -> None:

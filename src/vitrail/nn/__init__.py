@@ -1,7 +1,21 @@
 """Building blocks of Vision Transformers: embeddings, attention, heads, and what joins them, in one flat list."""
 
 from .activation import QuickGELU
-from .attention.attend import ATTENDS, AnyAttend, Attend, TalkingHeadsAttend, attention_scores, attention_weights
+from .attention.attend import (
+    ATTENDS,
+    KERNELS,
+    AnyAttend,
+    Attend,
+    HeadMixing,
+    Kernel,
+    TalkingHeadsAttend,
+    attention_scores,
+    attention_weights,
+    automatic_kernel,
+    explicit_kernel,
+    fused_kernel,
+    set_attention_kernel,
+)
 from .attention.class_attention import ClassAttention, PrefixOnly
 from .attention.cosine import CosineScores
 from .attention.levit import CoarseQueries, DistanceBias, NormedProjection, ShrinkingAttention, coarser
@@ -33,6 +47,7 @@ from .attention.space_time import FrameAttention, MeanOverFrames, PrefixForEachF
 from .attention.sparse import AxialAttention, GroupedAttend, GroupsOf, MaskOf, NeighbourhoodAttention, SparseAttention
 from .attention.windows import LocalAttention, NoMask, ShiftMask
 from .batch_norm import ConvNorm, LinearNorm, NormLinear
+from .blocks import Blocks, call, recompute
 from .convolution import DepthwiseConv, GlobalResponseNorm, OnMap
 from .dual import BiasedCosine, DualEncoder, ScaledCosine, TextModel
 from .embed.adaptive import AdaptivePatchEmbed
@@ -66,6 +81,7 @@ from .encoder import (
     Stage,
     checkpoint_activations,
 )
+from .fx_leaves import FX_LEAVES
 from .heads.decoder import DecoderBlock, Memory, QueryCrossAttention, QueryDecoder, QuerySelfAttention
 from .heads.dense import (
     ClassReadout,
@@ -75,8 +91,8 @@ from .heads.dense import (
     Reassemble,
     SegmentationHead,
     Upsampling,
-    enlarge,
     refinement,
+    upsample,
 )
 from .heads.detection import DetectionHead
 from .heads.head import ClassAndMean, DistilledHead, FirstToken, Head, MeanPool, MLPHead, PatchHead, PooledDistilledHead
@@ -105,7 +121,9 @@ from .tokens import NO_TOKEN, Tokens, fold, sizes
 
 __all__ = [
     "ATTENDS",
+    "FX_LEAVES",
     "HOLDERS",
+    "KERNELS",
     "MLP",
     "NO_TOKEN",
     "AdaptivePatchEmbed",
@@ -121,6 +139,7 @@ __all__ = [
     "BiasedBlock",
     "BiasedCosine",
     "Block",
+    "Blocks",
     "Bottleneck",
     "CausalMask",
     "CheckMultiple",
@@ -163,10 +182,12 @@ __all__ = [
     "Groups",
     "GroupsOf",
     "Head",
+    "HeadMixing",
     "HybridPatchEmbed",
     "JoinedTokens",
     "JointProjection",
     "JointProjectionWithoutKeyBias",
+    "Kernel",
     "LastToken",
     "LayerScale",
     "LearnedPositions",
@@ -267,11 +288,14 @@ __all__ = [
     "VisionModel",
     "attention_scores",
     "attention_weights",
+    "automatic_kernel",
+    "call",
     "checkpoint_activations",
     "coarser",
-    "enlarge",
     "entropy",
+    "explicit_kernel",
     "fold",
+    "fused_kernel",
     "init_convnext",
     "init_convolutions",
     "init_lecun",
@@ -285,14 +309,17 @@ __all__ = [
     "pack",
     "pack_tokens",
     "quadtree",
+    "recompute",
     "refinement",
     "resample_positions",
     "resize_patch_weights",
+    "set_attention_kernel",
     "shrink_by_depth",
     "sincos_positions",
     "sinusoidal_positions",
     "sizes",
     "spread_offsets",
     "unpack",
+    "upsample",
     "variance",
 ]

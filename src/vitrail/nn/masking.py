@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 from jaxtyping import Float, Int, Shaped
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 from torch.utils import _pytree as pytree
 
 from .model import AnyVisionModel
@@ -49,7 +49,7 @@ class MaskedAutoencoder(AnyVisionModel):
             noise = torch.rand(tokens.patches.shape[:2], device=pixels.device)
         order = noise.argsort(dim=1, stable=True)
         place = order.argsort(dim=1)
-        seen = int(order.shape[1] * (1 - self.mask_ratio))
+        seen = _count(order, 1 - self.mask_ratio)
         patches = self.head(self.encoder(tokens.keep(order[:, :seen])), place, tokens.grid)
         return Reconstruction(patches, (place >= seen).to(patches.dtype))
 
@@ -122,6 +122,11 @@ class PatchDecoder(nn.Module):
         patches = self.positions(Tokens(pick(torch.cat([seen, hidden], dim=1), place), grid))
         whole = Tokens(torch.cat([lead, patches.x], dim=1), grid, tokens.prefix)
         return self.predict(self.encoder(whole).patches)
+
+
+@fx.wrap  # torch.fx keeps its calls whole, as it cannot follow what depends on the shapes of tensors
+def _count(order: Int[Tensor, "B N"], share: float) -> int:
+    return int(order.shape[1] * share)
 
 
 def pick(x: Float[Tensor, "B N D"], rows: Int[Tensor, "B K"]) -> Float[Tensor, "B K D"]:

@@ -4,7 +4,7 @@ import math
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 from ..tokens import Tokens
 
@@ -50,10 +50,15 @@ class RotaryPositions(nn.Module):
 
     def forward(self, q: Heads, k: Heads, tokens: Tokens) -> tuple[Heads, Heads]:
         rows, columns = tokens.grid
-        angles = rotary_angles((rows, columns), self.head_dim, self.base, q.device)
-        angles = angles.to(torch.promote_types(q.dtype, torch.float32))
+        angles = _angles_like(q, (rows, columns), self.head_dim, self.base)
         cos, sin = angles.cos(), angles.sin()
         return turn(q, cos, sin, tokens.prefix), turn(k, cos, sin, tokens.prefix)
+
+
+@fx.wrap  # torch.fx keeps its calls whole, as it cannot follow what depends on the shapes of tensors
+def _angles_like(q: Tensor, grid: tuple[int, int], head_dim: int, base: float) -> Float[Tensor, "P half"]:
+    """Rotary angles on the device of `q`, in its precision or in float32 if that is higher."""
+    return rotary_angles(grid, head_dim, base, q.device).to(torch.promote_types(q.dtype, torch.float32))
 
 
 def rotary_angles(

@@ -8,7 +8,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from ..tokens import Tokens
-from .attend import AnyAttend, attention, weights_of_heads
+from .attend import KernelAttend
 from .multi_head import MultiHeadAttention
 from .pattern import Groups, Pattern, along, minus_infinity, neighbourhood
 
@@ -67,8 +67,11 @@ class MaskOf(nn.Module):
         return self.groups(tokens).bias(tokens.x.shape[1], tokens.x.dtype)
 
 
-class GroupedAttend(AnyAttend):
-    """softmax over the keys that `Groups` allow, computed group by group: cost G n m instead of N²."""
+class GroupedAttend(KernelAttend):
+    """Softmax attention over the keys that `Groups` allow, group by group: cost G n m instead of N².
+
+    `forward` takes the groups in place of the bias; `weights` takes their dense mask, `Groups.bias`.
+    """
 
     def forward(
         self,
@@ -79,20 +82,11 @@ class GroupedAttend(AnyAttend):
     ) -> Float[Tensor, "B h N e"]:
         every, queries = bias.everywhere, bias.queries
         keys = torch.cat([every.expand(queries.shape[0], -1), bias.keys], dim=1)
-        inside = attention(_gathered(q, queries), _gathered(k, keys), _gathered(v, keys), _scores(bias, q.dtype))
+        parts = _gathered(q, queries), _gathered(k, keys), _gathered(v, keys)
+        inside = self.kernel(*parts, _scores(bias, q.dtype))
         inside = inside.unflatten(1, (-1, q.shape[1])).permute(1, 2, 0, 3, 4).flatten(2, 3)
-        out = torch.cat([attention(q.index_select(2, every), k, v), inside], dim=2)
+        out = torch.cat([self.kernel(q.index_select(2, every), k, v, None), inside], dim=2)
         return out.index_select(2, bias.order(q.shape[2]))
-
-    def weights(
-        self,
-        q: Float[Tensor, "B h N d"],
-        k: Float[Tensor, "B h M d"],
-        bias: Float[Tensor, "... #N #M"] | None = None,
-        heads: list[int] | None = None,
-    ) -> Float[Tensor, "B _ N M"]:
-        """How much each query takes from each key; `bias` is the dense mask of the groups."""
-        return weights_of_heads(q, k, bias, heads)
 
 
 def _gathered(x: Float[Tensor, "B h N d"], index: Int[Tensor, "G n"]) -> Float[Tensor, "G Bh n d"]:

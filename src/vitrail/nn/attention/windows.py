@@ -3,7 +3,7 @@
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int, Shaped
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 from ..tokens import Tokens
 from .places import NOWHERE, Places, numbers
@@ -39,7 +39,7 @@ class LocalAttention(nn.Module):
     def forward(self, tokens: Tokens) -> Tokens:
         image = self.moved(tokens.x.unflatten(1, tokens.grid))
         windows = Tokens(partition(image, self.window), grid=self.window)
-        image = merge(self.attention(windows, self.mask(image)).x, tuple(image.shape[1:3]), self.window)
+        image = merge(self.attention(windows, self.mask(image)).x, (image.shape[1], image.shape[2]), self.window)
         image = image[:, : tokens.grid[0], : tokens.grid[1]]
         return tokens.with_x(torch.roll(image, self.shift, dims=(1, 2)).flatten(1, 2))
 
@@ -70,12 +70,18 @@ class ShiftMask(nn.Module):
         self.apart = apart
 
     def forward(self, image: Float[Tensor, "B H W D"]) -> Float[Tensor, "_ 1 N N"]:
-        grid = (image.shape[1], image.shape[2])
-        regions = shifted_regions(grid, self.window, self.shift, image.device)
-        parts = partition(regions[None, ..., None], self.window)
-        apart: Bool[Tensor, "W N N"] = parts != parts.transpose(1, 2)
-        mask = torch.zeros(apart.shape, device=image.device, dtype=image.dtype).masked_fill(apart, self.apart)
-        return mask.unsqueeze(1).repeat(image.shape[0], 1, 1, 1)
+        return _shift_mask(image, self.window, self.shift, self.apart)
+
+
+@fx.wrap  # torch.fx keeps its calls whole, as it cannot follow what depends on the shapes of tensors
+def _shift_mask(
+    image: Float[Tensor, "B H W D"], window: tuple[int, int], shift: tuple[int, int], apart: float
+) -> Float[Tensor, "_ 1 N N"]:
+    regions = shifted_regions((image.shape[1], image.shape[2]), window, shift, image.device)
+    parts = partition(regions[None, ..., None], window)
+    split: Bool[Tensor, "W N N"] = parts != parts.transpose(1, 2)
+    mask = torch.zeros(split.shape, device=image.device, dtype=image.dtype).masked_fill(split, apart)
+    return mask.unsqueeze(1).repeat(image.shape[0], 1, 1, 1)
 
 
 def shifted_regions(

@@ -3,7 +3,7 @@
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 from ..tokens import Tokens
 from .patches import PatchEmbed
@@ -72,17 +72,26 @@ class FlexiPatchEmbed(nn.Module):
 
     def forward(self, pixels: Float[Tensor, "B C H W"]) -> Tokens:
         size = self.choose()
-        for side, patch in zip(pixels.shape[2:], size, strict=True):
-            if side % patch:
-                raise ValueError(f"a side of {side} pixels is not a multiple of patch {patch}: choose other sizes")
         filters = resize_patch_weights(self.project.weight, size)
-        return Tokens.from_map(F.conv2d(pixels, filters, self.project.bias, stride=size))
+        return Tokens.from_map(F.conv2d(_checked(pixels, size), filters, self.project.bias, stride=size))
 
     def choose(self) -> tuple[int, int]:
         """The patch size of this batch."""
         return self.sizes[int(torch.randint(len(self.sizes), ()))] if self.training else self.patch_size
 
 
+# torch.fx keeps calls of these whole, as it cannot follow what depends on the shapes of tensors.
+
+
+@fx.wrap
+def _checked(pixels: Float[Tensor, "B C H W"], size: tuple[int, int]) -> Float[Tensor, "B C H W"]:
+    for side, patch in zip(pixels.shape[2:], size, strict=True):
+        if side % patch:
+            raise ValueError(f"a side of {side} pixels is not a multiple of patch {patch}: choose other sizes")
+    return pixels
+
+
+@fx.wrap
 def resize_patch_weights(
     weight: Float[Tensor, "O *C h w"], size: tuple[int, int], *, mode: str = "bicubic", antialias: bool = True
 ) -> Float[Tensor, "O *C h2 w2"]:

@@ -4,7 +4,7 @@ import math
 from collections import OrderedDict
 
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 from ..tokens import Tokens
 from .fit import CheckMultiple, CropToMultiple, PadToMultiple
@@ -111,13 +111,16 @@ class OverlappingPatchEmbed(nn.Module):
         self.norm = nn.LayerNorm(embed_dim, eps=norm_eps)
 
     def forward(self, pixels: Float[Tensor, "B C H W"]) -> Tokens:
-        height, width = pixels.shape[2:]
-        if min(height, width) < self.smallest:
-            raise ValueError(
-                f"image {height}×{width} holds no whole patch: give one of at least {self.smallest}×{self.smallest}"
-            )
-        tokens = Tokens.from_map(self.project(pixels))
+        tokens = Tokens.from_map(self.project(_checked(pixels, self.smallest)))
         return tokens.with_x(self.norm(tokens.x))
+
+
+@fx.wrap  # torch.fx keeps its calls whole, as it cannot follow what depends on the shapes of tensors
+def _checked(pixels: Float[Tensor, "B C H W"], smallest: int) -> Float[Tensor, "B C H W"]:
+    height, width = pixels.shape[2:]
+    if min(height, width) < smallest:
+        raise ValueError(f"image {height}×{width} holds no whole patch: give one of at least {smallest}×{smallest}")
+    return pixels
 
 
 class MapEmbed(nn.Module):

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from ..attention.multi_head import CrossAttention
+from ..blocks import Blocks
 from ..tokens import Tokens
 
 
@@ -88,7 +89,7 @@ class QueryDecoder(nn.Module):
         self.places = nn.Parameter(torch.empty(num_queries, dim))
         nn.init.normal_(self.places)
         self.positions = positions
-        self.blocks = nn.ModuleList(blocks)
+        self.blocks = Blocks(*blocks)
         self.norm = norm
 
     def forward(self, tokens: Tokens) -> Tokens:
@@ -97,5 +98,5 @@ class QueryDecoder(nn.Module):
         memory = Memory(places, self.positions(patches).x, patches.x)
         queries = Tokens(torch.zeros_like(places), grid=(self.places.shape[0],))
         for block in self.blocks:
-            queries = block(queries, memory)
+            queries = self.blocks.run(block, queries, memory)
         return queries.with_x(self.norm(queries.x))

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from ..embed.stem import ConvUnit, ResidualConv
 from ..tokens import Tokens
-from .segment import resample
+from .segment import resize_map
 
 
 class ClassReadout(nn.Module):
@@ -61,7 +61,7 @@ class Fuse(nn.Module):
         self.refine = refine
 
     def forward(self, coarse: Float[Tensor, "B F h w"], fine: Float[Tensor, "B F h2 w2"]) -> Float[Tensor, "B F H W"]:
-        return self.refine(coarse + self.admit(resample(fine, tuple(coarse.shape[2:]))))
+        return self.refine(coarse + self.admit(resize_map(fine, coarse.shape[2:])))
 
 
 class FusionDecoder(nn.Module):
@@ -101,7 +101,7 @@ class Upsampling(nn.Module):
     def __init__(self, dim: int, out_channels: int, doublings: int) -> None:
         super().__init__()
         self.project = nn.Conv2d(dim, out_channels, 1)
-        steps = (nn.Sequential(enlarge(2), ConvUnit(out_channels, out_channels, nn.ReLU)) for _ in range(doublings))
+        steps = (nn.Sequential(upsample(2), ConvUnit(out_channels, out_channels, nn.ReLU)) for _ in range(doublings))
         self.steps = nn.Sequential(*steps)
 
     def forward(self, tokens: Tokens) -> Float[Tensor, "B F h w"]:
@@ -150,6 +150,6 @@ def refinement(dim: int, *, norm: bool) -> ResidualConv:
     return ResidualConv(nn.Sequential(*layers))
 
 
-def enlarge(factor: int | tuple[float, ...], *, corners: bool = False) -> nn.Module:
+def upsample(factor: int | tuple[float, ...], *, corners: bool = False) -> nn.Module:
     """A map of `factor` times the size, between its neighbours; with `corners` the corners stay where they were."""
     return nn.Upsample(scale_factor=factor, mode="bilinear", align_corners=corners)
