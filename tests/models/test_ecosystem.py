@@ -41,12 +41,17 @@ def test_copies_and_files_give_the_same_outputs(name: str) -> None:
         torch.load(file, weights_only=False),
         AveragedModel(model).eval(),
         nn.SyncBatchNorm.convert_sync_batchnorm(copy.deepcopy(model)).eval(),
-        copy.deepcopy(model).to(memory_format=torch.channels_last),
+        copy.deepcopy(model).to(memory_format=channels_last(model)),
     ]
     with torch.no_grad():
         expected = seeded(model, given)
         for another in copies:
             assert_close(seeded(another, given), expected)
+
+
+def channels_last(model: nn.Module) -> torch.memory_format:
+    volumes = any(parameter.ndim == 5 for parameter in model.parameters())
+    return torch.channels_last_3d if volumes else torch.channels_last
 
 
 def seeded(model: nn.Module, given: tuple[torch.Tensor, ...]) -> Any:
@@ -120,7 +125,7 @@ def test_pruned_weights_are_zero_in_use(name: str) -> None:
     assert_close(seeded(model, given), pruned)
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.filterwarnings("ignore")
 @WIDE
 def test_dynamic_quantisation_of_linear_layers(name: str) -> None:
     model = build(name).eval()
@@ -132,7 +137,7 @@ def test_dynamic_quantisation_of_linear_layers(name: str) -> None:
         assert (mine - theirs).norm() < 0.2 * theirs.norm() + 1e-3
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::torch.jit.TracerWarning")
+@pytest.mark.filterwarnings("ignore")
 @WIDE
 def test_jit_trace(name: str) -> None:
     if name in NOT_TRACED:

@@ -8,6 +8,7 @@ from .attention.attend import (
     Attend,
     HeadMixing,
     Kernel,
+    KernelAttend,
     TalkingHeadsAttend,
     attention_scores,
     attention_weights,
@@ -51,7 +52,7 @@ from .blocks import Blocks, call, recompute
 from .convolution import DepthwiseConv, GlobalResponseNorm, OnMap
 from .dual import BiasedCosine, DualEncoder, ScaledCosine, TextModel
 from .embed.adaptive import AdaptivePatchEmbed
-from .embed.bit import BiTResNet, Bottleneck, PoolSame, StandardisedConv
+from .embed.bit import BiTResNet, Bottleneck, PoolSame, StandardisedConv, StandardisedConvNorm
 from .embed.fit import CheckMultiple, CropToMultiple, PadToMultiple
 from .embed.flexi import FlexiPatchEmbed, PositionalPatchEmbed, resize_patch_weights
 from .embed.patches import Embedding, HybridPatchEmbed, MapEmbed, OverlappingPatchEmbed, PatchEmbed, TubeletEmbed
@@ -95,9 +96,19 @@ from .heads.dense import (
     upsample,
 )
 from .heads.detection import DetectionHead
-from .heads.head import ClassAndMean, DistilledHead, FirstToken, Head, MeanPool, MLPHead, PatchHead, PooledDistilledHead
+from .heads.head import (
+    ClassAndMean,
+    DistilledHead,
+    FirstToken,
+    Head,
+    MeanPool,
+    MLPHead,
+    PatchHead,
+    PooledDistilledHead,
+    PooledHead,
+)
 from .heads.multitask import TaskHeads
-from .heads.outputs import Detections, TaskOutputs
+from .heads.outputs import Detections, ForwardOutputs, TaskOutputs
 from .heads.pool import AttentionWeightedPool, JoinedTokens, MultiHeadAttentionPool
 from .heads.prototypes import PrototypeHead, Prototypes, UnitLength
 from .heads.segment import AllMLPHead
@@ -114,7 +125,7 @@ from .init import (
 from .masking import MaskedAutoencoder, MaskedEmbedding, MaskedImageModel, PatchDecoder, Reconstruction
 from .mixing import TokenMLP
 from .mlp import MLP, ConvMLP, SwiGLU
-from .model import AnyVisionModel, VisionModel
+from .model import AnyVisionModel, VisionModel, mean_of_patches
 from .reduce import ConvMerging, NormedPatchMerging, PatchMerging, PooledReduction, Reembed, StridedReduction
 from .residual import DropPath, LayerScale, Parallel, Residual, Sum, linear_rates
 from .tokens import NO_TOKEN, Tokens, fold, sizes
@@ -173,6 +184,7 @@ __all__ = [
     "EndOfText",
     "FirstToken",
     "FlexiPatchEmbed",
+    "ForwardOutputs",
     "FrameAttention",
     "Fuse",
     "FusionDecoder",
@@ -188,6 +200,7 @@ __all__ = [
     "JointProjection",
     "JointProjectionWithoutKeyBias",
     "Kernel",
+    "KernelAttend",
     "LastToken",
     "LayerScale",
     "LearnedPositions",
@@ -229,6 +242,7 @@ __all__ = [
     "Places",
     "PoolSame",
     "PooledDistilledHead",
+    "PooledHead",
     "PooledReduction",
     "PositionalPatchEmbed",
     "PrefixForEachFrame",
@@ -269,6 +283,7 @@ __all__ = [
     "Stage",
     "Stages",
     "StandardisedConv",
+    "StandardisedConvNorm",
     "StridedConvs",
     "StridedReduction",
     "StridedStem",
@@ -304,6 +319,7 @@ __all__ = [
     "init_xavier",
     "init_zero",
     "linear_rates",
+    "mean_of_patches",
     "numbers",
     "offset_index",
     "pack",

@@ -1,4 +1,4 @@
-"""Fewer tokens, wider: what stands between the stages of a hierarchical model."""
+"""Reductions of the grid between the stages of a hierarchical model, and of keys and values."""
 
 import torch.nn.functional as F
 from jaxtyping import Float
@@ -8,7 +8,7 @@ from .tokens import Tokens
 
 
 class Reembed(nn.Module):
-    """Embed the map of the tokens as if it were the picture: Tokens -> Tokens. Prefix tokens stay behind.
+    """Apply a patch embedding to the map of the tokens: Tokens -> Tokens without a prefix.
 
     Args:
         embed: (B, D, H, W) -> Tokens, `OverlappingPatchEmbed` or any other embedding.
@@ -42,7 +42,7 @@ class StridedReduction(nn.Module):
 class PooledReduction(nn.Module):
     """As many tokens for any grid: the means of `side` × `side` regions (Wang et al., 2022, "PVT v2", section 3.1).
 
-    Tokens -> Tokens of the same width. What looks at them costs linearly much in the size of the picture.
+    Tokens -> Tokens of the same width. Attention to them has a cost linear in the size of the image.
     """
 
     def __init__(self, dim: int, side: int = 7, *, norm_eps: float = 1e-5) -> None:

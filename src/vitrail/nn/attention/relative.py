@@ -1,4 +1,4 @@
-"""Relative positions: what is added to the scores of a pair depends on the offset between the two."""
+"""Relative positions: biases of attention scores that depend on the offset between query and key."""
 
 import math
 
@@ -40,10 +40,10 @@ class RelativeBias(nn.Module):
 
 
 class ContinuousRelativeBias(nn.Module):
-    """A small network gives the number for each offset and head (Liu et al., 2022, "Swin Transformer V2", section 3.3).
+    """A bias for each offset and head from a small network (Liu et al., 2022, "Swin Transformer V2", section 3.3).
 
     Tokens -> (h, N, N), for any grid: there is no table that would belong to one window. Offsets go in as logarithms,
-    so that those of a larger window than the one trained at lie not far outside of what was seen.
+    so that a larger window than in training gives offsets that are not far outside the trained range.
 
     Args:
         window: (rows, columns) of the grid at training, whose largest offset counts as 8.
@@ -83,8 +83,8 @@ def log_offsets(grid: tuple[int, int], window: tuple[int, int], device: torch.de
 class RelativeBiasWithClass(nn.Module):
     """A learned number for each offset and head, and three more for the class token. Tokens -> (h, N, N).
 
-    Bao et al. (2022), "BEiT", section 2.2, as in its code: the last three rows of the table stand where the class token
-    looks at patches, where they look at it, and where it looks at itself. A grid other than the stored one gets the
+    Bao et al. (2022), "BEiT", section 2.2, as in its code: the last three rows of the table are for class token to
+    patch, patch to class token, and class token to itself. A grid other than the stored one gets the
     offsets resampled, as in transformers.
 
     Args:
@@ -147,14 +147,14 @@ def offset_index(grid: tuple[int, int], window: tuple[int, int], device: torch.d
 
 
 class RelativePositionAttention(MultiHeadAttention):
-    """Every token looks at every token, by content and by offset: q kᵀ / √d + r. Tokens -> Tokens.
+    """Multi-head attention with a learned bias for each offset between tokens, q kᵀ / √d + r. Tokens -> Tokens.
 
     Args:
         dim, num_heads, dropout: as in `MultiHeadAttention`.
-        grid: (rows, columns) that the table of offsets is for; other grids get it resampled.
+        grid: (rows, columns) of the stored table of offsets; for other grids it is resampled.
     """
 
-    def __init__(self, dim: int, num_heads: int, grid: tuple[int, int], *, dropout: float = 0.0) -> None:
+    def __init__(self, dim: int, num_heads: int, grid: tuple[int, int] = (14, 14), *, dropout: float = 0.0) -> None:
         super().__init__(dim, num_heads, bias=AnyGridBias(RelativeBias(grid, num_heads)), dropout=dropout)
 
 

@@ -50,7 +50,7 @@ class Bottleneck(nn.Module):
             StandardisedConvNorm(inner, inner, 3, stride),
             StandardisedConvNorm(inner, out_channels, 1, activate=False),
         )
-        self.shortcut = nn.Identity()
+        self.shortcut: nn.Module = nn.Identity()
         if first:
             self.shortcut = StandardisedConvNorm(in_channels, out_channels, 1, stride, activate=False)
 

@@ -19,7 +19,7 @@ class PositionalPatchEmbed(nn.Module):
     Args:
         in_channels: C of the pixels.
         embed_dim: width D of the tokens.
-        patch_size, image_size: (height, width) in pixels; pictures of other sizes get resampled positions.
+        patch_size, image_size: (height, width) in pixels; images of other sizes get resampled positions.
         pad: see `PatchEmbed`.
         mode, antialias: how positions are resampled, see `resample_positions`.
     """
@@ -53,7 +53,7 @@ class FlexiPatchEmbed(nn.Module):
         in_channels: C of the pixels.
         embed_dim: width D of the tokens.
         patch_size: (P_h, P_w) in evaluation.
-        sizes: what training chooses from; a picture's sides must be multiples of each.
+        sizes: what training chooses from; an image's sides must be multiples of each.
         stored_size: of the filters; the largest of the sizes, or more.
     """
 
@@ -98,7 +98,7 @@ def resize_patch_weights(
     """The filters of a patch embedding for patches of another size, by pseudo-inverse (Beyer et al., 2023, 3.4).
 
     Those that give for resized patches what the old ones gave for the patches as they were: exactly where patches
-    grow, and as nearly as can be, for white noise, where they shrink. Resizing of pictures works on rows and columns
+    grow, and as nearly as can be, for white noise, where they shrink. Resizing of images works on rows and columns
     apart, and so does its pseudo-inverse.
 
     Args:

@@ -1,4 +1,4 @@
-"""Positions: what tells a token where it stands, resampled to any grid."""
+"""Position embeddings, resampled to any grid."""
 
 from math import prod
 
@@ -225,7 +225,7 @@ def resample_positions(
     # In float32 whatever the model computes in, as timm and transformers do.
     planes = rest.float().transpose(1, 2).unflatten(2, (was_deep, *was)).flatten(1, 2)  # (1, D T, H, W)
     planes = resample(planes, (rows, columns), mode=mode, antialias=antialias, offset=offset)
-    # Frames and places as rows and columns of one picture: the columns keep their number, which leaves them alone.
+    # Frames and places as rows and columns of one image: the columns keep their number, which leaves them alone.
     lines = planes.unflatten(1, (-1, was_deep)).flatten(3)
     lines = resample(lines, (deep, rows * columns), mode=mode, antialias=antialias)
     return torch.cat([lead, lines.flatten(2).transpose(1, 2).to(table.dtype)], dim=1)

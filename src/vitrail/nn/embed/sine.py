@@ -1,4 +1,4 @@
-"""Sine positions that go from edge to edge of any picture."""
+"""Sine positions scaled to the image, as in DETR."""
 
 import math
 
@@ -12,7 +12,7 @@ from ..tokens import Tokens
 class SinePositions(nn.Module):
     """Fixed positions, one turn from edge to edge (Carion et al., 2020, "DETR", appendix A.4). Tokens -> Tokens.
 
-    The first half of the channels tells the row, the second the column, each as sine and cosine in turn.
+    The first half of the channels encodes the row, the second the column, each as sine and cosine in turn.
 
     Args:
         dim: width D, a multiple of 4.

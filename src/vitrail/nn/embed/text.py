@@ -1,4 +1,4 @@
-"""Texts as tokens: (B, L) numbers of a vocabulary -> one vector a text."""
+"""Text embeddings: ids (B, L) of a vocabulary -> Tokens, and pools over them."""
 
 import torch
 from jaxtyping import Float, Int
@@ -31,7 +31,7 @@ class TextEmbed(nn.Module):
 
 
 class CausalMask(nn.Module):
-    """A bias of scores: nobody looks at what comes later. Tokens -> (N, N), 0 or minus infinity."""
+    """Causal mask: no token attends to later ones. Tokens -> (N, N), 0 or minus infinity."""
 
     def forward(self, tokens: Tokens) -> Float[Tensor, "N N"]:
         return _causal_mask(tokens.x)

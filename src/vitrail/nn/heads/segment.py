@@ -1,4 +1,4 @@
-"""From the levels of a pyramid to a map of logits."""
+"""SegFormer's head: levels of a pyramid -> a map of logits."""
 
 from collections.abc import Sequence
 from functools import reduce
@@ -19,7 +19,7 @@ class AllMLPHead(nn.Module):
     Args:
         dims: widths of the levels.
         hidden_dim: width inside.
-        num_classes: logits of each place; none gives what they would be read from.
+        num_classes: logits of each cell; with 0 the features before the classifier are returned.
         dropout: rate for whole channels, in front of the classifier.
     """
 
