@@ -17,9 +17,9 @@ from ..nn import (
     Reassemble,
     SegmentationHead,
     VisionModel,
-    enlarge,
     init_vit,
     refinement,
+    upsample,
 )
 from ..task_spec import TaskSpec
 from .fields import DEPTH, SEGMENTATION, PositionedFields, Size, ViTFields
@@ -85,13 +85,13 @@ class DPTConfig(ViTFields, PositionedFields):
 
     def doubling(self) -> nn.Module:
         dim = self.fusion_dim
-        return nn.Sequential(refinement(dim, norm=self.fusion_norm), enlarge(2, corners=True), nn.Conv2d(dim, dim, 1))
+        return nn.Sequential(refinement(dim, norm=self.fusion_norm), upsample(2, corners=True), nn.Conv2d(dim, dim, 1))
 
     def depth_map(self) -> DepthHead:
         dim = self.fusion_dim
         predict = nn.Sequential(
             nn.Conv2d(dim, dim // 2, 3, padding=1),
-            enlarge(2, corners=True),
+            upsample(2, corners=True),
             nn.Conv2d(dim // 2, 32, 3, padding=1),
             nn.ReLU(),
             nn.Conv2d(32, 1, 1),
@@ -104,7 +104,7 @@ class DPTConfig(ViTFields, PositionedFields):
         smooth = nn.Sequential(
             nn.Conv2d(dim, dim, 3, padding=1, bias=False), nn.BatchNorm2d(dim), nn.ReLU(), nn.Dropout(self.dropout)
         )
-        return SegmentationHead(self.decoder(), smooth, nn.Conv2d(dim, self.num_classes, 1), enlarge(2, corners=True))
+        return SegmentationHead(self.decoder(), smooth, nn.Conv2d(dim, self.num_classes, 1), upsample(2, corners=True))
 
 
 LARGE: dict[str, Any] = {
