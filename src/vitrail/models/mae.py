@@ -21,13 +21,13 @@ from ..nn import (
     init_mae,
 )
 from ..task_spec import TaskSpec
-from .fields import RECONSTRUCTION, EncoderFields, ModelConfig, Size, cells, pair
+from .fields import RECONSTRUCTION, BlockFields, ModelConfig, Size, cells, pair
 from .parts import vit_block, vit_encoder
 from .vit import HUGE, LARGE
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class MAEConfig(EncoderFields):
+class MAEConfig(BlockFields):
     """Encoder and decoder of the pre-training. Positions are computed for the grid at hand, so any size works.
 
     Attributes:
