@@ -10,7 +10,6 @@ import torch
 import transformers
 from torch import Tensor, nn
 from transformers.models.vit_mae import modeling_vit_mae
-from vitrail.objectives.masked import MaskedReconstruction
 
 import vitrail
 from vitrail.models.mae import VARIANTS, MAEConfig

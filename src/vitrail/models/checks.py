@@ -11,6 +11,8 @@ _SIZES = ("image_size", "patch_size")
 """Fields that are a side or (height, width)."""
 _RATES = ("drop_path", "dropout")
 """Fields that are probabilities."""
+_BLOCKS = ("block_heads", "block_head_dims", "block_mlp_dims")
+"""Fields with one entry for each block, or none."""
 _STAGES = ("depths", "embed_dims", "num_heads", "mlp_ratios", "reductions")
 """Fields with one entry for each stage, in families that have stages."""
 
@@ -36,8 +38,20 @@ def check_values(kind: str, values: Mapping[str, Any]) -> None:
             raise VitrailError(f"{kind} has {name}={value!r}: give a side such as 224, or (height, width), in pixels")
         if name in _RATES and not (isinstance(value, (int, float)) and 0 <= value < 1):
             raise VitrailError(f"{kind} has {name}={value!r}: it is a probability, from 0 to below 1")
+    _check_blocks(kind, values)
     _check_stages(kind, values)
     _check_heads(kind, values)
+
+
+def _check_blocks(kind: str, values: Mapping[str, Any]) -> None:
+    for name in _BLOCKS:
+        entries = values.get(name)
+        if not entries:
+            continue
+        if len(entries) != values["depth"] or not all(_count(entry, least=1) for entry in entries):
+            raise VitrailError(
+                f"{kind} has {name}={entries} for depth={values['depth']}: give a whole number from 1 on for each block"
+            )
 
 
 def _check_stages(kind: str, values: Mapping[str, Any]) -> None:
@@ -56,7 +70,7 @@ def _check_heads(kind: str, values: Mapping[str, Any]) -> None:
         return
     if not _count(heads, least=1):
         raise VitrailError(f"{kind} has num_heads={heads!r}: it must be a whole number from 1 on")
-    if values.get("head_dim") is None and "embed_dim" in values and values["embed_dim"] % heads:
+    if "embed_dim" in values and values["embed_dim"] % heads:
         raise VitrailError(
             f"{kind} has embed_dim={values['embed_dim']}, which {heads} heads cannot share equally: choose a multiple"
         )

@@ -9,13 +9,13 @@ from functools import partial
 from typing import Any
 
 from ..nn import DistilledHead, VisionModel, init_vit
-from .fields import PositionedFields, ViTFields
+from .fields import BlockFields, PositionedFields, ViTFields
 from .parts import classifier, patch_embed, vit_embed, vit_encoder
 from .vit import HUGE, LARGE, SMALL, TINY, ViTConfig
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class DistilledDeiTConfig(ViTFields, PositionedFields):
+class DistilledDeiTConfig(ViTFields, PositionedFields, BlockFields):
     """DeiT with class and distillation token (section 4)."""
 
     def build(self) -> VisionModel:

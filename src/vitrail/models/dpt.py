@@ -22,12 +22,12 @@ from ..nn import (
     upsample,
 )
 from ..task_spec import TaskSpec
-from .fields import DEPTH, SEGMENTATION, PositionedFields, Size, ViTFields
+from .fields import DEPTH, SEGMENTATION, BlockFields, PositionedFields, Size, ViTFields
 from .parts import patch_embed, vit_embed, vit_encoder
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class DPTConfig(ViTFields, PositionedFields):
+class DPTConfig(ViTFields, PositionedFields, BlockFields):
     """Depth, or segmentation where there are classes.
 
     The output is (B, H, W), larger where something is nearer; or logits (B, num_classes, H, W). Both are of the

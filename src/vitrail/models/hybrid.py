@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..nn import BiTResNet, FirstToken, Head, HybridPatchEmbed, VisionModel, init_vit
-from .fields import PositionedFields, Size, ViTFields, pair
+from .fields import BlockFields, PositionedFields, Size, ViTFields, pair
 from .parts import classifier, vit_embed, vit_encoder
 from .vit import LARGE, SMALL, TINY
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class HybridViTConfig(ViTFields, PositionedFields):
+class HybridViTConfig(ViTFields, PositionedFields, BlockFields):
     """A ResNet, and a ViT with a class token on its map.
 
     Attributes:

@@ -23,13 +23,13 @@ from ..nn import (
     sincos_positions,
 )
 from ..task_spec import TaskSpec
-from .fields import RECONSTRUCTION, EncoderFields, ModelConfig, Size, cells, pair, shared_fields
+from .fields import RECONSTRUCTION, BlockFields, ModelConfig, Size, cells, pair, shared_fields
 from .parts import vit_block, vit_encoder
 from .vit import HUGE, LARGE, ViTConfig
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class MAEConfig(EncoderFields):
+class MAEConfig(BlockFields):
     """Encoder and decoder of the pre-training. Positions are computed for the grid at hand, so any size works.
 
     Attributes:

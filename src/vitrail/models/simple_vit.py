@@ -3,13 +3,13 @@
 from dataclasses import dataclass
 
 from ..nn import Embedding, Head, MeanPool, SinCosPositions, VisionModel, init_vit
-from .fields import ViTFields
+from .fields import BlockFields, ViTFields
 from .parts import classifier, patch_embed, vit_encoder
 from .vit import LARGE, SMALL, TINY
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class SimpleViTConfig(ViTFields):
+class SimpleViTConfig(ViTFields, BlockFields):
     """ViT with fixed sine-cosine positions and the mean over the patches instead of a class token.
 
     The positions are computed for the grid at hand, so any image size works as it is.

@@ -24,7 +24,7 @@ from ..nn import (
 )
 from ..task_spec import CLASSIFICATION, EMBEDDING, REGRESSION, TaskSpec
 from .detr import query_decoder
-from .fields import PositionedFields, ViTFields, pair
+from .fields import BlockFields, PositionedFields, ViTFields, pair
 from .parts import classifier, patch_embed, vit_embed, vit_encoder
 from .vit import SMALL, TINY
 
@@ -34,7 +34,7 @@ _POOLED = (CLASSIFICATION.name, EMBEDDING.name, REGRESSION.name)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class UniversalViTConfig(ViTFields, PositionedFields):
+class UniversalViTConfig(ViTFields, PositionedFields, BlockFields):
     """ViT's embedding and encoder, and a head for each task.
 
     One task gives what a model of that task gives; several give `TaskOutputs`.

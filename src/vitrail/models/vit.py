@@ -6,13 +6,13 @@ from typing import Any
 from torch import nn
 
 from ..nn import Embedding, PrefixTokens, VisionModel, init_vit
-from .fields import PositionedFields, ViTFields, pair
+from .fields import BlockFields, PositionedFields, ViTFields, pair
 from .parts import patch_embed, pooling_head, vit_encoder
 from .positions import position_parts
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class ViTConfig(ViTFields, PositionedFields):
+class ViTConfig(ViTFields, PositionedFields, BlockFields):
     """A ViT with a class token.
 
     Attributes:

@@ -25,9 +25,11 @@ def check_heads(dim: int, num_heads: int) -> None:
 class JointProjection(nn.Linear):
     """One linear layer for queries, keys and values of all tokens (Dosovitskiy et al., 2021, equation 5)."""
 
-    def __init__(self, dim: int, num_heads: int, *, bias: bool = True) -> None:
-        check_heads(dim, num_heads)
-        super().__init__(dim, 3 * dim, bias=bias)
+    def __init__(self, dim: int, num_heads: int, *, head_dim: int | None = None, bias: bool = True) -> None:
+        if head_dim is None:
+            check_heads(dim, num_heads)
+            head_dim = dim // num_heads
+        super().__init__(dim, 3 * num_heads * head_dim, bias=bias)
         self.num_heads = num_heads
 
     def forward(self, tokens: Tokens) -> QKV:  # type: ignore[override]
