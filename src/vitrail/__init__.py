@@ -1,4 +1,4 @@
-"""vitrail: Vision Transformers, trained on your own pictures, explained down to the single attention head."""
+"""vitrail: Vision Transformers, trained on your own images, explained down to the single attention head."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -6,60 +6,130 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .checkpoint.contract import Checkpoint, load, save
     from .checkpoint.convert import convert_state_dict
+    from .checkpoint.transfer import convert
+    from .data.open import open_source
+    from .data.preprocess import Preprocess
+    from .data.samples import Source
+    from .engines.predictor import Predictor, make_predictor
+    from .errors import VitrailError
     from .evaluation.embed import embed
     from .evaluation.evaluate import evaluate
     from .evaluation.predict import predict
+    from .lens.attribute import attribute
     from .lens.draw import visualize_attention_weights, visualize_patches
     from .lens.edit import edit_attention, edit_features
+    from .lens.explain import explain
+    from .lens.explore import explore
     from .lens.observe import observe_attention, observe_features
     from .lens.rollout import rollout
+    from .lens.visualize import visualize_attention
+    from .models.courses import SimpleViT, TransformerBlock, UniversalViT, VisionTransformer, create_vit_model
+    from .models.families import register
+    from .models.fields import ModelConfig
     from .models.registry import create_model, list_models
-    from .training.recipe import Recipe
-    from .training.run import Run, train
+    from .objectives.objective import ObjectiveConfig
+    from .objectives.registry import register_objective
+    from .planning.cost import plan
+    from .rewrites.registry import rewrite
+    from .task_spec import TaskSpec
+    from .training.recipe import Recipe, list_recipes
+    from .training.run import Run, pretrain, resume, train
 
 __version__ = "0.1.0"
 
 # Each name is imported when it is first used, so that `import vitrail` and `vitrail --help` do not wait for torch.
 _HOMES = {
     "Checkpoint": "checkpoint.contract",
+    "ModelConfig": "models.fields",
+    "ObjectiveConfig": "objectives.objective",
+    "Predictor": "engines.predictor",
+    "Preprocess": "data.preprocess",
     "Recipe": "training.recipe",
     "Run": "training.run",
+    "SimpleViT": "models.courses",
+    "Source": "data.samples",
+    "TaskSpec": "task_spec",
+    "TransformerBlock": "models.courses",
+    "UniversalViT": "models.courses",
+    "VisionTransformer": "models.courses",
+    "VitrailError": "errors",
+    "attribute": "lens.attribute",
+    "convert": "checkpoint.transfer",
     "convert_state_dict": "checkpoint.convert",
     "create_model": "models.registry",
+    "create_vit_model": "models.courses",
     "edit_attention": "lens.edit",
     "edit_features": "lens.edit",
     "embed": "evaluation.embed",
     "evaluate": "evaluation.evaluate",
+    "explain": "lens.explain",
+    "explore": "lens.explore",
     "list_models": "models.registry",
+    "list_recipes": "training.recipe",
     "load": "checkpoint.contract",
+    "make_predictor": "engines.predictor",
     "observe_attention": "lens.observe",
     "observe_features": "lens.observe",
+    "open_source": "data.open",
+    "plan": "planning.cost",
     "predict": "evaluation.predict",
+    "pretrain": "training.run",
+    "register": "models.families",
+    "register_objective": "objectives.registry",
+    "resume": "training.run",
+    "rewrite": "rewrites.registry",
     "rollout": "lens.rollout",
     "save": "checkpoint.contract",
     "train": "training.run",
+    "visualize_attention": "lens.visualize",
     "visualize_attention_weights": "lens.draw",
     "visualize_patches": "lens.draw",
 }
 
 __all__ = [
     "Checkpoint",
+    "ModelConfig",
+    "ObjectiveConfig",
+    "Predictor",
+    "Preprocess",
     "Recipe",
     "Run",
+    "SimpleViT",
+    "Source",
+    "TaskSpec",
+    "TransformerBlock",
+    "UniversalViT",
+    "VisionTransformer",
+    "VitrailError",
+    "attribute",
+    "convert",
     "convert_state_dict",
     "create_model",
+    "create_vit_model",
     "edit_attention",
     "edit_features",
     "embed",
     "evaluate",
+    "explain",
+    "explore",
     "list_models",
+    "list_recipes",
     "load",
+    "make_predictor",
     "observe_attention",
     "observe_features",
+    "open_source",
+    "plan",
     "predict",
+    "pretrain",
+    "register",
+    "register_objective",
+    "resume",
+    "rewrite",
     "rollout",
     "save",
     "train",
+    "visualize_attention",
     "visualize_attention_weights",
     "visualize_patches",
 ]

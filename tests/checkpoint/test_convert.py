@@ -24,7 +24,7 @@ def model_for(layout: Layout) -> AnyVisionModel:
 
 
 # Those of ViT and DeiT; the tables of other families invert in tests/parity, beside their references.
-PLAIN = (*timm.LAYOUTS, *transformers.LAYOUTS, torchvision.LAYOUT, official.LAYOUT)
+PLAIN = (*timm.LAYOUTS, *transformers.LAYOUTS, *torchvision.LAYOUTS, *official.LAYOUTS)
 
 
 @pytest.mark.parametrize("layout", PLAIN, ids=lambda layout: layout.name)

@@ -12,7 +12,7 @@ import torch
 import vitrail
 from vitrail.checkpoint.convert import LAYOUTS
 from vitrail.checkpoint.convert.rename import to_theirs
-from vitrail.checkpoint.transfer import transfer
+from vitrail.checkpoint.transfer import convert
 from vitrail.errors import VitrailError
 
 
@@ -24,7 +24,7 @@ def weights() -> dict[str, torch.Tensor]:
 
 def test_a_pickle_of_a_training_script(tmp_path: Path, weights: dict[str, torch.Tensor]) -> None:
     torch.save({"model": weights, "epoch": 3, "args": argparse.Namespace(lr=0.1)}, tmp_path / "x.pth")
-    checkpoint = transfer(tmp_path / "x.pth", tmp_path / "ours")
+    checkpoint = convert(tmp_path / "x.pth", tmp_path / "ours")
     again = vitrail.load(tmp_path / "ours")
     assert again.info["origin"] == checkpoint.info["origin"] == str(tmp_path / "x.pth")
     assert torch.equal(again.model.head.classify.weight, weights["head.weight"])
@@ -39,10 +39,10 @@ def test_a_hostile_pickle_is_refused_and_does_nothing(tmp_path: Path, monkeypatc
     monkeypatch.chdir(tmp_path)
     (tmp_path / "x.pt").write_bytes(pickle.dumps(Hostile()))
     with pytest.raises(VitrailError, match="was refused, nothing of it was run"):
-        transfer("x.pt", "ours")
+        convert("x.pt", "ours")
     torch.save({"model": Hostile()}, "y.pt")
     with pytest.raises(VitrailError, match="was refused, nothing of it was run"):
-        transfer("y.pt", "ours")
+        convert("y.pt", "ours")
     assert not (tmp_path / "struck").exists()
     assert not (tmp_path / "ours").exists()
 
@@ -62,4 +62,4 @@ def test_other_layouts_without_pickles(tmp_path: Path, weights: dict[str, torch.
 
 def test_a_pickle_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(VitrailError, match="there is no file"):
-        transfer(tmp_path / "x.pt", tmp_path / "y")
+        convert(tmp_path / "x.pt", tmp_path / "y")

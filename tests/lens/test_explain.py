@@ -1,22 +1,26 @@
-"""Pictures in, PNGs and one page out, through the public functions."""
+"""Images in, PNGs and one page out, through the public functions."""
 
 import itertools
 import json
 import re
-from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
 from torch import nn
 
+from vitrail.checkpoint.contract import Checkpoint
 from vitrail.data.decode import BadImage
 from vitrail.data.preprocess import Preprocess
 from vitrail.errors import VitrailError
-from vitrail.lens.explain import explain_images, file_stem, named_images
+from vitrail.lens.explain import explain
 from vitrail.lens.explanation import explain_image, last_layer_map
+from vitrail.lens.images import decoded, file_stem, named_images
 from vitrail.lens.observe import observe_attention
+from vitrail.lens.sheet import write_sheet
+from vitrail.lens.watched import Watched
 from vitrail.models.registry import create_model
 
 
@@ -30,45 +34,18 @@ PREPROCESS = Preprocess(image_size=(32, 32), crop=0.8)
 NAMES = ('<b>"cat" & dog</b>', "猫", "$x$", "</script><script>alert(1)")
 
 
-class Reader(HTMLParser):
-    """Tags, text and balance of a page."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.text = ""
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-        if tag not in {"meta", "link", "img", "input", "rect", "path", "line", "circle", "polyline", "br"}:
-            self.open.append(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        if tag in self.open:
-            assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        self.text += data
-
-
-def read(path: Path) -> Reader:
-    reader = Reader()
-    reader.feed(path.read_text(encoding="utf-8"))
-    assert reader.open == []
-    return reader
-
-
 def test_maps_lie_over_the_cropped_picture(vit: nn.Module) -> None:
     image = torch.randint(0, 256, (3, 50, 90), dtype=torch.uint8)
-    explanation = explain_image(vit, PREPROCESS, NAMES, "a.png", image, top_k=9)
-    assert torch.equal(explanation.picture, PREPROCESS.fit(image))
+    explanation = explain_image(Watched("m", vit, PREPROCESS, NAMES), "a.png", image, top_k=9)
+    assert torch.equal(explanation.image, PREPROCESS.fit(image))
     pixels = PREPROCESS(image)[None]
     with observe_attention(vit) as seen, torch.no_grad():
         probabilities = vit(pixels).softmax(-1)[0]
     torch.testing.assert_close(explanation.maps[1], seen[1][0, :, 0, 1:].reshape(3, 2, 2))
-    assert [name for name, _ in explanation.predictions] == [NAMES[i] for i in probabilities.argsort(descending=True)]
-    assert sum(value for _, value in explanation.predictions) == pytest.approx(1, abs=1e-5)
+    assert [found.name for found in explanation.predictions] == [
+        NAMES[i] for i in probabilities.argsort(descending=True)
+    ]
+    assert sum(found.probability for found in explanation.predictions) == pytest.approx(1, abs=1e-5)
     assert explanation.flow is not None
     torch.testing.assert_close(last_layer_map(vit, pixels)[0], explanation.maps[1].mean(0))
 
@@ -84,7 +61,8 @@ def test_maps_lie_over_the_cropped_picture(vit: nn.Module) -> None:
 def test_windows_and_pyramids_are_drawn_too(name: str, fields: dict, last: tuple[int, ...]) -> None:
     model = create_model(name, image_size=64, num_classes=4, **fields).eval()
     preprocess = Preprocess(image_size=(64, 64), crop=1.0)
-    explanation = explain_image(model, preprocess, NAMES, "x", torch.randint(0, 256, (3, 64, 64), dtype=torch.uint8))
+    image = torch.randint(0, 256, (3, 64, 64), dtype=torch.uint8)
+    explanation = explain_image(Watched("m", model, preprocess, NAMES), "x", image)
     assert explanation.maps[-1].shape == last
     if not explanation.prefix:
         # Windows of 7 do not fill a grid of 16: what goes to the filling is on no map.
@@ -96,8 +74,8 @@ def test_patches_of_several_sizes_lie_on_their_cells() -> None:
     image = torch.zeros(3, 64, 64, dtype=torch.uint8)
     image[:, :20, :20] = torch.randint(0, 256, (3, 20, 20), dtype=torch.uint8)
     preprocess = Preprocess(image_size=(64, 64), crop=1.0)
-    explanation = explain_image(model, preprocess, NAMES, "x", image)
-    with observe(model) as seen, torch.no_grad():
+    explanation = explain_image(Watched("m", model, preprocess, NAMES), "x", image)
+    with observe_attention(model) as seen, torch.no_grad():
         (cover,) = model.embed(preprocess(image)[None]).cover
         model(preprocess(image)[None])
     expected = torch.zeros(3, 16, 16)
@@ -112,45 +90,78 @@ def test_patches_of_several_sizes_lie_on_their_cells() -> None:
 
 def test_multi_label_probabilities_are_independent(vit: nn.Module) -> None:
     image = torch.randint(0, 256, (3, 32, 32), dtype=torch.uint8)
-    explanation = explain_image(vit, PREPROCESS, (), "a", image, task="multi")
+    explanation = explain_image(Watched("m", vit, PREPROCESS, labels="many"), "a", image)
     with torch.no_grad():
         expected = vit(PREPROCESS(image)[None])[0].sigmoid().max().item()
-    assert explanation.predictions[0][1] == pytest.approx(expected, abs=1e-5)
-    assert explanation.predictions[0][0].startswith("class ")
+    assert explanation.predictions[0].probability == pytest.approx(expected, abs=1e-5)
+    assert explanation.predictions[0].name.startswith("class ")
+
+
+def checkpoint(model: nn.Module, **info: str) -> Checkpoint:
+    return Checkpoint(model, NAMES, PREPROCESS, dict(info))
 
 
 def test_a_png_for_each_and_one_page_for_all(vit: nn.Module, tmp_path: Path) -> None:
-    images = [(name, torch.randint(0, 256, (3, 40, 60), dtype=torch.uint8)) for name in ("x/a.png", "y/A.jpg")]
-    broken = ("dir/<i>broken</i>.png", BadImage("broken.png", "truncated & empty"))
+    noise = np.random.default_rng(0).integers(0, 256, (40, 60, 3), dtype=np.uint8)
+    for name in ("x/a.png", "y/A.png"):
+        (tmp_path / name).parent.mkdir()
+        Image.fromarray(noise).save(tmp_path / name)
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(b"not an image")
+    given = [tmp_path / "x/a.png", str(tmp_path / "y/A.png"), broken, Image.fromarray(noise)]
     said: list[str] = []
-    paths = explain_images(vit, PREPROCESS, NAMES, [*images, broken], tmp_path / "new" / "out", say=said.append)
-    assert [path.name for path in paths] == ["a.png", "A-2.png", "explain.html"]
-    assert said == ["left out dir/<i>broken</i>.png: truncated & empty"]
-    for path in paths[:2]:
-        with Image.open(path) as picture:
-            assert min(picture.size) > 500
-    page = read(paths[-1])
-    tags = [tag for tag, _ in page.tags]
-    assert tags.count("section") == 3
-    assert "b" not in tags
-    assert '<b>"cat" & dog</b>' in page.text
-    assert "dir/<i>broken</i>.png: truncated & empty" in page.text
-    assert all(attrs.get("alt") is not None for tag, attrs in page.tags if tag == "img")
-    for _, attrs in page.tags:
-        for key in ("src", "href"):
-            assert (attrs.get(key) or "data:").startswith("data:")
-    assert not re.search(r"https?://", paths[-1].read_text(encoding="utf-8"))
+    paths = explain(checkpoint(vit), given, tmp_path / "new" / "out", methods=["rollout"], say=said.append)
+    assert [path.name for path in paths] == ["a.png", "A-2.png", "image 1.png", "explain.html"]
+    assert any(sentence.startswith("left out") and "broken.png" in sentence for sentence in said)
+    for path in paths[:3]:
+        with Image.open(path) as drawn:
+            assert min(drawn.size) > 500
+    page = paths[-1].read_text(encoding="utf-8")
+    outline = json.loads(re.search(r'<script id="outline" type="application/json">(.*?)</script>', page).group(1))
+    assert len(outline["images"]) == 3
+    assert outline["images"][2] == "image 1"
+    assert outline["methods"] == [["rollout", "Rollout", False]]
+    assert [name for name, _ in outline["unreadable"]] == [str(broken)]
+    assert "</script><script>alert(1)" not in page
+    assert not re.search(r'(src|href)="https?://', page)
 
 
-def test_the_page_states_the_brightest_pane(vit: nn.Module, tmp_path: Path) -> None:
+def test_a_page_alone_and_the_probabilities_on_it(vit: nn.Module, tmp_path: Path) -> None:
     image = torch.randint(0, 256, (3, 32, 32), dtype=torch.uint8)
-    page = explain_images(vit, PREPROCESS, NAMES, [("a", image)], tmp_path)[-1].read_text(encoding="utf-8")
-    peaks = json.loads(re.search(r'type="application/json">(.*?)</script>', page).group(1))
-    maps = explain_image(vit, PREPROCESS, NAMES, "a", image).maps
-    assert [len(layer) for layer in peaks] == [4, 4]
-    top, row, column = peaks[1][3]
-    assert top == pytest.approx(maps[1][2].max().item(), abs=1e-5)
-    assert maps[1][2][row - 1, column - 1] == maps[1][2].max()
+    (page,) = explain(checkpoint(vit), image, tmp_path / "seen.html", methods=["rollout"], against=checkpoint(vit))
+    text = page.read_text(encoding="utf-8")
+    views = [json.loads(found) for found in re.findall(r'id="view-\d" type="application/json">(.*?)</script>', text)]
+    with torch.no_grad():
+        expected = vit(PREPROCESS(image)[None]).softmax(-1)[0]
+    assert len(views) == 2
+    for view in views:
+        for prediction in view["predictions"]:
+            assert prediction["probability"] == pytest.approx(expected[prediction["index"]].item(), abs=1e-5)
+    assert [path.name for path in tmp_path.iterdir()] == ["seen.html"]
+
+
+def test_images_beyond_the_room_of_the_page_have_a_png(
+    vit: nn.Module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vitrail.lens.explain.MOST_VIEWS", 2)
+    images = [torch.randint(0, 256, (3, 32, 32), dtype=torch.uint8) for _ in range(3)]
+    said: list[str] = []
+    paths = explain(checkpoint(vit), images, tmp_path, methods=["rollout"], say=said.append)
+    assert len(paths) == 4
+    assert "the page holds the first 2 of 3 images: vitrail explore opens them all" in said
+    assert 'id="view-1"' in paths[-1].read_text(encoding="utf-8")
+    assert 'id="view-2"' not in paths[-1].read_text(encoding="utf-8")
+
+
+def test_a_model_without_classes_is_drawn_without_probabilities(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model = create_model("vit_tiny_patch16_224", image_size=32, patch_size=8, depth=2, num_classes=0, embed_dim=24)
+    paths = explain(Checkpoint(model.eval(), (), PREPROCESS, {}), torch.rand(3, 40, 40), tmp_path, methods=["lrp"])
+    text = paths[-1].read_text(encoding="utf-8")
+    assert '"predictions":[]' in text
+    assert '"output":"embedding"' in text
+    assert '"features":"data:image/png' in text
+    assert paths[0].stat().st_size > 10_000
 
 
 def test_grey_and_many_channels_and_no_prefix(tmp_path: Path) -> None:
@@ -159,15 +170,30 @@ def test_grey_and_many_channels_and_no_prefix(tmp_path: Path) -> None:
             "simple_vit_tiny_patch16_224", in_channels=channels, image_size=(32, 48), depth=2, num_classes=2
         ).eval()
         preprocess = Preprocess(image_size=(32, 48), mean=(0.5,) * channels, std=(0.5,) * channels, channels=channels)
-        paths = explain_images(model, preprocess, (), [("a", torch.rand(channels, 40, 40))], tmp_path, top_k=1)
-        assert "Attention each patch receives" in read(paths[-1]).text
+        explanation = explain_image(Watched("m", model, preprocess), "a", torch.rand(channels, 40, 40), top_k=1)
+        assert explanation.prefix == 0
+        assert [heads.sum((1, 2)).mean().item() for heads in explanation.maps] == pytest.approx([1, 1], abs=1e-5)
+        write_sheet(explanation, tmp_path / "a.png")
 
 
 def test_nothing_readable_is_an_error(vit: nn.Module, tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(b"")
     with pytest.raises(VitrailError, match=r"a\.png: empty"):
-        explain_images(vit, PREPROCESS, NAMES, [("a.png", BadImage("a.png", "empty"))], tmp_path)
+        explain(checkpoint(vit), tmp_path / "a.png", tmp_path / "out")
     with pytest.raises(VitrailError, match="none was given"):
-        explain_images(vit, PREPROCESS, NAMES, [], tmp_path)
+        explain(checkpoint(vit), [], tmp_path / "out")
+
+
+def test_images_in_memory_are_what_files_are(tmp_path: Path) -> None:
+    array = np.random.default_rng(0).integers(0, 256, (9, 14, 3), dtype=np.uint8)
+    for mode in ("RGB", "RGBA", "L", "P", "CMYK", "F", "1"):
+        pil = Image.fromarray(array).convert(mode)
+        path = tmp_path / ("a.tif" if mode in ("F", "CMYK") else "a.png")
+        pil.save(path)
+        assert torch.equal(decoded(pil, 3), decoded(path, 3)), mode
+    assert torch.equal(decoded(array, 3), torch.from_numpy(array).permute(2, 0, 1))
+    with pytest.raises(BadImage, match=r"\(3, H, W\) is needed"):
+        decoded(torch.zeros(1, 4, 4), 3)
 
 
 def test_named_images_reads_files_and_names_the_bad(tmp_path: Path) -> None:
@@ -186,6 +212,6 @@ def test_file_stems_are_safe_and_distinct() -> None:
     taken: set[str] = set()
     names = ["a/b.jpg", "c/B.png", "shard.tar/b", "x/ü ß.png", 'w/a:b*c?"<>|.png', "...", "", "b-2"]
     assert [file_stem(name, taken) for name in names] == [
-        "b", "B-2", "b-3", "ü ß", "a_b_c", "picture", "picture-2", "b-2-2"
+        "b", "B-2", "b-3", "ü ß", "a_b_c", "image", "image-2", "b-2-2"
     ]  # fmt: skip
     assert len(file_stem("𠀋" * 300, taken).encode()) <= 255

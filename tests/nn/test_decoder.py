@@ -21,7 +21,7 @@ from vitrail.nn import (
     SinePositions,
     Tokens,
     Upsampling,
-    enlarge,
+    upsample,
 )
 
 
@@ -96,7 +96,7 @@ def test_a_placed_projection_without_places_is_a_joint_one() -> None:
 
 
 def test_levels_that_are_not_there() -> None:
-    with pytest.raises(ValueError, match="there are 2, from 0"):
+    with pytest.raises(ValueError, match="there are 2, numbered from 0"):
         Levels([nn.Identity(), nn.Identity()], after=(1, 2))
 
 
@@ -104,4 +104,4 @@ def test_upsampling_doubles() -> None:
     tokens = Tokens(torch.randn(2, 7, 8), grid=(2, 3), prefix=1)
     image = Upsampling(8, 4, 2)(tokens)
     assert image.shape == (2, 4, 8, 12)
-    assert enlarge((4.0, 3.5))(image).shape == (2, 4, 32, 42)
+    assert upsample((4.0, 3.5))(image).shape == (2, 4, 32, 42)

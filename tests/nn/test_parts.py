@@ -1,5 +1,10 @@
 """The building blocks against what they are said to be."""
 
+import copy
+import itertools
+import math
+import pickle
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -7,16 +12,27 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from vitrail.nn import (
+    KERNELS,
     AnyVisionModel,
     Attend,
     DropPath,
+    Encoder,
+    Kernel,
     LayerScale,
+    MultiHeadAttention,
+    NeighbourhoodAttention,
     PatchEmbed,
+    PrefixOnly,
     Residual,
+    Stage,
     Tokens,
     attention_weights,
+    checkpoint_activations,
+    explicit_kernel,
     linear_rates,
+    recompute,
     resample_positions,
+    set_attention_kernel,
 )
 
 
@@ -123,6 +139,57 @@ def test_explicit_and_fused_attention_agree(bias: Tensor | None) -> None:
         assert (explicit - fused).abs().max() < 1e-6
         assert (Attend()(q, k, v, bias) - fused).abs().max() < 1e-6
         assert torch.allclose(attention_weights(q, k, bias).sum(-1), torch.ones(3, 2, 5))
+
+
+@pytest.mark.parametrize("kernel", KERNELS.values(), ids=KERNELS)
+@pytest.mark.parametrize("shape", [None, (2, 5, 7), (5, 7), (1, 2, 5, 7)])
+def test_every_kernel_is_the_softmax_of_a_loop(kernel: Kernel, shape: tuple[int, ...] | None) -> None:
+    q, k, v = (torch.randn(3, 2, count, 8, dtype=torch.float64) for count in (5, 7, 7))
+    bias = None if shape is None else torch.randn(shape, dtype=torch.float64)
+    expected = torch.empty(3, 2, 5, 8, dtype=torch.float64)
+    for image, head, query in itertools.product(range(3), range(2), range(5)):
+        scores = [float(q[image, head, query] @ k[image, head, key]) / math.sqrt(8) for key in range(7)]
+        if bias is not None:
+            row = bias.expand(3, 2, 5, 7)[image, head, query].tolist()
+            scores = [score + one for score, one in zip(scores, row, strict=True)]
+        weights = torch.tensor([math.exp(score) for score in scores], dtype=torch.float64)
+        expected[image, head, query] = weights / weights.sum() @ v[image, head]
+    assert (Attend(kernel)(q, k, v, bias) - expected).abs().max() < 1e-12
+
+
+def test_a_built_model_takes_another_kernel() -> None:
+    calls = []
+
+    def counted(*given: Tensor | None) -> Tensor:
+        calls.append(given)
+        return explicit_kernel(*given)
+
+    parts = nn.Sequential(MultiHeadAttention(8, 2), NeighbourhoodAttention(8, 2, side=3), PrefixOnly(nn.Identity()))
+    tokens = Tokens(torch.randn(2, 12, 8), (3, 4))
+    with torch.no_grad():
+        expected = parts(tokens)
+        set_attention_kernel(parts, counted)
+        assert (parts(tokens).x - expected.x).abs().max() < 1e-6
+    assert len(calls) == 3  # the second attends inside its groups, and from the tokens that see all
+
+
+def test_blocks_run_again_in_the_backward_pass_and_so_does_a_copy() -> None:
+    runs = []
+
+    class Counted(nn.Linear):
+        def forward(self, tokens: Tokens) -> Tokens:
+            runs.append(self)
+            return tokens.with_x(super().forward(tokens.x))
+
+    encoder = Encoder([Stage([Counted(4, 4), Counted(4, 4)]), Stage([Counted(4, 4)])])
+    checkpoint_activations(encoder)
+    again = pickle.loads(pickle.dumps(copy.deepcopy(encoder.blocks[0].blocks.run)))
+    assert again is recompute
+    for model in (encoder, copy.deepcopy(encoder)):
+        runs.clear()
+        model(Tokens(torch.randn(1, 2, 4, requires_grad=True), (1, 2))).x.sum().backward()
+        assert len(runs) == 2 * 3
+        assert {id(run) for run in runs} <= {id(module) for module in model.modules()}
 
 
 def test_resampling_leaves_the_prefix_and_the_same_grid_alone() -> None:

@@ -10,13 +10,13 @@ import torch
 import transformers
 from torch import Tensor, nn
 from transformers.models.vit_mae import modeling_vit_mae
-from vitrail.objectives.masked import MaskedReconstruction
 
 import vitrail
 from vitrail.models.mae import VARIANTS, MAEConfig
 from vitrail.models.vit import ViTConfig
 from vitrail.nn import MaskedAutoencoder, sincos_positions
 from vitrail.nn.masking import patchify, unpatchify
+from vitrail.objectives.mae import MaskedReconstruction
 
 from .references import assert_same, both_dtypes, count, loaded, on_meta, randomise
 
@@ -78,7 +78,7 @@ def assert_same_reconstruction(ours: nn.Module, theirs: nn.Module, pixels: Tenso
             expected = theirs.to(dtype)(pixels.to(dtype), noise=noise)
         assert torch.equal(output.mask, expected.mask.to(dtype))
         assert (output.patches - expected.logits).abs().max() <= tolerance * max(1.0, expected.logits.abs().max())
-        loss = MaskedReconstruction((16, 16), normalise=theirs.config.norm_pix_loss).error(output, pixels.to(dtype))
+        loss = MaskedReconstruction(ours, normalise=theirs.config.norm_pix_loss).error(output, pixels.to(dtype))
         assert abs(loss - expected.loss) <= tolerance * expected.loss
 
 

@@ -10,12 +10,13 @@ from timm.models._manipulate import adapt_input_conv
 import vitrail
 from vitrail.checkpoint.adapt import inflate_channels
 from vitrail.models.deit import DistilledDeiTConfig
-from vitrail.models.registry import FAMILIES, model_config
+from vitrail.models.families import families
+from vitrail.models.registry import model_config
 from vitrail.nn import Tokens, resample_positions
 
 from .references import assert_same, sincos_by_loop, timm_twin, twins
 
-ROWS = sorted(name for family in ("vit", "simple_vit", "deit") for name in FAMILIES[family])
+ROWS = sorted(name for family in ("vit", "simple_vit", "deit") for name in families()[family].variants)
 
 
 def affordable(name: str) -> dict[str, Any]:

@@ -74,7 +74,7 @@ def test_pictures_without_a_mask_are_counted(scenes: Path, tmp_path: Path) -> No
 
 def test_several_labels_a_picture_are_refused(scenes: Path) -> None:
     checkpoint = load(str(scenes / "model"), task=MULTI_LABEL)
-    with pytest.raises(VitrailError, match="several labels a picture"):
+    with pytest.raises(VitrailError, match="several labels an image"):
         evaluate_explanations(checkpoint, str(scenes / "pictures"), {"attention": METHODS["attention"]}, split="all")
 
 
@@ -89,14 +89,14 @@ def test_a_missing_mask_is_named(scenes: Path, tmp_path: Path) -> None:
 def test_the_command_prints_a_table_and_writes_it(
     scenes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    asked = ["explain", str(scenes / "model"), str(scenes / "pictures"), "--evaluate", "--out", str(tmp_path)]
+    asked = ["study", "attribution", str(scenes / "model"), str(scenes / "pictures"), "-o", str(tmp_path / "a.csv")]
     with pytest.raises(SystemExit) as stopped:
         main([*asked, "--methods", "attention", "lrp"])
     assert not stopped.value.code
     out = capsys.readouterr().out
     assert "random (baseline)" in out
     assert "pointing" not in out
-    with (tmp_path / "faithfulness.csv").open(encoding="utf-8") as file:
+    with (tmp_path / "a.csv").open(encoding="utf-8") as file:
         assert [row["method"] for row in csv.DictReader(file)] == ["attention", "lrp", "random", "centre"]
 
 
@@ -106,7 +106,7 @@ def test_a_method_that_does_not_apply_leaves_the_others(
     fields = {"depths": (1, 1), "embed_dim": 16, "num_heads": (2, 2), "window_size": 4, "num_classes": 2}
     model = create_model("swin_tiny_patch4_window7_224", image_size=32, **fields)
     save(Checkpoint(model, ("blue", "red"), Preprocess(image_size=(32, 32), crop=1.0), {}), tmp_path / "swin")
-    asked = ["explain", str(tmp_path / "swin"), str(scenes / "pictures"), "--evaluate", "--out", str(tmp_path)]
+    asked = ["study", "attribution", str(tmp_path / "swin"), str(scenes / "pictures"), "-o", str(tmp_path / "a.csv")]
     with pytest.raises(SystemExit) as stopped:
         main([*asked, "--masks", str(scenes / "masks"), "--methods", "rollout", "grad_cam"])
     assert not stopped.value.code
@@ -114,3 +114,11 @@ def test_a_method_that_does_not_apply_leaves_the_others(
     assert any(line.startswith("rollout: ") and "use grad_cam" in line for line in lines)
     named = [line.split("  ")[0] for line in lines]
     assert {"grad_cam", "random (baseline)", "centre (baseline)", "object (reference)"} <= set(named)
+
+
+def test_an_embedding_is_refused_with_a_way_out(scenes: Path) -> None:
+    fields = {"depth": 1, "embed_dim": 24, "num_heads": 2, "patch_size": 8, "num_classes": 0}
+    model = create_model("vit_tiny_patch16_224", image_size=32, **fields)
+    checkpoint = Checkpoint(model, (), Preprocess(image_size=(32, 32), crop=1.0), {})
+    with pytest.raises(VitrailError, match=r"predicts no classes.*vitrail explain"):
+        evaluate_explanations(checkpoint, str(scenes / "pictures"), {}, split="all")

@@ -24,7 +24,7 @@ from ..nn import (
     resize_patch_weights,
 )
 from .build import blueprint
-from .document import Stored
+from .document import Stored, architecture_name
 
 _BIASES = (RelativeBias, RelativeBiasWithClass)
 _CLASSIFIER = re.compile(r"head\.(\w+\.)*?(classify|distill)(?=\.)")
@@ -39,10 +39,12 @@ def adapt(stored: Stored, overrides: dict[str, Any]) -> Stored:
     other channels change the first convolution. A field that changes any other tensor ends in the strict check that
     follows.
     """
+    if overrides.get("num_classes"):
+        stored = _without_decoder(stored)
     config = override(stored.config, overrides, "the checkpoint")
     if config == stored.config:
         return stored
-    old, new = blueprint(stored.config), blueprint(config)
+    old, new = blueprint(stored.config, stored.rewrites), blueprint(config, stored.rewrites)
     state, sentences = dict(stored.state), []
     sentences += _adapt_head(state, stored.config, config, new)
     sentences += _adapt_patches(state, old, new)
@@ -54,7 +56,18 @@ def adapt(stored: Stored, overrides: dict[str, Any]) -> Stored:
         class_names=stored.class_names if config.num_outputs == stored.config.num_outputs else (),
         preprocess=_adapt_preprocess(stored.preprocess, stored.config, config),
         info={**stored.info, "adapted": [*stored.info.get("adapted", []), *sentences]},
+        rewrites=stored.rewrites,
     )
+
+
+def _without_decoder(stored: Stored) -> Stored:
+    """What is fine-tuned after pre-training, where the checkpoint is of such a model; otherwise the checkpoint."""
+    config = stored.config.fine_tuned()
+    if config is None:
+        return stored
+    notes = [*stored.info.get("adapted", []), "the decoder of the pre-training was left out"]
+    info = {**stored.info, "adapted": notes, "architecture": architecture_name(config)}
+    return replace(stored, config=config, state=stored.config.fine_tuned_state(stored.state), info=info)
 
 
 def inflate_channels(weight: Tensor, channels: int) -> Tensor:

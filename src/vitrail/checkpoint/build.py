@@ -5,26 +5,28 @@ import torch
 from ..errors import VitrailError
 from ..models.fields import ModelConfig
 from ..nn import AnyVisionModel
+from ..rewrites.base import Rewrite
+from ..rewrites.registry import replay
 from .document import Stored
 
 
 def build(stored: Stored) -> AnyVisionModel:
     """The model of a stored checkpoint, in evaluation mode, with its tensors and their dtype."""
     check_tensors(stored)
-    model = blueprint(stored.config)
+    model = blueprint(stored.config, stored.rewrites)
     model.load_state_dict(stored.state, strict=True, assign=True)
     return model.eval()
 
 
-def blueprint(config: ModelConfig) -> AnyVisionModel:
-    """The model without memory or fresh weights, on the meta device."""
+def blueprint(config: ModelConfig, rewrites: tuple[Rewrite, ...] = ()) -> AnyVisionModel:
+    """The model on the meta device, without memory or weights, rewritten."""
     with torch.device("meta"):
-        return config.build()
+        return replay(config.build(), rewrites)
 
 
 def check_tensors(stored: Stored) -> None:
     """Every tensor of the architecture is there, in its shape, and nothing else."""
-    expected = blueprint(stored.config).state_dict()
+    expected = blueprint(stored.config, stored.rewrites).state_dict()
     missing = [name for name in expected if name not in stored.state]
     unexpected = [name for name in stored.state if name not in expected]
     wrong = [

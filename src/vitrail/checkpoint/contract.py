@@ -82,7 +82,14 @@ def save(checkpoint: Checkpoint, path: str | Path, *, extra: Mapping[str, Conten
         OSError: the disk is full or fails.
     """
     model = checkpoint.model
-    stored = Stored(model.config, model.state_dict(), checkpoint.class_names, checkpoint.preprocess, checkpoint.info)
+    stored = Stored(
+        model.config,
+        model.state_dict(),
+        checkpoint.class_names,
+        checkpoint.preprocess,
+        checkpoint.info,
+        rewrites=model.rewrites,
+    )
     check_class_names(stored.class_names, stored.config)
     check_tensors(stored)
     write_native(stored, Path(path), extra or {})

@@ -8,13 +8,15 @@ from torch import Tensor
 
 from ..data.preprocess import Preprocess
 from ..errors import VitrailError, nearest
+from ..models.families import find_config_class, known_variants
 from ..models.fields import ModelConfig
-from ..models.registry import CONFIGS, FAMILIES
+from ..rewrites import registry as rewrites
+from ..rewrites.base import Rewrite
 from ..task_spec import MULTI_LABEL, TaskSpec
 
 FORMAT, VERSION = "vitrail.checkpoint", 2
 _READABLE = (1, VERSION)
-_OWN_KEYS = {"format", "version", "config", "class_names", "preprocess"}
+_OWN_KEYS = {"format", "version", "config", "rewrites", "class_names", "preprocess"}
 _BLANK = {
     "architecture": "custom",
     "origin": "",
@@ -39,6 +41,7 @@ class Stored:
         class_names: in the order of the logits; empty when unknown.
         preprocess: how images become pixels.
         info: plain JSON values; see `Checkpoint`.
+        rewrites: changes of the built model, in order.
     """
 
     config: ModelConfig
@@ -46,6 +49,7 @@ class Stored:
     class_names: tuple[str, ...]
     preprocess: Preprocess
     info: dict[str, Any] = field(default_factory=dict)
+    rewrites: tuple[Rewrite, ...] = ()
 
 
 def complete_info(info: dict[str, Any], config: ModelConfig) -> dict[str, Any]:
@@ -66,6 +70,7 @@ def to_json(stored: Stored) -> str:
         "version": VERSION,
         **complete_info(stored.info, stored.config),
         "config": config_to_dict(stored.config),
+        "rewrites": [rewrites.to_dict(change) for change in stored.rewrites],
         "class_names": list(stored.class_names),
         "preprocess": stored.preprocess.to_dict(),
     }
@@ -95,6 +100,7 @@ def from_json(text: str | bytes, state: dict[str, Tensor], name: str) -> Stored:
             class_names=tuple(document["class_names"]),
             preprocess=_rebuild(Preprocess, document["preprocess"], f"preprocess of {name}"),
             info={key: value for key, value in document.items() if key not in _OWN_KEYS},
+            rewrites=_rewrites(document.get("rewrites", []), name),
         )
     except (json.JSONDecodeError, UnicodeDecodeError, AttributeError) as error:
         raise VitrailError(
@@ -102,6 +108,13 @@ def from_json(text: str | bytes, state: dict[str, Tensor], name: str) -> Stored:
         ) from None
     except KeyError as error:
         raise VitrailError(f"model.json of {name} has no {error}: use another checkpoint") from None
+
+
+def _rewrites(listed: list[dict[str, Any]], name: str) -> tuple[Rewrite, ...]:
+    try:
+        return tuple(rewrites.from_dict(values) for values in listed)
+    except VitrailError as error:
+        raise VitrailError(f"{name}: {error}; or upgrade vitrail") from None
 
 
 def _from_version_1(document: dict[str, Any]) -> dict[str, Any]:
@@ -123,20 +136,19 @@ def config_from_dict(values: dict[str, Any], name: str) -> ModelConfig:
     kind = rest.pop("type", "")
     if "task" in rest:
         rest["task"] = TaskSpec.from_dict(rest["task"])
-    if kind not in CONFIGS:
-        raise VitrailError(f"{name} has config type {kind!r}: {nearest(kind, CONFIGS)}")
-    return _rebuild(CONFIGS[kind], rest, f"{kind} of {name}")
+    try:
+        found = find_config_class(kind)
+    except VitrailError as error:
+        raise VitrailError(f"{name}: {error}") from None
+    return _rebuild(found, rest, f"{kind} of {name}")
 
 
 def architecture_name(config: ModelConfig) -> str:
     """The variant that a config is, whatever its classes, size, channels and drop rates, or "custom"."""
-    near = [name for table in FAMILIES.values() for name, row in table.items() if _freed(row) == _freed(config)]
-    same_size = [name for name in near if _row(name).image_size == config.image_size]
+    rows = known_variants()
+    near = [name for name, row in rows.items() if _freed(row) == _freed(config)]
+    same_size = [name for name in near if rows[name].image_size == config.image_size]
     return next(iter(same_size or near), "custom")
-
-
-def _row(name: str) -> ModelConfig:
-    return next(table[name] for table in FAMILIES.values() if name in table)
 
 
 def _freed(config: ModelConfig) -> tuple[Any, ...]:

@@ -11,7 +11,7 @@ from .foreign import PICKLES
 from .unpickle import REFUSED
 
 
-def transfer(source: str | Path, target: str | Path, *, architecture: str | None = None) -> Checkpoint:
+def convert(source: str | Path, target: str | Path, *, architecture: str | None = None) -> Checkpoint:
     """Load weights of any origin, pickles included, and save them as a checkpoint of ours.
 
     Args:

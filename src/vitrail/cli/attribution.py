@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-from .options import CheckpointArgument, Device, Option, Out, Seed, SourceArgument, Split
+from .options import CheckpointArgument, Device, Option, Out, Precision, Seed, SourceArgument, Split
 
 
 @dataclass
@@ -28,6 +28,7 @@ class Attribution:
     limit: Annotated[int | Literal["all"], Option(metavar="N|all")] = 200
     """Use at most N images, drawn at random by the seed."""
     device: Device = "auto"
+    precision: Precision = "auto"
     seed: Seed = 0
     out: Out = Path("attribution.csv")
     """Table to write."""
@@ -35,7 +36,6 @@ class Attribution:
     def run(self) -> None:
         from ..checkpoint.contract import load
         from ..lens.attribution.methods import METHODS, find_method
-        from ..machine.facts import pick_device
         from ..progress import visible
         from ..study.attribution import evaluate_explanations
         from ..study.attribution_table import table, write_csv
@@ -51,7 +51,8 @@ class Attribution:
             masks=self.masks,
             split=self.split,
             limit=None if self.limit == "all" else self.limit,
-            device=pick_device(self.device),
+            device=self.device,
+            precision=self.precision,
             seed=self.seed,
             progress=visible,
         )

@@ -26,9 +26,9 @@ class Convert:
     """Variant, such as vit_base_patch16_224, for weights whose shapes fit more than one."""
 
     def run(self) -> None:
-        from ..checkpoint.transfer import transfer
+        from ..checkpoint.transfer import convert
 
-        info = transfer(self.weights, self.out, architecture=self.architecture).info
+        info = convert(self.weights, self.out, architecture=self.architecture).info
         print(f"{self.out}: {info['architecture']} from {info['origin']}", file=sys.stderr)
         for sentence in info["adapted"]:
             print(f"  {sentence}", file=sys.stderr)

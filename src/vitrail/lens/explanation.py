@@ -120,8 +120,8 @@ def _looks_at_patches(seen: Attention, layer: int) -> bool:
 
 def _flow(seen: Attention) -> Tensor | None:
     shapes = {weights.shape[2:] for weights in seen.values()}
-    if len(shapes) > 1 or seen.layout(-1).places is not None:
+    layout = seen.layout(max(seen))
+    if len(shapes) > 1 or layout.places is not None:
         return None
-    layout = seen.layout(-1)
     total = rollout(seen.values(), prefix=layout.prefix)
     return class_token_map(total, layout.grid, layout.prefix, layout.cover)[0].cpu()

@@ -49,8 +49,8 @@ def attend_names(model: nn.Module) -> list[str]:
     names = attends_of(model)
     if not names:
         raise VitrailError(
-            f"{type(model).__name__} has no attention to observe: none of its modules is a "
-            "vitrail.nn.attention.attend.Attend; `observe_features` captures the output of any module"
+            f"{type(model).__name__} has no attention to observe: none of its modules is an Attend; "
+            "`observe_features` records the output of any module, and `attribute` with grad_cam needs no attention"
         )
     return names
 

@@ -13,7 +13,8 @@ def gives_classes(config: Any) -> bool:
     """Whether a model of this config outputs logits of classes; True for a model without config."""
     task = getattr(config, "task", "classification")
     name = task.name if isinstance(task, TaskSpec) else task
-    return name == "classification" and getattr(config, "num_classes", 1) != 0
+    # A head without bias is CLIP's projection into the space that texts share.
+    return name == "classification" and getattr(config, "num_classes", 1) != 0 and getattr(config, "head_bias", True)
 
 
 def image_model(model: nn.Module) -> nn.Module:

@@ -139,3 +139,9 @@ VARIANTS = {
     "beit_base_patch16_224_pretraining": MaskedBEiTConfig(),
     "beit_large_patch16_224_pretraining": MaskedBEiTConfig(**BEIT_LARGE),
 }
+
+PAPER_NAMES = (
+    (r"beit", "beit_base_patch16_224"),
+    (r"beit-<size>(-?<patch>)?(-<image>)?", "beit_{size}_patch{patch:16}_{image:224}"),
+    (r"beit-?v2-<size>(-?<patch>)?(-<image>)?", "beitv2_{size}_patch{patch:16}_{image:224}"),
+)

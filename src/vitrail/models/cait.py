@@ -89,3 +89,10 @@ VARIANTS = {
     "cait_m36_384": CaiTConfig(image_size=384, depth=36, **M),
     "cait_m48_448": CaiTConfig(image_size=448, depth=48, **M),
 }
+
+PAPER_NAMES = (
+    (r"cait-xs-?24(-384)?", "cait_xs24_384"),
+    (r"cait-(?P<kind>[sm])-?36(-384)?", "cait_{kind}36_384"),
+    (r"cait-m-?48(-448)?", "cait_m48_448"),
+    (r"cait-(?P<kind>xxs|s)-?<number>(-<image>)?", "cait_{kind}{number}_{image:224}"),
+)

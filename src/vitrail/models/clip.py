@@ -25,13 +25,13 @@ from ..nn import (
     init_vit,
 )
 from ..task_spec import CLASSIFICATION, EMBEDDING, TaskSpec
-from .fields import PositionedFields, Size, ViTFields, shared_fields
+from .fields import BlockFields, PositionedFields, Size, ViTFields, shared_fields
 from .parts import activation_of, classifier, patch_embed, vit_embed, vit_encoder
 from .text import DualFields, init_clip, text_encoder
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class CLIPVisionConfig(ViTFields, PositionedFields):
+class CLIPVisionConfig(ViTFields, PositionedFields, BlockFields):
     """ViT with a norm in front of the blocks, and no bias in the patches.
 
     Attributes:
@@ -151,3 +151,9 @@ DUAL_VARIANTS = {
     "clip_vit_gigantic_patch14": CLIPConfig(activation="gelu", **GIGANTIC, **_OPEN_GIGANTIC),
 }
 VARIANTS = {**IMAGE_VARIANTS, **DUAL_VARIANTS}
+
+PAPER_NAMES = (
+    (r"clip", "clip_vit_large_patch14_336"),  # "results reported in this paper as CLIP use this model"
+    (r"clip-(vit-)?<size>-<patch>", "clip_vit_{size}_patch{patch}"),
+    (r"clip-(vit-)?<size>-<patch>-336(px)?", "clip_vit_{size}_patch{patch}_336"),
+)

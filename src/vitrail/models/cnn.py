@@ -125,3 +125,10 @@ SIZES = {
     "efficientnet_v2_l": 480,
 }
 VARIANTS = {name: CNNConfig(network=name, image_size=size) for name, size in SIZES.items()}
+
+PAPER_NAMES = (
+    (r"resnet-<number>", "resnet{number}"),
+    (r"efficientnet-b<number>", "efficientnet_b{number}"),
+    (r"regnet-?(?P<letter>[xy])-(?P<flops>[\d.]+)(?P<unit>[gm])f", "regnet_{letter}_{flops}{unit}f"),
+    (r"mobilenet-?v2", "mobilenet_v2"),
+)

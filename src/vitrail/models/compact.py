@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from torch import nn
 
 from ..nn import ConvStem, Embedding, Head, MeanPool, Stages, VisionModel, init_vit
-from .fields import ClassifierFields, PositionedFields, Size
+from .fields import BlockFields, ClassifierFields, PositionedFields, Size
 from .parts import classifier, learned_positions, vit_encoder
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class CompactViTConfig(PositionedFields, ClassifierFields):
+class CompactViTConfig(PositionedFields, BlockFields, ClassifierFields):
     """Convolutional stem, learned positions, pre-norm blocks, mean over the tokens.
 
     Attributes:

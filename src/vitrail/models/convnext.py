@@ -120,3 +120,9 @@ VARIANTS = {
     "convnextv2_large": V2(embed_dim=192, depths=DEEP),
     "convnextv2_huge": V2(embed_dim=352, depths=DEEP),
 }
+
+PAPER_NAMES = (
+    (r"convnext", "convnext_tiny"),
+    (r"convnext-<size>(-224)?", "convnext_{size}"),
+    (r"convnext-?v2-<size>(-224)?", "convnextv2_{size}"),
+)

@@ -109,3 +109,8 @@ VARIANTS = {
     "cvt_21_384": CvTConfig(image_size=384, **CVT_21),
     "cvt_w24_384": CvTConfig(image_size=384, **W24),
 }
+
+PAPER_NAMES = (
+    (r"cvt-<number>(-<image>)?", "cvt_{number}_{image:224}"),
+    (r"cvt-w24(-384)?", "cvt_w24_384"),
+)

@@ -9,13 +9,13 @@ from functools import partial
 from typing import Any
 
 from ..nn import DistilledHead, VisionModel, init_vit
-from .fields import PositionedFields, ViTFields
+from .fields import BlockFields, PositionedFields, ViTFields
 from .parts import classifier, patch_embed, vit_embed, vit_encoder
 from .vit import HUGE, LARGE, SMALL, TINY, ViTConfig
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class DistilledDeiTConfig(ViTFields, PositionedFields):
+class DistilledDeiTConfig(ViTFields, PositionedFields, BlockFields):
     """DeiT with class and distillation token (section 4)."""
 
     def build(self) -> VisionModel:
@@ -50,3 +50,11 @@ VARIANTS = {
     "deit3_large_patch16_384": DeiT3(image_size=384, **LARGE),
     "deit3_huge_patch14_224": DeiT3(patch_size=14, **HUGE),
 }
+
+PAPER_NAMES = (
+    (r"deit", "deit_base_patch16_224"),
+    (r"deit-<size>(-?<patch>)?(-<image>)?", "deit_{size}_patch{patch:16}_{image:224}"),
+    (r"deit-<size>(-distilled|⚗)(-?<patch>)?(-<image>)?", "deit_{size}_distilled_patch{patch:16}_{image:224}"),
+    (r"deit-?(3|iii)-(h|huge)(-14)?(-<image>)?", "deit3_huge_patch14_{image:224}"),
+    (r"deit-?(3|iii)-<size>(-?<patch>)?(-<image>)?", "deit3_{size}_patch{patch:16}_{image:224}"),
+)

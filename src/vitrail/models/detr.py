@@ -108,3 +108,10 @@ VARIANTS = {
     "detr_resnet50_dc5": DETRConfig(dilated=True),
     "detr_resnet101_dc5": DETRConfig(depths=RESNET101, dilated=True),
 }
+
+PAPER_NAMES = (
+    (r"detr", "detr_resnet50"),
+    (r"detr-r(esnet-?)?<number>", "detr_resnet{number}"),
+    (r"detr-dc5-r(esnet-?)?<number>", "detr_resnet{number}_dc5"),
+    (r"detr-r(esnet-?)?<number>-dc5", "detr_resnet{number}_dc5"),
+)

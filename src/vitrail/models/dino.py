@@ -11,13 +11,13 @@ from typing import Any
 
 from ..nn import Embedding, FirstToken, Head, PrefixTokens, PrototypeHead, VisionModel, init_vit
 from ..task_spec import EMBEDDING, TaskSpec
-from .fields import PositionedFields, ViTFields
+from .fields import BlockFields, PositionedFields, ViTFields
 from .parts import learned_positions, patch_embed, vit_encoder
 from .vit import SMALL, ViTConfig
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class DINOConfig(ViTFields, PositionedFields):
+class DINOConfig(ViTFields, PositionedFields, BlockFields):
     """A ViT with the projection head of the pre-training (section 3.1).
 
     Attributes:
@@ -61,3 +61,8 @@ VARIANTS = {
     "dino_vitb16_pretraining": DINOConfig(),
     "dino_vitb8_pretraining": DINOConfig(**EIGHT),
 }
+
+PAPER_NAMES = (
+    (r"dino", "dino_vits16"),
+    (r"dino-vit-?(?P<letter>[sb])-?<patch>", "dino_vit{letter}{patch}"),
+)

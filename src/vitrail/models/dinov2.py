@@ -14,7 +14,6 @@ from ..nn import (
     Block,
     Embedding,
     Encoder,
-    MultiHeadAttention,
     PrefixTokens,
     RegisterTokens,
     SwiGLU,
@@ -22,13 +21,13 @@ from ..nn import (
     init_vit,
     linear_rates,
 )
-from .fields import PositionedFields, Size, ViTFields
-from .parts import learned_positions, patch_embed, pooling_head, vit_residuals
+from .fields import BlockFields, PositionedFields, Size, ViTFields
+from .parts import learned_positions, patch_embed, pooling_head, vit_attention, vit_residuals
 from .vit import LARGE, SMALL
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class DINOv2Config(ViTFields, PositionedFields):
+class DINOv2Config(ViTFields, PositionedFields, BlockFields):
     """A ViT with layer scale and registers; without classes it gives the class token.
 
     Attributes:
@@ -51,9 +50,10 @@ class DINOv2Config(ViTFields, PositionedFields):
     def build(self) -> VisionModel:
         dim = self.embed_dim
         norm = nn.LayerNorm(dim, eps=self.norm_eps)
+        rates = linear_rates(self.drop_path, self.depth)
         model = VisionModel(
             embed=self.embedding(),
-            encoder=Encoder([self.block(rate) for rate in linear_rates(self.drop_path, self.depth)], norm=norm),
+            encoder=Encoder([self.block(index, rate) for index, rate in enumerate(rates)], norm=norm),
             head=pooling_head(self.pool, dim, self.num_classes),
             config=self,
         )
@@ -72,10 +72,11 @@ class DINOv2Config(ViTFields, PositionedFields):
             parts["registers"] = RegisterTokens(dim, self.registers)
         return Embedding(patches, **parts)
 
-    def block(self, drop_path: float) -> Block:
-        dim = self.embed_dim
-        attention = MultiHeadAttention(dim, self.num_heads, dropout=self.dropout)
-        mlp = (SwiGLU if self.gated_mlp else MLP)(dim, round(dim * self.mlp_ratio), dropout=self.dropout)
+    def block(self, index: int, drop_path: float) -> Block:
+        dim, widths = self.embed_dim, self.block_widths(index)
+        attention = vit_attention(dim, widths.num_heads, widths.head_dim, dropout=self.dropout)
+        hidden = widths.mlp_dim or round(dim * self.mlp_ratio)
+        mlp = (SwiGLU if self.gated_mlp else MLP)(dim, hidden, dropout=self.dropout)
         return Block(**vit_residuals(self, attention, mlp, drop_path=drop_path, layer_scale=self.layer_scale))
 
 
@@ -93,3 +94,8 @@ VARIANTS = {
     "vit_large_patch14_reg4_dinov2": DINOv2Config(**LARGE, **REGISTERS),
     "vit_giant_patch14_reg4_dinov2": DINOv2Config(**GIANT, **REGISTERS),
 }
+
+PAPER_NAMES = (
+    (r"dinov2-(vit-?)?<size>(-?<patch>)?", "vit_{size}_patch{patch:14}_dinov2"),
+    (r"dinov2-(vit-?)?<size>(-?<patch>)?-(with-)?reg(isters|4)?", "vit_{size}_patch{patch:14}_reg4_dinov2"),
+)

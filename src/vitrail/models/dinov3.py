@@ -95,3 +95,5 @@ VARIANTS = {
     "vit_huge_plus_patch16_dinov3_qkvb": DINOv3Config(qkv_bias=True, **HUGE_PLUS),
     "vit_7b_patch16_dinov3": DINOv3Config(**SEVEN_B),
 }
+
+PAPER_NAMES = ((r"dinov3-(vit-?)?<size>(-?<patch>)?", "vit_{size}_patch{patch:16}_dinov3"),)

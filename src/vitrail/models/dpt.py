@@ -17,17 +17,17 @@ from ..nn import (
     Reassemble,
     SegmentationHead,
     VisionModel,
-    enlarge,
     init_vit,
     refinement,
+    upsample,
 )
 from ..task_spec import TaskSpec
-from .fields import DEPTH, SEGMENTATION, PositionedFields, Size, ViTFields
+from .fields import DEPTH, SEGMENTATION, BlockFields, PositionedFields, Size, ViTFields
 from .parts import patch_embed, vit_embed, vit_encoder
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class DPTConfig(ViTFields, PositionedFields):
+class DPTConfig(ViTFields, PositionedFields, BlockFields):
     """Depth, or segmentation where there are classes.
 
     The output is (B, H, W), larger where something is nearer; or logits (B, num_classes, H, W). Both are of the
@@ -85,13 +85,13 @@ class DPTConfig(ViTFields, PositionedFields):
 
     def doubling(self) -> nn.Module:
         dim = self.fusion_dim
-        return nn.Sequential(refinement(dim, norm=self.fusion_norm), enlarge(2, corners=True), nn.Conv2d(dim, dim, 1))
+        return nn.Sequential(refinement(dim, norm=self.fusion_norm), upsample(2, corners=True), nn.Conv2d(dim, dim, 1))
 
     def depth_map(self) -> DepthHead:
         dim = self.fusion_dim
         predict = nn.Sequential(
             nn.Conv2d(dim, dim // 2, 3, padding=1),
-            enlarge(2, corners=True),
+            upsample(2, corners=True),
             nn.Conv2d(dim // 2, 32, 3, padding=1),
             nn.ReLU(),
             nn.Conv2d(32, 1, 1),
@@ -104,7 +104,7 @@ class DPTConfig(ViTFields, PositionedFields):
         smooth = nn.Sequential(
             nn.Conv2d(dim, dim, 3, padding=1, bias=False), nn.BatchNorm2d(dim), nn.ReLU(), nn.Dropout(self.dropout)
         )
-        return SegmentationHead(self.decoder(), smooth, nn.Conv2d(dim, self.num_classes, 1), enlarge(2, corners=True))
+        return SegmentationHead(self.decoder(), smooth, nn.Conv2d(dim, self.num_classes, 1), upsample(2, corners=True))
 
 
 LARGE: dict[str, Any] = {
@@ -120,3 +120,8 @@ VARIANTS = {
     "dpt_large_384": DPTConfig(**LARGE),
     "dpt_large_segmentation_384": DPTConfig(num_classes=150, fusion_norm=True, **LARGE),
 }
+
+PAPER_NAMES = (
+    (r"dpt", "dpt_large_384"),
+    (r"dpt-<size>", "dpt_{size}_384"),
+)

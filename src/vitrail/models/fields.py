@@ -12,6 +12,7 @@ from torch import Tensor
 from ..errors import VitrailError
 from ..nn import AnyVisionModel
 from ..task_spec import CLASSIFICATION, EMBEDDING, TaskSpec
+from .checks import check_values
 
 Size = int | tuple[int, int]
 """A square side or (height, width), in pixels."""
@@ -45,6 +46,7 @@ class ModelConfig(ABC):
     task: TaskSpec = CLASSIFICATION
 
     def __post_init__(self) -> None:
+        check_values(type(self).__name__, {field.name: getattr(self, field.name) for field in fields(self)})
         object.__setattr__(self, "task", self.resolve_task())
 
     @abstractmethod
@@ -73,6 +75,17 @@ class ModelConfig(ABC):
     def can_classify(self) -> bool:
         """Whether the model is a classifier, or becomes one when it is given classes."""
         return self.task.name == CLASSIFICATION.name or bool(self.classifier_changes())
+
+    def fine_tuned(self) -> "ModelConfig | None":
+        """The config of the classifier that has this pre-training model's encoder; None where there is no such model.
+
+        See `fine_tuned_state` for its tensors.
+        """
+        return None
+
+    def fine_tuned_state(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The tensors of the model that `fine_tuned` describes, all but its classifier's, from those of this one."""
+        return dict(state)
 
     @property
     def equal_blocks(self) -> int:
@@ -146,6 +159,47 @@ class EncoderFields(ModelConfig):
     @property
     def equal_blocks(self) -> int:
         return 0 if self.drop_path else self.depth
+
+
+@dataclass(frozen=True, slots=True)
+class BlockWidths:
+    """Widths of one block: number of heads, width of a head, hidden width of the MLP; None is the family's default."""
+
+    num_heads: int
+    head_dim: int | None = None
+    mlp_dim: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class BlockFields(EncoderFields):
+    """An encoder whose blocks may differ, as pruning and searching leave them; an empty tuple makes all alike.
+
+    Attributes:
+        block_heads: number of heads of each block, in place of `num_heads`.
+        block_head_dims: width of a head in each block, in place of embed_dim / num_heads.
+        block_mlp_dims: hidden width of the MLP of each block, in place of embed_dim * mlp_ratio.
+    """
+
+    __slots__ = ()
+
+    block_heads: tuple[int, ...] = ()
+    block_head_dims: tuple[int, ...] = ()
+    block_mlp_dims: tuple[int, ...] = ()
+
+    @property
+    def equal_blocks(self) -> int:
+        differ = self.drop_path or self.block_heads or self.block_head_dims or self.block_mlp_dims
+        return 0 if differ else self.depth
+
+    def block_widths(self, index: int) -> BlockWidths:
+        """Widths of a block, counted from 0. A head keeps the width of the full model where only heads are given."""
+        heads, head_dims, mlp_dims = self.block_heads, self.block_head_dims, self.block_mlp_dims
+        usual = self.embed_dim // self.num_heads if heads else None
+        return BlockWidths(
+            num_heads=heads[index] if heads else self.num_heads,
+            head_dim=head_dims[index] if head_dims else usual,
+            mlp_dim=mlp_dims[index] if mlp_dims else None,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,3 +15,5 @@ VARIANTS = {
     "flexivit_base": FlexiViT(),
     "flexivit_large": FlexiViT(**LARGE),
 }
+
+PAPER_NAMES = ((r"flexi-?vit-<size>", "flexivit_{size}"),)

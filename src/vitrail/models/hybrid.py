@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..nn import BiTResNet, FirstToken, Head, HybridPatchEmbed, VisionModel, init_vit
-from .fields import PositionedFields, Size, ViTFields, pair
+from .fields import BlockFields, PositionedFields, Size, ViTFields, pair
 from .parts import classifier, vit_embed, vit_encoder
 from .vit import LARGE, SMALL, TINY
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class HybridViTConfig(ViTFields, PositionedFields):
+class HybridViTConfig(ViTFields, PositionedFields, BlockFields):
     """A ResNet, and a ViT with a class token on its map.
 
     Attributes:
@@ -56,3 +56,8 @@ VARIANTS = {
     "vit_large_r50_s32_224": HybridViTConfig(**R50, **LARGE),
     "vit_large_r50_s32_384": HybridViTConfig(image_size=384, **R50, **LARGE),
 }
+
+PAPER_NAMES = (
+    (r"r(?P<layers>50|26)\+(vit-)?<size>-?<patch>(-<image>)?", "vit_{size}_r{layers}_s{patch}_{image:224}"),
+    (r"r\+(vit-)?ti-?16(-<image>)?", "vit_tiny_r_s16_p8_{image:224}"),
+)

@@ -118,3 +118,5 @@ VARIANTS = {
     "levit_256": LeViTConfig(embed_dims=(256, 384, 512), num_heads=(4, 6, 8), key_dim=32),
     "levit_384": LeViTConfig(embed_dims=(384, 512, 768), num_heads=(6, 9, 12), key_dim=32),
 }
+
+PAPER_NAMES = ((r"levit-<number>(?P<s>s?)", "levit_{number}{s}"),)

@@ -1,9 +1,10 @@
 """MAE (He et al., 2022, "Masked autoencoders are scalable vision learners").
 
-A ViT that sees a quarter of the patches, and a small decoder that paints the others. What is fine-tuned afterwards is a
-ViT: `create_model("vit_base_patch16_224", pool="mean")`.
+A ViT that sees a quarter of the patches, and a small decoder that reconstructs the others. What is fine-tuned
+afterwards is a ViT with mean pooling, see `MAEConfig.fine_tuned`.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,15 +20,16 @@ from ..nn import (
     PrefixTokens,
     SinCosPositions,
     init_mae,
+    sincos_positions,
 )
 from ..task_spec import TaskSpec
-from .fields import RECONSTRUCTION, EncoderFields, ModelConfig, Size, cells, pair
+from .fields import RECONSTRUCTION, BlockFields, ModelConfig, Size, cells, pair, shared_fields
 from .parts import vit_block, vit_encoder
-from .vit import HUGE, LARGE
+from .vit import HUGE, LARGE, ViTConfig
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class MAEConfig(EncoderFields):
+class MAEConfig(BlockFields):
     """Encoder and decoder of the pre-training. Positions are computed for the grid at hand, so any size works.
 
     Attributes:
@@ -61,6 +63,23 @@ class MAEConfig(EncoderFields):
         noise = torch.zeros(batch, cells(self.image_size, self.patch_size), device=device)
         return (*ModelConfig.example_inputs(self, batch, device), noise)
 
+    def fine_tuned(self) -> ViTConfig:
+        """A ViT that takes the mean over its patches, with positions that learn (section 4, "global pooling")."""
+        found = shared_fields(self, ViTConfig)
+        del found["task"]
+        return ViTConfig(**found, pool="mean", num_classes=0)
+
+    def fine_tuned_state(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Embedding and encoder; the norm stands behind the mean, and the computed positions become learned ones."""
+        kept = {name: tensor for name, tensor in state.items() if name.startswith(("embed.", "encoder."))}
+        renamed = {name.replace("encoder.norm.", "head.norm."): tensor for name, tensor in kept.items()}
+        rows, columns = (
+            side // patch for side, patch in zip(pair(self.image_size), pair(self.patch_size), strict=True)
+        )
+        table = sincos_positions(rows, columns, self.embed_dim, inclusive=False)
+        class_token = table.new_zeros(1, 1, self.embed_dim)
+        return {**renamed, "embed.parts.positions.weight": torch.cat([class_token, table], dim=1)}
+
     def decoder(self) -> PatchDecoder:
         dim, (rows, columns) = self.decoder_dim, pair(self.patch_size)
         blocks = [
@@ -81,3 +100,9 @@ VARIANTS: dict[str, Any] = {
     "mae_vit_large_patch16": MAEConfig(**LARGE),
     "mae_vit_huge_patch14": MAEConfig(patch_size=14, **HUGE),
 }
+
+PAPER_NAMES = (
+    (r"mae", "mae_vit_large_patch16"),
+    (r"mae-(vit-)?(h|huge)(-14)?", "mae_vit_huge_patch14"),
+    (r"mae-(vit-)?<size>(-?<patch>)?", "mae_vit_{size}_patch{patch:16}"),
+)

@@ -90,3 +90,8 @@ VARIANTS = {
     "mixer_l16_224": MixerConfig(**LARGE),
     "mixer_h14_224": MixerConfig(patch_size=14, embed_dim=1280, depth=32),
 }
+
+PAPER_NAMES = (
+    (r"(mlp-)?mixer", "mixer_b16_224"),
+    (r"mixer-(?P<letter>[sblh])-?<patch>", "mixer_{letter}{patch}_224"),
+)

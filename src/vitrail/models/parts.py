@@ -17,6 +17,7 @@ from ..nn import (
     FirstToken,
     Head,
     HybridPatchEmbed,
+    JointProjection,
     LayerScale,
     LearnedPositions,
     MeanPool,
@@ -27,7 +28,7 @@ from ..nn import (
     Residual,
     linear_rates,
 )
-from .fields import EncoderFields, PositionedFields, ViTFields, pair
+from .fields import BlockFields, EncoderFields, PositionedFields, ViTFields, pair
 
 Patches = PatchEmbed | HybridPatchEmbed | ConvStem
 """What cuts a picture into tokens, and says into which grid."""
@@ -83,26 +84,30 @@ def activation_of(name: str) -> Callable[[], nn.Module]:
 
 
 def vit_encoder(
-    config: EncoderFields,
+    config: BlockFields,
     *,
     layer_scale: float | None = None,
     activation: Callable[[], nn.Module] = nn.GELU,
     norm: bool = True,
 ) -> Encoder:
-    """ViT's encoder: `depth` equal blocks, whose drop path grows linearly, and a norm, unless the head has it."""
-    blocks = [
-        vit_block(
-            config.embed_dim,
-            config.num_heads,
-            config.mlp_ratio,
-            drop_path=rate,
-            dropout=config.dropout,
-            layer_scale=layer_scale,
-            norm_eps=config.norm_eps,
-            activation=activation,
+    """ViT's encoder: `depth` blocks, whose drop path grows linearly, and a norm, unless the head has it."""
+    blocks = []
+    for index, rate in enumerate(linear_rates(config.drop_path, config.depth)):
+        widths = config.block_widths(index)
+        blocks.append(
+            vit_block(
+                config.embed_dim,
+                widths.num_heads,
+                config.mlp_ratio,
+                head_dim=widths.head_dim,
+                mlp_dim=widths.mlp_dim,
+                drop_path=rate,
+                dropout=config.dropout,
+                layer_scale=layer_scale,
+                norm_eps=config.norm_eps,
+                activation=activation,
+            )
         )
-        for rate in linear_rates(config.drop_path, config.depth)
-    ]
     return Encoder(blocks, norm=nn.LayerNorm(config.embed_dim, eps=config.norm_eps) if norm else None)
 
 
@@ -111,6 +116,8 @@ def vit_block(
     num_heads: int,
     mlp_ratio: float,
     *,
+    head_dim: int | None = None,
+    mlp_dim: int | None = None,
     drop_path: float = 0.0,
     dropout: float = 0.0,
     layer_scale: float | None = None,
@@ -120,12 +127,28 @@ def vit_block(
 ) -> Block:
     """The pre-norm block of ViT (Dosovitskiy et al., 2021, equations 2 and 3), with DeiT III's optional layer scale.
 
-    `bias` is added to the scores, see `MultiHeadAttention`.
+    `bias` is added to the scores, see `MultiHeadAttention`; `head_dim` and `mlp_dim` are widths in place of
+    dim / num_heads and dim * mlp_ratio.
     """
     residual = partial(pre_norm, dim, drop_path=drop_path, layer_scale=layer_scale, norm_eps=norm_eps)
-    return Block(
-        attention=residual(MultiHeadAttention(dim, num_heads, bias=bias, dropout=dropout)),
-        mlp=residual(MLP(dim, int(dim * mlp_ratio), activation=activation, dropout=dropout)),
+    attention = vit_attention(dim, num_heads, head_dim, bias=bias, dropout=dropout)
+    mlp = MLP(dim, mlp_dim or int(dim * mlp_ratio), activation=activation, dropout=dropout)
+    return Block(attention=residual(attention), mlp=residual(mlp))
+
+
+def vit_attention(
+    dim: int, num_heads: int, head_dim: int | None = None, *, bias: nn.Module | None = None, dropout: float = 0.0
+) -> MultiHeadAttention:
+    """ViT's attention; heads of another width than dim / num_heads together are narrower or wider than the tokens."""
+    if head_dim is None or head_dim * num_heads == dim:
+        return MultiHeadAttention(dim, num_heads, bias=bias, dropout=dropout)
+    return MultiHeadAttention(
+        dim,
+        num_heads,
+        qkv=JointProjection(dim, num_heads, head_dim=head_dim),
+        project=nn.Linear(num_heads * head_dim, dim),
+        bias=bias,
+        dropout=dropout,
     )
 
 

@@ -127,3 +127,5 @@ VARIANTS = {
     "pvt_medium_224": PVTConfig(**MEDIUM),
     "pvt_large_224": PVTConfig(**LARGE),
 }
+
+PAPER_NAMES = ((r"pvt-<size>(-224)?", "pvt_{size}_224"),)

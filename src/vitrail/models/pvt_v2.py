@@ -109,3 +109,8 @@ VARIANTS = {
     "pvt_v2_b4": PVTv2Config(**B4),
     "pvt_v2_b5": PVTv2Config(**B5),
 }
+
+PAPER_NAMES = (
+    (r"pvt-?v2-b<number>", "pvt_v2_b{number}"),
+    (r"pvt-?v2-b2-li(near)?", "pvt_v2_b2_li"),
+)

@@ -1,4 +1,4 @@
-"""The list of models: the families' tables, joined."""
+"""Models by name: `create_model` and `list_models`."""
 
 from collections.abc import Mapping
 from dataclasses import fields, replace
@@ -7,90 +7,33 @@ from typing import Any, TypeVar
 
 from ..errors import VitrailError, nearest
 from ..nn import AnyVisionModel
-from . import (
-    adaptive,
-    beit,
-    cait,
-    clip,
-    cnn,
-    compact,
-    convnext,
-    cvt,
-    deit,
-    detr,
-    dino,
-    dinov2,
-    dinov3,
-    dpt,
-    flexivit,
-    hybrid,
-    levit,
-    mae,
-    mixer,
-    parallel_vit,
-    pvt,
-    pvt_v2,
-    segformer,
-    siglip,
-    simple_vit,
-    swin,
-    swin_v2,
-    timesformer,
-    universal,
-    videomae,
-    vit,
-    vit_attention,
-    vitc,
-)
-from .aliases import paper_name
+from .families import families, find_variant, variant_names
 from .fields import ModelConfig
+from .paper_names import paper_name
 
 ConfigT = TypeVar("ConfigT", bound=ModelConfig)
 
-
-FAMILIES: dict[str, Mapping[str, ModelConfig]] = {
-    "vit": vit.VARIANTS,
-    "simple_vit": simple_vit.VARIANTS,
-    "deit": deit.VARIANTS,
-    "compact": compact.VARIANTS,
-    "adaptive": adaptive.VARIANTS,
-    "beit": beit.VARIANTS,
-    "cait": cait.VARIANTS,
-    "clip": clip.VARIANTS,
-    "cnn": cnn.VARIANTS,
-    "convnext": convnext.VARIANTS,
-    "cvt": cvt.VARIANTS,
-    "detr": detr.VARIANTS,
-    "dino": dino.VARIANTS,
-    "dinov2": dinov2.VARIANTS,
-    "dinov3": dinov3.VARIANTS,
-    "dpt": dpt.VARIANTS,
-    "flexivit": flexivit.VARIANTS,
-    "hybrid": hybrid.VARIANTS,
-    "levit": levit.VARIANTS,
-    "mae": mae.VARIANTS,
-    "mixer": mixer.VARIANTS,
-    "parallel_vit": parallel_vit.VARIANTS,
-    "pvt": pvt.VARIANTS,
-    "pvt_v2": pvt_v2.VARIANTS,
-    "segformer": segformer.VARIANTS,
-    "siglip": siglip.VARIANTS,
-    "swin": swin.VARIANTS,
-    "swin_v2": swin_v2.VARIANTS,
-    "timesformer": timesformer.VARIANTS,
-    "universal": universal.VARIANTS,
-    "videomae": videomae.VARIANTS,
-    "vit_attention": vit_attention.VARIANTS,
-    "vitc": vitc.VARIANTS,
+SYNONYMS = {
+    **dict.fromkeys(("num_layers", "n_layers", "layers", "num_hidden_layers", "num_blocks"), "depth"),
+    **dict.fromkeys(("img_size", "input_size", "resolution", "size"), "image_size"),
+    **dict.fromkeys(("in_chans", "channels", "num_channels", "input_channels"), "in_channels"),
+    **dict.fromkeys(("hidden_size", "hidden_dim", "dim", "d_model", "emb_dim", "embedding_dim", "width"), "embed_dim"),
+    **dict.fromkeys(("n_heads", "heads", "nhead", "num_attention_heads"), "num_heads"),
+    **dict.fromkeys(("n_classes", "classes", "num_labels", "n_outputs"), "num_classes"),
+    **dict.fromkeys(("patch", "patch_dim"), "patch_size"),
+    **dict.fromkeys(("mlp_dim", "intermediate_size", "hidden_features"), "mlp_ratio"),
+    **dict.fromkeys(("drop_path_rate", "stochastic_depth", "droppath"), "drop_path"),
+    **dict.fromkeys(("drop_rate", "dropout_rate", "hidden_dropout_prob", "p_dropout"), "dropout"),
+    **dict.fromkeys(("global_pool", "pooling", "pool_type"), "pool"),
+    **dict.fromkeys(("init_values", "layerscale"), "layer_scale"),
+    **dict.fromkeys(("eps", "layer_norm_eps"), "norm_eps"),
 }
-CONFIGS: dict[str, type[ModelConfig]] = {
-    type(row).__name__: type(row) for table in FAMILIES.values() for row in table.values()
-}
+"""Names of fields in other libraries and papers, and ours; only for error messages."""
 
 
 def list_models(pattern: str = "*") -> list[str]:
     """Variant names that match a shell pattern, such as "deit*384", sorted."""
-    return sorted(name for table in FAMILIES.values() for name in table if fnmatch(name, pattern))
+    return [name for name in variant_names() if fnmatch(name, pattern)]
 
 
 def model_config(name: str, **overrides: Any) -> ModelConfig:
@@ -100,16 +43,20 @@ def model_config(name: str, **overrides: Any) -> ModelConfig:
         VitrailError: an unknown name or field; the message gives the nearest valid one.
     """
     variant = canonical_name(name)
-    table = next(table for table in FAMILIES.values() if variant in table)
-    return override(table[variant], overrides, variant)
+    config = find_variant(variant)
+    assert config is not None, variant
+    return override(config, overrides, variant)
 
 
 def create_model(name: str, **overrides: Any) -> AnyVisionModel:
     """Build a variant with fresh weights: `create_model("vit_tiny_patch16_224", num_classes=10, image_size=96)`.
 
     Args:
-        name: a variant ("vit_base_patch16_224"), or a paper's name ("ViT-B/16", "DeiT-S").
+        name: a variant ("vit_base_patch16_224"), or a paper's name ("ViT-B/16", "DeiT-S", "MLP-Mixer").
         overrides: fields of the family's config, such as num_classes, image_size, in_channels, drop_path.
+
+    Raises:
+        VitrailError: an unknown name or field, or a value that no model can have.
     """
     return model_config(name, **overrides).build()
 
@@ -126,17 +73,29 @@ def override(config: ConfigT, overrides: Mapping[str, Any], name: str) -> Config
     valid = [field.name for field in fields(config)]
     for key in overrides:
         if key not in valid:
-            raise VitrailError(f"{name} has no field {key!r}: {nearest(key, valid)}")
+            ours = SYNONYMS.get(key)
+            hint = f"did you mean {ours}?" if ours in valid else nearest(key, valid)
+            raise VitrailError(f"{name} has no field {key!r}: {hint}")
     changes = config.classifier_changes() if overrides.get("num_classes") else {}
     return replace(config, **{**changes, **overrides})
 
 
 def canonical_name(name: str) -> str:
-    """The variant that a name means; papers' names resolve too, such as "ViT-B/16" and "Swin-T"; see `aliases`."""
-    names = list_models()
+    """The variant that a name means; papers' names resolve too, such as "ViT-B/16" and "Swin-T".
+
+    Raises:
+        VitrailError: an unknown name; the message lists the family's variants, or gives the nearest name.
+    """
+    names = variant_names()
     if name in names:
         return name
     alias = paper_name(name)
     if alias in names:
         return alias
-    raise VitrailError(f"there is no model {name!r}: {nearest(alias, names)}; `vitrail models` lists all")
+    family = next((family for key, family in families().items() if _letters(key) == _letters(name)), None)
+    hint = f"choose one of {', '.join(family.variants)}" if family else nearest(alias, names)
+    raise VitrailError(f"there is no model {name!r}: {hint}; `vitrail models` lists all")
+
+
+def _letters(name: str) -> str:
+    return "".join(character for character in name.lower() if character.isalnum())

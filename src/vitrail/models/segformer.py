@@ -59,3 +59,8 @@ VARIANTS = {
     "segformer_b4": SegFormerConfig(**B4),
     "segformer_b5": SegFormerConfig(**B5),
 }
+
+PAPER_NAMES = (
+    (r"mit-b<number>", "mit_b{number}"),
+    (r"segformer-b<number>", "segformer_b{number}"),
+)

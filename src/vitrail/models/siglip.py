@@ -26,13 +26,13 @@ from ..nn import (
     VisionModel,
 )
 from ..task_spec import EMBEDDING
-from .fields import ClassifierFields, PositionedFields, Size, pair, shared_fields
+from .fields import BlockFields, ClassifierFields, PositionedFields, Size, pair, shared_fields
 from .parts import activation_of, classifier, learned_positions, vit_encoder
 from .text import DualFields, init_siglip, text_encoder
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class SigLIPVisionConfig(PositionedFields, ClassifierFields):
+class SigLIPVisionConfig(PositionedFields, BlockFields, ClassifierFields):
     """ViT without class token. What is beyond the last whole patch of a picture is left out, as published.
 
     Attributes:
@@ -154,3 +154,8 @@ DUAL_VARIANTS = {
     "siglip2_giantopt_patch16_384": Two(image_size=384, **GIANT, **_TEXT),
 }
 VARIANTS = IMAGE_VARIANTS | DUAL_VARIANTS
+
+PAPER_NAMES = (
+    (r"siglip-(vit-)?<size>(-<patch>)?(-<image>)?", "siglip_{size}_patch{patch:16}_{image:224}"),
+    (r"siglip-?2-(vit-)?<size>(-<patch>)?(-<image>)?", "siglip2_{size}_patch{patch:16}_{image:224}"),
+)

@@ -3,13 +3,13 @@
 from dataclasses import dataclass
 
 from ..nn import Embedding, Head, MeanPool, SinCosPositions, VisionModel, init_vit
-from .fields import ViTFields
+from .fields import BlockFields, ViTFields
 from .parts import classifier, patch_embed, vit_encoder
 from .vit import LARGE, SMALL, TINY
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class SimpleViTConfig(ViTFields):
+class SimpleViTConfig(ViTFields, BlockFields):
     """ViT with fixed sine-cosine positions and the mean over the patches instead of a class token.
 
     The positions are computed for the grid at hand, so any image size works as it is.
@@ -34,3 +34,8 @@ VARIANTS = {
     "simple_vit_base_patch32_224": SimpleViTConfig(patch_size=32),
     "simple_vit_large_patch16_224": SimpleViTConfig(**LARGE),
 }
+
+PAPER_NAMES = (
+    (r"simple-?vit", "simple_vit_small_patch16_224"),
+    (r"simple-?vit-<size>(-?<patch>)?(-<image>)?", "simple_vit_{size}_patch{patch:16}_{image:224}"),
+)

@@ -127,3 +127,9 @@ VARIANTS = {
     "swin_large_patch4_window7_224": SwinConfig(**LARGE),
     "swin_large_patch4_window12_384": SwinConfig(image_size=384, window_size=12, **LARGE),
 }
+
+PAPER_NAMES = (
+    (r"swin", "swin_tiny_patch4_window7_224"),
+    (r"swin-<size>(-224)?", "swin_{size}_patch4_window7_224"),
+    (r"swin-<size>-384", "swin_{size}_patch4_window12_384"),
+)

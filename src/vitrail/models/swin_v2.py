@@ -98,3 +98,8 @@ VARIANTS = {
     "swinv2_huge_window12_192": SwinV2Config(**HUGE, **AT_192),
     "swinv2_giant_window12_192": SwinV2Config(**GIANT, **AT_192),
 }
+
+PAPER_NAMES = (
+    (r"swin-?v2-(?P<size>t|s|b|tiny|small|base)(-256)?", "swinv2_{size}_window8_256"),
+    (r"swin-?v2-<size>(-192)?", "swinv2_{size}_window12_192"),
+)

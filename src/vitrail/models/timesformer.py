@@ -138,3 +138,9 @@ VARIANTS = {
     "timesformer_joint_patch16_224": TimeSformerConfig(attention="joint"),
     "timesformer_space_patch16_224": TimeSformerConfig(attention="space"),
 }
+
+PAPER_NAMES = (
+    (r"timesformer", "timesformer_base_patch16_224"),
+    (r"timesformer-hr", "timesformer_hr_patch16_448"),
+    (r"timesformer-l", "timesformer_large_patch16_224"),
+)

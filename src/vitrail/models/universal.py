@@ -1,10 +1,10 @@
-"""One ViT for several tasks, with the plainest head for each.
+"""One ViT for several tasks, with a simple head for each.
 
 Tasks that share what they see help each other (Caruana, 1997, "Multitask learning"). The heads: a linear layer on the
 class token, DETR's decoder on the patch tokens, and maps that double in size for the tasks of every pixel.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import nn
@@ -19,12 +19,12 @@ from ..nn import (
     TaskHeads,
     Upsampling,
     VisionModel,
-    enlarge,
     init_vit,
+    upsample,
 )
 from ..task_spec import CLASSIFICATION, EMBEDDING, REGRESSION, TaskSpec
 from .detr import query_decoder
-from .fields import PositionedFields, ViTFields, pair
+from .fields import BlockFields, PositionedFields, ViTFields, pair
 from .parts import classifier, patch_embed, vit_embed, vit_encoder
 from .vit import SMALL, TINY
 
@@ -34,17 +34,17 @@ _POOLED = (CLASSIFICATION.name, EMBEDDING.name, REGRESSION.name)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class UniversalViTConfig(ViTFields, PositionedFields):
+class UniversalViTConfig(ViTFields, PositionedFields, BlockFields):
     """ViT's embedding and encoder, and a head for each task.
 
     One task gives what a model of that task gives; several give `TaskOutputs`.
 
     Attributes:
         tasks: some of "classification", "detection", "segmentation" and "depth".
-        num_classes, object_classes, pixel_classes: of pictures, of objects in them, and of pixels.
+        num_classes, object_classes, pixel_classes: of images, of objects in them, and of pixels.
         decoder_depth, num_queries: of the detector, see `DETRConfig`.
         dense_dim: channels of the maps for tasks of every pixel.
-        doublings: how often those are doubled and convolved; what is left to the picture's size is interpolated.
+        doublings: how often those are doubled and convolved; the rest, up to the image's size, is interpolated.
     """
 
     tasks: tuple[str, ...] = TASKS
@@ -76,12 +76,11 @@ class UniversalViTConfig(ViTFields, PositionedFields):
         heads = {task: self.head(task) for task in self.tasks}
         if len(heads) != len(self.tasks) or not heads:
             raise VitrailError(f"tasks {self.tasks}: choose one of {', '.join(TASKS)}, or several, each once")
-        return VisionModel(
-            embed=embed.apply(init_vit),
-            encoder=vit_encoder(self).apply(init_vit),
-            head=next(iter(heads.values())) if len(heads) == 1 else TaskHeads(heads),
-            config=self,
-        )
+        embed = embed.apply(init_vit)
+        encoder = vit_encoder(self).apply(init_vit)
+        if len(heads) == 1:
+            return VisionModel(embed, encoder, heads[self.tasks[0]], config=self)
+        return UniversalViT(embed, encoder, TaskHeads(heads), config=self)
 
     def head(self, task: str) -> nn.Module:
         makers = {
@@ -115,7 +114,22 @@ class UniversalViTConfig(ViTFields, PositionedFields):
 
     def to_pixels(self) -> nn.Module:
         rows, columns = pair(self.patch_size)
-        return enlarge((rows / 2**self.doublings, columns / 2**self.doublings))
+        return upsample((rows / 2**self.doublings, columns / 2**self.doublings))
+
+
+class UniversalViT(VisionModel):
+    """A vision model with a head for each of several tasks: pixels -> TaskOutputs."""
+
+    def only(self, task: str) -> VisionModel:
+        """The model of one task: the same embedding, encoder and head, whose weights are shared with this model.
+
+        Raises:
+            VitrailError: a task that this model was not built for.
+        """
+        heads: Any = self.head
+        if task not in heads:
+            raise VitrailError(f"this model has no head for {task!r}: {nearest(task, tuple(heads))}")
+        return VisionModel(self.embed, self.encoder, heads[task], replace(self.config, tasks=(task,)))
 
 
 def adopt_encoder(model: VisionModel, vit: VisionModel) -> None:
@@ -142,3 +156,8 @@ VARIANTS: dict[str, Any] = {
     "universal_vit_small_patch16_224": UniversalViTConfig(**SMALL),
     "universal_vit_base_patch16_224": UniversalViTConfig(),
 }
+
+PAPER_NAMES = (
+    (r"universal-?vit", "universal_vit_base_patch16_224"),
+    (r"universal-?vit-<size>(-?<patch>)?(-<image>)?", "universal_vit_{size}_patch{patch:16}_{image:224}"),
+)

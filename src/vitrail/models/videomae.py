@@ -78,3 +78,8 @@ VARIANTS: dict[str, Any] = {
     "videomae_large_patch16_224": VideoMAEConfig(**LARGE),
     "videomae_huge_patch16_224": VideoMAEConfig(**HUGE),
 }
+
+PAPER_NAMES = (
+    (r"videomae", "videomae_base_patch16_224"),
+    (r"videomae-(vit-)?<size>", "videomae_{size}_patch16_224"),
+)

@@ -6,13 +6,13 @@ from typing import Any
 from torch import nn
 
 from ..nn import Embedding, PrefixTokens, VisionModel, init_vit
-from .fields import PositionedFields, ViTFields, pair
+from .fields import BlockFields, PositionedFields, ViTFields, pair
 from .parts import patch_embed, pooling_head, vit_encoder
 from .positions import position_parts
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class ViTConfig(ViTFields, PositionedFields):
+class ViTConfig(ViTFields, PositionedFields, BlockFields):
     """A ViT with a class token.
 
     Attributes:
@@ -87,3 +87,9 @@ VARIANTS = {
     "vit_huge_patch16_224": ViTConfig(patch_size=16, **HUGE),
     "vit_huge_patch32_224": ViTConfig(patch_size=32, **HUGE),
 }
+
+PAPER_NAMES = (
+    (r"vit", "vit_base_patch16_224"),
+    (r"vit-(h|huge)(-?14)?(-<image>)?", "vit_huge_patch14_{image:224}"),
+    (r"vit-<size>(-?<patch>)?(-<image>)?", "vit_{size}_patch{patch:16}_{image:224}"),
+)

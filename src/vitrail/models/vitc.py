@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..nn import FirstToken, Head, HybridPatchEmbed, Stages, StridedConvs, VisionModel, init_vit
-from .fields import ClassifierFields, PositionedFields
+from .fields import BlockFields, ClassifierFields, PositionedFields
 from .parts import classifier, vit_embed, vit_encoder
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class ViTCConfig(PositionedFields, ClassifierFields):
+class ViTCConfig(PositionedFields, BlockFields, ClassifierFields):
     """A ViT with a class token behind a convolutional stem.
 
     Attributes:
@@ -50,3 +50,5 @@ VARIANTS = {
     "vitc_18gf": ViTCConfig(embed_dim=768, num_heads=12, **DEEP),
     "vitc_36gf": ViTCConfig(embed_dim=1024, depth=13, num_heads=16, **DEEP),
 }
+
+PAPER_NAMES = ((r"vit-?c-<number>gf", "vitc_{number}gf"),)

@@ -1,7 +1,22 @@
 """Building blocks of Vision Transformers: embeddings, attention, heads, and what joins them, in one flat list."""
 
 from .activation import QuickGELU
-from .attention.attend import ATTENDS, AnyAttend, Attend, TalkingHeadsAttend, attention_scores, attention_weights
+from .attention.attend import (
+    ATTENDS,
+    KERNELS,
+    AnyAttend,
+    Attend,
+    HeadMixing,
+    Kernel,
+    KernelAttend,
+    TalkingHeadsAttend,
+    attention_scores,
+    attention_weights,
+    automatic_kernel,
+    explicit_kernel,
+    fused_kernel,
+    set_attention_kernel,
+)
 from .attention.class_attention import ClassAttention, PrefixOnly
 from .attention.cosine import CosineScores
 from .attention.levit import CoarseQueries, DistanceBias, NormedProjection, ShrinkingAttention, coarser
@@ -33,10 +48,11 @@ from .attention.space_time import FrameAttention, MeanOverFrames, PrefixForEachF
 from .attention.sparse import AxialAttention, GroupedAttend, GroupsOf, MaskOf, NeighbourhoodAttention, SparseAttention
 from .attention.windows import LocalAttention, NoMask, ShiftMask
 from .batch_norm import ConvNorm, LinearNorm, NormLinear
+from .blocks import Blocks, call, recompute
 from .convolution import DepthwiseConv, GlobalResponseNorm, OnMap
 from .dual import BiasedCosine, DualEncoder, ScaledCosine, TextModel
 from .embed.adaptive import AdaptivePatchEmbed
-from .embed.bit import BiTResNet, Bottleneck, PoolSame, StandardisedConv
+from .embed.bit import BiTResNet, Bottleneck, PoolSame, StandardisedConv, StandardisedConvNorm
 from .embed.fit import CheckMultiple, CropToMultiple, PadToMultiple
 from .embed.flexi import FlexiPatchEmbed, PositionalPatchEmbed, resize_patch_weights
 from .embed.patches import Embedding, HybridPatchEmbed, MapEmbed, OverlappingPatchEmbed, PatchEmbed, TubeletEmbed
@@ -66,6 +82,7 @@ from .encoder import (
     Stage,
     checkpoint_activations,
 )
+from .fx_leaves import FX_LEAVES
 from .heads.decoder import DecoderBlock, Memory, QueryCrossAttention, QueryDecoder, QuerySelfAttention
 from .heads.dense import (
     ClassReadout,
@@ -75,13 +92,23 @@ from .heads.dense import (
     Reassemble,
     SegmentationHead,
     Upsampling,
-    enlarge,
     refinement,
+    upsample,
 )
 from .heads.detection import DetectionHead
-from .heads.head import ClassAndMean, DistilledHead, FirstToken, Head, MeanPool, MLPHead, PatchHead, PooledDistilledHead
+from .heads.head import (
+    ClassAndMean,
+    DistilledHead,
+    FirstToken,
+    Head,
+    MeanPool,
+    MLPHead,
+    PatchHead,
+    PooledDistilledHead,
+    PooledHead,
+)
 from .heads.multitask import TaskHeads
-from .heads.outputs import Detections, TaskOutputs
+from .heads.outputs import Detections, ForwardOutputs, TaskOutputs
 from .heads.pool import AttentionWeightedPool, JoinedTokens, MultiHeadAttentionPool
 from .heads.prototypes import PrototypeHead, Prototypes, UnitLength
 from .heads.segment import AllMLPHead
@@ -98,14 +125,16 @@ from .init import (
 from .masking import MaskedAutoencoder, MaskedEmbedding, MaskedImageModel, PatchDecoder, Reconstruction
 from .mixing import TokenMLP
 from .mlp import MLP, ConvMLP, SwiGLU
-from .model import AnyVisionModel, VisionModel
+from .model import AnyVisionModel, VisionModel, mean_of_patches
 from .reduce import ConvMerging, NormedPatchMerging, PatchMerging, PooledReduction, Reembed, StridedReduction
 from .residual import DropPath, LayerScale, Parallel, Residual, Sum, linear_rates
 from .tokens import NO_TOKEN, Tokens, fold, sizes
 
 __all__ = [
     "ATTENDS",
+    "FX_LEAVES",
     "HOLDERS",
+    "KERNELS",
     "MLP",
     "NO_TOKEN",
     "AdaptivePatchEmbed",
@@ -121,6 +150,7 @@ __all__ = [
     "BiasedBlock",
     "BiasedCosine",
     "Block",
+    "Blocks",
     "Bottleneck",
     "CausalMask",
     "CheckMultiple",
@@ -154,6 +184,7 @@ __all__ = [
     "EndOfText",
     "FirstToken",
     "FlexiPatchEmbed",
+    "ForwardOutputs",
     "FrameAttention",
     "Fuse",
     "FusionDecoder",
@@ -163,10 +194,13 @@ __all__ = [
     "Groups",
     "GroupsOf",
     "Head",
+    "HeadMixing",
     "HybridPatchEmbed",
     "JoinedTokens",
     "JointProjection",
     "JointProjectionWithoutKeyBias",
+    "Kernel",
+    "KernelAttend",
     "LastToken",
     "LayerScale",
     "LearnedPositions",
@@ -208,6 +242,7 @@ __all__ = [
     "Places",
     "PoolSame",
     "PooledDistilledHead",
+    "PooledHead",
     "PooledReduction",
     "PositionalPatchEmbed",
     "PrefixForEachFrame",
@@ -248,6 +283,7 @@ __all__ = [
     "Stage",
     "Stages",
     "StandardisedConv",
+    "StandardisedConvNorm",
     "StridedConvs",
     "StridedReduction",
     "StridedStem",
@@ -267,11 +303,14 @@ __all__ = [
     "VisionModel",
     "attention_scores",
     "attention_weights",
+    "automatic_kernel",
+    "call",
     "checkpoint_activations",
     "coarser",
-    "enlarge",
     "entropy",
+    "explicit_kernel",
     "fold",
+    "fused_kernel",
     "init_convnext",
     "init_convolutions",
     "init_lecun",
@@ -280,19 +319,23 @@ __all__ = [
     "init_xavier",
     "init_zero",
     "linear_rates",
+    "mean_of_patches",
     "numbers",
     "offset_index",
     "pack",
     "pack_tokens",
     "quadtree",
+    "recompute",
     "refinement",
     "resample_positions",
     "resize_patch_weights",
+    "set_attention_kernel",
     "shrink_by_depth",
     "sincos_positions",
     "sinusoidal_positions",
     "sizes",
     "spread_offsets",
     "unpack",
+    "upsample",
     "variance",
 ]

@@ -1,4 +1,4 @@
-"""Linear maps with a batch norm behind or in front, which can be multiplied into them once training is over."""
+"""Convolutions and linear layers with a batch norm, which can be folded into them after training."""
 
 from jaxtyping import Float
 from torch import Tensor, nn

@@ -1,4 +1,4 @@
-"""Convolutions between the tokens of a grid, and what goes with them."""
+"""Convolutional blocks on the grid of tokens."""
 
 import torch
 from jaxtyping import Float
@@ -8,7 +8,7 @@ from .tokens import Tokens
 
 
 class DepthwiseConv(nn.Conv2d):
-    """Each channel looks at its k×k neighbours, by itself (Liu et al., 2022, "ConvNeXt", section 2.3).
+    """Depthwise k×k convolution (Liu et al., 2022, "ConvNeXt", section 2.3).
 
     Tokens -> Tokens, for tokens without a prefix.
 
@@ -25,7 +25,7 @@ class DepthwiseConv(nn.Conv2d):
 
 
 class GlobalResponseNorm(nn.Module):
-    """Channels compete: x + weight · x · ‖x‖ / mean ‖x‖ + bias (Woo et al., 2023, "ConvNeXt V2", section 3.2).
+    """x + weight · x · ‖x‖ / mean ‖x‖ + bias (Woo et al., 2023, "ConvNeXt V2", section 3.2).
 
     ‖x‖ is the norm of a channel over all tokens. On the sequence.
 
@@ -49,7 +49,7 @@ class GlobalResponseNorm(nn.Module):
 class OnMap(nn.Module):
     """Layers of a CNN as a block: Tokens -> Tokens, without a prefix.
 
-    Nothing is copied: between the two the map only looks like a sequence.
+    Map and sequence are views of the same memory: nothing is copied.
 
     Args:
         layers: (B, C, H, W) -> (B, C2, H2, W2).

@@ -1,4 +1,4 @@
-"""Two encoders, of pictures and of texts, whose vectors are compared."""
+"""Image and text encoders whose vectors are compared."""
 
 from typing import Any
 
@@ -26,7 +26,7 @@ class TextModel(nn.Module):
         return self.encoder(self.embed(ids))
 
     def forward(self, ids: Int[Tensor, "B L"]) -> Float[Tensor, "B E"]:
-        """(B, L) -> one vector a text, as the comparison expects it but for its length."""
+        """(B, L) -> one vector for each text, not normalised."""
         return self.project(self.pool(self.forward_features(ids), ids))
 
 
@@ -44,7 +44,7 @@ class ScaledCosine(nn.Module):
 class BiasedCosine(nn.Module):
     """exp(t) a · b + c of unit vectors, t and c learned (Zhai et al., 2023, "SigLIP", section 3.2).
 
-    A logit says by itself whether picture and text belong together: its sigmoid is that probability.
+    The sigmoid of a logit is the probability that image and text belong together.
     """
 
     def __init__(self, scale: float, bias: float) -> None:
@@ -57,7 +57,7 @@ class BiasedCosine(nn.Module):
 
 
 class DualEncoder(nn.Module):
-    """Pictures and texts in one space: pixels (A, C, H, W) and ids (B, L) -> logits (A, B).
+    """Images and texts in one space: pixels (A, C, H, W) and ids (B, L) -> logits (A, B).
 
     Args:
         image: pixels (A, C, H, W) -> (A, E).
@@ -65,6 +65,8 @@ class DualEncoder(nn.Module):
         compare: unit vectors (A, E) and (B, E) -> (A, B).
         config: the frozen dataclass that built it.
     """
+
+    rewrites: tuple[Any, ...] = ()
 
     def __init__(self, image: VisionModel, text: TextModel, compare: nn.Module, config: Any) -> None:
         super().__init__()
@@ -74,17 +76,21 @@ class DualEncoder(nn.Module):
         self.config = config
 
     def forward_features(self, pixels: Float[Tensor, "A C H W"]) -> Tokens | tuple[Tokens, ...]:
-        """What the image encoder sees: (A, C, H, W) -> Tokens."""
+        """Tokens of the image encoder: (A, C, H, W) -> Tokens."""
         return self.image.forward_features(pixels)
 
     def encode_image(self, pixels: Float[Tensor, "A C H W"]) -> Float[Tensor, "A E"]:
-        """Unit vectors of pictures."""
+        """Unit vectors of images."""
         return F.normalize(self.image(pixels), dim=-1)
+
+    def embed_images(self, pixels: Float[Tensor, "A C H W"]) -> Float[Tensor, "A E"]:
+        """One embedding for each image: its unit vector in the joint space, as `encode_image`."""
+        return self.encode_image(pixels)
 
     def encode_text(self, ids: Int[Tensor, "B L"]) -> Float[Tensor, "B E"]:
         """Unit vectors of texts."""
         return F.normalize(self.text(ids), dim=-1)
 
     def forward(self, pixels: Float[Tensor, "A C H W"], ids: Int[Tensor, "B L"]) -> Float[Tensor, "A B"]:
-        """How well each picture and each text belong together."""
+        """Logits of each pair of image and text."""
         return self.compare(self.encode_image(pixels), self.encode_text(ids))

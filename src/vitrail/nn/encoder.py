@@ -1,12 +1,11 @@
-"""Blocks, stages and the encoder."""
+"""Blocks, stages and encoders."""
 
 from collections.abc import Iterable
-from functools import partial
 
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
+from .blocks import Blocks, recompute
 from .heads.decoder import QueryDecoder
 from .tokens import Tokens
 
@@ -21,7 +20,7 @@ class Block(nn.Sequential):
 
 
 class PerToken(nn.Module):
-    """A layer on each token by itself, such as a norm between blocks: Tokens -> Tokens."""
+    """A layer applied to each token, such as a norm between blocks: Tokens -> Tokens."""
 
     def __init__(self, layer: nn.Module) -> None:
         super().__init__()
@@ -32,14 +31,14 @@ class PerToken(nn.Module):
 
 
 class Stage(nn.Module):
-    """A part of a pyramid: a reduction to its grid and width, blocks, a norm. Tokens -> Tokens.
+    """One resolution of a pyramid: a reduction to its grid and width, blocks, a norm. Tokens -> Tokens.
 
-    A stage stands where a block stands: an `Encoder` of four stages is a pyramid.
+    A stage is used like a block: an `Encoder` of four stages is a pyramid.
 
     Args:
         blocks: Tokens -> Tokens, of the stage's width.
-        reduce: from the stage before, Tokens -> Tokens; nothing for the first.
-        norm: on the sequence behind the blocks.
+        reduce: from the previous stage, Tokens -> Tokens; none for the first.
+        norm: on the sequence after the blocks, (B, N, D) -> (B, N, D).
     """
 
     def __init__(
@@ -47,7 +46,7 @@ class Stage(nn.Module):
     ) -> None:
         super().__init__()
         self.reduce = reduce or nn.Identity()
-        self.blocks = nn.Sequential(*blocks)
+        self.blocks = Blocks(*blocks)
         self.norm = norm or nn.Identity()
 
     def forward(self, tokens: Tokens) -> Tokens:
@@ -60,7 +59,7 @@ class Encoder(nn.Module):
 
     def __init__(self, blocks: Iterable[nn.Module], norm: nn.Module | None = None) -> None:
         super().__init__()
-        self.blocks = nn.Sequential(*blocks)
+        self.blocks = Blocks(*blocks)
         self.norm = norm or nn.Identity()
 
     def forward(self, tokens: Tokens) -> Tokens:
@@ -69,7 +68,7 @@ class Encoder(nn.Module):
 
 
 class BiasedBlock(nn.Module):
-    """A block whose bias comes from elsewhere: (Tokens, what is added to the scores) -> Tokens."""
+    """Attention and MLP with a bias on the scores that the encoder shares: (Tokens, bias (1, h, N, N)) -> Tokens."""
 
     def __init__(self, attention: nn.Module, mlp: nn.Module) -> None:
         super().__init__()
@@ -81,60 +80,64 @@ class BiasedBlock(nn.Module):
 
 
 class SharedBiasEncoder(nn.Module):
-    """Blocks that all add the same to their scores, then a norm on the sequence. Tokens -> Tokens.
+    """Blocks that add one shared bias to their attention scores, then a norm. Tokens -> Tokens.
 
     Args:
         blocks: (Tokens, bias) -> Tokens, see `BiasedBlock`.
         bias: Tokens -> (h, N, N), such as one table of relative positions.
-        norm: on the sequence behind the blocks.
+        norm: on the sequence after the blocks.
     """
 
     def __init__(self, blocks: Iterable[nn.Module], bias: nn.Module, norm: nn.Module) -> None:
         super().__init__()
         self.bias = bias
-        self.blocks = nn.ModuleList(blocks)
+        self.blocks = Blocks(*blocks)
         self.norm = norm
 
     def forward(self, tokens: Tokens) -> Tokens:
         bias = self.bias(tokens).unsqueeze(0)
         for block in self.blocks:
-            tokens = block(tokens, bias)
+            tokens = self.blocks.run(block, tokens, bias)
         return tokens.with_x(self.norm(tokens.x))
 
 
 class Levels(nn.Module):
-    """An encoder that gives what its blocks (or stages) `after` gave: Tokens -> a tuple of Tokens, in their order.
+    """An encoder that returns the outputs of several blocks or stages: Tokens -> a tuple of Tokens, in their order.
 
-    What dense heads look at. `norm` is applied to each of them.
+    Dense heads take them.
+
+    Args:
+        blocks: Tokens -> Tokens, blocks or stages.
+        after: numbers, from 0, of those whose outputs are returned.
+        norm: applied to each returned sequence.
     """
 
     def __init__(self, blocks: Iterable[nn.Module], after: tuple[int, ...], norm: nn.Module | None = None) -> None:
         super().__init__()
-        self.blocks = nn.Sequential(*blocks)
+        self.blocks = Blocks(*blocks)
         if not set(after) <= set(range(len(self.blocks))):
-            raise ValueError(f"after {after} names blocks that are not there: there are {len(self.blocks)}, from 0")
+            raise ValueError(f"after {after} names missing blocks: there are {len(self.blocks)}, numbered from 0")
         self.after = after
         self.norm = norm or nn.Identity()
 
     def forward(self, tokens: Tokens) -> tuple[Tokens, ...]:
         seen = []
         for index, block in enumerate(self.blocks):
-            tokens = block(tokens)
+            tokens = self.blocks.run(block, tokens)
             if index in self.after:
                 seen.append(tokens.with_x(self.norm(tokens.x)))
         return tuple(seen)
 
 
 HOLDERS = (Encoder, SharedBiasEncoder, Levels, Stage, QueryDecoder)
-"""What has `blocks`."""
+"""The modules that have `blocks`."""
 
 
 def checkpoint_activations(model: nn.Module) -> None:
-    """Keep no inner activations of the blocks; compute them again in the backward pass (Chen et al., 2016).
+    """Keep only the inputs of blocks; compute what is inside again in the backward pass (Chen et al., 2016).
 
     Works in place on every encoder, stage and decoder inside the model; names and weights stay as they are.
     """
-    for holder in [module for module in model.modules() if isinstance(module, HOLDERS)]:
-        for block in holder.blocks:
-            if not isinstance(block, Stage):
-                block.forward = partial(checkpoint, block.forward, use_reentrant=False)
+    for module in model.modules():
+        if isinstance(module, Blocks) and not any(isinstance(block, Stage) for block in module):
+            module.run = recompute

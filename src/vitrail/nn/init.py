@@ -1,4 +1,4 @@
-"""Initial weights as published."""
+"""Published initialisations of weights."""
 
 import math
 from collections.abc import Iterable
@@ -56,14 +56,14 @@ def init_lecun(module: nn.Module) -> None:
 
 
 def init_zero(module: nn.Module) -> None:
-    """For `apply`: linear layers that give nothing at first, such as classifiers that start without an opinion."""
+    """For `apply`: zero linear layers, such as classifiers whose first logits are 0."""
     if isinstance(module, nn.Linear):
         nn.init.zeros_(module.weight)
         init_zero_bias(module)
 
 
 def init_zero_bias(module: nn.Linear | nn.Conv2d) -> None:
-    """No offset at first, where the layer has one."""
+    """Set the bias to 0, if the layer has one."""
     if module.bias is not None:
         nn.init.zeros_(module.bias)
 

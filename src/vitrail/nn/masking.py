@@ -1,4 +1,4 @@
-"""Pictures with hidden patches, and what makes them whole again."""
+"""Masked image models: masked autoencoders and prediction of hidden patches."""
 
 from collections import OrderedDict
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 from jaxtyping import Float, Int, Shaped
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 from torch.utils import _pytree as pytree
 
 from .model import AnyVisionModel
@@ -15,7 +15,7 @@ from .tokens import Tokens
 
 @dataclass(frozen=True, slots=True)
 class Reconstruction:
-    """What a masked autoencoder makes of a picture.
+    """Output of a masked autoencoder.
 
     Attributes:
         patches: pixels of every patch, (B, N, P_h P_w C), in the order of `patchify`.
@@ -27,13 +27,12 @@ class Reconstruction:
 
 
 class MaskedAutoencoder(AnyVisionModel):
-    """Encodes the patches that it sees, and paints those that it does not (He et al., 2022, "MAE", section 3).
+    """Encode the visible patches and reconstruct the pixels of all (He et al., 2022, "MAE", section 3).
 
-    The head is the decoder, see `PatchDecoder`. `forward_features` hides nothing: it gives what the encoder makes of
-    whole pictures.
+    The head is the decoder, see `PatchDecoder`. `forward_features` hides nothing.
 
     Args:
-        mask_ratio: the part of the patches that is hidden.
+        mask_ratio: share of the patches that is hidden, in [0, 1).
     """
 
     def __init__(
@@ -49,13 +48,13 @@ class MaskedAutoencoder(AnyVisionModel):
             noise = torch.rand(tokens.patches.shape[:2], device=pixels.device)
         order = noise.argsort(dim=1, stable=True)
         place = order.argsort(dim=1)
-        seen = int(order.shape[1] * (1 - self.mask_ratio))
+        seen = _count(order, 1 - self.mask_ratio)
         patches = self.head(self.encoder(tokens.keep(order[:, :seen])), place, tokens.grid)
         return Reconstruction(patches, (place >= seen).to(patches.dtype))
 
 
 class MaskedImageModel(AnyVisionModel):
-    """Says of every patch what it shows, of hidden ones by those around them (Bao et al., 2022, "BEiT", section 2.3).
+    """Predict a token for every patch, for hidden ones from those around them (Bao et al., 2022, "BEiT", section 2.3).
 
     The embedding takes a mask, see `MaskedEmbedding`. `forward_features` hides nothing.
     """
@@ -68,7 +67,7 @@ class MaskedImageModel(AnyVisionModel):
 
 
 class MaskedEmbedding(nn.Module):
-    """Patches, a learned token in place of the hidden ones, then what is added to both, as in `Embedding`.
+    """Patch embedding with a learned mask token in place of hidden patches; further parts as in `Embedding`.
 
     Args:
         patches: pixels -> Tokens.
@@ -115,13 +114,18 @@ class PatchDecoder(nn.Module):
         self.predict = predict
 
     def forward(self, tokens: Tokens, place: Int[Tensor, "B N"], grid: tuple[int, ...]) -> Float[Tensor, "B N P"]:
-        """`place` says where in [seen, hidden] each patch of the grid stands."""
+        """`place` (B, N) is the index of each patch of the grid in [seen, hidden]."""
         x = self.embed(tokens.x)
         lead, seen = x[:, : tokens.prefix], x[:, tokens.prefix :]
         hidden = self.mask_token.to(x.dtype).expand(x.shape[0], place.shape[1] - seen.shape[1], -1)
         patches = self.positions(Tokens(pick(torch.cat([seen, hidden], dim=1), place), grid))
         whole = Tokens(torch.cat([lead, patches.x], dim=1), grid, tokens.prefix)
         return self.predict(self.encoder(whole).patches)
+
+
+@fx.wrap  # torch.fx keeps its calls whole, as it cannot follow what depends on the shapes of tensors
+def _count(order: Int[Tensor, "B N"], share: float) -> int:
+    return int(order.shape[1] * share)
 
 
 def pick(x: Float[Tensor, "B N D"], rows: Int[Tensor, "B K"]) -> Float[Tensor, "B K D"]:

@@ -1,6 +1,6 @@
-"""Mixing places without attention: the same perceptron along the tokens, for every channel."""
+"""Token mixing without attention: one MLP along the tokens, shared by all channels."""
 
-from torch import nn
+from torch import Tensor, fx, nn
 
 from .mlp import MLP
 from .tokens import Tokens
@@ -9,7 +9,7 @@ from .tokens import Tokens
 class TokenMLP(nn.Module):
     """The MLP along the tokens instead of the channels (Tolstikhin et al., 2021, equation 1). Tokens -> Tokens.
 
-    Its weights belong to places: it takes tokens of one grid only.
+    It has a weight for each place, so it takes tokens of one grid only.
 
     Args:
         grid: (rows, columns) of the tokens.
@@ -23,13 +23,18 @@ class TokenMLP(nn.Module):
         self.mlp = MLP(grid[0] * grid[1], hidden_dim, dropout=dropout)
 
     def forward(self, tokens: Tokens) -> Tokens:
-        if tuple(tokens.grid) != self.grid:
-            raise ValueError(
-                f"a grid of {_sides(tokens.grid)} tokens does not fit weights for {_sides(self.grid)}: "
-                "resize the picture, or build the model for its image_size"
-            )
-        mixed = self.mlp(tokens.with_x(tokens.x.transpose(1, 2)))
+        mixed = self.mlp(tokens.with_x(_checked(tokens.x, tokens.grid, self.grid).transpose(1, 2)))
         return tokens.with_x(mixed.x.transpose(1, 2))
+
+
+@fx.wrap  # torch.fx keeps its calls whole, as it cannot follow what depends on the shapes of tensors
+def _checked(x: Tensor, grid: tuple[int, ...], expected: tuple[int, int]) -> Tensor:
+    if tuple(grid) != expected:
+        raise ValueError(
+            f"a grid of {_sides(grid)} tokens does not fit weights for {_sides(expected)}: "
+            "resize the image, or build the model for its image_size"
+        )
+    return x
 
 
 def _sides(grid: tuple[int, ...]) -> str:

@@ -1,4 +1,4 @@
-"""The two-layer perceptron of a block."""
+"""MLPs of blocks."""
 
 from collections.abc import Callable
 
@@ -44,11 +44,11 @@ class MLP(nn.Module):
 
 
 class ConvMLP(nn.Module):
-    """An MLP that looks at the eight neighbours: a 3×3 depthwise convolution behind the first layer. Tokens -> Tokens.
+    """An MLP with a 3×3 depthwise convolution after the first layer. Tokens -> Tokens.
 
-    Its zero padding tells tokens where the border is, so that a model of such blocks needs no positions (Islam et al.,
+    Its zero padding reveals where the border is, so that a model of such blocks needs no positions (Islam et al.,
     2020). Called convolutional feed-forward in PVT v2 (Wang et al., 2022, section 3.3) and Mix-FFN in SegFormer (Xie
-    et al., 2021, section 3.1). Prefix tokens have no neighbours and pass the convolution by.
+    et al., 2021, section 3.1). Prefix tokens have no neighbours and skip the convolution.
 
     Args:
         dim, hidden_dim: widths outside and inside.

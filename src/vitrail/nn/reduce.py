@@ -1,14 +1,14 @@
-"""Fewer tokens, wider: what stands between the stages of a hierarchical model."""
+"""Reductions of the grid between the stages of a hierarchical model, and of keys and values."""
 
 import torch.nn.functional as F
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 from .tokens import Tokens
 
 
 class Reembed(nn.Module):
-    """Embed the map of the tokens as if it were the picture: Tokens -> Tokens. Prefix tokens stay behind.
+    """Apply a patch embedding to the map of the tokens: Tokens -> Tokens without a prefix.
 
     Args:
         embed: (B, D, H, W) -> Tokens, `OverlappingPatchEmbed` or any other embedding.
@@ -35,19 +35,14 @@ class StridedReduction(nn.Module):
         self.norm = nn.LayerNorm(dim, eps=norm_eps)
 
     def forward(self, tokens: Tokens) -> Tokens:
-        if min(tokens.grid) < self.ratio:
-            rows, columns = tokens.grid
-            raise ValueError(
-                f"a grid of {rows}×{columns} tokens is smaller than the reduction {self.ratio}: use a larger picture"
-            )
-        fewer = Tokens.from_map(self.project(tokens.map))
+        fewer = Tokens.from_map(self.project(_reducible(tokens.map, self.ratio)))
         return fewer.with_x(self.norm(fewer.x))
 
 
 class PooledReduction(nn.Module):
     """As many tokens for any grid: the means of `side` × `side` regions (Wang et al., 2022, "PVT v2", section 3.1).
 
-    Tokens -> Tokens of the same width. What looks at them costs linearly much in the size of the picture.
+    Tokens -> Tokens of the same width. Attention to them has a cost linear in the size of the image.
     """
 
     def __init__(self, dim: int, side: int = 7, *, norm_eps: float = 1e-5) -> None:
@@ -74,10 +69,7 @@ class ConvMerging(nn.Module):
         self.project = nn.Conv2d(dim, out_dim, 2, stride=2)
 
     def forward(self, tokens: Tokens) -> Tokens:
-        rows, columns = tokens.grid
-        if min(rows, columns) < 2:
-            raise ValueError(f"a grid of {rows}×{columns} cannot be halved: use larger pictures, or fewer stages")
-        return Tokens.from_map(self.project(tokens.with_x(self.norm(tokens.x)).map))
+        return Tokens.from_map(self.project(_reducible(tokens.with_x(self.norm(tokens.x)).map, 2)))
 
 
 class PatchMerging(nn.Module):
@@ -93,7 +85,7 @@ class PatchMerging(nn.Module):
 
     def forward(self, tokens: Tokens) -> Tokens:
         joined = join_neighbours(tokens)
-        return Tokens(self.project(self.norm(joined)).flatten(1, 2), grid=tuple(joined.shape[1:3]))
+        return Tokens(self.project(self.norm(joined)).flatten(1, 2), grid=(joined.shape[1], joined.shape[2]))
 
 
 class NormedPatchMerging(nn.Module):
@@ -106,7 +98,17 @@ class NormedPatchMerging(nn.Module):
 
     def forward(self, tokens: Tokens) -> Tokens:
         joined = join_neighbours(tokens)
-        return Tokens(self.norm(self.project(joined)).flatten(1, 2), grid=tuple(joined.shape[1:3]))
+        return Tokens(self.norm(self.project(joined)).flatten(1, 2), grid=(joined.shape[1], joined.shape[2]))
+
+
+@fx.wrap  # torch.fx keeps its calls whole, as it cannot follow what depends on the shapes of tensors
+def _reducible(image: Float[Tensor, "B D H W"], ratio: int) -> Float[Tensor, "B D H W"]:
+    rows, columns = image.shape[2:]
+    if min(rows, columns) < ratio:
+        raise ValueError(
+            f"a grid of {rows}×{columns} tokens cannot be reduced by {ratio}: use larger images, or fewer stages"
+        )
+    return image
 
 
 def join_neighbours(tokens: Tokens) -> Float[Tensor, "B H W D4"]:

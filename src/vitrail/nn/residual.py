@@ -1,4 +1,4 @@
-"""The residual stream, layer scale and stochastic depth: the only place where they are written."""
+"""Residual connections, layer scale and stochastic depth."""
 
 from collections.abc import Callable
 from typing import Any
@@ -26,7 +26,7 @@ class DropPath(nn.Module):
     """Stochastic depth (Huang et al., 2016): a branch is left out for some samples of a training batch.
 
     The branch is computed only for the samples that keep it, which saves its cost. `rate` of the batch, rounded, is
-    dropped; what is kept is scaled by batch / kept, so that the expectation is exact (Oquab et al., 2023, "DINOv2",
+    dropped; the rest is scaled by batch / kept, so that the expectation is exact (Oquab et al., 2023, "DINOv2",
     section 5).
     """
 
@@ -90,7 +90,7 @@ class Residual(nn.Module):
         self.drop_path = DropPath(drop_path)
 
     def forward(self, tokens: Tokens, *context: Any, stream: Tokens | None = None) -> Tokens:
-        """What the branch makes of the tokens, added to `stream`: to the tokens, if none is given."""
+        """The output of the branch added to `stream`, by default to the tokens themselves."""
         out = self.drop_path(tokens, self._scaled_branch, *context, stream=stream)
         return out.with_x(self.after(out.x))
 
@@ -103,7 +103,7 @@ class Parallel(nn.Module):
     """Residuals side by side: x + Σ drop(scale(branch(norm(x)))) (Touvron et al., 2022, "Three things everyone should
     know about vision transformers", section 3). Tokens -> Tokens.
 
-    All see the same tokens, where a `Block` lets each see what the one before it made.
+    All branches have the same input; in a `Block` each takes the output of the one before.
     """
 
     def __init__(self, *residuals: Residual) -> None:

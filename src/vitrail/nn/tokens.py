@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor
+from torch import Tensor, fx
 from torch.utils import _pytree as pytree
 
 NO_TOKEN = -1
@@ -79,11 +79,15 @@ class Tokens:
     @classmethod
     def from_map(cls, image: Float[Tensor, "B D *grid"]) -> "Tokens":
         """Tokens with this map, row by row, without a prefix."""
-        return cls(image.flatten(2).transpose(1, 2), grid=tuple(image.shape[2:]))
+        return cls(image.flatten(2).transpose(1, 2), grid=grid_of(image))
 
     def with_x(self, x: Float[Tensor, "B N D"]) -> "Tokens":
         """The same grid, prefix and cover with another sequence of the same length."""
         return replace(self, x=x)
+
+    def with_grid(self, grid: tuple[int, ...]) -> "Tokens":
+        """The same sequence on another grid, with a cell for each patch token."""
+        return replace(self, grid=grid, cover=None)
 
     def with_map(self, image: Float[Tensor, "B D *grid"]) -> "Tokens":
         """The same prefix tokens in front of another map, of any grid and the same width; each cell is a token then."""
@@ -108,10 +112,8 @@ class Tokens:
     def keep(self, patches: Int[Tensor, "B K"]) -> "Tokens":
         """The prefix and some of the patches, in this order, (B, K) numbers of patch tokens; not for packed images."""
         kept = self.patches.gather(1, patches.unsqueeze(2).expand(-1, -1, self.x.shape[2]))
-        count = self.patches.shape[1]
-        numbers = torch.arange(patches.shape[1], device=patches.device).expand_as(patches)
-        renamed = patches.new_full((len(patches), count + 1), NO_TOKEN).scatter(1, patches, numbers)
-        cover = renamed[:, :count].unflatten(1, self.grid) if self.cover is None else _renamed(self.cover, renamed)
+        names = _new_names(patches, self.patches)
+        cover = names[:, :-1].unflatten(1, self.grid) if self.cover is None else _renamed(self.cover, names)
         return replace(self, x=torch.cat([self.x[:, : self.prefix], kept], dim=1), cover=cover)
 
     def of_images(self, images: Int[Tensor, " b"]) -> "Tokens":
@@ -153,6 +155,23 @@ def sizes(cover: Int[Tensor, "images *grid"], count: int) -> Int[Tensor, "images
     """The number of cells of each of `count` patch tokens; 0 for a number that no cell names."""
     owners = _absent_last(cover.flatten(1), count)
     return owners.new_zeros(len(owners), count + 1).scatter_add(1, owners, torch.ones_like(owners))[:, :-1]
+
+
+# torch.fx keeps calls of these whole, as it cannot follow what depends on the shapes of tensors.
+
+
+@fx.wrap
+def grid_of(image: Float[Tensor, "B D *grid"]) -> tuple[int, ...]:
+    """The grid of a map as a tuple of plain numbers."""
+    return tuple(image.shape[2:])
+
+
+@fx.wrap
+def _new_names(kept: Int[Tensor, "B K"], patches: Float[Tensor, "B P D"]) -> Int[Tensor, "B P1"]:
+    """The number of each old patch token among those that are kept, or `NO_TOKEN`; a last column of `NO_TOKEN`."""
+    numbers = torch.arange(kept.shape[1], device=kept.device).expand_as(kept)
+    names = kept.new_full((len(kept), patches.shape[1] + 1), NO_TOKEN)
+    return names.scatter(1, kept, numbers)
 
 
 def _renamed(cover: Int[Tensor, "B *grid"], names: Int[Tensor, "B P"]) -> Int[Tensor, "B *grid"]:

@@ -1,22 +1,25 @@
-"""Small charts as inline SVG: they take the page's colours, so both themes work."""
+"""Charts as inline SVG: lines, dots, scatter, reliability. Colours are the page's, so both themes work."""
 
 import math
 from collections.abc import Mapping, Sequence
 from html import escape
 
 Points = Sequence[tuple[float, float]]
+"""(x, y) pairs."""
+
 HUES = ("--glass", "--ruby", "--leaf", "--amber")
 WIDTH, HEIGHT = 360, 220
 _LEFT, _RIGHT, _TOP, _BOTTOM = 52, 10, 10, 38
 
 
 def line_chart(series: Mapping[str, Points], *, label: str, x_label: str, percent: bool = False) -> str:
-    """Lines over a common x axis with a key above: HTML.
+    """A chart of lines over a common x axis, with a key above, as HTML.
 
     Args:
-        series: name -> (x, y) in order; y that is not finite is left out.
-        label: the text alternative, and what the y axis shows.
-        percent: y is a share, 1 is 100 %.
+        series: name -> (x, y) in order; points whose y is not finite are left out.
+        label: the text alternative: the quantity of the y axis.
+        x_label: the title of the x axis.
+        percent: y is a share; 1 is written as 100 %.
     """
     lines = {name: [point for point in points if math.isfinite(point[1])] for name, points in series.items()}
     lines = {name: points for name, points in lines.items() if points}
@@ -37,10 +40,12 @@ def line_chart(series: Mapping[str, Points], *, label: str, x_label: str, percen
 
 
 def dot_chart(rows: Mapping[str, Sequence[float]], *, label: str, x_label: str) -> str:
-    """A column of dots for each name, in their order from left to right, counted from 0: HTML.
+    """A chart with a column of dots for each name, from left to right, as HTML.
 
     Args:
-        label: the text alternative, and what the y axis shows.
+        rows: name -> values; columns are numbered from 0.
+        label: the text alternative: the quantity of the y axis.
+        x_label: the title of the x axis.
     """
     if not rows:
         return ""
@@ -48,9 +53,7 @@ def dot_chart(rows: Mapping[str, Sequence[float]], *, label: str, x_label: str) 
     drawn = ""
     for place, (name, values) in enumerate(rows.items()):
         for number, value in enumerate(values):
-            x, y = frame.place(place, value)
-            title = f"<title>{escape(name)}, head {number}: {_number(value, False)}</title>"
-            drawn += f'<circle cx="{x}" cy="{y}" r="3.5" style="fill:var(--glass)" fill-opacity=".6">{title}</circle>'
+            drawn += frame.dot(place, value, f"{name}, head {number}: {_number(value, False)}")
     columns = list(rows.values())
     spoken = "; ".join(
         f"{where} {_number(min(values), False)} to {_number(max(values), False)}"
@@ -59,8 +62,43 @@ def dot_chart(rows: Mapping[str, Sequence[float]], *, label: str, x_label: str) 
     return f"<figure>{_svg(f'{label}: {spoken}', frame.axes(x_label, False) + drawn)}</figure>"
 
 
+def scatter_chart(
+    points: Points, *, label: str, x_label: str, y_label: str, diagonal: bool = False, names: Sequence[str] = ()
+) -> str:
+    """A scatter chart, as HTML: a dot for each point, such as predicted against true values.
+
+    Args:
+        points: (x, y); points that are not finite are left out, and counted in the text alternative.
+        label: the beginning of the text alternative.
+        x_label, y_label: titles of the axes.
+        diagonal: draw the line y = x and give both axes the same range: for predictions against truth.
+        names: of each point, shown when it is pointed at.
+    """
+    known = [*names, *[""] * (len(points) - len(names))]
+    finite = [(x, y, name) for (x, y), name in zip(points, known, strict=True) if math.isfinite(x) and math.isfinite(y)]
+    if not finite:
+        return ""
+    xs, ys = [x for x, _, _ in finite], [y for _, y, _ in finite]
+    x_range, y_range = (min(xs), max(xs)), (min(ys), max(ys))
+    if diagonal:
+        x_range = y_range = (min(xs + ys), max(xs + ys))
+    frame = _Frame(*x_range, *y_range)
+    radius, opacity = (3.5, 0.6) if len(finite) <= 200 else (2, 0.35)
+    drawn = frame.identity() if diagonal else ""
+    for x, y, name in finite:
+        title = f"{f'{name}: ' if name else ''}{_number(x, False)}, {_number(y, False)}"
+        drawn += frame.dot(x, y, title, radius=radius, opacity=opacity)
+    left_out = f", {len(points) - len(finite)} not finite" if len(points) > len(finite) else ""
+    spoken = (
+        f"{label}: {len(finite)} points{left_out}; {x_label} {_number(min(xs), False)} to {_number(max(xs), False)}, "
+        f"{y_label} {_number(min(ys), False)} to {_number(max(ys), False)}"
+    )
+    key = f'<div class="key"><span>{escape(y_label)}</span></div>'
+    return f"<figure>{key}{_svg(spoken, frame.axes(x_label, False) + drawn)}</figure>"
+
+
 def reliability_chart(bins: Sequence[tuple[float, float, int, float]]) -> str:
-    """How often a prediction is right (bars) against how sure it is; the diagonal is perfect: HTML.
+    """A reliability diagram, as HTML: accuracy against confidence in bins; calibrated bars end on the diagonal.
 
     Args:
         bins: (low, high, count, accuracy); an empty bin has no bar. The darker a bar, the more samples.
@@ -77,37 +115,12 @@ def reliability_chart(bins: Sequence[tuple[float, float, int, float]]) -> str:
                 f'fill-opacity="{0.25 + 0.75 * math.sqrt(count / most):.2f}">'
                 f"<title>{count} samples at {low:.0%} to {high:.0%}: {accuracy:.1%} right</title></rect>"
             )
-    (x0, y0), (x1, y1) = frame.place(0, 0), frame.place(1, 1)
-    diagonal = f'<line x1="{x0}" y1="{y0}" x2="{x1}" y2="{y1}" style="stroke:var(--ruby)" stroke-dasharray="4 4"/>'
-    label = "Part that is right, for predictions of rising confidence"
-    return f"<figure>{_svg(label, frame.axes('confidence', True, x_percent=True) + drawn + diagonal)}</figure>"
-
-
-def scatter_chart(points: Points, *, label: str, x_label: str, y_label: str) -> str:
-    """A dot for each (x, y), both axes on one scale, with the line x = y: HTML.
-
-    Args:
-        points: those that are not finite are left out.
-        label: the text alternative, before the number of points.
-        x_label, y_label: what the axes show.
-    """
-    known = [point for point in points if all(map(math.isfinite, point))]
-    if not known:
-        return ""
-    low, high = min(min(point) for point in known), max(max(point) for point in known)
-    frame = _Frame(low, high, low, high)
-    (x0, y0), (x1, y1) = frame.place(low, low), frame.place(high, high)
-    drawn = f'<line x1="{x0}" y1="{y0}" x2="{x1}" y2="{y1}" style="stroke:var(--ruby)" stroke-dasharray="4 4"/>'
-    for x, y in known:
-        across, up = frame.place(x, y)
-        title = f"<title>{escape(x_label)} {x:.4g}, {escape(y_label)} {y:.4g}</title>"
-        drawn += f'<circle cx="{across}" cy="{up}" r="3" style="fill:var(--glass)" fill-opacity=".6">{title}</circle>'
-    spoken = f"{label}: {y_label} against {x_label} of {len(known)} images"
-    return f"<figure>{_svg(spoken, frame.axes(f'{x_label} (across), {y_label} (up)', False) + drawn)}</figure>"
+    label = "Accuracy of predictions, by confidence"
+    return f"<figure>{_svg(label, frame.axes('confidence', True, x_percent=True) + drawn + frame.identity())}</figure>"
 
 
 def ticks(low: float, high: float, most: int = 6) -> list[float]:
-    """Round numbers from `low` to `high`, at most about `most` of them."""
+    """Round numbers from `low` to `high`, about `most` of them at most."""
     if high <= low:
         return [low]
     rough = (high - low) / most
@@ -118,7 +131,7 @@ def ticks(low: float, high: float, most: int = 6) -> list[float]:
 
 
 class _Frame:
-    """Where values lie in the drawing."""
+    """The axes of a chart, and the place of values in the drawing."""
 
     def __init__(self, left: float, right: float, low: float, high: float) -> None:
         room = 0.04 * (high - low)
@@ -141,6 +154,18 @@ class _Frame:
             return f'<circle cx="{x}" cy="{y}" r="3" style="fill:var({hue})"/>'
         path = " ".join(f"{x},{y}" for x, y in places)
         return f'<polyline class="line" points="{path}" style="stroke:var({hue})"/>'
+
+    def dot(self, x: float, y: float, title: str, *, radius: float = 3.5, opacity: float = 0.6) -> str:
+        """A dot at a point, with a title that is shown when it is pointed at; plain text."""
+        left, top = self.place(x, y)
+        shape = f'<circle cx="{left}" cy="{top}" r="{radius}" style="fill:var(--glass)" fill-opacity="{opacity}">'
+        return f"{shape}<title>{escape(title)}</title></circle>"
+
+    def identity(self) -> str:
+        """The line y = x, as far as both axes reach."""
+        low, high = max(self.x[0], self.y[0]), min(self.x[1], self.y[1])
+        (x0, y0), (x1, y1) = self.place(low, low), self.place(high, high)
+        return f'<line x1="{x0}" y1="{y0}" x2="{x1}" y2="{y1}" style="stroke:var(--ruby)" stroke-dasharray="4 4"/>'
 
     def axes(self, x_label: str, percent: bool, *, x_percent: bool = False) -> str:
         parts, bottom = [], HEIGHT - _BOTTOM

@@ -1,4 +1,4 @@
-"""Self-contained HTML for the explain page and the run's report: no network, both themes, any width."""
+"""Self-contained HTML pages and their elements: no network, light and dark, any width."""
 
 import base64
 import json
@@ -10,7 +10,7 @@ from typing import Any
 from jaxtyping import UInt8
 from torch import Tensor
 
-from ..pages.image import colours, encode, encode_map
+from .image import colours, encode, encode_map
 
 _GLASS = ("#2f4b8f", "#5c86c9", "#d9a441", "#a3303f", "#f0d9a0", "#2e6f52", "#d9a441", "#5b3f7a", "#2f4b8f")
 MARK = (
@@ -25,7 +25,7 @@ MARK = (
 
 
 def asset(name: str, package: str = "vitrail.pages") -> str:
-    """The text of a file in a package's folder `assets`; by default this one's."""
+    """The text of a file in the folder `assets` of a package."""
     return (files(package) / "assets" / name).read_text(encoding="utf-8")
 
 
@@ -59,13 +59,13 @@ def section(title: str, body: str, note: str = "") -> str:
 
 
 def facts(values: Iterable[tuple[str, str]]) -> str:
-    """Names and values as a row of headlines; plain text."""
+    """Names and values as a row of large numbers; plain text."""
     rows = (f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>" for name, value in values)
     return f'<dl class="facts">{"".join(rows)}</dl>'
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[Any]], *, text: int = 1, sortable: bool = False) -> str:
-    """A table of plain values; the first `text` columns are words, the rest numbers."""
+    """A table of plain values; the first `text` columns hold words, the others numbers."""
     kind = lambda index: ' class="text"' if index < text else ""  # noqa: E731
     label = lambda name: f'<button type="button">{escape(name)}</button>' if sortable else escape(name)  # noqa: E731
     heads = "".join(f'<th scope="col"{kind(index)}>{label(name)}</th>' for index, name in enumerate(head))
@@ -78,32 +78,22 @@ def table(head: Sequence[str], rows: Iterable[Sequence[Any]], *, text: int = 1, 
     return f'<div class="scroll"><table{marked}>{body}</table></div>'
 
 
-def bars(rows: Iterable[tuple[str, float]]) -> str:
-    """Names with probabilities, as bars."""
-    items = (
-        f"<li><span>{escape(name)}</span><span>{value:.1%}</span>"
-        f'<div class="bar" aria-hidden="true"><i style="width:{100 * value:.2f}%"></i></div></li>'
-        for name, value in rows
-    )
-    return f'<ol class="bars">{"".join(items)}</ol>'
-
-
 def data_uri(media: str, content: bytes) -> str:
-    """A file inside the page."""
+    """A file as a data URI."""
     return f"data:{media};base64,{base64.b64encode(content).decode()}"
 
 
-def panes(picture: UInt8[Tensor, "3 H W"], values: Tensor | None, label: str, inner: str = "") -> str:
-    """A picture under a map of its patches, as panes of glass; `label` is the text alternative."""
-    small = " small" if min(picture.shape[1:]) <= 128 else ""
-    size = f'width="{picture.shape[2]}" height="{picture.shape[1]}"'
-    shown = f'<img src="{data_uri(*encode(picture))}" {size} alt="{escape(label)}">'
+def panes(image: UInt8[Tensor, "3 H W"], values: Tensor | None, label: str, inner: str = "") -> str:
+    """An image under a map of its patches; `label` is the text alternative, `inner` more HTML over the image."""
+    small = " small" if min(image.shape[1:]) <= 128 else ""
+    size = f'width="{image.shape[2]}" height="{image.shape[1]}"'
+    shown = f'<img src="{data_uri(*encode(image))}" {size} alt="{escape(label)}">'
     if values is not None:
         shown += f'<img class="map" src="{data_uri(*encode_map(colours(values)))}" alt="">'
     return f'<div class="panes{small}">{shown}{inner}</div>'
 
 
 def json_script(value: Any) -> str:
-    """A value for a script to read; nothing in it can end the element."""
+    """A JSON value as a script element; nothing in it can end the element."""
     text = json.dumps(value, separators=(",", ":"), ensure_ascii=False).replace("<", "\\u003c")
     return f'<script type="application/json">{text}</script>'

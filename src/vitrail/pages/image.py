@@ -13,11 +13,10 @@ COLOUR_MAP = "magma"
 
 
 def displayable(image: Tensor) -> UInt8[Tensor, "3 H W"]:
-    """Any image (C, H, W) as a picture for the eye.
+    """Any image (C, H, W) as uint8 RGB (3, H, W), to be shown.
 
-    One channel is grey, two are their mean in grey, three are red, green and blue, of more the first three
-    are taken so. Float images are on a 0..1 scale; one that goes beyond it is stretched to it from its own
-    lowest to highest value.
+    One channel is grey, two are their mean in grey, three are red, green and blue; of more the first three are taken.
+    Float images are on a 0 to 1 scale; one that exceeds it is stretched from its own lowest to highest value.
     """
     image = image.detach().cpu()
     if image.dtype != torch.uint8:
@@ -32,14 +31,14 @@ def displayable(image: Tensor) -> UInt8[Tensor, "3 H W"]:
     return image[:3]
 
 
-def enlarge(picture: UInt8[Tensor, "3 H W"], least: int = 256) -> UInt8[Tensor, "3 H2 W2"]:
-    """Repeat pixels until the shorter side has at least `least` of them; large pictures stay."""
-    times = max(1, -(-least // min(picture.shape[1:])))
-    return picture.repeat_interleave(times, dim=1).repeat_interleave(times, dim=2)
+def enlarge(image: UInt8[Tensor, "3 H W"], least: int = 256) -> UInt8[Tensor, "3 H2 W2"]:
+    """Repeat pixels until the shorter side has at least `least`; larger images stay as they are."""
+    times = max(1, -(-least // min(image.shape[1:])))
+    return image.repeat_interleave(times, dim=1).repeat_interleave(times, dim=2)
 
 
 def colours(values: Float[Tensor, "H W"]) -> UInt8[Tensor, "3 H W"]:
-    """Values from 0 to their highest, dark to light."""
+    """Values as colours, from 0 (dark) to their highest (light)."""
     from matplotlib import colormaps
 
     values = values.detach().cpu().float()
@@ -48,18 +47,18 @@ def colours(values: Float[Tensor, "H W"]) -> UInt8[Tensor, "3 H W"]:
     return torch.from_numpy(np.ascontiguousarray(table[..., :3])).permute(2, 0, 1)
 
 
-def encode(picture: UInt8[Tensor, "3 H W"]) -> tuple[str, bytes]:
-    """A picture as a file in memory, with its media type: PNG for small ones, JPEG for photographs."""
-    image, memory = to_pil(picture), io.BytesIO()
-    if min(picture.shape[1:]) <= 128:
-        image.save(memory, "PNG", optimize=True)
+def encode(image: UInt8[Tensor, "3 H W"]) -> tuple[str, bytes]:
+    """An image as (media type, content of a file): PNG if small, JPEG otherwise."""
+    pil, memory = to_pil(image), io.BytesIO()
+    if min(image.shape[1:]) <= 128:
+        pil.save(memory, "PNG", optimize=True)
         return "image/png", memory.getvalue()
-    image.save(memory, "JPEG", quality=90)
+    pil.save(memory, "JPEG", quality=90)
     return "image/jpeg", memory.getvalue()
 
 
 def encode_map(values: UInt8[Tensor, "3 H W"]) -> tuple[str, bytes]:
-    """A small coloured map as PNG with a palette: a few hundred bytes."""
+    """A small coloured map as (media type, content): a PNG with a palette, a few hundred bytes."""
     memory = io.BytesIO()
     to_pil(values).quantize(128, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE).save(
         memory, "PNG", optimize=True
@@ -67,6 +66,6 @@ def encode_map(values: UInt8[Tensor, "3 H W"]) -> tuple[str, bytes]:
     return "image/png", memory.getvalue()
 
 
-def to_pil(picture: UInt8[Tensor, "3 H W"]) -> Image.Image:
-    """The picture as a Pillow image."""
-    return Image.fromarray(np.ascontiguousarray(picture.permute(1, 2, 0).numpy()))
+def to_pil(image: UInt8[Tensor, "3 H W"]) -> Image.Image:
+    """The image as a Pillow image."""
+    return Image.fromarray(np.ascontiguousarray(image.permute(1, 2, 0).numpy()))

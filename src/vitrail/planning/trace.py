@@ -1,11 +1,11 @@
-"""The peak of tensor memory of a step, found by running it on tensors that have shapes and no contents."""
+"""Peak tensor memory of a step, measured by running it on tensors that have shapes but no contents."""
 
 import weakref
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -13,7 +13,7 @@ from torch.utils._pytree import tree_leaves, tree_map_only
 
 from ..machine.facts import has_fast_bfloat16, has_onednn_bfloat16
 from ..models.fields import ModelConfig
-from ..nn import Attend, checkpoint_activations
+from ..nn import checkpoint_activations, fused_kernel, set_attention_kernel
 from .depth import by_depth
 from .flops import blueprint
 
@@ -24,9 +24,9 @@ _PRODUCTS = (torch.ops.aten.linear, torch.ops.aten.addmm, torch.ops.aten.mm)
 
 
 class LiveBytes(TorchDispatchMode):
-    """Follows the storage of every tensor that an operation returns until it is freed.
+    """Counts the bytes of every tensor that an operation returns until it is freed.
 
-    Storages, not tensors, because views share them. `now` is what is alive, `peak` the most that was.
+    It counts storages, because views share them. `now` is the number of live bytes, `peak` its maximum.
 
     Args:
         device: where the operations would run. A CPU needs buffers that no operation returns: convolutions one more
@@ -83,7 +83,7 @@ def _unfolded_bytes(weight: Tensor, out: Tensor) -> int:
 
 
 def inference_peak(config: ModelConfig, batch_size: int, precision: torch.dtype, device: torch.device) -> int:
-    """Bytes of all tensors at the worst moment of a forward pass: weights, pixels, what the layers make."""
+    """Peak bytes of all tensors of a forward pass: weights, pixels, activations."""
 
     def peak(config: ModelConfig) -> tuple[int]:
         model = blueprint(config.densest())
@@ -106,12 +106,14 @@ def backward_peak(
     *,
     checkpointing: bool,
 ) -> int:
-    """Bytes of all tensors at the worst moment of backward: weights, gradients, batch, activations."""
+    """Peak bytes of all tensors of forward and backward: weights, gradients, batch, activations."""
 
     def peak(config: ModelConfig) -> tuple[int]:
         model = blueprint(config.densest())
         if device.type != "cpu":
-            _always_fused(model)
+            # Autograd wants a real device for its streams, so a GPU's step is followed on the CPU, with the kernel that
+            # a GPU takes: the fused one, which keeps no weights for the backward pass.
+            set_attention_kernel(model, fused_kernel)
         if checkpointing:
             checkpoint_activations(model)
         with FakeTensorMode(allow_non_fake_inputs=True), LiveBytes(device) as live:
@@ -126,7 +128,7 @@ def backward_peak(
 
 
 def _loss(output: Any) -> Tensor:
-    """What a step minimises. Any targets of the right shape will do: values of fake tensors are never looked at."""
+    """A scalar loss. Any targets of the right shape will do: fake tensors have no values."""
     if isinstance(output, Tensor):
         return F.cross_entropy(output.float(), torch.zeros_like(output, dtype=torch.float32))
     return torch.stack([leaf.float().square().mean() for leaf in tree_leaves(output)]).sum()
@@ -134,11 +136,3 @@ def _loss(output: Any) -> Tensor:
 
 def _autocast(precision: torch.dtype) -> AbstractContextManager:
     return nullcontext() if precision == torch.float32 else torch.autocast("cpu", precision)
-
-
-def _always_fused(model: nn.Module) -> None:
-    # Autograd wants a real device for its streams, so a GPU's step is followed on the CPU, with the attention
-    # that a GPU takes: the fused one, which keeps no weights for the backward pass.
-    for module in model.modules():
-        if isinstance(module, Attend):
-            module.forward = F.scaled_dot_product_attention  # type: ignore[method-assign, assignment]

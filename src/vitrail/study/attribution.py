@@ -13,8 +13,11 @@ from ..data.masks import mask_files, missing_mask, read_mask
 from ..data.open import Sample, open_source, read_image
 from ..data.preprocess import Preprocess
 from ..data.seeds import derive, permutation
+from ..engines.precision import on_device, reduced_precision
+from ..engines.predictor import make_predictor
 from ..errors import VitrailError
-from ..evaluation.held_out import SplitChoice, held_out
+from ..evaluation.evaluate import score_held_out
+from ..evaluation.held_out import HeldOut, SplitChoice, held_out
 from ..lens.attribution.method import MapFunction
 from ..lens.faithfulness.evaluate import ImageBatch, Score, evaluate_methods
 from ..lens.watched import watch
@@ -47,7 +50,8 @@ def evaluate_explanations(
     masks: Path | None = None,
     split: SplitChoice = "auto",
     limit: int | None = 200,
-    device: str | torch.device = "cpu",
+    device: str = "auto",
+    precision: str = "auto",
     seed: int = 0,
     progress: Track = silent,
 ) -> Faithfulness:
@@ -61,12 +65,17 @@ def evaluate_explanations(
             counts only where no mask is needed.
         split: which part of the source, see `held_out`.
         limit: at most so many images, drawn by seed; None for all.
+        device, precision: see `make_predictor`.
+        seed: of everything that is drawn.
+        progress: reports how far the study is.
 
     Raises:
         VitrailError: a model without classes or of several labels an image, unknown labels, no image; masks that
             cannot be used, or no object in any.
     """
-    watched = watch(checkpoint, device=str(device))
+    predictor = make_predictor(checkpoint, batch_size=BATCH, device=device, precision=precision)
+    engine = predictor.engine
+    watched = watch(checkpoint, device=str(engine.device))
     if not watched.classifies or watched.labels == "many":
         kind = "several labels an image" if watched.classifies else "no classes"
         raise VitrailError(
@@ -81,28 +90,28 @@ def evaluate_explanations(
     files = mask_files(masks, labelled) if masks else None
     if files is not None and not any(sample.name in files for sample in samples):
         raise missing_mask(samples[0])
-    model = watched.model
-    batches = list(_batches(samples, checkpoint.preprocess, files, device, progress))
-    right = sum((_predicted(model, batch) == batch.classes).sum().item() for batch in batches)
-    scores = evaluate_methods(model, batches, methods, seed=seed, progress=progress)
+    accuracy = score_held_out(predictor, HeldOut(tuple(samples), chosen.note)).quality
+    batches = list(_batches(samples, checkpoint.preprocess, files, engine.device, progress))
+    with reduced_precision(engine.device, engine.precision):
+        scores = evaluate_methods(watched.model, batches, methods, seed=seed, progress=progress)
     note = f"{len(samples)} of {chosen.note}"
     if files is not None:
         note += f"; {_about_masks(batches, sum(sample.name not in files for sample in samples))}"
-    return Faithfulness(tuple(scores), right / max(1, len(samples)), note)
+    return Faithfulness(tuple(scores), accuracy, note)
 
 
 def _batches(
     samples: Sequence[Sample],
     preprocess: Preprocess,
     files: Mapping[str, Path] | None,
-    device: str | torch.device,
+    device: torch.device,
     progress: Track,
 ) -> Iterator[ImageBatch]:
     starts = range(0, len(samples), BATCH)
     for start in progress(starts, len(starts), "read"):
         some = samples[start : start + BATCH]
         images = [read_image(sample, preprocess.channels) for sample in some]
-        pixels = torch.stack([preprocess(image) for image in images]).to(device)
+        pixels = on_device(torch.stack([preprocess(image) for image in images]), device)
         classes = torch.tensor([sample.labels[0] for sample in some]).to(device)
         masks = None
         if files is not None:
@@ -129,8 +138,3 @@ def _about_masks(batches: Sequence[ImageBatch], missing: int) -> str:
     if known.mean() > 0.5:
         said.append("if that is too much, invert the masks: the object is white")
     return "; ".join(said)
-
-
-@torch.inference_mode()
-def _predicted(model: torch.nn.Module, batch: ImageBatch) -> Tensor:
-    return model(batch.pixels).argmax(dim=1)

@@ -214,7 +214,10 @@ class Regression(Task):
         charts = "".join(
             f"<div><h3>{title}</h3>{chart}</div>"
             for title, chart in (
-                (escape(row.name), scatter_chart(points, label=row.name, x_label="truth", y_label="predicted"))
+                (
+                    escape(row.name),
+                    scatter_chart(points, label=row.name, x_label="truth", y_label="predicted", diagonal=True),
+                )
                 for row, points in zip(evaluation.per_value, evaluation.points, strict=True)
             )
         )

@@ -162,7 +162,8 @@ def _size(recipe: Recipe) -> tuple[int, int]:
 
 def _check_head(config: ModelConfig, name: str, task: Task) -> None:
     """Raise VitrailError where a model does not give what a task needs."""
-    if config.task.name not in task.heads:
+    fine_tuned = config.fine_tuned()  # pre-training models are replaced by what is fine-tuned after them
+    if (fine_tuned or config).task.name not in task.heads:
         raise VitrailError(
             f"{name} is for {config.task.name}, and {task.name} needs a model for {' or '.join(task.heads)}: choose "
             "another of `vitrail models`"

@@ -1,13 +1,12 @@
 """Small models, pictures and galleries for the explorer's tests."""
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor, nn
 
 from vitrail.data.preprocess import Preprocess
-from vitrail.lens.explorer.data import Watched
+from vitrail.lens.attribution.method import Method
 from vitrail.lens.explorer.gallery import Gallery
+from vitrail.lens.watched import Watched
 from vitrail.models.registry import create_model
 
 NAMES = ("cat", '<b>"dog" & co</b>', "猫", "</script><script>alert(1)</script>", "$x$")
@@ -45,24 +44,13 @@ def by_class(model: nn.Module, pixels: Tensor, classes: Tensor) -> Tensor:
     return maps.unflatten(1, (4, 4))
 
 
-@dataclass
-class Titled:
-    """A method that says of itself that it has nothing to do with the class, and is asked once."""
-
-    title: str = "For all"
-    by_class: bool = False
-
-    def __call__(self, model: nn.Module, pixels: Tensor, classes: Tensor) -> Tensor:
-        assert len(pixels) == len(classes) == 1
-        return for_all(model, pixels, classes)
-
-
 def for_all(model: nn.Module, pixels: Tensor, classes: Tensor) -> Tensor:
-    """A method that has nothing to do with the class."""
+    """A method that does not depend on the class, and is asked once."""
+    assert len(pixels) == len(classes) == 1
     return torch.arange(16.0).unflatten(0, (4, 4)).expand(len(pixels), -1, -1)
 
 
-METHODS = {"by class": by_class, "for all": Titled()}
+METHODS = {"by class": Method("By class", by_class), "for all": Method("For all", for_all, by_class=False)}
 
 
 def gallery(*models: Watched, pictures: int = 2, **options: object) -> Gallery:

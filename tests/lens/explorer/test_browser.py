@@ -10,6 +10,8 @@ import pytest
 import torch
 from PIL import Image
 
+from vitrail.lens.attribution.method import Method
+from vitrail.lens.attribution.methods import METHODS as OURS
 from vitrail.lens.explorer.data import look
 from vitrail.lens.explorer.gallery import Gallery
 from vitrail.lens.explorer.pack import pack_layer, unpack_layer
@@ -19,6 +21,8 @@ from vitrail.lens.explorer.server import ExplorerServer
 from .browser import CONTRAST, Opened, chromium
 from .small import NAMES, gallery, picture, vit
 from .test_data import KINDS, adaptive, corner
+
+BAD = ("<b>broken</b>.png", "truncated")
 
 
 @pytest.fixture(scope="module")
@@ -152,7 +156,7 @@ def test_two_models_and_two_pictures_side_by_side(opened: Opened) -> None:
     assert "patch row 4 column 4" in opened.said(1)
     assert "patch row 4 column 4" in opened.said(2)
     assert opened.page.locator("#sheets .field").count() == 2
-    opened.page.locator("#stage .pane:nth-child(1)").get_by_label("Picture").select_option("1.png")
+    opened.page.locator("#stage .pane:nth-child(1)").get_by_label("Image").select_option("1.png")
     opened.page.locator("#stage .pane:nth-child(1) .label").click()
     opened.until("document.getElementById('lead').textContent.includes('1.png')")
     assert opened.said(1).endswith(expected(2, None, 16, seed=1))
@@ -204,7 +208,7 @@ def test_every_kind_of_layer_is_drawn(browser: Any, tmp_path: Path, kind: str) -
 
 def test_the_live_page_takes_parts_out_and_says_when_the_server_is_gone(browser: Any) -> None:
     with ExplorerServer(gallery(vit())) as server:
-        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+        server.start()
         before = vit().model(vit().pixels(picture()))
         opened = Opened(browser, server.url)
         assert {url.split("/")[2] for url in opened.asked if url.startswith("http")} == {server.url.split("/")[2]}
@@ -217,10 +221,9 @@ def test_the_live_page_takes_parts_out_and_says_when_the_server_is_gone(browser:
         assert "→" not in opened.text("#classes")
         assert torch.equal(server.gallery.watched[0].model(vit().pixels(picture())), before)
         opened.context.set_offline(True)
-        opened.page.locator("#stage").get_by_label("Picture").select_option("1.png")
+        opened.page.locator("#stage").get_by_label("Image").select_option("1.png")
         opened.until("document.querySelector('#stage .problem').textContent.includes('server does not answer')")
         opened.context.close()
-        server.shutdown()
     assert all("Failed to load resource" in line for line in opened.complaints)
 
 
@@ -247,10 +250,10 @@ def test_a_slow_method_says_so_and_a_finger_slides_over_the_sheet(browser: Any) 
         assert go_on.wait(20)
         return torch.ones(len(pixels), 4, 4)
 
-    with ExplorerServer(gallery(vit(), methods={"slow": slow})) as server:
-        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+    with ExplorerServer(gallery(vit(), methods={"slow": Method("Slow", slow)})) as server:
+        server.start()
         opened = Opened(browser, server.url)
-        opened.until("document.querySelector('#relevance .said').textContent.startsWith('slow is being worked out')")
+        opened.until("document.querySelector('#relevance .said').textContent.startsWith('Slow is being worked out')")
         opened.over("#stage .glass", 0.6, 0.1)
         assert "patch row 3 column 1" in opened.said()
         go_on.set()
@@ -264,5 +267,20 @@ def test_a_slow_method_says_so_and_a_finger_slides_over_the_sheet(browser: Any) 
         opened.page.evaluate(slide, [0.1, 0.6])
         assert opened.said().startswith("Layer 1, head 2")
         opened.context.close()
-        server.shutdown()
+    assert opened.complaints == []
+
+
+def test_an_embedding_has_no_probabilities_and_what_cannot_be_read_is_listed(browser: Any, tmp_path: Path) -> None:
+    shown = gallery(vit(classes=0), pictures=1, methods={"input_gradient": OURS["input_gradient"]}, unreadable=[BAD])
+    write_page(shown, tmp_path / "page.html")
+    opened = Opened(browser, (tmp_path / "page.html").as_uri())
+    assert opened.text("#predictions-title") == "Where the embedding comes from"
+    assert "%" not in opened.text("#classes")
+    said = "document.querySelector('#relevance .said').textContent"
+    opened.until(f"{said}.startsWith('Input × gradient, for the embedding')")
+    assert opened.page.locator("#features img").evaluate("image => [image.naturalWidth, image.naturalHeight]") == [4, 4]
+    assert opened.text("#unreadable li") == "<b>broken</b>.png: truncated"
+    opened.page.locator("#colour").fill("30")
+    assert opened.page.locator("#stage canvas.map").evaluate("canvas => getComputedStyle(canvas).opacity") == "0.3"
+    opened.context.close()
     assert opened.complaints == []

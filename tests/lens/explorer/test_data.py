@@ -6,14 +6,20 @@ import pytest
 import torch
 from torch import nn
 
+from vitrail.data.preprocess import Preprocess
 from vitrail.errors import VitrailError
+from vitrail.lens.attribution.method import Method
+from vitrail.lens.attribution.methods import METHODS as OURS
+from vitrail.lens.explanation import explain_image
 from vitrail.lens.explorer.ablate import Region, ablated, without
-from vitrail.lens.explorer.data import Watched, look, relevance
+from vitrail.lens.explorer.data import look, relevance
 from vitrail.lens.explorer.gallery import Gallery
 from vitrail.lens.explorer.pack import unpack_layer
 from vitrail.lens.explorer.rows import LayerRows, Side, Unseen
 from vitrail.lens.layout import over_picture
 from vitrail.lens.observe import observe_attention
+from vitrail.lens.outputs import image_model
+from vitrail.lens.watched import Watched
 from vitrail.models.registry import create_model
 
 from .small import METHODS, NAMES, for_all, gallery, picture, vit, watched
@@ -114,9 +120,17 @@ def test_names_of_tokens_and_classes() -> None:
 
 def test_a_model_without_classes_predicts_none() -> None:
     subject = vit(classes=0)
-    assert look(subject, picture()).predictions == ()
-    assert "predicts none" in relevance(subject, picture(), "a", METHODS["by class"], []).problem
+    view = look(subject, picture())
+    assert (view.predictions, view.output) == ((), "embedding")
+    assert view.features is not None
     assert list(relevance(subject, picture(), "a", METHODS["for all"], []).maps) == [None]
+    # A method that knows classes only has a problem; ours explain the direction of the embedding.
+    assert relevance(subject, picture(), "a", METHODS["by class"], []).problem
+    found = relevance(subject, picture(), "input_gradient", OURS["input_gradient"], [])
+    given = subject.pixels(picture()).requires_grad_()
+    subject.model(given).norm().backward()
+    expected = (given.grad * given.detach()).sum(1).unflatten(2, (-1, 8)).unflatten(1, (-1, 8)).sum((2, 4))[0]
+    torch.testing.assert_close(found.maps[None], expected, rtol=1e-3, atol=1e-5)
     with pytest.raises(VitrailError, match="predicts no classes"):
         gallery(subject).ablate(0, [(0, 0)], [])
 
@@ -136,7 +150,6 @@ def test_too_many_weights_are_refused_before_they_are_kept(monkeypatch: pytest.M
 
 def test_relevance_is_by_class_only_where_it_differs() -> None:
     assert list(relevance(vit(), picture(), "a", METHODS["by class"], [3, 1]).maps) == [3, 1]
-    assert list(relevance(vit(), picture(), "a", for_all, [3, 1]).maps) == [None]
     assert list(relevance(vit(), picture(), "a", METHODS["for all"], [3, 1]).maps) == [None]
 
 
@@ -144,7 +157,7 @@ def test_a_method_that_does_not_apply_says_why() -> None:
     def fails(*given: object) -> torch.Tensor:
         raise VitrailError("no class token here")
 
-    assert relevance(vit(), picture(), "a", fails, [0]).problem == "no class token here"
+    assert relevance(vit(), picture(), "a", Method("Fails", fails), [0]).problem == "no class token here"
 
 
 def test_taking_out_a_head_is_zeroing_its_output_and_leaves_no_trace() -> None:
@@ -194,7 +207,7 @@ def test_what_is_there_does_not_wait_for_a_method_at_work() -> None:
         assert go_on.wait(20)
         return for_all(model, pixels, classes)
 
-    shown = gallery(vit(), methods={"slow": slow})
+    shown = gallery(vit(), methods={"slow": Method("Slow", slow)})
     view = shown.view(0)
     at_work = threading.Thread(target=shown.relevance, args=(0, "slow"))
     at_work.start()
@@ -207,8 +220,8 @@ def test_what_is_there_does_not_wait_for_a_method_at_work() -> None:
 def test_a_gallery_packs_what_was_looked_at_and_shortens_names() -> None:
     shown = gallery(vit(), vit(name="deit_tiny_distilled_patch16_224"))
     assert len(shown) == 4
-    assert shown.outline()["pictures"] == ["0.png", "1.png"]
-    assert Gallery([vit()], [("a/1.png", picture()), ("b/1.png", picture())]).outline()["pictures"] == [
+    assert shown.outline()["images"] == ["0.png", "1.png"]
+    assert Gallery([vit()], [("a/1.png", picture()), ("b/1.png", picture())]).outline()["images"] == [
         "a/1.png", "b/1.png"
     ]  # fmt: skip
     view = shown.view(1)
@@ -222,3 +235,36 @@ def test_a_gallery_packs_what_was_looked_at_and_shortens_names() -> None:
         shown.relevance(0, "by clas")
     with pytest.raises(VitrailError, match="nothing to explore"):
         Gallery([vit()], [])
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "output"),
+    [
+        ("segformer_b0", {"image_size": 64}, "other"),
+        ("mae_vit_base_patch16", {"image_size": 32, "depth": 1, "embed_dim": 48, "num_heads": 3}, "other"),
+        ("clip_vit_base_patch16", {"image_size": 32, "depth": 1, "text_depth": 1}, "embedding"),
+        ("vit_small_patch14_dinov2", {"image_size": 42, "depth": 1, "embed_dim": 24, "num_heads": 2}, "embedding"),
+    ],
+)
+def test_other_models_show_attention_and_features_and_no_probabilities(name: str, options: dict, output: str) -> None:
+    size = options["image_size"]
+    model = image_model(create_model(name, **options)).eval()
+    subject = Watched(name, model, Preprocess(image_size=(size, size), crop=1.0))
+    view = look(subject, picture(size=(size, size)))
+    assert (view.predictions, view.output) == ((), output)
+    assert view.features is not None
+    assert any(isinstance(rows, LayerRows) for _, rows in view.layers)
+    assert explain_image(subject, "x", picture(size=(size, size))).predictions == ()
+
+
+def test_feature_colours_are_the_principal_components_of_the_last_patches() -> None:
+    subject = vit()
+    with torch.no_grad():
+        tokens = subject.model.forward_features(subject.pixels(picture()))
+    flat = tokens.patches[0].double()
+    values, vectors = torch.linalg.eigh((flat - flat.mean(0)).T @ (flat - flat.mean(0)))
+    first = (flat - flat.mean(0)) @ vectors[:, values.argmax()]
+    found = look(subject, picture()).features
+    assert found is not None
+    correlation = torch.corrcoef(torch.stack([found[0].flatten().double(), first]))[0, 1]
+    assert abs(correlation) > 0.999

@@ -3,7 +3,6 @@
 import http.client
 import json
 import socket
-import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -20,9 +19,8 @@ from .small import gallery, vit
 @pytest.fixture(scope="module")
 def server() -> Iterator[ExplorerServer]:
     with ExplorerServer(gallery(vit())) as server:
-        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+        server.start()
         yield server
-        server.shutdown()
 
 
 def ask(server: ExplorerServer, method: str, path: str, body: Any = None, **headers: str) -> tuple[int, str, bytes]:
@@ -114,7 +112,7 @@ def test_other_names_and_forms_of_other_sites_are_refused(server: ExplorerServer
 
 def test_a_port_in_use_is_a_sentence(server: ExplorerServer) -> None:
     port = server.server_address[1]
-    with pytest.raises(VitrailError, match=rf"port {port} cannot be had .*--port 0"):
+    with pytest.raises(VitrailError, match=rf"port {port} cannot be used .*--port 0"):
         ExplorerServer(server.gallery, port)
     with pytest.raises(VitrailError, match="not in 0 to 65535"):
         ExplorerServer(server.gallery, 70000)

@@ -1,5 +1,6 @@
 """Foreign weights under our names."""
 
+import pkgutil
 from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import Any
@@ -8,52 +9,21 @@ import torch
 from torch import Tensor
 
 from ...errors import VitrailError
+from ...models.fields import ModelConfig
 from ...nn import AnyVisionModel
-from . import official, timm, torchvision, transformers
 from .rename import Layout, Renamed, Rule, to_ours
 
-_FAMILIES: tuple[Any, ...] = tuple(
-    import_module(f"{__name__}.{family}")
-    for family in (
-        "beit",
-        "big_vision",
-        "cait",
-        "clip",
-        "cnn",
-        "convnext",
-        "cvt",
-        "detr",
-        "dino",
-        "dinov2",
-        "dinov3",
-        "dpt",
-        "hybrid",
-        "levit",
-        "mae",
-        "mixer",
-        "parallel_vit",
-        "pvt",
-        "pvt_v2",
-        "segformer",
-        "siglip",
-        "swin",
-        "swin_v2",
-        "timesformer",
-        "videomae",
-        "vitc",
-    )
-)
-LAYOUTS: tuple[Layout, ...] = (
-    *timm.LAYOUTS,
-    *transformers.LAYOUTS,
-    torchvision.LAYOUT,
-    official.LAYOUT,
-    *(layout for family in _FAMILIES for layout in family.LAYOUTS),
-)
-CONFIGS: dict[str, Callable[[Mapping[str, Any]], Any]] = {
-    kind: read for family in _FAMILIES for kind, read in getattr(family, "CONFIGS", {}).items()
+_SHARED = ("timm", "transformers", "torchvision", "official")
+"""Names of ViT itself in each source. Where names fit several layouts equally well, the first is meant."""
+_OTHERS = sorted({module.name for module in pkgutil.iter_modules(__path__)}.difference(_SHARED))
+_TABLES = [vars(import_module(f"{__name__}.{module}")) for module in (*_SHARED, *_OTHERS)]
+
+LAYOUTS: tuple[Layout, ...] = tuple(layout for table in _TABLES for layout in table.get("LAYOUTS", ()))
+"""The layouts of every module in this folder: a file that defines LAYOUTS is all that a family needs."""
+CONFIGS: dict[str, Callable[[Mapping[str, Any]], ModelConfig]] = {
+    kind: read for table in _TABLES for kind, read in table.get("CONFIGS", {}).items()
 }
-"""transformers' model types, and what reads the config.json of each."""
+"""Readers of transformers' config.json, by `model_type`."""
 _ENVELOPES = ("model", "state_dict", "params", "module", "model_state")
 
 

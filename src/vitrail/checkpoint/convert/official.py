@@ -58,7 +58,7 @@ PATCH_RULES = linear("embed.patches.project", "embedding", PATCHES)
 # Dropouts between them were counted too.
 WITHOUT_PATCHES = without_patches("Transformer/posembed_input/pos_embedding", (1, 2, 3))
 PREPROCESS = {"mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5)}
-LAYOUT = Layout(
+OFFICIAL = Layout(
     "official npz",
     (*PATCH_RULES, *WITHOUT_PATCHES),
     preprocess=PREPROCESS,
@@ -75,3 +75,6 @@ def without_pre_logits(state: dict[str, Tensor]) -> tuple[dict[str, Tensor], lis
         return state, []
     kept = {name: tensor for name, tensor in state.items() if not name.startswith(("pre_logits/", "head/"))}
     return kept, ["pre_logits and head were left out, as for fine-tuning: pass num_classes for a fresh head"]
+
+
+LAYOUTS = (OFFICIAL,)

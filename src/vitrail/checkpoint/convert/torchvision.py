@@ -20,9 +20,10 @@ WITHOUT_PATCHES = (
 )
 FIELDS = {"position_antialias": False}
 PREPROCESS = {"crop": 0.875, "interpolation": "bilinear"}
-LAYOUT = Layout(
+TORCHVISION = Layout(
     "torchvision",
     (linear("embed.patches.project", "conv_proj"), *WITHOUT_PATCHES),
     fields=FIELDS,
     preprocess=PREPROCESS,
 )
+LAYOUTS = (TORCHVISION,)

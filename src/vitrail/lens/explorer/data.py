@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from jaxtyping import Float, UInt8
@@ -41,6 +42,7 @@ class View:
         predictions: the most probable first; empty for a model that does not classify.
         prefix_names: of the tokens that lead the patches, in their order.
         layers: name and content, in the order of the model.
+        output: what the model computes; an embedding is one vector an image.
         features: three principal components of the last patches as colours, None where they are no grid.
     """
 
@@ -48,6 +50,7 @@ class View:
     predictions: tuple[Prediction, ...]
     prefix_names: tuple[str, ...]
     layers: tuple[tuple[str, LayerRows | Unseen], ...]
+    output: Literal["classes", "embedding", "other"] = "classes"
     features: UInt8[Tensor, "3 rows columns"] | None = None
 
 
@@ -78,8 +81,15 @@ def look(watched: Watched, image: Tensor, top_k: int = 5) -> View:
             max(side.prefix for rows in drawable for side in (rows.queries, rows.keys) if not side.free),
         ),
         layers=layers,
+        output=_kind(watched, output),
         features=feature_colours(outputs.get("encoder")),
     )
+
+
+def _kind(watched: Watched, output: object) -> Literal["classes", "embedding", "other"]:
+    if not isinstance(output, Tensor) or output.ndim != 2:
+        return "other"
+    return "classes" if watched.classifies else "embedding"
 
 
 def relevance(watched: Watched, image: Tensor, name: str, method: Attribution, classes: Sequence[int]) -> Relevance:

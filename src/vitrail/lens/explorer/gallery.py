@@ -142,6 +142,7 @@ class Gallery:
         document = {
             "image": data_uri(*encode(view.image)),
             "size": list(view.image.shape[1:]),
+            "output": view.output,
             "features": None if view.features is None else data_uri(*encode(view.features)),
             "predictions": [asdict(prediction) for prediction in view.predictions],
             "prefix": list(view.prefix_names),

@@ -1,15 +1,53 @@
-"""softmax(q kᵀ / √d + bias) v, in one place."""
+"""Scaled dot-product attention, softmax(q kᵀ / √d + bias) v, with a choice of kernels."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
+
+Kernel = Callable[[Tensor, Tensor, Tensor, Tensor | None], Tensor]
+"""(q (B, h, N, d), k (B, h, M, d), v (B, h, M, e), bias (..., N, M) or None) -> (B, h, N, e)."""
+
+
+def fused_kernel(
+    q: Float[Tensor, "B h N d"],
+    k: Float[Tensor, "B h M d"],
+    v: Float[Tensor, "B h M e"],
+    bias: Float[Tensor, "... #N #M"] | None = None,
+) -> Float[Tensor, "B h N e"]:
+    """PyTorch's fused attention, which keeps no weights for the backward pass: memory grows with N, not with N²."""
+    return F.scaled_dot_product_attention(q, k, v, attn_mask=None if bias is None else _with_four_dimensions(bias))
+
+
+def explicit_kernel(
+    q: Float[Tensor, "B h N d"],
+    k: Float[Tensor, "B h M d"],
+    v: Float[Tensor, "B h M e"],
+    bias: Float[Tensor, "... #N #M"] | None = None,
+) -> Float[Tensor, "B h N e"]:
+    """Two matrix products with a softmax in between."""
+    return attention_weights(q, k, bias) @ v
+
+
+def automatic_kernel(
+    q: Float[Tensor, "B h N d"],
+    k: Float[Tensor, "B h M d"],
+    v: Float[Tensor, "B h M e"],
+    bias: Float[Tensor, "... #N #M"] | None = None,
+) -> Float[Tensor, "B h N e"]:
+    """The faster of the fused and the explicit kernel for the device and the mode of autograd."""
+    return _automatic(q, k, v, bias)
+
+
+KERNELS: dict[str, Kernel] = {"auto": automatic_kernel, "fused": fused_kernel, "explicit": explicit_kernel}
+"""All compute the same, up to rounding."""
 
 
 class AnyAttend(nn.Module, ABC):
-    """What the lens looks for: queries, keys, values and what is added to the scores at its door, and `weights`."""
+    """Base class of what turns queries, keys, values and a bias into outputs: its inputs are what can be observed."""
 
     @abstractmethod
     def weights(
@@ -19,14 +57,41 @@ class AnyAttend(nn.Module, ABC):
         bias: Float[Tensor, "... #N #M"] | None = None,
         heads: list[int] | None = None,
     ) -> Float[Tensor, "B _ N M"]:
-        """How much each query takes from each key, for all heads or some."""
+        """Attention weights of each query over the keys, for all heads or some."""
 
 
-class Attend(AnyAttend):
+class KernelAttend(AnyAttend):
+    """Base class of those that compute softmax attention with a `Kernel`.
+
+    Args:
+        kernel: one of `KERNELS`, or another function of the same arguments.
+    """
+
+    def __init__(self, kernel: Kernel = automatic_kernel) -> None:
+        super().__init__()
+        self.kernel = kernel
+
+    def weights(
+        self,
+        q: Float[Tensor, "B h N d"],
+        k: Float[Tensor, "B h M d"],
+        bias: Float[Tensor, "... #N #M"] | None = None,
+        heads: list[int] | None = None,
+    ) -> Float[Tensor, "B _ N M"]:
+        """Attention weights of each query over the keys, for all heads or some; every row sums to 1."""
+        if heads is None:
+            return attention_weights(q, k, bias)
+        return attention_weights(q[:, heads], k[:, heads], bias if bias is None else _of_heads(bias, q)[:, heads])
+
+
+class Attend(KernelAttend):
     """Scaled dot-product attention (Vaswani et al., 2017, section 3.2.1).
 
-    A submodule of every attention, so that what it is given (queries and keys after norm and rotation, and the
-    bias) can be observed at its door.
+    A submodule of every attention, so that its inputs (queries and keys after norm and rotation, and the bias) can be
+    observed.
+
+    Args:
+        kernel: one of `KERNELS`, or another function of the same arguments.
     """
 
     def forward(
@@ -36,17 +101,18 @@ class Attend(AnyAttend):
         v: Float[Tensor, "B h M e"],
         bias: Float[Tensor, "... #N #M"] | None = None,
     ) -> Float[Tensor, "B h N e"]:
-        return attention(q, k, v, bias)
+        return self.kernel(q, k, v, bias)
 
-    def weights(
-        self,
-        q: Float[Tensor, "B h N d"],
-        k: Float[Tensor, "B h M d"],
-        bias: Float[Tensor, "... #N #M"] | None = None,
-        heads: list[int] | None = None,
-    ) -> Float[Tensor, "B _ N M"]:
-        """How much each query takes from each key, for all heads or some; every row sums to 1."""
-        return weights_of_heads(q, k, bias, heads)
+
+class HeadMixing(nn.Linear):
+    """A linear layer over the heads, for each query and key: (B, h, N, M) -> (B, h, N, M), in the precision given."""
+
+    def __init__(self, num_heads: int) -> None:
+        super().__init__(num_heads, num_heads)
+
+    def forward(self, maps: Float[Tensor, "B h N M"]) -> Float[Tensor, "B h N M"]:
+        mixed = F.linear(maps.movedim(1, -1), self.weight.to(maps.dtype), self.bias.to(maps.dtype))
+        return mixed.movedim(-1, 1)
 
 
 class TalkingHeadsAttend(AnyAttend):
@@ -58,8 +124,8 @@ class TalkingHeadsAttend(AnyAttend):
 
     def __init__(self, num_heads: int) -> None:
         super().__init__()
-        self.mix_scores = nn.Linear(num_heads, num_heads)
-        self.mix_weights = nn.Linear(num_heads, num_heads)
+        self.mix_scores = HeadMixing(num_heads)
+        self.mix_weights = HeadMixing(num_heads)
 
     def forward(
         self,
@@ -77,27 +143,25 @@ class TalkingHeadsAttend(AnyAttend):
         bias: Float[Tensor, "... #N #M"] | None = None,
         heads: list[int] | None = None,
     ) -> Float[Tensor, "B _ N M"]:
-        """How much each query takes from each key, after both mixings; rows need not sum to 1."""
-        scores = _mixed(attention_scores(q, k, bias), self.mix_scores)
-        weights = _mixed(scores.softmax(dim=-1), self.mix_weights)
+        """Attention weights after both mixings; rows need not sum to 1."""
+        scores = self.mix_scores(attention_scores(q, k, bias))
+        weights = self.mix_weights(scores.softmax(dim=-1))
         return weights if heads is None else weights[:, heads]
 
 
 ATTENDS = (AnyAttend,)
 
 
-def attention(
-    q: Float[Tensor, "B h N d"],
-    k: Float[Tensor, "B h M d"],
-    v: Float[Tensor, "B h M e"],
-    bias: Float[Tensor, "... #N #M"] | None = None,
-) -> Float[Tensor, "B h N e"]:
-    """softmax(q kᵀ / √d + bias) v, by the faster of two exact paths for the device and the mode."""
-    if _explicit_is_faster(q):
-        return attention_weights(q, k, bias) @ v
-    if bias is not None and bias.ndim < 4:
-        bias = bias[(None,) * (4 - bias.ndim)]  # the fused kernels take four dimensions
-    return F.scaled_dot_product_attention(q, k, v, attn_mask=bias)
+def set_attention_kernel(model: nn.Module, kernel: Kernel) -> None:
+    """Give every softmax attention inside a built model another kernel, in place.
+
+    Args:
+        model: any module with `Attend` inside.
+        kernel: one of `KERNELS`, or another function of the same arguments.
+    """
+    for module in model.modules():
+        if isinstance(module, KernelAttend):
+            module.kernel = kernel
 
 
 def attention_scores(
@@ -119,27 +183,22 @@ def attention_weights(
     return attention_scores(q, k, bias).softmax(dim=-1)
 
 
-def weights_of_heads(
-    q: Float[Tensor, "B h N d"],
-    k: Float[Tensor, "B h M d"],
-    bias: Float[Tensor, "... #N #M"] | None,
-    heads: list[int] | None,
-) -> Float[Tensor, "B _ N M"]:
-    """`attention_weights` of all heads or some."""
-    if heads is None:
-        return attention_weights(q, k, bias)
-    return attention_weights(q[:, heads], k[:, heads], bias if bias is None else _of_heads(bias, q)[:, heads])
+# torch.fx cannot follow what depends on devices and numbers of dimensions: it keeps calls of such functions whole.
 
 
-def _mixed(maps: Float[Tensor, "B h N M"], mix: nn.Linear) -> Float[Tensor, "B h N M"]:
-    return F.linear(maps.movedim(1, -1), mix.weight.to(maps.dtype), mix.bias.to(maps.dtype)).movedim(-1, 1)
+@fx.wrap
+def _automatic(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None) -> Tensor:
+    # PyTorch's fused kernel on a CPU has a slow backward in reduced precision (6 times slower than two batched
+    # products, measured on AMX); forward alone, and everywhere else, the fused kernel wins. See LOG.md.
+    on_cpu = q.device.type == "cpu" and q.dtype != torch.float64
+    explicit = on_cpu and torch.is_grad_enabled() and q.requires_grad
+    return explicit_kernel(q, k, v, bias) if explicit else fused_kernel(q, k, v, bias)
+
+
+@fx.wrap
+def _with_four_dimensions(bias: Tensor) -> Tensor:
+    return bias[(None,) * (4 - bias.ndim)] if bias.ndim < 4 else bias  # as the fused kernels take it
 
 
 def _of_heads(bias: Float[Tensor, "... #N #M"], q: Float[Tensor, "B h N d"]) -> Float[Tensor, "B h #N #M"]:
-    return bias.expand(*q.shape[:2], *bias.shape[-2:])
-
-
-def _explicit_is_faster(q: Tensor) -> bool:
-    # PyTorch's fused kernel on a CPU has a slow backward in reduced precision (6 times slower than two batched
-    # products, measured on AMX); forward alone, and everywhere else, the fused kernel wins. See LOG.md.
-    return q.device.type == "cpu" and torch.is_grad_enabled() and q.requires_grad and q.dtype != torch.float64
+    return bias.expand(q.shape[0], q.shape[1], *bias.shape[-2:])

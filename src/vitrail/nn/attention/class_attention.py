@@ -1,4 +1,4 @@
-"""Branches that change the class token only."""
+"""Residual branches that change the prefix tokens only."""
 
 import torch
 import torch.nn.functional as F
@@ -10,7 +10,7 @@ from .places import Places
 
 
 class ClassAttention(nn.Module):
-    """The class token looks at itself and all patches (Touvron et al., 2021, "Going deeper", section 3).
+    """Attention of the class token to itself and all patches (Touvron et al., 2021, "Going deeper", section 3).
 
     Tokens -> Tokens, linear in the number of patches. As a branch it adds zeros to the patches: they stay as they are.
     """
@@ -24,13 +24,13 @@ class ClassAttention(nn.Module):
         return tokens.with_x(F.pad(prefix, (0, 0, 0, tokens.patches.shape[1])))
 
     def places_of(self, tokens: Tokens) -> Places:
-        """Only prefix tokens look, at all."""
+        """Prefix tokens are the queries, all tokens the keys."""
         every = torch.arange(tokens.x.shape[1], device=tokens.x.device)[None]
         return Places(every[:, : tokens.prefix], every)
 
 
 class PrefixOnly(nn.Module):
-    """A branch, Tokens -> Tokens, for the prefix tokens alone; it adds zeros to the patches."""
+    """A branch applied to the prefix tokens alone, with zeros for the patches: Tokens -> Tokens."""
 
     def __init__(self, branch: nn.Module) -> None:
         super().__init__()

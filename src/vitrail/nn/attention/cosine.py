@@ -1,4 +1,4 @@
-"""Attention by angle."""
+"""Cosine attention."""
 
 import math
 

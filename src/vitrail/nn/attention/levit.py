@@ -1,10 +1,8 @@
 """LeViT's attention: narrow keys, wide values, a bias for each distance, and queries from a coarser grid."""
 
-from dataclasses import replace
-
 import torch
-from jaxtyping import Float
-from torch import Tensor, nn
+from jaxtyping import Float, Int
+from torch import Tensor, fx, nn
 
 from ..batch_norm import LinearNorm
 from ..embed.positions import resample_positions
@@ -60,7 +58,7 @@ class ShrinkingAttention(nn.Module):
         self.stride = stride
 
     def forward(self, tokens: Tokens) -> Tokens:
-        return replace(self.attention(tokens), grid=coarser(tokens.grid, self.stride))
+        return self.attention(tokens).with_grid(coarser(tokens.grid, self.stride))
 
     def places_of(self, tokens: Tokens) -> Places:
         """The queries are some of the tokens, the keys are all."""
@@ -87,7 +85,7 @@ class DistanceBias(nn.Module):
 
     def forward(self, tokens: Tokens) -> Float[Tensor, "h M N"]:
         rows, columns = tokens.grid
-        down, right = (self._distances(length) for length in (rows, columns))
+        down, right = (_distances(length, self.stride, self.table.device) for length in (rows, columns))
         index = down[:, None, :, None] * columns + right[None, :, None, :]
         return self.resampled((rows, columns))[:, index.flatten(2).flatten(0, 1)]
 
@@ -95,9 +93,15 @@ class DistanceBias(nn.Module):
         """The table for another grid."""
         return resample_positions(self.table.t()[None], self.grid, grid, antialias=False)[0].t()
 
-    def _distances(self, length: int) -> Tensor:
-        place = torch.arange(length, device=self.table.device)
-        return (place[:: self.stride, None] - place).abs()
+
+# torch.fx keeps calls of these whole, as it cannot follow what depends on the shapes of tensors.
+fx.wrap("resample_positions")
+
+
+@fx.wrap
+def _distances(length: int, stride: int, device: torch.device) -> Int[Tensor, "M N"]:
+    place = torch.arange(length, device=device)
+    return (place[::stride, None] - place).abs()
 
 
 def coarser(grid: tuple[int, ...], stride: int = 2) -> tuple[int, int]:

@@ -12,23 +12,23 @@ from .multi_head import MultiHeadAttention
 
 
 class LinearAttention(MultiHeadAttention):
-    """Multi-head attention with φ(q) φ(k)ᵀ in the place of exp(q kᵀ / √d). Tokens -> Tokens.
+    """Multi-head attention with φ(q) φ(k)ᵀ in place of exp(q kᵀ / √d). Tokens -> Tokens.
 
-    The weights are those of `MultiHeadAttention`, under the same names.
+    Cost and memory grow with N, not with N². The parameters are those of `MultiHeadAttention`, under the same names.
 
     Args:
         dim, num_heads, dropout: as in `MultiHeadAttention`.
-        features: φ, (q, k) -> (φ(q), φ(k)): `EluFeatures` or `RandomFeatures`.
+        features: φ, (q, k) -> (φ(q), φ(k)): `EluFeatures`, the default, or `RandomFeatures`.
     """
 
-    def __init__(self, dim: int, num_heads: int, features: nn.Module, *, dropout: float = 0.0) -> None:
-        super().__init__(dim, num_heads, attend=LinearAttend(features), dropout=dropout)
+    def __init__(self, dim: int, num_heads: int, features: nn.Module | None = None, *, dropout: float = 0.0) -> None:
+        super().__init__(dim, num_heads, attend=LinearAttend(features or EluFeatures()), dropout=dropout)
 
 
 class LinearAttend(AnyAttend):
     """φ(q) (φ(k)ᵀ v) / (φ(q) φ(k)ᵀ 1) (Katharopoulos et al., 2020, "Transformers are RNNs", equation 5).
 
-    Products and sums over all tokens are in float32 or better, whatever autocast says: they span many magnitudes.
+    Products and sums over all tokens are in float32 or better, also under autocast: they span many magnitudes.
     """
 
     def __init__(self, features: nn.Module) -> None:
@@ -43,7 +43,7 @@ class LinearAttend(AnyAttend):
         bias: Float[Tensor, "... #N #M"] | None = None,
     ) -> Float[Tensor, "B h N e"]:
         if bias is not None:
-            raise ValueError("linear attention makes no scores that a bias or a mask could be added to")
+            raise ValueError("linear attention has no scores to add a bias or a mask to: use MultiHeadAttention")
         with _no_autocast(q.device.type):
             q, k = self.features(_precise(q), _precise(k))
             total = q @ k.sum(dim=2).unsqueeze(3)
@@ -56,7 +56,7 @@ class LinearAttend(AnyAttend):
         bias: Float[Tensor, "... #N #M"] | None = None,
         heads: list[int] | None = None,
     ) -> Float[Tensor, "B _ N M"]:
-        """How much each query takes from each key: what `forward` never forms. Every row sums to 1."""
+        """Attention weights, which `forward` never forms; every row sums to 1."""
         q, k = self.features(q, k)
         scores = q @ k.transpose(2, 3)
         weights = scores / scores.sum(dim=3, keepdim=True)
@@ -80,8 +80,8 @@ class RandomFeatures(nn.Module):
 
     Args:
         head_dim: width d of a head.
-        count: m; the error falls with it. Nothing means d ln d, rounded down.
-        epsilon: what is added to every feature, of which the largest is 1, so that no query loses all of its keys.
+        count: m; the error falls with it. By default d ln d, rounded down.
+        epsilon: added to every feature, of which the largest is 1, so that no query loses all of its keys.
     """
 
     def __init__(self, head_dim: int, count: int | None = None, *, epsilon: float = 1e-6) -> None:

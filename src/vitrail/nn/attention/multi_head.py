@@ -1,4 +1,4 @@
-"""Multi-head attention, put together from parts."""
+"""Multi-head attention, composed of parts."""
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -16,16 +16,16 @@ class NoRefinement(nn.Module):
 
 
 class NoBias(nn.Module):
-    """Nothing is added to the scores."""
+    """No bias on the scores."""
 
     def forward(self, tokens: Tokens) -> None:
         return None
 
 
 class MultiHeadAttention(nn.Module):
-    """Every token looks at every token (Dosovitskiy et al., 2021, appendix A). Tokens -> Tokens.
+    """Multi-head self-attention (Dosovitskiy et al., 2021, appendix A). Tokens -> Tokens.
 
-    What families do otherwise is another part in the same place.
+    Variants of attention are other parts in the same places.
 
     Args:
         dim: width D of the tokens.
@@ -61,7 +61,7 @@ class MultiHeadAttention(nn.Module):
         self.dropout = nn.Dropout(dropout) if dropout else nn.Identity()
 
     def forward(self, tokens: Tokens, mask: Float[Tensor, "... #N #M"] | None = None) -> Tokens:
-        """Tokens -> Tokens. `mask` is added to the scores: minus infinity where a query must not look."""
+        """Tokens -> Tokens. `mask` is added to the scores: minus infinity where a query must not attend to a key."""
         q, k, v = self.qkv(tokens)
         q, k = self.refine(q, k, tokens)
         bias = self.bias(tokens)
@@ -72,9 +72,9 @@ class MultiHeadAttention(nn.Module):
 
 
 class CrossAttention(nn.Module):
-    """Queries look at keys and take from values that may come from elsewhere (Vaswani et al., 2017, section 3.2.2).
+    """Attention of queries to keys and values from another sequence (Vaswani et al., 2017, section 3.2.2).
 
-    For a class token over its patches, a learned query that pools, a decoder over its memory.
+    For a class token over its patches, a pooling query, a decoder over its memory.
 
     Args:
         dim: width D of queries, keys, values and result.
@@ -100,7 +100,7 @@ class CrossAttention(nn.Module):
         value: Float[Tensor, "B M D"],
         mask: Float[Tensor, "... #N #M"] | None = None,
     ) -> Float[Tensor, "B N D"]:
-        """`mask` is added to the scores: minus infinity where a query must not look."""
+        """`mask` is added to the scores: minus infinity where a query must not attend to a key."""
         q = heads_of(self.q(query), self.num_heads)
         k = heads_of(self.k(key), self.num_heads)
         v = heads_of(self.v(value), self.num_heads)

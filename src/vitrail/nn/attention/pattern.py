@@ -1,4 +1,4 @@
-"""Which keys each query may see: patterns as pure functions of the grid.
+"""Sparse attention patterns: the keys of each query as pure functions of the grid.
 
 A pattern is a function (grid, device) -> `Groups`, and its groups are the one description from which both ways to
 compute follow: `Groups.mask` is the dense (N, N) reference, and `sparse.GroupedAttend` gathers, attends inside the
@@ -19,14 +19,14 @@ Grid = tuple[int, ...]
 
 @dataclass(frozen=True, slots=True)
 class Groups:
-    """The queries of a group look at the keys of that group.
+    """Groups of queries and keys: the queries of a group attend to its keys.
 
     Attributes:
         queries: token numbers, each in one group at least; groups that are shorter than n repeat one of theirs, which
             then sees the same.
         keys: token numbers; what only fills up is not allowed.
         allowed: which of its group's keys a query may see; None for all.
-        everywhere: tokens that see all and are seen by all; they are in no group.
+        everywhere: tokens that attend to all and are attended to by all; they are in no group.
     """
 
     queries: Int[Tensor, "G n"]
@@ -54,7 +54,7 @@ class Groups:
         return (times > 0).index_fill(0, self.everywhere, True).index_fill(1, self.everywhere, True)
 
     def bias(self, count: int, dtype: torch.dtype) -> Float[Tensor, "N N"]:
-        """The dense mask as what is added to scores: 0 or minus infinity."""
+        """The dense mask as a bias of scores: 0 or minus infinity."""
         return minus_infinity(self.mask(count), dtype)
 
 
@@ -89,7 +89,7 @@ def neighbourhood(grid: Grid, device: torch.device, *, side: int, dilation: int 
 
 
 def lattice(grid: Grid, device: torch.device, *, stride: int) -> Groups:
-    """Every so-manyth row and column: a coarse grid over all of the picture for each token.
+    """Every so-manyth row and column: a coarse grid over all of the image for each token.
 
     The "grid attention" of Tu et al. (2022), "MaxViT", section 3.2.
     """

@@ -1,4 +1,4 @@
-"""Which tokens meet, where an attention is not given all of them at once."""
+"""The groups of tokens that attend to each other, for attentions inside windows, frames or lines."""
 
 from dataclasses import dataclass
 
@@ -7,17 +7,17 @@ from jaxtyping import Int
 from torch import Tensor
 
 NOWHERE = -1
-"""What stands for no token of the picture: padding."""
+"""The number of padding, which is no token of the image."""
 
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """The tokens that a module hands to the attention inside it, by their numbers in the sequence it was given.
+    """The tokens of each group, by their numbers in the module's input sequence.
 
-    The attention sees a batch of B × G: the groups of the first picture, then those of the second.
+    The attention sees a batch of B × G: the groups of the first image, then those of the second.
 
     Attributes:
-        queries: (G, n), `NOWHERE` for what is no token.
+        queries: (G, n), `NOWHERE` for padding.
         keys: (G, m), likewise.
     """
 
@@ -26,7 +26,7 @@ class Places:
 
     @classmethod
     def among(cls, tokens: Int[Tensor, "G n"]) -> "Places":
-        """Groups whose tokens look at each other."""
+        """Groups whose tokens attend to each other."""
         return cls(tokens, tokens)
 
 

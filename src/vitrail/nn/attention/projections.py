@@ -1,4 +1,4 @@
-"""Tokens -> queries, keys and values: where they come from, and how many there are of each."""
+"""Projections of tokens to queries, keys and values."""
 
 import torch
 import torch.nn.functional as F
@@ -12,12 +12,12 @@ QKV = tuple[Heads, Heads, Heads]
 
 
 def heads_of(x: Float[Tensor, "B N D"], num_heads: int) -> Float[Tensor, "B h N d"]:
-    """Cut the channels into heads."""
+    """Split the channels into heads: (B, N, D) -> (B, h, N, D / h)."""
     return x.unflatten(2, (num_heads, -1)).transpose(1, 2)
 
 
 def check_heads(dim: int, num_heads: int) -> None:
-    """The width is a multiple of the heads, or an error that says so."""
+    """Raise a ValueError unless the width is a multiple of the number of heads."""
     if dim % num_heads:
         raise ValueError(f"embed_dim {dim} is not a multiple of num_heads {num_heads}: choose heads that divide it")
 
@@ -25,9 +25,11 @@ def check_heads(dim: int, num_heads: int) -> None:
 class JointProjection(nn.Linear):
     """One linear layer for queries, keys and values of all tokens (Dosovitskiy et al., 2021, equation 5)."""
 
-    def __init__(self, dim: int, num_heads: int, *, bias: bool = True) -> None:
-        check_heads(dim, num_heads)
-        super().__init__(dim, 3 * dim, bias=bias)
+    def __init__(self, dim: int, num_heads: int, *, head_dim: int | None = None, bias: bool = True) -> None:
+        if head_dim is None:
+            check_heads(dim, num_heads)
+            head_dim = dim // num_heads
+        super().__init__(dim, 3 * num_heads * head_dim, bias=bias)
         self.num_heads = num_heads
 
     def forward(self, tokens: Tokens) -> QKV:  # type: ignore[override]
@@ -139,7 +141,7 @@ class ScaledQueries(nn.Module):
 class PlacedProjection(nn.Linear):
     """As `JointProjection`, but queries and keys are made of tokens with their positions, and values of bare ones.
 
-    So every block is told anew where its tokens stand (Carion et al., 2020, "DETR", section 3.2).
+    Positions are added in every block (Carion et al., 2020, "DETR", section 3.2).
 
     Args:
         positions: Tokens -> Tokens, adds them.

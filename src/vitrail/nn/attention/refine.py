@@ -1,14 +1,14 @@
-"""What happens to queries and keys before they meet: (q, k, tokens) -> (q, k)."""
+"""Norms and rotary positions of queries and keys: (q, k, tokens) -> (q, k)."""
 
 import math
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 from ..tokens import Tokens
 
-Heads = Float[Tensor, "B h N d"]
+HeadVectors = Float[Tensor, "B h N d"]
 
 
 class QKNorm(nn.Module):
@@ -23,15 +23,15 @@ class QKNorm(nn.Module):
         self.queries = queries
         self.keys = keys
 
-    def forward(self, q: Heads, k: Heads, tokens: Tokens) -> tuple[Heads, Heads]:
+    def forward(self, q: HeadVectors, k: HeadVectors, tokens: Tokens) -> tuple[HeadVectors, HeadVectors]:
         return self.queries(q), self.keys(k)
 
 
 class RotaryPositions(nn.Module):
-    """Turns queries and keys of patches by angles that tell their place (Siméoni et al., 2025, "DINOv3", section 3.2).
+    """Rotate queries and keys by angles that encode the place of a patch (Siméoni et al., 2025, "DINOv3", section 3.2).
 
     After Su et al. (2021), "RoFormer", in two dimensions. A place is the centre of a patch, from -1 to 1 along each
-    side of the picture, so any grid works and nothing is resampled. Prefix tokens have no place and stay as they are.
+    side of the image, so any grid works and nothing is resampled. Prefix tokens have no place and stay as they are.
 
     Args:
         head_dim: channels d of a head, a multiple of 4.
@@ -48,12 +48,17 @@ class RotaryPositions(nn.Module):
         self.head_dim = head_dim
         self.base = base
 
-    def forward(self, q: Heads, k: Heads, tokens: Tokens) -> tuple[Heads, Heads]:
+    def forward(self, q: HeadVectors, k: HeadVectors, tokens: Tokens) -> tuple[HeadVectors, HeadVectors]:
         rows, columns = tokens.grid
-        angles = rotary_angles((rows, columns), self.head_dim, self.base, q.device)
-        angles = angles.to(torch.promote_types(q.dtype, torch.float32))
+        angles = _angles_like(q, (rows, columns), self.head_dim, self.base)
         cos, sin = angles.cos(), angles.sin()
         return turn(q, cos, sin, tokens.prefix), turn(k, cos, sin, tokens.prefix)
+
+
+@fx.wrap  # torch.fx keeps its calls whole, as it cannot follow what depends on the shapes of tensors
+def _angles_like(q: Tensor, grid: tuple[int, int], head_dim: int, base: float) -> Float[Tensor, "P half"]:
+    """Rotary angles on the device of `q`, in its precision or in float32 if that is higher."""
+    return rotary_angles(grid, head_dim, base, q.device).to(torch.promote_types(q.dtype, torch.float32))
 
 
 def rotary_angles(
@@ -67,7 +72,7 @@ def rotary_angles(
     return (2 * math.pi * places[:, :, None] / periods).flatten(1)
 
 
-def turn(x: Heads, cos: Float[Tensor, "P half"], sin: Float[Tensor, "P half"], prefix: int) -> Heads:
+def turn(x: HeadVectors, cos: Float[Tensor, "P half"], sin: Float[Tensor, "P half"], prefix: int) -> HeadVectors:
     """Rotate channel i against channel i + d / 2, for all tokens behind the prefix; in the precision of the angles."""
     lead, patches = x[:, :, :prefix], x[:, :, prefix:]
     first, second = patches.chunk(2, dim=-1)

@@ -1,11 +1,11 @@
-"""Relative positions: what is added to the scores of a pair depends on the offset between the two."""
+"""Relative positions: biases of attention scores that depend on the offset between query and key."""
 
 import math
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 from ..embed.positions import resample_positions
 from ..tokens import Tokens
@@ -40,10 +40,10 @@ class RelativeBias(nn.Module):
 
 
 class ContinuousRelativeBias(nn.Module):
-    """A small network gives the number for each offset and head (Liu et al., 2022, "Swin Transformer V2", section 3.3).
+    """A bias for each offset and head from a small network (Liu et al., 2022, "Swin Transformer V2", section 3.3).
 
     Tokens -> (h, N, N), for any grid: there is no table that would belong to one window. Offsets go in as logarithms,
-    so that those of a larger window than the one trained at lie not far outside of what was seen.
+    so that a larger window than in training gives offsets that are not far outside the trained range.
 
     Args:
         window: (rows, columns) of the grid at training, whose largest offset counts as 8.
@@ -58,12 +58,13 @@ class ContinuousRelativeBias(nn.Module):
 
     def forward(self, tokens: Tokens) -> Float[Tensor, "h N N"]:
         rows, columns = tokens.grid
-        weight: Tensor = self.network[0].weight  # type: ignore[assignment]
-        offsets = log_offsets((rows, columns), self.window, weight.device).to(weight.dtype)
+        x = tokens.x
+        offsets = log_offsets((rows, columns), self.window, x.device).to(x.dtype)
         table = 16 * self.network(offsets).sigmoid()
-        return table[offset_index((rows, columns), (rows, columns), weight.device)].permute(2, 0, 1)
+        return table[offset_index((rows, columns), (rows, columns), x.device)].permute(2, 0, 1)
 
 
+@fx.wrap
 def log_offsets(grid: tuple[int, int], window: tuple[int, int], device: torch.device) -> Float[Tensor, "M 2"]:
     """(down, right) of each row of a table of offsets: sign(x) log2(1 + |x|) / 3, where 8 is as far as a window goes.
 
@@ -82,8 +83,8 @@ def log_offsets(grid: tuple[int, int], window: tuple[int, int], device: torch.de
 class RelativeBiasWithClass(nn.Module):
     """A learned number for each offset and head, and three more for the class token. Tokens -> (h, N, N).
 
-    Bao et al. (2022), "BEiT", section 2.2, as in its code: the last three rows of the table stand where the class token
-    looks at patches, where they look at it, and where it looks at itself. A grid other than the stored one gets the
+    Bao et al. (2022), "BEiT", section 2.2, as in its code: the last three rows of the table are for class token to
+    patch, patch to class token, and class token to itself. A grid other than the stored one gets the
     offsets resampled, as in transformers.
 
     Args:
@@ -99,22 +100,41 @@ class RelativeBiasWithClass(nn.Module):
     def forward(self, tokens: Tokens) -> Float[Tensor, "h N N"]:
         rows, columns = tokens.grid
         table = self.resampled((rows, columns))
-        index = offset_index((rows, columns), (rows, columns), table.device)
-        to_patch, to_class, to_itself = range(table.shape[0] - 3, table.shape[0])
-        index = F.pad(F.pad(index, (1, 0), value=to_class), (0, 0, 1, 0), value=to_patch)
-        index[0, 0] = to_itself
-        return table[index].permute(2, 0, 1)
+        return table[class_offset_index((rows, columns), table.device)].permute(2, 0, 1)
 
     def resampled(self, window: tuple[int, int]) -> Float[Tensor, "M h"]:
         """The table for another window."""
-        if window == self.window:
-            return self.table
-        old, new = ((2 * rows - 1, 2 * columns - 1) for rows, columns in (self.window, window))
-        image = self.table[:-3].t().unflatten(1, old).unsqueeze(0)
-        image = F.interpolate(image, size=new, mode="bilinear", align_corners=False)
-        return torch.cat([image[0].flatten(1).t(), self.table[-3:]])
+        return _resampled_offsets(self.table, self.window, window)
 
 
+# torch.fx keeps calls of these whole, as it cannot follow what depends on the shapes of tensors.
+fx.wrap("resample_positions")
+
+
+@fx.wrap
+def _resampled_offsets(
+    table: Float[Tensor, "M h"], old: tuple[int, int], new: tuple[int, int]
+) -> Float[Tensor, "M2 h"]:
+    """A table of offsets, with three rows for the class token, for another window."""
+    if new == old:
+        return table
+    before, after = ((2 * rows - 1, 2 * columns - 1) for rows, columns in (old, new))
+    image = table[:-3].t().unflatten(1, before).unsqueeze(0)
+    image = F.interpolate(image, size=after, mode="bilinear", align_corners=False)
+    return torch.cat([image[0].flatten(1).t(), table[-3:]])
+
+
+@fx.wrap
+def class_offset_index(grid: tuple[int, int], device: torch.device) -> Int[Tensor, "N1 N1"]:
+    """`offset_index` with a class token in front, whose pairs have the three rows behind the offsets."""
+    index = offset_index(grid, grid, device)
+    to_patch = (2 * grid[0] - 1) * (2 * grid[1] - 1)
+    index = F.pad(F.pad(index, (1, 0), value=to_patch + 1), (0, 0, 1, 0), value=to_patch)
+    index[0, 0] = to_patch + 2
+    return index
+
+
+@fx.wrap
 def offset_index(grid: tuple[int, int], window: tuple[int, int], device: torch.device) -> Int[Tensor, "N N"]:
     """The row of a (2 rows - 1) × (2 columns - 1) table that belongs to each pair of cells, query first."""
     row, column = torch.meshgrid(
@@ -127,14 +147,14 @@ def offset_index(grid: tuple[int, int], window: tuple[int, int], device: torch.d
 
 
 class RelativePositionAttention(MultiHeadAttention):
-    """Every token looks at every token, by content and by offset: q kᵀ / √d + r. Tokens -> Tokens.
+    """Multi-head attention with a learned bias for each offset between tokens, q kᵀ / √d + r. Tokens -> Tokens.
 
     Args:
         dim, num_heads, dropout: as in `MultiHeadAttention`.
-        grid: (rows, columns) that the table of offsets is for; other grids get it resampled.
+        grid: (rows, columns) of the stored table of offsets; for other grids it is resampled.
     """
 
-    def __init__(self, dim: int, num_heads: int, grid: tuple[int, int], *, dropout: float = 0.0) -> None:
+    def __init__(self, dim: int, num_heads: int, grid: tuple[int, int] = (14, 14), *, dropout: float = 0.0) -> None:
         super().__init__(dim, num_heads, bias=AnyGridBias(RelativeBias(grid, num_heads)), dropout=dropout)
 
 

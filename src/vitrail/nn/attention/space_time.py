@@ -1,4 +1,4 @@
-"""Attention in videos that looks along the time, or inside the frames. Tokens here have a grid (T, H, W)."""
+"""Attention in videos, along time or inside frames; tokens have a grid (T, H, W)."""
 
 import torch
 import torch.nn.functional as F
@@ -10,9 +10,9 @@ from .places import Places, numbers
 
 
 class TimeAttention(nn.Module):
-    """Each patch looks at its own place in every frame (Bertasius et al., 2021, "TimeSformer", section 3). Branch.
+    """Attention of each patch to its place in every frame (Bertasius et al., 2021, "TimeSformer"). Tokens -> Tokens.
 
-    Prefix tokens, which have no place, neither look nor are looked at: they get zeros.
+    Prefix tokens, which have no place, take no part: the branch gives zeros for them.
     """
 
     def __init__(self, attention: nn.Module) -> None:
@@ -27,14 +27,14 @@ class TimeAttention(nn.Module):
         return tokens.with_x(F.pad(patches, (0, 0, tokens.prefix, 0)))
 
     def places_of(self, tokens: Tokens) -> Places:
-        """The line through the frames at each place."""
+        """The tokens of one place in all frames, for each place."""
         return Places.among(numbers(tokens.grid, tokens.prefix, tokens.x.device).flatten(1).T)
 
 
 class SpaceAttention(nn.Module):
-    """Each token looks at its own frame (Bertasius et al., 2021, "TimeSformer", section 3). Tokens -> Tokens.
+    """Attention inside each frame (Bertasius et al., 2021, "TimeSformer", section 3). Tokens -> Tokens.
 
-    The prefix tokens stand in every frame; they get the mean of what they are given there.
+    The prefix tokens take part in every frame; their output is the mean over the frames.
     """
 
     def __init__(self, attention: nn.Module) -> None:
@@ -55,7 +55,7 @@ class SpaceAttention(nn.Module):
 
 
 class FrameAttention(nn.Module):
-    """Each token looks at its own frame, and every frame has prefix tokens of its own, see `PrefixForEachFrame`."""
+    """Attention inside each frame, which has prefix tokens of its own, see `PrefixForEachFrame`. Tokens -> Tokens."""
 
     def __init__(self, attention: nn.Module) -> None:
         super().__init__()
@@ -74,7 +74,7 @@ class FrameAttention(nn.Module):
 
 
 class PrefixForEachFrame(nn.Module):
-    """From here on every frame has prefix tokens of its own, copies at first: (B, p + N, D) -> (B, T p + N, D)."""
+    """Copy the prefix tokens for each frame: (B, p + N, D) -> (B, T p + N, D)."""
 
     def forward(self, tokens: Tokens) -> Tokens:
         frames = tokens.grid[0]
@@ -83,7 +83,7 @@ class PrefixForEachFrame(nn.Module):
 
 
 class MeanOverFrames(nn.Module):
-    """A video as one picture: the mean over the frames of every place and prefix token. Grid (T, H, W) -> (H, W)."""
+    """Mean over the frames of every place and prefix token. Grid (T, H, W) -> (H, W)."""
 
     def forward(self, tokens: Tokens) -> Tokens:
         frames, rows, columns = tokens.grid
@@ -98,6 +98,6 @@ def _in_frames(
     """Attention inside each frame, behind the prefix tokens given for it; prefix tokens and patches apart again."""
     frames, prefix = tokens.grid[0], lead.shape[2]
     patches = tokens.patches.unflatten(1, (frames, -1))
-    pictures = Tokens(torch.cat([lead, patches], dim=2).flatten(0, 1), tokens.grid[1:], prefix)
-    out = attention(pictures).x.unflatten(0, (-1, frames))
+    images = Tokens(torch.cat([lead, patches], dim=2).flatten(0, 1), tokens.grid[1:], prefix)
+    out = attention(images).x.unflatten(0, (-1, frames))
     return out[:, :, :prefix], out[:, :, prefix:].flatten(1, 2)

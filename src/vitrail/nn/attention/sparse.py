@@ -1,4 +1,4 @@
-"""Attention to some of the keys, at the cost of those: the fast path of every pattern."""
+"""Attention to some of the keys at the cost of those: the fast path of every pattern."""
 
 from functools import partial
 
@@ -8,45 +8,59 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from ..tokens import Tokens
-from .attend import AnyAttend, attention, weights_of_heads
+from .attend import KernelAttend
 from .multi_head import MultiHeadAttention
-from .pattern import Groups, Pattern, along, minus_infinity, neighbourhood
+from .pattern import Groups, Pattern, along, big_bird, minus_infinity, neighbourhood
 
 
 class SparseAttention(MultiHeadAttention):
-    """Every token looks at those that a pattern shows it. Tokens -> Tokens.
+    """Attention from every token to the tokens of a sparse pattern. Tokens -> Tokens.
 
-    Prefix tokens look at all and are looked at by all. The weights are those of `MultiHeadAttention`, under the same
-    names: a ViT's fit.
+    Prefix tokens attend to all tokens, and all attend to them. The parameters are those of `MultiHeadAttention`, under
+    the same names: a ViT's can be loaded.
 
     Args:
         dim, num_heads, dropout: as in `MultiHeadAttention`.
-        pattern: one of `pattern`, with its options: `partial(big_bird, block=16)`.
+        pattern: one of `nn/attention/pattern.py`, with its options; by default blocks of 16 tokens that attend to near,
+            leading and random blocks, `partial(big_bird, block=16)`.
     """
 
-    def __init__(self, dim: int, num_heads: int, pattern: Pattern, *, dropout: float = 0.0) -> None:
-        super().__init__(dim, num_heads, bias=GroupsOf(pattern), attend=GroupedAttend(), dropout=dropout)
+    def __init__(self, dim: int, num_heads: int, pattern: Pattern | None = None, *, dropout: float = 0.0) -> None:
+        groups = GroupsOf(pattern or partial(big_bird, block=16))
+        super().__init__(dim, num_heads, bias=groups, attend=GroupedAttend(), dropout=dropout)
 
 
 class NeighbourhoodAttention(SparseAttention):
-    """Every token looks at the side × side tokens around it: `pattern.neighbourhood`. Tokens -> Tokens."""
+    """Attention from every token to the side × side tokens around it. Tokens -> Tokens.
 
-    def __init__(self, dim: int, num_heads: int, side: int, *, dilation: int = 1, dropout: float = 0.0) -> None:
+    Hassani et al. (2023), "Neighborhood attention transformer"; see `pattern.neighbourhood`.
+
+    Args:
+        dim, num_heads, dropout: as in `MultiHeadAttention`.
+        side: side of the neighbourhood in tokens.
+        dilation: distance of the tokens of a neighbourhood.
+    """
+
+    def __init__(self, dim: int, num_heads: int, side: int = 7, *, dilation: int = 1, dropout: float = 0.0) -> None:
         super().__init__(dim, num_heads, partial(neighbourhood, side=side, dilation=dilation), dropout=dropout)
 
 
 class AxialAttention(SparseAttention):
-    """Every token looks along one axis of the grid: `pattern.along`. Tokens -> Tokens.
+    """Attention along one axis of the grid (Ho et al., 2019). Tokens -> Tokens.
 
-    A block has one for the rows (axis -1), then one for the columns (axis -2), each with its own residual.
+    A block has one inside rows (axis -1), then one inside columns (axis -2), each with its own residual.
+
+    Args:
+        dim, num_heads, dropout: as in `MultiHeadAttention`.
+        axis: axis of the grid along which a token attends.
     """
 
-    def __init__(self, dim: int, num_heads: int, axis: int, *, dropout: float = 0.0) -> None:
+    def __init__(self, dim: int, num_heads: int, axis: int = -1, *, dropout: float = 0.0) -> None:
         super().__init__(dim, num_heads, partial(along, axis=axis), dropout=dropout)
 
 
 class GroupsOf(nn.Module):
-    """Tokens -> the `Groups` of a pattern, in the place of a bias on the scores, for `GroupedAttend`."""
+    """The `Groups` of a pattern, as the bias that `GroupedAttend` takes: Tokens -> Groups."""
 
     def __init__(self, pattern: Pattern) -> None:
         super().__init__()
@@ -57,7 +71,7 @@ class GroupsOf(nn.Module):
 
 
 class MaskOf(nn.Module):
-    """Tokens -> the dense mask (N, N) of a pattern, 0 or minus infinity: the reference, with any attention."""
+    """The dense mask of a pattern, a bias for any attention: Tokens -> (N, N), 0 or minus infinity."""
 
     def __init__(self, pattern: Pattern) -> None:
         super().__init__()
@@ -67,8 +81,11 @@ class MaskOf(nn.Module):
         return self.groups(tokens).bias(tokens.x.shape[1], tokens.x.dtype)
 
 
-class GroupedAttend(AnyAttend):
-    """softmax over the keys that `Groups` allow, computed group by group: cost G n m instead of N²."""
+class GroupedAttend(KernelAttend):
+    """Softmax attention over the keys that `Groups` allow, group by group: cost G n m instead of N².
+
+    `forward` takes the groups in place of the bias; `weights` takes their dense mask, `Groups.bias`.
+    """
 
     def forward(
         self,
@@ -79,30 +96,21 @@ class GroupedAttend(AnyAttend):
     ) -> Float[Tensor, "B h N e"]:
         every, queries = bias.everywhere, bias.queries
         keys = torch.cat([every.expand(queries.shape[0], -1), bias.keys], dim=1)
-        inside = attention(_gathered(q, queries), _gathered(k, keys), _gathered(v, keys), _scores(bias, q.dtype))
+        parts = _gathered(q, queries), _gathered(k, keys), _gathered(v, keys)
+        inside = self.kernel(*parts, _scores(bias, q.dtype))
         inside = inside.unflatten(1, (-1, q.shape[1])).permute(1, 2, 0, 3, 4).flatten(2, 3)
-        out = torch.cat([attention(q.index_select(2, every), k, v), inside], dim=2)
+        out = torch.cat([self.kernel(q.index_select(2, every), k, v, None), inside], dim=2)
         return out.index_select(2, bias.order(q.shape[2]))
-
-    def weights(
-        self,
-        q: Float[Tensor, "B h N d"],
-        k: Float[Tensor, "B h M d"],
-        bias: Float[Tensor, "... #N #M"] | None = None,
-        heads: list[int] | None = None,
-    ) -> Float[Tensor, "B _ N M"]:
-        """How much each query takes from each key; `bias` is the dense mask of the groups."""
-        return weights_of_heads(q, k, bias, heads)
 
 
 def _gathered(x: Float[Tensor, "B h N d"], index: Int[Tensor, "G n"]) -> Float[Tensor, "G Bh n d"]:
-    # Groups lead and pictures stand among the heads, so that the groups' masks serve every picture without a copy.
+    # Groups come first and images are joined with the heads, so that the groups' masks broadcast without a copy.
     parts = x.index_select(2, index.flatten()).unflatten(2, index.shape)
     return parts.permute(2, 0, 1, 3, 4).flatten(1, 2)
 
 
 def _scores(groups: Groups, dtype: torch.dtype) -> Float[Tensor, "G 1 n m"] | None:
-    """What is added to the scores of each group, the keys that all see in front."""
+    """The bias of each group, with the keys that all attend to in front."""
     if groups.allowed is None:
         return None
     return F.pad(minus_infinity(groups.allowed, dtype), (groups.everywhere.shape[0], 0)).unsqueeze(1)

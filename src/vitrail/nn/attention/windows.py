@@ -3,34 +3,39 @@
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int, Shaped
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 from ..tokens import Tokens
 from .places import NOWHERE, Places, numbers
 
 
 class LocalAttention(nn.Module):
-    """Each token looks at its window only (Liu et al., 2021, "Swin Transformer", section 3.2). Tokens -> Tokens.
+    """Attention inside windows of the grid (Liu et al., 2021, "Swin Transformer", section 3.2). Tokens -> Tokens.
 
-    A grid that is no multiple of the window is filled up with zeros, on the right and at the bottom, as the
-    published models do; what stands there is looked at and then thrown away.
+    A grid that is not a multiple of the window is padded with zeros, on the right and at the bottom, as in the
+    published models; tokens attend to the padding, and its outputs are dropped. Tokens have no prefix.
 
     Args:
-        attention: what happens inside a window, called with a mask where windows are shifted.
-        window: (rows, columns).
-        shift: how far the windows are moved against those of the block before, (0, 0) for not at all.
-        apart: what is added to the scores of tokens that only the shift brought together.
+        attention: (Tokens, mask or None) -> Tokens inside each window, such as `MultiHeadAttention(dim, num_heads)`.
+        window: (rows, columns) in tokens.
+        shift: (rows, columns) by which the windows are moved; (0, 0) for not at all.
+        apart: added to the scores of tokens that only the shift brought into one window.
     """
 
     def __init__(
         self,
         attention: nn.Module,
-        window: tuple[int, int],
+        window: tuple[int, int] = (7, 7),
         shift: tuple[int, int] = (0, 0),
         *,
         apart: float = -torch.inf,
     ) -> None:
         super().__init__()
+        if not isinstance(attention, nn.Module):
+            raise ValueError(
+                f"attention {attention!r} is no module: LocalAttention takes the attention inside its windows, such as "
+                "LocalAttention(MultiHeadAttention(dim, num_heads), window=(7, 7))"
+            )
         self.attention = attention
         self.window = window
         self.shift = shift
@@ -39,29 +44,29 @@ class LocalAttention(nn.Module):
     def forward(self, tokens: Tokens) -> Tokens:
         image = self.moved(tokens.x.unflatten(1, tokens.grid))
         windows = Tokens(partition(image, self.window), grid=self.window)
-        image = merge(self.attention(windows, self.mask(image)).x, tuple(image.shape[1:3]), self.window)
+        image = merge(self.attention(windows, self.mask(image)).x, (image.shape[1], image.shape[2]), self.window)
         image = image[:, : tokens.grid[0], : tokens.grid[1]]
         return tokens.with_x(torch.roll(image, self.shift, dims=(1, 2)).flatten(1, 2))
 
     def moved(self, image: Tensor) -> Tensor:
-        """(B, H, W, D), shifted and filled up, so that windows can be cut from it."""
+        """(B, H, W, D), shifted and padded to a multiple of the window."""
         return fill_up(torch.roll(image, (-self.shift[0], -self.shift[1]), dims=(1, 2)), self.window)
 
     def places_of(self, tokens: Tokens) -> Places:
-        """Which tokens each window holds."""
-        image = numbers(tokens.grid, 0, tokens.x.device)[None, ..., None] - NOWHERE  # what is filled up becomes 0
+        """The tokens of each window."""
+        image = numbers(tokens.grid, 0, tokens.x.device)[None, ..., None] - NOWHERE  # padding becomes 0
         return Places.among(partition(self.moved(image), self.window)[..., 0] + NOWHERE)
 
 
 class NoMask(nn.Module):
-    """Windows that are where they were: all that is in one may look at each other."""
+    """No mask: in windows that are not shifted all tokens attend to each other."""
 
     def forward(self, image: Float[Tensor, "B H W D"]) -> None:
         return None
 
 
 class ShiftMask(nn.Module):
-    """What only the shift brought together must not look at each other: 0 or `apart`, for each window."""
+    """Mask of shifted windows: `apart` between tokens that only the shift brought together, 0 elsewhere."""
 
     def __init__(self, window: tuple[int, int], shift: tuple[int, int], apart: float) -> None:
         super().__init__()
@@ -70,18 +75,24 @@ class ShiftMask(nn.Module):
         self.apart = apart
 
     def forward(self, image: Float[Tensor, "B H W D"]) -> Float[Tensor, "_ 1 N N"]:
-        grid = (image.shape[1], image.shape[2])
-        regions = shifted_regions(grid, self.window, self.shift, image.device)
-        parts = partition(regions[None, ..., None], self.window)
-        apart: Bool[Tensor, "W N N"] = parts != parts.transpose(1, 2)
-        mask = torch.zeros(apart.shape, device=image.device, dtype=image.dtype).masked_fill(apart, self.apart)
-        return mask.unsqueeze(1).repeat(image.shape[0], 1, 1, 1)
+        return _shift_mask(image, self.window, self.shift, self.apart)
+
+
+@fx.wrap  # torch.fx keeps its calls whole, as it cannot follow what depends on the shapes of tensors
+def _shift_mask(
+    image: Float[Tensor, "B H W D"], window: tuple[int, int], shift: tuple[int, int], apart: float
+) -> Float[Tensor, "_ 1 N N"]:
+    regions = shifted_regions((image.shape[1], image.shape[2]), window, shift, image.device)
+    parts = partition(regions[None, ..., None], window)
+    split: Bool[Tensor, "W N N"] = parts != parts.transpose(1, 2)
+    mask = torch.zeros(split.shape, device=image.device, dtype=image.dtype).masked_fill(split, apart)
+    return mask.unsqueeze(1).repeat(image.shape[0], 1, 1, 1)
 
 
 def shifted_regions(
     grid: tuple[int, int], window: tuple[int, int], shift: tuple[int, int], device: torch.device
 ) -> Int[Tensor, "H W"]:
-    """Numbers of the regions that were neighbours before the shift, cell by cell."""
+    """The region of each cell: cells of one window and one region were neighbours before the shift."""
 
     def strips(length: int, side: int, moved: int) -> Tensor:
         place = torch.arange(length, device=device)
@@ -91,7 +102,7 @@ def shifted_regions(
 
 
 def fill_up(image: Shaped[Tensor, "B H W D"], window: tuple[int, int]) -> Shaped[Tensor, "B H2 W2 D"]:
-    """Zeros on the right and at the bottom, up to a multiple of the window."""
+    """Pad with zeros, on the right and at the bottom, to a multiple of the window."""
     return F.pad(image, (0, 0, 0, -image.shape[2] % window[1], 0, -image.shape[1] % window[0]))
 
 

@@ -8,7 +8,7 @@ import math
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 _GROUPS = 32
 
@@ -27,7 +27,7 @@ class StandardisedConv(nn.Conv2d):
         return F.conv2d(pad_same(image, self.kernel_size[0], self.stride[0]), filters, stride=self.stride)
 
 
-class ConvNorm(nn.Sequential):
+class StandardisedConvNorm(nn.Sequential):
     """A standardised convolution and a group norm; a ReLU unless a sum follows."""
 
     def __init__(
@@ -46,11 +46,13 @@ class Bottleneck(nn.Module):
         super().__init__()
         inner = out_channels // 4
         self.layers = nn.Sequential(
-            ConvNorm(in_channels, inner, 1),
-            ConvNorm(inner, inner, 3, stride),
-            ConvNorm(inner, out_channels, 1, activate=False),
+            StandardisedConvNorm(in_channels, inner, 1),
+            StandardisedConvNorm(inner, inner, 3, stride),
+            StandardisedConvNorm(inner, out_channels, 1, activate=False),
         )
-        self.shortcut = ConvNorm(in_channels, out_channels, 1, stride, activate=False) if first else nn.Identity()
+        self.shortcut: nn.Module = nn.Identity()
+        if first:
+            self.shortcut = StandardisedConvNorm(in_channels, out_channels, 1, stride, activate=False)
 
     def forward(self, image: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C2 H2 W2"]:
         return F.relu(self.layers(image) + self.shortcut(image))
@@ -78,7 +80,7 @@ class BiTResNet(nn.Module):
 
     def __init__(self, in_channels: int, depths: tuple[int, ...], width: int = 64) -> None:
         super().__init__()
-        self.stem = ConvNorm(in_channels, width, 7, 2)
+        self.stem = StandardisedConvNorm(in_channels, width, 7, 2)
         self.pool = PoolSame()
         self.stages = nn.Sequential()
         channels = width
@@ -95,6 +97,7 @@ class BiTResNet(nn.Module):
         return self.stages(self.pool(self.stem(image)))
 
 
+@fx.wrap  # torch.fx keeps its calls whole, as it cannot follow what depends on the shapes of tensors
 def pad_same(
     image: Float[Tensor, "B C H W"], kernel_size: int, stride: int, value: float = 0.0
 ) -> Float[Tensor, "B C H2 W2"]:

@@ -3,7 +3,7 @@
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 from ..tokens import Tokens
 from .patches import PatchEmbed
@@ -19,7 +19,7 @@ class PositionalPatchEmbed(nn.Module):
     Args:
         in_channels: C of the pixels.
         embed_dim: width D of the tokens.
-        patch_size, image_size: (height, width) in pixels; pictures of other sizes get resampled positions.
+        patch_size, image_size: (height, width) in pixels; images of other sizes get resampled positions.
         pad: see `PatchEmbed`.
         mode, antialias: how positions are resampled, see `resample_positions`.
     """
@@ -53,7 +53,7 @@ class FlexiPatchEmbed(nn.Module):
         in_channels: C of the pixels.
         embed_dim: width D of the tokens.
         patch_size: (P_h, P_w) in evaluation.
-        sizes: what training chooses from; a picture's sides must be multiples of each.
+        sizes: what training chooses from; an image's sides must be multiples of each.
         stored_size: of the filters; the largest of the sizes, or more.
     """
 
@@ -72,24 +72,33 @@ class FlexiPatchEmbed(nn.Module):
 
     def forward(self, pixels: Float[Tensor, "B C H W"]) -> Tokens:
         size = self.choose()
-        for side, patch in zip(pixels.shape[2:], size, strict=True):
-            if side % patch:
-                raise ValueError(f"a side of {side} pixels is not a multiple of patch {patch}: choose other sizes")
         filters = resize_patch_weights(self.project.weight, size)
-        return Tokens.from_map(F.conv2d(pixels, filters, self.project.bias, stride=size))
+        return Tokens.from_map(F.conv2d(_checked(pixels, size), filters, self.project.bias, stride=size))
 
     def choose(self) -> tuple[int, int]:
         """The patch size of this batch."""
         return self.sizes[int(torch.randint(len(self.sizes), ()))] if self.training else self.patch_size
 
 
+# torch.fx keeps calls of these whole, as it cannot follow what depends on the shapes of tensors.
+
+
+@fx.wrap
+def _checked(pixels: Float[Tensor, "B C H W"], size: tuple[int, int]) -> Float[Tensor, "B C H W"]:
+    for side, patch in zip(pixels.shape[2:], size, strict=True):
+        if side % patch:
+            raise ValueError(f"a side of {side} pixels is not a multiple of patch {patch}: choose other sizes")
+    return pixels
+
+
+@fx.wrap
 def resize_patch_weights(
     weight: Float[Tensor, "O *C h w"], size: tuple[int, int], *, mode: str = "bicubic", antialias: bool = True
 ) -> Float[Tensor, "O *C h2 w2"]:
     """The filters of a patch embedding for patches of another size, by pseudo-inverse (Beyer et al., 2023, 3.4).
 
     Those that give for resized patches what the old ones gave for the patches as they were: exactly where patches
-    grow, and as nearly as can be, for white noise, where they shrink. Resizing of pictures works on rows and columns
+    grow, and as nearly as can be, for white noise, where they shrink. Resizing of images works on rows and columns
     apart, and so does its pseudo-inverse.
 
     Args:

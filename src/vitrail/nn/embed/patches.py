@@ -1,17 +1,17 @@
-"""From pixels to tokens."""
+"""Patch embeddings: pixels -> Tokens."""
 
 import math
 from collections import OrderedDict
 
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 from ..tokens import Tokens
 from .fit import CheckMultiple, CropToMultiple, PadToMultiple
 
 
 class PatchEmbed(nn.Module):
-    """Cut the picture into patches and project each to D channels (Dosovitskiy et al., 2021, equation 1).
+    """Cut the image into patches and project each to D channels (Dosovitskiy et al., 2021, equation 1).
 
     pixels (B, C, H, W) -> Tokens with grid (H / P_h, W / P_w). Equal to unfold followed by a linear layer.
 
@@ -19,9 +19,9 @@ class PatchEmbed(nn.Module):
         in_channels: C of the pixels.
         embed_dim: width D of the tokens.
         patch_size: (P_h, P_w) in pixels.
-        pad: fill pictures that are no multiple of the patch up with zeros, on the right and at the bottom; otherwise
+        pad: pad images that are not multiples of the patch with zeros, on the right and at the bottom; otherwise
             they are an error.
-        crop: leave out what is beyond the last whole patch instead.
+        crop: crop after the last whole patch instead.
         bias: a bias in the projection.
     """
 
@@ -46,7 +46,7 @@ class PatchEmbed(nn.Module):
         return Tokens.from_map(image)
 
     def grid(self, image_size: tuple[int, int]) -> tuple[int, int]:
-        """How many patches, (rows, columns), a picture of this size has."""
+        """How many patches, (rows, columns), an image of this size has."""
         rows, columns = self.fit.grid(image_size)
         return rows, columns
 
@@ -111,13 +111,16 @@ class OverlappingPatchEmbed(nn.Module):
         self.norm = nn.LayerNorm(embed_dim, eps=norm_eps)
 
     def forward(self, pixels: Float[Tensor, "B C H W"]) -> Tokens:
-        height, width = pixels.shape[2:]
-        if min(height, width) < self.smallest:
-            raise ValueError(
-                f"image {height}×{width} holds no whole patch: give one of at least {self.smallest}×{self.smallest}"
-            )
-        tokens = Tokens.from_map(self.project(pixels))
+        tokens = Tokens.from_map(self.project(_checked(pixels, self.smallest)))
         return tokens.with_x(self.norm(tokens.x))
+
+
+@fx.wrap  # torch.fx keeps its calls whole, as it cannot follow what depends on the shapes of tensors
+def _checked(pixels: Float[Tensor, "B C H W"], smallest: int) -> Float[Tensor, "B C H W"]:
+    height, width = pixels.shape[2:]
+    if min(height, width) < smallest:
+        raise ValueError(f"image {height}×{width} holds no whole patch: give one of at least {smallest}×{smallest}")
+    return pixels
 
 
 class MapEmbed(nn.Module):
@@ -132,7 +135,7 @@ class MapEmbed(nn.Module):
 
 
 class HybridPatchEmbed(nn.Module):
-    """Patches of a CNN's map instead of the picture's (Dosovitskiy et al., 2021, section 3.1, "hybrid architecture").
+    """Patches of a CNN's map instead of the image's (Dosovitskiy et al., 2021, section 3.1, "hybrid architecture").
 
     pixels (B, C, H, W) -> Tokens.
 
@@ -163,13 +166,13 @@ class HybridPatchEmbed(nn.Module):
         return self.patches(self.backbone(pixels))
 
     def grid(self, image_size: tuple[int, int]) -> tuple[int, int]:
-        """How many tokens, (rows, columns), a picture of this size has."""
+        """How many tokens, (rows, columns), an image of this size has."""
         height, width = image_size
         return self.patches.grid((math.ceil(height / self.reduction), math.ceil(width / self.reduction)))
 
 
 class Embedding(nn.Module):
-    """Patches, then what is added to them: pixels (B, C, H, W), or (B, C, T, H, W) of a video, -> Tokens.
+    """Patch embedding, then prefix tokens, positions and the like: (B, C, H, W), or (B, C, T, H, W), -> Tokens.
 
     `parts` are applied in their order, so prefix tokens in front of positions have positions of their own (ViT), and
     behind them have none (DeiT III).

@@ -1,11 +1,11 @@
-"""Positions: what tells a token where it stands, resampled to any grid."""
+"""Position embeddings, resampled to any grid."""
 
 from math import prod
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 from ..tokens import Tokens
 from .resample import resample
@@ -48,10 +48,10 @@ class LearnedPositions(nn.Module):
 
     def table(self, grid: tuple[int, ...]) -> Float[Tensor, "1 N D"]:
         """The positions of a grid of any shape, prefix rows first."""
-        frames, grid = grid[: -len(self.grid)], grid[-len(self.grid) :]
-        table = self.resampled(self.weight, self.grid, grid)
+        axes = len(self.grid)
+        table = self.resampled(self.weight, self.grid, grid[-axes:])
         lead, rest = table[:, : self.prefix], table[:, self.prefix :]
-        return torch.cat([lead, rest.repeat(1, prod(frames), 1)], dim=1)
+        return torch.cat([lead, rest.repeat(1, _cells(grid[:-axes]), 1)], dim=1)
 
     def resampled(
         self, table: Float[Tensor, "1 M D"], old: tuple[int, ...], new: tuple[int, ...]
@@ -86,7 +86,7 @@ class AxisPositions(nn.Module):
 
     def forward(self, tokens: Tokens) -> Tokens:
         line = self.table((tokens.grid[self.axis],))
-        before, after = prod(tokens.grid[: self.axis]), prod(tokens.grid[self.axis + 1 :])
+        before, after = _cells(tokens.grid[: self.axis]), _cells(tokens.grid[self.axis + 1 :])
         patches = line.repeat_interleave(after, dim=1).repeat(1, before, 1)
         return tokens.with_x(tokens.x + F.pad(patches, (0, 0, tokens.prefix, 0)))
 
@@ -121,7 +121,7 @@ class SinusoidalPositions(nn.Module):
 
     def forward(self, tokens: Tokens) -> Tokens:
         grid = self.grid or tokens.grid
-        table = sinusoidal_positions(prod(grid), self.dim, device=tokens.x.device)
+        table = sinusoidal_positions(_cells(grid), self.dim, device=tokens.x.device)
         table = resample_positions(table, grid, tokens.grid, mode=self.mode, antialias=self.antialias)
         return tokens.with_x(tokens.x + F.pad(table.to(tokens.x.dtype), (0, 0, tokens.prefix, 0)))
 
@@ -159,6 +159,15 @@ class SinCosPositions(nn.Module):
         return tokens.with_x(tokens.x + F.pad(table.to(tokens.x.dtype), (0, 0, tokens.prefix, 0)))
 
 
+# torch.fx keeps calls of these whole, as it cannot follow what depends on the shapes of tensors.
+
+
+@fx.wrap
+def _cells(grid: tuple[int, ...]) -> int:
+    return prod(grid)
+
+
+@fx.wrap
 def sinusoidal_positions(length: int, dim: int, *, device: torch.device | None = None) -> Float[Tensor, "1 N D"]:
     """sin(n / 10000^(2i / D)) and its cosine in turn, for each place n, float32."""
     even = torch.arange(0, dim, 2, device=device, dtype=torch.float64)
@@ -166,6 +175,7 @@ def sinusoidal_positions(length: int, dim: int, *, device: torch.device | None =
     return torch.stack([angles.sin(), angles.cos()], dim=2).flatten(1)[:, :dim].float().unsqueeze(0)
 
 
+@fx.wrap
 def sincos_positions(
     height: int,
     width: int,
@@ -185,6 +195,7 @@ def sincos_positions(
     return table.float().unsqueeze(0)
 
 
+@fx.wrap
 def resample_positions(
     table: Float[Tensor, "1 N D"],
     old: tuple[int, ...],
@@ -214,7 +225,7 @@ def resample_positions(
     # In float32 whatever the model computes in, as timm and transformers do.
     planes = rest.float().transpose(1, 2).unflatten(2, (was_deep, *was)).flatten(1, 2)  # (1, D T, H, W)
     planes = resample(planes, (rows, columns), mode=mode, antialias=antialias, offset=offset)
-    # Frames and places as rows and columns of one picture: the columns keep their number, which leaves them alone.
+    # Frames and places as rows and columns of one image: the columns keep their number, which leaves them alone.
     lines = planes.unflatten(1, (-1, was_deep)).flatten(3)
     lines = resample(lines, (deep, rows * columns), mode=mode, antialias=antialias)
     return torch.cat([lead, lines.flatten(2).transpose(1, 2).to(table.dtype)], dim=1)

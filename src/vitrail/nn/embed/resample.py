@@ -1,4 +1,4 @@
-"""Pictures of any kind at another size."""
+"""Resampling of images and tables."""
 
 import torch.nn.functional as F
 from jaxtyping import Float
@@ -8,7 +8,7 @@ from torch import Tensor
 def resample(
     image: Float[Tensor, "B C h w"], size: tuple[int, int], *, mode: str, antialias: bool, offset: float = 0.0
 ) -> Float[Tensor, "B C H W"]:
-    """A picture at another size; `mode`, `antialias` and `offset` as in `resample_positions`."""
+    """An image at another size; `mode`, `antialias` and `offset` as in `resample_positions`."""
     if size[1] == 1 < size[0]:
         # PyTorch (2.15, CPU) low-passes rows wrongly where a single column comes out: that one is laid on its side.
         lying = resample(image.transpose(2, 3), (1, size[0]), mode=mode, antialias=antialias, offset=offset)

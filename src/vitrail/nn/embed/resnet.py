@@ -1,4 +1,4 @@
-"""A convolutional network in front of the tokens."""
+"""ResNet as an embedding: pixels -> Tokens."""
 
 import math
 from collections import OrderedDict
@@ -46,5 +46,5 @@ class ResNetEmbed(nn.Module):
         return Tokens.from_map(self.project(self.body(pixels)))
 
     def grid(self, image_size: tuple[int, int]) -> tuple[int, int]:
-        """How many tokens, (rows, columns), a picture of this size has: any size works, halves are rounded up."""
+        """How many tokens, (rows, columns), an image of this size has: any size works, halves are rounded up."""
         return math.ceil(image_size[0] / self.stride), math.ceil(image_size[1] / self.stride)

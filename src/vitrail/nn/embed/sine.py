@@ -1,10 +1,10 @@
-"""Sine positions that go from edge to edge of any picture."""
+"""Sine positions scaled to the image, as in DETR."""
 
 import math
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 from ..tokens import Tokens
 
@@ -12,7 +12,7 @@ from ..tokens import Tokens
 class SinePositions(nn.Module):
     """Fixed positions, one turn from edge to edge (Carion et al., 2020, "DETR", appendix A.4). Tokens -> Tokens.
 
-    The first half of the channels tells the row, the second the column, each as sine and cosine in turn.
+    The first half of the channels encodes the row, the second the column, each as sine and cosine in turn.
 
     Args:
         dim: width D, a multiple of 4.
@@ -27,14 +27,20 @@ class SinePositions(nn.Module):
         self.temperature = temperature
 
     def forward(self, tokens: Tokens) -> Tokens:
-        rows, columns = (self.waves(length, tokens.x) for length in tokens.grid)
-        table = torch.cat([rows[:, None].expand(-1, len(columns), -1), columns[None].expand(len(rows), -1, -1)], dim=2)
+        height, width = tokens.grid
+        rows, columns = (sine_waves(side, self.dim // 2, self.temperature, tokens.x) for side in (height, width))
+        table = torch.cat([rows[:, None].expand(-1, width, -1), columns[None].expand(height, -1, -1)], dim=2)
         return tokens.with_x(tokens.x + table.flatten(0, 1).to(tokens.x.dtype))
 
-    def waves(self, length: int, like: Tensor) -> Float[Tensor, "N D2"]:
-        """The half of the channels that tells the place in a row or column; the last cell ends the turn."""
-        dtype, half = torch.promote_types(like.dtype, torch.float32), self.dim // 2
-        places = torch.arange(1, length + 1, device=like.device, dtype=dtype)
-        speeds = self.temperature ** -(torch.arange(0, half, 2, device=like.device, dtype=dtype) / half)
-        angles = places[:, None] * (2 * math.pi / (length + 1e-6)) * speeds
-        return torch.stack([angles.sin(), angles.cos()], dim=2).flatten(1)
+
+@fx.wrap  # torch.fx keeps its calls whole, as it cannot follow what depends on the shapes of tensors
+def sine_waves(length: int, channels: int, temperature: float, like: Tensor) -> Float[Tensor, "N D2"]:
+    """Sines and cosines in turn of the positions in a row or column, (length, channels); the last cell ends the turn.
+
+    On the device of `like`, in its precision or in float32 if that is higher.
+    """
+    dtype = torch.promote_types(like.dtype, torch.float32)
+    places = torch.arange(1, length + 1, device=like.device, dtype=dtype)
+    speeds = temperature ** -(torch.arange(0, channels, 2, device=like.device, dtype=dtype) / channels)
+    angles = places[:, None] * (2 * math.pi / (length + 1e-6)) * speeds
+    return torch.stack([angles.sin(), angles.cos()], dim=2).flatten(1)

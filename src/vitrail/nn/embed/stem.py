@@ -1,4 +1,4 @@
-"""Convolutions in front of the tokens."""
+"""Convolutional stems: pixels -> Tokens."""
 
 import math
 
@@ -87,13 +87,13 @@ class ConvStem(nn.Module):
         return Tokens.from_map(image)
 
     def grid(self, image_size: tuple[int, int]) -> tuple[int, int]:
-        """How many tokens, (rows, columns), a picture of this size has: any size works, halves are rounded up."""
+        """How many tokens, (rows, columns), an image of this size has: any size works, halves are rounded up."""
         height, width = image_size
         return math.ceil(height / 2**self.halvings), math.ceil(width / 2**self.halvings)
 
 
 class StridedStem(nn.Module):
-    """3×3 convolutions that each halve the picture, with batch norm and activations between (Graham et al., 2021).
+    """3×3 convolutions that each halve the image, with batch norm and activations between (Graham et al., 2021).
 
     pixels (B, C, H, W) -> Tokens; any size works, halves are rounded up.
 
@@ -115,7 +115,7 @@ class StridedStem(nn.Module):
         return Tokens.from_map(self.layers(pixels))
 
     def grid(self, image_size: tuple[int, int]) -> tuple[int, int]:
-        """How many tokens, (rows, columns), a picture of this size has."""
+        """How many tokens, (rows, columns), an image of this size has."""
         height, width = image_size
         return math.ceil(height / 2**self.halvings), math.ceil(width / 2**self.halvings)
 

@@ -1,8 +1,8 @@
-"""Texts as tokens: (B, L) numbers of a vocabulary -> one vector a text."""
+"""Text embeddings: ids (B, L) of a vocabulary -> Tokens, and pools over them."""
 
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 from ..tokens import Tokens
 
@@ -25,21 +25,34 @@ class TextEmbed(nn.Module):
         nn.init.normal_(self.positions, std=0.01)
 
     def forward(self, ids: Int[Tensor, "B L"]) -> Tokens:
+        ids = _checked(ids, self.context_length)
         length = ids.shape[1]
-        if length > self.context_length:
-            raise ValueError(
-                f"texts of {length} tokens are longer than the context of {self.context_length}: "
-                "cut them, as `vitrail.data.tokenize.Tokenizer` does"
-            )
         return Tokens(self.words(ids) + self.positions[:, :length], grid=(length,))
 
 
 class CausalMask(nn.Module):
-    """A bias of scores: nobody looks at what comes later. Tokens -> (N, N), 0 or minus infinity."""
+    """Causal mask: no token attends to later ones. Tokens -> (N, N), 0 or minus infinity."""
 
     def forward(self, tokens: Tokens) -> Float[Tensor, "N N"]:
-        count = tokens.x.shape[1]
-        return torch.full((count, count), -torch.inf, dtype=tokens.x.dtype, device=tokens.x.device).triu(1)
+        return _causal_mask(tokens.x)
+
+
+# torch.fx keeps calls of these whole, as it cannot follow what depends on the shapes of tensors.
+
+
+@fx.wrap
+def _checked(ids: Int[Tensor, "B L"], context_length: int) -> Int[Tensor, "B L"]:
+    if ids.shape[1] > context_length:
+        raise ValueError(
+            f"texts of {ids.shape[1]} tokens are longer than the context of {context_length}: "
+            "truncate them, as `vitrail.data.tokenize.Tokenizer` does"
+        )
+    return ids
+
+
+@fx.wrap
+def _causal_mask(x: Float[Tensor, "B N D"]) -> Float[Tensor, "N N"]:
+    return torch.full((x.shape[1], x.shape[1]), -torch.inf, dtype=x.dtype, device=x.device).triu(1)
 
 
 class EndOfText(nn.Module):

@@ -1,4 +1,4 @@
-"""Learned queries that ask the tokens of a picture, block by block."""
+"""Decoder of learned queries that attend to the tokens of an image."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -9,17 +9,18 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from ..attention.multi_head import CrossAttention
+from ..blocks import Blocks
 from ..tokens import Tokens
 
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """What the queries of a decoder have beside themselves.
+    """Inputs of a decoder block beside the queries.
 
     Attributes:
-        places: what tells the queries apart, added to them wherever they ask or are asked, (B, Q, D).
-        keys: what they are held against, (B, M, D): the picture's tokens with their positions.
-        values: what they take, (B, M, D): the same without.
+        places: learned embeddings of the queries, added wherever they are queries or keys, (B, Q, D).
+        keys: (B, M, D), the image's tokens with their positions.
+        values: (B, M, D), the same without positions.
     """
 
     places: Float[Tensor, "B Q D"]
@@ -27,12 +28,12 @@ class Memory:
     values: Float[Tensor, "B M D"]
 
 
-# Drop path keeps the memory of some pictures of a batch.
+# Drop path keeps the memory of some images of a batch.
 pytree.register_dataclass(Memory)
 
 
 class QuerySelfAttention(nn.Module):
-    """Queries look at each other, so that no two name the same thing (Carion et al., 2020, section 3.2)."""
+    """Self-attention of the queries, so that no two name the same object (Carion et al., 2020, section 3.2)."""
 
     def __init__(self, dim: int, num_heads: int, *, dropout: float = 0.0) -> None:
         super().__init__()
@@ -45,7 +46,7 @@ class QuerySelfAttention(nn.Module):
 
 
 class QueryCrossAttention(nn.Module):
-    """Queries look at the memory (Carion et al., 2020, section 3.2)."""
+    """Attention of the queries to the memory (Carion et al., 2020, section 3.2)."""
 
     def __init__(self, dim: int, num_heads: int, *, dropout: float = 0.0) -> None:
         super().__init__()
@@ -58,7 +59,7 @@ class QueryCrossAttention(nn.Module):
 
 
 class DecoderBlock(nn.Module):
-    """Three residuals: among the queries, from the memory, each by itself. (Tokens, Memory) -> Tokens."""
+    """Self-attention, attention to the memory, MLP: (Tokens, Memory) -> Tokens."""
 
     def __init__(self, attention: nn.Module, cross: nn.Module, mlp: nn.Module) -> None:
         super().__init__()
@@ -71,12 +72,12 @@ class DecoderBlock(nn.Module):
 
 
 class QueryDecoder(nn.Module):
-    """Learned queries, which start as nothing but their places, ask the patch tokens. Tokens -> Tokens, Q of them.
+    """Learned queries, zero plus their places at first, attend to the patch tokens. Tokens -> Q Tokens.
 
     Args:
-        num_queries: how many things can be found, Q.
+        num_queries: number of queries Q, the most objects that can be found.
         dim: width D.
-        positions: Tokens -> Tokens, where the patches are.
+        positions: Tokens -> Tokens, adds positions to the patches.
         blocks: (Tokens, Memory) -> Tokens.
         norm: on the sequence behind the blocks.
     """
@@ -88,7 +89,7 @@ class QueryDecoder(nn.Module):
         self.places = nn.Parameter(torch.empty(num_queries, dim))
         nn.init.normal_(self.places)
         self.positions = positions
-        self.blocks = nn.ModuleList(blocks)
+        self.blocks = Blocks(*blocks)
         self.norm = norm
 
     def forward(self, tokens: Tokens) -> Tokens:
@@ -97,5 +98,5 @@ class QueryDecoder(nn.Module):
         memory = Memory(places, self.positions(patches).x, patches.x)
         queries = Tokens(torch.zeros_like(places), grid=(self.places.shape[0],))
         for block in self.blocks:
-            queries = block(queries, memory)
+            queries = self.blocks.run(block, queries, memory)
         return queries.with_x(self.norm(queries.x))

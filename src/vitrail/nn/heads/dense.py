@@ -1,4 +1,4 @@
-"""From tokens to something for every pixel."""
+"""Heads for dense prediction: Tokens -> maps."""
 
 from collections.abc import Iterable
 
@@ -8,11 +8,11 @@ from torch import Tensor, nn
 
 from ..embed.stem import ConvUnit, ResidualConv
 from ..tokens import Tokens
-from .segment import resample
+from .segment import resize_map
 
 
 class ClassReadout(nn.Module):
-    """Every patch token is told the class token (Ranftl et al., 2021, "DPT", equation 5). Tokens -> Tokens."""
+    """Project every patch token joined with the class token (Ranftl et al., 2021, "DPT", eq. 5). Tokens -> Tokens."""
 
     def __init__(self, dim: int) -> None:
         super().__init__()
@@ -20,8 +20,8 @@ class ClassReadout(nn.Module):
         self.activation = nn.GELU()
 
     def forward(self, tokens: Tokens) -> Tokens:
-        told = torch.cat([tokens.patches, tokens.x[:, :1].expand_as(tokens.patches)], dim=2)
-        return tokens.without_prefix().with_x(self.activation(self.project(told)))
+        joined = torch.cat([tokens.patches, tokens.x[:, :1].expand_as(tokens.patches)], dim=2)
+        return tokens.without_prefix().with_x(self.activation(self.project(joined)))
 
 
 class Reassemble(nn.Module):
@@ -48,7 +48,7 @@ class Reassemble(nn.Module):
 class Fuse(nn.Module):
     """A finer map joins a coarser one, which then has twice its size (Lin et al., 2017, "RefineNet").
 
-    Where pictures are of an odd number of patches the finer map is smaller than the coarser, and is resampled.
+    Where images are of an odd number of patches the finer map is smaller than the coarser, and is resampled.
 
     Args:
         admit: what the finer map goes through, of any size.
@@ -61,7 +61,7 @@ class Fuse(nn.Module):
         self.refine = refine
 
     def forward(self, coarse: Float[Tensor, "B F h w"], fine: Float[Tensor, "B F h2 w2"]) -> Float[Tensor, "B F H W"]:
-        return self.refine(coarse + self.admit(resample(fine, tuple(coarse.shape[2:]))))
+        return self.refine(coarse + self.admit(resize_map(fine, coarse.shape[2:])))
 
 
 class FusionDecoder(nn.Module):
@@ -101,7 +101,7 @@ class Upsampling(nn.Module):
     def __init__(self, dim: int, out_channels: int, doublings: int) -> None:
         super().__init__()
         self.project = nn.Conv2d(dim, out_channels, 1)
-        steps = (nn.Sequential(enlarge(2), ConvUnit(out_channels, out_channels, nn.ReLU)) for _ in range(doublings))
+        steps = (nn.Sequential(upsample(2), ConvUnit(out_channels, out_channels, nn.ReLU)) for _ in range(doublings))
         self.steps = nn.Sequential(*steps)
 
     def forward(self, tokens: Tokens) -> Float[Tensor, "B F h w"]:
@@ -109,7 +109,7 @@ class Upsampling(nn.Module):
 
 
 class DepthHead(nn.Module):
-    """What `decode` makes of tokens becomes one number for each pixel: (B, H, W)."""
+    """Decode tokens to a map and predict one number for each pixel: Tokens -> (B, H, W)."""
 
     def __init__(self, decode: nn.Module, predict: nn.Module) -> None:
         super().__init__()
@@ -121,13 +121,13 @@ class DepthHead(nn.Module):
 
 
 class SegmentationHead(nn.Module):
-    """What `decode` makes of tokens gets logits of its classes, and then the picture's size: (B, K, H, W).
+    """Decode tokens to a map, classify its cells and upsample: Tokens -> (B, K, H, W).
 
     Args:
         decode: Tokens, or several levels of them -> (B, F, h, w).
         smooth: (B, F, h, w) -> the same, what comes in front of the classifier.
         classify: (B, F, h, w) -> (B, K, h, w).
-        enlarge: to the picture's size.
+        enlarge: to the image's size.
     """
 
     def __init__(self, decode: nn.Module, smooth: nn.Module, classify: nn.Module, enlarge: nn.Module) -> None:
@@ -142,7 +142,7 @@ class SegmentationHead(nn.Module):
 
 
 def refinement(dim: int, *, norm: bool) -> ResidualConv:
-    """Twice activation and 3×3 convolution, added to what is given; `norm` puts a batch norm behind each."""
+    """A residual of two activations with 3×3 convolutions; with `norm` a batch norm follows each."""
     layers: list[nn.Module] = []
     for _ in range(2):
         layers += [nn.ReLU(), nn.Conv2d(dim, dim, 3, padding=1, bias=not norm)]
@@ -150,6 +150,6 @@ def refinement(dim: int, *, norm: bool) -> ResidualConv:
     return ResidualConv(nn.Sequential(*layers))
 
 
-def enlarge(factor: int | tuple[float, ...], *, corners: bool = False) -> nn.Module:
-    """A map of `factor` times the size, between its neighbours; with `corners` the corners stay where they were."""
+def upsample(factor: int | tuple[float, ...], *, corners: bool = False) -> nn.Module:
+    """Bilinear upsampling by `factor`; with `corners` the corner pixels keep their place."""
     return nn.Upsample(scale_factor=factor, mode="bilinear", align_corners=corners)

@@ -1,4 +1,4 @@
-"""From tokens to a set of objects."""
+"""Detection head: Tokens -> a set of objects."""
 
 from torch import nn
 
@@ -7,14 +7,14 @@ from .outputs import Detections
 
 
 class DetectionHead(nn.Module):
-    """Decode the queries, then name and place each by itself (Carion et al., 2020, "DETR", section 3.2).
+    """Decode the queries, then predict class and box of each (Carion et al., 2020, "DETR", section 3.2).
 
     Tokens -> Detections.
 
     Args:
-        decoder: Tokens of the picture -> Tokens of the queries.
+        decoder: Tokens of the image -> Tokens of the queries.
         dim: width D of the queries.
-        num_classes: classes K; "no object" comes on top.
+        num_classes: classes K; "no object" is class K.
     """
 
     def __init__(self, decoder: nn.Module, dim: int, num_classes: int) -> None:

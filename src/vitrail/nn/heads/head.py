@@ -1,5 +1,6 @@
-"""From tokens to logits."""
+"""Pools over tokens, and heads that classify what they give."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 
 import torch
@@ -30,8 +31,26 @@ class ClassAndMean(nn.Module):
         return torch.cat([tokens.x[:, 0], tokens.patches.mean(dim=1)], dim=1)
 
 
-class Head(nn.Module):
-    """Pool, norm, classify: Tokens -> (B, num_classes). Without `classify` the pooled embedding is the output."""
+class PooledHead(nn.Module, ABC):
+    """Base class of heads that pool the tokens to one embedding for each image: Tokens -> (B, num_classes)."""
+
+    @abstractmethod
+    def embed(self, tokens: Tokens) -> Float[Tensor, "images D"]:
+        """The embedding of each image, the input of the last layer."""
+
+    def forward_both(self, tokens: Tokens) -> tuple[Float[Tensor, "images K"], Float[Tensor, "images D"]]:
+        """The head's output and the embedding."""
+        return self(tokens), self.embed(tokens)
+
+
+class Head(PooledHead):
+    """Pool, norm, classify: Tokens -> (B, num_classes). Without `classify` the embedding is the output.
+
+    Args:
+        pool: Tokens -> (B, D).
+        classify: (B, D) -> (B, num_classes).
+        norm: (B, D) -> (B, D).
+    """
 
     def __init__(self, pool: nn.Module, classify: nn.Module | None = None, *, norm: nn.Module | None = None) -> None:
         super().__init__()
@@ -39,8 +58,17 @@ class Head(nn.Module):
         self.norm = norm or nn.Identity()
         self.classify = classify or nn.Identity()
 
-    def forward(self, tokens: Tokens) -> Float[Tensor, "B K"]:
-        return self.classify(self.norm(self.pool(tokens)))
+    def forward(self, tokens: Tokens) -> Float[Tensor, "images K"]:
+        return self.classify(self.embed(tokens))
+
+    def embed(self, tokens: Tokens) -> Float[Tensor, "images D"]:
+        """The pooled tokens after the norm."""
+        return self.norm(self.pool(tokens))
+
+    def forward_both(self, tokens: Tokens) -> tuple[Float[Tensor, "images K"], Float[Tensor, "images D"]]:
+        """The logits and the embedding that they come from."""
+        embedding = self.embed(tokens)
+        return self.classify(embedding), embedding
 
 
 class PatchHead(nn.Module):
@@ -69,7 +97,7 @@ class MLPHead(nn.Sequential):
         self.add_module("classify", nn.Linear(hidden_dim, num_classes))
 
 
-class DistilledHead(nn.Module):
+class DistilledHead(PooledHead):
     """One classifier on the class token, one on the distillation token (Touvron et al., 2021, "DeiT", section 3).
 
     The output is the mean of both. An objective that trains them apart calls `class_logits` and `distillation_logits`.
@@ -83,6 +111,10 @@ class DistilledHead(nn.Module):
     def forward(self, tokens: Tokens) -> Float[Tensor, "B K"]:
         return (self.class_logits(tokens) + self.distillation_logits(tokens)) / 2
 
+    def embed(self, tokens: Tokens) -> Float[Tensor, "B D"]:
+        """The mean of class and distillation token."""
+        return (tokens.x[:, 0] + tokens.x[:, 1]) / 2
+
     def class_logits(self, tokens: Tokens) -> Float[Tensor, "B K"]:
         return self.classify(tokens.x[:, 0])
 
@@ -90,8 +122,8 @@ class DistilledHead(nn.Module):
         return self.distill(tokens.x[:, 1])
 
 
-class PooledDistilledHead(nn.Module):
-    """Two classifiers on the same pooled tokens, one of which learns from a teacher (Graham et al., 2021, "LeViT").
+class PooledDistilledHead(PooledHead):
+    """Two classifiers on the same pooled tokens, one of which is trained on a teacher (Graham et al., 2021, "LeViT").
 
     The output is the mean of both; `class_logits` and `distillation_logits` as in `DistilledHead`.
     """
@@ -105,6 +137,10 @@ class PooledDistilledHead(nn.Module):
     def forward(self, tokens: Tokens) -> Float[Tensor, "B K"]:
         pooled = self.pool(tokens)
         return (self.classify(pooled) + self.distill(pooled)) / 2
+
+    def embed(self, tokens: Tokens) -> Float[Tensor, "B D"]:
+        """The pooled tokens."""
+        return self.pool(tokens)
 
     def class_logits(self, tokens: Tokens) -> Float[Tensor, "B K"]:
         return self.classify(self.pool(tokens))

@@ -1,4 +1,4 @@
-"""What models give that are more than one tensor."""
+"""Outputs of models that are more than one tensor."""
 
 from dataclasses import dataclass, fields
 from typing import Any
@@ -7,6 +7,26 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
+from ..tokens import Tokens
+
+
+@dataclass(frozen=True, slots=True)
+class ForwardOutputs:
+    """The outputs of one forward pass, see `VisionModel.forward_all`.
+
+    Attributes:
+        logits: the output of `forward`: (B, num_classes) of a classifier.
+        embedding: (B, D), the output of `embed_images`.
+        tokens: Tokens or a tuple of Tokens, the output of `forward_features`.
+    """
+
+    logits: Any
+    embedding: Float[Tensor, "B D"]
+    tokens: Tokens | tuple[Tokens, ...]
+
+
+pytree.register_dataclass(ForwardOutputs, serialized_type_name="vitrail.ForwardOutputs")
+
 
 @dataclass(frozen=True, slots=True)
 class Detections:
@@ -14,7 +34,7 @@ class Detections:
 
     Attributes:
         logits: (B, Q, K + 1); the last class is "no object".
-        boxes: (B, Q, 4) as centre x, centre y, width, height, in fractions of the picture.
+        boxes: (B, Q, 4) as centre x, centre y, width, height, as fractions of the image's sides.
     """
 
     logits: Float[Tensor, "B Q K"]
@@ -26,11 +46,11 @@ pytree.register_dataclass(Detections, serialized_type_name="vitrail.Detections")
 
 @dataclass(frozen=True, slots=True)
 class TaskOutputs:
-    """What a model of several tasks gives; nothing for a task that it was not built for.
+    """Outputs of a model of several tasks; None for a task that it was not built for.
 
     Attributes:
-        classification: logits of the picture, (B, K).
-        detection: its objects.
+        classification: logits of the image, (B, K).
+        detection: objects of the image.
         segmentation: logits of every pixel, (B, K, H, W).
         depth: of every pixel, (B, H, W).
     """

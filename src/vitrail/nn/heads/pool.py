@@ -1,4 +1,4 @@
-"""From tokens to one vector a picture, by attention or by joining."""
+"""Pools by attention and by concatenation: Tokens -> one vector for each image."""
 
 import torch
 from jaxtyping import Float
@@ -12,7 +12,7 @@ from ..tokens import Tokens
 
 
 class MultiHeadAttentionPool(nn.Module):
-    """One learned query looks at all tokens, and an MLP refines what it found: Tokens -> (B, D).
+    """Pooling by attention of one learned query to all tokens, and an MLP: Tokens -> (B, D).
 
     MAP, after Zhai et al. (2022), "Scaling vision transformers", section 2.1, which took it from Lee et al. (2019),
     "Set transformer", section 3.2; the pool of SigLIP.
@@ -59,7 +59,7 @@ class AttentionWeightedPool(nn.Module):
 
 
 class JoinedTokens(nn.Module):
-    """The first `count` tokens side by side, one long vector: Tokens -> (B, count D). For several class tokens."""
+    """The first `count` tokens concatenated: Tokens -> (B, count D). For several class tokens."""
 
     def __init__(self, count: int) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Comparison with learned directions, instead of classes that have names."""
+"""Heads that compare embeddings with learned prototypes."""
 
 import torch
 import torch.nn.functional as F
@@ -42,7 +42,7 @@ class PrototypeHead(nn.Sequential):
 
 
 class UnitLength(nn.Module):
-    """Each vector over its length: (B, D) -> (B, D)."""
+    """Normalise each vector to length 1: (B, D) -> (B, D)."""
 
     def forward(self, x: Float[Tensor, "B D"]) -> Float[Tensor, "B D"]:
         return F.normalize(x, dim=-1)

@@ -1,4 +1,4 @@
-"""From the levels of a pyramid to a map of logits."""
+"""SegFormer's head: levels of a pyramid -> a map of logits."""
 
 from collections.abc import Sequence
 from functools import reduce
@@ -19,7 +19,7 @@ class AllMLPHead(nn.Module):
     Args:
         dims: widths of the levels.
         hidden_dim: width inside.
-        num_classes: logits of each place; none gives what they would be read from.
+        num_classes: logits of each cell; with 0 the features before the classifier are returned.
         dropout: rate for whole channels, in front of the classifier.
     """
 
@@ -35,14 +35,14 @@ class AllMLPHead(nn.Module):
     def forward(self, levels: tuple[Tokens, ...]) -> Float[Tensor, "B K H W"]:
         # The paper resamples the levels, joins them and fuses the stack. Fusing is linear and the same at every place,
         # so each level can be fused on its own grid and the results added up: a third of the work, the same sum.
-        filters = self.fuse.weight.flatten(1).chunk(len(levels), dim=1)[::-1]  # published with the coarsest first
+        filters = self.fuse.weight.flatten(1).chunk(len(levels), dim=1)  # published with the coarsest first
         fused = (
-            resample(level.with_x(F.linear(project(level.x), part)).map, levels[0].grid)
-            for level, project, part in zip(levels, self.project, filters, strict=True)
+            resize_map(level.with_x(F.linear(project(level.x), filters[-1 - index])).map, levels[0].grid)
+            for index, (level, project) in enumerate(zip(levels, self.project, strict=True))
         )
         return self.classify(self.dropout(self.activation(self.norm(reduce(torch.add, fused)))))
 
 
-def resample(image: Float[Tensor, "B D H W"], grid: tuple[int, ...]) -> Float[Tensor, "B D H2 W2"]:
+def resize_map(image: Float[Tensor, "B D H W"], grid: tuple[int, ...]) -> Float[Tensor, "B D H2 W2"]:
     """A map on another grid, bilinearly; places are the centres of cells."""
-    return F.interpolate(image, size=tuple(grid), mode="bilinear", align_corners=False)
+    return F.interpolate(image, size=grid, mode="bilinear", align_corners=False)

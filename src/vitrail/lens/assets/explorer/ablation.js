@@ -1,4 +1,4 @@
-// Live only: take heads and patches out, and ask the server what the model says then.
+// Live only: take heads and patches out, and ask the server for the predictions without them.
 
 import { make, refill, setText } from "explorer/dom.js";
 import { cellAt, MEAN, spanOf } from "explorer/maps.js";
@@ -50,7 +50,7 @@ export const removeHead = () => {
 export const removePatch = () => {
   if (!outline.live) return;
   const grid = gridOf(activePane());
-  if (!grid || !("y" in state.place)) return explain("Choose a patch of the picture first.");
+  if (!grid || !("y" in state.place)) return explain("Choose a patch of the image first.");
   if (grid.cover) return explain("Patches of several sizes cannot be taken out: their embedding gives no grid.");
   const [top, left, bottom, right] = spanOf(grid, cellAt(grid, state.place));
   return add("regions", [[top / grid.rows, left / grid.columns, bottom / grid.rows, right / grid.columns]]);

@@ -17,10 +17,12 @@ const slider = make("input", { type: "range", id: "layer", min: 1, oninput: () =
 const label = make("label", { for: "layer" });
 const from = toggle("Where it looks", "Key D", () => change({ direction: "from" }));
 const to = toggle("Who looks at it", "Key D", () => change({ direction: "to" }));
-const light = toggle("Light", "Light the picture instead of colouring it (key V)", () => turnGlass());
+const light = toggle("Light", "Light the image instead of colouring it (key V)", () => turnGlass());
 const same = toggle("One scale", "All maps on the same scale, instead of each to its own brightest patch (key S)", () => turnScale());
-const compare = toggle("Compare", "Two layers, pictures or models side by side (key C)", () => compareOrNot());
+const compare = toggle("Compare", "Two layers, images or models side by side (key C)", () => compareOrNot());
 const thumb = make("img", { class: "thumb", hidden: true });
+const colour = make("input", { type: "range", id: "colour", min: 0, max: 100, value: 100, oninput: () => document.body.style.setProperty("--colour", colour.value / 100) });
+const strength = make("label", { class: "strength", for: "colour" }, "Colour", colour);
 const help = toggle("Keys", "All keys (key ?)", () => document.getElementById("help").showModal());
 
 export const startControls = (openPane) => {
@@ -29,7 +31,7 @@ export const startControls = (openPane) => {
   host.append(
     make("div", { class: "depth" }, play, label, slider),
     make("div", { class: "either", role: "group", "aria-label": "Direction" }, from, to),
-    make("div", { class: "options" }, light, same, compare, help),
+    make("div", { class: "options" }, light, same, compare, help, strength),
   );
   onChange(draw);
 };
@@ -54,16 +56,16 @@ export const playOrStop = () => {
   return change({ playing: true });
 };
 
-/** A second pane: of the other model, or the next picture, or else of half the depth. */
+/** A second pane: of the other model, or the next image, or else of half the depth. */
 export const compareOrNot = () => {
   if (state.panes.length > 1) return change({ panes: [state.panes[0]], active: 0 });
   const first = state.panes[0];
   if (!first.view) return undefined;
-  const [model, picture] = pairOf(first.number);
+  const [model, image] = pairOf(first.number);
   const second = { ...first };
   change({ panes: [first, second], active: 1 });
-  if (outline.models.length > 1) return open(second, viewNumber((model + 1) % outline.models.length, picture));
-  if (outline.pictures.length > 1) return open(second, viewNumber(model, (picture + 1) % outline.pictures.length));
+  if (outline.models.length > 1) return open(second, viewNumber((model + 1) % outline.models.length, image));
+  if (outline.images.length > 1) return open(second, viewNumber(model, (image + 1) % outline.images.length));
   return changePane({ layer: first.layer ? Math.floor(first.layer / 2) : first.view.metas.length - 1 }, second);
 };
 
@@ -86,12 +88,13 @@ const draw = () => {
     [compare, state.panes.length > 1],
   ]) setAttribute(button, "aria-pressed", on);
   const best = view.predictions[0];
-  const [model, picture] = pairOf(activePane().number);
+  const [model, image] = pairOf(activePane().number);
   thumb.hidden = false;
   setAttribute(thumb, "src", view.image);
-  setAttribute(thumb, "alt", `${outline.pictures[picture]}, as the model sees it`);
-  const says = best ? ` says ${best.name} (${percent(best.probability)}) of ` : " looks at ";
+  setAttribute(thumb, "alt", `${outline.images[image]}, as the model sees it`);
+  const says = best ? ` predicts ${best.name} (${percent(best.probability)}) for ` : " looks at ";
   const who = view.prefix.length ? `the ${view.prefix[0]} looks` : "it looks";
-  const hint = `Colours show where ${who}. Move over the picture to ask a patch, click to hold it; each small map is one head of a layer.`;
-  setText(document.getElementById("lead"), `${outline.models[model]}${says}${outline.pictures[picture]}. ${hint}`);
+  const hint = `Colours show where ${who}. Move over the image to ask a patch, click to hold it; each small map is one head of a layer.`;
+  const name = outline.models[model];
+  setText(document.getElementById("lead"), `${name[0].toUpperCase()}${name.slice(1)}${says}${outline.images[image]}. ${hint}`);
 };

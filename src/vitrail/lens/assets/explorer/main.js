@@ -5,7 +5,8 @@ import { startControls } from "explorer/controls.js";
 import { startKeys } from "explorer/keys.js";
 import { startPredictions } from "explorer/predictions.js";
 import { startSheets } from "explorer/sheet.js";
-import { openView } from "explorer/source.js";
+import { make } from "explorer/dom.js";
+import { openView, outline } from "explorer/source.js";
 import { startStage } from "explorer/stage.js";
 import { change, changePane, redraw, state } from "explorer/state.js";
 
@@ -26,6 +27,13 @@ const openPane = async (pane, number) => {
   }
 };
 
+const listUnreadable = () => {
+  const host = document.getElementById("unreadable");
+  host.hidden = !outline.unreadable.length;
+  host.querySelector("ul").append(...outline.unreadable.map(([name, reason]) => make("li", {}, `${name}: ${reason}`)));
+};
+
+listUnreadable();
 startSheets();
 startStage(openPane);
 startControls(openPane);

@@ -1,5 +1,5 @@
-// From weights and a question to a map over the picture. A question is a place: { lead: 0 } for a prefix token,
-// { y, x } on a scale where the picture's sides are 1, or { all: true } for all patches together.
+// From weights and a question to a map over the image. A question is a place: { lead: 0 } for a prefix token,
+// { y, x } on a scale where the image's sides are 1, or { all: true } for all patches together.
 
 import { Dense } from "explorer/decode.js";
 

@@ -53,9 +53,9 @@ const COLOURS = ramp(STOPS);
 
 /** 256 pixels from nothing to the most: opaque. */
 export const GLASS = Uint32Array.from(COLOURS, (colour) => word(colour));
-/** The same over a picture. */
+/** The same over an image. */
 export const TINT = Uint32Array.from(COLOURS, (colour) => word(colour, 168));
-/** The picture in the dark, lit where the value is high. */
+/** The image in the dark, lit where the value is high. */
 export const LIGHT = Uint32Array.from({ length: 256 }, (_, at) => {
   const lit = at / 255;
   return lit < 0.75 ? word([8, 9, 14], Math.round(222 * (1 - lit / 0.75))) : word([255, 224, 130], Math.round(150 * (lit - 0.75)));

@@ -1,4 +1,4 @@
-// What the model predicts, which patches speak for a class, and what changes when parts of the model are taken out.
+// Predictions, attribution maps, features of the patches, and what changes without parts of the model.
 
 import { make, refill, setAttribute, setText } from "explorer/dom.js";
 import { extremes } from "explorer/maps.js";
@@ -9,6 +9,8 @@ import { found } from "explorer/ablation.js";
 import { cellName, percent } from "explorer/words.js";
 
 const host = document.getElementById("predictions");
+const features = document.getElementById("features");
+const colours = features.querySelector("img");
 const heading = document.getElementById("predictions-title");
 const classes = document.getElementById("classes");
 const methods = make("select", { id: "method", onchange: () => change({ method: methods.selectedIndex }) });
@@ -44,17 +46,28 @@ export const nextClass = () => {
 const classOf = (view) =>
   (view.predictions.find(({ index }) => index === state.classIndex) ?? view.predictions[0])?.index ?? null;
 
-/** The first that has a map: without classes, one that asks for none. */
-const firstMethod = ({ predictions }) =>
-  predictions.length ? 0 : Math.max(0, outline.methods.findIndex(([, , byClass]) => !byClass));
+/** The first that has a map: where the output is neither classes nor an embedding, one that depends on neither. */
+const firstMethod = ({ output }) =>
+  output === "other" ? Math.max(0, outline.methods.findIndex(([, , byClass]) => !byClass)) : 0;
+
+const HEADINGS = {
+  classes: "Predictions, and where they come from",
+  embedding: "Where the embedding comes from",
+  other: "Through all layers",
+};
+const NO_CLASSES = {
+  embedding: "This model predicts no classes: its output is an embedding. Methods that explain a class explain the embedding's own direction.",
+  other: "This model predicts no classes, so there are no probabilities; its attention and features are shown.",
+};
 
 const draw = () => {
   const { view } = activePane();
   host.hidden = !view;
   if (!view) return;
   if (state.method === null) state.method = firstMethod(view);
-  setText(heading, view.predictions.length ? "What it predicts, and where that comes from" : "Through all layers");
+  setText(heading, HEADINGS[view.output]);
   drawClasses(view);
+  drawFeatures(view);
   drawRelevance(view);
 };
 
@@ -63,7 +76,7 @@ const drawClasses = (view) => {
   const after = found(view);
   const rows = after ?? view.predictions.map(({ index, name, probability }) => ({ index, name, before: probability, after: probability }));
   refill(classes, JSON.stringify([view.number, rows]), () =>
-    rows.length ? rows.map((row) => classRow(view, row, Boolean(after))) : [make("li", { class: "note" }, "This model predicts no classes.")],
+    rows.length ? rows.map((row) => classRow(view, row, Boolean(after))) : [make("li", { class: "note" }, NO_CLASSES[view.output])],
   );
   for (const row of classes.querySelectorAll("button")) {
     setAttribute(row, "aria-pressed", Number(row.dataset.index) === chosenClass);
@@ -77,6 +90,15 @@ const classRow = (view, { index, name, before, after }, changed) => {
   if (changed) bar.append(make("u", { style: `left:${100 * before}%` }));
   const properties = { type: "button", "data-index": index, disabled: !known, onclick: () => change({ classIndex: index }) };
   return make("li", {}, make("button", properties, make("span", {}, name), make("span", {}, value), bar));
+};
+
+/** Three principal components of the last patches: patches of one colour are alike to the model. */
+const drawFeatures = (view) => {
+  features.hidden = !view.features;
+  if (!view.features) return;
+  setAttribute(colours, "src", view.features);
+  setAttribute(colours, "alt", "Principal components of the patches as colours");
+  setAttribute(colours, "style", `aspect-ratio:${view.size[1]}/${view.size[0]}`);
 };
 
 const drawRelevance = (view) => {
@@ -98,8 +120,8 @@ const drawRelevance = (view) => {
   canvas.hidden = !map;
   setAttribute(glass, "style", `--aspect:${view.size[1]}/${view.size[0]};--h:${map?.layout.rows ?? 1};--w:${map?.layout.columns ?? 1}`);
   lead.hidden = !map;
-  const picture = !map || state.glass === "light" ? view.image : view.grey;
-  if (image.src !== picture) image.src = picture;
+  const shown = !map || state.glass === "light" ? view.image : view.grey;
+  if (image.src !== shown) image.src = shown;
   glass.classList.toggle("small", Math.min(...view.size) <= 128);
   if (map) paint(map);
   setText(said, map ? words(view, title, map) : `${title} has no map here${problem ? `: ${problem}` : ""}.`);
@@ -137,7 +159,7 @@ const paint = (map) => {
 
 const words = (view, method, map) => {
   const name = view.predictions.find(({ index }) => index === map.index)?.name;
-  const about = map.index === null ? "the same for every class" : `for ${name}`;
+  const about = { classes: map.index === null ? "the same for every class" : `for ${name}`, embedding: "for the embedding" }[view.output] ?? "for any output";
   const against = map.patches.some((value) => value < 0) ? " Blue speaks against it." : "";
   return `${method[0].toUpperCase()}${method.slice(1)}, ${about}: strongest at ${cellName(map.layout, extremes(map.patches).best)}.${against}`;
 };

@@ -10,7 +10,7 @@ import { percent, whereName } from "explorer/words.js";
 const FINEST = 28; // pixels of a small map
 const GAP = 1;
 const TALLEST = 680; // CSS pixels of a sheet
-const MANY = 16; // columns that want more room beside the picture
+const MANY = 16; // columns that need more room beside the image
 
 const host = document.getElementById("sheets");
 const built = [];

@@ -1,4 +1,4 @@
-// Where views come from: elements of this document, or the server that gave it.
+// Views, from elements of this document or from its server.
 
 import { fromBase64, Layer } from "explorer/decode.js";
 import { canRoll, rolled } from "explorer/maps.js";
@@ -7,8 +7,8 @@ const held = (id) => document.getElementById(id);
 const parsed = (id) => JSON.parse(held(id).textContent);
 
 export const outline = parsed("outline");
-export const viewNumber = (model, picture) => model * outline.pictures.length + picture;
-export const pairOf = (number) => [Math.floor(number / outline.pictures.length), number % outline.pictures.length];
+export const viewNumber = (model, image) => model * outline.images.length + image;
+export const pairOf = (number) => [Math.floor(number / outline.images.length), number % outline.images.length];
 
 const ask = async (path, options) => {
   let response;
@@ -29,7 +29,7 @@ const layerBytes = async (number, layer) => {
 
 const views = new Map();
 
-/** A view with its document; its layers come later, one by one, and `arrived` is told of each. */
+/** A view with its document; its layers come later, one by one, and `arrived` is called for each. */
 export const openView = (number, arrived) => {
   if (!views.has(number)) {
     views.set(number, load(number, arrived).catch((error) => {
@@ -53,7 +53,7 @@ const load = async (number, arrived) => {
   return view;
 };
 
-/** The picture without its colours, made once: a filter would be worked out anew for every frame above it. */
+/** The image without its colours, made once: a filter would be worked out anew for every frame above it. */
 const greyed = (image) => {
   const canvas = Object.assign(document.createElement("canvas"), { width: image.naturalWidth, height: image.naturalHeight });
   const context = canvas.getContext("2d");
@@ -109,7 +109,7 @@ const findRelevance = async (number, method, only) => {
   return (await ask(only === null ? path : `${path}/${only}`)).json();
 };
 
-/** The predictions without some heads and parts of the picture; live only. */
+/** The predictions without some heads and parts of the image; live only. */
 export const ablate = async (number, heads, regions) => {
   const body = JSON.stringify({ view: number, heads, regions });
   const headers = { "Content-Type": "application/json" };

@@ -1,4 +1,4 @@
-// The large panes: a picture, the map over it, the tokens in front of the patches, and a sentence.
+// The large panes: an image, the map over it, the tokens in front of the patches, and a sentence.
 
 import { make, refill, setAttribute, setText } from "explorer/dom.js";
 import { cellAt, chosen, mapOf, middleOf, spanOf } from "explorer/maps.js";
@@ -51,7 +51,7 @@ const build = (index) => {
     picks: make("div", { class: "picks" }),
     problem: make("p", { class: "problem", role: "alert", hidden: true }),
   };
-  const role = { tabindex: 0, role: "application", "aria-roledescription": "picture cut into patches" };
+  const role = { tabindex: 0, role: "application", "aria-roledescription": "image cut into patches" };
   parts.glass = make("div", { class: "panes glass", ...role }, parts.image, parts.canvas, parts.lead, parts.gone, parts.best, parts.here);
   listen(parts.glass, index);
   const legend = make("div", { class: "legend" }, parts.least, make("i", { style: `background:${rampStyle()}` }), parts.most);
@@ -106,7 +106,7 @@ const drawPane = (parts, pane, index) => {
   parts.problem.hidden = !pane.problem;
   setText(parts.problem, pane.problem);
   if (!view) {
-    setText(parts.said, pane.problem ? "" : "Looking at the picture …");
+    setText(parts.said, pane.problem ? "" : "Running the model …");
     return "";
   }
   const { weights, map } = shownIn(pane);
@@ -130,7 +130,7 @@ const drawPane = (parts, pane, index) => {
   drawGone(parts.gone);
   const said = sentence(view, pane.layer, pane.head, weights, map, state.place, state.direction);
   setText(parts.said, said + underWords(map));
-  setAttribute(parts.glass, "aria-label", `${outline.pictures[pairOf(pane.number)[1]]}, cut into patches. Arrow keys move over them.`);
+  setAttribute(parts.glass, "aria-label", `${outline.images[pairOf(pane.number)[1]]}, cut into patches. Arrow keys move over them.`);
   return said;
 };
 
@@ -199,8 +199,8 @@ const drawTokens = (parts, pane, map) => {
 };
 
 const drawPicks = (parts, pane) => {
-  if (outline.models.length * outline.pictures.length < 2) return;
-  const [model, picture] = pairOf(pane.number);
+  if (outline.models.length * outline.images.length < 2) return;
+  const [model, image] = pairOf(pane.number);
   refill(parts.picks, pane.number, () => {
     const choose = (label, names, at, number) =>
       names.length < 2 ? [] : [
@@ -211,8 +211,8 @@ const drawPicks = (parts, pane) => {
         ),
       ];
     return [
-      ...choose("Model", outline.models, model, (index) => viewNumber(index, picture)),
-      ...choose("Picture", outline.pictures, picture, (index) => viewNumber(model, index)),
+      ...choose("Model", outline.models, model, (index) => viewNumber(index, image)),
+      ...choose("Image", outline.images, image, (index) => viewNumber(model, index)),
     ];
   });
 };

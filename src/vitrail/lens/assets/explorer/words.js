@@ -1,4 +1,4 @@
-// What is seen, in words: for the eye below the picture, and for those who hear the page.
+// What a map shows as a sentence, below the image and for screen readers.
 
 import { MEAN, ROLLOUT, spanOf, tokenAt } from "explorer/maps.js";
 

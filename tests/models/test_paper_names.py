@@ -3,10 +3,26 @@
 import pytest
 
 from vitrail.errors import VitrailError
-from vitrail.models import aliases
-from vitrail.models.registry import canonical_name
+from vitrail.models import paper_names
+from vitrail.models.registry import canonical_name, model_config
 
 PAPERS = {
+    "ViT": "vit_base_patch16_224",
+    "ViT-Huge": "vit_huge_patch14_224",
+    "SimpleViT": "simple_vit_small_patch16_224",
+    "DeiT": "deit_base_patch16_224",
+    "MLP-Mixer": "mixer_b16_224",
+    "CLIP": "clip_vit_large_patch14_336",
+    "MAE": "mae_vit_large_patch16",
+    "UniversalViT": "universal_vit_base_patch16_224",
+    "UniversalViT-Ti": "universal_vit_tiny_patch16_224",
+    "Swin": "swin_tiny_patch4_window7_224",
+    "DETR": "detr_resnet50",
+    "DINO": "dino_vits16",
+    "VideoMAE": "videomae_base_patch16_224",
+    "DPT": "dpt_large_384",
+    "BEiT": "beit_base_patch16_224",
+    "ConvNeXt": "convnext_tiny",
     "ViT-B/16": "vit_base_patch16_224",
     "ViT-Ti/16": "vit_tiny_patch16_224",
     "ViT-L/16@384": "vit_large_patch16_384",
@@ -92,9 +108,9 @@ def test_a_papers_name(name: str) -> None:
 
 
 def test_every_rule_is_met() -> None:
-    texts = [aliases._SEPARATORS.sub("-", name.strip().lower()) for name in PAPERS]
-    for pattern, _ in aliases.RULES:
-        assert any(aliases._pattern(pattern).fullmatch(text) for text in texts), pattern
+    texts = [paper_names._SEPARATORS.sub("-", name.strip().lower()) for name in PAPERS]
+    for pattern, _ in paper_names.rules():
+        assert any(paper_names._pattern(pattern).fullmatch(text) for text in texts), pattern
 
 
 @pytest.mark.parametrize(
@@ -108,3 +124,27 @@ def test_every_rule_is_met() -> None:
 def test_a_name_of_none_says_the_nearest(name: str, near: str) -> None:
     with pytest.raises(VitrailError, match=f"there is no model '{name}': did you mean .*{near}"):
         canonical_name(name)
+
+
+@pytest.mark.parametrize(("name", "first"), [("DINOv2", "vit_small_patch14_dinov2"), ("SegFormer", "mit_b0")])
+def test_a_family_without_a_first_choice_lists_its_variants(name: str, first: str) -> None:
+    with pytest.raises(VitrailError, match=f"there is no model '{name}': choose one of {first}, "):
+        canonical_name(name)
+
+
+@pytest.mark.parametrize(
+    ("word", "ours"),
+    [
+        ("num_layers", "depth"),
+        ("img_size", "image_size"),
+        ("in_chans", "in_channels"),
+        ("hidden_size", "embed_dim"),
+        ("n_heads", "num_heads"),
+        ("num_labels", "num_classes"),
+        ("mlp_dim", "mlp_ratio"),
+        ("drop_path_rate", "drop_path"),
+    ],
+)
+def test_another_librarys_word_leads_to_ours(word: str, ours: str) -> None:
+    with pytest.raises(VitrailError, match=rf"vit_tiny_patch16_224 has no field '{word}': did you mean {ours}\?"):
+        model_config("vit_tiny_patch16_224", **{word: 3})

@@ -1,0 +1,144 @@
+"""Exact rewrites that make a trained model cheaper: layers that only scale and shift are multiplied into others."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import VitrailError
+from ..nn import (
+    MLP,
+    ClassAttention,
+    ConvMLP,
+    CrossAttention,
+    LayerScale,
+    LinearNorm,
+    MultiHeadAttention,
+    PrefixOnly,
+    Residual,
+    Sum,
+    SwiGLU,
+)
+from ..nn.attention.projections import ConvLinear
+from .base import Rewrite
+
+
+@dataclass(frozen=True, slots=True)
+class FoldLayerScale(Rewrite):
+    """Multiply each layer scale into the linear layer that ends its branch: diag(γ) (W x + b) = (γ W) x + γ b.
+
+    A layer scale behind a branch that ends otherwise stays.
+    """
+
+    def __call__(self, model: nn.Module) -> None:
+        found = False
+        for residual in [module for module in model.modules() if isinstance(module, Residual)]:
+            ends = list(_last_linears(residual.branch))
+            if isinstance(residual.scale, LayerScale) and ends:
+                for linear in ends:
+                    _multiply(linear, residual.scale.weight)
+                residual.scale = nn.Identity()
+                found = True
+        if not found:
+            raise VitrailError("this model has no layer scale that could be folded: leave fold_layer_scale out")
+
+
+@dataclass(frozen=True, slots=True)
+class FoldBatchNorm(Rewrite):
+    """Multiply each batch norm into the linear layer or convolution in front of it, or the linear layer behind it.
+
+    The running statistics become part of the weights, as in evaluation mode. A batch norm with something else in
+    between, such as a max pool, stays.
+    """
+
+    def __call__(self, model: nn.Module) -> None:
+        found = False
+        for holder in list(model.modules()):
+            for (_, first), (name, second) in pairwise(list(_in_order(holder))):
+                if isinstance(first, nn.Linear | nn.Conv2d) and _is_batch_norm(second):
+                    _fold_behind(first, *_scale_and_shift(second))
+                    setattr(holder, name, nn.Identity())
+                    found = True
+            for (name, first), (_, second) in pairwise(list(_in_order(holder))):
+                if _is_batch_norm(first) and isinstance(second, nn.Linear):
+                    _fold_in_front(second, *_scale_and_shift(first))
+                    setattr(holder, name, nn.Identity())
+                    found = True
+        if not found:
+            raise VitrailError("this model has no batch norm that could be folded: leave fold_batch_norm out")
+
+
+def _last_linears(branch: nn.Module) -> Iterator[nn.Linear]:
+    """The layers that a branch's output is the sum of, as far as they are known."""
+    if isinstance(branch, nn.Linear):
+        yield branch
+    elif isinstance(branch, MLP | ConvMLP | SwiGLU):
+        yield from _last_linears(branch.contract)
+    elif isinstance(branch, MultiHeadAttention | CrossAttention):
+        yield from _last_linears(branch.project)
+    elif isinstance(branch, ClassAttention):
+        yield from _last_linears(branch.attention)
+    elif isinstance(branch, PrefixOnly):
+        yield from _last_linears(branch.branch)
+    elif isinstance(branch, nn.Sequential) and len(branch):
+        yield from _last_linears(branch[-1])
+    elif isinstance(branch, Sum):
+        ends = [list(_last_linears(part)) for part in branch.branches]
+        yield from (linear for part in ends for linear in part if all(ends))
+
+
+def _in_order(holder: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    """Children of a module in the order in which they are called, for those where each takes what the last one gave.
+
+    An activation that a torchvision block calls in between stands behind a batch norm, never in front of one.
+    """
+    from torchvision.models.resnet import BasicBlock, Bottleneck
+
+    if isinstance(holder, nn.Sequential | LinearNorm):
+        yield from holder.named_children()
+    elif isinstance(holder, ConvLinear):
+        yield from (("conv", holder.conv), ("norm", holder.norm))
+    elif isinstance(holder, BasicBlock | Bottleneck):
+        yield from ((name, layer) for name, layer in holder.named_children() if name not in ("relu", "downsample"))
+
+
+def _is_batch_norm(module: nn.Module) -> bool:
+    from torchvision.ops import FrozenBatchNorm2d
+
+    return isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d | FrozenBatchNorm2d)
+
+
+def _scale_and_shift(norm: nn.Module) -> tuple[Tensor, Tensor]:
+    """(scale, shift), (C,) each: what a batch norm does in evaluation mode."""
+    values = {**dict(norm.named_parameters()), **dict(norm.named_buffers())}
+    mean, variance = values["running_mean"], values["running_var"]
+    weight, bias = values.get("weight", torch.ones_like(mean)), values.get("bias", torch.zeros_like(mean))
+    eps: float = vars(norm)["eps"]
+    scale = weight / (variance + eps).sqrt()
+    return scale, bias - mean * scale
+
+
+def _multiply(layer: nn.Linear | nn.Conv2d, scale: Tensor) -> None:
+    """layer(x) becomes scale · layer(x)."""
+    with torch.no_grad():
+        shape = (-1, *[1] * (layer.weight.ndim - 1))
+        layer.weight = nn.Parameter(layer.weight * scale.view(shape))
+        if layer.bias is not None:
+            layer.bias = nn.Parameter(layer.bias * scale)
+
+
+def _fold_behind(layer: nn.Linear | nn.Conv2d, scale: Tensor, shift: Tensor) -> None:
+    """layer(x) becomes scale · layer(x) + shift."""
+    _multiply(layer, scale)
+    with torch.no_grad():
+        layer.bias = nn.Parameter(shift.clone() if layer.bias is None else layer.bias + shift)
+
+
+def _fold_in_front(layer: nn.Linear, scale: Tensor, shift: Tensor) -> None:
+    """layer(x) becomes layer(scale · x + shift)."""
+    with torch.no_grad():
+        moved = layer.weight @ shift
+        layer.bias = nn.Parameter(moved if layer.bias is None else layer.bias + moved)
+        layer.weight = nn.Parameter(layer.weight * scale)

@@ -1,0 +1,87 @@
+"""Rewrites by name, applied to models and written to model.json, from which `build` applies them again."""
+
+import copy
+from collections.abc import Iterable, Mapping
+from dataclasses import fields
+from typing import Any, TypeVar
+
+from ..errors import VitrailError, nearest
+from ..nn import AnyVisionModel
+from .base import Rewrite
+from .fold import FoldBatchNorm, FoldLayerScale
+
+ModelT = TypeVar("ModelT", bound=AnyVisionModel)
+
+REWRITES: dict[str, type[Rewrite]] = {"fold_batch_norm": FoldBatchNorm, "fold_layer_scale": FoldLayerScale}
+"""All rewrites by name; `register_rewrite` adds one."""
+
+
+def rewrite(model: ModelT, change: Rewrite | str) -> ModelT:
+    """A changed copy of a model; `save` records the change, and `load` makes it again.
+
+    Args:
+        model: stays as it is.
+        change: a name in `REWRITES`, for its default options, or a rewrite such as `FoldLayerScale()`.
+
+    Raises:
+        VitrailError: an unknown name, or a model in which there is nothing to change.
+    """
+    made = from_dict({"name": change}) if isinstance(change, str) else change
+    return replay(copy.deepcopy(model), [made])
+
+
+def replay(model: ModelT, changes: Iterable[Rewrite]) -> ModelT:
+    """The model itself, changed in place, one rewrite after the other."""
+    for change in changes:
+        name_of(change)
+        change(model)
+        model.rewrites = (*model.rewrites, change)
+    return model
+
+
+def register_rewrite(name: str, kind: type[Rewrite]) -> None:
+    """Add a rewrite of your own: a frozen dataclass that inherits `Rewrite`.
+
+    Raises:
+        VitrailError: the name stands for another rewrite.
+    """
+    if REWRITES.setdefault(name, kind) is not kind:
+        raise VitrailError(f"{name!r} is already the name of another rewrite: choose another")
+
+
+def to_dict(change: Rewrite) -> dict[str, Any]:
+    """Plain JSON values: the name under "name", the options beside it."""
+    return {"name": name_of(change), **{field.name: getattr(change, field.name) for field in fields(change)}}
+
+
+def from_dict(values: Mapping[str, Any]) -> Rewrite:
+    """The inverse of `to_dict`; options that are left out have their defaults.
+
+    Raises:
+        VitrailError: an unknown name or option; the message gives the nearest one.
+    """
+    rest = dict(values)
+    name = rest.pop("name", "")
+    if name not in REWRITES:
+        raise VitrailError(f"there is no rewrite {name!r}: {nearest(name, REWRITES)}")
+    valid = [field.name for field in fields(REWRITES[name])]
+    for key in rest:
+        if key not in valid:
+            raise VitrailError(
+                f"rewrite {name} has no option {key!r}: {nearest(key, valid) if valid else 'it has none'}"
+            )
+    return REWRITES[name](**{key: _tuples(value) for key, value in rest.items()})
+
+
+def name_of(change: Rewrite) -> str:
+    """The name of a rewrite in `REWRITES`."""
+    for name, kind in REWRITES.items():
+        if type(change) is kind:
+            return name
+    raise VitrailError(
+        f"{type(change).__name__} is not registered: call register_rewrite(name, {type(change).__name__})"
+    )
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(_tuples(item) for item in value) if isinstance(value, list) else value

@@ -1,0 +1,54 @@
+"""The scatter chart: where its dots lie, by arithmetic on the axes, and what it says in words."""
+
+import re
+from html.parser import HTMLParser
+
+import pytest
+
+from vitrail.pages.charts import HEIGHT, WIDTH, scatter_chart
+
+
+def dots(chart: str) -> list[tuple[float, float]]:
+    return [(float(x), float(y)) for x, y in re.findall(r'<circle cx="([\d.]+)" cy="([\d.]+)"', chart)]
+
+
+def test_dots_lie_in_proportion_to_their_values() -> None:
+    chart = scatter_chart([(0, 10), (1, 20), (4, 30)], label="Error", x_label="age", y_label="error")
+    (x0, y0), (x1, y1), (x2, y2) = dots(chart)
+    assert (x1 - x0) / (x2 - x0) == pytest.approx(1 / 4, abs=0.002)
+    assert (y0 - y1) / (y0 - y2) == pytest.approx(1 / 2, abs=0.002)
+    assert x0 < x1 < x2 <= WIDTH
+    assert 0 <= y2 < y1 < y0 <= HEIGHT
+
+
+def test_the_diagonal_joins_points_whose_values_are_equal() -> None:
+    chart = scatter_chart([(2, 2), (8, 8), (3, 6)], label="Prices", x_label="true", y_label="predicted", diagonal=True)
+    a, b, c = dots(chart)
+    line = re.search(r'x1="([\d.]+)" y1="([\d.]+)" x2="([\d.]+)" y2="([\d.]+)" style="stroke:var\(--ruby\)', chart)
+    assert line is not None
+    x0, y0, x1, y1 = map(float, line.groups())
+    slope = (y1 - y0) / (x1 - x0)
+    for x, y in (a, b):
+        assert y == pytest.approx(y0 + slope * (x - x0), abs=0.2)
+    assert c[1] < y0 + slope * (c[0] - x0) - 5  # above the line: predicted is more than true
+
+
+def test_words_names_and_values_that_are_not_finite() -> None:
+    points = [(1.0, 2.0), (float("nan"), 1.0), (3.0, float("inf"))]
+    chart = scatter_chart(points, label="Prices", x_label="a<b", y_label="c", names=["<i>x</i>", "y"])
+    assert len(dots(chart)) == 1
+    assert "Prices: 1 points, 2 not finite; a&lt;b 1 to 1, c 2 to 2" in chart
+    assert "&lt;i&gt;x&lt;/i&gt;: 1, 2" in chart
+    assert "<i>" not in chart
+    tags: list[str] = []
+    parser = HTMLParser()
+    parser.handle_starttag = lambda tag, attrs: tags.append(tag)  # type: ignore[method-assign]
+    parser.feed(chart)
+    assert tags.count("svg") == tags.count("figure") == 1
+    assert scatter_chart([(float("nan"), 1.0)], label="", x_label="", y_label="") == ""
+
+
+def test_many_dots_are_smaller() -> None:
+    few, many = (scatter_chart([(i, i) for i in range(n)], label="", x_label="", y_label="") for n in (200, 201))
+    assert 'r="3.5"' in few
+    assert 'r="2"' in many

@@ -1,0 +1,108 @@
+"""A model, a logger and recipes of the user's own, from Python."""
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+
+import pytest
+import torch
+from killable_runs import SMALL, make_pictures
+
+import vitrail
+from vitrail.errors import VitrailError
+from vitrail.models.compact import CompactViTConfig
+from vitrail.training.loggers import make_loggers, require_loggers
+
+QUICK = replace(SMALL, model=None, overrides={}, epochs=1, save_minutes=5.0, precision="float32")
+TINY = CompactViTConfig(image_size=16, stem=((8,), (16,)), embed_dim=16, num_heads=2, depth=1)
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_pictures(tmp_path_factory.mktemp("images") / "three kinds")
+
+
+def test_a_config_is_built_for_the_data(source, tmp_path):
+    run = vitrail.train(source, QUICK, model=TINY, out=tmp_path / "run")
+    config = run.checkpoint.model.config
+    assert config == replace(TINY, num_classes=3, image_size=(16, 16), drop_path=0.3, dropout=0.1)
+    assert vitrail.resume(run.path).metrics == run.metrics
+
+
+def test_a_model_starts_with_its_own_weights(source, tmp_path):
+    model = replace(TINY, num_classes=3).build()
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    run = vitrail.train(source, replace(QUICK, lr=1e-12, muon_lr=1e-12), model=model, out=tmp_path / "run")
+    after = run.checkpoint.model.state_dict()
+    for name, param in model.named_parameters():
+        torch.testing.assert_close(after[name], before[name], atol=1e-6, rtol=1e-5)
+        assert torch.equal(param, before[name]), "the model that was given is not changed"
+
+
+def test_a_recipe_by_name_with_weights(source, tmp_path):
+    start = vitrail.train(source, QUICK, model=TINY, out=tmp_path / "start")
+    recipe = replace(vitrail.Recipe(), steps=1)
+    tuned = vitrail.train(source, recipe, weights=start.path, out=tmp_path / "tuned")
+    assert tuned.checkpoint.info["origin"].startswith(f"fine-tuned from {start.path} on ")
+    assert set(vitrail.list_recipes()) >= {"default", "finetune", "probe", "deit", "mae"}
+
+
+class Notes:
+    """A logger that remembers."""
+
+    def __init__(self) -> None:
+        self.rows: list[dict] = []
+        self.closed = 0
+
+    def log(self, row) -> None:
+        self.rows.append(dict(row))
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+def test_a_logger_gets_every_row_and_is_closed(source, tmp_path):
+    notes = Notes()
+    run = vitrail.train(source, replace(QUICK, epochs=2), model=TINY, loggers=[notes], out=tmp_path / "run")
+    assert [row["epoch"] for row in notes.rows] == [1.0, 2.0]
+    assert (
+        notes.rows[-1]["val_loss"] == pytest.approx(run.checkpoint.info["metrics"]["val_loss"]) or len(notes.rows) == 2
+    )
+    assert notes.closed == 1
+
+
+def test_wandb_and_mlflow_are_called_as_their_documentation_has_it(tmp_path, monkeypatch):
+    calls: list[tuple] = []
+
+    def note(name):
+        return lambda *args, **options: calls.append((name, args, options))
+
+    wandb, mlflow = ModuleType("wandb"), ModuleType("mlflow")
+    run = SimpleNamespace(log=note("log"), finish=note("finish"))
+    wandb.init = lambda **options: calls.append(("init", (), options)) or run
+    for name in ("start_run", "log_params", "log_metrics", "end_run"):
+        setattr(mlflow, name, note(name))
+    monkeypatch.setitem(sys.modules, "wandb", wandb)
+    monkeypatch.setitem(sys.modules, "mlflow", mlflow)
+    loggers = make_loggers(["wandb", "mlflow"], tmp_path / "flowers-1", {"lr": 0.1})
+    for logger in loggers:
+        logger.log({"step": 7, "epoch": 0.5, "val_top1": 0.25})
+        logger.close()
+    assert calls == [
+        ("init", (), {"id": "flowers-1", "name": "flowers-1", "dir": str(tmp_path / "flowers-1"),
+                      "config": {"lr": 0.1}, "resume": "allow"}),
+        ("start_run", (), {"run_name": "flowers-1"}),
+        ("log_params", ({"lr": "0.1"},), {}),
+        ("log", ({"epoch": 0.5, "val_top1": 0.25},), {"step": 7}),
+        ("finish", (), {}),
+        ("log_metrics", ({"epoch": 0.5, "val_top1": 0.25},), {"step": 7}),
+        ("end_run", (), {}),
+    ]  # fmt: skip
+
+
+def test_a_logger_that_is_not_there_is_a_sentence():
+    with pytest.raises(VitrailError, match="no logger 'tensorbord': did you mean tensorboard"):
+        require_loggers(["tensorbord"])
+    with pytest.raises(VitrailError, match=r'pip install "vitrail\[wandb\]"'):
+        require_loggers(["wandb"])
