@@ -69,7 +69,7 @@ def test_an_unreadable_file_is_new_to_the_run(run: Path):
 def test_no_run_and_no_part(tmp_path: Path):
     images(tmp_path, "1.png", "2.png")
     assert len(chosen(tmp_path, "auto")) == 2
-    with pytest.raises(VitrailError, match="no image of .* is in the val part: use --split all"):
+    with pytest.raises(VitrailError, match=r"no image of .* is in the val part: use --split all"):
         chosen(tmp_path, "val")
     with pytest.raises(VitrailError, match="there is no split 'tset': did you mean test"):
         chosen(tmp_path, "tset")

@@ -9,7 +9,7 @@ from PIL import Image
 
 from tests.evaluation.small_checkpoint import CLASSES, tiny_checkpoint
 from vitrail.data.decode import decode
-from vitrail.engines.images import image_tensor
+from vitrail.data.in_memory import image_tensor
 from vitrail.engines.predictor import batched, even_batches, first_rows, make_predictor, output_names, stack
 from vitrail.errors import VitrailError
 
@@ -58,10 +58,10 @@ def test_integers_are_scaled_by_their_largest_value():
 @pytest.mark.parametrize(
     ("given", "words"),
     [
-        ("photo.jpg", "cannot be a str: give a Pillow image"),
-        (torch.zeros(2, 3, 8, 8), r"is \(C, H, W\), this one is \(2, 3, 8, 8\)"),
-        (torch.zeros(3, 0, 8), r"this one is \(3, 0, 8\)"),
-        (np.zeros((8,)), r"is \(H, W\) or \(H, W, C\), this one is \(8,\)"),
+        ("photo.jpg", "a str, where a Pillow image, an array or a tensor is needed"),
+        (torch.zeros(2, 3, 8, 8), r"a tensor of shape \(2, 3, 8, 8\), where \(C, H, W\)"),
+        (torch.zeros(3, 0, 8), r"no pixels: its shape is \(3, 0, 8\)"),
+        (np.zeros((8,)), r"an array of shape \(8,\)"),
         (torch.full((3, 8, 8), torch.nan), "not finite"),
         (torch.zeros(5, 8, 8), "5 channels, where 3 are needed"),
         (torch.zeros(3, 8, 8, dtype=torch.complex64), "complex64"),

@@ -43,7 +43,12 @@ def _bands(image: Tensor) -> Shaped[Tensor, "C H W"]:
         image = image[None]
     if image.ndim != 3:
         raise RefusedError(f"a tensor of shape {tuple(image.shape)}, where (C, H, W) or (H, W) is needed")
-    # A tensor that is an image already passes as it is, gradient and device included.
-    if image.is_floating_point() or image.dtype == torch.uint8:
+    if image.numel() == 0:
+        raise RefusedError(f"no pixels: its shape is {tuple(image.shape)}")
+    if image.dtype == torch.uint8:
         return image
-    return scale_bands(image.cpu().numpy())
+    if not image.is_floating_point():
+        return scale_bands(image.cpu().numpy())
+    if not torch.isfinite(image).all():
+        raise RefusedError("holds values that are not finite (NaN or infinity)")
+    return image.float()  # on its device, with its gradient
