@@ -192,8 +192,9 @@ def test_images_in_memory_are_what_files_are(tmp_path: Path) -> None:
         pil.save(path)
         assert torch.equal(decoded(pil, 3), decoded(path, 3)), mode
     assert torch.equal(decoded(array, 3), torch.from_numpy(array).permute(2, 0, 1))
-    with pytest.raises(BadImage, match=r"\(3, H, W\) is needed"):
-        decoded(torch.zeros(1, 4, 4), 3)
+    assert torch.equal(decoded(torch.full((1, 4, 4), 0.5), 3), torch.full((3, 4, 4), 0.5))
+    with pytest.raises(BadImage, match="2 channels, where 3 are needed"):
+        decoded(torch.zeros(2, 4, 4), 3)
 
 
 def test_named_images_reads_files_and_names_the_bad(tmp_path: Path) -> None:

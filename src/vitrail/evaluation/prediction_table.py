@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import IO, Any, Literal
 
 from ..errors import VitrailError
+from ..tables import complete_file
 from ..tasks.task import Prediction, Task
 
 Format = Literal["csv", "jsonl", "parquet"]
@@ -71,19 +72,8 @@ def write_table(
     if output is None:
         _WRITERS[form](predictions, layout, sys.stdout)
         return
-    part = output.with_name(f"{output.name}.part")
-    try:
-        # Paths may hold bytes that are no UTF-8; they come out as they went in.
-        with (
-            part.open("wb")
-            if form == "parquet"
-            else part.open("w", encoding="utf-8", errors="surrogateescape", newline="")
-        ) as file:
-            _WRITERS[form](predictions, layout, file)
-        part.replace(output)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
+    with complete_file(output, mode="wb" if form == "parquet" else "w") as file:
+        _WRITERS[form](predictions, layout, file)
 
 
 def _write_csv(predictions: Iterable[Prediction], layout: Layout, file: IO[Any]) -> None:

@@ -1,8 +1,8 @@
 """The scores of attribution methods as a table for people, and as CSV."""
 
-import csv
 from pathlib import Path
 
+from .. import tables
 from ..lens.faithfulness.evaluate import Score
 from .attribution import Faithfulness
 
@@ -28,14 +28,11 @@ def table(found: Faithfulness) -> tuple[list[str], list[list[str]]]:
 def write_csv(found: Faithfulness, path: Path) -> None:
     """A row for each method, baseline and reference; the file appears when it is complete."""
     columns = _measured(found)
-    part = path.with_name(f"{path.name}.part")
-    with part.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["method", "kind", *columns, "seconds", "reason"])
-        for score in found.scores:
-            values = [score.values.get(key, "") for key in columns]
-            writer.writerow([score.method, score.kind, *values, score.seconds, score.reason])
-    part.replace(path)
+    rows = [
+        [score.method, score.kind, *(score.values.get(key, "") for key in columns), score.seconds, score.reason]
+        for score in found.scores
+    ]
+    tables.write_csv(path, [["method", "kind", *columns, "seconds", "reason"], *rows])
 
 
 def _measured(found: Faithfulness) -> list[str]:

@@ -1,11 +1,11 @@
 """A robustness study as a table for a terminal, and as CSV."""
 
-import csv
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
+from .. import tables
 from ..errors import VitrailError
 from .robustness import RobustnessStudy
 from .trials import Measurement
@@ -37,17 +37,14 @@ def write_csv(study: RobustnessStudy, names: Sequence[str], path: Path) -> None:
     """
     parts = [*unlike(names), *(["difference"] if len(names) > 1 else [])]
     headers = ["test", "severity", "unit", *(word for name in parts for word in (name, f"{name} ±"))]
-    part = path.with_name(f"{path.name}.part")
-    with part.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(headers)
-        for across in study.rows:
-            row = across[0]
-            gap = [_gap(*across)] if len(across) > 1 else []
-            pairs = ((own.value, own.error) for own in (*across, *gap))
-            numbers = ["" if value is None else f"{value:.6g}" for pair in pairs for value in pair]
-            writer.writerow([row.test, "" if row.severity is None else row.severity, row.unit, *numbers])
-    part.replace(path)
+    rows: list[list[object]] = []
+    for across in study.rows:
+        row = across[0]
+        gap = [_gap(*across)] if len(across) > 1 else []
+        pairs = ((own.value, own.error) for own in (*across, *gap))
+        numbers = ["" if value is None else f"{value:.6g}" for pair in pairs for value in pair]
+        rows.append([row.test, "" if row.severity is None else row.severity, row.unit, *numbers])
+    tables.write_csv(path, [headers, *rows])
 
 
 def check_output(path: Path) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 
 from ..checkpoint.atomic import write_file
 from ..errors import VitrailError
+from ..tables import csv_text
 
 METRICS, TABLE, RECIPE, SPLITS, DATA = (
     "metrics.jsonl",
@@ -83,7 +84,7 @@ class RunFolder:
 
 def splits_table(rows: Iterable[tuple[str, str, str, str]]) -> str:
     """splits.csv: name, digest of the content, split and label of every image."""
-    return _csv([("name", "digest", "split", "label"), *rows])
+    return csv_text([("name", "digest", "split", "label"), *rows])
 
 
 def same_splits(rows: Iterable[tuple[str, str, str, str]], written: str) -> bool:
@@ -134,10 +135,4 @@ def _git_commit(folder: Path) -> str | None:
 
 def _table(rows: list[dict[str, Any]]) -> str:
     columns = list(dict.fromkeys(key for row in rows for key in row))
-    return _csv([columns, *([row.get(column, "") for column in columns] for row in rows)])
-
-
-def _csv(rows: Iterable[Iterable[Any]]) -> str:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(rows)
-    return text.getvalue()
+    return csv_text([columns, *([row.get(column, "") for column in columns] for row in rows)])
