@@ -111,16 +111,18 @@ def test_an_embedding_is_predicted_as_a_vector_and_not_scored(capsys, tmp_path):
         assert "is for embedding: studies need a classifier" in err
 
 
-@pytest.mark.parametrize("command", ["predict", "eval", "embed", "robustness", "layers"])
-@pytest.mark.parametrize("precision", ["float32", "bfloat16", "float8"])
+@pytest.mark.parametrize("command", ["predict", "eval", "embed", "robustness", "layers", "anatomy", "attribution"])
+@pytest.mark.parametrize("precision", ["float32", "bfloat16", "float16", "float8"])
 def test_every_command_takes_a_precision(capsys, tmp_path, command, precision):
     save(tiny_checkpoint(), tmp_path / "model")
     source = write_classes(tmp_path / "images", each=2)
     extra = {
         "embed": ["-o", tmp_path / "out.npz"],
         "robustness": ["--tests", "sketch", "-o", tmp_path / "out.csv"],
+        "anatomy": ["-o", tmp_path / "out.html"],
+        "attribution": ["--methods", "rollout", "input_gradient", "-o", tmp_path / "out.csv"],
     }.get(command, [])
-    name = ["study", command] if command in ("robustness", "layers") else [command]
+    name = [command] if command in ("predict", "eval", "embed") else ["study", command]
     status, _, err = call(capsys, *name, tmp_path / "model", source, "--precision", precision, *extra)
     assert "Traceback" not in err
     assert status == (2 if precision == "float8" else 0), err
