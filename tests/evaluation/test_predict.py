@@ -72,7 +72,7 @@ def test_several_labels_have_a_sigmoid_each(folder):
     sample = open_source(folder, labelled=False).samples[0]
     with torch.inference_mode():
         logits = checkpoint.model(checkpoint.preprocess(read_image(sample, 3))[None])[0]
-    found = dict(next(predict(checkpoint, folder)).classes)
+    found = dict(next(predict(checkpoint, folder, device="cpu", precision="float32")).classes)
     expected = logits.sigmoid().tolist()
     assert [found[name] for name in CLASSES] == pytest.approx(expected)
 
