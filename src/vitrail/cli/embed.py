@@ -17,7 +17,7 @@ class Embed:
 
     Examples:
         vitrail embed runs/flowers garden/ -o garden.npz
-        vitrail embed timm/vit_small_patch14_dinov2.lvd142m archive/ -o archive-vectors
+        vitrail embed timm/vit_small_patch14_dinov2.lvd142m archive/ -o vectors
     """
 
     checkpoint: CheckpointArgument
