@@ -24,6 +24,7 @@ from vitrail.evaluation.embedding_model import EmbeddingModel
 from vitrail.models.registry import create_model
 
 SMALL = {"image_size": 32, "embed_dim": 32, "depth": 1, "num_heads": 2}
+SWIN = {"image_size": 32, "depths": (1, 1), "embed_dim": 16, "num_heads": (2, 2), "window_size": 4}
 
 
 @pytest.fixture
@@ -52,7 +53,7 @@ def classifier_input(model: nn.Module, pixels: Tensor) -> Tensor:
         ("cait_xxs24_224", SMALL),
         ("compact_tiny_16", {}),
         ("convnext_tiny", {"image_size": 32}),
-        ("swin_tiny_patch4_window7_224", {}),
+        ("swin_tiny_patch4_window7_224", SWIN),
         ("resnet18", {"image_size": 32}),
     ],
 )

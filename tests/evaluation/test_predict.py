@@ -4,8 +4,10 @@ import csv
 import io
 import json
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from pyarrow import parquet
 
 from tests.evaluation.small_checkpoint import CLASSES, tiny_checkpoint, write_image
@@ -70,7 +72,7 @@ def test_several_labels_have_a_sigmoid_each(folder):
     sample = open_source(folder, labelled=False).samples[0]
     with torch.inference_mode():
         logits = checkpoint.model(checkpoint.preprocess(read_image(sample, 3))[None])[0]
-    found = dict(next(predict(checkpoint, folder)).classes)
+    found = dict(next(predict(checkpoint, folder, device="cpu", precision="float32")).classes)
     expected = logits.sigmoid().tolist()
     assert [found[name] for name in CLASSES] == pytest.approx(expected)
 
@@ -101,6 +103,20 @@ def test_not_one_good_image_is_an_error_after_the_table(folder):
     assert next(rows).error
     with pytest.raises(VitrailError, match="none of the images could be read"):
         next(rows)
+
+
+def test_images_in_memory_are_predicted_as_their_files(folder):
+    checkpoint, paths = tiny_checkpoint(), [folder / "0.png", folder / "1.png"]
+    run = {"device": "cpu", "precision": "float32"}
+    expected = [row.classes for row in predict(checkpoint, paths, **run)]
+    opened = [Image.open(path) for path in paths]
+    assert [row.classes for row in predict(checkpoint, opened, **run)] == expected
+    assert [row.classes for row in predict(checkpoint, [np.asarray(image) for image in opened], **run)] == expected
+    (only,) = predict(checkpoint, opened[0], top_k=1, **run)
+    assert (only.path, only.classes[0][0]) == ("", expected[0][0][0])
+    assert len(list(predict(checkpoint, opened, limit=1, **run))) == 1
+    with pytest.raises(VitrailError, match="predict them in two calls"):
+        predict(checkpoint, [opened[0], paths[1]])
 
 
 def test_limit_stops_early(folder):

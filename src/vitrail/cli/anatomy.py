@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import VitrailError
-from .options import CheckpointArgument, Device, Limit, Out, SourcesArgument, Split
+from .options import CheckpointArgument, Device, Limit, Out, Precision, SourcesArgument, Split
 
 
 @dataclass
@@ -26,6 +26,7 @@ class Anatomy:
     blocks: int = 6
     """Number of blocks to draw, evenly spaced from the first to the last."""
     device: Device = "auto"
+    precision: Precision = "auto"
     out: Out = Path("anatomy.html")
     """Page to write."""
 
@@ -33,10 +34,10 @@ class Anatomy:
         import torch
 
         from ..checkpoint.contract import load
+        from ..engines.precision import on_device, pick_device, pick_precision, place_model, reduced_precision
         from ..lens.anatomy import anatomy
         from ..lens.anatomy_page import anatomy_page
         from ..lens.images import named_images, readable
-        from ..machine.facts import pick_device
         from ..pages.image import displayable
         from ..progress import visible
 
@@ -48,8 +49,11 @@ class Anatomy:
         if not images:
             raise VitrailError(f"no image could be read ({'; '.join(refused) or 'none was given'}): name other files")
         place = pick_device(self.device)
-        pixels = torch.stack([checkpoint.preprocess.normalise(image) for _, image in images]).to(place)
-        measured = anatomy(checkpoint.model.to(place).eval(), pixels, blocks=self.blocks, progress=visible)
+        precision = pick_precision(self.precision, place)
+        model = place_model(checkpoint.model.eval(), place)
+        pixels = on_device(torch.stack([checkpoint.preprocess.normalise(image) for _, image in images]), place)
+        with reduced_precision(place, precision):
+            measured = anatomy(model, pixels, blocks=self.blocks, progress=visible)
         shown = [(name, displayable(image)) for name, image in images]
         title = f"The anatomy of {Path(self.checkpoint).name}"
         self.out.parent.mkdir(parents=True, exist_ok=True)

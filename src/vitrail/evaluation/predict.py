@@ -5,7 +5,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from numpy import ndarray
+from PIL import Image
+from torch import Tensor
+
 from ..checkpoint.contract import Checkpoint, load
+from ..data.in_memory import ImageLike
 from ..data.open import BadFile, Sample, open_source
 from ..data.split_choice import SplitChoice, choose_split
 from ..engines.predictor import Predictor, check_top_k, make_predictor
@@ -19,7 +24,7 @@ Spec = str | os.PathLike[str]
 
 def predict(
     checkpoint: Checkpoint | Spec,
-    sources: Spec | Sequence[Spec],
+    sources: Spec | ImageLike | Sequence[Spec] | Sequence[ImageLike],
     *,
     top_k: int = 5,
     split: SplitChoice = "all",
@@ -33,11 +38,12 @@ def predict(
     """Predictions for the images of sources: `list(predict("runs/flowers", "garden/"))`.
 
     Everything is checked and opened at the call; the images are read as the results are asked for, so a folder may be
-    of any size. An image that cannot be read gives a prediction with an error. For images in memory use a `Predictor`.
+    of any size. An image that cannot be read gives a prediction with an error.
 
     Args:
         checkpoint: a checkpoint, or what `load` takes: a run, a folder, a file, a hub id.
-        sources: images, folders of them at any depth, globs, tables, shards, or a named set.
+        sources: images, folders of them at any depth, globs, tables, shards, or a named set; or images in memory:
+            Pillow images, arrays (H, W) or (H, W, C), tensors (C, H, W). Those have an empty path.
         top_k: number of classes of each prediction; all of them if there are fewer.
         split: the part of each source, see `choose_split`.
         limit: stop after this many images.
@@ -52,11 +58,34 @@ def predict(
         VitrailError: no image is found, a word is unknown, or a number is out of range.
     """
     check_top_k(top_k)
+    check_limit(limit)
+    specs, images = _specs_or_images(sources)
     run = checkpoint.path if isinstance(checkpoint, Checkpoint) else Path(checkpoint)
-    named = named_images(sources, limit, split=split, run=run)
+    named = None if images else named_images(specs, limit, split=split, run=run)
     found = checkpoint if isinstance(checkpoint, Checkpoint) else load(os.fspath(checkpoint))
     predictor = make_predictor(found, batch_size=batch_size, engine=engine, device=device, precision=precision)
+    if named is None:
+        return iter(predictor(images[:limit], top_k=top_k))
     return predict_samples(predictor, named, top_k=top_k, progress=progress)
+
+
+def check_limit(limit: int | None) -> None:
+    """Raise VitrailError for a number of images below 1."""
+    if limit is not None and limit < 1:
+        raise VitrailError(f"limit {limit} is not possible: use 1 or more, or leave it out for all images")
+
+
+def _specs_or_images(
+    sources: Spec | ImageLike | Sequence[Spec] | Sequence[ImageLike],
+) -> tuple[list[Spec], list[ImageLike]]:
+    """The sources as names, or as images in memory; one of both lists is empty."""
+    single = isinstance(sources, str | os.PathLike | Tensor | ndarray | Image.Image)
+    given: list[Spec | ImageLike] = [sources] if single else list(sources)  # type: ignore[arg-type, list-item]
+    specs: list[Spec] = [each for each in given if isinstance(each, str | os.PathLike)]
+    images: list[ImageLike] = [each for each in given if not isinstance(each, str | os.PathLike)]
+    if specs and images:
+        raise VitrailError("sources are names and images in memory together: predict them in two calls")
+    return specs, images
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +115,7 @@ def named_images(
     Raises:
         VitrailError: no image is found, or a limit below 1.
     """
-    if limit is not None and limit < 1:
-        raise VitrailError(f"limit {limit} is not possible: use 1 or more, or leave it out for all images")
+    check_limit(limit)
     samples: list[Sample] = []
     bad: list[BadFile] = []
     reasons: list[str] = []

@@ -14,6 +14,7 @@ from ..checkpoint.contract import Checkpoint, load
 from ..data.preprocess import Preprocess
 from ..errors import VitrailError
 from ..machine.facts import pick_device
+from ..task_spec import MULTI_LABEL
 from .outputs import gives_classes, image_model
 
 Source = Checkpoint | str | os.PathLike[str]
@@ -79,7 +80,7 @@ def watch(source: Source, *, image_size: int | None = None, device: str | torch.
     resized = image_size is not None and not isinstance(source, Checkpoint)
     checkpoint = load(os.fspath(source), image_size=image_size) if resized else opened(source)  # type: ignore[arg-type]
     model = image_model(checkpoint.model).to(pick_device(str(device))).eval()
-    labels: Literal["one", "many"] = "many" if checkpoint.info.get("task") == "multi" else "one"
+    labels: Literal["one", "many"] = "many" if checkpoint.task == MULTI_LABEL else "one"
     return Watched(_name(source, checkpoint), model, checkpoint.preprocess, checkpoint.class_names, labels)
 
 

@@ -16,7 +16,7 @@ from .task import Curve, Mistake, Names, Prediction, Task
 _WAY_OUT = "train a classifier on it with `vitrail train SOURCE --weights CHECKPOINT --recipe probe`"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class VectorPrediction(Prediction):
     """The embedding of an image, (D,), float32; None where the image could not be read."""
 
@@ -46,7 +46,7 @@ class Embedding(Task):
         return ""
 
     def match(self, source: Source, names: Names) -> Never:
-        raise VitrailError(f"this checkpoint gives a vector and no classes, which labels say nothing about: {_WAY_OUT}")
+        raise VitrailError(f"this checkpoint gives a vector and no classes that labels could match: {_WAY_OUT}")
 
     def decode(
         self, output: Float[Tensor, "B D"], names: Names, top_k: int | None = None

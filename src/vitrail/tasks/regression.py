@@ -1,7 +1,7 @@
 """Regression: one or several numbers for each image."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from html import escape
 from typing import Any, ClassVar
 
@@ -16,10 +16,8 @@ from ..pages.charts import scatter_chart
 from ..pages.html import section, table
 from ..tables import plain_table
 from ..task_spec import TaskSpec
-from .task import Curve, Evaluation, Metrics, Mistake, Names, Prediction, Task, same_kind
-
-_DRAWN = 500
-"""Points of a scatter chart; more of them hide each other."""
+from .regression_metrics import ValueEvaluation, ValueMetrics
+from .task import Curve, Mistake, Names, Prediction, Task, same_kind
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -27,69 +25,6 @@ class ValuePrediction(Prediction):
     """Numbers with their names; empty where the image could not be read."""
 
     values: tuple[tuple[str, float], ...] = ()
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ValueScore:
-    """One number, in its own unit.
-
-    Attributes:
-        mean_absolute_error, root_mean_squared_error: in the unit of the number.
-        r2: 1 − Σ (truth − predicted)² / Σ (truth − mean)²: 1 is perfect, 0 is what the mean of the truth would reach;
-            None where all truths are equal.
-    """
-
-    name: str
-    mean_absolute_error: float
-    root_mean_squared_error: float
-    r2: float | None
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ValueEvaluation(Evaluation):
-    """How good predicted numbers are. `loss` is the mean squared error of the standardised numbers.
-
-    Attributes:
-        per_value: a row for each number, in the order of the outputs.
-        points: of each number (truth, predicted) of the first images, for a chart.
-    """
-
-    per_value: tuple[ValueScore, ...]
-    points: tuple[tuple[tuple[float, float], ...], ...]
-
-    @property
-    def r2(self) -> float | None:
-        """The mean R² of the numbers for which it is defined."""
-        known = [row.r2 for row in self.per_value if row.r2 is not None]
-        return sum(known) / len(known) if known else None
-
-    @property
-    def mean_absolute_error(self) -> float:
-        """The mean over the numbers, each in its own unit."""
-        return sum(row.mean_absolute_error for row in self.per_value) / len(self.per_value)
-
-    @property
-    def quality(self) -> float:
-        """R², or minus the loss where R² is not defined."""
-        return -self.loss if self.r2 is None else self.r2
-
-    def headline(self) -> dict[str, float]:
-        found = {"loss": self.loss, "r2": self.r2, "mean_absolute_error": self.mean_absolute_error}
-        return {name: value for name, value in found.items() if value is not None}
-
-    def facts(self) -> list[tuple[str, str]]:
-        rows = [] if self.r2 is None else [("R²", f"{self.r2:.4f}")]
-        return [
-            *rows,
-            *((f"mean absolute error, {row.name}", f"{row.mean_absolute_error:.4g}") for row in self.per_value),
-        ]
-
-    def card_metrics(self) -> dict[str, float]:
-        found = {"r2": self.r2, "mae": self.mean_absolute_error}
-        return {name: value for name, value in found.items() if value is not None}
-
-    def to_dict(self) -> dict[str, Any]:
-        return {key: value for key, value in asdict(self).items() if value is not None}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -109,9 +44,11 @@ class Regression(Task):
     scale: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
-        if len(self.mean) != len(self.scale) or not all(value > 0 for value in self.scale):
+        numbers = all(isinstance(value, int | float) for value in (*self.mean, *self.scale))
+        if not numbers or len(self.mean) != len(self.scale) or not all(value > 0 for value in self.scale):
             raise VitrailError(
-                f"regression has mean {self.mean} and scale {self.scale}: a positive scale for each mean"
+                f"regression has mean {self.mean} and scale {self.scale}: it needs numbers, and a positive scale for "
+                "each mean"
             )
 
     @property
@@ -149,6 +86,8 @@ class Regression(Task):
     def match(self, source: Source, names: Names) -> Source:
         """The source with its numbers in the model's order."""
         same_kind(self, source)
+        if not names:
+            raise VitrailError("the checkpoint has no names to match columns with: save it with class_names")
         missing = [name for name in names if name not in source.class_names]
         if missing:
             raise VitrailError(
@@ -180,8 +119,8 @@ class Regression(Task):
     def to_dict(self, prediction: ValuePrediction) -> dict[str, Any]:
         return {"values": dict(prediction.values)}
 
-    def metrics(self, names: Names) -> "ValueMetrics":
-        return ValueMetrics(names, self)
+    def metrics(self, names: Names) -> ValueMetrics:
+        return ValueMetrics(names, self.values)
 
     def mistakes(
         self, output: Float[Tensor, "n K"], target: Float[Tensor, "n K"], names: Names, most: int
@@ -192,10 +131,10 @@ class Regression(Task):
         found = []
         for index in errors.values.argsort(descending=True, stable=True)[:most].tolist():
             column = int(errors.indices[index])
-            said, true = float(predicted[index, column]), float(truth[index, column])
-            words = f"{names[column]} {said:.4g}", f"{names[column]} {true:.4g}"
+            given, true = float(predicted[index, column]), float(truth[index, column])
+            words = f"{names[column]} {given:.4g}", f"{names[column]} {true:.4g}"
             found.append(
-                Mistake(index=index, predicted=words[0], truth=words[1], size=f"off by {abs(said - true):.4g}")
+                Mistake(index=index, predicted=words[0], truth=words[1], size=f"off by {abs(given - true):.4g}")
             )
         return found
 
@@ -232,39 +171,10 @@ class Regression(Task):
         return f"{plain_table(overall[0], overall[1:])}\n\n{plain_table(_HEAD, _rows(evaluation))}"
 
     def _moments(self, count: int) -> tuple[Tensor, Tensor]:
+        if self.mean and len(self.mean) != count:
+            raise VitrailError(f"the task was fitted to {len(self.mean)} numbers, and here are {count}: fit it again")
         mean, scale = self.mean or (0.0,) * count, self.scale or (1.0,) * count
         return torch.tensor(mean, dtype=torch.float64), torch.tensor(scale, dtype=torch.float64)
-
-
-class ValueMetrics(Metrics):
-    """Keeps outputs and targets of all batches and scores them together, in float64 and the labels' units."""
-
-    def __init__(self, names: Names, task: Regression) -> None:
-        self.names = names
-        self.task = task
-        self.pairs: list[tuple[Tensor, Tensor]] = []
-
-    def update(self, output: Float[Tensor, "B K"], target: Float[Tensor, "B K"]) -> None:
-        """Add the standardised numbers of a batch, predicted and true."""
-        self.pairs.append((output, target))
-
-    def compute(self) -> ValueEvaluation:
-        """Errors and R² over all batches."""
-        if not self.pairs:
-            raise VitrailError("there are no labelled images to score: give a source with labels")
-        output, target = (torch.cat(part).double() for part in zip(*self.pairs, strict=True))
-        if not output.isfinite().all():
-            raise VitrailError("some predicted numbers are not finite: the weights have diverged, or try float32")
-        predicted, truth = self.task.values(output), self.task.values(target)
-        return ValueEvaluation(
-            count=len(target),
-            loss=(output - target).square().mean().item(),
-            per_value=tuple(_score(name, predicted[:, i], truth[:, i]) for i, name in enumerate(self.names)),
-            points=tuple(
-                tuple(zip(truth[:_DRAWN, i].tolist(), predicted[:_DRAWN, i].tolist(), strict=True))
-                for i in range(len(self.names))
-            ),
-        )
 
 
 _HEAD = ("number", "mean absolute error", "root mean squared error", "R²")
@@ -280,17 +190,6 @@ def _rows(evaluation: ValueEvaluation) -> list[tuple[str, str, str, str]]:
         )
         for row in evaluation.per_value
     ]
-
-
-def _score(name: str, predicted: Float[Tensor, " n"], truth: Float[Tensor, " n"]) -> ValueScore:
-    errors = predicted - truth
-    spread = (truth - truth.mean()).square().sum()
-    return ValueScore(
-        name=name,
-        mean_absolute_error=errors.abs().mean().item(),
-        root_mean_squared_error=errors.square().mean().sqrt().item(),
-        r2=None if spread == 0 else (1 - errors.square().sum() / spread).item(),
-    )
 
 
 def _values(samples: Sequence[Sample], names: Names) -> Float[Tensor, "n K"]:

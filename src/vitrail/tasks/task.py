@@ -99,7 +99,7 @@ class Curve:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Mistake:
-    """A sample whose prediction is far from its label: its index, both in words, and a number that says how far."""
+    """A sample whose prediction is far from its label: its index, both in words, and the size of the error."""
 
     index: int
     predicted: str
@@ -110,7 +110,7 @@ class Mistake:
 class Task(ABC):
     """What a model is for. Built from the options of a `TaskSpec`; `tasks.resolve` finds the class.
 
-    A task whose labels cannot be learned from (an embedding has none) says so in `check`.
+    `check` of a task without labels, such as an embedding, always raises.
     """
 
     name: ClassVar[str]

@@ -1,0 +1,125 @@
+"""Metrics of regression: errors and R² of predicted numbers."""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ..errors import VitrailError
+from .task import Evaluation, Metrics, Names
+
+_DRAWN = 500
+"""Points of a scatter chart; more of them hide each other."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ValueScore:
+    """One number, in its own unit.
+
+    Attributes:
+        mean_absolute_error, root_mean_squared_error: in the unit of the number.
+        r2: 1 − Σ (truth − predicted)² / Σ (truth − mean)²: 1 is perfect, 0 is what the mean of the truth would reach;
+            None where all truths are equal.
+    """
+
+    name: str
+    mean_absolute_error: float
+    root_mean_squared_error: float
+    r2: float | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ValueEvaluation(Evaluation):
+    """How good predicted numbers are. `loss` is the mean squared error of the standardised numbers.
+
+    Attributes:
+        per_value: a row for each number, in the order of the outputs.
+        points: of each number (truth, predicted) of the first images, for a chart.
+    """
+
+    per_value: tuple[ValueScore, ...]
+    points: tuple[tuple[tuple[float, float], ...], ...]
+
+    @property
+    def r2(self) -> float | None:
+        """The mean R² of the numbers for which it is defined."""
+        known = [row.r2 for row in self.per_value if row.r2 is not None]
+        return sum(known) / len(known) if known else None
+
+    @property
+    def mean_absolute_error(self) -> float:
+        """The mean over the numbers, each in its own unit."""
+        return sum(row.mean_absolute_error for row in self.per_value) / len(self.per_value)
+
+    @property
+    def quality(self) -> float:
+        """R², or minus the loss where R² is not defined."""
+        return -self.loss if self.r2 is None else self.r2
+
+    def headline(self) -> dict[str, float]:
+        found = {"loss": self.loss, "r2": self.r2, "mean_absolute_error": self.mean_absolute_error}
+        return {name: value for name, value in found.items() if value is not None}
+
+    def facts(self) -> list[tuple[str, str]]:
+        rows = [] if self.r2 is None else [("R²", f"{self.r2:.4f}")]
+        return [
+            *rows,
+            *((f"mean absolute error, {row.name}", f"{row.mean_absolute_error:.4g}") for row in self.per_value),
+        ]
+
+    def card_metrics(self) -> dict[str, float]:
+        found = {"r2": self.r2, "mae": self.mean_absolute_error}
+        return {name: value for name, value in found.items() if value is not None}
+
+    def to_dict(self) -> dict[str, Any]:
+        return {key: value for key, value in asdict(self).items() if value is not None}
+
+
+class ValueMetrics(Metrics):
+    """Keeps outputs and targets of all batches and scores them together, in float64 and the labels' units.
+
+    Args:
+        names: of the numbers.
+        values: standardised numbers (n, K) -> numbers in the labels' units.
+    """
+
+    def __init__(self, names: Names, values: Callable[[Tensor], Tensor]) -> None:
+        self.names = names
+        self.values = values
+        self.pairs: list[tuple[Tensor, Tensor]] = []
+
+    def update(self, output: Float[Tensor, "B K"], target: Float[Tensor, "B K"]) -> None:
+        """Add the standardised numbers of a batch, predicted and true."""
+        self.pairs.append((output, target))
+
+    def compute(self) -> ValueEvaluation:
+        """Errors and R² over all batches."""
+        if not self.pairs:
+            raise VitrailError("there are no labelled images to score: give a source with labels")
+        output, target = (torch.cat(part).double() for part in zip(*self.pairs, strict=True))
+        if not output.isfinite().all():
+            raise VitrailError("some predicted numbers are not finite: the weights have diverged, or try float32")
+        predicted, truth = self.values(output), self.values(target)
+        return ValueEvaluation(
+            count=len(target),
+            loss=(output - target).square().mean().item(),
+            per_value=tuple(_score(name, predicted[:, i], truth[:, i]) for i, name in enumerate(self.names)),
+            points=tuple(
+                tuple(zip(truth[:_DRAWN, i].tolist(), predicted[:_DRAWN, i].tolist(), strict=True))
+                for i in range(len(self.names))
+            ),
+        )
+
+
+def _score(name: str, predicted: Float[Tensor, " n"], truth: Float[Tensor, " n"]) -> ValueScore:
+    errors = predicted - truth
+    spread = (truth - truth.mean()).square().sum()
+    return ValueScore(
+        name=name,
+        mean_absolute_error=errors.abs().mean().item(),
+        root_mean_squared_error=errors.square().mean().sqrt().item(),
+        r2=None if spread == 0 else (1 - errors.square().sum() / spread).item(),
+    )
