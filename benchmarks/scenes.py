@@ -4,7 +4,7 @@
 
 CUTOUTS is a folder of RGBA pictures, such as emoji. Some, drawn by seed, are objects: one in each scene, turned and
 scaled. The rest are what else stands there. OUT/pictures/{train,test}/CLASS/N.png is what `vitrail train` reads;
-OUT/masks holds the object of each as a picture of the same name, white on black, for `vitrail explain --masks`.
+OUT/masks holds the object of each under the same name, white on black, for `vitrail study attribution --masks`.
 A scene is a function of (seed, split, class, number).
 """
 

@@ -70,8 +70,8 @@ def test_anatomy_as_a_page(capsys, files, tmp_path):
     status, printed, err = call(capsys, "study", "anatomy", model, images, broken, "--limit", "2", "-o", page)
     assert (status, printed.strip()) == (0, str(page))
     assert "left out" in err
-    assert "How far each head looks" in page.read_text()
-    assert "0 blocks are none" in call(capsys, "study", "anatomy", model, images, "--blocks", "0")[2]
+    assert "Attention distance of each head" in page.read_text()
+    assert "0 blocks are too few" in call(capsys, "study", "anatomy", model, images, "--blocks", "0")[2]
     status, _, err = call(capsys, "study", "anatomy", model, broken)
     assert status == 1
     assert "no image could be read" in err

@@ -54,7 +54,7 @@ def test_blocks_are_evenly_apart() -> None:
     assert spread(names, 4) == ["0", "4", "7", "11"]
     assert spread(names[:3], 6) == ["0", "1", "2"]
     assert spread(names, 1) == ["11"]
-    with pytest.raises(VitrailError, match="0 blocks are none"):
+    with pytest.raises(VitrailError, match="0 blocks are too few"):
         spread(names, 0)
 
 

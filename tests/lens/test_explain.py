@@ -23,6 +23,8 @@ from vitrail.lens.sheet import write_sheet
 from vitrail.lens.watched import Watched
 from vitrail.models.registry import create_model
 
+from .attribution.test_methods import install
+
 
 @pytest.fixture(scope="module")
 def vit() -> nn.Module:
@@ -151,6 +153,15 @@ def test_images_beyond_the_room_of_the_page_have_a_png(
     assert "the page holds the first 2 of 3 images: vitrail explore opens them all" in said
     assert 'id="view-1"' in paths[-1].read_text(encoding="utf-8")
     assert 'id="view-2"' not in paths[-1].read_text(encoding="utf-8")
+
+
+def test_a_method_of_another_package_is_drawn(vit: nn.Module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    install(tmp_path, monkeypatch)
+    image = torch.randint(0, 256, (3, 32, 32), dtype=torch.uint8)
+    (page,) = explain(checkpoint(vit), image, tmp_path / "seen.html", methods=["brightness"])
+    text = page.read_text(encoding="utf-8")
+    (found,) = json.loads(re.search(r'id="relevance-0" type="application/json">(.*?)</script>', text).group(1))
+    assert (found["method"], found["problem"], found["maps"][0]["grid"]) == ("brightness", "", [32, 32])
 
 
 def test_a_model_without_classes_is_drawn_without_probabilities(tmp_path: Path) -> None:

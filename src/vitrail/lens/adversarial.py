@@ -1,6 +1,6 @@
-"""Pictures made to mislead: the worst that can be done to them within ε.
+"""Adversarial attacks: the loss is increased within ε of each value.
 
-Everything here works on pictures from 0 to 1, before they are normalised, as ε is published; `logits_of` normalises.
+Everything here works on images from 0 to 1, before they are normalised, as ε is published; `logits_of` normalises.
 """
 
 from collections.abc import Callable
@@ -12,78 +12,78 @@ from torch import Tensor
 
 from ..errors import VitrailError
 
-Pictures = Float[Tensor, "B C H W"]
-Logits = Callable[[Pictures], Float[Tensor, "B K"]]
-"""Pictures from 0 to 1 -> logits, differentiable; evaluation mode."""
+Images = Float[Tensor, "B C H W"]
+Logits = Callable[[Images], Float[Tensor, "B K"]]
+"""Images from 0 to 1 -> logits, differentiable; evaluation mode."""
 
 
-def fgsm(logits_of: Logits, pictures: Pictures, labels: Int[Tensor, " B"], epsilon: float) -> Pictures:
+def fgsm(logits_of: Logits, images: Images, labels: Int[Tensor, " B"], epsilon: float) -> Images:
     """One step of size `epsilon` along the sign of the loss's gradient.
 
     Goodfellow et al. (2015), "Explaining and harnessing adversarial examples", section 4.
 
     Args:
         logits_of: the model with its normalisation in front.
-        pictures: from 0 to 1.
-        labels: what the model should say.
+        images: from 0 to 1.
+        labels: the right classes.
         epsilon: the most that a value may change, as a part of 1: 4 / 255.
 
     Raises:
-        VitrailError: pictures that are not from 0 to 1, or a negative epsilon.
+        VitrailError: images that are not from 0 to 1, or a negative epsilon.
     """
-    _check(pictures, epsilon)
-    return (pictures + epsilon * _uphill(logits_of, pictures, labels)).clamp(0, 1)
+    _check(images, epsilon)
+    return (images + epsilon * _uphill(logits_of, images, labels)).clamp(0, 1)
 
 
 def pgd(
     logits_of: Logits,
-    pictures: Pictures,
+    images: Images,
     labels: Int[Tensor, " B"],
     epsilon: float,
     *,
     steps: int = 10,
     step_size: float | None = None,
     seed: int | None = 0,
-) -> Pictures:
-    """Many small steps, each brought back to within `epsilon` of the picture.
+) -> Images:
+    """Projected gradient descent: many small steps, each projected to within `epsilon` of the image.
 
     Madry et al. (2018), "Towards deep learning models resistant to adversarial attacks", section 2.1; the norm is l∞.
 
     Args:
         step_size: of each step; 2.5 ε / steps where it is not given (their section 5.1 of l2, and customary).
-        seed: of the random start within ε; None starts at the picture itself.
+        seed: of the random start within ε; None starts at the image itself.
 
     Raises:
         VitrailError: see `fgsm`; no steps.
     """
-    _check(pictures, epsilon)
+    _check(images, epsilon)
     if steps < 1:
-        raise VitrailError(f"{steps} steps lead nowhere: use 1 or more")
+        raise VitrailError(f"{steps} steps are too few: use 1 or more")
     step_size = 2.5 * epsilon / steps if step_size is None else step_size
-    found = pictures.clone()
+    found = images.clone()
     if seed is not None:
-        noise = torch.rand(pictures.shape, generator=torch.Generator().manual_seed(seed))
+        noise = torch.rand(images.shape, generator=torch.Generator().manual_seed(seed))
         found = (found + (2 * noise.to(found) - 1) * epsilon).clamp(0, 1)
     for _ in range(steps):
         found = found + step_size * _uphill(logits_of, found, labels)
-        found = torch.min(torch.max(found, pictures - epsilon), pictures + epsilon).clamp(0, 1)
+        found = torch.min(torch.max(found, images - epsilon), images + epsilon).clamp(0, 1)
     return found
 
 
-def _uphill(logits_of: Logits, pictures: Pictures, labels: Tensor) -> Pictures:
-    """The sign of the gradient of the loss in the pictures; the model's own gradients stay as they are."""
-    given = pictures.detach().clone().requires_grad_()
+def _uphill(logits_of: Logits, images: Images, labels: Tensor) -> Images:
+    """The sign of the gradient of the loss in the images; the model's own gradients stay as they are."""
+    given = images.detach().clone().requires_grad_()
     with torch.enable_grad():
         loss = F.cross_entropy(logits_of(given), labels, reduction="sum")
         (gradient,) = torch.autograd.grad(loss, given)
     return gradient.sign()
 
 
-def _check(pictures: Pictures, epsilon: float) -> None:
-    low, high = pictures.aminmax()
+def _check(images: Images, epsilon: float) -> None:
+    low, high = images.aminmax()
     if low < 0 or high > 1:
         raise VitrailError(
-            f"pictures go from {low:.3g} to {high:.3g}: attacks work on pictures from 0 to 1, before normalisation"
+            f"images go from {low:.3g} to {high:.3g}: attacks work on images from 0 to 1, before normalisation"
         )
     if epsilon < 0:
         raise VitrailError(f"epsilon {epsilon} is negative: it is the most that a value may change, such as 4 / 255")

@@ -1,4 +1,4 @@
-"""How a model looks at some pictures, block by block, as plain values that can be drawn."""
+"""Measures of a model on some images, block by block, as plain values that can be drawn."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,14 +18,14 @@ from .probe.layers import block_names
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Anatomy:
-    """What was measured; by the name of an attention or a block, from first to last.
+    """Measurements by the name of an attention or a block, from first to last.
 
     Attributes:
-        distances: how far each head looks, in pixels, mean over the pictures; see `attention_distance`.
+        distances: the mean attention distance of each head, in pixels, mean over the images; see `attention_distance`.
         components: the first three principal components of some blocks' tokens as colours, see `feature_pca`.
         fields: how much each pixel moves the token in the middle of some blocks, see `effective_receptive_field`.
-        positions: how alike the learned positions are, see `position_similarity`; None where there are none.
-        notes: what could not be measured, and why.
+        positions: similarity of the learned positions, see `position_similarity`; None without learned positions.
+        notes: sentences about what could not be measured.
     """
 
     distances: Mapping[str, Float[Tensor, " h"]]
@@ -38,13 +38,13 @@ class Anatomy:
 def anatomy(
     model: nn.Module, pixels: Float[Tensor, "B C H W"], *, blocks: int = 6, progress: Track = silent
 ) -> Anatomy:
-    """Measure a model in evaluation mode on a batch of pictures.
+    """Measure a model in evaluation mode on a batch of images.
 
     Args:
-        blocks: how many blocks are shown as colours and fields, evenly chosen from the first to the last.
+        blocks: number of blocks shown as colours and fields, evenly spaced from the first to the last.
 
     Raises:
-        VitrailError: a model without blocks, or one that takes no pictures.
+        VitrailError: a model without blocks, or one that takes no images.
     """
     chosen = spread(block_names(model), blocks)
     distances, notes = _distances(model, pixels, progress)
@@ -66,10 +66,10 @@ def anatomy(
 def _distances(
     model: nn.Module, pixels: Float[Tensor, "B C H W"], progress: Track
 ) -> tuple[dict[str, Float[Tensor, " h"]], list[str]]:
-    """How far heads look, and why some have no distance."""
+    """The attention distance of each head, and the reasons why some layers have none."""
     attends, distances, notes = attends_of(model), {}, []
     if not attends:
-        notes.append(f"{type(model).__name__} has no attention: no head looks anywhere")
+        notes.append(f"{type(model).__name__} has no attention, so there are no attention distances")
     for index, name in enumerate(progress(attends, len(attends), "how far heads look")):
         with observe_attention(model, layers=index) as seen, torch.inference_mode():  # one layer's weights at a time
             model(pixels)
@@ -84,13 +84,13 @@ def _distances(
 
 
 def spread(names: Sequence[str], count: int) -> list[str]:
-    """At most so many of the names, evenly apart, the first and the last among them.
+    """At most `count` of the names, evenly spaced, the first and the last among them.
 
     Raises:
         VitrailError: fewer than one.
     """
     if count < 1:
-        raise VitrailError(f"{count} blocks are none: ask for at least 1")
+        raise VitrailError(f"{count} blocks are too few: ask for at least 1")
     if count == 1:
         return [names[-1]]
     last = len(names) - 1
@@ -99,5 +99,5 @@ def spread(names: Sequence[str], count: int) -> list[str]:
 
 def _map(name: str, output: object) -> Float[Tensor, "B D h w"]:
     if not isinstance(output, Tokens) or output.lengths or len(output.grid) != 2:
-        raise VitrailError(f"{name} gives no map of rows and columns: this model cannot be shown block by block")
+        raise VitrailError(f"{name} returns no grid of patches: this model cannot be shown block by block")
     return output.map.float()

@@ -23,48 +23,48 @@ _STYLES = """
 
 
 def anatomy_page(
-    title: str, found: Anatomy, pictures: Sequence[tuple[str, UInt8[Tensor, "3 H W"]]], unreadable: Sequence[str] = ()
+    title: str, found: Anatomy, images: Sequence[tuple[str, UInt8[Tensor, "3 H W"]]], unreadable: Sequence[str] = ()
 ) -> str:
     """The document.
 
     Args:
-        pictures: names, and what the model saw; in the order in which they were measured.
-        unreadable: sentences on pictures that are not among them.
+        images: (name, image as the model sees it), in the order of the measurements.
+        unreadable: sentences about images that could not be read.
     """
-    sections = [_distances(found), _components(found, pictures), _fields(found), _positions(found)]
+    sections = [_distances(found), _components(found, images), _fields(found), _positions(found)]
     notes = (*found.notes, *unreadable)
     if notes:
         items = "".join(f"<li>{escape(note)}</li>" for note in notes)
-        sections.append(section("What is not here", f"<ul>{items}</ul>"))
-    count = f"{len(pictures)} picture{'s' if len(pictures) != 1 else ''}"
+        sections.append(section("Not measured", f"<ul>{items}</ul>"))
+    count = f"{len(images)} image{'s' if len(images) != 1 else ''}"
     lead = f'<p class="soft">Measured on {count}, as the model sees them.</p>'
     return page(title, lead, [part for part in sections if part], styles=_STYLES)
 
 
 def _distances(found: Anatomy) -> str:
     rows = {_short(name): values.tolist() for name, values in found.distances.items()}
-    chart = dot_chart(rows, label="Mean distance that a head looks, in pixels", x_label="layer")
+    chart = dot_chart(rows, label="Mean attention distance of a head, in pixels", x_label="layer")
     note = (
-        "A dot is a head: how many pixels lie, on average, between a patch and what it takes from. Heads near the "
-        "bottom look at their neighbours, heads near the top at the whole picture."
+        "A dot is a head: the mean distance in pixels between a patch and the patches it attends to, weighted by "
+        "attention. Heads near the bottom attend to neighbours, heads near the top to the whole image."
     )
-    return section("How far each head looks", chart, note) if rows else ""
+    return section("Attention distance of each head", chart, note) if rows else ""
 
 
-def _components(found: Anatomy, pictures: Sequence[tuple[str, UInt8[Tensor, "3 H W"]]]) -> str:
-    heads = ["picture", *map(_short, found.components)]
+def _components(found: Anatomy, images: Sequence[tuple[str, UInt8[Tensor, "3 H W"]]]) -> str:
+    heads = ["image", *map(_short, found.components)]
     cells = [f"<div>{escape(head)}</div>" for head in heads]
-    for number, (name, picture) in enumerate(pictures):
-        cells.append(_image(encode(enlarge(displayable(picture), 96)), name))
+    for number, (name, image) in enumerate(images):
+        cells.append(_image(encode(enlarge(displayable(image), 96)), name))
         cells += [
             _image(encode_map(visualize_features(maps[number])), f"{name}: {_short(block)}")
             for block, maps in found.components.items()
         ]
     note = (
         "The three directions in which the tokens of a block differ most, as red, green and blue: patches of one "
-        "colour are alike to the model. A colour means the same in all pictures of a column, not in another."
+        "colour are alike to the model. A colour means the same in all images of a column, not in another."
     )
-    return section("What the tokens have in common", _grid(heads, cells), note)
+    return section("Principal components of the tokens", _grid(heads, cells), note)
 
 
 def _fields(found: Anatomy) -> str:
@@ -73,21 +73,22 @@ def _fields(found: Anatomy) -> str:
     for name, field in found.fields.items():
         cells.append(_image(encode_map(colours(field.sqrt())), f"{_short(name)}: effective receptive field"))
     note = (
-        "How much each pixel moves the token in the middle of a block's grid, mean over the pictures: the effective "
-        "receptive field. Colours are roots of shares, so that what is faint can be seen."
+        "How much each pixel influences the token in the middle of a block's grid, mean over the images. "
+        "Colours are roots of shares, so that faint values can be seen."
     )
-    return section("Which pixels move the middle token", _grid(heads, cells), note)
+    return section("Effective receptive fields", _grid(heads, cells), note)
 
 
 def _positions(found: Anatomy) -> str:
     if found.positions is None:
         return ""
-    image = _image(encode_map(visualize_positions(found.positions)), "How alike positions are: a small map a patch")
+    text = "Similarity of positions: a small map for each patch"
+    image = _image(encode_map(visualize_positions(found.positions)), text)
     note = (
-        "A small map for each patch, laid out as the patches are: how much its learned position is like each other. "
-        "Bright is alike."
+        "A small map for each patch, in the place of the patch: the cosine similarity of its learned position to all "
+        "others. Bright is similar."
     )
-    return section("Which positions are alike", f'<div class="wide">{image}</div>', note)
+    return section("Similarity of positions", f'<div class="wide">{image}</div>', note)
 
 
 def _grid(heads: Sequence[str], cells: Sequence[str]) -> str:

@@ -1,7 +1,7 @@
-"""What attention was given and gave, with the graph that leads to it: for gradients of attention weights.
+"""Inputs and outputs of attentions with their graph: for gradients of attention weights.
 
-The model's fast kernel never forms the weights A, so nothing could hook their gradient. It is not needed: what a layer
-gives is A v, so ∂y/∂A = (∂y/∂(A v)) vᵀ, exactly, for every kernel.
+The model's fast kernel never forms the weights A, so their gradient cannot be hooked. It is not needed: the output of a
+layer is A v, so ∂y/∂A = (∂y/∂(A v)) vᵀ, exactly, for every kernel.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -19,7 +19,7 @@ from .weights import Given, chosen_weights
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What one `Attend` was given and gave, as it was: not detached.
+    """Inputs and output of one `Attend`, not detached.
 
     Attributes:
         name: of the module.
@@ -44,7 +44,7 @@ class Look:
 
 @contextmanager
 def capture(model: nn.Module, layers: LayerName | Iterable[LayerName] | None = None) -> Iterator[dict[int, Look]]:
-    """Keep what attentions are given and give: `with capture(model) as seen: logits = model(pixels)`.
+    """Record inputs and outputs of attentions: `with capture(model) as seen: logits = model(pixels)`.
 
     After each forward pass `seen` has a `Look` for every asked layer, by its number among the model's attentions, in
     ascending order; a further pass replaces them. For gradients the pass must make a graph: gradients enabled, and
@@ -71,7 +71,7 @@ def weight_gradients(
     """∂score/∂weights of each layer, detached. No parameter's `.grad` is touched.
 
     Args:
-        score: one number, such as the sum of each picture's logit: pictures do not meet, so each has its own gradient.
+        score: one number, such as the sum of each image's logit: images do not meet, so each has its own gradient.
         looks: captured in the pass that gave the score.
         keep_graph: whether more gradients will be asked of the same pass.
     """

@@ -37,14 +37,14 @@ def overlay(
 
 def visualize_patches(image: Tensor, grid: tuple[int, int]) -> UInt8[Tensor, "3 H W"]:
     """The image, enlarged to at least 256 px on each side, with lines where a grid (rows, columns) cuts it."""
-    picture = enlarge(displayable(image)).clone()
-    width = max(1, min(picture.shape[1:]) // 256)
+    drawn = enlarge(displayable(image)).clone()
+    width = max(1, min(drawn.shape[1:]) // 256)
     for dim, count in ((1, grid[0]), (2, grid[1])):
-        length = picture.shape[dim]
+        length = drawn.shape[dim]
         edges = [round(index * length / count) for index in range(1, count)]
         lines = [edge - width // 2 + step for edge in edges for step in range(width)]
-        picture.index_fill_(dim, torch.tensor(lines, dtype=torch.long), LEAD)
-    return picture
+        drawn.index_fill_(dim, torch.tensor(lines, dtype=torch.long), LEAD)
+    return drawn
 
 
 def visualize_attention_weights(

@@ -1,4 +1,4 @@
-"""What is known of a model from its attention, positions, features and gradients: arrays in, arrays out."""
+"""Measures of attention, positions, features and gradients: arrays in, arrays out."""
 
 import torch
 from jaxtyping import Float
@@ -14,11 +14,11 @@ from .observe import observe_features
 def attention_distance(
     weights: Float[Tensor, "BG h n m"], layout: Layout, patch_size: float = 1.0
 ) -> Float[Tensor, "B h"]:
-    """How far each head looks, on average: the distance between a patch and what it takes from.
+    """Mean attention distance of each head: between a patch and the patches it attends to.
 
     Dosovitskiy et al. (2021), "An image is worth 16x16 words", section 4.5 and figure 7: distances between centres of
-    patches, weighted by attention, then the mean over the patches that look. What goes to prefix tokens is left out,
-    and the rest sums to 1.
+    patches, weighted by attention, then the mean over the queries. Attention to prefix tokens is left out,
+    and the rest is normalised to sum 1.
 
     Args:
         weights: all rows of a layer, as `observe_attention` gives them.
@@ -50,7 +50,7 @@ def position_similarity(model: nn.Module) -> Float[Tensor, "H W H2 W2"]:
     positions = next((part for part in model.modules() if isinstance(part, LearnedPositions)), None)
     if positions is None or len(positions.grid) != 2:
         raise VitrailError(
-            f"{type(model).__name__} has no learned position for each patch: there is nothing to compare"
+            f"{type(model).__name__} has no learned position for each patch, so there is no similarity to compute"
         )
     vectors = nn.functional.normalize(positions.weight[0, positions.prefix :].detach(), dim=-1)
     return (vectors @ vectors.T).unflatten(1, positions.grid).unflatten(0, positions.grid)
@@ -59,7 +59,7 @@ def position_similarity(model: nn.Module) -> Float[Tensor, "H W H2 W2"]:
 def feature_pca(maps: Float[Tensor, "B D H W"], components: int = 3) -> Float[Tensor, "B K H W"]:
     """Feature maps along their first principal components, each from 0 to 1: three of them make a colour.
 
-    Over the patches of all pictures together, so that the same colour means the same in each (Oquab et al., 2023,
+    Over the patches of all images together, so that the same colour means the same in each (Oquab et al., 2023,
     "DINOv2", section 7.5). A component points to where its largest entry is positive, so that it does not flip.
 
     Raises:
@@ -81,9 +81,9 @@ def feature_pca(maps: Float[Tensor, "B D H W"], components: int = 3) -> Float[Te
 
 
 def effective_receptive_field(model: nn.Module, pixels: Float[Tensor, "B C H W"], name: str) -> Float[Tensor, "H W"]:
-    """How much each pixel moves the token in the middle of a module's map, as a share of all.
+    """Influence of each pixel on the token in the middle of a module's map, as a share of all.
 
-    The mean over pictures and channels of |∂ sum(token) / ∂ pixel| (Luo et al., 2016, "Understanding the effective
+    The mean over images and channels of |∂ sum(token) / ∂ pixel| (Luo et al., 2016, "Understanding the effective
     receptive field in deep convolutional neural networks", section 2); sums to 1.
 
     Args:

@@ -1,4 +1,4 @@
-"""Which submodule, head or token a name or a number means."""
+"""Names and numbers of layers, heads and tokens, resolved."""
 
 from collections.abc import Iterable
 from typing import Literal

@@ -9,8 +9,11 @@ from ..nn import AnyVisionModel, DualEncoder, VisionModel
 from ..task_spec import TaskSpec
 
 
-def gives_classes(config: Any) -> bool:
-    """Whether a model of this config outputs logits of classes; True for a model without config."""
+def gives_classes(model: nn.Module) -> bool:
+    """Whether the output of a model is logits of classes; True for a module that is none of ours."""
+    if not isinstance(model, AnyVisionModel):
+        return True
+    config = model.config
     task = getattr(config, "task", "classification")
     name = task.name if isinstance(task, TaskSpec) else task
     # A head without bias is CLIP's projection into the space that texts share.

@@ -40,7 +40,7 @@ class Watched:
     @property
     def classifies(self) -> bool:
         """Whether the model scores classes; False for embeddings, detection, segmentation and the like."""
-        return bool(self.class_names) or gives_classes(getattr(self.model, "config", None))
+        return bool(self.class_names) or gives_classes(self.model)
 
     @property
     def device(self) -> torch.device:

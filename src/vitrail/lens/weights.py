@@ -1,4 +1,4 @@
-"""Attention weights, computed again from what an `Attend` was given."""
+"""Attention weights, computed again from the inputs of an `Attend`."""
 
 from typing import Any, NamedTuple
 
@@ -9,11 +9,11 @@ from torch import Tensor
 from ..nn import Groups
 
 _CHUNK = 1 << 22
-"""Weights that are computed at once, so that what is in between stays small beside the result."""
+"""Number of weights computed at once, so that intermediate values stay small."""
 
 
 class Given(NamedTuple):
-    """What one `Attend` was given: queries (B, h, N, d), keys (B, h, M, d), values (B, h, M, e), what is added."""
+    """Inputs of one `Attend`: queries (B, h, N, d), keys (B, h, M, d), values (B, h, M, e), bias of the scores."""
 
     q: Tensor
     k: Tensor
@@ -26,7 +26,7 @@ class Given(NamedTuple):
         return cls(*args, **kwargs)
 
     def dense_bias(self) -> Tensor | None:
-        """What is added to the scores; for groups the mask over all pairs, which the fast path never makes."""
+        """The bias of the scores; for groups the mask over all pairs, which the fast path never makes."""
         return self.bias.bias(self.q.shape[2], self.q.dtype) if isinstance(self.bias, Groups) else self.bias
 
 
@@ -62,5 +62,5 @@ def chosen_weights(
 
 
 def _rows_of(bias: Float[Tensor, "... #N #M"] | None, rows: slice | Int[Tensor, " r"]) -> Float[Tensor, "..."] | None:
-    """What is added for some rows; what is added to all rows alike stays."""
+    """The bias of some rows; a bias that all rows share stays as it is."""
     return bias if bias is None or bias.shape[-2] == 1 else bias[..., rows, :]

@@ -61,7 +61,7 @@ def evaluate_explanations(
         checkpoint: a single-label classifier with class names.
         source: labelled images, what `open_source` takes.
         methods: by name, see `lens.faithfulness`.
-        masks: a folder with the object of each picture, see `data.masks`; an image without mask, or with a black one,
+        masks: a folder with the object of each image, see `data.masks`; an image without mask, or with a black one,
             counts only where no mask is needed.
         split: which part of the source, see `held_out`.
         limit: at most so many images, drawn by seed; None for all.

@@ -4,16 +4,19 @@ import http.client
 import json
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from vitrail.checkpoint.contract import Checkpoint
 from vitrail.errors import VitrailError
+from vitrail.lens.explore import explore
 from vitrail.lens.explorer.pack import PackedLayer, unpack_layer
 from vitrail.lens.explorer.server import MOST_BODY, ExplorerServer
 
-from .small import gallery, vit
+from .small import gallery, picture, vit
 
 
 @pytest.fixture(scope="module")
@@ -123,3 +126,20 @@ def test_a_reader_that_goes_away_does_not_stop_the_server(server: ExplorerServer
         with socket.create_connection(server.server_address[:2]) as gone:
             gone.sendall(f"GET / HTTP/1.1\r\nHost: {server.url[7:-1]}\r\n\r\n".encode())
     assert ask(server, "GET", "/api/view/0")[0] == 200
+
+
+def test_explore_from_python_does_not_block_and_stops(tmp_path: Path) -> None:
+    subject = vit()
+    checkpoint = Checkpoint(subject.model, tuple(subject.class_names), subject.preprocess, {"architecture": "small"})
+    (tmp_path / "bad.png").write_bytes(b"no")
+    said: list[str] = []
+    server = explore(checkpoint, [picture(), tmp_path / "bad.png"], methods=["rollout"], device="cpu", say=said.append)
+    outline = server.gallery.outline()
+    assert (outline["models"], outline["images"]) == (["small"], ["image 1"])
+    assert outline["unreadable"] == [[str(tmp_path / "bad.png"), outline["unreadable"][0][1]]]
+    assert said[0].startswith("left out")
+    assert ask(server, "GET", "/api/view/0")[0] == 200
+    server.stop()
+    server.stop()
+    with pytest.raises(OSError, match="refused"):
+        ask(server, "GET", "/")

@@ -140,7 +140,7 @@ def test_the_truth_beats_the_baselines() -> None:
         assert scores[name].kind == "baseline"
         assert best["overlap"] > scores[name].values["overlap"]
     assert best["sanity"] == pytest.approx(1)  # it never looked at the model
-    with pytest.raises(VitrailError, match="no picture"):
+    with pytest.raises(VitrailError, match="no image"):
         evaluate_methods(model, [], {})
 
 

@@ -39,5 +39,5 @@ def test_too_little_is_a_sentence():
     points, labels = clouds()
     with pytest.raises(VitrailError, match="two classes"):
         linear_probe(points, torch.zeros_like(labels), points, labels)
-    with pytest.raises(VitrailError, match="no picture"):
+    with pytest.raises(VitrailError, match="no image"):
         linear_probe(points, labels, points[:0], labels[:0])

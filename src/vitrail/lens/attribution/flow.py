@@ -64,7 +64,7 @@ class Flow:
 
 
 def attention_flow(layers: Sequence[Float[Tensor, "n m"]], start: Float[Tensor, " n"]) -> Flow:
-    """The maximum flow from a source to each input token, through one picture's layers.
+    """The maximum flow from a source to each input token, through one image's layers.
 
     No flow can be more than leaves the source, or more than enters the token. Where a flow as large as that can be
     written down (`flow_proof`), which is nearly always so for many layers, it is the maximum, and nothing is searched;
@@ -128,8 +128,8 @@ def flow_map(model: VisionModel, pixels: Float[Tensor, "B C H W"], targets: Targ
         start = reading(model, tokens)
         layers = pipes([look.weights().mean(dim=1).clamp(min=0) for look in looks])
     flows = [
-        attention_flow([layer[picture] for layer in layers], start[picture, -layers[-1].shape[1] :]).values
-        for picture in range(len(pixels))
+        attention_flow([layer[image] for layer in layers], start[image, -layers[-1].shape[1] :]).values
+        for image in range(len(pixels))
     ]
     return patch_map(torch.stack(flows).to(start), tokens)
 
@@ -157,7 +157,7 @@ def _check(layers: tuple[Tensor, ...], start: Tensor) -> None:
         if below.ndim != 2 or above.shape[1] != below.shape[0]:
             raise VitrailError(
                 f"a layer of {tuple(below.shape)} has not the {above.shape[1]} outputs that the one above it takes:"
-                " give capacities (outputs, inputs) of one picture, see `pipes`"
+                " give capacities (outputs, inputs) of one image, see `pipes`"
             )
 
 

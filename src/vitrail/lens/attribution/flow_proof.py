@@ -28,7 +28,7 @@ Holds = Bool[Tensor, " T"]
 
 
 def reaches_bound(layers: tuple[Pipes, ...], start: Float[Tensor, " n"], bound: Float[Tensor, " T"]) -> Holds:
-    """For which input tokens a flow of `bound` was found. False says nothing: it may be there all the same.
+    """For which input tokens a flow of `bound` was found. False is no proof: the flow may exist.
 
     Args:
         layers, start: as in `attention_flow`, float64.

@@ -14,10 +14,10 @@ from .passes import Map, Targets, patch_map, target_scores, traced, with_graph
 
 
 def generic_map(model: VisionModel, pixels: Float[Tensor, "B C H W"], targets: Targets) -> Map:
-    """What the class takes from each patch through all layers; never negative.
+    """Relevance of each patch for the target through all layers; never negative.
 
     R ← R + mean over heads of max(0, ∇A ∘ A) · R, from R = I (Chefer et al., 2021, "Generic attention-model
-    explainability", equations 5 and 6); the map is what the head's tokens have in R - I: the class token's row, or the
+    explainability", equations 5 and 6); the map is the rows of R - I that the head reads: the class token's row, or the
     mean of the patches' rows. One forward and one backward pass.
     """
     with with_graph():

@@ -18,13 +18,13 @@ from .passes import Map, Targets, encoded, target_scores, traced, with_graph
 def grad_cam(
     model: VisionModel, pixels: Float[Tensor, "B C H W"], targets: Targets, *, layer: str | None = None
 ) -> Map:
-    """Where the channels that speak for the class are on; never negative.
+    """Channels of a map, weighted by their mean gradient and summed; never negative.
 
     max(0, Σ_d α_d x_d), α_d the mean over the patches of ∂y/∂x_d (Selvaraju et al., 2017, equations 1 and 2).
 
     Args:
         layer: name of the module whose output is looked at, Tokens, (B, N, D) or (B, D, H, W). By default the last
-            block whose patches the class depends on: with a class token that is the block before the last, as the
+            block whose patches the target depends on: with a class token that is the block before the last, as the
             head reads no patch behind the last.
     """
     names = [find_module(model, layer)] if layer else blocks_of(model)
@@ -63,7 +63,7 @@ def _is_block(model: VisionModel, name: str) -> bool:
 
 @contextmanager
 def _outputs(model: nn.Module, names: list[str]) -> Iterator[list[Any]]:
-    """What modules give, in the order in which they give it."""
+    """Outputs of modules, in the order of the computation."""
     seen: list[Any] = []
     with ExitStack() as hooks:
         for name in names:

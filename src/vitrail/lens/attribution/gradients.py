@@ -23,13 +23,13 @@ def token_grid(model: VisionModel, pixels: Float[Tensor, "B C H W"]) -> tuple[in
 def summed(
     part: Callable[[Tensor, Tensor], Tensor], pixels: Float[Tensor, "B C H W"], count: int, batch: int
 ) -> Float[Tensor, "B C H W"]:
-    """The sum over `count` parts of each picture, of (pictures (n,), numbers of parts (n,)) -> (n, C, H, W)."""
+    """The sum over `count` parts of each image, of (images (n,), numbers of parts (n,)) -> (n, C, H, W)."""
     total = torch.zeros_like(pixels)
     jobs = torch.cartesian_prod(torch.arange(len(pixels)), torch.arange(count)).to(pixels.device)
-    for picture, number in (some.unbind(1) for some in jobs.split(batch)):
-        total.index_add_(0, picture, part(picture, number))
+    for image, number in (some.unbind(1) for some in jobs.split(batch)):
+        total.index_add_(0, image, part(image, number))
     return total
 
 
 def gradient_of(model: VisionModel, targets: Targets) -> Gradient:
-    return lambda pixels, picture: pixel_gradient(model, pixels, targets.to(picture.device)[picture])
+    return lambda pixels, image: pixel_gradient(model, pixels, targets.to(image.device)[image])

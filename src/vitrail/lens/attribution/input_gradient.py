@@ -12,7 +12,7 @@ from .passes import Map, Targets, pixel_gradient, sum_to_cells
 def input_times_gradient(
     model: VisionModel, pixels: Float[Tensor, "B C H W"], targets: Targets, *, grid: Grid = None
 ) -> Map:
-    """pixels ∘ gradient, summed over each patch; signed. Integrated gradients with one step at the picture itself."""
+    """pixels ∘ gradient, summed over each patch; signed. Integrated gradients with one step at the image itself."""
     found = pixel_gradient(model, pixels, targets)
     return sum_to_cells((pixels * found).sum(dim=1), grid or token_grid(model, pixels))
 

@@ -22,7 +22,7 @@ def integrated_gradients(
     batch: int = 8,
     grid: Grid = None,
 ) -> Map:
-    """The change of the class's logit on the way from grey to the picture, shared out to patches; signed.
+    """The change of the target's score from a grey baseline to the image, distributed to patches; signed.
 
     (x - x₀) ∘ ∫ ∇y(x₀ + α (x - x₀)) dα, summed over each patch (Sundararajan et al., 2017, "Axiomatic attribution",
     equation 1). The sum of the map is y(x) - y(x₀), up to the error of the integral, which falls with `steps`.
@@ -52,9 +52,9 @@ def along_the_path(
     points, shares = (torch.from_numpy(values) for values in np.polynomial.legendre.leggauss(steps))
     places, shares = ((points + 1) / 2).to(pixels), (shares / 2).to(pixels)
 
-    def part(picture: Tensor, step: Tensor) -> Tensor:
+    def part(image: Tensor, step: Tensor) -> Tensor:
         at = places[step][:, None, None, None]
-        found = gradient(baseline[picture] + at * (pixels[picture] - baseline[picture]), picture)
+        found = gradient(baseline[image] + at * (pixels[image] - baseline[image]), image)
         return found * shares[step][:, None, None, None]
 
     return (pixels - baseline) * summed(part, pixels, steps, batch)

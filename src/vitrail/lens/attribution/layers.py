@@ -1,6 +1,6 @@
-"""The attentions of a plain encoder as layers between the picture and what the head reads.
+"""The attentions of a plain encoder as layers between the image and the tokens that the head reads.
 
-Rollout, flow and their relatives follow the tokens from layer to layer. That has a meaning where every layer mixes the
+Rollout, flow and their relatives follow the tokens from layer to layer. That is meaningful where every layer mixes the
 same patches: a ViT with any prefix, bias, mask or positions, and CaiT, whose class token joins late. Windows and
 pyramids have no such layers.
 """
@@ -36,7 +36,7 @@ def encoder_layers(model: VisionModel) -> list[int]:
 
 
 def looked_through(model: VisionModel, pixels: Float[Tensor, "B C H W"]) -> tuple[list[Look], Tokens]:
-    """What every layer was given, and what the head reads, in the caller's gradient mode.
+    """The inputs of every attention, and the tokens that the head reads, in the caller's gradient mode.
 
     Raises:
         VitrailError: the layers do not all mix the same patches.
@@ -49,23 +49,23 @@ def looked_through(model: VisionModel, pixels: Float[Tensor, "B C H W"]) -> tupl
 
 
 def check_plain(looks: Sequence[Look], tokens: Tokens) -> None:
-    """Every layer mixes all patches of the picture, with no more prefix tokens than the head reads."""
+    """Raise a VitrailError unless every layer mixes all patches, with no more prefix tokens than the head reads."""
     batch, patches = tokens.x.shape[0], tokens.patches.shape[1]
     for look in looks:
         queries, keys = look.given.q.shape[2], look.given.k.shape[2]
         if look.given.q.shape[0] != batch or queries > keys or not patches <= keys <= tokens.x.shape[1]:
             raise VitrailError(
                 f"{look.name} looks at {keys} tokens for {queries} queries, in windows or on another grid than the"
-                f" {patches} patches at the end: attention cannot be followed to the picture; {ELSEWHERE}"
+                f" {patches} patches at the end: attention cannot be followed to the image; {ELSEWHERE}"
             )
 
 
 def reading(model: VisionModel, tokens: Tokens) -> Float[Tensor, "B N"]:
-    """How much the head takes from each token: shares that sum to 1.
+    """How much the head depends on each token: shares that sum to 1.
 
     The norms of the gradient of log Σ exp(logits): all from the class token, the mean over the patches, from two
-    tokens, whatever the head does. A head that says nothing yet (zero weights) reads the first token, or the mean of
-    the patches where there is no prefix.
+    tokens, whatever the head does. A head with zero weights counts as reading the first token, or the
+    mean of the patches where there is no prefix.
     """
     with with_graph():
         x = tokens.x.detach().clone().requires_grad_()
@@ -77,10 +77,10 @@ def reading(model: VisionModel, tokens: Tokens) -> Float[Tensor, "B N"]:
 
 
 def pulled_back(row: Float[Tensor, "B *Q N"], layers: Layers) -> Float[Tensor, "B *Q M"]:
-    """row · (I + last) · … · (I + first): what rows over the last tokens take from the first.
+    """row · (I + last) · … · (I + first): rows over the last tokens, followed back to the first.
 
     A row through L layers costs L N², where the product of the layers costs L N³. Layers with fewer keys than the row
-    has tokens come before prefix tokens have joined, which take nothing from the picture.
+    has tokens come before prefix tokens have joined, which take nothing from the image.
     """
     for layer in reversed(layers):
         queries, keys = layer.shape[1:]

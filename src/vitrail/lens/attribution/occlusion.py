@@ -1,4 +1,4 @@
-"""What the class loses when patches are not there."""
+"""Occlusion: the fall of the target's score without some patches."""
 
 from collections.abc import Callable
 
@@ -21,15 +21,14 @@ def occlusion(
     baseline: float | None = None,
     batch: int = 64,
 ) -> Map:
-    """How much the class's logit falls without a patch; signed. A forward pass for each square.
+    """The fall of the target's score without a patch; signed. A forward pass for each square.
 
     After Zeiler and Fergus (2014, "Visualizing and understanding convolutional networks", section 4.2). A ViT that
-    knows places from its embedding alone is given the other tokens only: nothing stands in for what is left out. All
-    other models see `baseline` there.
+    knows positions from its embedding alone gets only the other tokens. All other models see `baseline` there.
 
     Args:
         side: squares of side × side patches are left out, at every place; a patch gets the mean of the squares that it
-            is in. A seventh of the grid by default: of a single patch its neighbours tell nearly all.
+            is in. A seventh of the grid by default: a single patch can nearly be guessed from its neighbours.
         baseline: what is put over the pixels, in normalised units; None leaves tokens out where the model allows it,
             and is 0 where it does not.
         batch: how many passes are made at once.
@@ -85,14 +84,14 @@ def _without_tokens(
     kept = kept.scatter(1, squares, False)
     rest = kept.nonzero()[:, 1].unflatten(0, (len(squares), -1))
     if not rest.shape[1]:
-        raise VitrailError("the square covers the whole picture, and no token would be left: choose a smaller side")
+        raise VitrailError("the square covers the whole image, and no token would be left: choose a smaller side")
     prefix = torch.arange(embedded.prefix, device=rest.device).expand(len(rest), -1)
     index = torch.cat([prefix, rest + embedded.prefix], dim=1)
 
-    def scores(picture: Tensor, square: Tensor) -> Tensor:
-        x = embedded.x[picture.unsqueeze(1), index[square]]
+    def scores(image: Tensor, square: Tensor) -> Tensor:
+        x = embedded.x[image.unsqueeze(1), index[square]]
         tokens = model.encoder(Tokens(x, (rest.shape[1],), embedded.prefix))
-        return target_scores(model, tokens, targets.to(picture.device)[picture])
+        return target_scores(model, tokens, targets.to(image.device)[image])
 
     return _each(scores, len(embedded.x), len(squares), batch, squares.device)
 
@@ -111,19 +110,19 @@ def _under_cover(
     covers = torch.zeros(len(squares), grid[0] * grid[1], dtype=torch.bool, device=pixels.device)
     covers = covers.scatter(1, squares, True)
 
-    def scores(picture: Tensor, square: Tensor) -> Tensor:
+    def scores(image: Tensor, square: Tensor) -> Tensor:
         hidden = covers[square][:, cell].unsqueeze(1)
-        return scores_of(model(pixels[picture].masked_fill(hidden, baseline)), targets.to(picture.device)[picture])
+        return scores_of(model(pixels[image].masked_fill(hidden, baseline)), targets.to(image.device)[image])
 
     return _each(scores, len(pixels), len(squares), batch, pixels.device)
 
 
 def _each(
-    scores: Callable[[Tensor, Tensor], Tensor], pictures: int, squares: int, batch: int, device: torch.device
+    scores: Callable[[Tensor, Tensor], Tensor], images: int, squares: int, batch: int, device: torch.device
 ) -> Float[Tensor, "B S"]:
-    """scores(numbers of pictures, numbers of squares) for every pair, so many pairs at once."""
-    jobs = torch.cartesian_prod(torch.arange(pictures), torch.arange(squares)).to(device)
-    return torch.cat([scores(*part.unbind(1)) for part in jobs.split(batch)]).unflatten(0, (pictures, squares))
+    """scores(numbers of images, numbers of squares) for every pair, so many pairs at once."""
+    jobs = torch.cartesian_prod(torch.arange(images), torch.arange(squares)).to(device)
+    return torch.cat([scores(*part.unbind(1)) for part in jobs.split(batch)]).unflatten(0, (images, squares))
 
 
 METHOD = Method("Occlusion", occlusion)

@@ -98,7 +98,7 @@ def default_targets(model: nn.Module, pixels: Float[Tensor, "B C H W"]) -> Targe
     """The class with the largest logit, (B,); for a model without classes its embedding at length 1, (B, D)."""
     with torch.no_grad():
         output = _checked(model(pixels))
-        if gives_classes(getattr(model, "config", None)):
+        if gives_classes(model):
             return output.argmax(dim=1)
         return nn.functional.normalize(output, dim=1)
 

@@ -1,4 +1,4 @@
-"""Attention weighed by what it carries, and by what the class would take more of.
+"""Attention weighted by the size of the values it carries, and by its gradient.
 
 "Beyond intuition: rethinking token attributions inside transformers" (Chen et al., 2022), its token-wise variant.
 """
@@ -30,11 +30,11 @@ def perception_map(
     first_layer: int = 0,
     batch: int = 8,
 ) -> Map:
-    """What each patch brings to what the head reads, times what the class would take more of; never negative.
+    """Contribution of each patch to the tokens that the head reads, times the gradient of attention; never negative.
 
-    Perception: P ← P + Ā diag(‖W v_j‖ / ‖x_j‖) P from P = I, Ā the mean over the heads, W v_j what token j gives to
-    those that look at it, x_j the token. Feedback: F = mean over heads of max(0, ∫ ∂y(α x)/∂A dα) for the last layer's
-    A. The map is P ∘ F in the rows that the head reads.
+    Perception: P ← P + Ā diag(‖W v_j‖ / ‖x_j‖) P from P = I, Ā the mean over the heads, W v_j the projected value of
+    token j, x_j the token. Feedback: F = mean over heads of max(0, ∫ ∂y(α x)/∂A dα) for the last layer's A. The map
+    is P ∘ F in the rows that the head reads.
 
     Args:
         steps: points of the integral, midpoints of equal parts: each a forward pass and a backward pass of one layer.
@@ -59,7 +59,7 @@ def perception_map(
 
 
 def token_wise(weights: Float[Tensor, "B R M"], carried: Float[Tensor, "B M"]) -> Float[Tensor, "B R M"]:
-    """Ā diag(carried): attention, weighed by how much of itself each token hands on."""
+    """Ā diag(carried): attention, weighted by the relative size of each token's value."""
     return weights * carried.unsqueeze(1).to(weights.dtype)
 
 
@@ -86,14 +86,14 @@ def _feedback(
     begin = {attends_of(model)[last]: lambda output: output.detach().requires_grad_()}
     jobs = torch.cartesian_prod(torch.arange(len(pixels)), torch.arange(steps)).to(pixels.device)
     total: Tensor | None = None
-    for picture, step in (part.unbind(1) for part in jobs.split(batch)):
+    for image, step in (part.unbind(1) for part in jobs.split(batch)):
         at = ((step + 0.5) / steps).to(pixels.dtype)[:, None, None, None]
         with with_graph(), edit_features(model, begin), capture(model, last) as seen:
-            score = scores_of(model(pixels[picture] * at), targets.to(picture.device)[picture]).sum()
+            score = scores_of(model(pixels[image] * at), targets.to(image.device)[image]).sum()
             (gradient,) = weight_gradients(score, [seen[last]])
         if total is None:
             total = gradient.new_zeros(len(pixels), *gradient.shape[1:])
-        total.index_add_(0, picture, gradient / steps)
+        total.index_add_(0, image, gradient / steps)
     assert total is not None
     return total.clamp(min=0).mean(dim=1)
 

@@ -22,7 +22,7 @@ ACTIVATIONS = (nn.GELU, nn.ReLU, nn.ReLU6, nn.SiLU, nn.Hardswish, QuickGELU)
 
 
 def relevance_map(model: VisionModel, pixels: Float[Tensor, "B C H W"], targets: Targets) -> Map:
-    """The class's logit, shared out to the patch tokens by the rules of AttnLRP; signed.
+    """The target's score, distributed to the patch tokens by the rules of AttnLRP; signed.
 
     Prefix tokens and biases get their part, too, so the map does not sum to the logit. In a pyramid the parts of the
     first tokens are summed over the cells of the last grid. One forward and one backward pass.
@@ -42,7 +42,7 @@ def relevance_rules(model: nn.Module) -> Iterator[None]:
 
     * layer norm: the deviation that it divides by is a constant (identity rule);
     * activations: f(x) = x · (f(x) / x), the second a constant (identity rule);
-    * products of two values that both depend on the picture, q kᵀ, A v and gates: half to each factor;
+    * products of two values that both depend on the image, q kᵀ, A v and gates: half to each factor;
     * softmax, linear layers, convolutions and sums: the plain gradient (Taylor, ε-rule with ε = 0).
     """
     with ExitStack() as hooks:

@@ -21,13 +21,13 @@ def smooth_gradient(
     batch: int = 8,
     grid: Grid = None,
 ) -> Map:
-    """How strongly the class answers to changes near the picture, |mean gradient| summed over each patch; not negative.
+    """Sensitivity of the target's score near the image, |mean gradient| summed over each patch; never negative.
 
-    SmoothGrad (Smilkov et al., 2017): the mean over pictures with normal noise added, the same noise for every picture.
+    SmoothGrad (Smilkov et al., 2017): the mean over images with normal noise added, the same noise for every image.
 
     Args:
-        samples: how many noisy pictures, each a forward and a backward pass.
-        noise: its deviation, as a share of each picture's range.
+        samples: how many noisy images, each a forward and a backward pass.
+        noise: its deviation, as a share of each image's range.
         seed: of the noise.
         batch, grid: as in `integrated_gradients`.
     """
@@ -36,8 +36,8 @@ def smooth_gradient(
     spread = noise * (pixels.amax(dim=(1, 2, 3)) - pixels.amin(dim=(1, 2, 3)))
     gradient = gradient_of(model, targets)
 
-    def part(picture: Tensor, sample: Tensor) -> Tensor:
-        return gradient(pixels[picture] + spread[picture][:, None, None, None] * drawn[sample], picture)
+    def part(image: Tensor, sample: Tensor) -> Tensor:
+        return gradient(pixels[image] + spread[image][:, None, None, None] * drawn[sample], image)
 
     total = summed(part, pixels, samples, batch)
     return sum_to_cells((total / samples).abs().sum(dim=1), grid or token_grid(model, pixels))

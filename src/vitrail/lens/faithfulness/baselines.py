@@ -1,4 +1,4 @@
-"""What a map has to be better than: chance, and the habit of photographers; and the object itself beside it."""
+"""Baselines of attribution maps: random, centred; and the object itself as a reference."""
 
 from collections.abc import Callable
 
@@ -14,7 +14,7 @@ Grid = tuple[int, int]
 
 
 def random_maps(grid: Grid) -> MapFunction:
-    """Noise that depends on nothing but the pixels."""
+    """Random maps, seeded by the pixels."""
 
     def attribution(model: nn.Module, pixels: Tensor, classes: Tensor) -> Float[Tensor, "B rows columns"]:
         seeds = [derive(0, "random map", value) for value in pixels.double().sum(dim=(1, 2, 3)).tolist()]
@@ -24,7 +24,7 @@ def random_maps(grid: Grid) -> MapFunction:
 
 
 def centre_maps(grid: Grid) -> MapFunction:
-    """A hill in the middle, a quarter of each side wide (one standard deviation)."""
+    """A Gaussian in the middle whose standard deviation is a quarter of each side."""
 
     def attribution(model: nn.Module, pixels: Tensor, classes: Tensor) -> Float[Tensor, "B rows columns"]:
         rows, columns = ((torch.arange(length) + 0.5) / length * 4 - 2 for length in grid)
@@ -38,5 +38,5 @@ BASELINES: dict[str, Callable[[Grid], MapFunction]] = {"random": random_maps, "c
 
 
 def object_maps(masks: Bool[Tensor, "B H W"], grid: Grid) -> Float[Tensor, "B rows columns"]:
-    """How much of each patch is object: the mask as a map of this grid, which shows what the grid costs."""
+    """The share of each patch that is object: the best map that this grid allows."""
     return F.adaptive_avg_pool2d(masks[:, None].float(), grid)[:, 0]

@@ -1,4 +1,4 @@
-"""Which attribution methods say what a prediction comes from, on pictures of the user's choice, beside baselines."""
+"""Faithfulness scores of attribution methods on images of the user's choice, beside baselines."""
 
 import copy
 import time
@@ -23,12 +23,12 @@ Kind = Literal["method", "baseline", "reference"]
 
 @dataclass(frozen=True, slots=True)
 class ImageBatch:
-    """A batch to judge by.
+    """A batch of images with their targets and objects.
 
     Attributes:
         pixels: (B, C, H, W), normalised.
-        classes: (B,), which class of each is asked about.
-        masks: (B, H, W), true on the object; nowhere in a picture whose object is not known, None where none is.
+        classes: (B,), the target class of each.
+        masks: (B, H, W), true on the object; nowhere in an image whose object is not known, None where none is.
     """
 
     pixels: Float[Tensor, "B C H W"]
@@ -38,16 +38,16 @@ class ImageBatch:
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """What a method reached, each the mean over all pictures.
+    """The scores of a method, each the mean over all images.
 
     Attributes:
         method: its name.
         kind: a method, a baseline to beat, or the reference: maps made of the masks themselves.
-        values: of each metric: "deletion" (less is better) and "insertion"; over the pictures whose object is known
+        values: of each metric: "deletion" (less is better) and "insertion"; over the images whose object is known
             "pointing", "touching", "overlap" and "precision"; "sanity", the rank correlation with the maps of a model
             whose weights were shuffled (near 0 is good: Adebayo et al., 2018, "Sanity checks for saliency maps").
         grid: rows and columns of its maps.
-        seconds: for a picture, by the clock.
+        seconds: wall-clock time of an image.
         reason: why the method does not apply to the model; no values then.
     """
 
@@ -72,24 +72,25 @@ def evaluate_methods(
 ) -> list[Score]:
     """The score of each method, each baseline and, where objects are known, of the reference "object", in that order.
 
-    The model is in evaluation mode, and stays as it is. A method that does not apply to it has a reason for values.
+    The model is in evaluation mode and unchanged afterwards. A method that does not apply to it has a reason and no
+    values.
 
     Raises:
-        VitrailError: there is no picture.
+        VitrailError: there is no image.
     """
-    pictures = list(batches)
-    if not pictures:
-        raise VitrailError("there is no picture to judge the methods by: name a folder with some")
+    images = list(batches)
+    if not images:
+        raise VitrailError("there is no image to score the methods on: name a folder with some")
     shuffled = shuffle_weights(model, seed)
 
-    def score(name: str, maps: Maps, given: Sequence[ImageBatch] = pictures) -> Score:
+    def score(name: str, maps: Maps, given: Sequence[ImageBatch] = images) -> Score:
         return _score(model, shuffled, given, name, maps)
 
     scores = [score(name, _as_maps(method)) for name, method in progress(methods.items(), len(methods), "methods")]
     # Patches as large as those of the methods, or what a baseline hides could not be compared with what they hide.
     grid = next((score.grid for score in scores if score.values), (14, 14))
     scores += [replace(score(name, _as_maps(make(grid))), kind="baseline") for name, make in BASELINES.items()]
-    known = [with_object for batch in pictures if len((with_object := _where_known(batch)).pixels)]
+    known = [with_object for batch in images if len((with_object := _where_known(batch)).pixels)]
     if known:
         truth = score("object", lambda model, batch: object_maps(_masks(batch), grid), known)
         scores.append(replace(truth, kind="reference"))
@@ -97,7 +98,7 @@ def evaluate_methods(
 
 
 def shuffle_weights(model: nn.Module, seed: int) -> nn.Module:
-    """A copy whose every parameter has its numbers in another order: the same sizes, nothing that was learned."""
+    """A copy with the values of each parameter in random order: the same distribution, nothing that was learned."""
     other = copy.deepcopy(model)
     generator = torch.Generator().manual_seed(derive(seed, "shuffled weights"))
     with torch.no_grad():
@@ -111,11 +112,11 @@ def _as_maps(method: MapFunction) -> Maps:
     return lambda model, batch: method(model, batch.pixels, batch.classes).detach()
 
 
-def _score(model: nn.Module, shuffled: nn.Module, pictures: Sequence[ImageBatch], name: str, maps_of: Maps) -> Score:
+def _score(model: nn.Module, shuffled: nn.Module, images: Sequence[ImageBatch], name: str, maps_of: Maps) -> Score:
     found: dict[str, list[Tensor]] = {}
     grid, spent = (0, 0), 0.0
     try:
-        for batch in pictures:
+        for batch in images:
             start = time.perf_counter()
             maps = maps_of(model, batch).to(batch.pixels.device)
             spent += time.perf_counter() - start
@@ -126,7 +127,7 @@ def _score(model: nn.Module, shuffled: nn.Module, pictures: Sequence[ImageBatch]
             found.setdefault("sanity", []).append(rank_correlation(maps.cpu(), other.cpu()).abs())
     except VitrailError as error:  # it does not apply to this model: the others may
         return Score(name, "method", {}, reason=str(error))
-    count = sum(len(batch.pixels) for batch in pictures)
+    count = sum(len(batch.pixels) for batch in images)
     whole = {metric: torch.cat(parts) for metric, parts in found.items()}
     means = {metric: each.mean().item() for metric, each in whole.items()}
     return Score(name, "method", means, grid, spent / count)

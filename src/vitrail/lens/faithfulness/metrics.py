@@ -1,4 +1,4 @@
-"""How well a map says what a prediction comes from: one number a picture, by itself or held against a known object."""
+"""Metrics of attribution maps, one number an image: against a known object, or between two maps."""
 
 import torch
 import torch.nn.functional as F
@@ -31,8 +31,8 @@ def pointing(maps: Map, masks: Mask) -> Float[Tensor, " B"]:
 def touching(maps: Map, masks: Mask) -> Float[Tensor, " B"]:
     """Whether any of the object lies in the highest patch: pointing with a margin of half a patch.
 
-    A map says nothing finer, and a patch that holds the stroke of a digit need not have it in its centre. (Zhang et
-    al. have a margin of 15 pixels.)
+    A map is no finer than its patches, and a patch with a stroke of a digit need not have it in its centre. (Zhang et
+    al. allow a margin of 15 pixels.)
     """
     held = F.adaptive_max_pool2d(masks[:, None].float(), (maps.shape[1], maps.shape[2]))[:, 0]
     return _share_of_the_highest(maps, held)
@@ -46,8 +46,8 @@ def _share_of_the_highest(maps: Map, hit: Float[Tensor, "B rows columns"]) -> Fl
 def overlap(maps: Map, masks: Mask) -> Float[Tensor, " B"]:
     """Intersection over union of the object and what the map marks: the pixels above its mean.
 
-    As Chefer et al. (2021), "Transformer interpretability beyond attention visualization", section 4.1. What speaks
-    against the class counts as nothing.
+    As Chefer et al. (2021), "Transformer interpretability beyond attention visualization", section 4.1. Negative
+    values count as 0.
     """
     fine = enlarged(maps.clamp(min=0), (masks.shape[1], masks.shape[2]))
     marked = fine > fine.mean(dim=(1, 2), keepdim=True)
@@ -58,7 +58,7 @@ def average_precision(maps: Map, masks: Mask) -> Float[Tensor, " B"]:
     """Precision over all thresholds, of pixels as members of the object: 1 where all of them come first.
 
     The area under the steps of precision and recall, pixels of the same value together (as scikit-learn's
-    `average_precision_score`). Pictures without an object have none: nan.
+    `average_precision_score`). Images without an object have none: nan.
     """
     fine = enlarged(maps, (masks.shape[1], masks.shape[2])).flatten(1)
     found = []
@@ -73,7 +73,7 @@ def average_precision(maps: Map, masks: Mask) -> Float[Tensor, " B"]:
 
 
 def rank_correlation(first: Map, second: Map) -> Float[Tensor, " B"]:
-    """Spearman's correlation of two maps of each picture; 0 where one of them is flat."""
+    """Spearman's correlation of two maps of each image; 0 where one of them is flat."""
     one, other = (_ranks(maps.flatten(1).double()) for maps in (first, second))
     product = (one * other).sum(dim=1)
     return product / (one.norm(dim=1) * other.norm(dim=1)).clamp(min=torch.finfo(torch.float64).tiny)

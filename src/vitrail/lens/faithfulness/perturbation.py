@@ -1,4 +1,4 @@
-"""What happens to a prediction as patches go or come, the most important first."""
+"""Deletion and insertion: the probability of a class as patches are removed or added, the most important first."""
 
 import torch
 import torch.nn.functional as F
@@ -24,14 +24,14 @@ def deletion(
 def insertion(
     model: nn.Module, pixels: Pixels, classes: Int[Tensor, " B"], maps: Float[Tensor, "B rows columns"]
 ) -> Float[Tensor, " B"]:
-    """Area under the probability of the class while patches appear on a blurred picture; high is good ("RISE")."""
+    """Area under the probability of the class while patches appear on a blurred image; high is good ("RISE")."""
     return _area(model, blurred(pixels), pixels, classes, maps)
 
 
 def blurred(pixels: Pixels) -> Pixels:
-    """The picture with nothing left that is smaller than a third of it.
+    """The image without details smaller than a third of it.
 
-    Grey squares would be edges that the model never saw; a blur keeps colours and brightness.
+    Grey squares would add edges that the model never saw; a blur keeps colours and brightness.
     """
     return F.interpolate(F.adaptive_avg_pool2d(pixels, 3), pixels.shape[2:], mode="bilinear", align_corners=False)
 

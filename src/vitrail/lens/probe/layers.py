@@ -1,4 +1,4 @@
-"""What a model knows after each block: features to probe, and what its own head makes of them (the logit lens)."""
+"""Features after each block for probes, and the model's own head applied to them (the logit lens)."""
 
 import torch
 from jaxtyping import Float
@@ -24,7 +24,7 @@ def block_names(model: nn.Module) -> tuple[str, ...]:
 
 @torch.inference_mode()
 def layer_features(model: nn.Module, pixels: Float[Tensor, "B C H W"]) -> dict[str, dict[str, Tensor]]:
-    """What probes look at after every block: {block: {"class": (B, D), "mean": (B, D)}}.
+    """Pooled features after every block: {block: {"class": (B, D), "mean": (B, D)}}.
 
     "class" is the first prefix token and is missing where there is none; "mean" is the mean over the patches, of a
     pyramid's stage over its map. Blocks that keep patches packed or give no tokens are refused.
@@ -37,34 +37,34 @@ def layer_features(model: nn.Module, pixels: Float[Tensor, "B C H W"]) -> dict[s
 
 @torch.inference_mode()
 def logit_lens(model: nn.Module, pixels: Float[Tensor, "B C H W"]) -> Float[Tensor, "L B K"]:
-    """What the model would say if it stopped after each block: its last norm and head on every block's output.
+    """Logits after each block: the model's last norm and head applied to the output of every block.
 
-    nostalgebraist (2020), "interpreting GPT: the logit lens". The last of the L blocks gives the model's own answer.
-    Works with a class token, with two (distilled) and with a mean over patches: whatever the head looks at. It needs
-    blocks that share one residual stream.
+    nostalgebraist (2020), "interpreting GPT: the logit lens". The last of the L blocks gives the model's own logits.
+    Works with a class token, with two (distilled) and with a mean over patches. It needs blocks that share one residual
+    stream.
 
     Raises:
         VitrailError: a pyramid or another model whose blocks differ in width, grid or prefix; a head that does not give
-            one row of scores a picture.
+            one row of scores an image.
     """
     check_stream(model)
     outputs = _outputs(model, pixels)
     *_, last = outputs.values()
     for name, output in outputs.items():
         if not isinstance(output, Tokens) or output.x.shape != last.x.shape or output.grid != last.grid:
-            raise VitrailError(f"{name} gives something else than the last block: {_NO_LENS}")
+            raise VitrailError(f"{name} returns another shape than the last block: {_NO_LENS}")
     head, norm = model.get_submodule("head"), model.get_submodule("encoder.norm")
-    said = [head(output.with_x(norm(output.x))) for output in outputs.values()]
-    if not isinstance(said[0], Tensor) or said[0].ndim != 2:
+    logits = [head(output.with_x(norm(output.x))) for output in outputs.values()]
+    if not isinstance(logits[0], Tensor) or logits[0].ndim != 2:
         raise VitrailError("the head of this model does not score classes: the logit lens needs a classifier")
-    return torch.stack(said)
+    return torch.stack(logits)
 
 
 _NO_LENS = "the logit lens needs blocks of one width and grid, as a ViT has; linear probes work here"
 
 
 def check_stream(model: nn.Module) -> None:
-    """Raise a VitrailError where the logit lens makes no sense, as far as it can be told without pixels."""
+    """Raise a VitrailError where the logit lens makes no sense, as far as can be known without pixels."""
     names = block_names(model)
     if any(isinstance(model.get_submodule(name), Stage) for name in names):
         raise VitrailError(f"this model is a pyramid, and its head only fits the last stage: {_NO_LENS}")
@@ -81,6 +81,6 @@ def _outputs(model: nn.Module, pixels: Tensor) -> dict[str, Tokens]:
 
 def _pooled(name: str, output: object) -> dict[str, Tensor]:
     if not isinstance(output, Tokens) or output.lengths or not output.patches.shape[1]:
-        raise VitrailError(f"{name} gives no patches that could be averaged: this model cannot be probed")
+        raise VitrailError(f"{name} returns no patches that could be averaged: this model cannot be probed")
     pooled = {"class": output.x[:, 0]} if output.prefix else {}
     return {**pooled, "mean": output.patches.mean(dim=1)}

@@ -1,4 +1,4 @@
-"""Linear probes: what can be read out of features by a plane (Alain and Bengio, 2017)."""
+"""Linear probes: the accuracy of a linear classifier on frozen features (Alain and Bengio, 2017)."""
 
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -14,7 +14,7 @@ Kind = Literal["ridge", "logistic"]
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """How well a probe tells classes apart: part of the pictures that it is right about, 0 to 1."""
+    """Accuracy of a probe on the part it was fitted on, and on the other; 0 to 1."""
 
     train: float
     test: float
@@ -42,11 +42,11 @@ def linear_probe(
     """
     known = np.unique(train_labels.numpy())
     if len(known) < 2:
-        raise VitrailError(f"a probe needs pictures of two classes or more to learn from: there are {len(known)}")
+        raise VitrailError(f"a probe needs images of two classes or more to learn from: there are {len(known)}")
     if not len(test):
-        raise VitrailError("there is no picture to score the probe on: give a source with a test part")
+        raise VitrailError("there is no image to score the probe on: give a source with a test part")
     mean, deviation = train.double().mean(dim=0), train.double().std(dim=0, correction=0)
-    # A feature that never changes says nothing; divided by its deviation it would be rounding noise.
+    # A constant feature carries no information; divided by its deviation it would be rounding noise.
     scale = deviation.clamp(min=1e-6 * max(1e-6, deviation.max().item()))
     seen, unseen = (((part.double() - mean) / scale).numpy() for part in (train, test))
     model = _classifier(kind, strength)

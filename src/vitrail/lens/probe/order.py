@@ -1,4 +1,4 @@
-"""How much a prediction depends on where things are: shifted pictures and shuffled patches."""
+"""Dependence of features and predictions on position: shifted images and shuffled patches."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -20,11 +20,11 @@ Pixels = Float[Tensor, "B C H W"]
 
 @dataclass(frozen=True, slots=True)
 class Shift:
-    """What a shift does to a feature map.
+    """The effect of a shift on a feature map.
 
     Attributes:
         pixels: to the right.
-        moved: correlation of the shifted picture's map with the map shifted alike: 1 where the model is equivariant.
+        moved: correlation of the shifted image's map with the map shifted alike: 1 where the model is equivariant.
         still: correlation with the map as it was: 1 where the model is invariant.
     """
 
@@ -35,12 +35,11 @@ class Shift:
 
 @torch.inference_mode()
 def shift_equivariance(model: nn.Module, pixels: Pixels, name: str, shifts: Sequence[int]) -> tuple[Shift, ...]:
-    """How well the map of a module follows the picture, for shifts to the right in pixels.
+    """Shift equivariance of a module's map, for shifts to the right in pixels.
 
-    The picture is shifted round (what leaves on the right comes in on the left), and only the columns that hold no
-    such edge in either map are compared. A shift that is no multiple of the map's stride is interpolated between two
-    columns. Correlation is Pearson's, over pictures, channels and places, with each channel's mean taken out: what is
-    the same everywhere says nothing.
+    The image is shifted circularly, and only the columns that hold no wrapped edge in either map are compared. A shift
+    that is no multiple of the map's stride is interpolated between two columns. Correlation is Pearson's, over
+    images, channels and places, with each channel's mean subtracted.
 
     Args:
         model: in evaluation mode.
@@ -78,16 +77,16 @@ def correlation(one: Float[Tensor, "B D h w"], other: Float[Tensor, "B D h w"]) 
 
 
 def shuffle_patches(pixels: Pixels, patch: int | tuple[int, int], seed: int) -> Pixels:
-    """The picture's patches in a random order, the same for all pictures of the batch; inside each nothing changes.
+    """The image's patches in a random order, the same for all images of the batch; inside each nothing changes.
 
     Naseer et al. (2021), "Intriguing properties of vision transformers", section 3.2.
 
     Raises:
-        VitrailError: patches that do not tile the picture.
+        VitrailError: patches that do not tile the image.
     """
     rows, columns = (patch, patch) if isinstance(patch, int) else patch
     if pixels.shape[2] % rows or pixels.shape[3] % columns:
-        raise VitrailError(f"patches of {rows}×{columns} do not tile a picture of {pixels.shape[2]}×{pixels.shape[3]}")
+        raise VitrailError(f"patches of {rows}×{columns} do not tile an image of {pixels.shape[2]}×{pixels.shape[3]}")
     cut = F.unfold(pixels, (rows, columns), stride=(rows, columns))
     order = permutation(cut.shape[2], derive(seed, "patches"))
     return F.fold(cut[:, :, order], pixels.shape[2:], (rows, columns), stride=(rows, columns))
@@ -95,10 +94,10 @@ def shuffle_patches(pixels: Pixels, patch: int | tuple[int, int], seed: int) -> 
 
 @contextmanager
 def shuffled_tokens(model: nn.Module, seed: int) -> Iterator[None]:
-    """Inside the block the embedding's patch tokens come in another order, each with the position that it was given.
+    """Shuffle the embedding's patch tokens while the block lasts, each with its own position.
 
-    A ViT with learned positions answers the same: it sees a set. What changes has order from elsewhere: windows,
-    relative or rotary positions, convolutions, token mixing.
+    The output of a ViT with learned positions stays the same: it sees a set. It changes in models that know order from
+    elsewhere: windows, relative or rotary positions, convolutions, token mixing.
 
     Raises:
         VitrailError: the model has no embedding that gives tokens.
@@ -122,10 +121,10 @@ def shuffled_tokens(model: nn.Module, seed: int) -> Iterator[None]:
 
 @dataclass(frozen=True, slots=True)
 class OrderTest:
-    """How much a prediction depends on order, as the mean over pictures; 0 is not at all, 1 is wholly.
+    """How much predictions depend on the order of patches, 0 to 1, as the mean over images.
 
     Attributes:
-        patches: half the sum of |change of probability| when the picture's patches are shuffled under the positions.
+        patches: half the sum of |change of probability| when the image's patches are shuffled under the positions.
         tokens: the same when patches are shuffled and take their positions along.
     """
 
@@ -138,7 +137,7 @@ def order_dependence(model: nn.Module, pixels: Pixels, patch: int | tuple[int, i
     """The permutation test: patches shuffled without and with their positions. See `OrderTest`.
 
     Raises:
-        VitrailError: patches that do not tile the picture, or an embedding without tokens.
+        VitrailError: patches that do not tile the image, or an embedding without tokens.
     """
     before = model(pixels).float().softmax(dim=1)
     without = model(shuffle_patches(pixels, patch, seed)).float().softmax(dim=1)

@@ -12,7 +12,7 @@ const spoken = document.getElementById("spoken");
 const built = [];
 let open;
 
-/** `openPane(pane)` loads what a pane's number says. */
+/** `openPane(pane)` loads the view of a pane's number. */
 export const startStage = (openPane) => {
   open = openPane;
   onChange(draw);
@@ -113,8 +113,8 @@ const drawPane = (parts, pane, index) => {
   const name = state.panes.length > 1 ? `${"AB"[index]} · ` : "";
   setText(parts.label, `${name}Layer ${pane.layer + 1}, ${headName(pane.head, pane.layer)}`);
   setAttribute(parts.label, "aria-pressed", state.panes.length > 1 && state.active === index);
-  const picture = state.glass === "light" ? view.image : view.grey;
-  if (parts.image.src !== picture) parts.image.src = picture;
+  const image = state.glass === "light" ? view.image : view.grey;
+  if (parts.image.src !== image) parts.image.src = image;
   setAttribute(parts.glass, "style", glassStyle(view, weights));
   parts.glass.classList.toggle("small", Math.min(...view.size) <= 128);
   parts.glass.classList.toggle("held", state.held);
