@@ -21,6 +21,7 @@ def test_public_names_are_pinned() -> None:
         "create_model",
         "create_vit_model",
         "evaluate",
+        "export_state_dict",
         "features",
         "list_models",
         "load",

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .checkpoint.contract import Checkpoint, load, save
     from .checkpoint.convert import convert_state_dict
+    from .checkpoint.export import export_state_dict
     from .evaluation.evaluate import evaluate
     from .evaluation.predict import predict
     from .lens.draw import visualize_attention_weights, visualize_patches
@@ -37,6 +38,7 @@ _HOMES = {
     "create_model": "models.registry",
     "create_vit_model": "models.courses",
     "evaluate": "evaluation.evaluate",
+    "export_state_dict": "checkpoint.export",
     "features": "lens.observe",
     "list_models": "models.registry",
     "load": "checkpoint.contract",
@@ -66,6 +68,7 @@ __all__ = [
     "create_model",
     "create_vit_model",
     "evaluate",
+    "export_state_dict",
     "features",
     "list_models",
     "load",
