@@ -39,10 +39,15 @@ class Checkpoint:
     path: Path | None = None
 
     @property
+    def config(self) -> ModelConfig:
+        """The frozen config that built the model."""
+        config: ModelConfig = self.model.config
+        return config
+
+    @property
     def task(self) -> TaskSpec:
         """What the model's outputs mean."""
-        config: ModelConfig = self.model.config
-        return config.task
+        return self.config.task
 
 
 def load(source: str | Path, *, architecture: str | None = None, say: Say = to_stderr, **overrides: Any) -> Checkpoint:

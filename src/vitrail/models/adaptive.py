@@ -29,6 +29,7 @@ from ..nn import (
 from .fields import ClassifierFields, pair, shared_fields
 from .parts import classifier, pre_norm
 from .vit import SMALL, TINY, ViTConfig
+from .words import Interpolation
 
 DETAILS = {"variance": variance, "entropy": entropy}
 
@@ -56,7 +57,7 @@ class AdaptiveViTConfig(ClassifierFields):
     threshold: float = 0.05
     detail: Literal["variance", "entropy"] = "variance"
     pad: bool = False
-    position_mode: str = "bicubic"
+    position_mode: Interpolation = "bicubic"
     position_antialias: bool = True
 
     def build(self) -> VisionModel:

@@ -24,6 +24,7 @@ from ..nn import (
 from ..task_spec import TaskSpec
 from .fields import DEPTH, SEGMENTATION, BlockFields, PositionedFields, Size, ViTFields
 from .parts import patch_embed, vit_embed, vit_encoder
+from .words import Interpolation
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -48,7 +49,7 @@ class DPTConfig(ViTFields, PositionedFields, BlockFields):
     fusion_dim: int = 256
     fusion_norm: bool = False
     norm_eps: float = 1e-12
-    position_mode: str = "bilinear"
+    position_mode: Interpolation = "bilinear"
     position_antialias: bool = False
 
     def resolve_task(self) -> TaskSpec:

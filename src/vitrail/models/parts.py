@@ -3,12 +3,14 @@
 from collections.abc import Callable, Mapping
 from functools import partial
 from itertools import islice
+from typing import get_args
 
 from torch import nn
 
 from ..errors import VitrailError, nearest
 from ..nn import (
     MLP,
+    AttentionWeightedPool,
     Block,
     ClassAndMean,
     ConvStem,
@@ -21,7 +23,9 @@ from ..nn import (
     LayerScale,
     LearnedPositions,
     MeanPool,
+    MLPHead,
     MultiHeadAttention,
+    MultiHeadAttentionPool,
     PatchEmbed,
     PrefixTokens,
     QuickGELU,
@@ -29,6 +33,7 @@ from ..nn import (
     linear_rates,
 )
 from .fields import BlockFields, EncoderFields, PositionedFields, ViTFields, pair
+from .words import HeadKind
 
 Patches = PatchEmbed | HybridPatchEmbed | ConvStem
 """What cuts a picture into tokens, and says into which grid."""
@@ -196,13 +201,32 @@ def classifier(dim: int, num_classes: int, *, bias: bool = True) -> nn.Module:
     return nn.Linear(dim, num_classes, bias=bias) if num_classes else nn.Identity()
 
 
-POOLS: dict[str, type[nn.Module]] = {"class": FirstToken, "mean": MeanPool, "both": ClassAndMean}
-"""What a head may look at: the class token, the mean over the patches, or one beside the other."""
+POOLS: Mapping[str, Callable[[EncoderFields], nn.Module]] = {
+    "class": lambda config: FirstToken(),
+    "mean": lambda config: MeanPool(),
+    "both": lambda config: ClassAndMean(),
+    "attention": lambda config: AttentionWeightedPool(config.embed_dim),
+    "multi_head": lambda config: MultiHeadAttentionPool(
+        config.embed_dim,
+        config.num_heads,
+        MLP(config.embed_dim, int(config.embed_dim * config.mlp_ratio)),
+        norm_eps=config.norm_eps,
+    ),
+}
+"""Makers of the pools in `words.Pool`."""
 
 
-def pooling_head(pool: str, dim: int, num_classes: int, norm: nn.Module | None = None) -> Head:
-    """One of `POOLS`, perhaps a norm, and a `classifier`."""
+def pooling_head(config: ViTFields, pool: str, *, head: str = "linear", norm: nn.Module | None = None) -> Head:
+    """One of `POOLS`, a norm where one is given, and a classifier that is "linear" or an "mlp".
+
+    Raises:
+        VitrailError: an unknown word; the message gives the nearest one.
+    """
     if pool not in POOLS:
         raise VitrailError(f"there is no pool {pool!r}: {nearest(pool, list(POOLS))}")
-    width = 2 * dim if pool == "both" else dim
-    return Head(POOLS[pool](), classifier(width, num_classes), norm=norm)
+    if head not in get_args(HeadKind):
+        raise VitrailError(f"there is no head {head!r}: {nearest(head, get_args(HeadKind))}")
+    width, classes = (2 if pool == "both" else 1) * config.embed_dim, config.num_classes
+    if head == "mlp" and classes:
+        return Head(POOLS[pool](config), MLPHead(width, width, classes), norm=norm)
+    return Head(POOLS[pool](config), classifier(width, classes), norm=norm)

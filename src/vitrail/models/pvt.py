@@ -32,6 +32,7 @@ from ..nn import (
 )
 from .fields import ClassifierFields, Size, pair
 from .parts import classifier, pre_norm, stage_rates
+from .words import Interpolation
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +70,7 @@ class PVTConfig(PVTFields):
 
     patch_size: Size = 4
     pad: bool = False
-    position_mode: str = "bilinear"
+    position_mode: Interpolation = "bilinear"
     position_antialias: bool = False
 
     def build(self) -> VisionModel:

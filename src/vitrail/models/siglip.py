@@ -29,6 +29,7 @@ from ..task_spec import EMBEDDING
 from .fields import BlockFields, ClassifierFields, PositionedFields, Size, pair, shared_fields
 from .parts import activation_of, classifier, learned_positions, vit_encoder
 from .text import DualFields, init_siglip, text_encoder
+from .words import Activation
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -42,7 +43,7 @@ class SigLIPVisionConfig(PositionedFields, BlockFields, ClassifierFields):
 
     patch_size: Size = 16
     num_classes: int = 0
-    activation: str = "gelu"
+    activation: Activation = "gelu"
     attention_pool: bool = True
 
     def build(self) -> VisionModel:
@@ -71,7 +72,7 @@ class SigLIPConfig(DualFields):
     Every text has `context_length` tokens, and is projected to the image's width.
     """
 
-    activation: str = "gelu_tanh"
+    activation: Activation = "gelu_tanh"
     context_length: int = 64
     vocab_size: int = 32000
     text_dim: int = 768

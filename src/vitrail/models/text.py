@@ -10,6 +10,7 @@ from ..nn import Encoder, JointProjection, LearnedPositions, NoBias, TextEmbed
 from ..task_spec import TaskSpec
 from .fields import IMAGE_TEXT, PositionedFields, Size
 from .parts import activation_of, vit_block
+from .words import Activation
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +28,7 @@ class DualFields(PositionedFields):
 
     task: TaskSpec = IMAGE_TEXT
     patch_size: Size = 16
-    activation: str
+    activation: Activation
     context_length: int
     vocab_size: int
     text_dim: int

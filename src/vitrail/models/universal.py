@@ -27,8 +27,9 @@ from .detr import query_decoder
 from .fields import BlockFields, PositionedFields, ViTFields, pair
 from .parts import classifier, patch_embed, vit_embed, vit_encoder
 from .vit import SMALL, TINY
+from .words import UniversalTask
 
-TASKS = ("classification", "detection", "segmentation", "depth")
+TASKS: tuple[UniversalTask, ...] = ("classification", "detection", "segmentation", "depth")
 _POOLED = (CLASSIFICATION.name, EMBEDDING.name, REGRESSION.name)
 """Tasks that the classification head can be trained for."""
 
@@ -47,7 +48,7 @@ class UniversalViTConfig(ViTFields, PositionedFields, BlockFields):
         doublings: how often those are doubled and convolved; what is left to the picture's size is interpolated.
     """
 
-    tasks: tuple[str, ...] = TASKS
+    tasks: tuple[UniversalTask, ...] = TASKS
     object_classes: int = 91
     pixel_classes: int = 150
     decoder_depth: int = 3
@@ -73,7 +74,7 @@ class UniversalViTConfig(ViTFields, PositionedFields, BlockFields):
 
     def build(self) -> VisionModel:
         embed = vit_embed(self, patch_embed(self))
-        heads = {task: self.head(task) for task in self.tasks}
+        heads: dict[str, nn.Module] = {task: self.head(task) for task in self.tasks}
         if len(heads) != len(self.tasks) or not heads:
             raise VitrailError(f"tasks {self.tasks}: choose one of {', '.join(TASKS)}, or several, each once")
         return VisionModel(
