@@ -1,4 +1,4 @@
-"""What the shapes of a state dict tell about its architecture."""
+"""The config that the shapes of a state dict belong to."""
 
 import math
 from collections.abc import Mapping
@@ -39,9 +39,9 @@ def infer_config(
         facts: config fields that are known from elsewhere and win; those that the config lacks are dropped.
 
     Raises:
-        VitrailError: what cannot be told from the shapes, and how to say it.
+        VitrailError: what the shapes leave open, and how to give it.
     """
-    # A dual model's picture side is a whole model inside it.
+    # A dual model's image side is a whole model inside it.
     seen = _fields_seen({name.removeprefix("image."): tensor for name, tensor in state.items()}, facts)
     if architecture is None:
         attention = f"{_BLOCK}.attention.branch"

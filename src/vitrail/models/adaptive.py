@@ -1,7 +1,7 @@
-"""A ViT whose patches follow the content: few large ones where a picture is plain, small ones where there is detail.
+"""A ViT whose patches follow the content: few large ones where an image is plain, small ones where there is detail.
 
 After Ronen et al. (2023), "Vision transformers with mixed-resolution tokenization", and Choudhury et al. (2025),
-"Accelerating vision transformers with adaptive patch sizes"; pictures are packed as in NaViT (Dehghani et al., 2023).
+"Accelerating vision transformers with adaptive patch sizes"; images are packed as in NaViT (Dehghani et al., 2023).
 """
 
 from dataclasses import dataclass

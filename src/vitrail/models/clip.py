@@ -1,6 +1,6 @@
 """CLIP (Radford et al., 2021, "Learning transferable visual models from natural language supervision").
 
-A ViT with a norm in front of its blocks, and a text encoder with a causal mask; trained so that a picture and its
+A ViT with a norm in front of its blocks, and a text encoder with a causal mask; trained so that an image and its
 caption point the same way. The rows named `vit_*_clip_*` are image encoders by themselves, for classification.
 """
 

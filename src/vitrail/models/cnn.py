@@ -74,7 +74,7 @@ def cut(network: nn.Module) -> tuple[nn.Module, list[nn.Module], nn.Module, nn.M
 
 
 def fit_channels(stem: nn.Module, in_channels: int) -> None:
-    """A fresh first convolution where the pictures have other than three channels."""
+    """A fresh first convolution where the images have other than three channels."""
     name, conv = next((name, layer) for name, layer in stem.named_modules() if isinstance(layer, nn.Conv2d))
     if conv.in_channels == in_channels:
         return

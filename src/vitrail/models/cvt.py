@@ -35,7 +35,7 @@ from .words import Activation
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CvTConfig(ClassifierFields):
-    """Three stages on grids of a 4th, an 8th and a 16th of the picture's sides.
+    """Three stages on grids of a 4th, an 8th and a 16th of the image's sides.
 
     Attributes:
         embed_dims, depths, num_heads: width, blocks and heads of each stage.

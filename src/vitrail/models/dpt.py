@@ -32,7 +32,7 @@ class DPTConfig(ViTFields, PositionedFields, BlockFields):
     """Depth, or segmentation where there are classes.
 
     The output is (B, H, W), larger where something is nearer; or logits (B, num_classes, H, W). Both are of the
-    picture's size where its sides are even numbers of patches, and a little larger where they are odd, as published.
+    image's size where its sides are even numbers of patches, and a little larger where they are odd, as published.
 
     Attributes:
         num_classes: of the pixels; 0 for depth.

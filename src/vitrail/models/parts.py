@@ -1,4 +1,4 @@
-"""What several families build in the same way."""
+"""Parts that several families build alike: embeddings, encoders, blocks, heads."""
 
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -36,7 +36,7 @@ from .fields import BlockFields, EncoderFields, PositionedFields, ViTFields, pai
 from .words import HeadKind
 
 Patches = PatchEmbed | HybridPatchEmbed | ConvStem
-"""What cuts a picture into tokens, and says into which grid."""
+"""What cuts an image into tokens of a grid."""
 
 
 def vit_embed(
@@ -63,7 +63,7 @@ def patch_embed(config: ViTFields, *, bias: bool = True) -> PatchEmbed:
 def learned_positions(
     config: PositionedFields, patches: Patches, *, prefix: int = 0, offset: float = 0.0
 ) -> LearnedPositions:
-    """A position for each of the prefix tokens and for each patch of a picture of the config's size."""
+    """A position for each of the prefix tokens and for each patch of an image of the config's size."""
     return LearnedPositions(
         patches.grid(pair(config.image_size)),
         config.embed_dim,
@@ -82,7 +82,7 @@ ACTIVATIONS: Mapping[str, Callable[[], nn.Module]] = {
 
 
 def activation_of(name: str) -> Callable[[], nn.Module]:
-    """What makes the activation that a config names."""
+    """The constructor of the activation that a config names."""
     if name not in ACTIVATIONS:
         raise VitrailError(f"there is no activation {name!r}: {nearest(name, ACTIVATIONS)}")
     return ACTIVATIONS[name]
@@ -165,7 +165,7 @@ def vit_residuals(
     drop_path: float = 0.0,
     layer_scale: float | None = None,
 ) -> dict[str, Residual]:
-    """The parts of a pre-norm `Block` with another attention than ViT's, and its perceptron or another."""
+    """The parts of a pre-norm `Block` with another attention than ViT's, and its MLP or another."""
     dim = config.embed_dim
     mlp = mlp or MLP(dim, int(dim * config.mlp_ratio), dropout=config.dropout)
     residual = partial(pre_norm, dim, drop_path=drop_path, layer_scale=layer_scale, norm_eps=config.norm_eps)

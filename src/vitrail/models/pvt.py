@@ -37,7 +37,7 @@ from .words import Interpolation
 
 @dataclass(frozen=True, kw_only=True)
 class PVTFields(ClassifierFields):
-    """Stages on grids of a 4th, an 8th, a 16th and a 32nd of the picture's sides.
+    """Stages on grids of a 4th, an 8th, a 16th and a 32nd of the image's sides.
 
     Attributes:
         drop_path, dropout, norm_eps: as in `ViTConfig`.

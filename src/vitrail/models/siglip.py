@@ -1,6 +1,6 @@
 """SigLIP (Zhai et al., 2023, "Sigmoid loss for language image pre-training") and SigLIP 2 (Tschannen et al., 2025).
 
-A ViT without class token, whose pool is a learned query, and a text encoder that looks both ways; each pair of picture
+A ViT without class token, whose pool is a learned query, and a text encoder that looks both ways; each pair of image
 and text is a yes or no of its own. The rows named `vit_*_siglip_*` are image encoders by themselves; those with `gap`
 take the mean of the tokens instead.
 """
@@ -34,7 +34,7 @@ from .words import Activation
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SigLIPVisionConfig(PositionedFields, BlockFields, ClassifierFields):
-    """ViT without class token. What is beyond the last whole patch of a picture is left out, as published.
+    """ViT without class token. What is beyond the last whole patch of an image is left out, as published.
 
     Attributes:
         activation: "gelu_tanh" as trained, or "gelu" as timm has the first release.

@@ -42,10 +42,10 @@ class UniversalViTConfig(ViTFields, PositionedFields, BlockFields):
 
     Attributes:
         tasks: some of "classification", "detection", "segmentation" and "depth".
-        num_classes, object_classes, pixel_classes: of pictures, of objects in them, and of pixels.
+        num_classes, object_classes, pixel_classes: of images, of objects in them, and of pixels.
         decoder_depth, num_queries: of the detector, see `DETRConfig`.
         dense_dim: channels of the maps for tasks of every pixel.
-        doublings: how often those are doubled and convolved; what is left to the picture's size is interpolated.
+        doublings: how often those are doubled and convolved; what is left to the image's size is interpolated.
     """
 
     tasks: tuple[UniversalTask, ...] = TASKS

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from ..checkpoint.build import blueprint
 from ..checkpoint.contract import Checkpoint, load
 from ..data.augment import batch_mix, image_transform, takes_fitted
 from ..data.loader import EvalLoader, TrainLoader
@@ -19,7 +20,7 @@ from ..models.fields import check_can_classify, pair
 from ..models.registry import canonical_name, create_model, model_config
 from ..nn import checkpoint_activations, init_vit
 from ..objectives.supervised import Supervised, balanced_weights
-from ..planning.flops import blueprint, count
+from ..planning.flops import count
 from ..planning.stride import stride_of
 from ..task_spec import CLASSIFICATION, MULTI_LABEL, TaskSpec
 from .channels import channel_statistics
