@@ -1,4 +1,4 @@
-"""Changing what a checkpoint takes in and gives out, without losing what it learned."""
+"""Adapting a checkpoint to other classes, image sizes, patches or channels, with the weights it has."""
 
 import copy
 import re
@@ -98,7 +98,7 @@ def _layer(name: str) -> str:
 
 
 def _fresh_head(model: AnyVisionModel) -> dict[str, Tensor]:
-    """The head's tensors as they start: the model itself has no memory."""
+    """Freshly initialised tensors of the head; the model itself is on the meta device."""
     head = copy.deepcopy(model.head).to_empty(device="cpu")
     module: Any
     for module in head.modules():

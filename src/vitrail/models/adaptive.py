@@ -41,7 +41,7 @@ class AdaptiveViTConfig(ClassifierFields):
     Attributes:
         patch_size: side of the smallest patches.
         levels: how many sizes there are, each twice the one before.
-        threshold: a cell with less detail than this stays whole; 0 gives the smallest patches everywhere.
+        threshold: a cell with less detail than this is not split; 0 gives the smallest patches everywhere.
         detail: "variance" of the normalised pixels, or "entropy" of the brightness, in bits (of 5).
         other fields: as in `ViTConfig`.
     """

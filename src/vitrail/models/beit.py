@@ -124,7 +124,7 @@ class MaskedBEiTConfig(BEiTFields, PositionedFields):
 
 
 ENDS = ("attention.branch.project", "mlp.branch.contract")
-"""What ends the branches of a block."""
+"""Paths of the last layers of a block's branches."""
 
 BEIT_LARGE: dict[str, Any] = {**LARGE, "layer_scale": 1e-5}
 

@@ -21,7 +21,7 @@ class CNNConfig(ClassifierFields):
     """A network of torchvision.
 
     Attributes:
-        network: what torchvision calls it, one of `SIZES`.
+        network: torchvision's name, one of `SIZES`.
         image_size: what it was published for; any other works as well.
         drop_path: rate of stochastic depth in the last block of an EfficientNet; the others have none.
         dropout: rate in front of the classifier, where the network has dropout there.

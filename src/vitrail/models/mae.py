@@ -1,6 +1,6 @@
 """MAE (He et al., 2022, "Masked autoencoders are scalable vision learners").
 
-A ViT that sees a quarter of the patches, and a small decoder that paints the others. What is fine-tuned afterwards is a
+A ViT that sees a quarter of the patches, and a small decoder that reconstructs the others. What is fine-tuned afterwards is a
 ViT: `create_model("vit_base_patch16_224", pool="mean")`.
 """
 
@@ -31,7 +31,7 @@ class MAEConfig(BlockFields):
     """Encoder and decoder of the pre-training. Positions are computed for the grid at hand, so any size works.
 
     Attributes:
-        mask_ratio: the part of the patches that is hidden.
+        mask_ratio: share of the patches that is hidden.
         decoder_dim, decoder_depth, decoder_heads: the decoder's `embed_dim`, `depth` and `num_heads`.
     """
 

@@ -34,7 +34,7 @@ from .words import Activation
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SigLIPVisionConfig(PositionedFields, BlockFields, ClassifierFields):
-    """ViT without class token. What is beyond the last whole patch of an image is left out, as published.
+    """ViT without class token. Pixels beyond the last whole patch are cropped, as published.
 
     Attributes:
         activation: "gelu_tanh" as trained, or "gelu" as timm has the first release.
@@ -86,7 +86,7 @@ class SigLIPConfig(DualFields):
         return SigLIPVisionConfig(**{**shared_fields(self, SigLIPVisionConfig), "task": EMBEDDING})
 
     def text(self) -> TextModel:
-        """The text encoder alone: every token looks at every token, and the last place speaks for the text."""
+        """The text encoder alone: every token looks at every token, and the last one is projected."""
         embed = TextEmbed(self.vocab_size, self.text_dim, self.context_length)
         model = TextModel(embed, text_encoder(self), LastToken(), nn.Linear(self.text_dim, self.embed_dim))
         return model.apply(init_siglip)

@@ -1,4 +1,4 @@
-"""What the text encoders of CLIP and SigLIP have in common, and how the two begin."""
+"""Text encoders of CLIP and SigLIP: shared fields, the encoder, and the initial weights of each."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -15,12 +15,12 @@ from .words import Activation
 
 @dataclass(frozen=True, kw_only=True)
 class DualFields(PositionedFields):
-    """An image encoder, a text encoder beside it, and what both have.
+    """Fields of an image encoder with a text encoder beside it.
 
     Attributes:
         patch_size: a side or (height, width), in pixels.
         activation: of both, see `parts.ACTIVATIONS`; `norm_eps` is of both, too.
-        context_length, vocab_size: the most tokens of a text, and how many there are to choose from.
+        context_length, vocab_size: largest number of tokens of a text, and size of the vocabulary.
         text_dim, text_depth, text_heads, text_mlp_ratio: of the text encoder.
     """
 

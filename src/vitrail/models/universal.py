@@ -42,10 +42,10 @@ class UniversalViTConfig(ViTFields, PositionedFields, BlockFields):
 
     Attributes:
         tasks: some of "classification", "detection", "segmentation" and "depth".
-        num_classes, object_classes, pixel_classes: of images, of objects in them, and of pixels.
+        num_classes, object_classes, pixel_classes: number of classes of images, of objects in them, and of pixels.
         decoder_depth, num_queries: of the detector, see `DETRConfig`.
         dense_dim: channels of the maps for tasks of every pixel.
-        doublings: how often those are doubled and convolved; what is left to the image's size is interpolated.
+        doublings: how often the maps are doubled in size and convolved; the rest is interpolation to the image's size.
     """
 
     tasks: tuple[UniversalTask, ...] = TASKS
@@ -120,7 +120,7 @@ class UniversalViTConfig(ViTFields, PositionedFields, BlockFields):
 
 
 def adopt_encoder(model: VisionModel, vit: VisionModel) -> None:
-    """Give a model the embedding and the encoder of a ViT, such as a pretrained classifier; its heads stay.
+    """Copy the embedding and the encoder of a ViT, such as a pretrained classifier, into a model; its heads stay.
 
     Both must be of the same sizes: `vitrail.load(..., image_size=...)` brings a checkpoint to another one.
 
