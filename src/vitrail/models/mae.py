@@ -1,7 +1,7 @@
 """MAE (He et al., 2022, "Masked autoencoders are scalable vision learners").
 
-A ViT that sees a quarter of the patches, and a small decoder that reconstructs the others. What is fine-tuned afterwards
-is a ViT: `create_model("vit_base_patch16_224", pool="mean")`.
+A ViT that sees a quarter of the patches, and a small decoder that reconstructs the others. What is fine-tuned
+afterwards is a ViT: `create_model("vit_base_patch16_224", pool="mean")`.
 """
 
 from dataclasses import dataclass
