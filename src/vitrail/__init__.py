@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .checkpoint.contract import Checkpoint, load, save
     from .checkpoint.convert import convert_state_dict
+    from .checkpoint.export import export_state_dict
     from .checkpoint.transfer import convert
     from .data.open import open_source
     from .data.preprocess import Preprocess
+    from .data.python_source import source_from_dataset, source_from_images
     from .data.samples import Source
     from .engines.predictor import Predictor, make_predictor
     from .errors import VitrailError
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
     from .objectives.objective import ObjectiveConfig
     from .objectives.registry import register_objective
     from .planning.cost import plan
-    from .rewrites.registry import rewrite
+    from .rewrites.registry import register_rewrite, rewrite
     from .task_spec import TaskSpec
     from .training.recipe import Recipe, list_recipes
     from .training.run import Run, pretrain, resume, train
@@ -64,6 +66,7 @@ _HOMES = {
     "evaluate": "evaluation.evaluate",
     "explain": "lens.explain",
     "explore": "lens.explore",
+    "export_state_dict": "checkpoint.export",
     "list_models": "models.registry",
     "list_recipes": "training.recipe",
     "load": "checkpoint.contract",
@@ -76,10 +79,13 @@ _HOMES = {
     "pretrain": "training.run",
     "register": "models.families",
     "register_objective": "objectives.registry",
+    "register_rewrite": "rewrites.registry",
     "resume": "training.run",
     "rewrite": "rewrites.registry",
     "rollout": "lens.rollout",
     "save": "checkpoint.contract",
+    "source_from_dataset": "data.python_source",
+    "source_from_images": "data.python_source",
     "train": "training.run",
     "visualize_attention": "lens.visualize",
     "visualize_attention_weights": "lens.draw",
@@ -112,6 +118,7 @@ __all__ = [
     "evaluate",
     "explain",
     "explore",
+    "export_state_dict",
     "list_models",
     "list_recipes",
     "load",
@@ -124,10 +131,13 @@ __all__ = [
     "pretrain",
     "register",
     "register_objective",
+    "register_rewrite",
     "resume",
     "rewrite",
     "rollout",
     "save",
+    "source_from_dataset",
+    "source_from_images",
     "train",
     "visualize_attention",
     "visualize_attention_weights",

@@ -88,7 +88,7 @@ def test_the_usual_values_are_read(kind: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("values", [{"hidden_act": "gelu"}, {"layer_norm_eps": 0.1}], ids=["activation", "norm"])
 def test_encoders_that_compute_differently(kind: str, values: dict[str, Any], tmp_path: Path) -> None:
     getattr(transformers, f"{kind}Config")(text_config=values).save_pretrained(tmp_path)
-    with pytest.raises(VitrailError, match=f"{next(iter(values))} .* for pictures and .* for texts: read are"):
+    with pytest.raises(VitrailError, match=f"{next(iter(values))} .* for images and .* for texts: read are"):
         read_card(tmp_path)
 
 

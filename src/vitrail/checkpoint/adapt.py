@@ -1,4 +1,4 @@
-"""Changing what a checkpoint takes in and gives out, without losing what it learned."""
+"""Adapting a checkpoint to other classes, image sizes, patches or channels, with the weights it has."""
 
 import copy
 import re
@@ -33,7 +33,7 @@ _TABLES = (LearnedPositions, AxisPositions)
 
 
 def adapt(stored: Stored, overrides: dict[str, Any]) -> Stored:
-    """The checkpoint with config fields replaced and its tensors made to fit; `info["adapted"]` says how.
+    """The checkpoint with config fields replaced and its tensors made to fit; `info["adapted"]` lists the changes.
 
     Other classes give a fresh head, another size resamples the positions, other patches resize their filters too,
     other channels change the first convolution. A field that changes any other tensor ends in the strict check that
@@ -71,9 +71,9 @@ def _without_decoder(stored: Stored) -> Stored:
 
 
 def inflate_channels(weight: Tensor, channels: int) -> Tensor:
-    """The filters (O, C, h, w) of a first convolution, for pictures of another number of channels.
+    """The filters (O, C, h, w) of a first convolution, for images of another number of channels.
 
-    One channel sees the sum of the filters, so a grey picture gives what it gave as C equal channels.
+    One channel sees the sum of the filters, so a grey image gives what it gave as C equal channels.
     Other numbers repeat the filters in turn, scaled by C / channels, which keeps the size of the answer, as
     in timm.
     """
@@ -110,7 +110,7 @@ def _layer(name: str) -> str:
 
 
 def _fresh_head(model: AnyVisionModel) -> dict[str, Tensor]:
-    """The head's tensors as they start: the model itself has no memory."""
+    """Freshly initialised tensors of the head; the model itself is on the meta device."""
     head = copy.deepcopy(model.head).to_empty(device="cpu")
     module: Any
     for module in head.modules():

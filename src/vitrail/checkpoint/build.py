@@ -1,4 +1,4 @@
-"""From a stored checkpoint to its model."""
+"""Building the model of a stored checkpoint: config, rewrites, tensors."""
 
 import torch
 
@@ -25,7 +25,7 @@ def blueprint(config: ModelConfig, rewrites: tuple[Rewrite, ...] = ()) -> AnyVis
 
 
 def check_tensors(stored: Stored) -> None:
-    """Every tensor of the architecture is there, in its shape, and nothing else."""
+    """Raise VitrailError unless the tensors are those of the architecture, in their shapes, and no others."""
     expected = blueprint(stored.config, stored.rewrites).state_dict()
     missing = [name for name in expected if name not in stored.state]
     unexpected = [name for name in stored.state if name not in expected]
@@ -42,7 +42,7 @@ def check_tensors(stored: Stored) -> None:
 
 
 def check_class_names(class_names: tuple[str, ...], config: ModelConfig) -> None:
-    """One name for each logit, or none at all."""
+    """Raise VitrailError unless there is one name for each output, or none at all."""
     if class_names and len(class_names) != config.num_outputs:
         raise VitrailError(
             f"{len(class_names)} class names for num_classes {config.num_outputs}: give one for each, or none"

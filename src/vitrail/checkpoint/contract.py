@@ -39,10 +39,15 @@ class Checkpoint:
     path: Path | None = None
 
     @property
+    def config(self) -> ModelConfig:
+        """The frozen config that built the model."""
+        config: ModelConfig = self.model.config
+        return config
+
+    @property
     def task(self) -> TaskSpec:
         """What the model's outputs mean."""
-        config: ModelConfig = self.model.config
-        return config.task
+        return self.config.task
 
 
 def load(source: str | Path, *, architecture: str | None = None, say: Say = to_stderr, **overrides: Any) -> Checkpoint:
@@ -51,11 +56,11 @@ def load(source: str | Path, *, architecture: str | None = None, say: Say = to_s
     Args:
         source: a run folder (its best checkpoint), a checkpoint folder or file, or foreign weights as a file,
             a folder or a hub id such as "timm/vit_base_patch16_224.augreg_in1k".
-        architecture: the variant of bare foreign weights, where their shapes do not tell.
-        say: is told the licence before anything is downloaded.
+        architecture: the variant of bare foreign weights, needed where the shapes of the tensors fit several.
+        say: gets a sentence with the licence before anything is downloaded.
         overrides: config fields to change. `num_classes` gives a fresh head, `image_size` resamples the
             positions, `patch_size` resizes the filters too, `in_channels` adapts the first convolution;
-            `info["adapted"]` says what was done.
+            `info["adapted"]` lists what was done.
 
     Raises:
         VitrailError: unknown source or field, or tensors that are missing, unexpected or of a wrong shape.

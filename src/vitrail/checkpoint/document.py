@@ -1,4 +1,4 @@
-"""What a checkpoint says about its model, as plain JSON and back."""
+"""A checkpoint's description, model.json: config, rewrites, classes, preprocessing and info as plain JSON and back."""
 
 import json
 from dataclasses import asdict, dataclass, field, fields

@@ -48,7 +48,7 @@ def from_state(
 
     Args:
         state: their names.
-        card: what their configuration says.
+        card: what their configuration contains.
         architecture: a variant to start from; the card's, or the shapes', otherwise.
         facts: config fields that the user gives, such as num_heads; they win.
         origin: where the weights come from.

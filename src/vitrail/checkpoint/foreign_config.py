@@ -1,4 +1,4 @@
-"""What the configuration files of other libraries say about their weights."""
+"""Configuration files of other libraries, read as what is known about their weights."""
 
 import json
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ from .convert import CONFIGS
 from .convert.expect import expect
 
 _RESAMPLE = {0: "nearest", 2: "bilinear", 3: "bicubic"}
-# What timm's models may be built with that their tensors, or the picture's size, show, or that only training uses.
+# What timm's models may be built with that their tensors, or the image's size, show, or that only training uses.
 _HARMLESS = (
     "img_size",
     "in_chans",
@@ -26,7 +26,7 @@ _HARMLESS = (
     "drop_path_rate",
 )
 _POOLS = {"token": "class", "avg": "mean"}
-_STRETCHED = "pictures are cropped in the middle for evaluation, where transformers stretches them to a square"
+_STRETCHED = "images are cropped in the middle for evaluation, where transformers stretches them to a square"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class Card:
 
     Attributes:
         architecture: one of our variants, where the card names one.
-        config: of the model itself, where the card tells it whole.
+        config: of the model itself, where the card describes it completely.
         facts: config fields.
         preprocess: fields of `Preprocess`.
         class_names: in the order of the logits, empty when unknown.
@@ -57,12 +57,12 @@ def read_card(folder: Path) -> Card:
     if "architecture" in config:
         return timm_card(config)
     kind, preprocessor = config.get("model_type"), folder / "preprocessor_config.json"
-    pictures = _read_json(preprocessor) if preprocessor.is_file() else {}
+    images = _read_json(preprocessor) if preprocessor.is_file() else {}
     if kind in ("vit", "deit"):
         expect(config, hidden_act="gelu", qkv_bias=True)
-        return transformers_card(config, pictures)
+        return transformers_card(config, images)
     if kind in CONFIGS:
-        return replace(transformers_card(config, pictures), config=_config(config, folder), facts={})
+        return replace(transformers_card(config, images), config=_config(config, folder), facts={})
     raise VitrailError(
         f"{folder / 'config.json'} describes {kind or 'an unknown model'!r}: "
         f"read are timm's models, and transformers' vit, deit, {', '.join(CONFIGS)}"
@@ -78,7 +78,7 @@ def _config(values: Mapping[str, Any], folder: Path) -> ModelConfig:
 
 
 def timm_card(config: Mapping[str, Any]) -> Card:
-    """timm: the architecture's name, and `pretrained_cfg` on how pictures are prepared."""
+    """timm: the architecture's name, and `pretrained_cfg` on how images are prepared."""
     pretrained = config.get("pretrained_cfg", {})
     name = config["architecture"]
     _check_timm_arguments(name, config.get("model_args") or {})
@@ -117,7 +117,7 @@ def _timm_pool(name: str, pool: str) -> dict[str, str]:
 
 
 def transformers_card(config: Mapping[str, Any], preprocessor: Mapping[str, Any]) -> Card:
-    """transformers: sizes and labels are in config.json, pictures in preprocessor_config.json."""
+    """transformers: sizes and labels are in config.json, images in preprocessor_config.json."""
     labels = {int(index): name for index, name in (config.get("id2label") or {}).items()}
     facts = {
         "image_size": _size(config.get("image_size", 224)),
@@ -149,9 +149,9 @@ def _transformers_preprocess(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _share(values: Mapping[str, Any]) -> float | None:
-    """How much of a picture its middle is, where a preprocessor has a rule for that instead of two sizes."""
+    """How much of an image its middle is, where a preprocessor has a rule for that instead of two sizes."""
     size = _pixels(values.get("size"))
-    if "crop_pct" in values and size is not None and size[0] < 384:  # ConvNeXt's; larger pictures are stretched
+    if "crop_pct" in values and size is not None and size[0] < 384:  # ConvNeXt's; larger images are stretched
         return float(values["crop_pct"] or 224 / 256)
     kind = values.get("image_processor_type") or values.get("feature_extractor_type") or ""
     return 224 / 256 if kind.startswith("Levit") and values.get("do_center_crop") else None

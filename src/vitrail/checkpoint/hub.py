@@ -12,7 +12,7 @@ from .atomic import MANIFEST
 from .native import MODEL, WEIGHTS
 
 Say = Callable[[str], None]
-"""What is told a sentence for the person at the screen."""
+"""Takes a sentence for the person at the screen."""
 
 _FOREIGN = ("config.json", "preprocessor_config.json", TOKENIZER, WEIGHTS)
 _PATIENCE = 20  # seconds
@@ -34,7 +34,7 @@ def fetch(repository: str, say: Say) -> tuple[Path, str]:
     HF_ENDPOINT, HF_HUB_OFFLINE, HF_HOME and the user's token are honoured by `huggingface_hub`.
 
     Returns:
-        the folder of the files, and the licence from the model card ("" when it says none).
+        the folder of the files, and the licence from the model card ("" when it has none).
 
     Raises:
         VitrailError: no such model, no network and no copy in the cache, or no safetensors in it.

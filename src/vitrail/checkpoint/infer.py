@@ -1,4 +1,4 @@
-"""What the shapes of a state dict tell about its architecture."""
+"""The config that the shapes of a state dict belong to."""
 
 import math
 from collections.abc import Mapping
@@ -39,9 +39,9 @@ def infer_config(
         facts: config fields that are known from elsewhere and win; those that the config lacks are dropped.
 
     Raises:
-        VitrailError: what cannot be told from the shapes, and how to say it.
+        VitrailError: what the shapes leave open, and how to give it.
     """
-    # A dual model's picture side is a whole model inside it.
+    # A dual model's image side is a whole model inside it.
     seen = _fields_seen({name.removeprefix("image."): tensor for name, tensor in state.items()}, facts)
     if architecture is None:
         attention = f"{_BLOCK}.attention.branch"
@@ -70,7 +70,7 @@ def _kind(state: Mapping[str, Tensor]) -> type:
 
 
 def _fields_seen(state: Mapping[str, Tensor], facts: Mapping[str, Any]) -> dict[str, Any]:
-    """What may differ between checkpoints of one variant."""
+    """Fields that may differ between checkpoints of one variant: channels, classes, image size."""
     filters = next((t for name, t in state.items() if name.startswith("embed.") and t.ndim >= 4), None)
     if filters is None:
         raise VitrailError("these weights have no patch embedding: they are no vision model, or only a part of one")
@@ -117,7 +117,7 @@ def _gated(state: Mapping[str, Tensor]) -> bool:
 
 
 def _cells(state: Mapping[str, Tensor]) -> int:
-    """How many rows of the positions belong to patches."""
+    """Number of rows of the positions that belong to patches."""
     rows = state[_POSITIONS].shape[1]
     prefix = state[_PREFIX].shape[1] if _PREFIX in state else 0
     return rows if _class_stands_apart(state) else rows - prefix

@@ -19,8 +19,8 @@ def read(source: str | Path, architecture: str | None, facts: dict[str, Any], sa
     Args:
         source: a run folder, a checkpoint, foreign weights, or a hub id.
         architecture: for foreign weights, see `load`.
-        facts: config fields that the user gives; they complete what foreign weights do not tell.
-        say: is told the licence before anything is downloaded.
+        facts: config fields that the user gives; they complete what foreign weights leave open.
+        say: gets a sentence with the licence before anything is downloaded.
     """
     path = Path(source)
     if path.is_file():

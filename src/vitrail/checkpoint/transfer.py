@@ -17,7 +17,7 @@ def convert(source: str | Path, target: str | Path, *, architecture: str | None 
     Args:
         source: what `load` accepts, or a pickle (.pt, .pth, .bin, .ckpt), read in a process of its own.
         target: a folder, or a .safetensors file.
-        architecture: the variant, where the weights' shapes do not tell.
+        architecture: the variant, needed where the shapes of the weights fit several.
     """
     path = Path(source)
     if path.suffix not in PICKLES:

@@ -1,7 +1,7 @@
-"""A ViT whose patches follow the content: few large ones where a picture is plain, small ones where there is detail.
+"""A ViT whose patches follow the content: few large ones where an image is plain, small ones where there is detail.
 
 After Ronen et al. (2023), "Vision transformers with mixed-resolution tokenization", and Choudhury et al. (2025),
-"Accelerating vision transformers with adaptive patch sizes"; pictures are packed as in NaViT (Dehghani et al., 2023).
+"Accelerating vision transformers with adaptive patch sizes"; images are packed as in NaViT (Dehghani et al., 2023).
 """
 
 from dataclasses import dataclass
@@ -29,6 +29,7 @@ from ..nn import (
 from .fields import ClassifierFields, pair, shared_fields
 from .parts import classifier, pre_norm
 from .vit import SMALL, TINY, ViTConfig
+from .words import Interpolation
 
 DETAILS = {"variance": variance, "entropy": entropy}
 
@@ -40,7 +41,7 @@ class AdaptiveViTConfig(ClassifierFields):
     Attributes:
         patch_size: side of the smallest patches.
         levels: how many sizes there are, each twice the one before.
-        threshold: a cell with less detail than this stays whole; 0 gives the smallest patches everywhere.
+        threshold: a cell with less detail than this is not split; 0 gives the smallest patches everywhere.
         detail: "variance" of the normalised pixels, or "entropy" of the brightness, in bits (of 5).
         other fields: as in `ViTConfig`.
     """
@@ -56,7 +57,7 @@ class AdaptiveViTConfig(ClassifierFields):
     threshold: float = 0.05
     detail: Literal["variance", "entropy"] = "variance"
     pad: bool = False
-    position_mode: str = "bicubic"
+    position_mode: Interpolation = "bicubic"
     position_antialias: bool = True
 
     def build(self) -> VisionModel:

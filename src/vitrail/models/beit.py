@@ -2,7 +2,7 @@
 
 ViT with relative instead of absolute positions, layer scale, no bias on the keys, and the mean over the patches.
 BEiT v2 is the same model after another pre-training. BEiT's own is here too: some patches are hidden, and the model
-says which visual token, of 8192 that another network cuts pictures into, stands for each.
+says which visual token, of 8192 that another network cuts images into, stands for each.
 """
 
 from dataclasses import dataclass
@@ -87,7 +87,7 @@ class MaskedBEiTConfig(BEiTFields, PositionedFields):
     One table of relative positions serves all blocks, and the norm stands behind them.
 
     Attributes:
-        num_classes: how many visual tokens there are, those of a picture's tokenizer.
+        num_classes: how many visual tokens there are, those of an image's tokenizer.
         absolute_positions: learned absolute positions beside the relative ones; the released models have none.
     """
 
@@ -124,7 +124,7 @@ class MaskedBEiTConfig(BEiTFields, PositionedFields):
 
 
 ENDS = ("attention.branch.project", "mlp.branch.contract")
-"""What ends the branches of a block."""
+"""Paths of the last layers of a block's branches."""
 
 BEIT_LARGE: dict[str, Any] = {**LARGE, "layer_scale": 1e-5}
 

@@ -1,6 +1,6 @@
 """CLIP (Radford et al., 2021, "Learning transferable visual models from natural language supervision").
 
-A ViT with a norm in front of its blocks, and a text encoder with a causal mask; trained so that a picture and its
+A ViT with a norm in front of its blocks, and a text encoder with a causal mask; trained so that an image and its
 caption point the same way. The rows named `vit_*_clip_*` are image encoders by themselves, for classification.
 """
 
@@ -28,6 +28,7 @@ from ..task_spec import CLASSIFICATION, EMBEDDING, TaskSpec
 from .fields import BlockFields, PositionedFields, Size, ViTFields, shared_fields
 from .parts import activation_of, classifier, patch_embed, vit_embed, vit_encoder
 from .text import DualFields, init_clip, text_encoder
+from .words import Activation
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,7 +42,7 @@ class CLIPVisionConfig(ViTFields, PositionedFields, BlockFields):
     """
 
     norm_eps: float = 1e-5
-    activation: str = "gelu"
+    activation: Activation = "gelu"
     head_bias: bool = True
 
     def resolve_task(self) -> TaskSpec:
@@ -75,7 +76,7 @@ class CLIPConfig(DualFields):
 
     patch_size: Size = 32
     norm_eps: float = 1e-5
-    activation: str = "quick_gelu"
+    activation: Activation = "quick_gelu"
     context_length: int = 77
     vocab_size: int = 49408
     text_dim: int = 512

@@ -21,7 +21,7 @@ class CNNConfig(ClassifierFields):
     """A network of torchvision.
 
     Attributes:
-        network: what torchvision calls it, one of `SIZES`.
+        network: torchvision's name, one of `SIZES`.
         image_size: what it was published for; any other works as well.
         drop_path: rate of stochastic depth in the last block of an EfficientNet; the others have none.
         dropout: rate in front of the classifier, where the network has dropout there.
@@ -74,7 +74,7 @@ def cut(network: nn.Module) -> tuple[nn.Module, list[nn.Module], nn.Module, nn.M
 
 
 def fit_channels(stem: nn.Module, in_channels: int) -> None:
-    """A fresh first convolution where the pictures have other than three channels."""
+    """A fresh first convolution where the images have other than three channels."""
     name, conv = next((name, layer) for name, layer in stem.named_modules() if isinstance(layer, nn.Conv2d))
     if conv.in_channels == in_channels:
         return

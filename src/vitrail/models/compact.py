@@ -19,7 +19,7 @@ class CompactViTConfig(PositionedFields, BlockFields, ClassifierFields):
     """Convolutional stem, learned positions, pre-norm blocks, mean over the tokens.
 
     Attributes:
-        stem: the widths of each stage's 3×3 convolutions; every stage ends by halving the picture.
+        stem: the widths of each stage's 3×3 convolutions; every stage ends by halving the image.
     """
 
     image_size: Size = 32

@@ -7,6 +7,7 @@ from .registry import create_model
 from .simple_vit import SimpleViTConfig
 from .universal import TASKS, UniversalViTConfig
 from .vit import ViTConfig
+from .words import UniversalTask
 
 
 def VisionTransformer(  # noqa: N802
@@ -69,7 +70,7 @@ def SimpleViT(  # noqa: N802
 
 def UniversalViT(  # noqa: N802
     *,
-    tasks: tuple[str, ...] = TASKS,
+    tasks: tuple[UniversalTask, ...] = TASKS,
     image_size: Size = 224,
     patch_size: Size = 16,
     in_channels: int = 3,

@@ -30,11 +30,12 @@ from ..nn import (
 )
 from .fields import ClassifierFields
 from .parts import activation_of, classifier, pre_norm
+from .words import Activation
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CvTConfig(ClassifierFields):
-    """Three stages on grids of a 4th, an 8th and a 16th of the picture's sides.
+    """Three stages on grids of a 4th, an 8th and a 16th of the image's sides.
 
     Attributes:
         embed_dims, depths, num_heads: width, blocks and heads of each stage.
@@ -50,7 +51,7 @@ class CvTConfig(ClassifierFields):
     drop_path: float = 0.0
     dropout: float = 0.0
     norm_eps: float = 1e-5
-    activation: str = "gelu"
+    activation: Activation = "gelu"
 
     def build(self) -> VisionModel:
         dim, last = self.embed_dims[-1], len(self.depths) - 1

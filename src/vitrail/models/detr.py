@@ -37,13 +37,13 @@ class DETRConfig(EncoderFields, ClassifierFields):
     """ResNet, transformer encoder, decoder with object queries. The output is `Detections`.
 
     Attributes:
-        image_size: what pictures are usually brought to; any size works.
+        image_size: what images are usually brought to; any size works.
         num_classes: K; the logits have one more, for "no object".
         depths: bottlenecks of the ResNet's four stages.
         dilated: the ResNet's last stage keeps its grid (DC5): twice the tokens in each direction.
         depth, decoder_depth: blocks of the encoder and of the decoder.
-        num_queries: how many objects can be found in a picture.
-        dropout: rate behind every branch and inside the perceptrons; 0.1 in the paper.
+        num_queries: how many objects can be found in an image.
+        dropout: rate behind every branch and inside the MLPs; 0.1 in the paper.
     """
 
     task: TaskSpec = DETECTION

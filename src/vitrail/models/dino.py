@@ -1,7 +1,7 @@
 """DINO (Caron et al., 2021, "Emerging properties in self-supervised vision transformers").
 
-The backbones are ViTs. The pre-training models compare what they see with prototypes, 65536 classes that nobody named:
-a student learns to answer as its teacher does, which is the student's running mean.
+The backbones are ViTs. The pre-training models compare the class token with 65,536 prototypes: a student learns to give
+the output of its teacher, which is the student's running mean.
 """
 
 from collections.abc import Mapping
@@ -21,7 +21,7 @@ class DINOConfig(ViTFields, PositionedFields, BlockFields):
     """A ViT with the projection head of the pre-training (section 3.1).
 
     Attributes:
-        num_classes: how many prototypes.
+        num_classes: number of prototypes, which are not classes: the task is an embedding.
         hidden_dim, bottleneck_dim: widths inside the head and in front of the prototypes.
     """
 

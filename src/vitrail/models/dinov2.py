@@ -24,6 +24,7 @@ from ..nn import (
 from .fields import BlockFields, PositionedFields, Size, ViTFields
 from .parts import learned_positions, patch_embed, pooling_head, vit_attention, vit_residuals
 from .vit import LARGE, SMALL
+from .words import Pool
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -42,7 +43,7 @@ class DINOv2Config(ViTFields, PositionedFields, BlockFields):
     num_classes: int = 0
     gated_mlp: bool = False
     registers: int = 0
-    pool: str = "class"
+    pool: Pool = "class"
     layer_scale: float = 1e-5
     class_position: bool = True
     position_offset: float = 0.0
@@ -54,7 +55,7 @@ class DINOv2Config(ViTFields, PositionedFields, BlockFields):
         model = VisionModel(
             embed=self.embedding(),
             encoder=Encoder([self.block(index, rate) for index, rate in enumerate(rates)], norm=norm),
-            head=pooling_head(self.pool, dim, self.num_classes),
+            head=pooling_head(self, self.pool),
             config=self,
         )
         return model.apply(init_vit)

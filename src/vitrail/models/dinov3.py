@@ -27,6 +27,7 @@ from ..nn import (
 from .fields import Size, ViTFields
 from .parts import patch_embed, pooling_head, vit_residuals
 from .vit import LARGE, SMALL, TINY
+from .words import Pool
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -47,7 +48,7 @@ class DINOv3Config(ViTFields):
     gated_mlp: bool = False
     registers: int = 4
     rotary_base: float = 100.0
-    pool: str = "mean"
+    pool: Pool = "mean"
     norm_eps: float = 1e-5
     layer_scale: float = 1e-5
 
@@ -60,7 +61,7 @@ class DINOv3Config(ViTFields):
         model = VisionModel(
             embed=Embedding(patches, **tokens),
             encoder=Encoder([self.block(rate) for rate in linear_rates(self.drop_path, self.depth)], norm=norm),
-            head=pooling_head(self.pool, dim, self.num_classes),
+            head=pooling_head(self, self.pool),
             config=self,
         )
         return model.apply(init_vit)

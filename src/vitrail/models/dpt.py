@@ -24,6 +24,7 @@ from ..nn import (
 from ..task_spec import TaskSpec
 from .fields import DEPTH, SEGMENTATION, BlockFields, PositionedFields, Size, ViTFields
 from .parts import patch_embed, vit_embed, vit_encoder
+from .words import Interpolation
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -31,7 +32,7 @@ class DPTConfig(ViTFields, PositionedFields, BlockFields):
     """Depth, or segmentation where there are classes.
 
     The output is (B, H, W), larger where something is nearer; or logits (B, num_classes, H, W). Both are of the
-    picture's size where its sides are even numbers of patches, and a little larger where they are odd, as published.
+    image's size where its sides are even numbers of patches, and a little larger where they are odd, as published.
 
     Attributes:
         num_classes: of the pixels; 0 for depth.
@@ -48,7 +49,7 @@ class DPTConfig(ViTFields, PositionedFields, BlockFields):
     fusion_dim: int = 256
     fusion_norm: bool = False
     norm_eps: float = 1e-12
-    position_mode: str = "bilinear"
+    position_mode: Interpolation = "bilinear"
     position_antialias: bool = False
 
     def resolve_task(self) -> TaskSpec:

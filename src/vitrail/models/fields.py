@@ -13,6 +13,7 @@ from ..errors import VitrailError
 from ..nn import AnyVisionModel
 from ..task_spec import CLASSIFICATION, EMBEDDING, TaskSpec
 from .checks import check_values
+from .words import Interpolation
 
 Size = int | tuple[int, int]
 """A square side or (height, width), in pixels."""
@@ -227,7 +228,7 @@ class PositionedFields(EncoderFields):
 
     __slots__ = ()
 
-    position_mode: str = "bicubic"
+    position_mode: Interpolation = "bicubic"
     position_antialias: bool = True
 
 

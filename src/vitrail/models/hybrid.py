@@ -1,6 +1,6 @@
 """Hybrid ViT (Dosovitskiy et al., 2021, section 3.1; Steiner et al., 2021, "How to train your ViT?").
 
-ViT whose patches are cut from the map of a ResNet instead of the picture.
+ViT whose patches are cut from the map of a ResNet instead of the image.
 """
 
 from dataclasses import dataclass

@@ -31,7 +31,7 @@ from ..nn import (
 )
 from .fields import ClassifierFields, pair
 
-# Between stages values are twice as wide as inside them, and the perceptron is what it is (table 1).
+# Between stages values are twice as wide as inside them, and the MLP is what it is (table 1).
 _SHRINKING_VALUE_RATIO, _SHRINKING_MLP_RATIO = 4, 2
 
 

@@ -33,7 +33,7 @@ class MAEConfig(BlockFields):
     """Encoder and decoder of the pre-training. Positions are computed for the grid at hand, so any size works.
 
     Attributes:
-        mask_ratio: the part of the patches that is hidden.
+        mask_ratio: share of the patches that is hidden.
         decoder_dim, decoder_depth, decoder_heads: the decoder's `embed_dim`, `depth` and `num_heads`.
     """
 

@@ -32,7 +32,7 @@ class MixerConfig(ClassifierFields):
     """Patches, and blocks of two MLPs.
 
     Attributes:
-        image_size: belongs to the weights, for the MLP along the tokens has one for each place: other pictures must be
+        image_size: belongs to the weights, for the MLP along the tokens has one for each place: other images must be
             resized to it.
         token_ratio: hidden width of the MLP along the tokens, in widths of the tokens.
         mlp_ratio: hidden width of the MLP along the channels, in widths of the tokens.

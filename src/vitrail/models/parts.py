@@ -1,14 +1,16 @@
-"""What several families build in the same way."""
+"""Parts that several families build alike: embeddings, encoders, blocks, heads."""
 
 from collections.abc import Callable, Mapping
 from functools import partial
 from itertools import islice
+from typing import get_args
 
 from torch import nn
 
 from ..errors import VitrailError, nearest
 from ..nn import (
     MLP,
+    AttentionWeightedPool,
     Block,
     ClassAndMean,
     ConvStem,
@@ -21,7 +23,9 @@ from ..nn import (
     LayerScale,
     LearnedPositions,
     MeanPool,
+    MLPHead,
     MultiHeadAttention,
+    MultiHeadAttentionPool,
     PatchEmbed,
     PrefixTokens,
     QuickGELU,
@@ -29,9 +33,10 @@ from ..nn import (
     linear_rates,
 )
 from .fields import BlockFields, EncoderFields, PositionedFields, ViTFields, pair
+from .words import HeadKind
 
 Patches = PatchEmbed | HybridPatchEmbed | ConvStem
-"""What cuts a picture into tokens, and says into which grid."""
+"""What cuts an image into tokens of a grid."""
 
 
 def vit_embed(
@@ -58,7 +63,7 @@ def patch_embed(config: ViTFields, *, bias: bool = True) -> PatchEmbed:
 def learned_positions(
     config: PositionedFields, patches: Patches, *, prefix: int = 0, offset: float = 0.0
 ) -> LearnedPositions:
-    """A position for each of the prefix tokens and for each patch of a picture of the config's size."""
+    """A position for each of the prefix tokens and for each patch of an image of the config's size."""
     return LearnedPositions(
         patches.grid(pair(config.image_size)),
         config.embed_dim,
@@ -77,7 +82,7 @@ ACTIVATIONS: Mapping[str, Callable[[], nn.Module]] = {
 
 
 def activation_of(name: str) -> Callable[[], nn.Module]:
-    """What makes the activation that a config names."""
+    """The constructor of the activation that a config names."""
     if name not in ACTIVATIONS:
         raise VitrailError(f"there is no activation {name!r}: {nearest(name, ACTIVATIONS)}")
     return ACTIVATIONS[name]
@@ -160,7 +165,7 @@ def vit_residuals(
     drop_path: float = 0.0,
     layer_scale: float | None = None,
 ) -> dict[str, Residual]:
-    """The parts of a pre-norm `Block` with another attention than ViT's, and its perceptron or another."""
+    """The parts of a pre-norm `Block` with another attention than ViT's, and its MLP or another."""
     dim = config.embed_dim
     mlp = mlp or MLP(dim, int(dim * config.mlp_ratio), dropout=config.dropout)
     residual = partial(pre_norm, dim, drop_path=drop_path, layer_scale=layer_scale, norm_eps=config.norm_eps)
@@ -196,13 +201,32 @@ def classifier(dim: int, num_classes: int, *, bias: bool = True) -> nn.Module:
     return nn.Linear(dim, num_classes, bias=bias) if num_classes else nn.Identity()
 
 
-POOLS: dict[str, type[nn.Module]] = {"class": FirstToken, "mean": MeanPool, "both": ClassAndMean}
-"""What a head may look at: the class token, the mean over the patches, or one beside the other."""
+POOLS: Mapping[str, Callable[[EncoderFields], nn.Module]] = {
+    "class": lambda config: FirstToken(),
+    "mean": lambda config: MeanPool(),
+    "both": lambda config: ClassAndMean(),
+    "attention": lambda config: AttentionWeightedPool(config.embed_dim),
+    "multi_head": lambda config: MultiHeadAttentionPool(
+        config.embed_dim,
+        config.num_heads,
+        MLP(config.embed_dim, int(config.embed_dim * config.mlp_ratio)),
+        norm_eps=config.norm_eps,
+    ),
+}
+"""Makers of the pools in `words.Pool`."""
 
 
-def pooling_head(pool: str, dim: int, num_classes: int, norm: nn.Module | None = None) -> Head:
-    """One of `POOLS`, perhaps a norm, and a `classifier`."""
+def pooling_head(config: ViTFields, pool: str, *, head: str = "linear", norm: nn.Module | None = None) -> Head:
+    """One of `POOLS`, a norm where one is given, and a classifier that is "linear" or an "mlp".
+
+    Raises:
+        VitrailError: an unknown word; the message gives the nearest one.
+    """
     if pool not in POOLS:
         raise VitrailError(f"there is no pool {pool!r}: {nearest(pool, list(POOLS))}")
-    width = 2 * dim if pool == "both" else dim
-    return Head(POOLS[pool](), classifier(width, num_classes), norm=norm)
+    if head not in get_args(HeadKind):
+        raise VitrailError(f"there is no head {head!r}: {nearest(head, get_args(HeadKind))}")
+    width, classes = (2 if pool == "both" else 1) * config.embed_dim, config.num_classes
+    if head == "mlp" and classes:
+        return Head(POOLS[pool](config), MLPHead(width, width, classes), norm=norm)
+    return Head(POOLS[pool](config), classifier(width, classes), norm=norm)

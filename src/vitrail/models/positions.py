@@ -10,7 +10,7 @@ from ..nn import AxisPositions, LearnedPositions, SinCosPositions, SinusoidalPos
 
 
 class PositionFields(Protocol):
-    """What a config says of its positions.
+    """Fields of a config that describe its positions.
 
     Attributes:
         positions: a kind, see `KINDS`.
@@ -37,7 +37,7 @@ def position_parts(config: PositionFields, grid: tuple[int, int], *, prefix: int
 
     Args:
         config: what is wanted.
-        grid: of a picture of the config's size.
+        grid: of an image of the config's size.
         prefix: how many prefix tokens have learned positions of their own.
     """
     if config.positions not in KINDS:

@@ -32,11 +32,12 @@ from ..nn import (
 )
 from .fields import ClassifierFields, Size, pair
 from .parts import classifier, pre_norm, stage_rates
+from .words import Interpolation
 
 
 @dataclass(frozen=True, kw_only=True)
 class PVTFields(ClassifierFields):
-    """Stages on grids of a 4th, an 8th, a 16th and a 32nd of the picture's sides.
+    """Stages on grids of a 4th, an 8th, a 16th and a 32nd of the image's sides.
 
     Attributes:
         drop_path, dropout, norm_eps: as in `ViTConfig`.
@@ -69,7 +70,7 @@ class PVTConfig(PVTFields):
 
     patch_size: Size = 4
     pad: bool = False
-    position_mode: str = "bilinear"
+    position_mode: Interpolation = "bilinear"
     position_antialias: bool = False
 
     def build(self) -> VisionModel:

@@ -1,6 +1,6 @@
 """SigLIP (Zhai et al., 2023, "Sigmoid loss for language image pre-training") and SigLIP 2 (Tschannen et al., 2025).
 
-A ViT without class token, whose pool is a learned query, and a text encoder that looks both ways; each pair of picture
+A ViT without class token, whose pool is a learned query, and a text encoder that looks both ways; each pair of image
 and text is a yes or no of its own. The rows named `vit_*_siglip_*` are image encoders by themselves; those with `gap`
 take the mean of the tokens instead.
 """
@@ -29,11 +29,12 @@ from ..task_spec import EMBEDDING
 from .fields import BlockFields, ClassifierFields, PositionedFields, Size, pair, shared_fields
 from .parts import activation_of, classifier, learned_positions, vit_encoder
 from .text import DualFields, init_siglip, text_encoder
+from .words import Activation
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SigLIPVisionConfig(PositionedFields, BlockFields, ClassifierFields):
-    """ViT without class token. What is beyond the last whole patch of a picture is left out, as published.
+    """ViT without class token. Pixels beyond the last whole patch are cropped, as published.
 
     Attributes:
         activation: "gelu_tanh" as trained, or "gelu" as timm has the first release.
@@ -42,7 +43,7 @@ class SigLIPVisionConfig(PositionedFields, BlockFields, ClassifierFields):
 
     patch_size: Size = 16
     num_classes: int = 0
-    activation: str = "gelu"
+    activation: Activation = "gelu"
     attention_pool: bool = True
 
     def build(self) -> VisionModel:
@@ -71,7 +72,7 @@ class SigLIPConfig(DualFields):
     Every text has `context_length` tokens, and is projected to the image's width.
     """
 
-    activation: str = "gelu_tanh"
+    activation: Activation = "gelu_tanh"
     context_length: int = 64
     vocab_size: int = 32000
     text_dim: int = 768
@@ -85,7 +86,7 @@ class SigLIPConfig(DualFields):
         return SigLIPVisionConfig(**{**shared_fields(self, SigLIPVisionConfig), "task": EMBEDDING})
 
     def text(self) -> TextModel:
-        """The text encoder alone: every token looks at every token, and the last place speaks for the text."""
+        """The text encoder alone: every token looks at every token, and the last one is projected."""
         embed = TextEmbed(self.vocab_size, self.text_dim, self.context_length)
         model = TextModel(embed, text_encoder(self), LastToken(), nn.Linear(self.text_dim, self.embed_dim))
         return model.apply(init_siglip)

@@ -1,4 +1,4 @@
-"""What the text encoders of CLIP and SigLIP have in common, and how the two begin."""
+"""Text encoders of CLIP and SigLIP: shared fields, the encoder, and the initial weights of each."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -10,16 +10,17 @@ from ..nn import Encoder, JointProjection, LearnedPositions, NoBias, TextEmbed
 from ..task_spec import TaskSpec
 from .fields import IMAGE_TEXT, PositionedFields, Size
 from .parts import activation_of, vit_block
+from .words import Activation
 
 
 @dataclass(frozen=True, kw_only=True)
 class DualFields(PositionedFields):
-    """An image encoder, a text encoder beside it, and what both have.
+    """Fields of an image encoder with a text encoder beside it.
 
     Attributes:
         patch_size: a side or (height, width), in pixels.
         activation: of both, see `parts.ACTIVATIONS`; `norm_eps` is of both, too.
-        context_length, vocab_size: the most tokens of a text, and how many there are to choose from.
+        context_length, vocab_size: largest number of tokens of a text, and size of the vocabulary.
         text_dim, text_depth, text_heads, text_mlp_ratio: of the text encoder.
     """
 
@@ -27,7 +28,7 @@ class DualFields(PositionedFields):
 
     task: TaskSpec = IMAGE_TEXT
     patch_size: Size = 16
-    activation: str
+    activation: Activation
     context_length: int
     vocab_size: int
     text_dim: int

@@ -34,6 +34,7 @@ from ..nn import (
 )
 from .fields import PositionedFields, ViTFields, pair
 from .parts import classifier, pre_norm
+from .words import Interpolation, VideoAttention
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -48,8 +49,8 @@ class TimeSformerConfig(ViTFields, PositionedFields):
 
     num_frames: int = 8
     num_classes: int = 400
-    attention: str = "divided"
-    position_mode: str = "nearest"
+    attention: VideoAttention = "divided"
+    position_mode: Interpolation = "nearest"
     position_antialias: bool = False
 
     @property

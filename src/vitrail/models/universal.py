@@ -27,8 +27,9 @@ from .detr import query_decoder
 from .fields import BlockFields, PositionedFields, ViTFields, pair
 from .parts import classifier, patch_embed, vit_embed, vit_encoder
 from .vit import SMALL, TINY
+from .words import UniversalTask
 
-TASKS = ("classification", "detection", "segmentation", "depth")
+TASKS: tuple[UniversalTask, ...] = ("classification", "detection", "segmentation", "depth")
 _POOLED = (CLASSIFICATION.name, EMBEDDING.name, REGRESSION.name)
 """Tasks that the classification head can be trained for."""
 
@@ -41,13 +42,13 @@ class UniversalViTConfig(ViTFields, PositionedFields, BlockFields):
 
     Attributes:
         tasks: some of "classification", "detection", "segmentation" and "depth".
-        num_classes, object_classes, pixel_classes: of images, of objects in them, and of pixels.
+        num_classes, object_classes, pixel_classes: number of classes of images, of objects in them, and of pixels.
         decoder_depth, num_queries: of the detector, see `DETRConfig`.
         dense_dim: channels of the maps for tasks of every pixel.
-        doublings: how often those are doubled and convolved; the rest, up to the image's size, is interpolated.
+        doublings: how often the maps are doubled in size and convolved; the rest is interpolation to the image's size.
     """
 
-    tasks: tuple[str, ...] = TASKS
+    tasks: tuple[UniversalTask, ...] = TASKS
     object_classes: int = 91
     pixel_classes: int = 150
     decoder_depth: int = 3
@@ -73,7 +74,7 @@ class UniversalViTConfig(ViTFields, PositionedFields, BlockFields):
 
     def build(self) -> VisionModel:
         embed = vit_embed(self, patch_embed(self))
-        heads = {task: self.head(task) for task in self.tasks}
+        heads: dict[str, nn.Module] = {task: self.head(task) for task in self.tasks}
         if len(heads) != len(self.tasks) or not heads:
             raise VitrailError(f"tasks {self.tasks}: choose one of {', '.join(TASKS)}, or several, each once")
         embed = embed.apply(init_vit)
@@ -133,7 +134,7 @@ class UniversalViT(VisionModel):
 
 
 def adopt_encoder(model: VisionModel, vit: VisionModel) -> None:
-    """Give a model the embedding and the encoder of a ViT, such as a pretrained classifier; its heads stay.
+    """Copy the embedding and the encoder of a ViT, such as a pretrained classifier, into a model; its heads stay.
 
     Both must be of the same sizes: `vitrail.load(..., image_size=...)` brings a checkpoint to another one.
 

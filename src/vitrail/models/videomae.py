@@ -1,6 +1,6 @@
 """VideoMAE (Tong et al., 2022, "VideoMAE: masked autoencoders are data-efficient learners", sections 3.1 and 3.2).
 
-ViT on tubelets: every token, of any frame, looks at every other. Sines along the sequence say which is which; the
+ViT on tubelets: every token, of any frame, looks at every other. Sines along the sequence give their positions; the
 mean over all tokens is normed and classified.
 """
 

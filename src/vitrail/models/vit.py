@@ -9,6 +9,7 @@ from ..nn import Embedding, PrefixTokens, VisionModel, init_vit
 from .fields import BlockFields, PositionedFields, ViTFields, pair
 from .parts import patch_embed, pooling_head, vit_encoder
 from .positions import position_parts
+from .words import HeadKind, Pool, PositionKind
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -17,8 +18,8 @@ class ViTConfig(ViTFields, PositionedFields, BlockFields):
 
     Attributes:
         layer_scale: initial factor of each branch, or None for none (DeiT III).
-        pool: what is classified: the "class" token, or the "mean" over the patches, which is normed then instead of
-            the tokens (MAE).
+        pool: what is classified, see `words.Pool`; the "mean" over the patches is normed instead of the tokens (MAE).
+        head: "linear", or "mlp" with a hidden layer, see `words.HeadKind`.
         class_position: the class token has a position of its own (ViT) or none (DeiT III).
         positions: "learned", "axes" (rows and columns), "sinusoidal", "sincos" or "none".
         position_offset: how positions are resampled, beside their mode, see `nn.positions.resample_positions`.
@@ -26,9 +27,10 @@ class ViTConfig(ViTFields, PositionedFields, BlockFields):
     """
 
     layer_scale: float | None = None
-    pool: str = "class"
+    pool: Pool = "class"
+    head: HeadKind = "linear"
     class_position: bool = True
-    positions: str = "learned"
+    positions: PositionKind = "learned"
     position_offset: float = 0.0
     position_grid: tuple[int, int] | None = None
 
@@ -47,7 +49,7 @@ class ViTConfig(ViTFields, PositionedFields, BlockFields):
         model = VisionModel(
             embed=embed,
             encoder=vit_encoder(self, layer_scale=self.layer_scale, norm=not norm_in_head),
-            head=pooling_head(self.pool, dim, self.num_classes, norm),
+            head=pooling_head(self, self.pool, head=self.head, norm=norm),
             config=self,
         )
         return model.apply(init_vit)

@@ -36,6 +36,7 @@ from .fields import PositionedFields, ViTFields, pair
 from .parts import classifier, learned_positions, patch_embed, pre_norm
 from .swin import fit_window
 from .vit import SMALL, TINY
+from .words import AttentionKind
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -49,7 +50,7 @@ class AttentionViTConfig(ViTFields, PositionedFields):
         num_features: random features of a head ("performer").
     """
 
-    attention: str
+    attention: AttentionKind
     window_size: int = 7
     block_size: int = 16
     num_features: int = 256
@@ -131,7 +132,7 @@ def relative(config: AttentionViTConfig, number: int, grid: tuple[int, int]) -> 
     return {"attention": RelativePositionAttention(config.embed_dim, config.num_heads, grid, dropout=config.dropout)}
 
 
-ATTENTIONS: dict[str, Branches] = {
+ATTENTIONS: dict[AttentionKind, Branches] = {
     "local": local,
     "neighbourhood": neighbourhood,
     "axial": axial,

@@ -5,12 +5,13 @@ from typing import Literal, get_args
 
 import torch
 
+from ..checkpoint.build import blueprint
 from ..errors import VitrailError, nearest
 from ..machine.facts import pick_precision, resident_bytes
 from ..models.fields import ModelConfig, pair
 from ..models.registry import model_config, override
 from .budget import largest_batch
-from .flops import blueprint, count
+from .flops import count
 from .trace import backward_peak, inference_peak
 
 OptimizerName = Literal["adamw", "muon"]
@@ -41,7 +42,7 @@ class Plan:
         training_process_bytes, inference_process_bytes: tensors, runtime and, on a CPU, what is lost between tensors
             in the heap, by experience.
         largest_training_batch, largest_inference_batch: whose process fits the budget, where one was
-            given; 0 where not even one picture does.
+            given; 0 where not even one image does.
     """
 
     model: str
@@ -145,7 +146,7 @@ def plan(
     Args:
         model: a variant's name or a config.
         image_size, num_classes, in_channels: in place of the model's own.
-        batch_size: pictures a step.
+        batch_size: images a step.
         device: "cpu" or "cuda"; it need not be here.
         precision: of the autocast, see `pick_precision`.
         optimizer: what trains it.

@@ -7,8 +7,8 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
+from ..checkpoint.build import blueprint
 from ..models.fields import ModelConfig
-from ..nn import AnyVisionModel
 from .depth import by_depth
 
 # The CPU's fused attention is missing in PyTorch before 2.12.
@@ -48,12 +48,6 @@ class Count:
 def count(config: ModelConfig) -> Count:
     """Parameters and FLOPs of a config; FLOPs are twice the multiply-adds that papers often call FLOPs."""
     return Count(*by_depth(config, _count, least=1))
-
-
-def blueprint(config: ModelConfig) -> AnyVisionModel:
-    """The model on the meta device: shapes without memory."""
-    with torch.device("meta"):
-        return config.build()
 
 
 def _count(config: ModelConfig) -> tuple[int, int]:

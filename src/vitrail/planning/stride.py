@@ -2,9 +2,9 @@
 
 import torch
 
+from ..checkpoint.build import blueprint
 from ..models.fields import ModelConfig, pair
 from ..nn import Tokens
-from .flops import blueprint
 
 
 def stride_of(config: ModelConfig) -> tuple[int, int]:

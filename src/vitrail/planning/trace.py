@@ -11,11 +11,11 @@ from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map_only
 
+from ..checkpoint.build import blueprint
 from ..machine.facts import has_fast_bfloat16, has_onednn_bfloat16
 from ..models.fields import ModelConfig
 from ..nn import checkpoint_activations, fused_kernel, set_attention_kernel
 from .depth import by_depth
-from .flops import blueprint
 
 _LEAST_DEPTH = 3
 """In shallower models another moment may be the worst."""

@@ -32,7 +32,7 @@ def convert_state_dict(state_dict: Mapping[str, Any], model: AnyVisionModel) -> 
 
     Args:
         state_dict: names to tensors or numpy arrays; may be nested under "model" or "state_dict", or be ours.
-        model: says which tensors, in which shapes, are wanted.
+        model: gives the names and shapes of the tensors that are wanted.
 
     Returns:
         what `model.load_state_dict` takes.

@@ -14,11 +14,11 @@ def named_block(
     attention: str = "branch",
     norm: str = "norm",
 ) -> tuple[Rule, ...]:
-    """The rules of a block of attention and a perceptron.
+    """The rules of a block of attention and a MLP.
 
     Args:
         theirs: where their block stands; the other names of theirs are inside of it.
-        norms, project, mlp: their two norms, the layer behind the attention, and the two of the perceptron.
+        norms, project, mlp: their two norms, the layer behind the attention, and the two of the MLP.
         qkv: one layer, or three that are stacked; none where they have rules of their own.
         ours: where our block stands.
         attention: where in its residual the `MultiHeadAttention` stands.

@@ -134,7 +134,7 @@ _ACTIVATIONS = {"gelu": "gelu", "gelu_pytorch_tanh": "gelu_tanh", "gelu_new": "g
 
 
 def image_fields(card: Mapping[str, Any], activation: str, norm_eps: float, patch_size: int) -> dict[str, Any]:
-    """What transformers' configuration says of an image encoder, as fields of ours; the rest are its defaults."""
+    """Fields of our configs from transformers' configuration of an image encoder; others have its defaults."""
     width = card.get("hidden_size", 768)
     return {
         "image_size": card.get("image_size", 224),
@@ -181,7 +181,7 @@ def both(card: Mapping[str, Any], activation: str, norm_eps: float) -> tuple[dic
         seen = image.get(name, usual), text.get(name, usual)
         if seen[0] != seen[1]:
             raise VitrailError(
-                f"these weights have {name} {seen[0]!r} for pictures and {seen[1]!r} for texts: "
+                f"these weights have {name} {seen[0]!r} for images and {seen[1]!r} for texts: "
                 "read are those with the same for both"
             )
     return image, text

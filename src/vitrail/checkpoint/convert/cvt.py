@@ -80,7 +80,7 @@ def _config(card: Mapping[str, Any]) -> CvTConfig:
     expect(card, patch_sizes=[7, 3, 3], patch_stride=[4, 2, 2], patch_padding=[2, 1, 1], cls_token=[False, False, True])
     expect(card, qkv_projection_method=["dw_bn"] * stages, qkv_bias=[True] * stages, kernel_qkv=[3] * stages)
     expect(card, padding_q=[1] * stages, stride_q=[1] * stages, padding_kv=[1] * stages, stride_kv=[2] * stages)
-    # The card's layer_norm_eps is not what its layer norms use; and it says nothing of the picture's size.
+    # The card's layer_norm_eps is not what its layer norms use; and it says nothing of the image's size.
     return CvTConfig(
         in_channels=card["num_channels"],
         embed_dims=tuple(card["embed_dim"]),

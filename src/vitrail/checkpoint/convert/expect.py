@@ -1,4 +1,4 @@
-"""What a config.json has to say for its weights to be those that we compute with."""
+"""Checks of transformers' config.json: values that our models do not have are errors."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -22,7 +22,7 @@ def uniform(card: Mapping[str, Any], name: str) -> Any:
 
 
 def vit_fields(card: Mapping[str, Any]) -> dict[str, Any]:
-    """What transformers' configuration says of a plain encoder, as fields of our configs."""
+    """Fields of our configs from transformers' configuration of a plain encoder."""
     return {
         "image_size": card["image_size"],
         "patch_size": card["patch_size"],

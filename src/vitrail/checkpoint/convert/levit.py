@@ -89,7 +89,7 @@ TIMM = Layout(
 
 
 def _in_a_row(names: _Names, depths: tuple[int, ...], place: Any, inner: str) -> tuple[Rule, ...]:
-    """Where attention and perceptrons of all blocks, and what shrinks, stand in one list, stage by stage.
+    """Where attention and MLPs of all blocks, and what shrinks, stand in one list, stage by stage.
 
     `place(stage, number)` is their name of an entry, counted within its stage; what shrinks ends a stage.
     """

@@ -66,7 +66,7 @@ OFFICIAL = Layout(
 
 
 def without_pre_logits(state: dict[str, Tensor]) -> tuple[dict[str, Tensor], list[str]]:
-    """The state without the pre-logits layer and the head behind it, and a sentence that says so.
+    """The state without the pre-logits layer and the head behind it, and a sentence about it.
 
     The ImageNet-21k releases have a tanh layer in front of the head, which fine-tuning drops together with
     the head (Dosovitskiy et al., 2021, section 3.2).

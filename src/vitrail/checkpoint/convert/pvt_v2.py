@@ -78,7 +78,7 @@ _TIMM = (
 
 
 def first_patches(theirs: str, project: str, norm: str) -> tuple[Rule, ...]:
-    """Where theirs counts the picture's patches as those of stage 0."""
+    """Where theirs counts the image's patches as those of stage 0."""
     first = patches("embed", theirs.format(s=0), project, norm)
     return first + patches(f"{STAGE}.reduce.embed", theirs, project, norm)
 
@@ -107,7 +107,7 @@ PATCHES = {"patch_sizes": [7, 3, 3, 3], "strides": [4, 2, 2, 2]}
 
 
 def pyramid_fields(card: Mapping[str, Any], reductions: str) -> dict[str, Any]:
-    """What transformers' configuration says of the four stages, as fields of ours."""
+    """Fields of our configs from transformers' configuration of the four stages."""
     expect(card, num_encoder_blocks=4, hidden_act="gelu", qkv_bias=True)
     return {
         "in_channels": card["num_channels"],

@@ -58,7 +58,7 @@ WITHOUT_KEYS = Transform(_without_keys, _with_zero_keys)
 class Rule:
     """`ours` is made of `theirs`, one name or several.
 
-    Several of ours are the equal parts, row by row, of one tensor that theirs make.
+    If `ours` is a tuple, the tensor is split evenly along dimension 0.
     """
 
     ours: str | tuple[str, ...]

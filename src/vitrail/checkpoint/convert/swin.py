@@ -108,7 +108,7 @@ LAYOUTS = (
 
 
 def window_fields(card: Mapping[str, Any]) -> dict[str, Any]:
-    """What transformers' configuration says of Swin and of Swin V2, as fields of ours."""
+    """Fields of our configs from transformers' configuration of Swin or Swin V2."""
     expect(card, hidden_act="gelu", qkv_bias=True, use_absolute_embeddings=False)
     return {
         "image_size": card["image_size"],

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ...models.timesformer import TimeSformerConfig
+from ...models.words import VideoAttention
 from .expect import expect, vit_fields
 from .rename import Layout, Rule, Transform, linear
 
@@ -88,7 +89,11 @@ LAYOUTS = tuple(
     for source, theirs, prefix in (("official", _OFFICIAL, "model."), ("transformers", _TRANSFORMERS, "timesformer."))
     for kind in _SPACES
 )
-_KINDS = {"divided_space_time": "divided", "joint_space_time": "joint", "space_only": "space"}
+_KINDS: dict[str, VideoAttention] = {
+    "divided_space_time": "divided",
+    "joint_space_time": "joint",
+    "space_only": "space",
+}
 
 
 def _config(card: Mapping[str, Any]) -> TimeSformerConfig:

@@ -4,7 +4,7 @@ from .block import named_block
 from .rename import Layout, Rule, linear
 
 MLP = ("mlp.0", "mlp.3")
-"""How torchvision's models name the layers of a perceptron, between which an activation and a dropout stand."""
+"""How torchvision's models name the layers of a MLP, between which an activation and a dropout stand."""
 WITHOUT_PATCHES = (
     Rule("embed.parts.prefix.weight", ("class_token",)),
     Rule("embed.parts.positions.weight", ("encoder.pos_embedding",)),

@@ -1,0 +1,75 @@
+"""Our weights under the names of other libraries: the inverse of `convert_state_dict`."""
+
+import torch
+from torch import Tensor
+
+from ..errors import VitrailError, nearest
+from ..models.fields import BlockFields, EncoderFields
+from ..nn import AnyVisionModel
+from .convert import LAYOUTS
+from .convert.rename import Layout, to_ours, to_theirs
+
+_CLASSIFIERS = ("head.classify", "head.distill")
+
+
+def export_state_dict(model: AnyVisionModel, to: str, *, prefix: str = "") -> dict[str, Tensor]:
+    """The weights of a model under the names of another library, for its `load_state_dict`.
+
+    What tensors do not show must be chosen there: the sizes, and the epsilon of the norms (`config.norm_eps`).
+
+    Args:
+        model: of a family that the library has, without rewrites.
+        to: "timm", "transformers", "torchvision" or "official" (the release of the paper), or a layout by its whole
+            name, such as "transformers ViT (files)", the names in its checkpoint files.
+        prefix: in front of all names but the classifier's: transformers' `ViTForImageClassification` has "vit.".
+
+    Raises:
+        VitrailError: an unknown library, or one whose names do not cover the model's tensors.
+    """
+    layouts = _layouts(to)
+    if model.rewrites:
+        raise VitrailError(f"this model was rewritten, and {to} has no such layers: export the model as it was before")
+    config, state = model.config, model.state_dict()
+    if isinstance(config, BlockFields) and not config.equal_blocks and config.block_heads + config.block_head_dims:
+        raise VitrailError(f"the heads of this model's blocks differ, which {to} cannot build: export an even model")
+    heads = config.num_heads if isinstance(config, EncoderFields) else 1
+    for layout in layouts:
+        if all(layout.place_of_ours(name) for name in state):
+            theirs = to_theirs(state, layout, heads)
+            if _inverts(theirs, layout, state):
+                return {_prefixed(name, layout, prefix): tensor.contiguous() for name, tensor in theirs.items()}
+    raise VitrailError(
+        f"{to} has no names for the tensors of {type(config).__name__}: export is possible to "
+        f"{', '.join(_possible(state)) or 'none of the libraries'}"
+    )
+
+
+def _layouts(to: str) -> list[Layout]:
+    """The layouts of a library; those of its modules before those of its files."""
+    found = [layout for layout in LAYOUTS if to in (layout.name, _library(layout))]
+    if not found:
+        raise VitrailError(
+            f"there is no library {to!r} to export to: {nearest(to, sorted(set(map(_library, LAYOUTS))))}"
+        )
+    return sorted(found, key=lambda layout: "(files" in layout.name)
+
+
+def _library(layout: Layout) -> str:
+    return layout.name.split()[0].rstrip(",")
+
+
+def _inverts(theirs: dict[str, Tensor], layout: Layout, state: dict[str, Tensor]) -> bool:
+    again = to_ours(theirs, layout)
+    whole = not again.incomplete and not again.unexpected and again.state.keys() == state.keys()
+    return whole and all(torch.equal(again.state[name], tensor) for name, tensor in state.items())
+
+
+def _prefixed(name: str, layout: Layout, prefix: str) -> str:
+    place = layout.place_of_theirs(name)
+    classifies = place is not None and place.ours[0].startswith(_CLASSIFIERS)
+    return name if classifies else prefix + name
+
+
+def _possible(state: dict[str, Tensor]) -> list[str]:
+    covering = [layout for layout in LAYOUTS if all(layout.place_of_ours(name) for name in state)]
+    return sorted(set(map(_library, covering)))

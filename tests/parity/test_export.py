@@ -1,0 +1,71 @@
+"""Our weights under timm's and transformers' names load strictly there and give the same logits."""
+
+from typing import Any
+
+import pytest
+import timm
+import torch
+import transformers
+
+import vitrail
+from vitrail.checkpoint.export import export_state_dict
+from vitrail.errors import VitrailError
+
+from .references import randomise
+
+SMALL: dict[str, Any] = {"embed_dim": 48, "depth": 2, "num_heads": 4, "num_classes": 5}
+STAGES: dict[str, Any] = {"embed_dim": 16, "depths": (1, 2), "num_heads": (2, 4), "num_classes": 5}
+TIMM: dict[str, dict[str, Any]] = {
+    "vit_tiny_patch16_224": SMALL,
+    "deit_tiny_distilled_patch16_224": SMALL,
+    "deit3_small_patch16_224": SMALL,
+    "vit_small_patch14_reg4_dinov2": {**SMALL, "num_classes": 0},
+    "beit_base_patch16_224": SMALL,
+    "cait_xxs24_224": SMALL,
+    "mixer_s16_224": {"num_classes": 5},
+    "swin_tiny_patch4_window7_224": STAGES,
+    "swinv2_tiny_window8_256": STAGES,
+}
+SIZE = 64
+
+
+@pytest.mark.parametrize("name", TIMM)
+def test_timm_loads_strictly_and_gives_the_same(name: str) -> None:
+    sizes = TIMM[name]
+    side = 70 if "patch14" in name else SIZE
+    ours = randomise(vitrail.create_model(name, image_size=side, **sizes)).eval()
+    theirs = timm.create_model(name, img_size=side, **sizes).eval()
+    theirs.load_state_dict(export_state_dict(ours, "timm"), strict=True)
+    pixels = torch.randn(2, 3, side, side)
+    with torch.no_grad():
+        expected, found = ours(pixels), theirs(pixels)
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_transformers_loads_strictly_and_gives_the_same() -> None:
+    ours = randomise(vitrail.create_model("vit_tiny_patch16_224", image_size=SIZE, norm_eps=1e-12, **SMALL)).eval()
+    config = transformers.ViTConfig(
+        image_size=SIZE,
+        hidden_size=48,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        intermediate_size=192,
+        num_labels=5,
+    )
+    theirs = transformers.ViTForImageClassification(config).eval()
+    theirs.load_state_dict(export_state_dict(ours, "transformers", prefix="vit."), strict=True)
+    pixels = torch.randn(2, 3, SIZE, SIZE)
+    with torch.no_grad():
+        torch.testing.assert_close(theirs(pixels).logits, ours(pixels), rtol=1e-4, atol=1e-4)
+
+
+def test_what_cannot_be_exported() -> None:
+    with pytest.raises(VitrailError, match="no library 'tim' to export to: did you mean timm"):
+        export_state_dict(vitrail.create_model("vit_tiny_patch16_224", depth=1), "tim")
+    with pytest.raises(VitrailError, match="timm has no names for the tensors of UniversalViTConfig"):
+        export_state_dict(vitrail.create_model("universal_vit_tiny_patch16_224", depth=1), "timm")
+    with pytest.raises(VitrailError, match="heads of this model's blocks differ"):
+        export_state_dict(vitrail.create_model("vit_tiny_patch16_224", depth=1, block_heads=(2,)), "timm")
+    levit = vitrail.rewrite(vitrail.create_model("levit_128s"), "fold_batch_norm")
+    with pytest.raises(VitrailError, match="rewritten"):
+        export_state_dict(levit, "timm")
