@@ -4,15 +4,15 @@ import torch
 from torch import Tensor
 
 from ..errors import VitrailError, nearest
-from ..models.fields import BlockFields, EncoderFields
-from ..nn import AnyVisionModel
+from ..models.fields import BlockFields, EncoderFields, ModelConfig
+from ..nn import BaseVisionModel
 from .convert import LAYOUTS
 from .convert.rename import Layout, to_ours, to_theirs
 
 _CLASSIFIERS = ("head.classify", "head.distill")
 
 
-def export_state_dict(model: AnyVisionModel, to: str, *, prefix: str = "") -> dict[str, Tensor]:
+def export_state_dict(model: BaseVisionModel[ModelConfig], to: str, *, prefix: str = "") -> dict[str, Tensor]:
     """The weights of a model under the names of another library, for its `load_state_dict`.
 
     What tensors do not show must be chosen there: the sizes, and the epsilon of the norms (`config.norm_eps`).

@@ -5,13 +5,13 @@ from typing import Any
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ..nn import AnyVisionModel, DualEncoder, VisionModel
+from ..nn import BaseVisionModel, ComposedModel, DualEncoder, SequentialModel
 from ..task_spec import TaskSpec
 
 
 def gives_classes(model: nn.Module) -> bool:
     """Whether the output of a model is logits of classes; True for a module that is none of ours."""
-    if not isinstance(model, AnyVisionModel):
+    if not isinstance(model, BaseVisionModel):
         return True
     config = model.config
     task = getattr(config, "task", "classification")
@@ -30,7 +30,7 @@ def run(model: nn.Module, pixels: Float[Tensor, "B C H W"]) -> Any:
 
     Of such a model the encoder runs on all patches, so that every layer can be observed.
     """
-    if isinstance(model, AnyVisionModel) and not isinstance(model, VisionModel):
+    if isinstance(model, ComposedModel) and not isinstance(model, SequentialModel):
         model.forward_features(pixels)
         return None
     return model(pixels)

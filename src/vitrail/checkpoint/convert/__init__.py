@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ...errors import VitrailError
 from ...models.fields import ModelConfig
-from ...nn import AnyVisionModel
+from ...nn import BaseVisionModel
 from .rename import Layout, Renamed, Rule, to_ours
 
 _SHARED = ("timm", "transformers", "torchvision", "official")
@@ -27,7 +27,7 @@ CONFIGS: dict[str, Callable[[Mapping[str, Any]], ModelConfig]] = {
 _ENVELOPES = ("model", "state_dict", "params", "module", "model_state")
 
 
-def convert_state_dict(state_dict: Mapping[str, Any], model: AnyVisionModel) -> dict[str, Tensor]:
+def convert_state_dict(state_dict: Mapping[str, Any], model: BaseVisionModel[ModelConfig]) -> dict[str, Tensor]:
     """Translate a state dict of timm, transformers, torchvision or an official release to our names.
 
     Args:
