@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
 GROUPS = {
     "family": "vitrail.families",
+    "layout": "vitrail.layouts",
     "task": "vitrail.tasks",
     "objective": "vitrail.objectives",
     "engine": "vitrail.engines",
