@@ -1,5 +1,6 @@
 """Blocks of different widths: built, counted against the closed form, saved, planned, and equal to zeroed full ones."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -25,9 +26,10 @@ def test_every_family_with_such_fields_builds_saves_and_loads(name: str, tmp_pat
     depth = model_config(name, **SMALLEST[name]).depth
     fields = {"block_heads": (1,) * depth, "block_mlp_dims": tuple(range(5, 5 + depth))}
     model = vitrail.create_model(name, **{**SMALLEST[name], **fields}).eval()
-    widths = [t.shape[0] for key, t in model.state_dict().items() if key.endswith("mlp.branch.contract.weight")]
-    hidden = [t.shape[1] for key, t in model.state_dict().items() if key.endswith("mlp.branch.contract.weight")]
-    assert hidden[:depth] == list(range(5, 5 + depth)), widths
+    mlps = [
+        value for key, value in model.state_dict().items() if re.search(r"mlp\.(.*\.)?branch\.contract\.weight$", key)
+    ]
+    assert list(dict.fromkeys(weight.shape[1] for weight in mlps))[:depth] == list(range(5, 5 + depth))
     save(Checkpoint(model, (), Preprocess()), tmp_path / "x")
     assert load(tmp_path / "x").model.config == model.config
 
@@ -86,3 +88,14 @@ def test_a_plan_measures_every_block() -> None:
     assert (
         first - count(model_config("vit_tiny_patch16_224", **deep, block_mlp_dims=(1,) * 6)).flops == 2 * 5 * 96 * 499
     )
+
+
+@pytest.mark.parametrize("name", ["swin_tiny_patch4_window7_224", "detr_resnet50", "vit_linear_tiny_patch16_224"])
+def test_families_whose_blocks_cannot_differ_say_so(name: str) -> None:
+    with pytest.raises(VitrailError, match="its blocks cannot have widths of their own"):
+        model_config(name, block_heads=(1, 2))
+
+
+def test_a_shared_table_of_positions_needs_as_many_heads_in_each_block() -> None:
+    with pytest.raises(VitrailError, match="one table of relative positions serves all blocks"):
+        model_config("beit_base_patch16_224_pretraining", embed_dim=48, depth=2, num_heads=3, block_heads=(1, 2))

@@ -11,7 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..errors import VitrailError
 from ..nn import (
+    MLP,
     BiasedBlock,
     Block,
     Embedding,
@@ -21,7 +23,6 @@ from ..nn import (
     MaskedEmbedding,
     MaskedImageModel,
     MeanPool,
-    MultiHeadAttention,
     PatchHead,
     PrefixTokens,
     RelativeBiasWithClass,
@@ -33,13 +34,13 @@ from ..nn import (
     shrink_by_depth,
 )
 from ..task_spec import TaskSpec
-from .fields import MASKED_MODELLING, ModelConfig, PositionedFields, ViTFields, cells, pair
-from .parts import classifier, learned_positions, patch_embed, vit_residuals
+from .fields import MASKED_MODELLING, BlockFields, ModelConfig, PositionedFields, ViTFields, cells, pair
+from .parts import classifier, learned_positions, patch_embed, vit_attention, vit_residuals
 from .vit import LARGE
 
 
 @dataclass(frozen=True, kw_only=True)
-class BEiTFields(ViTFields):
+class BEiTFields(ViTFields, BlockFields):
     """ViT with layer scale, whose keys have no bias.
 
     Attributes:
@@ -50,12 +51,13 @@ class BEiTFields(ViTFields):
 
     layer_scale: float = 0.1
 
-    def residuals(self, drop_path: float, bias: nn.Module | None = None) -> dict[str, Residual]:
-        """The parts of a block; `bias` is what it adds to its scores."""
-        dim, heads = self.embed_dim, self.num_heads
-        qkv = JointProjectionWithoutKeyBias(dim, heads)
-        attention = MultiHeadAttention(dim, heads, qkv=qkv, bias=bias, dropout=self.dropout)
-        return vit_residuals(self, attention, drop_path=drop_path, layer_scale=self.layer_scale)
+    def residuals(self, index: int, drop_path: float, bias: nn.Module | None = None) -> dict[str, Residual]:
+        """The parts of a block, counted from 0; `bias` is what it adds to its scores."""
+        dim, widths = self.embed_dim, self.block_widths(index)
+        qkv = JointProjectionWithoutKeyBias(dim, widths.num_heads, head_dim=widths.head_dim)
+        attention = vit_attention(dim, widths.num_heads, widths.head_dim, qkv=qkv, bias=bias, dropout=self.dropout)
+        mlp = MLP(dim, widths.mlp_dim or int(dim * self.mlp_ratio), dropout=self.dropout)
+        return vit_residuals(self, attention, mlp, drop_path=drop_path, layer_scale=self.layer_scale)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -67,7 +69,8 @@ class BEiTConfig(BEiTFields):
         patches = patch_embed(self)
         window = patches.grid(pair(self.image_size))
         rates = linear_rates(self.drop_path, self.depth)
-        blocks = [Block(**self.residuals(rate, RelativeBiasWithClass(window, self.num_heads))) for rate in rates]
+        tables = (RelativeBiasWithClass(window, self.block_widths(index).num_heads) for index in range(self.depth))
+        blocks = [Block(**self.residuals(i, *parts)) for i, parts in enumerate(zip(rates, tables, strict=True))]
         norm = nn.LayerNorm(dim, eps=self.norm_eps)
         model = VisionModel(
             embed=Embedding(patches, prefix=PrefixTokens(dim)),
@@ -105,13 +108,22 @@ class MaskedBEiTConfig(BEiTFields, PositionedFields):
         mask = torch.zeros(batch, cells(self.image_size, self.patch_size), device=device)
         return (*ModelConfig.example_inputs(self, batch, device), mask)
 
+    def __post_init__(self) -> None:
+        ModelConfig.__post_init__(self)
+        if len(set(self.block_heads)) > 1:
+            raise VitrailError(
+                f"MaskedBEiTConfig has block_heads={self.block_heads}: one table of relative positions serves all "
+                "blocks, so give each as many heads"
+            )
+
     def build(self) -> MaskedImageModel["MaskedBEiTConfig"]:
         dim, patches = self.embed_dim, patch_embed(self)
         parts: dict[str, nn.Module] = {"prefix": PrefixTokens(dim)}
         if self.absolute_positions:
             parts["positions"] = learned_positions(self, patches, prefix=1)
-        table = RelativeBiasWithClass(patches.grid(pair(self.image_size)), self.num_heads)
-        blocks = [BiasedBlock(**self.residuals(rate)) for rate in linear_rates(self.drop_path, self.depth)]
+        table = RelativeBiasWithClass(patches.grid(pair(self.image_size)), self.block_widths(0).num_heads)
+        rates = linear_rates(self.drop_path, self.depth)
+        blocks = [BiasedBlock(**self.residuals(index, rate)) for index, rate in enumerate(rates)]
         model = MaskedImageModel(
             embed=MaskedEmbedding(patches, dim, **parts),
             encoder=SharedBiasEncoder(blocks, table, norm=nn.LayerNorm(dim, eps=self.norm_eps)),

@@ -17,7 +17,6 @@ from ..nn import (
     Encoder,
     FirstToken,
     Head,
-    MultiHeadAttention,
     PrefixOnly,
     PrefixTokens,
     Stage,
@@ -25,17 +24,18 @@ from ..nn import (
     VisionModel,
     init_vit,
 )
-from .fields import PositionedFields, ViTFields
-from .parts import classifier, learned_positions, patch_embed, vit_residuals
+from .fields import BlockFields, PositionedFields, ViTFields
+from .parts import classifier, learned_positions, patch_embed, vit_attention, vit_residuals
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class CaiTConfig(ViTFields, PositionedFields):
+class CaiTConfig(ViTFields, PositionedFields, BlockFields):
     """A stage of patches and one of the class token.
 
     Attributes:
         depth, class_depth: blocks of the patches, and of the class token behind them.
         layer_scale: initial factor of each branch; smaller for deeper models (table 1).
+        block_heads, block_head_dims, block_mlp_dims: of the blocks of the patches.
         drop_path: rate of all blocks of the patches alike; those of the class token drop nothing.
     """
 
@@ -52,7 +52,7 @@ class CaiTConfig(ViTFields, PositionedFields):
         class_token = PrefixTokens(dim)
         nn.init.trunc_normal_(class_token.weight, std=0.02)
         stages = [
-            Stage([self.patch_block() for _ in range(self.depth)]),
+            Stage([self.patch_block(index) for index in range(self.depth)]),
             Stage([self.class_block() for _ in range(self.class_depth)], reduce=class_token),
         ]
         model = VisionModel(
@@ -63,10 +63,13 @@ class CaiTConfig(ViTFields, PositionedFields):
         )
         return model.apply(init_vit)
 
-    def patch_block(self) -> Block:
-        dim, heads = self.embed_dim, self.num_heads
-        attention = MultiHeadAttention(dim, heads, attend=TalkingHeadsAttend(heads), dropout=self.dropout)
-        return Block(**vit_residuals(self, attention, drop_path=self.drop_path, layer_scale=self.layer_scale))
+    def patch_block(self, index: int) -> Block:
+        dim, widths = self.embed_dim, self.block_widths(index)
+        heads = widths.num_heads
+        attend = TalkingHeadsAttend(heads)
+        attention = vit_attention(dim, heads, widths.head_dim, attend=attend, dropout=self.dropout)
+        mlp = MLP(dim, widths.mlp_dim or int(dim * self.mlp_ratio), dropout=self.dropout)
+        return Block(**vit_residuals(self, attention, mlp, drop_path=self.drop_path, layer_scale=self.layer_scale))
 
     def class_block(self) -> Block:
         attention = ClassAttention(self.embed_dim, self.num_heads)

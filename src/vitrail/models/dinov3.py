@@ -4,6 +4,7 @@ DINOv2 with rotary instead of learned positions, so that any grid works as it is
 """
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from torch import nn
@@ -15,7 +16,6 @@ from ..nn import (
     Encoder,
     JointProjection,
     JointProjectionWithoutKeyBias,
-    MultiHeadAttention,
     PrefixTokens,
     RegisterTokens,
     RotaryPositions,
@@ -24,14 +24,14 @@ from ..nn import (
     init_vit,
     linear_rates,
 )
-from .fields import Size, ViTFields
-from .parts import patch_embed, pooling_head, vit_residuals
+from .fields import BlockFields, Size, ViTFields
+from .parts import patch_embed, pooling_head, vit_attention, vit_residuals
 from .vit import LARGE, SMALL, TINY
 from .words import Pool
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class DINOv3Config(ViTFields):
+class DINOv3Config(ViTFields, BlockFields):
     """A ViT with rotary positions, registers and layer scale; without classes it gives what the head pools.
 
     Attributes:
@@ -58,24 +58,30 @@ class DINOv3Config(ViTFields):
         if self.registers:
             tokens["registers"] = RegisterTokens(dim, self.registers)
         norm = nn.LayerNorm(dim, eps=self.norm_eps)
+        rates = linear_rates(self.drop_path, self.depth)
         model = VisionModel(
             embed=Embedding(patches, **tokens),
-            encoder=Encoder([self.block(rate) for rate in linear_rates(self.drop_path, self.depth)], norm=norm),
+            encoder=Encoder([self.block(index, rate) for index, rate in enumerate(rates)], norm=norm),
             head=pooling_head(self, self.pool),
             config=self,
         )
         return model.apply(init_vit)
 
-    def block(self, drop_path: float) -> Block:
-        dim, heads = self.embed_dim, self.num_heads
-        attention = MultiHeadAttention(
+    def block(self, index: int, drop_path: float) -> Block:
+        dim, widths = self.embed_dim, self.block_widths(index)
+        heads, width = widths.num_heads, widths.head_dim or dim // widths.num_heads
+        biased = partial(JointProjectionWithoutKeyBias, dim, heads, head_dim=width)
+        plain = partial(JointProjection, dim, heads, head_dim=width, bias=False)
+        attention = vit_attention(
             dim,
             heads,
-            qkv=JointProjectionWithoutKeyBias(dim, heads) if self.qkv_bias else JointProjection(dim, heads, bias=False),
-            refine=RotaryPositions(dim // heads, base=self.rotary_base),
+            width,
+            qkv=biased() if self.qkv_bias else plain(),
+            refine=RotaryPositions(width, base=self.rotary_base),
             dropout=self.dropout,
         )
-        mlp = (SwiGLU if self.gated_mlp else MLP)(dim, round(dim * self.mlp_ratio), dropout=self.dropout)
+        hidden = widths.mlp_dim or round(dim * self.mlp_ratio)
+        mlp = (SwiGLU if self.gated_mlp else MLP)(dim, hidden, dropout=self.dropout)
         return Block(**vit_residuals(self, attention, mlp, drop_path=drop_path, layer_scale=self.layer_scale))
 
 

@@ -18,20 +18,19 @@ from ..nn import (
     Encoder,
     FirstToken,
     Head,
-    MultiHeadAttention,
     Parallel,
     PrefixTokens,
     VisionModel,
     init_vit,
     linear_rates,
 )
-from .fields import PositionedFields, ViTFields
-from .parts import classifier, learned_positions, patch_embed, pre_norm
+from .fields import BlockFields, PositionedFields, ViTFields
+from .parts import classifier, learned_positions, patch_embed, pre_norm, vit_attention
 from .vit import SMALL, ViTConfig
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class ParallelViTConfig(ViTFields, PositionedFields):
+class ParallelViTConfig(ViTFields, PositionedFields, BlockFields):
     """A ViT whose blocks are broad.
 
     Attributes:
@@ -46,7 +45,7 @@ class ParallelViTConfig(ViTFields, PositionedFields):
         dim = self.embed_dim
         patches = patch_embed(self)
         positions = learned_positions(self, patches, prefix=1)
-        blocks = [self.block(rate) for rate in linear_rates(self.drop_path, self.depth)]
+        blocks = [self.block(i, rate) for i, rate in enumerate(linear_rates(self.drop_path, self.depth))]
         model = VisionModel(
             embed=Embedding(patches, prefix=PrefixTokens(dim), positions=positions),
             encoder=Encoder(blocks, norm=nn.LayerNorm(dim, eps=self.norm_eps)),
@@ -55,15 +54,16 @@ class ParallelViTConfig(ViTFields, PositionedFields):
         )
         return model.apply(init_vit)
 
-    def block(self, drop_path: float) -> Block:
-        dim, hidden = self.embed_dim, int(self.embed_dim * self.mlp_ratio)
+    def block(self, index: int, drop_path: float) -> Block:
+        dim, widths = self.embed_dim, self.block_widths(index)
+        heads, hidden = widths.num_heads, widths.mlp_dim or int(dim * self.mlp_ratio)
 
         def side_by_side(branch: Callable[[], nn.Module]) -> Parallel:
             residual = partial(pre_norm, dim, drop_path=drop_path, layer_scale=self.layer_scale, norm_eps=self.norm_eps)
             return Parallel(*(residual(branch()) for _ in range(self.branches)))
 
         return Block(
-            attention=side_by_side(lambda: MultiHeadAttention(dim, self.num_heads, dropout=self.dropout)),
+            attention=side_by_side(lambda: vit_attention(dim, heads, widths.head_dim, dropout=self.dropout)),
             mlp=side_by_side(lambda: MLP(dim, hidden, dropout=self.dropout)),
         )
 

@@ -142,17 +142,33 @@ def vit_block(
 
 
 def vit_attention(
-    dim: int, num_heads: int, head_dim: int | None = None, *, bias: nn.Module | None = None, dropout: float = 0.0
+    dim: int,
+    num_heads: int,
+    head_dim: int | None = None,
+    *,
+    qkv: nn.Module | None = None,
+    refine: nn.Module | None = None,
+    bias: nn.Module | None = None,
+    attend: nn.Module | None = None,
+    project: nn.Module | None = None,
+    dropout: float = 0.0,
 ) -> MultiHeadAttention:
-    """ViT's attention; heads of another width than dim / num_heads together are narrower or wider than the tokens."""
-    if head_dim is None or head_dim * num_heads == dim:
-        return MultiHeadAttention(dim, num_heads, bias=bias, dropout=dropout)
+    """ViT's attention; heads of another width than dim / num_heads together are narrower or wider than the tokens.
+
+    Args:
+        dim, num_heads, dropout: as in `MultiHeadAttention`.
+        head_dim: width of a head; dim / num_heads by default.
+        qkv, refine, bias, attend, project: other parts, see `MultiHeadAttention`; `qkv` and `project` for this width.
+    """
+    width = num_heads * (head_dim or dim // num_heads)
     return MultiHeadAttention(
         dim,
         num_heads,
-        qkv=JointProjection(dim, num_heads, head_dim=head_dim),
-        project=nn.Linear(num_heads * head_dim, dim),
+        qkv=qkv or JointProjection(dim, num_heads, head_dim=head_dim),
+        refine=refine,
         bias=bias,
+        attend=attend,
+        project=project or nn.Linear(width, dim),
         dropout=dropout,
     )
 

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from ..errors import VitrailError, nearest
 from ..nn import BaseVisionModel
 from .families import families, find_variant, variant_names
-from .fields import ModelConfig
+from .fields import BlockFields, ModelConfig
 from .paper_names import paper_name
 
 ConfigT = TypeVar("ConfigT", bound=ModelConfig)
@@ -75,6 +75,8 @@ def override(config: ConfigT, overrides: Mapping[str, Any], name: str) -> Config
         if key not in valid:
             ours = SYNONYMS.get(key)
             hint = f"did you mean {ours}?" if ours in valid else nearest(key, valid)
+            if key.startswith("block_") and key in [field.name for field in fields(BlockFields)]:
+                hint = "its blocks cannot have widths of their own; those of ViT, DINOv2, BEiT, CLIP and others can"
             raise VitrailError(f"{name} has no field {key!r}: {hint}")
     changes = config.classifier_changes() if overrides.get("num_classes") else {}
     return replace(config, **{**changes, **overrides})

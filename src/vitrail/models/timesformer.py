@@ -32,13 +32,13 @@ from ..nn import (
     init_vit,
     linear_rates,
 )
-from .fields import PositionedFields, ViTFields, pair
-from .parts import classifier, pre_norm
+from .fields import BlockFields, PositionedFields, ViTFields, pair
+from .parts import classifier, pre_norm, vit_attention
 from .words import Interpolation, VideoAttention
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class TimeSformerConfig(ViTFields, PositionedFields):
+class TimeSformerConfig(ViTFields, PositionedFields, BlockFields):
     """A ViT for videos, (B, C, T, H, W).
 
     Attributes:
@@ -76,19 +76,24 @@ class TimeSformerConfig(ViTFields, PositionedFields):
         mode, antialias = self.position_mode, self.position_antialias
         return AxisPositions(0, self.num_frames, self.embed_dim, mode=mode, antialias=antialias)
 
-    def heads(self, project: nn.Module | None = None) -> MultiHeadAttention:
-        return MultiHeadAttention(self.embed_dim, self.num_heads, project=project, dropout=self.dropout)
+    def heads(self, index: int, *, twice: bool = False) -> MultiHeadAttention:
+        """The heads of a block, counted from 0; `twice` puts a second linear layer behind them, see TimeProjection."""
+        dim, widths = self.embed_dim, self.block_widths(index)
+        width = widths.num_heads * (widths.head_dim or dim // widths.num_heads)
+        project = TimeProjection(width, dim) if twice else None
+        return vit_attention(dim, widths.num_heads, widths.head_dim, project=project, dropout=self.dropout)
 
     def model(
-        self, embed: Embedding, looks: Callable[[], dict[str, nn.Module]], *ends: nn.Module
+        self, embed: Embedding, looks: Callable[[int], dict[str, nn.Module]], *ends: nn.Module
     ) -> VisionModel["TimeSformerConfig"]:
         """Blocks of the attentions that `looks` makes and an MLP; `ends` stand behind them."""
         dim = self.embed_dim
         blocks: list[nn.Module] = []
-        for rate in linear_rates(self.drop_path, self.depth):
+        for index, rate in enumerate(linear_rates(self.drop_path, self.depth)):
             residual = partial(pre_norm, dim, drop_path=rate, norm_eps=self.norm_eps)
-            mlp = MLP(dim, int(dim * self.mlp_ratio), dropout=self.dropout)
-            blocks.append(Block(**{name: residual(branch) for name, branch in looks().items()}, mlp=residual(mlp)))
+            hidden = self.block_widths(index).mlp_dim or int(dim * self.mlp_ratio)
+            mlp = MLP(dim, hidden, dropout=self.dropout)
+            blocks.append(Block(**{name: residual(branch) for name, branch in looks(index).items()}, mlp=residual(mlp)))
         model = VisionModel(
             embed=embed,
             encoder=Encoder([*blocks, *ends], norm=nn.LayerNorm(dim, eps=self.norm_eps)),
@@ -101,16 +106,16 @@ class TimeSformerConfig(ViTFields, PositionedFields):
 class TimeProjection(nn.Sequential):
     """What follows the heads that look along the time: a linear layer, and a second one that starts at zero."""
 
-    def __init__(self, dim: int) -> None:
+    def __init__(self, width: int, dim: int) -> None:
         super().__init__()
-        self.add_module("project", nn.Linear(dim, dim))
+        self.add_module("project", nn.Linear(width, dim))
         self.add_module("dense", nn.Linear(dim, dim))
 
 
 def _divided(config: TimeSformerConfig) -> VisionModel[TimeSformerConfig]:
-    def looks() -> dict[str, nn.Module]:
-        time = TimeAttention(config.heads(TimeProjection(config.embed_dim)))
-        return {"time": time, "space": SpaceAttention(config.heads())}
+    def looks(index: int) -> dict[str, nn.Module]:
+        time = TimeAttention(config.heads(index, twice=True))
+        return {"time": time, "space": SpaceAttention(config.heads(index))}
 
     model = config.model(config.embed(times=config.times()), looks)
     # Every block but the first begins as ViT's, as in the published code.
@@ -120,12 +125,12 @@ def _divided(config: TimeSformerConfig) -> VisionModel[TimeSformerConfig]:
 
 
 def _joint(config: TimeSformerConfig) -> VisionModel[TimeSformerConfig]:
-    return config.model(config.embed(times=config.times()), lambda: {"attention": config.heads()})
+    return config.model(config.embed(times=config.times()), lambda index: {"attention": config.heads(index)})
 
 
 def _space(config: TimeSformerConfig) -> VisionModel[TimeSformerConfig]:
     embed = config.embed(frames=PrefixForEachFrame())
-    return config.model(embed, lambda: {"attention": FrameAttention(config.heads())}, MeanOverFrames())
+    return config.model(embed, lambda index: {"attention": FrameAttention(config.heads(index))}, MeanOverFrames())
 
 
 COMPOSITIONS: dict[str, Callable[[TimeSformerConfig], VisionModel[TimeSformerConfig]]] = {

@@ -10,26 +10,26 @@ from typing import Any
 from torch import nn
 
 from ..nn import (
+    MLP,
     Block,
     Embedding,
     Encoder,
     Head,
     JointProjectionWithoutKeyBias,
     MeanPool,
-    MultiHeadAttention,
     SinusoidalPositions,
     TubeletEmbed,
     VisionModel,
     init_vit,
     linear_rates,
 )
-from .fields import PositionedFields, ViTFields, pair
-from .parts import classifier, vit_residuals
+from .fields import BlockFields, PositionedFields, ViTFields, pair
+from .parts import classifier, vit_attention, vit_residuals
 from .vit import HUGE, LARGE, SMALL
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class VideoMAEConfig(ViTFields, PositionedFields):
+class VideoMAEConfig(ViTFields, PositionedFields, BlockFields):
     """A ViT for videos, (B, C, T, H, W).
 
     Attributes:
@@ -59,17 +59,18 @@ class VideoMAEConfig(ViTFields, PositionedFields):
         )
         model = VisionModel(
             embed=Embedding(tubelets, positions=positions),
-            encoder=Encoder([self.block(rate) for rate in linear_rates(self.drop_path, self.depth)]),
+            encoder=Encoder([self.block(i, rate) for i, rate in enumerate(linear_rates(self.drop_path, self.depth))]),
             head=Head(MeanPool(), classifier(dim, self.num_classes), norm=nn.LayerNorm(dim, eps=self.pool_norm_eps)),
             config=self,
         )
         return model.apply(init_vit)
 
-    def block(self, drop_path: float) -> Block:
-        dim, heads = self.embed_dim, self.num_heads
-        qkv = JointProjectionWithoutKeyBias(dim, heads)
-        attention = MultiHeadAttention(dim, heads, qkv=qkv, dropout=self.dropout)
-        return Block(**vit_residuals(self, attention, drop_path=drop_path))
+    def block(self, index: int, drop_path: float) -> Block:
+        dim, widths = self.embed_dim, self.block_widths(index)
+        qkv = JointProjectionWithoutKeyBias(dim, widths.num_heads, head_dim=widths.head_dim)
+        attention = vit_attention(dim, widths.num_heads, widths.head_dim, qkv=qkv, dropout=self.dropout)
+        mlp = MLP(dim, widths.mlp_dim or int(dim * self.mlp_ratio), dropout=self.dropout)
+        return Block(**vit_residuals(self, attention, mlp, drop_path=drop_path))
 
 
 VARIANTS: dict[str, Any] = {

@@ -67,14 +67,16 @@ class JointProjectionWithoutKeyBias(nn.Linear):
     """`JointProjection` with a bias for queries and one for values, none for keys (Bao et al., 2022, "BEiT").
 
     A bias of the keys adds the same number to all scores of a query, which softmax takes away again. `bias` holds both,
-    queries first: (2 D,).
+    queries first: (2 h d,).
     """
 
-    def __init__(self, dim: int, num_heads: int) -> None:
-        check_heads(dim, num_heads)
-        super().__init__(dim, 3 * dim, bias=False)
+    def __init__(self, dim: int, num_heads: int, *, head_dim: int | None = None) -> None:
+        if head_dim is None:
+            check_heads(dim, num_heads)
+            head_dim = dim // num_heads
+        super().__init__(dim, 3 * num_heads * head_dim, bias=False)
         self.num_heads = num_heads
-        self.bias = nn.Parameter(torch.zeros(2 * dim))
+        self.bias = nn.Parameter(torch.zeros(2 * num_heads * head_dim))
 
     def forward(self, tokens: Tokens) -> QKV:  # type: ignore[override]
         query, value = self.bias.chunk(2)
