@@ -1,6 +1,6 @@
 """Which part of a model sees images, how it is run, and whether its output scores classes."""
 
-from typing import Any
+from typing import Any, TypeGuard
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -25,12 +25,17 @@ def image_model(model: nn.Module) -> nn.Module:
     return model.image if isinstance(model, DualEncoder) else model
 
 
+def hides_patches(model: nn.Module) -> TypeGuard[AnyVisionModel]:
+    """Whether a model's forward hides patches, as in masked image modelling; its `forward_features` shows all."""
+    return isinstance(model, AnyVisionModel) and not isinstance(model, VisionModel)
+
+
 def run(model: nn.Module, pixels: Float[Tensor, "B C H W"]) -> Any:
     """The output of a model for whole images; None for a model whose forward hides patches (MAE, BEiT).
 
     Of such a model the encoder runs on all patches, so that every layer can be observed.
     """
-    if isinstance(model, AnyVisionModel) and not isinstance(model, VisionModel):
+    if hides_patches(model):
         model.forward_features(pixels)
         return None
     return model(pixels)

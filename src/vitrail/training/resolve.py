@@ -1,7 +1,7 @@
 """From a recipe with open fields and the data to a setup: what is open is chosen, the model is built or loaded."""
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import torch
@@ -194,7 +194,7 @@ def _adapted(recipe: Recipe, data: TrainingData, pretrained: Checkpoint) -> Chec
     interchangeable = {data.channels, pretrained.preprocess.channels} <= {1, 3}
     channels = pretrained.preprocess.channels if interchangeable else data.channels
     torch.manual_seed(derive(recipe.seed, "weights"))
-    changes = {**_changes(recipe), "image_size": recipe.image_size}
+    changes = {**_for_objective(recipe, pretrained), **_changes(recipe), "image_size": recipe.image_size}
     if channels != pretrained.preprocess.channels:
         changes["in_channels"] = channels
     labelled = bool(chosen(recipe.objective).tasks) and data.task is not None
@@ -209,6 +209,20 @@ def _adapted(recipe: Recipe, data: TrainingData, pretrained: Checkpoint) -> Chec
         loaded.model.head.apply(init_vit)  # as many classes as before may still be others
     info = {**loaded.info, "origin": f"fine-tuned from {recipe.weights} on {data.name}"}
     return Checkpoint(loaded.model, data.names if labelled else loaded.class_names, loaded.preprocess, info)
+
+
+def _for_objective(recipe: Recipe, pretrained: Checkpoint) -> dict[str, Any]:
+    """The fields of a checkpoint's config that the objective has otherwise, such as the share of hidden patches."""
+    config = pretrained.model.config
+    wanted = chosen(recipe.objective).model_config(config)
+    if type(wanted) is not type(config):
+        objective = chosen(recipe.objective).name
+        raise VitrailError(
+            f"{recipe.weights} is for {config.task.name}, and objective {objective} continues a model for "
+            f"{wanted.task.name}: give a checkpoint of such a pre-training, or a fresh --model without weights"
+        )
+    pairs = ((field.name, getattr(wanted, field.name)) for field in fields(config))
+    return {name: value for name, value in pairs if value != getattr(config, name)}
 
 
 def _workers(recipe: Recipe, device: torch.device) -> int:

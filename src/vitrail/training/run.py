@@ -106,7 +106,7 @@ def pretrain(
     source: Source | str | Path,
     recipe: Recipe | str | None = None,
     *,
-    objective: ObjectiveConfig | str = "mae",
+    objective: ObjectiveConfig | str | None = None,
     weights: str | Path | None = None,
     model: AnyVisionModel | ModelConfig | str | None = None,
     transform: Transform | None = None,
@@ -121,15 +121,17 @@ def pretrain(
     Args:
         source: images in any layout.
         recipe: by default the one with the objective's name, where there is one.
-        objective: one that needs no labels.
+        objective: one that needs no labels; by default that of the recipe, or "mae".
 
     Raises:
         VitrailError: see `train`; or an objective that needs labels.
     """
-    read = pretraining_recipe(objective if isinstance(objective, str) else objective.name, recipe)
+    own = objective if isinstance(objective, ObjectiveConfig) else None
+    name = objective.name if isinstance(objective, ObjectiveConfig) else objective
     return train(
         source,
-        read if isinstance(objective, str) else replace(read, objective=objective),
+        pretraining_recipe(name, recipe),
+        objective=own,
         weights=weights,
         model=model,
         transform=transform,
