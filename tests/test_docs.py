@@ -1,6 +1,6 @@
 """Every Python block of README.md and docs runs, in the order of its page, on small images and models made here.
 
-A block with the comment `<!-- not run: reason -->` before it is only compiled.
+A block with the comment `<!-- not run: reason -->` before it is only compiled. Pages with many runs are `exhaustive`.
 """
 
 import math
@@ -10,7 +10,7 @@ import sys
 from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -29,10 +29,12 @@ from vitrail.checkpoint.contract import Checkpoint
 from vitrail.models import families, parts
 from vitrail.objectives import registry
 from vitrail.rewrites import registry as rewrites
+from vitrail.training import run as training
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 _BLOCK = re.compile(r"(<!-- not run: [^>]+ -->\n\n?)?^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_SLOW = ("docs/python.md", "docs/tasks.md")
 _NAMES = ("cat", "dog", "tulip")
 
 
@@ -90,6 +92,7 @@ def space(prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> It
     monkeypatch.setattr(families, "_registered", {})
     monkeypatch.setattr(registry, "_REGISTERED", {})
     monkeypatch.setattr(rewrites, "REWRITES", dict(rewrites.REWRITES))
+    monkeypatch.setattr(training, "outline", lambda *plan: "")  # tracing the memory of a step takes longer than the run
     module = ModuleType("docs_page")  # dataclasses look for the module of a class
     monkeypatch.setitem(sys.modules, "docs_page", module)
     torch.manual_seed(0)
@@ -130,12 +133,18 @@ def common_names() -> dict[str, Any]:
     }
 
 
-@cache
+def pages() -> list[Any]:
+    """The pages with Python blocks."""
+    slow = pytest.mark.exhaustive
+    named = {page_name(page): page for page in PAGES if blocks(page)}
+    return [pytest.param(page, id=name, marks=slow if name in _SLOW else ()) for name, page in named.items()]
+
+
 def page_name(page: Path) -> str:
     return page.relative_to(ROOT).as_posix()
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page)], ids=page_name)
+@pytest.mark.parametrize("page", pages())
 def test_the_blocks_of_a_page_run(page: Path, space: dict[str, Any]) -> None:
     for block in blocks(page):
         code = compile("\n" * (block.line - 1) + block.code, page_name(page), "exec")
