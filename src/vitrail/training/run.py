@@ -15,7 +15,7 @@ from ..engines.precision import pick_device, pick_precision
 from ..errors import VitrailError
 from ..machine.allocator import keep_freed_memory
 from ..models.fields import ModelConfig
-from ..nn import AnyVisionModel
+from ..nn import BaseVisionModel
 from ..objectives.objective import ObjectiveConfig, Transform
 from ..objectives.registry import objective_config
 from ..progress import Track, silent
@@ -64,7 +64,7 @@ def train(
     recipe: Recipe | str | None = None,
     *,
     weights: str | Path | None = None,
-    model: AnyVisionModel | ModelConfig | str | None = None,
+    model: BaseVisionModel[ModelConfig] | ModelConfig | str | None = None,
     objective: ObjectiveConfig | str | None = None,
     transform: Transform | None = None,
     loggers: Sequence[Logger] = (),
@@ -108,7 +108,7 @@ def pretrain(
     *,
     objective: ObjectiveConfig | str | None = None,
     weights: str | Path | None = None,
-    model: AnyVisionModel | ModelConfig | str | None = None,
+    model: BaseVisionModel[ModelConfig] | ModelConfig | str | None = None,
     transform: Transform | None = None,
     loggers: Sequence[Logger] = (),
     out: str | Path | None = None,
