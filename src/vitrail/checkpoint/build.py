@@ -1,4 +1,4 @@
-"""Building the model of a stored checkpoint: config, rewrites, tensors."""
+"""Build the model of a stored checkpoint from config, rewrites and tensors."""
 
 import torch
 
@@ -11,7 +11,7 @@ from .document import Stored
 
 
 def build(stored: Stored) -> AnyVisionModel:
-    """The model of a stored checkpoint, in evaluation mode, with its tensors and their dtype."""
+    """Build the model of a stored checkpoint in evaluation mode, with the stored tensors and their dtype."""
     check_tensors(stored)
     model = blueprint(stored.config, stored.rewrites)
     model.load_state_dict(stored.state, strict=True, assign=True)
@@ -19,13 +19,13 @@ def build(stored: Stored) -> AnyVisionModel:
 
 
 def blueprint(config: ModelConfig, rewrites: tuple[Rewrite, ...] = ()) -> AnyVisionModel:
-    """The model on the meta device, without memory or weights, rewritten."""
+    """Build a model on the meta device, without memory or weights, and apply rewrites."""
     with torch.device("meta"):
         return replay(config.build(), rewrites)
 
 
 def check_tensors(stored: Stored) -> None:
-    """Raise VitrailError unless the tensors are those of the architecture, in their shapes, and no others."""
+    """Raise VitrailError unless names and shapes of the tensors are exactly those of the architecture."""
     expected = blueprint(stored.config, stored.rewrites).state_dict()
     missing = [name for name in expected if name not in stored.state]
     unexpected = [name for name in stored.state if name not in expected]

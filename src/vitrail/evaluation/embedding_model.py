@@ -10,18 +10,18 @@ from ..task_spec import EMBEDDING
 
 
 class EmbeddingModel(nn.Module):
-    """The pooled vector before the classifier of any model: (B, C, H, W) -> (B, D).
+    """Pooled vector before the classifier of any model: (B, C, H, W) -> (B, D).
 
-    * A classifier gives the input of its classifier. With two classifiers on two tokens (DeiT's distilled models) it is
-      the mean of both tokens.
-    * A model whose task is embedding gives its output: the encoder's pooled vector, or an image tower's projection into
-      the space that it shares with texts. A model of images and texts gives that of its image tower. The prototypes of
-      DINO's pre-training head are classes, and not used.
-    * A model without a vector (detection, dense tasks, masked modelling) gives the mean over the patch tokens of its
-      last level.
+    ** For a classifier, the input of its last linear layer. With two classifiers on two tokens (DeiT's distilled
+    models), the mean of both tokens.
+    * For a model with the task embedding, its output: the encoder's pooled vector, or an image encoder's projection
+    into the space that it shares with texts. For a model of images and texts, that of its image encoder. The
+    prototypes of DINO's pre-training head are classes, and not used.
+    * For a model without a vector (detection, dense tasks, masked modelling), the mean over the patch tokens of its
+    last level.
 
     Args:
-        model: with `forward_features`, `head` and `config`; its modules and weights are shared.
+        model: a model with `forward_features`, `head` and `config`; its modules and weights are shared.
     """
 
     def __init__(self, model: AnyVisionModel | DualEncoder) -> None:
@@ -33,12 +33,12 @@ class EmbeddingModel(nn.Module):
 
 
 def pooled(head: nn.Module, features: Any, projects: bool) -> Float[Tensor, "B D"]:
-    """One vector for each image, as `EmbeddingModel` describes.
+    """Pool features to one vector for each image, as `EmbeddingModel` describes.
 
     Args:
-        head: of the model.
-        features: Tokens, or several levels of them.
-        projects: the head's output is the embedding.
+        head: the model's head.
+        features: Tokens, or a tuple of levels.
+        projects: whether the head's output is the embedding.
     """
     match head:
         case Head():

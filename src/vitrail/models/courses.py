@@ -1,4 +1,4 @@
-"""Constructors under the names that papers and courses use; each builds what the config of the family builds."""
+"""Constructors with the names that papers and courses use; each builds the model of a family's config."""
 
 from ..nn import AnyVisionModel, Block, VisionModel
 from .fields import Size
@@ -109,10 +109,10 @@ def TransformerBlock(  # noqa: N802
 def create_vit_model(
     size: str = "base", *, patch_size: int = 16, image_size: Size = 224, num_classes: int = 1000, in_channels: int = 3
 ) -> AnyVisionModel:
-    """A ViT of a published size ("tiny", "small", "base", "large", "huge") with fresh weights.
+    """Build a ViT of a published size ("tiny", "small", "base", "large", "huge") with random weights.
 
     Raises:
-        VitrailError: another size.
+        VitrailError: unknown size.
     """
     name = f"vit_{size}_patch{patch_size}_224"
     return create_model(name, image_size=image_size, num_classes=num_classes, in_channels=in_channels)

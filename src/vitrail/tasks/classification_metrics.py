@@ -125,7 +125,7 @@ def score(
         class_names: K names.
 
     Raises:
-        VitrailError: no images, an image without exactly one label ("one"), wrong shapes, or logits that are not finite.
+        VitrailError: no images, an image without exactly one label ("one"), wrong shapes, or logits not finite.
     """
     _check(logits, targets, class_names)
     logits = logits.double().cpu()
