@@ -36,8 +36,8 @@ def adapt(stored: Stored, overrides: dict[str, Any]) -> Stored:
     """Replace config fields of a checkpoint and adapt its tensors; `info["adapted"]` lists the changes.
 
     Other classes need a fresh head, another image size resamples the positions, another patch size resizes the filters
-    too, and other channels change the first convolution. Fields that change any other tensor fail in the check of tensors
-    that follows.
+    too, and other channels change the first convolution. Fields that change any other tensor fail in the check of
+    tensors that follows.
     """
     if overrides.get("num_classes"):
         stored = _without_decoder(stored)

@@ -50,7 +50,7 @@ def _check_blocks(kind: str, values: Mapping[str, Any]) -> None:
             continue
         if len(entries) != values["depth"] or not all(_count(entry, least=1) for entry in entries):
             raise VitrailError(
-                f"{kind} has {name}={entries} for depth={values['depth']}: give a whole number of at least 1 for each block"
+                f"{kind} has {name}={entries} for depth={values['depth']}: give a whole number from 1 for each block"
             )
 
 
@@ -72,7 +72,7 @@ def _check_heads(kind: str, values: Mapping[str, Any]) -> None:
         raise VitrailError(f"{kind} has num_heads={heads!r}: it must be a whole number of at least 1")
     if "embed_dim" in values and values["embed_dim"] % heads:
         raise VitrailError(
-            f"{kind} has embed_dim={values['embed_dim']}, which is not a multiple of num_heads={heads}: choose a multiple"
+            f"{kind} has embed_dim={values['embed_dim']}, not a multiple of num_heads={heads}: choose a multiple"
         )
 
 

@@ -35,7 +35,7 @@ class DINOv2Config(ViTFields, PositionedFields, BlockFields):
         mlp_ratio: hidden width of the MLP, in units of `embed_dim`; 8/3 with a gate costs as much as 4 without.
         gated_mlp: SwiGLU instead of two layers (the giant).
         registers: number of register tokens, after the class token.
-        pool: input of the classifier: the "class" token, or "both" it and the mean over the patches, as in transformers.
+        pool: input of the classifier: the "class" token, or "both" it and the mean over the patches (transformers).
     """
 
     image_size: Size = 518

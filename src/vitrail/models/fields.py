@@ -193,7 +193,7 @@ class BlockFields(EncoderFields):
         return 0 if differ else self.depth
 
     def block_widths(self, index: int) -> BlockWidths:
-        """Widths of block `index`, from 0. If only the number of heads is given, a head keeps the full model's width."""
+        """Widths of block `index`, from 0. If only numbers of heads are given, a head keeps the full model's width."""
         heads, head_dims, mlp_dims = self.block_heads, self.block_head_dims, self.block_mlp_dims
         usual = self.embed_dim // self.num_heads if heads else None
         return BlockWidths(

@@ -70,7 +70,7 @@ class MAEConfig(BlockFields):
         return ViTConfig(**found, pool="mean", num_classes=0)
 
     def fine_tuned_state(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Tensors of embedding and encoder; the norm moves after the mean, and computed positions become learned ones."""
+        """Tensors of embedding and encoder; the norm moves after the mean, computed positions become learned ones."""
         kept = {name: tensor for name, tensor in state.items() if name.startswith(("embed.", "encoder."))}
         renamed = {name.replace("encoder.norm.", "head.norm."): tensor for name, tensor in kept.items()}
         rows, columns = (

@@ -82,8 +82,8 @@ def init_clip(encoder: Encoder) -> None:
 def init_siglip(module: nn.Module) -> None:
     """Initialise a module as in SigLIP, for `apply`: uniform weights (Glorot and Bengio, 2010).
 
-    Token embeddings, positions and the learned query have length 1 on average. After github.com/google-research/big_vision,
-    `models/vit.py`.
+    Token embeddings, positions and the learned query have length 1 on average. After
+    github.com/google-research/big_vision, `models/vit.py`.
     """
     if isinstance(module, nn.Linear):
         # A joint layer is initialised as three square ones.

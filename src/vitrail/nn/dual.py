@@ -1,4 +1,4 @@
-"""Image and text encoders whose vectors are compared."""
+"""Dual encoders: an image and a text encoder whose vectors are compared."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from .tokens import Tokens
 
 
 class TextModel(nn.Module):
-    """embed, encoder, pool, project: ids (B, L) -> Tokens -> Tokens -> (B, D) -> (B, E)."""
+    """Text encoder: embed, encoder, pool, project; ids (B, L) -> Tokens -> Tokens -> (B, D) -> (B, E)."""
 
     def __init__(self, embed: nn.Module, encoder: nn.Module, pool: nn.Module, project: nn.Module) -> None:
         super().__init__()
@@ -42,7 +42,7 @@ class ScaledCosine(nn.Module):
 
 
 class BiasedCosine(nn.Module):
-    """exp(t) a · b + c of unit vectors, t and c learned (Zhai et al., 2023, "SigLIP", section 3.2).
+    """exp(t) a · b + c of unit vectors with learned t and c (Zhai et al., 2023, "SigLIP", section 3.2).
 
     The sigmoid of a logit is the probability that image and text belong together.
     """
@@ -57,13 +57,13 @@ class BiasedCosine(nn.Module):
 
 
 class DualEncoder(nn.Module):
-    """Images and texts in one space: pixels (A, C, H, W) and ids (B, L) -> logits (A, B).
+    """Image and text encoder with a joint space: pixels (A, C, H, W) and ids (B, L) -> logits (A, B).
 
     Args:
         image: pixels (A, C, H, W) -> (A, E).
         text: ids (B, L) -> (B, E).
         compare: unit vectors (A, E) and (B, E) -> (A, B).
-        config: the frozen dataclass that built it.
+        config: the frozen config that built the model.
     """
 
     rewrites: tuple[Any, ...] = ()

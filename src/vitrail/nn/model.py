@@ -1,4 +1,4 @@
-"""Base class: embed → encoder → head."""
+"""Base classes of vision models: embed → encoder → head."""
 
 from abc import ABC, abstractmethod
 from typing import Any
@@ -15,7 +15,7 @@ from .tokens import Tokens
 class AnyVisionModel(nn.Module, ABC):
     """Base class of vision models: an embedding, an encoder and a head.
 
-    `forward_features` sees whole images in every model; `forward` composes the three parts in its own way.
+    `forward_features` takes whole images in every model; `forward` composes the three parts, and may hide patches.
 
     Args:
         embed: pixels -> Tokens.
@@ -77,7 +77,7 @@ class VisionModel(AnyVisionModel):
 
 
 def mean_of_patches(tokens: Tokens | tuple[Tokens, ...]) -> Float[Tensor, "images D"]:
-    """The mean over the patch tokens of each image, of the last level if there are several."""
+    """Mean over the patch tokens of each image, of the last level if there are several."""
     last = tokens[-1] if isinstance(tokens, tuple) else tokens
     if not last.lengths:
         return last.patches.mean(dim=1)
