@@ -33,7 +33,7 @@ class Plan:
         parameters: number of parameters.
         flops: floating-point operations of a forward pass of one image, a multiply and an add being two.
             Papers often give multiply-adds and call them FLOPs; those are half of it.
-        weights, gradients, optimizer, ema: permanent tensors of training, in float32.
+        weights, gradients, optimizer, ema: permanent tensors of training, float32.
         activations: further tensors at the peak of a training step, the batch included.
         inference_bytes: all tensors at the peak of a forward pass.
         training_bytes: all tensors at the peak of a training step.
@@ -80,7 +80,7 @@ class Workload:
     checkpointing: bool
 
     def training_bytes(self, batch_size: int) -> int:
-        """All tensors at the peak of a step, which is in the backward pass, since the fused update allocates nothing."""
+        """All tensors at the peak of a step, in the backward pass: the fused update allocates nothing."""
         step = backward_peak(
             self.config,
             batch_size,

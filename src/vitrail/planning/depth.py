@@ -11,8 +11,8 @@ Numbers = tuple[int, ...]
 def by_depth(config: ModelConfig, measure: Callable[[ModelConfig], Numbers], *, least: int) -> Numbers:
     """`measure(config)`, extrapolated linearly from two depths of at least `least` if the config is deeper.
 
-    A config with different blocks (`equal_blocks` is 0) is measured directly. If kinds of blocks alternate (`period`), the
-    two depths differ by a period.
+    A config with different blocks (`equal_blocks` is 0) is measured directly. If kinds of blocks alternate (`period`),
+    the two depths differ by a period.
     """
     depth, period = config.equal_blocks, config.period
     if depth <= least + period:

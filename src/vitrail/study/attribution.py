@@ -137,4 +137,4 @@ def _about_masks(batches: Sequence[ImageBatch], missing: int) -> str:
     phrases += [f"{black} with a black one"] if black else []
     if known.mean() > 0.5:
         phrases.append("if that is too much, invert the masks: the object is white")
-    return "; ".join(said)
+    return "; ".join(phrases)

@@ -128,7 +128,7 @@ def calibrations(studied: StudiedModel, val: StudiedModel | None, seed: int) -> 
 
 
 def conflicts(studied: StudiedModel, masks: Sequence[Mask | None], seed: int) -> list[Measurement]:
-    """Predictions on images with conflicting shape and texture (Geirhos et al., 2019): fraction of each cue, and shape bias.
+    """Predictions on images with conflicting shape and texture (Geirhos et al., 2019): fractions and shape bias.
 
     Args:
         masks: True on the object of each image; None leaves the image out.
