@@ -179,7 +179,7 @@ def read_data(source: Source | str | Path, reading: Reading, *, progress: Track 
         val=part(parts.val),
         test=part(parts.test),
         survey=found,
-        warnings=(*found.warnings, *_leak_warning(parts)),
+        warnings=(*found.source.notes, *found.warnings, *_leak_warning(parts)),
     )
 
 
