@@ -1,4 +1,4 @@
-"""Parts from other packages: entry points, looked at only when a name is not one of ours, and for lists."""
+"""Plugins: parts of other packages, found by entry points when a name is not built in, and for lists."""
 
 import os
 import sys
@@ -19,19 +19,19 @@ GROUPS = {
     "source": "vitrail.sources",
     "command": "vitrail.commands",
 }
-"""What can be added, and the group of entry points that adds it."""
+"""Kind of plugin -> group of entry points."""
 
 
 def plugin_names(kind: str) -> list[str]:
-    """The names that installed packages add of a kind, sorted; metadata only, nothing is imported."""
+    """Sorted names of the installed plugins of a kind, from metadata; nothing is imported."""
     return sorted(_entries(kind))
 
 
 def find_plugin(kind: str, name: str) -> Any | None:
-    """The object that an installed package adds under a name, imported now; None where none does.
+    """Import the plugin of a name; None if there is none.
 
     Raises:
-        VitrailError: the package's module fails to import; the message names the package and the reason.
+        VitrailError: its module fails to import; the message names the package and the reason.
     """
     entry = _entries(kind).get(name)
     if entry is None:

@@ -1,4 +1,4 @@
-"""Building the model of a stored checkpoint: config, rewrites, tensors."""
+"""Build the model of a stored checkpoint from config, rewrites and tensors."""
 
 import torch
 
@@ -25,7 +25,7 @@ def blueprint(config: ModelConfig, rewrites: tuple[Rewrite, ...] = ()) -> BaseVi
 
 
 def check_tensors(stored: Stored) -> None:
-    """Raise VitrailError unless the tensors are those of the architecture, in their shapes, and no others."""
+    """Raise VitrailError unless names and shapes of the tensors are exactly those of the architecture."""
     expected = blueprint(stored.config, stored.rewrites).state_dict()
     missing = [name for name in expected if name not in stored.state]
     unexpected = [name for name in stored.state if name not in expected]

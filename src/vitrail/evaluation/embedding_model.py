@@ -21,7 +21,7 @@ from ..task_spec import EMBEDDING
 
 
 class EmbeddingModel(nn.Module):
-    """The pooled vector before the classifier of any model: (B, C, H, W) -> (B, D).
+    """Pooled vector before the classifier of any model: (B, C, H, W) -> (B, D).
 
     * A classifier gives the input of its classifier. With two classifiers on two tokens (DeiT's distilled models) it is
       the mean of both tokens.
@@ -47,12 +47,12 @@ class EmbeddingModel(nn.Module):
 
 
 def pooled(head: nn.Module, features: Any, projects: bool) -> Float[Tensor, "B D"]:
-    """One vector for each image, as `EmbeddingModel` describes.
+    """Pool features to one vector for each image, as `EmbeddingModel` describes.
 
     Args:
-        head: of the model.
-        features: Tokens, or several levels of them.
-        projects: the head's output is the embedding.
+        head: the model's head.
+        features: Tokens, or a tuple of levels.
+        projects: whether the head's output is the embedding.
     """
     match head:
         case Head():

@@ -1,4 +1,4 @@
-"""Constructors under the names that papers and courses use; each builds what the config of the family builds."""
+"""Constructors with the names that papers and courses use; each builds the model of a family's config."""
 
 from ..nn import BaseVisionModel, Block, VisionModel
 from .fields import ModelConfig, Size
@@ -112,7 +112,7 @@ def create_vit_model(
     """A ViT of a published size ("tiny", "small", "base", "large", "huge") with fresh weights.
 
     Raises:
-        VitrailError: another size.
+        VitrailError: unknown size.
     """
     name = f"vit_{size}_patch{patch_size}_224"
     return create_model(name, image_size=image_size, num_classes=num_classes, in_channels=in_channels)

@@ -1,7 +1,7 @@
 """SegFormer (Xie et al., 2021, "SegFormer: simple and efficient design for semantic segmentation with transformers").
 
-Its encoder, MiT ("mix transformer"), is PVT v2 with an MLP ratio of 4 in all stages. Its decoder is nothing but MLPs on
-the four levels, added up on the finest grid.
+The encoder, MiT ("mix transformer"), is PVT v2 with an MLP ratio of 4 in all stages. The decoder consists of linear
+layers on the four levels, which are joined on the finest grid.
 """
 
 from dataclasses import dataclass
@@ -18,11 +18,11 @@ RATIOS = (4.0, 4.0, 4.0, 4.0)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SegFormerConfig(PVTFields):
-    """MiT with the all-MLP decoder: pixels (B, C, H, W) -> logits (B, num_classes, ⌈H / 4⌉, ⌈W / 4⌉).
+    """SegFormer: MiT with the all-MLP decoder: pixels (B, C, H, W) -> logits (B, num_classes, ⌈H / 4⌉, ⌈W / 4⌉).
 
     Attributes:
         decoder_dim: width inside the decoder.
-        decoder_dropout: rate in front of its classifier.
+        decoder_dropout: rate of dropout before its classifier.
     """
 
     task: TaskSpec = SEGMENTATION

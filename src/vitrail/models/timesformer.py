@@ -1,7 +1,7 @@
 """TimeSformer (Bertasius et al., 2021, "Is space-time attention all you need for video understanding?", section 3).
 
-ViT on the frames of a video. Divided attention looks along the time first and then inside the frame: T + H W places
-instead of T H W for each token.
+ViT on the frames of a video. With divided attention, a token attends along time and then inside its frame: to T + H W
+tokens instead of T H W.
 """
 
 from collections.abc import Callable
@@ -39,12 +39,12 @@ from .words import Interpolation, VideoAttention
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TimeSformerConfig(ViTFields, PositionedFields, BlockFields):
-    """A ViT for videos, (B, C, T, H, W).
+    """TimeSformer: a ViT for videos (B, C, T, H, W).
 
     Attributes:
-        num_frames: T that the time positions are learned for; other numbers resample them.
-        attention: "divided" (time, then space), "joint" (all tokens of all frames) or "space" (every frame by itself,
-            with a class token of its own; the mean over the frames is classified).
+        num_frames: number of frames T of the learned time positions; other numbers resample them.
+        attention: "divided" (time, then space), "joint" (all tokens of all frames) or "space" (inside each frame,
+        which has its own class token; the classifier takes their mean).
     """
 
     num_frames: int = 8
@@ -63,7 +63,7 @@ class TimeSformerConfig(ViTFields, PositionedFields, BlockFields):
         return COMPOSITIONS[self.attention](self)
 
     def embed(self, **behind: nn.Module) -> Embedding:
-        """Patches of every frame, a class token, the same positions in every frame, and what comes behind."""
+        """Build the embedding: patches of every frame, a class token, equal positions in every frame, further parts."""
         dim = self.embed_dim
         patches = TubeletEmbed(self.in_channels, dim, (1, *pair(self.patch_size)), pad=self.pad)
         _, rows, columns = patches.grid((self.num_frames, *pair(self.image_size)))
@@ -104,7 +104,7 @@ class TimeSformerConfig(ViTFields, PositionedFields, BlockFields):
 
 
 class TimeProjection(nn.Sequential):
-    """What follows the heads that look along the time: a linear layer, and a second one that starts at zero."""
+    """Output projection of attention along time: a linear layer, and a second one that starts at zero."""
 
     def __init__(self, width: int, dim: int) -> None:
         super().__init__()
@@ -118,7 +118,7 @@ def _divided(config: TimeSformerConfig) -> VisionModel[TimeSformerConfig]:
         return {"time": time, "space": SpaceAttention(config.heads(index))}
 
     model = config.model(config.embed(times=config.times()), looks)
-    # Every block but the first begins as ViT's, as in the published code.
+    # Every block but the first starts as ViT's, as in the published code.
     for module in [module for module in model.modules() if isinstance(module, TimeProjection)][1:]:
         nn.init.zeros_(module.get_submodule("dense").get_parameter("weight"))
     return model

@@ -1,4 +1,4 @@
-"""Building blocks of Vision Transformers: embeddings, attention, heads, and what joins them, in one flat list."""
+"""Building blocks of Vision Transformers: embeddings, attention, heads, encoders and models, in one flat list."""
 
 from .activation import QuickGELU
 from .attention.attend import (

@@ -1,4 +1,4 @@
-"""Image and text encoders whose vectors are compared."""
+"""Dual encoders: an image and a text encoder whose vectors are compared."""
 
 import torch
 import torch.nn.functional as F
@@ -10,7 +10,7 @@ from .tokens import Tokens
 
 
 class TextModel(nn.Module):
-    """embed, encoder, pool, project: ids (B, L) -> Tokens -> Tokens -> (B, D) -> (B, E)."""
+    """Text encoder: embed, encoder, pool, project; ids (B, L) -> Tokens -> Tokens -> (B, D) -> (B, E)."""
 
     def __init__(self, embed: nn.Module, encoder: nn.Module, pool: nn.Module, project: nn.Module) -> None:
         super().__init__()
@@ -40,7 +40,7 @@ class ScaledCosine(nn.Module):
 
 
 class BiasedCosine(nn.Module):
-    """exp(t) a · b + c of unit vectors, t and c learned (Zhai et al., 2023, "SigLIP", section 3.2).
+    """exp(t) a · b + c of unit vectors with learned t and c (Zhai et al., 2023, "SigLIP", section 3.2).
 
     The sigmoid of a logit is the probability that image and text belong together.
     """
@@ -61,7 +61,7 @@ class DualEncoder(BaseVisionModel[ConfigT_co]):
         image: pixels (A, C, H, W) -> (A, E).
         text: ids (B, L) -> (B, E).
         compare: unit vectors (A, E) and (B, E) -> (A, B).
-        config: the frozen dataclass that built it.
+        config: the frozen config that built the model.
     """
 
     def __init__(self, image: VisionModel, text: TextModel, compare: nn.Module, config: ConfigT_co) -> None:

@@ -132,7 +132,7 @@ class MultiLevelModel(SequentialModel[ConfigT_co]):
 
 
 def mean_of_patches(tokens: Tokens | tuple[Tokens, ...]) -> Float[Tensor, "images D"]:
-    """The mean over the patch tokens of each image, of the last level if there are several."""
+    """Mean over the patch tokens of each image, of the last level if there are several."""
     last = tokens[-1] if isinstance(tokens, tuple) else tokens
     if not last.lengths:
         return last.patches.mean(dim=1)

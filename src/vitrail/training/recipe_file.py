@@ -1,4 +1,4 @@
-"""Recipes as YAML, and single fields set from text."""
+"""Read and write recipes as YAML, and set single fields from text."""
 
 import types
 from collections.abc import Mapping, Sequence
@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 
 def read_recipe(name_or_file: str) -> Recipe:
-    """A named recipe, or one from a YAML file or a run folder."""
+    """Return a named recipe, or read one from a YAML file or a run folder."""
     if name_or_file in RECIPES:
         return named_recipe(name_or_file)
     path = Path(name_or_file)
@@ -34,29 +34,35 @@ def read_recipe(name_or_file: str) -> Recipe:
     return recipe_from_dict(values)
 
 
-def pretraining_recipe(objective: str, given: Recipe | str | None = None) -> Recipe:
+def pretraining_recipe(objective: str | None = None, given: Recipe | str | None = None) -> Recipe:
     """A recipe for an objective without labels: the one given, or the one with the objective's name, or the default.
 
     Args:
-        objective: a registered name.
+        objective: a registered name; None: that of the given recipe, or mae.
         given: a recipe, or what `read_recipe` takes.
 
     Raises:
-        VitrailError: an unknown objective, or one that needs labels; a recipe of another objective.
+        VitrailError: unknown objective, or one that needs labels; a recipe for another objective.
     """
-    kind = objective_config(objective)
+    recipe = read_recipe(given) if isinstance(given, str) else given
+    own = recipe.objective if recipe else None
+    if isinstance(own, SupervisedConfig):  # of recipes for labels only the rest counts
+        own = None
+    name = objective or (own.name if own else "mae")
+    kind = objective_config(name)
     if kind.tasks:
-        raise VitrailError(f"objective {objective} learns from labels: use `vitrail train`, or --objective mae")
-    recipe = read_recipe(given) if isinstance(given, str) else given or RECIPES.get(objective, Recipe())
-    if recipe.objective is None or recipe.objective.name == "supervised":
-        return replace(recipe, objective=kind())
-    if recipe.objective.name != objective:
-        raise VitrailError(f"this recipe is for objective {recipe.objective.name}, and {objective} is asked for")
-    return recipe
+        raise VitrailError(f"objective {name} learns from labels: use `vitrail train`, or --objective mae")
+    if own is not None and own.name != name:
+        raise VitrailError(
+            f"this recipe is for objective {own.name}, and {name} is asked for: leave out one of the two"
+        )
+    if recipe is None:
+        return RECIPES.get(name, Recipe(objective=kind()))
+    return recipe if own else replace(recipe, objective=kind())
 
 
 def recipe_from_dict(values: Mapping[str, Any]) -> Recipe:
-    """A recipe from plain values; unknown fields and values of the wrong kind are errors."""
+    """Build a recipe from plain values; unknown fields and values of the wrong type raise VitrailError."""
     return _build(Recipe, _moved(values), "recipe")
 
 
@@ -80,11 +86,11 @@ _FORMER = {
     "augment.cutmix": "objective.cutmix",
     "augment.mix_rate": "objective.mix_rate",
 }
-"""Where fields of recipes stood before there were objectives; all of them belong to `supervised`."""
+"""Where these fields were in earlier versions of recipes; all are options of `supervised` now."""
 
 
 def _moved(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The values of a recipe of an earlier version as they would be written today."""
+    """Translate the values of a recipe of an earlier version."""
     rest = {key: dict(value) if isinstance(value, Mapping) else value for key, value in values.items()}
     found: dict[str, Any] = {}
     for former, now in _FORMER.items():
@@ -100,7 +106,7 @@ def _moved(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def set_fields(recipe: Recipe, settings: Sequence[str]) -> Recipe:
-    """Apply settings such as "lr=1e-3", "augment.flip=0" or "recipe.augment.mixup=0.2"."""
+    """Apply settings such as "lr=1e-3", "augment.flip=0" or "objective.mixup=0.2"."""
     for setting in settings:
         name, equals, text = setting.partition("=")
         if not equals:
@@ -132,7 +138,7 @@ def _set(owner: Any, path: list[str], value: Any, name: str) -> Any:
     hints = _hints(type(owner))
     if key not in hints:
         kind = f"objective {owner.name}" if isinstance(owner, ObjectiveConfig) else "the recipe"
-        raise VitrailError(f"{name} is no field of {kind}: {nearest(key, hints)}")
+        raise VitrailError(f"{kind} has no field {name}: {nearest(key, hints)}")
     if not rest:
         return replace(owner, **{key: _convert(hints[key], value, name)})
     inner = getattr(owner, key)
@@ -149,7 +155,7 @@ def _build(kind: type[T], values: Mapping[str, Any], where: str) -> T:
     hints = _hints(kind)
     for key in values:
         if key not in hints:
-            raise VitrailError(f"{where}.{key} is no field: {nearest(str(key), hints)}")
+            raise VitrailError(f"there is no field {where}.{key}: {nearest(str(key), hints)}")
     return kind(**{key: _convert(hints[key], value, f"{where}.{key}") for key, value in values.items()})
 
 
@@ -174,7 +180,7 @@ _NO_FIT = object()
 
 
 def _fit(option: Any, value: Any, where: str) -> Any:
-    """The value as this kind, or _NO_FIT."""
+    """The value converted to this type, or _NO_FIT."""
     if option is type(None):
         return None if value is None else _NO_FIT
     if option is ObjectiveConfig:

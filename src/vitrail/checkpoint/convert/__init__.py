@@ -1,4 +1,4 @@
-"""Foreign weights under our names."""
+"""Conversion of other libraries' state dicts to our names."""
 
 import pkgutil
 from collections.abc import Callable, Mapping
@@ -17,7 +17,7 @@ from .rename import Layout, Renamed, Rule, to_ours
 Reader = Callable[[Mapping[str, Any]], ModelConfig]
 """The values of a config.json -> the config of the model."""
 _SHARED = ("timm", "transformers", "torchvision", "official")
-"""Names of ViT itself in each source. Where names fit several layouts equally well, the first is meant."""
+"""Modules with the layouts of ViT in each source. If names fit several layouts equally well, the first is used."""
 _OTHERS = sorted({module.name for module in pkgutil.iter_modules(__path__)}.difference(_SHARED))
 _TABLES = [vars(import_module(f"{__name__}.{module}")) for module in (*_SHARED, *_OTHERS)]
 
@@ -32,15 +32,15 @@ def convert_state_dict(state_dict: Mapping[str, Any], model: BaseVisionModel[Mod
     """Translate a state dict of timm, transformers, torchvision or an official release to our names.
 
     Args:
-        state_dict: names to tensors or numpy arrays; may be nested under "model" or "state_dict", or be ours.
-        model: gives the names and shapes of the tensors that are wanted.
+        state_dict: name -> tensor or NumPy array; may be nested under "model" or "state_dict", or have our names.
+        model: the model to load them into.
 
     Returns:
-        what `model.load_state_dict` takes.
+        state dict for `model.load_state_dict`.
 
     Raises:
-        VitrailError: a layout that is none of these, or tensors that are missing, unexpected or of another
-            shape; the message lists them all.
+        VitrailError: unknown layout, or missing or unexpected tensors, or tensors of another shape; the message
+        lists them all.
     """
     expected = model.state_dict()
     state = tensors(state_dict)
@@ -82,7 +82,7 @@ def recognise(state: Mapping[str, Tensor], *more: Layout) -> Layout:
 
 
 def check(renamed: Renamed, expected: Mapping[str, Tensor], layout: Layout) -> None:
-    """Every tensor is accounted for, in its shape; otherwise an error that lists those that are not."""
+    """Raise VitrailError unless every tensor is there in its shape; the message lists those that are not."""
     missing = [*renamed.incomplete]
     wrong = []
     for name, tensor in expected.items():
@@ -104,7 +104,7 @@ def check(renamed: Renamed, expected: Mapping[str, Tensor], layout: Layout) -> N
 
 
 def tensors(state_dict: Mapping[str, Any]) -> dict[str, Tensor]:
-    """A flat dict of tensors: out of its envelope, numpy arrays wrapped."""
+    """Return a flat dict of tensors: nested dicts unwrapped, NumPy arrays converted."""
     for envelope in _ENVELOPES:
         if isinstance(state_dict.get(envelope), Mapping):
             return tensors(state_dict[envelope])
