@@ -4,13 +4,13 @@ import torch
 
 from ..errors import VitrailError
 from ..models.fields import ModelConfig
-from ..nn import AnyVisionModel
+from ..nn import BaseVisionModel
 from ..rewrites.base import Rewrite
 from ..rewrites.registry import replay
 from .document import Stored
 
 
-def build(stored: Stored) -> AnyVisionModel:
+def build(stored: Stored) -> BaseVisionModel[ModelConfig]:
     """The model of a stored checkpoint, in evaluation mode, with its tensors and their dtype."""
     check_tensors(stored)
     model = blueprint(stored.config, stored.rewrites)
@@ -18,7 +18,7 @@ def build(stored: Stored) -> AnyVisionModel:
     return model.eval()
 
 
-def blueprint(config: ModelConfig, rewrites: tuple[Rewrite, ...] = ()) -> AnyVisionModel:
+def blueprint(config: ModelConfig, rewrites: tuple[Rewrite, ...] = ()) -> BaseVisionModel[ModelConfig]:
     """The model on the meta device, without memory or weights, rewritten."""
     with torch.device("meta"):
         return replay(config.build(), rewrites)

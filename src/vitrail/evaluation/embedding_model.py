@@ -5,7 +5,18 @@ from typing import Any
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ..nn import AnyVisionModel, DistilledHead, DualEncoder, Head, PooledDistilledHead, PrototypeHead, TaskHeads, Tokens
+from ..models.fields import ModelConfig
+from ..nn import (
+    BaseVisionModel,
+    ComposedModel,
+    DistilledHead,
+    DualEncoder,
+    Head,
+    PooledDistilledHead,
+    PrototypeHead,
+    TaskHeads,
+    Tokens,
+)
 from ..task_spec import EMBEDDING
 
 
@@ -19,16 +30,19 @@ class EmbeddingModel(nn.Module):
       DINO's pre-training head are classes, and not used.
     * A model without a vector (detection, dense tasks, masked modelling) gives the mean over the patch tokens of its
       last level.
+    * A model of your own that is not put together of embedding, encoder and head gives its `embed_images`.
 
     Args:
-        model: with `forward_features`, `head` and `config`; its modules and weights are shared.
+        model: its modules and weights are shared.
     """
 
-    def __init__(self, model: AnyVisionModel | DualEncoder) -> None:
+    def __init__(self, model: BaseVisionModel[ModelConfig]) -> None:
         super().__init__()
-        self.whole: AnyVisionModel = model.image if isinstance(model, DualEncoder) else model
+        self.whole: BaseVisionModel[Any] = model.image if isinstance(model, DualEncoder) else model
 
     def forward(self, pixels: Float[Tensor, "B C H W"]) -> Float[Tensor, "B D"]:
+        if not isinstance(self.whole, ComposedModel):
+            return self.whole.embed_images(pixels)
         return pooled(self.whole.head, self.whole.forward_features(pixels), self.whole.config.task == EMBEDDING)
 
 

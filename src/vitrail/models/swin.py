@@ -66,7 +66,7 @@ class WindowPyramid(ClassifierFields):
     def merge(self, dim: int) -> nn.Module:
         """What stands between two stages: Tokens -> Tokens, half the grid, twice the width."""
 
-    def build(self) -> VisionModel:
+    def build(self) -> VisionModel["WindowPyramid"]:
         """Patches, stages, a norm, the mean. Every other block is shifted."""
         dim = self.embed_dim
         patches = PatchEmbed(self.in_channels, dim, pair(self.patch_size), pad=self.pad)

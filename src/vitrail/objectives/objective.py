@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from ..data.loader import Batch, OneView, Views
 from ..data.preprocess import Preprocess
 from ..models.fields import ModelConfig
-from ..nn import AnyVisionModel
+from ..nn import BaseVisionModel
 from ..tasks.task import Task
 
 Transform = Callable[[Tensor], Tensor]
@@ -47,7 +47,7 @@ class Objective(nn.Module, ABC):
         model: what learns.
     """
 
-    def __init__(self, model: AnyVisionModel) -> None:
+    def __init__(self, model: BaseVisionModel[ModelConfig]) -> None:
         super().__init__()
         self.model = model
 
@@ -60,7 +60,7 @@ class Objective(nn.Module, ABC):
         """Update what is not learned by gradients, such as a teacher's moving average; nothing by default."""
         return
 
-    def trained(self) -> AnyVisionModel:
+    def trained(self) -> BaseVisionModel[ModelConfig]:
         """The model that is evaluated and saved; by default the one that learns."""
         return self.model
 
@@ -85,7 +85,7 @@ class ObjectiveConfig(ABC):
     loss is no measure of quality: then the last state is kept."""
 
     @abstractmethod
-    def build(self, model: AnyVisionModel, labels: Labels | None) -> Objective:
+    def build(self, model: BaseVisionModel[ModelConfig], labels: Labels | None) -> Objective:
         """The objective around a model.
 
         Args:

@@ -8,14 +8,15 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from ..nn import AnyVisionModel
+from ..models.fields import ModelConfig
+from ..nn import BaseVisionModel
 from ..planning.stride import stride_of
 
 SMALL_PART = 0.5
 """The part of the steps that sees small pictures."""
 
 
-def small_size(model: AnyVisionModel, image_size: tuple[int, int], part: float) -> tuple[int, int]:
+def small_size(model: BaseVisionModel[ModelConfig], image_size: tuple[int, int], part: float) -> tuple[int, int]:
     """About `part` of each side, rounded to a multiple of the model's stride; the full size where less is too little.
 
     Two strides are the least: a last stage of one cell has nothing to compare.

@@ -12,7 +12,8 @@ from ..data.augment import image_transform, takes_fitted
 from ..data.loader import EvalLoader, Read, TrainLoader
 from ..data.preprocess import Preprocess
 from ..engines.precision import place_model
-from ..nn import AnyVisionModel, checkpoint_activations
+from ..models.fields import ModelConfig
+from ..nn import BaseVisionModel, checkpoint_activations
 from ..objectives.objective import Labels, Objective, ObjectiveConfig, Transform
 from .loop import Trainer
 from .optimizer import freeze, make_optimizers
@@ -88,7 +89,7 @@ class RunSetup:
             names=self.data.train.names,
         )
 
-    def objective(self, model: AnyVisionModel) -> Objective:
+    def objective(self, model: BaseVisionModel[ModelConfig]) -> Objective:
         """The objective around a model, on the device."""
         data, labels = self.data, None
         if data.task is not None:
