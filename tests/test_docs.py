@@ -34,7 +34,7 @@ from vitrail.training import run as training
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 _BLOCK = re.compile(r"(<!-- not run: [^>]+ -->\n\n?)?^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-_SLOW = ("docs/python.md", "docs/tasks.md")
+_SLOW = ("README.md", "docs/python.md", "docs/tasks.md")
 _NAMES = ("cat", "dog", "tulip")
 
 
