@@ -1,4 +1,4 @@
-"""Which part of a model sees images, how it is run, and whether its output scores classes."""
+"""The image encoder of a model, its outputs, and whether they are class logits."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from ..task_spec import TaskSpec
 
 
 def gives_classes(model: nn.Module) -> bool:
-    """Whether the output of a model is logits of classes; True for a module that is none of ours."""
+    """Whether a model's output is class logits; True for modules that are not vitrail's."""
     if not isinstance(model, AnyVisionModel):
         return True
     config = model.config
@@ -26,9 +26,9 @@ def image_model(model: nn.Module) -> nn.Module:
 
 
 def run(model: nn.Module, pixels: Float[Tensor, "B C H W"]) -> Any:
-    """The output of a model for whole images; None for a model whose forward hides patches (MAE, BEiT).
+    """Output of a model for whole images; None for a model whose forward hides patches (MAE, BEiT).
 
-    Of such a model the encoder runs on all patches, so that every layer can be observed.
+    The encoder of such a model runs on all patches, so that every layer can be observed.
     """
     if isinstance(model, AnyVisionModel) and not isinstance(model, VisionModel):
         model.forward_features(pixels)
