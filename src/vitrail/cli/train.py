@@ -15,7 +15,8 @@ class Train:
     """Train a Vision Transformer on labelled images.
 
     The source is a folder with one folder for each class (with or without train/, val/ and test/ above them), a CSV,
-    tar shards, `digits`, or a named set such as cifar10. Options that are not given are chosen from the data and the machine.
+    tar shards, `digits`, or a named set such as cifar10. Options that are not given are chosen from the data and the
+    machine.
 
     Examples:
         vitrail train photos/
