@@ -12,8 +12,8 @@ from ..data.preprocess import Preprocess
 from ..models.fields import ModelConfig, pair
 from ..models.registry import override
 from ..nn import (
-    AnyVisionModel,
     AxisPositions,
+    BaseVisionModel,
     DistanceBias,
     LearnedPositions,
     PatchEmbed,
@@ -83,7 +83,9 @@ def inflate_channels(weight: Tensor, channels: int) -> Tensor:
     return weight[:, torch.arange(channels) % old] * (old / channels)
 
 
-def _adapt_head(state: dict[str, Tensor], before: ModelConfig, after: ModelConfig, model: AnyVisionModel) -> list[str]:
+def _adapt_head(
+    state: dict[str, Tensor], before: ModelConfig, after: ModelConfig, model: BaseVisionModel[ModelConfig]
+) -> list[str]:
     expected = {name: tensor.shape for name, tensor in model.state_dict().items() if _CLASSIFIER.match(name)}
     found = {name: tensor.shape for name, tensor in state.items() if _CLASSIFIER.match(name)}
     names = {**expected, **found}
@@ -109,9 +111,9 @@ def _layer(name: str) -> str:
     return found[0]
 
 
-def _fresh_head(model: AnyVisionModel) -> dict[str, Tensor]:
-    """Initialise tensors of the head; the model itself is on the meta device."""
-    head = copy.deepcopy(model.head).to_empty(device="cpu")
+def _fresh_head(model: BaseVisionModel[ModelConfig]) -> dict[str, Tensor]:
+    """Freshly initialised tensors of the head; the model itself is on the meta device."""
+    head = copy.deepcopy(model.get_submodule("head")).to_empty(device="cpu")
     module: Any
     for module in head.modules():
         reset = getattr(module, "reset_parameters", None)
@@ -120,7 +122,9 @@ def _fresh_head(model: AnyVisionModel) -> dict[str, Tensor]:
     return {f"head.{name}": tensor for name, tensor in head.apply(init_vit).state_dict().items()}
 
 
-def _adapt_patches(state: dict[str, Tensor], old: AnyVisionModel, new: AnyVisionModel) -> list[str]:
+def _adapt_patches(
+    state: dict[str, Tensor], old: BaseVisionModel[ModelConfig], new: BaseVisionModel[ModelConfig]
+) -> list[str]:
     sentences = []
     modules = dict(new.named_modules())
     for name, was in old.named_modules():
@@ -134,7 +138,9 @@ def _adapt_patches(state: dict[str, Tensor], old: AnyVisionModel, new: AnyVision
     return sentences
 
 
-def _adapt_positions(state: dict[str, Tensor], old: AnyVisionModel, new: AnyVisionModel) -> list[str]:
+def _adapt_positions(
+    state: dict[str, Tensor], old: BaseVisionModel[ModelConfig], new: BaseVisionModel[ModelConfig]
+) -> list[str]:
     sentences = []
     modules = dict(new.named_modules())
     for name, was in old.named_modules():
@@ -158,7 +164,9 @@ def _sides(grid: tuple[int, ...]) -> str:
     return "×".join(map(str, grid))
 
 
-def _adapt_channels(state: dict[str, Tensor], old: AnyVisionModel, new: AnyVisionModel) -> list[str]:
+def _adapt_channels(
+    state: dict[str, Tensor], old: BaseVisionModel[ModelConfig], new: BaseVisionModel[ModelConfig]
+) -> list[str]:
     before, after = old.config.in_channels, new.config.in_channels
     if before == after:
         return []

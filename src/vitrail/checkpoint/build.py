@@ -4,22 +4,22 @@ import torch
 
 from ..errors import VitrailError
 from ..models.fields import ModelConfig
-from ..nn import AnyVisionModel
+from ..nn import BaseVisionModel
 from ..rewrites.base import Rewrite
 from ..rewrites.registry import replay
 from .document import Stored
 
 
-def build(stored: Stored) -> AnyVisionModel:
-    """Build the model of a stored checkpoint in evaluation mode, with the stored tensors and their dtype."""
+def build(stored: Stored) -> BaseVisionModel[ModelConfig]:
+    """The model of a stored checkpoint, in evaluation mode, with its tensors and their dtype."""
     check_tensors(stored)
     model = blueprint(stored.config, stored.rewrites)
     model.load_state_dict(stored.state, strict=True, assign=True)
     return model.eval()
 
 
-def blueprint(config: ModelConfig, rewrites: tuple[Rewrite, ...] = ()) -> AnyVisionModel:
-    """Build a model on the meta device, without memory or weights, and apply rewrites."""
+def blueprint(config: ModelConfig, rewrites: tuple[Rewrite, ...] = ()) -> BaseVisionModel[ModelConfig]:
+    """The model on the meta device, without memory or weights, rewritten."""
     with torch.device("meta"):
         return replay(config.build(), rewrites)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from ..data.preprocess import Preprocess
 from ..models.fields import ModelConfig
-from ..nn import AnyVisionModel
+from ..nn import BaseVisionModel
 from ..task_spec import TaskSpec
 from .adapt import adapt
 from .atomic import Content
@@ -32,7 +32,7 @@ class Checkpoint:
             path: where it was loaded from, to find other files such as its run's splits; not saved.
     """
 
-    model: AnyVisionModel
+    model: BaseVisionModel[ModelConfig]
     class_names: tuple[str, ...]
     preprocess: Preprocess
     info: dict[str, Any] = field(default_factory=dict)
@@ -41,8 +41,7 @@ class Checkpoint:
     @property
     def config(self) -> ModelConfig:
         """The frozen config that built the model."""
-        config: ModelConfig = self.model.config
-        return config
+        return self.model.config
 
     @property
     def task(self) -> TaskSpec:

@@ -4,16 +4,16 @@ import torch
 from torch import Tensor
 
 from ..errors import VitrailError, nearest
-from ..models.fields import BlockFields, EncoderFields
-from ..nn import AnyVisionModel
-from .convert import LAYOUTS
+from ..models.fields import BlockFields, EncoderFields, ModelConfig
+from ..nn import BaseVisionModel
+from .convert import LAYOUTS, added_layouts
 from .convert.rename import Layout, to_ours, to_theirs
 
 _CLASSIFIERS = ("head.classify", "head.distill")
 
 
-def export_state_dict(model: AnyVisionModel, to: str, *, prefix: str = "") -> dict[str, Tensor]:
-    """Return the weights of a model with the names of another library, for its `load_state_dict`.
+def export_state_dict(model: BaseVisionModel[ModelConfig], to: str, *, prefix: str = "") -> dict[str, Tensor]:
+    """The weights of a model under the names of another library, for its `load_state_dict`.
 
     The model there must be built with the same sizes and the same epsilon of the norms (`config.norm_eps`).
 
@@ -47,11 +47,12 @@ def export_state_dict(model: AnyVisionModel, to: str, *, prefix: str = "") -> di
 
 
 def _layouts(to: str) -> list[Layout]:
-    """Layouts of a library, those of its modules before those of its files."""
-    found = [layout for layout in LAYOUTS if to in (layout.name, _library(layout))]
+    """The layouts of a library; those of its modules before those of its files."""
+    layouts = (*LAYOUTS, *added_layouts())
+    found = [layout for layout in layouts if to in (layout.name, _library(layout))]
     if not found:
         raise VitrailError(
-            f"there is no library {to!r} to export to: {nearest(to, sorted(set(map(_library, LAYOUTS))))}"
+            f"there is no library {to!r} to export to: {nearest(to, sorted(set(map(_library, layouts))))}"
         )
     return sorted(found, key=lambda layout: "(files" in layout.name)
 
@@ -73,5 +74,5 @@ def _prefixed(name: str, layout: Layout, prefix: str) -> str:
 
 
 def _possible(state: dict[str, Tensor]) -> list[str]:
-    covering = [layout for layout in LAYOUTS if all(layout.place_of_ours(name) for name in state)]
+    covering = [layout for layout in (*LAYOUTS, *added_layouts()) if all(layout.place_of_ours(name) for name in state)]
     return sorted(set(map(_library, covering)))

@@ -11,7 +11,7 @@ from ..models.dinov3 import DINOv3Config
 from ..models.fields import ModelConfig
 from ..models.registry import list_models, model_config
 from ..models.vit import ViTConfig
-from .convert import CONFIGS
+from .convert import CONFIGS, Reader, added_configs
 from .convert.expect import expect
 
 _RESAMPLE = {0: "nearest", 2: "bilinear", 3: "bicubic"}
@@ -61,20 +61,20 @@ def read_card(folder: Path) -> Card:
     if kind in ("vit", "deit"):
         expect(config, hidden_act="gelu", qkv_bias=True)
         return transformers_card(config, images)
-    if kind in CONFIGS:
-        return replace(transformers_card(config, images), config=_config(config, folder), facts={})
+    reader = CONFIGS.get(str(kind)) or added_configs().get(str(kind))
+    if reader is not None:
+        return replace(transformers_card(config, images), config=_config(reader, config, folder), facts={})
     raise VitrailError(
         f"{folder / 'config.json'} describes {kind or 'an unknown model'!r}: "
         f"supported are timm's models, and transformers' vit, deit, {', '.join(CONFIGS)}"
     )
 
 
-def _config(values: Mapping[str, Any], folder: Path) -> ModelConfig:
+def _config(reader: Reader, values: Mapping[str, Any], folder: Path) -> ModelConfig:
     try:
-        config: ModelConfig = CONFIGS[values["model_type"]](values)
+        return reader(values)
     except KeyError as error:
-        raise VitrailError(f"{folder / 'config.json'} lacks {error}: get the file again") from None
-    return config
+        raise VitrailError(f"{folder / 'config.json'} does not say {error}: get the file again") from None
 
 
 def timm_card(config: Mapping[str, Any]) -> Card:

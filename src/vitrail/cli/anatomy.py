@@ -38,6 +38,7 @@ class Anatomy:
         from ..lens.anatomy import anatomy
         from ..lens.anatomy_page import anatomy_page
         from ..lens.images import named_images, readable
+        from ..lens.outputs import image_model
         from ..pages.image import displayable
         from ..progress import visible
 
@@ -50,7 +51,7 @@ class Anatomy:
             raise VitrailError(f"no image could be read ({'; '.join(refused) or 'none was given'}): name other files")
         place = pick_device(self.device)
         precision = pick_precision(self.precision, place)
-        model = place_model(checkpoint.model.eval(), place)
+        model = place_model(image_model(checkpoint.model).eval(), place)
         pixels = on_device(torch.stack([checkpoint.preprocess.normalise(image) for _, image in images]), place)
         with reduced_precision(place, precision):
             measured = anatomy(model, pixels, blocks=self.blocks, progress=visible)

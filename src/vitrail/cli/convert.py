@@ -29,6 +29,7 @@ class Convert:
         from ..checkpoint.transfer import convert
 
         info = convert(self.weights, self.out, architecture=self.architecture).info
-        print(f"{self.out}: {info['architecture']} from {info['origin']}", file=sys.stderr)
+        origin = info["origin"] or self.weights
+        print(f"{self.out}: {info['architecture']} from {origin}", file=sys.stderr)
         for sentence in info["adapted"]:
             print(f"  {sentence}", file=sys.stderr)

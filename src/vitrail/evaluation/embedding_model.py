@@ -5,30 +5,44 @@ from typing import Any
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ..nn import AnyVisionModel, DistilledHead, DualEncoder, Head, PooledDistilledHead, PrototypeHead, TaskHeads, Tokens
+from ..models.fields import ModelConfig
+from ..nn import (
+    BaseVisionModel,
+    ComposedModel,
+    DistilledHead,
+    DualEncoder,
+    Head,
+    PooledDistilledHead,
+    PrototypeHead,
+    TaskHeads,
+    Tokens,
+)
 from ..task_spec import EMBEDDING
 
 
 class EmbeddingModel(nn.Module):
     """Pooled vector before the classifier of any model: (B, C, H, W) -> (B, D).
 
-    ** For a classifier, the input of its last linear layer. With two classifiers on two tokens (DeiT's distilled
-    models), the mean of both tokens.
-    * For a model with the task embedding, its output: the encoder's pooled vector, or an image encoder's projection
-    into the space that it shares with texts. For a model of images and texts, that of its image encoder. The
-    prototypes of DINO's pre-training head are classes, and not used.
-    * For a model without a vector (detection, dense tasks, masked modelling), the mean over the patch tokens of its
-    last level.
+    * A classifier gives the input of its classifier. With two classifiers on two tokens (DeiT's distilled models) it is
+      the mean of both tokens.
+    * A model whose task is embedding gives its output: the encoder's pooled vector, or an image tower's projection into
+      the space that it shares with texts. A model of images and texts gives that of its image tower. The prototypes of
+      DINO's pre-training head are classes, and not used.
+    * A model without a vector (detection, dense tasks, masked modelling) gives the mean over the patch tokens of its
+      last level.
+    * A model of your own that is not put together of embedding, encoder and head gives its `embed_images`.
 
     Args:
-        model: a model with `forward_features`, `head` and `config`; its modules and weights are shared.
+        model: its modules and weights are shared.
     """
 
-    def __init__(self, model: AnyVisionModel | DualEncoder) -> None:
+    def __init__(self, model: BaseVisionModel[ModelConfig]) -> None:
         super().__init__()
-        self.whole: AnyVisionModel = model.image if isinstance(model, DualEncoder) else model
+        self.whole: BaseVisionModel[Any] = model.image if isinstance(model, DualEncoder) else model
 
     def forward(self, pixels: Float[Tensor, "B C H W"]) -> Float[Tensor, "B D"]:
+        if not isinstance(self.whole, ComposedModel):
+            return self.whole.embed_images(pixels)
         return pooled(self.whole.head, self.whole.forward_features(pixels), self.whole.config.task == EMBEDDING)
 
 

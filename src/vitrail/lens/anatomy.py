@@ -13,6 +13,7 @@ from ..progress import Track, silent
 from .measures import attention_distance, effective_receptive_field, feature_pca, position_similarity
 from .naming import attends_of
 from .observe import observe_attention, observe_features
+from .outputs import hides_patches, run
 from .probe.layers import block_names
 
 
@@ -49,7 +50,7 @@ def anatomy(
     chosen = spread(block_names(model), blocks)
     distances, notes = _distances(model, pixels, progress)
     with observe_features(model, *chosen) as seen, torch.inference_mode():
-        model(pixels)
+        run(model, pixels)
     components = {name: feature_pca(_map(name, seen[name])).cpu() for name in chosen}
     fields = {
         name: effective_receptive_field(model, pixels, name).cpu()
@@ -67,12 +68,14 @@ def _distances(
     model: nn.Module, pixels: Float[Tensor, "B C H W"], progress: Track
 ) -> tuple[dict[str, Float[Tensor, " h"]], list[str]]:
     """Attention distance of each head, and the reasons for layers without one."""
-    attends, distances, notes = attends_of(model), {}, []
+    attends, distances, notes = list(enumerate(attends_of(model))), {}, []
+    if hides_patches(model):  # its decoder runs only if patches are hidden
+        attends = [(index, name) for index, name in attends if not name.startswith("head.")]
     if not attends:
         notes.append(f"{type(model).__name__} has no attention, so there are no attention distances")
-    for index, name in enumerate(progress(attends, len(attends), "attention distances")):
+    for index, name in progress(attends, len(attends), "attention distances"):
         with observe_attention(model, layers=index) as seen, torch.inference_mode():  # one layer's weights at a time
-            model(pixels)
+            run(model, pixels)
         try:
             layout = seen.layout(index)
             found = attention_distance(seen[index], layout, pixels.shape[-1] / layout.grid[-1])

@@ -9,6 +9,7 @@ from ..nn import LearnedPositions, Tokens
 from .layout import Layout, over_image
 from .naming import find_module
 from .observe import observe_features
+from .outputs import run
 
 
 def attention_distance(
@@ -96,7 +97,7 @@ def effective_receptive_field(model: nn.Module, pixels: Float[Tensor, "B C H W"]
     find_module(model, name)
     given = pixels.detach().clone().requires_grad_()
     with observe_features(model, name) as seen, torch.enable_grad():
-        model(given)
+        run(model, given)
     out = seen[name]
     image = out.map if isinstance(out, Tokens) else out
     if not isinstance(image, Tensor) or image.ndim != 4:

@@ -27,7 +27,7 @@ class Watched:
 
     Attributes:
         name: its name on a page.
-        class_names: in the order of the logits; empty if unknown.
+        class_names: names in the order of the outputs; empty if unknown.
         labels: "one" class for each image, scored by a softmax, or "many", each scored by a sigmoid.
     """
 
@@ -39,8 +39,8 @@ class Watched:
 
     @property
     def classifies(self) -> bool:
-        """Whether the model scores classes; False for embeddings, detection, segmentation and the like."""
-        return bool(self.class_names) or gives_classes(self.model)
+        """Whether the model scores classes; False for regression, embeddings, detection, segmentation and the like."""
+        return gives_classes(self.model)
 
     @property
     def device(self) -> torch.device:

@@ -60,7 +60,7 @@ class AdaptiveViTConfig(ClassifierFields):
     position_mode: Interpolation = "bicubic"
     position_antialias: bool = True
 
-    def build(self) -> VisionModel:
+    def build(self) -> VisionModel["AdaptiveViTConfig"]:
         dim = self.embed_dim
         patches = PatchEmbed(self.in_channels, dim, pair(self.patch_size), pad=self.pad)
         positions = LearnedPositions(
@@ -95,13 +95,13 @@ class AdaptiveViTConfig(ClassifierFields):
 
 
 def adaptive_from_vit(
-    vit: VisionModel,
+    vit: VisionModel[ViTConfig],
     *,
     levels: int = 3,
     threshold: float = 0.05,
     detail: Literal["variance", "entropy"] = "variance",
-) -> VisionModel:
-    """Build an adaptive ViT with the weights of a plain one; the class token's position is added to the token.
+) -> VisionModel[AdaptiveViTConfig]:
+    """An adaptive ViT with the weights of a plain one; its class token takes its position with it.
 
     Args:
         vit: built by a `ViTConfig` without layer scale.

@@ -62,7 +62,7 @@ class BEiTFields(ViTFields):
 class BEiTConfig(BEiTFields):
     """BEiT: a ViT with a table of relative positions in each block."""
 
-    def build(self) -> VisionModel:
+    def build(self) -> VisionModel["BEiTConfig"]:
         dim = self.embed_dim
         patches = patch_embed(self)
         window = patches.grid(pair(self.image_size))
@@ -105,7 +105,7 @@ class MaskedBEiTConfig(BEiTFields, PositionedFields):
         mask = torch.zeros(batch, cells(self.image_size, self.patch_size), device=device)
         return (*ModelConfig.example_inputs(self, batch, device), mask)
 
-    def build(self) -> MaskedImageModel:
+    def build(self) -> MaskedImageModel["MaskedBEiTConfig"]:
         dim, patches = self.embed_dim, patch_embed(self)
         parts: dict[str, nn.Module] = {"prefix": PrefixTokens(dim)}
         if self.absolute_positions:

@@ -45,7 +45,7 @@ class CaiTConfig(ViTFields, PositionedFields):
     num_heads: int = 8
     layer_scale: float = 1e-5
 
-    def build(self) -> VisionModel:
+    def build(self) -> VisionModel["CaiTConfig"]:
         dim = self.embed_dim
         patches = patch_embed(self)
         positions = learned_positions(self, patches)

@@ -52,7 +52,7 @@ class CLIPVisionConfig(ViTFields, PositionedFields, BlockFields):
     def classifier_changes(self) -> Mapping[str, Any]:
         return {"task": CLASSIFICATION, "head_bias": True} if self.task == EMBEDDING else {}
 
-    def build(self) -> VisionModel:
+    def build(self) -> VisionModel["CLIPVisionConfig"]:
         dim = self.embed_dim
         patches = patch_embed(self, bias=False)
         norm = PerToken(nn.LayerNorm(dim, eps=self.norm_eps))
@@ -83,7 +83,7 @@ class CLIPConfig(DualFields):
     text_heads: int = 8
     joint_dim: int = 512
 
-    def build(self) -> DualEncoder:  # type: ignore[override]
+    def build(self) -> DualEncoder["CLIPConfig"]:
         return DualEncoder(self.image().build(), self.text(), ScaledCosine(scale=1 / 0.07), config=self)
 
     def image(self) -> CLIPVisionConfig:

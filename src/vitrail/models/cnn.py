@@ -31,7 +31,7 @@ class CNNConfig(ClassifierFields):
     drop_path: float = 0.0
     dropout: float = 0.0
 
-    def build(self) -> VisionModel:
+    def build(self) -> VisionModel["CNNConfig"]:
         from torchvision.models import get_model
 
         with NumbersOnCPU():

@@ -30,7 +30,7 @@ class CompactViTConfig(PositionedFields, BlockFields, ClassifierFields):
     num_heads: int = 3
     mlp_ratio: float = 2.0
 
-    def build(self) -> VisionModel:
+    def build(self) -> VisionModel["CompactViTConfig"]:
         dim = self.embed_dim
         stem = ConvStem(self.in_channels, dim, self.stem, nn.ReLU)
         model = VisionModel(

@@ -59,7 +59,7 @@ class ConvNeXtConfig(ClassifierFields):
     head_norm_eps: float = 1e-6
     pad: bool = False
 
-    def build(self) -> VisionModel:
+    def build(self) -> VisionModel["ConvNeXtConfig"]:
         dim = self.embed_dim
         patches = PatchEmbed(self.in_channels, dim, pair(self.patch_size), pad=self.pad)
         first = nn.LayerNorm(dim, eps=self.norm_eps)

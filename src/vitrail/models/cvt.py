@@ -54,7 +54,7 @@ class CvTConfig(ClassifierFields):
     norm_eps: float = 1e-5
     activation: Activation = "gelu"
 
-    def build(self) -> VisionModel:
+    def build(self) -> VisionModel["CvTConfig"]:
         dim, last = self.embed_dims[-1], len(self.depths) - 1
         embeds: list[nn.Module] = [self.patches(index) for index in range(last)]
         embeds.append(Embedding(self.patches(last), prefix=PrefixTokens(dim)))

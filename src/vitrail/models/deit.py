@@ -18,7 +18,7 @@ from .vit import HUGE, LARGE, SMALL, TINY, ViTConfig
 class DistilledDeiTConfig(ViTFields, PositionedFields, BlockFields):
     """Distilled DeiT, with class and distillation token (section 4)."""
 
-    def build(self) -> VisionModel:
+    def build(self) -> VisionModel["DistilledDeiTConfig"]:
         dim = self.embed_dim
         model = VisionModel(
             embed=vit_embed(self, patch_embed(self), prefix=2),

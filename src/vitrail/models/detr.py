@@ -63,7 +63,7 @@ class DETRConfig(EncoderFields, ClassifierFields):
     def unnamed_outputs(self) -> int:
         return 1
 
-    def build(self) -> VisionModel:
+    def build(self) -> VisionModel["DETRConfig"]:
         dim, positions = self.embed_dim, SinePositions(self.embed_dim)
         blocks = [self.block(positions, rate) for rate in linear_rates(self.drop_path, self.depth)]
         return VisionModel(

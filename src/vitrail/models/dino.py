@@ -34,7 +34,7 @@ class DINOConfig(ViTFields, PositionedFields, BlockFields):
     def classifier_changes(self) -> Mapping[str, Any]:
         return {}  # prototypes are not classes
 
-    def build(self) -> VisionModel:
+    def build(self) -> VisionModel["DINOConfig"]:
         dim = self.embed_dim
         patches = patch_embed(self)
         positions = learned_positions(self, patches, prefix=1)

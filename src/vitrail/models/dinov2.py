@@ -48,7 +48,7 @@ class DINOv2Config(ViTFields, PositionedFields, BlockFields):
     class_position: bool = True
     position_offset: float = 0.0
 
-    def build(self) -> VisionModel:
+    def build(self) -> VisionModel["DINOv2Config"]:
         dim = self.embed_dim
         norm = nn.LayerNorm(dim, eps=self.norm_eps)
         rates = linear_rates(self.drop_path, self.depth)

@@ -52,7 +52,7 @@ class DINOv3Config(ViTFields):
     norm_eps: float = 1e-5
     layer_scale: float = 1e-5
 
-    def build(self) -> VisionModel:
+    def build(self) -> VisionModel["DINOv3Config"]:
         dim, patches = self.embed_dim, patch_embed(self)
         tokens: dict[str, nn.Module] = {"prefix": PrefixTokens(dim)}
         if self.registers:

@@ -14,9 +14,9 @@ from ..nn import (
     Fuse,
     FusionDecoder,
     Levels,
+    MultiLevelModel,
     Reassemble,
     SegmentationHead,
-    VisionModel,
     init_vit,
     refinement,
     upsample,
@@ -59,8 +59,8 @@ class DPTConfig(ViTFields, PositionedFields, BlockFields):
     def equal_blocks(self) -> int:
         return 0  # the head uses the outputs of certain blocks
 
-    def build(self) -> VisionModel:
-        model = VisionModel(
+    def build(self) -> MultiLevelModel["DPTConfig"]:
+        model = MultiLevelModel(
             embed=vit_embed(self, patch_embed(self)),
             encoder=Levels(vit_encoder(self).blocks, self.after),
             head=self.segmentation() if self.num_classes else self.depth_map(),

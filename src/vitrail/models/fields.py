@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ..errors import VitrailError
-from ..nn import AnyVisionModel
+from ..nn import BaseVisionModel
 from ..task_spec import CLASSIFICATION, EMBEDDING, TaskSpec
 from .checks import check_values
 from .words import Interpolation
@@ -51,8 +51,8 @@ class ModelConfig(ABC):
         object.__setattr__(self, "task", self.resolve_task())
 
     @abstractmethod
-    def build(self) -> AnyVisionModel:
-        """Build the model with random weights."""
+    def build(self) -> "BaseVisionModel[ModelConfig]":
+        """The model, with fresh weights."""
 
     def resolve_task(self) -> TaskSpec:
         """`task`, or the task that the other fields imply if the model cannot do it."""

@@ -28,7 +28,7 @@ class HybridViTConfig(ViTFields, PositionedFields, BlockFields):
     backbone_width: int = 64
     patch_size: Size = 1
 
-    def build(self) -> VisionModel:
+    def build(self) -> VisionModel["HybridViTConfig"]:
         dim = self.embed_dim
         resnet = BiTResNet(self.in_channels, self.backbone_depths, self.backbone_width)
         patches = HybridPatchEmbed(resnet, resnet.channels, resnet.reduction, dim, pair(self.patch_size), pad=self.pad)

@@ -56,7 +56,7 @@ class LeViTConfig(ClassifierFields):
     drop_path: float = 0.0
     distilled: bool = True
 
-    def build(self) -> VisionModel:
+    def build(self) -> VisionModel["LeViTConfig"]:
         first = self.embed_dims[0]
         embed = StridedStem(self.in_channels, (first // 8, first // 4, first // 2, first), nn.Hardswish)
         grid, stages = embed.grid(pair(self.image_size)), []

@@ -44,7 +44,7 @@ class MAEConfig(BlockFields):
     decoder_depth: int = 8
     decoder_heads: int = 16
 
-    def build(self) -> MaskedAutoencoder:
+    def build(self) -> MaskedAutoencoder["MAEConfig"]:
         dim = self.embed_dim
         patches = PatchEmbed(self.in_channels, dim, pair(self.patch_size))
         prefix = PrefixTokens(dim)

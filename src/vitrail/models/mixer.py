@@ -49,7 +49,7 @@ class MixerConfig(ClassifierFields):
     norm_eps: float = 1e-6
     pad: bool = False
 
-    def build(self) -> VisionModel:
+    def build(self) -> VisionModel["MixerConfig"]:
         dim = self.embed_dim
         patches = PatchEmbed(self.in_channels, dim, pair(self.patch_size), pad=self.pad)
         grid = patches.grid(pair(self.image_size))

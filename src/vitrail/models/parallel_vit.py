@@ -42,7 +42,7 @@ class ParallelViTConfig(ViTFields, PositionedFields):
     branches: int = 2
     layer_scale: float | None = 1e-5
 
-    def build(self) -> VisionModel:
+    def build(self) -> VisionModel["ParallelViTConfig"]:
         dim = self.embed_dim
         patches = patch_embed(self)
         positions = learned_positions(self, patches, prefix=1)

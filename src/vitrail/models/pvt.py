@@ -74,7 +74,7 @@ class PVTConfig(PVTFields):
     position_mode: Interpolation = "bilinear"
     position_antialias: bool = False
 
-    def build(self) -> VisionModel:
+    def build(self) -> VisionModel["PVTConfig"]:
         patches = PatchEmbed(self.in_channels, self.embed_dims[0], pair(self.patch_size), pad=self.pad)
         grid = patches.grid(pair(self.image_size))
         embed = self.embedding(patches, 0, grid)

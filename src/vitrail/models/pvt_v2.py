@@ -41,7 +41,7 @@ class PVTv2Config(PVTFields):
 
     pooled: bool = False
 
-    def build(self) -> VisionModel:
+    def build(self) -> VisionModel["PVTv2Config"]:
         model = VisionModel(
             embed=mix_embed(self),
             encoder=Encoder(mix_stages(self, pooled=self.pooled)),

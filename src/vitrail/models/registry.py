@@ -6,7 +6,7 @@ from fnmatch import fnmatch
 from typing import Any, TypeVar
 
 from ..errors import VitrailError, nearest
-from ..nn import AnyVisionModel
+from ..nn import BaseVisionModel
 from .families import families, find_variant, variant_names
 from .fields import ModelConfig
 from .paper_names import paper_name
@@ -48,8 +48,8 @@ def model_config(name: str, **overrides: Any) -> ModelConfig:
     return override(config, overrides, variant)
 
 
-def create_model(name: str, **overrides: Any) -> AnyVisionModel:
-    """Build a variant with random weights: `create_model("vit_tiny_patch16_224", num_classes=10, image_size=96)`.
+def create_model(name: str, **overrides: Any) -> BaseVisionModel[ModelConfig]:
+    """Build a variant with fresh weights: `create_model("vit_tiny_patch16_224", num_classes=10, image_size=96)`.
 
     Args:
         name: name of a variant ("vit_base_patch16_224"), or of a model in a paper ("ViT-B/16", "DeiT-S").

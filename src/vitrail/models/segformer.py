@@ -7,7 +7,7 @@ layers on the four levels, which are joined on the finest grid.
 from dataclasses import dataclass
 from functools import partial
 
-from ..nn import AllMLPHead, Levels, VisionModel, init_convolutions, init_vit
+from ..nn import AllMLPHead, Levels, MultiLevelModel, init_convolutions, init_vit
 from ..task_spec import TaskSpec
 from .fields import SEGMENTATION, Size
 from .pvt import PVTFields
@@ -32,9 +32,9 @@ class SegFormerConfig(PVTFields):
     decoder_dim: int = 768
     decoder_dropout: float = 0.1
 
-    def build(self) -> VisionModel:
+    def build(self) -> MultiLevelModel["SegFormerConfig"]:
         stages = mix_stages(self)
-        model = VisionModel(
+        model = MultiLevelModel(
             embed=mix_embed(self),
             encoder=Levels(stages, after=tuple(range(len(stages)))),
             head=AllMLPHead(self.embed_dims, self.decoder_dim, self.num_classes, dropout=self.decoder_dropout),

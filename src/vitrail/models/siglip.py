@@ -46,7 +46,7 @@ class SigLIPVisionConfig(PositionedFields, BlockFields, ClassifierFields):
     activation: Activation = "gelu"
     attention_pool: bool = True
 
-    def build(self) -> VisionModel:
+    def build(self) -> VisionModel["SigLIPVisionConfig"]:
         dim = self.embed_dim
         patches = PatchEmbed(self.in_channels, dim, pair(self.patch_size), crop=True)
         model = VisionModel(
@@ -78,7 +78,7 @@ class SigLIPConfig(DualFields):
     text_dim: int = 768
     text_heads: int = 12
 
-    def build(self) -> DualEncoder:  # type: ignore[override]
+    def build(self) -> DualEncoder["SigLIPConfig"]:
         return DualEncoder(self.image().build(), self.text(), BiasedCosine(scale=10.0, bias=-10.0), config=self)
 
     def image(self) -> SigLIPVisionConfig:

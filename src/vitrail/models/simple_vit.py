@@ -15,7 +15,7 @@ class SimpleViTConfig(ViTFields, BlockFields):
     The positions are computed for the current grid, so any image size works.
     """
 
-    def build(self) -> VisionModel:
+    def build(self) -> VisionModel["SimpleViTConfig"]:
         dim = self.embed_dim
         model = VisionModel(
             embed=Embedding(patch_embed(self), positions=SinCosPositions(dim)),

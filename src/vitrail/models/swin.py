@@ -66,8 +66,8 @@ class WindowPyramid(ClassifierFields):
     def merge(self, dim: int) -> nn.Module:
         """Build the reduction between two stages: Tokens -> Tokens with half the grid and twice the width."""
 
-    def build(self) -> VisionModel:
-        """Build the model: patches, stages with every other block shifted, norm, mean, classifier."""
+    def build(self) -> VisionModel["WindowPyramid"]:
+        """Patches, stages, a norm, the mean. Every other block is shifted."""
         dim = self.embed_dim
         patches = PatchEmbed(self.in_channels, dim, pair(self.patch_size), pad=self.pad)
         first = nn.LayerNorm(dim, eps=self.norm_eps)

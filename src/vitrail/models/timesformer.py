@@ -57,7 +57,7 @@ class TimeSformerConfig(ViTFields, PositionedFields):
     def pixels_shape(self) -> tuple[int, ...]:
         return (self.in_channels, self.num_frames, *pair(self.image_size))
 
-    def build(self) -> VisionModel:
+    def build(self) -> VisionModel["TimeSformerConfig"]:
         if self.attention not in COMPOSITIONS:
             raise VitrailError(f"there is no attention {self.attention!r}: {nearest(self.attention, COMPOSITIONS)}")
         return COMPOSITIONS[self.attention](self)
@@ -79,8 +79,10 @@ class TimeSformerConfig(ViTFields, PositionedFields):
     def heads(self, project: nn.Module | None = None) -> MultiHeadAttention:
         return MultiHeadAttention(self.embed_dim, self.num_heads, project=project, dropout=self.dropout)
 
-    def model(self, embed: Embedding, looks: Callable[[], dict[str, nn.Module]], *ends: nn.Module) -> VisionModel:
-        """Build the model from blocks of the attentions that `looks` returns and an MLP, followed by `ends`."""
+    def model(
+        self, embed: Embedding, looks: Callable[[], dict[str, nn.Module]], *ends: nn.Module
+    ) -> VisionModel["TimeSformerConfig"]:
+        """Blocks of the attentions that `looks` makes and an MLP; `ends` stand behind them."""
         dim = self.embed_dim
         blocks: list[nn.Module] = []
         for rate in linear_rates(self.drop_path, self.depth):
@@ -105,7 +107,7 @@ class TimeProjection(nn.Sequential):
         self.add_module("dense", nn.Linear(dim, dim))
 
 
-def _divided(config: TimeSformerConfig) -> VisionModel:
+def _divided(config: TimeSformerConfig) -> VisionModel[TimeSformerConfig]:
     def looks() -> dict[str, nn.Module]:
         time = TimeAttention(config.heads(TimeProjection(config.embed_dim)))
         return {"time": time, "space": SpaceAttention(config.heads())}
@@ -117,16 +119,16 @@ def _divided(config: TimeSformerConfig) -> VisionModel:
     return model
 
 
-def _joint(config: TimeSformerConfig) -> VisionModel:
+def _joint(config: TimeSformerConfig) -> VisionModel[TimeSformerConfig]:
     return config.model(config.embed(times=config.times()), lambda: {"attention": config.heads()})
 
 
-def _space(config: TimeSformerConfig) -> VisionModel:
+def _space(config: TimeSformerConfig) -> VisionModel[TimeSformerConfig]:
     embed = config.embed(frames=PrefixForEachFrame())
     return config.model(embed, lambda: {"attention": FrameAttention(config.heads())}, MeanOverFrames())
 
 
-COMPOSITIONS: dict[str, Callable[[TimeSformerConfig], VisionModel]] = {
+COMPOSITIONS: dict[str, Callable[[TimeSformerConfig], VisionModel[TimeSformerConfig]]] = {
     "divided": _divided,
     "joint": _joint,
     "space": _space,

@@ -72,7 +72,7 @@ class UniversalViTConfig(ViTFields, PositionedFields, BlockFields):
     def unnamed_outputs(self) -> int:
         return int(self.tasks == ("detection",))
 
-    def build(self) -> VisionModel:
+    def build(self) -> VisionModel["UniversalViTConfig"]:
         embed = vit_embed(self, patch_embed(self))
         heads: dict[str, nn.Module] = {task: self.head(task) for task in self.tasks}
         if len(heads) != len(self.tasks) or not heads:
@@ -118,19 +118,19 @@ class UniversalViTConfig(ViTFields, PositionedFields, BlockFields):
         return upsample((rows / 2**self.doublings, columns / 2**self.doublings))
 
 
-class UniversalViT(VisionModel):
-    """A vision model with heads for several tasks: pixels -> TaskOutputs."""
+class UniversalViT(VisionModel[UniversalViTConfig]):
+    """A vision model with a head for each of several tasks: pixels -> TaskOutputs."""
 
-    def only(self, task: str) -> VisionModel:
-        """Return the model for one task, which shares embedding, encoder and head with this model.
+    def only(self, task: UniversalTask) -> VisionModel[UniversalViTConfig]:
+        """The model of one task: the same embedding, encoder and head, whose weights are shared with this model.
 
         Raises:
             VitrailError: this model has no head for the task.
         """
-        heads: Any = self.head
-        if task not in heads:
-            raise VitrailError(f"this model has no head for {task!r}: {nearest(task, tuple(heads))}")
-        return VisionModel(self.embed, self.encoder, heads[task], replace(self.config, tasks=(task,)))
+        tasks, heads = self.config.tasks, self.get_submodule("head")
+        if task not in tasks:
+            raise VitrailError(f"this model has no head for {task!r}: {nearest(task, tasks)}")
+        return VisionModel(self.embed, self.encoder, heads.get_submodule(task), replace(self.config, tasks=(task,)))
 
 
 def adopt_encoder(model: VisionModel, vit: VisionModel) -> None:

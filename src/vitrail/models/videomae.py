@@ -50,7 +50,7 @@ class VideoMAEConfig(ViTFields, PositionedFields):
     def pixels_shape(self) -> tuple[int, ...]:
         return (self.in_channels, self.num_frames, *pair(self.image_size))
 
-    def build(self) -> VisionModel:
+    def build(self) -> VisionModel["VideoMAEConfig"]:
         dim = self.embed_dim
         tubelets = TubeletEmbed(self.in_channels, dim, (self.tubelet_frames, *pair(self.patch_size)), pad=self.pad)
         tubelets.grid((self.num_frames, *pair(self.image_size)))

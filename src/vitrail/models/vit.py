@@ -34,7 +34,7 @@ class ViTConfig(ViTFields, PositionedFields, BlockFields):
     position_offset: float = 0.0
     position_grid: tuple[int, int] | None = None
 
-    def build(self) -> VisionModel:
+    def build(self) -> VisionModel["ViTConfig"]:
         dim = self.embed_dim
         patches = patch_embed(self)
         class_token = PrefixTokens(dim)

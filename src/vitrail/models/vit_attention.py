@@ -55,7 +55,7 @@ class AttentionViTConfig(ViTFields, PositionedFields):
     block_size: int = 16
     num_features: int = 256
 
-    def build(self) -> VisionModel:
+    def build(self) -> VisionModel["AttentionViTConfig"]:
         if self.attention not in ATTENTIONS:
             raise VitrailError(f"there is no attention {self.attention!r}: {nearest(self.attention, ATTENTIONS)}")
         dim = self.embed_dim

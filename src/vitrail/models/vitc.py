@@ -29,7 +29,7 @@ class ViTCConfig(PositionedFields, BlockFields, ClassifierFields):
     mlp_ratio: float = 3.0
     norm_eps: float = 1e-5
 
-    def build(self) -> VisionModel:
+    def build(self) -> VisionModel["ViTCConfig"]:
         dim = self.embed_dim
         reduction = math.prod(stride for _, stride in self.stem)
         patches = HybridPatchEmbed(StridedConvs(self.in_channels, self.stem), self.stem[-1][0], reduction, dim)

@@ -1,13 +1,11 @@
 """Dual encoders: an image and a text encoder whose vectors are compared."""
 
-from typing import Any
-
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from .model import VisionModel
+from .model import BaseVisionModel, ConfigT_co, VisionModel
 from .tokens import Tokens
 
 
@@ -56,8 +54,8 @@ class BiasedCosine(nn.Module):
         return self.log_scale.exp() * images @ texts.t() + self.bias
 
 
-class DualEncoder(nn.Module):
-    """Image and text encoder with a joint space: pixels (A, C, H, W) and ids (B, L) -> logits (A, B).
+class DualEncoder(BaseVisionModel[ConfigT_co]):
+    """Images and texts in one space: pixels (A, C, H, W) and ids (B, L) -> logits (A, B).
 
     Args:
         image: pixels (A, C, H, W) -> (A, E).
@@ -66,24 +64,21 @@ class DualEncoder(nn.Module):
         config: the frozen config that built the model.
     """
 
-    rewrites: tuple[Any, ...] = ()
-
-    def __init__(self, image: VisionModel, text: TextModel, compare: nn.Module, config: Any) -> None:
-        super().__init__()
+    def __init__(self, image: VisionModel, text: TextModel, compare: nn.Module, config: ConfigT_co) -> None:
+        super().__init__(config)
         self.image = image
         self.text = text
         self.compare = compare
-        self.config = config
 
-    def forward_features(self, pixels: Float[Tensor, "A C H W"]) -> Tokens | tuple[Tokens, ...]:
-        """Tokens of the image encoder: (A, C, H, W) -> Tokens."""
+    def forward_features(self, pixels: Float[Tensor, "A C *size"]) -> Tokens:
+        """Tokens of the image encoder, after its norm."""
         return self.image.forward_features(pixels)
 
     def encode_image(self, pixels: Float[Tensor, "A C H W"]) -> Float[Tensor, "A E"]:
         """Unit vectors of images."""
         return F.normalize(self.image(pixels), dim=-1)
 
-    def embed_images(self, pixels: Float[Tensor, "A C H W"]) -> Float[Tensor, "A E"]:
+    def embed_images(self, pixels: Float[Tensor, "A C *size"]) -> Float[Tensor, "A E"]:
         """One embedding for each image: its unit vector in the joint space, as `encode_image`."""
         return self.encode_image(pixels)
 

@@ -2,14 +2,13 @@
 
 from collections import OrderedDict
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor, fx, nn
 from torch.utils import _pytree as pytree
 
-from .model import AnyVisionModel
+from .model import ComposedModel, ConfigT_co
 from .tokens import Tokens
 
 
@@ -26,8 +25,8 @@ class Reconstruction:
     mask: Float[Tensor, "B N"]
 
 
-class MaskedAutoencoder(AnyVisionModel):
-    """Encode the visible patches and reconstruct the pixels of all patches (He et al., 2022, "MAE", section 3).
+class MaskedAutoencoder(ComposedModel[ConfigT_co]):
+    """Encode the visible patches and reconstruct the pixels of all (He et al., 2022, "MAE", section 3).
 
     The head is the decoder, see `PatchDecoder`. `forward_features` hides nothing.
 
@@ -36,7 +35,7 @@ class MaskedAutoencoder(AnyVisionModel):
     """
 
     def __init__(
-        self, embed: nn.Module, encoder: nn.Module, head: nn.Module, config: Any, *, mask_ratio: float
+        self, embed: nn.Module, encoder: nn.Module, head: nn.Module, config: ConfigT_co, *, mask_ratio: float
     ) -> None:
         super().__init__(embed, encoder, head, config)
         self.mask_ratio = mask_ratio
@@ -53,8 +52,8 @@ class MaskedAutoencoder(AnyVisionModel):
         return Reconstruction(patches, (place >= seen).to(patches.dtype))
 
 
-class MaskedImageModel(AnyVisionModel):
-    """Predict a visual token for every patch, hidden ones included (Bao et al., 2022, "BEiT", section 2.3).
+class MaskedImageModel(ComposedModel[ConfigT_co]):
+    """Predict a token for every patch, for hidden ones from those around them (Bao et al., 2022, "BEiT", section 2.3).
 
     The embedding takes a mask, see `MaskedEmbedding`. `forward_features` hides nothing.
     """

@@ -14,7 +14,7 @@ from ..errors import VitrailError
 from ..models.fields import ModelConfig, pair, shared_fields
 from ..models.mae import MAEConfig
 from ..models.vit import ViTConfig
-from ..nn import AnyVisionModel, MaskedAutoencoder, Reconstruction
+from ..nn import BaseVisionModel, MaskedAutoencoder, Reconstruction
 from ..nn.masking import patchify, unpatchify
 from ..pages.html import panes, section
 from ..pages.image import displayable
@@ -33,10 +33,11 @@ class MaskedReconstruction(Objective):
         normalise: standardise every target patch to mean 0 and deviation 1, which gives better features.
     """
 
-    model: MaskedAutoencoder
+    model: MaskedAutoencoder[ModelConfig]
 
-    def __init__(self, model: AnyVisionModel, *, normalise: bool = True) -> None:
+    def __init__(self, model: BaseVisionModel[ModelConfig], *, normalise: bool = True) -> None:
         super().__init__(model)
+        assert isinstance(model.config, MAEConfig), type(model.config)
         self.patch_size = pair(model.config.patch_size)
         self.normalise = normalise
 
@@ -102,7 +103,7 @@ class MAEObjectiveConfig(ObjectiveConfig):
         if self.decoder_depth is not None and self.decoder_depth < 1:
             raise VitrailError(f"objective.decoder_depth is {self.decoder_depth}: it needs at least 1")
 
-    def build(self, model: AnyVisionModel, labels: Labels | None) -> MaskedReconstruction:
+    def build(self, model: BaseVisionModel[ModelConfig], labels: Labels | None) -> MaskedReconstruction:
         return MaskedReconstruction(model, normalise=self.normalise)
 
     def model_config(self, config: ModelConfig) -> MAEConfig:

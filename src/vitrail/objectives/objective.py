@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from ..data.loader import Batch, OneView, Views
 from ..data.preprocess import Preprocess
 from ..models.fields import ModelConfig
-from ..nn import AnyVisionModel
+from ..nn import BaseVisionModel
 from ..tasks.task import Task
 
 Transform = Callable[[Tensor], Tensor]
@@ -49,7 +49,7 @@ class Objective(nn.Module, ABC):
         model: the model to train.
     """
 
-    def __init__(self, model: AnyVisionModel) -> None:
+    def __init__(self, model: BaseVisionModel[ModelConfig]) -> None:
         super().__init__()
         self.model = model
 
@@ -62,8 +62,8 @@ class Objective(nn.Module, ABC):
         """Update what gradients do not train, such as a teacher's moving average; does nothing by default."""
         return
 
-    def trained(self) -> AnyVisionModel:
-        """The model that is evaluated and saved; by default the one that is trained."""
+    def trained(self) -> BaseVisionModel[ModelConfig]:
+        """The model that is evaluated and saved; by default the one that learns."""
         return self.model
 
     def report(self, batch: Batch, preprocess: Preprocess) -> list[str]:
@@ -87,8 +87,8 @@ class ObjectiveConfig(ABC):
     (the last one) if the loss does not measure quality."""
 
     @abstractmethod
-    def build(self, model: AnyVisionModel, labels: Labels | None) -> Objective:
-        """Build the objective around a model.
+    def build(self, model: BaseVisionModel[ModelConfig], labels: Labels | None) -> Objective:
+        """The objective around a model.
 
         Args:
             model: on its device.

@@ -7,7 +7,8 @@ import torch.nn.functional as F
 
 from ..data.loader import Batch
 from ..errors import VitrailError
-from ..nn import AnyVisionModel
+from ..models.fields import ModelConfig
+from ..nn import BaseVisionModel
 from .objective import Labels, Loss, Objective, ObjectiveConfig
 
 
@@ -19,7 +20,7 @@ class NumberLoss(Objective):
         delta: larger errors count linearly (Huber, 1964), which limits the effect of wrong labels; None: squared error.
     """
 
-    def __init__(self, model: AnyVisionModel, *, delta: float | None) -> None:
+    def __init__(self, model: BaseVisionModel[ModelConfig], *, delta: float | None) -> None:
         super().__init__(model)
         self.delta = delta
 
@@ -47,5 +48,5 @@ class RegressionConfig(ObjectiveConfig):
         if self.delta <= 0:
             raise VitrailError(f"objective.delta is {self.delta}: it needs to be more than 0")
 
-    def build(self, model: AnyVisionModel, labels: Labels | None) -> NumberLoss:
+    def build(self, model: BaseVisionModel[ModelConfig], labels: Labels | None) -> NumberLoss:
         return NumberLoss(model, delta=self.delta if self.loss == "huber" else None)

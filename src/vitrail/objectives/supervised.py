@@ -11,7 +11,8 @@ from torch import Tensor
 from ..data.augment import Mix, batch_mix
 from ..data.loader import Batch
 from ..errors import VitrailError
-from ..nn import AnyVisionModel
+from ..models.fields import ModelConfig
+from ..nn import BaseVisionModel
 from ..tasks.classification import Classification
 from .objective import Labels, Loss, Objective, ObjectiveConfig
 
@@ -31,7 +32,7 @@ class Supervised(Objective):
 
     def __init__(
         self,
-        model: AnyVisionModel,
+        model: BaseVisionModel[ModelConfig],
         *,
         one_label: bool,
         label_smoothing: float = 0.0,
@@ -84,7 +85,7 @@ class SupervisedConfig(ObjectiveConfig):
             if value < 0:
                 raise VitrailError(f"objective.{name} is {value} and can't be negative: use 0 to leave it out")
 
-    def build(self, model: AnyVisionModel, labels: Labels | None) -> Supervised:
+    def build(self, model: BaseVisionModel[ModelConfig], labels: Labels | None) -> Supervised:
         assert labels is not None
         assert isinstance(labels.task, Classification)
         return Supervised(

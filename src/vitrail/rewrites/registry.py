@@ -6,11 +6,11 @@ from dataclasses import fields
 from typing import Any, TypeVar
 
 from ..errors import VitrailError, nearest
-from ..nn import AnyVisionModel
+from ..nn import BaseVisionModel
 from .base import Rewrite
 from .fold import FoldBatchNorm, FoldLayerScale
 
-ModelT = TypeVar("ModelT", bound=AnyVisionModel)
+ModelT = TypeVar("ModelT", bound=BaseVisionModel)
 
 REWRITES: dict[str, type[Rewrite]] = {"fold_batch_norm": FoldBatchNorm, "fold_layer_scale": FoldLayerScale}
 """All rewrites by name; `register_rewrite` adds one."""

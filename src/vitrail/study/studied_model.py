@@ -150,7 +150,7 @@ def matched(opened: Source, checkpoint: Checkpoint) -> Source:
     if checkpoint.task == MULTI_LABEL:
         raise VitrailError(f"{name} is multi-label: studies need a classifier with one class for each image")
     if checkpoint.task != CLASSIFICATION:
-        raise VitrailError(f"{name} is for {checkpoint.task}: studies need a classifier, see `vitrail models`")
+        raise VitrailError(f"{name} is for {checkpoint.task.name}: studies need a classifier, see `vitrail models`")
     if checkpoint.preprocess.channels not in (1, 3):
         raise VitrailError(
             f"{name} takes images of {checkpoint.preprocess.channels} channels: studies need a model for 1 or 3"

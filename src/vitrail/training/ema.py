@@ -5,7 +5,8 @@ import copy
 import torch
 from torch import nn
 
-from ..nn import AnyVisionModel
+from ..models.fields import ModelConfig
+from ..nn import BaseVisionModel
 
 
 class EMA:
@@ -15,7 +16,7 @@ class EMA:
     Buffers (batch norm's statistics) are copied as they are.
     """
 
-    def __init__(self, model: AnyVisionModel, decay: float) -> None:
+    def __init__(self, model: BaseVisionModel[ModelConfig], decay: float) -> None:
         self.model = copy.deepcopy(model)
         self.model.eval().requires_grad_(False)
         self.decay = decay

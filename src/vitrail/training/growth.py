@@ -8,15 +8,16 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from ..nn import AnyVisionModel
+from ..models.fields import ModelConfig
+from ..nn import BaseVisionModel
 from ..planning.stride import stride_of
 
 SMALL_PART = 0.5
 """The fraction of the steps that trains on small images."""
 
 
-def small_size(model: AnyVisionModel, image_size: tuple[int, int], part: float) -> tuple[int, int]:
-    """About `part` of each side, rounded to a multiple of the model's stride; the full size if that would be too small.
+def small_size(model: BaseVisionModel[ModelConfig], image_size: tuple[int, int], part: float) -> tuple[int, int]:
+    """About `part` of each side, rounded to a multiple of the model's stride; the full size where less is too little.
 
     A side is at least two strides: attention over a grid of one cell learns nothing.
     """

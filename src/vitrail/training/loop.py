@@ -15,7 +15,8 @@ from ..data.loader import Batch, TrainLoader
 from ..data.seeds import derive
 from ..engines.precision import on_device, reduced_precision
 from ..errors import VitrailError
-from ..nn import AnyVisionModel
+from ..models.fields import ModelConfig
+from ..nn import BaseVisionModel
 from ..objectives.objective import Loss, Objective
 from ..progress import Track, silent
 from .ema import EMA
@@ -43,8 +44,8 @@ class Recorder(Protocol):
     def record(self, row: LogRow, counters: Counters) -> None:
         """Add a row to the metric log."""
 
-    def keep_best(self, model: AnyVisionModel, row: LogRow) -> None:
-        """Save the best weights so far."""
+    def keep_best(self, model: BaseVisionModel[ModelConfig], row: LogRow) -> None:
+        """Save the weights that are the best so far."""
 
     def keep_state(self, trainer: "Trainer") -> None:
         """Save everything that is needed to resume the run."""
@@ -87,13 +88,13 @@ class Trainer:
         self.small_size = small_size(objective.model, self.image_size, chosen(recipe.start_size))
 
     @property
-    def model(self) -> AnyVisionModel:
-        """The model that is trained."""
+    def model(self) -> BaseVisionModel[ModelConfig]:
+        """The weights that learn."""
         return self.objective.model
 
     @property
-    def evaluated(self) -> AnyVisionModel:
-        """The model that is evaluated and saved: the moving average if there is one."""
+    def evaluated(self) -> BaseVisionModel[ModelConfig]:
+        """The weights that count: the moving average where there is one."""
         return self.ema.model if self.ema else self.objective.trained()
 
     def fit(self, evaluate: Evaluate, recorder: Recorder, *, progress: Track = silent) -> None:

@@ -12,7 +12,8 @@ from ..data.seeds import derive
 from ..engines.precision import reduced_precision
 from ..engines.predictor import Predictor
 from ..engines.torch_engine import TorchEngine
-from ..nn import AnyVisionModel
+from ..models.fields import ModelConfig
+from ..nn import BaseVisionModel
 from ..tasks.task import Evaluation
 from .loop import LogRow, Trainer
 from .recipe import chosen
@@ -56,8 +57,8 @@ def evaluate_trainer(setup: RunSetup, trainer: Trainer) -> tuple[float | None, L
     return quality, {f"val_{key}": value for key, value in found.headline().items()}
 
 
-def outputs(setup: RunSetup, model: AnyVisionModel, split: str) -> Tensor:
-    """Model outputs for the images of a split, float32 on the CPU, computed as in every other command."""
+def outputs(setup: RunSetup, model: BaseVisionModel[ModelConfig], split: str) -> Tensor:
+    """What the model gives for each image of a split, as every other command computes it; float32 on the CPU."""
     assert setup.data.task is not None
     engine = TorchEngine(model, str(setup.device), chosen(setup.recipe.precision))
     predictor = Predictor(engine, setup.preprocess, setup.data.task, setup.data.names, batch_size=BATCH_SIZE)

@@ -34,27 +34,31 @@ def read_recipe(name_or_file: str) -> Recipe:
     return recipe_from_dict(values)
 
 
-def pretraining_recipe(objective: str, given: Recipe | str | None = None) -> Recipe:
-    """Recipe for an objective without labels: the given one, else the one of the objective's name, else the default.
+def pretraining_recipe(objective: str | None = None, given: Recipe | str | None = None) -> Recipe:
+    """A recipe for an objective without labels: the one given, or the one with the objective's name, or the default.
 
     Args:
-        objective: a registered name.
+        objective: a registered name; None: that of the given recipe, or mae.
         given: a recipe, or what `read_recipe` takes.
 
     Raises:
         VitrailError: unknown objective, or one that needs labels; a recipe for another objective.
     """
-    kind = objective_config(objective)
+    recipe = read_recipe(given) if isinstance(given, str) else given
+    own = recipe.objective if recipe else None
+    if isinstance(own, SupervisedConfig):  # of recipes for labels only the rest counts
+        own = None
+    name = objective or (own.name if own else "mae")
+    kind = objective_config(name)
     if kind.tasks:
-        raise VitrailError(f"objective {objective} learns from labels: use `vitrail train`, or --objective mae")
-    recipe = read_recipe(given) if isinstance(given, str) else given or RECIPES.get(objective, Recipe())
-    if recipe.objective is None or recipe.objective.name == "supervised":
-        return replace(recipe, objective=kind())
-    if recipe.objective.name != objective:
+        raise VitrailError(f"objective {name} learns from labels: use `vitrail train`, or --objective mae")
+    if own is not None and own.name != name:
         raise VitrailError(
-            f"this recipe is for objective {recipe.objective.name}, not {objective}: choose one of the two"
+            f"this recipe is for objective {own.name}, and {name} is asked for: leave out one of the two"
         )
-    return recipe
+    if recipe is None:
+        return RECIPES.get(name, Recipe(objective=kind()))
+    return recipe if own else replace(recipe, objective=kind())
 
 
 def recipe_from_dict(values: Mapping[str, Any]) -> Recipe:

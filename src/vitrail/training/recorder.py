@@ -5,7 +5,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..checkpoint.contract import Checkpoint, save
-from ..nn import AnyVisionModel
+from ..models.fields import ModelConfig
+from ..nn import BaseVisionModel
 from .folder import RunFolder
 from .loggers import Logger
 from .loop import LogRow, Trainer
@@ -37,7 +38,7 @@ class FolderRecorder:
             logger.log(row)
         self.say(", ".join(f"{name} {value:.6g}" for name, value in row.items()))
 
-    def keep_best(self, model: AnyVisionModel, row: LogRow) -> None:
+    def keep_best(self, model: BaseVisionModel[ModelConfig], row: LogRow) -> None:
         """Save the weights, with the row as their metrics."""
         best = replace(self.checkpoint, model=model, info={**self.checkpoint.info, "metrics": row})
         save(best, self.folder.checkpoints / "best")

@@ -1,7 +1,7 @@
 """Resolve a recipe and the data into a RunSetup: choose the open fields, build or load the model."""
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import torch
@@ -13,7 +13,7 @@ from ..engines.precision import PRECISIONS, pick_device, pick_precision
 from ..errors import VitrailError
 from ..models.fields import ModelConfig, pair
 from ..models.registry import canonical_name, model_config, override
-from ..nn import AnyVisionModel, init_vit
+from ..nn import BaseVisionModel, init_vit
 from ..objectives.objective import ObjectiveConfig, Transform
 from ..objectives.registry import objective_config
 from ..planning.flops import blueprint, count
@@ -43,7 +43,7 @@ class OwnParts:
         transform: augmentation, image (C, H, W) -> image; None: the recipe's.
     """
 
-    model: AnyVisionModel | ModelConfig | None = None
+    model: BaseVisionModel[ModelConfig] | ModelConfig | None = None
     transform: Transform | None = None
 
 
@@ -144,7 +144,7 @@ def _tuples(value: Any) -> Any:
 def _config(recipe: Recipe, data: TrainingData, own: OwnParts) -> ModelConfig:
     """The config of the model to train."""
     shape: dict[str, Any] = {"image_size": _size(recipe), "in_channels": data.channels}
-    if isinstance(own.model, AnyVisionModel):
+    if isinstance(own.model, BaseVisionModel):
         return chosen(recipe.objective).model_config(own.model.config)
     config, name = own.model or model_config(chosen(recipe.model)), recipe.model or "the model"
     labels: dict[str, Any] = {}
@@ -173,7 +173,7 @@ def _check_head(config: ModelConfig, name: str, task: Task) -> None:
 def _fresh(recipe: Recipe, data: TrainingData, own: OwnParts) -> Checkpoint:
     torch.manual_seed(derive(recipe.seed, "weights"))
     config = _config(recipe, data, own)
-    model = own.model if isinstance(own.model, AnyVisionModel) else config.build()
+    model = own.model if isinstance(own.model, BaseVisionModel) else config.build()
     size = pair(config.image_size)
     mean, std = channel_statistics(data.train.reader(data.channels), len(data.train), recipe.seed)
     preprocess = Preprocess(
@@ -194,7 +194,7 @@ def _adapted(recipe: Recipe, data: TrainingData, pretrained: Checkpoint) -> Chec
     interchangeable = {data.channels, pretrained.preprocess.channels} <= {1, 3}
     channels = pretrained.preprocess.channels if interchangeable else data.channels
     torch.manual_seed(derive(recipe.seed, "weights"))
-    changes = {**_changes(recipe), "image_size": recipe.image_size}
+    changes = {**_for_objective(recipe, pretrained), **_changes(recipe), "image_size": recipe.image_size}
     if channels != pretrained.preprocess.channels:
         changes["in_channels"] = channels
     labelled = bool(chosen(recipe.objective).tasks) and data.task is not None
@@ -206,9 +206,23 @@ def _adapted(recipe: Recipe, data: TrainingData, pretrained: Checkpoint) -> Chec
             changes["num_classes"] = len(data.names)
     loaded = load(chosen(recipe.weights), **changes)
     if other_names:
-        loaded.model.head.apply(init_vit)  # the same number of classes may still be other classes
+        loaded.model.get_submodule("head").apply(init_vit)  # as many classes as before may still be others
     info = {**loaded.info, "origin": f"fine-tuned from {recipe.weights} on {data.name}"}
     return Checkpoint(loaded.model, data.names if labelled else loaded.class_names, loaded.preprocess, info)
+
+
+def _for_objective(recipe: Recipe, pretrained: Checkpoint) -> dict[str, Any]:
+    """The fields of a checkpoint's config that the objective has otherwise, such as the share of hidden patches."""
+    config = pretrained.model.config
+    wanted = chosen(recipe.objective).model_config(config)
+    if type(wanted) is not type(config):
+        objective = chosen(recipe.objective).name
+        raise VitrailError(
+            f"{recipe.weights} is for {config.task.name}, and objective {objective} continues a model for "
+            f"{wanted.task.name}: give a checkpoint of such a pre-training, or a fresh --model without weights"
+        )
+    pairs = ((field.name, getattr(wanted, field.name)) for field in fields(config))
+    return {name: value for name, value in pairs if value != getattr(config, name)}
 
 
 def _workers(recipe: Recipe, device: torch.device) -> int:

@@ -15,7 +15,7 @@ from ..engines.precision import pick_device, pick_precision
 from ..errors import VitrailError
 from ..machine.allocator import keep_freed_memory
 from ..models.fields import ModelConfig
-from ..nn import AnyVisionModel
+from ..nn import BaseVisionModel
 from ..objectives.objective import ObjectiveConfig, Transform
 from ..objectives.registry import objective_config
 from ..progress import Track, silent
@@ -64,7 +64,7 @@ def train(
     recipe: Recipe | str | None = None,
     *,
     weights: str | Path | None = None,
-    model: AnyVisionModel | ModelConfig | str | None = None,
+    model: BaseVisionModel[ModelConfig] | ModelConfig | str | None = None,
     objective: ObjectiveConfig | str | None = None,
     transform: Transform | None = None,
     loggers: Sequence[Logger] = (),
@@ -106,9 +106,9 @@ def pretrain(
     source: Source | str | Path,
     recipe: Recipe | str | None = None,
     *,
-    objective: ObjectiveConfig | str = "mae",
+    objective: ObjectiveConfig | str | None = None,
     weights: str | Path | None = None,
-    model: AnyVisionModel | ModelConfig | str | None = None,
+    model: BaseVisionModel[ModelConfig] | ModelConfig | str | None = None,
     transform: Transform | None = None,
     loggers: Sequence[Logger] = (),
     out: str | Path | None = None,
@@ -120,16 +120,18 @@ def pretrain(
 
     Args:
         source: images in any layout.
-        recipe: see `train`; by default the one with the objective's name, if there is one.
-        objective: a name or a config of an objective that needs no labels.
+        recipe: by default the one with the objective's name, where there is one.
+        objective: one that needs no labels; by default that of the recipe, or "mae".
 
     Raises:
         VitrailError: see `train`; or the objective needs labels.
     """
-    read = pretraining_recipe(objective if isinstance(objective, str) else objective.name, recipe)
+    own = objective if isinstance(objective, ObjectiveConfig) else None
+    name = objective.name if isinstance(objective, ObjectiveConfig) else objective
     return train(
         source,
-        read if isinstance(objective, str) else replace(read, objective=objective),
+        pretraining_recipe(name, recipe),
+        objective=own,
         weights=weights,
         model=model,
         transform=transform,

@@ -12,7 +12,8 @@ from ..data.augment import image_transform, takes_fitted
 from ..data.loader import EvalLoader, Read, TrainLoader
 from ..data.preprocess import Preprocess
 from ..engines.precision import place_model
-from ..nn import AnyVisionModel, checkpoint_activations
+from ..models.fields import ModelConfig
+from ..nn import BaseVisionModel, checkpoint_activations
 from ..objectives.objective import Labels, Objective, ObjectiveConfig, Transform
 from .loop import Trainer
 from .optimizer import freeze, make_optimizers
@@ -89,8 +90,8 @@ class RunSetup:
             names=self.data.train.names,
         )
 
-    def objective(self, model: AnyVisionModel) -> Objective:
-        """Build the objective around a model, on the device."""
+    def objective(self, model: BaseVisionModel[ModelConfig]) -> Objective:
+        """The objective around a model, on the device."""
         data, labels = self.data, None
         if data.task is not None:
             labels = Labels(data.task, data.names, data.targets(data.train))

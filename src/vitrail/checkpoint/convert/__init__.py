@@ -10,24 +10,25 @@ from torch import Tensor
 
 from ...errors import VitrailError
 from ...models.fields import ModelConfig
-from ...nn import AnyVisionModel
+from ...nn import BaseVisionModel
+from ...plugins import find_plugin, plugin_names
 from .rename import Layout, Renamed, Rule, to_ours
 
+Reader = Callable[[Mapping[str, Any]], ModelConfig]
+"""The values of a config.json -> the config of the model."""
 _SHARED = ("timm", "transformers", "torchvision", "official")
 """Modules with the layouts of ViT in each source. If names fit several layouts equally well, the first is used."""
 _OTHERS = sorted({module.name for module in pkgutil.iter_modules(__path__)}.difference(_SHARED))
 _TABLES = [vars(import_module(f"{__name__}.{module}")) for module in (*_SHARED, *_OTHERS)]
 
 LAYOUTS: tuple[Layout, ...] = tuple(layout for table in _TABLES for layout in table.get("LAYOUTS", ()))
-"""Layouts of all modules in this folder. A new family only needs a file that defines LAYOUTS."""
-CONFIGS: dict[str, Callable[[Mapping[str, Any]], ModelConfig]] = {
-    kind: read for table in _TABLES for kind, read in table.get("CONFIGS", {}).items()
-}
-"""`model_type` of transformers' config.json -> function that reads it."""
+"""The layouts of every module in this folder: a file that defines LAYOUTS is all that a family needs."""
+CONFIGS: dict[str, Reader] = {kind: read for table in _TABLES for kind, read in table.get("CONFIGS", {}).items()}
+"""Readers of transformers' config.json, by `model_type`."""
 _ENVELOPES = ("model", "state_dict", "params", "module", "model_state")
 
 
-def convert_state_dict(state_dict: Mapping[str, Any], model: AnyVisionModel) -> dict[str, Tensor]:
+def convert_state_dict(state_dict: Mapping[str, Any], model: BaseVisionModel[ModelConfig]) -> dict[str, Tensor]:
     """Translate a state dict of timm, transformers, torchvision or an official release to our names.
 
     Args:
@@ -50,10 +51,27 @@ def convert_state_dict(state_dict: Mapping[str, Any], model: AnyVisionModel) -> 
     return {name: renamed.state[name] for name in expected}
 
 
+def added_layouts() -> tuple[Layout, ...]:
+    """Layouts of installed packages: the `LAYOUTS` of the modules that the entry points `vitrail.layouts` name."""
+    return tuple(layout for module in _added_modules() for layout in vars(module).get("LAYOUTS", ()))
+
+
+def added_configs() -> dict[str, Reader]:
+    """Readers of config.json of installed packages, by `model_type`: the `CONFIGS` of the same modules."""
+    return {kind: read for module in _added_modules() for kind, read in vars(module).get("CONFIGS", {}).items()}
+
+
+def _added_modules() -> list[Any]:
+    return [find_plugin("layout", name) for name in plugin_names("layout")]
+
+
 def recognise(state: Mapping[str, Tensor], *more: Layout) -> Layout:
-    """Return the layout that has most of the names."""
+    """The layout that accounts for most of the names; other packages are asked where none accounts for all."""
     candidates = (*more, *LAYOUTS)
     scores = [layout.known(state) for layout in candidates]
+    if max(scores, default=0) < len(state):
+        added = added_layouts()
+        candidates, scores = (*candidates, *added), [*scores, *(layout.known(state) for layout in added)]
     if not max(scores, default=0):
         shown = ", ".join(list(state)[:5]) or "nothing"
         raise VitrailError(

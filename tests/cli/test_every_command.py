@@ -1,0 +1,138 @@
+"""Every command on a checkpoint of every kind: an answer, or a sentence that names what is in the way."""
+
+import pytest
+import torch
+
+from tests.evaluation.small_checkpoint import CLASSES, write_classes
+from vitrail import explore
+from vitrail.checkpoint.contract import Checkpoint, load, save
+from vitrail.cli.main import main
+from vitrail.data.preprocess import Preprocess
+from vitrail.lens.outputs import run
+from vitrail.lens.watched import predictions, watch
+from vitrail.models.registry import create_model
+from vitrail.task_spec import MULTI_LABEL, TaskSpec
+
+VIT = {"image_size": 16, "patch_size": 4, "embed_dim": 16, "num_heads": 2, "depth": 1}
+NUMBERS = TaskSpec.of("regression", mean=(40.0, 1.7), scale=(10.0, 0.1))
+DECODER = {"decoder_dim": 16, "decoder_depth": 1, "decoder_heads": 2}
+TEXT = {"text_dim": 16, "text_depth": 1, "text_heads": 2, "vocab_size": 50, "context_length": 8, "joint_dim": 8}
+DETECTOR = {"image_size": 32, "embed_dim": 16, "num_heads": 2, "depth": 1, "decoder_depth": 1, "num_queries": 4}
+
+MODELS = {
+    "one label": ("vit_tiny_patch16_224", {**VIT, "num_classes": 3}, CLASSES),
+    "many labels": ("vit_tiny_patch16_224", {**VIT, "num_classes": 3, "task": MULTI_LABEL}, CLASSES),
+    "numbers": ("vit_tiny_patch16_224", {**VIT, "num_classes": 2, "task": NUMBERS}, ("age", "height")),
+    "DINOv2": ("vit_small_patch14_reg4_dinov2", VIT, ()),
+    "CLIP tower": ("vit_xsmall_patch16_clip_224", VIT, ()),
+    "CLIP": ("clip_vit_base_patch16", {**VIT, **TEXT}, ()),
+    "MAE": ("mae_vit_base_patch16", {**VIT, **DECODER}, ()),
+    "DETR": ("detr_resnet50", {**DETECTOR, "depths": (1, 1, 1, 1)}, ()),
+}
+CPU = ("--device", "cpu")
+DONE, ELSEWHERE = "", None
+NO_CLASSES, UNUSED = "gives a vector and no classes", "not trained, evaluated or used for predictions yet"
+STUDIES, LABELS, SCORED = "studies need a classifier", "predicts several labels an image", "predicts no classes"
+OTHER = "needs a model for classification or regression or embedding"
+EXPECTED = {
+    # command: one label, many labels, numbers, DINOv2, CLIP tower, CLIP, MAE, DETR
+    "predict": (DONE, DONE, DONE, DONE, DONE, UNUSED, UNUSED, UNUSED),
+    "eval": (DONE, DONE, DONE, NO_CLASSES, NO_CLASSES, UNUSED, UNUSED, UNUSED),
+    "embed": (DONE,) * 8,
+    "explain": (DONE,) * 8,
+    "convert": (DONE,) * 8,
+    "study anatomy": (DONE,) * 8,
+    "study robustness": (DONE, *(STUDIES,) * 7),
+    "study layers": (DONE, *(STUDIES,) * 7),
+    "study attribution": (DONE, LABELS, SCORED, SCORED, SCORED, UNUSED, UNUSED, UNUSED),
+    "train": (ELSEWHERE, ELSEWHERE, ELSEWHERE, DONE, DONE, OTHER, DONE, OTHER),
+    "pretrain": (*("objective mae",) * 6, DONE, "objective mae"),
+}
+"""What each command prints as its error, in the order of MODELS; empty: it works; ELSEWHERE: other tests run it."""
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    """Images in class folders, the same as tables of zeros and ones and of numbers, and the checkpoints."""
+    root = tmp_path_factory.mktemp("every")
+    write_classes(root / "images", each=4)
+    many, numbers = ["path,cat,dog,fox"], ["path,age,height"]
+    for row, name in enumerate(CLASSES):
+        for index in range(4):
+            many.append(f"images/{name}/{index}.png,{index % 2},{row % 2},{int(index > 1)}")
+            numbers.append(f"images/{name}/{index}.png,{30.5 + 7 * index},{1.6 + 0.1 * row}")
+    (root / "many.csv").write_text("\n".join(many) + "\n")
+    (root / "numbers.csv").write_text("\n".join(numbers) + "\n")
+    for kind, (variant, fields, names) in MODELS.items():
+        torch.manual_seed(0)
+        model = create_model(variant, **fields).eval()
+        save(Checkpoint(model, names, Preprocess(image_size=(fields["image_size"],) * 2, crop=1.0), {}), root / kind)
+    return root
+
+
+def words(command, root, kind, out):
+    """The command line, with options that make it fast."""
+    checkpoint, images = root / kind, root / "images"
+    labelled = {"many labels": root / "many.csv", "numbers": root / "numbers.csv"}.get(kind, images)
+    fast = ["--set", "steps=1", "batch_size=4", "-o", out, *CPU]
+    study = [checkpoint, labelled, *CPU]
+    return {
+        "predict": ["predict", checkpoint, images, *CPU],
+        "eval": ["eval", checkpoint, labelled, *CPU],
+        "embed": ["embed", checkpoint, images, "-o", out.with_suffix(".csv"), *CPU],
+        "explain": ["explain", checkpoint, images / "cat" / "0.png", "--methods", "rollout", "-o", out, *CPU],
+        "convert": ["convert", checkpoint, "-o", out],
+        "study anatomy": [
+            "study",
+            "anatomy",
+            checkpoint,
+            images / "cat",
+            "--blocks",
+            "1",
+            "-o",
+            out / "page.html",
+            *CPU,
+        ],
+        "study robustness": ["study", "robustness", *study, "--tests", "sketch", "-o", out.with_suffix(".csv")],
+        "study layers": ["study", "layers", *study],
+        "study attribution": ["study", "attribution", *study, "--methods", "rollout", "-o", out.with_suffix(".csv")],
+        "train": ["train", labelled, "--weights", checkpoint, "--recipe", "finetune", *fast],
+        "pretrain": ["pretrain", images, "--weights", checkpoint, *fast],
+    }[command]
+
+
+@pytest.mark.parametrize("command", EXPECTED)
+def test_an_answer_or_a_sentence(command, home, tmp_path, capsys):
+    for number, (kind, sentence) in enumerate(zip(MODELS, EXPECTED[command], strict=True)):
+        if sentence is ELSEWHERE:
+            continue
+        out = tmp_path / str(number)
+        with pytest.raises(SystemExit) as end:
+            main([str(word) for word in words(command, home, kind, out)])
+        errors = capsys.readouterr().err
+        assert (end.value.code or 0) == bool(sentence), f"{kind}: {errors}"
+        assert sentence in errors, kind
+        assert "fault of vitrail" not in errors, f"{kind}: {errors}"
+        assert sentence == DONE or not out.exists(), f"{kind}: a refused command left {out}"
+
+
+@pytest.mark.parametrize("kind", MODELS)
+def test_the_explorer_opens_and_stops(kind, home):
+    with explore(home / kind, home / "images" / "cat", device="cpu", limit=1) as server:
+        assert server.url.startswith("http://127.0.0.1")
+
+
+@pytest.mark.parametrize("kind", MODELS)
+def test_only_classifiers_have_probabilities(kind, home):
+    watched = watch(load(home / kind), device="cpu")
+    with torch.inference_mode():
+        output = run(watched.model, torch.zeros(1, 3, *watched.preprocess.image_size))
+    assert len(predictions(watched, output, 5)) == (3 if kind.endswith(("label", "labels")) else 0)
+
+
+def test_pretraining_goes_on_with_the_masks_of_its_recipe(home, tmp_path):
+    changed = ["--set", "steps=1", "batch_size=4", "objective.mask_ratio=0.5", "-o", str(tmp_path / "run"), *CPU]
+    with pytest.raises(SystemExit) as end:
+        main(["pretrain", str(home / "images"), "--weights", str(home / "MAE"), *changed])
+    assert not end.value.code
+    assert load(tmp_path / "run").model.config.mask_ratio == 0.5
