@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from vitrail.errors import VitrailError
-from vitrail.lens.layout import over_picture, received
+from vitrail.lens.layout import over_image, received
 from vitrail.lens.observe import observe_attention
 from vitrail.lens.rollout import class_token_map, rollout
 from vitrail.models.registry import create_model
@@ -80,7 +80,7 @@ def test_windows(grid: tuple[int, int], shift: tuple[int, int]) -> None:
     assert seen[0].shape[0] > 2
     layout = seen.layout(0)
     assert (layout.grid, layout.prefix, layout.key_grid) == (grid, 0, grid)
-    whole = over_picture(seen[0], layout)
+    whole = over_image(seen[0], layout)
     torch.testing.assert_close(attended(whole, inner, tokens), out.x, rtol=0, atol=1e-12)
     torch.testing.assert_close(received(seen[0], layout), whole.mean(dim=2), rtol=0, atol=1e-12)
     rows = [0, 7, -1]
@@ -97,7 +97,7 @@ def test_videos(cut: type[nn.Module]) -> None:
     with observe_attention(module) as seen:
         out = module(tokens)
     layout = seen.layout(0)
-    whole = over_picture(seen[0], layout)
+    whole = over_image(seen[0], layout)
     expected = attended(whole, inner, tokens)
     first = prefix if cut is TimeAttention else 0  # there the class token gets zeros
     torch.testing.assert_close(expected[:, first:], out.x[:, first:], rtol=0, atol=1e-12)
@@ -113,7 +113,7 @@ def test_queries_of_a_coarser_grid() -> None:
     module, tokens = randomised(ShrinkingAttention(inner)), tokens_of((3, 5))
     with observe_attention(module) as seen:
         out = module(tokens)
-    whole = over_picture(seen[0], seen.layout(0))
+    whole = over_image(seen[0], seen.layout(0))
     looking = numbers((3, 5), 0, torch.device("cpu"))[::2, ::2].flatten()
     torch.testing.assert_close(attended(whole, inner, tokens)[:, looking], out.x, rtol=0, atol=1e-12)
 
@@ -127,7 +127,7 @@ def test_class_attention_looks_from_the_prefix_only() -> None:
     with observe_attention(module) as every:
         module(tokens)
     torch.testing.assert_close(every[0], seen[0], rtol=0, atol=1e-12)
-    assert over_picture(every[0], every.layout(0)).shape == (2, HEADS, 7, 7)
+    assert over_image(every[0], every.layout(0)).shape == (2, HEADS, 7, 7)
 
 
 @pytest.mark.parametrize(
@@ -171,7 +171,7 @@ def test_every_layer_of_a_family_has_a_layout_that_fits(name: str, fields: dict,
         layout, weights = seen.layout(layer), seen[layer]
         if layout.places is None:
             assert weights.shape[-2:] == (layout.queries, layout.keys)
-        assert over_picture(weights, layout).shape == (1, weights.shape[1], layout.queries, layout.keys)
+        assert over_image(weights, layout).shape == (1, weights.shape[1], layout.queries, layout.keys)
 
 
 def test_rows_beyond_the_picture_are_refused() -> None:
@@ -189,7 +189,7 @@ def test_a_masked_encoder_lies_on_the_cells_that_it_sees() -> None:
     encoder, decoder = seen.layout(1), seen.layout(2)
     assert (encoder.grid, encoder.prefix, encoder.queries, encoder.keys) == ((4, 6), 1, 13, 13)
     assert (decoder.grid, decoder.cover, decoder.queries) == ((4, 6), None, 25)
-    assert over_picture(seen[1], encoder).shape == (2, 3, 13, 13)
+    assert over_image(seen[1], encoder).shape == (2, 3, 13, 13)
     found = class_token_map(seen[1], encoder.grid, encoder.prefix, encoder.key_cover)
     expected = torch.zeros(2, 3, 24)
     for image in range(2):

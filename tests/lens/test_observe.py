@@ -174,7 +174,7 @@ def test_unknown_heads_rows_and_unread_layers_are_named(vit: nn.Module, pixels: 
     with observe_attention(vit, layers=0) as seen:
         with pytest.raises(VitrailError, match="has not been reached"):
             seen[0]
-        with pytest.raises(VitrailError, match="layer 1 was not asked for"):
+        with pytest.raises(VitrailError, match="layer 1 is not observed"):
             seen[1]
     with pytest.raises(VitrailError, match="no attention to observe"), observe_attention(nn.Linear(2, 2)):
         pass

@@ -239,7 +239,7 @@ def test_layers_learn_from_train_and_are_scored_on_test(checkpoint, tmp_path):
     assert "6 images: the test part" in study.notes[0]
 
 
-def test_the_spread_is_over_pictures_and_of_two_models_over_their_differences(checkpoint, source):
+def test_the_spread_is_over_images_and_of_two_models_over_their_differences(checkpoint, source):
     other = replace(checkpoint, class_names=("fox", "cat", "dog"))
     study = study_robustness([checkpoint, other], source, Options(tests=()))
     samples = open_source(source).samples

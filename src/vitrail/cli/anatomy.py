@@ -10,7 +10,7 @@ from .options import CheckpointArgument, Device, Limit, Out, Precision, SourcesA
 
 @dataclass
 class Anatomy:
-    """Draw what a model's layers have become, as one page.
+    """Draw measures of every layer of a model as one page.
 
     Attention distance of each head, similarity of the tokens in each block, the pixels that a token depends on, and
     similarity of position embeddings.

@@ -22,7 +22,7 @@ class Bench:
     """
 
     what: Annotated[Literal["attention"], Option(positional=True, metavar="WHAT")] = "attention"
-    """What to measure: attention."""
+    """Benchmark to run: attention."""
     dim: int = 192
     """Width of a token."""
     heads: int = 3
@@ -32,7 +32,7 @@ class Bench:
     training: bool = False
     """Measure forward and backward instead of forward alone."""
     minutes: Annotated[float, Option(metavar="MINUTES")] = 2.0
-    """Time to spend, about; more gives steadier medians."""
+    """Approximate time to spend; more time gives more stable medians."""
     batch_size: Annotated[int, Option(section=COMPUTE)] = 1
     """Sequences in one forward pass."""
     device: Device = "auto"

@@ -9,9 +9,9 @@ from .options import Option, Out
 
 @dataclass
 class Convert:
-    """Make a checkpoint of weights from timm, transformers, torchvision, big_vision (.npz) or a .pth pickle.
+    """Convert weights of timm, transformers, torchvision, big_vision (.npz) or a .pth pickle to a checkpoint.
 
-    Pickles are read in a process of their own, and refused when they hold more than tensors.
+    Pickles are read in a separate process, and refused if they have more than tensors.
 
     Examples:
         vitrail convert vit_b_16.pth -o models/vit_b_16

@@ -10,8 +10,8 @@ from .options import BatchSize, CheckpointArgument, Device, Limit, Out, Precisio
 class Embed:
     """Compute one vector for each image, with any checkpoint.
 
-    The vector is the input of the classifier: the pooled output of the encoder. The suffix of --out decides what is
-    written: .npz (arrays vectors, paths, errors), .parquet (path, vector, error) or .csv (path, v1 ... vD, error).
+    The vector is the input of the classifier: the pooled output of the encoder. The suffix of --out selects the
+    format: .npz (arrays vectors, paths, errors), .parquet (path, vector, error) or .csv (path, v1 ... vD, error).
     Without a suffix it is a folder of .npz parts, for any number of images; after an interruption the same command
     continues it. A file that cannot be read is a row with an error.
 

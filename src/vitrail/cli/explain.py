@@ -10,7 +10,7 @@ from .options import CheckpointArgument, Device, Limit, Option, Out, SourcesArgu
 
 @dataclass
 class Explain:
-    """Show where a model looks: a PNG for each image, and one page with every layer and head.
+    """Show a model's attention on images: a PNG for each, and one page with every layer and head.
 
     The page needs no server and no network. Prints the paths of the files, the page last.
 

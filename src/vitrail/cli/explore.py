@@ -11,7 +11,7 @@ from .options import CheckpointArgument, Device, Limit, Option, SourcesArgument,
 
 @dataclass
 class Explore:
-    """Open a live page in the browser: hover a patch and see where it looks, in every layer and head.
+    """Open a live page in the browser: hover a patch to see its attention in every layer and head.
 
     Serves 127.0.0.1 only, until Ctrl-C. `vitrail explain … --out page.html` writes the page to a file instead.
 

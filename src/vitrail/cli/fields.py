@@ -65,12 +65,12 @@ class CommandField:
 
     @property
     def shown(self) -> str:
-        """What a message calls it."""
+        """Name of the field in messages."""
         return self.option.metavar if self.option.positional else self.flag
 
     @property
     def choices(self) -> tuple[str, ...]:
-        """The words that may stand here; empty where anything may."""
+        """Valid words; empty if any value is valid."""
         found = [word for kind in self.types for word in _choices(kind)]
         return tuple(found) if all(_choices(kind) for kind in self.types) else ()
 

@@ -1,4 +1,4 @@
-"""The command line: the table of commands, and what runs one and reports its failure."""
+"""The command line: the table of commands, and running one with its errors reported."""
 
 import os
 import sys
@@ -34,20 +34,20 @@ COMMANDS = (
     Command("eval", _LEARN, "Score a checkpoint on labelled images.", "eval:Eval"),
     Command("predict", _USE, "Predict images, as a table.", "predict:Predict"),
     Command("embed", _USE, "Compute one vector for each image.", "embed:Embed"),
-    Command("explain", _UNDERSTAND, "Show where every layer and head looks.", "explain:Explain"),
+    Command("explain", _UNDERSTAND, "Show the attention of every layer and head.", "explain:Explain"),
     Command("explore", _UNDERSTAND, "Open a live page of attention in the browser.", "explore:Explore"),
     Command("study robustness", _UNDERSTAND, "Accuracy on corrupted and adversarial images.", "study:Robustness"),
     Command("study layers", _UNDERSTAND, "Accuracy of a probe after each block.", "study:Layers"),
     Command("study anatomy", _UNDERSTAND, "Attention distance, token similarity, positions.", "anatomy:Anatomy"),
-    Command("study attribution", _UNDERSTAND, "Which attribution methods can be believed.", "attribution:Attribution"),
+    Command("study attribution", _UNDERSTAND, "Faithfulness of attribution methods.", "attribution:Attribution"),
     Command("models", _MODELS, "List the models that can be built, and their cost.", "models:Models"),
     Command("plan", _MODELS, "Parameters, FLOPs and memory of a model.", "plan:Plan"),
     Command("bench", _MODELS, "Measure attention layers on this machine.", "bench:Bench"),
-    Command("convert", _MODELS, "Make a checkpoint of weights from elsewhere.", "convert:Convert"),
+    Command("convert", _MODELS, "Convert weights of other libraries.", "convert:Convert"),
 )
 """Commands of other packages join through the entry point group `vitrail.commands` (name = module:Class)."""
 
-_DESCRIPTION = "Vision Transformers: train one on your own images, see what it sees, put it to work."
+_DESCRIPTION = "Vision Transformers: train on your own images, explain, compress, deploy."
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -154,7 +154,7 @@ def _run(command: Any) -> int:
         return _fail(f"{error.name or error} is not installed: {error}")
     except MemoryError:
         return _fail("not enough memory: use a smaller --batch-size, or see what fits with `vitrail plan`")
-    except Exception as error:  # the last door: whatever comes, the user gets a sentence
+    except Exception as error:  # any other error becomes a message to the user
         return _fail(_unexpected(error))
     return 0
 

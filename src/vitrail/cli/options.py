@@ -68,4 +68,4 @@ Device = Annotated[str, Option("auto, cpu, cuda or cuda:1.", "DEVICE", section=C
 _PRECISION = "Number format of matrix products. auto: bfloat16 where the hardware has it, else float32."
 Precision = Annotated[PrecisionName, Option(_PRECISION, "FORMAT", section=COMPUTE)]
 OptionalPrecision = Annotated[PrecisionName | None, Option(_PRECISION, "FORMAT", section=COMPUTE, shown_default="auto")]
-Seed = Annotated[int, Option("Seed of everything that is drawn at random.", "N", section=COMPUTE)]
+Seed = Annotated[int, Option("Seed of all random numbers.", "N", section=COMPUTE)]

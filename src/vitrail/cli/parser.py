@@ -1,4 +1,4 @@
-"""From words on the command line to a command: its dataclass, filled."""
+"""Parses the words of a command line to a command's dataclass."""
 
 from argparse import SUPPRESS, ArgumentParser
 from collections.abc import Sequence

@@ -25,17 +25,17 @@ class Plan:
     in_channels: Annotated[int | None, Option(shown_default="the variant's")] = None
     """Channels of an image."""
     optimizer: Literal["adamw", "muon"] = "adamw"
-    """Optimiser that trains it."""
+    """Optimiser of the training."""
     ema: bool = True
     """Leave out the memory of the averaged weights."""
     checkpointing: bool = False
-    """Recompute activations in the backward pass instead of keeping them."""
+    """Recompute activations in the backward pass instead of storing them."""
     budget: Annotated[str | None, Option(metavar="BYTES")] = None
-    """Find the largest batch that fits into so much memory: 16GB, 16GiB or 800MB."""
+    """Find the largest batch that fits this memory: 16GB, 16GiB or 800MB."""
     batch_size: Annotated[int, Option(section=COMPUTE)] = 32
     """Images in one training step."""
     device: Annotated[str, Option(metavar="DEVICE", section=COMPUTE)] = "cpu"
-    """cpu or cuda, which need not be in this machine."""
+    """cpu or cuda; this machine need not have it."""
     precision: Precision = "auto"
     json: Json = False
 

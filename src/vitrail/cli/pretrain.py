@@ -11,10 +11,10 @@ _LENGTH = "Length"
 
 @dataclass
 class Pretrain:
-    """Train a Vision Transformer without labels: the features that it learns are a start for training with few labels.
+    """Train a Vision Transformer without labels, to fine-tune it on few labels afterwards.
 
-    The source is images in any layout: a folder of any depth, a glob, a CSV, tar shards, or a named set. Labels are not
-    looked at. Continue a stopped run with `vitrail train --resume RUN`, and fine-tune the result with
+    The source is images in any layout: a folder of any depth, a glob, a CSV, tar shards, or a named set. Labels are
+    ignored. Continue a stopped run with `vitrail train --resume RUN`, and fine-tune the result with
     `vitrail train LABELLED --weights RUN --recipe finetune`.
 
     Examples:
@@ -23,9 +23,9 @@ class Pretrain:
     """
 
     source: Annotated[str, Option(metavar="SOURCE", positional=True)]
-    """Images to learn from."""
+    """Images to train on."""
     objective: Annotated[str | None, Option(shown_default="that of the recipe, or mae")] = None
-    """What is minimised; mae reconstructs hidden patches (He et al., 2022)."""
+    """Objective to minimise; mae reconstructs hidden patches (He et al., 2022)."""
     model: Annotated[str | None, Option(metavar="VARIANT")] = None
     """Variant, such as vit_small_patch16_224 or mae_vit_base_patch16; see `vitrail models`."""
     weights: Annotated[str | None, Option(metavar="CHECKPOINT")] = None
@@ -47,9 +47,9 @@ class Pretrain:
     device: Annotated[str | None, Option("auto, cpu, cuda or cuda:1.", section=COMPUTE, shown_default="auto")] = None
     precision: OptionalPrecision = None
     seed: Annotated[int | None, Option(section=COMPUTE)] = None
-    """Seed of everything random; the same seed gives the same weights."""
+    """Seed of all random numbers; the same seed gives the same weights."""
     out: OptionalOut = None
-    """Run folder to make, by default runs/SOURCE-N."""
+    """Run folder to create, by default runs/SOURCE-N."""
 
     def run(self) -> None:
         from ..progress import visible

@@ -33,7 +33,7 @@ class Robustness:
         "shift",
         "calibration",
     )
-    """What to measure besides the clean accuracy; --masks adds the cue conflict."""
+    """Tests besides the clean accuracy; --masks adds the cue conflict."""
     severities: tuple[int, ...] = (1, 3, 5)
     """Severities of the corruptions, from 1 to 5."""
     epsilons: Annotated[tuple[float, ...], Option(metavar="EPSILON")] = (1.0, 4.0)
@@ -84,7 +84,7 @@ class Robustness:
 
 @dataclass
 class Layers:
-    """Measure how much of the classes each block has made linearly readable.
+    """Measure how well a linear probe predicts the classes from the output of each block.
 
     Linear probes are fitted on the train part and scored on the held-out part; the logit lens applies the model's own
     head after every block.
@@ -98,7 +98,7 @@ class Layers:
     limit: Annotated[int | Literal["all"], Option(metavar="N|all")] = 500
     """Use at most N images of each part, drawn at random by the seed."""
     probe: Literal["ridge", "logistic"] = "ridge"
-    """Classifier that is fitted on the features."""
+    """Kind of probe."""
     batch_size: BatchSize = 32
     device: Device = "auto"
     precision: Precision = "auto"

@@ -15,7 +15,8 @@ class Train:
     """Train a Vision Transformer on labelled images.
 
     The source is a folder with one folder for each class (with or without train/, val/ and test/ above them), a CSV,
-    tar shards, `digits`, or a named set such as cifar10. What is not given is chosen from the data and the machine.
+    tar shards, `digits`, or a named set such as cifar10. Options that are not given are chosen from the data and the
+    machine.
 
     Examples:
         vitrail train photos/
@@ -33,7 +34,7 @@ class Train:
     weights: Annotated[str | None, Option(metavar="CHECKPOINT")] = None
     """Checkpoint to start from: a run, a folder, a file or a hub id."""
     task: Annotated[str | None, Option(shown_default="from the labels")] = None
-    """What the labels mean: classification, classification:labels=many, or regression."""
+    """Task of the labels: classification, classification:labels=many, or regression."""
     recipe: str = "default"
     """default, finetune, probe, deit, or a recipe.yaml; a run folder repeats that run."""
     image_size: Annotated[int | None, Option(metavar="PIXELS")] = None
@@ -49,15 +50,15 @@ class Train:
     resume: Annotated[Path | None, Option(metavar="RUN", section=_LENGTH)] = None
     """Continue this run exactly as if it had not been stopped."""
     source: Annotated[str | None, Option(metavar="SOURCE", section=_LENGTH)] = None
-    """With --resume: where the data are now, if they were moved; images are compared by content."""
+    """With --resume: new place of the data, if they were moved; images are compared by content."""
     batch_size: Annotated[int | None, Option(section=COMPUTE, shown_default="from the data")] = None
     """Images in one step."""
     device: Annotated[str | None, Option("auto, cpu, cuda or cuda:1.", section=COMPUTE, shown_default="auto")] = None
     precision: OptionalPrecision = None
     seed: Annotated[int | None, Option(section=COMPUTE)] = None
-    """Seed of everything random; the same seed gives the same weights."""
+    """Seed of all random numbers; the same seed gives the same weights."""
     out: OptionalOut = None
-    """Run folder to make, by default runs/SOURCE-N."""
+    """Run folder to create, by default runs/SOURCE-N."""
 
     def run(self) -> None:
         from ..errors import VitrailError

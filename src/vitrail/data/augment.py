@@ -1,4 +1,4 @@
-"""What training does to an image. Every random choice is drawn from torch's CPU generator, which the loader seeds."""
+"""Augmentation of training images. Random numbers come from torch's CPU generator, which the loader seeds."""
 
 from collections.abc import Callable
 
@@ -15,12 +15,12 @@ Mix = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
 
 def image_transform(augment: Augment, preprocess: Preprocess) -> Transform:
-    """Image (C, H, W) -> image (C, *image_size), randomly changed, its values on the same scale.
+    """Build the augmentation, image (C, H, W) -> image (C, *image_size) with values on the same scale.
 
-    All but the resized crop take images that `preprocess.fit` has brought to size already; see `takes_fitted`.
+    All but the resized crop take images that `preprocess.fit` has resized already; see `takes_fitted`.
 
     Raises:
-        VitrailError: a colour operation is asked for images that are neither grey nor RGB.
+        VitrailError: a colour operation for images that are neither grey nor RGB.
     """
     if preprocess.channels not in (1, 3) and (augment.color_jitter or augment.randaugment):
         raise VitrailError(
@@ -45,17 +45,17 @@ def image_transform(augment: Augment, preprocess: Preprocess) -> Transform:
 
 
 def takes_fitted(augment: Augment) -> bool:
-    """Whether the transform starts from fitted images, which are then fitted once instead of in every epoch."""
+    """Whether the transform takes resized images, which are then resized once instead of in every epoch."""
     return augment.crop != "resized"
 
 
 def batch_mix(mixup: float, cutmix: float, rate: float, num_classes: int) -> Mix | None:
-    """(pixels (B, C, H, W), targets (B, K)) -> the same, mixed between samples; None when nothing is mixed.
+    """Build Mixup and CutMix, (pixels (B, C, H, W), targets (B, K)) -> the same, mixed; None for no mixing.
 
     Args:
         mixup, cutmix: alpha of each, 0 for none; with both, each batch draws one of them.
-        rate: the share of the batches that is mixed.
-        num_classes: K.
+        rate: fraction of the batches that is mixed.
+        num_classes: number of classes K.
     """
     kinds = []
     if mixup:
@@ -78,7 +78,7 @@ def _resized_crop(augment: Augment, preprocess: Preprocess) -> Transform:
 
 
 class _Steps:
-    """One after the other; `v2.Compose` takes longer for small images than what it composes."""
+    """Sequence of transforms; `v2.Compose` has too much overhead for small images."""
 
     def __init__(self, steps: list[Transform]) -> None:
         self.steps = steps
@@ -90,7 +90,7 @@ class _Steps:
 
 
 class _Flip:
-    """Mirror left and right, at a rate."""
+    """Random horizontal flip."""
 
     def __init__(self, rate: float) -> None:
         self.rate = rate
@@ -100,7 +100,7 @@ class _Flip:
 
 
 class _Shift:
-    """Move by up to a part of the side; what comes in at the border is the mirror image."""
+    """Random shift by up to a fraction of the side, with mirrored borders."""
 
     def __init__(self, size: tuple[int, int], part: float) -> None:
         self.moves = [_moves(side, round(side * part)) for side in size]
@@ -111,7 +111,7 @@ class _Shift:
 
 
 def _moves(side: int, reach: int) -> list[Tensor]:
-    """The indices 0..side-1 moved by -reach..reach, mirrored where they would leave the image."""
+    """Indices 0..side-1 shifted by -reach..reach, mirrored at the borders."""
     moved = (torch.arange(side) + torch.arange(-reach, reach + 1)[:, None]).abs()
     return list((side - 1) - (side - 1 - moved).abs())
 

@@ -1,4 +1,4 @@
-"""The options of augmentation; apart from their execution, so that the command line need not wait for torch."""
+"""Options of augmentation, in a file without torch so that the command line starts fast."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -8,24 +8,24 @@ from ..errors import VitrailError
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Augment:
-    """What training does to an image, in this order; a rate of 0 leaves a step out."""
+    """Augmentation of training images, applied in this order; a rate of 0 leaves a step out."""
 
     crop: Literal["resized", "shift", "none"] = "resized"
-    """resized: a random part (Inception's crop); shift: moved, mirrored at the border; none: as in evaluation."""
+    """resized: a random crop (Inception's); shift: a random shift, mirrored at the border; none: as in evaluation."""
     crop_scale: tuple[float, float] = (0.35, 1.0)
-    """Smallest and largest part of the area that the resized crop keeps."""
+    """Smallest and largest fraction of the area that the resized crop keeps."""
     crop_ratio: tuple[float, float] = (0.75, 1.3333)
     """Narrowest and widest aspect ratio of the resized crop."""
     shift: float = 0.125
-    """How far the shift moves the picture at most, as a part of its side."""
+    """Largest shift, as a fraction of the image's side."""
     flip: float = 0.5
-    """Rate of mirroring left and right."""
+    """Rate of horizontal flips."""
     color_jitter: float = 0.0
     """Strength of random brightness, contrast and saturation."""
     randaugment: int = 0
-    """How many RandAugment operations (Cubuk et al., 2020)."""
+    """Number of RandAugment operations (Cubuk et al., 2020)."""
     randaugment_magnitude: int = 9
-    """Their strength, 0 to 30."""
+    """Strength of the RandAugment operations, 0 to 30."""
     erasing: float = 0.0
     """Rate of erasing a random rectangle (Zhong et al., 2020)."""
 

@@ -1,4 +1,4 @@
-"""Images that are arrays of bands: `.npy` files and TIFFs of n bands."""
+"""Reads images that are arrays of bands: `.npy` files and TIFFs of n bands."""
 
 from io import BytesIO
 
@@ -13,11 +13,11 @@ _SAMPLES_PER_PIXEL = 277
 
 
 class RefusedError(Exception):
-    """A reason, in words for the user; `decode` adds the name of the file."""
+    """An image cannot be used, with the reason for the user; `decode` adds the name of the file."""
 
 
 def from_npy(data: bytes, max_pixels: int) -> Shaped[Tensor, "C H W"]:
-    """The bytes of a `.npy` file (H, W), (H, W, C) or (C, H, W) -> image."""
+    """Decode the bytes of a `.npy` file (H, W), (H, W, C) or (C, H, W)."""
     file = BytesIO(data)
     version = np.lib.format.read_magic(file)
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
@@ -43,14 +43,14 @@ def channels_first(array: np.ndarray) -> np.ndarray:
 
 
 def tiff_has_bands(image: Image.Image) -> bool:
-    """Whether this TIFF holds more bands than Pillow would give: samples it drops, or grey pages."""
+    """Whether this TIFF has more bands than Pillow reads: further samples, or grey pages."""
     samples = image.tag_v2.get(_SAMPLES_PER_PIXEL, 1)  # type: ignore[attr-defined]
     pages = getattr(image, "n_frames", 1)
     return samples != len(image.getbands()) or (samples == 1 and pages > 1 and image.mode != "P")
 
 
 def from_tiff(data: bytes, max_pixels: int) -> Shaped[Tensor, "C H W"]:
-    """The bytes of a TIFF of n bands -> image: each of several equal grey pages is a band, else the first page."""
+    """Decode the bytes of a TIFF of n bands: each of several equal grey pages is a band, else the first page."""
     try:
         import tifffile
     except ImportError as error:
@@ -70,7 +70,7 @@ def from_tiff(data: bytes, max_pixels: int) -> Shaped[Tensor, "C H W"]:
 
 
 def scale_bands(array: np.ndarray) -> Shaped[Tensor, "C H W"]:
-    """uint8 as it is, bool as 0 and 255, other integers / their largest value, floats as they are if finite."""
+    """Scale values: uint8 unchanged, bool to 0 and 255, other integers / their largest value; floats must be finite."""
     if array.size == 0:
         raise RefusedError(f"no pixels: its shape is {array.shape}")
     kind = array.dtype.kind
@@ -90,7 +90,7 @@ def scale_bands(array: np.ndarray) -> Shaped[Tensor, "C H W"]:
 
 
 def fit_bands(image: Shaped[Tensor, "C H W"], channels: int | None) -> Shaped[Tensor, "D H W"]:
-    """Bring bands to `channels`: themselves, grey three times, or the luma of three."""
+    """Convert bands to `channels`: unchanged, grey repeated three times, or the luma of three."""
     have = image.shape[0]
     if channels is None or channels == have:
         return image

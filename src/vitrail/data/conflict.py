@@ -1,7 +1,7 @@
 """Cue-conflict images: the shape of one class with the texture of another, made from images with object masks.
 
-Geirhos et al. (2019), "ImageNet-trained CNNs are biased towards texture", section 2.2, make theirs with style transfer.
-These need no second network: the outline of one object, filled with pieces of another.
+Geirhos et al. (2019), "ImageNet-trained CNNs are biased towards texture", section 2.2, use style transfer. Here no
+second network is needed: the outline of one object is filled with pieces of another.
 """
 
 from collections.abc import Sequence
@@ -19,9 +19,9 @@ Mask = Bool[ndarray, "H W"]
 
 
 def texture(image: Image, mask: Mask, cell: int, seed: int = 0) -> Image:
-    """A texture image: square pieces of the object, `cell` pixels wide, tiled in random order.
+    """Make a texture image: square pieces of the object, `cell` pixels wide, tiled in random order.
 
-    Pieces lie wholly on the object, or as far as possible. They are small enough to hide its outline.
+    Pieces are completely on the object, or as far as possible. They are small enough to hide its outline.
 
     Raises:
         VitrailError: the mask is empty, or a cell does not fit into the image.
@@ -41,10 +41,10 @@ def texture(image: Image, mask: Mask, cell: int, seed: int = 0) -> Image:
 
 
 def conflict(shape: Mask, surface: Image, background: int = 255) -> Image:
-    """The outline of one object filled with the surface of another, on an even background.
+    """Fill the outline of one object with the texture of another, on a uniform background.
 
     Raises:
-        VitrailError: sizes that differ.
+        VitrailError: the sizes differ.
     """
     if shape.shape != surface.shape[:2]:
         raise VitrailError(f"the outline is {shape.shape}, the texture {surface.shape[:2]}: make them of one size")
@@ -53,13 +53,13 @@ def conflict(shape: Mask, surface: Image, background: int = 255) -> Image:
 
 @dataclass(frozen=True, slots=True)
 class Cues:
-    """How often a model decides by shape and how often by texture.
+    """Fractions of decisions by shape and by texture.
 
     Attributes:
-        shape: share of the images of which it predicts the shape's class.
-        texture: share of the images of which it predicts the texture's class.
-        bias: shape / (shape + texture), the shape bias of Geirhos et al.; None where it predicts neither. It means
-            little for a model that rarely predicts either.
+        shape: fraction of the images for which the shape's class is predicted.
+        texture: fraction of the images for which the texture's class is predicted.
+        bias: shape / (shape + texture), the shape bias of Geirhos et al.; None if both are 0, and not informative if
+            both are small.
         count: number of images.
     """
 
@@ -70,10 +70,10 @@ class Cues:
 
 
 def cues(predicted: Sequence[int], shapes: Sequence[int], textures: Sequence[int]) -> Cues:
-    """Shares of predictions by shape and by texture; images whose two cues agree are left out.
+    """Compute the fractions of predictions by shape and by texture; images with agreeing cues are left out.
 
     Raises:
-        VitrailError: no image has cues that disagree.
+        VitrailError: no image has disagreeing cues.
     """
     rows = [row for row in zip(predicted, shapes, textures, strict=True) if row[1] != row[2]]
     if not rows:
@@ -85,10 +85,10 @@ def cues(predicted: Sequence[int], shapes: Sequence[int], textures: Sequence[int
 
 
 def partners(labels: Sequence[int], seed: int = 0) -> list[int]:
-    """For each image the index of an image of another class, drawn at random by the seed.
+    """For each image, the index of an image of another class, drawn by the seed.
 
     Raises:
-        VitrailError: all are of one class.
+        VitrailError: all images are of one class.
     """
     if len(set(labels)) < 2:
         raise VitrailError("conflict images need two classes or more")
@@ -100,6 +100,6 @@ def partners(labels: Sequence[int], seed: int = 0) -> list[int]:
 
 
 def _box_sums(mask: Mask, cell: int) -> Int[ndarray, "h w"]:
-    """The number of mask pixels in each box of side `cell`, by its upper left corner."""
+    """Number of mask pixels in each box of side `cell`, by its upper left corner."""
     sums = np.pad(mask.astype(np.int64).cumsum(0).cumsum(1), ((1, 0), (1, 0)))
     return sums[cell:, cell:] - sums[:-cell, cell:] - sums[cell:, :-cell] + sums[:-cell, :-cell]

@@ -1,4 +1,4 @@
-"""What each column of a CSV is: the path, the label or the numbers to learn, the split."""
+"""Infers the role of each column of a CSV: path, label or numbers, split."""
 
 import math
 from collections.abc import Sequence
@@ -14,20 +14,20 @@ LABEL_COLUMNS = ("label", "labels", "class", "classes", "class_name", "target", 
 SPLIT_COLUMNS = ("split", "set", "subset", "partition")
 
 _MOSTLY = 0.9
-"""Share of the filled cells that are numbers in a column of numbers; the others are mistakes to report."""
+"""Least fraction of numbers among the filled cells of a column of numbers; other cells are reported as mistakes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """Which column is what, by position.
+    """Roles of the columns, by index.
 
     Attributes:
         path: the column of paths.
         split: the column of splits, if there is one.
-        label: the column of class names; None where `values` are learned, or nothing is.
+        label: the column of class names; None if `values` are used, or no labels.
         values: columns of 0 and 1 for one class each, or of numbers.
         kind: whether labels are classes or numbers.
-        task: what the labels are for.
+        task: task of the labels.
         note: a sentence about what was inferred.
     """
 
@@ -47,15 +47,15 @@ def find_columns(
 
     Args:
         path: the CSV, for messages.
-        names: of the columns.
+        names: names of the columns.
         rows: cells of every row; some rows may be too short.
-        labelled: whether labels are wanted.
-        task: the task that the user named; None infers it. A label column with fractions is regression of one number,
+        labelled: whether to find labels.
+        task: task given by the user; None infers it. A label column with fractions is regression of one number,
             other labels are classes; several columns without one of them called label are regression of as many
             numbers if one of them has fractions, or one class each if they hold 0 and 1 only.
 
     Raises:
-        VitrailError: no path column, or nothing to learn; the message lists the columns.
+        VitrailError: there is no path column, or no labels; the message lists the columns.
     """
     header = [name.lower() for name in names]
     places = [_first(header, known) for known in (PATH_COLUMNS, LABEL_COLUMNS, SPLIT_COLUMNS)]
@@ -77,7 +77,7 @@ class _Table:
     split: int | None
 
     def one(self, label: int, task: TaskSpec | None) -> Columns:
-        """Labels in a column that is called so."""
+        """Labels in a column named as such."""
         wants_numbers = task is not None and task.name == REGRESSION.name
         wants_classes = task is not None and task.name == CLASSIFICATION.name
         name = self.names[label]
@@ -137,7 +137,7 @@ class _Table:
 
 
 def number(cell: str) -> float | None:
-    """The finite number that a cell holds; None where it holds none."""
+    """Parse a cell as a finite number; None if it is not one."""
     try:
         value = float(cell)
     except ValueError:
@@ -146,7 +146,7 @@ def number(cell: str) -> float | None:
 
 
 def labels(cell: str) -> list[str]:
-    """The class names in a cell, which are separated by | or ;."""
+    """Split a cell into class names, which are separated by | or ;."""
     return [name for name in map(normal, cell.replace(";", "|").split("|")) if name]
 
 

@@ -15,7 +15,7 @@ from .samples import SPLIT_WORDS, BadFile, FileAt, Sample, Source, Split, normal
 
 @dataclass(frozen=True, slots=True)
 class _Line:
-    """A row that can be used: its path, class names or numbers, and split."""
+    """A usable row: path, class names or numbers, and split."""
 
     name: str
     labels: tuple[Any, ...]
@@ -23,7 +23,7 @@ class _Line:
 
 
 def csv_source(path: Path, *, labelled: bool = True, task: TaskSpec | None = None) -> Source:
-    """A CSV with a header: a path column, a label column or columns of numbers, optionally a split column.
+    """Open a CSV with a header: a path column, a label column or columns of numbers, optionally a split column.
 
     Columns are known by their names, in any case (see `csv_columns`). Several labels in one cell are separated by `|`
     or `;`. Without a label column, two or more columns of 0 and 1 are one class each, and columns of numbers of which
@@ -33,10 +33,10 @@ def csv_source(path: Path, *, labelled: bool = True, task: TaskSpec | None = Non
     Args:
         path: the file.
         labelled: whether labels are read.
-        task: what the labels are for; None infers it.
+        task: task of the labels; None infers it.
 
     Raises:
-        VitrailError: no table, no path column, nothing to learn, or no usable row.
+        VitrailError: not a table, no path column, no labels, or no usable row.
     """
     lines = _read(path)
     names = [normal(cell) for cell in lines[0][1]]
@@ -119,7 +119,7 @@ class _Reader:
         return () if columns.label is None else tuple(labels(cells[columns.label]))
 
     def _problems(self, name: str, cells: list[str]) -> Iterator[str]:
-        """What is wrong with a row, one clause each."""
+        """Yield the faults of a row, a clause each."""
         columns = self.columns
         if len(cells) != len(self.names):
             yield f"{len(cells)} cells, where the header has {len(self.names)}"
@@ -139,7 +139,7 @@ class _Reader:
                 if not cells[i].strip():
                     yield f"column {self.names[i]} is empty"
                 elif number(cells[i]) is None:
-                    yield f"column {self.names[i]} holds {cells[i].strip()!r}, which is no number"
+                    yield f"column {self.names[i]} holds {cells[i].strip()!r}, which is not a number"
         elif columns.label is not None:
             found = labels(cells[columns.label])
             if not found:

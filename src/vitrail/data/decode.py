@@ -1,6 +1,6 @@
-"""From the bytes of one file to an image tensor; whatever is wrong is a `BadImage` with a plain reason.
+"""Decodes the bytes of a file to an image tensor; any fault raises `BadImage` with a plain reason.
 
-What a file becomes when `channels` is None, its *natural* channel count:
+With `channels` None, images have their *natural* number of channels:
 
 | file                                         | image             | values                                |
 |----------------------------------------------|-------------------|---------------------------------------|
@@ -72,7 +72,7 @@ _UPRIGHT = {
 
 
 class BadImage(VitrailError):  # noqa: N818 - it names the thing, as in the table of bad files
-    """A file that is not a usable image: `name` says which, `reason` why."""
+    """A file is not a usable image; `name` is the file, `reason` the fault."""
 
     def __init__(self, name: str, reason: str = ""):
         super().__init__(name, reason)
@@ -84,11 +84,11 @@ class BadImage(VitrailError):  # noqa: N818 - it names the thing, as in the tabl
 
 
 def decode(data: bytes, channels: int | None = None, *, name: str = "image") -> Shaped[Tensor, "C H W"]:
-    """The bytes of an image file -> image (C, H, W), uint8, or float32 on a 0 to 1 scale; see the module's
+    """Decode the bytes of an image file to an image (C, H, W), uint8, or float32 on a 0 to 1 scale; see the module's
     tables.
 
     Raises:
-        BadImage: for anything that is wrong with the file, with `name` and the reason.
+        BadImage: any fault of the file, with `name` and the reason.
     """
     try:
         with _quiet():
@@ -98,7 +98,7 @@ def decode(data: bytes, channels: int | None = None, *, name: str = "image") -> 
 
 
 def from_pil(image: Image.Image, channels: int | None = None) -> Shaped[Tensor, "C H W"]:
-    """A Pillow image -> image (C, H, W), by the rules for files; see the module's tables.
+    """Convert a Pillow image to an image (C, H, W), by the rules for files; see the module's tables.
 
     Raises:
         RefusedError: its channels cannot be brought to `channels`.
@@ -171,7 +171,7 @@ def _upright(image: Image.Image) -> Image.Image:
         return image
     try:
         turn = _UPRIGHT.get(image.getexif().get(0x0112, 1))
-    except Exception:  # the pixels are whole: a damaged EXIF block costs the orientation, not the image
+    except Exception:  # the pixels are intact: a damaged EXIF block only loses the orientation
         return image
     if turn is None:
         return image
@@ -216,7 +216,7 @@ _quiet_filters = warnings.catch_warnings()
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep the decoders' warnings (palette transparency, odd EXIF, damaged tags) to ourselves.
+    """Suppress the decoders' warnings (palette transparency, odd EXIF, damaged tags).
 
     `catch_warnings` alone is not safe in threads: two that overlap restore each other's filters. So the first
     one in changes them and the last one out restores them.

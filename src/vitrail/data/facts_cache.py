@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 RULES = 1
-"""Counted up when `decode` changes what it accepts or returns: older entries are then not found any more."""
+"""Version of `decode`, increased if it accepts or returns something else, so that older entries are not used."""
 
 _TABLE = """CREATE TABLE IF NOT EXISTS facts (
     stamp BLOB PRIMARY KEY, height INTEGER, width INTEGER, channels INTEGER, digest TEXT) WITHOUT ROWID"""
@@ -33,23 +33,23 @@ class Facts:
 
 
 def digest(data: bytes) -> str:
-    """The content hash of a file's bytes."""
+    """Content hash of a file's bytes."""
     return hashlib.blake2b(data, digest_size=16).hexdigest()
 
 
 def key(stamp: str) -> bytes:
-    """A short key for a location's stamp under the present rules."""
+    """Short key of a location's stamp, for the current version."""
     return hashlib.blake2b(f"{RULES}|{stamp}".encode(errors="surrogateescape"), digest_size=16).digest()
 
 
 class FactsCache:
-    """Facts by stamp in one SQLite file. It only saves time: a file that cannot be read or written is ignored."""
+    """Cache of facts by stamp in one SQLite file. A file that cannot be read or written is ignored."""
 
     def __init__(self, folder: Path):
         self.path = folder / "survey.sqlite"
 
     def get(self, keys: Sequence[bytes]) -> dict[bytes, Facts]:
-        """The remembered facts, by key; keys that are not known are left out."""
+        """Cached facts by key; unknown keys are left out."""
         found: dict[bytes, Facts] = {}
         if not self.path.exists():
             return found
@@ -62,7 +62,7 @@ class FactsCache:
         return found
 
     def put(self, rows: Iterable[tuple[bytes, Facts]]) -> None:
-        """Remember facts by key; a damaged cache file is replaced."""
+        """Store facts by key; a damaged cache file is replaced."""
         values = [(stamp, facts.height, facts.width, facts.channels, facts.digest) for stamp, facts in rows]
         if not values:
             return

@@ -16,7 +16,7 @@ IMAGE_SUFFIXES = frozenset(
     )
     for suffix in line.split()
 )
-"""Files in a folder that count as images, in lower case. What they hold is decided by their content."""
+"""Suffixes of files that count as images, in lower case. Their content decides the format."""
 
 
 def is_image(name: str) -> bool:
@@ -25,12 +25,11 @@ def is_image(name: str) -> bool:
 
 
 def class_folders(root: Path) -> Source:
-    """`root/class/**/image`, or `root/{train,val,test}/class/**/image`.
+    """Open class folders: `root/class/**/image`, or `root/{train,val,test}/class/**/image`.
 
-    The sub-folders are splits if each of them that holds images is named as one (see `SPLIT_WORDS`), and
-    `train`, where there is one, holds folders. Only this one level is looked at. Images that lie beside the
-    class folders have no class and are listed as bad; anything else that is not an image (README, .DS_Store)
-    is passed over.
+    The sub-folders are splits if all that have images are named as splits (see `SPLIT_WORDS`), and `train`, if there
+    is one, has folders. Only this one level may be splits. Images beside the class folders have no class and are
+    listed as bad; other files that are not images (README, .DS_Store) are ignored.
     """
     folders = [name for name in _subfolders(root) if next(_images(root / name), None)]
     if not folders:
@@ -54,7 +53,7 @@ def class_folders(root: Path) -> Source:
 
 
 def image_files(spec: str) -> Source:
-    """Images without labels: one file, every image under a folder, or what a glob matches."""
+    """Open images without labels: one file, all images under a folder, or the matches of a glob."""
     if os.path.isdir(spec):
         names = [os.path.join(spec, path) for path in _images(Path(spec))]
         if not names:

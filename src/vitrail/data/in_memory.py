@@ -1,4 +1,4 @@
-"""Images in memory: Pillow images, NumPy arrays and tensors become image tensors by the rules for files."""
+"""Converts Pillow images, NumPy arrays and tensors to image tensors, by the rules for files."""
 
 import numpy as np
 import torch
@@ -14,17 +14,17 @@ ImageLike = Image.Image | np.ndarray | Tensor
 
 
 def image_tensor(image: ImageLike, channels: int | None = None, *, name: str = "image") -> Shaped[Tensor, "C H W"]:
-    """An image in memory -> image (C, H, W), uint8, or float32 on a 0 to 1 scale.
+    """Convert an image in memory to a tensor (C, H, W), uint8, or float32 on a 0 to 1 scale.
 
     Args:
         image: a Pillow image (its EXIF orientation is applied), an array whose channel axis is the shorter of the first
             and the last, or a tensor whose channel axis is the first. Integers other than uint8 are divided by their
             largest value, floats are taken as they are.
-        channels: brings it to so many channels, as `vitrail.data.decode` does; None: its own.
-        name: what messages call it.
+        channels: number of channels to convert to, as in `vitrail.data.decode`; None: its own.
+        name: name of the image in messages.
 
     Raises:
-        BadImage: it has another shape or type, values that are not finite, or channels that cannot be converted.
+        BadImage: wrong shape or type, values that are not finite, or channels that cannot be converted.
     """
     try:
         if isinstance(image, Image.Image):

@@ -1,4 +1,4 @@
-"""Batches in an order, with an augmentation, that depend on nothing but (seed, epoch, index)."""
+"""Loaders of batches, whose order and augmentation depend only on (seed, epoch, index)."""
 
 import signal
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -17,22 +17,22 @@ Read = Callable[[int], Tensor]
 """Index of a sample -> image (C, H, W)."""
 
 Views = Callable[[Tensor, Any], tuple[Any, Any]]
-"""(image, target) -> what a step sees of the sample: a pytree of images, and the target that belongs to it.
+"""(image, target) -> the views of a sample, a pytree of images, and their target.
 
-It travels to worker processes, so it is no closure. Random choices are drawn from torch's CPU generator, which the
-loader seeds for each sample.
+It must be picklable for worker processes, so it cannot be a closure. Random numbers come from torch's CPU
+generator, which the loader seeds for each sample.
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What one step learns from.
+    """A training batch.
 
     Attributes:
-        pixels: (B, C, H, W), normalised float32; or a pytree of such tensors, where a sample has several views.
-        targets: a tensor or pytree whose first dimension is B, as the task and the views give it: for classes (B, K)
-            zeros and ones; None without labels.
-        indices: which samples, so that an error can name their files.
+        pixels: (B, C, H, W), normalised float32; or a pytree of such tensors if a sample has several views.
+        targets: tensor or pytree with first dimension B, from the task and the views: for classes (B, K) zeros and
+            ones; None without labels.
+        indices: indices of the samples, so that an error can name their files.
     """
 
     pixels: Any
@@ -42,7 +42,7 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class OneView:
-    """The transformed image, with its target as it is."""
+    """Views of a sample: the transformed image, with its unchanged target."""
 
     transform: Callable[[Tensor], Tensor]
 
@@ -51,20 +51,20 @@ class OneView:
 
 
 class TrainLoader:
-    """Training batches, epoch after epoch.
+    """Loader of training batches for any number of epochs.
 
-    Sample i of epoch e is augmented from (seed, e, i), whoever reads it: the main process or any number of workers.
-    An incomplete last batch is left out, except where it is the only one.
+    Sample i of epoch e is augmented with the seed (seed, e, i), in the main process or in any worker. An incomplete
+    last batch is left out, unless it is the only one.
 
     Args:
         read: index -> image.
-        count: how many samples.
-        targets: a tensor or pytree whose first dimension is the samples'; None without labels.
-        views: what a step sees of a sample.
+        count: number of samples.
+        targets: tensor or pytree whose first dimension is that of the samples; None without labels.
+        views: (image, target) -> views of the sample and target.
         preprocess: normalises the images.
-        batch_size: at most `count` is used.
-        seed: of order and augmentation.
-        workers: processes that read.
+        batch_size: samples per batch, limited to `count`.
+        seed: seed of order and augmentation.
+        workers: number of worker processes.
     """
 
     def __init__(
@@ -87,23 +87,23 @@ class TrainLoader:
         self.workers = workers
 
     def __len__(self) -> int:
-        """Batches in an epoch."""
+        """Number of batches in an epoch."""
         return self.count // self.batch_size
 
     def order(self, epoch: int) -> list[list[int]]:
-        """Which samples each batch of the epoch holds."""
+        """Indices of the samples in each batch of an epoch."""
         order = permutation(self.count, derive(self.seed, "order", epoch))
         return [
             order[start : start + self.batch_size] for start in range(0, len(self) * self.batch_size, self.batch_size)
         ]
 
     def batches(self, first: int = 0) -> Iterator[Batch]:
-        """All batches of a run from number `first` on, epoch after epoch, without end."""
+        """Iterate over the batches of a run from number `first` on, without end."""
         for images, targets, indices in _load(self.images, self._rows(first), self.workers):
             yield Batch(tree_map(self.preprocess.normalise, images), targets, indices)
 
     def once(self) -> Iterator[Batch]:
-        """Each sample once, in order, the last batch as small as it comes out."""
+        """Iterate over each sample once, in order; the last batch may be smaller."""
         keys = [(0, index) for index in range(self.count)]
         rows = [keys[start : start + self.batch_size] for start in range(0, self.count, self.batch_size)]
         for images, targets, indices in _load(self.images, rows, self.workers):
@@ -118,7 +118,7 @@ class TrainLoader:
 
 
 class EvalLoader:
-    """Each sample once, in order, as the model will see it in use; `read` gives fitted images."""
+    """Loader of each sample once, in order, without augmentation; `read` returns resized images."""
 
     def __init__(self, read: Read, count: int, preprocess: Preprocess, *, batch_size: int, workers: int = 0) -> None:
         self.images = _Images(read, OneView(_as_it_is), 0, None)
@@ -131,7 +131,7 @@ class EvalLoader:
         return -(-self.count // self.batch_size)
 
     def __iter__(self) -> Iterator[Tensor]:
-        """Fitted images (B, C, H, W), not normalised, batch after batch."""
+        """Iterate over batches of resized images (B, C, H, W), not normalised."""
         starts = range(0, self.count, self.batch_size)
         rows = [[(0, index) for index in range(start, min(start + self.batch_size, self.count))] for start in starts]
         for images, _, _ in _load(self.images, rows, self.workers):
@@ -176,7 +176,7 @@ def _as_it_is(image: Tensor) -> Tensor:
 
 def _settle_worker(worker: int) -> None:
     torch.set_num_threads(1)
-    # Ctrl-C reaches the whole group; the main process saves and then ends its workers.
+    # Ctrl-C reaches the whole process group; the main process saves and then ends its workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
@@ -186,5 +186,5 @@ def _stack(items: Sequence[tuple[Any, Any, int]]) -> tuple[Any, Any, list[int]]:
 
 
 def _stacked(trees: Sequence[Any]) -> Any:
-    """One pytree of tensors (B, ...) from one for each sample; leaves that are None stay None."""
+    """Stack the pytrees of samples to one pytree of tensors (B, ...); None leaves stay None."""
     return tree_map(lambda *leaves: None if leaves[0] is None else torch.stack(leaves), *trees)

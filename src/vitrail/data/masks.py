@@ -1,4 +1,4 @@
-"""Object masks: a folder of masks, white on black, named as the images."""
+"""Object masks: a folder of masks, white on black, with the names of the images."""
 
 from collections import defaultdict
 from collections.abc import Iterable
@@ -19,13 +19,13 @@ PathParts = tuple[str, ...]
 
 
 def mask_files(folder: Path, samples: Iterable[Sample]) -> dict[str, Path]:
-    """The mask file of each sample that has one: {name of the sample: file}.
+    """Find the mask files: name of a sample -> file, for samples with a mask.
 
     A mask has the image's path in the source, with any suffix of an image: `cat/3.png` for `cat/3.jpg`. Either
     path may have more leading folders than the other, as long as each mask fits one image.
 
     Raises:
-        VitrailError: no folder, no mask at all, two masks for an image, or two images for a mask.
+        VitrailError: not a folder, no mask at all, two masks for an image, or two images for a mask.
     """
     if not folder.is_dir():
         raise VitrailError(f"{folder} is no folder: --masks takes one with a mask for each image, of the same name")
@@ -51,22 +51,22 @@ def mask_files(folder: Path, samples: Iterable[Sample]) -> dict[str, Path]:
 
 
 def missing_mask(sample: Sample) -> VitrailError:
-    """The message for an image without a mask."""
+    """Return the error for an image without a mask."""
     name = PurePath(*_parts(sample.name)).as_posix()
     return VitrailError(f"there is no mask for {sample.name}: it would be {name}.png in the folder of masks")
 
 
 def read_mask(sample: Sample, file: Path, size: tuple[int, int], preprocess: Preprocess) -> Bool[Tensor, "H W"]:
-    """The object mask in the pixels of a sample; all False if the mask is black.
+    """Read the object mask at the pixels of a sample; all False if the mask is black.
 
-    In a mask of two values the brighter one is the object; in one of more values all that is more than half white; in
-    one with transparency all that is more than half opaque.
+    In a mask with two values the brighter one is the object; with more values, what is more than half white; with
+    transparency, what is more than half opaque.
 
     Args:
         size: (height, width) of the whole image, of which the mask may be a smaller or larger copy.
 
     Raises:
-        VitrailError: it cannot be read, has another shape than the image, or is grey.
+        VitrailError: the mask cannot be read, has another aspect ratio than the image, or is grey.
     """
     try:
         levels = _levels(file)
@@ -74,7 +74,7 @@ def read_mask(sample: Sample, file: Path, size: tuple[int, int], preprocess: Pre
         reason = error.reason if isinstance(error, BadImage) else error.strerror
         raise VitrailError(f"the mask {file} of {sample.name} cannot be read: {reason}") from error
     height, width = levels.shape
-    # A pixel of either may have been lost in rounding.
+    # Allow for a pixel lost in rounding.
     if abs(height * size[1] - width * size[0]) > max(height, width, *size):
         raise VitrailError(
             f"the mask of {sample.name} is {width}×{height} px, the image {size[1]}×{size[0]} (width × height): "
@@ -84,7 +84,7 @@ def read_mask(sample: Sample, file: Path, size: tuple[int, int], preprocess: Pre
 
 
 def _levels(file: Path) -> Tensor:
-    """The share of the object in each pixel (H, W), on the scale of the file."""
+    """Values of the mask (H, W), on the scale of the file."""
     data = file.read_bytes()
     try:
         opaque = decode(data, channels=4, name=str(file))[3]
@@ -107,7 +107,7 @@ def _object(levels: Tensor, sample: Sample) -> Bool[Tensor, "H W"]:
 
 
 def _best(name: str, parts: PathParts, masks: list[tuple[PathParts, Path]]) -> Path | None:
-    """The mask whose path has the most in common with the image's, if one of them ends with the other."""
+    """Mask whose path has the longest common end with the image's, if one path ends with the other."""
     fitting = [(min(len(parts), len(other)), other == parts, path) for other, path in masks if _tail(parts, other)]
     if not fitting:
         return None

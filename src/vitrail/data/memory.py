@@ -1,4 +1,4 @@
-"""A cache of decoded images in memory, used if all of them fit."""
+"""Cache of decoded images in memory, used if all fit."""
 
 from collections.abc import Callable, Sequence
 
@@ -9,10 +9,9 @@ Decode = Callable[[int], Tensor]
 
 
 def shrink(image: Tensor, side: int) -> Tensor:
-    """Make the shorter side at most `side` pixels; smaller images stay as they are.
+    """Shrink an image so that its shorter side is at most `side` pixels; smaller images are unchanged.
 
-    Training needs no more than a few times its own resolution of a 12-megapixel photograph; the rest only costs time
-    and memory.
+    Training does not need the full resolution of a 12-megapixel photograph, which costs time and memory.
     """
     height, width = image.shape[1:]
     scale = side / min(height, width)
@@ -23,12 +22,12 @@ def shrink(image: Tensor, side: int) -> Tensor:
 
 
 def remember(decode: Decode, sizes: Sequence[int], budget: int) -> Decode:
-    """A decoder that caches its images, if all of them together fit the budget.
+    """Return a decoder that caches its images, if all of them fit the budget.
 
     Args:
         decode: index -> image.
-        sizes: bytes of each image, decoded.
-        budget: bytes; if the images need more, the decoder is returned unchanged.
+        sizes: bytes of each decoded image.
+        budget: available bytes; if the images need more, the decoder is returned unchanged.
     """
     if sum(sizes) > budget:
         return decode

@@ -15,7 +15,7 @@ from .samples import FileAt, Location, RowAt, Sample, Source, Split
 from .user_folders import data_folder
 
 SplitArguments = dict[Split, dict[str, Any]]
-"""For each of our splits the arguments that make torchvision give it; {} for a set without splits."""
+"""Split -> arguments of the torchvision class; {} for a set without splits."""
 
 _TRAIN_FLAG: SplitArguments = {"train": {"train": True}, "test": {"train": False}}
 _TWO: SplitArguments = {"train": {"split": "train"}, "test": {"split": "test"}}
@@ -24,7 +24,7 @@ _THREE: SplitArguments = {"train": {"split": "train"}, "val": {"split": "val"}, 
 
 @dataclass(frozen=True, slots=True)
 class _Named:
-    """A torchvision data set: its class, how to ask for its splits, and where it keeps labels and images."""
+    """A torchvision data set: its class, arguments of its splits, and attributes of labels and images."""
 
     kind: str
     splits: SplitArguments
@@ -49,7 +49,7 @@ TORCHVISION = {
     ),
     "eurosat": _Named("EuroSAT", {}, "targets", "imgs"),
 }
-"""torchvision's classification sets by the name that `open_source` knows them under."""
+"""Name in `open_source` -> torchvision's classification set."""
 
 
 def is_named(spec: str) -> bool:
@@ -58,10 +58,10 @@ def is_named(spec: str) -> bool:
 
 
 def named_set(spec: str, *, labelled: bool = True) -> Source:
-    """`digits`, or one of torchvision's sets as `NAME` or `torchvision:NAME`.
+    """Open `digits`, or one of torchvision's sets as `NAME` or `torchvision:NAME`.
 
-    torchvision's sets are looked for in `data_folder()` ($VITRAIL_DATA or ./data), laid out as torchvision
-    lays them out, and downloaded there where they are missing.
+    torchvision's sets are read from `data_folder()` ($VITRAIL_DATA or ./data), in torchvision's layout, and downloaded
+    to it if they are missing.
     """
     source = _digits() if spec == "digits" else _torchvision(spec)
     if labelled:
@@ -71,7 +71,7 @@ def named_set(spec: str, *, labelled: bool = True) -> Source:
 
 
 def _digits() -> Source:
-    """1,797 handwritten digits, 8×8 grey, brought from 0..16 to 0..255 (Alpaydin and Kaynak, 1998; UCI)."""
+    """1,797 handwritten digits, 8×8 grey, scaled from 0..16 to 0..255 (Alpaydin and Kaynak, 1998; UCI)."""
     try:
         from sklearn.datasets import load_digits
     except ImportError as error:
@@ -103,13 +103,13 @@ def _torchvision(spec: str) -> Source:
 
 
 def _class_names(dataset: object, labels: list[int], known: tuple[str, ...]) -> tuple[str, ...]:
-    """torchvision's names; numbers for the sets that come without any."""
+    """torchvision's class names; numbers for sets without names."""
     names = tuple(str(name) for name in getattr(dataset, "classes", ()))
     return names or tuple(str(i) for i in range(max([*labels, len(known) - 1]) + 1))
 
 
 def _locations(images: Any) -> list[Location]:
-    """Rows of one array, files, or (file, label) pairs."""
+    """Locations of rows of one array, of files, or of (file, label) pairs."""
     if hasattr(images, "shape"):
         array = np.asarray(images)
         return [RowAt(array, i) for i in range(len(array))]
@@ -121,15 +121,15 @@ def _open(name: str, row: _Named, arguments: dict[str, Any]) -> object:
 
     root = data_folder()
     build: Callable[..., object] = getattr(datasets, row.kind)
-    with contextlib.redirect_stdout(sys.stderr):  # torchvision prints where results belong
+    with contextlib.redirect_stdout(sys.stderr):  # torchvision prints to standard output, which is for results
         try:
             return build(root, download=False, **arguments)
         except (RuntimeError, OSError):
-            pass  # not there yet
+            pass  # not downloaded yet
         try:
             Path(root).mkdir(parents=True, exist_ok=True)
             return build(root, download=True, **arguments)
-        except Exception as error:  # each set downloads in its own way and fails in its own way
+        except Exception as error:  # sets raise different errors
             raise VitrailError(
                 f"{name} is not in {root}/ and could not be downloaded ({error}): copy it there as "
                 "torchvision lays it out, set VITRAIL_DATA to where it lies, or name a folder of images"

@@ -1,6 +1,6 @@
-"""The door to sources: from what the user names to samples, whether folders, tables, shards or named sets.
+"""Opens sources: folders, tables, shards, named sets and those of plugins.
 
-Nothing is decoded here: opening 50,000 files takes well under a second. `survey` opens each of them.
+Nothing is decoded here: opening 50,000 files takes well under a second. `survey` decodes each of them.
 """
 
 import glob
@@ -44,24 +44,24 @@ _TABLES = (".csv", ".tsv")
 
 
 Opener = Callable[[str, bool], Source]
-"""A source of another package: (what stands behind "name:", whether labels are wanted) -> source."""
+"""A plugin's source: (text after "name:", whether to read labels) -> Source."""
 
 
 def open_source(spec: str | Path | Source, *, labelled: bool = True, task: TaskSpec | None = None) -> Source:
-    """Find the images of `spec` and, with `labelled`, their classes or numbers.
+    """Open a source: find the images of `spec` and, with `labelled`, their classes or numbers.
 
     `spec` is a folder (class folders, or tar shards), a CSV, a tar shard or a glob of shards, `digits`, one of
     torchvision's sets (`cifar10`, `torchvision:cifar10`), a source of another package (`name` or `name:rest`, entry
     point group `vitrail.sources`), or a source that was made in Python. An existing path wins over a name.
 
     Args:
-        spec: what to open.
+        spec: the source.
         labelled: False also takes an image, a folder with images at any depth, or a glob of images, and no sample has a
             label.
-        task: what the labels are for; None infers it from them.
+        task: task of the labels; None infers it from them.
 
     Raises:
-        VitrailError: nothing usable is there, or its labels are not what the task needs.
+        VitrailError: there is nothing usable, or its labels do not fit the task.
     """
     source = spec if isinstance(spec, Source) else _open(os.path.expanduser(os.fspath(spec)), labelled, task)
     if not labelled:
@@ -73,10 +73,10 @@ def open_source(spec: str | Path | Source, *, labelled: bool = True, task: TaskS
 
 
 def read_image(sample: Sample, channels: int | None = None) -> Shaped[Tensor, "C H W"]:
-    """The image of a sample, brought to `channels` (None: its own); see `vitrail.data.decode` for the rules.
+    """Read the image of a sample, converted to `channels` (None: its own); see `vitrail.data.decode` for the rules.
 
     Raises:
-        BadImage: it cannot be read or decoded.
+        BadImage: the image cannot be read or decoded.
     """
     try:
         data = sample.location.read()
@@ -151,7 +151,7 @@ def _without_labels(source: Source) -> Source:
 
 
 def _with_task(source: Source, task: TaskSpec) -> Source:
-    """The source for another task, if its labels are what that task needs."""
+    """Return the source for another task, if its labels fit that task."""
     if task.name == REGRESSION.name and source.label_kind != "numbers":
         raise VitrailError(
             f"{source.name} gives classes, and --task {task} needs numbers: name a CSV with columns of numbers"
@@ -169,7 +169,7 @@ def _with_task(source: Source, task: TaskSpec) -> Source:
 
 
 def _missing(text: str) -> str:
-    """A sentence that nothing is there, with the nearest path or name."""
+    """Message for a source that does not exist, with the nearest path or name."""
     parent, name = os.path.split(text.rstrip("/"))
     around = os.listdir(parent or ".") if os.path.isdir(parent or ".") else []
     known = around if parent else [*around, "digits", *TORCHVISION, *plugin_names("source")]

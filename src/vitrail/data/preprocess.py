@@ -21,14 +21,14 @@ Interpolation = Literal["bicubic", "bilinear", "nearest"]
 class Preprocess:
     """Resize, centre crop and normalisation for evaluation, prediction and serving.
 
-    The shorter side is resized to `image_size / crop` (nothing is stretched), then the centre is cut out.
+    The shorter side is resized to `image_size / crop`, keeping the aspect ratio, then the centre is cropped.
 
     Attributes:
         image_size: (height, width) of the pixels.
-        crop: share of the resized image's side that the centre crop keeps, in (0, 1].
-        interpolation: of the resize, with antialiasing.
-        mean, std: of each channel, on the scale where a uint8 image is 0 to 1.
-        channels: number of channels that the model takes; see `vitrail.data.decode` for how images are brought to it.
+        crop: fraction of the resized image's side that the centre crop keeps, in (0, 1].
+        interpolation: interpolation of the resize, with antialiasing.
+        mean, std: mean and standard deviation of each channel, on the scale where a uint8 image is 0 to 1.
+        channels: number of channels of the model; see `vitrail.data.decode` for the conversion of images.
     """
 
     image_size: tuple[int, int] = (224, 224)
@@ -39,18 +39,18 @@ class Preprocess:
     channels: int = 3
 
     def __call__(self, image: ImageLike) -> Float[Tensor, "C H W"]:
-        """An image -> pixels (C, H, W).
+        """Convert an image to pixels (C, H, W).
 
         Args:
-            image: a Pillow image, an array or a tensor, see `image_tensor`; it is brought to `channels`.
+            image: a Pillow image, an array or a tensor, see `image_tensor`; it is converted to `channels`.
         """
         return self.normalise(self.fit(image_tensor(image, self.channels)))
 
     def batch(self, images: Iterable[ImageLike]) -> Float[Tensor, "B C H W"]:
-        """Images of any sizes -> one batch of pixels (B, C, H, W): a list, or an array or tensor with a batch axis.
+        """Convert images of any sizes (a list, or an array or tensor with a batch axis) to pixels (B, C, H, W).
 
         Raises:
-            VitrailError: there is no image, or one of them cannot be used; the message has its number.
+            VitrailError: there is no image, or one cannot be used; the message has its index.
         """
         pixels = [
             self.normalise(self.fit(image_tensor(image, self.channels, name=f"image {number}")))
@@ -77,16 +77,16 @@ class Preprocess:
         return tvf.normalize(pixels, list(self.mean), list(self.std))
 
     def denormalise(self, pixels: Float[Tensor, "*batch C H W"]) -> Float[Tensor, "*batch C H W"]:
-        """The inverse of `normalise`, on the scale where a uint8 image is 0 to 1; also for a batch."""
+        """Inverse of `normalise`, on the scale where a uint8 image is 0 to 1; also for a batch."""
         mean, std = (torch.tensor(values, device=pixels.device).view(-1, 1, 1) for values in (self.mean, self.std))
         return pixels * std + mean
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for model.json."""
+        """Return plain JSON values for model.json."""
         return asdict(self)
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "Preprocess":
-        """The inverse of `to_dict`; lists become tuples."""
+        """Inverse of `to_dict`; lists become tuples."""
         plain: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}
         return cls(**plain)

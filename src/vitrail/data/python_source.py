@@ -38,20 +38,20 @@ def source_from_images(
     splits: Sequence[Split | None] | None = None,
     name: str = "images",
 ) -> Source:
-    """A source of images in memory or of image files: `train(source_from_images(images, labels))`.
+    """Make a source of images in memory or of image files: `train(source_from_images(images, labels))`.
 
     Args:
         images: Pillow images, arrays, tensors or paths; or one array or tensor with a batch axis.
         labels: one for each image; None: no labels. A str or int is a class; a float (a whole number too) is a number
             to predict; a list of str or int is any number of classes, a list of floats several numbers. An array
             (n, K) holds flags 0 and 1 of K classes if its type is integer or bool, and K numbers if it is float.
-        class_names: names of the classes that ints count, or of the numbers. By default strings in natural order,
+        class_names: names of the classes that ints index, or of the numbers. By default strings in natural order,
             or "0", "1", ...
-        splits: "train", "val" or "test" for each image; None leaves the split to vitrail.
-        name: what messages and the run folder call the source.
+        splits: "train", "val" or "test" for each image; None: vitrail splits the images.
+        name: name of the source in messages and of its run folder.
 
     Raises:
-        VitrailError: counts that differ, labels of mixed kinds, or a class without a name.
+        VitrailError: different numbers of images and labels, labels of mixed types, or a class without a name.
     """
     where = [_location(image, f"{name}/{i}") for i, image in enumerate(images)]
     names = [at.path if isinstance(at, FileAt) else f"{name}/{i}" for i, at in enumerate(where)]
@@ -66,15 +66,15 @@ def source_from_dataset(
     splits: Sequence[Split | None] | None = None,
     name: str = "dataset",
 ) -> Source:
-    """A source of a torch Dataset's items (image, label), which are read when they are needed.
+    """Make a source of a torch Dataset with items (image, label), which are read when they are needed.
 
     Args:
         dataset: has a length; its images are Pillow images, arrays or tensors that are not normalised.
-        labels: of all items, such as `dataset.targets`; None reads each item once to find its label.
+        labels: labels of all items, such as `dataset.targets`; None reads each item once to find its label.
         class_names, splits, name: see `source_from_images`.
 
     Raises:
-        VitrailError: items that are no pairs, or see `source_from_images`.
+        VitrailError: items are not pairs; see `source_from_images`.
     """
     count = len(dataset)
     found = [_pair(dataset, i)[1] for i in range(count)] if labels is None else labels
@@ -84,7 +84,7 @@ def source_from_dataset(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ItemAt:
-    """The image of an item of a torch Dataset, as the bytes of an image file."""
+    """Location of an item of a torch Dataset, whose image is encoded as an image file."""
 
     dataset: ItemDataset = field(repr=False)
     index: int
@@ -101,7 +101,7 @@ class ItemAt:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class BytesAt:
-    """The bytes of an image file in memory."""
+    """Location of an image file's bytes in memory."""
 
     data: bytes = field(repr=False)
 
@@ -174,7 +174,7 @@ def _numbers(rows: list[tuple[float, ...]], class_names: Sequence[str] | None, n
 
 
 def _rows(labels: Labels) -> tuple[bool, list[tuple[Any, ...]]]:
-    """(whether an image may have several labels, the labels of each image)."""
+    """Return whether an image may have several labels, and the labels of each image."""
     if isinstance(labels, np.ndarray | Tensor):
         array = labels.detach().cpu().numpy() if isinstance(labels, Tensor) else labels
         if array.ndim == 2 and array.dtype.kind in "biu" and array.max(initial=0) <= 1:
@@ -199,7 +199,7 @@ def _location(image: ImageLike | str | os.PathLike[str], name: str) -> Location:
 
 
 def _encode(image: ImageLike, name: str = "image") -> bytes:
-    """The bytes of an image file that decodes to the same image."""
+    """Encode an image as the bytes of a lossless image file."""
     file = BytesIO()
     if isinstance(image, Image.Image) and image.mode in _PNG_MODES:
         # PNG keeps transparency, which a model of four channels needs; level 0 is as fast as copying.

@@ -1,4 +1,4 @@
-"""A source: its samples, the locations of their bytes, and the files that cannot be used."""
+"""Source, its samples with the locations of their bytes, and bad files."""
 
 import os
 import re
@@ -19,7 +19,7 @@ Split = Literal["train", "val", "test"]
 LabelKind = Literal["classes", "numbers"]
 
 MAX_BYTES = 2**30
-"""A larger image file is refused before it is read."""
+"""Largest size of an image file in bytes; larger ones are refused before they are read."""
 
 SPLIT_WORDS: dict[str, Split] = {
     "train": "train",
@@ -31,27 +31,27 @@ SPLIT_WORDS: dict[str, Split] = {
     "test": "test",
     "testing": "test",
 }
-"""How folders, shards and CSV columns may name a split, in lower case."""
+"""Name of a split in folders, shards and CSV columns, in lower case -> split."""
 
 
 class Location(Protocol):
-    """The location of one image's bytes."""
+    """Location of the bytes of one image."""
 
     def read(self) -> bytes:
-        """The bytes of the image file. Raises OSError."""
+        """Read the bytes of the image file. Raises OSError."""
 
     def stamp(self) -> str | None:
-        """Path, size and time of change as one string: the key of the survey's cache. None: not cached."""
+        """Path, size and modification time as one string, the key of the survey's cache. None: not cached."""
 
 
 def _absolute(path: str) -> str:
-    """Not os.path.abspath, whose tidying of dots costs more than asking for size and time."""
+    """Absolute path without os.path.abspath, whose normalisation takes longer than os.stat."""
     return path if os.path.isabs(path) else os.path.join(os.getcwd(), path)
 
 
 @dataclass(frozen=True, slots=True)
 class FileAt:
-    """A file of its own."""
+    """Location of an image in its own file."""
 
     path: str
 
@@ -69,7 +69,7 @@ class FileAt:
 
 @dataclass(frozen=True, slots=True)
 class MemberAt:
-    """A member of an archive that is not compressed: `size` bytes from `offset`."""
+    """Location of a member of an uncompressed archive: `size` bytes from `offset`."""
 
     path: str
     offset: int
@@ -89,7 +89,7 @@ class MemberAt:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RowAt:
-    """A row of an array in memory: image `array[index]`, given as the bytes of a `.npy` file."""
+    """Location of image `array[index]` of an array in memory, read as the bytes of a `.npy` file."""
 
     array: np.ndarray = field(repr=False)
     index: int
@@ -108,12 +108,11 @@ class Sample:
     """One image of a source.
 
     Attributes:
-        name: what the user sees: relative to the source, as written in the CSV, "digits/17" or "shard.tar/key".
-        labels: what the source's task learns: for classification indices into `class_names` (exactly one, or any
-            number where there may be many), for regression a number for each of them. Empty in a source that was
-            opened without labels.
-        split: the part the source itself assigns it to; None where the source has no split.
-        location: of its bytes.
+        name: name for the user: path relative to the source or as in the CSV, "digits/17" or "shard.tar/key".
+        labels: labels for the source's task: for classification indices into `class_names` (one, or any number if
+            there may be many), for regression a number for each name. Empty in a source without labels.
+        split: split that the source assigns it to; None if the source has no splits.
+        location: location of its bytes.
     """
 
     name: str
@@ -124,7 +123,7 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class BadFile:
-    """A file that cannot be used, and why."""
+    """A file that cannot be used, with the reason."""
 
     name: str
     reason: str
@@ -135,14 +134,14 @@ class Source:
     """Images with their labels.
 
     Attributes:
-        name: as the user gave it.
-        class_names: of the classes or the numbers, in natural order (2 before 10), unless the source lists them in an
-            order of its own.
-        samples: every image that could be found and has what it needs; not opened yet.
-        task: what the labels mean, such as one of several classes, or any number of them.
-        bad: files that were found but cannot be used, with the reason.
-        label_kind: whether labels are indices into `class_names`, or a number for each of them.
-        notes: sentences for the user about what was inferred, such as the task and the columns it was inferred from.
+        name: name as the user gave it.
+        class_names: names of the classes or numbers, in natural order (2 before 10) unless the source has its own
+            order.
+        samples: the usable images; not decoded yet.
+        task: task of the labels, such as one of several classes, or any number of classes.
+        bad: files that cannot be used, with the reason.
+        label_kind: whether labels are indices into `class_names`, or a number for each name.
+        notes: sentences about what was inferred, such as the task and the columns.
     """
 
     name: str
@@ -154,7 +153,7 @@ class Source:
     notes: tuple[str, ...] = ()
 
     def describe(self, labels: tuple[Any, ...]) -> str:
-        """Labels of a sample in words: "cat, dog", "temperature 2.5, humidity 0.3", or "no label"."""
+        """Describe the labels of a sample: "cat, dog", "temperature 2.5, humidity 0.3", or "no label"."""
         if self.label_kind == "numbers":
             pairs = zip(self.class_names, labels, strict=False)
             return ", ".join(f"{name} {value:g}" for name, value in pairs) or "no label"
@@ -162,23 +161,23 @@ class Source:
 
 
 def takes_many(task: TaskSpec) -> bool:
-    """Whether a classification gives each image any number of classes."""
+    """Whether a task is classification with any number of classes for each image."""
     return dict(task.options).get("labels") == "many"
 
 
 def natural(name: str) -> tuple[list[tuple[int, str]], str]:
-    """A sort key with numbers by value and letters without case: class2 < class10, a < B."""
+    """Sort key with numbers by value and letters without case: class2 < class10, a < B."""
     parts = re.split(r"(\d+)", name.casefold())
     return [(int(part), "") if part.isdigit() else (-1, part) for part in parts if part], name
 
 
 def normal(text: str) -> str:
-    """One spelling for one name: composed unicode (macOS writes file names decomposed), no outer spaces."""
+    """Normalise a name: composed Unicode (macOS writes file names decomposed), no outer spaces."""
     return unicodedata.normalize("NFC", text).strip()
 
 
 def order_classes(names: Iterable[str], source: str) -> tuple[str, ...]:
-    """Class names without repeats in natural order; two that differ only in case are an error."""
+    """Return the distinct class names in natural order; names that differ only in case raise VitrailError."""
     by_case = defaultdict(set)
     for name in names:
         by_case[name.casefold()].add(name)

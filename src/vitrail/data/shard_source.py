@@ -21,7 +21,7 @@ SHARD_SUFFIXES = (".tar", ".tar.gz", ".tgz")
 
 @dataclass(slots=True)
 class _Key:
-    """What one shard holds under one key."""
+    """Content of a shard under one key."""
 
     image: MemberAt | None = None
     label: str | None = None
@@ -51,13 +51,12 @@ def shards_in(folder: Path) -> list[Path]:
 
 
 def tar_shards(name: str, paths: list[Path], *, labelled: bool = True) -> Source:
-    """Shards of `key.jpg` (or another image suffix) with `key.cls`, or `key.json` with a "label".
+    """Open shards of `key.jpg` (or another image suffix) with `key.cls`, or `key.json` with a "label".
 
-    A label is a class name or a number. Numbers index the lines of a `classes.txt` beside the shards, where
-    there is one, and are names themselves otherwise. A shard belongs to a split if its file name, or the
-    folder it lies in, has one of the words train, val, test, and every other shard has one as well. Members
-    are read by their offset; gzipped shards are first unpacked into the cache folder (`cache_folder()`),
-    once.
+    A label is a class name or a number. Numbers index the lines of a `classes.txt` beside the shards, if there is one,
+    and are names otherwise. A shard belongs to a split if its file name or its folder has one of the words train, val,
+    test, and all other shards have one too. Members are read by their offset; gzipped shards are first unpacked into
+    the cache folder (`cache_folder()`), once.
     """
     shards = [_read_shard(path) for path in paths]
     splits = [_split_word(path) for path in paths]
@@ -139,7 +138,7 @@ def _listed_classes(folder: Path) -> tuple[str, ...] | None:
     if not path.is_file():
         return None
     names = tuple(normal(line) for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip())
-    order_classes(names, str(path))  # the same spelling rules as everywhere, but the order of the file
+    order_classes(names, str(path))  # checks the spelling; the order is that of the file
     if len(set(names)) < len(names):
         raise VitrailError(f"{path} lists a class twice: one line for each")
     return names
@@ -151,7 +150,7 @@ def _split_word(path: Path) -> Split | None:
 
 
 def _unpacked(path: Path) -> Path:
-    """The shard itself, or its unpacked copy in the cache folder: gzip has no random access."""
+    """Path of the shard, or of its unpacked copy in the cache folder, since gzip has no random access."""
     with open(path, "rb") as file:
         if file.read(2) != b"\x1f\x8b":
             return path

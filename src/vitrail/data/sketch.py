@@ -10,7 +10,7 @@ from .corrupt.weather import grey
 
 
 def sobel(image: Image) -> Image:
-    """Edges, dark on white: the length of the brightness's gradient (Sobel and Feldman, 1968).
+    """Dark edges on white: the magnitude of the gradient of the brightness (Sobel and Feldman, 1968).
 
     The strongest hundredth of the edges is black. An image (H, W, C) of bytes gives one of the same shape.
     """
@@ -18,20 +18,20 @@ def sobel(image: Image) -> Image:
     ndimage = scipy("ndimage")
     edges = np.hypot(ndimage.sobel(plane[:, :, 0], axis=0), ndimage.sobel(plane[:, :, 0], axis=1))
     strongest = np.quantile(edges, 0.99)
-    # Rounding alone makes faint edges in an image that has none.
+    # Rounding creates faint edges in an image without any.
     return _drawn(1 - edges / max(strongest, 1e-3), image)
 
 
 def xdog(
     image: Image, *, sigma: float = 1.0, sharp: float = 20.0, threshold: float = 0.5, slope: float = 10.0
 ) -> Image:
-    """Ink: an extended difference of Gaussians (Winnemöller et al., 2012, "XDoG", section 2.4).
+    """Ink drawing: extended difference of Gaussians (Winnemöller et al., 2012, "XDoG", section 2.4).
 
     Args:
-        sigma: of the finer Gaussian, in pixels of an image of 224 px; the other is 1.6 times as wide.
-        sharp: how much edges count beside brightness (p).
-        threshold: brightness above which the paper stays white (ε), 0 to 1.
-        slope: how soon it is black below that (φ).
+        sigma: deviation of the finer Gaussian, in pixels of an image of 224 px; the other is 1.6 times as wide.
+        sharp: weight of edges relative to brightness (p).
+        threshold: brightness above which the result is white (ε), 0 to 1.
+        slope: steepness of the transition to black below it (φ).
     """
     plane = _grey(image)
     fine = sigma * reach(plane)

@@ -1,4 +1,4 @@
-"""The train, validation and test parts of a source: those it brings, or cut by the content of its images."""
+"""Train, validation and test splits of a source: its own, or made by content hash."""
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
@@ -9,32 +9,32 @@ from .samples import Sample, Split
 from .survey import Survey
 
 Group = tuple[Sample, ...]
-"""All samples with the same bytes."""
+"""Samples with the same bytes."""
 
 Classes = dict[str, frozenset[int]]
-"""The classes of each content."""
+"""Content hash -> classes."""
 
 ClassesOf = Callable[[Sample], Collection[int]]
-"""The classes of a sample, each of which gives every part its share."""
+"""Sample -> classes, by which splits are stratified."""
 
 
 def label_classes(sample: Sample) -> Collection[int]:
-    """The labels of a sample, as classes: for classification."""
+    """Labels of a sample as its classes, for classification."""
     return sample.labels
 
 
 def no_classes(sample: Sample) -> Collection[int]:
-    """No class for any sample: for numbers, and for images without labels."""
+    """No classes, for numbers and for images without labels."""
     return ()
 
 
 @dataclass(frozen=True, slots=True)
 class Splits:
-    """The parts of a source, each in the order of content hashes: file names and their order change nothing.
+    """Splits of a source, each ordered by content hash, so that file names and their order have no effect.
 
     Attributes:
-        train, val, test: test is empty where the source brings a val split but no test split.
-        leaks: (train sample, held-out sample) with the same bytes, in a source that brought its own split.
+        train, val, test: the splits; test is empty if the source has its own val split but no test split.
+        leaks: (train sample, held-out sample) pairs with the same bytes, in a source with its own splits.
     """
 
     train: tuple[Sample, ...]
@@ -44,23 +44,22 @@ class Splits:
 
 
 def split(survey: Survey, *, val: float = 0.1, test: float = 0.1, classes_of: ClassesOf | None = None) -> Splits:
-    """Cut the parts that the source does not bring out of its training images.
+    """Split the training images of a source into the parts that it lacks.
 
-    A source with train and test gets a val part cut from train; with train and val it has no test part; without any,
-    both are cut. Images are ranked by content hash within their class, and each class gives the same share: the result
-    depends on nothing but the bytes and classes, exact duplicates stay together, and each class keeps at least one
-    training image. Of an image with several classes the rarest counts; images without a class are one class more.
+    From a source with train and test, val is taken from train; with train and val there is no test part; without
+    splits, both are taken. Images are ordered by content hash within their class, and each class contributes the same
+    fraction: the result depends only on bytes and classes, exact duplicates stay together, and each class keeps at
+    least one training image. An image with several classes counts for the rarest; images without a class are one more.
 
     Args:
-        survey: the source with its content hashes; ask `Survey.require_trainable` first whether it can be learned from.
-        val: the share to cut for validation, counted in distinct images.
-        test: the share to cut for the test.
-        classes_of: the classes of a sample; by default its labels where they are classes, and none where they are
-            numbers.
+        survey: the source with its content hashes; call `Survey.require_trainable` before.
+        val: fraction for validation, of distinct images.
+        test: fraction for testing.
+        classes_of: classes of a sample; by default its labels if they are classes, and none if they are numbers.
 
     Raises:
-        VitrailError: the shares leave nothing to train on, the source has no train part, or a class is in the held-out
-            images only.
+        VitrailError: the fractions leave nothing to train on, the source has no train part, or a class occurs in
+            held-out images only.
     """
     if min(val, test) < 0 or val + test >= 1:
         raise VitrailError(f"val={val} and test={test}: shares are at least 0 and leave something to train on")
@@ -126,8 +125,7 @@ def _cut(classes: Classes, val: float, test: float) -> dict[str, Split]:
 
 
 def _quotas(sizes: Sequence[int], share: float) -> Iterator[int]:
-    """`share` of each size in whole numbers; what rounding leaves goes on to the next, so that the sum is
-    right."""
+    """`share` of each size in whole numbers; rounding errors are carried to the next, so that the sum is right."""
     carry = 0.0
     for size in sizes:
         ideal = size * share + carry
@@ -137,7 +135,7 @@ def _quotas(sizes: Sequence[int], share: float) -> Iterator[int]:
 
 
 def _return_last_images(classes: Classes, parts: dict[str, Split]) -> None:
-    """Give each class that was cut out of train whole its first content back."""
+    """Return the first content of each class that has no training image left."""
     trained = {label for digest, part in parts.items() if part == "train" for label in classes[digest]}
     for digest, found in classes.items():
         if not found <= trained:
@@ -146,7 +144,7 @@ def _return_last_images(classes: Classes, parts: dict[str, Split]) -> None:
 
 
 def _lend_one(classes: Classes, parts: dict[str, Split], name: Split) -> None:
-    """Move one content from train to an empty part: of the largest class, and never a class's last."""
+    """Move one content of the largest class from train to an empty part, but never the last of a class."""
     candidates = [digest for digest, part in parts.items() if part == "train"]
     trained = Counter(label for digest in candidates for label in classes[digest])
 

@@ -1,4 +1,4 @@
-"""The part of a source that a command uses: its own, or the part that a run put its images in."""
+"""Chooses the part of a source that a command uses: its own, or that of a run."""
 
 import csv
 from collections.abc import Mapping
@@ -15,18 +15,18 @@ SplitChoice = Literal["auto", "train", "val", "test", "all"]
 
 
 def choose_split(source: Source, split: SplitChoice, run: Path | None = None) -> Source:
-    """The source with the samples of one part only.
+    """Return the source with the samples of one part only.
 
-    If the source itself has no such part, it is the part of the run that the images were in, by their content: their
-    files are then read, and those that cannot be read count as new to the run.
+    If the source has no such part, it is the part of the run, whose images are recognised by content. Files are then
+    read, and those that cannot be read count as new to the run.
 
     Args:
-        source: what to choose from.
+        source: the source.
         split: the part.
-        run: what a checkpoint was loaded from; a run folder lists the parts of its images in splits.csv.
+        run: path of a checkpoint; a run folder lists the parts of its images in splits.csv.
 
     Raises:
-        VitrailError: an unknown word, or no image is in that part.
+        VitrailError: unknown part, or no image is in it.
     """
     if split not in get_args(SplitChoice):
         raise VitrailError(f"there is no split {split!r}: {nearest(split, get_args(SplitChoice))}")

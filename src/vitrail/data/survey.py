@@ -1,4 +1,4 @@
-"""The survey of a source: every file decoded once, with its size, channels and content hash, before training."""
+"""Survey of a source before training: every file is decoded once for its size, channels and content hash."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
@@ -18,18 +18,18 @@ from .user_folders import cache_folder
 
 __all__ = ["Facts", "Survey", "survey", "write_bad_files"]
 
-_CHUNK = 32  # files a task: small enough for progress, large enough that handing out work costs nothing
+_CHUNK = 32  # files per task: small enough for progress, large enough for little overhead
 _NAMED_BAD_FILES = 10
 
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """A source whose every file has been decoded once.
+    """A source with facts about each file.
 
     Attributes:
         source: the good samples only, in the order of the source.
-        facts: of each of them.
-        bad: every file that cannot be used, with the reason; those the source itself found come first.
+        facts: facts of each sample.
+        bad: all files that cannot be used, with the reason; those that the source found come first.
     """
 
     source: Source
@@ -38,7 +38,7 @@ class Survey:
 
     @property
     def median_size(self) -> tuple[int, int]:
-        """(height, width), the median of each."""
+        """Median height and median width, in pixels."""
         self.require_images(1)
         height, width = (median(getattr(facts, side) for facts in self.facts) for side in ("height", "width"))
         return round(height), round(width)
@@ -60,7 +60,7 @@ class Survey:
 
     @property
     def class_counts(self) -> tuple[int, ...]:
-        """Number of images of each class, aligned with `class_names`; empty where labels are numbers."""
+        """Number of images of each class, aligned with `class_names`; empty if labels are numbers."""
         if self.source.label_kind == "numbers":
             return ()
         counts = Counter(label for sample in self.source.samples for label in sample.labels)
@@ -80,7 +80,7 @@ class Survey:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """Sentences about problems that do not keep the source from being trained on."""
+        """Sentences about problems that do not prevent training."""
         names = self.source.class_names
         lines = []
         if conflicts := self.conflicts:
@@ -93,7 +93,7 @@ class Survey:
         return tuple(lines)
 
     def by_digest(self) -> dict[str, tuple[Sample, ...]]:
-        """The samples of each content, in the order of the source."""
+        """Content hash -> samples, in the order of the source."""
         groups = defaultdict(list)
         for sample, facts in zip(self.source.samples, self.facts, strict=True):
             groups[facts.digest].append(sample)
@@ -116,7 +116,7 @@ class Survey:
         raise VitrailError(f"{len(self.bad)} bad files in {self.source.name}:\n" + "\n".join([*shown, way_out]))
 
     def require_trainable(self) -> None:
-        """Raise unless there is something to learn: two images, and for classification classes to tell apart."""
+        """Raise unless there are two images and, for classification, two classes."""
         self.require_images(2)
         if self.source.label_kind == "classes":
             self.require_classes()
@@ -138,7 +138,7 @@ class Survey:
         if not counts:
             return
         if not takes_many(self.source.task) and len(classes) < 2:
-            raise VitrailError(f"{name} has only one class, {classes[0]!r}: add another to tell apart from it")
+            raise VitrailError(f"{name} has only one class, {classes[0]!r}: add another class")
         if empty := [label for label, count in counts.items() if count == 0]:
             raise VitrailError(f"{name} has no good image of {_some(empty)}: add some, or remove the class")
         if max(counts.values()) < 2:
@@ -146,10 +146,10 @@ class Survey:
 
 
 def survey(source: Source, *, cache: Path | None = None, progress: Track = silent) -> Survey:
-    """Decode every sample of a source once, in threads; files that have not changed since last time are not opened.
+    """Decode every sample of a source once, in threads; files that have not changed since the last survey are skipped.
 
     Args:
-        cache: the folder that remembers facts by path, size and mtime_ns; `cache_folder()` if None.
+        cache: folder of the cache of facts by path, size and mtime_ns; `cache_folder()` if None.
         progress: reports each file.
     """
     remembered = FactsCache(cache or cache_folder())
@@ -161,7 +161,7 @@ def survey(source: Source, *, cache: Path | None = None, progress: Track = silen
         results = _inspect_all([source.samples[i] for i in fresh])
         for i, outcome in zip(fresh, progress(results, len(fresh), "survey"), strict=True):
             found[i] = outcome
-    finally:  # also when the user stops it half-way
+    finally:  # also if the user interrupts it
         pairs = ((keys[i], found.get(i)) for i in fresh)
         remembered.put((stamp, facts) for stamp, facts in pairs if stamp and isinstance(facts, Facts))
     outcomes = [found[i] for i in range(len(keys))]
@@ -179,7 +179,7 @@ def write_bad_files(path: Path, bad: Sequence[BadFile]) -> None:
 def _key(sample: Sample) -> bytes | None:
     try:
         stamp = sample.location.stamp()
-    except OSError:  # a link to nowhere, for example: the reason comes from opening it
+    except OSError:  # such as a broken link: the reason comes from opening it
         return None
     return key(stamp) if stamp else None
 

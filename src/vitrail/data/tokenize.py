@@ -1,4 +1,4 @@
-"""Tokenisers of text for image-text models: texts -> indices of word pieces.
+"""Tokenisers of text for image-text models: texts -> ids.
 
 The pieces are those of a `tokenizer.json`, which the `tokenizers` library reads; the special pieces around them and the
 normalisation of the text depend on the family.
@@ -97,7 +97,7 @@ class Tokenizer:
 
 
 def read_tokenizer(path: Path, context_length: int) -> Tokenizer:
-    """The tokenizer of a `tokenizer.json`, or of the folder that holds one; the family follows from its pieces.
+    """Read a `tokenizer.json`, or the one in a folder; the family follows from its pieces.
 
     Raises:
         VitrailError: no such file, another format, or an unknown family.
@@ -111,7 +111,7 @@ def read_tokenizer(path: Path, context_length: int) -> Tokenizer:
         raise VitrailError(f"there is no {file}: get the {FILE} of the model that the weights come from")
     try:
         pieces = tokenizers.Tokenizer.from_file(str(file))
-    except Exception as error:  # the library raises nothing more special
+    except Exception as error:  # the library has no specific error
         raise VitrailError(f"{file} cannot be read as a tokenizer ({error}): get the file again") from None
     pieces.no_padding()
     pieces.no_truncation()
@@ -119,7 +119,7 @@ def read_tokenizer(path: Path, context_length: int) -> Tokenizer:
 
 
 def _frame(vocabulary: dict[str, int], file: Path) -> Frame:
-    # Gemma's pieces, which are SigLIP 2's, hold "</s>" too, as a piece of HTML.
+    # Gemma's pieces, used by SigLIP 2, have "</s>" too, as a piece of HTML.
     for frame in (CLIP, SIGLIP2, SIGLIP):
         if {frame.begin or frame.end, frame.end, frame.pad} <= vocabulary.keys():
             return frame

@@ -1,6 +1,6 @@
-"""Adversarial attacks: the loss is increased within ε of each value.
+"""Adversarial attacks, which increase the loss by changes of at most ε.
 
-Everything here works on images from 0 to 1, before they are normalised, as ε is published; `logits_of` normalises.
+All functions work on images in [0, 1], before normalisation, as ε is published; `logits_of` normalises.
 """
 
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from ..errors import VitrailError
 
 Images = Float[Tensor, "B C H W"]
 Logits = Callable[[Images], Float[Tensor, "B K"]]
-"""Images from 0 to 1 -> logits, differentiable; evaluation mode."""
+"""Differentiable function, images in [0, 1] -> logits, in evaluation mode."""
 
 
 def fgsm(logits_of: Logits, images: Images, labels: Int[Tensor, " B"], epsilon: float) -> Images:
@@ -29,7 +29,7 @@ def fgsm(logits_of: Logits, images: Images, labels: Int[Tensor, " B"], epsilon: 
         epsilon: the most that a value may change, as a part of 1: 4 / 255.
 
     Raises:
-        VitrailError: images that are not from 0 to 1, or a negative epsilon.
+        VitrailError: images outside [0, 1], or a negative epsilon.
     """
     _check(images, epsilon)
     return (images + epsilon * _uphill(logits_of, images, labels)).clamp(0, 1)
@@ -71,7 +71,7 @@ def pgd(
 
 
 def _uphill(logits_of: Logits, images: Images, labels: Tensor) -> Images:
-    """The sign of the gradient of the loss in the images; the model's own gradients stay as they are."""
+    """Sign of the gradient of the loss with respect to the images; the model's own gradients are not touched."""
     given = images.detach().clone().requires_grad_()
     with torch.enable_grad():
         loss = F.cross_entropy(logits_of(given), labels, reduction="sum")

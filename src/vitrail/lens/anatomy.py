@@ -1,4 +1,4 @@
-"""Measures of a model on some images, block by block, as plain values that can be drawn."""
+"""Anatomy of a model: measures on some images, block by block, as plain values."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -45,7 +45,7 @@ def anatomy(
         blocks: number of blocks shown as colours and fields, evenly spaced from the first to the last.
 
     Raises:
-        VitrailError: a model without blocks, or one that takes no images.
+        VitrailError: the model has no blocks, or does not take images.
     """
     chosen = spread(block_names(model), blocks)
     distances, notes = _distances(model, pixels, progress)
@@ -54,7 +54,7 @@ def anatomy(
     components = {name: feature_pca(_map(name, seen[name])).cpu() for name in chosen}
     fields = {
         name: effective_receptive_field(model, pixels, name).cpu()
-        for name in progress(chosen, len(chosen), "what moves a token")
+        for name in progress(chosen, len(chosen), "receptive fields")
     }
     try:
         positions = position_similarity(model).cpu()
@@ -67,13 +67,13 @@ def anatomy(
 def _distances(
     model: nn.Module, pixels: Float[Tensor, "B C H W"], progress: Track
 ) -> tuple[dict[str, Float[Tensor, " h"]], list[str]]:
-    """The attention distance of each head, and the reasons why some layers have none."""
+    """Attention distance of each head, and the reasons for layers without one."""
     attends, distances, notes = list(enumerate(attends_of(model))), {}, []
-    if hides_patches(model):  # its decoder runs only where patches are hidden
+    if hides_patches(model):  # its decoder runs only if patches are hidden
         attends = [(index, name) for index, name in attends if not name.startswith("head.")]
     if not attends:
         notes.append(f"{type(model).__name__} has no attention, so there are no attention distances")
-    for index, name in progress(attends, len(attends), "how far heads look"):
+    for index, name in progress(attends, len(attends), "attention distances"):
         with observe_attention(model, layers=index) as seen, torch.inference_mode():  # one layer's weights at a time
             run(model, pixels)
         try:
@@ -87,10 +87,10 @@ def _distances(
 
 
 def spread(names: Sequence[str], count: int) -> list[str]:
-    """At most `count` of the names, evenly spaced, the first and the last among them.
+    """Select at most `count` names, evenly spaced, with the first and the last.
 
     Raises:
-        VitrailError: fewer than one.
+        VitrailError: `count` is less than 1.
     """
     if count < 1:
         raise VitrailError(f"{count} blocks are too few: ask for at least 1")

@@ -25,7 +25,7 @@ _STYLES = """
 def anatomy_page(
     title: str, found: Anatomy, images: Sequence[tuple[str, UInt8[Tensor, "3 H W"]]], unreadable: Sequence[str] = ()
 ) -> str:
-    """The document.
+    """Return the HTML document.
 
     Args:
         images: (name, image as the model sees it), in the order of the measurements.

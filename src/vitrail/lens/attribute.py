@@ -14,7 +14,7 @@ from .images import ImageLike
 from .inputs import model_inputs
 
 Target = int | str
-"""A class by number, or by name where the class names are known."""
+"""A class by number, or by name if class names are known."""
 
 
 def attribute(
@@ -25,7 +25,7 @@ def attribute(
     target: Target | Sequence[Target] | Tensor | None = None,
     device: str = "auto",
 ) -> Float[Tensor, "B rows columns"]:
-    """Maps of the patches that a prediction comes from, one for each image: `attribute(checkpoint, "cat.jpg")`.
+    """Attribute a prediction to the patches, one map for each image: `attribute(checkpoint, "cat.jpg")`.
 
     Args:
         model: a checkpoint, or what `load` takes, whose preprocessing brings images to pixels; or a bare `VisionModel`,
@@ -38,10 +38,10 @@ def attribute(
         device: where a checkpoint runs; a bare model stays where it is.
 
     Returns:
-        (B, rows, columns) on the CPU. Negative values speak against the target, in methods that are `signed`.
+        (B, rows, columns) on the CPU. In `signed` methods, negative values are evidence against the target.
 
     Raises:
-        VitrailError: an unknown method or class; a method that does not apply to the model; an unreadable image.
+        VitrailError: unknown method or class, the method does not apply to the model, or an image cannot be read.
     """
     chosen = find_method(method)
     given = model_inputs(model, images, device)

@@ -1,4 +1,4 @@
-"""Inputs and outputs of attentions with their graph: for gradients of attention weights.
+"""Captures inputs and outputs of attentions with their graph, for gradients of attention weights.
 
 The model's fast kernel never forms the weights A, so their gradient cannot be hooked. It is not needed: the output of a
 layer is A v, so ∂y/∂A = (∂y/∂(A v)) vᵀ, exactly, for every kernel.
@@ -68,7 +68,7 @@ def capture(model: nn.Module, layers: LayerName | Iterable[LayerName] | None = N
 def weight_gradients(
     score: Float[Tensor, ""], looks: Sequence[Look], *, keep_graph: bool = False
 ) -> list[Float[Tensor, "B h N M"]]:
-    """∂score/∂weights of each layer, detached. No parameter's `.grad` is touched.
+    """Return ∂score/∂weights of each layer, detached. No parameter's `.grad` is changed.
 
     Args:
         score: one number, such as the sum of each image's logit: images do not meet, so each has its own gradient.

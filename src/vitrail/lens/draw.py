@@ -1,4 +1,4 @@
-"""Attention, positions and features as images: arrays in, arrays out. The images returned are uint8 (3, H, W)."""
+"""Draws attention, positions and features as images, uint8 (3, H, W)."""
 
 import torch
 import torch.nn.functional as F

@@ -1,4 +1,4 @@
-"""Explain images: a PNG for each, and the explorer as one page."""
+"""Explains images: a PNG for each, and the explorer as one page."""
 
 import os
 from collections.abc import Callable, Iterable, Sequence
@@ -22,14 +22,14 @@ from .sheet import write_sheet
 from .watched import Source, Watched
 
 PAGE = "explain.html"
-"""The page's name in a folder."""
+"""File name of the page in a folder."""
 
 Say = Callable[[str], None]
 
 
 @dataclass(slots=True)
 class _Read:
-    """Images of the page, the number of all that were read, (name, reason) of the others, and the PNGs written."""
+    """Images of the page, number of images read, (name, reason) of unreadable ones, and paths of the PNGs."""
 
     kept: list[tuple[str, Tensor]] = field(default_factory=list)
     count: int = 0
@@ -52,7 +52,7 @@ def explain(
     progress: Track = silent,
     say: Say = lambda sentence: None,
 ) -> list[Path]:
-    """Write where a model looks in images: a PNG for each and a page of every layer and head.
+    """Write the attention of a model on images: a PNG for each, and a page with every layer and head.
 
     The page is the explorer in one file, which needs no server and no network. In a folder it holds the first
     60 views (a model and an image); every image has a PNG.
@@ -75,7 +75,7 @@ def explain(
         The paths, the page last.
 
     Raises:
-        VitrailError: no image can be read; a model whose attention cannot be drawn; too many images for a page alone.
+        VitrailError: no image can be read, the attention cannot be drawn, or a page alone cannot hold all images.
     """
     target = Path(out)
     chosen = chosen_methods(methods, QUICK)
@@ -84,7 +84,7 @@ def explain(
     found, total = named_images(images, watched[0].preprocess.channels, limit, split=split, run=run)
     alone = target.suffix.lower() in (".html", ".htm")
     if alone:
-        most_bytes(max(1, total) * len(watched))  # its error comes before anything is read
+        most_bytes(max(1, total) * len(watched))  # raises its error before anything is read
     folder = None if alone else target
     room = MOST_VIEWS // len(watched)
     read = _go_through(watched[0], progress(found, total, "explain"), folder, top_k, room, say)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from ..errors import VitrailError
 from ..nn import ComposedModel, Tokens
 from ..pages.image import displayable
-from .layout import Layout, over_picture, received
+from .layout import Layout, over_image, received
 from .measures import feature_pca
 from .observe import Attention, observe_attention, observe_features
 from .outputs import run
@@ -21,7 +21,7 @@ from .watched import Prediction, Watched, predictions
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """One image, its predictions, and where the model looked.
+    """Predictions and attention maps of one image.
 
     Attributes:
         name: the user's name of the image.
@@ -72,7 +72,7 @@ def explain_image(watched: Watched, name: str, image: Tensor, *, top_k: int = 5)
 
 
 def observed_encoder(model: nn.Module) -> Any:
-    """The context of `observe_features` for the encoder of one of our models, for no module of any other."""
+    """Context of `observe_features` for the encoder of a vitrail model; for other models no module is observed."""
     return observe_features(model, *(["encoder"] if isinstance(model, ComposedModel) else []))
 
 
@@ -107,7 +107,7 @@ def looked_at(weights: Float[Tensor, "BG h n m"], layout: Layout) -> Float[Tenso
     all queries, in windows too).
     """
     if layout.prefix:
-        rows = over_picture(weights, layout)[:, :, :1]
+        rows = over_image(weights, layout)[:, :, :1]
         return class_token_map(rows, layout.key_grid, layout.key_prefix, layout.key_cover)
     each = received(weights, layout).unsqueeze(2)[..., layout.key_prefix :]
     return class_token_map(each, layout.key_grid, 0, layout.key_cover)

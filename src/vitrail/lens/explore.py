@@ -1,4 +1,4 @@
-"""The explorer as a live page on this machine."""
+"""Serves the explorer as a live page on this machine."""
 
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -27,9 +27,9 @@ def explore(
     port: int = 0,
     say: Callable[[str], None] = lambda sentence: None,
 ) -> ExplorerServer:
-    """Serve the explorer on 127.0.0.1 from a thread of its own; `explain(…, "page.html")` writes it to a file.
+    """Serve the explorer on 127.0.0.1 from a separate thread; `explain(…, "page.html")` writes it to a file.
 
-    Open `.url` of what is returned in a browser. `.stop()` ends the server, as does leaving its `with` block.
+    Open `.url` of the returned server in a browser. `.stop()`, or leaving its `with` block, ends the server.
 
     Args:
         checkpoint, images, against, top_k, image_size, device: as in `explain`.

@@ -1,4 +1,4 @@
-"""Images that a user names or hands over, decoded one by one, and file names for what is made of them."""
+"""Images given by the user, decoded one by one, and file names for outputs."""
 
 import os
 import re
@@ -28,10 +28,10 @@ def named_images(
     split: SplitChoice = "all",
     run: Path | None = None,
 ) -> tuple[Iterator[tuple[str, Tensor | BadImage]], int]:
-    """(name, image (C, H, W)) of all images, decoded as they are asked for, and their number.
+    """Iterate over (name, image (C, H, W)) of all images, decoded lazily; also return their number.
 
-    Files have as much of their paths for a name as is needed to tell them apart; images in memory are "image 1" and so
-    on. An image that cannot be read has the error in its place.
+    Files are named by as much of their paths as is necessary to distinguish them; images in memory are "image 1" and so
+    on. An image that cannot be read is replaced by its error.
 
     Args:
         given: one `ImageLike` or several; a path may be anything that `open_source` takes.
@@ -81,7 +81,7 @@ def readable(
     say: Callable[[str], None] = lambda sentence: None,
     unreadable: list[tuple[str, str]] | None = None,
 ) -> list[tuple[str, Tensor]]:
-    """The images without those that could not be read.
+    """Return the images without unreadable ones.
 
     Args:
         say: gets a sentence about each of those.
@@ -99,7 +99,7 @@ def readable(
 
 
 def file_stem(name: str, taken: set[str]) -> str:
-    """A file name without suffix for an image, safe on every system and not in `taken`, which it is added to.
+    """Return a file name without suffix for an image, valid on every system and not in `taken`, and add it there.
 
     Names are compared without case.
     """

@@ -1,4 +1,4 @@
-"""Pixels for functions that take a checkpoint with images, or a bare model with pixels."""
+"""Inputs of functions that take a checkpoint with images, or a bare model with pixels."""
 
 import os
 from collections.abc import Iterable, Sequence
@@ -42,7 +42,7 @@ def model_inputs(
     images: Tensor | ImageLike | Iterable[ImageLike],
     device: str = "auto",
 ) -> ModelInputs:
-    """A checkpoint with preprocessed images, or a bare model with its pixels as they are.
+    """Return a checkpoint's model with preprocessed images, or a bare model with its unchanged pixels.
 
     Args:
         model: a checkpoint, what `load` takes, or a module.

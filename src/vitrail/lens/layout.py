@@ -1,4 +1,4 @@
-"""Where the queries and keys of an attention layer lie in the image."""
+"""Positions of the queries and keys of an attention layer in the image."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -47,10 +47,10 @@ def _patches(grid: tuple[int, ...], cover: Tensor | None) -> int:
     return torch.Size(grid).numel() if cover is None else int(cover.max()) + 1
 
 
-def over_picture(weights: Float[Tensor, "BG h n m"], layout: Layout) -> Float[Tensor, "B h N M"]:
-    """Weights of groups, as `observe` gives them, between all tokens of the image; 0 where a token cannot look.
+def over_image(weights: Float[Tensor, "BG h n m"], layout: Layout) -> Float[Tensor, "B h N M"]:
+    """Convert weights of groups, as observed, to weights between all tokens of the image; 0 outside a token's group.
 
-    A token that stands in several groups (a class token in every frame) gets their mean, as in the layers.
+    A token in several groups (a class token in every frame) has the mean, as in the layers.
     """
     places = layout.places
     if places is None:
@@ -156,7 +156,7 @@ def _given(grid: tuple[int, ...], prefix: int) -> _Given:
 def _of_tokens(tokens: Tokens, places: Places | None) -> _Given:
     grid, counts = tuple(tokens.grid), tokens.lengths or (tokens.x.shape[1],)
     plain = _given(grid, tokens.prefix)
-    if tokens.cover is None and counts != plain.counts:  # tokens that do not know their cells: one long row
+    if tokens.cover is None and counts != plain.counts:  # tokens without known cells: one long row
         return _Given((counts[0] - tokens.prefix,), tokens.prefix, counts[:1], places)
     return _Given(grid, tokens.prefix, counts, places, tokens.cover)
 

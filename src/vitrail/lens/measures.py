@@ -1,4 +1,4 @@
-"""Measures of attention, positions, features and gradients: arrays in, arrays out."""
+"""Measures of attention, positions, features and gradients."""
 
 import torch
 from jaxtyping import Float
@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from ..errors import VitrailError
 from ..nn import LearnedPositions, Tokens
-from .layout import Layout, over_picture
+from .layout import Layout, over_image
 from .naming import find_module
 from .observe import observe_features
 from .outputs import run
@@ -31,7 +31,7 @@ def attention_distance(
     """
     if len(layout.grid) != 2 or len(layout.key_grid) != 2:
         raise VitrailError(f"distances need a grid of rows and columns, not {layout.grid} to {layout.key_grid}")
-    whole = over_picture(weights, layout)[..., layout.prefix :, layout.key_prefix :]
+    whole = over_image(weights, layout)[..., layout.prefix :, layout.key_prefix :]
     rows, columns = layout.grid
     scale = (rows / layout.key_grid[0], columns / layout.key_grid[1])
     between = torch.cdist(_centres(layout.grid, (1, 1), whole), _centres(layout.key_grid, scale, whole))

@@ -1,4 +1,4 @@
-"""Names and numbers of layers, heads and tokens, resolved."""
+"""Resolves names and numbers of layers, heads and tokens."""
 
 from collections.abc import Iterable
 from typing import Literal
@@ -109,10 +109,10 @@ def prefix_rows(layout: Layout | None, index: int) -> list[int]:
 
 
 def check_numbers(kind: str, asked: Iterable[int], count: int, where: str) -> None:
-    """Refuse a head or row that is not there.
+    """Raise VitrailError for a head or row that does not exist.
 
     Raises:
-        VitrailError: which, and how many there are.
+        VitrailError: with the number, and how many there are.
     """
     for number in asked:
         if not -count <= number < count:
@@ -120,7 +120,7 @@ def check_numbers(kind: str, asked: Iterable[int], count: int, where: str) -> No
 
 
 def marked(asked: list[int] | None, count: int, kind: str, where: str) -> Bool[Tensor, " count"]:
-    """True for the asked heads or rows; all for None. Refuses as `check_numbers`."""
+    """Mask of the given heads or rows; all for None. Raises as `check_numbers`."""
     check_numbers(kind, asked or (), count, where)
     marks = torch.zeros(count, dtype=torch.bool)
     marks[slice(None) if asked is None else asked] = True

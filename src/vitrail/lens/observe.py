@@ -33,7 +33,7 @@ class Attention(Mapping[int, Tensor]):
     """Attention weights of the last forward pass: `seen[3]`, `seen[-1]` or `seen["blocks.3"]`, (B, h, R, M).
 
     R are the rows (queries) asked for, M all keys; `layout` gives their positions in the image. If no rows were asked
-    for, a layer that attends within groups (windows, frames) keeps its own shape, (B × groups, h, n, m): `over_picture`
+    for, a layer that attends within groups (windows, frames) keeps its own shape, (B × groups, h, n, m): `over_image`
     spreads it over the image. Iterating gives the numbers of the observed layers.
 
     Attributes:
@@ -67,7 +67,7 @@ class Attention(Mapping[int, Tensor]):
     def _reached(self, layer: LayerName) -> int:
         index = find_layer(self._model, layer, self._names)
         if index not in self._asked:
-            raise VitrailError(f"layer {index} was not asked for: observed are {', '.join(map(str, self._asked))}")
+            raise VitrailError(f"layer {index} is not observed: observed are {', '.join(map(str, self._asked))}")
         if index not in self._weights:
             raise VitrailError(f"layer {index} has not been reached: call the model inside the `with` block first")
         return index
@@ -149,12 +149,12 @@ def _weights_hook(
         if chosen is None or layout is None or layout.places is None:
             seen._weights[index] = chosen_weights(module, q, k, bias, heads, chosen)
         else:
-            seen._weights[index] = _rows_over_picture(module, q, k, bias, heads, chosen, layout)
+            seen._weights[index] = _rows_over_image(module, q, k, bias, heads, chosen, layout)
 
     return hook
 
 
-def _rows_over_picture(
+def _rows_over_image(
     attend: Any,
     q: Float[Tensor, "BG h n d"],
     k: Float[Tensor, "BG h m d"],

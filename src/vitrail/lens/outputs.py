@@ -1,4 +1,4 @@
-"""Which part of a model sees images, how it is run, and whether its output scores classes."""
+"""The image encoder of a model, its outputs, and whether they are class logits."""
 
 from typing import Any, TypeGuard
 
@@ -10,7 +10,7 @@ from ..task_spec import CLASSIFICATION
 
 
 def gives_classes(model: nn.Module) -> bool:
-    """Whether the outputs are logits of classes; of a module that is not ours that is taken for granted."""
+    """Whether a model's output is class logits; True for modules that are not vitrail's."""
     return not isinstance(model, BaseVisionModel) or bool(model.config.task.name == CLASSIFICATION.name)
 
 
@@ -20,14 +20,14 @@ def image_model(model: nn.Module) -> nn.Module:
 
 
 def hides_patches(model: nn.Module) -> TypeGuard[ComposedModel]:
-    """Whether a model's forward hides patches, as in masked image modelling; its `forward_features` shows all."""
+    """Whether a model's forward hides patches, as in masked image modelling; `forward_features` does not."""
     return isinstance(model, ComposedModel) and not isinstance(model, SequentialModel)
 
 
 def run(model: nn.Module, pixels: Float[Tensor, "B C H W"]) -> Any:
-    """The output of a model for whole images; None for a model whose forward hides patches (MAE, BEiT).
+    """Output of a model for whole images; None for a model whose forward hides patches (MAE, BEiT).
 
-    Of such a model the encoder runs on all patches, so that every layer can be observed.
+    The encoder of such a model runs on all patches, so that every layer can be observed.
     """
     if hides_patches(model):
         model.forward_features(pixels)

@@ -1,4 +1,4 @@
-"""The explanation of one image as one PNG: predictions, rollout, every layer and head."""
+"""Draws the explanation of one image as a PNG: predictions, rollout, every layer and head."""
 
 import warnings
 from collections.abc import Sequence
@@ -36,7 +36,7 @@ def write_sheet(explanation: Explanation, path: Path) -> None:
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set_axis_off()
     _headline(axes, explanation, aspect)
-    what = "Where the class token looks" if explanation.prefix else "The attention each patch receives"
+    what = "Attention of the class token" if explanation.prefix else "Attention that each patch receives"
     top = _LINE + _LARGE * aspect
     _gallery(axes, top, f"{what}, layer by layer (mean over heads)", explanation.image, layers)
     top += _gallery_height(len(layers), aspect)

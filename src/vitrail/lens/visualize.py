@@ -1,4 +1,4 @@
-"""Attention of one image, drawn in one call."""
+"""Draws the attention of a layer on one image."""
 
 import os
 

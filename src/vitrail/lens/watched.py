@@ -1,4 +1,4 @@
-"""A model with what is needed to show it images, and its predictions in words."""
+"""A model with its preprocessing and class names, and its predictions in words."""
 
 import os
 from collections.abc import Sequence
@@ -23,12 +23,12 @@ Source = Checkpoint | str | os.PathLike[str]
 
 @dataclass(frozen=True, slots=True)
 class Watched:
-    """A model in evaluation mode, and how images become its pixels.
+    """A model in evaluation mode with its preprocessing.
 
     Attributes:
         name: its name on a page.
-        class_names: in the order of the outputs; empty if unknown.
-        labels: "one" class an image, scored by a softmax, or "many", each by a sigmoid of its own.
+        class_names: names in the order of the outputs; empty if unknown.
+        labels: "one" class for each image, scored by a softmax, or "many", each scored by a sigmoid.
     """
 
     name: str
@@ -64,7 +64,7 @@ class Prediction:
 
 
 def opened(source: Source) -> Checkpoint:
-    """The checkpoint itself, or loaded."""
+    """Return a checkpoint, loading it if a path is given."""
     return source if isinstance(source, Checkpoint) else load(os.fspath(source))
 
 

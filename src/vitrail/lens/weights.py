@@ -1,4 +1,4 @@
-"""Attention weights, computed again from the inputs of an `Attend`."""
+"""Recomputes attention weights from the inputs of an `Attend`."""
 
 from typing import Any, NamedTuple
 

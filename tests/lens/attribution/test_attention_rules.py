@@ -98,7 +98,7 @@ def test_perception_in_plain_steps(mean: bool, layer_scale: float | None, first_
     expected = rows_read(perception * feedback.clamp(min=0).mean(1), mean)
     found = perception_map(model, pixels, CLASSES, steps=4, first_layer=first_layer, batch=3)
     torch.testing.assert_close(found, expected.detach(), rtol=1e-9, atol=1e-12)
-    with pytest.raises(VitrailError, match="at least one point"):
+    with pytest.raises(VitrailError, match="needs at least 1"):
         perception_map(model, pixels, CLASSES, steps=0)
 
 

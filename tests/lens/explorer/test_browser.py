@@ -93,7 +93,7 @@ def test_hover_hold_and_turn_around(opened: Opened) -> None:
 def test_small_maps_enlarge_and_show_their_layer(opened: Opened) -> None:
     opened.until("document.querySelector('#sheets .above').textContent === 'mean12roll'")
     opened.over("#sheets .field", 0.1, 0.4)
-    assert "Layer 1, head 1" in opened.text("#sheets .told")
+    assert "Layer 1, head 1" in opened.text("#sheets .reading")
     opened.over("#sheets .field", 0.1, 0.6, opened.page.mouse.click)
     assert opened.said() == f"Layer 1, head 2: the class token {expected(0, 1, 0)}"
     opened.over("#sheets .field", 0.9, 0.9, opened.page.mouse.click)

@@ -16,7 +16,7 @@ from vitrail.lens.explorer.data import look, relevance
 from vitrail.lens.explorer.gallery import Gallery
 from vitrail.lens.explorer.pack import unpack_layer
 from vitrail.lens.explorer.rows import LayerRows, Side, Unseen
-from vitrail.lens.layout import over_picture
+from vitrail.lens.layout import over_image
 from vitrail.lens.observe import observe_attention
 from vitrail.lens.outputs import image_model
 from vitrail.lens.watched import Watched
@@ -49,7 +49,7 @@ def test_rows_are_the_weights_over_the_picture(kind: str) -> None:
     assert len(view.layers) == len(seen)
     for layer, (_, rows) in enumerate(view.layers):
         assert isinstance(rows, LayerRows), rows
-        expected = over_picture(seen[layer], seen.layout(layer))[0]
+        expected = over_image(seen[layer], seen.layout(layer))[0]
         torch.testing.assert_close(spread(rows), expected[:, : rows.queries.count])
 
 

@@ -27,10 +27,10 @@ CORRUPTIONS: dict[str, Corruption] = {
 
 
 def corrupt(image: Image, name: str, severity: int, seed: int = 0) -> Image:
-    """An image (H, W, C), uint8 with 1 or 3 channels, damaged: the same for the same arguments.
+    """Corrupt an image (H, W, C), uint8 with 1 or 3 channels; deterministic for given arguments.
 
     Raises:
-        VitrailError: an unknown corruption or severity, an image of another kind, or SciPy is missing.
+        VitrailError: unknown corruption or severity, an image of another type, or SciPy is missing.
     """
     if name not in CORRUPTIONS:
         raise VitrailError(f"there is no corruption {name!r}: {nearest(name, CORRUPTIONS)}")

@@ -1,4 +1,4 @@
-"""Filters for corruptions: blurs, zooms, streaks and clouds, on images with values from 0 to 1."""
+"""Filters for corruptions: blurs, zooms, streaks and clouds, on images with values in [0, 1]."""
 
 import math
 from typing import Any
@@ -15,10 +15,10 @@ Plane = Float[ndarray, "H W"]
 
 
 def scipy(part: str) -> Any:
-    """A module of SciPy.
+    """Import a module of SciPy.
 
     Raises:
-        VitrailError: it is not installed.
+        VitrailError: SciPy is not installed.
     """
     try:
         import scipy.ndimage
@@ -29,20 +29,20 @@ def scipy(part: str) -> Any:
 
 
 def softened(image: FloatImage, sigma: float) -> FloatImage:
-    """A Gaussian blur of `sigma` pixels in both directions; what lies outside is the nearest pixel inside."""
+    """Gaussian blur with a deviation of `sigma` pixels; borders repeat the nearest pixel."""
     return scipy("ndimage").gaussian_filter(image, (sigma, sigma, 0), mode="nearest")
 
 
 def convolved(image: FloatImage, kernel: Plane, border: Any = "reflect") -> FloatImage:
-    """Every channel convolved with an odd kernel; `border` as NumPy's `pad` has it."""
+    """Convolve every channel with an odd kernel; `border` is a mode of NumPy's `pad`."""
     rows, columns = kernel.shape[0] // 2, kernel.shape[1] // 2
-    # Images may be smaller than the kernel, and a mirror shows only what there is: as often as it takes.
+    # Images may be smaller than the kernel, and one mirroring only doubles them: repeat as often as necessary.
     wide = np.pad(image, ((rows, rows), (columns, columns), (0, 0)), mode=border)
     return scipy("signal").fftconvolve(wide, kernel[:, :, None], mode="valid", axes=(0, 1))
 
 
 def disk(radius: float) -> Plane:
-    """A kernel of equal weight inside a circle; cells that the circle cuts have the share that lies inside.
+    """Kernel of equal weights inside a circle; cells on the circle are weighted by the fraction inside.
 
     A circle smaller than a pixel is that pixel.
     """
@@ -55,12 +55,12 @@ def disk(radius: float) -> Plane:
 
 
 def streak(length: float, sigma: float, angle: float) -> Plane:
-    """A kernel that smears to one side: weights of half a Gaussian along a line.
+    """Kernel of one-sided motion blur: weights of half a Gaussian along a line.
 
     Args:
-        length: of the line, in pixels.
-        sigma: of the Gaussian, in pixels.
-        angle: in degrees; 0 smears to the left.
+        length: length of the line, in pixels.
+        sigma: deviation of the Gaussian, in pixels.
+        angle: angle in degrees; 0 blurs to the left.
     """
     along = np.linspace(0, length, math.ceil(length) + 1)
     weights = np.exp(-(along**2) / (2 * sigma**2))
@@ -69,7 +69,7 @@ def streak(length: float, sigma: float, angle: float) -> Plane:
     rows = half - along * math.sin(math.radians(angle))
     columns = half - along * math.cos(math.radians(angle))
     top, left = np.floor(rows).astype(int), np.floor(columns).astype(int)
-    for down in (0, 1):  # a point between cells is shared among them
+    for down in (0, 1):  # the weight of a point between cells is distributed to them
         for right in (0, 1):
             share = abs(1 - down - (rows - top)) * abs(1 - right - (columns - left))
             np.add.at(kernel, (top + down, left + right), weights * share)
@@ -77,7 +77,7 @@ def streak(length: float, sigma: float, angle: float) -> Plane:
 
 
 def zoomed(image: FloatImage, factor: float) -> FloatImage:
-    """The middle of the image, `factor` times as large, bilinear; the size stays."""
+    """Zoom into the centre of the image by `factor`, bilinearly, keeping the size."""
     height, width = image.shape[:2]
     rows, columns = height * (1 - 1 / factor) / 2, width * (1 - 1 / factor) / 2
     box = (columns, rows, width - columns, height - rows)
@@ -87,9 +87,9 @@ def zoomed(image: FloatImage, factor: float) -> FloatImage:
 
 
 def cloud(height: int, width: int, decay: float, random: np.random.Generator) -> Plane:
-    """A fractal landscape from 0 to 1 (Fournier et al., 1982, "Computer rendering of stochastic models").
+    """Plasma fractal with values in [0, 1] (Fournier et al., 1982, "Computer rendering of stochastic models").
 
-    Diamonds and squares on a torus whose side is a power of two; heights fall off as decay² from step to step.
+    Diamond-square algorithm on a torus whose side is a power of two; heights are divided by decay² in each step.
     """
     side = 1 << max(1, math.ceil(math.log2(max(height, width))))
     land = np.zeros((side, side))

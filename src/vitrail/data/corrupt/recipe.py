@@ -1,8 +1,8 @@
-"""The common part of all corruptions: five severities, uint8 images in and out, randomness from a seed.
+"""Base of all corruptions: five severities, uint8 images in and out, random numbers from a seed.
 
 Hendrycks and Dietterich (2019), "Benchmarking neural network robustness to common corruptions and perturbations",
-defined theirs for images of 224 px. Lengths here (of blurs, streaks, displacements) grow with the shorter side of the
-image, so that an image of another size is damaged as much as the same image at 224 px would be.
+define theirs for images of 224 px. Here lengths (of blurs, streaks, displacements) scale with the shorter side of the
+image, so that an image of another size is corrupted as much as the same image at 224 px.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,7 +19,7 @@ from ..seeds import derive
 Image = UInt8[ndarray, "H W C"]
 FloatImage = Float[ndarray, "H W C"]
 Corruption = Callable[..., Image]
-"""(image uint8 (H, W, C) with C 1 or 3, severity 1 to 5, seed) -> another of the same shape."""
+"""(image uint8 (H, W, C) with C 1 or 3, severity 1 to 5, seed) -> image of the same shape."""
 
 SEVERITIES = (1, 2, 3, 4, 5)
 PUBLISHED_SIDE = 224
@@ -30,10 +30,10 @@ Level = TypeVar("Level")
 def corruption(
     levels: Sequence[Level],
 ) -> Callable[[Callable[[FloatImage, Level, np.random.Generator], Any]], Corruption]:
-    """Make a corruption of a function on images from 0 to 1: (image, level, random) -> image.
+    """Decorator that makes a corruption from a function on images in [0, 1], (image, level, random) -> image.
 
     Args:
-        levels: what the function is given at each of the five severities.
+        levels: the function's `level` for each of the five severities.
     """
 
     def wrap(damage: Callable[[FloatImage, Level, np.random.Generator], Any]) -> Corruption:
@@ -49,7 +49,7 @@ def corruption(
 
 
 def check(image: Any, severity: int) -> None:
-    """Raise a VitrailError unless it is an image (H, W, 1 or 3) of bytes and a severity from 1 to 5."""
+    """Raise VitrailError unless the image is uint8 (H, W, 1 or 3) and the severity is from 1 to 5."""
     if severity not in SEVERITIES:
         raise VitrailError(f"severity {severity} does not exist: corruptions have 1 (mild) to 5 (strong)")
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] not in (1, 3):
@@ -60,10 +60,10 @@ def check(image: Any, severity: int) -> None:
 
 
 def to_bytes(image: FloatImage) -> Image:
-    """An image from 0 to 1, cut off there and rounded."""
+    """Convert an image in [0, 1] to uint8, clipped and rounded."""
     return np.rint(np.clip(image, 0, 1) * 255).astype(np.uint8)
 
 
 def reach(image: FloatImage) -> float:
-    """How many pixels here are one pixel of the published corruptions."""
+    """Scale of lengths: pixels of this image per pixel of the published corruptions."""
     return min(image.shape[:2]) / PUBLISHED_SIDE

@@ -1,9 +1,8 @@
-"""Weather: snow, frost, fog, bright light (Hendrycks and Dietterich, 2019).
+"""Weather corruptions: snow, frost, fog, brightness (Hendrycks and Dietterich, 2019).
 
-Their frost is laid over from photographs of frozen windows; this one grows its crystals from fractals, so that no
-image has to be shipped. It is mixed in by the published weights, and has the mean colour, the contrast and the
-roughness of their photographs, but it is not the same: compare models with it, and do not compare its numbers with
-published ones.
+The published frost is blended from photographs of frozen windows; this one generates crystals from fractals, so that no
+images have to be shipped. It has the published blend weights, and the mean colour, contrast and roughness of the
+photographs, but is not the same: compare models with it, but do not compare its numbers with published ones.
 """
 
 import numpy as np
@@ -12,10 +11,10 @@ from .filters import Plane, cloud, convolved, streak, zoomed
 from .recipe import FloatImage, corruption, reach
 
 LUMA = (0.299, 0.587, 0.114)
-"""What red, green and blue add to brightness (ITU-R BT.601)."""
+"""Weights of red, green and blue in the brightness (ITU-R BT.601)."""
 
 ICE = (0.82, 0.94, 1.0)
-"""The colour of frost where it is thickest."""
+"""Colour of the thickest frost."""
 
 
 @corruption(
@@ -28,10 +27,10 @@ ICE = (0.82, 0.94, 1.0)
     )
 )
 def snow(image: FloatImage, level: tuple[float, ...], random: np.random.Generator) -> FloatImage:
-    """Flakes that fall from left and right over a whitened image.
+    """Snow: flakes that fall from left and right over a whitened image.
 
-    Level: mean and deviation of the noise that flakes are cut from, their size, the threshold above which a flake is,
-    radius and deviation of their streaks in pixels, and how much of the image keeps its colours.
+    Level: mean and deviation of the noise of the flakes, their size, the threshold of a flake, radius and deviation of
+    their streaks in pixels, and the fraction of the image's colours that is kept.
     """
     mean, deviation, size, threshold, radius, sigma, kept = level
     noise = random.normal(mean, deviation, (*image.shape[:2], 1))
@@ -40,13 +39,13 @@ def snow(image: FloatImage, level: tuple[float, ...], random: np.random.Generato
     smear = streak(2 * radius * reach(image), sigma * reach(image), random.uniform(-135, -45))
     flakes = convolved(flakes, smear, border="edge")
     white = kept * image + (1 - kept) * np.maximum(image, grey(image) * 1.5 + 0.5)
-    # The same flakes upside down: for an image that is not square the rest of them stays out.
+    # The same flakes upside down, cropped for an image that is not square.
     return white + flakes + flakes[::-1, ::-1]
 
 
 @corruption(((1.0, 0.4), (0.8, 0.6), (0.7, 0.7), (0.65, 0.7), (0.6, 0.75)))
 def frost(image: FloatImage, level: tuple[float, float], random: np.random.Generator) -> FloatImage:
-    """Crystals over a darkened image; level: the weights of the image and of the ice."""
+    """Frost: crystals over a darkened image; level: the weights of the image and of the ice."""
     kept, ice = level
     height, width, channels = image.shape
     tint = np.array(ICE) if channels == 3 else np.full(1, np.dot(ICE, LUMA))
@@ -55,7 +54,7 @@ def frost(image: FloatImage, level: tuple[float, float], random: np.random.Gener
 
 @corruption(((1.5, 2.0), (2.0, 2.0), (2.5, 1.7), (2.5, 1.5), (3.0, 1.4)))
 def fog(image: FloatImage, level: tuple[float, float], random: np.random.Generator) -> FloatImage:
-    """A cloud in front, and as bright as before; level: how thick it is, and how smooth."""
+    """Fog: a cloud over the image, at the same brightness; level: thickness and smoothness."""
     thickness, decay = level
     brightest = image.max()
     height, width, _ = image.shape
@@ -65,7 +64,7 @@ def fog(image: FloatImage, level: tuple[float, float], random: np.random.Generat
 
 @corruption((0.1, 0.2, 0.3, 0.4, 0.5))
 def brightness(image: FloatImage, more: float, random: np.random.Generator) -> FloatImage:
-    """The value of hue, saturation and value grows, up to 1; the colour stays."""
+    """Brightness: the value in HSV is increased, up to 1."""
     value = image.max(axis=2, keepdims=True)
     brighter = np.minimum(value + more, 1)
     return np.where(value > 0, image * brighter / np.where(value > 0, value, 1), brighter)
@@ -77,7 +76,7 @@ def grey(image: FloatImage) -> FloatImage:
 
 
 def crystals(height: int, width: int, random: np.random.Generator) -> Plane:
-    """Frost from 0 to 1: needles where fractal landscapes cross their middle height, denser in some places."""
+    """Frost in [0, 1]: needles at the middle height of plasma fractals, with varying density."""
     ridges = [1 - np.abs(2 * cloud(height, width, 1.15, random) - 1) for _ in range(3)]
     needles = np.max([ridge**6 for ridge in ridges], axis=0)
     cover = cloud(height, width, 1.8, random)

@@ -1,4 +1,4 @@
-"""Attention flow: how much could get from each input token to what the head reads, if attention were pipes.
+"""Attention flow: maximum flow from each input token to the head's tokens, with attention as capacities.
 
 Abnar and Zuidema (2020, "Quantifying attention flow in transformers", section 3): every token of every layer is a node,
 every weight of the layer's map (heads' mean, averaged with the identity) the capacity of an edge.

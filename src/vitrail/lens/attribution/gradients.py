@@ -1,4 +1,4 @@
-"""Gradients of the target with the pixels, for every model that can be differentiated: what such methods share."""
+"""Gradients of the target with respect to the pixels, shared by gradient-based methods."""
 
 from collections.abc import Callable
 
@@ -23,7 +23,7 @@ def token_grid(model: VisionModel, pixels: Float[Tensor, "B C H W"]) -> tuple[in
 def summed(
     part: Callable[[Tensor, Tensor], Tensor], pixels: Float[Tensor, "B C H W"], count: int, batch: int
 ) -> Float[Tensor, "B C H W"]:
-    """The sum over `count` parts of each image, of (images (n,), numbers of parts (n,)) -> (n, C, H, W)."""
+    """Sum a function (images (n,), parts (n,)) -> (n, C, H, W) over `count` parts of each image."""
     total = torch.zeros_like(pixels)
     jobs = torch.cartesian_prod(torch.arange(len(pixels)), torch.arange(count)).to(pixels.device)
     for image, number in (some.unbind(1) for some in jobs.split(batch)):

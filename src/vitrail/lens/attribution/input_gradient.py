@@ -1,4 +1,4 @@
-"""Input × gradient: the pixels times the gradient of the target with them."""
+"""Input × gradient: the pixels times the gradient of the target with respect to them."""
 
 from jaxtyping import Float
 from torch import Tensor

@@ -1,4 +1,4 @@
-"""Integrated gradients: the change of the target on the way from a baseline to the image, shared out to patches."""
+"""Integrated gradients: the change of the target from a baseline to the image, distributed to patches."""
 
 import numpy as np
 import torch
@@ -48,7 +48,7 @@ def along_the_path(
 ) -> Float[Tensor, "B C H W"]:
     """(x - x₀) ∘ ∫ gradient(x₀ + α (x - x₀)) dα, by Gauss-Legendre quadrature."""
     if steps < 1:
-        raise VitrailError(f"steps {steps} is none: the integral needs at least one point")
+        raise VitrailError(f"steps {steps} is too few: the integral needs at least 1")
     points, shares = (torch.from_numpy(values) for values in np.polynomial.legendre.leggauss(steps))
     places, shares = ((points + 1) / 2).to(pixels), (shares / 2).to(pixels)
 

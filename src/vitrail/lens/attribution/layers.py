@@ -61,7 +61,7 @@ def check_plain(looks: Sequence[Look], tokens: Tokens) -> None:
 
 
 def reading(model: VisionModel, tokens: Tokens) -> Float[Tensor, "B N"]:
-    """How much the head depends on each token: shares that sum to 1.
+    """Dependence of the head on each token, as shares that sum to 1.
 
     The norms of the gradient of log Σ exp(logits): all from the class token, the mean over the patches, from two
     tokens, whatever the head does. A head with zero weights counts as reading the first token, or the

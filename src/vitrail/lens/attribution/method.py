@@ -25,11 +25,11 @@ class Attribution(Protocol):
 
     @property
     def title(self) -> str:
-        """The name on a page."""
+        """Title of the method on a page."""
 
     @property
     def signed(self) -> bool:
-        """Whether values can be negative: the patch speaks against the target."""
+        """Whether values can be negative, for patches that are evidence against the target."""
 
     @property
     def by_class(self) -> bool:
@@ -41,7 +41,7 @@ class Attribution(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Method:
-    """An attribution method made of a function (model, pixels, targets) -> maps.
+    """An attribution method from a function (model, pixels, targets) -> maps.
 
     Attributes:
         title: the name on a page.
@@ -60,8 +60,8 @@ class Method:
     def __call__(self, model: nn.Module, pixels: Float[Tensor, "B C H W"], targets: Targets | None = None) -> Map:
         """A map over the patches of each image, (B, rows, columns), detached.
 
-        The model is in evaluation mode meanwhile and unchanged afterwards; no parameter gets a gradient. Images of a
-        batch do not influence each other.
+        The model runs in evaluation mode and is not changed; no parameter gets a gradient. Images of a batch are
+        independent.
 
         Args:
             model: a `VisionModel` whose output is (B, K): logits or an embedding.
@@ -74,7 +74,7 @@ class Method:
             VitrailError: the method does not apply to the model; unknown classes.
         """
         check(model, pixels)
-        # Tensors of inference mode could take no part in a graph: clones made outside of it can.
+        # Tensors made in inference mode cannot be part of a graph; clones made outside of it can.
         with settled(model), torch.inference_mode(False), torch.no_grad():
             pixels = pixels.detach().clone()
             targets = default_targets(model, pixels) if targets is None else targets.detach().clone()

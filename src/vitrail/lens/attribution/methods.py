@@ -1,4 +1,4 @@
-"""The table of attribution methods. A method is a file with a `METHOD`, and a row here."""
+"""Registry of attribution methods. A method is a file with a `METHOD`, and a row here."""
 
 from ...errors import VitrailError, nearest
 from ...plugins import find_plugin, plugin_names
@@ -30,25 +30,25 @@ METHODS: dict[str, Method] = {
     "smooth_gradient": smooth_gradient.METHOD,
     "occlusion": occlusion.METHOD,
 }
-"""In the order in which a page lists them."""
+"""Name -> method, in the order of a page."""
 
 QUICK = tuple(name for name, method in METHODS.items() if method.quick)
 """The methods of a page that is written to a file, by default."""
 
 
 def method_names() -> list[str]:
-    """Names of all methods: ours, then those of installed packages, which are not imported for that."""
+    """Names of all methods: ours, then those of plugins; nothing is imported."""
     return [*METHODS, *(name for name in plugin_names("method") if name not in METHODS)]
 
 
 def find_method(name: str) -> Attribution:
-    """A method by its name: one of `METHODS`, or one that an installed package adds.
+    """Return a method by name: one of `METHODS`, or a plugin's.
 
     A package adds methods through the entry point group `vitrail.methods`; each names an object of the `Attribution`
     interface, such as a `Method`.
 
     Raises:
-        VitrailError: no such method; the package's object is none.
+        VitrailError: unknown method, or the plugin's object is not a method.
     """
     if name in METHODS:
         return METHODS[name]

@@ -1,4 +1,4 @@
-"""Occlusion: the fall of the target's score without some patches."""
+"""Occlusion: decrease of the target's score without some patches."""
 
 from collections.abc import Callable
 
@@ -21,7 +21,7 @@ def occlusion(
     baseline: float | None = None,
     batch: int = 64,
 ) -> Map:
-    """The fall of the target's score without a patch; signed. A forward pass for each square.
+    """Decrease of the target's score without a patch; signed. One forward pass for each square.
 
     After Zeiler and Fergus (2014, "Visualizing and understanding convolutional networks", section 4.2). A ViT that
     knows positions from its embedding alone gets only the other tokens. All other models see `baseline` there.
@@ -49,7 +49,7 @@ def occlusion(
 
 
 def squares_of(rows: int, columns: int, side: int) -> Int[Tensor, "S P"]:
-    """The numbers of the patches in each side × side square of a grid.
+    """Indices of the patches in each side × side square of a grid.
 
     Raises:
         VitrailError: no square fits.
@@ -61,10 +61,10 @@ def squares_of(rows: int, columns: int, side: int) -> Int[Tensor, "S P"]:
 
 
 def sees_places_only_in_embedding(model: VisionModel, embedded: Tokens, whole: Tokens) -> bool:
-    """Whether the encoder treats patches as a set, so that some can be left out; found by trying.
+    """Whether the encoder treats patches as a set, so that some can be left out; tested on random tokens.
 
-    Turned round and without a grid, they must come out as before. Relative and rotary positions, windows and
-    convolutions ask for the grid or notice the order.
+    In reversed order and without a grid, the outputs must be the same. Encoders with relative or rotary positions,
+    windows or convolutions fail.
     """
     turned = torch.cat([embedded.x[:, : embedded.prefix], embedded.patches.flip(1)], dim=1)
     try:

@@ -20,7 +20,7 @@ Map = Float[Tensor, "B rows columns"]
 
 @contextmanager
 def settled(model: nn.Module) -> Iterator[None]:
-    """Put the model in evaluation mode and freeze its parameters while the block lasts.
+    """Context manager: the model is in evaluation mode and its parameters are frozen.
 
     A graph without parameters keeps less memory: the inputs of linear layers are not needed.
     """
@@ -42,7 +42,7 @@ def settled(model: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def with_graph() -> Iterator[None]:
-    """Record gradients, even if the caller has switched them off."""
+    """Context manager that enables gradients, even if the caller has disabled them."""
     with torch.inference_mode(False), torch.enable_grad():
         yield
 
@@ -104,7 +104,7 @@ def default_targets(model: nn.Module, pixels: Float[Tensor, "B C H W"]) -> Targe
 
 
 def pixel_gradient(model: VisionModel, pixels: Float[Tensor, "B C H W"], targets: Targets) -> Float[Tensor, "B C H W"]:
-    """∂score/∂pixels, of each image its own."""
+    """∂score/∂pixels for each image."""
     with with_graph():
         pixels = traced(pixels)
         score = scores_of(model(pixels), targets).sum()
@@ -121,13 +121,13 @@ def _checked(output: Any) -> Float[Tensor, "B K"]:
 
 
 def patch_map(row: Float[Tensor, "B N"], tokens: Tokens) -> Map:
-    """One number a token as a map over the patches."""
+    """Convert one number for each token to a map over the patches."""
     rows, columns = tokens.grid
     return row[:, -rows * columns :].unflatten(1, (rows, columns))
 
 
 def sum_to_cells(values: Float[Tensor, "B H W"], grid: tuple[int, ...]) -> Map:
-    """One number a pixel, summed over the cells of a grid."""
+    """Sum one number for each pixel over the cells of a grid."""
     for axis, cells in zip((1, 2), grid, strict=True):
         owner = cell_of(values.shape[axis], cells, values.device)
         shape = list(values.shape)

@@ -42,12 +42,12 @@ def perception_map(
         batch: how many passes are made at once.
     """
     if steps < 1:
-        raise VitrailError(f"steps {steps} is none: the integral needs at least one point")
+        raise VitrailError(f"steps {steps} is too few: the integral needs at least 1")
     with torch.no_grad():
         with _streams(model) as streams:
             looks, tokens = looked_through(model, pixels)
         start = reading(model, tokens)
-        # Talking heads may give less than nothing, which no share can be.
+        # Talking heads may have negative weights, which are no shares.
         shares = [look.weights().mean(dim=1).clamp(min=0) for look in looks]
         layers = [token_wise(share, _carried(model, look, streams)) for share, look in zip(shares, looks, strict=True)]
         feedback = _feedback(model, pixels, targets, steps, batch)
@@ -82,7 +82,7 @@ def _feedback(
     model: VisionModel, pixels: Float[Tensor, "B C H W"], targets: Targets, steps: int, batch: int
 ) -> Float[Tensor, "B R M"]:
     last = encoder_layers(model)[-1]
-    # The graph begins where the last layer's heads have looked: all that is asked is what follows from it.
+    # The graph begins after the last layer's attention: only gradients of later operations are needed.
     begin = {attends_of(model)[last]: lambda output: output.detach().requires_grad_()}
     jobs = torch.cartesian_prod(torch.arange(len(pixels)), torch.arange(steps)).to(pixels.device)
     total: Tensor | None = None
@@ -100,7 +100,7 @@ def _feedback(
 
 @contextmanager
 def _streams(model: nn.Module) -> Iterator[dict[str, Tensor]]:
-    """The sequence that each residual is given, by its name."""
+    """Name of a residual -> its input sequence."""
     seen: dict[str, Tensor] = {}
     with ExitStack() as hooks:
         for name, module in model.named_modules():
@@ -114,7 +114,7 @@ def _streams(model: nn.Module) -> Iterator[dict[str, Tensor]]:
 
 
 def _residual_of(model: nn.Module, name: str) -> str:
-    """The name of the residual that a module is inside of."""
+    """Name of the residual that contains a module."""
     parts: Sequence[str] = name.split(".")
     for end in range(len(parts) - 1, 0, -1):
         holder = ".".join(parts[:end])

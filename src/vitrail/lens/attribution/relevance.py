@@ -2,7 +2,7 @@
 
 AttnLRP (Achtibat et al., 2024, "AttnLRP: attention-aware layer-wise relevance propagation for transformers", section
 3), in the form that needs no relevance of its own at each layer: where every rule has the shape relevance = value ×
-modified gradient, the chain rule does the rest. The rules are hooks; the model computes the same values as ever.
+modified gradient, the chain rule does the rest. The rules are hooks; the model's outputs do not change.
 """
 
 from collections.abc import Iterator

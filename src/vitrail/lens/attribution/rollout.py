@@ -19,7 +19,7 @@ def rollout_map(
     head_fusion: HeadFusion = "mean",
     discard: float = 0.0,
 ) -> Map:
-    """Share of each patch in the tokens that the head reads, if only attention mixed tokens; the same for any target.
+    """Share of each patch in the tokens that the head reads, assuming that only attention mixes tokens; for any target.
 
     Equal to `rollout` (Abnar and Zuidema, 2020, section 3), of which only the rows that count are computed. Shares of
     1, part of which goes to prefix tokens.
@@ -33,7 +33,7 @@ def rollout_map(
         fused = []
         for look in looks:
             prefix = look.given.k.shape[2] - tokens.patches.shape[1]
-            # Talking heads may have negative weights, which no share can be.
+            # Talking heads may have negative weights, which are no shares.
             fused.append(fuse_heads(look.weights(), head_fusion, discard, prefix=prefix).clamp(min=0))
         return patch_map(rolled_back(start.to(fused[0].dtype), fused), tokens)
 

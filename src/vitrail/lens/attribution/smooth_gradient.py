@@ -1,4 +1,4 @@
-"""SmoothGrad: the mean gradient of the target over noisy copies of the image."""
+"""SmoothGrad: mean gradient of the target over noisy copies of the image."""
 
 import torch
 from jaxtyping import Float

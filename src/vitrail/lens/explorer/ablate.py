@@ -16,7 +16,7 @@ from ..watched import Watched, probabilities
 
 
 class Region(NamedTuple):
-    """A rectangle of the image, on a scale where its sides are 1."""
+    """A rectangle of the image, in fractions of its sides."""
 
     top: float
     left: float
@@ -26,7 +26,7 @@ class Region(NamedTuple):
 
 @contextmanager
 def without(model: nn.Module, heads: Iterable[tuple[int, int]], regions: Iterable[Region]) -> Iterator[None]:
-    """Ablate heads and parts of the image while the block lasts.
+    """Context manager that ablates heads and regions of the image.
 
     The output of a head (layer, head), both counted from 0, becomes zeros. A patch becomes the mean of the image's
     patches in the output of the embedding, before any layer mixes them.

@@ -1,4 +1,4 @@
-"""A model and an image as plain values: all that the explorer shows."""
+"""Data of the explorer for one model and one image, as plain values."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -35,7 +35,7 @@ class Relevance:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class View:
-    """What a page shows of one model and one image.
+    """Content of a page for one model and one image.
 
     Attributes:
         image: uint8 (3, H, W), cropped as the model sees it; everything lies over this one.
@@ -102,7 +102,7 @@ def relevance(watched: Watched, image: Tensor, name: str, method: Attribution, c
     targets = None if asked == [None] else torch.tensor(asked, device=pixels.device)
     try:
         maps = method(watched.model, pixels, targets).detach().float().cpu()
-    except Exception as error:  # a method that fails, perhaps of another package, is no reason for no page
+    except Exception as error:  # a failing method, perhaps of another package, must not prevent the page
         return Relevance(name, {}, str(error) or type(error).__name__)
     return Relevance(name, dict(zip(asked, maps, strict=True)))
 
@@ -118,7 +118,7 @@ def prefix_names(model: nn.Module, count: int) -> tuple[str, ...]:
 
 @contextmanager
 def _limited(model: nn.Module) -> Iterator[None]:
-    """Stop a forward pass before the weights that are kept fill the memory."""
+    """Stop a forward pass before the stored weights fill the memory."""
     total = 0
 
     def count(attend: nn.Module, args: tuple[Tensor, ...]) -> None:

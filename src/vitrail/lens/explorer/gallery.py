@@ -1,4 +1,4 @@
-"""Models and images: every pair is a view, made when it is first asked for."""
+"""Gallery of models and images; every pair is a view, computed on first use."""
 
 import threading
 from collections import OrderedDict
@@ -21,7 +21,7 @@ from .data import Relevance, look, relevance
 from .pack import PackedLayer, base64_of, pack_layers
 
 KEPT = 8
-"""Views that stay in memory: packed, a few megabytes each."""
+"""Number of views in memory; packed, they have a few megabytes each."""
 
 T = TypeVar("T")
 
@@ -35,7 +35,7 @@ class PackedView:
 
 
 class Gallery:
-    """The views of the explorer; view `model * len(images) + image`. Safe to be asked by several threads.
+    """Views of the explorer, indexed by `model * len(images) + image`. Thread-safe.
 
     Args:
         watched: the models, the first is shown first.

@@ -1,4 +1,4 @@
-"""From checkpoints and images to a gallery: what `explain` and `explore` share."""
+"""Opens checkpoints and images as a gallery, for `explain` and `explore`."""
 
 from collections.abc import Iterable, Sequence
 
@@ -11,7 +11,7 @@ from ..watched import Source, Watched, watch
 def watch_all(
     checkpoint: Source, against: Source | None, *, image_size: int | None = None, device: str = "auto"
 ) -> list[Watched]:
-    """One or two checkpoints, ready to be shown images.
+    """Open one or two checkpoints.
 
     Raises:
         VitrailError: they take images of different channels.

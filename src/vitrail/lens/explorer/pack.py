@@ -1,4 +1,4 @@
-"""Weights as few bytes, which a browser unpacks without a library.
+"""Packs attention weights into few bytes, which a browser unpacks without a library.
 
 A row of weights is kept as its brightest patch (16 bits, logarithmic) and, for each patch, the root of its share of
 that one in `levels` steps; prefix tokens are kept apart with 16 bits, since one that takes nearly all would leave no
@@ -21,7 +21,7 @@ from torch import Tensor
 from .rows import LayerRows, Side, Unseen
 
 LEVELS = (255, 191, 127, 95, 63, 47, 31)
-"""Finest first. A page takes the finest that fits."""
+"""Numbers of quantisation levels, finest first. A page takes the finest that fits."""
 
 _SCALE_STEPS, _SCALE_TOP = 2048, 8
 

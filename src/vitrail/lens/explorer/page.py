@@ -1,4 +1,4 @@
-"""The explorer as one HTML document: for the live server, or with all that it shows inside it."""
+"""The explorer as one HTML document, for the live server or with all of its data embedded."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -95,7 +95,7 @@ def _held(name: str, script: str) -> str:
 
 
 def _import_map() -> str:
-    """Every module under its name, written into the page: a file from disk may not load others beside it."""
+    """Embed every module under its name, since a page opened from disk cannot load other files."""
     folder = files("vitrail.lens") / "assets" / SCRIPTS
     modules = {
         f"{SCRIPTS}/{script.name}": "data:text/javascript;charset=utf-8,"

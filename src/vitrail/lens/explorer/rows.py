@@ -1,4 +1,4 @@
-"""The weights of one layer with the cells of the image that its queries and keys stand for."""
+"""Weights of one layer, with the image cells of its queries and keys."""
 
 from dataclasses import dataclass, replace
 
@@ -7,7 +7,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from ...errors import VitrailError
-from ..layout import Layout, over_picture
+from ..layout import Layout, over_image
 from ..observe import Attention
 
 LARGEST_SPREAD = 10_000_000
@@ -55,7 +55,7 @@ class LayerRows:
 
 @dataclass(frozen=True, slots=True)
 class Unseen:
-    """A layer that cannot be drawn over the image, with the reason as a clause."""
+    """A layer that cannot be drawn over the image, with the reason."""
 
     reason: str
 
@@ -85,7 +85,7 @@ def layer_rows(seen: Attention, layer: int) -> LayerRows | Unseen:
         return _of_groups(weights, layout, queries, keys)
     if weights.shape[1] * queries.count * keys.count > LARGEST_SPREAD:
         return Unseen("its tokens are in several groups each, and there are too many to spread over the image")
-    return LayerRows(over_picture(weights, _on_cpu(layout))[0], queries, keys)
+    return LayerRows(over_image(weights, _on_cpu(layout))[0], queries, keys)
 
 
 def _of_groups(weights: Float[Tensor, "G h n m"], layout: Layout, queries: Side, keys: Side) -> LayerRows:

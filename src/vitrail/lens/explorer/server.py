@@ -1,7 +1,7 @@
-"""The server of the live page, for this machine only.
+"""Server of the live page, for this machine only.
 
-It binds 127.0.0.1 and answers only requests that use this name, so that a page from elsewhere cannot reach it through
-a name of its own. It opens no file and changes nothing.
+It binds 127.0.0.1 and only answers requests with this host name, so that other sites cannot reach it through their own
+names (DNS rebinding). It opens no files and changes nothing.
 """
 
 import json
@@ -20,7 +20,7 @@ from .page import live_page
 
 HOST = "127.0.0.1"
 MOST_BODY = 100_000
-"""Bytes of a request; a list of all heads and patches is shorter."""
+"""Largest request in bytes; a list of all heads and patches is shorter."""
 
 
 class Answer(NamedTuple):
@@ -64,11 +64,11 @@ class ExplorerServer(ThreadingHTTPServer):
             ) from error
 
     def start(self) -> None:
-        """Answer requests from a thread of its own."""
+        """Start answering requests in a separate thread."""
         self._thread.start()
 
     def wait(self) -> None:
-        """Block until the server stops; a KeyboardInterrupt passes through."""
+        """Block until the server stops; KeyboardInterrupt is not caught."""
         self._thread.join()
 
     def stop(self) -> None:
@@ -161,7 +161,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _posted(self) -> Answer:
         if self.path != "/api/ablate":
             raise RequestError(HTTPStatus.NOT_FOUND, f"nothing can be sent to {self.path[:200]}")
-        # A form of another site cannot send this type without asking first, and it is never allowed to.
+        # A form of another site cannot send this type without a preflight request, which is never granted.
         if self.headers.get_content_type() != "application/json":
             raise RequestError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "send JSON, with the type application/json")
         length = self.headers.get("Content-Length", "")
@@ -181,13 +181,13 @@ class _Handler(BaseHTTPRequestHandler):
             status, given = refused.status, _json({"error": str(refused)})
         except VitrailError as error:
             status, given = HTTPStatus.BAD_REQUEST, _json({"error": str(error)})
-        except Exception as error:  # the last door: the page shows the sentence, and the server goes on
+        except Exception as error:  # the page shows the message, and the server continues
             status = HTTPStatus.INTERNAL_SERVER_ERROR
             given = _json({"error": f"{type(error).__name__}: {error}"})
         self._send(status, given)
 
     def _send(self, status: HTTPStatus, given: Answer) -> None:
-        # What was not read of a refused request would be taken for the next one.
+        # The unread rest of a refused request would be parsed as the next one.
         self.close_connection = self.close_connection or status != HTTPStatus.OK
         try:
             self.send_response(status)

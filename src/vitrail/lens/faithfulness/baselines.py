@@ -24,7 +24,7 @@ def random_maps(grid: Grid) -> MapFunction:
 
 
 def centre_maps(grid: Grid) -> MapFunction:
-    """A Gaussian in the middle whose standard deviation is a quarter of each side."""
+    """Maps of a centred Gaussian whose standard deviation is a quarter of each side."""
 
     def attribution(model: nn.Module, pixels: Tensor, classes: Tensor) -> Float[Tensor, "B rows columns"]:
         rows, columns = ((torch.arange(length) + 0.5) / length * 4 - 2 for length in grid)
@@ -38,5 +38,5 @@ BASELINES: dict[str, Callable[[Grid], MapFunction]] = {"random": random_maps, "c
 
 
 def object_maps(masks: Bool[Tensor, "B H W"], grid: Grid) -> Float[Tensor, "B rows columns"]:
-    """The share of each patch that is object: the best map that this grid allows."""
+    """Fraction of each patch that is covered by the object: the best possible map on this grid."""
     return F.adaptive_avg_pool2d(masks[:, None].float(), grid)[:, 0]

@@ -1,4 +1,4 @@
-"""Faithfulness scores of attribution methods on images of the user's choice, beside baselines."""
+"""Faithfulness scores of attribution methods and baselines on images."""
 
 import copy
 import time
@@ -98,7 +98,7 @@ def evaluate_methods(
 
 
 def shuffle_weights(model: nn.Module, seed: int) -> nn.Module:
-    """A copy with the values of each parameter in random order: the same distribution, nothing that was learned."""
+    """Copy a model with the values of each parameter shuffled, which keeps their distribution only."""
     other = copy.deepcopy(model)
     generator = torch.Generator().manual_seed(derive(seed, "shuffled weights"))
     with torch.no_grad():
@@ -125,7 +125,7 @@ def _score(model: nn.Module, shuffled: nn.Module, images: Sequence[ImageBatch], 
                 found.setdefault(metric, []).append(values.double().cpu())
             other = maps_of(shuffled, batch)
             found.setdefault("sanity", []).append(rank_correlation(maps.cpu(), other.cpu()).abs())
-    except VitrailError as error:  # it does not apply to this model: the others may
+    except VitrailError as error:  # this method does not apply to the model; others may
         return Score(name, "method", {}, reason=str(error))
     count = sum(len(batch.pixels) for batch in images)
     whole = {metric: torch.cat(parts) for metric, parts in found.items()}

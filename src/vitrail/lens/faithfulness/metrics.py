@@ -1,4 +1,4 @@
-"""Metrics of attribution maps, one number an image: against a known object, or between two maps."""
+"""Metrics of attribution maps, one number for each image: against a known object, or between two maps."""
 
 import torch
 import torch.nn.functional as F
@@ -10,7 +10,7 @@ Mask = Bool[Tensor, "B H W"]
 
 
 def enlarged(maps: Map, size: tuple[int, int]) -> Float[Tensor, "B H W"]:
-    """Maps of patches over the pixels, bilinear between the patches' centres."""
+    """Interpolate maps of patches to pixels, bilinearly between the patches' centres."""
     return F.interpolate(maps[:, None], size, mode="bilinear", align_corners=False)[:, 0]
 
 
@@ -80,7 +80,7 @@ def rank_correlation(first: Map, second: Map) -> Float[Tensor, " B"]:
 
 
 def _ranks(values: Float[Tensor, "B N"]) -> Float[Tensor, "B N"]:
-    """Centred ranks, those of equal values shared."""
+    """Centred ranks; equal values have their mean rank."""
     below = (values[:, None, :] < values[:, :, None]).sum(dim=2)
     equal = (values[:, None, :] == values[:, :, None]).sum(dim=2)
     ranks = below + (equal - 1) / 2

@@ -6,7 +6,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 STEPS = 16
-"""Points of a curve, beside its start."""
+"""Number of points of a curve besides its start."""
 
 Pixels = Float[Tensor, "B C H W"]
 
@@ -29,9 +29,9 @@ def insertion(
 
 
 def blurred(pixels: Pixels) -> Pixels:
-    """The image without details smaller than a third of it.
+    """Blur an image, removing details smaller than a third of it.
 
-    Grey squares would add edges that the model never saw; a blur keeps colours and brightness.
+    Grey squares would add edges that the model has not been trained on; a blur keeps colours and brightness.
     """
     return F.interpolate(F.adaptive_avg_pool2d(pixels, 3), pixels.shape[2:], mode="bilinear", align_corners=False)
 

@@ -1,4 +1,4 @@
-"""Features after each block for probes, and the model's own head applied to them (the logit lens)."""
+"""Features after each block for probes, and the logit lens, which applies the model's head to them."""
 
 import torch
 from jaxtyping import Float
@@ -64,7 +64,7 @@ _NO_LENS = "the logit lens needs blocks of one width and grid, as a ViT has; lin
 
 
 def check_stream(model: nn.Module) -> None:
-    """Raise a VitrailError where the logit lens makes no sense, as far as can be known without pixels."""
+    """Raise VitrailError if the logit lens does not apply, as far as can be decided without pixels."""
     names = block_names(model)
     if any(isinstance(model.get_submodule(name), Stage) for name in names):
         raise VitrailError(f"this model is a pyramid, and its head only fits the last stage: {_NO_LENS}")

@@ -14,7 +14,7 @@ Kind = Literal["ridge", "logistic"]
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """Accuracy of a probe on the part it was fitted on, and on the other; 0 to 1."""
+    """Accuracy of a probe on the train part and on the test part; 0 to 1."""
 
     train: float
     test: float

@@ -70,14 +70,14 @@ def _shifted(model: nn.Module, pixels: Pixels, name: str, before: Tensor, shift:
 
 
 def correlation(one: Float[Tensor, "B D h w"], other: Float[Tensor, "B D h w"]) -> float:
-    """Pearson's, each channel centred by itself; 0 where one of the maps is flat."""
+    """Pearson's correlation with each channel centred separately; 0 if one of the maps is constant."""
     first, second = (maps.double() - maps.double().mean(dim=(0, 2, 3), keepdim=True) for maps in (one, other))
     product = (first * second).sum() / (first.norm() * second.norm()).clamp(min=torch.finfo(torch.float64).tiny)
     return product.item()
 
 
 def shuffle_patches(pixels: Pixels, patch: int | tuple[int, int], seed: int) -> Pixels:
-    """The image's patches in a random order, the same for all images of the batch; inside each nothing changes.
+    """Shuffle the patches of images, in the same order for all images of the batch.
 
     Naseer et al. (2021), "Intriguing properties of vision transformers", section 3.2.
 
@@ -94,7 +94,7 @@ def shuffle_patches(pixels: Pixels, patch: int | tuple[int, int], seed: int) -> 
 
 @contextmanager
 def shuffled_tokens(model: nn.Module, seed: int) -> Iterator[None]:
-    """Shuffle the embedding's patch tokens while the block lasts, each with its own position.
+    """Context manager that shuffles the embedding's patch tokens, each with its own position.
 
     The output of a ViT with learned positions stays the same: it sees a set. It changes in models that know order from
     elsewhere: windows, relative or rotary positions, convolutions, token mixing.

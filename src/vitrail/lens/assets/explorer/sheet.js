@@ -58,7 +58,7 @@ const build = (index) => {
     hovered: make("div", { class: "cell", hidden: true }),
     above: make("div", { class: "above", "aria-hidden": "true" }),
     beside: make("div", { class: "beside", "aria-hidden": "true" }),
-    told: make("p", { class: "note told" }),
+    reading: make("p", { class: "note reading" }),
     missing: make("p", { class: "note missing" }),
     over: null, // the cell below the pointer
     painted: "",
@@ -67,7 +67,7 @@ const build = (index) => {
   };
   const role = { tabindex: 0, role: "application", "aria-roledescription": "sheet of small maps" };
   sheet.field = make("div", { class: "field", ...role }, sheet.canvas, sheet.hovered, sheet.marked);
-  sheet.root = make("div", { class: "sheet" }, make("div", { class: "grid" }, sheet.above, sheet.beside, sheet.field), sheet.told, sheet.missing);
+  sheet.root = make("div", { class: "sheet" }, make("div", { class: "grid" }, sheet.above, sheet.beside, sheet.field), sheet.reading, sheet.missing);
   const hover = (cell) => {
     sheet.over = cell;
     place(sheet, state.panes[index]);
@@ -208,7 +208,7 @@ const place = (sheet, pane) => {
   };
   put(sheet.marked, pane);
   put(sheet.hovered, sheet.over);
-  setText(sheet.told, words(pane.view, sheet.over ?? pane));
+  setText(sheet.reading, words(pane.view, sheet.over ?? pane));
 };
 
 const words = (view, { layer, head }) => {
