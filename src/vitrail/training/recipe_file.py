@@ -138,7 +138,7 @@ def _set(owner: Any, path: list[str], value: Any, name: str) -> Any:
     hints = _hints(type(owner))
     if key not in hints:
         kind = f"objective {owner.name}" if isinstance(owner, ObjectiveConfig) else "the recipe"
-        raise VitrailError(f"{kind} has no field {name}: {nearest(key, hints)}")
+        raise VitrailError(f"{kind} has no field {key}: {nearest(key, hints)}")
     if not rest:
         return replace(owner, **{key: _convert(hints[key], value, name)})
     inner = getattr(owner, key)
