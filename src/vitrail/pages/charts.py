@@ -186,6 +186,8 @@ class _Frame:
 def _number(value: float, percent: bool) -> str:
     if percent:
         return f"{100 * value:.3g} %"
+    if 1e4 <= abs(value) < 1e9:
+        return f"{value:,.0f}"
     return f"{value:.0e}".replace("e-0", "e-") if 0 < abs(value) < 1e-3 else f"{value:.4g}"
 
 
