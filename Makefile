@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-all check lint env clean
+.PHONY: demo test test-all check families clean
 
 demo: $(VENV)/.demo
 	$(BIN)/python -m vitrail.cli.demo
@@ -31,6 +31,10 @@ $(VENV)/.demo: $(VENV)/bin/python pyproject.toml
 $(VENV)/.test: $(VENV)/bin/python pyproject.toml
 	$(BIN)/python -m pip install --quiet --upgrade-strategy only-if-needed "torch>=2.11" "torchvision>=0.26" -e ".[dev]"
 	touch $@ $(VENV)/.demo
+
+# What is new in each family: the line under the title of its page.
+families:
+	@awk 'FNR == 1 { title = substr($$0, 3) } FNR == 3 && /^> / { printf "%-46s %s\n", title, substr($$0, 3) }' docs/models/*.md
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache

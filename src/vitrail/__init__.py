@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-# Each name is imported when it is first used, so that `import vitrail` and `vitrail --help` do not wait for torch.
+# Names are imported on first use, so that `import vitrail` and `vitrail --help` do not import torch.
 _HOMES = {
     "Checkpoint": "checkpoint.contract",
     "ModelConfig": "models.fields",

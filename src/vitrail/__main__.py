@@ -1,4 +1,4 @@
-"""python -m vitrail"""
+"""Entry point of `python -m vitrail`."""
 
 from .cli.main import main
 

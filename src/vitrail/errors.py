@@ -1,15 +1,15 @@
-"""Errors for the person who reads them, and the nearest valid name."""
+"""The error class of vitrail, and suggestions for unknown names."""
 
 from collections.abc import Iterable
 from difflib import get_close_matches
 
 
 class VitrailError(ValueError):
-    """Something the user can mend. The message names the value, the rule and the way out."""
+    """An error that the user can fix. The message names the value, the rule and the way out."""
 
 
 def nearest(name: str, valid: Iterable[str]) -> str:
-    """A sentence fragment for an unknown `name`: the nearest valid one, or all of them if they are few.
+    """Suggestion for an unknown name, as the end of a message: the nearest valid name, or all if they are few.
 
     >>> nearest("vit_bace", ["vit_base", "vit_tiny"])
     'did you mean vit_base?'

@@ -1,4 +1,4 @@
-"""Progress of long work: bars on a terminal, plain lines elsewhere, silence by default in the Python API."""
+"""Progress reports: bars on a terminal, lines elsewhere, nothing by default in the Python API."""
 
 import sys
 import time
@@ -8,16 +8,16 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 Track = Callable[[Iterable[Any], int, str], Iterable[Any]]
-"""(items, how many, label) -> the same items; what every long function takes as its `progress` argument."""
+"""Type of `progress` arguments: (items, total, label) -> the same items."""
 
 
 def silent(items: Iterable[T], total: int, label: str) -> Iterable[T]:
-    """Report nothing: the default of the Python API."""
+    """Return the items without a report: the default of the Python API."""
     return items
 
 
 def visible(items: Iterable[T], total: int, label: str) -> Iterator[T]:
-    """Report on standard error: a bar on a terminal, otherwise a line at most every ten seconds."""
+    """Report progress on standard error: a bar on a terminal, otherwise a line at most every ten seconds."""
     return _bar(items, total, label) if sys.stderr.isatty() else _lines(items, total, label)
 
 

@@ -1,4 +1,4 @@
-"""Tables: printed in aligned columns, or written as CSV files that appear complete or not at all."""
+"""Tables: printed in aligned columns, or written atomically as CSV files."""
 
 import csv
 import io
@@ -10,19 +10,19 @@ from typing import IO, Any, Literal
 
 
 def write_csv(path: Path, rows: Iterable[Sequence[object]]) -> None:
-    """Write rows, the header first, as a CSV file that replaces an older one only when it is complete.
+    """Write rows, the header first, as a CSV file, atomically.
 
-    Lines end with \\n. Names of files that are not UTF-8 (Python's surrogate escapes) are written as their own bytes.
+    Lines end with \\n. File names that are not UTF-8 (Python's surrogate escapes) are written as their own bytes.
 
     Raises:
-        OSError: the file cannot be written; an older one is left as it was.
+        OSError: the file cannot be written; an older one is unchanged.
     """
     with complete_file(path) as file:
         csv.writer(file, lineterminator="\n").writerows(rows)
 
 
 def csv_text(rows: Iterable[Sequence[object]]) -> str:
-    """The text that `write_csv` writes."""
+    """Return rows as the text that `write_csv` writes."""
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(rows)
     return text.getvalue()
@@ -30,10 +30,10 @@ def csv_text(rows: Iterable[Sequence[object]]) -> str:
 
 @contextmanager
 def complete_file(path: Path, *, mode: Literal["w", "wb"] = "w") -> Iterator[IO[Any]]:
-    """A file to write that takes its name when the block ends without an error; until then it is NAME.part.
+    """Context manager: a file to write that is NAME.part until the block ends without an error.
 
     Args:
-        path: the file; an older one is replaced.
+        path: the file to write; an older one is replaced.
         mode: "w" for text (UTF-8, surrogate escapes as their own bytes, line ends as given), "wb" for bytes.
     """
     part = path.with_name(f"{path.name}.part")
@@ -48,7 +48,7 @@ def complete_file(path: Path, *, mode: Literal["w", "wb"] = "w") -> Iterator[IO[
 
 
 def print_table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print to standard output; the first column is aligned to the left, the others to the right."""
+    """Print a table to standard output; the first column is aligned left, the others right."""
     if sys.stdout.isatty():
         _print_rich(headers, rows)
     else:
@@ -56,7 +56,7 @@ def print_table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 
 
 def plain_table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Columns as wide as their widest cell, two spaces apart."""
+    """Return a table as text, with columns as wide as their widest cell, two spaces apart."""
     widths = [max(map(len, column)) for column in zip(headers, *rows, strict=True)]
     lines = []
     for row in [headers, *rows]:

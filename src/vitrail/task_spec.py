@@ -1,4 +1,4 @@
-"""What a model or a data set is for, as data: a registered task's name and its options, which `tasks` resolves."""
+"""TaskSpec: the name and options of a task as plain data, which `tasks` resolves."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -8,14 +8,14 @@ from .errors import VitrailError
 
 @dataclass(frozen=True, slots=True)
 class TaskSpec:
-    """The name of a task and its options, such as ("classification", labels="many").
+    """Name and options of a task, such as ("classification", labels="many").
 
-    Models, sources and checkpoints hold one; only `vitrail.tasks` knows what the names mean. Hashable and equal by
+    Models, sources and checkpoints have one; `vitrail.tasks` builds the task of it. Hashable and compared by
     value.
 
     Attributes:
-        name: "classification", "regression", "embedding", or one of another package.
-        options: (name, plain JSON value) pairs in alphabetical order; what is left out has the task's own default.
+        name: "classification", "regression", "embedding", or a task of another package.
+        options: (name, JSON value) pairs in alphabetical order; missing ones have the task's defaults.
     """
 
     name: str
@@ -23,12 +23,12 @@ class TaskSpec:
 
     @classmethod
     def of(cls, name: str, **options: Any) -> "TaskSpec":
-        """TaskSpec.of("classification", labels="many")."""
+        """Build a spec from keywords: `TaskSpec.of("classification", labels="many")`."""
         return cls(name, tuple(sorted((key, _frozen(value)) for key, value in options.items())))
 
     @classmethod
     def parse(cls, text: str) -> "TaskSpec":
-        """A spec as a command line writes it: "regression", "classification:labels=many".
+        """Parse a spec from a command line: "regression", "classification:labels=many".
 
         Raises:
             VitrailError: an option without a value.
@@ -42,12 +42,12 @@ class TaskSpec:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "TaskSpec":
-        """The inverse of `to_dict`."""
+        """Inverse of `to_dict`."""
         rest = dict(values)
         return cls.of(rest.pop("name"), **rest)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values: {"name": "classification", "labels": "many"}."""
+        """Return plain JSON values: {"name": "classification", "labels": "many"}."""
         return {"name": self.name, **dict(self.options)}
 
     def __str__(self) -> str:
@@ -60,13 +60,13 @@ def _frozen(value: Any) -> Any:
 
 
 CLASSIFICATION = TaskSpec("classification")
-"""One of several classes for each image: what a model with a classifier is for, unless its config says otherwise."""
+"""Classification with one class for each image, the default task of models with a classifier."""
 
 MULTI_LABEL = TaskSpec.of("classification", labels="many")
-"""Any number of classes for each image."""
+"""Classification with any number of classes for each image."""
 
 EMBEDDING = TaskSpec("embedding")
-"""A vector for each image: what a model without classes gives."""
+"""A vector for each image, the task of models without classes."""
 
 REGRESSION = TaskSpec("regression")
 """One or several numbers for each image."""

@@ -46,7 +46,7 @@ def test_lengths_for_which_no_time_is_left_are_left_out_and_said() -> None:
 
 
 def test_too_short_a_length_is_an_error() -> None:
-    with pytest.raises(VitrailError, match="max length 100 is less than 196"):
+    with pytest.raises(VitrailError, match="max length 100 is too short: use at least 196"):
         bench_attention(max_length=100)
 
 

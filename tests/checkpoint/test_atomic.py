@@ -149,7 +149,7 @@ def test_a_damaged_folder_gives_way_to_the_whole_one_beside_it(tmp_path: Path) -
     write_folder(tmp_path / "y", NEW)
     (tmp_path / "y").rename(tmp_path / "x")
     (tmp_path / "x" / "model.json").write_bytes(b"nex")
-    with pytest.warns(UserWarning, match=r"x\.old beside it is whole"):
+    with pytest.warns(UserWarning, match=r"x\.old beside it is complete"):
         assert age(tmp_path / "x") == b"old"
     finish_interrupted(tmp_path / "x")
     assert (tmp_path / "x" / "model.json").read_bytes() == b"old"
@@ -160,10 +160,10 @@ def test_folders_of_other_things_are_not_replaced(tmp_path: Path) -> None:
     photos = tmp_path / "photos"
     photos.mkdir()
     (photos / "holiday.jpg").write_bytes(b"x")
-    with pytest.raises(VitrailError, match="is no checkpoint"):
+    with pytest.raises(VitrailError, match="is not a checkpoint"):
         write_folder(photos, OLD)
     (photos / "manifest.json").write_text('{"name": "a web app"}')
-    with pytest.raises(VitrailError, match="is no checkpoint"):
+    with pytest.raises(VitrailError, match="is not a checkpoint"):
         write_folder(photos, OLD)
     with pytest.raises(VitrailError, match="is a file"):
         write_folder(photos / "holiday.jpg", OLD)

@@ -164,7 +164,7 @@ def test_model_json_is_strict(tmp_path: Path) -> None:
         ({"config": {**document["config"], "embed_dims": 3}}, "did you mean embed_dim"),
         ({"config": {"type": "VitConfig"}}, "did you mean ViTConfig"),
         ({"preprocess": {"crops": 1}}, "did you mean crop"),
-        ({"format": "other"}, "no vitrail checkpoint"),
+        ({"format": "other"}, "not a vitrail checkpoint"),
     ):
         save_file(load_file(path), path, {**header, "vitrail": json.dumps({**document, **change})})
         with pytest.raises(VitrailError, match=message):

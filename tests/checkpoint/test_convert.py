@@ -9,12 +9,12 @@ from vitrail.checkpoint.convert.rename import Layout, to_ours, to_theirs
 from vitrail.errors import VitrailError
 from vitrail.models.deit import DistilledDeiTConfig
 from vitrail.models.vit import ViTConfig
-from vitrail.nn import AnyVisionModel
+from vitrail.nn import BaseVisionModel
 
 SMALL = {"image_size": 32, "embed_dim": 32, "depth": 11, "num_heads": 4, "num_classes": 5}
 
 
-def model_for(layout: Layout) -> AnyVisionModel:
+def model_for(layout: Layout) -> BaseVisionModel:
     """A model with exactly the tensors that a layout has names for."""
     ours = {rule.ours for rule in layout.rules}
     if "head.distill.{p}" in ours:
@@ -44,7 +44,7 @@ def test_tables_invert(layout: Layout) -> None:
     assert back.keys() == theirs.keys()
 
 
-def small_timm() -> tuple[AnyVisionModel, dict[str, torch.Tensor]]:
+def small_timm() -> tuple[BaseVisionModel, dict[str, torch.Tensor]]:
     model = vitrail.create_model("vit_tiny_patch16_224", depth=1, num_classes=5)
     return model, to_theirs(model.state_dict(), LAYOUTS[0], num_heads=3)
 

@@ -161,7 +161,7 @@ def test_unknown_width_asks_for_the_heads(tmp_path: Path) -> None:
 def test_places_that_hold_nothing_are_said(tmp_path: Path) -> None:
     with pytest.raises(VitrailError, match="there is no file or folder"):
         load(tmp_path / "nowhere")
-    with pytest.raises(VitrailError, match="is no checkpoint"):
+    with pytest.raises(VitrailError, match="is not a checkpoint"):
         load(tmp_path)
     (tmp_path / "config.json").write_text("{}")
     with pytest.raises(VitrailError, match=r"no model\.safetensors"):

@@ -125,8 +125,8 @@ def test_online_then_offline_then_gone(endpoint: str, tmp_path: Path) -> None:
     out, err = load_there(tmp_path / "home", endpoint, "owner/ours", "owner/theirs", "owner/new", offline=True)
     assert out[0].startswith("owner/ours owner/ours apache-2.0")
     assert out[1].startswith("owner/theirs owner/theirs none")
-    assert "the copy in its cache is used" in err
-    assert out[2].startswith("there is no file or folder owner/new, and the hub cannot be asked for it")
+    assert "the cached copy is used" in err
+    assert out[2].startswith("there is no file or folder owner/new, and the hub cannot be reached")
 
     out, _ = load_there(tmp_path / "other", "http://127.0.0.1:9", "owner/theirs")
-    assert "the hub cannot be asked" in out[0]
+    assert "the hub cannot be reached" in out[0]

@@ -103,7 +103,7 @@ def test_an_embedding_is_predicted_as_a_vector_and_not_scored(capsys, tmp_path):
     assert len(rows[0]["vector"].split()) == 16
     status, out, err = call(capsys, "eval", tmp_path / "model", source)
     assert (status, out) == (1, "")
-    assert "gives a vector and no classes" in err
+    assert "outputs a vector, not classes" in err
     assert "vitrail train" in err
     for study in ("robustness", "layers"):
         status, out, err = call(capsys, "study", study, tmp_path / "model", source)

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import resource
 import signal
 import subprocess
@@ -49,11 +50,33 @@ def run(images, tmp_path_factory):
 
 def test_help_answers_at_once():
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    answer = subprocess.run([sys.executable, "-m", "vitrail", "--help"], capture_output=True, text=True, check=True)
+    command = [sys.executable, "-X", "importtime", "-m", "vitrail", "--help"]
+    answer = subprocess.run(command, capture_output=True, text=True, check=True)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     assert all(command.name in answer.stdout for command in COMMANDS)
     spent = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     assert spent < 0.3, f"--help took {spent:.2f} s of processor time"
+    slow = [module for module in ("importlib.metadata", "torch", "argparse") if f" {module}\n" in answer.stderr]
+    assert slow == []
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["train", "--help"], ["--version"]])
+def test_a_reader_that_has_gone_is_no_traceback(arguments):
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(
+        [sys.executable, "-m", "vitrail", *arguments], stdout=writer, stderr=subprocess.PIPE, text=True
+    )
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_ctrl_c_before_a_command_runs_is_a_word(capsys, monkeypatch):
+    def interrupted(name):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("vitrail.cli.main._find", interrupted)
+    assert call(capsys, "plan", "vit_tiny_patch16_224") == (130, "", "vitrail: stopped\n")
 
 
 def test_unknown_commands_and_options_name_the_nearest(capsys):

@@ -112,9 +112,9 @@ def test_what_cannot_be_read_says_the_way_out(tmp_path: Path, clip: Path) -> Non
 def test_the_tokenizer_belongs_to_the_model(clip: Path) -> None:
     config = model_config("clip_vit_base_patch32")
     assert load_tokenizer(clip, config)(["a cat"]).shape == (1, config.context_length)
-    with pytest.raises(VitrailError, match="has 49408 pieces, the model knows 32000"):
+    with pytest.raises(VitrailError, match="has 49408 tokens, the model has 32000"):
         load_tokenizer(clip, model_config("siglip_base_patch16_224"))
-    with pytest.raises(VitrailError, match="a model for classification reads no texts"):
+    with pytest.raises(VitrailError, match="a model for classification does not take texts"):
         load_tokenizer(clip, model_config("vit_tiny_patch16_224"))
 
 

@@ -237,7 +237,7 @@ def test_mistakes_are_sentences(folder, tmp_path):
     (tmp_path / "a file").write_text("mine")
     for out, words in (
         (tmp_path / "out.h5", r"ends in .h5: use .npz, .parquet, .csv, or no suffix"),
-        (tmp_path / "full", "something else than embeddings"),
+        (tmp_path / "full", "other files than embeddings"),
         (tmp_path / "a file", "is a file"),
         (tmp_path / "none" / "out.npz", "no folder"),
     ):

@@ -72,7 +72,7 @@ def test_a_pruned_block_is_the_full_one_without_what_was_zero() -> None:
 
 @pytest.mark.parametrize("entries", [(3,), (3, 0), (3, 1, 1), (3, 1.5)])
 def test_one_whole_number_for_each_block(entries: tuple[int, ...]) -> None:
-    with pytest.raises(VitrailError, match=r"block_heads=.* for depth=2: give a whole number from 1 on for each block"):
+    with pytest.raises(VitrailError, match=r"block_heads=.* for depth=2: give a whole number from 1 for each block"):
         model_config("vit_tiny_patch16_224", **{**SMALL, "block_heads": entries})
 
 

@@ -18,7 +18,7 @@ from vitrail.checkpoint.contract import Checkpoint, load, save
 from vitrail.data.preprocess import Preprocess
 from vitrail.lens.capture import Look, capture
 from vitrail.models.registry import model_config
-from vitrail.nn import ATTENDS, HOLDERS, AnyVisionModel, Attend, Tokens, checkpoint_activations
+from vitrail.nn import ATTENDS, HOLDERS, Attend, BaseVisionModel, Tokens, checkpoint_activations
 
 NARROW: dict[str, Any] = {"embed_dim": 32, "depth": 2, "num_heads": 2}
 FEW_WORDS: dict[str, Any] = {"vocab_size": 20, "context_length": 6, "text_dim": 16, "text_depth": 2, "text_heads": 2}
@@ -108,7 +108,7 @@ FIXED_SIZE = {"mixer_s32_224": "the MLP along the tokens has a weight for each p
 ROWS = pytest.mark.parametrize("name", SMALLEST)
 
 
-def build(name: str, **overrides: Any) -> AnyVisionModel:
+def build(name: str, **overrides: Any) -> BaseVisionModel:
     """A small model of a family; rates that it has no field for are left out."""
     fields = {field.name for field in dataclasses.fields(model_config(name))}
     rates = {key: value for key, value in overrides.items() if key not in ("drop_path", "dropout") or key in fields}
@@ -116,7 +116,7 @@ def build(name: str, **overrides: Any) -> AnyVisionModel:
     return vitrail.create_model(name, **{**classes, **SMALLEST[name], **rates})
 
 
-def inputs(model: AnyVisionModel, batch: int = 2) -> tuple[torch.Tensor, ...]:
+def inputs(model: BaseVisionModel, batch: int = 2) -> tuple[torch.Tensor, ...]:
     """Random pixels, and random words where the model takes texts, or what hides patches where it does."""
     pixels, *rest = model.config.example_inputs(batch)
     if hasattr(model.config, "vocab_size"):
@@ -126,13 +126,13 @@ def inputs(model: AnyVisionModel, batch: int = 2) -> tuple[torch.Tensor, ...]:
     return (pixels.normal_(), *rest)
 
 
-def first(given: tuple[torch.Tensor, ...], model: AnyVisionModel) -> tuple[torch.Tensor, ...]:
+def first(given: tuple[torch.Tensor, ...], model: BaseVisionModel) -> tuple[torch.Tensor, ...]:
     """The first sample of a batch. Texts are a batch of their own, of which every picture meets all."""
     pixels, *rest = given
     return (pixels[:1], *(more if model.config.task.name == "image-text" else more[:1] for more in rest))
 
 
-def frames_of(model: AnyVisionModel, count: int) -> AnyVisionModel:
+def frames_of(model: BaseVisionModel, count: int) -> BaseVisionModel:
     """The same model of a family of videos, built for another number of frames."""
     return dataclasses.replace(model.config, num_frames=count).build().eval()
 

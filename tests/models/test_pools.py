@@ -9,12 +9,12 @@ import vitrail
 from vitrail.checkpoint.contract import Checkpoint, load, save
 from vitrail.data.preprocess import Preprocess
 from vitrail.errors import VitrailError
-from vitrail.nn import AnyVisionModel
+from vitrail.nn import BaseVisionModel
 
 SMALL = {"image_size": 32, "embed_dim": 24, "depth": 1, "num_heads": 3, "num_classes": 5}
 
 
-def pooled(model: AnyVisionModel, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def pooled(model: BaseVisionModel, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """(tokens after the encoder, (B, N, D); what the classifier gets)."""
     given: list[torch.Tensor] = []
     model.head.classify.register_forward_pre_hook(lambda module, args: given.append(args[0]))

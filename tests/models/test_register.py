@@ -69,9 +69,9 @@ def test_what_is_not_registered_is_not_loaded(tmp_path: Path) -> None:
 def test_names_are_not_taken_twice() -> None:
     vitrail.register("patches_only", PatchesOnlyConfig())
     vitrail.register("patches_only", PatchesOnlyConfig())
-    with pytest.raises(VitrailError, match="'patches_only' is already the name of another model"):
+    with pytest.raises(VitrailError, match="there is already a model 'patches_only'"):
         vitrail.register("patches_only", PatchesOnlyConfig(width=5))
-    with pytest.raises(VitrailError, match="no frozen dataclass that inherits ModelConfig"):
+    with pytest.raises(VitrailError, match="a frozen dataclass that inherits from ModelConfig"):
         vitrail.register("mine", 3)  # type: ignore[arg-type]
 
     @dataclass(frozen=True, kw_only=True, slots=True)
@@ -79,7 +79,7 @@ def test_names_are_not_taken_twice() -> None:
         def build(self) -> VisionModel:
             raise NotImplementedError
 
-    with pytest.raises(VitrailError, match=r"ViTConfig is already the name of a class in vitrail\.models\.vit"):
+    with pytest.raises(VitrailError, match=r"there is already a class ViTConfig in vitrail\.models\.vit"):
         vitrail.register("mine", ViTConfig())
 
 

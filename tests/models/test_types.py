@@ -12,12 +12,21 @@ from torch import Tensor, zeros
 
 import vitrail
 from vitrail.checkpoint.contract import Checkpoint
+from vitrail.models.dpt import DPTConfig
 from vitrail.models.vit import ViTConfig
-from vitrail.nn import VisionModel
+from vitrail.nn import Tokens, VisionModel
 
 names: list[str] = vitrail.list_models("deit*")
 config = ViTConfig(pool="attention", positions="sincos", position_mode="bilinear", num_classes=10)
 model: VisionModel = config.build()
+depth: int = config.build().config.depth
+size: int | tuple[int, int] = vitrail.create_model("vit_tiny_patch16_224").config.image_size
+channels: int = vitrail.create_model("ViT-B/16").config.in_channels
+tokens: Tokens = model.forward_features(zeros(1, 3, 224, 224))
+levels: tuple[Tokens, ...] = DPTConfig().build().forward_features(zeros(1, 3, 384, 384))
+either: Tokens | tuple[Tokens, ...] = vitrail.create_model("dpt_base_384").forward_features(zeros(1, 3, 384, 384))
+vector: Tensor = vitrail.create_model("clip_vit_base_patch32").embed_images(zeros(1, 3, 224, 224))
+encoder: VisionModel = vitrail.VisionTransformer(depth=2)
 logits: Tensor = model(zeros(1, 3, 224, 224))
 checkpoint: Checkpoint = vitrail.load(Path("run"), num_classes=10)
 task: str = checkpoint.task.name
@@ -27,6 +36,8 @@ states: dict[str, Tensor] = vitrail.export_state_dict(folded, "timm")
 vitrail.register("mine", config)
 """
 WRONG = """
+from torch import zeros
+
 import vitrail
 from vitrail.models.vit import ViTConfig
 
@@ -37,6 +48,12 @@ ViTConfig(position_mode="cubic")
 reveal_type(vitrail.create_model("vit_tiny_patch16_224"))
 reveal_type(vitrail.load("run").config)
 vitrail.create_model(3)
+vitrail.create_model("vit_tiny_patch16_224").config.imgae_size
+vitrail.load("run").model.config.num_outptus
+ViTConfig().build().config.depht
+ViTConfig().build().forward_features(3).grid
+vitrail.VisionTransformer().config.patch_siez
+vitrail.create_model("vit_tiny_patch16_224").forward_features(zeros(1, 3, 224, 224)).grid
 """
 
 
@@ -54,6 +71,6 @@ def check(folder: Path, scripts: dict[str, str]) -> list[str]:
 def test_types_of_a_users_script(tmp_path: Path) -> None:
     found = check(tmp_path, {"right.py": RIGHT, "wrong.py": WRONG})
     assert [line for line in found if line.startswith("right.py")] == []
-    assert [int(line.split(":")[1]) for line in found if "error" in line] == [5, 6, 7, 8, 11]
-    assert any("AnyVisionModel" in line for line in found)
-    assert any("ModelConfig" in line for line in found)
+    assert [int(line.split(":")[1]) for line in found if "error" in line] == [7, 8, 9, 10, *range(13, 20)]
+    assert any('"vitrail.nn.model.BaseVisionModel[vitrail.models.fields.ModelConfig]"' in line for line in found)
+    assert any('"vitrail.models.fields.ModelConfig"' in line for line in found)

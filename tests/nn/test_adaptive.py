@@ -8,7 +8,7 @@ import torch
 import vitrail
 from vitrail.models.adaptive import AdaptiveViTConfig, adaptive_from_vit
 from vitrail.nn import (
-    AnyVisionModel,
+    BaseVisionModel,
     MultiHeadAttention,
     PackedAttention,
     SegmentMask,
@@ -31,7 +31,7 @@ def pictures(batch: int = 3, height: int = 64, width: int = 96) -> torch.Tensor:
     return pixels
 
 
-def small(**fields: object) -> AnyVisionModel:
+def small(**fields: object) -> BaseVisionModel:
     sizes = {"image_size": (64, 96), "patch_size": 8, "embed_dim": 32, "depth": 3, "num_heads": 4, "num_classes": 5}
     model = AdaptiveViTConfig(**{**sizes, **fields}).build().eval()
     torch.nn.init.normal_(model.embed.patches.size, std=0.5)

@@ -149,5 +149,5 @@ def test_under_autocast_it_stays_precise() -> None:
 
 def test_a_mask_is_refused() -> None:
     q, k, v = given()
-    with pytest.raises(ValueError, match="no scores to add a bias or a mask to"):
+    with pytest.raises(ValueError, match="takes no bias or mask"):
         LinearAttend(EluFeatures())(q, k, v, torch.zeros(11, 11, dtype=torch.float64))

@@ -11,10 +11,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
+import vitrail
 from vitrail.nn import (
     KERNELS,
-    AnyVisionModel,
     Attend,
+    BaseVisionModel,
+    ComposedModel,
     DropPath,
     Encoder,
     Kernel,
@@ -202,6 +204,16 @@ def test_resampling_leaves_the_prefix_and_the_same_grid_alone() -> None:
     assert torch.allclose(flat, torch.ones_like(flat))
 
 
-def test_what_all_models_are_is_no_model() -> None:
+def test_base_classes_of_models_are_abstract() -> None:
     with pytest.raises(TypeError, match="abstract"):
-        AnyVisionModel(nn.Identity(), nn.Identity(), nn.Identity(), None)  # type: ignore[abstract]
+        BaseVisionModel(None)  # type: ignore[abstract]
+    with pytest.raises(TypeError, match="abstract"):
+        ComposedModel(nn.Identity(), nn.Identity(), nn.Identity(), None)  # type: ignore[abstract]
+
+
+def test_a_dual_encoder_is_a_vision_model_with_the_names_it_had() -> None:
+    sizes = {"image_size": 32, "embed_dim": 16, "depth": 1, "num_heads": 1, "text_dim": 16, "text_depth": 1}
+    model = vitrail.create_model("clip_vit_base_patch32", **sizes, text_heads=1, vocab_size=9, joint_dim=8)
+    assert isinstance(model, BaseVisionModel)
+    assert {name.split(".")[0] for name in model.state_dict()} == {"image", "text", "compare"}
+    assert model.embed_images(torch.zeros(2, 3, 32, 32)).shape == (2, 8)

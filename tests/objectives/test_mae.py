@@ -58,7 +58,7 @@ def test_pictures_keep_what_was_seen_and_put_the_reconstruction_elsewhere(seeded
     pixels = torch.randn(2, 1, 16, 16)
     with torch.no_grad():
         output = objective.model(pixels)
-    seen, painted = objective.pictures(output, pixels)
+    seen, painted = objective.images(output, pixels)
     for image in range(2):
         for place in range(16):
             rows, columns = slice(place // 4 * 4, place // 4 * 4 + 4), slice(place % 4 * 4, place % 4 * 4 + 4)

@@ -17,7 +17,7 @@ from vitrail.checkpoint.convert.rename import to_ours, to_theirs
 from vitrail.models.deit import DistilledDeiTConfig
 from vitrail.models.fields import pair
 from vitrail.models.simple_vit import SimpleViTConfig
-from vitrail.nn import AnyVisionModel, Tokens
+from vitrail.nn import BaseVisionModel, Tokens
 
 
 def randomise(model: nn.Module, seed: int = 0) -> nn.Module:
@@ -42,7 +42,7 @@ def randomise(model: nn.Module, seed: int = 0) -> nn.Module:
     return model.eval()
 
 
-def loaded(config: Any, reference: nn.Module | dict[str, Any]) -> AnyVisionModel:
+def loaded(config: Any, reference: nn.Module | dict[str, Any]) -> BaseVisionModel:
     """Ours with the weights of a reference: strictly converted, and back again to the same tensors."""
     model = config.build().eval()
     state = reference if isinstance(reference, dict) else reference.state_dict()
@@ -51,7 +51,7 @@ def loaded(config: Any, reference: nn.Module | dict[str, Any]) -> AnyVisionModel
     return model
 
 
-def saved(theirs: nn.Module, config: Any, folder: Path) -> AnyVisionModel:
+def saved(theirs: nn.Module, config: Any, folder: Path) -> BaseVisionModel:
     """Ours, read from what theirs saves, under the names of the files on the hub; the config is as expected."""
     theirs.float().save_pretrained(folder)
     model = vitrail.load(folder).model
@@ -164,7 +164,7 @@ def timm_twin(config: Any, **more: Any) -> nn.Module:
     return VisionTransformer(**common, init_values=config.layer_scale, no_embed_class=stands_apart)
 
 
-def twins(config: Any, **more: Any) -> tuple[AnyVisionModel, nn.Module]:
+def twins(config: Any, **more: Any) -> tuple[BaseVisionModel, nn.Module]:
     """Ours and timm's with the same random weights."""
     reference = randomise(timm_twin(config, **more))
     state = reference.state_dict()

@@ -119,7 +119,7 @@ def test_transformers(tmp_path: Path) -> None:
 def test_an_end_that_is_not_the_highest_number_is_refused(tmp_path: Path) -> None:
     text = {**TEXT, "eos_token_id": 7}
     transformers.CLIPModel(transformers.CLIPConfig(text_config=text, vision_config=VISION)).save_pretrained(tmp_path)
-    with pytest.raises(VitrailError, match="end a text with number 7: read are those that end it with the last, 49"):
+    with pytest.raises(VitrailError, match="end a text with token 7: only the last token, 49"):
         vitrail.load(tmp_path)
 
 

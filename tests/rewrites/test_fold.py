@@ -13,7 +13,7 @@ from tests.models.test_families import SMALLEST, build, inputs, numbers
 from vitrail.checkpoint.contract import Checkpoint, load, save
 from vitrail.data.preprocess import Preprocess
 from vitrail.errors import VitrailError
-from vitrail.nn import AnyVisionModel, LayerScale
+from vitrail.nn import BaseVisionModel, LayerScale
 from vitrail.rewrites.base import Rewrite
 from vitrail.rewrites.registry import REWRITES, register_rewrite
 
@@ -41,7 +41,7 @@ UNFOLDED = {"compact_tiny_16": 2}
 """Batch norms behind a max pool."""
 
 
-def randomised(name: str) -> AnyVisionModel:
+def randomised(name: str) -> BaseVisionModel:
     """A small model in float64 whose every number is drawn, statistics of batch norms included."""
     model = build(name).double().eval()
     for key, tensor in model.state_dict().items():

@@ -120,7 +120,7 @@ def test_errors_are_sentences():
         Regression(mean=(1.0,), scale=(0.0,))
     with pytest.raises(VitrailError, match="it needs numbers"):
         resolve(TaskSpec.parse("regression:mean=1,scale=2"))
-    with pytest.raises(VitrailError, match="was fitted to 1 numbers, and here are 2"):
+    with pytest.raises(VitrailError, match="was fitted to 1 numbers, not 2"):
         Regression(mean=(1.0,), scale=(2.0,)).values(torch.zeros(3, 2))
     with pytest.raises(VitrailError, match="no names to match columns with"):
         Regression().match(Source("t.csv", ("age",), samples([[3.0]]), REGRESSION), ())

@@ -25,11 +25,11 @@ def test_set_takes_dotted_names_and_scientific_numbers():
 @pytest.mark.parametrize(
     ("setting", "words"),
     [
-        ("lerning_rate=3", "no field of the recipe"),
+        ("lerning_rate=3", "the recipe has no field lerning_rate"),
         ("augment.fliip=3", "did you mean flip"),
-        ("objective.mixupp=3", "no field of objective supervised: did you mean mixup"),
+        ("objective.mixupp=3", "objective supervised has no field mixupp: did you mean mixup"),
         ("objective.name=supervise", "no objective 'supervise': did you mean supervised"),
-        ("objective.loss=huber", "no field of objective supervised"),
+        ("objective.loss=huber", "objective supervised has no field loss"),
         ("epochs=many", "takes float or null"),
         ("optimizer=sgd", "adamw or muon"),
         ("lr", "has no value"),

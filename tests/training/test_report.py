@@ -140,7 +140,7 @@ def test_multi_label_and_a_bare_report() -> None:
     )
     page = Page(report_page(bare))
     assert "mean average precision" in page.text
-    assert "How far to trust" not in page.text
+    assert ">Calibration<" not in page.text
     assert "How it learned" not in page.text
 
 

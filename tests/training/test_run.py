@@ -130,10 +130,10 @@ def test_a_time_budget_gives_the_steps_that_fit_into_it(source, tmp_path, monkey
     assert seconds == pytest.approx(1 + 2 / 3)
     assert fixed.recipe.steps == int(left / (1 + 2 / 3))
     assert setup.recipe.steps is None, "a setup is not changed"
-    by_epochs, nothing = fix_steps(replace(setup, recipe=replace(recipe, minutes=None, epochs=4)), 95.0, tmp_path)
+    by_epochs, nothing = fix_steps(replace(setup, recipe=replace(setup.recipe, minutes=None, epochs=4)), 95.0, tmp_path)
     assert (by_epochs.recipe.steps, nothing) == (12, None)
     with pytest.raises(VitrailError, match=r"minutes are too short: a step takes 1\.7 s"):
-        fix_steps(replace(setup, recipe=replace(recipe, minutes=0.2)), 95.0, tmp_path)
+        fix_steps(replace(setup, recipe=replace(setup.recipe, minutes=0.2)), 95.0, tmp_path)
 
 
 def test_divergence_names_step_files_and_last_good_state(source, tmp_path):

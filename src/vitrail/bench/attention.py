@@ -1,4 +1,4 @@
-"""From which sequence length each attention is faster than plain attention, on this machine."""
+"""Benchmark of attention variants: the sequence length from which each is faster than plain attention here."""
 
 import time
 from collections.abc import Callable
@@ -28,11 +28,11 @@ from ..progress import Track, silent
 from .race import Runner, race
 
 SIDES = (14, 20, 28, 40, 56, 80, 112, 160, 224)
-"""Of the square grids: each has about twice as many tokens as the one before."""
+"""Sides of the square grids: each grid has about twice as many tokens as the one before."""
 PLAIN = "plain"
 Grid = tuple[int, int]
 Make = Callable[[int, int, Grid], nn.Module]
-"""(dim, num_heads, grid) -> Tokens -> Tokens."""
+"""(dim, num_heads, grid) -> attention module, Tokens -> Tokens."""
 
 
 def _sparse(shown: pattern.Pattern) -> Make:
@@ -82,7 +82,7 @@ VARIANTS: dict[str, Make] = {
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Variant:
-    """One attention: its median milliseconds at each length, and the length from which on it beats plain attention."""
+    """Result of one attention: median milliseconds at each length, and the length from which it is the faster one."""
 
     name: str
     milliseconds: tuple[float, ...]
@@ -91,7 +91,7 @@ class Variant:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AttentionBench:
-    """What was measured, and under which circumstances. Lengths are those of square grids."""
+    """Results of the benchmark with its settings. Lengths are numbers of tokens of square grids."""
 
     device: str
     precision: str
@@ -106,7 +106,7 @@ class AttentionBench:
     note: str
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values."""
+        """Return plain JSON values."""
         return asdict(self)
 
 
@@ -122,18 +122,18 @@ def bench_attention(
     minutes: float = 2.0,
     progress: Track = silent,
 ) -> AttentionBench:
-    """Measure every attention in turn, projections included, at growing lengths.
+    """Time every attention in turn, projections included, at growing lengths.
 
     Args:
-        training: forward and backward, instead of forward alone.
-        minutes: how long it should take; lengths for which no time is left are left out.
+        training: time forward and backward instead of forward only.
+        minutes: time budget; lengths that do not fit are left out.
 
     Raises:
-        VitrailError: no length below `max_length`, or a device that is not here.
+        VitrailError: no length is below `max_length`, or the machine lacks the device.
     """
     sides = [side for side in SIDES if side * side <= max_length]
     if not sides:
-        raise VitrailError(f"max length {max_length} is less than {SIDES[0] ** 2}, the shortest that is measured")
+        raise VitrailError(f"max length {max_length} is too short: use at least {SIDES[0] ** 2}")
     place = pick_device(device)
     dtype = pick_precision(precision, place)
     measured: dict[int, dict[str, float]] = {}
@@ -142,7 +142,7 @@ def bench_attention(
     for done, side in enumerate(progress(sides, len(sides), "lengths")):
         left = end - time.perf_counter()
         if done and _round(measured) > left:
-            note = f"the time was up before length {side * side}: give more --minutes"
+            note = f"the time budget ended before length {side * side}: give more --minutes"
             break
         tokens = Tokens(torch.randn(batch_size, side * side, dim, device=place), (side, side))
         runners = {
@@ -166,12 +166,12 @@ def bench_attention(
 
 
 def _round(measured: dict[int, dict[str, float]]) -> float:
-    """Seconds that the next length takes at least: four rounds, each of twice the last one's tokens."""
+    """Least seconds for the next length: four rounds with twice the tokens of the last one."""
     return 4 * 2 * sum(measured[max(measured)].values())
 
 
 def faster_from(times: dict[int, float], plain: dict[int, float]) -> int | None:
-    """The least length from which on, at every greater one too, the times are below plain's; None for never."""
+    """Smallest length from which on all times are below those of plain attention; None if there is none."""
     found = None
     for length in sorted(plain, reverse=True):
         if times[length] >= plain[length]:

@@ -1,10 +1,10 @@
-"""What was measured, as words and a table."""
+"""The attention benchmark as text: a line of settings and a table."""
 
 from .attention import AttentionBench
 
 
 def circumstances(found: AttentionBench) -> str:
-    """Under which circumstances, in a line."""
+    """Return the settings of the benchmark in a line."""
     what = "forward and backward" if found.training else "forward"
     words = (
         f"{what}, {found.batch_size} × N × {found.dim} in {found.num_heads} heads, {found.precision}, "
@@ -14,7 +14,7 @@ def circumstances(found: AttentionBench) -> str:
 
 
 def bench_table(found: AttentionBench) -> tuple[list[str], list[list[str]]]:
-    """Head and rows: for each length milliseconds, and how many times as fast as plain attention."""
+    """Header and rows: milliseconds for each length, with the speed-up over plain attention."""
     plain = found.variants[0]
     rows = []
     for variant in found.variants:

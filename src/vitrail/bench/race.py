@@ -1,4 +1,4 @@
-"""How long callables take, measured in turn, so that what disturbs the machine disturbs all of them."""
+"""Time callables in turn, so that disturbances of the machine affect all of them alike."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -12,10 +12,10 @@ Runner = Callable[[], object]
 def race(
     runners: Mapping[str, Runner], device: torch.device, *, seconds: float, least: int = 3, most: int = 100
 ) -> dict[str, float]:
-    """The median seconds of each; a first round, which warms up, is not counted.
+    """Median seconds of each runner, without the first round, which is the warm-up.
 
     Args:
-        seconds: how long all of it should take; from `least` to `most` rounds are run, whatever it says.
+        seconds: time budget for all rounds; at least `least` and at most `most` rounds are run.
     """
     end = time.perf_counter() + seconds
     times: dict[str, list[float]] = {name: [] for name in runners}
@@ -30,7 +30,7 @@ def race(
 
 
 def timed(runner: Runner, device: torch.device) -> float:
-    """Seconds of one call, until the device is done with it."""
+    """Seconds of one call, until the device has finished it."""
     _wait(device)
     started = time.perf_counter()
     runner()

@@ -1,4 +1,4 @@
-"""Adapting a checkpoint to other classes, image sizes, patches or channels, with the weights it has."""
+"""Adapt a checkpoint to other classes, image sizes, patch sizes or channels."""
 
 import copy
 import re
@@ -12,8 +12,8 @@ from ..data.preprocess import Preprocess
 from ..models.fields import ModelConfig, pair
 from ..models.registry import override
 from ..nn import (
-    AnyVisionModel,
     AxisPositions,
+    BaseVisionModel,
     DistanceBias,
     LearnedPositions,
     PatchEmbed,
@@ -33,11 +33,11 @@ _TABLES = (LearnedPositions, AxisPositions)
 
 
 def adapt(stored: Stored, overrides: dict[str, Any]) -> Stored:
-    """The checkpoint with config fields replaced and its tensors made to fit; `info["adapted"]` lists the changes.
+    """Replace config fields of a checkpoint and adapt its tensors; `info["adapted"]` lists the changes.
 
-    Other classes give a fresh head, another size resamples the positions, other patches resize their filters too,
-    other channels change the first convolution. A field that changes any other tensor ends in the strict check that
-    follows.
+    Other classes need a fresh head, another image size resamples the positions, another patch size resizes the filters
+    too, and other channels change the first convolution. Fields that change any other tensor fail in the check of
+    tensors that follows.
     """
     if overrides.get("num_classes"):
         stored = _without_decoder(stored)
@@ -61,7 +61,7 @@ def adapt(stored: Stored, overrides: dict[str, Any]) -> Stored:
 
 
 def _without_decoder(stored: Stored) -> Stored:
-    """What is fine-tuned after pre-training, where the checkpoint is of such a model; otherwise the checkpoint."""
+    """Convert a pre-training checkpoint to the model that is fine-tuned; others are returned unchanged."""
     config = stored.config.fine_tuned()
     if config is None:
         return stored
@@ -71,11 +71,11 @@ def _without_decoder(stored: Stored) -> Stored:
 
 
 def inflate_channels(weight: Tensor, channels: int) -> Tensor:
-    """The filters (O, C, h, w) of a first convolution, for images of another number of channels.
+    """Adapt the filters (O, C, h, w) of a first convolution to another number of channels.
 
-    One channel sees the sum of the filters, so a grey image gives what it gave as C equal channels.
-    Other numbers repeat the filters in turn, scaled by C / channels, which keeps the size of the answer, as
-    in timm.
+    For one channel the filters are summed, so that a grey image has the same output as its C equal channels. For
+    other numbers the filters are repeated in turn and scaled by C / channels, which keeps the scale of the output,
+    as in timm.
     """
     old = weight.shape[1]
     if channels == 1:
@@ -83,7 +83,9 @@ def inflate_channels(weight: Tensor, channels: int) -> Tensor:
     return weight[:, torch.arange(channels) % old] * (old / channels)
 
 
-def _adapt_head(state: dict[str, Tensor], before: ModelConfig, after: ModelConfig, model: AnyVisionModel) -> list[str]:
+def _adapt_head(
+    state: dict[str, Tensor], before: ModelConfig, after: ModelConfig, model: BaseVisionModel[ModelConfig]
+) -> list[str]:
     expected = {name: tensor.shape for name, tensor in model.state_dict().items() if _CLASSIFIER.match(name)}
     found = {name: tensor.shape for name, tensor in state.items() if _CLASSIFIER.match(name)}
     names = {**expected, **found}
@@ -103,15 +105,15 @@ def _adapt_head(state: dict[str, Tensor], before: ModelConfig, after: ModelConfi
 
 
 def _layer(name: str) -> str:
-    """The classifier that a tensor belongs to; a head of several tasks has several."""
+    """Name of the classifier that a tensor belongs to; a head of several tasks has several."""
     found = _CLASSIFIER.match(name)
     assert found, name
     return found[0]
 
 
-def _fresh_head(model: AnyVisionModel) -> dict[str, Tensor]:
+def _fresh_head(model: BaseVisionModel[ModelConfig]) -> dict[str, Tensor]:
     """Freshly initialised tensors of the head; the model itself is on the meta device."""
-    head = copy.deepcopy(model.head).to_empty(device="cpu")
+    head = copy.deepcopy(model.get_submodule("head")).to_empty(device="cpu")
     module: Any
     for module in head.modules():
         reset = getattr(module, "reset_parameters", None)
@@ -120,7 +122,9 @@ def _fresh_head(model: AnyVisionModel) -> dict[str, Tensor]:
     return {f"head.{name}": tensor for name, tensor in head.apply(init_vit).state_dict().items()}
 
 
-def _adapt_patches(state: dict[str, Tensor], old: AnyVisionModel, new: AnyVisionModel) -> list[str]:
+def _adapt_patches(
+    state: dict[str, Tensor], old: BaseVisionModel[ModelConfig], new: BaseVisionModel[ModelConfig]
+) -> list[str]:
     sentences = []
     modules = dict(new.named_modules())
     for name, was in old.named_modules():
@@ -134,7 +138,9 @@ def _adapt_patches(state: dict[str, Tensor], old: AnyVisionModel, new: AnyVision
     return sentences
 
 
-def _adapt_positions(state: dict[str, Tensor], old: AnyVisionModel, new: AnyVisionModel) -> list[str]:
+def _adapt_positions(
+    state: dict[str, Tensor], old: BaseVisionModel[ModelConfig], new: BaseVisionModel[ModelConfig]
+) -> list[str]:
     sentences = []
     modules = dict(new.named_modules())
     for name, was in old.named_modules():
@@ -158,7 +164,9 @@ def _sides(grid: tuple[int, ...]) -> str:
     return "×".join(map(str, grid))
 
 
-def _adapt_channels(state: dict[str, Tensor], old: AnyVisionModel, new: AnyVisionModel) -> list[str]:
+def _adapt_channels(
+    state: dict[str, Tensor], old: BaseVisionModel[ModelConfig], new: BaseVisionModel[ModelConfig]
+) -> list[str]:
     before, after = old.config.in_channels, new.config.in_channels
     if before == after:
         return []
@@ -183,7 +191,7 @@ def _adapt_preprocess(preprocess: Preprocess, before: ModelConfig, after: ModelC
 
 
 def _spread(values: tuple[float, ...], count: int) -> tuple[float, ...]:
-    """One channel gets the mean of the values, more repeat them in turn, as the filters do."""
+    """Adapt values of channels to `count` channels: the mean for one, otherwise repeated in turn."""
     if count == 1:
         return (sum(values) / len(values),)
     return tuple(values[index % len(values)] for index in range(count))

@@ -1,8 +1,8 @@
-"""Files and folders that are wholly the old or wholly the new, whatever fails in between.
+"""Atomic writes of files and folders: after any failure, the old or the new content is complete.
 
-A folder is written beside its place as `NAME.new`, every file fsynced, the manifest last. Then the old one
-steps aside to `NAME.old`, the new one takes the place, and the old one is deleted. At every moment one of the
-three is complete, and its manifest proves it; `verified_folder` finds it.
+A folder is written as `NAME.new`, every file fsynced, the manifest last. Then the old folder is renamed to `NAME.old`,
+the new one to `NAME`, and the old one is deleted. At every moment one of the three is complete, which its manifest
+proves; `verified_folder` finds it.
 """
 
 import hashlib
@@ -16,18 +16,18 @@ from pathlib import Path
 from ..errors import VitrailError
 
 Content = bytes | Callable[[Path], None]
-"""What a file holds: its bytes, or a function that writes it to the path it is given."""
+"""Content of a file: its bytes, or a function that writes it to a path."""
 
 MANIFEST = "manifest.json"
 _FORMAT = "vitrail.manifest"
 
 
-class DamagedCheckpoint(VitrailError):  # noqa: N818 - named after what the user has in hand
-    """A checkpoint that is not what was written: a file is missing, cut short or altered."""
+class DamagedCheckpoint(VitrailError):  # noqa: N818 - the name of a state of a file
+    """A checkpoint differs from what was written: a file is missing, truncated or altered."""
 
 
 def write_file(path: Path, content: Content) -> None:
-    """Write one file so that a failure leaves the old one as it was."""
+    """Write one file atomically: after a failure the old one is unchanged."""
     path = path.resolve()
     fresh = _beside(path, "new")
     try:
@@ -40,15 +40,15 @@ def write_file(path: Path, content: Content) -> None:
 
 
 def write_folder(path: Path, files: Mapping[str, Content]) -> None:
-    """Write a folder of files with a manifest so that a failure leaves the old one, or the new one, complete.
+    """Write a folder of files with a manifest atomically: after a failure the old or the new one is complete.
 
     Args:
-        path: the folder; one that this function wrote before is replaced, any other is refused.
-        files: plain file names and what they hold, written in this order.
+        path: the folder; one that this function wrote before is replaced, any other raises an error.
+        files: plain file name -> content, written in this order.
 
     Raises:
-        VitrailError: `path` is a file or a folder of something else.
-        OSError: the disk is full or fails; what was there before can still be read.
+        VitrailError: `path` is a file, or a folder that this function did not write.
+        OSError: the disk is full or fails; the old folder can still be read.
     """
     path = path.resolve()
     fresh, aside = _beside(path, "new"), _beside(path, "old")
@@ -69,10 +69,10 @@ def write_folder(path: Path, files: Mapping[str, Content]) -> None:
 
 
 def verified_folder(path: Path) -> Path:
-    """The complete folder of this name: `path` itself, or what an interrupted write left beside it.
+    """Return the complete folder of this name: `path` itself, or one that an interrupted write left beside it.
 
     Raises:
-        DamagedCheckpoint: there is none; the message says what is wrong with `path`.
+        DamagedCheckpoint: there is none; the message has the fault of `path`.
     """
     path = path.resolve()
     try:
@@ -83,13 +83,13 @@ def verified_folder(path: Path) -> Path:
             if not _is_complete(other):
                 continue
             if path.exists():
-                warnings.warn(f"{damage}; {other.name} beside it is whole and is used", stacklevel=2)
+                warnings.warn(f"{damage}; {other.name} beside it is complete and is used", stacklevel=2)
             return other
         raise
 
 
 def finish_interrupted(path: Path) -> None:
-    """Bring what a killed write left beside `path` into its place where `path` is not whole, and remove the rest."""
+    """Finish an interrupted write: replace an incomplete `path` by a complete folder beside it, and remove the rest."""
     path = path.resolve()
     leftovers = [place for place in (_beside(path, "old"), _beside(path, "new")) if place.exists()]
     if leftovers and not _is_complete(path):
@@ -102,10 +102,10 @@ def finish_interrupted(path: Path) -> None:
 
 
 def verify_folder(path: Path) -> None:
-    """Compare every file with the manifest, sizes and sha256.
+    """Compare size and sha256 of every file with the manifest.
 
     Raises:
-        DamagedCheckpoint: something is missing, cut short or altered; the message names it.
+        DamagedCheckpoint: a file is missing, truncated or altered; the message names it.
     """
     for name, (size, digest) in _read_manifest(path).items():
         file = path / name
@@ -150,9 +150,9 @@ def _refuse_strangers(path: Path) -> None:
     for place in (path, _beside(path, "new"), _beside(path, "old")):
         if place.exists() and not place.is_dir():
             raise VitrailError(f"{place} is a file: choose another folder for the checkpoint")
-    # Replacing a folder deletes it: only what a manifest of ours marks as a checkpoint may go.
+    # Replacing a folder deletes it: only a folder with our manifest may be deleted.
     if path.exists() and any(path.iterdir()) and not _has_our_manifest(path):
-        raise VitrailError(f"{path} exists and is no checkpoint: choose another folder, or empty this one")
+        raise VitrailError(f"{path} exists and is not a checkpoint: choose another folder, or empty this one")
 
 
 def _has_our_manifest(path: Path) -> bool:
@@ -162,7 +162,7 @@ def _has_our_manifest(path: Path) -> bool:
     except FileNotFoundError:
         return False
     except (ValueError, AttributeError):
-        return True  # a damaged one of ours; other programs' manifests are JSON
+        return True  # a damaged manifest of ours; other programs' manifests are JSON
 
 
 def _is_complete(path: Path) -> bool:
@@ -178,7 +178,7 @@ def _read_manifest(path: Path) -> dict[str, tuple[int, str]]:
         document = json.loads((path / MANIFEST).read_bytes())
         return {name: (entry["size"], entry["sha256"]) for name, entry in document["files"].items()}
     except (FileNotFoundError, NotADirectoryError):
-        raise DamagedCheckpoint(f"{path} is no complete checkpoint: it has no {MANIFEST}") from None
+        raise DamagedCheckpoint(f"{path} is not a complete checkpoint: it has no {MANIFEST}") from None
     except (ValueError, KeyError, TypeError, AttributeError):
         raise DamagedCheckpoint(f"{path} is damaged: {MANIFEST} cannot be read; use another checkpoint") from None
 

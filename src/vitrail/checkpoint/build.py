@@ -1,16 +1,16 @@
-"""Building the model of a stored checkpoint: config, rewrites, tensors."""
+"""Build the model of a stored checkpoint from config, rewrites and tensors."""
 
 import torch
 
 from ..errors import VitrailError
 from ..models.fields import ModelConfig
-from ..nn import AnyVisionModel
+from ..nn import BaseVisionModel
 from ..rewrites.base import Rewrite
 from ..rewrites.registry import replay
 from .document import Stored
 
 
-def build(stored: Stored) -> AnyVisionModel:
+def build(stored: Stored) -> BaseVisionModel[ModelConfig]:
     """The model of a stored checkpoint, in evaluation mode, with its tensors and their dtype."""
     check_tensors(stored)
     model = blueprint(stored.config, stored.rewrites)
@@ -18,14 +18,14 @@ def build(stored: Stored) -> AnyVisionModel:
     return model.eval()
 
 
-def blueprint(config: ModelConfig, rewrites: tuple[Rewrite, ...] = ()) -> AnyVisionModel:
+def blueprint(config: ModelConfig, rewrites: tuple[Rewrite, ...] = ()) -> BaseVisionModel[ModelConfig]:
     """The model on the meta device, without memory or weights, rewritten."""
     with torch.device("meta"):
         return replay(config.build(), rewrites)
 
 
 def check_tensors(stored: Stored) -> None:
-    """Raise VitrailError unless the tensors are those of the architecture, in their shapes, and no others."""
+    """Raise VitrailError unless names and shapes of the tensors are exactly those of the architecture."""
     expected = blueprint(stored.config, stored.rewrites).state_dict()
     missing = [name for name in expected if name not in stored.state]
     unexpected = [name for name in stored.state if name not in expected]

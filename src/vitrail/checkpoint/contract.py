@@ -1,4 +1,4 @@
-"""The checkpoint: the one contract between commands."""
+"""Checkpoint, `load` and `save`."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -7,7 +7,7 @@ from typing import Any
 
 from ..data.preprocess import Preprocess
 from ..models.fields import ModelConfig
-from ..nn import AnyVisionModel
+from ..nn import BaseVisionModel
 from ..task_spec import TaskSpec
 from .adapt import adapt
 from .atomic import Content
@@ -20,19 +20,19 @@ from .read import read
 
 @dataclass(slots=True)
 class Checkpoint:
-    """A model with all that is needed to use it.
+    """A model with everything that is needed to use it.
 
     Attributes:
-        model: in evaluation mode when loaded.
-        class_names: in the order of the logits; empty when unknown.
-        preprocess: how an image becomes pixels.
+        model: the model; in evaluation mode if loaded.
+        class_names: names in the order of the outputs; empty if unknown.
+        preprocess: the preprocessing, image -> pixels.
         info: plain JSON values: "architecture" (variant name or "custom"), "origin",
-            "license", "metrics", "adapted" (sentences on what loading changed), and whatever else
-            is put there.
-        path: where it was loaded from, for what lies around it there, such as its run's splits; not saved.
+            "license", "metrics", "adapted" (sentences on what loading changed), and further values of
+            the user.
+            path: where it was loaded from, to find other files such as its run's splits; not saved.
     """
 
-    model: AnyVisionModel
+    model: BaseVisionModel[ModelConfig]
     class_names: tuple[str, ...]
     preprocess: Preprocess
     info: dict[str, Any] = field(default_factory=dict)
@@ -41,30 +41,29 @@ class Checkpoint:
     @property
     def config(self) -> ModelConfig:
         """The frozen config that built the model."""
-        config: ModelConfig = self.model.config
-        return config
+        return self.model.config
 
     @property
     def task(self) -> TaskSpec:
-        """What the model's outputs mean."""
+        """The task of the model."""
         return self.config.task
 
 
 def load(source: str | Path, *, architecture: str | None = None, say: Say = to_stderr, **overrides: Any) -> Checkpoint:
-    """Load a checkpoint: ours, or weights of timm, transformers, torchvision and the official releases.
+    """Load a checkpoint of vitrail, or weights of timm, transformers, torchvision and the official releases.
 
     Args:
         source: a run folder (its best checkpoint), a checkpoint folder or file, or foreign weights as a file,
             a folder or a hub id such as "timm/vit_base_patch16_224.augreg_in1k".
-        architecture: the variant of bare foreign weights, needed where the shapes of the tensors fit several.
-        say: gets a sentence with the licence before anything is downloaded.
-        overrides: config fields to change. `num_classes` gives a fresh head, `image_size` resamples the
+        architecture: variant of bare foreign weights, needed if the shapes of the tensors fit several.
+        say: receives a sentence with the licence before anything is downloaded.
+        overrides: config fields to change. `num_classes` initialises a fresh head, `image_size` resamples the
             positions, `patch_size` resizes the filters too, `in_channels` adapts the first convolution;
-            `info["adapted"]` lists what was done.
+            `info["adapted"]` lists the changes.
 
     Raises:
-        VitrailError: unknown source or field, or tensors that are missing, unexpected or of a wrong shape.
-        DamagedCheckpoint: the files are not what was written.
+        VitrailError: unknown source or field, or missing or unexpected tensors, or tensors of a wrong shape.
+        DamagedCheckpoint: the files differ from what was written.
     """
     stored = adapt(read(source, architecture, overrides, say), overrides)
     check_class_names(stored.class_names, stored.config)
@@ -75,15 +74,15 @@ def load(source: str | Path, *, architecture: str | None = None, say: Say = to_s
 
 
 def save(checkpoint: Checkpoint, path: str | Path, *, extra: Mapping[str, Content] | None = None) -> None:
-    """Save to a folder, or to one file where `path` ends in .safetensors; a failure leaves the old one.
+    """Save to a folder, or to one file if `path` ends in .safetensors; atomic.
 
     Args:
-        checkpoint: what to save; its model must have exactly the tensors that its config builds.
-        path: the folder or file; a checkpoint that is there is replaced.
-        extra: more files of the same folder, written and verified with it.
+        checkpoint: the checkpoint; its model must have exactly the tensors that its config builds.
+        path: folder or file; an existing checkpoint is replaced.
+        extra: further files of the folder, written and verified with it.
 
     Raises:
-        VitrailError: `path` holds something else, or the model does not fit its config or class names.
+        VitrailError: `path` is not a checkpoint, or the model does not fit its config or class names.
         OSError: the disk is full or fails.
     """
     model = checkpoint.model

@@ -1,4 +1,4 @@
-"""A checkpoint's description, model.json: config, rewrites, classes, preprocessing and info as plain JSON and back."""
+"""model.json, the description of a checkpoint: config, rewrites, classes, preprocessing and info as JSON."""
 
 import json
 from dataclasses import asdict, dataclass, field, fields
@@ -24,7 +24,7 @@ _BLANK = {
     "metrics": {},
     "adapted": [],
 }
-# What may differ within a variant: its use, and the habits of the library that its weights come from.
+# Fields that may differ within a variant: they depend on its use, or on the library that the weights come from.
 _USE = ("image_size", "in_channels", "num_classes", "task", "drop_path", "dropout", "pad")
 _HABITS = ("norm_eps", "head_norm_eps", "pool_norm_eps")
 _RECIPE = ("position_mode", "position_antialias", "position_offset", "position_grid")
@@ -33,15 +33,15 @@ _FREE = (*_USE, *_HABITS, *_RECIPE)
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """A checkpoint before its model is built: every reader makes one, `adapt` maps one to another.
+    """A checkpoint without a built model: readers return one, `adapt` changes one.
 
     Attributes:
-        config: rebuilds the architecture.
-        state: our state dict, complete.
-        class_names: in the order of the logits; empty when unknown.
-        preprocess: how images become pixels.
+        config: config of the model.
+        state: complete state dict with our names.
+        class_names: names in the order of the outputs; empty if unknown.
+        preprocess: the preprocessing, image -> pixels.
         info: plain JSON values; see `Checkpoint`.
-        rewrites: changes of the built model, in order.
+        rewrites: rewrites of the built model, in order.
     """
 
     config: ModelConfig
@@ -53,13 +53,13 @@ class Stored:
 
 
 def complete_info(info: dict[str, Any], config: ModelConfig) -> dict[str, Any]:
-    """`info` with every standard key present."""
+    """Return `info` with all standard keys."""
     blank = json.loads(json.dumps(_BLANK))
     return {**blank, "architecture": architecture_name(config), **info}
 
 
 def to_json(stored: Stored) -> str:
-    """model.json: everything but the tensors."""
+    """Return the text of model.json: everything but the tensors."""
     clash = _OWN_KEYS & stored.info.keys()
     if clash:
         raise VitrailError(
@@ -78,15 +78,15 @@ def to_json(stored: Stored) -> str:
 
 
 def from_json(text: str | bytes, state: dict[str, Tensor], name: str) -> Stored:
-    """The inverse of `to_json`, strict; `name` is the checkpoint's, for messages.
+    """Inverse of `to_json`, strict; `name` is the checkpoint's name for messages.
 
     Raises:
-        VitrailError: another format or a newer version, or a field that this version does not know.
+        VitrailError: another format, a newer version, or an unknown field.
     """
     try:
         document = json.loads(text)
         if document.get("format") != FORMAT:
-            raise VitrailError(f"{name} is no vitrail checkpoint: its format is {document.get('format')!r}")
+            raise VitrailError(f"{name} is not a vitrail checkpoint: its format is {document.get('format')!r}")
         if document.get("version") not in _READABLE:
             raise VitrailError(
                 f"{name} has version {document.get('version')}, this vitrail reads versions up to {VERSION}: upgrade "
@@ -104,7 +104,7 @@ def from_json(text: str | bytes, state: dict[str, Tensor], name: str) -> Stored:
         )
     except (json.JSONDecodeError, UnicodeDecodeError, AttributeError) as error:
         raise VitrailError(
-            f"{name} has a model.json that is no JSON object ({error}): use another checkpoint"
+            f"{name} has a model.json that is not a JSON object ({error}): use another checkpoint"
         ) from None
     except KeyError as error:
         raise VitrailError(f"model.json of {name} has no {error}: use another checkpoint") from None
@@ -118,7 +118,7 @@ def _rewrites(listed: list[dict[str, Any]], name: str) -> tuple[Rewrite, ...]:
 
 
 def _from_version_1(document: dict[str, Any]) -> dict[str, Any]:
-    """The document as version 2 has it: the task, "single" or "multi", moved into the config."""
+    """Upgrade a document of version 1 to 2: the task, "single" or "multi", moves into the config."""
     rest = {key: value for key, value in document.items() if key != "task"}
     if document.get("task") == "multi":
         rest["config"] = {**document["config"], "task": MULTI_LABEL.to_dict()}
@@ -126,12 +126,12 @@ def _from_version_1(document: dict[str, Any]) -> dict[str, Any]:
 
 
 def config_to_dict(config: ModelConfig) -> dict[str, Any]:
-    """Plain JSON values: the class of the config under "type", its fields beside it."""
+    """Return a config as plain JSON values: its class name under "type", and its fields."""
     return {"type": type(config).__name__, **asdict(config), "task": config.task.to_dict()}
 
 
 def config_from_dict(values: dict[str, Any], name: str) -> ModelConfig:
-    """The inverse of `config_to_dict`; without "task", as version 1 has it, the family's own task."""
+    """Inverse of `config_to_dict`; without "task" (version 1) the family's default task is used."""
     rest = dict(values)
     kind = rest.pop("type", "")
     if "task" in rest:
@@ -144,7 +144,7 @@ def config_from_dict(values: dict[str, Any], name: str) -> ModelConfig:
 
 
 def architecture_name(config: ModelConfig) -> str:
-    """The variant that a config is, whatever its classes, size, channels and drop rates, or "custom"."""
+    """Name of the variant of a config, ignoring classes, image size, channels and drop rates; or "custom"."""
     rows = known_variants()
     near = [name for name, row in rows.items() if _freed(row) == _freed(config)]
     same_size = [name for name in near if rows[name].image_size == config.image_size]
@@ -152,7 +152,7 @@ def architecture_name(config: ModelConfig) -> str:
 
 
 def _freed(config: ModelConfig) -> tuple[Any, ...]:
-    """The class and the fields that make a variant what it is."""
+    """Class and fields of a config that identify its variant."""
     return type(config), {
         field.name: getattr(config, field.name) for field in fields(config) if field.name not in _FREE
     }

@@ -1,37 +1,39 @@
-"""Our weights under the names of other libraries: the inverse of `convert_state_dict`."""
+"""Export of weights with the names of other libraries, the inverse of `convert_state_dict`."""
 
 import torch
 from torch import Tensor
 
 from ..errors import VitrailError, nearest
-from ..models.fields import BlockFields, EncoderFields
-from ..nn import AnyVisionModel
-from .convert import LAYOUTS
+from ..models.fields import BlockFields, EncoderFields, ModelConfig
+from ..nn import BaseVisionModel
+from .convert import LAYOUTS, added_layouts
 from .convert.rename import Layout, to_ours, to_theirs
 
 _CLASSIFIERS = ("head.classify", "head.distill")
 
 
-def export_state_dict(model: AnyVisionModel, to: str, *, prefix: str = "") -> dict[str, Tensor]:
+def export_state_dict(model: BaseVisionModel[ModelConfig], to: str, *, prefix: str = "") -> dict[str, Tensor]:
     """The weights of a model under the names of another library, for its `load_state_dict`.
 
-    What tensors do not show must be chosen there: the sizes, and the epsilon of the norms (`config.norm_eps`).
+    The model there must be built with the same sizes and the same epsilon of the norms (`config.norm_eps`).
 
     Args:
-        model: of a family that the library has, without rewrites.
-        to: "timm", "transformers", "torchvision" or "official" (the release of the paper), or a layout by its whole
-            name, such as "transformers ViT (files)", the names in its checkpoint files.
-        prefix: in front of all names but the classifier's: transformers' `ViTForImageClassification` has "vit.".
+        model: a model of a family that the library has, without rewrites.
+        to: "timm", "transformers", "torchvision" or "official" (the release of the paper), or the full name of a
+        layout, such as "transformers ViT (files)", the names in its checkpoint files.
+        prefix: prefix of all names but the classifier's, such as "vit." for transformers' `ViTForImageClassification`.
 
     Raises:
-        VitrailError: an unknown library, or one whose names do not cover the model's tensors.
+        VitrailError: unknown library, or one that has no names for the model's tensors.
     """
     layouts = _layouts(to)
     if model.rewrites:
-        raise VitrailError(f"this model was rewritten, and {to} has no such layers: export the model as it was before")
+        raise VitrailError(f"this model was rewritten, and {to} has no such layers: export the model without rewrites")
     config, state = model.config, model.state_dict()
     if isinstance(config, BlockFields) and not config.equal_blocks and config.block_heads + config.block_head_dims:
-        raise VitrailError(f"the heads of this model's blocks differ, which {to} cannot build: export an even model")
+        raise VitrailError(
+            f"the heads of this model's blocks differ, which {to} cannot build: export a model with equal blocks"
+        )
     heads = config.num_heads if isinstance(config, EncoderFields) else 1
     for layout in layouts:
         if all(layout.place_of_ours(name) for name in state):
@@ -46,10 +48,11 @@ def export_state_dict(model: AnyVisionModel, to: str, *, prefix: str = "") -> di
 
 def _layouts(to: str) -> list[Layout]:
     """The layouts of a library; those of its modules before those of its files."""
-    found = [layout for layout in LAYOUTS if to in (layout.name, _library(layout))]
+    layouts = (*LAYOUTS, *added_layouts())
+    found = [layout for layout in layouts if to in (layout.name, _library(layout))]
     if not found:
         raise VitrailError(
-            f"there is no library {to!r} to export to: {nearest(to, sorted(set(map(_library, LAYOUTS))))}"
+            f"there is no library {to!r} to export to: {nearest(to, sorted(set(map(_library, layouts))))}"
         )
     return sorted(found, key=lambda layout: "(files" in layout.name)
 
@@ -71,5 +74,5 @@ def _prefixed(name: str, layout: Layout, prefix: str) -> str:
 
 
 def _possible(state: dict[str, Tensor]) -> list[str]:
-    covering = [layout for layout in LAYOUTS if all(layout.place_of_ours(name) for name in state)]
+    covering = [layout for layout in (*LAYOUTS, *added_layouts()) if all(layout.place_of_ours(name) for name in state)]
     return sorted(set(map(_library, covering)))

@@ -1,4 +1,4 @@
-"""Weights of other libraries, read as a checkpoint of ours."""
+"""Reads weights of other libraries as a checkpoint."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -22,7 +22,7 @@ from .native import read_tensors
 
 
 def read_model_folder(folder: Path, architecture: str | None, facts: dict[str, Any]) -> Stored:
-    """A folder with config.json and model.safetensors, as timm and transformers leave it."""
+    """Read a folder with config.json and model.safetensors, as written by timm and transformers."""
     weights = folder / "model.safetensors"
     if not weights.is_file():
         others = ", ".join(sorted(file.name for file in folder.iterdir() if file.suffix in PICKLES))
@@ -33,7 +33,7 @@ def read_model_folder(folder: Path, architecture: str | None, facts: dict[str, A
 
 
 def read_npz(path: Path) -> dict[str, Tensor]:
-    """The arrays of an .npz file; one that holds pickles is refused."""
+    """Read the arrays of an .npz file; files with pickles raise VitrailError."""
     try:
         with np.load(path, allow_pickle=False) as archive:
             return {name: torch.from_numpy(archive[name]) for name in archive.files}
@@ -44,14 +44,14 @@ def read_npz(path: Path) -> dict[str, Tensor]:
 def from_state(
     state: dict[str, Tensor], card: Card, architecture: str | None, facts: dict[str, Any], *, origin: str
 ) -> Stored:
-    """A checkpoint from a foreign state dict and what else is known about it.
+    """Build a checkpoint from another library's state dict and its configuration.
 
     Args:
-        state: their names.
-        card: what their configuration contains.
-        architecture: a variant to start from; the card's, or the shapes', otherwise.
-        facts: config fields that the user gives, such as num_heads; they win.
-        origin: where the weights come from.
+        state: state dict with their names.
+        card: contents of their configuration.
+        architecture: variant to start from; None: from the card, or inferred from the shapes.
+        facts: config fields given by the user, such as num_heads, which take precedence.
+        origin: source of the weights, for `info`.
     """
     state = convert.tensors(state)
     layout = convert.recognise(state)

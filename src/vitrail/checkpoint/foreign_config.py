@@ -1,4 +1,4 @@
-"""Configuration files of other libraries, read as what is known about their weights."""
+"""Reads configuration files of timm and transformers."""
 
 import json
 from collections.abc import Mapping
@@ -11,11 +11,11 @@ from ..models.dinov3 import DINOv3Config
 from ..models.fields import ModelConfig
 from ..models.registry import list_models, model_config
 from ..models.vit import ViTConfig
-from .convert import CONFIGS
+from .convert import CONFIGS, Reader, added_configs
 from .convert.expect import expect
 
 _RESAMPLE = {0: "nearest", 2: "bilinear", 3: "bicubic"}
-# What timm's models may be built with that their tensors, or the image's size, show, or that only training uses.
+# Arguments of timm's models that follow from the tensors or the image size, or that only training uses.
 _HARMLESS = (
     "img_size",
     "in_chans",
@@ -26,19 +26,19 @@ _HARMLESS = (
     "drop_path_rate",
 )
 _POOLS = {"token": "class", "avg": "mean"}
-_STRETCHED = "images are cropped in the middle for evaluation, where transformers stretches them to a square"
+_STRETCHED = "images are cropped to the centre for evaluation; transformers stretches them to a square"
 
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """What is known of weights beside their tensors.
+    """Information about weights from configuration files.
 
     Attributes:
-        architecture: one of our variants, where the card names one.
-        config: of the model itself, where the card describes it completely.
-        facts: config fields.
-        preprocess: fields of `Preprocess`.
-        class_names: in the order of the logits, empty when unknown.
+        architecture: our variant, if the card names one.
+        config: complete config of the model, if the card describes it.
+        facts: known config fields.
+        preprocess: known fields of `Preprocess`.
+        class_names: names in the order of the outputs; empty if unknown.
         license, notes: for `Checkpoint.info`.
     """
 
@@ -52,7 +52,7 @@ class Card:
 
 
 def read_card(folder: Path) -> Card:
-    """The card of a timm or transformers folder: config.json, and perhaps preprocessor_config.json."""
+    """Read the card of a timm or transformers folder: config.json, and preprocessor_config.json if present."""
     config = _read_json(folder / "config.json")
     if "architecture" in config:
         return timm_card(config)
@@ -61,24 +61,24 @@ def read_card(folder: Path) -> Card:
     if kind in ("vit", "deit"):
         expect(config, hidden_act="gelu", qkv_bias=True)
         return transformers_card(config, images)
-    if kind in CONFIGS:
-        return replace(transformers_card(config, images), config=_config(config, folder), facts={})
+    reader = CONFIGS.get(str(kind)) or added_configs().get(str(kind))
+    if reader is not None:
+        return replace(transformers_card(config, images), config=_config(reader, config, folder), facts={})
     raise VitrailError(
         f"{folder / 'config.json'} describes {kind or 'an unknown model'!r}: "
-        f"read are timm's models, and transformers' vit, deit, {', '.join(CONFIGS)}"
+        f"supported are timm's models, and transformers' vit, deit, {', '.join(CONFIGS)}"
     )
 
 
-def _config(values: Mapping[str, Any], folder: Path) -> ModelConfig:
+def _config(reader: Reader, values: Mapping[str, Any], folder: Path) -> ModelConfig:
     try:
-        config: ModelConfig = CONFIGS[values["model_type"]](values)
+        return reader(values)
     except KeyError as error:
         raise VitrailError(f"{folder / 'config.json'} does not say {error}: get the file again") from None
-    return config
 
 
 def timm_card(config: Mapping[str, Any]) -> Card:
-    """timm: the architecture's name, and `pretrained_cfg` on how images are prepared."""
+    """Card of a timm model: the architecture's name, and the preprocessing in `pretrained_cfg`."""
     pretrained = config.get("pretrained_cfg", {})
     name = config["architecture"]
     _check_timm_arguments(name, config.get("model_args") or {})
@@ -102,22 +102,24 @@ def timm_card(config: Mapping[str, Any]) -> Card:
 def _check_timm_arguments(name: str, values: Mapping[str, Any]) -> None:
     others = [f"{key}={value!r}" for key, value in values.items() if key not in _HARMLESS]
     if others:
-        raise VitrailError(f"this {name} of timm was built with {', '.join(others)}: read are the models as timm names")
+        raise VitrailError(
+            f"this {name} of timm was built with {', '.join(others)}: only unmodified models are supported"
+        )
 
 
 def _timm_pool(name: str, pool: str) -> dict[str, str]:
-    """What the head of timm's model looks at, as fields of our row of the name, where that has such a field."""
+    """Pool of a timm model as a config field of our variant, if its family has that field."""
     row = model_config(name) if name in list_models() else None
     if isinstance(row, ViTConfig | DINOv3Config) and pool in _POOLS:
         return {"pool": _POOLS[pool]}
     usual = "avg" if "_gap_" in name else "map" if "_siglip_" in name else "token"
     if name.startswith(("vit_", "deit")) and pool not in (usual, ""):
-        raise VitrailError(f"{name} pools with {pool!r}: only {usual!r} is read")
+        raise VitrailError(f"{name} pools with {pool!r}: only {usual!r} is supported")
     return {}
 
 
 def transformers_card(config: Mapping[str, Any], preprocessor: Mapping[str, Any]) -> Card:
-    """transformers: sizes and labels are in config.json, images in preprocessor_config.json."""
+    """Card of a transformers model: sizes and labels from config.json, preprocessing from preprocessor_config.json."""
     labels = {int(index): name for index, name in (config.get("id2label") or {}).items()}
     facts = {
         "image_size": _size(config.get("image_size", 224)),
@@ -149,7 +151,7 @@ def _transformers_preprocess(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _share(values: Mapping[str, Any]) -> float | None:
-    """How much of an image its middle is, where a preprocessor has a rule for that instead of two sizes."""
+    """Fraction of an image that the centre crop keeps, if a preprocessor defines it instead of two sizes."""
     size = _pixels(values.get("size"))
     if "crop_pct" in values and size is not None and size[0] < 384:  # ConvNeXt's; larger images are stretched
         return float(values["crop_pct"] or 224 / 256)
@@ -158,7 +160,7 @@ def _share(values: Mapping[str, Any]) -> float | None:
 
 
 def _pixels(size: Any) -> tuple[int, int] | None:
-    """(height, width) of transformers' several ways to write a size."""
+    """(height, width) from any of transformers' formats of a size."""
     if isinstance(size, int):
         return size, size
     if isinstance(size, Mapping):
@@ -183,7 +185,7 @@ def _read_json(path: Path) -> dict[str, Any]:
     try:
         document = json.loads(path.read_bytes())
     except (ValueError, UnicodeDecodeError) as error:
-        raise VitrailError(f"{path} is no JSON ({error}): get the file again") from None
+        raise VitrailError(f"{path} is not JSON ({error}): get the file again") from None
     if not isinstance(document, dict):
-        raise VitrailError(f"{path} is no JSON object: get the file again")
+        raise VitrailError(f"{path} is not a JSON object: get the file again")
     return document

@@ -1,4 +1,4 @@
-"""Weights from the Hugging Face hub, or from its cache."""
+"""Downloads weights from the Hugging Face hub, or finds them in its cache."""
 
 import json
 import re
@@ -12,32 +12,32 @@ from .atomic import MANIFEST
 from .native import MODEL, WEIGHTS
 
 Say = Callable[[str], None]
-"""Takes a sentence for the person at the screen."""
+"""Function that shows a sentence to the user."""
 
 _FOREIGN = ("config.json", "preprocessor_config.json", TOKENIZER, WEIGHTS)
 _PATIENCE = 20  # seconds
 
 
 def to_stderr(sentence: str) -> None:
-    """Say it on standard error."""
+    """Print a sentence to standard error."""
     print(sentence, file=sys.stderr, flush=True)
 
 
 def is_hub_id(source: str) -> bool:
-    """Whether a source that is no path here looks like OWNER/NAME."""
+    """Whether a source is not an existing path and looks like OWNER/NAME."""
     return re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", source) is not None
 
 
 def fetch(repository: str, say: Say) -> tuple[Path, str]:
-    """Download what is needed of a model to the hub's cache, or find it there.
+    """Download the files of a model to the hub's cache, or find them there.
 
     HF_ENDPOINT, HF_HUB_OFFLINE, HF_HOME and the user's token are honoured by `huggingface_hub`.
 
     Returns:
-        the folder of the files, and the licence from the model card ("" when it has none).
+        folder of the files, and the licence from the model card ("" if it has none).
 
     Raises:
-        VitrailError: no such model, no network and no copy in the cache, or no safetensors in it.
+        VitrailError: no such model, no network and no cached copy, or a model without safetensors.
     """
     from huggingface_hub import HfApi
     from huggingface_hub.errors import GatedRepoError, HTTPError, RepositoryNotFoundError
@@ -46,7 +46,7 @@ def fetch(repository: str, say: Say) -> tuple[Path, str]:
         info = HfApi().model_info(repository, timeout=_PATIENCE)
     except GatedRepoError:
         raise VitrailError(
-            f"{repository} asks for consent: give it on the model's page and run `hf auth login`"
+            f"{repository} requires consent: give it on the model's page and run `hf auth login`"
         ) from None
     except RepositoryNotFoundError:
         raise VitrailError(f"there is no file or folder {repository}, and no model of that name on the hub") from None
@@ -67,10 +67,10 @@ def _cached(repository: str, error: Exception, say: Say) -> Path:
     if WEIGHTS not in names:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise VitrailError(
-            f"there is no file or folder {repository}, and the hub cannot be asked for it ({reason}): "
+            f"there is no file or folder {repository}, and the hub cannot be reached ({reason}): "
             "check the path, the network, HF_ENDPOINT and HF_HUB_OFFLINE"
         )
-    say(f"{repository}: the hub cannot be asked, the copy in its cache is used")
+    say(f"{repository}: the hub cannot be reached, the cached copy is used")
     return _download(repository, names, cache_only=True)
 
 

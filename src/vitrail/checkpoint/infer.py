@@ -1,4 +1,4 @@
-"""The config that the shapes of a state dict belong to."""
+"""Infers the config of a state dict from the shapes of its tensors."""
 
 import math
 from collections.abc import Mapping
@@ -23,7 +23,7 @@ _PATCHES, _PREFIX, _POSITIONS = (
 _REGISTERS = "embed.parts.registers.weight"
 _CLASSIFIERS = ("head.classify.weight", "head.classify.linear.weight")
 _BLOCK = "encoder.blocks.0"
-# Which heads a width has cannot be seen in the shapes; these are the published ones.
+# The number of heads cannot be inferred from shapes; these are the published ones, by width.
 _HEADS = {192: 3, 384: 6, 512: 8, 768: 12, 1024: 16, 1280: 16, 1536: 24}
 _DINOV3_HEADS = {**_HEADS, 1280: 20, 4096: 32}
 
@@ -31,23 +31,23 @@ _DINOV3_HEADS = {**_HEADS, 1280: 20, 4096: 32}
 def infer_config(
     state: Mapping[str, Tensor], architecture: str | ModelConfig | None, facts: Mapping[str, Any]
 ) -> ModelConfig:
-    """The config of a state dict under our names.
+    """Infer the config of a state dict with our names.
 
     Args:
-        state: our names, shapes as they are.
-        architecture: a variant, or a config, to start from; otherwise all is inferred.
-        facts: config fields that are known from elsewhere and win; those that the config lacks are dropped.
+        state: state dict with our names.
+        architecture: variant or config to start from; None: infer everything.
+        facts: config fields known from elsewhere, which take precedence; fields that the config lacks are ignored.
 
     Raises:
-        VitrailError: what the shapes leave open, and how to give it.
+        VitrailError: the shapes are ambiguous; the message names the argument to pass.
     """
-    # A dual model's image side is a whole model inside it.
+    # The image encoder of a dual encoder is a complete model.
     seen = _fields_seen({name.removeprefix("image."): tensor for name, tensor in state.items()}, facts)
     if architecture is None:
         attention = f"{_BLOCK}.attention.branch"
         relative = {f"{attention}.bias.table", "encoder.bias.table"} & state.keys()
         if _PATCHES not in state or f"{attention}.qkv.weight" not in state or relative:
-            raise VitrailError("which model these weights are of cannot be seen in them: pass architecture")
+            raise VitrailError("the architecture of these weights cannot be inferred: pass architecture")
         kind = _kind(state)
         base = kind(**_known(kind, {**_shape_fields(state, facts, kind), **seen}))
     else:
@@ -55,7 +55,7 @@ def infer_config(
         seen["num_classes"] = max(0, seen["num_classes"] - base.unnamed_outputs)
         known = _known(type(base), seen)
         if isinstance(base, ClassifierFields) and known["num_classes"] == base.num_classes:
-            known["task"] = base.task  # a projection stays one
+            known["task"] = base.task  # a projection stays a projection
         base = override(base, known, "the checkpoint")
     return override(base, _known(type(base), facts), "the checkpoint")
 
@@ -73,7 +73,7 @@ def _fields_seen(state: Mapping[str, Tensor], facts: Mapping[str, Any]) -> dict[
     """Fields that may differ between checkpoints of one variant: channels, classes, image size."""
     filters = next((t for name, t in state.items() if name.startswith("embed.") and t.ndim >= 4), None)
     if filters is None:
-        raise VitrailError("these weights have no patch embedding: they are no vision model, or only a part of one")
+        raise VitrailError("these weights have no patch embedding: they are not a vision model, or only a part of one")
     head = next((state[name] for name in _CLASSIFIERS if name in state), None)
     fields: dict[str, Any] = {"in_channels": filters.shape[1], "num_classes": 0 if head is None else head.shape[0]}
     if _POSITIONS in state and _PATCHES in state and "image_size" not in facts:
@@ -81,7 +81,7 @@ def _fields_seen(state: Mapping[str, Tensor], facts: Mapping[str, Any]) -> dict[
         side = math.isqrt(_cells(state))
         if side * side != _cells(state):
             raise VitrailError(
-                f"the positions of these weights, {state[_POSITIONS].shape[1]} rows, are of no square grid: "
+                f"the positions of these weights, {state[_POSITIONS].shape[1]} rows, are not of a square grid: "
                 "pass image_size=(height, width)"
             )
         fields["image_size"] = side * rows if rows == columns else (side * rows, side * columns)
@@ -93,7 +93,7 @@ def _shape_fields(state: Mapping[str, Tensor], facts: Mapping[str, Any], kind: t
     numbers = [int(name.split(".")[2]) for name in state if name.startswith("encoder.blocks.")]
     heads = facts.get("num_heads", (_DINOV3_HEADS if kind is DINOv3Config else _HEADS).get(dim))
     if heads is None:
-        raise VitrailError(f"how many heads a ViT of width {dim} has cannot be seen in its weights: pass num_heads")
+        raise VitrailError(f"the number of heads of a ViT of width {dim} cannot be inferred: pass num_heads")
     hidden = state.get(f"{_BLOCK}.mlp.branch.contract.weight")
     return {
         "patch_size": rows if rows == columns else (rows, columns),
@@ -111,20 +111,20 @@ def _shape_fields(state: Mapping[str, Tensor], facts: Mapping[str, Any], kind: t
 
 
 def _gated(state: Mapping[str, Tensor]) -> bool:
-    # One layer gives gate and value, so it is twice as wide as what the next one takes.
+    # One layer computes gate and value, so it is twice as wide as the input of the next layer.
     expand, contract = (state.get(f"{_BLOCK}.mlp.branch.{part}.weight") for part in ("expand", "contract"))
     return expand is not None and contract is not None and expand.shape[0] == 2 * contract.shape[1]
 
 
 def _cells(state: Mapping[str, Tensor]) -> int:
-    """Number of rows of the positions that belong to patches."""
+    """Number of positions that belong to patches."""
     rows = state[_POSITIONS].shape[1]
     prefix = state[_PREFIX].shape[1] if _PREFIX in state else 0
     return rows if _class_stands_apart(state) else rows - prefix
 
 
 def _class_stands_apart(state: Mapping[str, Tensor]) -> bool:
-    # One of N and N - 1 is a square at most: the class token either has a row of its own or none.
+    # Only one of N and N - 1 can be a square, which decides whether the class token has a position.
     if _POSITIONS not in state or _PREFIX not in state:
         return False
     rows = state[_POSITIONS].shape[1]

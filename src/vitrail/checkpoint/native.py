@@ -1,4 +1,4 @@
-"""Our own checkpoint on disk: a folder with a manifest, or one file with the same data in its header."""
+"""Checkpoints of vitrail on disk: a folder with a manifest, or one file with the same data in its header."""
 
 import hashlib
 import os
@@ -19,7 +19,7 @@ _HEADER, _DIGEST = "vitrail", "sha256"
 
 
 def write_native(stored: Stored, path: Path, extra: Mapping[str, Content]) -> None:
-    """Write a folder, or one file where `path` ends in .safetensors. Either is replaced atomically."""
+    """Write a folder, or one file if `path` ends in .safetensors, atomically."""
     text = to_json(stored)
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in stored.state.items()}
     if path.suffix == ".safetensors":
@@ -37,12 +37,12 @@ def read_folder(path: Path) -> Stored:
     """Read a checkpoint folder after comparing it with its manifest."""
     folder = verified_folder(path)
     if not (folder / MODEL).is_file():
-        raise VitrailError(f"{path} is a complete folder but no checkpoint: it has no {MODEL}")
+        raise VitrailError(f"{path} is a complete folder but not a checkpoint: it has no {MODEL}")
     return from_json((folder / MODEL).read_bytes(), read_tensors(folder / WEIGHTS)[0], str(path))
 
 
 def read_file(path: Path) -> Stored | dict[str, Tensor]:
-    """Read a .safetensors file: a checkpoint if its header says so, otherwise a bare state dict."""
+    """Read a .safetensors file: a checkpoint if its header describes one, otherwise a bare state dict."""
     state, header = read_tensors(path)
     if _HEADER not in header:
         return state
@@ -52,22 +52,24 @@ def read_file(path: Path) -> Stored | dict[str, Tensor]:
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Tensors and header of a .safetensors file, in memory of their own."""
+    """Read tensors and header of a .safetensors file into memory."""
     try:
         with safe_open(path, framework="pt") as file:
-            # A clone does not depend on the mapped file, and is aligned for fast kernels.
+            # A clone does not depend on the memory-mapped file, and is aligned for fast kernels.
             return {name: file.get_tensor(name).clone() for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
     except FileNotFoundError:
         raise VitrailError(f"there is no file {path}: check the path") from None
     except (SafetensorError, ValueError) as error:
-        raise DamagedCheckpoint(f"{path} is damaged or no safetensors file ({error}): use another checkpoint") from None
+        raise DamagedCheckpoint(
+            f"{path} is damaged or not a safetensors file ({error}): use another checkpoint"
+        ) from None
 
 
 def _save(state: dict[str, Tensor], file: Path, header: dict[str, str] | None = None) -> None:
     try:
         save_file(state, file, metadata=header)
     except SafetensorError as error:
-        # safetensors wraps what the system said ("os error 28"); callers know a full disk as an OSError.
+        # safetensors wraps system errors ("os error 28"); callers expect an OSError for a full disk.
         code = re.search(r"os error (\d+)", str(error))
         if code is None:
             raise

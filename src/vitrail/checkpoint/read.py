@@ -1,4 +1,4 @@
-"""What the user means by a source of weights."""
+"""Finds and reads a source of weights."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -14,13 +14,13 @@ from .native import read_file, read_folder
 
 
 def read(source: str | Path, architecture: str | None, facts: dict[str, Any], say: Say) -> Stored:
-    """Read whatever `load` accepts.
+    """Read any source that `load` accepts.
 
     Args:
-        source: a run folder, a checkpoint, foreign weights, or a hub id.
-        architecture: for foreign weights, see `load`.
-        facts: config fields that the user gives; they complete what foreign weights leave open.
-        say: gets a sentence with the licence before anything is downloaded.
+        source: a run folder, a checkpoint, weights of another library, or a hub id.
+        architecture: variant of such weights, see `load`.
+        facts: config fields given by the user, which complete those that cannot be inferred from the weights.
+        say: receives a sentence with the licence before anything is downloaded.
     """
     path = Path(source)
     if path.is_file():
@@ -28,7 +28,7 @@ def read(source: str | Path, architecture: str | None, facts: dict[str, Any], sa
     best = path / "checkpoints" / "best"
     if (path / "recipe.yaml").is_file() or best.is_dir():
         return read_folder(best)
-    # A write that was killed between its two renames leaves the checkpoint beside its place.
+    # A write that was killed between its two renames leaves the checkpoint under its temporary name.
     if (path / MANIFEST).is_file() or (not path.exists() and path.with_name(f"{path.name}.old").is_dir()):
         return read_folder(path)
     if path.is_dir():
@@ -42,7 +42,7 @@ def _read_file(path: Path, architecture: str | None, facts: dict[str, Any]) -> S
     if path.suffix in PICKLES:
         raise VitrailError(
             f"{path} is a pickle, which can run code when it is read: "
-            f"`vitrail convert {path} -o {path.with_suffix('.safetensors')}` makes a safe file of it"
+            f"convert it safely with `vitrail convert {path} -o {path.with_suffix('.safetensors')}`"
         )
     found = read_npz(path) if path.suffix == ".npz" else read_file(path)
     if isinstance(found, Stored):
@@ -52,7 +52,9 @@ def _read_file(path: Path, architecture: str | None, facts: dict[str, Any]) -> S
 
 def _read_model_folder(path: Path, architecture: str | None, facts: dict[str, Any]) -> Stored:
     if not (path / "config.json").is_file():
-        raise VitrailError(f"{path} is no checkpoint: it has neither {MANIFEST} nor a config.json of other libraries")
+        raise VitrailError(
+            f"{path} is not a checkpoint: it has neither {MANIFEST} nor a config.json of another library"
+        )
     return read_model_folder(path, architecture, _shape_givers(facts))
 
 
@@ -64,5 +66,5 @@ def _from_hub(repository: str, architecture: str | None, facts: dict[str, Any], 
 
 
 def _shape_givers(facts: dict[str, Any]) -> dict[str, Any]:
-    # What the user wants of the model, such as its classes, is for `adapt`; this completes unclear weights.
+    # Only fields that complete ambiguous shapes; changes such as other classes are made by `adapt`.
     return {key: facts[key] for key in ("num_heads",) if key in facts}

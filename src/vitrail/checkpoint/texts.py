@@ -1,4 +1,4 @@
-"""The tokenizer that belongs to a checkpoint."""
+"""Loads the tokenizer of a checkpoint."""
 
 from pathlib import Path
 
@@ -10,20 +10,20 @@ from .hub import Say, fetch, is_hub_id, to_stderr
 
 
 def load_tokenizer(source: str | Path, config: ModelConfig, *, say: Say = to_stderr) -> Tokenizer:
-    """The tokenizer of a folder, a `tokenizer.json` or a hub id, for the texts of a model of this config.
+    """Load the tokenizer of a folder, a `tokenizer.json` or a hub id, for a model of this config.
 
     Raises:
-        VitrailError: a model without texts, no tokenizer there, or one with more pieces than the model knows.
+        VitrailError: a model without texts, no tokenizer, or one with a larger vocabulary than the model's.
     """
     if not isinstance(config, DualFields):
-        raise VitrailError(f"a model for {config.task} reads no texts: choose a model of images and texts")
+        raise VitrailError(f"a model for {config.task} does not take texts: choose a model of images and texts")
     path = Path(source)
     if not path.exists() and is_hub_id(str(source)):
         path, _ = fetch(str(source), say)
     tokenizer = read_tokenizer(path, config.context_length)
     if tokenizer.vocab_size > config.vocab_size:
         raise VitrailError(
-            f"the tokenizer of {source} has {tokenizer.vocab_size} pieces, the model knows {config.vocab_size}: "
-            "take the tokenizer of the model that the weights come from"
+            f"the tokenizer of {source} has {tokenizer.vocab_size} tokens, the model has {config.vocab_size}: "
+            "use the tokenizer of the model that the weights come from"
         )
     return tokenizer

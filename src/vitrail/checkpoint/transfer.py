@@ -1,4 +1,4 @@
-"""From whatever weights there are to a checkpoint of ours."""
+"""Converts weights of other libraries and pickles to a checkpoint."""
 
 import subprocess
 import sys
@@ -12,12 +12,12 @@ from .unpickle import REFUSED
 
 
 def convert(source: str | Path, target: str | Path, *, architecture: str | None = None) -> Checkpoint:
-    """Load weights of any origin, pickles included, and save them as a checkpoint of ours.
+    """Load weights, pickles included, and save them as a checkpoint.
 
     Args:
-        source: what `load` accepts, or a pickle (.pt, .pth, .bin, .ckpt), read in a process of its own.
-        target: a folder, or a .safetensors file.
-        architecture: the variant, needed where the shapes of the weights fit several.
+        source: any source for `load`, or a pickle (.pt, .pth, .bin, .ckpt), which is read in a separate process.
+        target: folder, or .safetensors file.
+        architecture: the variant, needed if the shapes of the weights fit several.
     """
     path = Path(source)
     if path.suffix not in PICKLES:
@@ -29,10 +29,10 @@ def convert(source: str | Path, target: str | Path, *, architecture: str | None 
 
 
 def load_pickle(path: Path, *, architecture: str | None = None) -> Checkpoint:
-    """Load a pickle of tensors; config.json beside it is used where there is one.
+    """Load a pickle of tensors; a config.json beside it is used if there is one.
 
     Raises:
-        VitrailError: the file holds more than tensors, or cannot be read.
+        VitrailError: the file has more than tensors, or cannot be read.
     """
     if not path.is_file():
         raise VitrailError(f"there is no file {path}: check the path")
@@ -43,7 +43,7 @@ def load_pickle(path: Path, *, architecture: str | None = None) -> Checkpoint:
         reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
         if done.returncode == REFUSED:
             raise VitrailError(
-                f"{path} was refused, nothing of it was run ({reason}): ask for the weights as safetensors"
+                f"{path} was refused, and none of its code was run ({reason}): ask for the weights as safetensors"
             )
         if done.returncode:
             raise VitrailError(f"{path} could not be read ({reason}): get the file again")

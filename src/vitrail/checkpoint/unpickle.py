@@ -1,7 +1,7 @@
 """Read a pickle of tensors and write safetensors; run as `python -m vitrail.checkpoint.unpickle IN OUT`.
 
-`torch.load(weights_only=True)` refuses everything but tensors and plain containers; a process of its own
-keeps what might still go wrong away from the caller.
+`torch.load(weights_only=True)` refuses everything but tensors and plain containers; a separate process isolates the
+caller from remaining faults.
 """
 
 import argparse
@@ -13,17 +13,17 @@ import torch
 from safetensors.torch import save_file
 
 REFUSED = 3
-"""The exit status for a file that is not only tensors."""
+"""Exit status for a file with other objects than tensors."""
 
 
 def main(source: str, target: str) -> int:
-    """Convert one file; 0 when done, otherwise the reason is on standard error."""
+    """Convert one file and return the exit status: 0, or another with the reason on standard error."""
     try:
-        # Training scripts keep their options beside the weights; a namespace holds values and runs nothing.
+        # Training scripts save their options beside the weights; a namespace has values and runs no code.
         with torch.serialization.safe_globals([argparse.Namespace]):
             document = torch.load(source, map_location="cpu", weights_only=True)
     except Exception as error:
-        # Whatever a hostile file raises is a refusal: the parent gets its first line.
+        # Any exception of a hostile file is a refusal; the parent gets its first line.
         print(
             str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__,
             file=sys.stderr,

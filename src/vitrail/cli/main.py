@@ -2,8 +2,6 @@
 
 import os
 import sys
-import tempfile
-import traceback
 import warnings
 from collections.abc import Sequence
 from importlib import import_module
@@ -55,19 +53,28 @@ _DESCRIPTION = "Vision Transformers: train one on your own images, see what it s
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command. Exit status: 0 done, 1 failed with a sentence, 2 wrong usage, 130 stopped by the user."""
     words = list(sys.argv[1:] if arguments is None else arguments)
+    warnings.showwarning = _show_warning  # type: ignore[assignment]
+    try:
+        status = _dispatch(words)
+        sys.stdout.flush()  # here, where a pipe that was closed is no traceback
+    except KeyboardInterrupt as stop:
+        status = _fail(str(stop) or "stopped", status=130)
+    except BrokenPipeError:
+        # The reader of our output has gone, as in `vitrail predict … | head`; nothing is left to print.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = 0
+    sys.exit(status)
+
+
+def _dispatch(words: list[str]) -> int:
     if not words or words[0] in ("-h", "--help"):
         print(_overview())
-        sys.exit(0)
+        return 0
     if words[0] == "--version":
         from .. import __version__
 
         print(f"vitrail {__version__}")
-        sys.exit(0)
-    warnings.showwarning = _show_warning  # type: ignore[assignment]
-    sys.exit(_dispatch(words))
-
-
-def _dispatch(words: list[str]) -> int:
+        return 0
     if subcommands := [row for row in COMMANDS if row.name.split()[:-1] == words[:1]]:
         if len(words) == 1 or words[1] in ("-h", "--help"):
             print(_overview(subcommands))
@@ -139,12 +146,8 @@ def _added() -> list[tuple[str, list[tuple[str, str]]]]:
 def _run(command: Any) -> int:
     try:
         command.run()
-    except KeyboardInterrupt as stop:
-        return _fail(str(stop) or "stopped", status=130)
     except BrokenPipeError:
-        # The reader of our output has gone, as in `vitrail predict … | head`; nothing is left to print.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        raise
     except (VitrailError, OSError, ValueError) as error:
         return _fail(str(error))
     except ModuleNotFoundError as error:
@@ -165,6 +168,9 @@ def _unexpected(error: Exception) -> str:
     text = str(error).strip()
     if "out of memory" in text.lower():
         return "the device is out of memory: use a smaller --batch-size, or see what fits with `vitrail plan`"
+    import tempfile
+    import traceback
+
     with tempfile.NamedTemporaryFile("w", prefix="vitrail-", suffix=".txt", delete=False) as file:
         traceback.print_exception(error, file=file)
     first = text.splitlines()[0] if text else "no message"

@@ -1,1 +1,1 @@
-"""How a model is run: precision and layout, engines, and the Predictor that joins one with preprocessing and a task."""
+"""Running a model: precision and layout, engines, and the Predictor (engine + preprocessing + task)."""

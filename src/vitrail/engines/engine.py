@@ -1,4 +1,4 @@
-"""Engines: what runs a model. One file an engine, one table."""
+"""The protocol of an engine, which runs a model, and the registry of engines."""
 
 from collections.abc import Callable
 from importlib import import_module
@@ -15,40 +15,40 @@ class Engine(Protocol):
     """Pixels -> output. Owns device, precision, layout, inference mode and memory policy.
 
     Attributes:
-        device: where it computes.
-        precision: of the matrix products.
+        device: device of the computation.
+        precision: number format of the matrix products.
     """
 
     device: torch.device
     precision: torch.dtype
 
     def __call__(self, pixels: Tensor) -> Any:
-        """(B, C, H, W) normalised float32, of any device -> the model's output, every tensor float32 on the CPU."""
+        """Run the model on normalised float32 pixels (B, C, H, W) on any device; outputs are float32 on the CPU."""
 
 
 MakeEngine = Callable[[nn.Module, str, str], Engine]
-"""(model, device, precision) -> Engine; device and precision are words as a user writes them."""
+"""(model, device, precision) -> Engine; device and precision are names, see `make_engine`."""
 
 ENGINES = {"torch": "torch_engine:TorchEngine"}
-"""Name -> file and class. Another package adds its own through the entry point group `vitrail.engines`."""
+"""Name -> file and class. Other packages add theirs through the entry points `vitrail.engines`."""
 
 
 def engine_names() -> list[str]:
-    """Every engine, those of other packages included; nothing is imported."""
+    """Names of all engines, those of other packages included; nothing is imported."""
     return [*ENGINES, *plugin_names("engine")]
 
 
 def make_engine(model: nn.Module, *, engine: str = "torch", device: str = "auto", precision: str = "auto") -> Engine:
-    """An engine for a model.
+    """Build an engine for a model.
 
     Args:
-        model: pixels -> output; put in evaluation mode, and moved to the device if the engine computes with it.
+        model: pixels -> output; set to evaluation mode, and moved to the device if the engine uses PyTorch.
         engine: a name of `engine_names`.
         device: "auto", "cpu", "cuda", "cuda:1".
         precision: "auto", "float32", "bfloat16" or "float16"; see `Precision`.
 
     Raises:
-        VitrailError: an unknown word, or a device that this machine does not have.
+        VitrailError: unknown name, or a device that this machine does not have.
     """
     if engine in ENGINES:
         module, _, kind = ENGINES[engine].partition(":")

@@ -1,4 +1,4 @@
-"""The Predictor: an engine with preprocessing, output names and a task; every command that runs a model uses it."""
+"""The Predictor: engine, preprocessing, output names and task. Every command that runs a model uses it."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
@@ -20,13 +20,13 @@ from .engine import Engine, make_engine
 
 
 class Predictor:
-    """Decoded images -> predictions.
+    """Predicts from decoded images.
 
     Args:
         engine: runs the model.
-        preprocess: from an image to pixels.
-        task: what outputs mean.
-        names: of the outputs.
+        preprocess: image -> pixels.
+        task: decodes the outputs.
+        names: names of the outputs.
         batch_size: images per forward pass.
 
     Raises:
@@ -45,14 +45,14 @@ class Predictor:
         self.batch_size = batch_size
 
     def __call__(self, images: Iterable[ImageLike], *, top_k: int | None = None) -> list[Prediction]:
-        """A prediction for each image, in order.
+        """Return a prediction for each image, in order.
 
         Args:
             images: Pillow images, arrays (H, W) or (H, W, C), or tensors (C, H, W), of any size.
             top_k: number of classes of each prediction; all by default.
 
         Raises:
-            VitrailError: something that is no image, or `top_k` below 1.
+            VitrailError: an argument is not an image, or `top_k` is below 1.
         """
         check_top_k(top_k)
         fitted = (self.preprocess.fit(image_tensor(image, self.preprocess.channels)) for image in images)
@@ -63,10 +63,10 @@ class Predictor:
         ]
 
     def outputs(self, batches: Iterable[Shaped[Tensor, "B C H W"]]) -> Iterator[Any]:
-        """Fitted images -> the model's output for each batch, every tensor float32 on the CPU.
+        """Yield the model's output for each batch of resized images; every tensor is float32 on the CPU.
 
         Args:
-            batches: uint8, or float32 on a scale from 0 to 1, at the size of `preprocess`; see `even_batches`.
+            batches: uint8, or float32 in [0, 1], at the size of `preprocess`; see `even_batches`.
         """
         for images, count in even_batches(batches):
             yield first_rows(self.engine(self.preprocess.normalise(images)), count)
@@ -79,25 +79,25 @@ def check_top_k(top_k: int | None) -> None:
 
 
 def batched(images: Iterable[Shaped[Tensor, "C H W"]], size: int) -> Iterator[Shaped[Tensor, "B C H W"]]:
-    """Images of one size in batches of `size`; the last batch has what is left."""
+    """Group images of one size into batches of `size`; the last batch may be smaller."""
     rest = iter(images)
     while group := list(islice(rest, size)):
         yield stack(group)
 
 
 def stack(images: Sequence[Shaped[Tensor, "C H W"]]) -> Shaped[Tensor, "B C H W"]:
-    """Images of one size as one tensor; if only some of them are uint8, all become float32 from 0 to 1."""
+    """Stack images of one size; if only some of them are uint8, all become float32 in [0, 1]."""
     if len({image.dtype for image in images}) > 1:
         images = [tvf.to_dtype(image, torch.float32, scale=True) for image in images]
     return torch.stack(list(images))
 
 
 def even_batches(batches: Iterable[Shaped[Tensor, "B C H W"]]) -> Iterator[tuple[Shaped[Tensor, "F C H W"], int]]:
-    """Each batch, filled up to the size of the largest before it, with the number of its own images.
+    """Yield each batch, padded to the size of the largest before it, and its own number of images.
 
-    A matrix product chooses its kernel by its size, and the last digits of the result depend on the kernel. Therefore
-    the last of several batches is filled with copies of its last image: what is computed for an image does not depend
-    on how many other images there are.
+    A matrix product chooses its kernel by its size, and the last digits of the result depend on the kernel. The last of
+    several batches is therefore padded with copies of its last image, so that an image's result does not depend on the
+    number of other images.
     """
     full = 0
     for images in batches:
@@ -121,7 +121,7 @@ def make_predictor(
     device: str = "auto",
     precision: str = "auto",
 ) -> Predictor:
-    """The Predictor of a checkpoint; its model is put in evaluation mode and moved to the device.
+    """Build the Predictor of a checkpoint; its model is set to evaluation mode and moved to the device.
 
     Args:
         checkpoint: model, preprocessing and names.
@@ -129,7 +129,7 @@ def make_predictor(
         engine, device, precision: see `make_engine`.
 
     Raises:
-        VitrailError: an unknown word, or a task that images cannot be predicted for; the message has the way out.
+        VitrailError: unknown name, or the checkpoint's task has no predictions for images.
     """
     task = resolve(checkpoint.task)
     running = make_engine(checkpoint.model, engine=engine, device=device, precision=precision)
@@ -137,5 +137,5 @@ def make_predictor(
 
 
 def output_names(checkpoint: Checkpoint) -> tuple[str, ...]:
-    """The names of the outputs; their numbers where the checkpoint has no names."""
+    """Names of the outputs; "0", "1", ... if the checkpoint has none."""
     return checkpoint.class_names or tuple(str(index) for index in range(checkpoint.model.config.num_outputs))

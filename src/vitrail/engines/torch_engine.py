@@ -1,4 +1,4 @@
-"""PyTorch as it is: eager, with autocast."""
+"""The PyTorch engine: eager mode with autocast."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ class TorchEngine:
     """Runs a model eagerly, without gradients.
 
     Args:
-        model: put in evaluation mode and moved to the device.
+        model: set to evaluation mode and moved to the device.
         device: see `pick_device`.
         precision: see `pick_precision`.
     """
@@ -26,7 +26,7 @@ class TorchEngine:
         keep_freed_memory()
 
     def __call__(self, pixels: Tensor) -> Any:
-        """(B, C, H, W) normalised float32 -> the model's output, every tensor float32 on the CPU."""
+        """Run the model on normalised float32 pixels (B, C, H, W); outputs are float32 on the CPU."""
         with torch.inference_mode(), reduced_precision(self.device, self.precision):
             output = self.model(on_device(pixels, self.device))
             return tree_map_only(Tensor, _as_float32, output)

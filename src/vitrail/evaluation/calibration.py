@@ -1,4 +1,4 @@
-"""Calibration of classifiers: functions of logits and labels."""
+"""Calibration of classifiers: errors and temperature, from logits and labels."""
 
 import math
 from dataclasses import dataclass
@@ -18,13 +18,13 @@ _HALVINGS = 60
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """How well probabilities match the accuracy.
+    """Calibration errors of a classifier.
 
     Attributes:
         ece: expected calibration error, 15 bins (Guo et al., 2017, "On calibration of modern neural networks").
         brier: mean over images of Σ (probability − truth)² over the classes, 0 to 2 (Brier, 1950).
         loss: negative log-likelihood in nats.
-        bins: of `ece`.
+        bins: the bins of `ece`.
     """
 
     ece: float
@@ -34,7 +34,7 @@ class Calibration:
 
 
 def calibration(logits: Float[Tensor, "n K"], target: Int[Tensor, " n"]) -> Calibration:
-    """The calibration of a classifier on labelled images.
+    """Compute the calibration of a classifier on labelled images.
 
     Raises:
         VitrailError: no images.
@@ -56,7 +56,7 @@ def brier_scores(logits: Float[Tensor, "n K"], target: Int[Tensor, " n"]) -> Flo
 
 
 def fit_temperature(logits: Float[Tensor, "n K"], target: Int[Tensor, " n"]) -> float:
-    """The T for which softmax(logits / T) has the least loss (Guo et al., 2017, section 4.2), from 0.01 to 100.
+    """Temperature T in [0.01, 100] that minimises the loss of softmax(logits / T) (Guo et al., 2017, section 4.2).
 
     The loss is convex in 1 / T, so the zero of its slope is found by bisection. If every image is predicted right, the
     loss falls without end and the lowest T is returned; if a uniform prediction would be better, the highest.
@@ -78,7 +78,7 @@ def fit_temperature(logits: Float[Tensor, "n K"], target: Int[Tensor, " n"]) -> 
 
 
 def cross_fitted(logits: Float[Tensor, "n K"], target: Int[Tensor, " n"], seed: int = 0) -> Float[Tensor, "n K"]:
-    """The logits divided by temperatures that were fitted on other images: each half uses that of the other half.
+    """Divide logits by temperatures fitted on other images: each half uses the temperature of the other half.
 
     For sources without a validation part.
 

@@ -1,4 +1,4 @@
-"""Embeddings of images: one vector for each image, in memory or as files."""
+"""Embeddings of images, in memory or as files."""
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
@@ -33,7 +33,7 @@ class Embeddings:
 
     Attributes:
         vectors: (n, D) float32, not normalised; NaN for an image that could not be read.
-        paths: as the user named the images, or relative to the folder that was named.
+        paths: paths as the user gave them, or relative to the given folder.
         errors: why an image could not be read, or None.
     """
 
@@ -44,7 +44,7 @@ class Embeddings:
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """The summary of embeddings in files: number of images, how many of them failed, and the width of a vector."""
+    """Summary of written embeddings: number of images, number of unreadable ones, and width of a vector."""
 
     images: int
     failed: int
@@ -63,7 +63,7 @@ def embed(
     precision: str = "auto",
     progress: Track = silent,
 ) -> Embeddings:
-    """The pooled vector before the head for every image: `embed("runs/flowers", "garden/").vectors`.
+    """Compute the pooled vector before the head for every image: `embed("runs/flowers", "garden/").vectors`.
 
     Args:
         checkpoint: any checkpoint of a model for images, or what `load` takes; see `EmbeddingModel` for the vector.
@@ -74,7 +74,7 @@ def embed(
         progress: reports how many images are done.
 
     Raises:
-        VitrailError: no image is found or can be read, a word is unknown, or the model does not take images.
+        VitrailError: no image is found or can be read, a name is unknown, or the model does not take images.
     """
     named, _, predictor = _opened(checkpoint, sources, split, limit, batch_size, engine, device, precision)
     width = vector_width(predictor)
@@ -102,18 +102,18 @@ def write_embeddings(
 ) -> Written:
     """Embed any number of images in bounded memory.
 
-    The suffix of `out` decides what is written: `.npz` (arrays vectors, paths, errors), `.parquet` (columns path,
+    The suffix of `out` selects the format: `.npz` (arrays vectors, paths, errors), `.parquet` (columns path,
     vector, error), `.csv` (path, v1 ... vD, error). Without a suffix it is a folder of `.npz` parts with a manifest,
     which an interrupted run continues; see `write_parts`. A file appears under its name when it is complete.
 
     Args:
         checkpoint, sources, split, limit, batch_size, engine, device, precision, progress: see `embed`.
-        out: file or folder.
-        images_per_part: rows of a part of a folder.
+        out: file or folder to write.
+        images_per_part: number of images in a part of a folder.
 
     Raises:
-        VitrailError: see `embed`; another suffix, a folder that holds something else, or embeddings of another model,
-            other settings or other images.
+        VitrailError: see `embed`; unknown suffix, a folder of other files, or of embeddings with another model, other
+        settings or other images.
     """
     target = Path(out)
     check_target(target)
@@ -146,7 +146,7 @@ def write_embeddings(
 
 
 def vector_width(predictor: Predictor) -> int:
-    """D of the vectors, found with one black image.
+    """Width D of the vectors, found with one black image.
 
     Raises:
         VitrailError: the model does not give one vector for each image.
@@ -195,7 +195,7 @@ def _rows(
 
 
 def some_readable(rows: Iterable[Rows]) -> Iterator[Rows]:
-    """The same rows; at the end, it is an error if no image could be read."""
+    """Yield the same rows, and raise VitrailError at the end if no image could be read."""
     last = None
     worked = False
     for last in rows:

@@ -1,4 +1,4 @@
-"""Embeddings as one file: NumPy, Parquet or CSV, written as they come."""
+"""Writes embeddings to one file (NumPy, Parquet or CSV) in bounded memory."""
 
 import csv
 import zipfile
@@ -20,10 +20,10 @@ _PATHS_PER_BLOCK = 4096
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """The embeddings of consecutive images.
+    """Embeddings of consecutive images.
 
     Attributes:
-        paths: of the images.
+        paths: paths of the images.
         vectors: (n, D); NaN for an image that could not be read.
         errors: why an image could not be read, or None.
     """
@@ -34,7 +34,7 @@ class Rows:
 
 
 def check_target(target: Path) -> None:
-    """Raise VitrailError if nothing can be written under this name, before anything is computed."""
+    """Raise VitrailError if this file or folder cannot be written, before anything is computed."""
     if target.suffix and target.suffix not in _WRITERS:
         raise VitrailError(
             f"{target} ends in {target.suffix}: use {', '.join(_WRITERS)}, or no suffix for a folder of parts"
@@ -50,13 +50,13 @@ def check_target(target: Path) -> None:
 
 
 def write_rows(rows: Iterable[Rows], paths: Sequence[str], width: int, target: Path) -> int:
-    """Write one file, atomically; the number of images that could not be read.
+    """Write one file, atomically, and return the number of images that could not be read.
 
     Args:
-        rows: of all images, in order.
-        paths: of all images.
-        width: D.
-        target: ends in .npz, .parquet or .csv.
+        rows: embeddings of all images, in order.
+        paths: paths of all images.
+        width: width D of a vector.
+        target: file that ends in .npz, .parquet or .csv.
     """
     failed = 0
 
@@ -83,7 +83,7 @@ def _write_npz(rows: Iterable[Rows], paths: Sequence[str], width: int, file: Pat
 
 
 def _write_strings(archive: zipfile.ZipFile, name: str, values: Sequence[str]) -> None:
-    """A string array, block by block: NumPy's strings have the length of the longest."""
+    """Write a string array in blocks: all strings of a NumPy array have the length of the longest."""
     kind = f"<U{max(1, max(map(len, values), default=1))}"
     with _member(archive, name) as member:
         _header(member, kind, (len(values),))
@@ -93,7 +93,7 @@ def _write_strings(archive: zipfile.ZipFile, name: str, values: Sequence[str]) -
 
 
 def _member(archive: zipfile.ZipFile, name: str) -> IO[bytes]:
-    # A ZipInfo has no time of its own: the same embeddings give the same bytes.
+    # A ZipInfo has a constant time, so that equal embeddings give equal bytes.
     return archive.open(zipfile.ZipInfo(name), "w", force_zip64=True)
 
 
@@ -102,7 +102,7 @@ def _header(member: IO[bytes], kind: str, shape: tuple[int, ...]) -> None:
 
 
 def _write_csv(rows: Iterable[Rows], paths: Sequence[str], width: int, file: Path) -> None:
-    # Paths may hold bytes that are no UTF-8; they come out as they went in.
+    # Paths may have bytes that are not UTF-8; they are written unchanged.
     with file.open("w", encoding="utf-8", errors="surrogateescape", newline="") as stream:
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(["path", *(f"v{column}" for column in range(1, width + 1)), "error"])
@@ -124,7 +124,7 @@ def _write_parquet(rows: Iterable[Rows], paths: Sequence[str], width: int, file:
             writer.write_table(pa.table([pa.array(names), vectors, pa.array(part.errors, pa.string())], schema=schema))
 
 
-def _import_parquet():  # type: ignore[no-untyped-def]  # two modules of an optional package without types
+def _import_parquet():  # type: ignore[no-untyped-def]  # modules of an optional package without types
     try:
         import pyarrow
         from pyarrow import parquet
@@ -138,4 +138,4 @@ _WRITERS: dict[str, Callable[[Iterable[Rows], Sequence[str], int, Path], None]] 
     ".parquet": _write_parquet,
     ".csv": _write_csv,
 }
-"""Suffix -> (rows, paths, width, file) -> None."""
+"""Suffix -> function (rows, paths, width, file) that writes the format."""

@@ -5,12 +5,23 @@ from typing import Any
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ..nn import AnyVisionModel, DistilledHead, DualEncoder, Head, PooledDistilledHead, PrototypeHead, TaskHeads, Tokens
+from ..models.fields import ModelConfig
+from ..nn import (
+    BaseVisionModel,
+    ComposedModel,
+    DistilledHead,
+    DualEncoder,
+    Head,
+    PooledDistilledHead,
+    PrototypeHead,
+    TaskHeads,
+    Tokens,
+)
 from ..task_spec import EMBEDDING
 
 
 class EmbeddingModel(nn.Module):
-    """The pooled vector before the classifier of any model: (B, C, H, W) -> (B, D).
+    """Pooled vector before the classifier of any model: (B, C, H, W) -> (B, D).
 
     * A classifier gives the input of its classifier. With two classifiers on two tokens (DeiT's distilled models) it is
       the mean of both tokens.
@@ -19,26 +30,29 @@ class EmbeddingModel(nn.Module):
       DINO's pre-training head are classes, and not used.
     * A model without a vector (detection, dense tasks, masked modelling) gives the mean over the patch tokens of its
       last level.
+    * A model of your own that is not put together of embedding, encoder and head gives its `embed_images`.
 
     Args:
-        model: with `forward_features`, `head` and `config`; its modules and weights are shared.
+        model: its modules and weights are shared.
     """
 
-    def __init__(self, model: AnyVisionModel | DualEncoder) -> None:
+    def __init__(self, model: BaseVisionModel[ModelConfig]) -> None:
         super().__init__()
-        self.whole: AnyVisionModel = model.image if isinstance(model, DualEncoder) else model
+        self.whole: BaseVisionModel[Any] = model.image if isinstance(model, DualEncoder) else model
 
     def forward(self, pixels: Float[Tensor, "B C H W"]) -> Float[Tensor, "B D"]:
+        if not isinstance(self.whole, ComposedModel):
+            return self.whole.embed_images(pixels)
         return pooled(self.whole.head, self.whole.forward_features(pixels), self.whole.config.task == EMBEDDING)
 
 
 def pooled(head: nn.Module, features: Any, projects: bool) -> Float[Tensor, "B D"]:
-    """One vector for each image, as `EmbeddingModel` describes.
+    """Pool features to one vector for each image, as `EmbeddingModel` describes.
 
     Args:
-        head: of the model.
-        features: Tokens, or several levels of them.
-        projects: the head's output is the embedding.
+        head: the model's head.
+        features: Tokens, or a tuple of levels.
+        projects: whether the head's output is the embedding.
     """
     match head:
         case Head():

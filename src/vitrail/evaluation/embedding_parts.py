@@ -1,12 +1,11 @@
-"""Embeddings as a folder of parts that an interrupted run continues.
+"""Writes embeddings to a folder of parts, which an interrupted run can continue.
 
     out/manifest.json      the model's digest, the settings, the images' digest and number, the width
-    out/part-00000.npz     vectors (n, D), paths (n), errors (n; empty where the image could be read)
+    out/part-00000.npz     vectors (n, D), paths (n), errors (n; empty if the image could be read)
     out/part-00001.npz     ...
 
-The manifest is written first, each part appears under its name when it is complete, and a part depends on nothing but
-its own images. So whatever stopped a run, the parts that are there are kept, and the others are computed as they would
-have been.
+The manifest is written first, each part is written atomically, and a part depends only on its own images. After an
+interruption, complete parts are kept, and the others are computed with the same result.
 """
 
 import hashlib
@@ -36,18 +35,18 @@ def write_parts(
     images_per_part: int,
     progress: Track = silent,
 ) -> int:
-    """Write the parts that are not there yet; the number of images of all parts that could not be read.
+    """Write the missing parts, and return the number of images in all parts that could not be read.
 
     Args:
-        folder: new, empty, or begun with the same model, settings and images.
-        paths: of all images; images are recognised by them.
-        rows: (start, stop) -> embeddings of the images between.
-        settings: plain JSON values, "width" among them: whatever changes a vector.
-        images_per_part: rows of every part but the last.
+        folder: a new or empty folder, or one begun with the same model, settings and images.
+        paths: paths of all images, which identify them.
+        rows: function (start, stop) -> embeddings of these images.
+        settings: plain JSON values that the vectors depend on, with "width".
+        images_per_part: number of images in every part but the last.
         progress: counts the parts.
 
     Raises:
-        VitrailError: a folder of something else, or of other embeddings; no image could be read.
+        VitrailError: the folder has other files or other embeddings, or no image could be read.
     """
     names = "\0".join(paths).encode("utf-8", "surrogateescape")
     identity = {
@@ -73,20 +72,20 @@ def write_parts(
 
 
 def _begin(folder: Path, identity: dict[str, Any]) -> None:
-    """Write the manifest, or compare it with what is there."""
+    """Write the manifest, or compare it with the existing one."""
     folder.mkdir(exist_ok=True)
     manifest = folder / MANIFEST
-    # As JSON gives it back: tuples become lists.
+    # As read back from JSON: tuples become lists.
     plain = json.loads(json.dumps(identity))
     if not manifest.is_file():
         if any(folder.iterdir()):
-            raise VitrailError(f"{folder} holds something else than embeddings: name a new folder, or empty it")
+            raise VitrailError(f"{folder} has other files than embeddings: name a new folder, or empty it")
         write_file(manifest, json.dumps(plain, indent=2).encode())
         return
     try:
         found = json.loads(manifest.read_bytes())
     except ValueError as error:
-        raise VitrailError(f"{manifest} is no JSON ({error}): name a new folder") from error
+        raise VitrailError(f"{manifest} is not JSON ({error}): name a new folder") from error
     other = [name for name in plain if not isinstance(found, dict) or found.get(name) != plain[name]]
     if other:
         raise VitrailError(
@@ -96,7 +95,7 @@ def _begin(folder: Path, identity: dict[str, Any]) -> None:
 
 
 def _failures(part: Path, paths: Sequence[str], width: int) -> int | None:
-    """The number of images of a complete part that could not be read; None if it has to be written."""
+    """Number of unreadable images in a complete part; None if the part is missing or incomplete."""
     if not part.is_file():
         return None
     try:

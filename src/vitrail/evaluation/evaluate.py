@@ -1,4 +1,4 @@
-"""The score of a checkpoint on labelled images."""
+"""Evaluation of a checkpoint on labelled images."""
 
 import os
 from collections.abc import Sequence
@@ -28,22 +28,21 @@ def evaluate(
     skip_bad: bool = False,
     progress: Track = silent,
 ) -> Evaluation:
-    """Score a checkpoint on labelled images: `evaluate("runs/flowers", "flowers/").quality`.
+    """Evaluate a checkpoint on labelled images: `evaluate("runs/flowers", "flowers/").quality`.
 
     Labels are matched by the names of classes or columns. The source may lack some classes of the checkpoint; a class
-    that the checkpoint does not know is an error.
+    that the checkpoint does not have is an error.
 
     Args:
         checkpoint: a checkpoint, or what `load` takes: a run, a folder, a file, a hub id.
         source: a source, or what `open_source` takes.
-        split: which part of the source, see `held_out`; the result's `note` describes the images that were scored.
+        split: part of the source, see `held_out`; the result's `note` describes the images.
         batch_size, engine, device, precision: see `make_predictor`.
-        skip_bad: leave out files that cannot be read, instead of stopping at them.
+        skip_bad: leave out files that cannot be read, instead of raising an error.
         progress: reports how many images are done.
 
     Raises:
-        VitrailError: unknown classes, unreadable files, a part that does not exist, nothing to score, or a task
-            without labels.
+        VitrailError: unknown classes, unreadable files, a missing part, no images, or a task without labels.
     """
     found = checkpoint if isinstance(checkpoint, Checkpoint) else load(os.fspath(checkpoint))
     predictor = make_predictor(found, batch_size=batch_size, engine=engine, device=device, precision=precision)
@@ -56,10 +55,10 @@ def evaluate(
 def score_held_out(
     predictor: Predictor, chosen: HeldOut, *, skip_bad: bool = False, progress: Track = silent
 ) -> Evaluation:
-    """The predictor's outputs for the chosen samples, compared with their labels.
+    """Compare the predictor's outputs for the chosen samples with their labels.
 
     Args:
-        predictor: its names are those that the labels were matched with.
+        predictor: runs the model; the labels were matched with its names.
         chosen: samples with labels in the order of the predictor's names.
         skip_bad: leave out samples that cannot be read.
         progress: reports how many images are done.
@@ -77,8 +76,8 @@ def score_held_out(
             metrics.update(part.output, predictor.task.targets(part.readable, predictor.names))
             scored += len(part.readable)
     if bad and not skip_bad:
-        # The survey could read all of them: these do not suit this model, or have changed since.
-        raise VitrailError(f"{len(bad)} images cannot be used: {_some(bad)}; mend them, or use --skip-bad")
+        # The survey read all of them, so these do not fit this model, or have changed since.
+        raise VitrailError(f"{len(bad)} images cannot be used: {_some(bad)}; repair them, or use --skip-bad")
     if not scored:
         raise VitrailError(f"there is no image to score among {chosen.note}: give a source with labels")
     return replace(metrics.compute(), note=chosen.note)

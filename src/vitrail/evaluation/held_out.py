@@ -1,4 +1,4 @@
-"""The part of a source that a checkpoint is scored on: images that it was not trained on."""
+"""Chooses the images of a source for an evaluation: those that the checkpoint was not trained on."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ from ..progress import Track, silent
 
 @dataclass(frozen=True, slots=True)
 class HeldOut:
-    """The samples to score, all of them readable, and a phrase that describes them."""
+    """Readable samples for an evaluation, and a phrase that describes them."""
 
     samples: tuple[Sample, ...]
     note: str
@@ -29,21 +29,21 @@ def held_out(
     skip_bad: bool = False,
     progress: Track = silent,
 ) -> HeldOut:
-    """The part of a source to score.
+    """Return the samples of a source to evaluate on.
 
-    "auto" is the source's own test part, or else its val part. If it has neither, it is every image whose content
-    the run was not trained on; if some of them are the run's test part, its validation images, which it chose its best
-    checkpoint by, are left out too.
+    "auto" is the source's own test part, or else its val part. If it has neither, it is every image whose content the
+    run was not trained on; if some of these are the run's test images, its validation images are left out too, since
+    the best checkpoint was chosen by them.
 
     Args:
-        source: what the user named.
-        run: what the checkpoint was loaded from; a run folder lists its splits by content in splits.csv.
-        split: a part by name, or "all" for everything.
-        skip_bad: leave out files that cannot be read, instead of stopping at them.
+        source: a labelled source.
+        run: path of the checkpoint; a run folder lists its splits by content in splits.csv.
+        split: a part by name, "auto", or "all" for all images.
+        skip_bad: leave out files that cannot be read, instead of raising an error.
         progress: counts the files that are opened.
 
     Raises:
-        VitrailError: an unknown word, unreadable files, a part that does not exist, or no image is left.
+        VitrailError: unknown split, unreadable files, a missing part, or no image is left.
     """
     if split not in get_args(SplitChoice):
         raise VitrailError(f"there is no split {split!r}: {nearest(split, get_args(SplitChoice))}")
@@ -66,7 +66,7 @@ def held_out(
 def _unseen(checked: Survey, recorded: Mapping[str, str] | None) -> HeldOut:
     samples, name = checked.source.samples, checked.source.name
     if recorded is None:
-        return _named(samples, f"all of {name}; what the checkpoint was trained on is not known")
+        return _named(samples, f"all of {name}; the checkpoint's training images are not known")
     parts = [recorded.get(facts.digest, "new") for facts in checked.facts]
     counts = Counter(parts)
     left_out = {"train", "val"} if counts["test"] else {"train"}

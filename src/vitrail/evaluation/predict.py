@@ -1,4 +1,4 @@
-"""Predictions for images: classes with probabilities, numbers or vectors, as the checkpoint's task decodes them."""
+"""Predictions for images: classes with probabilities, numbers or vectors, depending on the checkpoint's task."""
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
@@ -35,27 +35,27 @@ def predict(
     precision: str = "auto",
     progress: Track = silent,
 ) -> Iterator[Prediction]:
-    """Predictions for the images of sources: `list(predict("runs/flowers", "garden/"))`.
+    """Predict the images of sources: `list(predict("runs/flowers", "garden/"))`.
 
-    Everything is checked and opened at the call; the images are read as the results are asked for, so a folder may be
-    of any size. An image that cannot be read gives a prediction with an error.
+    Arguments are checked at the call; images are read while iterating, so a folder may have any size. An image that
+    cannot be read gives a prediction with an error.
 
     Args:
         checkpoint: a checkpoint, or what `load` takes: a run, a folder, a file, a hub id.
         sources: images, folders of them at any depth, globs, tables, shards, or a named set; or images in memory:
             Pillow images, arrays (H, W) or (H, W, C), tensors (C, H, W). Those have an empty path.
         top_k: number of classes of each prediction; all of them if there are fewer.
-        split: the part of each source, see `choose_split`.
-        limit: stop after this many images.
+        split: part of each source, see `choose_split`.
+        limit: largest number of images.
         batch_size, engine, device, precision: see `make_predictor`.
         progress: reports how many images are done.
 
     Returns:
-        An iterator over predictions, in the order of the sources: `ClassPrediction`, `ValuePrediction`,
-        `VectorPrediction` or what another task decodes.
+        iterator over predictions, in the order of the sources: `ClassPrediction`, `ValuePrediction`,
+        `VectorPrediction`, or the type of another task.
 
     Raises:
-        VitrailError: no image is found, a word is unknown, or a number is out of range.
+        VitrailError: no image is found, a name is unknown, or a number is out of range.
     """
     check_top_k(top_k)
     check_limit(limit)
@@ -78,39 +78,39 @@ def check_limit(limit: int | None) -> None:
 def _specs_or_images(
     sources: Spec | ImageLike | Sequence[Spec] | Sequence[ImageLike],
 ) -> tuple[list[Spec], list[ImageLike]]:
-    """The sources as names, or as images in memory; one of both lists is empty."""
+    """Separate names and images in memory; one of both lists is empty."""
     single = isinstance(sources, str | os.PathLike | Tensor | ndarray | Image.Image)
     given: list[Spec | ImageLike] = [sources] if single else list(sources)  # type: ignore[arg-type, list-item]
     specs: list[Spec] = [each for each in given if isinstance(each, str | os.PathLike)]
     images: list[ImageLike] = [each for each in given if not isinstance(each, str | os.PathLike)]
     if specs and images:
-        raise VitrailError("sources are names and images in memory together: predict them in two calls")
+        raise VitrailError("sources has both names and images in memory: predict them in two calls")
     return specs, images
 
 
 @dataclass(frozen=True, slots=True)
 class NamedImages:
-    """The images that a user named, not opened yet, and what was named and cannot be used."""
+    """Images that a user named, not read yet, and files that cannot be used."""
 
     samples: tuple[Sample, ...]
     bad: tuple[BadFile, ...]
 
     @property
     def entries(self) -> list[Sample | BadFile]:
-        """All of them, as they come in tables."""
+        """Samples, then bad files, in the order of tables."""
         return [*self.samples, *self.bad]
 
 
 def named_images(
     sources: Spec | Sequence[Spec], limit: int | None = None, *, split: SplitChoice = "all", run: Path | None = None
 ) -> NamedImages:
-    """The images of sources, in order; a source that does not exist becomes a bad file.
+    """Find the images of sources, in order; a source that does not exist becomes a bad file.
 
     Args:
-        sources: what `open_source` takes without labels, or several of them.
-        limit: at most so many images.
-        split: the part of each source.
-        run: where the checkpoint comes from, see `choose_split`.
+        sources: a source without labels, see `open_source`, or several.
+        limit: largest number of images.
+        split: part of each source.
+        run: path of the checkpoint, see `choose_split`.
 
     Raises:
         VitrailError: no image is found, or a limit below 1.
@@ -137,11 +137,11 @@ def named_images(
 def predict_samples(
     predictor: Predictor, named: NamedImages, *, top_k: int | None = None, progress: Track = silent
 ) -> Iterator[Prediction]:
-    """A prediction for each image, in order, then one with an error for each bad file.
+    """Yield a prediction for each image, in order, then one with an error for each bad file.
 
     Args:
         predictor: runs the model.
-        named: what to read.
+        named: the images.
         top_k: number of classes of each prediction; all by default.
         progress: reports how many images are done.
     """
@@ -157,7 +157,7 @@ def predict_samples(
 
 
 def at_least_one(predictions: Iterable[Prediction]) -> Iterator[Prediction]:
-    """The same predictions; at the end, it is an error if no image could be read."""
+    """Yield the same predictions, and raise VitrailError at the end if no image could be read."""
     last = None
     worked = False
     for last in predictions:

@@ -1,4 +1,4 @@
-"""Predictions as a table for other programs.
+"""Writes predictions as a table: CSV, Parquet or JSON Lines.
 
 CSV and Parquet have a row for each image and the columns
 
@@ -31,11 +31,11 @@ _ROWS_PER_GROUP = 4096
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """The columns of a table of predictions.
+    """Columns of a table of predictions.
 
     Attributes:
-        task: gives the columns and the cells.
-        names: of the model's outputs.
+        task: defines the columns and the cells.
+        names: names of the model's outputs.
         top_k: number of classes in a row.
     """
 
@@ -45,7 +45,7 @@ class Layout:
 
     def columns(self) -> dict[str, type[str] | type[float]]:
         """Column -> type of its cells."""
-        # An output may be called as one of our own two columns are.
+        # An output may be named like one of the two fixed columns.
         own = {
             f"predicted_{name}" if name in ("path", "error") else name: kind
             for name, kind in self.task.columns(self.names, self.top_k).items()
@@ -53,16 +53,16 @@ class Layout:
         return {"path": str, **own, "error": str}
 
     def cells(self, prediction: Prediction) -> list[str | float | None]:
-        """One row."""
+        """Cells of one row."""
         return [prediction.path, *self.task.cells(prediction, self.names, self.top_k), prediction.error]
 
 
 def write_table(
     predictions: Iterable[Prediction], layout: Layout, form: Format = "csv", output: Path | None = None
 ) -> None:
-    """Write predictions as they come, to a file or to standard output.
+    """Write predictions one by one, to a file or to standard output.
 
-    A file appears under its name when it is complete; until then it is called NAME.part.
+    A file is named NAME.part until it is complete.
 
     Raises:
         VitrailError: Parquet without a file, or without its library.
@@ -111,7 +111,7 @@ def _write_parquet(predictions: Iterable[Prediction], layout: Layout, file: IO[A
 
 
 def _utf8(cell: str | float | None) -> str | float | None:
-    """Parquet's strings are UTF-8 without exception, and paths need not be."""
+    """Replace bytes that are not UTF-8, which Parquet's strings cannot have."""
     return cell.encode("utf-8", "replace").decode() if isinstance(cell, str) else cell
 
 

@@ -1,4 +1,4 @@
-"""Samples through a Predictor: decoding in threads, full batches on the device, results in order, bounded memory."""
+"""Runs samples through a Predictor: decoding in threads, full batches, results in order, bounded memory."""
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
@@ -17,18 +17,17 @@ from ..progress import Track, silent
 _BATCHES_AHEAD = 2
 _MOST_THREADS = 8
 _MOST_UNREADABLE = 8
-"""A batch is run before it is full if it has this many batches' worth of samples, most of them unreadable."""
+"""A batch with unreadable samples is run before it is full at this many times the batch size in samples."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outcomes:
-    """The result of consecutive samples.
+    """Outputs and errors of consecutive samples.
 
     Attributes:
-        samples: in the order given.
+        samples: the samples, in order.
         errors: for each sample, why it could not be read, or None.
-        output: the model's output for the samples without an error, every tensor float32 on the CPU; None if all have
-            one.
+        output: model output for the samples without an error, every tensor float32 on the CPU; None if there are none.
     """
 
     samples: tuple[Sample, ...]
@@ -37,19 +36,18 @@ class Outcomes:
 
     @property
     def readable(self) -> list[Sample]:
-        """The samples of the rows of `output`."""
+        """Samples without an error, one for each row of `output`."""
         return [sample for sample, error in zip(self.samples, self.errors, strict=True) if error is None]
 
 
 def stream(predictor: Predictor, samples: Sequence[Sample], *, progress: Track = silent) -> Iterator[Outcomes]:
-    """The outcomes of all samples, in order, computed as they are asked for.
+    """Yield the outcomes of all samples, in order.
 
-    Every batch but the last has `predictor.batch_size` images, whatever cannot be read among them; a few batches are in
-    memory at a time.
+    Every batch but the last has `predictor.batch_size` readable images; a few batches are in memory at a time.
 
     Args:
         predictor: runs the model.
-        samples: what to read.
+        samples: the samples to read.
         progress: counts the samples.
     """
     groups: deque[tuple[list[Sample], list[str | None]]] = deque()
@@ -62,7 +60,7 @@ def stream(predictor: Predictor, samples: Sequence[Sample], *, progress: Track =
 
     outputs = predictor.outputs(batches())
     while True:
-        # A group without readable images has no batch: it waits here for the output of the next one.
+        # A group without readable images has no batch: it waits for the output of the next group.
         output = next(outputs, None)
         while groups:
             names, errors = groups.popleft()
@@ -75,7 +73,7 @@ def stream(predictor: Predictor, samples: Sequence[Sample], *, progress: Track =
 def _full_groups(
     predictor: Predictor, samples: Sequence[Sample], progress: Track
 ) -> Iterator[tuple[list[Sample], list[str | None], list[Tensor]]]:
-    """Consecutive samples, the error of each, and the images of those that have none."""
+    """Yield groups of consecutive samples, their errors, and the images of those without an error."""
     size = predictor.batch_size
     names: list[Sample] = []
     errors: list[str | None] = []
@@ -95,7 +93,7 @@ def _full_groups(
 def _read_ahead(
     samples: Iterable[Sample], batch_size: int, preprocess: Preprocess
 ) -> Iterator[tuple[Sample, Tensor | str]]:
-    """Each sample with its fitted image, or the reason why it has none; read in threads, in order."""
+    """Yield each sample with its resized image, or the reason why it cannot be read; read in threads, in order."""
     waiting: deque[tuple[Sample, Future[Tensor | str]]] = deque()
     with ThreadPoolExecutor(min(usable_cores(), _MOST_THREADS), "vitrail-decode") as pool:
         try:
@@ -107,7 +105,7 @@ def _read_ahead(
             while waiting:
                 first, done = waiting.popleft()
                 yield first, done.result()
-        finally:  # also when the reader of the results stops half-way
+        finally:  # also when the consumer stops half-way
             pool.shutdown(cancel_futures=True)
 
 

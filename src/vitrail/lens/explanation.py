@@ -9,7 +9,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
 from ..errors import VitrailError
-from ..nn import AnyVisionModel, Tokens
+from ..nn import ComposedModel, Tokens
 from ..pages.image import displayable
 from .layout import Layout, over_picture, received
 from .measures import feature_pca
@@ -73,7 +73,7 @@ def explain_image(watched: Watched, name: str, image: Tensor, *, top_k: int = 5)
 
 def observed_encoder(model: nn.Module) -> Any:
     """The context of `observe_features` for the encoder of one of our models, for no module of any other."""
-    return observe_features(model, *(["encoder"] if isinstance(model, AnyVisionModel) else []))
+    return observe_features(model, *(["encoder"] if isinstance(model, ComposedModel) else []))
 
 
 def feature_colours(output: Any) -> UInt8[Tensor, "3 rows columns"] | None:

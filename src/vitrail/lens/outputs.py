@@ -5,19 +5,13 @@ from typing import Any, TypeGuard
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ..nn import AnyVisionModel, DualEncoder, VisionModel
-from ..task_spec import TaskSpec
+from ..nn import BaseVisionModel, ComposedModel, DualEncoder, SequentialModel
+from ..task_spec import CLASSIFICATION
 
 
 def gives_classes(model: nn.Module) -> bool:
-    """Whether the output of a model is logits of classes; True for a module that is none of ours."""
-    if not isinstance(model, AnyVisionModel):
-        return True
-    config = model.config
-    task = getattr(config, "task", "classification")
-    name = task.name if isinstance(task, TaskSpec) else task
-    # A head without bias is CLIP's projection into the space that texts share.
-    return name == "classification" and getattr(config, "num_classes", 1) != 0 and getattr(config, "head_bias", True)
+    """Whether the outputs are logits of classes; of a module that is not ours that is taken for granted."""
+    return not isinstance(model, BaseVisionModel) or bool(model.config.task.name == CLASSIFICATION.name)
 
 
 def image_model(model: nn.Module) -> nn.Module:
@@ -25,9 +19,9 @@ def image_model(model: nn.Module) -> nn.Module:
     return model.image if isinstance(model, DualEncoder) else model
 
 
-def hides_patches(model: nn.Module) -> TypeGuard[AnyVisionModel]:
+def hides_patches(model: nn.Module) -> TypeGuard[ComposedModel]:
     """Whether a model's forward hides patches, as in masked image modelling; its `forward_features` shows all."""
-    return isinstance(model, AnyVisionModel) and not isinstance(model, VisionModel)
+    return isinstance(model, ComposedModel) and not isinstance(model, SequentialModel)
 
 
 def run(model: nn.Module, pixels: Float[Tensor, "B C H W"]) -> Any:

@@ -1,4 +1,4 @@
-"""How the C library hands memory out."""
+"""Settings of the C library's memory allocator."""
 
 import ctypes
 import sys
@@ -7,10 +7,10 @@ _TRIM_THRESHOLD, _TOP_PAD, _MMAP_MAX = -1, -2, -4
 
 
 def keep_freed_memory() -> bool:
-    """Tell glibc to keep freed memory for the next allocation instead of giving it back to the system.
+    """Make glibc keep freed memory for the next allocation instead of returning it to the system.
 
-    A training step frees and asks for the same large blocks again and again; by default each of them is mapped, cleared
-    and unmapped by the kernel every time. Process-wide; True where it took effect. See LOG.md for what it gains.
+    A training step frees and allocates the same large blocks repeatedly; by default the kernel maps, clears and unmaps
+    each of them every time. Affects the whole process. Returns True if it took effect. LOG.md has measurements.
     """
     if not sys.platform.startswith("linux"):
         return False

@@ -1,4 +1,4 @@
-"""The limits that a control group (a container, a scheduler) puts on this process, versions 1 and 2."""
+"""Limits on this process by control groups (containers, schedulers), versions 1 and 2."""
 
 import math
 from collections.abc import Iterator
@@ -11,14 +11,14 @@ MOUNT = Path("/sys/fs/cgroup")
 
 @dataclass(frozen=True, slots=True)
 class MemoryLimit:
-    """Bytes a group may fill, and bytes of it in use that cannot be reclaimed."""
+    """Memory limit of a group in bytes, and bytes in use that cannot be reclaimed."""
 
     limit: int
     used: int
 
 
 def cpu_quota(membership: Path = MEMBERSHIP, mount: Path = MOUNT) -> int | None:
-    """The tightest quota of the process's groups, in whole cores rounded up; None where there is none."""
+    """Lowest CPU quota of the process's groups, in cores, rounded up; None if there is none."""
     quotas = []
     for folder in _folders("cpu", membership, mount):
         pair = _words(folder / "cpu.max") or _words(folder / "cpu.cfs_quota_us") + _words(folder / "cpu.cfs_period_us")
@@ -28,7 +28,7 @@ def cpu_quota(membership: Path = MEMBERSHIP, mount: Path = MOUNT) -> int | None:
 
 
 def memory_limit(membership: Path = MEMBERSHIP, mount: Path = MOUNT) -> MemoryLimit | None:
-    """The tightest memory limit of the process's groups; None where there is none."""
+    """Lowest memory limit of the process's groups; None if there is none."""
     limits = []
     for folder in _folders("memory", membership, mount):
         limit = _words(folder / "memory.max") or _words(folder / "memory.limit_in_bytes")
@@ -39,8 +39,8 @@ def memory_limit(membership: Path = MEMBERSHIP, mount: Path = MOUNT) -> MemoryLi
 
 
 def _folders(controller: str, membership: Path, mount: Path) -> Iterator[Path]:
-    # The process's group and those above it. Inside a container the path may name a place outside of it: then
-    # the mount itself is the process's group.
+    # The process's group and those above it. Inside a container the path may be one of the host: then the mount
+    # itself is the process's group.
     for line in _lines(membership):
         _, controllers, path = line.split(":", 2)
         if controllers and controller not in controllers.split(","):

@@ -1,4 +1,4 @@
-"""What this process may use: cores, memory, accelerators; and the device and precision that a word means."""
+"""Cores, memory and accelerators that this process may use; device and precision by name."""
 
 import os
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": t
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Gpu:
-    """An accelerator: its name and its memory in bytes, all of it and what is free now."""
+    """A GPU: name, total memory and free memory in bytes."""
 
     name: str
     memory: int
@@ -23,13 +23,13 @@ class Gpu:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Machine:
-    """What this process may use, which in a container or under a scheduler is less than the hardware has.
+    """Resources that this process may use; in a container or under a scheduler, less than the hardware has.
 
     Attributes:
-        cores: processors it may run on, by affinity and by the control group's quota (rounded up).
-        memory: bytes of main memory it may fill, the control group's limit included.
-        available: bytes of it that are free now, without swapping.
-        gpus: CUDA devices, in their order.
+        cores: number of CPU cores, limited by affinity and by the control group's quota (rounded up).
+        memory: main memory in bytes, limited by the control group.
+        available: free main memory in bytes, without swapping.
+        gpus: CUDA devices, in order.
     """
 
     cores: int
@@ -39,20 +39,20 @@ class Machine:
 
 
 def this_machine() -> Machine:
-    """The facts of the machine and of the limits put on this process, read now."""
+    """Read the current resources and limits of this process."""
     memory, available = main_memory()
     return Machine(cores=usable_cores(), memory=memory, available=available, gpus=_gpus())
 
 
 def usable_cores() -> int:
-    """Processors this process may run on: its affinity, or its control group's quota where that is less."""
+    """Number of cores this process may use: the smaller of its affinity and its control group's quota."""
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     quota = cpu_quota()
     return allowed if quota is None else max(1, min(allowed, quota))
 
 
 def main_memory(meminfo: Path = Path("/proc/meminfo")) -> tuple[int, int]:
-    """(all, available) bytes of main memory, the control group's limit included."""
+    """(total, available) bytes of main memory, limited by the control group."""
     total, available = _hardware_memory(meminfo)
     limit = memory_limit()
     if limit is None or limit.limit >= total:
@@ -61,7 +61,7 @@ def main_memory(meminfo: Path = Path("/proc/meminfo")) -> tuple[int, int]:
 
 
 def resident_bytes() -> int:
-    """Main memory that this process holds now; 0 where the system does not say."""
+    """Bytes of main memory that this process uses; 0 if the system has no such number."""
     try:
         pages = int(Path("/proc/self/statm").read_text().split()[1])
     except OSError:
@@ -70,10 +70,10 @@ def resident_bytes() -> int:
 
 
 def pick_device(name: str = "auto") -> torch.device:
-    """The device that a word means: "auto" (CUDA where there is one), "cpu", "cuda", "cuda:1".
+    """Return the device of a name: "auto" (CUDA if available, else CPU), "cpu", "cuda", "cuda:1".
 
     Raises:
-        VitrailError: an unknown word, or a device that this machine does not have.
+        VitrailError: unknown name, or a device that this machine does not have.
     """
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if name == "auto":
@@ -86,14 +86,14 @@ def pick_device(name: str = "auto") -> torch.device:
     index = int(number or 0)
     if index >= count:
         have = f"has {count} CUDA device{'s' * (count > 1)}" if count else "has no CUDA device that PyTorch can use"
-        raise VitrailError(f"device {name!r} is not here: this machine {have}; use --device auto or --device cpu")
+        raise VitrailError(f"there is no device {name!r}: this machine {have}; use --device auto or --device cpu")
     return torch.device("cuda", index)
 
 
 def pick_precision(name: str, device: torch.device) -> torch.dtype:
-    """The number format of the heavy arithmetic: "auto", "float32", "bfloat16" or "float16".
+    """Return the dtype of matrix products for a name: "auto", "float32", "bfloat16" or "float16".
 
-    "auto" is bfloat16 where the device has instructions for it (CUDA from Ampere on; a CPU with AMX or
+    "auto" is bfloat16 if the device has instructions for it (CUDA from Ampere on; a CPU with AMX or
     AVX512-BF16), otherwise float32.
     """
     if name == "auto":
@@ -109,7 +109,7 @@ def has_fast_bfloat16(device: torch.device) -> bool:
         return torch.cuda.is_bf16_supported(including_emulation=False)
     if device.type != "cpu":
         return False
-    # Private names that come and go with versions of PyTorch: where one is missing, the answer is no.
+    # Private names that differ between versions of PyTorch: if one is missing, the answer is no.
     probes = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
     return any(getattr(torch.cpu, probe, bool)() for probe in probes)
 

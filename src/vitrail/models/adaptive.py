@@ -1,4 +1,4 @@
-"""A ViT whose patches follow the content: few large ones where an image is plain, small ones where there is detail.
+"""ViT with content-adaptive patches: large ones in plain regions of an image, small ones in detailed regions.
 
 After Ronen et al. (2023), "Vision transformers with mixed-resolution tokenization", and Choudhury et al. (2025),
 "Accelerating vision transformers with adaptive patch sizes"; images are packed as in NaViT (Dehghani et al., 2023).
@@ -40,8 +40,8 @@ class AdaptiveViTConfig(ClassifierFields):
 
     Attributes:
         patch_size: side of the smallest patches.
-        levels: how many sizes there are, each twice the one before.
-        threshold: a cell with less detail than this is not split; 0 gives the smallest patches everywhere.
+        levels: number of patch sizes, each twice the one before.
+        threshold: a cell with less detail than this is not split; with 0 all patches have the smallest size.
         detail: "variance" of the normalised pixels, or "entropy" of the brightness, in bits (of 5).
         other fields: as in `ViTConfig`.
     """
@@ -60,7 +60,7 @@ class AdaptiveViTConfig(ClassifierFields):
     position_mode: Interpolation = "bicubic"
     position_antialias: bool = True
 
-    def build(self) -> VisionModel:
+    def build(self) -> VisionModel["AdaptiveViTConfig"]:
         dim = self.embed_dim
         patches = PatchEmbed(self.in_channels, dim, pair(self.patch_size), pad=self.pad)
         positions = LearnedPositions(
@@ -90,22 +90,22 @@ class AdaptiveViTConfig(ClassifierFields):
         )
 
     def densest(self) -> ViTConfig:
-        """The plain ViT to which this one amounts where every patch has the smallest size."""
+        """Config of the plain ViT that this one equals if every patch has the smallest size."""
         return ViTConfig(class_position=False, **shared_fields(self, ViTConfig))
 
 
 def adaptive_from_vit(
-    vit: VisionModel,
+    vit: VisionModel[ViTConfig],
     *,
     levels: int = 3,
     threshold: float = 0.05,
     detail: Literal["variance", "entropy"] = "variance",
-) -> VisionModel:
+) -> VisionModel[AdaptiveViTConfig]:
     """An adaptive ViT with the weights of a plain one; its class token takes its position with it.
 
     Args:
         vit: built by a `ViTConfig` without layer scale.
-        levels, threshold, detail: of the new one, see `AdaptiveViTConfig`.
+        levels, threshold, detail: see `AdaptiveViTConfig`.
     """
     shared = shared_fields(vit.config, AdaptiveViTConfig)
     config = AdaptiveViTConfig(**shared, levels=levels, threshold=threshold, detail=detail)

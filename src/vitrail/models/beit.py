@@ -1,8 +1,8 @@
 """BEiT (Bao et al., 2022, "BERT pre-training of image transformers") and BEiT v2 (Peng et al., 2022).
 
 ViT with relative instead of absolute positions, layer scale, no bias on the keys, and the mean over the patches.
-BEiT v2 is the same model after another pre-training. BEiT's own is here too: some patches are hidden, and the model
-says which visual token, of 8192 that another network cuts images into, stands for each.
+BEiT v2 is the same model with another pre-training. BEiT's pre-training model is here too: some patches are hidden, and
+the model predicts for each patch which of 8192 visual tokens of an image tokenizer stands for it.
 """
 
 from dataclasses import dataclass
@@ -40,7 +40,7 @@ from .vit import LARGE
 
 @dataclass(frozen=True, kw_only=True)
 class BEiTFields(ViTFields):
-    """ViT with layer scale, whose keys have no bias.
+    """Fields of a ViT with layer scale and without a bias of the keys.
 
     Attributes:
         layer_scale: initial factor of each branch.
@@ -51,7 +51,7 @@ class BEiTFields(ViTFields):
     layer_scale: float = 0.1
 
     def residuals(self, drop_path: float, bias: nn.Module | None = None) -> dict[str, Residual]:
-        """The parts of a block; `bias` is what it adds to its scores."""
+        """Residuals of a block; `bias` is added to the attention scores."""
         dim, heads = self.embed_dim, self.num_heads
         qkv = JointProjectionWithoutKeyBias(dim, heads)
         attention = MultiHeadAttention(dim, heads, qkv=qkv, bias=bias, dropout=self.dropout)
@@ -60,9 +60,9 @@ class BEiTFields(ViTFields):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BEiTConfig(BEiTFields):
-    """A ViT whose blocks each have a table of relative positions."""
+    """BEiT: a ViT with a table of relative positions in each block."""
 
-    def build(self) -> VisionModel:
+    def build(self) -> VisionModel["BEiTConfig"]:
         dim = self.embed_dim
         patches = patch_embed(self)
         window = patches.grid(pair(self.image_size))
@@ -82,13 +82,13 @@ class BEiTConfig(BEiTFields):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class MaskedBEiTConfig(BEiTFields, PositionedFields):
-    """The pre-training (section 2.3): logits of the visual token of every patch, where some are hidden.
+    """BEiT's pre-training model (section 2.3): logits of the visual token of every patch, some of which are hidden.
 
-    One table of relative positions serves all blocks, and the norm stands behind them.
+    All blocks share one table of relative positions, and the norm is after the last block.
 
     Attributes:
-        num_classes: how many visual tokens there are, those of an image's tokenizer.
-        absolute_positions: learned absolute positions beside the relative ones; the released models have none.
+        num_classes: number of visual tokens of the image tokenizer.
+        absolute_positions: add learned absolute positions to the relative ones; the released models have none.
     """
 
     task: TaskSpec = MASKED_MODELLING
@@ -101,11 +101,11 @@ class MaskedBEiTConfig(BEiTFields, PositionedFields):
         return 0
 
     def example_inputs(self, batch: int = 1, device: torch.device | str = "cpu") -> tuple[Tensor, ...]:
-        """Pixels (B, C, H, W), and the mask (B, N) of the patches that are hidden."""
+        """Pixels (B, C, H, W), and the mask (B, N) of the hidden patches."""
         mask = torch.zeros(batch, cells(self.image_size, self.patch_size), device=device)
         return (*ModelConfig.example_inputs(self, batch, device), mask)
 
-    def build(self) -> MaskedImageModel:
+    def build(self) -> MaskedImageModel["MaskedBEiTConfig"]:
         dim, patches = self.embed_dim, patch_embed(self)
         parts: dict[str, nn.Module] = {"prefix": PrefixTokens(dim)}
         if self.absolute_positions:
@@ -124,7 +124,7 @@ class MaskedBEiTConfig(BEiTFields, PositionedFields):
 
 
 ENDS = ("attention.branch.project", "mlp.branch.contract")
-"""Paths of the last layers of a block's branches."""
+"""Paths of the last layers of the branches of a block."""
 
 BEIT_LARGE: dict[str, Any] = {**LARGE, "layer_scale": 1e-5}
 

@@ -1,7 +1,7 @@
 """CaiT (Touvron et al., 2021, "Going deeper with image transformers").
 
-ViT whose patches talk among themselves first, with heads that talk too; then a class token joins and listens. A small
-layer scale lets it be deep.
+The first blocks are for patches only, with talking heads; in the last blocks a class token attends to the patches.
+A small layer scale makes deep models trainable.
 """
 
 from dataclasses import dataclass
@@ -31,12 +31,12 @@ from .parts import classifier, learned_positions, patch_embed, vit_residuals
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CaiTConfig(ViTFields, PositionedFields):
-    """A stage of patches and one of the class token.
+    """CaiT: blocks of the patches, then blocks of the class token.
 
     Attributes:
-        depth, class_depth: blocks of the patches, and of the class token behind them.
+        depth, class_depth: number of blocks of the patches, and of the class token.
         layer_scale: initial factor of each branch; smaller for deeper models (table 1).
-        drop_path: rate of all blocks of the patches alike; those of the class token drop nothing.
+        drop_path: rate of stochastic depth, the same in all blocks of the patches, and 0 in those of the class token.
     """
 
     embed_dim: int = 384
@@ -45,7 +45,7 @@ class CaiTConfig(ViTFields, PositionedFields):
     num_heads: int = 8
     layer_scale: float = 1e-5
 
-    def build(self) -> VisionModel:
+    def build(self) -> VisionModel["CaiTConfig"]:
         dim = self.embed_dim
         patches = patch_embed(self)
         positions = learned_positions(self, patches)

@@ -1,4 +1,4 @@
-"""Values that no model can have, found when a config is made."""
+"""Checks of config values, made when a config is created."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,13 +6,13 @@ from typing import Any
 from ..errors import VitrailError
 
 _COUNTS = ("in_channels", "embed_dim", "depth", "num_frames", "tubelet_frames", "class_depth", "decoder_depth")
-"""Fields that are whole numbers from 1."""
+"""Fields that are whole numbers of at least 1."""
 _SIZES = ("image_size", "patch_size")
 """Fields that are a side or (height, width)."""
 _RATES = ("drop_path", "dropout")
 """Fields that are probabilities."""
 _BLOCKS = ("block_heads", "block_head_dims", "block_mlp_dims")
-"""Fields with one entry for each block, or none."""
+"""Fields with one entry for each block, or empty."""
 _STAGES = ("depths", "embed_dims", "num_heads", "mlp_ratios", "reductions")
 """Fields with one entry for each stage, in families that have stages."""
 
@@ -21,15 +21,15 @@ def check_values(kind: str, values: Mapping[str, Any]) -> None:
     """Check the fields of a config.
 
     Args:
-        kind: name of its class, for messages.
-        values: its fields.
+        kind: class name of the config, for messages.
+        values: fields of the config.
 
     Raises:
-        VitrailError: the first value that is impossible, with the rule and an example.
+        VitrailError: the first invalid value, with the rule and an example.
     """
     for name, value in values.items():
         if name in _COUNTS and not _count(value, least=1):
-            raise VitrailError(f"{kind} has {name}={value!r}: it must be a whole number from 1 on")
+            raise VitrailError(f"{kind} has {name}={value!r}: it must be a whole number of at least 1")
         if name == "num_classes" and not _count(value, least=0):
             raise VitrailError(
                 f"{kind} has num_classes={value!r}: give a whole number, or 0 for a model without classes"
@@ -50,7 +50,7 @@ def _check_blocks(kind: str, values: Mapping[str, Any]) -> None:
             continue
         if len(entries) != values["depth"] or not all(_count(entry, least=1) for entry in entries):
             raise VitrailError(
-                f"{kind} has {name}={entries} for depth={values['depth']}: give a whole number from 1 on for each block"
+                f"{kind} has {name}={entries} for depth={values['depth']}: give a whole number from 1 for each block"
             )
 
 
@@ -58,10 +58,10 @@ def _check_stages(kind: str, values: Mapping[str, Any]) -> None:
     stages = {name: values[name] for name in _STAGES if isinstance(values.get(name), tuple)}
     if "depths" in stages and len({len(entries) for entries in stages.values()}) > 1:
         given = ", ".join(f"{name}={entries}" for name, entries in stages.items())
-        raise VitrailError(f"{kind} has stages of different numbers, {given}: give each field one entry for each stage")
+        raise VitrailError(f"{kind} has different numbers of stages, {given}: give each field one entry for each stage")
     for name, entries in stages.items():
         if name != "mlp_ratios" and not all(_count(entry, least=1) for entry in entries):
-            raise VitrailError(f"{kind} has {name}={entries}: entries must be whole numbers from 1 on")
+            raise VitrailError(f"{kind} has {name}={entries}: entries must be whole numbers of at least 1")
 
 
 def _check_heads(kind: str, values: Mapping[str, Any]) -> None:
@@ -69,10 +69,10 @@ def _check_heads(kind: str, values: Mapping[str, Any]) -> None:
     if isinstance(heads, tuple) or heads is None:
         return
     if not _count(heads, least=1):
-        raise VitrailError(f"{kind} has num_heads={heads!r}: it must be a whole number from 1 on")
+        raise VitrailError(f"{kind} has num_heads={heads!r}: it must be a whole number of at least 1")
     if "embed_dim" in values and values["embed_dim"] % heads:
         raise VitrailError(
-            f"{kind} has embed_dim={values['embed_dim']}, which {heads} heads cannot share equally: choose a multiple"
+            f"{kind} has embed_dim={values['embed_dim']}, not a multiple of num_heads={heads}: choose a multiple"
         )
 
 

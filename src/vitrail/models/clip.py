@@ -1,7 +1,7 @@
 """CLIP (Radford et al., 2021, "Learning transferable visual models from natural language supervision").
 
-A ViT with a norm in front of its blocks, and a text encoder with a causal mask; trained so that an image and its
-caption point the same way. The rows named `vit_*_clip_*` are image encoders by themselves, for classification.
+A ViT with a norm before its blocks, and a text encoder with a causal mask; trained so that the vectors of an image and
+its caption have a large cosine. The variants `vit_*_clip_*` are image encoders alone, for classification.
 """
 
 from collections.abc import Mapping
@@ -33,12 +33,12 @@ from .words import Activation
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CLIPVisionConfig(ViTFields, PositionedFields, BlockFields):
-    """ViT with a norm in front of the blocks, and no bias in the patches.
+    """CLIP's image encoder: a ViT with a norm before the blocks, and no bias in the patch embedding.
 
     Attributes:
-        activation: "quick_gelu" as OpenAI trained, or "gelu" as the open releases.
-        head_bias: False for the projection into the space shared with texts, which is an embedding of `num_classes`
-            numbers, as in the rows whose task is given as EMBEDDING.
+        activation: "quick_gelu" in OpenAI's models, "gelu" in the open releases.
+        head_bias: False for a head that is the projection into the space shared with texts: its output is an embedding
+        of `num_classes` numbers, as in the variants with the task EMBEDDING.
     """
 
     norm_eps: float = 1e-5
@@ -52,7 +52,7 @@ class CLIPVisionConfig(ViTFields, PositionedFields, BlockFields):
     def classifier_changes(self) -> Mapping[str, Any]:
         return {"task": CLASSIFICATION, "head_bias": True} if self.task == EMBEDDING else {}
 
-    def build(self) -> VisionModel:
+    def build(self) -> VisionModel["CLIPVisionConfig"]:
         dim = self.embed_dim
         patches = patch_embed(self, bias=False)
         norm = PerToken(nn.LayerNorm(dim, eps=self.norm_eps))
@@ -67,11 +67,11 @@ class CLIPVisionConfig(ViTFields, PositionedFields, BlockFields):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CLIPConfig(DualFields):
-    """Image and text encoder, compared by their cosine (section 2.3).
+    """CLIP: image and text encoder, compared by their cosine (section 2.3).
 
     Attributes:
-        joint_dim: width of the space that both are projected into.
-        other fields: of the image encoder, as in `CLIPVisionConfig`.
+        joint_dim: width of the space that images and texts are projected into.
+        other fields: fields of the image encoder, as in `CLIPVisionConfig`.
     """
 
     patch_size: Size = 32
@@ -83,16 +83,16 @@ class CLIPConfig(DualFields):
     text_heads: int = 8
     joint_dim: int = 512
 
-    def build(self) -> DualEncoder:  # type: ignore[override]
+    def build(self) -> DualEncoder["CLIPConfig"]:
         return DualEncoder(self.image().build(), self.text(), ScaledCosine(scale=1 / 0.07), config=self)
 
     def image(self) -> CLIPVisionConfig:
-        """The image encoder alone, whose classes are the directions of the joint space."""
+        """Config of the image encoder, whose outputs are the dimensions of the joint space."""
         shared = {**shared_fields(self, CLIPVisionConfig), "task": EMBEDDING}
         return CLIPVisionConfig(num_classes=self.joint_dim, head_bias=False, **shared)
 
     def text(self) -> TextModel:
-        """The text encoder alone: what a token may look at is what stands before it (section 2.4)."""
+        """Build the text encoder, in which a token attends to those before it only (section 2.4)."""
         encoder = text_encoder(self, bias=CausalMask)
         init_clip(encoder)
         project = nn.Linear(self.text_dim, self.joint_dim, bias=False)
@@ -105,7 +105,7 @@ LARGE: dict[str, Any] = {"patch_size": 14, "embed_dim": 1024, "depth": 24, "num_
 HUGE: dict[str, Any] = {"patch_size": 14, "embed_dim": 1280, "depth": 32, "num_heads": 16}
 GIANT: dict[str, Any] = {"patch_size": 14, "embed_dim": 1408, "depth": 40, "num_heads": 16, "mlp_ratio": 48 / 11}
 GIGANTIC: dict[str, Any] = {"patch_size": 14, "embed_dim": 1664, "depth": 48, "num_heads": 16, "mlp_ratio": 64 / 13}
-# timm's rows of these widths give the projection into the space shared with texts, with a bias of zeros.
+# timm's variants of these widths output the projection into the space shared with texts, with a bias of zeros.
 Projected = partial(CLIPVisionConfig, task=EMBEDDING)
 Quick = partial(Projected, activation="quick_gelu")
 

@@ -1,7 +1,7 @@
-"""The CNNs that ViTs are compared with and learn from, as torchvision builds them.
+"""CNNs of torchvision, as baselines and teachers of ViTs.
 
-Their own layers stand where a ViT has its parts: the stem in the embedding, each stage as a block of the encoder, the
-classifier in the head; so all that works with stages of tokens works with them. DeiT's teacher is `regnet_y_16gf`.
+Their layers are arranged as in a ViT: the stem is the embedding, each stage a block of the encoder, the classifier the
+head, so that everything that works on stages of tokens works on them. DeiT's teacher is `regnet_y_16gf`.
 """
 
 from collections import OrderedDict
@@ -18,20 +18,20 @@ from .fields import ClassifierFields
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CNNConfig(ClassifierFields):
-    """A network of torchvision.
+    """A CNN of torchvision.
 
     Attributes:
         network: torchvision's name, one of `SIZES`.
-        image_size: what it was published for; any other works as well.
-        drop_path: rate of stochastic depth in the last block of an EfficientNet; the others have none.
-        dropout: rate in front of the classifier, where the network has dropout there.
+        image_size: image size of the published weights; any other works too.
+        drop_path: rate of stochastic depth in the last block of an EfficientNet; other networks have none.
+        dropout: rate of dropout before the classifier, if the network has it.
     """
 
     network: str = "resnet18"
     drop_path: float = 0.0
     dropout: float = 0.0
 
-    def build(self) -> VisionModel:
+    def build(self) -> VisionModel["CNNConfig"]:
         from torchvision.models import get_model
 
         with NumbersOnCPU():
@@ -52,7 +52,7 @@ class CNNConfig(ClassifierFields):
 
 
 class NumbersOnCPU(TorchFunctionMode):
-    """torchvision finds RegNet's widths with small tensors; these need values where the model has none, too."""
+    """Mode in which torchvision's small tensors for RegNet's widths are on the CPU, also under the meta device."""
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -62,7 +62,7 @@ class NumbersOnCPU(TorchFunctionMode):
 
 
 def cut(network: nn.Module) -> tuple[nn.Module, list[nn.Module], nn.Module, nn.Module]:
-    """Stem, stages, what follows the pooling, and the classifier of a network of torchvision."""
+    """Split a torchvision network into stem, stages, layers after the pooling, and classifier."""
     parts = dict(network.named_children())
     if "features" in parts:  # EfficientNet and MobileNet
         (stem, *stages), (*hidden, classify) = parts["features"].children(), parts["classifier"].children()
@@ -74,7 +74,7 @@ def cut(network: nn.Module) -> tuple[nn.Module, list[nn.Module], nn.Module, nn.M
 
 
 def fit_channels(stem: nn.Module, in_channels: int) -> None:
-    """A fresh first convolution where the images have other than three channels."""
+    """Replace the first convolution if the number of channels is not 3."""
     name, conv = next((name, layer) for name, layer in stem.named_modules() if isinstance(layer, nn.Conv2d))
     if conv.in_channels == in_channels:
         return
@@ -91,7 +91,7 @@ def fit_channels(stem: nn.Module, in_channels: int) -> None:
 
 
 def set_rates(model: nn.Module, drop_path: float, dropout: float) -> None:
-    """Ours instead of torchvision's: stochastic depth grows linearly, dropout is the same everywhere."""
+    """Set the rates of stochastic depth, growing linearly over the blocks, and of dropout."""
     from torchvision.ops import StochasticDepth
 
     paths = [layer for layer in model.modules() if isinstance(layer, StochasticDepth)]

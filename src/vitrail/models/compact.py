@@ -1,8 +1,8 @@
-"""Compact hybrid: a convolutional stem in front of a short ViT, for small data and small machines.
+"""Compact hybrid: a convolutional stem and a short ViT, for small data sets and small machines.
 
 After Hassani et al. (2021), "Escaping the big data paradigm with compact transformers" (CCT), and Xiao et al. (2021),
-"Early convolutions help transformers see better". The stem's batch norm and residuals are ours; see LOG.md for what
-each choice gave on CIFAR-10.
+"Early convolutions help transformers see better". The stem's batch norm and residuals are ours; see LOG.md for the
+effect of each choice on CIFAR-10.
 """
 
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ class CompactViTConfig(PositionedFields, BlockFields, ClassifierFields):
     """Convolutional stem, learned positions, pre-norm blocks, mean over the tokens.
 
     Attributes:
-        stem: the widths of each stage's 3×3 convolutions; every stage ends by halving the image.
+        stem: widths of the 3×3 convolutions of each stage; every stage ends by halving the map.
     """
 
     image_size: Size = 32
@@ -30,7 +30,7 @@ class CompactViTConfig(PositionedFields, BlockFields, ClassifierFields):
     num_heads: int = 3
     mlp_ratio: float = 2.0
 
-    def build(self) -> VisionModel:
+    def build(self) -> VisionModel["CompactViTConfig"]:
         dim = self.embed_dim
         stem = ConvStem(self.in_channels, dim, self.stem, nn.ReLU)
         model = VisionModel(

@@ -1,6 +1,6 @@
 """ConvNeXt (Liu et al., 2022, "A ConvNet for the 2020s") and ConvNeXt V2 (Woo et al., 2023).
 
-Swin's pyramid of stages; in its blocks a depthwise convolution stands where the attention was, and leads the MLP.
+Swin's pyramid of stages, with blocks of a depthwise convolution followed by an MLP.
 """
 
 from collections import OrderedDict
@@ -34,7 +34,7 @@ from .parts import classifier, stage_rates
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ConvNeXtConfig(ClassifierFields):
-    """Four stages; each halves the grid of the one before and doubles its width.
+    """ConvNeXt: four stages, each with half the grid and twice the width of the one before.
 
     Attributes:
         embed_dim: width of the first stage.
@@ -42,7 +42,7 @@ class ConvNeXtConfig(ClassifierFields):
         kernel_size: side of the depthwise convolutions.
         layer_scale: initial factor of each block, or None for none (V2).
         response_norm: global response normalisation inside the MLPs (V2).
-        head_norm_eps: `norm_eps` of the norm behind the pooling (transformers' weights expect 1e-12).
+        head_norm_eps: `norm_eps` of the norm after the pooling (transformers' weights expect 1e-12).
         other fields: as in `ViTConfig`.
     """
 
@@ -59,7 +59,7 @@ class ConvNeXtConfig(ClassifierFields):
     head_norm_eps: float = 1e-6
     pad: bool = False
 
-    def build(self) -> VisionModel:
+    def build(self) -> VisionModel["ConvNeXtConfig"]:
         dim = self.embed_dim
         patches = PatchEmbed(self.in_channels, dim, pair(self.patch_size), pad=self.pad)
         first = nn.LayerNorm(dim, eps=self.norm_eps)

@@ -1,7 +1,7 @@
-"""Constructors under the names that papers and courses use; each builds what the config of the family builds."""
+"""Constructors with the names that papers and courses use; each builds the model of a family's config."""
 
-from ..nn import AnyVisionModel, Block, VisionModel
-from .fields import Size
+from ..nn import BaseVisionModel, Block, VisionModel
+from .fields import ModelConfig, Size
 from .parts import vit_block
 from .registry import create_model
 from .simple_vit import SimpleViTConfig
@@ -22,7 +22,7 @@ def VisionTransformer(  # noqa: N802
     mlp_ratio: float = 4.0,
     dropout: float = 0.0,
     drop_path: float = 0.0,
-) -> VisionModel:
+) -> VisionModel[ViTConfig]:
     """ViT with a class token (Dosovitskiy et al., 2021), ViT-B/16 by default: pixels (B, C, H, W) -> (B, num_classes).
 
     See `ViTConfig`, which has more options, and `create_model` for the published sizes.
@@ -51,7 +51,7 @@ def SimpleViT(  # noqa: N802
     depth: int = 12,
     num_heads: int = 6,
     mlp_ratio: float = 4.0,
-) -> VisionModel:
+) -> VisionModel[SimpleViTConfig]:
     """ViT with fixed positions and mean pooling (Beyer et al., 2022), S/16 by default.
 
     Pixels (B, C, H, W) -> logits (B, num_classes). See `SimpleViTConfig`.
@@ -80,7 +80,7 @@ def UniversalViT(  # noqa: N802
     embed_dim: int = 768,
     depth: int = 12,
     num_heads: int = 12,
-) -> VisionModel:
+) -> VisionModel[UniversalViTConfig]:
     """ViT with a head for each of `tasks`: pixels (B, C, H, W) -> `TaskOutputs`, or the output of the only task.
 
     See `UniversalViTConfig`.
@@ -108,11 +108,11 @@ def TransformerBlock(  # noqa: N802
 
 def create_vit_model(
     size: str = "base", *, patch_size: int = 16, image_size: Size = 224, num_classes: int = 1000, in_channels: int = 3
-) -> AnyVisionModel:
+) -> BaseVisionModel[ModelConfig]:
     """A ViT of a published size ("tiny", "small", "base", "large", "huge") with fresh weights.
 
     Raises:
-        VitrailError: another size.
+        VitrailError: unknown size.
     """
     name = f"vit_{size}_patch{patch_size}_224"
     return create_model(name, image_size=image_size, num_classes=num_classes, in_channels=in_channels)

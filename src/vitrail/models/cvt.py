@@ -1,7 +1,7 @@
 """CvT (Wu et al., 2021, "CvT: introducing convolutions to vision transformers").
 
-Three stages whose patches overlap. Queries, keys and values are convolved before they are projected, which takes the
-place of positions; keys and values with stride 2. The class token joins in the last stage.
+Three stages with overlapping patches. Queries, keys and values are convolved before their projections, keys and values
+with stride 2; this replaces positions. The class token is added in the last stage.
 """
 
 from dataclasses import dataclass
@@ -35,12 +35,13 @@ from .words import Activation
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CvTConfig(ClassifierFields):
-    """Three stages on grids of a 4th, an 8th and a 16th of the image's sides.
+    """CvT: three stages on grids of a 4th, an 8th and a 16th of the image's sides.
 
     Attributes:
         embed_dims, depths, num_heads: width, blocks and heads of each stage.
-        activation: of the MLPs: "gelu" (transformers), or "quick_gelu", with which the released weights were trained.
-        drop_path: rate in the last block; it grows from 0 inside the last stage, and the other stages have none.
+        activation: activation of the MLPs: "gelu" (transformers), or "quick_gelu", as in the training of the released
+        weights.
+        drop_path: rate of stochastic depth in the last block; it grows from 0 in the last stage, and is 0 before it.
         other fields: as in `ViTConfig`.
     """
 
@@ -53,7 +54,7 @@ class CvTConfig(ClassifierFields):
     norm_eps: float = 1e-5
     activation: Activation = "gelu"
 
-    def build(self) -> VisionModel:
+    def build(self) -> VisionModel["CvTConfig"]:
         dim, last = self.embed_dims[-1], len(self.depths) - 1
         embeds: list[nn.Module] = [self.patches(index) for index in range(last)]
         embeds.append(Embedding(self.patches(last), prefix=PrefixTokens(dim)))
@@ -70,10 +71,10 @@ class CvTConfig(ClassifierFields):
         return model.apply(init_vit)
 
     def patches(self, index: int) -> OverlappingPatchEmbed:
-        """7×7 pixels, every 4; in later stages 3×3 tokens, every 2."""
+        """Patch embedding of a stage: 7×7 pixels with stride 4; in later stages 3×3 tokens with stride 2."""
         dim = self.embed_dims[index]
         if index == 0:
-            # Padded by 2, not by half the patch: the published grid of 224 pixels is the same, its place is not.
+            # Padded by 2, not by half the patch: at 224 pixels the grid has the same size, but another offset.
             return OverlappingPatchEmbed(
                 self.in_channels, dim, patch_size=7, stride=4, padding=2, norm_eps=self.norm_eps
             )
@@ -88,7 +89,7 @@ class CvTConfig(ClassifierFields):
                 dim,
                 heads,
                 qkv=ConvProjection(dim, heads),
-                # The published models divide by the root of the whole width, not of a head's.
+                # The published models divide scores by the root of the full width, not of a head's width.
                 refine=ScaledQueries(heads**-0.5),
                 dropout=self.dropout,
             )

@@ -1,7 +1,7 @@
 """DeiT (Touvron et al., 2021, "Training data-efficient image transformers") and DeiT III (Touvron et al., 2022).
 
-DeiT is ViT, trained otherwise. The distilled DeiT adds a token and a classifier that learn from a teacher. DeiT III is
-ViT with layer scale and without a position for the class token.
+DeiT is ViT with another training recipe. The distilled DeiT adds a token and a classifier that are trained on a
+teacher's outputs. DeiT III is ViT with layer scale and without a position of the class token.
 """
 
 from dataclasses import dataclass
@@ -16,9 +16,9 @@ from .vit import HUGE, LARGE, SMALL, TINY, ViTConfig
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DistilledDeiTConfig(ViTFields, PositionedFields, BlockFields):
-    """DeiT with class and distillation token (section 4)."""
+    """Distilled DeiT, with class and distillation token (section 4)."""
 
-    def build(self) -> VisionModel:
+    def build(self) -> VisionModel["DistilledDeiTConfig"]:
         dim = self.embed_dim
         model = VisionModel(
             embed=vit_embed(self, patch_embed(self), prefix=2),

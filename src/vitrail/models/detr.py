@@ -1,7 +1,7 @@
 """DETR (Carion et al., 2020, "End-to-end object detection with transformers").
 
-A ResNet makes the tokens, post-norm blocks let them look at each other, and a decoder's learned queries ask them: each
-answers with one object or "no object". There are no anchors and nothing to suppress afterwards.
+The cells of a ResNet's map are the tokens of a post-norm transformer encoder; learned queries of a decoder attend to
+them, and each predicts one object or "no object". There are no anchors and no suppression of duplicates.
 """
 
 from dataclasses import dataclass
@@ -34,16 +34,16 @@ from .parts import post_norm
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DETRConfig(EncoderFields, ClassifierFields):
-    """ResNet, transformer encoder, decoder with object queries. The output is `Detections`.
+    """DETR: ResNet, transformer encoder, decoder with object queries. The output is `Detections`.
 
     Attributes:
-        image_size: what images are usually brought to; any size works.
-        num_classes: K; the logits have one more, for "no object".
-        depths: bottlenecks of the ResNet's four stages.
-        dilated: the ResNet's last stage keeps its grid (DC5): twice the tokens in each direction.
-        depth, decoder_depth: blocks of the encoder and of the decoder.
-        num_queries: how many objects can be found in an image.
-        dropout: rate behind every branch and inside the MLPs; 0.1 in the paper.
+        image_size: usual image size; any size works.
+        num_classes: number of classes K; the logits have one more, for "no object".
+        depths: number of bottlenecks in each of the ResNet's four stages.
+        dilated: the ResNet's last stage keeps its grid (DC5), for twice the tokens in each direction.
+        depth, decoder_depth: number of blocks of the encoder and of the decoder.
+        num_queries: largest number of objects in an image.
+        dropout: rate of dropout after every branch and inside the MLPs; 0.1 in the paper.
     """
 
     task: TaskSpec = DETECTION
@@ -63,7 +63,7 @@ class DETRConfig(EncoderFields, ClassifierFields):
     def unnamed_outputs(self) -> int:
         return 1
 
-    def build(self) -> VisionModel:
+    def build(self) -> VisionModel["DETRConfig"]:
         dim, positions = self.embed_dim, SinePositions(self.embed_dim)
         blocks = [self.block(positions, rate) for rate in linear_rates(self.drop_path, self.depth)]
         return VisionModel(
@@ -84,7 +84,7 @@ class DETRConfig(EncoderFields, ClassifierFields):
 
 
 def query_decoder(config: EncoderFields, depth: int, num_queries: int) -> QueryDecoder:
-    """DETR's decoder: equal blocks, of the encoder's width, and a norm."""
+    """Build DETR's decoder: equal blocks of the encoder's width, and a norm."""
     dim, heads, dropout = config.embed_dim, config.num_heads, config.dropout
 
     def block(drop_path: float) -> DecoderBlock:

@@ -1,7 +1,7 @@
 """DINO (Caron et al., 2021, "Emerging properties in self-supervised vision transformers").
 
-The backbones are ViTs. The pre-training models compare the class token with 65,536 prototypes: a student learns to give
-the output of its teacher, which is the student's running mean.
+The backbones are ViTs. The pre-training models compare the class token with 65,536 prototypes; a student is trained to
+match the output of a teacher, whose weights are a moving average of the student's.
 """
 
 from collections.abc import Mapping
@@ -18,11 +18,11 @@ from .vit import SMALL, ViTConfig
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DINOConfig(ViTFields, PositionedFields, BlockFields):
-    """A ViT with the projection head of the pre-training (section 3.1).
+    """A ViT with DINO's projection head (section 3.1).
 
     Attributes:
-        num_classes: number of prototypes, which are not classes: the task is an embedding.
-        hidden_dim, bottleneck_dim: widths inside the head and in front of the prototypes.
+        num_classes: number of prototypes. They are not classes; the task is embedding.
+        hidden_dim, bottleneck_dim: widths inside the head and before the prototypes.
     """
 
     task: TaskSpec = EMBEDDING
@@ -32,9 +32,9 @@ class DINOConfig(ViTFields, PositionedFields, BlockFields):
     position_antialias: bool = False
 
     def classifier_changes(self) -> Mapping[str, Any]:
-        return {}  # prototypes are not classes, however many there are
+        return {}  # prototypes are not classes
 
-    def build(self) -> VisionModel:
+    def build(self) -> VisionModel["DINOConfig"]:
         dim = self.embed_dim
         patches = patch_embed(self)
         positions = learned_positions(self, patches, prefix=1)

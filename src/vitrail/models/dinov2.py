@@ -1,7 +1,7 @@
 """DINOv2 (Oquab et al., 2024, "Learning robust visual features without supervision"), with or without registers.
 
-ViT with layer scale, whose giant has a gated MLP. Registers (Darcet et al., 2024, "Vision transformers need registers")
-are tokens that mean nothing and keep the patches clean.
+ViT with layer scale; the giant model has a gated MLP. Registers (Darcet et al., 2024, "Vision transformers need
+registers") are additional tokens that keep artifacts out of the patch tokens.
 """
 
 from dataclasses import dataclass
@@ -29,13 +29,13 @@ from .words import Pool
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DINOv2Config(ViTFields, PositionedFields, BlockFields):
-    """A ViT with layer scale and registers; without classes it gives the class token.
+    """DINOv2: a ViT with layer scale and registers; without classes its output is the class token.
 
     Attributes:
-        mlp_ratio: width inside the MLP over `embed_dim`; with a gate, 8/3 costs as much as 4 without.
+        mlp_ratio: hidden width of the MLP, in units of `embed_dim`; 8/3 with a gate costs as much as 4 without.
         gated_mlp: SwiGLU instead of two layers (the giant).
-        registers: how many tokens stand behind the class token.
-        pool: what is classified: the "class" token, or "both" it and the mean over the patches, as in transformers.
+        registers: number of register tokens, after the class token.
+        pool: input of the classifier: the "class" token, or "both" it and the mean over the patches (transformers).
     """
 
     image_size: Size = 518
@@ -48,7 +48,7 @@ class DINOv2Config(ViTFields, PositionedFields, BlockFields):
     class_position: bool = True
     position_offset: float = 0.0
 
-    def build(self) -> VisionModel:
+    def build(self) -> VisionModel["DINOv2Config"]:
         dim = self.embed_dim
         norm = nn.LayerNorm(dim, eps=self.norm_eps)
         rates = linear_rates(self.drop_path, self.depth)
@@ -82,7 +82,7 @@ class DINOv2Config(ViTFields, PositionedFields, BlockFields):
 
 
 GIANT: dict[str, Any] = {"embed_dim": 1536, "depth": 40, "num_heads": 24, "mlp_ratio": 8 / 3, "gated_mlp": True}
-# timm adds the class token's position to the token itself where there are registers.
+# With registers, timm stores the class token's position as a part of the token.
 REGISTERS: dict[str, Any] = {"registers": 4, "class_position": False}
 
 VARIANTS = {

@@ -1,6 +1,6 @@
 """DINOv3 (Siméoni et al., 2025, "DINOv3").
 
-DINOv2 with rotary instead of learned positions, so that any grid works as it is, and registers in every row.
+DINOv2 with registers and with rotary instead of learned positions, so that any grid works without resampling.
 """
 
 from dataclasses import dataclass
@@ -32,14 +32,14 @@ from .words import Pool
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DINOv3Config(ViTFields):
-    """A ViT with rotary positions, registers and layer scale; without classes it gives what the head pools.
+    """DINOv3: a ViT with rotary positions, registers and layer scale; without classes its output is the pooled vector.
 
     Attributes:
-        qkv_bias: biases of queries and values; keys have none.
-        gated_mlp: SwiGLU instead of two layers (the "plus" rows and the 7B).
-        registers: how many tokens stand behind the class token.
+        qkv_bias: whether queries and values have biases; keys have none.
+        gated_mlp: SwiGLU instead of two layers (the "plus" variants and the 7B).
+        registers: number of register tokens, after the class token.
         rotary_base: see `RotaryPositions`.
-        pool: what is classified: the "mean" over the patches, as in timm, or the "class" token, as in the release.
+        pool: input of the classifier: the "mean" over the patches, as in timm, or the "class" token, as in the release.
     """
 
     image_size: Size = 256
@@ -52,7 +52,7 @@ class DINOv3Config(ViTFields):
     norm_eps: float = 1e-5
     layer_scale: float = 1e-5
 
-    def build(self) -> VisionModel:
+    def build(self) -> VisionModel["DINOv3Config"]:
         dim, patches = self.embed_dim, patch_embed(self)
         tokens: dict[str, nn.Module] = {"prefix": PrefixTokens(dim)}
         if self.registers:

@@ -1,7 +1,7 @@
-"""DPT (Ranftl et al., 2021, "Vision transformers for dense prediction"): a number or logits for every pixel.
+"""DPT (Ranftl et al., 2021, "Vision transformers for dense prediction"): depth or class logits for every pixel.
 
-ViT, of which four blocks are looked at: their tokens become maps of four sizes, and convolutions fuse them from the
-coarsest to the finest.
+The tokens after four blocks of a ViT become maps of four sizes, which convolutions fuse from the coarsest to the
+finest.
 """
 
 from dataclasses import dataclass
@@ -14,9 +14,9 @@ from ..nn import (
     Fuse,
     FusionDecoder,
     Levels,
+    MultiLevelModel,
     Reassemble,
     SegmentationHead,
-    VisionModel,
     init_vit,
     refinement,
     upsample,
@@ -29,17 +29,17 @@ from .words import Interpolation
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DPTConfig(ViTFields, PositionedFields, BlockFields):
-    """Depth, or segmentation where there are classes.
+    """DPT for depth, or for segmentation if there are classes.
 
-    The output is (B, H, W), larger where something is nearer; or logits (B, num_classes, H, W). Both are of the
-    image's size where its sides are even numbers of patches, and a little larger where they are odd, as published.
+    The output is inverse depth (B, H, W), larger for nearer objects, or logits (B, num_classes, H, W). Both have the
+    image's size if its sides are even numbers of patches, and are a little larger if they are odd, as published.
 
     Attributes:
-        num_classes: of the pixels; 0 for depth.
-        after: the blocks, from 0, whose tokens are looked at.
-        widths: channels of the four maps while they are resized to 4, 2, 1 and 1/2 times the grid.
-        fusion_dim: channels of the maps while they are fused.
-        fusion_norm: batch norms in the fusion, as in the published segmentation.
+        num_classes: number of classes of the pixels; 0 for depth.
+        after: indices, from 0, of the blocks whose tokens are used.
+        widths: channels of the four maps when they are resized to 4, 2, 1 and 1/2 times the grid.
+        fusion_dim: channels of the maps in the fusion.
+        fusion_norm: use batch norms in the fusion, as in the published segmentation models.
     """
 
     image_size: Size = 384
@@ -57,10 +57,10 @@ class DPTConfig(ViTFields, PositionedFields, BlockFields):
 
     @property
     def equal_blocks(self) -> int:
-        return 0  # the head looks at certain blocks
+        return 0  # the head uses the outputs of certain blocks
 
-    def build(self) -> VisionModel:
-        model = VisionModel(
+    def build(self) -> MultiLevelModel["DPTConfig"]:
+        model = MultiLevelModel(
             embed=vit_embed(self, patch_embed(self)),
             encoder=Levels(vit_encoder(self).blocks, self.after),
             head=self.segmentation() if self.num_classes else self.depth_map(),

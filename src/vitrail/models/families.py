@@ -1,4 +1,4 @@
-"""The list of families: the modules of this package that define VARIANTS, own configs, and those of other packages."""
+"""Registry of families: modules of this package that define VARIANTS, registered configs, and those of plugins."""
 
 import pkgutil
 from collections.abc import Mapping
@@ -11,17 +11,17 @@ from ..plugins import find_plugin, plugin_names
 from .fields import ModelConfig
 
 NameRules = tuple[tuple[str, str], ...]
-"""(pattern, variant) pairs: the names of papers, see `paper_names`."""
+"""(pattern, variant) pairs for the names in papers, see `paper_names`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """A module of this package: a config, its variants, and the names that papers give them.
+    """A family: a module of this package with a config, its variants, and their names in papers.
 
     Attributes:
         module: name of the module, such as "dinov2".
-        variants: configs by name.
-        paper_names: rules, tried in order.
+        variants: name -> config.
+        paper_names: rules for names in papers, tried in order.
     """
 
     module: str
@@ -34,7 +34,7 @@ _registered: dict[str, ModelConfig] = {}
 
 @cache
 def families() -> Mapping[str, Family]:
-    """Families by module name, sorted: a file in this folder that defines VARIANTS is all that one needs."""
+    """Families by module name, sorted. A new family only needs a file in this folder that defines VARIANTS."""
     package = __name__.rpartition(".")[0]
     found = {}
     for module in sorted(info.name for info in pkgutil.iter_modules(import_module(package).__path__)):
@@ -46,27 +46,27 @@ def families() -> Mapping[str, Family]:
 
 @cache
 def own_variants() -> Mapping[str, ModelConfig]:
-    """All variants of this package; those whose family defines their config class stand first."""
+    """All variants of this package; those of the family that defines their config class come first."""
     rows = [(family, name, row) for family in families().values() for name, row in family.variants.items()]
     rows.sort(key=lambda row: not type(row[2]).__module__.endswith(f".{row[0].module}"))
     return {name: config for _, name, config in rows}
 
 
 def known_variants() -> Mapping[str, ModelConfig]:
-    """The variants of this package and the registered ones."""
+    """Variants of this package and registered ones."""
     return {**own_variants(), **_registered}
 
 
 def variant_names() -> list[str]:
-    """Names of all variants, those of installed packages included, sorted; the packages are not imported."""
+    """Sorted names of all variants, those of plugins included; the plugins are not imported."""
     return sorted({*known_variants(), *plugin_names("family")})
 
 
 def find_variant(name: str) -> ModelConfig | None:
-    """The config of a variant, imported from the package that adds it where it is not one of ours; None if unknown.
+    """Config of a variant, imported from a plugin if necessary; None if unknown.
 
     Raises:
-        VitrailError: an installed package adds something else than a config under this name.
+        VitrailError: a plugin's object of this name is not a config.
     """
     known = known_variants()
     if name in known:
@@ -79,10 +79,10 @@ def find_variant(name: str) -> ModelConfig | None:
 
 
 def find_config_class(kind: str) -> type[ModelConfig]:
-    """The class of configs that a checkpoint names, looked for in installed packages where it is not one of ours.
+    """Config class of a name in a checkpoint, imported from a plugin if necessary.
 
     Raises:
-        VitrailError: an unknown name; the message gives the nearest one.
+        VitrailError: unknown name; the message suggests the nearest one.
     """
     classes = _config_classes()
     if kind not in classes:
@@ -91,32 +91,31 @@ def find_config_class(kind: str) -> type[ModelConfig]:
         classes = _config_classes()
     if kind not in classes:
         raise VitrailError(
-            f"there is no config class {kind!r}: {nearest(kind, classes)}; a class of your own is known after "
-            "vitrail.register(name, config)"
+            f"there is no config class {kind!r}: {nearest(kind, classes)}; for a class of your own, "
+            "call vitrail.register(name, config) first"
         )
     return classes[kind]
 
 
 def register(name: str, config: ModelConfig) -> None:
-    """Add a model of your own: `create_model`, `train`, `save` and `load` then know it by its name.
+    """Register a model of your own, so that `create_model`, `train`, `save` and `load` find it by its name.
 
     Args:
-        name: of the variant, such as "my_vit_tiny".
-        config: frozen dataclass that inherits `ModelConfig`; its class is what checkpoints name.
+        name: name of the variant, such as "my_vit_tiny".
+        config: frozen dataclass that inherits from `ModelConfig`; checkpoints store its class name.
 
     Raises:
-        VitrailError: something else than such a config, a name that stands for another config, or a class whose name
-            another class has.
+        VitrailError: not such a config, or the name or the class name belongs to another.
     """
     if not isinstance(config, ModelConfig) or "__dataclass_fields__" not in vars(type(config)):
-        raise VitrailError(f"{name!r} is no frozen dataclass that inherits ModelConfig, but {config!r}: register one")
+        raise VitrailError(f"{name!r} is {config!r}: register a frozen dataclass that inherits from ModelConfig")
     taken = known_variants().get(name)
     if taken is not None and taken != config:
-        raise VitrailError(f"{name!r} is already the name of another model: choose another")
+        raise VitrailError(f"there is already a model {name!r}: choose another name")
     kind = type(config)
     other = _config_classes().get(kind.__name__, kind)
     if (other.__module__, other.__qualname__) != (kind.__module__, kind.__qualname__):
-        raise VitrailError(f"{kind.__name__} is already the name of a class in {other.__module__}: choose another")
+        raise VitrailError(f"there is already a class {kind.__name__} in {other.__module__}: choose another name")
     _registered[name] = config
 
 

@@ -1,4 +1,4 @@
-"""Base classes of configs: the fields that several families share, and the questions that other rooms ask a config."""
+"""Base classes of configs, with the fields that several families share."""
 
 import math
 from abc import ABC, abstractmethod
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ..errors import VitrailError
-from ..nn import AnyVisionModel
+from ..nn import BaseVisionModel
 from ..task_spec import CLASSIFICATION, EMBEDDING, TaskSpec
 from .checks import check_values
 from .words import Interpolation
@@ -26,18 +26,18 @@ MASKED_MODELLING = TaskSpec("masked-image-modelling")
 IMAGE_TEXT = TaskSpec("image-text")
 
 
-# Only one base of a class may have slots, so the abstract classes have none of their own; each family's config has all.
+# Only one base of a class may have slots, so the abstract classes have none; each family's config has all.
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig(ABC):
-    """Frozen description of a model, from which `build` makes it.
+    """Base class of configs: a frozen description of a model, from which `build` creates it.
 
     Attributes:
         image_size: side or (height, width) of the images, in pixels.
         in_channels: number of channels C of the pixels.
-        task: what the outputs mean. A config without classes whose task is classification gets the task "embedding";
-            families of other tasks have another default.
+        task: task of the outputs. If `num_classes` is 0, classification becomes "embedding"; families for other tasks
+        have another default.
     """
 
     __slots__ = ()
@@ -51,46 +51,46 @@ class ModelConfig(ABC):
         object.__setattr__(self, "task", self.resolve_task())
 
     @abstractmethod
-    def build(self) -> AnyVisionModel:
+    def build(self) -> "BaseVisionModel[ModelConfig]":
         """The model, with fresh weights."""
 
     def resolve_task(self) -> TaskSpec:
-        """The task that the other fields leave room for: `task`, unless the model cannot do it."""
+        """`task`, or the task that the other fields imply if the model cannot do it."""
         return self.task
 
     def classifier_changes(self) -> Mapping[str, Any]:
-        """Fields that change when a config without classes is given some; see `registry.override`."""
+        """Fields to change when a config without classes is given some; see `registry.override`."""
         return {}
 
     @property
     def num_outputs(self) -> int:
-        """Number of classes or values that the outputs stand for; 0 where there are none, as for an embedding."""
+        """Number of classes or values in the output; 0 if there are none, as for an embedding."""
         return 0
 
     @property
     def unnamed_outputs(self) -> int:
-        """Number of logits besides those of the classes: a detector has one for "no object"."""
+        """Number of logits besides those of the classes, such as a detector's "no object"."""
         return 0
 
     @property
     def can_classify(self) -> bool:
-        """Whether the model is a classifier, or becomes one when it is given classes."""
+        """Whether the model is a classifier, or becomes one if it is given classes."""
         return self.task.name == CLASSIFICATION.name or bool(self.classifier_changes())
 
     def fine_tuned(self) -> "ModelConfig | None":
-        """The config of the classifier that has this pre-training model's encoder; None where there is no such model.
+        """Config of the classifier with this pre-training model's encoder; None if there is no such model.
 
         See `fine_tuned_state` for its tensors.
         """
         return None
 
     def fine_tuned_state(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """The tensors of the model that `fine_tuned` describes, all but its classifier's, from those of this one."""
+        """Convert this model's tensors to those of the model of `fine_tuned`, without its classifier."""
         return dict(state)
 
     @property
     def equal_blocks(self) -> int:
-        """The field `depth` if all blocks cost the same, 0 if they differ or if there is no such field."""
+        """Number of blocks if all cost the same; 0 if they differ or if the config has no `depth`."""
         return 0
 
     @property
@@ -104,20 +104,20 @@ class ModelConfig(ABC):
         return (self.in_channels, *pair(self.image_size))
 
     def densest(self) -> "ModelConfig":
-        """The config of the most expensive model that this one can amount to, whatever the images show."""
+        """Config of the most expensive model that this one can amount to, if its cost depends on the images."""
         return self
 
     def example_inputs(self, batch: int = 1, device: torch.device | str = "cpu") -> tuple[Tensor, ...]:
-        """Zeros in the shapes that the model's `forward` takes: pixels (B, C, H, W), and what else the family needs."""
+        """Zeros in the shapes of the arguments of `forward`: pixels (B, C, H, W), and others that the family has."""
         return (torch.zeros(batch, *self.pixels_shape, device=device),)
 
 
 @dataclass(frozen=True, kw_only=True)
 class ClassifierFields(ModelConfig):
-    """A model with one output for each class.
+    """Fields of a model with one output for each class.
 
     Attributes:
-        num_classes: number of logits; 0 gives the pooled embedding instead.
+        num_classes: number of logits; with 0 the output is the pooled embedding.
     """
 
     __slots__ = ()
@@ -137,13 +137,13 @@ class ClassifierFields(ModelConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class EncoderFields(ModelConfig):
-    """ViT's encoder.
+    """Fields of ViT's encoder.
 
     Attributes:
-        embed_dim, depth, num_heads: width of the tokens, number of blocks, and heads of each.
+        embed_dim, depth, num_heads: width of the tokens, number of blocks, and number of heads of each.
         mlp_ratio: hidden width of the MLPs, in units of `embed_dim`.
         drop_path: rate of stochastic depth in the last block, growing linearly from 0.
-        dropout: rate behind every linear layer of the blocks.
+        dropout: rate of dropout after every linear layer of the blocks.
         norm_eps: epsilon of the layer norms (1e-12 for transformers' weights).
     """
 
@@ -164,7 +164,7 @@ class EncoderFields(ModelConfig):
 
 @dataclass(frozen=True, slots=True)
 class BlockWidths:
-    """Widths of one block: number of heads, width of a head, hidden width of the MLP; None is the family's default."""
+    """Widths of one block: number of heads, width of a head, hidden width of the MLP; None: the family's default."""
 
     num_heads: int
     head_dim: int | None = None
@@ -173,7 +173,7 @@ class BlockWidths:
 
 @dataclass(frozen=True, kw_only=True)
 class BlockFields(EncoderFields):
-    """An encoder whose blocks may differ, as pruning and searching leave them; an empty tuple makes all alike.
+    """Fields of an encoder with blocks of different widths, as after pruning; with empty tuples all are equal.
 
     Attributes:
         block_heads: number of heads of each block, in place of `num_heads`.
@@ -193,7 +193,7 @@ class BlockFields(EncoderFields):
         return 0 if differ else self.depth
 
     def block_widths(self, index: int) -> BlockWidths:
-        """Widths of a block, counted from 0. A head keeps the width of the full model where only heads are given."""
+        """Widths of block `index`, from 0. If only numbers of heads are given, a head keeps the full model's width."""
         heads, head_dims, mlp_dims = self.block_heads, self.block_head_dims, self.block_mlp_dims
         usual = self.embed_dim // self.num_heads if heads else None
         return BlockWidths(
@@ -205,11 +205,11 @@ class BlockFields(EncoderFields):
 
 @dataclass(frozen=True, kw_only=True)
 class ViTFields(EncoderFields, ClassifierFields):
-    """ViT's encoder on patches.
+    """Fields of a ViT: encoder, classes and patches.
 
     Attributes:
         patch_size: side or (height, width) of the patches, in pixels.
-        pad: fill images up with zeros to a multiple of the patch; an error otherwise.
+        pad: pad images with zeros to a multiple of the patch size; otherwise other sizes are an error.
     """
 
     __slots__ = ()
@@ -220,7 +220,7 @@ class ViTFields(EncoderFields, ClassifierFields):
 
 @dataclass(frozen=True, kw_only=True)
 class PositionedFields(EncoderFields):
-    """ViT's encoder on tokens whose positions are resampled where the grid is another.
+    """Fields of an encoder with positions that are resampled to other grids.
 
     Attributes:
         position_mode, position_antialias: how positions are resampled, see `nn.positions.resample_positions`.
@@ -233,30 +233,30 @@ class PositionedFields(EncoderFields):
 
 
 def shared_fields(config: ModelConfig, kind: type[ModelConfig]) -> dict[str, Any]:
-    """The values of those fields that another class of configs has too."""
+    """Values of the fields that another config class has too."""
     known = {field.name for field in fields(kind)}
     return {field.name: getattr(config, field.name) for field in fields(config) if field.name in known}
 
 
 def pair(size: Size) -> tuple[int, int]:
-    """(height, width) of a size."""
+    """Convert a size to (height, width)."""
     return (size, size) if isinstance(size, int) else (size[0], size[1])
 
 
 def cells(image_size: Size, patch_size: Size) -> int:
-    """Number of patches of an image, parts of patches included."""
+    """Number of patches of an image, partial patches included."""
     sides = zip(pair(image_size), pair(patch_size), strict=True)
     return math.prod(math.ceil(side / patch) for side, patch in sides)
 
 
 def check_classifies(config: ModelConfig, name: str) -> None:
-    """Raise VitrailError unless a model has logits of classes."""
+    """Raise VitrailError unless a model is a classifier."""
     if config.task.name != CLASSIFICATION.name:
         raise _no_classifier(config, name)
 
 
 def check_can_classify(config: ModelConfig, name: str) -> None:
-    """Raise VitrailError unless a model is a classifier, or becomes one when it is given classes."""
+    """Raise VitrailError unless a model is a classifier, or becomes one if it is given classes."""
     if not config.can_classify:
         raise _no_classifier(config, name)
 

@@ -1,7 +1,7 @@
 """FlexiViT (Beyer et al., 2023, "FlexiViT: one model for all patch sizes").
 
-ViT whose class token has no position, trained with patches of random sizes: one checkpoint works at all of them.
-`vitrail.load(..., patch_size=8)` resizes filters and positions, of these and of any other ViT.
+ViT without a position of the class token, trained with random patch sizes: one checkpoint works at all of them.
+`vitrail.load(..., patch_size=8)` resizes filters and positions of these and of any other ViT.
 """
 
 from functools import partial

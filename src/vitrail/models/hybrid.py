@@ -1,6 +1,6 @@
 """Hybrid ViT (Dosovitskiy et al., 2021, section 3.1; Steiner et al., 2021, "How to train your ViT?").
 
-ViT whose patches are cut from the map of a ResNet instead of the image.
+ViT on the cells of a ResNet's map instead of patches of the image.
 """
 
 from dataclasses import dataclass
@@ -14,21 +14,21 @@ from .vit import LARGE, SMALL, TINY
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class HybridViTConfig(ViTFields, PositionedFields, BlockFields):
-    """A ResNet, and a ViT with a class token on its map.
+    """Hybrid ViT: a ResNet, and a ViT with a class token on its map.
 
     Attributes:
-        backbone_depths: bottlenecks of each stage of the ResNet; its map has cells of 4 pixels a side, twice as many
-            for each stage after the first.
-        backbone_width: channels of its stem.
-        patch_size: cells of the map a side.
-        pad: fill maps up to a multiple of the patch instead of refusing them.
+        backbone_depths: number of bottlenecks in each stage of the ResNet. A cell of its map has a side of 4 pixels
+        after the first stage, doubled by each later one.
+        backbone_width: channels of the ResNet's stem.
+        patch_size: side of a patch in cells of the map.
+        pad: pad maps with zeros to a multiple of the patch size; otherwise other sizes are an error.
     """
 
     backbone_depths: tuple[int, ...] = (3, 4, 9)
     backbone_width: int = 64
     patch_size: Size = 1
 
-    def build(self) -> VisionModel:
+    def build(self) -> VisionModel["HybridViTConfig"]:
         dim = self.embed_dim
         resnet = BiTResNet(self.in_channels, self.backbone_depths, self.backbone_width)
         patches = HybridPatchEmbed(resnet, resnet.channels, resnet.reduction, dim, pair(self.patch_size), pad=self.pad)

@@ -1,7 +1,7 @@
 """LeViT (Graham et al., 2021, "LeViT: a vision transformer in ConvNet's clothing for faster inference").
 
-A pyramid of three small grids behind a convolutional stem. Everything is normed by batches, so that no norm is left
-to compute once training is over; keys are narrow, and attention itself shrinks the grid.
+A convolutional stem and three stages on small grids. All norms are batch norms, which can be folded into the linear
+layers after training; keys are narrow, and an attention between stages reduces the grid.
 """
 
 from dataclasses import dataclass
@@ -31,20 +31,20 @@ from ..nn import (
 )
 from .fields import ClassifierFields, pair
 
-# Between stages values are twice as wide as inside them, and the MLP is what it is (table 1).
+# Between stages, values are twice as wide as inside them, and the MLP ratio is fixed (table 1).
 _SHRINKING_VALUE_RATIO, _SHRINKING_MLP_RATIO = 4, 2
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LeViTConfig(ClassifierFields):
-    """Three stages; each halves the grid of the one before.
+    """LeViT: three stages, each with half the grid of the one before.
 
     Attributes:
-        embed_dims, depths, num_heads: width, blocks and heads of each stage.
-        key_dim: width of a head's queries and keys.
-        value_ratio: a head's values are this many times as wide.
-        drop_path: rate of all blocks alike.
-        distilled: a second classifier, which learns from a teacher.
+        embed_dims, depths, num_heads: width, number of blocks and heads of each stage.
+        key_dim: width of the queries and keys of a head.
+        value_ratio: width of the values of a head, in units of `key_dim`.
+        drop_path: rate of stochastic depth, the same in all blocks.
+        distilled: add a second classifier, which is trained on a teacher's outputs.
     """
 
     embed_dims: tuple[int, ...] = (128, 256, 384)
@@ -56,7 +56,7 @@ class LeViTConfig(ClassifierFields):
     drop_path: float = 0.0
     distilled: bool = True
 
-    def build(self) -> VisionModel:
+    def build(self) -> VisionModel["LeViTConfig"]:
         first = self.embed_dims[0]
         embed = StridedStem(self.in_channels, (first // 8, first // 4, first // 2, first), nn.Hardswish)
         grid, stages = embed.grid(pair(self.image_size)), []
@@ -78,7 +78,7 @@ class LeViTConfig(ClassifierFields):
         return Block(attention=self.residual(attention), mlp=self.residual(self.mlp(dim, self.mlp_ratio)))
 
     def shrink(self, stage: int, grid: tuple[int, int]) -> Block:
-        """From the stage before: as many heads as its width has keys, and no residual around the attention."""
+        """Reduction before a stage. Its number of heads is the previous width over `key_dim`; it has no residual."""
         before, dim = self.embed_dims[stage - 1], self.embed_dims[stage]
         heads, value_dim = before // self.key_dim, self.key_dim * _SHRINKING_VALUE_RATIO
         attention = MultiHeadAttention(
@@ -94,7 +94,7 @@ class LeViTConfig(ClassifierFields):
         return Residual(nn.Identity(), branch, drop_path=self.drop_path)
 
     def mlp(self, dim: int, ratio: float) -> MLP:
-        """Both layers normed; the second starts at zero, so that every block starts as the identity."""
+        """MLP with two normed layers; the second norm starts at zero, so that every block starts as the identity."""
         hidden = int(dim * ratio)
         return MLP(
             dim,

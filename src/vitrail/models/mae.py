@@ -1,7 +1,7 @@
 """MAE (He et al., 2022, "Masked autoencoders are scalable vision learners").
 
-A ViT that sees a quarter of the patches, and a small decoder that reconstructs the others. What is fine-tuned
-afterwards is a ViT with mean pooling, see `MAEConfig.fine_tuned`.
+A ViT encodes a quarter of the patches, and a small decoder reconstructs the others. Afterwards the encoder is
+fine-tuned as a ViT with mean pooling, see `MAEConfig.fine_tuned`.
 """
 
 from collections.abc import Mapping
@@ -30,11 +30,11 @@ from .vit import HUGE, LARGE, ViTConfig
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class MAEConfig(BlockFields):
-    """Encoder and decoder of the pre-training. Positions are computed for the grid at hand, so any size works.
+    """MAE's pre-training model: encoder and decoder. Positions are computed for the current grid, so any size works.
 
     Attributes:
-        mask_ratio: share of the patches that is hidden.
-        decoder_dim, decoder_depth, decoder_heads: the decoder's `embed_dim`, `depth` and `num_heads`.
+        mask_ratio: fraction of the patches that is hidden.
+        decoder_dim, decoder_depth, decoder_heads: width, number of blocks and heads of the decoder.
     """
 
     task: TaskSpec = RECONSTRUCTION
@@ -44,7 +44,7 @@ class MAEConfig(BlockFields):
     decoder_depth: int = 8
     decoder_heads: int = 16
 
-    def build(self) -> MaskedAutoencoder:
+    def build(self) -> MaskedAutoencoder["MAEConfig"]:
         dim = self.embed_dim
         patches = PatchEmbed(self.in_channels, dim, pair(self.patch_size))
         prefix = PrefixTokens(dim)
@@ -59,18 +59,18 @@ class MAEConfig(BlockFields):
         return model.apply(init_mae)
 
     def example_inputs(self, batch: int = 1, device: torch.device | str = "cpu") -> tuple[Tensor, ...]:
-        """Pixels (B, C, H, W), and the noise (B, N) that chooses which patches are hidden."""
+        """Pixels (B, C, H, W), and the noise (B, N) that selects the hidden patches."""
         noise = torch.zeros(batch, cells(self.image_size, self.patch_size), device=device)
         return (*ModelConfig.example_inputs(self, batch, device), noise)
 
     def fine_tuned(self) -> ViTConfig:
-        """A ViT that takes the mean over its patches, with positions that learn (section 4, "global pooling")."""
+        """Config of a ViT with mean pooling and learned positions (section 4, "global pooling")."""
         found = shared_fields(self, ViTConfig)
         del found["task"]
         return ViTConfig(**found, pool="mean", num_classes=0)
 
     def fine_tuned_state(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Embedding and encoder; the norm stands behind the mean, and the computed positions become learned ones."""
+        """Tensors of embedding and encoder; the norm moves after the mean, computed positions become learned ones."""
         kept = {name: tensor for name, tensor in state.items() if name.startswith(("embed.", "encoder."))}
         renamed = {name.replace("encoder.norm.", "head.norm."): tensor for name, tensor in kept.items()}
         rows, columns = (

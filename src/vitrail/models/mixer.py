@@ -1,6 +1,6 @@
 """MLP-Mixer (Tolstikhin et al., 2021, "MLP-Mixer: an all-MLP architecture for vision").
 
-ViT whose attention is a second MLP, along the tokens.
+ViT with an MLP along the tokens instead of attention.
 """
 
 from dataclasses import dataclass
@@ -29,13 +29,13 @@ from .parts import classifier, pre_norm
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class MixerConfig(ClassifierFields):
-    """Patches, and blocks of two MLPs.
+    """MLP-Mixer: patches, and blocks of two MLPs.
 
     Attributes:
-        image_size: belongs to the weights, for the MLP along the tokens has one for each place: other images must be
-            resized to it.
-        token_ratio: hidden width of the MLP along the tokens, in widths of the tokens.
-        mlp_ratio: hidden width of the MLP along the channels, in widths of the tokens.
+        image_size: fixed, since the MLP along the tokens has weights for each position; other images must be resized to
+        it.
+        token_ratio: hidden width of the MLP along the tokens, in units of `embed_dim`.
+        mlp_ratio: hidden width of the MLP along the channels, in units of `embed_dim`.
         other fields: as in `ViTConfig`.
     """
 
@@ -49,7 +49,7 @@ class MixerConfig(ClassifierFields):
     norm_eps: float = 1e-6
     pad: bool = False
 
-    def build(self) -> VisionModel:
+    def build(self) -> VisionModel["MixerConfig"]:
         dim = self.embed_dim
         patches = PatchEmbed(self.in_channels, dim, pair(self.patch_size), pad=self.pad)
         grid = patches.grid(pair(self.image_size))

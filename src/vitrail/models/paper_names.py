@@ -1,7 +1,7 @@
-"""Names of papers: the rules of all families, which give the names of our variants.
+"""Model names in papers, mapped to the names of variants by the rules of all families.
 
-A rule is (pattern, variant). `<patch>` in the pattern matches a number that fills `{patch}` in the variant, where
-`{patch:16}` has a default; a name matches in small letters, with "-" between its parts.
+A rule is (pattern, variant). `<patch>` in the pattern matches a number that replaces `{patch}` in the variant, where
+`{patch:16}` has a default. Names are matched in lower case, with "-" between their parts.
 """
 
 import re
@@ -31,7 +31,7 @@ _WORDS = {
     "h+": "huge_plus",
     "7b": "7b",
 }
-"""Sizes in papers, and in our names; our words match as well."""
+"""Size in papers -> size in our names; our words match too."""
 _GROUPS = {
     "size": "|".join(sorted(map(re.escape, {*_WORDS, *_WORDS.values()}), key=len, reverse=True)),
     "patch": r"\d{1,2}",
@@ -42,7 +42,7 @@ _SEPARATORS = re.compile(r"[\s_/@↑-]+")
 
 
 def paper_name(name: str) -> str:
-    """The variant that a paper's name means, existing or not; other names in our spelling.
+    """Convert a paper's name to a variant's name, which need not exist; other names are returned in our spelling.
 
     >>> paper_name("Swin-T"), paper_name("DINOv2 ViT-S/14")
     ('swin_tiny_patch4_window7_224', 'vit_small_patch14_dinov2')
@@ -57,7 +57,7 @@ def paper_name(name: str) -> str:
 
 @cache
 def rules() -> NameRules:
-    """The rules of all families."""
+    """Rules of all families."""
     return tuple(rule for family in families().values() for rule in family.paper_names)
 
 

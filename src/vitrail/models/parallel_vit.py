@@ -1,7 +1,7 @@
-"""ViT with residuals side by side (Touvron et al., 2022, "Three things everyone should know about ViT", section 3).
+"""ViT with parallel residuals (Touvron et al., 2022, "Three things everyone should know about ViT", section 3).
 
-Two attentions that see the same tokens, then two MLPs: half the depth at the same size and, as published, the same
-accuracy; fewer steps one after the other.
+A block has two attentions on the same tokens, then two MLPs: half the depth at the same size and, as published, the
+same accuracy, with fewer sequential steps.
 """
 
 from collections.abc import Callable
@@ -32,17 +32,17 @@ from .vit import SMALL, ViTConfig
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ParallelViTConfig(ViTFields, PositionedFields):
-    """A ViT whose blocks are broad.
+    """A ViT with parallel residuals.
 
     Attributes:
-        branches: how many attentions stand side by side, and how many MLPs behind them.
+        branches: number of parallel attentions, and of parallel MLPs after them.
     """
 
     depth: int = 18
     branches: int = 2
     layer_scale: float | None = 1e-5
 
-    def build(self) -> VisionModel:
+    def build(self) -> VisionModel["ParallelViTConfig"]:
         dim = self.embed_dim
         patches = patch_embed(self)
         positions = learned_positions(self, patches, prefix=1)

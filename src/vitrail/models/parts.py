@@ -1,4 +1,4 @@
-"""Parts that several families build alike: embeddings, encoders, blocks, heads."""
+"""Builders of parts that several families share: embeddings, encoders, blocks, heads."""
 
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -36,7 +36,7 @@ from .fields import BlockFields, EncoderFields, PositionedFields, ViTFields, pai
 from .words import HeadKind
 
 Patches = PatchEmbed | HybridPatchEmbed | ConvStem
-"""What cuts an image into tokens of a grid."""
+"""Modules that convert an image to tokens on a grid."""
 
 
 def vit_embed(
@@ -45,10 +45,10 @@ def vit_embed(
     """ViT's embedding: patches, prefix tokens, and learned positions for both (Dosovitskiy et al., 2021, equation 1).
 
     Args:
-        config: what is wanted.
-        patches: from pixels to tokens, see `patch_embed`.
-        prefix: how many prefix tokens there are.
-        norm: Tokens -> Tokens, in front of the blocks.
+        config: the model's config.
+        patches: pixels -> Tokens, see `patch_embed`.
+        prefix: number of prefix tokens.
+        norm: Tokens -> Tokens, applied before the blocks.
     """
     positions = learned_positions(config, patches, prefix=prefix)
     behind = {} if norm is None else {"norm": norm}
@@ -56,14 +56,14 @@ def vit_embed(
 
 
 def patch_embed(config: ViTFields, *, bias: bool = True) -> PatchEmbed:
-    """ViT's patches, of the config's size."""
+    """ViT's patch embedding, with the config's patch size."""
     return PatchEmbed(config.in_channels, config.embed_dim, pair(config.patch_size), pad=config.pad, bias=bias)
 
 
 def learned_positions(
     config: PositionedFields, patches: Patches, *, prefix: int = 0, offset: float = 0.0
 ) -> LearnedPositions:
-    """A position for each of the prefix tokens and for each patch of an image of the config's size."""
+    """Learned positions of the prefix tokens and of the patches of an image of the config's size."""
     return LearnedPositions(
         patches.grid(pair(config.image_size)),
         config.embed_dim,
@@ -82,7 +82,7 @@ ACTIVATIONS: Mapping[str, Callable[[], nn.Module]] = {
 
 
 def activation_of(name: str) -> Callable[[], nn.Module]:
-    """The constructor of the activation that a config names."""
+    """Constructor of the activation that a config names."""
     if name not in ACTIVATIONS:
         raise VitrailError(f"there is no activation {name!r}: {nearest(name, ACTIVATIONS)}")
     return ACTIVATIONS[name]
@@ -95,7 +95,7 @@ def vit_encoder(
     activation: Callable[[], nn.Module] = nn.GELU,
     norm: bool = True,
 ) -> Encoder:
-    """ViT's encoder: `depth` blocks, whose drop path grows linearly, and a norm, unless the head has it."""
+    """ViT's encoder: `depth` blocks with linearly growing drop path, and a norm unless the head has it."""
     blocks = []
     for index, rate in enumerate(linear_rates(config.drop_path, config.depth)):
         widths = config.block_widths(index)
@@ -130,10 +130,10 @@ def vit_block(
     activation: Callable[[], nn.Module] = nn.GELU,
     bias: nn.Module | None = None,
 ) -> Block:
-    """The pre-norm block of ViT (Dosovitskiy et al., 2021, equations 2 and 3), with DeiT III's optional layer scale.
+    """Pre-norm block of ViT (Dosovitskiy et al., 2021, equations 2 and 3), with DeiT III's optional layer scale.
 
-    `bias` is added to the scores, see `MultiHeadAttention`; `head_dim` and `mlp_dim` are widths in place of
-    dim / num_heads and dim * mlp_ratio.
+    `bias` is added to the scores, see `MultiHeadAttention`; `head_dim` and `mlp_dim` replace dim / num_heads and
+    dim * mlp_ratio.
     """
     residual = partial(pre_norm, dim, drop_path=drop_path, layer_scale=layer_scale, norm_eps=norm_eps)
     attention = vit_attention(dim, num_heads, head_dim, bias=bias, dropout=dropout)
@@ -144,7 +144,7 @@ def vit_block(
 def vit_attention(
     dim: int, num_heads: int, head_dim: int | None = None, *, bias: nn.Module | None = None, dropout: float = 0.0
 ) -> MultiHeadAttention:
-    """ViT's attention; heads of another width than dim / num_heads together are narrower or wider than the tokens."""
+    """ViT's attention. With `head_dim`, the joined heads may be narrower or wider than the tokens."""
     if head_dim is None or head_dim * num_heads == dim:
         return MultiHeadAttention(dim, num_heads, bias=bias, dropout=dropout)
     return MultiHeadAttention(
@@ -165,7 +165,7 @@ def vit_residuals(
     drop_path: float = 0.0,
     layer_scale: float | None = None,
 ) -> dict[str, Residual]:
-    """The parts of a pre-norm `Block` with another attention than ViT's, and its MLP or another."""
+    """Residuals of a pre-norm `Block` with the given attention, and with ViT's MLP or another."""
     dim = config.embed_dim
     mlp = mlp or MLP(dim, int(dim * config.mlp_ratio), dropout=config.dropout)
     residual = partial(pre_norm, dim, drop_path=drop_path, layer_scale=layer_scale, norm_eps=config.norm_eps)
@@ -186,7 +186,7 @@ def pre_norm(
 
 
 def post_norm(dim: int, branch: nn.Module, *, drop_path: float = 0.0, norm_eps: float = 1e-5) -> Residual:
-    """layer norm(x + branch(x)), as in the first transformer (Vaswani et al., 2017, section 3.1)."""
+    """layer norm(x + branch(x)), as in the original transformer (Vaswani et al., 2017, section 3.1)."""
     return Residual(nn.Identity(), branch, after=nn.LayerNorm(dim, eps=norm_eps), drop_path=drop_path)
 
 
@@ -197,7 +197,7 @@ def stage_rates(last: float, depths: tuple[int, ...]) -> list[list[float]]:
 
 
 def classifier(dim: int, num_classes: int, *, bias: bool = True) -> nn.Module:
-    """A linear layer, or nothing when there are no classes: the model then gives its pooled embedding."""
+    """A linear layer, or the identity if there are no classes, so that the output is the pooled embedding."""
     return nn.Linear(dim, num_classes, bias=bias) if num_classes else nn.Identity()
 
 
@@ -213,14 +213,14 @@ POOLS: Mapping[str, Callable[[EncoderFields], nn.Module]] = {
         norm_eps=config.norm_eps,
     ),
 }
-"""Makers of the pools in `words.Pool`."""
+"""Builders of the pools in `words.Pool`."""
 
 
 def pooling_head(config: ViTFields, pool: str, *, head: str = "linear", norm: nn.Module | None = None) -> Head:
-    """One of `POOLS`, a norm where one is given, and a classifier that is "linear" or an "mlp".
+    """Head of one of `POOLS`, an optional norm, and a classifier that is "linear" or an "mlp".
 
     Raises:
-        VitrailError: an unknown word; the message gives the nearest one.
+        VitrailError: unknown name; the message suggests the nearest one.
     """
     if pool not in POOLS:
         raise VitrailError(f"there is no pool {pool!r}: {nearest(pool, list(POOLS))}")

@@ -1,4 +1,4 @@
-"""Which positions a plain ViT has, and how they get to another grid: a part of its config, and so of its checkpoint."""
+"""Positions of a plain ViT by the name in its config, and how they are resampled to other grids."""
 
 from collections.abc import Callable
 from typing import Any, Protocol
@@ -10,12 +10,12 @@ from ..nn import AxisPositions, LearnedPositions, SinCosPositions, SinusoidalPos
 
 
 class PositionFields(Protocol):
-    """Fields of a config that describe its positions.
+    """Fields of a config for its positions.
 
     Attributes:
-        positions: a kind, see `KINDS`.
+        positions: kind of the positions, see `KINDS`.
         position_mode, position_antialias, position_offset: how they are resampled, see `nn.positions`.
-        position_grid: (rows, columns) that are stored, where they are not those of `image_size`.
+        position_grid: stored (rows, columns), if not the grid of `image_size`.
     """
 
     @property
@@ -33,12 +33,12 @@ class PositionFields(Protocol):
 
 
 def position_parts(config: PositionFields, grid: tuple[int, int], *, prefix: int) -> dict[str, nn.Module]:
-    """The parts of an `Embedding` that add positions.
+    """Build the parts of an `Embedding` that add positions.
 
     Args:
-        config: what is wanted.
-        grid: of an image of the config's size.
-        prefix: how many prefix tokens have learned positions of their own.
+        config: the model's config.
+        grid: (rows, columns) of an image of the config's size.
+        prefix: number of prefix tokens with learned positions.
     """
     if config.positions not in KINDS:
         raise VitrailError(f"there are no positions {config.positions!r}: {nearest(config.positions, KINDS)}")
@@ -58,16 +58,16 @@ def _learned(config: PositionFields, grid: tuple[int, int], prefix: int) -> dict
 
 
 def _axes(config: PositionFields, grid: tuple[int, int], prefix: int) -> dict[str, nn.Module]:
-    habits: dict[str, Any] = {"mode": config.position_mode, "antialias": config.position_antialias}
+    resampling: dict[str, Any] = {"mode": config.position_mode, "antialias": config.position_antialias}
     return {
-        name: AxisPositions(axis, grid[axis], config.embed_dim, **habits)
+        name: AxisPositions(axis, grid[axis], config.embed_dim, **resampling)
         for axis, name in enumerate(("rows", "columns"))
     }
 
 
 def _sinusoidal(config: PositionFields, grid: tuple[int, int], prefix: int) -> dict[str, nn.Module]:
-    habits: dict[str, Any] = {"mode": config.position_mode, "antialias": config.position_antialias}
-    return {"positions": SinusoidalPositions(config.embed_dim, grid=config.position_grid, **habits)}
+    resampling: dict[str, Any] = {"mode": config.position_mode, "antialias": config.position_antialias}
+    return {"positions": SinusoidalPositions(config.embed_dim, grid=config.position_grid, **resampling)}
 
 
 def _sincos(config: PositionFields, grid: tuple[int, int], prefix: int) -> dict[str, nn.Module]:
@@ -85,4 +85,5 @@ KINDS: dict[str, Callable[[PositionFields, tuple[int, int], int], dict[str, nn.M
     "sincos": _sincos,
     "none": _none,
 }
-"""One vector a cell; one a row and one a column; sines along the sequence; sines of row and column; nothing."""
+"""Kind -> builder. learned: a vector for each cell; axes: a vector for each row and each column; sinusoidal: sines
+along the sequence; sincos: sines of row and column; none: no positions."""

@@ -1,7 +1,7 @@
 """PVT (Wang et al., 2021, "Pyramid Vision Transformer: a versatile backbone for dense prediction").
 
-ViT on a pyramid of four stages, each with patches and positions of its own; keys and values stand for squares of
-tokens, so that fine grids are affordable. The class token joins in the last stage.
+ViT with four stages, each with its own patches and positions; keys and values are computed for squares of tokens, which
+reduces the cost on fine grids. The class token is added in the last stage.
 """
 
 import math
@@ -37,13 +37,13 @@ from .words import Interpolation
 
 @dataclass(frozen=True, kw_only=True)
 class PVTFields(ClassifierFields):
-    """Stages on grids of a 4th, an 8th, a 16th and a 32nd of the image's sides.
+    """Fields of four stages on grids of a 4th, an 8th, a 16th and a 32nd of the image's sides.
 
     Attributes:
         drop_path, dropout, norm_eps: as in `ViTConfig`.
-        embed_dims, depths, num_heads, mlp_ratios: width, blocks, heads and the MLPs' ratio of each stage.
-        reductions: side of the squares that share a key and a value, stage by stage; 1 for every token its own.
-        conv_norm_eps: `norm_eps` of the norms behind strided convolutions.
+        embed_dims, depths, num_heads, mlp_ratios: width, number of blocks, heads and MLP ratio of each stage.
+        reductions: for each stage, side in tokens of the squares that share a key and a value; 1: no reduction.
+        conv_norm_eps: `norm_eps` of the norms after strided convolutions.
     """
 
     __slots__ = ()
@@ -61,10 +61,11 @@ class PVTFields(ClassifierFields):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PVTConfig(PVTFields):
-    """A pyramid of ViTs.
+    """PVT: a pyramid of ViTs.
 
     Attributes:
-        patch_size: of the first stage, in pixels; the later ones take 2×2 tokens, and fill odd grids up with zeros.
+        patch_size: patch size of the first stage, in pixels; later stages take 2×2 tokens, and pad odd grids with
+        zeros.
         pad, position_mode, position_antialias: as in `ViTConfig`.
     """
 
@@ -73,7 +74,7 @@ class PVTConfig(PVTFields):
     position_mode: Interpolation = "bilinear"
     position_antialias: bool = False
 
-    def build(self) -> VisionModel:
+    def build(self) -> VisionModel["PVTConfig"]:
         patches = PatchEmbed(self.in_channels, self.embed_dims[0], pair(self.patch_size), pad=self.pad)
         grid = patches.grid(pair(self.image_size))
         embed = self.embedding(patches, 0, grid)

@@ -1,7 +1,7 @@
 """PVT v2 (Wang et al., 2022, "PVT v2: improved baselines with Pyramid Vision Transformer").
 
-A pyramid of four stages, whose patches overlap, whose keys and values stand for squares of tokens, and whose MLPs look
-at their neighbours, which takes the place of positions. SegFormer's encoder, MiT, is the same with narrower MLPs.
+Four stages with overlapping patches, with keys and values for squares of tokens, and with depthwise convolutions in the
+MLPs, which replace positions. SegFormer's encoder, MiT, is the same with narrower MLPs.
 """
 
 from dataclasses import dataclass
@@ -33,15 +33,15 @@ from .pvt import PVTFields
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PVTv2Config(PVTFields):
-    """Overlapping patches, and convolutions in the MLPs.
+    """PVT v2: overlapping patches, and convolutions in the MLPs.
 
     Attributes:
-        pooled: keys and values stand for 7×7 regions of whatever size instead ("linear attention", section 3.1).
+        pooled: pool keys and values to 7×7 regions of any size instead ("linear attention", section 3.1).
     """
 
     pooled: bool = False
 
-    def build(self) -> VisionModel:
+    def build(self) -> VisionModel["PVTv2Config"]:
         model = VisionModel(
             embed=mix_embed(self),
             encoder=Encoder(mix_stages(self, pooled=self.pooled)),
@@ -52,14 +52,14 @@ class PVTv2Config(PVTFields):
 
 
 def mix_embed(config: PVTFields) -> OverlappingPatchEmbed:
-    """The patches of the first stage: 7×7 pixels, every 4."""
+    """Patch embedding of the first stage: 7×7 pixels with stride 4."""
     return OverlappingPatchEmbed(
         config.in_channels, config.embed_dims[0], patch_size=7, stride=4, norm_eps=config.conv_norm_eps
     )
 
 
 def mix_stages(config: PVTFields, *, pooled: bool = False) -> list[Stage]:
-    """The pyramid of PVT v2 and MiT: every later stage embeds the map before it, 3×3 tokens, every 2."""
+    """Stages of PVT v2 and MiT; every later stage embeds the map before it, 3×3 tokens with stride 2."""
     stages = []
     for index, rates in enumerate(stage_rates(config.drop_path, config.depths)):
         dim = config.embed_dims[index]

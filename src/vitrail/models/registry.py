@@ -1,4 +1,4 @@
-"""Models by name: `create_model` and `list_models`."""
+"""Models by name: `create_model`, `list_models` and `model_config`."""
 
 from collections.abc import Mapping
 from dataclasses import fields, replace
@@ -6,7 +6,7 @@ from fnmatch import fnmatch
 from typing import Any, TypeVar
 
 from ..errors import VitrailError, nearest
-from ..nn import AnyVisionModel
+from ..nn import BaseVisionModel
 from .families import families, find_variant, variant_names
 from .fields import ModelConfig
 from .paper_names import paper_name
@@ -28,19 +28,19 @@ SYNONYMS = {
     **dict.fromkeys(("init_values", "layerscale"), "layer_scale"),
     **dict.fromkeys(("eps", "layer_norm_eps"), "norm_eps"),
 }
-"""Names of fields in other libraries and papers, and ours; only for error messages."""
+"""Field name in other libraries and papers -> our name, for suggestions in error messages."""
 
 
 def list_models(pattern: str = "*") -> list[str]:
-    """Variant names that match a shell pattern, such as "deit*384", sorted."""
+    """Sorted names of the variants that match a shell pattern, such as "deit*384"."""
     return [name for name in variant_names() if fnmatch(name, pattern)]
 
 
 def model_config(name: str, **overrides: Any) -> ModelConfig:
-    """The frozen config of a variant, with fields replaced; nothing is built yet.
+    """Return the frozen config of a variant, with fields replaced; nothing is built.
 
     Raises:
-        VitrailError: an unknown name or field; the message gives the nearest valid one.
+        VitrailError: unknown name or field; the message suggests the nearest valid one.
     """
     variant = canonical_name(name)
     config = find_variant(variant)
@@ -48,27 +48,27 @@ def model_config(name: str, **overrides: Any) -> ModelConfig:
     return override(config, overrides, variant)
 
 
-def create_model(name: str, **overrides: Any) -> AnyVisionModel:
+def create_model(name: str, **overrides: Any) -> BaseVisionModel[ModelConfig]:
     """Build a variant with fresh weights: `create_model("vit_tiny_patch16_224", num_classes=10, image_size=96)`.
 
     Args:
-        name: a variant ("vit_base_patch16_224"), or a paper's name ("ViT-B/16", "DeiT-S", "MLP-Mixer").
+        name: name of a variant ("vit_base_patch16_224"), or of a model in a paper ("ViT-B/16", "DeiT-S").
         overrides: fields of the family's config, such as num_classes, image_size, in_channels, drop_path.
 
     Raises:
-        VitrailError: an unknown name or field, or a value that no model can have.
+        VitrailError: unknown name or field, or an invalid value.
     """
     return model_config(name, **overrides).build()
 
 
 def override(config: ConfigT, overrides: Mapping[str, Any], name: str) -> ConfigT:
-    """The config with fields replaced.
+    """Return the config with fields replaced.
 
-    `num_classes` makes a classifier of a config whose task is "embedding", and 0 the other way round, unless `task` is
+    `num_classes` turns a config with the task "embedding" into a classifier, and 0 does the reverse, unless `task` is
     given too.
 
     Raises:
-        VitrailError: an unknown field; the message gives the nearest valid one.
+        VitrailError: unknown field; the message suggests the nearest valid one.
     """
     valid = [field.name for field in fields(config)]
     for key in overrides:
@@ -81,10 +81,10 @@ def override(config: ConfigT, overrides: Mapping[str, Any], name: str) -> Config
 
 
 def canonical_name(name: str) -> str:
-    """The variant that a name means; papers' names resolve too, such as "ViT-B/16" and "Swin-T".
+    """Name of the variant that a name stands for; names in papers, such as "ViT-B/16" and "Swin-T", are resolved.
 
     Raises:
-        VitrailError: an unknown name; the message lists the family's variants, or gives the nearest name.
+        VitrailError: unknown name; the message lists the family's variants, or suggests the nearest name.
     """
     names = variant_names()
     if name in names:

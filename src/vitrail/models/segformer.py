@@ -1,13 +1,13 @@
 """SegFormer (Xie et al., 2021, "SegFormer: simple and efficient design for semantic segmentation with transformers").
 
-Its encoder, MiT ("mix transformer"), is PVT v2 with an MLP ratio of 4 in all stages. Its decoder is nothing but MLPs on
-the four levels, added up on the finest grid.
+The encoder, MiT ("mix transformer"), is PVT v2 with an MLP ratio of 4 in all stages. The decoder consists of linear
+layers on the four levels, which are joined on the finest grid.
 """
 
 from dataclasses import dataclass
 from functools import partial
 
-from ..nn import AllMLPHead, Levels, VisionModel, init_convolutions, init_vit
+from ..nn import AllMLPHead, Levels, MultiLevelModel, init_convolutions, init_vit
 from ..task_spec import TaskSpec
 from .fields import SEGMENTATION, Size
 from .pvt import PVTFields
@@ -18,11 +18,11 @@ RATIOS = (4.0, 4.0, 4.0, 4.0)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SegFormerConfig(PVTFields):
-    """MiT with the all-MLP decoder: pixels (B, C, H, W) -> logits (B, num_classes, ⌈H / 4⌉, ⌈W / 4⌉).
+    """SegFormer: MiT with the all-MLP decoder: pixels (B, C, H, W) -> logits (B, num_classes, ⌈H / 4⌉, ⌈W / 4⌉).
 
     Attributes:
         decoder_dim: width inside the decoder.
-        decoder_dropout: rate in front of its classifier.
+        decoder_dropout: rate of dropout before its classifier.
     """
 
     task: TaskSpec = SEGMENTATION
@@ -32,9 +32,9 @@ class SegFormerConfig(PVTFields):
     decoder_dim: int = 768
     decoder_dropout: float = 0.1
 
-    def build(self) -> VisionModel:
+    def build(self) -> MultiLevelModel["SegFormerConfig"]:
         stages = mix_stages(self)
-        model = VisionModel(
+        model = MultiLevelModel(
             embed=mix_embed(self),
             encoder=Levels(stages, after=tuple(range(len(stages)))),
             head=AllMLPHead(self.embed_dims, self.decoder_dim, self.num_classes, dropout=self.decoder_dropout),

@@ -1,8 +1,8 @@
 """SigLIP (Zhai et al., 2023, "Sigmoid loss for language image pre-training") and SigLIP 2 (Tschannen et al., 2025).
 
-A ViT without class token, whose pool is a learned query, and a text encoder that looks both ways; each pair of image
-and text is a yes or no of its own. The rows named `vit_*_siglip_*` are image encoders by themselves; those with `gap`
-take the mean of the tokens instead.
+A ViT without class token, pooled by a learned query, and a text encoder without a causal mask; each pair of image and
+text is an independent binary classification. The variants `vit_*_siglip_*` are image encoders alone; those with `gap`
+are pooled by the mean of the tokens.
 """
 
 from dataclasses import dataclass, replace
@@ -34,11 +34,11 @@ from .words import Activation
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SigLIPVisionConfig(PositionedFields, BlockFields, ClassifierFields):
-    """ViT without class token. Pixels beyond the last whole patch are cropped, as published.
+    """SigLIP's image encoder: a ViT without class token. Pixels after the last whole patch are cropped, as published.
 
     Attributes:
-        activation: "gelu_tanh" as trained, or "gelu" as timm has the first release.
-        attention_pool: a learned query pools; the mean of the tokens otherwise.
+        activation: "gelu_tanh" as in training, or "gelu" as in timm's models of the first release.
+        attention_pool: pool by a learned query; otherwise by the mean of the tokens.
     """
 
     patch_size: Size = 16
@@ -46,7 +46,7 @@ class SigLIPVisionConfig(PositionedFields, BlockFields, ClassifierFields):
     activation: Activation = "gelu"
     attention_pool: bool = True
 
-    def build(self) -> VisionModel:
+    def build(self) -> VisionModel["SigLIPVisionConfig"]:
         dim = self.embed_dim
         patches = PatchEmbed(self.in_channels, dim, pair(self.patch_size), crop=True)
         model = VisionModel(
@@ -67,7 +67,7 @@ class SigLIPVisionConfig(PositionedFields, BlockFields, ClassifierFields):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SigLIPConfig(DualFields):
-    """Image and text encoder; a logit is the scaled cosine plus a bias (section 3.2).
+    """SigLIP: image and text encoder; a logit is the scaled cosine plus a bias (section 3.2).
 
     Every text has `context_length` tokens, and is projected to the image's width.
     """
@@ -78,15 +78,15 @@ class SigLIPConfig(DualFields):
     text_dim: int = 768
     text_heads: int = 12
 
-    def build(self) -> DualEncoder:  # type: ignore[override]
+    def build(self) -> DualEncoder["SigLIPConfig"]:
         return DualEncoder(self.image().build(), self.text(), BiasedCosine(scale=10.0, bias=-10.0), config=self)
 
     def image(self) -> SigLIPVisionConfig:
-        """The image encoder alone; its pooled vector is what is compared."""
+        """Config of the image encoder, whose pooled vector is compared with texts."""
         return SigLIPVisionConfig(**{**shared_fields(self, SigLIPVisionConfig), "task": EMBEDDING})
 
     def text(self) -> TextModel:
-        """The text encoder alone: every token looks at every token, and the last one is projected."""
+        """Build the text encoder: every token attends to every token, and the last one is projected."""
         embed = TextEmbed(self.vocab_size, self.text_dim, self.context_length)
         model = TextModel(embed, text_encoder(self), LastToken(), nn.Linear(self.text_dim, self.embed_dim))
         return model.apply(init_siglip)

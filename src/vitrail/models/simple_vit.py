@@ -10,12 +10,12 @@ from .vit import LARGE, SMALL, TINY
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SimpleViTConfig(ViTFields, BlockFields):
-    """ViT with fixed sine-cosine positions and the mean over the patches instead of a class token.
+    """SimpleViT: a ViT with fixed sine-cosine positions, and the mean over the patches instead of a class token.
 
-    The positions are computed for the grid at hand, so any image size works as it is.
+    The positions are computed for the current grid, so any image size works.
     """
 
-    def build(self) -> VisionModel:
+    def build(self) -> VisionModel["SimpleViTConfig"]:
         dim = self.embed_dim
         model = VisionModel(
             embed=Embedding(patch_embed(self), positions=SinCosPositions(dim)),

@@ -1,6 +1,6 @@
 """Swin Transformer (Liu et al., 2021, "Swin Transformer: hierarchical vision transformer using shifted windows").
 
-ViT with attention inside windows, which every other block moves by half a window, on a pyramid of four stages.
+ViT with four stages and attention inside windows, which every other block shifts by half a window.
 """
 
 import math
@@ -36,13 +36,13 @@ Cells = tuple[int, int]
 
 @dataclass(frozen=True, kw_only=True)
 class WindowPyramid(ClassifierFields):
-    """Stages of windows; each halves the grid of the one before and doubles its width.
+    """Base class of Swin and Swin V2: stages with windows, each with half the grid and twice the width of the last.
 
     Attributes:
         patch_size, mlp_ratio, drop_path, dropout, norm_eps, pad: as in `ViTConfig`.
         embed_dim: width of the first stage.
-        depths, num_heads: blocks and heads of each stage.
-        window_size: side of the windows; a stage whose grid is no larger has one window, and no shift.
+        depths, num_heads: number of blocks and heads of each stage.
+        window_size: side of the windows in tokens; a stage whose grid is not larger has one window, and no shift.
     """
 
     __slots__ = ()
@@ -60,13 +60,13 @@ class WindowPyramid(ClassifierFields):
 
     @abstractmethod
     def block(self, stage: int, number: int, dim: int, window: Cells, shift: Cells, drop_path: float) -> Block:
-        """Block `number` of a stage, on windows of this size, moved by `shift`."""
+        """Build block `number` of a stage, with windows of this size, shifted by `shift`."""
 
     @abstractmethod
     def merge(self, dim: int) -> nn.Module:
-        """What stands between two stages: Tokens -> Tokens, half the grid, twice the width."""
+        """Build the reduction between two stages: Tokens -> Tokens with half the grid and twice the width."""
 
-    def build(self) -> VisionModel:
+    def build(self) -> VisionModel["WindowPyramid"]:
         """Patches, stages, a norm, the mean. Every other block is shifted."""
         dim = self.embed_dim
         patches = PatchEmbed(self.in_channels, dim, pair(self.patch_size), pad=self.pad)
@@ -95,7 +95,7 @@ class WindowPyramid(ClassifierFields):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SwinConfig(WindowPyramid):
-    """Norms in front of the branches, and a table of relative positions in each block."""
+    """Swin: norms before the branches, and a table of relative positions in each block."""
 
     def block(self, stage: int, number: int, dim: int, window: Cells, shift: Cells, drop_path: float) -> Block:
         heads = self.num_heads[stage]
@@ -111,7 +111,7 @@ class SwinConfig(WindowPyramid):
 
 
 def fit_window(side: int, grid: Cells) -> tuple[Cells, Cells]:
-    """The window and the shift of a stage: where the grid is no larger than the window it is one, and stays."""
+    """Window and shift of a stage; if the grid is not larger than the window, it is one window without a shift."""
     (rows, down), (columns, right) = ((side, side // 2) if length > side else (length, 0) for length in grid)
     return (rows, columns), (down, right)
 

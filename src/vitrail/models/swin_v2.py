@@ -1,7 +1,7 @@
 """Swin Transformer V2 (Liu et al., 2022, "Swin Transformer V2: scaling up capacity and resolution").
 
-Swin with three changes that keep large models and large windows stable: norms behind the branches, cosine attention,
-and a small network in the place of the tables of relative positions.
+Swin with three changes for large models and windows: norms after the branches, cosine attention, and a small MLP in
+place of the tables of relative positions.
 """
 
 from dataclasses import dataclass
@@ -24,18 +24,18 @@ from ..nn import (
 from .fields import Size
 from .swin import BASE, LARGE, Cells, WindowPyramid
 
-# Scores here go up to 100 and more, so that this is no minus infinity; the published weights were trained with it.
+# Scores reach 100 and more, so this does not act as minus infinity; the published weights were trained with it.
 _APART = -100.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SwinV2Config(WindowPyramid):
-    """Norms behind the branches, and a network of relative positions in each block.
+    """Swin V2: norms after the branches, and an MLP of relative positions in each block.
 
     Attributes:
-        norm_every: of how many blocks of a stage the last also norms the main branch (section 4.1); 0 for none does.
-        pretrained_window_sizes: of each stage, where the weights were trained at other windows before: offsets are
-            measured by those. 0 for the stage's own window.
+        norm_every: every so many blocks of a stage, the main branch is normed too (section 4.1); 0: never.
+        pretrained_window_sizes: for each stage, window size at which the weights were trained first, by which offsets
+        are scaled; 0: the stage's own window.
     """
 
     image_size: Size = 256

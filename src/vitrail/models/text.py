@@ -1,4 +1,4 @@
-"""Text encoders of CLIP and SigLIP: shared fields, the encoder, and the initial weights of each."""
+"""Text encoders of CLIP and SigLIP: shared fields, the encoder, and the initial weights."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -15,13 +15,14 @@ from .words import Activation
 
 @dataclass(frozen=True, kw_only=True)
 class DualFields(PositionedFields):
-    """Fields of an image encoder with a text encoder beside it.
+    """Fields of a model with an image and a text encoder.
 
     Attributes:
         patch_size: a side or (height, width), in pixels.
-        activation: of both, see `parts.ACTIVATIONS`; `norm_eps` is of both, too.
+        activation: activation of both encoders, see `parts.ACTIVATIONS`; `norm_eps` is for both too.
         context_length, vocab_size: largest number of tokens of a text, and size of the vocabulary.
-        text_dim, text_depth, text_heads, text_mlp_ratio: of the text encoder.
+        text_dim, text_depth, text_heads, text_mlp_ratio: width, number of blocks, heads and MLP ratio of the text
+        encoder.
     """
 
     __slots__ = ()
@@ -42,7 +43,7 @@ class DualFields(PositionedFields):
 
 
 def text_encoder(config: DualFields, *, bias: type[nn.Module] = NoBias) -> Encoder:
-    """ViT's encoder over words. `bias` is what each block adds to its scores, such as a causal mask."""
+    """ViT's encoder for texts. `bias` is the module whose output each block adds to its scores, such as a mask."""
     blocks = [
         vit_block(
             config.text_dim,
@@ -58,7 +59,7 @@ def text_encoder(config: DualFields, *, bias: type[nn.Module] = NoBias) -> Encod
 
 
 def init_clip(encoder: Encoder) -> None:
-    """CLIP's initial weights of a text encoder: the deeper it is, the smaller its branches begin.
+    """Initialise a text encoder as in CLIP: the deeper it is, the smaller are the weights of its branches.
 
     After the official release (github.com/openai/CLIP, `CLIP.initialize_parameters`).
     """
@@ -79,13 +80,13 @@ def init_clip(encoder: Encoder) -> None:
 
 
 def init_siglip(module: nn.Module) -> None:
-    """For `apply`: uniform weights that keep the size of what passes (Glorot and Bengio, 2010), as released.
+    """Initialise a module as in SigLIP, for `apply`: uniform weights (Glorot and Bengio, 2010).
 
-    Words, places and the learned query start at length one, so that texts of different words differ at once. After
+    Token embeddings, positions and the learned query have length 1 on average. After
     github.com/google-research/big_vision, `models/vit.py`.
     """
     if isinstance(module, nn.Linear):
-        # A joint layer is three square ones.
+        # A joint layer is initialised as three square ones.
         gain = 2**0.5 if isinstance(module, JointProjection) else 1.0
         nn.init.xavier_uniform_(module.weight, gain=gain)
         nn.init.normal_(module.bias, std=1e-6)

@@ -1,7 +1,7 @@
 """TimeSformer (Bertasius et al., 2021, "Is space-time attention all you need for video understanding?", section 3).
 
-ViT on the frames of a video. Divided attention looks along the time first and then inside the frame: T + H W places
-instead of T H W for each token.
+ViT on the frames of a video. With divided attention, a token attends along time and then inside its frame: to T + H W
+tokens instead of T H W.
 """
 
 from collections.abc import Callable
@@ -39,12 +39,12 @@ from .words import Interpolation, VideoAttention
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TimeSformerConfig(ViTFields, PositionedFields):
-    """A ViT for videos, (B, C, T, H, W).
+    """TimeSformer: a ViT for videos (B, C, T, H, W).
 
     Attributes:
-        num_frames: T that the time positions are learned for; other numbers resample them.
-        attention: "divided" (time, then space), "joint" (all tokens of all frames) or "space" (every frame by itself,
-            with a class token of its own; the mean over the frames is classified).
+        num_frames: number of frames T of the learned time positions; other numbers resample them.
+        attention: "divided" (time, then space), "joint" (all tokens of all frames) or "space" (inside each frame,
+        which has its own class token; the classifier takes their mean).
     """
 
     num_frames: int = 8
@@ -57,13 +57,13 @@ class TimeSformerConfig(ViTFields, PositionedFields):
     def pixels_shape(self) -> tuple[int, ...]:
         return (self.in_channels, self.num_frames, *pair(self.image_size))
 
-    def build(self) -> VisionModel:
+    def build(self) -> VisionModel["TimeSformerConfig"]:
         if self.attention not in COMPOSITIONS:
             raise VitrailError(f"there is no attention {self.attention!r}: {nearest(self.attention, COMPOSITIONS)}")
         return COMPOSITIONS[self.attention](self)
 
     def embed(self, **behind: nn.Module) -> Embedding:
-        """Patches of every frame, a class token, the same positions in every frame, and what comes behind."""
+        """Build the embedding: patches of every frame, a class token, equal positions in every frame, further parts."""
         dim = self.embed_dim
         patches = TubeletEmbed(self.in_channels, dim, (1, *pair(self.patch_size)), pad=self.pad)
         _, rows, columns = patches.grid((self.num_frames, *pair(self.image_size)))
@@ -79,7 +79,9 @@ class TimeSformerConfig(ViTFields, PositionedFields):
     def heads(self, project: nn.Module | None = None) -> MultiHeadAttention:
         return MultiHeadAttention(self.embed_dim, self.num_heads, project=project, dropout=self.dropout)
 
-    def model(self, embed: Embedding, looks: Callable[[], dict[str, nn.Module]], *ends: nn.Module) -> VisionModel:
+    def model(
+        self, embed: Embedding, looks: Callable[[], dict[str, nn.Module]], *ends: nn.Module
+    ) -> VisionModel["TimeSformerConfig"]:
         """Blocks of the attentions that `looks` makes and an MLP; `ends` stand behind them."""
         dim = self.embed_dim
         blocks: list[nn.Module] = []
@@ -97,7 +99,7 @@ class TimeSformerConfig(ViTFields, PositionedFields):
 
 
 class TimeProjection(nn.Sequential):
-    """What follows the heads that look along the time: a linear layer, and a second one that starts at zero."""
+    """Output projection of attention along time: a linear layer, and a second one that starts at zero."""
 
     def __init__(self, dim: int) -> None:
         super().__init__()
@@ -105,28 +107,28 @@ class TimeProjection(nn.Sequential):
         self.add_module("dense", nn.Linear(dim, dim))
 
 
-def _divided(config: TimeSformerConfig) -> VisionModel:
+def _divided(config: TimeSformerConfig) -> VisionModel[TimeSformerConfig]:
     def looks() -> dict[str, nn.Module]:
         time = TimeAttention(config.heads(TimeProjection(config.embed_dim)))
         return {"time": time, "space": SpaceAttention(config.heads())}
 
     model = config.model(config.embed(times=config.times()), looks)
-    # Every block but the first begins as ViT's, as in the published code.
+    # Every block but the first starts as ViT's, as in the published code.
     for module in [module for module in model.modules() if isinstance(module, TimeProjection)][1:]:
         nn.init.zeros_(module.get_submodule("dense").get_parameter("weight"))
     return model
 
 
-def _joint(config: TimeSformerConfig) -> VisionModel:
+def _joint(config: TimeSformerConfig) -> VisionModel[TimeSformerConfig]:
     return config.model(config.embed(times=config.times()), lambda: {"attention": config.heads()})
 
 
-def _space(config: TimeSformerConfig) -> VisionModel:
+def _space(config: TimeSformerConfig) -> VisionModel[TimeSformerConfig]:
     embed = config.embed(frames=PrefixForEachFrame())
     return config.model(embed, lambda: {"attention": FrameAttention(config.heads())}, MeanOverFrames())
 
 
-COMPOSITIONS: dict[str, Callable[[TimeSformerConfig], VisionModel]] = {
+COMPOSITIONS: dict[str, Callable[[TimeSformerConfig], VisionModel[TimeSformerConfig]]] = {
     "divided": _divided,
     "joint": _joint,
     "space": _space,

@@ -1,7 +1,7 @@
-"""One ViT for several tasks, with a simple head for each.
+"""UniversalViT: one ViT for several tasks, with a simple head for each (Caruana, 1997, "Multitask learning").
 
-Tasks that share what they see help each other (Caruana, 1997, "Multitask learning"). The heads: a linear layer on the
-class token, DETR's decoder on the patch tokens, and maps that double in size for the tasks of every pixel.
+The heads are a linear layer on the class token for classification, DETR's decoder on the patch tokens for detection,
+and upsampled maps for segmentation and depth.
 """
 
 from dataclasses import dataclass, replace
@@ -31,21 +31,21 @@ from .words import UniversalTask
 
 TASKS: tuple[UniversalTask, ...] = ("classification", "detection", "segmentation", "depth")
 _POOLED = (CLASSIFICATION.name, EMBEDDING.name, REGRESSION.name)
-"""Tasks that the classification head can be trained for."""
+"""Tasks of the classification head."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class UniversalViTConfig(ViTFields, PositionedFields, BlockFields):
     """ViT's embedding and encoder, and a head for each task.
 
-    One task gives what a model of that task gives; several give `TaskOutputs`.
+    With one task the output is that of a model for this task, with several it is `TaskOutputs`.
 
     Attributes:
         tasks: some of "classification", "detection", "segmentation" and "depth".
         num_classes, object_classes, pixel_classes: number of classes of images, of objects in them, and of pixels.
-        decoder_depth, num_queries: of the detector, see `DETRConfig`.
-        dense_dim: channels of the maps for tasks of every pixel.
-        doublings: how often the maps are doubled in size and convolved; the rest is interpolation to the image's size.
+        decoder_depth, num_queries: fields of the detector, see `DETRConfig`.
+        dense_dim: channels of the maps for segmentation and depth.
+        doublings: how often the maps are doubled in size and convolved, before interpolation to the image's size.
     """
 
     tasks: tuple[UniversalTask, ...] = TASKS
@@ -72,7 +72,7 @@ class UniversalViTConfig(ViTFields, PositionedFields, BlockFields):
     def unnamed_outputs(self) -> int:
         return int(self.tasks == ("detection",))
 
-    def build(self) -> VisionModel:
+    def build(self) -> VisionModel["UniversalViTConfig"]:
         embed = vit_embed(self, patch_embed(self))
         heads: dict[str, nn.Module] = {task: self.head(task) for task in self.tasks}
         if len(heads) != len(self.tasks) or not heads:
@@ -118,28 +118,28 @@ class UniversalViTConfig(ViTFields, PositionedFields, BlockFields):
         return upsample((rows / 2**self.doublings, columns / 2**self.doublings))
 
 
-class UniversalViT(VisionModel):
+class UniversalViT(VisionModel[UniversalViTConfig]):
     """A vision model with a head for each of several tasks: pixels -> TaskOutputs."""
 
-    def only(self, task: str) -> VisionModel:
+    def only(self, task: UniversalTask) -> VisionModel[UniversalViTConfig]:
         """The model of one task: the same embedding, encoder and head, whose weights are shared with this model.
 
         Raises:
-            VitrailError: a task that this model was not built for.
+            VitrailError: this model has no head for the task.
         """
-        heads: Any = self.head
-        if task not in heads:
-            raise VitrailError(f"this model has no head for {task!r}: {nearest(task, tuple(heads))}")
-        return VisionModel(self.embed, self.encoder, heads[task], replace(self.config, tasks=(task,)))
+        tasks, heads = self.config.tasks, self.get_submodule("head")
+        if task not in tasks:
+            raise VitrailError(f"this model has no head for {task!r}: {nearest(task, tasks)}")
+        return VisionModel(self.embed, self.encoder, heads.get_submodule(task), replace(self.config, tasks=(task,)))
 
 
 def adopt_encoder(model: VisionModel, vit: VisionModel) -> None:
-    """Copy the embedding and the encoder of a ViT, such as a pretrained classifier, into a model; its heads stay.
+    """Copy embedding and encoder of a ViT, such as a pretrained classifier, into a model; its heads are kept.
 
-    Both must be of the same sizes: `vitrail.load(..., image_size=...)` brings a checkpoint to another one.
+    Both must have the same sizes: `vitrail.load(..., image_size=...)` adapts a checkpoint to another size.
 
     Raises:
-        VitrailError: tensors that differ in name or shape; nothing was changed.
+        VitrailError: tensors differ in name or shape; nothing is changed.
     """
     for name in ("embed", "encoder"):
         shapes, wanted = (

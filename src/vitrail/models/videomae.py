@@ -1,7 +1,7 @@
 """VideoMAE (Tong et al., 2022, "VideoMAE: masked autoencoders are data-efficient learners", sections 3.1 and 3.2).
 
-ViT on tubelets: every token, of any frame, looks at every other. Sines along the sequence give their positions; the
-mean over all tokens is normed and classified.
+ViT on tubelets: every token attends to every other. Positions are sines along the sequence; the classifier takes the
+normed mean over all tokens.
 """
 
 from dataclasses import dataclass
@@ -30,14 +30,14 @@ from .vit import HUGE, LARGE, SMALL
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class VideoMAEConfig(ViTFields, PositionedFields):
-    """A ViT for videos, (B, C, T, H, W).
+    """VideoMAE's fine-tuned model: a ViT for videos (B, C, T, H, W).
 
     Attributes:
-        num_frames: T of the videos; must be a multiple of `tubelet_frames`.
-        tubelet_frames: how many frames a token spans.
-        pool_norm_eps: what the norm behind the pooling adds to the variance (transformers' weights expect 1e-5).
-        position_grid: (deep, rows, columns) whose sines are resampled to the grid at hand; where it is not given they
-            are computed for the grid at hand, as published.
+        num_frames: number of frames T, a multiple of `tubelet_frames`.
+        tubelet_frames: number of frames of a token.
+        pool_norm_eps: epsilon of the norm after the pooling (transformers' weights expect 1e-5).
+        position_grid: (frames, rows, columns) of positions to resample to the current grid; None: positions are
+        computed for the current grid, as published.
     """
 
     num_frames: int = 16
@@ -50,7 +50,7 @@ class VideoMAEConfig(ViTFields, PositionedFields):
     def pixels_shape(self) -> tuple[int, ...]:
         return (self.in_channels, self.num_frames, *pair(self.image_size))
 
-    def build(self) -> VisionModel:
+    def build(self) -> VisionModel["VideoMAEConfig"]:
         dim = self.embed_dim
         tubelets = TubeletEmbed(self.in_channels, dim, (self.tubelet_frames, *pair(self.patch_size)), pad=self.pad)
         tubelets.grid((self.num_frames, *pair(self.image_size)))

@@ -14,16 +14,16 @@ from .words import HeadKind, Pool, PositionKind
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ViTConfig(ViTFields, PositionedFields, BlockFields):
-    """A ViT with a class token.
+    """ViT with a class token.
 
     Attributes:
-        layer_scale: initial factor of each branch, or None for none (DeiT III).
-        pool: what is classified, see `words.Pool`; the "mean" over the patches is normed instead of the tokens (MAE).
+        layer_scale: initial factor of each branch (DeiT III), or None for no layer scale.
+        pool: input of the classifier, see `words.Pool`; for "mean" the norm is after the mean over the patches (MAE).
         head: "linear", or "mlp" with a hidden layer, see `words.HeadKind`.
-        class_position: the class token has a position of its own (ViT) or none (DeiT III).
+        class_position: whether the class token has a position (ViT) or not (DeiT III).
         positions: "learned", "axes" (rows and columns), "sinusoidal", "sincos" or "none".
-        position_offset: how positions are resampled, beside their mode, see `nn.positions.resample_positions`.
-        position_grid: (rows, columns) that positions are stored for, where it is not the grid of `image_size`.
+        position_offset: offset in the resampling of positions, see `nn.positions.resample_positions`.
+        position_grid: (rows, columns) of the stored positions, if not the grid of `image_size`.
     """
 
     layer_scale: float | None = None
@@ -34,7 +34,7 @@ class ViTConfig(ViTFields, PositionedFields, BlockFields):
     position_offset: float = 0.0
     position_grid: tuple[int, int] | None = None
 
-    def build(self) -> VisionModel:
+    def build(self) -> VisionModel["ViTConfig"]:
         dim = self.embed_dim
         patches = patch_embed(self)
         class_token = PrefixTokens(dim)

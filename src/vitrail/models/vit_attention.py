@@ -1,7 +1,7 @@
-"""ViT with another attention: what each of them costs and gives, with all else equal.
+"""ViT with other attentions, to compare their cost and accuracy with all else equal.
 
-Not published models: the blocks of ViT with the attentions of `nn.sparse`, `nn.linear` and `nn.relative` in the place
-of its own. The class token looks at all and is looked at by all.
+These are not published models: ViT's blocks have attentions of `nn.sparse`, `nn.linear` or `nn.relative` in place of
+its own. The class token attends to all tokens, and all attend to it.
 """
 
 from collections.abc import Callable
@@ -41,13 +41,13 @@ from .words import AttentionKind
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AttentionViTConfig(ViTFields, PositionedFields):
-    """A ViT whose blocks look in the way that `attention` names.
+    """A ViT with the attention that `attention` names.
 
     Attributes:
         attention: "local", "neighbourhood", "axial", "strided", "sparse", "linear", "performer" or "relative".
-        window_size: side of the windows ("local") and of the neighbourhoods, in tokens.
-        block_size: tokens of a block ("sparse").
-        num_features: random features of a head ("performer").
+        window_size: side of the windows ("local") and neighbourhoods ("neighbourhood"), in tokens.
+        block_size: number of tokens in a block ("sparse").
+        num_features: number of random features of a head ("performer").
     """
 
     attention: AttentionKind
@@ -55,7 +55,7 @@ class AttentionViTConfig(ViTFields, PositionedFields):
     block_size: int = 16
     num_features: int = 256
 
-    def build(self) -> VisionModel:
+    def build(self) -> VisionModel["AttentionViTConfig"]:
         if self.attention not in ATTENTIONS:
             raise VitrailError(f"there is no attention {self.attention!r}: {nearest(self.attention, ATTENTIONS)}")
         dim = self.embed_dim
@@ -89,11 +89,11 @@ class AttentionViTConfig(ViTFields, PositionedFields):
 
 
 Branches = Callable[[AttentionViTConfig, int, tuple[int, int]], dict[str, nn.Module]]
-"""(config, number of the block, grid) -> what stands in front of the block's MLP."""
+"""(config, number of the block, grid) -> residuals before the block's MLP, by name."""
 
 
 def local(config: AttentionViTConfig, number: int, grid: tuple[int, int]) -> dict[str, nn.Module]:
-    """Windows, moved by half of their side in every other block."""
+    """Windows, shifted by half of their side in every other block."""
     window, shift = fit_window(config.window_size, grid)
     return config.sparse(partial(pattern.windows, window=window, shift=shift if number % 2 else (0, 0)))
 
@@ -104,13 +104,13 @@ def neighbourhood(config: AttentionViTConfig, number: int, grid: tuple[int, int]
 
 
 def axial(config: AttentionViTConfig, number: int, grid: tuple[int, int]) -> dict[str, nn.Module]:
-    """Rows, then columns, each with projections and a residual of its own."""
+    """Rows, then columns, each with its own projections and residual."""
     attention = partial(AxialAttention, config.embed_dim, config.num_heads, dropout=config.dropout)
     return {"rows": attention(axis=-1), "columns": attention(axis=-2)}
 
 
 def strided(config: AttentionViTConfig, number: int, grid: tuple[int, int]) -> dict[str, nn.Module]:
-    """A row's length to each side, and every token a multiple of it away, by turns."""
+    """In turns: the tokens within a row's length, and the tokens at multiples of a row's length."""
     far = partial(pattern.strided, stride=grid[1])
     return config.sparse(far if number % 2 else partial(pattern.band, reach=grid[1]))
 

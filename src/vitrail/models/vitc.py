@@ -1,6 +1,7 @@
 """ViT with a convolutional stem (Xiao et al., 2021, "Early convolutions help transformers see better").
 
-A few 3×3 convolutions stand where one of 16×16 cut the patches, and one block less pays for them.
+A few 3×3 convolutions replace the 16×16 convolution of the patches, and the encoder has one block less to keep the
+cost.
 """
 
 import math
@@ -14,11 +15,11 @@ from .parts import classifier, vit_embed, vit_encoder
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ViTCConfig(PositionedFields, BlockFields, ClassifierFields):
-    """A ViT with a class token behind a convolutional stem.
+    """ViT with a convolutional stem and a class token.
 
     Attributes:
         stem: (width, stride) of each 3×3 convolution; a 1×1 convolution projects to `embed_dim`.
-        image_size: any works, halves are rounded up.
+        image_size: any size works; halves are rounded up.
     """
 
     stem: Stages = ((24, 2), (48, 2), (96, 2), (192, 2))
@@ -28,7 +29,7 @@ class ViTCConfig(PositionedFields, BlockFields, ClassifierFields):
     mlp_ratio: float = 3.0
     norm_eps: float = 1e-5
 
-    def build(self) -> VisionModel:
+    def build(self) -> VisionModel["ViTCConfig"]:
         dim = self.embed_dim
         reduction = math.prod(stride for _, stride in self.stem)
         patches = HybridPatchEmbed(StridedConvs(self.in_channels, self.stem), self.stem[-1][0], reduction, dim)

@@ -1,21 +1,22 @@
-"""Words that fields of configs take, as types, so that a type checker finds a misspelt one."""
+"""Literal types of config fields, so that a type checker finds misspelt values."""
 
 from typing import Literal
 
 Activation = Literal["gelu", "gelu_tanh", "quick_gelu"]
-"""GELU, its approximation by tanh, and CLIP's by a sigmoid."""
+"""Activations: GELU, its approximation by tanh, and CLIP's approximation by a sigmoid."""
 Interpolation = Literal["nearest", "bilinear", "bicubic"]
 """How a table of positions is resampled to another grid."""
 Pool = Literal["class", "mean", "both", "attention", "multi_head"]
-"""What a head classifies: the class token, the mean over the patches, one beside the other, the mean of
-all tokens weighted by a learned score of each (CCT), or the answer of a learned query with several heads (SigLIP)."""
+"""Pools: the class token, the mean over the patches, both concatenated, the mean of all tokens weighted by learned
+scores (CCT), or attention of a learned query with several heads (SigLIP)."""
 HeadKind = Literal["linear", "mlp"]
-"""A linear layer, or one hidden layer of the pool's width with tanh in front of it (ViT in pre-training)."""
+"""Classifiers: a linear layer, or an MLP with one hidden layer of the pool's width and tanh (ViT in pre-training)."""
 PositionKind = Literal["learned", "axes", "sinusoidal", "sincos", "none"]
-"""One vector a cell; one a row and one a column; sines along the sequence; sines of row and column; nothing."""
+"""Positions: a vector for each cell; a vector for each row and each column; sines along the sequence; sines of row and
+column; none."""
 VideoAttention = Literal["divided", "joint", "space"]
-"""Time, then space; all tokens of all frames; each frame by itself."""
+"""Video attention: time, then space; all tokens of all frames; inside each frame."""
 AttentionKind = Literal["local", "neighbourhood", "axial", "strided", "sparse", "linear", "performer", "relative"]
-"""Attentions in the place of ViT's own."""
+"""Attentions that can replace ViT's own."""
 UniversalTask = Literal["classification", "detection", "segmentation", "depth"]
 """Heads of `UniversalViT`."""

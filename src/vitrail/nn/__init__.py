@@ -1,4 +1,4 @@
-"""Building blocks of Vision Transformers: embeddings, attention, heads, and what joins them, in one flat list."""
+"""Building blocks of Vision Transformers: embeddings, attention, heads, encoders and models, in one flat list."""
 
 from .activation import QuickGELU
 from .attention.attend import (
@@ -125,7 +125,14 @@ from .init import (
 from .masking import MaskedAutoencoder, MaskedEmbedding, MaskedImageModel, PatchDecoder, Reconstruction
 from .mixing import TokenMLP
 from .mlp import MLP, ConvMLP, SwiGLU
-from .model import AnyVisionModel, VisionModel, mean_of_patches
+from .model import (
+    BaseVisionModel,
+    ComposedModel,
+    MultiLevelModel,
+    SequentialModel,
+    VisionModel,
+    mean_of_patches,
+)
 from .reduce import ConvMerging, NormedPatchMerging, PatchMerging, PooledReduction, Reembed, StridedReduction
 from .residual import DropPath, LayerScale, Parallel, Residual, Sum, linear_rates
 from .tokens import NO_TOKEN, Tokens, fold, sizes
@@ -141,11 +148,11 @@ __all__ = [
     "AllMLPHead",
     "AnyAttend",
     "AnyGridBias",
-    "AnyVisionModel",
     "Attend",
     "AttentionWeightedPool",
     "AxialAttention",
     "AxisPositions",
+    "BaseVisionModel",
     "BiTResNet",
     "BiasedBlock",
     "BiasedCosine",
@@ -158,6 +165,7 @@ __all__ = [
     "ClassAttention",
     "ClassReadout",
     "CoarseQueries",
+    "ComposedModel",
     "ContinuousRelativeBias",
     "ConvLinear",
     "ConvMLP",
@@ -220,6 +228,7 @@ __all__ = [
     "Memory",
     "MultiHeadAttention",
     "MultiHeadAttentionPool",
+    "MultiLevelModel",
     "NeighbourhoodAttention",
     "NoBias",
     "NoMask",
@@ -272,6 +281,7 @@ __all__ = [
     "ScaledQueries",
     "SegmentMask",
     "SegmentationHead",
+    "SequentialModel",
     "SharedBiasEncoder",
     "ShiftMask",
     "ShrinkingAttention",

@@ -18,7 +18,7 @@ class LinearNorm(nn.Module):
 
     Args:
         dim, out_dim: D and D2.
-        scale: initial factor of the norm; 0 for the end of a branch that starts as nothing.
+        scale: initial factor of the norm; 0 at the end of a branch whose output starts at zero.
     """
 
     def __init__(self, dim: int, out_dim: int, *, scale: float = 1.0) -> None:

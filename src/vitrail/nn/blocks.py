@@ -1,4 +1,4 @@
-"""Sequences of blocks, with a choice of how each block is run."""
+"""Sequences of blocks, run with or without recomputation of activations."""
 
 from collections.abc import Callable
 from typing import Any
@@ -13,20 +13,20 @@ Run = Callable[..., Any]
 
 
 def call(block: nn.Module, *inputs: Any) -> Any:
-    """Run a block and let autograd keep its activations."""
+    """Run a block; autograd stores its activations."""
     return block(*inputs)
 
 
 def recompute(block: nn.Module, *inputs: Any) -> Any:
-    """Run a block, keep its inputs only, and run it again in the backward pass (Chen et al., 2016)."""
+    """Run a block, store its inputs only, and run it again in the backward pass (Chen et al., 2016)."""
     return checkpoint(block, *inputs, use_reentrant=False)
 
 
 class Blocks(nn.Sequential):
-    """Blocks one after the other: Tokens -> Tokens.
+    """A sequence of blocks: Tokens -> Tokens.
 
     Attributes:
-        run: how a block is run, `call` or `recompute`; `checkpoint_activations` sets it.
+        run: `call` or `recompute`; `checkpoint_activations` sets it.
     """
 
     def __init__(self, *blocks: Any) -> None:

@@ -1,4 +1,4 @@
-"""Convolutional blocks on the grid of tokens."""
+"""Convolutions on the grid of tokens."""
 
 import torch
 from jaxtyping import Float
@@ -27,7 +27,7 @@ class DepthwiseConv(nn.Conv2d):
 class GlobalResponseNorm(nn.Module):
     """x + weight · x · ‖x‖ / mean ‖x‖ + bias (Woo et al., 2023, "ConvNeXt V2", section 3.2).
 
-    ‖x‖ is the norm of a channel over all tokens. On the sequence.
+    ‖x‖ is the norm of a channel over all tokens. (B, N, D) -> (B, N, D).
 
     Args:
         dim: channels D.
@@ -47,9 +47,9 @@ class GlobalResponseNorm(nn.Module):
 
 
 class OnMap(nn.Module):
-    """Layers of a CNN as a block: Tokens -> Tokens, without a prefix.
+    """Apply layers of a CNN to the map of the tokens: Tokens -> Tokens, without a prefix.
 
-    Map and sequence are views of the same memory: nothing is copied.
+    Map and sequence are views of the same memory.
 
     Args:
         layers: (B, C, H, W) -> (B, C2, H2, W2).

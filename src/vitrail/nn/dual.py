@@ -1,18 +1,16 @@
-"""Image and text encoders whose vectors are compared."""
-
-from typing import Any
+"""Dual encoders: an image and a text encoder whose vectors are compared."""
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from .model import VisionModel
+from .model import BaseVisionModel, ConfigT_co, VisionModel
 from .tokens import Tokens
 
 
 class TextModel(nn.Module):
-    """embed, encoder, pool, project: ids (B, L) -> Tokens -> Tokens -> (B, D) -> (B, E)."""
+    """Text encoder: embed, encoder, pool, project; ids (B, L) -> Tokens -> Tokens -> (B, D) -> (B, E)."""
 
     def __init__(self, embed: nn.Module, encoder: nn.Module, pool: nn.Module, project: nn.Module) -> None:
         super().__init__()
@@ -42,7 +40,7 @@ class ScaledCosine(nn.Module):
 
 
 class BiasedCosine(nn.Module):
-    """exp(t) a · b + c of unit vectors, t and c learned (Zhai et al., 2023, "SigLIP", section 3.2).
+    """exp(t) a · b + c of unit vectors with learned t and c (Zhai et al., 2023, "SigLIP", section 3.2).
 
     The sigmoid of a logit is the probability that image and text belong together.
     """
@@ -56,34 +54,31 @@ class BiasedCosine(nn.Module):
         return self.log_scale.exp() * images @ texts.t() + self.bias
 
 
-class DualEncoder(nn.Module):
+class DualEncoder(BaseVisionModel[ConfigT_co]):
     """Images and texts in one space: pixels (A, C, H, W) and ids (B, L) -> logits (A, B).
 
     Args:
         image: pixels (A, C, H, W) -> (A, E).
         text: ids (B, L) -> (B, E).
         compare: unit vectors (A, E) and (B, E) -> (A, B).
-        config: the frozen dataclass that built it.
+        config: the frozen config that built the model.
     """
 
-    rewrites: tuple[Any, ...] = ()
-
-    def __init__(self, image: VisionModel, text: TextModel, compare: nn.Module, config: Any) -> None:
-        super().__init__()
+    def __init__(self, image: VisionModel, text: TextModel, compare: nn.Module, config: ConfigT_co) -> None:
+        super().__init__(config)
         self.image = image
         self.text = text
         self.compare = compare
-        self.config = config
 
-    def forward_features(self, pixels: Float[Tensor, "A C H W"]) -> Tokens | tuple[Tokens, ...]:
-        """Tokens of the image encoder: (A, C, H, W) -> Tokens."""
+    def forward_features(self, pixels: Float[Tensor, "A C *size"]) -> Tokens:
+        """Tokens of the image encoder, after its norm."""
         return self.image.forward_features(pixels)
 
     def encode_image(self, pixels: Float[Tensor, "A C H W"]) -> Float[Tensor, "A E"]:
         """Unit vectors of images."""
         return F.normalize(self.image(pixels), dim=-1)
 
-    def embed_images(self, pixels: Float[Tensor, "A C H W"]) -> Float[Tensor, "A E"]:
+    def embed_images(self, pixels: Float[Tensor, "A C *size"]) -> Float[Tensor, "A E"]:
         """One embedding for each image: its unit vector in the joint space, as `encode_image`."""
         return self.encode_image(pixels)
 

@@ -31,14 +31,14 @@ class PerToken(nn.Module):
 
 
 class Stage(nn.Module):
-    """One resolution of a pyramid: a reduction to its grid and width, blocks, a norm. Tokens -> Tokens.
+    """Stage of a pyramid: a reduction to its grid and width, blocks, a norm. Tokens -> Tokens.
 
-    A stage is used like a block: an `Encoder` of four stages is a pyramid.
+    Stages are used like blocks: an `Encoder` of four stages is a pyramid.
 
     Args:
         blocks: Tokens -> Tokens, of the stage's width.
-        reduce: from the previous stage, Tokens -> Tokens; none for the first.
-        norm: on the sequence after the blocks, (B, N, D) -> (B, N, D).
+        reduce: reduction of the previous stage's tokens, Tokens -> Tokens; None for the first stage.
+        norm: norm after the blocks, (B, N, D) -> (B, N, D).
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class Encoder(nn.Module):
 
 
 class BiasedBlock(nn.Module):
-    """Attention and MLP with a bias on the scores that the encoder shares: (Tokens, bias (1, h, N, N)) -> Tokens."""
+    """Attention and MLP with a bias of the scores that all blocks share: (Tokens, bias (1, h, N, N)) -> Tokens."""
 
     def __init__(self, attention: nn.Module, mlp: nn.Module) -> None:
         super().__init__()
@@ -85,7 +85,7 @@ class SharedBiasEncoder(nn.Module):
     Args:
         blocks: (Tokens, bias) -> Tokens, see `BiasedBlock`.
         bias: Tokens -> (h, N, N), such as one table of relative positions.
-        norm: on the sequence after the blocks.
+        norm: norm after the blocks.
     """
 
     def __init__(self, blocks: Iterable[nn.Module], bias: nn.Module, norm: nn.Module) -> None:
@@ -102,21 +102,23 @@ class SharedBiasEncoder(nn.Module):
 
 
 class Levels(nn.Module):
-    """An encoder that returns the outputs of several blocks or stages: Tokens -> a tuple of Tokens, in their order.
+    """Encoder that returns the outputs of several blocks or stages: Tokens -> tuple of Tokens, in order.
 
-    Dense heads take them.
+    For dense heads.
 
     Args:
         blocks: Tokens -> Tokens, blocks or stages.
-        after: numbers, from 0, of those whose outputs are returned.
-        norm: applied to each returned sequence.
+        after: indices, from 0, of the blocks whose outputs are returned.
+        norm: norm of each returned sequence.
     """
 
     def __init__(self, blocks: Iterable[nn.Module], after: tuple[int, ...], norm: nn.Module | None = None) -> None:
         super().__init__()
         self.blocks = Blocks(*blocks)
         if not set(after) <= set(range(len(self.blocks))):
-            raise ValueError(f"after {after} names missing blocks: there are {len(self.blocks)}, numbered from 0")
+            raise ValueError(
+                f"after {after} has indices of missing blocks: there are {len(self.blocks)}, counted from 0"
+            )
         self.after = after
         self.norm = norm or nn.Identity()
 
@@ -130,13 +132,13 @@ class Levels(nn.Module):
 
 
 HOLDERS = (Encoder, SharedBiasEncoder, Levels, Stage, QueryDecoder)
-"""The modules that have `blocks`."""
+"""Modules with `blocks`."""
 
 
 def checkpoint_activations(model: nn.Module) -> None:
-    """Keep only the inputs of blocks; compute what is inside again in the backward pass (Chen et al., 2016).
+    """Store only the inputs of blocks, and recompute activations in the backward pass (Chen et al., 2016).
 
-    Works in place on every encoder, stage and decoder inside the model; names and weights stay as they are.
+    Acts in place on every encoder, stage and decoder of the model; names and weights do not change.
     """
     for module in model.modules():
         if isinstance(module, Blocks) and not any(isinstance(block, Stage) for block in module):

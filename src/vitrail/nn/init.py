@@ -8,7 +8,7 @@ from torch import nn
 
 
 def init_vit(module: nn.Module) -> None:
-    """For `apply`: truncated normal with deviation 0.02 for linear weights, zero biases, as DeiT and timm do."""
+    """For `apply`: truncated normal with deviation 0.02 for linear weights, zero biases, as in DeiT and timm."""
     if isinstance(module, nn.Linear):
         nn.init.trunc_normal_(module.weight, std=0.02)
         if module.bias is not None:
@@ -16,14 +16,14 @@ def init_vit(module: nn.Module) -> None:
 
 
 def init_xavier(module: nn.Module) -> None:
-    """For `apply`: uniform linear weights that keep the variance (Glorot and Bengio, 2010), zero biases, as DETR."""
+    """For `apply`: Xavier's uniform linear weights (Glorot and Bengio, 2010), zero biases, as in DETR."""
     if isinstance(module, nn.Linear):
         nn.init.xavier_uniform_(module.weight)
         nn.init.zeros_(module.bias)
 
 
 def init_convolutions(module: nn.Module) -> None:
-    """For `apply`: normal with variance 2 / fan-out for filters, zero biases, as PVT v2 and SegFormer do."""
+    """For `apply`: normal with variance 2 / fan-out for filters, zero biases, as in PVT v2 and SegFormer."""
     if isinstance(module, nn.Conv2d):
         area = module.kernel_size[0] * module.kernel_size[1]
         nn.init.normal_(module.weight, std=math.sqrt(2 * module.groups / (area * module.out_channels)))
@@ -32,7 +32,7 @@ def init_convolutions(module: nn.Module) -> None:
 
 
 def init_mae(module: nn.Module) -> None:
-    """For `apply`: Xavier's uniform weights, the patches' as those of a linear layer (He et al., 2022, "MAE")."""
+    """For `apply`: Xavier's uniform weights, with the patch filters as a linear layer (He et al., 2022, "MAE")."""
     if isinstance(module, nn.Linear | nn.Conv2d):
         nn.init.xavier_uniform_(module.weight.flatten(1))
         if module.bias is not None:
@@ -47,16 +47,16 @@ def init_convnext(module: nn.Module) -> None:
 
 
 def init_lecun(module: nn.Module) -> None:
-    """For `apply`: truncated normal with variance 1 / inputs, and zero biases, as Flax does."""
+    """For `apply`: truncated normal with variance 1 / fan-in, and zero biases, as in Flax."""
     if isinstance(module, nn.Linear | nn.Conv2d):
-        # A normal distribution cut at two deviations has 0.8796 of its deviation left.
+        # A normal distribution truncated at two deviations has 0.8796 of its deviation.
         std = (module.weight[0].numel() ** -0.5) / 0.8796256610342398
         nn.init.trunc_normal_(module.weight, std=std, a=-2 * std, b=2 * std)
         init_zero_bias(module)
 
 
 def init_zero(module: nn.Module) -> None:
-    """For `apply`: zero linear layers, such as classifiers whose first logits are 0."""
+    """For `apply`: zero linear layers, for classifiers whose initial logits are 0."""
     if isinstance(module, nn.Linear):
         nn.init.zeros_(module.weight)
         init_zero_bias(module)
@@ -70,11 +70,11 @@ def init_zero_bias(module: nn.Linear | nn.Conv2d) -> None:
 
 @torch.no_grad()
 def shrink_by_depth(blocks: Iterable[nn.Module], ends: tuple[str, ...]) -> None:
-    """Divide the weights that end the branches of block n by √(2 n), n from 1 (Bao et al., 2022, "BEiT", section 3.1).
+    """Divide the last weights of the branches of block n by √(2 n), n from 1 (Bao et al., 2022, "BEiT", section 3.1).
 
     Args:
-        blocks: in their order.
-        ends: names of the linear layers inside a block that end its branches.
+        blocks: the blocks, in order.
+        ends: names of the last linear layers of the branches inside a block.
     """
     for number, block in enumerate(blocks, start=1):
         for name in ends:

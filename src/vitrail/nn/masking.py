@@ -2,14 +2,13 @@
 
 from collections import OrderedDict
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor, fx, nn
 from torch.utils import _pytree as pytree
 
-from .model import AnyVisionModel
+from .model import ComposedModel, ConfigT_co
 from .tokens import Tokens
 
 
@@ -19,30 +18,30 @@ class Reconstruction:
 
     Attributes:
         patches: pixels of every patch, (B, N, P_h P_w C), in the order of `patchify`.
-        mask: (B, N), 1 where the patch was hidden and 0 where it was seen.
+        mask: (B, N), 1 for hidden patches, 0 for visible ones.
     """
 
     patches: Float[Tensor, "B N P"]
     mask: Float[Tensor, "B N"]
 
 
-class MaskedAutoencoder(AnyVisionModel):
+class MaskedAutoencoder(ComposedModel[ConfigT_co]):
     """Encode the visible patches and reconstruct the pixels of all (He et al., 2022, "MAE", section 3).
 
     The head is the decoder, see `PatchDecoder`. `forward_features` hides nothing.
 
     Args:
-        mask_ratio: share of the patches that is hidden, in [0, 1).
+        mask_ratio: fraction of the patches that is hidden, in [0, 1).
     """
 
     def __init__(
-        self, embed: nn.Module, encoder: nn.Module, head: nn.Module, config: Any, *, mask_ratio: float
+        self, embed: nn.Module, encoder: nn.Module, head: nn.Module, config: ConfigT_co, *, mask_ratio: float
     ) -> None:
         super().__init__(embed, encoder, head, config)
         self.mask_ratio = mask_ratio
 
     def forward(self, pixels: Float[Tensor, "B C H W"], noise: Float[Tensor, "B N"] | None = None) -> Reconstruction:
-        """(B, C, H, W) -> all patches. Seen are those of the least `noise`, which is random by default."""
+        """(B, C, H, W) -> all patches. Those with the least `noise` are visible; it is random by default."""
         tokens = self.embed(pixels)
         if noise is None:
             noise = torch.rand(tokens.patches.shape[:2], device=pixels.device)
@@ -53,7 +52,7 @@ class MaskedAutoencoder(AnyVisionModel):
         return Reconstruction(patches, (place >= seen).to(patches.dtype))
 
 
-class MaskedImageModel(AnyVisionModel):
+class MaskedImageModel(ComposedModel[ConfigT_co]):
     """Predict a token for every patch, for hidden ones from those around them (Bao et al., 2022, "BEiT", section 2.3).
 
     The embedding takes a mask, see `MaskedEmbedding`. `forward_features` hides nothing.
@@ -62,7 +61,7 @@ class MaskedImageModel(AnyVisionModel):
     def forward(
         self, pixels: Float[Tensor, "B C H W"], mask: Shaped[Tensor, "B N"] | None = None
     ) -> Float[Tensor, "B N K"]:
-        """(B, C, H, W) -> logits of every patch. Hidden are those where `mask` is true, or 1; none by default."""
+        """(B, C, H, W) -> logits of every patch. Patches with `mask` true, or 1, are hidden; none by default."""
         return self.head(self.encoder(self.embed(pixels, mask)))
 
 
@@ -72,7 +71,7 @@ class MaskedEmbedding(nn.Module):
     Args:
         patches: pixels -> Tokens.
         dim: width D.
-        parts: Tokens -> Tokens, in their order: prefix tokens, positions.
+        parts: Tokens -> Tokens, applied in order: prefix tokens, positions.
     """
 
     def __init__(self, patches: nn.Module, dim: int, **parts: nn.Module) -> None:
@@ -83,7 +82,7 @@ class MaskedEmbedding(nn.Module):
         self.parts = nn.Sequential(OrderedDict(parts))
 
     def forward(self, pixels: Float[Tensor, "B C H W"], mask: Shaped[Tensor, "B N"] | None = None) -> Tokens:
-        """Hidden are the patches where `mask` is true, or 1; none where there is no mask."""
+        """Patches with `mask` true, or 1, are hidden; none without a mask."""
         tokens = self.patches(pixels)
         if mask is not None:
             token = self.mask_token.to(tokens.x.dtype)
@@ -92,14 +91,14 @@ class MaskedEmbedding(nn.Module):
 
 
 class PatchDecoder(nn.Module):
-    """A small ViT on the patches that were seen and a learned token for each that was not (section 3, "MAE decoder").
+    """A small ViT on the visible patches, with a mask token for each hidden one (section 3, "MAE decoder").
 
     Args:
-        embed: from the encoder's width to the decoder's.
-        dim: the decoder's width.
+        embed: projection from the encoder's width to the decoder's.
+        dim: width D of the decoder.
         positions: Tokens -> Tokens, for all patches.
         encoder: Tokens -> Tokens.
-        predict: from the decoder's width to the pixels of a patch.
+        predict: projection from the decoder's width to the pixels of a patch.
     """
 
     def __init__(
@@ -114,7 +113,7 @@ class PatchDecoder(nn.Module):
         self.predict = predict
 
     def forward(self, tokens: Tokens, place: Int[Tensor, "B N"], grid: tuple[int, ...]) -> Float[Tensor, "B N P"]:
-        """`place` (B, N) is the index of each patch of the grid in [seen, hidden]."""
+        """`place` (B, N) is the index of each patch of the grid in the sequence of visible and then hidden patches."""
         x = self.embed(tokens.x)
         lead, seen = x[:, : tokens.prefix], x[:, tokens.prefix :]
         hidden = self.mask_token.to(x.dtype).expand(x.shape[0], place.shape[1] - seen.shape[1], -1)
@@ -123,18 +122,18 @@ class PatchDecoder(nn.Module):
         return self.predict(self.encoder(whole).patches)
 
 
-@fx.wrap  # torch.fx keeps its calls whole, as it cannot follow what depends on the shapes of tensors
+@fx.wrap  # torch.fx cannot trace code that depends on shapes: calls are leaves of its graphs
 def _count(order: Int[Tensor, "B N"], share: float) -> int:
     return int(order.shape[1] * share)
 
 
 def pick(x: Float[Tensor, "B N D"], rows: Int[Tensor, "B K"]) -> Float[Tensor, "B K D"]:
-    """Some rows of each sequence."""
+    """Select rows of each sequence."""
     return x.gather(1, rows.unsqueeze(2).expand(-1, -1, x.shape[2]))
 
 
 def patchify(pixels: Float[Tensor, "B C H W"], patch_size: tuple[int, int]) -> Float[Tensor, "B N P"]:
-    """The pixels of each patch: its rows, their columns, and the channels of each."""
+    """Split images into patches; the pixels of a patch are ordered by row, column and channel."""
     cells = pixels.unflatten(3, (-1, patch_size[1])).unflatten(2, (-1, patch_size[0]))  # (B, C, H, P_h, W, P_w)
     return cells.permute(0, 2, 4, 3, 5, 1).flatten(3).flatten(1, 2)
 
@@ -142,7 +141,7 @@ def patchify(pixels: Float[Tensor, "B C H W"], patch_size: tuple[int, int]) -> F
 def unpatchify(
     patches: Float[Tensor, "B N P"], grid: tuple[int, int], patch_size: tuple[int, int]
 ) -> Float[Tensor, "B C H W"]:
-    """The inverse of `patchify`."""
+    """Inverse of `patchify`."""
     cells = patches.unflatten(2, (*patch_size, -1)).unflatten(1, grid)  # (B, H, W, P_h, P_w, C)
     return cells.permute(0, 5, 1, 3, 2, 4).flatten(4).flatten(2, 3)
 

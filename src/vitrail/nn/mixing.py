@@ -9,11 +9,11 @@ from .tokens import Tokens
 class TokenMLP(nn.Module):
     """The MLP along the tokens instead of the channels (Tolstikhin et al., 2021, equation 1). Tokens -> Tokens.
 
-    It has a weight for each place, so it takes tokens of one grid only.
+    It has weights for each position, so the grid is fixed.
 
     Args:
         grid: (rows, columns) of the tokens.
-        hidden_dim: D_S of the paper.
+        hidden_dim: hidden width, D_S in the paper.
         dropout: as in `MLP`.
     """
 
@@ -27,7 +27,7 @@ class TokenMLP(nn.Module):
         return tokens.with_x(mixed.x.transpose(1, 2))
 
 
-@fx.wrap  # torch.fx keeps its calls whole, as it cannot follow what depends on the shapes of tensors
+@fx.wrap  # torch.fx cannot trace code that depends on shapes: calls are leaves of its graphs
 def _checked(x: Tensor, grid: tuple[int, ...], expected: tuple[int, int]) -> Tensor:
     if tuple(grid) != expected:
         raise ValueError(

@@ -1,4 +1,4 @@
-"""MLPs of blocks."""
+"""MLPs of transformer blocks."""
 
 from collections.abc import Callable
 
@@ -9,15 +9,15 @@ from .tokens import Tokens
 
 
 class MLP(nn.Module):
-    """Linear, activation, linear, on each token by itself (Dosovitskiy et al., 2021, section 3.1). Tokens -> Tokens.
+    """Linear, activation, linear, on each token separately (Dosovitskiy et al., 2021, section 3.1). Tokens -> Tokens.
 
     Args:
         dim: width D of the tokens.
         hidden_dim: width between the two layers.
-        activation: makes one, such as its class.
-        norm: behind the activation, on the sequence (B, N, hidden_dim).
-        expand, contract: other layers, (B, N, D) -> (B, N, hidden_dim) and back.
-        dropout: rate behind both layers.
+        activation: constructor of the activation, such as its class.
+        norm: norm after the activation, on (B, N, hidden_dim); None: no norm.
+        expand, contract: replace the linear layers, (B, N, D) -> (B, N, hidden_dim) and back.
+        dropout: rate of dropout after both layers.
     """
 
     def __init__(
@@ -46,15 +46,15 @@ class MLP(nn.Module):
 class ConvMLP(nn.Module):
     """An MLP with a 3×3 depthwise convolution after the first layer. Tokens -> Tokens.
 
-    Its zero padding reveals where the border is, so that a model of such blocks needs no positions (Islam et al.,
+    Its zero padding encodes the distance to the border, so that models of such blocks need no positions (Islam et al.,
     2020). Called convolutional feed-forward in PVT v2 (Wang et al., 2022, section 3.3) and Mix-FFN in SegFormer (Xie
     et al., 2021, section 3.1). Prefix tokens have no neighbours and skip the convolution.
 
     Args:
         dim, hidden_dim: widths outside and inside.
-        before: an activation in front of the convolution; none by default.
-        activation: behind it.
-        dropout: rate behind the activation and the second layer.
+        before: activation before the convolution; none by default.
+        activation: activation after the convolution.
+        dropout: rate of dropout after the activation and the second layer.
     """
 
     def __init__(
@@ -81,15 +81,15 @@ class ConvMLP(nn.Module):
 
 
 class SwiGLU(nn.Module):
-    """contract(silu(gate) * value), on each token by itself. Tokens -> Tokens.
+    """Gated MLP, contract(silu(gate) * value), on each token separately. Tokens -> Tokens.
 
-    Shazeer (2020), "GLU variants improve transformer", equation 6. One layer gives gate and value, in this order.
+    Shazeer (2020), "GLU variants improve transformer", equation 6. One layer computes gate and value, in this order.
 
     Args:
         dim: width D of the tokens.
         hidden_dim: width of the gate and of the value.
-        norm: on what the gate let through (EVA-02); nothing by default.
-        dropout: rate behind both layers.
+        norm: norm after the product with the gate (EVA-02); None: no norm.
+        dropout: rate of dropout after both layers.
     """
 
     def __init__(self, dim: int, hidden_dim: int, *, norm: nn.Module | None = None, dropout: float = 0.0) -> None:

@@ -1,26 +1,26 @@
-"""Base class: embed → encoder → head."""
+"""Base classes of vision models: `BaseVisionModel`, and embed → encoder → head."""
 
 from abc import ABC, abstractmethod
-from typing import Any
+from typing import Any, Generic
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from typing_extensions import TypeVar
 
 from .heads.head import PooledHead
 from .heads.outputs import ForwardOutputs
 from .tokens import Tokens
 
+# A bare `VisionModel` in an annotation leaves the config open, so that it fits wherever a model is taken. Covariant, as
+# nothing replaces the config of a model: a VisionModel[ViTConfig] is a BaseVisionModel[ModelConfig].
+ConfigT_co = TypeVar("ConfigT_co", default=Any, covariant=True)
 
-class AnyVisionModel(nn.Module, ABC):
-    """Base class of vision models: an embedding, an encoder and a head.
 
-    `forward_features` sees whole images in every model; `forward` composes the three parts in its own way.
+class BaseVisionModel(nn.Module, ABC, Generic[ConfigT_co]):
+    """Base class of all models that take pixels. The type argument is the class of the config.
 
     Args:
-        embed: pixels -> Tokens.
-        encoder: Tokens -> Tokens, or a tuple of Tokens for heads that take several levels.
-        head: the encoder's output -> the model's output.
         config: the frozen dataclass that built the model; `config.build()` builds another.
 
     Attributes:
@@ -29,15 +29,51 @@ class AnyVisionModel(nn.Module, ABC):
 
     rewrites: tuple[Any, ...] = ()
 
-    def __init__(self, embed: nn.Module, encoder: nn.Module, head: nn.Module, config: Any) -> None:
+    def __init__(self, config: ConfigT_co) -> None:
         super().__init__()
+        self.config = config
+
+    @abstractmethod
+    def forward_features(self, pixels: Float[Tensor, "B C *size"]) -> Tokens | tuple[Tokens, ...]:
+        """Tokens after the encoder's norm; of a `MultiLevelModel` a tuple with the Tokens of each level.
+
+        Args:
+            pixels: (B, C, H, W), or (B, C, T, H, W) of a video.
+        """
+
+    @abstractmethod
+    def embed_images(self, pixels: Float[Tensor, "B C *size"]) -> Float[Tensor, "B D"]:
+        """One embedding for each image.
+
+        Args:
+            pixels: (B, C, H, W), or (B, C, T, H, W) of a video.
+        """
+
+    @abstractmethod
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """Pixels, and the other inputs of the config's task (see `fields.example_inputs`), -> the task's output."""
+
+
+class ComposedModel(BaseVisionModel[ConfigT_co]):
+    """Abstract base of models made of an embedding, an encoder and a head; `forward` composes the three.
+
+    `forward_features` sees whole images in every model, also in those whose `forward` hides patches.
+
+    Args:
+        embed: pixels -> Tokens.
+        encoder: Tokens -> Tokens, or a tuple of Tokens for heads that take several levels.
+        head: the encoder's output -> the model's output.
+        config: the frozen dataclass that built the model.
+    """
+
+    def __init__(self, embed: nn.Module, encoder: nn.Module, head: nn.Module, config: ConfigT_co) -> None:
+        super().__init__(config)
         self.embed = embed
         self.encoder = encoder
         self.head = head
-        self.config = config
 
-    def forward_features(self, pixels: Float[Tensor, "B C *size"]) -> Any:
-        """Tokens after the encoder's norm, or a tuple of Tokens, one for each level that the head takes.
+    def forward_features(self, pixels: Float[Tensor, "B C *size"]) -> Tokens | tuple[Tokens, ...]:
+        """Tokens after the encoder's norm; of a `MultiLevelModel` a tuple with the Tokens of each level.
 
         Args:
             pixels: (B, C, H, W), or (B, C, T, H, W) of a video.
@@ -54,16 +90,15 @@ class AnyVisionModel(nn.Module, ABC):
             pixels: (B, C, H, W), or (B, C, T, H, W) of a video.
         """
         tokens = self.forward_features(pixels)
-        return self.head.embed(tokens) if isinstance(self.head, PooledHead) else mean_of_patches(tokens)
-
-    @abstractmethod
-    def forward(self, *args: Any, **kwargs: Any) -> Any:
-        """Pixels, and the other inputs of the config's task (see `fields.example_inputs`), -> the task's output."""
+        if isinstance(self.head, PooledHead) and isinstance(tokens, Tokens):
+            return self.head.embed(tokens)
+        return mean_of_patches(tokens)
 
 
-class VisionModel(AnyVisionModel):
-    """A model that applies its head to the encoder's output."""
+class SequentialModel(ComposedModel[ConfigT_co]):
+    """Abstract base of models that apply embedding, encoder and head one after the other."""
 
+    # The output has the type of the head's: a tensor, `Detections`, `TaskOutputs` …; nn.Module's call has none either.
     def forward(self, pixels: Float[Tensor, "B C *size"]) -> Any:
         """(B, C, H, W), or (B, C, T, H, W), -> logits (B, num_classes), or the output of the config's task."""
         return self.head(self.forward_features(pixels))
@@ -71,13 +106,33 @@ class VisionModel(AnyVisionModel):
     def forward_all(self, pixels: Float[Tensor, "B C *size"]) -> ForwardOutputs:
         """Logits, embedding and tokens in one forward pass; see `forward`, `embed_images` and `forward_features`."""
         tokens = self.forward_features(pixels)
-        if isinstance(self.head, PooledHead):
+        if isinstance(self.head, PooledHead) and isinstance(tokens, Tokens):
             return ForwardOutputs(*self.head.forward_both(tokens), tokens)
         return ForwardOutputs(self.head(tokens), mean_of_patches(tokens), tokens)
 
 
+class VisionModel(SequentialModel[ConfigT_co]):
+    """A model that applies its head to the encoder's last tokens."""
+
+    def forward_features(self, pixels: Float[Tensor, "B C *size"]) -> Tokens:
+        """Tokens after the encoder's norm.
+
+        Args:
+            pixels: (B, C, H, W), or (B, C, T, H, W) of a video.
+        """
+        return self.encoder(self.embed(pixels))
+
+
+class MultiLevelModel(SequentialModel[ConfigT_co]):
+    """A model whose head takes the tokens of several blocks or stages; the encoder is `Levels`."""
+
+    def forward_features(self, pixels: Float[Tensor, "B C H W"]) -> tuple[Tokens, ...]:
+        """Tokens of each level that the head takes, in their order."""
+        return self.encoder(self.embed(pixels))
+
+
 def mean_of_patches(tokens: Tokens | tuple[Tokens, ...]) -> Float[Tensor, "images D"]:
-    """The mean over the patch tokens of each image, of the last level if there are several."""
+    """Mean over the patch tokens of each image, of the last level if there are several."""
     last = tokens[-1] if isinstance(tokens, tuple) else tokens
     if not last.lengths:
         return last.patches.mean(dim=1)

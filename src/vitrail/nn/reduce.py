@@ -1,4 +1,4 @@
-"""Reductions of the grid between the stages of a hierarchical model, and of keys and values."""
+"""Reductions of the grid: between the stages of a hierarchical model, and of keys and values."""
 
 import torch.nn.functional as F
 from jaxtyping import Float
@@ -23,9 +23,9 @@ class Reembed(nn.Module):
 
 
 class StridedReduction(nn.Module):
-    """One token for each square of `ratio` × `ratio`, by a convolution (Wang et al., 2021, "PVT", equation 3).
+    """One token for each `ratio` × `ratio` square, by a convolution (Wang et al., 2021, "PVT", equation 3).
 
-    Tokens -> Tokens of the same width. Rows and columns that fill no square are left out, as in the published models.
+    Tokens -> Tokens of the same width. Incomplete squares are left out, as in the published models.
     """
 
     def __init__(self, dim: int, ratio: int, *, norm_eps: float = 1e-5) -> None:
@@ -40,9 +40,9 @@ class StridedReduction(nn.Module):
 
 
 class PooledReduction(nn.Module):
-    """As many tokens for any grid: the means of `side` × `side` regions (Wang et al., 2022, "PVT v2", section 3.1).
+    """The means of `side` × `side` regions, for any grid (Wang et al., 2022, "PVT v2", section 3.1).
 
-    Tokens -> Tokens of the same width. Attention to them has a cost linear in the size of the image.
+    Tokens -> Tokens of the same width. The cost of attention to them is linear in the size of the image.
     """
 
     def __init__(self, dim: int, side: int = 7, *, norm_eps: float = 1e-5) -> None:
@@ -73,9 +73,9 @@ class ConvMerging(nn.Module):
 
 
 class PatchMerging(nn.Module):
-    """Four neighbours become one token (Liu et al., 2021, "Swin Transformer", section 3.1). Tokens -> Tokens.
+    """Merge 2×2 tokens to one (Liu et al., 2021, "Swin Transformer", section 3.1). Tokens -> Tokens.
 
-    Joined (4 D), normed, projected to `out_dim`; odd grids are filled up with zeros.
+    They are concatenated (4 D), normed and projected to `out_dim`; odd grids are padded with zeros.
     """
 
     def __init__(self, dim: int, out_dim: int, *, norm_eps: float) -> None:
@@ -89,7 +89,7 @@ class PatchMerging(nn.Module):
 
 
 class NormedPatchMerging(nn.Module):
-    """`PatchMerging`, its norm behind the projection (Liu et al., 2022, "Swin Transformer V2"). Tokens -> Tokens."""
+    """`PatchMerging` with the norm after the projection (Liu et al., 2022, "Swin Transformer V2"). Tokens -> Tokens."""
 
     def __init__(self, dim: int, out_dim: int, *, norm_eps: float) -> None:
         super().__init__()
@@ -101,7 +101,7 @@ class NormedPatchMerging(nn.Module):
         return Tokens(self.norm(self.project(joined)).flatten(1, 2), grid=(joined.shape[1], joined.shape[2]))
 
 
-@fx.wrap  # torch.fx keeps its calls whole, as it cannot follow what depends on the shapes of tensors
+@fx.wrap  # torch.fx cannot trace code that depends on shapes: calls are leaves of its graphs
 def _reducible(image: Float[Tensor, "B D H W"], ratio: int) -> Float[Tensor, "B D H W"]:
     rows, columns = image.shape[2:]
     if min(rows, columns) < ratio:
@@ -112,7 +112,7 @@ def _reducible(image: Float[Tensor, "B D H W"], ratio: int) -> Float[Tensor, "B 
 
 
 def join_neighbours(tokens: Tokens) -> Float[Tensor, "B H W D4"]:
-    """The channels of each 2×2 cells side by side, column by column; odd grids are filled up with zeros."""
+    """Concatenate the channels of each 2×2 cells, column by column; odd grids are padded with zeros."""
     rows, columns = tokens.grid
     image = F.pad(tokens.x.unflatten(1, tokens.grid), (0, 0, 0, columns % 2, 0, rows % 2))
     cells = image.unflatten(2, (-1, 2)).unflatten(1, (-1, 2))  # (B, H, 2, W, 2, D)

@@ -23,10 +23,10 @@ class LayerScale(nn.Module):
 
 
 class DropPath(nn.Module):
-    """Stochastic depth (Huang et al., 2016): a branch is left out for some samples of a training batch.
+    """Stochastic depth (Huang et al., 2016): the branch is skipped for some samples of a training batch.
 
-    The branch is computed only for the samples that keep it, which saves its cost. `rate` of the batch, rounded, is
-    dropped; the rest is scaled by batch / kept, so that the expectation is exact (Oquab et al., 2023, "DINOv2",
+    The branch is computed only for the other samples, which saves its cost. The fraction `rate` of the batch, rounded,
+    is skipped; the rest is scaled by batch / kept, so that the expectation is exact (Oquab et al., 2023, "DINOv2",
     section 5).
     """
 
@@ -37,16 +37,16 @@ class DropPath(nn.Module):
         self.rate = rate
 
     def kept(self, batch: int) -> int:
-        """How many samples of a batch keep the branch; at least one."""
+        """Number of samples of a batch that keep the branch; at least one."""
         return max(1, round(batch * (1 - self.rate)))
 
     def forward(
         self, tokens: Tokens, branch: Callable[..., Tokens], *context: Any, stream: Tokens | None = None
     ) -> Tokens:
-        """stream + branch(tokens, *context), in training for a random part of the batch.
+        """Return stream + branch(tokens, *context); in training, for random samples of the batch.
 
-        The stream is `tokens` itself, if none is given. The context may be any pytree of tensors whose first dimension
-        is the batch's, or 1 where the same holds for all of it.
+        The stream is `tokens` by default. The context may be any pytree of tensors whose first dimension is that of the
+        batch, or 1.
         """
         x, onto = tokens.x, (stream or tokens).x
         batch = x.shape[0]
@@ -63,13 +63,13 @@ class DropPath(nn.Module):
 
 
 class Residual(nn.Module):
-    """after(x + drop(scale(branch(norm(x))))). Tokens -> Tokens.
+    """Residual connection, after(x + drop(scale(branch(norm(x))))). Tokens -> Tokens.
 
     Args:
-        norm: in front of the branch, on the sequence.
-        branch: Tokens -> Tokens; it also gets what else the residual is called with, such as a decoder's memory.
-        scale: behind the branch, on the sequence: `LayerScale`, or a norm that leaves the stream alone.
-        after: behind the sum, on the stream itself: the norm of a post-norm block (Vaswani et al., 2017).
+        norm: norm before the branch, on the sequence.
+        branch: Tokens -> Tokens; it also gets further arguments of the call, such as a decoder's memory.
+        scale: layer after the branch, on the sequence: `LayerScale`, or a norm (Swin V2).
+        after: layer after the sum, such as the norm of a post-norm block (Vaswani et al., 2017).
         drop_path: rate of stochastic depth.
     """
 
@@ -90,7 +90,7 @@ class Residual(nn.Module):
         self.drop_path = DropPath(drop_path)
 
     def forward(self, tokens: Tokens, *context: Any, stream: Tokens | None = None) -> Tokens:
-        """The output of the branch added to `stream`, by default to the tokens themselves."""
+        """Add the output of the branch to `stream`, by default to the tokens."""
         out = self.drop_path(tokens, self._scaled_branch, *context, stream=stream)
         return out.with_x(self.after(out.x))
 
@@ -100,10 +100,10 @@ class Residual(nn.Module):
 
 
 class Parallel(nn.Module):
-    """Residuals side by side: x + Σ drop(scale(branch(norm(x)))) (Touvron et al., 2022, "Three things everyone should
+    """Parallel residuals, x + Σ drop(scale(branch(norm(x)))) (Touvron et al., 2022, "Three things everyone should
     know about vision transformers", section 3). Tokens -> Tokens.
 
-    All branches have the same input; in a `Block` each takes the output of the one before.
+    All branches have the same input; in a `Block` each takes the output of the last one.
     """
 
     def __init__(self, *residuals: Residual) -> None:
@@ -118,9 +118,9 @@ class Parallel(nn.Module):
 
 
 class Sum(nn.Module):
-    """Branches that add up to one, behind one norm and one scale: Tokens -> Tokens.
+    """Sum of several branches, as one branch with one norm and one scale: Tokens -> Tokens.
 
-    Attention and MLP together are the branch of Dehghani et al. (2023, "Scaling vision transformers to 22 billion
+    With attention and MLP it is the branch of Dehghani et al. (2023, "Scaling vision transformers to 22 billion
     parameters", section 2.1).
     """
 

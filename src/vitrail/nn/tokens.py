@@ -1,4 +1,4 @@
-"""`Tokens`: a sequence of tokens with the grid of image cells that they stand for."""
+"""`Tokens`: a sequence of tokens with the grid of image cells that they represent."""
 
 from dataclasses import dataclass, replace
 from typing import Any
@@ -9,26 +9,26 @@ from torch import Tensor, fx
 from torch.utils import _pytree as pytree
 
 NO_TOKEN = -1
-"""In `Tokens.cover`: no token stands for this cell."""
+"""Value in `Tokens.cover` for a cell without a token."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
-    """Prefix tokens followed by patch tokens, and where the patches lie in the image. The value inside every model.
+    """Prefix tokens followed by patch tokens, with the positions of the patches in the image.
 
-    In a plain model patch token n is cell n of the grid, counted row by row, and `cover` is None. Where patches are
-    hidden (masked autoencoders), have several sizes (adaptive patches) or are merged or pruned, `cover` names the
-    token of each cell; any set of cells may share a token, adjacent or not. `index`, `size`, `map` and every map of the
-    lens follow from it.
+    This is the value that travels inside every model. In a plain model patch token n is cell n of the grid, counted row
+    by row, and `cover` is None. If patches are hidden (masked autoencoders), have several sizes (adaptive patches) or
+    are merged or pruned, `cover` has the token of each cell; any set of cells may share a token, adjacent or not.
+    `index`, `size`, `map` and every map of the lens follow from it.
 
     Attributes:
         x: the sequence, (B, N, D), prefix tokens first.
-        grid: cells of the image that the patches stand for, (H, W), or (T, H, W) for video.
-        prefix: number of class, distillation and register tokens in front of the patches.
+        grid: numbers of image cells that the patches represent, (H, W), or (T, H, W) for video.
+        prefix: number of class, distillation and register tokens before the patches.
         lengths: tokens of each image, prefix included, if several images are packed one after the other into a batch
             of 1 (see `nn/attention/packing.py`); empty otherwise.
-        cover: for each cell of the grid the number of its patch token, counted from 0 behind the prefix of its image,
-            or `NO_TOKEN`; (images, *grid), int64. None if each cell has a token of its own, in order.
+        cover: for each cell of the grid the index of its patch token, counted from 0 after the prefix of its image,
+        or `NO_TOKEN`; (images, *grid), int64. None if each cell has its own token, in order.
     """
 
     x: Float[Tensor, "B N D"]
@@ -47,14 +47,14 @@ class Tokens:
 
     @property
     def patches(self) -> Float[Tensor, "B P D"]:
-        """The patch tokens as a sequence, without the prefixes; those of packed images one after the other."""
+        """The patch tokens as a sequence, without the prefixes; those of packed images are concatenated."""
         if not self.lengths:
             return self.x[:, self.prefix :]
         return torch.cat([image[self.prefix :] for image in self.x[0].split(list(self.lengths))])[None]
 
     @property
     def index(self) -> Int[Tensor, "B P"] | None:
-        """The first cell of each patch token, counted row by row; None if token n is cell n."""
+        """Index of the first cell of each patch token, row by row; None if token n is cell n."""
         if self.cover is None:
             return None
         owners = _absent_last(self.cover.flatten(1), self._most_patches())
@@ -64,38 +64,38 @@ class Tokens:
 
     @property
     def size(self) -> Int[Tensor, "B P"] | None:
-        """The number of cells of each patch token; None if each has one."""
+        """Number of cells of each patch token; None if each has one."""
         if self.cover is None:
             return None
         return self._in_sequence(sizes(self.cover, self._most_patches()))
 
     @property
     def map(self) -> Float[Tensor, "images D *grid"]:
-        """The patch tokens on their grid, (images, D, H, W): each on all of its cells; cells without a token are 0."""
+        """The patch tokens on their grid, (images, D, H, W), each on all of its cells; 0 for cells without a token."""
         if self.cover is None:
             return self.patches.transpose(1, 2).unflatten(2, self.grid)
         return fold(self._padded_patches().transpose(1, 2), self.cover)
 
     @classmethod
     def from_map(cls, image: Float[Tensor, "B D *grid"]) -> "Tokens":
-        """Tokens with this map, row by row, without a prefix."""
+        """Build tokens from a map, row by row, without a prefix."""
         return cls(image.flatten(2).transpose(1, 2), grid=grid_of(image))
 
     def with_x(self, x: Float[Tensor, "B N D"]) -> "Tokens":
-        """The same grid, prefix and cover with another sequence of the same length."""
+        """Replace the sequence by another of the same length."""
         return replace(self, x=x)
 
     def with_grid(self, grid: tuple[int, ...]) -> "Tokens":
-        """The same sequence on another grid, with a cell for each patch token."""
+        """Replace the grid by another, with a cell for each patch token."""
         return replace(self, grid=grid, cover=None)
 
     def with_map(self, image: Float[Tensor, "B D *grid"]) -> "Tokens":
-        """The same prefix tokens in front of another map, of any grid and the same width; each cell is a token then."""
+        """Replace the patches by another map, of any grid and the same width, with a token for each cell."""
         patches = Tokens.from_map(image)
         return Tokens(torch.cat([self.x[:, : self.prefix], patches.x], dim=1), patches.grid, self.prefix)
 
     def with_prefix(self, prefix: Float[Tensor, "B p D"]) -> "Tokens":
-        """The same patches behind other prefix tokens, of any number, (images, p, D)."""
+        """Replace the prefix tokens by others, of any number, (images, p, D)."""
         count = prefix.shape[1]
         if not self.lengths:
             return replace(self, x=torch.cat([prefix, self.patches], dim=1), prefix=count)
@@ -105,19 +105,19 @@ class Tokens:
         return replace(self, x=x, prefix=count, lengths=lengths)
 
     def without_prefix(self) -> "Tokens":
-        """The patch tokens alone."""
+        """Remove the prefix tokens."""
         lengths = tuple(length - self.prefix for length in self.lengths)
         return replace(self, x=self.patches, prefix=0, lengths=lengths)
 
     def keep(self, patches: Int[Tensor, "B K"]) -> "Tokens":
-        """The prefix and some of the patches, in this order, (B, K) numbers of patch tokens; not for packed images."""
+        """Select patch tokens by index (B, K), in this order, and keep the prefix; not for packed images."""
         kept = self.patches.gather(1, patches.unsqueeze(2).expand(-1, -1, self.x.shape[2]))
         names = _new_names(patches, self.patches)
         cover = names[:, :-1].unflatten(1, self.grid) if self.cover is None else _renamed(self.cover, names)
         return replace(self, x=torch.cat([self.x[:, : self.prefix], kept], dim=1), cover=cover)
 
     def of_images(self, images: Int[Tensor, " b"]) -> "Tokens":
-        """Some images of the batch, (b,) their numbers; not for packed images."""
+        """Select images of the batch by index (b,); not for packed images."""
         cover = None if self.cover is None else self.cover.index_select(0, images)
         return replace(self, x=self.x.index_select(0, images), cover=cover)
 
@@ -125,7 +125,7 @@ class Tokens:
         return max(self.lengths or self.x.shape[1:2]) - self.prefix
 
     def _in_sequence(self, values: Int[Tensor, "images P"]) -> Int[Tensor, "B P"]:
-        """Values of the patches of each image, one after the other if the images are packed."""
+        """Values of the patches of each image, concatenated if the images are packed."""
         if not self.lengths:
             return values
         parts = zip(values, self.lengths, strict=True)
@@ -139,7 +139,7 @@ class Tokens:
 
 
 def fold(values: Float[Tensor, "*batch P"], cover: Int[Tensor, "images *grid"]) -> Float[Tensor, "..."]:
-    """Values of patch tokens on the cells of the image that the tokens stand for; 0 where there is no token.
+    """Put values of patch tokens on the cells of the image that the tokens represent; 0 for cells without a token.
 
     Args:
         values: (images, ..., P), one for each patch token.
@@ -152,30 +152,30 @@ def fold(values: Float[Tensor, "*batch P"], cover: Int[Tensor, "images *grid"]) 
 
 
 def sizes(cover: Int[Tensor, "images *grid"], count: int) -> Int[Tensor, "images P"]:
-    """The number of cells of each of `count` patch tokens; 0 for a number that no cell names."""
+    """Number of cells of each of `count` patch tokens; 0 for tokens without a cell."""
     owners = _absent_last(cover.flatten(1), count)
     return owners.new_zeros(len(owners), count + 1).scatter_add(1, owners, torch.ones_like(owners))[:, :-1]
 
 
-# torch.fx keeps calls of these whole, as it cannot follow what depends on the shapes of tensors.
+# torch.fx cannot trace code that depends on shapes: calls of these functions are leaves of its graphs.
 
 
 @fx.wrap
 def grid_of(image: Float[Tensor, "B D *grid"]) -> tuple[int, ...]:
-    """The grid of a map as a tuple of plain numbers."""
+    """Return the grid of a map as a tuple of ints."""
     return tuple(image.shape[2:])
 
 
 @fx.wrap
 def _new_names(kept: Int[Tensor, "B K"], patches: Float[Tensor, "B P D"]) -> Int[Tensor, "B P1"]:
-    """The number of each old patch token among those that are kept, or `NO_TOKEN`; a last column of `NO_TOKEN`."""
+    """New index of each old patch token, or `NO_TOKEN` if it is not kept; the last column is `NO_TOKEN`."""
     numbers = torch.arange(kept.shape[1], device=kept.device).expand_as(kept)
     names = kept.new_full((len(kept), patches.shape[1] + 1), NO_TOKEN)
     return names.scatter(1, kept, numbers)
 
 
 def _renamed(cover: Int[Tensor, "B *grid"], names: Int[Tensor, "B P"]) -> Int[Tensor, "B *grid"]:
-    """The cover with new token numbers; the last column of `names` is for cells without a token."""
+    """Replace the token indices of a cover; the last column of `names` is for cells without a token."""
     owners = _absent_last(cover.flatten(1), names.shape[1] - 1)
     return names.gather(1, owners).view_as(cover)
 
@@ -198,7 +198,7 @@ def _unflatten(leaves: Any, context: tuple[Any, ...]) -> Tokens:
     return Tokens(x, *context, *cover)
 
 
-# compile, export, activation checkpointing and FSDP2 look for tensors through pytrees.
+# compile, export, activation checkpointing and FSDP2 find tensors through pytrees.
 pytree.register_pytree_node(
     Tokens,
     _flatten,

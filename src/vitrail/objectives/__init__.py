@@ -1,1 +1,1 @@
-"""What is minimised: one file an objective, each with its frozen config for the recipe."""
+"""Training objectives, one file each, with their frozen configs for the recipe."""

@@ -1,4 +1,4 @@
-"""Masked autoencoding: learning to reconstruct hidden patches, without labels."""
+"""Masked autoencoding: pre-training without labels by reconstructing hidden patches."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -14,7 +14,7 @@ from ..errors import VitrailError
 from ..models.fields import ModelConfig, pair, shared_fields
 from ..models.mae import MAEConfig
 from ..models.vit import ViTConfig
-from ..nn import AnyVisionModel, MaskedAutoencoder, Reconstruction
+from ..nn import BaseVisionModel, MaskedAutoencoder, Reconstruction
 from ..nn.masking import patchify, unpatchify
 from ..pages.html import panes, section
 from ..pages.image import displayable
@@ -30,13 +30,14 @@ class MaskedReconstruction(Objective):
 
     Args:
         model: pixels -> `Reconstruction`.
-        normalise: bring every patch of the target to mean 0 and deviation 1, which learns better features.
+        normalise: standardise every target patch to mean 0 and deviation 1, which gives better features.
     """
 
-    model: MaskedAutoencoder
+    model: MaskedAutoencoder[ModelConfig]
 
-    def __init__(self, model: AnyVisionModel, *, normalise: bool = True) -> None:
+    def __init__(self, model: BaseVisionModel[ModelConfig], *, normalise: bool = True) -> None:
         super().__init__(model)
+        assert isinstance(model.config, MAEConfig), type(model.config)
         self.patch_size = pair(model.config.patch_size)
         self.normalise = normalise
 
@@ -44,7 +45,7 @@ class MaskedReconstruction(Objective):
         return Loss(self.error(self.model(batch.pixels), batch.pixels))
 
     def error(self, output: Reconstruction, pixels: Float[Tensor, "B C H W"]) -> Float[Tensor, ""]:
-        """The mean over the hidden patches only."""
+        """Mean squared error over the hidden patches only."""
         target = patchify(pixels, self.patch_size)
         if self.normalise:
             mean, deviation = _moments(target)
@@ -54,24 +55,24 @@ class MaskedReconstruction(Objective):
 
     @torch.no_grad()
     def report(self, batch: Batch, preprocess: Preprocess) -> list[str]:
-        """Validation images, what the encoder sees of them, and what the decoder makes of the rest."""
+        """A section with validation images, their visible patches and their reconstruction."""
         self.model.eval()
         pixels = batch.pixels[:_DRAWN]
-        seen, painted = self.pictures(self.model(pixels), pixels)
+        seen, painted = self.images(self.model(pixels), pixels)
         figures = ""
         for shown in zip(pixels, seen, painted, strict=True):
             drawn = (panes(_image(each, preprocess), None, name) for each, name in zip(shown, _NAMES, strict=True))
             figures += "".join(f"<figure>{pane}</figure>" for pane in drawn)
         note = "Three images in a row: the validation image, the patches that the encoder sees, the reconstruction."
-        return [section("What it reconstructs", f'<div class="pictures">{figures}</div>', note)]
+        return [section("Reconstructions", f'<div class="images">{figures}</div>', note)]
 
-    def pictures(
+    def images(
         self, output: Reconstruction, pixels: Float[Tensor, "B C H W"]
     ) -> tuple[Float[Tensor, "B C H W"], Float[Tensor, "B C H W"]]:
-        """Pixels with the hidden patches at 0 (the mean colour), and with their reconstruction in place."""
+        """Pixels with the hidden patches set to 0 (the mean colour), and pixels with their reconstruction."""
         target, hidden = patchify(pixels, self.patch_size), output.mask.bool().unsqueeze(2)
         found = output.patches.to(target.dtype)
-        if self.normalise:  # the decoder knows no brightness and contrast of a patch: those of the image are used
+        if self.normalise:  # the decoder does not predict a patch's mean and deviation: the image's own are used
             mean, deviation = _moments(target)
             found = found * deviation + mean
         grid = (pixels.shape[2] // self.patch_size[0], pixels.shape[3] // self.patch_size[1])
@@ -86,27 +87,27 @@ class MAEObjectiveConfig(ObjectiveConfig):
     name: ClassVar[str] = "mae"
 
     mask_ratio: float = 0.75
-    """The share of the patches that is hidden."""
+    """Fraction of the patches that is hidden."""
     normalise: bool = True
-    """Reconstruct patches that are brought to mean 0 and deviation 1."""
+    """Standardise every target patch to mean 0 and deviation 1."""
     decoder_depth: int | None = None
-    """Blocks of the decoder; a third of the encoder's by default, or what a mae_* variant has."""
+    """Number of decoder blocks; None: a third of the encoder's, or that of a mae_* variant."""
     decoder_dim: int | None = None
-    """Width of the decoder, a multiple of 32; two thirds of the encoder's by default, or what a mae_* variant has."""
+    """Width of the decoder, a multiple of 32; None: two thirds of the encoder's, or that of a mae_* variant."""
 
     def __post_init__(self) -> None:
         if not 0 < self.mask_ratio < 1:
-            raise VitrailError(f"objective.mask_ratio is {self.mask_ratio}: it is a share, more than 0 and below 1")
+            raise VitrailError(f"objective.mask_ratio is {self.mask_ratio}: it is a fraction, more than 0 and below 1")
         if self.decoder_dim is not None and (self.decoder_dim < 32 or self.decoder_dim % 32):
             raise VitrailError(f"objective.decoder_dim is {self.decoder_dim}: it needs to be a multiple of 32")
         if self.decoder_depth is not None and self.decoder_depth < 1:
             raise VitrailError(f"objective.decoder_depth is {self.decoder_depth}: it needs at least 1")
 
-    def build(self, model: AnyVisionModel, labels: Labels | None) -> MaskedReconstruction:
+    def build(self, model: BaseVisionModel[ModelConfig], labels: Labels | None) -> MaskedReconstruction:
         return MaskedReconstruction(model, normalise=self.normalise)
 
     def model_config(self, config: ModelConfig) -> MAEConfig:
-        """A masked autoencoder whose encoder is that of the variant: a mae_* row, or a plain ViT."""
+        """Config of a masked autoencoder with the encoder of the variant, which is a mae_* variant or a plain ViT."""
         given: dict[str, Any] = {"mask_ratio": self.mask_ratio}
         if isinstance(config, ViTConfig):
             width = max(32, config.embed_dim * 2 // 3 // 32 * 32)
@@ -117,7 +118,7 @@ class MAEObjectiveConfig(ObjectiveConfig):
         if not isinstance(config, MAEConfig):
             raise VitrailError(
                 f"objective mae hides patches of a plain ViT, and {type(config).__name__.removesuffix('Config')} is "
-                "none: choose a vit_* or mae_* variant of `vitrail models`"
+                "not one: choose a vit_* or mae_* variant of `vitrail models`"
             )
         if self.decoder_dim is not None:
             given |= {"decoder_dim": self.decoder_dim, "decoder_heads": self.decoder_dim // 32}
@@ -135,7 +136,7 @@ _NAMES = ("image", "seen patches", "reconstruction")
 
 
 def _moments(patches: Float[Tensor, "B N P"]) -> tuple[Float[Tensor, "B N 1"], Float[Tensor, "B N 1"]]:
-    """Mean and deviation of each patch."""
+    """Mean and standard deviation of each patch."""
     return patches.mean(dim=-1, keepdim=True), (patches.var(dim=-1, keepdim=True) + 1e-6).sqrt()
 
 

@@ -1,4 +1,4 @@
-"""The protocol of an objective: a root module around the model, built from a frozen config in the recipe."""
+"""Base classes of an objective: a root module around the model, and its frozen config in the recipe."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
@@ -10,16 +10,16 @@ from torch import Tensor, nn
 from ..data.loader import Batch, OneView, Views
 from ..data.preprocess import Preprocess
 from ..models.fields import ModelConfig
-from ..nn import AnyVisionModel
+from ..nn import BaseVisionModel
 from ..tasks.task import Task
 
 Transform = Callable[[Tensor], Tensor]
-"""Image (C, H, W) -> image of the size that the model takes, randomly changed."""
+"""Image (C, H, W) -> augmented image of the model's input size."""
 
 
 @dataclass(frozen=True, slots=True)
 class Loss:
-    """What is minimised: `total`, a scalar tensor with a gradient, and its named `parts` for the log, scalars too."""
+    """Loss of a batch: `total`, a scalar tensor with a gradient, and its named `parts`, scalar tensors for the log."""
 
     total: Tensor
     parts: Mapping[str, Tensor] = field(default_factory=dict)
@@ -27,12 +27,12 @@ class Loss:
 
 @dataclass(frozen=True, slots=True)
 class Labels:
-    """What an objective may know of the training labels.
+    """Training labels, as an objective uses them.
 
     Attributes:
-        task: what they mean.
-        names: of the outputs.
-        targets: of all training samples, as `Task.targets` gives them.
+        task: the task of the labels.
+        names: names of the outputs.
+        targets: targets of all training samples, as `Task.targets` returns them.
     """
 
     task: Task
@@ -41,64 +41,66 @@ class Labels:
 
 
 class Objective(nn.Module, ABC):
-    """What is minimised. Its parameters beside the model's learn too, and its buffers belong to the run's state.
+    """Base class of a training objective, the root module around the model.
+
+    Its own parameters are trained with the model's, and its buffers are part of the run's state.
 
     Args:
-        model: what learns.
+        model: the model to train.
     """
 
-    def __init__(self, model: AnyVisionModel) -> None:
+    def __init__(self, model: BaseVisionModel[ModelConfig]) -> None:
         super().__init__()
         self.model = model
 
     @abstractmethod
     def forward(self, batch: Batch, step: int) -> Loss:
-        """The loss of a batch on the model's device. `step` counts from 0. Random numbers come from torch's generator,
-        which is seeded before each step, so that a run can be resumed."""
+        """Compute the loss of a batch on the model's device. `step` counts from 0. Random numbers come from torch's
+        generator, which is seeded before each step, so that a run can be resumed."""
 
     def after_step(self, step: int) -> None:
-        """Update what is not learned by gradients, such as a teacher's moving average; nothing by default."""
+        """Update what gradients do not train, such as a teacher's moving average; does nothing by default."""
         return
 
-    def trained(self) -> AnyVisionModel:
+    def trained(self) -> BaseVisionModel[ModelConfig]:
         """The model that is evaluated and saved; by default the one that learns."""
         return self.model
 
     def report(self, batch: Batch, preprocess: Preprocess) -> list[str]:
-        """Sections of report.html, as HTML, from a batch of validation images; none by default."""
+        """HTML sections for report.html from a batch of validation images; none by default."""
         return []
 
     def own_state(self) -> dict[str, Tensor]:
-        """The tensors of the run's state beside the model's: a teacher's weights, centres, learned temperatures."""
+        """Tensors of the run's state beside the model's: a teacher's weights, centres, learned temperatures."""
         return {name: tensor for name, tensor in self.state_dict().items() if not name.startswith("model.")}
 
 
 @dataclass(frozen=True, kw_only=True)
 class ObjectiveConfig(ABC):
-    """The options of an objective, as they stand in a recipe: `objective: {name: supervised, label_smoothing: 0.1}`."""
+    """Options of an objective, as in a recipe: `objective: {name: supervised, label_smoothing: 0.1}`."""
 
     name: ClassVar[str]
     tasks: ClassVar[tuple[str, ...]] = ()
-    """The tasks whose labels it learns from; empty for an objective that needs no labels."""
+    """Tasks whose labels it needs; empty for an objective without labels."""
     quality: ClassVar[str] = "loss"
-    """What checkpoints are compared by: "task" (the task's metrics), "loss" (on validation images), or "last" where the
-    loss is no measure of quality: then the last state is kept."""
+    """How the best checkpoint is chosen: by "task" (the task's metrics), by "loss" (on validation images), or "last"
+    (the last one) if the loss does not measure quality."""
 
     @abstractmethod
-    def build(self, model: AnyVisionModel, labels: Labels | None) -> Objective:
+    def build(self, model: BaseVisionModel[ModelConfig], labels: Labels | None) -> Objective:
         """The objective around a model.
 
         Args:
             model: on its device.
-            labels: of the training samples; None where the source has none.
+            labels: labels of the training samples; None if the source has none.
         """
 
     def views(self, transform: Transform) -> Views:
-        """What becomes of a sample; by default one view: the augmented image, with its target as it is."""
+        """Views of a sample; by default one: the augmented image with its target."""
         return OneView(transform)
 
     def model_config(self, config: ModelConfig) -> ModelConfig:
-        """The config of the model that learns, from that of the variant which the recipe names; by default the same.
+        """Config of the model to train, from the config of the recipe's variant; by default the same.
 
         Raises:
             VitrailError: the objective cannot train such a model.
@@ -106,8 +108,8 @@ class ObjectiveConfig(ABC):
         return config
 
     def default_model(self, side: int) -> tuple[str, dict[str, Any], int] | None:
-        """Variant, overrides and image size where the recipe names none, for images of a shorter side.
+        """Variant, overrides and image size for a recipe without a model, for images of this shorter side in pixels.
 
-        None where any classifier will do, and the rule for those decides.
+        None: the default for classifiers is used.
         """
         return None

@@ -1,4 +1,4 @@
-"""The list of objectives."""
+"""Registry of objectives."""
 
 from importlib import import_module
 from typing import Any, TypeVar
@@ -12,7 +12,7 @@ OBJECTIVES = {
     "regression": "regression:RegressionConfig",
     "mae": "mae:MAEObjectiveConfig",
 }
-"""Name -> file and config class. Another package adds its own through the entry points `vitrail.objectives`."""
+"""Name -> file and config class. Other packages add theirs through the entry points `vitrail.objectives`."""
 
 _REGISTERED: dict[str, type[ObjectiveConfig]] = {}
 
@@ -20,15 +20,15 @@ C = TypeVar("C", bound=type[ObjectiveConfig])
 
 
 def objective_names() -> list[str]:
-    """Every objective, those of other packages included; nothing is imported."""
+    """Names of all objectives, those of other packages included; nothing is imported."""
     return [*OBJECTIVES, *_REGISTERED, *plugin_names("objective")]
 
 
 def register_objective(kind: C) -> C:
-    """Make an own config class known under its name for this process, so that its recipes can be read; a decorator.
+    """Class decorator that registers a config class under its name in this process, so that recipes can name it.
 
     Raises:
-        VitrailError: the name is one of ours.
+        VitrailError: vitrail has an objective of this name.
     """
     if kind.name in OBJECTIVES:
         raise VitrailError(f"{kind.name} is an objective of vitrail already: choose another name")
@@ -40,7 +40,7 @@ def objective_config(name: str) -> type[ObjectiveConfig]:
     """The config class of an objective.
 
     Raises:
-        VitrailError: an unknown name; the message gives the nearest.
+        VitrailError: unknown name; the message suggests the nearest.
     """
     if name in OBJECTIVES:
         module, _, kind = OBJECTIVES[name].partition(":")

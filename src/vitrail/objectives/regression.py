@@ -1,4 +1,4 @@
-"""Learning numbers from labels."""
+"""The regression objective: squared error or Huber's loss."""
 
 from dataclasses import dataclass
 from typing import ClassVar, Literal
@@ -7,19 +7,20 @@ import torch.nn.functional as F
 
 from ..data.loader import Batch
 from ..errors import VitrailError
-from ..nn import AnyVisionModel
+from ..models.fields import ModelConfig
+from ..nn import BaseVisionModel
 from .objective import Labels, Loss, Objective, ObjectiveConfig
 
 
 class NumberLoss(Objective):
-    """Mean squared error, or Huber's loss, of numbers in units of the training labels' deviation.
+    """Mean squared error or Huber's loss, in units of the training labels' standard deviation.
 
     Args:
         model: pixels -> numbers (B, K).
-        delta: errors beyond it count linearly (Huber, 1964), so that single wrong labels pull less; None: squared.
+        delta: larger errors count linearly (Huber, 1964), which limits the effect of wrong labels; None: squared error.
     """
 
-    def __init__(self, model: AnyVisionModel, *, delta: float | None) -> None:
+    def __init__(self, model: BaseVisionModel[ModelConfig], *, delta: float | None) -> None:
         super().__init__(model)
         self.delta = delta
 
@@ -32,7 +33,7 @@ class NumberLoss(Objective):
 
 @dataclass(frozen=True, kw_only=True)
 class RegressionConfig(ObjectiveConfig):
-    """Error of the numbers, in units of the training labels' deviation."""
+    """Squared error or Huber's loss, in units of the training labels' standard deviation."""
 
     name: ClassVar[str] = "regression"
     tasks: ClassVar[tuple[str, ...]] = ("regression",)
@@ -41,11 +42,11 @@ class RegressionConfig(ObjectiveConfig):
     loss: Literal["mse", "huber"] = "mse"
     """Squared error, or Huber's loss."""
     delta: float = 1.0
-    """Where Huber's loss becomes linear, in deviations."""
+    """Error above which Huber's loss is linear, in standard deviations."""
 
     def __post_init__(self) -> None:
         if self.delta <= 0:
             raise VitrailError(f"objective.delta is {self.delta}: it needs to be more than 0")
 
-    def build(self, model: AnyVisionModel, labels: Labels | None) -> NumberLoss:
+    def build(self, model: BaseVisionModel[ModelConfig], labels: Labels | None) -> NumberLoss:
         return NumberLoss(model, delta=self.delta if self.loss == "huber" else None)

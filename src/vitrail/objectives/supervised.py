@@ -1,4 +1,4 @@
-"""Learning classes from labels."""
+"""The classification objective: cross entropy."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,19 +11,20 @@ from torch import Tensor
 from ..data.augment import Mix, batch_mix
 from ..data.loader import Batch
 from ..errors import VitrailError
-from ..nn import AnyVisionModel
+from ..models.fields import ModelConfig
+from ..nn import BaseVisionModel
 from ..tasks.classification import Classification
 from .objective import Labels, Loss, Objective, ObjectiveConfig
 
 
 class Supervised(Objective):
-    """Cross entropy where an image has one class, binary cross entropy of each class where it may have many.
+    """Cross entropy for one class per image, binary cross entropy of each class for several.
 
     Args:
         model: pixels -> logits (B, K).
         one_label: targets are distributions over the classes; otherwise independent zeros and ones.
-        label_smoothing: the share of each target that is spread over all classes (Szegedy et al., 2016, section 7).
-        class_weights: (K,) a factor for each class, for classes of unequal size; see `balanced_weights`.
+        label_smoothing: fraction of each target that is spread over all classes (Szegedy et al., 2016, section 7).
+        class_weights: (K,) factor of each class's loss, for imbalanced classes; see `balanced_weights`.
         mix: Mixup or CutMix of training batches, or None.
     """
 
@@ -31,7 +32,7 @@ class Supervised(Objective):
 
     def __init__(
         self,
-        model: AnyVisionModel,
+        model: BaseVisionModel[ModelConfig],
         *,
         one_label: bool,
         label_smoothing: float = 0.0,
@@ -42,7 +43,7 @@ class Supervised(Objective):
         self.one_label = one_label
         self.label_smoothing = label_smoothing
         self.mix = mix
-        # A function of the data, which a resumed run computes again.
+        # Not in the state: a resumed run computes it again from the data.
         self.register_buffer("class_weights", class_weights, persistent=False)
 
     def forward(self, batch: Batch, step: int) -> Loss:
@@ -65,26 +66,26 @@ class SupervisedConfig(ObjectiveConfig):
     quality: ClassVar[str] = "task"
 
     label_smoothing: float = 0.1
-    """The share of each target that is spread over all classes."""
+    """Fraction of each target that is spread over all classes."""
     balance: float = 0.0
-    """Weighs classes by frequency to the power of minus this; 1 makes rare classes count as much as common ones."""
+    """Weights classes by frequency to the power of minus this; with 1, rare classes count as much as common ones."""
     mixup: float = 0.0
     """Alpha of Mixup (Zhang et al., 2018)."""
     cutmix: float = 0.0
     """Alpha of CutMix (Yun et al., 2019); with both, each batch draws one of them."""
     mix_rate: float = 1.0
-    """The share of the batches that Mixup or CutMix touches."""
+    """Fraction of the batches that Mixup or CutMix is applied to."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.label_smoothing < 1:
             raise VitrailError(f"objective.label_smoothing is {self.label_smoothing}: it needs to be in [0, 1)")
         if not 0 <= self.mix_rate <= 1:
-            raise VitrailError(f"objective.mix_rate is {self.mix_rate}: it is a rate, from 0 to 1")
+            raise VitrailError(f"objective.mix_rate is {self.mix_rate}: it is a fraction, from 0 to 1")
         for name, value in (("mixup", self.mixup), ("cutmix", self.cutmix), ("balance", self.balance)):
             if value < 0:
                 raise VitrailError(f"objective.{name} is {value} and can't be negative: use 0 to leave it out")
 
-    def build(self, model: AnyVisionModel, labels: Labels | None) -> Supervised:
+    def build(self, model: BaseVisionModel[ModelConfig], labels: Labels | None) -> Supervised:
         assert labels is not None
         assert isinstance(labels.task, Classification)
         return Supervised(
@@ -97,9 +98,9 @@ class SupervisedConfig(ObjectiveConfig):
 
 
 def balanced_weights(counts: Sequence[int], power: float) -> Tensor | None:
-    """A factor for each class: its frequency to the power of -`power`, with mean 1 over the samples; None for power 0.
+    """Class weights (K,): frequency to the power of -`power`, with mean 1 over the samples; None for power 0.
 
-    Power 1 makes all classes count the same, 0.5 goes half the way.
+    With power 1 all classes count the same.
     """
     if power == 0:
         return None

@@ -19,7 +19,7 @@ def line_chart(series: Mapping[str, Points], *, label: str, x_label: str, percen
         series: name -> (x, y) in order; points whose y is not finite are left out.
         label: the text alternative: the quantity of the y axis.
         x_label: the title of the x axis.
-        percent: y is a share; 1 is written as 100 %.
+        percent: y is a fraction; 1 is written as 100 %.
     """
     lines = {name: [point for point in points if math.isfinite(point[1])] for name, points in series.items()}
     lines = {name: points for name, points in lines.items() if points}
@@ -72,7 +72,7 @@ def scatter_chart(
         label: the beginning of the text alternative.
         x_label, y_label: titles of the axes.
         diagonal: draw the line y = x and give both axes the same range: for predictions against truth.
-        names: of each point, shown when it is pointed at.
+        names: names of the points, shown on hover.
     """
     known = [*names, *[""] * (len(points) - len(names))]
     finite = [(x, y, name) for (x, y), name in zip(points, known, strict=True) if math.isfinite(x) and math.isfinite(y)]
@@ -156,7 +156,7 @@ class _Frame:
         return f'<polyline class="line" points="{path}" style="stroke:var({hue})"/>'
 
     def dot(self, x: float, y: float, title: str, *, radius: float = 3.5, opacity: float = 0.6) -> str:
-        """A dot at a point, with a title that is shown when it is pointed at; plain text."""
+        """A dot at a point, with a plain-text title that is shown on hover."""
         left, top = self.place(x, y)
         shape = f'<circle cx="{left}" cy="{top}" r="{radius}" style="fill:var(--glass)" fill-opacity="{opacity}">'
         return f"{shape}<title>{escape(title)}</title></circle>"
@@ -188,7 +188,8 @@ def _number(value: float, percent: bool) -> str:
         return f"{100 * value:.3g} %"
     if 1e4 <= abs(value) < 1e9:
         return f"{value:,.0f}"
-    return f"{value:.0e}".replace("e-0", "e-") if 0 < abs(value) < 1e-3 else f"{value:.4g}"
+    small = 0 < abs(value) < 1e-3
+    return f"{value:.1e}".replace(".0e", "e").replace("e-0", "e-") if small else f"{value:.4g}"
 
 
 def _svg(label: str, content: str) -> str:

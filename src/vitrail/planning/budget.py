@@ -1,4 +1,4 @@
-"""How much fits: amounts of memory as people write them, and the largest batch."""
+"""Memory budgets: parse and format amounts of memory, and find the largest batch that fits."""
 
 import re
 from collections.abc import Callable
@@ -13,7 +13,7 @@ _UNITS = {"": 1, "B": 1} | {
 
 
 def parse_bytes(text: str) -> int:
-    """Bytes of "16GB" (10⁹), "16GiB" or "16G" (2³⁰), "800MB", "1.5 TiB".
+    """Parse an amount of memory to bytes: "16GB" (10⁹), "16GiB" or "16G" (2³⁰), "800MB", "1.5 TiB".
 
     Raises:
         VitrailError: not an amount of memory.
@@ -26,7 +26,7 @@ def parse_bytes(text: str) -> int:
 
 
 def format_bytes(count: int) -> str:
-    """A number of bytes with three digits: 669 MB, 36.3 GB (powers of 1000)."""
+    """Format a number of bytes with three digits: 669 MB, 36.3 GB (powers of 1000)."""
     value, units = count / 1000, ["TB", "GB", "MB", "kB"]
     while value >= 999.5 and len(units) > 1:
         value /= 1000
@@ -36,10 +36,10 @@ def format_bytes(count: int) -> str:
 
 
 def largest_batch(peak: Callable[[int], int], budget: int) -> int:
-    """The largest batch whose `peak(batch)` bytes fit the budget; 0 where not even one picture does.
+    """Largest batch whose `peak(batch)` bytes fit the budget; 0 if not even one image does.
 
-    Memory grows by the same for each picture, but for small batches, where another moment is the worst. So a
-    line through two measured batches gives a first answer; it is then measured, and moved until it is exact.
+    Memory grows linearly with the number of images, except for small batches, whose peak is at another moment. A line
+    through two measured batches is therefore the first guess, which is then measured and corrected until it is exact.
     """
     few, more = 32, 64
     low, high = peak(few), peak(more)

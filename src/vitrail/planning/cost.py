@@ -1,4 +1,4 @@
-"""What a model costs: parameters, operations and memory, without building it."""
+"""Cost of a model: parameters, operations and memory, without building it."""
 
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
@@ -16,33 +16,33 @@ from .trace import backward_peak, inference_peak
 
 OptimizerName = Literal["adamw", "muon"]
 
-# What a CUDA context and its libraries take on the device, roughly; it differs between GPUs and drivers.
+# Approximate memory of a CUDA context and its libraries on the device; it differs between GPUs and drivers.
 _CUDA_CONTEXT = 512 * 2**20
 
-# What glibc's heap takes beyond the tensors in it, as a part of those that come and go: measured, see LOG.md.
+# Overhead of glibc's heap, as a fraction of the temporary tensors: measured, see LOG.md.
 _HEAP_TRAINING, _HEAP_INFERENCE = 0.35, 0.5
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Plan:
-    """What a model costs at an image size and a batch size. Memory is in bytes.
+    """Cost of a model at an image size and a batch size. Memory is in bytes.
 
     Attributes:
-        model: variant, or the name of the config.
+        model: name of the variant or of the config class.
         image_size: (height, width) in pixels.
-        parameters: numbers that are learned.
+        parameters: number of parameters.
         flops: floating-point operations of a forward pass of one image, a multiply and an add being two.
             Papers often give multiply-adds and call them FLOPs; those are half of it.
-        weights, gradients, optimizer, ema: what training holds all the time, in float32.
-        activations: what a training step holds on top of it at its worst moment, the batch included.
-        inference_bytes: all tensors at the worst moment of a forward pass.
-        training_bytes: all tensors at the worst moment of a training step.
-        runtime_bytes: what the process holds before the first tensor, Python and PyTorch, read off the
-            process that made the plan; on CUDA the context on the device, roughly.
-        training_process_bytes, inference_process_bytes: tensors, runtime and, on a CPU, what is lost between tensors
-            in the heap, by experience.
-        largest_training_batch, largest_inference_batch: whose process fits the budget, where one was
-            given; 0 where not even one image does.
+        weights, gradients, optimizer, ema: permanent tensors of training, float32.
+        activations: further tensors at the peak of a training step, the batch included.
+        inference_bytes: all tensors at the peak of a forward pass.
+        training_bytes: all tensors at the peak of a training step.
+        runtime_bytes: memory of Python and PyTorch before the first tensor, measured in the process that makes
+            the plan; on CUDA, approximately the context on the device.
+        training_process_bytes, inference_process_bytes: tensors, runtime and, on a CPU, a measured overhead of the
+            heap.
+        largest_training_batch, largest_inference_batch: largest batch whose process fits the budget, 0 if not even
+            one image does; None without a budget.
     """
 
     model: str
@@ -70,7 +70,7 @@ class Plan:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Workload:
-    """A model and the way it is used, all but the batch size."""
+    """A model and its use, without the batch size."""
 
     config: ModelConfig
     device: torch.device
@@ -80,7 +80,7 @@ class Workload:
     checkpointing: bool
 
     def training_bytes(self, batch_size: int) -> int:
-        """All tensors at the worst moment of a step: in backward, for the fused update makes nothing new."""
+        """All tensors at the peak of a step, in the backward pass: the fused update allocates nothing."""
         step = backward_peak(
             self.config,
             batch_size,
@@ -91,11 +91,11 @@ class Workload:
         return step + self.optimizer_bytes() + self.ema_bytes()
 
     def inference_bytes(self, batch_size: int) -> int:
-        """All tensors at the worst moment of a forward pass."""
+        """All tensors at the peak of a forward pass."""
         return inference_peak(self.config, batch_size, self.precision, self.device)
 
     def with_heap(self, tensors: int, *, training: bool) -> int:
-        """What the process grows by to hold these bytes of tensors."""
+        """Memory of the process for these bytes of tensors, with the overhead of the heap."""
         if self.device.type != "cpu":
             return tensors
         if training:
@@ -103,15 +103,15 @@ class Workload:
         return tensors + int(_HEAP_INFERENCE * (tensors - self.weight_bytes()))
 
     def resting_bytes(self) -> int:
-        """What training holds all the time: weights, gradients, the optimizer's numbers, the average."""
+        """Permanent tensors of training: weights, gradients, the optimiser's state, the moving average."""
         return 2 * self.weight_bytes() + self.optimizer_bytes() + self.ema_bytes()
 
     def weight_bytes(self) -> int:
-        """The weights in float32; the gradients take the same."""
+        """Bytes of the weights in float32; the gradients have the same."""
         return sum(p.nbytes for p in blueprint(self.config).parameters())
 
     def optimizer_bytes(self) -> int:
-        """AdamW keeps two numbers a parameter; Muon one for matrices, but for the first and the head's."""
+        """Bytes of the optimiser's state: AdamW has two numbers for each parameter, Muon one for hidden matrices."""
         total = self.weight_bytes()
         if self.optimizer == "adamw":
             return 2 * total
@@ -123,7 +123,7 @@ class Workload:
         return 2 * total - sum(matrices[1:])
 
     def ema_bytes(self) -> int:
-        """The running average of the weights."""
+        """Bytes of the moving average of the weights."""
         return self.weight_bytes() if self.ema else 0
 
 
@@ -141,23 +141,23 @@ def plan(
     checkpointing: bool = False,
     budget: int | None = None,
 ) -> Plan:
-    """Count a model's parameters and operations and find the peak of its memory; nothing of it is allocated.
+    """Compute the parameters, operations and peak memory of a model, without allocating it.
 
     Args:
-        model: a variant's name or a config.
-        image_size, num_classes, in_channels: in place of the model's own.
-        batch_size: images a step.
-        device: "cpu" or "cuda"; it need not be here.
-        precision: of the autocast, see `pick_precision`.
-        optimizer: what trains it.
-        ema: training keeps an average of the weights.
-        checkpointing: activations of the blocks are computed again in the backward pass.
-        budget: bytes that the largest batches are found for.
+        model: name of a variant, or a config.
+        image_size, num_classes, in_channels: replace the model's own.
+        batch_size: images per step.
+        device: "cpu" or "cuda"; the machine need not have it.
+        precision: number format of autocast, see `pick_precision`.
+        optimizer: "adamw" or "muon".
+        ema: whether training keeps a moving average of the weights.
+        checkpointing: whether activations of the blocks are recomputed in the backward pass.
+        budget: memory in bytes, for which the largest batches are found.
 
     Raises:
-        VitrailError: an unknown model, word or impossible size; the message gives the way out.
+        VitrailError: unknown model or name, or an invalid size.
     """
-    runtime = resident_bytes()  # before the planning itself fills memory
+    runtime = resident_bytes()  # before the planning itself allocates memory
     given = {"image_size": image_size, "num_classes": num_classes, "in_channels": in_channels}
     config = configure(model, {key: value for key, value in given.items() if value is not None})
     place, dtype = _machine_words(device, precision)
@@ -189,7 +189,7 @@ def plan(
 
 
 def configure(model: str | ModelConfig, changes: dict[str, object]) -> ModelConfig:
-    """The config of a model, with fields replaced."""
+    """Return the config of a model, with fields replaced."""
     if isinstance(model, str):
         return model_config(model, **changes)
     return override(model, changes, type(model).__name__)
@@ -228,7 +228,7 @@ def _machine_words(device: str, precision: str) -> tuple[torch.device, torch.dty
         raise VitrailError(f"there is no device {device!r} to plan for: {nearest(kind, ['cpu', 'cuda'])}")
     place = torch.device(kind)
     if precision == "auto" and kind == "cuda" and not torch.cuda.is_available():
-        return place, torch.bfloat16  # a plan for a GPU that is elsewhere
+        return place, torch.bfloat16  # a plan for a GPU of another machine
     return place, pick_precision(precision, place)
 
 

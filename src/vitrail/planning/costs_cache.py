@@ -1,4 +1,4 @@
-"""Costs of models, remembered between calls: there are a few hundred of them, and each is built to be counted."""
+"""Cache of the costs of models: there are a few hundred, and each is built on the meta device to be counted."""
 
 import json
 import os
@@ -14,9 +14,9 @@ from .flops import Count, count
 
 
 class CostsCache:
-    """Counts by config, in one JSON file; those of another version of vitrail or PyTorch are not used.
+    """Counts by config, in one JSON file; counts of another version of vitrail or PyTorch are not used.
 
-    What cannot be read or written is counted again and kept in memory only.
+    If the file cannot be read or written, counts are kept in memory only.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -29,7 +29,7 @@ class CostsCache:
             self.known = document["counts"] if document.get("stamp") == self.stamp else {}
 
     def count(self, config: Any) -> Count:
-        """`flops.count`, remembered."""
+        """`flops.count`, cached."""
         key = repr(config)
         if key not in self.known:
             counted = count(config)
@@ -38,7 +38,7 @@ class CostsCache:
         return Count(*self.known[key])
 
     def save(self) -> None:
-        """Write the file whole, where there is something new."""
+        """Write the file atomically if there are new counts."""
         if not self.new:
             return
         with suppress(OSError):

@@ -1,4 +1,4 @@
-"""Costs of deep models by extrapolation from two shallow ones: equal blocks cost the same."""
+"""Costs of deep models, extrapolated from two shallow ones, since equal blocks cost the same."""
 
 from collections.abc import Callable
 
@@ -9,10 +9,10 @@ Numbers = tuple[int, ...]
 
 
 def by_depth(config: ModelConfig, measure: Callable[[ModelConfig], Numbers], *, least: int) -> Numbers:
-    """`measure(config)`, extrapolated linearly from two depths of at least `least` where the config is deeper.
+    """`measure(config)`, extrapolated linearly from two depths of at least `least` if the config is deeper.
 
-    A config whose blocks differ (`equal_blocks` is 0) is measured as it is. Where blocks take turns (`period`), the two
-    depths are a period apart.
+    A config with different blocks (`equal_blocks` is 0) is measured directly. If kinds of blocks alternate (`period`),
+    the two depths differ by a period.
     """
     depth, period = config.equal_blocks, config.period
     if depth <= least + period:

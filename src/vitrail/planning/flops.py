@@ -1,4 +1,4 @@
-"""Floating-point operations of a forward pass, counted on the meta device, so nothing is allocated."""
+"""Floating-point operations of a forward pass, counted on the meta device without allocating memory."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -21,9 +21,9 @@ _FORMULAS = {
 
 
 class FlopCount(TorchDispatchMode):
-    """Adds up the operations of matrix products, convolutions and attention; others are left out, as usual.
+    """Counts the operations of matrix products, convolutions and attention; others are left out, as usual.
 
-    A multiply and an add count as two. `total` is what has been seen so far.
+    A multiply and an add count as two. `total` is the count so far.
     """
 
     def __init__(self) -> None:
@@ -39,14 +39,14 @@ class FlopCount(TorchDispatchMode):
 
 @dataclass(frozen=True, slots=True)
 class Count:
-    """Numbers that are learned, and operations of a forward pass of one image."""
+    """Number of parameters, and operations of a forward pass of one image."""
 
     parameters: int
     flops: int
 
 
 def count(config: ModelConfig) -> Count:
-    """Parameters and FLOPs of a config; FLOPs are twice the multiply-adds that papers often call FLOPs."""
+    """Count parameters and FLOPs of a config; FLOPs are twice the multiply-adds that papers often call FLOPs."""
     return Count(*by_depth(config, _count, least=1))
 
 

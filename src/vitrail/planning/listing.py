@@ -1,4 +1,4 @@
-"""All models with what they cost."""
+"""List of all models with their costs."""
 
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -13,7 +13,7 @@ from .costs_cache import CostsCache
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ModelCost:
-    """A variant and its cost. FLOPs are of a forward pass of one image, a multiply and an add being two."""
+    """A variant and its cost. FLOPs are those of a forward pass of one image; a multiply and an add count as two."""
 
     name: str
     parameters: int
@@ -22,7 +22,7 @@ class ModelCost:
 
     @property
     def size_words(self) -> str:
-        """224×224."""
+        """Image size as text, such as "224×224"."""
         return "×".join(map(str, self.image_size))
 
     def to_dict(self) -> dict[str, Any]:
@@ -31,11 +31,11 @@ class ModelCost:
 
 
 def list_costs(pattern: str = "*", *, progress: Track = silent) -> list[ModelCost]:
-    """The variants whose names match a shell pattern, with their default number of classes and image size.
+    """Costs of the variants that match a shell pattern, with their default number of classes and image size.
 
     Args:
-        pattern: such as "swin*".
-        progress: what shows it; what was counted is remembered in `cache_folder()`.
+        pattern: shell pattern, such as "swin*".
+        progress: reports how many are done; counts are cached in `cache_folder()`.
 
     Raises:
         VitrailError: no name matches.

@@ -1,11 +1,11 @@
-"""A plan as rows for people."""
+"""A plan as rows of a table."""
 
 from .budget import format_bytes
 from .cost import Plan
 
 
 def plan_rows(plan: Plan) -> list[list[str]]:
-    """What and how much, a row each."""
+    """Return rows of (quantity, value)."""
     batch = plan.batch_size
     rows = [
         ("image", f"{plan.in_channels} × {plan.image_size[0]} × {plan.image_size[1]}"),

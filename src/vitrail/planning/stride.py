@@ -1,4 +1,4 @@
-"""Size in pixels of a cell of the last stage's grid."""
+"""Stride of a model: the size in pixels of a cell of the last stage's grid."""
 
 import torch
 
@@ -8,7 +8,7 @@ from ..nn import Tokens
 
 
 def stride_of(config: ModelConfig) -> tuple[int, int]:
-    """(height, width) in pixels of a cell of the grid that the head sees; found on the meta device.
+    """(height, width) in pixels of a cell of the grid of the encoder's output; found on the meta device.
 
     Images whose sides are multiples of it fit every classifier.
     """

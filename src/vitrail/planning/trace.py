@@ -1,4 +1,4 @@
-"""Peak tensor memory of a step, measured by running it on tensors that have shapes but no contents."""
+"""Peak tensor memory of a step, measured by running it on tensors with shapes but no contents."""
 
 import weakref
 from contextlib import AbstractContextManager, nullcontext
@@ -18,7 +18,7 @@ from ..nn import checkpoint_activations, fused_kernel, set_attention_kernel
 from .depth import by_depth
 
 _LEAST_DEPTH = 3
-"""In shallower models another moment may be the worst."""
+"""Least depth for extrapolation: shallower models may have their peak at another moment."""
 _CONVOLUTIONS = (torch.ops.aten.convolution, torch.ops.aten.conv2d)
 _PRODUCTS = (torch.ops.aten.linear, torch.ops.aten.addmm, torch.ops.aten.mm)
 
@@ -29,10 +29,10 @@ class LiveBytes(TorchDispatchMode):
     It counts storages, because views share them. `now` is the number of live bytes, `peak` its maximum.
 
     Args:
-        device: where the operations would run. A CPU needs buffers that no operation returns: convolutions one more
-            copy of their result, in oneDNN's layout; where it has no instructions for products in reduced precision,
-            these are added up in float32; and where oneDNN cannot emulate reduced precision either (no AVX-512),
-            convolutions are products of the unfolded image.
+        device: device of the operations. On a CPU, operations have internal buffers: convolutions have a second copy of
+            their result, in oneDNN's layout; without instructions for products in reduced precision, these are
+            accumulated in float32; and if oneDNN cannot emulate reduced precision either (no AVX-512), convolutions
+            are products of the unfolded image.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -46,7 +46,7 @@ class LiveBytes(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func.overloadpacket is torch.ops.aten.max_pool2d:
-            with self:  # made of one that also returns indices, twice as large as its result, which this one drops
+            with self:  # decomposed into one that also returns indices, twice as large as the result
                 return func.decompose(*args, **(kwargs or {}))
         out = func(*args, **(kwargs or {}))
         for leaf in tree_leaves(out):
@@ -77,7 +77,7 @@ class LiveBytes(TorchDispatchMode):
 
 
 def _unfolded_bytes(weight: Tensor, out: Tensor) -> int:
-    """What an image takes when each output pixel has all of its inputs beside it; a 1×1 filter needs no copy."""
+    """Bytes of an unfolded image, with all inputs of each output pixel; a 1×1 filter needs no copy."""
     inputs = weight[0].numel()
     return 0 if weight[0, 0].numel() == 1 else out.numel() // weight.shape[0] * inputs * out.itemsize
 
@@ -90,7 +90,7 @@ def inference_peak(config: ModelConfig, batch_size: int, precision: torch.dtype,
         with FakeTensorMode(allow_non_fake_inputs=True), LiveBytes(device) as live:
             model = model.to_empty(device="cpu").eval()
             inputs = config.example_inputs(batch_size)
-            # As in use: under no_grad, autocast would keep its copies of the weights.
+            # As in real inference: under no_grad, autocast would cache its copies of the weights.
             with torch.inference_mode(), _autocast(precision):
                 tree_map_only(Tensor, Tensor.float, model(*inputs))
             return (live.peak,)
@@ -111,8 +111,8 @@ def backward_peak(
     def peak(config: ModelConfig) -> tuple[int]:
         model = blueprint(config.densest())
         if device.type != "cpu":
-            # Autograd wants a real device for its streams, so a GPU's step is followed on the CPU, with the kernel that
-            # a GPU takes: the fused one, which keeps no weights for the backward pass.
+            # Autograd needs a real device for its streams, so a GPU's step is traced on the CPU, with the kernel of a
+            # GPU: the fused one, which stores no attention weights for the backward pass.
             set_attention_kernel(model, fused_kernel)
         if checkpointing:
             checkpoint_activations(model)
@@ -128,7 +128,7 @@ def backward_peak(
 
 
 def _loss(output: Any) -> Tensor:
-    """A scalar loss. Any targets of the right shape will do: fake tensors have no values."""
+    """Scalar loss with arbitrary targets, since fake tensors have no values."""
     if isinstance(output, Tensor):
         return F.cross_entropy(output.float(), torch.zeros_like(output, dtype=torch.float32))
     return torch.stack([leaf.float().square().mean() for leaf in tree_leaves(output)]).sum()

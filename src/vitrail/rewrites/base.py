@@ -1,4 +1,4 @@
-"""Rewrites: changes of a built model that a checkpoint records, so that loading can make them again."""
+"""Rewrites: changes of a built model that a checkpoint records, so that loading can repeat them."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -8,9 +8,10 @@ from torch import nn
 
 @dataclass(frozen=True)
 class Rewrite(ABC):
-    """A function model → model. Its fields are its options, plain JSON values or tuples of them.
+    """Base class of a rewrite, a function that changes a model. Its fields are its options: JSON values or tuples.
 
-    It is called on models with weights, and on the meta device, where the same modules must result whatever the values.
+    It is called on models with weights and on models on the meta device; the resulting modules must not depend on
+    the values of the weights.
     """
 
     __slots__ = ()
@@ -20,5 +21,5 @@ class Rewrite(ABC):
         """Change the modules and tensors of a model in place.
 
         Raises:
-            VitrailError: there is nothing in the model that this changes.
+            VitrailError: the model has nothing that this rewrite changes.
         """

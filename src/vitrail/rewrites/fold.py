@@ -1,4 +1,4 @@
-"""Exact rewrites that make a trained model cheaper: layers that only scale and shift are multiplied into others."""
+"""Exact rewrites that make a trained model faster: layer scales and batch norms are folded into linear layers."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -27,9 +27,9 @@ from .base import Rewrite
 
 @dataclass(frozen=True, slots=True)
 class FoldLayerScale(Rewrite):
-    """Multiply each layer scale into the linear layer that ends its branch: diag(γ) (W x + b) = (γ W) x + γ b.
+    """Fold each layer scale into the last linear layer of its branch: diag(γ) (W x + b) = (γ W) x + γ b.
 
-    A layer scale behind a branch that ends otherwise stays.
+    A layer scale after a branch that does not end in a linear layer is kept.
     """
 
     def __call__(self, model: nn.Module) -> None:
@@ -47,10 +47,10 @@ class FoldLayerScale(Rewrite):
 
 @dataclass(frozen=True, slots=True)
 class FoldBatchNorm(Rewrite):
-    """Multiply each batch norm into the linear layer or convolution in front of it, or the linear layer behind it.
+    """Fold each batch norm into the linear layer or convolution before it, or the linear layer after it.
 
-    The running statistics become part of the weights, as in evaluation mode. A batch norm with something else in
-    between, such as a max pool, stays.
+    The running statistics become part of the weights, as in evaluation mode. A batch norm that is separated from
+    these by another layer, such as a max pool, is kept.
     """
 
     def __call__(self, model: nn.Module) -> None:
@@ -71,7 +71,7 @@ class FoldBatchNorm(Rewrite):
 
 
 def _last_linears(branch: nn.Module) -> Iterator[nn.Linear]:
-    """The layers that a branch's output is the sum of, as far as they are known."""
+    """The linear layers whose sum is a branch's output; none for branches of an unknown kind."""
     if isinstance(branch, nn.Linear):
         yield branch
     elif isinstance(branch, MLP | ConvMLP | SwiGLU):
@@ -90,9 +90,9 @@ def _last_linears(branch: nn.Module) -> Iterator[nn.Linear]:
 
 
 def _in_order(holder: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    """Children of a module in the order in which they are called, for those where each takes what the last one gave.
+    """Children of a module in the order of their calls, for modules that call each child on the output of the last.
 
-    An activation that a torchvision block calls in between stands behind a batch norm, never in front of one.
+    An activation that a torchvision block calls in between follows a batch norm, and never precedes one.
     """
     from torchvision.models.resnet import BasicBlock, Bottleneck
 
@@ -111,7 +111,7 @@ def _is_batch_norm(module: nn.Module) -> bool:
 
 
 def _scale_and_shift(norm: nn.Module) -> tuple[Tensor, Tensor]:
-    """(scale, shift), (C,) each: what a batch norm does in evaluation mode."""
+    """Scale and shift of a batch norm in evaluation mode, (C,) each."""
     values = {**dict(norm.named_parameters()), **dict(norm.named_buffers())}
     mean, variance = values["running_mean"], values["running_var"]
     weight, bias = values.get("weight", torch.ones_like(mean)), values.get("bias", torch.zeros_like(mean))
@@ -121,7 +121,7 @@ def _scale_and_shift(norm: nn.Module) -> tuple[Tensor, Tensor]:
 
 
 def _multiply(layer: nn.Linear | nn.Conv2d, scale: Tensor) -> None:
-    """layer(x) becomes scale · layer(x)."""
+    """Change a layer in place so that it returns scale · layer(x)."""
     with torch.no_grad():
         shape = (-1, *[1] * (layer.weight.ndim - 1))
         layer.weight = nn.Parameter(layer.weight * scale.view(shape))
@@ -130,14 +130,14 @@ def _multiply(layer: nn.Linear | nn.Conv2d, scale: Tensor) -> None:
 
 
 def _fold_behind(layer: nn.Linear | nn.Conv2d, scale: Tensor, shift: Tensor) -> None:
-    """layer(x) becomes scale · layer(x) + shift."""
+    """Change a layer in place so that it returns scale · layer(x) + shift."""
     _multiply(layer, scale)
     with torch.no_grad():
         layer.bias = nn.Parameter(shift.clone() if layer.bias is None else layer.bias + shift)
 
 
 def _fold_in_front(layer: nn.Linear, scale: Tensor, shift: Tensor) -> None:
-    """layer(x) becomes layer(scale · x + shift)."""
+    """Change a layer in place so that it returns layer(scale · x + shift)."""
     with torch.no_grad():
         moved = layer.weight @ shift
         layer.bias = nn.Parameter(moved if layer.bias is None else layer.bias + moved)

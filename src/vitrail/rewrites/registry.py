@@ -1,4 +1,4 @@
-"""Rewrites by name, applied to models and written to model.json, from which `build` applies them again."""
+"""Registry of rewrites; they are written to model.json, from which `build` applies them again."""
 
 import copy
 from collections.abc import Iterable, Mapping
@@ -6,32 +6,32 @@ from dataclasses import fields
 from typing import Any, TypeVar
 
 from ..errors import VitrailError, nearest
-from ..nn import AnyVisionModel
+from ..nn import BaseVisionModel
 from .base import Rewrite
 from .fold import FoldBatchNorm, FoldLayerScale
 
-ModelT = TypeVar("ModelT", bound=AnyVisionModel)
+ModelT = TypeVar("ModelT", bound=BaseVisionModel)
 
 REWRITES: dict[str, type[Rewrite]] = {"fold_batch_norm": FoldBatchNorm, "fold_layer_scale": FoldLayerScale}
 """All rewrites by name; `register_rewrite` adds one."""
 
 
 def rewrite(model: ModelT, change: Rewrite | str) -> ModelT:
-    """A changed copy of a model; `save` records the change, and `load` makes it again.
+    """Return a rewritten copy of a model; `save` records the rewrite, and `load` repeats it.
 
     Args:
-        model: stays as it is.
-        change: a name in `REWRITES`, for its default options, or a rewrite such as `FoldLayerScale()`.
+        model: the model to copy; it is not changed.
+        change: a name in `REWRITES` (with default options), or a rewrite such as `FoldLayerScale()`.
 
     Raises:
-        VitrailError: an unknown name, or a model in which there is nothing to change.
+        VitrailError: unknown name, or the model has nothing to change.
     """
     made = from_dict({"name": change}) if isinstance(change, str) else change
     return replay(copy.deepcopy(model), [made])
 
 
 def replay(model: ModelT, changes: Iterable[Rewrite]) -> ModelT:
-    """The model itself, changed in place, one rewrite after the other."""
+    """Apply rewrites to a model in place, in order, and return it."""
     for change in changes:
         name_of(change)
         change(model)
@@ -40,25 +40,25 @@ def replay(model: ModelT, changes: Iterable[Rewrite]) -> ModelT:
 
 
 def register_rewrite(name: str, kind: type[Rewrite]) -> None:
-    """Add a rewrite of your own: a frozen dataclass that inherits `Rewrite`.
+    """Register a rewrite class: a frozen dataclass that inherits from `Rewrite`.
 
     Raises:
-        VitrailError: the name stands for another rewrite.
+        VitrailError: the name belongs to another rewrite.
     """
     if REWRITES.setdefault(name, kind) is not kind:
         raise VitrailError(f"{name!r} is already the name of another rewrite: choose another")
 
 
 def to_dict(change: Rewrite) -> dict[str, Any]:
-    """Plain JSON values: the name under "name", the options beside it."""
+    """Return a rewrite as plain JSON values: its name under "name", and its options."""
     return {"name": name_of(change), **{field.name: getattr(change, field.name) for field in fields(change)}}
 
 
 def from_dict(values: Mapping[str, Any]) -> Rewrite:
-    """The inverse of `to_dict`; options that are left out have their defaults.
+    """Inverse of `to_dict`; missing options have their defaults.
 
     Raises:
-        VitrailError: an unknown name or option; the message gives the nearest one.
+        VitrailError: unknown name or option; the message suggests the nearest one.
     """
     rest = dict(values)
     name = rest.pop("name", "")

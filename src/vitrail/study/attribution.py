@@ -32,9 +32,9 @@ class Faithfulness:
     """Scores of attribution methods.
 
     Attributes:
-        scores: of every method and baseline.
+        scores: scores of every method and baseline.
         top1: accuracy of the model on these images.
-        note: which images they are.
+        note: description of the images.
     """
 
     scores: tuple[Score, ...]
@@ -60,18 +60,18 @@ def evaluate_explanations(
     Args:
         checkpoint: a single-label classifier with class names.
         source: labelled images, what `open_source` takes.
-        methods: by name, see `lens.faithfulness`.
-        masks: a folder with the object of each image, see `data.masks`; an image without mask, or with a black one,
-            counts only where no mask is needed.
-        split: which part of the source, see `held_out`.
-        limit: at most so many images, drawn by seed; None for all.
+        methods: name -> method, see `lens.faithfulness`.
+        masks: folder with a mask of the object of each image, see `data.masks`; images without a mask, or with a
+            black one, count only for scores that need no mask.
+        split: part of the source, see `held_out`.
+        limit: largest number of images, drawn by seed; None for all.
         device, precision: see `make_predictor`.
-        seed: of everything that is drawn.
+        seed: seed of all random choices.
         progress: reports how far the study is.
 
     Raises:
-        VitrailError: a model without classes or of several labels an image, unknown labels, no image; masks that
-            cannot be used, or no object in any.
+        VitrailError: the model has no classes or is multi-label, labels are unknown, or there is no image; masks
+            cannot be used, or none shows an object.
     """
     predictor = make_predictor(checkpoint, batch_size=BATCH, device=device, precision=precision)
     engine = predictor.engine
@@ -132,9 +132,9 @@ def _about_masks(batches: Sequence[ImageBatch], missing: int) -> str:
     black, known = int((parts == 0).sum()) - missing, parts[parts > 0]
     if not len(known):
         raise VitrailError("no mask shows an object: they are black, or the object is outside the crop")
-    said = [f"objects known in {len(known)}, of which they fill {known.mean():.1%}"]
-    said += [f"{missing} without a mask"] if missing else []
-    said += [f"{black} with a black one"] if black else []
+    phrases = [f"objects known in {len(known)}, of which they fill {known.mean():.1%}"]
+    phrases += [f"{missing} without a mask"] if missing else []
+    phrases += [f"{black} with a black one"] if black else []
     if known.mean() > 0.5:
-        said.append("if that is too much, invert the masks: the object is white")
-    return "; ".join(said)
+        phrases.append("if that is too much, invert the masks: the object is white")
+    return "; ".join(phrases)

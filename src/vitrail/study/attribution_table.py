@@ -1,4 +1,4 @@
-"""The scores of attribution methods as a table for people, and as CSV."""
+"""Scores of attribution methods as a table for a terminal, and as CSV."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ from .. import tables
 from ..lens.faithfulness.evaluate import Score
 from .attribution import Faithfulness
 
-# Metric: heading with the better direction, and how a value is written.
+# Metric: heading with the better direction, and format of a value.
 _COLUMNS = {
     "pointing": ("pointing ↑", "{:.3f}"),
     "touching": ("± ½ patch ↑", "{:.3f}"),

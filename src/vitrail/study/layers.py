@@ -21,7 +21,7 @@ from .studied_model import StudiedModel, check_amounts, drawn, matched, studied_
 from .trials import standard_error
 
 _SHIFTED = 32
-"""Images of the shift test."""
+"""Number of images in the shift test."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,12 +29,12 @@ class Layer:
     """One block or stage.
 
     Attributes:
-        name: of the module.
-        width: of its tokens.
+        name: name of the module.
+        width: width D of its tokens.
         probe_class, probe_mean: test accuracy of a linear probe on the class token, and on the mean of the patches;
             None if there is no class token.
-        lens, agrees: accuracy of the model's own head on this block's output, and share of images for which it predicts
-            the same as the model; None for a model that the logit lens does not suit.
+        lens, agrees: accuracy of the model's own head on this block's output, and fraction of images for which it
+            predicts the same as the model; None if the logit lens does not apply.
         follows: correlation of the block's map for an image shifted by one patch with the shifted map of the image;
             None if the model has no maps.
     """
@@ -50,7 +50,7 @@ class Layer:
 
 @dataclass(frozen=True, slots=True)
 class LayerStudy:
-    """The layers from the first to the last, and phrases that describe the images and what was left out."""
+    """Results of the layers, first to last, and phrases that describe the images and omissions."""
 
     layers: tuple[Layer, ...]
     notes: tuple[str, ...]
@@ -70,20 +70,20 @@ def study_layers(
 ) -> LayerStudy:
     """Fit probes on the train part of a source, and score them and the logit lens on its held-out part.
 
-    A source without a train part of its own is divided as the run divided it; if there is no run either, its images are
-    halved by seed.
+    A source without its own train part is split as in the run; if there is no run either, its images are halved by
+    seed.
 
     Args:
         checkpoint: a classifier.
         source: labelled images, what `open_source` takes.
-        limit: at most so many images of each part, drawn by seed; None for all.
-        kind: of the probe, see `linear_probe`.
+        limit: largest number of images of each part, drawn by seed; None for all.
+        kind: kind of the probe, see `linear_probe`.
         batch_size, device, precision: see `make_predictor`.
-        seed: of everything that is drawn.
+        seed: seed of all random choices.
         progress: reports how far the study is.
 
     Raises:
-        VitrailError: a model without blocks, too few images; see `matched`.
+        VitrailError: the model has no blocks, or there are too few images; see `matched`.
     """
     check_amounts(limit, batch_size)
     opened = matched(open_source(source), checkpoint)
@@ -182,7 +182,7 @@ def _lens(studied: StudiedModel) -> tuple[Tensor | None, tuple[str, ...]]:
 
 
 def _follows(studied: StudiedModel) -> dict[str, float]:
-    """For every block the correlation after a shift by one patch; empty if the embedding has no map."""
+    """Correlation after a shift by one patch, for every block; empty if the embedding has no map."""
     few = torch.stack(studied.fitted[:_SHIFTED])
     with observe_features(studied.model, "embed") as seen:
         studied.batch_logits([few])

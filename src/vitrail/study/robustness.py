@@ -29,15 +29,15 @@ class Options:
     """Settings of a robustness study.
 
     Attributes:
-        tests: by name; the clean accuracy is always measured.
-        severities: of the corruptions, 1 to 5.
+        tests: names of the tests; the clean accuracy is always measured.
+        severities: severities of the corruptions, 1 to 5.
         epsilons: largest change of a value by an attack, in 1/255 of the range of values.
-        steps: of PGD.
-        limit: at most so many images, drawn by seed; None for all.
-        split: which part of the source, see `held_out`.
-        masks: a folder with a mask of the object of each image, for "conflict".
+        steps: number of steps of PGD.
+        limit: largest number of images, drawn by seed; None for all.
+        split: part of the source, see `held_out`.
+        masks: folder with a mask of the object of each image, for "conflict".
         batch_size, device, precision: see `make_predictor`.
-        seed: of everything that is drawn.
+        seed: seed of all random choices.
     """
 
     tests: tuple[Test, ...] = ("corruption", "adversarial", "sketch", "shift", "calibration")
@@ -86,7 +86,7 @@ class RobustnessStudy:
 def study_robustness(
     checkpoints: Sequence[Checkpoint], source: str, options: Options | None = None, *, progress: Track = silent
 ) -> RobustnessStudy:
-    """Accuracy of one or two classifiers on the same images, as they are and changed; no model was trained on them.
+    """Accuracy of one or two classifiers on the same clean and changed images, which no model was trained on.
 
     For two models there is also the mean corruption error of each, relative to the second (Hendrycks and Dietterich,
     2019, section 4.1): the second has 1, and lower is better.
@@ -177,7 +177,7 @@ def _studied(checkpoint: Checkpoint, samples: Sequence[Sample], options: Options
 def _objects(
     checkpoints: Sequence[Checkpoint], found: Sequence[Sequence[Sample]], folder: Path | None
 ) -> list[list[Mask | None]]:
-    """Masks for each checkpoint, cropped as its images; None for all checkpoints where one crop shows no object."""
+    """Masks for each checkpoint, cropped as its images; None for all checkpoints if one crop shows no object."""
     if folder is None:
         return [[] for _ in checkpoints]
     files = mask_files(folder, found[0])

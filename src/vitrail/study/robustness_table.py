@@ -33,7 +33,7 @@ def table(study: RobustnessStudy, names: Sequence[str]) -> tuple[list[str], list
 def write_csv(study: RobustnessStudy, names: Sequence[str], path: Path) -> None:
     """A row for each test and severity: value and standard error of each model, and of the difference of two.
 
-    Shares go from 0 to 1. The file appears when it is complete.
+    Fractions are from 0 to 1. Written atomically.
     """
     parts = [*unlike(names), *(["difference"] if len(names) > 1 else [])]
     headers = ["test", "severity", "unit", *(word for name in parts for word in (name, f"{name} ±"))]
@@ -56,13 +56,13 @@ def check_output(path: Path) -> None:
 
 
 def short_names(names: Sequence[str]) -> list[str]:
-    """The ends of paths, no longer than a column should be."""
+    """Last components of paths, shortened to fit a column."""
     ends = [Path(name).name or name for name in names]
     return [end if len(end) <= _LONGEST else f"…{end[1 - _LONGEST :]}" for end in unlike(ends)]
 
 
 def unlike(names: Sequence[str]) -> list[str]:
-    """The same names, with a number behind those that repeat an earlier one."""
+    """Make names unique by appending numbers to repeated ones."""
     return [
         f"{name} ({names[: place + 1].count(name)})" if name in names[:place] else name
         for place, name in enumerate(names)

@@ -33,12 +33,12 @@ class StudiedModel:
 
     Attributes:
         predictor: runs the model on images.
-        model: the same model on the predictor's device, for what needs gradients or hooks; see `precision`.
-        fitted: the images as `vitrail eval` gives them to the predictor: resized and cropped, (C, H, W).
-        images: the same as bytes, which corruptions and attacks change; values of 16-bit and float images outside of 0
-            to 1 are cut off.
+        model: the same model on the predictor's device, for tests that need gradients or hooks; see `precision`.
+        fitted: the images, resized and cropped as in `vitrail eval`, (C, H, W).
+        images: the same images as uint8, which corruptions and attacks change; values of 16-bit and float images
+            outside [0, 1] are clipped.
         labels: (n,), class indices in the order of the model's outputs.
-        samples: the samples that the images were read from.
+        samples: the samples of the images.
     """
 
     predictor: Predictor
@@ -64,21 +64,21 @@ class StudiedModel:
         return self.labels.bincount().max().item() / len(self.labels)
 
     def precision(self) -> AbstractContextManager[None]:
-        """The number format of the predictor's engine, for calls of `model` itself."""
+        """Context manager with the number format of the predictor's engine, for calls of `model`."""
         return reduced_precision(self.device, self.predictor.engine.precision)
 
     def pixel_batches(self) -> Iterator[tuple[Float[Tensor, "B C H W"], int]]:
-        """Pixels of the images on the model's device, and how many of a batch count; see `even_batches`."""
+        """Yield batches of pixels on the model's device, and the number of own images in each; see `even_batches`."""
         for images, count in even_batches(batched(self.fitted, self.batch_size)):
             yield on_device(self.predictor.preprocess.normalise(images), self.device), count
 
     def answer(self, images: Float[Tensor, "B C H W"]) -> Float[Tensor, "B K"]:
-        """Images from 0 to 1, on the model's device -> logits; differentiable."""
+        """Compute logits of images in [0, 1] on the model's device; differentiable."""
         with self.precision():
             return self.model(self.predictor.preprocess.normalise(images)).float()
 
     def clean_logits(self) -> Float[Tensor, "n K"]:
-        """Logits of the images as they are: the numbers that `vitrail eval` computes."""
+        """Logits of the unchanged images, equal to those of `vitrail eval`."""
         return self.batch_logits(batched(self.fitted, self.batch_size))
 
     def logits(self, images: Sequence[Image]) -> Float[Tensor, "n K"]:
@@ -86,21 +86,21 @@ class StudiedModel:
         return self.batch_logits(batched(map(channels_first, images), self.batch_size))
 
     def batch_logits(self, batches: Iterable[Shaped[Tensor, "B C H W"]]) -> Float[Tensor, "n K"]:
-        """Logits of batches of images, uint8 or from 0 to 1."""
+        """Logits of batches of images, uint8 or float in [0, 1]."""
         return torch.cat(list(self.predictor.outputs(batches)))
 
     def correct(self, logits: Float[Tensor, "n K"]) -> Float[Tensor, " n"]:
-        """For every image 1 where its label has the largest logit, else 0."""
+        """1 for every image whose label has the largest logit, otherwise 0."""
         return (logits.argmax(dim=1) == self.labels).double()
 
 
 def channels_first(image: Image) -> UInt8[Tensor, "C H W"]:
-    """An image of bytes as a tensor that shares its memory."""
+    """Convert a uint8 image (H, W, C) to a tensor (C, H, W) that shares its memory."""
     return torch.from_numpy(image).movedim(2, 0)
 
 
 def unit_range(images: Sequence[Image]) -> Float[Tensor, "B C H W"]:
-    """Images of bytes as one tensor from 0 to 1."""
+    """Stack uint8 images to one float tensor in [0, 1]."""
     return torch.stack([channels_first(image) for image in images]).float() / 255
 
 
@@ -113,13 +113,13 @@ def studied_model(
     precision: str = "auto",
     progress: Track = silent,
 ) -> StudiedModel:
-    """The checkpoint's model with the images of samples, whose labels are in the order of its outputs.
+    """Read the images of samples and return them with the checkpoint's model.
 
     Args:
         checkpoint: a classifier.
-        samples: read now, into memory.
-        batch_size, device, precision: see `make_predictor`; what needs gradients or hooks runs in PyTorch, and so does
-            all of a study.
+        samples: samples with labels in the order of the model's outputs; their images are read into memory.
+        batch_size, device, precision: see `make_predictor`. Studies always run in PyTorch, since some tests need
+            gradients or hooks.
         progress: reports how many images are read.
     """
     preprocess = checkpoint.preprocess
@@ -140,11 +140,11 @@ def check_amounts(limit: int | None, batch_size: int) -> None:
 
 
 def matched(opened: Source, checkpoint: Checkpoint) -> Source:
-    """The source with its labels in the order of a checkpoint's classes.
+    """Return the source with its labels in the order of a checkpoint's classes.
 
     Raises:
-        VitrailError: not a classifier with one class for each image, images of other than one or three channels, or
-            classes that it does not know; the message begins with the checkpoint's name.
+        VitrailError: not a single-label classifier, images with other than one or three channels, or unknown classes;
+            the message begins with the checkpoint's name.
     """
     name = str(checkpoint.path or checkpoint.info.get("architecture", "the model"))
     if checkpoint.task == MULTI_LABEL:
@@ -162,7 +162,7 @@ def matched(opened: Source, checkpoint: Checkpoint) -> Source:
 
 
 def drawn(samples: Sequence[Sample], limit: int | None, seed: int) -> list[Sample]:
-    """At most `limit` of the samples that have a label, drawn by seed, in the order in which they were drawn."""
+    """Draw at most `limit` labelled samples by seed, in the order of the draw."""
     labelled = [sample for sample in samples if sample.labels]
     return [labelled[place] for place in permutation(len(labelled), seed)[:limit]]
 
@@ -176,7 +176,7 @@ def common_samples(
     seed: int = 0,
     progress: Track = silent,
 ) -> tuple[list[list[Sample]], str]:
-    """(the same images for each checkpoint, with labels in its order of classes; a phrase that describes them).
+    """Samples of the same images for each checkpoint, with labels in its order of classes; and a description.
 
     Images that one of the checkpoints was trained on are left out for all.
 
@@ -197,7 +197,7 @@ def common_samples(
             f"a study needs 2 or more labelled images that no model was trained on, {source} has {len(common)} "
             f"({notes}): give others, or use --split all"
         )
-    # In the source's order, as in `vitrail eval`: the same images give the same sums to the last digit.
+    # In the source's order, as in `vitrail eval`, so that sums are equal to the last digit.
     chosen_names = {sample.name for sample in drawn(common, limit, derive(seed, "pictures to study"))}
     kept = [sample for sample in common if sample.name in chosen_names]
     few = f"{len(kept)} of " if len(kept) < len(common) else ""
@@ -206,7 +206,7 @@ def common_samples(
 
 
 def on_all(change: Callable[[int, Image], Image], images: Sequence[Image]) -> list[Image]:
-    """(index, image) -> changed image, for all images, in threads."""
+    """Apply `change`, (index, image) -> image, to all images, in threads."""
     with ThreadPoolExecutor(usable_cores(), "vitrail-study") as pool:
         return list(pool.map(change, range(len(images)), images))
 
@@ -216,7 +216,7 @@ def _fitted(sample: Sample, preprocess: Preprocess) -> Tensor:
 
 
 def _shared(fitted: Shaped[Tensor, "C H W"]) -> tuple[Tensor, Image]:
-    """A fitted image as a tensor and as bytes; of a uint8 image both share one memory."""
+    """Return a resized image as tensor and as uint8 array; for a uint8 image they share memory."""
     scaled = fitted if fitted.dtype == torch.uint8 else (fitted.clamp(0, 1) * 255).round().to(torch.uint8)
     image = np.ascontiguousarray(scaled.movedim(0, 2).numpy())
     return (channels_first(image) if fitted.dtype == torch.uint8 else fitted), image

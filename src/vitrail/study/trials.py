@@ -1,4 +1,4 @@
-"""The tests of robustness: functions from a model with its images to measurements."""
+"""Robustness tests: functions of a model with its images that return measurements."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -30,10 +30,10 @@ class Measurement:
     """One number of a study.
 
     Attributes:
-        test: what was measured.
-        value: a share from 0 to 1, or a plain number (`unit`); None where it is not defined.
-        severity: of a corruption; None for a mean over severities and for all other tests.
-        unit: "share" or "number".
+        test: name of the test.
+        value: a fraction from 0 to 1, or a number (`unit`); None if it is not defined.
+        severity: severity of a corruption; None for a mean over severities and for all other tests.
+        unit: "share" (a fraction) or "number".
         each: the value of every image, if `value` is their mean.
     """
 
@@ -45,7 +45,7 @@ class Measurement:
 
     @property
     def error(self) -> float | None:
-        """The standard error of the mean over images; None if the value is no mean."""
+        """Standard error of the mean over images; None if the value is not a mean."""
         return None if self.each is None else standard_error(self.each)
 
 
@@ -60,7 +60,7 @@ def image_mean(test: str, each: Float[Tensor, " n"], severity: int | None = None
 
 
 def clean(studied: StudiedModel) -> list[Measurement]:
-    """Accuracy on the images as they are."""
+    """Accuracy on the unchanged images."""
     return [image_mean("clean accuracy", studied.correct(studied.clean_logits()))]
 
 
@@ -97,7 +97,7 @@ def sketches(studied: StudiedModel) -> list[Measurement]:
 
 
 def shifts(studied: StudiedModel, seed: int) -> list[Measurement]:
-    """Share of unchanged predictions when the image moves a little, and accuracy with its cells in another order."""
+    """Fraction of predictions that a small shift does not change, and accuracy on images with shuffled cells."""
     before = studied.clean_logits().argmax(dim=1)
     rows = []
     for part in (32, 16, 8):
@@ -128,7 +128,7 @@ def calibrations(studied: StudiedModel, val: StudiedModel | None, seed: int) -> 
 
 
 def conflicts(studied: StudiedModel, masks: Sequence[Mask | None], seed: int) -> list[Measurement]:
-    """Predictions where shape and texture disagree (Geirhos et al., 2019): share of each cue, and shape / (both).
+    """Predictions on images with conflicting shape and texture (Geirhos et al., 2019): fractions and shape bias.
 
     Args:
         masks: True on the object of each image; None leaves the image out.
@@ -173,13 +173,13 @@ def _misleading(
 
 
 def _moved(image: Image, columns: int) -> Image:
-    """The image moved to the right; its left column is repeated."""
+    """Shift an image to the right, repeating its left column."""
     columns = max(1, columns)
     return np.pad(image, ((0, 0), (columns, 0), (0, 0)), mode="edge")[:, :-columns]
 
 
 def _shuffled(studied: StudiedModel, cells: int, seed: int) -> list[Image]:
-    """Images with their cells in a random order; rows and columns beyond a multiple of `cells` stay in place."""
+    """Shuffle the cells of images; rows and columns beyond a multiple of `cells` stay in place."""
 
     def change(place: int, image: Image) -> Image:
         rows, columns = image.shape[0] // cells, image.shape[1] // cells

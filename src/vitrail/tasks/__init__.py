@@ -1,1 +1,1 @@
-"""What labels and outputs mean: one file a task, with its metrics."""
+"""Tasks, which define what labels and outputs mean: one file each, with its metrics."""

@@ -1,4 +1,4 @@
-"""Classification: one of several classes for each image, or any number of them."""
+"""The classification task, with one label or many for each image."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
@@ -22,10 +22,10 @@ _DESCRIBED = 50
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ClassPrediction(Prediction):
-    """Classes and probabilities.
+    """Predicted classes with their probabilities.
 
     Attributes:
-        classes: (class name, probability), the most probable first; empty where the image could not be read.
+        classes: (class name, probability), the most probable first; empty if the image could not be read.
     """
 
     classes: tuple[tuple[str, float], ...] = ()
@@ -33,10 +33,10 @@ class ClassPrediction(Prediction):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Classification(Task):
-    """Logits are softmax logits of classes that exclude each other, or sigmoid logits of independent classes.
+    """Classification: softmax logits of exclusive classes, or sigmoid logits of independent classes.
 
     Attributes:
-        labels: "one" class for each image, or "many": any number, none included.
+        labels: "one" class for each image, or "many": any number, including none.
     """
 
     name: ClassVar[str] = "classification"
@@ -59,14 +59,14 @@ class Classification(Task):
         return TaskSpec("classification") if self.labels == "one" else TaskSpec.of("classification", labels="many")
 
     def check(self, survey: Survey) -> None:
-        """Stop at one class, one image, no class with two images."""
+        """Raise VitrailError for fewer than two classes or images, or if no class has two images."""
         survey.require_trainable()
 
     def classes_of(self, sample: Sample) -> Collection[int]:
         return sample.labels
 
     def targets(self, samples: Sequence[Sample], names: Names) -> Float[Tensor, "n K"]:
-        """(n, K) float32: 1 for the classes of an image, 0 elsewhere."""
+        """Targets (n, K) float32: 1 for the classes of an image, 0 elsewhere."""
         targets = torch.zeros(len(samples), len(names))
         for row, sample in enumerate(samples):
             targets[row, list(sample.labels)] = 1
@@ -76,7 +76,7 @@ class Classification(Task):
         return "|".join(names[label] for label in sample.labels)
 
     def match(self, source: Source, names: Names) -> Source:
-        """The source with class indices in the model's order; it may lack some of the model's classes."""
+        """Return the source with class indices in the model's order; it may lack some of the model's classes."""
         same_kind(self, source)
         if not names:
             raise VitrailError("the checkpoint has no class names to match labels with: save it with class_names")
@@ -97,7 +97,7 @@ class Classification(Task):
         return replace(source, class_names=tuple(names), samples=samples, task=self.spec)
 
     def probabilities(self, output: Float[Tensor, "*batch K"]) -> Float[Tensor, "*batch K"]:
-        """Of each class: softmax over the classes, or a sigmoid for each."""
+        """Probability of each class: softmax over the classes, or a sigmoid for each."""
         return output.softmax(dim=-1) if self.labels == "one" else output.sigmoid()
 
     def decode(self, output: Float[Tensor, "B K"], names: Names, top_k: int | None = None) -> Sequence[ClassPrediction]:
@@ -130,7 +130,7 @@ class Classification(Task):
     def mistakes(
         self, output: Float[Tensor, "n K"], target: Float[Tensor, "n K"], names: Names, most: int
     ) -> list[Mistake]:
-        """The most confident wrong answers; with many labels there is no single answer to be wrong about."""
+        """The most confident wrong predictions; none with many labels, where no single class is right or wrong."""
         if self.labels == "many":
             return []
         confidence, predicted = output.softmax(1).max(1)

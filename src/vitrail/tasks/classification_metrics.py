@@ -1,4 +1,4 @@
-"""Metrics of classification: functions of logits and targets."""
+"""Classification metrics, computed from logits and targets."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -13,17 +13,17 @@ from ..errors import VitrailError
 from .task import Evaluation, Metrics
 
 Labels = Literal["one", "many"]
-"""How many classes an image has: exactly one, or any number."""
+"""Number of classes of an image: exactly one, or any number."""
 
 ECE_BINS = 15
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ClassScore:
-    """One class.
+    """Metrics of one class.
 
-    A value is None where it is not defined: the recall and average precision of a class that does not occur,
-    the precision of one that is never predicted, the F1 of one that is neither.
+    A value is None if it is not defined: recall and average precision of a class that does not occur, precision of
+    a class that is never predicted, F1 of a class that neither occurs nor is predicted.
     """
 
     name: str
@@ -36,7 +36,7 @@ class ClassScore:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ReliabilityBin:
-    """The samples whose confidence is in (low, high]: count, mean confidence, part that is right."""
+    """Samples whose confidence is in (low, high]: count, mean confidence and accuracy."""
 
     low: float
     high: float
@@ -47,21 +47,21 @@ class ReliabilityBin:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ClassEvaluation(Evaluation):
-    """How good a classifier is on labelled images.
+    """Evaluation of a classifier on labelled images.
 
-    `loss` is the mean negative log-likelihood in nats; with many labels the mean binary cross entropy of all decisions.
+    `loss` is the mean negative log-likelihood in nats; with many labels, the mean binary cross entropy.
 
     Attributes:
-        labels: "one" class for each image, or "many": any number.
-        per_class: a row for each class, in the order of the logits.
-        macro_f1: mean F1 of the classes for which it is defined.
-        top1, top5: share of the images whose class is the first, or among the first five ("one").
-        ece: expected calibration error of the first class's probability (Guo et al., 2017, equation 3), 15 bins.
-        reliability: the bins of `ece`.
-        confusion: counts, [true class][predicted class].
-        mean_average_precision: over the classes that have positives ("many").
-        micro_f1: F1 of all decisions together, at probability 0.5.
-        subset_accuracy: share of the images with every class right, at probability 0.5.
+        labels: "one" class for each image, or "many".
+        per_class: metrics of each class, in the order of the logits.
+        macro_f1: mean F1 over the classes for which it is defined.
+        top1, top5: fraction of the images whose class is the most probable, or among the five most probable ("one").
+        ece: expected calibration error of the largest probability (Guo et al., 2017, equation 3), 15 bins ("one").
+        reliability: the bins of `ece` ("one").
+        confusion: counts, [true class][predicted class] ("one").
+        mean_average_precision: mean over the classes that have positives ("many").
+        micro_f1: F1 over all decisions, at probability 0.5 ("many").
+        subset_accuracy: fraction of the images with all classes right, at probability 0.5 ("many").
     """
 
     labels: Labels
@@ -95,7 +95,7 @@ class ClassEvaluation(Evaluation):
         return {name: value for name, value in found.items() if value is not None}
 
     def facts(self) -> list[tuple[str, str]]:
-        """The numbers that a reader asks for first, in per cent."""
+        """(name, value) of the main metrics, in per cent."""
         values = [
             ("top-1 accuracy", self.top1),
             ("top-5 accuracy", self.top5 if len(self.per_class) > 5 else None),
@@ -105,27 +105,27 @@ class ClassEvaluation(Evaluation):
         return [(name, f"{100 * value:.2f} %") for name, value in values if value is not None]
 
     def card_metrics(self) -> dict[str, float]:
-        """Metric type of the model hubs -> value."""
+        """Metric type, as on the model hubs -> value."""
         found = {"accuracy": self.top1, "map": self.mean_average_precision, "f1": self.macro_f1}
         return {name: value for name, value in found.items() if value is not None}
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values; what does not apply is left out."""
+        """Return plain JSON values; metrics that do not apply are left out."""
         return {key: value for key, value in asdict(self).items() if value is not None}
 
 
 def score(
     logits: Float[Tensor, "n K"], targets: Float[Tensor, "n K"], class_names: Sequence[str], labels: Labels = "one"
 ) -> ClassEvaluation:
-    """Compare logits with labels.
+    """Compute all metrics of logits and targets.
 
     Args:
-        logits: a row for each image, a column for each class, before softmax ("one") or sigmoid ("many").
-        targets: 1 for the classes of an image, 0 elsewhere: exactly one 1 in a row ("one"), or any number ("many").
-        class_names: the names of the columns.
+        logits: (n, K), before softmax ("one") or sigmoid ("many").
+        targets: (n, K), 1 for the classes of an image, 0 elsewhere: exactly one 1 in a row ("one"), or any number.
+        class_names: K names.
 
     Raises:
-        VitrailError: no images, an image without its label, shapes that disagree, or logits that are not finite.
+        VitrailError: no images, an image without exactly one label ("one"), wrong shapes, or logits not finite.
     """
     _check(logits, targets, class_names)
     logits = logits.double().cpu()
@@ -134,7 +134,7 @@ def score(
     counts = targets.sum(dim=1)
     if (wrong := (counts != 1).nonzero().flatten()).numel():
         first = int(wrong[0])
-        raise VitrailError(f"sample {first} has {counts[first]:.0f} labels, exactly one is needed: leave it out")
+        raise VitrailError(f"sample {first} has {counts[first]:.0f} labels, but exactly one is needed: leave it out")
     return _score_one(logits, targets.argmax(dim=1), class_names)
 
 
@@ -180,7 +180,7 @@ def _score_many(logits: Float[Tensor, "n K"], target: Bool[Tensor, "n K"], names
 def reliability(
     confidence: Float[Tensor, " n"], correct: Bool[Tensor, " n"], bins: int = ECE_BINS
 ) -> tuple[ReliabilityBin, ...]:
-    """Samples by confidence, in bins (0, 1/M], (1/M, 2/M] ... (Guo et al., 2017, section 2); empty: 0."""
+    """Bin samples by confidence into (0, 1/M], (1/M, 2/M] ... (Guo et al., 2017, section 2); an empty bin has 0."""
     index = ((confidence * bins).ceil().long() - 1).clamp(0, bins - 1)
     counts = torch.bincount(index, minlength=bins)
     divisor = counts.clamp(min=1)
@@ -195,12 +195,12 @@ def reliability(
 
 
 def average_precision(scores: Float[Tensor, " n"], target: Bool[Tensor, " n"]) -> float | None:
-    """Σ (Rₖ − Rₖ₋₁) Pₖ over the distinct thresholds, not interpolated; None where there is no positive."""
+    """Average precision Σ (Rₖ − Rₖ₋₁) Pₖ over distinct thresholds, not interpolated; None without positives."""
     if not target.any():
         return None
     ordered, order = scores.sort(descending=True)
     hits = target[order].double().cumsum(0)
-    # Samples with the same score enter together: only the last of them is a threshold.
+    # Samples with the same score share one threshold: the last of them.
     last = torch.cat([ordered[1:] != ordered[:-1], torch.ones(1, dtype=torch.bool)])
     hits, taken = hits[last], torch.arange(1, len(scores) + 1)[last]
     gained = torch.diff(hits, prepend=torch.zeros(1, dtype=hits.dtype))
@@ -208,7 +208,7 @@ def average_precision(scores: Float[Tensor, " n"], target: Bool[Tensor, " n"]) -
 
 
 def _ranks(logits: Float[Tensor, "n K"], target: Int[Tensor, " n"]) -> Int[Tensor, " n"]:
-    """The place of the true class, 0 is first. Of equal logits the lower class index comes first."""
+    """Rank of the true class, from 0. Among equal logits the lower class index is first."""
     own = logits.gather(1, target[:, None])
     earlier = torch.arange(logits.shape[1]) < target[:, None]
     return ((logits > own) | ((logits == own) & earlier)).sum(dim=1)
@@ -261,7 +261,7 @@ def _ratio(part: float, whole: float) -> float | None:
 
 
 class ClassMetrics(Metrics):
-    """Keeps logits and targets of all batches and scores them together, in float64."""
+    """Collects logits and targets of all batches and computes the metrics in float64."""
 
     def __init__(self, class_names: Sequence[str], labels: Labels) -> None:
         self.class_names = class_names
@@ -270,11 +270,11 @@ class ClassMetrics(Metrics):
         self.targets: list[Tensor] = []
 
     def update(self, output: Float[Tensor, "B K"], target: Float[Tensor, "B K"]) -> None:
-        """Add the logits of a batch, and 1 for the classes of each image."""
+        """Add the logits of a batch and its targets, 1 for the classes of each image."""
         self.logits.append(output)
         self.targets.append(target)
 
     def compute(self) -> ClassEvaluation:
-        """The scores of all batches, see `score`."""
+        """Compute the metrics over all batches, see `score`."""
         empty = torch.zeros(0, len(self.class_names))
         return score(torch.cat([empty, *self.logits]), torch.cat([empty, *self.targets]), self.class_names, self.labels)

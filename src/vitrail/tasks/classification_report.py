@@ -1,4 +1,4 @@
-"""The evaluation of a classifier for people: sections of the report, and text for a terminal."""
+"""A classifier's evaluation as HTML sections of the report, and as text for a terminal."""
 
 import math
 from collections.abc import Sequence
@@ -10,13 +10,13 @@ from ..tables import plain_table
 from .classification_metrics import ClassEvaluation
 
 LARGEST_MATRIX = 30
-"""With more classes than this, the confusion matrix becomes a list of the most confused pairs."""
+"""Above this number of classes, the report lists the most confused pairs instead of the confusion matrix."""
 
 _CONFUSION_CLASSES, _SHORT = 20, 4
 
 
 def class_sections(evaluation: ClassEvaluation) -> list[str]:
-    """Confusion, class by class, calibration: HTML; those that do not apply are left out."""
+    """HTML sections: confusion, metrics of each class, calibration; those that do not apply are left out."""
     parts = [_confusion(evaluation), _per_class(evaluation), _calibration(evaluation)]
     return [part for part in parts if part]
 
@@ -29,9 +29,9 @@ def _confusion(evaluation: ClassEvaluation) -> str:
         pairs = confused_pairs(evaluation.confusion)[:LARGEST_MATRIX]
         rows = [(names[truth], names[guess], count, _percent(share)) for truth, guess, count, share in pairs]
         body = table(("true class", "taken for", "images", "of the class"), rows, text=2)
-        return section("What it confuses", body, f"The most confused pairs of {len(names)} classes.")
+        return section("Confusion", body, f"The most confused pairs of {len(names)} classes.")
     body = f'<div class="scroll">{_matrix(names, evaluation.confusion)}</div>'
-    return section("What it confuses", body, "A row is a true class, a column a predicted one.")
+    return section("Confusion", body, "A row is a true class, a column a predicted one.")
 
 
 def _matrix(names: Sequence[str], confusion: Sequence[Sequence[int]]) -> str:
@@ -51,7 +51,7 @@ def _matrix(names: Sequence[str], confusion: Sequence[Sequence[int]]) -> str:
 
 
 def confused_pairs(confusion: Sequence[Sequence[int]]) -> list[tuple[int, int, int, float]]:
-    """(true class, predicted class, count, share of the true class), the most frequent confusion first."""
+    """(true class, predicted class, count, fraction of the true class), the most frequent confusion first."""
     pairs = [
         (truth, guess, count, count / sum(counts))
         for truth, counts in enumerate(confusion)
@@ -84,7 +84,7 @@ def _calibration(evaluation: ClassEvaluation) -> str:
         "below the dashed line: the model is overconfident; above it: underconfident. The darker a "
         "bar, the more images."
     )
-    return section("How far to trust its confidence", f'<div class="charts">{chart}</div>', note)
+    return section("Calibration", f'<div class="charts">{chart}</div>', note)
 
 
 def _percent(value: float | None) -> str:
@@ -92,7 +92,7 @@ def _percent(value: float | None) -> str:
 
 
 def class_summary(found: ClassEvaluation) -> str:
-    """The numbers of all, a row for each class, and for few classes the confusion matrix."""
+    """Text with the main metrics, a row for each class, and for few classes the confusion matrix."""
     parts = [_overall(found), _class_rows(found)]
     if found.confusion and len(found.confusion) <= _CONFUSION_CLASSES:
         parts.append(_confusion_text(found))
@@ -134,7 +134,7 @@ def _confusion_text(found: ClassEvaluation) -> str:
     assert found.confusion is not None
     names = [row.name for row in found.per_class]
     columns, labels = names, names
-    if max(map(len, names)) > _SHORT:  # long names stand in front of the rows, their numbers above the columns
+    if max(map(len, names)) > _SHORT:  # long names label the rows, numbers the columns
         columns = [str(index + 1) for index in range(len(names))]
         labels = [f"{number} {name}" for number, name in zip(columns, names, strict=True)]
     rows = [

@@ -1,4 +1,4 @@
-"""Embedding: a vector for each image, for search, clustering and other models; it has no labels."""
+"""The embedding task: a vector for each image, for search, clustering and other models. It has no labels."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,14 +18,14 @@ _WAY_OUT = "train a classifier on it with `vitrail train SOURCE --weights CHECKP
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class VectorPrediction(Prediction):
-    """The embedding of an image, (D,), float32; None where the image could not be read."""
+    """Embedding of an image, (D,) float32; None if the image could not be read."""
 
     vector: Float[Tensor, " D"] | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Embedding(Task):
-    """The output is the pooled vector, (B, D), as the model gives it: not normalised."""
+    """Embedding: the output is the model's pooled vector, (B, D), not normalised."""
 
     name: ClassVar[str] = "embedding"
     card_type: ClassVar[str] = "image-feature-extraction"
@@ -46,12 +46,12 @@ class Embedding(Task):
         return ""
 
     def match(self, source: Source, names: Names) -> Never:
-        raise VitrailError(f"this checkpoint gives a vector and no classes that labels could match: {_WAY_OUT}")
+        raise VitrailError(f"this checkpoint outputs a vector, not classes that labels could match: {_WAY_OUT}")
 
     def decode(
         self, output: Float[Tensor, "B D"], names: Names, top_k: int | None = None
     ) -> Sequence[VectorPrediction]:
-        """A vector for each image."""
+        """Return a vector for each image."""
         return [VectorPrediction(vector=vector) for vector in output.flatten(1)]
 
     def failed(self, path: str, error: str) -> VectorPrediction:
@@ -61,7 +61,7 @@ class Embedding(Task):
         return {"vector": str}
 
     def cells(self, prediction: VectorPrediction, names: Names, top_k: int) -> list[str | float | None]:
-        """The numbers with spaces between them, in one cell; `vitrail embed` writes them for programs."""
+        """One cell with the numbers, separated by spaces; for arrays use `vitrail embed`."""
         if prediction.vector is None:
             return [None]
         return [" ".join(f"{value:.6g}" for value in prediction.vector.tolist())]
@@ -70,7 +70,7 @@ class Embedding(Task):
         return {"vector": None if prediction.vector is None else prediction.vector.tolist()}
 
     def metrics(self, names: Names) -> Never:
-        raise VitrailError(f"this checkpoint gives a vector and no classes, so there is nothing to score: {_WAY_OUT}")
+        raise VitrailError(f"this checkpoint outputs a vector, not classes, so there is nothing to score: {_WAY_OUT}")
 
     def mistakes(self, output: Tensor, target: Any, names: Names, most: int) -> list[Mistake]:
         return []

@@ -1,4 +1,4 @@
-"""The list of tasks, and the task that a spec means."""
+"""Registry of tasks."""
 
 from collections.abc import Callable
 from dataclasses import fields
@@ -14,7 +14,7 @@ TASKS = {
     "regression": "regression:Regression",
     "embedding": "embedding:Embedding",
 }
-"""Name -> file and class. Another package adds its own through the entry points `vitrail.tasks`."""
+"""Name -> file and class. Other packages add theirs through the entry points `vitrail.tasks`."""
 
 ARCHITECTURES_ONLY = (
     "detection",
@@ -25,19 +25,19 @@ ARCHITECTURES_ONLY = (
     "image-text",
     "several",
 )
-"""Tasks of models that can be built, planned, looked into and used for embeddings, but have no file here yet."""
+"""Tasks without a file here yet: their models can be built, planned, inspected and used for embeddings."""
 
 
 def task_names() -> list[str]:
-    """Every task that can be resolved, those of other packages included; nothing is imported."""
+    """Names of all tasks, those of other packages included; nothing is imported."""
     return [*TASKS, *plugin_names("task")]
 
 
 def resolve(spec: TaskSpec) -> Task:
-    """The task of a spec.
+    """Build the task of a spec.
 
     Raises:
-        VitrailError: an unknown name or option, or a value that it does not take.
+        VitrailError: unknown name or option, or an invalid value.
     """
     kind = _class(spec.name)
     options = dict(spec.options)
@@ -57,7 +57,7 @@ def _class(name: str) -> Callable[..., Task]:
     if plugin is None:
         if name in ARCHITECTURES_ONLY:
             raise VitrailError(
-                f"models for {name} can be built, planned and looked into, but not trained, evaluated or used for "
+                f"models for {name} can be built, planned and inspected, but not trained, evaluated or used for "
                 f"predictions yet: use one for {', '.join(TASKS)}, or `vitrail embed` for their vectors"
             )
         raise VitrailError(f"there is no task {name!r}: {nearest(name, task_names())}")

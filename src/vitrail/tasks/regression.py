@@ -1,4 +1,4 @@
-"""Regression: one or several numbers for each image."""
+"""The regression task: one or several numbers for each image."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -22,17 +22,17 @@ from .task import Curve, Mistake, Names, Prediction, Task, same_kind
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ValuePrediction(Prediction):
-    """Numbers with their names; empty where the image could not be read."""
+    """Predicted (name, number) pairs; empty if the image could not be read."""
 
     values: tuple[tuple[str, float], ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Regression(Task):
-    """The model's outputs are numbers in units of the training labels' deviation, around their mean.
+    """Regression: outputs are numbers standardised by the training labels' mean and deviation.
 
     Attributes:
-        mean, scale: of each number in the training labels; empty before training, which is 0 and 1.
+        mean, scale: mean and standard deviation of each number in the training labels; empty (0 and 1) before training.
     """
 
     name: ClassVar[str] = "regression"
@@ -58,7 +58,7 @@ class Regression(Task):
         return TaskSpec.of("regression", mean=list(self.mean), scale=list(self.scale))
 
     def check(self, survey: Survey) -> None:
-        """Stop at fewer than two images, and at a number that is the same for all."""
+        """Raise VitrailError for fewer than two images, or if a number is the same for all."""
         samples, names = survey.source.samples, survey.source.class_names
         if len(samples) < 2:
             raise VitrailError(f"{survey.source.name} holds {len(samples)} good images: at least two are needed")
@@ -70,13 +70,13 @@ class Regression(Task):
                 )
 
     def fitted(self, samples: Sequence[Sample], names: Names) -> "Regression":
-        """The task with mean and deviation of the training labels."""
+        """Return the task with mean and deviation of the training labels."""
         values = _values(samples, names)
         scale = values.std(dim=0, correction=0)
         return Regression(mean=tuple(values.mean(dim=0).tolist()), scale=tuple(scale.where(scale > 0, 1.0).tolist()))
 
     def targets(self, samples: Sequence[Sample], names: Names) -> Float[Tensor, "n K"]:
-        """(n, K) float32, standardised by the training labels' mean and deviation."""
+        """Targets (n, K) float32, standardised by the training labels' mean and deviation."""
         mean, scale = self._moments(len(names))
         return ((_values(samples, names) - mean) / scale).float()
 
@@ -84,7 +84,7 @@ class Regression(Task):
         return "|".join(repr(float(value)) for value in sample.labels)
 
     def match(self, source: Source, names: Names) -> Source:
-        """The source with its numbers in the model's order."""
+        """Return the source with its numbers in the model's order."""
         same_kind(self, source)
         if not names:
             raise VitrailError("the checkpoint has no names to match columns with: save it with class_names")
@@ -99,12 +99,12 @@ class Regression(Task):
         return replace(source, class_names=tuple(names), samples=samples)
 
     def values(self, output: Float[Tensor, "B K"]) -> Float[Tensor, "B K"]:
-        """Outputs in the units of the labels, float64."""
+        """Convert outputs to the units of the labels, float64."""
         mean, scale = self._moments(output.shape[1])
         return output.double() * scale + mean
 
     def decode(self, output: Float[Tensor, "B K"], names: Names, top_k: int | None = None) -> Sequence[ValuePrediction]:
-        """The numbers of each image, in the units of the labels."""
+        """Predicted numbers of each image, in the units of the labels."""
         return [ValuePrediction(values=tuple(zip(names, row, strict=True))) for row in self.values(output).tolist()]
 
     def failed(self, path: str, error: str) -> ValuePrediction:
@@ -125,7 +125,7 @@ class Regression(Task):
     def mistakes(
         self, output: Float[Tensor, "n K"], target: Float[Tensor, "n K"], names: Names, most: int
     ) -> list[Mistake]:
-        """The largest errors, in units of the training labels' deviation."""
+        """The predictions with the largest errors, in units of the training labels' deviation."""
         errors = (output - target).abs().max(dim=1)
         predicted, truth = self.values(output), self.values(target)
         found = []
@@ -151,7 +151,7 @@ class Regression(Task):
         return f"{self.count_words(names)}: {', '.join(names)}"
 
     def report(self, evaluation: ValueEvaluation) -> list[str]:
-        """A scatter chart of each number, and their errors as a table."""
+        """HTML sections: a scatter chart of each number, and a table of the errors."""
         charts = "".join(
             f"<div><h3>{title}</h3>{chart}</div>"
             for title, chart in (
@@ -162,7 +162,7 @@ class Regression(Task):
                 for row, points in zip(evaluation.per_value, evaluation.points, strict=True)
             )
         )
-        note = "A dot for each held-out image; on the dashed line the prediction is exact."
+        note = "A dot is a held-out image; on the dashed line the prediction is exact."
         return [
             section("Predicted and true numbers", f'<div class="charts">{charts}</div>', note),
             section("Errors", table(_HEAD, _rows(evaluation))),
@@ -174,7 +174,7 @@ class Regression(Task):
 
     def _moments(self, count: int) -> tuple[Tensor, Tensor]:
         if self.mean and len(self.mean) != count:
-            raise VitrailError(f"the task was fitted to {len(self.mean)} numbers, and here are {count}: fit it again")
+            raise VitrailError(f"the task was fitted to {len(self.mean)} numbers, not {count}: fit it again")
         mean, scale = self.mean or (0.0,) * count, self.scale or (1.0,) * count
         return torch.tensor(mean, dtype=torch.float64), torch.tensor(scale, dtype=torch.float64)
 

@@ -1,4 +1,4 @@
-"""Metrics of regression: errors and R² of predicted numbers."""
+"""Regression metrics: errors and R² of predicted numbers."""
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -13,17 +13,17 @@ from ..tables import number_text
 from .task import Evaluation, Metrics, Names
 
 _DRAWN = 500
-"""Points of a scatter chart; more of them hide each other."""
+"""Most points of a scatter chart; more would hide each other."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ValueScore:
-    """One number, in its own unit.
+    """Metrics of one of the predicted numbers.
 
     Attributes:
         mean_absolute_error, root_mean_squared_error: in the unit of the number.
-        r2: 1 − Σ (truth − predicted)² / Σ (truth − mean)²: 1 is perfect, 0 is what the mean of the truth would reach;
-            None where all truths are equal.
+        r2: 1 − Σ (truth − predicted)² / Σ (truth − mean)²: 1 is perfect, 0 is as good as predicting the mean; None
+        if all true values are equal.
     """
 
     name: str
@@ -34,11 +34,11 @@ class ValueScore:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ValueEvaluation(Evaluation):
-    """How good predicted numbers are. `loss` is the mean squared error of the standardised numbers.
+    """Evaluation of predicted numbers. `loss` is the mean squared error of the standardised numbers.
 
     Attributes:
-        per_value: a row for each number, in the order of the outputs.
-        points: of each number (truth, predicted) of the first images, for a chart.
+        per_value: metrics of each number, in the order of the outputs.
+        points: for each number, (truth, predicted) pairs of the first images, for a chart.
     """
 
     per_value: tuple[ValueScore, ...]
@@ -46,18 +46,18 @@ class ValueEvaluation(Evaluation):
 
     @property
     def r2(self) -> float | None:
-        """The mean R² of the numbers for which it is defined."""
+        """Mean R² over the numbers for which it is defined; None if there are none."""
         known = [row.r2 for row in self.per_value if row.r2 is not None]
         return sum(known) / len(known) if known else None
 
     @property
     def mean_absolute_error(self) -> float:
-        """The mean over the numbers, each in its own unit."""
+        """Mean absolute error, averaged over the numbers, each in its own unit."""
         return sum(row.mean_absolute_error for row in self.per_value) / len(self.per_value)
 
     @property
     def quality(self) -> float:
-        """R², or minus the loss where R² is not defined."""
+        """R², or minus the loss if R² is not defined."""
         return -self.loss if self.r2 is None else self.r2
 
     def headline(self) -> dict[str, float]:
@@ -80,10 +80,10 @@ class ValueEvaluation(Evaluation):
 
 
 class ValueMetrics(Metrics):
-    """Keeps outputs and targets of all batches and scores them together, in float64 and the labels' units.
+    """Collects outputs and targets of all batches and computes the metrics in float64 and the labels' units.
 
     Args:
-        names: of the numbers.
+        names: names of the numbers.
         values: standardised numbers (n, K) -> numbers in the labels' units.
     """
 
@@ -93,11 +93,11 @@ class ValueMetrics(Metrics):
         self.pairs: list[tuple[Tensor, Tensor]] = []
 
     def update(self, output: Float[Tensor, "B K"], target: Float[Tensor, "B K"]) -> None:
-        """Add the standardised numbers of a batch, predicted and true."""
+        """Add predicted and true standardised numbers of a batch."""
         self.pairs.append((output, target))
 
     def compute(self) -> ValueEvaluation:
-        """Errors and R² over all batches."""
+        """Compute errors and R² over all batches."""
         if not self.pairs:
             raise VitrailError("there are no labelled images to score: give a source with labels")
         output, target = (torch.cat(part).double() for part in zip(*self.pairs, strict=True))

@@ -1,4 +1,4 @@
-"""The protocol of a task: from labels to targets, from outputs to predictions, metrics and words."""
+"""Base classes of a task: labels -> targets, outputs -> predictions, metrics and text."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
@@ -13,16 +13,16 @@ from ..errors import VitrailError
 from ..task_spec import TaskSpec
 
 Names = Sequence[str]
-"""What the outputs are called: classes, or the numbers of a regression."""
+"""Names of the outputs: classes, or the numbers of a regression."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Prediction:
-    """What a model predicts for an image; each task adds its own fields.
+    """Prediction for an image; each task adds its own fields.
 
     Attributes:
-        path: the image, as the user named it or relative to the folder that was named.
-        error: why there is no prediction, or None.
+        path: path of the image, as the user gave it or relative to the given folder.
+        error: the reason if there is no prediction, or None.
     """
 
     path: str = ""
@@ -31,12 +31,12 @@ class Prediction:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Evaluation(ABC):
-    """How good predictions are; each task adds its own fields.
+    """Evaluation on labelled images; each task adds its own metrics.
 
     Attributes:
-        count: images.
+        count: number of images.
         loss: mean loss, as the task defines it.
-        note: which images these are.
+        note: which images they are, or None.
     """
 
     count: int
@@ -46,35 +46,35 @@ class Evaluation(ABC):
     @property
     @abstractmethod
     def quality(self) -> float:
-        """What checkpoints are compared by; more is better."""
+        """Number by which checkpoints are compared; higher is better."""
 
     @abstractmethod
     def headline(self) -> dict[str, float]:
-        """The few numbers that a run is known by: the columns of the metric log, without their val_ or test_."""
+        """Name -> value of the main metrics: the columns of the metric log without the prefix val_ or test_."""
 
     @abstractmethod
     def facts(self) -> list[tuple[str, str]]:
-        """(name, value with its unit) for people: the first rows of the report, the model card and the terminal."""
+        """(name, value with its unit) of the main metrics, for the report, the model card and the terminal."""
 
     @abstractmethod
     def card_metrics(self) -> dict[str, float]:
-        """Metric type, as the model hubs call it -> value, for the model card's index."""
+        """Metric type, as on the model hubs -> value, for the front matter of the model card."""
 
     @abstractmethod
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values; what does not apply is left out."""
+        """Return plain JSON values; metrics that do not apply are left out."""
 
 
 class Metrics(ABC):
-    """Collects outputs with their targets, batch by batch, and compares them."""
+    """Collects outputs and targets batch by batch, and computes an evaluation."""
 
     @abstractmethod
     def update(self, output: Any, target: Any) -> None:
-        """Add a batch: what the model gave, float32 on the CPU, and what `Task.targets` gives for its samples."""
+        """Add a batch: the model's output, float32 on the CPU, and the targets of its samples, see `Task.targets`."""
 
     @abstractmethod
     def compute(self) -> Evaluation:
-        """The result over all batches.
+        """Compute the evaluation over all batches.
 
         Raises:
             VitrailError: no samples, or outputs that are not finite.
@@ -83,13 +83,12 @@ class Metrics(ABC):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Curve:
-    """A chart of the report: columns of the metric log over the epochs.
+    """A line chart of the report: columns of the metric log over the epochs.
 
     Attributes:
-        title: of the chart.
-        columns: what each line is called -> its column, such as {"top-1": "val_top1"}; those that are not there are
-            left out.
-        percent: the values are shares.
+        title: title of the chart.
+        columns: name of a line -> its column, such as {"top-1": "val_top1"}; missing columns are left out.
+        percent: whether the values are fractions, to show in per cent.
     """
 
     title: str
@@ -99,7 +98,7 @@ class Curve:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Mistake:
-    """A sample whose prediction is far from its label: its index, both in words, and the size of the error."""
+    """A wrong prediction: index of the sample, predicted and true label in words, and the size of the error."""
 
     index: int
     predicted: str
@@ -108,117 +107,117 @@ class Mistake:
 
 
 class Task(ABC):
-    """What a model is for. Built from the options of a `TaskSpec`; `tasks.resolve` finds the class.
+    """Base class of a task. Built from the options of a `TaskSpec`; `tasks.resolve` finds the class.
 
-    `check` of a task without labels, such as an embedding, always raises.
+    For a task without labels, such as an embedding, `check` always raises.
     """
 
     name: ClassVar[str]
     card_type: ClassVar[str]
     """The pipeline tag of the model hubs, such as "image-classification"."""
     heads: ClassVar[tuple[str, ...]] = ("classification", "regression", "embedding")
-    """The tasks of models whose head gives what this one needs: by default those with one vector for each image."""
+    """Tasks whose models have outputs that this one can use: by default those with one vector for each image."""
     objective: ClassVar[str]
-    """The registered objective that learns from this task's labels; empty where there are no labels."""
+    """Name of the objective that trains on this task's labels; empty if there are no labels."""
     curve: ClassVar[Curve]
-    """How the quality is drawn over the epochs."""
+    """Chart of the quality over the epochs."""
 
     @property
     @abstractmethod
     def spec(self) -> TaskSpec:
-        """The name and options that give this task again."""
+        """Name and options, from which `resolve` builds the task."""
 
     # From the data
 
     @abstractmethod
     def check(self, survey: Survey) -> None:
-        """Raise VitrailError where the labels of a source cannot be learned from, before anything is built."""
+        """Raise VitrailError if a source's labels cannot be trained on, before anything is built."""
 
     def classes_of(self, sample: Sample) -> Collection[int]:
-        """The classes that each part of a split should have its share of; one for all where there are no classes."""
+        """Classes of a sample, for stratified splits; the same for all samples if there are no classes."""
         return (0,)
 
     def fitted(self, samples: Sequence[Sample], names: Names) -> "Task":
-        """The task with what it learns from the training labels themselves, such as their mean; by default as it is."""
+        """Return the task with statistics of the training labels, such as their mean; by default unchanged."""
         return self
 
     @abstractmethod
     def targets(self, samples: Sequence[Sample], names: Names) -> Tensor:
-        """The labels of samples as a tensor (or a pytree of tensors) whose first dimension is the samples'."""
+        """Convert labels to a tensor, or a pytree of tensors, whose first dimension is that of the samples."""
 
     @abstractmethod
     def written(self, sample: Sample, names: Names) -> str:
-        """The label of a sample as text, for splits.csv."""
+        """Return the label of a sample as text, for splits.csv."""
 
     @abstractmethod
     def match(self, source: Source, names: Names) -> Source:
-        """The source with its labels in the order of the model's names.
+        """Return the source with its labels in the order of the model's names.
 
         Raises:
-            VitrailError: labels of another kind, or ones that the model does not know.
+            VitrailError: labels for another task, or labels that the model does not have.
         """
 
     # To the user
 
     @abstractmethod
     def decode(self, output: Any, names: Names, top_k: int | None = None) -> Sequence[Prediction]:
-        """What the model gave for a batch (float32 on the CPU) -> a prediction for each image, without its path.
+        """Convert the output for a batch (float32 on the CPU) to a prediction for each image, without its path.
 
         Args:
-            output: as the head gives it.
-            names: of the outputs.
-            top_k: how many classes, the most probable first; None for all. Tasks without classes have no use for it.
+            output: the head's output.
+            names: names of the outputs.
+            top_k: number of classes, the most probable first; None for all. Tasks without classes ignore it.
         """
 
     @abstractmethod
     def failed(self, path: str, error: str) -> Prediction:
-        """The prediction of an image that could not be read."""
+        """Return the prediction for an image that could not be read."""
 
     @abstractmethod
     def columns(self, names: Names, top_k: int) -> dict[str, type[str] | type[float]]:
-        """The columns of a table of predictions between `path` and `error`, and whether they hold text or numbers."""
+        """Columns of a table of predictions between `path` and `error`, with their types."""
 
     @abstractmethod
     def cells(self, prediction: Any, names: Names, top_k: int) -> list[str | float | None]:
-        """A prediction as the cells of those columns; None where there is no value."""
+        """Cells of a prediction for those columns; None if there is no value."""
 
     @abstractmethod
     def to_dict(self, prediction: Any) -> dict[str, Any]:
-        """A prediction as plain JSON values, without path and error."""
+        """Return a prediction as plain JSON values, without path and error."""
 
     @abstractmethod
     def metrics(self, names: Names) -> Metrics:
-        """Something that compares outputs with targets."""
+        """Create the metrics, which compare outputs with targets."""
 
     @abstractmethod
     def mistakes(self, output: Any, target: Any, names: Names, most: int) -> list[Mistake]:
-        """The worst mistakes first."""
+        """At most `most` wrong predictions, the worst first."""
 
     @abstractmethod
     def label_words(self, target: Any, names: Names) -> str:
-        """The target of one sample in words, for a caption."""
+        """Return the target of one sample in words, for a caption."""
 
     @abstractmethod
     def count_words(self, names: Names) -> str:
-        """How many outputs there are, in words: "3 classes"."""
+        """Number of outputs in words: "3 classes"."""
 
     @abstractmethod
     def describe(self, names: Names) -> str:
-        """What the model gives for an image, as the end of a sentence: "one of 3 classes: cat, cow, dog"."""
+        """Description of the output, as the end of a sentence: "one of 3 classes: cat, cow, dog"."""
 
     @abstractmethod
     def report(self, evaluation: Any) -> list[str]:
-        """Sections of report.html, as HTML."""
+        """HTML sections for report.html."""
 
     @abstractmethod
     def summary(self, evaluation: Any) -> str:
-        """The evaluation as text for a terminal."""
+        """Return the evaluation as text for a terminal."""
 
 
 def same_kind(task: Task, source: Source) -> None:
-    """Raise VitrailError where a source is labelled for another task than the model's."""
+    """Raise VitrailError if a source is labelled for another task than the model's."""
     if source.task.name != task.name:
         raise VitrailError(
             f"{source.name} is labelled for {source.task.name}, and this checkpoint is for {task.name}: give another "
-            f"source, or read this one as it is meant with --task {task.name}"
+            f"source, or read this one with --task {task.name}"
         )

@@ -1,4 +1,4 @@
-"""The mean and deviation of each channel of a data set."""
+"""Mean and standard deviation of each channel of a data set."""
 
 from collections.abc import Callable, Sequence
 
@@ -23,6 +23,6 @@ def channel_statistics(
         sums, squares = sums + image.sum(1), squares + image.square().sum(1)
         pixels += image.shape[1]
     mean = sums / pixels
-    # A constant channel has no deviation to divide by.
+    # A constant channel has deviation 0, which nothing can be divided by.
     std = (squares / pixels - mean.square()).clamp(min=0).sqrt().clamp(min=1e-3)
     return tuple(round(v, 4) for v in mean.tolist()), tuple(round(v, 4) for v in std.tolist())

@@ -1,4 +1,4 @@
-"""What to train and how, from the data and the machine: the fields of a recipe that were left open."""
+"""Choose the open fields of a recipe (model, size, batch, epochs, augmentation) from the data and the machine."""
 
 import math
 from dataclasses import dataclass, replace
@@ -8,18 +8,18 @@ from .recipe import Recipe, chosen
 
 _CPU_SAMPLES, _GPU_SAMPLES = 300_000, 6_000_000
 _CPU_FLOPS = 3e14
-"""Of a whole run on a CPU where the user gives neither time nor epochs: fewer epochs, rather than a wait of hours."""
+"""Limit for a whole run on a CPU if the user gives neither minutes nor epochs: fewer epochs instead of hours."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Situation:
-    """What the choice depends on.
+    """Properties of the data and the machine that the choice depends on.
 
     Attributes:
         train: training images.
         side: median of the shorter sides, in pixels.
-        channels: of the images.
-        gpu: whether there is one.
+        channels: channels of the images.
+        gpu: whether the machine has a GPU.
         pretrained_size: image size of the checkpoint to start from, or None for fresh weights.
     """
 
@@ -31,12 +31,12 @@ class Situation:
 
 
 def choose(recipe: Recipe, situation: Situation, model_size: tuple[int, int] | None = None) -> Recipe:
-    """Fill the open fields of a recipe, all but `steps`, which follows from the epochs or from a time budget.
+    """Fill the open fields of a recipe except `steps`, which follows from the epochs or from a time budget.
 
     Args:
         recipe: as the user gave it.
         situation: data and machine.
-        model_size: the image size of the variant that the user named, if one was named.
+        model_size: (height, width) of the variant that the user named; None if none was named.
     """
     size = recipe.image_size or situation.pretrained_size
     model = recipe.model
@@ -67,12 +67,12 @@ def choose(recipe: Recipe, situation: Situation, model_size: tuple[int, int] | N
 
 
 def fewer_epochs(recipe: Recipe, situation: Situation, flops: int) -> Recipe:
-    """The recipe with fewer epochs where its model is expensive for a CPU; at least one.
+    """Return the recipe with fewer epochs, at least one, if its model is expensive for a CPU.
 
     Args:
-        recipe: with epochs that were chosen, not given.
+        recipe: a recipe whose epochs were chosen, not given by the user.
         situation: data and machine.
-        flops: of a training step, for one image.
+        flops: floating-point operations of a training step for one image.
     """
     if situation.gpu:
         return recipe
@@ -81,7 +81,7 @@ def fewer_epochs(recipe: Recipe, situation: Situation, flops: int) -> Recipe:
 
 
 def _model_for(situation: Situation) -> tuple[str, int]:
-    """Variant and image size for fresh weights: as large as the images, at most what the machine trains in time."""
+    """Variant and image size for random weights: the size of the images, limited by what the machine can train."""
     if situation.side <= 10:
         return "compact_tiny_8", 8
     if situation.side <= 20:
@@ -94,7 +94,7 @@ def _model_for(situation: Situation) -> tuple[str, int]:
 
 
 def _batch_size(situation: Situation, side: int) -> int:
-    """As large as keeps the device busy, but small enough for 20 steps an epoch."""
+    """Batch size that keeps the device busy, but small enough for 20 steps an epoch."""
     busy = 256 if side <= 48 else 128 if side <= 96 else 64
     if situation.gpu:
         busy *= 2
@@ -103,14 +103,14 @@ def _batch_size(situation: Situation, side: int) -> int:
 
 
 def _epochs(situation: Situation, fine_tuned: bool) -> float:
-    """A number of samples that suits the machine, in 6 to 100 passes (30 over thumbnails); a third for fine-tuning."""
+    """Epochs for a number of samples that suits the machine: 6 to 100 (30 for thumbnails); a third for fine-tuning."""
     samples = _GPU_SAMPLES if situation.gpu else _CPU_SAMPLES
     epochs = min(30 if situation.side <= 20 else 100, max(6, samples / situation.train))
     return float(round(epochs / 3 if fine_tuned else epochs))
 
 
 def _augment(situation: Situation, side: int) -> Augment:
-    """Crops and flips. Grey images are often digits, letters or scans, which a flip turns into something else."""
+    """Crops and flips. Grey images are not flipped: they are often digits or letters, whose class a flip changes."""
     flip = 0.5 if situation.channels >= 3 else 0.0
     if side <= 44:
         return Augment(crop="shift", shift=0.0625 if side > 20 else 0.125, flip=flip)

@@ -1,28 +1,29 @@
-"""The moving average of the weights."""
+"""Exponential moving average of the weights."""
 
 import copy
 
 import torch
 from torch import nn
 
-from ..nn import AnyVisionModel
+from ..models.fields import ModelConfig
+from ..nn import BaseVisionModel
 
 
 class EMA:
     """A copy of the model whose weights follow the model's slowly (Polyak & Juditsky, 1992).
 
-    After t steps the decay is min(decay, (1 + t) / (10 + t)), so that a short run does not remember its start.
+    After t steps the decay is min(decay, (1 + t) / (10 + t)), so that the initial weights are soon forgotten.
     Buffers (batch norm's statistics) are copied as they are.
     """
 
-    def __init__(self, model: AnyVisionModel, decay: float) -> None:
+    def __init__(self, model: BaseVisionModel[ModelConfig], decay: float) -> None:
         self.model = copy.deepcopy(model)
         self.model.eval().requires_grad_(False)
         self.decay = decay
 
     @torch.no_grad()
     def update(self, model: nn.Module, step: int) -> None:
-        """Take in the weights after step `step` (from 0)."""
+        """Update the average with the weights after step `step` (from 0)."""
         decay = min(self.decay, (1 + step) / (10 + step))
         mine, theirs = ([param.detach() for param in each.parameters()] for each in (self.model, model))
         torch._foreach_lerp_(mine, theirs, 1 - decay)

@@ -1,4 +1,4 @@
-"""The second half of a run: train from the last state to the end, measure the best weights, publish."""
+"""Train a run from its last state to the end, evaluate the best weights, write the report and the model card."""
 
 import json
 import time
@@ -25,11 +25,12 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Audience:
-    """Who follows a run.
+    """Receivers of a run's messages, progress and metrics.
 
     Attributes:
-        started: `time.monotonic()` when it was asked for.
-        progress, say: where progress and messages go.
+        started: `time.monotonic()` when the run was requested.
+        progress: receives the progress.
+        say: receives messages, a line each.
         loggers: objects that take the rows of the metric log.
     """
 
@@ -40,11 +41,11 @@ class Audience:
 
 
 def fit_and_finish(folder: RunFolder, setup: RunSetup, audience: Audience) -> dict[str, float]:
-    """Train from the last saved state on, and leave report and card; the headline numbers of the held-out split.
+    """Train from the last saved state, write report and model card, and return the main metrics of the held-out split.
 
     Raises:
-        Diverged: the loss is no finite number; the message names the last good state.
-        Stopped: by a signal; the state is saved.
+        Diverged: the loss is not finite; the message names the last good state.
+        Stopped: a signal stopped the run; its state is saved.
     """
     trainer = setup.trainer()
     state = latest(folder.checkpoints)
@@ -68,7 +69,7 @@ def fit_and_finish(folder: RunFolder, setup: RunSetup, audience: Audience) -> di
 
 
 def _measure(folder: RunFolder, setup: RunSetup, trainer: Trainer) -> tuple[Evaluation, Tensor | None]:
-    """Measure the best checkpoint on the held-out split and write the numbers into it."""
+    """Evaluate the best checkpoint on the held-out split and write the metrics into it."""
     best = load(folder.checkpoints / "best")
     split, _ = setup.data.held_out
     output = None

@@ -1,4 +1,4 @@
-"""The run folder: what a training run leaves, and what people publish."""
+"""The run folder: the files that a training run writes."""
 
 import csv
 import io
@@ -25,23 +25,23 @@ METRICS, TABLE, RECIPE, SPLITS, DATA = (
 
 
 class RunFolder:
-    """Paths and small files of one run; weights and state are saved by the checkpoint room."""
+    """Paths and small files of one run; `checkpoint` saves weights and state."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.checkpoints = path / "checkpoints"
 
     def create(self, files: Mapping[str, str], save_state: Callable[[Path], None]) -> None:
-        """Make the folder with these text files and the state before the first step, all at once.
+        """Create the folder with these text files and the state before the first step, atomically.
 
-        A kill leaves no half-made run, and a run needs nothing but its folder and its data to be resumed.
+        A killed process leaves no incomplete run, and a run can be resumed from its folder and its data alone.
 
         Args:
             files: name -> text.
             save_state: saves the state to a folder.
 
         Raises:
-            VitrailError: it exists and is not empty, so that no run writes over another.
+            VitrailError: the folder exists and is not empty, so that no run overwrites another.
         """
         self.require_free()
         stage = self.path.with_name(f"{self.path.name}.new")
@@ -53,25 +53,25 @@ class RunFolder:
         os.replace(stage, self.path)
 
     def require_free(self) -> None:
-        """Refuse a place where something is already."""
+        """Raise VitrailError if the folder exists and is not empty."""
         if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
             raise VitrailError(
-                f"{self.path} exists already: choose another --out, or go on with `vitrail train --resume {self.path}`"
+                f"{self.path} exists already: choose another --out, or run `vitrail train --resume {self.path}`"
             )
 
     def write(self, name: str, text: str) -> None:
-        """Write a text file, whole or not at all."""
+        """Write a text file atomically."""
         write_file(self.path / name, text.encode())
 
     def read_json(self, name: str) -> Any:
-        """A JSON file of the run."""
+        """Parse a JSON file of the run."""
         file = self.path / name
         if not file.is_file():
-            raise VitrailError(f"{self.path} is no run that can go on: it has no {name}; start a new one")
+            raise VitrailError(f"{self.path} is not a run that can be resumed: it has no {name}; start a new one")
         return json.loads(file.read_text(encoding="utf-8"))
 
     def rows(self) -> list[dict[str, Any]]:
-        """The metric log, a dictionary for each evaluation."""
+        """Read the metric log, a dictionary for each evaluation."""
         file = self.path / METRICS
         lines = file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
         return [json.loads(line) for line in lines if line.endswith("}")]
@@ -83,12 +83,12 @@ class RunFolder:
 
 
 def splits_table(rows: Iterable[tuple[str, str, str, str]]) -> str:
-    """splits.csv: name, digest of the content, split and label of every image."""
+    """Return the text of splits.csv: name, digest of the content, split and label of every image."""
     return csv_text([("name", "digest", "split", "label"), *rows])
 
 
 def same_splits(rows: Iterable[tuple[str, str, str, str]], written: str) -> bool:
-    """Whether rows are those of a splits.csv: the same contents with the same labels in the same parts, in order.
+    """Whether rows equal those of a splits.csv: the same contents with the same labels in the same splits, in order.
 
     Names may differ: the data may have been moved.
     """
@@ -98,7 +98,7 @@ def same_splits(rows: Iterable[tuple[str, str, str, str]], written: str) -> bool
 
 
 def versions() -> dict[str, str]:
-    """What ran: library versions, Python, platform, and vitrail's git commit where it runs from a clone."""
+    """Versions of the libraries, Python and the platform, and vitrail's git commit if it runs from a clone."""
     import numpy
     import PIL
     import torch
@@ -127,7 +127,7 @@ def _git_commit(folder: Path) -> str | None:
     def ask(*words: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run([git, "-C", str(folder), *words], capture_output=True, text=True, check=False)
 
-    # An installed copy may lie inside somebody else's repository, whose commit says nothing about it.
+    # An installed copy may be inside another project's repository, whose commit is not vitrail's.
     if ask("ls-files", "--error-unmatch", Path(__file__).name).returncode:
         return None
     return ask("describe", "--always", "--dirty", "--abbrev=40", "--match=").stdout.strip() or None

@@ -1,4 +1,4 @@
-"""Where the metric log can go besides the run folder: TensorBoard, Weights & Biases, MLflow, or an own object."""
+"""Loggers of metrics besides the run folder: TensorBoard, Weights & Biases, MLflow, or an object of the user."""
 
 from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
@@ -9,10 +9,10 @@ from ..errors import VitrailError, nearest
 
 
 class Logger(Protocol):
-    """Takes the rows of the metric log: numbers by name, "step" and "epoch" among them."""
+    """Receives the rows of the metric log: name -> number, with "step" and "epoch"."""
 
     def log(self, row: Mapping[str, Any]) -> None:
-        """Add the row of an evaluation. A resumed run may give the last steps again."""
+        """Add the row of an evaluation. A resumed run may log its last steps a second time."""
 
     def close(self) -> None:
         """Called once, after the last row."""
@@ -28,18 +28,18 @@ class TensorBoardLogger:
         self.folder = run / "tensorboard"
 
     def log(self, row: Mapping[str, Any]) -> None:
-        """Add one evaluation; what an earlier, interrupted try wrote for this step or later ones is hidden."""
+        """Add one evaluation, and purge what an interrupted try wrote for this step or later ones."""
         with self._writer(str(self.folder), purge_step=row["step"]) as writer:
             for name, value in _scalars(row).items():
                 writer.add_scalar(name, value, row["step"])
 
     def close(self) -> None:
-        """Nothing is open between two rows."""
+        """Do nothing: no file is open between two rows."""
         return
 
 
 class WandbLogger:
-    """A run of Weights & Biases with the run folder's name; a resumed run goes on with the same."""
+    """A run of Weights & Biases with the run folder's name; a resumed run continues the same one."""
 
     def __init__(self, run: Path, settings: Mapping[str, Any]) -> None:
         import wandb
@@ -55,7 +55,7 @@ class WandbLogger:
 
 
 class MLflowLogger:
-    """A run of MLflow with the run folder's name, at the tracking server that MLflow's own settings name."""
+    """A run of MLflow with the run folder's name, on the tracking server of MLflow's own settings."""
 
     def __init__(self, run: Path, settings: Mapping[str, Any]) -> None:
         import mlflow
@@ -76,19 +76,19 @@ LOGGERS: dict[str, Callable[[Path, Mapping[str, Any]], Logger]] = {
     "wandb": WandbLogger,
     "mlflow": MLflowLogger,
 }
-"""What a recipe may name in `loggers`: (run folder, settings to show) -> Logger."""
+"""Name in a recipe's `loggers` -> function (run folder, settings to show) -> Logger."""
 
 
 def make_loggers(names: Sequence[str], run: Path, settings: Mapping[str, Any]) -> list[Logger]:
-    """The loggers that a recipe names, see `LOGGERS`; `require_loggers` has checked them."""
+    """Build the loggers that a recipe names, see `LOGGERS`; `require_loggers` has checked the names."""
     return [LOGGERS[name](run, settings) for name in names]
 
 
 def require_loggers(names: Sequence[str]) -> None:
-    """Fail before the run folder is made.
+    """Check the names of loggers, before the run folder is created.
 
     Raises:
-        VitrailError: an unknown name, or a library that is not installed.
+        VitrailError: unknown name, or its library is not installed.
     """
     for name in names:
         if name not in LOGGERS:

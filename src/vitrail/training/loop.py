@@ -1,4 +1,4 @@
-"""The loop: batches in, a trained model and its log out."""
+"""The training loop."""
 
 import math
 import time
@@ -15,7 +15,8 @@ from ..data.loader import Batch, TrainLoader
 from ..data.seeds import derive
 from ..engines.precision import on_device, reduced_precision
 from ..errors import VitrailError
-from ..nn import AnyVisionModel
+from ..models.fields import ModelConfig
+from ..nn import BaseVisionModel
 from ..objectives.objective import Loss, Objective
 from ..progress import Track, silent
 from .ema import EMA
@@ -30,7 +31,7 @@ LogRow = dict[str, Any]
 """The columns of the metric log for one evaluation."""
 
 Evaluate = Callable[["Trainer"], tuple[float | None, LogRow]]
-"""Trainer -> quality on the validation split (more is better; None where nothing says so), and columns of the log."""
+"""Trainer -> quality on the validation split (higher is better; None if none is defined), and columns of the log."""
 
 
 class Diverged(VitrailError):  # noqa: N818 - a state of the run, named as the field does
@@ -38,28 +39,28 @@ class Diverged(VitrailError):  # noqa: N818 - a state of the run, named as the f
 
 
 class Recorder(Protocol):
-    """Where a trainer leaves what it makes."""
+    """Receives the log, the best weights and the states of a trainer."""
 
     def record(self, row: LogRow, counters: Counters) -> None:
-        """Add a line to the metric log."""
+        """Add a row to the metric log."""
 
-    def keep_best(self, model: AnyVisionModel, row: LogRow) -> None:
+    def keep_best(self, model: BaseVisionModel[ModelConfig], row: LogRow) -> None:
         """Save the weights that are the best so far."""
 
     def keep_state(self, trainer: "Trainer") -> None:
-        """Save everything that a resumed run needs."""
+        """Save everything that is needed to resume the run."""
 
 
 class Trainer:
-    """A run between its first and last step. All randomness is a function of (seed, step), so it can stop anywhere.
+    """Runs the training steps. All randomness is a function of (seed, step), so that a run can stop at any step.
 
     Args:
-        objective: the root module, on its device.
+        objective: the root module around the model, on its device.
         loader: training batches.
         recipe: resolved; `steps`, `batch_size`, `lr` and `evaluate_every` are numbers.
-        precision: of the matrix products.
+        precision: number format of the matrix products.
         optimizers: see `make_optimizers`.
-        names: the files of the training samples, for errors.
+        names: file names of the training samples, for error messages.
     """
 
     def __init__(
@@ -87,21 +88,21 @@ class Trainer:
         self.small_size = small_size(objective.model, self.image_size, chosen(recipe.start_size))
 
     @property
-    def model(self) -> AnyVisionModel:
+    def model(self) -> BaseVisionModel[ModelConfig]:
         """The weights that learn."""
         return self.objective.model
 
     @property
-    def evaluated(self) -> AnyVisionModel:
+    def evaluated(self) -> BaseVisionModel[ModelConfig]:
         """The weights that count: the moving average where there is one."""
         return self.ema.model if self.ema else self.objective.trained()
 
     def fit(self, evaluate: Evaluate, recorder: Recorder, *, progress: Track = silent) -> None:
-        """Train from where the counters stand to the last step.
+        """Train from the current step to the last one.
 
         Raises:
-            Diverged: the loss is no finite number.
-            Stopped: SIGINT or SIGTERM came; the state is saved.
+            Diverged: the loss is not finite.
+            Stopped: SIGINT or SIGTERM was received; the state is saved.
         """
         steps, every = chosen(self.recipe.steps), self.steps_between_evaluations()
         batches = self.batches()
@@ -126,15 +127,15 @@ class Trainer:
         return max(1, round(chosen(self.recipe.evaluate_every) * len(self.loader) / self.recipe.accumulate))
 
     def size_at(self, step: int) -> tuple[int, int]:
-        """Height and width of the pixels of a step."""
+        """Image size (height, width) in pixels at a step."""
         return self.small_size if step < SMALL_PART * chosen(self.recipe.steps) else self.image_size
 
     def batches(self) -> Iterator[Batch]:
-        """All batches from the present step on."""
+        """Iterate over the batches from the current step on."""
         return self.loader.batches(self.counters.step * self.recipe.accumulate)
 
     def step(self, batches: Iterator[Batch]) -> None:
-        """One optimiser step."""
+        """Do one optimiser step."""
         step, recipe, counters = self.counters.step, self.recipe, self.counters
         train_mode(self.objective)
         totals: dict[str, float] = {}
@@ -151,7 +152,7 @@ class Trainer:
             self.ema.update(self.objective.trained(), step)
 
     def evaluate(self, evaluate: Evaluate, recorder: Recorder) -> None:
-        """Measure the weights that count, log it, and keep them if they are the best so far."""
+        """Evaluate the model, log the result, and keep the weights if they are the best so far."""
         counters = self.counters
         micro = counters.step * self.recipe.accumulate
         quality, measured = evaluate(self)
@@ -169,7 +170,7 @@ class Trainer:
             recorder.keep_best(self.evaluated, row)
 
     def placed(self, batch: Batch, size: tuple[int, int]) -> Batch:
-        """The batch on the device, its images at this size."""
+        """Move a batch to the device and resize its images."""
 
         def place(pixels: Tensor) -> Tensor:
             return shrink_batch(on_device(pixels, self.device), size)
@@ -178,21 +179,21 @@ class Trainer:
         return replace(batch, pixels=tree_map_only(Tensor, place, batch.pixels), targets=targets)
 
     def _judge(self, quality: float | None) -> bool:
-        """Whether the weights are to be kept; where no quality is known, the last are."""
+        """Whether to keep the weights; always if no quality is defined."""
         counters = self.counters
         if quality is None:
             counters.best_step = counters.step
             return True
         better = counters.best is None or quality > counters.best
         counters.stale = 0 if better else counters.stale + 1
-        # Of equals the later is kept: it has learned longer, at a lower learning rate.
+        # At equal quality the later weights are kept: they were trained longer, at a lower learning rate.
         best = better or quality == counters.best
         if best:
             counters.best, counters.best_step = quality, counters.step
         return best
 
     def _learn_from(self, batch: Batch, step: int) -> dict[str, float]:
-        """Add the gradients of a batch; its loss under "loss", and the loss's parts."""
+        """Accumulate the gradients of a batch; return its loss as "loss", and the loss's parts."""
         with reduced_precision(self.device, self.precision):
             loss: Loss = self.objective(self.placed(batch, self.size_at(step)), step)
         value = loss.total.item()

@@ -1,4 +1,4 @@
-"""How good the weights of a run are on a split: by the task's metrics, or by the objective's own loss."""
+"""Evaluation of a run on a split: by the task's metrics, or by the objective's loss."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,19 +12,20 @@ from ..data.seeds import derive
 from ..engines.precision import reduced_precision
 from ..engines.predictor import Predictor
 from ..engines.torch_engine import TorchEngine
-from ..nn import AnyVisionModel
+from ..models.fields import ModelConfig
+from ..nn import BaseVisionModel
 from ..tasks.task import Evaluation
 from .loop import LogRow, Trainer
 from .recipe import chosen
 from .setup import RunSetup
 
 BATCH_SIZE = 32
-"""Images of a forward pass in evaluation: that of `vitrail eval`, so that both compute the same."""
+"""Batch size in evaluation: the same as in `vitrail eval`, so that both give equal numbers."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LossEvaluation(Evaluation):
-    """The objective's own loss on images that are not trained on, with its named parts."""
+    """The objective's loss on held-out images, with its named parts."""
 
     parts: dict[str, float] = field(default_factory=dict)
 
@@ -56,7 +57,7 @@ def evaluate_trainer(setup: RunSetup, trainer: Trainer) -> tuple[float | None, L
     return quality, {f"val_{key}": value for key, value in found.headline().items()}
 
 
-def outputs(setup: RunSetup, model: AnyVisionModel, split: str) -> Tensor:
+def outputs(setup: RunSetup, model: BaseVisionModel[ModelConfig], split: str) -> Tensor:
     """What the model gives for each image of a split, as every other command computes it; float32 on the CPU."""
     assert setup.data.task is not None
     engine = TorchEngine(model, str(setup.device), chosen(setup.recipe.precision))
@@ -65,7 +66,7 @@ def outputs(setup: RunSetup, model: AnyVisionModel, split: str) -> Tensor:
 
 
 def evaluate_outputs(setup: RunSetup, split: str, output: Tensor) -> Evaluation:
-    """The task's metrics of a split."""
+    """Compute the task's metrics on a split."""
     task, data = setup.data.task, setup.data
     assert task is not None
     metrics = task.metrics(data.names)
@@ -74,7 +75,7 @@ def evaluate_outputs(setup: RunSetup, split: str, output: Tensor) -> Evaluation:
 
 
 def evaluate_loss(setup: RunSetup, trainer: Trainer, split: str) -> LossEvaluation:
-    """The mean loss of the weights that count over a split; what is random in it is the same each time."""
+    """Mean loss of the evaluated weights over a split, with the same random numbers each time."""
     totals: dict[str, float] = {}
     count, objective = 0, trainer.objective.eval()
     reduced = reduced_precision(setup.device, setup.precision)
@@ -91,7 +92,7 @@ def evaluate_loss(setup: RunSetup, trainer: Trainer, split: str) -> LossEvaluati
 
 @contextmanager
 def evaluated_weights(trainer: Trainer) -> Iterator[None]:
-    """Inside, the objective's model is the moving average, where there is one."""
+    """Context manager in which the objective's model is the moving average, if there is one."""
     learning = trainer.objective.model
     if trainer.ema:
         trainer.objective.model = trainer.ema.model

@@ -1,4 +1,4 @@
-"""Muon: momentum, made orthogonal (Jordan et al., 2024, "Muon: an optimizer for hidden layers in neural networks")."""
+"""Muon, the optimiser with orthogonalised momentum (Jordan et al., 2024, "Muon: an optimizer for hidden layers")."""
 
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -10,13 +10,13 @@ from torch.optim import Optimizer
 
 
 class Muon(Optimizer):
-    """For the matrices inside a network; convolutions count as matrices of (out, in × height × width).
+    """Optimiser for weight matrices; a convolution's weight is a matrix of (out, in × height × width).
 
     Args:
         params: parameters or groups, each of at least two dimensions.
-        lr: learning rate; the update has about the same size in every matrix.
-        momentum: of the gradient, with Nesterov's look-ahead.
-        weight_decay: decoupled, per step multiplied by lr.
+        lr: learning rate; updates have about the same size for every matrix.
+        momentum: decay of the gradient's moving average, with Nesterov's look-ahead.
+        weight_decay: decoupled weight decay, multiplied by lr at each step.
     """
 
     def __init__(self, params: Iterable[Any], *, lr: float, momentum: float = 0.95, weight_decay: float = 0.0) -> None:
@@ -31,7 +31,7 @@ class Muon(Optimizer):
         return loss
 
     def _update(self, params: list[Tensor], group: dict[str, Any]) -> None:
-        """Matrices of one shape together: alone, the small ones would cost more in calls than in work."""
+        """Update matrices of one shape as a batch: one by one, small ones would cost more in calls than in work."""
         ahead = torch.stack([self._look_ahead(param, group["momentum"]) for param in params])
         rows, columns = ahead.shape[1:]
         size = group["lr"] * max(1.0, rows / columns) ** 0.5
@@ -58,9 +58,9 @@ def _by_shape(params: Iterable[Tensor]) -> list[list[Tensor]]:
 
 
 def orthogonalize(matrices: Float[Tensor, "n R C"], steps: int = 5) -> Float[Tensor, "n R C"]:
-    """Roughly U Vᵀ of each matrix's singular value decomposition, by a quintic Newton-Schulz iteration.
+    """Approximate U Vᵀ of each matrix's singular value decomposition by a quintic Newton-Schulz iteration.
 
-    The singular values of the result lie between about 0.7 and 1.2, which serves as well as exactly 1.
+    The singular values of the result are between about 0.7 and 1.2, which trains as well as exactly 1.
     """
     a, b, c = 3.4445, -4.7750, 2.0315
     tall = matrices.shape[-2] > matrices.shape[-1]

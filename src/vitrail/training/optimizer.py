@@ -17,10 +17,10 @@ _MULTIPLYING = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 
 def freeze(model: nn.Module, patterns: tuple[str, ...]) -> None:
-    """Stop the parameters whose names match from learning.
+    """Freeze the parameters whose names match shell patterns.
 
     Raises:
-        VitrailError: a pattern matches nothing, or nothing is left to learn.
+        VitrailError: a pattern matches nothing, or nothing is left to train.
     """
     names = [name for name, _ in model.named_parameters()]
     for pattern in patterns:
@@ -30,11 +30,11 @@ def freeze(model: nn.Module, patterns: tuple[str, ...]) -> None:
         if any(fnmatch(name, pattern) for pattern in patterns):
             param.requires_grad_(False)
     if not any(param.requires_grad for param in model.parameters()):
-        raise VitrailError(f"freeze {', '.join(patterns)} leaves nothing to learn: leave the head out")
+        raise VitrailError(f"freeze {', '.join(patterns)} leaves no parameter to train: do not freeze the head")
 
 
 def train_mode(model: nn.Module) -> None:
-    """Training mode, except for modules that are frozen whole: their dropout and batch statistics stay off."""
+    """Set training mode, except for modules whose parameters are all frozen, which stay in evaluation mode."""
     model.train()
     for module in model.modules():
         params = list(module.parameters())
@@ -43,10 +43,10 @@ def train_mode(model: nn.Module) -> None:
 
 
 def make_optimizers(objective: Objective, recipe: Recipe) -> list[Optimizer]:
-    """AdamW for all, or Muon for the matrices of the encoder and the stem's convolutions, and AdamW for the rest.
+    """AdamW for all parameters, or Muon for the matrices of the encoder and the stem, and AdamW for the rest.
 
-    What an objective learns beside the model (a projection, a temperature) counts with the head. Each group remembers
-    its peak learning rate as `peak_lr`.
+    Parameters of the objective beside the model's (a projection, a temperature) have the head's learning rate. Each
+    group keeps its peak learning rate as `peak_lr`.
     """
     lr = chosen(recipe.lr) * chosen(recipe.batch_size) * recipe.accumulate / 256
     matrices = _hidden_matrices(objective.model) if recipe.optimizer == "muon" else set()
@@ -79,21 +79,21 @@ def make_optimizers(objective: Objective, recipe: Recipe) -> list[Optimizer]:
 
 
 def muon_flops(model: nn.Module) -> int:
-    """Floating-point operations of a step of Muon, beside the model's own; the model may be on the meta device."""
+    """Floating-point operations of a step of Muon without the model's own; the model may be on the meta device."""
     matrices = _hidden_matrices(model)
     shapes = [(param.shape[0], param[0].numel()) for name, param in model.named_parameters() if name in matrices]
     return sum(orthogonalize_flops(*shape) for shape in shapes)
 
 
 def set_lr(optimizers: list[Optimizer], factor: float) -> None:
-    """Give every group this part of its peak learning rate."""
+    """Set the learning rate of every group to `factor` times its peak."""
     for optimizer in optimizers:
         for group in optimizer.param_groups:
             group["lr"] = group["peak_lr"] * factor
 
 
 def layer_numbers(model: nn.Module) -> dict[str, int]:
-    """The number of each block by its name, from 1, through all stages; a stage's reduction counts with its first."""
+    """Block name -> number, from 1, through all stages; a stage's reduction has the number of its first block."""
     numbers: dict[str, int] = {}
     blocks: list[str] = []
 
@@ -114,7 +114,7 @@ def layer_numbers(model: nn.Module) -> dict[str, int]:
 
 
 def layer_of(name: str, numbers: dict[str, int]) -> int:
-    """0 for the embedding, the number of its block for what is in one, one more than all for what follows them."""
+    """Layer number of a parameter: 0 in the embedding, its block's number in a block, the largest + 1 after them."""
     if name.startswith("embed."):
         return 0
     while "." in name:
@@ -125,7 +125,7 @@ def layer_of(name: str, numbers: dict[str, int]) -> int:
 
 
 def _multiplying(model: nn.Module) -> set[str]:
-    """Names of the weights that multiply their input; norms, biases, positions and prefix tokens never decay."""
+    """Names of weight matrices, which decay; norms, biases, positions and prefix tokens do not."""
     return {
         f"{name}.weight" if name else "weight"
         for name, module in model.named_modules()
@@ -134,7 +134,7 @@ def _multiplying(model: nn.Module) -> set[str]:
 
 
 def _hidden_matrices(model: nn.Module) -> set[str]:
-    """Weights between two hidden layers: not the first, which sees pixels, and not the head."""
+    """Names of the weights between two hidden layers: not the first layer, which takes pixels, and not the head."""
     names = [
         f"{name}.weight"
         for name, module in model.named_modules()

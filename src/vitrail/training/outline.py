@@ -1,4 +1,4 @@
-"""What a run is going to do, in words, before its first step."""
+"""Summary of a run in text before its first step."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from .setup import RunSetup
 
 
 def outline(setup: RunSetup, path: Path, step_seconds: float | None) -> str:
-    """Data, model, cost, time and place of a run, a line each."""
+    """Return a line each for data, model, cost, time and folder of a run."""
     return "\n".join(f"  {name:<8}{text}" for name, text in _lines(setup, path, step_seconds))
 
 
@@ -27,7 +27,7 @@ def _lines(setup: RunSetup, path: Path, step_seconds: float | None) -> list[tupl
     bad = f", {len(data.survey.bad)} bad files left out" if data.survey.bad else ""
     return [
         ("data", f"{data.name}: {_data_words(setup)}, {data.channels} channels{bad}"),
-        ("images", f"{len(data.train)} to train on, {len(data.val)} to validate, {len(data.test)} to test"),
+        ("images", f"{len(data.train)} training, {len(data.val)} validation, {len(data.test)} test"),
         (
             "model",
             f"{_model_name(setup)} at {setup.preprocess.image_size[0]}×{setup.preprocess.image_size[1]}",

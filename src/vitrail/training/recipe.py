@@ -1,4 +1,4 @@
-"""Everything a run can be repeated from."""
+"""Recipe: the complete settings of a training run, from which it can be repeated."""
 
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeVar
@@ -12,87 +12,87 @@ from ..objectives.supervised import SupervisedConfig
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Recipe:
-    """How to train. A field that is None is chosen from the data and the machine, and written down at the start."""
+    """Settings of a training run. A field that is None is chosen from the data and the machine, and recorded."""
 
     model: str | None = None
     """Variant to build, such as vit_tiny_patch16_224; see `vitrail models`."""
     task: str | None = None
-    """What the labels mean, such as regression or classification:labels=many; None: what the data look like."""
+    """Task of the labels, such as regression or classification:labels=many; None: inferred from the data."""
     objective: ObjectiveConfig | None = None
-    """What is minimised, such as {name: supervised, label_smoothing: 0.1}; None: what the task needs."""
+    """What is minimised, such as {name: supervised, label_smoothing: 0.1}; None: the task's objective."""
     overrides: dict[str, Any] = field(default_factory=dict)
     """Fields of the model's config that differ from the variant, such as {depth: 6}."""
     weights: str | None = None
-    """Checkpoint to start from: a run, file, folder or hub id. The head is new where the classes differ."""
+    """Checkpoint to start from: a run, file, folder or hub id. The head is replaced if the classes differ."""
     image_size: int | tuple[int, int] | None = None
-    """Side, or height and width, of the pixels in training and evaluation."""
+    """Image size in pixels, side or (height, width), in training and evaluation."""
     start_size: float | None = None
-    """The first half of the steps trains on images of this share of their side, which cost its square; 1 for none."""
+    """The first half of the steps trains on images scaled by this factor, at its square of the cost; 1: full size."""
     seed: int = 0
-    """Decides the first weights, the order, the augmentation, dropout and drop path."""
+    """Seed of the initial weights, the order, the augmentation, dropout and drop path."""
 
     minutes: float | None = None
-    """Time budget of the whole run; the speed is measured and fixes `steps`."""
+    """Time budget of the whole run in minutes; `steps` follows from the measured speed."""
     epochs: float | None = None
-    """Passes over the training images."""
+    """Number of passes over the training images."""
     steps: int | None = None
-    """Optimiser steps; follows from epochs or minutes, and decides when it is given."""
+    """Number of optimiser steps; follows from epochs or minutes, and overrides them if given."""
     batch_size: int | None = None
-    """Images a step sees at once."""
+    """Images per forward pass."""
     accumulate: int = 1
-    """Batches whose gradients are added up for one optimiser step."""
+    """Number of batches whose gradients are summed for one optimiser step."""
     evaluate_every: float | None = None
     """Epochs between evaluations on the validation split."""
     patience: int | None = None
-    """Stop after this many evaluations without a better one; None: never."""
+    """Stop after this many evaluations without an improvement; None: never."""
     val: float = 0.1
-    """The part that becomes the validation split where the source has none; at most 2,500 images."""
+    """Fraction for the validation split if the source has none; at most 2,500 images."""
     test: float = 0.1
-    """The part that becomes the test split where the source has none; at most 10,000 images."""
+    """Fraction for the test split if the source has none; at most 10,000 images."""
 
     optimizer: Literal["adamw", "muon"] | None = None
     """AdamW (Loshchilov & Hutter, 2019), or Muon for matrices with AdamW for the rest (Jordan et al., 2024)."""
     lr: float | None = None
     """Peak learning rate of AdamW at a batch of 256; scaled linearly with batch_size × accumulate."""
     muon_lr: float = 0.02
-    """Peak learning rate of Muon, whatever the batch."""
+    """Peak learning rate of Muon, independent of the batch size."""
     weight_decay: float = 0.05
-    """Decay of matrices; norms, biases, positions and prefix tokens have none."""
+    """Weight decay of matrices; norms, biases, positions and prefix tokens do not decay."""
     betas: tuple[float, float] = (0.9, 0.999)
-    """AdamW's averages of the gradient and of its square."""
+    """AdamW's decays of the averages of the gradient and of its square."""
     warmup: float = 0.1
-    """The part of the steps in which the learning rate grows from 0."""
+    """Fraction of the steps in which the learning rate grows from 0 to its peak."""
     schedule: Literal["cosine", "linear"] = "cosine"
-    """How the learning rate falls after the warm-up."""
+    """Shape of the learning rate after the warm-up."""
     final_lr: float = 0.0
-    """Where it ends, as a part of the peak."""
+    """Last learning rate, as a fraction of the peak."""
     clip: float = 1.0
-    """Largest norm of the gradient; 0 for no limit."""
+    """Largest norm of the gradient, which is scaled down to it; 0: no clipping."""
     layer_decay: float = 1.0
-    """Factor of the learning rate from each block to the one below (Clark et al., 2020); 0.75 for fine-tuning."""
+    """Factor of the learning rate from each block to the block below (Clark et al., 2020); 0.75 for fine-tuning."""
     freeze: tuple[str, ...] = ()
-    """Shell patterns of parameter names that do not learn, such as embed.* or encoder.*"""
+    """Shell patterns of the names of frozen parameters, such as embed.* or encoder.*"""
     ema: float = 0.0
-    """Decay of the moving average of the weights, which is what is evaluated and kept; 0 for none."""
+    """Decay of the moving average of the weights, which is evaluated and saved; 0: none."""
     drop_path: float = 0.0
-    """Rate of stochastic depth in the last block."""
+    """Rate of stochastic depth in the last block; it grows linearly from 0 over the blocks."""
     dropout: float = 0.0
-    """Rate of dropout behind the linear layers of the blocks."""
+    """Rate of dropout after the linear layers of the blocks."""
     augment: Augment | None = None
-    """What is done to the training images."""
+    """Augmentation of the training images."""
 
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    """Of the matrix products; weights stay float32."""
+    """Number format of the matrix products; weights stay float32."""
     device: str = "auto"
     """auto, cpu, cuda or cuda:1."""
     checkpoint_activations: bool = False
-    """Compute activations again in the backward pass instead of keeping them: less memory, a third more time."""
+    """Recompute activations in the backward pass instead of storing them: less memory, a third more time."""
     workers: int | None = None
-    """Processes that read images; any number gives the same run."""
+    """Number of processes that read images; the result does not depend on it."""
     loggers: tuple[str, ...] = ()
-    """Where the metric log goes besides the run folder: tensorboard, wandb, mlflow (extras of those names)."""
+    """Loggers besides the run folder: tensorboard, wandb, mlflow (extras of those names)."""
     save_minutes: float = 5.0
-    """Longest time between two saves of the state."""
+    """Longest time between two saves of the state, in minutes."""
 
     def __post_init__(self) -> None:
         for name in ("steps", "batch_size", "accumulate", "patience"):
@@ -108,7 +108,7 @@ class Recipe:
             if not 0 <= value < 1:
                 raise VitrailError(f"recipe.{name} is {value}: it needs to be at least 0 and below 1")
         if self.start_size is not None and self.start_size > 1:
-            raise VitrailError(f"recipe.start_size is {self.start_size}: it is a part of the side, at most 1")
+            raise VitrailError(f"recipe.start_size is {self.start_size}: it is a fraction of the side, at most 1")
         if self.val + self.test >= 0.9:
             raise VitrailError(
                 f"recipe.val {self.val} and recipe.test {self.test} leave less than a tenth to train on: "
@@ -144,8 +144,8 @@ RECIPES: dict[str, Recipe] = {
         augment=Augment(crop_scale=(0.2, 1.0)),
     ),
 }
-"""Starting points: `default` chooses for the data; `finetune` and `probe` need `weights`; `deit` is DeiT's table 9;
-`mae` is pre-training after He et al. (2022), appendix A.1, with a higher learning rate for shorter runs."""
+"""Named recipes: `default` leaves everything to be chosen; `finetune` and `probe` need `weights`; `deit` is DeiT's
+table 9; `mae` is pre-training after He et al. (2022), appendix A.1, with a higher learning rate for shorter runs."""
 
 
 def list_recipes() -> list[str]:
@@ -157,19 +157,19 @@ T = TypeVar("T")
 
 
 def chosen(value: T | None) -> T:
-    """A field that was open and has been chosen: `chosen(recipe.batch_size)` is a number."""
+    """Return a field that must not be None any more: `chosen(recipe.batch_size)` is a number."""
     if value is None:
         raise VitrailError("this field of the recipe is still open: see `vitrail.training.choose`")
     return value
 
 
 def named_recipe(name: str) -> Recipe:
-    """A recipe of the table."""
+    """Return a recipe of `RECIPES`."""
     if name not in RECIPES:
         raise VitrailError(f"there is no recipe {name!r}: {nearest(name, RECIPES)}, or give a recipe.yaml file")
     return RECIPES[name]
 
 
 def with_changes(recipe: Recipe, **changes: Any) -> Recipe:
-    """The recipe with the fields that are not None replaced: what a command line gives."""
+    """Return the recipe with those changes that are not None: the options of a command line."""
     return replace(recipe, **{name: value for name, value in changes.items() if value is not None})

@@ -1,4 +1,4 @@
-"""Recipes as YAML, and single fields set from text."""
+"""Read and write recipes as YAML, and set single fields from text."""
 
 import types
 from collections.abc import Mapping, Sequence
@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 
 def read_recipe(name_or_file: str) -> Recipe:
-    """A named recipe, or one from a YAML file or a run folder."""
+    """Return a named recipe, or read one from a YAML file or a run folder."""
     if name_or_file in RECIPES:
         return named_recipe(name_or_file)
     path = Path(name_or_file)
@@ -42,7 +42,7 @@ def pretraining_recipe(objective: str | None = None, given: Recipe | str | None 
         given: a recipe, or what `read_recipe` takes.
 
     Raises:
-        VitrailError: an unknown objective, or one that needs labels; a recipe of another objective.
+        VitrailError: unknown objective, or one that needs labels; a recipe for another objective.
     """
     recipe = read_recipe(given) if isinstance(given, str) else given
     own = recipe.objective if recipe else None
@@ -62,7 +62,7 @@ def pretraining_recipe(objective: str | None = None, given: Recipe | str | None 
 
 
 def recipe_from_dict(values: Mapping[str, Any]) -> Recipe:
-    """A recipe from plain values; unknown fields and values of the wrong kind are errors."""
+    """Build a recipe from plain values; unknown fields and values of the wrong type raise VitrailError."""
     return _build(Recipe, _moved(values), "recipe")
 
 
@@ -86,11 +86,11 @@ _FORMER = {
     "augment.cutmix": "objective.cutmix",
     "augment.mix_rate": "objective.mix_rate",
 }
-"""Where fields of recipes stood before there were objectives; all of them belong to `supervised`."""
+"""Where these fields were in earlier versions of recipes; all are options of `supervised` now."""
 
 
 def _moved(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The values of a recipe of an earlier version as they would be written today."""
+    """Translate the values of a recipe of an earlier version."""
     rest = {key: dict(value) if isinstance(value, Mapping) else value for key, value in values.items()}
     found: dict[str, Any] = {}
     for former, now in _FORMER.items():
@@ -106,7 +106,7 @@ def _moved(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def set_fields(recipe: Recipe, settings: Sequence[str]) -> Recipe:
-    """Apply settings such as "lr=1e-3", "augment.flip=0" or "recipe.augment.mixup=0.2"."""
+    """Apply settings such as "lr=1e-3", "augment.flip=0" or "objective.mixup=0.2"."""
     for setting in settings:
         name, equals, text = setting.partition("=")
         if not equals:
@@ -138,7 +138,7 @@ def _set(owner: Any, path: list[str], value: Any, name: str) -> Any:
     hints = _hints(type(owner))
     if key not in hints:
         kind = f"objective {owner.name}" if isinstance(owner, ObjectiveConfig) else "the recipe"
-        raise VitrailError(f"{name} is no field of {kind}: {nearest(key, hints)}")
+        raise VitrailError(f"{kind} has no field {name}: {nearest(key, hints)}")
     if not rest:
         return replace(owner, **{key: _convert(hints[key], value, name)})
     inner = getattr(owner, key)
@@ -155,7 +155,7 @@ def _build(kind: type[T], values: Mapping[str, Any], where: str) -> T:
     hints = _hints(kind)
     for key in values:
         if key not in hints:
-            raise VitrailError(f"{where}.{key} is no field: {nearest(str(key), hints)}")
+            raise VitrailError(f"there is no field {where}.{key}: {nearest(str(key), hints)}")
     return kind(**{key: _convert(hints[key], value, f"{where}.{key}") for key, value in values.items()})
 
 
@@ -180,7 +180,7 @@ _NO_FIT = object()
 
 
 def _fit(option: Any, value: Any, where: str) -> Any:
-    """The value as this kind, or _NO_FIT."""
+    """The value converted to this type, or _NO_FIT."""
     if option is type(None):
         return None if value is None else _NO_FIT
     if option is ObjectiveConfig:

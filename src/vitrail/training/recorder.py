@@ -1,11 +1,12 @@
-"""What a run writes while it trains."""
+"""Recorder that writes log and checkpoints of a run to its folder."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..checkpoint.contract import Checkpoint, save
-from ..nn import AnyVisionModel
+from ..models.fields import ModelConfig
+from ..nn import BaseVisionModel
 from .folder import RunFolder
 from .loggers import Logger
 from .loop import LogRow, Trainer
@@ -14,12 +15,12 @@ from .state import Counters, set_aside, state_files
 
 @dataclass(frozen=True)
 class FolderRecorder:
-    """Keeps a run in its folder: the log, `checkpoints/best` and `checkpoints/last`.
+    """Writes the log, `checkpoints/best` and `checkpoints/last` of a run.
 
     Attributes:
-        folder: of the run.
-        checkpoint: what is saved beside the weights.
-        loggers: where the metric log goes as well.
+        folder: the run folder.
+        checkpoint: config, class names and preprocessing, saved with the weights.
+        loggers: further receivers of the metric log.
         say: prints a line for each evaluation.
     """
 
@@ -29,7 +30,7 @@ class FolderRecorder:
     say: Callable[[str], None]
 
     def record(self, row: LogRow, counters: Counters) -> None:
-        """Add a line to the log, in place of what steps after the saved state may have left there."""
+        """Add a row to the log; drops rows of steps after the saved state, which an interrupted try may have left."""
         rows = [*self.folder.rows()[: counters.rows], row]
         counters.rows = len(rows)
         self.folder.write_rows(rows)
@@ -37,23 +38,23 @@ class FolderRecorder:
             logger.log(row)
         self.say(", ".join(f"{name} {value:.6g}" for name, value in row.items()))
 
-    def keep_best(self, model: AnyVisionModel, row: LogRow) -> None:
+    def keep_best(self, model: BaseVisionModel[ModelConfig], row: LogRow) -> None:
         """Save the weights, with the row as their metrics."""
         best = replace(self.checkpoint, model=model, info={**self.checkpoint.info, "metrics": row})
         save(best, self.folder.checkpoints / "best")
 
     def keep_state(self, trainer: Trainer) -> None:
-        """Save the weights as they are and all that a resumed run needs; the state before stays as `previous`."""
+        """Save the weights and the state to resume from; the last state becomes `previous`."""
         set_aside(self.folder.checkpoints)
         save_state(self.folder.checkpoints / "last", self.checkpoint, trainer)
 
     def close(self) -> None:
-        """End the loggers' work."""
+        """Close the loggers."""
         for logger in self.loggers:
             logger.close()
 
 
 def save_state(path: Path, checkpoint: Checkpoint, trainer: Trainer) -> None:
-    """Save a checkpoint that a run can be resumed from: the weights that learn, beside the trainer's state."""
+    """Save a checkpoint that a run can be resumed from: the trained weights and the trainer's state."""
     files = state_files(trainer.objective, trainer.optimizers, trainer.ema, trainer.scaler, trainer.counters)
     save(replace(checkpoint, model=trainer.model), path, extra=files)

@@ -1,4 +1,4 @@
-"""From a recipe with open fields and the data to a setup: what is open is chosen, the model is built or loaded."""
+"""Resolve a recipe and the data into a RunSetup: choose the open fields, build or load the model."""
 
 import math
 from dataclasses import dataclass, fields, replace
@@ -13,7 +13,7 @@ from ..engines.precision import PRECISIONS, pick_device, pick_precision
 from ..errors import VitrailError
 from ..models.fields import ModelConfig, pair
 from ..models.registry import canonical_name, model_config, override
-from ..nn import AnyVisionModel, init_vit
+from ..nn import BaseVisionModel, init_vit
 from ..objectives.objective import ObjectiveConfig, Transform
 from ..objectives.registry import objective_config
 from ..planning.flops import blueprint, count
@@ -27,28 +27,28 @@ from .setup import RunSetup
 from .training_data import TrainingData
 
 _LEAST_SIDE = 32
-"""Two patches of 16 a side: digits of 8 pixels were learned better so than on four, see LOG.md."""
+"""Smallest image side: two patches of 16. On 8-pixel digits this trains better than four, see LOG.md."""
 
 _MOST_MUON = 4.0
-"""A step of Muon is worth several of AdamW, but its cost grows with the width cubed and not with the batch: it is
-chosen only where it costs at most so many times the model's own step."""
+"""Largest cost of a Muon step, in FLOPs of the model's own step, at which Muon is chosen automatically. Its cost
+grows with the width cubed and not with the batch."""
 
 
 @dataclass(frozen=True)
 class OwnParts:
-    """What a user gives from Python in place of names in a recipe.
+    """Python objects given by the user in place of names in a recipe.
 
     Attributes:
         model: a model with its weights, or a config to build; None: the recipe's.
         transform: augmentation, image (C, H, W) -> image; None: the recipe's.
     """
 
-    model: AnyVisionModel | ModelConfig | None = None
+    model: BaseVisionModel[ModelConfig] | ModelConfig | None = None
     transform: Transform | None = None
 
 
 def resolve(recipe: Recipe, data: TrainingData, own: OwnParts) -> RunSetup:
-    """Choose what the recipe leaves open, build or load the model, and bring everything together.
+    """Choose the open fields of a recipe, build or load the model, and return the setup of the run.
 
     Raises:
         VitrailError: model, objective and data do not fit together.
@@ -59,7 +59,7 @@ def resolve(recipe: Recipe, data: TrainingData, own: OwnParts) -> RunSetup:
     recipe = _chosen(recipe, data, _situation(data, device, pretrained), own)
     checkpoint = _adapted(recipe, data, pretrained) if pretrained else _fresh(recipe, data, own)
     precision = pick_precision(recipe.precision, device)
-    # What "auto" meant is written down: another machine goes on with the same.
+    # The recipe records what "auto" was resolved to, so that another machine resumes with the same precision.
     words: dict[torch.dtype, Any] = {dtype: word for word, dtype in PRECISIONS.items()}
     recipe = replace(recipe, precision=words[precision], workers=_workers(recipe, device))
     return RunSetup(recipe, data, checkpoint, device, precision, own.transform)
@@ -75,14 +75,14 @@ def _objective(recipe: Recipe, data: TrainingData) -> ObjectiveConfig:
     if known and (data.task is None or data.task.name not in known):
         labels = f"labels for {data.task.name}" if data.task else "no labels"
         raise VitrailError(
-            f"objective {recipe.objective.name} learns {', '.join(known)}, and {data.name} has {labels}: leave "
-            "objective out, or choose another"
+            f"objective {recipe.objective.name} needs labels for {', '.join(known)}, and {data.name} has {labels}: "
+            "leave objective out, or choose another"
         )
     return recipe.objective
 
 
 def _chosen(recipe: Recipe, data: TrainingData, situation: Situation, own: OwnParts) -> Recipe:
-    """The recipe with its open fields filled: Muon only where its steps cost little, fewer epochs for a large model."""
+    """The recipe with its open fields filled: Muon only if its steps cost little, fewer epochs for a large model."""
     recipe, size = _named_model(recipe, data, own)
     found = choose(recipe, situation, size)
     if recipe.weights:
@@ -97,7 +97,7 @@ def _chosen(recipe: Recipe, data: TrainingData, situation: Situation, own: OwnPa
 
 
 def _named_model(recipe: Recipe, data: TrainingData, own: OwnParts) -> tuple[Recipe, tuple[int, int] | None]:
-    """The recipe with a variant, where the objective has one of its own for such data, and the size of the variant."""
+    """The recipe with the objective's default variant, if it has one and none is named; and its image size."""
     if own.model is not None:
         config = own.model if isinstance(own.model, ModelConfig) else own.model.config
         return replace(recipe, model=recipe.model or "custom"), pair(config.image_size)
@@ -121,7 +121,7 @@ def _situation(data: TrainingData, device: torch.device, pretrained: Checkpoint 
 
 
 def _variant_size(recipe: Recipe, side: int) -> tuple[int, int]:
-    """The size of the variant that the user named, or a smaller one that holds all detail of small images."""
+    """Image size of the variant that the user named, or a smaller one if the images are smaller."""
     config = model_config(chosen(recipe.model), **_tuples(recipe.overrides))
     height, width = pair(config.image_size)
     stride = max(stride_of(config))
@@ -135,16 +135,16 @@ def _changes(recipe: Recipe) -> dict[str, Any]:
 
 
 def _tuples(value: Any) -> Any:
-    """YAML's lists as the tuples that configs are made of."""
+    """Convert the lists of YAML to tuples, as configs have them."""
     if isinstance(value, dict):
         return {key: _tuples(inner) for key, inner in value.items()}
     return tuple(_tuples(inner) for inner in value) if isinstance(value, (list, tuple)) else value
 
 
 def _config(recipe: Recipe, data: TrainingData, own: OwnParts) -> ModelConfig:
-    """The config of the model that learns."""
+    """The config of the model to train."""
     shape: dict[str, Any] = {"image_size": _size(recipe), "in_channels": data.channels}
-    if isinstance(own.model, AnyVisionModel):
+    if isinstance(own.model, BaseVisionModel):
         return chosen(recipe.objective).model_config(own.model.config)
     config, name = own.model or model_config(chosen(recipe.model)), recipe.model or "the model"
     labels: dict[str, Any] = {}
@@ -161,8 +161,8 @@ def _size(recipe: Recipe) -> tuple[int, int]:
 
 
 def _check_head(config: ModelConfig, name: str, task: Task) -> None:
-    """Raise VitrailError where a model does not give what a task needs."""
-    fine_tuned = config.fine_tuned()  # pre-training models are replaced by what is fine-tuned after them
+    """Raise VitrailError if the model's outputs do not fit the task."""
+    fine_tuned = config.fine_tuned()  # for a pre-training model: the model that is fine-tuned afterwards
     if (fine_tuned or config).task.name not in task.heads:
         raise VitrailError(
             f"{name} is for {config.task.name}, and {task.name} needs a model for {' or '.join(task.heads)}: choose "
@@ -173,7 +173,7 @@ def _check_head(config: ModelConfig, name: str, task: Task) -> None:
 def _fresh(recipe: Recipe, data: TrainingData, own: OwnParts) -> Checkpoint:
     torch.manual_seed(derive(recipe.seed, "weights"))
     config = _config(recipe, data, own)
-    model = own.model if isinstance(own.model, AnyVisionModel) else config.build()
+    model = own.model if isinstance(own.model, BaseVisionModel) else config.build()
     size = pair(config.image_size)
     mean, std = channel_statistics(data.train.reader(data.channels), len(data.train), recipe.seed)
     preprocess = Preprocess(
@@ -190,7 +190,7 @@ def _fresh(recipe: Recipe, data: TrainingData, own: OwnParts) -> Checkpoint:
 
 
 def _adapted(recipe: Recipe, data: TrainingData, pretrained: Checkpoint) -> Checkpoint:
-    """The checkpoint to start from, with a head for these outputs and positions for this image size."""
+    """The checkpoint to start from, adapted to the number of outputs and to the image size."""
     interchangeable = {data.channels, pretrained.preprocess.channels} <= {1, 3}
     channels = pretrained.preprocess.channels if interchangeable else data.channels
     torch.manual_seed(derive(recipe.seed, "weights"))
@@ -206,7 +206,7 @@ def _adapted(recipe: Recipe, data: TrainingData, pretrained: Checkpoint) -> Chec
             changes["num_classes"] = len(data.names)
     loaded = load(chosen(recipe.weights), **changes)
     if other_names:
-        loaded.model.head.apply(init_vit)  # as many classes as before may still be others
+        loaded.model.get_submodule("head").apply(init_vit)  # as many classes as before may still be others
     info = {**loaded.info, "origin": f"fine-tuned from {recipe.weights} on {data.name}"}
     return Checkpoint(loaded.model, data.names if labelled else loaded.class_names, loaded.preprocess, info)
 
@@ -226,7 +226,7 @@ def _for_objective(recipe: Recipe, pretrained: Checkpoint) -> dict[str, Any]:
 
 
 def _workers(recipe: Recipe, device: torch.device) -> int:
-    """None on a CPU, where workers would take from the model what they give to the data."""
+    """Worker processes: 0 on a CPU, where they would compete with the model for its cores."""
     if recipe.workers is not None:
         return recipe.workers
     return 0 if device.type == "cpu" else 4

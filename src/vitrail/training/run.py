@@ -1,4 +1,4 @@
-"""A whole run: read the data, plan, train, measure, publish."""
+"""Training runs: `train`, `pretrain` and `resume`."""
 
 import time
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from ..engines.precision import pick_device, pick_precision
 from ..errors import VitrailError
 from ..machine.allocator import keep_freed_memory
 from ..models.fields import ModelConfig
-from ..nn import AnyVisionModel
+from ..nn import BaseVisionModel
 from ..objectives.objective import ObjectiveConfig, Transform
 from ..objectives.registry import objective_config
 from ..progress import Track, silent
@@ -40,9 +40,9 @@ class Run:
     """A finished run.
 
     Attributes:
-        path: its folder.
-        metrics: headline numbers of the held-out split, such as "test_top1".
-        seconds: from the start of this call to its end.
+        path: the run folder.
+        metrics: main metrics of the held-out split, such as "test_top1".
+        seconds: duration of this call.
     """
 
     path: Path
@@ -51,7 +51,7 @@ class Run:
 
     @property
     def checkpoint(self) -> Checkpoint:
-        """The best checkpoint, loaded."""
+        """Load the best checkpoint."""
         return load(self.path)
 
 
@@ -64,7 +64,7 @@ def train(
     recipe: Recipe | str | None = None,
     *,
     weights: str | Path | None = None,
-    model: AnyVisionModel | ModelConfig | str | None = None,
+    model: BaseVisionModel[ModelConfig] | ModelConfig | str | None = None,
     objective: ObjectiveConfig | str | None = None,
     transform: Transform | None = None,
     loggers: Sequence[Logger] = (),
@@ -73,23 +73,23 @@ def train(
     progress: Track = silent,
     say: Say = quiet,
 ) -> Run:
-    """Train on labelled images and leave a run folder.
+    """Train on labelled images and write a run folder.
 
     Args:
         source: class folders, a CSV, tar shards or a named set (see `vitrail.data.open`), or a `Source`.
-        recipe: a `Recipe`, the name of one, or a YAML file; open fields are chosen from the data and the machine.
+        recipe: a `Recipe`, its name, or a YAML file; open fields are chosen from the data and the machine.
         weights: a checkpoint to start from, as `load` takes it, in place of the recipe's.
-        model: a variant's name, a config, or a model with its weights, in place of the recipe's. A config class of
-            your own is made known with `register`.
+        model: a variant's name, a config, or a model with its weights, in place of the recipe's. For a config class
+        of your own, see `register`.
         objective: a name or a config, in place of the recipe's.
-        transform: augmentation of your own, image (C, H, W) -> image of the model's size, in place of the recipe's.
-        loggers: objects that take the rows of the metric log, besides those that the recipe names.
-        out: the run folder; by default runs/SOURCE-N with the next free number.
-        skip_bad: leave out files that can't be read, and list them in bad_files.csv, instead of stopping.
+        transform: augmentation function, image (C, H, W) -> image of the model's size, in place of the recipe's.
+        loggers: objects that receive the rows of the metric log, besides those that the recipe names.
+        out: run folder to create; by default runs/SOURCE-N with the next free number.
+        skip_bad: leave out files that can't be read, and list them in bad_files.csv, instead of raising an error.
         progress, say: where progress and messages go.
 
     Raises:
-        VitrailError: with the way out, before anything is written where the source or the recipe is at fault.
+        VitrailError: the source or the recipe is invalid (nothing is written then), or training fails.
         Stopped: by a signal; the state is saved.
     """
     read = read_recipe(recipe) if isinstance(recipe, str) else recipe or Recipe()
@@ -108,7 +108,7 @@ def pretrain(
     *,
     objective: ObjectiveConfig | str | None = None,
     weights: str | Path | None = None,
-    model: AnyVisionModel | ModelConfig | str | None = None,
+    model: BaseVisionModel[ModelConfig] | ModelConfig | str | None = None,
     transform: Transform | None = None,
     loggers: Sequence[Logger] = (),
     out: str | Path | None = None,
@@ -116,7 +116,7 @@ def pretrain(
     progress: Track = silent,
     say: Say = quiet,
 ) -> Run:
-    """Train without labels: `pretrain("photos/")`. The arguments are those of `train`; labels are not looked at.
+    """Train without labels: `pretrain("photos/")`. The arguments are those of `train`; labels are ignored.
 
     Args:
         source: images in any layout.
@@ -124,7 +124,7 @@ def pretrain(
         objective: one that needs no labels; by default that of the recipe, or "mae".
 
     Raises:
-        VitrailError: see `train`; or an objective that needs labels.
+        VitrailError: see `train`; or the objective needs labels.
     """
     own = objective if isinstance(objective, ObjectiveConfig) else None
     name = objective.name if isinstance(objective, ObjectiveConfig) else objective
@@ -152,19 +152,19 @@ def resume(
     progress: Track = silent,
     say: Say = quiet,
 ) -> Run:
-    """Resume a run that was stopped; the result is the same to the last bit as without the stop.
+    """Resume a stopped run; the result is bit-identical to that of a run without the stop.
 
-    Everything but the images is read from the run: what it was fine-tuned from may be gone.
+    Everything but the images is read from the run folder; the checkpoint that it was fine-tuned from is not needed.
 
     Args:
-        path: the run folder, which may have been moved.
-        source: where the data are now, if they were moved; the images are compared by their content.
-        transform: the run's own augmentation, where it was trained with one.
+        path: the run folder; it may have been moved.
+        source: new place of the data, if they were moved; the images are compared by content.
+        transform: the augmentation function that the run was started with, if any.
         loggers: see `train`.
         progress, say: where progress and messages go.
 
     Raises:
-        VitrailError: no run, no whole state, or data that are not the run's.
+        VitrailError: not a run, no complete state, or other data than the run's.
     """
     audience = Audience(time.monotonic(), progress, say, loggers)
     folder = RunFolder(Path(path))
@@ -177,8 +177,8 @@ def resume(
         data = read_data(source or facts.source, facts.reading(recipe), progress=progress)
         if not same_splits(data.split_rows(), (folder.path / SPLITS).read_text(encoding="utf-8")):
             raise VitrailError(
-                f"{data.name} is not what {folder.path} was trained on (see {SPLITS}): bring the data back as they "
-                "were, name where they are now with --source, or start a new run"
+                f"{data.name} is not what {folder.path} was trained on (see {SPLITS}): restore the data, give their "
+                "new place with --source, or start a new run"
             )
         if source is not None:
             folder.write(DATA, replace(facts, source=absolute(source)).to_json())
@@ -187,7 +187,7 @@ def resume(
 
 
 def next_run(source: str | Path, parent: Path = Path("runs")) -> Path:
-    """runs/NAME-N, with the first N from 1 that is free."""
+    """Return runs/NAME-N with the smallest free N, from 1."""
     name = Path(str(source).rstrip("/")).name.split(".")[0].split(":")[-1] or "run"
     number = 1
     while (parent / f"{name}-{number}").exists():
@@ -245,7 +245,7 @@ def _plan_files(setup: RunSetup, facts: RunFacts) -> dict[str, str]:
 
 def _resumed_setup(folder: RunFolder, recipe: Recipe, data: TrainingData, transform: Transform | None) -> RunSetup:
     state = latest(folder.checkpoints)
-    if state is None:  # a run of an earlier version that was killed before it saved anything
+    if state is None:  # a run of an earlier version that was killed before its first save
         return replace(resolve(recipe, data, OwnParts(transform=transform)), recipe=recipe)
     device = pick_device(recipe.device)
     return RunSetup(recipe, data, load(state), device, pick_precision(recipe.precision, device), transform)

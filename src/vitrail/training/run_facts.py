@@ -1,4 +1,4 @@
-"""What a resumed run has to know beside its recipe: data.json of the run folder."""
+"""data.json of a run folder: what is needed beside the recipe to resume a run."""
 
 import json
 from dataclasses import asdict, dataclass, field, fields
@@ -18,18 +18,18 @@ from .training_data import Reading
 
 @dataclass(frozen=True, kw_only=True)
 class RunFacts:
-    """How the source was read, and the machine's part in the numbers. Plain JSON values.
+    """How the source was read, and what the numbers depend on besides. Plain JSON values.
 
     Attributes:
-        source: an absolute path, a name, or what a `Source` from Python was called.
-        labelled: whether labels were looked at.
+        source: an absolute path, a name, or the name of a `Source` from Python.
+        labelled: whether labels were used.
         skip_bad: whether files that can't be read were left out.
-        read_as: the task that the user asked for, as `TaskSpec.to_dict`; None where the data decided.
-        task: what the labels mean, with what was fitted to them; None without labels.
-        class_names: of the outputs.
-        threads: of a CPU's matrix products, whose last digits follow their number.
-        own: what came from Python and has to be given again: "source", "transform".
-        versions: of libraries, and the git commit.
+        read_as: the task that the user gave, as `TaskSpec.to_dict`; None if it was inferred from the data.
+        task: the task with its fitted values, as `TaskSpec.to_dict`; None without labels.
+        class_names: names of the outputs.
+        threads: number of CPU threads, on which the last digits of matrix products depend.
+        own: objects from Python that must be given again: "source", "transform".
+        versions: versions of the libraries, and the git commit.
     """
 
     source: str
@@ -44,7 +44,7 @@ class RunFacts:
 
     @classmethod
     def of(cls, setup: RunSetup, reading: Reading, *, own_source: bool) -> "RunFacts":
-        """The facts of a run that begins now, with this number of threads."""
+        """The facts of a new run, with the current number of threads."""
         data = setup.data
         own = {"source": own_source, "transform": setup.transform is not None}
         return cls(
@@ -61,7 +61,7 @@ class RunFacts:
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> "RunFacts":
-        """The inverse of `to_json`; files of earlier versions have a word as their task, and fewer fields."""
+        """Inverse of `to_json`; also reads files of earlier versions, with a word as the task and fewer fields."""
         known = {each.name for each in fields(cls)}
         found = {name: value for name, value in values.items() if name in known}
         if isinstance(found.get("task"), str):
@@ -73,7 +73,7 @@ class RunFacts:
         return json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n"
 
     def reading(self, recipe: Recipe) -> Reading:
-        """How the source is read again."""
+        """How to read the source again."""
         return Reading(
             labelled=self.labelled,
             task=TaskSpec.from_dict(self.read_as) if self.read_as else None,
@@ -83,7 +83,7 @@ class RunFacts:
         )
 
     def require(self, run: Path, given: dict[str, Any]) -> None:
-        """Raise VitrailError where something that came from Python is not given again."""
+        """Raise VitrailError if an object that came from Python is not given again."""
         for name in self.own:
             if given.get(name) is None:
                 raise VitrailError(
@@ -92,6 +92,6 @@ class RunFacts:
 
 
 def absolute(source: str | Path | Source) -> str:
-    """A path made absolute, so that a run can be resumed from another folder; a name as it is."""
+    """Make a path absolute, so that a run can be resumed from another folder; a name stays as it is."""
     name = source.name if isinstance(source, Source) else str(source)
     return str(Path(name).resolve()) if Path(name).exists() else name

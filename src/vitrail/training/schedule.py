@@ -12,7 +12,7 @@ def lr_factor(
     schedule: Literal["cosine", "linear"] = "cosine",
     final: float = 0.0,
 ) -> float:
-    """The part of the peak learning rate at `step` (from 0) of `steps`.
+    """Learning rate at `step` (from 0) of `steps`, as a fraction of the peak.
 
     Linear warm-up over `warmup` steps, then a fall to `final` along a half cosine (Loshchilov & Hutter, 2017,
     equation 5) or a line.

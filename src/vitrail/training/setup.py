@@ -1,4 +1,4 @@
-"""All that a run needs, from a closed recipe and the data; nothing here is measured, and nothing changes afterwards."""
+"""RunSetup: recipe, data, model and device of a run, from which its parts are built."""
 
 import copy
 from dataclasses import dataclass
@@ -12,7 +12,8 @@ from ..data.augment import image_transform, takes_fitted
 from ..data.loader import EvalLoader, Read, TrainLoader
 from ..data.preprocess import Preprocess
 from ..engines.precision import place_model
-from ..nn import AnyVisionModel, checkpoint_activations
+from ..models.fields import ModelConfig
+from ..nn import BaseVisionModel, checkpoint_activations
 from ..objectives.objective import Labels, Objective, ObjectiveConfig, Transform
 from .loop import Trainer
 from .optimizer import freeze, make_optimizers
@@ -22,14 +23,15 @@ from .training_data import SplitData, TrainingData, memory_for_images
 
 @dataclass(frozen=True)
 class RunSetup:
-    """What a run is made of.
+    """Recipe, data, model and device of a run.
 
     Attributes:
-        recipe: nothing is open but `steps`, until the budget is known.
-        data: surveyed and split.
-        checkpoint: the model as it starts, with all that is saved beside it.
-        device, precision: where and in which number format.
-        transform: the user's own augmentation, image (C, H, W) -> image, in place of the recipe's; or None.
+        recipe: all fields are chosen except `steps`, which `fix_steps` sets.
+        data: the surveyed and split source.
+        checkpoint: the initial model with config, class names and preprocessing.
+        device: device of the model.
+        precision: number format of the matrix products.
+        transform: augmentation given by the user, image (C, H, W) -> image, in place of the recipe's; or None.
     """
 
     recipe: Recipe
@@ -41,23 +43,23 @@ class RunSetup:
 
     @property
     def preprocess(self) -> Preprocess:
-        """From an image to pixels."""
+        """The preprocessing, image -> pixels."""
         return self.checkpoint.preprocess
 
     @property
     def objective_config(self) -> ObjectiveConfig:
-        """What is minimised."""
+        """The config of the objective."""
         return chosen(self.recipe.objective)
 
     @property
     def by_task(self) -> bool:
-        """Whether checkpoints are compared by the task's metrics."""
+        """Whether the best checkpoint is chosen by the task's metrics."""
         return self.objective_config.quality == "task"
 
     @cached_property
     def readers(self) -> dict[str, Read]:
-        """Index -> image for each split; images stay in memory where there is room."""
-        # Workers would each keep images of their own, and lose them at the end of every epoch.
+        """Function index -> image for each split; images are kept in memory if all fit."""
+        # Each worker would keep its own copies of images, and lose them at the end of every epoch.
         memory, data = 0 if self.recipe.workers else memory_for_images(), self.data
         fitted = self.transform is None and takes_fitted(chosen(self.recipe.augment))
         train = data.train.fitted_reader if fitted else data.train.shrunk_reader
@@ -68,10 +70,10 @@ class RunSetup:
         }
 
     def trainer(self, recipe: Recipe | None = None) -> Trainer:
-        """A trainer of a fresh copy of the model; called twice, it gives two independent runs.
+        """Build a trainer with a copy of the initial model; two calls give two independent runs.
 
         Args:
-            recipe: in place of the setup's own.
+            recipe: replaces the setup's recipe.
         """
         recipe = recipe or self.recipe
         model = place_model(copy.deepcopy(self.checkpoint.model), self.device)
@@ -88,7 +90,7 @@ class RunSetup:
             names=self.data.train.names,
         )
 
-    def objective(self, model: AnyVisionModel) -> Objective:
+    def objective(self, model: BaseVisionModel[ModelConfig]) -> Objective:
         """The objective around a model, on the device."""
         data, labels = self.data, None
         if data.task is not None:
@@ -101,11 +103,11 @@ class RunSetup:
         return self._loader("train", transform, chosen(self.recipe.batch_size))
 
     def validation_loader(self, split: str, batch_size: int) -> TrainLoader:
-        """Batches of a split as the objective takes them, without augmentation."""
+        """Batches of a split for the objective, without augmentation."""
         return self._loader(split, _as_it_is, batch_size)
 
     def eval_loader(self, split: str, batch_size: int) -> EvalLoader:
-        """The fitted images of a split, each once."""
+        """Images of a split, resized and cropped, each once."""
         return EvalLoader(
             self.readers[split],
             len(self.part(split)),

@@ -1,4 +1,4 @@
-"""The state of a run between two steps: what has to be saved so that a resumed run is the same to the last bit."""
+"""The state of a run between two steps: what is saved so that a resumed run is bit-identical."""
 
 import json
 import shutil
@@ -23,15 +23,15 @@ TENSORS, COUNTERS = "trainer.safetensors", "trainer.json"
 
 @dataclass(slots=True)
 class Counters:
-    """Where a run stands.
+    """Progress of a run.
 
     Attributes:
-        step: optimiser steps done.
-        loss_sum, loss_count: of the training loss since the last evaluation.
-        part_sums: likewise, of the named parts of the loss.
-        best: the best quality on the validation split so far, at `best_step`.
-        stale: evaluations since then.
-        rows: lines of the metric log that belong to this state; later ones came from steps that will be done again.
+        step: number of optimiser steps done.
+        loss_sum, loss_count: sum and number of training losses since the last evaluation.
+        part_sums: sums of the named parts of the loss since then.
+        best: best quality on the validation split so far, reached at `best_step`.
+        stale: evaluations since the best one.
+        rows: rows of the metric log up to this state; later rows are of steps that will be repeated.
     """
 
     step: int = 0
@@ -44,7 +44,7 @@ class Counters:
     rows: int = 0
 
     def add(self, losses: Mapping[str, float]) -> None:
-        """Take in the losses of a step: the total under "loss", and its parts."""
+        """Add the losses of a step: the total as "loss", and its parts."""
         self.loss_sum += losses["loss"]
         self.loss_count += 1
         for name, value in losses.items():
@@ -52,19 +52,19 @@ class Counters:
                 self.part_sums[name] = self.part_sums.get(name, 0.0) + value
 
     def means(self) -> dict[str, float]:
-        """The mean losses since the last evaluation."""
+        """Mean losses since the last evaluation."""
         count = max(1, self.loss_count)
         return {"loss": self.loss_sum / count, **{name: total / count for name, total in self.part_sums.items()}}
 
     def forget_losses(self) -> None:
-        """Begin again to add them up."""
+        """Reset the sums of losses."""
         self.loss_sum, self.loss_count, self.part_sums = 0.0, 0, {}
 
 
 def state_files(
     objective: Objective, optimizers: list[Optimizer], ema: EMA | None, scaler: Any, counters: Counters
 ) -> dict[str, Content]:
-    """The files beside the model's weights in a checkpoint from which a run can be resumed."""
+    """File name -> content of the state that is saved beside the model's weights."""
     tensors = {name: tensor.detach().contiguous() for name, tensor in _optimizer_tensors(objective, optimizers)}
     tensors |= {f"objective.{name}": tensor.contiguous() for name, tensor in objective.own_state().items()}
     if ema is not None:
@@ -74,7 +74,7 @@ def state_files(
 
 
 def restore(folder: Path, objective: Objective, optimizers: list[Optimizer], ema: EMA | None, scaler: Any) -> Counters:
-    """Bring everything back to what `state_files` and the model's weights in `folder` hold."""
+    """Load the model's weights and what `state_files` saved from `folder`; return the counters."""
     weights, tensors = load_file(folder / "model.safetensors"), load_file(folder / TENSORS)
     document = json.loads((folder / COUNTERS).read_text())
     objective.model.load_state_dict(weights)
@@ -91,9 +91,9 @@ def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def latest(checkpoints: Path) -> Path | None:
-    """The newest whole state of a run, `last` or, with a warning, `previous`; None where none was saved yet.
+    """Newest complete state of a run: `last` or, with a warning, `previous`; None if none was saved yet.
 
-    What a kill in the middle of a save left beside its place is brought there first.
+    Finishes a save that a killed process left incomplete, if its files are all there.
     """
     faults = []
     for name in ("last", "previous"):
@@ -105,10 +105,10 @@ def latest(checkpoints: Path) -> Path | None:
             continue
         finish_interrupted(checkpoints / name)
         if faults:
-            warnings.warn(f"{faults[0]}; going on from {name}", stacklevel=2)
+            warnings.warn(f"{faults[0]}; resuming from {name}", stacklevel=2)
         return checkpoints / name
     if faults:
-        raise VitrailError(f"no whole state is left to go on from: {'; '.join(faults)}; start a new run")
+        raise VitrailError(f"no complete state is left to resume from: {'; '.join(faults)}; start a new run")
     return None
 
 
@@ -148,7 +148,7 @@ def _restore_optimizers(objective: Objective, optimizers: list[Optimizer], tenso
 
 
 def _like(param: Tensor, value: Tensor) -> Tensor:
-    """On the parameter's device, and laid out in memory as the parameter is."""
+    """Move a value to the parameter's device and memory layout."""
     if value.shape != param.shape:
         return value.to(param.device)
     return torch.empty_like(param, dtype=value.dtype).copy_(value)

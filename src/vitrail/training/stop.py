@@ -1,4 +1,4 @@
-"""Stopping politely: a signal ends the run between two steps, after its state is saved."""
+"""Stop a run between two steps at a signal, after its state is saved."""
 
 import signal
 import threading
@@ -7,7 +7,7 @@ from typing import Any
 
 
 class StopSignal:
-    """Inside, SIGINT and SIGTERM set `name` instead of ending the process; a second one ends it at once."""
+    """Context manager in which SIGINT and SIGTERM set `name` instead of ending the process; a second one ends it."""
 
     def __init__(self) -> None:
         self.name: str | None = None

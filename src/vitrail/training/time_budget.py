@@ -1,4 +1,4 @@
-"""How many steps a run takes: from its epochs, or from a time budget and the measured speed."""
+"""Number of steps of a run, from its epochs or from a time budget and the measured speed."""
 
 import time
 from collections.abc import Iterator
@@ -21,12 +21,12 @@ _GLANCE, _REPORT_SECONDS, _FEW = 2.0, 8.0, 4
 
 
 def fix_steps(setup: RunSetup, started: float, place: Path) -> tuple[RunSetup, float | None]:
-    """The setup with its number of steps; and the seconds of a step, where a time budget made it necessary to measure.
+    """Return the setup with its number of steps, and the seconds of a step if a time budget required measuring it.
 
     Args:
-        setup: its recipe gives steps, epochs or minutes; the first of them decides, and epochs limit minutes.
-        started: `time.monotonic()` when the run began; a budget counts from there.
-        place: a folder on the disk where the run will be, to measure how long saving takes.
+        setup: its recipe has steps, epochs or minutes; the first that is given decides, and epochs limit minutes.
+        started: `time.monotonic()` at the start of the run; the budget counts from there.
+        place: a folder on the disk of the run folder, to measure the time of saving.
 
     Raises:
         VitrailError: the budget is too short for a single step.
@@ -49,13 +49,13 @@ def _with_steps(setup: RunSetup, steps: int, per_epoch: float) -> RunSetup:
 def _affordable_steps(
     setup: RunSetup, budget: float, started: float, place: Path, wanted: int | None
 ) -> tuple[float, int]:
-    """Seconds of a step with its share of the evaluations, and how many of them fit into the budget, in seconds."""
+    """Seconds of a step with its share of the evaluations, and the number of steps that fit into `budget` seconds."""
     recipe = setup.recipe
     per_epoch = len(setup.train_loader()) / recipe.accumulate
     once = first_reading_seconds(setup)
     step_seconds, evaluation_seconds = measure_speed(setup, _GLANCE, place)
     if wanted is None or wanted * step_seconds > budget / 2:
-        # It will be close: look longer. A run far inside its budget need not wait for that.
+        # The budget is tight: measure longer. A run far below its budget need not wait for that.
         step_seconds, evaluation_seconds = measure_speed(setup, min(60.0, 0.03 * budget), place)
     step_seconds += evaluation_seconds / max(1, round(chosen(recipe.evaluate_every) * per_epoch))
     tested = len(setup.data.test) / max(1, len(setup.data.val)) * evaluation_seconds
@@ -63,15 +63,15 @@ def _affordable_steps(
     if left < step_seconds:
         raise VitrailError(
             f"{budget / 60:g} minutes are too short: a step takes {step_seconds:.1f} s, and reading the data "
-            "and measuring the result take their time too; give more minutes or a smaller model"
+            "and evaluating take time too; give more minutes or a smaller model"
         )
     return step_seconds, int(left / step_seconds)
 
 
 def measure_speed(setup: RunSetup, seconds: float, place: Path) -> tuple[float, float]:
-    """Seconds of a step, averaged over the sizes of a run, and of an evaluation with its saving, on a copy.
+    """Seconds of a step, averaged over the image sizes of a run, and of an evaluation with saving, on a copy.
 
-    What is paid only once, such as the decoding of images that are then kept, is paid before the clock starts.
+    One-time costs, such as decoding images that are kept in memory, come before the measurement.
     """
     trainer = setup.trainer(replace(setup.recipe, steps=1_000_000))
     batches = trainer.batches() if setup.recipe.workers else _the_same_again(trainer.loader)
@@ -94,7 +94,7 @@ def _step_seconds(trainer: Trainer, batches: Iterator[Batch], seconds: float) ->
 def _evaluation_seconds(setup: RunSetup, trainer: Trainer, place: Path) -> float:
     with TemporaryDirectory(prefix=".measuring-", dir=place) as scratch:
         recorder = FolderRecorder(RunFolder(Path(scratch)), setup.checkpoint, (), lambda _: None)
-        for _ in range(2):  # the first decodes images that are then kept
+        for _ in range(2):  # the first decodes images that are kept in memory
             before = time.perf_counter()
             trainer.evaluate(lambda measured: evaluate_trainer(setup, measured), recorder)
             recorder.keep_state(trainer)
@@ -102,7 +102,7 @@ def _evaluation_seconds(setup: RunSetup, trainer: Trainer, place: Path) -> float
 
 
 def first_reading_seconds(setup: RunSetup) -> float:
-    """What the first epoch pays for decoding images that are then kept; 0 with workers, who do it meanwhile."""
+    """Seconds of decoding in the first epoch, if images are kept in memory; 0 with workers, which run in parallel."""
     if setup.recipe.workers:
         return 0.0
     loader = setup.train_loader()

@@ -1,4 +1,4 @@
-"""A surveyed and split source, ready to learn from."""
+"""Training data: a surveyed source with its splits."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -21,12 +21,12 @@ from ..tasks.registry import resolve
 from ..tasks.task import Task
 
 MOST_VAL, MOST_TEST = 2_500, 10_000
-"""Images that suffice to choose a checkpoint by, and to measure it; the rest of a large source is trained on."""
+"""Largest validation and test splits made here: enough to choose and evaluate a checkpoint."""
 
 
 @dataclass(frozen=True)
 class _Reader:
-    """Index -> image; a class and no closure, so that it can travel to worker processes."""
+    """Index -> image; a class and not a closure, so that worker processes can unpickle it."""
 
     samples: tuple[Sample, ...]
     channels: int
@@ -46,7 +46,7 @@ class SplitData:
 
     Attributes:
         samples: in the source's order.
-        facts: size and digest of each.
+        facts: size and digest of each sample.
     """
 
     samples: tuple[Sample, ...]
@@ -57,21 +57,21 @@ class SplitData:
 
     @property
     def names(self) -> list[str]:
-        """What the user calls each sample."""
+        """Names of the samples, as the user knows them."""
         return [sample.name for sample in self.samples]
 
     def reader(self, channels: int) -> Callable[[int], Tensor]:
-        """Index -> image with this many channels, read from its file each time."""
+        """Function index -> image with this many channels, read from its file each time."""
         return _Reader(self.samples, channels, _whole)
 
     def shrunk_reader(self, preprocess: Preprocess, memory: int) -> Callable[[int], Tensor]:
-        """Index -> image of at most twice the training size on its shorter side, kept in memory if all of them fit."""
+        """Function index -> image whose shorter side is at most twice the training size, kept in memory if all fit."""
         side = 2 * min(preprocess.image_size)
         read = _Reader(self.samples, preprocess.channels, partial(shrink, side=side))
         return remember(read, self._sizes(side, preprocess.channels), memory)
 
     def fitted_reader(self, preprocess: Preprocess, memory: int) -> Callable[[int], Tensor]:
-        """Index -> image fitted to the model's size, kept in memory if all of them fit."""
+        """Function index -> image resized and cropped to the model's size, kept in memory if all fit."""
         height, width = preprocess.image_size
         read = _Reader(self.samples, preprocess.channels, preprocess.fit)
         return remember(read, [height * width * preprocess.channels] * len(self), memory)
@@ -85,17 +85,17 @@ class SplitData:
 
 @dataclass(frozen=True)
 class TrainingData:
-    """What there is to learn from.
+    """A source as a run uses it: task, splits and properties of the images.
 
     Attributes:
         name: the source as the user wrote it.
-        task: what the labels mean; None for images without labels.
-        names: of the outputs: classes or numbers; empty without labels.
-        channels: of the images.
+        task: task of the labels; None for images without labels.
+        names: names of the outputs (classes or numbers); empty without labels.
+        channels: channels of the images.
         side: median of the shorter sides in pixels.
         train, val, test: the splits; `test` may be empty.
-        survey: what was found, the bad files included.
-        warnings: sentences about what can be trained on but should be known.
+        survey: facts about all files, bad ones included.
+        warnings: sentences about problems that do not prevent training.
     """
 
     name: str
@@ -111,11 +111,11 @@ class TrainingData:
 
     @property
     def held_out(self) -> tuple[str, SplitData]:
-        """The split that the result is measured on: test, or val where there is no test split."""
+        """Name and samples of the split for the final evaluation: test, or val if there is no test split."""
         return ("test", self.test) if len(self.test) else ("val", self.val)
 
     def targets(self, part: SplitData) -> Any:
-        """What `Task.targets` makes of the labels of a split; None without labels."""
+        """Targets of a split, see `Task.targets`; None without labels."""
         return None if self.task is None else self.task.targets(part.samples, self.names)
 
     def split_rows(self) -> list[tuple[str, str, str, str]]:
@@ -132,12 +132,12 @@ class TrainingData:
 
 @dataclass(frozen=True, kw_only=True)
 class Reading:
-    """How a source is read for a run; written down, so that going on reads it in the same way.
+    """How a source is read for a run; recorded, so that a resumed run reads it in the same way.
 
     Attributes:
-        labelled: with its labels; without, all of its images are used.
-        task: what the labels mean; None: what they look like.
-        val, test: shares of the splits that the source does not bring itself.
+        labelled: use its labels; if False, all images are used, labelled or not.
+        task: task of the labels; None: inferred from them.
+        val, test: fractions of the splits that the source does not have itself.
         skip_bad: leave out files that can't be read.
     """
 
@@ -152,7 +152,7 @@ def read_data(source: Source | str | Path, reading: Reading, *, progress: Track 
     """Open, survey and split a source.
 
     Raises:
-        VitrailError: there is nothing to learn from, or bad files and not `skip_bad`; the message names them.
+        VitrailError: there is nothing to train on, or there are bad files without `skip_bad`; the message names them.
     """
     opened = open_source(source, labelled=reading.labelled, task=reading.task)
     found = survey(opened, progress=progress)
@@ -179,7 +179,7 @@ def read_data(source: Source | str | Path, reading: Reading, *, progress: Track 
         val=part(parts.val),
         test=part(parts.test),
         survey=found,
-        warnings=(*found.warnings, *_leak_warning(parts)),
+        warnings=(*found.source.notes, *found.warnings, *_leak_warning(parts)),
     )
 
 
@@ -198,5 +198,5 @@ def _leak_warning(parts: Splits) -> list[str]:
 
 
 def memory_for_images() -> int:
-    """Bytes that decoded images may take: a third of what is free now."""
+    """Bytes that decoded images may use: a third of the free memory."""
     return this_machine().available // 3

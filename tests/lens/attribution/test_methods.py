@@ -42,6 +42,7 @@ OTHERS = {
             "depths": (1, 2),
             "embed_dims": (8, 16),
             "num_heads": (1, 2),
+            "mlp_ratios": (8.0, 8.0),
             "reductions": (2, 1),
             "num_classes": 5,
         },

@@ -1,4 +1,4 @@
-"""Foreign weights under our names."""
+"""Conversion of other libraries' state dicts to our names."""
 
 import pkgutil
 from collections.abc import Callable, Mapping
@@ -10,36 +10,37 @@ from torch import Tensor
 
 from ...errors import VitrailError
 from ...models.fields import ModelConfig
-from ...nn import AnyVisionModel
+from ...nn import BaseVisionModel
+from ...plugins import find_plugin, plugin_names
 from .rename import Layout, Renamed, Rule, to_ours
 
+Reader = Callable[[Mapping[str, Any]], ModelConfig]
+"""The values of a config.json -> the config of the model."""
 _SHARED = ("timm", "transformers", "torchvision", "official")
-"""Names of ViT itself in each source. Where names fit several layouts equally well, the first is meant."""
+"""Modules with the layouts of ViT in each source. If names fit several layouts equally well, the first is used."""
 _OTHERS = sorted({module.name for module in pkgutil.iter_modules(__path__)}.difference(_SHARED))
 _TABLES = [vars(import_module(f"{__name__}.{module}")) for module in (*_SHARED, *_OTHERS)]
 
 LAYOUTS: tuple[Layout, ...] = tuple(layout for table in _TABLES for layout in table.get("LAYOUTS", ()))
 """The layouts of every module in this folder: a file that defines LAYOUTS is all that a family needs."""
-CONFIGS: dict[str, Callable[[Mapping[str, Any]], ModelConfig]] = {
-    kind: read for table in _TABLES for kind, read in table.get("CONFIGS", {}).items()
-}
+CONFIGS: dict[str, Reader] = {kind: read for table in _TABLES for kind, read in table.get("CONFIGS", {}).items()}
 """Readers of transformers' config.json, by `model_type`."""
 _ENVELOPES = ("model", "state_dict", "params", "module", "model_state")
 
 
-def convert_state_dict(state_dict: Mapping[str, Any], model: AnyVisionModel) -> dict[str, Tensor]:
+def convert_state_dict(state_dict: Mapping[str, Any], model: BaseVisionModel[ModelConfig]) -> dict[str, Tensor]:
     """Translate a state dict of timm, transformers, torchvision or an official release to our names.
 
     Args:
-        state_dict: names to tensors or numpy arrays; may be nested under "model" or "state_dict", or be ours.
-        model: gives the names and shapes of the tensors that are wanted.
+        state_dict: name -> tensor or NumPy array; may be nested under "model" or "state_dict", or have our names.
+        model: the model to load them into.
 
     Returns:
-        what `model.load_state_dict` takes.
+        state dict for `model.load_state_dict`.
 
     Raises:
-        VitrailError: a layout that is none of these, or tensors that are missing, unexpected or of another
-            shape; the message lists them all.
+        VitrailError: unknown layout, or missing or unexpected tensors, or tensors of another shape; the message
+        lists them all.
     """
     expected = model.state_dict()
     state = tensors(state_dict)
@@ -50,10 +51,27 @@ def convert_state_dict(state_dict: Mapping[str, Any], model: AnyVisionModel) -> 
     return {name: renamed.state[name] for name in expected}
 
 
+def added_layouts() -> tuple[Layout, ...]:
+    """Layouts of installed packages: the `LAYOUTS` of the modules that the entry points `vitrail.layouts` name."""
+    return tuple(layout for module in _added_modules() for layout in vars(module).get("LAYOUTS", ()))
+
+
+def added_configs() -> dict[str, Reader]:
+    """Readers of config.json of installed packages, by `model_type`: the `CONFIGS` of the same modules."""
+    return {kind: read for module in _added_modules() for kind, read in vars(module).get("CONFIGS", {}).items()}
+
+
+def _added_modules() -> list[Any]:
+    return [find_plugin("layout", name) for name in plugin_names("layout")]
+
+
 def recognise(state: Mapping[str, Tensor], *more: Layout) -> Layout:
-    """The layout that accounts for most of the names."""
+    """The layout that accounts for most of the names; other packages are asked where none accounts for all."""
     candidates = (*more, *LAYOUTS)
     scores = [layout.known(state) for layout in candidates]
+    if max(scores, default=0) < len(state):
+        added = added_layouts()
+        candidates, scores = (*candidates, *added), [*scores, *(layout.known(state) for layout in added)]
     if not max(scores, default=0):
         shown = ", ".join(list(state)[:5]) or "nothing"
         raise VitrailError(
@@ -64,7 +82,7 @@ def recognise(state: Mapping[str, Tensor], *more: Layout) -> Layout:
 
 
 def check(renamed: Renamed, expected: Mapping[str, Tensor], layout: Layout) -> None:
-    """Every tensor is accounted for, in its shape; otherwise an error that lists those that are not."""
+    """Raise VitrailError unless every tensor is there in its shape; the message lists those that are not."""
     missing = [*renamed.incomplete]
     wrong = []
     for name, tensor in expected.items():
@@ -86,7 +104,7 @@ def check(renamed: Renamed, expected: Mapping[str, Tensor], layout: Layout) -> N
 
 
 def tensors(state_dict: Mapping[str, Any]) -> dict[str, Tensor]:
-    """A flat dict of tensors: out of its envelope, numpy arrays wrapped."""
+    """Return a flat dict of tensors: nested dicts unwrapped, NumPy arrays converted."""
     for envelope in _ENVELOPES:
         if isinstance(state_dict.get(envelope), Mapping):
             return tensors(state_dict[envelope])

@@ -1,4 +1,4 @@
-"""BEiT's names, elsewhere; timm's are also those of the official releases of BEiT and BEiT v2."""
+"""Layouts of BEiT. timm's names are also those of the official releases of BEiT and BEiT v2."""
 
 from collections.abc import Mapping
 from functools import partial

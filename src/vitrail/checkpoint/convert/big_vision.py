@@ -1,8 +1,8 @@
-"""The names of google-research/big_vision (.npz): FlexiViT, and plain ViTs with fixed positions (SimpleViT).
+"""Layouts of google-research/big_vision (.npz): FlexiViT, and plain ViTs with fixed positions (SimpleViT).
 
-Positions are added before the class token, which has none. FlexiViT keeps a table of 7×7 and resizes it, bilinearly,
-to the grid at hand, so that an image size belongs to no file: what is read is of 7 patches a side, until
-`vitrail.load(path, image_size=240)` says more.
+Positions are added before the class token, which has none. FlexiViT stores a 7×7 table of positions and resizes it
+bilinearly to the current grid, so its files do not define an image size: models are read with 7 patches a side, unless
+another size is given, as in `vitrail.load(path, image_size=240)`.
 """
 
 from . import official

@@ -1,4 +1,4 @@
-"""The usual block of a transformer, by the names of any source."""
+"""Rules for the usual transformer block, with the names of any source."""
 
 from .rename import Rule, linear
 
@@ -14,15 +14,15 @@ def named_block(
     attention: str = "branch",
     norm: str = "norm",
 ) -> tuple[Rule, ...]:
-    """The rules of a block of attention and a MLP.
+    """Rules of a block of attention and MLP.
 
     Args:
-        theirs: where their block stands; the other names of theirs are inside of it.
-        norms, project, mlp: their two norms, the layer behind the attention, and the two of the MLP.
-        qkv: one layer, or three that are stacked; none where they have rules of their own.
-        ours: where our block stands.
-        attention: where in its residual the `MultiHeadAttention` stands.
-        norm: what of the residual their norm is: "norm" in front of the branch, or "scale" behind it (Swin V2).
+        theirs: path of their block, to which their other names are relative.
+        norms, project, mlp: names of their two norms, the layer after the attention, and the two layers of the MLP.
+        qkv: names of one layer, or of three that are stacked; empty if separate rules cover them.
+        ours: path of our block.
+        attention: path of the `MultiHeadAttention` in its residual.
+        norm: name of their norm in our residual: "norm" before the branch, or "scale" after it (Swin V2).
     """
     inner = f"{ours}.attention.{attention}"
     joint = linear(f"{inner}.qkv", *(f"{theirs}.{name}" for name in qkv)) if qkv else None

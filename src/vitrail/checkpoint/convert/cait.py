@@ -1,4 +1,4 @@
-"""CaiT's names in timm, which are those of the official release."""
+"""Layouts of CaiT. timm's names are those of the official release."""
 
 from . import timm
 from .rename import Layout, Rule, linear

@@ -1,4 +1,4 @@
-"""CLIP's names, elsewhere."""
+"""Layouts of CLIP."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,9 +10,9 @@ from .block import named_block
 from .rename import Layout, Rule, Transform, linear
 
 _OPENAI_STATISTICS = {"mean": (0.48145466, 0.4578275, 0.40821073), "std": (0.26862954, 0.26130258, 0.27577711)}
-_OPENAI_PICTURES = {"crop": 1.0, **_OPENAI_STATISTICS}
+_OPENAI_IMAGES = {"crop": 1.0, **_OPENAI_STATISTICS}
 _PLAIN = {"position_antialias": False}
-_NUMBERS = ("{x}.position_ids",)  # counted, not learned; older files have them
+_NUMBERS = ("{x}.position_ids",)  # position indices without learned values, in older files
 
 VECTOR = Transform(lambda row: row.reshape(1, 1, -1), lambda token, heads: (token.flatten(),))
 TABLE = Transform(lambda rows: rows.unsqueeze(0), lambda table, heads: (table.squeeze(0),))
@@ -30,7 +30,7 @@ TIMM = Layout(
 
 
 def openai_blocks(ours: str, theirs: str) -> tuple[Rule, ...]:
-    """Blocks by OpenAI's names, which open_clip kept."""
+    """Rules for blocks with OpenAI's names, which open_clip has too."""
     return named_block(
         theirs,
         norms=("ln_1", "ln_2"),
@@ -42,7 +42,7 @@ def openai_blocks(ours: str, theirs: str) -> tuple[Rule, ...]:
 
 
 def openai_text(theirs: str) -> tuple[Rule, ...]:
-    """A text encoder by OpenAI's names, but for its projection."""
+    """Rules for a text encoder with OpenAI's names, without its projection."""
     return (
         Rule("text.embed.words.weight", (f"{theirs}token_embedding.weight",)),
         Rule("text.embed.positions", (f"{theirs}positional_embedding",), TABLE),
@@ -67,12 +67,12 @@ OPENAI = Layout(
     ),
     ("input_resolution", "context_length", "vocab_size"),
     ("module.",),
-    preprocess=_OPENAI_PICTURES,
+    preprocess=_OPENAI_IMAGES,
 )
 
 
 def transformers_blocks(ours: str, theirs: str) -> tuple[Rule, ...]:
-    """Blocks by transformers' names, in CLIP and SigLIP alike."""
+    """Rules for blocks with transformers' names, in CLIP and SigLIP."""
     return named_block(
         theirs,
         norms=("layer_norm1", "layer_norm2"),
@@ -84,7 +84,7 @@ def transformers_blocks(ours: str, theirs: str) -> tuple[Rule, ...]:
 
 
 def transformers_image(ours: str, theirs: str) -> tuple[Rule, ...]:
-    """An image encoder by transformers' names: what CLIP's and SigLIP's have in common."""
+    """Rules for an image encoder with transformers' names, shared by CLIP and SigLIP."""
     return (
         linear(f"{ours}embed.patches.project", f"{theirs}embeddings.patch_embedding"),
         Rule(f"{ours}embed.parts.positions.weight", (f"{theirs}embeddings.position_embedding.weight",), TABLE),
@@ -94,7 +94,7 @@ def transformers_image(ours: str, theirs: str) -> tuple[Rule, ...]:
 
 
 def transformers_text() -> tuple[Rule, ...]:
-    """A text encoder by transformers' names, but for its projection."""
+    """Rules for a text encoder with transformers' names, without its projection."""
     return (
         Rule("text.embed.words.weight", ("text_model.embeddings.token_embedding.weight",)),
         Rule("text.embed.positions", ("text_model.embeddings.position_embedding.weight",), TABLE),
@@ -122,19 +122,19 @@ _TRANSFORMERS = Layout(
     ),
     _NUMBERS,
     fields=_PLAIN,
-    preprocess=_OPENAI_PICTURES,
+    preprocess=_OPENAI_IMAGES,
 )
 _TRANSFORMERS_IMAGE = Layout(
-    "transformers CLIP (image encoder)", _image("", ""), _NUMBERS, ("vision_model.",), _PLAIN, _OPENAI_PICTURES
+    "transformers CLIP (image encoder)", _image("", ""), _NUMBERS, ("vision_model.",), _PLAIN, _OPENAI_IMAGES
 )
-# The image encoder alone goes first: of its tensors the whole model knows as many.
+# The image encoder alone is first: both layouts have all of its names.
 LAYOUTS = (TIMM, OPENAI, _TRANSFORMERS_IMAGE, _TRANSFORMERS)
 
 _ACTIVATIONS = {"gelu": "gelu", "gelu_pytorch_tanh": "gelu_tanh", "gelu_new": "gelu_tanh", "quick_gelu": "quick_gelu"}
 
 
 def image_fields(card: Mapping[str, Any], activation: str, norm_eps: float, patch_size: int) -> dict[str, Any]:
-    """Fields of our configs from transformers' configuration of an image encoder; others have its defaults."""
+    """Config fields from transformers' configuration of an image encoder; missing ones have its defaults."""
     width = card.get("hidden_size", 768)
     return {
         "image_size": card.get("image_size", 224),
@@ -150,7 +150,7 @@ def image_fields(card: Mapping[str, Any], activation: str, norm_eps: float, patc
 
 
 def text_fields(card: Mapping[str, Any], defaults: Mapping[str, int]) -> dict[str, Any]:
-    """The same of a text encoder. `defaults` are those of transformers' class, by transformers' names."""
+    """Config fields of a text encoder. `defaults` are those of transformers' class, with transformers' names."""
     card = {**defaults, **card}
     return {
         "context_length": card["max_position_embeddings"],
@@ -163,16 +163,17 @@ def text_fields(card: Mapping[str, Any], defaults: Mapping[str, int]) -> dict[st
 
 
 def activation_field(name: str) -> str:
-    """Our name of transformers' activation."""
+    """Our name for an activation of transformers."""
     if name not in _ACTIVATIONS:
-        raise VitrailError(f"these weights use the activation {name!r}: read are {', '.join(_ACTIVATIONS)}")
+        raise VitrailError(f"these weights use the activation {name!r}: supported are {', '.join(_ACTIVATIONS)}")
     return _ACTIVATIONS[name]
 
 
 def both(card: Mapping[str, Any], activation: str, norm_eps: float) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The parts of a configuration that speak of the image and of the text encoder; in old files some stand apart.
+    """Return the parts of a configuration for image and text encoder; old files have some of them elsewhere.
 
-    VitrailError where the two encoders have other activations or norms: a model of ours has one for both.
+    Raises:
+        VitrailError: the encoders differ in activation or norm epsilon; our models have one for both.
     """
     image, text = (
         {**(card.get(name) or {}), **(card.get(f"{name}_dict") or {})} for name in ("vision_config", "text_config")
@@ -182,13 +183,13 @@ def both(card: Mapping[str, Any], activation: str, norm_eps: float) -> tuple[dic
         if seen[0] != seen[1]:
             raise VitrailError(
                 f"these weights have {name} {seen[0]!r} for images and {seen[1]!r} for texts: "
-                "read are those with the same for both"
+                "only equal values are supported"
             )
     return image, text
 
 
 _DEFAULTS = ("quick_gelu", 1e-5)
-"""The activation and the norms' epsilon of both encoders."""
+"""Fields for the activation and the norm epsilon of both encoders."""
 _TEXT_DEFAULTS = {
     "max_position_embeddings": 77,
     "vocab_size": 49408,
@@ -201,12 +202,10 @@ _TEXT_DEFAULTS = {
 
 def _config(card: Mapping[str, Any]) -> CLIPConfig:
     image, text = both(card, *_DEFAULTS)
-    # Before 2023 all files said 2, and transformers takes the highest number for the end where it finds that.
+    # Before 2023 all files had 2, and for that value transformers uses the highest number as the end token.
     end, highest = text.get("eos_token_id", 49407), text.get("vocab_size", 49408) - 1
     if end not in (2, highest):
-        raise VitrailError(
-            f"these weights end a text with number {end}: read are those that end it with the last, {highest}"
-        )
+        raise VitrailError(f"these weights end a text with token {end}: only the last token, {highest}, is supported")
     return CLIPConfig(
         **image_fields(image, *_DEFAULTS, 32),
         **text_fields(text, _TEXT_DEFAULTS),

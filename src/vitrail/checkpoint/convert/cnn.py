@@ -1,4 +1,4 @@
-"""torchvision's names of CNNs, which timm's ResNets have too, and transformers' of ResNets."""
+"""Layouts of CNNs: torchvision's names, which timm's ResNets have too, and transformers' ResNets."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,7 +11,7 @@ from .rename import Layout, Rule, linear
 from .resnet import transformers_resnet
 
 _DEEPEST = 18
-"""Features behind the stem of MobileNetV2, which has most."""
+"""Number of feature layers after the stem in MobileNetV2, which has the most."""
 
 
 def _stage(number: int) -> str:
@@ -33,7 +33,7 @@ _REGNET = (
     *(_same(_stage(number), f"trunk_output.block{number + 1}", "{x}") for number in range(4)),
     linear("head.classify", "fc"),
 )
-# Not "{x}" alone: other networks of torchvision, such as Swin, have features too.
+# Not "{x}" alone: other torchvision networks, such as Swin, have features too.
 _FEATURES = tuple(
     _same(_stage(number - 1), f"features.{number}", inner)
     for number in range(_DEEPEST + 1)
@@ -79,7 +79,7 @@ def _config(card: Mapping[str, Any]) -> CNNConfig:
     if network is None:
         raise VitrailError(
             f"these weights are a ResNet of {layer} layers, depths {depths} and widths {widths}: "
-            f"read are those of {', '.join(_RESNETS)}"
+            f"supported are {', '.join(_RESNETS)}"
         )
     return CNNConfig(network=network, in_channels=card["num_channels"])
 

@@ -1,4 +1,4 @@
-"""ConvNeXt's names, elsewhere; V2's differ by a norm inside the MLP."""
+"""Layouts of ConvNeXt; those of V2 have an additional norm inside the MLP."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -10,7 +10,7 @@ from .rename import Layout, Rule, Transform, linear
 
 _STAGE = "encoder.blocks.{s}"
 _LATER = (1, 2, 3)
-# The small models of timm have 1×1 convolutions for linear layers; factors of channels have three spare axes or none.
+# timm's small models have 1×1 convolutions for linear layers; channel factors have three extra axes or none.
 _LINEAR = Transform(lambda weight: weight.flatten(1) if weight.ndim > 2 else weight, lambda weight, heads: (weight,))
 _VECTOR = Transform(lambda factors: factors.flatten(), lambda factors, heads: (factors,))
 
@@ -87,7 +87,7 @@ _TRANSFORMERS = (
 
 
 def _torchvision() -> tuple[Rule, ...]:
-    """Stages and reductions in turn in one list of features."""
+    """Rules for torchvision's list of features, in which stages and reductions alternate."""
     rules = [*_ends("features.0.0", "features.0.1", "classifier.0", "classifier.2")]
     block = partial(_block, conv="block.0", norm="block.2", expand="block.3", contract="block.5", scale="layer_scale")
     for stage in (0, *_LATER):
@@ -109,8 +109,8 @@ def _config(card: Mapping[str, Any]) -> ConvNeXtConfig:
     widths, scale = card["hidden_sizes"], card.get("layer_scale_init_value", 0)
     if list(widths) != [widths[0] * 2**stage for stage in range(len(widths))] or card["hidden_act"] != "gelu":
         raise VitrailError(
-            f"a ConvNeXt of widths {widths} with {card['hidden_act']!r} is not read: "
-            "stages must double their width, and the activation be 'gelu'"
+            f"a ConvNeXt of widths {widths} with {card['hidden_act']!r} is not supported: "
+            "each stage must double the width, and the activation must be 'gelu'"
         )
     second = card["model_type"] == "convnextv2"
     return ConvNeXtConfig(

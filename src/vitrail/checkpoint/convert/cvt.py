@@ -1,4 +1,4 @@
-"""CvT's names elsewhere."""
+"""Layouts of CvT."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -16,14 +16,14 @@ _LAST = "encoder.blocks.2.reduce.embed"
 
 
 def _embeds(theirs: str, project: str, norm: str, class_token: str) -> tuple[Rule, ...]:
-    """The patches of each stage; in the last they stand beside a class token."""
+    """Rules for the patch embeddings of the stages; the last stage also has a class token."""
     places = ("embed", "encoder.blocks.1.reduce.embed", f"{_LAST}.patches")
     rules = [patches(ours, theirs.format(s=stage), project, norm) for stage, ours in enumerate(places)]
     return *(rule for both in rules for rule in both), Rule(f"{_LAST}.parts.prefix.weight", (class_token,))
 
 
 def _projections(theirs: str, words: tuple[str, str, str], conv: str, norm: str, layer: str) -> tuple[Rule, ...]:
-    """Queries, keys and values; a star in the names of theirs is the word for each of the three."""
+    """Rules for queries, keys and values; a star in their names stands for each of the three words."""
     rules: list[Rule] = []
     for part, word in zip("qkv", words, strict=True):
         ours = f"{_ATTENTION}.qkv.{part}"
@@ -69,7 +69,7 @@ _TRANSFORMERS = (
 )
 
 LAYOUTS = (
-    # transformers computes with GELU what was trained with its quick approximation.
+    # transformers uses exact GELU, although the weights were trained with its quick approximation.
     Layout("official CvT", _OFFICIAL, prefixes=("module.",), fields={"activation": "quick_gelu"}),
     Layout("transformers CvT", _TRANSFORMERS, prefixes=("cvt.",)),
 )
@@ -80,7 +80,7 @@ def _config(card: Mapping[str, Any]) -> CvTConfig:
     expect(card, patch_sizes=[7, 3, 3], patch_stride=[4, 2, 2], patch_padding=[2, 1, 1], cls_token=[False, False, True])
     expect(card, qkv_projection_method=["dw_bn"] * stages, qkv_bias=[True] * stages, kernel_qkv=[3] * stages)
     expect(card, padding_q=[1] * stages, stride_q=[1] * stages, padding_kv=[1] * stages, stride_kv=[2] * stages)
-    # The card's layer_norm_eps is not what its layer norms use; and it says nothing of the image's size.
+    # transformers' layer norms ignore the card's layer_norm_eps, and the card has no image size.
     return CvTConfig(
         in_channels=card["num_channels"],
         embed_dims=tuple(card["embed_dim"]),

@@ -1,4 +1,4 @@
-"""DETR's names, elsewhere."""
+"""Layouts of DETR."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -18,7 +18,7 @@ _JOINT = ("in_proj_{p}",)
 
 
 def _attention(ours: str, theirs: str, projections: tuple[str, ...], project: str, norm: str) -> tuple[Rule, ...]:
-    """One of the decoder's, whose three projections stand apart with us."""
+    """Rules for an attention of the decoder, whose three projections are separate in our model."""
     inside = f"{ours}.branch.attention"
     qkv = tuple(f"{inside}.{part}.{{p}}" for part in "qkv")
     names = tuple(f"{theirs}.{name}" for name in projections)
@@ -39,7 +39,7 @@ def _boxes(theirs: str) -> tuple[Rule, ...]:
 
 
 def _body(theirs: str) -> tuple[Rule, ...]:
-    """timm and torchvision name a ResNet's parts alike."""
+    """Rules for the ResNet with the names of timm and torchvision."""
     parts = ("conv1", "bn1", *(f"layer{{s}}.{{i}}.{part}" for unit in UNITS for part in unit))
     return tuple(Rule(f"{_BODY}.{part}.{{f}}", (f"{theirs}.{part}.{{f}}",)) for part in parts)
 
@@ -73,7 +73,7 @@ def _transformers(project: str, expand: str, contract: str) -> tuple[Rule, ...]:
 
 
 def _official() -> tuple[Rule, ...]:
-    """facebookresearch/detr, whose blocks are named as those of torch.nn.Transformer."""
+    """Rules for facebookresearch/detr, whose blocks have the names of torch.nn.Transformer."""
     encoder, decoder = f"transformer.{_THEIR_ENCODER}", f"transformer.{_THEIR_DECODER}"
     return (
         linear("embed.patches.project", "input_proj"),
@@ -92,7 +92,7 @@ def _official() -> tuple[Rule, ...]:
     )
 
 
-# Counters of batch norms, and what the panoptic models have beside their detector.
+# Counters of batch norms, and the panoptic models' parts besides the detector.
 _UNUSED = ("{x}.num_batches_tracked", "mask_head.{x}", "bbox_attention.{x}")
 _PREFIXES = ("detr.model.", "detr.", "model.")
 
@@ -120,7 +120,7 @@ def _config(card: Mapping[str, Any]) -> DETRConfig:
     expect(body, layer_type="bottleneck", hidden_act="relu")
     expect(body, downsample_in_first_stage=False, downsample_in_bottleneck=False)
     if depths is None:
-        raise VitrailError(f"this DETR's backbone is {name!r}: read are those with {', '.join(_RESNETS)}")
+        raise VitrailError(f"this DETR's backbone is {name!r}: supported are {', '.join(_RESNETS)}")
     return DETRConfig(
         depths=tuple(depths),
         dilated=bool(card.get("dilation")) or body.get("output_stride") == 16,

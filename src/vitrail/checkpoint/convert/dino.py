@@ -1,6 +1,6 @@
-"""DINO's names. The backbones alone have timm's names of a ViT, and are read as one.
+"""Layouts of DINO. The backbones alone have timm's names of a ViT, and are read as one.
 
-The released "full checkpoints" hold a student and a teacher: `convert_state_dict(checkpoint["teacher"], model)`.
+The released "full checkpoints" have a student and a teacher: `convert_state_dict(checkpoint["teacher"], model)`.
 """
 
 from . import timm

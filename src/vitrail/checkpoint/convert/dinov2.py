@@ -1,4 +1,4 @@
-"""DINOv2's names, elsewhere. Without registers, timm's are those of a ViT."""
+"""Layouts of DINOv2. Without registers, timm's names are those of a ViT."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -13,7 +13,7 @@ _BLOCK = "encoder.blocks.{i}"
 _REGISTERS = "embed.parts.registers.weight"
 
 
-# The release resamples positions in two ways: with registers as timm does, and without them in its first way.
+# The release resamples positions in two ways: with registers as in timm, and without registers with an offset.
 _WITHOUT_REGISTERS = {"position_antialias": False, "position_offset": 0.1}
 
 
@@ -56,7 +56,7 @@ _MODULES = ("q_proj", "k_proj", "v_proj", "o_proj")
 
 LAYOUTS = (
     Layout("timm DINOv2", (*timm.TIMM.rules, Rule(_REGISTERS, ("reg_token",)))),
-    # Those without registers go first: of tensors without them both know as many.
+    # Layouts without registers are first: both have all names of models without registers.
     _official("plain", "fc1", "fc2", registers=False),
     _official("gated", "w12", "w3", registers=False),
     _official("plain", "fc1", "fc2", registers=True),
@@ -69,10 +69,10 @@ LAYOUTS = (
 
 
 def _config(card: Mapping[str, Any]) -> DINOv2Config:
-    expect(card, hidden_act="gelu", qkv_bias=True)  # a gated MLP has its own activation
+    expect(card, hidden_act="gelu", qkv_bias=True)  # a gated MLP has another activation
     gated, dim = card["use_swiglu_ffn"], card["hidden_size"]
     hidden = int(dim * card["mlp_ratio"])
-    if gated:  # two thirds of it, up to a multiple of 8
+    if gated:  # two thirds, rounded up to a multiple of 8
         hidden = (int(hidden * 2 / 3) + 7) // 8 * 8
     return DINOv2Config(
         image_size=card["image_size"],

@@ -1,4 +1,4 @@
-"""DINOv3's names, elsewhere."""
+"""Layouts of DINOv3."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -44,7 +44,7 @@ def _official(kind: str, expand: tuple[str, ...], contract: str) -> Layout:
         *timm.CLASS,
         *timm.AROUND,
     )
-    # The mask of the bias holds the keys' part at zero; the last is for the small crops of the 7B's pre-training.
+    # The bias mask keeps the keys' part at zero; the last name is for the small crops in the 7B model's pre-training.
     unused = ("mask_token", "rope_embed.periods", "blocks.{i}.attn.qkv.bias_mask", "local_cls_norm.{p}")
     return Layout(f"official DINOv3, {kind}", rules, unused, ("backbone.",), {"pool": "class"})
 

@@ -1,4 +1,4 @@
-"""DPT's names, elsewhere."""
+"""Layouts of DPT."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -31,7 +31,7 @@ def _refinement(ours: str, theirs: str, conv: str, norm: str) -> tuple[Rule, ...
 
 
 def _fusion(theirs: tuple[str, ...], first: str, second: str, project: str, conv: str, norm: str) -> tuple[Rule, ...]:
-    """Their four steps, the coarsest first, of which ours has only half: there is nothing yet to be added to."""
+    """Rules for the four fusion steps, coarsest first. Our first step has half of theirs: it has nothing to add."""
     steps = (f"{_DECODE}.start", *(f"{_DECODE}.fuse.{index}.refine" for index in range(3)))
     rules: list[Rule] = []
     for ours, step in zip(steps, theirs, strict=True):
@@ -70,7 +70,7 @@ def _transformers() -> tuple[Rule, ...]:
 
 
 def _official() -> tuple[Rule, ...]:
-    """isl-org/DPT: timm's ViT inside, and RefineNet's names."""
+    """Rules for isl-org/DPT: a ViT with timm's names, and RefineNet's names."""
     model = "pretrained.model"
     rules = [
         *_embedding(f"{model}.patch_embed.proj", f"{model}.cls_token", f"{model}.pos_embed"),
@@ -83,7 +83,7 @@ def _official() -> tuple[Rule, ...]:
     return (*rules, *_fusion(steps, "resConfUnit1", "resConfUnit2", "out_conv", "conv", "bn"))
 
 
-# The norm and the classifier behind the blocks, the half of the first step, and a head that only training uses.
+# Norm and classifier after the blocks, half of the first fusion step, and a head that is used in training only.
 _UNUSED_THERE = (
     "dpt.layernorm.{p}",
     "dpt.pooler.{x}",

@@ -1,4 +1,4 @@
-"""Checks of transformers' config.json: values that our models do not have are errors."""
+"""Checks of transformers' config.json for values that our models do not support."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,22 +7,22 @@ from ...errors import VitrailError
 
 
 def expect(card: Mapping[str, Any], **values: Any) -> None:
-    """Raise VitrailError where a field is there and has another value."""
+    """Raise VitrailError if a field is present with another value."""
     for name, value in values.items():
         if card.get(name, value) != value:
-            raise VitrailError(f"these weights have {name} {card[name]!r}: read are those with {value!r}")
+            raise VitrailError(f"these weights have {name} {card[name]!r}: only {value!r} is supported")
 
 
 def uniform(card: Mapping[str, Any], name: str) -> Any:
-    """The value of a field that has one for each stage, where all are the same; VitrailError where they are not."""
+    """Return the common value of a field with one for each stage; VitrailError if they differ."""
     first, *others = card[name]
     if any(value != first for value in others):
-        raise VitrailError(f"these weights have {name} {card[name]!r}: read are those with the same in every stage")
+        raise VitrailError(f"these weights have {name} {card[name]!r}: only equal values in all stages are supported")
     return first
 
 
 def vit_fields(card: Mapping[str, Any]) -> dict[str, Any]:
-    """Fields of our configs from transformers' configuration of a plain encoder."""
+    """Config fields from transformers' configuration of a plain encoder."""
     return {
         "image_size": card["image_size"],
         "patch_size": card["patch_size"],

@@ -1,4 +1,4 @@
-"""The hybrid ViTs' names, elsewhere: a ViT's, and those of the ResNet in front of it."""
+"""Layouts of hybrid ViTs: those of a ViT and of the ResNet before it."""
 
 from . import official, timm
 from .rename import Layout, Rule, Transform, linear
@@ -6,7 +6,7 @@ from .rename import Layout, Rule, Transform, linear
 _OURS = "embed.patches.backbone"
 _PROJECT = "embed.patches.patches.project"
 _THIRD = (0, 1, 2)
-# Of the largest published ResNet, stage by stage: the official names count from one, so each has rules of its own.
+# Units of the largest published ResNet by stage: the official names count from one, so each unit has its own rules.
 _DEPTHS = (3, 4, 9, 3)
 _FACTORS = Transform(lambda factors: factors.flatten(), lambda factors, heads: (factors,))
 

@@ -1,4 +1,4 @@
-"""LeViT's names, elsewhere."""
+"""Layouts of LeViT."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from ...models.levit import LeViTConfig
 from .expect import expect, uniform
 from .rename import Layout, Rule, Transform, linear
 
-# timm's levit_conv_* keep linear layers as 1×1 convolutions.
+# timm's levit_conv_* store linear layers as 1×1 convolutions.
 _FLAT = Transform(lambda weight: weight.flatten(1), lambda weight, heads: (weight,))
 _CONVOLUTIONS = 4
 _COMPUTED = ("{x}.attention_bias_idxs",)
@@ -16,7 +16,7 @@ _COMPUTED = ("{x}.attention_bias_idxs",)
 
 @dataclass(frozen=True, slots=True)
 class _Names:
-    """What a source calls the layers inside of a block."""
+    """A source's names of the layers inside a block."""
 
     weight: str
     norm: str
@@ -28,7 +28,7 @@ class _Names:
     contract: str
 
     def unit(self, ours: str, theirs: str) -> tuple[Rule, ...]:
-        """A linear layer and its norm."""
+        """Rules for a linear layer and its norm."""
         return (
             Rule(f"{ours}.linear.weight", (f"{theirs}.{self.weight}.weight",), _FLAT),
             Rule(f"{ours}.norm.{{b}}", (f"{theirs}.{self.norm}.{{b}}",)),
@@ -89,9 +89,9 @@ TIMM = Layout(
 
 
 def _in_a_row(names: _Names, depths: tuple[int, ...], place: Any, inner: str) -> tuple[Rule, ...]:
-    """Where attention and MLPs of all blocks, and what shrinks, stand in one list, stage by stage.
+    """Rules for a source with the attentions, MLPs and reductions of all blocks in one list.
 
-    `place(stage, number)` is their name of an entry, counted within its stage; what shrinks ends a stage.
+    `place(stage, number)` is their name of an entry, counted within its stage; the reduction is the last of a stage.
     """
     rules: list[Rule] = []
     for stage, depth in enumerate(depths):
@@ -146,7 +146,7 @@ def _transformers(depths: tuple[int, ...]) -> Layout:
     )
 
 
-# Which entry of a list is what depends on how many there are.
+# The meaning of a list entry depends on the number of blocks.
 _DEPTHS = ((4, 4, 4), (2, 3, 4))
 LAYOUTS = (TIMM, *map(_official, _DEPTHS), *map(_transformers, _DEPTHS))
 
@@ -154,7 +154,7 @@ LAYOUTS = (TIMM, *map(_official, _DEPTHS), *map(_transformers, _DEPTHS))
 def _config(card: Mapping[str, Any]) -> LeViTConfig:
     key_dim, widths = uniform(card, "key_dim"), card["hidden_sizes"]
     expect(card, kernel_size=3, stride=2, padding=1, patch_size=16)
-    # Saving them, transformers adds one for the last stage, which has none.
+    # transformers saves one more for the last stage, which has none.
     shrinks = [["Subsample", key_dim, width // key_dim, 4, 2, 2] for width in widths[:-1]]
     expect({"down_ops": card.get("down_ops", shrinks)[: len(shrinks)]}, down_ops=shrinks)
     return LeViTConfig(

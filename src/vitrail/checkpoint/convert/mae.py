@@ -1,4 +1,4 @@
-"""MAE's names, elsewhere. The released encoders alone have the names of a ViT, and are read as one."""
+"""Layouts of MAE. The released encoders alone have the names of a ViT, and are read as one."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -24,7 +24,7 @@ _OFFICIAL = Layout(
         linear("head.encoder.norm", "decoder_norm"),
         linear("head.predict", "decoder_pred"),
     ),
-    ("pos_embed", "decoder_pos_embed"),  # computed for the grid at hand
+    ("pos_embed", "decoder_pos_embed"),  # computed for the current grid
     ("module.",),
 )
 

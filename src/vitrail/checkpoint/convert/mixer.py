@@ -1,4 +1,4 @@
-"""MLP-Mixer's names, elsewhere."""
+"""Layouts of MLP-Mixer."""
 
 from . import official
 from .rename import Layout, Rule, linear

@@ -1,6 +1,6 @@
-"""The names and axes of the official ViT releases (google-research/vision_transformer, .npz).
+"""Layouts of the official ViT releases (google-research/vision_transformer, .npz).
 
-Flax keeps a linear kernel as (in, out), a convolution as (H, W, in, out), and attention apart by heads.
+Flax stores a linear kernel as (in, out), a convolution as (H, W, in, out), and attention with an axis for heads.
 """
 
 import torch
@@ -35,7 +35,7 @@ def linear(ours: str, theirs: str, transform: Transform = KERNEL) -> tuple[Rule,
 
 
 def without_patches(positions: str, numbers: tuple[int, int, int]) -> tuple[Rule, ...]:
-    """A ViT but for its patches; `numbers` are those that flax gave attention, second norm and MLP of a block."""
+    """Rules for a ViT without its patches; `numbers` are flax's for attention, second norm and MLP of a block."""
     attention, second = f"{_BLOCK}/MultiHeadDotProductAttention_{numbers[0]}", f"{_BLOCK}/LayerNorm_{numbers[1]}"
     mlp, branch = f"{_BLOCK}/MlpBlock_{numbers[2]}", "encoder.blocks.{i}.attention.branch"
     kernels, biases = (tuple(f"{attention}/{part}/{kind}" for part in _PARTS) for kind in ("kernel", "bias"))
@@ -55,7 +55,7 @@ def without_patches(positions: str, numbers: tuple[int, int, int]) -> tuple[Rule
 
 
 PATCH_RULES = linear("embed.patches.project", "embedding", PATCHES)
-# Dropouts between them were counted too.
+# The numbers count dropouts too.
 WITHOUT_PATCHES = without_patches("Transformer/posembed_input/pos_embedding", (1, 2, 3))
 PREPROCESS = {"mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5)}
 OFFICIAL = Layout(
@@ -66,10 +66,10 @@ OFFICIAL = Layout(
 
 
 def without_pre_logits(state: dict[str, Tensor]) -> tuple[dict[str, Tensor], list[str]]:
-    """The state without the pre-logits layer and the head behind it, and a sentence about it.
+    """Return the state without the pre-logits layer and the head after it, and a sentence about it.
 
-    The ImageNet-21k releases have a tanh layer in front of the head, which fine-tuning drops together with
-    the head (Dosovitskiy et al., 2021, section 3.2).
+    The ImageNet-21k releases have a tanh layer before the head, which is dropped with the head for fine-tuning
+    (Dosovitskiy et al., 2021, section 3.2).
     """
     if not any(name.startswith("pre_logits/") for name in state):
         return state, []

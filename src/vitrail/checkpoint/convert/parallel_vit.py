@@ -1,4 +1,4 @@
-"""The names of timm's ViT with residuals side by side."""
+"""Layout of timm's ViT with parallel residuals."""
 
 from .rename import Layout, Rule, linear
 from .timm import TIMM

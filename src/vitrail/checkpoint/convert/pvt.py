@@ -1,4 +1,4 @@
-"""PVT's names elsewhere."""
+"""Layouts of PVT."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -21,7 +21,7 @@ def _embed(stage: int, patches: str, norm: str, positions: str) -> tuple[Rule, .
 
 
 def _official() -> tuple[Rule, ...]:
-    """Stages are counted from 1, and have no common prefix."""
+    """Rules for the official names, which count stages from 1 and have no common prefix."""
     rules: list[Rule] = [Rule(_LAST, ("cls_token",)), linear("encoder.norm", "norm"), linear("head.classify", "head")]
     for stage in range(4):
         number = stage + 1

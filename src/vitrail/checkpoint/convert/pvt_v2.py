@@ -1,4 +1,4 @@
-"""PVT v2's names elsewhere, which are also those of MiT, SegFormer's encoder, in its official release."""
+"""Layouts of PVT v2, also used by the official release of MiT, SegFormer's encoder."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -13,7 +13,7 @@ BLOCK = f"{STAGE}.blocks.{{i}}"
 
 
 def patches(ours: str, theirs: str, project: str = "proj", norm: str = "norm") -> tuple[Rule, ...]:
-    """The rules of an `OverlappingPatchEmbed`."""
+    """Rules for an `OverlappingPatchEmbed`."""
     return linear(f"{ours}.project", f"{theirs}.{project}"), linear(f"{ours}.norm", f"{theirs}.{norm}")
 
 
@@ -28,7 +28,7 @@ def block(
     project: str = "attn.proj",
     mlp: tuple[str, ...] = ("mlp.fc1", "mlp.dwconv.dwconv", "mlp.fc2"),
 ) -> tuple[Rule, ...]:
-    """A block whose keys and values are reduced; `mlp` names its layers, two or three."""
+    """Rules for a block with reduced keys and values; `mlp` has the names of its two or three layers."""
     qkv = f"{ours}.attention.branch.qkv"
     expand, *depthwise, contract = mlp
     both = (f"{theirs}.{name}" for name in kv)
@@ -45,7 +45,7 @@ def block(
 def transformers_block(
     theirs: str, inner: str, reduction: str, project: str, *, ours: str = BLOCK, depthwise: bool = True
 ) -> tuple[Rule, ...]:
-    """A block by transformers' names, which PVT, PVT v2 and SegFormer share; `inner` is where its attention stands."""
+    """Rules for a block with transformers' names in PVT, PVT v2 and SegFormer; `inner` is the path of its attention."""
     return block(
         ours,
         theirs,
@@ -78,7 +78,7 @@ _TIMM = (
 
 
 def first_patches(theirs: str, project: str, norm: str) -> tuple[Rule, ...]:
-    """Where theirs counts the image's patches as those of stage 0."""
+    """Rules for the first patches in sources that count them as stage 0."""
     first = patches("embed", theirs.format(s=0), project, norm)
     return first + patches(f"{STAGE}.reduce.embed", theirs, project, norm)
 
@@ -103,11 +103,11 @@ LAYOUTS = (
 
 
 PATCHES = {"patch_sizes": [7, 3, 3, 3], "strides": [4, 2, 2, 2]}
-"""Those that PVT v2 and SegFormer have, which overlap."""
+"""Overlapping patches, as in PVT v2 and SegFormer."""
 
 
 def pyramid_fields(card: Mapping[str, Any], reductions: str) -> dict[str, Any]:
-    """Fields of our configs from transformers' configuration of the four stages."""
+    """Config fields from transformers' configuration of the four stages."""
     expect(card, num_encoder_blocks=4, hidden_act="gelu", qkv_bias=True)
     return {
         "in_channels": card["num_channels"],

@@ -1,9 +1,9 @@
-"""Tables that translate state dicts, read in both directions.
+"""Rules that rename state dicts, in both directions.
 
-A `Rule` pairs one of our names with the names of the same tensor elsewhere; a `Layout` is all rules of one
-source. `{i}` stands for a block's number, `{s}` for a stage's, `{p}` for weight or bias, `{b}` for those and a batch
-norm's statistics, `{f}` for what a frozen one keeps of them, and `{x}` for anything. Where theirs is stored in several
-parts, or along other axes, a `Transform` joins them and splits them again.
+A `Rule` pairs one of our names with the names of the same tensor in another library; a `Layout` has all rules of one
+source. `{i}` stands for a block's number, `{s}` for a stage's number, `{p}` for weight or bias, `{b}` for these and the
+statistics of a batch norm, `{f}` for those of a frozen batch norm, and `{x}` for anything. If their tensor is stored in
+several parts or with other axes, a `Transform` joins the parts and splits them again.
 """
 
 import re
@@ -28,7 +28,7 @@ _WILD = {
 
 @dataclass(frozen=True, slots=True)
 class Transform:
-    """Their tensors -> ours, and back: `split` also gets the number of heads, which ours does not show."""
+    """Conversion of their tensors to ours and back; `split` also gets the number of heads."""
 
     join: Callable[..., Tensor]
     split: Callable[[Tensor, int], tuple[Tensor, ...]]
@@ -50,13 +50,13 @@ def _with_zero_keys(bias: Tensor, heads: int) -> tuple[Tensor, ...]:
     return (torch.cat([query, torch.zeros_like(query), value]),)
 
 
-# A bias of keys changes nothing behind a softmax; some keep a place for it that is always zero.
+# A bias of the keys has no effect after the softmax; some sources store one that is always zero.
 WITHOUT_KEYS = Transform(_without_keys, _with_zero_keys)
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """`ours` is made of `theirs`, one name or several.
+    """Maps `theirs`, one name or several, to `ours`.
 
     If `ours` is a tuple, the tensor is split evenly along dimension 0.
     """
@@ -67,13 +67,13 @@ class Rule:
 
     @property
     def parts(self) -> tuple[str, ...]:
-        """Our names, also where it is one."""
+        """Our names as a tuple, also if there is only one."""
         return (self.ours,) if isinstance(self.ours, str) else self.ours
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A rule with its wildcards filled in."""
+    """A rule with its wildcards replaced."""
 
     ours: tuple[str, ...]
     theirs: tuple[str, ...]
@@ -82,15 +82,15 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """How one source names its tensors.
+    """Names of the tensors of one source.
 
     Attributes:
-        name: of the source, for messages.
-        rules: an inverse is possible because each name occurs once.
-        unused: names of tensors that classification does not use; they are left out, and that is reported.
-        prefixes: what may stand in front of names, and is taken off first.
-        fields: what the source's models do that their tensors do not show, as fields of our configs.
-        preprocess: what the source's models expect when nothing else is known, as fields of `Preprocess`.
+        name: name of the source, for messages.
+        rules: the rules; each name occurs once, so that they can be inverted.
+        unused: names of tensors that are not needed for classification; they are left out, and reported.
+        prefixes: optional prefixes of names, removed first.
+        fields: config fields of the source's models that cannot be inferred from their tensors.
+        preprocess: fields of `Preprocess` for the source's models, used if nothing else is known.
     """
 
     name: str
@@ -101,21 +101,21 @@ class Layout:
     preprocess: Mapping[str, Any] = field(default_factory=dict)
 
     def strip(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """The state with a leading prefix taken off every name that has it."""
+        """Return the state with the prefix removed from every name that has one."""
         pattern = re.compile("|".join(f"^{re.escape(prefix)}" for prefix in self.prefixes) or "(?!)")
         return {pattern.sub("", name): tensor for name, tensor in state.items()}
 
     def known(self, state: Mapping[str, Tensor]) -> int:
-        """How many of the names this layout accounts for."""
+        """Number of the state's names that this layout has."""
         pattern = _any_of((*(name for rule in self.rules for name in rule.theirs), *self.unused))
         return sum(pattern.fullmatch(name) is not None for name in self.strip(state))
 
     def place_of_theirs(self, name: str) -> Place | None:
-        """Where their tensor goes."""
+        """Rule for a name of theirs, or None."""
         return self._place(name, lambda rule: rule.theirs)
 
     def place_of_ours(self, name: str) -> Place | None:
-        """Where our tensor comes from."""
+        """Rule for a name of ours, or None."""
         return self._place(name, lambda rule: rule.parts)
 
     def _place(self, name: str, side: Callable[[Rule], tuple[str, ...]]) -> Place | None:
@@ -132,13 +132,13 @@ class Layout:
 
 @dataclass(frozen=True, slots=True)
 class Renamed:
-    """A state dict under our names.
+    """A state dict with our names.
 
     Attributes:
-        state: what was understood.
-        incomplete: their names that are missing beside others of the same tensor.
-        unexpected: their names that no rule knows.
-        unused: their names that classification does not use.
+        state: the renamed tensors.
+        incomplete: missing names of theirs for tensors of which other parts are present.
+        unexpected: their names without a rule.
+        unused: their names that are not needed for classification.
     """
 
     state: dict[str, Tensor]
@@ -148,7 +148,7 @@ class Renamed:
 
 
 def to_ours(state: Mapping[str, Tensor], layout: Layout) -> Renamed:
-    """Translate a state dict to our names."""
+    """Rename a state dict to our names."""
     places: dict[tuple[str, ...], Place] = {}
     unexpected, unused = [], []
     stripped = layout.strip(state)
@@ -173,7 +173,7 @@ def to_ours(state: Mapping[str, Tensor], layout: Layout) -> Renamed:
 
 
 def to_theirs(state: Mapping[str, Tensor], layout: Layout, num_heads: int) -> dict[str, Tensor]:
-    """The inverse of `to_ours`: translate our state dict to their names."""
+    """Inverse of `to_ours`: rename our state dict to their names."""
     result: dict[str, Tensor] = {}
     for name in state:
         place = layout.place_of_ours(name)
@@ -187,9 +187,9 @@ def to_theirs(state: Mapping[str, Tensor], layout: Layout, num_heads: int) -> di
 
 
 def linear(ours: str | tuple[str, ...], *theirs: str, transform: Transform | None = None) -> Rule:
-    """A rule for the weight and the bias of a layer; several are stacked, on either side.
+    """Rule for weight and bias of a layer; several names on either side are stacked.
 
-    A name of theirs may say itself where weight or bias stands, as in "in_proj_{p}".
+    A name of theirs may contain the place of "weight" or "bias", as in "in_proj_{p}".
     """
     names = tuple(name if "{p}" in name else f"{name}.{{p}}" for name in theirs)
     mine = f"{ours}.{{p}}" if isinstance(ours, str) else tuple(f"{name}.{{p}}" for name in ours)
@@ -197,7 +197,7 @@ def linear(ours: str | tuple[str, ...], *theirs: str, transform: Transform | Non
 
 
 def batch_norm(ours: str, theirs: str) -> Rule:
-    """A rule for the weight, the bias and the statistics of a batch norm."""
+    """Rule for weight, bias and statistics of a batch norm."""
     return Rule(f"{ours}.{{b}}", (f"{theirs}.{{b}}",))
 
 

@@ -1,18 +1,18 @@
-"""The parts of a ResNet, as torchvision and timm name them, and as transformers does."""
+"""Names of the parts of a ResNet in torchvision, timm and transformers."""
 
 from .rename import Rule
 
 UNITS = (("conv1", "bn1"), ("conv2", "bn2"), ("conv3", "bn3"), ("downsample.0", "downsample.1"))
-"""Convolutions and norms of a block in torchvision and timm: two or three, and the way around them."""
+"""Names of a block's two or three convolutions and norms, and of its shortcut, in torchvision and timm."""
 
 
 def transformers_resnet(stem: str, stages: tuple[str, ...], theirs: str, kinds: str) -> tuple[Rule, ...]:
-    """transformers' own ResNet, which counts from 0, and has names for what torchvision numbers.
+    """Rules for transformers' own ResNet, which counts from 0 and has other names than torchvision.
 
     Args:
-        stem, stages: where ours stand, with the names of torchvision inside.
-        theirs: what stands in front of their names.
-        kinds: of a norm's tensors, "b" or "f" (see `rename`).
+        stem, stages: paths of ours, with torchvision's names inside.
+        theirs: prefix of their names.
+        kinds: wildcard of a norm's tensors, "b" or "f" (see `rename`).
     """
     pairs = [(f"{stem}.conv1", f"{stem}.bn1", f"{theirs}embedder.embedder")]
     for number, stage in enumerate(stages):

@@ -1,4 +1,4 @@
-"""MiT's and SegFormer's names elsewhere. MiT's official ones are PVT v2's."""
+"""Layouts of MiT and SegFormer. MiT's official names are those of PVT v2."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -19,7 +19,7 @@ def _head(fuse: str, norm: str, classify: str) -> tuple[Rule, ...]:
 
 
 def _official() -> tuple[Rule, ...]:
-    """As mmsegmentation saves it; the decoder counts levels from 1."""
+    """Rules for mmsegmentation's names; its decoder counts levels from 1."""
     levels = (linear(f"head.project.{level}", f"decode_head.linear_c{level + 1}.proj") for level in range(4))
     fuse = "decode_head.linear_fuse"
     return *OFFICIAL, *levels, *_head(f"{fuse}.conv", f"{fuse}.bn", "decode_head.linear_pred")
@@ -49,7 +49,7 @@ _DECODER = {
     "files": (linear("head.project.{s}", "decode_head.linear_c.{s}.proj"), *_FUSED),
     "modules": (linear("head.project.{s}", "decode_head.linear_projections.{s}.proj"), *_FUSED),
 }
-# Its layer norms take no notice of the config's layer_norm_eps.
+# transformers' layer norms ignore the config's layer_norm_eps.
 _FIELDS = {"norm_eps": 1e-5, "conv_norm_eps": 1e-5}
 
 LAYOUTS = (

@@ -1,4 +1,4 @@
-"""SigLIP's names, elsewhere."""
+"""Layouts of SigLIP."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -15,7 +15,7 @@ _PLAIN = {"position_antialias": False}
 _NUMBERS = ("{x}.position_ids",)
 
 _ONE = Transform(lambda vector: vector.reshape(()), lambda number, heads: (number.reshape(1),))
-# timm keeps the query's projection apart from that of keys and values.
+# timm stores the projection of the query separately from that of keys and values.
 _QUERY_APART = Transform(
     lambda query, rest: torch.cat([query, rest]),
     lambda joint, heads: tuple(joint.split([len(joint) // 3, len(joint) - len(joint) // 3])),
@@ -23,7 +23,7 @@ _QUERY_APART = Transform(
 
 
 def _pool(ours: str, theirs: str, query: str, project: str, norm: str) -> tuple[Rule, ...]:
-    """The pool by attention, but for where its queries, keys and values come from."""
+    """Rules for the attention pool without the projections of queries, keys and values."""
     return (
         Rule(f"{ours}.query", (f"{theirs}.{query}",)),
         linear(f"{ours}.attention.project", f"{theirs}.{project}"),
@@ -53,7 +53,7 @@ def _transformers_pool(ours: str, theirs: str) -> tuple[Rule, ...]:
 
 
 def _inside(rules: tuple[Rule, ...], ours: str, theirs: str) -> tuple[Rule, ...]:
-    """The same rules, for a model that is a part of another."""
+    """Prefix rules, for a model that is a part of another."""
     return tuple(
         Rule(tuple(ours + name for name in rule.parts), tuple(theirs + name for name in rule.theirs), rule.transform)
         for rule in rules
@@ -95,7 +95,7 @@ _TRANSFORMERS_IMAGE = Layout(
     _PLAIN,
     _PICTURES,
 )
-# The image encoder alone goes first: of its tensors the whole model knows as many.
+# The image encoder alone is first: both layouts have all of its names.
 LAYOUTS = (TIMM, OPEN_CLIP, _TRANSFORMERS_IMAGE, _TRANSFORMERS)
 
 _DEFAULTS = ("gelu_pytorch_tanh", 1e-6)

@@ -1,4 +1,4 @@
-"""Swin's names, elsewhere."""
+"""Layouts of Swin."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -14,12 +14,12 @@ _STAGE = "encoder.blocks.{s}"
 _BLOCK = f"{_STAGE}.blocks.{{i}}"
 _INNER = "branch.attention"
 _TABLE = f"{_BLOCK}.attention.{_INNER}.bias.table"
-# Computed from the window's size; some save them.
+# Computed from the window size; some sources save them.
 _COMPUTED = ("{x}.relative_position_index", "{x}.attn_mask")
 
 
 def merging(ours: str, theirs: str) -> tuple[Rule, ...]:
-    """The reduction in front of a stage."""
+    """Rules for the reduction before a stage."""
     return (
         linear(f"{ours}.reduce.norm", f"{theirs}.norm"),
         Rule(f"{ours}.reduce.project.weight", (f"{theirs}.reduction.weight",)),
@@ -27,13 +27,13 @@ def merging(ours: str, theirs: str) -> tuple[Rule, ...]:
 
 
 def merging_before(root: str) -> tuple[Rule, ...]:
-    """The reductions where each ends the stage before."""
+    """Rules for the reductions in sources where each is the end of the previous stage."""
     rules = (merging(f"encoder.blocks.{stage}", f"{root}.{stage - 1}.downsample") for stage in (1, 2, 3))
     return tuple(rule for both in rules for rule in both)
 
 
 def ends(project: str, first: str, norm: str, classify: str) -> tuple[Rule, ...]:
-    """What stands around the stages."""
+    """Rules for the patches, the last norm and the classifier."""
     return (
         linear("embed.patches.project", project),
         linear("embed.parts.norm.layer", first),
@@ -47,7 +47,7 @@ def timm_ends(classify: str) -> tuple[Rule, ...]:
 
 
 def in_features(block: Callable[[str, str], tuple[Rule, ...]]) -> tuple[Rule, ...]:
-    """torchvision's: stages and reductions in turn in one list. `block` gives the rules of (ours, theirs)."""
+    """Rules for torchvision's list of alternating stages and reductions. `block(ours, theirs)` has those of a block."""
     rules = [*ends("features.0.0", "features.0.2", "norm", "head")]
     for stage in range(4):
         rules += block(f"encoder.blocks.{stage}.blocks.{{i}}", f"features.{2 * stage + 1}.{{i}}")
@@ -59,7 +59,7 @@ TRANSFORMERS = (
     *ends("embeddings.patch_embeddings.projection", "embeddings.norm", "layernorm", "classifier"),
     *merging_before("encoder.layers"),
 )
-"""What stands around transformers' blocks."""
+"""Rules for the parts around transformers' blocks."""
 _TIMM_BLOCKS = (
     *timm.block(_BLOCK, "layers.{s}.blocks.{i}", _INNER),
     Rule(_TABLE, ("layers.{s}.blocks.{i}.attn.relative_position_bias_table",)),
@@ -108,7 +108,7 @@ LAYOUTS = (
 
 
 def window_fields(card: Mapping[str, Any]) -> dict[str, Any]:
-    """Fields of our configs from transformers' configuration of Swin or Swin V2."""
+    """Config fields from transformers' configuration of Swin or Swin V2."""
     expect(card, hidden_act="gelu", qkv_bias=True, use_absolute_embeddings=False)
     return {
         "image_size": card["image_size"],

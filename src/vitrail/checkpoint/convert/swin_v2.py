@@ -1,4 +1,4 @@
-"""Swin V2's names, elsewhere."""
+"""Layouts of Swin V2."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,14 +12,14 @@ from .swin import TRANSFORMERS, in_features, merging, merging_before, timm_ends,
 _STAGE = "encoder.blocks.{s}"
 _BLOCK = f"{_STAGE}.blocks.{{i}}"
 _INNER = "branch.attention"
-# Computed from the window's size; some save them.
+# Computed from the window size; some sources save them.
 _COMPUTED = ("{x}.relative_position_index", "{x}.relative_coords_table", "{x}.attn_mask")
 
 _SCALES = Transform(lambda scales: scales.flatten(), lambda scales, heads: (scales[:, None, None],))
 
 
 def _attention(ours: str, theirs: str, network: str) -> tuple[Rule, ...]:
-    """The scale and the network of the offsets, in `ours`, the residual's branch."""
+    """Rules for the scale of the scores and the MLP of relative positions in `ours`, the residual's branch."""
     return (
         Rule(f"{ours}.refine.log_scale", (f"{theirs}.logit_scale",), _SCALES),
         linear(f"{ours}.bias.network.0", f"{theirs}.{network}.0"),
@@ -28,7 +28,7 @@ def _attention(ours: str, theirs: str, network: str) -> tuple[Rule, ...]:
 
 
 def _block(ours: str, theirs: str, mlp: tuple[str, str]) -> tuple[Rule, ...]:
-    """timm's and torchvision's block, but for the biases of queries and values."""
+    """Rules for timm's and torchvision's block, without the biases of queries and values."""
     inner = f"{ours}.attention.{_INNER}"
     return (
         *_attention(inner, f"{theirs}.attn", "cpb_mlp"),

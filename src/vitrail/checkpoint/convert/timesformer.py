@@ -1,4 +1,4 @@
-"""TimeSformer's names, elsewhere."""
+"""Layouts of TimeSformer."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,10 +9,9 @@ from .expect import expect, vit_fields
 from .rename import Layout, Rule, Transform, linear
 
 _BLOCK = "encoder.blocks.{i}"
-# A patch of a frame, elsewhere, is a tubelet of one frame here.
+# Their patch of a frame is a tubelet of one frame here.
 _PATCHES = Transform(lambda filters: filters.unsqueeze(2), lambda filters, heads: (filters.squeeze(2),))
-# Where the `MultiHeadAttention` that looks at space stands in its block. What several layouts know equally well is
-# of the first of them.
+# Path of the `MultiHeadAttention` over space in its block. If several layouts fit equally well, the first is used.
 _SPACES = {"space": "attention.branch.attention", "joint": "attention.branch", "divided": "space.branch.attention"}
 
 _OFFICIAL = {

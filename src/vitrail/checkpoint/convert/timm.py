@@ -1,4 +1,4 @@
-"""timm's names, which are also those of the official DeiT and DeiT III releases."""
+"""Layouts of timm's ViTs, also used by the official releases of DeiT and DeiT III."""
 
 from .block import named_block
 from .rename import TOKENS, Layout, Rule, linear
@@ -10,7 +10,7 @@ def block(
     attention: str = "branch",
     mlp: tuple[str, str] = ("mlp.fc1", "mlp.fc2"),
 ) -> tuple[Rule, ...]:
-    """The usual block; `attention` is where in its residual the `MultiHeadAttention` stands."""
+    """Rules for the usual block; `attention` is the path of the `MultiHeadAttention` in its residual."""
     return named_block(
         theirs, norms=NORMS, qkv=("attn.qkv",), project="attn.proj", mlp=mlp, ours=ours, attention=attention
     )
@@ -23,9 +23,9 @@ WITHOUT_PATCHES = (
     linear("head.norm", "fc_norm"),
     linear("head.classify", "head"),
 )
-"""What stands around the patches."""
+"""Rules for the patches."""
 AROUND = (linear("embed.patches.project", "patch_embed.proj"), *WITHOUT_PATCHES)
-"""What stands around the blocks."""
+"""Rules for the parts around the blocks."""
 _SHARED = (*AROUND, *block())
 
 

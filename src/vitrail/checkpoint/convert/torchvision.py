@@ -1,10 +1,10 @@
-"""torchvision's names."""
+"""Layouts of torchvision's ViTs."""
 
 from .block import named_block
 from .rename import Layout, Rule, linear
 
 MLP = ("mlp.0", "mlp.3")
-"""How torchvision's models name the layers of a MLP, between which an activation and a dropout stand."""
+"""torchvision's names of the layers of an MLP; activation and dropout are numbered too."""
 WITHOUT_PATCHES = (
     Rule("embed.parts.prefix.weight", ("class_token",)),
     Rule("embed.parts.positions.weight", ("encoder.pos_embedding",)),

@@ -1,4 +1,4 @@
-"""transformers' names: those of the files on the hub, and those of its modules since version 5."""
+"""Layouts of transformers' ViTs: the names in files on the hub, and those of its modules since version 5."""
 
 from typing import Any
 
@@ -17,14 +17,14 @@ FILES: dict[str, Any] = {
     "expand": "intermediate.dense",
     "contract": "output.dense",
 }
-"""How the files on the hub name the layers of a block."""
+"""Names of the layers of a block in files on the hub."""
 MODULES: dict[str, Any] = {
     "qkv": ("attention.q_proj", "attention.k_proj", "attention.v_proj"),
     "project": "attention.o_proj",
     "expand": "mlp.fc1",
     "contract": "mlp.fc2",
 }
-"""How the modules do since version 5."""
+"""Names of the layers of a block in the modules since version 5."""
 
 
 def block(
@@ -36,7 +36,7 @@ def block(
     expand: str,
     contract: str,
 ) -> tuple[Rule, ...]:
-    """The usual block."""
+    """Rules for the usual block."""
     return named_block(theirs, norms=NORMS, qkv=qkv, project=project, mlp=(expand, contract), ours=ours)
 
 

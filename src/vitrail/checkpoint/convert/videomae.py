@@ -1,4 +1,4 @@
-"""VideoMAE's names, elsewhere."""
+"""Layouts of VideoMAE."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -22,7 +22,7 @@ OFFICIAL = Layout(
     "official VideoMAE",
     (
         linear("embed.patches.project", "patch_embed.proj"),
-        _biases("blocks.{i}.attn", "q_bias", "v_bias"),  # before the usual ones, which would have one of keys
+        _biases("blocks.{i}.attn", "q_bias", "v_bias"),  # before the usual rules, which have a bias of keys
         *timm.block(_BLOCK),
         linear("head.norm", "fc_norm"),
         linear("head.classify", "head"),

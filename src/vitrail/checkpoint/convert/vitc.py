@@ -1,4 +1,4 @@
-"""The names of ViTs with a convolutional stem: torchvision's; the authors published code without weights."""
+"""Layout of torchvision's ViTs with a convolutional stem; the authors published code without weights."""
 
 from . import torchvision
 from .rename import Layout, Rule, linear

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ...errors import VitrailError
-from ...nn import VisionModel
+from ...nn import SequentialModel, VisionModel
 from .passes import Map, Targets, default_targets, settled
 
 MapFunction = Callable[[nn.Module, Tensor, Tensor], Tensor]
@@ -83,7 +83,7 @@ class Method:
 
 def check(model: nn.Module, pixels: Tensor) -> None:
     """Raise a VitrailError unless the model is embed, encoder and head in sequence, and the pixels are images."""
-    if not isinstance(model, VisionModel) or type(model).forward is not VisionModel.forward:
+    if not isinstance(model, SequentialModel) or type(model).forward is not SequentialModel.forward:
         raise VitrailError(
             f"{type(model).__name__} is not a VisionModel of embed, encoder and head: take its image encoder, or use"
             " the pure functions on what `observe_attention` and `capture` record"

@@ -18,7 +18,7 @@ def fused_kernel(
     v: Float[Tensor, "B h M e"],
     bias: Float[Tensor, "... #N #M"] | None = None,
 ) -> Float[Tensor, "B h N e"]:
-    """PyTorch's fused attention, which keeps no weights for the backward pass: memory grows with N, not with N²."""
+    """PyTorch's fused attention, which stores no weights for the backward pass: memory grows with N, not N²."""
     return F.scaled_dot_product_attention(q, k, v, attn_mask=None if bias is None else _with_four_dimensions(bias))
 
 
@@ -43,11 +43,11 @@ def automatic_kernel(
 
 
 KERNELS: dict[str, Kernel] = {"auto": automatic_kernel, "fused": fused_kernel, "explicit": explicit_kernel}
-"""All compute the same, up to rounding."""
+"""Name -> kernel. All compute the same, up to rounding."""
 
 
 class AnyAttend(nn.Module, ABC):
-    """Base class of what turns queries, keys, values and a bias into outputs: its inputs are what can be observed."""
+    """Base class of modules (q, k, v, bias) -> output, whose inputs can be observed."""
 
     @abstractmethod
     def weights(
@@ -61,7 +61,7 @@ class AnyAttend(nn.Module, ABC):
 
 
 class KernelAttend(AnyAttend):
-    """Base class of those that compute softmax attention with a `Kernel`.
+    """Base class of softmax attention with a `Kernel`.
 
     Args:
         kernel: one of `KERNELS`, or another function of the same arguments.
@@ -105,7 +105,7 @@ class Attend(KernelAttend):
 
 
 class HeadMixing(nn.Linear):
-    """A linear layer over the heads, for each query and key: (B, h, N, M) -> (B, h, N, M), in the precision given."""
+    """A linear layer over the heads, for each query and key: (B, h, N, M) -> (B, h, N, M), in the input's dtype."""
 
     def __init__(self, num_heads: int) -> None:
         super().__init__(num_heads, num_heads)
@@ -153,7 +153,7 @@ ATTENDS = (AnyAttend,)
 
 
 def set_attention_kernel(model: nn.Module, kernel: Kernel) -> None:
-    """Give every softmax attention inside a built model another kernel, in place.
+    """Set the kernel of every softmax attention in a built model, in place.
 
     Args:
         model: any module with `Attend` inside.
@@ -169,7 +169,7 @@ def attention_scores(
     k: Float[Tensor, "B h M d"],
     bias: Float[Tensor, "... #N #M"] | None = None,
 ) -> Float[Tensor, "B h N M"]:
-    """q kᵀ / √d + bias: before softmax."""
+    """Attention scores, q kᵀ / √d + bias."""
     scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-2, -1)
     return scores if bias is None else scores + bias
 
@@ -179,11 +179,11 @@ def attention_weights(
     k: Float[Tensor, "B h M d"],
     bias: Float[Tensor, "... #N #M"] | None = None,
 ) -> Float[Tensor, "B h N M"]:
-    """softmax(q kᵀ / √d + bias): every row sums to 1."""
+    """Attention weights, softmax(q kᵀ / √d + bias); every row sums to 1."""
     return attention_scores(q, k, bias).softmax(dim=-1)
 
 
-# torch.fx cannot follow what depends on devices and numbers of dimensions: it keeps calls of such functions whole.
+# torch.fx cannot trace code that depends on devices and numbers of dimensions: these calls are leaves of its graphs.
 
 
 @fx.wrap
@@ -197,7 +197,7 @@ def _automatic(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None) -> Tensor:
 
 @fx.wrap
 def _with_four_dimensions(bias: Tensor) -> Tensor:
-    return bias[(None,) * (4 - bias.ndim)] if bias.ndim < 4 else bias  # as the fused kernels take it
+    return bias[(None,) * (4 - bias.ndim)] if bias.ndim < 4 else bias  # the fused kernels need 4 dimensions
 
 
 def _of_heads(bias: Float[Tensor, "... #N #M"], q: Float[Tensor, "B h N d"]) -> Float[Tensor, "B h #N #M"]:

@@ -12,7 +12,7 @@ from .places import Places
 class ClassAttention(nn.Module):
     """Attention of the class token to itself and all patches (Touvron et al., 2021, "Going deeper", section 3).
 
-    Tokens -> Tokens, linear in the number of patches. As a branch it adds zeros to the patches: they stay as they are.
+    Tokens -> Tokens, linear in the number of patches. As a branch it adds zeros to the patches, which are unchanged.
     """
 
     def __init__(self, dim: int, num_heads: int) -> None:

@@ -26,6 +26,6 @@ class CosineScores(nn.Module):
     def forward(
         self, q: Float[Tensor, "B h N d"], k: Float[Tensor, "B h M d"], tokens: Tokens
     ) -> tuple[Float[Tensor, "B h N d"], Float[Tensor, "B h M d"]]:
-        # `Attend` divides by the root of d, which cosines must not be.
+        # Undoes the division by √d in `Attend`, which cosines do not need.
         scale = self.log_scale.clamp(max=math.log(MAX_SCALE)).exp() * math.sqrt(q.shape[-1])
         return F.normalize(q, dim=-1) * scale[:, None, None], F.normalize(k, dim=-1)

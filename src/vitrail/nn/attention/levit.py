@@ -50,7 +50,7 @@ class CoarseQueries(nn.Module):
 
 
 class ShrinkingAttention(nn.Module):
-    """An attention whose queries are `CoarseQueries` of that stride: the grid becomes theirs. Tokens -> Tokens."""
+    """Attention with `CoarseQueries`, which reduces the grid by their stride. Tokens -> Tokens."""
 
     def __init__(self, attention: nn.Module, stride: int = 2) -> None:
         super().__init__()
@@ -61,13 +61,13 @@ class ShrinkingAttention(nn.Module):
         return self.attention(tokens).with_grid(coarser(tokens.grid, self.stride))
 
     def places_of(self, tokens: Tokens) -> Places:
-        """The queries are some of the tokens, the keys are all."""
+        """Queries are every `stride`-th row and column of the tokens, keys are all tokens."""
         every = numbers(tokens.grid, 0, tokens.x.device)
         return Places(every[:: self.stride, :: self.stride].reshape(1, -1), every.reshape(1, -1))
 
 
 class DistanceBias(nn.Module):
-    """A learned number for each distance, rows and columns apart, and head ("LeViT", section 4.3).
+    """A learned number for each distance (rows, columns) and head ("LeViT", section 4.3).
 
     Tokens -> (h, N / stride², N). A grid other than the stored one gets the table resampled.
 
@@ -90,11 +90,11 @@ class DistanceBias(nn.Module):
         return self.resampled((rows, columns))[:, index.flatten(2).flatten(0, 1)]
 
     def resampled(self, grid: tuple[int, int]) -> Float[Tensor, "h N"]:
-        """The table for another grid."""
+        """Return the table for another grid."""
         return resample_positions(self.table.t()[None], self.grid, grid, antialias=False)[0].t()
 
 
-# torch.fx keeps calls of these whole, as it cannot follow what depends on the shapes of tensors.
+# torch.fx cannot trace code that depends on shapes: calls of these functions are leaves of its graphs.
 fx.wrap("resample_positions")
 
 
@@ -105,6 +105,6 @@ def _distances(length: int, stride: int, device: torch.device) -> Int[Tensor, "M
 
 
 def coarser(grid: tuple[int, ...], stride: int = 2) -> tuple[int, int]:
-    """The grid of every `stride`-th row and column."""
+    """Size of the grid of every `stride`-th row and column."""
     rows, columns = grid
     return -(-rows // stride), -(-columns // stride)

@@ -1,4 +1,4 @@
-"""Attention whose weights factorise: cost and memory grow with N, not with N²."""
+"""Linear attention: the weights factorise, so that cost and memory grow with N, not N²."""
 
 import math
 
@@ -28,7 +28,7 @@ class LinearAttention(MultiHeadAttention):
 class LinearAttend(AnyAttend):
     """φ(q) (φ(k)ᵀ v) / (φ(q) φ(k)ᵀ 1) (Katharopoulos et al., 2020, "Transformers are RNNs", equation 5).
 
-    Products and sums over all tokens are in float32 or better, also under autocast: they span many magnitudes.
+    Products and sums over all tokens are in float32 or better, also under autocast, since they span many magnitudes.
     """
 
     def __init__(self, features: nn.Module) -> None:
@@ -43,7 +43,7 @@ class LinearAttend(AnyAttend):
         bias: Float[Tensor, "... #N #M"] | None = None,
     ) -> Float[Tensor, "B h N e"]:
         if bias is not None:
-            raise ValueError("linear attention has no scores to add a bias or a mask to: use MultiHeadAttention")
+            raise ValueError("linear attention takes no bias or mask, since it has no scores: use MultiHeadAttention")
         with _no_autocast(q.device.type):
             q, k = self.features(_precise(q), _precise(k))
             total = q @ k.sum(dim=2).unsqueeze(3)
@@ -75,13 +75,13 @@ class EluFeatures(nn.Module):
 class RandomFeatures(nn.Module):
     """Positive orthogonal random features, whose products estimate exp(q kᵀ / √d): FAVOR+.
 
-    φ(x) = exp(ω x - |x|² / 2) / √m with x scaled by d^-¼, for m random ω that are drawn once (Choromanski et al., 2021,
-    "Rethinking attention with Performers", lemma 1 and section 2.4). They are kept with the weights.
+    φ(x) = exp(ω x - |x|² / 2) / √m with x scaled by d^-¼, for m random ω, drawn once and stored with the weights
+    (Choromanski et al., 2021, "Rethinking attention with Performers", lemma 1 and section 2.4).
 
     Args:
         head_dim: width d of a head.
-        count: m; the error falls with it. By default d ln d, rounded down.
-        epsilon: added to every feature, of which the largest is 1, so that no query loses all of its keys.
+        count: number of features m, with which the error falls. By default d ln d, rounded down.
+        epsilon: added to every feature, so that the sum over the keys is never zero; the largest feature is 1.
     """
 
     def __init__(self, head_dim: int, count: int | None = None, *, epsilon: float = 1e-6) -> None:
@@ -94,7 +94,7 @@ class RandomFeatures(nn.Module):
         self, q: Float[Tensor, "B h N d"], k: Float[Tensor, "B h M d"]
     ) -> tuple[Float[Tensor, "B h N m"], Float[Tensor, "B h M m"]]:
         q, k = self._exponents(q), self._exponents(k)
-        # What is taken off, a number for each query and one for all keys, cancels in the weights; so does 1 / √m.
+        # The subtracted maxima, one for each query and one for all keys, cancel in the weights; so does 1 / √m.
         q = q - q.detach().amax(dim=3, keepdim=True)
         k = k - k.detach().amax(dim=(2, 3), keepdim=True)
         return q.exp() + self.epsilon, k.exp() + self.epsilon
@@ -106,13 +106,13 @@ class RandomFeatures(nn.Module):
 
 
 def orthogonal_directions(count: int, dim: int) -> Float[Tensor, "m d"]:
-    """Random rows, as long as those of a standard normal matrix, and orthogonal in blocks of `dim`."""
+    """Random rows with the lengths of standard normal vectors, orthogonal in blocks of `dim`."""
     blocks = [nn.init.orthogonal_(torch.empty(dim, dim)) for _ in range(math.ceil(count / dim))]
     return torch.cat(blocks)[:count] * torch.randn(count, dim).norm(dim=1, keepdim=True)
 
 
 def _no_autocast(device: str) -> torch.autocast:
-    # The meta device has no autocast to switch off.
+    # The meta device has no autocast.
     return torch.autocast("cpu" if device == "meta" else device, enabled=False)
 
 

@@ -1,4 +1,4 @@
-"""Multi-head attention, composed of parts."""
+"""Multi-head attention and cross-attention, composed of parts."""
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -9,7 +9,7 @@ from .projections import JointProjection, check_heads, heads_of
 
 
 class NoRefinement(nn.Module):
-    """Queries and keys as they are."""
+    """Identity on queries and keys."""
 
     def forward(self, q: Tensor, k: Tensor, tokens: Tokens) -> tuple[Tensor, Tensor]:
         return q, k
@@ -25,18 +25,18 @@ class NoBias(nn.Module):
 class MultiHeadAttention(nn.Module):
     """Multi-head self-attention (Dosovitskiy et al., 2021, appendix A). Tokens -> Tokens.
 
-    Variants of attention are other parts in the same places.
+    Variants of attention replace its parts.
 
     Args:
         dim: width D of the tokens.
-        num_heads: heads h; D must be a multiple of it.
+        num_heads: number of heads h, which divides D.
         qkv: Tokens -> queries (B, h, N, d), keys (B, h, M, d) and values (B, h, M, e); one joint linear layer by
             default, see `projections`.
-        refine: (q, k, tokens) -> (q, k) before they meet: norms, rotary positions.
-        bias: Tokens -> (h, N, M), added to the scores: relative positions.
-        attend: `Attend`, or another of its kind.
-        project: what follows the joined heads, (B, N, h e) -> (B, N, D); a linear layer by default.
-        dropout: rate behind the output projection.
+        refine: (q, k, tokens) -> (q, k) before the scores, such as norms or rotary positions.
+        bias: Tokens -> (h, N, M), added to the scores, such as relative positions.
+        attend: `Attend`, or another `AnyAttend`.
+        project: output projection of the joined heads, (B, N, h e) -> (B, N, D); a linear layer by default.
+        dropout: rate of dropout after the output projection.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class MultiHeadAttention(nn.Module):
         self.dropout = nn.Dropout(dropout) if dropout else nn.Identity()
 
     def forward(self, tokens: Tokens, mask: Float[Tensor, "... #N #M"] | None = None) -> Tokens:
-        """Tokens -> Tokens. `mask` is added to the scores: minus infinity where a query must not attend to a key."""
+        """Tokens -> Tokens. `mask` is added to the scores: minus infinity if a query must not attend to a key."""
         q, k, v = self.qkv(tokens)
         q, k = self.refine(q, k, tokens)
         bias = self.bias(tokens)
@@ -74,13 +74,13 @@ class MultiHeadAttention(nn.Module):
 class CrossAttention(nn.Module):
     """Attention of queries to keys and values from another sequence (Vaswani et al., 2017, section 3.2.2).
 
-    For a class token over its patches, a pooling query, a decoder over its memory.
+    Used for a class token over its patches, a pooling query, or a decoder over its memory.
 
     Args:
-        dim: width D of queries, keys, values and result.
-        num_heads: heads h; D must be a multiple of it.
-        qkv_bias: biases in the three projections.
-        attend: `Attend`, or another of its kind.
+        dim: width D of queries, keys, values and output.
+        num_heads: number of heads h, which divides D.
+        qkv_bias: whether the three projections have biases.
+        attend: `Attend`, or another `AnyAttend`.
     """
 
     def __init__(self, dim: int, num_heads: int, *, qkv_bias: bool = True, attend: nn.Module | None = None) -> None:
@@ -100,7 +100,7 @@ class CrossAttention(nn.Module):
         value: Float[Tensor, "B M D"],
         mask: Float[Tensor, "... #N #M"] | None = None,
     ) -> Float[Tensor, "B N D"]:
-        """`mask` is added to the scores: minus infinity where a query must not attend to a key."""
+        """`mask` is added to the scores: minus infinity if a query must not attend to a key."""
         q = heads_of(self.q(query), self.num_heads)
         k = heads_of(self.k(key), self.num_heads)
         v = heads_of(self.v(value), self.num_heads)

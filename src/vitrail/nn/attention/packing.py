@@ -1,4 +1,4 @@
-"""Several images of any numbers of tokens packed into one sequence: nothing is computed on padding."""
+"""Packing of images with different numbers of tokens into one sequence, without padding."""
 
 from math import prod
 
@@ -13,7 +13,7 @@ from .projections import JointProjection
 
 
 def pack(sequences: list[Float[Tensor, "_ D"]], grid: tuple[int, ...], prefix: int = 0) -> Tokens:
-    """Sequences of different lengths, one after the other (Dehghani et al., 2023, "Patch n' Pack", section 2.1).
+    """Concatenate sequences of different lengths (Dehghani et al., 2023, "Patch n' Pack", section 2.1).
 
     Args:
         sequences: (N_i, D), one for each image.
@@ -24,9 +24,10 @@ def pack(sequences: list[Float[Tensor, "_ D"]], grid: tuple[int, ...], prefix: i
 
 
 def pack_tokens(batches: list[Tokens]) -> Tokens:
-    """Tokens of images of any sizes, each batch packed or not, as one packed sequence.
+    """Concatenate tokens of images of any sizes, packed or not, to one packed sequence.
 
-    The grid is the smallest that holds the grid of every image at its top left; beyond an image no token covers it.
+    The grid is the smallest that contains the grid of every image, at its top left; cells outside an image have no
+    token.
     """
     lengths = tuple(length for tokens in batches for length in tokens.lengths or tokens.x.shape[1:2] * len(tokens.x))
     x = torch.cat([tokens.x.flatten(0, 1) for tokens in batches])
@@ -36,7 +37,7 @@ def pack_tokens(batches: list[Tokens]) -> Tokens:
 
 
 def _cover(tokens: Tokens) -> Int[Tensor, "B *grid"]:
-    """The cover of the tokens, also where it is the plain one."""
+    """The cover of the tokens, computed if it is None."""
     if tokens.cover is not None:
         return tokens.cover
     numbers = torch.arange(prod(tokens.grid), device=tokens.x.device).view(tokens.grid)
@@ -49,14 +50,14 @@ def _enlarged(cover: Int[Tensor, "B *grid"], grid: tuple[int, ...]) -> Int[Tenso
 
 
 def unpack(tokens: Tokens) -> list[Float[Tensor, "_ D"]]:
-    """The sequence of each packed image, prefix included, (N_i, D)."""
+    """Split packed tokens into the sequence of each image, (N_i, D), prefix included."""
     return list(tokens.x[0].split(list(tokens.lengths)))
 
 
 class SegmentMask(nn.Module):
     """Block-diagonal mask of packed images, a `bias` of `MultiHeadAttention`: Tokens -> (N, N), 0 or minus infinity.
 
-    Its cost grows with the square of the whole sequence; `PackedAttention` gives the same and is fast.
+    Its cost grows with the square of the whole sequence; `PackedAttention` computes the same faster.
     """
 
     def forward(self, tokens: Tokens) -> Float[Tensor, "N N"]:
@@ -96,7 +97,7 @@ class PackedAttention(nn.Module):
 
 
 def by_length(lengths: tuple[int, ...], device: torch.device) -> tuple[Int[Tensor, " N"], list[tuple[int, int]]]:
-    """An order of the tokens that puts images of one length side by side, and (images, length) of each such run."""
+    """Return an order of the tokens that groups images of one length, and (images, length) of each group."""
     of_picture = torch.tensor(lengths, device=device)
     order = of_picture.repeat_interleave(of_picture).argsort(stable=True)
     return order, [(lengths.count(length), length) for length in sorted(set(lengths))]

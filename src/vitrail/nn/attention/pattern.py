@@ -1,8 +1,9 @@
-"""Sparse attention patterns: the keys of each query as pure functions of the grid.
+"""Sparse attention patterns: the keys of each query, as pure functions of the grid.
 
-A pattern is a function (grid, device) -> `Groups`, and its groups are the one description from which both ways to
-compute follow: `Groups.mask` is the dense (N, N) reference, and `sparse.GroupedAttend` gathers, attends inside the
-groups and puts back. A pattern of a grid is the product of patterns of its axes, or one of the row-by-row sequence.
+A pattern is a function (grid, device) -> `Groups`. Attention can be computed from its groups in two ways: with the
+dense (N, N) mask `Groups.mask`, the reference, or with `sparse.GroupedAttend`, which gathers tokens, attends inside the
+groups and scatters the results. A pattern of a grid is a product of patterns of its axes, or a pattern of the
+row-by-row sequence.
 """
 
 from collections.abc import Callable, Sequence
@@ -22,11 +23,11 @@ class Groups:
     """Groups of queries and keys: the queries of a group attend to its keys.
 
     Attributes:
-        queries: token numbers, each in one group at least; groups that are shorter than n repeat one of theirs, which
-            then sees the same.
-        keys: token numbers; what only fills up is not allowed.
-        allowed: which of its group's keys a query may see; None for all.
-        everywhere: tokens that attend to all and are attended to by all; they are in no group.
+        queries: token indices, each in at least one group; groups shorter than n repeat one of their queries, with the
+        same allowed keys.
+        keys: token indices; padding is not allowed.
+        allowed: which keys of its group a query attends to; None for all.
+        everywhere: indices of tokens that attend to all and that all attend to; they are in no group.
     """
 
     queries: Int[Tensor, "G n"]
@@ -35,26 +36,26 @@ class Groups:
     everywhere: Int[Tensor, " g"]
 
     def behind(self, prefix: int) -> "Groups":
-        """The groups behind so many prefix tokens, which see all and are seen by all."""
+        """Return the groups after `prefix` more tokens, which attend to all and which all attend to."""
         lead = torch.arange(prefix, device=self.queries.device)
         everywhere = torch.cat([lead, self.everywhere + prefix])
         return Groups(self.queries + prefix, self.keys + prefix, self.allowed, everywhere)
 
     def order(self, count: int) -> Int[Tensor, " N"]:
-        """Where each of `count` tokens stands in `everywhere` followed by the queries of all groups."""
+        """Position of each of `count` tokens in `everywhere` followed by the queries of all groups."""
         asked = torch.cat([self.everywhere, self.queries.flatten()])
         places = torch.arange(asked.shape[0], device=asked.device)
         return asked.new_full((count,), asked.shape[0]).scatter_reduce(0, asked, places, "amin")
 
     def mask(self, count: int) -> Bool[Tensor, "N N"]:
-        """The same as one dense mask over `count` tokens, query first."""
+        """Return the groups as a dense mask over `count` tokens, query first."""
         times = torch.zeros(count, count, device=self.queries.device)
         pairs = self.queries[:, :, None], self.keys[:, None, :]
         times = times.index_put(pairs, _allowed(self).float(), accumulate=True)
         return (times > 0).index_fill(0, self.everywhere, True).index_fill(1, self.everywhere, True)
 
     def bias(self, count: int, dtype: torch.dtype) -> Float[Tensor, "N N"]:
-        """The dense mask as a bias of scores: 0 or minus infinity."""
+        """Return the dense mask as a bias of the scores: 0 or minus infinity."""
         return minus_infinity(self.mask(count), dtype)
 
 
@@ -70,9 +71,9 @@ def minus_infinity(allowed: Bool[Tensor, "*any"], dtype: torch.dtype) -> Float[T
 
 
 def windows(grid: Grid, device: torch.device, *, window: Grid, shift: Grid | None = None) -> Groups:
-    """Tiles of the grid, moved by `shift` (Liu et al., 2021, "Swin Transformer", section 3.2).
+    """Windows of the grid, shifted by `shift` (Liu et al., 2021, "Swin Transformer", section 3.2).
 
-    Windows at the border are cut, not filled up and not wrapped around: on grids that are multiples of the window these
+    Windows at the border are cut, not padded and not wrapped around. On grids that are multiples of the window these
     are the windows of `windows.LocalAttention`, whose mask undoes the wrapping.
     """
     shift = shift or (0,) * len(grid)
@@ -80,16 +81,16 @@ def windows(grid: Grid, device: torch.device, *, window: Grid, shift: Grid | Non
 
 
 def neighbourhood(grid: Grid, device: torch.device, *, side: int, dilation: int = 1) -> Groups:
-    """The side × side tokens around each (Hassani et al., 2023, "Neighborhood attention transformer", section 3.1).
+    """The side × side tokens around each token (Hassani et al., 2023, "Neighborhood attention", section 3.1).
 
-    At a border the neighbourhood is moved inwards, so that every query has as many keys. With `dilation` it is taken
-    from every so-manyth row and column (Hassani and Shi, 2022, "Dilated neighborhood attention transformer").
+    At a border the neighbourhood is moved inwards, so that every query has the same number of keys. With `dilation`
+    only every `dilation`-th row and column counts (Hassani and Shi, 2022, "Dilated neighborhood attention").
     """
     return _over_axes(grid, [_neighbours(length, side, dilation, device) for length in grid])
 
 
 def lattice(grid: Grid, device: torch.device, *, stride: int) -> Groups:
-    """Every so-manyth row and column: a coarse grid over all of the image for each token.
+    """Every `stride`-th row and column: for each token, a coarse grid over the whole image.
 
     The "grid attention" of Tu et al. (2022), "MaxViT", section 3.2.
     """
@@ -106,7 +107,7 @@ def along(grid: Grid, device: torch.device, *, axis: int) -> Groups:
 
 
 def band(grid: Grid, device: torch.device, *, reach: int) -> Groups:
-    """Tokens at most `reach` places away: the local half of Child et al. (2019), section 4.3, in both directions."""
+    """Tokens at a distance of at most `reach`: the local half of Child et al. (2019), section 4.3, bidirectional."""
     length = prod(grid)
     reach = max(1, min(reach, length - 1))
     starts = torch.arange(0, length, reach, device=device)[:, None]
@@ -118,20 +119,20 @@ def band(grid: Grid, device: torch.device, *, reach: int) -> Groups:
 
 def strided(grid: Grid, device: torch.device, *, stride: int) -> Groups:
     """Tokens whose distance is a multiple of the stride: the other half of Child et al. (2019), "Generating long
-    sequences with sparse transformers", section 4.3, in both directions."""
+    sequences with sparse transformers", section 4.3, bidirectional."""
     return _residues(prod(grid), stride, device)
 
 
 def big_bird(
     grid: Grid, device: torch.device, *, block: int, near: int = 3, leading: int = 1, random: int = 3, seed: int = 0
 ) -> Groups:
-    """Blocks of tokens that see near, leading and random blocks (Zaheer et al., 2020, "Big Bird", section 2).
+    """Blocks of tokens that attend to near, leading and random blocks (Zaheer et al., 2020, "Big Bird", section 2).
 
     Args:
-        block: tokens of a block.
-        near: blocks around and with the query's own.
-        leading: blocks at the start that see all and are seen by all ("internal" global tokens).
-        random: further blocks, a function of the seed.
+        block: number of tokens in a block.
+        near: number of blocks around the query's own block, with it.
+        leading: number of blocks at the start that attend to all and that all attend to ("internal" global tokens).
+        random: number of further blocks, which are a function of the seed.
     """
     length = prod(grid)
     count = ceil(length / block)
@@ -153,7 +154,7 @@ def big_bird(
 
 
 def packed(grid: Grid, device: torch.device, *, lengths: Sequence[int]) -> Groups:
-    """Several sequences in one, none of which sees another: a block-diagonal mask."""
+    """Several independent sequences in one: a block-diagonal mask."""
     if sum(lengths) != prod(grid):
         raise ValueError(f"sequences of {sum(lengths)} tokens do not fill a grid of {prod(grid)}: check their lengths")
     sizes = torch.tensor(lengths, device=device)[:, None]
@@ -184,14 +185,15 @@ def _residues(length: int, stride: int, device: torch.device) -> Groups:
 
 
 TILE = 5
-"""Neighbouring queries that share a group: of more, most keys are no neighbours; of fewer, keys are gathered often."""
+"""Number of neighbouring queries in a group. With more, most keys are no neighbours; with fewer, keys are gathered more
+often."""
 
 
 def _neighbours(length: int, side: int, dilation: int, device: torch.device) -> Groups:
     dilation = min(dilation, length)
     longest = ceil(length / dilation)
     width = min(TILE + side - 1, longest)
-    # Numbers within a residue class of the dilation; its own length is `size`.
+    # Indices within a residue class of the dilation; its length is `size`.
     residue = torch.arange(dilation, device=device)[:, None, None]
     size = (length - 1 - residue) // dilation + 1
     tile = torch.arange(0, longest, TILE, device=device)[:, None]
@@ -206,7 +208,7 @@ def _neighbours(length: int, side: int, dilation: int, device: torch.device) -> 
     )
 
 
-# How they are put together.
+# Combination of patterns.
 
 
 def _groups(queries: Tensor, keys: Tensor, allowed: Tensor | None) -> Groups:
@@ -219,7 +221,7 @@ def _over_axes(grid: Grid, axes: Sequence[Groups]) -> Groups:
 
 
 def _product(first: Groups, second: Groups, length: int) -> Groups:
-    """The pattern of a grid whose slower axes have the first and whose last, of this length, the second."""
+    """Pattern of a grid: `first` for its slower axes, `second` for its last axis, of this length."""
 
     def joined(a: Tensor, b: Tensor) -> Tensor:
         return (a[:, None, :, None] * length + b[None, :, None, :]).flatten(2).flatten(0, 1)
@@ -239,7 +241,7 @@ def _allowed(groups: Groups) -> Bool[Tensor, "G n m"]:
 
 
 def _lots(rows: Tensor, columns: Tensor, seed: int) -> Int[Tensor, "R C"]:
-    """A number below 2³² for each pair, scattered as if by chance, and the same on every device."""
+    """A pseudo-random number below 2³² for each pair, the same on every device."""
     low = 0xFFFFFFFF
     lots = (rows * 0x9E3779B1 + columns * 0x85EBCA77 + seed * 0xC2B2AE3D + 1) & low
     for multiplier in (0x7FEB352D, 0x846CA68B):  # a hash of Ettinger's "hash prospector"

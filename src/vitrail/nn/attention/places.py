@@ -7,14 +7,14 @@ from jaxtyping import Int
 from torch import Tensor
 
 NOWHERE = -1
-"""The number of padding, which is no token of the image."""
+"""Index of padding, which is no token of the image."""
 
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """The tokens of each group, by their numbers in the module's input sequence.
+    """Tokens of each group, as indices in the module's input sequence.
 
-    The attention sees a batch of B × G: the groups of the first image, then those of the second.
+    The attention has a batch of B × G: the groups of the first image, then those of the second, and so on.
 
     Attributes:
         queries: (G, n), `NOWHERE` for padding.
@@ -26,11 +26,11 @@ class Places:
 
     @classmethod
     def among(cls, tokens: Int[Tensor, "G n"]) -> "Places":
-        """Groups whose tokens attend to each other."""
+        """Return groups whose tokens attend to each other."""
         return cls(tokens, tokens)
 
 
 def numbers(grid: tuple[int, ...], prefix: int, device: torch.device) -> Int[Tensor, "*grid"]:
-    """The number of each patch token in the sequence, on its grid."""
+    """Index of each patch token in the sequence, on its grid."""
     count = torch.Size(grid).numel()
     return torch.arange(prefix, prefix + count, device=device).unflatten(0, grid)

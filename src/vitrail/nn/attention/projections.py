@@ -41,12 +41,12 @@ class JointProjection(nn.Linear):
 class ReducedProjection(nn.Module):
     """Queries of all tokens, keys and values of fewer (Wang et al., 2021, "PVT", section 3.3).
 
-    A grid of N tokens costs N × M scores, where M are left.
+    Attention then has N × M scores for N queries and M keys.
 
     Args:
         dim: width D of the tokens.
-        num_heads: heads h; D must be a multiple of it.
-        reduce: Tokens -> Tokens, see `reduce`; nothing keeps all.
+        num_heads: number of heads h, which divides D.
+        reduce: Tokens -> Tokens for keys and values, see `reduce`; None: no reduction.
     """
 
     def __init__(self, dim: int, num_heads: int, *, reduce: nn.Module | None = None, bias: bool = True) -> None:
@@ -66,8 +66,8 @@ class ReducedProjection(nn.Module):
 class JointProjectionWithoutKeyBias(nn.Linear):
     """`JointProjection` with a bias for queries and one for values, none for keys (Bao et al., 2022, "BEiT").
 
-    A bias of the keys adds the same number to all scores of a query, which softmax takes away again. `bias` holds both,
-    queries first: (2 D,).
+    A bias of the keys adds the same number to all scores of a query, which has no effect on the softmax. `bias` has the
+    biases of queries and values, (2 D,).
     """
 
     def __init__(self, dim: int, num_heads: int) -> None:
@@ -89,10 +89,10 @@ class ConvProjection(nn.Module):
 
     Args:
         dim: width D of the tokens.
-        num_heads: heads h; D must be a multiple of it.
-        kernel_size: of the depthwise convolutions.
-        stride: of those of keys and values, of which M = ⌈H / stride⌉ × ⌈W / stride⌉, and the prefix, are left.
-        bias: of the linear layers.
+        num_heads: number of heads h, which divides D.
+        kernel_size: side of the depthwise convolutions.
+        stride: stride of the convolutions of keys and values, M = ⌈H / stride⌉ × ⌈W / stride⌉ and the prefix.
+        bias: whether the linear layers have biases.
     """
 
     def __init__(self, dim: int, num_heads: int, *, kernel_size: int = 3, stride: int = 2, bias: bool = True) -> None:
@@ -111,7 +111,7 @@ class ConvProjection(nn.Module):
 class ConvLinear(nn.Module):
     """A depthwise convolution and a batch norm on the map, then a linear layer: Tokens -> (B, M, D).
 
-    Prefix tokens have no neighbours, and meet the linear layer only.
+    Prefix tokens have no neighbours, and go through the linear layer only.
     """
 
     def __init__(self, dim: int, kernel_size: int, stride: int, *, bias: bool) -> None:
@@ -125,7 +125,7 @@ class ConvLinear(nn.Module):
 
 
 class ScaledQueries(nn.Module):
-    """A factor on the queries, for scores that are not divided by the root of a head's width: refines q and k."""
+    """Multiply the queries by a factor, for scores that are not divided by √d: (q, k, tokens) -> (q, k)."""
 
     def __init__(self, factor: float) -> None:
         super().__init__()
@@ -139,12 +139,12 @@ class ScaledQueries(nn.Module):
 
 
 class PlacedProjection(nn.Linear):
-    """As `JointProjection`, but queries and keys are made of tokens with their positions, and values of bare ones.
+    """As `JointProjection`, with positions added to the tokens for queries and keys, but not for values.
 
     Positions are added in every block (Carion et al., 2020, "DETR", section 3.2).
 
     Args:
-        positions: Tokens -> Tokens, adds them.
+        positions: Tokens -> Tokens, adds positions.
     """
 
     def __init__(self, dim: int, num_heads: int, positions: nn.Module) -> None:

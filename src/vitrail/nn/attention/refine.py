@@ -12,7 +12,7 @@ HeadVectors = Float[Tensor, "B h N d"]
 
 
 class QKNorm(nn.Module):
-    """A norm on the channels of each head, of queries and of keys (Dehghani et al., 2023, "ViT-22B", section 2).
+    """Norms on the channels of each head of queries and keys (Dehghani et al., 2023, "ViT-22B", section 2).
 
     Args:
         queries, keys: norms of width d.
@@ -28,21 +28,21 @@ class QKNorm(nn.Module):
 
 
 class RotaryPositions(nn.Module):
-    """Rotate queries and keys by angles that encode the place of a patch (Siméoni et al., 2025, "DINOv3", section 3.2).
+    """Rotate queries and keys by angles of the position of a patch (Siméoni et al., 2025, "DINOv3", section 3.2).
 
-    After Su et al. (2021), "RoFormer", in two dimensions. A place is the centre of a patch, from -1 to 1 along each
-    side of the image, so any grid works and nothing is resampled. Prefix tokens have no place and stay as they are.
+    After Su et al. (2021), "RoFormer", in two dimensions. The position is the centre of a patch, from -1 to 1 along
+    each side of the image, so any grid works without resampling. Prefix tokens have no position and are not rotated.
 
     Args:
         head_dim: channels d of a head, a multiple of 4.
-        base: between the shortest period, 1, and the next beyond the longest: of d / 4 periods in geometric steps.
+        base: the d / 4 periods are base ** (4 i / d), i = 0, 1, ...; the side of the image is 2.
     """
 
     def __init__(self, head_dim: int, *, base: float = 100.0) -> None:
         super().__init__()
         if head_dim % 4:
             raise ValueError(
-                f"heads of {head_dim} channels cannot turn by rows and columns: choose num_heads so that "
+                f"rotary positions need heads of a multiple of 4 channels, not {head_dim}: choose num_heads so that "
                 "embed_dim / num_heads is a multiple of 4"
             )
         self.head_dim = head_dim
@@ -55,7 +55,7 @@ class RotaryPositions(nn.Module):
         return turn(q, cos, sin, tokens.prefix), turn(k, cos, sin, tokens.prefix)
 
 
-@fx.wrap  # torch.fx keeps its calls whole, as it cannot follow what depends on the shapes of tensors
+@fx.wrap  # torch.fx cannot trace code that depends on shapes: calls are leaves of its graphs
 def _angles_like(q: Tensor, grid: tuple[int, int], head_dim: int, base: float) -> Float[Tensor, "P half"]:
     """Rotary angles on the device of `q`, in its precision or in float32 if that is higher."""
     return rotary_angles(grid, head_dim, base, q.device).to(torch.promote_types(q.dtype, torch.float32))
@@ -64,7 +64,7 @@ def _angles_like(q: Tensor, grid: tuple[int, int], head_dim: int, base: float) -
 def rotary_angles(
     grid: tuple[int, int], head_dim: int, base: float, device: torch.device | None = None
 ) -> Float[Tensor, "P half"]:
-    """The angle of each patch and pair of channels, float64: d / 4 by its row, then d / 4 by its column."""
+    """Angle of each patch and pair of channels, float64: d / 4 by its row, then d / 4 by its column."""
     quarter = head_dim // 4
     periods = base ** (torch.arange(quarter, device=device, dtype=torch.float64) / quarter)
     centres = [(torch.arange(side, device=device, dtype=torch.float64) + 0.5) / side * 2 - 1 for side in grid]
@@ -73,7 +73,7 @@ def rotary_angles(
 
 
 def turn(x: HeadVectors, cos: Float[Tensor, "P half"], sin: Float[Tensor, "P half"], prefix: int) -> HeadVectors:
-    """Rotate channel i against channel i + d / 2, for all tokens behind the prefix; in the precision of the angles."""
+    """Rotate channel i against channel i + d / 2, for all tokens after the prefix; in the precision of the angles."""
     lead, patches = x[:, :, :prefix], x[:, :, prefix:]
     first, second = patches.chunk(2, dim=-1)
     turned = torch.cat([first * cos - second * sin, second * cos + first * sin], dim=-1)

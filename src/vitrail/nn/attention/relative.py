@@ -15,7 +15,7 @@ from .multi_head import MultiHeadAttention
 class RelativeBias(nn.Module):
     """A learned number for each offset and head (Liu et al., 2021, "Swin Transformer", equation 4).
 
-    Tokens -> (h, N, N). Grids up to the window use the offsets that they have.
+    Tokens -> (h, N, N). Smaller grids than the window use a part of the offsets.
 
     Args:
         window: (rows, columns) of the largest grid.
@@ -34,21 +34,21 @@ class RelativeBias(nn.Module):
         return self.table[index].permute(2, 0, 1)
 
     def resampled(self, window: tuple[int, int]) -> Float[Tensor, "M h"]:
-        """The table for another window."""
+        """Return the table for another window."""
         old, new = ((2 * rows - 1, 2 * columns - 1) for rows, columns in (self.window, window))
         return resample_positions(self.table[None], old, new, antialias=False)[0]
 
 
 class ContinuousRelativeBias(nn.Module):
-    """A bias for each offset and head from a small network (Liu et al., 2022, "Swin Transformer V2", section 3.3).
+    """A bias for each offset and head from a small MLP (Liu et al., 2022, "Swin Transformer V2", section 3.3).
 
-    Tokens -> (h, N, N), for any grid: there is no table that would belong to one window. Offsets go in as logarithms,
-    so that a larger window than in training gives offsets that are not far outside the trained range.
+    Tokens -> (h, N, N), for any grid. The input is the logarithm of the offsets, so that offsets in larger windows than
+    in training are not far outside the trained range.
 
     Args:
         window: (rows, columns) of the grid at training, whose largest offset counts as 8.
         num_heads: heads h.
-        hidden_dim: width of the network.
+        hidden_dim: hidden width of the MLP.
     """
 
     def __init__(self, window: tuple[int, int], num_heads: int, *, hidden_dim: int = 512) -> None:
@@ -66,9 +66,9 @@ class ContinuousRelativeBias(nn.Module):
 
 @fx.wrap
 def log_offsets(grid: tuple[int, int], window: tuple[int, int], device: torch.device) -> Float[Tensor, "M 2"]:
-    """(down, right) of each row of a table of offsets: sign(x) log2(1 + |x|) / 3, where 8 is as far as a window goes.
+    """(down, right) of each row of a table of offsets: sign(x) log2(1 + |x|) / 3, where 8 is the largest offset.
 
-    In float32, whatever the weights are: the published models saw those very numbers.
+    Always in float32, as in the published models.
     """
 
     def axis(length: int, side: int) -> Tensor:
@@ -103,11 +103,11 @@ class RelativeBiasWithClass(nn.Module):
         return table[class_offset_index((rows, columns), table.device)].permute(2, 0, 1)
 
     def resampled(self, window: tuple[int, int]) -> Float[Tensor, "M h"]:
-        """The table for another window."""
+        """Return the table for another window."""
         return _resampled_offsets(self.table, self.window, window)
 
 
-# torch.fx keeps calls of these whole, as it cannot follow what depends on the shapes of tensors.
+# torch.fx cannot trace code that depends on shapes: calls of these functions are leaves of its graphs.
 fx.wrap("resample_positions")
 
 
@@ -115,7 +115,7 @@ fx.wrap("resample_positions")
 def _resampled_offsets(
     table: Float[Tensor, "M h"], old: tuple[int, int], new: tuple[int, int]
 ) -> Float[Tensor, "M2 h"]:
-    """A table of offsets, with three rows for the class token, for another window."""
+    """Resample a table of offsets, with three rows for the class token, to another window."""
     if new == old:
         return table
     before, after = ((2 * rows - 1, 2 * columns - 1) for rows, columns in (old, new))
@@ -126,7 +126,7 @@ def _resampled_offsets(
 
 @fx.wrap
 def class_offset_index(grid: tuple[int, int], device: torch.device) -> Int[Tensor, "N1 N1"]:
-    """`offset_index` with a class token in front, whose pairs have the three rows behind the offsets."""
+    """`offset_index` with a class token first, whose pairs have the three rows after the offsets."""
     index = offset_index(grid, grid, device)
     to_patch = (2 * grid[0] - 1) * (2 * grid[1] - 1)
     index = F.pad(F.pad(index, (1, 0), value=to_patch + 1), (0, 0, 1, 0), value=to_patch)
@@ -136,7 +136,7 @@ def class_offset_index(grid: tuple[int, int], device: torch.device) -> Int[Tenso
 
 @fx.wrap
 def offset_index(grid: tuple[int, int], window: tuple[int, int], device: torch.device) -> Int[Tensor, "N N"]:
-    """The row of a (2 rows - 1) × (2 columns - 1) table that belongs to each pair of cells, query first."""
+    """Row in a table of (2 rows - 1) × (2 columns - 1) offsets for each pair of cells, query first."""
     row, column = torch.meshgrid(
         torch.arange(grid[0], device=device), torch.arange(grid[1], device=device), indexing="ij"
     )
@@ -159,7 +159,7 @@ class RelativePositionAttention(MultiHeadAttention):
 
 
 class AnyGridBias(nn.Module):
-    """A relative bias for any grid, its table resampled, behind prefix tokens, which have no place and get 0."""
+    """A relative bias for any grid, with the table resampled; 0 for prefix tokens, which have no position."""
 
     def __init__(self, relative: RelativeBias) -> None:
         super().__init__()
@@ -172,9 +172,9 @@ class AnyGridBias(nn.Module):
 
 
 def spread_offsets(table: Float[Tensor, "M h"], grid: tuple[int, int]) -> Float[Tensor, "h N N"]:
-    """`table[offset_index(grid, grid)]` of a grid's own table, heads first, in a third of the time on long sequences.
+    """`table[offset_index(grid, grid)]`, heads first, in a third of the time on long sequences.
 
-    The offsets of one query are a window of the table, which moves against the query.
+    The offsets of one query are a window of the table, which moves opposite to the query.
     """
     offsets = table.T.unflatten(1, (2 * grid[0] - 1, 2 * grid[1] - 1)).flip(1, 2)
     windows = offsets.unfold(1, grid[0], 1).unfold(2, grid[1], 1).flip(1, 2)

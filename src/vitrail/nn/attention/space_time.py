@@ -1,4 +1,4 @@
-"""Attention in videos, along time or inside frames; tokens have a grid (T, H, W)."""
+"""Attention in videos, along time or inside frames, for tokens on a grid (T, H, W)."""
 
 import torch
 import torch.nn.functional as F
@@ -10,9 +10,9 @@ from .places import Places, numbers
 
 
 class TimeAttention(nn.Module):
-    """Attention of each patch to its place in every frame (Bertasius et al., 2021, "TimeSformer"). Tokens -> Tokens.
+    """Attention of each patch to its cell in every frame (Bertasius et al., 2021, "TimeSformer"). Tokens -> Tokens.
 
-    Prefix tokens, which have no place, take no part: the branch gives zeros for them.
+    Prefix tokens have no cell and take no part: their output is zero.
     """
 
     def __init__(self, attention: nn.Module) -> None:
@@ -27,7 +27,7 @@ class TimeAttention(nn.Module):
         return tokens.with_x(F.pad(patches, (0, 0, tokens.prefix, 0)))
 
     def places_of(self, tokens: Tokens) -> Places:
-        """The tokens of one place in all frames, for each place."""
+        """Groups of the tokens of one cell in all frames, for each cell."""
         return Places.among(numbers(tokens.grid, tokens.prefix, tokens.x.device).flatten(1).T)
 
 
@@ -48,14 +48,14 @@ class SpaceAttention(nn.Module):
         return tokens.with_x(torch.cat([lead.mean(dim=1), patches], dim=1))
 
     def places_of(self, tokens: Tokens) -> Places:
-        """Each frame, behind the prefix tokens."""
+        """Groups of the prefix tokens and the tokens of one frame."""
         frames = numbers(tokens.grid, tokens.prefix, tokens.x.device).flatten(1)
         lead = torch.arange(tokens.prefix, device=frames.device).expand(frames.shape[0], -1)
         return Places.among(torch.cat([lead, frames], dim=1))
 
 
 class FrameAttention(nn.Module):
-    """Attention inside each frame, which has prefix tokens of its own, see `PrefixForEachFrame`. Tokens -> Tokens."""
+    """Attention inside each frame, which has its own prefix tokens, see `PrefixForEachFrame`. Tokens -> Tokens."""
 
     def __init__(self, attention: nn.Module) -> None:
         super().__init__()
@@ -67,7 +67,7 @@ class FrameAttention(nn.Module):
         return tokens.with_x(torch.cat([lead.flatten(1, 2), patches], dim=1))
 
     def places_of(self, tokens: Tokens) -> Places:
-        """Each frame, behind its own prefix tokens."""
+        """Groups of the tokens of one frame with its own prefix tokens."""
         frames = numbers(tokens.grid, tokens.prefix, tokens.x.device).flatten(1)
         lead = torch.arange(tokens.prefix, device=frames.device).unflatten(0, (frames.shape[0], -1))
         return Places.among(torch.cat([lead, frames], dim=1))
@@ -83,7 +83,7 @@ class PrefixForEachFrame(nn.Module):
 
 
 class MeanOverFrames(nn.Module):
-    """Mean over the frames of every place and prefix token. Grid (T, H, W) -> (H, W)."""
+    """Mean over the frames for every cell and prefix token. Grid (T, H, W) -> (H, W)."""
 
     def forward(self, tokens: Tokens) -> Tokens:
         frames, rows, columns = tokens.grid
@@ -95,7 +95,7 @@ class MeanOverFrames(nn.Module):
 def _in_frames(
     attention: nn.Module, lead: Float[Tensor, "B T p D"], tokens: Tokens
 ) -> tuple[Float[Tensor, "B T p D"], Float[Tensor, "B N D"]]:
-    """Attention inside each frame, behind the prefix tokens given for it; prefix tokens and patches apart again."""
+    """Attention inside each frame with its prefix tokens `lead`; returns prefix tokens and patches."""
     frames, prefix = tokens.grid[0], lead.shape[2]
     patches = tokens.patches.unflatten(1, (frames, -1))
     images = Tokens(torch.cat([lead, patches], dim=2).flatten(0, 1), tokens.grid[1:], prefix)

@@ -1,4 +1,4 @@
-"""Attention to some of the keys at the cost of those: the fast path of every pattern."""
+"""Sparse attention: every pattern at the cost of its allowed keys."""
 
 from functools import partial
 
@@ -17,7 +17,7 @@ class SparseAttention(MultiHeadAttention):
     """Attention from every token to the tokens of a sparse pattern. Tokens -> Tokens.
 
     Prefix tokens attend to all tokens, and all attend to them. The parameters are those of `MultiHeadAttention`, under
-    the same names: a ViT's can be loaded.
+    the same names, so that a ViT's weights can be loaded.
 
     Args:
         dim, num_heads, dropout: as in `MultiHeadAttention`.
@@ -60,7 +60,7 @@ class AxialAttention(SparseAttention):
 
 
 class GroupsOf(nn.Module):
-    """The `Groups` of a pattern, as the bias that `GroupedAttend` takes: Tokens -> Groups."""
+    """The `Groups` of a pattern, as the bias of `GroupedAttend`: Tokens -> Groups."""
 
     def __init__(self, pattern: Pattern) -> None:
         super().__init__()
@@ -104,13 +104,13 @@ class GroupedAttend(KernelAttend):
 
 
 def _gathered(x: Float[Tensor, "B h N d"], index: Int[Tensor, "G n"]) -> Float[Tensor, "G Bh n d"]:
-    # Groups come first and images are joined with the heads, so that the groups' masks broadcast without a copy.
+    # Groups are the first axis and images are joined with heads, so that masks of groups broadcast without a copy.
     parts = x.index_select(2, index.flatten()).unflatten(2, index.shape)
     return parts.permute(2, 0, 1, 3, 4).flatten(1, 2)
 
 
 def _scores(groups: Groups, dtype: torch.dtype) -> Float[Tensor, "G 1 n m"] | None:
-    """The bias of each group, with the keys that all attend to in front."""
+    """Bias of each group, with the keys of `everywhere` first."""
     if groups.allowed is None:
         return None
     return F.pad(minus_infinity(groups.allowed, dtype), (groups.everywhere.shape[0], 0)).unsqueeze(1)

@@ -18,8 +18,8 @@ class LocalAttention(nn.Module):
     Args:
         attention: (Tokens, mask or None) -> Tokens inside each window, such as `MultiHeadAttention(dim, num_heads)`.
         window: (rows, columns) in tokens.
-        shift: (rows, columns) by which the windows are moved; (0, 0) for not at all.
-        apart: added to the scores of tokens that only the shift brought into one window.
+        shift: (rows, columns) by which the windows are shifted; (0, 0) for no shift.
+        apart: added to the scores of tokens that are in one window only because of wrapping around.
     """
 
     def __init__(
@@ -33,8 +33,8 @@ class LocalAttention(nn.Module):
         super().__init__()
         if not isinstance(attention, nn.Module):
             raise ValueError(
-                f"attention {attention!r} is no module: LocalAttention takes the attention inside its windows, such as "
-                "LocalAttention(MultiHeadAttention(dim, num_heads), window=(7, 7))"
+                f"attention {attention!r} is not a module: LocalAttention takes the attention inside its windows, "
+                "such as LocalAttention(MultiHeadAttention(dim, num_heads), window=(7, 7))"
             )
         self.attention = attention
         self.window = window
@@ -49,24 +49,24 @@ class LocalAttention(nn.Module):
         return tokens.with_x(torch.roll(image, self.shift, dims=(1, 2)).flatten(1, 2))
 
     def moved(self, image: Tensor) -> Tensor:
-        """(B, H, W, D), shifted and padded to a multiple of the window."""
+        """Shift (B, H, W, D) and pad it to a multiple of the window."""
         return fill_up(torch.roll(image, (-self.shift[0], -self.shift[1]), dims=(1, 2)), self.window)
 
     def places_of(self, tokens: Tokens) -> Places:
-        """The tokens of each window."""
+        """Groups of the tokens of each window."""
         image = numbers(tokens.grid, 0, tokens.x.device)[None, ..., None] - NOWHERE  # padding becomes 0
         return Places.among(partition(self.moved(image), self.window)[..., 0] + NOWHERE)
 
 
 class NoMask(nn.Module):
-    """No mask: in windows that are not shifted all tokens attend to each other."""
+    """No mask, for windows without a shift, in which all tokens attend to each other."""
 
     def forward(self, image: Float[Tensor, "B H W D"]) -> None:
         return None
 
 
 class ShiftMask(nn.Module):
-    """Mask of shifted windows: `apart` between tokens that only the shift brought together, 0 elsewhere."""
+    """Mask of shifted windows: `apart` between tokens that were not neighbours before wrapping around, 0 elsewhere."""
 
     def __init__(self, window: tuple[int, int], shift: tuple[int, int], apart: float) -> None:
         super().__init__()
@@ -78,7 +78,7 @@ class ShiftMask(nn.Module):
         return _shift_mask(image, self.window, self.shift, self.apart)
 
 
-@fx.wrap  # torch.fx keeps its calls whole, as it cannot follow what depends on the shapes of tensors
+@fx.wrap  # torch.fx cannot trace code that depends on shapes: calls are leaves of its graphs
 def _shift_mask(
     image: Float[Tensor, "B H W D"], window: tuple[int, int], shift: tuple[int, int], apart: float
 ) -> Float[Tensor, "_ 1 N N"]:
@@ -92,7 +92,7 @@ def _shift_mask(
 def shifted_regions(
     grid: tuple[int, int], window: tuple[int, int], shift: tuple[int, int], device: torch.device
 ) -> Int[Tensor, "H W"]:
-    """The region of each cell: cells of one window and one region were neighbours before the shift."""
+    """Region of each cell: cells of one window and one region were neighbours before the shift."""
 
     def strips(length: int, side: int, moved: int) -> Tensor:
         place = torch.arange(length, device=device)
@@ -102,7 +102,7 @@ def shifted_regions(
 
 
 def fill_up(image: Shaped[Tensor, "B H W D"], window: tuple[int, int]) -> Shaped[Tensor, "B H2 W2 D"]:
-    """Pad with zeros, on the right and at the bottom, to a multiple of the window."""
+    """Pad with zeros on the right and at the bottom to a multiple of the window."""
     return F.pad(image, (0, 0, 0, -image.shape[2] % window[1], 0, -image.shape[1] % window[0]))
 
 
@@ -113,7 +113,7 @@ def partition(image: Tensor, window: tuple[int, int]) -> Tensor:
 
 
 def merge(windows: Tensor, grid: tuple[int, ...], window: tuple[int, int]) -> Tensor:
-    """The inverse of `partition`."""
+    """Inverse of `partition`."""
     rows, columns = grid[0] // window[0], grid[1] // window[1]
     parts = windows.unflatten(1, window).unflatten(0, (-1, rows, columns))
     return parts.transpose(2, 3).flatten(3, 4).flatten(1, 2)

@@ -1,4 +1,4 @@
-"""Patch embedding with few large patches in plain regions of an image and many small ones in detailed regions."""
+"""Patch embedding with large patches in plain regions of an image and small ones in detailed regions."""
 
 import torch
 import torch.nn.functional as F
@@ -12,19 +12,19 @@ from .quadtree import Detail, quadtree, quadtree_cover
 
 
 class AdaptivePatchEmbed(nn.Module):
-    """Large patches where an image is plain, small ones where there is detail: pixels (B, C, H, W) -> packed Tokens.
+    """Content-adaptive patch embedding: pixels (B, C, H, W) -> packed Tokens.
 
     The sizes are those of a quadtree (Ronen et al., 2023, "Vision transformers with mixed-resolution tokenization").
     A larger patch is shrunk to the smallest size and projected by the same filters (Choudhury et al., 2025,
     "Accelerating vision transformers with adaptive patch sizes", section 3.2); its position is the mean of those of
-    the cells that it covers, and a learned vector is added for its size. Where all patches are the smallest, this is
+    the cells that it covers, and a learned vector is added for its size. If all patches have the smallest size, this is
     `PatchEmbed` with `LearnedPositions`.
 
     Args:
         patches: embedding of the smallest patches, which are square.
         positions: positions of its grid, without prefix rows.
         levels: number of patch sizes, each twice the one before.
-        threshold: a cell whose `detail` is below it stays whole.
+        threshold: a cell whose `detail` is below it is not split.
         detail: measure of detail, `quadtree.variance` or `quadtree.entropy`.
     """
 
@@ -64,7 +64,7 @@ class AdaptivePatchEmbed(nn.Module):
 
 
 def whole_cells(pixels: Float[Tensor, "B C H W"], side: int) -> Float[Tensor, "B h w C side side"]:
-    """The cells of side × side pixels of each image, whole ones only."""
+    """Split images into cells of side × side pixels; incomplete cells are left out."""
     rows, columns = pixels.shape[2] // side, pixels.shape[3] // side
     whole = pixels[:, :, : rows * side, : columns * side]
     return whole.unflatten(3, (columns, side)).unflatten(2, (rows, side)).permute(0, 2, 4, 1, 3, 5)

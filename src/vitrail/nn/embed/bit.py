@@ -1,6 +1,6 @@
 """ResNet with standardised filters and group norm (Kolesnikov et al., 2020, "Big Transfer (BiT)").
 
-The CNN in front of the published hybrid ViTs; norms stand behind the convolutions there, as in the first ResNet.
+The CNN of the published hybrid ViTs; norms are after the convolutions, as in the first ResNet.
 """
 
 import math
@@ -14,7 +14,7 @@ _GROUPS = 32
 
 
 class StandardisedConv(nn.Conv2d):
-    """A convolution whose filters have mean 0 and variance 1 when they are used (Qiao et al., 2019, section 3).
+    """A convolution with filters standardised to mean 0 and variance 1 in each call (Qiao et al., 2019, section 3).
 
     (B, C, H, W) -> (B, C2, ⌈H / stride⌉, ⌈W / stride⌉), without bias.
     """
@@ -28,7 +28,7 @@ class StandardisedConv(nn.Conv2d):
 
 
 class StandardisedConvNorm(nn.Sequential):
-    """A standardised convolution and a group norm; a ReLU unless a sum follows."""
+    """A standardised convolution and a group norm, with a ReLU unless `activate` is False."""
 
     def __init__(
         self, in_channels: int, out_channels: int, kernel_size: int, stride: int = 1, *, activate: bool = True
@@ -40,7 +40,7 @@ class StandardisedConvNorm(nn.Sequential):
 
 
 class Bottleneck(nn.Module):
-    """1×1, 3×3 and 1×1 convolution, a quarter of the width inside (He et al., 2016, figure 5)."""
+    """Residual of 1×1, 3×3 and 1×1 convolutions, a quarter as wide inside (He et al., 2016, figure 5)."""
 
     def __init__(self, in_channels: int, out_channels: int, stride: int, *, first: bool) -> None:
         super().__init__()
@@ -59,7 +59,7 @@ class Bottleneck(nn.Module):
 
 
 class PoolSame(nn.Module):
-    """The largest of 3×3, in steps of 2: (B, C, H, W) -> (B, C, ⌈H / 2⌉, ⌈W / 2⌉)."""
+    """3×3 max pool of stride 2: (B, C, H, W) -> (B, C, ⌈H / 2⌉, ⌈W / 2⌉)."""
 
     def forward(self, image: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C H2 W2"]:
         return F.max_pool2d(pad_same(image, 3, 2, -torch.inf), 3, stride=2)
@@ -70,12 +70,12 @@ class BiTResNet(nn.Module):
 
     Args:
         in_channels: C of the pixels.
-        depths: bottlenecks of each stage; with none the stem is all there is.
-        width: channels of the stem; the first stage has four times as many, each later one twice those before.
+        depths: number of bottlenecks of each stage; if empty, there is only the stem.
+        width: channels of the stem; the first stage has four times as many, each later one twice those of the last.
 
     Attributes:
-        channels: of the result.
-        reduction: pixels a side of a cell of the result.
+        channels: channels of the output.
+        reduction: side of a cell of the output, in pixels.
     """
 
     def __init__(self, in_channels: int, depths: tuple[int, ...], width: int = 64) -> None:
@@ -101,7 +101,7 @@ class BiTResNet(nn.Module):
 def pad_same(
     image: Float[Tensor, "B C H W"], kernel_size: int, stride: int, value: float = 0.0
 ) -> Float[Tensor, "B C H2 W2"]:
-    """Fill up so that there are ⌈side / stride⌉ steps, the odd one on the right and at the bottom, as in TensorFlow."""
+    """Pad for an output of ⌈side / stride⌉ cells, an odd pixel on the right and at the bottom, as in TensorFlow."""
     lacking = [
         max(0, (math.ceil(side / stride) - 1) * stride + kernel_size - side)
         for side in (image.shape[3], image.shape[2])

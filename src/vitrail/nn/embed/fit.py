@@ -1,4 +1,4 @@
-"""Images and videos whose sides are not multiples of the patch size: refuse, crop or pad them."""
+"""Check, crop or pad images and videos to multiples of the patch size."""
 
 import math
 
@@ -7,11 +7,11 @@ from jaxtyping import Float
 from torch import Tensor, fx, nn
 
 Sides = tuple[int, ...]
-"""(height, width), with frames in front for a video."""
+"""(height, width), or (frames, height, width) of a video."""
 
 
 class CheckMultiple(nn.Module):
-    """Pass pixels whose sides are multiples of the patch size; raise an error for others.
+    """Raise ValueError for pixels whose sides are not multiples of the patch size; otherwise the identity.
 
     Args:
         patch_size: (P_h, P_w), or (P_t, P_h, P_w) of a video.
@@ -25,7 +25,7 @@ class CheckMultiple(nn.Module):
         return _checked(pixels, self.patch_size)
 
     def grid(self, image_size: Sides) -> Sides:
-        """The number of patches along each side."""
+        """Number of patches along each side."""
         return _whole_grid(image_size, self.patch_size)
 
 
@@ -44,7 +44,7 @@ class CropToMultiple(nn.Module):
         return _cropped(pixels, self.patch_size)
 
     def grid(self, image_size: tuple[int, int]) -> tuple[int, int]:
-        """The number of patches along each side."""
+        """Number of patches along each side."""
         return _cropped_grid(image_size, self.patch_size)
 
 
@@ -63,7 +63,7 @@ class PadToMultiple(nn.Module):
         return _padded(pixels, self.patch_size)
 
     def grid(self, image_size: Sides) -> Sides:
-        """The number of patches along each side."""
+        """Number of patches along each side."""
         return tuple(math.ceil(side / patch) for side, patch in zip(image_size, self.patch_size, strict=True))
 
 
@@ -91,7 +91,7 @@ def _padded(pixels: Tensor, patch_size: Sides) -> Tensor:
 def _whole_grid(image_size: Sides, patch_size: Sides) -> Sides:
     if len(image_size) != len(patch_size):
         raise ValueError(
-            f"pixels with the sides {_words(image_size)} for patches {_words(patch_size)}: "
+            f"pixels with sides {_words(image_size)} do not fit patches {_words(patch_size)}: "
             "an image is (B, C, H, W), a video is (B, C, T, H, W)"
         )
     if any(side % patch for side, patch in zip(image_size, patch_size, strict=True)):
@@ -106,7 +106,7 @@ def _cropped_grid(image_size: tuple[int, int], patch_size: tuple[int, int]) -> t
     rows, columns = image_size[0] // patch_size[0], image_size[1] // patch_size[1]
     if not rows or not columns:
         (height, width), (down, right) = image_size, patch_size
-        raise ValueError(f"image {height}×{width} holds no whole patch {down}×{right}: give a larger one")
+        raise ValueError(f"image {height}×{width} is smaller than a patch {down}×{right}: give a larger one")
     return rows, columns
 
 

@@ -1,4 +1,4 @@
-"""One set of filters, any patch size (Beyer et al., 2023, "FlexiViT: one model for all patch sizes")."""
+"""Patch embeddings of variable patch size (Beyer et al., 2023, "FlexiViT: one model for all patch sizes")."""
 
 import torch
 import torch.nn.functional as F
@@ -12,9 +12,9 @@ from .resample import resample
 
 
 class PositionalPatchEmbed(nn.Module):
-    """Patches and their positions in one part: pixels (B, C, H, W) -> Tokens.
+    """Patch embedding with learned positions: pixels (B, C, H, W) -> Tokens.
 
-    Where a model has more to add, such as a class token, `Embedding` composes the two with it.
+    For models with further parts, such as a class token, see `Embedding`.
 
     Args:
         in_channels: C of the pixels.
@@ -44,17 +44,17 @@ class PositionalPatchEmbed(nn.Module):
 
 
 class FlexiPatchEmbed(nn.Module):
-    """A patch embedding that trains for every patch size at once (Beyer et al., 2023, sections 3.2 and 3.4).
+    """Patch embedding for training with random patch sizes (Beyer et al., 2023, sections 3.2 and 3.4).
 
-    In training each batch gets a size chosen at random; in evaluation it is `patch_size`, which may be set at any
-    time. The filters are stored at one size and resized for each.
+    In training each batch has a random patch size; in evaluation it is `patch_size`, which may be changed at any time.
+    The filters are stored at one size and resized to the others.
 
     Args:
         in_channels: C of the pixels.
         embed_dim: width D of the tokens.
         patch_size: (P_h, P_w) in evaluation.
-        sizes: what training chooses from; an image's sides must be multiples of each.
-        stored_size: of the filters; the largest of the sizes, or more.
+        sizes: patch sizes in training; an image's sides must be multiples of each.
+        stored_size: size of the stored filters, at least the largest of the sizes.
     """
 
     def __init__(
@@ -76,11 +76,11 @@ class FlexiPatchEmbed(nn.Module):
         return Tokens.from_map(F.conv2d(_checked(pixels, size), filters, self.project.bias, stride=size))
 
     def choose(self) -> tuple[int, int]:
-        """The patch size of this batch."""
+        """Choose the patch size of a batch."""
         return self.sizes[int(torch.randint(len(self.sizes), ()))] if self.training else self.patch_size
 
 
-# torch.fx keeps calls of these whole, as it cannot follow what depends on the shapes of tensors.
+# torch.fx cannot trace code that depends on shapes: calls of these functions are leaves of its graphs.
 
 
 @fx.wrap
@@ -95,16 +95,16 @@ def _checked(pixels: Float[Tensor, "B C H W"], size: tuple[int, int]) -> Float[T
 def resize_patch_weights(
     weight: Float[Tensor, "O *C h w"], size: tuple[int, int], *, mode: str = "bicubic", antialias: bool = True
 ) -> Float[Tensor, "O *C h2 w2"]:
-    """The filters of a patch embedding for patches of another size, by pseudo-inverse (Beyer et al., 2023, 3.4).
+    """Resize the filters of a patch embedding by pseudo-inverse (Beyer et al., 2023, section 3.4).
 
-    Those that give for resized patches what the old ones gave for the patches as they were: exactly where patches
-    grow, and as nearly as can be, for white noise, where they shrink. Resizing of images works on rows and columns
-    apart, and so does its pseudo-inverse.
+    The new filters have the same outputs on resized patches as the old ones on the original patches: exactly for
+    larger patches, and in the least-squares sense for white noise for smaller ones. Resizing acts on rows and columns
+    separately, and so does its pseudo-inverse.
 
     Args:
         weight: filters (O, C, h, w), or (O, C, t, h, w) of tubelets, frame by frame.
         size: (rows, columns) of the new patches.
-        mode, antialias: how patches would be resized.
+        mode, antialias: how patches are resized.
     """
     if tuple(weight.shape[-2:]) == tuple(size):
         return weight

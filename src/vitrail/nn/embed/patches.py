@@ -13,16 +13,16 @@ from .fit import CheckMultiple, CropToMultiple, PadToMultiple
 class PatchEmbed(nn.Module):
     """Cut the image into patches and project each to D channels (Dosovitskiy et al., 2021, equation 1).
 
-    pixels (B, C, H, W) -> Tokens with grid (H / P_h, W / P_w). Equal to unfold followed by a linear layer.
+    pixels (B, C, H, W) -> Tokens with grid (H / P_h, W / P_w). The same as unfold followed by a linear layer.
 
     Args:
         in_channels: C of the pixels.
         embed_dim: width D of the tokens.
         patch_size: (P_h, P_w) in pixels.
-        pad: pad images that are not multiples of the patch with zeros, on the right and at the bottom; otherwise
-            they are an error.
-        crop: crop after the last whole patch instead.
-        bias: a bias in the projection.
+        pad: pad images with zeros, on the right and at the bottom, to a multiple of the patch; otherwise other sizes
+        raise ValueError.
+        crop: crop images after the last whole patch instead.
+        bias: whether the projection has a bias.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class PatchEmbed(nn.Module):
         return Tokens.from_map(image)
 
     def grid(self, image_size: tuple[int, int]) -> tuple[int, int]:
-        """How many patches, (rows, columns), an image of this size has."""
+        """Number of patches (rows, columns) of an image of this size."""
         rows, columns = self.fit.grid(image_size)
         return rows, columns
 
@@ -54,13 +54,13 @@ class PatchEmbed(nn.Module):
 class TubeletEmbed(nn.Module):
     """Cut the video into tubelets and project each (Arnab et al., 2021, "ViViT", section 3.2).
 
-    pixels (B, C, T, H, W) -> Tokens with grid (T / P_t, H / P_h, W / P_w). A tubelet of one frame is a patch of it.
+    pixels (B, C, T, H, W) -> Tokens with grid (T / P_t, H / P_h, W / P_w). A tubelet of one frame is a patch.
 
     Args:
         in_channels: C of the pixels.
         embed_dim: width D of the tokens.
         tubelet_size: (P_t, P_h, P_w) in frames and pixels.
-        pad: fill videos that are no multiple of the tubelet up with zeros; otherwise they are an error.
+        pad: pad videos with zeros to a multiple of the tubelet; otherwise other sizes raise ValueError.
     """
 
     def __init__(
@@ -75,13 +75,13 @@ class TubeletEmbed(nn.Module):
         return Tokens.from_map(self.project(self.fit(pixels)))
 
     def grid(self, video_size: tuple[int, int, int]) -> tuple[int, int, int]:
-        """How many tubelets, (deep, rows, columns), a video of this many frames, height and width has."""
+        """Number of tubelets (frames, rows, columns) of a video of this size (frames, height, width)."""
         deep, rows, columns = self.fit.grid(video_size)
         return deep, rows, columns
 
 
 class OverlappingPatchEmbed(nn.Module):
-    """Patches that overlap: a convolution larger than its stride, a norm (Wang et al., 2022, "PVT v2", section 3.2).
+    """Overlapping patches: a convolution larger than its stride, and a norm (Wang et al., 2022, "PVT v2", section 3.2).
 
     pixels (B, C, H, W) -> Tokens. With the usual padding, half the patch, the grid is (⌈H / stride⌉, ⌈W / stride⌉), so
     any size works.
@@ -89,9 +89,9 @@ class OverlappingPatchEmbed(nn.Module):
     Args:
         in_channels: C of the pixels.
         embed_dim: width D of the tokens.
-        patch_size, stride: in pixels, both ways.
-        padding: zeros on each side; half the patch by default.
-        norm_eps: what the norm adds to the variance.
+        patch_size, stride: side of a patch and distance of patches, in pixels.
+        padding: zeros on each side, in pixels; half the patch by default.
+        norm_eps: epsilon of the norm.
     """
 
     def __init__(
@@ -115,16 +115,16 @@ class OverlappingPatchEmbed(nn.Module):
         return tokens.with_x(self.norm(tokens.x))
 
 
-@fx.wrap  # torch.fx keeps its calls whole, as it cannot follow what depends on the shapes of tensors
+@fx.wrap  # torch.fx cannot trace code that depends on shapes: calls are leaves of its graphs
 def _checked(pixels: Float[Tensor, "B C H W"], smallest: int) -> Float[Tensor, "B C H W"]:
     height, width = pixels.shape[2:]
     if min(height, width) < smallest:
-        raise ValueError(f"image {height}×{width} holds no whole patch: give one of at least {smallest}×{smallest}")
+        raise ValueError(f"image {height}×{width} is smaller than a patch: give one of at least {smallest}×{smallest}")
     return pixels
 
 
 class MapEmbed(nn.Module):
-    """Each cell of a CNN's map is a token: pixels (B, C, H, W) -> Tokens."""
+    """Embedding by a CNN, with a token for each cell of its map: pixels (B, C, H, W) -> Tokens."""
 
     def __init__(self, layers: nn.Module) -> None:
         super().__init__()
@@ -135,15 +135,15 @@ class MapEmbed(nn.Module):
 
 
 class HybridPatchEmbed(nn.Module):
-    """Patches of a CNN's map instead of the image's (Dosovitskiy et al., 2021, section 3.1, "hybrid architecture").
+    """Patch embedding of a CNN's map instead of the image (Dosovitskiy et al., 2021, section 3.1, "hybrid").
 
     pixels (B, C, H, W) -> Tokens.
 
     Args:
         backbone: any CNN without its head, (B, C, H, W) -> (B, channels, ⌈H / reduction⌉, ⌈W / reduction⌉).
-        channels, reduction: of the backbone's map.
+        channels, reduction: channels of the backbone's map, and side of its cells in pixels.
         embed_dim: width D of the tokens.
-        patch_size: (rows, columns) of the map that make one token.
+        patch_size: (rows, columns) of a patch, in cells of the map.
         pad: as in `PatchEmbed`, for the map.
     """
 
@@ -166,16 +166,16 @@ class HybridPatchEmbed(nn.Module):
         return self.patches(self.backbone(pixels))
 
     def grid(self, image_size: tuple[int, int]) -> tuple[int, int]:
-        """How many tokens, (rows, columns), an image of this size has."""
+        """Number of tokens (rows, columns) of an image of this size."""
         height, width = image_size
         return self.patches.grid((math.ceil(height / self.reduction), math.ceil(width / self.reduction)))
 
 
 class Embedding(nn.Module):
-    """Patch embedding, then prefix tokens, positions and the like: (B, C, H, W), or (B, C, T, H, W), -> Tokens.
+    """Patch embedding, then parts such as prefix tokens and positions: (B, C, H, W), or (B, C, T, H, W), -> Tokens.
 
-    `parts` are applied in their order, so prefix tokens in front of positions have positions of their own (ViT), and
-    behind them have none (DeiT III).
+    `parts` are applied in order: prefix tokens before positions have positions (ViT), and prefix tokens after them have
+    none (DeiT III).
     """
 
     def __init__(self, patches: nn.Module, **parts: nn.Module) -> None:

@@ -1,4 +1,4 @@
-"""Position embeddings, resampled to any grid."""
+"""Position embeddings, with resampling to other grids."""
 
 from math import prod
 
@@ -14,13 +14,13 @@ from .resample import resample
 class LearnedPositions(nn.Module):
     """One learned vector for each prefix token and each cell of the grid (Dosovitskiy et al., 2021, section 3.1).
 
-    Adds them to the tokens. A grid other than the stored one gets the table resampled; one with more axes, the frames
-    of a video in front, gets the same table in every frame.
+    Adds them to the tokens. For another grid than the stored one the table is resampled; for videos (T, H, W) the same
+    table is added in every frame.
 
     Args:
         grid: (H, W) of the stored table.
         dim: width D.
-        prefix: how many leading rows belong to prefix tokens.
+        prefix: number of leading rows, for prefix tokens.
         mode, antialias, offset: how the table is resampled, see `resample_positions`.
     """
 
@@ -47,7 +47,7 @@ class LearnedPositions(nn.Module):
         return tokens.with_x(tokens.x + self.table(tokens.grid))
 
     def table(self, grid: tuple[int, ...]) -> Float[Tensor, "1 N D"]:
-        """The positions of a grid of any shape, prefix rows first."""
+        """Return the positions of a grid, prefix rows first."""
         axes = len(self.grid)
         table = self.resampled(self.weight, self.grid, grid[-axes:])
         lead, rest = table[:, : self.prefix], table[:, self.prefix :]
@@ -56,21 +56,21 @@ class LearnedPositions(nn.Module):
     def resampled(
         self, table: Float[Tensor, "1 M D"], old: tuple[int, ...], new: tuple[int, ...]
     ) -> Float[Tensor, "1 N D"]:
-        """A table like this one's, from one grid to another, in this one's way."""
+        """Resample a table from one grid to another, with this module's options."""
         return resample_positions(
             table, old, new, prefix=self.prefix, mode=self.mode, antialias=self.antialias, offset=self.offset
         )
 
 
 class AxisPositions(nn.Module):
-    """One learned vector for each place along one axis of the grid; prefix tokens get none.
+    """One learned vector for each index along one axis of the grid; none for prefix tokens.
 
     Rows and columns, one after the other, are the two-dimensional positions of Dosovitskiy et al. (2021, appendix
     D.4); frames are the time positions of Bertasius et al. (2021, "TimeSformer").
 
     Args:
-        axis: of the grid: 0 for rows, 1 for columns; 0 for the frames of a video.
-        length: how many places are stored; another number gets the table resampled.
+        axis: axis of the grid: 0 for rows, 1 for columns; 0 for the frames of a video.
+        length: number of stored vectors; for another length the table is resampled.
         dim: width D.
         mode, antialias: how the table is resampled, see `resample_positions`.
     """
@@ -91,22 +91,22 @@ class AxisPositions(nn.Module):
         return tokens.with_x(tokens.x + F.pad(patches, (0, 0, tokens.prefix, 0)))
 
     def table(self, grid: tuple[int, ...]) -> Float[Tensor, "1 N D"]:
-        """The positions of an axis of any length, (N,)."""
+        """Return the positions for an axis of length (N,)."""
         return self.resampled(self.weight, self.grid, grid)
 
     def resampled(
         self, table: Float[Tensor, "1 M D"], old: tuple[int, ...], new: tuple[int, ...]
     ) -> Float[Tensor, "1 N D"]:
-        """A table like this one's, from one length to another, in this one's way."""
+        """Resample a table from one length to another, with this module's options."""
         return resample_positions(table, old, new, mode=self.mode, antialias=self.antialias)
 
 
 class SinusoidalPositions(nn.Module):
-    """Fixed positions along the sequence (Vaswani et al., 2017, section 3.5); for the prefix tokens none.
+    """Fixed positions along the sequence (Vaswani et al., 2017, section 3.5); none for prefix tokens.
 
     Args:
         dim: width D.
-        grid: of the table, resampled to others; the grid at hand where it is not given, so that nothing is resampled.
+        grid: grid of the table, which is resampled to others; None: computed for the current grid.
         mode, antialias: how the table is resampled, see `resample_positions`.
     """
 
@@ -129,13 +129,13 @@ class SinusoidalPositions(nn.Module):
 class SinCosPositions(nn.Module):
     """Fixed two-dimensional sine and cosine positions (Beyer et al., 2022, "Better plain ViT baselines", section 2).
 
-    Computed for the grid at hand, so there is nothing to resample: a quarter of the channels each for
+    Computed for the current grid, so nothing is resampled. A quarter of the channels each is for
     sin(x), cos(x), sin(y) and cos(y).
 
     Args:
         dim: width D, a multiple of 4.
-        temperature: the longest period over the shortest.
-        inclusive: the longest period belongs to the last channel; otherwise (MAE) to the one behind it.
+        temperature: ratio of the longest to the shortest period.
+        inclusive: whether the last channel has the longest period; otherwise (MAE) it would be that of the next one.
     """
 
     def __init__(self, dim: int, *, temperature: float = 10_000.0, inclusive: bool = True) -> None:
@@ -159,7 +159,7 @@ class SinCosPositions(nn.Module):
         return tokens.with_x(tokens.x + F.pad(table.to(tokens.x.dtype), (0, 0, tokens.prefix, 0)))
 
 
-# torch.fx keeps calls of these whole, as it cannot follow what depends on the shapes of tensors.
+# torch.fx cannot trace code that depends on shapes: calls of these functions are leaves of its graphs.
 
 
 @fx.wrap
@@ -169,7 +169,7 @@ def _cells(grid: tuple[int, ...]) -> int:
 
 @fx.wrap
 def sinusoidal_positions(length: int, dim: int, *, device: torch.device | None = None) -> Float[Tensor, "1 N D"]:
-    """sin(n / 10000^(2i / D)) and its cosine in turn, for each place n, float32."""
+    """sin(n / 10000^(2i / D)) and its cosine, alternating over the channels, for each index n, float32."""
     even = torch.arange(0, dim, 2, device=device, dtype=torch.float64)
     angles = torch.arange(length, device=device, dtype=torch.float64).unsqueeze(1) / 10_000.0 ** (even / dim)
     return torch.stack([angles.sin(), angles.cos()], dim=2).flatten(1)[:, :dim].float().unsqueeze(0)
@@ -206,31 +206,31 @@ def resample_positions(
     antialias: bool = True,
     offset: float = 0.0,
 ) -> Float[Tensor, "1 M D"]:
-    """Resample a table of positions from one grid to another; the prefix rows stay as they are.
+    """Resample a table of positions from one grid to another; prefix rows are unchanged.
 
     Args:
         table: prefix rows, then the old grid row by row.
         old, new: the grids, both (N,), (H, W) or (T, H, W). Rows and columns are resampled together, then the frames.
         mode: "bicubic", "bilinear" or "nearest".
-        antialias: low-pass before shrinking, as timm does; transformers and torchvision do not. Not for "nearest".
-        offset: what DINOv2 adds to the new rows and columns where it computes the scale, 0.1 (Oquab et al., 2023, its
-            code): a grid is then sampled a little nearer to its first corner.
+        antialias: low-pass before shrinking, as in timm, but not in transformers and torchvision. Not for "nearest".
+        offset: added to the new rows and columns when the scale is computed; 0.1 in DINOv2 (Oquab et al., 2023, code),
+        so that the grid is sampled slightly nearer to its first corner.
     """
     if tuple(new) == tuple(old):
         return table
     if len(new) != len(old):
-        raise ValueError(f"positions of a grid {old} cannot be resampled to {new}: the two have other axes")
+        raise ValueError(f"positions of a grid {old} cannot be resampled to {new}: they differ in the number of axes")
     lead, rest = table[:, :prefix], table[:, prefix:]
     (was_deep, *was), (deep, rows, columns) = _with_frames(old), _with_frames(new)
-    # In float32 whatever the model computes in, as timm and transformers do.
+    # Always in float32, as in timm and transformers.
     planes = rest.float().transpose(1, 2).unflatten(2, (was_deep, *was)).flatten(1, 2)  # (1, D T, H, W)
     planes = resample(planes, (rows, columns), mode=mode, antialias=antialias, offset=offset)
-    # Frames and places as rows and columns of one image: the columns keep their number, which leaves them alone.
+    # Frames and cells as rows and columns of one image: the number of columns stays, so only frames are resampled.
     lines = planes.unflatten(1, (-1, was_deep)).flatten(3)
     lines = resample(lines, (deep, rows * columns), mode=mode, antialias=antialias)
     return torch.cat([lead, lines.flatten(2).transpose(1, 2).to(table.dtype)], dim=1)
 
 
 def _with_frames(grid: tuple[int, ...]) -> tuple[int, ...]:
-    """(T, H, W) of a grid of one to three axes."""
+    """Extend a grid of one to three axes to (T, H, W)."""
     return (1,) * (3 - len(grid)) + tuple(grid)

@@ -9,7 +9,7 @@ from ..tokens import Tokens
 class PrefixTokens(nn.Module):
     """Learned class, distillation or register tokens in front of the sequence: (B, N, D) -> (B, count + N, D).
 
-    They stand in front of the prefix tokens that are there already; of packed images each gets its own copies.
+    They come before existing prefix tokens; in a packed batch each image has its own copies.
 
     Args:
         dim: width D of the tokens.
@@ -28,10 +28,10 @@ class PrefixTokens(nn.Module):
 
 
 class RegisterTokens(nn.Module):
-    """Learned tokens without a position, behind the prefix tokens that are there already.
+    """Learned tokens without a position, after the existing prefix tokens.
 
-    (B, prefix + P, D) -> (B, prefix + count + P, D). The model stores global information in them, which it would
-    write into patch tokens otherwise (Darcet et al., 2024, "Vision transformers need registers").
+    (B, prefix + P, D) -> (B, prefix + count + P, D). The model stores global information in them instead of in patch
+    tokens (Darcet et al., 2024, "Vision transformers need registers").
 
     Args:
         dim: width D of the tokens.

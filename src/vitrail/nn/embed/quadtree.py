@@ -1,4 +1,4 @@
-"""Quadtrees over images: large cells where an image is plain, small ones where there is detail."""
+"""Quadtrees over images: large cells in plain regions, small cells in detailed regions."""
 
 import math
 from collections.abc import Callable
@@ -13,13 +13,13 @@ Detail = Callable[[Float[Tensor, "B C H W"], int], Float[Tensor, "B h w"]]
 
 
 def variance(pixels: Float[Tensor, "B C H W"], side: int) -> Float[Tensor, "B h w"]:
-    """The variance of the pixels inside each cell, mean over the channels; whole cells only."""
+    """Variance of the pixels inside each cell, mean over the channels; complete cells only."""
     mean = F.avg_pool2d(pixels, side)
     return (F.avg_pool2d(pixels.square(), side) - mean.square()).clamp(min=0).mean(dim=1)
 
 
 def entropy(pixels: Float[Tensor, "B C H W"], side: int, bins: int = 32) -> Float[Tensor, "B h w"]:
-    """The entropy, in bits, of the brightness inside each cell, counted in `bins` between the image's extremes."""
+    """Entropy in bits of the brightness inside each cell, with `bins` between the image's minimum and maximum."""
     grey = pixels.mean(dim=1)
     low, high = (extreme(grey, dim=(1, 2), keepdim=True) for extreme in (torch.amin, torch.amax))
     level = ((grey - low) / (high - low).clamp(min=1e-12) * bins).long().clamp(max=bins - 1)
@@ -34,10 +34,11 @@ def entropy(pixels: Float[Tensor, "B C H W"], side: int, bins: int = 32) -> Floa
 def quadtree(
     pixels: Float[Tensor, "B C H W"], side: int, levels: int, threshold: float, detail: Detail
 ) -> list[Bool[Tensor, "B _ _"]]:
-    """The cells of each level that become patches, as masks; level l has cells of side · 2^l pixels.
+    """Masks of the cells of each level that become patches; level l has cells of side · 2^l pixels.
 
-    From the largest cells down, a cell whose detail is below the threshold stays whole; others are split in four, so
-    every pixel is in one patch. What larger cells do not reach, at the right and at the bottom, gets the smallest.
+    From the largest cells down, a cell whose detail is below the threshold becomes a patch; others are split in four.
+    Every pixel is in one patch. Regions at the right and bottom that larger cells do not cover have the smallest
+    patches.
     """
     batch, rows, columns = pixels.shape[0], pixels.shape[2] // side, pixels.shape[3] // side
     taken = torch.zeros(batch, rows, columns, dtype=torch.bool, device=pixels.device)
@@ -56,7 +57,7 @@ def quadtree(
 
 
 def quadtree_cover(levels: list[Bool[Tensor, "B _ _"]]) -> Int[Tensor, "B h w"]:
-    """The patch of each cell of the finest grid; patches are numbered level by level, row by row, in each image.
+    """Index of the patch of each cell of the finest grid; patches are numbered by level, then row by row.
 
     Args:
         levels: the chosen cells of each level, as `quadtree` returns them.

@@ -8,9 +8,9 @@ from torch import Tensor
 def resample(
     image: Float[Tensor, "B C h w"], size: tuple[int, int], *, mode: str, antialias: bool, offset: float = 0.0
 ) -> Float[Tensor, "B C H W"]:
-    """An image at another size; `mode`, `antialias` and `offset` as in `resample_positions`."""
+    """Resize an image; `mode`, `antialias` and `offset` as in `resample_positions`."""
     if size[1] == 1 < size[0]:
-        # PyTorch (2.15, CPU) low-passes rows wrongly where a single column comes out: that one is laid on its side.
+        # PyTorch (2.15, CPU) low-passes rows wrongly if the output has a single column: transpose the image then.
         lying = resample(image.transpose(2, 3), (1, size[0]), mode=mode, antialias=antialias, offset=offset)
         return lying.transpose(2, 3)
     if not offset:

@@ -12,21 +12,22 @@ from ..tokens import Tokens
 class ResNetEmbed(nn.Module):
     """torchvision's ResNet of bottlenecks, then a 1×1 convolution to D channels: pixels (B, C, H, W) -> Tokens.
 
-    Its batch norms are frozen: their statistics and factors are buffers, which training leaves as they were loaded
+    Its batch norms are frozen: their statistics and factors are buffers, which training does not change
     (Carion et al., 2020, "DETR", section 4).
 
     Args:
         in_channels: C of the pixels.
         embed_dim: width D of the tokens.
-        depths: bottlenecks of the four stages: (3, 4, 6, 3) is ResNet-50.
-        dilated: the last stage keeps the grid and dilates its convolutions (DETR-DC5): 16 pixels a token, not 32.
+        depths: number of bottlenecks of the four stages: (3, 4, 6, 3) is ResNet-50.
+        dilated: the last stage keeps the grid and dilates its convolutions (DETR-DC5): a token has a side of 16 pixels,
+        not 32.
     """
 
     def __init__(
         self, in_channels: int, embed_dim: int, depths: tuple[int, ...] = (3, 4, 6, 3), *, dilated: bool = False
     ) -> None:
         super().__init__()
-        # Here and not above: torchvision takes a second to import, which only this model should cost.
+        # Imported here because torchvision takes a second, which only this model should cost.
         from torchvision.models.resnet import Bottleneck, ResNet
         from torchvision.ops import FrozenBatchNorm2d
 
@@ -46,5 +47,5 @@ class ResNetEmbed(nn.Module):
         return Tokens.from_map(self.project(self.body(pixels)))
 
     def grid(self, image_size: tuple[int, int]) -> tuple[int, int]:
-        """How many tokens, (rows, columns), an image of this size has: any size works, halves are rounded up."""
+        """Number of tokens (rows, columns) of an image of this size; any size works, halves are rounded up."""
         return math.ceil(image_size[0] / self.stride), math.ceil(image_size[1] / self.stride)

@@ -10,13 +10,13 @@ from ..tokens import Tokens
 
 
 class SinePositions(nn.Module):
-    """Fixed positions, one turn from edge to edge (Carion et al., 2020, "DETR", appendix A.4). Tokens -> Tokens.
+    """Fixed positions, one period from edge to edge (Carion et al., 2020, "DETR", appendix A.4). Tokens -> Tokens.
 
-    The first half of the channels encodes the row, the second the column, each as sine and cosine in turn.
+    The first half of the channels encodes the row, the second the column, each with alternating sine and cosine.
 
     Args:
         dim: width D, a multiple of 4.
-        temperature: the longest wave in turns.
+        temperature: upper limit of the wavelengths, in sides of the image; the shortest is 1.
     """
 
     def __init__(self, dim: int, *, temperature: float = 10_000.0) -> None:
@@ -33,11 +33,12 @@ class SinePositions(nn.Module):
         return tokens.with_x(tokens.x + table.flatten(0, 1).to(tokens.x.dtype))
 
 
-@fx.wrap  # torch.fx keeps its calls whole, as it cannot follow what depends on the shapes of tensors
+@fx.wrap  # torch.fx cannot trace code that depends on shapes: calls are leaves of its graphs
 def sine_waves(length: int, channels: int, temperature: float, like: Tensor) -> Float[Tensor, "N D2"]:
-    """Sines and cosines in turn of the positions in a row or column, (length, channels); the last cell ends the turn.
+    """Alternating sines and cosines of the positions in a row or column, (length, channels).
 
-    On the device of `like`, in its precision or in float32 if that is higher.
+
+    The last cell ends the period. On the device of `like`, in its precision or in float32 if that is higher.
     """
     dtype = torch.promote_types(like.dtype, torch.float32)
     places = torch.arange(1, length + 1, device=like.device, dtype=dtype)

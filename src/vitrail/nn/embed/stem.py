@@ -14,7 +14,7 @@ Stages = tuple[tuple[int, ...], ...]
 class ConvUnit(nn.Sequential):
     """3×3 convolution, batch norm, activation: (B, C, H, W) -> (B, C2, H, W).
 
-    With `halve` a 2×2 max pool follows the convolution at once: what comes after it has a quarter of the work.
+    With `halve`, a 2×2 max pool follows the convolution directly, so that the later layers have a quarter of the work.
     """
 
     def __init__(
@@ -29,11 +29,11 @@ class ConvUnit(nn.Sequential):
 
 
 class StridedConvs(nn.Sequential):
-    """3×3 convolutions, each with batch norm and ReLU, some of which move by two: (B, C, H, W) -> (B, C2, H2, W2).
+    """3×3 convolutions, each with batch norm and ReLU: (B, C, H, W) -> (B, C2, H2, W2).
 
     Args:
         in_channels: C of the pixels.
-        layers: (width, stride) of each.
+        layers: (width, stride) of each convolution.
     """
 
     def __init__(self, in_channels: int, layers: Stages) -> None:
@@ -45,7 +45,7 @@ class StridedConvs(nn.Sequential):
 
 
 class ResidualConv(nn.Module):
-    """A convolution unit that adds to what it is given; the width stays."""
+    """A residual around a convolution unit of the same width."""
 
     def __init__(self, unit: nn.Module) -> None:
         super().__init__()
@@ -56,16 +56,16 @@ class ResidualConv(nn.Module):
 
 
 class ConvStem(nn.Module):
-    """Stages of 3×3 convolutions, each of which ends at half the size: pixels (B, C, H, W) -> Tokens.
+    """Convolutional stem of stages of 3×3 convolutions, each of which halves the map: pixels (B, C, H, W) -> Tokens.
 
     After Xiao et al. (2021), "Early convolutions help transformers see better", and the convolutional tokenizer of
     Hassani et al. (2021), "Escaping the big data paradigm with compact transformers", section 3.3.
 
     Args:
         in_channels: C of the pixels.
-        embed_dim: width D of the tokens; a 1×1 convolution projects to it where the last stage is of another width.
-        stages: the widths of each stage's convolutions; one that keeps the width becomes a residual.
-        activation: behind every convolution.
+        embed_dim: width D of the tokens; a 1×1 convolution projects to it if the last stage has another width.
+        stages: widths of each stage's convolutions; one that keeps the width becomes a residual.
+        activation: activation after every convolution.
     """
 
     def __init__(self, in_channels: int, embed_dim: int, stages: Stages, activation: type[nn.Module]) -> None:
@@ -87,20 +87,20 @@ class ConvStem(nn.Module):
         return Tokens.from_map(image)
 
     def grid(self, image_size: tuple[int, int]) -> tuple[int, int]:
-        """How many tokens, (rows, columns), an image of this size has: any size works, halves are rounded up."""
+        """Number of tokens (rows, columns) of an image of this size; any size works, halves are rounded up."""
         height, width = image_size
         return math.ceil(height / 2**self.halvings), math.ceil(width / 2**self.halvings)
 
 
 class StridedStem(nn.Module):
-    """3×3 convolutions that each halve the image, with batch norm and activations between (Graham et al., 2021).
+    """3×3 convolutions that each halve the map, with batch norms and activations (Graham et al., 2021, "LeViT").
 
     pixels (B, C, H, W) -> Tokens; any size works, halves are rounded up.
 
     Args:
         in_channels: C of the pixels.
-        widths: of each convolution; the last is that of the tokens.
-        activation: behind every convolution but the last.
+        widths: width of each convolution; the last is the width D of the tokens.
+        activation: activation after every convolution but the last.
     """
 
     def __init__(self, in_channels: int, widths: tuple[int, ...], activation: type[nn.Module]) -> None:
@@ -115,7 +115,7 @@ class StridedStem(nn.Module):
         return Tokens.from_map(self.layers(pixels))
 
     def grid(self, image_size: tuple[int, int]) -> tuple[int, int]:
-        """How many tokens, (rows, columns), an image of this size has."""
+        """Number of tokens (rows, columns) of an image of this size."""
         height, width = image_size
         return math.ceil(height / 2**self.halvings), math.ceil(width / 2**self.halvings)
 
@@ -126,7 +126,7 @@ def _conv(width: int, out: int, activation: type[nn.Module]) -> nn.Module:
 
 
 def _last_conv(width: int, out: int, activation: type[nn.Module]) -> list[nn.Module]:
-    """What ends a stage: the halving stands inside the unit, except where a residual needs the size it came with."""
+    """Last layers of a stage. The pool is inside the unit, except for a residual, which needs equal sizes."""
     if out == width:
         return [_conv(width, out, activation), _halve()]
     return [ConvUnit(width, out, activation, halve=True)]

@@ -1,4 +1,4 @@
-"""Text embeddings: ids (B, L) of a vocabulary -> Tokens, and pools over them."""
+"""Text embeddings, ids (B, L) -> Tokens, and pools of text tokens."""
 
 import torch
 from jaxtyping import Float, Int
@@ -8,12 +8,12 @@ from ..tokens import Tokens
 
 
 class TextEmbed(nn.Module):
-    """A learned vector for each word piece and one for each place: ids (B, L) -> Tokens with grid (L,).
+    """Learned vectors of token ids and of positions: ids (B, L) -> Tokens with grid (L,).
 
     Args:
-        vocab_size: how many word pieces there are.
+        vocab_size: size of the vocabulary.
         dim: width D.
-        context_length: the most places; shorter texts use the first.
+        context_length: largest number of tokens; shorter texts use the first positions.
     """
 
     def __init__(self, vocab_size: int, dim: int, context_length: int) -> None:
@@ -37,7 +37,7 @@ class CausalMask(nn.Module):
         return _causal_mask(tokens.x)
 
 
-# torch.fx keeps calls of these whole, as it cannot follow what depends on the shapes of tensors.
+# torch.fx cannot trace code that depends on shapes: calls of these functions are leaves of its graphs.
 
 
 @fx.wrap
@@ -56,10 +56,10 @@ def _causal_mask(x: Float[Tensor, "B N D"]) -> Float[Tensor, "N N"]:
 
 
 class EndOfText(nn.Module):
-    """The token at the text's end, which is the first of the highest number: (Tokens, ids) -> (B, D).
+    """Pool that selects the end-of-text token, the first one with the highest id: (Tokens, ids) -> (B, D).
 
-    CLIP's (Radford et al., 2021, "Learning transferable visual models", section 2.4): under a causal mask only the
-    last token has seen the whole text.
+    CLIP's pool (Radford et al., 2021, "Learning transferable visual models", section 2.4): under a causal mask only the
+    last token attends to the whole text.
     """
 
     def forward(self, tokens: Tokens, ids: Int[Tensor, "B L"]) -> Float[Tensor, "B D"]:
@@ -68,7 +68,7 @@ class EndOfText(nn.Module):
 
 
 class LastToken(nn.Module):
-    """The token in the last place, whatever stands there: (Tokens, ids) -> (B, D)."""
+    """Pool that selects the token at the last position, padding or not: (Tokens, ids) -> (B, D)."""
 
     def forward(self, tokens: Tokens, ids: Int[Tensor, "B L"]) -> Float[Tensor, "B D"]:
         return tokens.x[:, -1]

@@ -1,4 +1,4 @@
-"""Decoder of learned queries that attend to the tokens of an image."""
+"""Decoder with learned queries that attend to the tokens of an image."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -18,9 +18,9 @@ class Memory:
     """Inputs of a decoder block beside the queries.
 
     Attributes:
-        places: learned embeddings of the queries, added wherever they are queries or keys, (B, Q, D).
+        places: learned embeddings of the queries (B, Q, D), added to them when they are queries or keys.
         keys: (B, M, D), the image's tokens with their positions.
-        values: (B, M, D), the same without positions.
+        values: (B, M, D), the image's tokens without positions.
     """
 
     places: Float[Tensor, "B Q D"]
@@ -28,12 +28,12 @@ class Memory:
     values: Float[Tensor, "B M D"]
 
 
-# Drop path keeps the memory of some images of a batch.
+# A pytree, so that drop path can select the memory of some images of a batch.
 pytree.register_dataclass(Memory)
 
 
 class QuerySelfAttention(nn.Module):
-    """Self-attention of the queries, so that no two name the same object (Carion et al., 2020, section 3.2)."""
+    """Self-attention of the queries, by which they avoid duplicates (Carion et al., 2020, section 3.2)."""
 
     def __init__(self, dim: int, num_heads: int, *, dropout: float = 0.0) -> None:
         super().__init__()
@@ -72,14 +72,14 @@ class DecoderBlock(nn.Module):
 
 
 class QueryDecoder(nn.Module):
-    """Learned queries, zero plus their places at first, attend to the patch tokens. Tokens -> Q Tokens.
+    """Decoder whose queries, initially zero, attend to the patch tokens: Tokens -> Tokens of the Q queries.
 
     Args:
-        num_queries: number of queries Q, the most objects that can be found.
+        num_queries: number of queries Q, the largest number of detected objects.
         dim: width D.
         positions: Tokens -> Tokens, adds positions to the patches.
         blocks: (Tokens, Memory) -> Tokens.
-        norm: on the sequence behind the blocks.
+        norm: norm after the blocks.
     """
 
     def __init__(

@@ -25,12 +25,12 @@ class ClassReadout(nn.Module):
 
 
 class Reassemble(nn.Module):
-    """Tokens become a map of another size (Ranftl et al., 2021, "DPT", section 3). Tokens -> (B, F, h, w).
+    """Convert tokens to a map of another size (Ranftl et al., 2021, "DPT", section 3). Tokens -> (B, F, h, w).
 
     Args:
         dim: width of the tokens.
-        width: channels while the map is resized.
-        out_channels: F.
+        width: channels of the map when it is resized.
+        out_channels: channels F of the output.
         resize: (B, width, H, W) -> (B, width, h, w).
     """
 
@@ -46,13 +46,13 @@ class Reassemble(nn.Module):
 
 
 class Fuse(nn.Module):
-    """A finer map joins a coarser one, which then has twice its size (Lin et al., 2017, "RefineNet").
+    """Add a finer map to a coarser one and double the size (Lin et al., 2017, "RefineNet").
 
-    Where images are of an odd number of patches the finer map is smaller than the coarser, and is resampled.
+    If the image has an odd number of patches, the finer map is smaller than the coarser, and is resampled.
 
     Args:
-        admit: what the finer map goes through, of any size.
-        refine: what their sum goes through: doubles its size.
+        admit: layers for the finer map, (B, F, h, w) -> (B, F, h, w).
+        refine: layers for the sum, which double its size.
     """
 
     def __init__(self, admit: nn.Module, refine: nn.Module) -> None:
@@ -65,12 +65,12 @@ class Fuse(nn.Module):
 
 
 class FusionDecoder(nn.Module):
-    """Several levels become one map, from the coarsest to the finest (Ranftl et al., 2021, "DPT", section 3).
+    """Fuse several levels to one map, from the coarsest to the finest (Ranftl et al., 2021, "DPT", section 3).
 
     Args:
         reassemble: Tokens -> (B, F, h, w), one for each level, the finest first.
-        start: doubles the coarsest map.
-        fuse: (coarser, finer) -> twice the coarser, one for each other level, the second coarsest first.
+        start: layers for the coarsest map, which double its size.
+        fuse: (coarser, finer) -> map of twice the coarser's size, one for each other level, the second coarsest first.
     """
 
     def __init__(self, reassemble: Iterable[nn.Module], start: nn.Module, fuse: Iterable[nn.Module]) -> None:
@@ -88,14 +88,14 @@ class FusionDecoder(nn.Module):
 
 
 class Upsampling(nn.Module):
-    """One level becomes a finer map by doubling and convolving in turn. Tokens -> (B, F, 2ⁿ H, 2ⁿ W).
+    """Upsample one level by alternating doubling and convolution. Tokens -> (B, F, 2ⁿ H, 2ⁿ W).
 
     Zheng et al. (2021), "Rethinking semantic segmentation from a sequence-to-sequence perspective", section 3.2.
 
     Args:
         dim: width of the tokens.
-        out_channels: F.
-        doublings: n.
+        out_channels: channels F of the output.
+        doublings: number n of doublings.
     """
 
     def __init__(self, dim: int, out_channels: int, doublings: int) -> None:
@@ -124,10 +124,10 @@ class SegmentationHead(nn.Module):
     """Decode tokens to a map, classify its cells and upsample: Tokens -> (B, K, H, W).
 
     Args:
-        decode: Tokens, or several levels of them -> (B, F, h, w).
-        smooth: (B, F, h, w) -> the same, what comes in front of the classifier.
+        decode: Tokens, or a tuple of levels, -> (B, F, h, w).
+        smooth: layers before the classifier, (B, F, h, w) -> (B, F, h, w).
         classify: (B, F, h, w) -> (B, K, h, w).
-        enlarge: to the image's size.
+        enlarge: upsampling to the image's size.
     """
 
     def __init__(self, decode: nn.Module, smooth: nn.Module, classify: nn.Module, enlarge: nn.Module) -> None:
@@ -142,7 +142,7 @@ class SegmentationHead(nn.Module):
 
 
 def refinement(dim: int, *, norm: bool) -> ResidualConv:
-    """A residual of two activations with 3×3 convolutions; with `norm` a batch norm follows each."""
+    """Residual with two activations and 3×3 convolutions; with `norm`, a batch norm follows each convolution."""
     layers: list[nn.Module] = []
     for _ in range(2):
         layers += [nn.ReLU(), nn.Conv2d(dim, dim, 3, padding=1, bias=not norm)]

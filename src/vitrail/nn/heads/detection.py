@@ -1,4 +1,4 @@
-"""Detection head: Tokens -> a set of objects."""
+"""Detection head: Tokens -> Detections."""
 
 from torch import nn
 
@@ -7,7 +7,7 @@ from .outputs import Detections
 
 
 class DetectionHead(nn.Module):
-    """Decode the queries, then predict class and box of each (Carion et al., 2020, "DETR", section 3.2).
+    """Decode queries, and predict class and box of each (Carion et al., 2020, "DETR", section 3.2).
 
     Tokens -> Detections.
 

@@ -1,4 +1,4 @@
-"""Pools over tokens, and heads that classify what they give."""
+"""Pools over tokens, and classification heads."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -11,21 +11,21 @@ from ..tokens import Tokens
 
 
 class FirstToken(nn.Module):
-    """The class token of each image: Tokens -> (B, D)."""
+    """Class token of each image: Tokens -> (B, D)."""
 
     def forward(self, tokens: Tokens) -> Float[Tensor, "images D"]:
         return tokens.prefix_tokens[:, 0]
 
 
 class MeanPool(nn.Module):
-    """The mean over the patch tokens: Tokens -> (B, D)."""
+    """Mean over the patch tokens: Tokens -> (B, D)."""
 
     def forward(self, tokens: Tokens) -> Float[Tensor, "B D"]:
         return tokens.patches.mean(dim=1)
 
 
 class ClassAndMean(nn.Module):
-    """The class token beside the mean over the patch tokens: Tokens -> (B, 2 D) (Oquab et al., 2024, "DINOv2")."""
+    """Class token and mean over the patch tokens, concatenated: Tokens -> (B, 2 D) (Oquab et al., 2024, "DINOv2")."""
 
     def forward(self, tokens: Tokens) -> Float[Tensor, "B D2"]:
         return torch.cat([tokens.x[:, 0], tokens.patches.mean(dim=1)], dim=1)
@@ -36,15 +36,15 @@ class PooledHead(nn.Module, ABC):
 
     @abstractmethod
     def embed(self, tokens: Tokens) -> Float[Tensor, "images D"]:
-        """The embedding of each image, the input of the last layer."""
+        """Return the embedding of each image, the input of the last layer."""
 
     def forward_both(self, tokens: Tokens) -> tuple[Float[Tensor, "images K"], Float[Tensor, "images D"]]:
-        """The head's output and the embedding."""
+        """Return the head's output and the embedding."""
         return self(tokens), self.embed(tokens)
 
 
 class Head(PooledHead):
-    """Pool, norm, classify: Tokens -> (B, num_classes). Without `classify` the embedding is the output.
+    """Pool, norm, classify: Tokens -> (B, num_classes). Without `classify`, the output is the embedding.
 
     Args:
         pool: Tokens -> (B, D).
@@ -62,11 +62,11 @@ class Head(PooledHead):
         return self.classify(self.embed(tokens))
 
     def embed(self, tokens: Tokens) -> Float[Tensor, "images D"]:
-        """The pooled tokens after the norm."""
+        """Return the pooled tokens after the norm."""
         return self.norm(self.pool(tokens))
 
     def forward_both(self, tokens: Tokens) -> tuple[Float[Tensor, "images K"], Float[Tensor, "images D"]]:
-        """The logits and the embedding that they come from."""
+        """Return the logits and the embedding."""
         embedding = self.embed(tokens)
         return self.classify(embedding), embedding
 
@@ -100,7 +100,7 @@ class MLPHead(nn.Sequential):
 class DistilledHead(PooledHead):
     """One classifier on the class token, one on the distillation token (Touvron et al., 2021, "DeiT", section 3).
 
-    The output is the mean of both. An objective that trains them apart calls `class_logits` and `distillation_logits`.
+    The output is the mean of both. Objectives that train them separately use `class_logits` and `distillation_logits`.
     """
 
     def __init__(self, classify: nn.Module, distill: nn.Module) -> None:
@@ -112,7 +112,7 @@ class DistilledHead(PooledHead):
         return (self.class_logits(tokens) + self.distillation_logits(tokens)) / 2
 
     def embed(self, tokens: Tokens) -> Float[Tensor, "B D"]:
-        """The mean of class and distillation token."""
+        """Return the mean of class and distillation token."""
         return (tokens.x[:, 0] + tokens.x[:, 1]) / 2
 
     def class_logits(self, tokens: Tokens) -> Float[Tensor, "B K"]:
@@ -139,7 +139,7 @@ class PooledDistilledHead(PooledHead):
         return (self.classify(pooled) + self.distill(pooled)) / 2
 
     def embed(self, tokens: Tokens) -> Float[Tensor, "B D"]:
-        """The pooled tokens."""
+        """Return the pooled tokens."""
         return self.pool(tokens)
 
     def class_logits(self, tokens: Tokens) -> Float[Tensor, "B K"]:

@@ -1,4 +1,4 @@
-"""Several heads on one encoder."""
+"""Heads of a model for several tasks."""
 
 from torch import nn
 
@@ -7,7 +7,7 @@ from .outputs import TaskOutputs
 
 
 class TaskHeads(nn.ModuleDict):
-    """A head for each task, named as in `TaskOutputs`, all on the same tokens. Tokens -> TaskOutputs."""
+    """Heads for several tasks on the same tokens, with the names of `TaskOutputs`. Tokens -> TaskOutputs."""
 
     def forward(self, tokens: Tokens) -> TaskOutputs:
         return TaskOutputs(**{task: head(tokens) for task, head in self.items()})

@@ -1,4 +1,4 @@
-"""Outputs of models that are more than one tensor."""
+"""Output types of models with more than one tensor."""
 
 from dataclasses import dataclass, fields
 from typing import Any
@@ -30,7 +30,7 @@ pytree.register_dataclass(ForwardOutputs, serialized_type_name="vitrail.ForwardO
 
 @dataclass(frozen=True, slots=True)
 class Detections:
-    """A set of objects, one for each query.
+    """Detected objects, one for each query.
 
     Attributes:
         logits: (B, Q, K + 1); the last class is "no object".
@@ -46,13 +46,13 @@ pytree.register_dataclass(Detections, serialized_type_name="vitrail.Detections")
 
 @dataclass(frozen=True, slots=True)
 class TaskOutputs:
-    """Outputs of a model of several tasks; None for a task that it was not built for.
+    """Outputs of a model for several tasks; None for tasks that it does not have.
 
     Attributes:
         classification: logits of the image, (B, K).
-        detection: objects of the image.
+        detection: objects in the image.
         segmentation: logits of every pixel, (B, K, H, W).
-        depth: of every pixel, (B, H, W).
+        depth: depth of every pixel, (B, H, W).
     """
 
     classification: Float[Tensor, "B K"] | None = None

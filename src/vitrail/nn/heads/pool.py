@@ -12,16 +12,16 @@ from ..tokens import Tokens
 
 
 class MultiHeadAttentionPool(nn.Module):
-    """Pooling by attention of one learned query to all tokens, and an MLP: Tokens -> (B, D).
+    """Multi-head attention pooling (MAP): attention of one learned query to all tokens, and an MLP. Tokens -> (B, D).
 
-    MAP, after Zhai et al. (2022), "Scaling vision transformers", section 2.1, which took it from Lee et al. (2019),
-    "Set transformer", section 3.2; the pool of SigLIP.
+    Zhai et al. (2022), "Scaling vision transformers", section 2.1, after Lee et al. (2019), "Set transformer", section
+    3.2; the pool of SigLIP.
 
     Args:
         dim: width D.
-        num_heads: heads h; D must be a multiple of it.
-        mlp: Tokens -> Tokens, behind the attention, with a residual around it and its norm.
-        norm_eps: what that norm adds to the variance.
+        num_heads: number of heads h, which divides D.
+        mlp: Tokens -> Tokens, after the attention, as a pre-norm residual.
+        norm_eps: epsilon of its norm.
     """
 
     def __init__(self, dim: int, num_heads: int, mlp: MLP, *, norm_eps: float = 1e-6) -> None:
@@ -38,10 +38,10 @@ class MultiHeadAttentionPool(nn.Module):
 
 
 class AttentionWeightedPool(nn.Module):
-    """softmax(x w + b)ᵀ x: the tokens' mean, weighted by a learned score of each. Tokens -> (B, D).
+    """Mean of the tokens weighted by learned scores, softmax(x w + b)ᵀ x. Tokens -> (B, D).
 
     Sequence pooling of CCT (Hassani et al., 2021, "Escaping the big data paradigm with compact transformers", equations
-    3 and 4). It is attention with one learned query, and can be observed as such.
+    3 and 4). It is attention with one learned query, and can be observed like any other.
     """
 
     def __init__(self, dim: int) -> None:
@@ -52,14 +52,14 @@ class AttentionWeightedPool(nn.Module):
     def forward(self, tokens: Tokens) -> Float[Tensor, "B D"]:
         batch, count, dim = tokens.x.shape
         one_head = tokens.x.unsqueeze(1)
-        # `Attend` divides by √D, which these scores are not.
+        # Undoes the division by √D in `Attend`, which these scores do not have.
         query = (self.score.weight * dim**0.5).expand(batch, 1, 1, dim).to(tokens.x.dtype)
         bias = self.score.bias.expand(1, 1, 1, count).to(tokens.x.dtype)
         return self.attend(query, one_head, one_head, bias).flatten(1)
 
 
 class JoinedTokens(nn.Module):
-    """The first `count` tokens concatenated: Tokens -> (B, count D). For several class tokens."""
+    """Concatenate the first `count` tokens, for several class tokens: Tokens -> (B, count D)."""
 
     def __init__(self, count: int) -> None:
         super().__init__()

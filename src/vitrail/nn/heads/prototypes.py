@@ -7,9 +7,9 @@ from torch import Tensor, nn
 
 
 class Prototypes(nn.Module):
-    """The product with K learned vectors of fixed length: (B, D) -> (B, K). A linear layer with weight normalisation.
+    """Linear layer with weight normalisation to K vectors of fixed length: (B, D) -> (B, K).
 
-    The lengths are stored with the weights and are 1, except in models that were trained with other ones.
+    The lengths are buffers stored with the weights. They are 1, except in models that were trained with other lengths.
     """
 
     lengths: Float[Tensor, "K 1"]
@@ -25,7 +25,7 @@ class Prototypes(nn.Module):
 
 
 class PrototypeHead(nn.Sequential):
-    """Three linear layers to a unit vector, which is compared with prototypes: (B, D) -> (B, K).
+    """Three linear layers, normalisation to unit length, and prototypes: (B, D) -> (B, K).
 
     The projection head of DINO (Caron et al., 2021, section 3.1 and appendix C).
     """

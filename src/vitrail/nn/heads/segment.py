@@ -1,4 +1,4 @@
-"""SegFormer's head: levels of a pyramid -> a map of logits."""
+"""SegFormer's segmentation head."""
 
 from collections.abc import Sequence
 from functools import reduce
@@ -12,15 +12,16 @@ from ..tokens import Tokens
 
 
 class AllMLPHead(nn.Module):
-    """Every level to one width, all to the finest grid, fused, classified (Xie et al., 2021, "SegFormer", section 3.2).
+    """Segmentation head of linear layers (Xie et al., 2021, "SegFormer", section 3.2).
 
-    A tuple of Tokens, finest grid first -> logits (B, num_classes, H, W) on that grid.
+    All levels are projected to one width, upsampled to the finest grid, fused and classified. A tuple of Tokens, finest
+    grid first, -> logits (B, num_classes, H, W) on the finest grid.
 
     Args:
         dims: widths of the levels.
-        hidden_dim: width inside.
-        num_classes: logits of each cell; with 0 the features before the classifier are returned.
-        dropout: rate for whole channels, in front of the classifier.
+        hidden_dim: common width of the projected levels.
+        num_classes: number of classes; with 0 the features before the classifier are returned.
+        dropout: rate of channel dropout before the classifier.
     """
 
     def __init__(self, dims: Sequence[int], hidden_dim: int, num_classes: int, *, dropout: float = 0.0) -> None:
@@ -33,8 +34,8 @@ class AllMLPHead(nn.Module):
         self.classify = nn.Conv2d(hidden_dim, num_classes, 1) if num_classes else nn.Identity()
 
     def forward(self, levels: tuple[Tokens, ...]) -> Float[Tensor, "B K H W"]:
-        # The paper resamples the levels, joins them and fuses the stack. Fusing is linear and the same at every place,
-        # so each level can be fused on its own grid and the results added up: a third of the work, the same sum.
+        # The paper upsamples the levels, concatenates and fuses them. Fusing is linear and the same for every cell, so
+        # each level can be fused on its own grid and the results summed: the same result with a third of the work.
         filters = self.fuse.weight.flatten(1).chunk(len(levels), dim=1)  # published with the coarsest first
         fused = (
             resize_map(level.with_x(F.linear(project(level.x), filters[-1 - index])).map, levels[0].grid)
@@ -44,5 +45,5 @@ class AllMLPHead(nn.Module):
 
 
 def resize_map(image: Float[Tensor, "B D H W"], grid: tuple[int, ...]) -> Float[Tensor, "B D H2 W2"]:
-    """A map on another grid, bilinearly; places are the centres of cells."""
+    """Resize a map to another grid, bilinearly, with cells positioned by their centres."""
     return F.interpolate(image, size=grid, mode="bilinear", align_corners=False)

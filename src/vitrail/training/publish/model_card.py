@@ -1,4 +1,4 @@
-"""The model card: the README.md of a run folder, in the form that model hubs read."""
+"""The model card: README.md of a run folder, with the front matter that model hubs read."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,16 +11,16 @@ from .report import Report, headline
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CardFacts:
-    """What the card says beside the report.
+    """Facts of the model card that are not in the report.
 
     Attributes:
         model: the variant's name, or what was fine-tuned.
-        dataset: the source that the run was trained on, as the user named it.
+        dataset: the training source, as the user named it.
         start: how the weights began, as a part of a sentence: "trained from random weights".
-        gives: what the model gives for an image: "one of 3 classes: cat, cow, dog".
+        gives: the model's output in words: "one of 3 classes: cat, cow, dog".
         task: the pipeline tag of the model hubs, such as "image-classification".
-        license: of the weights; nobody but their owner can know it.
-        limits: sentences on what the numbers do not hold for.
+        license: licence of the weights; only their owner can know it.
+        limits: sentences on where the numbers do not apply.
     """
 
     model: str
@@ -36,8 +36,8 @@ def write_card(path: Path, report: Report, facts: CardFacts) -> None:
     """Write README.md.
 
     Args:
-        report: what the run's page shows.
-        facts: what the card says beside it.
+        report: the content of the report.
+        facts: what is only in the card.
     """
     parts = [
         _front_matter(facts, report.evaluation.card_metrics()),
@@ -109,7 +109,7 @@ def _table(head: tuple[str, str], rows: Sequence[tuple[str, str]]) -> str:
 
 
 def _line(text: str) -> str:
-    """Text that cannot end the line, the cell or become HTML."""
+    """Escape text so that it cannot end the line or the cell or become HTML."""
     cleaned = " ".join(str(text).split())
     for sign, safe in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ("|", "\\|")):
         cleaned = cleaned.replace(sign, safe)

@@ -1,4 +1,4 @@
-"""What to do with a finished run."""
+"""Commands to use a finished run with."""
 
 import json
 import shlex
@@ -10,12 +10,12 @@ from ..run_facts import RunFacts
 
 
 def commands(run_path: str, source: str, *, predicts: bool = True) -> list[tuple[str, str]]:
-    """(what for, command) of what one does next with a run.
+    """(purpose, command) pairs for a finished run.
 
     Args:
-        run_path: the run.
-        source: what it was trained on.
-        predicts: False for a run that learned without labels.
+        run_path: the run folder.
+        source: the training source.
+        predicts: False for a run without labels.
     """
     run, data = shlex.quote(run_path), shlex.quote(source)
     if not predicts:
@@ -33,7 +33,7 @@ def commands(run_path: str, source: str, *, predicts: bool = True) -> list[tuple
 
 
 def next_steps(path: Path, metrics: Mapping[str, float]) -> str:
-    """The result of a run and the commands that follow, as text."""
+    """Return the result of a run and the next commands as text."""
     made = RunFacts.from_json(json.loads((path / DATA).read_text(encoding="utf-8")))
     lines = [", ".join(f"{name} {value:.4f}" for name, value in metrics.items())]
     lines += [f"report: {path / 'report.html'}", ""]

@@ -1,4 +1,4 @@
-"""The report of a run: one page that shows how good the model is, where it fails, and how it was made."""
+"""The report of a run: one HTML page with the model's metrics, its mistakes and how it was trained."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,13 +16,13 @@ from ...tasks.task import Curve, Evaluation, Mistake
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DrawnMistake:
-    """A held-out image that the model is wrong about.
+    """A held-out image with a wrong prediction.
 
     Attributes:
         image: uint8 (3, H, W), as the model sees it.
-        name: of the image.
-        words: what was predicted and what is true.
-        attention: (rows, columns) over the image, or None for a model without attention.
+        name: name of the image.
+        words: predicted and true label.
+        attention: (rows, columns) attention over the image, or None for a model without attention.
     """
 
     image: UInt8[Tensor, "3 H W"]
@@ -33,22 +33,22 @@ class DrawnMistake:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Report:
-    """What the page shows. Everything but the sections is plain text or numbers; the page escapes it.
+    """Content of the page. All but the sections is plain text or numbers; the page escapes it.
 
     Attributes:
         title: the run's name.
-        summary: headline facts, such as {"model": "...", "images": "1,437 train, 360 validation"}.
+        summary: main facts, such as {"model": "...", "images": "1,437 train, 360 validation"}.
         history: the rows of metrics.jsonl.
-        curve: how the quality is drawn over the epochs.
-        evaluation: of the best weights, on held-out images.
-        sections: of the task and the objective, as HTML.
+        curve: chart of the quality over the epochs.
+        evaluation: evaluation of the best weights on held-out images.
+        sections: HTML sections of the task and the objective.
         mistakes: the worst first; may be empty.
         batch: uint8 (B, 3, H, W), augmented images with the normalisation undone.
-        batch_labels: their labels in words.
+        batch_labels: labels of the batch in words.
         recipe_yaml: the complete recipe.
         versions: name -> version or commit.
-        bad_count: files that could not be used and were left out.
-        commands: what to type next.
+        bad_count: number of files that could not be used.
+        commands: next commands.
     """
 
     title: str
@@ -67,12 +67,12 @@ class Report:
 
 
 def write_report(path: Path, report: Report) -> None:
-    """Write the page, self-contained."""
+    """Write the page as one self-contained file."""
     path.write_text(report_page(report), encoding="utf-8")
 
 
 def report_page(report: Report) -> str:
-    """The document."""
+    """Return the HTML document."""
     parts = [
         facts([*headline(report.evaluation), *report.summary.items()]),
         _bad(report.bad_count),
@@ -87,7 +87,7 @@ def report_page(report: Report) -> str:
 
 
 def headline(evaluation: Evaluation) -> list[tuple[str, str]]:
-    """The numbers that a reader asks for first, with their names."""
+    """(name, value) of the main metrics."""
     return [*evaluation.facts(), ("measured on", f"{evaluation.count:,} images")]
 
 
@@ -133,8 +133,8 @@ def _mistakes(mistakes: Sequence[DrawnMistake]) -> str:
         f"<b>{escape(one.words.truth)}</b><br>{escape(one.name)}</figcaption></figure>"
         for one in mistakes
     )
-    note = "Held-out images that the model is most wrong about; where it has attention, bright panes got most of it."
-    return section("Its worst mistakes", f'<div class="thumbs">{figures}</div>', note) if figures else ""
+    note = "Held-out images with the most confident wrong predictions; bright cells have the most attention."
+    return section("Worst mistakes", f'<div class="thumbs">{figures}</div>', note) if figures else ""
 
 
 def _batch(report: Report) -> str:
@@ -146,7 +146,7 @@ def _batch(report: Report) -> str:
         for image, label in zip(report.batch, labels, strict=False)
     )
     note = "Training images after augmentation, with the normalisation undone."
-    return section("A batch as the model sees it", f'<div class="pictures">{figures}</div>', note)
+    return section("A batch as the model sees it", f'<div class="images">{figures}</div>', note)
 
 
 def _recipe(report: Report) -> str:

@@ -1,4 +1,4 @@
-"""What is made of a finished run: the report and the model card."""
+"""Write the report and the model card of a finished run."""
 
 from typing import Any
 
@@ -24,14 +24,14 @@ from .report import DrawnMistake, Report, write_report
 _MISTAKES, _BATCH = 12, 24
 
 _LIMITS = """\
-The numbers hold for images like those it was measured on. An image of something else still gets an answer, and a
-probability is not a guarantee: look at the calibration in the report before relying on it. Nobody has examined this
-model for bias between groups of people, places or cameras."""
+The numbers hold for images like those of the evaluation. An image of something else still gets an answer, and a
+probability is not a guarantee: look at the calibration in the report before relying on it. This model has not been
+examined for bias between groups of people, places or cameras."""
 
 _LIMITS_WITHOUT_LABELS = """\
-The loss says how well hidden parts of images like those it was trained on are reconstructed, not what the features are
-worth for a task: fine-tune or probe it on labelled images. Nobody has examined this model for bias between groups of
-people, places or cameras."""
+The loss measures how well hidden patches of images like the training images are reconstructed, not how useful the
+features are for a task: fine-tune or probe the model on labelled images. This model has not been examined for bias
+between groups of people, places or cameras."""
 
 _LOSS_CURVE = Curve(title="Validation loss", columns={"validation": "val_loss"})
 
@@ -39,13 +39,13 @@ _LOSS_CURVE = Curve(title="Validation loss", columns={"validation": "val_loss"})
 def write_results(
     folder: RunFolder, setup: RunSetup, trainer: Trainer, found: Evaluation, output: Tensor | None, seconds: float
 ) -> None:
-    """Draw report.html and write README.md.
+    """Write report.html and README.md.
 
     Args:
         folder, setup, trainer: the run.
-        found: the evaluation of the held-out split.
-        output: of the model on it; None where the loss is what is measured.
-        seconds: how long the run took.
+        found: evaluation on the held-out split.
+        output: model outputs on that split; None if only the loss is evaluated.
+        seconds: duration of the run.
     """
     made = folder.read_json(DATA)
     images, labels = _batch(setup)
@@ -110,7 +110,7 @@ def _objective_sections(setup: RunSetup, trainer: Trainer) -> list[str]:
 
 
 def _mistakes(folder: RunFolder, setup: RunSetup, output: Tensor | None) -> list[DrawnMistake]:
-    """The worst mistakes of the best checkpoint, with where it looks."""
+    """The worst mistakes of the best checkpoint, with its attention."""
     data, (split, part) = setup.data, setup.data.held_out
     if output is None or data.task is None:
         return []
@@ -131,7 +131,7 @@ def _mistakes(folder: RunFolder, setup: RunSetup, output: Tensor | None) -> list
 
 
 def _attention(model: nn.Module, pixels: Tensor) -> Tensor | None:
-    """Where the last layer looks, (rows, columns); None for a model without attention."""
+    """Attention of the last layer, (rows, columns); None for a model without attention."""
     try:
         return last_layer_map(model, pixels.unsqueeze(0))[0]
     except VitrailError:
@@ -142,7 +142,7 @@ def _batch(setup: RunSetup) -> tuple[Tensor, list[str]]:
     """The first training batch as the model sees it, before mixing: uint8 (n, 3, H, W) and the labels in words."""
     batch = next(setup.train_loader().batches())
     data = setup.data
-    pixels = tree_leaves(batch.pixels)[0][:_BATCH]  # the first view, where a sample has several
+    pixels = tree_leaves(batch.pixels)[0][:_BATCH]  # the first view if a sample has several
     images = torch.stack([displayable(setup.preprocess.denormalise(image).clamp(0, 1)) for image in pixels])
     if data.task is None or batch.targets is None:
         return images, []
