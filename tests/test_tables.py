@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from vitrail.tables import complete_file, csv_text, plain_table, write_csv
+from vitrail.tables import complete_file, csv_text, number_text, plain_table, write_csv
 
 ROWS = [("path", "reason"), ('a "b", c.png', "line\nbreak"), ("été", 1.5)]
 
@@ -47,3 +47,10 @@ def test_bytes_are_written_whole_too(tmp_path: Path):
 
 def test_columns_are_aligned():
     assert plain_table(["model", "MB"], [["a", "1.5"], ["long", "20"]]) == "model   MB\na      1.5\nlong    20"
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(0.05048, "0.05048"), (-12147.6, "-12,148"), (9999.4, "9999"), (2.5e12, "2.5e+12"), (0.0, "0")]
+)
+def test_numbers_keep_four_digits_and_large_ones_no_power(value: float, text: str):
+    assert number_text(value) == text

@@ -79,3 +79,8 @@ def _print_rich(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     for row in rows:
         table.add_row(*row)
     Console().print(table)
+
+
+def number_text(value: float) -> str:
+    """A number for people: four digits, and whole thousands with commas where they would become a power of ten."""
+    return f"{value:,.0f}" if 1e4 <= abs(value) < 1e9 else f"{value:.4g}"

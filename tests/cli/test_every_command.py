@@ -31,7 +31,7 @@ MODELS = {
 }
 CPU = ("--device", "cpu")
 DONE, ELSEWHERE = "", None
-NO_CLASSES, UNUSED = "gives a vector and no classes", "not trained, evaluated or used for predictions yet"
+NO_CLASSES, UNUSED = "outputs a vector, not classes", "not trained, evaluated or used for predictions yet"
 STUDIES, LABELS, SCORED = "studies need a classifier", "predicts several labels an image", "predicts no classes"
 OTHER = "needs a model for classification or regression or embedding"
 EXPECTED = {

@@ -88,7 +88,7 @@ def test_the_task_can_be_named(tmp_path: Path):
     [
         ("year", ("1990", "2001"), None, "to predict the numbers of year use --task regression"),
         ("a,b", ("0,1", "1,0"), CLASSIFICATION, "use --task classification:labels=many"),
-        ("name", ("x", "y"), REGRESSION, "no label column among path, name"),
+        ("name", ("x", "y"), REGRESSION, "no column of numbers among path, name"),
         ("label", ("a", "b"), REGRESSION, "0.png: column label holds 'a', which is not a number"),
         ("labels", ("a|b",), CLASSIFICATION, "0.png: 2 labels, where the task takes one"),
     ],

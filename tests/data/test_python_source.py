@@ -128,3 +128,8 @@ def test_labels_of_a_dataset_are_found_in_its_items():
     assert numbers.task == REGRESSION
     with pytest.raises(VitrailError, match=r"item 0 of the dataset is a tuple, where \(image, label\) is needed"):
         source_from_dataset(TensorDataset(images))
+
+
+def test_a_dataset_itself_is_no_source_and_the_message_names_what_makes_one():
+    with pytest.raises(VitrailError, match=r"a TensorDataset is no source: make one with source_from_dataset"):
+        open_source(torch.utils.data.TensorDataset(torch.zeros(2, 3, 8, 8)))

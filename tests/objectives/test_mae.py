@@ -49,7 +49,7 @@ def test_the_model_has_the_encoder_of_the_variant_and_a_small_decoder():
     row = model_config("mae_vit_base_patch16")
     assert MAEObjectiveConfig().model_config(row) == row
     assert MAEObjectiveConfig(decoder_dim=64, decoder_depth=1).model_config(row).decoder_heads == 2
-    with pytest.raises(VitrailError, match="hides patches of a plain ViT, and Swin is none"):
+    with pytest.raises(VitrailError, match="hides patches of a plain ViT, and Swin is not one"):
         MAEObjectiveConfig().model_config(model_config("swin_tiny_patch4_window7_224"))
 
 

@@ -98,7 +98,12 @@ class _Table:
         name = task.name if task is not None else ""
         if numbers and (name == REGRESSION.name or (name != CLASSIFICATION.name and self._any_fraction(numbers))):
             return self._numbers(numbers, task)
-        if len(flags) < 2 or name == REGRESSION.name:
+        if name == REGRESSION.name:
+            raise VitrailError(
+                f"{self.path} has no column of numbers among {', '.join(self.names)}, which task {name} needs: "
+                "add one, or leave --task out"
+            )
+        if len(flags) < 2:
             raise VitrailError(self._nothing(numbers))
         if task is not None and name == CLASSIFICATION.name and not takes_many(task):
             raise VitrailError(

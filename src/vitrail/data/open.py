@@ -63,6 +63,9 @@ def open_source(spec: str | Path | Source, *, labelled: bool = True, task: TaskS
     Raises:
         VitrailError: there is nothing usable, or its labels do not fit the task.
     """
+    if not isinstance(spec, (Source, str, os.PathLike)):
+        kind = type(spec).__name__
+        raise VitrailError(f"a {kind} is no source: make one with source_from_dataset(...) or source_from_images(...)")
     source = spec if isinstance(spec, Source) else _open(os.path.expanduser(os.fspath(spec)), labelled, task)
     if not labelled:
         return _without_labels(source)

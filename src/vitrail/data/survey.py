@@ -113,7 +113,8 @@ class Survey:
             way_out = "no image of the source is good"
         else:
             way_out = "mend or remove them, or add --skip-bad to go on without them and have them in bad_files.csv"
-        raise VitrailError(f"{len(self.bad)} bad files in {self.source.name}:\n" + "\n".join([*shown, way_out]))
+        files = "file" if len(self.bad) == 1 else "files"
+        raise VitrailError(f"{len(self.bad)} bad {files} in {self.source.name}:\n" + "\n".join([*shown, way_out]))
 
     def require_trainable(self) -> None:
         """Raise unless there are two images and, for classification, two classes."""

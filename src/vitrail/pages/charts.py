@@ -186,7 +186,10 @@ class _Frame:
 def _number(value: float, percent: bool) -> str:
     if percent:
         return f"{100 * value:.3g} %"
-    return f"{value:.0e}".replace("e-0", "e-") if 0 < abs(value) < 1e-3 else f"{value:.4g}"
+    if 1e4 <= abs(value) < 1e9:
+        return f"{value:,.0f}"
+    small = 0 < abs(value) < 1e-3
+    return f"{value:.1e}".replace(".0e", "e").replace("e-0", "e-") if small else f"{value:.4g}"
 
 
 def _svg(label: str, content: str) -> str:

@@ -14,7 +14,7 @@ from ..data.survey import Survey
 from ..errors import VitrailError
 from ..pages.charts import scatter_chart
 from ..pages.html import section, table
-from ..tables import plain_table
+from ..tables import number_text, plain_table
 from ..task_spec import TaskSpec
 from .regression_metrics import ValueEvaluation, ValueMetrics
 from .task import Curve, Mistake, Names, Prediction, Task, same_kind
@@ -132,15 +132,17 @@ class Regression(Task):
         for index in errors.values.argsort(descending=True, stable=True)[:most].tolist():
             column = int(errors.indices[index])
             given, true = float(predicted[index, column]), float(truth[index, column])
-            words = f"{names[column]} {given:.4g}", f"{names[column]} {true:.4g}"
+            words = f"{names[column]} {number_text(given)}", f"{names[column]} {number_text(true)}"
             found.append(
-                Mistake(index=index, predicted=words[0], truth=words[1], size=f"off by {abs(given - true):.4g}")
+                Mistake(
+                    index=index, predicted=words[0], truth=words[1], size=f"off by {number_text(abs(given - true))}"
+                )
             )
         return found
 
     def label_words(self, target: Float[Tensor, " K"], names: Names) -> str:
         values = self.values(target[None])[0].tolist()
-        return ", ".join(f"{name} {value:.4g}" for name, value in zip(names, values, strict=True))
+        return ", ".join(f"{name} {number_text(value)}" for name, value in zip(names, values, strict=True))
 
     def count_words(self, names: Names) -> str:
         return f"{len(names)} number{'s' * (len(names) > 1)}"
@@ -184,8 +186,8 @@ def _rows(evaluation: ValueEvaluation) -> list[tuple[str, str, str, str]]:
     return [
         (
             row.name,
-            f"{row.mean_absolute_error:.4g}",
-            f"{row.root_mean_squared_error:.4g}",
+            number_text(row.mean_absolute_error),
+            number_text(row.root_mean_squared_error),
             "–" if row.r2 is None else f"{row.r2:.4f}",
         )
         for row in evaluation.per_value

@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..errors import VitrailError
+from ..tables import number_text
 from .task import Evaluation, Metrics, Names
 
 _DRAWN = 500
@@ -67,7 +68,7 @@ class ValueEvaluation(Evaluation):
         rows = [] if self.r2 is None else [("R²", f"{self.r2:.4f}")]
         return [
             *rows,
-            *((f"mean absolute error, {row.name}", f"{row.mean_absolute_error:.4g}") for row in self.per_value),
+            *((f"mean absolute error, {row.name}", number_text(row.mean_absolute_error)) for row in self.per_value),
         ]
 
     def card_metrics(self) -> dict[str, float]:

@@ -15,7 +15,7 @@ from vitrail.lens.explorer.ablate import Region, ablated, without
 from vitrail.lens.explorer.data import look, relevance
 from vitrail.lens.explorer.gallery import Gallery
 from vitrail.lens.explorer.pack import unpack_layer
-from vitrail.lens.explorer.rows import LayerRows, Side, Unseen
+from vitrail.lens.explorer.rows import LayerRows, Side, Unseen, layer_rows
 from vitrail.lens.layout import over_image
 from vitrail.lens.observe import observe_attention
 from vitrail.lens.outputs import image_model
@@ -86,8 +86,9 @@ def test_patches_of_several_sizes_lie_where_they_were_cut() -> None:
 def test_a_masked_encoder_is_drawn_on_the_cells_that_it_sees() -> None:
     sizes = {"embed_dim": 24, "depth": 1, "num_heads": 2, "decoder_dim": 24, "decoder_depth": 1, "decoder_heads": 2}
     model = create_model("mae_vit_base_patch16", image_size=32, patch_size=8, **sizes).eval()
-    view = look(Watched("mae", model, vit().preprocess), picture())
-    (_, encoder), (_, decoder) = view.layers
+    with observe_attention(model) as seen, torch.no_grad():
+        model(vit().preprocess(picture())[None])
+    encoder, decoder = (layer_rows(seen, layer) for layer in seen)
     assert isinstance(encoder, LayerRows)
     assert isinstance(decoder, LayerRows)
     assert encoder.queries == encoder.keys

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ..folder import DATA
+from ..run_facts import RunFacts
 
 
 def commands(run_path: str, source: str, *, predicts: bool = True) -> list[tuple[str, str]]:
@@ -33,10 +34,9 @@ def commands(run_path: str, source: str, *, predicts: bool = True) -> list[tuple
 
 def next_steps(path: Path, metrics: Mapping[str, float]) -> str:
     """Return the result of a run and the next commands as text."""
-    made = json.loads((path / DATA).read_text(encoding="utf-8"))
+    made = RunFacts.from_json(json.loads((path / DATA).read_text(encoding="utf-8")))
     lines = [", ".join(f"{name} {value:.4f}" for name, value in metrics.items())]
     lines += [f"report: {path / 'report.html'}", ""]
-    lines += [
-        f"  {command:<56} # {what}" for what, command in commands(str(path), made["source"], predicts=made["labelled"])
-    ]
+    steps = commands(str(path), made.source, predicts=made.labelled)
+    lines += [f"  {command:<56} # {what}" for what, command in steps]
     return "\n".join(lines)
