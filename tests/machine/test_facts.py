@@ -9,6 +9,7 @@ import torch
 from vitrail.errors import VitrailError
 from vitrail.machine import facts as machine
 from vitrail.machine.cgroup import MemoryLimit, cpu_quota, memory_limit
+from vitrail.machine.facts import has_fast_bfloat16
 
 
 def write(folder, **files):
@@ -85,6 +86,7 @@ def test_devices(monkeypatch):
 
 def test_precision_follows_the_instructions_of_the_device(monkeypatch):
     cpu = torch.device("cpu")
+    monkeypatch.setattr(machine, "has_fast_bfloat16", has_fast_bfloat16)  # the rule itself, not what tests put there
     monkeypatch.setattr(machine.torch, "cpu", SimpleNamespace(_is_amx_tile_supported=lambda: True))
     assert machine.pick_precision("auto", cpu) == torch.bfloat16
     monkeypatch.setattr(machine.torch, "cpu", SimpleNamespace())

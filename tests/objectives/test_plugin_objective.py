@@ -110,7 +110,7 @@ def test_it_trains_and_resumes_from_the_command_line(source, tmp_path, monkeypat
 
 def test_an_unknown_option_and_a_package_that_is_gone_are_sentences(source, tmp_path, monkeypatch, capsys):
     for setting, sentence in (
-        ("objective.noize=1", "objective steady has no field objective.noize: did you mean noise"),
+        ("objective.noize=1", "objective steady has no field noize: did you mean noise"),
         ("objective.noise=loud", "objective.noise is 'loud', which does not fit: it takes float"),
     ):
         with pytest.raises(SystemExit) as end:

@@ -113,5 +113,5 @@ def official_name(key: str) -> str:
 
 
 def test_pictures_too_small_for_the_stages_are_refused() -> None:
-    with pytest.raises(ValueError, match="a grid of 1×2 cannot be halved"):
+    with pytest.raises(ValueError, match="a grid of 1×2 tokens cannot be reduced by 2"):
         vitrail.create_model("convnext_tiny", **SMALL)(torch.randn(1, 3, 16, 32))

@@ -143,7 +143,7 @@ def test_transformers_image_encoder(tmp_path: Path) -> None:
 
 
 def test_a_text_that_is_too_long_says_the_way_out() -> None:
-    with pytest.raises(ValueError, match=r"texts of 13 tokens are longer than the context of 12: cut them"):
+    with pytest.raises(ValueError, match=r"texts of 13 tokens are longer than the context of 12: truncate them"):
         OURS.build()(torch.randn(1, 3, 48, 48), torch.zeros(1, 13, dtype=torch.long))
 
 

@@ -55,7 +55,7 @@ def infer_config(
         seen["num_classes"] = max(0, seen["num_classes"] - base.unnamed_outputs)
         known = _known(type(base), seen)
         if isinstance(base, ClassifierFields) and known["num_classes"] == base.num_classes:
-            known["task"] = base.task  # a projection stays a projection
+            del known["num_classes"]  # it would make a classifier of an image tower with a projection
         base = override(base, known, "the checkpoint")
     return override(base, _known(type(base), facts), "the checkpoint")
 
