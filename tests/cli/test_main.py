@@ -200,7 +200,7 @@ def test_every_bad_source_is_a_sentence(capsys, tmp_path):
         (["train"], "give a source"),
         (["train", "digits", "--model", "vit_bace"], "did you mean"),
         (["train", "digits", "--set", "lerning=1"], "no field"),
-        (["train", "--resume", "nowhere"], "no run"),
+        (["train", "--resume", "nowhere"], "not a run"),
         (["eval", "nowhere", "digits"], "nowhere"),
         (["predict", "nowhere", "x.png"], "x.png does not exist"),
         (["plan", "vit_bace"], "did you mean"),
