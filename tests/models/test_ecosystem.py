@@ -164,32 +164,9 @@ def test_dynamic_quantisation_of_linear_layers(name: str) -> None:
         assert (mine - theirs).norm() < 0.2 * theirs.norm() + 1e-3
 
 
-@pytest.mark.filterwarnings("ignore")
-@WIDE
-def test_jit_trace(name: str) -> None:
-    if name in NOT_TRACED:
-        pytest.skip(NOT_TRACED[name])
-    model = build(name).eval()
-    given = inputs(model)
-
-    class Leaves(nn.Module):
-        """torch.jit knows tensors and tuples of tensors only."""
-
-        def __init__(self) -> None:
-            super().__init__()
-            self.model = model
-
-        def forward(self, *given: torch.Tensor) -> tuple[torch.Tensor, ...]:
-            return tuple(numbers(self.model(*given)))
-
-    with torch.no_grad():
-        traced = torch.jit.trace(Leaves(), given, check_trace=False)
-        assert_close(traced(*given), model(*given))
-
-
 @pytest.mark.parametrize("names", [FEW, pytest.param(list(SMALLEST), marks=pytest.mark.exhaustive)], ids=["few", "all"])
-def test_torch_fx_and_feature_extractors(names: list[str]) -> None:
-    # In a process of its own: shapes are checked at run time here, and the proxies of torch.fx have none.
+def test_jit_trace_torch_fx_and_feature_extractors(names: list[str]) -> None:
+    # In a process of its own: types are checked at run time here, and while tracing sizes are tensors or proxies.
     script = Path(__file__).with_name("traced.py")
     rows = json.dumps([name for name in names if name not in NOT_TRACED])
     subprocess.run([sys.executable, "-m", "tests.models.traced", rows], check=True, cwd=script.parents[2])
