@@ -96,7 +96,7 @@ def test_a_placed_projection_without_places_is_a_joint_one() -> None:
 
 
 def test_levels_that_are_not_there() -> None:
-    with pytest.raises(ValueError, match="there are 2, numbered from 0"):
+    with pytest.raises(ValueError, match="there are 2, counted from 0"):
         Levels([nn.Identity(), nn.Identity()], after=(1, 2))
 
 
