@@ -13,7 +13,7 @@ from vitrail.lens.layout import Layout
 from vitrail.lens.measures import attention_distance, effective_receptive_field, feature_pca, position_similarity
 from vitrail.lens.observe import observe_attention
 from vitrail.models.registry import create_model
-from vitrail.nn import LearnedPositions
+from vitrail.nn import LearnedPositions, MultiHeadAttention, Tokens
 
 
 def test_attention_distance_against_a_loop() -> None:
@@ -95,8 +95,11 @@ def test_effective_receptive_field_of_a_vit_and_of_no_map() -> None:
 
 
 def test_a_sheet_of_heads() -> None:
-    picture = torch.full((3, 30, 60), 200, dtype=torch.uint8)
-    sheet = visualize_attention_weights(picture, [torch.rand(2, 3, 3), torch.rand(3, 2, 2)], side=20, gap=2)
+    layers = nn.Sequential(MultiHeadAttention(6, 2), MultiHeadAttention(6, 3))
+    with observe_attention(layers) as seen, torch.no_grad():
+        layers(Tokens(torch.randn(1, 9, 6), (3, 3)))
+    image = torch.full((3, 30, 60), 200, dtype=torch.uint8)
+    sheet = visualize_attention_weights(image, seen, side=20, gap=2)
     assert sheet.shape == (3, 2 * 22 - 2, 3 * 42 - 2)
     assert (sheet[:, :20, 84:] == LEAD).all()  # the first layer has no third head
     assert not (sheet[:, 22:, 84:] == LEAD).all()
