@@ -59,7 +59,7 @@ class Tokens:
             return None
         owners = _absent_last(self.cover.flatten(1), self._most_patches())
         cells = torch.arange(owners.shape[1], device=owners.device).expand_as(owners)
-        first = cells.new_full((len(owners), self._most_patches() + 1), owners.shape[1])
+        first = cells.new_full((owners.shape[0], self._most_patches() + 1), owners.shape[1])
         return self._in_sequence(first.scatter_reduce(1, owners, cells, "amin")[:, :-1])
 
     @property
@@ -146,7 +146,7 @@ def fold(values: Float[Tensor, "*batch P"], cover: Int[Tensor, "images *grid"]) 
         cover: `Tokens.cover`, (images, *grid).
     """
     owners = _absent_last(cover.flatten(1), values.shape[-1])
-    owners = owners.reshape(len(owners), *(1,) * (values.ndim - 2), -1).expand(*values.shape[:-1], -1)
+    owners = owners.reshape(owners.shape[0], *(1,) * (values.ndim - 2), -1).expand(*values.shape[:-1], -1)
     padded = torch.nn.functional.pad(values, (0, 1))
     return padded.gather(-1, owners).unflatten(-1, tuple(cover.shape[1:]))
 
@@ -154,7 +154,7 @@ def fold(values: Float[Tensor, "*batch P"], cover: Int[Tensor, "images *grid"]) 
 def sizes(cover: Int[Tensor, "images *grid"], count: int) -> Int[Tensor, "images P"]:
     """Number of cells of each of `count` patch tokens; 0 for tokens without a cell."""
     owners = _absent_last(cover.flatten(1), count)
-    return owners.new_zeros(len(owners), count + 1).scatter_add(1, owners, torch.ones_like(owners))[:, :-1]
+    return owners.new_zeros(owners.shape[0], count + 1).scatter_add(1, owners, torch.ones_like(owners))[:, :-1]
 
 
 # torch.fx cannot trace code that depends on shapes: calls of these functions are leaves of its graphs.
@@ -170,7 +170,7 @@ def grid_of(image: Float[Tensor, "B D *grid"]) -> tuple[int, ...]:
 def _new_names(kept: Int[Tensor, "B K"], patches: Float[Tensor, "B P D"]) -> Int[Tensor, "B P1"]:
     """New index of each old patch token, or `NO_TOKEN` if it is not kept; the last column is `NO_TOKEN`."""
     numbers = torch.arange(kept.shape[1], device=kept.device).expand_as(kept)
-    names = kept.new_full((len(kept), patches.shape[1] + 1), NO_TOKEN)
+    names = kept.new_full((kept.shape[0], patches.shape[1] + 1), NO_TOKEN)
     return names.scatter(1, kept, numbers)
 
 
