@@ -13,6 +13,8 @@ from vitrail.lens.watched import predictions, watch
 from vitrail.models.registry import create_model
 from vitrail.task_spec import MULTI_LABEL, TaskSpec
 
+pytestmark = pytest.mark.exhaustive  # a minute or two for all of them
+
 VIT = {"image_size": 16, "patch_size": 4, "embed_dim": 16, "num_heads": 2, "depth": 1}
 NUMBERS = TaskSpec.of("regression", mean=(40.0, 1.7), scale=(10.0, 0.1))
 DECODER = {"decoder_dim": 16, "decoder_depth": 1, "decoder_heads": 2}
