@@ -20,9 +20,9 @@ import torch.nn.functional as F
 import transformers
 import vit_pytorch
 from torch import nn
-from vitrail.training.allocator import keep_freed_memory
 
 from vitrail import create_model
+from vitrail.machine.allocator import keep_freed_memory
 from vitrail.machine.facts import has_fast_bfloat16
 
 SETTINGS = {

@@ -108,12 +108,13 @@ import torch
 from vitrail import Recipe, create_model
 from vitrail.planning.cost import plan
 from vitrail.machine.facts import resident_bytes
-from vitrail.training.allocator import keep_freed_memory
+from vitrail.machine.allocator import keep_freed_memory
+from vitrail.objectives.regression import NumberLoss
 from vitrail.training.optimizer import make_optimizers
 keep_freed_memory()
 def train(name, side, batch):
     model = create_model(name).train()
-    optimizers = make_optimizers(model, Recipe(lr=1e-3, batch_size=batch, optimizer="adamw"))
+    optimizers = make_optimizers(NumberLoss(model, delta=None), Recipe(lr=1e-3, batch_size=batch, optimizer="adamw"))
     for _ in range(3):
         model(torch.randn(batch, 3, side, side)).square().mean().backward()
         optimizers[0].step()
