@@ -53,6 +53,8 @@ _DESCRIPTION = "Vision Transformers: train on your own images, explain, compress
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command. Exit status: 0 done, 1 failed with a sentence, 2 wrong usage, 130 stopped by the user."""
     words = list(sys.argv[1:] if arguments is None else arguments)
+    if words[:1] != ["bench"]:
+        os.environ.setdefault(*_PASSIVE)  # read when torch is imported, by the command's file
     warnings.showwarning = _show_warning  # type: ignore[assignment]
     try:
         status = _dispatch(words)
@@ -64,6 +66,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = 0
     sys.exit(status)
+
+
+_PASSIVE = "OMP_WAIT_POLICY", "PASSIVE"
+"""OpenMP's threads sleep while they wait for each other. By default they spin, and where other programs want the cores
+too, they spend their share of the time on that: a training step of 2 s took 14 s beside two busy programs, and as long
+as before without them (LOG.md)."""
 
 
 def _dispatch(words: list[str]) -> int:

@@ -52,7 +52,7 @@ def write_results(
     task = setup.data.task if setup.by_task else None
     report = Report(
         title=setup.data.name,
-        summary=_summary(setup, seconds),
+        summary=_summary(setup, trainer, seconds),
         history=folder.rows(),
         curve=task.curve if task else _LOSS_CURVE,
         evaluation=found,
@@ -83,7 +83,7 @@ def _card(setup: RunSetup) -> CardFacts:
     )
 
 
-def _summary(setup: RunSetup, seconds: float) -> dict[str, str]:
+def _summary(setup: RunSetup, trainer: Trainer, seconds: float) -> dict[str, str]:
     recipe, data = setup.recipe, setup.data
     model = setup.checkpoint.model
     parameters = sum(param.numel() for param in model.parameters())
@@ -95,7 +95,7 @@ def _summary(setup: RunSetup, seconds: float) -> dict[str, str]:
         "data": data.name,
         "outputs": data.task.count_words(data.names) if data.task else "no labels",
         "images": f"{len(data.train)} train, {len(data.val)} val, {len(data.test)} test",
-        "steps": f"{recipe.steps} of {chosen(recipe.batch_size) * recipe.accumulate} images",
+        "steps": f"{trainer.counters.step} of {chosen(recipe.batch_size) * recipe.accumulate} images",
         "time": f"{seconds / 60:.1f} min",
         "device": f"{setup.device}, {recipe.precision}",
     }
