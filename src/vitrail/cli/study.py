@@ -86,15 +86,17 @@ class Robustness:
 class Layers:
     """Measure how well a linear probe predicts the classes from the output of each block.
 
-    Linear probes are fitted on the train part and scored on the held-out part; the logit lens applies the model's own
-    head after every block.
+    Linear probes are fitted on the train part and scored on the part that --split names; the logit lens applies the
+    model's own head after every block.
 
     Examples:
         vitrail study layers runs/flowers flowers/
+        vitrail study layers runs/flowers flowers/ --split val --limit all
     """
 
     checkpoint: CheckpointArgument
     source: SourceArgument
+    split: Split = "auto"
     limit: Annotated[int | Literal["all"], Option(metavar="N|all")] = 500
     """Use at most N images of each part, drawn at random by the seed."""
     probe: Literal["ridge", "logistic"] = "ridge"
@@ -113,6 +115,7 @@ class Layers:
         found = study_layers(
             load(self.checkpoint),
             self.source,
+            split=self.split,
             limit=None if self.limit == "all" else self.limit,
             kind=self.probe,
             batch_size=self.batch_size,

@@ -59,7 +59,7 @@ def explain(
 
     Args:
         checkpoint: a checkpoint, or what `load` takes.
-        images: files, folders, globs or sources; or Pillow images, arrays and tensors (C, H, W).
+        images: files, folders, globs, sources or Datasets; or Pillow images, arrays and tensors (C, H, W).
         out: a folder, where files of the same names are replaced; or a file ending in .html for the page alone.
         against: a second checkpoint, to compare with on the page.
         methods: attribution methods on the page, see `methods.METHODS`; those that take a pass or two by default.
