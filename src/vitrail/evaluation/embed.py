@@ -66,7 +66,7 @@ def embed(
     """Compute the pooled vector before the head for every image: `embed("runs/flowers", "garden/").vectors`.
 
     Args:
-        checkpoint: any checkpoint of a model for images, or what `load` takes; see `EmbeddingModel` for the vector.
+        checkpoint: any checkpoint of a model for images, or what `load` takes. The vector is its `embed_images`.
         sources: images, folders of them at any depth, globs, tables, shards, a named set, a `Source` or a torch
             Dataset.
         split: the part of each source, see `choose_split`.

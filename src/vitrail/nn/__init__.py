@@ -106,6 +106,7 @@ from .heads.head import (
     PatchHead,
     PooledDistilledHead,
     PooledHead,
+    ProjectionHead,
 )
 from .heads.multitask import TaskHeads
 from .heads.outputs import Detections, ForwardOutputs, TaskOutputs
@@ -257,6 +258,7 @@ __all__ = [
     "PrefixForEachFrame",
     "PrefixOnly",
     "PrefixTokens",
+    "ProjectionHead",
     "PrototypeHead",
     "Prototypes",
     "QKNorm",

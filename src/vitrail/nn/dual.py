@@ -79,8 +79,8 @@ class DualEncoder(BaseVisionModel[ConfigT_co]):
         return F.normalize(self.image(pixels), dim=-1)
 
     def embed_images(self, pixels: Float[Tensor, "A C *size"]) -> Float[Tensor, "A E"]:
-        """One embedding for each image: its unit vector in the joint space, as `encode_image`."""
-        return self.encode_image(pixels)
+        """One embedding for each image: its vector in the joint space, not normalised; see `encode_image`."""
+        return self.image.embed_images(pixels)
 
     def encode_text(self, ids: Int[Tensor, "B L"]) -> Float[Tensor, "B E"]:
         """Unit vectors of texts."""

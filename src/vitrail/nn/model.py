@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from typing_extensions import TypeVar
 
 from .heads.head import PooledHead
+from .heads.multitask import TaskHeads
 from .heads.outputs import ForwardOutputs
 from .tokens import Tokens
 
@@ -81,17 +82,26 @@ class ComposedModel(BaseVisionModel[ConfigT_co]):
         return self.encoder(self.embed(pixels))
 
     def embed_images(self, pixels: Float[Tensor, "B C *size"]) -> Float[Tensor, "B D"]:
-        """One embedding for each image: the pooled vector before the head's last layer.
+        """One embedding for each image, not normalised.
 
-        Heads that do not pool (detection, segmentation, depth, reconstruction, several tasks) have no such vector: for
-        them it is the mean over the patch tokens, of the last level if there are several.
+        * A classifier gives the input of its last layer. With classifiers on two tokens (DeiT's distilled models) it is
+          the mean of both tokens; of several tasks, the classification's.
+        * A model with a `ProjectionHead` (CLIP's image encoder) gives the projection. The prototypes of DINO's
+          pre-training head are classes.
+        * Heads that do not pool (detection, dense tasks, masked modelling) have no such vector: for them it is the mean
+          over the patch tokens, of the last level if there are several.
 
         Args:
             pixels: (B, C, H, W), or (B, C, T, H, W) of a video.
         """
-        tokens = self.forward_features(pixels)
-        if isinstance(self.head, PooledHead) and isinstance(tokens, Tokens):
-            return self.head.embed(tokens)
+        return self._embed_tokens(self.forward_features(pixels))
+
+    def _embed_tokens(self, tokens: Tokens | tuple[Tokens, ...]) -> Float[Tensor, "images D"]:
+        head: nn.Module = self.head
+        if isinstance(head, TaskHeads) and "classification" in head:
+            head = head["classification"]
+        if isinstance(head, PooledHead) and isinstance(tokens, Tokens):
+            return head.embed(tokens)
         return mean_of_patches(tokens)
 
 
@@ -108,7 +118,7 @@ class SequentialModel(ComposedModel[ConfigT_co]):
         tokens = self.forward_features(pixels)
         if isinstance(self.head, PooledHead) and isinstance(tokens, Tokens):
             return ForwardOutputs(*self.head.forward_both(tokens), tokens)
-        return ForwardOutputs(self.head(tokens), mean_of_patches(tokens), tokens)
+        return ForwardOutputs(self.head(tokens), self._embed_tokens(tokens), tokens)
 
 
 class VisionModel(SequentialModel[ConfigT_co]):
