@@ -14,6 +14,7 @@ from ..nn import (
     Block,
     DecoderBlock,
     DetectionHead,
+    Detections,
     Embedding,
     Encoder,
     MultiHeadAttention,
@@ -63,7 +64,7 @@ class DETRConfig(EncoderFields, ClassifierFields):
     def unnamed_outputs(self) -> int:
         return 1
 
-    def build(self) -> VisionModel["DETRConfig"]:
+    def build(self) -> VisionModel["DETRConfig", Detections]:
         dim, positions = self.embed_dim, SinePositions(self.embed_dim)
         blocks = [self.block(positions, rate) for rate in linear_rates(self.drop_path, self.depth)]
         return VisionModel(
