@@ -24,7 +24,7 @@ from .attention.linear import EluFeatures, LinearAttend, LinearAttention, Random
 from .attention.multi_head import CrossAttention, MultiHeadAttention, NoBias, NoRefinement
 from .attention.packing import PackedAttention, SegmentMask, pack, pack_tokens, unpack
 from .attention.pattern import Grid, Groups, Pattern
-from .attention.places import Places, numbers
+from .attention.places import AttendsInGroups, Places, numbers
 from .attention.projections import (
     ConvLinear,
     ConvProjection,
@@ -150,6 +150,7 @@ __all__ = [
     "AnyAttend",
     "AnyGridBias",
     "Attend",
+    "AttendsInGroups",
     "AttentionWeightedPool",
     "AxialAttention",
     "AxisPositions",
