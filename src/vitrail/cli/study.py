@@ -5,7 +5,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-from .options import BatchSize, CheckpointArgument, Device, Option, Out, Precision, Seed, SourceArgument, Split
+from .options import (
+    BatchSize,
+    CheckpointArgument,
+    Device,
+    LimitDrawn,
+    Option,
+    Out,
+    Precision,
+    Seed,
+    SourceArgument,
+    Split,
+    drawn_limit,
+)
 
 
 @dataclass
@@ -24,8 +36,7 @@ class Robustness:
     source: SourceArgument
     against: Annotated[str | None, Option(metavar="CHECKPOINT")] = None
     """Second checkpoint, for example a CNN; corruption errors are then relative to it."""
-    limit: Annotated[int | Literal["all"], Option(metavar="N|all")] = 200
-    """Use at most N images, drawn at random by the seed."""
+    limit: LimitDrawn = 200
     tests: tuple[Literal["corruption", "adversarial", "sketch", "shift", "calibration"], ...] = (
         "corruption",
         "adversarial",
@@ -63,7 +74,7 @@ class Robustness:
             severities=self.severities,
             epsilons=self.epsilons,
             steps=self.steps,
-            limit=None if self.limit == "all" else self.limit,
+            limit=drawn_limit(self.limit),
             split=self.split,
             masks=self.masks,
             batch_size=self.batch_size,
@@ -97,8 +108,7 @@ class Layers:
     checkpoint: CheckpointArgument
     source: SourceArgument
     split: Split = "auto"
-    limit: Annotated[int | Literal["all"], Option(metavar="N|all")] = 500
-    """Use at most N images of each part, drawn at random by the seed."""
+    limit: LimitDrawn = 500
     probe: Literal["ridge", "logistic"] = "ridge"
     """Kind of probe."""
     batch_size: BatchSize = 32
@@ -116,7 +126,7 @@ class Layers:
             load(self.checkpoint),
             self.source,
             split=self.split,
-            limit=None if self.limit == "all" else self.limit,
+            limit=drawn_limit(self.limit),
             kind=self.probe,
             batch_size=self.batch_size,
             device=self.device,
