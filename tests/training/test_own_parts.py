@@ -79,6 +79,23 @@ def test_a_dataset_is_trained_on_as_it_is(tmp_path, monkeypatch):
     assert len(list(vitrail.predict(run.path, Noise(), split="train"))) == 20
 
 
+class Alone(Noise):
+    """The images without labels."""
+
+    def __getitem__(self, index: int) -> torch.Tensor:
+        return super().__getitem__(index)[0]
+
+
+def test_a_dataset_of_images_alone_is_pretrained_on(tmp_path):
+    sizes = {"image_size": 16, "patch_size": 4, "embed_dim": 16, "depth": 1, "num_heads": 2}
+    decoder = {"decoder_dim": 8, "decoder_depth": 1, "decoder_heads": 2}
+    recipe = vitrail.Recipe(model="mae_vit_base_patch16", overrides={**sizes, **decoder}, steps=1, batch_size=8)
+    run = vitrail.pretrain(Alone(), recipe, out=tmp_path / "run")
+    assert len((run.path / "splits.csv").read_text().splitlines()) == 1 + 24
+    with pytest.raises(VitrailError, match=r"item 0 of the dataset is a Tensor, where \(image, label\) is needed"):
+        vitrail.train(Alone(), QUICK, out=tmp_path / "labelled")
+
+
 class Notes:
     """A logger that remembers."""
 
