@@ -62,9 +62,7 @@ def time_budget(setup: RunSetup, started: float, keep: Callable[[StepPlan], None
         started=started,
         most_steps=max(1, round(recipe.epochs * per_epoch)) if recipe.epochs else None,
         every=max(1, round(recipe.evaluate_every * per_epoch)) if recipe.evaluate_every else None,
-        statistics=min(STATISTICS_IMAGES, len(setup.data.train))
-        if norms_with_statistics(setup.checkpoint.model)
-        else 0,
+        statistics=min(STATISTICS_IMAGES, len(setup.data.train)) if has_norms else 0,
         validated=len(setup.data.val),
         tested=len(setup.data.test),
         batch=chosen(recipe.batch_size) * recipe.accumulate,
