@@ -68,14 +68,14 @@ def fit_and_finish(folder: RunFolder, setup: RunSetup, audience: Audience) -> di
         recorder.close()
     found, output = _measure(folder, setup, trainer)
     write_results(folder, setup, trainer, found, output, time.monotonic() - started)
-    split, _ = setup.data.held_out
+    split, _ = setup.held_out
     return {f"{split}_{key}": value for key, value in found.headline().items()}
 
 
 def _measure(folder: RunFolder, setup: RunSetup, trainer: Trainer) -> tuple[Evaluation, Tensor | None]:
     """Evaluate the best checkpoint on the held-out split and write the metrics into it."""
     best = load(folder.checkpoints / "best")
-    split, _ = setup.data.held_out
+    split, _ = setup.held_out
     output = None
     if setup.by_task:
         output = outputs(setup, best.model, split)

@@ -8,6 +8,15 @@ from .recipe import Recipe, chosen, timed
 from .setup import RunSetup
 
 
+def image_counts(setup: RunSetup) -> str:
+    """Number of images of each split, and how many of them are evaluated if not all."""
+    words = [f"{len(setup.data.train):,} training"]
+    for split, name in (("val", "validation"), ("test", "test")):
+        used, there = len(setup.part(split)), len(setup.whole(split))
+        words.append(f"{there:,} {name}" if used == there else f"{used:,} of {there:,} {name}, drawn at random")
+    return ", ".join(words)
+
+
 def outline(setup: RunSetup, path: Path) -> str:
     """Return a line each for data, model, cost, time and folder of a run."""
     return "\n".join(f"  {name:<8}{text}" for name, text in _lines(setup, path))
@@ -18,7 +27,7 @@ def _lines(setup: RunSetup, path: Path) -> list[tuple[str, str]]:
     bad = f", {len(data.survey.bad)} bad files left out" if data.survey.bad else ""
     return [
         ("data", f"{data.name}: {_data_words(setup)}, {data.channels} channels{bad}"),
-        ("images", f"{len(data.train)} training, {len(data.val)} validation, {len(data.test)} test"),
+        ("images", image_counts(setup)),
         (
             "model",
             f"{_model_name(setup)} at {setup.preprocess.image_size[0]}×{setup.preprocess.image_size[1]}",

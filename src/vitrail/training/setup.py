@@ -18,12 +18,23 @@ from ..engines.precision import on_device, place_model, reduced_precision
 from ..models.fields import ModelConfig
 from ..nn import BaseVisionModel, checkpoint_activations
 from ..objectives.objective import Labels, Objective, ObjectiveConfig, Transform
+from ..planning.flops import count
 from .batch_statistics import STATISTICS_IMAGES, updated_norms, with_statistics
 from .loop import Trainer
 from .optimizer import freeze, make_optimizers
-from .recipe import Recipe, chosen
+from .recipe import Recipe, chosen, timed
 from .step_plan import StepPlan
 from .training_data import SplitData, TrainingData, memory_for_images
+
+_EVALUATING = 0.1
+"""Fraction of a time budget for evaluating a split once."""
+
+_SLOW_CPU, _SLOW_GPU = 2e10, 5e12
+"""FLOPs a second of a slow machine, which limit what is evaluated under a time budget. They are constants, so that the
+images do not depend on the speed of the moment."""
+
+_FEWEST_EVALUATED = 100
+"""Fewer images than this measure too little, whatever they cost."""
 
 
 @dataclass(frozen=True)
@@ -70,8 +81,8 @@ class RunSetup:
         train = data.train.fitted_reader if fitted else data.train.shrunk_reader
         return {
             "train": train(self.preprocess, memory // 2),
-            "val": data.val.fitted_reader(self.preprocess, memory // 4),
-            "test": data.test.fitted_reader(self.preprocess, memory // 4),
+            "val": self.part("val").fitted_reader(self.preprocess, memory // 4),
+            "test": self.part("test").fitted_reader(self.preprocess, memory // 4),
         }
 
     def trainer(self, plan: StepPlan) -> Trainer:
@@ -157,8 +168,34 @@ class RunSetup:
         )
 
     def part(self, split: str) -> SplitData:
-        """The samples of a split."""
+        """The samples of a split; under a time budget, a random sample of a validation or test split that is large."""
+        return self._parts[split]
+
+    def whole(self, split: str) -> SplitData:
+        """All samples of a split."""
         return {"train": self.data.train, "val": self.data.val, "test": self.data.test}[split]
+
+    @property
+    def held_out(self) -> tuple[str, SplitData]:
+        """Name and samples of the split for the final evaluation."""
+        name, _ = self.data.held_out
+        return name, self.part(name)
+
+    @cached_property
+    def _parts(self) -> dict[str, SplitData]:
+        data, most = self.data, self._most_evaluated
+        seed = derive(self.recipe.seed, "evaluated images")
+        held_out = {split: self.whole(split) for split in ("val", "test")}
+        return {"train": data.train, **{name: part.sampled(most, seed) for name, part in held_out.items()}}
+
+    @cached_property
+    def _most_evaluated(self) -> int | None:
+        """Most images of a split that are evaluated in a time budget, from the cost of an image on a slow machine."""
+        if not timed(self.recipe):
+            return None
+        speed = _SLOW_CPU if self.device.type == "cpu" else _SLOW_GPU
+        flops = count(self.checkpoint.model.config.densest()).flops
+        return max(_FEWEST_EVALUATED, int(_EVALUATING * 60 * chosen(self.recipe.minutes) * speed / max(1, flops)))
 
     def _loader(self, split: str, transform: Transform, batch_size: int) -> TrainLoader:
         part, config = self.part(split), self.objective_config

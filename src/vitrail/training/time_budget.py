@@ -63,8 +63,8 @@ def time_budget(setup: RunSetup, started: float, keep: Callable[[StepPlan], None
         most_steps=max(1, round(recipe.epochs * per_epoch)) if recipe.epochs else None,
         every=max(1, round(recipe.evaluate_every * per_epoch)) if recipe.evaluate_every else None,
         statistics=min(STATISTICS_IMAGES, len(setup.data.train)) if has_norms else 0,
-        validated=len(setup.data.val),
-        tested=len(setup.data.test),
+        validated=len(setup.part("val")),
+        tested=len(setup.part("test")),
         batch=chosen(recipe.batch_size) * recipe.accumulate,
         keep=keep,
     )
