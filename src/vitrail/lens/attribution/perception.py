@@ -1,4 +1,4 @@
-"""Attention weighted by the size of the values it carries, and by its gradient.
+"""Attention weighted by the norms of its values and by its gradient.
 
 "Beyond intuition: rethinking token attributions inside transformers" (Chen et al., 2022), its token-wise variant.
 """
@@ -38,8 +38,8 @@ def perception_map(
 
     Args:
         steps: points of the integral, midpoints of equal parts: each a forward pass and a backward pass of one layer.
-        first_layer: layers before this one are taken to mix nothing; the authors leave out the first three of twelve.
-        batch: how many passes are made at once.
+        first_layer: layers before this one are ignored; the authors ignore the first three of twelve.
+        batch: number of passes at once.
     """
     if steps < 1:
         raise VitrailError(f"steps {steps} is too few: the integral needs at least 1")
@@ -47,7 +47,7 @@ def perception_map(
         with _streams(model) as streams:
             looks, tokens = looked_through(model, pixels)
         start = reading(model, tokens)
-        # Talking heads may have negative weights, which are no shares.
+        # Talking heads may have negative weights, which cannot be fractions.
         shares = [look.weights().mean(dim=1).clamp(min=0) for look in looks]
         layers = [token_wise(share, _carried(model, look, streams)) for share, look in zip(shares, looks, strict=True)]
         feedback = _feedback(model, pixels, targets, steps, batch)
