@@ -12,7 +12,9 @@ _HELP = ("-h, --help", "Show this page.")
 
 
 def command_help(name: str, command: type, width: int) -> str:
-    """Return the help page of a command. Args:
+    """Return the help page of a command.
+
+    Args:
     name: name of the command, such as "study layers".
     command: dataclass of the command. The docstring is the description, with examples after a line "Examples:".
     width: maximum length of a line.

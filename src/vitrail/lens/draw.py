@@ -22,8 +22,8 @@ def overlay(
     Args:
         image: uint8 (3, H, W).
         values: one value for each patch, coloured from 0 to the maximum.
-        alpha: opacity of the colours, 0 to 1. smooth: interpolate between the centres of patches, which suggests more
-            detail than the map has.
+        alpha: opacity of the colours, 0 to 1.
+        smooth: interpolate between the centres of patches, which suggests more detail than the map has.
     """
     size = (image.shape[1], image.shape[2])
     if smooth:

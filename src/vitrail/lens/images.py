@@ -84,8 +84,8 @@ def readable(
     """Return the images without unreadable ones.
 
     Args:
-        say: function that is called with a message for each unreadable image. unreadable: list to which their names and
-            reasons are added.
+        say: function that is called with a message for each unreadable image.
+        unreadable: list to which their names and reasons are added.
     """
     found = []
     for name, image in images:

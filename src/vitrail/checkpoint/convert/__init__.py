@@ -29,7 +29,9 @@ _ENVELOPES = ("model", "state_dict", "params", "module", "model_state")
 
 
 def convert_state_dict(state_dict: Mapping[str, Any], model: BaseVisionModel[ModelConfig]) -> dict[str, Tensor]:
-    """Translate a state dict of timm, transformers, torchvision or an official release to vitrail's names. Args:
+    """Translate a state dict of timm, transformers, torchvision or an official release to vitrail's names.
+
+    Args:
         state_dict: name -> tensor or NumPy array; may be nested under "model" or "state_dict", or have vitrail's names
             already.
         model: the model to load them into.

@@ -46,8 +46,9 @@ class Score:
         values: value of each metric: "deletion" (lower is better) and "insertion"; over images with a known object
             "pointing", "touching", "overlap" and "precision"; "sanity", the rank correlation with the maps of a model
             whose weights were shuffled (near 0 is good: Adebayo et al., 2018, "Sanity checks for saliency maps").
-        grid: rows and columns of the maps. seconds: wall-clock time for each image. reason: reason why the method does
-            not apply to the model; then there are no values.
+        grid: rows and columns of the maps.
+        seconds: wall-clock time for each image.
+        reason: reason why the method does not apply to the model; then there are no values.
     """
 
     method: str

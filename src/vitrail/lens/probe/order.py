@@ -23,9 +23,9 @@ class Shift:
     """The effect of a shift on a feature map.
 
     Attributes:
-        pixels: size of the shift, to the right. moved: correlation of the shifted image's map with the map shifted
-            likewise: 1 if the model is equivariant. still: correlation with the original map: 1 if the model is
-                invariant.
+        pixels: size of the shift, to the right.
+        moved: correlation of the shifted image's map with the map shifted likewise: 1 if the model is equivariant.
+        still: correlation with the original map: 1 if the model is invariant.
     """
 
     pixels: int
@@ -124,8 +124,8 @@ class OrderTest:
     """Dependence of predictions on the order of patches, 0 to 1, as the mean over images.
 
     Attributes:
-        patches: half the sum of |change of probability| if patches are shuffled without their positions. tokens: the
-            same if patches are shuffled with their positions.
+        patches: half the sum of |change of probability| if patches are shuffled without their positions.
+        tokens: the same if patches are shuffled with their positions.
     """
 
     patches: float
