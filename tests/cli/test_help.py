@@ -78,8 +78,8 @@ Options:
 Running the model:
   --device DEVICE     auto, cpu, cuda or cuda:1. [default: auto]
   --precision FORMAT  Number format of matrix products. auto: bfloat16 if the
-                      hardware supports it, else float32. One of auto,
-                      float32, bfloat16, float16. [default: auto]
+                      hardware supports it, else float32. One of auto, float32,
+                      bfloat16, float16. [default: auto]
 
 Output:
   -o, --out PATH  Folder to write to.
