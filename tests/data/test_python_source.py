@@ -76,7 +76,7 @@ def test_labels_and_the_task_they_mean(labels, names, task, classes, rows):
         (["a", "c"] * 3, {"class_names": ["a", "b"]}, "label 'c' of images is not among the class names a, b"),
         (["a", 1] * 3, {}, "labels of images are of types int, str"),
         ([[1.0], [1.0, 2.0]] * 3, {}, "1 and 2 numbers an image"),
-        ([float("nan")] * 6, {}, "hold NaN or infinity"),
+        ([float("nan")] * 6, {}, "have NaN or infinity"),
         ([0, 1] * 3, {"splits": ["train", "later"] * 3}, "split 'later' of images is none of train, val, test"),
     ],
 )

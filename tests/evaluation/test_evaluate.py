@@ -111,7 +111,7 @@ def test_several_labels(tmp_path):
     found = evaluate(tiny_checkpoint(task="multi"), table)
     assert [row.support for row in found.per_class] == [1, 2, 1]
     assert found.mean_average_precision is not None
-    with pytest.raises(VitrailError, match="several labels an image"):
+    with pytest.raises(VitrailError, match="several labels for each image"):
         evaluate(tiny_checkpoint(), table)
 
 

@@ -56,7 +56,7 @@ def test_classes_are_matched_by_name():
     assert matched.class_names == NAMES
     assert MANY.match(source, NAMES).task == MULTI_LABEL  # one label is a case of many
     several = replace(source, task=MULTI_LABEL)
-    with pytest.raises(VitrailError, match="several labels an image, and this checkpoint is single-label"):
+    with pytest.raises(VitrailError, match="several labels for each image, and this checkpoint is single-label"):
         ONE.match(several, NAMES)
     with pytest.raises(VitrailError, match="has no class names"):
         ONE.match(source, ())

@@ -28,7 +28,7 @@ def from_npy(data: bytes, max_pixels: int) -> Shaped[Tensor, "C H W"]:
     if count > max_pixels * 4:
         raise RefusedError(f"too large: {count:,} values, the limit is {max_pixels * 4:,}")
     if count * dtype.itemsize > len(data) - file.tell():
-        raise RefusedError("truncated: the file is shorter than its header says")
+        raise RefusedError("truncated: the file is shorter than its header requires")
     file.seek(0)
     return scale_bands(channels_first(np.load(file, allow_pickle=False)))
 

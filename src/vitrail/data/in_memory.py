@@ -19,7 +19,7 @@ def image_tensor(image: ImageLike, channels: int | None = None, *, name: str = "
     Args:
         image: a Pillow image (its EXIF orientation is applied), an array whose channel axis is the shorter of the first
             and the last, or a tensor whose channel axis is the first. Integers other than uint8 are divided by their
-            largest value, floats are taken as they are.
+            largest value, floats are unchanged.
         channels: number of channels to convert to, as in `vitrail.data.decode`; None: its own.
         name: name of the image in messages.
 
@@ -50,5 +50,5 @@ def _bands(image: Tensor) -> Shaped[Tensor, "C H W"]:
     if not image.is_floating_point():
         return scale_bands(image.cpu().numpy())
     if not torch.isfinite(image).all():
-        raise RefusedError("holds values that are not finite (NaN or infinity)")
+        raise RefusedError("has values that are not finite (NaN or infinity)")
     return image.float()  # on its device, with its gradient

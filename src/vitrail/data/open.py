@@ -142,7 +142,7 @@ def _opener(text: str) -> Opener | None:
 def _of_another_package(opener: Opener, text: str, labelled: bool) -> Source:
     source = opener(text.partition(":")[2], labelled)
     if not isinstance(source, Source):
-        raise VitrailError(f"source {text!r} of another package gave {type(source).__name__}, where a Source is needed")
+        raise VitrailError(f"source {text!r} of another package returned {type(source).__name__} instead of a Source")
     return source
 
 

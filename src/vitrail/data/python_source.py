@@ -44,7 +44,7 @@ def source_from_images(
         images: Pillow images, arrays, tensors or paths; or one array or tensor with a batch axis.
         labels: one for each image; None: no labels. A str or int is a class; a float (a whole number too) is a number
             to predict; a list of str or int is any number of classes, a list of floats several numbers. An array
-            (n, K) holds flags 0 and 1 of K classes if its type is integer or bool, and K numbers if it is float.
+            (n, K) has flags 0 and 1 of K classes if its type is integer or bool, and K numbers if it is float.
         class_names: names of the classes that ints index, or of the numbers. By default strings in natural order,
             or "0", "1", ...
         splits: "train", "val" or "test" for each image; None: vitrail splits the images.
@@ -169,7 +169,7 @@ def _numbers(rows: list[tuple[float, ...]], class_names: Sequence[str] | None, n
     if widths != [len(known)]:
         raise VitrailError(f"{name} has {' and '.join(map(str, widths))} numbers an image, but {len(known)} names")
     if not all(np.isfinite(row).all() for row in rows):
-        raise VitrailError(f"the numbers of {name} hold NaN or infinity: leave those images out")
+        raise VitrailError(f"the numbers of {name} have NaN or infinity: leave those images out")
     return _Labels(known, list(rows), "numbers")
 
 

@@ -57,7 +57,7 @@ def model_inputs(
         if not isinstance(images, Tensor) or not images.is_floating_point() or images.ndim not in (3, 4):
             raise VitrailError(
                 "a bare model takes normalised pixels, a floating-point tensor (B, C, H, W): for files and images give"
-                " a checkpoint, such as vitrail.load(PATH), which knows their preprocessing"
+                " a checkpoint, such as vitrail.load(PATH), which has their preprocessing"
             )
         pixels = images if images.ndim == 4 else images[None]
         return ModelInputs(image_model(model), pixels, (), torch.stack([displayable(one) for one in pixels]))

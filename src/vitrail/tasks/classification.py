@@ -82,7 +82,7 @@ class Classification(Task):
             raise VitrailError("the checkpoint has no class names to match labels with: save it with class_names")
         if source.task != self.spec and self.labels == "one":
             raise VitrailError(
-                f"{source.name} has several labels an image, and this checkpoint is single-label: evaluate a "
+                f"{source.name} has several labels for each image, and this checkpoint is single-label: evaluate a "
                 "multi-label one, or train it on this source"
             )
         place = {name: index for index, name in enumerate(names)}

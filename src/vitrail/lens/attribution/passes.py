@@ -61,7 +61,7 @@ def encoded(model: VisionModel, pixels: Float[Tensor, "B C H W"]) -> Tokens:
     tokens: Any = model.forward_features(pixels)
     if not isinstance(tokens, Tokens) or tokens.lengths or len(tokens.grid) != 2:
         raise VitrailError(
-            "the head of this model does not read one grid of patches an image, so there is no map for it:"
+            "the head of this model does not read one grid of patches for each image, so there is no map:"
             " `observe_attention`, `observe_features` and `capture` work on any model"
         )
     return tokens

@@ -68,7 +68,7 @@ def _carried(model: nn.Module, look: Look, streams: dict[str, Tensor]) -> Float[
     attention: Any = model.get_submodule(look.name.rpartition(".")[0])
     values = look.given.v.transpose(1, 2).flatten(2)
     if not isinstance(getattr(attention, "project", None), nn.Linear):
-        raise VitrailError(f"{look.name} has no linear projection behind its heads: use generic or rollout")
+        raise VitrailError(f"{look.name} has no linear projection after its heads: use generic or rollout")
     given = nn.functional.linear(values, attention.project.weight)
     name = _residual_of(model, look.name)
     scale = model.get_submodule(name).scale
@@ -120,7 +120,7 @@ def _residual_of(model: nn.Module, name: str) -> str:
         holder = ".".join(parts[:end])
         if isinstance(model.get_submodule(holder), Residual):
             return holder
-    raise VitrailError(f"{name} is in no residual: what its tokens hand on cannot be compared with them")
+    raise VitrailError(f"{name} is in no residual, so its output cannot be compared with its tokens")
 
 
 METHOD = Method("Beyond intuition", perception_map, signed=False)

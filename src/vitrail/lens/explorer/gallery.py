@@ -41,7 +41,7 @@ class Gallery:
         watched: the models, the first is shown first.
         images: (name, image (C, H, W)).
         methods: attribution methods by name.
-        top_k: how many classes are shown.
+        top_k: number of classes shown.
         most: largest size of the weights of a view, in bytes of base64; None for the finest steps.
         unreadable: (name, reason) of images that could not be read, which the page lists.
 

@@ -42,7 +42,7 @@ class ExplorerServer(ThreadingHTTPServer):
     """A server of a gallery on 127.0.0.1, at `url`. `start` and `stop` it, or use it in a `with` block.
 
     Args:
-        gallery: what is shown.
+        gallery: the models and images to show.
         port: 0 for any free one.
 
     Raises:

@@ -69,7 +69,7 @@ def check_stream(model: nn.Module) -> None:
     if any(isinstance(model.get_submodule(name), Stage) for name in names):
         raise VitrailError(f"this model is a pyramid, and its head only fits the last stage: {_NO_LENS}")
     if not isinstance(getattr(model.encoder, "norm", None), nn.Module):
-        raise VitrailError(f"the encoder has no norm in front of the head: {_NO_LENS}")
+        raise VitrailError(f"the encoder has no norm before the head: {_NO_LENS}")
 
 
 def _outputs(model: nn.Module, pixels: Tensor) -> dict[str, Tokens]:
