@@ -117,7 +117,7 @@ def test_a_folder_gives_classes_only(tmp_path: Path):
     for name in ("a/1.png", "b/1.png"):
         (tmp_path / name).parent.mkdir()
         Image.new("L", (4, 4)).save(tmp_path / name)
-    with pytest.raises(VitrailError, match="gives classes, and --task regression needs numbers"):
+    with pytest.raises(VitrailError, match="has classes, and --task regression needs numbers"):
         open_source(tmp_path, task=REGRESSION)
     assert open_source(tmp_path, task=MULTI_LABEL).task == MULTI_LABEL
     assert open_source(tmp_path).notes == ("task classification: 2 classes",)

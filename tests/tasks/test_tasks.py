@@ -60,7 +60,7 @@ def test_classes_are_matched_by_name():
         ONE.match(several, NAMES)
     with pytest.raises(VitrailError, match="has no class names"):
         ONE.match(source, ())
-    with pytest.raises(VitrailError, match=r"does not know 1 classes of pets: owl; it knows cat, dog, fox"):
+    with pytest.raises(VitrailError, match=r"lacks 1 classes of pets: owl; it has cat, dog, fox"):
         ONE.match(replace(source, class_names=("owl", "cat")), NAMES)
     with pytest.raises(VitrailError, match=r"labelled for regression, and this checkpoint is for classification"):
         ONE.match(replace(source, task=REGRESSION), NAMES)

@@ -149,7 +149,7 @@ def _ordinary(image: Image.Image, channels: int | None) -> Tensor:
         return _tensor(image.convert("RGBA"))
     if wanted not in (1, 3):
         kind = "transparency" if wanted == 4 else f"{wanted} channels"
-        raise RefusedError(f"a {image.mode} image, where one with {kind} is needed")
+        raise RefusedError(f"a {image.mode} image, but one with {kind} is needed")
     if see_through:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)

@@ -35,14 +35,14 @@ def image_tensor(image: ImageLike, channels: int | None = None, *, name: str = "
             return fit_bands(scale_bands(channels_first(image)), channels)
     except RefusedError as error:
         raise BadImage(name, str(error)) from error
-    raise BadImage(name, f"a {type(image).__name__}, where a Pillow image, an array or a tensor is needed")
+    raise BadImage(name, f"a {type(image).__name__}, but a Pillow image, an array or a tensor is needed")
 
 
 def _bands(image: Tensor) -> Shaped[Tensor, "C H W"]:
     if image.ndim == 2:
         image = image[None]
     if image.ndim != 3:
-        raise RefusedError(f"a tensor of shape {tuple(image.shape)}, where (C, H, W) or (H, W) is needed")
+        raise RefusedError(f"a tensor of shape {tuple(image.shape)}, but (C, H, W) or (H, W) is needed")
     if image.numel() == 0:
         raise RefusedError(f"no pixels: its shape is {tuple(image.shape)}")
     if image.dtype == torch.uint8:

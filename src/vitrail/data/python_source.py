@@ -167,7 +167,7 @@ def _numbers(rows: list[tuple[float, ...]], class_names: Sequence[str] | None, n
     widths = sorted({len(row) for row in rows})
     known = tuple(class_names or (map(str, range(widths[0])) if widths != [1] else ("value",)))
     if widths != [len(known)]:
-        raise VitrailError(f"{name} has {' and '.join(map(str, widths))} numbers an image, but {len(known)} names")
+        raise VitrailError(f"{name} has {' and '.join(map(str, widths))} numbers for an image, but {len(known)} names")
     if not all(np.isfinite(row).all() for row in rows):
         raise VitrailError(f"the numbers of {name} have NaN or infinity: leave those images out")
     return _Labels(known, list(rows), "numbers")
@@ -188,7 +188,7 @@ def _rows(labels: Labels) -> tuple[bool, list[tuple[Any, ...]]]:
 def _pair(dataset: ItemDataset, index: int) -> tuple[Any, Any]:
     item = dataset[index]
     if not isinstance(item, tuple | list) or len(item) != 2:
-        raise VitrailError(f"item {index} of the dataset is a {type(item).__name__}, where (image, label) is needed")
+        raise VitrailError(f"item {index} of the dataset is a {type(item).__name__}, but (image, label) is needed")
     return item[0], item[1]
 
 

@@ -89,8 +89,8 @@ class Classification(Task):
         unknown = [name for name in source.class_names if name not in place]
         if unknown:
             raise VitrailError(
-                f"the checkpoint does not know {len(unknown)} classes of {source.name}: {_some(unknown)}; it "
-                f"knows {_some(names)}. Rename them, or leave them out"
+                f"the checkpoint lacks {len(unknown)} classes of {source.name}: {_some(unknown)}; it "
+                f"has {_some(names)}. Rename them, or leave them out"
             )
         order = [place[name] for name in source.class_names]
         samples = tuple(replace(s, labels=tuple(order[label] for label in s.labels)) for s in source.samples)

@@ -87,7 +87,7 @@ class RunFacts:
         for name in self.own:
             if given.get(name) is None:
                 raise VitrailError(
-                    f"{run} was trained with a {name} from Python: vitrail.resume(run, {name}=...) takes it"
+                    f"{run} was trained with a {name} from Python: pass it again, vitrail.resume(run, {name}=...)"
                 )
 
 
