@@ -27,7 +27,7 @@ from .outline import outline
 from .recipe import Recipe
 from .recipe_file import pretraining_recipe, read_recipe, recipe_to_yaml
 from .recorder import save_state
-from .resolve import OwnParts, resolve
+from .resolve import OwnParts, in_units_of, resolve
 from .run_facts import RunFacts, absolute
 from .setup import RunSetup
 from .state import latest
@@ -247,5 +247,6 @@ def _resumed_setup(folder: RunFolder, recipe: Recipe, data: TrainingData, transf
     state = latest(folder.checkpoints)
     if state is None:  # a run of an earlier version that was killed before its first save
         return replace(resolve(recipe, data, OwnParts(transform=transform)), recipe=recipe)
-    device = pick_device(recipe.device)
-    return RunSetup(recipe, data, load(state), device, pick_precision(recipe.precision, device), transform)
+    device, checkpoint = pick_device(recipe.device), load(state)
+    data = in_units_of(checkpoint, data)
+    return RunSetup(recipe, data, checkpoint, device, pick_precision(recipe.precision, device), transform)
