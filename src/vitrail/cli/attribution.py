@@ -3,9 +3,8 @@
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
 
-from .options import CheckpointArgument, Device, Option, Out, Precision, Seed, SourceArgument, Split
+from .options import CheckpointArgument, Device, LimitDrawn, Out, Precision, Seed, SourceArgument, Split, drawn_limit
 
 
 @dataclass
@@ -25,8 +24,7 @@ class Attribution:
     masks: Path | None = None
     """Folder with a mask of each image's object, white on black, under the image's name."""
     split: Split = "auto"
-    limit: Annotated[int | Literal["all"], Option(metavar="N|all")] = 200
-    """Use at most N images, drawn at random by the seed."""
+    limit: LimitDrawn = 200
     device: Device = "auto"
     precision: Precision = "auto"
     seed: Seed = 0
@@ -50,7 +48,7 @@ class Attribution:
             methods,
             masks=self.masks,
             split=self.split,
-            limit=None if self.limit == "all" else self.limit,
+            limit=drawn_limit(self.limit),
             device=self.device,
             precision=self.precision,
             seed=self.seed,

@@ -63,9 +63,17 @@ Split = Annotated[
     Option("Part of the source to use. auto: test, else val, else every image that the run did not train on.", "PART"),
 ]
 Limit = Annotated[int | None, Option("Use at most N images of each source.", "N", shown_default="all")]
+LimitDrawn = Annotated[
+    int | Literal["all"], Option("Use at most N images of a part, drawn at random by the seed.", "N|all")
+]
 BatchSize = Annotated[int, Option("Images in one forward pass.", "N", section=COMPUTE)]
 Device = Annotated[str, Option("auto, cpu, cuda or cuda:1.", "DEVICE", section=COMPUTE)]
 _PRECISION = "Number format of matrix products. auto: bfloat16 if the hardware supports it, else float32."
 Precision = Annotated[PrecisionName, Option(_PRECISION, "FORMAT", section=COMPUTE)]
 OptionalPrecision = Annotated[PrecisionName | None, Option(_PRECISION, "FORMAT", section=COMPUTE, shown_default="auto")]
 Seed = Annotated[int, Option("Seed of all random numbers.", "N", section=COMPUTE)]
+
+
+def drawn_limit(limit: int | Literal["all"]) -> int | None:
+    """Convert the value of a `LimitDrawn` to a number of images; None for all."""
+    return None if limit == "all" else limit

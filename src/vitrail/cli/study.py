@@ -5,7 +5,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-from .options import BatchSize, CheckpointArgument, Device, Option, Out, Precision, Seed, SourceArgument, Split
+from .options import (
+    BatchSize,
+    CheckpointArgument,
+    Device,
+    LimitDrawn,
+    Option,
+    Out,
+    Precision,
+    Seed,
+    SourceArgument,
+    Split,
+    drawn_limit,
+)
 
 
 @dataclass
@@ -24,8 +36,7 @@ class Robustness:
     source: SourceArgument
     against: Annotated[str | None, Option(metavar="CHECKPOINT")] = None
     """Second checkpoint, for example a CNN; corruption errors are then relative to it."""
-    limit: Annotated[int | Literal["all"], Option(metavar="N|all")] = 200
-    """Use at most N images, drawn at random by the seed."""
+    limit: LimitDrawn = 200
     tests: tuple[Literal["corruption", "adversarial", "sketch", "shift", "calibration"], ...] = (
         "corruption",
         "adversarial",
@@ -63,7 +74,7 @@ class Robustness:
             severities=self.severities,
             epsilons=self.epsilons,
             steps=self.steps,
-            limit=None if self.limit == "all" else self.limit,
+            limit=drawn_limit(self.limit),
             split=self.split,
             masks=self.masks,
             batch_size=self.batch_size,
@@ -86,17 +97,18 @@ class Robustness:
 class Layers:
     """Measure the accuracy of a linear probe on the output of each block.
 
-    Linear probes are fitted on the training part and evaluated on the held-out part; the logit lens applies the model's
-    own head after every block.
+    Linear probes are fitted on the training part and evaluated on the part chosen by --split; the logit lens applies
+    the model's own head after every block.
 
     Examples:
         vitrail study layers runs/flowers flowers/
+        vitrail study layers runs/flowers flowers/ --split val --limit all
     """
 
     checkpoint: CheckpointArgument
     source: SourceArgument
-    limit: Annotated[int | Literal["all"], Option(metavar="N|all")] = 500
-    """Use at most N images of each part, drawn at random by the seed."""
+    split: Split = "auto"
+    limit: LimitDrawn = 500
     probe: Literal["ridge", "logistic"] = "ridge"
     """Kind of probe."""
     batch_size: BatchSize = 32
@@ -113,7 +125,8 @@ class Layers:
         found = study_layers(
             load(self.checkpoint),
             self.source,
-            limit=None if self.limit == "all" else self.limit,
+            split=self.split,
+            limit=drawn_limit(self.limit),
             kind=self.probe,
             batch_size=self.batch_size,
             device=self.device,

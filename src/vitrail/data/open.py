@@ -9,9 +9,12 @@ from collections.abc import Callable
 from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
+from typing import Any
 
 from jaxtyping import Shaped
 from torch import Tensor
+from torch.utils.data import Dataset
+from typing_extensions import TypeIs
 
 from ..errors import VitrailError
 from ..plugins import find_plugin, plugin_names
@@ -33,26 +36,33 @@ __all__ = [
     "RowAt",
     "Sample",
     "Source",
+    "SourceLike",
     "Split",
+    "is_source",
     "open_source",
     "read_image",
     "source_from_dataset",
     "source_from_images",
+    "source_name",
 ]
 
 _TABLES = (".csv", ".tsv")
 
 
+SourceLike = Source | Dataset[Any] | str | os.PathLike[str]
+"""A `Source`, a torch Dataset (see `source_from_dataset`), or the text or path that names a source."""
+
 Opener = Callable[[str, bool], Source]
 """A plugin's source: (text after "name:", whether to read labels) -> Source."""
 
 
-def open_source(spec: str | Path | Source, *, labelled: bool = True, task: TaskSpec | None = None) -> Source:
+def open_source(spec: SourceLike, *, labelled: bool = True, task: TaskSpec | None = None) -> Source:
     """Open a source: find the images of `spec` and, with `labelled`, their classes or numbers.
 
     `spec` is a folder (class folders, or tar shards), a CSV, a tar shard or a glob of shards, `digits`, one of
     torchvision's sets (`cifar10`, `torchvision:cifar10`), a source of another package (`name` or `name:rest`, entry
-    point group `vitrail.sources`), or a source that was made in Python. An existing path wins over a name.
+    point group `vitrail.sources`), a torch Dataset, or a source that was made in Python. An existing path wins over a
+    name.
 
     Args:
         spec: the source.
@@ -63,16 +73,25 @@ def open_source(spec: str | Path | Source, *, labelled: bool = True, task: TaskS
     Raises:
         VitrailError: there is nothing usable, or its labels do not fit the task.
     """
-    if not isinstance(spec, (Source, str, os.PathLike)):
-        kind = type(spec).__name__
-        raise VitrailError(f"a {kind} is no source: make one with source_from_dataset(...) or source_from_images(...)")
-    source = spec if isinstance(spec, Source) else _open(os.path.expanduser(os.fspath(spec)), labelled, task)
+    source = _found(spec, labelled, task)
     if not labelled:
         return _without_labels(source)
     if task is not None:
         return _with_task(source, task)
     note = f"task {source.task.name}: {len(source.class_names)} {source.label_kind}"
     return source if source.notes else replace(source, notes=(note,))
+
+
+def is_source(value: object) -> TypeIs[SourceLike]:
+    """Whether a value is a `Source`, a torch Dataset, a text or a path."""
+    return isinstance(value, Source | Dataset | str | os.PathLike)
+
+
+def source_name(spec: SourceLike) -> str:
+    """Name of a source in messages and of its run folder; a Dataset is named "dataset"."""
+    if isinstance(spec, Dataset):
+        return "dataset"
+    return spec.name if isinstance(spec, Source) else os.fspath(spec)
 
 
 def read_image(sample: Sample, channels: int | None = None) -> Shaped[Tensor, "C H W"]:
@@ -86,6 +105,19 @@ def read_image(sample: Sample, channels: int | None = None) -> Shaped[Tensor, "C
     except OSError as error:
         raise BadImage(sample.name, error.strerror or str(error)) from error
     return decode(data, channels, name=sample.name)
+
+
+def _found(spec: SourceLike, labelled: bool, task: TaskSpec | None) -> Source:
+    if isinstance(spec, Source):
+        return spec
+    if isinstance(spec, Dataset):
+        return source_from_dataset(spec, labelled=labelled)
+    if isinstance(spec, str | os.PathLike):
+        return _open(os.path.expanduser(os.fspath(spec)), labelled, task)
+    raise VitrailError(
+        f"a {type(spec).__name__} is no source: name files, give a torch Dataset, or make one with "
+        "source_from_images(...)"
+    )
 
 
 def _open(text: str, labelled: bool, task: TaskSpec | None) -> Source:

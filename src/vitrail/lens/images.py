@@ -4,6 +4,7 @@ import os
 import re
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Shaped
@@ -11,13 +12,14 @@ from PIL import Image
 from torch import Tensor
 
 from ..data.decode import BadImage, decode
+from ..data.in_memory import ImageLike as MemoryImage
 from ..data.in_memory import image_tensor
-from ..data.open import open_source, read_image
+from ..data.open import SourceLike, is_source, open_source, read_image
 from ..data.samples import short_names
 from ..data.split_choice import SplitChoice, choose_split
 
-ImageLike = str | os.PathLike[str] | Image.Image | np.ndarray | Tensor
-"""A path (a file, folder, glob or source), a Pillow image, an array as in a `.npy` file, or a tensor (C, H, W)."""
+ImageLike = SourceLike | MemoryImage
+"""A path (a file, folder or glob), a `Source`, a Dataset, a Pillow image, an array as in a `.npy` file, or a tensor."""
 
 
 def named_images(
@@ -40,12 +42,12 @@ def named_images(
         split: the part of each source.
         run: path of the checkpoint's run, see `choose_split`.
     """
-    items = [given] if isinstance(given, str | os.PathLike | Image.Image | np.ndarray | Tensor) else list(given)
-    paths = [item for item in items if isinstance(item, str | Path)]
-    sources = [choose_split(open_source(path, labelled=False), split, run) for path in paths]
+    single = is_source(given) or isinstance(given, Image.Image | np.ndarray | Tensor)
+    items: list[Any] = [given] if single else list(given)  # type: ignore[arg-type]
+    sources = [choose_split(open_source(item, labelled=False), split, run) for item in items if is_source(item)]
     samples = [sample for source in sources for sample in source.samples[:limit]]
     bad = [file for source in sources for file in source.bad]
-    held = [item for item in items if not isinstance(item, str | Path)]
+    held = [item for item in items if not is_source(item)]
 
     def read() -> Iterator[tuple[str, Tensor | BadImage]]:
         for shown, sample in zip(short_names([sample.name for sample in samples]), samples, strict=True):
@@ -61,7 +63,9 @@ def named_images(
     return read(), len(samples) + len(held) + len(bad)
 
 
-def decoded(image: ImageLike, channels: int, *, name: str = "image") -> Shaped[Tensor, "C H W"]:
+def decoded(
+    image: str | os.PathLike[str] | MemoryImage, channels: int, *, name: str = "image"
+) -> Shaped[Tensor, "C H W"]:
     """Return an image as a tensor (C, H, W), uint8, or float32 from 0 to 1, by the rules of `vitrail.data.decode`.
 
     Raises:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..checkpoint.contract import Checkpoint
 from ..data.masks import mask_files, missing_mask, read_mask
-from ..data.open import Sample, open_source, read_image
+from ..data.open import Sample, SourceLike, open_source, read_image
 from ..data.preprocess import Preprocess
 from ..data.seeds import derive, permutation
 from ..engines.precision import on_device, reduced_precision
@@ -44,7 +44,7 @@ class Faithfulness:
 
 def evaluate_explanations(
     checkpoint: Checkpoint,
-    source: str,
+    source: SourceLike,
     methods: Mapping[str, MapFunction],
     *,
     masks: Path | None = None,

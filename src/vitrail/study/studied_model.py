@@ -12,7 +12,7 @@ from numpy import ndarray
 from torch import Tensor, nn
 
 from ..checkpoint.contract import Checkpoint
-from ..data.open import Sample, Source, open_source, read_image
+from ..data.open import Sample, Source, SourceLike, open_source, read_image
 from ..data.preprocess import Preprocess
 from ..data.seeds import derive, permutation
 from ..engines.precision import on_device, reduced_precision
@@ -169,7 +169,7 @@ def drawn(samples: Sequence[Sample], limit: int | None, seed: int) -> list[Sampl
 
 def common_samples(
     checkpoints: Sequence[Checkpoint],
-    source: str,
+    source: SourceLike,
     *,
     split: SplitChoice = "auto",
     limit: int | None = None,
@@ -194,7 +194,7 @@ def common_samples(
     notes = "; ".join(dict.fromkeys(own.note for own in chosen))
     if len(common) < 2:
         raise VitrailError(
-            f"a study needs 2 or more labelled images that no model was trained on, {source} has {len(common)} "
+            f"a study needs 2 or more labelled images that no model was trained on, {opened.name} has {len(common)} "
             f"({notes}): give others, or use --split all"
         )
     # In the source's order, as in `vitrail eval`, so that sums are equal to the last digit.

@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 
-from ..data.open import Source
 from ..errors import VitrailError
 from ..task_spec import TaskSpec
 from .folder import versions
@@ -91,7 +90,6 @@ class RunFacts:
                 )
 
 
-def absolute(source: str | Path | Source) -> str:
+def absolute(name: str) -> str:
     """Make a path absolute, so that a run can be resumed from another folder; a name is returned unchanged."""
-    name = source.name if isinstance(source, Source) else str(source)
     return str(Path(name).resolve()) if Path(name).exists() else name

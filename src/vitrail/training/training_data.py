@@ -3,14 +3,13 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from statistics import median
 from typing import Any
 
 from torch import Tensor
 
 from ..data.memory import remember, shrink
-from ..data.open import Sample, Source, open_source, read_image
+from ..data.open import Sample, SourceLike, open_source, read_image
 from ..data.preprocess import Preprocess
 from ..data.split import Splits, split
 from ..data.survey import Facts, Survey, survey
@@ -148,7 +147,7 @@ class Reading:
     skip_bad: bool = False
 
 
-def read_data(source: Source | str | Path, reading: Reading, *, progress: Track = silent) -> TrainingData:
+def read_data(source: SourceLike, reading: Reading, *, progress: Track = silent) -> TrainingData:
     """Open, survey and split a source.
 
     Raises:
