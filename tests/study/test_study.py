@@ -292,7 +292,7 @@ def test_what_cannot_be_studied_is_a_sentence_that_names_the_model(study, checkp
     sizes = {**sizes, "tasks": ("detection",), "decoder_depth": 1, "num_queries": 2}
     detector = replace(checkpoint, model=create_model("universal_vit_tiny_patch16_224", num_heads=2, **sizes))
     for found, words in (
-        (others, "does not know 2 classes"),
+        (others, "lacks 2 classes"),
         (several, "is multi-label"),
         (bands, "images of 4 channels"),
         (detector, "is for detection"),

@@ -92,7 +92,7 @@ def test_a_dataset_of_images_alone_is_pretrained_on(tmp_path):
     recipe = vitrail.Recipe(model="mae_vit_base_patch16", overrides={**sizes, **decoder}, steps=1, batch_size=8)
     run = vitrail.pretrain(Alone(), recipe, out=tmp_path / "run")
     assert len((run.path / "splits.csv").read_text().splitlines()) == 1 + 24
-    with pytest.raises(VitrailError, match=r"item 0 of the dataset is a Tensor, where \(image, label\) is needed"):
+    with pytest.raises(VitrailError, match=r"item 0 of the dataset is a Tensor, but \(image, label\) is needed"):
         vitrail.train(Alone(), QUICK, out=tmp_path / "labelled")
 
 

@@ -28,7 +28,7 @@ def from_npy(data: bytes, max_pixels: int) -> Shaped[Tensor, "C H W"]:
     if count > max_pixels * 4:
         raise RefusedError(f"too large: {count:,} values, the limit is {max_pixels * 4:,}")
     if count * dtype.itemsize > len(data) - file.tell():
-        raise RefusedError("truncated: the file is shorter than its header says")
+        raise RefusedError("truncated: the file is shorter than its header requires")
     file.seek(0)
     return scale_bands(channels_first(np.load(file, allow_pickle=False)))
 
@@ -38,7 +38,7 @@ def channels_first(array: np.ndarray) -> np.ndarray:
     if array.ndim == 2:
         return array[None]
     if array.ndim != 3:
-        raise RefusedError(f"an array of shape {array.shape}, where (H, W), (H, W, C) or (C, H, W) is needed")
+        raise RefusedError(f"an array of shape {array.shape}, but (H, W), (H, W, C) or (C, H, W) is needed")
     return array if array.shape[0] < array.shape[2] else np.moveaxis(array, 2, 0)
 
 
@@ -65,7 +65,7 @@ def from_tiff(data: bytes, max_pixels: int) -> Shaped[Tensor, "C H W"]:
             raise RefusedError(f"too large: {pixels:,} pixels, the limit is {max_pixels:,}")
         array = np.stack([page.asarray() for page in pages]) if stacked else first.asarray()
         if array.ndim != 3:
-            raise RefusedError(f"a TIFF of axes {first.axes}, where one image of several bands is needed")
+            raise RefusedError(f"a TIFF of axes {first.axes}, but one image of several bands is needed")
         return scale_bands(array if stacked or first.axes.startswith("S") else np.moveaxis(array, -1, 0))
 
 
@@ -81,11 +81,11 @@ def scale_bands(array: np.ndarray) -> Shaped[Tensor, "C H W"]:
     if kind in "iu":
         return torch.from_numpy((array / np.iinfo(array.dtype).max).astype(np.float32, order="C"))
     if kind != "f":
-        raise RefusedError(f"values of type {array.dtype}, where integers or floats are needed")
+        raise RefusedError(f"values of type {array.dtype}, but integers or floats are needed")
     with np.errstate(over="ignore", invalid="ignore"):
         values = torch.from_numpy(array.astype(np.float32, order="C"))
     if not torch.isfinite(values).all():
-        raise RefusedError("holds values that are not finite (NaN or infinity)")
+        raise RefusedError("has values that are not finite (NaN or infinity)")
     return values
 
 
@@ -99,4 +99,4 @@ def fit_bands(image: Shaped[Tensor, "C H W"], channels: int | None) -> Shaped[Te
     if (have, channels) == (3, 1):
         luma = torch.einsum("chw,c->hw", image.float(), torch.tensor(_LUMA))[None]
         return luma if image.is_floating_point() else luma.round().to(torch.uint8)
-    raise RefusedError(f"{have} channel{'s' * (have != 1)}, where {channels} are needed")
+    raise RefusedError(f"{have} channel{'s' * (have != 1)}, but {channels} are needed")

@@ -28,7 +28,7 @@ In a three-dimensional `.npy` the channel axis is the shorter of the first and t
 
 The content decides the format, never the suffix. EXIF orientation is applied (a damaged EXIF block means
 upright).
-Animated images give their first frame. Truncated files are refused, not filled up.
+Animated images are read as their first frame. Truncated files are errors.
 """
 
 import logging
@@ -51,7 +51,7 @@ from .bands import RefusedError, fit_bands, from_npy, from_tiff, scale_bands, ti
 MAX_PIXELS = 178_956_970
 """Images with more pixels are refused from their header, before anything is unpacked.
 
-It is twice Pillow's own `MAX_IMAGE_PIXELS`, the count from which Pillow refuses too."""
+It is twice Pillow's own `MAX_IMAGE_PIXELS`, from which Pillow raises an error too."""
 
 # Left out: formats that start another program (EPS) or are not images (PDF, HDF5, MPEG, ...).
 _FORMATS = (
@@ -121,7 +121,7 @@ def _decode(data: bytes, channels: int | None) -> Tensor:
     except UnidentifiedImageError:
         if not is_tiff:
             raise
-        return fit_bands(from_tiff(data, MAX_PIXELS), channels)  # Pillow knows no TIFF of n bands
+        return fit_bands(from_tiff(data, MAX_PIXELS), channels)  # Pillow cannot read a TIFF of n bands
     if image.width * image.height > MAX_PIXELS:
         raise RefusedError(_too_large(image.width * image.height))
     if is_tiff and tiff_has_bands(image):
@@ -135,7 +135,7 @@ def _wide(image: Image.Image) -> Tensor:
     if image.mode == "I" and image.format in (
         "PNG",
         "PPM",
-    ):  # 16 bits in the file, whatever Pillow holds them in
+    ):  # 16 bits in the file, in any mode of Pillow
         array = array.astype(np.uint16)
     return scale_bands(array)
 
@@ -149,7 +149,7 @@ def _ordinary(image: Image.Image, channels: int | None) -> Tensor:
         return _tensor(image.convert("RGBA"))
     if wanted not in (1, 3):
         kind = "transparency" if wanted == 4 else f"{wanted} channels"
-        raise RefusedError(f"a {image.mode} image, where one with {kind} is needed")
+        raise RefusedError(f"a {image.mode} image, but one with {kind} is needed")
     if see_through:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
@@ -181,7 +181,7 @@ def _upright(image: Image.Image) -> Image.Image:
 
 
 def _reason(error: Exception, data: bytes) -> str:
-    """One plain clause for whatever the decoder raised."""
+    """One clause that describes an error of the decoder."""
     if isinstance(error, RefusedError):
         return str(error)
     if isinstance(error, Image.DecompressionBombError):

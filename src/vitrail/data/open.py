@@ -174,7 +174,7 @@ def _opener(text: str) -> Opener | None:
 def _of_another_package(opener: Opener, text: str, labelled: bool) -> Source:
     source = opener(text.partition(":")[2], labelled)
     if not isinstance(source, Source):
-        raise VitrailError(f"source {text!r} of another package gave {type(source).__name__}, where a Source is needed")
+        raise VitrailError(f"source {text!r} of another package returned {type(source).__name__} instead of a Source")
     return source
 
 
@@ -189,16 +189,16 @@ def _with_task(source: Source, task: TaskSpec) -> Source:
     """Return the source for another task, if its labels fit that task."""
     if task.name == REGRESSION.name and source.label_kind != "numbers":
         raise VitrailError(
-            f"{source.name} gives classes, and --task {task} needs numbers: name a CSV with columns of numbers"
+            f"{source.name} has classes, and --task {task} needs numbers: name a CSV with columns of numbers"
         )
     if task.name == CLASSIFICATION.name:
         if source.label_kind != "classes":
             raise VitrailError(
-                f"{source.name} gives numbers, and --task {task} needs classes: leave --task out, or use {REGRESSION}"
+                f"{source.name} has numbers, and --task {task} needs classes: leave --task out, or use {REGRESSION}"
             )
         if not takes_many(task) and any(len(sample.labels) != 1 for sample in source.samples):
             raise VitrailError(
-                f"{source.name} gives several classes an image or none, and --task {task} takes one: leave --task out"
+                f"{source.name} has images with several classes or none, and --task {task} needs one: leave --task out"
             )
     return replace(source, task=task)
 

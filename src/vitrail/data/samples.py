@@ -19,7 +19,7 @@ Split = Literal["train", "val", "test"]
 LabelKind = Literal["classes", "numbers"]
 
 MAX_BYTES = 2**30
-"""Largest size of an image file in bytes; larger ones are refused before they are read."""
+"""Largest size of an image file in bytes; larger ones are an error before they are read."""
 
 SPLIT_WORDS: dict[str, Split] = {
     "train": "train",

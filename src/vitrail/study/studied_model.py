@@ -120,7 +120,7 @@ def studied_model(
         samples: samples with labels in the order of the model's outputs; their images are read into memory.
         batch_size, device, precision: see `make_predictor`. Studies always run in PyTorch, since some tests need
             gradients or hooks.
-        progress: reports how many images are read.
+        progress: reports the number of images read.
     """
     preprocess = checkpoint.preprocess
     predictor = make_predictor(checkpoint, batch_size=batch_size, device=device, precision=precision)

@@ -61,7 +61,7 @@ class Regression(Task):
         """Raise VitrailError for fewer than two images, or if a number is the same for all."""
         samples, names = survey.source.samples, survey.source.class_names
         if len(samples) < 2:
-            raise VitrailError(f"{survey.source.name} holds {len(samples)} good images: at least two are needed")
+            raise VitrailError(f"{survey.source.name} has {len(samples)} good images: at least two are needed")
         for column, name in enumerate(names):
             if len({sample.labels[column] for sample in samples}) == 1:
                 raise VitrailError(

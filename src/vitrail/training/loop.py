@@ -116,7 +116,7 @@ class Trainer:
 
     @property
     def evaluated(self) -> BaseVisionModel[ModelConfig]:
-        """The weights that count: the moving average where there is one, settled during an evaluation."""
+        """The weights to evaluate: the moving average if there is one; during an evaluation with fresh statistics."""
         return self._settled or (self.ema.model if self.ema else self.objective.trained())
 
     def fit(

@@ -232,7 +232,8 @@ def _adapted(recipe: Recipe, data: TrainingData, pretrained: Checkpoint) -> Chec
 
 
 def _for_objective(recipe: Recipe, pretrained: Checkpoint) -> dict[str, Any]:
-    """The fields of a checkpoint's config that the objective has otherwise, such as the share of hidden patches."""
+    """Fields of a checkpoint's config for which the objective has other values, such as the fraction of hidden
+    patches."""
     config = pretrained.model.config
     wanted = chosen(recipe.objective).model_config(config)
     if type(wanted) is not type(config):

@@ -80,7 +80,7 @@ def train(
         source: class folders, a CSV, tar shards or a named set (see `vitrail.data.open`), a `Source`, or a torch
         Dataset with items (image, label), see `source_from_dataset`.
         recipe: a `Recipe`, its name, or a YAML file; open fields are chosen from the data and the machine.
-        weights: a checkpoint to start from, as `load` takes it, in place of the recipe's.
+        weights: a checkpoint to start from, as for `load`, instead of the recipe's.
         model: a variant's name, a config, or a model with its weights, in place of the recipe's. For a config class
         of your own, see `register`.
         objective: a name or a config, in place of the recipe's.
@@ -122,7 +122,7 @@ def pretrain(
 
     Args:
         source: images in any layout, or a torch Dataset, whose items may be images alone.
-        recipe: by default the one with the objective's name, where there is one.
+        recipe: by default the one with the objective's name, if there is one.
         objective: one that needs no labels; by default that of the recipe, or "mae".
 
     Raises:
@@ -160,7 +160,7 @@ def resume(
 
     Args:
         path: the run folder; it may have been moved.
-        source: new place of the data, if they were moved; the images are compared by content.
+        source: new path of the data, if they were moved; the images are compared by content.
         transform: the augmentation function that the run was started with, if any.
         loggers: see `train`.
         progress, say: where progress and messages go.

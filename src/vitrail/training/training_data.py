@@ -64,7 +64,7 @@ class SplitData:
 
     @property
     def names(self) -> list[str]:
-        """Names of the samples, as the user knows them."""
+        """Names of the samples for messages and tables."""
         return [sample.name for sample in self.samples]
 
     def reader(self, channels: int) -> Callable[[int], Tensor]:
@@ -200,7 +200,7 @@ def _leak_warning(parts: Splits) -> list[str]:
     trained, held_out = parts.leaks[0]
     return [
         f"{len(parts.leaks)} images of the held-out splits are in the training split too, such as {held_out.name} = "
-        f"{trained.name}: the result will look better than it is"
+        f"{trained.name}: results will be too optimistic"
     ]
 
 
