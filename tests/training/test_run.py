@@ -27,7 +27,7 @@ from vitrail.training.run import resume, train
 from vitrail.training.state import latest
 from vitrail.training.step_plan import StepPlan
 from vitrail.training.stop import Stopped
-from vitrail.training.time_budget import fix_steps
+from vitrail.training.time_budget import fix_steps, time_budget
 from vitrail.training.training_data import Reading, read_data
 
 QUICK = replace(
@@ -129,8 +129,12 @@ def test_epochs_give_the_steps(source, tmp_path):
 
 def test_a_run_with_a_time_budget_repeats_its_plan_after_a_stop(source, tmp_path, monkeypatch):
     clock = itertools.count(0.0, 0.3)  # seconds pass whenever the clock is read, on every machine alike
-    monkeypatch.setattr("vitrail.training.time_budget.time.monotonic", lambda: next(clock))
-    whole = train(source, replace(QUICK, epochs=None, minutes=0.5), out=tmp_path / "run")
+
+    def budget(setup, _, keep):
+        return replace(time_budget(setup, 0.0, keep), clock=lambda: next(clock))
+
+    monkeypatch.setattr("vitrail.training.finish.time_budget", budget)
+    whole = train(source, replace(QUICK, epochs=None, minutes=1, evaluate_every=None), out=tmp_path / "run")
     plan = whole.path.joinpath("plan.json").read_text()
     steps = [json.loads(line)["step"] for line in (whole.path / "metrics.jsonl").read_text().splitlines()]
     assert len(steps) > 1

@@ -87,6 +87,8 @@ class TimeBudget:
         batch: images of a step.
         keep: saves a plan.
         clock: seconds, as `time.monotonic`.
+
+    From an evaluation to the end of the run there are `_stretches` evaluations at equal distances in the schedule.
     """
 
     seconds: float
@@ -105,6 +107,7 @@ class TimeBudget:
     _full: deque[float] = field(init=False)
     _evaluation: float | None = field(init=False, default=None)
     _evaluated_step: int = field(init=False, default=0)
+    _stretches: int = field(init=False, default=1)
 
     def __post_init__(self) -> None:
         self._last = self._revised = self.clock()
@@ -151,8 +154,10 @@ class TimeBudget:
         """Steps done at the next evaluation, and steps from there to the following one."""
         if self.every:
             return self._evaluated_step + self.every, self.every
+        if self._evaluated_step == done or done <= max(_EARLY):
+            self._stretches = evaluations
         since, here = plan.fraction(self._evaluated_step), plan.fraction(done)
-        part = (since + (1 - since) / evaluations - here) / (1 - here)
+        part = (since + (1 - since) / self._stretches - here) / (1 - here)
         return done + max(1, math.ceil(part * (steps - done))), math.ceil((steps - done) / evaluations)
 
     def _step_seconds(self, trainer: Trainer, position: float) -> float:
