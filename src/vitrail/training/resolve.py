@@ -158,6 +158,7 @@ def _config(recipe: Recipe, data: TrainingData, own: OwnParts) -> ModelConfig:
     config, name = config or model_config(chosen(recipe.model)), recipe.model or "the model"
     changes: dict[str, Any] = {}
     if chosen(recipe.objective).tasks and data.task is not None:
+        config = config if built else config.fine_tuned() or config
         _check_head(config, name, data.task)
         changes = {"num_classes": len(data.names), "task": data.task.spec}
     if built:
