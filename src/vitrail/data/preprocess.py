@@ -8,11 +8,11 @@ from typing import Any, Literal
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2 import functional as tvf
 
 from ..errors import VitrailError
 from .in_memory import ImageLike, image_tensor
+from .resize import resize_and_crop
 
 Interpolation = Literal["bicubic", "bilinear", "nearest"]
 
@@ -65,11 +65,7 @@ class Preprocess:
         height, width = self.image_size
         # Rounded down, as timm does: 224 / 0.9 is 248.
         least = math.floor(height / self.crop), math.floor(width / self.crop)
-        scale = max(side / found for side, found in zip(least, image.shape[1:], strict=True))
-        size = [max(side, int(found * scale)) for side, found in zip(least, image.shape[1:], strict=True)]
-        if size != list(image.shape[1:]):
-            image = tvf.resize(image, size, interpolation=InterpolationMode(self.interpolation), antialias=True)
-        return tvf.center_crop(image, [height, width])
+        return resize_and_crop(image, least, (height, width), self.interpolation)
 
     def normalise(self, image: Tensor) -> Float[Tensor, "*batch C H W"]:
         """Scale uint8 to 0..1, subtract the mean, divide by the deviation; also for a batch."""
