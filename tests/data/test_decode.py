@@ -91,7 +91,7 @@ def test_sixteen_bit_grey(kind: str):
 
 def test_integers_and_floats_of_32_bits():
     whole = RNG.integers(0, 2**31, (5, 7)).astype(np.int32)
-    torch.testing.assert_close(decode(encoded(whole, "tiff"))[0], torch.from_numpy(whole / (2**31 - 1)).float())
+    assert torch.equal(decode(encoded(whole, "tiff"))[0], torch.from_numpy(whole).float())
     real = RNG.random((5, 7), dtype=np.float32)
     assert torch.equal(decode(encoded(real, "tiff"), 3)[1], torch.from_numpy(real))
 
@@ -184,7 +184,7 @@ BROKEN = {
     "empty": (b"", "empty file"),
     "text": (b"hello, I am a picture", "not an image"),
     "html": (b"<!DOCTYPE html><html>404</html>", "not an image"),
-    "heic": (b"\0\0\0\x18ftypheic" + b"\0" * 64, "HEIC"),
+    "heic": (b"\0\0\0\x18ftypheic" + b"\0" * 64, "HEIC|meta"),  # the extra is missing, or reads it
     "bomb": (png_bomb(60_000, 60_000), f"too large: 3,600,000,000 pixels, the limit is {MAX_PIXELS:,}"),
     "npy bomb": (npy(np.zeros((2, 2))).replace(b"(2, 2), }" + b" " * 8, b"(99999, 99999), }"), "too large"),
     "only a header": (encoded(COLOUR, "jpeg")[:3], "not an image"),

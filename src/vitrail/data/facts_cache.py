@@ -8,7 +8,7 @@ from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-RULES = 1
+RULES = 2
 """Version of `decode`, increased if it accepts or returns something else, so that older entries are not used."""
 
 _TABLE = """CREATE TABLE IF NOT EXISTS facts (

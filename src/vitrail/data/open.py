@@ -35,6 +35,7 @@ __all__ = [
     "Source",
     "Split",
     "open_source",
+    "read_bytes",
     "read_image",
     "source_from_dataset",
     "source_from_images",
@@ -75,17 +76,39 @@ def open_source(spec: str | Path | Source, *, labelled: bool = True, task: TaskS
     return source if source.notes else replace(source, notes=(note,))
 
 
-def read_image(sample: Sample, channels: int | None = None) -> Shaped[Tensor, "C H W"]:
+def read_image(
+    sample: Sample,
+    channels: int | None = None,
+    *,
+    strict: bool = True,
+    then: Callable[[Tensor], Tensor] | None = None,
+) -> Shaped[Tensor, "C H W"]:
     """Read the image of a sample, converted to `channels` (None: its own); see `vitrail.data.decode` for the rules.
+
+    Args:
+        sample: the sample.
+        channels: number of channels.
+        strict: also refuse damage that decoders pass over, see `decode`.
+        then: applied to the image while its memory is reserved, see `decode`.
 
     Raises:
         BadImage: the image cannot be read or decoded.
     """
+    return decode(read_bytes(sample), channels, name=sample.name, strict=strict, then=then)
+
+
+def read_bytes(sample: Sample) -> bytes:
+    """Read the bytes of a sample's image file.
+
+    Raises:
+        BadImage: they cannot be read, whatever error the location raises.
+    """
     try:
-        data = sample.location.read()
+        return sample.location.read()
     except OSError as error:
         raise BadImage(sample.name, error.strerror or str(error)) from error
-    return decode(data, channels, name=sample.name)
+    except Exception as error:  # a location of another package: one bad image, not the end of the table
+        raise BadImage(sample.name, f"cannot be read ({type(error).__name__}: {error})") from error
 
 
 def _open(text: str, labelled: bool, task: TaskSpec | None) -> Source:

@@ -13,6 +13,7 @@ from ..progress import Track, silent
 from ..tables import write_csv
 from .decode import BadImage, decode
 from .facts_cache import Facts, FactsCache, digest, key
+from .open import read_bytes
 from .samples import BadFile, Sample, Source, takes_many
 from .user_folders import cache_folder
 
@@ -202,12 +203,10 @@ def _inspect_chunk(samples: list[Sample]) -> list[Facts | BadFile]:
 
 def _inspect(sample: Sample) -> Facts | BadFile:
     try:
-        data = sample.location.read()
+        data = read_bytes(sample)
         channels, height, width = decode(data, name=sample.name).shape
     except BadImage as error:
         return BadFile(sample.name, error.reason)
-    except OSError as error:
-        return BadFile(sample.name, error.strerror or str(error))
     return Facts(height, width, channels, digest(data))
 
 

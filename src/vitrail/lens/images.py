@@ -11,6 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from ..data.decode import BadImage, decode
+from ..data.file_bytes import read_file
 from ..data.in_memory import image_tensor
 from ..data.open import open_source, read_image
 from ..data.samples import short_names
@@ -54,7 +55,11 @@ def named_images(
             except BadImage as error:
                 yield sample.name, error
         for number, item in enumerate(held, start=1):
-            yield f"image {number}", decoded(item, channels, name=f"image {number}")
+            name = f"image {number}"
+            try:
+                yield name, decoded(item, channels, name=name)
+            except BadImage as error:
+                yield name, error
         for file in bad:
             yield file.name, BadImage(file.name, file.reason)
 
@@ -62,7 +67,7 @@ def named_images(
 
 
 def decoded(image: ImageLike, channels: int, *, name: str = "image") -> Shaped[Tensor, "C H W"]:
-    """One image as a tensor (C, H, W), uint8, or float32 on a 0 to 1 scale, by the rules of `vitrail.data.decode`.
+    """One image as a tensor (C, H, W), uint8 or float32, by the rules of `vitrail.data.decode`.
 
     Raises:
         BadImage: it cannot be read, or has other channels.
@@ -70,7 +75,7 @@ def decoded(image: ImageLike, channels: int, *, name: str = "image") -> Shaped[T
     if isinstance(image, str | os.PathLike):
         path = Path(image)
         try:
-            return decode(path.read_bytes(), channels, name=str(path))
+            return decode(read_file(path), channels, name=str(path))
         except OSError as error:
             raise BadImage(str(path), error.strerror or str(error)) from error
     return image_tensor(image, channels, name=name)

@@ -212,7 +212,7 @@ def on_all(change: Callable[[int, Image], Image], images: Sequence[Image]) -> li
 
 
 def _fitted(sample: Sample, preprocess: Preprocess) -> Tensor:
-    return preprocess.fit(read_image(sample, preprocess.channels))
+    return read_image(sample, preprocess.channels, then=preprocess.fit)
 
 
 def _shared(fitted: Shaped[Tensor, "C H W"]) -> tuple[Tensor, Image]:
