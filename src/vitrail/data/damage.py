@@ -9,6 +9,7 @@ from .bands import RefusedError
 
 PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 JPEG_MAGIC = b"\xff\xd8\xff"
+ICON_MAGIC = b"\0\0\1\0"
 _MOST_SCANS = 20
 """Passes over an image of the largest size that a progressive JPEG may ask for: a small file can ask for hours."""
 _DAMAGE = ("Corrupt JPEG data", "Premature end", "Inconsistent progression")
@@ -35,6 +36,14 @@ def check_png(data: bytes) -> None:
             return
         place = end
     raise RefusedError("truncated: a PNG without its end")
+
+
+def check_icon(data: bytes) -> None:
+    """Check the PNGs inside an icon file, see `check_png`."""
+    place = data.find(PNG_MAGIC)
+    while place >= 0:
+        check_png(data[place:])
+        place = data.find(PNG_MAGIC, place + 1)
 
 
 def check_scans(data: bytes, pixels: int, max_pixels: int) -> None:

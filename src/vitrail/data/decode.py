@@ -56,7 +56,7 @@ from torch import Tensor
 from ..errors import VitrailError
 from .bands import RefusedError, fit_bands, from_npy, scale_bands
 from .camera import is_heif, open_heif, raw_kind, raw_refused
-from .damage import JPEG_MAGIC, PNG_MAGIC, check_jpeg, check_png, check_scans
+from .damage import ICON_MAGIC, JPEG_MAGIC, PNG_MAGIC, check_icon, check_jpeg, check_png, check_scans
 from .decoding_limits import DECODING, TimedFile, TooMuchMemoryError, TooSlowError
 from .quiet import quiet
 from .tiff import TIFF_MAGIC, Tiff, decode_bands, inverted, read_structure
@@ -159,6 +159,8 @@ def _open(data: bytes, strict: bool) -> _Opened:
         return _open_tiff(data)
     if strict and data.startswith(PNG_MAGIC):
         check_png(data)
+    if strict and data.startswith(ICON_MAGIC):
+        check_icon(data)
     image = open_heif(data) if is_heif(data) else Image.open(TimedFile(data), formats=_formats())
     opened = _of_pillow(image)
     if not data.startswith(JPEG_MAGIC):
