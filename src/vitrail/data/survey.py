@@ -204,10 +204,11 @@ def _inspect_chunk(samples: list[Sample]) -> list[Facts | BadFile]:
 def _inspect(sample: Sample) -> Facts | BadFile:
     try:
         data = read_bytes(sample)
-        channels, height, width = decode(data, name=sample.name).shape
+        image = decode(data, name=sample.name)
     except BadImage as error:
         return BadFile(sample.name, error.reason)
-    return Facts(height, width, channels, digest(data))
+    channels, height, width = image.shape
+    return Facts(height, width, channels, digest(data), image.element_size())
 
 
 def _some(names: Sequence[str]) -> str:

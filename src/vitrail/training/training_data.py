@@ -71,11 +71,14 @@ class SplitData:
         """Function index -> image resized and cropped to the model's size, kept in memory if all fit."""
         height, width = preprocess.image_size
         read = _Reader(self.samples, preprocess.channels, preprocess.fit)
-        return remember(read, [height * width * preprocess.channels] * len(self), memory)
+        values = height * width * preprocess.channels
+        return remember(read, [values * facts.value_bytes for facts in self.facts], memory)
 
     def _sizes(self, side: int, channels: int) -> list[int]:
         return [
-            round(facts.height * facts.width * min(1.0, side / min(facts.height, facts.width)) ** 2) * channels
+            round(facts.height * facts.width * min(1.0, side / min(facts.height, facts.width)) ** 2)
+            * channels
+            * facts.value_bytes
             for facts in self.facts
         ]
 
