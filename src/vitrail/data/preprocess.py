@@ -77,6 +77,13 @@ class Preprocess:
         mean, std = (torch.tensor(values, device=pixels.device).view(-1, 1, 1) for values in (self.mean, self.std))
         return pixels * std + mean
 
+    def viewable(self, pixels: Float[Tensor, "*batch C H W"]) -> Float[Tensor, "*batch C H W"]:
+        """Inverse of `normalise` for display: also clipped to 0..1, unless mean and deviation are of other values."""
+        images = self.denormalise(pixels)
+        # Values from 0 to 1 have a mean between them, and deviations of these checkpoints are 1 at most.
+        is_unit = all(0 <= mean <= 1 and std <= 1 for mean, std in zip(self.mean, self.std, strict=True))
+        return images.clamp(0, 1) if is_unit else images
+
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values for model.json."""
         return asdict(self)
