@@ -48,7 +48,9 @@ Opener = Callable[[str, bool], Source]
 """A plugin's source: (text after "name:", whether to read labels) -> Source."""
 
 
-def open_source(spec: str | Path | Source, *, labelled: bool = True, task: TaskSpec | None = None) -> Source:
+def open_source(
+    spec: str | Path | Source, *, labelled: bool = True, task: TaskSpec | None = None, strict: bool = True
+) -> Source:
     """Open a source: find the images of `spec` and, with `labelled`, their classes or numbers.
 
     `spec` is a folder (class folders, or tar shards), a CSV, a tar shard or a glob of shards, `digits`, one of
@@ -60,6 +62,7 @@ def open_source(spec: str | Path | Source, *, labelled: bool = True, task: TaskS
         labelled: False also takes an image, a folder with images at any depth, or a glob of images, and no sample has a
             label.
         task: task of the labels; None infers it from them.
+        strict: False also takes damaged files that can still be decoded, such as JPEGs of which a part is grey.
 
     Raises:
         VitrailError: there is nothing usable, or its labels do not fit the task.
@@ -68,6 +71,8 @@ def open_source(spec: str | Path | Source, *, labelled: bool = True, task: TaskS
         kind = type(spec).__name__
         raise VitrailError(f"a {kind} is no source: make one with source_from_dataset(...) or source_from_images(...)")
     source = spec if isinstance(spec, Source) else _open(os.path.expanduser(os.fspath(spec)), labelled, task)
+    if not strict:
+        source = replace(source, samples=tuple(replace(sample, strict=False) for sample in source.samples))
     if not labelled:
         return _without_labels(source)
     if task is not None:
@@ -77,24 +82,19 @@ def open_source(spec: str | Path | Source, *, labelled: bool = True, task: TaskS
 
 
 def read_image(
-    sample: Sample,
-    channels: int | None = None,
-    *,
-    strict: bool = True,
-    then: Callable[[Tensor], Tensor] | None = None,
+    sample: Sample, channels: int | None = None, *, then: Callable[[Tensor], Tensor] | None = None
 ) -> Shaped[Tensor, "C H W"]:
     """Read the image of a sample, converted to `channels` (None: its own); see `vitrail.data.decode` for the rules.
 
     Args:
         sample: the sample.
         channels: number of channels.
-        strict: also refuse damage that decoders pass over, see `decode`.
         then: applied to the image while its memory is reserved, see `decode`.
 
     Raises:
         BadImage: the image cannot be read or decoded.
     """
-    return decode(read_bytes(sample), channels, name=sample.name, strict=strict, then=then)
+    return decode(read_bytes(sample), channels, name=sample.name, strict=sample.strict, then=then)
 
 
 def read_bytes(sample: Sample) -> bytes:

@@ -103,12 +103,14 @@ class Sample:
             there may be many), for regression a number for each name. Empty in a source without labels.
         split: split that the source assigns it to; None if the source has no splits.
         location: location of its bytes.
+        strict: whether damage that decoders pass over makes it a bad file, see `vitrail.data.decode`.
     """
 
     name: str
     labels: tuple[Any, ...]
     split: Split | None
     location: Location
+    strict: bool = True
 
 
 @dataclass(frozen=True, slots=True)

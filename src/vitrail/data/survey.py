@@ -183,7 +183,7 @@ def _key(sample: Sample) -> bytes | None:
         stamp = sample.location.stamp()
     except OSError:  # such as a broken link: the reason comes from opening it
         return None
-    return key(stamp) if stamp else None
+    return key(stamp if sample.strict else f"{stamp}|damaged too") if stamp else None
 
 
 def _inspect_all(samples: list[Sample]) -> Iterator[Facts | BadFile]:
@@ -204,7 +204,7 @@ def _inspect_chunk(samples: list[Sample]) -> list[Facts | BadFile]:
 def _inspect(sample: Sample) -> Facts | BadFile:
     try:
         data = read_bytes(sample)
-        image = decode(data, name=sample.name)
+        image = decode(data, name=sample.name, strict=sample.strict)
     except BadImage as error:
         return BadFile(sample.name, error.reason)
     channels, height, width = image.shape

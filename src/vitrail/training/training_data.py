@@ -1,7 +1,7 @@
 """Training data: a surveyed source with its splits."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -33,8 +33,8 @@ class _Reader:
     then: Callable[[Tensor], Tensor] | None = None
 
     def __call__(self, index: int) -> Tensor:
-        # Not strict: the survey has checked every file.
-        return read_image(self.samples[index], self.channels, strict=False, then=self.then)
+        sample = replace(self.samples[index], strict=False)  # the survey has checked every file
+        return read_image(sample, self.channels, then=self.then)
 
 
 @dataclass(frozen=True)
@@ -139,6 +139,7 @@ class Reading:
         task: task of the labels; None: inferred from them.
         val, test: fractions of the splits that the source does not have itself.
         skip_bad: leave out files that can't be read.
+        strict: damaged files that can still be decoded are bad too.
     """
 
     labelled: bool = True
@@ -146,6 +147,7 @@ class Reading:
     val: float = 0.1
     test: float = 0.1
     skip_bad: bool = False
+    strict: bool = True
 
 
 def read_data(source: Source | str | Path, reading: Reading, *, progress: Track = silent) -> TrainingData:
@@ -154,7 +156,7 @@ def read_data(source: Source | str | Path, reading: Reading, *, progress: Track 
     Raises:
         VitrailError: there is nothing to train on, or there are bad files without `skip_bad`; the message names them.
     """
-    opened = open_source(source, labelled=reading.labelled, task=reading.task)
+    opened = open_source(source, labelled=reading.labelled, task=reading.task, strict=reading.strict)
     found = survey(opened, progress=progress)
     found.require_clean(skip_bad=reading.skip_bad)
     task = resolve(found.source.task) if reading.labelled else None
