@@ -247,3 +247,10 @@ def test_bad_image_survives_the_way_out_of_a_worker():
 
     error = pickle.loads(pickle.dumps(BadImage("a.png", "empty file")))
     assert (error.name, error.reason, str(error)) == ("a.png", "empty file", "a.png: empty file")
+
+
+def test_large_images_are_converted_channel_by_channel(monkeypatch):
+    files = [encoded(COLOUR), encoded(GREY), encoded(Image.fromarray(np.dstack([COLOUR, GREY])))]
+    ordinary = [decode(file, channels) for file in files for channels in (None, 1, 3)]
+    monkeypatch.setattr("vitrail.data.decode._LARGE", 1)
+    assert all(map(torch.equal, ordinary, [decode(file, channels) for file in files for channels in (None, 1, 3)]))

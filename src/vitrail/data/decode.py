@@ -71,6 +71,8 @@ _FORMATS = (
     "JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF", "JPEG2000", "MPO", "ICO", "TGA",
     "PCX", "DIB", "SGI",
 )  # fmt: skip
+_LARGE = 2**24
+"""Pixels from which memory counts more than speed."""
 _BYTES_PER_PIXEL, _BYTES_PER_VALUE = 16, 24
 """Memory for a pixel of an ordinary image, and for a value of several bands, with all copies up to the resize."""
 _EXIF_PLACES = ("exif", "Raw profile type exif", "xmp", "XML:com.adobe.xmp")  # TIFFs Pillow has turned itself
@@ -122,6 +124,7 @@ def decode(
             opened = _open(data, strict)
             with DECODING.reserved(opened.cost):
                 image = opened.read(channels)
+                del opened  # Pillow's copy of the image, and the file with it
                 return image if then is None else then(image)
     except Exception as error:  # decoders raise everything: struct.error, SyntaxError, zlib.error, MemoryError, ...
         raise BadImage(name, _reason(error, data)) from error
@@ -236,6 +239,11 @@ def _ordinary(image: Image.Image, channels: int | None) -> Tensor:
 
 
 def _tensor(image: Image.Image) -> Tensor:
+    if image.width * image.height > _LARGE:  # one channel at a time, without a second copy of the whole
+        channels = np.empty((len(image.getbands()), image.height, image.width), np.uint8)
+        for index, channel in enumerate(channels):
+            channel[:] = np.asarray(image if len(channels) == 1 else image.getchannel(index))
+        return torch.from_numpy(channels)
     array = np.array(image)
     if array.ndim == 2:
         return torch.from_numpy(array)[None]

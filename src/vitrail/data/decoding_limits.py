@@ -13,7 +13,8 @@ MAX_SECONDS = 60.0
 """Longest time that the decoders may go on reading one file."""
 _SMALL = 2**25
 """Bytes that an image may take without a reservation, so that ordinary small images need no lock."""
-_LEAST = 2**28
+_LEAST, _MOST = 2**28, 2**32
+"""Bounds of the budget: enough for a photograph, and for the largest image alone or many photographs."""
 
 
 class TooSlowError(Exception):
@@ -56,7 +57,7 @@ class MemoryBudget:
     """Bytes of memory that all threads may use for decoding at a time.
 
     Args:
-        total: number of bytes; None: half of the memory that is free at the first reservation.
+        total: number of bytes; None: half of the memory that is free at the first reservation, at most 4 GiB.
     """
 
     def __init__(self, total: int | None = None) -> None:
@@ -78,7 +79,7 @@ class MemoryBudget:
             return
         with self._changed:
             if self._total is None:
-                self._total = max(_LEAST, main_memory()[1] // 2)
+                self._total = min(max(_LEAST, main_memory()[1] // 2), _MOST)
             total = self._total
             self._changed.wait_for(lambda: self._used == 0 or self._used + count <= total)
             if count > total and count > (free := main_memory()[1]):
