@@ -1,4 +1,4 @@
-"""vitrail: Vision Transformers, trained on your own images, explained down to the single attention head."""
+"""vitrail: train Vision Transformers on your own images, evaluate them and explain their predictions."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any

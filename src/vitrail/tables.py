@@ -82,5 +82,5 @@ def _print_rich(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 
 
 def number_text(value: float) -> str:
-    """A number for people: four digits, and whole thousands with commas where they would become a power of ten."""
+    """Format a number with four digits, or, if that needs a power of ten, as a whole number with commas."""
     return f"{value:,.0f}" if 1e4 <= abs(value) < 1e9 else f"{value:.4g}"

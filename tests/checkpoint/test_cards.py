@@ -116,7 +116,7 @@ def test_how_much_of_a_picture_is_seen(values: dict[str, Any], crop: float, stre
 
 def test_an_incomplete_configuration_says_what_is_missing(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "swin", "image_size": 224}))
-    with pytest.raises(VitrailError, match="does not say 'patch_size': get the file again"):
+    with pytest.raises(VitrailError, match="has no 'patch_size': get the file again"):
         read_card(tmp_path)
 
 

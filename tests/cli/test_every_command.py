@@ -34,7 +34,7 @@ MODELS = {
 CPU = ("--device", "cpu")
 DONE, ELSEWHERE = "", None
 NO_CLASSES, UNUSED = "outputs a vector, not classes", "not trained, evaluated or used for predictions yet"
-STUDIES, LABELS, SCORED = "studies need a classifier", "predicts several labels an image", "predicts no classes"
+STUDIES, LABELS, SCORED = "studies need a classifier", "predicts several labels for each image", "predicts no classes"
 OTHER = "needs a model for classification or regression or embedding"
 EXPECTED = {
     # command: one label, many labels, numbers, DINOv2, CLIP tower, CLIP, MAE, DETR

@@ -41,7 +41,7 @@ def test_all_images_can_be_asked_for(capsys, files):
     for limit, words in (("all", "9 images: all of"), ("4", "4 of 9 images")):
         asked = ("--tests", "sketch", "--limit", limit, "-o", images.parent / "found.csv")
         assert words in call(capsys, "study", "robustness", model, images, *asked)[2]
-    assert "9 images of" in call(capsys, "study", "layers", model, images, "--limit", "all")[2]
+    assert "9 of 9 images: all of" in call(capsys, "study", "layers", model, images, "--limit", "all")[2]
 
 
 def test_layers_prints_a_row_for_each_block(capsys, files):

@@ -53,5 +53,5 @@ def test_an_existing_path_wins(tmp_path: Path):
 def test_mistakes_are_sentences():
     with pytest.raises(VitrailError, match="did you mean stripes"):
         open_source("stripe")
-    with pytest.raises(VitrailError, match="source 'wrong:x' of another package gave str"):
+    with pytest.raises(VitrailError, match="source 'wrong:x' of another package returned str"):
         open_source("wrong:x")

@@ -86,10 +86,10 @@ def test_a_batch_is_its_images_one_by_one():
     ("images", "message"),
     [
         ([], "a batch of no images"),
-        ([np.zeros((4, 4), np.uint8), np.zeros((4, 4, 2), np.uint8)], "image 1: 2 channels, where 3 are needed"),
+        ([np.zeros((4, 4), np.uint8), np.zeros((4, 4, 2), np.uint8)], "image 1: 2 channels, but 3 are needed"),
         ([np.zeros(4)], r"image 0: an array of shape \(4,\)"),
         ([torch.zeros(1, 1, 1, 4)], r"image 0: a tensor of shape \(1, 1, 1, 4\)"),
-        (["a.png"], "image 0: a str, where a Pillow image, an array or a tensor is needed"),
+        (["a.png"], "image 0: a str, but a Pillow image, an array or a tensor is needed"),
     ],
 )
 def test_what_is_no_image_is_a_sentence(images, message):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from torch.utils.data import Dataset, TensorDataset
+from torch.utils.data import ConcatDataset, DataLoader, Dataset, IterableDataset, Subset, TensorDataset
 
 from vitrail.data.open import open_source, read_image
 from vitrail.data.python_source import source_from_dataset, source_from_images
@@ -75,8 +75,8 @@ def test_labels_and_the_task_they_mean(labels, names, task, classes, rows):
         ([0, 1, 2] * 2, {"class_names": ["a", "b"]}, "count to 2, but there are 2 class names"),
         (["a", "c"] * 3, {"class_names": ["a", "b"]}, "label 'c' of images is not among the class names a, b"),
         (["a", 1] * 3, {}, "labels of images are of types int, str"),
-        ([[1.0], [1.0, 2.0]] * 3, {}, "1 and 2 numbers an image"),
-        ([float("nan")] * 6, {}, "hold NaN or infinity"),
+        ([[1.0], [1.0, 2.0]] * 3, {}, "1 and 2 numbers for an image"),
+        ([float("nan")] * 6, {}, "have NaN or infinity"),
         ([0, 1] * 3, {"splits": ["train", "later"] * 3}, "split 'later' of images is none of train, val, test"),
     ],
 )
@@ -126,10 +126,83 @@ def test_labels_of_a_dataset_are_found_in_its_items():
     assert labels_of(source) == [(1,), (0,), (1,), (0,), (2,), (2,)]
     numbers = source_from_dataset(TensorDataset(images, torch.rand(6)))
     assert numbers.task == REGRESSION
-    with pytest.raises(VitrailError, match=r"item 0 of the dataset is a tuple, where \(image, label\) is needed"):
+    with pytest.raises(VitrailError, match=r"item 0 of the dataset is a tuple, but \(image, label\) is needed"):
         source_from_dataset(TensorDataset(images))
 
 
-def test_a_dataset_itself_is_no_source_and_the_message_names_what_makes_one():
-    with pytest.raises(VitrailError, match=r"a TensorDataset is no source: make one with source_from_dataset"):
-        open_source(torch.utils.data.TensorDataset(torch.zeros(2, 3, 8, 8)))
+def named(images: torch.Tensor, labels: list, classes: object = None) -> TensorDataset:
+    """A Dataset of (image, label), with `classes` as torchvision's have them."""
+    dataset = TensorDataset(images, torch.tensor(labels))
+    if classes is not None:
+        dataset.classes = classes
+    return dataset
+
+
+IMAGES = torch.from_numpy(ARRAYS).permute(0, 3, 1, 2)
+
+
+@pytest.mark.parametrize(
+    ("dataset", "classes", "rows"),
+    [
+        (named(IMAGES, [1, 0, 1, 0, 2, 2]), ("0", "1", "2"), [1, 0, 1, 0, 2, 2]),
+        (named(IMAGES, [1, 0, 1, 0, 1, 1], ["cat", "ant"]), ("cat", "ant"), [1, 0, 1, 0, 1, 1]),
+        (named(IMAGES, [0, 1] * 3, [("crane", "bird"), "owl"]), ("crane, bird", "owl"), [0, 1] * 3),
+        (Subset(named(IMAGES, [1, 0, 1, 0, 1, 1], ["cat", "ant"]), [0, 3, 4]), ("cat", "ant"), [1, 0, 1]),
+        (
+            ConcatDataset([named(IMAGES[:2], [0, 1], ["cat", "ant"]), named(IMAGES[2:4], [1, 1], ["cat", "ant"])]),
+            ("cat", "ant"),
+            [0, 1, 1, 1],
+        ),
+    ],
+)
+def test_a_dataset_is_opened_with_its_own_classes(dataset, classes, rows):
+    source = open_source(dataset)
+    assert (source.name, source.task, source.class_names) == ("dataset", CLASSIFICATION, classes)
+    assert labels_of(source) == [(row,) for row in rows]
+    assert torch.equal(read_image(source.samples[0]), IMAGES[0])
+
+
+def test_labels_are_ignored_and_not_needed_where_none_are_wanted():
+    for dataset in (TensorDataset(IMAGES), named(IMAGES, [1, 0, 1, 0, 2, 2]), AloneInItem()):
+        source = open_source(dataset, labelled=False)
+        assert (source.class_names, labels_of(source)) == ((), [()] * 6)
+        assert torch.equal(read_image(source.samples[5]), IMAGES[5])
+
+
+class AloneInItem(Dataset):
+    """Items are images without labels."""
+
+    def __len__(self) -> int:
+        return 6
+
+    def __getitem__(self, index: int) -> torch.Tensor:
+        return IMAGES[index]
+
+
+def test_an_item_whose_label_cannot_be_read_is_a_bad_file():
+    source = open_source(Squares())
+    assert [(bad.name, bad.reason) for bad in source.bad] == [("dataset/3", "item 3 of the dataset: no such square")]
+    assert [(sample.name, *sample.labels) for sample in source.samples[2:]] == [
+        ("dataset/2", 0), ("dataset/4", 0), ("dataset/5", 1),
+    ]  # fmt: skip
+    parts = source_from_dataset(Squares(), splits=["train", "train", "val", "val", "test", "test"]).samples
+    assert [sample.split for sample in parts] == ["train", "train", "val", "test", "test"]
+
+
+class Endless(IterableDataset):
+    def __iter__(self):
+        yield IMAGES[0], 0
+
+
+@pytest.mark.parametrize(
+    ("dataset", "message"),
+    [
+        (Endless(), "a Endless has no length: give a Dataset with __len__"),
+        (DataLoader(Squares()), "a DataLoader is no source: name files, give a torch Dataset"),
+        (ConcatDataset([named(IMAGES, [0] * 6, ["a"]), named(IMAGES, [0] * 6, ["b"])]), r"such as \(a\) and \(b\)"),
+        (named(IMAGES, [0, 1, 2] * 2, ["a", "b"]), "labels of dataset count to 2, but there are 2 class names"),
+    ],
+)
+def test_datasets_that_cannot_be_used_are_sentences(dataset, message):
+    with pytest.raises(VitrailError, match=message):
+        open_source(dataset)

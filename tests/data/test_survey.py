@@ -205,7 +205,7 @@ def test_nothing_good_at_all(tmp_path: Path):
     for skip_bad in (False, True):
         with pytest.raises(VitrailError, match="no image of the source is good"):
             found.require_clean(skip_bad=skip_bad)
-    with pytest.raises(VitrailError, match="holds no good image"):
+    with pytest.raises(VitrailError, match="has no good image"):
         _ = found.channels
 
 
@@ -213,7 +213,7 @@ def test_labels_that_are_missing_count_as_bad(tmp_path: Path):
     picture(tmp_path / "data/a/0.png", 0)
     picture(tmp_path / "data/loose.png", 1)
     found = look(tmp_path)
-    assert Counter(bad.reason for bad in found.bad) == {"no label: it lies in no class folder": 1}
+    assert Counter(bad.reason for bad in found.bad) == {"no label: it is in no class folder": 1}
 
 
 def test_progress_hears_of_each_file(tmp_path: Path):

@@ -95,6 +95,16 @@ def test_models_without_a_vector_give_the_mean_over_patches():
             torch.testing.assert_close(EmbeddingModel(model)(pixels), expected)
 
 
+def test_a_model_of_several_tasks_gives_what_its_classifier_reads():
+    overrides = {**SMALL, "decoder_depth": 1, "dense_dim": 8}
+    model = create_model("universal_vit_tiny_patch16_224", **overrides).eval()
+    pixels = torch.randn(2, 3, 32, 32)
+    with torch.inference_mode():
+        vectors, outputs = EmbeddingModel(model)(pixels), model(pixels)
+        torch.testing.assert_close(model.head["classification"].classify(vectors), outputs.classification)
+        assert torch.equal(vectors, model.only("classification").embed_images(pixels))
+
+
 def test_an_image_towers_projection_and_the_token_before_prototypes():
     pixels = torch.randn(2, 3, 32, 32)
     texts = {"text_dim": 32, "text_heads": 2, "joint_dim": 24}
@@ -104,6 +114,10 @@ def test_an_image_towers_projection_and_the_token_before_prototypes():
         vectors = EmbeddingModel(clip)(pixels)
         torch.testing.assert_close(nn.functional.normalize(vectors), clip.encode_image(pixels))
         assert vectors.shape == (2, 24)
+        assert torch.equal(vectors, clip.embed_images(pixels))
+        both = clip.image.forward_all(pixels)
+        assert torch.equal(both.embedding, vectors)
+        assert torch.equal(both.logits, vectors)
         assert torch.equal(EmbeddingModel(dino)(pixels), dino.forward_features(pixels).x[:, 0])
 
 

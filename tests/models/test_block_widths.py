@@ -72,6 +72,24 @@ def test_a_pruned_block_is_the_full_one_without_what_was_zero() -> None:
     torch.testing.assert_close(slim.eval()(pixels), full(pixels), rtol=0, atol=1e-12)
 
 
+def test_a_narrow_block_of_detr_is_the_full_one_without_what_was_zero() -> None:
+    sizes = {"image_size": 32, "embed_dim": 16, "depth": 1, "decoder_depth": 1, "num_heads": 4, "num_queries": 2}
+    full = vitrail.create_model("detr_resnet50", **sizes, depths=(1, 1, 1, 1)).double().eval()
+    slim = vitrail.create_model("detr_resnet50", **sizes, depths=(1, 1, 1, 1), block_heads=(2,)).double().eval()
+    attention, kept = full.get_submodule("encoder.blocks.0.attention.branch"), [*range(4), *range(8, 12)]
+    with torch.no_grad():
+        attention.project.weight[:, [4, 5, 6, 7, 12, 13, 14, 15]] = 0
+    state = full.state_dict()
+    for part in ("weight", "bias"):
+        name = f"encoder.blocks.0.attention.branch.qkv.{part}"
+        state[name] = state[name].unflatten(0, (3, 16))[:, kept].flatten(0, 1)
+    state["encoder.blocks.0.attention.branch.project.weight"] = attention.project.weight[:, kept]
+    slim.load_state_dict(state)
+    pixels = torch.randn(1, 3, 32, 32, dtype=torch.float64)
+    with torch.no_grad():
+        torch.testing.assert_close(slim(pixels).logits, full(pixels).logits, rtol=0, atol=1e-12)
+
+
 @pytest.mark.parametrize("entries", [(3,), (3, 0), (3, 1, 1), (3, 1.5)])
 def test_one_whole_number_for_each_block(entries: tuple[int, ...]) -> None:
     with pytest.raises(VitrailError, match=r"block_heads=.* for depth=2: give a whole number from 1 for each block"):
@@ -90,7 +108,9 @@ def test_a_plan_measures_every_block() -> None:
     )
 
 
-@pytest.mark.parametrize("name", ["swin_tiny_patch4_window7_224", "detr_resnet50", "vit_linear_tiny_patch16_224"])
+@pytest.mark.parametrize(
+    "name", ["swin_tiny_patch4_window7_224", "adaptive_vit_tiny_patch16_224", "vit_linear_tiny_patch16_224"]
+)
 def test_families_whose_blocks_cannot_differ_say_so(name: str) -> None:
     with pytest.raises(VitrailError, match="its blocks cannot have widths of their own"):
         model_config(name, block_heads=(1, 2))

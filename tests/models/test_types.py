@@ -14,7 +14,9 @@ import vitrail
 from vitrail.checkpoint.contract import Checkpoint
 from vitrail.models.dpt import DPTConfig
 from vitrail.models.vit import ViTConfig
-from vitrail.nn import Tokens, VisionModel
+from vitrail.models.detr import DETRConfig
+from vitrail.models.mae import MAEConfig
+from vitrail.nn import Detections, TaskOutputs, Tokens, VisionModel
 
 names: list[str] = vitrail.list_models("deit*")
 config = ViTConfig(pool="attention", positions="sincos", position_mode="bilinear", num_classes=10)
@@ -28,9 +30,17 @@ either: Tokens | tuple[Tokens, ...] = vitrail.create_model("dpt_base_384").forwa
 vector: Tensor = vitrail.create_model("clip_vit_base_patch32").embed_images(zeros(1, 3, 224, 224))
 encoder: VisionModel = vitrail.VisionTransformer(depth=2)
 logits: Tensor = model(zeros(1, 3, 224, 224))
+pixels = zeros(1, 3, 224, 224)
+boxes: Tensor = DETRConfig().build()(pixels).boxes
+found: Detections = DETRConfig().build()(pixels)
+outputs: TaskOutputs = vitrail.UniversalViT()(pixels)
+hidden: Tensor = MAEConfig().build()(pixels).mask
+depths: Tensor = DPTConfig().build()(pixels)
+any_model = vitrail.create_model("detr_resnet50")
+any_model(pixels).boxes
 checkpoint: Checkpoint = vitrail.load(Path("run"), num_classes=10)
 task: str = checkpoint.task.name
-outputs: int = checkpoint.config.num_outputs
+count: int = checkpoint.config.num_outputs
 folded = vitrail.rewrite(model, "fold_layer_scale")
 states: dict[str, Tensor] = vitrail.export_state_dict(folded, "timm")
 vitrail.register("mine", config)
@@ -39,6 +49,9 @@ WRONG = """
 from torch import zeros
 
 import vitrail
+from vitrail.models.clip import CLIPConfig
+from vitrail.models.detr import DETRConfig
+from vitrail.models.mae import MAEConfig
 from vitrail.models.vit import ViTConfig
 
 ViTConfig(pool="clas")
@@ -54,6 +67,12 @@ ViTConfig().build().config.depht
 ViTConfig().build().forward_features(3).grid
 vitrail.VisionTransformer().config.patch_siez
 vitrail.create_model("vit_tiny_patch16_224").forward_features(zeros(1, 3, 224, 224)).grid
+ViTConfig().build()(zeros(1, 3, 224, 224)).sofmtax(1)
+vitrail.VisionTransformer()(zeros(1, 3, 224, 224), 3)
+DETRConfig().build()(zeros(1, 3, 224, 224)).bxoes
+vitrail.UniversalViT()(zeros(1, 3, 224, 224)).dpeth
+MAEConfig().build()(zeros(1, 3, 224, 224)).argmax(1)
+CLIPConfig().build()(zeros(1, 3, 224, 224))
 """
 
 
@@ -71,6 +90,6 @@ def check(folder: Path, scripts: dict[str, str]) -> list[str]:
 def test_types_of_a_users_script(tmp_path: Path) -> None:
     found = check(tmp_path, {"right.py": RIGHT, "wrong.py": WRONG})
     assert [line for line in found if line.startswith("right.py")] == []
-    assert [int(line.split(":")[1]) for line in found if "error" in line] == [7, 8, 9, 10, *range(13, 20)]
-    assert any('"vitrail.nn.model.BaseVisionModel[vitrail.models.fields.ModelConfig]"' in line for line in found)
+    assert [int(line.split(":")[1]) for line in found if "error" in line] == [10, 11, 12, 13, *range(16, 29)]
+    assert any('"vitrail.nn.model.BaseVisionModel[vitrail.models.fields.ModelConfig, Any]"' in line for line in found)
     assert any('"vitrail.models.fields.ModelConfig"' in line for line in found)

@@ -50,7 +50,7 @@ def last(levels: tuple[Tokens, ...]) -> Tensor:
         ("vit_tiny_patch16_224", {**SMALL, "num_classes": 5}, first),
         ("deit_tiny_distilled_patch16_224", {**SMALL, "num_classes": 5}, both),
         ("compact_tiny_16", {"depth": 2, "num_classes": 5}, mean),
-        ("universal_vit_tiny_patch16_224", {**SMALL, "decoder_depth": 1, "dense_dim": 8}, mean),
+        ("universal_vit_tiny_patch16_224", {**SMALL, "decoder_depth": 1, "dense_dim": 8}, first),
         ("segformer_b0", {**LEVELS, "decoder_dim": 16, "num_classes": 5}, last),
     ],
 )

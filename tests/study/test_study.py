@@ -262,6 +262,23 @@ def test_layers_learn_from_train_and_are_scored_on_test(checkpoint, tmp_path):
     assert "6 images: the test part" in study.notes[0]
 
 
+@pytest.mark.parametrize(
+    ("split", "words"),
+    [
+        ("auto", "fitted on 9 images and scored on 3 of 3 images: the test part"),
+        ("val", "fitted on 9 images and scored on 6 of 6 images: the val part"),
+        ("train", "9 of 9 images: the train part"),
+        ("all", "18 of 18 images: all of"),
+    ],
+)
+def test_layers_are_scored_on_the_part_that_is_named(split, words, checkpoint, tmp_path):
+    for part, each in (("train", 3), ("val", 2), ("test", 1)):
+        write_classes(tmp_path / "all" / part, each=each)
+    study = study_layers(checkpoint, str(tmp_path / "all"), split=split)
+    assert words in study.notes[0]
+    assert ("halved" in study.notes[0]) == (split in ("train", "all"))
+
+
 def test_the_spread_is_over_images_and_of_two_models_over_their_differences(checkpoint, source):
     other = replace(checkpoint, class_names=("fox", "cat", "dog"))
     study = study_robustness([checkpoint, other], source, Options(tests=()))
@@ -298,7 +315,7 @@ def test_what_cannot_be_studied_is_a_sentence_that_names_the_model(study, checkp
     sizes = {**sizes, "tasks": ("detection",), "decoder_depth": 1, "num_queries": 2}
     detector = replace(checkpoint, model=create_model("universal_vit_tiny_patch16_224", num_heads=2, **sizes))
     for found, words in (
-        (others, "does not know 2 classes"),
+        (others, "lacks 2 classes"),
         (several, "is multi-label"),
         (bands, "images of 4 channels"),
         (detector, "is for detection"),

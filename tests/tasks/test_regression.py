@@ -72,7 +72,9 @@ def test_metrics_equal_scikit_learn(rows, task):
     assert found.loss == pytest.approx(sk.mean_squared_error(targets.numpy(), outputs.numpy()), rel=1e-5)
     assert (found.count, len(found.points), len(found.points[0])) == (5, 2, 5)
     json.dumps(found.to_dict(), allow_nan=False)
-    assert list(found.headline()) == ["loss", "r2", "mean_absolute_error"]
+    by_name = [f"mean_absolute_error {name}" for name in NAMES]
+    assert list(found.headline()) == ["loss", "r2", *by_name], "numbers of different units have no common error"
+    assert list(found.card_metrics()) == ["r2"]
     assert "R²" in task.summary(found)
     assert "<svg" in task.report(found)[0]
 
@@ -130,3 +132,14 @@ def test_errors_are_sentences():
     metrics.update(torch.tensor([[torch.nan]]), torch.zeros(1, 1))
     with pytest.raises(VitrailError, match="not finite"):
         metrics.compute()
+
+
+def test_a_head_goes_on_in_its_own_units_while_the_labels_are_alike():
+    old = Regression(mean=(10.0,), scale=(2.0,))
+    assert Regression(mean=(12.0,), scale=(3.0,)).continued(old.spec) == old
+    in_other_units = Regression(mean=(1000.0,), scale=(200.0,))
+    assert in_other_units.continued(old.spec) is None
+    assert Regression(mean=(10.0,), scale=(7.0,)).continued(old.spec) is None
+    assert Regression(mean=(1.0, 2.0), scale=(1.0, 1.0)).continued(old.spec) is None
+    assert in_other_units.continued(TaskSpec("regression")) is None
+    assert in_other_units.continued(TaskSpec("classification")) is None

@@ -70,6 +70,34 @@ def test_numbers_are_learned_from_a_table_and_measured_in_their_own_units(number
     assert evaluation.r2 > 0.2, "better than the mean of the numbers"
 
 
+def test_fine_tuning_on_the_same_numbers_keeps_the_heads_units_and_not_those_of_another_unit(
+    numbers: vitrail.Run, table: Path, tmp_path: Path
+) -> None:
+    few = replace(NUMBERS, model=None, overrides={}, steps=1, epochs=None, lr=1e-9)
+    rows = table.read_text().splitlines()
+    (table.parent / "more.csv").write_text("\n".join(rows[:90]))
+    more = vitrail.train(table.parent / "more.csv", few, weights=numbers.path, out=tmp_path / "more")
+    assert more.checkpoint.task == numbers.checkpoint.task
+    weight, before = (run.checkpoint.model.head.classify.weight for run in (more, numbers))
+    torch.testing.assert_close(weight, before, atol=1e-5, rtol=1e-3)
+    cells = [row.split(",") for row in rows[1:]]
+    other = [f"{path},{float(brightness) / 1000},{contrast}" for path, brightness, contrast in cells]
+    (table.parent / "other.csv").write_text("\n".join([rows[0], *other]))
+    run = vitrail.train(table.parent / "other.csv", few, weights=numbers.path, out=tmp_path / "other")
+    mean = dict(run.checkpoint.task.options)["mean"]
+    assert 80 < mean[0] < 170
+    assert run.checkpoint.model.head.classify.weight.std() < 0.03, "a new head"
+
+
+def test_an_own_module_learns_the_tables_task(table: Path, tmp_path: Path) -> None:
+    sizes = {"image_size": 16, "patch_size": 4, "embed_dim": 16, "depth": 1, "num_heads": 2, "in_channels": 1}
+    module = vitrail.create_model("vit_tiny_patch16_224", num_classes=2, **sizes)
+    run = vitrail.train(table, replace(NUMBERS, model=None, overrides={}), model=module, out=tmp_path / "run")
+    assert run.checkpoint.task.name == "regression"
+    assert vitrail.load(run.path).task == run.checkpoint.task
+    assert module.config.task.name == "classification", "the user's module is not changed"
+
+
 def test_a_run_of_numbers_is_published(numbers: vitrail.Run, table: Path) -> None:
     report = (numbers.path / "report.html").read_text(encoding="utf-8")
     for words in (

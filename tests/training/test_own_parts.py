@@ -8,6 +8,7 @@ from types import ModuleType, SimpleNamespace
 import pytest
 import torch
 from killable_runs import SMALL, make_pictures
+from torch.utils.data import Dataset
 
 import vitrail
 from vitrail.errors import VitrailError
@@ -46,6 +47,53 @@ def test_a_recipe_by_name_with_weights(source, tmp_path):
     tuned = vitrail.train(source, recipe, weights=start.path, out=tmp_path / "tuned")
     assert tuned.checkpoint.info["origin"].startswith(f"fine-tuned from {start.path} on ")
     assert set(vitrail.list_recipes()) >= {"default", "finetune", "probe", "deit", "mae"}
+
+
+class Noise(Dataset):
+    """Twenty-four images of noise in two classes."""
+
+    classes = ("dark", "light")
+
+    def __len__(self) -> int:
+        return 24
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
+        values = torch.randint(0, 128, (3, 16, 16), dtype=torch.uint8, generator=torch.Generator().manual_seed(index))
+        return values + 100 * (index % 2), index % 2
+
+
+def test_a_dataset_is_trained_on_as_it_is(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run = vitrail.train(Noise(), QUICK, model=TINY)
+    assert run.path == Path("runs/dataset-1")
+    same = vitrail.train(vitrail.source_from_dataset(Noise()), QUICK, model=TINY)
+    assert run.checkpoint.class_names == ("dark", "light")
+    assert run.metrics == same.metrics
+    with pytest.raises(VitrailError, match="trained with a source from Python"):
+        vitrail.resume(run.path)
+    assert vitrail.resume(run.path, source=Noise()).metrics == run.metrics
+    note = vitrail.evaluate(run.path, Noise()).note
+    assert (
+        note == "2 images: dataset, without 20 that the run was trained on and 2 that it chose its best checkpoint by"
+    )
+    assert len(list(vitrail.predict(run.path, Noise(), split="train"))) == 20
+
+
+class Alone(Noise):
+    """The images without labels."""
+
+    def __getitem__(self, index: int) -> torch.Tensor:
+        return super().__getitem__(index)[0]
+
+
+def test_a_dataset_of_images_alone_is_pretrained_on(tmp_path):
+    sizes = {"image_size": 16, "patch_size": 4, "embed_dim": 16, "depth": 1, "num_heads": 2}
+    decoder = {"decoder_dim": 8, "decoder_depth": 1, "decoder_heads": 2}
+    recipe = vitrail.Recipe(model="mae_vit_base_patch16", overrides={**sizes, **decoder}, steps=1, batch_size=8)
+    run = vitrail.pretrain(Alone(), recipe, out=tmp_path / "run")
+    assert len((run.path / "splits.csv").read_text().splitlines()) == 1 + 24
+    with pytest.raises(VitrailError, match=r"item 0 of the dataset is a Tensor, but \(image, label\) is needed"):
+        vitrail.train(Alone(), QUICK, out=tmp_path / "labelled")
 
 
 class Notes:

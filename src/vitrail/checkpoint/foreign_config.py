@@ -74,7 +74,7 @@ def _config(reader: Reader, values: Mapping[str, Any], folder: Path) -> ModelCon
     try:
         return reader(values)
     except KeyError as error:
-        raise VitrailError(f"{folder / 'config.json'} does not say {error}: get the file again") from None
+        raise VitrailError(f"{folder / 'config.json'} has no {error}: get the file again") from None
 
 
 def timm_card(config: Mapping[str, Any]) -> Card:

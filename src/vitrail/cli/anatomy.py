@@ -1,4 +1,4 @@
-"""vitrail study anatomy."""
+"""The command `vitrail study anatomy`."""
 
 import sys
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from .options import CheckpointArgument, Device, Limit, Out, Precision, SourcesA
 
 @dataclass
 class Anatomy:
-    """Draw measures of every layer of a model as one page.
+    """Write a page with measures of every layer of a model.
 
     Attention distance of each head, similarity of the tokens in each block, the pixels that a token depends on, and
     similarity of position embeddings.

@@ -1,18 +1,17 @@
-"""vitrail study attribution."""
+"""The command `vitrail study attribution`."""
 
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
 
-from .options import CheckpointArgument, Device, Option, Out, Precision, Seed, SourceArgument, Split
+from .options import CheckpointArgument, Device, LimitDrawn, Out, Precision, Seed, SourceArgument, Split, drawn_limit
 
 
 @dataclass
 class Attribution:
-    """Score attribution methods on labelled images: faithfulness, beside a random map and a centred one.
+    """Measure the faithfulness of attribution methods on labelled images, with random and centred maps as baselines.
 
-    Deletion, insertion and a sanity check for each method; with --masks also how well its maps find the object.
+    Deletion, insertion and a sanity check for each method; with --masks also how well its maps locate the object.
 
     Examples:
         vitrail study attribution runs/flowers flowers/ --masks masks/
@@ -21,12 +20,11 @@ class Attribution:
     checkpoint: CheckpointArgument
     source: SourceArgument
     methods: tuple[str, ...] = ()
-    """Methods to score, by default all; docs/attribution.md lists them."""
+    """Methods to evaluate, by default all; docs/attribution.md lists them."""
     masks: Path | None = None
     """Folder with a mask of each image's object, white on black, under the image's name."""
     split: Split = "auto"
-    limit: Annotated[int | Literal["all"], Option(metavar="N|all")] = 200
-    """Use at most N images, drawn at random by the seed."""
+    limit: LimitDrawn = 200
     device: Device = "auto"
     precision: Precision = "auto"
     seed: Seed = 0
@@ -50,7 +48,7 @@ class Attribution:
             methods,
             masks=self.masks,
             split=self.split,
-            limit=None if self.limit == "all" else self.limit,
+            limit=drawn_limit(self.limit),
             device=self.device,
             precision=self.precision,
             seed=self.seed,

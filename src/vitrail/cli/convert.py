@@ -1,4 +1,4 @@
-"""vitrail convert."""
+"""The command `vitrail convert`."""
 
 import sys
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from .options import Option, Out
 class Convert:
     """Convert weights of timm, transformers, torchvision, big_vision (.npz) or a .pth pickle to a checkpoint.
 
-    Pickles are read in a separate process, and refused if they have more than tensors.
+    Pickles are read in a separate process, and rejected if they contain anything but tensors.
 
     Examples:
         vitrail convert vit_b_16.pth -o models/vit_b_16

@@ -1,4 +1,4 @@
-"""vitrail eval."""
+"""The command `vitrail eval`."""
 
 import json
 import sys
@@ -9,10 +9,10 @@ from .options import BatchSize, CheckpointArgument, Device, Json, OptionalOut, P
 
 @dataclass
 class Eval:
-    """Score a checkpoint on labelled images.
+    """Evaluate a checkpoint on labelled images.
 
-    Classes, or the columns of a regression, are matched by name. If the source has no split of its own, images that
-    the run was trained on are recognised by their content and left out.
+    Classes, or the columns of a regression, are matched by name. If the source has no split of its own, images that the
+    run was trained on are recognised by content and left out.
 
     Examples:
         vitrail eval runs/flowers flowers/
@@ -26,10 +26,10 @@ class Eval:
     device: Device = "auto"
     precision: Precision = "auto"
     skip_bad: bool = False
-    """Leave out files that cannot be read instead of stopping."""
+    """Skip files that cannot be read instead of stopping."""
     json: Json = False
     out: OptionalOut = None
-    """File to write the JSON to, besides what is printed."""
+    """JSON file to write, in addition to the printed output."""
 
     def run(self) -> None:
         from ..checkpoint.contract import load

@@ -1,4 +1,4 @@
-"""vitrail plan."""
+"""The command `vitrail plan`."""
 
 import json
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from .options import COMPUTE, Json, Option, Precision
 
 @dataclass
 class Plan:
-    """Print a model's parameters, FLOPs and memory without building it.
+    """Print the parameters, FLOPs and memory of a model without allocating it.
 
     Examples:
         vitrail plan vit_small_patch16_224
@@ -25,9 +25,9 @@ class Plan:
     in_channels: Annotated[int | None, Option(shown_default="the variant's")] = None
     """Channels of an image."""
     optimizer: Literal["adamw", "muon"] = "adamw"
-    """Optimiser of the training."""
+    """Optimiser in training."""
     ema: bool = True
-    """Leave out the memory of the averaged weights."""
+    """Without memory for averaged weights."""
     checkpointing: bool = False
     """Recompute activations in the backward pass instead of storing them."""
     budget: Annotated[str | None, Option(metavar="BYTES")] = None
@@ -35,7 +35,7 @@ class Plan:
     batch_size: Annotated[int, Option(section=COMPUTE)] = 32
     """Images in one training step."""
     device: Annotated[str, Option(metavar="DEVICE", section=COMPUTE)] = "cpu"
-    """cpu or cuda; this machine need not have it."""
+    """cpu or cuda; need not be present on this machine."""
     precision: Precision = "auto"
     json: Json = False
 

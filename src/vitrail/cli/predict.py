@@ -1,4 +1,4 @@
-"""vitrail predict."""
+"""The command `vitrail predict`."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,11 +20,11 @@ from .options import (
 
 @dataclass
 class Predict:
-    """Predict images, as a table.
+    """Write predictions for images as a table.
 
-    The columns are path, what the checkpoint predicts, error. Of a classifier that is class, probability, class_2,
-    probability_2 and so on; of a regression, one column for each number. A file that cannot be read is a row with an
-    error.
+    The columns are path, the prediction and error. The prediction of a classifier has the columns class, probability,
+    class_2, probability_2 and so on; that of a regression has one column for each number. A file that cannot be read
+    gives a row with an error.
 
     Examples:
         vitrail predict runs/flowers garden/ -o table.csv
@@ -41,7 +41,7 @@ class Predict:
     format: Annotated[Literal["csv", "jsonl", "parquet"], Option(section=OUTPUT)] = "csv"
     """Format of the table; parquet needs --out."""
     out: OptionalOut = None
-    """File to write, instead of standard output."""
+    """File to write instead of standard output."""
     batch_size: BatchSize = 32
     device: Device = "auto"
     precision: Precision = "auto"

@@ -1,19 +1,31 @@
-"""vitrail study."""
+"""The commands `vitrail study robustness` and `vitrail study layers`."""
 
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-from .options import BatchSize, CheckpointArgument, Device, Option, Out, Precision, Seed, SourceArgument, Split
+from .options import (
+    BatchSize,
+    CheckpointArgument,
+    Device,
+    LimitDrawn,
+    Option,
+    Out,
+    Precision,
+    Seed,
+    SourceArgument,
+    Split,
+    drawn_limit,
+)
 
 
 @dataclass
 class Robustness:
-    """Measure the robustness of a model, or of two side by side.
+    """Measure the robustness of a model, or compare two.
 
-    Accuracy on images that no model was trained on: clean, with fifteen corruptions, under adversarial attacks, as
-    sketches, shifted; and calibration. --masks adds images whose shape and texture belong to different classes.
+    Accuracy on held-out images: clean, with fifteen corruptions, under adversarial attacks, as sketches, shifted; and
+    calibration. --masks adds images whose shape and texture belong to different classes.
 
     Examples:
         vitrail study robustness runs/flowers flowers/
@@ -24,8 +36,7 @@ class Robustness:
     source: SourceArgument
     against: Annotated[str | None, Option(metavar="CHECKPOINT")] = None
     """Second checkpoint, for example a CNN; corruption errors are then relative to it."""
-    limit: Annotated[int | Literal["all"], Option(metavar="N|all")] = 200
-    """Use at most N images, drawn at random by the seed."""
+    limit: LimitDrawn = 200
     tests: tuple[Literal["corruption", "adversarial", "sketch", "shift", "calibration"], ...] = (
         "corruption",
         "adversarial",
@@ -33,7 +44,7 @@ class Robustness:
         "shift",
         "calibration",
     )
-    """Tests besides the clean accuracy; --masks adds the cue conflict."""
+    """Tests in addition to the clean accuracy; --masks adds the cue conflict test."""
     severities: tuple[int, ...] = (1, 3, 5)
     """Severities of the corruptions, from 1 to 5."""
     epsilons: Annotated[tuple[float, ...], Option(metavar="EPSILON")] = (1.0, 4.0)
@@ -41,14 +52,14 @@ class Robustness:
     steps: int = 10
     """Steps of the PGD attack."""
     masks: Path | None = None
-    """Folder with a mask of each image's object, white on black, under the image's name."""
+    """Folder with a mask of the object, white on black, for each image, under the image's file name."""
     split: Split = "auto"
     batch_size: BatchSize = 32
     device: Device = "auto"
     precision: Precision = "auto"
     seed: Seed = 0
     out: Out = Path("robustness.csv")
-    """CSV to write, with every severity."""
+    """CSV file to write, with results for every severity."""
 
     def run(self) -> None:
         from ..checkpoint.contract import load
@@ -63,7 +74,7 @@ class Robustness:
             severities=self.severities,
             epsilons=self.epsilons,
             steps=self.steps,
-            limit=None if self.limit == "all" else self.limit,
+            limit=drawn_limit(self.limit),
             split=self.split,
             masks=self.masks,
             batch_size=self.batch_size,
@@ -84,19 +95,20 @@ class Robustness:
 
 @dataclass
 class Layers:
-    """Measure how well a linear probe predicts the classes from the output of each block.
+    """Measure the accuracy of a linear probe on the output of each block.
 
-    Linear probes are fitted on the train part and scored on the held-out part; the logit lens applies the model's own
-    head after every block.
+    Linear probes are fitted on the training part and evaluated on the part chosen by --split; the logit lens applies
+    the model's own head after every block.
 
     Examples:
         vitrail study layers runs/flowers flowers/
+        vitrail study layers runs/flowers flowers/ --split val --limit all
     """
 
     checkpoint: CheckpointArgument
     source: SourceArgument
-    limit: Annotated[int | Literal["all"], Option(metavar="N|all")] = 500
-    """Use at most N images of each part, drawn at random by the seed."""
+    split: Split = "auto"
+    limit: LimitDrawn = 500
     probe: Literal["ridge", "logistic"] = "ridge"
     """Kind of probe."""
     batch_size: BatchSize = 32
@@ -113,7 +125,8 @@ class Layers:
         found = study_layers(
             load(self.checkpoint),
             self.source,
-            limit=None if self.limit == "all" else self.limit,
+            split=self.split,
+            limit=drawn_limit(self.limit),
             kind=self.probe,
             batch_size=self.batch_size,
             device=self.device,

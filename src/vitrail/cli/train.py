@@ -1,4 +1,4 @@
-"""vitrail train."""
+"""The command `vitrail train`."""
 
 import sys
 from dataclasses import dataclass, field
@@ -14,8 +14,8 @@ _LENGTH = "Length"
 class Train:
     """Train a Vision Transformer on labelled images.
 
-    The source is a folder with one folder for each class (with or without train/, val/ and test/ above them), a CSV,
-    tar shards, `digits`, or a named set such as cifar10. Options that are not given are chosen from the data and the
+    The source is a folder with a folder for each class (with or without train/, val/ and test/ above them), a CSV, tar
+    shards, `digits`, or a named data set such as cifar10. Options that are not given are chosen from the data and the
     machine.
 
     Examples:
@@ -28,7 +28,7 @@ class Train:
     """
 
     data: Annotated[str | None, Option(metavar="SOURCE", positional=True)] = None
-    """Labelled images to train on. Left out with --resume."""
+    """Labelled images to train on. Not given with --resume."""
     model: Annotated[str | None, Option(metavar="VARIANT")] = None
     """Variant, such as vit_tiny_patch16_224; see `vitrail models`."""
     weights: Annotated[str | None, Option(metavar="CHECKPOINT")] = None
@@ -36,21 +36,21 @@ class Train:
     task: Annotated[str | None, Option(shown_default="from the labels")] = None
     """Task of the labels: classification, classification:labels=many, or regression."""
     recipe: str = "default"
-    """default, finetune, probe, deit, or a recipe.yaml; a run folder repeats that run."""
+    """default, finetune, probe, deit, or a recipe.yaml; or a run folder, to repeat that run."""
     image_size: Annotated[int | None, Option(metavar="PIXELS")] = None
     """Side of the model's input in pixels."""
     skip_bad: bool = False
-    """Leave out files that cannot be read, and list them in bad_files.csv, instead of stopping."""
+    """Skip files that cannot be read, and list them in bad_files.csv, instead of stopping."""
     set: Annotated[list[str], Option(metavar="FIELD=VALUE")] = field(default_factory=list)
     """Any fields of the recipe, such as lr=1e-3 objective.mixup=0.2."""
     epochs: Annotated[float | None, Option(section=_LENGTH)] = None
     """Passes over the training images."""
     minutes: Annotated[float | None, Option(section=_LENGTH)] = None
-    """Time budget of the whole run; the number of steps follows from the measured speed."""
+    """Time budget of the whole run; the number of steps is chosen by the measured speed."""
     resume: Annotated[Path | None, Option(metavar="RUN", section=_LENGTH)] = None
-    """Continue this run exactly as if it had not been stopped."""
+    """Resume this run; the results are the same as without an interruption."""
     source: Annotated[str | None, Option(metavar="SOURCE", section=_LENGTH)] = None
-    """With --resume: new place of the data, if they were moved; images are compared by content."""
+    """With --resume: new path of the data, if they were moved; images are compared by content."""
     batch_size: Annotated[int | None, Option(section=COMPUTE, shown_default="from the data")] = None
     """Images in one step."""
     device: Annotated[str | None, Option("auto, cpu, cuda or cuda:1.", section=COMPUTE, shown_default="auto")] = None
@@ -87,7 +87,7 @@ class Train:
         print(next_steps(run.path, run.metrics))
 
     def _changes(self) -> dict[str, Any]:
-        """The fields of the recipe that have an option of their own."""
+        """Fields of the recipe with an option of their own."""
         words = "model weights task epochs minutes batch_size image_size precision seed device"
         return {name: vars(self)[name] for name in words.split()}
 

@@ -32,9 +32,9 @@ def from_npy(data: bytes, max_pixels: int, strict: bool = True) -> Shaped[Tensor
     if count > max_pixels * 4:
         raise RefusedError(f"too large: {count:,} values, the limit is {max_pixels * 4:,}")
     if count * dtype.itemsize > len(data) - file.tell():
-        raise RefusedError("truncated: the file is shorter than its header says")
+        raise RefusedError("truncated: the file is shorter than its header requires")
     if strict and count * dtype.itemsize < len(data) - file.tell():
-        raise RefusedError("damaged (the file is longer than its header says)")
+        raise RefusedError("damaged (the file is longer than its header requires)")
     file.seek(0)
     return scale_bands(channels_first(np.load(file, allow_pickle=False)))
 
@@ -44,7 +44,7 @@ def channels_first(array: np.ndarray) -> np.ndarray:
     if array.ndim == 2:
         return array[None]
     if array.ndim != 3:
-        raise RefusedError(f"an array of shape {array.shape}, where (H, W), (H, W, C) or (C, H, W) is needed")
+        raise RefusedError(f"an array of shape {array.shape}, but (H, W), (H, W, C) or (C, H, W) is needed")
     return array if array.shape[0] < array.shape[2] else np.moveaxis(array, 2, 0)
 
 
@@ -64,11 +64,11 @@ def scale_bands(array: np.ndarray) -> Shaped[Tensor, "C H W"]:
     if kind == "u" and array.itemsize == 2:  # in either byte order
         return torch.from_numpy((array / 65535).astype(np.float32, order="C"))
     if kind not in "iuf":
-        raise RefusedError(f"values of type {array.dtype}, where integers or floats are needed")
+        raise RefusedError(f"values of type {array.dtype}, but integers or floats are needed")
     with np.errstate(over="ignore", invalid="ignore"):
         values = torch.from_numpy(array.astype(np.float32, order="C"))
     if not torch.isfinite(values).all():
-        raise RefusedError("holds values that are not finite (NaN or infinity)")
+        raise RefusedError("has values that are not finite (NaN or infinity)")
     return values
 
 
@@ -82,4 +82,4 @@ def fit_bands(image: Shaped[Tensor, "C H W"], channels: int | None) -> Shaped[Te
     if (have, channels) == (3, 1):
         luma = torch.einsum("chw,c->hw", image.float(), torch.tensor(_LUMA))[None]
         return luma if image.is_floating_point() else luma.round().to(torch.uint8)
-    raise RefusedError(f"{have} channel{'s' * (have != 1)}, where {channels} are needed")
+    raise RefusedError(f"{have} channel{'s' * (have != 1)}, but {channels} are needed")

@@ -52,7 +52,7 @@ def find_columns(
         labelled: whether to find labels.
         task: task given by the user; None infers it. A label column with fractions is regression of one number,
             other labels are classes; several columns without one of them called label are regression of as many
-            numbers if one of them has fractions, or one class each if they hold 0 and 1 only.
+            numbers if one of them has fractions, or one class each if they have 0 and 1 only.
 
     Raises:
         VitrailError: there is no path column, or no labels; the message lists the columns.

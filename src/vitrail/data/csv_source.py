@@ -89,7 +89,7 @@ def _read(path: Path) -> list[tuple[int, list[str]]]:
     except csv.Error as error:
         raise VitrailError(f"{path} is not a CSV: {error}") from error
     if len(lines) < 2:
-        raise VitrailError(f"{path} holds no rows: it needs a header (path,label) and a row for each image")
+        raise VitrailError(f"{path} has no rows: it needs a header (path,label) and a row for each image")
     return lines
 
 
@@ -139,7 +139,7 @@ class _Reader:
                 if not cells[i].strip():
                     yield f"column {self.names[i]} is empty"
                 elif number(cells[i]) is None:
-                    yield f"column {self.names[i]} holds {cells[i].strip()!r}, which is not a number"
+                    yield f"column {self.names[i]} has {cells[i].strip()!r}, which is not a number"
         elif columns.label is not None:
             found = labels(cells[columns.label])
             if not found:

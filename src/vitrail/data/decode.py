@@ -34,12 +34,12 @@ In a three-dimensional `.npy` the channel axis is the shorter of the first and t
 
 The content decides the format, never the suffix. EXIF orientation is applied (a damaged EXIF block means
 upright).
-Animated images give their first frame. TIFFs whose white is 0 are turned around where their values have a white
+Animated images are read as their first frame. TIFFs whose white is 0 are inverted if their type has a white value
 (bool, unsigned integers).
 
-Truncated files are refused, not filled up, and so are TIFFs and arrays of which a part lies outside the file. With
-`strict`, a PNG with a wrong checksum and a JPEG whose data libjpeg finds corrupt are refused too. One file takes at
-most `MAX_PIXELS`, `MAX_BYTES` and `MAX_SECONDS`, and all threads together a budget of memory.
+Truncated files are errors, and so are TIFFs and arrays of which a part lies outside the file. With `strict`, a PNG
+with a wrong checksum and a JPEG whose data libjpeg finds corrupt are errors too. One file may have at most
+`MAX_PIXELS`, `MAX_BYTES` and `MAX_SECONDS`; all threads share a budget of memory.
 """
 
 from collections.abc import Callable
@@ -64,7 +64,7 @@ from .tiff import TIFF_MAGIC, Tiff, decode_bands, inverted, read_structure
 MAX_PIXELS = 178_956_970
 """Images with more pixels are refused from their header, before anything is unpacked.
 
-It is twice Pillow's own `MAX_IMAGE_PIXELS`, the count from which Pillow refuses too."""
+It is twice Pillow's own `MAX_IMAGE_PIXELS`, from which Pillow raises an error too."""
 
 # Left out: formats that start another program (EPS) or are not images (PDF, HDF5, MPEG, ...).
 _FORMATS = (
@@ -200,7 +200,7 @@ def _tiff_image(data: bytes, structure: Tiff) -> Image.Image | None:
     try:
         image = Image.open(TimedFile(data), formats=["TIFF"])
     except UnidentifiedImageError:
-        return None  # Pillow knows no TIFF of n bands
+        return None  # Pillow cannot read a TIFF of n bands
     return image if structure.samples == len(image.getbands()) else None
 
 
@@ -214,7 +214,7 @@ def _pixels(image: Image.Image) -> int:
 def _wide(image: Image.Image, white_is_zero: bool) -> Tensor:
     """Grey with more than 8 bits -> (1, H, W) float32."""
     array = np.array(image)[None]
-    if image.mode == "I" and image.format in ("PNG", "PPM"):  # 16 bits in the file, whatever Pillow holds them in
+    if image.mode == "I" and image.format in ("PNG", "PPM"):  # 16 bits in the file, in any mode of Pillow
         array = array.astype(np.uint16)
     return scale_bands(inverted(array, 16) if white_is_zero else array)
 
@@ -228,7 +228,7 @@ def _ordinary(image: Image.Image, channels: int | None) -> Tensor:
         return _tensor(image.convert("RGBA"))
     if wanted not in (1, 3):
         kind = "transparency" if wanted == 4 else f"{wanted} channels"
-        raise RefusedError(f"a {image.mode} image, where one with {kind} is needed")
+        raise RefusedError(f"a {image.mode} image, but one with {kind} is needed")
     if see_through:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
@@ -265,7 +265,7 @@ def _upright(image: Image.Image) -> Image.Image:
 
 
 def _reason(error: Exception, data: bytes) -> str:
-    """One plain clause for whatever the decoder raised."""
+    """One clause that describes an error of the decoder."""
     if isinstance(error, RefusedError):
         return str(error)
     if isinstance(error, Image.DecompressionBombError):

@@ -72,7 +72,7 @@ _WANTED = "give each class a folder of its own (root/class/image.jpg, or root/tr
 
 
 def _split_folders(root: Path, folders: list[str]) -> dict[str, Split]:
-    """{folder: split}, or nothing if the folders are classes."""
+    """Map folders to splits; empty if the folders are classes."""
     splits = {name: SPLIT_WORDS[name.lower()] for name in folders if name.lower() in SPLIT_WORDS}
     trains = [name for name, split in splits.items() if split == "train"]
     if not splits or any(not _subfolders(root / name) for name in trains or splits):
@@ -80,7 +80,7 @@ def _split_folders(root: Path, folders: list[str]) -> dict[str, Split]:
     others = [name for name in folders if name not in splits]
     if others and trains:
         raise VitrailError(
-            f"{root} holds the split {trains[0]} and beside it {others[0]} with images: move it away, or "
+            f"{root} has the split {trains[0]} and also {others[0]} with images: move it away, or "
             "into the split it belongs to"
         )
     return {} if others else splits
@@ -88,7 +88,7 @@ def _split_folders(root: Path, folders: list[str]) -> dict[str, Split]:
 
 def _beside(folder: Path, prefix: str) -> list[BadFile]:
     names = sorted((e.name for e in _scan(folder) if is_image(e.name) and not e.is_dir()), key=natural)
-    return [BadFile(os.path.join(prefix, name), "no label: it lies in no class folder") for name in names]
+    return [BadFile(os.path.join(prefix, name), "no label: it is in no class folder") for name in names]
 
 
 def _no_classes(root: Path) -> str:

@@ -132,5 +132,5 @@ def _open(name: str, row: _Named, arguments: dict[str, Any]) -> object:
         except Exception as error:  # sets raise different errors
             raise VitrailError(
                 f"{name} is not in {root}/ and could not be downloaded ({error}): copy it there as "
-                "torchvision lays it out, set VITRAIL_DATA to where it lies, or name a folder of images"
+                "torchvision stores it, set VITRAIL_DATA to that folder, or give a folder of images"
             ) from error

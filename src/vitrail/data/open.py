@@ -9,9 +9,12 @@ from collections.abc import Callable
 from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
+from typing import Any
 
 from jaxtyping import Shaped
 from torch import Tensor
+from torch.utils.data import Dataset
+from typing_extensions import TypeIs
 
 from ..errors import VitrailError
 from ..plugins import find_plugin, plugin_names
@@ -33,29 +36,36 @@ __all__ = [
     "RowAt",
     "Sample",
     "Source",
+    "SourceLike",
     "Split",
+    "is_source",
     "open_source",
     "read_bytes",
     "read_image",
     "source_from_dataset",
     "source_from_images",
+    "source_name",
 ]
 
 _TABLES = (".csv", ".tsv")
 
+
+SourceLike = Source | Dataset[Any] | str | os.PathLike[str]
+"""A `Source`, a torch Dataset (see `source_from_dataset`), or the text or path that names a source."""
 
 Opener = Callable[[str, bool], Source]
 """A plugin's source: (text after "name:", whether to read labels) -> Source."""
 
 
 def open_source(
-    spec: str | Path | Source, *, labelled: bool = True, task: TaskSpec | None = None, strict: bool = True
+    spec: SourceLike, *, labelled: bool = True, task: TaskSpec | None = None, strict: bool = True
 ) -> Source:
     """Open a source: find the images of `spec` and, with `labelled`, their classes or numbers.
 
     `spec` is a folder (class folders, or tar shards), a CSV, a tar shard or a glob of shards, `digits`, one of
     torchvision's sets (`cifar10`, `torchvision:cifar10`), a source of another package (`name` or `name:rest`, entry
-    point group `vitrail.sources`), or a source that was made in Python. An existing path wins over a name.
+    point group `vitrail.sources`), a torch Dataset, or a source that was made in Python. An existing path wins over a
+    name.
 
     Args:
         spec: the source.
@@ -67,10 +77,7 @@ def open_source(
     Raises:
         VitrailError: there is nothing usable, or its labels do not fit the task.
     """
-    if not isinstance(spec, (Source, str, os.PathLike)):
-        kind = type(spec).__name__
-        raise VitrailError(f"a {kind} is no source: make one with source_from_dataset(...) or source_from_images(...)")
-    source = spec if isinstance(spec, Source) else _open(os.path.expanduser(os.fspath(spec)), labelled, task)
+    source = _found(spec, labelled, task)
     if not strict:
         source = replace(source, samples=tuple(replace(sample, strict=False) for sample in source.samples))
     if not labelled:
@@ -79,6 +86,18 @@ def open_source(
         return _with_task(source, task)
     note = f"task {source.task.name}: {len(source.class_names)} {source.label_kind}"
     return source if source.notes else replace(source, notes=(note,))
+
+
+def is_source(value: object) -> TypeIs[SourceLike]:
+    """Whether a value is a `Source`, a torch Dataset, a text or a path."""
+    return isinstance(value, Source | Dataset | str | os.PathLike)
+
+
+def source_name(spec: SourceLike) -> str:
+    """Name of a source in messages and of its run folder; a Dataset is named "dataset"."""
+    if isinstance(spec, Dataset):
+        return "dataset"
+    return spec.name if isinstance(spec, Source) else os.fspath(spec)
 
 
 def read_image(
@@ -109,6 +128,19 @@ def read_bytes(sample: Sample) -> bytes:
         raise BadImage(sample.name, error.strerror or str(error)) from error
     except Exception as error:  # a location of another package: one bad image, not the end of the table
         raise BadImage(sample.name, f"cannot be read ({type(error).__name__}: {error})") from error
+
+
+def _found(spec: SourceLike, labelled: bool, task: TaskSpec | None) -> Source:
+    if isinstance(spec, Source):
+        return spec
+    if isinstance(spec, Dataset):
+        return source_from_dataset(spec, labelled=labelled)
+    if isinstance(spec, str | os.PathLike):
+        return _open(os.path.expanduser(os.fspath(spec)), labelled, task)
+    raise VitrailError(
+        f"a {type(spec).__name__} is no source: name files, give a torch Dataset, or make one with "
+        "source_from_images(...)"
+    )
 
 
 def _open(text: str, labelled: bool, task: TaskSpec | None) -> Source:
@@ -165,7 +197,7 @@ def _opener(text: str) -> Opener | None:
 def _of_another_package(opener: Opener, text: str, labelled: bool) -> Source:
     source = opener(text.partition(":")[2], labelled)
     if not isinstance(source, Source):
-        raise VitrailError(f"source {text!r} of another package gave {type(source).__name__}, where a Source is needed")
+        raise VitrailError(f"source {text!r} of another package returned {type(source).__name__} instead of a Source")
     return source
 
 
@@ -180,16 +212,16 @@ def _with_task(source: Source, task: TaskSpec) -> Source:
     """Return the source for another task, if its labels fit that task."""
     if task.name == REGRESSION.name and source.label_kind != "numbers":
         raise VitrailError(
-            f"{source.name} gives classes, and --task {task} needs numbers: name a CSV with columns of numbers"
+            f"{source.name} has classes, and --task {task} needs numbers: name a CSV with columns of numbers"
         )
     if task.name == CLASSIFICATION.name:
         if source.label_kind != "classes":
             raise VitrailError(
-                f"{source.name} gives numbers, and --task {task} needs classes: leave --task out, or use {REGRESSION}"
+                f"{source.name} has numbers, and --task {task} needs classes: leave --task out, or use {REGRESSION}"
             )
         if not takes_many(task) and any(len(sample.labels) != 1 for sample in source.samples):
             raise VitrailError(
-                f"{source.name} gives several classes an image or none, and --task {task} takes one: leave --task out"
+                f"{source.name} has images with several classes or none, and --task {task} needs one: leave --task out"
             )
     return replace(source, task=task)
 

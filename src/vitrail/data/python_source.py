@@ -2,19 +2,20 @@
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from io import BytesIO
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from PIL import Image
 from torch import Tensor
+from torch.utils.data import ConcatDataset, Dataset, Subset
 
 from ..errors import VitrailError
 from ..task_spec import CLASSIFICATION, MULTI_LABEL, REGRESSION
 from .decode import BadImage
 from .in_memory import ImageLike, image_tensor
-from .samples import FileAt, LabelKind, Location, Sample, Source, Split, natural
+from .samples import BadFile, FileAt, LabelKind, Location, Sample, Source, Split, natural
 
 Labels = Sequence[Any] | np.ndarray | Tensor
 """Labels of images, one entry each; see `source_from_images`."""
@@ -28,6 +29,13 @@ class ItemDataset(Protocol):
     def __len__(self) -> int: ...
 
     def __getitem__(self, index: int) -> Any: ...
+
+
+@runtime_checkable
+class NamesClasses(Protocol):
+    """A Dataset with names of its classes, as those of torchvision."""
+
+    classes: Sequence[Any]
 
 
 def source_from_images(
@@ -44,7 +52,7 @@ def source_from_images(
         images: Pillow images, arrays, tensors or paths; or one array or tensor with a batch axis.
         labels: one for each image; None: no labels. A str or int is a class; a float (a whole number too) is a number
             to predict; a list of str or int is any number of classes, a list of floats several numbers. An array
-            (n, K) holds flags 0 and 1 of K classes if its type is integer or bool, and K numbers if it is float.
+            (n, K) has flags 0 and 1 of K classes if its type is integer or bool, and K numbers if it is float.
         class_names: names of the classes that ints index, or of the numbers. By default strings in natural order,
             or "0", "1", ...
         splits: "train", "val" or "test" for each image; None: vitrail splits the images.
@@ -59,8 +67,9 @@ def source_from_images(
 
 
 def source_from_dataset(
-    dataset: ItemDataset,
+    dataset: ItemDataset | Dataset[Any],
     *,
+    labelled: bool = True,
     labels: Labels | None = None,
     class_names: Sequence[str] | None = None,
     splits: Sequence[Split | None] | None = None,
@@ -70,16 +79,29 @@ def source_from_dataset(
 
     Args:
         dataset: has a length; its images are Pillow images, arrays or tensors that are not normalised.
+        labelled: False ignores labels, and also takes items that are an image alone.
         labels: labels of all items, such as `dataset.targets`; None reads each item once to find its label.
-        class_names, splits, name: see `source_from_images`.
+        class_names: by default `dataset.classes`, also of the dataset inside a `Subset` or `ConcatDataset`; without
+            these, strings in natural order, or "0", "1", ...
+        splits, name: see `source_from_images`.
 
     Raises:
-        VitrailError: items are not pairs; see `source_from_images`.
+        VitrailError: the dataset has no length, items are not pairs, joined datasets have different classes; see
+            `source_from_images`.
     """
-    count = len(dataset)
-    found = [_pair(dataset, i)[1] for i in range(count)] if labels is None else labels
-    where = [ItemAt(dataset, i) for i in range(count)]
-    return _source(name, [f"{name}/{i}" for i in range(count)], where, found, class_names, splits)
+    items = _with_length(dataset)
+    where = [ItemAt(items, i) for i in range(len(items))]
+    names = [f"{name}/{i}" for i in range(len(where))]
+    if not labelled:
+        return _source(name, names, where, None, None, splits)
+    known = class_names or _classes_of(dataset)
+    if labels is not None:
+        return _source(name, names, where, labels, known, splits)
+    found, bad = _labels_of_items(items, names)
+    read = [i for i, file_name in enumerate(names) if file_name not in bad]
+    parts = [splits[i] for i in read] if splits is not None and len(splits) == len(names) else splits
+    source = _source(name, [names[i] for i in read], [where[i] for i in read], found, known, parts)
+    return replace(source, bad=tuple(BadFile(*row) for row in bad.items()))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -91,9 +113,10 @@ class ItemAt:
 
     def read(self) -> bytes:
         try:
-            return _encode(_pair(self.dataset, self.index)[0])
+            item = self.dataset[self.index]
+            return _encode(item[0] if isinstance(item, tuple | list) else item)
         except Exception as error:  # the user's code, which may fail in any way: one bad file, not the end of the run
-            raise OSError(f"item {self.index} of the dataset: {error}") from error
+            raise OSError(_failure(self.index, error)) from error
 
     def stamp(self) -> None:
         return None
@@ -167,9 +190,9 @@ def _numbers(rows: list[tuple[float, ...]], class_names: Sequence[str] | None, n
     widths = sorted({len(row) for row in rows})
     known = tuple(class_names or (map(str, range(widths[0])) if widths != [1] else ("value",)))
     if widths != [len(known)]:
-        raise VitrailError(f"{name} has {' and '.join(map(str, widths))} numbers an image, but {len(known)} names")
+        raise VitrailError(f"{name} has {' and '.join(map(str, widths))} numbers for an image, but {len(known)} names")
     if not all(np.isfinite(row).all() for row in rows):
-        raise VitrailError(f"the numbers of {name} hold NaN or infinity: leave those images out")
+        raise VitrailError(f"the numbers of {name} have NaN or infinity: leave those images out")
     return _Labels(known, list(rows), "numbers")
 
 
@@ -185,11 +208,56 @@ def _rows(labels: Labels) -> tuple[bool, list[tuple[Any, ...]]]:
     return many, [tuple(label) if isinstance(label, list | tuple) else (label,) for label in plain]
 
 
-def _pair(dataset: ItemDataset, index: int) -> tuple[Any, Any]:
-    item = dataset[index]
-    if not isinstance(item, tuple | list) or len(item) != 2:
-        raise VitrailError(f"item {index} of the dataset is a {type(item).__name__}, where (image, label) is needed")
-    return item[0], item[1]
+def _with_length(dataset: ItemDataset | Dataset[Any]) -> ItemDataset:
+    items: Any = dataset  # torch's Dataset leaves the length to its subclasses
+    try:
+        len(items)
+    except TypeError as error:
+        kind = type(dataset).__name__
+        raise VitrailError(f"a {kind} has no length: give a Dataset with __len__ and __getitem__(index)") from error
+    return items
+
+
+def _classes_of(dataset: object) -> tuple[str, ...] | None:
+    """Class names of a Dataset, or None; a name of several words in a tuple is joined by commas."""
+    match dataset:
+        case Subset():
+            return _classes_of(dataset.dataset)
+        case ConcatDataset():
+            found = {names for part in dataset.datasets if (names := _classes_of(part))}
+            if len(found) > 1:
+                raise VitrailError(
+                    f"the joined datasets have different classes, such as {' and '.join(map(_some, sorted(found)[:2]))}"
+                    ": give class_names, and labels that index them, to source_from_dataset(...)"
+                )
+            return next(iter(found), None)
+        case NamesClasses(classes=classes):
+            return tuple(each if isinstance(each, str) else ", ".join(map(str, each)) for each in classes) or None
+    return None
+
+
+def _some(names: tuple[str, ...]) -> str:
+    return f"({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})"
+
+
+def _labels_of_items(dataset: ItemDataset, names: Sequence[str]) -> tuple[list[Any], dict[str, str]]:
+    """Labels of the items that can be read, and {name: reason} of the others."""
+    labels, bad = [], {}
+    for index, name in enumerate(names):
+        try:
+            item = dataset[index]
+        except Exception as error:  # the user's code, as in `ItemAt.read`
+            bad[name] = _failure(index, error)
+            continue
+        if not isinstance(item, tuple | list) or len(item) != 2:
+            kind = type(item).__name__
+            raise VitrailError(f"item {index} of the dataset is a {kind}, but (image, label) is needed")
+        labels.append(item[1])
+    return labels, bad
+
+
+def _failure(index: int, error: Exception) -> str:
+    return f"item {index} of the dataset: {error or type(error).__name__}"
 
 
 def _location(image: ImageLike | str | os.PathLike[str], name: str) -> Location:

@@ -128,7 +128,7 @@ class Survey:
         if (found := len(self.source.samples)) < least:
             count = f"only {'one' if found == 1 else found} good image{'s' * (found > 1)}" if found else "no good image"
             needed = {1: "at least one is", 2: "at least two are"}.get(least, f"at least {least} are")
-            raise VitrailError(f"{self.source.name} holds {count}: {needed} needed")
+            raise VitrailError(f"{self.source.name} has {count}: {needed} needed")
 
     def require_classes(self) -> None:
         """Raise at one class only, a class without an image, or one image of each class.

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..checkpoint.contract import Checkpoint, load
 from ..checkpoint.native import tensors_digest
-from ..data.samples import BadFile, Sample
+from ..data.open import BadFile, Sample, SourceLike
 from ..data.split_choice import SplitChoice
 from ..engines.engine import make_engine
 from ..engines.predictor import Predictor
@@ -53,7 +53,7 @@ class Written:
 
 def embed(
     checkpoint: Checkpoint | Spec,
-    sources: Spec | Sequence[Spec],
+    sources: SourceLike | Sequence[SourceLike],
     *,
     split: SplitChoice = "all",
     limit: int | None = None,
@@ -66,12 +66,13 @@ def embed(
     """Compute the pooled vector before the head for every image: `embed("runs/flowers", "garden/").vectors`.
 
     Args:
-        checkpoint: any checkpoint of a model for images, or what `load` takes; see `EmbeddingModel` for the vector.
-        sources: images, folders of them at any depth, globs, tables, shards, or a named set.
+        checkpoint: any checkpoint of a model for images, or what `load` takes. The vector is its `embed_images`.
+        sources: images, folders of them at any depth, globs, tables, shards, a named set, a `Source` or a torch
+            Dataset.
         split: the part of each source, see `choose_split`.
         limit: stop after this many images.
         batch_size, engine, device, precision: see `make_predictor`.
-        progress: reports how many images are done.
+        progress: reports the number of images done.
 
     Raises:
         VitrailError: no image is found or can be read, a name is unknown, or the model does not take images.
@@ -88,7 +89,7 @@ def embed(
 
 def write_embeddings(
     checkpoint: Checkpoint | Spec,
-    sources: Spec | Sequence[Spec],
+    sources: SourceLike | Sequence[SourceLike],
     out: Spec,
     *,
     split: SplitChoice = "all",
@@ -160,7 +161,7 @@ def vector_width(predictor: Predictor) -> int:
 
 def _opened(
     checkpoint: Checkpoint | Spec,
-    sources: Spec | Sequence[Spec],
+    sources: SourceLike | Sequence[SourceLike],
     split: SplitChoice,
     limit: int | None,
     batch_size: int,

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from ..checkpoint.contract import Checkpoint, load
-from ..data.open import Source, open_source
+from ..data.open import SourceLike, open_source
 from ..engines.predictor import Predictor, make_predictor
 from ..errors import VitrailError
 from ..progress import Track, silent
@@ -18,7 +18,7 @@ _NAMED = 10
 
 def evaluate(
     checkpoint: Checkpoint | str | os.PathLike[str],
-    source: Source | str | os.PathLike[str],
+    source: SourceLike,
     *,
     split: SplitChoice = "auto",
     batch_size: int = 32,
@@ -35,7 +35,7 @@ def evaluate(
 
     Args:
         checkpoint: a checkpoint, or what `load` takes: a run, a folder, a file, a hub id.
-        source: a source, or what `open_source` takes.
+        source: what `open_source` takes: a path, a name, a `Source`, a torch Dataset.
         split: part of the source, see `held_out`; the result's `note` describes the images.
         batch_size, engine, device, precision: see `make_predictor`.
         skip_bad: leave out files that cannot be read, instead of raising an error.
@@ -46,8 +46,7 @@ def evaluate(
     """
     found = checkpoint if isinstance(checkpoint, Checkpoint) else load(os.fspath(checkpoint))
     predictor = make_predictor(found, batch_size=batch_size, engine=engine, device=device, precision=precision)
-    opened = source if isinstance(source, Source) else open_source(os.fspath(source))
-    matched = predictor.task.match(opened, found.class_names)
+    matched = predictor.task.match(open_source(source), found.class_names)
     chosen = held_out(matched, found.path, split, skip_bad=skip_bad, progress=progress)
     return score_held_out(predictor, chosen, skip_bad=skip_bad, progress=progress)
 

@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from numpy import ndarray
 from PIL import Image
@@ -11,7 +12,7 @@ from torch import Tensor
 
 from ..checkpoint.contract import Checkpoint, load
 from ..data.in_memory import ImageLike
-from ..data.open import BadFile, Sample, open_source
+from ..data.open import BadFile, Sample, SourceLike, is_source, open_source, source_name
 from ..data.split_choice import SplitChoice, choose_split
 from ..engines.predictor import Predictor, check_top_k, make_predictor
 from ..errors import VitrailError
@@ -24,7 +25,7 @@ Spec = str | os.PathLike[str]
 
 def predict(
     checkpoint: Checkpoint | Spec,
-    sources: Spec | ImageLike | Sequence[Spec] | Sequence[ImageLike],
+    sources: SourceLike | ImageLike | Sequence[SourceLike] | Sequence[ImageLike],
     *,
     top_k: int = 5,
     split: SplitChoice = "all",
@@ -42,8 +43,9 @@ def predict(
 
     Args:
         checkpoint: a checkpoint, or what `load` takes: a run, a folder, a file, a hub id.
-        sources: images, folders of them at any depth, globs, tables, shards, or a named set; or images in memory:
-            Pillow images, arrays (H, W) or (H, W, C), tensors (C, H, W). Those have an empty path.
+        sources: images, folders of them at any depth, globs, tables, shards, a named set, a `Source` or a torch
+            Dataset; or images in memory: Pillow images, arrays (H, W) or (H, W, C), tensors (C, H, W). Those have an
+            empty path.
         top_k: number of classes of each prediction; all of them if there are fewer.
         split: part of each source, see `choose_split`.
         limit: largest number of images.
@@ -76,15 +78,15 @@ def check_limit(limit: int | None) -> None:
 
 
 def _specs_or_images(
-    sources: Spec | ImageLike | Sequence[Spec] | Sequence[ImageLike],
-) -> tuple[list[Spec], list[ImageLike]]:
-    """Separate names and images in memory; one of both lists is empty."""
-    single = isinstance(sources, str | os.PathLike | Tensor | ndarray | Image.Image)
-    given: list[Spec | ImageLike] = [sources] if single else list(sources)  # type: ignore[arg-type, list-item]
-    specs: list[Spec] = [each for each in given if isinstance(each, str | os.PathLike)]
-    images: list[ImageLike] = [each for each in given if not isinstance(each, str | os.PathLike)]
+    sources: SourceLike | ImageLike | Sequence[SourceLike] | Sequence[ImageLike],
+) -> tuple[list[SourceLike], list[ImageLike]]:
+    """Separate sources and images in memory; one of both lists is empty."""
+    single = is_source(sources) or isinstance(sources, Tensor | ndarray | Image.Image)
+    given: list[Any] = [sources] if single else list(sources)  # type: ignore[arg-type]
+    specs: list[SourceLike] = [each for each in given if is_source(each)]
+    images: list[ImageLike] = [each for each in given if not is_source(each)]
     if specs and images:
-        raise VitrailError("sources has both names and images in memory: predict them in two calls")
+        raise VitrailError("sources has both sources and images in memory: predict them in two calls")
     return specs, images
 
 
@@ -102,12 +104,16 @@ class NamedImages:
 
 
 def named_images(
-    sources: Spec | Sequence[Spec], limit: int | None = None, *, split: SplitChoice = "all", run: Path | None = None
+    sources: SourceLike | Sequence[SourceLike],
+    limit: int | None = None,
+    *,
+    split: SplitChoice = "all",
+    run: Path | None = None,
 ) -> NamedImages:
     """Find the images of sources, in order; a source that does not exist becomes a bad file.
 
     Args:
-        sources: a source without labels, see `open_source`, or several.
+        sources: a source, whose labels are ignored, see `open_source`; or several.
         limit: largest number of images.
         split: part of each source.
         run: path of the checkpoint, see `choose_split`.
@@ -119,11 +125,11 @@ def named_images(
     samples: list[Sample] = []
     bad: list[BadFile] = []
     reasons: list[str] = []
-    for spec in [sources] if isinstance(sources, str | os.PathLike) else sources:
+    for spec in [sources] if is_source(sources) else sources:
         try:
-            source = choose_split(open_source(os.fspath(spec), labelled=False), split, run)
+            source = choose_split(open_source(spec, labelled=False), split, run)
         except VitrailError as error:
-            bad.append(BadFile(os.fspath(spec), str(error)))
+            bad.append(BadFile(source_name(spec), str(error)))
             reasons.append(str(error))
             continue
         samples += source.samples

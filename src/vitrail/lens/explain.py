@@ -59,7 +59,7 @@ def explain(
 
     Args:
         checkpoint: a checkpoint, or what `load` takes.
-        images: files, folders, globs or sources; or Pillow images, arrays and tensors (C, H, W).
+        images: files, folders, globs, sources or Datasets; or Pillow images, arrays and tensors (C, H, W).
         out: a folder, where files of the same names are replaced; or a file ending in .html for the page alone.
         against: a second checkpoint, to compare with on the page.
         methods: attribution methods on the page, see `methods.METHODS`; those that take a pass or two by default.
@@ -85,26 +85,24 @@ def explain(
     alone = target.suffix.lower() in (".html", ".htm")
     if alone:
         most_bytes(max(1, total) * len(watched))  # raises its error before anything is read
-    folder = None if alone else target
     room = MOST_VIEWS // len(watched)
-    read = _go_through(watched[0], progress(found, total, "explain"), folder, top_k, room, say)
+    read = _go_through(watched[0], progress(found, total, "explain"), None if alone else target, top_k, room, say)
+    _check_read(read, room, say)
+    page = target if alone else target / PAGE
+    most = most_bytes(len(read.kept) * len(watched))
+    shown = Gallery(watched, read.kept, methods=chosen, top_k=top_k, most=most, unreadable=read.unreadable)
+    size = write_page(shown, page, say)
+    say(f"{page}: {size / 1e6:.1f} MB{_advice(size, len(shown))}")
+    return [*read.paths, page]
+
+
+def _check_read(read: _Read, room: int, say: Say) -> None:
+    """Raise VitrailError if no image could be read, and report images that the page has no room for."""
     if not read.count:
         reasons = "; ".join(f"{name}: {reason}" for name, reason in read.unreadable[:3])
         raise VitrailError(f"no image could be read ({reasons or 'none was given'}): name other files")
     if read.count > room:
         say(f"the page holds the first {room} of {read.count} images: vitrail explore opens them all")
-    shown = Gallery(
-        watched,
-        read.kept,
-        methods=chosen,
-        top_k=top_k,
-        most=most_bytes(len(read.kept) * len(watched)),
-        unreadable=read.unreadable,
-    )
-    page = target if alone else target / PAGE
-    size = write_page(shown, page, say)
-    say(f"{page}: {size / 1e6:.1f} MB{_advice(size, len(shown))}")
-    return [*read.paths, page]
 
 
 def _go_through(
@@ -126,15 +124,20 @@ def _go_through(
         if len(read.kept) < room:  # images beyond the page's room are not needed again
             read.kept.append((name, image))
         if folder is not None:
-            folder.mkdir(parents=True, exist_ok=True)
             path = folder / f"{file_stem(name, taken)}.png"
             try:
-                write_sheet(explain_image(watched, name, image, top_k=top_k), path)
+                _write_png(watched, name, image, path, top_k)
             except VitrailError as error:  # the page draws more kinds of layers, or gives its own reason
                 say(f"no PNG of {name}: {error}")
             else:
                 read.paths.append(path)
     return read
+
+
+def _write_png(watched: Watched, name: str, image: Tensor, path: Path, top_k: int) -> None:
+    """Write the attention of a model on one image (C, H, W) as a PNG; its folder is created."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_sheet(explain_image(watched, name, image, top_k=top_k), path)
 
 
 def _advice(size: int, views: int) -> str:

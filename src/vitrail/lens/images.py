@@ -1,9 +1,10 @@
-"""Images given by the user, decoded one by one, and file names for outputs."""
+"""Images given by the user, decoded one at a time, and names of output files."""
 
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Shaped
@@ -12,13 +13,14 @@ from torch import Tensor
 
 from ..data.decode import BadImage, decode
 from ..data.file_bytes import read_file
+from ..data.in_memory import ImageLike as MemoryImage
 from ..data.in_memory import image_tensor
-from ..data.open import open_source, read_image
+from ..data.open import SourceLike, is_source, open_source, read_image
 from ..data.samples import short_names
 from ..data.split_choice import SplitChoice, choose_split
 
-ImageLike = str | os.PathLike[str] | Image.Image | np.ndarray | Tensor
-"""A path (a file, folder, glob or source), a Pillow image, an array as in a `.npy` file, or a tensor (C, H, W)."""
+ImageLike = SourceLike | MemoryImage
+"""A path (a file, folder or glob), a `Source`, a Dataset, a Pillow image, an array as in a `.npy` file, or a tensor."""
 
 
 def named_images(
@@ -31,22 +33,22 @@ def named_images(
 ) -> tuple[Iterator[tuple[str, Tensor | BadImage]], int]:
     """Iterate over (name, image (C, H, W)) of all images, decoded lazily; also return their number.
 
-    Files are named by as much of their paths as is necessary to distinguish them; images in memory are "image 1" and so
-    on. An image that cannot be read is replaced by its error.
+    Names of files are the parts of their paths that distinguish them; images in memory are "image 1" and so on. An
+    image that cannot be read is replaced by its error.
 
     Args:
         given: one `ImageLike` or several; a path may be anything that `open_source` takes.
         channels: C.
-        limit: at most so many of each source, the first ones.
+        limit: largest number of images of each source; the first ones are used.
         split: the part of each source.
-        run: where the checkpoint comes from, see `choose_split`.
+        run: path of the checkpoint's run, see `choose_split`.
     """
-    items = [given] if isinstance(given, str | os.PathLike | Image.Image | np.ndarray | Tensor) else list(given)
-    paths = [item for item in items if isinstance(item, str | Path)]
-    sources = [choose_split(open_source(path, labelled=False), split, run) for path in paths]
+    single = is_source(given) or isinstance(given, Image.Image | np.ndarray | Tensor)
+    items: list[Any] = [given] if single else list(given)  # type: ignore[arg-type]
+    sources = [choose_split(open_source(item, labelled=False), split, run) for item in items if is_source(item)]
     samples = [sample for source in sources for sample in source.samples[:limit]]
     bad = [file for source in sources for file in source.bad]
-    held = [item for item in items if not isinstance(item, str | Path)]
+    held = [item for item in items if not is_source(item)]
 
     def read() -> Iterator[tuple[str, Tensor | BadImage]]:
         for shown, sample in zip(short_names([sample.name for sample in samples]), samples, strict=True):
@@ -66,11 +68,13 @@ def named_images(
     return read(), len(samples) + len(held) + len(bad)
 
 
-def decoded(image: ImageLike, channels: int, *, name: str = "image") -> Shaped[Tensor, "C H W"]:
-    """One image as a tensor (C, H, W), uint8 or float32, by the rules of `vitrail.data.decode`.
+def decoded(
+    image: str | os.PathLike[str] | MemoryImage, channels: int, *, name: str = "image"
+) -> Shaped[Tensor, "C H W"]:
+    """Return an image as a tensor (C, H, W), uint8 or float32, by the rules of `vitrail.data.decode`.
 
     Raises:
-        BadImage: it cannot be read, or has other channels.
+        BadImage: the image cannot be read, or has another number of channels.
     """
     if isinstance(image, str | os.PathLike):
         path = Path(image)
@@ -89,8 +93,8 @@ def readable(
     """Return the images without unreadable ones.
 
     Args:
-        say: gets a sentence about each of those.
-        unreadable: gets their names and reasons.
+        say: function that is called with a message for each unreadable image.
+        unreadable: list to which their names and reasons are added.
     """
     found = []
     for name, image in images:

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from ..nn import Places, Tokens
+from ..nn import AttendsInGroups, Places, Tokens
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +95,8 @@ class Surroundings:
         for name in _ancestors(self._owner):
             module = self._model.get_submodule(name)
             yield module.register_forward_pre_hook(self._note(name), with_kwargs=True).remove
-        projection = getattr(self._model.get_submodule(self._owner), "qkv", None)
-        for module in projection.modules() if isinstance(projection, nn.Module) else ():
+        projection = dict(self._model.get_submodule(self._owner).named_children()).get("qkv")
+        for module in projection.modules() if projection else ():
             yield module.register_forward_hook(self._note_made).remove
 
     def layout(self, queries: int, keys: int) -> Layout | None:
@@ -119,8 +119,8 @@ class Surroundings:
                 self._made.clear()
             for value in (*args, *kwargs.values()):
                 if isinstance(value, Tokens):
-                    cut = getattr(module, "places_of", None)
-                    self._given[name] = _of_tokens(value, cut(value) if cut else None)
+                    groups = module.places_of(value) if isinstance(module, AttendsInGroups) else None
+                    self._given[name] = _of_tokens(value, groups)
                     return
 
         return hook

@@ -24,7 +24,7 @@ _LARGE = (_WIDTH - 2 * _MARGIN) / 3
 def write_sheet(explanation: Explanation, path: Path) -> None:
     """Write a PNG of the image, predictions, rollout, the attention of each layer, and each head of the last layer.
 
-    A model without classes has three principal components of its patches in the place of the predictions.
+    For a model without classes, three principal components of the patches replace the predictions.
     """
     from matplotlib.figure import Figure
 
@@ -112,7 +112,7 @@ def _text(
 
 
 def _stretched(features: Tensor, image: Tensor) -> Tensor:
-    """Colours of patches at the size of the image, so that both are drawn alike."""
+    """Colours of patches, enlarged to the size of the image."""
     return F.interpolate(features[None].float(), image.shape[1:], mode="nearest-exact")[0].to(features.dtype)
 
 

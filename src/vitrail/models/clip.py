@@ -18,6 +18,7 @@ from ..nn import (
     FirstToken,
     Head,
     PerToken,
+    ProjectionHead,
     ScaledCosine,
     TextEmbed,
     TextModel,
@@ -56,10 +57,11 @@ class CLIPVisionConfig(ViTFields, PositionedFields, BlockFields):
         dim = self.embed_dim
         patches = patch_embed(self, bias=False)
         norm = PerToken(nn.LayerNorm(dim, eps=self.norm_eps))
+        head = ProjectionHead if self.task == EMBEDDING else Head
         model = VisionModel(
             embed=vit_embed(self, patches, norm=norm),
             encoder=vit_encoder(self, activation=activation_of(self.activation)),
-            head=Head(FirstToken(), classifier(dim, self.num_classes, bias=self.head_bias)),
+            head=head(FirstToken(), classifier(dim, self.num_classes, bias=self.head_bias)),
             config=self,
         )
         return model.apply(init_vit)

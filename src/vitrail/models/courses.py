@@ -1,6 +1,8 @@
 """Constructors with the names that papers and courses use; each builds the model of a family's config."""
 
-from ..nn import BaseVisionModel, Block, VisionModel
+from typing import Any
+
+from ..nn import BaseVisionModel, Block, TaskOutputs, VisionModel
 from .fields import ModelConfig, Size
 from .parts import vit_block
 from .registry import create_model
@@ -80,7 +82,7 @@ def UniversalViT(  # noqa: N802
     embed_dim: int = 768,
     depth: int = 12,
     num_heads: int = 12,
-) -> VisionModel[UniversalViTConfig]:
+) -> VisionModel[UniversalViTConfig, TaskOutputs | Any]:
     """ViT with a head for each of `tasks`: pixels (B, C, H, W) -> `TaskOutputs`, or the output of the only task.
 
     See `UniversalViTConfig`.

@@ -14,9 +14,9 @@ from ..nn import (
     Block,
     DecoderBlock,
     DetectionHead,
+    Detections,
     Embedding,
     Encoder,
-    MultiHeadAttention,
     PlacedProjection,
     QueryCrossAttention,
     QueryDecoder,
@@ -28,12 +28,12 @@ from ..nn import (
     linear_rates,
 )
 from ..task_spec import TaskSpec
-from .fields import DETECTION, ClassifierFields, EncoderFields, Size
-from .parts import post_norm
+from .fields import DETECTION, BlockFields, BlockWidths, ClassifierFields, EncoderFields, Size
+from .parts import post_norm, vit_attention
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class DETRConfig(EncoderFields, ClassifierFields):
+class DETRConfig(BlockFields, ClassifierFields):
     """DETR: ResNet, transformer encoder, decoder with object queries. The output is `Detections`.
 
     Attributes:
@@ -41,7 +41,7 @@ class DETRConfig(EncoderFields, ClassifierFields):
         num_classes: number of classes K; the logits have one more, for "no object".
         depths: number of bottlenecks in each of the ResNet's four stages.
         dilated: the ResNet's last stage keeps its grid (DC5), for twice the tokens in each direction.
-        depth, decoder_depth: number of blocks of the encoder and of the decoder.
+        depth, decoder_depth: number of blocks of the encoder and of the decoder, whose blocks are equal.
         num_queries: largest number of objects in an image.
         dropout: rate of dropout after every branch and inside the MLPs; 0.1 in the paper.
     """
@@ -63,9 +63,10 @@ class DETRConfig(EncoderFields, ClassifierFields):
     def unnamed_outputs(self) -> int:
         return 1
 
-    def build(self) -> VisionModel["DETRConfig"]:
+    def build(self) -> VisionModel["DETRConfig", Detections]:
         dim, positions = self.embed_dim, SinePositions(self.embed_dim)
-        blocks = [self.block(positions, rate) for rate in linear_rates(self.drop_path, self.depth)]
+        rates = linear_rates(self.drop_path, self.depth)
+        blocks = [self.block(positions, rate, self.block_widths(index)) for index, rate in enumerate(rates)]
         return VisionModel(
             embed=Embedding(ResNetEmbed(self.in_channels, dim, self.depths, dilated=self.dilated)),
             encoder=Encoder(blocks).apply(init_xavier),
@@ -73,13 +74,14 @@ class DETRConfig(EncoderFields, ClassifierFields):
             config=self,
         )
 
-    def block(self, positions: nn.Module, drop_path: float) -> Block:
-        dim, heads = self.embed_dim, self.num_heads
+    def block(self, positions: nn.Module, drop_path: float, widths: BlockWidths) -> Block:
+        dim, heads, head_dim = self.embed_dim, widths.num_heads, widths.head_dim
         residual = partial(post_norm, dim, drop_path=drop_path, norm_eps=self.norm_eps)
-        qkv = PlacedProjection(dim, heads, positions)
+        qkv = PlacedProjection(dim, heads, positions, head_dim=head_dim)
+        hidden = widths.mlp_dim or int(dim * self.mlp_ratio)
         return Block(
-            attention=residual(MultiHeadAttention(dim, heads, qkv=qkv, dropout=self.dropout)),
-            mlp=residual(MLP(dim, int(dim * self.mlp_ratio), activation=nn.ReLU, dropout=self.dropout)),
+            attention=residual(vit_attention(dim, heads, head_dim, qkv=qkv, dropout=self.dropout)),
+            mlp=residual(MLP(dim, hidden, activation=nn.ReLU, dropout=self.dropout)),
         )
 
 

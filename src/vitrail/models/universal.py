@@ -7,7 +7,7 @@ and upsampled maps for segmentation and depth.
 from dataclasses import dataclass, replace
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from ..errors import VitrailError, nearest
 from ..nn import (
@@ -17,6 +17,7 @@ from ..nn import (
     Head,
     SegmentationHead,
     TaskHeads,
+    TaskOutputs,
     Upsampling,
     VisionModel,
     init_vit,
@@ -45,7 +46,7 @@ class UniversalViTConfig(ViTFields, PositionedFields, BlockFields):
         num_classes, object_classes, pixel_classes: number of classes of images, of objects in them, and of pixels.
         decoder_depth, num_queries: fields of the detector, see `DETRConfig`.
         dense_dim: channels of the maps for segmentation and depth.
-        doublings: how often the maps are doubled in size and convolved, before interpolation to the image's size.
+        doublings: number of steps that double the maps and convolve them, before interpolation to the image's size.
     """
 
     tasks: tuple[UniversalTask, ...] = TASKS
@@ -72,7 +73,8 @@ class UniversalViTConfig(ViTFields, PositionedFields, BlockFields):
     def unnamed_outputs(self) -> int:
         return int(self.tasks == ("detection",))
 
-    def build(self) -> VisionModel["UniversalViTConfig"]:
+    # TaskOutputs of several tasks, or the output of the only one, which the types of the fields do not determine.
+    def build(self) -> VisionModel["UniversalViTConfig", TaskOutputs | Any]:
         embed = vit_embed(self, patch_embed(self))
         heads: dict[str, nn.Module] = {task: self.head(task) for task in self.tasks}
         if len(heads) != len(self.tasks) or not heads:
@@ -118,10 +120,10 @@ class UniversalViTConfig(ViTFields, PositionedFields, BlockFields):
         return upsample((rows / 2**self.doublings, columns / 2**self.doublings))
 
 
-class UniversalViT(VisionModel[UniversalViTConfig]):
+class UniversalViT(VisionModel[UniversalViTConfig, TaskOutputs]):
     """A vision model with a head for each of several tasks: pixels -> TaskOutputs."""
 
-    def only(self, task: UniversalTask) -> VisionModel[UniversalViTConfig]:
+    def only(self, task: UniversalTask) -> VisionModel[UniversalViTConfig, Tensor | Any]:
         """The model of one task: the same embedding, encoder and head, whose weights are shared with this model.
 
         Raises:
@@ -133,7 +135,7 @@ class UniversalViT(VisionModel[UniversalViTConfig]):
         return VisionModel(self.embed, self.encoder, heads.get_submodule(task), replace(self.config, tasks=(task,)))
 
 
-def adopt_encoder(model: VisionModel, vit: VisionModel) -> None:
+def adopt_encoder(model: VisionModel[Any, Any], vit: VisionModel[Any, Any]) -> None:
     """Copy embedding and encoder of a ViT, such as a pretrained classifier, into a model; its heads are kept.
 
     Both must have the same sizes: `vitrail.load(..., image_size=...)` adapts a checkpoint to another size.

@@ -24,7 +24,7 @@ from .attention.linear import EluFeatures, LinearAttend, LinearAttention, Random
 from .attention.multi_head import CrossAttention, MultiHeadAttention, NoBias, NoRefinement
 from .attention.packing import PackedAttention, SegmentMask, pack, pack_tokens, unpack
 from .attention.pattern import Grid, Groups, Pattern
-from .attention.places import Places, numbers
+from .attention.places import AttendsInGroups, Places, numbers
 from .attention.projections import (
     ConvLinear,
     ConvProjection,
@@ -106,6 +106,7 @@ from .heads.head import (
     PatchHead,
     PooledDistilledHead,
     PooledHead,
+    ProjectionHead,
 )
 from .heads.multitask import TaskHeads
 from .heads.outputs import Detections, ForwardOutputs, TaskOutputs
@@ -149,6 +150,7 @@ __all__ = [
     "AnyAttend",
     "AnyGridBias",
     "Attend",
+    "AttendsInGroups",
     "AttentionWeightedPool",
     "AxialAttention",
     "AxisPositions",
@@ -257,6 +259,7 @@ __all__ = [
     "PrefixForEachFrame",
     "PrefixOnly",
     "PrefixTokens",
+    "ProjectionHead",
     "PrototypeHead",
     "Prototypes",
     "QKNorm",

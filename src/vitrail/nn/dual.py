@@ -1,5 +1,7 @@
 """Dual encoders: an image and a text encoder whose vectors are compared."""
 
+from typing import TYPE_CHECKING
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
@@ -54,7 +56,7 @@ class BiasedCosine(nn.Module):
         return self.log_scale.exp() * images @ texts.t() + self.bias
 
 
-class DualEncoder(BaseVisionModel[ConfigT_co]):
+class DualEncoder(BaseVisionModel[ConfigT_co, Tensor]):
     """Images and texts in one space: pixels (A, C, H, W) and ids (B, L) -> logits (A, B).
 
     Args:
@@ -79,8 +81,8 @@ class DualEncoder(BaseVisionModel[ConfigT_co]):
         return F.normalize(self.image(pixels), dim=-1)
 
     def embed_images(self, pixels: Float[Tensor, "A C *size"]) -> Float[Tensor, "A E"]:
-        """One embedding for each image: its unit vector in the joint space, as `encode_image`."""
-        return self.encode_image(pixels)
+        """One embedding for each image: its vector in the joint space, not normalised; see `encode_image`."""
+        return self.image.embed_images(pixels)
 
     def encode_text(self, ids: Int[Tensor, "B L"]) -> Float[Tensor, "B E"]:
         """Unit vectors of texts."""
@@ -89,3 +91,7 @@ class DualEncoder(BaseVisionModel[ConfigT_co]):
     def forward(self, pixels: Float[Tensor, "A C H W"], ids: Int[Tensor, "B L"]) -> Float[Tensor, "A B"]:
         """Logits of each pair of image and text."""
         return self.compare(self.encode_image(pixels), self.encode_text(ids))
+
+    if TYPE_CHECKING:
+
+        def __call__(self, pixels: Tensor, ids: Tensor) -> Tensor: ...

@@ -2,6 +2,7 @@
 
 from collections import OrderedDict
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Float, Int, Shaped
@@ -25,7 +26,7 @@ class Reconstruction:
     mask: Float[Tensor, "B N"]
 
 
-class MaskedAutoencoder(ComposedModel[ConfigT_co]):
+class MaskedAutoencoder(ComposedModel[ConfigT_co, Reconstruction]):
     """Encode the visible patches and reconstruct the pixels of all (He et al., 2022, "MAE", section 3).
 
     The head is the decoder, see `PatchDecoder`. `forward_features` hides nothing.
@@ -51,8 +52,12 @@ class MaskedAutoencoder(ComposedModel[ConfigT_co]):
         patches = self.head(self.encoder(tokens.keep(order[:, :seen])), place, tokens.grid)
         return Reconstruction(patches, (place >= seen).to(patches.dtype))
 
+    if TYPE_CHECKING:
 
-class MaskedImageModel(ComposedModel[ConfigT_co]):
+        def __call__(self, pixels: Tensor, noise: Tensor | None = None) -> Reconstruction: ...
+
+
+class MaskedImageModel(ComposedModel[ConfigT_co, Tensor]):
     """Predict a token for every patch, for hidden ones from those around them (Bao et al., 2022, "BEiT", section 2.3).
 
     The embedding takes a mask, see `MaskedEmbedding`. `forward_features` hides nothing.
@@ -63,6 +68,10 @@ class MaskedImageModel(ComposedModel[ConfigT_co]):
     ) -> Float[Tensor, "B N K"]:
         """(B, C, H, W) -> logits of every patch. Patches with `mask` true, or 1, are hidden; none by default."""
         return self.head(self.encoder(self.embed(pixels, mask)))
+
+    if TYPE_CHECKING:
+
+        def __call__(self, pixels: Tensor, mask: Tensor | None = None) -> Tensor: ...
 
 
 class MaskedEmbedding(nn.Module):

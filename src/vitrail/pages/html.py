@@ -65,7 +65,7 @@ def facts(values: Iterable[tuple[str, str]]) -> str:
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[Any]], *, text: int = 1, sortable: bool = False) -> str:
-    """A table of plain values; the first `text` columns hold words, the others numbers."""
+    """A table of plain values; the first `text` columns have text, the others numbers."""
     kind = lambda index: ' class="text"' if index < text else ""  # noqa: E731
     label = lambda name: f'<button type="button">{escape(name)}</button>' if sortable else escape(name)  # noqa: E731
     heads = "".join(f'<th scope="col"{kind(index)}>{label(name)}</th>' for index, name in enumerate(head))

@@ -14,7 +14,7 @@ def stride_of(config: ModelConfig) -> tuple[int, int]:
     """
     config = config.densest()
     with torch.no_grad():
-        tokens = blueprint(config).eval().forward_features(*config.example_inputs(device="meta"))
+        tokens = blueprint(config).eval().forward_features(config.example_inputs(device="meta")[0])
     assert isinstance(tokens, Tokens), "a classifier's features are one sequence"
     (height, width), (rows, columns) = pair(config.image_size), tokens.grid
     return height // rows, width // columns

@@ -6,11 +6,11 @@ import torch
 from torch import Tensor
 
 from ..checkpoint.contract import Checkpoint
-from ..data.open import Sample, Source, open_source
+from ..data.open import Sample, Source, SourceLike, open_source
 from ..data.seeds import derive
 from ..engines.precision import on_device
 from ..errors import VitrailError
-from ..evaluation.held_out import held_out, recorded_splits
+from ..evaluation.held_out import SplitChoice, held_out, recorded_splits
 from ..lens.observe import observe_features
 from ..lens.probe.layers import block_names, check_stream, layer_features, logit_lens
 from ..lens.probe.linear import Kind, linear_probe
@@ -58,8 +58,9 @@ class LayerStudy:
 
 def study_layers(
     checkpoint: Checkpoint,
-    source: str,
+    source: SourceLike,
     *,
+    split: SplitChoice = "auto",
     limit: int | None = 500,
     kind: Kind = "ridge",
     batch_size: int = 32,
@@ -68,19 +69,20 @@ def study_layers(
     seed: int = 0,
     progress: Track = silent,
 ) -> LayerStudy:
-    """Fit probes on the train part of a source, and score them and the logit lens on its held-out part.
+    """Fit probes on the train part of a source, and score them and the logit lens on another part.
 
     A source without its own train part is split as in the run; if there is no run either, its images are halved by
-    seed.
+    seed, as they are with `split` "train" or "all": no image is used for both.
 
     Args:
         checkpoint: a classifier.
         source: labelled images, what `open_source` takes.
+        split: the part to score on, see `held_out`.
         limit: largest number of images of each part, drawn by seed; None for all.
         kind: kind of the probe, see `linear_probe`.
         batch_size, device, precision: see `make_predictor`.
         seed: seed of all random choices.
-        progress: reports how far the study is.
+        progress: reports the progress of the study.
 
     Raises:
         VitrailError: the model has no blocks, or there are too few images; see `matched`.
@@ -88,7 +90,7 @@ def study_layers(
     check_amounts(limit, batch_size)
     opened = matched(open_source(source), checkpoint)
     block_names(checkpoint.model)
-    train, test, note = _parts(checkpoint, opened, limit, seed, progress)
+    train, test, note = _parts(checkpoint, opened, split, limit, seed, progress)
     learned, judged = (
         studied_model(checkpoint, samples, batch_size=batch_size, device=device, precision=precision, progress=progress)
         for samples in (train, test)
@@ -135,21 +137,21 @@ def table(study: LayerStudy) -> tuple[list[str], list[list[str]]]:
 
 
 def _parts(
-    checkpoint: Checkpoint, opened: Source, limit: int | None, seed: int, progress: Track
+    checkpoint: Checkpoint, opened: Source, split: SplitChoice, limit: int | None, seed: int, progress: Track
 ) -> tuple[list[Sample], list[Sample], str]:
     """Images to fit probes on, images to score them on, and a phrase that describes both."""
     seed = derive(seed, "pictures to probe")
     own = {sample.split for sample in opened.samples}
     recorded = recorded_splits(checkpoint.path) if checkpoint.path else None
-    if "train" in own or recorded:
-        test, train = (held_out(opened, checkpoint.path, part, progress=progress) for part in ("auto", "train"))
+    if ("train" in own or recorded) and split not in ("train", "all"):
+        test, train = (held_out(opened, checkpoint.path, part, progress=progress) for part in (split, "train"))
         few, many = drawn(test.samples, limit, seed), drawn(train.samples, limit, seed)
         note = f"probes are fitted on {len(many)} images and scored on {len(few)} of {test.note}"
     else:
-        every = held_out(opened, checkpoint.path, "all", progress=progress).samples
-        mixed = drawn(every, None if limit is None else 2 * limit, seed)
+        every = held_out(opened, checkpoint.path, "all" if split == "auto" else split, progress=progress)
+        mixed = drawn(every.samples, None if limit is None else 2 * limit, seed)
         many, few = mixed[: len(mixed) // 2], mixed[len(mixed) // 2 :]
-        note = f"{len(mixed)} images of {opened.name}, halved: probes are fitted on one half"
+        note = f"{len(mixed)} of {every.note}, halved: probes are fitted on one half"
     if len({sample.labels[0] for sample in many}) < 2 or not few:
         raise VitrailError(f"{note}: probes need images of two classes to be fitted on, and one image to be scored on")
     return many, few, note

@@ -10,7 +10,7 @@ from ..data.conflict import Mask
 from ..data.corrupt.corruptions import CORRUPTIONS
 from ..data.corrupt.recipe import SEVERITIES
 from ..data.masks import mask_files, missing_mask, read_mask
-from ..data.open import Sample, open_source, read_image
+from ..data.open import Sample, SourceLike, open_source, read_image
 from ..data.preprocess import Preprocess
 from ..data.seeds import derive
 from ..errors import VitrailError, nearest
@@ -84,7 +84,7 @@ class RobustnessStudy:
 
 
 def study_robustness(
-    checkpoints: Sequence[Checkpoint], source: str, options: Options | None = None, *, progress: Track = silent
+    checkpoints: Sequence[Checkpoint], source: SourceLike, options: Options | None = None, *, progress: Track = silent
 ) -> RobustnessStudy:
     """Accuracy of one or two classifiers on the same clean and changed images, which no model was trained on.
 
@@ -208,7 +208,7 @@ def _mask(sample: Sample, file: Path | None, preprocess: Preprocess) -> Mask | N
     return mask if mask.any() else None
 
 
-def _val(checkpoint: Checkpoint, source: str, options: Options, progress: Track) -> StudiedModel | None:
+def _val(checkpoint: Checkpoint, source: SourceLike, options: Options, progress: Track) -> StudiedModel | None:
     """The model with its validation images; None if they are not known, or may be among those under test."""
     opened = matched(open_source(source), checkpoint)
     recorded = recorded_splits(checkpoint.path) if checkpoint.path else None

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torchvision.transforms.v2 import functional as tvf
 
 from ..checkpoint.contract import Checkpoint
-from ..data.open import Sample, Source, open_source, read_image
+from ..data.open import Sample, Source, SourceLike, open_source, read_image
 from ..data.preprocess import Preprocess
 from ..data.seeds import derive, permutation
 from ..engines.precision import on_device, reduced_precision
@@ -137,7 +137,7 @@ def studied_model(
         samples: samples with labels in the order of the model's outputs; their images are read into memory.
         batch_size, device, precision: see `make_predictor`. Studies always run in PyTorch, since some tests need
             gradients or hooks.
-        progress: reports how many images are read.
+        progress: reports the number of images read.
     """
     preprocess = checkpoint.preprocess
     predictor = make_predictor(checkpoint, batch_size=batch_size, device=device, precision=precision)
@@ -187,7 +187,7 @@ def drawn(samples: Sequence[Sample], limit: int | None, seed: int) -> list[Sampl
 
 def common_samples(
     checkpoints: Sequence[Checkpoint],
-    source: str,
+    source: SourceLike,
     *,
     split: SplitChoice = "auto",
     limit: int | None = None,
@@ -212,7 +212,7 @@ def common_samples(
     notes = "; ".join(dict.fromkeys(own.note for own in chosen))
     if len(common) < 2:
         raise VitrailError(
-            f"a study needs 2 or more labelled images that no model was trained on, {source} has {len(common)} "
+            f"a study needs 2 or more labelled images that no model was trained on, {opened.name} has {len(common)} "
             f"({notes}): give others, or use --split all"
         )
     # In the source's order, as in `vitrail eval`, so that sums are equal to the last digit.

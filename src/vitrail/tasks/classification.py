@@ -82,15 +82,15 @@ class Classification(Task):
             raise VitrailError("the checkpoint has no class names to match labels with: save it with class_names")
         if source.task != self.spec and self.labels == "one":
             raise VitrailError(
-                f"{source.name} has several labels an image, and this checkpoint is single-label: evaluate a "
+                f"{source.name} has several labels for each image, and this checkpoint is single-label: evaluate a "
                 "multi-label one, or train it on this source"
             )
         place = {name: index for index, name in enumerate(names)}
         unknown = [name for name in source.class_names if name not in place]
         if unknown:
             raise VitrailError(
-                f"the checkpoint does not know {len(unknown)} classes of {source.name}: {_some(unknown)}; it "
-                f"knows {_some(names)}. Rename them, or leave them out"
+                f"the checkpoint lacks {len(unknown)} classes of {source.name}: {_some(unknown)}; it "
+                f"has {_some(names)}. Rename them, or leave them out"
             )
         order = [place[name] for name in source.class_names]
         samples = tuple(replace(s, labels=tuple(order[label] for label in s.labels)) for s in source.samples)

@@ -61,7 +61,7 @@ class Regression(Task):
         """Raise VitrailError for fewer than two images, or if a number is the same for all."""
         samples, names = survey.source.samples, survey.source.class_names
         if len(samples) < 2:
-            raise VitrailError(f"{survey.source.name} holds {len(samples)} good images: at least two are needed")
+            raise VitrailError(f"{survey.source.name} has {len(samples)} good images: at least two are needed")
         for column, name in enumerate(names):
             if len({sample.labels[column] for sample in samples}) == 1:
                 raise VitrailError(
@@ -74,6 +74,19 @@ class Regression(Task):
         values = _values(samples, names)
         scale = values.std(dim=0, correction=0)
         return Regression(mean=tuple(values.mean(dim=0).tolist()), scale=tuple(scale.where(scale > 0, 1.0).tolist()))
+
+    def continued(self, previous: TaskSpec) -> "Regression | None":
+        """The previous task, whose mean and deviation the head was trained with, if they suit the new labels.
+
+        They do if each new mean is within three of the old deviations and no deviation changed by more than a factor of
+        three. Otherwise the unit has probably changed.
+        """
+        if previous.name != self.name:
+            return None
+        old = Regression(**{name: tuple(values) for name, values in previous.options})
+        pairs = zip(self.mean, self.scale, old.mean, old.scale, strict=False)
+        alike = (abs(mean - was) <= 3 * wide and wide / 3 <= scale <= 3 * wide for mean, scale, was, wide in pairs)
+        return old if len(old.mean) == len(self.mean) and all(alike) else None
 
     def targets(self, samples: Sequence[Sample], names: Names) -> Float[Tensor, "n K"]:
         """Targets (n, K) float32, standardised by the training labels' mean and deviation."""

@@ -51,9 +51,9 @@ class ValueEvaluation(Evaluation):
         return sum(known) / len(known) if known else None
 
     @property
-    def mean_absolute_error(self) -> float:
-        """Mean absolute error, averaged over the numbers, each in its own unit."""
-        return sum(row.mean_absolute_error for row in self.per_value) / len(self.per_value)
+    def mean_absolute_error(self) -> float | None:
+        """Mean absolute error of the number; None if there are several, whose units may differ."""
+        return self.per_value[0].mean_absolute_error if len(self.per_value) == 1 else None
 
     @property
     def quality(self) -> float:
@@ -62,6 +62,8 @@ class ValueEvaluation(Evaluation):
 
     def headline(self) -> dict[str, float]:
         found = {"loss": self.loss, "r2": self.r2, "mean_absolute_error": self.mean_absolute_error}
+        if len(self.per_value) > 1:
+            found |= {f"mean_absolute_error {row.name}": row.mean_absolute_error for row in self.per_value}
         return {name: value for name, value in found.items() if value is not None}
 
     def facts(self) -> list[tuple[str, str]]:

@@ -141,6 +141,13 @@ class Task(ABC):
         """Return the task with statistics of the training labels, such as their mean; by default unchanged."""
         return self
 
+    def continued(self, previous: TaskSpec) -> "Task | None":
+        """Return the task for fine-tuning a head that was trained for `previous` on outputs with the same names.
+
+        By default this task, if the name is the same. None if the outputs mean something else: the head starts anew.
+        """
+        return self if previous.name == self.name else None
+
     @abstractmethod
     def targets(self, samples: Sequence[Sample], names: Names) -> Tensor:
         """Convert labels to a tensor, or a pytree of tensors, whose first dimension is that of the samples."""

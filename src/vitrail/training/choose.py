@@ -81,7 +81,7 @@ def fewer_epochs(recipe: Recipe, situation: Situation, flops: int) -> Recipe:
 
 
 def _model_for(situation: Situation) -> tuple[str, int]:
-    """Variant and image size for random weights: the size of the images, limited by what the machine can train."""
+    """Variant and image size for random weights: the size of the images, limited by the speed of the machine."""
     if situation.side <= 10:
         return "compact_tiny_8", 8
     if situation.side <= 20:

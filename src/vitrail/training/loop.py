@@ -94,7 +94,7 @@ class Trainer:
 
     @property
     def evaluated(self) -> BaseVisionModel[ModelConfig]:
-        """The weights that count: the moving average where there is one."""
+        """The weights to evaluate: the moving average if there is one."""
         return self.ema.model if self.ema else self.objective.trained()
 
     def fit(self, evaluate: Evaluate, recorder: Recorder, *, progress: Track = silent) -> None:

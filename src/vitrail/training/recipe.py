@@ -19,7 +19,7 @@ class Recipe:
     task: str | None = None
     """Task of the labels, such as regression or classification:labels=many; None: inferred from the data."""
     objective: ObjectiveConfig | None = None
-    """What is minimised, such as {name: supervised, label_smoothing: 0.1}; None: the task's objective."""
+    """Objective, such as {name: supervised, label_smoothing: 0.1}; None: that of the task."""
     overrides: dict[str, Any] = field(default_factory=dict)
     """Fields of the model's config that differ from the variant, such as {depth: 6}."""
     weights: str | None = None

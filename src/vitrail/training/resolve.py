@@ -1,5 +1,6 @@
 """Resolve a recipe and the data into a RunSetup: choose the open fields, build or load the model."""
 
+import copy
 import math
 from dataclasses import dataclass, fields, replace
 from typing import Any
@@ -56,6 +57,8 @@ def resolve(recipe: Recipe, data: TrainingData, own: OwnParts) -> RunSetup:
     device = pick_device(recipe.device)
     recipe = replace(recipe, objective=_objective(recipe, data))
     pretrained = load(recipe.weights) if recipe.weights else None
+    if pretrained:
+        data = in_units_of(pretrained, data)
     recipe = _chosen(recipe, data, _situation(data, device, pretrained), own)
     checkpoint = _adapted(recipe, data, pretrained) if pretrained else _fresh(recipe, data, own)
     precision = pick_precision(recipe.precision, device)
@@ -63,6 +66,13 @@ def resolve(recipe: Recipe, data: TrainingData, own: OwnParts) -> RunSetup:
     words: dict[torch.dtype, Any] = {dtype: word for word, dtype in PRECISIONS.items()}
     recipe = replace(recipe, precision=words[precision], workers=_workers(recipe, device))
     return RunSetup(recipe, data, checkpoint, device, precision, own.transform)
+
+
+def in_units_of(checkpoint: Checkpoint, data: TrainingData) -> TrainingData:
+    """The data with the task as the checkpoint's head was trained for it, if the head goes on with the same outputs."""
+    if data.task is None or data.names != checkpoint.class_names:
+        return data
+    return replace(data, task=data.task.continued(checkpoint.task) or data.task)
 
 
 def _objective(recipe: Recipe, data: TrainingData) -> ObjectiveConfig:
@@ -143,16 +153,18 @@ def _tuples(value: Any) -> Any:
 
 def _config(recipe: Recipe, data: TrainingData, own: OwnParts) -> ModelConfig:
     """The config of the model to train."""
-    shape: dict[str, Any] = {"image_size": _size(recipe), "in_channels": data.channels}
-    if isinstance(own.model, BaseVisionModel):
-        return chosen(recipe.objective).model_config(own.model.config)
-    config, name = own.model or model_config(chosen(recipe.model)), recipe.model or "the model"
-    labels: dict[str, Any] = {}
+    built = isinstance(own.model, BaseVisionModel)
+    config = own.model.config if isinstance(own.model, BaseVisionModel) else own.model
+    config, name = config or model_config(chosen(recipe.model)), recipe.model or "the model"
+    changes: dict[str, Any] = {}
     if chosen(recipe.objective).tasks and data.task is not None:
         _check_head(config, name, data.task)
-        labels = {"num_classes": len(data.names), "task": data.task.spec}
-    config = override(config, {**_changes(recipe), **shape, **labels}, name)
-    return chosen(recipe.objective).model_config(config)
+        changes = {"num_classes": len(data.names), "task": data.task.spec}
+    if built:
+        changes.pop("num_classes", None)  # the layers exist; a wrong number of outputs is an error of Checkpoint
+    else:
+        changes = {**_changes(recipe), "image_size": _size(recipe), "in_channels": data.channels, **changes}
+    return chosen(recipe.objective).model_config(override(config, changes, name))
 
 
 def _size(recipe: Recipe) -> tuple[int, int]:
@@ -173,7 +185,7 @@ def _check_head(config: ModelConfig, name: str, task: Task) -> None:
 def _fresh(recipe: Recipe, data: TrainingData, own: OwnParts) -> Checkpoint:
     torch.manual_seed(derive(recipe.seed, "weights"))
     config = _config(recipe, data, own)
-    model = own.model if isinstance(own.model, BaseVisionModel) else config.build()
+    model = _with_config(own.model, config) if isinstance(own.model, BaseVisionModel) else config.build()
     size = pair(config.image_size)
     mean, std = channel_statistics(data.train.reader(data.channels), len(data.train), recipe.seed)
     preprocess = Preprocess(
@@ -189,6 +201,13 @@ def _fresh(recipe: Recipe, data: TrainingData, own: OwnParts) -> Checkpoint:
     return Checkpoint(model, data.names if chosen(recipe.objective).tasks else (), preprocess, info)
 
 
+def _with_config(model: BaseVisionModel[ModelConfig], config: ModelConfig) -> BaseVisionModel[ModelConfig]:
+    """The user's model with the task of the labels in its config; the weights are shared, the user's config is kept."""
+    found = copy.copy(model)
+    found.config = config
+    return found
+
+
 def _adapted(recipe: Recipe, data: TrainingData, pretrained: Checkpoint) -> Checkpoint:
     """The checkpoint to start from, adapted to the number of outputs and to the image size."""
     interchangeable = {data.channels, pretrained.preprocess.channels} <= {1, 3}
@@ -198,23 +217,25 @@ def _adapted(recipe: Recipe, data: TrainingData, pretrained: Checkpoint) -> Chec
     if channels != pretrained.preprocess.channels:
         changes["in_channels"] = channels
     labelled = bool(chosen(recipe.objective).tasks) and data.task is not None
-    other_names = labelled and data.names != pretrained.class_names
+    new_head = False
     if labelled and data.task is not None:
         _check_head(pretrained.model.config, str(recipe.weights), data.task)
+        new_head = data.names != pretrained.class_names or data.task.continued(pretrained.task) is None
         changes["task"] = data.task.spec
-        if other_names:
+        if data.names != pretrained.class_names:
             changes["num_classes"] = len(data.names)
     loaded = load(chosen(recipe.weights), **changes)
     if any(facts.value_bytes > 1 for facts in data.train.facts):  # uint8 has one scale
         require_scale(data.train.reader(channels), len(data.train), recipe.seed, loaded.preprocess)
-    if other_names:
-        loaded.model.get_submodule("head").apply(init_vit)  # as many classes as before may still be others
+    if new_head:
+        loaded.model.get_submodule("head").apply(init_vit)  # as many outputs as before may still be others
     info = {**loaded.info, "origin": f"fine-tuned from {recipe.weights} on {data.name}"}
     return Checkpoint(loaded.model, data.names if labelled else loaded.class_names, loaded.preprocess, info)
 
 
 def _for_objective(recipe: Recipe, pretrained: Checkpoint) -> dict[str, Any]:
-    """The fields of a checkpoint's config that the objective has otherwise, such as the share of hidden patches."""
+    """Fields of a checkpoint's config for which the objective has other values, such as the fraction of hidden
+    patches."""
     config = pretrained.model.config
     wanted = chosen(recipe.objective).model_config(config)
     if type(wanted) is not type(config):

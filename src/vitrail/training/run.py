@@ -1,5 +1,6 @@
 """Training runs: `train`, `pretrain` and `resume`."""
 
+import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -9,7 +10,7 @@ from typing import Any
 import torch
 
 from ..checkpoint.contract import Checkpoint, load
-from ..data.open import Source
+from ..data.open import SourceLike, source_name
 from ..data.survey import write_bad_files
 from ..engines.precision import pick_device, pick_precision
 from ..errors import VitrailError
@@ -27,7 +28,7 @@ from .outline import outline
 from .recipe import Recipe
 from .recipe_file import pretraining_recipe, read_recipe, recipe_to_yaml
 from .recorder import save_state
-from .resolve import OwnParts, resolve
+from .resolve import OwnParts, in_units_of, resolve
 from .run_facts import RunFacts, absolute
 from .setup import RunSetup
 from .state import latest
@@ -60,7 +61,7 @@ def quiet(message: str) -> None:
 
 
 def train(
-    source: Source | str | Path,
+    source: SourceLike,
     recipe: Recipe | str | None = None,
     *,
     weights: str | Path | None = None,
@@ -76,9 +77,10 @@ def train(
     """Train on labelled images and write a run folder.
 
     Args:
-        source: class folders, a CSV, tar shards or a named set (see `vitrail.data.open`), or a `Source`.
+        source: class folders, a CSV, tar shards or a named set (see `vitrail.data.open`), a `Source`, or a torch
+        Dataset with items (image, label), see `source_from_dataset`.
         recipe: a `Recipe`, its name, or a YAML file; open fields are chosen from the data and the machine.
-        weights: a checkpoint to start from, as `load` takes it, in place of the recipe's.
+        weights: a checkpoint to start from, as for `load`, instead of the recipe's.
         model: a variant's name, a config, or a model with its weights, in place of the recipe's. For a config class
         of your own, see `register`.
         objective: a name or a config, in place of the recipe's.
@@ -103,7 +105,7 @@ def train(
 
 
 def pretrain(
-    source: Source | str | Path,
+    source: SourceLike,
     recipe: Recipe | str | None = None,
     *,
     objective: ObjectiveConfig | str | None = None,
@@ -119,8 +121,8 @@ def pretrain(
     """Train without labels: `pretrain("photos/")`. The arguments are those of `train`; labels are ignored.
 
     Args:
-        source: images in any layout.
-        recipe: by default the one with the objective's name, where there is one.
+        source: images in any layout, or a torch Dataset, whose items may be images alone.
+        recipe: by default the one with the objective's name, if there is one.
         objective: one that needs no labels; by default that of the recipe, or "mae".
 
     Raises:
@@ -146,7 +148,7 @@ def pretrain(
 def resume(
     path: str | Path,
     *,
-    source: Source | str | Path | None = None,
+    source: SourceLike | None = None,
     transform: Transform | None = None,
     loggers: Sequence[Logger] = (),
     progress: Track = silent,
@@ -158,7 +160,7 @@ def resume(
 
     Args:
         path: the run folder; it may have been moved.
-        source: new place of the data, if they were moved; the images are compared by content.
+        source: new path of the data, if they were moved; the images are compared by content.
         transform: the augmentation function that the run was started with, if any.
         loggers: see `train`.
         progress, say: where progress and messages go.
@@ -174,21 +176,21 @@ def resume(
     with torch.random.fork_rng():
         keep_freed_memory()
         torch.set_num_threads(facts.threads)
-        data = read_data(source or facts.source, facts.reading(recipe), progress=progress)
+        data = read_data(facts.source if source is None else source, facts.reading(recipe), progress=progress)
         if not same_splits(data.split_rows(), (folder.path / SPLITS).read_text(encoding="utf-8")):
             raise VitrailError(
                 f"{data.name} is not what {folder.path} was trained on (see {SPLITS}): restore the data, give their "
                 "new place with --source, or start a new run"
             )
         if source is not None:
-            folder.write(DATA, replace(facts, source=absolute(source)).to_json())
+            folder.write(DATA, replace(facts, source=absolute(data.name)).to_json())
         setup = _resumed_setup(folder, recipe, data, transform)
         return _finished(folder, setup, audience)
 
 
-def next_run(source: str | Path, parent: Path = Path("runs")) -> Path:
+def next_run(source: str, parent: Path = Path("runs")) -> Path:
     """Return runs/NAME-N with the smallest free N, from 1."""
-    name = Path(str(source).rstrip("/")).name.split(".")[0].split(":")[-1] or "run"
+    name = Path(source.rstrip("/")).name.split(".")[0].split(":")[-1] or "run"
     number = 1
     while (parent / f"{name}-{number}").exists():
         number += 1
@@ -196,7 +198,7 @@ def next_run(source: str | Path, parent: Path = Path("runs")) -> Path:
 
 
 def _start(
-    source: Source | str | Path,
+    source: SourceLike,
     recipe: Recipe,
     own: OwnParts,
     labelled: bool,
@@ -204,7 +206,7 @@ def _start(
     skip_bad: bool,
     audience: Audience,
 ) -> Run:
-    folder = RunFolder(Path(out) if out else next_run(source.name if isinstance(source, Source) else source))
+    folder = RunFolder(Path(out) if out else next_run(source_name(source)))
     folder.require_free()
     require_loggers(recipe.loggers)
     reading = Reading(
@@ -223,7 +225,7 @@ def _start(
         setup = resolve(recipe, data, own)
         folder.path.parent.mkdir(parents=True, exist_ok=True)
         setup, step_seconds = fix_steps(setup, audience.started, folder.path.parent)
-        facts = RunFacts.of(setup, reading, own_source=isinstance(source, Source))
+        facts = RunFacts.of(setup, reading, own_source=not isinstance(source, str | os.PathLike))
         folder.create(_plan_files(setup, facts), lambda place: save_state(place, setup.checkpoint, setup.trainer()))
         if data.survey.bad:
             write_bad_files(folder.path / "bad_files.csv", data.survey.bad)
@@ -248,5 +250,6 @@ def _resumed_setup(folder: RunFolder, recipe: Recipe, data: TrainingData, transf
     state = latest(folder.checkpoints)
     if state is None:  # a run of an earlier version that was killed before its first save
         return replace(resolve(recipe, data, OwnParts(transform=transform)), recipe=recipe)
-    device = pick_device(recipe.device)
-    return RunSetup(recipe, data, load(state), device, pick_precision(recipe.precision, device), transform)
+    device, checkpoint = pick_device(recipe.device), load(state)
+    data = in_units_of(checkpoint, data)
+    return RunSetup(recipe, data, checkpoint, device, pick_precision(recipe.precision, device), transform)

@@ -1,4 +1,4 @@
-"""data.json of a run folder: what is needed beside the recipe to resume a run."""
+"""data.json of a run folder: facts that resuming needs in addition to the recipe."""
 
 import json
 from dataclasses import asdict, dataclass, field, fields
@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 
-from ..data.open import Source
 from ..errors import VitrailError
 from ..task_spec import TaskSpec
 from .folder import versions
@@ -18,7 +17,7 @@ from .training_data import Reading
 
 @dataclass(frozen=True, kw_only=True)
 class RunFacts:
-    """How the source was read, and what the numbers depend on besides. Plain JSON values.
+    """How the source was read, and other facts that the results depend on. Plain JSON values.
 
     Attributes:
         source: an absolute path, a name, or the name of a `Source` from Python.
@@ -88,11 +87,10 @@ class RunFacts:
         for name in self.own:
             if given.get(name) is None:
                 raise VitrailError(
-                    f"{run} was trained with a {name} from Python: vitrail.resume(run, {name}=...) takes it"
+                    f"{run} was trained with a {name} from Python: pass it again, vitrail.resume(run, {name}=...)"
                 )
 
 
-def absolute(source: str | Path | Source) -> str:
-    """Make a path absolute, so that a run can be resumed from another folder; a name stays as it is."""
-    name = source.name if isinstance(source, Source) else str(source)
+def absolute(name: str) -> str:
+    """Make a path absolute, so that a run can be resumed from another folder; a name is returned unchanged."""
     return str(Path(name).resolve()) if Path(name).exists() else name

@@ -3,14 +3,13 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 from statistics import median
 from typing import Any
 
 from torch import Tensor
 
 from ..data.memory import remember, shrink
-from ..data.open import Sample, Source, open_source, read_image
+from ..data.open import Sample, SourceLike, open_source, read_image
 from ..data.preprocess import Preprocess
 from ..data.split import Splits, split
 from ..data.survey import Facts, Survey, survey
@@ -54,7 +53,7 @@ class SplitData:
 
     @property
     def names(self) -> list[str]:
-        """Names of the samples, as the user knows them."""
+        """Names of the samples for messages and tables."""
         return [sample.name for sample in self.samples]
 
     def reader(self, channels: int) -> Callable[[int], Tensor]:
@@ -150,7 +149,7 @@ class Reading:
     strict: bool = True
 
 
-def read_data(source: Source | str | Path, reading: Reading, *, progress: Track = silent) -> TrainingData:
+def read_data(source: SourceLike, reading: Reading, *, progress: Track = silent) -> TrainingData:
     """Open, survey and split a source.
 
     Raises:
@@ -195,7 +194,7 @@ def _leak_warning(parts: Splits) -> list[str]:
     trained, held_out = parts.leaks[0]
     return [
         f"{len(parts.leaks)} images of the held-out splits are in the training split too, such as {held_out.name} = "
-        f"{trained.name}: the result will look better than it is"
+        f"{trained.name}: results will be too optimistic"
     ]
 
 

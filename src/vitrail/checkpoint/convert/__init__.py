@@ -1,4 +1,4 @@
-"""Conversion of other libraries' state dicts to our names."""
+"""Conversion of other libraries' state dicts to vitrail's names."""
 
 import pkgutil
 from collections.abc import Callable, Mapping
@@ -15,24 +15,25 @@ from ...plugins import find_plugin, plugin_names
 from .rename import Layout, Renamed, Rule, to_ours
 
 Reader = Callable[[Mapping[str, Any]], ModelConfig]
-"""The values of a config.json -> the config of the model."""
+"""Function: values of a config.json -> config of the model."""
 _SHARED = ("timm", "transformers", "torchvision", "official")
 """Modules with the layouts of ViT in each source. If names fit several layouts equally well, the first is used."""
 _OTHERS = sorted({module.name for module in pkgutil.iter_modules(__path__)}.difference(_SHARED))
 _TABLES = [vars(import_module(f"{__name__}.{module}")) for module in (*_SHARED, *_OTHERS)]
 
 LAYOUTS: tuple[Layout, ...] = tuple(layout for table in _TABLES for layout in table.get("LAYOUTS", ()))
-"""The layouts of every module in this folder: a file that defines LAYOUTS is all that a family needs."""
+"""Layouts of all modules in this folder; a family adds its own by a file that defines LAYOUTS."""
 CONFIGS: dict[str, Reader] = {kind: read for table in _TABLES for kind, read in table.get("CONFIGS", {}).items()}
 """Readers of transformers' config.json, by `model_type`."""
 _ENVELOPES = ("model", "state_dict", "params", "module", "model_state")
 
 
 def convert_state_dict(state_dict: Mapping[str, Any], model: BaseVisionModel[ModelConfig]) -> dict[str, Tensor]:
-    """Translate a state dict of timm, transformers, torchvision or an official release to our names.
+    """Translate a state dict of timm, transformers, torchvision or an official release to vitrail's names.
 
     Args:
-        state_dict: name -> tensor or NumPy array; may be nested under "model" or "state_dict", or have our names.
+        state_dict: name -> tensor or NumPy array; may be nested under "model" or "state_dict", or have vitrail's names
+            already.
         model: the model to load them into.
 
     Returns:
@@ -66,7 +67,7 @@ def _added_modules() -> list[Any]:
 
 
 def recognise(state: Mapping[str, Tensor], *more: Layout) -> Layout:
-    """The layout that accounts for most of the names; other packages are asked where none accounts for all."""
+    """Layout with rules for most of the names; layouts of other packages are tried if none has rules for all."""
     candidates = (*more, *LAYOUTS)
     scores = [layout.known(state) for layout in candidates]
     if max(scores, default=0) < len(state):
@@ -82,7 +83,7 @@ def recognise(state: Mapping[str, Tensor], *more: Layout) -> Layout:
 
 
 def check(renamed: Renamed, expected: Mapping[str, Tensor], layout: Layout) -> None:
-    """Raise VitrailError unless every tensor is there in its shape; the message lists those that are not."""
+    """Raise VitrailError unless every tensor is present with the right shape; the message lists the others."""
     missing = [*renamed.incomplete]
     wrong = []
     for name, tensor in expected.items():

@@ -1,4 +1,4 @@
-"""Registry of attribution methods. A method is a file with a `METHOD`, and a row here."""
+"""Registry of attribution methods. Each method has a file with a `METHOD`, and a row here."""
 
 from ...errors import VitrailError, nearest
 from ...plugins import find_plugin, plugin_names
@@ -37,7 +37,7 @@ QUICK = tuple(name for name, method in METHODS.items() if method.quick)
 
 
 def method_names() -> list[str]:
-    """Names of all methods: ours, then those of plugins; nothing is imported."""
+    """Names of all methods, the built-in ones first, without importing plugins."""
     return [*METHODS, *(name for name in plugin_names("method") if name not in METHODS)]
 
 

@@ -1,10 +1,13 @@
 """The groups of tokens that attend to each other, for attentions inside windows, frames or lines."""
 
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Int
 from torch import Tensor
+
+from ..tokens import Tokens
 
 NOWHERE = -1
 """Index of padding, which is no token of the image."""
@@ -28,6 +31,14 @@ class Places:
     def among(cls, tokens: Int[Tensor, "G n"]) -> "Places":
         """Return groups whose tokens attend to each other."""
         return cls(tokens, tokens)
+
+
+@runtime_checkable
+class AttendsInGroups(Protocol):
+    """A module whose attention stays inside groups of its input tokens, or does not start from all of them."""
+
+    def places_of(self, tokens: Tokens) -> Places:
+        """Return the tokens of each group."""
 
 
 def numbers(grid: tuple[int, ...], prefix: int, device: torch.device) -> Int[Tensor, "*grid"]:

@@ -147,16 +147,19 @@ class PlacedProjection(nn.Linear):
 
     Args:
         positions: Tokens -> Tokens, adds positions.
+        head_dim: width of a head; dim / num_heads by default.
     """
 
-    def __init__(self, dim: int, num_heads: int, positions: nn.Module) -> None:
-        check_heads(dim, num_heads)
-        super().__init__(dim, 3 * dim)
+    def __init__(self, dim: int, num_heads: int, positions: nn.Module, *, head_dim: int | None = None) -> None:
+        if head_dim is None:
+            check_heads(dim, num_heads)
+            head_dim = dim // num_heads
+        super().__init__(dim, 3 * num_heads * head_dim)
         self.num_heads = num_heads
         self.positions = positions
 
     def forward(self, tokens: Tokens) -> QKV:  # type: ignore[override]
-        cut = 2 * self.in_features
+        cut = 2 * self.out_features // 3
         both = F.linear(self.positions(tokens).x, self.weight[:cut], self.bias[:cut])
         q, k = both.chunk(2, dim=2)
         v = F.linear(tokens.x, self.weight[cut:], self.bias[cut:])

@@ -36,7 +36,7 @@ class PooledHead(nn.Module, ABC):
 
     @abstractmethod
     def embed(self, tokens: Tokens) -> Float[Tensor, "images D"]:
-        """Return the embedding of each image, the input of the last layer."""
+        """Return the embedding of each image: the input of the classifier, or the output if there is none."""
 
     def forward_both(self, tokens: Tokens) -> tuple[Float[Tensor, "images K"], Float[Tensor, "images D"]]:
         """Return the head's output and the embedding."""
@@ -69,6 +69,32 @@ class Head(PooledHead):
         """Return the logits and the embedding."""
         embedding = self.embed(tokens)
         return self.classify(embedding), embedding
+
+
+class ProjectionHead(PooledHead):
+    """Pool and project to an embedding, as of CLIP's image encoder: Tokens -> (B, E). The output is the embedding.
+
+    Args:
+        pool: Tokens -> (B, D).
+        classify: (B, D) -> (B, E); named as in `Head`, so that the weights of both have the same names.
+    """
+
+    def __init__(self, pool: nn.Module, classify: nn.Module) -> None:
+        super().__init__()
+        self.pool = pool
+        self.classify = classify
+
+    def forward(self, tokens: Tokens) -> Float[Tensor, "images E"]:
+        return self.embed(tokens)
+
+    def embed(self, tokens: Tokens) -> Float[Tensor, "images E"]:
+        """Return the projection of the pooled tokens."""
+        return self.classify(self.pool(tokens))
+
+    def forward_both(self, tokens: Tokens) -> tuple[Float[Tensor, "images E"], Float[Tensor, "images E"]]:
+        """Return the projection twice."""
+        embedding = self.embed(tokens)
+        return embedding, embedding
 
 
 class PatchHead(nn.Module):

@@ -16,7 +16,7 @@ class CardFacts:
     Attributes:
         model: the variant's name, or what was fine-tuned.
         dataset: the training source, as the user named it.
-        start: how the weights began, as a part of a sentence: "trained from random weights".
+        start: origin of the weights, as a phrase: "trained from random weights".
         gives: the model's output in words: "one of 3 classes: cat, cow, dog".
         task: the pipeline tag of the model hubs, such as "image-classification".
         license: licence of the weights; only their owner can know it.
@@ -37,7 +37,7 @@ def write_card(path: Path, report: Report, facts: CardFacts) -> None:
 
     Args:
         report: the content of the report.
-        facts: what is only in the card.
+        facts: facts that only the card has.
     """
     parts = [
         _front_matter(facts, report.evaluation.card_metrics()),

@@ -1,4 +1,4 @@
-"""The report of a run: one HTML page with the model's metrics, its mistakes and how it was trained."""
+"""The report of a run: one HTML page with metrics, mistakes and facts of the training."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,7 +19,7 @@ class DrawnMistake:
     """A held-out image with a wrong prediction.
 
     Attributes:
-        image: uint8 (3, H, W), as the model sees it.
+        image: uint8 (3, H, W), resized and cropped as for the model.
         name: name of the image.
         words: predicted and true label.
         attention: (rows, columns) attention over the image, or None for a model without attention.

@@ -139,7 +139,7 @@ def _attention(model: nn.Module, pixels: Tensor) -> Tensor | None:
 
 
 def _batch(setup: RunSetup) -> tuple[Tensor, list[str]]:
-    """The first training batch as the model sees it, before mixing: uint8 (n, 3, H, W) and the labels in words."""
+    """The first training batch after augmentation, before mixing: uint8 (n, 3, H, W) and the labels in words."""
     batch = next(setup.train_loader().batches())
     data = setup.data
     pixels = tree_leaves(batch.pixels)[0][:_BATCH]  # the first view if a sample has several
