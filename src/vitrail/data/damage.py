@@ -61,8 +61,10 @@ def check_jpeg(data: bytes) -> None:
     Raises:
         RefusedError: the file ends early, or its data are corrupt.
     """
-    import simplejpeg
-
+    try:
+        import simplejpeg
+    except ImportError as error:
+        raise RefusedError("a JPEG is checked for damage by simplejpeg: pip install simplejpeg") from error
     try:
         ink = simplejpeg.decode_jpeg_header(data)[2] in ("CMYK", "YCCK")
         simplejpeg.decode_jpeg(data, "CMYK" if ink else "GRAY", min_height=1, min_width=1, min_factor=8)
