@@ -54,6 +54,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command. Exit status: 0 for success, 1 for an error with a message, 2 for wrong usage, 130 for an
     interrupt."""
     words = list(sys.argv[1:] if arguments is None else arguments)
+    if words[:1] != ["bench"]:
+        os.environ.setdefault(*_PASSIVE)  # read when torch is imported, by the command's file
     warnings.showwarning = _show_warning  # type: ignore[assignment]
     try:
         status = _dispatch(words)
@@ -65,6 +67,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = 0
     sys.exit(status)
+
+
+_PASSIVE = "OMP_WAIT_POLICY", "PASSIVE"
+"""OpenMP's threads sleep while they wait for each other. By default they spin, and where other programs want the cores
+too, they spend their share of the time on that: a training step of 2 s took 14 s beside two busy programs, and as long
+as before without them (LOG.md)."""
 
 
 def _dispatch(words: list[str]) -> int:

@@ -61,6 +61,7 @@ class Train:
     """Run folder to create, by default runs/SOURCE-N."""
 
     def run(self) -> None:
+        _say(f"reading {self.data or self.resume}")  # before the imports, which take seconds on a slow machine
         from ..errors import VitrailError
         from ..progress import visible
         from ..training.publish.next_steps import next_steps

@@ -14,13 +14,16 @@ from typing import Any
 from ..checkpoint.atomic import write_file
 from ..errors import VitrailError
 from ..tables import csv_text
+from .step_plan import StepPlan
 
-METRICS, TABLE, RECIPE, SPLITS, DATA = (
+METRICS, TABLE, RECIPE, SPLITS, DATA, PLAN, TIME = (
     "metrics.jsonl",
     "metrics.csv",
     "recipe.yaml",
     "splits.csv",
     "data.json",
+    "plan.json",
+    "time.json",
 )
 
 
@@ -69,6 +72,24 @@ class RunFolder:
         if not file.is_file():
             raise VitrailError(f"{self.path} is not a run that can be resumed: it has no {name}; start a new one")
         return json.loads(file.read_text(encoding="utf-8"))
+
+    def plan(self) -> StepPlan | None:
+        """Read the plan of a run with a time budget; None if none was written."""
+        file = self.path / PLAN
+        return StepPlan.from_json(file.read_text(encoding="utf-8")) if file.is_file() else None
+
+    def write_plan(self, plan: StepPlan) -> None:
+        """Save a plan."""
+        self.write(PLAN, plan.to_json())
+
+    def seconds(self) -> float:
+        """Seconds of the run up to its last saved state, all tries together."""
+        file = self.path / TIME
+        return float(json.loads(file.read_text(encoding="utf-8"))["seconds"]) if file.is_file() else 0.0
+
+    def write_seconds(self, seconds: float) -> None:
+        """Save what `seconds` returns."""
+        self.write(TIME, json.dumps({"seconds": round(seconds, 1)}) + "\n")
 
     def rows(self) -> list[dict[str, Any]]:
         """Read the metric log, a dictionary for each evaluation."""

@@ -118,6 +118,11 @@ class Recipe:
             )
 
 
+def timed(recipe: Recipe) -> bool:
+    """Whether the number of steps follows from `minutes`."""
+    return recipe.minutes is not None and recipe.steps is None
+
+
 RECIPES: dict[str, Recipe] = {
     "default": Recipe(),
     "finetune": Recipe(optimizer="adamw", lr=5e-4, layer_decay=0.75, weight_decay=0.05, drop_path=0.1),

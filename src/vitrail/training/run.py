@@ -32,7 +32,7 @@ from .resolve import OwnParts, in_units_of, resolve
 from .run_facts import RunFacts, absolute
 from .setup import RunSetup
 from .state import latest
-from .time_budget import fix_steps
+from .time_budget import first_plan, fix_steps
 from .training_data import Reading, TrainingData, read_data
 
 
@@ -224,12 +224,13 @@ def _start(
             audience.say(f"note: {warning}")
         setup = resolve(recipe, data, own)
         folder.path.parent.mkdir(parents=True, exist_ok=True)
-        setup, step_seconds = fix_steps(setup, audience.started, folder.path.parent)
+        setup = fix_steps(setup)
         facts = RunFacts.of(setup, reading, own_source=not isinstance(source, str | os.PathLike))
-        folder.create(_plan_files(setup, facts), lambda place: save_state(place, setup.checkpoint, setup.trainer()))
+        trainer = setup.trainer(first_plan(setup))
+        folder.create(_plan_files(setup, facts), lambda place: save_state(place, setup.checkpoint, trainer))
         if data.survey.bad:
             write_bad_files(folder.path / "bad_files.csv", data.survey.bad)
-        audience.say(outline(setup, folder.path, step_seconds))
+        audience.say(outline(setup, folder.path))
         return _finished(folder, setup, audience)
 
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from ..data.memory import remember, shrink
 from ..data.open import Sample, SourceLike, open_source, read_image
 from ..data.preprocess import Preprocess
+from ..data.seeds import permutation
 from ..data.split import Splits, split
 from ..data.survey import Facts, Survey, survey
 from ..machine.facts import this_machine
@@ -50,6 +51,13 @@ class SplitData:
 
     def __len__(self) -> int:
         return len(self.samples)
+
+    def sampled(self, most: int | None, seed: int) -> "SplitData":
+        """A random sample of this many of the samples, in their order; all of them if there are no more."""
+        if most is None or len(self) <= most:
+            return self
+        kept = sorted(permutation(len(self), seed)[:most])
+        return SplitData(tuple(self.samples[i] for i in kept), tuple(self.facts[i] for i in kept))
 
     @property
     def names(self) -> list[str]:
