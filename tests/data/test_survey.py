@@ -226,3 +226,16 @@ def test_progress_hears_of_each_file(tmp_path: Path):
 
     survey(open_source(tmp_path / "data"), cache=tmp_path / "cache", progress=listen)
     assert heard == [(1, "survey")]
+
+
+def test_damage_that_decoders_pass_over_is_bad_unless_the_source_is_not_strict(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        file = picture(tmp_path / name / "0.jpg", 0, (64, 64, 3))
+    data = file.read_bytes()
+    middle = (data.index(b"\xff\xda") + len(data)) // 2
+    file.write_bytes(data[:middle] + bytes(200) + data[-2:])
+    for _ in range(2):  # the second time from the cache, which knows both answers
+        assert [bad.name for bad in survey(open_source(tmp_path), cache=tmp_path / "cache").bad] == ["b/0.jpg"]
+        lenient = survey(open_source(tmp_path, strict=False), cache=tmp_path / "cache")
+        assert not lenient.bad
+        assert [facts.value_bytes for facts in lenient.facts] == [1, 1]

@@ -13,6 +13,7 @@ from ..progress import Track, silent
 from ..tables import write_csv
 from .decode import BadImage, decode
 from .facts_cache import Facts, FactsCache, digest, key
+from .open import read_bytes
 from .samples import BadFile, Sample, Source, takes_many
 from .user_folders import cache_folder
 
@@ -182,7 +183,7 @@ def _key(sample: Sample) -> bytes | None:
         stamp = sample.location.stamp()
     except OSError:  # such as a broken link: the reason comes from opening it
         return None
-    return key(stamp) if stamp else None
+    return key(stamp if sample.strict else f"{stamp}|damaged too") if stamp else None
 
 
 def _inspect_all(samples: list[Sample]) -> Iterator[Facts | BadFile]:
@@ -202,13 +203,12 @@ def _inspect_chunk(samples: list[Sample]) -> list[Facts | BadFile]:
 
 def _inspect(sample: Sample) -> Facts | BadFile:
     try:
-        data = sample.location.read()
-        channels, height, width = decode(data, name=sample.name).shape
+        data = read_bytes(sample)
+        image = decode(data, name=sample.name, strict=sample.strict)
     except BadImage as error:
         return BadFile(sample.name, error.reason)
-    except OSError as error:
-        return BadFile(sample.name, error.strerror or str(error))
-    return Facts(height, width, channels, digest(data))
+    channels, height, width = image.shape
+    return Facts(height, width, channels, digest(data), image.element_size())
 
 
 def _some(names: Sequence[str]) -> str:

@@ -20,7 +20,7 @@ from ..objectives.registry import objective_config
 from ..planning.flops import blueprint, count
 from ..planning.stride import stride_of
 from ..tasks.task import Task
-from .channels import channel_statistics
+from .channels import channel_statistics, require_scale
 from .choose import Situation, choose, fewer_epochs
 from .optimizer import muon_flops
 from .recipe import Recipe, chosen
@@ -226,6 +226,8 @@ def _adapted(recipe: Recipe, data: TrainingData, pretrained: Checkpoint) -> Chec
         if data.names != pretrained.class_names:
             changes["num_classes"] = len(data.names)
     loaded = load(chosen(recipe.weights), **changes)
+    if any(facts.value_bytes > 1 for facts in data.train.facts):  # uint8 has one scale
+        require_scale(data.train.reader(channels), len(data.train), recipe.seed, loaded.preprocess)
     if new_head:
         loaded.model.get_submodule("head").apply(init_vit)  # as many outputs as before may still be others
     info = {**loaded.info, "origin": f"fine-tuned from {recipe.weights} on {data.name}"}

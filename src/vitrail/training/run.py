@@ -215,6 +215,7 @@ def _start(
         val=recipe.val,
         test=recipe.test if labelled else 0.0,
         skip_bad=skip_bad,
+        strict=recipe.strict,
     )
     with torch.random.fork_rng():
         keep_freed_memory()

@@ -79,6 +79,7 @@ class RunFacts:
             val=recipe.val,
             test=recipe.test if self.labelled else 0.0,
             skip_bad=self.skip_bad,
+            strict=recipe.strict,
         )
 
     def require(self, run: Path, given: dict[str, Any]) -> None:
