@@ -11,7 +11,8 @@ import yaml
 
 from vitrail.pages.charts import line_chart, reliability_chart, ticks
 from vitrail.tasks.classification import Classification
-from vitrail.tasks.classification_metrics import ClassEvaluation, score
+from vitrail.tasks.classification_evaluation import ClassEvaluation
+from vitrail.tasks.classification_metrics import score
 from vitrail.tasks.classification_report import confused_pairs
 from vitrail.tasks.task import Mistake
 from vitrail.training.publish.model_card import CardFacts, write_card

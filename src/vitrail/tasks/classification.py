@@ -12,7 +12,8 @@ from ..data.samples import Sample, Source
 from ..data.survey import Survey
 from ..errors import VitrailError
 from ..task_spec import TaskSpec
-from .classification_metrics import ClassEvaluation, ClassMetrics, Labels
+from .classification_evaluation import ClassEvaluation, Labels
+from .classification_metrics import ClassMetrics
 from .classification_report import class_sections, class_summary
 from .task import Curve, Mistake, Names, Prediction, Task, same_kind
 

@@ -11,6 +11,7 @@ from ..data.samples import Sample, Source
 from ..data.survey import Survey
 from ..errors import VitrailError
 from ..task_spec import TaskSpec
+from .worth import Baseline, few_images
 
 Names = Sequence[str]
 """Names of the outputs: classes, or the numbers of a regression."""
@@ -37,11 +38,13 @@ class Evaluation(ABC):
         count: number of images.
         loss: mean loss, as the task defines it.
         note: which images they are, or None.
+        loss_margin: half of the 95 % interval of the loss; None if it is not known.
     """
 
     count: int
     loss: float
     note: str | None = None
+    loss_margin: float | None = None
 
     @property
     @abstractmethod
@@ -55,6 +58,15 @@ class Evaluation(ABC):
     @abstractmethod
     def facts(self) -> list[tuple[str, str]]:
         """(name, value with its unit) of the main metrics, for the report, the model card and the terminal."""
+
+    def baseline(self) -> Baseline | None:
+        """The best constant answer, to compare with; by default None."""
+        return None
+
+    def cautions(self) -> list[str]:
+        """Sentences on what the result is worth: few images, or no better than a constant answer."""
+        baseline = self.baseline()
+        return [*few_images(self.count), *([baseline.sentence] if baseline and baseline.sentence else [])]
 
     @abstractmethod
     def card_metrics(self) -> dict[str, float]:
