@@ -185,7 +185,7 @@ def test_the_card_is_what_hubs_read(tmp_path: Path) -> None:
         CardFacts(
             model="vit_tiny",
             dataset="pets: <all>",
-            start="fine-tuned from timm/x",
+            origin="fine-tuned from timm/x on pets",
             gives=Classification().describe(NASTY),
             task="image-classification",
         ),

@@ -20,6 +20,7 @@ _OWN_KEYS = {"format", "version", "config", "rewrites", "class_names", "preproce
 _BLANK = {
     "architecture": "custom",
     "origin": "",
+    "trained_on": "",
     "license": "",
     "metrics": {},
     "adapted": [],

@@ -17,7 +17,7 @@ from .open import read_bytes
 from .samples import BadFile, Sample, Source, takes_many
 from .user_folders import cache_folder
 
-__all__ = ["Facts", "Survey", "survey", "write_bad_files"]
+__all__ = ["Facts", "Survey", "survey", "write_bad_files", "write_conflicts"]
 
 _CHUNK = 32  # files per task: small enough for progress, large enough for little overhead
 _NAMED_BAD_FILES = 10
@@ -176,6 +176,16 @@ def survey(source: Source, *, cache: Path | None = None, progress: Track = silen
 def write_bad_files(path: Path, bad: Sequence[BadFile]) -> None:
     """Write the table of bad files, with the columns path and reason."""
     write_csv(path, [("path", "reason"), *((entry.name, entry.reason) for entry in bad)])
+
+
+def write_conflicts(path: Path, found: Survey) -> None:
+    """Write the table of equal images with different labels, with the columns group (from 1), path and label."""
+    rows = [
+        (number, sample.name, found.source.describe(sample.labels))
+        for number, group in enumerate(found.conflicts, start=1)
+        for sample in group
+    ]
+    write_csv(path, [("group", "path", "label"), *rows])
 
 
 def _key(sample: Sample) -> bytes | None:

@@ -16,7 +16,7 @@ from ..errors import VitrailError
 from ..tables import csv_text
 from .step_plan import StepPlan
 
-METRICS, TABLE, RECIPE, SPLITS, DATA, PLAN, TIME = (
+METRICS, TABLE, RECIPE, SPLITS, DATA, PLAN, TIME, EVALUATION = (
     "metrics.jsonl",
     "metrics.csv",
     "recipe.yaml",
@@ -24,6 +24,7 @@ METRICS, TABLE, RECIPE, SPLITS, DATA, PLAN, TIME = (
     "data.json",
     "plan.json",
     "time.json",
+    "evaluation.json",
 )
 
 

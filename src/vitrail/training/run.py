@@ -11,7 +11,7 @@ import torch
 
 from ..checkpoint.contract import Checkpoint, load
 from ..data.open import SourceLike, source_name
-from ..data.survey import write_bad_files
+from ..data.survey import write_bad_files, write_conflicts
 from ..engines.precision import pick_device, pick_precision
 from ..errors import VitrailError
 from ..machine.allocator import keep_freed_memory
@@ -230,6 +230,8 @@ def _start(
         folder.create(_plan_files(setup, facts), lambda place: save_state(place, setup.checkpoint, trainer))
         if data.survey.bad:
             write_bad_files(folder.path / "bad_files.csv", data.survey.bad)
+        if data.survey.conflicts:
+            write_conflicts(folder.path / "conflicts.csv", data.survey)
         audience.say(outline(setup, folder.path))
         return _finished(folder, setup, audience)
 
