@@ -17,7 +17,7 @@ from ..pages.html import section, table
 from ..tables import number_text, plain_table
 from ..task_spec import TaskSpec
 from .regression_metrics import ValueEvaluation, ValueMetrics
-from .task import Curve, Mistake, Names, Prediction, Task, same_kind
+from .task import Cells, Curve, Mistake, Names, Prediction, Task, same_kind
 from .worth import with_margin
 
 
@@ -96,6 +96,12 @@ class Regression(Task):
 
     def written(self, sample: Sample, names: Names) -> str:
         return "|".join(repr(float(value)) for value in sample.labels)
+
+    def label_columns(self, names: Names) -> dict[str, type[str] | type[float]]:
+        return {f"true_{name}": float for name in names}
+
+    def true_cells(self, sample: Sample, names: Names) -> Cells:
+        return tuple(float(value) for value in sample.labels)
 
     def match(self, source: Source, names: Names) -> Source:
         """Return the source with its numbers in the model's order."""

@@ -16,6 +16,9 @@ from .worth import Baseline, few_images
 Names = Sequence[str]
 """Names of the outputs: classes, or the numbers of a regression."""
 
+Cells = tuple[str | float | None, ...]
+"""Cells of a row of a table."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Prediction:
@@ -24,10 +27,12 @@ class Prediction:
     Attributes:
         path: path of the image, as the user gave it or relative to the given folder.
         error: the reason if there is no prediction, or None.
+        label: the true label, as in `Task.true_cells`; empty if it is not known.
     """
 
     path: str = ""
     error: str | None = None
+    label: Cells = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -177,6 +182,22 @@ class Task(ABC):
         """
 
     # To the user
+
+    def label_columns(self, names: Names) -> dict[str, type[str] | type[float]]:
+        """Columns of the true label in a table of predictions, with their types."""
+        return {"label": str}
+
+    def true_cells(self, sample: Sample, names: Names) -> Cells:
+        """Cells of a sample's true label for those columns."""
+        return (self.written(sample, names),)
+
+    def label_cells(self, source: Source, names: Names) -> list[Cells] | None:
+        """Cells of the true label of each sample of a source; None if its labels are not those of this model."""
+        try:
+            matched = self.match(source, names)
+        except VitrailError:
+            return None
+        return [self.true_cells(sample, names) for sample in matched.samples]
 
     @abstractmethod
     def decode(self, output: Any, names: Names, top_k: int | None = None) -> Sequence[Prediction]:
