@@ -44,6 +44,7 @@ COMMANDS = (
     Command("plan", _MODELS, "Parameters, FLOPs and memory of a model.", "plan:Plan"),
     Command("bench", _MODELS, "Measure the speed of attention layers on this machine.", "bench:Bench"),
     Command("convert", _MODELS, "Convert weights of other libraries.", "convert:Convert"),
+    Command("rename-classes", _MODELS, "Rename the classes of a checkpoint.", "rename_classes:RenameClasses"),
 )
 """Entry point group for commands of other packages (name = module:Class)."""
 
