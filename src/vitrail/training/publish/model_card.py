@@ -105,7 +105,7 @@ def _cautions(report: Report) -> str:
 
 
 def _data(report: Report, dataset: str) -> str:
-    rows = [("source", dataset), *report.summary.items()]
+    rows = list({"data": dataset, **report.summary}.items())
     if report.bad_count:
         rows.append(("files left out", f"{report.bad_count:,}, see bad_files.csv"))
     if report.conflict_count:
@@ -119,7 +119,7 @@ def _table(head: tuple[str, str], rows: Sequence[tuple[str, str]]) -> str:
 
 
 _MARKUP = re.compile(r"[\\`*\[\]|~$]|(?<!\w)_|_(?!\w)|^[#+=-]")
-_LIST = re.compile(r"^(\d+)([.)])")
+_LIST = re.compile(r"^(\d+)([.)])(?=\s|$)")
 """Markdown's marks; at the beginning also those of headings and lists. A class may be named `[x](javascript:...)`."""
 
 _HTML = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}

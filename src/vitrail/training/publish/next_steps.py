@@ -46,4 +46,4 @@ def _worth(file: Path) -> list[str]:
     """Lines on the result and what it is worth; none for runs of earlier versions, which lack them."""
     found = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
     facts = [f"{name} {value}" for name, value in found.get("facts", [])]
-    return [*([", ".join(facts)] if facts else []), *(f"note: {sentence}" for sentence in found.get("cautions", []))]
+    return [*(["; ".join(facts)] if facts else []), *(f"note: {sentence}" for sentence in found.get("cautions", []))]
