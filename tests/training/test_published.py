@@ -113,7 +113,7 @@ def test_a_run_that_learned_nothing_is_told_how_long_it_needs() -> None:
     assert "check the labels" in way_out(timed, 31, 180)
     assert [round_up(value) for value in (0.2, 1.01, 12.5, 37.5, 99, 101, 260)] == [1, 2, 15, 40, 100, 150, 300]
     assert first_epoch_words(0.41) == ["The run ended after 0.41 epochs: 59% of the training images were never used."]
-    assert first_epoch_words(1.0) == []
+    assert first_epoch_words(0.999) == first_epoch_words(1.0) == []
 
 
 def test_rare_classes_are_named() -> None:
@@ -131,6 +131,7 @@ def test_the_origin_is_worded_once_for_all_checkpoints() -> None:
     # as earlier versions stored it
     assert origin_words({"origin": "trained from fresh weights on digits"}) == "trained from random weights on digits"
     assert origin_words({"origin": "fine-tuned from timm/x on digits"}) == "fine-tuned from timm/x on digits"
+    assert origin_words({"origin": "fine-tuned from /home/ada/x on /data/photos"}) == "fine-tuned from x on photos"
 
 
 def test_public_names(tmp_path: Path) -> None:

@@ -26,7 +26,9 @@ def stored_origin(info: Mapping[str, Any]) -> tuple[str, str]:
     """Return (weights, data) of a checkpoint, also of one of an earlier version."""
     weights, data = str(info.get("origin") or ""), str(info.get("trained_on") or "")
     former = None if data else _FORMER.fullmatch(weights)
-    return (former["weights"] or "", former["data"]) if former else (weights, data)
+    if former is None:
+        return weights, data
+    return public_name(former["weights"] or ""), public_name(former["data"])  # they were stored with their folders
 
 
 def public_name(name: str) -> str:
@@ -34,5 +36,7 @@ def public_name(name: str) -> str:
 
     Hub ids, named data sets and relative patterns stay as they are.
     """
+    if not name:
+        return ""
     local = os.path.isabs(name) or name.startswith(("~", ".")) or os.path.exists(name)
     return (Path(name).name.strip(".") or Path(name).resolve().name) if local else name

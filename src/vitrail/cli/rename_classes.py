@@ -6,6 +6,8 @@ from typing import Annotated
 
 from .options import CheckpointArgument, Option, OptionalOut
 
+_SHOWN = 20
+
 
 @dataclass
 class RenameClasses:
@@ -27,4 +29,5 @@ class RenameClasses:
         from ..checkpoint.rename_classes import rename_classes
 
         names = rename_classes(self.checkpoint, self.names, self.out)
-        print(f"vitrail: {self.out or self.checkpoint} has the classes {', '.join(names)}", file=sys.stderr)
+        shown = ", ".join(names[:_SHOWN]) + (" …" if len(names) > _SHOWN else "")
+        print(f"vitrail: {self.out or self.checkpoint} has the classes {shown}", file=sys.stderr)

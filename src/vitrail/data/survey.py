@@ -86,7 +86,8 @@ class Survey:
         lines = []
         if conflicts := self.conflicts:
             pair = [f"{s.name} ({self.source.describe(s.labels)})" for s in conflicts[0]]
-            more = f", and {len(conflicts) - 1} more such groups" if len(conflicts) > 1 else ""
+            rest = len(conflicts) - 1
+            more = f", and {rest} more such group{'s' * (rest > 1)}" if rest else ""
             lines.append(f"the same image with different labels: {' = '.join(pair)}{more}")
         alone = [name for name, count in zip(names, self.class_counts, strict=False) if count == 1]
         if alone:

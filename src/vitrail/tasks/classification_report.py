@@ -105,7 +105,6 @@ def _overall(found: ClassEvaluation) -> str:
     rows = [
         ("images", f"{found.count:,}"),
         *found.facts(),
-        ("top-5 accuracy", _exact_percent(found.top5)),
         ("all classes right", _exact_percent(found.subset_accuracy)),
         ("micro F1", _exact_percent(found.micro_f1)),
         ("loss (nats)", with_margin(f"{found.loss:.4f}", margin)),

@@ -47,7 +47,7 @@ def run_cautions(setup: RunSetup, trainer: Trainer, found: Evaluation, seconds: 
 
 def first_epoch_words(epochs: float) -> list[str]:
     """A sentence for a run that ended before it had seen every training image."""
-    if epochs >= 1:
+    if epochs > 0.995:
         return []
     return [f"The run ended after {epochs:.2g} epochs: {1 - epochs:.0%} of the training images were never used."]
 
