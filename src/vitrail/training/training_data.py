@@ -13,7 +13,7 @@ from ..data.open import Sample, SourceLike, open_source, read_image
 from ..data.preprocess import Preprocess
 from ..data.seeds import permutation
 from ..data.split import Splits, split
-from ..data.survey import Facts, Survey, survey
+from ..data.survey import Facts, Limit, Survey, survey
 from ..machine.facts import this_machine
 from ..progress import Track, silent
 from ..task_spec import TaskSpec
@@ -147,6 +147,7 @@ class Reading:
         val, test: fractions of the splits that the source does not have itself.
         skip_bad: leave out files that can't be read.
         strict: damaged files that can still be decoded are bad too.
+        limit: reads only a sample of the images; None: all.
     """
 
     labelled: bool = True
@@ -155,6 +156,7 @@ class Reading:
     test: float = 0.1
     skip_bad: bool = False
     strict: bool = True
+    limit: Limit | None = None
 
 
 def read_data(source: SourceLike, reading: Reading, *, progress: Track = silent) -> TrainingData:
@@ -164,7 +166,7 @@ def read_data(source: SourceLike, reading: Reading, *, progress: Track = silent)
         VitrailError: there is nothing to train on, or there are bad files without `skip_bad`; the message names them.
     """
     opened = open_source(source, labelled=reading.labelled, task=reading.task, strict=reading.strict)
-    found = survey(opened, progress=progress)
+    found = survey(opened, limit=reading.limit, progress=progress)
     found.require_clean(skip_bad=reading.skip_bad)
     task = resolve(found.source.task) if reading.labelled else None
     if task is not None:
