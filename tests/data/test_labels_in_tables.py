@@ -71,7 +71,8 @@ def test_cells_with_one_class_or_a_list(cell: str, expected: list[str]):
 def test_what_separates_classes(cells: list[str], many: bool | None, separator: str, note: str):
     found = find_separator(cells, "label", many)
     assert found[0] == separator
-    assert (note in found[1]) and bool(note) == bool(found[1])
+    assert note in found[1]
+    assert bool(note) == bool(found[1])
 
 
 def test_a_list_in_a_cell_is_several_classes(tmp_path: Path):
@@ -87,7 +88,7 @@ def test_a_list_in_a_cell_is_several_classes(tmp_path: Path):
 def test_the_task_decides_between_a_list_and_a_name(tmp_path: Path):
     cells = ["cat", "dog", "cat,dog"]
     assert labelled(tmp_path, cells, CLASSIFICATION).class_names == ("cat", "cat,dog", "dog")
-    assert labelled(tmp_path, cells[:2] + ["dog,cat"], MULTI_LABEL).class_names == ("cat", "dog")
+    assert labelled(tmp_path, [*cells[:2], "dog,cat"], MULTI_LABEL).class_names == ("cat", "dog")
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ def expand_braces(text: str) -> list[str]:
     for choice in _choices(found[1]):
         names += expand_braces(f"{before}{choice}{after}")
         _require_few(text, len(names))
-    return names
+    return list(dict.fromkeys(names))  # nested braces are expanded from the inside, which repeats what is outside
 
 
 def _choices(inside: str) -> list[str]:

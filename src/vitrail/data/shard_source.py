@@ -51,8 +51,8 @@ def tar_shards(name: str, paths: list[Path], *, labelled: bool = True) -> Source
     A label is a class name or a number. Numbers are named by the lines of a `classes.txt` beside the shards, or by a
     `.json` or `.txt` beside each `.cls`, if these agree; otherwise they are names themselves. A shard belongs to a
     split if its file name or its folder has one of the words train, val, test, and all other shards have one too.
-    Members are read by their offset; compressed shards are first unpacked into the cache folder (`cache_folder()`), once. Of a
-    damaged shard, what comes before the damage is used, and the shard is listed as bad.
+    Members are read by their offset; compressed shards are first unpacked into the cache folder (`cache_folder()`),
+    once. Of a damaged shard, what comes before the damage is used, and the shard is listed as bad.
 
     Raises:
         VitrailError: no usable image, or a compressed shard cannot be unpacked for lack of space.
