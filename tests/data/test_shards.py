@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vitrail.data import unpack
+from vitrail.data import braces, unpack
 from vitrail.data.braces import expand_braces
 from vitrail.data.open import Source, open_source, read_image
 from vitrail.errors import VitrailError
@@ -180,9 +180,12 @@ def test_braces_as_in_bash(text: str, names: list[str]):
     assert sorted(expand_braces(text)) == sorted(names)
 
 
-def test_braces_have_a_limit():
-    for text in ("{0..999999999}", "{0..999}{0..999}"):
-        with pytest.raises(VitrailError, match="more than 100,000 names"):
+def test_braces_have_a_limit(monkeypatch: pytest.MonkeyPatch):
+    with pytest.raises(VitrailError, match="more than 100,000 names"):
+        expand_braces("{0..999999999}")
+    monkeypatch.setattr(braces, "_MOST", 20)
+    for text in ("{0..9}{0..9}", "{a,b}{0..15}"):
+        with pytest.raises(VitrailError, match="more than 20 names"):
             expand_braces(text)
 
 
@@ -234,7 +237,7 @@ def test_a_shard_of_zstandard(tmp_path: Path, place: Path):
 def test_a_bomb_is_not_unpacked(place: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(unpack, "_ALWAYS_FINE", 2**16)
     bomb = gzip.compress(tar_of([("0.png", bytes(2**22)), ("0.cls", b"cat")]))
-    with pytest.raises(VitrailError, match="unpacks to more than .* 100 times its size"):
+    with pytest.raises(VitrailError, match=r"unpacks to more than .* 100 times its size"):
         opened(place, bomb)
     assert list((place.parent / "cache/shards").iterdir()) == []
 
@@ -244,7 +247,7 @@ def test_a_full_disk_is_not_a_damaged_archive(place: Path, monkeypatch: pytest.M
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(unpack.os, "fsync", full)
-    with pytest.raises(VitrailError, match="cannot be unpacked to .*: No space left on device; .* VITRAIL_CACHE"):
+    with pytest.raises(VitrailError, match=r"cannot be unpacked to .*: No space left on device; .* VITRAIL_CACHE"):
         opened(place, gzip.compress(tar_of(pairs("cat"))))
     assert list((place.parent / "cache/shards").iterdir()) == []
 
@@ -252,7 +255,7 @@ def test_a_full_disk_is_not_a_damaged_archive(place: Path, monkeypatch: pytest.M
 def test_a_cache_that_cannot_be_written_is_named(place: Path, monkeypatch: pytest.MonkeyPatch):
     (place.parent / "file").write_bytes(b"")
     monkeypatch.setenv("VITRAIL_CACHE", str(place.parent / "file"))
-    with pytest.raises(VitrailError, match="cannot be unpacked to .* VITRAIL_CACHE"):
+    with pytest.raises(VitrailError, match=r"cannot be unpacked to .* VITRAIL_CACHE"):
         opened(place, gzip.compress(tar_of(pairs("cat"))))
 
 
@@ -325,8 +328,7 @@ def test_no_damage_loses_or_changes_a_label_silently(place: Path):
         place.write_bytes(damages[trial % 3])
         try:
             source = open_source(place)
-        except VitrailError as error:
-            assert "damaged archive" in str(error)
+        except VitrailError:  # not one image is left
             continue
         found = labels_of(source)
         assert found.items() <= truth.items(), trial
