@@ -154,6 +154,22 @@ def test_a_run_with_a_time_budget_repeats_its_plan_after_a_stop(source, tmp_path
     )
 
 
+def test_a_run_that_has_no_time_to_read_all_images_uses_a_sample_and_resumes_with_it(source, tmp_path, monkeypatch):
+    monkeypatch.setattr("vitrail.data.survey._FEWEST", 40)
+    monkeypatch.setattr("vitrail.training.time_budget._READING", 0.0)
+    monkeypatch.setattr("vitrail.training.finish.time_budget", lambda setup, _, keep: None)
+    monkeypatch.setattr("vitrail.training.time_budget._FIRST_GUESS", 4)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    said = []
+    recipe = replace(QUICK, epochs=None, minutes=1.0)
+    whole = train(source, recipe, out=tmp_path / "run", say=said.append)
+    assert any("40 of 72 images are used" in line for line in said), said
+    assert len((whole.path / "splits.csv").read_text().splitlines()) == 41
+    shutil.rmtree(whole.path / "checkpoints" / "best")
+    shutil.rmtree(whole.path / "checkpoints" / "last")
+    assert vitrail.resume(whole.path).metrics == whole.metrics
+
+
 def test_large_splits_are_sampled_under_a_time_budget(source, monkeypatch):
     monkeypatch.setattr("vitrail.training.setup._FEWEST_EVALUATED", 3)
     monkeypatch.setattr("vitrail.training.setup._SLOW_CPU", 1.0)

@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import Any, NamedTuple
 
 from ..errors import VitrailError, nearest
+from ..version import __version__
 
 
 class Command(NamedTuple):
@@ -80,8 +81,6 @@ def _dispatch(words: list[str]) -> int:
         print(_overview())
         return 0
     if words[0] == "--version":
-        from .. import __version__
-
         print(f"vitrail {__version__}")
         return 0
     if subcommands := [row for row in COMMANDS if row.name.split()[:-1] == words[:1]]:

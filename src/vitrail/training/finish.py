@@ -2,13 +2,13 @@
 
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from torch import Tensor
 
 from ..checkpoint.contract import load, save
-from ..progress import Track
+from ..progress import Say, Track
 from ..tasks.task import Evaluation
 from .folder import RunFolder
 from .loggers import Logger, make_loggers
@@ -20,9 +20,8 @@ from .recipe_file import recipe_to_dict
 from .recorder import FolderRecorder
 from .setup import RunSetup
 from .state import latest, restore
+from .stop import Stopped
 from .time_budget import first_plan, time_budget
-
-Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -64,6 +63,8 @@ def fit_and_finish(folder: RunFolder, setup: RunSetup, audience: Audience) -> di
     except Diverged as error:
         good = latest(folder.checkpoints)
         raise Diverged(f"{error}. Last good state: {good or 'none was saved yet'}") from error
+    except Stopped as stop:
+        raise Stopped(f"{stop}; to continue: vitrail train --resume {folder.path}") from None
     finally:
         recorder.close()
     found, output = _measure(folder, setup, trainer)

@@ -14,6 +14,7 @@ from typing import Any
 from ..checkpoint.atomic import write_file
 from ..errors import VitrailError
 from ..tables import csv_text
+from ..version import __version__
 from .step_plan import StepPlan
 
 METRICS, TABLE, RECIPE, SPLITS, DATA, PLAN, TIME = (
@@ -124,8 +125,6 @@ def versions() -> dict[str, str]:
     import PIL
     import torch
     import torchvision
-
-    from .. import __version__
 
     found = {
         "vitrail": __version__,

@@ -49,6 +49,8 @@ class Recipe:
     """Fraction for the validation split if the source has none; at most 2,500 images."""
     test: float = 0.1
     """Fraction for the test split if the source has none; at most 10,000 images."""
+    strict: bool = True
+    """Whether damaged files that can still be decoded, such as JPEGs of which a part is grey, are bad files too."""
 
     optimizer: Literal["adamw", "muon"] | None = None
     """AdamW (Loshchilov & Hutter, 2019), or Muon for matrices with AdamW for the rest (Jordan et al., 2024)."""

@@ -32,7 +32,7 @@ from .resolve import OwnParts, in_units_of, resolve
 from .run_facts import RunFacts, absolute
 from .setup import RunSetup
 from .state import latest
-from .time_budget import first_plan, fix_steps
+from .time_budget import first_plan, fix_steps, reading_limit
 from .training_data import Reading, TrainingData, read_data
 
 
@@ -215,6 +215,8 @@ def _start(
         val=recipe.val,
         test=recipe.test if labelled else 0.0,
         skip_bad=skip_bad,
+        strict=recipe.strict,
+        limit=reading_limit(recipe),
     )
     with torch.random.fork_rng():
         keep_freed_memory()

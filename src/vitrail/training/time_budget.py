@@ -6,6 +6,8 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
+from ..data.seeds import derive
+from ..data.survey import Limit
 from .batch_statistics import STATISTICS_IMAGES, norms_with_statistics
 from .growth import SMALL_PART
 from .loop import Trainer
@@ -22,6 +24,10 @@ _EARLY = (2, 3, 4, 8, 16)
 _OFTEN, _EVALUATING, _MOST_EVALUATIONS = 0.03, 0.12, 20
 """Fraction of the budget between two revisions; fraction for evaluations on the way, and the largest number of them."""
 
+_READING = 0.2
+"""Fraction of the budget for decoding every image once before training; the images for which there is no time are left
+out."""
+
 _REPORT_SECONDS = 8.0
 """Time for the report and the model card, besides the evaluation on the test split."""
 
@@ -35,6 +41,13 @@ def fix_steps(setup: RunSetup) -> RunSetup:
     steps = recipe.steps or max(1, round(chosen(recipe.epochs) * per_epoch))
     closed: Recipe = replace(recipe, steps=steps, epochs=round(steps / per_epoch, 2))
     return replace(setup, recipe=closed)
+
+
+def reading_limit(recipe: Recipe) -> Limit | None:
+    """Limit of the time for reading the source before training; None without a time budget."""
+    if not timed(recipe):
+        return None
+    return Limit(derive(recipe.seed, "survey"), seconds=_READING * 60 * chosen(recipe.minutes))
 
 
 def first_plan(setup: RunSetup) -> StepPlan:

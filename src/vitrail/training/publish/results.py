@@ -144,7 +144,7 @@ def _batch(setup: RunSetup) -> tuple[Tensor, list[str]]:
     batch = next(setup.train_loader().batches())
     data = setup.data
     pixels = tree_leaves(batch.pixels)[0][:_BATCH]  # the first view if a sample has several
-    images = torch.stack([displayable(setup.preprocess.denormalise(image).clamp(0, 1)) for image in pixels])
+    images = torch.stack([displayable(setup.preprocess.viewable(image)) for image in pixels])
     if data.task is None or batch.targets is None:
         return images, []
     return images, [data.task.label_words(_row(batch.targets, at), data.names) for at in range(len(pixels))]
