@@ -1,9 +1,9 @@
 """The command `vitrail eval`."""
 
-import json
 import sys
 from dataclasses import dataclass
 
+from ..json_text import json_text
 from .options import BatchSize, CheckpointArgument, Device, Json, OptionalOut, Precision, SourceArgument, Split
 
 
@@ -48,8 +48,8 @@ class Eval:
             skip_bad=self.skip_bad,
             progress=visible,
         )
-        text = json.dumps(found.to_dict(), ensure_ascii=False)
+        text = json_text(found.to_dict())
         if self.out:
-            self.out.write_text(text + "\n", encoding="utf-8")
+            self.out.write_text(text + "\n", encoding="utf-8", errors="replace")
         print(f"vitrail: scored {found.note}", file=sys.stderr)
         print(text if self.json else resolve(checkpoint.task).summary(found))

@@ -165,12 +165,16 @@ def natural(name: str) -> tuple[list[tuple[int, str]], str]:
 
 
 def normal(text: str) -> str:
-    r"""Normalise a name of a class: composed Unicode (macOS writes file names decomposed), one line, no outer spaces.
+    """Normalise a name of a class: composed Unicode (macOS writes file names decomposed), one line, no outer spaces.
 
-    Control characters, and bytes that are not UTF-8, become escapes such as \r and \xff, so that it can be written to
-    every kind of file.
+    It is `printable`, so that it can be written to every kind of file.
     """
-    return _UNWRITABLE.sub(lambda found: _escape(found[0]), unicodedata.normalize("NFC", text).strip())
+    return printable(unicodedata.normalize("NFC", text).strip())
+
+
+def printable(text: str) -> str:
+    r"""Replace control characters, and bytes that are not UTF-8, by escapes such as \r and \xff."""
+    return _UNWRITABLE.sub(lambda found: _escape(found[0]), text)
 
 
 _UNWRITABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")

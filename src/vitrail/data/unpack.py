@@ -81,6 +81,8 @@ def _read(packed: BufferedIOBase) -> bytes:
 
 def _opener(path: Path) -> Callable[[Path], BufferedIOBase] | None:
     """Find the function that opens a compressed file, by its first bytes; None if it is not compressed."""
+    if not path.is_file():
+        raise OSError("not a regular file but a folder, device or pipe")
     with open(path, "rb") as file:
         head = file.read(512)
     if head[257:262] == b"ustar":

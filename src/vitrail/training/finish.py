@@ -1,6 +1,5 @@
 """Train a run from its last state to the end, evaluate the best weights, write the report and the model card."""
 
-import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,6 +7,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from ..checkpoint.contract import load, save
+from ..json_text import json_text
 from ..progress import Say, Track
 from ..tasks.task import Evaluation
 from .folder import RunFolder
@@ -89,5 +89,5 @@ def _measure(folder: RunFolder, setup: RunSetup, trainer: Trainer) -> tuple[Eval
     measured = {f"{split}_{key}": value for key, value in found.headline().items()}
     best.info["metrics"] = {**best.info["metrics"], **measured}
     save(best, folder.checkpoints / "best")
-    folder.write("evaluation.json", json.dumps({"split": split, **found.to_dict()}, ensure_ascii=False) + "\n")
+    folder.write("evaluation.json", json_text({"split": split, **found.to_dict()}) + "\n")
     return found, output

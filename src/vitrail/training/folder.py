@@ -1,7 +1,6 @@
 """The run folder: the files that a training run writes."""
 
 import csv
-import io
 import json
 import os
 import platform
@@ -52,7 +51,7 @@ class RunFolder:
         shutil.rmtree(stage, ignore_errors=True)
         (stage / self.checkpoints.name).mkdir(parents=True)
         for name, text in files.items():
-            write_file(stage / name, text.encode())
+            write_file(stage / name, _encoded(text))
         save_state(stage / self.checkpoints.name / "last")
         os.replace(stage, self.path)
 
@@ -65,7 +64,7 @@ class RunFolder:
 
     def write(self, name: str, text: str) -> None:
         """Write a text file atomically."""
-        write_file(self.path / name, text.encode())
+        write_file(self.path / name, _encoded(text))
 
     def read_json(self, name: str) -> Any:
         """Parse a JSON file of the run."""
@@ -104,19 +103,25 @@ class RunFolder:
         self.write(TABLE, _table(rows))
 
 
+def _encoded(text: str) -> bytes:
+    """UTF-8; names of files that are not UTF-8 (Python's surrogate escapes) are written as their own bytes."""
+    return text.encode("utf-8", "surrogateescape")
+
+
 def splits_table(rows: Iterable[tuple[str, str, str, str]]) -> str:
     """Return the text of splits.csv: name, digest of the content, split and label of every image."""
     return csv_text([("name", "digest", "split", "label"), *rows])
 
 
-def same_splits(rows: Iterable[tuple[str, str, str, str]], written: str) -> bool:
+def same_splits(rows: Iterable[tuple[str, str, str, str]], file: Path) -> bool:
     """Whether rows equal those of a splits.csv: the same contents with the same labels in the same splits, in order.
 
     Names may differ: the data may have been moved.
     """
-    before = csv.reader(io.StringIO(written))
-    next(before, None)
-    return [row[1:] for row in before] == [list(row[1:]) for row in rows]
+    with file.open(encoding="utf-8", errors="surrogateescape", newline="") as written:
+        before = csv.reader(written)
+        next(before, None)
+        return [row[1:] for row in before] == [list(row[1:]) for row in rows]
 
 
 def versions() -> dict[str, str]:

@@ -177,7 +177,7 @@ def resume(
         keep_freed_memory()
         torch.set_num_threads(facts.threads)
         data = read_data(facts.source if source is None else source, facts.reading(recipe), progress=progress)
-        if not same_splits(data.split_rows(), (folder.path / SPLITS).read_text(encoding="utf-8")):
+        if not same_splits(data.split_rows(), folder.path / SPLITS):
             raise VitrailError(
                 f"{data.name} is not what {folder.path} was trained on (see {SPLITS}): restore the data, give their "
                 "new place with --source, or start a new run"

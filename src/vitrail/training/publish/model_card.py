@@ -51,7 +51,7 @@ def write_card(path: Path, report: Report, facts: CardFacts) -> None:
         f"```yaml\n{report.recipe_yaml.strip()}\n```",
         f"## Versions\n\n{_table(('made with', 'version'), list(report.versions.items()))}",
     ]
-    path.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
+    path.write_text("\n\n".join(parts) + "\n", encoding="utf-8", errors="replace")
 
 
 _USE = """\
