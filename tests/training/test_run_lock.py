@@ -123,7 +123,7 @@ def test_what_a_killed_creation_left_is_removed_and_what_another_is_writing_is_n
 @posix
 def test_a_run_that_is_being_written_is_not_resumed(tmp_path: Path):
     source = make_pictures(tmp_path / "pictures", classes=2, each=8)
-    made = train(source, replace(SMALL, epochs=1, ema=None, save_minutes=5.0), out=tmp_path / "run")
+    made = train(source, replace(SMALL, epochs=1, save_minutes=5.0), out=tmp_path / "run")
     assert not (made.path / LOCK).exists()
     process = hold(made.path)
     before = {path: path.stat().st_mtime_ns for path in made.path.rglob("*")}
