@@ -6,7 +6,7 @@ from ...errors import VitrailError, nearest
 from ...plugins import find_plugin, plugin_names
 from .method import Attribution, Method
 
-_FILES = {
+FILES = {
     "lrp": "relevance",
     "generic": "generic",
     "grad_cam": "grad_cam",
@@ -22,7 +22,7 @@ _FILES = {
 """Name -> file, in the order of a page."""
 
 METHODS: dict[str, Method] = {
-    name: vars(import_module(f".{file}", __package__))["METHOD"] for name, file in _FILES.items()
+    name: vars(import_module(f".{file}", __package__))["METHOD"] for name, file in FILES.items()
 }
 """Name -> method, in the order of a page."""
 
