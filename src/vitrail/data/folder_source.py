@@ -59,9 +59,9 @@ def class_folders(root: Path) -> Source:
         bad += _beside(root / part, part) if part else []
         for folder in _subfolders(root / part):
             label, prefix = normal(folder), os.path.join(part, folder, "")
-            files = list(_files(root / part / folder))
-            found += [(prefix + path, label, split) for path in files if is_image(os.path.basename(path))]
-            ignored.add(os.path.join(part, folder), files)
+            images, others = _sorted_out(root / part / folder)
+            found += [(prefix + path, label, split) for path in images]
+            ignored.add(os.path.join(part, folder), others, is_empty=not images)
     if not found:
         where = ", ".join(str(root / part) for part in splits)
         raise VitrailError(f"no class folders in {where}: {_WANTED}")
@@ -111,14 +111,14 @@ class _Ignored:
         self.suffixes: Counter[str] = Counter()
         self.example = ""
 
-    def add(self, folder: str, files: Sequence[str]) -> None:
-        """Count the files of one class folder."""
-        if not any(is_image(os.path.basename(path)) for path in files):
+    def add(self, folder: str, others: Sequence[str], *, is_empty: bool) -> None:
+        """Count the files of one class folder that are no images; `is_empty` if it has no image."""
+        if is_empty:
             self.empty.append(folder)
-        for path in files:
+        for path in others:
             base = os.path.basename(path)
             suffix = os.path.splitext(base)[1].lower()
-            if base.startswith(".") or suffix in IMAGE_SUFFIXES | _COMPANIONS or base.lower() in _COMPANION_NAMES:
+            if base.startswith(".") or suffix in _COMPANIONS or base.lower() in _COMPANION_NAMES:
                 continue
             self.suffixes[suffix] += 1
             self.example = self.example or os.path.join(folder, path)
@@ -195,6 +195,15 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return entry.is_dir()
     except OSError:
         return False
+
+
+def _sorted_out(folder: Path) -> tuple[list[str], list[str]]:
+    """Paths of the images and of the other files at any depth, relative to `folder`."""
+    images: list[str] = []
+    others: list[str] = []
+    for path in _files(folder):
+        (images if is_image(os.path.basename(path)) else others).append(path)
+    return images, others
 
 
 def _images(folder: Path) -> Iterator[str]:
