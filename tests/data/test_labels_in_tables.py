@@ -135,6 +135,11 @@ def test_columns_that_are_no_labels(tmp_path: Path):
     )
 
 
+def test_beside_a_label_column_no_other_is_missed(tmp_path: Path):
+    source = several(tmp_path, "label,fold,score", ["cat,0,", "dog,1,2.5", "cat,0,"])
+    assert [note.split(":")[0] for note in source.notes] == ["task classification", "column fold is not used"]
+
+
 def test_an_index_is_no_number_to_predict(tmp_path: Path):
     source = several(tmp_path, "Unnamed: 0,height", ["0,1.5", "1,2.5"])
     assert (source.task, source.class_names) == (REGRESSION, ("height",))

@@ -98,7 +98,7 @@ class _Table:
             return self._numbers((label,), task)
         cells = [row[label] for row in self.rows if len(row) > label]
         separator, doubt = find_separator(cells, name, None if task is None else takes_many(task))
-        notes = (*((doubt,) if doubt else ()), *self._unused())
+        notes = (*((doubt,) if doubt else ()), *self._folds())
         if task is not None:
             return Columns(self.path_column, self.split, label, task=task, separator=separator, notes=notes)
         many = any(len(labels(cell, separator)) > 1 for cell in cells)
@@ -115,7 +115,7 @@ class _Table:
         name = task.name if task is not None else ""
         fractions = any(self._has_fractions(i) for i in numbers if i not in flags)
         if numbers and (name == REGRESSION.name or (name != CLASSIFICATION.name and fractions)):
-            return self._numbers(numbers, task)
+            return self._numbers(numbers, task, self._sparse())
         if name == REGRESSION.name:
             raise VitrailError(
                 f"{self.path} has no column of numbers among {', '.join(self.names)}, which task {name} needs: "
@@ -130,13 +130,13 @@ class _Table:
             )
         classes = ", ".join(self.names[i] for i in flags)
         note = f"task classification: several classes for each image, from the columns of 0 and 1: {classes}"
-        notes = (*(() if task else (note,)), *self._unused())
+        notes = (*(() if task else (note,)), *self._folds(), *self._sparse())
         return Columns(self.path_column, self.split, None, flags, task=task or MULTI_LABEL, notes=notes)
 
-    def _numbers(self, columns: tuple[int, ...], task: TaskSpec | None) -> Columns:
+    def _numbers(self, columns: tuple[int, ...], task: TaskSpec | None, more: Sequence[str] = ()) -> Columns:
         plural = "column" if len(columns) == 1 else "columns"
         note = f"task regression: numbers from {plural} {', '.join(self.names[i] for i in columns)}"
-        notes = (*(() if task else (note,)), *self._unused())
+        notes = (*(() if task else (note,)), *self._folds(), *more)
         return Columns(self.path_column, self.split, None, columns, "numbers", task or REGRESSION, notes=notes)
 
     def _nothing(self, numbers: tuple[int, ...]) -> str:
@@ -154,14 +154,17 @@ class _Table:
             if name.lower() not in reserved and i not in (self.path_column, self.split)
         ]
 
-    def _unused(self) -> list[str]:
-        """Sentences about columns that are not used, though they look as if they should be."""
+    def _folds(self) -> list[str]:
+        """Sentences about columns that may be meant as a split."""
+        return [
+            f"column {name} is not used: to split by it, call it split and write train, val or test in it"
+            for i, name in enumerate(self.names)
+            if name.lower() in FOLD_COLUMNS and i != self.split
+        ]
+
+    def _sparse(self) -> list[str]:
+        """Sentences about columns of numbers that are no labels because most of their cells are empty."""
         notes = []
-        for i, name in enumerate(self.names):
-            if name.lower() in FOLD_COLUMNS and i != self.split:
-                notes.append(
-                    f"column {name} is not used: to split by it, call it split and write train, val or test in it"
-                )
         for i in self._others():
             filled = [row[i] for row in self.rows if i < len(row) and row[i].strip()]
             if filled and 2 * len(filled) <= len(self.rows) and all(map(is_number, filled)):
