@@ -5,8 +5,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from ..errors import VitrailError, nearest
+from ..progress import to_stderr
 from .atomic import MANIFEST, Content
-from .hub import to_stderr
 from .native import MODEL, WEIGHTS, write_native
 from .read import read
 

@@ -7,12 +7,12 @@ from typing import Literal, get_args
 import torch
 
 from ..checkpoint.build import blueprint
-from ..checkpoint.hub import to_stderr
 from ..checkpoint.read import read
 from ..errors import VitrailError, nearest
 from ..machine.facts import pick_precision, resident_bytes
 from ..models.fields import ModelConfig, pair
 from ..models.registry import model_config, override
+from ..progress import to_stderr
 from .budget import largest_batch
 from .flops import count
 from .trace import backward_peak, inference_peak
