@@ -1,12 +1,12 @@
 """The command `vitrail eval`."""
 
-import json
 import sys
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
+from ..json_text import json_text
 from .options import (
     OUTPUT,
     BatchSize,
@@ -73,8 +73,8 @@ class Eval:
                 each=add,
                 progress=visible,
             )
-        text = json.dumps(found.to_dict(), ensure_ascii=False)
+        text = json_text(found.to_dict())
         if self.out:
-            self.out.write_text(text + "\n", encoding="utf-8")
+            self.out.write_text(text + "\n", encoding="utf-8", errors="replace")
         print(f"vitrail: scored {found.note}", file=sys.stderr)
         print(text if self.json else task.summary(found))

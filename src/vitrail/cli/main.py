@@ -1,5 +1,6 @@
 """The command line: the table of commands, and `main`, which runs one and reports its errors."""
 
+import io
 import os
 import sys
 import warnings
@@ -59,6 +60,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if words[:1] != ["bench"]:
         os.environ.setdefault(*_PASSIVE)  # read when torch is imported, by the command's file
     warnings.showwarning = _show_warning  # type: ignore[assignment]
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="surrogateescape")  # names of files that are not UTF-8, as their own bytes
     try:
         status = _dispatch(words)
         sys.stdout.flush()  # flush here, where an error of a closed pipe is caught

@@ -1,6 +1,5 @@
 """Train a run from its last state to the end, evaluate the best weights, write the report and the model card."""
 
-import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,6 +7,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from ..checkpoint.contract import load, save
+from ..json_text import json_text
 from ..progress import Say, Track
 from ..tasks.task import Evaluation
 from .folder import EVALUATION, RunFolder
@@ -73,7 +73,7 @@ def fit_and_finish(folder: RunFolder, setup: RunSetup, audience: Audience) -> di
     seconds, (split, _) = time.monotonic() - started, setup.held_out
     cautions = run_cautions(setup, trainer, found, seconds)
     words = {"facts": headline(found), "cautions": cautions}
-    folder.write(EVALUATION, json.dumps({"split": split, **found.to_dict(), **words}, ensure_ascii=False) + "\n")
+    folder.write(EVALUATION, json_text({"split": split, **found.to_dict(), **words}) + "\n")
     write_results(folder, setup, trainer, Result(found, cautions, output, seconds))
     return {f"{split}_{key}": value for key, value in found.headline().items()}
 

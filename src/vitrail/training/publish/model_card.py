@@ -54,7 +54,7 @@ def write_card(path: Path, report: Report, facts: CardFacts) -> None:
         f"{_fenced(report.recipe_yaml.strip(), 'yaml')}",
         f"## Versions\n\n{_table(('made with', 'version'), list(report.versions.items()))}",
     ]
-    path.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
+    path.write_text("\n\n".join(parts) + "\n", encoding="utf-8", errors="replace")
 
 
 _USE = """\

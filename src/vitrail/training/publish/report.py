@@ -88,7 +88,7 @@ class Report:
 
 def write_report(path: Path, report: Report) -> None:
     """Write the page as one self-contained file."""
-    path.write_text(report_page(report), encoding="utf-8")
+    path.write_text(report_page(report), encoding="utf-8", errors="replace")
 
 
 def report_page(report: Report) -> str:
