@@ -26,6 +26,7 @@ from .naming import (
     listed_rows,
     prefix_rows,
 )
+from .reading import head_reading
 from .weights import Given, chosen_weights
 
 
@@ -38,10 +39,12 @@ class Attention(Mapping[int, Tensor]):
 
     Attributes:
         all_rows: whether all queries were recorded.
+        reads: the tokens that the model's head reads.
     """
 
     def __init__(self, model: nn.Module, asked: Iterable[int], *, all_rows: bool = True) -> None:
         self.all_rows = all_rows
+        self.reads = head_reading(model)
         self._model = model
         self._names = attend_names(model)
         self._asked = tuple(asked)

@@ -36,9 +36,8 @@ def write_sheet(explanation: Explanation, path: Path) -> None:
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set_axis_off()
     _headline(axes, explanation, aspect)
-    what = "Attention of the class token" if explanation.prefix else "Attention that each patch receives"
     top = _LINE + _LARGE * aspect
-    _gallery(axes, top, f"{what}, layer by layer (mean over heads)", explanation.image, layers)
+    _gallery(axes, top, f"{explanation.what}, layer by layer (mean over heads)", explanation.image, layers)
     top += _gallery_height(len(layers), aspect)
     _gallery(axes, top, "The last layer, head by head", explanation.image, heads)
     axes.set(xlim=(-_MARGIN, _WIDTH + _MARGIN), ylim=(height + _MARGIN, -_MARGIN), aspect="equal")

@@ -146,6 +146,7 @@ class Gallery:
             "features": None if view.features is None else data_uri(*encode(view.features)),
             "predictions": [asdict(prediction) for prediction in view.predictions],
             "prefix": list(view.prefix_names),
+            "reads": asdict(view.reads),
             "layers": [layer.meta for layer in layers],
         }
         return PackedView(document, layers)
