@@ -19,7 +19,7 @@ from vitrail.lens.explain import explain
 from vitrail.lens.explanation import explain_image, last_layer_map
 from vitrail.lens.images import decoded, file_stem, named_images
 from vitrail.lens.observe import observe_attention
-from vitrail.lens.sheet import write_sheet
+from vitrail.lens.sheet import _percent, write_sheet
 from vitrail.lens.watched import Watched
 from vitrail.models.registry import create_model
 
@@ -227,3 +227,11 @@ def test_file_stems_are_safe_and_distinct() -> None:
         "b", "B-2", "b-3", "ü ß", "a_b_c", "image", "image-2", "b-2-2"
     ]  # fmt: skip
     assert len(file_stem("𠀋" * 300, taken).encode()) <= 255
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [(0.0, "0.0%"), (0.00043, "0.043%"), (0.0034, "0.34%"), (0.0099, "0.99%"), (0.00997, "1.0%"), (0.25, "25.0%")],
+)
+def test_weights_below_one_percent_keep_two_digits(value: float, words: str) -> None:
+    assert _percent(value) == words

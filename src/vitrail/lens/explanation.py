@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from ..errors import VitrailError
 from ..nn import CLASS_TOKEN, ComposedModel, Tokens, TokensRead
 from ..pages.image import displayable
+from .compiled import original
 from .layout import Layout, over_image, received
 from .measures import feature_pca
 from .observe import Attention, observe_attention, observe_features
@@ -74,7 +75,7 @@ def explain_image(watched: Watched, name: str, image: Tensor, *, top_k: int = 5)
 
 def observed_encoder(model: nn.Module) -> Any:
     """Context of `observe_features` for the encoder of a vitrail model; for other models no module is observed."""
-    return observe_features(model, *(["encoder"] if isinstance(model, ComposedModel) else []))
+    return observe_features(model, *(["encoder"] if isinstance(original(model), ComposedModel) else []))
 
 
 def feature_colours(output: Any) -> UInt8[Tensor, "3 rows columns"] | None:
