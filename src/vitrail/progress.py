@@ -1,4 +1,4 @@
-"""Progress reports: bars on a terminal, lines elsewhere, nothing by default in the Python API."""
+"""Messages and progress reports: bars on a terminal, lines elsewhere, nothing by default in the Python API."""
 
 import sys
 import time
@@ -12,6 +12,15 @@ Total = int | Callable[[], int]
 
 Track = Callable[[Iterable[Any], Total, str], Iterable[Any]]
 """Type of `progress` arguments: (items, total, label) -> the same items."""
+
+
+Say = Callable[[str], None]
+"""Type of `say` arguments: shows a message to the user."""
+
+
+def to_stderr(message: str) -> None:
+    """Print a message to standard error."""
+    print(message, file=sys.stderr, flush=True)
 
 
 def silent(items: Iterable[T], total: Total, label: str) -> Iterable[T]:

@@ -8,12 +8,12 @@ from typing import Any
 from ..data.preprocess import Preprocess
 from ..models.fields import ModelConfig
 from ..nn import BaseVisionModel
+from ..progress import Say, to_stderr
 from ..task_spec import TaskSpec
 from .adapt import adapt
 from .atomic import Content
 from .build import build, check_class_names, check_tensors
 from .document import Stored, complete_info
-from .hub import Say, to_stderr
 from .native import write_native
 from .read import read
 
@@ -26,7 +26,7 @@ class Checkpoint:
         model: the model; in evaluation mode if loaded.
         class_names: names in the order of the outputs; empty if unknown.
         preprocess: the preprocessing, image -> pixels.
-        info: plain JSON values: "architecture" (variant name or "custom"), "origin",
+        info: plain JSON values: "architecture" (variant name or "custom"), "origin" and "trained_on" (see `origin`),
             "license", "metrics", "adapted" (sentences on what loading changed), and further values of
             the user.
             path: where it was loaded from, to find other files such as its run's splits; not saved.

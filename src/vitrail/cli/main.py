@@ -1,5 +1,6 @@
 """The command line: the table of commands, and `main`, which runs one and reports its errors."""
 
+import io
 import os
 import sys
 import warnings
@@ -8,6 +9,7 @@ from importlib import import_module
 from typing import Any, NamedTuple
 
 from ..errors import VitrailError, nearest
+from ..version import __version__
 
 
 class Command(NamedTuple):
@@ -44,6 +46,7 @@ COMMANDS = (
     Command("plan", _MODELS, "Parameters, FLOPs and memory of a model.", "plan:Plan"),
     Command("bench", _MODELS, "Measure the speed of attention layers on this machine.", "bench:Bench"),
     Command("convert", _MODELS, "Convert weights of other libraries.", "convert:Convert"),
+    Command("rename-classes", _MODELS, "Rename the classes of a checkpoint.", "rename_classes:RenameClasses"),
 )
 """Entry point group for commands of other packages (name = module:Class)."""
 
@@ -57,6 +60,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if words[:1] != ["bench"]:
         os.environ.setdefault(*_PASSIVE)  # read when torch is imported, by the command's file
     warnings.showwarning = _show_warning  # type: ignore[assignment]
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="surrogateescape")  # names of files that are not UTF-8, as their own bytes
     try:
         status = _dispatch(words)
         sys.stdout.flush()  # flush here, where an error of a closed pipe is caught
@@ -80,8 +85,6 @@ def _dispatch(words: list[str]) -> int:
         print(_overview())
         return 0
     if words[0] == "--version":
-        from .. import __version__
-
         print(f"vitrail {__version__}")
         return 0
     if subcommands := [row for row in COMMANDS if row.name.split()[:-1] == words[:1]]:
