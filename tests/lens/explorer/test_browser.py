@@ -342,6 +342,22 @@ def test_what_is_shown_stays_together_while_another_image_is_on_its_way(browser:
     assert opened.complaints == []
 
 
+def test_a_method_whose_answer_was_lost_is_asked_again(browser: Any) -> None:
+    with ExplorerServer(gallery(vit(), pictures=1)) as server:
+        server.start()
+        opened = Opened(browser, server.url)
+        opened.page.route("**/api/relevance/0/for%20all", lambda route: route.abort(), times=1)
+        opened.page.locator("#method").select_option("For all")
+        said = "document.querySelector('#relevance .said').textContent"
+        opened.until(f"{said}.startsWith('For all has no map here: The server does not answer')")
+        opened.page.locator("#method").select_option("By class")
+        opened.until(f"{said}.startsWith('By class, for')")
+        opened.page.locator("#method").select_option("For all")
+        opened.until(f"{said}.startsWith('For all, the same for every class')")
+        opened.context.close()
+    assert all("Failed to load resource" in line for line in opened.complaints)
+
+
 def test_without_a_head_all_of_the_page_is_without_it(browser: Any) -> None:
     shown = gallery(vit(), pictures=1, methods={"rollout": OURS["rollout"]})
     with ExplorerServer(shown) as server:

@@ -107,6 +107,7 @@ const drawRelevance = (view) => {
   const asked = (view.relevance[`${name} ${only}`] ??= { known: null, since: 0 });
   if (asked !== current) {
     current = asked;
+    if (asked.failed) Object.assign(asked, { known: null, since: 0, failed: false }); // asked again when it is chosen again
     clearTimeout(soon);
     // Who leafs through the methods does not make the model work on each.
     if (!asked.since) soon = setTimeout(() => find(asked, view.served, name, only), outline.live ? 300 : 0);
@@ -144,7 +145,7 @@ const find = async (asked, number, name, only) => {
   try {
     asked.known = await relevance(number, name, only);
   } catch (error) {
-    asked.known = { problem: error.message, maps: [] };
+    Object.assign(asked, { known: { problem: error.message, maps: [] }, failed: true });
   }
   redraw();
 };
