@@ -65,7 +65,7 @@ from .embed.positions import (
     sincos_positions,
     sinusoidal_positions,
 )
-from .embed.prefix import PrefixTokens, RegisterTokens
+from .embed.prefix import NamesPrefix, PrefixTokens, RegisterTokens
 from .embed.quadtree import entropy, quadtree, variance
 from .embed.resnet import ResNetEmbed
 from .embed.sine import SinePositions
@@ -112,6 +112,7 @@ from .heads.multitask import TaskHeads
 from .heads.outputs import Detections, ForwardOutputs, TaskOutputs
 from .heads.pool import AttentionWeightedPool, JoinedTokens, MultiHeadAttentionPool
 from .heads.prototypes import PrototypeHead, Prototypes, UnitLength
+from .heads.reading import CLASS_TOKEN, ReadsTokens, TokensRead
 from .heads.segment import AllMLPHead
 from .init import (
     init_convnext,
@@ -140,6 +141,7 @@ from .tokens import NO_TOKEN, Tokens, fold, sizes
 
 __all__ = [
     "ATTENDS",
+    "CLASS_TOKEN",
     "FX_LEAVES",
     "HOLDERS",
     "KERNELS",
@@ -231,6 +233,7 @@ __all__ = [
     "MultiHeadAttention",
     "MultiHeadAttentionPool",
     "MultiLevelModel",
+    "NamesPrefix",
     "NeighbourhoodAttention",
     "NoBias",
     "NoMask",
@@ -268,6 +271,7 @@ __all__ = [
     "QuerySelfAttention",
     "QuickGELU",
     "RandomFeatures",
+    "ReadsTokens",
     "Reassemble",
     "Reconstruction",
     "ReducedProjection",
@@ -310,6 +314,7 @@ __all__ = [
     "TimeAttention",
     "TokenMLP",
     "Tokens",
+    "TokensRead",
     "TubeletEmbed",
     "UnitLength",
     "Upsampling",

@@ -101,7 +101,7 @@ def answer(gallery: Gallery, path: str) -> Answer:
 
 
 def answer_ablation(gallery: Gallery, body: bytes) -> Answer:
-    """Predictions of the model without the heads and patches of a JSON object.
+    """The view of the model without the heads and patches of a JSON object, see `Gallery.ablate`.
 
     {"view": 0, "heads": [[layer, head], …], "regions": [[top, left, bottom, right], …]}, layers and heads counted from
     0, regions in fractions of the image's sides.
@@ -113,7 +113,7 @@ def answer_ablation(gallery: Gallery, body: bytes) -> Answer:
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         rule = '{"view": 0, "heads": [[layer, head]], "regions": [[top, left, bottom, right]]}'
         raise RequestError(HTTPStatus.BAD_REQUEST, f"the request is not like {rule}") from error
-    return _json({"predictions": gallery.ablate(view, heads, regions)})
+    return _json(gallery.ablate(view, heads, regions))
 
 
 def _whole(value: Any) -> int:
