@@ -8,6 +8,8 @@ import os
 import re
 import tempfile
 from collections.abc import Callable
+from contextlib import suppress
+from importlib import import_module
 from io import BufferedIOBase
 from pathlib import Path
 
@@ -91,15 +93,11 @@ def _opener(path: Path) -> Callable[[Path], BufferedIOBase] | None:
 
 
 def _open_zstd(path: Path) -> BufferedIOBase:
-    try:
-        from compression import zstd  # Python 3.14
-    except ImportError:
-        try:
-            from backports import zstd
-        except ImportError as error:
-            raise VitrailError(f'{path} is packed by Zstandard: pip install "vitrail[zstd]" to read it') from error
-    found: BufferedIOBase = zstd.ZstdFile(path)
-    return found
+    for name in ("compression.zstd", "backports.zstd"):  # Python 3.14, and its backport
+        with suppress(ImportError):
+            found: BufferedIOBase = import_module(name).ZstdFile(path)
+            return found
+    raise VitrailError(f'{path} is packed by Zstandard: pip install "vitrail[zstd]" to read it')
 
 
 _FORMATS: dict[bytes, Callable[[Path], BufferedIOBase]] = {
