@@ -72,6 +72,7 @@ OPEN_CLIP = Layout(
         Rule("compare.bias", ("logit_bias",)),
     ),
     preprocess=_PICTURES,
+    ambiguous={"activation": '"gelu_tanh" (SigLIP 2) or "gelu" (open_clip\'s models of the first release)'},
 )
 _TRANSFORMERS = Layout(
     "transformers SigLIP",
