@@ -1,6 +1,7 @@
 """Swin and Swin V2, built for one size and called with others, against timm, torchvision and transformers."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,11 +9,16 @@ import timm
 import torch
 import torchvision
 import transformers
+from timm.layers import resize_rel_pos_bias_table
+from timm.models import beit
 from torch import nn
 
+from vitrail.checkpoint.contract import Checkpoint, load, save
+from vitrail.data.preprocess import Preprocess
+from vitrail.models.registry import model_config
 from vitrail.models.swin import SwinConfig, WindowPyramid
 from vitrail.models.swin_v2 import SwinV2Config
-from vitrail.nn import LocalAttention, MultiHeadAttention, Tokens
+from vitrail.nn import LocalAttention, MultiHeadAttention, Tokens, resample_offsets
 
 from .references import assert_same, loaded, randomise
 
@@ -69,3 +75,38 @@ def test_only_axes_longer_than_the_window_are_shifted(grid: tuple[int, int], pad
     assert sorted(int(place) for place in places.flatten() if place >= 0) == list(range(grid[0] * grid[1]))
     if grid[0] > 4 and not pad_first:
         assert int(places[0, 0]) == 2 * grid[1] + (2 if grid[1] > 4 else 0)
+
+
+@pytest.mark.filterwarnings("ignore")  # of timm's own code
+@pytest.mark.parametrize("old", [(1, 1), (7, 7), (5, 5), (12, 12)])
+@pytest.mark.parametrize("new", [(12, 12), (6, 9), (24, 24), (2, 3)])
+@pytest.mark.parametrize("extra", [0, 3])
+def test_tables_of_offsets_are_resampled_as_in_timm(old: tuple[int, int], new: tuple[int, int], extra: int) -> None:
+    table = torch.randn((2 * old[0] - 1) * (2 * old[1] - 1) + extra, 4)
+    shape = ((2 * new[0] - 1) * (2 * new[1] - 1) + extra, 4)
+    if old == (1, 1):
+        assert torch.equal(resample_offsets(table, old, old), table)
+        return
+    theirs = resize_rel_pos_bias_table(table, new, shape, old_window_size=old)
+    assert (resample_offsets(table, old, new) - theirs).abs().max() < 1e-4
+
+
+@pytest.mark.filterwarnings("ignore")  # of timm's own code
+def test_a_swin_with_another_window_is_timms(tmp_path: Path) -> None:
+    theirs = randomise(timm.create_model("swin_tiny_patch4_window7_224", img_size=56, **SMALL))
+    save(Checkpoint(loaded(V1, theirs), (), Preprocess(image_size=(56, 56))), tmp_path)
+    theirs.set_input_size((64, 64), window_size=8)
+    checkpoint = load(tmp_path, image_size=64, window_size=8)
+    assert "(geometric, as timm)" in " ".join(checkpoint.info["adapted"])
+    assert_same(checkpoint.model, theirs, torch.randn(1, 3, 64, 64), double=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore")  # of timm's own code
+def test_a_beit_of_another_size_is_timms(tmp_path: Path) -> None:
+    sizes = {"embed_dim": 24, "depth": 2, "num_heads": 2, "num_classes": 9}
+    theirs = randomise(timm.create_model("beit_base_patch16_224", img_size=64, **sizes))
+    config = model_config("beit_base_patch16_224", image_size=64, **sizes)
+    save(Checkpoint(loaded(config, theirs), (), Preprocess(image_size=(64, 64))), tmp_path)
+    larger = timm.create_model("beit_base_patch16_224", img_size=(96, 128), **sizes).eval()
+    larger.load_state_dict(beit.checkpoint_filter_fn(theirs.state_dict(), larger))
+    assert_same(load(tmp_path, image_size=(96, 128)).model, larger, torch.randn(1, 3, 96, 128), double=1e-5)
