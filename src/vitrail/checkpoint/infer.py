@@ -14,6 +14,7 @@ from ..models.fields import ClassifierFields, ModelConfig, Size, cells, pair
 from ..models.registry import model_config, override
 from ..models.simple_vit import SimpleViTConfig
 from ..models.vit import ViTConfig
+from ..models.vit_gap import GapViTConfig
 from .build import blueprint
 from .card import side_or_pair, sides
 
@@ -84,15 +85,15 @@ def _with_grid(
         notes: receives a sentence if a size was assumed.
     """
     patch = (state[_PATCHES].shape[-2], state[_PATCHES].shape[-1])
-    prefix = state[_PREFIX].shape[1] if _PREFIX in state else 0
-    rows = state[_POSITIONS].shape[1]
+    prefix, registers = (state[name].shape[1] if name in state else 0 for name in (_PREFIX, _REGISTERS))
+    rows, choices = state[_POSITIONS].shape[1], (prefix, 0, *((registers,) if not prefix else ()))
     for place, size in enumerate(sizes):
-        counts = [count for count in (prefix, 0) if size is not None and rows - count == cells(size, patch)]
+        counts = [count for count in choices if size is not None and rows - count == cells(size, patch)]
         if size is not None and counts:
             if place == 1:
                 notes.append(f"the {rows - counts[0]} positions were taken as those of images of {sides(pair(size))}")
-            return _replaced(base, image_size=size, class_position=prefix == 0 or counts[0] > 0)
-    found = next((count for count in (prefix, 0) if _is_square(rows - count)), None)
+            return _with_size(base, size, prefix, counts[0])
+    found = next((count for count in choices if _is_square(rows - count)), None)
     if found is None:
         raise VitrailError(
             f"the positions of these weights, {rows} rows, are not of a square grid: pass image_size=(height, width), "
@@ -105,10 +106,16 @@ def _with_grid(
             f"image size {sides(size)} assumed, for {rows - found} positions as a square grid: "
             "pass image_size=(height, width) if it is another"
         )
-    return _replaced(base, image_size=side_or_pair(size), class_position=prefix == 0 or found > 0)
+    return _with_size(base, side_or_pair(size), prefix, found)
 
 
-def _replaced(config: ModelConfig, **changes: Any) -> ModelConfig:
+def _with_size(config: ModelConfig, size: Size, prefix: int, positioned: int) -> ModelConfig:
+    """The config with an image size, for positions of which the first `positioned` are not of patches."""
+    changes = {
+        "image_size": size,
+        "class_position": prefix == 0 or positioned > 0,
+        "register_positions": prefix == 0 and positioned > 0,
+    }
     return override(config, _known(type(config), changes), "the checkpoint")
 
 
@@ -124,8 +131,8 @@ def _kind(state: Mapping[str, Tensor]) -> type:
         raise VitrailError(
             "the architecture of these weights cannot be inferred: pass architecture, one of `vitrail models`"
         )
-    if _PREFIX not in state and _POSITIONS not in state:
-        return SimpleViTConfig
+    if _PREFIX not in state:
+        return GapViTConfig if _POSITIONS in state else SimpleViTConfig
     if _REGISTERS in state or _gated(state):
         return DINOv2Config if _POSITIONS in state else DINOv3Config
     tokens = state[_PREFIX].shape[1] if _PREFIX in state else 0
@@ -159,6 +166,8 @@ def _shape_fields(
         if heads is None:
             raise VitrailError(f"the number of heads of a ViT of width {dim} cannot be inferred: pass num_heads")
         notes.append(f"num_heads {heads} assumed, the usual one of width {dim}: pass num_heads if it is another")
+    if kind is GapViTConfig:
+        notes.append("activation gelu assumed: name the architecture if it is another, as in SigLIP 2")
     hidden = state.get(f"{_BLOCK}.mlp.branch.contract.weight")
     return {
         "patch_size": rows if rows == columns else (rows, columns),
@@ -171,6 +180,8 @@ def _shape_fields(
         "registers": state[_REGISTERS].shape[1] if _REGISTERS in state else 0,
         "layer_scale": 1e-6 if f"{_BLOCK}.attention.scale.weight" in state else None,
         "pool": "mean" if "head.norm.weight" in state else "class",
+        "norm_after_pool": "head.norm.weight" in state,
+        "distilled_head": "head.distill.weight" in state or "head.classify.weight" not in state,
     }
 
 

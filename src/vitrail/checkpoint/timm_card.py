@@ -33,7 +33,7 @@ _POOLS = {"token": "class", "avg": "mean"}
 # Pools of timm's models whose family has no field for the pool, by family.
 _FAMILY_POOLS = {
     **dict.fromkeys(("clip", "cait", "deit", "flexivit", "hybrid", "dinov2", "parallel_vit"), "token"),
-    **dict.fromkeys(("beit", "cnn", "convnext", "levit", "mixer", "pvt_v2", "swin", "swin_v2", "simple_vit"), "avg"),
+    **dict.fromkeys(("beit", "cnn", "convnext", "levit", "mixer", "pvt_v2", "swin", "swin_v2", "vit_gap"), "avg"),
 }
 _INTERPOLATIONS = ("bilinear", "bicubic", "nearest")
 

@@ -205,6 +205,11 @@ _TEXT_DEFAULTS = {
 
 
 def _config(card: Mapping[str, Any]) -> CLIPConfig:
+    if "CLIPForImageClassification" in (card.get("architectures") or ()):
+        raise VitrailError(
+            "CLIPForImageClassification pools the patches without a norm, as no CLIP of vitrail does: only CLIPModel "
+            "and its image encoder are supported"
+        )
     image, text = both(card, *_DEFAULTS)
     # Before 2023 all files had 2, and for that value transformers uses the highest number as the end token.
     end, highest = text.get("eos_token_id", 49407), text.get("vocab_size", 49408) - 1

@@ -78,7 +78,13 @@ def _transformers(kind: str, qkv: tuple[str, str, str], project: str, mlp: tuple
     theirs = "encoder.layers.{s}.blocks.{i}"
     rules = named_block(theirs, norms=NORMS, qkv=qkv, project=project, mlp=mlp, ours=_BLOCK, attention=_INNER)
     bias = Rule(_TABLE, (f"{theirs}.attention.{table}.relative_position_bias_table",))
-    return Layout(f"transformers Swin ({kind})", (*TRANSFORMERS, *rules, bias), _COMPUTED, ("swin.",), PAD_FIRST)
+    return Layout(
+        f"transformers Swin ({kind})",
+        (*TRANSFORMERS, *rules, bias),
+        (*_COMPUTED, "embeddings.mask_token"),
+        ("swin.",),
+        PAD_FIRST,
+    )
 
 
 def _torchvision(ours: str, theirs: str) -> tuple[Rule, ...]:

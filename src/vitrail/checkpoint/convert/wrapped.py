@@ -31,6 +31,8 @@ def without_wrapper(
             break
         left_out += [name for name in found if not name.startswith(f"{prefix}.")]
         found, best = inside[prefix], scores[prefix]
+    if not best:
+        return dict(state), []
     if not left_out:
         return found, []
     shown = ", ".join(left_out[:3]) + (", …" if len(left_out) > 3 else "")
