@@ -55,7 +55,7 @@ def _announced(group: str) -> bool:
     """Whether the metadata of an installed package may have entry points of a group.
 
     Most machines have none. Importing importlib.metadata to learn that would take longer than the rest of
-    `vitrail --help`, so the files are read as they are; eggs and archives, which need it, count as a yes.
+    `vitrail --help`, so the files are read directly; eggs and archives, for which this is impossible, count as plugins.
     """
     for folder in sys.path:
         if folder.endswith(".egg") or os.path.isfile(folder):

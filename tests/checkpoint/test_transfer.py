@@ -38,10 +38,10 @@ class Hostile:
 def test_a_hostile_pickle_is_refused_and_does_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "x.pt").write_bytes(pickle.dumps(Hostile()))
-    with pytest.raises(VitrailError, match="was refused, and none of its code was run"):
+    with pytest.raises(VitrailError, match="was rejected, and none of its code was run"):
         convert("x.pt", "ours")
     torch.save({"model": Hostile()}, "y.pt")
-    with pytest.raises(VitrailError, match="was refused, and none of its code was run"):
+    with pytest.raises(VitrailError, match="was rejected, and none of its code was run"):
         convert("y.pt", "ours")
     assert not (tmp_path / "struck").exists()
     assert not (tmp_path / "ours").exists()

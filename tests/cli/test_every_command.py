@@ -34,7 +34,7 @@ MODELS = {
 CPU = ("--device", "cpu")
 DONE, ELSEWHERE = "", None
 NO_CLASSES, UNUSED = "outputs a vector, not classes", "not trained, evaluated or used for predictions yet"
-STUDIES, LABELS, SCORED = "studies need a classifier", "predicts several labels an image", "predicts no classes"
+STUDIES, LABELS, SCORED = "studies need a classifier", "predicts several labels for each image", "predicts no classes"
 OTHER = "needs a model for classification or regression or embedding"
 EXPECTED = {
     # command: one label, many labels, numbers, DINOv2, CLIP tower, CLIP, MAE, DETR
@@ -43,6 +43,8 @@ EXPECTED = {
     "embed": (DONE,) * 8,
     "explain": (DONE,) * 8,
     "convert": (DONE,) * 8,
+    "plan": (DONE,) * 8,
+    "rename-classes": (DONE, DONE, "no class 'cat'", *("has no class names",) * 5),
     "study anatomy": (DONE,) * 8,
     "study robustness": (DONE, *(STUDIES,) * 7),
     "study layers": (DONE, *(STUDIES,) * 7),
@@ -84,6 +86,8 @@ def words(command, root, kind, out):
         "embed": ["embed", checkpoint, images, "-o", out.with_suffix(".csv"), *CPU],
         "explain": ["explain", checkpoint, images / "cat" / "0.png", "--methods", "rollout", "-o", out, *CPU],
         "convert": ["convert", checkpoint, "-o", out],
+        "plan": ["plan", checkpoint, "--batch-size", "1", "--precision", "float32"],
+        "rename-classes": ["rename-classes", checkpoint, "cat=Katze", "-o", out],
         "study anatomy": [
             "study",
             "anatomy",

@@ -62,7 +62,7 @@ Arguments:
   CHECKPOINT  A run folder, a checkpoint folder or file, weights of another
               library, or a hub id.
   SOURCE...   Images: a file, a folder of any depth, a glob, a CSV, tar shards,
-              or a named set such as digits.
+              or a named data set such as digits.
 
 Options:
   --size N            Side, or height and width.
@@ -77,8 +77,8 @@ Options:
 
 Running the model:
   --device DEVICE     auto, cpu, cuda or cuda:1. [default: auto]
-  --precision FORMAT  Number format of matrix products. auto: bfloat16 where the
-                      hardware has it, else float32. One of auto, float32,
+  --precision FORMAT  Number format of matrix products. auto: bfloat16 if the
+                      hardware supports it, else float32. One of auto, float32,
                       bfloat16, float16. [default: auto]
 
 Output:

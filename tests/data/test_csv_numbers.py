@@ -89,7 +89,7 @@ def test_the_task_can_be_named(tmp_path: Path):
         ("year", ("1990", "2001"), None, "to predict the numbers of year use --task regression"),
         ("a,b", ("0,1", "1,0"), CLASSIFICATION, "use --task classification:labels=many"),
         ("name", ("x", "y"), REGRESSION, "no column of numbers among path, name"),
-        ("label", ("a", "b"), REGRESSION, "0.png: column label holds 'a', which is not a number"),
+        ("label", ("a", "b"), REGRESSION, "0.png: column label has 'a', which is not a number"),
         ("labels", ("a|b",), CLASSIFICATION, "0.png: 2 labels, where the task takes one"),
     ],
 )
@@ -105,10 +105,10 @@ def test_cells_that_are_no_number_are_named_with_line_and_column(tmp_path: Path)
     source = open_source(table(tmp_path, "x,y", *cells, names=names))
     assert source.class_names == ("x", "y")
     assert [(bad.name, bad.reason) for bad in source.bad] == [
-        ("40.png", "column x holds 'n/a', which is not a number (line 42)"),
+        ("40.png", "column x has 'n/a', which is not a number (line 42)"),
         ("41.png", "column y is empty (line 43)"),
-        ("42.png", "column x holds 'inf', which is not a number (line 44)"),
-        ("43.png", "column x holds '1_0', which is not a number (line 45)"),
+        ("42.png", "column x has 'inf', which is not a number (line 44)"),
+        ("43.png", "column x has '1_0', which is not a number (line 45)"),
     ]
     assert len(source.samples) == 40
 
@@ -117,7 +117,7 @@ def test_a_folder_gives_classes_only(tmp_path: Path):
     for name in ("a/1.png", "b/1.png"):
         (tmp_path / name).parent.mkdir()
         Image.new("L", (4, 4)).save(tmp_path / name)
-    with pytest.raises(VitrailError, match="gives classes, and --task regression needs numbers"):
+    with pytest.raises(VitrailError, match="has classes, and --task regression needs numbers"):
         open_source(tmp_path, task=REGRESSION)
     assert open_source(tmp_path, task=MULTI_LABEL).task == MULTI_LABEL
     assert open_source(tmp_path).notes == ("task classification: 2 classes",)

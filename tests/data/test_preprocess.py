@@ -33,6 +33,14 @@ def test_values_round_trip():
     assert Preprocess.from_dict(preprocess.to_dict()) == preprocess
 
 
+def test_pixels_are_shown_on_the_scale_of_their_images():
+    unit = Preprocess()
+    assert unit.viewable(torch.full((3, 2, 2), 9.0)).unique().tolist() == [1.0]
+    wide = Preprocess(mean=(1000.0,), std=(500.0,), channels=1)
+    image = torch.tensor([[[-24.0, 3071.0]]])
+    torch.testing.assert_close(wide.viewable(wide.normalise(image)), image)
+
+
 def test_images_in_memory_give_the_pixels_of_their_file(tmp_path):
     array = np.random.default_rng(0).integers(0, 256, (40, 50, 3), dtype=np.uint8)
     Image.fromarray(array).save(tmp_path / "a.png")
@@ -78,10 +86,10 @@ def test_a_batch_is_its_images_one_by_one():
     ("images", "message"),
     [
         ([], "a batch of no images"),
-        ([np.zeros((4, 4), np.uint8), np.zeros((4, 4, 2), np.uint8)], "image 1: 2 channels, where 3 are needed"),
+        ([np.zeros((4, 4), np.uint8), np.zeros((4, 4, 2), np.uint8)], "image 1: 2 channels, but 3 are needed"),
         ([np.zeros(4)], r"image 0: an array of shape \(4,\)"),
         ([torch.zeros(1, 1, 1, 4)], r"image 0: a tensor of shape \(1, 1, 1, 4\)"),
-        (["a.png"], "image 0: a str, where a Pillow image, an array or a tensor is needed"),
+        (["a.png"], "image 0: a str, but a Pillow image, an array or a tensor is needed"),
     ],
 )
 def test_what_is_no_image_is_a_sentence(images, message):

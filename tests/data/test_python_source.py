@@ -75,8 +75,8 @@ def test_labels_and_the_task_they_mean(labels, names, task, classes, rows):
         ([0, 1, 2] * 2, {"class_names": ["a", "b"]}, "count to 2, but there are 2 class names"),
         (["a", "c"] * 3, {"class_names": ["a", "b"]}, "label 'c' of images is not among the class names a, b"),
         (["a", 1] * 3, {}, "labels of images are of types int, str"),
-        ([[1.0], [1.0, 2.0]] * 3, {}, "1 and 2 numbers an image"),
-        ([float("nan")] * 6, {}, "hold NaN or infinity"),
+        ([[1.0], [1.0, 2.0]] * 3, {}, "1 and 2 numbers for an image"),
+        ([float("nan")] * 6, {}, "have NaN or infinity"),
         ([0, 1] * 3, {"splits": ["train", "later"] * 3}, "split 'later' of images is none of train, val, test"),
     ],
 )
@@ -126,7 +126,7 @@ def test_labels_of_a_dataset_are_found_in_its_items():
     assert labels_of(source) == [(1,), (0,), (1,), (0,), (2,), (2,)]
     numbers = source_from_dataset(TensorDataset(images, torch.rand(6)))
     assert numbers.task == REGRESSION
-    with pytest.raises(VitrailError, match=r"item 0 of the dataset is a tuple, where \(image, label\) is needed"):
+    with pytest.raises(VitrailError, match=r"item 0 of the dataset is a tuple, but \(image, label\) is needed"):
         source_from_dataset(TensorDataset(images))
 
 

@@ -100,7 +100,7 @@ def test_folders_that_are_no_source(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert "holds 2 images but no class folders" in sentence(tmp_path / "flat")
     assert "classes Cat and cat" in sentence(tmp_path / "case")
     pictures(tmp_path, "mixed/train/cat/1.png", "mixed/extra/1.png")
-    assert "holds the split train and beside it extra" in sentence(tmp_path / "mixed")
+    assert "has the split train and also extra" in sentence(tmp_path / "mixed")
     assert f"did you mean {tmp_path}/flat?" in sentence(tmp_path / "falt")
     assert "nor does" in sentence(tmp_path / "no/such/place")
     assert "is one image" in sentence(tmp_path / "flat/1.png")
@@ -191,8 +191,8 @@ def test_rows_that_cannot_be_used_are_listed(tmp_path: Path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "holds no rows"),
-        ("path,label\n", "holds no rows"),
+        ("", "has no rows"),
+        ("path,label\n", "has no rows"),
         ("name,label\na.png,x\n", "no path column among name, label"),
         ("path,species\na.png,x\n", "no label column among path, species"),
         ("path,label\nx.png,x\ny.png,y\n", "none of the 2 rows .* x.png: no such file"),

@@ -137,7 +137,7 @@ def test_duplicates_of_held_out_images_are_reported():
 @pytest.mark.parametrize(
     ("rows", "classes", "message"),
     [
-        ([], 0, "holds no good image"),
+        ([], 0, "has no good image"),
         ([("a", (0,), None)], 1, "only one good image"),
         ([("a", (0,), None), ("b", (0,), None)], 1, "only one class, '0'"),
         ([("a", (0,), None), ("b", (1,), None)], 2, "one image of each class"),

@@ -58,12 +58,12 @@ def test_integers_are_scaled_by_their_largest_value():
 @pytest.mark.parametrize(
     ("given", "words"),
     [
-        ("photo.jpg", "a str, where a Pillow image, an array or a tensor is needed"),
-        (torch.zeros(2, 3, 8, 8), r"a tensor of shape \(2, 3, 8, 8\), where \(C, H, W\)"),
+        ("photo.jpg", "a str, but a Pillow image, an array or a tensor is needed"),
+        (torch.zeros(2, 3, 8, 8), r"a tensor of shape \(2, 3, 8, 8\), but \(C, H, W\)"),
         (torch.zeros(3, 0, 8), r"no pixels: its shape is \(3, 0, 8\)"),
         (np.zeros((8,)), r"an array of shape \(8,\)"),
         (torch.full((3, 8, 8), torch.nan), "not finite"),
-        (torch.zeros(5, 8, 8), "5 channels, where 3 are needed"),
+        (torch.zeros(5, 8, 8), "5 channels, but 3 are needed"),
         (torch.zeros(3, 8, 8, dtype=torch.complex64), "complex64"),
     ],
 )

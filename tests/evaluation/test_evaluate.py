@@ -51,7 +51,7 @@ def test_accuracy_is_the_models_own_and_classes_match_by_name(tmp_path):
 
 def test_unknown_classes_are_named(tmp_path):
     source = write_classes(tmp_path / "images", ("dog", "owl", "yak"))
-    with pytest.raises(VitrailError, match=r"does not know 2 classes of .*: owl, yak; it knows cat, dog, fox"):
+    with pytest.raises(VitrailError, match=r"lacks 2 classes of .*: owl, yak; it has cat, dog, fox"):
         evaluate(tiny_checkpoint(), source)
 
 
@@ -111,7 +111,7 @@ def test_several_labels(tmp_path):
     found = evaluate(tiny_checkpoint(task="multi"), table)
     assert [row.support for row in found.per_class] == [1, 2, 1]
     assert found.mean_average_precision is not None
-    with pytest.raises(VitrailError, match="several labels an image"):
+    with pytest.raises(VitrailError, match="several labels for each image"):
         evaluate(tiny_checkpoint(), table)
 
 

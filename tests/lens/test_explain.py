@@ -204,7 +204,7 @@ def test_images_in_memory_are_what_files_are(tmp_path: Path) -> None:
         assert torch.equal(decoded(pil, 3), decoded(path, 3)), mode
     assert torch.equal(decoded(array, 3), torch.from_numpy(array).permute(2, 0, 1))
     assert torch.equal(decoded(torch.full((1, 4, 4), 0.5), 3), torch.full((3, 4, 4), 0.5))
-    with pytest.raises(BadImage, match="2 channels, where 3 are needed"):
+    with pytest.raises(BadImage, match="2 channels, but 3 are needed"):
         decoded(torch.zeros(2, 4, 4), 3)
 
 

@@ -74,7 +74,7 @@ def test_pictures_without_a_mask_are_counted(scenes: Path, tmp_path: Path) -> No
 
 def test_several_labels_a_picture_are_refused(scenes: Path) -> None:
     checkpoint = load(str(scenes / "model"), task=MULTI_LABEL)
-    with pytest.raises(VitrailError, match="several labels an image"):
+    with pytest.raises(VitrailError, match="several labels for each image"):
         evaluate_explanations(checkpoint, str(scenes / "pictures"), {"attention": METHODS["attention"]}, split="all")
 
 

@@ -56,11 +56,11 @@ def test_classes_are_matched_by_name():
     assert matched.class_names == NAMES
     assert MANY.match(source, NAMES).task == MULTI_LABEL  # one label is a case of many
     several = replace(source, task=MULTI_LABEL)
-    with pytest.raises(VitrailError, match="several labels an image, and this checkpoint is single-label"):
+    with pytest.raises(VitrailError, match="several labels for each image, and this checkpoint is single-label"):
         ONE.match(several, NAMES)
     with pytest.raises(VitrailError, match="has no class names"):
         ONE.match(source, ())
-    with pytest.raises(VitrailError, match=r"does not know 1 classes of pets: owl; it knows cat, dog, fox"):
+    with pytest.raises(VitrailError, match=r"lacks 1 classes of pets: owl; it has cat, dog, fox"):
         ONE.match(replace(source, class_names=("owl", "cat")), NAMES)
     with pytest.raises(VitrailError, match=r"labelled for regression, and this checkpoint is for classification"):
         ONE.match(replace(source, task=REGRESSION), NAMES)

@@ -11,6 +11,7 @@ from killable_runs import SMALL, make_pictures
 from torch.utils.data import Dataset
 
 import vitrail
+from vitrail.checkpoint.origin import origin_words
 from vitrail.errors import VitrailError
 from vitrail.models.compact import CompactViTConfig
 from vitrail.training.loggers import make_loggers, require_loggers
@@ -41,11 +42,21 @@ def test_a_model_starts_with_its_own_weights(source, tmp_path):
         assert torch.equal(param, before[name]), "the model that was given is not changed"
 
 
+def test_a_pre_training_variant_is_trained_on_labels_without_its_head(source, tmp_path):
+    sizes = {"depth": 1, "embed_dim": 24, "num_heads": 2, "patch_size": 8}
+    for name in ("dino_vits16_pretraining", "mae_vit_base_patch16"):
+        run = vitrail.train(source, replace(QUICK, model=name, overrides=sizes, steps=1), out=tmp_path / name)
+        assert type(run.checkpoint.model.config).__name__ == "ViTConfig"
+        assert run.checkpoint.model.config.num_classes == 3
+    with pytest.raises(VitrailError, match="is for masked-image-modelling, and classification needs a model for"):
+        vitrail.train(source, replace(QUICK, model="beit_base_patch16_224_pretraining"), out=tmp_path / "beit")
+
+
 def test_a_recipe_by_name_with_weights(source, tmp_path):
     start = vitrail.train(source, QUICK, model=TINY, out=tmp_path / "start")
     recipe = replace(vitrail.Recipe(), steps=1)
     tuned = vitrail.train(source, recipe, weights=start.path, out=tmp_path / "tuned")
-    assert tuned.checkpoint.info["origin"].startswith(f"fine-tuned from {start.path} on ")
+    assert origin_words(tuned.checkpoint.info) == f"fine-tuned from start on {source.name}"
     assert set(vitrail.list_recipes()) >= {"default", "finetune", "probe", "deit", "mae"}
 
 
@@ -92,7 +103,7 @@ def test_a_dataset_of_images_alone_is_pretrained_on(tmp_path):
     recipe = vitrail.Recipe(model="mae_vit_base_patch16", overrides={**sizes, **decoder}, steps=1, batch_size=8)
     run = vitrail.pretrain(Alone(), recipe, out=tmp_path / "run")
     assert len((run.path / "splits.csv").read_text().splitlines()) == 1 + 24
-    with pytest.raises(VitrailError, match=r"item 0 of the dataset is a Tensor, where \(image, label\) is needed"):
+    with pytest.raises(VitrailError, match=r"item 0 of the dataset is a Tensor, but \(image, label\) is needed"):
         vitrail.train(Alone(), QUICK, out=tmp_path / "labelled")
 
 

@@ -49,7 +49,7 @@ def test_wrong_files_are_sentences(tmp_path):
         read_recipe("fintune")
     file = tmp_path / "bad.yaml"
     for text, words in [
-        ("- 1", "holds no recipe"),
+        ("- 1", "has no recipe"),
         ("a: [", "not readable"),
         ("epoch: 3", "did you mean epochs"),
     ]:

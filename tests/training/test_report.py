@@ -11,7 +11,8 @@ import yaml
 
 from vitrail.pages.charts import line_chart, reliability_chart, ticks
 from vitrail.tasks.classification import Classification
-from vitrail.tasks.classification_metrics import ClassEvaluation, score
+from vitrail.tasks.classification_evaluation import ClassEvaluation
+from vitrail.tasks.classification_metrics import score
 from vitrail.tasks.classification_report import confused_pairs
 from vitrail.tasks.task import Mistake
 from vitrail.training.publish.model_card import CardFacts, write_card
@@ -184,7 +185,7 @@ def test_the_card_is_what_hubs_read(tmp_path: Path) -> None:
         CardFacts(
             model="vit_tiny",
             dataset="pets: <all>",
-            start="fine-tuned from timm/x",
+            origin="fine-tuned from timm/x on pets",
             gives=Classification().describe(NASTY),
             task="image-classification",
         ),

@@ -1,4 +1,4 @@
-"""Time callables in turn, so that disturbances of the machine affect all of them alike."""
+"""Time callables in turn, so that disturbances of the machine affect all of them equally."""
 
 import time
 from collections.abc import Callable, Mapping

@@ -1,19 +1,19 @@
 """Checkpoint, `load` and `save`."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from ..data.preprocess import Preprocess
 from ..models.fields import ModelConfig
 from ..nn import BaseVisionModel
+from ..progress import Say, to_stderr
 from ..task_spec import TaskSpec
 from .adapt import adapt
 from .atomic import Content
 from .build import build, check_class_names, check_tensors
 from .document import Stored, complete_info
-from .hub import Say, to_stderr
 from .native import write_native
 from .read import read
 
@@ -26,7 +26,7 @@ class Checkpoint:
         model: the model; in evaluation mode if loaded.
         class_names: names in the order of the outputs; empty if unknown.
         preprocess: the preprocessing, image -> pixels.
-        info: plain JSON values: "architecture" (variant name or "custom"), "origin",
+        info: plain JSON values: "architecture" (variant name or "custom"), "origin" and "trained_on" (see `origin`),
             "license", "metrics", "adapted" (sentences on what loading changed), and further values of
             the user.
             path: where it was loaded from, to find other files such as its run's splits; not saved.
@@ -68,12 +68,18 @@ def load(source: str | Path, *, architecture: str | None = None, say: Say = to_s
         VitrailError: unknown source or field, or missing or unexpected tensors, or tensors of a wrong shape.
         DamagedCheckpoint: the files differ from what was written.
     """
-    stored = adapt(read(source, architecture, overrides, say), overrides)
+    stored = adapt(_in_float32(read(source, architecture, overrides, say)), overrides)
     check_class_names(stored.class_names, stored.config)
     model = build(stored)
     info = complete_info(stored.info, stored.config)
     path = Path(source) if Path(source).exists() else None
     return Checkpoint(model, stored.class_names, stored.preprocess, info, path)
+
+
+def _in_float32(stored: Stored) -> Stored:
+    # A dtype on disk is a storage format; what a model computes in is chosen by the engine.
+    state = {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in stored.state.items()}
+    return replace(stored, state=state)
 
 
 def save(checkpoint: Checkpoint, path: str | Path, *, extra: Mapping[str, Content] | None = None) -> None:

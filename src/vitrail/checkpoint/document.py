@@ -8,6 +8,7 @@ from torch import Tensor
 
 from ..data.preprocess import Preprocess
 from ..errors import VitrailError, nearest
+from ..json_text import json_text
 from ..models.families import find_config_class, known_variants
 from ..models.fields import ModelConfig
 from ..rewrites import registry as rewrites
@@ -20,6 +21,7 @@ _OWN_KEYS = {"format", "version", "config", "rewrites", "class_names", "preproce
 _BLANK = {
     "architecture": "custom",
     "origin": "",
+    "trained_on": "",
     "license": "",
     "metrics": {},
     "adapted": [],
@@ -74,7 +76,7 @@ def to_json(stored: Stored) -> str:
         "class_names": list(stored.class_names),
         "preprocess": stored.preprocess.to_dict(),
     }
-    return json.dumps(document, indent=2, ensure_ascii=False)
+    return json_text(document, indent=2)
 
 
 def from_json(text: str | bytes, state: dict[str, Tensor], name: str) -> Stored:

@@ -2,29 +2,21 @@
 
 import json
 import re
-import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 
 from ..data.tokenize import FILE as TOKENIZER
 from ..errors import VitrailError
+from ..progress import Say
 from .atomic import MANIFEST
 from .foreign_config import CARDS
 from .native import MODEL, WEIGHTS
 from .weights import INDEX, OPEN_CLIP_WEIGHTS, shard_names
 
-Say = Callable[[str], None]
-"""Function that shows a sentence to the user."""
-
 _FOREIGN = (*CARDS, "preprocessor_config.json", TOKENIZER)
 _ENOUGH = {WEIGHTS, INDEX, *OPEN_CLIP_WEIGHTS}
 """Any of these files names or holds all weights."""
 _PATIENCE = 20  # seconds
-
-
-def to_stderr(sentence: str) -> None:
-    """Print a sentence to standard error."""
-    print(sentence, file=sys.stderr, flush=True)
 
 
 def is_hub_id(source: str) -> bool:

@@ -24,7 +24,7 @@ def write_native(stored: Stored, path: Path, extra: Mapping[str, Content]) -> No
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in stored.state.items()}
     if path.suffix == ".safetensors":
         if extra:
-            raise VitrailError(f"{path} is a single file and cannot hold {', '.join(extra)}: save to a folder")
+            raise VitrailError(f"{path} is a single file and cannot store {', '.join(extra)}: save to a folder")
         header = {_HEADER: text, _DIGEST: tensors_digest(state)}
         path.parent.mkdir(parents=True, exist_ok=True)
         write_file(path, lambda file: _save(state, file, header))

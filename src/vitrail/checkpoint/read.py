@@ -5,20 +5,19 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import VitrailError
+from ..progress import Say
 from .atomic import MANIFEST
 from .card import Card
 from .document import Stored
 from .foreign import from_state, read_model_folder, read_npz
 from .foreign_config import CARDS
-from .hub import Say, fetch, is_hub_id
+from .hub import fetch, is_hub_id
 from .native import read_file, read_folder
 from .weights import is_pickle
 
 
 def read(source: str | Path, architecture: str | None, facts: dict[str, Any], say: Say) -> Stored:
-    """Read any source that `load` accepts, with floating-point tensors in float32.
-
-    A dtype on disk is a storage format; what a model computes in is chosen by the engine.
+    """Read any source that `load` accepts.
 
     Args:
         source: a run folder, a checkpoint, weights of another library, or a hub id.
@@ -26,12 +25,6 @@ def read(source: str | Path, architecture: str | None, facts: dict[str, Any], sa
         facts: config fields given by the user, which complete those that cannot be inferred from the weights.
         say: receives a sentence with the licence before anything is downloaded.
     """
-    stored = _read(source, architecture, facts, say)
-    state = {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in stored.state.items()}
-    return replace(stored, state=state)
-
-
-def _read(source: str | Path, architecture: str | None, facts: dict[str, Any], say: Say) -> Stored:
     path = Path(source)
     if path.is_file():
         return _read_file(path, architecture, facts)

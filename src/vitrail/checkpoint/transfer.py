@@ -53,7 +53,7 @@ def load_pickle(path: Path, *, architecture: str | None = None, **facts: Any) ->
         reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
         if done.returncode == REFUSED:
             raise VitrailError(
-                f"{path} was refused, and none of its code was run ({reason}): ask for the weights as safetensors"
+                f"{path} was rejected, and none of its code was run ({reason}): use weights in safetensors"
             )
         if done.returncode:
             raise VitrailError(f"{path} could not be read ({reason}): get the file again")

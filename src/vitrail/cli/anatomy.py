@@ -1,4 +1,4 @@
-"""vitrail study anatomy."""
+"""The command `vitrail study anatomy`."""
 
 import sys
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from .options import CheckpointArgument, Device, Limit, Out, Precision, SourcesA
 
 @dataclass
 class Anatomy:
-    """Draw measures of every layer of a model as one page.
+    """Write a page with measures of every layer of a model.
 
     Attention distance of each head, similarity of the tokens in each block, the pixels that a token depends on, and
     similarity of position embeddings.
@@ -58,7 +58,7 @@ class Anatomy:
         shown = [(name, displayable(image)) for name, image in images]
         title = f"The anatomy of {Path(self.checkpoint).name}"
         self.out.parent.mkdir(parents=True, exist_ok=True)
-        self.out.write_text(anatomy_page(title, measured, shown, refused), encoding="utf-8")
+        self.out.write_text(anatomy_page(title, measured, shown, refused), encoding="utf-8", errors="replace")
         for sentence in refused:
             print(f"vitrail: {sentence}", file=sys.stderr)
         print(self.out)

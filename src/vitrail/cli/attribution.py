@@ -1,4 +1,4 @@
-"""vitrail study attribution."""
+"""The command `vitrail study attribution`."""
 
 import sys
 from dataclasses import dataclass
@@ -9,9 +9,9 @@ from .options import CheckpointArgument, Device, LimitDrawn, Out, Precision, See
 
 @dataclass
 class Attribution:
-    """Score attribution methods on labelled images: faithfulness, beside a random map and a centred one.
+    """Measure the faithfulness of attribution methods on labelled images, with random and centred maps as baselines.
 
-    Deletion, insertion and a sanity check for each method; with --masks also how well its maps find the object.
+    Deletion, insertion and a sanity check for each method; with --masks also how well its maps locate the object.
 
     Examples:
         vitrail study attribution runs/flowers flowers/ --masks masks/
@@ -20,7 +20,7 @@ class Attribution:
     checkpoint: CheckpointArgument
     source: SourceArgument
     methods: tuple[str, ...] = ()
-    """Methods to score, by default all; docs/attribution.md lists them."""
+    """Methods to evaluate, by default all; docs/attribution.md lists them."""
     masks: Path | None = None
     """Folder with a mask of each image's object, white on black, under the image's name."""
     split: Split = "auto"

@@ -1,4 +1,4 @@
-"""vitrail bench."""
+"""The command `vitrail bench`."""
 
 import json
 import sys
@@ -10,11 +10,12 @@ from .options import COMPUTE, Device, Json, Option, Precision
 
 @dataclass
 class Bench:
-    """Measure every kind of attention layer against full attention, on this machine.
+    """Compare the speed of every kind of attention layer with full attention on this machine.
 
     Prints the median milliseconds of one layer (projections included), its speed-up over full attention, and the
     sequence length from which it is faster. The layers are measured in turn, so that other load on the machine affects
-    all of them alike. Lengths are those of square grids: 14×14 = 196 tokens is a 224-pixel image in patches of 16.
+    all of them equally. Lengths are those of square grids: 14×14 = 196 tokens are an image of 224 pixels with patches
+    of 16.
 
     Examples:
         vitrail bench attention
@@ -26,11 +27,11 @@ class Bench:
     dim: int = 192
     """Width of a token."""
     heads: int = 3
-    """Number of heads; the width is a multiple of it."""
+    """Number of heads; it must divide the width."""
     max_length: int = 4096
     """Tokens in the longest sequence, at least 196."""
     training: bool = False
-    """Measure forward and backward instead of forward alone."""
+    """Measure forward and backward passes instead of forward only."""
     minutes: Annotated[float, Option(metavar="MINUTES")] = 2.0
     """Approximate time to spend; more time gives more stable medians."""
     batch_size: Annotated[int, Option(section=COMPUTE)] = 1

@@ -1,4 +1,4 @@
-"""vitrail convert."""
+"""The command `vitrail convert`."""
 
 import sys
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from .options import Option, Out
 class Convert:
     """Convert weights of timm, transformers, torchvision, big_vision (.npz) or a .pth pickle to a checkpoint.
 
-    Pickles are read in a separate process, and refused if they have more than tensors.
+    Pickles are read in a separate process, and rejected if they contain anything but tensors.
 
     Examples:
         vitrail convert vit_b_16.pth -o models/vit_b_16
@@ -32,12 +32,13 @@ class Convert:
     """Activation of CLIP and SigLIP, which the names of the weights do not show."""
 
     def run(self) -> None:
+        from ..checkpoint.origin import origin_words
         from ..checkpoint.transfer import convert
 
         given = {"num_heads": self.num_heads, "image_size": self.image_size, "activation": self.activation}
         facts = {name: value for name, value in given.items() if value is not None}
         info = convert(self.weights, self.out, architecture=self.architecture, **facts).info
-        origin = info["origin"] or self.weights
-        print(f"{self.out}: {info['architecture']} from {origin}", file=sys.stderr)
+        origin = origin_words(info) or f"converted from {self.weights}"
+        print(f"{self.out}: {info['architecture']}, {origin}", file=sys.stderr)
         for sentence in info["adapted"]:
             print(f"  {sentence}", file=sys.stderr)

@@ -9,7 +9,7 @@ OUT, EXPLAINED = Path("runs/demo"), Path("runs/demo-explained")
 
 
 def demo() -> None:
-    """Train on scikit-learn's handwritten digits, explain a few, and print what to type next."""
+    """Train on scikit-learn's handwritten digits, explain a few images, and print commands to try next."""
     if OUT.exists():
         _run("train", "--resume", str(OUT))
     else:

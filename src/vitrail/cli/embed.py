@@ -1,4 +1,4 @@
-"""vitrail embed."""
+"""The command `vitrail embed`."""
 
 import sys
 from dataclasses import dataclass
@@ -12,8 +12,8 @@ class Embed:
 
     The vector is the input of the classifier: the pooled output of the encoder. The suffix of --out selects the
     format: .npz (arrays vectors, paths, errors), .parquet (path, vector, error) or .csv (path, v1 ... vD, error).
-    Without a suffix it is a folder of .npz parts, for any number of images; after an interruption the same command
-    continues it. A file that cannot be read is a row with an error.
+    Without a suffix the output is a folder of .npz parts, for any number of images; after an interruption, repeat the
+    command to continue. A file that cannot be read gives a row with an error.
 
     Examples:
         vitrail embed runs/flowers garden/ -o garden.npz

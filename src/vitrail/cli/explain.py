@@ -1,4 +1,4 @@
-"""vitrail explain."""
+"""The command `vitrail explain`."""
 
 import sys
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from .options import CheckpointArgument, Device, Limit, Option, Out, SourcesArgu
 
 @dataclass
 class Explain:
-    """Show a model's attention on images: a PNG for each, and one page with every layer and head.
+    """Show a model's attention on images: a PNG for each, and a page with every layer and head.
 
     The page needs no server and no network. Prints the paths of the files, the page last.
 
@@ -24,7 +24,7 @@ class Explain:
     images: SourcesArgument
 
     out: Out = Path("explained")
-    """Folder to write to, where files of the same names are replaced; or a file ending in .html, for the page alone."""
+    """Folder to write to, replacing files of the same names; or a file ending in .html, for the page only."""
 
     against: Annotated[str | None, Option(metavar="CHECKPOINT")] = None
     """Second checkpoint to compare with on the page."""
@@ -37,7 +37,7 @@ class Explain:
     limit: Limit = None
 
     methods: tuple[str, ...] = ()
-    """Attribution methods on the page, by default those that take a pass or two; docs/attribution.md lists them."""
+    """Attribution methods on the page, by default those that take one or two passes; docs/attribution.md lists them."""
 
     image_size: int | None = None
     """Image size in pixels, by default the model's; positions are resampled. The size of attention weights grows with

@@ -1,4 +1,4 @@
-"""vitrail explore."""
+"""The command `vitrail explore`."""
 
 import sys
 import threading
@@ -11,9 +11,9 @@ from .options import CheckpointArgument, Device, Limit, Option, SourcesArgument,
 
 @dataclass
 class Explore:
-    """Open a live page in the browser: hover a patch to see its attention in every layer and head.
+    """Open a local page in the browser: hover over a patch to see its attention in every layer and head.
 
-    Serves 127.0.0.1 only, until Ctrl-C. `vitrail explain … --out page.html` writes the page to a file instead.
+    The server listens on 127.0.0.1 until Ctrl-C. `vitrail explain … --out page.html` writes the page to a file instead.
 
     Examples:
         vitrail explore runs/flowers garden/
@@ -28,10 +28,10 @@ class Explore:
     """Second checkpoint to compare with."""
 
     port: int = 0
-    """Port to serve; 0 takes one that is free."""
+    """Port of the server; 0 selects a free one."""
 
     open: bool = True
-    """Print the address without opening a browser."""
+    """Print the address only, without opening a browser."""
 
     top_k: int = 5
     """Number of classes to show."""
@@ -67,7 +67,7 @@ class Explore:
             print(server.url, flush=True)
             print("vitrail: open it in a browser; Ctrl-C stops", file=sys.stderr)
             if self.open:
-                # Beside the server: a browser of the terminal would keep it from answering.
+                # In a thread: a browser in the terminal would block the server.
                 threading.Thread(target=_open, args=(server.url,), daemon=True).start()
             try:
                 server.wait()

@@ -1,4 +1,4 @@
-"""The fields of a command: name, type, placeholder and help of each, read from its dataclass."""
+"""Fields of a command (name, type, placeholder, help), read from its dataclass."""
 
 import ast
 import inspect
@@ -17,11 +17,11 @@ class CommandField:
     """One argument or option of a command.
 
     Attributes:
-        name: of the dataclass field.
-        types: alternatives that a value may have, `None` left out: (int,) for `int | None`.
+        name: name of the dataclass field.
+        types: possible types of a value without None: (int,) for `int | None`.
         required: whether the field has no default.
-        default: its default; None where it is required.
-        option: how it appears; help and metavar are filled in.
+        default: its default; None if it is required.
+        option: its `Option`, with help and metavar set.
     """
 
     name: str
@@ -32,26 +32,26 @@ class CommandField:
 
     @property
     def flag(self) -> str:
-        """--batch-size; for a bool that is true by default the flag that turns it off: --no-open."""
+        """Flag such as --batch-size; for a bool that is true by default the negated flag, such as --no-open."""
         return ("--no-" if self.default is True else "--") + self.name.replace("_", "-")
 
     @property
     def is_switch(self) -> bool:
-        """Whether it is a bool, which takes no value."""
+        """Whether the field is a bool, which takes no value."""
         return self.types == (bool,)
 
     @property
     def is_list(self) -> bool:
-        """Whether it takes any number of values: a list or a `tuple[X, ...]`."""
+        """Whether the field takes any number of values: a list or a `tuple[X, ...]`."""
         return len(self.types) == 1 and get_origin(self.types[0]) in (list, tuple) and _length(self.types[0]) is None
 
     @property
     def most_values(self) -> int | None:
-        """How many values it takes at most; None for any number."""
+        """Largest number of values; None for any number."""
         return None if self.is_list else max(_length(kind) or 1 for kind in self.types)
 
     def convert(self, values: list[str]) -> Any:
-        """Strings of the command line -> the field's value.
+        """Convert strings of the command line to the field's value.
 
         Raises:
             VitrailError: the values fit none of the types.
@@ -79,7 +79,7 @@ class CommandField:
 
 
 def command_fields(command: type) -> list[CommandField]:
-    """The fields of a command's dataclass, in their order."""
+    """Return the fields of a command's dataclass, in order."""
     hints = get_type_hints(command, include_extras=True)
     docs = _field_docs(command)
     return [_field(field, hints[field.name], docs.get(field.name, "")) for field in fields(command)]
@@ -100,12 +100,12 @@ def _field(field: Field[Any], hint: Any, doc: str) -> CommandField:
 
 
 def _field_docs(command: type) -> dict[str, str]:
-    """{field: docstring under it}; only in the source, which is read here."""
+    """Docstrings under the fields, by name, parsed from the source, since Python does not keep them."""
     found: dict[str, str] = {}
     for owner in reversed(command.__mro__[:-1]):
         try:
             body = ast.parse(textwrap.dedent(inspect.getsource(owner))).body[0]
-        except (OSError, TypeError):  # made at run time, or installed without its source
+        except (OSError, TypeError):  # defined at run time, or installed without source
             continue
         assert isinstance(body, ast.ClassDef)
         for statement, after in zip(body.body, body.body[1:], strict=False):
@@ -141,7 +141,7 @@ def _scalar(kind: Any) -> Any:
 
 
 def _length(kind: Any) -> int | None:
-    """How many values a type takes: 2 for tuple[int, int]; None for any number."""
+    """Number of values of a type: 2 for tuple[int, int]; None for any number."""
     if get_origin(kind) is list or (get_origin(kind) is tuple and Ellipsis in get_args(kind)):
         return None
     return len(get_args(kind)) if get_origin(kind) is tuple else 1
@@ -180,6 +180,6 @@ def _in_words(kind: Any) -> str:
 
 
 def unknown_option(name: str, known: list[CommandField]) -> str:
-    """A sentence for an option that a command does not have."""
+    """Error message for an option that a command does not have."""
     flags = [field.flag for field in known if not field.option.positional]
     return f"there is no option {name}: {nearest(name, flags)}"

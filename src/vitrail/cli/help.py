@@ -1,4 +1,4 @@
-"""The help page of a command: a usage line, what it does, its options in sections, examples."""
+"""Help page of a command: usage, description, options in sections, and examples."""
 
 import inspect
 import re
@@ -12,12 +12,12 @@ _HELP = ("-h, --help", "Show this page.")
 
 
 def command_help(name: str, command: type, width: int) -> str:
-    """The help page of a command.
+    """Return the help page of a command.
 
     Args:
-        name: as typed, such as "study layers".
-        command: its dataclass. The docstring is the description, and what follows a line "Examples:" the examples.
-        width: columns that no line exceeds.
+    name: name of the command, such as "study layers".
+    command: dataclass of the command. The docstring is the description, with examples after a line "Examples:".
+    width: maximum length of a line.
     """
     known = command_fields(command)
     description, _, examples = (inspect.getdoc(command) or "").partition("Examples:\n")
@@ -34,7 +34,7 @@ def command_help(name: str, command: type, width: int) -> str:
 
 
 def _sections(known: list[CommandField]) -> list[tuple[str, list[CommandField]]]:
-    """Options by section: the command's own first, then those that many commands share."""
+    """Options by section: first those of this command, then those that commands share."""
     named = [field for field in known if not field.option.positional]
     found = dict.fromkeys(["Options", *(field.option.section for field in named)])
     sections = [*(section for section in found if section not in (COMPUTE, OUTPUT)), COMPUTE, OUTPUT]

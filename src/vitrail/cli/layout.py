@@ -1,15 +1,15 @@
-"""Plain text laid out for a terminal: wrapped paragraphs, and pairs of a heading and its text."""
+"""Layout of plain text for a terminal: wrapped paragraphs, and two columns of headings and texts."""
 
 import shutil
 import textwrap
 from collections.abc import Iterable, Sequence
 
 _LEAST, _MOST = 40, 120
-_COLUMN = 30  # where the texts of pairs begin, at most
+_COLUMN = 30  # largest column of the texts of pairs
 
 
 def terminal_width() -> int:
-    """Columns that help is laid out for: the terminal's ($COLUMNS wins), between 40 and 120."""
+    """Width of help pages: that of the terminal, or $COLUMNS if set, between 40 and 120."""
     return min(max(shutil.get_terminal_size().columns, _LEAST), _MOST)
 
 
@@ -22,12 +22,12 @@ def wrapped(text: str, width: int, indent: str = "") -> str:
 
 
 def pairs(rows: Sequence[tuple[str, str]], width: int, column: int | None = None) -> str:
-    """Two columns: a heading, and its text beside it, or below if the heading is too long.
+    """Format two columns: a heading, and its text beside it, or below if the heading is too long.
 
     Args:
         rows: (heading, text).
-        width: columns that no line exceeds.
-        column: where the texts begin; by default behind the longest heading, at most 30.
+        width: maximum length of a line.
+        column: column of the texts; by default after the longest heading, at most 30.
     """
     column = column or min(_COLUMN, max((len(heading) for heading, _ in rows), default=0) + 4)
     lines = []
@@ -42,7 +42,7 @@ def pairs(rows: Sequence[tuple[str, str]], width: int, column: int | None = None
 
 
 def grouped(groups: Iterable[tuple[str, Sequence[tuple[str, str]]]], width: int) -> str:
-    """Pairs under the names of their groups, all texts in one column."""
+    """Format pairs under the names of their groups, with all texts in one column."""
     listed = [(group, list(rows)) for group, rows in groups]
     column = max((len(heading) for _, rows in listed for heading, _ in rows), default=0) + 4
     return "\n\n".join(f"{group}:\n{pairs(rows, width, column)}" for group, rows in listed)

@@ -1,5 +1,6 @@
-"""The command line: the table of commands, and running one with its errors reported."""
+"""The command line: the table of commands, and `main`, which runs one and reports its errors."""
 
+import io
 import os
 import sys
 import warnings
@@ -8,16 +9,17 @@ from importlib import import_module
 from typing import Any, NamedTuple
 
 from ..errors import VitrailError, nearest
+from ..version import __version__
 
 
 class Command(NamedTuple):
     """A row of the table of commands.
 
     Attributes:
-        name: as typed; a second word makes it a subcommand.
-        group: heading that `vitrail --help` lists it under.
+        name: name of the command; a second word is the name of a subcommand.
+        group: heading in `vitrail --help`.
         summary: one line of help.
-        module: "file:Class" beside this file: a dataclass whose fields are the options and whose `run()` does the work.
+        module: "file:Class" in this folder: a dataclass whose fields are the options and whose `run()` does the work.
     """
 
     name: str
@@ -26,44 +28,56 @@ class Command(NamedTuple):
     module: str
 
 
-_LEARN, _USE, _UNDERSTAND, _MODELS = "Train and measure", "Use a model", "Look inside", "Models and machines"
+_LEARN, _USE, _UNDERSTAND, _MODELS = "Train and evaluate", "Apply a model", "Explain a model", "Models and machines"
 
 COMMANDS = (
     Command("train", _LEARN, "Train a Vision Transformer on labelled images.", "train:Train"),
     Command("pretrain", _LEARN, "Train a Vision Transformer without labels.", "pretrain:Pretrain"),
-    Command("eval", _LEARN, "Score a checkpoint on labelled images.", "eval:Eval"),
-    Command("predict", _USE, "Predict images, as a table.", "predict:Predict"),
+    Command("eval", _LEARN, "Evaluate a checkpoint on labelled images.", "eval:Eval"),
+    Command("predict", _USE, "Write predictions for images as a table.", "predict:Predict"),
     Command("embed", _USE, "Compute one vector for each image.", "embed:Embed"),
     Command("explain", _UNDERSTAND, "Show the attention of every layer and head.", "explain:Explain"),
-    Command("explore", _UNDERSTAND, "Open a live page of attention in the browser.", "explore:Explore"),
+    Command("explore", _UNDERSTAND, "Explore attention on a local page in the browser.", "explore:Explore"),
     Command("study robustness", _UNDERSTAND, "Accuracy on corrupted and adversarial images.", "study:Robustness"),
     Command("study layers", _UNDERSTAND, "Accuracy of a probe after each block.", "study:Layers"),
     Command("study anatomy", _UNDERSTAND, "Attention distance, token similarity, positions.", "anatomy:Anatomy"),
     Command("study attribution", _UNDERSTAND, "Faithfulness of attribution methods.", "attribution:Attribution"),
     Command("models", _MODELS, "List the models that can be built, and their cost.", "models:Models"),
     Command("plan", _MODELS, "Parameters, FLOPs and memory of a model.", "plan:Plan"),
-    Command("bench", _MODELS, "Measure attention layers on this machine.", "bench:Bench"),
+    Command("bench", _MODELS, "Measure the speed of attention layers on this machine.", "bench:Bench"),
     Command("convert", _MODELS, "Convert weights of other libraries.", "convert:Convert"),
+    Command("rename-classes", _MODELS, "Rename the classes of a checkpoint.", "rename_classes:RenameClasses"),
 )
-"""Commands of other packages join through the entry point group `vitrail.commands` (name = module:Class)."""
+"""Entry point group for commands of other packages (name = module:Class)."""
 
-_DESCRIPTION = "Vision Transformers: train on your own images, explain, compress, deploy."
+_DESCRIPTION = "Vision Transformers: train on your own images, evaluate, explain, convert."
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run a command. Exit status: 0 done, 1 failed with a sentence, 2 wrong usage, 130 stopped by the user."""
+    """Run a command. Exit status: 0 for success, 1 for an error with a message, 2 for wrong usage, 130 for an
+    interrupt."""
     words = list(sys.argv[1:] if arguments is None else arguments)
+    if words[:1] != ["bench"]:
+        os.environ.setdefault(*_PASSIVE)  # read when torch is imported, by the command's file
     warnings.showwarning = _show_warning  # type: ignore[assignment]
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="surrogateescape")  # names of files that are not UTF-8, as their own bytes
     try:
         status = _dispatch(words)
-        sys.stdout.flush()  # here, where a pipe that was closed is no traceback
+        sys.stdout.flush()  # flush here, where an error of a closed pipe is caught
     except KeyboardInterrupt as stop:
         status = _fail(str(stop) or "stopped", status=130)
     except BrokenPipeError:
-        # The reader of our output has gone, as in `vitrail predict … | head`; nothing is left to print.
+        # The reader of the output is closed, as in `vitrail predict … | head`.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = 0
     sys.exit(status)
+
+
+_PASSIVE = "OMP_WAIT_POLICY", "PASSIVE"
+"""OpenMP's threads sleep while they wait for each other. By default they spin, and where other programs want the cores
+too, they spend their share of the time on that: a training step of 2 s took 14 s beside two busy programs, and as long
+as before without them (LOG.md)."""
 
 
 def _dispatch(words: list[str]) -> int:
@@ -71,8 +85,6 @@ def _dispatch(words: list[str]) -> int:
         print(_overview())
         return 0
     if words[0] == "--version":
-        from .. import __version__
-
         print(f"vitrail {__version__}")
         return 0
     if subcommands := [row for row in COMMANDS if row.name.split()[:-1] == words[:1]]:
@@ -102,7 +114,7 @@ def _dispatch(words: list[str]) -> int:
 
 
 def _find(name: str) -> Any:
-    """The dataclass of a command: ours, or that of another package."""
+    """Return the dataclass of a command, built in or of another package."""
     for row in COMMANDS:
         if row.name == name:
             module, _, attribute = row.module.partition(":")
@@ -119,7 +131,7 @@ def _find(name: str) -> Any:
 
 
 def _overview(commands: Sequence[Command] = COMMANDS) -> str:
-    """The commands in their groups; of one command its subcommands."""
+    """Return the commands by group, or the subcommands of a command."""
     from .layout import grouped, terminal_width, wrapped
 
     groups = dict.fromkeys(row.group for row in commands)
@@ -136,7 +148,7 @@ def _overview(commands: Sequence[Command] = COMMANDS) -> str:
 
 
 def _added() -> list[tuple[str, list[tuple[str, str]]]]:
-    """The group of commands that other packages add; read from their metadata, without importing them."""
+    """Commands of other packages, read from their metadata without importing them."""
     from ..plugins import plugin_names
 
     names = [name for name in plugin_names("command") if name not in {row.name for row in COMMANDS}]
@@ -178,7 +190,7 @@ def _unexpected(error: Exception) -> str:
 
 
 def _show_warning(message: Any, *details: Any) -> None:
-    """Print warnings as sentences, without the line of source that raised them."""
+    """Print a warning without the line of source that raised it."""
     print(f"vitrail: warning: {message}", file=sys.stderr)
 
 

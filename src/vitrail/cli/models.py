@@ -1,4 +1,4 @@
-"""vitrail models."""
+"""The command `vitrail models`."""
 
 import json
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from .options import Json, Option
 
 @dataclass
 class Models:
-    """List the models that can be built, with their parameters and FLOPs.
+    """List the available models with their parameters and FLOPs.
 
     Examples:
         vitrail models
@@ -17,7 +17,7 @@ class Models:
     """
 
     pattern: Annotated[str, Option(positional=True)] = "*"
-    """Shell pattern that names have to match."""
+    """Shell pattern for the names."""
     json: Json = False
 
     def run(self) -> None:

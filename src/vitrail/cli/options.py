@@ -1,4 +1,4 @@
-"""Options of the command line: how a field of a command appears, and those that mean the same in every command."""
+"""Options of the command line: the class `Option`, and the options that several commands share."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,15 +9,15 @@ COMPUTE, OUTPUT = "Running the model", "Output"
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """How a field of a command appears on the command line; attached to its type with `Annotated`.
+    """Command-line appearance of a field of a command; attached to its type with `Annotated`.
 
     Attributes:
-        help: text for the field; a docstring under the field takes its place.
+        help: help text; a docstring under the field replaces it.
         metavar: placeholder of the value in help and messages; by default it follows from the type.
         short: one-letter alias such as "-o".
-        section: heading that the option is listed under in `--help`.
-        positional: whether the value is given by place instead of by name.
-        shown_default: what help gives as the default where it is None.
+        section: heading of the option in `--help`.
+        positional: whether the value is a positional argument.
+        shown_default: text for the default in the help if it is None.
     """
 
     help: str = ""
@@ -42,7 +42,7 @@ CheckpointArgument = Annotated[
 SourceArgument = Annotated[
     str,
     Option(
-        "Labelled images: class folders, a CSV, tar shards, or a named set such as digits or cifar10.",
+        "Labelled images: class folders, a CSV, tar shards, or a named data set such as digits or cifar10.",
         "SOURCE",
         positional=True,
     ),
@@ -50,14 +50,14 @@ SourceArgument = Annotated[
 SourcesArgument = Annotated[
     list[str],
     Option(
-        "Images: a file, a folder of any depth, a glob, a CSV, tar shards, or a named set such as digits.",
+        "Images: a file, a folder of any depth, a glob, a CSV, tar shards, or a named data set such as digits.",
         "SOURCE",
         positional=True,
     ),
 ]
 Out = Annotated[Path, Option("Where to write.", "PATH", short="-o", section=OUTPUT)]
 OptionalOut = Annotated[Path | None, Option("Where to write.", "PATH", short="-o", section=OUTPUT)]
-Json = Annotated[bool, Option("Print JSON on standard output, and nothing else there.", section=OUTPUT)]
+Json = Annotated[bool, Option("Print only JSON on standard output.", section=OUTPUT)]
 Split = Annotated[
     SplitName,
     Option("Part of the source to use. auto: test, else val, else every image that the run did not train on.", "PART"),
@@ -68,7 +68,7 @@ LimitDrawn = Annotated[
 ]
 BatchSize = Annotated[int, Option("Images in one forward pass.", "N", section=COMPUTE)]
 Device = Annotated[str, Option("auto, cpu, cuda or cuda:1.", "DEVICE", section=COMPUTE)]
-_PRECISION = "Number format of matrix products. auto: bfloat16 where the hardware has it, else float32."
+_PRECISION = "Number format of matrix products. auto: bfloat16 if the hardware supports it, else float32."
 Precision = Annotated[PrecisionName, Option(_PRECISION, "FORMAT", section=COMPUTE)]
 OptionalPrecision = Annotated[PrecisionName | None, Option(_PRECISION, "FORMAT", section=COMPUTE, shown_default="auto")]
 Seed = Annotated[int, Option("Seed of all random numbers.", "N", section=COMPUTE)]

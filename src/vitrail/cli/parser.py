@@ -1,4 +1,4 @@
-"""Parses the words of a command line to a command's dataclass."""
+"""Parser of the words of a command line to a command's dataclass."""
 
 from argparse import SUPPRESS, ArgumentParser
 from collections.abc import Sequence
@@ -11,10 +11,10 @@ T = TypeVar("T")
 
 
 def parse(command: type[T], words: Sequence[str]) -> T:
-    """The command with the values that the words give; fields that they leave out keep their defaults.
+    """Return the command with the values of the words; other fields have their defaults.
 
     Raises:
-        VitrailError: an option that the command does not have, a value of the wrong kind, or a missing argument.
+        VitrailError: an unknown option, a value of the wrong type, or a missing argument.
     """
     known = command_fields(command)
     parser = _Parser(add_help=False, allow_abbrev=False, argument_default=SUPPRESS)
@@ -25,7 +25,7 @@ def parse(command: type[T], words: Sequence[str]) -> T:
     found, places = parser.parse_known_args(words[:end])
     if option := next((word for word in places if word.startswith("-")), None):
         raise VitrailError(unknown_option(option.split("=")[0], known))
-    # argparse itself would give nothing to an optional argument that follows an option.
+    # argparse itself would pass nothing to an optional argument after an option.
     given = vars(found) | _by_place([*places, *words[end + 1 :]], known)
     if missing := [field.shown for field in known if field.required and field.name not in given]:
         raise VitrailError(f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing")
@@ -33,7 +33,7 @@ def parse(command: type[T], words: Sequence[str]) -> T:
 
 
 def _by_place(words: list[str], known: list[CommandField]) -> dict[str, list[str]]:
-    """The words of each argument: one each, and all that is left to a list."""
+    """Words of each positional argument: one each, and all remaining ones for a list."""
     given: dict[str, list[str]] = {}
     for field in known:
         if field.option.positional and words:

@@ -1,4 +1,4 @@
-"""vitrail plan."""
+"""The command `vitrail plan`."""
 
 import json
 from dataclasses import dataclass
@@ -9,25 +9,26 @@ from .options import COMPUTE, Json, Option, Precision
 
 @dataclass
 class Plan:
-    """Print a model's parameters, FLOPs and memory without building it.
+    """Print the parameters, FLOPs and memory of a model without allocating it.
 
     Examples:
         vitrail plan vit_small_patch16_224
         vitrail plan vit_small_patch16_224 --device cuda --budget 16GB
+        vitrail plan runs/flowers
     """
 
     model: Annotated[str, Option(positional=True)]
-    """Variant, such as vit_tiny_patch16_224; see `vitrail models`."""
-    image_size: Annotated[int | tuple[int, int] | None, Option(shown_default="the variant's")] = None
+    """Variant, such as vit_tiny_patch16_224, see `vitrail models`; or a run, a checkpoint folder or file."""
+    image_size: Annotated[int | tuple[int, int] | None, Option(shown_default="the model's")] = None
     """Side, or height and width, in pixels."""
-    num_classes: Annotated[int | None, Option(shown_default="the variant's")] = None
+    num_classes: Annotated[int | None, Option(shown_default="the model's")] = None
     """Number of classes."""
-    in_channels: Annotated[int | None, Option(shown_default="the variant's")] = None
+    in_channels: Annotated[int | None, Option(shown_default="the model's")] = None
     """Channels of an image."""
     optimizer: Literal["adamw", "muon"] = "adamw"
-    """Optimiser of the training."""
+    """Optimiser in training."""
     ema: bool = True
-    """Leave out the memory of the averaged weights."""
+    """Without memory for averaged weights."""
     checkpointing: bool = False
     """Recompute activations in the backward pass instead of storing them."""
     budget: Annotated[str | None, Option(metavar="BYTES")] = None
@@ -35,7 +36,7 @@ class Plan:
     batch_size: Annotated[int, Option(section=COMPUTE)] = 32
     """Images in one training step."""
     device: Annotated[str, Option(metavar="DEVICE", section=COMPUTE)] = "cpu"
-    """cpu or cuda; this machine need not have it."""
+    """cpu or cuda; need not be present on this machine."""
     precision: Precision = "auto"
     json: Json = False
 

@@ -1,9 +1,9 @@
-"""vitrail pretrain."""
+"""The command `vitrail pretrain`."""
 
-import sys
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
+from ..progress import to_stderr, visible
 from .options import COMPUTE, Option, OptionalOut, OptionalPrecision
 
 _LENGTH = "Length"
@@ -11,11 +11,11 @@ _LENGTH = "Length"
 
 @dataclass
 class Pretrain:
-    """Train a Vision Transformer without labels, to fine-tune it on few labels afterwards.
+    """Pre-train a Vision Transformer without labels, for fine-tuning on few labels afterwards.
 
-    The source is images in any layout: a folder of any depth, a glob, a CSV, tar shards, or a named set. Labels are
-    ignored. Continue a stopped run with `vitrail train --resume RUN`, and fine-tune the result with
-    `vitrail train LABELLED --weights RUN --recipe finetune`.
+    The source has images in any layout: a folder of any depth, a glob, a CSV, tar shards, or a named data set. Labels
+    are ignored. Continue an interrupted run with `vitrail train --resume RUN`, and fine-tune the result with `vitrail
+    train LABELLED --weights RUN --recipe finetune`.
 
     Examples:
         vitrail pretrain photos/ --objective mae --epochs 50
@@ -31,17 +31,17 @@ class Pretrain:
     weights: Annotated[str | None, Option(metavar="CHECKPOINT")] = None
     """Checkpoint of an earlier pre-training to start from."""
     recipe: Annotated[str | None, Option(shown_default="that of the objective")] = None
-    """A named recipe, a recipe.yaml, or a run folder, which repeats that run."""
+    """A named recipe, a recipe.yaml, or a run folder, to repeat that run."""
     image_size: Annotated[int | None, Option(metavar="PIXELS")] = None
     """Side of the model's input in pixels."""
     skip_bad: bool = False
-    """Leave out files that cannot be read, and list them in bad_files.csv, instead of stopping."""
+    """Skip files that cannot be read, and list them in bad_files.csv, instead of stopping."""
     set: Annotated[list[str], Option(metavar="FIELD=VALUE")] = field(default_factory=list)
     """Any fields of the recipe, such as lr=1e-3 objective.mask_ratio=0.6."""
     epochs: Annotated[float | None, Option(section=_LENGTH)] = None
     """Passes over the training images."""
     minutes: Annotated[float | None, Option(section=_LENGTH)] = None
-    """Time budget of the whole run; the number of steps follows from the measured speed."""
+    """Time budget of the whole run; the number of steps is chosen by the measured speed."""
     batch_size: Annotated[int | None, Option(section=COMPUTE, shown_default="from the data")] = None
     """Images in one step."""
     device: Annotated[str | None, Option("auto, cpu, cuda or cuda:1.", section=COMPUTE, shown_default="auto")] = None
@@ -52,7 +52,7 @@ class Pretrain:
     """Run folder to create, by default runs/SOURCE-N."""
 
     def run(self) -> None:
-        from ..progress import visible
+        to_stderr(f"reading {self.source}")  # before the imports, which take seconds on a slow machine
         from ..training.publish.next_steps import next_steps
         from ..training.recipe import with_changes
         from ..training.recipe_file import pretraining_recipe, set_fields
@@ -65,15 +65,11 @@ class Pretrain:
             out=self.out,
             skip_bad=self.skip_bad,
             progress=visible,
-            say=_say,
+            say=to_stderr,
         )
         print(next_steps(run.path, run.metrics))
 
     def _changes(self) -> dict[str, Any]:
-        """The fields of the recipe that have an option of their own."""
+        """Fields of the recipe with an option of their own."""
         names = ("model", "weights", "epochs", "minutes", "batch_size", "image_size", "precision", "seed", "device")
         return {name: vars(self)[name] for name in names}
-
-
-def _say(message: str) -> None:
-    print(message, file=sys.stderr, flush=True)

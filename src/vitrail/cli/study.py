@@ -1,4 +1,4 @@
-"""vitrail study."""
+"""The commands `vitrail study robustness` and `vitrail study layers`."""
 
 import sys
 from dataclasses import dataclass
@@ -22,10 +22,10 @@ from .options import (
 
 @dataclass
 class Robustness:
-    """Measure the robustness of a model, or of two side by side.
+    """Measure the robustness of a model, or compare two.
 
-    Accuracy on images that no model was trained on: clean, with fifteen corruptions, under adversarial attacks, as
-    sketches, shifted; and calibration. --masks adds images whose shape and texture belong to different classes.
+    Accuracy on held-out images: clean, with fifteen corruptions, under adversarial attacks, as sketches, shifted; and
+    calibration. --masks adds images whose shape and texture belong to different classes.
 
     Examples:
         vitrail study robustness runs/flowers flowers/
@@ -44,7 +44,7 @@ class Robustness:
         "shift",
         "calibration",
     )
-    """Tests besides the clean accuracy; --masks adds the cue conflict."""
+    """Tests in addition to the clean accuracy; --masks adds the cue conflict test."""
     severities: tuple[int, ...] = (1, 3, 5)
     """Severities of the corruptions, from 1 to 5."""
     epsilons: Annotated[tuple[float, ...], Option(metavar="EPSILON")] = (1.0, 4.0)
@@ -52,14 +52,14 @@ class Robustness:
     steps: int = 10
     """Steps of the PGD attack."""
     masks: Path | None = None
-    """Folder with a mask of each image's object, white on black, under the image's name."""
+    """Folder with a mask of the object, white on black, for each image, under the image's file name."""
     split: Split = "auto"
     batch_size: BatchSize = 32
     device: Device = "auto"
     precision: Precision = "auto"
     seed: Seed = 0
     out: Out = Path("robustness.csv")
-    """CSV to write, with every severity."""
+    """CSV file to write, with results for every severity."""
 
     def run(self) -> None:
         from ..checkpoint.contract import load
@@ -95,10 +95,10 @@ class Robustness:
 
 @dataclass
 class Layers:
-    """Measure how well a linear probe predicts the classes from the output of each block.
+    """Measure the accuracy of a linear probe on the output of each block.
 
-    Linear probes are fitted on the train part and scored on the part that --split names; the logit lens applies the
-    model's own head after every block.
+    Linear probes are fitted on the training part and evaluated on the part chosen by --split; the logit lens applies
+    the model's own head after every block.
 
     Examples:
         vitrail study layers runs/flowers flowers/

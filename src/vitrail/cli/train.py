@@ -1,10 +1,10 @@
-"""vitrail train."""
+"""The command `vitrail train`."""
 
-import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
+from ..progress import to_stderr, visible
 from .options import COMPUTE, Option, OptionalOut, OptionalPrecision
 
 _LENGTH = "Length"
@@ -14,8 +14,8 @@ _LENGTH = "Length"
 class Train:
     """Train a Vision Transformer on labelled images.
 
-    The source is a folder with one folder for each class (with or without train/, val/ and test/ above them), a CSV,
-    tar shards, `digits`, or a named set such as cifar10. Options that are not given are chosen from the data and the
+    The source is a folder with a folder for each class (with or without train/, val/ and test/ above them), a CSV, tar
+    shards, `digits`, or a named data set such as cifar10. Options that are not given are chosen from the data and the
     machine.
 
     Examples:
@@ -28,7 +28,7 @@ class Train:
     """
 
     data: Annotated[str | None, Option(metavar="SOURCE", positional=True)] = None
-    """Labelled images to train on. Left out with --resume."""
+    """Labelled images to train on. Not given with --resume."""
     model: Annotated[str | None, Option(metavar="VARIANT")] = None
     """Variant, such as vit_tiny_patch16_224; see `vitrail models`."""
     weights: Annotated[str | None, Option(metavar="CHECKPOINT")] = None
@@ -36,21 +36,21 @@ class Train:
     task: Annotated[str | None, Option(shown_default="from the labels")] = None
     """Task of the labels: classification, classification:labels=many, or regression."""
     recipe: str = "default"
-    """default, finetune, probe, deit, or a recipe.yaml; a run folder repeats that run."""
+    """default, finetune, probe, deit, or a recipe.yaml; or a run folder, to repeat that run."""
     image_size: Annotated[int | None, Option(metavar="PIXELS")] = None
     """Side of the model's input in pixels."""
     skip_bad: bool = False
-    """Leave out files that cannot be read, and list them in bad_files.csv, instead of stopping."""
+    """Skip files that cannot be read, and list them in bad_files.csv, instead of stopping."""
     set: Annotated[list[str], Option(metavar="FIELD=VALUE")] = field(default_factory=list)
     """Any fields of the recipe, such as lr=1e-3 objective.mixup=0.2."""
     epochs: Annotated[float | None, Option(section=_LENGTH)] = None
     """Passes over the training images."""
     minutes: Annotated[float | None, Option(section=_LENGTH)] = None
-    """Time budget of the whole run; the number of steps follows from the measured speed."""
+    """Time budget of the whole run; the number of steps is chosen by the measured speed."""
     resume: Annotated[Path | None, Option(metavar="RUN", section=_LENGTH)] = None
-    """Continue this run exactly as if it had not been stopped."""
+    """Resume this run; the results are the same as without an interruption."""
     source: Annotated[str | None, Option(metavar="SOURCE", section=_LENGTH)] = None
-    """With --resume: new place of the data, if they were moved; images are compared by content."""
+    """With --resume: new path of the data, if they were moved; images are compared by content."""
     batch_size: Annotated[int | None, Option(section=COMPUTE, shown_default="from the data")] = None
     """Images in one step."""
     device: Annotated[str | None, Option("auto, cpu, cuda or cuda:1.", section=COMPUTE, shown_default="auto")] = None
@@ -62,18 +62,19 @@ class Train:
 
     def run(self) -> None:
         from ..errors import VitrailError
-        from ..progress import visible
-        from ..training.publish.next_steps import next_steps
-        from ..training.recipe import with_changes
-        from ..training.recipe_file import read_recipe, set_fields
-        from ..training.run import resume, train
 
         if (self.data is None) == (self.resume is None):
             raise VitrailError("give a source to train on, or --resume RUN to continue a run")
         if self.source is not None and self.resume is None:
             raise VitrailError(f"--source {self.source} is for --resume: name the images to train on without it")
+        to_stderr(f"reading {self.data or self.resume}")  # before the imports, which take seconds on a slow machine
+        from ..training.publish.next_steps import next_steps
+        from ..training.recipe import with_changes
+        from ..training.recipe_file import read_recipe, set_fields
+        from ..training.run import resume, train
+
         if self.resume:
-            run = resume(self.resume, source=self.source, progress=visible, say=_say)
+            run = resume(self.resume, source=self.source, progress=visible, say=to_stderr)
         else:
             assert self.data is not None
             run = train(
@@ -82,15 +83,11 @@ class Train:
                 out=self.out,
                 skip_bad=self.skip_bad,
                 progress=visible,
-                say=_say,
+                say=to_stderr,
             )
         print(next_steps(run.path, run.metrics))
 
     def _changes(self) -> dict[str, Any]:
-        """The fields of the recipe that have an option of their own."""
+        """Fields of the recipe with an option of their own."""
         words = "model weights task epochs minutes batch_size image_size precision seed device"
         return {name: vars(self)[name] for name in words.split()}
-
-
-def _say(message: str) -> None:
-    print(message, file=sys.stderr, flush=True)

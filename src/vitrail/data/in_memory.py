@@ -14,12 +14,12 @@ ImageLike = Image.Image | np.ndarray | Tensor
 
 
 def image_tensor(image: ImageLike, channels: int | None = None, *, name: str = "image") -> Shaped[Tensor, "C H W"]:
-    """Convert an image in memory to a tensor (C, H, W), uint8, or float32 on a 0 to 1 scale.
+    """Convert an image in memory to a tensor (C, H, W), uint8 or float32.
 
     Args:
         image: a Pillow image (its EXIF orientation is applied), an array whose channel axis is the shorter of the first
-            and the last, or a tensor whose channel axis is the first. Integers other than uint8 are divided by their
-            largest value, floats are taken as they are.
+            and the last, or a tensor whose channel axis is the first. Values follow their type, see
+            `vitrail.data.decode`: uint16 is divided by 65535, wider integers and floats are unchanged.
         channels: number of channels to convert to, as in `vitrail.data.decode`; None: its own.
         name: name of the image in messages.
 
@@ -35,14 +35,14 @@ def image_tensor(image: ImageLike, channels: int | None = None, *, name: str = "
             return fit_bands(scale_bands(channels_first(image)), channels)
     except RefusedError as error:
         raise BadImage(name, str(error)) from error
-    raise BadImage(name, f"a {type(image).__name__}, where a Pillow image, an array or a tensor is needed")
+    raise BadImage(name, f"a {type(image).__name__}, but a Pillow image, an array or a tensor is needed")
 
 
 def _bands(image: Tensor) -> Shaped[Tensor, "C H W"]:
     if image.ndim == 2:
         image = image[None]
     if image.ndim != 3:
-        raise RefusedError(f"a tensor of shape {tuple(image.shape)}, where (C, H, W) or (H, W) is needed")
+        raise RefusedError(f"a tensor of shape {tuple(image.shape)}, but (C, H, W) or (H, W) is needed")
     if image.numel() == 0:
         raise RefusedError(f"no pixels: its shape is {tuple(image.shape)}")
     if image.dtype == torch.uint8:
@@ -50,5 +50,5 @@ def _bands(image: Tensor) -> Shaped[Tensor, "C H W"]:
     if not image.is_floating_point():
         return scale_bands(image.cpu().numpy())
     if not torch.isfinite(image).all():
-        raise RefusedError("holds values that are not finite (NaN or infinity)")
+        raise RefusedError("has values that are not finite (NaN or infinity)")
     return image.float()  # on its device, with its gradient

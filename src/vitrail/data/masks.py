@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ..errors import VitrailError
 from .decode import BadImage, decode
+from .file_bytes import read_file
 from .folder_source import is_image
 from .preprocess import Preprocess
 from .samples import Sample, normal
@@ -59,8 +60,8 @@ def missing_mask(sample: Sample) -> VitrailError:
 def read_mask(sample: Sample, file: Path, size: tuple[int, int], preprocess: Preprocess) -> Bool[Tensor, "H W"]:
     """Read the object mask at the pixels of a sample; all False if the mask is black.
 
-    In a mask with two values the brighter one is the object; with more values, what is more than half white; with
-    transparency, what is more than half opaque.
+    The object is the brighter value in a mask with two values, all pixels more than half white in one with more values,
+    and all pixels more than half opaque in one with transparency.
 
     Args:
         size: (height, width) of the whole image, of which the mask may be a smaller or larger copy.
@@ -85,7 +86,7 @@ def read_mask(sample: Sample, file: Path, size: tuple[int, int], preprocess: Pre
 
 def _levels(file: Path) -> Tensor:
     """Values of the mask (H, W), on the scale of the file."""
-    data = file.read_bytes()
+    data = read_file(file)
     try:
         opaque = decode(data, channels=4, name=str(file))[3]
     except BadImage:  # no transparency: the usual mask

@@ -52,7 +52,7 @@ def source_from_images(
         images: Pillow images, arrays, tensors or paths; or one array or tensor with a batch axis.
         labels: one for each image; None: no labels. A str or int is a class; a float (a whole number too) is a number
             to predict; a list of str or int is any number of classes, a list of floats several numbers. An array
-            (n, K) holds flags 0 and 1 of K classes if its type is integer or bool, and K numbers if it is float.
+            (n, K) has flags 0 and 1 of K classes if its type is integer or bool, and K numbers if it is float.
         class_names: names of the classes that ints index, or of the numbers. By default strings in natural order,
             or "0", "1", ...
         splits: "train", "val" or "test" for each image; None: vitrail splits the images.
@@ -190,9 +190,9 @@ def _numbers(rows: list[tuple[float, ...]], class_names: Sequence[str] | None, n
     widths = sorted({len(row) for row in rows})
     known = tuple(class_names or (map(str, range(widths[0])) if widths != [1] else ("value",)))
     if widths != [len(known)]:
-        raise VitrailError(f"{name} has {' and '.join(map(str, widths))} numbers an image, but {len(known)} names")
+        raise VitrailError(f"{name} has {' and '.join(map(str, widths))} numbers for an image, but {len(known)} names")
     if not all(np.isfinite(row).all() for row in rows):
-        raise VitrailError(f"the numbers of {name} hold NaN or infinity: leave those images out")
+        raise VitrailError(f"the numbers of {name} have NaN or infinity: leave those images out")
     return _Labels(known, list(rows), "numbers")
 
 
@@ -219,7 +219,7 @@ def _with_length(dataset: ItemDataset | Dataset[Any]) -> ItemDataset:
 
 
 def _classes_of(dataset: object) -> tuple[str, ...] | None:
-    """Names that a Dataset gives its classes, or None; a name of several words in a tuple is joined by commas."""
+    """Class names of a Dataset, or None; a name of several words in a tuple is joined by commas."""
     match dataset:
         case Subset():
             return _classes_of(dataset.dataset)
@@ -251,7 +251,7 @@ def _labels_of_items(dataset: ItemDataset, names: Sequence[str]) -> tuple[list[A
             continue
         if not isinstance(item, tuple | list) or len(item) != 2:
             kind = type(item).__name__
-            raise VitrailError(f"item {index} of the dataset is a {kind}, where (image, label) is needed")
+            raise VitrailError(f"item {index} of the dataset is a {kind}, but (image, label) is needed")
         labels.append(item[1])
     return labels, bad
 

@@ -14,12 +14,10 @@ import numpy as np
 
 from ..errors import VitrailError
 from ..task_spec import CLASSIFICATION, TaskSpec
+from .file_bytes import read_file
 
 Split = Literal["train", "val", "test"]
 LabelKind = Literal["classes", "numbers"]
-
-MAX_BYTES = 2**30
-"""Largest size of an image file in bytes; larger ones are refused before they are read."""
 
 SPLIT_WORDS: dict[str, Split] = {
     "train": "train",
@@ -56,11 +54,7 @@ class FileAt:
     path: str
 
     def read(self) -> bytes:
-        with open(self.path, "rb") as file:
-            size = os.fstat(file.fileno()).st_size
-            if size > MAX_BYTES:
-                raise OSError(f"too large: {size:,} bytes, the limit is {MAX_BYTES:,}")
-            return file.read()
+        return read_file(self.path)
 
     def stamp(self) -> str:
         facts = os.stat(self.path)
@@ -76,11 +70,7 @@ class MemberAt:
     size: int
 
     def read(self) -> bytes:
-        if self.size > MAX_BYTES:
-            raise OSError(f"too large: {self.size:,} bytes, the limit is {MAX_BYTES:,}")
-        with open(self.path, "rb") as file:
-            file.seek(self.offset)
-            return file.read(self.size)
+        return read_file(self.path, offset=self.offset, size=self.size)
 
     def stamp(self) -> str:
         facts = os.stat(self.path)
@@ -113,12 +103,14 @@ class Sample:
             there may be many), for regression a number for each name. Empty in a source without labels.
         split: split that the source assigns it to; None if the source has no splits.
         location: location of its bytes.
+        strict: whether damage that decoders pass over makes it a bad file, see `vitrail.data.decode`.
     """
 
     name: str
     labels: tuple[Any, ...]
     split: Split | None
     location: Location
+    strict: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,12 +160,30 @@ def takes_many(task: TaskSpec) -> bool:
 def natural(name: str) -> tuple[list[tuple[int, str]], str]:
     """Sort key with numbers by value and letters without case: class2 < class10, a < B."""
     parts = re.split(r"(\d+)", name.casefold())
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in parts if part], name
+    # Not isdigit: ² and ① are digits, but no numbers.
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts if part], name
 
 
 def normal(text: str) -> str:
-    """Normalise a name: composed Unicode (macOS writes file names decomposed), no outer spaces."""
-    return unicodedata.normalize("NFC", text).strip()
+    """Normalise a name of a class: composed Unicode (macOS writes file names decomposed), one line, no outer spaces.
+
+    It is `printable`, so that it can be written to every kind of file.
+    """
+    return printable(unicodedata.normalize("NFC", text).strip())
+
+
+def printable(text: str) -> str:
+    r"""Replace control characters, and bytes that are not UTF-8, by escapes such as \r and \xff."""
+    return _UNWRITABLE.sub(lambda found: _escape(found[0]), text)
+
+
+_UNWRITABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+
+
+def _escape(character: str) -> str:
+    if "\udc80" <= character <= "\udcff":  # a byte of a file's name, as Python reads it
+        return f"\\x{ord(character) - 0xDC00:02x}"
+    return ascii(character)[1:-1]
 
 
 def order_classes(names: Iterable[str], source: str) -> tuple[str, ...]:

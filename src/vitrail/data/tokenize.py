@@ -85,7 +85,7 @@ class Tokenizer:
             VitrailError: a string, which would be read letter by letter.
         """
         if isinstance(texts, str):
-            raise VitrailError(f"{texts!r} is one text, where a list of texts is needed: put it in brackets")
+            raise VitrailError(f"{texts!r} is one text, but a list of texts is needed: put it in brackets")
         encoded = self._pieces.encode_batch([self._clean(text) for text in texts], add_special_tokens=False)
         rows = [self._framed(text.ids) for text in encoded]
         return torch.tensor(rows, dtype=torch.long).reshape(-1, self.context_length)

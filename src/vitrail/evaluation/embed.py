@@ -72,7 +72,7 @@ def embed(
         split: the part of each source, see `choose_split`.
         limit: stop after this many images.
         batch_size, engine, device, precision: see `make_predictor`.
-        progress: reports how many images are done.
+        progress: reports the number of images done.
 
     Raises:
         VitrailError: no image is found or can be read, a name is unknown, or the model does not take images.

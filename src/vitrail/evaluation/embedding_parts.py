@@ -89,7 +89,7 @@ def _begin(folder: Path, identity: dict[str, Any]) -> None:
     other = [name for name in plain if not isinstance(found, dict) or found.get(name) != plain[name]]
     if other:
         raise VitrailError(
-            f"{folder} holds embeddings of another run; different are {', '.join(other)}: name a new folder, or give "
+            f"{folder} has embeddings of another run; different are {', '.join(other)}: name a new folder, or give "
             "the same model, settings and images to continue it"
         )
 

@@ -1,6 +1,6 @@
-"""Adversarial attacks, which increase the loss by changes of at most ε.
+"""Adversarial attacks: FGSM and PGD, with changes of at most ε for each value.
 
-All functions work on images in [0, 1], before normalisation, as ε is published; `logits_of` normalises.
+All functions take images in [0, 1], before normalisation, as in publications of ε; `logits_of` normalises.
 """
 
 from collections.abc import Callable
@@ -23,10 +23,10 @@ def fgsm(logits_of: Logits, images: Images, labels: Int[Tensor, " B"], epsilon: 
     Goodfellow et al. (2015), "Explaining and harnessing adversarial examples", section 4.
 
     Args:
-        logits_of: the model with its normalisation in front.
+        logits_of: normalisation followed by the model.
         images: from 0 to 1.
-        labels: the right classes.
-        epsilon: the most that a value may change, as a part of 1: 4 / 255.
+        labels: true classes.
+        epsilon: largest change of a value, on the scale of the images, such as 4 / 255.
 
     Raises:
         VitrailError: images outside [0, 1], or a negative epsilon.
@@ -50,11 +50,11 @@ def pgd(
     Madry et al. (2018), "Towards deep learning models resistant to adversarial attacks", section 2.1; the norm is l∞.
 
     Args:
-        step_size: of each step; 2.5 ε / steps where it is not given (their section 5.1 of l2, and customary).
-        seed: of the random start within ε; None starts at the image itself.
+        step_size: size of each step; 2.5 ε / steps by default.
+        seed: seed of the random start within ε; None starts at the image.
 
     Raises:
-        VitrailError: see `fgsm`; no steps.
+        VitrailError: as for `fgsm`, or fewer than 1 step.
     """
     _check(images, epsilon)
     if steps < 1:
@@ -71,7 +71,7 @@ def pgd(
 
 
 def _uphill(logits_of: Logits, images: Images, labels: Tensor) -> Images:
-    """Sign of the gradient of the loss with respect to the images; the model's own gradients are not touched."""
+    """Sign of the gradient of the loss with respect to the images; the gradients of parameters do not change."""
     given = images.detach().clone().requires_grad_()
     with torch.enable_grad():
         loss = F.cross_entropy(logits_of(given), labels, reduction="sum")

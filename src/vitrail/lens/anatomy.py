@@ -1,4 +1,4 @@
-"""Anatomy of a model: measures on some images, block by block, as plain values."""
+"""Anatomy of a model: measures of every block on a batch of images, as plain values."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,14 +19,14 @@ from .probe.layers import block_names
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Anatomy:
-    """Measurements by the name of an attention or a block, from first to last.
+    """Measures of a model, by name of attention or block, from first to last.
 
     Attributes:
-        distances: the mean attention distance of each head, in pixels, mean over the images; see `attention_distance`.
-        components: the first three principal components of some blocks' tokens as colours, see `feature_pca`.
-        fields: how much each pixel moves the token in the middle of some blocks, see `effective_receptive_field`.
+        distances: mean attention distance of each head over the images, in pixels; see `attention_distance`.
+        components: first three principal components of the tokens of selected blocks as colours, see `feature_pca`.
+        fields: receptive field of the central token of selected blocks, see `effective_receptive_field`.
         positions: similarity of the learned positions, see `position_similarity`; None without learned positions.
-        notes: sentences about what could not be measured.
+        notes: reasons why some measures are missing.
     """
 
     distances: Mapping[str, Float[Tensor, " h"]]

@@ -28,7 +28,7 @@ def anatomy_page(
     """Return the HTML document.
 
     Args:
-        images: (name, image as the model sees it), in the order of the measurements.
+        images: (name, image resized and cropped as for the model), in the order of the measures.
         unreadable: sentences about images that could not be read.
     """
     sections = [_distances(found), _components(found, images), _fields(found), _positions(found)]

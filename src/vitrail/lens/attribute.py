@@ -28,17 +28,17 @@ def attribute(
     """Attribute a prediction to the patches, one map for each image: `attribute(checkpoint, "cat.jpg")`.
 
     Args:
-        model: a checkpoint, or what `load` takes, whose preprocessing brings images to pixels; or a bare `VisionModel`,
+        model: a checkpoint, or an argument of `load`, with its own preprocessing; or a bare `VisionModel`,
             which takes normalised pixels.
         images: for a checkpoint one `ImageLike` or several; for a bare model a tensor (B, C, H, W).
         method: one of `vitrail.lens.attribution.methods.METHODS`, or of an installed package.
-        target: a class for all images, or one for each, by number or name; or vectors (B, K), whose dot product with
-            the model's output is attributed, such as embeddings to be similar to. By default the predicted class; for a
-            model without classes the direction of the image's own embedding.
-        device: where a checkpoint runs; a bare model stays where it is.
+        target: a class for all images, or one for each, by number or name; or vectors (B, K) such as embeddings: the
+            dot product with the model's output is attributed. By default the predicted class; for a model without
+            classes the image's own normalised embedding.
+        device: device of a checkpoint; a bare model stays on its own.
 
     Returns:
-        (B, rows, columns) on the CPU. In `signed` methods, negative values are evidence against the target.
+        (B, rows, columns) on the CPU. For `signed` methods, negative values are evidence against the target.
 
     Raises:
         VitrailError: unknown method or class, the method does not apply to the model, or an image cannot be read.

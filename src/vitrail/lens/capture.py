@@ -1,7 +1,7 @@
 """Captures inputs and outputs of attentions with their graph, for gradients of attention weights.
 
-The model's fast kernel never forms the weights A, so their gradient cannot be hooked. It is not needed: the output of a
-layer is A v, so ∂y/∂A = (∂y/∂(A v)) vᵀ, exactly, for every kernel.
+The model's fast kernel never forms the weights A, so their gradient cannot be hooked. Instead it is computed from the
+output A v: ∂y/∂A = (∂y/∂(A v)) vᵀ, exactly, for every kernel.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -22,9 +22,9 @@ class Look:
     """Inputs and output of one `Attend`, not detached.
 
     Attributes:
-        name: of the module.
+        name: name of the module.
         attend: the module.
-        given: queries, keys and values as they meet, and what was added to the scores.
+        given: queries, keys and values as used for the scores, and the bias of the scores.
         output: (B, h, N, e).
     """
 
@@ -34,7 +34,7 @@ class Look:
     output: Float[Tensor, "B h N e"]
 
     def weights(self) -> Float[Tensor, "B h N M"]:
-        """The attention weights, computed again, detached, in float32 or better."""
+        """Attention weights, recomputed, detached, in float32 or higher."""
         return chosen_weights(self.attend, self.given.q, self.given.k, self.given.dense_bias())
 
     def weight_gradient(self, gradient: Float[Tensor, "B h N e"]) -> Float[Tensor, "B h N M"]:
@@ -46,9 +46,9 @@ class Look:
 def capture(model: nn.Module, layers: LayerName | Iterable[LayerName] | None = None) -> Iterator[dict[int, Look]]:
     """Record inputs and outputs of attentions: `with capture(model) as seen: logits = model(pixels)`.
 
-    After each forward pass `seen` has a `Look` for every asked layer, by its number among the model's attentions, in
-    ascending order; a further pass replaces them. For gradients the pass must make a graph: gradients enabled, and
-    parameters or pixels that require them. Take gradients behind the block.
+    After each forward pass `seen` has a `Look` for every selected layer, by its number among the model's attentions, in
+    ascending order; another pass replaces them. Gradients need a graph: enable gradients, and let parameters or pixels
+    require them. Compute gradients after the `with` block.
 
     Args:
         model: any module with `Attend` inside.
@@ -71,9 +71,9 @@ def weight_gradients(
     """Return ∂score/∂weights of each layer, detached. No parameter's `.grad` is changed.
 
     Args:
-        score: one number, such as the sum of each image's logit: images do not meet, so each has its own gradient.
-        looks: captured in the pass that gave the score.
-        keep_graph: whether more gradients will be asked of the same pass.
+        score: a scalar, such as the sum of a logit over the images, which are independent of each other.
+        looks: captured in the forward pass of the score.
+        keep_graph: keep the graph for more gradients of the same pass.
     """
     outputs = [look.output for look in looks]
     gradients = torch.autograd.grad(score, outputs, retain_graph=keep_graph, allow_unused=True, materialize_grads=True)

@@ -17,13 +17,13 @@ LEAD = 24
 def overlay(
     image: UInt8[Tensor, "3 H W"], values: Float[Tensor, "h w"], *, alpha: float = 0.6, smooth: bool = False
 ) -> UInt8[Tensor, "3 H W"]:
-    """A map of the patches as colours over the image.
+    """Return an image with a map of the patches as colours over it.
 
     Args:
         image: uint8 (3, H, W).
-        values: one number a patch, coloured from 0 to the highest.
-        alpha: the share of colour, 0 to 1; the rest is image.
-        smooth: interpolate between the patches' centres, which suggests more detail than there is.
+        values: one value for each patch, coloured from 0 to the maximum.
+        alpha: opacity of the colours, 0 to 1.
+        smooth: interpolate between the centres of patches, which suggests more detail than the map has.
     """
     size = (image.shape[1], image.shape[2])
     if smooth:
@@ -36,7 +36,7 @@ def overlay(
 
 
 def visualize_patches(image: Tensor, grid: tuple[int, int]) -> UInt8[Tensor, "3 H W"]:
-    """The image, enlarged to at least 256 px on each side, with lines where a grid (rows, columns) cuts it."""
+    """Return the image, enlarged to at least 256 px on each side, with the lines of a grid (rows, columns)."""
     drawn = enlarge(displayable(image)).clone()
     width = max(1, min(drawn.shape[1:]) // 256)
     for dim, count in ((1, grid[0]), (2, grid[1])):
@@ -50,18 +50,18 @@ def visualize_patches(image: Tensor, grid: tuple[int, int]) -> UInt8[Tensor, "3 
 def visualize_attention_weights(
     image: Shaped[Tensor, "C H W"], seen: Attention, *, index: int = 0, side: int = 96, gap: int = 4, alpha: float = 0.6
 ) -> UInt8[Tensor, "3 H2 W2"]:
-    """Observed attention over the image: a row for each layer, the first on top, and a column for each head.
+    """Return attention maps over the image: a row for each layer, the first on top, and a column for each head.
 
-    Each map is coloured from 0 to its own highest value. If all rows were observed it is `looked_at`: the row of the
-    class token, or the attention that each patch receives. If some rows were, it is the first of them.
+    Each map is coloured from 0 to its own maximum. If all rows were observed, it is the result of `looked_at`: the row
+    of the class token, or the attention that each patch receives. Otherwise it is the first observed row.
 
     Args:
-        image: what the model saw, resized and cropped as its pixels.
-        seen: what `observe_attention` gives, after a forward pass.
-        index: which image of the batch.
+        image: the image, resized and cropped like the model's pixels.
+        seen: result of `observe_attention`, after a forward pass.
+        index: index of the image in the batch.
         side: height of a small map, in pixels.
-        gap: between them, in the grey of the lines.
-        alpha: the share of colour, 0 to 1; the rest is image.
+        gap: space between maps, in pixels.
+        alpha: opacity of the colours, 0 to 1.
 
     Raises:
         VitrailError: a layer whose keys are not the patches of one regular grid.
@@ -96,7 +96,7 @@ def attention_maps(seen: Attention, layer: int) -> Float[Tensor, "B h rows colum
 
 
 def visualize_positions(similarity: Float[Tensor, "H W h w"], *, gap: int = 1) -> UInt8[Tensor, "3 H2 W2"]:
-    """Similarity of each position to all others, `position_similarity`: one small map a patch, placed as the patch."""
+    """Return the `position_similarity` of each patch to all others as a small map at its position."""
     rows, columns, height, width = similarity.shape
     low, high = similarity.amin(), similarity.amax()
     tiles = colours((similarity - low).permute(0, 2, 1, 3).reshape(rows * height, columns * width) / (high - low))
@@ -106,5 +106,5 @@ def visualize_positions(similarity: Float[Tensor, "H W h w"], *, gap: int = 1) -
 
 
 def visualize_features(components: Float[Tensor, "3 h w"]) -> UInt8[Tensor, "3 H W"]:
-    """Three principal components of the features of each patch, `feature_pca`, as its colour."""
+    """Return the first three principal components of each patch's features (`feature_pca`) as its colour."""
     return enlarge((components.clamp(0, 1) * 255).round().to(torch.uint8).cpu())

@@ -1,7 +1,7 @@
-"""Change attention heads and features during a forward pass, by hooks; `observe` is the counterpart that reads them.
+"""Changes of attention heads and features during a forward pass, by hooks; `observe` reads them.
 
-Layers, heads and rows are named as there. Weights and fast kernels are untouched, gradients pass through, and nothing
-remains after the `with` block.
+Layers, heads and rows are named as in `observe`. Weights and fast kernels do not change, gradients pass through, and
+the hooks are removed after the `with` block.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -40,9 +40,9 @@ def edit_attention(
 
     Args:
         model: any module with `Attend` inside.
-        layers, heads, rows: as in `observe_attention`; rows are the tokens whose output of these heads is replaced.
-        to: "zero", or "mean" over all tokens that attend together (those of the image, or of a window): the head
-            then gives every token the same.
+        layers, heads, rows: as in `observe_attention`; rows are the tokens whose outputs are replaced.
+        to: "zero", or "mean" over all tokens that attend to each other (those of the image, or of a window), so that
+            the output of the head is the same for all of them.
 
     Raises:
         VitrailError: an unknown layer, head, row or `to`; a model without attention.
@@ -72,7 +72,7 @@ def edit_features(
 
     With features of another image it is activation patching (Vig et al., 2020, "Investigating gender bias in language
     models using causal mediation analysis"; Meng et al., 2022, "Locating and editing factual associations", section 2):
-    run one image with some features of another, and see which of them carry the prediction.
+    run one image with some features of another, and measure their effect on the prediction.
 
     Args:
         model: any module.
@@ -109,7 +109,7 @@ def _ablate(
 def _places_of_rows(
     index: int, output: Float[Tensor, "BG h n e"], layout: Layout | None, rows: list[int] | str
 ) -> Bool[Tensor, "#BG 1 n 1"]:
-    """Where the asked tokens are in the output of the heads, in every window that holds them."""
+    """Positions of the selected tokens in the output of the heads, in every window that contains them."""
     numbers = prefix_rows(layout, index) if isinstance(rows, str) else rows
     count = layout.queries if layout else output.shape[2]
     wanted = marked(numbers, count, "row", f"layer {index}").to(output.device)

@@ -24,12 +24,12 @@ class Explanation:
     """Predictions and attention maps of one image.
 
     Attributes:
-        name: the user's name of the image.
-        image: uint8 (3, H, W), cropped as the model sees it; the maps lie over this one.
+        name: name of the image, as given by the user.
+        image: uint8 (3, H, W), resized and cropped as for the model; the maps are drawn over it.
         predictions: the most probable first; empty for a model that does not classify.
-        maps: of each layer that attends to patches (h, rows, columns), see `looked_at`.
-        flow: (rows, columns), the rollout of all layers, or None where layers have different tokens.
-        prefix: how many prefix tokens the last layer has; 0 means that its map is what each patch receives.
+        maps: a map (h, rows, columns) for each layer that attends to patches, see `looked_at`.
+        flow: (rows, columns), the rollout of all layers; None if layers have different tokens.
+        prefix: number of prefix tokens of the last layer; if 0, its map is the attention that each patch receives.
         features: uint8 (3, rows, columns), see `feature_colours`.
     """
 
@@ -43,7 +43,7 @@ class Explanation:
 
 
 def explain_image(watched: Watched, name: str, image: Tensor, *, top_k: int = 5) -> Explanation:
-    """Run a model on one image (C, H, W) and keep its maps.
+    """Run a model on one image (C, H, W) and return its maps.
 
     Raises:
         VitrailError: no attention in the model, or none whose keys are patches of one regular grid.
@@ -79,7 +79,7 @@ def observed_encoder(model: nn.Module) -> Any:
 def feature_colours(output: Any) -> UInt8[Tensor, "3 rows columns"] | None:
     """Three principal components of the patches of the first image as colours, see `feature_pca`.
 
-    None where the output is not one grid of patches, or has fewer than three.
+    None if the output is not one grid of patches, or has fewer than three.
     """
     tokens = output[-1] if isinstance(output, tuple) and output else output
     if not isinstance(tokens, Tokens) or tokens.lengths or len(tokens.grid) != 2:
@@ -101,10 +101,10 @@ def last_layer_map(model: nn.Module, pixels: Float[Tensor, "B C H W"]) -> Float[
 
 
 def looked_at(weights: Float[Tensor, "BG h n m"], layout: Layout) -> Float[Tensor, "B h rows columns"]:
-    """Attention map of each head over the grid of the keys, from all rows as `observe_attention` gives them.
+    """Attention map of each head over the grid of the keys, from all rows of `observe_attention`.
 
-    The row of the class token; in a layer without prefix tokens the attention that each patch receives (the mean over
-    all queries, in windows too).
+    It is the row of the class token, or, in a layer without prefix tokens, the attention that each patch receives (the
+    mean over all queries, also for windows).
     """
     if layout.prefix:
         rows = over_image(weights, layout)[:, :, :1]

@@ -37,7 +37,7 @@ def explore(
         split: the part of each source, see `choose_split`.
         limit: at most so many images of each source.
         port: 0 for any free one.
-        say: gets a sentence about every image that is left out.
+        say: function that is called with a message for every image that cannot be read.
 
     Raises:
         VitrailError: no image can be read; the port is taken.

@@ -1,4 +1,4 @@
-"""Images given by the user, decoded one by one, and file names for outputs."""
+"""Images given by the user, decoded one at a time, and names of output files."""
 
 import os
 import re
@@ -12,6 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from ..data.decode import BadImage, decode
+from ..data.file_bytes import read_file
 from ..data.in_memory import ImageLike as MemoryImage
 from ..data.in_memory import image_tensor
 from ..data.open import SourceLike, is_source, open_source, read_image
@@ -32,15 +33,15 @@ def named_images(
 ) -> tuple[Iterator[tuple[str, Tensor | BadImage]], int]:
     """Iterate over (name, image (C, H, W)) of all images, decoded lazily; also return their number.
 
-    Files are named by as much of their paths as is necessary to distinguish them; images in memory are "image 1" and so
-    on. An image that cannot be read is replaced by its error.
+    Names of files are the parts of their paths that distinguish them; images in memory are "image 1" and so on. An
+    image that cannot be read is replaced by its error.
 
     Args:
         given: one `ImageLike` or several; a path may be anything that `open_source` takes.
         channels: C.
-        limit: at most so many of each source, the first ones.
+        limit: largest number of images of each source; the first ones are used.
         split: the part of each source.
-        run: where the checkpoint comes from, see `choose_split`.
+        run: path of the checkpoint's run, see `choose_split`.
     """
     single = is_source(given) or isinstance(given, Image.Image | np.ndarray | Tensor)
     items: list[Any] = [given] if single else list(given)  # type: ignore[arg-type]
@@ -56,7 +57,11 @@ def named_images(
             except BadImage as error:
                 yield sample.name, error
         for number, item in enumerate(held, start=1):
-            yield f"image {number}", decoded(item, channels, name=f"image {number}")
+            name = f"image {number}"
+            try:
+                yield name, decoded(item, channels, name=name)
+            except BadImage as error:
+                yield name, error
         for file in bad:
             yield file.name, BadImage(file.name, file.reason)
 
@@ -66,15 +71,15 @@ def named_images(
 def decoded(
     image: str | os.PathLike[str] | MemoryImage, channels: int, *, name: str = "image"
 ) -> Shaped[Tensor, "C H W"]:
-    """One image as a tensor (C, H, W), uint8, or float32 on a 0 to 1 scale, by the rules of `vitrail.data.decode`.
+    """Return an image as a tensor (C, H, W), uint8 or float32, by the rules of `vitrail.data.decode`.
 
     Raises:
-        BadImage: it cannot be read, or has other channels.
+        BadImage: the image cannot be read, or has another number of channels.
     """
     if isinstance(image, str | os.PathLike):
         path = Path(image)
         try:
-            return decode(path.read_bytes(), channels, name=str(path))
+            return decode(read_file(path), channels, name=str(path))
         except OSError as error:
             raise BadImage(str(path), error.strerror or str(error)) from error
     return image_tensor(image, channels, name=name)
@@ -88,8 +93,8 @@ def readable(
     """Return the images without unreadable ones.
 
     Args:
-        say: gets a sentence about each of those.
-        unreadable: gets their names and reasons.
+        say: function that is called with a message for each unreadable image.
+        unreadable: list to which their names and reasons are added.
     """
     found = []
     for name, image in images:

@@ -22,9 +22,9 @@ class ModelInputs:
     """A model with a batch of its pixels.
 
     Attributes:
-        pixels: (B, C, H, W), normalised, on the CPU or where they came from.
+        pixels: (B, C, H, W), normalised; of a checkpoint on the CPU, of a bare model on their own device.
         class_names: empty if unknown.
-        images: uint8 (B, 3, H, W), the images as the model sees them.
+        images: uint8 (B, 3, H, W), the images resized and cropped as for the model.
     """
 
     model: nn.Module
@@ -42,13 +42,13 @@ def model_inputs(
     images: Tensor | ImageLike | Iterable[ImageLike],
     device: str = "auto",
 ) -> ModelInputs:
-    """Return a checkpoint's model with preprocessed images, or a bare model with its unchanged pixels.
+    """Return a checkpoint's model with preprocessed images, or a bare model with the given pixels.
 
     Args:
         model: a checkpoint, what `load` takes, or a module.
         images: for a checkpoint one `ImageLike`, several, or a batch (B, C, H, W) of images that are not normalised;
             for a module a floating-point tensor (B, C, H, W) or (C, H, W), normalised.
-        device: where a checkpoint runs.
+        device: device of a checkpoint.
 
     Raises:
         VitrailError: an image that cannot be read, no image, or a module with anything but normalised pixels.
@@ -57,7 +57,7 @@ def model_inputs(
         if not isinstance(images, Tensor) or not images.is_floating_point() or images.ndim not in (3, 4):
             raise VitrailError(
                 "a bare model takes normalised pixels, a floating-point tensor (B, C, H, W): for files and images give"
-                " a checkpoint, such as vitrail.load(PATH), which knows their preprocessing"
+                " a checkpoint, such as vitrail.load(PATH), which has their preprocessing"
             )
         pixels = images if images.ndim == 4 else images[None]
         return ModelInputs(image_model(model), pixels, (), torch.stack([displayable(one) for one in pixels]))

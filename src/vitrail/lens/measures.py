@@ -15,19 +15,19 @@ from .outputs import run
 def attention_distance(
     weights: Float[Tensor, "BG h n m"], layout: Layout, patch_size: float = 1.0
 ) -> Float[Tensor, "B h"]:
-    """Mean attention distance of each head: between a patch and the patches it attends to.
+    """Mean attention distance of each head: mean distance between a patch and the patches that it attends to.
 
     Dosovitskiy et al. (2021), "An image is worth 16x16 words", section 4.5 and figure 7: distances between centres of
-    patches, weighted by attention, then the mean over the queries. Attention to prefix tokens is left out,
-    and the rest is normalised to sum 1.
+    patches, weighted by attention, then averaged over queries. Attention to prefix tokens is ignored, and the rest is
+    normalised to sum to 1.
 
     Args:
-        weights: all rows of a layer, as `observe_attention` gives them.
-        layout: of that layer.
-        patch_size: pixels of a query's side; the distance is in these units.
+        weights: all rows of a layer, from `observe_attention`.
+        layout: layout of the layer.
+        patch_size: side of a query's patch, in pixels; the distance has the same unit.
 
     Raises:
-        VitrailError: patches that have no grid of two dimensions.
+        VitrailError: the patches are not on a grid of two dimensions.
     """
     if len(layout.grid) != 2 or len(layout.key_grid) != 2:
         raise VitrailError(f"distances need a grid of rows and columns, not {layout.grid} to {layout.key_grid}")
@@ -41,12 +41,12 @@ def attention_distance(
 
 
 def position_similarity(model: nn.Module) -> Float[Tensor, "H W H2 W2"]:
-    """Cosine similarity between the learned position of each patch and those of all others: [r, c] is a map.
+    """Cosine similarity between the learned position of each patch and those of all others; [r, c] is a map.
 
-    Dosovitskiy et al. (2021), figure 7: neighbours are alike, and so are rows and columns.
+    Dosovitskiy et al. (2021), figure 7: neighbouring positions are similar, and so are those in one row or column.
 
     Raises:
-        VitrailError: a model without learned positions of patches.
+        VitrailError: the model has no learned positions of patches.
     """
     positions = next((part for part in model.modules() if isinstance(part, LearnedPositions)), None)
     if positions is None or len(positions.grid) != 2:
@@ -58,13 +58,13 @@ def position_similarity(model: nn.Module) -> Float[Tensor, "H W H2 W2"]:
 
 
 def feature_pca(maps: Float[Tensor, "B D H W"], components: int = 3) -> Float[Tensor, "B K H W"]:
-    """Feature maps along their first principal components, each from 0 to 1: three of them make a colour.
+    """First principal components of feature maps, each scaled to [0, 1]: three of them form a colour.
 
-    Over the patches of all images together, so that the same colour means the same in each (Oquab et al., 2023,
-    "DINOv2", section 7.5). A component points to where its largest entry is positive, so that it does not flip.
+    They are computed over the patches of all images together, so that colours are comparable between images (Oquab et
+    al., 2023, "DINOv2", section 7.5). The sign of a component is chosen so that its largest entry is positive.
 
     Raises:
-        VitrailError: more components than channels or patches.
+        VitrailError: there are more components than channels or patches.
     """
     rows = maps.detach().double().movedim(1, -1)
     flat = rows.flatten(0, -2)
@@ -82,7 +82,7 @@ def feature_pca(maps: Float[Tensor, "B D H W"], components: int = 3) -> Float[Te
 
 
 def effective_receptive_field(model: nn.Module, pixels: Float[Tensor, "B C H W"], name: str) -> Float[Tensor, "H W"]:
-    """Influence of each pixel on the token in the middle of a module's map, as a share of all.
+    """Influence of each pixel on the central token of a module's map, as a fraction of the total.
 
     The mean over images and channels of |∂ sum(token) / ∂ pixel| (Luo et al., 2016, "Understanding the effective
     receptive field in deep convolutional neural networks", section 2); sums to 1.
@@ -92,7 +92,7 @@ def effective_receptive_field(model: nn.Module, pixels: Float[Tensor, "B C H W"]
         name: a module whose output is `Tokens` or a map (B, D, h, w): "blocks.3", "embed".
 
     Raises:
-        VitrailError: the module gives something else, or does not depend on the pixels.
+        VitrailError: the module has another output, or does not depend on the pixels.
     """
     find_module(model, name)
     given = pixels.detach().clone().requires_grad_()
@@ -109,7 +109,7 @@ def effective_receptive_field(model: nn.Module, pixels: Float[Tensor, "B C H W"]
 
 
 def _centres(grid: tuple[int, ...], scale: tuple[float, float], like: Tensor) -> Float[Tensor, "N 2"]:
-    """(row, column) of each cell's centre, where a cell is `scale` queries high and wide."""
+    """(row, column) of the centre of each cell, whose sides are `scale` queries."""
     rows, columns = (
         (torch.arange(length, dtype=like.dtype, device=like.device) + 0.5) * step
         for length, step in zip(grid, scale, strict=True)

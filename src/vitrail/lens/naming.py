@@ -1,4 +1,4 @@
-"""Resolves names and numbers of layers, heads and tokens."""
+"""Resolution of names and numbers of layers, heads and tokens."""
 
 from collections.abc import Iterable
 from typing import Literal
@@ -15,7 +15,7 @@ LayerName = int | str
 """A layer by its number among the model's attentions (negative from the end), or by the name of a module."""
 
 Rows = Literal["prefix"] | int | Iterable[int] | None
-"""Tokens by number, the prefix tokens first (negative from the end); "prefix" for those alone; None for all."""
+"""Tokens by number, the prefix tokens first (negative from the end); "prefix" for the prefix tokens; None for all."""
 
 
 def find_module(model: nn.Module, name: str) -> str:
@@ -56,7 +56,7 @@ def attend_names(model: nn.Module) -> list[str]:
 
 
 def find_layer(model: nn.Module, layer: LayerName, names: list[str]) -> int:
-    """The number of a layer among `attend_names`; a module's name stands for the one attention in or at it."""
+    """Number of a layer among `attend_names`. The name of a module selects the one attention that it is or contains."""
     if isinstance(layer, int):
         if not -len(names) <= layer < len(names):
             raise VitrailError(f"there is no layer {layer}: the model has {len(names)}, 0 to {len(names) - 1}")
@@ -69,7 +69,7 @@ def find_layer(model: nn.Module, layer: LayerName, names: list[str]) -> int:
 
 
 def find_layers(model: nn.Module, layers: LayerName | Iterable[LayerName] | None) -> dict[int, str]:
-    """The asked layers, ascending, each with the full name of its `Attend`; None means all."""
+    """Return the selected layers in ascending order, with the full names of their `Attend`; None means all."""
     names = attend_names(model)
     if layers is None:
         return dict(enumerate(names))
@@ -78,7 +78,7 @@ def find_layers(model: nn.Module, layers: LayerName | Iterable[LayerName] | None
 
 
 def listed(numbers: int | Iterable[int] | None) -> list[int] | None:
-    """Head or token numbers as a list; None stays None: all."""
+    """Head or token numbers as a list; None, for all, stays None."""
     if isinstance(numbers, int):
         return [numbers]
     return None if numbers is None else list(numbers)
@@ -88,7 +88,7 @@ def listed_rows(rows: Rows) -> list[int] | Literal["prefix"] | None:
     """As `listed`, or "prefix".
 
     Raises:
-        VitrailError: another word.
+        VitrailError: `rows` is another word.
     """
     if not isinstance(rows, str):
         return listed(rows)
@@ -109,11 +109,7 @@ def prefix_rows(layout: Layout | None, index: int) -> list[int]:
 
 
 def check_numbers(kind: str, asked: Iterable[int], count: int, where: str) -> None:
-    """Raise VitrailError for a head or row that does not exist.
-
-    Raises:
-        VitrailError: with the number, and how many there are.
-    """
+    """Raise VitrailError if a head or row does not exist."""
     for number in asked:
         if not -count <= number < count:
             raise VitrailError(f"{where} has no {kind} {number}: it has {count}, 0 to {count - 1}")

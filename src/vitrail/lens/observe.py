@@ -1,7 +1,7 @@
-"""Attention weights and features of a forward pass, read by hooks; `edit` is the counterpart that changes them.
+"""Attention weights and features of a forward pass, read by hooks; `edit` changes them.
 
 Anything that is the input or output of a submodule can be observed. The model keeps its fast kernels: attention weights
-are computed again from the queries and keys that `Attend` received, only for the layers, heads and rows asked for.
+are recomputed from the inputs of `Attend`, only for the selected layers, heads and rows.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -32,12 +32,12 @@ from .weights import Given, chosen_weights
 class Attention(Mapping[int, Tensor]):
     """Attention weights of the last forward pass: `seen[3]`, `seen[-1]` or `seen["blocks.3"]`, (B, h, R, M).
 
-    R are the rows (queries) asked for, M all keys; `layout` gives their positions in the image. If no rows were asked
-    for, a layer that attends within groups (windows, frames) keeps its own shape, (B × groups, h, n, m): `over_image`
-    spreads it over the image. Iterating gives the numbers of the observed layers.
+    R is the number of selected rows (queries), M that of all keys; `layout` has their positions in the image. If no
+    rows are selected, a layer that attends within groups (windows, frames) keeps its own shape, (B × groups, h, n, m),
+    which `over_image` converts to the whole image. Iterating yields the numbers of the observed layers.
 
     Attributes:
-        all_rows: whether every query was kept, not a choice of rows.
+        all_rows: whether all queries were recorded.
     """
 
     def __init__(self, model: nn.Module, asked: Iterable[int], *, all_rows: bool = True) -> None:
@@ -83,11 +83,11 @@ def observe_attention(
 ) -> Iterator[Attention]:
     """Record attention weights: `with observe_attention(model, rows="prefix") as seen: model(pixels)`.
 
-    After each forward pass `seen[layer]` holds its weights, (B, h, R, M), detached, in float32 (float64 for a float64
-    model). A further pass replaces them, and they stay readable after the block. They equal the explicit
-    softmax(q kᵀ / √d + bias), also in training mode and under autocast. Memory is proportional to what is asked for. In
-    training, drop path lets a layer see only some images of the batch: B is their number. Rows are tokens of the whole
-    image, and with rows the columns are too, also where a layer attends within windows; without rows see `Attention`.
+    After each forward pass `seen[layer]` has its weights, (B, h, R, M), detached, in float32 (float64 for a float64
+    model). Another pass replaces them; they can be read after the block. They equal the explicit softmax(q kᵀ / √d +
+    bias), also in training mode and under autocast. Memory is proportional to the number of selected weights. In
+    training, drop path skips layers for some images: B is the number of the others. Rows are tokens of the whole image;
+    if rows are selected, columns are too, also for layers that attend within windows. For all rows see `Attention`.
 
     Args:
         model: any module with `Attend` inside.
@@ -116,8 +116,8 @@ def observe_attention(
 def observe_features(model: nn.Module, *names: str) -> Iterator[dict[str, Any]]:
     """Record outputs of submodules: `with observe_features(model, "blocks.3") as seen: model(pixels)`.
 
-    Each is what the module returned in the last forward pass, `Tokens` or a tensor, not detached, under the given name.
-    A unique ending of the module's name is enough.
+    Each is the output of the module in the last forward pass, `Tokens` or a tensor, not detached, under the given name.
+    A unique ending of the module's name is sufficient.
 
     Raises:
         VitrailError: no such module, or several.
@@ -163,7 +163,7 @@ def _rows_over_image(
     rows: list[int],
     layout: Layout,
 ) -> Float[Tensor, "B g R M"]:
-    """As `chosen_weights` for tokens of the image, in a layer that attends within groups; 0 outside a token's own."""
+    """As `chosen_weights`, for tokens of the image in a layer that attends within groups; 0 outside a token's group."""
     assert layout.places is not None
     rows = [row % layout.queries for row in rows]
     index, group, query = rows_of_groups(layout.places, rows)

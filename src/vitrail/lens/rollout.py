@@ -23,16 +23,15 @@ def rollout(
 ) -> Float[Tensor, "B N N"]:
     """Attention rollout: the share of each input token in each output token, if only attention mixed them.
 
-    After (Abnar and Zuidema, 2020, "Quantifying attention flow in transformers", section 3): each
-    layer's weights, one map from the fused heads, are averaged with the identity (the residual stream), made
-    to sum to 1 in every row, and multiplied, last layer leftmost. Images of the batch are independent.
+    Abnar and Zuidema (2020), "Quantifying attention flow in transformers", section 3: the weights of each layer, fused
+    over heads, are averaged with the identity (the residual stream), normalised to sum to 1 in every row, and
+    multiplied, last layer leftmost. Images of the batch are independent.
 
     Args:
-        weights: of every layer from first to last, all rows: `observe(model, "attention")`, then
-            `seen.values()`.
+        weights: all rows of every layer, from first to last: `seen.values()` of `observe_attention(model)`.
         head_fusion: "mean" as published, or "max" or "min" over the heads.
-        discard: share, in [0, 1), of the lowest weights of each row that are set to 0 (rounded down). Not in the
-            paper; it makes a noisy map clearer.
+        discard: fraction, in [0, 1), of the lowest weights of each row that are set to 0 (rounded down). Not in the
+            paper; it reduces noise.
         prefix: number of leading tokens that are never discarded: 1 keeps the class token, 0 for a model
             without one.
 
@@ -40,8 +39,8 @@ def rollout(
         (B, N, N), rows are output tokens and sum to 1, columns are input tokens.
 
     Raises:
-        VitrailError: no layer, layers of different shapes, weights that are not square, an unknown fusion or
-            share.
+        VitrailError: no layers, layers of different shapes, weights that are not square, or an unknown fusion or
+            fraction.
     """
     product: Tensor | None = None
     for layer in weights:
@@ -58,7 +57,7 @@ def rollout(
 def fuse_heads(
     weights: Float[Tensor, "B h R M"], head_fusion: HeadFusion = "mean", discard: float = 0.0, *, prefix: int = 1
 ) -> Float[Tensor, "B R M"]:
-    """The weights of a layer's heads as one map, the lowest of each row set to 0; arguments as in `rollout`."""
+    """Fuse the weights of a layer's heads to one map, the lowest of each row set to 0; arguments as in `rollout`."""
     if head_fusion not in _FUSIONS:
         raise VitrailError(f"there is no head fusion {head_fusion!r}: {nearest(head_fusion, _FUSIONS)}")
     if not 0 <= discard < 1:
@@ -74,14 +73,13 @@ def class_token_map(
 ) -> Float[Tensor, "*batch H W"]:
     """Attention weights, or a rollout, of the class token as a map over the image.
 
-    With prefix tokens it is the first row, the class token's, over the patches; it sums to 1 less the weights of the
-    prefix. Models that pool the mean over the patches (prefix 0) have no such row: the map is the mean over all rows,
-    the attention that each patch receives, and sums to 1. The weight of a token that covers several cells is divided
-    evenly among them, so that the sum stays; cells without a token are 0.
+    With prefix tokens it is the class token's row over the patches; it sums to 1 minus the weights of the prefix.
+    Without prefix tokens (mean pooling) it is the mean over all rows, the attention that each patch receives, and sums
+    to 1. The weight of a token that covers several cells is divided evenly among them; cells without a token are 0.
 
     Args:
-        weights: (..., R, M), rows from the first on; `observe(..., rows="prefix")` is enough where there is a
-            prefix.
+        weights: (..., R, M), rows from the first on; those of `observe_attention(..., rows="prefix")` suffice if there
+            is a prefix.
         grid: (H, W) of the patches.
         prefix: number of prefix tokens.
         cover: the patch token of each cell, `Layout.key_cover`, if tokens are hidden, merged or of several sizes.

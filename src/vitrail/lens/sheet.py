@@ -8,6 +8,7 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..data.samples import printable
 from ..pages.image import to_pil
 from .draw import overlay, visualize_patches
 from .explanation import Explanation
@@ -24,7 +25,7 @@ _LARGE = (_WIDTH - 2 * _MARGIN) / 3
 def write_sheet(explanation: Explanation, path: Path) -> None:
     """Write a PNG of the image, predictions, rollout, the attention of each layer, and each head of the last layer.
 
-    A model without classes has three principal components of its patches in the place of the predictions.
+    For a model without classes, three principal components of the patches replace the predictions.
     """
     from matplotlib.figure import Figure
 
@@ -108,11 +109,11 @@ def _text(
     align: str = "left",
 ) -> None:
     font = {"fontsize": size, "fontweight": weight, "fontfamily": family}
-    axes.text(left, base, text, color=color, ha=align, va="baseline", parse_math=False, **font)
+    axes.text(left, base, printable(text), color=color, ha=align, va="baseline", parse_math=False, **font)
 
 
 def _stretched(features: Tensor, image: Tensor) -> Tensor:
-    """Colours of patches at the size of the image, so that both are drawn alike."""
+    """Colours of patches, enlarged to the size of the image."""
     return F.interpolate(features[None].float(), image.shape[1:], mode="nearest-exact")[0].to(features.dtype)
 
 

@@ -1,4 +1,4 @@
-"""Draws the attention of a layer on one image."""
+"""Drawing of the attention of a layer on one image."""
 
 import os
 
@@ -32,10 +32,10 @@ def visualize_attention(
         model: a checkpoint, or what `load` takes; or a bare model, for which `image` is its normalised pixels.
         image: one `ImageLike`.
         layer: a number among the model's attentions, or the name of a module ("blocks.3"); None for all, a row each.
-        rows: the query to draw, by token number; None for the class token, or, in a model without one, the attention
+        rows: the query to draw, by token number; None for the class token, or, for a model without one, the attention
             that each patch receives.
         side: height of a map, in pixels.
-        device: where a checkpoint runs.
+        device: device of a checkpoint.
 
     Raises:
         VitrailError: an unknown layer or token; no attention, or none over patches of one grid; not one image.

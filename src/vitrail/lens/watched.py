@@ -1,4 +1,4 @@
-"""A model with its preprocessing and class names, and its predictions in words."""
+"""A model with its preprocessing and class names, and its predictions by class name."""
 
 import os
 from collections.abc import Sequence
@@ -26,7 +26,7 @@ class Watched:
     """A model in evaluation mode with its preprocessing.
 
     Attributes:
-        name: its name on a page.
+        name: name of the model on a page.
         class_names: names in the order of the outputs; empty if unknown.
         labels: "one" class for each image, scored by a softmax, or "many", each scored by a sigmoid.
     """
@@ -69,7 +69,7 @@ def opened(source: Source) -> Checkpoint:
 
 
 def watch(source: Source, *, image_size: int | None = None, device: str | torch.device = "auto") -> Watched:
-    """A checkpoint as the lens takes it, its model in evaluation mode on a device; of two encoders the image's.
+    """Return a checkpoint as a `Watched` on a device; of an image-text model only the image encoder.
 
     Args:
         image_size: another size than the model's own, in pixels; positions are resampled.

@@ -22,11 +22,11 @@ class Given(NamedTuple):
 
     @classmethod
     def of(cls, args: tuple[Any, ...], kwargs: dict[str, Any]) -> "Given":
-        """From the arguments of a hook."""
+        """Return the inputs from the arguments of a hook."""
         return cls(*args, **kwargs)
 
     def dense_bias(self) -> Tensor | None:
-        """The bias of the scores; for groups the mask over all pairs, which the fast path never makes."""
+        """Bias of the scores; for groups the mask over all pairs, which the fast path does not compute."""
         return self.bias.bias(self.q.shape[2], self.q.dtype) if isinstance(self.bias, Groups) else self.bias
 
 
@@ -38,7 +38,7 @@ def chosen_weights(
     heads: list[int] | None = None,
     rows: list[int] | None = None,
 ) -> Float[Tensor, "B g R M"]:
-    """The weights of some heads and rows only, detached, in float32 or better, computed in chunks of rows."""
+    """Weights of selected heads and rows, detached, in float32 or higher, computed in chunks of rows."""
     dtype = torch.promote_types(q.dtype, torch.float32)
     if rows is not None:
         index = torch.tensor(rows, device=q.device, dtype=torch.long)
@@ -62,5 +62,5 @@ def chosen_weights(
 
 
 def _rows_of(bias: Float[Tensor, "... #N #M"] | None, rows: slice | Int[Tensor, " r"]) -> Float[Tensor, "..."] | None:
-    """The bias of some rows; a bias that all rows share stays as it is."""
+    """Bias of selected rows; a bias that all rows share is unchanged."""
     return bias if bias is None or bias.shape[-2] == 1 else bias[..., rows, :]

@@ -83,7 +83,7 @@ def override(config: ConfigT, overrides: Mapping[str, Any], name: str) -> Config
 
 
 def canonical_name(name: str) -> str:
-    """Name of the variant that a name stands for; names in papers, such as "ViT-B/16" and "Swin-T", are resolved.
+    """Variant for a name; names in papers, such as "ViT-B/16" and "Swin-T", are resolved.
 
     Raises:
         VitrailError: unknown name; the message lists the family's variants, or suggests the nearest name.

@@ -77,7 +77,7 @@ class TimeSformerConfig(ViTFields, PositionedFields, BlockFields):
         return AxisPositions(0, self.num_frames, self.embed_dim, mode=mode, antialias=antialias)
 
     def heads(self, index: int, *, twice: bool = False) -> MultiHeadAttention:
-        """The heads of a block, counted from 0; `twice` puts a second linear layer behind them, see TimeProjection."""
+        """The heads of a block, counted from 0; `twice` adds a second linear layer after them, see TimeProjection."""
         dim, widths = self.embed_dim, self.block_widths(index)
         width = widths.num_heads * (widths.head_dim or dim // widths.num_heads)
         project = TimeProjection(width, dim) if twice else None
@@ -86,7 +86,7 @@ class TimeSformerConfig(ViTFields, PositionedFields, BlockFields):
     def model(
         self, embed: Embedding, looks: Callable[[int], dict[str, nn.Module]], *ends: nn.Module
     ) -> VisionModel["TimeSformerConfig"]:
-        """Blocks of the attentions that `looks` makes and an MLP; `ends` stand behind them."""
+        """Blocks of the attentions made by `looks` and an MLP, followed by `ends`."""
         dim = self.embed_dim
         blocks: list[nn.Module] = []
         for index, rate in enumerate(linear_rates(self.drop_path, self.depth)):

@@ -46,7 +46,7 @@ class UniversalViTConfig(ViTFields, PositionedFields, BlockFields):
         num_classes, object_classes, pixel_classes: number of classes of images, of objects in them, and of pixels.
         decoder_depth, num_queries: fields of the detector, see `DETRConfig`.
         dense_dim: channels of the maps for segmentation and depth.
-        doublings: how often the maps are doubled in size and convolved, before interpolation to the image's size.
+        doublings: number of steps that double the maps and convolve them, before interpolation to the image's size.
     """
 
     tasks: tuple[UniversalTask, ...] = TASKS

@@ -132,7 +132,7 @@ class MAEObjectiveConfig(ObjectiveConfig):
         return "vit_tiny_patch16_224", {"patch_size": size // 8}, size
 
 
-_NAMES = ("image", "seen patches", "reconstruction")
+_NAMES = ("image", "visible patches", "reconstruction")
 
 
 def _moments(patches: Float[Tensor, "B N P"]) -> tuple[Float[Tensor, "B N 1"], Float[Tensor, "B N 1"]]:
@@ -141,4 +141,4 @@ def _moments(patches: Float[Tensor, "B N P"]) -> tuple[Float[Tensor, "B N 1"], F
 
 
 def _image(pixels: Float[Tensor, "C H W"], preprocess: Preprocess) -> UInt8[Tensor, "3 H W"]:
-    return displayable(preprocess.denormalise(pixels).clamp(0, 1))
+    return displayable(preprocess.viewable(pixels))

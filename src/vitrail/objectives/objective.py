@@ -59,7 +59,7 @@ class Objective(nn.Module, ABC):
         generator, which is seeded before each step, so that a run can be resumed."""
 
     def after_step(self, step: int) -> None:
-        """Update what gradients do not train, such as a teacher's moving average; does nothing by default."""
+        """Update tensors that are not trained by gradients, such as a teacher's weights; by default does nothing."""
         return
 
     def trained(self) -> BaseVisionModel[ModelConfig]:
@@ -71,7 +71,7 @@ class Objective(nn.Module, ABC):
         return []
 
     def own_state(self) -> dict[str, Tensor]:
-        """Tensors of the run's state beside the model's: a teacher's weights, centres, learned temperatures."""
+        """Tensors of the run's state that are not the model's: a teacher's weights, centres, learned temperatures."""
         return {name: tensor for name, tensor in self.state_dict().items() if not name.startswith("model.")}
 
 

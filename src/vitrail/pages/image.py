@@ -32,7 +32,7 @@ def displayable(image: Tensor) -> UInt8[Tensor, "3 H W"]:
 
 
 def enlarge(image: UInt8[Tensor, "3 H W"], least: int = 256) -> UInt8[Tensor, "3 H2 W2"]:
-    """Repeat pixels until the shorter side has at least `least`; larger images stay as they are."""
+    """Repeat pixels until the shorter side has at least `least`; larger images are unchanged."""
     times = max(1, -(-least // min(image.shape[1:])))
     return image.repeat_interleave(times, dim=1).repeat_interleave(times, dim=2)
 

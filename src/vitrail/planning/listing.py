@@ -35,7 +35,7 @@ def list_costs(pattern: str = "*", *, progress: Track = silent) -> list[ModelCos
 
     Args:
         pattern: shell pattern, such as "swin*".
-        progress: reports how many are done; counts are cached in `cache_folder()`.
+        progress: reports the number of models done; counts are cached in `cache_folder()`.
 
     Raises:
         VitrailError: no name matches.

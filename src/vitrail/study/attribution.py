@@ -67,7 +67,7 @@ def evaluate_explanations(
         limit: largest number of images, drawn by seed; None for all.
         device, precision: see `make_predictor`.
         seed: seed of all random choices.
-        progress: reports how far the study is.
+        progress: reports the progress of the study.
 
     Raises:
         VitrailError: the model has no classes or is multi-label, labels are unknown, or there is no image; masks
@@ -77,7 +77,7 @@ def evaluate_explanations(
     engine = predictor.engine
     watched = watch(checkpoint, device=str(engine.device))
     if not watched.classifies or watched.labels == "many":
-        kind = "several labels an image" if watched.classifies else "no classes"
+        kind = "several labels for each image" if watched.classifies else "no classes"
         raise VitrailError(
             f"this checkpoint predicts {kind}, and attribution methods are scored by the one class of an image: "
             "`vitrail explain` and `vitrail explore` show its maps"

@@ -82,7 +82,7 @@ def study_layers(
         kind: kind of the probe, see `linear_probe`.
         batch_size, device, precision: see `make_predictor`.
         seed: seed of all random choices.
-        progress: reports how far the study is.
+        progress: reports the progress of the study.
 
     Raises:
         VitrailError: the model has no blocks, or there are too few images; see `matched`.

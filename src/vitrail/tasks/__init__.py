@@ -1,1 +1,1 @@
-"""Tasks, which define what labels and outputs mean: one file each, with its metrics."""
+"""Tasks, which interpret labels and outputs: one file each, with its metrics."""

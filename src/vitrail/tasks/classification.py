@@ -12,9 +12,10 @@ from ..data.samples import Sample, Source
 from ..data.survey import Survey
 from ..errors import VitrailError
 from ..task_spec import TaskSpec
-from .classification_metrics import ClassEvaluation, ClassMetrics, Labels
+from .classification_evaluation import ClassEvaluation, Labels
+from .classification_metrics import ClassMetrics
 from .classification_report import class_sections, class_summary
-from .task import Curve, Mistake, Names, Prediction, Task, same_kind
+from .task import Cells, Curve, Mistake, Names, Prediction, Task, same_kind
 
 _NAMED = 10
 _DESCRIBED = 50
@@ -75,6 +76,12 @@ class Classification(Task):
     def written(self, sample: Sample, names: Names) -> str:
         return "|".join(names[label] for label in sample.labels)
 
+    def label_cells(self, source: Source, names: Names) -> list[Cells] | None:
+        """Names of the true classes, of which the model need not have all; None if it has none of the source's."""
+        if source.label_kind != "classes" or not set(source.class_names) & set(names):
+            return None
+        return [("|".join(source.class_names[label] for label in sample.labels),) for sample in source.samples]
+
     def match(self, source: Source, names: Names) -> Source:
         """Return the source with class indices in the model's order; it may lack some of the model's classes."""
         same_kind(self, source)
@@ -82,15 +89,15 @@ class Classification(Task):
             raise VitrailError("the checkpoint has no class names to match labels with: save it with class_names")
         if source.task != self.spec and self.labels == "one":
             raise VitrailError(
-                f"{source.name} has several labels an image, and this checkpoint is single-label: evaluate a "
+                f"{source.name} has several labels for each image, and this checkpoint is single-label: evaluate a "
                 "multi-label one, or train it on this source"
             )
         place = {name: index for index, name in enumerate(names)}
         unknown = [name for name in source.class_names if name not in place]
         if unknown:
             raise VitrailError(
-                f"the checkpoint does not know {len(unknown)} classes of {source.name}: {_some(unknown)}; it "
-                f"knows {_some(names)}. Rename them, or leave them out"
+                f"the checkpoint lacks {len(unknown)} classes of {source.name}: {_some(unknown)}; it "
+                f"has {_some(names)}. Rename them, or leave them out"
             )
         order = [place[name] for name in source.class_names]
         samples = tuple(replace(s, labels=tuple(order[label] for label in s.labels)) for s in source.samples)

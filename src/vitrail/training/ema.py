@@ -13,7 +13,7 @@ class EMA:
     """A copy of the model whose weights follow the model's slowly (Polyak & Juditsky, 1992).
 
     After t steps the decay is min(decay, (1 + t) / (10 + t)), so that the initial weights are soon forgotten.
-    Buffers (batch norm's statistics) are copied as they are.
+    Buffers (statistics of batch norms) are copied.
     """
 
     def __init__(self, model: BaseVisionModel[ModelConfig], decay: float) -> None:

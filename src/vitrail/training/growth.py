@@ -17,7 +17,7 @@ SMALL_PART = 0.5
 
 
 def small_size(model: BaseVisionModel[ModelConfig], image_size: tuple[int, int], part: float) -> tuple[int, int]:
-    """About `part` of each side, rounded to a multiple of the model's stride; the full size where less is too little.
+    """About `part` of each side, rounded to a multiple of the model's stride; the full size if that is too small.
 
     A side is at least two strides: attention over a grid of one cell learns nothing.
     """

@@ -58,7 +58,7 @@ def evaluate_trainer(setup: RunSetup, trainer: Trainer) -> tuple[float | None, L
 
 
 def outputs(setup: RunSetup, model: BaseVisionModel[ModelConfig], split: str) -> Tensor:
-    """What the model gives for each image of a split, as every other command computes it; float32 on the CPU."""
+    """Outputs of the model for each image of a split, computed as in all other commands; float32 on the CPU."""
     assert setup.data.task is not None
     engine = TorchEngine(model, str(setup.device), chosen(setup.recipe.precision))
     predictor = Predictor(engine, setup.preprocess, setup.data.task, setup.data.names, batch_size=BATCH_SIZE)

@@ -45,8 +45,8 @@ def train_mode(model: nn.Module) -> None:
 def make_optimizers(objective: Objective, recipe: Recipe) -> list[Optimizer]:
     """AdamW for all parameters, or Muon for the matrices of the encoder and the stem, and AdamW for the rest.
 
-    Parameters of the objective beside the model's (a projection, a temperature) have the head's learning rate. Each
-    group keeps its peak learning rate as `peak_lr`.
+    Parameters of the objective that are not the model's (a projection, a temperature) have the head's learning rate.
+    Each group keeps its peak learning rate as `peak_lr`.
     """
     lr = chosen(recipe.lr) * chosen(recipe.batch_size) * recipe.accumulate / 256
     matrices = _hidden_matrices(objective.model) if recipe.optimizer == "muon" else set()

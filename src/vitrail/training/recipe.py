@@ -11,6 +11,21 @@ from ..objectives.supervised import SupervisedConfig
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Card:
+    """Facts of the model card that only the owner of the model knows."""
+
+    license: str | None = None
+    """Licence of the weights, such as apache-2.0; None: that of the weights to start from, or unknown."""
+    author: str | None = None
+    """Name of the author."""
+
+    def __post_init__(self) -> None:
+        for name, value in (("license", self.license), ("author", self.author)):
+            if value is not None and not value.strip():
+                raise VitrailError(f"recipe.card.{name} is empty: write its name, or leave it out")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Recipe:
     """Settings of a training run. A field that is None is chosen from the data and the machine, and recorded."""
 
@@ -19,7 +34,7 @@ class Recipe:
     task: str | None = None
     """Task of the labels, such as regression or classification:labels=many; None: inferred from the data."""
     objective: ObjectiveConfig | None = None
-    """What is minimised, such as {name: supervised, label_smoothing: 0.1}; None: the task's objective."""
+    """Objective, such as {name: supervised, label_smoothing: 0.1}; None: that of the task."""
     overrides: dict[str, Any] = field(default_factory=dict)
     """Fields of the model's config that differ from the variant, such as {depth: 6}."""
     weights: str | None = None
@@ -49,6 +64,8 @@ class Recipe:
     """Fraction for the validation split if the source has none; at most 2,500 images."""
     test: float = 0.1
     """Fraction for the test split if the source has none; at most 10,000 images."""
+    strict: bool = True
+    """Whether damaged files that can still be decoded, such as JPEGs of which a part is grey, are bad files too."""
 
     optimizer: Literal["adamw", "muon"] | None = None
     """AdamW (Loshchilov & Hutter, 2019), or Muon for matrices with AdamW for the rest (Jordan et al., 2024)."""
@@ -93,6 +110,8 @@ class Recipe:
     """Loggers besides the run folder: tensorboard, wandb, mlflow (extras of those names)."""
     save_minutes: float = 5.0
     """Longest time between two saves of the state, in minutes."""
+    card: Card = field(default_factory=Card)
+    """Licence and author for the model card, such as card.license=apache-2.0."""
 
     def __post_init__(self) -> None:
         for name in ("steps", "batch_size", "accumulate", "patience"):
@@ -114,6 +133,11 @@ class Recipe:
                 f"recipe.val {self.val} and recipe.test {self.test} leave less than a tenth to train on: "
                 "make them smaller"
             )
+
+
+def timed(recipe: Recipe) -> bool:
+    """Whether the number of steps follows from `minutes`."""
+    return recipe.minutes is not None and recipe.steps is None
 
 
 RECIPES: dict[str, Recipe] = {

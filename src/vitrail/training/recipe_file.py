@@ -30,7 +30,7 @@ def read_recipe(name_or_file: str) -> Recipe:
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise VitrailError(f"{path} is not readable as YAML: {error}") from error
     if not isinstance(values, dict):
-        raise VitrailError(f"{path} holds no recipe: it needs lines such as `epochs: 20`")
+        raise VitrailError(f"{path} has no recipe: it needs lines such as `epochs: 20`")
     return recipe_from_dict(values)
 
 
@@ -53,9 +53,7 @@ def pretraining_recipe(objective: str | None = None, given: Recipe | str | None 
     if kind.tasks:
         raise VitrailError(f"objective {name} learns from labels: use `vitrail train`, or --objective mae")
     if own is not None and own.name != name:
-        raise VitrailError(
-            f"this recipe is for objective {own.name}, and {name} is asked for: leave out one of the two"
-        )
+        raise VitrailError(f"this recipe is for objective {own.name}, and {name} is given: leave out one of the two")
     if recipe is None:
         return RECIPES.get(name, Recipe(objective=kind()))
     return recipe if own else replace(recipe, objective=kind())

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from ..checkpoint.contract import Checkpoint, load
+from ..checkpoint.origin import public_name
 from ..data.preprocess import Preprocess
 from ..data.seeds import derive
 from ..engines.precision import PRECISIONS, pick_device, pick_precision
@@ -20,7 +21,7 @@ from ..objectives.registry import objective_config
 from ..planning.flops import blueprint, count
 from ..planning.stride import stride_of
 from ..tasks.task import Task
-from .channels import channel_statistics
+from .channels import channel_statistics, require_scale
 from .choose import Situation, choose, fewer_epochs
 from .optimizer import muon_flops
 from .recipe import Recipe, chosen
@@ -158,6 +159,7 @@ def _config(recipe: Recipe, data: TrainingData, own: OwnParts) -> ModelConfig:
     config, name = config or model_config(chosen(recipe.model)), recipe.model or "the model"
     changes: dict[str, Any] = {}
     if chosen(recipe.objective).tasks and data.task is not None:
+        config = config if built else config.fine_tuned() or config
         _check_head(config, name, data.task)
         changes = {"num_classes": len(data.names), "task": data.task.spec}
     if built:
@@ -197,7 +199,7 @@ def _fresh(recipe: Recipe, data: TrainingData, own: OwnParts) -> Checkpoint:
         channels=data.channels,
     )
     name = "custom" if own.model is not None else canonical_name(chosen(recipe.model))
-    info = {"architecture": name, "origin": f"trained from fresh weights on {data.name}", "adapted": []}
+    info = {"architecture": name, "origin": "", "adapted": [], **_card_info(recipe, data)}
     return Checkpoint(model, data.names if chosen(recipe.objective).tasks else (), preprocess, info)
 
 
@@ -225,14 +227,23 @@ def _adapted(recipe: Recipe, data: TrainingData, pretrained: Checkpoint) -> Chec
         if data.names != pretrained.class_names:
             changes["num_classes"] = len(data.names)
     loaded = load(chosen(recipe.weights), **changes)
+    if any(facts.value_bytes > 1 for facts in data.train.facts):  # uint8 has one scale
+        require_scale(data.train.reader(channels), len(data.train), recipe.seed, loaded.preprocess)
     if new_head:
         loaded.model.get_submodule("head").apply(init_vit)  # as many outputs as before may still be others
-    info = {**loaded.info, "origin": f"fine-tuned from {recipe.weights} on {data.name}"}
+    info = {**loaded.info, "origin": public_name(chosen(recipe.weights)), **_card_info(recipe, data)}
     return Checkpoint(loaded.model, data.names if labelled else loaded.class_names, loaded.preprocess, info)
 
 
+def _card_info(recipe: Recipe, data: TrainingData) -> dict[str, Any]:
+    """What the checkpoint stores of its training data and its owner."""
+    owner = {"license": recipe.card.license, "author": recipe.card.author}
+    return {"trained_on": public_name(data.name), **{name: value for name, value in owner.items() if value}}
+
+
 def _for_objective(recipe: Recipe, pretrained: Checkpoint) -> dict[str, Any]:
-    """The fields of a checkpoint's config that the objective has otherwise, such as the share of hidden patches."""
+    """Fields of a checkpoint's config for which the objective has other values, such as the fraction of hidden
+    patches."""
     config = pretrained.model.config
     wanted = chosen(recipe.objective).model_config(config)
     if type(wanted) is not type(config):

@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ import torch
 
 from ..checkpoint.contract import Checkpoint, load
 from ..data.open import SourceLike, source_name
-from ..data.survey import write_bad_files
+from ..data.survey import write_bad_files, write_conflicts
 from ..engines.precision import pick_device, pick_precision
 from ..errors import VitrailError
 from ..machine.allocator import keep_freed_memory
@@ -22,7 +22,7 @@ from ..objectives.registry import objective_config
 from ..progress import Track, silent
 from ..task_spec import TaskSpec
 from .finish import Audience, Say, fit_and_finish
-from .folder import DATA, RECIPE, SPLITS, RunFolder, same_splits, splits_table
+from .folder import DATA, RECIPE, SPLITS, FolderTaken, RunFolder, same_splits, splits_table
 from .loggers import Logger, require_loggers
 from .outline import outline
 from .recipe import Recipe
@@ -32,7 +32,7 @@ from .resolve import OwnParts, in_units_of, resolve
 from .run_facts import RunFacts, absolute
 from .setup import RunSetup
 from .state import latest
-from .time_budget import fix_steps
+from .time_budget import first_plan, fix_steps, reading_limit
 from .training_data import Reading, TrainingData, read_data
 
 
@@ -80,7 +80,7 @@ def train(
         source: class folders, a CSV, tar shards or a named set (see `vitrail.data.open`), a `Source`, or a torch
         Dataset with items (image, label), see `source_from_dataset`.
         recipe: a `Recipe`, its name, or a YAML file; open fields are chosen from the data and the machine.
-        weights: a checkpoint to start from, as `load` takes it, in place of the recipe's.
+        weights: a checkpoint to start from, as for `load`, instead of the recipe's.
         model: a variant's name, a config, or a model with its weights, in place of the recipe's. For a config class
         of your own, see `register`.
         objective: a name or a config, in place of the recipe's.
@@ -122,7 +122,7 @@ def pretrain(
 
     Args:
         source: images in any layout, or a torch Dataset, whose items may be images alone.
-        recipe: by default the one with the objective's name, where there is one.
+        recipe: by default the one with the objective's name, if there is one.
         objective: one that needs no labels; by default that of the recipe, or "mae".
 
     Raises:
@@ -160,7 +160,7 @@ def resume(
 
     Args:
         path: the run folder; it may have been moved.
-        source: new place of the data, if they were moved; the images are compared by content.
+        source: new path of the data, if they were moved; the images are compared by content.
         transform: the augmentation function that the run was started with, if any.
         loggers: see `train`.
         progress, say: where progress and messages go.
@@ -173,11 +173,11 @@ def resume(
     facts = RunFacts.from_json(folder.read_json(DATA))
     facts.require(folder.path, {"source": source, "transform": transform})
     recipe = read_recipe(str(folder.path))
-    with torch.random.fork_rng():
+    with folder.lock, torch.random.fork_rng():
         keep_freed_memory()
         torch.set_num_threads(facts.threads)
         data = read_data(facts.source if source is None else source, facts.reading(recipe), progress=progress)
-        if not same_splits(data.split_rows(), (folder.path / SPLITS).read_text(encoding="utf-8")):
+        if not same_splits(data.split_rows(), folder.path / SPLITS):
             raise VitrailError(
                 f"{data.name} is not what {folder.path} was trained on (see {SPLITS}): restore the data, give their "
                 "new place with --source, or start a new run"
@@ -215,6 +215,8 @@ def _start(
         val=recipe.val,
         test=recipe.test if labelled else 0.0,
         skip_bad=skip_bad,
+        strict=recipe.strict,
+        limit=reading_limit(recipe),
     )
     with torch.random.fork_rng():
         keep_freed_memory()
@@ -223,13 +225,30 @@ def _start(
             audience.say(f"note: {warning}")
         setup = resolve(recipe, data, own)
         folder.path.parent.mkdir(parents=True, exist_ok=True)
-        setup, step_seconds = fix_steps(setup, audience.started, folder.path.parent)
+        setup = fix_steps(setup)
         facts = RunFacts.of(setup, reading, own_source=not isinstance(source, str | os.PathLike))
-        folder.create(_plan_files(setup, facts), lambda place: save_state(place, setup.checkpoint, setup.trainer()))
-        if data.survey.bad:
-            write_bad_files(folder.path / "bad_files.csv", data.survey.bad)
-        audience.say(outline(setup, folder.path, step_seconds))
-        return _finished(folder, setup, audience)
+        trainer = setup.trainer(first_plan(setup))
+        files = _plan_files(setup, facts)
+        folder = _created(folder, files, lambda place: save_state(place, setup.checkpoint, trainer), given=bool(out))
+        with folder.lock:
+            if data.survey.bad:
+                write_bad_files(folder.path / "bad_files.csv", data.survey.bad)
+            if data.survey.conflicts:
+                write_conflicts(folder.path / "conflicts.csv", data.survey)
+            audience.say(outline(setup, folder.path))
+            return _finished(folder, setup, audience)
+
+
+def _created(folder: RunFolder, files: dict[str, str], save: Callable[[Path], None], *, given: bool) -> RunFolder:
+    """Create the folder, or, if a run that began at the same time has taken it and it is not `given`, the next one."""
+    while True:
+        try:
+            folder.create(files, save)
+            return folder
+        except FolderTaken:
+            if given:
+                raise
+            folder = RunFolder(next_run(folder.path.name.rpartition("-")[0], folder.path.parent))
 
 
 def _finished(folder: RunFolder, setup: RunSetup, audience: Audience) -> Run:

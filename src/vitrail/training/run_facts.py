@@ -1,13 +1,15 @@
-"""data.json of a run folder: what is needed beside the recipe to resume a run."""
+"""data.json of a run folder: facts that resuming needs in addition to the recipe."""
 
-import json
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from ..data.seeds import derive
+from ..data.survey import Limit
 from ..errors import VitrailError
+from ..json_text import json_text
 from ..task_spec import TaskSpec
 from .folder import versions
 from .recipe import Recipe
@@ -17,13 +19,14 @@ from .training_data import Reading
 
 @dataclass(frozen=True, kw_only=True)
 class RunFacts:
-    """How the source was read, and what the numbers depend on besides. Plain JSON values.
+    """How the source was read, and other facts that the results depend on. Plain JSON values.
 
     Attributes:
         source: an absolute path, a name, or the name of a `Source` from Python.
         labelled: whether labels were used.
         skip_bad: whether files that can't be read were left out.
         read_as: the task that the user gave, as `TaskSpec.to_dict`; None if it was inferred from the data.
+        surveyed: number of images that were read, if there was no time for all.
         task: the task with its fitted values, as `TaskSpec.to_dict`; None without labels.
         class_names: names of the outputs.
         threads: number of CPU threads, on which the last digits of matrix products depend.
@@ -35,6 +38,7 @@ class RunFacts:
     labelled: bool = True
     skip_bad: bool = False
     read_as: dict[str, Any] | None = None
+    surveyed: int | None = None
     task: dict[str, Any] | None = None
     class_names: tuple[str, ...] = ()
     threads: int = 1
@@ -51,6 +55,7 @@ class RunFacts:
             labelled=reading.labelled,
             skip_bad=reading.skip_bad,
             read_as=reading.task.to_dict() if reading.task else None,
+            surveyed=data.survey.read if data.survey.total else None,
             task=data.task.spec.to_dict() if data.task else None,
             class_names=data.names,
             threads=torch.get_num_threads(),
@@ -69,7 +74,7 @@ class RunFacts:
 
     def to_json(self) -> str:
         """The text of data.json."""
-        return json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n"
+        return json_text(asdict(self), indent=2) + "\n"
 
     def reading(self, recipe: Recipe) -> Reading:
         """How to read the source again."""
@@ -79,6 +84,8 @@ class RunFacts:
             val=recipe.val,
             test=recipe.test if self.labelled else 0.0,
             skip_bad=self.skip_bad,
+            strict=recipe.strict,
+            limit=Limit(derive(recipe.seed, "survey"), images=self.surveyed) if self.surveyed else None,
         )
 
     def require(self, run: Path, given: dict[str, Any]) -> None:
@@ -86,10 +93,10 @@ class RunFacts:
         for name in self.own:
             if given.get(name) is None:
                 raise VitrailError(
-                    f"{run} was trained with a {name} from Python: vitrail.resume(run, {name}=...) takes it"
+                    f"{run} was trained with a {name} from Python: pass it again, vitrail.resume(run, {name}=...)"
                 )
 
 
 def absolute(name: str) -> str:
-    """Make a path absolute, so that a run can be resumed from another folder; a name stays as it is."""
+    """Make a path absolute, so that a run can be resumed from another folder; a name is returned unchanged."""
     return str(Path(name).resolve()) if Path(name).exists() else name

@@ -1,4 +1,4 @@
-"""The state of a run between two steps: what is saved so that a resumed run is bit-identical."""
+"""The state of a run between two steps, which makes a resumed run bit-identical."""
 
 import json
 import shutil
@@ -64,7 +64,7 @@ class Counters:
 def state_files(
     objective: Objective, optimizers: list[Optimizer], ema: EMA | None, scaler: Any, counters: Counters
 ) -> dict[str, Content]:
-    """File name -> content of the state that is saved beside the model's weights."""
+    """File name -> content, for the parts of the state other than the model's weights."""
     tensors = {name: tensor.detach().contiguous() for name, tensor in _optimizer_tensors(objective, optimizers)}
     tensors |= {f"objective.{name}": tensor.contiguous() for name, tensor in objective.own_state().items()}
     if ema is not None:

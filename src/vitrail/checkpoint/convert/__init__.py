@@ -1,4 +1,4 @@
-"""Conversion of other libraries' state dicts to our names."""
+"""Conversion of other libraries' state dicts to vitrail's names."""
 
 import pkgutil
 from collections.abc import Callable, Mapping
@@ -19,24 +19,24 @@ from .wrapped import without_wrapper
 _ROUNDING = 2e-3
 """Largest difference of a computed tensor from one that was stored in float16."""
 Reader = Callable[[Mapping[str, Any]], ModelConfig]
-"""The values of a config.json -> the config of the model."""
+"""Function: values of a config.json -> config of the model."""
 _SHARED = ("timm", "transformers", "torchvision", "official")
 """Modules with the layouts of ViT in each source. If names fit several layouts equally well, the first is used."""
 _OTHERS = sorted({module.name for module in pkgutil.iter_modules(__path__)}.difference(_SHARED))
 _TABLES = [vars(import_module(f"{__name__}.{module}")) for module in (*_SHARED, *_OTHERS)]
 
 LAYOUTS: tuple[Layout, ...] = tuple(layout for table in _TABLES for layout in table.get("LAYOUTS", ()))
-"""The layouts of every module in this folder: a file that defines LAYOUTS is all that a family needs."""
+"""Layouts of all modules in this folder; a family adds its own by a file that defines LAYOUTS."""
 CONFIGS: dict[str, Reader] = {kind: read for table in _TABLES for kind, read in table.get("CONFIGS", {}).items()}
 """Readers of transformers' config.json, by `model_type`."""
 
 
 def convert_state_dict(state_dict: Mapping[str, Any], model: BaseVisionModel[ModelConfig]) -> dict[str, Tensor]:
-    """Translate a state dict of timm, transformers, torchvision or an official release to our names.
+    """Translate a state dict of timm, transformers, torchvision or an official release to vitrail's names.
 
     Args:
         state_dict: name -> tensor or NumPy array; may be nested as training scripts save it, have the prefixes of
-        wrappers, or our names.
+            wrappers, or vitrail's names already.
         model: the model to load them into.
 
     Returns:
@@ -71,7 +71,7 @@ def _added_modules() -> list[Any]:
 
 
 def recognise(state: Mapping[str, Tensor], *more: Layout) -> Layout:
-    """The layout that accounts for most of the names; other packages are asked where none accounts for all."""
+    """Layout with rules for most of the names; layouts of other packages are tried if none has rules for all."""
     layout, score = _best(state, *more)
     if not score:
         shown = ", ".join(list(state)[:5]) or "nothing"
@@ -98,7 +98,7 @@ def unwrapped(state: Mapping[str, Tensor], *more: Layout) -> tuple[dict[str, Ten
 
 
 def check(renamed: Renamed, expected: Mapping[str, Tensor], layout: Layout) -> None:
-    """Raise VitrailError unless every tensor is there in its shape; the message lists those that are not."""
+    """Raise VitrailError unless every tensor is present with the right shape; the message lists the others."""
     missing = [*renamed.incomplete]
     wrong = []
     for name, tensor in expected.items():

@@ -1,4 +1,4 @@
-"""Rules for the usual transformer block, with the names of any source."""
+"""Rules for a standard transformer block, with the names of any source."""
 
 from .rename import Rule, linear
 
@@ -14,7 +14,7 @@ def named_block(
     attention: str = "branch",
     norm: str = "norm",
 ) -> tuple[Rule, ...]:
-    """Rules of a block of attention and MLP.
+    """Rules for a block of attention and MLP.
 
     Args:
         theirs: path of their block, to which their other names are relative.

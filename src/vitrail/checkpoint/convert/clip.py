@@ -32,7 +32,7 @@ TIMM = Layout(
 
 
 def openai_blocks(ours: str, theirs: str) -> tuple[Rule, ...]:
-    """Rules for blocks with OpenAI's names, which open_clip has too."""
+    """Rules for blocks with OpenAI's names, which open_clip uses too."""
     return named_block(
         theirs,
         norms=("ln_1", "ln_2"),
@@ -174,7 +174,7 @@ def activation_field(name: str) -> str:
 
 
 def both(card: Mapping[str, Any], activation: str, norm_eps: float) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the parts of a configuration for image and text encoder; old files have some of them elsewhere.
+    """Return the image and text parts of a configuration; old files store some of their fields elsewhere.
 
     Raises:
         VitrailError: the encoders differ in activation or norm epsilon; our models have one for both.

@@ -1,4 +1,4 @@
-"""Layouts of CNNs: torchvision's names, which timm's ResNets have too, and transformers' ResNets."""
+"""Layouts of CNNs: torchvision's names, which timm's ResNets share, and those of transformers' ResNets."""
 
 from collections.abc import Mapping
 from typing import Any

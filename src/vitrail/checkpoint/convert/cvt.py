@@ -23,7 +23,7 @@ def _embeds(theirs: str, project: str, norm: str, class_token: str) -> tuple[Rul
 
 
 def _projections(theirs: str, words: tuple[str, str, str], conv: str, norm: str, layer: str) -> tuple[Rule, ...]:
-    """Rules for queries, keys and values; a star in their names stands for each of the three words."""
+    """Rules for queries, keys and values; a star in their names is replaced by each of the three words."""
     rules: list[Rule] = []
     for part, word in zip("qkv", words, strict=True):
         ours = f"{_ATTENTION}.qkv.{part}"

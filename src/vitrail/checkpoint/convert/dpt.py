@@ -31,7 +31,7 @@ def _refinement(ours: str, theirs: str, conv: str, norm: str) -> tuple[Rule, ...
 
 
 def _fusion(theirs: tuple[str, ...], first: str, second: str, project: str, conv: str, norm: str) -> tuple[Rule, ...]:
-    """Rules for the four fusion steps, coarsest first. Our first step has half of theirs: it has nothing to add."""
+    """Rules for the four fusion steps, coarsest first. Half of the layers of their first step are unused."""
     steps = (f"{_DECODE}.start", *(f"{_DECODE}.fuse.{index}.refine" for index in range(3)))
     rules: list[Rule] = []
     for ours, step in zip(steps, theirs, strict=True):

@@ -154,7 +154,7 @@ LAYOUTS = (TIMM, *map(_official, _DEPTHS), *map(_transformers, _DEPTHS))
 def _config(card: Mapping[str, Any]) -> LeViTConfig:
     key_dim, widths = uniform(card, "key_dim"), card["hidden_sizes"]
     expect(card, kernel_size=3, stride=2, padding=1, patch_size=16)
-    # transformers saves one more for the last stage, which has none.
+    # transformers also saves one for the last stage, which is unused.
     shrinks = [["Subsample", key_dim, width // key_dim, 4, 2, 2] for width in widths[:-1]]
     expect({"down_ops": card.get("down_ops", shrinks)[: len(shrinks)]}, down_ops=shrinks)
     return LeViTConfig(

@@ -112,7 +112,7 @@ class Layout:
         return {pattern.sub("", name): tensor for name, tensor in state.items()}
 
     def known(self, state: Mapping[str, Tensor]) -> int:
-        """Number of the state's names that this layout has."""
+        """Number of names in the state for which this layout has a rule."""
         pattern = _any_of((*(name for rule in self.rules for name in rule.theirs), *self.unused, *self.computed))
         return sum(pattern.fullmatch(name) is not None for name in self.strip(state))
 

@@ -1,7 +1,7 @@
 """Attention flow: maximum flow from each input token to the head's tokens, with attention as capacities.
 
 Abnar and Zuidema (2020, "Quantifying attention flow in transformers", section 3): every token of every layer is a node,
-every weight of the layer's map (heads' mean, averaged with the identity) the capacity of an edge.
+every weight of the layer's map (mean over heads, averaged with the identity) is the capacity of an edge.
 """
 
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ __all__ = ["PRECISION", "Cut", "Flow", "attention_flow", "flow_map", "pipes"]
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """An edge of a minimum cut: from `query` of a layer to `key`; layer is None for the source's own edges."""
+    """An edge of a minimum cut: from `query` of a layer to `key`; layer is None for the edges of the source."""
 
     layer: int | None
     query: int
@@ -34,14 +34,14 @@ class Cut:
 
 @dataclass(frozen=True, slots=True)
 class Flow:
-    """Maximum flows from what the head reads to each input token, and minimum cuts that prove them.
+    """Maximum flows from the tokens that the head reads to each input token, with their minimum cuts.
 
     Attributes:
         values: the flows, (T,), float64; T input tokens.
-        trivial: (T,), whether the source's own edges, or all edges into the token, are a minimum cut. Then the value is
-            1 or the attention that the token receives in the first layer, and no layer between plays a part.
-        source_side: of each layer but the last, from the first up, which of its outputs are on the source's side of the
-            cut, (T, n): all of them where the cut is around the token, none where it is around the source.
+        trivial: (T,), whether the edges of the source, or all edges into the token, are a minimum cut. Then the value
+            is 1, or the attention that the token receives in the first layer, and independent of the layers between.
+        source_side: for each layer but the last, from the first up, which of its outputs are on the source's side of
+            the cut, (T, n): all if the cut is around the token, none if it is around the source.
         layers, start: the graph.
     """
 
@@ -64,19 +64,19 @@ class Flow:
 
 
 def attention_flow(layers: Sequence[Float[Tensor, "n m"]], start: Float[Tensor, " n"]) -> Flow:
-    """The maximum flow from a source to each input token, through one image's layers.
+    """Return the maximum flow from a source to each input token, through the layers of one image.
 
-    No flow can be more than leaves the source, or more than enters the token. Where a flow as large as that can be
-    written down (`flow_proof`), which is nearly always so for many layers, it is the maximum, and nothing is searched;
-    the other tokens' flows are searched for (`flow_search`, which needs SciPy and rounds to `PRECISION`).
+    A flow is at most the capacity out of the source, and at most the capacity into the token. If a flow of this size
+    can be constructed (`flow_proof`), as for nearly all tokens of models with many layers, it is the maximum. The other
+    flows are found by search (`flow_search`, which needs SciPy and rounds to `PRECISION`).
 
     Args:
-        layers: of every layer from first to last, capacities from outputs (rows) to inputs (columns), see `pipes`.
+        layers: capacities of every layer, from first to last, from outputs (rows) to inputs (columns), see `pipes`.
         start: capacities from the source to the last layer's outputs: 1 for the class token and 0 for all others, or
             equal shares for all patches of a model that takes their mean.
 
     Raises:
-        VitrailError: shapes that do not follow one another; SciPy is needed and not there.
+        VitrailError: the shapes of successive layers do not match, or SciPy is needed and missing.
     """
     layers = tuple(layer.detach().to("cpu", torch.float64) for layer in layers)
     start = start.detach().to("cpu", torch.float64)
@@ -101,10 +101,10 @@ def attention_flow(layers: Sequence[Float[Tensor, "n m"]], start: Float[Tensor, 
 def pipes(fused: Layers) -> list[Float[Tensor, "B n m"]]:
     """Capacities of each layer: its map averaged with the identity, rows that sum to 1.
 
-    Tokens that a layer does not ask for pass unchanged; those that join between two layers come from nowhere.
+    Tokens that are no queries of a layer pass unchanged; tokens added between two layers have no inputs.
 
     Args:
-        fused: one map a layer, (B, R, M), none negative, from first to last.
+        fused: one map for each layer, (B, R, M), not negative, from first to last.
     """
     capacities = []
     for index, layer in enumerate(fused):
@@ -118,7 +118,7 @@ def pipes(fused: Layers) -> list[Float[Tensor, "B n m"]]:
 
 
 def flow_map(model: VisionModel, pixels: Float[Tensor, "B C H W"], targets: Targets) -> Map:
-    """The maximum flow from what the head reads to each patch; the same for any class.
+    """Maximum flow from the tokens that the head reads to each patch; the same for any class.
 
     For plain models of many layers it is close to trivial, see `Flow`: the attention that a patch receives in the first
     layer, cut at 1.
@@ -135,9 +135,9 @@ def flow_map(model: VisionModel, pixels: Float[Tensor, "B C H W"], targets: Targ
 
 
 def _found_below(layers: tuple[Tensor, ...], start: Tensor, bound: Tensor, proven: Tensor) -> Bool[Tensor, " T"]:
-    """Whether the bound can flow through the lower half of the layers alone, where the upper half can supply it.
+    """Whether a flow of `bound` through the lower half of the layers was found that the upper half can supply.
 
-    Half of the graph takes a third of the time, and nearly always decides.
+    Half of the graph takes a third of the time, and is nearly always sufficient.
     """
     found, half = torch.zeros_like(proven), len(layers) // 2
     if half == 0 or proven.all():

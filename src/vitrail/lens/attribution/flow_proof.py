@@ -1,9 +1,9 @@
-"""Proofs that a maximum flow is as large as its trivial bound, for all targets at once, by writing such a flow down.
+"""Construction of flows that reach their trivial bound and are therefore maximal, for all targets at once.
 
-From the source downwards tokens pass on what they get, to others in proportion to the pipes, and keep only what does
-not fit; from the target upwards tokens ask for what is wanted of them in the same way. Both spread over all tokens
-within a few layers. In one layer between, what comes down is led to where it is wanted. If no pipe carries more than it
-can, there is the flow.
+From the source downwards each token distributes its inflow to other tokens in proportion to the capacities, and only
+the excess to itself; from the target upwards the demand is distributed in the same way. Both spread over all tokens
+within a few layers. In one layer between, supply and demand are matched. If no capacity is exceeded, the result is a
+flow.
 """
 
 from collections.abc import Iterator
@@ -14,13 +14,13 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 ROUNDING = 1e-9
-"""How much more than it can, relatively, a pipe may seem to carry: sums of float64."""
+"""Relative tolerance of capacities, for rounding errors of sums in float64."""
 
 ROUNDS = 40
-"""How often rows and columns are fitted before a layer is given up."""
+"""Maximum number of Sinkhorn iterations in a layer."""
 
 MEETINGS = 3
-"""In how many layers, from the middle outwards, a flow is tried."""
+"""Number of layers, from the middle outwards, in which supply and demand are matched."""
 
 Pipes = Float[Tensor, "n m"]
 Amounts = Float[Tensor, "T n"]
@@ -28,11 +28,11 @@ Holds = Bool[Tensor, " T"]
 
 
 def reaches_bound(layers: tuple[Pipes, ...], start: Float[Tensor, " n"], bound: Float[Tensor, " T"]) -> Holds:
-    """For which input tokens a flow of `bound` was found. False is no proof: the flow may exist.
+    """Return for which input tokens a flow of size `bound` was found. If False, it may still exist.
 
     Args:
         layers, start: as in `attention_flow`, float64.
-        bound: for each input token, at most what leaves the source and what enters the token.
+        bound: size of the flow for each input token, at most the capacity out of the source and into the token.
     """
     with _one_thread():
         return _reaches_bound(layers, start, bound)
@@ -54,7 +54,7 @@ def _reaches_bound(layers: tuple[Pipes, ...], start: Float[Tensor, " n"], bound:
 def supplied_below(
     layers: tuple[Pipes, ...], start: Float[Tensor, " n"], bound: Float[Tensor, " T"]
 ) -> tuple[dict[int, Amounts], dict[int, Holds]]:
-    """What arrives at the outputs of each layer if `bound` leaves the source, and whether all pipes can carry it."""
+    """Supply at the outputs of each layer if `bound` leaves the source, and whether it respects all capacities."""
     amounts = bound.unsqueeze(1) * start / start.sum()
     holds = torch.ones(len(bound), dtype=torch.bool)
     arrived, fits = {}, {}
@@ -66,7 +66,7 @@ def supplied_below(
 
 
 def _up(layers: tuple[Pipes, ...], bound: Float[Tensor, " T"]) -> tuple[dict[int, Amounts], dict[int, Holds]]:
-    """What is wanted of the inputs of each layer but the first, and whether all pipes below can carry it."""
+    """Demand at the inputs of each layer but the first, and whether it respects all capacities below."""
     into = layers[0].sum(dim=0)
     amounts = (layers[0] * _ratio(bound, into)).T
     holds = torch.ones(len(bound), dtype=torch.bool)
@@ -79,9 +79,9 @@ def _up(layers: tuple[Pipes, ...], bound: Float[Tensor, " T"]) -> tuple[dict[int
 
 
 def _spread(amounts: Amounts, pipes: Pipes, more: int) -> tuple[Amounts, Holds]:
-    """Amounts passed on through pipes (from, to): to others in proportion, to itself what is left.
+    """Distribute amounts over pipes (from, to): to other tokens in proportion to capacity, to itself the rest.
 
-    The first `more` of the one side are not among the other; the rest are the same tokens, in order.
+    The first `more` tokens of one side are missing on the other; the rest are the same tokens, in order.
     """
     itself = _diagonal(pipes, more)
     others = _without_diagonal(pipes, more)
@@ -95,7 +95,7 @@ def _spread(amounts: Amounts, pipes: Pipes, more: int) -> tuple[Amounts, Holds]:
 
 
 def _meet(pipes: Pipes, supply: Amounts, demand: Amounts) -> Holds:
-    """Whether what arrives above a layer can be led to what is wanted below it, as pipes · u vᵀ.
+    """Whether a layer can match the supply above it with the demand below it, by a flow pipes · u vᵀ.
 
     u and v by iterative proportional fitting (Sinkhorn and Knopp, 1967): rows sum to the supply, columns to the demand.
     """
@@ -113,7 +113,7 @@ def _meet(pipes: Pipes, supply: Amounts, demand: Amounts) -> Holds:
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """The products here are small: on a busy machine threads wait for one another far longer than they work."""
+    """Context manager for one thread: for small products on a busy machine, synchronisation takes longer than work."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

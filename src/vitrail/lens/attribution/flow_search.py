@@ -1,4 +1,4 @@
-"""Maximum flows by search: Dinic's algorithm (1970) of SciPy, one target after the other on one graph."""
+"""Maximum flows by SciPy's implementation of Dinic's algorithm (1970), one target at a time."""
 
 import numpy as np
 import torch
@@ -8,10 +8,10 @@ from torch import Tensor
 from ...errors import VitrailError
 
 SCALE = 2**30
-"""SciPy's capacities are 32-bit integers: as fine as fits, for flows of at most 1."""
+"""Integer value of a capacity of 1: SciPy's capacities are 32-bit integers, and flows are at most 1."""
 
 PRECISION = 1e-6
-"""How far a value may be from the maximum: a cut of k edges is off by at most k / SCALE, and has some hundred."""
+"""Largest error of a value: that of a cut of k edges is at most k / SCALE, and k is a few hundred."""
 
 
 class MinimumCuts:
@@ -28,7 +28,8 @@ class MinimumCuts:
         self.graph = _graph(layers, start)
 
     def to(self, target: int) -> tuple[float, list[Bool[Tensor, " n"]]]:
-        """The value of a minimum cut before an input token, and its source's side, layer by layer from the first up."""
+        """Return the value of a minimum cut for an input token, and its source's side in each layer, from the first
+        up."""
         from scipy.sparse.csgraph import maximum_flow
 
         # The edges into the token are the last ones: all that changes from one token to the next.
@@ -41,7 +42,7 @@ class MinimumCuts:
         return self._value(sides, target), sides
 
     def _value(self, sides: list[Tensor], target: int) -> float:
-        """The cut's capacity before it was rounded to integers."""
+        """Capacity of the cut without rounding to integers."""
         total = self.start[~sides[-1]].sum() + self.layers[0][sides[0], target].sum()
         for below, above, layer in zip(sides, sides[1:], self.layers[1:], strict=False):
             total = total + layer[above][:, ~below].sum()
@@ -74,7 +75,7 @@ def _integers(capacities: Float[Tensor, "..."]) -> np.ndarray:
 
 
 def _reached(residual) -> np.ndarray:  # type: ignore[no-untyped-def]
-    """Which nodes the source can still send to."""
+    """Nodes that are reachable from the source in the residual graph."""
     from scipy.sparse.csgraph import breadth_first_order
 
     residual.data[residual.data < 0] = 0

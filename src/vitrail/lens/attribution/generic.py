@@ -16,7 +16,7 @@ from .passes import Map, Targets, patch_map, target_scores, traced, with_graph
 def generic_map(model: VisionModel, pixels: Float[Tensor, "B C H W"], targets: Targets) -> Map:
     """Relevance of each patch for the target through all layers; never negative.
 
-    R ← R + mean over heads of max(0, ∇A ∘ A) · R, from R = I (Chefer et al., 2021, "Generic attention-model
+    R ← R + (mean over heads of max(0, ∇A ∘ A)) · R, from R = I (Chefer et al., 2021, "Generic attention-model
     explainability", equations 5 and 6); the map is the rows of R - I that the head reads: the class token's row, or the
     mean of the patches' rows. One forward and one backward pass.
     """
@@ -34,14 +34,15 @@ def generic_relevance(
     weights: Sequence[Float[Tensor, "B h R M"]],
     gradients: Sequence[Float[Tensor, "B h R M"]],
 ) -> Float[Tensor, "B M"]:
-    """The rows of R - I that `start` weighs, by the rule above.
+    """Weighted sum of the rows of R - I, by the rule of `generic_map`.
 
-    Without I: to a class token it adds nothing on the patches, and under a mean over the patches it would add the same
-    to all of them, beside which the rest could hardly be seen.
+    The identity is subtracted because it adds nothing to the patches in the class token's row, and a dominant constant
+    to the mean of the patches' rows.
 
     Args:
-        start: how much of each of the last tokens counts.
-        weights, gradients: attention weights of every layer, from first to last, and a score's gradient with them.
+        start: weight of each of the last tokens.
+        weights, gradients: attention weights of every layer, from first to last, and the gradients of the score with
+            respect to them.
     """
     layers = [(a * g).clamp(min=0).mean(dim=1) for a, g in zip(weights, gradients, strict=True)]
     row = pulled_back(start, layers)

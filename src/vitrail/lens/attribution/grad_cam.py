@@ -1,4 +1,4 @@
-"""Grad-CAM on the map of any block: for pyramids, CNNs and all that has a map."""
+"""Grad-CAM on the feature map of any block: for ViTs, pyramids and CNNs."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -18,14 +18,14 @@ from .passes import Map, Targets, encoded, target_scores, traced, with_graph
 def grad_cam(
     model: VisionModel, pixels: Float[Tensor, "B C H W"], targets: Targets, *, layer: str | None = None
 ) -> Map:
-    """Channels of a map, weighted by their mean gradient and summed; never negative.
+    """Sum of the channels of a feature map, weighted by their mean gradient; never negative.
 
     max(0, Σ_d α_d x_d), α_d the mean over the patches of ∂y/∂x_d (Selvaraju et al., 2017, equations 1 and 2).
 
     Args:
-        layer: name of the module whose output is looked at, Tokens, (B, N, D) or (B, D, H, W). By default the last
-            block whose patches the target depends on: with a class token that is the block before the last, as the
-            head reads no patch behind the last.
+        layer: name of the module whose output is used: Tokens, (B, N, D) or (B, D, H, W). By default the last block
+            whose patches the target depends on: with a class token it is the one before the last, as the head does not
+            read the patches of the last.
     """
     names = [find_module(model, layer)] if layer else blocks_of(model)
     with with_graph():
@@ -73,12 +73,12 @@ def _outputs(model: nn.Module, names: list[str]) -> Iterator[list[Any]]:
 
 
 def _folded(output: Any, values: Any, last: Tokens) -> Float[Tensor, "B D rows columns"]:
-    """The patches of what a module gave, or of a gradient with it, as a map."""
+    """The patches of a module's output, or of its gradient, as a map."""
     if isinstance(output, Tokens):
         return (values if isinstance(values, Tokens) else output.with_x(values)).map
     if output.ndim == 4:
         return values
-    # A norm gives a bare sequence: it is folded as the tokens at the end are, if it has as many patches.
+    # A norm returns a tensor: it is folded like the last tokens, if it has as many patches.
     count = last.patches.shape[1]
     if output.ndim != 3 or not count <= output.shape[1] <= last.x.shape[1]:
         raise VitrailError(

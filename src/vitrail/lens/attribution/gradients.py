@@ -11,7 +11,7 @@ from .passes import Targets, encoded, pixel_gradient
 
 Grid = tuple[int, int] | None
 Gradient = Callable[[Tensor, Tensor], Tensor]
-"""(pixels (n, C, H, W), the number of the image that each belongs to (n,)) -> ∂score/∂pixels."""
+"""Function (pixels (n, C, H, W), index of the image of each (n,)) -> ∂score/∂pixels."""
 
 
 def token_grid(model: VisionModel, pixels: Float[Tensor, "B C H W"]) -> tuple[int, ...]:

@@ -22,15 +22,15 @@ def integrated_gradients(
     batch: int = 8,
     grid: Grid = None,
 ) -> Map:
-    """The change of the target's score from a grey baseline to the image, distributed to patches; signed.
+    """Change of the target's score from a grey baseline to the image, distributed to patches; signed.
 
     (x - x₀) ∘ ∫ ∇y(x₀ + α (x - x₀)) dα, summed over each patch (Sundararajan et al., 2017, "Axiomatic attribution",
     equation 1). The sum of the map is y(x) - y(x₀), up to the error of the integral, which falls with `steps`.
 
     Args:
-        steps: points of Gauss and Legendre on the way, each a forward and a backward pass.
-        baseline: x₀, in normalised units: 0 is the grey that preprocessing centres on.
-        batch: how many passes are made at once.
+        steps: number of Gauss-Legendre points, each with a forward and a backward pass.
+        baseline: x₀, in normalised units: 0 is the mean colour of the normalisation.
+        batch: number of passes at once.
         grid: (rows, columns) of the map; the grid of the tokens that the head reads by default.
     """
     gradient = gradient_of(model, targets)

@@ -1,8 +1,8 @@
 """The attentions of a plain encoder as layers between the image and the tokens that the head reads.
 
-Rollout, flow and their relatives follow the tokens from layer to layer. That is meaningful where every layer mixes the
-same patches: a ViT with any prefix, bias, mask or positions, and CaiT, whose class token joins late. Windows and
-pyramids have no such layers.
+Rollout, flow and their relatives follow the tokens from layer to layer. This requires that every layer mixes the same
+patches, as in ViTs with any prefix, bias, mask or positions, and in CaiT, whose class token is added late. It is
+impossible for windows and pyramids.
 """
 
 from collections.abc import Sequence
@@ -18,13 +18,13 @@ from ..naming import attends_of
 from .passes import encoded, with_graph
 
 Layers = Sequence[Float[Tensor, "B R M"]]
-"""One map a layer, from first to last: R queries, which are the first of M tokens; the others pass unchanged."""
+"""A map for each layer, from first to last: R queries, the first of M tokens; the other tokens pass unchanged."""
 
 ELSEWHERE = "use grad_cam, integrated_gradients or occlusion"
 
 
 def encoder_layers(model: VisionModel) -> list[int]:
-    """The numbers of the attentions inside the encoder; a head that attends is none of its layers.
+    """Numbers of the attentions inside the encoder, without those of the head.
 
     Raises:
         VitrailError: there are none.
@@ -49,7 +49,7 @@ def looked_through(model: VisionModel, pixels: Float[Tensor, "B C H W"]) -> tupl
 
 
 def check_plain(looks: Sequence[Look], tokens: Tokens) -> None:
-    """Raise a VitrailError unless every layer mixes all patches, with no more prefix tokens than the head reads."""
+    """Raise VitrailError unless every layer mixes all patches, with no more prefix tokens than the head reads."""
     batch, patches = tokens.x.shape[0], tokens.patches.shape[1]
     for look in looks:
         queries, keys = look.given.q.shape[2], look.given.k.shape[2]
@@ -61,11 +61,11 @@ def check_plain(looks: Sequence[Look], tokens: Tokens) -> None:
 
 
 def reading(model: VisionModel, tokens: Tokens) -> Float[Tensor, "B N"]:
-    """Dependence of the head on each token, as shares that sum to 1.
+    """Dependence of the head on each token, as fractions that sum to 1.
 
-    The norms of the gradient of log Σ exp(logits): all from the class token, the mean over the patches, from two
-    tokens, whatever the head does. A head with zero weights counts as reading the first token, or the
-    mean of the patches where there is no prefix.
+    They are proportional to the norms of the gradient of log Σ exp(logits) with respect to the tokens: 1 for the class
+    token of a ViT, equal for all patches under mean pooling. A head with zero weights counts as reading the first
+    token, or the mean of the patches if there is no prefix.
     """
     with with_graph():
         x = tokens.x.detach().clone().requires_grad_()
@@ -77,10 +77,10 @@ def reading(model: VisionModel, tokens: Tokens) -> Float[Tensor, "B N"]:
 
 
 def pulled_back(row: Float[Tensor, "B *Q N"], layers: Layers) -> Float[Tensor, "B *Q M"]:
-    """row · (I + last) · … · (I + first): rows over the last tokens, followed back to the first.
+    """row · (I + last) · … · (I + first): rows over the last tokens, pulled back to the first.
 
-    A row through L layers costs L N², where the product of the layers costs L N³. Layers with fewer keys than the row
-    has tokens come before prefix tokens have joined, which take nothing from the image.
+    A row through L layers costs L N², the product of the layers L N³. Layers with fewer keys than the row has tokens
+    are before the prefix tokens were added, which do not depend on the image.
     """
     for layer in reversed(layers):
         queries, keys = layer.shape[1:]

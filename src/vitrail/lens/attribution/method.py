@@ -1,4 +1,4 @@
-"""The interface of attribution methods, and the class that makes one of a function."""
+"""Interface of attribution methods, and a class that wraps a function as a method."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,9 +18,9 @@ MapFunction = Callable[[nn.Module, Tensor, Tensor], Tensor]
 
 @runtime_checkable
 class Attribution(Protocol):
-    """An attribution method: maps of the patches that a prediction comes from.
+    """Interface of attribution methods: maps of the patches that a prediction depends on.
 
-    `Method` is one; other packages may bring theirs.
+    `Method` implements it; other packages may define their own.
     """
 
     @property
@@ -44,11 +44,11 @@ class Method:
     """An attribution method from a function (model, pixels, targets) -> maps.
 
     Attributes:
-        title: the name on a page.
-        map: the function, which has options of its own.
-        signed: whether values can be negative; otherwise none is.
+        title: name on the page.
+        map: the function, which may have further options.
+        signed: whether values can be negative.
         by_class: whether the map depends on the target.
-        quick: whether it costs only a pass or two, so that a page can hold a map of every class.
+        quick: whether it takes one or two passes only, so that a page can have a map of every class.
     """
 
     title: str
@@ -58,7 +58,7 @@ class Method:
     quick: bool = False
 
     def __call__(self, model: nn.Module, pixels: Float[Tensor, "B C H W"], targets: Targets | None = None) -> Map:
-        """A map over the patches of each image, (B, rows, columns), detached.
+        """Return a map over the patches of each image, (B, rows, columns), detached.
 
         The model runs in evaluation mode and is not changed; no parameter gets a gradient. Images of a batch are
         independent.
@@ -66,9 +66,9 @@ class Method:
         Args:
             model: a `VisionModel` whose output is (B, K): logits or an embedding.
             pixels: (B, C, H, W), normalised.
-            targets: (B,), the class of each image whose logit is attributed; or (B, K), a vector of each image whose
-                dot product with the output is, such as an embedding to be similar to. By default the predicted class;
-                for a model without classes the direction of the image's own embedding.
+            targets: (B,), the class of each image; its logit is attributed. Or (B, K), a vector for each image, such as
+                an embedding; its dot product with the output is attributed. By default the predicted class; for a model
+                without classes the image's own normalised embedding.
 
         Raises:
             VitrailError: the method does not apply to the model; unknown classes.

@@ -1,4 +1,4 @@
-"""Occlusion: decrease of the target's score without some patches."""
+"""Occlusion: decrease of the target's score if patches are hidden."""
 
 from collections.abc import Callable
 
@@ -21,17 +21,19 @@ def occlusion(
     baseline: float | None = None,
     batch: int = 64,
 ) -> Map:
-    """Decrease of the target's score without a patch; signed. One forward pass for each square.
+    """Decrease of the target's score if a square of patches is hidden; signed. One forward pass for each square.
 
-    After Zeiler and Fergus (2014, "Visualizing and understanding convolutional networks", section 4.2). A ViT that
-    knows positions from its embedding alone gets only the other tokens. All other models see `baseline` there.
+    After Zeiler and Fergus (2014, "Visualizing and understanding convolutional networks", section 4.2). If a ViT's
+    embedding is the only part that depends on positions, hidden tokens are removed. For all other models their pixels
+    are replaced by `baseline`.
 
     Args:
-        side: squares of side × side patches are left out, at every place; a patch gets the mean of the squares that it
-            is in. A seventh of the grid by default: a single patch can nearly be guessed from its neighbours.
-        baseline: what is put over the pixels, in normalised units; None leaves tokens out where the model allows it,
-            and is 0 where it does not.
-        batch: how many passes are made at once.
+        side: squares of side × side patches are hidden, at every position; the value of a patch is the mean over the
+            squares that contain it. A seventh of the grid by default, as a single patch can often be inferred from its
+            neighbours.
+        baseline: value of hidden pixels, in normalised units; by default tokens are removed if the model allows it, and
+            hidden pixels are 0 otherwise.
+        batch: number of passes at once.
     """
     with torch.no_grad():
         embedded = model.embed(pixels)
@@ -70,7 +72,7 @@ def sees_places_only_in_embedding(model: VisionModel, embedded: Tokens, whole: T
     try:
         again = model.encoder(Tokens(turned, (), embedded.prefix))
     except (ValueError, RuntimeError, IndexError, TypeError):
-        return False  # something asked for the grid
+        return False  # a module needs the grid
     if again.x.shape != whole.x.shape:
         return False
     back = torch.cat([again.x[:, : again.prefix], again.patches.flip(1)], dim=1)
@@ -120,7 +122,7 @@ def _under_cover(
 def _each(
     scores: Callable[[Tensor, Tensor], Tensor], images: int, squares: int, batch: int, device: torch.device
 ) -> Float[Tensor, "B S"]:
-    """scores(numbers of images, numbers of squares) for every pair, so many pairs at once."""
+    """Scores of every pair of image and square; `scores` takes their indices, for a batch of pairs at a time."""
     jobs = torch.cartesian_prod(torch.arange(images), torch.arange(squares)).to(device)
     return torch.cat([scores(*part.unbind(1)) for part in jobs.split(batch)]).unflatten(0, (images, squares))
 

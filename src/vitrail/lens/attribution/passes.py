@@ -13,7 +13,7 @@ from ...nn import Tokens, VisionModel
 from ..outputs import gives_classes
 
 Targets = Int[Tensor, " B"] | Float[Tensor, "B K"]
-"""Of each image the class whose logit is attributed, or a vector whose dot product with the output is."""
+"""For each image a class, whose logit is attributed, or a vector, whose dot product with the output is attributed."""
 
 Map = Float[Tensor, "B rows columns"]
 
@@ -48,12 +48,12 @@ def with_graph() -> Iterator[None]:
 
 
 def traced(pixels: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C H W"]:
-    """A copy of the pixels that requires gradients, so that a model with frozen parameters builds a graph too."""
+    """Copy of the pixels that requires gradients, so that a model with frozen parameters builds a graph too."""
     return pixels.detach().clone().requires_grad_()
 
 
 def encoded(model: VisionModel, pixels: Float[Tensor, "B C H W"]) -> Tokens:
-    """The tokens that the head reads, of a batch of images.
+    """Tokens that the head reads, for a batch of images.
 
     Raises:
         VitrailError: they are not one grid of patches.
@@ -61,14 +61,14 @@ def encoded(model: VisionModel, pixels: Float[Tensor, "B C H W"]) -> Tokens:
     tokens: Any = model.forward_features(pixels)
     if not isinstance(tokens, Tokens) or tokens.lengths or len(tokens.grid) != 2:
         raise VitrailError(
-            "the head of this model does not read one grid of patches an image, so there is no map for it:"
+            "the head of this model does not read one grid of patches for each image, so there is no map:"
             " `observe_attention`, `observe_features` and `capture` work on any model"
         )
     return tokens
 
 
 def target_scores(model: VisionModel, tokens: Tokens, targets: Targets) -> Float[Tensor, " B"]:
-    """The score of each image's target: the logit of its class, or the dot product of the output with its vector.
+    """Score of each image's target: the logit of its class, or the dot product of the output with its vector.
 
     Raises:
         VitrailError: the head's output is not (B, K), or the targets do not fit it.
@@ -95,7 +95,7 @@ def scores_of(output: Any, targets: Targets) -> Float[Tensor, " B"]:
 
 
 def default_targets(model: nn.Module, pixels: Float[Tensor, "B C H W"]) -> Targets:
-    """The class with the largest logit, (B,); for a model without classes its embedding at length 1, (B, D)."""
+    """Class with the largest logit, (B,); for a model without classes its normalised embedding, (B, D)."""
     with torch.no_grad():
         output = _checked(model(pixels))
         if gives_classes(model):
@@ -137,5 +137,5 @@ def sum_to_cells(values: Float[Tensor, "B H W"], grid: tuple[int, ...]) -> Map:
 
 
 def cell_of(length: int, cells: int, device: torch.device) -> Int[Tensor, " length"]:
-    """The cell of each pixel along a side that is cut into equal cells, as nearly as whole pixels allow."""
+    """Index of the cell of each pixel along a side that is divided into cells of equal size, up to rounding."""
     return torch.arange(length, device=device) * cells // length

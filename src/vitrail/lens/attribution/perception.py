@@ -1,4 +1,4 @@
-"""Attention weighted by the size of the values it carries, and by its gradient.
+"""Attention weighted by the norms of its values and by its gradient.
 
 "Beyond intuition: rethinking token attributions inside transformers" (Chen et al., 2022), its token-wise variant.
 """
@@ -38,8 +38,8 @@ def perception_map(
 
     Args:
         steps: points of the integral, midpoints of equal parts: each a forward pass and a backward pass of one layer.
-        first_layer: layers before this one are taken to mix nothing; the authors leave out the first three of twelve.
-        batch: how many passes are made at once.
+        first_layer: layers before this one are ignored; the authors ignore the first three of twelve.
+        batch: number of passes at once.
     """
     if steps < 1:
         raise VitrailError(f"steps {steps} is too few: the integral needs at least 1")
@@ -47,7 +47,7 @@ def perception_map(
         with _streams(model) as streams:
             looks, tokens = looked_through(model, pixels)
         start = reading(model, tokens)
-        # Talking heads may have negative weights, which are no shares.
+        # Talking heads may have negative weights, which cannot be fractions.
         shares = [look.weights().mean(dim=1).clamp(min=0) for look in looks]
         layers = [token_wise(share, _carried(model, look, streams)) for share, look in zip(shares, looks, strict=True)]
         feedback = _feedback(model, pixels, targets, steps, batch)
@@ -68,7 +68,7 @@ def _carried(model: nn.Module, look: Look, streams: dict[str, Tensor]) -> Float[
     attention: Any = model.get_submodule(look.name.rpartition(".")[0])
     values = look.given.v.transpose(1, 2).flatten(2)
     if not isinstance(getattr(attention, "project", None), nn.Linear):
-        raise VitrailError(f"{look.name} has no linear projection behind its heads: use generic or rollout")
+        raise VitrailError(f"{look.name} has no linear projection after its heads: use generic or rollout")
     given = nn.functional.linear(values, attention.project.weight)
     name = _residual_of(model, look.name)
     scale = model.get_submodule(name).scale
@@ -120,7 +120,7 @@ def _residual_of(model: nn.Module, name: str) -> str:
         holder = ".".join(parts[:end])
         if isinstance(model.get_submodule(holder), Residual):
             return holder
-    raise VitrailError(f"{name} is in no residual: what its tokens hand on cannot be compared with them")
+    raise VitrailError(f"{name} is in no residual, so its output cannot be compared with its tokens")
 
 
 METHOD = Method("Beyond intuition", perception_map, signed=False)

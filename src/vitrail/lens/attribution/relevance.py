@@ -1,8 +1,8 @@
 """Layer-wise relevance for transformers, as input × gradient under other rules of the backward pass.
 
 AttnLRP (Achtibat et al., 2024, "AttnLRP: attention-aware layer-wise relevance propagation for transformers", section
-3), in the form that needs no relevance of its own at each layer: where every rule has the shape relevance = value ×
-modified gradient, the chain rule does the rest. The rules are hooks; the model's outputs do not change.
+3), in a form without explicit relevance at each layer: as every rule has the form relevance = value × modified
+gradient, the chain rule propagates it. The rules are hooks; the model's outputs do not change.
 """
 
 from collections.abc import Iterator
@@ -18,14 +18,14 @@ from .method import Method
 from .passes import Map, Targets, encoded, patch_map, sum_to_cells, target_scores, traced, with_graph
 
 ACTIVATIONS = (nn.GELU, nn.ReLU, nn.ReLU6, nn.SiLU, nn.Hardswish, QuickGELU)
-"""Element by element, and 0 at 0, so that f(x) / x is a factor."""
+"""Elementwise activations with f(0) = 0, so that f(x) / x is a factor."""
 
 
 def relevance_map(model: VisionModel, pixels: Float[Tensor, "B C H W"], targets: Targets) -> Map:
-    """The target's score, distributed to the patch tokens by the rules of AttnLRP; signed.
+    """Relevance of the patch tokens for the target's score by the rules of AttnLRP; signed.
 
-    Prefix tokens and biases get their part, too, so the map does not sum to the logit. In a pyramid the parts of the
-    first tokens are summed over the cells of the last grid. One forward and one backward pass.
+    Prefix tokens and biases have relevance too, so the map does not sum to the logit. For a pyramid, the relevance of
+    the first tokens is summed over the cells of the last grid. One forward and one backward pass.
     """
     with with_graph(), relevance_rules(model), _embedded(model) as seen:
         tokens = encoded(model, traced(pixels))
@@ -38,10 +38,10 @@ def relevance_map(model: VisionModel, pixels: Float[Tensor, "B C H W"], targets:
 
 @contextmanager
 def relevance_rules(model: nn.Module) -> Iterator[None]:
-    """Inside the block, value × gradient of anything in the model is its relevance.
+    """Context manager: inside it, value × gradient of any tensor of the model is its relevance.
 
-    * layer norm: the deviation that it divides by is a constant (identity rule);
-    * activations: f(x) = x · (f(x) / x), the second a constant (identity rule);
+    * layer norm: the standard deviation is treated as a constant (identity rule);
+    * activations: f(x) = x · (f(x) / x), with the second factor treated as a constant (identity rule);
     * products of two values that both depend on the image, q kᵀ, A v and gates: half to each factor;
     * softmax, linear layers, convolutions and sums: the plain gradient (Taylor, ε-rule with ε = 0).
     """
@@ -73,7 +73,7 @@ def _activation(module: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> 
 
 
 def _gated(mlp: SwiGLU, args: tuple[Tokens, ...], output: Tokens) -> Tokens:
-    # The gate is no submodule: what the MLP computes is written once more, with the rules.
+    # The gate is no submodule: the computation of the MLP is repeated here, with the rules.
     (tokens,) = args
     gate, value = mlp.expand(tokens.x).chunk(2, dim=-1)
     product = gate * gate.sigmoid().detach() * value

@@ -1,4 +1,4 @@
-"""Attention rollout as a map: only the rows that the head reads go back through the layers."""
+"""Attention rollout as a map, computed only for the rows that the head reads."""
 
 import torch
 from jaxtyping import Float
@@ -19,10 +19,10 @@ def rollout_map(
     head_fusion: HeadFusion = "mean",
     discard: float = 0.0,
 ) -> Map:
-    """Share of each patch in the tokens that the head reads, assuming that only attention mixes tokens; for any target.
+    """Share of each patch in the tokens that the head reads, if only attention mixed tokens; the same for any target.
 
-    Equal to `rollout` (Abnar and Zuidema, 2020, section 3), of which only the rows that count are computed. Shares of
-    1, part of which goes to prefix tokens.
+    Equal to the rows of `rollout` (Abnar and Zuidema, 2020, section 3) that the head reads. The shares of patches and
+    prefix tokens sum to 1.
 
     Args:
         head_fusion, discard: as in `rollout`; prefix tokens are never discarded.
@@ -33,7 +33,7 @@ def rollout_map(
         fused = []
         for look in looks:
             prefix = look.given.k.shape[2] - tokens.patches.shape[1]
-            # Talking heads may have negative weights, which are no shares.
+            # Talking heads may have negative weights, which cannot be shares.
             fused.append(fuse_heads(look.weights(), head_fusion, discard, prefix=prefix).clamp(min=0))
         return patch_map(rolled_back(start.to(fused[0].dtype), fused), tokens)
 

@@ -26,9 +26,9 @@ def smooth_gradient(
     SmoothGrad (Smilkov et al., 2017): the mean over images with normal noise added, the same noise for every image.
 
     Args:
-        samples: how many noisy images, each a forward and a backward pass.
-        noise: its deviation, as a share of each image's range.
-        seed: of the noise.
+        samples: number of noisy images, each with a forward and a backward pass.
+        noise: standard deviation of the noise, as a fraction of each image's range.
+        seed: seed of the noise.
         batch, grid: as in `integrated_gradients`.
     """
     generator = torch.Generator().manual_seed(seed)

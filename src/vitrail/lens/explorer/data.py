@@ -21,12 +21,13 @@ from ..watched import Prediction, Watched, predictions
 from .rows import LayerRows, Unseen, layer_rows
 
 MOST_WEIGHTS = 400_000_000
-"""Attention weights of one image. More would fill the memory of this machine and of the browser."""
+"""Largest number of attention weights of one image, which limits memory here and in the browser."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Relevance:
-    """One method's maps by class; the key None means any class, or the embedding. `problem`: why there is none."""
+    """One method's maps by class; the key None means any class, or the embedding. `problem` is the reason if there are
+    none."""
 
     method: str
     maps: Mapping[int | None, Float[Tensor, "rows columns"]]
@@ -38,12 +39,12 @@ class View:
     """Content of a page for one model and one image.
 
     Attributes:
-        image: uint8 (3, H, W), cropped as the model sees it; everything lies over this one.
+        image: uint8 (3, H, W), resized and cropped as for the model; maps are drawn over it.
         predictions: the most probable first; empty for a model that does not classify.
-        prefix_names: of the tokens that lead the patches, in their order.
+        prefix_names: names of the tokens before the patches.
         layers: name and content, in the order of the model.
-        output: what the model computes; an embedding is one vector an image.
-        features: three principal components of the last patches as colours, None where they are no grid.
+        output: output of the model; an embedding is one vector for each image.
+        features: first three principal components of the last patches as colours; None if they are not a grid.
     """
 
     image: UInt8[Tensor, "3 H W"]
@@ -95,7 +96,7 @@ def _kind(watched: Watched, output: object) -> Literal["classes", "embedding", "
 def relevance(watched: Watched, image: Tensor, name: str, method: Attribution, classes: Sequence[int]) -> Relevance:
     """A method's map of each class, or one map if the method does not depend on the class or the model has none.
 
-    A model without classes is asked about its embedding, see `Method`.
+    For a model without classes the target is its embedding, see `Method`.
     """
     asked = list(classes) if method.by_class and classes else [None]
     pixels = watched.pixels(image).expand(len(asked), -1, -1, -1)

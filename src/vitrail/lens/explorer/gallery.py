@@ -1,4 +1,4 @@
-"""Gallery of models and images; every pair is a view, computed on first use."""
+"""Gallery of models and images; each pair is a view, computed on first use."""
 
 import threading
 from collections import OrderedDict
@@ -28,7 +28,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class PackedView:
-    """A view as the page reads it: `document` is plain JSON values, and each layer has its bytes."""
+    """A view in the format of the page: `document` has plain JSON values, `layers` the bytes of each layer."""
 
     document: dict[str, Any]
     layers: list[PackedLayer]
@@ -41,8 +41,8 @@ class Gallery:
         watched: the models, the first is shown first.
         images: (name, image (C, H, W)).
         methods: attribution methods by name.
-        top_k: how many classes are shown.
-        most: bytes of base64 that the weights of a view may take; None for the finest steps.
+        top_k: number of classes shown.
+        most: largest size of the weights of a view, in bytes of base64; None for the finest steps.
         unreadable: (name, reason) of images that could not be read, which the page lists.
 
     Raises:
@@ -66,7 +66,7 @@ class Gallery:
         self._top_k, self._most = top_k, most
         self._views: OrderedDict[Any, Any] = OrderedDict()
         self._shelf = threading.Lock()
-        self._one_at_a_time = threading.RLock()  # models are hooked, and hooks know no threads
+        self._one_at_a_time = threading.RLock()  # models have hooks, which are not thread-safe
 
     def __len__(self) -> int:
         return len(self.watched) * len(self.images)
@@ -81,18 +81,18 @@ class Gallery:
         }
 
     def view(self, number: int) -> PackedView:
-        """A model and an image, packed."""
+        """Return the packed view of a model and an image."""
         return self._kept(("view", self._checked(number)), lambda: self._look(number))
 
     def relevance(self, number: int, method: str, only: int | None = None) -> dict[str, Any]:
-        """One method's maps for the classes that the view predicts, or only for one of them, as the page reads them."""
+        """Return the maps of a method, in the format of the page, for the view's predicted classes or one of them."""
         if method not in self.methods:
             raise VitrailError(f"there is no method {method!r}: {nearest(method, self.methods)}")
         key = ("relevance", self._checked(number), method, only)
         return self._kept(key, lambda: self._relevance(number, method, only))
 
     def ablate(self, number: int, heads: Sequence[tuple[int, int]], regions: Sequence[Region]) -> list[dict[str, Any]]:
-        """The predictions of a view before and after; heads and regions as in `without`."""
+        """Return the predictions of a view before and after ablation; heads and regions as in `without`."""
         watched, image = self._pair(self._checked(number))
         with self._one_at_a_time:
             before, after = ablated(watched, image, [], []), ablated(watched, image, heads, regions)
@@ -115,7 +115,7 @@ class Gallery:
         return self.watched[model], self.images[image][1]
 
     def _kept(self, key: Any, make: Callable[[], T]) -> T:
-        found = self._found(key)  # what is there does not wait for a method that takes a minute
+        found = self._found(key)  # cached views need not wait for a slow method
         if found is not None:
             return found
         with self._one_at_a_time:

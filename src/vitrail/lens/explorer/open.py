@@ -24,5 +24,5 @@ def watch_all(
 
 
 def chosen_methods(names: Sequence[str], default: Iterable[str]) -> dict[str, Attribution]:
-    """Attribution methods by name; the default ones if none is named."""
+    """Attribution methods by name; those of `default` if no names are given."""
     return {name: find_method(name) for name in names or default}

@@ -1,10 +1,10 @@
-"""Packs attention weights into few bytes, which a browser unpacks without a library.
+"""Compression of attention weights into a format that a browser decodes without a library.
 
-A row of weights is kept as its brightest patch (16 bits, logarithmic) and, for each patch, the root of its share of
-that one in `levels` steps; prefix tokens are kept apart with 16 bits, since one that takes nearly all would leave no
-steps for the patches. The bytes of a layer are deflated: `DecompressionStream("deflate")` reads them. A value is wrong
-by at most `1 / levels` of the brightest patch in its row, see `error_bound`, or by 1e-7; LOG.md has what other ways
-cost.
+A row of weights is stored as the maximum over its patches (16 bits, logarithmic) and, for each patch, the square root
+of its weight relative to the maximum, in `levels` steps. Prefix tokens are stored separately with 16 bits, since their
+weights can be far larger than those of patches. The bytes of a layer are deflated, for
+`DecompressionStream("deflate")`. The error of a value is at most `1 / levels` of the row's maximum, see `error_bound`,
+or 1e-7; LOG.md compares other formats.
 """
 
 import base64
@@ -21,21 +21,21 @@ from torch import Tensor
 from .rows import LayerRows, Side, Unseen
 
 LEVELS = (255, 191, 127, 95, 63, 47, 31)
-"""Numbers of quantisation levels, finest first. A page takes the finest that fits."""
+"""Numbers of quantisation levels, finest first. A page uses the finest that fits."""
 
 _SCALE_STEPS, _SCALE_TOP = 2048, 8
 
 
 @dataclass(frozen=True, slots=True)
 class PackedLayer:
-    """`meta` is what the page must know to read `content`, plain JSON values."""
+    """A packed layer: `meta` has the plain JSON values that the page needs to decode `content`."""
 
     meta: dict[str, Any]
     content: bytes
 
 
 def pack_layers(layers: tuple[tuple[str, LayerRows | Unseen], ...], most: int | None = None) -> list[PackedLayer]:
-    """Every layer, as finely as `most` bytes of base64 for all of them allow; the coarsest may need more.
+    """Pack all layers with the most levels for which they fit in `most` bytes of base64; the coarsest may need more.
 
     Args:
         layers: name and content.
@@ -54,7 +54,7 @@ def pack_layers(layers: tuple[tuple[str, LayerRows | Unseen], ...], most: int | 
 
 
 def pack_layer(name: str, rows: LayerRows | Unseen, levels: int = 255, *, effort: int = 6) -> PackedLayer:
-    """One layer in `levels` steps, at most 255, deflated with an `effort` from 1 to 9."""
+    """Pack one layer with `levels` steps, at most 255, deflated with an `effort` from 1 to 9."""
     if isinstance(rows, Unseen):
         return PackedLayer({"name": name, "unseen": rows.reason}, b"")
     weights = rows.weights.numpy().astype(np.float32)
@@ -89,7 +89,7 @@ def pack_layer(name: str, rows: LayerRows | Unseen, levels: int = 255, *, effort
 
 
 def unpack_layer(packed: PackedLayer) -> Tensor:
-    """(h, N, M) as the page will see it: the inverse of `pack_layer`, but for what rounding lost."""
+    """Inverse of `pack_layer`, up to quantisation: (h, N, M), as decoded by the page."""
     meta, content = packed.meta, zlib.decompress(packed.content)
     heads, lead, each, count = meta["heads"], meta["keys"]["prefix"], meta["each"], meta["count"]
     at = 0
@@ -111,7 +111,7 @@ def unpack_layer(packed: PackedLayer) -> Tensor:
 
 
 def error_bound(levels: int) -> float:
-    """How far a weight of a patch may be off, as a part of the brightest patch in its row; for non-negative weights."""
+    """Largest error of a patch's weight, relative to the maximum of its row; for non-negative weights."""
     return 1 / levels + 2.0 ** (1 / _SCALE_STEPS) - 1
 
 
@@ -125,7 +125,7 @@ def _side(side: Side) -> dict[str, Any]:
 
 
 def _coded_scale(top: NDArray[np.float32]) -> NDArray[Any]:
-    # Rounded up: a share is never above 1.
+    # Rounded up, so that no relative weight is above 1.
     exponent = np.log2(np.maximum(top, 2.0**-23))
     return np.floor((_SCALE_TOP - exponent) * _SCALE_STEPS).clip(0, 65535).astype("<u2")
 
@@ -135,7 +135,7 @@ def _scale(coded: NDArray[Any]) -> NDArray[np.float32]:
 
 
 def _groups(cells: Tensor | None) -> tuple[NDArray[Any], NDArray[Any]]:
-    """The group of each query, and the cells of each group: queries of one window share them. 65535 is no cell."""
+    """Return the group of each query and the cells of each group, such as a window; 65535 means no cell."""
     if cells is None:
         return np.zeros(0), np.zeros((0, 0))
     unique, group = np.unique(cells.numpy(), axis=0, return_inverse=True)

@@ -12,13 +12,13 @@ from .gallery import Gallery
 from .pack import base64_of
 
 SCRIPTS = "explorer"
-"""The folder of the JavaScript modules in the assets; `main` is the one that runs."""
+"""Folder of the JavaScript modules in the assets; `main` is the entry point."""
 
 MOST_BYTES = 4_500_000
-"""Of base64 for the weights of one view, so that a page of one stays below 5 MB with its image and scripts."""
+"""Largest size of the weights of one view in bytes of base64, so that a page with one view is below 5 MB."""
 
 ALL_BYTES = 45_000_000
-"""Of base64 for the weights of all views of a page; more makes a browser slow to open it."""
+"""Largest size of the weights of all views of a page, in bytes of base64; larger pages open slowly."""
 
 MOST_VIEWS = 60
 
@@ -26,7 +26,7 @@ _TITLE = "What the model sees"
 
 
 def most_bytes(views: int) -> int:
-    """Of base64 for the weights of each of so many views on one page.
+    """Largest size of the weights of each view, in bytes of base64, for a number of views on one page.
 
     Raises:
         VitrailError: too many views.
@@ -40,15 +40,15 @@ def most_bytes(views: int) -> int:
 
 
 def live_page(gallery: Gallery) -> str:
-    """The document of the live page, which asks `server` for everything else."""
+    """Return the document of the live page, which requests all data from `server`."""
     return _document(gallery, [], live=True)
 
 
 def whole_page(gallery: Gallery, say: Callable[[str], None] = lambda sentence: None) -> str:
-    """The document with every view in it: it needs no server and no network.
+    """Return the document with all views embedded, which needs no server and no network.
 
     Args:
-        say: gets a sentence about each step, since attribution methods can take a while.
+        say: function that is called with a message for each step, since attribution methods can be slow.
     """
     parts = []
     for number in range(len(gallery)):
@@ -69,10 +69,10 @@ def whole_page(gallery: Gallery, say: Callable[[str], None] = lambda sentence: N
 
 
 def write_page(gallery: Gallery, path: Path, say: Callable[[str], None] = lambda sentence: None) -> int:
-    """Write `whole_page` to a file, making its folder; returns its size in bytes."""
+    """Write `whole_page` to a file, creating its folder; return its size in bytes."""
     text = whole_page(gallery, say)
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding="utf-8")
+    path.write_text(text, encoding="utf-8", errors="replace")
     return path.stat().st_size
 
 

@@ -11,7 +11,7 @@ from ..layout import Layout, over_image
 from ..observe import Attention
 
 LARGEST_SPREAD = 10_000_000
-"""The most weights of a layer that are spread over the whole image, where its groups cannot be kept as they are."""
+"""Largest number of weights of a layer that are converted to the whole image if its groups cannot be kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,10 +19,11 @@ class Side:
     """The queries or the keys of a layer: prefix tokens, then a grid of patches, row by row.
 
     Attributes:
-        grid: (0, 0) where there are no patches.
+        grid: (0, 0) if there are no patches.
         cover: the patch of each cell of the grid, row by row, -1 for none, if patches are hidden, merged or of several
             sizes; empty otherwise.
-        free: the `prefix` tokens are not the model's prefix tokens, but learned queries of this layer or of a decoder.
+        free: whether the `prefix` tokens are learned queries of this layer or of a decoder, not the model's prefix
+            tokens.
     """
 
     grid: tuple[int, int]
@@ -37,12 +38,12 @@ class Side:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LayerRows:
-    """The weights of one layer for one image, and where its queries and keys lie.
+    """Weights of one layer for one image, with the positions of its queries and keys.
 
     Attributes:
         weights: (h, N, M), N queries. Prefix tokens come first among queries and among keys.
         queries: a grid of (0, 0) if only prefix tokens are queries, as in class attention.
-        keys: may be coarser than the queries.
+        keys: their grid may be coarser than that of the queries.
         cells: for each query the cells of the key grid, counted row by row, that its M - prefix patch keys are; -1
             for a key outside the image. None if every query attends to all cells, in their order.
     """
@@ -61,7 +62,7 @@ class Unseen:
 
 
 def layer_rows(seen: Attention, layer: int) -> LayerRows | Unseen:
-    """The weights of a layer for the one observed image with the place of its tokens, on the CPU.
+    """Weights of a layer for one observed image with the positions of its tokens, on the CPU.
 
     `Unseen` if they cannot be drawn over the image. All drawing works with this result.
     """
@@ -89,7 +90,7 @@ def layer_rows(seen: Attention, layer: int) -> LayerRows | Unseen:
 
 
 def _of_groups(weights: Float[Tensor, "G h n m"], layout: Layout, queries: Side, keys: Side) -> LayerRows:
-    """Windows, each with its own keys, as rows of the queries in their order in the image."""
+    """Convert weights within windows to rows of queries in the order of the image, each with its own keys."""
     places = _on_cpu(layout).places
     assert places is not None
     group, place = (places.queries >= 0).nonzero(as_tuple=True)
@@ -105,7 +106,7 @@ def _on_cpu(layout: Layout) -> Layout:
 
 
 def _side(grid: tuple[int, ...], prefix: int, cover: Int[Tensor, "images *grid"] | None) -> Side | None:
-    """None if the tokens do not lie on rows and columns of the image."""
+    """Return the side of the tokens; None if they are not on rows and columns of the image."""
     if len(grid) != 2:
         return None
     return Side((grid[0], grid[1]), prefix, () if cover is None else tuple(cover[0].flatten().tolist()))

@@ -1,7 +1,7 @@
 """Server of the live page, for this machine only.
 
 It binds 127.0.0.1 and only answers requests with this host name, so that other sites cannot reach it through their own
-names (DNS rebinding). It opens no files and changes nothing.
+names (DNS rebinding). It serves no files and changes nothing.
 """
 
 import json
@@ -31,7 +31,7 @@ class Answer(NamedTuple):
 
 
 class RequestError(Exception):
-    """A request that cannot be answered, with its status and a sentence."""
+    """A request that cannot be answered, with its status and message."""
 
     def __init__(self, status: HTTPStatus, sentence: str) -> None:
         super().__init__(sentence)
@@ -42,7 +42,7 @@ class ExplorerServer(ThreadingHTTPServer):
     """A server of a gallery on 127.0.0.1, at `url`. `start` and `stop` it, or use it in a `with` block.
 
     Args:
-        gallery: what is shown.
+        gallery: the models and images to show.
         port: 0 for any free one.
 
     Raises:
@@ -101,10 +101,10 @@ def answer(gallery: Gallery, path: str) -> Answer:
 
 
 def answer_ablation(gallery: Gallery, body: bytes) -> Answer:
-    """Predictions of the model without the heads and patches that a JSON object names.
+    """Predictions of the model without the heads and patches of a JSON object.
 
     {"view": 0, "heads": [[layer, head], …], "regions": [[top, left, bottom, right], …]}, layers and heads counted from
-    0, regions on a scale where the image's sides are 1.
+    0, regions in fractions of the image's sides.
     """
     try:
         asked = json.loads(body)
@@ -123,7 +123,7 @@ def _whole(value: Any) -> int:
 
 
 def _json(value: Any) -> Answer:
-    return Answer("application/json", json.dumps(value, ensure_ascii=False).encode())
+    return Answer("application/json", json.dumps(value, ensure_ascii=False).encode(errors="replace"))
 
 
 def _layer(gallery: Gallery, number: str, layer: str) -> Answer:
@@ -134,7 +134,7 @@ def _layer(gallery: Gallery, number: str, layer: str) -> Answer:
 
 
 _ROUTES: tuple[tuple[str, Callable[..., Answer]], ...] = (
-    ("/", lambda gallery: Answer("text/html; charset=utf-8", live_page(gallery).encode())),
+    ("/", lambda gallery: Answer("text/html; charset=utf-8", live_page(gallery).encode(errors="replace"))),
     (r"/api/view/(\d{1,9})", lambda gallery, number: _json(gallery.view(int(number)).document)),
     (r"/api/layer/(\d{1,9})/(\d{1,9})", _layer),
     (
@@ -206,4 +206,4 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True  # the page has been closed, or has moved on
 
     def log_message(self, *details: Any) -> None:
-        """Log nothing: the terminal is the user's."""
+        """Log nothing, to keep the terminal free."""

@@ -1,4 +1,4 @@
-"""Baselines of attribution maps: random, centred; and the object itself as a reference."""
+"""Baselines of attribution maps: random and centred maps, and the object as a reference."""
 
 from collections.abc import Callable
 
@@ -38,5 +38,5 @@ BASELINES: dict[str, Callable[[Grid], MapFunction]] = {"random": random_maps, "c
 
 
 def object_maps(masks: Bool[Tensor, "B H W"], grid: Grid) -> Float[Tensor, "B rows columns"]:
-    """Fraction of each patch that is covered by the object: the best possible map on this grid."""
+    """Fraction of each patch that is covered by the object: the ideal map on this grid."""
     return F.adaptive_avg_pool2d(masks[:, None].float(), grid)[:, 0]

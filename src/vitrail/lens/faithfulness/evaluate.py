@@ -27,8 +27,8 @@ class ImageBatch:
 
     Attributes:
         pixels: (B, C, H, W), normalised.
-        classes: (B,), the target class of each.
-        masks: (B, H, W), true on the object; nowhere in an image whose object is not known, None where none is.
+        classes: (B,), target classes.
+        masks: (B, H, W), true on the object; all false for an image with an unknown object, None if all are unknown.
     """
 
     pixels: Float[Tensor, "B C H W"]
@@ -38,17 +38,17 @@ class ImageBatch:
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """The scores of a method, each the mean over all images.
+    """Scores of a method, as means over all images.
 
     Attributes:
-        method: its name.
-        kind: a method, a baseline to beat, or the reference: maps made of the masks themselves.
-        values: of each metric: "deletion" (less is better) and "insertion"; over the images whose object is known
+        method: name of the method.
+        kind: method, baseline, or reference (maps made from the masks).
+        values: value of each metric: "deletion" (lower is better) and "insertion"; over images with a known object
             "pointing", "touching", "overlap" and "precision"; "sanity", the rank correlation with the maps of a model
             whose weights were shuffled (near 0 is good: Adebayo et al., 2018, "Sanity checks for saliency maps").
-        grid: rows and columns of its maps.
-        seconds: wall-clock time of an image.
-        reason: why the method does not apply to the model; no values then.
+        grid: rows and columns of the maps.
+        seconds: wall-clock time for each image.
+        reason: reason why the method does not apply to the model; then there are no values.
     """
 
     method: str
@@ -70,13 +70,14 @@ def evaluate_methods(
     seed: int = 0,
     progress: Track = silent,
 ) -> list[Score]:
-    """The score of each method, each baseline and, where objects are known, of the reference "object", in that order.
+    """Return the scores of the methods, the baselines and, if objects are known, of the reference "object", in that
+    order.
 
-    The model is in evaluation mode and unchanged afterwards. A method that does not apply to it has a reason and no
+    The model runs in evaluation mode and is unchanged afterwards. A method that does not apply has a reason and no
     values.
 
     Raises:
-        VitrailError: there is no image.
+        VitrailError: there are no images.
     """
     images = list(batches)
     if not images:
@@ -87,7 +88,7 @@ def evaluate_methods(
         return _score(model, shuffled, given, name, maps)
 
     scores = [score(name, _as_maps(method)) for name, method in progress(methods.items(), len(methods), "methods")]
-    # Patches as large as those of the methods, or what a baseline hides could not be compared with what they hide.
+    # Baselines use patches of the methods' size: deletion and insertion depend on it.
     grid = next((score.grid for score in scores if score.values), (14, 14))
     scores += [replace(score(name, _as_maps(make(grid))), kind="baseline") for name, make in BASELINES.items()]
     known = [with_object for batch in images if len((with_object := _where_known(batch)).pixels)]

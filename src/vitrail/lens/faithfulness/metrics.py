@@ -15,11 +15,11 @@ def enlarged(maps: Map, size: tuple[int, int]) -> Float[Tensor, "B H W"]:
 
 
 def pointing(maps: Map, masks: Mask) -> Float[Tensor, " B"]:
-    """Whether the highest point of the map, the centre of its highest patch, lies on the object.
+    """Whether the maximum of the map, the centre of its highest patch, is on the object.
 
     The pointing game (Zhang et al., 2016, "Top-down neural attention by excitation backprop", section 4.1), without its
-    margin. Of patches that are equally high, the share whose centre is on the object: what a draw among them would
-    reach.
+    margin. If several patches are equally high, the result is the fraction of them whose centre is on the object, the
+    expected value of a random choice.
     """
     rows, columns = (
         ((torch.arange(cells, device=masks.device) + 0.5) * side / cells).long()
@@ -29,10 +29,10 @@ def pointing(maps: Map, masks: Mask) -> Float[Tensor, " B"]:
 
 
 def touching(maps: Map, masks: Mask) -> Float[Tensor, " B"]:
-    """Whether any of the object lies in the highest patch: pointing with a margin of half a patch.
+    """Whether the highest patch overlaps the object: pointing with a margin of half a patch.
 
-    A map is no finer than its patches, and a patch with a stroke of a digit need not have it in its centre. (Zhang et
-    al. allow a margin of 15 pixels.)
+    Maps have the resolution of patches, and a thin object need not be in the centre of a patch. (Zhang et al. allow a
+    margin of 15 pixels.)
     """
     held = F.adaptive_max_pool2d(masks[:, None].float(), (maps.shape[1], maps.shape[2]))[:, 0]
     return _share_of_the_highest(maps, held)
@@ -44,7 +44,7 @@ def _share_of_the_highest(maps: Map, hit: Float[Tensor, "B rows columns"]) -> Fl
 
 
 def overlap(maps: Map, masks: Mask) -> Float[Tensor, " B"]:
-    """Intersection over union of the object and what the map marks: the pixels above its mean.
+    """Intersection over union of the object and the pixels above the mean of the map.
 
     As Chefer et al. (2021), "Transformer interpretability beyond attention visualization", section 4.1. Negative
     values count as 0.
@@ -55,9 +55,9 @@ def overlap(maps: Map, masks: Mask) -> Float[Tensor, " B"]:
 
 
 def average_precision(maps: Map, masks: Mask) -> Float[Tensor, " B"]:
-    """Precision over all thresholds, of pixels as members of the object: 1 where all of them come first.
+    """Average precision of the map as a score for pixels of the object: 1 if these have the highest values.
 
-    The area under the steps of precision and recall, pixels of the same value together (as scikit-learn's
+    Area under the precision-recall curve, with pixels of equal value at one threshold (as scikit-learn's
     `average_precision_score`). Images without an object have none: nan.
     """
     fine = enlarged(maps, (masks.shape[1], masks.shape[2])).flatten(1)
@@ -73,7 +73,7 @@ def average_precision(maps: Map, masks: Mask) -> Float[Tensor, " B"]:
 
 
 def rank_correlation(first: Map, second: Map) -> Float[Tensor, " B"]:
-    """Spearman's correlation of two maps of each image; 0 where one of them is flat."""
+    """Spearman's rank correlation of two maps for each image; 0 if one of them is constant."""
     one, other = (_ranks(maps.flatten(1).double()) for maps in (first, second))
     product = (one * other).sum(dim=1)
     return product / (one.norm(dim=1) * other.norm(dim=1)).clamp(min=torch.finfo(torch.float64).tiny)

@@ -1,4 +1,4 @@
-"""Deletion and insertion: the probability of a class as patches are removed or added, the most important first."""
+"""Deletion and insertion: probability of a class as patches are removed or added, the most important first."""
 
 import torch
 import torch.nn.functional as F
@@ -6,7 +6,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 STEPS = 16
-"""Number of points of a curve besides its start."""
+"""Number of points of a curve without its start."""
 
 Pixels = Float[Tensor, "B C H W"]
 
@@ -14,9 +14,10 @@ Pixels = Float[Tensor, "B C H W"]
 def deletion(
     model: nn.Module, pixels: Pixels, classes: Int[Tensor, " B"], maps: Float[Tensor, "B rows columns"]
 ) -> Float[Tensor, " B"]:
-    """Area under the probability of the class while patches are blurred, the highest of the map first; low is good.
+    """Area under the probability of the class as patches are blurred, the highest of the map first; lower is better.
 
-    Petsiuk et al. (2018), "RISE", section 4.2, with patches for pixels and `blurred` for what replaces them.
+    Petsiuk et al. (2018), "RISE", section 4.2, with patches instead of pixels, which are replaced by those of the image
+    `blurred`.
     """
     return _area(model, pixels, blurred(pixels), classes, maps)
 
@@ -24,14 +25,14 @@ def deletion(
 def insertion(
     model: nn.Module, pixels: Pixels, classes: Int[Tensor, " B"], maps: Float[Tensor, "B rows columns"]
 ) -> Float[Tensor, " B"]:
-    """Area under the probability of the class while patches appear on a blurred image; high is good ("RISE")."""
+    """Area under the probability of the class as patches appear on a blurred image; higher is better ("RISE")."""
     return _area(model, blurred(pixels), pixels, classes, maps)
 
 
 def blurred(pixels: Pixels) -> Pixels:
-    """Blur an image, removing details smaller than a third of it.
+    """Blur images, removing details smaller than a third of the image.
 
-    Grey squares would add edges that the model has not been trained on; a blur keeps colours and brightness.
+    Grey squares would add edges that are not in the training images; a blur keeps colours and brightness.
     """
     return F.interpolate(F.adaptive_avg_pool2d(pixels, 3), pixels.shape[2:], mode="bilinear", align_corners=False)
 

@@ -26,11 +26,11 @@ def block_names(model: nn.Module) -> tuple[str, ...]:
 def layer_features(model: nn.Module, pixels: Float[Tensor, "B C H W"]) -> dict[str, dict[str, Tensor]]:
     """Pooled features after every block: {block: {"class": (B, D), "mean": (B, D)}}.
 
-    "class" is the first prefix token and is missing where there is none; "mean" is the mean over the patches, of a
-    pyramid's stage over its map. Blocks that keep patches packed or give no tokens are refused.
+    "class" is the first prefix token, and missing if there is none; "mean" is the mean over the patches, or over the
+    map of a pyramid's stage.
 
     Raises:
-        VitrailError: no blocks, or one whose output has no patches.
+        VitrailError: there are no blocks, or the output of one has no patches, or packed ones.
     """
     return {name: _pooled(name, output) for name, output in _outputs(model, pixels).items()}
 
@@ -39,13 +39,13 @@ def layer_features(model: nn.Module, pixels: Float[Tensor, "B C H W"]) -> dict[s
 def logit_lens(model: nn.Module, pixels: Float[Tensor, "B C H W"]) -> Float[Tensor, "L B K"]:
     """Logits after each block: the model's last norm and head applied to the output of every block.
 
-    nostalgebraist (2020), "interpreting GPT: the logit lens". The last of the L blocks gives the model's own logits.
-    Works with a class token, with two (distilled) and with a mean over patches. It needs blocks that share one residual
+    nostalgebraist (2020), "interpreting GPT: the logit lens". The last of the L blocks has the model's own logits.
+    Works with a class token, with two (distilled) and with a mean over patches. The blocks must share one residual
     stream.
 
     Raises:
-        VitrailError: a pyramid or another model whose blocks differ in width, grid or prefix; a head that does not give
-            one row of scores an image.
+        VitrailError: the blocks differ in width, grid or prefix, as in a pyramid, or the head has not one row of logits
+            for each image.
     """
     check_stream(model)
     outputs = _outputs(model, pixels)
@@ -64,12 +64,12 @@ _NO_LENS = "the logit lens needs blocks of one width and grid, as a ViT has; lin
 
 
 def check_stream(model: nn.Module) -> None:
-    """Raise VitrailError if the logit lens does not apply, as far as can be decided without pixels."""
+    """Raise VitrailError if the logit lens does not apply, as far as this is known without pixels."""
     names = block_names(model)
     if any(isinstance(model.get_submodule(name), Stage) for name in names):
         raise VitrailError(f"this model is a pyramid, and its head only fits the last stage: {_NO_LENS}")
     if not isinstance(getattr(model.encoder, "norm", None), nn.Module):
-        raise VitrailError(f"the encoder has no norm in front of the head: {_NO_LENS}")
+        raise VitrailError(f"the encoder has no norm before the head: {_NO_LENS}")
 
 
 def _outputs(model: nn.Module, pixels: Tensor) -> dict[str, Tokens]:

@@ -14,7 +14,7 @@ Kind = Literal["ridge", "logistic"]
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """Accuracy of a probe on the train part and on the test part; 0 to 1."""
+    """Accuracy of a probe on the training part and on the test part; 0 to 1."""
 
     train: float
     test: float
@@ -28,17 +28,17 @@ def linear_probe(
     kind: Kind = "ridge",
     strength: float = 1.0,
 ) -> Probe:
-    """Fit a linear classifier on frozen features and score it on others.
+    """Fit a linear classifier on frozen features and evaluate it on a test part.
 
     Alain and Bengio (2017), "Understanding intermediate layers using linear classifier probes". Features are
-    standardised by the train part, so that the regularisation is the same for every layer.
+    standardised with statistics of the training part, so that the regularisation is the same for every layer.
 
     Args:
         kind: "ridge" (least squares on ±1, seconds for any width) or "logistic".
-        strength: of the l2 regularisation.
+        strength: strength of the l2 regularisation.
 
     Raises:
-        VitrailError: scikit-learn is missing; fewer than two classes to learn; nothing to score.
+        VitrailError: scikit-learn is missing, or there are fewer than two classes or no test images.
     """
     known = np.unique(train_labels.numpy())
     if len(known) < 2:
@@ -46,7 +46,7 @@ def linear_probe(
     if not len(test):
         raise VitrailError("there is no image to score the probe on: give a source with a test part")
     mean, deviation = train.double().mean(dim=0), train.double().std(dim=0, correction=0)
-    # A constant feature carries no information; divided by its deviation it would be rounding noise.
+    # A constant feature has no information; divided by its deviation it would be rounding noise.
     scale = deviation.clamp(min=1e-6 * max(1e-6, deviation.max().item()))
     seen, unseen = (((part.double() - mean) / scale).numpy() for part in (train, test))
     model = _classifier(kind, strength)

@@ -23,9 +23,9 @@ class Shift:
     """The effect of a shift on a feature map.
 
     Attributes:
-        pixels: to the right.
-        moved: correlation of the shifted image's map with the map shifted alike: 1 where the model is equivariant.
-        still: correlation with the map as it was: 1 where the model is invariant.
+        pixels: size of the shift, to the right.
+        moved: correlation of the shifted image's map with the map shifted likewise: 1 if the model is equivariant.
+        still: correlation with the original map: 1 if the model is invariant.
     """
 
     pixels: int
@@ -37,17 +37,17 @@ class Shift:
 def shift_equivariance(model: nn.Module, pixels: Pixels, name: str, shifts: Sequence[int]) -> tuple[Shift, ...]:
     """Shift equivariance of a module's map, for shifts to the right in pixels.
 
-    The image is shifted circularly, and only the columns that hold no wrapped edge in either map are compared. A shift
-    that is no multiple of the map's stride is interpolated between two columns. Correlation is Pearson's, over
-    images, channels and places, with each channel's mean subtracted.
+    The image is shifted circularly, and only columns without a wrapped edge in either map are compared. A shift that is
+    not a multiple of the map's stride is interpolated between two columns. Correlation is Pearson's, over images,
+    channels and positions, with each channel's mean subtracted.
 
     Args:
         model: in evaluation mode.
-        name: a module that gives `Tokens` or a map (B, D, h, w), such as "blocks.3".
+        name: a module whose output is `Tokens` or a map (B, D, h, w), such as "blocks.3".
         shifts: from 0 to less than half of the width.
 
     Raises:
-        VitrailError: no such module, no map, or a shift too far.
+        VitrailError: the module does not exist or has no map, or a shift is too large.
     """
     width = pixels.shape[3]
     if any(not 0 <= shift < width / 2 for shift in shifts):
@@ -96,11 +96,11 @@ def shuffle_patches(pixels: Pixels, patch: int | tuple[int, int], seed: int) -> 
 def shuffled_tokens(model: nn.Module, seed: int) -> Iterator[None]:
     """Context manager that shuffles the embedding's patch tokens, each with its own position.
 
-    The output of a ViT with learned positions stays the same: it sees a set. It changes in models that know order from
-    elsewhere: windows, relative or rotary positions, convolutions, token mixing.
+    The output of a ViT with learned positions does not change, because its blocks treat tokens as a set. It changes for
+    models with windows, relative or rotary positions, convolutions or token mixing.
 
     Raises:
-        VitrailError: the model has no embedding that gives tokens.
+        VitrailError: the model has no embedding whose output is tokens.
     """
 
     def hook(embed: nn.Module, given: Any, tokens: Any) -> Tokens:
@@ -121,11 +121,11 @@ def shuffled_tokens(model: nn.Module, seed: int) -> Iterator[None]:
 
 @dataclass(frozen=True, slots=True)
 class OrderTest:
-    """How much predictions depend on the order of patches, 0 to 1, as the mean over images.
+    """Dependence of predictions on the order of patches, 0 to 1, as the mean over images.
 
     Attributes:
-        patches: half the sum of |change of probability| when the image's patches are shuffled under the positions.
-        tokens: the same when patches are shuffled and take their positions along.
+        patches: half the sum of |change of probability| if patches are shuffled without their positions.
+        tokens: the same if patches are shuffled with their positions.
     """
 
     patches: float

@@ -15,7 +15,7 @@ from ..tokens import Tokens
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """Inputs of a decoder block beside the queries.
+    """Inputs of a decoder block in addition to the queries.
 
     Attributes:
         places: learned embeddings of the queries (B, Q, D), added to them when they are queries or keys.
