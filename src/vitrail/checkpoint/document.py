@@ -28,7 +28,7 @@ _BLANK = {
 }
 # Fields that may differ within a variant: they depend on its use, or on the library that the weights come from.
 _USE = ("image_size", "in_channels", "num_classes", "task", "drop_path", "dropout", "pad")
-_HABITS = ("norm_eps", "head_norm_eps", "pool_norm_eps")
+_HABITS = ("norm_eps", "head_norm_eps", "pool_norm_eps", "pad_first")
 _RECIPE = ("position_mode", "position_antialias", "position_offset", "position_grid")
 _FREE = (*_USE, *_HABITS, *_RECIPE)
 

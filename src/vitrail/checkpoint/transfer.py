@@ -1,35 +1,45 @@
 """Converts weights of other libraries and pickles to a checkpoint."""
 
+import json
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from ..errors import VitrailError
 from .contract import Checkpoint, load, save
-from .foreign import PICKLES
+from .foreign_config import CARDS
+from .timm_card import stated_architecture
 from .unpickle import REFUSED
+from .weights import is_pickle
 
 
-def convert(source: str | Path, target: str | Path, *, architecture: str | None = None) -> Checkpoint:
+def convert(source: str | Path, target: str | Path, *, architecture: str | None = None, **facts: Any) -> Checkpoint:
     """Load weights, pickles included, and save them as a checkpoint.
 
     Args:
         source: any source for `load`, or a pickle (.pt, .pth, .bin, .ckpt), which is read in a separate process.
         target: folder, or .safetensors file.
         architecture: the variant, needed if the shapes of the weights fit several.
+        facts: config fields, as in `load`, such as num_heads.
     """
     path = Path(source)
-    if path.suffix not in PICKLES:
-        checkpoint = load(source, architecture=architecture)
+    if is_pickle(path):
+        checkpoint = load_pickle(path, architecture=architecture, **facts)
     else:
-        checkpoint = load_pickle(path, architecture=architecture)
+        checkpoint = load(source, architecture=architecture, **facts)
     save(checkpoint, target)
     return checkpoint
 
 
-def load_pickle(path: Path, *, architecture: str | None = None) -> Checkpoint:
-    """Load a pickle of tensors; a config.json beside it is used if there is one.
+def load_pickle(path: Path, *, architecture: str | None = None, **facts: Any) -> Checkpoint:
+    """Load a pickle of tensors; a configuration file beside it is used if there is one.
+
+    Args:
+        path: the file.
+        architecture: the variant; by default the one that the file states, as timm's training script does.
+        facts: config fields, as in `load`.
 
     Raises:
         VitrailError: the file has more than tensors, or cannot be read.
@@ -47,10 +57,14 @@ def load_pickle(path: Path, *, architecture: str | None = None) -> Checkpoint:
             )
         if done.returncode:
             raise VitrailError(f"{path} could not be read ({reason}): get the file again")
-        for card in ("config.json", "preprocessor_config.json"):
+        for card in (*CARDS, "preprocessor_config.json"):
             if (path.parent / card).is_file():
                 (Path(folder) / card).write_bytes((path.parent / card).read_bytes())
-        whole = (Path(folder) / "config.json").is_file()
-        checkpoint = load(folder if whole else weights, architecture=architecture)
+        whole = any((Path(folder) / card).is_file() for card in CARDS)
+        found = json.loads(done.stdout)
+        if not whole and found["architecture"] and not architecture:
+            architecture = stated_architecture(found["architecture"])
+        checkpoint = load(folder if whole else weights, architecture=architecture, **facts)
     checkpoint.info["origin"] = str(path)
+    checkpoint.info["adapted"] = [*found["notes"], *checkpoint.info["adapted"]]
     return checkpoint

@@ -12,7 +12,7 @@ from torchvision.transforms.v2 import functional as tvf
 
 from ..errors import VitrailError
 from .in_memory import ImageLike, image_tensor
-from .resize import resize_and_crop
+from .resize import resize_and_crop, stretch_and_crop
 
 Interpolation = Literal["bicubic", "bilinear", "nearest"]
 
@@ -21,7 +21,8 @@ Interpolation = Literal["bicubic", "bilinear", "nearest"]
 class Preprocess:
     """Resize, centre crop and normalisation for evaluation, prediction and serving.
 
-    The shorter side is resized to `image_size / crop`, keeping the aspect ratio, then the centre is cropped.
+    The shorter side is resized to `image_size / crop`, keeping the aspect ratio, then the centre is cropped. With
+    `stretch`, both sides are resized to `image_size / crop`, whatever the aspect ratio.
 
     Attributes:
         image_size: (height, width) of the pixels.
@@ -29,6 +30,7 @@ class Preprocess:
         interpolation: interpolation of the resize, with antialiasing.
         mean, std: mean and standard deviation of each channel, on the scale where a uint8 image is 0 to 1.
         channels: number of channels of the model; see `vitrail.data.decode` for the conversion of images.
+        stretch: resize without keeping the aspect ratio, as transformers' ViT and timm's "squash" do.
     """
 
     image_size: tuple[int, int] = (224, 224)
@@ -37,6 +39,7 @@ class Preprocess:
     mean: tuple[float, ...] = (0.485, 0.456, 0.406)
     std: tuple[float, ...] = (0.229, 0.224, 0.225)
     channels: int = 3
+    stretch: bool = False
 
     def __call__(self, image: ImageLike) -> Float[Tensor, "C H W"]:
         """Convert an image to pixels (C, H, W).
@@ -65,6 +68,8 @@ class Preprocess:
         height, width = self.image_size
         # Rounded down, as timm does: 224 / 0.9 is 248.
         least = math.floor(height / self.crop), math.floor(width / self.crop)
+        if self.stretch:
+            return stretch_and_crop(image, least, (height, width), self.interpolation)
         return resize_and_crop(image, least, (height, width), self.interpolation)
 
     def normalise(self, image: Tensor) -> Float[Tensor, "*batch C H W"]:

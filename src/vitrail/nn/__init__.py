@@ -22,6 +22,7 @@ from .attention.cosine import CosineScores
 from .attention.levit import CoarseQueries, DistanceBias, NormedProjection, ShrinkingAttention, coarser
 from .attention.linear import EluFeatures, LinearAttend, LinearAttention, RandomFeatures
 from .attention.multi_head import CrossAttention, MultiHeadAttention, NoBias, NoRefinement
+from .attention.offsets import resample_offsets
 from .attention.packing import PackedAttention, SegmentMask, pack, pack_tokens, unpack
 from .attention.pattern import Grid, Groups, Pattern
 from .attention.places import AttendsInGroups, Places, numbers
@@ -345,6 +346,7 @@ __all__ = [
     "quadtree",
     "recompute",
     "refinement",
+    "resample_offsets",
     "resample_positions",
     "resize_patch_weights",
     "set_attention_kernel",
