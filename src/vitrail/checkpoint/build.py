@@ -8,6 +8,7 @@ from ..nn import BaseVisionModel
 from ..rewrites.base import Rewrite
 from ..rewrites.registry import replay
 from .document import Stored
+from .refuse import refused
 
 
 def build(stored: Stored) -> BaseVisionModel[ModelConfig]:
@@ -20,7 +21,7 @@ def build(stored: Stored) -> BaseVisionModel[ModelConfig]:
 
 def blueprint(config: ModelConfig, rewrites: tuple[Rewrite, ...] = ()) -> BaseVisionModel[ModelConfig]:
     """The model on the meta device, without memory or weights, rewritten."""
-    with torch.device("meta"):
+    with refused(type(config).__name__), torch.device("meta"):
         return replay(config.build(), rewrites)
 
 

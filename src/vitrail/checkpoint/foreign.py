@@ -19,6 +19,7 @@ from .document import Stored
 from .foreign_config import Card, read_card
 from .infer import infer_config
 from .native import read_tensors
+from .refuse import refused
 
 
 def read_model_folder(folder: Path, architecture: str | None, facts: dict[str, Any]) -> Stored:
@@ -29,7 +30,9 @@ def read_model_folder(folder: Path, architecture: str | None, facts: dict[str, A
         hint = f"{others} is a pickle: `vitrail convert` reads it" if others else "check the folder"
         raise VitrailError(f"{folder} has no model.safetensors: {hint}")
     state, _ = read_tensors(weights)
-    return from_state(state, read_card(folder), architecture, facts, origin=str(folder))
+    with refused(f"config.json of {folder}"):
+        card = read_card(folder)
+    return from_state(state, card, architecture, facts, origin=str(folder))
 
 
 def read_npz(path: Path) -> dict[str, Tensor]:
@@ -53,6 +56,13 @@ def from_state(
         facts: config fields given by the user, such as num_heads, which take precedence.
         origin: source of the weights, for `info`.
     """
+    with refused(origin):
+        return _from_state(state, card, architecture, facts, origin)
+
+
+def _from_state(
+    state: dict[str, Tensor], card: Card, architecture: str | None, facts: dict[str, Any], origin: str
+) -> Stored:
     state = convert.tensors(state)
     layout = convert.recognise(state)
     notes: list[str] = [*card.notes]

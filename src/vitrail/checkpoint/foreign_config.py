@@ -1,6 +1,5 @@
 """Reads configuration files of timm and transformers."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -11,6 +10,7 @@ from ..models.dinov3 import DINOv3Config
 from ..models.fields import ModelConfig
 from ..models.registry import list_models, model_config
 from ..models.vit import ViTConfig
+from ..plain import Unreadable, read_json
 from .convert import CONFIGS, Reader, added_configs
 from .convert.expect import expect
 
@@ -183,9 +183,9 @@ def _tuple(values: Any) -> tuple[float, ...] | None:
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        document = json.loads(path.read_bytes())
-    except (ValueError, UnicodeDecodeError) as error:
-        raise VitrailError(f"{path} is not JSON ({error}): get the file again") from None
+        document = read_json(path)
+    except Unreadable as fault:
+        raise VitrailError(f"{path} cannot be read: {fault}; get the file again") from None
     if not isinstance(document, dict):
         raise VitrailError(f"{path} is not a JSON object: get the file again")
     return document

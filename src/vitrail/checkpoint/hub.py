@@ -1,6 +1,5 @@
 """Downloads weights from the Hugging Face hub, or finds them in its cache."""
 
-import json
 import re
 import sys
 from collections.abc import Callable, Iterable
@@ -8,7 +7,7 @@ from pathlib import Path
 
 from ..data.tokenize import FILE as TOKENIZER
 from ..errors import VitrailError
-from .atomic import MANIFEST
+from .atomic import MANIFEST, read_manifest
 from .native import MODEL, WEIGHTS
 
 Say = Callable[[str], None]
@@ -83,7 +82,7 @@ def _download(repository: str, names: Iterable[str], *, cache_only: bool) -> Pat
 
     try:
         if MODEL in names:
-            wanted = [*json.loads(get(MANIFEST).read_bytes())["files"]]
+            wanted = [*read_manifest(get(MANIFEST).parent)]
         else:
             wanted = [name for name in _FOREIGN if name in names]
         files = [get(name) for name in wanted]

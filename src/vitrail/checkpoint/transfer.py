@@ -5,10 +5,13 @@ import sys
 import tempfile
 from pathlib import Path
 
+import safetensors
+import torch
+
 from ..errors import VitrailError
+from . import unpickle
 from .contract import Checkpoint, load, save
 from .foreign import PICKLES
-from .unpickle import REFUSED
 
 
 def convert(source: str | Path, target: str | Path, *, architecture: str | None = None) -> Checkpoint:
@@ -28,6 +31,26 @@ def convert(source: str | Path, target: str | Path, *, architecture: str | None 
     return checkpoint
 
 
+_RUN = """\
+import runpy, sys
+sys.path += sys.argv[4:]
+del sys.argv[0], sys.argv[3:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+"""Program with the arguments SCRIPT IN OUT FOLDERS."""
+
+
+def _isolated(source: Path, target: Path) -> list[str]:
+    """Command line that runs `unpickle` in an isolated Python: without the current folder, PYTHONPATH and user site.
+
+    It still has to find torch and safetensors where this process found them, so their folders are passed on.
+    """
+    places = [Path(str(package.__file__)).parents[1] for package in (torch, safetensors)]
+    # Absolute paths: a name such as -c.pth would be an option.
+    words = [unpickle.__file__, source.absolute(), target, *dict.fromkeys(places)]
+    return [sys.executable, "-I", "-c", _RUN, *map(str, words)]
+
+
 def load_pickle(path: Path, *, architecture: str | None = None) -> Checkpoint:
     """Load a pickle of tensors; a config.json beside it is used if there is one.
 
@@ -38,10 +61,11 @@ def load_pickle(path: Path, *, architecture: str | None = None) -> Checkpoint:
         raise VitrailError(f"there is no file {path}: check the path")
     with tempfile.TemporaryDirectory() as folder:
         weights = Path(folder) / "model.safetensors"
-        command = [sys.executable, "-m", "vitrail.checkpoint.unpickle", str(path), str(weights)]
-        done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False)
+        done = subprocess.run(
+            _isolated(path, weights), capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False
+        )
         reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
-        if done.returncode == REFUSED:
+        if done.returncode == unpickle.REFUSED:
             raise VitrailError(
                 f"{path} was rejected, and none of its code was run ({reason}): use weights in safetensors"
             )
