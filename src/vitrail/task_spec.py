@@ -48,7 +48,7 @@ class TaskSpec:
         Raises:
             VitrailError: not a mapping with a name, or an option that is not a plain value or a list of them.
         """
-        if not isinstance(values, dict) or not isinstance(values.get("name"), str):
+        if not isinstance(values, dict) or not _is_word(values.get("name")):
             raise VitrailError(f"the task is {short(values)}: it needs a name and options, such as {CLASSIFICATION}")
         options = {key: _frozen(value) for key, value in values.items() if key != "name"}
         for key, value in options.items():
@@ -69,6 +69,10 @@ class TaskSpec:
 
 def _frozen(value: Any) -> Any:
     return tuple(_frozen(item) for item in value) if isinstance(value, list) else value
+
+
+def _is_word(value: Any) -> bool:
+    return isinstance(value, str) and value.isprintable() and 0 < len(value) <= 100
 
 
 def _is_plain(value: Any) -> bool:

@@ -1,6 +1,7 @@
 """model.json, the description of a checkpoint: config, rewrites, classes, preprocessing and info as JSON."""
 
 import json
+import warnings
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
@@ -9,7 +10,7 @@ from torch import Tensor
 from ..data.preprocess import Preprocess
 from ..errors import VitrailError
 from ..models.families import find_config_class, known_variants
-from ..models.fields import ModelConfig
+from ..models.fields import BlockFields, ModelConfig, PositionedFields, ViTFields
 from ..plain import Unreadable, parse_json, short
 from ..rewrites import registry as rewrites
 from ..rewrites.base import Rewrite
@@ -26,6 +27,8 @@ _CUSTOM = "custom"
 _USE = ("image_size", "in_channels", "num_classes", "task", "drop_path", "dropout", "pad")
 _HABITS = ("norm_eps", "head_norm_eps", "pool_norm_eps")
 _RECIPE = ("position_mode", "position_antialias", "position_offset", "position_grid")
+# Fields of the shared classes are in every document; a family's own may be newer than a document.
+_ALWAYS = {*field_types(ViTFields), *field_types(PositionedFields)} - {"task"}
 _FREE = (*_USE, *_HABITS, *_RECIPE)
 
 
@@ -109,6 +112,7 @@ def from_json(text: str | bytes, state: dict[str, Tensor], name: str) -> Stored:
         if preprocess.channels != config.in_channels:
             raise VitrailError(f"preprocess has {preprocess.channels} channels and the model {config.in_channels}")
         changes = tuple(rewrites.from_dict(change) for change in values.rewrites)
+        assumed = _assumed(config, values.config)
     except Unreadable as fault:
         raise VitrailError(f"{name} has a damaged model.json: {fault}; use another checkpoint") from None
     except UnknownField as error:
@@ -116,7 +120,8 @@ def from_json(text: str | bytes, state: dict[str, Tensor], name: str) -> Stored:
     except VitrailError as error:
         raise VitrailError(f"{name}: {error}") from None
     info = {key: value for key, value in document.items() if key not in _OWN_KEYS}
-    if assumed := _assumed(config, values.config):
+    if assumed:
+        warnings.warn(f"{name}: {assumed}", stacklevel=2)
         info["adapted"] = [*values.adapted, assumed]
     return Stored(config, state, values.class_names, preprocess, info, changes)
 
@@ -144,12 +149,18 @@ def _from_version_1(document: dict[str, Any]) -> dict[str, Any]:
 
 
 def _assumed(config: ModelConfig, values: dict[str, Any]) -> str:
-    """A sentence on the fields of a config that a document lacks, such as one of an earlier version; or ""."""
-    # Whatever "task" may be follows from the other fields, and version 1 has none.
-    lacking = [name for name in field_types(type(config)) if name not in values and name != "task"]
-    return (
-        f"assumed, as it is not stored: {', '.join(f'{n}={getattr(config, n)!r}' for n in lacking)}" if lacking else ""
-    )
+    """A sentence on fields of a config that a document lacks, if they may have been added since; otherwise "".
+
+    Raises:
+        VitrailError: a field is missing that every document has.
+    """
+    # "task" follows from the other fields, and without widths of their own all blocks are equal, as they were.
+    optional = {"task", *field_types(BlockFields)} - _ALWAYS
+    lacking = [key for key in field_types(type(config)) if key not in values and key not in optional]
+    if lost := [key for key in lacking if key in _ALWAYS]:
+        raise VitrailError(f"the config of {MODEL_JSON} has no {', '.join(lost)}: use another checkpoint")
+    values_assumed = ", ".join(f"{key}={getattr(config, key)!r}" for key in lacking)
+    return f"assumed, as {MODEL_JSON} of an earlier version has none: {values_assumed}" if lacking else ""
 
 
 def config_to_dict(config: ModelConfig) -> dict[str, Any]:
@@ -162,7 +173,7 @@ def config_from_dict(values: dict[str, Any], name: str) -> ModelConfig:
     rest = dict(values)
     kind = rest.pop("type", "")
     try:
-        found = find_config_class(kind if isinstance(kind, str) else short(kind))
+        found = find_config_class(kind[:80] if isinstance(kind, str) else short(kind))
     except VitrailError as error:
         raise VitrailError(f"{name}: {error}") from None
     # What every family shares keeps its type: a package's class may declare only a square image_size.

@@ -17,7 +17,7 @@ from .in_memory import ImageLike, image_tensor
 
 Interpolation = Literal["bicubic", "bilinear", "nearest"]
 
-_MOST_SIDE, _MOST_CHANNELS = 32_768, 4_096
+_MOST_SIDE, _MOST_CHANNELS, _MOST_VALUE = 32_768, 4_096, 1e12
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -49,9 +49,12 @@ class Preprocess:
             )
         if not 1 <= self.channels <= _MOST_CHANNELS:
             raise VitrailError(f"preprocess has {self.channels} channels: use 1 to {_MOST_CHANNELS:,}")
-        if not all(map(math.isfinite, self.mean)) or not all(0 < std < math.inf for std in self.std):
+        if not all(abs(mean) <= _MOST_VALUE for mean in self.mean) or not all(
+            1 / _MOST_VALUE <= std <= _MOST_VALUE for std in self.std
+        ):
             raise VitrailError(
-                f"preprocess has mean {self.mean} and std {self.std}: the mean must be finite, and std more than 0"
+                f"preprocess has mean {self.mean} and std {self.std}: the mean is from -{_MOST_VALUE:g} to "
+                f"{_MOST_VALUE:g}, std from {1 / _MOST_VALUE:g}"
             )
 
     def __call__(self, image: ImageLike) -> Float[Tensor, "C H W"]:

@@ -54,6 +54,8 @@ def check_values(kind: str, values: Mapping[str, Any]) -> None:
             )
         if name in _SIZES and not _size(value):
             raise VitrailError(f"{kind} has {name}={value!r}: give a side such as 224, or (height, width), in pixels")
+        if name.endswith("_eps") and not (isinstance(value, (int, float)) and 0 <= value < 1):
+            raise VitrailError(f"{kind} has {name}={value!r}: it is a small number such as 1e-6, from 0 to below 1")
         if name in _RATES and not (isinstance(value, (int, float)) and 0 <= value < 1):
             raise VitrailError(f"{kind} has {name}={value!r}: it is a probability, from 0 to below 1")
     _check_patches(kind, values)
