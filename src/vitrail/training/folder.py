@@ -1,6 +1,7 @@
 """The run folder: the files that a training run writes."""
 
 import csv
+import hashlib
 import io
 import json
 import os
@@ -13,7 +14,9 @@ from typing import Any
 
 from ..checkpoint.atomic import write_file
 from ..errors import VitrailError
+from ..plain import Unreadable, parse_json, read_json
 from ..tables import csv_text
+from ..typed import convert
 
 METRICS, TABLE, RECIPE, SPLITS, DATA = (
     "metrics.jsonl",
@@ -22,6 +25,11 @@ METRICS, TABLE, RECIPE, SPLITS, DATA = (
     "splits.csv",
     "data.json",
 )
+
+PLAN = (RECIPE, SPLITS, DATA)
+"""Files that a resumed run reads."""
+DIGESTS = "digests.json"
+"""sha256 of the files of the plan, and of the version before."""
 
 
 class RunFolder:
@@ -46,11 +54,15 @@ class RunFolder:
         self.require_free()
         stage = self.path.with_name(f"{self.path.name}.new")
         shutil.rmtree(stage, ignore_errors=True)
-        (stage / self.checkpoints.name).mkdir(parents=True)
-        for name, text in files.items():
-            write_file(stage / name, text.encode())
-        save_state(stage / self.checkpoints.name / "last")
-        os.replace(stage, self.path)
+        try:
+            (stage / self.checkpoints.name).mkdir(parents=True)
+            for name, text in files.items():
+                RunFolder(stage).write(name, text)
+            save_state(stage / self.checkpoints.name / "last")
+            os.replace(stage, self.path)
+        except BaseException:  # an interrupt too leaves nothing behind
+            shutil.rmtree(stage, ignore_errors=True)
+            raise
 
     def require_free(self) -> None:
         """Raise VitrailError if the folder exists and is not empty."""
@@ -60,26 +72,63 @@ class RunFolder:
             )
 
     def write(self, name: str, text: str) -> None:
-        """Write a text file atomically."""
+        """Write a text file atomically; the sha256 of a file of the plan is recorded, see `require_unchanged`."""
+        if name in PLAN:
+            # Before the file, with that of the old one: whenever the process ends, the file is one of the two.
+            known, file = self._digests(), self.path / name
+            old = [_sha256(file.read_bytes())] if file.is_file() else []
+            known[name] = [*(digest for digest in old if digest in known.get(name, [])), _sha256(text.encode())]
+            write_file(self.path / DIGESTS, json.dumps(known, indent=2).encode())
         write_file(self.path / name, text.encode())
+
+    def require_unchanged(self) -> None:
+        """Raise VitrailError if a file of the plan differs from what the run wrote; runs of earlier versions pass."""
+        known = self._digests()
+        for name in PLAN if known else ():
+            file = self.path / name
+            if not file.is_file():
+                raise VitrailError(f"{self.path} cannot be resumed: {name} is missing; restore it, or start a new run")
+            if _sha256(file.read_bytes()) not in known.get(name, []):
+                raise VitrailError(
+                    f"{file} was changed after the run began (sha256 differs), and a resumed run goes on as it began: "
+                    "restore it, or start a new run, with --recipe for another recipe"
+                )
+
+    def _digests(self) -> dict[str, list[str]]:
+        file = self.path / DIGESTS
+        try:
+            found = convert(dict[str, tuple[str, ...]], read_json(file), DIGESTS) if file.is_file() else {}
+        except VitrailError as fault:
+            raise VitrailError(f"{file} is damaged: {fault}; restore it, or start a new run") from None
+        return {name: list(digests) for name, digests in found.items()}
 
     def read_json(self, name: str) -> Any:
         """Parse a JSON file of the run."""
         file = self.path / name
         if not file.is_file():
             raise VitrailError(f"{self.path} is not a run that can be resumed: it has no {name}; start a new one")
-        return json.loads(file.read_text(encoding="utf-8"))
+        try:
+            return read_json(file)
+        except Unreadable as fault:
+            raise VitrailError(f"{file} is damaged: {fault}; restore it, or start a new run") from None
 
     def rows(self) -> list[dict[str, Any]]:
         """Read the metric log, a dictionary for each evaluation."""
         file = self.path / METRICS
-        lines = file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
-        return [json.loads(line) for line in lines if line.endswith("}")]
+        lines = file.read_bytes().splitlines() if file.is_file() else []
+        try:
+            return [parse_json(line) for line in lines if line.endswith(b"}")]
+        except Unreadable as fault:
+            raise VitrailError(f"{file} is damaged: {fault}; restore it, or start a new run") from None
 
     def write_rows(self, rows: list[dict[str, Any]]) -> None:
         """Replace the metric log, as JSON lines and as a table."""
         self.write(METRICS, "".join(json.dumps(row) + "\n" for row in rows))
         self.write(TABLE, _table(rows))
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
 
 
 def splits_table(rows: Iterable[tuple[str, str, str, str]]) -> str:

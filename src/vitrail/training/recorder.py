@@ -55,6 +55,11 @@ class FolderRecorder:
 
 
 def save_state(path: Path, checkpoint: Checkpoint, trainer: Trainer) -> None:
-    """Save a checkpoint that a run can be resumed from: the trained weights and the trainer's state."""
+    """Save a checkpoint that a run can be resumed from: the trained weights and the trainer's state.
+
+    Raises:
+        Diverged: a tensor of the state is not finite; nothing is written.
+    """
+    trainer.require_finite()
     files = state_files(trainer.objective, trainer.optimizers, trainer.ema, trainer.scaler, trainer.counters)
     save(replace(checkpoint, model=trainer.model), path, extra=files)

@@ -170,6 +170,7 @@ def resume(
     """
     audience = Audience(time.monotonic(), progress, say, loggers)
     folder = RunFolder(Path(path))
+    folder.require_unchanged()
     facts = RunFacts.from_json(folder.read_json(DATA))
     facts.require(folder.path, {"source": source, "transform": transform})
     recipe = read_recipe(str(folder.path))
