@@ -16,10 +16,23 @@ from .facts_cache import Facts, FactsCache, digest, key
 from .samples import BadFile, Sample, Source, takes_many
 from .user_folders import cache_folder
 
-__all__ = ["Facts", "Survey", "survey", "write_bad_files"]
+__all__ = ["BadFiles", "Facts", "Survey", "survey", "write_bad_files"]
 
 _CHUNK = 32  # files per task: small enough for progress, large enough for little overhead
 _NAMED_BAD_FILES = 10
+
+
+class BadFiles(VitrailError):  # noqa: N818 - it names the things, as BadImage does
+    """A source has files that cannot be used; `bad` has all of them, and the message the first ones."""
+
+    def __init__(self, message: str, bad: Sequence[BadFile]) -> None:
+        super().__init__(message)
+        self.bad = tuple(bad)
+
+    @property
+    def all_named(self) -> bool:
+        """Whether the message names all of them."""
+        return len(self.bad) <= _NAMED_BAD_FILES
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +127,8 @@ class Survey:
         else:
             way_out = "mend or remove them, or add --skip-bad to go on without them and have them in bad_files.csv"
         files = "file" if len(self.bad) == 1 else "files"
-        raise VitrailError(f"{len(self.bad)} bad {files} in {self.source.name}:\n" + "\n".join([*shown, way_out]))
+        message = f"{len(self.bad)} bad {files} in {self.source.name}:\n" + "\n".join([*shown, way_out])
+        raise BadFiles(message, self.bad)
 
     def require_trainable(self) -> None:
         """Raise unless there are two images and, for classification, two classes."""

@@ -71,8 +71,14 @@ class RunFolder:
                 f"{self.path} exists already: choose another --out, or run `vitrail train --resume {self.path}`"
             )
 
+    def require_there(self) -> None:
+        """Raise VitrailError if the folder was removed; saving would create a part of it again."""
+        if not self.path.is_dir():
+            raise VitrailError(f"{self.path} was removed while the run was going: start a new run")
+
     def write(self, name: str, text: str) -> None:
         """Write a text file atomically; the sha256 of a file of the plan is recorded, see `require_unchanged`."""
+        self.require_there()
         if name in PLAN:
             # Before the file, with that of the old one: whenever the process ends, the file is one of the two.
             known, file = self._digests(), self.path / name

@@ -42,6 +42,8 @@ RANGES: Mapping[str, Range] = {
 }
 """Field of a recipe -> its valid values; for a tuple, those of each entry. None is always valid: chosen later."""
 
+_WHOLE = ("steps", "batch_size", "accumulate", "patience", "image_size", "workers", "seed")
+
 
 def check_recipe(values: Mapping[str, Any]) -> None:
     """Check the fields of a recipe.
@@ -52,7 +54,11 @@ def check_recipe(values: Mapping[str, Any]) -> None:
     for name, valid in RANGES.items():
         value = values[name]
         entries = value if isinstance(value, tuple) else (value,)
-        if value is not None and not all(valid.holds(entry) for entry in entries):
+        if value is None:
+            continue
+        if name in _WHOLE and not all(isinstance(entry, int) for entry in entries):
+            raise VitrailError(f"recipe.{name} is {short(value)}: it is a whole number")
+        if not all(valid.holds(entry) for entry in entries):
             raise VitrailError(f"recipe.{name} is {short(value)}: it {valid.words}")
     if values["val"] + values["test"] >= 0.9:
         raise VitrailError(

@@ -40,11 +40,13 @@ class FolderRecorder:
 
     def keep_best(self, model: BaseVisionModel[ModelConfig], row: LogRow) -> None:
         """Save the weights, with the row as their metrics."""
+        self.folder.require_there()
         best = replace(self.checkpoint, model=model, info={**self.checkpoint.info, "metrics": row})
         save(best, self.folder.checkpoints / "best")
 
     def keep_state(self, trainer: Trainer) -> None:
         """Save the weights and the state to resume from; the last state becomes `previous`."""
+        self.folder.require_there()
         set_aside(self.folder.checkpoints)
         save_state(self.folder.checkpoints / "last", self.checkpoint, trainer)
 

@@ -2,7 +2,8 @@
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import torch
 
 from ..checkpoint.contract import Checkpoint, load
 from ..data.open import SourceLike, source_name
-from ..data.survey import write_bad_files
+from ..data.survey import BadFiles, write_bad_files
 from ..engines.precision import pick_device, pick_precision
 from ..errors import VitrailError
 from ..machine.allocator import keep_freed_memory
@@ -21,6 +22,7 @@ from ..objectives.objective import ObjectiveConfig, Transform
 from ..objectives.registry import objective_config
 from ..progress import Track, silent
 from ..task_spec import TaskSpec
+from .advice import memory_advice, reading_advice
 from .finish import Audience, Say, fit_and_finish
 from .folder import DATA, RECIPE, SPLITS, RunFolder, same_splits, splits_table
 from .loggers import Logger, require_loggers
@@ -91,7 +93,7 @@ def train(
         progress, say: where progress and messages go.
 
     Raises:
-        VitrailError: the source or the recipe is invalid (nothing is written then), or training fails.
+        VitrailError: the source or the recipe is invalid (no run is written then), or training fails.
         Stopped: by a signal; the state is saved.
     """
     read = read_recipe(recipe) if isinstance(recipe, str) else recipe or Recipe()
@@ -219,22 +221,49 @@ def _start(
     )
     with torch.random.fork_rng():
         keep_freed_memory()
-        data = read_data(source, reading, progress=audience.progress)
+        try:
+            data = read_data(source, reading, progress=audience.progress)
+        except BadFiles as error:
+            raise _with_all_listed(error, folder.path) from None
         for warning in data.warnings:
             audience.say(f"note: {warning}")
-        setup = resolve(recipe, data, own)
-        folder.path.parent.mkdir(parents=True, exist_ok=True)
-        setup, step_seconds = fix_steps(setup, audience.started, folder.path.parent)
-        facts = RunFacts.of(setup, reading, own_source=not isinstance(source, str | os.PathLike))
-        folder.create(_plan_files(setup, facts), lambda place: save_state(place, setup.checkpoint, setup.trainer()))
+        with memory_advice(recipe), _no_empty_folder(folder.path.parent):
+            setup = resolve(recipe, data, own)
+            folder.path.parent.mkdir(parents=True, exist_ok=True)
+            setup, step_seconds = fix_steps(setup, audience.started, folder.path.parent)
+            facts = RunFacts.of(setup, reading, own_source=not isinstance(source, str | os.PathLike))
+            folder.create(_plan_files(setup, facts), lambda place: save_state(place, setup.checkpoint, setup.trainer()))
         if data.survey.bad:
             write_bad_files(folder.path / "bad_files.csv", data.survey.bad)
         audience.say(outline(setup, folder.path, step_seconds))
         return _finished(folder, setup, audience)
 
 
+def _with_all_listed(error: BadFiles, run: Path) -> VitrailError:
+    """The error, with the file that lists all bad files beside the place of the run if the message names only some."""
+    if error.all_named:
+        return error
+    listed = run.with_name(f"{run.name}.bad_files.csv")
+    listed.parent.mkdir(parents=True, exist_ok=True)
+    write_bad_files(listed, error.bad)
+    return VitrailError(f"{error}\nall of them are listed in {listed}")
+
+
+@contextmanager
+def _no_empty_folder(parent: Path) -> Iterator[None]:
+    """Context manager that removes a new, empty folder of runs if the run does not start."""
+    existed = parent.exists()
+    try:
+        yield
+    except BaseException:
+        if not existed and parent.is_dir() and not any(parent.iterdir()):
+            parent.rmdir()
+        raise
+
+
 def _finished(folder: RunFolder, setup: RunSetup, audience: Audience) -> Run:
-    metrics = fit_and_finish(folder, setup, audience)
+    with memory_advice(setup.recipe), reading_advice(folder.path):
+        metrics = fit_and_finish(folder, setup, audience)
     return Run(folder.path, metrics, time.monotonic() - audience.started)
 
 
