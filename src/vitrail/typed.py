@@ -106,6 +106,8 @@ def _fit(option: Any, value: Any, where: str, special: Special) -> Any:
     if option is str:
         return value if isinstance(value, str) and _is_text(value) else NO_FIT
     if is_dataclass(option) and isinstance(option, type):
+        if isinstance(value, option):
+            return value
         return build(option, value, where, special=special) if isinstance(value, Mapping) else NO_FIT
     return _fit_generic(option, value, where, special)
 
@@ -174,7 +176,7 @@ def _describe(hint: Any) -> str:
         if get_origin(option) is Literal:
             words += [str(value) for value in get_args(option)]
         elif option is type(None):
-            words.append("null (chosen for you)")
+            words.append("null")
         else:
             words.append(option.__name__ if isinstance(option, type) and not get_args(option) else str(option))
     return " or ".join(words)

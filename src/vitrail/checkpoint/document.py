@@ -10,7 +10,7 @@ from torch import Tensor
 from ..data.preprocess import Preprocess
 from ..errors import VitrailError
 from ..models.families import find_config_class, known_variants
-from ..models.fields import BlockFields, ModelConfig, PositionedFields, ViTFields
+from ..models.fields import BlockFields, ModelConfig, PositionedFields, ViTFields, config_types
 from ..plain import Unreadable, parse_json, short
 from ..rewrites import registry as rewrites
 from ..rewrites.base import Rewrite
@@ -176,10 +176,8 @@ def config_from_dict(values: dict[str, Any], name: str) -> ModelConfig:
         found = find_config_class(kind[:80] if isinstance(kind, str) else short(kind))
     except VitrailError as error:
         raise VitrailError(f"{name}: {error}") from None
-    # What every family shares keeps its type: a package's class may declare only a square image_size.
-    types = {key: hint for key, hint in field_types(ModelConfig).items() if key in field_types(found)}
     with refused(f"the config of {name}"):
-        return build(found, rest, f"{found.__name__} of {name}", special=_SPECIAL, types=types)
+        return build(found, rest, f"{found.__name__} of {name}", special=_SPECIAL, types=config_types(found))
 
 
 def _task(values: Any, where: str) -> TaskSpec:
