@@ -3,6 +3,8 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from .version import __version__ as __version__
+
 if TYPE_CHECKING:
     from .checkpoint.contract import Checkpoint, load, save
     from .checkpoint.convert import convert_state_dict
@@ -36,8 +38,6 @@ if TYPE_CHECKING:
     from .task_spec import TaskSpec
     from .training.recipe import Recipe, list_recipes
     from .training.run import Run, pretrain, resume, train
-
-__version__ = "0.1.0"
 
 # Names are imported on first use, so that `import vitrail` and `vitrail --help` do not import torch.
 _HOMES = {

@@ -33,6 +33,14 @@ def test_values_round_trip():
     assert Preprocess.from_dict(preprocess.to_dict()) == preprocess
 
 
+def test_pixels_are_shown_on_the_scale_of_their_images():
+    unit = Preprocess()
+    assert unit.viewable(torch.full((3, 2, 2), 9.0)).unique().tolist() == [1.0]
+    wide = Preprocess(mean=(1000.0,), std=(500.0,), channels=1)
+    image = torch.tensor([[[-24.0, 3071.0]]])
+    torch.testing.assert_close(wide.viewable(wide.normalise(image)), image)
+
+
 def test_images_in_memory_give_the_pixels_of_their_file(tmp_path):
     array = np.random.default_rng(0).integers(0, 256, (40, 50, 3), dtype=np.uint8)
     Image.fromarray(array).save(tmp_path / "a.png")

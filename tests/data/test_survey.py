@@ -11,7 +11,7 @@ from PIL import Image
 from vitrail.data import survey as survey_module
 from vitrail.data.open import open_source
 from vitrail.data.samples import BadFile, Sample
-from vitrail.data.survey import Facts, Survey, survey, write_bad_files
+from vitrail.data.survey import Facts, Limit, Survey, survey, write_bad_files
 from vitrail.errors import VitrailError
 
 
@@ -226,3 +226,37 @@ def test_progress_hears_of_each_file(tmp_path: Path):
 
     survey(open_source(tmp_path / "data"), cache=tmp_path / "cache", progress=listen)
     assert heard == [(1, "survey")]
+
+
+def test_damage_that_decoders_pass_over_is_bad_unless_the_source_is_not_strict(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        file = picture(tmp_path / name / "0.jpg", 0, (64, 64, 3))
+    data = file.read_bytes()
+    middle = (data.index(b"\xff\xda") + len(data)) // 2
+    file.write_bytes(data[:middle] + bytes(200) + data[-2:])
+    for _ in range(2):  # the second time from the cache, which knows both answers
+        assert [bad.name for bad in survey(open_source(tmp_path), cache=tmp_path / "cache").bad] == ["b/0.jpg"]
+        lenient = survey(open_source(tmp_path, strict=False), cache=tmp_path / "cache")
+        assert not lenient.bad
+        assert [facts.value_bytes for facts in lenient.facts] == [1, 1]
+
+
+def test_a_limited_survey_reads_a_random_sample_with_some_of_each_class(tmp_path, monkeypatch):
+    for name, count in (("many", 60), ("few", 3)):
+        (tmp_path / "images" / name).mkdir(parents=True)
+        for index in range(count):
+            Image.new("L", (4, 4), index).save(tmp_path / "images" / name / f"{index}.png")
+    monkeypatch.setattr("vitrail.data.survey._FEWEST", 5)
+    monkeypatch.setattr("vitrail.data.survey._OF_EACH_CLASS", 4)
+    source = open_source(tmp_path / "images")
+    found = survey(source, limit=Limit(seed=0, seconds=0.0), cache=tmp_path / "cache")
+    assert (found.read, found.total) == (5, 63)
+    assert any("5 of 63 images are used, drawn at random" in line for line in found.warnings)
+    again = survey(source, limit=Limit(seed=0, images=5), cache=tmp_path / "other cache")
+    assert again.source.samples == found.source.samples
+    seven = survey(source, limit=Limit(seed=0, images=7), cache=tmp_path / "cache")
+    assert set(found.source.samples) < set(seven.source.samples)
+    assert seven.class_counts == (3, 4), "a few of each class come first"
+    whole = survey(source, limit=Limit(seed=0, seconds=1000.0), cache=tmp_path / "cache")
+    assert (whole.read, whole.total) == (63, None)
+    assert whole.source.samples == survey(source, cache=tmp_path / "cache").source.samples

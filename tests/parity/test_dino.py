@@ -69,3 +69,11 @@ def test_prototypes_under_the_names_of_the_release(channels: int) -> None:
     theirs = randomise(Release(backbone, 48, 64, 16, 96))
     config = DINOConfig(image_size=64, in_channels=channels, num_classes=96, hidden_dim=64, bottleneck_dim=16, **SMALL)
     assert_same(loaded(config, theirs.released()), theirs, torch.randn(3, channels, 64, 64))
+
+
+def test_the_backbone_under_the_head_is_what_is_fine_tuned() -> None:
+    model = DINOConfig(**SMALL, image_size=32, num_classes=11, hidden_dim=16, bottleneck_dim=8).build().eval()
+    backbone = model.config.fine_tuned().build().eval()
+    backbone.load_state_dict(model.config.fine_tuned_state(model.state_dict()))
+    pixels = torch.randn(2, 3, 32, 32)
+    torch.testing.assert_close(backbone(pixels), model.embed_images(pixels), rtol=0, atol=0)

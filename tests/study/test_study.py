@@ -23,7 +23,7 @@ from vitrail.study.layers import study_layers
 from vitrail.study.layers import table as layers_table
 from vitrail.study.robustness import Options, mean_corruption_error, study_robustness
 from vitrail.study.robustness_table import short_names, table, write_csv
-from vitrail.study.studied_model import studied_model
+from vitrail.study.studied_model import channels_first, studied_model
 from vitrail.study.trials import Measurement, corruptions
 from vitrail.task_spec import MULTI_LABEL
 
@@ -98,6 +98,29 @@ def test_sixteen_bit_images_are_studied_as_eval_reads_them(checkpoint, tmp_path)
     assert found["ECE"] == evaluate(checkpoint, tmp_path).ece
     studied = studied_model(checkpoint, open_source(tmp_path).samples)
     assert not torch.equal(studied.clean_logits(), studied.logits(studied.images))  # those have lost 8 of 16 bits
+
+
+def test_values_outside_zero_to_one_are_studied_as_eval_reads_them(checkpoint, tmp_path):
+    """CT-like values: changed images have their range in 256 levels, and are not clipped to 0 and 1."""
+    random = np.random.default_rng(0)
+    for name in CLASSES:
+        (tmp_path / name).mkdir()
+        for index in range(3):
+            np.save(tmp_path / name / f"{index}.npy", random.integers(-1024, 3072, (10, 12), dtype=np.int16))
+    preprocess = replace(checkpoint.preprocess, mean=(1024.0,) * 3, std=(1000.0,) * 3)
+    wide = replace(checkpoint, preprocess=preprocess)
+    samples = open_source(tmp_path).samples
+    studied = studied_model(wide, samples, precision="float32")
+    assert (studied.low, studied.high) == (min(f.min() for f in studied.fitted), max(f.max() for f in studied.fitted))
+    step = (studied.high - studied.low) / 255
+    back = studied.restored(torch.stack([channels_first(image) for image in studied.images]))
+    assert (back - torch.stack(studied.fitted)).abs().max() <= 0.501 * step
+    torch.testing.assert_close(studied.logits(studied.images), studied.clean_logits(), rtol=0, atol=0.05)
+    options = Options(tests=("adversarial",), epsilons=(0.0,), steps=1, precision="float32")
+    study = study_robustness([wide], str(tmp_path), options)
+    unchanged = studied.correct(studied.logits(studied.images)).mean().item()
+    assert values(study)["FGSM ε=0/255"] == pytest.approx(unchanged)
+    assert any("256 levels from" in note for note in study.notes)
 
 
 def test_a_corruption_row_is_the_accuracy_on_the_corrupted_pictures(checkpoint, source):

@@ -41,6 +41,16 @@ def test_a_model_starts_with_its_own_weights(source, tmp_path):
         assert torch.equal(param, before[name]), "the model that was given is not changed"
 
 
+def test_a_pre_training_variant_is_trained_on_labels_without_its_head(source, tmp_path):
+    sizes = {"depth": 1, "embed_dim": 24, "num_heads": 2, "patch_size": 8}
+    for name in ("dino_vits16_pretraining", "mae_vit_base_patch16"):
+        run = vitrail.train(source, replace(QUICK, model=name, overrides=sizes, steps=1), out=tmp_path / name)
+        assert type(run.checkpoint.model.config).__name__ == "ViTConfig"
+        assert run.checkpoint.model.config.num_classes == 3
+    with pytest.raises(VitrailError, match="is for masked-image-modelling, and classification needs a model for"):
+        vitrail.train(source, replace(QUICK, model="beit_base_patch16_224_pretraining"), out=tmp_path / "beit")
+
+
 def test_a_recipe_by_name_with_weights(source, tmp_path):
     start = vitrail.train(source, QUICK, model=TINY, out=tmp_path / "start")
     recipe = replace(vitrail.Recipe(), steps=1)

@@ -1,5 +1,6 @@
 """Whole runs through the public function: small, but real."""
 
+import itertools
 import json
 import os
 import shutil
@@ -19,11 +20,14 @@ from vitrail.data.augment_options import Augment
 from vitrail.errors import VitrailError
 from vitrail.task_spec import MULTI_LABEL
 from vitrail.training.loop import Diverged
+from vitrail.training.measure import outputs
+from vitrail.training.outline import image_counts
 from vitrail.training.resolve import OwnParts, resolve
 from vitrail.training.run import resume, train
 from vitrail.training.state import latest
+from vitrail.training.step_plan import StepPlan
 from vitrail.training.stop import Stopped
-from vitrail.training.time_budget import fix_steps
+from vitrail.training.time_budget import fix_steps, time_budget
 from vitrail.training.training_data import Reading, read_data
 
 QUICK = replace(
@@ -116,24 +120,67 @@ def test_many_channels_and_several_labels(tmp_path):
     assert 0 <= made.metrics["test_mean_average_precision"] <= 1
 
 
-def test_a_time_budget_gives_the_steps_that_fit_into_it(source, tmp_path, monkeypatch):
-    monkeypatch.setattr("vitrail.training.time_budget.measure_speed", lambda *_: (1.0, 2.0))
-    monkeypatch.setattr("vitrail.training.time_budget.first_reading_seconds", lambda _: 3.0)
-    monkeypatch.setattr("vitrail.training.time_budget.time.monotonic", lambda: 100.0)
-    recipe = replace(QUICK, epochs=None, minutes=0.5)
-    setup = resolve(recipe, read_data(source, Reading()), OwnParts())
-    fixed, seconds = fix_steps(setup, 95.0, tmp_path)
-    # 57 images in 3 batches an epoch: a step takes 1 s and a third of an evaluation. Of the 30 s 5 have passed, reading
-    # takes 3, testing as long as validating, and the report 8.
-    left = 30 - 5 - 3 - 2 * len(setup.data.test) / len(setup.data.val) - 8
+def test_epochs_give_the_steps(source, tmp_path):
+    setup = resolve(replace(QUICK, epochs=4), read_data(source, Reading()), OwnParts())
     assert len(setup.train_loader()) == 3
-    assert seconds == pytest.approx(1 + 2 / 3)
-    assert fixed.recipe.steps == int(left / (1 + 2 / 3))
+    assert fix_steps(setup).recipe.steps == 12
     assert setup.recipe.steps is None, "a setup is not changed"
-    by_epochs, nothing = fix_steps(replace(setup, recipe=replace(setup.recipe, minutes=None, epochs=4)), 95.0, tmp_path)
-    assert (by_epochs.recipe.steps, nothing) == (12, None)
-    with pytest.raises(VitrailError, match=r"minutes are too short: a step takes 1\.7 s"):
-        fix_steps(replace(setup, recipe=replace(setup.recipe, minutes=0.2)), 95.0, tmp_path)
+
+
+def test_a_run_with_a_time_budget_repeats_its_plan_after_a_stop(source, tmp_path, monkeypatch):
+    clock = itertools.count(0.0, 0.3)  # seconds pass whenever the clock is read, on every machine alike
+
+    def budget(setup, _, keep):
+        return replace(time_budget(setup, 0.0, keep), clock=lambda: next(clock))
+
+    monkeypatch.setattr("vitrail.training.finish.time_budget", budget)
+    whole = train(source, replace(QUICK, epochs=None, minutes=1, evaluate_every=None), out=tmp_path / "run")
+    plan = whole.path.joinpath("plan.json").read_text()
+    steps = [json.loads(line)["step"] for line in (whole.path / "metrics.jsonl").read_text().splitlines()]
+    assert len(steps) > 1
+    assert StepPlan.from_json(plan).last.steps == steps[-1] > 10
+    again = tmp_path / "again"
+    shutil.copytree(whole.path, again)
+    shutil.rmtree(again / "checkpoints" / "last")
+    shutil.rmtree(again / "checkpoints" / "best")
+    run = vitrail.resume(again)
+    assert (again / "metrics.jsonl").read_text() == (whole.path / "metrics.jsonl").read_text()
+    assert (again / "plan.json").read_text() == plan
+    for name, weights in whole.checkpoint.model.state_dict().items():
+        torch.testing.assert_close(run.checkpoint.model.state_dict()[name], weights, rtol=0, atol=0)
+    assert json.loads((again / "time.json").read_text())["seconds"] > 0
+    assert json.loads((again / "evaluation.json").read_text()) == json.loads(
+        (whole.path / "evaluation.json").read_text()
+    )
+
+
+def test_a_run_that_has_no_time_to_read_all_images_uses_a_sample_and_resumes_with_it(source, tmp_path, monkeypatch):
+    monkeypatch.setattr("vitrail.data.survey._FEWEST", 40)
+    monkeypatch.setattr("vitrail.training.time_budget._READING", 0.0)
+    monkeypatch.setattr("vitrail.training.finish.time_budget", lambda setup, _, keep: None)
+    monkeypatch.setattr("vitrail.training.time_budget._FIRST_GUESS", 4)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    said = []
+    recipe = replace(QUICK, epochs=None, minutes=1.0)
+    whole = train(source, recipe, out=tmp_path / "run", say=said.append)
+    assert any("40 of 72 images are used" in line for line in said), said
+    assert len((whole.path / "splits.csv").read_text().splitlines()) == 41
+    shutil.rmtree(whole.path / "checkpoints" / "best")
+    shutil.rmtree(whole.path / "checkpoints" / "last")
+    assert vitrail.resume(whole.path).metrics == whole.metrics
+
+
+def test_large_splits_are_sampled_under_a_time_budget(source, monkeypatch):
+    monkeypatch.setattr("vitrail.training.setup._FEWEST_EVALUATED", 3)
+    monkeypatch.setattr("vitrail.training.setup._SLOW_CPU", 1.0)
+    data = read_data(source, Reading())
+    setup = resolve(replace(QUICK, epochs=None, minutes=0.5), data, OwnParts())
+    assert [len(setup.part(split)) for split in ("val", "test")] == [3, 3]
+    assert set(setup.part("val").samples) < set(data.val.samples)
+    assert f"3 of {len(data.val)} validation, drawn at random" in image_counts(setup)
+    assert len(outputs(setup, setup.checkpoint.model, "test")) == 3
+    whole = resolve(QUICK, data, OwnParts())
+    assert whole.part("val") == data.val
 
 
 def test_divergence_names_step_files_and_last_good_state(source, tmp_path):

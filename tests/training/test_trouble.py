@@ -24,7 +24,7 @@ from vitrail.engines.predictor import make_predictor
 from vitrail.errors import VitrailError, is_out_of_memory
 from vitrail.training import folder as run_folder
 from vitrail.training.advice import memory_advice
-from vitrail.training.folder import DATA, DIGESTS, PLAN, RunFolder
+from vitrail.training.folder import DATA, DIGESTS, GUARDED, RunFolder
 from vitrail.training.loop import Diverged, Trainer
 from vitrail.training.recipe import Recipe
 from vitrail.training.run import train
@@ -172,14 +172,14 @@ def test_a_run_that_cannot_be_created_leaves_nothing(tmp_path: Path) -> None:
 @pytest.fixture
 def run(tmp_path: Path) -> RunFolder:
     made = RunFolder(tmp_path / "run")
-    made.create({name: f"{name} of a run\n" for name in PLAN}, lambda place: place.mkdir())
+    made.create({name: f"{name} of a run\n" for name in GUARDED}, lambda place: place.mkdir())
     return made
 
 
 def test_every_flip_in_the_plan_of_a_run_is_found(run: RunFolder) -> None:
     run.require_unchanged()
     rng = random.Random(0)
-    for name in (*PLAN, DIGESTS):
+    for name in (*GUARDED, DIGESTS):
         file = run.path / name
         whole = file.read_bytes()
         for at in rng.sample(range(len(whole)), 15):

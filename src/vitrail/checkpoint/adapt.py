@@ -65,7 +65,7 @@ def _without_decoder(stored: Stored) -> Stored:
     config = stored.config.fine_tuned()
     if config is None:
         return stored
-    notes = [*stored.info.get("adapted", []), "the decoder of the pre-training was left out"]
+    notes = [*stored.info.get("adapted", []), "the decoder or head of the pre-training was left out"]
     info = {**stored.info, "adapted": notes, "architecture": architecture_name(config)}
     return replace(stored, config=config, state=stored.config.fine_tuned_state(stored.state), info=info)
 

@@ -8,12 +8,12 @@ from typing import Any
 from ..data.preprocess import Preprocess
 from ..models.fields import ModelConfig
 from ..nn import BaseVisionModel
+from ..progress import Say, to_stderr
 from ..task_spec import TaskSpec
 from .adapt import adapt
 from .atomic import Content
 from .build import build, check_class_names, check_tensors
 from .document import Stored, complete_info
-from .hub import Say, to_stderr
 from .native import write_native
 from .read import read
 

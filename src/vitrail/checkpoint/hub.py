@@ -1,25 +1,17 @@
 """Downloads weights from the Hugging Face hub, or finds them in its cache."""
 
 import re
-import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 
 from ..data.tokenize import FILE as TOKENIZER
 from ..errors import VitrailError
+from ..progress import Say
 from .atomic import MANIFEST, read_manifest
 from .native import MODEL, WEIGHTS
 
-Say = Callable[[str], None]
-"""Function that shows a sentence to the user."""
-
 _FOREIGN = ("config.json", "preprocessor_config.json", TOKENIZER, WEIGHTS)
 _PATIENCE = 20  # seconds
-
-
-def to_stderr(sentence: str) -> None:
-    """Print a sentence to standard error."""
-    print(sentence, file=sys.stderr, flush=True)
 
 
 def is_hub_id(source: str) -> bool:

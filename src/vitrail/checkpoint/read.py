@@ -5,11 +5,12 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import VitrailError
+from ..progress import Say
 from .atomic import MANIFEST
 from .document import Stored
 from .foreign import PICKLES, from_state, read_model_folder, read_npz
 from .foreign_config import Card
-from .hub import Say, fetch, is_hub_id
+from .hub import fetch, is_hub_id
 from .native import read_file, read_folder
 
 

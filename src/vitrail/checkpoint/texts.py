@@ -6,7 +6,8 @@ from ..data.tokenize import Tokenizer, read_tokenizer
 from ..errors import VitrailError
 from ..models.fields import ModelConfig
 from ..models.text import DualFields
-from .hub import Say, fetch, is_hub_id, to_stderr
+from ..progress import Say, to_stderr
+from .hub import fetch, is_hub_id
 
 
 def load_tokenizer(source: str | Path, config: ModelConfig, *, say: Say = to_stderr) -> Tokenizer:

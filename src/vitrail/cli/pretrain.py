@@ -1,9 +1,9 @@
 """The command `vitrail pretrain`."""
 
-import sys
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
+from ..progress import to_stderr, visible
 from .options import COMPUTE, Option, OptionalOut, OptionalPrecision
 
 _LENGTH = "Length"
@@ -52,7 +52,7 @@ class Pretrain:
     """Run folder to create, by default runs/SOURCE-N."""
 
     def run(self) -> None:
-        from ..progress import visible
+        to_stderr(f"reading {self.source}")  # before the imports, which take seconds on a slow machine
         from ..training.publish.next_steps import next_steps
         from ..training.recipe import with_changes
         from ..training.recipe_file import pretraining_recipe, set_fields
@@ -65,7 +65,7 @@ class Pretrain:
             out=self.out,
             skip_bad=self.skip_bad,
             progress=visible,
-            say=_say,
+            say=to_stderr,
         )
         print(next_steps(run.path, run.metrics))
 
@@ -73,7 +73,3 @@ class Pretrain:
         """Fields of the recipe with an option of their own."""
         names = ("model", "weights", "epochs", "minutes", "batch_size", "image_size", "precision", "seed", "device")
         return {name: vars(self)[name] for name in names}
-
-
-def _say(message: str) -> None:
-    print(message, file=sys.stderr, flush=True)

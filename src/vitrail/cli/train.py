@@ -1,10 +1,10 @@
 """The command `vitrail train`."""
 
-import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
+from ..progress import to_stderr, visible
 from .options import COMPUTE, Option, OptionalOut, OptionalPrecision
 
 _LENGTH = "Length"
@@ -62,18 +62,19 @@ class Train:
 
     def run(self) -> None:
         from ..errors import VitrailError
-        from ..progress import visible
-        from ..training.publish.next_steps import next_steps
-        from ..training.recipe import with_changes
-        from ..training.recipe_file import read_recipe, set_fields
-        from ..training.run import resume, train
 
         if (self.data is None) == (self.resume is None):
             raise VitrailError("give a source to train on, or --resume RUN to continue a run")
         if self.source is not None and self.resume is None:
             raise VitrailError(f"--source {self.source} is for --resume: name the images to train on without it")
+        to_stderr(f"reading {self.data or self.resume}")  # before the imports, which take seconds on a slow machine
+        from ..training.publish.next_steps import next_steps
+        from ..training.recipe import with_changes
+        from ..training.recipe_file import read_recipe, set_fields
+        from ..training.run import resume, train
+
         if self.resume:
-            run = resume(self.resume, source=self.source, progress=visible, say=_say)
+            run = resume(self.resume, source=self.source, progress=visible, say=to_stderr)
         else:
             assert self.data is not None
             run = train(
@@ -82,7 +83,7 @@ class Train:
                 out=self.out,
                 skip_bad=self.skip_bad,
                 progress=visible,
-                say=_say,
+                say=to_stderr,
             )
         print(next_steps(run.path, run.metrics))
 
@@ -90,7 +91,3 @@ class Train:
         """Fields of the recipe with an option of their own."""
         words = "model weights task epochs minutes batch_size image_size precision seed device"
         return {name: vars(self)[name] for name in words.split()}
-
-
-def _say(message: str) -> None:
-    print(message, file=sys.stderr, flush=True)

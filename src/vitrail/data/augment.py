@@ -36,9 +36,9 @@ def image_transform(augment: Augment, preprocess: Preprocess) -> Transform:
         steps.append(_Flip(augment.flip))
     if augment.color_jitter:
         strength = augment.color_jitter
-        steps.append(v2.ColorJitter(strength, strength, strength if preprocess.channels == 3 else 0))
+        steps.append(_UnitRange(v2.ColorJitter(strength, strength, strength if preprocess.channels == 3 else 0)))
     if augment.randaugment:
-        steps.append(v2.RandAugment(augment.randaugment, augment.randaugment_magnitude))
+        steps.append(_UnitRange(v2.RandAugment(augment.randaugment, augment.randaugment_magnitude)))
     if augment.erasing:
         steps.append(_Erase(augment.erasing, preprocess.mean))
     return _Steps(steps)
@@ -87,6 +87,25 @@ class _Steps:
         for step in self.steps:
             image = step(image)
         return image
+
+
+class _UnitRange:
+    """A transform that clips floats to [0, 1], applied to images of any values.
+
+    An image that exceeds this range is brought into it, from its own lowest to its highest value, and back.
+    """
+
+    def __init__(self, transform: Transform) -> None:
+        self.transform = transform
+
+    def __call__(self, image: Tensor) -> Tensor:
+        if image.dtype == torch.uint8:
+            return self.transform(image)
+        low, high = image.aminmax()
+        if low >= 0 and high <= 1:
+            return self.transform(image)
+        span = (high - low).clamp(min=1e-12)
+        return self.transform((image - low) / span) * span + low
 
 
 class _Flip:

@@ -9,13 +9,19 @@ With `channels` None, images have their *natural* number of channels:
 | CMYK                                         | (3, H, W) uint8   | Pillow's conversion, no ICC profile   |
 | colour with alpha or a transparent colour    | (3, H, W) uint8   | laid over white                       |
 | grey with alpha or a transparent level       | (1, H, W) uint8   | laid over white                       |
-| 16-bit grey PNG, TIFF, PGM                   | (1, H, W) float32 | / 65535                               |
 | 16-bit colour PNG, TIFF                      | (3, H, W) uint8   | the upper 8 bits                      |
-| 32-bit integer grey                          | (1, H, W) float32 | / (2³¹ - 1)                           |
-| float grey (TIFF, PFM)                       | (1, H, W) float32 | as stored, must be finite             |
-| `.npy` (H, W), (H, W, C) or (C, H, W);       | (C, H, W) uint8   | of uint8; of bool 0 and 255           |
-| TIFF of n bands, or of grey pages alike:     | (C, H, W) float32 | other integers / their largest value; |
-| the pages are its bands                      |                   | floats as stored, must be finite      |
+| grey with more bits (PNG, TIFF, PGM, PFM)    | (1, H, W) float32 | by their type, see below              |
+| `.npy` (H, W), (H, W, C) or (C, H, W);       | (C, H, W)         | by their type, see below              |
+| TIFF of n bands, or of grey pages alike:     |                   |                                       |
+| the pages are its bands                      |                   |                                       |
+
+| type                                         | image   | values                                                 |
+|----------------------------------------------|---------|--------------------------------------------------------|
+| uint8                                        | uint8   | as stored: 0 to 255                                    |
+| bool                                         | uint8   | 0 and 255                                              |
+| uint16                                       | float32 | / 65535: 0 to 1                                        |
+| int8, int16, int32, int64, uint32, uint64    | float32 | as stored, such as Hounsfield units                    |
+| float16, float32, float64                    | float32 | as stored, must be finite                              |
 
 In a three-dimensional `.npy` the channel axis is the shorter of the first and the last, the last if equal.
 
@@ -28,25 +34,32 @@ In a three-dimensional `.npy` the channel axis is the shorter of the first and t
 
 The content decides the format, never the suffix. EXIF orientation is applied (a damaged EXIF block means
 upright).
-Animated images are read as their first frame. Truncated files are errors.
+Animated images are read as their first frame. TIFFs whose white is 0 are inverted if their type has a white value
+(bool, unsigned integers).
+
+Truncated files are errors, and so are TIFFs and arrays of which a part lies outside the file. With `strict`, a PNG
+with a wrong checksum and a JPEG whose data libjpeg finds corrupt are errors too. One file may have at most
+`MAX_PIXELS`, `MAX_BYTES` and `MAX_SECONDS`; all threads share a budget of memory.
 """
 
-import logging
-import threading
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import cache
-from io import BytesIO
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from jaxtyping import Shaped
 from PIL import Image, UnidentifiedImageError
+from PIL.TiffImagePlugin import TiffImageFile
 from torch import Tensor
 
 from ..errors import VitrailError
-from .bands import RefusedError, fit_bands, from_npy, from_tiff, scale_bands, tiff_has_bands
+from .bands import RefusedError, fit_bands, from_npy, scale_bands
+from .camera import is_heif, open_heif, raw_kind, raw_refused
+from .damage import ICON_MAGIC, JPEG_MAGIC, PNG_MAGIC, check_icon, check_jpeg, check_png, check_scans
+from .decoding_limits import DECODING, TimedFile, TooMuchMemoryError, TooSlowError
+from .quiet import quiet
+from .tiff import TIFF_MAGIC, Tiff, decode_bands, inverted, read_structure
 
 MAX_PIXELS = 178_956_970
 """Images with more pixels are refused from their header, before anything is unpacked.
@@ -58,7 +71,10 @@ _FORMATS = (
     "JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF", "JPEG2000", "MPO", "ICO", "TGA",
     "PCX", "DIB", "SGI",
 )  # fmt: skip
-_TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_LARGE = 2**24
+"""Pixels from which memory counts more than speed."""
+_BYTES_PER_PIXEL, _BYTES_PER_VALUE = 16, 24
+"""Memory for a pixel of an ordinary image, and for a value of several bands, with all copies up to the resize."""
 _EXIF_PLACES = ("exif", "Raw profile type exif", "xmp", "XML:com.adobe.xmp")  # TIFFs Pillow has turned itself
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -83,16 +99,33 @@ class BadImage(VitrailError):  # noqa: N818 - it names the thing, as in the tabl
         return f"{self.name}: {self.reason}" if self.reason else self.name
 
 
-def decode(data: bytes, channels: int | None = None, *, name: str = "image") -> Shaped[Tensor, "C H W"]:
-    """Decode the bytes of an image file to an image (C, H, W), uint8, or float32 on a 0 to 1 scale; see the module's
-    tables.
+def decode(
+    data: bytes,
+    channels: int | None = None,
+    *,
+    name: str = "image",
+    strict: bool = True,
+    then: Callable[[Tensor], Tensor] | None = None,
+) -> Shaped[Tensor, "C H W"]:
+    """Decode the bytes of an image file to an image (C, H, W), uint8 or float32; see the module's tables.
+
+    Args:
+        data: the bytes of the file.
+        channels: number of channels to convert to; None: its own.
+        name: name of the file in messages.
+        strict: also refuse damage that decoders pass over.
+        then: applied to the image while its memory is reserved, such as `Preprocess.fit`; its result is returned.
 
     Raises:
         BadImage: any fault of the file, with `name` and the reason.
     """
     try:
-        with _quiet():
-            return _decode(data, channels)
+        with quiet():
+            opened = _open(data, strict)
+            with DECODING.reserved(opened.cost):
+                image = opened.read(channels)
+                del opened  # Pillow's copy of the image, and the file with it
+                return image if then is None else then(image)
     except Exception as error:  # decoders raise everything: struct.error, SyntaxError, zlib.error, MemoryError, ...
         raise BadImage(name, _reason(error, data)) from error
 
@@ -104,40 +137,86 @@ def from_pil(image: Image.Image, channels: int | None = None) -> Shaped[Tensor, 
         RefusedError: its channels cannot be brought to `channels`.
     """
     image.load()
+    white_is_zero = isinstance(image, TiffImageFile) and image.tag_v2.get(262) == 0
     image = _upright(image)
     if image.mode == "F" or image.mode.startswith("I"):
-        return fit_bands(_wide(image), channels)
+        return fit_bands(_wide(image, white_is_zero), channels)
     return _ordinary(image, channels)
 
 
-def _decode(data: bytes, channels: int | None) -> Tensor:
+class _Opened(NamedTuple):
+    """A file whose header has been read: bytes of memory that decoding takes, and channels -> image."""
+
+    cost: int
+    read: Callable[[int | None], Tensor]
+
+
+def _open(data: bytes, strict: bool) -> _Opened:
     if not data:
         raise RefusedError("empty file")
     if data.startswith(b"\x93NUMPY"):
-        return fit_bands(from_npy(data, MAX_PIXELS), channels)
-    is_tiff = data.startswith(_TIFF_MAGIC)
+        return _Opened(4 * len(data), lambda channels: fit_bands(from_npy(data, MAX_PIXELS, strict), channels))
+    if raw := raw_kind(data):
+        raise raw_refused(raw)
+    if data.startswith(TIFF_MAGIC):
+        return _open_tiff(data)
+    if strict and data.startswith(PNG_MAGIC):
+        check_png(data)
+    if strict and data.startswith(ICON_MAGIC):
+        check_icon(data)
+    image = open_heif(data) if is_heif(data) else Image.open(TimedFile(data), formats=_formats())
+    opened = _of_pillow(image)
+    if not data.startswith(JPEG_MAGIC):
+        return opened
+    check_scans(data, image.width * image.height, MAX_PIXELS)
+
+    def read(channels: int | None) -> Tensor:
+        decoded = opened.read(channels)
+        if strict:  # afterwards, so that truncated files are called that
+            check_jpeg(data)
+        return decoded
+
+    return opened._replace(read=read)
+
+
+def _open_tiff(data: bytes) -> _Opened:
+    structure = read_structure(data)
+    if structure.is_raw:
+        raise raw_refused("DNG, NEF, ARW or the like")
+    if structure.bands == 1 and not structure.is_rare and (image := _tiff_image(data, structure)):
+        return _of_pillow(image)
+    return _Opened(
+        _BYTES_PER_VALUE * structure.values,
+        lambda channels: fit_bands(decode_bands(data, structure, MAX_PIXELS), channels),
+    )
+
+
+def _of_pillow(image: Image.Image) -> _Opened:
+    return _Opened(_BYTES_PER_PIXEL * _pixels(image), lambda channels: from_pil(image, channels))
+
+
+def _tiff_image(data: bytes, structure: Tiff) -> Image.Image | None:
+    """The first page, if Pillow reads all its samples."""
     try:
-        image: Image.Image = Image.open(BytesIO(data), formats=_formats())
+        image = Image.open(TimedFile(data), formats=["TIFF"])
     except UnidentifiedImageError:
-        if not is_tiff:
-            raise
-        return fit_bands(from_tiff(data, MAX_PIXELS), channels)  # Pillow cannot read a TIFF of n bands
-    if image.width * image.height > MAX_PIXELS:
-        raise RefusedError(_too_large(image.width * image.height))
-    if is_tiff and tiff_has_bands(image):
-        return fit_bands(from_tiff(data, MAX_PIXELS), channels)
-    return from_pil(image, channels)
+        return None  # Pillow cannot read a TIFF of n bands
+    return image if structure.samples == len(image.getbands()) else None
 
 
-def _wide(image: Image.Image) -> Tensor:
+def _pixels(image: Image.Image) -> int:
+    pixels = image.width * image.height
+    if pixels > MAX_PIXELS:
+        raise RefusedError(_too_large(pixels))
+    return pixels
+
+
+def _wide(image: Image.Image, white_is_zero: bool) -> Tensor:
     """Grey with more than 8 bits -> (1, H, W) float32."""
     array = np.array(image)[None]
-    if image.mode == "I" and image.format in (
-        "PNG",
-        "PPM",
-    ):  # 16 bits in the file, in any mode of Pillow
+    if image.mode == "I" and image.format in ("PNG", "PPM"):  # 16 bits in the file, in any mode of Pillow
         array = array.astype(np.uint16)
-    return scale_bands(array)
+    return scale_bands(inverted(array, 16) if white_is_zero else array)
 
 
 def _ordinary(image: Image.Image, channels: int | None) -> Tensor:
@@ -160,6 +239,11 @@ def _ordinary(image: Image.Image, channels: int | None) -> Tensor:
 
 
 def _tensor(image: Image.Image) -> Tensor:
+    if image.width * image.height > _LARGE:  # one channel at a time, without a second copy of the whole
+        channels = np.empty((len(image.getbands()), image.height, image.width), np.uint8)
+        for index, channel in enumerate(channels):
+            channel[:] = np.asarray(image if len(channels) == 1 else image.getchannel(index))
+        return torch.from_numpy(channels)
     array = np.array(image)
     if array.ndim == 2:
         return torch.from_numpy(array)[None]
@@ -189,9 +273,9 @@ def _reason(error: Exception, data: bytes) -> str:
         return _too_large(int(digits[0])) if digits else "too large"
     if isinstance(error, MemoryError):
         return "too large for the memory of this machine"
+    if isinstance(error, TooSlowError | TooMuchMemoryError):
+        return str(error)
     if isinstance(error, UnidentifiedImageError):
-        if data[4:12] in (b"ftypheic", b"ftypheix", b"ftypmif1", b"ftyphevc"):
-            return "a HEIC image, which is not read here: convert it to JPEG or PNG"
         return "not an image, or damaged in its first bytes"
     what = str(error) or type(error).__name__
     return what if "truncated" in what.lower() else f"damaged ({what})"
@@ -206,40 +290,3 @@ def _formats() -> tuple[str, ...]:
     """The formats of our list that this Pillow was built with."""
     Image.init()
     return tuple(name for name in _FORMATS if name in Image.OPEN)
-
-
-_LOGGERS = ("PIL.TiffImagePlugin", "tifffile")
-_quiet_lock = threading.Lock()
-_quiet_users = 0
-_quiet_filters = warnings.catch_warnings()
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Suppress the decoders' warnings (palette transparency, odd EXIF, damaged tags).
-
-    `catch_warnings` alone is not safe in threads: two that overlap restore each other's filters. So the first
-    one in changes them and the last one out restores them.
-    """
-    global _quiet_users, _quiet_filters
-    with _quiet_lock:
-        if _quiet_users == 0:
-            _quiet_filters = warnings.catch_warnings()
-            _quiet_filters.__enter__()
-            warnings.simplefilter("ignore")
-            for name in _LOGGERS:
-                logging.getLogger(name).addFilter(_drop)
-        _quiet_users += 1
-    try:
-        yield
-    finally:
-        with _quiet_lock:
-            _quiet_users -= 1
-            if _quiet_users == 0:
-                _quiet_filters.__exit__(None, None, None)
-                for name in _LOGGERS:
-                    logging.getLogger(name).removeFilter(_drop)
-
-
-def _drop(record: logging.LogRecord) -> bool:
-    return False

@@ -1,18 +1,20 @@
-"""The cache of the survey: size, channels and content hash of files that have not changed since."""
+"""The cache of the survey: size, channels, type and content hash of files that have not changed since."""
 
 import hashlib
 import os
 import sqlite3
 from collections.abc import Iterable, Sequence
 from contextlib import closing, suppress
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
+from typing import Any
 
-RULES = 1
+RULES = 2
 """Version of `decode`, increased if it accepts or returns something else, so that older entries are not used."""
 
-_TABLE = """CREATE TABLE IF NOT EXISTS facts (
-    stamp BLOB PRIMARY KEY, height INTEGER, width INTEGER, channels INTEGER, digest TEXT) WITHOUT ROWID"""
+_TABLE = """CREATE TABLE IF NOT EXISTS images (
+    stamp BLOB PRIMARY KEY, height INTEGER, width INTEGER, channels INTEGER, digest TEXT, value_bytes INTEGER
+    ) WITHOUT ROWID"""
 _BATCH = 500  # SQLite's older builds take no more than 999 parameters
 
 
@@ -24,12 +26,14 @@ class Facts:
         height, width: in pixels, upright.
         channels: its natural number of channels, see `vitrail.data.decode`.
         digest: BLAKE2b (128 bits, hexadecimal) of the bytes of its file: equal for exact duplicates.
+        value_bytes: bytes of a value of the decoded image: 1 for uint8, 4 for float32.
     """
 
     height: int
     width: int
     channels: int
     digest: str
+    value_bytes: int = 1
 
 
 def digest(data: bytes) -> str:
@@ -57,13 +61,13 @@ class FactsCache:
             for start in range(0, len(keys), _BATCH):
                 batch = keys[start : start + _BATCH]
                 marks = ",".join("?" * len(batch))
-                for stamp, *values in base.execute(f"SELECT * FROM facts WHERE stamp IN ({marks})", batch):
+                for stamp, *values in base.execute(f"SELECT * FROM images WHERE stamp IN ({marks})", batch):
                     found[stamp] = Facts(*values)
         return found
 
     def put(self, rows: Iterable[tuple[bytes, Facts]]) -> None:
         """Store facts by key; a damaged cache file is replaced."""
-        values = [(stamp, facts.height, facts.width, facts.channels, facts.digest) for stamp, facts in rows]
+        values = [(stamp, *astuple(facts)) for stamp, facts in rows]
         if not values:
             return
         with suppress(OSError):
@@ -77,7 +81,7 @@ class FactsCache:
                 with suppress(sqlite3.Error):
                     self._write(values)
 
-    def _write(self, values: list[tuple[bytes, int, int, int, str]]) -> None:
+    def _write(self, values: list[tuple[Any, ...]]) -> None:
         with closing(sqlite3.connect(self.path)) as base, base:
             base.execute(_TABLE)
-            base.executemany("INSERT OR REPLACE INTO facts VALUES (?, ?, ?, ?, ?)", values)
+            base.executemany("INSERT OR REPLACE INTO images VALUES (?, ?, ?, ?, ?, ?)", values)

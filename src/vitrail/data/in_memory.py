@@ -14,12 +14,12 @@ ImageLike = Image.Image | np.ndarray | Tensor
 
 
 def image_tensor(image: ImageLike, channels: int | None = None, *, name: str = "image") -> Shaped[Tensor, "C H W"]:
-    """Convert an image in memory to a tensor (C, H, W), uint8, or float32 on a 0 to 1 scale.
+    """Convert an image in memory to a tensor (C, H, W), uint8 or float32.
 
     Args:
         image: a Pillow image (its EXIF orientation is applied), an array whose channel axis is the shorter of the first
-            and the last, or a tensor whose channel axis is the first. Integers other than uint8 are divided by their
-            largest value, floats are unchanged.
+            and the last, or a tensor whose channel axis is the first. Values follow their type, see
+            `vitrail.data.decode`: uint16 is divided by 65535, wider integers and floats are unchanged.
         channels: number of channels to convert to, as in `vitrail.data.decode`; None: its own.
         name: name of the image in messages.
 

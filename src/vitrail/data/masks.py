@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ..errors import VitrailError
 from .decode import BadImage, decode
+from .file_bytes import read_file
 from .folder_source import is_image
 from .preprocess import Preprocess
 from .samples import Sample, normal
@@ -85,7 +86,7 @@ def read_mask(sample: Sample, file: Path, size: tuple[int, int], preprocess: Pre
 
 def _levels(file: Path) -> Tensor:
     """Values of the mask (H, W), on the scale of the file."""
-    data = file.read_bytes()
+    data = read_file(file)
     try:
         opaque = decode(data, channels=4, name=str(file))[3]
     except BadImage:  # no transparency: the usual mask

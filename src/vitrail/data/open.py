@@ -40,6 +40,7 @@ __all__ = [
     "Split",
     "is_source",
     "open_source",
+    "read_bytes",
     "read_image",
     "source_from_dataset",
     "source_from_images",
@@ -56,7 +57,9 @@ Opener = Callable[[str, bool], Source]
 """A plugin's source: (text after "name:", whether to read labels) -> Source."""
 
 
-def open_source(spec: SourceLike, *, labelled: bool = True, task: TaskSpec | None = None) -> Source:
+def open_source(
+    spec: SourceLike, *, labelled: bool = True, task: TaskSpec | None = None, strict: bool = True
+) -> Source:
     """Open a source: find the images of `spec` and, with `labelled`, their classes or numbers.
 
     `spec` is a folder (class folders, or tar shards), a CSV, a tar shard or a glob of shards, `digits`, one of
@@ -69,11 +72,14 @@ def open_source(spec: SourceLike, *, labelled: bool = True, task: TaskSpec | Non
         labelled: False also takes an image, a folder with images at any depth, or a glob of images, and no sample has a
             label.
         task: task of the labels; None infers it from them.
+        strict: False also takes damaged files that can still be decoded, such as JPEGs of which a part is grey.
 
     Raises:
         VitrailError: there is nothing usable, or its labels do not fit the task.
     """
     source = _found(spec, labelled, task)
+    if not strict:
+        source = replace(source, samples=tuple(replace(sample, strict=False) for sample in source.samples))
     if not labelled:
         return _without_labels(source)
     if task is not None:
@@ -94,17 +100,34 @@ def source_name(spec: SourceLike) -> str:
     return spec.name if isinstance(spec, Source) else os.fspath(spec)
 
 
-def read_image(sample: Sample, channels: int | None = None) -> Shaped[Tensor, "C H W"]:
+def read_image(
+    sample: Sample, channels: int | None = None, *, then: Callable[[Tensor], Tensor] | None = None
+) -> Shaped[Tensor, "C H W"]:
     """Read the image of a sample, converted to `channels` (None: its own); see `vitrail.data.decode` for the rules.
+
+    Args:
+        sample: the sample.
+        channels: number of channels.
+        then: applied to the image while its memory is reserved, see `decode`.
 
     Raises:
         BadImage: the image cannot be read or decoded.
     """
+    return decode(read_bytes(sample), channels, name=sample.name, strict=sample.strict, then=then)
+
+
+def read_bytes(sample: Sample) -> bytes:
+    """Read the bytes of a sample's image file.
+
+    Raises:
+        BadImage: they cannot be read, whatever error the location raises.
+    """
     try:
-        data = sample.location.read()
+        return sample.location.read()
     except OSError as error:
         raise BadImage(sample.name, error.strerror or str(error)) from error
-    return decode(data, channels, name=sample.name)
+    except Exception as error:  # a location of another package: one bad image, not the end of the table
+        raise BadImage(sample.name, f"cannot be read ({type(error).__name__}: {error})") from error
 
 
 def _found(spec: SourceLike, labelled: bool, task: TaskSpec | None) -> Source:

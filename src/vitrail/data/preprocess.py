@@ -8,12 +8,12 @@ from typing import Any, Literal
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2 import functional as tvf
 
 from ..errors import VitrailError
 from ..typed import build
 from .in_memory import ImageLike, image_tensor
+from .resize import resize_and_crop
 
 Interpolation = Literal["bicubic", "bilinear", "nearest"]
 
@@ -84,11 +84,7 @@ class Preprocess:
         height, width = self.image_size
         # Rounded down, as timm does: 224 / 0.9 is 248.
         least = math.floor(height / self.crop), math.floor(width / self.crop)
-        scale = max(side / found for side, found in zip(least, image.shape[1:], strict=True))
-        size = [max(side, int(found * scale)) for side, found in zip(least, image.shape[1:], strict=True)]
-        if size != list(image.shape[1:]):
-            image = tvf.resize(image, size, interpolation=InterpolationMode(self.interpolation), antialias=True)
-        return tvf.center_crop(image, [height, width])
+        return resize_and_crop(image, least, (height, width), self.interpolation)
 
     def normalise(self, image: Tensor) -> Float[Tensor, "*batch C H W"]:
         """Scale uint8 to 0..1, subtract the mean, divide by the deviation; also for a batch."""
@@ -99,6 +95,13 @@ class Preprocess:
         """Inverse of `normalise`, on the scale where a uint8 image is 0 to 1; also for a batch."""
         mean, std = (torch.tensor(values, device=pixels.device).view(-1, 1, 1) for values in (self.mean, self.std))
         return pixels * std + mean
+
+    def viewable(self, pixels: Float[Tensor, "*batch C H W"]) -> Float[Tensor, "*batch C H W"]:
+        """Inverse of `normalise` for display: also clipped to 0..1, unless mean and deviation are of other values."""
+        images = self.denormalise(pixels)
+        # Values from 0 to 1 have a mean between them, and deviations of these checkpoints are 1 at most.
+        is_unit = all(0 <= mean <= 1 and std <= 1 for mean, std in zip(self.mean, self.std, strict=True))
+        return images.clamp(0, 1) if is_unit else images
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values for model.json."""

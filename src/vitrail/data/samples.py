@@ -14,12 +14,10 @@ import numpy as np
 
 from ..errors import VitrailError
 from ..task_spec import CLASSIFICATION, TaskSpec
+from .file_bytes import read_file
 
 Split = Literal["train", "val", "test"]
 LabelKind = Literal["classes", "numbers"]
-
-MAX_BYTES = 2**30
-"""Largest size of an image file in bytes; larger ones are an error before they are read."""
 
 SPLIT_WORDS: dict[str, Split] = {
     "train": "train",
@@ -56,11 +54,7 @@ class FileAt:
     path: str
 
     def read(self) -> bytes:
-        with open(self.path, "rb") as file:
-            size = os.fstat(file.fileno()).st_size
-            if size > MAX_BYTES:
-                raise OSError(f"too large: {size:,} bytes, the limit is {MAX_BYTES:,}")
-            return file.read()
+        return read_file(self.path)
 
     def stamp(self) -> str:
         facts = os.stat(self.path)
@@ -76,11 +70,7 @@ class MemberAt:
     size: int
 
     def read(self) -> bytes:
-        if self.size > MAX_BYTES:
-            raise OSError(f"too large: {self.size:,} bytes, the limit is {MAX_BYTES:,}")
-        with open(self.path, "rb") as file:
-            file.seek(self.offset)
-            return file.read(self.size)
+        return read_file(self.path, offset=self.offset, size=self.size)
 
     def stamp(self) -> str:
         facts = os.stat(self.path)
@@ -113,12 +103,14 @@ class Sample:
             there may be many), for regression a number for each name. Empty in a source without labels.
         split: split that the source assigns it to; None if the source has no splits.
         location: location of its bytes.
+        strict: whether damage that decoders pass over makes it a bad file, see `vitrail.data.decode`.
     """
 
     name: str
     labels: tuple[Any, ...]
     split: Split | None
     location: Location
+    strict: bool = True
 
 
 @dataclass(frozen=True, slots=True)

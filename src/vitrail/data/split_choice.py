@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from ..errors import VitrailError, nearest
+from .decode import BadImage
 from .facts_cache import digest
+from .open import read_bytes
 from .samples import Sample, Source
 
 SplitChoice = Literal["auto", "train", "val", "test", "all"]
@@ -65,6 +67,6 @@ def recorded_splits(checkpoint: Path) -> dict[str, str] | None:
 
 def _recorded_part(sample: Sample, recorded: Mapping[str, str]) -> str:
     try:
-        return recorded.get(digest(sample.location.read()), "new")
-    except OSError:
+        return recorded.get(digest(read_bytes(sample)), "new")
+    except BadImage:
         return "new"

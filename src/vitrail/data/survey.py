@@ -1,7 +1,9 @@
 """Survey of a source before training: every file is decoded once for its size, channels and content hash."""
 
+import itertools
+import time
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,13 +15,18 @@ from ..progress import Track, silent
 from ..tables import write_csv
 from .decode import BadImage, decode
 from .facts_cache import Facts, FactsCache, digest, key
+from .open import read_bytes
 from .samples import BadFile, Sample, Source, takes_many
+from .seeds import permutation
 from .user_folders import cache_folder
 
 __all__ = ["BadFiles", "Facts", "Survey", "survey", "write_bad_files"]
 
 _CHUNK = 32  # files per task: small enough for progress, large enough for little overhead
 _NAMED_BAD_FILES = 10
+_FEWEST = 256
+"""Images that a survey with a time limit decodes in any case."""
+_OF_EACH_CLASS = 20
 
 
 class BadFiles(VitrailError):  # noqa: N818 - it names the things, as BadImage does
@@ -43,11 +50,15 @@ class Survey:
         source: the good samples only, in the order of the source.
         facts: facts of each sample.
         bad: all files that cannot be used, with the reason; those that the source found come first.
+        total: number of images of the source, if only a sample of them was decoded; None: all were.
+        read: number of images that were decoded, bad ones included.
     """
 
     source: Source
     facts: tuple[Facts, ...]
     bad: tuple[BadFile, ...]
+    total: int | None = None
+    read: int = 0
 
     @property
     def median_size(self) -> tuple[int, int]:
@@ -96,6 +107,11 @@ class Survey:
         """Sentences about problems that do not prevent training."""
         names = self.source.class_names
         lines = []
+        if self.total is not None:
+            lines.append(
+                f"{self.read:,} of {self.total:,} images are used, drawn at random: there is no time to "
+                "read more; give more minutes, or epochs instead of minutes, to use all"
+            )
         if conflicts := self.conflicts:
             pair = [f"{s.name} ({self.source.describe(s.labels)})" for s in conflicts[0]]
             more = f", and {len(conflicts) - 1} more such groups" if len(conflicts) > 1 else ""
@@ -160,30 +176,68 @@ class Survey:
             raise VitrailError(f"{name} has one image of each class: add at least a second one, to check with")
 
 
-def survey(source: Source, *, cache: Path | None = None, progress: Track = silent) -> Survey:
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """Limit of a survey, which then takes the images in a random order, a few of each class first.
+
+    Attributes:
+        seed: seed of the order.
+        seconds: time after which no more images are decoded; None: no limit.
+        images: number of images; None: no limit.
+    """
+
+    seed: int
+    seconds: float | None = None
+    images: int | None = None
+
+
+def survey(
+    source: Source, *, limit: Limit | None = None, cache: Path | None = None, progress: Track = silent
+) -> Survey:
     """Decode every sample of a source once, in threads; files that have not changed since the last survey are skipped.
 
     Args:
+        limit: decodes only a sample; None: all.
         cache: folder of the cache of facts by path, size and mtime_ns; `cache_folder()` if None.
         progress: reports each file.
     """
+    order = _spread(source, limit.seed)[: limit.images] if limit else list(range(len(source.samples)))
+    deadline = time.monotonic() + limit.seconds if limit and limit.seconds is not None else None
     remembered = FactsCache(cache or cache_folder())
     keys = [_key(sample) for sample in source.samples]
     known = remembered.get([stamp for stamp in keys if stamp])
     found: dict[int, Facts | BadFile] = {i: known[stamp] for i, stamp in enumerate(keys) if stamp in known}
-    fresh = [i for i in range(len(keys)) if i not in found]
+    fresh = [i for i in order if i not in found]
     try:
         results = _inspect_all([source.samples[i] for i in fresh])
-        for i, outcome in zip(fresh, progress(results, len(fresh), "survey"), strict=True):
+        for count, (i, outcome) in enumerate(zip(fresh, progress(results, len(fresh), "survey"), strict=False), 1):
             found[i] = outcome
+            if deadline is not None and count >= _FEWEST and time.monotonic() > deadline:
+                results.close()
+                break
     finally:  # also if the user interrupts it
         pairs = ((keys[i], found.get(i)) for i in fresh)
         remembered.put((stamp, facts) for stamp, facts in pairs if stamp and isinstance(facts, Facts))
-    outcomes = [found[i] for i in range(len(keys))]
-    good = [(s, facts) for s, facts in zip(source.samples, outcomes, strict=True) if isinstance(facts, Facts)]
-    bad = (*source.bad, *(outcome for outcome in outcomes if isinstance(outcome, BadFile)))
+    read = sorted(itertools.takewhile(found.__contains__, order))  # what a survey of as many images would read
+    outcomes = [(source.samples[i], found[i]) for i in read]
+    good = [(sample, outcome) for sample, outcome in outcomes if isinstance(outcome, Facts)]
+    bad = (*source.bad, *(outcome for _, outcome in outcomes if isinstance(outcome, BadFile)))
     samples, facts = zip(*good, strict=True) if good else ((), ())
-    return Survey(replace(source, samples=samples, bad=()), facts, bad)
+    total = len(keys) if len(read) < len(keys) else None
+    return Survey(replace(source, samples=samples, bad=()), facts, bad, total, len(read))
+
+
+def _spread(source: Source, seed: int) -> list[int]:
+    """A random order of the samples in which the first few of each class come before all others."""
+    order = permutation(len(source.samples), seed)
+    seen: Counter[tuple[float, ...]] = Counter()
+    first: list[int] = []
+    rest: list[int] = []
+    for i in order:
+        labels = source.samples[i].labels if source.label_kind == "classes" else ()
+        seen[labels] += 1
+        (first if seen[labels] <= _OF_EACH_CLASS else rest).append(i)
+    return first + rest
 
 
 def write_bad_files(path: Path, bad: Sequence[BadFile]) -> None:
@@ -196,10 +250,10 @@ def _key(sample: Sample) -> bytes | None:
         stamp = sample.location.stamp()
     except OSError:  # such as a broken link: the reason comes from opening it
         return None
-    return key(stamp) if stamp else None
+    return key(stamp if sample.strict else f"{stamp}|damaged too") if stamp else None
 
 
-def _inspect_all(samples: list[Sample]) -> Iterator[Facts | BadFile]:
+def _inspect_all(samples: list[Sample]) -> Generator[Facts | BadFile, None, None]:
     """In the order of `samples`. Threads, because reading and Pillow's decoders release the lock."""
     chunks = [samples[start : start + _CHUNK] for start in range(0, len(samples), _CHUNK)]
     with ThreadPoolExecutor(max_workers=usable_cores()) as pool:
@@ -216,13 +270,12 @@ def _inspect_chunk(samples: list[Sample]) -> list[Facts | BadFile]:
 
 def _inspect(sample: Sample) -> Facts | BadFile:
     try:
-        data = sample.location.read()
-        channels, height, width = decode(data, name=sample.name).shape
+        data = read_bytes(sample)
+        image = decode(data, name=sample.name, strict=sample.strict)
     except BadImage as error:
         return BadFile(sample.name, error.reason)
-    except OSError as error:
-        return BadFile(sample.name, error.strerror or str(error))
-    return Facts(height, width, channels, digest(data))
+    channels, height, width = image.shape
+    return Facts(height, width, channels, digest(data), image.element_size())
 
 
 def _some(names: Sequence[str]) -> str:

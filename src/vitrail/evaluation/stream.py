@@ -111,6 +111,6 @@ def _read_ahead(
 
 def _fitted(sample: Sample, preprocess: Preprocess) -> Tensor | str:
     try:
-        return preprocess.fit(read_image(sample, preprocess.channels))
+        return read_image(sample, preprocess.channels, then=preprocess.fit)
     except BadImage as error:
         return error.reason or str(error)

@@ -12,6 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from ..data.decode import BadImage, decode
+from ..data.file_bytes import read_file
 from ..data.in_memory import ImageLike as MemoryImage
 from ..data.in_memory import image_tensor
 from ..data.open import SourceLike, is_source, open_source, read_image
@@ -56,7 +57,11 @@ def named_images(
             except BadImage as error:
                 yield sample.name, error
         for number, item in enumerate(held, start=1):
-            yield f"image {number}", decoded(item, channels, name=f"image {number}")
+            name = f"image {number}"
+            try:
+                yield name, decoded(item, channels, name=name)
+            except BadImage as error:
+                yield name, error
         for file in bad:
             yield file.name, BadImage(file.name, file.reason)
 
@@ -66,7 +71,7 @@ def named_images(
 def decoded(
     image: str | os.PathLike[str] | MemoryImage, channels: int, *, name: str = "image"
 ) -> Shaped[Tensor, "C H W"]:
-    """Return an image as a tensor (C, H, W), uint8, or float32 from 0 to 1, by the rules of `vitrail.data.decode`.
+    """Return an image as a tensor (C, H, W), uint8 or float32, by the rules of `vitrail.data.decode`.
 
     Raises:
         BadImage: the image cannot be read, or has another number of channels.
@@ -74,7 +79,7 @@ def decoded(
     if isinstance(image, str | os.PathLike):
         path = Path(image)
         try:
-            return decode(path.read_bytes(), channels, name=str(path))
+            return decode(read_file(path), channels, name=str(path))
         except OSError as error:
             raise BadImage(str(path), error.strerror or str(error)) from error
     return image_tensor(image, channels, name=name)

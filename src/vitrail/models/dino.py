@@ -9,9 +9,11 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from torch import Tensor
+
 from ..nn import Embedding, FirstToken, Head, PrefixTokens, PrototypeHead, VisionModel, init_vit
 from ..task_spec import EMBEDDING, TaskSpec
-from .fields import BlockFields, PositionedFields, ViTFields
+from .fields import BlockFields, PositionedFields, ViTFields, shared_fields
 from .parts import learned_positions, patch_embed, vit_encoder
 from .vit import SMALL, ViTConfig
 
@@ -33,6 +35,16 @@ class DINOConfig(ViTFields, PositionedFields, BlockFields):
 
     def classifier_changes(self) -> Mapping[str, Any]:
         return {}  # prototypes are not classes
+
+    def fine_tuned(self) -> ViTConfig:
+        """Config of the ViT under the projection head."""
+        found = shared_fields(self, ViTConfig)
+        del found["task"]
+        return ViTConfig(**{**found, "num_classes": 0})
+
+    def fine_tuned_state(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Tensors of embedding and encoder."""
+        return {name: tensor for name, tensor in state.items() if not name.startswith("head.")}
 
     def build(self) -> VisionModel["DINOConfig"]:
         dim = self.embed_dim

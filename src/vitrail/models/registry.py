@@ -80,9 +80,9 @@ def override(config: ConfigT, overrides: Mapping[str, Any], name: str) -> Config
                 hint = "its blocks cannot have widths of their own; those of ViT, DINOv2, BEiT, CLIP and others can"
             raise VitrailError(f"{name} has no field {key!r}: {hint}")
     changes = config.classifier_changes() if overrides.get("num_classes") else {}
+    made = replace(config, **{**changes, **overrides})  # first, for the more specific messages of its checks
     types = config_types(type(config))
-    typed = {key: convert(types[key], value, f"{key} of {name}") for key, value in overrides.items()}
-    return replace(config, **{**changes, **typed})
+    return replace(made, **{key: convert(types[key], value, f"{key} of {name}") for key, value in overrides.items()})
 
 
 def canonical_name(name: str) -> str:

@@ -141,4 +141,4 @@ def _moments(patches: Float[Tensor, "B N P"]) -> tuple[Float[Tensor, "B N 1"], F
 
 
 def _image(pixels: Float[Tensor, "C H W"], preprocess: Preprocess) -> UInt8[Tensor, "3 H W"]:
-    return displayable(preprocess.denormalise(pixels).clamp(0, 1))
+    return displayable(preprocess.viewable(pixels))

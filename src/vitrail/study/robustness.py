@@ -105,7 +105,7 @@ def study_robustness(
         val = _val(checkpoint, source, options, progress) if "calibration" in options.tests else None
         columns.append(_rows(studied, val, masks, options, progress))
         notes.append(f"accuracy of predicting the most common class: {100 * studied.majority_accuracy:.1f} %")
-        notes += _notes(checkpoint, val, masks, options)
+        notes += _notes(checkpoint, val, masks, options) + _about_values(studied)
     if "corruption" in options.tests and len(columns) > 1:
         columns = [_with_error(column, columns[-1]) for column in columns]
     return RobustnessStudy(tuple(zip(*columns, strict=True)), tuple(dict.fromkeys(notes)))
@@ -161,6 +161,12 @@ def _notes(checkpoint: Checkpoint, val: StudiedModel | None, masks: list[Mask | 
         where = f"{len(val.images)} validation images" if val else "one half of the images for the other"
         notes.append(f"{checkpoint.path or 'the model'}: the temperature is fitted on {where}")
     return notes
+
+
+def _about_values(studied: StudiedModel) -> list[str]:
+    if studied.is_unit:
+        return []
+    return [f"changed images have 256 levels from {studied.low:.4g} to {studied.high:.4g}, the range of all images"]
 
 
 def _studied(checkpoint: Checkpoint, samples: Sequence[Sample], options: Options, progress: Track) -> StudiedModel:

@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float, Int, Shaped, UInt8
 from numpy import ndarray
 from torch import Tensor, nn
+from torchvision.transforms.v2 import functional as tvf
 
 from ..checkpoint.contract import Checkpoint
 from ..data.open import Sample, Source, SourceLike, open_source, read_image
@@ -35,10 +36,12 @@ class StudiedModel:
         predictor: runs the model on images.
         model: the same model on the predictor's device, for tests that need gradients or hooks; see `precision`.
         fitted: the images, resized and cropped as in `vitrail eval`, (C, H, W).
-        images: the same images as uint8, which corruptions and attacks change; values of 16-bit and float images
-            outside [0, 1] are clipped.
+        images: the same images as uint8, which corruptions and attacks change: 0 to 255 are the values `low` to `high`
+            of 16-bit and float images.
         labels: (n,), class indices in the order of the model's outputs.
         samples: the samples of the images.
+        low, high: 0 and 1, on the scale where a uint8 image is 0 to 1; the lowest and highest value of all images if
+            some exceed this range.
     """
 
     predictor: Predictor
@@ -47,6 +50,8 @@ class StudiedModel:
     images: tuple[Image, ...]
     labels: Int[Tensor, " n"]
     samples: tuple[Sample, ...]
+    low: float = 0.0
+    high: float = 1.0
 
     @property
     def batch_size(self) -> int:
@@ -75,7 +80,18 @@ class StudiedModel:
     def answer(self, images: Float[Tensor, "B C H W"]) -> Float[Tensor, "B K"]:
         """Compute logits of images in [0, 1] on the model's device; differentiable."""
         with self.precision():
-            return self.model(self.predictor.preprocess.normalise(images)).float()
+            return self.model(self.predictor.preprocess.normalise(self.restored(images))).float()
+
+    @property
+    def is_unit(self) -> bool:
+        """Whether `low` and `high` are 0 and 1."""
+        return (self.low, self.high) == (0.0, 1.0)
+
+    def restored(self, images: Shaped[Tensor, "B C H W"]) -> Shaped[Tensor, "B C H W"]:
+        """Return images, uint8 or float in [0, 1], with the values that the model knows: from `low` to `high`."""
+        if self.is_unit:
+            return images
+        return tvf.to_dtype(images, torch.float32, scale=True) * (self.high - self.low) + self.low
 
     def clean_logits(self) -> Float[Tensor, "n K"]:
         """Logits of the unchanged images, equal to those of `vitrail eval`."""
@@ -83,10 +99,11 @@ class StudiedModel:
 
     def logits(self, images: Sequence[Image]) -> Float[Tensor, "n K"]:
         """Logits of changed images, on the CPU in float32."""
-        return self.batch_logits(batched(map(channels_first, images), self.batch_size))
+        batches = batched(map(channels_first, images), self.batch_size)
+        return self.batch_logits(map(self.restored, batches))
 
     def batch_logits(self, batches: Iterable[Shaped[Tensor, "B C H W"]]) -> Float[Tensor, "n K"]:
-        """Logits of batches of images, uint8 or float in [0, 1]."""
+        """Logits of batches of images, uint8 or float with their own values."""
         return torch.cat(list(self.predictor.outputs(batches)))
 
     def correct(self, logits: Float[Tensor, "n K"]) -> Float[Tensor, " n"]:
@@ -124,11 +141,12 @@ def studied_model(
     """
     preprocess = checkpoint.preprocess
     predictor = make_predictor(checkpoint, batch_size=batch_size, device=device, precision=precision)
-    read = progress((_fitted(sample, preprocess) for sample in samples), len(samples), "read")
-    pairs = [_shared(fitted) for fitted in read]
+    read = list(progress((_fitted(sample, preprocess) for sample in samples), len(samples), "read"))
+    low, high = _span(read)
+    pairs = [_shared(fitted, low, high) for fitted in read]
     labels = torch.tensor([sample.labels[0] for sample in samples])
     fitted, images = zip(*pairs, strict=True)
-    return StudiedModel(predictor, checkpoint.model, fitted, images, labels, tuple(samples))
+    return StudiedModel(predictor, checkpoint.model, fitted, images, labels, tuple(samples), low, high)
 
 
 def check_amounts(limit: int | None, batch_size: int) -> None:
@@ -212,11 +230,22 @@ def on_all(change: Callable[[int, Image], Image], images: Sequence[Image]) -> li
 
 
 def _fitted(sample: Sample, preprocess: Preprocess) -> Tensor:
-    return preprocess.fit(read_image(sample, preprocess.channels))
+    return read_image(sample, preprocess.channels, then=preprocess.fit)
 
 
-def _shared(fitted: Shaped[Tensor, "C H W"]) -> tuple[Tensor, Image]:
-    """Return a resized image as tensor and as uint8 array; for a uint8 image they share memory."""
-    scaled = fitted if fitted.dtype == torch.uint8 else (fitted.clamp(0, 1) * 255).round().to(torch.uint8)
+def _span(images: Sequence[Shaped[Tensor, "C H W"]]) -> tuple[float, float]:
+    """0 and 1, or the lowest and highest value of all images if float images exceed this range."""
+    ends = [(0.0, 1.0) if image.dtype == torch.uint8 else tuple(map(float, image.aminmax())) for image in images]
+    low, high = min(least for least, _ in ends), max(most for _, most in ends)
+    return (0.0, 1.0) if low >= 0 and high <= 1 else (low, max(high, low + 1e-6 * max(1.0, abs(low))))
+
+
+def _shared(fitted: Shaped[Tensor, "C H W"], low: float, high: float) -> tuple[Tensor, Image]:
+    """Return a resized image as tensor and as uint8 array; for a uint8 image they share memory, if `low` is 0."""
+    is_plain = fitted.dtype == torch.uint8 and (low, high) == (0.0, 1.0)
+    scaled = fitted
+    if not is_plain:
+        unit = (tvf.to_dtype(fitted, torch.float32, scale=True) - low) / (high - low)
+        scaled = (unit.clamp(0, 1) * 255).round().to(torch.uint8)
     image = np.ascontiguousarray(scaled.movedim(0, 2).numpy())
-    return (channels_first(image) if fitted.dtype == torch.uint8 else fitted), image
+    return (channels_first(image) if is_plain else fitted), image

@@ -79,7 +79,7 @@ def corruptions(studied: StudiedModel, severities: Sequence[int], seed: int, pro
 def adversarial(
     studied: StudiedModel, epsilons: Sequence[float], steps: int, seed: int, progress: Track
 ) -> list[Measurement]:
-    """Accuracy on adversarial images, which differ by at most ε; `epsilons` are in 1/255."""
+    """Accuracy on adversarial images, which differ by at most ε; `epsilons` are in 1/255 of the range of values."""
     rows = []
     for epsilon in progress(epsilons, len(epsilons), "attacks"):
         for name in ATTACKS:
@@ -167,9 +167,10 @@ def _misleading(
         given = unit_range(studied.images[start : start + studied.batch_size]).to(studied.device)
         labels = studied.labels[start : start + studied.batch_size].to(studied.device)
         if name == "FGSM":
-            yield fgsm(studied.answer, given, labels, epsilon)
+            yield studied.restored(fgsm(studied.answer, given, labels, epsilon))
         else:
-            yield pgd(studied.answer, given, labels, epsilon, steps=steps, seed=derive(seed, "PGD", start))
+            found = pgd(studied.answer, given, labels, epsilon, steps=steps, seed=derive(seed, "PGD", start))
+            yield studied.restored(found)
 
 
 def _moved(image: Image, columns: int) -> Image:

@@ -1,20 +1,30 @@
 """Mean and standard deviation of each channel of a data set."""
 
+import math
 from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 from torchvision.transforms.v2 import functional as tvf
 
+from ..data.preprocess import Preprocess
 from ..data.seeds import permutation
+from ..errors import VitrailError
 
 _ENOUGH = 1000
+_MOST_SPREAD = 20
+_LEAST_CONTRAST = 1e-5
+"""Smallest deviation relative to the mean: float32 has seven digits."""
 
 
 def channel_statistics(
     read: Callable[[int], Tensor], count: int, seed: int
 ) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation over the pixels of up to 1,000 images, on the scale where uint8 is 0 to 1."""
+    """Mean and standard deviation over the pixels of up to 1,000 images, on the scale where uint8 is 0 to 1.
+
+    Raises:
+        VitrailError: a channel is constant.
+    """
     chosen: Sequence[int] = sorted(permutation(count, seed)[:_ENOUGH])
     sums = squares = torch.zeros(1, dtype=torch.float64)
     pixels = 0
@@ -23,6 +33,41 @@ def channel_statistics(
         sums, squares = sums + image.sum(1), squares + image.square().sum(1)
         pixels += image.shape[1]
     mean = sums / pixels
-    # A constant channel has deviation 0, which nothing can be divided by.
-    std = (squares / pixels - mean.square()).clamp(min=0).sqrt().clamp(min=1e-3)
-    return tuple(round(v, 4) for v in mean.tolist()), tuple(round(v, 4) for v in std.tolist())
+    std = (squares / pixels - mean.square()).clamp(min=0).sqrt()
+    _require_contrast(mean, std)
+    places = [_places(value) for value in std.tolist()]
+    return tuple(map(round, mean.tolist(), places)), tuple(map(round, std.tolist(), places))
+
+
+def require_scale(read: Callable[[int], Tensor], count: int, seed: int, preprocess: Preprocess) -> None:
+    """Check that images have the scale of values that trained weights know.
+
+    Raises:
+        VitrailError: the images' mean or deviation is more than 20 of the weights' deviations.
+    """
+    found = channel_statistics(read, count, seed)
+    for mean, std, known, spread in zip(*found, preprocess.mean, preprocess.std, strict=True):
+        if max(abs(mean - known), std) > _MOST_SPREAD * spread:
+            raise VitrailError(
+                f"the values of the training images (mean {mean:.4g}, deviation {std:.4g}) are on another scale than "
+                f"those of the weights (mean {known:.4g}, deviation {spread:.4g}): save the images as uint8 from 0 to "
+                "255, as uint16 from 0 to 65535 or as floats from 0 to 1, or train from fresh weights"
+            )
+
+
+def _require_contrast(mean: Tensor, std: Tensor) -> None:
+    """Raise VitrailError if a channel is constant, or so nearly that float32 does not hold its differences."""
+    flat = (std <= (_LEAST_CONTRAST * mean.abs()).clamp(min=1e-30)).nonzero().flatten().tolist()
+    if not flat:
+        return
+    names = ", ".join(f"channel {channel + 1} (always {mean[channel]:.4g})" for channel in flat)
+    raise VitrailError(
+        f"of the {len(mean)} channel{'s' * (len(mean) > 1)} of the training images, {names} hold"
+        f"{'s' * (len(flat) == 1)} the same value everywhere, so that there is nothing to learn from: check how the "
+        "images were saved, or save them without it"
+    )
+
+
+def _places(std: float) -> int:
+    """Decimal places of a statistic: four, and of small deviations so many that four digits are left."""
+    return max(4, 3 - math.floor(math.log10(std))) if std < 0.1 else 4

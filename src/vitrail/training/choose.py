@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass, replace
 
 from ..data.augment_options import Augment
-from .recipe import Recipe, chosen
+from .recipe import Recipe, chosen, timed
 
 _CPU_SAMPLES, _GPU_SAMPLES = 300_000, 6_000_000
 _CPU_FLOPS = 3e14
@@ -59,7 +59,7 @@ def choose(recipe: Recipe, situation: Situation, model_size: tuple[int, int] | N
         batch_size=min(batch, situation.train),
         epochs=epochs,
         start_size=recipe.start_size or (1.0 if fine_tuned or min(height, width) < 32 else 0.75),
-        evaluate_every=recipe.evaluate_every or max(1.0, (epochs or 0) / 50),
+        evaluate_every=recipe.evaluate_every or _evaluate_every(recipe, epochs),
         optimizer=optimizer,
         lr=recipe.lr or (5e-4 if fine_tuned else 2e-3 if optimizer == "muon" else 1e-3),
         augment=recipe.augment or _augment(situation, min(height, width)),
@@ -107,6 +107,11 @@ def _epochs(situation: Situation, fine_tuned: bool) -> float:
     samples = _GPU_SAMPLES if situation.gpu else _CPU_SAMPLES
     epochs = min(30 if situation.side <= 20 else 100, max(6, samples / situation.train))
     return float(round(epochs / 3 if fine_tuned else epochs))
+
+
+def _evaluate_every(recipe: Recipe, epochs: float | None) -> float | None:
+    """Epochs between evaluations; None if a time budget decides."""
+    return None if timed(recipe) else max(1.0, (epochs or 0) / 50)
 
 
 def _augment(situation: Situation, side: int) -> Augment:

@@ -2,25 +2,26 @@
 
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from torch import Tensor
 
 from ..checkpoint.contract import load, save
-from ..progress import Track
+from ..progress import Say, Track
 from ..tasks.task import Evaluation
 from .folder import RunFolder
 from .loggers import Logger, make_loggers
 from .loop import Diverged, Trainer
 from .measure import evaluate_loss, evaluate_outputs, evaluate_trainer, outputs
 from .publish.results import write_results
+from .recipe import timed
 from .recipe_file import recipe_to_dict
 from .recorder import FolderRecorder
 from .setup import RunSetup
 from .state import latest, restore
-
-Say = Callable[[str], None]
+from .stop import Stopped
+from .time_budget import first_plan, time_budget
 
 
 @dataclass(frozen=True)
@@ -47,34 +48,38 @@ def fit_and_finish(folder: RunFolder, setup: RunSetup, audience: Audience) -> di
         Diverged: the loss is not finite; the message names the last good state.
         Stopped: a signal stopped the run; its state is saved.
     """
-    trainer = setup.trainer()
+    started = audience.started - folder.seconds()
+    trainer = setup.trainer(folder.plan() or first_plan(setup))
     state = latest(folder.checkpoints)
     if state is not None:
         trainer.counters = restore(state, trainer.objective, trainer.optimizers, trainer.ema, trainer.scaler)
         trainer.require_finite()
         if trainer.counters.step:
-            audience.say(f"resuming from step {trainer.counters.step} of {setup.recipe.steps}")
+            audience.say(f"resuming from step {trainer.counters.step} of {trainer.planned_steps}")
     loggers = [*make_loggers(setup.recipe.loggers, folder.path, recipe_to_dict(setup.recipe)), *audience.loggers]
-    recorder = FolderRecorder(folder, setup.checkpoint, loggers, audience.say)
+    recorder = FolderRecorder(folder, setup.checkpoint, loggers, audience.say, started)
+    pace = time_budget(setup, started, folder.write_plan) if timed(setup.recipe) else None
     try:
-        trainer.fit(lambda measured: evaluate_trainer(setup, measured), recorder, progress=audience.progress)
+        trainer.fit(lambda each: evaluate_trainer(setup, each), recorder, pace=pace, progress=audience.progress)
     except Diverged as error:
         raise Diverged(
             f"{error}. Last good state: {latest(folder.checkpoints)}; --resume would repeat these steps, so start a "
             "new run with other settings, from the beginning or with --weights of this state"
         ) from error
+    except Stopped as stop:
+        raise Stopped(f"{stop}; to continue: vitrail train --resume {folder.path}") from None
     finally:
         recorder.close()
     found, output = _measure(folder, setup, trainer)
-    write_results(folder, setup, trainer, found, output, time.monotonic() - audience.started)
-    split, _ = setup.data.held_out
+    write_results(folder, setup, trainer, found, output, time.monotonic() - started)
+    split, _ = setup.held_out
     return {f"{split}_{key}": value for key, value in found.headline().items()}
 
 
 def _measure(folder: RunFolder, setup: RunSetup, trainer: Trainer) -> tuple[Evaluation, Tensor | None]:
     """Evaluate the best checkpoint on the held-out split and write the metrics into it."""
     best = load(folder.checkpoints / "best")
-    split, _ = setup.data.held_out
+    split, _ = setup.held_out
     output = None
     if setup.by_task:
         output = outputs(setup, best.model, split)

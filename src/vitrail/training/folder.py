@@ -9,6 +9,7 @@ import platform
 import shutil
 import subprocess
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,20 +17,29 @@ from ..checkpoint.atomic import write_file
 from ..errors import VitrailError
 from ..plain import Unreadable, parse_json, read_json
 from ..tables import csv_text
-from ..typed import convert
+from ..typed import build, convert
+from ..version import __version__
+from .step_plan import StepPlan
 
-METRICS, TABLE, RECIPE, SPLITS, DATA = (
+METRICS, TABLE, RECIPE, SPLITS, DATA, PLAN, TIME = (
     "metrics.jsonl",
     "metrics.csv",
     "recipe.yaml",
     "splits.csv",
     "data.json",
+    "plan.json",
+    "time.json",
 )
 
-PLAN = (RECIPE, SPLITS, DATA)
-"""Files that a resumed run reads."""
+GUARDED = (RECIPE, SPLITS, DATA, PLAN)
+"""Files that a resumed run reads, besides its state."""
 DIGESTS = "digests.json"
-"""sha256 of the files of the plan, and of the version before."""
+"""sha256 of the guarded files, and of the version before."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Time:
+    seconds: float
 
 
 class RunFolder:
@@ -77,9 +87,9 @@ class RunFolder:
             raise VitrailError(f"{self.path} was removed while the run was going: start a new run")
 
     def write(self, name: str, text: str) -> None:
-        """Write a text file atomically; the sha256 of a file of the plan is recorded, see `require_unchanged`."""
+        """Write a text file atomically; the sha256 of a guarded file is recorded, see `require_unchanged`."""
         self.require_there()
-        if name in PLAN:
+        if name in GUARDED:
             # Before the file, with that of the old one: whenever the process ends, the file is one of the two.
             known, file = self._digests(), self.path / name
             old = [_sha256(file.read_bytes())] if file.is_file() else []
@@ -88,9 +98,9 @@ class RunFolder:
         write_file(self.path / name, text.encode())
 
     def require_unchanged(self) -> None:
-        """Raise VitrailError if a file of the plan differs from what the run wrote; runs of earlier versions pass."""
+        """Raise VitrailError if a guarded file differs from what the run wrote; runs of earlier versions pass."""
         known = self._digests()
-        for name in PLAN if known else ():
+        for name in [name for name in GUARDED if name in known or (known and name != PLAN)]:
             file = self.path / name
             if not file.is_file():
                 raise VitrailError(f"{self.path} cannot be resumed: {name} is missing; restore it, or start a new run")
@@ -117,6 +127,24 @@ class RunFolder:
             return read_json(file)
         except Unreadable as fault:
             raise VitrailError(f"{file} is damaged: {fault}; restore it, or start a new run") from None
+
+    def plan(self) -> StepPlan | None:
+        """Read the plan of a run with a time budget; None if none was written."""
+        file = self.path / PLAN
+        return StepPlan.from_json(file.read_text(encoding="utf-8")) if file.is_file() else None
+
+    def write_plan(self, plan: StepPlan) -> None:
+        """Save a plan."""
+        self.write(PLAN, plan.to_json())
+
+    def seconds(self) -> float:
+        """Seconds of the run up to its last saved state, all tries together."""
+        file = self.path / TIME
+        return build(_Time, self.read_json(TIME), TIME).seconds if file.is_file() else 0.0
+
+    def write_seconds(self, seconds: float) -> None:
+        """Save what `seconds` returns."""
+        self.write(TIME, json.dumps({"seconds": round(seconds, 1)}) + "\n")
 
     def rows(self) -> list[dict[str, Any]]:
         """Read the metric log, a dictionary for each evaluation."""
@@ -158,8 +186,6 @@ def versions() -> dict[str, str]:
     import PIL
     import torch
     import torchvision
-
-    from .. import __version__
 
     found = {
         "vitrail": __version__,

@@ -25,6 +25,7 @@ from .optimizer import set_lr, train_mode
 from .recipe import Recipe, chosen
 from .schedule import lr_factor
 from .state import Counters, not_finite
+from .step_plan import StepPlan
 from .stop import Stopped, StopSignal
 
 LogRow = dict[str, Any]
@@ -32,6 +33,10 @@ LogRow = dict[str, Any]
 
 Evaluate = Callable[["Trainer"], tuple[float | None, LogRow]]
 """Trainer -> quality on the validation split (higher is better; None if none is defined), and columns of the log."""
+
+
+Settle = Callable[["Trainer", BaseVisionModel[ModelConfig]], BaseVisionModel[ModelConfig]]
+"""(trainer, the weights to evaluate) -> the model that is evaluated and saved."""
 
 
 class Diverged(VitrailError):  # noqa: N818 - a state of the run, named as the field does
@@ -51,6 +56,16 @@ class Recorder(Protocol):
         """Save everything that is needed to resume the run."""
 
 
+class Pace(Protocol):
+    """Revises the plan of a trainer while it runs, to keep a time budget."""
+
+    def stepped(self, trainer: "Trainer") -> None:
+        """Called after each step."""
+
+    def evaluated(self, trainer: "Trainer") -> None:
+        """Called after an evaluation and its saves."""
+
+
 class Trainer:
     """Runs the training steps. All randomness is a function of (seed, step), so that a run can stop at any step.
 
@@ -61,6 +76,8 @@ class Trainer:
         precision: number format of the matrix products.
         optimizers: see `make_optimizers`.
         names: file names of the training samples, for error messages.
+        plan: number of steps and evaluations.
+        settle: what to do to the weights before they are evaluated and saved: model -> model; None: nothing.
     """
 
     def __init__(
@@ -72,6 +89,8 @@ class Trainer:
         precision: torch.dtype,
         optimizers: list[Optimizer],
         names: list[str],
+        plan: StepPlan,
+        settle: Settle | None = None,
     ) -> None:
         self.objective = objective
         self.loader = loader
@@ -84,6 +103,9 @@ class Trainer:
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=precision == torch.float16)
         self.counters = Counters()
         self.lr = 0.0
+        self.plan = plan
+        self.settle = settle
+        self._settled: BaseVisionModel[ModelConfig] | None = None
         self.image_size = loader.preprocess.image_size
         self.small_size = small_size(objective.model, self.image_size, chosen(recipe.start_size))
 
@@ -94,42 +116,51 @@ class Trainer:
 
     @property
     def evaluated(self) -> BaseVisionModel[ModelConfig]:
-        """The weights to evaluate: the moving average if there is one."""
-        return self.ema.model if self.ema else self.objective.trained()
+        """The weights to evaluate: the moving average if there is one; during an evaluation with fresh statistics."""
+        return self._settled or (self.ema.model if self.ema else self.objective.trained())
 
-    def fit(self, evaluate: Evaluate, recorder: Recorder, *, progress: Track = silent) -> None:
+    def fit(
+        self, evaluate: Evaluate, recorder: Recorder, *, pace: Pace | None = None, progress: Track = silent
+    ) -> None:
         """Train from the current step to the last one.
 
         Raises:
             Diverged: the loss is not finite.
             Stopped: SIGINT or SIGTERM was received; the state is saved.
         """
-        steps, every = chosen(self.recipe.steps), self.steps_between_evaluations()
         batches = self.batches()
         saved = time.monotonic()
         with StopSignal() as stop:
-            for step in progress(range(self.counters.step, steps), steps - self.counters.step, "training"):
-                if self._out_of_patience():
-                    break
+            first = self.counters.step
+            for _ in progress(self._remaining(), lambda: self.planned_steps - first, "training"):
                 self.step(batches)
-                done = step + 1
-                if done % every == 0 or done == steps:
+                done = self.counters.step
+                if pace:
+                    pace.stepped(self)
+                evaluates = self.plan.evaluates(done)
+                if evaluates:
                     self.require_finite()
                     self.evaluate(evaluate, recorder)
                 elif stop.name is None and time.monotonic() - saved < self.recipe.save_minutes * 60:
                     continue
                 recorder.keep_state(self)
                 saved = time.monotonic()
-                if stop.name is not None and done < steps:
-                    raise Stopped(f"stopped by {stop.name} after step {done} of {steps}; the state is saved")
+                if pace and evaluates:
+                    pace.evaluated(self)
+                if stop.name is not None and done < self.planned_steps:
+                    raise Stopped(
+                        f"stopped by {stop.name} after step {done} of {self.planned_steps}; the state is saved"
+                    )
 
-    def steps_between_evaluations(self) -> int:
-        """Optimiser steps from one evaluation to the next."""
-        return max(1, round(chosen(self.recipe.evaluate_every) * len(self.loader) / self.recipe.accumulate))
+    @property
+    def planned_steps(self) -> int:
+        """Steps of the whole run, as planned now."""
+        return self.plan.at(self.counters.step).steps
 
     def size_at(self, step: int) -> tuple[int, int]:
         """Image size (height, width) in pixels at a step."""
-        return self.small_size if step < SMALL_PART * chosen(self.recipe.steps) else self.image_size
+        place, steps = self.plan.position(step)
+        return self.small_size if place < SMALL_PART * steps else self.image_size
 
     def batches(self) -> Iterator[Batch]:
         """Iterate over the batches from the current step on."""
@@ -156,6 +187,7 @@ class Trainer:
         """Evaluate the model, log the result, and keep the weights if they are the best so far."""
         counters = self.counters
         micro = counters.step * self.recipe.accumulate
+        self._settled = self.settle(self, self.evaluated) if self.settle else None
         quality, measured = evaluate(self)
         row = {
             "epoch": round(micro / len(self.loader), 4),
@@ -169,6 +201,7 @@ class Trainer:
         recorder.record(row, counters)
         if best:
             recorder.keep_best(self.evaluated, row)
+        self._settled = None
 
     def require_finite(self) -> None:
         """Raise Diverged if a weight, or another tensor of the state, is not finite: it is not evaluated or saved."""
@@ -212,9 +245,9 @@ class Trainer:
         return {"loss": value, **{name: part.item() for name, part in loss.parts.items()}}
 
     def _update(self) -> None:
-        recipe, steps = self.recipe, chosen(self.recipe.steps)
+        recipe, (place, steps) = self.recipe, self.plan.position(self.counters.step)
         warmup = round(recipe.warmup * steps)
-        factor = lr_factor(self.counters.step, steps, warmup=warmup, schedule=recipe.schedule, final=recipe.final_lr)
+        factor = lr_factor(place, steps, warmup=warmup, schedule=recipe.schedule, final=recipe.final_lr)
         set_lr(self.optimizers, factor)
         self.lr = self.optimizers[0].param_groups[0]["lr"]
         for optimizer in self.optimizers:
@@ -225,6 +258,10 @@ class Trainer:
             self.scaler.step(optimizer)
             optimizer.zero_grad(set_to_none=True)
         self.scaler.update()
+
+    def _remaining(self) -> Iterator[int]:
+        while self.counters.step < self.planned_steps and not self._out_of_patience():
+            yield self.counters.step
 
     def _out_of_patience(self) -> bool:
         return self.recipe.patience is not None and self.counters.stale >= self.recipe.patience

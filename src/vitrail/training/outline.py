@@ -3,19 +3,51 @@
 from pathlib import Path
 
 from ..planning.cost import plan
-from .recipe import Recipe, chosen
+from ..planning.flops import count
+from .recipe import Recipe, chosen, timed
 from .setup import RunSetup
 
 
-def outline(setup: RunSetup, path: Path, step_seconds: float | None) -> str:
+def image_counts(setup: RunSetup) -> str:
+    """Number of images of each split, and how many of them are evaluated if not all."""
+    words = [f"{len(setup.data.train):,} training"]
+    for split, name in (("val", "validation"), ("test", "test")):
+        used, there = len(setup.part(split)), len(setup.whole(split))
+        words.append(f"{there:,} {name}" if used == there else f"{used:,} of {there:,} {name}, drawn at random")
+    return ", ".join(words)
+
+
+def outline(setup: RunSetup, path: Path) -> str:
     """Return a line each for data, model, cost, time and folder of a run."""
-    return "\n".join(f"  {name:<8}{text}" for name, text in _lines(setup, path, step_seconds))
+    return "\n".join(f"  {name:<8}{text}" for name, text in _lines(setup, path))
 
 
-def _lines(setup: RunSetup, path: Path, step_seconds: float | None) -> list[tuple[str, str]]:
+def _lines(setup: RunSetup, path: Path) -> list[tuple[str, str]]:
     recipe, data = setup.recipe, setup.data
-    cost = plan(
-        setup.checkpoint.model.config,
+    bad = f", {len(data.survey.bad)} bad files left out" if data.survey.bad else ""
+    return [
+        ("data", f"{data.name}: {_data_words(setup)}, {data.channels} channels{bad}"),
+        ("images", image_counts(setup)),
+        (
+            "model",
+            f"{_model_name(setup)} at {setup.preprocess.image_size[0]}×{setup.preprocess.image_size[1]}",
+        ),
+        *_cost_lines(setup),
+        ("recipe", f"{setup.objective_config.name}, {_recipe_words(recipe)}"),
+        ("steps", _steps_words(recipe)),
+        ("device", f"{setup.device}, {recipe.precision}"),
+        ("run", str(path)),
+    ]
+
+
+def _cost_lines(setup: RunSetup) -> list[tuple[str, str]]:
+    """Parameters, FLOPs and memory; a run with a time budget leaves out the memory, which takes seconds to trace."""
+    recipe, config = setup.recipe, setup.checkpoint.model.config
+    if timed(recipe):
+        cost = count(config)
+        return [("cost", f"{cost.parameters:,} parameters, {cost.flops / 1e9:.2f} GFLOPs an image")]
+    planned = plan(
+        config,
         batch_size=chosen(recipe.batch_size),
         device=setup.device.type,
         precision=recipe.precision,
@@ -23,21 +55,10 @@ def _lines(setup: RunSetup, path: Path, step_seconds: float | None) -> list[tupl
         ema=bool(recipe.ema),
         checkpointing=recipe.checkpoint_activations,
     )
-    step_bytes = cost.training_process_bytes - cost.runtime_bytes
-    bad = f", {len(data.survey.bad)} bad files left out" if data.survey.bad else ""
+    step_bytes = planned.training_process_bytes - planned.runtime_bytes
     return [
-        ("data", f"{data.name}: {_data_words(setup)}, {data.channels} channels{bad}"),
-        ("images", f"{len(data.train)} training, {len(data.val)} validation, {len(data.test)} test"),
-        (
-            "model",
-            f"{_model_name(setup)} at {setup.preprocess.image_size[0]}×{setup.preprocess.image_size[1]}",
-        ),
-        ("cost", f"{cost.parameters:,} parameters, {cost.flops / 1e9:.2f} GFLOPs an image"),
+        ("cost", f"{planned.parameters:,} parameters, {planned.flops / 1e9:.2f} GFLOPs an image"),
         ("memory", f"{step_bytes / 2**30:.2f} GiB for a step, besides Python, PyTorch and the images"),
-        ("recipe", f"{setup.objective_config.name}, {_recipe_words(recipe)}"),
-        ("steps", _time_words(recipe, step_seconds)),
-        ("device", f"{setup.device}, {recipe.precision}"),
-        ("run", str(path)),
     ]
 
 
@@ -56,14 +77,8 @@ def _recipe_words(recipe: Recipe) -> str:
     return f"{recipe.optimizer}, lr {recipe.lr:g}, batch {recipe.batch_size}, seed {recipe.seed}"
 
 
-def _time_words(recipe: Recipe, step_seconds: float | None) -> str:
-    epochs = f"{recipe.steps} ({recipe.epochs:g} epochs)" if recipe.epochs else str(recipe.steps)
-    if step_seconds is None or recipe.steps is None:
-        return epochs
-    return f"{epochs}, about {_duration(step_seconds * recipe.steps)}"
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+def _steps_words(recipe: Recipe) -> str:
+    if timed(recipe):
+        limit = f", at most {recipe.epochs:g} epochs" if recipe.epochs else ""
+        return f"as many as {recipe.minutes:g} minutes allow{limit}"
+    return f"{recipe.steps} ({recipe.epochs:g} epochs)" if recipe.epochs else str(recipe.steps)

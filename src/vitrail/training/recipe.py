@@ -50,6 +50,8 @@ class Recipe:
     """Fraction for the validation split if the source has none; at most 2,500 images."""
     test: float = 0.1
     """Fraction for the test split if the source has none; at most 10,000 images."""
+    strict: bool = True
+    """Whether damaged files that can still be decoded, such as JPEGs of which a part is grey, are bad files too."""
 
     optimizer: Literal["adamw", "muon"] | None = None
     """AdamW (Loshchilov & Hutter, 2019), or Muon for matrices with AdamW for the rest (Jordan et al., 2024)."""
@@ -97,6 +99,11 @@ class Recipe:
 
     def __post_init__(self) -> None:
         check_recipe({each.name: getattr(self, each.name) for each in fields(self)})
+
+
+def timed(recipe: Recipe) -> bool:
+    """Whether the number of steps follows from `minutes`."""
+    return recipe.minutes is not None and recipe.steps is None
 
 
 RECIPES: dict[str, Recipe] = {

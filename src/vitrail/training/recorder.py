@@ -1,5 +1,6 @@
 """Recorder that writes log and checkpoints of a run to its folder."""
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,12 +23,14 @@ class FolderRecorder:
         checkpoint: config, class names and preprocessing, saved with the weights.
         loggers: further receivers of the metric log.
         say: prints a line for each evaluation.
+        started: `time.monotonic()` at the start of the run, earlier by the time of tries that were stopped.
     """
 
     folder: RunFolder
     checkpoint: Checkpoint
     loggers: Sequence[Logger]
     say: Callable[[str], None]
+    started: float
 
     def record(self, row: LogRow, counters: Counters) -> None:
         """Add a row to the log; drops rows of steps after the saved state, which an interrupted try may have left."""
@@ -47,8 +50,10 @@ class FolderRecorder:
     def keep_state(self, trainer: Trainer) -> None:
         """Save the weights and the state to resume from; the last state becomes `previous`."""
         self.folder.require_there()
+        trainer.require_finite()
         set_aside(self.folder.checkpoints)
         save_state(self.folder.checkpoints / "last", self.checkpoint, trainer)
+        self.folder.write_seconds(time.monotonic() - self.started)
 
     def close(self) -> None:
         """Close the loggers."""

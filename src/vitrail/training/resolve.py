@@ -20,7 +20,7 @@ from ..objectives.registry import objective_config
 from ..planning.flops import blueprint, count
 from ..planning.stride import stride_of
 from ..tasks.task import Task
-from .channels import channel_statistics
+from .channels import channel_statistics, require_scale
 from .choose import Situation, choose, fewer_epochs
 from .optimizer import muon_flops
 from .recipe import Recipe, chosen
@@ -158,6 +158,7 @@ def _config(recipe: Recipe, data: TrainingData, own: OwnParts) -> ModelConfig:
     config, name = config or model_config(chosen(recipe.model)), recipe.model or "the model"
     changes: dict[str, Any] = {}
     if chosen(recipe.objective).tasks and data.task is not None:
+        config = config if built else config.fine_tuned() or config
         _check_head(config, name, data.task)
         changes = {"num_classes": len(data.names), "task": data.task.spec}
     if built:
@@ -225,6 +226,8 @@ def _adapted(recipe: Recipe, data: TrainingData, pretrained: Checkpoint) -> Chec
         if data.names != pretrained.class_names:
             changes["num_classes"] = len(data.names)
     loaded = load(chosen(recipe.weights), **changes)
+    if any(facts.value_bytes > 1 for facts in data.train.facts):  # uint8 has one scale
+        require_scale(data.train.reader(channels), len(data.train), recipe.seed, loaded.preprocess)
     if new_head:
         loaded.model.get_submodule("head").apply(init_vit)  # as many outputs as before may still be others
     info = {**loaded.info, "origin": f"fine-tuned from {recipe.weights} on {data.name}"}

@@ -34,7 +34,7 @@ from .resolve import OwnParts, in_units_of, resolve
 from .run_facts import RunFacts, absolute
 from .setup import RunSetup
 from .state import latest
-from .time_budget import fix_steps
+from .time_budget import first_plan, fix_steps, reading_limit
 from .training_data import Reading, TrainingData, read_data
 
 
@@ -218,6 +218,8 @@ def _start(
         val=recipe.val,
         test=recipe.test if labelled else 0.0,
         skip_bad=skip_bad,
+        strict=recipe.strict,
+        limit=reading_limit(recipe),
     )
     with torch.random.fork_rng():
         keep_freed_memory()
@@ -228,14 +230,14 @@ def _start(
         for warning in data.warnings:
             audience.say(f"note: {warning}")
         with memory_advice(recipe), _no_empty_folder(folder.path.parent):
-            setup = resolve(recipe, data, own)
+            setup = fix_steps(resolve(recipe, data, own))
             folder.path.parent.mkdir(parents=True, exist_ok=True)
-            setup, step_seconds = fix_steps(setup, audience.started, folder.path.parent)
             facts = RunFacts.of(setup, reading, own_source=not isinstance(source, str | os.PathLike))
-            folder.create(_plan_files(setup, facts), lambda place: save_state(place, setup.checkpoint, setup.trainer()))
+            trainer = setup.trainer(first_plan(setup))
+            folder.create(_plan_files(setup, facts), lambda place: save_state(place, setup.checkpoint, trainer))
         if data.survey.bad:
             write_bad_files(folder.path / "bad_files.csv", data.survey.bad)
-        audience.say(outline(setup, folder.path, step_seconds))
+        audience.say(outline(setup, folder.path))
         return _finished(folder, setup, audience)
 
 

@@ -7,6 +7,8 @@ from typing import Any
 
 import torch
 
+from ..data.seeds import derive
+from ..data.survey import Limit
 from ..errors import VitrailError
 from ..plain import short
 from ..task_spec import TaskSpec
@@ -26,6 +28,7 @@ class RunFacts:
         labelled: whether labels were used.
         skip_bad: whether files that can't be read were left out.
         read_as: the task that the user gave, as `TaskSpec.to_dict`; None if it was inferred from the data.
+        surveyed: number of images that were read, if there was no time for all.
         task: the task with its fitted values, as `TaskSpec.to_dict`; None without labels.
         class_names: names of the outputs.
         threads: number of CPU threads, on which the last digits of matrix products depend.
@@ -37,6 +40,7 @@ class RunFacts:
     labelled: bool = True
     skip_bad: bool = False
     read_as: dict[str, Any] | None = None
+    surveyed: int | None = None
     task: dict[str, Any] | None = None
     class_names: tuple[str, ...] = ()
     threads: int = 1
@@ -53,6 +57,7 @@ class RunFacts:
             labelled=reading.labelled,
             skip_bad=reading.skip_bad,
             read_as=reading.task.to_dict() if reading.task else None,
+            surveyed=data.survey.read if data.survey.total else None,
             task=data.task.spec.to_dict() if data.task else None,
             class_names=data.names,
             threads=torch.get_num_threads(),
@@ -83,6 +88,8 @@ class RunFacts:
             val=recipe.val,
             test=recipe.test if self.labelled else 0.0,
             skip_bad=self.skip_bad,
+            strict=recipe.strict,
+            limit=Limit(derive(recipe.seed, "survey"), images=self.surveyed) if self.surveyed else None,
         )
 
     def require(self, run: Path, given: dict[str, Any]) -> None:

@@ -5,7 +5,7 @@ from typing import Literal
 
 
 def lr_factor(
-    step: int,
+    step: float,
     steps: int,
     *,
     warmup: int,
@@ -14,11 +14,13 @@ def lr_factor(
 ) -> float:
     """Learning rate at `step` (from 0) of `steps`, as a fraction of the peak.
 
+    A step may lie between two whole ones, see `StepPlan.position`.
+
     Linear warm-up over `warmup` steps, then a fall to `final` along a half cosine (Loshchilov & Hutter, 2017,
     equation 5) or a line.
     """
     if step < warmup:
-        return (step + 1) / warmup
+        return min(1.0, (step + 1) / warmup)
     done = (step - warmup) / max(1, steps - warmup)
     left = (1 + math.cos(math.pi * done)) / 2 if schedule == "cosine" else 1 - done
     return final + (1 - final) * left

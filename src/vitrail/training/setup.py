@@ -1,6 +1,7 @@
 """RunSetup: recipe, data, model and device of a run, from which its parts are built."""
 
 import copy
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -10,15 +11,30 @@ from torch import Tensor
 from ..checkpoint.contract import Checkpoint
 from ..data.augment import image_transform, takes_fitted
 from ..data.loader import EvalLoader, Read, TrainLoader
+from ..data.memory import remember
 from ..data.preprocess import Preprocess
-from ..engines.precision import place_model
+from ..data.seeds import derive, permutation
+from ..engines.precision import on_device, place_model, reduced_precision
 from ..models.fields import ModelConfig
 from ..nn import BaseVisionModel, checkpoint_activations
 from ..objectives.objective import Labels, Objective, ObjectiveConfig, Transform
+from ..planning.flops import count
+from .batch_statistics import STATISTICS_IMAGES, updated_norms, with_statistics
 from .loop import Trainer
 from .optimizer import freeze, make_optimizers
-from .recipe import Recipe, chosen
+from .recipe import Recipe, chosen, timed
+from .step_plan import StepPlan
 from .training_data import SplitData, TrainingData, memory_for_images
+
+_EVALUATING = 0.1
+"""Fraction of a time budget for evaluating a split once."""
+
+_SLOW_CPU, _SLOW_GPU = 2e10, 5e12
+"""FLOPs a second of a slow machine, which limit what is evaluated under a time budget. They are constants, so that the
+images do not depend on the speed of the moment."""
+
+_FEWEST_EVALUATED = 100
+"""Fewer images than this measure too little, whatever they cost."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +42,7 @@ class RunSetup:
     """Recipe, data, model and device of a run.
 
     Attributes:
-        recipe: all fields are chosen except `steps`, which `fix_steps` sets.
+        recipe: all fields are chosen, except `steps` and `evaluate_every` under a time budget.
         data: the surveyed and split source.
         checkpoint: the initial model with config, class names and preprocessing.
         device: device of the model.
@@ -65,17 +81,17 @@ class RunSetup:
         train = data.train.fitted_reader if fitted else data.train.shrunk_reader
         return {
             "train": train(self.preprocess, memory // 2),
-            "val": data.val.fitted_reader(self.preprocess, memory // 4),
-            "test": data.test.fitted_reader(self.preprocess, memory // 4),
+            "val": self.part("val").fitted_reader(self.preprocess, memory // 4),
+            "test": self.part("test").fitted_reader(self.preprocess, memory // 4),
         }
 
-    def trainer(self, recipe: Recipe | None = None) -> Trainer:
+    def trainer(self, plan: StepPlan) -> Trainer:
         """Build a trainer with a copy of the initial model; two calls give two independent runs.
 
         Args:
-            recipe: replaces the setup's recipe.
+            plan: number of steps and evaluations.
         """
-        recipe = recipe or self.recipe
+        recipe = self.recipe
         model = place_model(copy.deepcopy(self.checkpoint.model), self.device)
         freeze(model, recipe.freeze)
         if recipe.checkpoint_activations:
@@ -88,7 +104,42 @@ class RunSetup:
             precision=self.precision,
             optimizers=make_optimizers(objective, recipe),
             names=self.data.train.names,
+            plan=plan,
+            settle=self.settle,
         )
+
+    def settle(self, trainer: Trainer, model: BaseVisionModel[ModelConfig]) -> BaseVisionModel[ModelConfig]:
+        """Return the model with batch norm statistics of its own weights, on training images as evaluation sees them.
+
+        A model whose training updates none is returned as it is.
+        """
+        norms = updated_norms(trainer.model)
+        if not norms:
+            return model
+        with reduced_precision(self.device, self.precision):
+            return with_statistics(model, norms, self._statistics_batches())
+
+    def _statistics_batches(self) -> Iterator[Tensor]:
+        read = self._statistics_reader
+        size = min(chosen(self.recipe.batch_size), STATISTICS_IMAGES)
+        chosen_images = self._statistics_images
+        for start in range(0, max(1, len(chosen_images) - size + 1), size):
+            images = torch.stack([read(index) for index in range(start, min(start + size, len(chosen_images)))])
+            yield on_device(self.preprocess.normalise(images), self.device)
+
+    @cached_property
+    def _statistics_images(self) -> list[int]:
+        order = permutation(len(self.data.train), derive(self.recipe.seed, "batch statistics"))
+        return order[:STATISTICS_IMAGES]
+
+    @cached_property
+    def _statistics_reader(self) -> Read:
+        def read(number: int) -> Tensor:
+            return self.preprocess.fit(self.readers["train"](self._statistics_images[number]))
+
+        sides = self.preprocess.image_size
+        count = len(self._statistics_images)
+        return remember(read, [4 * self.preprocess.channels * sides[0] * sides[1]] * count, memory_for_images())
 
     def objective(self, model: BaseVisionModel[ModelConfig]) -> Objective:
         """The objective around a model, on the device."""
@@ -117,8 +168,34 @@ class RunSetup:
         )
 
     def part(self, split: str) -> SplitData:
-        """The samples of a split."""
+        """The samples of a split; under a time budget, a random sample of a validation or test split that is large."""
+        return self._parts[split]
+
+    def whole(self, split: str) -> SplitData:
+        """All samples of a split."""
         return {"train": self.data.train, "val": self.data.val, "test": self.data.test}[split]
+
+    @property
+    def held_out(self) -> tuple[str, SplitData]:
+        """Name and samples of the split for the final evaluation."""
+        name, _ = self.data.held_out
+        return name, self.part(name)
+
+    @cached_property
+    def _parts(self) -> dict[str, SplitData]:
+        data, most = self.data, self._most_evaluated
+        seed = derive(self.recipe.seed, "evaluated images")
+        held_out = {split: self.whole(split) for split in ("val", "test")}
+        return {"train": data.train, **{name: part.sampled(most, seed) for name, part in held_out.items()}}
+
+    @cached_property
+    def _most_evaluated(self) -> int | None:
+        """Most images of a split that are evaluated in a time budget, from the cost of an image on a slow machine."""
+        if not timed(self.recipe):
+            return None
+        speed = _SLOW_CPU if self.device.type == "cpu" else _SLOW_GPU
+        flops = count(self.checkpoint.model.config.densest()).flops
+        return max(_FEWEST_EVALUATED, int(_EVALUATING * 60 * chosen(self.recipe.minutes) * speed / max(1, flops)))
 
     def _loader(self, split: str, transform: Transform, batch_size: int) -> TrainLoader:
         part, config = self.part(split), self.objective_config

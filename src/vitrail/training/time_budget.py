@@ -1,119 +1,202 @@
-"""Number of steps of a run, from its epochs or from a time budget and the measured speed."""
+"""Time budget of a run: the number of steps follows the measured speed while the run goes on."""
 
+import math
 import time
-from collections.abc import Iterator
-from dataclasses import replace
-from itertools import islice
-from pathlib import Path
-from tempfile import TemporaryDirectory
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 
-from ..data.loader import Batch, TrainLoader
-from ..errors import VitrailError
-from .folder import RunFolder
+from ..data.seeds import derive
+from ..data.survey import Limit
+from .batch_statistics import STATISTICS_IMAGES, norms_with_statistics
 from .growth import SMALL_PART
 from .loop import Trainer
-from .measure import evaluate_trainer
-from .recipe import Recipe, chosen
-from .recorder import FolderRecorder
+from .recipe import Recipe, chosen, timed
 from .setup import RunSetup
+from .step_plan import Revision, StepPlan
 
-_GLANCE, _REPORT_SECONDS, _FEW = 2.0, 8.0, 4
+_FIRST_GUESS = 10_000
+"""Planned steps before anything is measured: so many that the first steps have the start of the warm-up."""
+
+_EARLY = (2, 3, 4, 8, 16)
+"""Steps after which the plan is revised whatever the clock says."""
+
+_OFTEN, _EVALUATING, _MOST_EVALUATIONS = 0.03, 0.12, 20
+"""Fraction of the budget between two revisions; fraction for evaluations on the way, and the largest number of them."""
+
+_READING = 0.2
+"""Fraction of the budget for decoding every image once before training; the images for which there is no time are left
+out."""
+
+_REPORT_SECONDS = 8.0
+"""Time for the report and the model card, besides the evaluation on the test split."""
 
 
-def fix_steps(setup: RunSetup, started: float, place: Path) -> tuple[RunSetup, float | None]:
-    """Return the setup with its number of steps, and the seconds of a step if a time budget required measuring it.
-
-    Args:
-        setup: its recipe has steps, epochs or minutes; the first that is given decides, and epochs limit minutes.
-        started: `time.monotonic()` at the start of the run; the budget counts from there.
-        place: a folder on the disk of the run folder, to measure the time of saving.
-
-    Raises:
-        VitrailError: the budget is too short for a single step.
-    """
+def fix_steps(setup: RunSetup) -> RunSetup:
+    """Return the setup with the number of steps that its epochs give; unchanged if minutes or steps decide."""
     recipe = setup.recipe
     per_epoch = len(setup.train_loader()) / recipe.accumulate
-    steps = recipe.steps or (max(1, round(recipe.epochs * per_epoch)) if recipe.epochs else None)
-    seconds = None
-    if recipe.steps is None and recipe.minutes is not None:
-        seconds, affordable = _affordable_steps(setup, recipe.minutes * 60, started, place, steps)
-        steps = min(steps or affordable, affordable)
-    return _with_steps(setup, chosen(steps), per_epoch), seconds
-
-
-def _with_steps(setup: RunSetup, steps: int, per_epoch: float) -> RunSetup:
-    closed: Recipe = replace(setup.recipe, steps=steps, epochs=round(steps / per_epoch, 2))
+    if timed(recipe):
+        return setup
+    steps = recipe.steps or max(1, round(chosen(recipe.epochs) * per_epoch))
+    closed: Recipe = replace(recipe, steps=steps, epochs=round(steps / per_epoch, 2))
     return replace(setup, recipe=closed)
 
 
-def _affordable_steps(
-    setup: RunSetup, budget: float, started: float, place: Path, wanted: int | None
-) -> tuple[float, int]:
-    """Seconds of a step with its share of the evaluations, and the number of steps that fit into `budget` seconds."""
+def reading_limit(recipe: Recipe) -> Limit | None:
+    """Limit of the time for reading the source before training; None without a time budget."""
+    if not timed(recipe):
+        return None
+    return Limit(derive(recipe.seed, "survey"), seconds=_READING * 60 * chosen(recipe.minutes))
+
+
+def first_plan(setup: RunSetup) -> StepPlan:
+    """The plan of a run before its first step."""
+    recipe = setup.recipe
+    if timed(recipe):
+        return StepPlan.fixed(_FIRST_GUESS, _FIRST_GUESS)
+    every = chosen(recipe.evaluate_every) * len(setup.train_loader()) / recipe.accumulate
+    return StepPlan.fixed(chosen(recipe.steps), max(1, round(every)))
+
+
+def time_budget(setup: RunSetup, started: float, keep: Callable[[StepPlan], None]) -> "TimeBudget":
+    """The time budget of a run's recipe.
+
+    Args:
+        setup: its recipe has minutes.
+        started: `time.monotonic()` at the start of the run.
+        keep: saves a plan.
+    """
     recipe = setup.recipe
     per_epoch = len(setup.train_loader()) / recipe.accumulate
-    once = first_reading_seconds(setup)
-    step_seconds, evaluation_seconds = measure_speed(setup, _GLANCE, place)
-    if wanted is None or wanted * step_seconds > budget / 2:
-        # The budget is tight: measure longer. A run far below its budget need not wait for that.
-        step_seconds, evaluation_seconds = measure_speed(setup, min(60.0, 0.03 * budget), place)
-    step_seconds += evaluation_seconds / max(1, round(chosen(recipe.evaluate_every) * per_epoch))
-    tested = len(setup.data.test) / max(1, len(setup.data.val)) * evaluation_seconds
-    left = budget - (time.monotonic() - started) - once - tested - _REPORT_SECONDS
-    if left < step_seconds:
-        raise VitrailError(
-            f"{budget / 60:g} minutes are too short: a step takes {step_seconds:.1f} s, and reading the data "
-            "and evaluating take time too; give more minutes or a smaller model"
-        )
-    return step_seconds, int(left / step_seconds)
+    has_norms = bool(norms_with_statistics(setup.checkpoint.model))
+    return TimeBudget(
+        seconds=60 * chosen(recipe.minutes),
+        started=started,
+        most_steps=max(1, round(recipe.epochs * per_epoch)) if recipe.epochs else None,
+        every=max(1, round(recipe.evaluate_every * per_epoch)) if recipe.evaluate_every else None,
+        statistics=min(STATISTICS_IMAGES, len(setup.data.train)) if has_norms else 0,
+        validated=len(setup.part("val")),
+        tested=len(setup.part("test")),
+        batch=chosen(recipe.batch_size) * recipe.accumulate,
+        keep=keep,
+    )
 
 
-def measure_speed(setup: RunSetup, seconds: float, place: Path) -> tuple[float, float]:
-    """Seconds of a step, averaged over the image sizes of a run, and of an evaluation with saving, on a copy.
+@dataclass
+class TimeBudget:
+    """Revises the plan of a trainer so that its run ends in time.
 
-    One-time costs, such as decoding images that are kept in memory, come before the measurement.
+    After the first steps, every few seconds and after each evaluation, it divides the time that is left by the
+    seconds of a step. Steps of a resumed run that were planned before the stop keep their plan.
+
+    Attributes:
+        seconds: time left for the run from `started`, training, evaluation and report together.
+        started: value of `clock` at the start.
+        most_steps: limit of the steps, from the recipe's epochs; None: none.
+        every: steps between evaluations if the user gave them; None: as the time allows.
+        statistics: images of an evaluation besides those of the validation split.
+        validated, tested: images of the validation and the test split.
+        batch: images of a step.
+        keep: saves a plan.
+        clock: seconds, as `time.monotonic`.
+
+    From an evaluation to the end of the run there are `_stretches` evaluations at equal distances in the schedule.
     """
-    trainer = setup.trainer(replace(setup.recipe, steps=1_000_000))
-    batches = trainer.batches() if setup.recipe.workers else _the_same_again(trainer.loader)
-    step_seconds = _step_seconds(trainer, batches, seconds / 2)
-    if trainer.small_size != trainer.image_size:
-        trainer.small_size = trainer.image_size
-        step_seconds = SMALL_PART * step_seconds + (1 - SMALL_PART) * _step_seconds(trainer, batches, seconds / 2)
-    return step_seconds, _evaluation_seconds(setup, trainer, place)
+
+    seconds: float
+    started: float
+    most_steps: int | None
+    every: int | None
+    statistics: int
+    validated: int
+    tested: int
+    batch: int
+    keep: Callable[[StepPlan], None]
+    clock: Callable[[], float] = time.monotonic
+    _last: float = field(init=False)
+    _revised: float = field(init=False)
+    _small: deque[float] = field(init=False)
+    _full: deque[float] = field(init=False)
+    _evaluation: float | None = field(init=False, default=None)
+    _evaluated_step: int = field(init=False, default=0)
+    _stretches: int = field(init=False, default=1)
+
+    def __post_init__(self) -> None:
+        self._last = self._revised = self.clock()
+        self._small, self._full = deque(maxlen=32), deque(maxlen=32)
+
+    def stepped(self, trainer: Trainer) -> None:
+        """Note the time of a step, and revise the plan if it is time to."""
+        done, now = trainer.counters.step, self.clock()
+        small = trainer.size_at(done - 1) != trainer.image_size
+        self._note(self._small if small else self._full, now - self._last)
+        self._last = now
+        due = done in _EARLY or (done > _EARLY[0] and now - self._revised >= _OFTEN * self.seconds)
+        if due and not trainer.plan.evaluates(done):
+            self._revise(trainer)
+
+    def evaluated(self, trainer: Trainer) -> None:
+        """Note the time of an evaluation with its saves, and plan the next one."""
+        now = self.clock()
+        self._evaluation, self._last = now - self._last, now
+        self._evaluated_step = trainer.counters.step
+        self._revise(trainer)
+
+    def _note(self, times: deque[float], seconds: float) -> None:
+        if len(times) == 1 and seconds < times[0]:
+            times.clear()  # the first step of a size allocates memory and may read images for the first time
+        times.append(seconds)
+
+    def _revise(self, trainer: Trainer) -> None:
+        plan, done = trainer.plan, trainer.counters.step
+        if done <= plan.last.step or done >= plan.last.steps:
+            return  # planned before the run was stopped, or at its end
+        position = plan.fraction(done)
+        left = self.seconds - (self.clock() - self.started) - self._final_seconds(trainer)
+        evaluations = self._evaluations(trainer, left, position)
+        evaluating = evaluations * self._evaluation_seconds(trainer)
+        steps = done + max(1, int((left - evaluating) / self._step_seconds(trainer, position)))
+        steps = max(done + 1, min(steps, self.most_steps or steps))
+        first, every = self._next_evaluations(plan, done, steps, evaluations)
+        plan.revise(Revision(done, position, steps, first, every))
+        self._revised = self.clock()
+        self.keep(plan)
+
+    def _next_evaluations(self, plan: StepPlan, done: int, steps: int, evaluations: int) -> tuple[int, int]:
+        """Steps done at the next evaluation, and steps from there to the following one."""
+        if self.every:
+            return self._evaluated_step + self.every, self.every
+        if self._evaluated_step == done or done <= max(_EARLY):
+            self._stretches = evaluations
+        since, here = plan.fraction(self._evaluated_step), plan.fraction(done)
+        part = (since + (1 - since) / self._stretches - here) / (1 - here)
+        return done + max(1, math.ceil(part * (steps - done))), math.ceil((steps - done) / evaluations)
+
+    def _step_seconds(self, trainer: Trainer, position: float) -> float:
+        """Mean seconds of the remaining steps, small and full ones."""
+        area = math.prod(trainer.small_size) / math.prod(trainer.image_size)
+        small, full = _mean(self._small), _mean(self._full)
+        full = full or chosen(small) / area
+        small = small or full * area
+        part = max(0.0, SMALL_PART - position) / (1 - position) if area < 1 else 0.0
+        return part * small + (1 - part) * full
+
+    def _evaluation_seconds(self, trainer: Trainer) -> float:
+        """Seconds of an evaluation: as measured, or a guess from those of a step, which has a backward pass too."""
+        if self._evaluation is not None:
+            return self._evaluation
+        return 0.5 * self._step_seconds(trainer, 1 - 1e-9) * (self.validated + self.statistics) / self.batch
+
+    def _final_seconds(self, trainer: Trainer) -> float:
+        share = self.tested / max(1, self.validated + self.statistics)
+        return min(_REPORT_SECONDS + share * self._evaluation_seconds(trainer), 0.5 * self.seconds)
+
+    def _evaluations(self, trainer: Trainer, left: float, position: float) -> int:
+        """Number of evaluations in the rest of the run, the last one included."""
+        affordable = int(_EVALUATING * left / self._evaluation_seconds(trainer))
+        return max(1, min(affordable, math.ceil(_MOST_EVALUATIONS * (1 - position))))
 
 
-def _step_seconds(trainer: Trainer, batches: Iterator[Batch], seconds: float) -> float:
-    trainer.step(batches)
-    start, steps = time.perf_counter(), 0
-    while steps < 3 or (time.perf_counter() - start < seconds and steps < 500):
-        trainer.step(batches)
-        steps += 1
-    return (time.perf_counter() - start) / steps
-
-
-def _evaluation_seconds(setup: RunSetup, trainer: Trainer, place: Path) -> float:
-    with TemporaryDirectory(prefix=".measuring-", dir=place) as scratch:
-        recorder = FolderRecorder(RunFolder(Path(scratch)), setup.checkpoint, (), lambda _: None)
-        for _ in range(2):  # the first decodes images that are kept in memory
-            before = time.perf_counter()
-            trainer.evaluate(lambda measured: evaluate_trainer(setup, measured), recorder)
-            recorder.keep_state(trainer)
-        return time.perf_counter() - before
-
-
-def first_reading_seconds(setup: RunSetup) -> float:
-    """Seconds of decoding in the first epoch, if images are kept in memory; 0 with workers, which run in parallel."""
-    if setup.recipe.workers:
-        return 0.0
-    loader = setup.train_loader()
-    times = []
-    for _ in range(2):
-        before = time.perf_counter()
-        read = sum(1 for _ in islice(loader.batches(), _FEW))
-        times.append(time.perf_counter() - before)
-    return max(0.0, times[0] - times[1]) / read * len(loader)
-
-
-def _the_same_again(loader: TrainLoader) -> Iterator[Batch]:
-    while True:
-        yield from islice(loader.batches(), _FEW)
+def _mean(times: deque[float]) -> float | None:
+    return sum(times) / len(times) if times else None

@@ -1,7 +1,7 @@
 """Training data: a surveyed source with its splits."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from statistics import median
 from typing import Any
@@ -11,8 +11,9 @@ from torch import Tensor
 from ..data.memory import remember, shrink
 from ..data.open import Sample, SourceLike, open_source, read_image
 from ..data.preprocess import Preprocess
+from ..data.seeds import permutation
 from ..data.split import Splits, split
-from ..data.survey import Facts, Survey, survey
+from ..data.survey import Facts, Limit, Survey, survey
 from ..machine.facts import this_machine
 from ..progress import Track, silent
 from ..task_spec import TaskSpec
@@ -29,14 +30,11 @@ class _Reader:
 
     samples: tuple[Sample, ...]
     channels: int
-    bring: Callable[[Tensor], Tensor]
+    then: Callable[[Tensor], Tensor] | None = None
 
     def __call__(self, index: int) -> Tensor:
-        return self.bring(read_image(self.samples[index], self.channels))
-
-
-def _whole(image: Tensor) -> Tensor:
-    return image
+        sample = replace(self.samples[index], strict=False)  # the survey has checked every file
+        return read_image(sample, self.channels, then=self.then)
 
 
 @dataclass(frozen=True)
@@ -54,6 +52,13 @@ class SplitData:
     def __len__(self) -> int:
         return len(self.samples)
 
+    def sampled(self, most: int | None, seed: int) -> "SplitData":
+        """A random sample of this many of the samples, in their order; all of them if there are no more."""
+        if most is None or len(self) <= most:
+            return self
+        kept = sorted(permutation(len(self), seed)[:most])
+        return SplitData(tuple(self.samples[i] for i in kept), tuple(self.facts[i] for i in kept))
+
     @property
     def names(self) -> list[str]:
         """Names of the samples for messages and tables."""
@@ -61,7 +66,7 @@ class SplitData:
 
     def reader(self, channels: int) -> Callable[[int], Tensor]:
         """Function index -> image with this many channels, read from its file each time."""
-        return _Reader(self.samples, channels, _whole)
+        return _Reader(self.samples, channels)
 
     def shrunk_reader(self, preprocess: Preprocess, memory: int) -> Callable[[int], Tensor]:
         """Function index -> image whose shorter side is at most twice the training size, kept in memory if all fit."""
@@ -73,11 +78,14 @@ class SplitData:
         """Function index -> image resized and cropped to the model's size, kept in memory if all fit."""
         height, width = preprocess.image_size
         read = _Reader(self.samples, preprocess.channels, preprocess.fit)
-        return remember(read, [height * width * preprocess.channels] * len(self), memory)
+        values = height * width * preprocess.channels
+        return remember(read, [values * facts.value_bytes for facts in self.facts], memory)
 
     def _sizes(self, side: int, channels: int) -> list[int]:
         return [
-            round(facts.height * facts.width * min(1.0, side / min(facts.height, facts.width)) ** 2) * channels
+            round(facts.height * facts.width * min(1.0, side / min(facts.height, facts.width)) ** 2)
+            * channels
+            * facts.value_bytes
             for facts in self.facts
         ]
 
@@ -138,6 +146,8 @@ class Reading:
         task: task of the labels; None: inferred from them.
         val, test: fractions of the splits that the source does not have itself.
         skip_bad: leave out files that can't be read.
+        strict: damaged files that can still be decoded are bad too.
+        limit: reads only a sample of the images; None: all.
     """
 
     labelled: bool = True
@@ -145,6 +155,8 @@ class Reading:
     val: float = 0.1
     test: float = 0.1
     skip_bad: bool = False
+    strict: bool = True
+    limit: Limit | None = None
 
 
 def read_data(source: SourceLike, reading: Reading, *, progress: Track = silent) -> TrainingData:
@@ -153,8 +165,8 @@ def read_data(source: SourceLike, reading: Reading, *, progress: Track = silent)
     Raises:
         VitrailError: there is nothing to train on, or there are bad files without `skip_bad`; the message names them.
     """
-    opened = open_source(source, labelled=reading.labelled, task=reading.task)
-    found = survey(opened, progress=progress)
+    opened = open_source(source, labelled=reading.labelled, task=reading.task, strict=reading.strict)
+    found = survey(opened, limit=reading.limit, progress=progress)
     found.require_clean(skip_bad=reading.skip_bad)
     task = resolve(found.source.task) if reading.labelled else None
     if task is not None:

@@ -14,6 +14,7 @@ from ...tasks.task import Curve, Evaluation
 from ..folder import DATA, RunFolder
 from ..loop import Trainer
 from ..measure import BATCH_SIZE
+from ..outline import image_counts
 from ..recipe import chosen
 from ..recipe_file import recipe_to_yaml
 from ..setup import RunSetup
@@ -52,7 +53,7 @@ def write_results(
     task = setup.data.task if setup.by_task else None
     report = Report(
         title=setup.data.name,
-        summary=_summary(setup, seconds),
+        summary=_summary(setup, trainer, seconds),
         history=folder.rows(),
         curve=task.curve if task else _LOSS_CURVE,
         evaluation=found,
@@ -83,7 +84,7 @@ def _card(setup: RunSetup) -> CardFacts:
     )
 
 
-def _summary(setup: RunSetup, seconds: float) -> dict[str, str]:
+def _summary(setup: RunSetup, trainer: Trainer, seconds: float) -> dict[str, str]:
     recipe, data = setup.recipe, setup.data
     model = setup.checkpoint.model
     parameters = sum(param.numel() for param in model.parameters())
@@ -94,15 +95,15 @@ def _summary(setup: RunSetup, seconds: float) -> dict[str, str]:
         "image size": "×".join(str(side) for side in setup.preprocess.image_size),
         "data": data.name,
         "outputs": data.task.count_words(data.names) if data.task else "no labels",
-        "images": f"{len(data.train)} train, {len(data.val)} val, {len(data.test)} test",
-        "steps": f"{recipe.steps} of {chosen(recipe.batch_size) * recipe.accumulate} images",
+        "images": image_counts(setup),
+        "steps": f"{trainer.counters.step} of {chosen(recipe.batch_size) * recipe.accumulate} images",
         "time": f"{seconds / 60:.1f} min",
         "device": f"{setup.device}, {recipe.precision}",
     }
 
 
 def _objective_sections(setup: RunSetup, trainer: Trainer) -> list[str]:
-    split, part = setup.data.held_out
+    split, part = setup.held_out
     if not len(part):
         return []
     batch = next(setup.validation_loader(split, BATCH_SIZE).once())
@@ -111,7 +112,7 @@ def _objective_sections(setup: RunSetup, trainer: Trainer) -> list[str]:
 
 def _mistakes(folder: RunFolder, setup: RunSetup, output: Tensor | None) -> list[DrawnMistake]:
     """The worst mistakes of the best checkpoint, with its attention."""
-    data, (split, part) = setup.data, setup.data.held_out
+    data, (split, part) = setup.data, setup.held_out
     if output is None or data.task is None:
         return []
     worst = data.task.mistakes(output, data.targets(part), data.names, _MISTAKES)
@@ -143,7 +144,7 @@ def _batch(setup: RunSetup) -> tuple[Tensor, list[str]]:
     batch = next(setup.train_loader().batches())
     data = setup.data
     pixels = tree_leaves(batch.pixels)[0][:_BATCH]  # the first view if a sample has several
-    images = torch.stack([displayable(setup.preprocess.denormalise(image).clamp(0, 1)) for image in pixels])
+    images = torch.stack([displayable(setup.preprocess.viewable(image)) for image in pixels])
     if data.task is None or batch.targets is None:
         return images, []
     return images, [data.task.label_words(_row(batch.targets, at), data.names) for at in range(len(pixels))]

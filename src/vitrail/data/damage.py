@@ -1,0 +1,74 @@
+"""Finds damage that decoders pass over: wrong checksums of PNG files, and what libjpeg only warns of.
+
+A format without checksums cannot know of every damage: see docs/data.md.
+"""
+
+import zlib
+
+from .bands import RefusedError
+
+PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
+JPEG_MAGIC = b"\xff\xd8\xff"
+ICON_MAGIC = b"\0\0\1\0"
+_MOST_SCANS = 20
+"""Passes over an image of the largest size that a progressive JPEG may ask for: a small file can ask for hours."""
+_DAMAGE = ("Corrupt JPEG data", "Premature end", "Inconsistent progression")
+"""Beginnings of libjpeg's warnings about lost data; the others are about headers that decoders agree on."""
+
+
+def check_png(data: bytes) -> None:
+    """Compare every chunk of a PNG with its checksum.
+
+    Raises:
+        RefusedError: a checksum is wrong, or the end is missing.
+    """
+    place, view = len(PNG_MAGIC), memoryview(data)
+    while place + 12 <= len(data):
+        size = int.from_bytes(view[place : place + 4], "big")
+        kind = view[place + 4 : place + 8].tobytes()
+        body, end = view[place + 4 : place + 8 + size], place + 12 + size
+        if end > len(data):
+            break
+        if zlib.crc32(body) != int.from_bytes(view[end - 4 : end], "big"):
+            shown = kind.decode("latin-1") if kind.isalpha() else kind.hex()
+            raise RefusedError(f"damaged (the checksum of its part {shown} is wrong)")
+        if kind == b"IEND":
+            return
+        place = end
+    raise RefusedError("truncated: a PNG without its end")
+
+
+def check_icon(data: bytes) -> None:
+    """Check the PNGs inside an icon file, see `check_png`."""
+    place = data.find(PNG_MAGIC)
+    while place >= 0:
+        check_png(data[place:])
+        place = data.find(PNG_MAGIC, place + 1)
+
+
+def check_scans(data: bytes, pixels: int, max_pixels: int) -> None:
+    """Raise RefusedError for a JPEG whose number of scans makes decoding take minutes or hours."""
+    scans = data.count(b"\xff\xda")
+    if scans * pixels > _MOST_SCANS * max_pixels:
+        raise RefusedError(f"too slow to decode: {scans:,} scans of {pixels:,} pixels")
+
+
+def check_jpeg(data: bytes) -> None:
+    """Decode a JPEG at an eighth of its size and turn libjpeg's warnings about its data into errors.
+
+    Pillow drops these warnings and fills what is missing with grey.
+
+    Raises:
+        RefusedError: the file ends early, or its data are corrupt.
+    """
+    try:
+        import simplejpeg
+    except ImportError as error:
+        raise RefusedError("a JPEG is checked for damage by simplejpeg: pip install simplejpeg") from error
+    try:
+        ink = simplejpeg.decode_jpeg_header(data)[2] in ("CMYK", "YCCK")
+        simplejpeg.decode_jpeg(data, "CMYK" if ink else "GRAY", min_height=1, min_width=1, min_factor=8)
+    except ValueError as error:
+        if str(error).startswith(_DAMAGE):
+            raise RefusedError(f"damaged ({error})") from error
+        # A kind that this decoder does not know, such as rare subsampling: Pillow has the last word.

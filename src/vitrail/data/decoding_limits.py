@@ -1,0 +1,97 @@
+"""Limits on decoding: memory of all threads together, and time of one file."""
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import BytesIO
+from typing import Any
+
+from ..machine.facts import main_memory
+
+MAX_SECONDS = 60.0
+"""Longest time that the decoders may go on reading one file."""
+_SMALL = 2**25
+"""Bytes that an image may take without a reservation, so that ordinary small images need no lock."""
+_LEAST, _MOST = 2**28, 2**32
+"""Bounds of the budget: enough for a photograph, and for the largest image alone or many photographs."""
+
+
+class TooSlowError(Exception):
+    """A decoder goes on reading one file for longer than `MAX_SECONDS`."""
+
+
+class TooMuchMemoryError(Exception):
+    """An image needs more memory than this machine has free."""
+
+
+class TimedFile(BytesIO):
+    """Bytes of a file that raise `TooSlowError` if they are still read after `MAX_SECONDS`.
+
+    A thread cannot be stopped from outside, but decoders in Python that loop over pages, tags or segments come back
+    here. The work of decoders in C is bounded by the number of pixels.
+    """
+
+    def __init__(self, data: bytes) -> None:
+        super().__init__(data)
+        self._end = time.monotonic() + MAX_SECONDS
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        self._check()
+        return super().read(size)
+
+    def readinto(self, buffer: Any, /) -> int:
+        self._check()
+        return super().readinto(buffer)
+
+    def seek(self, offset: int, whence: int = 0, /) -> int:
+        self._check()
+        return super().seek(offset, whence)
+
+    def _check(self) -> None:
+        if time.monotonic() > self._end:
+            raise TooSlowError(f"decoding takes longer than {MAX_SECONDS:g} seconds")
+
+
+class MemoryBudget:
+    """Bytes of memory that all threads may use for decoding at a time.
+
+    Args:
+        total: number of bytes; None: half of the memory that is free at the first reservation, at most 4 GiB.
+    """
+
+    def __init__(self, total: int | None = None) -> None:
+        self._total = total
+        self._used = 0
+        self._changed = threading.Condition()
+
+    @contextmanager
+    def reserved(self, count: int) -> Iterator[None]:
+        """Wait until `count` bytes are free in the budget, and hold them.
+
+        An image that needs more than the whole budget waits until it is alone.
+
+        Raises:
+            TooMuchMemoryError: there is not that much free memory on the machine.
+        """
+        if count <= _SMALL:
+            yield
+            return
+        with self._changed:
+            if self._total is None:
+                self._total = min(max(_LEAST, main_memory()[1] // 2), _MOST)
+            total = self._total
+            self._changed.wait_for(lambda: self._used == 0 or self._used + count <= total)
+            if count > total and count > (free := main_memory()[1]):
+                raise TooMuchMemoryError(f"decoding it takes about {count / 1e9:.1f} GB, and {free / 1e9:.1f} are free")
+            self._used += count
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._used -= count
+                self._changed.notify_all()
+
+
+DECODING = MemoryBudget()
+"""The budget of this process."""

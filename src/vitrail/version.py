@@ -1,0 +1,3 @@
+"""Version of vitrail."""
+
+__version__ = "0.1.0"
