@@ -100,14 +100,32 @@ def _yaml_loader() -> type["yaml.SafeLoader"]:
     class Loader(yaml.SafeLoader):
         pass
 
-    exponent = re.compile(r"[-+]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)[eE][-+]?[0-9]+$")
-    Loader.add_implicit_resolver("tag:yaml.org,2002:float", exponent, list("-+.0123456789"))
+    Loader.add_implicit_resolver(*_EXPONENT)
     return Loader
+
+
+def to_yaml(value: Any) -> str:
+    """Write plain values as YAML that `parse_yaml` reads as the same values, mappings in their order."""
+    import yaml
+
+    class Dumper(yaml.SafeDumper):
+        pass
+
+    Dumper.add_implicit_resolver(*_EXPONENT)  # so that the text "1e-3" is quoted
+    return yaml.dump(value, Dumper=Dumper, sort_keys=False, allow_unicode=True)
 
 
 def short(value: Any) -> str:
     """A `repr` for messages, of at most a line whatever the value is."""
     return _SHORT.repr(value)
+
+
+_EXPONENT = (
+    "tag:yaml.org,2002:float",
+    re.compile(r"[-+]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)[eE][-+]?[0-9]+$"),
+    list("-+.0123456789"),
+)
+"""Numbers such as 1e-3, which YAML 1.1 reads as text: tag, pattern, first characters."""
 
 
 class _Short(reprlib.Repr):

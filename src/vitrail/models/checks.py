@@ -47,17 +47,21 @@ def check_values(kind: str, values: Mapping[str, Any]) -> None:
     for name, value in values.items():
         _check_size(kind, name, value)
         if name in _COUNTS and not _count(value, least=1):
-            raise VitrailError(f"{kind} has {name}={value!r}: it must be a whole number of at least 1")
+            raise VitrailError(f"{kind} has {name}={short(value)}: it must be a whole number of at least 1")
         if name == "num_classes" and not _count(value, least=0):
             raise VitrailError(
-                f"{kind} has num_classes={value!r}: give a whole number, or 0 for a model without classes"
+                f"{kind} has num_classes={short(value)}: give a whole number, or 0 for a model without classes"
             )
         if name in _SIZES and not _size(value):
-            raise VitrailError(f"{kind} has {name}={value!r}: give a side such as 224, or (height, width), in pixels")
+            raise VitrailError(
+                f"{kind} has {name}={short(value)}: give a side such as 224, or (height, width), in pixels"
+            )
         if name.endswith("_eps") and not (isinstance(value, (int, float)) and 0 <= value < 1):
-            raise VitrailError(f"{kind} has {name}={value!r}: it is a small number such as 1e-6, from 0 to below 1")
+            raise VitrailError(
+                f"{kind} has {name}={short(value)}: it is a small number such as 1e-6, from 0 to below 1"
+            )
         if name in _RATES and not (isinstance(value, (int, float)) and 0 <= value < 1):
-            raise VitrailError(f"{kind} has {name}={value!r}: it is a probability, from 0 to below 1")
+            raise VitrailError(f"{kind} has {name}={short(value)}: it is a probability, from 0 to below 1")
     _check_patches(kind, values)
     _check_blocks(kind, values)
     _check_stages(kind, values)
@@ -99,7 +103,8 @@ def _check_blocks(kind: str, values: Mapping[str, Any]) -> None:
             continue
         if len(entries) != values["depth"] or not all(_count(entry, least=1) for entry in entries):
             raise VitrailError(
-                f"{kind} has {name}={entries} for depth={values['depth']}: give a whole number from 1 for each block"
+                f"{kind} has {name}={short(entries)} for depth={values['depth']}: give a whole number from 1 for each "
+                "block"
             )
 
 
@@ -110,7 +115,7 @@ def _check_stages(kind: str, values: Mapping[str, Any]) -> None:
         raise VitrailError(f"{kind} has different numbers of stages, {given}: give each field one entry for each stage")
     for name, entries in stages.items():
         if name != "mlp_ratios" and not all(_count(entry, least=1) for entry in entries):
-            raise VitrailError(f"{kind} has {name}={entries}: entries must be whole numbers of at least 1")
+            raise VitrailError(f"{kind} has {name}={short(entries)}: entries must be whole numbers of at least 1")
 
 
 def _check_heads(kind: str, values: Mapping[str, Any]) -> None:
@@ -118,7 +123,7 @@ def _check_heads(kind: str, values: Mapping[str, Any]) -> None:
     if isinstance(heads, tuple) or heads is None:
         return
     if not _count(heads, least=1):
-        raise VitrailError(f"{kind} has num_heads={heads!r}: it must be a whole number of at least 1")
+        raise VitrailError(f"{kind} has num_heads={short(heads)}: it must be a whole number of at least 1")
     if "embed_dim" in values and values["embed_dim"] % heads:
         raise VitrailError(
             f"{kind} has embed_dim={values['embed_dim']}, not a multiple of num_heads={heads}: choose a multiple"

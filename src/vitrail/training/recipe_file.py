@@ -5,13 +5,11 @@ from dataclasses import asdict, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from ..errors import VitrailError, nearest
 from ..objectives.objective import ObjectiveConfig
 from ..objectives.registry import objective_config
 from ..objectives.supervised import SupervisedConfig
-from ..plain import MOST_YAML_BYTES, Unreadable, parse_yaml, read_bounded, short
+from ..plain import MOST_YAML_BYTES, Unreadable, parse_yaml, read_bounded, short, to_yaml
 from ..typed import NO_FIT, Special, build, convert, field_types, options
 from .recipe import RECIPES, Recipe, named_recipe
 
@@ -73,7 +71,7 @@ def recipe_to_dict(recipe: Recipe) -> dict[str, Any]:
 
 def recipe_to_yaml(recipe: Recipe) -> str:
     """The recipe as YAML, in the order of its fields."""
-    return yaml.safe_dump(recipe_to_dict(recipe), sort_keys=False, allow_unicode=True)
+    return to_yaml(recipe_to_dict(recipe))
 
 
 _FORMER = {

@@ -1,5 +1,6 @@
 """The model card: README.md of a run folder, with the front matter that model hubs read."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,8 +48,8 @@ def write_card(path: Path, report: Report, facts: CardFacts) -> None:
         f"## Data\n\n{_data(report, facts.dataset)}",
         f"## How to use it\n\n{_USE}",
         f"## Limits\n\n{facts.limits}",
-        f"## Recipe\n\nThe run can be repeated from it: `vitrail train SOURCE --recipe recipe.yaml`.\n\n"
-        f"```yaml\n{report.recipe_yaml.strip()}\n```",
+        "## Recipe\n\nThe run can be repeated from it: `vitrail train SOURCE --recipe recipe.yaml`.\n\n"
+        + _fenced("yaml", report.recipe_yaml.strip()),
         f"## Versions\n\n{_table(('made with', 'version'), list(report.versions.items()))}",
     ]
     path.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
@@ -91,7 +92,7 @@ def _front_matter(facts: CardFacts, measures: dict[str, float]) -> str:
 
 def _what(facts: CardFacts) -> str:
     return (
-        f"A Vision Transformer, `{facts.model}`, {_line(facts.start)} on {_line(facts.dataset)} with vitrail. "
+        f"A Vision Transformer, {_code(facts.model)}, {_line(facts.start)} on {_line(facts.dataset)} with vitrail. "
         f"It gives for an image {_line(facts.gives)}."
     )
 
@@ -109,8 +110,28 @@ def _table(head: tuple[str, str], rows: Sequence[tuple[str, str]]) -> str:
 
 
 def _line(text: str) -> str:
-    """Escape text so that it cannot end the line or the cell or become HTML."""
-    cleaned = " ".join(str(text).split())
-    for sign, safe in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ("|", "\\|")):
-        cleaned = cleaned.replace(sign, safe)
-    return cleaned
+    """Escape text so that it cannot end the line or the cell, or become HTML, a link, an image, code or emphasis."""
+    cleaned = " ".join(str(text).split()).translate(_ESCAPES)
+    # Inside a word, as in vit_tiny, an underscore has no meaning.
+    return _unlinked(re.sub(r"(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])", r"\_", cleaned))
+
+
+_ESCAPES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", **{sign: f"\\{sign}" for sign in "\\`*[]|~$"}})
+"""Signs of GitHub's Markdown inside a line; a backslash before one makes it plain, also in cells of tables."""
+
+
+def _unlinked(text: str) -> str:
+    """Bare addresses (https://, www., a@b) with a character reference in them, which is shown alike and is no link."""
+    text = text.replace("://", "&#58;//").replace("@", "&#64;")
+    return re.sub(r"(?i)\bwww\.", lambda found: f"{found[0][:-1]}&#46;", text)
+
+
+def _fenced(language: str, text: str) -> str:
+    """A block of code; its fence is longer than any row of backticks in it, which would end it."""
+    fence = "`" * max(3, 1 + max(map(len, re.findall("`+", text)), default=0))
+    return f"{fence}{language}\n{text}\n{fence}"
+
+
+def _code(text: str) -> str:
+    """A name in backticks, in which nothing has a meaning but backticks."""
+    return f"`{' '.join(str(text).split()).replace('`', chr(39))}`"
