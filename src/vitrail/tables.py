@@ -18,14 +18,23 @@ def write_csv(path: Path, rows: Iterable[Sequence[object]]) -> None:
         OSError: the file cannot be written; an older one is unchanged.
     """
     with complete_file(path) as file:
-        csv.writer(file, lineterminator="\n").writerows(rows)
+        file.writelines(_csv_lines(rows))
 
 
 def csv_text(rows: Iterable[Sequence[object]]) -> str:
     """Return rows as the text that `write_csv` writes."""
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(rows)
-    return text.getvalue()
+    return "".join(_csv_lines(rows))
+
+
+def _csv_lines(rows: Iterable[Sequence[object]]) -> Iterator[str]:
+    """Rows as lines. Python's writer quotes only line ends that it writes itself, but a name may have any of them."""
+    line = io.StringIO()
+    writer = csv.writer(line, lineterminator="\r\n")
+    for row in rows:
+        line.seek(0)
+        line.truncate()
+        writer.writerow(row)
+        yield line.getvalue()[:-2] + "\n"
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """Builds dataclasses from plain values by their type hints, strictly: the reader of model.json and of recipes."""
 
 import math
+import re
 import types
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, fields, is_dataclass
@@ -162,8 +163,9 @@ def _frozen(value: Any) -> Any:
 
 
 def _is_text(value: str) -> bool:
-    """Whether a string can be written as UTF-8; JSON can have half of a surrogate pair."""
-    return value.isascii() or not any("\ud800" <= character <= "\udfff" for character in value)
+    """Whether a string has no halves of surrogate pairs, as JSON can have; except Python's signs for bytes that are no
+    UTF-8, which names of files have."""
+    return value.isascii() or not re.search("[\ud800-\udc7f\udd00-\udfff]", value)
 
 
 def _word(key: Any) -> str:

@@ -60,12 +60,13 @@ def numbers(tmp_path):
 
 
 def test_a_regression_is_predicted_in_its_own_units(capsys, numbers, tmp_path):
-    model, table, _, predicted = numbers
+    model, table, truth, predicted = numbers
     run = ("--device", "cpu", "--precision", "float32")
     status, out, err = call(capsys, "predict", model, table, *run)
     assert status == 0, err
     rows = list(csv.DictReader(out.splitlines()))
-    assert list(rows[0]) == ["path", "age", "height", "error"]
+    assert list(rows[0]) == ["path", "true_age", "true_height", "age", "height", "error"]
+    assert [(float(row["true_age"]), float(row["true_height"])) for row in rows] == truth
     for row, expected in zip(rows, predicted, strict=True):
         assert [float(row["age"]), float(row["height"])] == pytest.approx(expected, rel=1e-4)
     status, out, _ = call(capsys, "predict", model, table, "--format", "jsonl", *run)
@@ -126,6 +127,37 @@ def test_every_command_takes_a_precision(capsys, tmp_path, command, precision):
     status, _, err = call(capsys, *name, tmp_path / "model", source, "--precision", precision, *extra)
     assert "Traceback" not in err
     assert status == (2 if precision == "float8" else 0), err
+
+
+def test_predict_counts_what_it_could_not_read(capsys, tmp_path):
+    save(tiny_checkpoint(), tmp_path / "model")
+    source = write_classes(tmp_path / "images", each=2)
+    (source / "cat" / "broken.png").write_bytes(b"no image")
+    status, out, err = call(capsys, "predict", tmp_path / "model", source, "-o", tmp_path / "t.tsv")
+    assert (status, out) == (0, ""), err
+    assert err.splitlines()[-1] == (
+        f"vitrail: predicted 6 images; 1 file could not be read, see the column error; written to {tmp_path / 't.tsv'}"
+    )
+    status, _, err = call(capsys, "predict", tmp_path / "model", source, "-o", tmp_path / "t.ods")
+    assert status == 1
+    assert "use one of .csv" in err
+
+
+def test_eval_writes_a_row_for_each_image(capsys, tmp_path):
+    save(tiny_checkpoint(), tmp_path / "model")
+    source = write_classes(tmp_path / "images", each=2)
+    (source / "cat" / "broken.png").write_bytes(b"no image")
+    run = ("--device", "cpu", "--precision", "float32", "--skip-bad", "--json")
+    status, out, err = call(capsys, "eval", tmp_path / "model", source, "--rows", tmp_path / "rows.csv", *run)
+    assert status == 0, err
+    rows = list(csv.DictReader((tmp_path / "rows.csv").read_text().splitlines()))
+    assert [row["label"] for row in rows if not row["error"]] == [name for name in CLASSES for _ in range(2)]
+    assert [row["path"] for row in rows if row["error"]] == ["cat/broken.png"]
+    right = sum(row["label"] == row["class"] for row in rows if not row["error"])
+    assert right / 6 == pytest.approx(json.loads(out)["top1"])
+    status, _, err = call(capsys, "eval", tmp_path / "model", source, "--rows", tmp_path / "rows.doc", *run)
+    assert status == 1
+    assert "use one of .csv" in err
 
 
 def test_embed_writes_a_file_or_a_folder(capsys, tmp_path):

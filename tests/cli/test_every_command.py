@@ -43,6 +43,8 @@ EXPECTED = {
     "embed": (DONE,) * 8,
     "explain": (DONE,) * 8,
     "convert": (DONE,) * 8,
+    "plan": (DONE,) * 8,
+    "rename-classes": (DONE, DONE, "no class 'cat'", *("has no class names",) * 5),
     "study anatomy": (DONE,) * 8,
     "study robustness": (DONE, *(STUDIES,) * 7),
     "study layers": (DONE, *(STUDIES,) * 7),
@@ -84,6 +86,8 @@ def words(command, root, kind, out):
         "embed": ["embed", checkpoint, images, "-o", out.with_suffix(".csv"), *CPU],
         "explain": ["explain", checkpoint, images / "cat" / "0.png", "--methods", "rollout", "-o", out, *CPU],
         "convert": ["convert", checkpoint, "-o", out],
+        "plan": ["plan", checkpoint, "--batch-size", "1", "--precision", "float32"],
+        "rename-classes": ["rename-classes", checkpoint, "cat=Katze", "-o", out],
         "study anatomy": [
             "study",
             "anatomy",

@@ -1,11 +1,12 @@
 """Sources of other packages: `name` and `name:rest` open what their entry point gives."""
 
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 
-from vitrail.data.open import open_source, read_image
+from vitrail.data.open import NAMES, SUFFIXES, open_source, read_image
 from vitrail.errors import VitrailError
 
 MODULE = """
@@ -55,3 +56,14 @@ def test_mistakes_are_sentences():
         open_source("stripe")
     with pytest.raises(VitrailError, match="source 'wrong:x' of another package returned str"):
         open_source("wrong:x")
+
+
+def test_every_row_of_the_tables_names_a_function():
+    for place in {*NAMES.values(), *SUFFIXES.values()}:
+        file, _, function = place.partition(":")
+        assert callable(vars(import_module(f"vitrail.data.{file}"))[function])
+
+
+def test_a_named_set_has_no_parts():
+    with pytest.raises(VitrailError, match="digits has no parts, such as 'train'"):
+        open_source("digits:train")

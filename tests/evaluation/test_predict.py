@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,13 +11,13 @@ import torch
 from PIL import Image
 from pyarrow import parquet
 
-from tests.evaluation.small_checkpoint import CLASSES, tiny_checkpoint, write_image
+from tests.evaluation.small_checkpoint import CLASSES, tiny_checkpoint, write_classes, write_image
 from vitrail.checkpoint.contract import save
 from vitrail.data.open import open_source, read_image
 from vitrail.engines.predictor import make_predictor
 from vitrail.errors import VitrailError
 from vitrail.evaluation.predict import at_least_one, predict
-from vitrail.evaluation.prediction_table import Layout, write_table
+from vitrail.evaluation.prediction_table import Layout, table_format, write_table
 from vitrail.evaluation.stream import stream
 from vitrail.tasks.classification import Classification, ClassPrediction
 
@@ -166,6 +167,72 @@ def test_parquet(tmp_path):
     assert table["probability_2"].to_pylist() == [0.25, None]
     with pytest.raises(VitrailError, match="--out"):
         write_table(ROWS, layout(3), "parquet")
+
+
+def test_tsv_and_json(tmp_path):
+    write_table(ROWS[:1], layout(1), None, tmp_path / "t.tsv")
+    assert (tmp_path / "t.tsv").read_text().splitlines()[1].split("\t") == ["a, b.png", "cat", "0.75", ""]
+    write_table(ROWS[:1] * 2, layout(2), None, tmp_path / "t.json")
+    assert [row["path"] for row in json.loads((tmp_path / "t.json").read_text())] == ["a, b.png"] * 2
+    write_table([], layout(2), None, tmp_path / "t.json")
+    assert json.loads((tmp_path / "t.json").read_text()) == []
+
+
+def test_a_workbook_has_text_and_numbers_and_no_formulas(tmp_path):
+    from openpyxl import load_workbook
+
+    odd = ClassPrediction(path="=1+1", classes=(("cat\x07", 0.5), ("dog", 0.25)))
+    write_table([*ROWS, odd], layout(2), None, tmp_path / "t.xlsx")
+    header, first, second, third = load_workbook(tmp_path / "t.xlsx").active.iter_rows()
+    assert [cell.value for cell in header] == ["path", "class", "probability", "class_2", "probability_2", "error"]
+    assert [cell.value for cell in first] == ["a, b.png", "cat", 0.75, "dog", 0.25, None]
+    assert second[5].value == 'truncated "file"'
+    assert second[0].value == "größe �.png"
+    assert [(cell.value, cell.data_type) for cell in third[:2]] == [("=1+1", "s"), ("cat�", "s")]
+
+
+def test_the_suffix_decides_and_an_unknown_one_is_refused(tmp_path):
+    assert table_format(None, None) == "csv"
+    assert table_format(None, tmp_path / "A.XLSX") == "xlsx"
+    assert table_format("jsonl", tmp_path / "rows.txt") == "jsonl"
+    for name in ("table.xls", "table", "table.csv.gz"):
+        with pytest.raises(VitrailError, match=r"use one of \.csv, \.tsv, \.json, \.jsonl, \.parquet, \.xlsx"):
+            table_format(None, tmp_path / name)
+    with pytest.raises(VitrailError, match="leave out one of the two"):
+        table_format("jsonl", tmp_path / "table.csv")
+    with pytest.raises(VitrailError, match="xlsx is not text"):
+        table_format("xlsx", None)
+
+
+def test_folders_give_the_true_label(tmp_path):
+    write_classes(tmp_path / "images", each=2)
+    write_image(tmp_path / "images" / "unicorn" / "0.png", seed=9)
+    write_image(tmp_path / "loose" / "0.png", seed=1)
+    predictions = list(predict(tiny_checkpoint(), [tmp_path / "images", tmp_path / "loose"], top_k=1))
+    labels = {Path(each.path).relative_to(tmp_path).parent.as_posix(): each.label for each in predictions}
+    assert labels == {
+        "images/cat": ("cat",),
+        "images/dog": ("dog",),
+        "images/fox": ("fox",),
+        "images/unicorn": ("unicorn",),
+        "loose": (),
+    }
+    table = Layout(Classification(), CLASSES, 1, labelled=True)
+    write_table(predictions[:1], table, None, tmp_path / "t.csv")
+    assert (tmp_path / "t.csv").read_text().startswith("path,label,class,probability,error\n")
+    # Folders that are no classes of the model are only folders.
+    (tmp_path / "images" / "cat").rename(tmp_path / "2023")
+    (tmp_path / "years").mkdir()
+    (tmp_path / "2023").rename(tmp_path / "years" / "2023")
+    assert {each.label for each in predict(tiny_checkpoint(), tmp_path / "years", top_k=1)} == {()}
+
+
+def test_a_table_gives_the_true_label_of_the_rows_that_have_one(tmp_path):
+    for index in range(3):
+        write_image(tmp_path / f"{index}.png", seed=index)
+    (tmp_path / "t.csv").write_text("path,label\n0.png,cat\n1.png,\n2.png,fox\n2.png,dog\n")
+    labels = [each.label for each in predict(tiny_checkpoint(), tmp_path / "t.csv", top_k=1)]
+    assert labels == [("cat",), (), (), ()], "an image with two labels has none for sure"
 
 
 def test_a_failure_leaves_the_old_table(tmp_path):

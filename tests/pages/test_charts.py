@@ -5,7 +5,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from vitrail.pages.charts import HEIGHT, WIDTH, scatter_chart
+from vitrail.pages.charts import HEIGHT, WIDTH, line_chart, scatter_chart
 
 
 def dots(chart: str) -> list[tuple[float, float]]:
@@ -52,3 +52,20 @@ def test_many_dots_are_smaller() -> None:
     few, many = (scatter_chart([(i, i) for i in range(n)], label="", x_label="", y_label="") for n in (200, 201))
     assert 'r="3.5"' in few
     assert 'r="2"' in many
+
+
+@pytest.mark.parametrize("accuracies", [[1.0, 1.0], [1.0], [0.4, 0.99], [0.0, 0.0], [0.3], [0.2, 1.0]])
+def test_an_axis_of_accuracies_stays_between_0_and_100_per_cent(accuracies: list[float]) -> None:
+    points = list(enumerate(accuracies, start=1))
+    chart = line_chart({"top-1": points}, label="Accuracy", x_label="epoch", percent=True)
+    marks = [float(mark) for mark in re.findall(r">(-?[\d.]+) %</text>", chart)]
+    assert marks
+    assert 0 <= min(marks) <= max(marks) <= 100
+    assert all(0 <= y <= HEIGHT for _, y in dots(chart))
+
+
+def test_a_curve_of_two_evaluations_starts_at_epoch_0_and_shows_both() -> None:
+    chart = line_chart({"training": [(1, 2.0), (2, 1.0)]}, label="Loss", x_label="epoch")
+    (x1, _), (x2, _) = dots(chart)
+    assert x2 - x1 == pytest.approx(x1 - 52, abs=0.2), "epoch 0 is at the axis"
+    assert dots(line_chart({"a": [(x, 1.0 + x) for x in range(9)]}, label="", x_label="")) == []

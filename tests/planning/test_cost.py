@@ -10,6 +10,8 @@ import torch
 from torch.nn import functional as F
 from torch.profiler import ProfilerActivity, profile
 
+from vitrail.checkpoint.contract import Checkpoint, save
+from vitrail.data.preprocess import Preprocess
 from vitrail.errors import VitrailError
 from vitrail.models.registry import model_config
 from vitrail.nn import checkpoint_activations
@@ -191,3 +193,18 @@ def test_the_model_that_was_given_stays_as_it_is():
 def test_errors_name_the_way_out(words, message):
     with pytest.raises(VitrailError, match=message):
         plan(**words)
+
+
+def test_a_checkpoint_is_planned_by_its_path(tmp_path):
+    config = model_config("vit_tiny_patch16_224", depth=2, num_classes=7, image_size=64)
+    checkpoint = Checkpoint(config.build(), (), Preprocess(image_size=(64, 64)))
+    save(checkpoint, tmp_path / "runs" / "checkpoints" / "best")
+    save(checkpoint, tmp_path / "model.safetensors")
+    expected = plan(config, batch_size=2)
+    for path in (tmp_path / "runs", tmp_path / "runs" / "checkpoints" / "best", tmp_path / "model.safetensors"):
+        found = plan(str(path), batch_size=2)
+        assert (found.parameters, found.flops) == (expected.parameters, expected.flops)
+        assert (found.num_classes, found.training_bytes) == (7, expected.training_bytes)
+    assert plan(str(tmp_path / "runs"), batch_size=2, num_classes=3).parameters < expected.parameters
+    with pytest.raises(VitrailError, match="is not a checkpoint"):
+        plan(str(tmp_path))

@@ -108,7 +108,7 @@ def test_a_run_of_numbers_is_published(numbers: vitrail.Run, table: Path) -> Non
     ):
         assert words in report
     card = (numbers.path / "README.md").read_text(encoding="utf-8")
-    assert "It gives for an image 2 numbers: brightness, contrast." in card
+    assert "Its output for an image is 2 numbers: brightness, contrast." in card
     assert "trained from random weights on" in card
     stored = json.loads((numbers.path / "evaluation.json").read_text())
     assert stored["split"] == "test"
@@ -157,7 +157,7 @@ def test_pretraining_leaves_a_report_with_its_reconstructions(pretrained: vitrai
     assert "Reconstructions" in report
     assert "Validation loss" in report
     card = (pretrained.path / "README.md").read_text(encoding="utf-8")
-    assert "It gives for an image features, learned without labels." in card
+    assert "Its output for an image is features, learned without labels." in card
     assert ">Confusion<" not in report
 
 

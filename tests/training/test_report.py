@@ -14,7 +14,8 @@ from markdown_it import MarkdownIt
 from vitrail.pages.charts import line_chart, reliability_chart, ticks
 from vitrail.pages.html import page as html_page
 from vitrail.tasks.classification import Classification
-from vitrail.tasks.classification_metrics import ClassEvaluation, score
+from vitrail.tasks.classification_evaluation import ClassEvaluation
+from vitrail.tasks.classification_metrics import score
 from vitrail.tasks.classification_report import confused_pairs
 from vitrail.tasks.task import Mistake
 from vitrail.training.publish.model_card import CardFacts, write_card
@@ -187,7 +188,7 @@ def test_the_card_is_what_hubs_read(tmp_path: Path) -> None:
         CardFacts(
             model="vit_tiny",
             dataset="pets: <all>",
-            start="fine-tuned from timm/x",
+            origin="fine-tuned from timm/x on pets",
             gives=Classification().describe(NASTY),
             task="image-classification",
         ),
@@ -218,7 +219,7 @@ def test_names_in_the_card_are_text_only(tmp_path: Path) -> None:
     facts = CardFacts(
         model="`</code><b>",
         dataset=" ".join(HOSTILE_NAMES),
-        start="fresh",
+        origin="fresh",
         gives=f"one of: {', '.join(HOSTILE_NAMES)}",
         task="image-classification",
     )

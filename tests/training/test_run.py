@@ -159,7 +159,7 @@ def test_a_run_that_has_no_time_to_read_all_images_uses_a_sample_and_resumes_wit
     monkeypatch.setattr("vitrail.training.time_budget._READING", 0.0)
     monkeypatch.setattr("vitrail.training.finish.time_budget", lambda setup, _, keep: None)
     monkeypatch.setattr("vitrail.training.time_budget._FIRST_GUESS", 4)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("VITRAIL_CACHE", str(tmp_path / "cache"))
     said = []
     recipe = replace(QUICK, epochs=None, minutes=1.0)
     whole = train(source, recipe, out=tmp_path / "run", say=said.append)

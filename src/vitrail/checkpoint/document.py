@@ -1,6 +1,5 @@
 """model.json, the description of a checkpoint: config, rewrites, classes, preprocessing and info as JSON."""
 
-import json
 import warnings
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
@@ -9,6 +8,7 @@ from torch import Tensor
 
 from ..data.preprocess import Preprocess
 from ..errors import VitrailError
+from ..json_text import json_text
 from ..models.families import find_config_class, known_variants
 from ..models.fields import BlockFields, ModelConfig, PositionedFields, ViTFields, config_types
 from ..plain import Unreadable, parse_json, short
@@ -55,7 +55,7 @@ class Stored:
 
 def complete_info(info: dict[str, Any], config: ModelConfig) -> dict[str, Any]:
     """Return `info` with all standard keys."""
-    blank: dict[str, Any] = {"origin": "", "license": "", "metrics": {}, "adapted": []}
+    blank: dict[str, Any] = {"origin": "", "trained_on": "", "license": "", "metrics": {}, "adapted": []}
     return {"architecture": architecture_name(config), **blank, **info}
 
 
@@ -75,7 +75,7 @@ def to_json(stored: Stored) -> str:
         "class_names": list(stored.class_names),
         "preprocess": stored.preprocess.to_dict(),
     }
-    return json.dumps(document, indent=2, ensure_ascii=False)
+    return json_text(document, indent=2)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -88,6 +88,7 @@ class _Document:
     rewrites: tuple[dict[str, Any], ...] = ()
     architecture: str = _CUSTOM
     origin: str = ""
+    trained_on: str = ""
     license: str = ""
     metrics: dict[str, Any] = field(default_factory=dict)
     adapted: tuple[str, ...] = ()

@@ -58,7 +58,7 @@ class Anatomy:
         shown = [(name, displayable(image)) for name, image in images]
         title = f"The anatomy of {Path(self.checkpoint).name}"
         self.out.parent.mkdir(parents=True, exist_ok=True)
-        self.out.write_text(anatomy_page(title, measured, shown, refused), encoding="utf-8")
+        self.out.write_text(anatomy_page(title, measured, shown, refused), encoding="utf-8", errors="replace")
         for sentence in refused:
             print(f"vitrail: {sentence}", file=sys.stderr)
         print(self.out)

@@ -26,10 +26,11 @@ class Convert:
     """Variant, such as vit_base_patch16_224, for weights whose shapes fit more than one."""
 
     def run(self) -> None:
+        from ..checkpoint.origin import origin_words
         from ..checkpoint.transfer import convert
 
         info = convert(self.weights, self.out, architecture=self.architecture).info
-        origin = info["origin"] or self.weights
-        print(f"{self.out}: {info['architecture']} from {origin}", file=sys.stderr)
+        origin = origin_words(info) or f"converted from {self.weights}"
+        print(f"{self.out}: {info['architecture']}, {origin}", file=sys.stderr)
         for sentence in info["adapted"]:
             print(f"  {sentence}", file=sys.stderr)

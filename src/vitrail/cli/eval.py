@@ -1,10 +1,24 @@
 """The command `vitrail eval`."""
 
-import json
 import sys
+from contextlib import nullcontext
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
 
-from .options import BatchSize, CheckpointArgument, Device, Json, OptionalOut, Precision, SourceArgument, Split
+from ..json_text import json_text
+from .options import (
+    OUTPUT,
+    BatchSize,
+    CheckpointArgument,
+    Device,
+    Json,
+    Option,
+    OptionalOut,
+    Precision,
+    SourceArgument,
+    Split,
+)
 
 
 @dataclass
@@ -17,6 +31,7 @@ class Eval:
     Examples:
         vitrail eval runs/flowers flowers/
         vitrail eval runs/flowers flowers/ --split all --json
+        vitrail eval runs/flowers flowers/ --rows predictions.xlsx
     """
 
     checkpoint: CheckpointArgument
@@ -30,26 +45,36 @@ class Eval:
     json: Json = False
     out: OptionalOut = None
     """JSON file to write, in addition to the printed output."""
+    rows: Annotated[Path | None, Option(metavar="FILE", section=OUTPUT)] = None
+    """Table of each image with its prediction and true label: .csv, .tsv, .json, .jsonl, .parquet or .xlsx."""
 
     def run(self) -> None:
         from ..checkpoint.contract import load
+        from ..engines.predictor import output_names
         from ..evaluation.evaluate import evaluate
+        from ..evaluation.prediction_table import Layout, open_table, table_format
         from ..progress import visible
         from ..tasks.registry import resolve
 
+        if self.rows:
+            table_format(None, self.rows)
         checkpoint = load(self.checkpoint)
-        found = evaluate(
-            checkpoint,
-            self.source,
-            split=self.split,
-            batch_size=self.batch_size,
-            device=self.device,
-            precision=self.precision,
-            skip_bad=self.skip_bad,
-            progress=visible,
-        )
-        text = json.dumps(found.to_dict(), ensure_ascii=False)
+        task = resolve(checkpoint.task)
+        layout = Layout(task, output_names(checkpoint), 5, labelled=True)
+        with open_table(layout, None, self.rows) if self.rows else nullcontext() as add:
+            found = evaluate(
+                checkpoint,
+                self.source,
+                split=self.split,
+                batch_size=self.batch_size,
+                device=self.device,
+                precision=self.precision,
+                skip_bad=self.skip_bad,
+                each=add,
+                progress=visible,
+            )
+        text = json_text(found.to_dict())
         if self.out:
-            self.out.write_text(text + "\n", encoding="utf-8")
+            self.out.write_text(text + "\n", encoding="utf-8", errors="replace")
         print(f"vitrail: scored {found.note}", file=sys.stderr)
-        print(text if self.json else resolve(checkpoint.task).summary(found))
+        print(text if self.json else task.summary(found))

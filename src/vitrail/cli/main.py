@@ -1,5 +1,6 @@
 """The command line: the table of commands, and `main`, which runs one and reports its errors."""
 
+import io
 import os
 import signal
 import sys
@@ -49,6 +50,7 @@ COMMANDS = (
     Command("plan", _MODELS, "Parameters, FLOPs and memory of a model.", "plan:Plan"),
     Command("bench", _MODELS, "Measure the speed of attention layers on this machine.", "bench:Bench"),
     Command("convert", _MODELS, "Convert weights of other libraries.", "convert:Convert"),
+    Command("rename-classes", _MODELS, "Rename the classes of a checkpoint.", "rename_classes:RenameClasses"),
 )
 """Entry point group for commands of other packages (name = module:Class)."""
 
@@ -62,6 +64,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if words[:1] != ["bench"]:
         os.environ.setdefault(*_PASSIVE)  # read when torch is imported, by the command's file
     warnings.showwarning = _show_warning  # type: ignore[assignment]
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="surrogateescape")  # names of files that are not UTF-8, as their own bytes
     try:
         with _terminable():
             status = _dispatch(words)

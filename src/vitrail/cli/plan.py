@@ -14,15 +14,16 @@ class Plan:
     Examples:
         vitrail plan vit_small_patch16_224
         vitrail plan vit_small_patch16_224 --device cuda --budget 16GB
+        vitrail plan runs/flowers
     """
 
     model: Annotated[str, Option(positional=True)]
-    """Variant, such as vit_tiny_patch16_224; see `vitrail models`."""
-    image_size: Annotated[int | tuple[int, int] | None, Option(shown_default="the variant's")] = None
+    """Variant, such as vit_tiny_patch16_224, see `vitrail models`; or a run, a checkpoint folder or file."""
+    image_size: Annotated[int | tuple[int, int] | None, Option(shown_default="the model's")] = None
     """Side, or height and width, in pixels."""
-    num_classes: Annotated[int | None, Option(shown_default="the variant's")] = None
+    num_classes: Annotated[int | None, Option(shown_default="the model's")] = None
     """Number of classes."""
-    in_channels: Annotated[int | None, Option(shown_default="the variant's")] = None
+    in_channels: Annotated[int | None, Option(shown_default="the model's")] = None
     """Channels of an image."""
     optimizer: Literal["adamw", "muon"] = "adamw"
     """Optimiser in training."""

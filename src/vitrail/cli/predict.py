@@ -1,5 +1,6 @@
 """The command `vitrail predict`."""
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -23,11 +24,11 @@ class Predict:
     """Write predictions for images as a table.
 
     The columns are path, the prediction and error. The prediction of a classifier has the columns class, probability,
-    class_2, probability_2 and so on; that of a regression has one column for each number. A file that cannot be read
-    gives a row with an error.
+    class_2, probability_2 and so on; that of a regression has one column for each number. If folders or a table give
+    the true label, it has a column too. A file that cannot be read gives a row with an error.
 
     Examples:
-        vitrail predict runs/flowers garden/ -o table.csv
+        vitrail predict runs/flowers garden/ -o table.xlsx
         vitrail predict runs/flowers 'garden/*.jpg' --top-k 1 --format jsonl
     """
 
@@ -38,10 +39,13 @@ class Predict:
     split: Split = "all"
     limit: Limit = None
     """Stop after N images."""
-    format: Annotated[Literal["csv", "jsonl", "parquet"], Option(section=OUTPUT)] = "csv"
-    """Format of the table; parquet needs --out."""
+    format: Annotated[
+        Literal["csv", "tsv", "json", "jsonl", "parquet", "xlsx"] | None,
+        Option(section=OUTPUT, shown_default="the suffix of --out, or csv"),
+    ] = None
+    """Format of the table; parquet and xlsx need --out."""
     out: OptionalOut = None
-    """File to write instead of standard output."""
+    """File to write instead of standard output: .csv, .tsv, .json, .jsonl, .parquet or .xlsx."""
     batch_size: BatchSize = 32
     device: Device = "auto"
     precision: Precision = "auto"
@@ -49,15 +53,18 @@ class Predict:
     def run(self) -> None:
         from ..checkpoint.contract import load
         from ..engines.predictor import check_top_k, make_predictor
-        from ..evaluation.predict import at_least_one, named_images, predict_samples
-        from ..evaluation.prediction_table import Layout, write_table
+        from ..evaluation.predict import Counted, at_least_one, named_images, predict_samples, with_labels
+        from ..evaluation.prediction_table import Layout, table_format, write_table
         from ..progress import visible
 
         check_top_k(self.top_k)
+        form = table_format(self.format, self.out)
         named = named_images(self.images, self.limit, split=self.split, run=Path(self.checkpoint))
         predictor = make_predictor(
             load(self.checkpoint), batch_size=self.batch_size, device=self.device, precision=self.precision
         )
-        predictions = predict_samples(predictor, named, top_k=self.top_k, progress=visible)
-        layout = Layout(predictor.task, predictor.names, self.top_k)
-        write_table(at_least_one(predictions), layout, self.format, self.out)
+        named = with_labels(named, self.images, predictor)
+        predictions = Counted(predict_samples(predictor, named, top_k=self.top_k, progress=visible))
+        layout = Layout(predictor.task, predictor.names, self.top_k, labelled=bool(named.labels))
+        write_table(at_least_one(predictions), layout, form, self.out)
+        print(f"vitrail: {predictions.summary}{f'; written to {self.out}' if self.out else ''}", file=sys.stderr)

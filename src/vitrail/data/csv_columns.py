@@ -1,20 +1,25 @@
 """Infers the role of each column of a CSV: path, label or numbers, split."""
 
 import math
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import VitrailError
 from ..task_spec import CLASSIFICATION, MULTI_LABEL, REGRESSION, TaskSpec
-from .samples import LabelKind, normal, takes_many
+from .label_cells import Separator, find_separator, labels
+from .samples import LabelKind, takes_many
 
 PATH_COLUMNS = ("path", "file", "filename", "file_name", "filepath", "image", "image_path", "img")
 LABEL_COLUMNS = ("label", "labels", "class", "classes", "class_name", "target", "targets", "category")
 SPLIT_COLUMNS = ("split", "set", "subset", "partition")
+FOLD_COLUMNS = ("fold", "folds", "kfold", "k_fold", "cv_fold", "fold_id", "is_valid", "is_val", "is_test", "is_train")
+INDEX_COLUMNS = ("id", "index", "idx", "image_id", "row", "unnamed: 0")
 
-_MOSTLY = 0.9
-"""Least fraction of numbers among the filled cells of a column of numbers; other cells are reported as mistakes."""
+_FLAGS = {"0": False, "0.0": False, "false": False, "1": True, "1.0": True, "true": True}
+_FEW = 0.1
+"""Largest fraction of other numbers in a column of 0 and 1; with more it is a column of numbers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +33,8 @@ class Columns:
         values: columns of 0 and 1 for one class each, or of numbers.
         kind: whether labels are classes or numbers.
         task: task of the labels.
-        note: a sentence about what was inferred.
+        separator: what separates the classes in a cell of `label`.
+        notes: sentences about what was inferred, and about columns that are not used.
     """
 
     path: int
@@ -37,13 +43,16 @@ class Columns:
     values: tuple[int, ...] = ()
     kind: LabelKind = "classes"
     task: TaskSpec = CLASSIFICATION
-    note: str = ""
+    separator: Separator = ""
+    notes: tuple[str, ...] = ()
 
 
 def find_columns(
     path: Path, names: Sequence[str], rows: Sequence[Sequence[str]], *, labelled: bool, task: TaskSpec | None
 ) -> Columns:
     """Find the columns of a table.
+
+    A column is what more than half of its cells are; the other cells are mistakes, which make their rows bad.
 
     Args:
         path: the CSV, for messages.
@@ -65,7 +74,11 @@ def find_columns(
     if not labelled:
         return Columns(path_column, split)
     found = _Table(path, names, rows, path_column, split)
-    return found.one(label, task) if label is not None else found.several(task)
+    columns = found.one(label, task) if label is not None else found.several(task)
+    used = Counter(names[i] for i in columns.values)
+    if twice := [name for name, count in used.items() if count > 1]:
+        raise VitrailError(f"{path} has two columns called {twice[0]}: give each class or number a name of its own")
+    return columns
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,20 +96,25 @@ class _Table:
         name = self.names[label]
         if wants_numbers or (not wants_classes and self._has_fractions(label)):
             return self._numbers((label,), task)
+        cells = [row[label] for row in self.rows if len(row) > label]
+        separator, doubt = find_separator(cells, name, None if task is None else takes_many(task))
+        notes = (*((doubt,) if doubt else ()), *self._unused())
         if task is not None:
-            return Columns(self.path_column, self.split, label, task=task)
-        many = any(len(labels(row[label])) > 1 for row in self.rows if len(row) > label)
+            return Columns(self.path_column, self.split, label, task=task, separator=separator, notes=notes)
+        many = any(len(labels(cell, separator)) > 1 for cell in cells)
         note = f"several classes for each image, from column {name}" if many else f"classes from column {name}"
-        found = MULTI_LABEL if many else CLASSIFICATION
-        return Columns(self.path_column, self.split, label, task=found, note=f"task classification: {note}")
+        notes = (f"task classification: {note}", *notes)
+        inferred = MULTI_LABEL if many else CLASSIFICATION
+        return Columns(self.path_column, self.split, label, task=inferred, separator=separator, notes=notes)
 
     def several(self, task: TaskSpec | None) -> Columns:
         """Labels in all columns of numbers."""
-        others = [i for i, name in enumerate(self.names) if name and i not in (self.path_column, self.split)]
-        numbers = tuple(i for i in others if self._is_numeric(i))
-        flags = tuple(i for i in others if self._cells(i) <= {"0", "1"})
+        others = self._others()
+        flags = tuple(i for i in others if self._is_flags(i))
+        numbers = tuple(i for i in others if self._most(i, is_number) or i in flags)
         name = task.name if task is not None else ""
-        if numbers and (name == REGRESSION.name or (name != CLASSIFICATION.name and self._any_fraction(numbers))):
+        fractions = any(self._has_fractions(i) for i in numbers if i not in flags)
+        if numbers and (name == REGRESSION.name or (name != CLASSIFICATION.name and fractions)):
             return self._numbers(numbers, task)
         if name == REGRESSION.name:
             raise VitrailError(
@@ -112,13 +130,14 @@ class _Table:
             )
         classes = ", ".join(self.names[i] for i in flags)
         note = f"task classification: several classes for each image, from the columns of 0 and 1: {classes}"
-        return Columns(self.path_column, self.split, None, flags, task=task or MULTI_LABEL, note="" if task else note)
+        notes = (*(() if task else (note,)), *self._unused())
+        return Columns(self.path_column, self.split, None, flags, task=task or MULTI_LABEL, notes=notes)
 
     def _numbers(self, columns: tuple[int, ...], task: TaskSpec | None) -> Columns:
         plural = "column" if len(columns) == 1 else "columns"
         note = f"task regression: numbers from {plural} {', '.join(self.names[i] for i in columns)}"
-        spec = task or REGRESSION
-        return Columns(self.path_column, self.split, None, columns, "numbers", spec, "" if task else note)
+        notes = (*(() if task else (note,)), *self._unused())
+        return Columns(self.path_column, self.split, None, columns, "numbers", task or REGRESSION, notes=notes)
 
     def _nothing(self, numbers: tuple[int, ...]) -> str:
         ways = f"call it {LABEL_COLUMNS[0]}, or give two or more columns of 0 and 1, one for each class"
@@ -126,19 +145,43 @@ class _Table:
             ways += f"; to predict the numbers of {', '.join(self.names[i] for i in numbers)} use --task {REGRESSION}"
         return f"{self.path} has no label column among {', '.join(self.names)}: {ways}"
 
-    def _cells(self, column: int) -> set[str]:
-        return {row[column].strip() if column < len(row) else "" for row in self.rows}
+    def _others(self) -> list[int]:
+        """Columns that can be classes or numbers, by their names."""
+        reserved = {*FOLD_COLUMNS, *INDEX_COLUMNS, ""}
+        return [
+            i
+            for i, name in enumerate(self.names)
+            if name.lower() not in reserved and i not in (self.path_column, self.split)
+        ]
 
-    def _any_fraction(self, columns: tuple[int, ...]) -> bool:
-        return any(self._has_fractions(column) for column in columns)
+    def _unused(self) -> list[str]:
+        """Sentences about columns that are not used, though they look as if they should be."""
+        notes = []
+        for i, name in enumerate(self.names):
+            if name.lower() in FOLD_COLUMNS and i != self.split:
+                notes.append(
+                    f"column {name} is not used: to split by it, call it split and write train, val or test in it"
+                )
+        for i in self._others():
+            filled = [row[i] for row in self.rows if i < len(row) and row[i].strip()]
+            if filled and 2 * len(filled) <= len(self.rows) and all(map(is_number, filled)):
+                notes.append(f"column {self.names[i]} is not used: most of its cells are empty")
+        return notes
 
-    def _is_numeric(self, column: int) -> bool:
-        filled = [cell for row in self.rows if column < len(row) and (cell := row[column].strip())]
-        return bool(filled) and sum(number(cell) is not None for cell in filled) >= _MOSTLY * len(filled)
+    def _most(self, column: int, test: Callable[[str], bool]) -> bool:
+        """Whether more than half of the cells of a column pass a test."""
+        return 2 * sum(test(row[column]) for row in self.rows if column < len(row)) > len(self.rows)
+
+    def _is_flags(self, column: int) -> bool:
+        """Whether a column has 0 and 1, with a few mistakes."""
+        cells = [row[column] for row in self.rows if column < len(row)]
+        values = [number(cell) for cell in cells if flag(cell) is None]
+        others = sum(value is not None and value != -1 for value in values)  # -1 is often "not known"
+        return self._most(column, lambda cell: flag(cell) is not None) and others <= max(1, _FEW * len(self.rows))
 
     def _has_fractions(self, column: int) -> bool:
-        values = (number(cell) for cell in self._cells(column))
-        return self._is_numeric(column) and any(value is not None and not value.is_integer() for value in values)
+        values = (number(row[column]) for row in self.rows if column < len(row))
+        return self._most(column, is_number) and any(v is not None and not v.is_integer() for v in values)
 
 
 def number(cell: str) -> float | None:
@@ -150,9 +193,14 @@ def number(cell: str) -> float | None:
     return value if math.isfinite(value) and "_" not in cell else None
 
 
-def labels(cell: str) -> list[str]:
-    """Split a cell into class names, which are separated by | or ;."""
-    return [name for name in map(normal, cell.replace(";", "|").split("|")) if name]
+def is_number(cell: str) -> bool:
+    """Whether a cell is a finite number."""
+    return number(cell) is not None
+
+
+def flag(cell: str) -> bool | None:
+    """Parse a cell as 0 or 1, which may be written 1.0 or true; None if it is neither."""
+    return _FLAGS.get(cell.strip().lower())
 
 
 def _first(header: Sequence[str], names: tuple[str, ...]) -> int | None:

@@ -2,14 +2,16 @@
 
 import csv
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from ..errors import VitrailError
 from ..task_spec import CLASSIFICATION, TaskSpec
-from .csv_columns import Columns, find_columns, labels, number
+from .csv_columns import PATH_COLUMNS, Columns, find_columns, flag, number
+from .label_cells import is_empty_list, labels
 from .samples import SPLIT_WORDS, BadFile, FileAt, Sample, Source, Split, normal, order_classes, takes_many
 
 
@@ -22,13 +24,15 @@ class _Line:
     split: Split | None
 
 
-def csv_source(path: Path, *, labelled: bool = True, task: TaskSpec | None = None) -> Source:
+def csv_source(path: Path, labelled: bool = True, task: TaskSpec | None = None) -> Source:
     """Open a CSV with a header: a path column, a label column or columns of numbers, optionally a split column.
 
     Columns are known by their names, in any case (see `csv_columns`). Several labels in one cell are separated by `|`
-    or `;`. Without a label column, two or more columns of 0 and 1 are one class each, and columns of numbers of which
-    one has fractions are the targets of a regression. Cells are separated by comma, semicolon or tab. Paths are
-    relative to the CSV. Rows that cannot be used (no such file, no label, no number, unknown split) become bad files.
+    or `;`, or are a list (see `label_cells`). Without a label column, two or more columns of 0 and 1 are one class
+    each, and columns of numbers of which one has fractions are the targets of a regression. Cells are separated by
+    comma, semicolon or tab; the first line may name the separator, as in `sep=;`. Paths are relative to the CSV, with
+    slashes or backslashes. Rows that cannot be used (no such file, no label, no number, unknown split) become bad
+    files.
 
     Args:
         path: the file.
@@ -71,26 +75,53 @@ def _source(path: Path, used: list[_Line], bad: list[BadFile], columns: Columns,
         columns.task,
         tuple(bad),
         label_kind=columns.kind,
-        notes=(columns.note,) if columns.note else (),
+        notes=columns.notes,
     )
 
 
 def _read(path: Path) -> list[tuple[int, list[str]]]:
     """(line number, cells) of every row that is not empty, the header first."""
+    place = 0
     try:
         with open(path, encoding="utf-8-sig", newline="") as file:
-            first = file.readline()
-            delimiter = max(",;\t", key=first.count)
-            file.seek(0)
-            reader = csv.reader(file, delimiter=delimiter, strict=True)
-            lines = [(reader.line_num, cells) for cells in reader if any(cell.strip() for cell in cells)]
+            delimiter, skipped = _delimiter(file)
+            # Spaces before a quoted cell are not part of it: path, "cat".
+            reader = csv.reader(file, delimiter=delimiter, strict=True, skipinitialspace=True)
+            lines = []
+            for cells in reader:
+                place = reader.line_num + skipped
+                if any(cell.strip() for cell in cells):
+                    lines.append((place, cells))
     except UnicodeDecodeError as error:
         raise VitrailError(f"{path} is not UTF-8 text: save it as CSV UTF-8") from error
     except csv.Error as error:
-        raise VitrailError(f"{path} is not a CSV: {error}") from error
+        raise VitrailError(f"{path} is not a CSV: {error} (after line {place})") from error
     if len(lines) < 2:
         raise VitrailError(f"{path} has no rows: it needs a header (path,label) and a row for each image")
     return lines
+
+
+def _delimiter(file: TextIO) -> tuple[str, int]:
+    """Find what separates the cells, and skip a first line `sep=;`, as Excel writes it; also return the lines skipped.
+
+    It is the one with which the header has a path column, and most columns.
+    """
+    first = file.readline()
+    named = re.fullmatch(r"\"?sep=(.)\"?", first.rstrip("\r\n"), re.IGNORECASE)
+    if named and named[1] in _DELIMITERS:
+        return named[1], 1
+    while first and not first.strip():
+        first = file.readline()
+    file.seek(0)
+
+    def score(delimiter: str) -> tuple[bool, int]:
+        names = [name.strip().lower() for name in next(csv.reader([first], delimiter=delimiter), [])]
+        return any(name in PATH_COLUMNS for name in names), len(names)
+
+    return max(_DELIMITERS, key=score), 0
+
+
+_DELIMITERS = ",;\t"
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +135,8 @@ class _Reader:
 
     def read(self, line: int, cells: list[str]) -> _Line | BadFile:
         name = cells[self.columns.path].strip() if self.columns.path < len(cells) else ""
+        if "\\" in name and not os.path.isfile(os.path.join(self.base, name)):
+            name = name.replace("\\", "/")  # a table from Windows
         problem = next(self._problems(name, cells), None)
         if problem:
             return BadFile(name or f"line {line}", f"{problem} (line {line})")
@@ -115,8 +148,8 @@ class _Reader:
         if columns.kind == "numbers":
             return tuple(float(cells[i]) for i in columns.values)
         if columns.values:
-            return tuple(self.names[i] for i in columns.values if cells[i].strip() == "1")
-        return () if columns.label is None else tuple(labels(cells[columns.label]))
+            return tuple(self.names[i] for i in columns.values if flag(cells[i]))
+        return () if columns.label is None else tuple(labels(cells[columns.label], columns.separator))
 
     def _problems(self, name: str, cells: list[str]) -> Iterator[str]:
         """Yield the faults of a row, a clause each."""
@@ -128,21 +161,26 @@ class _Reader:
         elif not os.path.isfile(os.path.join(self.base, name)):
             yield "no such file"
         else:
-            yield from self._label_problems(cells)
+            yield from self._value_problems(cells) if columns.values else self._label_problems(cells)
             if columns.split is not None and cells[columns.split].strip().lower() not in SPLIT_WORDS:
                 yield f"split {cells[columns.split]!r} is none of train, val, test"
 
+    def _value_problems(self, cells: list[str]) -> Iterator[str]:
+        is_numbers = self.columns.kind == "numbers"
+        for i in self.columns.values:
+            if not cells[i].strip():
+                yield f"column {self.names[i]} is empty"
+            elif is_numbers and number(cells[i]) is None:
+                yield f"column {self.names[i]} has {cells[i].strip()!r}, which is not a number"
+            elif not is_numbers and flag(cells[i]) is None:
+                yield f"column {self.names[i]} has {cells[i].strip()!r}, which is neither 0 nor 1"
+
     def _label_problems(self, cells: list[str]) -> Iterator[str]:
         columns = self.columns
-        if columns.kind == "numbers":
-            for i in columns.values:
-                if not cells[i].strip():
-                    yield f"column {self.names[i]} is empty"
-                elif number(cells[i]) is None:
-                    yield f"column {self.names[i]} has {cells[i].strip()!r}, which is not a number"
-        elif columns.label is not None:
-            found = labels(cells[columns.label])
-            if not found:
-                yield "no label"
-            elif len(found) > 1 and columns.task.name == CLASSIFICATION.name and not takes_many(columns.task):
-                yield f"{len(found)} labels, where the task takes one"
+        if columns.label is None:
+            return
+        found, many = labels(cells[columns.label], columns.separator), takes_many(columns.task)
+        if not found and not (many and is_empty_list(cells[columns.label])):
+            yield "no label"
+        elif len(found) > 1 and columns.task.name == CLASSIFICATION.name and not many:
+            yield f"{len(found)} labels, where the task takes one"

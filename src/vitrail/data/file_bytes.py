@@ -23,6 +23,8 @@ def read_file(path: str | Path, *, offset: int = 0, size: int | None = None) -> 
         _check(count)
         file.seek(offset)
         data = file.read(MAX_BYTES + 1 if size is None else size)
+    if size is not None and len(data) < size:  # a member of an archive that is cut short: "12" would be read as label 1
+        raise OSError(f"truncated: {len(data):,} bytes of {size:,}")
     _check(len(data))  # a file may grow, and those of /proc have size 0
     return data
 

@@ -1,8 +1,8 @@
 """Sources in folders: class folders, with or without a split, and images without labels."""
 
-import glob
 import os
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ..errors import VitrailError
@@ -17,6 +17,24 @@ IMAGE_SUFFIXES = frozenset(
     for suffix in line.split()
 )
 """Suffixes of files that count as images, in lower case. Their content decides the format."""
+
+_COMPANIONS = frozenset(
+    f".{suffix}"
+    for line in (
+        "txt md rst html htm pdf nfo url log json jsonl xml csv tsv yaml yml ini xmp aae db",
+        "py sh zip tar gz tgz bz2 xz zst 7z rar mat npz pkl pt md5 sha1 sha256",
+    )
+    for suffix in line.split()
+)
+"""Suffixes of files that are often beside images and are ignored without a note."""
+_COMPANION_NAMES = frozenset(
+    ["readme", "license", "licence", "copying", "notice", "authors", "changelog", "makefile", "icon\r"]
+)
+
+_SYSTEM_FOLDERS = frozenset(
+    ("__macosx", "@eadir", "@tmp", "#recycle", "#snapshot", "$recycle.bin", "system volume information", "lost+found")
+)
+"""Folders of operating systems and storage devices, such as thumbnails and deleted files, in lower case."""
 
 
 def is_image(name: str) -> bool:
@@ -36,12 +54,14 @@ def class_folders(root: Path) -> Source:
         raise VitrailError(_no_classes(root))
     splits = _split_folders(root, folders)
     found: list[tuple[str, str, Split | None]] = []
-    bad = _beside(root, "")
+    bad, ignored = _beside(root, ""), _Ignored()
     for part, split in splits.items() or [("", None)]:
         bad += _beside(root / part, part) if part else []
         for folder in _subfolders(root / part):
             label, prefix = normal(folder), os.path.join(part, folder, "")
-            found += [(prefix + path, label, split) for path in _images(root / part / folder)]
+            images, others = _sorted_out(root / part / folder)
+            found += [(prefix + path, label, split) for path in images]
+            ignored.add(os.path.join(part, folder), others, is_empty=not images)
     if not found:
         where = ", ".join(str(root / part) for part in splits)
         raise VitrailError(f"no class folders in {where}: {_WANTED}")
@@ -49,11 +69,16 @@ def class_folders(root: Path) -> Source:
     index = {name: (i,) for i, name in enumerate(class_names)}
     base = os.path.join(root, "")
     samples = tuple(Sample(path, index[label], split, FileAt(base + path)) for path, label, split in found)
-    return Source(str(root), class_names, samples, bad=tuple(bad))
+    return Source(str(root), class_names, samples, bad=tuple(bad), notes=ignored.notes())
 
 
-def image_files(spec: str) -> Source:
-    """Open images without labels: one file, all images under a folder, or the matches of a glob."""
+def image_files(spec: str, hits: Sequence[str] = ()) -> Source:
+    """Open images without labels: one file, all images under a folder, or the matches of a pattern.
+
+    Args:
+        spec: the file, folder or pattern.
+        hits: the paths that match the pattern.
+    """
     if os.path.isdir(spec):
         names = [os.path.join(spec, path) for path in _images(Path(spec))]
         if not names:
@@ -61,11 +86,58 @@ def image_files(spec: str) -> Source:
     elif os.path.exists(spec):
         names = [spec]
     else:
-        hits = sorted(glob.glob(spec, recursive=True), key=natural)
-        names = [name for name in hits if os.path.isfile(name) and is_image(os.path.basename(name))]
+        names = [name for name in hits if _is_visible_image(name)]
         if not names:
             raise VitrailError(f"no image matches {spec}: quote the pattern, and use ** for folders of any depth")
     return Source(spec, (), tuple(Sample(name, (), None, FileAt(name)) for name in names))
+
+
+def has_images(root: Path, *, below_only: bool) -> bool:
+    """Whether there is an image in a folder, at any depth, or with `below_only` in its sub-folders."""
+    folders = [root / name for name in _subfolders(root)] if below_only else [root]
+    return any(next(_images(folder), None) for folder in folders)
+
+
+def is_system_path(path: str) -> bool:
+    """Whether a path leads through a folder of an operating system or a storage device."""
+    return any(part.lower() in _SYSTEM_FOLDERS for part in path.replace("\\", "/").split("/"))
+
+
+class _Ignored:
+    """Files in class folders that do not count as images, by suffix, and folders without an image."""
+
+    def __init__(self) -> None:
+        self.empty: list[str] = []
+        self.suffixes: Counter[str] = Counter()
+        self.example = ""
+
+    def add(self, folder: str, others: Sequence[str], *, is_empty: bool) -> None:
+        """Count the files of one class folder that are no images; `is_empty` if it has no image."""
+        if is_empty:
+            self.empty.append(folder)
+        for path in others:
+            base = os.path.basename(path)
+            suffix = os.path.splitext(base)[1].lower()
+            if base.startswith(".") or suffix in _COMPANIONS or base.lower() in _COMPANION_NAMES:
+                continue
+            self.suffixes[suffix] += 1
+            self.example = self.example or os.path.join(folder, path)
+
+    def notes(self) -> tuple[str, ...]:
+        """Sentences about what is ignored."""
+        notes = []
+        if self.empty:
+            some = ", ".join(map(normal, self.empty[:5])) + f" and {len(self.empty) - 5} more" * (len(self.empty) > 5)
+            notes.append(
+                f"no image in {some}: {'these folders are' if len(self.empty) > 1 else 'this folder is'} ignored"
+            )
+        if self.suffixes:
+            kinds = ", ".join(f"{n} {suffix or 'without a suffix'}" for suffix, n in self.suffixes.most_common(5))
+            notes.append(
+                f"files in class folders whose suffix is none of an image are ignored: {normal(kinds)}, such as "
+                f"{normal(self.example)}; rename or convert those that are images"
+            )
+        return tuple(notes)
 
 
 _WANTED = "give each class a folder of its own (root/class/image.jpg, or root/train/class/image.jpg)"
@@ -87,7 +159,7 @@ def _split_folders(root: Path, folders: list[str]) -> dict[str, Split]:
 
 
 def _beside(folder: Path, prefix: str) -> list[BadFile]:
-    names = sorted((e.name for e in _scan(folder) if is_image(e.name) and not e.is_dir()), key=natural)
+    names = sorted((e.name for e in _scan(folder) if is_image(e.name) and not _is_folder(e)), key=natural)
     return [BadFile(os.path.join(prefix, name), "no label: it is in no class folder") for name in names]
 
 
@@ -106,17 +178,44 @@ def _what_else(root: Path) -> str:
 
 
 def _subfolders(folder: Path) -> list[str]:
-    return sorted((e.name for e in _scan(folder) if e.is_dir() and not _hidden(e.name)), key=natural)
+    return sorted((e.name for e in _scan(folder) if _is_folder(e) and not _hidden(e.name)), key=natural)
 
 
 def _hidden(name: str) -> bool:
-    return name.startswith(".") or name == "__MACOSX"
+    return name.startswith(".") or name.lower() in _SYSTEM_FOLDERS
+
+
+def _is_visible_image(path: str) -> bool:
+    return is_image(os.path.basename(path)) and not is_system_path(path) and not os.path.isdir(path)
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    """Whether an entry is a folder or a link to one; a link to itself, or to a place without access, is not."""
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
+
+
+def _sorted_out(folder: Path) -> tuple[list[str], list[str]]:
+    """Paths of the images and of the other files at any depth, relative to `folder`."""
+    images: list[str] = []
+    others: list[str] = []
+    for path in _files(folder):
+        (images if is_image(os.path.basename(path)) else others).append(path)
+    return images, others
 
 
 def _images(folder: Path) -> Iterator[str]:
-    """Paths of images at any depth, relative to `folder`, in a stable order.
+    """Paths of images at any depth, relative to `folder`, in a stable order."""
+    return (path for path in _files(folder) if is_image(os.path.basename(path)))
 
-    Links to folders are followed, but not in circles. A broken link counts as an image, so that it is reported.
+
+def _files(folder: Path) -> Iterator[str]:
+    """Paths of files at any depth, relative to `folder`, in a stable order.
+
+    Links to folders are followed, but not in circles. Broken links, and what is neither file nor folder, count as
+    files, so that they are reported.
     """
     pending, seen = [""], set()
     while pending:
@@ -128,10 +227,10 @@ def _images(folder: Path) -> Iterator[str]:
         prefix = os.path.join(here, "") if here else ""
         below = []
         for entry in sorted(_scan(folder / here), key=lambda entry: entry.name):
-            if entry.is_dir():
-                below += [] if _hidden(entry.name) else [prefix + entry.name]
-            elif is_image(entry.name) and (entry.is_file() or entry.is_symlink()):
+            if not _is_folder(entry):
                 yield prefix + entry.name
+            elif not _hidden(entry.name):
+                below.append(prefix + entry.name)
         pending += reversed(below)
 
 

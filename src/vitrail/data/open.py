@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable
 from dataclasses import replace
 from difflib import get_close_matches
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +20,13 @@ from typing_extensions import TypeIs
 from ..errors import VitrailError
 from ..plugins import find_plugin, plugin_names
 from ..task_spec import CLASSIFICATION, REGRESSION, TaskSpec
-from .csv_source import csv_source
+from .braces import expand_braces
 from .decode import BadImage, decode
-from .folder_source import class_folders, image_files, is_image
-from .named_source import TORCHVISION, is_named, named_set
+from .folder_source import class_folders, has_images, image_files, is_image
 from .python_source import source_from_dataset, source_from_images
 from .samples import BadFile, FileAt, Location, MemberAt, RowAt, Sample, Source, Split, natural, takes_many
-from .shard_source import is_shard, shards_in, tar_shards
+from .shard_source import SHARD_SUFFIXES, is_shard, shards_in, tar_shards
+from .torchvision_source import TORCHVISION
 
 __all__ = [
     "BadFile",
@@ -47,14 +48,27 @@ __all__ = [
     "source_name",
 ]
 
-_TABLES = (".csv", ".tsv")
-
-
 SourceLike = Source | Dataset[Any] | str | os.PathLike[str]
 """A `Source`, a torch Dataset (see `source_from_dataset`), or the text or path that names a source."""
 
 Opener = Callable[[str, bool], Source]
-"""A plugin's source: (text after "name:", whether to read labels) -> Source."""
+"""A source with a name, also of a plugin: (text after "name:", whether to read labels) -> Source."""
+
+FileOpener = Callable[[Path, bool, TaskSpec | None], Source]
+"""A source in a file: (path, whether to read labels, task or None) -> Source."""
+
+NAMES = {
+    "digits": "digits_source:digits",
+    "torchvision": "torchvision_source:torchvision_set",
+}
+"""Name -> file and `Opener`. The names of torchvision's sets alone are short for `torchvision:NAME`."""
+
+SUFFIXES = {
+    ".csv": "csv_source:csv_source",
+    ".tsv": "csv_source:csv_source",
+    **dict.fromkeys(SHARD_SUFFIXES, "shard_source:tar_shard"),
+}
+"""End of a file's name, in lower case -> file and `FileOpener`."""
 
 
 def open_source(
@@ -84,8 +98,10 @@ def open_source(
         return _without_labels(source)
     if task is not None:
         return _with_task(source, task)
+    if any(note.startswith("task ") for note in source.notes):
+        return source
     note = f"task {source.task.name}: {len(source.class_names)} {source.label_kind}"
-    return source if source.notes else replace(source, notes=(note,))
+    return replace(source, notes=(note, *source.notes))
 
 
 def is_source(value: object) -> TypeIs[SourceLike]:
@@ -150,29 +166,44 @@ def _open(text: str, labelled: bool, task: TaskSpec | None) -> Source:
             return _folder(path, labelled)
         if path.exists():
             return _file(path, labelled, task)
-        if is_named(text):
-            return named_set(text, labelled=labelled)
+        name, _, rest = ("torchvision", "", text) if text in TORCHVISION else text.partition(":")
+        if name in NAMES:
+            opened: Source = _built_in(NAMES[name])(rest, labelled)
+            return replace(opened, name=text)
         if opener := _opener(text):
             return _of_another_package(opener, text, labelled)
-        if glob.has_magic(text):
+        if glob.has_magic(text) or len(expand_braces(text)) > 1:
             return _pattern(text, labelled)
     except OSError as error:
-        raise VitrailError(f"{text} cannot be read: {error.strerror or error}") from error
+        where = f" ({error.filename})" if error.filename not in (None, text) else ""
+        raise VitrailError(f"{text} cannot be read: {error.strerror or error}{where}") from error
     raise VitrailError(_missing(text))
 
 
+def _built_in(place: str) -> Callable[..., Source]:
+    """Import an opener of `NAMES` or `SUFFIXES`."""
+    module, _, function = place.partition(":")
+    found: Callable[..., Source] = vars(import_module(f".{module}", __package__))[function]
+    return found
+
+
 def _folder(path: Path, labelled: bool) -> Source:
+    """Open a folder. Images in it win over archives beside them, such as the one that it was unpacked from."""
     shards = shards_in(path)
-    if shards:
+    if shards and not has_images(path, below_only=labelled):
         return tar_shards(str(path), shards, labelled=labelled)
-    return class_folders(path) if labelled else image_files(str(path))
+    source = class_folders(path) if labelled else image_files(str(path))
+    if not shards:
+        return source
+    more = f" and {len(shards) - 1} more" if len(shards) > 1 else ""
+    note = f"the images in {path} are used, not the archive {shards[0].name}{more} beside them: name it to use it"
+    return replace(source, notes=(*source.notes, note))
 
 
 def _file(path: Path, labelled: bool, task: TaskSpec | None) -> Source:
-    if path.suffix.lower() in _TABLES:
-        return csv_source(path, labelled=labelled, task=task)
-    if is_shard(path.name):
-        return tar_shards(str(path), [path], labelled=labelled)
+    place = next((place for suffix, place in SUFFIXES.items() if path.name.lower().endswith(suffix)), None)
+    if place is not None:
+        return _built_in(place)(path, labelled, task)
     if labelled:
         kind = "one image" if is_image(path.name) else "neither a folder, a CSV nor a tar shard"
         raise VitrailError(f"{path} is {kind}: name a folder of class folders, a .csv with path,label, or .tar shards")
@@ -180,13 +211,18 @@ def _file(path: Path, labelled: bool, task: TaskSpec | None) -> Source:
 
 
 def _pattern(text: str, labelled: bool) -> Source:
-    hits = sorted(glob.glob(text, recursive=True), key=natural)
-    shards = [Path(hit) for hit in hits if is_shard(hit)]
+    hits: list[str] = []
+    for part in expand_braces(text):
+        found = sorted(glob.glob(part, recursive=True), key=natural) if glob.has_magic(part) else [part]
+        if not all(map(os.path.lexists, found)):
+            raise VitrailError(f"{part} of {text} does not exist: correct the numbers in braces")
+        hits += found
+    shards = [Path(hit) for hit in hits if is_shard(hit) and os.path.isfile(hit)]
     if shards:
         return tar_shards(text, shards, labelled=labelled)
     if labelled:
         raise VitrailError(f"{text} matches no tar shard, and images alone have no labels: name a folder or a CSV")
-    return image_files(text)
+    return image_files(text, hits)
 
 
 def _opener(text: str) -> Opener | None:
@@ -230,7 +266,7 @@ def _missing(text: str) -> str:
     """Message for a source that does not exist, with the nearest path or name."""
     parent, name = os.path.split(text.rstrip("/"))
     around = os.listdir(parent or ".") if os.path.isdir(parent or ".") else []
-    known = around if parent else [*around, "digits", *TORCHVISION, *plugin_names("source")]
+    known = around if parent else [*around, *NAMES, *TORCHVISION, *plugin_names("source")]
     close = [os.path.join(parent, match) for match in get_close_matches(name, known, n=3, cutoff=0.6)]
     if close:
         return f"{text} does not exist: did you mean {' or '.join(close)}?"

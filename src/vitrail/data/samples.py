@@ -160,12 +160,30 @@ def takes_many(task: TaskSpec) -> bool:
 def natural(name: str) -> tuple[list[tuple[int, str]], str]:
     """Sort key with numbers by value and letters without case: class2 < class10, a < B."""
     parts = re.split(r"(\d+)", name.casefold())
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in parts if part], name
+    # Not isdigit: ² and ① are digits, but no numbers.
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts if part], name
 
 
 def normal(text: str) -> str:
-    """Normalise a name: composed Unicode (macOS writes file names decomposed), no outer spaces."""
-    return unicodedata.normalize("NFC", text).strip()
+    """Normalise a name of a class: composed Unicode (macOS writes file names decomposed), one line, no outer spaces.
+
+    It is `printable`, so that it can be written to every kind of file.
+    """
+    return printable(unicodedata.normalize("NFC", text).strip())
+
+
+def printable(text: str) -> str:
+    r"""Replace control characters, and bytes that are not UTF-8, by escapes such as \r and \xff."""
+    return _UNWRITABLE.sub(lambda found: _escape(found[0]), text)
+
+
+_UNWRITABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+
+
+def _escape(character: str) -> str:
+    if "\udc80" <= character <= "\udcff":  # a byte of a file's name, as Python reads it
+        return f"\\x{ord(character) - 0xDC00:02x}"
+    return ascii(character)[1:-1]
 
 
 def order_classes(names: Iterable[str], source: str) -> tuple[str, ...]:

@@ -1,37 +1,27 @@
-"""Sources in tar shards (the layout of WebDataset): `key.jpg` beside `key.cls`, plain or gzipped."""
+"""Sources in tar shards (the layout of WebDataset): `key.jpg` beside `key.cls`, plain or compressed."""
 
-import gzip
-import hashlib
-import json
 import os
 import re
-import tarfile
-import tempfile
-import zlib
+from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..errors import VitrailError
-from .folder_source import is_image
+from ..task_spec import TaskSpec
+from .folder_source import is_image, is_system_path
 from .samples import SPLIT_WORDS, BadFile, MemberAt, Sample, Source, Split, natural, normal, order_classes
-from .user_folders import cache_folder
+from .shard_labels import Key, name_classes, new_key
+from .tar_members import DamagedArchiveError, members
+from .unpack import unpacked
 
-SHARD_SUFFIXES = (".tar", ".tar.gz", ".tgz")
-
-
-@dataclass(slots=True)
-class _Key:
-    """Content of a shard under one key."""
-
-    image: MemberAt | None = None
-    label: str | None = None
+SHARD_SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.zst", ".tzst", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
 
 
 @dataclass(slots=True)
 class _Shard:
     name: str
     split: Split | None = None
-    keys: dict[str, _Key] = field(default_factory=dict)
+    keys: dict[str, Key] = field(default_factory=lambda: defaultdict(new_key))
     bad: list[BadFile] = field(default_factory=list)
 
 
@@ -46,17 +36,26 @@ def shards_in(folder: Path) -> list[Path]:
         folder,
         *(path for path in folder.iterdir() if path.name.lower() in SPLIT_WORDS and path.is_dir()),
     ]
-    hits = (path for folder in folders for path in folder.iterdir() if is_shard(path.name))
+    hits = (path for folder in folders for path in folder.iterdir() if is_shard(path.name) and path.is_file())
     return sorted(hits, key=lambda path: natural(str(path)))
+
+
+def tar_shard(path: Path, labelled: bool = True, task: TaskSpec | None = None) -> Source:
+    """Open one shard, see `tar_shards`; the task is not used."""
+    return tar_shards(str(path), [path], labelled=labelled)
 
 
 def tar_shards(name: str, paths: list[Path], *, labelled: bool = True) -> Source:
     """Open shards of `key.jpg` (or another image suffix) with `key.cls`, or `key.json` with a "label".
 
-    A label is a class name or a number. Numbers index the lines of a `classes.txt` beside the shards, if there is one,
-    and are names otherwise. A shard belongs to a split if its file name or its folder has one of the words train, val,
-    test, and all other shards have one too. Members are read by their offset; gzipped shards are first unpacked into
-    the cache folder (`cache_folder()`), once.
+    A label is a class name or a number. Numbers are named by the lines of a `classes.txt` beside the shards, or by a
+    `.json` or `.txt` beside each `.cls`, if these agree; otherwise they are names themselves. A shard belongs to a
+    split if its file name or its folder has one of the words train, val, test, and all other shards have one too.
+    Members are read by their offset; compressed shards are first unpacked into the cache folder (`cache_folder()`),
+    once. Of a damaged shard, what comes before the damage is used, and the shard is listed as bad.
+
+    Raises:
+        VitrailError: no usable image, or a compressed shard cannot be unpacked for lack of space.
     """
     shards = [_read_shard(path) for path in paths]
     splits = [_split_word(path) for path in paths]
@@ -65,66 +64,71 @@ def tar_shards(name: str, paths: list[Path], *, labelled: bool = True) -> Source
             shard.split = split
     bad = [bad for shard in shards for bad in shard.bad]
     listed = _listed_classes(paths[0].parent) if labelled else None
+    notes: tuple[str, ...] = ()
+    if labelled and listed is None:
+        names, kind = name_classes(key for shard in shards for key in shard.keys.values())
+        if names:
+            listed, notes = names, (f"the numbers in .cls are named by .{kind}: {', '.join(names[:5])}",)
     found: list[tuple[str, str, Split | None, MemberAt]] = []
     for shard in shards:
         for key, entry in shard.keys.items():
             where = f"{shard.name}/{key}"
-            label = _class_of(entry.label, listed) if labelled else ""
-            if entry.image is None:
-                bad.append(BadFile(where, "a label without an image"))
-            elif label is None:
-                reason = "no label" if entry.label is None else f"label {entry.label!r} is not in classes.txt"
-                bad.append(BadFile(where, reason))
+            outcome = _outcome(entry, listed, labelled)
+            if isinstance(outcome, str):
+                bad.append(BadFile(where, outcome))
             else:
-                found.append((where, label, shard.split, entry.image))
+                found.append((where, outcome[0], shard.split, outcome[1]))
     if not found:
         why = f" ({bad[0].name}: {bad[0].reason})" if bad else ""
-        raise VitrailError(f"no {'labelled ' * labelled}images in {name}{why}: a shard holds key.jpg and key.cls")
+        raise VitrailError(f"no {'labelled ' * labelled}images in {name}{why}: a shard has key.jpg and key.cls")
     class_names = listed or order_classes((label for _, label, _, _ in found), name) if labelled else ()
     index = {name: (i,) for i, name in enumerate(class_names)}
     samples = tuple(Sample(where, index.get(label, ()), split, at) for where, label, split, at in found)
-    return Source(name, class_names, samples, bad=tuple(bad))
+    return Source(name, class_names, samples, bad=tuple(bad), notes=notes)
+
+
+def _outcome(entry: Key, listed: tuple[str, ...] | None, labelled: bool) -> tuple[str, MemberAt] | str:
+    """(label, place of the image), or the reason why the key is bad."""
+    label = _class_of(entry.label, listed) if labelled else ""
+    if labelled and entry.problem:
+        return entry.problem
+    if entry.image is None:
+        return entry.problem or "a label without an image"
+    if label is None:
+        return "no label" if entry.label is None else f"label {entry.label!r} is not in classes.txt"
+    return label, entry.image
 
 
 def _read_shard(path: Path) -> _Shard:
     shard = _Shard(path.name)
     try:
-        plain = _unpacked(path)
-        with tarfile.open(plain, "r:") as archive:
-            for member in archive:
-                if member.isreg():
-                    _add(shard, member, str(plain))
-    except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile, OSError) as error:
-        shard.bad.append(BadFile(path.name, f"damaged archive after {len(shard.keys)} keys ({error})"))
+        for name, at in members(unpacked(path)):
+            _add(shard, name, at)
+    except DamagedArchiveError as damage:
+        shard.bad.append(BadFile(path.name, f"damaged archive after {len(shard.keys)} keys ({damage})"))
+    except OSError as error:
+        shard.bad.append(BadFile(path.name, f"cannot be read ({error.strerror or error})"))
+    for key in [key for key, entry in shard.keys.items() if entry.is_empty()]:
+        del shard.keys[key]  # a readme, an index of the shard
     return shard
 
 
-def _add(shard: _Shard, member: tarfile.TarInfo, path: str) -> None:
-    folder, base = os.path.split(member.name.removeprefix("./"))
+def _add(shard: _Shard, name: str, at: MemberAt | None) -> None:
+    folder, base = os.path.split(name)
     stem, dot, extension = base.partition(".")
-    if not stem or not dot:
+    kind = extension.lower()
+    is_picture = is_image(f"x.{extension}") and "." not in extension
+    if not stem or not dot or is_system_path(name) or not (is_picture or kind in ("cls", "json", "txt")):
         return
-    at = MemberAt(path, member.offset_data, member.size)
     key = normal(os.path.join(folder, stem))
-    entry = shard.keys.get(key, _Key())
-    if is_image(f"x.{extension}") and "." not in extension and entry.image is None:
-        entry.image = at
-    elif extension.lower() == "cls":
-        entry.label = normal(at.read().decode("utf-8", "replace")) or None
-    elif extension.lower() == "json" and entry.label is None:
-        entry.label = _json_label(at.read())
+    entry = shard.keys[key]
+    if at is None:
+        entry.problem = f"{base} is a link to something that is not in the archive"
+    elif is_picture:
+        if entry.image is None or entry.image_file == base:  # a second file of the same name replaces the first
+            entry.image, entry.image_file = at, base
     else:
-        return
-    shard.keys[key] = entry
-
-
-def _json_label(data: bytes) -> str | None:
-    try:
-        content = json.loads(data)
-    except ValueError:
-        return None
-    label = content.get("label") if isinstance(content, dict) else None
-    return normal(str(label)) if isinstance(label, str | int) else None
+        entry.add(kind, at)
 
 
 def _class_of(label: str | None, listed: tuple[str, ...] | None) -> str | None:
@@ -147,28 +151,3 @@ def _listed_classes(folder: Path) -> tuple[str, ...] | None:
 def _split_word(path: Path) -> Split | None:
     words = [*re.split(r"[^a-z]+", path.name.lower()), path.parent.name.lower()]
     return next((SPLIT_WORDS[word] for word in words if word in SPLIT_WORDS), None)
-
-
-def _unpacked(path: Path) -> Path:
-    """Path of the shard, or of its unpacked copy in the cache folder, since gzip has no random access."""
-    with open(path, "rb") as file:
-        if file.read(2) != b"\x1f\x8b":
-            return path
-    facts = path.stat()
-    place = hashlib.blake2b(str(path.resolve()).encode(), digest_size=12).hexdigest()
-    folder = cache_folder() / "shards"
-    target = folder / f"{place}-{facts.st_size}-{facts.st_mtime_ns}.tar"
-    if target.exists():
-        return target
-    folder.mkdir(parents=True, exist_ok=True)
-    for old in folder.glob(f"{place}-*"):
-        old.unlink(missing_ok=True)
-    handle, part = tempfile.mkstemp(dir=folder, suffix=".part")
-    try:
-        with gzip.open(path, "rb") as packed, open(handle, "wb") as unpacked:
-            while block := packed.read(1 << 20):
-                unpacked.write(block)
-        os.replace(part, target)
-    finally:
-        Path(part).unlink(missing_ok=True)
-    return target

@@ -20,7 +20,7 @@ from .samples import BadFile, Sample, Source, takes_many
 from .seeds import permutation
 from .user_folders import cache_folder
 
-__all__ = ["BadFiles", "Facts", "Survey", "survey", "write_bad_files"]
+__all__ = ["BadFiles", "Facts", "Survey", "survey", "write_bad_files", "write_conflicts"]
 
 _CHUNK = 32  # files per task: small enough for progress, large enough for little overhead
 _NAMED_BAD_FILES = 10
@@ -114,7 +114,8 @@ class Survey:
             )
         if conflicts := self.conflicts:
             pair = [f"{s.name} ({self.source.describe(s.labels)})" for s in conflicts[0]]
-            more = f", and {len(conflicts) - 1} more such groups" if len(conflicts) > 1 else ""
+            rest = len(conflicts) - 1
+            more = f", and {rest} more such group{'s' * (rest > 1)}" if rest else ""
             lines.append(f"the same image with different labels: {' = '.join(pair)}{more}")
         alone = [name for name, count in zip(names, self.class_counts, strict=False) if count == 1]
         if alone:
@@ -243,6 +244,16 @@ def _spread(source: Source, seed: int) -> list[int]:
 def write_bad_files(path: Path, bad: Sequence[BadFile]) -> None:
     """Write the table of bad files, with the columns path and reason."""
     write_csv(path, [("path", "reason"), *((entry.name, entry.reason) for entry in bad)])
+
+
+def write_conflicts(path: Path, found: Survey) -> None:
+    """Write the table of equal images with different labels, with the columns group (from 1), path and label."""
+    rows = [
+        (number, sample.name, found.source.describe(sample.labels))
+        for number, group in enumerate(found.conflicts, start=1)
+        for sample in group
+    ]
+    write_csv(path, [("group", "path", "label"), *rows])
 
 
 def _key(sample: Sample) -> bytes | None:

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from ..data.seeds import permutation
 from ..errors import VitrailError
-from ..tasks.classification_metrics import ReliabilityBin, reliability
+from ..tasks.classification_evaluation import ReliabilityBin
+from ..tasks.classification_metrics import reliability
 
 _COLDEST, _HOTTEST = 1e-2, 1e2
 _HALVINGS = 60

@@ -1,7 +1,7 @@
 """Evaluation of a checkpoint on labelled images."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from ..checkpoint.contract import Checkpoint, load
@@ -9,11 +9,14 @@ from ..data.open import SourceLike, open_source
 from ..engines.predictor import Predictor, make_predictor
 from ..errors import VitrailError
 from ..progress import Track, silent
-from ..tasks.task import Evaluation
+from ..tasks.task import Evaluation, Prediction
 from .held_out import HeldOut, SplitChoice, held_out
+from .predict import part_predictions
 from .stream import stream
 
 _NAMED = 10
+_CLASSES = 5
+"""Classes of a prediction that `each` receives."""
 
 
 def evaluate(
@@ -26,6 +29,7 @@ def evaluate(
     device: str = "auto",
     precision: str = "auto",
     skip_bad: bool = False,
+    each: Callable[[Prediction], None] | None = None,
     progress: Track = silent,
 ) -> Evaluation:
     """Evaluate a checkpoint on labelled images: `evaluate("runs/flowers", "flowers/").quality`.
@@ -39,6 +43,7 @@ def evaluate(
         split: part of the source, see `held_out`; the result's `note` describes the images.
         batch_size, engine, device, precision: see `make_predictor`.
         skip_bad: leave out files that cannot be read, instead of raising an error.
+        each: receives the prediction for each image with its true label, also for images that are left out.
         progress: reports how many images are done.
 
     Raises:
@@ -48,11 +53,16 @@ def evaluate(
     predictor = make_predictor(found, batch_size=batch_size, engine=engine, device=device, precision=precision)
     matched = predictor.task.match(open_source(source), found.class_names)
     chosen = held_out(matched, found.path, split, skip_bad=skip_bad, progress=progress)
-    return score_held_out(predictor, chosen, skip_bad=skip_bad, progress=progress)
+    return score_held_out(predictor, chosen, skip_bad=skip_bad, each=each, progress=progress)
 
 
 def score_held_out(
-    predictor: Predictor, chosen: HeldOut, *, skip_bad: bool = False, progress: Track = silent
+    predictor: Predictor,
+    chosen: HeldOut,
+    *,
+    skip_bad: bool = False,
+    each: Callable[[Prediction], None] | None = None,
+    progress: Track = silent,
 ) -> Evaluation:
     """Compare the predictor's outputs for the chosen samples with their labels.
 
@@ -60,6 +70,7 @@ def score_held_out(
         predictor: runs the model; the labels were matched with its names.
         chosen: samples with labels in the order of the predictor's names.
         skip_bad: leave out samples that cannot be read.
+        each: see `evaluate`.
         progress: reports how many images are done.
 
     Raises:
@@ -71,9 +82,15 @@ def score_held_out(
     for part in stream(predictor, chosen.samples, progress=progress):
         pairs = zip(part.samples, part.errors, strict=True)
         bad += [f"{sample.name}: {error}" for sample, error in pairs if error is not None]
+        if each is not None:
+            for sample, prediction in zip(part.samples, part_predictions(predictor, part, _CLASSES), strict=True):
+                each(replace(prediction, label=predictor.task.true_cells(sample, predictor.names)))
         if part.output is not None:
             metrics.update(part.output, predictor.task.targets(part.readable, predictor.names))
             scored += len(part.readable)
+    if each is not None:
+        for file in chosen.bad:
+            each(predictor.task.failed(file.name, file.reason))
     if bad and not skip_bad:
         # The survey read all of them, so these do not fit this model, or have changed since.
         raise VitrailError(f"{len(bad)} images cannot be used: {_some(bad)}; repair them, or use --skip-bad")

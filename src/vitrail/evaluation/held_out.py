@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import get_args
 
-from ..data.open import Sample, Source
+from ..data.open import BadFile, Sample, Source
 from ..data.split_choice import SplitChoice, recorded_splits
 from ..data.survey import Survey, survey
 from ..errors import VitrailError, nearest
@@ -15,10 +15,11 @@ from ..progress import Track, silent
 
 @dataclass(frozen=True, slots=True)
 class HeldOut:
-    """Readable samples for an evaluation, and a phrase that describes them."""
+    """Readable samples for an evaluation, a phrase that describes them, and the files that were left out."""
 
     samples: tuple[Sample, ...]
     note: str
+    bad: tuple[BadFile, ...] = ()
 
 
 def held_out(
@@ -53,14 +54,18 @@ def held_out(
         source = replace(source, samples=tuple(s for s in source.samples if s.split == name))
     checked = survey(source, progress=progress)
     checked.require_clean(skip_bad=skip_bad)
-    if name in own:
-        return _named(checked.source.samples, f"the {name} part of {source.name}")
+    return replace(_part(checked, run, name, own=name in own), bad=checked.bad)
+
+
+def _part(checked: Survey, run: Path | None, name: str, *, own: bool) -> HeldOut:
+    """The readable samples of a part; `own`: they are all of a part that the source defines."""
+    samples, source = checked.source.samples, checked.source.name
+    if own:
+        return _named(samples, f"the {name} part of {source}")
     if name == "all":
-        return _named(checked.source.samples, f"all of {source.name}")
+        return _named(samples, f"all of {source}")
     recorded = recorded_splits(run) if run else None
-    if name == "auto":
-        return _unseen(checked, recorded)
-    return _recorded_part(checked, recorded, name)
+    return _unseen(checked, recorded) if name == "auto" else _recorded_part(checked, recorded, name)
 
 
 def _unseen(checked: Survey, recorded: Mapping[str, str] | None) -> HeldOut:

@@ -17,8 +17,10 @@ from ..data.split_choice import SplitChoice, choose_split
 from ..engines.predictor import Predictor, check_top_k, make_predictor
 from ..errors import VitrailError
 from ..progress import Track, silent
-from ..tasks.task import Prediction
-from .stream import stream
+from ..tasks.task import Cells, Prediction
+from ..tasks.worth import images
+from .stream import Outcomes, stream
+from .true_labels import true_labels
 
 Spec = str | os.PathLike[str]
 
@@ -68,7 +70,7 @@ def predict(
     predictor = make_predictor(found, batch_size=batch_size, engine=engine, device=device, precision=precision)
     if named is None:
         return iter(predictor(images[:limit], top_k=top_k))
-    return predict_samples(predictor, named, top_k=top_k, progress=progress)
+    return predict_samples(predictor, with_labels(named, specs, predictor), top_k=top_k, progress=progress)
 
 
 def check_limit(limit: int | None) -> None:
@@ -92,10 +94,17 @@ def _specs_or_images(
 
 @dataclass(frozen=True, slots=True)
 class NamedImages:
-    """Images that a user named, not read yet, and files that cannot be used."""
+    """Images that a user named, not read yet, and files that cannot be used.
+
+    Attributes:
+        samples: the images, without labels.
+        bad: files that cannot be used.
+        labels: cells of the true label of each sample, see `true_labels`; empty if no label is known.
+    """
 
     samples: tuple[Sample, ...]
     bad: tuple[BadFile, ...]
+    labels: tuple[Cells, ...] = ()
 
     @property
     def entries(self) -> list[Sample | BadFile]:
@@ -151,15 +160,54 @@ def predict_samples(
         top_k: number of classes of each prediction; all by default.
         progress: reports how many images are done.
     """
-    task = predictor.task
+    labels = iter(named.labels or [()] * len(named.samples))
     for part in stream(predictor, named.samples, progress=progress):
-        decoded = iter(() if part.output is None else task.decode(part.output, predictor.names, top_k))
-        for sample, error in zip(part.samples, part.errors, strict=True):
-            if error is not None:
-                yield task.failed(sample.name, error)
-            else:
-                yield replace(next(decoded), path=sample.name)
-    yield from (task.failed(file.name, file.reason) for file in named.bad)
+        for prediction in part_predictions(predictor, part, top_k):
+            yield replace(prediction, label=next(labels))
+    yield from (predictor.task.failed(file.name, file.reason) for file in named.bad)
+
+
+def part_predictions(predictor: Predictor, part: Outcomes, top_k: int | None) -> Iterator[Prediction]:
+    """Yield a prediction for each sample of a part, those that could not be read included."""
+    task = predictor.task
+    decoded = iter(() if part.output is None else task.decode(part.output, predictor.names, top_k))
+    for sample, error in zip(part.samples, part.errors, strict=True):
+        if error is not None:
+            yield task.failed(sample.name, error)
+        else:
+            yield replace(next(decoded), path=sample.name)
+
+
+def with_labels(named: NamedImages, sources: SourceLike | Sequence[SourceLike], predictor: Predictor) -> NamedImages:
+    """Return the images with their true labels, if the sources they were found in have labels of the model."""
+    specs = [sources] if is_source(sources) else sources
+    return replace(named, labels=tuple(true_labels(specs, named.samples, predictor.task, predictor.names)))
+
+
+class Counted:
+    """Iterable over predictions that counts them.
+
+    Args:
+        predictions: the predictions.
+    """
+
+    def __init__(self, predictions: Iterable[Prediction]) -> None:
+        self.predictions = predictions
+        self.count = 0
+        self.unreadable = 0
+
+    def __iter__(self) -> Iterator[Prediction]:
+        for prediction in self.predictions:
+            self.count += 1
+            self.unreadable += prediction.error is not None
+            yield prediction
+
+    @property
+    def summary(self) -> str:
+        """How many images were predicted, and how many files could not be read."""
+        failed = self.unreadable
+        files = f"{failed:,} file{'s' * (failed != 1)} could not be read, see the column error" if failed else ""
+        return f"predicted {images(self.count - failed)}{f'; {files}' if failed else ''}"
 
 
 def at_least_one(predictions: Iterable[Prediction]) -> Iterator[Prediction]:

@@ -1,128 +1,88 @@
-"""Writes predictions as a table: CSV, Parquet or JSON Lines.
+"""Writes predictions as a table: CSV, TSV, JSON, JSON Lines, Parquet or an Excel workbook.
 
-CSV and Parquet have a row for each image and the columns
+A table has a row for each image and the columns
 
-    path, ..., error
+    path, label, ..., error
 
 with the task's own columns between them: for a classifier class, probability, class_2, probability_2, ..., class_k,
-probability_k; for a regression one for each number. Cells without a value are empty (Parquet: null). JSON Lines has an
-object for each image:
+probability_k; for a regression one for each number. The true label has a column if it is known for some of the images;
+for a regression there is one for each number, true_NAME. Cells without a value are empty (Parquet: null). JSON (one
+list) and JSON Lines have an object for each image:
 
-    {"path": "a.png", "classes": [{"class": "cat", "probability": 0.98}, ...], "error": null}
+    {"path": "a.png", "label": "cat", "classes": [{"class": "cat", "probability": 0.98}, ...], "error": null}
 """
 
-import csv
-import json
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from itertools import islice
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import Literal, get_args
 
 from ..errors import VitrailError
 from ..tables import complete_file
-from ..tasks.task import Prediction, Task
+from ..tasks.task import Prediction
+from .prediction_layout import Layout
+from .table_writers import WRITERS, Add
 
-Format = Literal["csv", "jsonl", "parquet"]
+Format = Literal["csv", "tsv", "json", "jsonl", "parquet", "xlsx"]
+"""Formats, each with the suffix of its name."""
 
-_ROWS_PER_GROUP = 4096
+_BINARY = ("parquet", "xlsx")
 
 
-@dataclass(frozen=True, slots=True)
-class Layout:
-    """Columns of a table of predictions.
+def table_format(form: Format | None, output: Path | None) -> Format:
+    """Return the format of a table: the one that is given, or that of the file's suffix; CSV on standard output.
 
-    Attributes:
-        task: defines the columns and the cells.
-        names: names of the model's outputs.
-        top_k: number of classes in a row.
+    Raises:
+        VitrailError: an unknown suffix, a suffix of another format, or a format that is not text without a file.
     """
-
-    task: Task
-    names: Sequence[str]
-    top_k: int
-
-    def columns(self) -> dict[str, type[str] | type[float]]:
-        """Column -> type of its cells."""
-        # An output may be named like one of the two fixed columns.
-        own = {
-            f"predicted_{name}" if name in ("path", "error") else name: kind
-            for name, kind in self.task.columns(self.names, self.top_k).items()
-        }
-        return {"path": str, **own, "error": str}
-
-    def cells(self, prediction: Prediction) -> list[str | float | None]:
-        """Cells of one row."""
-        return [prediction.path, *self.task.cells(prediction, self.names, self.top_k), prediction.error]
+    known: tuple[Format, ...] = get_args(Format)
+    if output is None:
+        if form in _BINARY:
+            raise VitrailError(f"{form} is not text: name a file with --out predictions.{form}")
+        return form or "csv"
+    suffix = output.suffix.lower().removeprefix(".")
+    of_suffix: Format | None = next((each for each in known if each == suffix), None)
+    if of_suffix and form and form != of_suffix:
+        raise VitrailError(f"{output} ends in .{suffix}, and --format is {form}: leave out one of the two")
+    found = of_suffix or form
+    if found is None:
+        suffixes = ", ".join(f".{each}" for each in known)
+        raise VitrailError(f"{output} has no suffix of a table: use one of {suffixes}, or add --format")
+    return found
 
 
 def write_table(
-    predictions: Iterable[Prediction], layout: Layout, form: Format = "csv", output: Path | None = None
+    predictions: Iterable[Prediction], layout: Layout, form: Format | None = None, output: Path | None = None
 ) -> None:
-    """Write predictions one by one, to a file or to standard output.
+    """Write predictions one by one, to a file or to standard output, see `open_table`."""
+    with open_table(layout, form, output) as add:
+        for prediction in predictions:
+            add(prediction)
 
-    A file is named NAME.part until it is complete.
+
+def open_table(layout: Layout, form: Format | None = None, output: Path | None = None) -> AbstractContextManager[Add]:
+    """Return a context manager that yields a function, which adds a row to a table.
+
+    A file is named NAME.part until the block ends without an error.
+
+    Args:
+        layout: the columns.
+        form: the format; by default that of the suffix of `output`.
+        output: file to write; by default standard output.
 
     Raises:
-        VitrailError: Parquet without a file, or without its library.
+        VitrailError: see `table_format`; or a library is missing.
     """
-    if form == "parquet" and output is None:
-        raise VitrailError("parquet is not text: name a file with --out predictions.parquet")
+    return _opened(layout, table_format(form, output), output)
+
+
+@contextmanager
+def _opened(layout: Layout, form: Format, output: Path | None) -> Iterator[Add]:
+    writer = WRITERS[form]
     if output is None:
-        _WRITERS[form](predictions, layout, sys.stdout)
+        with writer(layout, sys.stdout) as add:
+            yield add
         return
-    with complete_file(output, mode="wb" if form == "parquet" else "w") as file:
-        _WRITERS[form](predictions, layout, file)
-
-
-def _write_csv(predictions: Iterable[Prediction], layout: Layout, file: IO[Any]) -> None:
-    writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(layout.columns())
-    for prediction in predictions:
-        writer.writerow([_text(cell) for cell in layout.cells(prediction)])
-
-
-def _text(cell: str | float | None) -> str:
-    if cell is None:
-        return ""
-    return f"{cell:.7g}" if isinstance(cell, float) else cell
-
-
-def _write_jsonl(predictions: Iterable[Prediction], layout: Layout, file: IO[Any]) -> None:
-    for prediction in predictions:
-        row = {"path": prediction.path, **layout.task.to_dict(prediction), "error": prediction.error}
-        print(json.dumps(row, ensure_ascii=False), file=file)
-
-
-def _write_parquet(predictions: Iterable[Prediction], layout: Layout, file: IO[Any]) -> None:
-    try:
-        import pyarrow as pa
-        from pyarrow import parquet
-    except ImportError as error:
-        raise VitrailError('Parquet needs pyarrow: pip install "vitrail[parquet]", or use --format csv') from error
-    columns = layout.columns()
-    schema = pa.schema([(name, pa.float32() if kind is float else pa.string()) for name, kind in columns.items()])
-    with parquet.ParquetWriter(file, schema) as writer:
-        for group in _groups(predictions):
-            rows = [[_utf8(cell) for cell in layout.cells(prediction)] for prediction in group]
-            values = {name: [row[index] for row in rows] for index, name in enumerate(columns)}
-            writer.write_table(pa.table(values, schema=schema))
-
-
-def _utf8(cell: str | float | None) -> str | float | None:
-    """Replace bytes that are not UTF-8, which Parquet's strings cannot have."""
-    return cell.encode("utf-8", "replace").decode() if isinstance(cell, str) else cell
-
-
-def _groups(predictions: Iterable[Prediction]) -> Iterator[list[Prediction]]:
-    rest = iter(predictions)
-    while group := list(islice(rest, _ROWS_PER_GROUP)):
-        yield group
-
-
-_WRITERS: dict[Format, Callable[[Iterable[Prediction], Layout, IO[Any]], None]] = {
-    "csv": _write_csv,
-    "jsonl": _write_jsonl,
-    "parquet": _write_parquet,
-}
+    with complete_file(output, mode="wb" if form in _BINARY else "w") as file, writer(layout, file) as add:
+        yield add

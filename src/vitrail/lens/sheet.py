@@ -8,6 +8,7 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..data.samples import printable
 from ..pages.image import to_pil
 from .draw import overlay, visualize_patches
 from .explanation import Explanation
@@ -108,7 +109,7 @@ def _text(
     align: str = "left",
 ) -> None:
     font = {"fontsize": size, "fontweight": weight, "fontfamily": family}
-    axes.text(left, base, text, color=color, ha=align, va="baseline", parse_math=False, **font)
+    axes.text(left, base, printable(text), color=color, ha=align, va="baseline", parse_math=False, **font)
 
 
 def _stretched(features: Tensor, image: Tensor) -> Tensor:

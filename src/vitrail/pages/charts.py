@@ -10,16 +10,18 @@ Points = Sequence[tuple[float, float]]
 HUES = ("--glass", "--ruby", "--leaf", "--amber")
 WIDTH, HEIGHT = 360, 220
 _LEFT, _RIGHT, _TOP, _BOTTOM = 52, 10, 10, 38
+_DOTTED = 6
+"""A line of at most so many points has a dot at each of them."""
 
 
 def line_chart(series: Mapping[str, Points], *, label: str, x_label: str, percent: bool = False) -> str:
-    """A chart of lines over a common x axis, with a key above, as HTML.
+    """A chart of lines over a common x axis from 0, with a key above, as HTML; few points are drawn as dots too.
 
     Args:
         series: name -> (x, y) in order; points whose y is not finite are left out.
         label: the text alternative: the quantity of the y axis.
         x_label: the title of the x axis.
-        percent: y is a fraction; 1 is written as 100 %.
+        percent: y is a fraction; 1 is written as 100 %, and the axis does not exceed it.
     """
     lines = {name: [point for point in points if math.isfinite(point[1])] for name, points in series.items()}
     lines = {name: points for name, points in lines.items() if points}
@@ -27,7 +29,10 @@ def line_chart(series: Mapping[str, Points], *, label: str, x_label: str, percen
         return ""
     xs = [x for points in lines.values() for x, _ in points]
     ys = [y for points in lines.values() for _, y in points]
-    frame = _Frame(min(xs), max(xs), min(0, *ys) if not percent else min(ys), max(ys))
+    if percent:
+        frame = _Frame(min(0, *xs), max(xs), min(ys), max(ys), most=1.0 if max(ys) <= 1 else math.inf)
+    else:
+        frame = _Frame(min(0, *xs), max(xs), min(0, *ys), max(ys))
     drawn, keys = "", ""
     for hue, (name, points) in zip(HUES, lines.items(), strict=False):
         drawn += frame.line(points, hue)
@@ -103,7 +108,7 @@ def reliability_chart(bins: Sequence[tuple[float, float, int, float]]) -> str:
     Args:
         bins: (low, high, count, accuracy); an empty bin has no bar. The darker a bar, the more samples.
     """
-    frame = _Frame(0, 1, 0, 1)
+    frame = _Frame(0, 1, 0, 1, most=1.0)
     most = max((count for _, _, count, _ in bins), default=0) or 1
     drawn = ""
     for low, high, count, accuracy in bins:
@@ -130,14 +135,32 @@ def ticks(low: float, high: float, most: int = 6) -> list[float]:
     return [index * step for index in range(first, math.floor(high / step + 1e-9) + 1)]
 
 
-class _Frame:
-    """The axes of a chart, and the place of values in the drawing."""
+def _range(low: float, high: float) -> tuple[float, float]:
+    """Range of an axis, with some room above the values."""
+    return (low, high + 0.04 * (high - low)) if high > low else (low, low + (abs(low) or 1))
 
-    def __init__(self, left: float, right: float, low: float, high: float) -> None:
-        room = 0.04 * (high - low)
+
+def _fraction_range(low: float, high: float) -> tuple[float, float]:
+    """Range of an axis of fractions, never above 1; values that are all equal are in its middle if they can be."""
+    if high > low:
+        return low, min(1.0, high + 0.04 * (high - low))
+    top = min(1.0, max(high + 0.05, 0.1))
+    return top - 0.1, top
+
+
+class _Frame:
+    """The axes of a chart, and the place of values in the drawing.
+
+    Args:
+        left, right: range of x.
+        low, high: range of y.
+        most: largest possible y, which the axis does not exceed.
+    """
+
+    def __init__(self, left: float, right: float, low: float, high: float, *, most: float = math.inf) -> None:
         self.x = (left, right if right > left else left + 1)
         self.x_ticks = ticks(left, right)
-        self.y = (low, high + room if high > low else low + (abs(low) or 1))
+        self.y = _fraction_range(low, high) if most == 1 else _range(low, high)
 
     def place(self, x: float, y: float) -> tuple[float, float]:
         across = (x - self.x[0]) / (self.x[1] - self.x[0])
@@ -149,11 +172,10 @@ class _Frame:
 
     def line(self, points: Points, hue: str) -> str:
         places = [self.place(x, y) for x, y in points]
-        if len(places) == 1:
-            (x, y) = places[0]
-            return f'<circle cx="{x}" cy="{y}" r="3" style="fill:var({hue})"/>'
+        dots = "".join(f'<circle cx="{x}" cy="{y}" r="3" style="fill:var({hue})"/>' for x, y in places)
         path = " ".join(f"{x},{y}" for x, y in places)
-        return f'<polyline class="line" points="{path}" style="stroke:var({hue})"/>'
+        line = f'<polyline class="line" points="{path}" style="stroke:var({hue})"/>' if len(places) > 1 else ""
+        return line + (dots if len(places) <= _DOTTED else "")
 
     def dot(self, x: float, y: float, title: str, *, radius: float = 3.5, opacity: float = 0.6) -> str:
         """A dot at a point, with a plain-text title that is shown on hover."""

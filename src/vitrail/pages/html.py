@@ -106,6 +106,12 @@ def facts(values: Iterable[tuple[str, str]]) -> str:
     return f'<dl class="facts">{"".join(rows)}</dl>'
 
 
+def cautions(sentences: Iterable[str]) -> str:
+    """Sentences that readers must not miss, as a marked list; plain text."""
+    items = "".join(f"<li>{escape(sentence)}</li>" for sentence in sentences)
+    return f'<ul class="cautions">{items}</ul>' if items else ""
+
+
 def table(head: Sequence[str], rows: Iterable[Sequence[Any]], *, text: int = 1, sortable: bool = False) -> str:
     """A table of plain values; the first `text` columns have text, the others numbers."""
     kind = lambda index: ' class="text"' if index < text else ""  # noqa: E731

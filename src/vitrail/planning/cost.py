@@ -1,15 +1,18 @@
 """Cost of a model: parameters, operations and memory, without building it."""
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Literal, get_args
 
 import torch
 
 from ..checkpoint.build import blueprint
+from ..checkpoint.read import read
 from ..errors import VitrailError, nearest
 from ..machine.facts import pick_precision, resident_bytes
 from ..models.fields import ModelConfig, pair
 from ..models.registry import model_config, override
+from ..progress import to_stderr
 from .budget import largest_batch
 from .flops import count
 from .trace import backward_peak, inference_peak
@@ -144,7 +147,7 @@ def plan(
     """Compute the parameters, operations and peak memory of a model, without allocating it.
 
     Args:
-        model: name of a variant, or a config.
+        model: name of a variant, a config, or the path of a checkpoint: a run, a folder or a file.
         image_size, num_classes, in_channels: replace the model's own.
         batch_size: images per step.
         device: "cpu" or "cuda"; the machine need not have it.
@@ -189,10 +192,12 @@ def plan(
 
 
 def configure(model: str | ModelConfig, changes: dict[str, object]) -> ModelConfig:
-    """Return the config of a model, with fields replaced."""
-    if isinstance(model, str):
-        return model_config(model, **changes)
-    return override(model, changes, type(model).__name__)
+    """Return the config of a model, by name, path of a checkpoint or config, with fields replaced."""
+    if not isinstance(model, str):
+        return override(model, changes, type(model).__name__)
+    if Path(model).exists():
+        return override(read(model, None, {}, to_stderr).config, changes, model)
+    return model_config(model, **changes)
 
 
 def _measure(work: Workload, name: str, batch_size: int, runtime: int) -> Plan:

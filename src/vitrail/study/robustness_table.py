@@ -51,6 +51,8 @@ def check_output(path: Path) -> None:
     """Raise VitrailError if no file can be written here, before anything is measured."""
     if path.is_dir():
         raise VitrailError(f"{path} is a folder: name a file in it, such as {path / 'robustness.csv'}")
+    if path.suffix.lower() != ".csv":
+        raise VitrailError(f"{path} does not end in .csv, which is the format of this table: name a .csv file")
     if not path.parent.is_dir():
         raise VitrailError(f"there is no folder {path.parent} to write {path.name} to: make it, or name another file")
 

@@ -12,9 +12,10 @@ from ..data.samples import Sample, Source
 from ..data.survey import Survey
 from ..errors import VitrailError
 from ..task_spec import TaskSpec
-from .classification_metrics import ClassEvaluation, ClassMetrics, Labels
+from .classification_evaluation import ClassEvaluation, Labels
+from .classification_metrics import ClassMetrics
 from .classification_report import class_sections, class_summary
-from .task import Curve, Mistake, Names, Prediction, Task, same_kind
+from .task import Cells, Curve, Mistake, Names, Prediction, Task, same_kind
 
 _NAMED = 10
 _DESCRIBED = 50
@@ -74,6 +75,12 @@ class Classification(Task):
 
     def written(self, sample: Sample, names: Names) -> str:
         return "|".join(names[label] for label in sample.labels)
+
+    def label_cells(self, source: Source, names: Names) -> list[Cells] | None:
+        """Names of the true classes, of which the model need not have all; None if it has none of the source's."""
+        if source.label_kind != "classes" or not set(source.class_names) & set(names):
+            return None
+        return [("|".join(source.class_names[label] for label in sample.labels),) for sample in source.samples]
 
     def match(self, source: Source, names: Names) -> Source:
         """Return the source with class indices in the model's order; it may lack some of the model's classes."""

@@ -1,8 +1,6 @@
 """Classification metrics, computed from logits and targets."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -10,108 +8,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..errors import VitrailError
-from .task import Evaluation, Metrics
-
-Labels = Literal["one", "many"]
-"""Number of classes of an image: exactly one, or any number."""
+from .classification_evaluation import ClassEvaluation, ClassScore, Labels, ReliabilityBin, mean
+from .task import Metrics
+from .worth import mean_margin
 
 ECE_BINS = 15
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ClassScore:
-    """Metrics of one class.
-
-    A value is None if it is not defined: recall and average precision of a class that does not occur, precision of
-    a class that is never predicted, F1 of a class that neither occurs nor is predicted.
-    """
-
-    name: str
-    support: int
-    precision: float | None
-    recall: float | None
-    f1: float | None
-    average_precision: float | None = None
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ReliabilityBin:
-    """Samples whose confidence is in (low, high]: count, mean confidence and accuracy."""
-
-    low: float
-    high: float
-    count: int
-    confidence: float
-    accuracy: float
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ClassEvaluation(Evaluation):
-    """Evaluation of a classifier on labelled images.
-
-    `loss` is the mean negative log-likelihood in nats; with many labels, the mean binary cross entropy.
-
-    Attributes:
-        labels: "one" class for each image, or "many".
-        per_class: metrics of each class, in the order of the logits.
-        macro_f1: mean F1 over the classes for which it is defined.
-        top1, top5: fraction of the images whose class is the most probable, or among the five most probable ("one").
-        ece: expected calibration error of the largest probability (Guo et al., 2017, equation 3), 15 bins ("one").
-        reliability: the bins of `ece` ("one").
-        confusion: counts, [true class][predicted class] ("one").
-        mean_average_precision: mean over the classes that have positives ("many").
-        micro_f1: F1 over all decisions, at probability 0.5 ("many").
-        subset_accuracy: fraction of the images with all classes right, at probability 0.5 ("many").
-    """
-
-    labels: Labels
-    per_class: tuple[ClassScore, ...]
-    macro_f1: float | None
-    top1: float | None = None
-    top5: float | None = None
-    ece: float | None = None
-    reliability: tuple[ReliabilityBin, ...] | None = None
-    confusion: tuple[tuple[int, ...], ...] | None = None
-    mean_average_precision: float | None = None
-    micro_f1: float | None = None
-    subset_accuracy: float | None = None
-
-    @property
-    def quality(self) -> float:
-        """Top-1 accuracy, or mean average precision."""
-        return (self.top1 if self.labels == "one" else self.mean_average_precision) or 0.0
-
-    def headline(self) -> dict[str, float]:
-        """Loss, accuracy and calibration, or mean average precision and F1; top-5 only with more than five classes."""
-        found = {
-            "loss": self.loss,
-            "top1": self.top1,
-            "top5": self.top5 if len(self.per_class) > 5 else None,
-            "ece": self.ece,
-            "mean_average_precision": self.mean_average_precision,
-            "micro_f1": self.micro_f1,
-            "subset_accuracy": self.subset_accuracy,
-        }
-        return {name: value for name, value in found.items() if value is not None}
-
-    def facts(self) -> list[tuple[str, str]]:
-        """(name, value) of the main metrics, in per cent."""
-        values = [
-            ("top-1 accuracy", self.top1),
-            ("top-5 accuracy", self.top5 if len(self.per_class) > 5 else None),
-            ("mean average precision", self.mean_average_precision),
-            ("F1, mean over classes", self.macro_f1),
-        ]
-        return [(name, f"{100 * value:.2f} %") for name, value in values if value is not None]
-
-    def card_metrics(self) -> dict[str, float]:
-        """Metric type, as on the model hubs -> value."""
-        found = {"accuracy": self.top1, "map": self.mean_average_precision, "f1": self.macro_f1}
-        return {name: value for name, value in found.items() if value is not None}
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain JSON values; metrics that do not apply are left out."""
-        return {key: value for key, value in asdict(self).items() if value is not None}
 
 
 def score(
@@ -150,8 +51,9 @@ def _score_one(logits: Float[Tensor, "n K"], target: Int[Tensor, " n"], names: S
         labels="one",
         count=len(target),
         loss=F.nll_loss(log_probability, target).item(),
+        loss_margin=mean_margin(F.nll_loss(log_probability, target, reduction="none")),
         per_class=per_class,
-        macro_f1=_mean([row.f1 for row in per_class]),
+        macro_f1=mean([row.f1 for row in per_class]),
         top1=(predicted == target).double().mean().item(),
         top5=(ranks < 5).double().mean().item(),
         ece=sum(row.count * abs(row.accuracy - row.confidence) for row in bins) / len(target),
@@ -169,9 +71,12 @@ def _score_many(logits: Float[Tensor, "n K"], target: Bool[Tensor, "n K"], names
         labels="many",
         count=len(target),
         loss=F.binary_cross_entropy_with_logits(logits, target.double()).item(),
+        loss_margin=mean_margin(
+            F.binary_cross_entropy_with_logits(logits, target.double(), reduction="none").mean(dim=1)
+        ),
         per_class=per_class,
-        macro_f1=_mean([row.f1 for row in per_class]),
-        mean_average_precision=_mean(precisions),
+        macro_f1=mean([row.f1 for row in per_class]),
+        mean_average_precision=mean(precisions),
         micro_f1=_ratio(2 * hits.sum().item(), (claims.sum() + truths.sum()).item()),
         subset_accuracy=(predicted == target).all(dim=1).double().mean().item(),
     )
@@ -249,11 +154,6 @@ def _check(logits: Tensor, targets: Tensor, class_names: Sequence[str]) -> None:
             f"logits of {bad} of {len(targets)} images are not finite: the weights have diverged, or the "
             "precision is too low for them; try float32 or an earlier checkpoint"
         )
-
-
-def _mean(values: Sequence[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return sum(known) / len(known) if known else None
 
 
 def _ratio(part: float, whole: float) -> float | None:

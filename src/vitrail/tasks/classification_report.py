@@ -7,7 +7,8 @@ from html import escape
 from ..pages.charts import reliability_chart
 from ..pages.html import section, table
 from ..tables import plain_table
-from .classification_metrics import ClassEvaluation
+from .classification_evaluation import ClassEvaluation
+from .worth import with_margin
 
 LARGEST_MATRIX = 30
 """Above this number of classes, the report lists the most confused pairs instead of the confusion matrix."""
@@ -93,25 +94,23 @@ def _percent(value: float | None) -> str:
 
 def class_summary(found: ClassEvaluation) -> str:
     """Text with the main metrics, a row for each class, and for few classes the confusion matrix."""
-    parts = [_overall(found), _class_rows(found)]
+    parts = [_overall(found), *found.cautions(), _class_rows(found)]
     if found.confusion and len(found.confusion) <= _CONFUSION_CLASSES:
         parts.append(_confusion_text(found))
     return "\n\n".join(parts)
 
 
 def _overall(found: ClassEvaluation) -> str:
+    margin = None if found.loss_margin is None else f"{found.loss_margin:.4f}"
     rows = [
         ("images", f"{found.count:,}"),
-        ("top-1 accuracy", _exact_percent(found.top1)),
-        ("top-5 accuracy", _exact_percent(found.top5)),
-        ("mean average precision", _exact_percent(found.mean_average_precision)),
+        *found.facts(),
         ("all classes right", _exact_percent(found.subset_accuracy)),
         ("micro F1", _exact_percent(found.micro_f1)),
-        ("macro F1", _exact_percent(found.macro_f1)),
-        ("loss (nats)", f"{found.loss:.4f}"),
+        ("loss (nats)", with_margin(f"{found.loss:.4f}", margin)),
         ("calibration error (ECE)", _exact_percent(found.ece)),
     ]
-    known = [row for row in rows if row[1] != "–"]
+    known = list(dict(row for row in rows if row[1] != "–").items())
     return plain_table(known[0], known[1:])
 
 

@@ -17,7 +17,8 @@ from ..pages.html import section, table
 from ..tables import number_text, plain_table
 from ..task_spec import TaskSpec
 from .regression_metrics import ValueEvaluation, ValueMetrics
-from .task import Curve, Mistake, Names, Prediction, Task, same_kind
+from .task import Cells, Curve, Mistake, Names, Prediction, Task, same_kind
+from .worth import with_margin
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -95,6 +96,12 @@ class Regression(Task):
 
     def written(self, sample: Sample, names: Names) -> str:
         return "|".join(repr(float(value)) for value in sample.labels)
+
+    def label_columns(self, names: Names) -> dict[str, type[str] | type[float]]:
+        return {f"true_{name}": float for name in names}
+
+    def true_cells(self, sample: Sample, names: Names) -> Cells:
+        return tuple(float(value) for value in sample.labels)
 
     def match(self, source: Source, names: Names) -> Source:
         """Return the source with its numbers in the model's order."""
@@ -182,8 +189,11 @@ class Regression(Task):
         ]
 
     def summary(self, evaluation: ValueEvaluation) -> str:
-        overall = [("images", f"{evaluation.count:,}"), *evaluation.facts(), ("loss", f"{evaluation.loss:.4f}")]
-        return f"{plain_table(overall[0], overall[1:])}\n\n{plain_table(_HEAD, _rows(evaluation))}"
+        margin = None if evaluation.loss_margin is None else f"{evaluation.loss_margin:.4f}"
+        loss = with_margin(f"{evaluation.loss:.4f}", margin)
+        overall = [("images", f"{evaluation.count:,}"), *evaluation.facts(), ("loss", loss)]
+        tables = plain_table(overall[0], overall[1:]), plain_table(_HEAD, _rows(evaluation))
+        return "\n\n".join([tables[0], *evaluation.cautions(), tables[1]])
 
     def _moments(self, count: int) -> tuple[Tensor, Tensor]:
         if self.mean and len(self.mean) != count:
@@ -199,9 +209,9 @@ def _rows(evaluation: ValueEvaluation) -> list[tuple[str, str, str, str]]:
     return [
         (
             row.name,
-            number_text(row.mean_absolute_error),
+            row.error_text,
             number_text(row.root_mean_squared_error),
-            "–" if row.r2 is None else f"{row.r2:.4f}",
+            row.r2_text,
         )
         for row in evaluation.per_value
     ]

@@ -11,6 +11,7 @@ from torch import Tensor
 from ..errors import VitrailError
 from ..tables import number_text
 from .task import Evaluation, Metrics, Names
+from .worth import Baseline, compared, mean_margin, ratio_margin, with_margin
 
 _DRAWN = 500
 """Most points of a scatter chart; more would hide each other."""
@@ -24,12 +25,26 @@ class ValueScore:
         mean_absolute_error, root_mean_squared_error: in the unit of the number.
         r2: 1 − Σ (truth − predicted)² / Σ (truth − mean)²: 1 is perfect, 0 is as good as predicting the mean; None
         if all true values are equal.
+        error_margin, r2_margin: halves of the 95 % intervals of the mean absolute error and of R².
     """
 
     name: str
     mean_absolute_error: float
     root_mean_squared_error: float
     r2: float | None
+    error_margin: float | None = None
+    r2_margin: float | None = None
+
+    @property
+    def error_text(self) -> str:
+        """Mean absolute error with its margin."""
+        margin = None if self.error_margin is None else number_text(self.error_margin)
+        return with_margin(number_text(self.mean_absolute_error), margin)
+
+    @property
+    def r2_text(self) -> str:
+        """R² with its margin; a dash if it is not defined."""
+        return "–" if self.r2 is None else _r2_text(self.r2, self.r2_margin)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -51,6 +66,19 @@ class ValueEvaluation(Evaluation):
         return sum(known) / len(known) if known else None
 
     @property
+    def r2_margin(self) -> float | None:
+        """Mean of the margins of R²: exact for one number, and no smaller than the margin of the mean for several."""
+        known = [row.r2_margin for row in self.per_value if row.r2_margin is not None]
+        return sum(known) / len(known) if known else None
+
+    def baseline(self) -> Baseline | None:
+        """Always answering the mean of the images, whose R² is 0."""
+        if self.r2 is None:
+            return None
+        low = None if self.r2_margin is None else self.r2 - self.r2_margin
+        return Baseline(answer="always answering the mean", value="R² 0", model=compared(self.r2, low, 0.0))
+
+    @property
     def mean_absolute_error(self) -> float | None:
         """Mean absolute error of the number; None if there are several, whose units may differ."""
         return self.per_value[0].mean_absolute_error if len(self.per_value) == 1 else None
@@ -67,11 +95,8 @@ class ValueEvaluation(Evaluation):
         return {name: value for name, value in found.items() if value is not None}
 
     def facts(self) -> list[tuple[str, str]]:
-        rows = [] if self.r2 is None else [("R²", f"{self.r2:.4f}")]
-        return [
-            *rows,
-            *((f"mean absolute error, {row.name}", number_text(row.mean_absolute_error)) for row in self.per_value),
-        ]
+        rows = [] if self.r2 is None else [("R² (95 % interval)", _r2_text(self.r2, self.r2_margin))]
+        return [*rows, *((f"mean absolute error, {row.name}", row.error_text) for row in self.per_value)]
 
     def card_metrics(self) -> dict[str, float]:
         found = {"r2": self.r2, "mae": self.mean_absolute_error}
@@ -109,6 +134,7 @@ class ValueMetrics(Metrics):
         return ValueEvaluation(
             count=len(target),
             loss=(output - target).square().mean().item(),
+            loss_margin=mean_margin((output - target).square().mean(dim=1)),
             per_value=tuple(_score(name, predicted[:, i], truth[:, i]) for i, name in enumerate(self.names)),
             points=tuple(
                 tuple(zip(truth[:_DRAWN, i].tolist(), predicted[:_DRAWN, i].tolist(), strict=True))
@@ -118,11 +144,17 @@ class ValueMetrics(Metrics):
 
 
 def _score(name: str, predicted: Float[Tensor, " n"], truth: Float[Tensor, " n"]) -> ValueScore:
-    errors = predicted - truth
-    spread = (truth - truth.mean()).square().sum()
+    errors, deviations = predicted - truth, truth - truth.mean()
+    spread = deviations.square().sum()
     return ValueScore(
         name=name,
         mean_absolute_error=errors.abs().mean().item(),
         root_mean_squared_error=errors.square().mean().sqrt().item(),
         r2=None if spread == 0 else (1 - errors.square().sum() / spread).item(),
+        error_margin=mean_margin(errors.abs()),
+        r2_margin=None if spread == 0 else ratio_margin(errors.square(), deviations.square()),
     )
+
+
+def _r2_text(r2: float, margin: float | None) -> str:
+    return with_margin(f"{r2:.4f}", None if margin is None else f"{margin:.4f}")

@@ -11,9 +11,13 @@ from ..data.samples import Sample, Source
 from ..data.survey import Survey
 from ..errors import VitrailError
 from ..task_spec import TaskSpec
+from .worth import Baseline, few_images
 
 Names = Sequence[str]
 """Names of the outputs: classes, or the numbers of a regression."""
+
+Cells = tuple[str | float | None, ...]
+"""Cells of a row of a table."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -23,10 +27,12 @@ class Prediction:
     Attributes:
         path: path of the image, as the user gave it or relative to the given folder.
         error: the reason if there is no prediction, or None.
+        label: the true label, as in `Task.true_cells`; empty if it is not known.
     """
 
     path: str = ""
     error: str | None = None
+    label: Cells = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -37,11 +43,13 @@ class Evaluation(ABC):
         count: number of images.
         loss: mean loss, as the task defines it.
         note: which images they are, or None.
+        loss_margin: half of the 95 % interval of the loss; None if it is not known.
     """
 
     count: int
     loss: float
     note: str | None = None
+    loss_margin: float | None = None
 
     @property
     @abstractmethod
@@ -55,6 +63,15 @@ class Evaluation(ABC):
     @abstractmethod
     def facts(self) -> list[tuple[str, str]]:
         """(name, value with its unit) of the main metrics, for the report, the model card and the terminal."""
+
+    def baseline(self) -> Baseline | None:
+        """The best constant answer, to compare with; by default None."""
+        return None
+
+    def cautions(self) -> list[str]:
+        """Sentences on what the result is worth: few images, or no better than a constant answer."""
+        baseline = self.baseline()
+        return [*few_images(self.count), *([baseline.sentence] if baseline and baseline.sentence else [])]
 
     @abstractmethod
     def card_metrics(self) -> dict[str, float]:
@@ -165,6 +182,22 @@ class Task(ABC):
         """
 
     # To the user
+
+    def label_columns(self, names: Names) -> dict[str, type[str] | type[float]]:
+        """Columns of the true label in a table of predictions, with their types."""
+        return {"label": str}
+
+    def true_cells(self, sample: Sample, names: Names) -> Cells:
+        """Cells of a sample's true label for those columns."""
+        return (self.written(sample, names),)
+
+    def label_cells(self, source: Source, names: Names) -> list[Cells] | None:
+        """Cells of the true label of each sample of a source; None if its labels are not those of this model."""
+        try:
+            matched = self.match(source, names)
+        except VitrailError:
+            return None
+        return [self.true_cells(sample, names) for sample in matched.samples]
 
     @abstractmethod
     def decode(self, output: Any, names: Names, top_k: int | None = None) -> Sequence[Prediction]:

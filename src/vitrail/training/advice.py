@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ..data.decode import BadImage
+from ..data.survey import BadFiles, write_bad_files
 from ..errors import VitrailError, is_out_of_memory
 from .recipe import Recipe
 
@@ -30,6 +31,33 @@ def reading_advice(run: Path) -> Iterator[None]:
             f"{error}, though it could be read when the run began: restore it and go on from the last saved state with "
             f"`vitrail train --resume {run}`"
         ) from error
+
+
+@contextmanager
+def bad_files_listed(run: Path) -> Iterator[None]:
+    """Context manager in which all bad files are written to a table beside the place of the run, if an error names
+    only some of them."""
+    try:
+        yield
+    except BadFiles as error:
+        if error.all_named:
+            raise
+        listed = run.with_name(f"{run.name}.bad_files.csv")
+        listed.parent.mkdir(parents=True, exist_ok=True)
+        write_bad_files(listed, error.bad)
+        raise VitrailError(f"{error}\nall of them are listed in {listed}") from None
+
+
+@contextmanager
+def no_empty_folder(parent: Path) -> Iterator[None]:
+    """Context manager that removes a new, empty folder of runs if the run does not start."""
+    existed = parent.exists()
+    try:
+        yield
+    except BaseException:
+        if not existed and parent.is_dir() and not any(parent.iterdir()):
+            parent.rmdir()
+        raise
 
 
 def _smaller(recipe: Recipe) -> str:

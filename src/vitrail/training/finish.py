@@ -1,6 +1,5 @@
 """Train a run from its last state to the end, evaluate the best weights, write the report and the model card."""
 
-import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,13 +7,16 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from ..checkpoint.contract import load, save
+from ..json_text import json_text
 from ..progress import Say, Track
 from ..tasks.task import Evaluation
-from .folder import RunFolder
+from .folder import EVALUATION, RunFolder
 from .loggers import Logger, make_loggers
 from .loop import Diverged, Trainer
 from .measure import evaluate_loss, evaluate_outputs, evaluate_trainer, outputs
-from .publish.results import write_results
+from .publish.cautions import run_cautions
+from .publish.report import headline
+from .publish.results import Result, write_results
 from .recipe import timed
 from .recipe_file import recipe_to_dict
 from .recorder import FolderRecorder
@@ -71,8 +73,11 @@ def fit_and_finish(folder: RunFolder, setup: RunSetup, audience: Audience) -> di
     finally:
         recorder.close()
     found, output = _measure(folder, setup, trainer)
-    write_results(folder, setup, trainer, found, output, time.monotonic() - started)
-    split, _ = setup.held_out
+    seconds, (split, _) = time.monotonic() - started, setup.held_out
+    cautions = run_cautions(setup, trainer, found, seconds)
+    words = {"facts": headline(found), "cautions": cautions}
+    folder.write(EVALUATION, json_text({"split": split, **found.to_dict(), **words}) + "\n")
+    write_results(folder, setup, trainer, Result(found, cautions, output, seconds))
     return {f"{split}_{key}": value for key, value in found.headline().items()}
 
 
@@ -92,5 +97,4 @@ def _measure(folder: RunFolder, setup: RunSetup, trainer: Trainer) -> tuple[Eval
     measured = {f"{split}_{key}": value for key, value in found.headline().items()}
     best.info["metrics"] = {**best.info["metrics"], **measured}
     save(best, folder.checkpoints / "best")
-    folder.write("evaluation.json", json.dumps({"split": split, **found.to_dict()}, ensure_ascii=False) + "\n")
     return found, output

@@ -1,14 +1,16 @@
 """The run folder: the files that a training run writes."""
 
 import csv
+import glob
 import hashlib
-import io
 import json
 import os
 import platform
+import secrets
 import shutil
 import subprocess
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,9 +21,10 @@ from ..plain import Unreadable, parse_json, read_json
 from ..tables import csv_text
 from ..typed import build, convert
 from ..version import __version__
+from .run_lock import LOCK, RunLock
 from .step_plan import StepPlan
 
-METRICS, TABLE, RECIPE, SPLITS, DATA, PLAN, TIME = (
+METRICS, TABLE, RECIPE, SPLITS, DATA, PLAN, TIME, EVALUATION = (
     "metrics.jsonl",
     "metrics.csv",
     "recipe.yaml",
@@ -29,6 +32,7 @@ METRICS, TABLE, RECIPE, SPLITS, DATA, PLAN, TIME = (
     "data.json",
     "plan.json",
     "time.json",
+    "evaluation.json",
 )
 
 GUARDED = (RECIPE, SPLITS, DATA, PLAN)
@@ -42,42 +46,72 @@ class _Time:
     seconds: float
 
 
+class FolderTaken(VitrailError):  # noqa: N818 - the state of a folder
+    """The folder of a new run exists already."""
+
+
 class RunFolder:
-    """Paths and small files of one run; `checkpoint` saves weights and state."""
+    """Paths and small files of one run; `checkpoint` saves weights and state.
+
+    Attributes:
+        path: the folder.
+        checkpoints: the folder of weights and states in it.
+        lock: keeps other processes from writing to the run.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.checkpoints = path / "checkpoints"
+        self.lock = RunLock(path)
 
     def create(self, files: Mapping[str, str], save_state: Callable[[Path], None]) -> None:
         """Create the folder with these text files and the state before the first step, atomically.
 
-        A killed process leaves no incomplete run, and a run can be resumed from its folder and its data alone.
+        A killed process leaves no incomplete run, and a run can be resumed from its folder and its data alone. The run
+        is locked from its first moment, see `lock`.
 
         Args:
             files: name -> text.
             save_state: saves the state to a folder.
 
         Raises:
-            VitrailError: the folder exists and is not empty, so that no run overwrites another.
+            FolderTaken: the folder exists and is not empty, so that no run overwrites another.
         """
         self.require_free()
-        stage = self.path.with_name(f"{self.path.name}.new")
-        shutil.rmtree(stage, ignore_errors=True)
+        self._remove_leftovers()
+        stage = self.path.with_name(f"{self.path.name}.{secrets.token_hex(4)}.new")
+        (stage / self.checkpoints.name).mkdir(parents=True)
+        lock = RunLock(stage)
         try:
-            (stage / self.checkpoints.name).mkdir(parents=True)
+            lock.acquire()
             for name, text in files.items():
                 RunFolder(stage).write(name, text)
             save_state(stage / self.checkpoints.name / "last")
-            os.replace(stage, self.path)
-        except BaseException:  # an interrupt too leaves nothing behind
+            self._take_name(stage)
+        except BaseException:  # also an interrupt
             shutil.rmtree(stage, ignore_errors=True)
+            lock.release()
+            raise
+        lock.folder, self.lock = self.path, lock
+
+    def _take_name(self, stage: Path) -> None:
+        try:
+            os.replace(stage, self.path)
+        except OSError:
+            self.require_free()  # another run has created it in the meantime
             raise
 
+    def _remove_leftovers(self) -> None:
+        """Remove the stages of runs that were killed while they were created."""
+        for stage in self.path.parent.glob(f"{glob.escape(self.path.name)}.*.new"):
+            if (stage / LOCK).is_file():
+                with suppress(VitrailError, OSError), RunLock(stage):
+                    shutil.rmtree(stage)
+
     def require_free(self) -> None:
-        """Raise VitrailError if the folder exists and is not empty."""
+        """Raise FolderTaken if the folder exists and is not empty."""
         if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
-            raise VitrailError(
+            raise FolderTaken(
                 f"{self.path} exists already: choose another --out, or run `vitrail train --resume {self.path}`"
             )
 
@@ -93,9 +127,9 @@ class RunFolder:
             # Before the file, with that of the old one: whenever the process ends, the file is one of the two.
             known, file = self._digests(), self.path / name
             old = [_sha256(file.read_bytes())] if file.is_file() else []
-            known[name] = [*(digest for digest in old if digest in known.get(name, [])), _sha256(text.encode())]
+            known[name] = [*(digest for digest in old if digest in known.get(name, [])), _sha256(_encoded(text))]
             write_file(self.path / DIGESTS, json.dumps(known, indent=2).encode())
-        write_file(self.path / name, text.encode())
+        write_file(self.path / name, _encoded(text))
 
     def require_unchanged(self) -> None:
         """Raise VitrailError if a guarded file differs from what the run wrote; runs of earlier versions pass."""
@@ -165,19 +199,25 @@ def _sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
+def _encoded(text: str) -> bytes:
+    """UTF-8; names of files that are not UTF-8 (Python's surrogate escapes) are written as their own bytes."""
+    return text.encode("utf-8", "surrogateescape")
+
+
 def splits_table(rows: Iterable[tuple[str, str, str, str]]) -> str:
     """Return the text of splits.csv: name, digest of the content, split and label of every image."""
     return csv_text([("name", "digest", "split", "label"), *rows])
 
 
-def same_splits(rows: Iterable[tuple[str, str, str, str]], written: str) -> bool:
+def same_splits(rows: Iterable[tuple[str, str, str, str]], file: Path) -> bool:
     """Whether rows equal those of a splits.csv: the same contents with the same labels in the same splits, in order.
 
     Names may differ: the data may have been moved.
     """
-    before = csv.reader(io.StringIO(written))
-    next(before, None)
-    return [row[1:] for row in before] == [list(row[1:]) for row in rows]
+    with file.open(encoding="utf-8", errors="surrogateescape", newline="") as written:
+        before = csv.reader(written)
+        next(before, None)
+        return [row[1:] for row in before] == [list(row[1:]) for row in rows]
 
 
 def versions() -> dict[str, str]:

@@ -12,6 +12,21 @@ from .recipe_checks import check_recipe
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Card:
+    """Facts of the model card that only the owner of the model knows."""
+
+    license: str | None = None
+    """Licence of the weights, such as apache-2.0; None: that of the weights to start from, or unknown."""
+    author: str | None = None
+    """Name of the author."""
+
+    def __post_init__(self) -> None:
+        for name, value in (("license", self.license), ("author", self.author)):
+            if value is not None and not value.strip():
+                raise VitrailError(f"recipe.card.{name} is empty: write its name, or leave it out")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Recipe:
     """Settings of a training run. A field that is None is chosen from the data and the machine, and recorded."""
 
@@ -96,6 +111,8 @@ class Recipe:
     """Loggers besides the run folder: tensorboard, wandb, mlflow (extras of those names)."""
     save_minutes: float = 5.0
     """Longest time between two saves of the state, in minutes."""
+    card: Card = field(default_factory=Card)
+    """Licence and author for the model card, such as card.license=apache-2.0."""
 
     def __post_init__(self) -> None:
         check_recipe({each.name: getattr(self, each.name) for each in fields(self)})

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from ..checkpoint.contract import Checkpoint, load
+from ..checkpoint.origin import public_name
 from ..data.preprocess import Preprocess
 from ..data.seeds import derive
 from ..engines.precision import PRECISIONS, pick_device, pick_precision
@@ -198,7 +199,7 @@ def _fresh(recipe: Recipe, data: TrainingData, own: OwnParts) -> Checkpoint:
         channels=data.channels,
     )
     name = "custom" if own.model is not None else canonical_name(chosen(recipe.model))
-    info = {"architecture": name, "origin": f"trained from fresh weights on {data.name}", "adapted": []}
+    info = {"architecture": name, "origin": "", "adapted": [], **_card_info(recipe, data)}
     return Checkpoint(model, data.names if chosen(recipe.objective).tasks else (), preprocess, info)
 
 
@@ -230,8 +231,14 @@ def _adapted(recipe: Recipe, data: TrainingData, pretrained: Checkpoint) -> Chec
         require_scale(data.train.reader(channels), len(data.train), recipe.seed, loaded.preprocess)
     if new_head:
         loaded.model.get_submodule("head").apply(init_vit)  # as many outputs as before may still be others
-    info = {**loaded.info, "origin": f"fine-tuned from {recipe.weights} on {data.name}"}
+    info = {**loaded.info, "origin": public_name(chosen(recipe.weights)), **_card_info(recipe, data)}
     return Checkpoint(loaded.model, data.names if labelled else loaded.class_names, loaded.preprocess, info)
+
+
+def _card_info(recipe: Recipe, data: TrainingData) -> dict[str, Any]:
+    """What the checkpoint stores of its training data and its owner."""
+    owner = {"license": recipe.card.license, "author": recipe.card.author}
+    return {"trained_on": public_name(data.name), **{name: value for name, value in owner.items() if value}}
 
 
 def _for_objective(recipe: Recipe, pretrained: Checkpoint) -> dict[str, Any]:

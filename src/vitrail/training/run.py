@@ -2,8 +2,7 @@
 
 import os
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ import torch
 
 from ..checkpoint.contract import Checkpoint, load
 from ..data.open import SourceLike, source_name
-from ..data.survey import BadFiles, write_bad_files
+from ..data.survey import write_bad_files, write_conflicts
 from ..engines.precision import pick_device, pick_precision
 from ..errors import VitrailError
 from ..machine.allocator import keep_freed_memory
@@ -22,9 +21,9 @@ from ..objectives.objective import ObjectiveConfig, Transform
 from ..objectives.registry import objective_config
 from ..progress import Track, silent
 from ..task_spec import TaskSpec
-from .advice import memory_advice, reading_advice
+from .advice import bad_files_listed, memory_advice, no_empty_folder, reading_advice
 from .finish import Audience, Say, fit_and_finish
-from .folder import DATA, RECIPE, SPLITS, RunFolder, same_splits, splits_table
+from .folder import DATA, RECIPE, SPLITS, FolderTaken, RunFolder, same_splits, splits_table
 from .loggers import Logger, require_loggers
 from .outline import outline
 from .recipe import Recipe
@@ -176,11 +175,11 @@ def resume(
     facts = RunFacts.from_json(folder.read_json(DATA))
     facts.require(folder.path, {"source": source, "transform": transform})
     recipe = read_recipe(str(folder.path))
-    with torch.random.fork_rng():
+    with folder.lock, torch.random.fork_rng():
         keep_freed_memory()
         torch.set_num_threads(facts.threads)
         data = read_data(facts.source if source is None else source, facts.reading(recipe), progress=progress)
-        if not same_splits(data.split_rows(), (folder.path / SPLITS).read_text(encoding="utf-8")):
+        if not same_splits(data.split_rows(), folder.path / SPLITS):
             raise VitrailError(
                 f"{data.name} is not what {folder.path} was trained on (see {SPLITS}): restore the data, give their "
                 "new place with --source, or start a new run"
@@ -223,44 +222,36 @@ def _start(
     )
     with torch.random.fork_rng():
         keep_freed_memory()
-        try:
+        with bad_files_listed(folder.path):
             data = read_data(source, reading, progress=audience.progress)
-        except BadFiles as error:
-            raise _with_all_listed(error, folder.path) from None
         for warning in data.warnings:
             audience.say(f"note: {warning}")
-        with memory_advice(recipe), _no_empty_folder(folder.path.parent):
+        with memory_advice(recipe), no_empty_folder(folder.path.parent):
             setup = fix_steps(resolve(recipe, data, own))
             folder.path.parent.mkdir(parents=True, exist_ok=True)
             facts = RunFacts.of(setup, reading, own_source=not isinstance(source, str | os.PathLike))
             trainer = setup.trainer(first_plan(setup))
-            folder.create(_plan_files(setup, facts), lambda place: save_state(place, setup.checkpoint, trainer))
-        if data.survey.bad:
-            write_bad_files(folder.path / "bad_files.csv", data.survey.bad)
-        audience.say(outline(setup, folder.path))
-        return _finished(folder, setup, audience)
+            files, save = _plan_files(setup, facts), lambda place: save_state(place, setup.checkpoint, trainer)
+            folder = _created(folder, files, save, given=bool(out))
+        with folder.lock:
+            if data.survey.bad:
+                write_bad_files(folder.path / "bad_files.csv", data.survey.bad)
+            if data.survey.conflicts:
+                write_conflicts(folder.path / "conflicts.csv", data.survey)
+            audience.say(outline(setup, folder.path))
+            return _finished(folder, setup, audience)
 
 
-def _with_all_listed(error: BadFiles, run: Path) -> VitrailError:
-    """The error, with the file that lists all bad files beside the place of the run if the message names only some."""
-    if error.all_named:
-        return error
-    listed = run.with_name(f"{run.name}.bad_files.csv")
-    listed.parent.mkdir(parents=True, exist_ok=True)
-    write_bad_files(listed, error.bad)
-    return VitrailError(f"{error}\nall of them are listed in {listed}")
-
-
-@contextmanager
-def _no_empty_folder(parent: Path) -> Iterator[None]:
-    """Context manager that removes a new, empty folder of runs if the run does not start."""
-    existed = parent.exists()
-    try:
-        yield
-    except BaseException:
-        if not existed and parent.is_dir() and not any(parent.iterdir()):
-            parent.rmdir()
-        raise
+def _created(folder: RunFolder, files: dict[str, str], save: Callable[[Path], None], *, given: bool) -> RunFolder:
+    """Create the folder, or, if a run that began at the same time has taken it and it is not `given`, the next one."""
+    while True:
+        try:
+            folder.create(files, save)
+            return folder
+        except FolderTaken:
+            if given:
+                raise
+            folder = RunFolder(next_run(folder.path.name.rpartition("-")[0], folder.path.parent))
 
 
 def _finished(folder: RunFolder, setup: RunSetup, audience: Audience) -> Run:

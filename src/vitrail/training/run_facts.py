@@ -1,6 +1,5 @@
 """data.json of a run folder: facts that resuming needs in addition to the recipe."""
 
-import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ import torch
 from ..data.seeds import derive
 from ..data.survey import Limit
 from ..errors import VitrailError
+from ..json_text import json_text
 from ..plain import short
 from ..task_spec import TaskSpec
 from ..typed import build, field_types
@@ -78,7 +78,7 @@ class RunFacts:
 
     def to_json(self) -> str:
         """The text of data.json."""
-        return json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n"
+        return json_text(asdict(self), indent=2) + "\n"
 
     def reading(self, recipe: Recipe) -> Reading:
         """How to read the source again."""

@@ -1,34 +1,28 @@
 """Registry of attribution methods. Each method has a file with a `METHOD`, and a row here."""
 
+from importlib import import_module
+
 from ...errors import VitrailError, nearest
 from ...plugins import find_plugin, plugin_names
-from . import (
-    attention,
-    flow,
-    generic,
-    grad_cam,
-    input_gradient,
-    integrated_gradients,
-    occlusion,
-    perception,
-    relevance,
-    rollout,
-    smooth_gradient,
-)
 from .method import Attribution, Method
 
+FILES = {
+    "lrp": "relevance",
+    "generic": "generic",
+    "grad_cam": "grad_cam",
+    "rollout": "rollout",
+    "attention": "attention",
+    "flow": "flow",
+    "perception": "perception",
+    "input_gradient": "input_gradient",
+    "integrated_gradients": "integrated_gradients",
+    "smooth_gradient": "smooth_gradient",
+    "occlusion": "occlusion",
+}
+"""Name -> file, in the order of a page."""
+
 METHODS: dict[str, Method] = {
-    "lrp": relevance.METHOD,
-    "generic": generic.METHOD,
-    "grad_cam": grad_cam.METHOD,
-    "rollout": rollout.METHOD,
-    "attention": attention.METHOD,
-    "flow": flow.METHOD,
-    "perception": perception.METHOD,
-    "input_gradient": input_gradient.METHOD,
-    "integrated_gradients": integrated_gradients.METHOD,
-    "smooth_gradient": smooth_gradient.METHOD,
-    "occlusion": occlusion.METHOD,
+    name: vars(import_module(f".{file}", __package__))["METHOD"] for name, file in FILES.items()
 }
 """Name -> method, in the order of a page."""
 

@@ -72,7 +72,7 @@ def write_page(gallery: Gallery, path: Path, say: Callable[[str], None] = lambda
     """Write `whole_page` to a file, creating its folder; return its size in bytes."""
     text = whole_page(gallery, say)
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding="utf-8")
+    path.write_text(text, encoding="utf-8", errors="replace")
     return path.stat().st_size
 
 

@@ -139,7 +139,7 @@ def _fraction(value: Any) -> float:
 
 
 def _json(value: Any) -> Answer:
-    return Answer("application/json", json.dumps(value, ensure_ascii=False).encode())
+    return Answer("application/json", json.dumps(value, ensure_ascii=False).encode(errors="replace"))
 
 
 def _layer(gallery: Gallery, number: str, layer: str) -> Answer:
@@ -150,7 +150,7 @@ def _layer(gallery: Gallery, number: str, layer: str) -> Answer:
 
 
 _ROUTES: tuple[tuple[str, Callable[..., Answer]], ...] = (
-    ("/", lambda gallery: Answer("text/html; charset=utf-8", live_page(gallery).encode())),
+    ("/", lambda gallery: Answer("text/html; charset=utf-8", live_page(gallery).encode(errors="replace"))),
     (r"/api/view/(\d{1,9})", lambda gallery, number: _json(gallery.view(int(number)).document)),
     (r"/api/layer/(\d{1,9})/(\d{1,9})", _layer),
     (

@@ -17,19 +17,21 @@ class CardFacts:
     Attributes:
         model: the variant's name, or what was fine-tuned.
         dataset: the training source, as the user named it.
-        start: origin of the weights, as a phrase: "trained from random weights".
+        origin: origin of the weights in words: "trained from random weights on flowers".
         gives: the model's output in words: "one of 3 classes: cat, cow, dog".
         task: the pipeline tag of the model hubs, such as "image-classification".
         license: licence of the weights; only their owner can know it.
+        author: name of the author, or "".
         limits: sentences on where the numbers do not apply.
     """
 
     model: str
     dataset: str
-    start: str
+    origin: str
     gives: str
     task: str
     license: str = "unknown"
+    author: str = ""
     limits: str = ""
 
 
@@ -43,16 +45,16 @@ def write_card(path: Path, report: Report, facts: CardFacts) -> None:
     parts = [
         _front_matter(facts, report.evaluation.card_metrics()),
         f"# {_line(report.title)}\n\n{_what(facts)}",
-        f"## Results\n\n{_table(('measure', 'value'), headline(report.evaluation))}\n\n"
+        f"## Results\n\n{_table(('measure', 'value'), headline(report.evaluation))}\n\n{_cautions(report)}"
         "In detail, with the curves and the worst mistakes: `report.html`.",
         f"## Data\n\n{_data(report, facts.dataset)}",
         f"## How to use it\n\n{_USE}",
         f"## Limits\n\n{facts.limits}",
-        "## Recipe\n\nThe run can be repeated from it: `vitrail train SOURCE --recipe recipe.yaml`.\n\n"
-        + _fenced("yaml", report.recipe_yaml.strip()),
+        f"## Recipe\n\nThe run can be repeated from it: `vitrail train SOURCE --recipe recipe.yaml`.\n\n"
+        f"{_fenced(report.recipe_yaml.strip(), 'yaml')}",
         f"## Versions\n\n{_table(('made with', 'version'), list(report.versions.items()))}",
     ]
-    path.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
+    path.write_text("\n\n".join(parts) + "\n", encoding="utf-8", errors="replace")
 
 
 _USE = """\
@@ -91,16 +93,23 @@ def _front_matter(facts: CardFacts, measures: dict[str, float]) -> str:
 
 
 def _what(facts: CardFacts) -> str:
+    author = f" By {_line(facts.author)}." if facts.author else ""
     return (
-        f"A Vision Transformer, {_code(facts.model)}, {_line(facts.start)} on {_line(facts.dataset)} with vitrail. "
-        f"It gives for an image {_line(facts.gives)}."
+        f"A Vision Transformer, {_line(facts.model)}, {_line(facts.origin)} with vitrail.{author} "
+        f"Its output for an image is {_line(facts.gives)}."
     )
 
 
+def _cautions(report: Report) -> str:
+    return "".join(f"* {_line(sentence)}\n" for sentence in report.cautions) + "\n" * bool(report.cautions)
+
+
 def _data(report: Report, dataset: str) -> str:
-    rows = [("source", dataset), *report.summary.items()]
+    rows = list({"data": dataset, **report.summary}.items())
     if report.bad_count:
         rows.append(("files left out", f"{report.bad_count:,}, see bad_files.csv"))
+    if report.conflict_count:
+        rows.append(("equal images with different labels", f"{report.conflict_count:,} groups, see conflicts.csv"))
     return _table(("", ""), rows) + "\n\nWhich image went into which part: `splits.csv`."
 
 
@@ -109,29 +118,27 @@ def _table(head: tuple[str, str], rows: Sequence[tuple[str, str]]) -> str:
     return "\n".join([f"| {head[0]} | {head[1]} |", "|---|---|", *lines])
 
 
+_MARKUP = re.compile(r"[\\`*\[\]|~$]|(?<!\w)_|_(?!\w)|^[#+=-]")
+_LIST = re.compile(r"^(\d+)([.)])(?=\s|$)")
+"""Markdown's marks; at the beginning also those of headings and lists. A class may be named `[x](javascript:...)`."""
+
+_HTML = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
+_ADDRESSES = {"://": "&#58;//", "www.": "www&#46;", "@": "&#64;"}
+"""Beginnings of addresses, of which GitHub makes links, with an entity that prevents it."""
+
+
 def _line(text: str) -> str:
-    """Escape text so that it cannot end the line or the cell, or become HTML, a link, an image, code or emphasis."""
-    cleaned = " ".join(str(text).split()).translate(_ESCAPES)
-    # Inside a word, as in vit_tiny, an underscore has no meaning.
-    return _unlinked(re.sub(r"(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])", r"\_", cleaned))
+    """Escape text so that it is shown as it is: no Markdown, no HTML, no link, on one line and in one cell."""
+    cleaned = " ".join(str(text).split())
+    for sign, safe in _HTML.items():
+        cleaned = cleaned.replace(sign, safe)
+    cleaned = _LIST.sub(lambda number: f"{number[1]}\\{number[2]}", _MARKUP.sub(r"\\\g<0>", cleaned))
+    for sign, safe in _ADDRESSES.items():
+        cleaned = cleaned.replace(sign, safe)
+    return cleaned
 
 
-_ESCAPES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", **{sign: f"\\{sign}" for sign in "\\`*[]|~$"}})
-"""Signs of GitHub's Markdown inside a line; a backslash before one makes it plain, also in cells of tables."""
-
-
-def _unlinked(text: str) -> str:
-    """Bare addresses (https://, www., a@b) with a character reference in them, which is shown alike and is no link."""
-    text = text.replace("://", "&#58;//").replace("@", "&#64;")
-    return re.sub(r"(?i)\bwww\.", lambda found: f"{found[0][:-1]}&#46;", text)
-
-
-def _fenced(language: str, text: str) -> str:
-    """A block of code; its fence is longer than any row of backticks in it, which would end it."""
-    fence = "`" * max(3, 1 + max(map(len, re.findall("`+", text)), default=0))
+def _fenced(text: str, language: str) -> str:
+    """A code block whose fence is longer than any run of backticks in the text."""
+    fence = "`" * max(3, 1 + max((len(run) for run in re.findall("`+", text)), default=0))
     return f"{fence}{language}\n{text}\n{fence}"
-
-
-def _code(text: str) -> str:
-    """A name in backticks, in which nothing has a meaning but backticks."""
-    return f"`{' '.join(str(text).split()).replace('`', chr(39))}`"

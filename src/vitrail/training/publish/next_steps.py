@@ -1,10 +1,11 @@
 """Commands to use a finished run with."""
 
+import json
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
 
-from ..folder import DATA, RunFolder
+from ..folder import DATA, EVALUATION, RunFolder
 from ..run_facts import RunFacts
 
 
@@ -12,7 +13,7 @@ def commands(run_path: str, source: str, *, predicts: bool = True) -> list[tuple
     """(purpose, command) pairs for a finished run.
 
     Args:
-        run_path: the run folder.
+        run_path: the run folder; "." for commands that are run in it.
         source: the training source.
         predicts: False for a run without labels.
     """
@@ -34,8 +35,15 @@ def commands(run_path: str, source: str, *, predicts: bool = True) -> list[tuple
 def next_steps(path: Path, metrics: Mapping[str, float]) -> str:
     """Return the result of a run and the next commands as text."""
     made = RunFacts.from_json(RunFolder(path).read_json(DATA))
-    lines = [", ".join(f"{name} {value:.4f}" for name, value in metrics.items())]
+    lines = [", ".join(f"{name} {value:.4f}" for name, value in metrics.items()), *_worth(path / EVALUATION)]
     lines += [f"report: {path / 'report.html'}", ""]
     steps = commands(str(path), made.source, predicts=made.labelled)
     lines += [f"  {command:<56} # {what}" for what, command in steps]
     return "\n".join(lines)
+
+
+def _worth(file: Path) -> list[str]:
+    """Lines on the result and what it is worth; none for runs of earlier versions, which lack them."""
+    found = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    facts = [f"{name} {value}" for name, value in found.get("facts", [])]
+    return [*(["; ".join(facts)] if facts else []), *(f"note: {sentence}" for sentence in found.get("cautions", []))]

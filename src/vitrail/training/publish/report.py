@@ -10,8 +10,9 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from ...pages.charts import line_chart
-from ...pages.html import asset, facts, page, panes, section, table
+from ...pages.html import asset, cautions, facts, page, panes, section, table
 from ...tasks.task import Curve, Evaluation, Mistake
+from ...tasks.worth import images
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -32,6 +33,19 @@ class DrawnMistake:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class DrawnConflict:
+    """An image that occurs more than once, with different labels.
+
+    Attributes:
+        image: uint8 (3, H, W), as in `DrawnMistake`.
+        members: (name, label in words) of each file.
+    """
+
+    image: UInt8[Tensor, "3 H W"]
+    members: Sequence[tuple[str, str]]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Report:
     """Content of the page. All but the sections is plain text or numbers; the page escapes it.
 
@@ -41,6 +55,7 @@ class Report:
         history: the rows of metrics.jsonl.
         curve: chart of the quality over the epochs.
         evaluation: evaluation of the best weights on held-out images.
+        cautions: sentences on what the result is worth.
         sections: HTML sections of the task and the objective.
         mistakes: the worst first; may be empty.
         batch: uint8 (B, 3, H, W), augmented images with the normalisation undone.
@@ -48,7 +63,9 @@ class Report:
         recipe_yaml: the complete recipe.
         versions: name -> version or commit.
         bad_count: number of files that could not be used.
-        commands: next commands.
+        conflict_count: number of groups of equal images with different labels.
+        conflicts: the first of these groups.
+        commands: next commands, to be run in the folder of the run.
     """
 
     title: str
@@ -56,6 +73,7 @@ class Report:
     history: Sequence[Mapping[str, Any]]
     curve: Curve
     evaluation: Evaluation
+    cautions: Sequence[str] = ()
     sections: Sequence[str] = ()
     mistakes: Sequence[DrawnMistake] = ()
     batch: UInt8[Tensor, "B 3 H W"] | None = None
@@ -63,21 +81,25 @@ class Report:
     recipe_yaml: str = ""
     versions: Mapping[str, str] = field(default_factory=dict)
     bad_count: int = 0
+    conflict_count: int = 0
+    conflicts: Sequence[DrawnConflict] = ()
     commands: Sequence[str] = ()
 
 
 def write_report(path: Path, report: Report) -> None:
     """Write the page as one self-contained file."""
-    path.write_text(report_page(report), encoding="utf-8")
+    path.write_text(report_page(report), encoding="utf-8", errors="replace")
 
 
 def report_page(report: Report) -> str:
     """Return the HTML document."""
     parts = [
         facts([*headline(report.evaluation), *report.summary.items()]),
+        cautions(report.cautions),
         _bad(report.bad_count),
         _curves(report),
         _mistakes(report.mistakes),
+        _conflicts(report),
         *report.sections,
         _batch(report),
         _recipe(report),
@@ -88,7 +110,7 @@ def report_page(report: Report) -> str:
 
 def headline(evaluation: Evaluation) -> list[tuple[str, str]]:
     """(name, value) of the main metrics."""
-    return [*evaluation.facts(), ("measured on", f"{evaluation.count:,} images")]
+    return [*evaluation.facts(), ("measured on", images(evaluation.count))]
 
 
 def _bad(count: int) -> str:
@@ -137,6 +159,20 @@ def _mistakes(mistakes: Sequence[DrawnMistake]) -> str:
     return section("Worst mistakes", f'<div class="thumbs">{figures}</div>', note) if figures else ""
 
 
+def _conflicts(report: Report) -> str:
+    if not report.conflict_count:
+        return ""
+    figures = "".join(
+        f"<figure>{panes(one.image, None, 'an image with several labels')}<figcaption>"
+        + "<br>".join(f"<b>{escape(label)}</b> {escape(name)}" for name, label in one.members)
+        + "</figcaption></figure>"
+        for one in report.conflicts
+    )
+    groups = "1 image occurs" if report.conflict_count == 1 else f"{report.conflict_count:,} images occur"
+    note = f"{groups} more than once with different labels, of which at most one can be right. All: conflicts.csv."
+    return section("Equal images with different labels", f'<div class="thumbs">{figures}</div>', note)
+
+
 def _batch(report: Report) -> str:
     if report.batch is None:
         return ""
@@ -158,4 +194,4 @@ def _recipe(report: Report) -> str:
 
 def _next(commands: Sequence[str]) -> str:
     lines = "\n".join(escape(command) for command in commands)
-    return section("What to do next", f"<pre>{lines}</pre>") if commands else ""
+    return section("What to do next", f"<pre>{lines}</pre>", "In the folder of the run.") if commands else ""

@@ -1,5 +1,8 @@
 """Write the report and the model card of a finished run."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -7,64 +10,82 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves, tree_map_only
 
 from ...checkpoint.contract import load
+from ...checkpoint.origin import origin_words, public_name
+from ...data.open import read_image
+from ...data.samples import Sample
 from ...errors import VitrailError
 from ...lens.explanation import last_layer_map
 from ...pages.image import displayable
 from ...tasks.task import Curve, Evaluation
+from ...tasks.worth import images as images_words
 from ..folder import DATA, RunFolder
 from ..loop import Trainer
 from ..measure import BATCH_SIZE
 from ..outline import image_counts
-from ..recipe import chosen
+from ..recipe import Recipe, chosen
 from ..recipe_file import recipe_to_yaml
 from ..setup import RunSetup
 from .model_card import CardFacts, write_card
 from .next_steps import commands
-from .report import DrawnMistake, Report, write_report
+from .report import DrawnConflict, DrawnMistake, Report, write_report
 
-_MISTAKES, _BATCH = 12, 24
+_MISTAKES, _BATCH, _CONFLICTS, _MEMBERS = 12, 24, 12, 8
 
-_LIMITS = """\
-The numbers hold for images like those of the evaluation. An image of something else still gets an answer, and a
-probability is not a guarantee: look at the calibration in the report before relying on it. This model has not been
-examined for bias between groups of people, places or cameras."""
+_LIMITS = (
+    "The numbers hold for images like those of the evaluation. An image of something else still gets an answer, and a "
+    "probability is not a guarantee: look at the calibration in the report before relying on it. This model has not "
+    "been examined for bias between groups of people, places or cameras."
+)
 
-_LIMITS_WITHOUT_LABELS = """\
-The loss measures how well hidden patches of images like the training images are reconstructed, not how useful the
-features are for a task: fine-tune or probe the model on labelled images. This model has not been examined for bias
-between groups of people, places or cameras."""
+_LIMITS_WITHOUT_LABELS = (
+    "The loss measures how well hidden patches of images like the training images are reconstructed, not how useful "
+    "the features are for a task: fine-tune or probe the model on labelled images. This model has not been examined "
+    "for bias between groups of people, places or cameras."
+)
 
 _LOSS_CURVE = Curve(title="Validation loss", columns={"validation": "val_loss"})
 
 
-def write_results(
-    folder: RunFolder, setup: RunSetup, trainer: Trainer, found: Evaluation, output: Tensor | None, seconds: float
-) -> None:
-    """Write report.html and README.md.
+@dataclass(frozen=True, slots=True)
+class Result:
+    """Result of a run.
 
-    Args:
-        folder, setup, trainer: the run.
+    Attributes:
         found: evaluation on the held-out split.
+        cautions: sentences on what it is worth.
         output: model outputs on that split; None if only the loss is evaluated.
         seconds: duration of the run.
     """
+
+    found: Evaluation
+    cautions: Sequence[str]
+    output: Tensor | None
+    seconds: float
+
+
+def write_results(folder: RunFolder, setup: RunSetup, trainer: Trainer, result: Result) -> None:
+    """Write report.html and README.md, which name no folder of this machine."""
+    found = result.found
     made = folder.read_json(DATA)
-    images, labels = _batch(setup)
+    batch, labels = _batch(setup)
     task = setup.data.task if setup.by_task else None
     report = Report(
-        title=setup.data.name,
-        summary=_summary(setup, trainer, seconds),
+        title=public_name(setup.data.name),
+        summary=_summary(setup, trainer, result.seconds),
         history=folder.rows(),
         curve=task.curve if task else _LOSS_CURVE,
         evaluation=found,
+        cautions=result.cautions,
         sections=[*(task.report(found) if task else []), *_objective_sections(setup, trainer)],
-        mistakes=_mistakes(folder, setup, output),
-        batch=images,
+        mistakes=_mistakes(folder, setup, result.output),
+        batch=batch,
         batch_labels=labels,
-        recipe_yaml=recipe_to_yaml(setup.recipe),
+        recipe_yaml=recipe_to_yaml(_public(setup.recipe)),
         versions=made["versions"],
         bad_count=len(setup.data.survey.bad),
-        commands=[command for _, command in commands(str(folder.path), made["source"], predicts=task is not None)],
+        conflict_count=len(setup.data.survey.conflicts),
+        conflicts=_conflicts(setup),
+        commands=[command for _, command in commands(".", public_name(made["source"]), predicts=task is not None)],
     )
     write_report(folder.path / "report.html", report)
     write_card(folder.path / "README.md", report, _card(setup))
@@ -74,12 +95,13 @@ def _card(setup: RunSetup) -> CardFacts:
     recipe, data, info = setup.recipe, setup.data, setup.checkpoint.info
     labelled = data.task is not None and bool(setup.objective_config.tasks)
     return CardFacts(
-        model=recipe.weights or str(recipe.model),
-        dataset=data.name,
-        start=f"fine-tuned from {recipe.weights}" if recipe.weights else "trained from random weights",
+        model=_model_name(recipe),
+        dataset=public_name(data.name),
+        origin=origin_words(info),
         gives=data.task.describe(data.names) if labelled and data.task else "features, learned without labels",
         task=data.task.card_type if labelled and data.task else "image-feature-extraction",
         license=info.get("license") or "unknown",
+        author=recipe.card.author or "",
         limits=_LIMITS if labelled else _LIMITS_WITHOUT_LABELS,
     )
 
@@ -89,17 +111,33 @@ def _summary(setup: RunSetup, trainer: Trainer, seconds: float) -> dict[str, str
     model = setup.checkpoint.model
     parameters = sum(param.numel() for param in model.parameters())
     return {
-        "model": recipe.weights or str(recipe.model),
+        "model": _model_name(recipe),
         "kind": type(model.config).__name__.removesuffix("Config"),
         "parameters": f"{parameters:,}",
         "image size": "×".join(str(side) for side in setup.preprocess.image_size),
-        "data": data.name,
+        "data": public_name(data.name),
         "outputs": data.task.count_words(data.names) if data.task else "no labels",
         "images": image_counts(setup),
-        "steps": f"{trainer.counters.step} of {chosen(recipe.batch_size) * recipe.accumulate} images",
+        "length": _length(setup, trainer),
         "time": f"{seconds / 60:.1f} min",
         "device": f"{setup.device}, {recipe.precision}",
     }
+
+
+def _model_name(recipe: Recipe) -> str:
+    return public_name(recipe.weights) if recipe.weights else str(recipe.model)
+
+
+def _public(recipe: Recipe) -> Recipe:
+    """The recipe without the folder of the weights to start from; recipe.yaml has it."""
+    return replace(recipe, weights=public_name(recipe.weights)) if recipe.weights else recipe
+
+
+def _length(setup: RunSetup, trainer: Trainer) -> str:
+    recipe, steps = setup.recipe, trainer.counters.step
+    epochs = steps * recipe.accumulate / max(1, len(trainer.loader))
+    size = min(chosen(recipe.batch_size), len(setup.data.train)) * recipe.accumulate
+    return f"{steps:,} step{'s' * (steps != 1)}, each on {images_words(size)}; {epochs:.3g} epochs"
 
 
 def _objective_sections(setup: RunSetup, trainer: Trainer) -> list[str]:
@@ -123,12 +161,29 @@ def _mistakes(folder: RunFolder, setup: RunSetup, output: Tensor | None) -> list
         drawn.append(
             DrawnMistake(
                 image=displayable(image),
-                name=part.samples[mistake.index].name,
+                name=_file_name(part.samples[mistake.index]),
                 words=mistake,
                 attention=_attention(model, setup.preprocess.normalise(image)),
             )
         )
     return drawn
+
+
+def _conflicts(setup: RunSetup) -> list[DrawnConflict]:
+    """The first groups of equal images with different labels."""
+    describe, preprocess = setup.data.survey.source.describe, setup.preprocess
+    return [
+        DrawnConflict(
+            image=displayable(read_image(replace(group[0], strict=False), preprocess.channels, then=preprocess.fit)),
+            members=[(_file_name(sample), describe(sample.labels)) for sample in group[:_MEMBERS]],
+        )
+        for group in setup.data.survey.conflicts[:_CONFLICTS]
+    ]
+
+
+def _file_name(sample: Sample) -> str:
+    """Name of a sample; without its folders if they are those of this machine."""
+    return Path(sample.name).name if Path(sample.name).is_absolute() else sample.name
 
 
 def _attention(model: nn.Module, pixels: Tensor) -> Tensor | None:

@@ -1,4 +1,4 @@
-"""Named sources: scikit-learn's digits and torchvision's data sets."""
+"""The sources `torchvision:NAME`: torchvision's data sets."""
 
 import contextlib
 import os
@@ -52,38 +52,20 @@ TORCHVISION = {
 """Name in `open_source` -> torchvision's classification set."""
 
 
-def is_named(spec: str) -> bool:
-    """Whether `spec` is the name of a data set rather than a path."""
-    return spec == "digits" or spec.startswith("torchvision:") or spec in TORCHVISION
+def torchvision_set(rest: str, labelled: bool) -> Source:
+    """Open one of torchvision's sets.
 
+    It is read from `data_folder()` ($VITRAIL_DATA or ./data), in torchvision's layout, and downloaded to it if it is
+    missing.
 
-def named_set(spec: str, *, labelled: bool = True) -> Source:
-    """Open `digits`, or one of torchvision's sets as `NAME` or `torchvision:NAME`.
+    Args:
+        rest: its name, in any case.
+        labelled: whether labels are needed; they are always given.
 
-    torchvision's sets are read from `data_folder()` ($VITRAIL_DATA or ./data), in torchvision's layout, and downloaded
-    to it if they are missing.
+    Raises:
+        VitrailError: unknown name, or the set can neither be found nor downloaded.
     """
-    source = _digits() if spec == "digits" else _torchvision(spec)
-    if labelled:
-        return source
-    samples = tuple(Sample(sample.name, (), sample.split, sample.location) for sample in source.samples)
-    return Source(source.name, (), samples)
-
-
-def _digits() -> Source:
-    """1,797 handwritten digits, 8×8 grey, scaled from 0..16 to 0..255 (Alpaydin and Kaynak, 1998; UCI)."""
-    try:
-        from sklearn.datasets import load_digits
-    except ImportError as error:
-        raise VitrailError('digits comes with scikit-learn: pip install "vitrail[digits]"') from error
-    bunch = load_digits()
-    array = np.round(bunch.images * 255 / 16).astype(np.uint8)
-    samples = (Sample(f"digits/{i}", (int(label),), None, RowAt(array, i)) for i, label in enumerate(bunch.target))
-    return Source("digits", tuple("0123456789"), tuple(samples))
-
-
-def _torchvision(spec: str) -> Source:
-    name = spec.removeprefix("torchvision:").lower()
+    name = rest.lower()
     if name not in TORCHVISION:
         raise VitrailError(f"no torchvision set {name!r} is known here; {nearest(name, TORCHVISION)}")
     row = TORCHVISION[name]
@@ -99,7 +81,7 @@ def _torchvision(spec: str) -> Source:
             Sample(f"{prefix}/{i}", (label,), split, at)
             for i, (label, at) in enumerate(zip(labels, images, strict=True))
         ]
-    return Source(spec, class_names, tuple(samples))
+    return Source(name, class_names, tuple(samples))
 
 
 def _class_names(dataset: object, labels: list[int], known: tuple[str, ...]) -> tuple[str, ...]:

@@ -1,0 +1,91 @@
+"""Renames the outputs of a checkpoint: its classes, or the numbers of a regression."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from ..errors import VitrailError, nearest
+from ..progress import to_stderr
+from .atomic import MANIFEST, Content
+from .native import MODEL, WEIGHTS, write_native
+from .read import read
+
+
+def rename_classes(
+    source: str | Path, names: Mapping[str, str] | Sequence[str], target: Path | None = None
+) -> tuple[str, ...]:
+    """Rename classes of a checkpoint, in place or in a copy, and return all names.
+
+    In place, a run's best checkpoint is renamed, which is the one that every command loads; its report, model card and
+    the state to resume from keep the old names. The write is atomic.
+
+    Args:
+        source: what `load` accepts; without `target`, a run, or a checkpoint's folder or file.
+        names: old name -> new name, or texts OLD=NEW; names may be swapped.
+        target: folder, or .safetensors file, of a copy; by default the checkpoint itself.
+
+    Raises:
+        VitrailError: an unknown name, two classes with one name, or no checkpoint of vitrail to change in place.
+    """
+    stored = read(source, None, {}, to_stderr)
+    pairs = names if isinstance(names, Mapping) else parse_renames(stored.class_names, names)
+    changed = replace(stored, class_names=renamed(stored.class_names, pairs))
+    if target is not None:
+        write_native(changed, target, {})
+    else:
+        place = _place(Path(source))
+        write_native(changed, place, _other_files(place))
+    return changed.class_names
+
+
+def renamed(class_names: Sequence[str], names: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the class names with some of them renamed; raises VitrailError as `rename_classes` does."""
+    if not class_names:
+        raise VitrailError("the checkpoint has no class names: train it on named classes, or convert it with names")
+    for old, new in names.items():
+        if old not in class_names:
+            raise VitrailError(f"the checkpoint has no class {old!r}: {nearest(old, class_names)}")
+        if not new.strip():
+            raise VitrailError(f"the new name of {old!r} is empty: write {old}=NAME")
+    found = tuple(names.get(name, name) for name in class_names)
+    for name in found:
+        if found.count(name) > 1:
+            raise VitrailError(f"two classes would have the name {name!r}: choose another")
+    return found
+
+
+def parse_renames(class_names: Sequence[str], texts: Sequence[str]) -> dict[str, str]:
+    """Parse texts OLD=NEW, in which the names may have an equals sign too.
+
+    Raises:
+        VitrailError: no equals sign, or one old name twice.
+    """
+    pairs: dict[str, str] = {}
+    for text in texts:
+        places = [place for place, sign in enumerate(text) if sign == "="]
+        if not places:
+            raise VitrailError(f"{text!r} renames nothing: write OLD=NEW")
+        cut = next((place for place in places if text[:place] in class_names), places[0])
+        old, new = text[:cut], text[cut + 1 :]
+        if old in pairs:
+            raise VitrailError(f"{old!r} is renamed twice, to {pairs[old]!r} and {new!r}: leave out one of them")
+        pairs[old] = new
+    return pairs
+
+
+def _place(path: Path) -> Path:
+    """Folder or file of vitrail's that `read` reads for this path."""
+    best = path / "checkpoints" / "best"
+    if best.is_dir():
+        return best
+    if (path / MANIFEST).is_file() or path.suffix == ".safetensors":
+        return path
+    raise VitrailError(f"{path} is not a checkpoint of vitrail: write a renamed copy with -o OUT")
+
+
+def _other_files(place: Path) -> dict[str, Content]:
+    """Files of a checkpoint folder besides model and weights, such as the state to resume from."""
+    if place.is_file():
+        return {}
+    own = {MODEL, WEIGHTS, MANIFEST}
+    return {file.name: file.read_bytes() for file in sorted(place.iterdir()) if file.name not in own}
