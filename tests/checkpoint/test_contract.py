@@ -164,7 +164,7 @@ def test_model_json_is_strict(tmp_path: Path) -> None:
 
     with safe_open(path, framework="pt") as file:
         header = file.metadata()
-    document = json.loads(header["vitrail"])
+    document, state = json.loads(header["vitrail"]), load_file(path)
     for change, message in (
         ({"version": 3}, "version 3, this vitrail reads versions up to 2"),
         ({"config": {**document["config"], "embed_dims": 3}}, "did you mean embed_dim"),
@@ -172,9 +172,11 @@ def test_model_json_is_strict(tmp_path: Path) -> None:
         ({"preprocess": {"crops": 1}}, "did you mean crop"),
         ({"format": "other"}, "not a vitrail checkpoint"),
     ):
-        save_file(load_file(path), path, {**header, "vitrail": json.dumps({**document, **change})})
         with pytest.raises(VitrailError, match=message):
-            load(path)
+            from_json(json.dumps({**document, **change}), state, "x")
+    save_file(state, path, {**header, "vitrail": json.dumps({**document, "class_names": ["x", "y", "z"]})})
+    with pytest.raises(DamagedCheckpoint, match="altered"):
+        load(path)
 
 
 def test_damage_to_a_single_file_is_found(tmp_path: Path) -> None:

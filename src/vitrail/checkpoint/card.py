@@ -1,11 +1,11 @@
 """Card: what the configuration files beside another library's weights state."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from .. import plain
 from ..errors import VitrailError
 from ..models.fields import ModelConfig
 
@@ -35,9 +35,9 @@ class Card:
 def read_json(path: Path) -> dict[str, Any]:
     """Read a JSON object; VitrailError if the file is anything else."""
     try:
-        document = json.loads(path.read_bytes())
-    except (ValueError, UnicodeDecodeError) as error:
-        raise VitrailError(f"{path} is not JSON ({error}): get the file again") from None
+        document = plain.read_json(path)
+    except plain.Unreadable as fault:
+        raise VitrailError(f"{path} cannot be read: {fault}; get the file again") from None
     if not isinstance(document, dict):
         raise VitrailError(f"{path} is not a JSON object: get the file again")
     return document

@@ -21,13 +21,16 @@ from .document import Stored
 from .envelope import unwrap
 from .foreign_config import read_card
 from .infer import infer_config
+from .refuse import refused
 from .weights import read_weights
 
 
 def read_model_folder(folder: Path, architecture: str | None, facts: dict[str, Any]) -> Stored:
     """Read a folder with a configuration file and weights, as written by timm, transformers and open_clip."""
     state = read_weights(folder)
-    return from_state(state, read_card(folder), architecture, facts, origin=str(folder))
+    with refused(f"the configuration in {folder}"):
+        card = read_card(folder)
+    return from_state(state, card, architecture, facts, origin=str(folder))
 
 
 def read_npz(path: Path) -> dict[str, Tensor]:
@@ -52,6 +55,13 @@ def from_state(
             that of the weights if they have as many positions.
         origin: source of the weights, for `info`.
     """
+    with refused(origin):
+        return _from_state(state, card, architecture, facts, origin)
+
+
+def _from_state(
+    state: Mapping[str, Any], card: Card, architecture: str | None, facts: dict[str, Any], origin: str
+) -> Stored:
     flat, choices = unwrap(state)
     plain, outside = convert.unwrapped(convert.tensors(flat))
     layout = convert.recognise(plain)

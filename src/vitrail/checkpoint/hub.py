@@ -1,6 +1,5 @@
 """Downloads weights from the Hugging Face hub, or finds them in its cache."""
 
-import json
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -8,7 +7,7 @@ from pathlib import Path
 from ..data.tokenize import FILE as TOKENIZER
 from ..errors import VitrailError
 from ..progress import Say
-from .atomic import MANIFEST
+from .atomic import MANIFEST, read_manifest
 from .foreign_config import CARDS
 from .native import MODEL, WEIGHTS
 from .weights import INDEX, OPEN_CLIP_WEIGHTS, shard_names
@@ -80,7 +79,7 @@ def _download(repository: str, names: Iterable[str], *, cache_only: bool) -> Pat
 
     try:
         if MODEL in names:
-            wanted = [*json.loads(get(MANIFEST).read_bytes())["files"]]
+            wanted = [*read_manifest(get(MANIFEST).parent)]
         else:
             wanted = [name for name in _FOREIGN if name in names]
             weights = next(name for name in (WEIGHTS, INDEX, *OPEN_CLIP_WEIGHTS) if name in names)

@@ -7,6 +7,10 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import numpy
+import safetensors
+import torch
+
 from ..errors import VitrailError
 from .contract import Checkpoint, load, save
 from .foreign_config import CARDS
@@ -33,6 +37,26 @@ def convert(source: str | Path, target: str | Path, *, architecture: str | None 
     return checkpoint
 
 
+_RUN = """\
+import runpy, sys
+sys.path += sys.argv[3:]
+del sys.argv[3:]
+runpy.run_module("vitrail.checkpoint.unpickle", run_name="__main__")
+"""
+"""Program with the arguments IN OUT FOLDERS."""
+
+
+def _isolated(source: Path, target: Path) -> list[str]:
+    """Command line that runs `unpickle` in an isolated Python: without the current folder, PYTHONPATH and user site.
+
+    It still has to find what it imports where this process found it, so those folders are passed on.
+    """
+    ours = Path(__file__).parents[2]
+    places = [ours, *(Path(str(package.__file__)).parents[1] for package in (torch, safetensors, numpy))]
+    # Absolute paths: a name such as -c.pth would be an option.
+    return [sys.executable, "-I", "-c", _RUN, *map(str, [source.absolute(), target, *dict.fromkeys(places)])]
+
+
 def load_pickle(path: Path, *, architecture: str | None = None, **facts: Any) -> Checkpoint:
     """Load a pickle of tensors; a configuration file beside it is used if there is one.
 
@@ -48,8 +72,9 @@ def load_pickle(path: Path, *, architecture: str | None = None, **facts: Any) ->
         raise VitrailError(f"there is no file {path}: check the path")
     with tempfile.TemporaryDirectory() as folder:
         weights = Path(folder) / "model.safetensors"
-        command = [sys.executable, "-m", "vitrail.checkpoint.unpickle", str(path), str(weights)]
-        done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False)
+        done = subprocess.run(
+            _isolated(path, weights), capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False
+        )
         reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
         if done.returncode == REFUSED:
             raise VitrailError(

@@ -1,4 +1,4 @@
-"""Read a pickle of tensors and write safetensors; run as `python -m vitrail.checkpoint.unpickle IN OUT`.
+"""Read a pickle of tensors and write safetensors; run as a module with the arguments IN OUT, see `transfer`.
 
 `torch.load(weights_only=True)` refuses everything but tensors and plain containers; a separate process isolates the
 caller from remaining faults. What is found besides the tensors goes to standard output as JSON, see `main`.
@@ -8,6 +8,7 @@ import argparse
 import collections
 import json
 import pathlib
+import pickle
 import re
 import sys
 from collections.abc import Mapping
@@ -62,7 +63,7 @@ def main(source: str, target: str) -> int:
         with torch.serialization.safe_globals(harmless()):
             document = torch.load(source, map_location="cpu", weights_only=True)
     except Exception as error:
-        # Any exception of a hostile file is a refusal; the parent gets one line.
+        # Any exception of a hostile file is a refusal; the parent gets a line.
         print(_reason(error), file=sys.stderr)
         return REFUSED
     state, notes = unwrap(document)
@@ -74,12 +75,13 @@ def main(source: str, target: str) -> int:
 
 
 def _reason(error: Exception) -> str:
-    """What is wrong with a pickle, in one line."""
+    """The reason in a line, without torch's advice to load the file in a way that runs its code."""
     text = _ESCAPES.sub("", str(error)).strip()
-    found = re.search(r"GLOBAL ([\w.]+)", text)
-    if found:
+    if found := re.search(r"GLOBAL ([\w.]+)", text):
         return f"it holds a {found[1]}, and only tensors, numbers and plain containers are read"
-    return text.splitlines()[0] if text else type(error).__name__
+    if isinstance(error, pickle.UnpicklingError):
+        return "it contains objects other than tensors, or is damaged"
+    return text.splitlines()[0][:200] if text else type(error).__name__
 
 
 if __name__ == "__main__":
