@@ -46,6 +46,8 @@ def test_no_arrow_runs_up() -> None:
                 "task_spec",
                 "plugins",
                 "machine",
+                "plain",
+                "typed",
             )
             assert other in level, f"{file} imports {other}, which is no room"
             assert level[other] < level[room] or same_ground, f"{file}: {room} imports {other}"

@@ -1,11 +1,33 @@
 """The error class of vitrail, and suggestions for unknown names."""
 
+import errno
 from collections.abc import Iterable
 from difflib import get_close_matches
 
 
 class VitrailError(ValueError):
     """An error that the user can fix. The message names the value, the rule and the way out."""
+
+
+_MEMORY = (
+    "out of memory",
+    "can't allocate memory",
+    "cannot allocate memory",
+    "not enough memory",
+    "unable to allocate",
+    "bad_alloc",
+    "can't start new thread",
+    "killed by signal: killed",
+)
+"""How torch, its data loader and Python report that memory has run out, in lower case."""
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error is a lack of memory, on the CPU or on a device; torch raises plain RuntimeErrors for it."""
+    if isinstance(error, OSError):
+        return error.errno == errno.ENOMEM
+    text = str(error).lower()
+    return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and any(word in text for word in _MEMORY))
 
 
 def nearest(name: str, valid: Iterable[str]) -> str:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .errors import VitrailError
+from .plain import short
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +43,20 @@ class TaskSpec:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "TaskSpec":
-        """Inverse of `to_dict`."""
-        rest = dict(values)
-        return cls.of(rest.pop("name"), **rest)
+        """Inverse of `to_dict`.
+
+        Raises:
+            VitrailError: not a mapping with a name, or an option that is not a plain value or a list of them.
+        """
+        if not isinstance(values, dict) or not _is_word(values.get("name")):
+            raise VitrailError(f"the task is {short(values)}: it needs a name and options, such as {CLASSIFICATION}")
+        options = {key: _frozen(value) for key, value in values.items() if key != "name"}
+        for key, value in options.items():
+            if not isinstance(key, str) or not _is_plain(value):
+                raise VitrailError(
+                    f"option {short(key)} of task {values['name'][:80]} is {short(value)}: use text, numbers and lists"
+                )
+        return cls(values["name"], tuple(sorted(options.items())))
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values: {"name": "classification", "labels": "many"}."""
@@ -57,6 +69,14 @@ class TaskSpec:
 
 def _frozen(value: Any) -> Any:
     return tuple(_frozen(item) for item in value) if isinstance(value, list) else value
+
+
+def _is_word(value: Any) -> bool:
+    return isinstance(value, str) and value.isprintable() and 0 < len(value) <= 100
+
+
+def _is_plain(value: Any) -> bool:
+    return all(map(_is_plain, value)) if isinstance(value, tuple) else isinstance(value, str | int | float | None)
 
 
 CLASSIFICATION = TaskSpec("classification")

@@ -51,11 +51,17 @@ def test_the_variant_is_named_whatever_its_classes_and_size(tmp_path: Path) -> N
     assert load(tmp_path / "x").info["architecture"] == "vit_tiny_patch16_224"
 
 
-def test_reduced_precision_is_kept(tmp_path: Path) -> None:
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+@pytest.mark.parametrize("target", ["x.safetensors", "x"])
+def test_a_stored_dtype_is_a_storage_format(tmp_path: Path, dtype: torch.dtype, target: str) -> None:
     checkpoint = small()
-    checkpoint.model.bfloat16()
-    save(checkpoint, tmp_path / "x.safetensors")
-    assert {tensor.dtype for tensor in load(tmp_path / "x.safetensors").model.state_dict().values()} == {torch.bfloat16}
+    before = {name: tensor.to(dtype).float() for name, tensor in checkpoint.model.state_dict().items()}
+    checkpoint.model.to(dtype)
+    save(checkpoint, tmp_path / target)
+    again = load(tmp_path / target, num_classes=4, image_size=48)  # changes work on any dtype too
+    assert {tensor.dtype for tensor in again.model.state_dict().values()} == {torch.float32}
+    assert torch.equal(again.model.encoder.norm.weight, before["encoder.norm.weight"])
+    assert again.model(torch.zeros(1, 3, 48, 48)).shape == (1, 4)
 
 
 def test_a_run_folder_gives_its_best(tmp_path: Path) -> None:
@@ -158,7 +164,7 @@ def test_model_json_is_strict(tmp_path: Path) -> None:
 
     with safe_open(path, framework="pt") as file:
         header = file.metadata()
-    document = json.loads(header["vitrail"])
+    document, state = json.loads(header["vitrail"]), load_file(path)
     for change, message in (
         ({"version": 3}, "version 3, this vitrail reads versions up to 2"),
         ({"config": {**document["config"], "embed_dims": 3}}, "did you mean embed_dim"),
@@ -166,9 +172,11 @@ def test_model_json_is_strict(tmp_path: Path) -> None:
         ({"preprocess": {"crops": 1}}, "did you mean crop"),
         ({"format": "other"}, "not a vitrail checkpoint"),
     ):
-        save_file(load_file(path), path, {**header, "vitrail": json.dumps({**document, **change})})
         with pytest.raises(VitrailError, match=message):
-            load(path)
+            from_json(json.dumps({**document, **change}), state, "x")
+    save_file(state, path, {**header, "vitrail": json.dumps({**document, "class_names": ["x", "y", "z"]})})
+    with pytest.raises(DamagedCheckpoint, match="altered"):
+        load(path)
 
 
 def test_damage_to_a_single_file_is_found(tmp_path: Path) -> None:

@@ -19,6 +19,8 @@ def model_for(layout: Layout) -> BaseVisionModel:
     ours = {rule.ours for rule in layout.rules}
     if "head.distill.{p}" in ours:
         return DistilledDeiTConfig(**SMALL).build()
+    if any("embeddings.distillation_token" in rule.theirs for rule in layout.rules):
+        return DistilledDeiTConfig(**SMALL, distilled_head=False).build()
     scaled = "encoder.blocks.{i}.mlp.scale.weight" in ours
     return ViTConfig(**SMALL, layer_scale=0.1 if scaled else None).build()
 

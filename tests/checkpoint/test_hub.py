@@ -76,7 +76,9 @@ def endpoint(tmp_path: Path) -> Iterator[str]:
         {k: v.contiguous() for k, v in to_theirs(model.state_dict(), LAYOUTS[0], 3).items()},
         theirs / "model.safetensors",
     )
-    (theirs / "config.json").write_text(json.dumps({"architecture": "vit_tiny_patch16_224_x"}))
+    (theirs / "config.json").write_text(
+        json.dumps({"architecture": "vit_tiny_patch16_224", "model_args": {"depth": 1}})
+    )
     server = ThreadingHTTPServer(("127.0.0.1", 0), type("Here", (Hub,), {"root": root}))
     thread = threading.Thread(target=server.serve_forever)
     thread.start()

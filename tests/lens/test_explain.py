@@ -19,7 +19,7 @@ from vitrail.lens.explain import explain
 from vitrail.lens.explanation import explain_image, last_layer_map
 from vitrail.lens.images import decoded, file_stem, named_images
 from vitrail.lens.observe import observe_attention
-from vitrail.lens.sheet import write_sheet
+from vitrail.lens.sheet import _percent, write_sheet
 from vitrail.lens.watched import Watched
 from vitrail.models.registry import create_model
 
@@ -66,7 +66,7 @@ def test_windows_and_pyramids_are_drawn_too(name: str, fields: dict, last: tuple
     image = torch.randint(0, 256, (3, 64, 64), dtype=torch.uint8)
     explanation = explain_image(Watched("m", model, preprocess, NAMES), "x", image)
     assert explanation.maps[-1].shape == last
-    if not explanation.prefix:
+    if "class token" not in explanation.what:
         # Windows of 7 do not fill a grid of 16: what goes to the filling is on no map.
         assert all((heads.sum((1, 2)) <= 1 + 1e-5).all() for heads in explanation.maps)
 
@@ -182,7 +182,7 @@ def test_grey_and_many_channels_and_no_prefix(tmp_path: Path) -> None:
         ).eval()
         preprocess = Preprocess(image_size=(32, 48), mean=(0.5,) * channels, std=(0.5,) * channels, channels=channels)
         explanation = explain_image(Watched("m", model, preprocess), "a", torch.rand(channels, 40, 40), top_k=1)
-        assert explanation.prefix == 0
+        assert explanation.what == "Attention that each patch receives"
         assert [heads.sum((1, 2)).mean().item() for heads in explanation.maps] == pytest.approx([1, 1], abs=1e-5)
         write_sheet(explanation, tmp_path / "a.png")
 
@@ -227,3 +227,11 @@ def test_file_stems_are_safe_and_distinct() -> None:
         "b", "B-2", "b-3", "ü ß", "a_b_c", "image", "image-2", "b-2-2"
     ]  # fmt: skip
     assert len(file_stem("𠀋" * 300, taken).encode()) <= 255
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [(0.0, "0.0%"), (0.00043, "0.043%"), (0.0034, "0.34%"), (0.0099, "0.99%"), (0.00997, "1.0%"), (0.25, "25.0%")],
+)
+def test_weights_below_one_percent_keep_two_digits(value: float, words: str) -> None:
+    assert _percent(value) == words

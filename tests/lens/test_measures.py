@@ -13,7 +13,7 @@ from vitrail.lens.layout import Layout
 from vitrail.lens.measures import attention_distance, effective_receptive_field, feature_pca, position_similarity
 from vitrail.lens.observe import observe_attention
 from vitrail.models.registry import create_model
-from vitrail.nn import LearnedPositions, MultiHeadAttention, Tokens
+from vitrail.nn import LearnedPositions, LocalAttention, MultiHeadAttention, Tokens
 
 
 def test_attention_distance_against_a_loop() -> None:
@@ -78,10 +78,45 @@ def test_effective_receptive_field_of_convolutions_is_where_they_reach() -> None
     reach = field > 0
     assert reach[3:8, 3:8].all()
     assert reach.sum() == 25
-    kernel = torch.autograd.functional.jacobian(lambda x: model(x)[:, :, 5, 5].sum(), pixels)
-    expected = kernel.abs().mean((0, 1))
-    torch.testing.assert_close(field, expected / expected.sum())
+    jacobian = torch.autograd.functional.jacobian(lambda x: model(x)[:, :, 5, 5].sum(0), pixels)  # (4, B, C, H, W)
+    expected = jacobian.norm(dim=0).mean((0, 1))  # E |z · g| is in proportion to the norm of g
+    many = effective_receptive_field(model, pixels, "1", projections=1000)
+    torch.testing.assert_close(many, expected / expected.sum(), rtol=0.1, atol=1e-12)
     assert all(parameter.grad is None for parameter in model.parameters())
+
+
+def test_effective_receptive_field_of_one_filter_is_its_kernel() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(1, 1, 5, padding=2)).double()
+    field = effective_receptive_field(model, torch.randn(1, 1, 9, 9, dtype=torch.float64), "0", projections=1)
+    kernel = model[0].weight.detach()[0, 0].abs()
+    torch.testing.assert_close(field[2:7, 2:7], kernel / kernel.sum())
+
+
+@pytest.mark.parametrize("norm", [False, True])
+def test_effective_receptive_field_of_a_window_is_the_window(norm: bool) -> None:
+    """Also after a layer norm, which keeps the sum of the channels constant."""
+
+    class Windows(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.attention = LocalAttention(MultiHeadAttention(8, 2), (4, 4))
+            self.norm = nn.LayerNorm(8) if norm else nn.Identity()
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            tokens = self.attention(Tokens.from_map(x))
+            return tokens.with_x(self.norm(tokens.x)).map
+
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(3, 8, 2, stride=2), Windows()).double()
+    field = effective_receptive_field(model, torch.randn(2, 3, 32, 32, dtype=torch.float64), "1")
+    window = torch.zeros(32, 32, dtype=torch.bool)
+    window[16:24, 16:24] = True  # the third window of 4 × 4 tokens of 2 × 2 pixels, of the token (8, 8)
+    assert (field[window] > 0).all()
+    assert (field[~window] == 0).all()
+    assert 0.5 * 64 < int((field.flatten().sort(descending=True).values.cumsum(0) < 0.9).sum()) + 1 <= 64
+    with pytest.raises(VitrailError, match="at least 1"):
+        effective_receptive_field(model, torch.randn(1, 3, 32, 32, dtype=torch.float64), "1", projections=0)
 
 
 def test_effective_receptive_field_of_a_vit_and_of_no_map() -> None:

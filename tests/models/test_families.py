@@ -79,6 +79,7 @@ SMALLEST: dict[str, dict[str, Any]] = {
     "siglip_base_patch16_224": {"image_size": 64, **NARROW, **FEW_WORDS},
     "vit_tiny_r_s16_p8_224": {"image_size": 64, "backbone_depths": (1, 1), "patch_size": 2, "depth": 2},
     "mobilenet_v3_small": {"image_size": 64},
+    "vit_base_patch16_reg4_gap_256": {"image_size": 64, **NARROW},
     "vitc_1gf": {"image_size": 64, "stem": ((8, 2), (16, 2), (32, 2)), "embed_dim": 48, "depth": 2},
     "cvt_13_224": {"image_size": 64, "embed_dims": (8, 16, 24), "num_heads": (1, 2, 3), "depths": (1, 2, 2)},
     "pvt_tiny_224": {"image_size": 64, **PYRAMID},

@@ -7,8 +7,8 @@ import timm
 import torch
 
 import vitrail
+from vitrail.checkpoint.card import Card
 from vitrail.checkpoint.foreign import from_state
-from vitrail.checkpoint.foreign_config import Card
 from vitrail.models.cait import VARIANTS
 from vitrail.models.registry import model_config
 

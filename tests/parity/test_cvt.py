@@ -10,8 +10,8 @@ import transformers
 from torch import Tensor
 from transformers.models.cvt.modeling_cvt import CvtIntermediate
 
+from vitrail.checkpoint.card import Card
 from vitrail.checkpoint.foreign import from_state
-from vitrail.checkpoint.foreign_config import Card
 from vitrail.models.cvt import VARIANTS, CvTConfig
 
 from .references import assert_same, assert_same_inside, count, loaded, on_meta, randomise, saved, stage_pairs

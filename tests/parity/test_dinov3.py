@@ -110,7 +110,7 @@ def test_transformers(tmp_path: Path, gated: bool) -> None:
 def test_official_names(kind: str, tmp_path: Path) -> None:
     small = {**SMALL, "num_classes": 0}
     theirs = randomise(timm.create_model(kind, global_pool="token", **small))
-    state = {"mask_token": torch.randn(1, 48), "rope_embed.periods": torch.randn(4)}
+    state = {"mask_token": torch.randn(1, 48), "rope_embed.periods": 100 ** (torch.arange(4) / 4)}
     names = {"gamma_1": "ls1.gamma", "gamma_2": "ls2.gamma", "reg_token": "storage_tokens"}
     names |= {"mlp.fc1_g": "mlp.w1", "mlp.fc1_x": "mlp.w2"} | ({"mlp.fc2": "mlp.w3"} if "plus" in kind else {})
     for name, tensor in theirs.state_dict().items():

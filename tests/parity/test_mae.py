@@ -140,7 +140,7 @@ def test_official_names() -> None:
         "mlp.branch.expand": "mlp.fc1",
         "mlp.branch.contract": "mlp.fc2",
     }
-    state = {"pos_embed": torch.zeros(1, 37, 48), "decoder_pos_embed": torch.zeros(1, 37, 32)}
+    state = {"pos_embed": table_by_loop(6, 48), "decoder_pos_embed": table_by_loop(6, 32)}
     for name, tensor in model.state_dict().items():
         for ours, official in names.items():
             name = name.replace(ours, official)

@@ -16,9 +16,10 @@ from markdown_it import MarkdownIt
 import vitrail
 from vitrail.checkpoint.origin import origin_words, public_name
 from vitrail.data.augment_options import Augment
-from vitrail.data.samples import FileAt, Sample
+from vitrail.data.samples import FileAt, Sample, Source
+from vitrail.data.survey import Survey
 from vitrail.errors import VitrailError
-from vitrail.training.publish.cautions import first_epoch_words, rare_class_words, round_up, way_out
+from vitrail.training.publish.cautions import first_epoch_words, rare_class_words, round_up, sample_words, way_out
 from vitrail.training.publish.next_steps import next_steps
 from vitrail.training.recipe import Card
 from vitrail.training.recipe_file import recipe_from_dict, recipe_to_dict, set_fields
@@ -114,6 +115,13 @@ def test_a_run_that_learned_nothing_is_told_how_long_it_needs() -> None:
     assert [round_up(value) for value in (0.2, 1.01, 12.5, 37.5, 99, 101, 260)] == [1, 2, 15, 40, 100, 150, 300]
     assert first_epoch_words(0.41) == ["The run ended after 0.41 epochs: 59% of the training images were never used."]
     assert first_epoch_words(0.999) == first_epoch_words(1.0) == []
+
+
+def test_a_sample_of_the_source_is_said() -> None:
+    whole = Survey(Source("photos", (), ()), (), ())
+    assert sample_words(whole) == []
+    (sentence,) = sample_words(replace(whole, total=200_000, read=5_120))
+    assert sentence == "5,120 of 200,000 images of the source were used, drawn at random."
 
 
 def test_rare_classes_are_named() -> None:

@@ -2,14 +2,17 @@
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 import torch
 import yaml
+from markdown_it import MarkdownIt
 
 from vitrail.pages.charts import line_chart, reliability_chart, ticks
+from vitrail.pages.html import page as html_page
 from vitrail.tasks.classification import Classification
 from vitrail.tasks.classification_evaluation import ClassEvaluation
 from vitrail.tasks.classification_metrics import score
@@ -203,3 +206,43 @@ def test_the_card_is_what_hubs_read(tmp_path: Path) -> None:
     assert "fine-tuned from timm/x" in body
     for row in re.findall(r"^\|.*\|$", body, re.MULTILINE):
         assert len(re.findall(r"(?<!\\)\|", row)) == 3
+
+
+HOSTILE_NAMES = (
+    "[x](javascript:alert(6))", "![x](https://e.com/a.png)", "<img src=x onerror=alert(1)>", "a | b", "`x`",
+    "www.e.com", "https://e.com", "me@e.com", "**bold** _em_ ~~gone~~", "[x]: https://e.com", "\\[x](https://e.com)",
+    "vit_tiny_patch16",
+)  # fmt: skip
+
+
+def test_names_in_the_card_are_text_only(tmp_path: Path) -> None:
+    facts = CardFacts(
+        model="`</code><b>",
+        dataset=" ".join(HOSTILE_NAMES),
+        origin="fresh",
+        gives=f"one of: {', '.join(HOSTILE_NAMES)}",
+        task="image-classification",
+    )
+    report = full_report(evaluate(HOSTILE_NAMES)[0])
+    report = replace(report, recipe_yaml="weights: 'x\n\n  ```\n\n  [x](https://e.com)'", summary={"model": "<b>"})
+    write_card(tmp_path / "README.md", report, facts)
+    text = (tmp_path / "README.md").read_text().split("---\n", 2)[2]
+    html = MarkdownIt("gfm-like", {"linkify": False}).render(text)
+    page = Page(html)
+    tags = {tag for tag, _ in page.tags}
+    assert not tags & {"a", "img", "b", "strong", "em", "s", "del", "script"}
+    assert all(" ".join(name.split()) in " ".join(page.text.split()) for name in HOSTILE_NAMES)
+    assert not re.search(r"https?://e|www\.|@e\.com", text.split("## Recipe")[0]), "what GitHub would make a link of"
+
+
+def test_the_policy_of_a_page_lets_its_own_scripts_run_only() -> None:
+    body = "<script>alert(1)</script>"
+    text = html_page("t", "", [body], scripts=[("module", "a()"), ("", "b()")])
+    policy = re.search(r'http-equiv="Content-Security-Policy" content="([^"]*)"', text)[1]
+    nonce = re.search(r"script-src 'nonce-(\w{32})'", policy)[1]
+    assert policy.startswith("default-src 'none'; ")
+    assert "connect-src 'none'" in policy
+    assert "connect-src 'self'" in html_page("t", "", [], connects=True)
+    tags = [dict(attributes) for tag, attributes in Page(text).tags if tag == "script"]
+    assert tags == [{}, {"type": "module", "nonce": nonce}, {"nonce": nonce}]
+    assert nonce not in html_page("t", "", [body, nonce], scripts=[("", "b()")]).replace(nonce, "", 1)

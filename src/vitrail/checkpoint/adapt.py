@@ -21,6 +21,7 @@ from ..nn import (
     RelativeBiasWithClass,
     TubeletEmbed,
     init_vit,
+    resample_offsets,
     resize_patch_weights,
 )
 from .build import blueprint
@@ -150,9 +151,8 @@ def _adapt_positions(
             state[table] = now.resampled(state[table], was.grid, now.grid).contiguous()
             sentences.append(f"positions resampled from {_sides(was.grid)} to {_sides(now.grid)} ({now.mode})")
         elif isinstance(was, _BIASES) and isinstance(now, type(was)) and was.window != now.window:
-            was.table = torch.nn.Parameter(state[f"{name}.table"], requires_grad=False)
-            state[f"{name}.table"] = was.resampled(now.window).contiguous()
-            sentences.append(f"{name} resampled from {_sides(was.window)} to {_sides(now.window)}")
+            state[f"{name}.table"] = resample_offsets(state[f"{name}.table"], was.window, now.window).contiguous()
+            sentences.append(f"{name} resampled from {_sides(was.window)} to {_sides(now.window)} (geometric, as timm)")
         elif isinstance(was, DistanceBias) and isinstance(now, DistanceBias) and was.grid != now.grid:
             was.table = torch.nn.Parameter(state[f"{name}.table"], requires_grad=False)
             state[f"{name}.table"] = was.resampled(now.grid).contiguous()

@@ -11,9 +11,12 @@ import os
 import shutil
 import warnings
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import VitrailError
+from ..plain import Unreadable, read_json, short
+from ..typed import build
 
 Content = bytes | Callable[[Path], None]
 """Content of a file: its bytes, or a function that writes it to a path."""
@@ -107,7 +110,7 @@ def verify_folder(path: Path) -> None:
     Raises:
         DamagedCheckpoint: a file is missing, truncated or altered; the message names it.
     """
-    for name, (size, digest) in _read_manifest(path).items():
+    for name, (size, digest) in read_manifest(path).items():
         file = path / name
         if not file.is_file():
             raise DamagedCheckpoint(f"{path} is damaged: {name} is missing; use another checkpoint")
@@ -122,7 +125,7 @@ def _write_all(folder: Path, files: Mapping[str, Content]) -> None:
     os.mkdir(folder)
     manifest = {}
     for name, content in files.items():
-        if Path(name).name != name or name == MANIFEST:
+        if not _is_plain(name):
             raise VitrailError(f"{name!r} cannot be a file of a checkpoint: use a plain name other than {MANIFEST}")
         file = folder / name
         _write(file, content)
@@ -158,11 +161,12 @@ def _refuse_strangers(path: Path) -> None:
 def _has_our_manifest(path: Path) -> bool:
     manifest = path / MANIFEST
     try:
-        return bool(json.loads(manifest.read_bytes()).get("format") == _FORMAT)
+        document = read_json(manifest)
     except FileNotFoundError:
         return False
-    except (ValueError, AttributeError):
+    except Unreadable:
         return True  # a damaged manifest of ours; other programs' manifests are JSON
+    return isinstance(document, dict) and document.get("format") == _FORMAT
 
 
 def _is_complete(path: Path) -> bool:
@@ -173,14 +177,48 @@ def _is_complete(path: Path) -> bool:
     return True
 
 
-def _read_manifest(path: Path) -> dict[str, tuple[int, str]]:
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Manifest:
+    format: str
+    version: int
+    files: dict[str, _Entry]
+
+    def __post_init__(self) -> None:
+        if (self.format, self.version) != (_FORMAT, 1):
+            raise VitrailError(f"{MANIFEST} is {self.format[:80]} {self.version} and not {_FORMAT} 1")
+        if not self.files:
+            raise VitrailError(f"{MANIFEST} lists no files")
+        for name in self.files:
+            if not _is_plain(name):
+                raise VitrailError(f"{MANIFEST} lists {short(name)}, which is not a file of this folder")
+
+
+def _is_plain(name: str) -> bool:
+    """Whether a name is that of a file in the same folder, on every system."""
+    return name not in ("", ".", "..", MANIFEST) and not set(name) & set("/\\:\0")
+
+
+def read_manifest(path: Path) -> dict[str, tuple[int, str]]:
+    """File name -> (size, sha256) of a folder, without comparing them with the files.
+
+    Raises:
+        DamagedCheckpoint: there is no manifest, or it is damaged.
+    """
     try:
-        document = json.loads((path / MANIFEST).read_bytes())
-        return {name: (entry["size"], entry["sha256"]) for name, entry in document["files"].items()}
+        files = build(_Manifest, read_json(path / MANIFEST), MANIFEST).files
     except (FileNotFoundError, NotADirectoryError):
         raise DamagedCheckpoint(f"{path} is not a complete checkpoint: it has no {MANIFEST}") from None
-    except (ValueError, KeyError, TypeError, AttributeError):
-        raise DamagedCheckpoint(f"{path} is damaged: {MANIFEST} cannot be read; use another checkpoint") from None
+    except VitrailError as fault:
+        raise DamagedCheckpoint(
+            f"{path} is damaged: {MANIFEST} cannot be read ({fault}); use another checkpoint"
+        ) from None
+    return {name: (entry.size, entry.sha256) for name, entry in files.items()}
 
 
 def _sha256(file: Path) -> str:

@@ -8,6 +8,10 @@ from ..nn import BaseVisionModel
 from ..rewrites.base import Rewrite
 from ..rewrites.registry import replay
 from .document import Stored
+from .refuse import refused
+
+_NAMED = 12
+"""Number of tensors that an error lists of each kind."""
 
 
 def build(stored: Stored) -> BaseVisionModel[ModelConfig]:
@@ -20,7 +24,7 @@ def build(stored: Stored) -> BaseVisionModel[ModelConfig]:
 
 def blueprint(config: ModelConfig, rewrites: tuple[Rewrite, ...] = ()) -> BaseVisionModel[ModelConfig]:
     """The model on the meta device, without memory or weights, rewritten."""
-    with torch.device("meta"):
+    with refused(type(config).__name__), torch.device("meta"):
         return replay(config.build(), rewrites)
 
 
@@ -35,10 +39,15 @@ def check_tensors(stored: Stored) -> None:
         if name in stored.state and stored.state[name].shape != expected[name].shape
     ]
     groups = {"missing": missing, "unexpected": unexpected, "of a wrong shape": wrong}
-    faults = [f"{kind}: {', '.join(names)}" for kind, names in groups.items() if names]
+    faults = [f"{kind}: {_few(names)}" for kind, names in groups.items() if names]
     if faults:
         kind = type(stored.config).__name__
         raise VitrailError(f"the weights do not fit {kind}: {'; '.join(faults)}; check the architecture")
+
+
+def _few(names: list[str]) -> str:
+    more = len(names) - _NAMED
+    return ", ".join(names[:_NAMED]) + (f" and {more:,} more" if more > 0 else "")
 
 
 def check_class_names(class_names: tuple[str, ...], config: ModelConfig) -> None:

@@ -1,7 +1,7 @@
 """Checkpoint, `load` and `save`."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -52,25 +52,34 @@ class Checkpoint:
 def load(source: str | Path, *, architecture: str | None = None, say: Say = to_stderr, **overrides: Any) -> Checkpoint:
     """Load a checkpoint of vitrail, or weights of timm, transformers, torchvision and the official releases.
 
+    Floating-point tensors of any dtype are loaded as float32.
+
     Args:
         source: a run folder (its best checkpoint), a checkpoint folder or file, or foreign weights as a file,
             a folder or a hub id such as "timm/vit_base_patch16_224.augreg_in1k".
         architecture: variant of bare foreign weights, needed if the shapes of the tensors fit several.
         say: receives a sentence with the licence before anything is downloaded.
         overrides: config fields to change. `num_classes` initialises a fresh head, `image_size` resamples the
-            positions, `patch_size` resizes the filters too, `in_channels` adapts the first convolution;
-            `info["adapted"]` lists the changes.
+            positions, `patch_size` resizes the filters too, `in_channels` adapts the first convolution. For bare
+            foreign weights, `num_heads` and the `image_size` of images that were not square complete the shapes.
+            `info["adapted"]` lists the changes, and what was assumed.
 
     Raises:
         VitrailError: unknown source or field, or missing or unexpected tensors, or tensors of a wrong shape.
         DamagedCheckpoint: the files differ from what was written.
     """
-    stored = adapt(read(source, architecture, overrides, say), overrides)
+    stored = adapt(_in_float32(read(source, architecture, overrides, say)), overrides)
     check_class_names(stored.class_names, stored.config)
     model = build(stored)
     info = complete_info(stored.info, stored.config)
     path = Path(source) if Path(source).exists() else None
     return Checkpoint(model, stored.class_names, stored.preprocess, info, path)
+
+
+def _in_float32(stored: Stored) -> Stored:
+    # A dtype on disk is a storage format; what a model computes in is chosen by the engine.
+    state = {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in stored.state.items()}
+    return replace(stored, state=state)
 
 
 def save(checkpoint: Checkpoint, path: str | Path, *, extra: Mapping[str, Content] | None = None) -> None:

@@ -1,35 +1,34 @@
 """model.json, the description of a checkpoint: config, rewrites, classes, preprocessing and info as JSON."""
 
-import json
+import warnings
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from torch import Tensor
 
 from ..data.preprocess import Preprocess
-from ..errors import VitrailError, nearest
+from ..errors import VitrailError
 from ..json_text import json_text
 from ..models.families import find_config_class, known_variants
-from ..models.fields import ModelConfig
+from ..models.fields import BlockFields, ModelConfig, PositionedFields, ViTFields, config_types
+from ..plain import Unreadable, parse_json, short
 from ..rewrites import registry as rewrites
 from ..rewrites.base import Rewrite
 from ..task_spec import MULTI_LABEL, TaskSpec
+from ..typed import Special, UnknownField, build, field_types
+from .refuse import refused
 
 FORMAT, VERSION = "vitrail.checkpoint", 2
 _READABLE = (1, VERSION)
+MODEL_JSON = "model.json"
 _OWN_KEYS = {"format", "version", "config", "rewrites", "class_names", "preprocess"}
-_BLANK = {
-    "architecture": "custom",
-    "origin": "",
-    "trained_on": "",
-    "license": "",
-    "metrics": {},
-    "adapted": [],
-}
+_CUSTOM = "custom"
 # Fields that may differ within a variant: they depend on its use, or on the library that the weights come from.
 _USE = ("image_size", "in_channels", "num_classes", "task", "drop_path", "dropout", "pad")
-_HABITS = ("norm_eps", "head_norm_eps", "pool_norm_eps")
+_HABITS = ("norm_eps", "head_norm_eps", "pool_norm_eps", "pad_first")
 _RECIPE = ("position_mode", "position_antialias", "position_offset", "position_grid")
+# Fields of the shared classes are in every document; a family's own may be newer than a document.
+_ALWAYS = {*field_types(ViTFields), *field_types(PositionedFields)} - {"task"}
 _FREE = (*_USE, *_HABITS, *_RECIPE)
 
 
@@ -56,8 +55,8 @@ class Stored:
 
 def complete_info(info: dict[str, Any], config: ModelConfig) -> dict[str, Any]:
     """Return `info` with all standard keys."""
-    blank = json.loads(json.dumps(_BLANK))
-    return {**blank, "architecture": architecture_name(config), **info}
+    blank: dict[str, Any] = {"origin": "", "trained_on": "", "license": "", "metrics": {}, "adapted": []}
+    return {"architecture": architecture_name(config), **blank, **info}
 
 
 def to_json(stored: Stored) -> str:
@@ -79,52 +78,90 @@ def to_json(stored: Stored) -> str:
     return json_text(document, indent=2)
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Document:
+    """The fields of model.json that this library reads; all others are values of the user."""
+
+    config: dict[str, Any]
+    class_names: tuple[str, ...]
+    preprocess: dict[str, Any]
+    rewrites: tuple[dict[str, Any], ...] = ()
+    architecture: str = _CUSTOM
+    origin: str = ""
+    trained_on: str = ""
+    license: str = ""
+    metrics: dict[str, Any] = field(default_factory=dict)
+    adapted: tuple[str, ...] = ()
+
+
+_READ = {each.name for each in fields(_Document)}
+
+
 def from_json(text: str | bytes, state: dict[str, Tensor], name: str) -> Stored:
     """Inverse of `to_json`, strict; `name` is the checkpoint's name for messages.
 
+    Fields of the config that the document lacks have their defaults, and `info["adapted"]` names them.
+
     Raises:
-        VitrailError: another format, a newer version, or an unknown field.
+        VitrailError: another format, a newer version, a missing or unknown field, or an invalid value.
     """
     try:
-        document = json.loads(text)
-        if document.get("format") != FORMAT:
-            raise VitrailError(f"{name} is not a vitrail checkpoint: its format is {document.get('format')!r}")
-        if document.get("version") not in _READABLE:
-            raise VitrailError(
-                f"{name} has version {document.get('version')}, this vitrail reads versions up to {VERSION}: upgrade "
-                "vitrail"
-            )
-        if document["version"] == 1:
-            document = _from_version_1(document)
-        return Stored(
-            config=config_from_dict(document["config"], name),
-            state=state,
-            class_names=tuple(document["class_names"]),
-            preprocess=_rebuild(Preprocess, document["preprocess"], f"preprocess of {name}"),
-            info={key: value for key, value in document.items() if key not in _OWN_KEYS},
-            rewrites=_rewrites(document.get("rewrites", []), name),
-        )
-    except (json.JSONDecodeError, UnicodeDecodeError, AttributeError) as error:
-        raise VitrailError(
-            f"{name} has a model.json that is not a JSON object ({error}): use another checkpoint"
-        ) from None
-    except KeyError as error:
-        raise VitrailError(f"model.json of {name} has no {error}: use another checkpoint") from None
-
-
-def _rewrites(listed: list[dict[str, Any]], name: str) -> tuple[Rewrite, ...]:
-    try:
-        return tuple(rewrites.from_dict(values) for values in listed)
-    except VitrailError as error:
+        document = _current(parse_json(text))
+        values = build(_Document, {key: document[key] for key in _READ & document.keys()}, MODEL_JSON)
+        config = config_from_dict(values.config, MODEL_JSON)
+        preprocess = Preprocess.from_dict(values.preprocess)
+        if preprocess.channels != config.in_channels:
+            raise VitrailError(f"preprocess has {preprocess.channels} channels and the model {config.in_channels}")
+        changes = tuple(rewrites.from_dict(change) for change in values.rewrites)
+        assumed = _assumed(config, values.config)
+    except Unreadable as fault:
+        raise VitrailError(f"{name} has a damaged model.json: {fault}; use another checkpoint") from None
+    except UnknownField as error:
         raise VitrailError(f"{name}: {error}; or upgrade vitrail") from None
+    except VitrailError as error:
+        raise VitrailError(f"{name}: {error}") from None
+    info = {key: value for key, value in document.items() if key not in _OWN_KEYS}
+    if assumed:
+        warnings.warn(f"{name}: {assumed}", stacklevel=2)
+        info["adapted"] = [*values.adapted, assumed]
+    return Stored(config, state, values.class_names, preprocess, info, changes)
+
+
+def _current(document: Any) -> dict[str, Any]:
+    """Check format and version of a document, and upgrade it to the current version."""
+    if not isinstance(document, dict):
+        raise Unreadable(f"it is {short(document)} and not a JSON object")
+    if document.get("format") != FORMAT:
+        raise VitrailError(f"this is not a vitrail checkpoint: its format is {short(document.get('format'))}")
+    version = document.get("version")
+    if type(version) is not int or version not in _READABLE:
+        raise VitrailError(
+            f"model.json has version {short(version)}, this vitrail reads versions up to {VERSION}: upgrade vitrail"
+        )
+    return _from_version_1(document) if version == 1 else document
 
 
 def _from_version_1(document: dict[str, Any]) -> dict[str, Any]:
     """Upgrade a document of version 1 to 2: the task, "single" or "multi", moves into the config."""
     rest = {key: value for key, value in document.items() if key != "task"}
-    if document.get("task") == "multi":
+    if document.get("task") == "multi" and isinstance(document.get("config"), dict):
         rest["config"] = {**document["config"], "task": MULTI_LABEL.to_dict()}
     return rest
+
+
+def _assumed(config: ModelConfig, values: dict[str, Any]) -> str:
+    """A sentence on fields of a config that a document lacks, if they may have been added since; otherwise "".
+
+    Raises:
+        VitrailError: a field is missing that every document has.
+    """
+    # "task" follows from the other fields, and without widths of their own all blocks are equal, as they were.
+    optional = {"task", *field_types(BlockFields)} - _ALWAYS
+    lacking = [key for key in field_types(type(config)) if key not in values and key not in optional]
+    if lost := [key for key in lacking if key in _ALWAYS]:
+        raise VitrailError(f"the config of {MODEL_JSON} has no {', '.join(lost)}: use another checkpoint")
+    values_assumed = ", ".join(f"{key}={getattr(config, key)!r}" for key in lacking)
+    return f"assumed, as {MODEL_JSON} of an earlier version has none: {values_assumed}" if lacking else ""
 
 
 def config_to_dict(config: ModelConfig) -> dict[str, Any]:
@@ -133,16 +170,22 @@ def config_to_dict(config: ModelConfig) -> dict[str, Any]:
 
 
 def config_from_dict(values: dict[str, Any], name: str) -> ModelConfig:
-    """Inverse of `config_to_dict`; without "task" (version 1) the family's default task is used."""
+    """Inverse of `config_to_dict`, strict; without "task" (version 1) the family's default task is used."""
     rest = dict(values)
     kind = rest.pop("type", "")
-    if "task" in rest:
-        rest["task"] = TaskSpec.from_dict(rest["task"])
     try:
-        found = find_config_class(kind)
+        found = find_config_class(kind[:80] if isinstance(kind, str) else short(kind))
     except VitrailError as error:
         raise VitrailError(f"{name}: {error}") from None
-    return _rebuild(found, rest, f"{kind} of {name}")
+    with refused(f"the config of {name}"):
+        return build(found, rest, f"{found.__name__} of {name}", special=_SPECIAL, types=config_types(found))
+
+
+def _task(values: Any, where: str) -> TaskSpec:
+    return TaskSpec.from_dict(values)
+
+
+_SPECIAL: Special = {TaskSpec: _task}
 
 
 def architecture_name(config: ModelConfig) -> str:
@@ -150,7 +193,7 @@ def architecture_name(config: ModelConfig) -> str:
     rows = known_variants()
     near = [name for name, row in rows.items() if _freed(row) == _freed(config)]
     same_size = [name for name in near if rows[name].image_size == config.image_size]
-    return next(iter(same_size or near), "custom")
+    return next(iter(same_size or near), _CUSTOM)
 
 
 def _freed(config: ModelConfig) -> tuple[Any, ...]:
@@ -158,15 +201,3 @@ def _freed(config: ModelConfig) -> tuple[Any, ...]:
     return type(config), {
         field.name: getattr(config, field.name) for field in fields(config) if field.name not in _FREE
     }
-
-
-def _rebuild(kind: type, values: dict[str, Any], name: str) -> Any:
-    valid = [field.name for field in fields(kind)]
-    for key in values:
-        if key not in valid:
-            raise VitrailError(f"{name} has an unknown field {key!r}: {nearest(key, valid)}; or upgrade vitrail")
-    return kind(**{key: _tuples(value) for key, value in values.items()})
-
-
-def _tuples(value: Any) -> Any:
-    return tuple(_tuples(item) for item in value) if isinstance(value, list) else value

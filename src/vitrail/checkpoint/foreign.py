@@ -1,5 +1,6 @@
 """Reads weights of other libraries as a checkpoint."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,23 +14,23 @@ from ..errors import VitrailError
 from ..models.fields import ModelConfig, pair
 from . import convert
 from .build import blueprint
+from .card import Card
 from .convert import official
 from .convert.rename import Layout, Renamed
 from .document import Stored
-from .foreign_config import Card, read_card
+from .envelope import unwrap
+from .foreign_config import read_card
 from .infer import infer_config
-from .native import read_tensors
+from .refuse import refused
+from .weights import read_weights
 
 
 def read_model_folder(folder: Path, architecture: str | None, facts: dict[str, Any]) -> Stored:
-    """Read a folder with config.json and model.safetensors, as written by timm and transformers."""
-    weights = folder / "model.safetensors"
-    if not weights.is_file():
-        others = ", ".join(sorted(file.name for file in folder.iterdir() if file.suffix in PICKLES))
-        hint = f"{others} is a pickle: `vitrail convert` reads it" if others else "check the folder"
-        raise VitrailError(f"{folder} has no model.safetensors: {hint}")
-    state, _ = read_tensors(weights)
-    return from_state(state, read_card(folder), architecture, facts, origin=str(folder))
+    """Read a folder with a configuration file and weights, as written by timm, transformers and open_clip."""
+    state = read_weights(folder)
+    with refused(f"the configuration in {folder}"):
+        card = read_card(folder)
+    return from_state(state, card, architecture, facts, origin=str(folder))
 
 
 def read_npz(path: Path) -> dict[str, Tensor]:
@@ -42,7 +43,7 @@ def read_npz(path: Path) -> dict[str, Tensor]:
 
 
 def from_state(
-    state: dict[str, Tensor], card: Card, architecture: str | None, facts: dict[str, Any], *, origin: str
+    state: Mapping[str, Any], card: Card, architecture: str | None, facts: dict[str, Any], *, origin: str
 ) -> Stored:
     """Build a checkpoint from another library's state dict and its configuration.
 
@@ -50,41 +51,76 @@ def from_state(
         state: state dict with their names.
         card: contents of their configuration.
         architecture: variant to start from; None: from the card, or inferred from the shapes.
-        facts: config fields given by the user, such as num_heads, which take precedence.
+        facts: config fields that the user gives. `num_heads` completes what shapes leave open; `image_size` is taken as
+            that of the weights if they have as many positions.
         origin: source of the weights, for `info`.
     """
-    state = convert.tensors(state)
-    layout = convert.recognise(state)
-    notes: list[str] = [*card.notes]
-    state, left_out = official.without_pre_logits(state)
-    notes += left_out
-    renamed = convert.to_ours(state, layout)
-    known = {**layout.fields, **card.facts, **facts}
-    config = infer_config(renamed.state, architecture or card.config or card.architecture, known)
+    with refused(origin):
+        return _from_state(state, card, architecture, facts, origin)
+
+
+def _from_state(
+    state: Mapping[str, Any], card: Card, architecture: str | None, facts: dict[str, Any], origin: str
+) -> Stored:
+    flat, choices = unwrap(state)
+    plain, outside = convert.unwrapped(convert.tensors(flat))
+    layout = convert.recognise(plain)
+    plain, left_out = official.without_pre_logits(plain)
+    renamed = convert.to_ours(plain, layout)
+    described = architecture or card.config or card.architecture
+    _check_ambiguous(plain, layout, described, facts)
+    known = {**layout.fields, **card.facts, **_complete(facts, layout)}
+    config, assumed = infer_config(renamed.state, described, known, wanted_size=facts.get("image_size"))
     convert.check(renamed, blueprint(config).state_dict(), layout)
-    notes += _unused(renamed)
+    convert.check_computed(plain, layout, config)
+    preprocess, unknown = _preprocess(layout, card, config)
     return Stored(
         config=config,
         state={name: tensor.contiguous() for name, tensor in renamed.state.items()},
         class_names=card.class_names if len(card.class_names) == config.num_outputs else (),
-        preprocess=_preprocess(layout, card, config),
-        info={"origin": origin, "layout": layout.name, "license": card.license, "adapted": notes},
+        preprocess=preprocess,
+        info={
+            "origin": origin,
+            "layout": layout.name,
+            "license": card.license,
+            "adapted": [*card.notes, *choices, *outside, *left_out, *assumed, *_unused(renamed), *unknown],
+        },
     )
+
+
+def _complete(facts: Mapping[str, Any], layout: Layout) -> dict[str, Any]:
+    """Fields of the user that complete what the weights leave open; other changes are made by `adapt`."""
+    names = ("num_heads", *layout.ambiguous, *(("image_size",) if layout.computed else ()))
+    return {name: facts[name] for name in names if name in facts}
+
+
+def _check_ambiguous(
+    state: Mapping[str, Any], layout: Layout, described: str | ModelConfig | None, facts: Mapping[str, Any]
+) -> None:
+    """Raise VitrailError if weights of the same names and shapes compute differently in two sources."""
+    if isinstance(described, ModelConfig) or layout.proof & state.keys():
+        return
+    for name, choices in layout.ambiguous.items():
+        if name not in facts:
+            raise VitrailError(
+                f"weights of layout {layout.name} may need {choices}, which their names do not show: pass {name}, or "
+                "load the folder with its configuration file"
+            )
 
 
 def _unused(renamed: Renamed) -> list[str]:
     return [f"left out, not used for classification: {', '.join(renamed.unused)}"] if renamed.unused else []
 
 
-def _preprocess(layout: Layout, card: Card, config: ModelConfig) -> Preprocess:
+def _preprocess(layout: Layout, card: Card, config: ModelConfig) -> tuple[Preprocess, list[str]]:
+    """The preprocessing, and a sentence if its mean and deviation are unknown."""
     known = {**layout.preprocess, **card.preprocess}
     preprocess = replace(Preprocess(), **{"image_size": pair(config.image_size), **known})
     if config.in_channels == preprocess.channels:
-        return preprocess
+        return preprocess, []
     neutral = (0.5,) * config.in_channels
     given = len(preprocess.mean) == config.in_channels
     mean, std = (preprocess.mean, preprocess.std) if given else (neutral, neutral)
-    return replace(preprocess, channels=config.in_channels, mean=mean, std=std)
-
-
-PICKLES = (".pt", ".pth", ".bin", ".ckpt", ".pkl")
+    preprocess = replace(preprocess, channels=config.in_channels, mean=mean, std=std)
+    note = f"mean and deviation of the {config.in_channels} channels are unknown, and 0.5 was taken for each"
+    return preprocess, [] if given else [note]

@@ -1,6 +1,5 @@
 """Downloads weights from the Hugging Face hub, or finds them in its cache."""
 
-import json
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -8,10 +7,14 @@ from pathlib import Path
 from ..data.tokenize import FILE as TOKENIZER
 from ..errors import VitrailError
 from ..progress import Say
-from .atomic import MANIFEST
+from .atomic import MANIFEST, read_manifest
+from .foreign_config import CARDS
 from .native import MODEL, WEIGHTS
+from .weights import INDEX, OPEN_CLIP_WEIGHTS, shard_names
 
-_FOREIGN = ("config.json", "preprocessor_config.json", TOKENIZER, WEIGHTS)
+_FOREIGN = (*CARDS, "preprocessor_config.json", TOKENIZER)
+_ENOUGH = {WEIGHTS, INDEX, *OPEN_CLIP_WEIGHTS}
+"""Any of these files names or holds all weights."""
 _PATIENCE = 20  # seconds
 
 
@@ -47,7 +50,7 @@ def fetch(repository: str, say: Say) -> tuple[Path, str]:
     names = {file.rfilename for file in info.siblings or ()}
     license = (info.card_data.get("license") if info.card_data else None) or ""
     say(f"{repository}: licence {license or 'not stated on the model card'}")
-    if WEIGHTS not in names:
+    if not names & _ENOUGH:
         raise VitrailError(f"{repository} has no {WEIGHTS}: files with pickles are not read from the hub")
     return _download(repository, names, cache_only=False), str(license)
 
@@ -55,8 +58,9 @@ def fetch(repository: str, say: Say) -> tuple[Path, str]:
 def _cached(repository: str, error: Exception, say: Say) -> Path:
     from huggingface_hub import try_to_load_from_cache
 
-    names = {name for name in (MODEL, *_FOREIGN) if isinstance(try_to_load_from_cache(repository, name), str)}
-    if WEIGHTS not in names:
+    wanted = (MODEL, *_FOREIGN, *_ENOUGH)
+    names = {name for name in wanted if isinstance(try_to_load_from_cache(repository, name), str)}
+    if not names & _ENOUGH:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise VitrailError(
             f"there is no file or folder {repository}, and the hub cannot be reached ({reason}): "
@@ -75,9 +79,11 @@ def _download(repository: str, names: Iterable[str], *, cache_only: bool) -> Pat
 
     try:
         if MODEL in names:
-            wanted = [*json.loads(get(MANIFEST).read_bytes())["files"]]
+            wanted = [*read_manifest(get(MANIFEST).parent)]
         else:
             wanted = [name for name in _FOREIGN if name in names]
+            weights = next(name for name in (WEIGHTS, INDEX, *OPEN_CLIP_WEIGHTS) if name in names)
+            wanted += [weights, *(shard_names(get(INDEX)) if weights == INDEX else ())]
         files = [get(name) for name in wanted]
         return files[0].parent
     except (OSError, HTTPError) as error:

@@ -11,11 +11,12 @@ from safetensors.torch import save_file
 from torch import Tensor, uint8
 
 from ..errors import VitrailError
-from .atomic import Content, DamagedCheckpoint, verified_folder, write_file, write_folder
-from .document import Stored, from_json, to_json
+from ..plain import MOST_BYTES, Unreadable, read_bounded
+from .atomic import Content, DamagedCheckpoint, read_manifest, verified_folder, write_file, write_folder
+from .document import MODEL_JSON, Stored, from_json, to_json
 
-MODEL, WEIGHTS = "model.json", "model.safetensors"
-_HEADER, _DIGEST = "vitrail", "sha256"
+MODEL, WEIGHTS = MODEL_JSON, "model.safetensors"
+_HEADER, _DIGEST, _FULL_DIGEST = "vitrail", "sha256", "sha256_of_all"
 
 
 def write_native(stored: Stored, path: Path, extra: Mapping[str, Content]) -> None:
@@ -25,7 +26,7 @@ def write_native(stored: Stored, path: Path, extra: Mapping[str, Content]) -> No
     if path.suffix == ".safetensors":
         if extra:
             raise VitrailError(f"{path} is a single file and cannot store {', '.join(extra)}: save to a folder")
-        header = {_HEADER: text, _DIGEST: tensors_digest(state)}
+        header = {_HEADER: text, _FULL_DIGEST: _full_digest(text, state)}
         path.parent.mkdir(parents=True, exist_ok=True)
         write_file(path, lambda file: _save(state, file, header))
         return
@@ -36,19 +37,31 @@ def write_native(stored: Stored, path: Path, extra: Mapping[str, Content]) -> No
 def read_folder(path: Path) -> Stored:
     """Read a checkpoint folder after comparing it with its manifest."""
     folder = verified_folder(path)
-    if not (folder / MODEL).is_file():
-        raise VitrailError(f"{path} is a complete folder but not a checkpoint: it has no {MODEL}")
-    return from_json((folder / MODEL).read_bytes(), read_tensors(folder / WEIGHTS)[0], str(path))
+    for name in (MODEL, WEIGHTS):
+        if name not in read_manifest(folder):
+            raise VitrailError(f"{path} is a complete folder but not a checkpoint: it has no {name}")
+    try:
+        text = read_bounded(folder / MODEL, MOST_BYTES)
+    except Unreadable as fault:
+        raise VitrailError(f"{folder / MODEL} cannot be read: {fault}; use another checkpoint") from None
+    return from_json(text, read_tensors(folder / WEIGHTS)[0], str(path))
 
 
 def read_file(path: Path) -> Stored | dict[str, Tensor]:
     """Read a .safetensors file: a checkpoint if its header describes one, otherwise a bare state dict."""
     state, header = read_tensors(path)
-    if _HEADER not in header:
+    if not {_HEADER, _DIGEST, _FULL_DIGEST} & header.keys():
         return state
-    if header.get(_DIGEST) != tensors_digest(state):
-        raise DamagedCheckpoint(f"{path} is damaged: its tensors were altered (sha256 differs); use another checkpoint")
+    if not _is_whole(header, state):
+        raise DamagedCheckpoint(f"{path} is damaged: it was altered (sha256 differs); use another checkpoint")
     return from_json(header[_HEADER], state, str(path))
+
+
+def _is_whole(header: Mapping[str, str], state: Mapping[str, Tensor]) -> bool:
+    if header.keys() == {_HEADER, _FULL_DIGEST}:
+        return header[_FULL_DIGEST] == _full_digest(header[_HEADER], state)
+    # Earlier versions had a digest of the tensors only.
+    return header.keys() == {_HEADER, _DIGEST} and header[_DIGEST] == tensors_digest(state)
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -74,6 +87,15 @@ def _save(state: dict[str, Tensor], file: Path, header: dict[str, str] | None = 
         if code is None:
             raise
         raise OSError(int(code[1]), os.strerror(int(code[1])), str(file)) from None
+
+
+def _full_digest(text: str, state: Mapping[str, Tensor]) -> str:
+    """sha256 of a description and of dtypes, shapes, names and values of its tensors, in hexadecimal."""
+    total = hashlib.sha256(text.encode())
+    for name in sorted(state):
+        total.update(f"\0{name}\0{state[name].dtype}{tuple(state[name].shape)}".encode())
+    total.update(tensors_digest(state).encode())
+    return total.hexdigest()
 
 
 def tensors_digest(state: Mapping[str, Tensor]) -> str:

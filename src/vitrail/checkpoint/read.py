@@ -7,11 +7,13 @@ from typing import Any
 from ..errors import VitrailError
 from ..progress import Say
 from .atomic import MANIFEST
+from .card import Card
 from .document import Stored
-from .foreign import PICKLES, from_state, read_model_folder, read_npz
-from .foreign_config import Card
+from .foreign import from_state, read_model_folder, read_npz
+from .foreign_config import CARDS
 from .hub import fetch, is_hub_id
 from .native import read_file, read_folder
+from .weights import is_pickle
 
 
 def read(source: str | Path, architecture: str | None, facts: dict[str, Any], say: Say) -> Stored:
@@ -40,23 +42,24 @@ def read(source: str | Path, architecture: str | None, facts: dict[str, Any], sa
 
 
 def _read_file(path: Path, architecture: str | None, facts: dict[str, Any]) -> Stored:
-    if path.suffix in PICKLES:
+    if is_pickle(path):
+        target = path.with_name(f"{path.name.partition('.')[0]}.safetensors")
         raise VitrailError(
             f"{path} is a pickle, which can run code when it is read: "
-            f"convert it safely with `vitrail convert {path} -o {path.with_suffix('.safetensors')}`"
+            f"convert it safely with `vitrail convert {path} -o {target}`"
         )
     found = read_npz(path) if path.suffix == ".npz" else read_file(path)
     if isinstance(found, Stored):
         return found
-    return from_state(found, Card(), architecture, _shape_givers(facts), origin=str(path))
+    return from_state(found, Card(), architecture, facts, origin=str(path))
 
 
 def _read_model_folder(path: Path, architecture: str | None, facts: dict[str, Any]) -> Stored:
-    if not (path / "config.json").is_file():
+    if not any((path / card).is_file() for card in CARDS):
         raise VitrailError(
-            f"{path} is not a checkpoint: it has neither {MANIFEST} nor a config.json of another library"
+            f"{path} is not a checkpoint: it has neither {MANIFEST} nor a {' or '.join(CARDS)} of another library"
         )
-    return read_model_folder(path, architecture, _shape_givers(facts))
+    return read_model_folder(path, architecture, facts)
 
 
 def _from_hub(repository: str, architecture: str | None, facts: dict[str, Any], say: Say) -> Stored:
@@ -64,8 +67,3 @@ def _from_hub(repository: str, architecture: str | None, facts: dict[str, Any], 
     stored = read(folder, architecture, facts, say)
     info = {**stored.info, "origin": repository, "license": stored.info.get("license") or license}
     return replace(stored, info=info)
-
-
-def _shape_givers(facts: dict[str, Any]) -> dict[str, Any]:
-    # Only fields that complete ambiguous shapes; changes such as other classes are made by `adapt`.
-    return {key: facts[key] for key in ("num_heads",) if key in facts}

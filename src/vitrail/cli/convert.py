@@ -2,7 +2,7 @@
 
 import sys
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Literal
 
 from .options import Option, Out
 
@@ -24,12 +24,20 @@ class Convert:
     """Checkpoint to write: a folder, or a .safetensors file."""
     architecture: Annotated[str | None, Option(metavar="VARIANT", shown_default="from the weights")] = None
     """Variant, such as vit_base_patch16_224, for weights whose shapes fit more than one."""
+    num_heads: Annotated[int | None, Option(shown_default="the usual number")] = None
+    """Number of heads, which the shapes of the weights do not show."""
+    image_size: Annotated[int | tuple[int, int] | None, Option(shown_default="from the weights")] = None
+    """Side, or height and width, in pixels; needed for positions of images that were not square."""
+    activation: Annotated[Literal["gelu", "gelu_tanh", "quick_gelu"] | None, Option()] = None
+    """Activation of CLIP and SigLIP, which the names of the weights do not show."""
 
     def run(self) -> None:
         from ..checkpoint.origin import origin_words
         from ..checkpoint.transfer import convert
 
-        info = convert(self.weights, self.out, architecture=self.architecture).info
+        given = {"num_heads": self.num_heads, "image_size": self.image_size, "activation": self.activation}
+        facts = {name: value for name, value in given.items() if value is not None}
+        info = convert(self.weights, self.out, architecture=self.architecture, **facts).info
         origin = origin_words(info) or f"converted from {self.weights}"
         print(f"{self.out}: {info['architecture']}, {origin}", file=sys.stderr)
         for sentence in info["adapted"]:

@@ -2,13 +2,17 @@
 
 import io
 import os
+import signal
 import sys
+import threading
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib import import_module
+from types import FrameType
 from typing import Any, NamedTuple
 
-from ..errors import VitrailError, nearest
+from ..errors import VitrailError, is_out_of_memory, nearest
 from ..version import __version__
 
 
@@ -63,7 +67,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="surrogateescape")  # names of files that are not UTF-8, as their own bytes
     try:
-        status = _dispatch(words)
+        with _terminable():
+            status = _dispatch(words)
         sys.stdout.flush()  # flush here, where an error of a closed pipe is caught
     except KeyboardInterrupt as stop:
         status = _fail(str(stop) or "stopped", status=130)
@@ -72,6 +77,23 @@ def main(arguments: Sequence[str] | None = None) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = 0
     sys.exit(status)
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """Context manager in which SIGTERM raises KeyboardInterrupt, so that temporary files are removed."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt(f"stopped by {signal.Signals(number).name}")
+
+    if threading.current_thread() is not threading.main_thread():  # Python lets only that one handle signals
+        yield
+        return
+    former = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, former)
 
 
 _PASSIVE = "OMP_WAIT_POLICY", "PASSIVE"
@@ -160,15 +182,16 @@ def _run(command: Any) -> int:
         command.run()
     except BrokenPipeError:
         raise
-    except (VitrailError, OSError, ValueError) as error:
-        return _fail(str(error))
     except ModuleNotFoundError as error:
         return _fail(f"{error.name or error} is not installed: {error}")
-    except MemoryError:
-        return _fail("not enough memory: use a smaller --batch-size, or see what fits with `vitrail plan`")
-    except Exception as error:  # any other error becomes a message to the user
-        return _fail(_unexpected(error))
+    except Exception as error:  # any error becomes a message to the user
+        if is_out_of_memory(error):
+            return _fail(_NO_MEMORY)
+        return _fail(str(error) if isinstance(error, VitrailError | OSError | ValueError) else _unexpected(error))
     return 0
+
+
+_NO_MEMORY = "not enough memory: use a smaller --batch-size, image or model; `vitrail plan` shows what fits"
 
 
 def _fail(message: str, status: int = 1) -> int:
@@ -177,12 +200,10 @@ def _fail(message: str, status: int = 1) -> int:
 
 
 def _unexpected(error: Exception) -> str:
-    text = str(error).strip()
-    if "out of memory" in text.lower():
-        return "the device is out of memory: use a smaller --batch-size, or see what fits with `vitrail plan`"
     import tempfile
     import traceback
 
+    text = str(error).strip()
     with tempfile.NamedTemporaryFile("w", prefix="vitrail-", suffix=".txt", delete=False) as file:
         traceback.print_exception(error, file=file)
     first = text.splitlines()[0] if text else "no message"

@@ -33,11 +33,12 @@ class Augment:
         for name in ("flip", "erasing"):
             if not 0 <= getattr(self, name) <= 1:
                 raise VitrailError(f"augment.{name} is a rate and {getattr(self, name)} is not between 0 and 1")
-        for name in ("shift", "color_jitter", "randaugment"):
-            if getattr(self, name) < 0:
-                raise VitrailError(
-                    f"augment.{name} is {getattr(self, name)} and can't be negative: use 0 to leave it out"
-                )
+        for name, most in (("shift", 1), ("color_jitter", 10), ("randaugment", 100), ("randaugment_magnitude", 30)):
+            if not 0 <= getattr(self, name) <= most:
+                raise VitrailError(f"augment.{name} is {getattr(self, name)}: use 0, which leaves it out, to {most}")
         low, high = self.crop_scale
         if not 0 < low <= high <= 1:
             raise VitrailError(f"augment.crop_scale is {low} to {high}: it needs 0 < smallest <= largest <= 1")
+        narrow, wide = self.crop_ratio
+        if not 0.01 <= narrow <= wide <= 100:
+            raise VitrailError(f"augment.crop_ratio is {narrow} to {wide}: it needs 0.01 <= narrowest <= widest <= 100")

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_map, tree_map_only
 from torch.utils.data import DataLoader, Dataset
 
+from .decode import BadImage
 from .preprocess import Preprocess
 from .seeds import derive, permutation, seed_cpu
 
@@ -147,15 +148,35 @@ class _Images(Dataset):
         self.seed = seed
         self.targets = targets
 
-    def __getitem__(self, key: tuple[int, int]) -> tuple[Any, Any, int]:
+    def __getitem__(self, key: tuple[int, int]) -> "tuple[Any, Any, int] | _Failed":
         epoch, index = key
-        image = self.read(index)
+        try:
+            image = self.read(index)
+        except BadImage as error:
+            return _Failed(error.name, error.reason)
         seed_cpu(derive(self.seed, "augment", epoch, index))
         target = tree_map_only(Tensor, lambda values: values[index], self.targets)
         return *self.views(image, target), index
 
 
+@dataclass(frozen=True, slots=True)
+class _Failed:
+    """An image that cannot be read, as a value: torch's loader would turn an error of a worker into a traceback."""
+
+    name: str
+    reason: str
+
+
 def _load(images: _Images, rows: Iterable[list[tuple[int, int]]], workers: int) -> Iterator[tuple[Any, Any, list[int]]]:
+    for found in _stacks(images, rows, workers):
+        if isinstance(found, _Failed):
+            raise BadImage(found.name, found.reason)
+        yield found
+
+
+def _stacks(
+    images: _Images, rows: Iterable[list[tuple[int, int]]], workers: int
+) -> Iterator[tuple[Any, Any, list[int]] | _Failed]:
     if workers == 0:
         return (_stack([images[key] for key in row]) for row in rows)
     return iter(
@@ -178,10 +199,16 @@ def _settle_worker(worker: int) -> None:
     torch.set_num_threads(1)
     # Ctrl-C reaches the whole process group; the main process saves and then ends its workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # the main process ends its workers by it, without a traceback
 
 
-def _stack(items: Sequence[tuple[Any, Any, int]]) -> tuple[Any, Any, list[int]]:
-    images, targets, indices = zip(*items, strict=True)
+def _stack(items: Sequence[tuple[Any, Any, int] | _Failed]) -> tuple[Any, Any, list[int]] | _Failed:
+    good = []
+    for item in items:
+        if isinstance(item, _Failed):
+            return item
+        good.append(item)
+    images, targets, indices = zip(*good, strict=True)
     return _stacked(images), _stacked(targets), list(indices)
 
 

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
 import torch
@@ -11,17 +11,21 @@ from torch import Tensor
 from torchvision.transforms.v2 import functional as tvf
 
 from ..errors import VitrailError
+from ..typed import build
 from .in_memory import ImageLike, image_tensor
-from .resize import resize_and_crop
+from .resize import resize_and_crop, stretch_and_crop
 
 Interpolation = Literal["bicubic", "bilinear", "nearest"]
+
+_MOST_SIDE, _MOST_CHANNELS, _MOST_VALUE = 32_768, 4_096, 1e12
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Preprocess:
     """Resize, centre crop and normalisation for evaluation, prediction and serving.
 
-    The shorter side is resized to `image_size / crop`, keeping the aspect ratio, then the centre is cropped.
+    The shorter side is resized to `image_size / crop`, keeping the aspect ratio, then the centre is cropped. With
+    `stretch`, both sides are resized to `image_size / crop`, whatever the aspect ratio.
 
     Attributes:
         image_size: (height, width) of the pixels.
@@ -29,6 +33,7 @@ class Preprocess:
         interpolation: interpolation of the resize, with antialiasing.
         mean, std: mean and standard deviation of each channel, on the scale where a uint8 image is 0 to 1.
         channels: number of channels of the model; see `vitrail.data.decode` for the conversion of images.
+        stretch: resize without keeping the aspect ratio, as transformers' ViT and timm's "squash" do.
     """
 
     image_size: tuple[int, int] = (224, 224)
@@ -37,6 +42,23 @@ class Preprocess:
     mean: tuple[float, ...] = (0.485, 0.456, 0.406)
     std: tuple[float, ...] = (0.229, 0.224, 0.225)
     channels: int = 3
+    stretch: bool = False
+
+    def __post_init__(self) -> None:
+        if not all(1 <= side <= _MOST_SIDE * self.crop for side in self.image_size) or not 0 < self.crop <= 1:
+            raise VitrailError(
+                f"preprocess has image_size {self.image_size} and crop {self.crop}: sides and side / crop are from 1 "
+                f"to {_MOST_SIDE:,} pixels, crop is more than 0 and at most 1"
+            )
+        if not 1 <= self.channels <= _MOST_CHANNELS:
+            raise VitrailError(f"preprocess has {self.channels} channels: use 1 to {_MOST_CHANNELS:,}")
+        if not all(abs(mean) <= _MOST_VALUE for mean in self.mean) or not all(
+            1 / _MOST_VALUE <= std <= _MOST_VALUE for std in self.std
+        ):
+            raise VitrailError(
+                f"preprocess has mean {self.mean} and std {self.std}: the mean is from -{_MOST_VALUE:g} to "
+                f"{_MOST_VALUE:g}, std from {1 / _MOST_VALUE:g}"
+            )
 
     def __call__(self, image: ImageLike) -> Float[Tensor, "C H W"]:
         """Convert an image to pixels (C, H, W).
@@ -65,6 +87,8 @@ class Preprocess:
         height, width = self.image_size
         # Rounded down, as timm does: 224 / 0.9 is 248.
         least = math.floor(height / self.crop), math.floor(width / self.crop)
+        if self.stretch:
+            return stretch_and_crop(image, least, (height, width), self.interpolation)
         return resize_and_crop(image, least, (height, width), self.interpolation)
 
     def normalise(self, image: Tensor) -> Float[Tensor, "*batch C H W"]:
@@ -90,6 +114,18 @@ class Preprocess:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "Preprocess":
-        """Inverse of `to_dict`; lists become tuples."""
-        plain: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}
-        return cls(**plain)
+        """Inverse of `to_dict`, strict: every field, and its type.
+
+        Raises:
+            VitrailError: a missing or unknown field, or an invalid value.
+        """
+        found = build(cls, values, "preprocess")
+        missing = [each.name for each in fields(cls) if each.name not in values]
+        if missing:
+            raise VitrailError(f"preprocess has no {', '.join(missing)}: add it")
+        for name in ("mean", "std"):
+            if len(values[name]) != found.channels:
+                raise VitrailError(
+                    f"preprocess has {name} {values[name]} for {found.channels} channels: give one for each"
+                )
+        return found

@@ -44,9 +44,23 @@ def resize_and_crop(
         # Rounded as torchvision's `center_crop` does.
         corner = [round((length - side) / 2) for length, side in zip(size, crop, strict=True)]
         return _cropped_first(image, (size[0], size[1]), (corner[0], corner[1]), crop, interpolation)
+    return stretch_and_crop(image, (size[0], size[1]), crop, interpolation)
+
+
+def stretch_and_crop(
+    image: Shaped[Tensor, "C H W"], size: tuple[int, int], crop: tuple[int, int], interpolation: str
+) -> Shaped[Tensor, "C H2 W2"]:
+    """Resize to `size`, whatever the aspect ratio, and crop the centre.
+
+    Args:
+        size: (height, width) of the resized image.
+        crop, interpolation: as in `resize_and_crop`.
+    """
+    if size == (image.shape[1], image.shape[2]):
+        return tvf.center_crop(image, list(crop))
     parts = image.split(1) if image.numel() > _MOST_AT_ONCE else [image]
     mode = InterpolationMode(interpolation)
-    done = [tvf.center_crop(tvf.resize(part, size, mode, antialias=True), list(crop)) for part in parts]
+    done = [tvf.center_crop(tvf.resize(part, list(size), mode, antialias=True), list(crop)) for part in parts]
     return done[0] if len(done) == 1 else torch.cat(done)
 
 

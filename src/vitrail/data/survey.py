@@ -20,13 +20,26 @@ from .samples import BadFile, Sample, Source, takes_many
 from .seeds import permutation
 from .user_folders import cache_folder
 
-__all__ = ["Facts", "Survey", "survey", "write_bad_files", "write_conflicts"]
+__all__ = ["BadFiles", "Facts", "Survey", "survey", "write_bad_files", "write_conflicts"]
 
 _CHUNK = 32  # files per task: small enough for progress, large enough for little overhead
 _NAMED_BAD_FILES = 10
 _FEWEST = 256
 """Images that a survey with a time limit decodes in any case."""
 _OF_EACH_CLASS = 20
+
+
+class BadFiles(VitrailError):  # noqa: N818 - it names the things, as BadImage does
+    """A source has files that cannot be used; `bad` has all of them, and the message the first ones."""
+
+    def __init__(self, message: str, bad: Sequence[BadFile]) -> None:
+        super().__init__(message)
+        self.bad = tuple(bad)
+
+    @property
+    def all_named(self) -> bool:
+        """Whether the message names all of them."""
+        return len(self.bad) <= _NAMED_BAD_FILES
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +144,8 @@ class Survey:
         else:
             way_out = "mend or remove them, or add --skip-bad to go on without them and have them in bad_files.csv"
         files = "file" if len(self.bad) == 1 else "files"
-        raise VitrailError(f"{len(self.bad)} bad {files} in {self.source.name}:\n" + "\n".join([*shown, way_out]))
+        message = f"{len(self.bad)} bad {files} in {self.source.name}:\n" + "\n".join([*shown, way_out])
+        raise BadFiles(message, self.bad)
 
     def require_trainable(self) -> None:
         """Raise unless there are two images and, for classification, two classes."""

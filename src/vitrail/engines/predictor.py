@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from jaxtyping import Shaped
 from torch import Tensor
-from torch.utils._pytree import tree_map_only
+from torch.utils._pytree import tree_leaves, tree_map_only
 from torchvision.transforms.v2 import functional as tvf
 
 from ..checkpoint.contract import Checkpoint
@@ -67,9 +67,24 @@ class Predictor:
 
         Args:
             batches: uint8, or float32 in [0, 1], at the size of `preprocess`; see `even_batches`.
+
+        Raises:
+            VitrailError: an output is not finite though the pixels are.
         """
         for images, count in even_batches(batches):
-            yield first_rows(self.engine(self.preprocess.normalise(images)), count)
+            pixels = self.preprocess.normalise(images)
+            output = first_rows(self.engine(pixels), count)
+            if not _is_finite(output) and _is_finite(pixels):
+                raise VitrailError(
+                    "the model's outputs are not finite: its weights are damaged, or its training diverged; use "
+                    "another checkpoint, or with --precision float16 try float32"
+                )
+            yield output
+
+
+def _is_finite(values: Any) -> bool:
+    """Whether every tensor of a pytree has only finite values."""
+    return all(bool(torch.isfinite(leaf).all()) for leaf in tree_leaves(values) if isinstance(leaf, Tensor))
 
 
 def check_top_k(top_k: int | None) -> None:

@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from .compiled import original, uncompiled
 from .naming import LayerName, find_layers
 from .weights import Given, chosen_weights
 
@@ -57,8 +58,10 @@ def capture(model: nn.Module, layers: LayerName | Iterable[LayerName] | None = N
     Raises:
         VitrailError: an unknown layer; a model without attention.
     """
+    model = original(model)
     seen: dict[int, Look] = {}
     with ExitStack() as hooks:
+        hooks.enter_context(uncompiled())
         for index, name in find_layers(model, layers).items():
             hook = _keep(seen, index, name)
             hooks.callback(model.get_submodule(name).register_forward_hook(hook, with_kwargs=True).remove)

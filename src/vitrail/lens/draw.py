@@ -52,8 +52,8 @@ def visualize_attention_weights(
 ) -> UInt8[Tensor, "3 H2 W2"]:
     """Return attention maps over the image: a row for each layer, the first on top, and a column for each head.
 
-    Each map is coloured from 0 to its own maximum. If all rows were observed, it is the result of `looked_at`: the row
-    of the class token, or the attention that each patch receives. Otherwise it is the first observed row.
+    Each map is coloured from 0 to its own maximum. If all rows were observed, it is the result of `looked_at`: the rows
+    of the tokens that the head reads. Otherwise it is the first observed row.
 
     Args:
         image: the image, resized and cropped like the model's pixels.
@@ -91,7 +91,7 @@ def attention_maps(seen: Attention, layer: int) -> Float[Tensor, "B h rows colum
     if len(layout.key_grid) != 2:
         raise VitrailError(f"the keys of layer {layer} have the grid {layout.key_grid}: maps need rows and columns")
     if seen.all_rows:
-        return looked_at(seen[layer], layout)
+        return looked_at(seen[layer], layout, seen.reads)
     return seen[layer][:, :, 0, layout.key_prefix :].unflatten(-1, layout.key_grid)
 
 

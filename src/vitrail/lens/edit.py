@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from ..errors import VitrailError, nearest
 from ..nn import ATTENDS, Tokens
+from .compiled import original, uncompiled
 from .layout import Layout, Surroundings
 from .naming import LayerName, Rows, find_layers, find_module, listed, listed_rows, marked, prefix_rows
 from .weights import Given
@@ -49,8 +50,10 @@ def edit_attention(
     """
     if to not in ("zero", "mean"):
         raise VitrailError(f"cannot replace heads by {to!r}: {nearest(to, ('zero', 'mean'))}")
+    model = original(model)
     chosen_heads, chosen_rows = listed(heads), listed_rows(rows)
     with ExitStack() as hooks:
+        hooks.enter_context(uncompiled())
         for index, name in find_layers(model, layers).items():
             around = Surroundings(model, name)
             for remove in around.hooks() if rows is not None else ():
@@ -84,8 +87,10 @@ def edit_features(
         VitrailError: an unknown module, head or row; a value of another shape.
     """
     full = {name: find_module(model, name) for name in values}
+    model = original(model)
     chosen_heads, chosen_rows = listed(heads), listed_rows(rows)
     with ExitStack() as hooks:
+        hooks.enter_context(uncompiled())
         for name, value in values.items():
             hook = _replace(name, value, chosen_heads, chosen_rows)
             hooks.callback(model.get_submodule(full[name]).register_forward_hook(hook).remove)

@@ -9,12 +9,14 @@ from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
 from ..errors import VitrailError
-from ..nn import ComposedModel, Tokens
+from ..nn import CLASS_TOKEN, ComposedModel, Tokens, TokensRead
 from ..pages.image import displayable
+from .compiled import original
 from .layout import Layout, over_image, received
 from .measures import feature_pca
 from .observe import Attention, observe_attention, observe_features
 from .outputs import run
+from .reading import reading_words
 from .rollout import class_token_map, rollout
 from .watched import Prediction, Watched, predictions
 
@@ -29,7 +31,7 @@ class Explanation:
         predictions: the most probable first; empty for a model that does not classify.
         maps: a map (h, rows, columns) for each layer that attends to patches, see `looked_at`.
         flow: (rows, columns), the rollout of all layers; None if layers have different tokens.
-        prefix: number of prefix tokens of the last layer; if 0, its map is the attention that each patch receives.
+        what: description of the maps, such as "Attention of the class token".
         features: uint8 (3, rows, columns), see `feature_colours`.
     """
 
@@ -38,7 +40,7 @@ class Explanation:
     predictions: tuple[Prediction, ...]
     maps: tuple[Float[Tensor, "h rows columns"], ...]
     flow: Float[Tensor, "rows columns"] | None
-    prefix: int
+    what: str
     features: UInt8[Tensor, "3 rows columns"] | None
 
 
@@ -64,16 +66,16 @@ def explain_image(watched: Watched, name: str, image: Tensor, *, top_k: int = 5)
         name=name,
         image=displayable(fitted),
         predictions=tuple(predictions(watched, output, top_k)),
-        maps=tuple(looked_at(seen[layer], seen.layout(layer))[0].cpu() for layer in drawn),
+        maps=tuple(looked_at(seen[layer], seen.layout(layer), seen.reads)[0].cpu() for layer in drawn),
         flow=_flow(seen) if len(drawn) == len(seen) else None,
-        prefix=seen.layout(drawn[-1]).prefix,
+        what=reading_words(watched.model, seen.layout(drawn[-1]).prefix),
         features=feature_colours(outputs.get("encoder")),
     )
 
 
 def observed_encoder(model: nn.Module) -> Any:
     """Context of `observe_features` for the encoder of a vitrail model; for other models no module is observed."""
-    return observe_features(model, *(["encoder"] if isinstance(model, ComposedModel) else []))
+    return observe_features(model, *(["encoder"] if isinstance(original(model), ComposedModel) else []))
 
 
 def feature_colours(output: Any) -> UInt8[Tensor, "3 rows columns"] | None:
@@ -91,24 +93,38 @@ def feature_colours(output: Any) -> UInt8[Tensor, "3 rows columns"] | None:
 
 
 def last_layer_map(model: nn.Module, pixels: Float[Tensor, "B C H W"]) -> Float[Tensor, "B rows columns"]:
-    """Attention map of the last layer, mean over its heads, for a batch and a model in evaluation mode."""
+    """Attention map of the last layer, mean over its heads, for a batch and a model in evaluation mode.
+
+    It is the attention of the tokens that the head reads, see `looked_at`; the pool, if the head has one, is a layer.
+    """
     with observe_attention(model, layers=-1) as seen, torch.inference_mode():
         model(pixels)
     (layer,) = seen
     if not _looks_at_patches(seen, layer):
         raise VitrailError("the keys of the last attention of this model are not the patches of one regular grid")
-    return looked_at(seen[layer], seen.layout(layer)).mean(dim=1)
+    return looked_at(seen[layer], seen.layout(layer), seen.reads).mean(dim=1)
 
 
-def looked_at(weights: Float[Tensor, "BG h n m"], layout: Layout) -> Float[Tensor, "B h rows columns"]:
+def looked_at(
+    weights: Float[Tensor, "BG h n m"], layout: Layout, reads: TokensRead = CLASS_TOKEN
+) -> Float[Tensor, "B h rows columns"]:
     """Attention map of each head over the grid of the keys, from all rows of `observe_attention`.
 
-    It is the row of the class token, or, in a layer without prefix tokens, the attention that each patch receives (the
-    mean over all queries, also for windows).
+    It is the mean of the rows of the tokens that the head reads: the class token's, or the mean of the patches' rows,
+    the attention that each patch receives from the patches. In a layer without prefix tokens it is always the latter.
+
+    Args:
+        weights: weights of a layer, also in windows.
+        layout: layout of the layer.
+        reads: tokens that the head reads, `Attention.reads`.
     """
+    found = reads.within(layout.prefix)
     if layout.prefix:
-        rows = over_image(weights, layout)[:, :, :1]
-        return class_token_map(rows, layout.key_grid, layout.key_prefix, layout.key_cover)
+        whole = over_image(weights, layout)
+        rows = [whole[:, :, number] for number in found.prefix]
+        rows += [whole[:, :, layout.prefix :].mean(dim=2)] if found.patches else []
+        row = torch.stack(rows).mean(dim=0).unsqueeze(2)
+        return class_token_map(row, layout.key_grid, layout.key_prefix, layout.key_cover)
     each = received(weights, layout).unsqueeze(2)[..., layout.key_prefix :]
     return class_token_map(each, layout.key_grid, 0, layout.key_cover)
 
@@ -119,9 +135,13 @@ def _looks_at_patches(seen: Attention, layer: int) -> bool:
 
 
 def _flow(seen: Attention) -> Tensor | None:
-    shapes = {weights.shape[2:] for weights in seen.values()}
-    layout = seen.layout(max(seen))
-    if len(shapes) > 1 or layout.places is not None:
+    """Rollout of all layers for the tokens that the head reads; a pool's weights are their shares."""
+    layers = dict(seen)
+    pool = layers.pop(max(seen)).mean(dim=1) if seen.reads.weighted and len(seen) > 1 else None
+    layout = seen.layout(max(layers))
+    if len({weights.shape[2:] for weights in layers.values()}) > 1 or layout.places is not None:
         return None
-    total = rollout(seen.values(), prefix=layout.prefix)
-    return class_token_map(total, layout.grid, layout.prefix, layout.cover)[0].cpu()
+    total = rollout(layers.values(), prefix=layout.prefix)
+    start = seen.reads.shares(layout.prefix, total.shape[1] - layout.prefix, total) if pool is None else pool
+    row = start.expand(len(total), 1, -1) @ total
+    return class_token_map(row, layout.grid, layout.prefix, layout.cover)[0].cpu()

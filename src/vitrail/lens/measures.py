@@ -81,19 +81,30 @@ def feature_pca(maps: Float[Tensor, "B D H W"], components: int = 3) -> Float[Te
     return scaled.unflatten(0, rows.shape[:-1]).movedim(-1, 1).to(maps.dtype)
 
 
-def effective_receptive_field(model: nn.Module, pixels: Float[Tensor, "B C H W"], name: str) -> Float[Tensor, "H W"]:
+def effective_receptive_field(
+    model: nn.Module, pixels: Float[Tensor, "B C H W"], name: str, *, projections: int | None = None, seed: int = 0
+) -> Float[Tensor, "H W"]:
     """Influence of each pixel on the central token of a module's map, as a fraction of the total.
 
-    The mean over images and channels of |∂ sum(token) / ∂ pixel| (Luo et al., 2016, "Understanding the effective
-    receptive field in deep convolutional neural networks", section 2); sums to 1.
+    The mean over images, projections z and channels of |∂ (z · token) / ∂ pixel|, with z drawn from a normal
+    distribution; sums to 1. Luo et al. (2016), "Understanding the effective receptive field in deep convolutional
+    neural networks", section 2, take one channel. The sum of all channels says nothing after a layer norm, which keeps
+    it constant; in expectation random projections give the norm of the Jacobian for each pixel and channel.
 
     Args:
         model: in evaluation mode.
         name: a module whose output is `Tokens` or a map (B, D, h, w): "blocks.3", "embed".
+        projections: number of random projections for each image; a backward pass each. By default 8 in all images
+            together, at least 1 for each.
+        seed: seed of the projections.
 
     Raises:
-        VitrailError: the module has another output, or does not depend on the pixels.
+        VitrailError: the module has another output, or does not depend on the pixels; no projection.
     """
+    if projections is None:
+        projections = max(1, 8 // len(pixels))
+    if projections < 1:
+        raise VitrailError(f"{projections} projections are too few: ask for at least 1")
     find_module(model, name)
     given = pixels.detach().clone().requires_grad_()
     with observe_features(model, name) as seen, torch.enable_grad():
@@ -102,9 +113,12 @@ def effective_receptive_field(model: nn.Module, pixels: Float[Tensor, "B C H W"]
     image = out.map if isinstance(out, Tokens) else out
     if not isinstance(image, Tensor) or image.ndim != 4:
         raise VitrailError(f"{name} gives no map of rows and columns: name an embedding, a block or a stage")
-    middle = image[:, :, image.shape[2] // 2, image.shape[3] // 2].sum()
-    (gradient,) = torch.autograd.grad(middle, given)
-    field = gradient.abs().mean(dim=(0, 1))
+    token = image[:, :, image.shape[2] // 2, image.shape[3] // 2]
+    drawn = torch.randn(projections, *token.shape, generator=torch.Generator().manual_seed(seed))
+    field = torch.zeros_like(given[0, 0])
+    for place, z in enumerate(drawn.to(token)):
+        (gradient,) = torch.autograd.grad(token, given, z, retain_graph=place < projections - 1)
+        field += gradient.abs().mean(dim=(0, 1))
     return field / field.sum().clamp(min=torch.finfo(field.dtype).tiny)
 
 

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from ..errors import VitrailError, nearest
 from ..nn import ATTENDS
+from .compiled import original
 from .layout import Layout
 
 LayerName = int | str
@@ -24,7 +25,7 @@ def find_module(model: nn.Module, name: str) -> str:
     Raises:
         VitrailError: no module has this name, or several end with it.
     """
-    names = [full for full, _ in model.named_modules() if full]
+    names = [full for full, _ in original(model).named_modules() if full]
     if name in names:
         return name
     found = [full for full in names if full.endswith(f".{name}")]
@@ -37,7 +38,7 @@ def find_module(model: nn.Module, name: str) -> str:
 
 def attends_of(model: nn.Module) -> list[str]:
     """The full names of the model's `Attend` submodules, in the order that numbers the layers."""
-    return [name for name, module in model.named_modules() if isinstance(module, ATTENDS)]
+    return [name for name, module in original(model).named_modules() if isinstance(module, ATTENDS)]
 
 
 def attend_names(model: nn.Module) -> list[str]:

@@ -13,6 +13,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ..errors import VitrailError
+from .compiled import original, uncompiled
 from .layout import Layout, Surroundings, rows_of_groups
 from .naming import (
     LayerName,
@@ -26,6 +27,7 @@ from .naming import (
     listed_rows,
     prefix_rows,
 )
+from .reading import head_reading
 from .weights import Given, chosen_weights
 
 
@@ -38,10 +40,12 @@ class Attention(Mapping[int, Tensor]):
 
     Attributes:
         all_rows: whether all queries were recorded.
+        reads: the tokens that the model's head reads.
     """
 
     def __init__(self, model: nn.Module, asked: Iterable[int], *, all_rows: bool = True) -> None:
         self.all_rows = all_rows
+        self.reads = head_reading(model)
         self._model = model
         self._names = attend_names(model)
         self._asked = tuple(asked)
@@ -99,10 +103,12 @@ def observe_attention(
     Raises:
         VitrailError: an unknown layer, head or row; a model without attention.
     """
+    model = original(model)
     asked = find_layers(model, layers)
     chosen_heads, chosen_rows = listed(heads), listed_rows(rows)
     seen = Attention(model, asked, all_rows=rows is None)
     with ExitStack() as hooks:
+        hooks.enter_context(uncompiled())
         for index, name in asked.items():
             around = Surroundings(model, name)
             for remove in around.hooks():
@@ -122,9 +128,11 @@ def observe_features(model: nn.Module, *names: str) -> Iterator[dict[str, Any]]:
     Raises:
         VitrailError: no such module, or several.
     """
+    model = original(model)
     full = {name: find_module(model, name) for name in names}
     seen: dict[str, Any] = {}
     with ExitStack() as hooks:
+        hooks.enter_context(uncompiled())
         for name in names:
 
             def keep(module: nn.Module, given: Any, output: Any, name: str = name) -> None:

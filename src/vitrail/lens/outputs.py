@@ -7,21 +7,28 @@ from torch import Tensor, nn
 
 from ..nn import BaseVisionModel, ComposedModel, DualEncoder, SequentialModel
 from ..task_spec import CLASSIFICATION
+from .compiled import original
 
 
 def gives_classes(model: nn.Module) -> bool:
     """Whether a model's output is class logits; True for modules that are not vitrail's."""
+    model = original(model)
     return not isinstance(model, BaseVisionModel) or bool(model.config.task.name == CLASSIFICATION.name)
 
 
 def image_model(model: nn.Module) -> nn.Module:
-    """The part of a model that takes images: the image encoder of an image-text model, else the model itself."""
+    """The part of a model that takes images: the image encoder of an image-text model, else the model itself.
+
+    Of a compiled model it is that of the original module, whose submodules can be observed.
+    """
+    model = original(model)
     return model.image if isinstance(model, DualEncoder) else model
 
 
 def hides_patches(model: nn.Module) -> TypeGuard[ComposedModel]:
     """Whether a model's forward hides patches, as in masked image modelling; `forward_features` does not."""
-    return isinstance(model, ComposedModel) and not isinstance(model, SequentialModel)
+    found = original(model)
+    return isinstance(found, ComposedModel) and not isinstance(found, SequentialModel)
 
 
 def run(model: nn.Module, pixels: Float[Tensor, "B C H W"]) -> Any:

@@ -37,9 +37,8 @@ def write_sheet(explanation: Explanation, path: Path) -> None:
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set_axis_off()
     _headline(axes, explanation, aspect)
-    what = "Attention of the class token" if explanation.prefix else "Attention that each patch receives"
     top = _LINE + _LARGE * aspect
-    _gallery(axes, top, f"{what}, layer by layer (mean over heads)", explanation.image, layers)
+    _gallery(axes, top, f"{explanation.what}, layer by layer (mean over heads)", explanation.image, layers)
     top += _gallery_height(len(layers), aspect)
     _gallery(axes, top, "The last layer, head by head", explanation.image, heads)
     axes.set(xlim=(-_MARGIN, _WIDTH + _MARGIN), ylim=(height + _MARGIN, -_MARGIN), aspect="equal")
@@ -86,7 +85,7 @@ def _gallery(axes: Any, top: float, title: str, image: Tensor, maps: Sequence[tu
     for place, (label, values) in enumerate(maps):
         row, column = divmod(place, COLUMNS)
         left, upper = column * (_SIDE + _GAP), top + 3.3 * _LINE + row * row_height
-        title = f"{label} · max {values.max():.1%}"
+        title = f"{label} · max {_percent(float(values.max()))}"
         _image(axes, left, upper, _SIDE, overlay(image, values), title, size=6.5)
 
 
@@ -115,6 +114,11 @@ def _text(
 def _stretched(features: Tensor, image: Tensor) -> Tensor:
     """Colours of patches, enlarged to the size of the image."""
     return F.interpolate(features[None].float(), image.shape[1:], mode="nearest-exact")[0].to(features.dtype)
+
+
+def _percent(value: float) -> str:
+    """Two digits below 1 %: the largest of a few hundred weights is often there."""
+    return f"{value:.1%}" if value >= 0.00995 or not value else f"{float(f'{100 * value:.2g}'):g}%"
 
 
 def _shortened(text: str, most: int) -> str:

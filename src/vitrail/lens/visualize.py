@@ -32,8 +32,8 @@ def visualize_attention(
         model: a checkpoint, or what `load` takes; or a bare model, for which `image` is its normalised pixels.
         image: one `ImageLike`.
         layer: a number among the model's attentions, or the name of a module ("blocks.3"); None for all, a row each.
-        rows: the query to draw, by token number; None for the class token, or, for a model without one, the attention
-            that each patch receives.
+        rows: the query to draw, by token number; None for the tokens that the head reads: the class token, or,
+            for a mean over the patches, the attention that each patch receives.
         side: height of a map, in pixels.
         device: device of a checkpoint.
 

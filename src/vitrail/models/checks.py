@@ -1,9 +1,11 @@
 """Checks of config values, made when a config is created."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ..errors import VitrailError
+from ..plain import short
 
 _COUNTS = ("in_channels", "embed_dim", "depth", "num_frames", "tubelet_frames", "class_depth", "decoder_depth")
 """Fields that are whole numbers of at least 1."""
@@ -17,6 +19,21 @@ _STAGES = ("depths", "embed_dims", "num_heads", "mlp_ratios", "reductions")
 """Fields with one entry for each stage, in families that have stages."""
 
 
+_LOOPS = (
+    "depth",
+    "depths",
+    "class_depth",
+    "decoder_depth",
+    "backbone_depths",
+    "num_frames",
+    "tubelet_frames",
+    "levels",
+)
+"""Fields that count modules, each of which takes memory and time even in a model without weights."""
+_FEW_LOOPS = ("branches", "doublings")
+_MOST, _MOST_LOOPS, _MOST_FEW, _MOST_SIDE, _MOST_PATCHES = 2**24, 1_000, 30, 32_768, 2**20
+
+
 def check_values(kind: str, values: Mapping[str, Any]) -> None:
     """Check the fields of a config.
 
@@ -28,19 +45,55 @@ def check_values(kind: str, values: Mapping[str, Any]) -> None:
         VitrailError: the first invalid value, with the rule and an example.
     """
     for name, value in values.items():
+        _check_size(kind, name, value)
         if name in _COUNTS and not _count(value, least=1):
-            raise VitrailError(f"{kind} has {name}={value!r}: it must be a whole number of at least 1")
+            raise VitrailError(f"{kind} has {name}={short(value)}: it must be a whole number of at least 1")
         if name == "num_classes" and not _count(value, least=0):
             raise VitrailError(
-                f"{kind} has num_classes={value!r}: give a whole number, or 0 for a model without classes"
+                f"{kind} has num_classes={short(value)}: give a whole number, or 0 for a model without classes"
             )
         if name in _SIZES and not _size(value):
-            raise VitrailError(f"{kind} has {name}={value!r}: give a side such as 224, or (height, width), in pixels")
+            raise VitrailError(
+                f"{kind} has {name}={short(value)}: give a side such as 224, or (height, width), in pixels"
+            )
+        if name.endswith("_eps") and not (isinstance(value, (int, float)) and 0 <= value < 1):
+            raise VitrailError(
+                f"{kind} has {name}={short(value)}: it is a small number such as 1e-6, from 0 to below 1"
+            )
         if name in _RATES and not (isinstance(value, (int, float)) and 0 <= value < 1):
-            raise VitrailError(f"{kind} has {name}={value!r}: it is a probability, from 0 to below 1")
+            raise VitrailError(f"{kind} has {name}={short(value)}: it is a probability, from 0 to below 1")
+    _check_patches(kind, values)
     _check_blocks(kind, values)
     _check_stages(kind, values)
     _check_heads(kind, values)
+
+
+def _check_size(kind: str, name: str, value: Any) -> None:
+    """Check that numbers are finite and not so large that the model alone, without weights, fills the memory."""
+    most = _MOST_LOOPS if name in _LOOPS else _MOST_FEW if name in _FEW_LOOPS else _MOST
+    most = _MOST_SIDE if name in _SIZES else most
+    numbers = list(_numbers(value))
+    if len(numbers) > _MOST_LOOPS or not all(-most <= number <= most for number in numbers):
+        raise VitrailError(f"{kind} has {name}={short(value)}: numbers must be finite and at most {most:,}")
+
+
+def _numbers(value: Any) -> Iterator[float]:
+    if isinstance(value, tuple | list):
+        for entry in value:
+            yield from _numbers(entry)
+    elif isinstance(value, int | float):
+        yield value
+
+
+def _check_patches(kind: str, values: Mapping[str, Any]) -> None:
+    size, patch = values["image_size"], values.get("patch_size", 1)
+    sides = zip(*(side if isinstance(side, tuple) else (side, side) for side in (size, patch)), strict=True)
+    count = math.prod(-(-side // step) for side, step in sides)
+    if count > _MOST_PATCHES and "patch_size" in values:
+        raise VitrailError(
+            f"{kind} has image_size={size} and patch_size={patch}, which are {count:,} patches: use at most "
+            f"{_MOST_PATCHES:,}"
+        )
 
 
 def _check_blocks(kind: str, values: Mapping[str, Any]) -> None:
@@ -50,7 +103,8 @@ def _check_blocks(kind: str, values: Mapping[str, Any]) -> None:
             continue
         if len(entries) != values["depth"] or not all(_count(entry, least=1) for entry in entries):
             raise VitrailError(
-                f"{kind} has {name}={entries} for depth={values['depth']}: give a whole number from 1 for each block"
+                f"{kind} has {name}={short(entries)} for depth={values['depth']}: give a whole number from 1 for each "
+                "block"
             )
 
 
@@ -61,7 +115,7 @@ def _check_stages(kind: str, values: Mapping[str, Any]) -> None:
         raise VitrailError(f"{kind} has different numbers of stages, {given}: give each field one entry for each stage")
     for name, entries in stages.items():
         if name != "mlp_ratios" and not all(_count(entry, least=1) for entry in entries):
-            raise VitrailError(f"{kind} has {name}={entries}: entries must be whole numbers of at least 1")
+            raise VitrailError(f"{kind} has {name}={short(entries)}: entries must be whole numbers of at least 1")
 
 
 def _check_heads(kind: str, values: Mapping[str, Any]) -> None:
@@ -69,7 +123,7 @@ def _check_heads(kind: str, values: Mapping[str, Any]) -> None:
     if isinstance(heads, tuple) or heads is None:
         return
     if not _count(heads, least=1):
-        raise VitrailError(f"{kind} has num_heads={heads!r}: it must be a whole number of at least 1")
+        raise VitrailError(f"{kind} has num_heads={short(heads)}: it must be a whole number of at least 1")
     if "embed_dim" in values and values["embed_dim"] % heads:
         raise VitrailError(
             f"{kind} has embed_dim={values['embed_dim']}, not a multiple of num_heads={heads}: choose a multiple"

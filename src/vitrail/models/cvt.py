@@ -52,6 +52,7 @@ class CvTConfig(ClassifierFields):
     drop_path: float = 0.0
     dropout: float = 0.0
     norm_eps: float = 1e-5
+    final_norm: bool = True
     activation: Activation = "gelu"
 
     def build(self) -> VisionModel["CvTConfig"]:
@@ -63,7 +64,7 @@ class CvTConfig(ClassifierFields):
             embed=embeds[0],
             encoder=Encoder(
                 [Stage(self.blocks(index), reduce=reduce) for index, reduce in enumerate(reduces)],
-                norm=nn.LayerNorm(dim, eps=self.norm_eps),
+                norm=nn.LayerNorm(dim, eps=self.norm_eps) if self.final_norm else None,
             ),
             head=Head(FirstToken(), classifier(dim, self.num_classes)),
             config=self,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from ..nn import DistilledHead, VisionModel, init_vit
+from ..nn import DistilledHead, FirstToken, Head, VisionModel, init_vit
 from .fields import BlockFields, PositionedFields, ViTFields
 from .parts import classifier, patch_embed, vit_embed, vit_encoder
 from .vit import HUGE, LARGE, SMALL, TINY, ViTConfig
@@ -16,17 +16,29 @@ from .vit import HUGE, LARGE, SMALL, TINY, ViTConfig
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DistilledDeiTConfig(ViTFields, PositionedFields, BlockFields):
-    """Distilled DeiT, with class and distillation token (section 4)."""
+    """Distilled DeiT, with class and distillation token (section 4).
+
+    Attributes:
+        distilled_head: whether the distillation token has a classifier; otherwise the class token's is the only one
+        (transformers' `DeiTForImageClassification`).
+    """
+
+    distilled_head: bool = True
 
     def build(self) -> VisionModel["DistilledDeiTConfig"]:
-        dim = self.embed_dim
         model = VisionModel(
             embed=vit_embed(self, patch_embed(self), prefix=2),
             encoder=vit_encoder(self),
-            head=DistilledHead(classifier(dim, self.num_classes), classifier(dim, self.num_classes)),
+            head=self.head(),
             config=self,
         )
         return model.apply(init_vit)
+
+    def head(self) -> DistilledHead | Head:
+        classify = classifier(self.embed_dim, self.num_classes)
+        if not self.distilled_head:
+            return Head(FirstToken(), classify)
+        return DistilledHead(classify, classifier(self.embed_dim, self.num_classes))
 
 
 DeiT3 = partial(ViTConfig, layer_scale=1e-6, class_position=False)

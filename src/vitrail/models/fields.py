@@ -12,6 +12,7 @@ from torch import Tensor
 from ..errors import VitrailError
 from ..nn import BaseVisionModel
 from ..task_spec import CLASSIFICATION, EMBEDDING, TaskSpec
+from ..typed import field_types
 from .checks import check_values
 from .words import Interpolation
 
@@ -230,6 +231,15 @@ class PositionedFields(EncoderFields):
 
     position_mode: Interpolation = "bicubic"
     position_antialias: bool = True
+
+
+def config_types(kind: type[ModelConfig]) -> dict[str, Any]:
+    """Field name -> type of a config.
+
+    What every family has keeps its type, though a class of another package may declare only a square image_size.
+    """
+    own, shared = field_types(kind), field_types(ModelConfig)
+    return {name: shared.get(name, hint) for name, hint in own.items()}
 
 
 def shared_fields(config: ModelConfig, kind: type[ModelConfig]) -> dict[str, Any]:

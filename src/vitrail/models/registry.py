@@ -7,8 +7,9 @@ from typing import Any, TypeVar
 
 from ..errors import VitrailError, nearest
 from ..nn import BaseVisionModel
+from ..typed import convert
 from .families import families, find_variant, variant_names
-from .fields import BlockFields, ModelConfig
+from .fields import BlockFields, ModelConfig, config_types
 from .paper_names import paper_name
 
 ConfigT = TypeVar("ConfigT", bound=ModelConfig)
@@ -68,7 +69,7 @@ def override(config: ConfigT, overrides: Mapping[str, Any], name: str) -> Config
     given too.
 
     Raises:
-        VitrailError: unknown field; the message suggests the nearest valid one.
+        VitrailError: unknown field; the message suggests the nearest valid one. Or a value of the wrong type.
     """
     valid = [field.name for field in fields(config)]
     for key in overrides:
@@ -79,7 +80,9 @@ def override(config: ConfigT, overrides: Mapping[str, Any], name: str) -> Config
                 hint = "its blocks cannot have widths of their own; those of ViT, DINOv2, BEiT, CLIP and others can"
             raise VitrailError(f"{name} has no field {key!r}: {hint}")
     changes = config.classifier_changes() if overrides.get("num_classes") else {}
-    return replace(config, **{**changes, **overrides})
+    made = replace(config, **{**changes, **overrides})  # first, for the more specific messages of its checks
+    types = config_types(type(config))
+    return replace(made, **{key: convert(types[key], value, f"{key} of {name}") for key, value in overrides.items()})
 
 
 def canonical_name(name: str) -> str:

@@ -42,7 +42,9 @@ class WindowPyramid(ClassifierFields):
         patch_size, mlp_ratio, drop_path, dropout, norm_eps, pad: as in `ViTConfig`.
         embed_dim: width of the first stage.
         depths, num_heads: number of blocks and heads of each stage.
-        window_size: side of the windows in tokens; a stage whose grid is not larger has one window, and no shift.
+        window_size: side of the windows in tokens; a stage whose grid is not larger has one window. Windows are shifted
+        where the grid of the image that comes is larger than they are.
+        pad_first: see `LocalAttention`; True for weights of torchvision and transformers.
     """
 
     __slots__ = ()
@@ -57,6 +59,7 @@ class WindowPyramid(ClassifierFields):
     dropout: float = 0.0
     norm_eps: float = 1e-5
     pad: bool = False
+    pad_first: bool = False
 
     @abstractmethod
     def block(self, stage: int, number: int, dim: int, window: Cells, shift: Cells, drop_path: float) -> Block:
@@ -78,7 +81,8 @@ class WindowPyramid(ClassifierFields):
                 grid = math.ceil(grid[0] / 2), math.ceil(grid[1] / 2)
                 reduce = self.merge(dim)
                 dim *= 2
-            window, shift = fit_window(self.window_size, grid)
+            window, _ = fit_window(self.window_size, grid)
+            shift = window[0] // 2, window[1] // 2  # dropped on grids that are not larger than the window
             blocks = [
                 self.block(index, number, dim, window, shift if number % 2 else (0, 0), rate)
                 for number, rate in enumerate(rates)
@@ -100,9 +104,10 @@ class SwinConfig(WindowPyramid):
     def block(self, stage: int, number: int, dim: int, window: Cells, shift: Cells, drop_path: float) -> Block:
         heads = self.num_heads[stage]
         inner = MultiHeadAttention(dim, heads, bias=RelativeBias(window, heads), dropout=self.dropout)
+        windows = LocalAttention(inner, window, shift, pad_first=self.pad_first)
         mlp = MLP(dim, int(dim * self.mlp_ratio), dropout=self.dropout)
         return Block(
-            attention=pre_norm(dim, LocalAttention(inner, window, shift), drop_path=drop_path, norm_eps=self.norm_eps),
+            attention=pre_norm(dim, windows, drop_path=drop_path, norm_eps=self.norm_eps),
             mlp=pre_norm(dim, mlp, drop_path=drop_path, norm_eps=self.norm_eps),
         )
 

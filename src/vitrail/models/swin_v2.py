@@ -53,7 +53,7 @@ class SwinV2Config(WindowPyramid):
             bias=ContinuousRelativeBias((trained, trained) if trained else window, heads),
             dropout=self.dropout,
         )
-        attention = LocalAttention(inner, window, shift, apart=_APART)
+        attention = LocalAttention(inner, window, shift, apart=_APART, pad_first=self.pad_first)
         mlp = MLP(dim, int(dim * self.mlp_ratio), dropout=self.dropout)
         parts: dict[str, nn.Module] = {
             "attention": post_norm(dim, attention, drop_path=drop_path, norm_eps=self.norm_eps),

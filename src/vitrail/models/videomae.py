@@ -35,6 +35,7 @@ class VideoMAEConfig(ViTFields, PositionedFields, BlockFields):
     Attributes:
         num_frames: number of frames T, a multiple of `tubelet_frames`.
         tubelet_frames: number of frames of a token.
+        pool_norm: whether the mean has a norm; encoders alone have none (transformers' `VideoMAEModel`).
         pool_norm_eps: epsilon of the norm after the pooling (transformers' weights expect 1e-5).
         position_grid: (frames, rows, columns) of positions to resample to the current grid; None: positions are
         computed for the current grid, as published.
@@ -43,6 +44,7 @@ class VideoMAEConfig(ViTFields, PositionedFields, BlockFields):
     num_frames: int = 16
     tubelet_frames: int = 2
     num_classes: int = 400
+    pool_norm: bool = True
     pool_norm_eps: float = 1e-6
     position_grid: tuple[int, int, int] | None = None
 
@@ -57,10 +59,11 @@ class VideoMAEConfig(ViTFields, PositionedFields, BlockFields):
         positions = SinusoidalPositions(
             dim, grid=self.position_grid, mode=self.position_mode, antialias=self.position_antialias
         )
+        norm = nn.LayerNorm(dim, eps=self.pool_norm_eps) if self.pool_norm else None
         model = VisionModel(
             embed=Embedding(tubelets, positions=positions),
             encoder=Encoder([self.block(i, rate) for i, rate in enumerate(linear_rates(self.drop_path, self.depth))]),
-            head=Head(MeanPool(), classifier(dim, self.num_classes), norm=nn.LayerNorm(dim, eps=self.pool_norm_eps)),
+            head=Head(MeanPool(), classifier(dim, self.num_classes), norm=norm),
             config=self,
         )
         return model.apply(init_vit)

@@ -22,6 +22,7 @@ from .attention.cosine import CosineScores
 from .attention.levit import CoarseQueries, DistanceBias, NormedProjection, ShrinkingAttention, coarser
 from .attention.linear import EluFeatures, LinearAttend, LinearAttention, RandomFeatures
 from .attention.multi_head import CrossAttention, MultiHeadAttention, NoBias, NoRefinement
+from .attention.offsets import resample_offsets
 from .attention.packing import PackedAttention, SegmentMask, pack, pack_tokens, unpack
 from .attention.pattern import Grid, Groups, Pattern
 from .attention.places import AttendsInGroups, Places, numbers
@@ -65,7 +66,7 @@ from .embed.positions import (
     sincos_positions,
     sinusoidal_positions,
 )
-from .embed.prefix import PrefixTokens, RegisterTokens
+from .embed.prefix import NamesPrefix, PrefixTokens, RegisterTokens
 from .embed.quadtree import entropy, quadtree, variance
 from .embed.resnet import ResNetEmbed
 from .embed.sine import SinePositions
@@ -112,6 +113,7 @@ from .heads.multitask import TaskHeads
 from .heads.outputs import Detections, ForwardOutputs, TaskOutputs
 from .heads.pool import AttentionWeightedPool, JoinedTokens, MultiHeadAttentionPool
 from .heads.prototypes import PrototypeHead, Prototypes, UnitLength
+from .heads.reading import CLASS_TOKEN, ReadsTokens, TokensRead
 from .heads.segment import AllMLPHead
 from .init import (
     init_convnext,
@@ -140,6 +142,7 @@ from .tokens import NO_TOKEN, Tokens, fold, sizes
 
 __all__ = [
     "ATTENDS",
+    "CLASS_TOKEN",
     "FX_LEAVES",
     "HOLDERS",
     "KERNELS",
@@ -231,6 +234,7 @@ __all__ = [
     "MultiHeadAttention",
     "MultiHeadAttentionPool",
     "MultiLevelModel",
+    "NamesPrefix",
     "NeighbourhoodAttention",
     "NoBias",
     "NoMask",
@@ -268,6 +272,7 @@ __all__ = [
     "QuerySelfAttention",
     "QuickGELU",
     "RandomFeatures",
+    "ReadsTokens",
     "Reassemble",
     "Reconstruction",
     "ReducedProjection",
@@ -310,6 +315,7 @@ __all__ = [
     "TimeAttention",
     "TokenMLP",
     "Tokens",
+    "TokensRead",
     "TubeletEmbed",
     "UnitLength",
     "Upsampling",
@@ -340,6 +346,7 @@ __all__ = [
     "quadtree",
     "recompute",
     "refinement",
+    "resample_offsets",
     "resample_positions",
     "resize_patch_weights",
     "set_attention_kernel",

@@ -9,6 +9,7 @@ from jaxtyping import Float, Int, Shaped
 from torch import Tensor, fx, nn
 from torch.utils import _pytree as pytree
 
+from .heads.reading import PATCHES
 from .model import ComposedModel, ConfigT_co
 from .tokens import Tokens
 
@@ -109,6 +110,8 @@ class PatchDecoder(nn.Module):
         encoder: Tokens -> Tokens.
         predict: projection from the decoder's width to the pixels of a patch.
     """
+
+    reads = PATCHES
 
     def __init__(
         self, embed: nn.Module, dim: int, *, positions: nn.Module, encoder: nn.Module, predict: nn.Module

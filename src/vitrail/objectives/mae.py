@@ -100,8 +100,8 @@ class MAEObjectiveConfig(ObjectiveConfig):
             raise VitrailError(f"objective.mask_ratio is {self.mask_ratio}: it is a fraction, more than 0 and below 1")
         if self.decoder_dim is not None and (self.decoder_dim < 32 or self.decoder_dim % 32):
             raise VitrailError(f"objective.decoder_dim is {self.decoder_dim}: it needs to be a multiple of 32")
-        if self.decoder_depth is not None and self.decoder_depth < 1:
-            raise VitrailError(f"objective.decoder_depth is {self.decoder_depth}: it needs at least 1")
+        if self.decoder_depth is not None and not 1 <= self.decoder_depth <= 1000:
+            raise VitrailError(f"objective.decoder_depth is {self.decoder_depth}: it needs at least 1, at most 1000")
 
     def build(self, model: BaseVisionModel[ModelConfig], labels: Labels | None) -> MaskedReconstruction:
         return MaskedReconstruction(model, normalise=self.normalise)

@@ -1,5 +1,6 @@
 """The regression objective: squared error or Huber's loss."""
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -45,8 +46,8 @@ class RegressionConfig(ObjectiveConfig):
     """Error above which Huber's loss is linear, in standard deviations."""
 
     def __post_init__(self) -> None:
-        if self.delta <= 0:
-            raise VitrailError(f"objective.delta is {self.delta}: it needs to be more than 0")
+        if not 0 < self.delta < math.inf:
+            raise VitrailError(f"objective.delta is {self.delta}: it needs to be a number of more than 0")
 
     def build(self, model: BaseVisionModel[ModelConfig], labels: Labels | None) -> NumberLoss:
         return NumberLoss(model, delta=self.delta if self.loss == "huber" else None)

@@ -82,8 +82,8 @@ class SupervisedConfig(ObjectiveConfig):
         if not 0 <= self.mix_rate <= 1:
             raise VitrailError(f"objective.mix_rate is {self.mix_rate}: it is a fraction, from 0 to 1")
         for name, value in (("mixup", self.mixup), ("cutmix", self.cutmix), ("balance", self.balance)):
-            if value < 0:
-                raise VitrailError(f"objective.{name} is {value} and can't be negative: use 0 to leave it out")
+            if not 0 <= value <= 1000:  # NaN too
+                raise VitrailError(f"objective.{name} is {value}: use 0, which leaves it out, to 1000")
 
     def build(self, model: BaseVisionModel[ModelConfig], labels: Labels | None) -> Supervised:
         assert labels is not None

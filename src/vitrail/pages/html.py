@@ -1,6 +1,7 @@
 """Self-contained HTML pages and their elements: no network, light and dark, any width."""
 
 import base64
+import hashlib
 import json
 from collections.abc import Iterable, Sequence
 from html import escape
@@ -29,25 +30,66 @@ def asset(name: str, package: str = "vitrail.pages") -> str:
     return (files(package) / "assets" / name).read_text(encoding="utf-8")
 
 
-def page(title: str, lead: str, body: Iterable[str], *, styles: str = "", script: str = "") -> str:
-    """A whole document.
+def page(
+    title: str,
+    lead: str,
+    body: Iterable[str],
+    *,
+    styles: str = "",
+    scripts: Sequence[tuple[str, str]] = (),
+    connects: bool = False,
+) -> str:
+    """A whole document, whose content security policy lets only these scripts run and loads nothing from elsewhere.
 
     Args:
         title: plain text.
         lead: HTML below the title.
         body: HTML of the sections.
-        styles, script: more CSS and JavaScript, written into the page.
+        styles: more CSS.
+        scripts: (type, JavaScript or import map) pairs, written into the page in this order; "" for a classic script.
+        connects: allow requests to the server of the page.
     """
+    parts = list(body)
+    nonce = _nonce([title, lead, *parts, *(text for _, text in scripts)])
     return "\n".join(
         [
             '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">',
+            f'<meta http-equiv="Content-Security-Policy" content="{_policy(nonce, connects=connects)}">',
             '<meta name="viewport" content="width=device-width, initial-scale=1">',
             '<meta name="generator" content="vitrail">',
             '<link rel="icon" href="data:,">',
             f"<title>{escape(title)}</title>\n<style>\n{asset('page.css')}{styles}</style>\n</head>\n<body>",
             f"<header>{MARK}<div><h1>{escape(title)}</h1>{lead}</div></header>\n<main>",
-            *body,
-            f"</main>\n{f'<script>{script}</script>' if script else ''}\n</body>\n</html>\n",
+            *parts,
+            "</main>",
+            *(f"<script{f' type={kind!r}' if kind else ''} nonce={nonce!r}>{text}</script>" for kind, text in scripts),
+            "</body>\n</html>\n",
+        ]
+    )
+
+
+def _nonce(parts: Iterable[str]) -> str:
+    """A word that names the page's own scripts. As a digest of the page it cannot stand in a text of the page."""
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(part.encode())
+    return digest.hexdigest()[:32]
+
+
+def _policy(nonce: str, *, connects: bool) -> str:
+    """Content security policy: a script that a class or file name brings in does not run, whatever fails to escape it.
+
+    The modules that a script with the nonce imports have its nonce.
+    """
+    return "; ".join(
+        [
+            "default-src 'none'",
+            f"script-src 'nonce-{nonce}'",
+            "style-src 'unsafe-inline'",
+            "img-src data: blob:",
+            "connect-src 'self'" if connects else "connect-src 'none'",
+            "base-uri 'none'",
+            "form-action 'none'",
         ]
     )
 

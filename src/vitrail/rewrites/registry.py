@@ -7,6 +7,8 @@ from typing import Any, TypeVar
 
 from ..errors import VitrailError, nearest
 from ..nn import BaseVisionModel
+from ..plain import short
+from ..typed import build
 from .base import Rewrite
 from .fold import FoldBatchNorm, FoldLayerScale
 
@@ -62,15 +64,15 @@ def from_dict(values: Mapping[str, Any]) -> Rewrite:
     """
     rest = dict(values)
     name = rest.pop("name", "")
-    if name not in REWRITES:
-        raise VitrailError(f"there is no rewrite {name!r}: {nearest(name, REWRITES)}")
+    if not isinstance(name, str) or name not in REWRITES:
+        raise VitrailError(f"there is no rewrite {short(name)}: {nearest(str(name)[:80], REWRITES)}")
     valid = [field.name for field in fields(REWRITES[name])]
     for key in rest:
         if key not in valid:
             raise VitrailError(
                 f"rewrite {name} has no option {key!r}: {nearest(key, valid) if valid else 'it has none'}"
             )
-    return REWRITES[name](**{key: _tuples(value) for key, value in rest.items()})
+    return build(REWRITES[name], rest, f"rewrite {name}")
 
 
 def name_of(change: Rewrite) -> str:
@@ -81,7 +83,3 @@ def name_of(change: Rewrite) -> str:
     raise VitrailError(
         f"{type(change).__name__} is not registered: call register_rewrite(name, {type(change).__name__})"
     )
-
-
-def _tuples(value: Any) -> Any:
-    return tuple(_tuples(item) for item in value) if isinstance(value, list) else value

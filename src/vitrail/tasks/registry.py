@@ -1,12 +1,11 @@
 """Registry of tasks."""
 
-from collections.abc import Callable
-from dataclasses import fields
 from importlib import import_module
 
 from ..errors import VitrailError, nearest
 from ..plugins import find_plugin, plugin_names
 from ..task_spec import TaskSpec
+from ..typed import build, field_types
 from .task import Task
 
 TASKS = {
@@ -41,19 +40,19 @@ def resolve(spec: TaskSpec) -> Task:
     """
     kind = _class(spec.name)
     options = dict(spec.options)
-    valid = [field.name for field in fields(kind)]  # type: ignore[arg-type]
+    valid = field_types(kind)
     for name in options:
         if name not in valid:
             raise VitrailError(f"task {spec.name} has no option {name!r}: {nearest(name, valid or ['none'])}")
-    return kind(**options)
+    return build(kind, options, f"task {spec.name}")
 
 
-def _class(name: str) -> Callable[..., Task]:
+def _class(name: str) -> type[Task]:
     if name in TASKS:
         module, _, kind = TASKS[name].partition(":")
-        found: Callable[..., Task] = vars(import_module(f".{module}", __package__))[kind]
+        found: type[Task] = vars(import_module(f".{module}", __package__))[kind]
         return found
-    plugin: Callable[..., Task] | None = find_plugin("task", name)
+    plugin: type[Task] | None = find_plugin("task", name)
     if plugin is None:
         if name in ARCHITECTURES_ONLY:
             raise VitrailError(

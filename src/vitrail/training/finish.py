@@ -55,6 +55,7 @@ def fit_and_finish(folder: RunFolder, setup: RunSetup, audience: Audience) -> di
     state = latest(folder.checkpoints)
     if state is not None:
         trainer.counters = restore(state, trainer.objective, trainer.optimizers, trainer.ema, trainer.scaler)
+        trainer.require_finite()
         if trainer.counters.step:
             audience.say(f"resuming from step {trainer.counters.step} of {trainer.planned_steps}")
     loggers = [*make_loggers(setup.recipe.loggers, folder.path, recipe_to_dict(setup.recipe)), *audience.loggers]
@@ -63,8 +64,10 @@ def fit_and_finish(folder: RunFolder, setup: RunSetup, audience: Audience) -> di
     try:
         trainer.fit(lambda each: evaluate_trainer(setup, each), recorder, pace=pace, progress=audience.progress)
     except Diverged as error:
-        good = latest(folder.checkpoints)
-        raise Diverged(f"{error}. Last good state: {good or 'none was saved yet'}") from error
+        raise Diverged(
+            f"{error}. Last good state: {latest(folder.checkpoints)}; --resume would repeat these steps, so start a "
+            "new run with other settings, from the beginning or with --weights of this state"
+        ) from error
     except Stopped as stop:
         raise Stopped(f"{stop}; to continue: vitrail train --resume {folder.path}") from None
     finally:

@@ -2,6 +2,7 @@
 
 import csv
 import glob
+import hashlib
 import json
 import os
 import platform
@@ -10,12 +11,15 @@ import shutil
 import subprocess
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ..checkpoint.atomic import write_file
 from ..errors import VitrailError
+from ..plain import Unreadable, parse_json, read_json
 from ..tables import csv_text
+from ..typed import build, convert
 from ..version import __version__
 from .run_lock import LOCK, RunLock
 from .step_plan import StepPlan
@@ -30,6 +34,16 @@ METRICS, TABLE, RECIPE, SPLITS, DATA, PLAN, TIME, EVALUATION = (
     "time.json",
     "evaluation.json",
 )
+
+GUARDED = (RECIPE, SPLITS, DATA, PLAN)
+"""Files that a resumed run reads, besides its state."""
+DIGESTS = "digests.json"
+"""sha256 of the guarded files, and of the version before."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Time:
+    seconds: float
 
 
 class FolderTaken(VitrailError):  # noqa: N818 - the state of a folder
@@ -71,7 +85,7 @@ class RunFolder:
         try:
             lock.acquire()
             for name, text in files.items():
-                write_file(stage / name, _encoded(text))
+                RunFolder(stage).write(name, text)
             save_state(stage / self.checkpoints.name / "last")
             self._take_name(stage)
         except BaseException:  # also an interrupt
@@ -101,16 +115,52 @@ class RunFolder:
                 f"{self.path} exists already: choose another --out, or run `vitrail train --resume {self.path}`"
             )
 
+    def require_there(self) -> None:
+        """Raise VitrailError if the folder was removed; saving would create a part of it again."""
+        if not self.path.is_dir():
+            raise VitrailError(f"{self.path} was removed while the run was going: start a new run")
+
     def write(self, name: str, text: str) -> None:
-        """Write a text file atomically."""
+        """Write a text file atomically; the sha256 of a guarded file is recorded, see `require_unchanged`."""
+        self.require_there()
+        if name in GUARDED:
+            # Before the file, with that of the old one: whenever the process ends, the file is one of the two.
+            known, file = self._digests(), self.path / name
+            old = [_sha256(file.read_bytes())] if file.is_file() else []
+            known[name] = [*(digest for digest in old if digest in known.get(name, [])), _sha256(_encoded(text))]
+            write_file(self.path / DIGESTS, json.dumps(known, indent=2).encode())
         write_file(self.path / name, _encoded(text))
+
+    def require_unchanged(self) -> None:
+        """Raise VitrailError if a guarded file differs from what the run wrote; runs of earlier versions pass."""
+        known = self._digests()
+        for name in [name for name in GUARDED if name in known or (known and name != PLAN)]:
+            file = self.path / name
+            if not file.is_file():
+                raise VitrailError(f"{self.path} cannot be resumed: {name} is missing; restore it, or start a new run")
+            if _sha256(file.read_bytes()) not in known.get(name, []):
+                raise VitrailError(
+                    f"{file} was changed after the run began (sha256 differs), and a resumed run goes on as it began: "
+                    "restore it, or start a new run, with --recipe for another recipe"
+                )
+
+    def _digests(self) -> dict[str, list[str]]:
+        file = self.path / DIGESTS
+        try:
+            found = convert(dict[str, tuple[str, ...]], read_json(file), DIGESTS) if file.is_file() else {}
+        except VitrailError as fault:
+            raise VitrailError(f"{file} is damaged: {fault}; restore it, or start a new run") from None
+        return {name: list(digests) for name, digests in found.items()}
 
     def read_json(self, name: str) -> Any:
         """Parse a JSON file of the run."""
         file = self.path / name
         if not file.is_file():
             raise VitrailError(f"{self.path} is not a run that can be resumed: it has no {name}; start a new one")
-        return json.loads(file.read_text(encoding="utf-8"))
+        try:
+            return read_json(file)
+        except Unreadable as fault:
+            raise VitrailError(f"{file} is damaged: {fault}; restore it, or start a new run") from None
 
     def plan(self) -> StepPlan | None:
         """Read the plan of a run with a time budget; None if none was written."""
@@ -124,7 +174,7 @@ class RunFolder:
     def seconds(self) -> float:
         """Seconds of the run up to its last saved state, all tries together."""
         file = self.path / TIME
-        return float(json.loads(file.read_text(encoding="utf-8"))["seconds"]) if file.is_file() else 0.0
+        return build(_Time, self.read_json(TIME), TIME).seconds if file.is_file() else 0.0
 
     def write_seconds(self, seconds: float) -> None:
         """Save what `seconds` returns."""
@@ -133,13 +183,20 @@ class RunFolder:
     def rows(self) -> list[dict[str, Any]]:
         """Read the metric log, a dictionary for each evaluation."""
         file = self.path / METRICS
-        lines = file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
-        return [json.loads(line) for line in lines if line.endswith("}")]
+        lines = file.read_bytes().splitlines() if file.is_file() else []
+        try:
+            return [parse_json(line) for line in lines if line.endswith(b"}")]
+        except Unreadable as fault:
+            raise VitrailError(f"{file} is damaged: {fault}; restore it, or start a new run") from None
 
     def write_rows(self, rows: list[dict[str, Any]]) -> None:
         """Replace the metric log, as JSON lines and as a table."""
         self.write(METRICS, "".join(json.dumps(row) + "\n" for row in rows))
         self.write(TABLE, _table(rows))
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
 
 
 def _encoded(text: str) -> bytes:

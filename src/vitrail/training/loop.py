@@ -24,7 +24,7 @@ from .growth import SMALL_PART, shrink_batch, small_size
 from .optimizer import set_lr, train_mode
 from .recipe import Recipe, chosen
 from .schedule import lr_factor
-from .state import Counters
+from .state import Counters, not_finite
 from .step_plan import StepPlan
 from .stop import Stopped, StopSignal
 
@@ -139,6 +139,7 @@ class Trainer:
                     pace.stepped(self)
                 evaluates = self.plan.evaluates(done)
                 if evaluates:
+                    self.require_finite()
                     self.evaluate(evaluate, recorder)
                 elif stop.name is None and time.monotonic() - saved < self.recipe.save_minutes * 60:
                     continue
@@ -202,6 +203,14 @@ class Trainer:
             recorder.keep_best(self.evaluated, row)
         self._settled = None
 
+    def require_finite(self) -> None:
+        """Raise Diverged if a weight, or another tensor of the state, is not finite: it is not evaluated or saved."""
+        name, step = not_finite(self.objective, self.optimizers, self.ema), self.counters.step
+        if name is not None and not step:
+            raise Diverged(f"{name} is not finite before the first step: start from other weights")
+        if name is not None:
+            raise Diverged(f"{name} is not finite after step {step}. {self._smaller_lr()}")
+
     def placed(self, batch: Batch, size: tuple[int, int]) -> Batch:
         """Move a batch to the device and resize its images."""
 
@@ -260,7 +269,13 @@ class Trainer:
     def _divergence(self, value: float, batch: Batch, step: int) -> str:
         files = [self.names[index] for index in batch.indices]
         shown = ", ".join(files[:8]) + (f" and {len(files) - 8} more" if len(files) > 8 else "")
-        return (
-            f"the loss is {value} at step {step + 1}, on the batch {shown}. "
-            "Use a smaller lr, a longer warmup or precision=float32, or look at these files"
-        )
+        where = f"at step {step + 1}, on the batch {shown}"
+        return f"the loss is {value} {where}. {self._smaller_lr()}, or look at these files"
+
+    def _smaller_lr(self) -> str:
+        recipe = self.recipe
+        rates = {"lr": chosen(recipe.lr), **({"muon_lr": recipe.muon_lr} if recipe.optimizer == "muon" else {})}
+        settings = " ".join(f"--set {name}={rate / 3:.2g}" for name, rate in rates.items())
+        float32 = "" if self.precision == torch.float32 else " or --precision float32"
+        warmup = f" or a longer warmup than {recipe.warmup:g}" if recipe.warmup < 0.2 else ""
+        return f"Use a third of the learning rate ({settings}){warmup}{float32}"

@@ -1,6 +1,6 @@
 """Recipe: the complete settings of a training run, from which it can be repeated."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal, TypeVar
 
 from ..data.augment_options import Augment
@@ -8,6 +8,7 @@ from ..errors import VitrailError, nearest
 from ..objectives.mae import MAEObjectiveConfig
 from ..objectives.objective import ObjectiveConfig
 from ..objectives.supervised import SupervisedConfig
+from .recipe_checks import check_recipe
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -114,25 +115,7 @@ class Recipe:
     """Licence and author for the model card, such as card.license=apache-2.0."""
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch_size", "accumulate", "patience"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise VitrailError(f"recipe.{name} is {value}: it needs at least 1")
-        for name in ("minutes", "epochs", "evaluate_every", "lr", "start_size"):
-            value = getattr(self, name)
-            if value is not None and value <= 0:
-                raise VitrailError(f"recipe.{name} is {value}: it needs to be more than 0")
-        for name in ("val", "test", "warmup", "ema", "drop_path", "dropout"):
-            value = getattr(self, name)
-            if not 0 <= value < 1:
-                raise VitrailError(f"recipe.{name} is {value}: it needs to be at least 0 and below 1")
-        if self.start_size is not None and self.start_size > 1:
-            raise VitrailError(f"recipe.start_size is {self.start_size}: it is a fraction of the side, at most 1")
-        if self.val + self.test >= 0.9:
-            raise VitrailError(
-                f"recipe.val {self.val} and recipe.test {self.test} leave less than a tenth to train on: "
-                "make them smaller"
-            )
+        check_recipe({each.name: getattr(self, each.name) for each in fields(self)})
 
 
 def timed(recipe: Recipe) -> bool:

@@ -1,20 +1,17 @@
 """Read and write recipes as YAML, and set single fields from text."""
 
-import types
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, fields, is_dataclass, replace
+from dataclasses import asdict, is_dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
-
-import yaml
+from typing import Any
 
 from ..errors import VitrailError, nearest
 from ..objectives.objective import ObjectiveConfig
 from ..objectives.registry import objective_config
 from ..objectives.supervised import SupervisedConfig
+from ..plain import MOST_YAML_BYTES, Unreadable, parse_yaml, read_bounded, short, to_yaml
+from ..typed import NO_FIT, Special, build, convert, field_types, options
 from .recipe import RECIPES, Recipe, named_recipe
-
-T = TypeVar("T")
 
 
 def read_recipe(name_or_file: str) -> Recipe:
@@ -26,9 +23,9 @@ def read_recipe(name_or_file: str) -> Recipe:
     if not path.is_file():
         return named_recipe(name_or_file)
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise VitrailError(f"{path} is not readable as YAML: {error}") from error
+        values = parse_yaml(read_bounded(path, MOST_YAML_BYTES))
+    except Unreadable as fault:
+        raise VitrailError(f"{path} is not readable as a recipe: {fault}; mend it or use another") from None
     if not isinstance(values, dict):
         raise VitrailError(f"{path} has no recipe: it needs lines such as `epochs: 20`")
     return recipe_from_dict(values)
@@ -61,7 +58,7 @@ def pretraining_recipe(objective: str | None = None, given: Recipe | str | None 
 
 def recipe_from_dict(values: Mapping[str, Any]) -> Recipe:
     """Build a recipe from plain values; unknown fields and values of the wrong type raise VitrailError."""
-    return _build(Recipe, _moved(values), "recipe")
+    return build(Recipe, _moved(values), "recipe", special=_SPECIAL)
 
 
 def recipe_to_dict(recipe: Recipe) -> dict[str, Any]:
@@ -74,7 +71,7 @@ def recipe_to_dict(recipe: Recipe) -> dict[str, Any]:
 
 def recipe_to_yaml(recipe: Recipe) -> str:
     """The recipe as YAML, in the order of its fields."""
-    return yaml.safe_dump(recipe_to_dict(recipe), sort_keys=False, allow_unicode=True)
+    return to_yaml(recipe_to_dict(recipe))
 
 
 _FORMER = {
@@ -116,15 +113,9 @@ def set_fields(recipe: Recipe, settings: Sequence[str]) -> Recipe:
 
 def _parse(text: str) -> Any:
     try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise VitrailError(f"--set value {text!r} is not readable: {error}") from error
-    if isinstance(value, str):
-        try:
-            return float(value)  # YAML 1.1 reads 1e-3 as text
-        except ValueError:
-            return value
-    return value
+        return parse_yaml(text)
+    except Unreadable as fault:
+        raise VitrailError(f"--set value {short(text)} is not readable: {fault}") from None
 
 
 def _set(owner: Any, path: list[str], value: Any, name: str) -> Any:
@@ -133,97 +124,33 @@ def _set(owner: Any, path: list[str], value: Any, name: str) -> Any:
         return {**owner, key: _set(owner.get(key, {}), rest, value, name) if rest else value}
     if isinstance(owner, ObjectiveConfig) and key == "name":
         return objective_config(str(value))()
-    hints = _hints(type(owner))
+    if not is_dataclass(owner) or isinstance(owner, type):
+        raise VitrailError(f"{name} is not a field: {name.removesuffix(f'.{key}')} has no fields of its own")
+    hints = field_types(type(owner))
     if key not in hints:
         kind = f"objective {owner.name}" if isinstance(owner, ObjectiveConfig) else "the recipe"
         raise VitrailError(f"{kind} has no field {key}: {nearest(key, hints)}")
     if not rest:
-        return replace(owner, **{key: _convert(hints[key], value, name)})
+        return replace(owner, **{key: convert(hints[key], value, name, _SPECIAL)})
     inner = getattr(owner, key)
-    return replace(owner, **{key: _set(_default(hints[key]) if inner is None else inner, rest, value, name)})
+    made = _set(_default(hints[key]) if inner is None else inner, rest, value, name)
+    return replace(owner, **{key: convert(hints[key], made, name, _SPECIAL) if isinstance(made, dict) else made})
 
 
 def _default(hint: Any) -> Any:
-    if ObjectiveConfig in _options(hint):
+    if ObjectiveConfig in options(hint):
         return SupervisedConfig()
-    return next((option() for option in _options(hint) if isinstance(option, type) and is_dataclass(option)), {})
+    return next((option() for option in options(hint) if isinstance(option, type) and is_dataclass(option)), {})
 
 
-def _build(kind: type[T], values: Mapping[str, Any], where: str) -> T:
-    hints = _hints(kind)
-    for key in values:
-        if key not in hints:
-            raise VitrailError(f"there is no field {where}.{key}: {nearest(str(key), hints)}")
-    return kind(**{key: _convert(hints[key], value, f"{where}.{key}") for key, value in values.items()})
-
-
-def _hints(kind: type) -> dict[str, Any]:
-    hints = get_type_hints(kind)
-    return {field.name: hints[field.name] for field in fields(kind)}
-
-
-def _options(hint: Any) -> tuple[Any, ...]:
-    return get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
-
-
-def _convert(hint: Any, value: Any, where: str) -> Any:
-    for option in _options(hint):
-        converted = _fit(option, value, where)
-        if converted is not _NO_FIT:
-            return converted
-    raise VitrailError(f"{where} is {value!r}, which does not fit: it takes {_describe(hint)}")
-
-
-_NO_FIT = object()
-
-
-def _fit(option: Any, value: Any, where: str) -> Any:
-    """The value converted to this type, or _NO_FIT."""
-    if option is type(None):
-        return None if value is None else _NO_FIT
-    if option is ObjectiveConfig:
-        return _objective(value, where) if isinstance(value, Mapping) else _NO_FIT
-    if is_dataclass(option):
-        return _build(option, value, where) if isinstance(value, Mapping) else _NO_FIT  # type: ignore[arg-type]
-    if get_origin(option) is Literal:
-        return value if value in get_args(option) else _NO_FIT
-    if get_origin(option) is tuple:
-        return _fit_tuple(option, value, where)
-    if get_origin(option) is dict:
-        return dict(value) if isinstance(value, Mapping) else _NO_FIT
-    if option is float and isinstance(value, (int, float)) and not isinstance(value, bool):
-        return float(value)
-    if option is int and isinstance(value, float) and value.is_integer():
-        return int(value)
-    return value if type(value) is option else _NO_FIT
-
-
-def _objective(values: Mapping[str, Any], where: str) -> ObjectiveConfig:
+def _objective(values: Any, where: str) -> Any:
+    if not isinstance(values, Mapping):
+        return NO_FIT
     rest = dict(values)
-    return _build(objective_config(str(rest.pop("name", "supervised"))), rest, where)
+    return build(objective_config(str(rest.pop("name", "supervised"))[:200]), rest, where)
 
 
-def _fit_tuple(option: Any, value: Any, where: str) -> Any:
-    if isinstance(value, str) or not isinstance(value, Sequence):
-        return _NO_FIT
-    kinds = get_args(option)
-    if len(kinds) == 2 and kinds[1] is Ellipsis:
-        return tuple(_convert(kinds[0], item, where) for item in value)
-    if len(kinds) != len(value):
-        return _NO_FIT
-    return tuple(_convert(kind, item, where) for kind, item in zip(kinds, value, strict=True))
-
-
-def _describe(hint: Any) -> str:
-    words = []
-    for option in _options(hint):
-        if get_origin(option) is Literal:
-            words += [str(value) for value in get_args(option)]
-        elif option is type(None):
-            words.append("null (chosen for you)")
-        else:
-            words.append(option.__name__ if isinstance(option, type) and not get_args(option) else str(option))
-    return " or ".join(words)
+_SPECIAL: Special = {ObjectiveConfig: _objective}
 
 
 def _plain(value: Any) -> Any:

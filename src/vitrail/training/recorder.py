@@ -43,11 +43,14 @@ class FolderRecorder:
 
     def keep_best(self, model: BaseVisionModel[ModelConfig], row: LogRow) -> None:
         """Save the weights, with the row as their metrics."""
+        self.folder.require_there()
         best = replace(self.checkpoint, model=model, info={**self.checkpoint.info, "metrics": row})
         save(best, self.folder.checkpoints / "best")
 
     def keep_state(self, trainer: Trainer) -> None:
         """Save the weights and the state to resume from; the last state becomes `previous`."""
+        self.folder.require_there()
+        trainer.require_finite()
         set_aside(self.folder.checkpoints)
         save_state(self.folder.checkpoints / "last", self.checkpoint, trainer)
         self.folder.write_seconds(time.monotonic() - self.started)
@@ -59,6 +62,11 @@ class FolderRecorder:
 
 
 def save_state(path: Path, checkpoint: Checkpoint, trainer: Trainer) -> None:
-    """Save a checkpoint that a run can be resumed from: the trained weights and the trainer's state."""
+    """Save a checkpoint that a run can be resumed from: the trained weights and the trainer's state.
+
+    Raises:
+        Diverged: a tensor of the state is not finite; nothing is written.
+    """
+    trainer.require_finite()
     files = state_files(trainer.objective, trainer.optimizers, trainer.ema, trainer.scaler, trainer.counters)
     save(replace(checkpoint, model=trainer.model), path, extra=files)

@@ -21,6 +21,7 @@ from ..objectives.objective import ObjectiveConfig, Transform
 from ..objectives.registry import objective_config
 from ..progress import Track, silent
 from ..task_spec import TaskSpec
+from .advice import bad_files_listed, memory_advice, no_empty_folder, reading_advice
 from .finish import Audience, Say, fit_and_finish
 from .folder import DATA, RECIPE, SPLITS, FolderTaken, RunFolder, same_splits, splits_table
 from .loggers import Logger, require_loggers
@@ -91,7 +92,7 @@ def train(
         progress, say: where progress and messages go.
 
     Raises:
-        VitrailError: the source or the recipe is invalid (nothing is written then), or training fails.
+        VitrailError: the source or the recipe is invalid (no run is written then), or training fails.
         Stopped: by a signal; the state is saved.
     """
     read = read_recipe(recipe) if isinstance(recipe, str) else recipe or Recipe()
@@ -170,6 +171,7 @@ def resume(
     """
     audience = Audience(time.monotonic(), progress, say, loggers)
     folder = RunFolder(Path(path))
+    folder.require_unchanged()
     facts = RunFacts.from_json(folder.read_json(DATA))
     facts.require(folder.path, {"source": source, "transform": transform})
     recipe = read_recipe(str(folder.path))
@@ -220,16 +222,17 @@ def _start(
     )
     with torch.random.fork_rng():
         keep_freed_memory()
-        data = read_data(source, reading, progress=audience.progress)
+        with bad_files_listed(folder.path):
+            data = read_data(source, reading, progress=audience.progress)
         for warning in data.warnings:
             audience.say(f"note: {warning}")
-        setup = resolve(recipe, data, own)
-        folder.path.parent.mkdir(parents=True, exist_ok=True)
-        setup = fix_steps(setup)
-        facts = RunFacts.of(setup, reading, own_source=not isinstance(source, str | os.PathLike))
-        trainer = setup.trainer(first_plan(setup))
-        files = _plan_files(setup, facts)
-        folder = _created(folder, files, lambda place: save_state(place, setup.checkpoint, trainer), given=bool(out))
+        with memory_advice(recipe), no_empty_folder(folder.path.parent):
+            setup = fix_steps(resolve(recipe, data, own))
+            folder.path.parent.mkdir(parents=True, exist_ok=True)
+            facts = RunFacts.of(setup, reading, own_source=not isinstance(source, str | os.PathLike))
+            trainer = setup.trainer(first_plan(setup))
+            files, save = _plan_files(setup, facts), lambda place: save_state(place, setup.checkpoint, trainer)
+            folder = _created(folder, files, save, given=bool(out))
         with folder.lock:
             if data.survey.bad:
                 write_bad_files(folder.path / "bad_files.csv", data.survey.bad)
@@ -252,7 +255,8 @@ def _created(folder: RunFolder, files: dict[str, str], save: Callable[[Path], No
 
 
 def _finished(folder: RunFolder, setup: RunSetup, audience: Audience) -> Run:
-    metrics = fit_and_finish(folder, setup, audience)
+    with memory_advice(setup.recipe), reading_advice(folder.path):
+        metrics = fit_and_finish(folder, setup, audience)
     return Run(folder.path, metrics, time.monotonic() - audience.started)
 
 

@@ -1,6 +1,6 @@
 """data.json of a run folder: facts that resuming needs in addition to the recipe."""
 
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +10,10 @@ from ..data.seeds import derive
 from ..data.survey import Limit
 from ..errors import VitrailError
 from ..json_text import json_text
+from ..plain import short
 from ..task_spec import TaskSpec
-from .folder import versions
+from ..typed import build, field_types
+from .folder import DATA, versions
 from .recipe import Recipe
 from .setup import RunSetup
 from .training_data import Reading
@@ -66,11 +68,13 @@ class RunFacts:
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> "RunFacts":
         """Inverse of `to_json`; also reads files of earlier versions, with a word as the task and fewer fields."""
-        known = {each.name for each in fields(cls)}
+        if not isinstance(values, dict):
+            raise VitrailError(f"{DATA} is {short(values)}: restore it, or start a new run")
+        known = field_types(cls)
         found = {name: value for name, value in values.items() if name in known}
         if isinstance(found.get("task"), str):
             del found["task"]
-        return cls(**found)
+        return build(cls, found, DATA)
 
     def to_json(self) -> str:
         """The text of data.json."""

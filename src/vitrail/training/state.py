@@ -5,6 +5,7 @@ import shutil
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from torch.optim import Optimizer
 from ..checkpoint.atomic import Content, DamagedCheckpoint, finish_interrupted, verified_folder
 from ..errors import VitrailError
 from ..objectives.objective import Objective
+from ..plain import read_json
 from .ema import EMA
 
 TENSORS, COUNTERS = "trainer.safetensors", "trainer.json"
@@ -76,7 +78,7 @@ def state_files(
 def restore(folder: Path, objective: Objective, optimizers: list[Optimizer], ema: EMA | None, scaler: Any) -> Counters:
     """Load the model's weights and what `state_files` saved from `folder`; return the counters."""
     weights, tensors = load_file(folder / "model.safetensors"), load_file(folder / TENSORS)
-    document = json.loads((folder / COUNTERS).read_text())
+    document = read_json(folder / COUNTERS)
     objective.model.load_state_dict(weights)
     objective.load_state_dict({**objective.state_dict(), **_under("objective.", tensors)})
     if ema is not None:
@@ -84,6 +86,17 @@ def restore(folder: Path, objective: Objective, optimizers: list[Optimizer], ema
     _restore_optimizers(objective, optimizers, tensors)
     scaler.load_state_dict(document["scaler"])
     return Counters(**document["counters"])
+
+
+def not_finite(objective: Objective, optimizers: list[Optimizer], ema: EMA | None) -> str | None:
+    """Name of the first tensor of the state with an infinite value or NaN, or None."""
+    averages = ema.model.state_dict() if ema is not None else {}
+    tensors = chain(
+        objective.state_dict().items(),
+        ((f"ema.{name}", tensor) for name, tensor in averages.items()),
+        _optimizer_tensors(objective, optimizers),
+    )
+    return next((name for name, tensor in tensors if not torch.isfinite(tensor).all()), None)
 
 
 def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

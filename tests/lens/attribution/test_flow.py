@@ -1,7 +1,8 @@
 """Attention flow against NetworkX, on graphs small enough for it."""
 
 import builtins
-import time
+from collections.abc import Iterable
+from typing import Any
 
 import networkx
 import pytest
@@ -11,7 +12,9 @@ from torch import Tensor
 from vitrail.errors import VitrailError
 from vitrail.lens.attribution.flow import attention_flow, flow_map, pipes
 from vitrail.lens.attribution.flow_proof import reaches_bound
+from vitrail.lens.attribution.flow_search import MinimumCuts
 from vitrail.lens.capture import capture
+from vitrail.progress import Total
 
 from .plain import build, pictures, vit
 
@@ -83,13 +86,38 @@ def test_class_tokens_that_join_late_and_rows_that_are_not_asked_for() -> None:
         assert float(flow.values[target]) == pytest.approx(expected, abs=1e-6)
 
 
-def test_a_picture_of_197_tokens_and_12_layers_takes_less_than_five_seconds() -> None:
+def test_nothing_is_searched_for_in_a_picture_of_197_tokens_and_12_layers(monkeypatch: pytest.MonkeyPatch) -> None:
+    def searched(*args: object) -> None:
+        raise AssertionError("a search")
+
+    monkeypatch.setattr(MinimumCuts, "to", searched)
     layers = [layer[0] for layer in pipes(random_weights(12, 197, 6, 12))]
-    began = time.perf_counter()
-    flow = attention_flow(layers, torch.eye(197, dtype=torch.float64)[0])
-    assert time.perf_counter() - began < 5
+    flow = attention_flow(layers, torch.eye(197, dtype=torch.float64)[0], most=0)
     assert flow.trivial.all()
     torch.testing.assert_close(flow.values, layers[0].sum(0).clamp(max=1))
+
+
+def test_the_search_is_bounded_and_reports_its_progress() -> None:
+    layers = [layer[0] for layer in pipes(random_weights(4, 6, 4, 1, 3))]
+    start = torch.eye(6, dtype=torch.float64)[0]
+    left = int((~reaches_bound(tuple(layers), start, layers[0].sum(0).clamp(max=1))).sum())
+    assert left > 0
+    seen: list[tuple[int, str]] = []
+
+    def note(items: Iterable[Any], total: Total, label: str) -> Iterable[Any]:
+        seen.append((len(list(items)), label))
+        assert seen[-1][0] == total
+        return items
+
+    work = left * 4 * 36
+    flow = attention_flow(layers, start, most=work, progress=note)
+    assert {label for _, label in seen} == {"attention flow"}
+    assert seen[0][0] == left or sum(count for count, _ in seen) <= 2 * left
+    torch.testing.assert_close(flow.values, attention_flow(layers, start).values)
+    with pytest.raises(
+        VitrailError, match=rf"of {left} of 6 tokens must be searched for, each among 144 edges.*rollout"
+    ):
+        attention_flow(layers, start, most=work - 1)
 
 
 @pytest.mark.parametrize("mean", [False, True])

@@ -186,6 +186,7 @@ def install(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (info / "entry_points.txt").write_text(
         "[vitrail.methods]\nbrightness = bright:METHOD\nbare = bright:brightness\nabsent = nowhere:METHOD\n"
     )
+    monkeypatch.delitem(sys.modules, "bright", raising=False)  # of another test
     monkeypatch.syspath_prepend(str(folder))
 
 

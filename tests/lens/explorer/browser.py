@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -76,7 +77,11 @@ class Opened:
 
     def until(self, condition: str) -> None:
         """Wait until an expression is true in the page."""
-        self.page.wait_for_function(condition, timeout=20_000)
+        # Not wait_for_function, which would evaluate text inside the page, as its content security policy forbids.
+        deadline = time.monotonic() + 20
+        while not self.page.evaluate(condition):
+            assert time.monotonic() < deadline, f"still not so: {condition}"
+            self.page.wait_for_timeout(20)
 
     def text(self, selector: str) -> str:
         """What an element shows, after what was done has been drawn."""

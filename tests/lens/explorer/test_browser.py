@@ -13,13 +13,13 @@ from PIL import Image
 from vitrail.lens.attribution.method import Method
 from vitrail.lens.attribution.methods import METHODS as OURS
 from vitrail.lens.explorer.data import look
-from vitrail.lens.explorer.gallery import Gallery
+from vitrail.lens.explorer.gallery import Gallery, PackedView
 from vitrail.lens.explorer.pack import pack_layer, unpack_layer
 from vitrail.lens.explorer.page import write_page
 from vitrail.lens.explorer.server import ExplorerServer
 
 from .browser import CONTRAST, Opened, chromium
-from .small import NAMES, gallery, picture, vit
+from .small import METHODS, NAMES, gallery, picture, vit
 from .test_data import KINDS, adaptive, corner
 
 BAD = ("<b>broken</b>.png", "truncated")
@@ -49,7 +49,8 @@ def opened(browser: Any, file: str) -> Iterator[Opened]:
 
 
 def percent(value: float) -> str:
-    return f"{100 * value:.{1 if value < 0.0995 else 0}f}\xa0%"
+    hundred = 100 * value
+    return f"{hundred:.2g}\xa0%" if hundred < 0.995 else f"{hundred:.{1 if hundred < 9.95 else 0}f}\xa0%"
 
 
 def expected(layer: int, head: int | None, query: int, seed: int = 0) -> str:
@@ -151,7 +152,7 @@ def test_classes_and_methods(opened: Opened) -> None:
 def test_two_models_and_two_pictures_side_by_side(opened: Opened) -> None:
     opened.keys("c")
     opened.until("document.querySelectorAll('#stage .said').length === 2")
-    opened.until("document.querySelectorAll('#stage .pane')[1].querySelectorAll('.tokens button').length === 3")
+    opened.until("document.querySelectorAll('#stage .pane')[1].querySelectorAll('.tokens button').length === 4")
     opened.over("#stage .glass", 0.9, 0.9)
     assert "patch row 4 column 4" in opened.said(1)
     assert "patch row 4 column 4" in opened.said(2)
@@ -223,6 +224,9 @@ def test_the_live_page_takes_parts_out_and_says_when_the_server_is_gone(browser:
         opened.context.set_offline(True)
         opened.page.locator("#stage").get_by_label("Image").select_option("1.png")
         opened.until("document.querySelector('#stage .problem').textContent.includes('server does not answer')")
+        assert opened.text("#stage .problem").startswith("1.png is not shown: ")
+        assert opened.text("#stage .problem").endswith(" Shown is 0.png.")
+        assert belongs(opened) == {"0.png"}
         opened.context.close()
     assert all("Failed to load resource" in line for line in opened.complaints)
 
@@ -282,5 +286,125 @@ def test_an_embedding_has_no_probabilities_and_what_cannot_be_read_is_listed(bro
     assert opened.text("#unreadable li") == "<b>broken</b>.png: truncated"
     opened.page.locator("#colour").fill("30")
     assert opened.page.locator("#stage canvas.map").evaluate("canvas => getComputedStyle(canvas).opacity") == "0.3"
+    opened.context.close()
+    assert opened.complaints == []
+
+
+def belongs(opened: Opened) -> set[str]:
+    """The images that the page names as those of what it shows."""
+    named = [opened.text("#lead"), opened.page.locator("header .thumb").get_attribute("alt")]
+    named += [opened.page.locator(part).get_attribute("aria-label") for part in ("#stage .glass", "#relevance .glass")]
+    chosen = opened.page.locator("#stage").get_by_label("Image").evaluate("select => select.selectedOptions[0].text")
+    return {name for text in (*named, chosen) for name in ("0.png", "1.png", "2.png") if name in text}
+
+
+class Slow(Gallery):
+    """A gallery whose second image comes late, and whose third has a fault."""
+
+    go_on = threading.Event()
+
+    def view(self, number: int) -> PackedView:
+        found = super().view(number)
+        if number == 1:
+            assert self.go_on.wait(20)
+        if number == 2:
+            return PackedView({**found.document, "image": "data:image/png;base64,AAAA"}, found.layers)
+        return found
+
+
+def test_what_is_shown_stays_together_while_another_image_is_on_its_way(browser: Any) -> None:
+    images = [(f"{number}.png", picture(number)) for number in range(3)]
+    with ExplorerServer(Slow([vit()], images, methods={"for all": METHODS["for all"]})) as server:
+        server.start()
+        opened = Opened(browser, server.url)
+        opened.until("document.querySelector('#relevance .said').textContent.startsWith('For all')")
+        first, best = opened.said(), look(vit(), picture(0)).predictions[0]
+        choose = opened.page.locator("#stage").get_by_label("Image")
+        choose.select_option("1.png")
+        opened.until("document.querySelector('#stage [role=status]').textContent.startsWith('1.png is on its way.')")
+        assert "Shown is 0.png." in opened.text("#stage [role=status]")
+        assert opened.said() == first
+        assert f"predicts {best.name} ({percent(best.probability)}) for 0.png." in opened.text("#lead")
+        assert opened.page.locator("#stage .glass").get_attribute("aria-label").startswith("0.png")
+        Slow.go_on.set()
+        opened.until("document.getElementById('lead').textContent.includes('1.png')")
+        second = look(vit(), picture(1)).predictions[0]
+        assert f"predicts {second.name} ({percent(second.probability)}) for 1.png." in opened.text("#lead")
+        assert belongs(opened) == {"1.png"}
+        assert opened.said().endswith(expected(2, None, 0, seed=1))
+        choose.select_option("2.png")  # its image cannot be decoded
+        opened.until("document.querySelector('#stage .problem').textContent.startsWith('2.png is not shown')")
+        assert belongs(opened) == {"1.png"}
+        choose.select_option("0.png")
+        opened.until("document.getElementById('lead').textContent.includes('0.png')")
+        assert not opened.page.locator("#stage .problem").is_visible()
+        opened.context.close()
+    assert opened.complaints == []
+
+
+def test_a_method_whose_answer_was_lost_is_asked_again(browser: Any) -> None:
+    with ExplorerServer(gallery(vit(), pictures=1)) as server:
+        server.start()
+        opened = Opened(browser, server.url)
+        opened.page.route("**/api/relevance/0/for%20all", lambda route: route.abort(), times=1)
+        opened.page.locator("#method").select_option("For all")
+        said = "document.querySelector('#relevance .said').textContent"
+        opened.until(f"{said}.startsWith('For all has no map here: The server does not answer')")
+        opened.page.locator("#method").select_option("By class")
+        opened.until(f"{said}.startsWith('By class, for')")
+        opened.page.locator("#method").select_option("For all")
+        opened.until(f"{said}.startsWith('For all, the same for every class')")
+        opened.context.close()
+    assert all("Failed to load resource" in line for line in opened.complaints)
+
+
+def test_without_a_head_all_of_the_page_is_without_it(browser: Any) -> None:
+    shown = gallery(vit(), pictures=1, methods={"rollout": OURS["rollout"]})
+    with ExplorerServer(shown) as server:
+        server.start()
+        opened = Opened(browser, server.url)
+        rollout = "document.querySelector('#relevance .said').textContent"
+        opened.until(f"{rollout}.startsWith('Rollout, the same')")
+        intact = opened.text("#relevance .said")
+        opened.page.locator("#layer").fill("1")
+        opened.keys("h", "x", "L")
+        opened.until("document.getElementById('lead').textContent.includes('without 1 head')")
+        number = shown.ablate(0, [(0, 0)], [])["view"]
+        weights = unpack_layer(shown.view(number).layers[1])[0, 0, 1:]
+        opened.page.locator("#layer").fill("2")
+        assert f"({percent(weights.max().item())})" in opened.said()
+        best = shown.view(number).document["predictions"][0]
+        assert f"predicts {best['name']} ({percent(best['probability'])}) for" in opened.text("#lead")
+        opened.until(f"{rollout}.startsWith('Rollout without 1 head, the same')")
+        assert "without 1 head" in opened.page.locator("#stage .glass").get_attribute("aria-label")
+        assert "without 1 head" in opened.text("#stage .label")
+        opened.keys("u")
+        opened.until("!document.getElementById('lead').textContent.includes('without')")
+        opened.until(f"{rollout} === {intact!r}")
+        opened.context.close()
+    assert opened.complaints == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "opens"),
+    [
+        ("mean pool", "the patches together look"),
+        ("BEiT", "the patches together look"),
+        ("distillation", "the class token and the distillation token together look"),
+        ("learned query", "the learned query looks"),
+    ],
+)
+def test_opens_on_what_the_head_reads(browser: Any, tmp_path: Path, kind: str, opens: str) -> None:
+    subject = vit(name="beit_base_patch16_224") if kind == "BEiT" else KINDS[kind]()
+    shown = gallery(subject, pictures=1)
+    write_page(shown, tmp_path / "page.html")
+    opened = Opened(browser, (tmp_path / "page.html").as_uri())
+    view = look(subject, shown.images[0][1])
+    rows = view.layers[-1][1].weights.mean(0)
+    queries = [0] if kind == "learned query" else list(view.reads.prefix) or slice(len(view.prefix_names), None)
+    values = rows[queries].mean(0)[len(view.prefix_names) :]
+    assert f": {opens} most at row" in opened.said()
+    assert f"({percent(values.max().item())})" in opened.said()
+    assert f"where {opens.replace('the learned', 'the pool’s learned'.replace('’', chr(39)))}" in opened.text("#lead")
     opened.context.close()
     assert opened.complaints == []

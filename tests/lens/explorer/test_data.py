@@ -1,5 +1,6 @@
 """What the explorer is given, against what `observe_attention` sees, for every kind of layer; and taking parts out."""
 
+import base64
 import threading
 
 import pytest
@@ -10,6 +11,7 @@ from vitrail.data.preprocess import Preprocess
 from vitrail.errors import VitrailError
 from vitrail.lens.attribution.method import Method
 from vitrail.lens.attribution.methods import METHODS as OURS
+from vitrail.lens.edit import edit_features
 from vitrail.lens.explanation import explain_image
 from vitrail.lens.explorer.ablate import Region, ablated, without
 from vitrail.lens.explorer.data import look, relevance
@@ -132,8 +134,9 @@ def test_a_model_without_classes_predicts_none() -> None:
     subject.model(given).norm().backward()
     expected = (given.grad * given.detach()).sum(1).unflatten(2, (-1, 8)).unflatten(1, (-1, 8)).sum((2, 4))[0]
     torch.testing.assert_close(found.maps[None], expected, rtol=1e-3, atol=1e-5)
-    with pytest.raises(VitrailError, match="predicts no classes"):
-        gallery(subject).ablate(0, [(0, 0)], [])
+    shown = gallery(subject)
+    assert shown.ablate(0, [(0, 0)], []) == {"view": 2, "predictions": []}
+    assert shown.view(2).document["features"] != shown.view(0).document["features"]
 
 
 def test_a_model_without_attention_says_so() -> None:
@@ -269,3 +272,35 @@ def test_feature_colours_are_the_principal_components_of_the_last_patches() -> N
     assert found is not None
     correlation = torch.corrcoef(torch.stack([found[0].flatten().double(), first]))[0, 1]
     assert abs(correlation) > 0.999
+
+
+def test_a_view_without_parts_of_the_model_is_that_of_the_changed_model() -> None:
+    shown, region = gallery(vit(), methods={"rollout": OURS["rollout"]}), Region(0, 0, 0.25, 0.25)
+    found = shown.ablate(1, [(1, 0)], [region])
+    assert found["view"] == 2
+    assert shown.ablate(1, [(1, 0)], [region])["view"] == 2
+    assert shown.ablate(1, [], [])["view"] == 1
+    subject = vit()
+    with torch.no_grad():  # the same head, without its part of the projection
+        subject.model.encoder.blocks[1].attention.branch.project.weight[:, :12] = 0
+    patches = lambda tokens: tokens.patches.mean(1, keepdim=True)  # noqa: E731
+    with edit_features(subject.model, {"embed": lambda tokens: tokens.with_x(
+        torch.cat([tokens.x[:, :1], patches(tokens), tokens.x[:, 2:]], dim=1)
+    )}):  # fmt: skip
+        expected = look(subject, picture(1))
+        rolled = relevance(subject, picture(1), "rollout", OURS["rollout"], []).maps[None]
+    packed = shown.view(2)
+    for layer, (_, rows) in zip(packed.layers, expected.layers, strict=True):
+        torch.testing.assert_close(unpack_layer(layer), rows.weights, rtol=0.02, atol=0.01)
+    found_top = packed.document["predictions"][0]
+    assert found_top["name"] == expected.predictions[0].name
+    assert found_top["probability"] == pytest.approx(expected.predictions[0].probability, abs=1e-4)
+    after = {row["name"]: row["after"] for row in found["predictions"]}
+    assert after[found_top["name"]] == pytest.approx(found_top["probability"], abs=1e-6)
+    (values,) = shown.relevance(2, "rollout")["maps"]
+    coded = torch.frombuffer(bytearray(base64.b64decode(values["values"])), dtype=torch.int16) * values["step"]
+    torch.testing.assert_close(coded.unflatten(0, (4, 4)), rolled, rtol=1e-3, atol=1e-4)
+    with pytest.raises(VitrailError, match="there is no view 3"):
+        shown.view(3)
+    with pytest.raises(VitrailError, match="there is no view 2 of a model and an image"):
+        shown.ablate(2, [(0, 0)], [])

@@ -3,6 +3,7 @@
 import http.client
 import json
 import socket
+import struct
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -93,6 +94,14 @@ def test_an_ablation_changes_the_prediction_and_not_the_model(server: ExplorerSe
         ("POST", "/api/ablate", {"view": 0, "heads": [[0.5, 1]]}, 400, "the request is not like"),
         ("POST", "/api/ablate", {"view": 0, "regions": [[0, 0, 1]]}, 400, "the request is not like"),
         ("POST", "/api/ablate", {"view": 0, "heads": [[0, 7]]}, 400, "no head 7"),
+        ("POST", "/api/ablate", {"view": 10**400}, 400, "the request is not like"),
+        ("POST", "/api/ablate", {"view": 0, "heads": [[10**400, 0]]}, 400, "the request is not like"),
+        ("POST", "/api/ablate", {"view": 0, "heads": [[10**12, 0]]}, 400, "the request is not like"),
+        ("POST", "/api/ablate", {"view": 0, "heads": [[-1, 0]]}, 400, "the request is not like"),
+        ("POST", "/api/ablate", {"view": 0, "regions": [[0, 0, 10**400, 1]]}, 400, "the request is not like"),
+        ("POST", "/api/ablate", {"view": 0, "regions": [[0, 0, float("nan"), 1]]}, 400, "the request is not like"),
+        ("POST", "/api/ablate", {"view": 0, "regions": [["0", 0, 1, 1]]}, 400, "the request is not like"),
+        ("POST", "/api/ablate", b'{"view": 0, "view": 1}', 400, "the request is not like"),
         ("POST", "/api/ablate", b"[" * 50_000, 400, "the request is not like"),
         ("POST", "/api/ablate", b" " * (MOST_BODY + 1), 413, "at most"),
     ],
@@ -126,6 +135,59 @@ def test_a_reader_that_goes_away_does_not_stop_the_server(server: ExplorerServer
         with socket.create_connection(server.server_address[:2]) as gone:
             gone.sendall(f"GET / HTTP/1.1\r\nHost: {server.url[7:-1]}\r\n\r\n".encode())
     assert ask(server, "GET", "/api/view/0")[0] == 200
+
+
+def raw(server: ExplorerServer, head: str, body: bytes = b"") -> bytes:
+    """Everything that the server sends for bytes as they are, until it closes."""
+    with socket.create_connection(server.server_address[:2], timeout=20) as connection:
+        connection.sendall(head.replace("HOST", server.url[7:-1]).replace("\n", "\r\n").encode() + body)
+        connection.shutdown(socket.SHUT_WR)
+        found = b""
+        while part := connection.recv(65536):
+            found += part
+        return found
+
+
+@pytest.mark.parametrize(
+    ("length", "status"),
+    [
+        ("-1", 400),
+        ("+1", 400),
+        ("1e3", 400),
+        ("0x10", 400),
+        ("\xb2", 400),
+        ("9" * 5000, 413),
+        ("1\nContent-Length: 2", 400),
+    ],
+)
+@pytest.mark.parametrize("request_line", ["GET /", "POST /api/ablate"])
+def test_a_length_that_is_none_is_refused(server: ExplorerServer, request_line: str, length: str, status: int) -> None:
+    head = f"{request_line} HTTP/1.1\nHost: HOST\nContent-Type: application/json\nContent-Length: {length}\n\n"
+    found = raw(server, head, b"GET /api/view/0 HTTP/1.1\r\n\r\n")
+    assert found.startswith(b"HTTP/1.1 %d " % status)
+    assert found.count(b"HTTP/1.1") == 1, "the body is not a second request"
+
+
+def test_a_body_in_pieces_is_refused(server: ExplorerServer) -> None:
+    head = "GET / HTTP/1.1\nHost: HOST\nTransfer-Encoding: chunked\n\n"
+    assert raw(server, head, b"0\r\n\r\n").startswith(b"HTTP/1.1 400 ")
+
+
+def test_a_reset_connection_prints_nothing(server: ExplorerServer, capfd: pytest.CaptureFixture[str]) -> None:
+    for sent in (b"GET / HT", b"POST /api/ablate HTTP/1.1\r\nContent-Length: 100\r\n"):
+        connection = socket.create_connection(server.server_address[:2])
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # close with a reset
+        connection.sendall(sent)
+        connection.close()
+    assert ask(server, "GET", "/api/view/0")[0] == 200
+    assert capfd.readouterr().err == ""
+
+
+def test_the_page_and_other_answers_have_a_policy(server: ExplorerServer) -> None:
+    for path in ("/", "/api/view/0", "/nothing"):
+        found = raw(server, f"GET {path} HTTP/1.1\nHost: HOST\nConnection: close\n\n")
+        assert b"Content-Security-Policy: frame-ancestors 'none'" in found
+    assert b"connect-src 'self'" in raw(server, "GET / HTTP/1.1\nHost: HOST\nConnection: close\n\n")
 
 
 def test_explore_from_python_does_not_block_and_stops(tmp_path: Path) -> None:

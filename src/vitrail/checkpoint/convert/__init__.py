@@ -12,8 +12,12 @@ from ...errors import VitrailError
 from ...models.fields import ModelConfig
 from ...nn import BaseVisionModel
 from ...plugins import find_plugin, plugin_names
+from ..envelope import unwrap
 from .rename import Layout, Renamed, Rule, to_ours
+from .wrapped import without_wrapper
 
+_ROUNDING = 2e-3
+"""Largest difference of a computed tensor from one that was stored in float16."""
 Reader = Callable[[Mapping[str, Any]], ModelConfig]
 """Function: values of a config.json -> config of the model."""
 _SHARED = ("timm", "transformers", "torchvision", "official")
@@ -25,15 +29,14 @@ LAYOUTS: tuple[Layout, ...] = tuple(layout for table in _TABLES for layout in ta
 """Layouts of all modules in this folder; a family adds its own by a file that defines LAYOUTS."""
 CONFIGS: dict[str, Reader] = {kind: read for table in _TABLES for kind, read in table.get("CONFIGS", {}).items()}
 """Readers of transformers' config.json, by `model_type`."""
-_ENVELOPES = ("model", "state_dict", "params", "module", "model_state")
 
 
 def convert_state_dict(state_dict: Mapping[str, Any], model: BaseVisionModel[ModelConfig]) -> dict[str, Tensor]:
     """Translate a state dict of timm, transformers, torchvision or an official release to vitrail's names.
 
     Args:
-        state_dict: name -> tensor or NumPy array; may be nested under "model" or "state_dict", or have vitrail's names
-            already.
+        state_dict: name -> tensor or NumPy array; may be nested as training scripts save it, have the prefixes of
+            wrappers, or vitrail's names already.
         model: the model to load them into.
 
     Returns:
@@ -44,11 +47,12 @@ def convert_state_dict(state_dict: Mapping[str, Any], model: BaseVisionModel[Mod
         lists them all.
     """
     expected = model.state_dict()
-    state = tensors(state_dict)
     own = Layout("vitrail", tuple(Rule(name, (name,)) for name in expected))
+    state, _ = unwrapped(tensors(state_dict), own)
     layout = recognise(state, own)
     renamed = to_ours(state, layout)
     check(renamed, expected, layout)
+    check_computed(state, layout, model.config)
     return {name: renamed.state[name] for name in expected}
 
 
@@ -68,18 +72,29 @@ def _added_modules() -> list[Any]:
 
 def recognise(state: Mapping[str, Tensor], *more: Layout) -> Layout:
     """Layout with rules for most of the names; layouts of other packages are tried if none has rules for all."""
-    candidates = (*more, *LAYOUTS)
-    scores = [layout.known(state) for layout in candidates]
-    if max(scores, default=0) < len(state):
-        added = added_layouts()
-        candidates, scores = (*candidates, *added), [*scores, *(layout.known(state) for layout in added)]
-    if not max(scores, default=0):
+    layout, score = _best(state, *more)
+    if not score:
         shown = ", ".join(list(state)[:5]) or "nothing"
         raise VitrailError(
             f"these tensors are of no known layout ({shown}, …): "
             "known are those of timm, transformers, torchvision and the official releases"
         )
-    return candidates[scores.index(max(scores))]
+    return layout
+
+
+def _best(state: Mapping[str, Tensor], *more: Layout) -> tuple[Layout, int]:
+    """The layout that knows most names, and how many."""
+    candidates = (*more, *LAYOUTS)
+    scores = [layout.known(state) for layout in candidates]
+    if max(scores, default=0) < len(state):
+        added = added_layouts()
+        candidates, scores = (*candidates, *added), [*scores, *(layout.known(state) for layout in added)]
+    return candidates[scores.index(max(scores))], max(scores)
+
+
+def unwrapped(state: Mapping[str, Tensor], *more: Layout) -> tuple[dict[str, Tensor], list[str]]:
+    """The state dict without prefixes of wrappers, and sentences on tensors that are outside of the model."""
+    return without_wrapper(state, lambda part: _best(part, *more)[1])
 
 
 def check(renamed: Renamed, expected: Mapping[str, Tensor], layout: Layout) -> None:
@@ -104,12 +119,24 @@ def check(renamed: Renamed, expected: Mapping[str, Tensor], layout: Layout) -> N
         raise VitrailError(f"weights of layout {layout.name} do not fit the model: {'; '.join(faults)}")
 
 
+def check_computed(state: Mapping[str, Tensor], layout: Layout, config: ModelConfig) -> None:
+    """Raise VitrailError if a tensor that our model computes instead of storing has other values."""
+    stored = layout.strip(state)
+    for name, compute in layout.computed.items():
+        if name not in stored:
+            continue
+        ours, theirs = compute(config), stored[name].float()
+        if ours.shape != theirs.shape or (ours - theirs).abs().max() > _ROUNDING:
+            raise VitrailError(
+                f"{name} of these weights is not what {type(config).__name__} computes in its place, for image_size="
+                f"{config.image_size}: pass another size; values that were trained or resampled are not supported"
+            )
+
+
 def tensors(state_dict: Mapping[str, Any]) -> dict[str, Tensor]:
     """Return a flat dict of tensors: nested dicts unwrapped, NumPy arrays converted."""
-    for envelope in _ENVELOPES:
-        if isinstance(state_dict.get(envelope), Mapping):
-            return tensors(state_dict[envelope])
-    return {name: torch.as_tensor(value) for name, value in state_dict.items()}
+    state, _ = unwrap(state_dict)
+    return {name: torch.as_tensor(value) for name, value in state.items()}
 
 
 def _theirs(layout: Layout, name: str) -> tuple[str, ...]:

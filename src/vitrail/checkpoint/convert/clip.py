@@ -14,6 +14,8 @@ _OPENAI_IMAGES = {"crop": 1.0, **_OPENAI_STATISTICS}
 _PLAIN = {"position_antialias": False}
 _NUMBERS = ("{x}.position_ids",)  # position indices without learned values, in older files
 
+_COUNTS = ("input_resolution", "context_length", "vocab_size")  # only in OpenAI's own files
+
 VECTOR = Transform(lambda row: row.reshape(1, 1, -1), lambda token, heads: (token.flatten(),))
 TABLE = Transform(lambda rows: rows.unsqueeze(0), lambda table, heads: (table.squeeze(0),))
 TURNED = Transform(lambda matrix: matrix.t(), lambda weight, heads: (weight.t(),))
@@ -65,9 +67,11 @@ OPENAI = Layout(
         Rule("text.project.weight", ("text_projection",), TURNED),
         Rule("compare.log_scale", ("logit_scale",)),
     ),
-    ("input_resolution", "context_length", "vocab_size"),
+    _COUNTS,
     ("module.",),
     preprocess=_OPENAI_IMAGES,
+    ambiguous={"activation": '"quick_gelu" (OpenAI\'s models) or "gelu" (most of open_clip\'s)'},
+    proof=frozenset(_COUNTS),
 )
 
 
@@ -201,6 +205,11 @@ _TEXT_DEFAULTS = {
 
 
 def _config(card: Mapping[str, Any]) -> CLIPConfig:
+    if "CLIPForImageClassification" in (card.get("architectures") or ()):
+        raise VitrailError(
+            "CLIPForImageClassification pools the patches without a norm, as no CLIP of vitrail does: only CLIPModel "
+            "and its image encoder are supported"
+        )
     image, text = both(card, *_DEFAULTS)
     # Before 2023 all files had 2, and for that value transformers uses the highest number as the end token.
     end, highest = text.get("eos_token_id", 49407), text.get("vocab_size", 49408) - 1

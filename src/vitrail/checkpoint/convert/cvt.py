@@ -81,7 +81,10 @@ def _config(card: Mapping[str, Any]) -> CvTConfig:
     expect(card, qkv_projection_method=["dw_bn"] * stages, qkv_bias=[True] * stages, kernel_qkv=[3] * stages)
     expect(card, padding_q=[1] * stages, stride_q=[1] * stages, padding_kv=[1] * stages, stride_kv=[2] * stages)
     # transformers' layer norms ignore the card's layer_norm_eps, and the card has no image size.
+    classifies = "CvtModel" not in (card.get("architectures") or ())
     return CvTConfig(
+        num_classes=1000 if classifies else 0,
+        final_norm=classifies,
         in_channels=card["num_channels"],
         embed_dims=tuple(card["embed_dim"]),
         depths=tuple(card["depth"]),

@@ -115,7 +115,7 @@ def _config(card: Mapping[str, Any]) -> DETRConfig:
     body = card.get("backbone_config") or {}
     name = body.get("backbone", card.get("backbone"))
     depths = body["depths"] if "depths" in body else _RESNETS.get(name or "")
-    expect(card, position_embedding_type="sine", activation_function="relu")
+    expect(card, position_embedding_type="sine", activation_function="relu", dilation=False)
     expect(card, decoder_attention_heads=card["encoder_attention_heads"])
     expect(body, layer_type="bottleneck", hidden_act="relu")
     expect(body, downsample_in_first_stage=False, downsample_in_bottleneck=False)

@@ -3,6 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
+import torch
+from torch import Tensor
+
 from ...models.dinov3 import DINOv3Config
 from . import timm
 from .expect import expect, vit_fields
@@ -31,7 +34,7 @@ def _timm(kind: str, expand: tuple[str, ...]) -> Layout:
         *timm.CLASS,
         *timm.AROUND,
     )
-    return Layout(f"timm DINOv3, {kind}", rules)
+    return Layout(f"timm DINOv3, {kind}", rules, fields={"pool": "mean"})
 
 
 def _official(kind: str, expand: tuple[str, ...], contract: str) -> Layout:
@@ -45,8 +48,14 @@ def _official(kind: str, expand: tuple[str, ...], contract: str) -> Layout:
         *timm.AROUND,
     )
     # The bias mask keeps the keys' part at zero; the last name is for the small crops in the 7B model's pre-training.
-    unused = ("mask_token", "rope_embed.periods", "blocks.{i}.attn.qkv.bias_mask", "local_cls_norm.{p}")
-    return Layout(f"official DINOv3, {kind}", rules, unused, ("backbone.",), {"pool": "class"})
+    unused = ("mask_token", "blocks.{i}.attn.qkv.bias_mask", "local_cls_norm.{p}")
+    computed = {"rope_embed.periods": _periods}
+    return Layout(f"official DINOv3, {kind}", rules, unused, ("backbone.",), {"pool": "class"}, computed=computed)
+
+
+def _periods(config: DINOv3Config) -> Tensor:
+    quarter = config.embed_dim // config.num_heads // 4
+    return config.rotary_base ** (torch.arange(quarter, dtype=torch.float32) / quarter)
 
 
 def _transformers(kind: str, expand: tuple[str, ...]) -> Layout:

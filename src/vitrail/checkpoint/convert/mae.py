@@ -3,11 +3,31 @@
 from collections.abc import Mapping
 from typing import Any
 
+import torch
+from torch import Tensor
+
+from ...models.fields import Size, pair
 from ...models.mae import MAEConfig
 from ...models.vit import ViTConfig
+from ...nn.embed.positions import sincos_positions
 from . import timm, transformers
 from .expect import expect, vit_fields
 from .rename import Layout, Rule, linear
+
+
+def _table(dim: int, image_size: Size, patch_size: Size) -> Tensor:
+    """The positions of MAE's models: zeros for the class token, then sines for the grid."""
+    rows, columns = (side // patch for side, patch in zip(pair(image_size), pair(patch_size), strict=True))
+    return torch.cat([torch.zeros(1, 1, dim), sincos_positions(rows, columns, dim, inclusive=False)], dim=1)
+
+
+def _encoder_table(config: MAEConfig) -> Tensor:
+    return _table(config.embed_dim, config.image_size, config.patch_size)
+
+
+def _decoder_table(config: MAEConfig) -> Tensor:
+    return _table(config.decoder_dim, config.image_size, config.patch_size)
+
 
 _DECODER = "head.encoder.blocks.{i}"
 
@@ -24,8 +44,8 @@ _OFFICIAL = Layout(
         linear("head.encoder.norm", "decoder_norm"),
         linear("head.predict", "decoder_pred"),
     ),
-    ("pos_embed", "decoder_pos_embed"),  # computed for the current grid
-    ("module.",),
+    prefixes=("module.",),
+    computed={"pos_embed": _encoder_table, "decoder_pos_embed": _decoder_table},
 )
 
 
@@ -41,8 +61,8 @@ def _transformers(kind: str, encoder: str, decoder: str, names: dict[str, Any]) 
         linear("head.encoder.norm", "decoder.decoder_norm"),
         linear("head.predict", "decoder.decoder_pred"),
     )
-    unused = ("embeddings.position_embeddings", "decoder.decoder_pos_embed")
-    return Layout(f"transformers MAE ({kind})", rules, unused, ("vit.",))
+    computed = {"embeddings.position_embeddings": _encoder_table, "decoder.decoder_pos_embed": _decoder_table}
+    return Layout(f"transformers MAE ({kind})", rules, prefixes=("vit.",), computed=computed)
 
 
 LAYOUTS = (

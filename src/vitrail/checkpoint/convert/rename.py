@@ -91,6 +91,9 @@ class Layout:
         prefixes: optional prefixes of names, removed first.
         fields: config fields of the source's models that cannot be inferred from their tensors.
         preprocess: fields of `Preprocess` for the source's models, used if nothing else is known.
+        computed: names of stored tensors that our models compute -> what they compute for a config, to compare with.
+        ambiguous: config fields in which sources with these names differ -> the choices, for messages.
+        proof: names that only the release has; with one of them nothing is ambiguous.
     """
 
     name: str
@@ -99,6 +102,9 @@ class Layout:
     prefixes: tuple[str, ...] = ()
     fields: Mapping[str, Any] = field(default_factory=dict)
     preprocess: Mapping[str, Any] = field(default_factory=dict)
+    computed: Mapping[str, Callable[[Any], Tensor]] = field(default_factory=dict)
+    ambiguous: Mapping[str, str] = field(default_factory=dict)
+    proof: frozenset[str] = frozenset()
 
     def strip(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return the state with the prefix removed from every name that has one."""
@@ -107,7 +113,7 @@ class Layout:
 
     def known(self, state: Mapping[str, Tensor]) -> int:
         """Number of names in the state for which this layout has a rule."""
-        pattern = _any_of((*(name for rule in self.rules for name in rule.theirs), *self.unused))
+        pattern = _any_of((*(name for rule in self.rules for name in rule.theirs), *self.unused, *self.computed))
         return sum(pattern.fullmatch(name) is not None for name in self.strip(state))
 
     def place_of_theirs(self, name: str) -> Place | None:
@@ -156,6 +162,8 @@ def to_ours(state: Mapping[str, Tensor], layout: Layout) -> Renamed:
         place = layout.place_of_theirs(name)
         if place:
             places.setdefault(place.ours, place)
+        elif name in layout.computed:
+            continue
         elif any(_pattern(pattern).fullmatch(name) for pattern in layout.unused):
             unused.append(name)
         else:

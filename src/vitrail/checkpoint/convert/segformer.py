@@ -65,8 +65,11 @@ LAYOUTS = (
 def _config(card: Mapping[str, Any]) -> PVTv2Config | SegFormerConfig:
     expect(card, **PATCHES)
     encoder = {**pyramid_fields(card, "sr_ratios"), **_FIELDS}
-    if "SegformerForImageClassification" in card.get("architectures", ()):
+    architectures = card.get("architectures") or ()
+    if "SegformerForImageClassification" in architectures:
         return PVTv2Config(**encoder)
+    if "SegformerModel" in architectures:
+        return PVTv2Config(num_classes=0, **encoder)
     return SegFormerConfig(
         **encoder, decoder_dim=card["decoder_hidden_size"], decoder_dropout=card["classifier_dropout_prob"]
     )

@@ -72,6 +72,7 @@ OPEN_CLIP = Layout(
         Rule("compare.bias", ("logit_bias",)),
     ),
     preprocess=_PICTURES,
+    ambiguous={"activation": '"gelu_tanh" (SigLIP 2) or "gelu" (open_clip\'s models of the first release)'},
 )
 _TRANSFORMERS = Layout(
     "transformers SigLIP",
@@ -95,8 +96,16 @@ _TRANSFORMERS_IMAGE = Layout(
     _PLAIN,
     _PICTURES,
 )
+_TRANSFORMERS_CLASSES = Layout(
+    "transformers SigLIP (image classification)",
+    (*transformers_image("", ""), linear("head.classify", "classifier")),
+    (*_NUMBERS, "head.{x}"),  # the attention pool, which classification leaves out
+    ("vision_model.",),
+    _PLAIN,
+    _PICTURES,
+)
 # The image encoder alone is first: both layouts have all of its names.
-LAYOUTS = (TIMM, OPEN_CLIP, _TRANSFORMERS_IMAGE, _TRANSFORMERS)
+LAYOUTS = (TIMM, OPEN_CLIP, _TRANSFORMERS_IMAGE, _TRANSFORMERS, _TRANSFORMERS_CLASSES)
 
 _DEFAULTS = ("gelu_pytorch_tanh", 1e-6)
 _TEXT_DEFAULTS = {
@@ -109,8 +118,10 @@ _TEXT_DEFAULTS = {
 }
 
 
-def _config(card: Mapping[str, Any]) -> SigLIPConfig:
+def _config(card: Mapping[str, Any]) -> SigLIPConfig | SigLIPVisionConfig:
     image, text = both(card, *_DEFAULTS)
+    if "SiglipForImageClassification" in (card.get("architectures") or ()):
+        return SigLIPVisionConfig(**image_fields(image, *_DEFAULTS, 16), attention_pool=False)
     return SigLIPConfig(**image_fields(image, *_DEFAULTS, 16), **text_fields(text, _TEXT_DEFAULTS))
 
 

@@ -15,6 +15,8 @@ _BLOCK = f"{_STAGE}.blocks.{{i}}"
 _INNER = "branch.attention"
 _TABLE = f"{_BLOCK}.attention.{_INNER}.bias.table"
 # Computed from the window size; some sources save them.
+_NORM_EPS = 1e-5
+PAD_FIRST = {"pad_first": True}
 _COMPUTED = ("{x}.relative_position_index", "{x}.attn_mask")
 
 
@@ -76,7 +78,13 @@ def _transformers(kind: str, qkv: tuple[str, str, str], project: str, mlp: tuple
     theirs = "encoder.layers.{s}.blocks.{i}"
     rules = named_block(theirs, norms=NORMS, qkv=qkv, project=project, mlp=mlp, ours=_BLOCK, attention=_INNER)
     bias = Rule(_TABLE, (f"{theirs}.attention.{table}.relative_position_bias_table",))
-    return Layout(f"transformers Swin ({kind})", (*TRANSFORMERS, *rules, bias), _COMPUTED, ("swin.",))
+    return Layout(
+        f"transformers Swin ({kind})",
+        (*TRANSFORMERS, *rules, bias),
+        (*_COMPUTED, "embeddings.mask_token"),
+        ("swin.",),
+        PAD_FIRST,
+    )
 
 
 def _torchvision(ours: str, theirs: str) -> tuple[Rule, ...]:
@@ -103,13 +111,14 @@ LAYOUTS = (
         ("mlp.fc1", "mlp.fc2"),
         "relative_position_bias",
     ),
-    Layout("torchvision Swin", in_features(_torchvision), _COMPUTED),
+    Layout("torchvision Swin", in_features(_torchvision), _COMPUTED, fields=PAD_FIRST),
 )
 
 
 def window_fields(card: Mapping[str, Any]) -> dict[str, Any]:
     """Config fields from transformers' configuration of Swin or Swin V2."""
     expect(card, hidden_act="gelu", qkv_bias=True, use_absolute_embeddings=False)
+    expect(card, layer_norm_eps=_NORM_EPS)  # which two of the norms have whatever the field
     return {
         "image_size": card["image_size"],
         "patch_size": card["patch_size"],
@@ -118,7 +127,8 @@ def window_fields(card: Mapping[str, Any]) -> dict[str, Any]:
         "num_heads": tuple(card["num_heads"]),
         "window_size": card["window_size"],
         "mlp_ratio": card["mlp_ratio"],
-        "norm_eps": card["layer_norm_eps"],
+        "norm_eps": _NORM_EPS,
+        **PAD_FIRST,
     }
 
 

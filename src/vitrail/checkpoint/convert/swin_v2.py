@@ -7,7 +7,7 @@ from ...models.swin_v2 import SwinV2Config
 from . import timm, torchvision, transformers
 from .block import named_block
 from .rename import PAIR, STACK, WITHOUT_KEYS, Layout, Rule, Transform, linear
-from .swin import TRANSFORMERS, in_features, merging, merging_before, timm_ends, window_fields
+from .swin import PAD_FIRST, TRANSFORMERS, in_features, merging, merging_before, timm_ends, window_fields
 
 _STAGE = "encoder.blocks.{s}"
 _BLOCK = f"{_STAGE}.blocks.{{i}}"
@@ -76,8 +76,8 @@ def _torchvision(ours: str, theirs: str) -> tuple[Rule, ...]:
 LAYOUTS = (
     Layout("timm Swin V2", (*timm_ends("head.fc"), *_timm(), *merging(_STAGE, "layers.{s}.downsample")), _COMPUTED),
     Layout("official Swin V2", (*timm_ends("head"), *_timm(), *merging_before("layers")), _COMPUTED),
-    Layout("transformers Swin V2", _transformers(), (*_COMPUTED, "embeddings.mask_token"), ("swinv2.",)),
-    Layout("torchvision Swin V2", in_features(_torchvision), _COMPUTED),
+    Layout("transformers Swin V2", _transformers(), (*_COMPUTED, "embeddings.mask_token"), ("swinv2.",), PAD_FIRST),
+    Layout("torchvision Swin V2", in_features(_torchvision), _COMPUTED, fields=PAD_FIRST),
 )
 
 

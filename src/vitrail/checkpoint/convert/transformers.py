@@ -52,6 +52,7 @@ _TEACHER = (
     linear("head.classify", "cls_classifier"),
     linear("head.distill", "distillation_classifier"),
 )
+_BOTH_TOKENS_ONE_HEAD = (_BOTH_TOKENS, linear("head.classify", "classifier"))
 _UNUSED = ("pooler.dense.{p}", "embeddings.mask_token")
 _PREFIXES = ("vit.", "deit.")
 _FIELDS = {"norm_eps": 1e-12, "position_antialias": False}
@@ -60,5 +61,5 @@ _PREPROCESS = {"crop": 1.0, "interpolation": "bilinear", "mean": (0.5, 0.5, 0.5)
 LAYOUTS = tuple(
     Layout(f"transformers {model} ({kind})", (*_SHARED, *blocks, *ends), _UNUSED, _PREFIXES, _FIELDS, _PREPROCESS)
     for kind, blocks in (("files", _FILES), ("modules", _MODULES))
-    for model, ends in (("ViT", _VIT), ("DeiT", _TEACHER))
+    for model, ends in (("ViT", _VIT), ("DeiT", _TEACHER), ("DeiT without distillation", _BOTH_TOKENS_ONE_HEAD))
 )

@@ -60,10 +60,14 @@ LAYOUTS = (OFFICIAL, _transformers("files", "q_bias", "v_bias"), _transformers("
 
 def _config(card: Mapping[str, Any]) -> VideoMAEConfig:
     expect(card, hidden_act="gelu", qv_bias=True, use_mean_pooling=True)
+    usual = "VideoMAEForVideoClassification"
+    classifies = usual in (card.get("architectures") or (usual,))
     return VideoMAEConfig(
         **vit_fields(card),
         num_frames=card["num_frames"],
         tubelet_frames=card["tubelet_size"],
+        num_classes=400 if classifies else 0,
+        pool_norm=classifies,
         pool_norm_eps=1e-5,
     )
 

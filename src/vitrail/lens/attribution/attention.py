@@ -13,7 +13,7 @@ from .passes import Map, Targets
 def attention_map(model: VisionModel, pixels: Float[Tensor, "B C H W"], targets: Targets) -> Map:
     """Attention weights of the last layer, mean over its heads; the same for any target.
 
-    The weights of the class token, or, without one, the mean attention that each patch receives.
+    The weights of the tokens that the head reads, or of the head's pool, see `looked_at`.
     """
     encoder_layers(model)  # its error names other methods for a model without attention
     return last_layer_map(model, pixels)

@@ -13,13 +13,19 @@ from torch import Tensor
 
 from ...errors import VitrailError
 from ...nn import VisionModel
+from ...progress import Track, silent
 from .flow_proof import reaches_bound, supplied_below
 from .flow_search import PRECISION, MinimumCuts
 from .layers import Layers, looked_through, reading
 from .method import Method
 from .passes import Map, Targets, patch_map
 
-__all__ = ["PRECISION", "Cut", "Flow", "attention_flow", "flow_map", "pipes"]
+__all__ = ["MOST_SEARCHED", "PRECISION", "Cut", "Flow", "attention_flow", "flow_map", "pipes"]
+
+
+MOST_SEARCHED = 100_000_000
+"""Limit of the search for one image, in tokens to be searched for times edges of the graph: all 197 tokens of a ViT of
+12 layers at 224 px with patches of 16. A search visits some 10⁷ edges in a second."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +69,13 @@ class Flow:
         return edges + [Cut(0, int(i), target, float(into[i])) for i in into.nonzero()]
 
 
-def attention_flow(layers: Sequence[Float[Tensor, "n m"]], start: Float[Tensor, " n"]) -> Flow:
+def attention_flow(
+    layers: Sequence[Float[Tensor, "n m"]],
+    start: Float[Tensor, " n"],
+    *,
+    most: int = MOST_SEARCHED,
+    progress: Track = silent,
+) -> Flow:
     """Return the maximum flow from a source to each input token, through the layers of one image.
 
     A flow is at most the capacity out of the source, and at most the capacity into the token. If a flow of this size
@@ -74,9 +86,12 @@ def attention_flow(layers: Sequence[Float[Tensor, "n m"]], start: Float[Tensor, 
         layers: capacities of every layer, from first to last, from outputs (rows) to inputs (columns), see `pipes`.
         start: capacities from the source to the last layer's outputs: 1 for the class token and 0 for all others, or
             equal shares for all patches of a model that takes their mean.
+        most: limit of the search, in tokens times edges, see `MOST_SEARCHED`.
+        progress: reports the tokens that are searched for.
 
     Raises:
-        VitrailError: the shapes of successive layers do not match, or SciPy is needed and missing.
+        VitrailError: the shapes of successive layers do not match, the search would exceed `most`, or SciPy is needed
+            and missing.
     """
     layers = tuple(layer.detach().to("cpu", torch.float64) for layer in layers)
     start = start.detach().to("cpu", torch.float64)
@@ -85,10 +100,12 @@ def attention_flow(layers: Sequence[Float[Tensor, "n m"]], start: Float[Tensor, 
     around_token = layers[0].sum(dim=0) < start.sum()
     proven = reaches_bound(layers, start, bound)
     sides = tuple(around_token.unsqueeze(1).repeat(1, layer.shape[0]) for layer in layers)
-    values, trivial = bound.clone(), proven | _found_below(layers, start, bound, proven)
+    _check_work(layers, proven, most)
+    values, trivial = bound.clone(), proven | _found_below(layers, start, bound, proven, progress)
     if not trivial.all():
         search = MinimumCuts(layers, start)
-        for target in (~trivial).nonzero().flatten().tolist():
+        targets = (~trivial).nonzero().flatten().tolist()
+        for target in progress(targets, len(targets), "attention flow"):
             value, cut = search.to(target)
             trivial[target] = value >= bound[target] - PRECISION
             if not trivial[target]:
@@ -117,24 +134,51 @@ def pipes(fused: Layers) -> list[Float[Tensor, "B n m"]]:
     return capacities
 
 
-def flow_map(model: VisionModel, pixels: Float[Tensor, "B C H W"], targets: Targets) -> Map:
+def flow_map(
+    model: VisionModel,
+    pixels: Float[Tensor, "B C H W"],
+    targets: Targets,
+    *,
+    most: int = MOST_SEARCHED,
+    progress: Track = silent,
+) -> Map:
     """Maximum flow from the tokens that the head reads to each patch; the same for any class.
 
     For plain models of many layers it is close to trivial, see `Flow`: the attention that a patch receives in the first
     layer, cut at 1.
+
+    Args:
+        most, progress: as in `attention_flow`, for each image.
     """
     with torch.no_grad():
         looks, tokens = looked_through(model, pixels)
         start = reading(model, tokens)
         layers = pipes([look.weights().mean(dim=1).clamp(min=0) for look in looks])
     flows = [
-        attention_flow([layer[image] for layer in layers], start[image, -layers[-1].shape[1] :]).values
+        attention_flow(
+            [layer[image] for layer in layers],
+            start[image, -layers[-1].shape[1] :],
+            most=most,
+            progress=progress,
+        ).values
         for image in range(len(pixels))
     ]
     return patch_map(torch.stack(flows).to(start), tokens)
 
 
-def _found_below(layers: tuple[Tensor, ...], start: Tensor, bound: Tensor, proven: Tensor) -> Bool[Tensor, " T"]:
+def _check_work(layers: tuple[Tensor, ...], proven: Tensor, most: int) -> None:
+    """Raise a VitrailError if the search would exceed its limit."""
+    left, edges = int((~proven).sum()), sum(layer.numel() for layer in layers)
+    if left * edges > most:
+        raise VitrailError(
+            f"the attention flow of {left} of {len(proven)} tokens must be searched for, each among {edges:,} edges; "
+            f"{left * edges:,} are more than most={most:,}: use rollout, a smaller image, or a larger most"
+        )
+
+
+def _found_below(
+    layers: tuple[Tensor, ...], start: Tensor, bound: Tensor, proven: Tensor, progress: Track
+) -> Bool[Tensor, " T"]:
     """Whether a flow of `bound` through the lower half of the layers was found that the upper half can supply.
 
     Half of the graph takes a third of the time, and is nearly always sufficient.
@@ -145,7 +189,8 @@ def _found_below(layers: tuple[Tensor, ...], start: Tensor, bound: Tensor, prove
     supplies, carried = supplied_below(layers, start, start.sum().unsqueeze(0))
     if carried[half - 1]:
         search = MinimumCuts(layers[:half], supplies[half - 1][0])
-        for target in (~proven).nonzero().flatten().tolist():
+        targets = (~proven).nonzero().flatten().tolist()
+        for target in progress(targets, len(targets), "attention flow"):
             found[target] = search.to(target)[0] >= bound[target] - PRECISION
     return found
 

@@ -15,6 +15,8 @@ from ...errors import VitrailError
 from ...nn import Tokens, VisionModel
 from ..capture import Look, capture
 from ..naming import attends_of
+from ..observe import observe_attention
+from ..reading import stated_reading
 from .passes import encoded, with_graph
 
 Layers = Sequence[Float[Tensor, "B R M"]]
@@ -63,10 +65,23 @@ def check_plain(looks: Sequence[Look], tokens: Tokens) -> None:
 def reading(model: VisionModel, tokens: Tokens) -> Float[Tensor, "B N"]:
     """Dependence of the head on each token, as fractions that sum to 1.
 
-    They are proportional to the norms of the gradient of log Σ exp(logits) with respect to the tokens: 1 for the class
-    token of a ViT, equal for all patches under mean pooling. A head with zero weights counts as reading the first
-    token, or the mean of the patches if there is no prefix.
+    The head, or its pool, states them (`nn.ReadsTokens`): 1 for the class token of a ViT, equal for all patches under
+    mean pooling, half each for the two tokens of a distilled DeiT, and the weights of a pool with a learned query. For
+    other heads they are proportional to the norms of the gradient of log Σ exp(logits) with respect to the tokens;
+    if that is 0, the first token, or the mean of the patches if there is no prefix.
     """
+    stated = stated_reading(model)
+    if stated is None:
+        return _dependence(model, tokens)
+    if stated.weighted:
+        with observe_attention(model.head, layers=-1) as seen:
+            model.head(tokens)
+        return seen[-1].mean(dim=1)[:, 0]
+    batch, count = tokens.x.shape[:2]
+    return stated.shares(tokens.prefix, count - tokens.prefix, tokens.x).expand(batch, -1)
+
+
+def _dependence(model: VisionModel, tokens: Tokens) -> Float[Tensor, "B N"]:
     with with_graph():
         x = tokens.x.detach().clone().requires_grad_()
         logits = model.head(tokens.with_x(x))

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from ...errors import VitrailError
 from ...nn import SequentialModel, VisionModel
+from ..compiled import original
 from .passes import Map, Targets, default_targets, settled
 
 MapFunction = Callable[[nn.Module, Tensor, Tensor], Tensor]
@@ -73,6 +74,7 @@ class Method:
         Raises:
             VitrailError: the method does not apply to the model; unknown classes.
         """
+        model = original(model)
         check(model, pixels)
         # Tensors made in inference mode cannot be part of a graph; clones made outside of it can.
         with settled(model), torch.inference_mode(False), torch.no_grad():

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from ...errors import VitrailError
 from ...nn import Tokens, VisionModel
+from ..compiled import uncompiled
 from ..outputs import gives_classes
 
 Targets = Int[Tensor, " B"] | Float[Tensor, "B K"]
@@ -20,7 +21,7 @@ Map = Float[Tensor, "B rows columns"]
 
 @contextmanager
 def settled(model: nn.Module) -> Iterator[None]:
-    """Context manager: the model is in evaluation mode and its parameters are frozen.
+    """Context manager: the model is in evaluation mode, its parameters are frozen, and it runs without compilation.
 
     A graph without parameters keeps less memory: the inputs of linear layers are not needed.
     """
@@ -32,7 +33,8 @@ def settled(model: nn.Module) -> Iterator[None]:
     for parameter in learning:
         parameter.requires_grad_(False)
     try:
-        yield
+        with uncompiled():
+            yield
     finally:
         for module in training:
             module.training = True

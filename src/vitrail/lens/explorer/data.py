@@ -10,13 +10,14 @@ from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
 from ...errors import VitrailError
-from ...nn import PrefixTokens, RegisterTokens
+from ...nn import TokensRead
 from ...pages.image import displayable
 from ..attribution.method import Attribution
 from ..explanation import feature_colours, observed_encoder
 from ..naming import attend_names
 from ..observe import observe_attention
 from ..outputs import run
+from ..reading import head_reading, prefix_names
 from ..watched import Prediction, Watched, predictions
 from .rows import LayerRows, Unseen, layer_rows
 
@@ -42,6 +43,7 @@ class View:
         image: uint8 (3, H, W), resized and cropped as for the model; maps are drawn over it.
         predictions: the most probable first; empty for a model that does not classify.
         prefix_names: names of the tokens before the patches.
+        reads: the tokens that the head reads, on which the page opens.
         layers: name and content, in the order of the model.
         output: output of the model; an embedding is one vector for each image.
         features: first three principal components of the last patches as colours; None if they are not a grid.
@@ -50,6 +52,7 @@ class View:
     image: UInt8[Tensor, "3 H W"]
     predictions: tuple[Prediction, ...]
     prefix_names: tuple[str, ...]
+    reads: TokensRead
     layers: tuple[tuple[str, LayerRows | Unseen], ...]
     output: Literal["classes", "embedding", "other"] = "classes"
     features: UInt8[Tensor, "3 rows columns"] | None = None
@@ -74,13 +77,12 @@ def look(watched: Watched, image: Tensor, top_k: int = 5) -> View:
     if not drawable:
         reasons = sorted({rows.reason for _, rows in layers if isinstance(rows, Unseen)})
         raise VitrailError(f"no attention of {watched.name} can be drawn over the image: {'; '.join(reasons)}")
+    prefix = max(side.prefix for rows in drawable for side in (rows.queries, rows.keys) if not side.free)
     return View(
         image=displayable(watched.preprocess.fit(image)),
         predictions=tuple(predictions(watched, output, top_k)),
-        prefix_names=prefix_names(
-            watched.model,
-            max(side.prefix for rows in drawable for side in (rows.queries, rows.keys) if not side.free),
-        ),
+        prefix_names=prefix_names(watched.model, prefix),
+        reads=head_reading(watched.model).within(prefix),
         layers=layers,
         output=_kind(watched, output),
         features=feature_colours(outputs.get("encoder")),
@@ -106,15 +108,6 @@ def relevance(watched: Watched, image: Tensor, name: str, method: Attribution, c
     except Exception as error:  # a failing method, perhaps of another package, must not prevent the page
         return Relevance(name, {}, str(error) or type(error).__name__)
     return Relevance(name, dict(zip(asked, maps, strict=True)))
-
-
-def prefix_names(model: nn.Module, count: int) -> tuple[str, ...]:
-    """Names of the leading tokens in their order: class, distillation, registers."""
-    registers = sum(part.weight.shape[1] for part in model.modules() if isinstance(part, RegisterTokens))
-    named = any(isinstance(part, PrefixTokens) for part in model.modules())
-    first = ["class token", "distillation token"] if named else []
-    leading = [*first, *(f"prefix token {number}" for number in range(len(first) + 1, count + 1))][: count - registers]
-    return (*leading, *(f"register {number}" for number in range(1, registers + 1)))[:count]
 
 
 @contextmanager

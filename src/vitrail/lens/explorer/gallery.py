@@ -16,7 +16,7 @@ from ...pages.image import encode
 from ..attribution.method import Attribution
 from ..attribution.methods import METHODS
 from ..watched import Watched
-from .ablate import Region, ablated
+from .ablate import Region, ablated, without
 from .data import Relevance, look, relevance
 from .pack import PackedLayer, base64_of, pack_layers
 
@@ -24,6 +24,16 @@ KEPT = 8
 """Number of views in memory; packed, they have a few megabytes each."""
 
 T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class _Shown:
+    """A model on an image, perhaps without some heads and regions: the content of a view."""
+
+    watched: Watched
+    image: Tensor
+    heads: tuple[tuple[int, int], ...] = ()
+    regions: tuple[Region, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +45,7 @@ class PackedView:
 
 
 class Gallery:
-    """Views of the explorer, indexed by `model * len(images) + image`. Thread-safe.
+    """Views of the explorer, indexed by `model * len(images) + image`, then those of `ablate`. Thread-safe.
 
     Args:
         watched: the models, the first is shown first.
@@ -64,6 +74,7 @@ class Gallery:
         self.watched, self.images, self.methods = list(watched), list(images), dict(methods)
         self.unreadable = tuple(unreadable)
         self._top_k, self._most = top_k, most
+        self._ablated: dict[tuple[Any, ...], int] = {}  # (view, heads, regions) -> number of the view without them
         self._views: OrderedDict[Any, Any] = OrderedDict()
         self._shelf = threading.Lock()
         self._one_at_a_time = threading.RLock()  # models have hooks, which are not thread-safe
@@ -91,13 +102,35 @@ class Gallery:
         key = ("relevance", self._checked(number), method, only)
         return self._kept(key, lambda: self._relevance(number, method, only))
 
-    def ablate(self, number: int, heads: Sequence[tuple[int, int]], regions: Sequence[Region]) -> list[dict[str, Any]]:
-        """Return the predictions of a view before and after ablation; heads and regions as in `without`."""
-        watched, image = self._pair(self._checked(number))
+    def ablate(self, number: int, heads: Sequence[tuple[int, int]], regions: Sequence[Region]) -> dict[str, Any]:
+        """Return the number of a view without heads and regions, and its predictions before and after ablation.
+
+        Args:
+            number: a view of a model and an image.
+            heads, regions: as in `without`.
+
+        Returns:
+            {"view": number for `view` and `relevance`, "predictions": one entry for each class, none for a model that
+            does not classify}.
+        """
+        if not 0 <= number < len(self):
+            raise VitrailError(f"there is no view {number} of a model and an image: there are {len(self)}, from 0")
+        shown = self._shown(number)
         with self._one_at_a_time:
-            before, after = ablated(watched, image, [], []), ablated(watched, image, heads, regions)
-        if before is None or after is None:
-            raise VitrailError(f"{watched.name} predicts no classes, so there is no prediction that could change")
+            before = ablated(shown.watched, shown.image, [], [])
+            after = ablated(shown.watched, shown.image, heads, regions)
+        return {
+            "view": self._numbered(number, tuple(heads), tuple(regions)),
+            "predictions": self._changes(shown.watched, before, after) if before and after else [],
+        }
+
+    def _numbered(self, number: int, heads: tuple[Any, ...], regions: tuple[Any, ...]) -> int:
+        if not heads and not regions:
+            return number
+        with self._shelf:
+            return self._ablated.setdefault((number, heads, regions), len(self) + len(self._ablated))
+
+    def _changes(self, watched: Watched, before: list[float], after: list[float]) -> list[dict[str, Any]]:
         order = lambda values: sorted(range(len(values)), key=values.__getitem__, reverse=True)[: self._top_k]  # noqa: E731
         shown = sorted({*order(before), *order(after)}, key=after.__getitem__, reverse=True)
         return [
@@ -106,13 +139,16 @@ class Gallery:
         ]
 
     def _checked(self, number: int) -> int:
-        if not 0 <= number < len(self):
+        if not 0 <= number < len(self) + len(self._ablated):
             raise VitrailError(f"there is no view {number}: there are {len(self)}, counted from 0")
         return number
 
-    def _pair(self, number: int) -> tuple[Watched, Tensor]:
+    def _shown(self, number: int) -> _Shown:
+        heads, regions = (), ()
+        if number >= len(self):
+            number, heads, regions = list(self._ablated)[number - len(self)]
         model, image = divmod(number, len(self.images))
-        return self.watched[model], self.images[image][1]
+        return _Shown(self.watched[model], self.images[image][1], heads, regions)
 
     def _kept(self, key: Any, make: Callable[[], T]) -> T:
         found = self._found(key)  # cached views need not wait for a slow method
@@ -136,8 +172,9 @@ class Gallery:
         return made
 
     def _look(self, number: int) -> PackedView:
-        watched, image = self._pair(number)
-        view = look(watched, image, self._top_k)
+        shown = self._shown(number)
+        with without(shown.watched.model, shown.heads, shown.regions):
+            view = look(shown.watched, shown.image, self._top_k)
         layers = pack_layers(view.layers, self._most)
         document = {
             "image": data_uri(*encode(view.image)),
@@ -146,17 +183,19 @@ class Gallery:
             "features": None if view.features is None else data_uri(*encode(view.features)),
             "predictions": [asdict(prediction) for prediction in view.predictions],
             "prefix": list(view.prefix_names),
+            "reads": asdict(view.reads),
             "layers": [layer.meta for layer in layers],
         }
         return PackedView(document, layers)
 
     def _relevance(self, number: int, method: str, only: int | None) -> dict[str, Any]:
-        watched, image = self._pair(number)
+        shown = self._shown(number)
         classes = [prediction["index"] for prediction in self.view(number).document["predictions"]]
         if only is not None and only not in classes:
             raise VitrailError(f"class {only} is none of those that the view predicts: {classes}")
         classes = classes if only is None else [only]
-        return _packed_relevance(relevance(watched, image, method, self.methods[method], classes))
+        with without(shown.watched.model, shown.heads, shown.regions):
+            return _packed_relevance(relevance(shown.watched, shown.image, method, self.methods[method], classes))
 
 
 def _packed_relevance(found: Relevance) -> dict[str, Any]:

@@ -84,10 +84,10 @@ def _document(gallery: Gallery, parts: Sequence[str], *, live: bool) -> str:
         asset(f"{SCRIPTS}/explorer.html", "vitrail.lens"),
         _held("outline", json_script(outline)),
         *parts,
-        _import_map(),
-        f'<script type="module">import "{SCRIPTS}/main.js";</script>',
     ]
-    return page(_TITLE, lead, body, styles=asset(f"{SCRIPTS}/explorer.css", "vitrail.lens"))
+    scripts = [("importmap", _import_map()), ("module", f'import "{SCRIPTS}/main.js";')]
+    styles = asset(f"{SCRIPTS}/explorer.css", "vitrail.lens")
+    return page(_TITLE, lead, body, styles=styles, scripts=scripts, connects=live)
 
 
 def _held(name: str, script: str) -> str:
@@ -103,4 +103,4 @@ def _import_map() -> str:
         for script in sorted(folder.iterdir(), key=lambda script: script.name)
         if script.name.endswith(".js")
     }
-    return f'<script type="importmap">{json.dumps({"imports": modules})}</script>'
+    return json.dumps({"imports": modules})

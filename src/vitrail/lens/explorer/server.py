@@ -6,6 +6,7 @@ names (DNS rebinding). It serves no files and changes nothing.
 
 import json
 import re
+import sys
 import threading
 from collections.abc import Callable
 from http import HTTPStatus
@@ -14,11 +15,15 @@ from typing import Any, NamedTuple
 from urllib.parse import unquote
 
 from ...errors import VitrailError
+from ...plain import parse_json, short
 from .ablate import Region
 from .gallery import Gallery
 from .page import live_page
 
 HOST = "127.0.0.1"
+MOST_NUMBER = 10**9
+"""Largest layer, head or view that a request may name; larger integers do not fit into those of tensors."""
+
 MOST_BODY = 100_000
 """Largest request in bytes; a list of all heads and patches is shorter."""
 
@@ -85,6 +90,11 @@ class ExplorerServer(ThreadingHTTPServer):
     def url(self) -> str:
         return f"http://{HOST}:{self.server_address[1]}/"
 
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Print the traceback of an error, unless it is a browser that went away in the middle of a request."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
+
     def names(self) -> set[str]:
         """Host names that a request may use."""
         port = self.server_address[1]
@@ -101,25 +111,31 @@ def answer(gallery: Gallery, path: str) -> Answer:
 
 
 def answer_ablation(gallery: Gallery, body: bytes) -> Answer:
-    """Predictions of the model without the heads and patches of a JSON object.
+    """The view of the model without the heads and patches of a JSON object, see `Gallery.ablate`.
 
     {"view": 0, "heads": [[layer, head], …], "regions": [[top, left, bottom, right], …]}, layers and heads counted from
     0, regions in fractions of the image's sides.
     """
     try:
-        asked = json.loads(body)
+        asked = parse_json(body)
         view, heads = _whole(asked["view"]), [(_whole(layer), _whole(head)) for layer, head in asked.get("heads", [])]
-        regions = [Region(*(float(edge) for edge in edges)) for edges in asked.get("regions", [])]
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        regions = [Region(*map(_fraction, edges)) for edges in asked.get("regions", [])]
+    except (ValueError, TypeError, KeyError, AttributeError, ArithmeticError) as error:
         rule = '{"view": 0, "heads": [[layer, head]], "regions": [[top, left, bottom, right]]}'
         raise RequestError(HTTPStatus.BAD_REQUEST, f"the request is not like {rule}") from error
-    return _json({"predictions": gallery.ablate(view, heads, regions)})
+    return _json(gallery.ablate(view, heads, regions))
 
 
 def _whole(value: Any) -> int:
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise ValueError(f"{value!r} is no whole number")
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= MOST_NUMBER:
+        raise ValueError(f"{short(value)} is no whole number of this size")
     return value
+
+
+def _fraction(value: Any) -> float:
+    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value <= 1:
+        raise ValueError(f"{short(value)} is no fraction of a side")
+    return float(value)
 
 
 def _json(value: Any) -> Answer:
@@ -146,6 +162,10 @@ _ROUTES: tuple[tuple[str, Callable[..., Answer]], ...] = (
 )
 
 
+_POLICY = "frame-ancestors 'none'; base-uri 'none'; form-action 'none'; object-src 'none'"
+"""What the page cannot say of itself, and for answers that are no page; the page has a policy of its own."""
+
+
 class _Handler(BaseHTTPRequestHandler):
     server: ExplorerServer
     server_version, sys_version = "vitrail", ""
@@ -153,10 +173,30 @@ class _Handler(BaseHTTPRequestHandler):
     timeout = 60
 
     def do_GET(self) -> None:
-        self._give(lambda: answer(self.server.gallery, self.path.partition("?")[0]))
+        self._give(self._asked)
+
+    def _asked(self) -> Answer:
+        if self._body_length():
+            raise RequestError(HTTPStatus.BAD_REQUEST, "a GET has no body")
+        return answer(self.server.gallery, self.path.partition("?")[0])
 
     def do_POST(self) -> None:
         self._give(self._posted)
+
+    def _body_length(self) -> int:
+        """Length of the request's body, 0 if it has none.
+
+        An unread body would be parsed as the next request, so only one plain length is accepted.
+        """
+        lengths = self.headers.get_all("Content-Length", [])
+        if self.headers.get("Transfer-Encoding") or len(set(lengths)) > 1:
+            raise RequestError(HTTPStatus.BAD_REQUEST, "send a body with one Content-Length, and not in pieces")
+        text = lengths[0].strip() if lengths else "0"
+        if not (text.isascii() and text.isdecimal()):
+            raise RequestError(HTTPStatus.BAD_REQUEST, f"a Content-Length is a number of bytes, not {text[:40]!r}")
+        if len(text) > 9 or int(text) > MOST_BODY:
+            raise RequestError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"a request has at most {MOST_BODY} bytes")
+        return int(text)
 
     def _posted(self) -> Answer:
         if self.path != "/api/ablate":
@@ -164,12 +204,7 @@ class _Handler(BaseHTTPRequestHandler):
         # A form of another site cannot send this type without a preflight request, which is never granted.
         if self.headers.get_content_type() != "application/json":
             raise RequestError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "send JSON, with the type application/json")
-        length = self.headers.get("Content-Length", "")
-        if not length.isdecimal() or int(length) > MOST_BODY:
-            raise RequestError(
-                HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"a request has at most {MOST_BODY} bytes and a Content-Length"
-            )
-        return answer_ablation(self.server.gallery, self.rfile.read(int(length)))
+        return answer_ablation(self.server.gallery, self.rfile.read(self._body_length()))
 
     def _give(self, make: Callable[[], Answer]) -> None:
         status = HTTPStatus.OK
@@ -177,6 +212,9 @@ class _Handler(BaseHTTPRequestHandler):
             if self.headers.get("Host") not in self.server.names():
                 raise RequestError(HTTPStatus.FORBIDDEN, f"this page is for {self.server.url} only")
             given = make()
+        except ConnectionError:
+            self.close_connection = True
+            return
         except RequestError as refused:
             status, given = refused.status, _json({"error": str(refused)})
         except VitrailError as error:
@@ -197,12 +235,13 @@ class _Handler(BaseHTTPRequestHandler):
                 ("Cache-Control", "no-store"),
                 ("X-Content-Type-Options", "nosniff"),
                 ("X-Frame-Options", "DENY"),
+                ("Content-Security-Policy", _POLICY),
                 ("Connection", "close" if self.close_connection else "keep-alive"),
             ):
                 self.send_header(name, value)
             self.end_headers()
             self.wfile.write(given.content)
-        except (BrokenPipeError, ConnectionResetError):
+        except ConnectionError:
             self.close_connection = True  # the page has been closed, or has moved on
 
     def log_message(self, *details: Any) -> None:

@@ -13,13 +13,16 @@ class LocalAttention(nn.Module):
     """Attention inside windows of the grid (Liu et al., 2021, "Swin Transformer", section 3.2). Tokens -> Tokens.
 
     A grid that is not a multiple of the window is padded with zeros, on the right and at the bottom, as in the
-    published models; tokens attend to the padding, and its outputs are dropped. Tokens have no prefix.
+    published models; tokens attend to the padding, and its outputs are dropped. An axis that is not longer than the
+    window is one window, which is not shifted. Tokens have no prefix.
 
     Args:
         attention: (Tokens, mask or None) -> Tokens inside each window, such as `MultiHeadAttention(dim, num_heads)`.
         window: (rows, columns) in tokens.
         shift: (rows, columns) by which the windows are shifted; (0, 0) for no shift.
         apart: added to the scores of tokens that are in one window only because of wrapping around.
+        pad_first: pad before the shift, as torchvision and transformers, instead of after it, as timm: only grids that
+            are not a multiple of the window differ.
     """
 
     def __init__(
@@ -29,6 +32,7 @@ class LocalAttention(nn.Module):
         shift: tuple[int, int] = (0, 0),
         *,
         apart: float = -torch.inf,
+        pad_first: bool = False,
     ) -> None:
         super().__init__()
         if not isinstance(attention, nn.Module):
@@ -39,18 +43,26 @@ class LocalAttention(nn.Module):
         self.attention = attention
         self.window = window
         self.shift = shift
+        self.pad_first = pad_first
         self.mask = ShiftMask(window, shift, apart) if any(shift) else NoMask()
 
     def forward(self, tokens: Tokens) -> Tokens:
         image = self.moved(tokens.x.unflatten(1, tokens.grid))
         windows = Tokens(partition(image, self.window), grid=self.window)
         image = merge(self.attention(windows, self.mask(image)).x, (image.shape[1], image.shape[2]), self.window)
+        if self.pad_first:
+            image = _rolled(image, self.window, self.shift)
         image = image[:, : tokens.grid[0], : tokens.grid[1]]
-        return tokens.with_x(torch.roll(image, self.shift, dims=(1, 2)).flatten(1, 2))
+        if not self.pad_first:
+            image = _rolled(image, self.window, self.shift)
+        return tokens.with_x(image.flatten(1, 2))
 
     def moved(self, image: Tensor) -> Tensor:
         """Shift (B, H, W, D) and pad it to a multiple of the window."""
-        return fill_up(torch.roll(image, (-self.shift[0], -self.shift[1]), dims=(1, 2)), self.window)
+        back = -self.shift[0], -self.shift[1]
+        if self.pad_first:
+            return _rolled(fill_up(image, self.window), self.window, back)
+        return fill_up(_rolled(image, self.window, back), self.window)
 
     def places_of(self, tokens: Tokens) -> Places:
         """Groups of the tokens of each window."""
@@ -66,7 +78,10 @@ class NoMask(nn.Module):
 
 
 class ShiftMask(nn.Module):
-    """Mask of shifted windows: `apart` between tokens that were not neighbours before wrapping around, 0 elsewhere."""
+    """Mask of shifted windows: `apart` between tokens that were not neighbours before wrapping around, 0 elsewhere.
+
+    None if no axis is longer than the window, so that nothing is shifted.
+    """
 
     def __init__(self, window: tuple[int, int], shift: tuple[int, int], apart: float) -> None:
         super().__init__()
@@ -74,15 +89,36 @@ class ShiftMask(nn.Module):
         self.shift = shift
         self.apart = apart
 
-    def forward(self, image: Float[Tensor, "B H W D"]) -> Float[Tensor, "_ 1 N N"]:
+    def forward(self, image: Float[Tensor, "B H W D"]) -> Float[Tensor, "_ 1 N N"] | None:
+        # torch.fx gives a proxy, whose shape is unknown: its graphs always have a mask.
+        if isinstance(image, Tensor) and not any(effective_shift(image, self.window, self.shift)):
+            return None
         return _shift_mask(image, self.window, self.shift, self.apart)
 
 
-@fx.wrap  # torch.fx cannot trace code that depends on shapes: calls are leaves of its graphs
+def effective_shift(image: Tensor, window: tuple[int, int], shift: tuple[int, int]) -> tuple[int, int]:
+    """The shift of (B, H, W, D), with or without padding: 0 along an axis that is not longer than the window."""
+    rows, columns = image.shape[1], image.shape[2]
+    return shift[0] if rows > window[0] else 0, shift[1] if columns > window[1] else 0
+
+
+# torch.fx cannot trace code that depends on shapes: calls of these functions are leaves of its graphs.
+
+
+@fx.wrap
+def _rolled(
+    image: Shaped[Tensor, "B H W D"], window: tuple[int, int], shift: tuple[int, int]
+) -> Shaped[Tensor, "B H W D"]:
+    moved = effective_shift(image, window, shift)
+    return torch.roll(image, moved, dims=(1, 2)) if any(moved) else image
+
+
+@fx.wrap
 def _shift_mask(
     image: Float[Tensor, "B H W D"], window: tuple[int, int], shift: tuple[int, int], apart: float
 ) -> Float[Tensor, "_ 1 N N"]:
-    regions = shifted_regions((image.shape[1], image.shape[2]), window, shift, image.device)
+    moved = effective_shift(image, window, shift)
+    regions = shifted_regions((image.shape[1], image.shape[2]), window, moved, image.device)
     parts = partition(regions[None, ..., None], window)
     split: Bool[Tensor, "W N N"] = parts != parts.transpose(1, 2)
     mask = torch.zeros(split.shape, device=image.device, dtype=image.dtype).masked_fill(split, apart)

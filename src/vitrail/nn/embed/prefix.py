@@ -1,9 +1,25 @@
 """Class, distillation and register tokens."""
 
+from typing import Protocol, runtime_checkable
+
 import torch
 from torch import nn
 
 from ..tokens import Tokens
+
+_FIRST = ("class token", "distillation token")
+
+
+@runtime_checkable
+class NamesPrefix(Protocol):
+    """A module that adds prefix tokens and names them, for pages and sentences."""
+
+    def names_after(self, names: tuple[str, ...]) -> tuple[str, ...]:
+        """Names of all prefix tokens after this module, in their order.
+
+        Args:
+            names: names of the prefix tokens before it.
+        """
 
 
 class PrefixTokens(nn.Module):
@@ -26,6 +42,12 @@ class PrefixTokens(nn.Module):
         new = self.weight.expand(prefix.shape[0], -1, -1).to(tokens.x.dtype)
         return tokens.with_prefix(torch.cat([new, prefix], dim=1))
 
+    def names_after(self, names: tuple[str, ...]) -> tuple[str, ...]:
+        """The class token, the distillation token, and further ones by number, before those that were there."""
+        count = self.weight.shape[1]
+        further = (f"prefix token {number}" for number in range(len(_FIRST) + 1, count + 1))
+        return (*_FIRST[:count], *further, *names)
+
 
 class RegisterTokens(nn.Module):
     """Learned tokens without a position, after the existing prefix tokens.
@@ -47,3 +69,7 @@ class RegisterTokens(nn.Module):
         prefix = tokens.prefix_tokens
         registers = self.weight.expand(prefix.shape[0], -1, -1).to(prefix.dtype)
         return tokens.with_prefix(torch.cat([prefix, registers], dim=1))
+
+    def names_after(self, names: tuple[str, ...]) -> tuple[str, ...]:
+        """The registers by number, after the tokens that were there."""
+        return (*names, *(f"register {number}" for number in range(1, self.weight.shape[1] + 1)))

@@ -11,6 +11,7 @@ from torch.utils import _pytree as pytree
 from ..attention.multi_head import CrossAttention
 from ..blocks import Blocks
 from ..tokens import Tokens
+from .reading import PATCHES
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +82,8 @@ class QueryDecoder(nn.Module):
         blocks: (Tokens, Memory) -> Tokens.
         norm: norm after the blocks.
     """
+
+    reads = PATCHES
 
     def __init__(
         self, num_queries: int, dim: int, positions: nn.Module, blocks: Iterable[nn.Module], norm: nn.Module

@@ -8,11 +8,14 @@ from torch import Tensor, nn
 
 from ..embed.stem import ConvUnit, ResidualConv
 from ..tokens import Tokens
+from .reading import CLASS_AND_PATCHES, PATCHES
 from .segment import resize_map
 
 
 class ClassReadout(nn.Module):
     """Project every patch token joined with the class token (Ranftl et al., 2021, "DPT", eq. 5). Tokens -> Tokens."""
+
+    reads = CLASS_AND_PATCHES
 
     def __init__(self, dim: int) -> None:
         super().__init__()
@@ -97,6 +100,8 @@ class Upsampling(nn.Module):
         out_channels: channels F of the output.
         doublings: number n of doublings.
     """
+
+    reads = PATCHES
 
     def __init__(self, dim: int, out_channels: int, doublings: int) -> None:
         super().__init__()

@@ -8,10 +8,13 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ..tokens import Tokens
+from .reading import CLASS_AND_PATCHES, CLASS_TOKEN, PATCHES, TokensRead
 
 
 class FirstToken(nn.Module):
     """Class token of each image: Tokens -> (B, D)."""
+
+    reads = CLASS_TOKEN
 
     def forward(self, tokens: Tokens) -> Float[Tensor, "images D"]:
         return tokens.prefix_tokens[:, 0]
@@ -20,12 +23,16 @@ class FirstToken(nn.Module):
 class MeanPool(nn.Module):
     """Mean over the patch tokens: Tokens -> (B, D)."""
 
+    reads = PATCHES
+
     def forward(self, tokens: Tokens) -> Float[Tensor, "B D"]:
         return tokens.patches.mean(dim=1)
 
 
 class ClassAndMean(nn.Module):
     """Class token and mean over the patch tokens, concatenated: Tokens -> (B, 2 D) (Oquab et al., 2024, "DINOv2")."""
+
+    reads = CLASS_AND_PATCHES
 
     def forward(self, tokens: Tokens) -> Float[Tensor, "B D2"]:
         return torch.cat([tokens.x[:, 0], tokens.patches.mean(dim=1)], dim=1)
@@ -100,6 +107,8 @@ class ProjectionHead(PooledHead):
 class PatchHead(nn.Module):
     """A classifier on every patch: Tokens -> (B, N, num_classes)."""
 
+    reads = PATCHES
+
     def __init__(self, classify: nn.Module) -> None:
         super().__init__()
         self.classify = classify
@@ -128,6 +137,8 @@ class DistilledHead(PooledHead):
 
     The output is the mean of both. Objectives that train them separately use `class_logits` and `distillation_logits`.
     """
+
+    reads = TokensRead((0, 1))
 
     def __init__(self, classify: nn.Module, distill: nn.Module) -> None:
         super().__init__()

@@ -9,6 +9,7 @@ from ..attention.multi_head import CrossAttention
 from ..mlp import MLP
 from ..residual import Residual
 from ..tokens import Tokens
+from .reading import WEIGHTED, TokensRead
 
 
 class MultiHeadAttentionPool(nn.Module):
@@ -23,6 +24,8 @@ class MultiHeadAttentionPool(nn.Module):
         mlp: Tokens -> Tokens, after the attention, as a pre-norm residual.
         norm_eps: epsilon of its norm.
     """
+
+    reads = WEIGHTED
 
     def __init__(self, dim: int, num_heads: int, mlp: MLP, *, norm_eps: float = 1e-6) -> None:
         super().__init__()
@@ -44,6 +47,8 @@ class AttentionWeightedPool(nn.Module):
     3 and 4). It is attention with one learned query, and can be observed like any other.
     """
 
+    reads = WEIGHTED
+
     def __init__(self, dim: int) -> None:
         super().__init__()
         self.score = nn.Linear(dim, 1)
@@ -64,6 +69,11 @@ class JoinedTokens(nn.Module):
     def __init__(self, count: int) -> None:
         super().__init__()
         self.count = count
+
+    @property
+    def reads(self) -> TokensRead:
+        """The tokens that are concatenated."""
+        return TokensRead(tuple(range(self.count)))
 
     def forward(self, tokens: Tokens) -> Float[Tensor, "B E"]:
         return tokens.x[:, : self.count].flatten(1)

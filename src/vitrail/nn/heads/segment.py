@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ..tokens import Tokens
+from .reading import PATCHES
 
 
 class AllMLPHead(nn.Module):
@@ -23,6 +24,8 @@ class AllMLPHead(nn.Module):
         num_classes: number of classes; with 0 the features before the classifier are returned.
         dropout: rate of channel dropout before the classifier.
     """
+
+    reads = PATCHES
 
     def __init__(self, dims: Sequence[int], hidden_dim: int, num_classes: int, *, dropout: float = 0.0) -> None:
         super().__init__()

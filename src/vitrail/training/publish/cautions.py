@@ -4,6 +4,7 @@ import math
 from collections import Counter
 
 from ...data.samples import Sample
+from ...data.survey import Survey
 from ...objectives.supervised import SupervisedConfig
 from ...tasks.task import Evaluation, Names
 from ...tasks.worth import FEW
@@ -33,7 +34,7 @@ def run_cautions(setup: RunSetup, trainer: Trainer, found: Evaluation, seconds: 
     """
     data = setup.data
     epochs = trainer.counters.step * setup.recipe.accumulate / max(1, len(trainer.loader))
-    lines = [*found.cautions(), *first_epoch_words(epochs)]
+    lines = [*found.cautions(), *first_epoch_words(epochs), *sample_words(data.survey)]
     baseline = found.baseline()
     unlearned = baseline is not None and baseline.model != "better"
     if unlearned and (found.count >= FEW or epochs < 1):
@@ -50,6 +51,13 @@ def first_epoch_words(epochs: float) -> list[str]:
     if epochs > 0.995:
         return []
     return [f"The run ended after {epochs:.2g} epochs: {1 - epochs:.0%} of the training images were never used."]
+
+
+def sample_words(survey: Survey) -> list[str]:
+    """A sentence for a run that read only a random sample of its source."""
+    if survey.total is None:
+        return []
+    return [f"{survey.read:,} of {survey.total:,} images of the source were used, drawn at random."]
 
 
 def way_out(recipe: Recipe, epochs: float, seconds: float) -> str:

@@ -5,7 +5,7 @@ import shlex
 from collections.abc import Mapping
 from pathlib import Path
 
-from ..folder import DATA, EVALUATION
+from ..folder import DATA, EVALUATION, RunFolder
 from ..run_facts import RunFacts
 
 
@@ -34,7 +34,7 @@ def commands(run_path: str, source: str, *, predicts: bool = True) -> list[tuple
 
 def next_steps(path: Path, metrics: Mapping[str, float]) -> str:
     """Return the result of a run and the next commands as text."""
-    made = RunFacts.from_json(json.loads((path / DATA).read_text(encoding="utf-8")))
+    made = RunFacts.from_json(RunFolder(path).read_json(DATA))
     lines = [", ".join(f"{name} {value:.4f}" for name, value in metrics.items()), *_worth(path / EVALUATION)]
     lines += [f"report: {path / 'report.html'}", ""]
     steps = commands(str(path), made.source, predicts=made.labelled)

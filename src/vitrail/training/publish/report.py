@@ -105,7 +105,7 @@ def report_page(report: Report) -> str:
         _recipe(report),
         _next(report.commands),
     ]
-    return page(report.title, '<p class="soft">Report of a training run</p>', parts, script=asset("sort.js"))
+    return page(report.title, '<p class="soft">Report of a training run</p>', parts, scripts=[("", asset("sort.js"))])
 
 
 def headline(evaluation: Evaluation) -> list[tuple[str, str]]:

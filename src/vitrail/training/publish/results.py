@@ -1,6 +1,7 @@
 """Write the report and the model card of a finished run."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from torch.utils._pytree import tree_leaves, tree_map_only
 
 from ...checkpoint.contract import load
 from ...checkpoint.origin import origin_words, public_name
-from ...data.open import read_image
+from ...data.open import BadImage, read_image
 from ...data.samples import Sample
 from ...errors import VitrailError
 from ...lens.explanation import last_layer_map
@@ -170,15 +171,15 @@ def _mistakes(folder: RunFolder, setup: RunSetup, output: Tensor | None) -> list
 
 
 def _conflicts(setup: RunSetup) -> list[DrawnConflict]:
-    """The first groups of equal images with different labels."""
+    """The first groups of equal images with different labels; without those whose file is gone since the survey."""
     describe, preprocess = setup.data.survey.source.describe, setup.preprocess
-    return [
-        DrawnConflict(
-            image=displayable(read_image(replace(group[0], strict=False), preprocess.channels, then=preprocess.fit)),
-            members=[(_file_name(sample), describe(sample.labels)) for sample in group[:_MEMBERS]],
-        )
-        for group in setup.data.survey.conflicts[:_CONFLICTS]
-    ]
+    drawn = []
+    for group in setup.data.survey.conflicts[:_CONFLICTS]:
+        with suppress(BadImage):
+            image = read_image(replace(group[0], strict=False), preprocess.channels, then=preprocess.fit)
+            members = [(_file_name(sample), describe(sample.labels)) for sample in group[:_MEMBERS]]
+            drawn.append(DrawnConflict(image=displayable(image), members=members))
+    return drawn
 
 
 def _file_name(sample: Sample) -> str:

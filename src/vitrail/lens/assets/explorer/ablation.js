@@ -1,24 +1,21 @@
-// Live only: take heads and patches out, and ask the server for the predictions without them.
+// Live only: take heads and patches out. Every pane then shows the model without them: maps, predictions, methods.
 
 import { make, refill, setText } from "explorer/dom.js";
 import { cellAt, MEAN, spanOf } from "explorer/maps.js";
-import { ablate, outline } from "explorer/source.js";
+import { outline } from "explorer/source.js";
 import { gridOf } from "explorer/stage.js";
-import { activePane, change, onChange, redraw, state } from "explorer/state.js";
+import { activePane, change, onChange, state } from "explorer/state.js";
 
 const host = document.getElementById("ablation");
 const problem = make("p", { class: "problem", role: "alert" });
 const waiting = make("p", { class: "note", role: "status" });
 const list = make("ul", { class: "removed" });
-const answers = new Map();
+let explained = "";
+let open;
 
-const key = (number) => JSON.stringify([number, state.removed.heads, state.removed.regions]);
-const nothing = () => !state.removed.heads.length && !state.removed.regions.length;
-
-/** The predictions of a view without what was taken out; null when nothing was, or the answer is on its way. */
-export const found = (view) => (nothing() ? null : answers.get(key(view.number))?.predictions ?? null);
-
-export const startAblation = () => {
+/** `openPane(pane, number)` shows a view without what is taken out. */
+export const startAblation = (openPane) => {
+  open = openPane;
   if (!outline.live) return;
   host.hidden = false;
   host.append(
@@ -58,43 +55,41 @@ export const removePatch = () => {
 
 export const restore = () => {
   explain("");
-  change({ removed: { heads: [], regions: [] } });
+  take({ heads: [], regions: [] });
 };
 
 const explain = (text) => {
-  setText(problem, text);
-  for (const [asked, answer] of answers) if (answer.problem) answers.delete(asked); // to be asked again
+  explained = text;
+  change({});
+};
+
+const take = (removed) => {
+  change({ removed });
+  for (const pane of state.panes) open(pane, pane.number);
 };
 
 const add = (kind, items) => {
   explain("");
   const known = new Set(state.removed[kind].map(String));
   const fresh = items.filter((item) => !known.has(String(item)));
-  if (fresh.length) change({ removed: { ...state.removed, [kind]: [...state.removed[kind], ...fresh] } });
+  if (fresh.length) take({ ...state.removed, [kind]: [...state.removed[kind], ...fresh] });
 };
 
 const drop = (kind, item) => {
   explain("");
-  change({ removed: { ...state.removed, [kind]: state.removed[kind].filter((other) => other !== item) } });
+  take({ ...state.removed, [kind]: state.removed[kind].filter((other) => other !== item) });
 };
 
 const draw = () => {
-  const { view } = activePane();
+  const { view, waiting: asked, problem: reason } = activePane();
   if (!view) return;
-  refill(list, key(0), () => [
+  refill(list, JSON.stringify(state.removed), () => [
     ...state.removed.heads.map((item) => entry("heads", item, `layer ${item[0] + 1}, head ${item[1] + 1}`)),
     ...state.removed.regions.map((item) => entry("regions", item, patchName(item))),
   ]);
-  const asked = key(view.number);
-  const answer = nothing() ? {} : answers.get(asked);
-  setText(waiting, answer && !answer.waiting ? "" : "Asking the model, as soon as it is free …");
-  if (answer?.problem) setText(problem, answer.problem);
-  if (answer) return;
-  answers.set(asked, { waiting: true });
-  ablate(view.number, state.removed.heads, state.removed.regions).then(
-    (predictions) => answers.set(asked, { predictions }),
-    (error) => answers.set(asked, { problem: error.message }),
-  ).then(redraw);
+  const done = JSON.stringify(view.removed) === JSON.stringify(state.removed);
+  setText(waiting, asked && !done ? "Asking the model, as soon as it is free …" : "");
+  setText(problem, explained || (done ? "" : reason));
 };
 
 const entry = (kind, item, name) =>

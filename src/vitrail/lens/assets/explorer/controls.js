@@ -3,7 +3,7 @@
 import { make, setAttribute, setText } from "explorer/dom.js";
 import { outline, viewNumber, pairOf } from "explorer/source.js";
 import { activePane, change, changePane, onChange, state } from "explorer/state.js";
-import { percent } from "explorer/words.js";
+import { imageName, percent, readWords, withoutWords } from "explorer/words.js";
 
 const host = document.getElementById("controls");
 const still = matchMedia("(prefers-reduced-motion: reduce)");
@@ -61,8 +61,8 @@ export const compareOrNot = () => {
   if (state.panes.length > 1) return change({ panes: [state.panes[0]], active: 0 });
   const first = state.panes[0];
   if (!first.view) return undefined;
-  const [model, image] = pairOf(first.number);
-  const second = { ...first };
+  const [model, image] = pairOf(first.view.number);
+  const second = { ...first, number: first.view.number, asked: null, waiting: "", problem: "" };
   change({ panes: [first, second], active: 1 });
   if (outline.models.length > 1) return open(second, viewNumber((model + 1) % outline.models.length, image));
   if (outline.images.length > 1) return open(second, viewNumber(model, (image + 1) % outline.images.length));
@@ -88,13 +88,12 @@ const draw = () => {
     [compare, state.panes.length > 1],
   ]) setAttribute(button, "aria-pressed", on);
   const best = view.predictions[0];
-  const [model, image] = pairOf(activePane().number);
+  const image = imageName(view.number);
   thumb.hidden = false;
   setAttribute(thumb, "src", view.image);
-  setAttribute(thumb, "alt", `${outline.images[image]}, as the model sees it`);
+  setAttribute(thumb, "alt", `${image}, as the model sees it`);
   const says = best ? ` predicts ${best.name} (${percent(best.probability)}) for ` : " looks at ";
-  const who = view.prefix.length ? `the ${view.prefix[0]} looks` : "it looks";
-  const hint = `Colours show where ${who}. Move over the image to ask a patch, click to hold it; each small map is one head of a layer.`;
-  const name = outline.models[model];
-  setText(document.getElementById("lead"), `${name[0].toUpperCase()}${name.slice(1)}${says}${outline.images[image]}. ${hint}`);
+  const hint = `Colours show where ${readWords(view)}. Move over the image to ask a patch, click to hold it; each small map is one head of a layer.`;
+  const name = outline.models[pairOf(view.number)[0]];
+  setText(document.getElementById("lead"), `${name[0].toUpperCase()}${name.slice(1)}${says}${image}${withoutWords(view.removed)}. ${hint}`);
 };

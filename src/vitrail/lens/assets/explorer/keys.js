@@ -4,6 +4,7 @@ import { nextClass, nextMethod } from "explorer/predictions.js";
 import { removeHead, removePatch, restore } from "explorer/ablation.js";
 import { compareOrNot, playOrStop, turn, turnGlass, turnScale } from "explorer/controls.js";
 import { make } from "explorer/dom.js";
+import { resolved } from "explorer/maps.js";
 import { move, sheetHasFocus } from "explorer/sheet.js";
 import { outline } from "explorer/source.js";
 import { step } from "explorer/stage.js";
@@ -12,8 +13,11 @@ import { activePane, change, state } from "explorer/state.js";
 const help = document.getElementById("help");
 
 const nextToken = () => {
-  const count = activePane().view?.prefix.length ?? 0;
-  const next = "lead" in state.place ? state.place.lead + 1 : 0;
+  const { view } = activePane();
+  if (!view) return;
+  const count = view.prefix.length;
+  const place = resolved(view, state.place);
+  const next = "lead" in place ? place.lead + 1 : 0;
   change({ place: next < count ? { lead: next } : { all: true }, held: true });
 };
 

@@ -9,21 +9,25 @@ import { make } from "explorer/dom.js";
 import { openView, outline } from "explorer/source.js";
 import { startStage } from "explorer/stage.js";
 import { change, changePane, redraw, state } from "explorer/state.js";
+import { viewName } from "explorer/words.js";
 
-/** Show another view in a pane; the old one stays until the new one is there. */
+/** Show another view in a pane, without what is taken out; the old one stays, with all its words, until then. */
 const openPane = async (pane, number) => {
-  changePane({ number, problem: "" }, pane);
+  const { removed } = state;
+  const asked = {};
+  changePane({ number, asked, waiting: viewName(number, removed), problem: "" }, pane);
   try {
-    const view = await openView(number, redraw);
-    if (pane.number !== number) return; // another was chosen meanwhile
+    const view = await openView(number, removed, redraw);
+    if (pane.asked !== asked) return; // another was chosen meanwhile
     const first = !pane.view;
     const layer = first ? view.last : Math.min(pane.layer, view.metas.length - 1);
     const head = Math.min(pane.head, (view.metas[layer].heads ?? view.columns) - 1);
-    changePane({ view, layer, head }, pane);
-    if (first && !view.prefix.length) change({ place: { all: true } });
-    else if ("lead" in state.place && state.place.lead >= view.prefix.length) change({ place: { all: true } });
+    changePane({ view, layer, head, waiting: "" }, pane);
+    if (state.place.lead >= view.prefix.length) change({ place: { read: true } });
   } catch (error) {
-    changePane({ problem: error.message }, pane);
+    if (pane.asked !== asked) return;
+    const problem = `${viewName(number, removed)} is not shown: ${error.message}`;
+    changePane({ number: pane.view?.number ?? number, waiting: "", problem }, pane);
   }
 };
 
@@ -37,7 +41,7 @@ listUnreadable();
 startSheets();
 startStage(openPane);
 startControls(openPane);
-startAblation();
+startAblation(openPane);
 startPredictions();
 startKeys();
 openPane(state.panes[0], 0);

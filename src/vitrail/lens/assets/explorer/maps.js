@@ -1,10 +1,19 @@
 // From weights and a question to a map over the image. A question is a place: { lead: 0 } for a prefix token,
-// { y, x } on a scale where the image's sides are 1, or { all: true } for all patches together.
+// { y, x } on a scale where the image's sides are 1, { all: true } for all patches together, or { read: true } for
+// what the head reads, which `resolved` replaces by one of the others or by { leads: [0, 1], patches: false }.
 
 import { Dense } from "explorer/decode.js";
 
 export const MEAN = -1;
 export const ROLLOUT = -2;
+
+const readBy = ({ reads: { prefix, patches } }) => {
+  if (!prefix.length) return { all: true };
+  return prefix.length === 1 && !patches ? { lead: prefix[0] } : { leads: prefix, patches };
+};
+
+/** A place of a view, with the tokens for "what the head reads". */
+export const resolved = (view, place) => (place.read ? readBy(view) : place);
 
 /** The patch at a place. */
 export const cellAt = ({ rows, columns, cover }, { y, x }) => {
@@ -49,7 +58,10 @@ export const mapOf = ([weights, head], place, direction) => {
   const lead = new Float32Array(shown.prefix);
   if (asked.free) meanOf(weights, head, patches, lead);
   else if (place.all) weights.total(head, from, patches, lead);
-  else {
+  else if (place.leads) {
+    if (place.leads.some((token) => token >= asked.prefix)) return null;
+    severalOf(weights, head, from, place, patches, lead);
+  } else {
     const token = tokenAt(asked, place);
     if (token < 0) return null;
     if (from) weights.row(head, token, patches, lead);
@@ -57,6 +69,19 @@ export const mapOf = ([weights, head], place, direction) => {
   }
   // A rollout differs little from patch to patch: its colours begin at its lowest value, not at 0.
   return { layout: shown, patches, lead, ...extremes(patches, weights.rolled) };
+};
+
+/** Several prefix tokens, and the patches as one more: the mean of where they look, or what each query gives to them. */
+const severalOf = (weights, head, from, place, patches, lead) => {
+  const parts = from ? place.leads.length + (place.patches ? 1 : 0) : 1;
+  const add = (fill) => {
+    const one = { patches: new Float32Array(patches.length), lead: new Float32Array(lead.length) };
+    fill(one.patches, one.lead);
+    one.patches.forEach((value, cell) => { patches[cell] += value / parts; });
+    one.lead.forEach((value, index) => { lead[index] += value / parts; });
+  };
+  for (const token of place.leads) add((...one) => (from ? weights.row(head, token, ...one) : weights.column(head, token, ...one)));
+  if (place.patches) add((...one) => weights.total(head, from, ...one));
 };
 
 /** Where queries that stand for no place look, whatever was asked: their mean. */

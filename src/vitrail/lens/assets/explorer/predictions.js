@@ -5,8 +5,7 @@ import { extremes } from "explorer/maps.js";
 import { BOTH, LIGHT, paintCanvas, TINT } from "explorer/paint.js";
 import { outline, relevance } from "explorer/source.js";
 import { activePane, change, onChange, redraw, state } from "explorer/state.js";
-import { found } from "explorer/ablation.js";
-import { cellName, percent } from "explorer/words.js";
+import { cellName, imageName, percent, withoutWords } from "explorer/words.js";
 
 const host = document.getElementById("predictions");
 const features = document.getElementById("features");
@@ -73,10 +72,9 @@ const draw = () => {
 
 const drawClasses = (view) => {
   const chosenClass = classOf(view);
-  const after = found(view);
-  const rows = after ?? view.predictions.map(({ index, name, probability }) => ({ index, name, before: probability, after: probability }));
-  refill(classes, JSON.stringify([view.number, rows]), () =>
-    rows.length ? rows.map((row) => classRow(view, row, Boolean(after))) : [make("li", { class: "note" }, NO_CLASSES[view.output])],
+  const rows = view.changes?.length ? view.changes : view.predictions.map(({ index, name, probability }) => ({ index, name, before: probability, after: probability }));
+  refill(classes, JSON.stringify([view.served, rows]), () =>
+    rows.length ? rows.map((row) => classRow(view, row, Boolean(view.changes))) : [make("li", { class: "note" }, NO_CLASSES[view.output])],
   );
   for (const row of classes.querySelectorAll("button")) {
     setAttribute(row, "aria-pressed", Number(row.dataset.index) === chosenClass);
@@ -109,9 +107,10 @@ const drawRelevance = (view) => {
   const asked = (view.relevance[`${name} ${only}`] ??= { known: null, since: 0 });
   if (asked !== current) {
     current = asked;
+    if (asked.failed) Object.assign(asked, { known: null, since: 0, failed: false }); // asked again when it is chosen again
     clearTimeout(soon);
     // Who leafs through the methods does not make the model work on each.
-    if (!asked.since) soon = setTimeout(() => find(asked, view.number, name, only), outline.live ? 300 : 0);
+    if (!asked.since) soon = setTimeout(() => find(asked, view.served, name, only), outline.live ? 300 : 0);
   }
   if (!asked.known) return wait(view, title, asked);
   setText(clock, "");
@@ -125,7 +124,7 @@ const drawRelevance = (view) => {
   glass.classList.toggle("small", Math.min(...view.size) <= 128);
   if (map) paint(map);
   setText(said, map ? words(view, title, map) : `${title} has no map here${problem ? `: ${problem}` : ""}.`);
-  setAttribute(glass, "aria-label", said.textContent);
+  setAttribute(glass, "aria-label", `${imageName(view.number)}. ${said.textContent}`);
 };
 
 /** Says that a method is at work, and for how long; all else on the page can be used meanwhile. */
@@ -133,10 +132,10 @@ const wait = (view, title, asked) => {
   canvas.hidden = lead.hidden = true;
   if (image.src !== view.image) image.src = view.image;
   setAttribute(glass, "style", `--aspect:${view.size[1]}/${view.size[0]}`);
-  setText(said, `${title} is being worked out. Go on meanwhile: the map comes when it is there.`);
+  setText(said, `${title} is being worked out${withoutWords(view.removed)}. Go on meanwhile: the map comes when it is there.`);
   const seconds = asked.since ? Math.floor((Date.now() - asked.since) / 1000) : 0;
   setText(clock, seconds < 2 ? "" : `${seconds} s so far`);
-  setAttribute(glass, "aria-label", said.textContent);
+  setAttribute(glass, "aria-label", `${imageName(view.number)}. ${said.textContent}`);
   clearTimeout(ticking);
   ticking = setTimeout(redraw, 1000);
 };
@@ -146,7 +145,7 @@ const find = async (asked, number, name, only) => {
   try {
     asked.known = await relevance(number, name, only);
   } catch (error) {
-    asked.known = { problem: error.message, maps: [] };
+    Object.assign(asked, { known: { problem: error.message, maps: [] }, failed: true });
   }
   redraw();
 };
@@ -161,5 +160,5 @@ const words = (view, method, map) => {
   const name = view.predictions.find(({ index }) => index === map.index)?.name;
   const about = { classes: map.index === null ? "the same for every class" : `for ${name}`, embedding: "for the embedding" }[view.output] ?? "for any output";
   const against = map.patches.some((value) => value < 0) ? " Blue speaks against it." : "";
-  return `${method[0].toUpperCase()}${method.slice(1)}, ${about}: strongest at ${cellName(map.layout, extremes(map.patches).best)}.${against}`;
+  return `${method[0].toUpperCase()}${method.slice(1)}${withoutWords(view.removed)}, ${about}: strongest at ${cellName(map.layout, extremes(map.patches).best)}.${against}`;
 };

@@ -1,7 +1,7 @@
 // Every layer and head of a pane at once, on one canvas: a row a layer, a column a head.
 
 import { make, refill, setAttribute, setText } from "explorer/dom.js";
-import { chosen, mapOf, MEAN, ROLLOUT } from "explorer/maps.js";
+import { chosen, mapOf, MEAN, resolved, ROLLOUT } from "explorer/maps.js";
 import { GLASS, paintInto } from "explorer/paint.js";
 import { shared } from "explorer/stage.js";
 import { activePane, change, changePane, onChange, redraw, state } from "explorer/state.js";
@@ -120,7 +120,7 @@ const drawSheet = (sheet, pane, index) => {
   refill(sheet.above, heads.join(), () => heads.map((head) => make("span", {}, NAMES[head] ?? `${head + 1}`)));
   refill(sheet.beside, view.metas.length, () => view.metas.map((_, layer) => make("span", {}, `${layer + 1}`)));
   const { room } = sheet;
-  const here = [view.number, view.layers.filter(Boolean).length, view.rollout.length, room];
+  const here = [view.served, view.layers.filter(Boolean).length, view.rollout.length, room];
   const key = JSON.stringify([...here, state.place, state.direction, state.shared]);
   if (key !== sheet.painted && room > 0) {
     paint(sheet, view, heads, room);
@@ -137,7 +137,7 @@ const drawSheet = (sheet, pane, index) => {
 const paint = (sheet, view, heads, room) => {
   const maps = view.metas.map((_, layer) => heads.map((head) => {
     const weights = chosen(view, layer, head);
-    return weights && mapOf(weights, state.place, state.direction);
+    return weights && mapOf(weights, resolved(view, state.place), state.direction);
   }));
   const drawn = maps.flat().filter((map) => map?.patches.length);
   sheet.most = Math.max(0, ...drawn.filter((map) => !map.low).map((map) => map.top));
@@ -216,7 +216,7 @@ const words = (view, { layer, head }) => {
   if (unseen) return `Layer ${layer + 1} (${name}) is not drawn: ${unseen}.`;
   if (!isThere(view, { layer, head })) return `Layer ${layer + 1} (${name}) has ${view.metas[layer].heads} heads.`;
   const weights = chosen(view, layer, head);
-  const map = weights && mapOf(weights, state.place, state.direction);
+  const map = weights && mapOf(weights, resolved(view, state.place), state.direction);
   const top = map?.patches.length ? `: brightest patch ${percent(map.top)}` : "";
   return `${whereName(layer, head)} (${name})${top}`;
 };

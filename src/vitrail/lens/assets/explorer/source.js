@@ -27,22 +27,34 @@ const layerBytes = async (number, layer) => {
   return new Uint8Array(await (await ask(`/api/layer/${number}/${layer}`)).arrayBuffer());
 };
 
+const KEPT = 8; // views without parts of the model; those of the whole model are all kept
 const views = new Map();
+const cut = [];
 
-/** A view with its document; its layers come later, one by one, and `arrived` is called for each. */
-export const openView = (number, arrived) => {
-  if (!views.has(number)) {
-    views.set(number, load(number, arrived).catch((error) => {
-      views.delete(number);
+/** Whether anything is taken out. */
+export const anything = ({ heads, regions }) => heads.length + regions.length > 0;
+
+/**
+ * A view with its document, without the heads and regions that are taken out. Its layers come later, one by one, and
+ * `arrived` is called for each.
+ */
+export const openView = (number, removed, arrived) => {
+  const key = JSON.stringify([number, removed.heads, removed.regions]);
+  if (!views.has(key)) {
+    views.set(key, load(number, removed, arrived).catch((error) => {
+      views.delete(key);
       throw error;
     }));
+    if (anything(removed) && cut.push(key) > KEPT) views.delete(cut.shift());
   }
-  return views.get(number);
+  return views.get(key);
 };
 
-const load = async (number, arrived) => {
-  const document = outline.live ? await (await ask(`/api/view/${number}`)).json() : parsed(`view-${number}`);
-  const view = { ...document, number, metas: document.layers, layers: document.layers.map(() => null), rollout: [], relevance: {} };
+/** `number` names the model and the image, `served` the view on the server, `changes` the predictions before and after. */
+const load = async (number, removed, arrived) => {
+  const { view: served, predictions: changes } = anything(removed) ? await ablate(number, removed) : { view: number, predictions: null };
+  const document = outline.live ? await (await ask(`/api/view/${served}`)).json() : parsed(`view-${number}`);
+  const view = { ...document, number, served, removed, changes, metas: document.layers, layers: document.layers.map(() => null), rollout: [], relevance: {} };
   const image = new Image();
   image.src = view.image;
   view.columns = Math.max(...view.metas.map((meta) => meta.heads ?? 0));
@@ -50,6 +62,10 @@ const load = async (number, arrived) => {
   fill(view, arrived);
   await image.decode();
   view.grey = greyed(image);
+  const grey = new Image();
+  grey.src = view.grey;
+  await grey.decode();
+  view.decoded = [image, grey]; // kept, so that the page changes image and map in one frame
   return view;
 };
 
@@ -73,7 +89,7 @@ const fill = async (view, arrived) => {
   for (let layer = view.metas.length - 1; layer >= 0; layer -= 1) {
     if (view.metas[layer].unseen) continue;
     try {
-      view.layers[layer] = await Layer.read(view.metas[layer], await layerBytes(view.number, layer));
+      view.layers[layer] = await Layer.read(view.metas[layer], await layerBytes(view.served, layer));
     } catch (error) {
       view.metas[layer] = { ...view.metas[layer], unseen: error.message };
     }
@@ -109,9 +125,9 @@ const findRelevance = async (number, method, only) => {
   return (await ask(only === null ? path : `${path}/${only}`)).json();
 };
 
-/** The predictions without some heads and parts of the image; live only. */
-export const ablate = async (number, heads, regions) => {
+/** The number of the view without some heads and parts of the image, and its predictions; live only. */
+const ablate = async (number, { heads, regions }) => {
   const body = JSON.stringify({ view: number, heads, regions });
   const headers = { "Content-Type": "application/json" };
-  return (await (await ask("/api/ablate", { method: "POST", headers, body })).json()).predictions;
+  return (await ask("/api/ablate", { method: "POST", headers, body })).json();
 };

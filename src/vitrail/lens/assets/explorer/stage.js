@@ -1,11 +1,11 @@
 // The large panes: an image, the map over it, the tokens in front of the patches, and a sentence.
 
 import { make, refill, setAttribute, setText } from "explorer/dom.js";
-import { cellAt, chosen, mapOf, middleOf, spanOf } from "explorer/maps.js";
+import { cellAt, chosen, mapOf, middleOf, resolved, spanOf } from "explorer/maps.js";
 import { LIGHT, paintCanvas, rampStyle, TINT } from "explorer/paint.js";
 import { outline, pairOf, viewNumber } from "explorer/source.js";
 import { change, onChange, state } from "explorer/state.js";
-import { cellName, headName, percent, sentence } from "explorer/words.js";
+import { cellName, headName, imageName, percent, sentence, viewName, withoutWords } from "explorer/words.js";
 
 const host = document.getElementById("stage");
 const spoken = document.getElementById("spoken");
@@ -24,7 +24,7 @@ export const shared = { most: 0 };
 /** What a pane shows: { weights, map }, either of which may be null. */
 export const shownIn = (pane) => {
   const weights = pane.view && chosen(pane.view, pane.layer, pane.head);
-  return { weights, map: weights ? mapOf(weights, state.place, state.direction) : null };
+  return { weights, map: weights ? mapOf(weights, resolved(pane.view, state.place), state.direction) : null };
 };
 
 const draw = () => {
@@ -49,6 +49,7 @@ const build = (index) => {
     least: make("span"),
     most: make("span"),
     picks: make("div", { class: "picks" }),
+    waiting: make("p", { class: "note", role: "status", hidden: true }),
     problem: make("p", { class: "problem", role: "alert", hidden: true }),
   };
   const role = { tabindex: 0, role: "application", "aria-roledescription": "image cut into patches" };
@@ -56,7 +57,7 @@ const build = (index) => {
   listen(parts.glass, index);
   const legend = make("div", { class: "legend" }, parts.least, make("i", { style: `background:${rampStyle()}` }), parts.most);
   const head = make("div", { class: "head" }, parts.label, parts.picks);
-  parts.root = make("figure", { class: "pane" }, head, parts.problem, parts.glass, legend, parts.tokens, make("figcaption", {}, parts.said));
+  parts.root = make("figure", { class: "pane" }, head, parts.waiting, parts.problem, parts.glass, legend, parts.tokens, make("figcaption", {}, parts.said));
   return parts;
 };
 
@@ -104,14 +105,17 @@ const drawPane = (parts, pane, index) => {
   parts.root.classList.toggle("active", state.panes.length > 1 && state.active === index);
   drawPicks(parts, pane);
   parts.problem.hidden = !pane.problem;
-  setText(parts.problem, pane.problem);
+  const shown = view ? ` Shown is ${viewName(view.number, view.removed)}.` : "";
+  setText(parts.problem, pane.problem && `${pane.problem}${shown}`);
+  parts.waiting.hidden = !view || !pane.waiting;
+  setText(parts.waiting, view && pane.waiting ? `${pane.waiting} is on its way.${shown}` : "");
   if (!view) {
     setText(parts.said, pane.problem ? "" : "Running the model …");
     return "";
   }
   const { weights, map } = shownIn(pane);
   const name = state.panes.length > 1 ? `${"AB"[index]} · ` : "";
-  setText(parts.label, `${name}Layer ${pane.layer + 1}, ${headName(pane.head, pane.layer)}`);
+  setText(parts.label, `${name}Layer ${pane.layer + 1}, ${headName(pane.head, pane.layer)}${withoutWords(view.removed)}`);
   setAttribute(parts.label, "aria-pressed", state.panes.length > 1 && state.active === index);
   const image = state.glass === "light" ? view.image : view.grey;
   if (parts.image.src !== image) parts.image.src = image;
@@ -127,10 +131,10 @@ const drawPane = (parts, pane, index) => {
   mark(parts.here, weights && (state.direction === "from" ? weights[0].queries : weights[0].keys), state.place);
   mark(parts.best, map?.patches.length ? map.layout : null, map?.patches.length && middleOf(map.layout, map.best));
   drawTokens(parts, pane, map);
-  drawGone(parts.gone);
+  drawGone(parts.gone, view.removed.regions);
   const said = sentence(view, pane.layer, pane.head, weights, map, state.place, state.direction);
   setText(parts.said, said + underWords(map));
-  setAttribute(parts.glass, "aria-label", `${outline.images[pairOf(pane.number)[1]]}, cut into patches. Arrow keys move over them.`);
+  setAttribute(parts.glass, "aria-label", `${imageName(view.number)}${withoutWords(view.removed)}, cut into patches. Arrow keys move over them.`);
   return said;
 };
 
@@ -162,9 +166,9 @@ const mark = (spot, layout, place) => {
 };
 
 /** The patches that were taken out. */
-const drawGone = (host) =>
-  refill(host, JSON.stringify(state.removed.regions), () =>
-    state.removed.regions.map(([top, left, bottom, right]) => {
+const drawGone = (host, regions) =>
+  refill(host, JSON.stringify(regions), () =>
+    regions.map(([top, left, bottom, right]) => {
       const sides = { top, left, height: bottom - top, width: right - left };
       const style = Object.entries(sides).map(([side, part]) => `${side}:${100 * part}%`).join(";");
       return make("div", { class: "spot", style });
@@ -178,12 +182,15 @@ const underWords = (map) => {
 };
 
 const drawTokens = (parts, pane, map) => {
-  const names = [...pane.view.prefix, "all patches"];
+  const read = resolved(pane.view, { read: true });
+  const places = [...pane.view.prefix.map((_, lead) => ({ lead })), { all: true }, ...(read.leads ? [{ read: true }] : [])];
+  const names = [...pane.view.prefix, "all patches", ...(read.leads ? ["read by the head"] : [])];
+  const current = JSON.stringify(resolved(pane.view, state.place));
   refill(parts.tokens, names.join(), () =>
-    names.map((name, lead) =>
+    names.map((name, index) =>
       make(
         "button",
-        { type: "button", onclick: () => change({ place: lead < names.length - 1 ? { lead } : { all: true }, held: true }) },
+        { type: "button", onclick: () => change({ place: places[index], held: true }) },
         make("span", {}, name.replace(" token", "")),
         make("b"),
         make("i"),
@@ -192,7 +199,7 @@ const drawTokens = (parts, pane, map) => {
   );
   [...parts.tokens.children].forEach((chip, lead) => {
     const value = map && !map.layout.free && lead < map.layout.prefix ? map.lead[lead] : null;
-    setAttribute(chip, "aria-pressed", lead < names.length - 1 ? state.place.lead === lead : Boolean(state.place.all));
+    setAttribute(chip, "aria-pressed", JSON.stringify(resolved(pane.view, places[lead])) === current);
     setText(chip.children[1], value == null ? "" : percent(value));
     setAttribute(chip.children[2], "style", `width:${100 * Math.min(1, Math.max(0, value ?? 0))}%`);
   });

@@ -3,9 +3,10 @@
 import { MEAN } from "explorer/maps.js";
 
 export const state = {
-  panes: [{ number: 0, view: null, problem: "", layer: 0, head: MEAN }],
+  // `number` and `waiting` are of the view that was asked for; everything on the page is of `view`, which is shown
+  panes: [{ number: 0, view: null, waiting: "", problem: "", layer: 0, head: MEAN }],
   active: 0,
-  place: { lead: 0 },
+  place: { read: true }, // what the head reads
   under: null, // the place below the pointer while `place` is held
   held: false,
   direction: "from", // where it looks; "to": who looks at it
@@ -14,7 +15,7 @@ export const state = {
   method: null, // its number; the first that has a map
   classIndex: null,
   playing: false,
-  removed: { heads: [], regions: [] },
+  removed: { heads: [], regions: [] }, // what was asked to be taken out; view.removed is what is
 };
 
 export const activePane = () => state.panes[state.active];

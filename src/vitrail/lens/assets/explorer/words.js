@@ -1,15 +1,30 @@
 // What a map shows as a sentence, below the image and for screen readers.
 
-import { MEAN, ROLLOUT, spanOf, tokenAt } from "explorer/maps.js";
+import { MEAN, resolved, ROLLOUT, spanOf, tokenAt } from "explorer/maps.js";
+import { outline, pairOf } from "explorer/source.js";
 
 export const percent = (value) => {
   const hundred = 100 * Math.abs(value);
   if (!hundred) return "0\u00a0%";
   const sign = value < 0 ? "−" : "";
   if (hundred < 0.001) return `${sign}<0.001\u00a0%`;
-  if (hundred < 0.095) return `${sign}${Number(hundred.toPrecision(2))}\u00a0%`; // one of a thousand patches has so much
+  if (hundred < 0.995) return `${sign}${Number(hundred.toPrecision(2))}\u00a0%`; // one of a thousand patches has so much
   return `${sign}${hundred.toFixed(hundred < 9.95 ? 1 : 0)}\u00a0%`;
 };
+
+const several = (count, name, names = `${name}s`) => `${count} ${count === 1 ? name : names}`;
+
+/** "", or " without 2 heads and 1 patch". */
+export const withoutWords = ({ heads, regions }) => {
+  const parts = [...(heads.length ? [several(heads.length, "head")] : []), ...(regions.length ? [several(regions.length, "patch", "patches")] : [])];
+  return parts.length ? ` without ${parts.join(" and ")}` : "";
+};
+
+export const imageName = (number) => outline.images[pairOf(number)[1]];
+
+/** A model, an image and what is taken out, in words. */
+export const viewName = (number, removed) =>
+  `${outline.models.length > 1 ? `${outline.models[pairOf(number)[0]]} on ` : ""}${imageName(number)}${withoutWords(removed)}`;
 
 export const headName = (head, layer) => {
   if (head === ROLLOUT) return `rollout of layers 1 to ${layer + 1}`;
@@ -36,6 +51,7 @@ export const placeName = (view, layout, place) => {
   if (layout.free) return layout.prefix === 1 ? "the learned query" : `the ${layout.prefix} queries together`;
   if (place.all) return "the patches together";
   if ("lead" in place) return leadName(view, place.lead);
+  if (place.leads) return `${[...place.leads.map((lead) => leadName(view, lead)), ...(place.patches ? ["the patches"] : [])].join(" and ")} together`;
   return `patch ${cellName(layout, tokenAt({ ...layout, prefix: 0 }, place))}`;
 };
 
@@ -48,11 +64,20 @@ const leadWords = (view, { lead, layout }, join) => {
 /** Why a layer has no answer to a question. */
 const nobody = (view, { prefix }, place) => {
   if ("lead" in place) return `this layer has no ${leadName(view, place.lead).replace("the ", "")}`;
+  if (place.leads) return "this layer does not have all of these tokens";
   return `in this layer only ${prefix > 1 ? "the tokens in front of the patches do" : `${leadName(view, 0)} does`}`;
 };
 
+/** "the class token looks": what the head reads, for the sentence at the top. */
+export const readWords = (view) => {
+  if (view.reads.weighted) return "the pool's learned query looks";
+  const name = placeName(view, {}, resolved(view, { read: true }));
+  return `${name} ${name.endsWith("together") ? "look" : "looks"}`;
+};
+
 /** The sentence of a map, or why there is none. */
-export const sentence = (view, layer, head, weights, map, place, direction) => {
+export const sentence = (view, layer, head, weights, map, asking, direction) => {
+  const place = resolved(view, asking);
   const where = whereName(layer, head);
   const meta = view.metas[layer];
   if (meta.unseen) return `Layer ${layer + 1} is not drawn: ${meta.unseen}.`;
@@ -62,6 +87,7 @@ export const sentence = (view, layer, head, weights, map, place, direction) => {
   if (!map) return `${where}: ${nobody(view, asked, place)}.`;
   const name = placeName(view, asked, place);
   if (!map.top && !map.lead.some((value) => value)) return `${where}: ${name} ${from ? "does not look at anything" : "is not looked at"} here.`;
+  const are = name.endsWith("together") ? "are" : "is";
   const best = map.patches.length ? `${cellName(map.layout, map.best)} (${percent(map.top)})` : "";
   if (from) {
     const verb = name.endsWith("together") ? "look" : "looks";
@@ -69,7 +95,7 @@ export const sentence = (view, layer, head, weights, map, place, direction) => {
     return `${where}: ${name} ${verb} most at ${best}${lead ? `, ${lead}` : ""}.`;
   }
   const lead = leadWords(view, map, (value, token) => `${token} with ${value}`);
-  if (map.layout.free) return `${where}: ${name} ${place.all ? "are" : "is"} looked at by ${lead}.`;
-  const patch = best ? `is looked at most by patch ${best}` : "is looked at by no patch";
-  return `${where}: ${name} ${place.all ? patch.replace("is ", "are ") : patch}${lead ? `, and by ${lead}` : ""}.`;
+  if (map.layout.free) return `${where}: ${name} ${are} looked at by ${lead}.`;
+  const patch = best ? `looked at most by patch ${best}` : "looked at by no patch";
+  return `${where}: ${name} ${are} ${patch}${lead ? `, and by ${lead}` : ""}.`;
 };

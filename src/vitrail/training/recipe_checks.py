@@ -1,0 +1,67 @@
+"""Checks of a recipe's values, made when it is created."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from ..errors import VitrailError
+from ..plain import short
+
+
+class Range(NamedTuple):
+    """Valid numbers of a field, ends included except the one that `open` names: "low" or "high"."""
+
+    low: float
+    high: float
+    words: str
+    open: str = ""
+
+    def holds(self, value: Any) -> bool:
+        """Whether a value is a number in the range; NaN is in none."""
+        if isinstance(value, bool) or not isinstance(value, int | float) or not self.low <= value <= self.high:
+            return False
+        return (self.open, value) not in (("low", self.low), ("high", self.high))
+
+
+_MOST = 1e9
+_COUNT = Range(1, _MOST, "needs at least 1 and at most 10^9")
+_POSITIVE = Range(0, _MOST, "needs to be more than 0 and at most 10^9", "low")
+_NOT_NEGATIVE = Range(0, _MOST, "needs to be at least 0 and at most 10^9")
+_RATE = Range(0, 1, "needs to be at least 0 and below 1", "high")
+_SIDE = Range(1, 32_768, "is a side of 1 to 32,768 pixels, or [height, width]")
+
+RANGES: Mapping[str, Range] = {
+    **dict.fromkeys(("steps", "batch_size", "accumulate", "patience"), _COUNT),
+    **dict.fromkeys(("minutes", "epochs", "evaluate_every", "layer_decay"), _POSITIVE),
+    **dict.fromkeys(("lr", "muon_lr"), Range(0, 1e30, "needs to be more than 0 and finite", "low")),
+    **dict.fromkeys(("weight_decay", "clip", "final_lr", "save_minutes"), _NOT_NEGATIVE),
+    **dict.fromkeys(("val", "test", "warmup", "ema", "drop_path", "dropout", "betas"), _RATE),
+    "start_size": Range(0, 1, "is a fraction of the side, more than 0 and at most 1", "low"),
+    "image_size": _SIDE,
+    "workers": Range(0, 1024, "is a number of processes, from 0 to 1,024"),
+    "seed": Range(-(2**63), 2**63 - 1, "needs to fit into 64 bits"),
+}
+"""Field of a recipe -> its valid values; for a tuple, those of each entry. None is always valid: chosen later."""
+
+_WHOLE = ("steps", "batch_size", "accumulate", "patience", "image_size", "workers", "seed")
+
+
+def check_recipe(values: Mapping[str, Any]) -> None:
+    """Check the fields of a recipe.
+
+    Raises:
+        VitrailError: the first invalid value, with the rule.
+    """
+    for name, valid in RANGES.items():
+        value = values[name]
+        entries = value if isinstance(value, tuple) else (value,)
+        if value is None:
+            continue
+        if name in _WHOLE and not all(isinstance(entry, int) for entry in entries):
+            raise VitrailError(f"recipe.{name} is {short(value)}: it is a whole number")
+        if not all(valid.holds(entry) for entry in entries):
+            raise VitrailError(f"recipe.{name} is {short(value)}: it {valid.words}")
+    if values["val"] + values["test"] >= 0.9:
+        raise VitrailError(
+            f"recipe.val {values['val']} and recipe.test {values['test']} leave less than a tenth to train on: "
+            "make them smaller"
+        )
