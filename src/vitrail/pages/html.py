@@ -72,7 +72,7 @@ def _nonce(parts: Iterable[str]) -> str:
     """A word that names the page's own scripts. As a digest of the page it cannot stand in a text of the page."""
     digest = hashlib.sha256()
     for part in parts:
-        digest.update(part.encode())
+        digest.update(part.encode(errors="surrogatepass"))  # names of files that are not UTF-8
     return digest.hexdigest()[:32]
 
 
