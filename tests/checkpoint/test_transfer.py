@@ -56,7 +56,7 @@ def test_other_layouts_without_pickles(tmp_path: Path, weights: dict[str, torch.
     arguments = [tmp_path / "x.safetensors", tmp_path / "ours.safetensors"]
     done = subprocess.run([sys.executable, "-c", command, *arguments], capture_output=True, text=True, check=True)
     assert done.stdout == ""
-    assert "custom from" in done.stderr
+    assert "custom, converted from" in done.stderr
     assert vitrail.load(tmp_path / "ours.safetensors").model.config.depth == 1
 
 

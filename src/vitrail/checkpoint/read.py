@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import VitrailError
+from ..models.families import variant_names
 from ..progress import Say
 from .atomic import MANIFEST
 from .card import Card
@@ -25,6 +26,8 @@ def read(source: str | Path, architecture: str | None, facts: dict[str, Any], sa
         facts: config fields given by the user, which complete those that cannot be inferred from the weights.
         say: receives a sentence with the licence before anything is downloaded.
     """
+    if not isinstance(source, (str, Path)):
+        raise VitrailError(f"weights are named by a path or a hub id, not by {source!r}")
     path = Path(source)
     if path.is_file():
         return _read_file(path, architecture, facts)
@@ -37,6 +40,11 @@ def read(source: str | Path, architecture: str | None, facts: dict[str, Any], sa
     if path.is_dir():
         return _read_model_folder(path, architecture, facts)
     if not is_hub_id(str(source)):
+        if str(source) in variant_names():
+            raise VitrailError(
+                f"{source} is the name of a model, not of weights: load a hub id, timm/{source} and a tag "
+                "(such as timm/vit_tiny_patch16_224.augreg_in21k_ft_in1k), or create_model for random weights"
+            )
         raise VitrailError(f"there is no file or folder {source}: check the path")
     return _from_hub(str(source), architecture, facts, say)
 

@@ -32,6 +32,10 @@ SYNONYMS = {
 """Field name in other libraries and papers -> our name, for suggestions in error messages."""
 
 
+_WEIGHTS = ("pretrained", "weights", "checkpoint", "checkpoint_path", "pretrained_cfg")
+"""Arguments of other libraries that ask for trained weights."""
+
+
 def list_models(pattern: str = "*") -> list[str]:
     """Sorted names of the variants that match a shell pattern, such as "deit*384"."""
     return [name for name in variant_names() if fnmatch(name, pattern)]
@@ -59,7 +63,11 @@ def create_model(name: str, **overrides: Any) -> BaseVisionModel[ModelConfig]:
     Raises:
         VitrailError: unknown name or field, or an invalid value.
     """
-    return model_config(name, **overrides).build()
+    config = model_config(name, **overrides)
+    try:
+        return config.build()
+    except ValueError as error:  # of a building block, which knows neither the name nor this class of errors
+        raise VitrailError(f"{name} cannot be built: {error}") from None
 
 
 def override(config: ConfigT, overrides: Mapping[str, Any], name: str) -> ConfigT:
@@ -78,6 +86,8 @@ def override(config: ConfigT, overrides: Mapping[str, Any], name: str) -> Config
             hint = f"did you mean {ours}?" if ours in valid else nearest(key, valid)
             if key.startswith("block_") and key in [field.name for field in fields(BlockFields)]:
                 hint = "its blocks cannot have widths of their own; those of ViT, DINOv2, BEiT, CLIP and others can"
+            if key in _WEIGHTS:
+                hint = "create_model gives random weights; vitrail.load(hub id or path) gives trained ones"
             raise VitrailError(f"{name} has no field {key!r}: {hint}")
     changes = config.classifier_changes() if overrides.get("num_classes") else {}
     made = replace(config, **{**changes, **overrides})  # first, for the more specific messages of its checks
@@ -92,6 +102,8 @@ def canonical_name(name: str) -> str:
         VitrailError: unknown name; the message lists the family's variants, or suggests the nearest name.
     """
     names = variant_names()
+    if not isinstance(name, str):
+        raise VitrailError(f"a model is named by a text, not by {name!r}: `vitrail models` lists all")
     if name in names:
         return name
     alias = paper_name(name)
