@@ -5,11 +5,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ..errors import VitrailError
-<<<<<<< HEAD
 from ..plain import short
-=======
 from ..task_spec import TaskSpec
->>>>>>> foreign
 
 _COUNTS = ("in_channels", "embed_dim", "depth", "num_frames", "tubelet_frames", "class_depth", "decoder_depth")
 """Fields that are whole numbers of at least 1."""
@@ -67,18 +64,16 @@ def check_values(kind: str, values: Mapping[str, Any]) -> None:
                 f"{kind} has {name}={short(value)}: it is a small number such as 1e-6, from 0 to below 1"
             )
         if name in _RATES and not (isinstance(value, (int, float)) and 0 <= value < 1):
-<<<<<<< HEAD
             raise VitrailError(f"{kind} has {name}={short(value)}: it is a probability, from 0 to below 1")
-    _check_patches(kind, values)
-=======
-            raise VitrailError(f"{kind} has {name}={value!r}: it is a probability, from 0 to below 1")
         if name in _POSITIVE and not _positive(value):
-            raise VitrailError(f"{kind} has {name}={value!r}: it must be a number above 0")
+            raise VitrailError(f"{kind} has {name}={short(value)}: it must be a number above 0")
         if name == "registers" and not _count(value, least=0):
-            raise VitrailError(f"{kind} has registers={value!r}: give a whole number, or 0 for none")
+            raise VitrailError(f"{kind} has registers={short(value)}: give a whole number, or 0 for none")
         if name == "task" and not isinstance(value, TaskSpec):
-            raise VitrailError(f"{kind} has task={value!r}: give a TaskSpec, such as TaskSpec.parse({str(value)!r})")
->>>>>>> foreign
+            raise VitrailError(
+                f"{kind} has task={short(value)}: give a TaskSpec, such as TaskSpec.parse({str(value)!r})"
+            )
+    _check_patches(kind, values)
     _check_blocks(kind, values)
     _check_stages(kind, values)
     _check_heads(kind, values)
