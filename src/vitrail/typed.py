@@ -86,7 +86,9 @@ def convert(hint: Any, value: Any, where: str, special: Special | None = None) -
         converted = _fit(option, value, where, special or {})
         if converted is not NO_FIT:
             return converted
-    raise VitrailError(f"{where} is {short(value)}, which does not fit: it takes {_describe(hint)}")
+    words = [word for option in options(hint) if get_origin(option) is Literal for word in map(str, get_args(option))]
+    way_out = nearest(value, words) if isinstance(value, str) and words else f"it takes {_describe(hint)}"
+    raise VitrailError(f"{where} is {short(value)}, which does not fit: {way_out}")
 
 
 def options(hint: Any) -> tuple[Any, ...]:

@@ -131,7 +131,7 @@ def test_no_description_is_misread_or_ends_in_a_fault(name: str) -> None:
         ({"config": {"norm_eps": float("nan")}}, "norm_eps is nan, which does not fit"),
         ({"config": {"norm_eps": -1.0}}, "a small number such as 1e-6"),
         ({"config": {"depth": True}}, "depth is True, which does not fit: it takes int"),
-        ({"config": {"pool": "clas"}}, "takes class or mean"),
+        ({"config": {"pool": "clas"}}, "did you mean class"),
         ({"config": {"task": {"name": ["x"]}}}, "it needs a name and options"),
         ({"preprocess": {"mean": [0.5]}}, "for 3 channels: give one for each"),
         ({"preprocess": {"std": [0.5, 0.5, 0.0]}}, "std from 1e-12"),

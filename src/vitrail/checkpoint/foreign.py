@@ -89,9 +89,10 @@ def _from_state(
 
 
 def _complete(facts: Mapping[str, Any], layout: Layout) -> dict[str, Any]:
-    """Fields of the user that complete what the weights leave open; other changes are made by `adapt`."""
-    names = ("num_heads", *layout.ambiguous, *(("image_size",) if layout.computed else ()))
-    return {name: facts[name] for name in names if name in facts}
+    """Fields of the user that describe the weights; changes of what the model takes and gives are made by `adapt`."""
+    size = () if layout.computed else ("image_size",)
+    adapted = {"num_classes", "in_channels", "task", *size} - {*layout.ambiguous}
+    return {name: value for name, value in facts.items() if name not in adapted}
 
 
 def _check_ambiguous(

@@ -143,7 +143,8 @@ def _fields_seen(state: Mapping[str, Tensor], base: ModelConfig) -> dict[str, An
     """Fields that may differ between checkpoints of one variant: channels and classes."""
     head = next((state[name] for name in _CLASSIFIERS if name in state), None)
     fields = {"num_classes": 0 if head is None else head.shape[0]}
-    if _PATCHES in state:
+    filters = [name for name, tensor in state.items() if name.startswith("embed.") and tensor.ndim >= 4]
+    if filters == [_PATCHES]:
         return {**fields, "in_channels": state[_PATCHES].shape[1]}
     # The first convolution is the one whose shape follows the number of channels.
     more = blueprint(override(base, {"in_channels": base.in_channels + 1}, "the checkpoint")).state_dict()

@@ -84,7 +84,12 @@ def _check_size(kind: str, name: str, value: Any) -> None:
     most = _MOST_LOOPS if name in _LOOPS else _MOST_FEW if name in _FEW_LOOPS else _MOST
     most = _MOST_SIDE if name in _SIZES else most
     numbers = list(_numbers(value))
-    if len(numbers) > _MOST_LOOPS or not all(-most <= number <= most for number in numbers):
+    counts = [number for number in numbers if isinstance(number, int)]
+    if (
+        len(numbers) > _MOST_LOOPS
+        or not all(map(math.isfinite, numbers))
+        or not all(-most <= n <= most for n in counts)
+    ):
         raise VitrailError(f"{kind} has {name}={short(value)}: numbers must be finite and at most {most:,}")
 
 
