@@ -19,9 +19,14 @@ def build(stored: Stored) -> BaseVisionModel[ModelConfig]:
 
 
 def blueprint(config: ModelConfig, rewrites: tuple[Rewrite, ...] = ()) -> BaseVisionModel[ModelConfig]:
-    """The model on the meta device, without memory or weights, rewritten."""
-    with torch.device("meta"):
-        return replay(config.build(), rewrites)
+    """The model on the meta device, without memory or weights, rewritten; VitrailError if it cannot be built."""
+    try:
+        with torch.device("meta"):
+            return replay(config.build(), rewrites)
+    except VitrailError:
+        raise
+    except ValueError as error:  # of a building block, which does not know the config
+        raise VitrailError(f"{type(config).__name__} cannot be built: {error}") from None
 
 
 def check_tensors(stored: Stored) -> None:
