@@ -66,6 +66,8 @@ def create_model(name: str, **overrides: Any) -> BaseVisionModel[ModelConfig]:
     config = model_config(name, **overrides)
     try:
         return config.build()
+    except VitrailError:
+        raise
     except ValueError as error:  # of a building block, which knows neither the name nor this class of errors
         raise VitrailError(f"{name} cannot be built: {error}") from None
 

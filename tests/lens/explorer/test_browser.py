@@ -372,6 +372,7 @@ def test_without_a_head_all_of_the_page_is_without_it(browser: Any) -> None:
         number = shown.ablate(0, [(0, 0)], [])["view"]
         weights = unpack_layer(shown.view(number).layers[1])[0, 0, 1:]
         opened.page.locator("#layer").fill("2")
+        opened.until("!document.querySelector('#stage .pane .said').textContent.includes('on its way')")
         assert f"({percent(weights.max().item())})" in opened.said()
         best = shown.view(number).document["predictions"][0]
         assert f"predicts {best['name']} ({percent(best['probability'])}) for" in opened.text("#lead")
