@@ -41,12 +41,12 @@ FAMILIES: dict[str, tuple[str, str, dict[str, Any]]] = {
     "ConvNeXt": (
         "ConvNextConfig",
         "ConvNextForImageClassification",
-        {"hidden_sizes": [8, 16, 16], "depths": [1, 1, 1]},
+        {"hidden_sizes": [8, 16, 16], "num_stages": 3, "depths": [1, 1, 1]},
     ),
     "ConvNeXt V2": (
         "ConvNextV2Config",
         "ConvNextV2ForImageClassification",
-        {"hidden_sizes": [8, 16, 16], "depths": [1, 1, 1]},
+        {"hidden_sizes": [8, 16, 16], "num_stages": 3, "depths": [1, 1, 1]},
     ),
     "PVT": ("PvtConfig", "PvtForImageClassification", {**PYRAMID, "image_size": 64}),
     "PVT v2": ("PvtV2Config", "PvtV2ForImageClassification", {**PYRAMID, "image_size": 64}),
