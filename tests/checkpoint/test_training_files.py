@@ -250,9 +250,9 @@ def test_heads_that_were_assumed_are_noted(tmp_path: Path) -> None:
     save_file(model.state_dict(), tmp_path / "x.safetensors")
     assumed = load(tmp_path / "x.safetensors")
     assert "num_heads 6 assumed, the usual one of width 384" in " ".join(assumed.info["adapted"])
-    told = load(tmp_path / "x.safetensors", num_heads=12)
-    assert "num_heads" not in " ".join(told.info["adapted"])
-    assert_same(told.model, model)
+    given = load(tmp_path / "x.safetensors", num_heads=12)
+    assert "num_heads" not in " ".join(given.info["adapted"])
+    assert_same(given.model, model)
 
 
 @pytest.mark.parametrize("size", [(96, 32), (128, 32)], ids=["not square", "square by chance"])

@@ -9,8 +9,8 @@ from io import BytesIO
 
 import numpy as np
 import pytest
-import tifffile
 import torch
+from image_bytes import npy, tiff
 from PIL import Image
 
 from vitrail.data.decode import MAX_PIXELS, BadImage, decode
@@ -24,18 +24,6 @@ DEEP = RNG.integers(0, 65536, (5, 7), dtype=np.uint16)
 def encoded(image: Image.Image | np.ndarray, kind: str = "png", **options: object) -> bytes:
     file = BytesIO()
     (image if isinstance(image, Image.Image) else Image.fromarray(image)).save(file, kind, **options)
-    return file.getvalue()
-
-
-def npy(array: np.ndarray) -> bytes:
-    file = BytesIO()
-    np.save(file, array)
-    return file.getvalue()
-
-
-def tiff(array: np.ndarray, **options: object) -> bytes:
-    file = BytesIO()
-    tifffile.imwrite(file, array, **options)
     return file.getvalue()
 
 

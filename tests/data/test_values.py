@@ -4,8 +4,8 @@ from io import BytesIO
 
 import numpy as np
 import pytest
-import tifffile
 import torch
+from image_bytes import npy, tiff
 from PIL import Image
 
 from vitrail.data.augment import image_transform
@@ -21,18 +21,6 @@ from vitrail.training.training_data import SplitData
 
 RNG = np.random.default_rng(0)
 AS_STORED = ["int8", "int16", "int32", "int64", "uint32", "uint64", "float16", "float32", "float64"]
-
-
-def npy(array: np.ndarray) -> bytes:
-    file = BytesIO()
-    np.save(file, array)
-    return file.getvalue()
-
-
-def tiff(array: np.ndarray, **options: object) -> bytes:
-    file = BytesIO()
-    tifffile.imwrite(file, array, **options)
-    return file.getvalue()
 
 
 @pytest.mark.parametrize("kind", AS_STORED)

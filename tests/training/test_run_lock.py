@@ -1,4 +1,4 @@
-"""Two processes and one run folder: the second is told who has it, and nothing is overwritten."""
+"""Two processes and one run folder: the second ends with the first's pid, and nothing is overwritten."""
 
 import os
 import signal

@@ -87,6 +87,9 @@ def test_evaluations_that_cost_much_are_few_and_those_of_the_user_are_kept():
     machine = Machine(MACHINES["even"])
     machine.run(180.0, every=40)
     assert machine.evaluated[:3] == [40, 80, 120]
+    often = Machine(MACHINES["even"])
+    often.run(180.0, every=5)
+    assert 0.85 * 180 <= often.now <= 1.05 * 180, "evaluations that the user asks for are part of the time"
 
 
 def test_epochs_limit_the_steps_and_a_budget_that_is_gone_ends_after_one():

@@ -99,21 +99,21 @@ def study_layers(
     unseen = _features(judged, "test part", progress)
     lens, reason = _lens(judged)
     follows = _follows(judged)
+    predicted = None if lens is None else [logits.argmax(dim=1) for logits in lens]
     layers = []
     for place, (name, parts) in enumerate(progress(unseen.items(), len(unseen), "probes")):
         scores = {
             key: linear_probe(seen[name][key], learned.labels, found, judged.labels, kind).test
             for key, found in parts.items()
         }
-        predicted = None if lens is None else lens[place].argmax(dim=1)
         layers.append(
             Layer(
                 name=name,
                 width=parts["mean"].shape[1],
                 probe_class=scores.get("class"),
                 probe_mean=scores["mean"],
-                lens=None if predicted is None else _share(predicted == judged.labels),
-                agrees=None if predicted is None or lens is None else _share(predicted == lens[-1].argmax(dim=1)),
+                lens=None if predicted is None else _share(predicted[place] == judged.labels),
+                agrees=None if predicted is None else _share(predicted[place] == predicted[-1]),
                 follows=follows.get(name),
             )
         )

@@ -72,7 +72,7 @@ class Trainer:
     Args:
         objective: the root module around the model, on its device.
         loader: training batches.
-        recipe: resolved; `steps`, `batch_size`, `lr` and `evaluate_every` are numbers.
+        recipe: resolved; `batch_size` and `lr` are numbers.
         precision: number format of the matrix products.
         optimizers: see `make_optimizers`.
         names: file names of the training samples, for error messages.

@@ -6,8 +6,6 @@ from typing import Any
 
 import torch
 
-from ..data.seeds import derive
-from ..data.survey import Limit
 from ..errors import VitrailError
 from ..json_text import json_text
 from ..plain import short
@@ -16,6 +14,7 @@ from ..typed import build, field_types
 from .folder import DATA, versions
 from .recipe import Recipe
 from .setup import RunSetup
+from .time_budget import reading_limit
 from .training_data import Reading
 
 
@@ -89,7 +88,7 @@ class RunFacts:
             test=recipe.test if self.labelled else 0.0,
             skip_bad=self.skip_bad,
             strict=recipe.strict,
-            limit=Limit(derive(recipe.seed, "survey"), images=self.surveyed) if self.surveyed else None,
+            limit=reading_limit(recipe, self.surveyed) if self.surveyed else None,
         )
 
     def require(self, run: Path, given: dict[str, Any]) -> None:

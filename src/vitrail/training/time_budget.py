@@ -33,7 +33,10 @@ _REPORT_SECONDS = 8.0
 
 
 def fix_steps(setup: RunSetup) -> RunSetup:
-    """Return the setup with the number of steps that its epochs give; unchanged if minutes or steps decide."""
+    """Return the setup with the number of steps and of epochs, each of which follows from the other.
+
+    Unchanged if minutes decide.
+    """
     recipe = setup.recipe
     per_epoch = len(setup.train_loader()) / recipe.accumulate
     if timed(recipe):
@@ -43,11 +46,17 @@ def fix_steps(setup: RunSetup) -> RunSetup:
     return replace(setup, recipe=closed)
 
 
-def reading_limit(recipe: Recipe) -> Limit | None:
-    """Limit of the time for reading the source before training; None without a time budget."""
-    if not timed(recipe):
-        return None
-    return Limit(derive(recipe.seed, "survey"), seconds=_READING * 60 * chosen(recipe.minutes))
+def reading_limit(recipe: Recipe, images: int | None = None) -> Limit | None:
+    """Limit of the images that are read before training; None: all.
+
+    Args:
+        recipe: a new run is limited in time if it has a time budget.
+        images: number of images that a run read before it was stopped, if not all.
+    """
+    seed = derive(recipe.seed, "survey")
+    if images is not None:
+        return Limit(seed, images=images)
+    return Limit(seed, seconds=_READING * 60 * chosen(recipe.minutes)) if timed(recipe) else None
 
 
 def first_plan(setup: RunSetup) -> StepPlan:
@@ -155,13 +164,19 @@ class TimeBudget:
         position = plan.fraction(done)
         left = self.seconds - (self.clock() - self.started) - self._final_seconds(trainer)
         evaluations = self._evaluations(trainer, left, position)
-        evaluating = evaluations * self._evaluation_seconds(trainer)
-        steps = done + max(1, int((left - evaluating) / self._step_seconds(trainer, position)))
+        steps = done + max(1, self._affordable_steps(trainer, left, position, evaluations))
         steps = max(done + 1, min(steps, self.most_steps or steps))
         first, every = self._next_evaluations(plan, done, steps, evaluations)
         plan.revise(Revision(done, position, steps, first, every))
         self._revised = self.clock()
         self.keep(plan)
+
+    def _affordable_steps(self, trainer: Trainer, left: float, position: float, evaluations: int) -> int:
+        """Number of steps that fit into `left` seconds together with the evaluations among them."""
+        step, evaluation = self._step_seconds(trainer, position), self._evaluation_seconds(trainer)
+        if self.every:  # there are as many evaluations as the steps give, and one at the end
+            return int((left - evaluation) / (step + evaluation / self.every))
+        return int((left - evaluations * evaluation) / step)
 
     def _next_evaluations(self, plan: StepPlan, done: int, steps: int, evaluations: int) -> tuple[int, int]:
         """Steps done at the next evaluation, and steps from there to the following one."""
