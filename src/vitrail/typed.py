@@ -5,6 +5,7 @@ import re
 import types
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, fields, is_dataclass
+from difflib import get_close_matches
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from .errors import VitrailError, nearest
@@ -87,7 +88,8 @@ def convert(hint: Any, value: Any, where: str, special: Special | None = None) -
         if converted is not NO_FIT:
             return converted
     words = [word for option in options(hint) if get_origin(option) is Literal for word in map(str, get_args(option))]
-    way_out = nearest(value, words) if isinstance(value, str) and words else f"it takes {_describe(hint)}"
+    close = get_close_matches(value, words, n=1, cutoff=0.5) if isinstance(value, str) else []
+    way_out = f"did you mean {close[0]}?" if close else f"it takes {_describe(hint)}"
     raise VitrailError(f"{where} is {short(value)}, which does not fit: {way_out}")
 
 

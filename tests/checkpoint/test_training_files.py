@@ -92,6 +92,7 @@ def test_lightning_with_a_metric_and_a_loss(
     )
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("ema", ["state_dict_ema", "model_ema"])
 def test_averaged_weights_are_read_as_timm_does(
     ema: str, tmp_path: Path, theirs: nn.Module, weights: dict[str, torch.Tensor]
@@ -130,6 +131,7 @@ def test_what_scripts_save_beside_the_weights(
     assert_same(read_pickle({"model": weights, **beside}, tmp_path / "x.pth", **FACTS).model, theirs)
 
 
+@pytest.mark.exhaustive
 def test_the_reason_of_a_refusal_is_one_plain_sentence(tmp_path: Path, weights: dict[str, torch.Tensor]) -> None:
     torch.save({"model": weights, "scheduler": torch.optim.SGD([torch.zeros(1)])}, tmp_path / "x.pth")
     with pytest.raises(VitrailError) as error:
@@ -147,6 +149,7 @@ def test_a_pickle_is_recognised_by_its_name_or_its_first_bytes(
         load(tmp_path / name)
 
 
+@pytest.mark.exhaustive
 def test_a_script_of_timm_states_the_architecture(tmp_path: Path) -> None:
     path = tmp_path / "last.pth.tar"
     torch.save({"arch": "vit_base_patch16_rope_ape_224", "state_dict": small().state_dict()}, path)
@@ -202,6 +205,7 @@ def test_shards_of_transformers(tmp_path: Path) -> None:
 ARCHITECTURES = ["vit_tiny_patch16_224", "deit3_small_patch16_224", "convnext_atto", "levit_128s", "resnet18"]
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_what_timm_saves_for_the_hub(name: str, tmp_path: Path) -> None:
     theirs = randomise(timm.create_model(name, num_classes=5))
