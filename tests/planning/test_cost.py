@@ -195,6 +195,10 @@ def test_errors_name_the_way_out(words, message):
         plan(**words)
 
 
+def test_names_in_papers_are_no_hub_ids():
+    assert configure("ViT-Ti/16", {"image_size": 64}) == model_config("vit_tiny_patch16_224", image_size=64)
+
+
 def test_a_checkpoint_is_planned_by_its_path(tmp_path):
     config = model_config("vit_tiny_patch16_224", depth=2, num_classes=7, image_size=64)
     checkpoint = Checkpoint(config.build(), (), Preprocess(image_size=(64, 64)))

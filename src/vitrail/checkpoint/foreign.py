@@ -21,6 +21,7 @@ from .document import Stored
 from .envelope import unwrap
 from .foreign_config import read_card
 from .infer import infer_config
+from .origin import public_name
 from .refuse import refused
 from .weights import read_weights
 
@@ -74,16 +75,17 @@ def _from_state(
     convert.check(renamed, blueprint(config).state_dict(), layout)
     convert.check_computed(plain, layout, config)
     preprocess, unknown = _preprocess(layout, card, config)
+    doubt = [layout.doubt] if layout.doubt and described is None else []
     return Stored(
         config=config,
         state={name: tensor.contiguous() for name, tensor in renamed.state.items()},
         class_names=card.class_names if len(card.class_names) == config.num_outputs else (),
         preprocess=preprocess,
         info={
-            "origin": origin,
+            "origin": public_name(origin),
             "layout": layout.name,
             "license": card.license,
-            "adapted": [*card.notes, *choices, *outside, *left_out, *assumed, *_unused(renamed), *unknown],
+            "adapted": [*card.notes, *choices, *outside, *left_out, *doubt, *assumed, *_unused(renamed), *unknown],
         },
     )
 
