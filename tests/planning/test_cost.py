@@ -15,7 +15,7 @@ from vitrail.data.preprocess import Preprocess
 from vitrail.errors import VitrailError
 from vitrail.models.registry import model_config
 from vitrail.nn import checkpoint_activations
-from vitrail.planning.cost import plan
+from vitrail.planning.cost import configure, plan
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 

@@ -7,9 +7,11 @@ from typing import Any
 
 from ..errors import VitrailError, nearest
 from ..models.dinov3 import DINOv3Config
+from ..models.eva import EVAConfig
 from ..models.families import families
 from ..models.fields import ModelConfig
 from ..models.registry import SYNONYMS, list_models, model_config
+from ..models.rope_vit import RotaryViTConfig
 from ..models.vit import ViTConfig
 from .card import Card, known_only, side_or_pair
 
@@ -110,7 +112,7 @@ def _is_plain(value: Any) -> bool:
 
 def _pool(name: str, row: ModelConfig, pool: Any) -> dict[str, str]:
     """Pool of a timm model as a config field of our variant, if its family has that field."""
-    if isinstance(row, ViTConfig | DINOv3Config) and pool in _POOLS:
+    if isinstance(row, ViTConfig | DINOv3Config | EVAConfig | RotaryViTConfig) and pool in _POOLS:
         return {"pool": _POOLS[pool]}
     usual = _usual_pool(name)
     if pool and usual and pool != usual:
@@ -121,6 +123,8 @@ def _pool(name: str, row: ModelConfig, pool: Any) -> dict[str, str]:
 def _usual_pool(name: str) -> str | None:
     if "_siglip_" in name:
         return "avg" if "_gap_" in name else "map"
+    if "_map_" in name:
+        return "map"
     family = next((key for key, family in families().items() if name in family.variants), "")
     return "token" if family == "vit" else _FAMILY_POOLS.get(family)
 

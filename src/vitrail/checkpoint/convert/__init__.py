@@ -12,6 +12,7 @@ from ...errors import VitrailError
 from ...models.fields import ModelConfig
 from ...nn import BaseVisionModel
 from ...plugins import find_plugin, plugin_names
+from ..build import few
 from ..envelope import unwrap
 from .rename import Layout, Renamed, Rule, to_ours
 from .wrapped import without_wrapper
@@ -44,7 +45,7 @@ def convert_state_dict(state_dict: Mapping[str, Any], model: BaseVisionModel[Mod
 
     Raises:
         VitrailError: unknown layout, or missing or unexpected tensors, or tensors of another shape; the message
-        lists them all.
+        lists the first of each kind.
     """
     expected = model.state_dict()
     own = Layout("vitrail", tuple(Rule(name, (name,)) for name in expected))
@@ -98,7 +99,7 @@ def unwrapped(state: Mapping[str, Tensor], *more: Layout) -> tuple[dict[str, Ten
 
 
 def check(renamed: Renamed, expected: Mapping[str, Tensor], layout: Layout) -> None:
-    """Raise VitrailError unless every tensor is present with the right shape; the message lists the others."""
+    """Raise VitrailError unless every tensor is present with the right shape; the message lists others."""
     missing = [*renamed.incomplete]
     wrong = []
     for name, tensor in expected.items():
@@ -114,7 +115,7 @@ def check(renamed: Renamed, expected: Mapping[str, Tensor], layout: Layout) -> N
         "unexpected": [*renamed.unexpected, *surplus],
         "of a wrong shape": wrong,
     }
-    faults = [f"{kind}: {', '.join(names)}" for kind, names in groups.items() if names]
+    faults = [f"{kind}: {few(names)}" for kind, names in groups.items() if names]
     if faults:
         raise VitrailError(f"weights of layout {layout.name} do not fit the model: {'; '.join(faults)}")
 

@@ -34,7 +34,7 @@ def _timm(kind: str, expand: tuple[str, ...]) -> Layout:
         *timm.CLASS,
         *timm.AROUND,
     )
-    return Layout(f"timm DINOv3, {kind}", rules, fields={"pool": "mean"})
+    return Layout(f"timm DINOv3, {kind}", rules)
 
 
 def _official(kind: str, expand: tuple[str, ...], contract: str) -> Layout:
