@@ -24,7 +24,8 @@ Reader = Callable[[Mapping[str, Any]], ModelConfig]
 _SHARED = ("timm", "transformers", "torchvision", "official")
 """Modules with the layouts of ViT in each source. If names fit several layouts equally well, the first is used."""
 _OTHERS = sorted({module.name for module in pkgutil.iter_modules(__path__)}.difference(_SHARED))
-_TABLES = [vars(import_module(f"{__name__}.{module}")) for module in (*_SHARED, *_OTHERS)]
+_MODULES = {module: vars(import_module(f"{__name__}.{module}")) for module in (*_SHARED, *_OTHERS)}
+_TABLES = list(_MODULES.values())
 
 LAYOUTS: tuple[Layout, ...] = tuple(layout for table in _TABLES for layout in table.get("LAYOUTS", ()))
 """Layouts of all modules in this folder; a family adds its own by a file that defines LAYOUTS."""
@@ -55,6 +56,11 @@ def convert_state_dict(state_dict: Mapping[str, Any], model: BaseVisionModel[Mod
     check(renamed, expected, layout)
     check_computed(state, layout, model.config)
     return {name: renamed.state[name] for name in expected}
+
+
+def layouts_of(family: str) -> tuple[Layout, ...]:
+    """Layouts of the module of a family; empty if it has none of its own."""
+    return tuple(_MODULES.get(family, {}).get("LAYOUTS", ()))
 
 
 def added_layouts() -> tuple[Layout, ...]:

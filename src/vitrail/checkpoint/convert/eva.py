@@ -28,11 +28,10 @@ _JOINT = _qkv(("qkv",), "q_bias", "v_bias")
 _APART = ("q_proj", "k_proj", "v_proj")
 
 
-def _mlp(expand: tuple[str, ...], contract: str, norm: str) -> tuple[Rule, ...]:
+def _mlp(expand: tuple[str, ...], contract: str) -> tuple[Rule, ...]:
     transform = PAIR if len(expand) > 1 else SAME
     return (
         linear(f"{_BLOCK}.mlp.branch.expand", *(f"{_MLP}.{part}" for part in expand), transform=transform),
-        linear(f"{_BLOCK}.mlp.branch.norm", f"{_MLP}.{norm}"),
         linear(f"{_BLOCK}.mlp.branch.contract", f"{_MLP}.{contract}"),
     )
 
@@ -42,13 +41,14 @@ _ANGLES = ("rope.{x}", "blocks.{i}.attn.rope.{x}")
 _REGISTERS = Rule("embed.parts.registers.weight", ("reg_token",))
 
 LAYOUTS = (
-    Layout("timm EVA", (*_SHARED, *_JOINT, *_mlp(("fc1",), "fc2", "norm"), _REGISTERS)),
+    Layout("timm EVA", (*_SHARED, *_JOINT, *_mlp(("fc1",), "fc2"), _REGISTERS)),
     Layout(
         "timm EVA-02",
         (
             *_SHARED,
             *_qkv(_APART, "q_proj.bias", "v_proj.bias"),
-            *_mlp(("fc1_g", "fc1_x"), "fc2", "norm"),
+            *_mlp(("fc1_g", "fc1_x"), "fc2"),
+            linear(f"{_BLOCK}.mlp.branch.norm", f"{_MLP}.norm"),
             linear(f"{_BRANCH}.project.norm", f"{_ATTENTION}.norm"),
         ),
     ),
@@ -57,7 +57,8 @@ LAYOUTS = (
         (
             *_SHARED,
             *_qkv(_APART, "q_bias", "v_bias"),
-            *_mlp(("w1", "w2"), "w3", "ffn_ln"),
+            *_mlp(("w1", "w2"), "w3"),
+            linear(f"{_BLOCK}.mlp.branch.norm", f"{_MLP}.ffn_ln"),
             linear(f"{_BRANCH}.project.norm", f"{_ATTENTION}.inner_attn_ln"),
         ),
         _ANGLES,
@@ -65,7 +66,7 @@ LAYOUTS = (
     ),
     Layout(
         "official EVA-02, tiny and small",
-        (*_SHARED, *_JOINT, *_mlp(("w12",), "w3", "ffn_ln")),
+        (*_SHARED, *_JOINT, *_mlp(("w12",), "w3")),
         _ANGLES,
         ("module.",),
     ),
