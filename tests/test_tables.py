@@ -2,6 +2,7 @@
 
 import csv
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -41,8 +42,18 @@ def test_a_failure_leaves_the_old_table(tmp_path: Path):
 def test_bytes_are_written_whole_too(tmp_path: Path):
     with complete_file(tmp_path / "a.bin", mode="wb") as file:
         file.write(b"\r\n")
-        assert os.listdir(tmp_path) == ["a.bin.part"]
+        assert re.fullmatch(r"a\.bin\.[0-9a-f]{8}\.part", *os.listdir(tmp_path))
     assert (tmp_path / "a.bin").read_bytes() == b"\r\n"
+
+
+def test_two_writers_of_one_file_do_not_mix(tmp_path: Path):
+    with complete_file(tmp_path / "a.csv") as first:
+        first.write("first\n" * 3)
+        with complete_file(tmp_path / "a.csv") as second:
+            second.write("second\n")
+        assert (tmp_path / "a.csv").read_text() == "second\n"
+    assert (tmp_path / "a.csv").read_text() == "first\n" * 3
+    assert os.listdir(tmp_path) == ["a.csv"]
 
 
 def test_columns_are_aligned():

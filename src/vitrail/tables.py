@@ -2,6 +2,7 @@
 
 import csv
 import io
+import secrets
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -39,13 +40,15 @@ def _csv_lines(rows: Iterable[Sequence[object]]) -> Iterator[str]:
 
 @contextmanager
 def complete_file(path: Path, *, mode: Literal["w", "wb"] = "w") -> Iterator[IO[Any]]:
-    """Context manager: a file to write that is NAME.part until the block ends without an error.
+    """Context manager: a file to write that is NAME.TOKEN.part until the block ends without an error.
+
+    The token is random, so that two processes that write the same file do not mix: the last one to end wins.
 
     Args:
         path: the file to write; an older one is replaced.
         mode: "w" for text (UTF-8, surrogate escapes as their own bytes, line ends as given), "wb" for bytes.
     """
-    part = path.with_name(f"{path.name}.part")
+    part = path.with_name(f"{path.name}.{secrets.token_hex(4)}.part")
     text = {} if mode == "wb" else {"encoding": "utf-8", "errors": "surrogateescape", "newline": ""}
     try:
         with open(part, mode, **text) as file:  # type: ignore[call-overload]
