@@ -222,3 +222,9 @@ def test_predict_takes_the_part_that_the_run_recorded(capsys, run, images, split
     assert status == 0
     found = sorted(str(Path(row["path"]).relative_to(images)) for row in csv.DictReader(out.splitlines()))
     assert found == wanted
+
+
+def test_messages_do_not_steer_the_terminal(capsys):
+    with pytest.raises(SystemExit):
+        main(["plan", "no\x1b[2J\x9b\u202e\nrun"])
+    assert "no\\x1b[2J\\x9b\\u202e\nrun" in capsys.readouterr().err

@@ -1,6 +1,5 @@
 """The command `vitrail study anatomy`."""
 
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,7 +39,7 @@ class Anatomy:
         from ..lens.images import named_images, readable
         from ..lens.outputs import image_model
         from ..pages.image import displayable
-        from ..progress import visible
+        from ..progress import to_stderr, visible
 
         checkpoint = load(self.checkpoint)
         refused: list[str] = []
@@ -60,5 +59,5 @@ class Anatomy:
         self.out.parent.mkdir(parents=True, exist_ok=True)
         self.out.write_text(anatomy_page(title, measured, shown, refused), encoding="utf-8", errors="replace")
         for sentence in refused:
-            print(f"vitrail: {sentence}", file=sys.stderr)
+            to_stderr(f"vitrail: {sentence}")
         print(self.out)

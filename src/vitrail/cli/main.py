@@ -13,6 +13,7 @@ from types import FrameType
 from typing import Any, NamedTuple
 
 from ..errors import VitrailError, is_out_of_memory, nearest
+from ..progress import to_stderr
 from ..version import __version__
 
 
@@ -195,7 +196,7 @@ _NO_MEMORY = "not enough memory: use a smaller --batch-size, image or model; `vi
 
 
 def _fail(message: str, status: int = 1) -> int:
-    print(f"vitrail: {message}", file=sys.stderr)
+    to_stderr(f"vitrail: {message}")
     return status
 
 
@@ -212,7 +213,7 @@ def _unexpected(error: Exception) -> str:
 
 def _show_warning(message: Any, *details: Any) -> None:
     """Print a warning without the line of source that raised it."""
-    print(f"vitrail: warning: {message}", file=sys.stderr)
+    to_stderr(f"vitrail: warning: {message}")
 
 
 if __name__ == "__main__":

@@ -48,8 +48,8 @@ class Preprocess:
     def __post_init__(self) -> None:
         if not all(1 <= side <= _MOST_SIDE * self.crop for side in self.image_size) or not 0 < self.crop <= 1:
             raise VitrailError(
-                f"preprocess has image_size {short(self.image_size)} and crop {self.crop}: sides and side / crop are from "
-                f"1 to {_MOST_SIDE:,} pixels, crop is more than 0 and at most 1"
+                f"preprocess has image_size {short(self.image_size)} and crop {self.crop}: sides and side / crop are "
+                f"from 1 to {_MOST_SIDE:,} pixels, crop is more than 0 and at most 1"
             )
         if not 1 <= self.channels <= _MOST_CHANNELS:
             raise VitrailError(f"preprocess has {short(self.channels)} channels: use 1 to {_MOST_CHANNELS:,}")

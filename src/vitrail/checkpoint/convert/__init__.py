@@ -18,6 +18,10 @@ from .wrapped import without_wrapper
 
 _ROUNDING = 2e-3
 """Largest difference of a computed tensor from one that was stored in float16."""
+_MOST_TENSORS = 20_000
+"""The largest models that are read have 2,000; every layout is compared with every name."""
+_NAMED = 100
+"""Number of tensors that an error lists of each kind."""
 Reader = Callable[[Mapping[str, Any]], ModelConfig]
 """Function: values of a config.json -> config of the model."""
 _SHARED = ("timm", "transformers", "torchvision", "official")
@@ -44,7 +48,7 @@ def convert_state_dict(state_dict: Mapping[str, Any], model: BaseVisionModel[Mod
 
     Raises:
         VitrailError: unknown layout, or missing or unexpected tensors, or tensors of another shape; the message
-        lists them all.
+            lists up to 100 of each kind.
     """
     expected = model.state_dict()
     own = Layout("vitrail", tuple(Rule(name, (name,)) for name in expected))
@@ -114,9 +118,14 @@ def check(renamed: Renamed, expected: Mapping[str, Tensor], layout: Layout) -> N
         "unexpected": [*renamed.unexpected, *surplus],
         "of a wrong shape": wrong,
     }
-    faults = [f"{kind}: {', '.join(names)}" for kind, names in groups.items() if names]
+    faults = [f"{kind}: {_few(names)}" for kind, names in groups.items() if names]
     if faults:
         raise VitrailError(f"weights of layout {layout.name} do not fit the model: {'; '.join(faults)}")
+
+
+def _few(names: list[str]) -> str:
+    more = len(names) - _NAMED
+    return ", ".join(names[:_NAMED]) + (f" and {more:,} more" if more > 0 else "")
 
 
 def check_computed(state: Mapping[str, Tensor], layout: Layout, config: ModelConfig) -> None:
@@ -136,6 +145,8 @@ def check_computed(state: Mapping[str, Tensor], layout: Layout, config: ModelCon
 def tensors(state_dict: Mapping[str, Any]) -> dict[str, Tensor]:
     """Return a flat dict of tensors: nested dicts unwrapped, NumPy arrays converted."""
     state, _ = unwrap(state_dict)
+    if len(state) > _MOST_TENSORS:
+        raise VitrailError(f"{len(state):,} tensors, and models that can be read have at most {_MOST_TENSORS:,}")
     return {name: torch.as_tensor(value) for name, value in state.items()}
 
 
