@@ -226,5 +226,7 @@ def test_predict_takes_the_part_that_the_run_recorded(capsys, run, images, split
 
 def test_messages_do_not_steer_the_terminal(capsys):
     with pytest.raises(SystemExit):
-        main(["plan", "no\x1b[2J\x9b\u202e\nrun"])
-    assert "no\\x1b[2J\\x9b\\u202e\nrun" in capsys.readouterr().err
+        main(["train", "no\x1b[2J\x9b\u202e\nimages"])
+    said = capsys.readouterr().err
+    assert "reading no\\x1b[2J\\x9b\\u202e\nimages" in said
+    assert "vitrail: no\\x1b[2J\\x9b\\u202e\nimages does not exist" in said
