@@ -229,4 +229,4 @@ def test_messages_do_not_steer_the_terminal(capsys):
         main(["train", "no\x1b[2J\x9b\u202e\nimages"])
     said = capsys.readouterr().err
     assert "reading no\\x1b[2J\\x9b\\u202e\nimages" in said
-    assert "vitrail: no\\x1b[2J\\x9b\\u202e\nimages does not exist" in said
+    assert "vitrail: no\\x1b[2J\\x9b\\u202e\nimages matches no tar shard" in said
