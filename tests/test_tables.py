@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from vitrail.tables import complete_file, csv_text, number_text, plain_table, write_csv
+from vitrail.tables import complete_file, csv_text, number_text, plain_table, write_csv, write_text
 
 ROWS = [("path", "reason"), ('a "b", c.png', "line\nbreak"), ("été", 1.5)]
 
@@ -54,6 +54,15 @@ def test_two_writers_of_one_file_do_not_mix(tmp_path: Path):
         assert (tmp_path / "a.csv").read_text() == "second\n"
     assert (tmp_path / "a.csv").read_text() == "first\n" * 3
     assert os.listdir(tmp_path) == ["a.csv"]
+
+
+def test_a_text_is_written_whole_or_not_at_all(tmp_path: Path):
+    write_text(tmp_path / "a.html", "caf\u00e9 \ud800\n")
+    assert (tmp_path / "a.html").read_bytes() == "café ?\n".encode()
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(OSError, match="directory"):
+        write_text(tmp_path / "folder", "x")
+    assert sorted(os.listdir(tmp_path)) == ["a.html", "folder"]
 
 
 def test_columns_are_aligned():

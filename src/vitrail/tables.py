@@ -1,4 +1,4 @@
-"""Tables: printed in aligned columns, or written atomically as CSV files."""
+"""Tables: printed in aligned columns, or written as CSV files; and files that are written atomically."""
 
 import csv
 import io
@@ -57,6 +57,12 @@ def complete_file(path: Path, *, mode: Literal["w", "wb"] = "w") -> Iterator[IO[
     except BaseException:
         part.unlink(missing_ok=True)
         raise
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file atomically, in UTF-8; what cannot be written, such as halves of surrogate pairs, is a ?."""
+    with complete_file(path, mode="wb") as file:
+        file.write(text.encode("utf-8", "replace"))
 
 
 def print_table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

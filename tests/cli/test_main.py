@@ -1,6 +1,7 @@
 """The command line as a person or a program uses it: results, sentences, exit status; never a traceback."""
 
 import csv
+import errno
 import json
 import os
 import resource
@@ -230,3 +231,16 @@ def test_messages_do_not_steer_the_terminal(capsys):
     said = capsys.readouterr().err
     assert "reading no\\x1b[2J\\x9b\\u202e\nimages" in said
     assert "vitrail: no\\x1b[2J\\x9b\\u202e\nimages matches no tar shard" in said
+
+
+def test_a_full_disk_is_a_sentence(capsys, monkeypatch):
+    def full(self) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", "runs/a/model.safetensors")
+
+    monkeypatch.setattr("vitrail.cli.models.Models.run", full)
+    with pytest.raises(SystemExit) as stop:
+        main(["models"])
+    assert stop.value.code == 1
+    assert (
+        "the disk is full: runs/a/model.safetensors. What was complete before is unchanged" in capsys.readouterr().err
+    )

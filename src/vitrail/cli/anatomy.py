@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import VitrailError
+from ..tables import write_text
 from .options import CheckpointArgument, Device, Limit, Out, Precision, SourcesArgument, Split
 
 
@@ -57,7 +58,7 @@ class Anatomy:
         shown = [(name, displayable(image)) for name, image in images]
         title = f"The anatomy of {Path(self.checkpoint).name}"
         self.out.parent.mkdir(parents=True, exist_ok=True)
-        self.out.write_text(anatomy_page(title, measured, shown, refused), encoding="utf-8", errors="replace")
+        write_text(self.out, anatomy_page(title, measured, shown, refused))
         for sentence in refused:
             to_stderr(f"vitrail: {sentence}")
         print(self.out)

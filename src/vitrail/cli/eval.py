@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 from ..json_text import json_text
+from ..tables import write_text
 from .options import (
     OUTPUT,
     BatchSize,
@@ -74,6 +75,6 @@ class Eval:
             )
         text = json_text(found.to_dict())
         if self.out:
-            self.out.write_text(text + "\n", encoding="utf-8", errors="replace")
+            write_text(self.out, text + "\n")
         to_stderr(f"vitrail: scored {found.note}")
         print(text if self.json else task.summary(found))

@@ -1,5 +1,6 @@
 """The command line: the table of commands, and `main`, which runs one and reports its errors."""
 
+import errno
 import io
 import os
 import signal
@@ -188,8 +189,16 @@ def _run(command: Any) -> int:
     except Exception as error:  # any error becomes a message to the user
         if is_out_of_memory(error):
             return _fail(_NO_MEMORY)
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return _fail(_DISK_FULL.format(f": {error.filename}" if error.filename else ""))
         return _fail(str(error) if isinstance(error, VitrailError | OSError | ValueError) else _unexpected(error))
     return 0
+
+
+_DISK_FULL = (
+    "the disk is full{}. What was complete before is unchanged; make space and run the command again, or, for a "
+    "training run that has begun, vitrail train --resume RUN"
+)
 
 
 _NO_MEMORY = "not enough memory: use a smaller --batch-size, image or model; `vitrail plan` shows what fits"

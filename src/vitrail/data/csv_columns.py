@@ -75,8 +75,8 @@ def find_columns(
     path_column, label, split = places
     if path_column is None:
         raise VitrailError(f"{path} has no path column among {_listed(header)}: call it {PATH_COLUMNS[0]}")
-    if twice := next((header[i] for i in places if i is not None and header.count(header[i]) > 1), None):
-        raise VitrailError(f"{path} has two columns called {twice}: keep one")
+    if doubled := next((header[i] for i in places if i is not None and header.count(header[i]) > 1), None):
+        raise VitrailError(f"{path} has two columns called {doubled}: keep one")
     if not labelled:
         return Columns(path_column, split)
     found = _Table(path, names, rows, path_column, split)
