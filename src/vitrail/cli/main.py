@@ -14,6 +14,7 @@ from types import FrameType
 from typing import Any, NamedTuple
 
 from ..errors import VitrailError, is_out_of_memory, nearest
+from ..machine.allocator import keep_freed_memory
 from ..progress import to_stderr
 from ..version import __version__
 
@@ -180,6 +181,7 @@ def _added() -> list[tuple[str, list[tuple[str, str]]]]:
 
 
 def _run(command: Any) -> int:
+    keep_freed_memory()
     try:
         command.run()
     except BrokenPipeError:
