@@ -2,11 +2,12 @@
 
 import csv
 import os
+import re
 from pathlib import Path
 
 import pytest
 
-from vitrail.tables import complete_file, csv_text, number_text, plain_table, write_csv
+from vitrail.tables import complete_file, csv_text, number_text, plain_table, write_csv, write_text
 
 ROWS = [("path", "reason"), ('a "b", c.png', "line\nbreak"), ("été", 1.5)]
 
@@ -41,8 +42,27 @@ def test_a_failure_leaves_the_old_table(tmp_path: Path):
 def test_bytes_are_written_whole_too(tmp_path: Path):
     with complete_file(tmp_path / "a.bin", mode="wb") as file:
         file.write(b"\r\n")
-        assert os.listdir(tmp_path) == ["a.bin.part"]
+        assert re.fullmatch(r"a\.bin\.[0-9a-f]{8}\.part", *os.listdir(tmp_path))
     assert (tmp_path / "a.bin").read_bytes() == b"\r\n"
+
+
+def test_two_writers_of_one_file_do_not_mix(tmp_path: Path):
+    with complete_file(tmp_path / "a.csv") as first:
+        first.write("first\n" * 3)
+        with complete_file(tmp_path / "a.csv") as second:
+            second.write("second\n")
+        assert (tmp_path / "a.csv").read_text() == "second\n"
+    assert (tmp_path / "a.csv").read_text() == "first\n" * 3
+    assert os.listdir(tmp_path) == ["a.csv"]
+
+
+def test_a_text_is_written_whole_or_not_at_all(tmp_path: Path):
+    write_text(tmp_path / "a.html", "caf\u00e9 \ud800\n")
+    assert (tmp_path / "a.html").read_bytes() == "café ?\n".encode()
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(OSError, match="directory"):
+        write_text(tmp_path / "folder", "x")
+    assert sorted(os.listdir(tmp_path)) == ["a.html", "folder"]
 
 
 def test_columns_are_aligned():

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 MOST_BYTES = 64 * 2**20
 """Largest JSON document in bytes; ImageNet-21k's class names take 1 MB."""
-MOST_YAML_BYTES = 2**18
+MOST_YAML_BYTES = 2**16
 """Largest YAML document in bytes; recipes take a few kilobytes."""
 MOST_DEPTH = 32
 """Deepest nesting of lists and mappings."""
@@ -72,20 +72,13 @@ def parse_yaml(text: str | bytes) -> Any:
     """
     import yaml  # here, so that commands that read no YAML start faster
 
-    loader = _yaml_loader()
     if len(text) > MOST_YAML_BYTES:
         raise Unreadable(f"it has more than {MOST_YAML_BYTES:,} bytes")
     try:
-        # Aliases let a small file stand for gigabytes; nesting and keys are checked before values are built.
-        depth = 0
-        for event in yaml.parse(text, Loader=loader):
-            if isinstance(event, yaml.AliasEvent):
-                raise Unreadable(f"it uses the YAML alias *{event.anchor}: write the values out")
-            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
-            if depth > MOST_DEPTH:
-                raise Unreadable(_TOO_DEEP)
-        _check_keys(yaml.compose(text, Loader=loader))
-        return yaml.load(text, Loader=loader)
+        loader = _yaml_loader()(text)
+        node = loader.get_single_node()
+        _check_keys(node)
+        return None if node is None else loader.construct_document(node)
     except VitrailError:
         raise
     except (yaml.YAMLError, ValueError, OverflowError, RecursionError) as error:
@@ -94,13 +87,33 @@ def parse_yaml(text: str | bytes) -> Any:
 
 @cache
 def _yaml_loader() -> type["yaml.SafeLoader"]:
-    """PyYAML's safe loader, which also reads 1e-3 as a number, as YAML 1.2 does."""
+    """PyYAML's safe loader with limits, and with numbers as in YAML 1.2.
+
+    YAML 1.1 reads 1e-3 as text, 010 as 8 and 1:30 as 90.
+    """
     import yaml
 
     class Loader(yaml.SafeLoader):
-        pass
+        depth = 0
 
-    Loader.add_implicit_resolver(*_EXPONENT)
+        def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+            # Aliases let a small file stand for gigabytes; nesting is checked before values are built.
+            event: Any = self.peek_event()
+            if isinstance(event, yaml.AliasEvent):
+                raise Unreadable(f"it uses the YAML alias *{event.anchor}: write the values out")
+            self.depth += 1
+            if self.depth > MOST_DEPTH + isinstance(event, yaml.ScalarEvent):
+                raise Unreadable(_TOO_DEEP)
+            node: yaml.Node | None = super().compose_node(parent, index)
+            self.depth -= 1
+            return node
+
+    Loader.yaml_implicit_resolvers = {
+        first: [(tag, pattern) for tag, pattern in found if tag not in (_INT[0], _FLOAT[0])]
+        for first, found in Loader.yaml_implicit_resolvers.items()
+    }
+    for tag, pattern, first in (_INT, _FLOAT):
+        Loader.add_implicit_resolver(tag, pattern, first)
     return Loader
 
 
@@ -111,7 +124,7 @@ def to_yaml(value: Any) -> str:
     class Dumper(yaml.SafeDumper):
         pass
 
-    Dumper.add_implicit_resolver(*_EXPONENT)  # so that the text "1e-3" is quoted
+    Dumper.add_implicit_resolver(*_FLOAT)  # so that the text "1e-3" is quoted, besides the numbers of YAML 1.1
     return yaml.dump(value, Dumper=Dumper, sort_keys=False, allow_unicode=True)
 
 
@@ -120,12 +133,21 @@ def short(value: Any) -> str:
     return _SHORT.repr(value)
 
 
-_EXPONENT = (
+_INT = (
+    "tag:yaml.org,2002:int",
+    re.compile(r"[-+]?(?:0|[1-9][0-9_]*|0x[0-9a-fA-F_]+|0b[01_]+)$"),
+    list("-+0123456789"),
+)
+_FLOAT = (
     "tag:yaml.org,2002:float",
-    re.compile(r"[-+]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)[eE][-+]?[0-9]+$"),
+    re.compile(
+        r"""[-+]?(?:[0-9][0-9_]*(?:\.[0-9_]*)?[eE][-+]?[0-9]+|[0-9][0-9_]*\.[0-9_]*
+        |\.[0-9][0-9_]*(?:[eE][-+]?[0-9]+)?|\.(?:inf|Inf|INF))$|\.(?:nan|NaN|NAN)$""",
+        re.VERBOSE,
+    ),
     list("-+.0123456789"),
 )
-"""Numbers such as 1e-3, which YAML 1.1 reads as text: tag, pattern, first characters."""
+"""Numbers of YAML: tag, pattern, first characters."""
 
 
 class _Short(reprlib.Repr):

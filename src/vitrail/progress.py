@@ -1,5 +1,6 @@
 """Messages and progress reports: bars on a terminal, lines elsewhere, nothing by default in the Python API."""
 
+import re
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -20,7 +21,18 @@ Say = Callable[[str], None]
 
 def to_stderr(message: str) -> None:
     """Print a message to standard error."""
-    print(message, file=sys.stderr, flush=True)
+    print(harmless(message), file=sys.stderr, flush=True)
+
+
+def harmless(message: str) -> str:
+    r"""Replace control characters, which could steer the terminal, by escapes such as \x1b; lines and tabs remain.
+
+    Names in messages are those of files and models of others.
+    """
+    return _CONTROL.sub(lambda found: ascii(found[0])[1:-1], message)
+
+
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 
 
 def silent(items: Iterable[T], total: Total, label: str) -> Iterable[T]:

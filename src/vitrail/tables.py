@@ -1,7 +1,8 @@
-"""Tables: printed in aligned columns, or written atomically as CSV files."""
+"""Tables: printed in aligned columns, or written as CSV files; and files that are written atomically."""
 
 import csv
 import io
+import secrets
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -39,13 +40,15 @@ def _csv_lines(rows: Iterable[Sequence[object]]) -> Iterator[str]:
 
 @contextmanager
 def complete_file(path: Path, *, mode: Literal["w", "wb"] = "w") -> Iterator[IO[Any]]:
-    """Context manager: a file to write that is NAME.part until the block ends without an error.
+    """Context manager: a file to write that is NAME.TOKEN.part until the block ends without an error.
+
+    The token is random, so that two processes that write the same file do not mix: the last one to end wins.
 
     Args:
         path: the file to write; an older one is replaced.
         mode: "w" for text (UTF-8, surrogate escapes as their own bytes, line ends as given), "wb" for bytes.
     """
-    part = path.with_name(f"{path.name}.part")
+    part = path.with_name(f"{path.name}.{secrets.token_hex(4)}.part")
     text = {} if mode == "wb" else {"encoding": "utf-8", "errors": "surrogateescape", "newline": ""}
     try:
         with open(part, mode, **text) as file:  # type: ignore[call-overload]
@@ -54,6 +57,12 @@ def complete_file(path: Path, *, mode: Literal["w", "wb"] = "w") -> Iterator[IO[
     except BaseException:
         part.unlink(missing_ok=True)
         raise
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file atomically, in UTF-8; what cannot be written, such as halves of surrogate pairs, is a ?."""
+    with complete_file(path, mode="wb") as file:
+        file.write(text.encode("utf-8", "replace"))
 
 
 def print_table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

@@ -21,7 +21,9 @@ from vitrail.checkpoint import unpickle
 from vitrail.checkpoint.atomic import MANIFEST, DamagedCheckpoint, verify_folder
 from vitrail.checkpoint.build import blueprint, check_class_names, check_tensors
 from vitrail.checkpoint.contract import Checkpoint, load, save
+from vitrail.checkpoint.convert import convert_state_dict
 from vitrail.checkpoint.document import Stored, config_to_dict, from_json, to_json
+from vitrail.checkpoint.envelope import unwrap
 from vitrail.checkpoint.native import tensors_digest
 from vitrail.checkpoint.transfer import _isolated
 from vitrail.data.preprocess import Preprocess
@@ -282,3 +284,27 @@ def test_no_advice_to_load_a_pickle_otherwise(tmp_path: Path, capsys: pytest.Cap
         assert words in said
         assert "weights_only" not in said
         assert said.count("\n") == 1
+
+
+def test_many_tensors_are_refused_at_once() -> None:
+    state = {f"blocks.{number}.x": torch.zeros(0) for number in range(20_001)}
+    with pytest.raises(VitrailError, match="20,001 tensors, and models that can be read have at most 20,000"):
+        convert_state_dict(state, small().model)
+    few = {f"{number}.x": torch.zeros(0) for number in range(2_000)}
+    with pytest.raises(VitrailError, match="of no known layout"):
+        convert_state_dict(few, small().model)
+
+
+def test_the_same_dictionary_a_thousand_times_is_looked_at_once() -> None:
+    document: dict[str, Any] = {}
+    for _ in range(8):  # 300 to the 8th power if each is looked at
+        document = dict.fromkeys((f"k{number}" for number in range(300)), document)
+    assert unwrap(document) == ({}, [])
+    document["k0"] = {"weights": {"a": torch.ones(1)}, 1: {"b": torch.ones(1)}}
+    assert unwrap(document)[0] == {"a": torch.ones(1)}
+
+
+def test_a_tensor_larger_than_its_file_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    torch.save({"a": torch.zeros(1).expand(10**12)}, tmp_path / "a.pt")
+    assert unpickle.main(str(tmp_path / "a.pt"), str(tmp_path / "out")) == unpickle.REFUSED
+    assert "its tensor 'a' has more values than the file" in capsys.readouterr().err

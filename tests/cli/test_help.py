@@ -130,6 +130,7 @@ def test_shared_options_are_the_same_in_every_command() -> None:
         ("--quiet run --size 3 4 -o out a.png", {"checkpoint": "run", "size": (3, 4), "quiet": True}),
         ("run a -o out --limit all --levels 1 2 --no-open", {"limit": "all", "levels": (1.0, 2.0), "open": False}),
         ("run a -o out --limit 7 --kind hard --set x=-1 y", {"limit": 7, "kind": "hard", "set": ["x=-1", "y"]}),
+        ("run a -o out --set lr=1 x=2 --kind hard --set y=3", {"kind": "hard", "set": ["lr=1", "x=2", "y=3"]}),
         ("-o out -- run -a.png", {"images": ["-a.png"]}),
     ],
 )

@@ -1,6 +1,7 @@
 """The command line as a person or a program uses it: results, sentences, exit status; never a traceback."""
 
 import csv
+import errno
 import json
 import os
 import resource
@@ -230,3 +231,24 @@ def test_predict_takes_the_part_that_the_run_recorded(capsys, run, images, split
     assert status == 0
     found = sorted(str(Path(row["path"]).relative_to(images)) for row in csv.DictReader(out.splitlines()))
     assert found == wanted
+
+
+def test_messages_do_not_steer_the_terminal(capsys):
+    with pytest.raises(SystemExit):
+        main(["train", "no\x1b[2J\x9b\u202e\nimages"])
+    said = capsys.readouterr().err
+    assert "reading no\\x1b[2J\\x9b\\u202e\nimages" in said
+    assert "vitrail: no\\x1b[2J\\x9b\\u202e\nimages matches no tar shard" in said
+
+
+def test_a_full_disk_is_a_sentence(capsys, monkeypatch):
+    def full(self) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", "runs/a/model.safetensors")
+
+    monkeypatch.setattr("vitrail.cli.models.Models.run", full)
+    with pytest.raises(SystemExit) as stop:
+        main(["models"])
+    assert stop.value.code == 1
+    assert (
+        "the disk is full: runs/a/model.safetensors. What was complete before is unchanged" in capsys.readouterr().err
+    )

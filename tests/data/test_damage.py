@@ -53,6 +53,8 @@ FILES: dict[str, Callable[[], bytes]] = {
     "tiff lzw": lambda: encoded("TIFF", compression="tiff_lzw"),
     "tiff deflate": lambda: encoded("TIFF", compression="tiff_adobe_deflate"),
     "tiff packbits": lambda: encoded("TIFF", compression="packbits"),
+    "tiff jpeg": lambda: encoded("TIFF", compression="jpeg"),
+    "tiff lzma": lambda: encoded("TIFF", compression="lzma"),
     "tiff bands": bands,
     "jp2": lambda: encoded("JPEG2000"),
     "tga": lambda: encoded("TGA"),
@@ -164,6 +166,75 @@ def test_a_wrong_checksum_is_strict() -> None:
     assert torch.equal(decode(png + b"what follows the end"), decode(png))
     with pytest.raises(BadImage, match="truncated: a PNG without its end"):
         decode(png[:-12])
+
+
+def tiff_of(compression: str, **options: object) -> tuple[bytes, int, int]:
+    """A TIFF, and place and size of its first strip or tile."""
+    file = io.BytesIO()
+    tifffile.imwrite(file, NOISE, compression=compression, photometric="rgb", **options)
+    with tifffile.TiffFile(io.BytesIO(file.getvalue())) as written:
+        page = written.pages.first
+        return file.getvalue(), page.dataoffsets[0], page.databytecounts[0]
+
+
+@pytest.mark.parametrize("compression", ["zlib", "lzma", "jpeg"])
+@pytest.mark.parametrize("options", [{}, {"tile": (16, 16)}, {"rowsperstrip": 8}])
+def test_checksums_and_jpegs_inside_a_tiff_are_strict(compression: str, options: dict[str, object]) -> None:
+    data, start, size = tiff_of(compression, **options)
+    image = decode(data)
+    assert image.shape == (3, 40, 48)
+    wrong = {
+        "no checksum": data[: start + size - 3] + bytes(3) + data[start + size :],
+        "no marker": data[: start + size - 12] + b"\xff\xff\x01" * 3 + data[start + size - 3 :],
+    }
+    if compression == "jpeg":  # has no checksum
+        del wrong["no checksum"]
+    for damaged in wrong.values():
+        with pytest.raises(BadImage, match="damaged"):
+            decode(damaged)
+
+
+def changed(data: bytes, tag: int, value: int) -> bytes:
+    """A TIFF with another value of a tag of its first page."""
+    with tifffile.TiffFile(io.BytesIO(data)) as file:
+        found = file.pages.first.tags[tag]
+    packed = struct.pack("<H" if found.dtype == 3 else "<I", value)
+    return data[: found.valueoffset] + packed + data[found.valueoffset + len(packed) :]
+
+
+def test_a_tiff_without_some_of_its_strips_is_truncated() -> None:
+    file = io.BytesIO()
+    bands = np.zeros((40, 48, 5), np.uint8)
+    tifffile.imwrite(file, bands, photometric="minisblack", planarconfig="contig", compression="zlib", rowsperstrip=40)
+    assert decode(file.getvalue()).shape == (5, 40, 48)
+    higher = changed(file.getvalue(), 257, 400)  # the missing strips were read as black
+    with pytest.raises(BadImage, match="truncated: 1 strips or tiles, and its size needs 10"):
+        decode(higher)
+    assert decode(higher, strict=False).shape == (5, 400, 48)
+
+
+def test_a_tile_takes_no_more_memory_than_an_image() -> None:
+    data, _, _ = tiff_of("zlib", tile=(16, 16))
+    with pytest.raises(BadImage, match="too large: 3,221,225,472 values"):
+        decode(changed(data, 323, 2**26))
+
+
+def test_a_tiff_of_webp_is_read() -> None:
+    data, _, _ = tiff_of("webp", compressionargs={"level": 101})  # lossless
+    assert torch.equal(decode(data), torch.from_numpy(NOISE).permute(2, 0, 1))
+
+
+def test_a_png_with_too_few_bytes_for_its_pixels_is_truncated() -> None:
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+    def png(height: int) -> bytes:
+        head = chunk(b"IHDR", struct.pack(">IIBBBBB", 1, height, 8, 2, 0, 0, 0))
+        return b"\x89PNG\r\n\x1a\n" + head + chunk(b"IDAT", zlib.compress(bytes(4 * 250))) + chunk(b"IEND", b"")
+
+    assert decode(png(250)).shape == (3, 250, 1)
+    with pytest.raises(BadImage, match="truncated: 17 bytes for 1 x 100,000,000 pixels"):
+        decode(png(100_000_000))
 
 
 def test_what_libjpeg_warns_of_is_strict() -> None:

@@ -41,6 +41,7 @@ def names_of(source: Source) -> list[set[str]]:
         ("('cat',)", ["cat"]),
         ("[cat, big dog]", ["cat", "big dog"]),
         ("[3, 5]", ["3", "5"]),
+        ("[3]", ["3"]),
         ("[]", []),
         ("[unknown]", ["[unknown]"]),
         ("dog (brown)", ["dog (brown)"]),
@@ -189,3 +190,40 @@ def test_paths_of_windows(tmp_path: Path):
     Image.new("L", (4, 4)).save(tmp_path / "odd\\name.png")
     (tmp_path / "t.csv").write_text("path,label\na\\b\\1.png,cat\nodd\\name.png,dog\n")
     assert [s.name for s in open_source(tmp_path / "t.csv").samples] == ["a/b/1.png", "odd\\name.png"]
+
+
+def test_one_number_has_one_spelling(tmp_path: Path):
+    with pytest.raises(VitrailError, match=r"the classes 1 and 1\.0 of .* are one number"):
+        labelled(tmp_path, ["1", "2", "1.0"])
+    assert labelled(tmp_path, ["007", "7"]).class_names == ("007", "7")
+
+
+def test_what_has_no_width_makes_no_class(tmp_path: Path):
+    assert labelled(tmp_path, ["cat", "cat\u200b", "\ufeffcat", "\u00a0dog"]).class_names == ("cat", "dog")
+
+
+def test_two_columns_of_one_name_are_refused(tmp_path: Path):
+    images(tmp_path, 2)
+    for header in ("path,label,Label", "path,Path,label"):
+        (tmp_path / "t.csv").write_text(f"{header}\n0.png,a,b\n1.png,b,a")
+        with pytest.raises(VitrailError, match=r"has two columns called (label|path): keep one"):
+            open_source(tmp_path / "t.csv")
+
+
+def test_an_empty_column_is_noted(tmp_path: Path):
+    images(tmp_path, 2)
+    (tmp_path / "t.csv").write_text("path,cat,dog,owl,\n0.png,1,0,,\n1.png,0,1,,")
+    source = open_source(tmp_path / "t.csv")
+    assert source.class_names == ("cat", "dog")
+    assert [note for note in source.notes if "not used" in note] == ["column owl is not used: it is empty"]
+
+
+def test_a_table_of_many_classes(tmp_path: Path):
+    images(tmp_path, 2)
+    names = [f"{'c' * 150}{number}" for number in range(900)]  # the header is longer than the longest cell may be
+    rows = [f"{i}.png," + ",".join("1" if n % 2 == i else "0" for n in range(len(names))) for i in range(2)]
+    (tmp_path / "t.csv").write_text("\n".join([",".join(["path", *names]), *rows]))
+    source = open_source(tmp_path / "t.csv")
+    assert len(source.class_names) == 900
+    assert source.samples[1].labels == tuple(range(1, 900, 2))
+    assert max(map(len, source.notes)) < 6_000

@@ -95,3 +95,9 @@ def test_a_batch_is_its_images_one_by_one():
 def test_what_is_no_image_is_a_sentence(images, message):
     with pytest.raises(VitrailError, match=message):
         Preprocess().batch(images)
+
+
+def test_values_of_any_length_are_a_sentence():
+    values = {**Preprocess().to_dict(), "mean": list(range(5000))}
+    with pytest.raises(VitrailError, match=r"has mean \[0, 1, 2, 3, 4, 5, \.\.\.\] for 3 channels"):
+        Preprocess.from_dict(values)

@@ -292,6 +292,7 @@ WHOLE = tar_of(pairs("10", "11", "12", "13"))
         (lambda whole: flipped(whole, header(whole, "2.cls") + 148), 2, "the header at byte"),
         (lambda whole: whole + b"more", 4, "data follow its end"),
         (lambda whole: blank(whole, header(whole, "2.cls")), 2, "data follow its end"),
+        (lambda whole: whole[: header(whole, "2.cls")] + bytes(12_000), 2, "12,000 zeros end it"),
     ],
 )
 def test_damage_is_named_with_what_was_read(place: Path, damage, keys: int, reason: str):
@@ -301,6 +302,19 @@ def test_damage_is_named_with_what_was_read(place: Path, damage, keys: int, reas
     assert named[0].startswith(f"damaged archive after {keys} keys (")
     assert reason in named[0]
     assert labels_of(source).items() <= {"0": "10", "1": "11", "2": "12", "3": "13"}.items()
+
+
+def test_a_lost_block_is_not_read_as_a_label(place: Path):
+    start = header(WHOLE, "2.cls") + 512
+    source = opened(place, WHOLE[:start] + WHOLE[start + 512 :])  # the next header has "2.png"
+    assert labels_of(source) == {"0": "10", "1": "11"}
+    assert "its .cls is damaged: its last block is not filled with zeros" in reasons(source)
+    assert any(reason.startswith("damaged archive after 3 keys") for reason in reasons(source))
+
+
+@pytest.mark.parametrize("zeros", [1024, 10_240, 11_264])
+def test_archives_end_with_two_blocks_or_a_filled_record(place: Path, zeros: int):
+    assert labels_of(opened(place, WHOLE.rstrip(b"\0")[: header(WHOLE, "3.png") + 1024] + bytes(zeros)))["3"] == "13"
 
 
 def flipped(whole: bytes, place: int, bits: int = 1) -> bytes:

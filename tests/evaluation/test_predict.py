@@ -1,8 +1,11 @@
 """Predictions: the same as the model by hand, in order, whatever the batch size, unreadable files included."""
 
 import csv
+import gc
 import io
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -189,6 +192,23 @@ def test_a_workbook_has_text_and_numbers_and_no_formulas(tmp_path):
     assert second[5].value == 'truncated "file"'
     assert second[0].value == "größe �.png"
     assert [(cell.value, cell.data_type) for cell in third[:2]] == [("=1+1", "s"), ("cat�", "s")]
+
+
+def test_a_workbook_on_a_full_disk_is_one_error(tmp_path, monkeypatch, capsys):
+    class Full(io.BytesIO):
+        def write(self, data: object) -> int:
+            raise OSError(28, "No space left on device")
+
+    @contextmanager
+    def full(path: Path, *, mode: str) -> Iterator[Full]:
+        with Full() as file:
+            yield file
+
+    monkeypatch.setattr("vitrail.evaluation.prediction_table.complete_file", full)
+    with pytest.raises(OSError, match="No space left"):
+        write_table(ROWS, layout(2), None, tmp_path / "t.xlsx")
+    gc.collect()
+    assert capsys.readouterr().err == ""  # an archive that was left open complained when it was removed
 
 
 def test_the_suffix_decides_and_an_unknown_one_is_refused(tmp_path):

@@ -10,7 +10,7 @@ from vitrail.training.recipe import Recipe
 PHOTOGRAPHS = Situation(train=3000, side=200, channels=3, gpu=False)
 
 
-@pytest.mark.parametrize(("minutes", "batch"), [(0.5, 16), (3, 16), (10, 32), (30, 64), (600, 64)])
+@pytest.mark.parametrize(("minutes", "batch"), [(0.5, 32), (3, 32), (10, 32), (30, 64), (600, 64)])
 def test_little_time_has_small_batches(minutes: float, batch: int) -> None:
     # 2.4 GFLOPs an image: 20 GFLOP/s do 500 images a minute.
     recipe = Recipe(minutes=minutes, batch_size=64)

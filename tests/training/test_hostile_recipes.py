@@ -85,7 +85,7 @@ def test_damaged_text_is_a_sentence_or_a_recipe(tmp_path: Path) -> None:
         ("lr: 0.1\nlr: 0.2", "has the key 'lr' twice"),
         ("augment: {flip: 0.1, flip: 0.2}", "has the key 'flip' twice"),
         ("a: " + "[" * 5_000, "nested more than 32 deep"),
-        ("x: " + "a" * 300_000, "more than 262,144 bytes"),
+        ("x: " + "a" * 300_000, "more than 65,536 bytes"),
         ("!!python/object/apply:os.system ['echo x']", "not valid YAML"),
         ("lr: 0.1\n---\nlr: 0.2", "not valid YAML"),
         ("epochs: .nan", "recipe.epochs is nan, which does not fit"),

@@ -5,6 +5,7 @@ from vitrail.errors import VitrailError
 from vitrail.objectives.mae import MAEObjectiveConfig
 from vitrail.objectives.regression import RegressionConfig
 from vitrail.objectives.supervised import SupervisedConfig
+from vitrail.plain import parse_yaml, to_yaml
 from vitrail.training.recipe import RECIPES, Recipe
 from vitrail.training.recipe_file import pretraining_recipe, read_recipe, recipe_from_dict, recipe_to_yaml, set_fields
 
@@ -93,3 +94,23 @@ def test_a_recipe_for_pretraining():
         pretraining_recipe("supervised")
     with pytest.raises(VitrailError, match="is for objective regression"):
         pretraining_recipe("mae", Recipe(objective=RegressionConfig()))
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("010", "010"), ("08", "08"), ("1:30", "1:30"), ("1:30.5", "1:30.5"), ("1e3", 1000.0), ("1.0e-05", 1e-5),
+        ("-.5", -0.5), ("0", 0), ("-7", -7), ("1_000", 1000), ("0x10", 16), (".inf", float("inf")), ("1.", 1.0),
+        ("1e", "1e"),
+    ],
+)  # fmt: skip
+def test_numbers_are_those_of_yaml_1_2(text: str, value: object) -> None:
+    found = parse_yaml(text)
+    assert (type(found), found) == (type(value), value)
+    assert parse_yaml(to_yaml({"a": value}))["a"] == value
+
+
+def test_numbers_of_yaml_1_1_are_refused() -> None:
+    for setting in ("minutes=1:30", "epochs=010"):  # were 90 minutes and 8 epochs
+        with pytest.raises(VitrailError, match="does not fit: it takes float"):
+            set_fields(Recipe(), [setting])

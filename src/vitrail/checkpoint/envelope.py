@@ -29,7 +29,7 @@ def unwrap(document: Any) -> tuple[dict[str, Any], list[str]]:
         chosen = next((name for name in ENVELOPES if name in inside), inside[0])
         others = [name for name in inside if name != chosen]
         if others:
-            notes.append(f"weights read from {chosen!r}, one of {', '.join(map(repr, sorted(inside)))}")
+            notes.append(f"weights read from {chosen!r}, one of {', '.join(sorted(map(repr, inside)))}")
         document = document[chosen]
     values = document.items() if isinstance(document, Mapping) else ()
     return {str(name): value for name, value in values if isinstance(value, (Tensor, np.ndarray))}, notes
@@ -39,9 +39,7 @@ def _inside(document: Any) -> list[str]:
     """Names of the entries that hold weights themselves; unknown names count only if nothing else holds weights."""
     if not isinstance(document, Mapping):
         return []
-    holding = [
-        name for name, value in document.items() if isinstance(value, Mapping) and _holds_weights(value, _DEEPEST)
-    ]
+    holding = [name for name, value in document.items() if isinstance(value, Mapping) and _holds_weights(value)]
     known = [name for name in holding if name in ENVELOPES]
     if known:
         return known
@@ -52,6 +50,12 @@ def _has_weights(values: Mapping[Any, Any]) -> bool:
     return any(isinstance(name, str) and isinstance(value, (Tensor, np.ndarray)) for name, value in values.items())
 
 
-def _holds_weights(values: Mapping[Any, Any], depth: int) -> bool:
-    nested = [value for value in values.values() if isinstance(value, Mapping)]
-    return _has_weights(values) or (depth > 0 and any(_holds_weights(value, depth - 1) for value in nested))
+def _holds_weights(values: Mapping[Any, Any]) -> bool:
+    level = [values]
+    for _ in range(_DEEPEST + 1):
+        if any(map(_has_weights, level)):
+            return True
+        # Each dictionary once: a pickle can hold the same one a thousand times on every level.
+        inner = {id(value): value for each in level for value in each.values() if isinstance(value, Mapping)}
+        level = list(inner.values())
+    return False

@@ -67,11 +67,21 @@ def main(source: str, target: str) -> int:
         print(_reason(error), file=sys.stderr)
         return REFUSED
     state, notes = unwrap(document)
+    if giant := next((name for name, value in state.items() if _is_giant(value)), None):
+        print(f"its tensor {giant[:80]!r} has more values than the file", file=sys.stderr)
+        return REFUSED
     tensors = {name: torch.as_tensor(value).clone().contiguous() for name, value in state.items()}
     save_file(tensors, target)
     name = document.get("arch") if isinstance(document, Mapping) else None
     print(json.dumps({"notes": notes, "architecture": name if isinstance(name, str) else None}))
     return 0
+
+
+def _is_giant(value: Any) -> bool:
+    """Whether a tensor repeats its values, so that writing them takes more memory than reading the file."""
+    if not isinstance(value, torch.Tensor) or value.layout != torch.strided or value.is_meta:
+        return False
+    return value.numel() * value.element_size() > value.untyped_storage().nbytes()
 
 
 def _reason(error: Exception) -> str:

@@ -1,10 +1,10 @@
 """The command `vitrail study anatomy`."""
 
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import VitrailError
+from ..tables import write_text
 from .options import CheckpointArgument, Device, Limit, Out, Precision, SourcesArgument, Split
 
 
@@ -40,7 +40,7 @@ class Anatomy:
         from ..lens.images import named_images, readable
         from ..lens.outputs import image_model
         from ..pages.image import displayable
-        from ..progress import visible
+        from ..progress import to_stderr, visible
 
         checkpoint = load(self.checkpoint)
         refused: list[str] = []
@@ -58,7 +58,7 @@ class Anatomy:
         shown = [(name, displayable(image)) for name, image in images]
         title = f"The anatomy of {Path(self.checkpoint).name}"
         self.out.parent.mkdir(parents=True, exist_ok=True)
-        self.out.write_text(anatomy_page(title, measured, shown, refused), encoding="utf-8", errors="replace")
+        write_text(self.out, anatomy_page(title, measured, shown, refused))
         for sentence in refused:
-            print(f"vitrail: {sentence}", file=sys.stderr)
+            to_stderr(f"vitrail: {sentence}")
         print(self.out)

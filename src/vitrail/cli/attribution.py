@@ -1,6 +1,5 @@
 """The command `vitrail study attribution`."""
 
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,7 +33,7 @@ class Attribution:
     def run(self) -> None:
         from ..checkpoint.contract import load
         from ..lens.attribution.methods import METHODS, find_method
-        from ..progress import visible
+        from ..progress import to_stderr, visible
         from ..study.attribution import evaluate_explanations
         from ..study.attribution_table import table, write_csv
         from ..study.robustness_table import check_output
@@ -60,4 +59,4 @@ class Attribution:
         for score in found.scores:
             if score.reason:
                 print(f"{score.method}: {score.reason}")
-        print(f"vitrail: written to {self.out}", file=sys.stderr)
+        to_stderr(f"vitrail: written to {self.out}")

@@ -1,7 +1,6 @@
 """The command `vitrail bench`."""
 
 import json
-import sys
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -43,7 +42,7 @@ class Bench:
     def run(self) -> None:
         from ..bench.attention import bench_attention
         from ..bench.attention_table import bench_table, circumstances
-        from ..progress import visible
+        from ..progress import to_stderr, visible
         from ..tables import print_table
 
         found = bench_attention(
@@ -57,7 +56,7 @@ class Bench:
             minutes=self.minutes,
             progress=visible,
         )
-        print(f"vitrail: {circumstances(found)}", file=sys.stderr)
+        to_stderr(f"vitrail: {circumstances(found)}")
         if self.json:
             print(json.dumps(found.to_dict(), ensure_ascii=False))
         else:

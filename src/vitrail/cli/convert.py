@@ -1,9 +1,9 @@
 """The command `vitrail convert`."""
 
-import sys
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
+from ..progress import to_stderr
 from .options import Option, Out
 
 
@@ -39,6 +39,6 @@ class Convert:
         facts = {name: value for name, value in given.items() if value is not None}
         info = convert(self.weights, self.out, architecture=self.architecture, **facts).info
         origin = origin_words(info) or f"converted from {self.weights}"
-        print(f"{self.out}: {info['architecture']}, {origin}", file=sys.stderr)
+        to_stderr(f"{self.out}: {info['architecture']}, {origin}")
         for sentence in info["adapted"]:
-            print(f"  {sentence}", file=sys.stderr)
+            to_stderr(f"  {sentence}")

@@ -1,6 +1,5 @@
 """The command `vitrail embed`."""
 
-import sys
 from dataclasses import dataclass
 
 from .options import BatchSize, CheckpointArgument, Device, Limit, Out, Precision, SourcesArgument, Split
@@ -33,7 +32,7 @@ class Embed:
 
     def run(self) -> None:
         from ..evaluation.embed import write_embeddings
-        from ..progress import visible
+        from ..progress import to_stderr, visible
 
         written = write_embeddings(
             self.checkpoint,
@@ -47,5 +46,5 @@ class Embed:
             progress=visible,
         )
         failed = f", {written.failed} of them could not be read" if written.failed else ""
-        print(f"vitrail: {written.images} images, {written.width} numbers each{failed}", file=sys.stderr)
+        to_stderr(f"vitrail: {written.images} images, {written.width} numbers each{failed}")
         print(self.out)

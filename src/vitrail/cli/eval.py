@@ -1,12 +1,12 @@
 """The command `vitrail eval`."""
 
-import sys
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 from ..json_text import json_text
+from ..tables import write_text
 from .options import (
     OUTPUT,
     BatchSize,
@@ -53,7 +53,7 @@ class Eval:
         from ..engines.predictor import output_names
         from ..evaluation.evaluate import evaluate
         from ..evaluation.prediction_table import Layout, open_table, table_format
-        from ..progress import visible
+        from ..progress import to_stderr, visible
         from ..tasks.registry import resolve
 
         if self.rows:
@@ -75,6 +75,6 @@ class Eval:
             )
         text = json_text(found.to_dict())
         if self.out:
-            self.out.write_text(text + "\n", encoding="utf-8", errors="replace")
-        print(f"vitrail: scored {found.note}", file=sys.stderr)
+            write_text(self.out, text + "\n")
+        to_stderr(f"vitrail: scored {found.note}")
         print(text if self.json else task.summary(found))

@@ -1,6 +1,5 @@
 """The command `vitrail explain`."""
 
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -47,7 +46,7 @@ class Explain:
 
     def run(self) -> None:
         from ..lens.explain import explain
-        from ..progress import visible
+        from ..progress import to_stderr, visible
 
         paths = explain(
             self.checkpoint,
@@ -61,6 +60,6 @@ class Explain:
             image_size=self.image_size,
             device=self.device,
             progress=visible,
-            say=lambda sentence: print(f"vitrail: {sentence}", file=sys.stderr),
+            say=lambda sentence: to_stderr(f"vitrail: {sentence}"),
         )
         print("\n".join(map(str, paths)))

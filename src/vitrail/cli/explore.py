@@ -1,11 +1,11 @@
 """The command `vitrail explore`."""
 
-import sys
 import threading
 import webbrowser
 from dataclasses import dataclass
 from typing import Annotated
 
+from ..progress import to_stderr
 from .options import CheckpointArgument, Device, Limit, Option, SourcesArgument, Split
 
 
@@ -62,17 +62,17 @@ class Explore:
             image_size=self.image_size,
             device=self.device,
             port=self.port,
-            say=lambda sentence: print(f"vitrail: {sentence}", file=sys.stderr),
+            say=lambda sentence: to_stderr(f"vitrail: {sentence}"),
         ) as server:
             print(server.url, flush=True)
-            print("vitrail: open it in a browser; Ctrl-C stops", file=sys.stderr)
+            to_stderr("vitrail: open it in a browser; Ctrl-C stops")
             if self.open:
                 # In a thread: a browser in the terminal would block the server.
                 threading.Thread(target=_open, args=(server.url,), daemon=True).start()
             try:
                 server.wait()
             except KeyboardInterrupt:
-                print("vitrail: stopped", file=sys.stderr)
+                to_stderr("vitrail: stopped")
 
 
 def _open(url: str) -> None:
@@ -81,4 +81,4 @@ def _open(url: str) -> None:
     except (webbrowser.Error, OSError):
         opened = False
     if not opened:
-        print("vitrail: no browser could be opened here: copy the address into one", file=sys.stderr)
+        to_stderr("vitrail: no browser could be opened here: copy the address into one")

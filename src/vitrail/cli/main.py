@@ -1,5 +1,6 @@
 """The command line: the table of commands, and `main`, which runs one and reports its errors."""
 
+import errno
 import io
 import os
 import signal
@@ -14,6 +15,7 @@ from typing import Any, NamedTuple
 
 from ..errors import VitrailError, is_out_of_memory, nearest
 from ..machine.allocator import keep_freed_memory
+from ..progress import to_stderr
 from ..version import __version__
 
 
@@ -189,15 +191,23 @@ def _run(command: Any) -> int:
     except Exception as error:  # any error becomes a message to the user
         if is_out_of_memory(error):
             return _fail(_NO_MEMORY)
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return _fail(_DISK_FULL.format(f": {error.filename}" if error.filename else ""))
         return _fail(str(error) if isinstance(error, VitrailError | OSError | ValueError) else _unexpected(error))
     return 0
+
+
+_DISK_FULL = (
+    "the disk is full{}. What was complete before is unchanged; make space and run the command again, or, for a "
+    "training run that has begun, vitrail train --resume RUN"
+)
 
 
 _NO_MEMORY = "not enough memory: use a smaller --batch-size, image or model; `vitrail plan` shows what fits"
 
 
 def _fail(message: str, status: int = 1) -> int:
-    print(f"vitrail: {message}", file=sys.stderr)
+    to_stderr(f"vitrail: {message}")
     return status
 
 
@@ -214,7 +224,7 @@ def _unexpected(error: Exception) -> str:
 
 def _show_warning(message: Any, *details: Any) -> None:
     """Print a warning without the line of source that raised it."""
-    print(f"vitrail: warning: {message}", file=sys.stderr)
+    to_stderr(f"vitrail: warning: {message}")
 
 
 if __name__ == "__main__":

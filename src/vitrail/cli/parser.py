@@ -49,7 +49,9 @@ def _add(parser: ArgumentParser, field: CommandField) -> None:
     if field.is_switch:
         parser.add_argument(*names, dest=field.name, action="store_const", const=not field.default)
     else:
-        parser.add_argument(*names, dest=field.name, nargs=None if field.most_values == 1 else "+")
+        # A list may be given in parts: --set lr=1e-3 --set ema=0.9.
+        action = "extend" if field.is_list else "store"
+        parser.add_argument(*names, dest=field.name, nargs=None if field.most_values == 1 else "+", action=action)
 
 
 def _value(field: CommandField, given: Any) -> Any:

@@ -1,6 +1,5 @@
 """The command `vitrail predict`."""
 
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -55,7 +54,7 @@ class Predict:
         from ..engines.predictor import check_top_k, make_predictor
         from ..evaluation.predict import Counted, at_least_one, named_images, predict_samples, with_labels
         from ..evaluation.prediction_table import Layout, table_format, write_table
-        from ..progress import visible
+        from ..progress import to_stderr, visible
 
         check_top_k(self.top_k)
         form = table_format(self.format, self.out)
@@ -67,4 +66,4 @@ class Predict:
         predictions = Counted(predict_samples(predictor, named, top_k=self.top_k, progress=visible))
         layout = Layout(predictor.task, predictor.names, self.top_k, labelled=bool(named.labels))
         write_table(at_least_one(predictions), layout, form, self.out)
-        print(f"vitrail: {predictions.summary}{f'; written to {self.out}' if self.out else ''}", file=sys.stderr)
+        to_stderr(f"vitrail: {predictions.summary}{f'; written to {self.out}' if self.out else ''}")

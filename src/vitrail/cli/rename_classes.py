@@ -1,9 +1,9 @@
 """The command `vitrail rename-classes`."""
 
-import sys
 from dataclasses import dataclass
 from typing import Annotated
 
+from ..progress import to_stderr
 from .options import CheckpointArgument, Option, OptionalOut
 
 _SHOWN = 20
@@ -30,4 +30,4 @@ class RenameClasses:
 
         names = rename_classes(self.checkpoint, self.names, self.out)
         shown = ", ".join(names[:_SHOWN]) + (" …" if len(names) > _SHOWN else "")
-        print(f"vitrail: {self.out or self.checkpoint} has the classes {shown}", file=sys.stderr)
+        to_stderr(f"vitrail: {self.out or self.checkpoint} has the classes {shown}")

@@ -1,10 +1,10 @@
 """The commands `vitrail study robustness` and `vitrail study layers`."""
 
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
+from ..progress import to_stderr
 from .options import (
     BatchSize,
     CheckpointArgument,
@@ -139,4 +139,4 @@ class Layers:
 
 
 def _say(*notes: str) -> None:
-    print("\n".join(f"vitrail: {note}" for note in notes), file=sys.stderr)
+    to_stderr("\n".join(f"vitrail: {note}" for note in notes))

@@ -22,6 +22,10 @@ _FEW = 0.1
 """Largest fraction of other numbers in a column of 0 and 1; with more it is a column of numbers."""
 
 
+_NAMED = 30
+"""Number of columns that a message lists."""
+
+
 @dataclass(frozen=True, slots=True)
 class Columns:
     """Roles of the columns, by index.
@@ -70,7 +74,9 @@ def find_columns(
     places = [_first(header, known) for known in (PATH_COLUMNS, LABEL_COLUMNS, SPLIT_COLUMNS)]
     path_column, label, split = places
     if path_column is None:
-        raise VitrailError(f"{path} has no path column among {', '.join(header)}: call it {PATH_COLUMNS[0]}")
+        raise VitrailError(f"{path} has no path column among {_listed(header)}: call it {PATH_COLUMNS[0]}")
+    if doubled := next((header[i] for i in places if i is not None and header.count(header[i]) > 1), None):
+        raise VitrailError(f"{path} has two columns called {doubled}: keep one")
     if not labelled:
         return Columns(path_column, split)
     found = _Table(path, names, rows, path_column, split)
@@ -118,32 +124,32 @@ class _Table:
             return self._numbers(numbers, task, self._sparse())
         if name == REGRESSION.name:
             raise VitrailError(
-                f"{self.path} has no column of numbers among {', '.join(self.names)}, which task {name} needs: "
+                f"{self.path} has no column of numbers among {_listed(self.names)}, which task {name} needs: "
                 "add one, or leave --task out"
             )
         if len(flags) < 2:
             raise VitrailError(self._nothing(numbers))
         if task is not None and name == CLASSIFICATION.name and not takes_many(task):
             raise VitrailError(
-                f"{self.path} has no label column among {', '.join(self.names)}, and its columns of 0 and 1 are "
+                f"{self.path} has no label column among {_listed(self.names)}, and its columns of 0 and 1 are "
                 f"several classes for each image: use --task {MULTI_LABEL}"
             )
-        classes = ", ".join(self.names[i] for i in flags)
+        classes = _listed([self.names[i] for i in flags])
         note = f"task classification: several classes for each image, from the columns of 0 and 1: {classes}"
         notes = (*(() if task else (note,)), *self._folds(), *self._sparse())
         return Columns(self.path_column, self.split, None, flags, task=task or MULTI_LABEL, notes=notes)
 
     def _numbers(self, columns: tuple[int, ...], task: TaskSpec | None, more: Sequence[str] = ()) -> Columns:
         plural = "column" if len(columns) == 1 else "columns"
-        note = f"task regression: numbers from {plural} {', '.join(self.names[i] for i in columns)}"
+        note = f"task regression: numbers from {plural} {_listed([self.names[i] for i in columns])}"
         notes = (*(() if task else (note,)), *self._folds(), *more)
         return Columns(self.path_column, self.split, None, columns, "numbers", task or REGRESSION, notes=notes)
 
     def _nothing(self, numbers: tuple[int, ...]) -> str:
         ways = f"call it {LABEL_COLUMNS[0]}, or give two or more columns of 0 and 1, one for each class"
         if numbers:
-            ways += f"; to predict the numbers of {', '.join(self.names[i] for i in numbers)} use --task {REGRESSION}"
-        return f"{self.path} has no label column among {', '.join(self.names)}: {ways}"
+            ways += f"; to predict the numbers of {_listed([self.names[i] for i in numbers])} use --task {REGRESSION}"
+        return f"{self.path} has no label column among {_listed(self.names)}: {ways}"
 
     def _others(self) -> list[int]:
         """Columns that can be classes or numbers, by their names."""
@@ -167,6 +173,8 @@ class _Table:
         notes = []
         for i in self._others():
             filled = [row[i] for row in self.rows if i < len(row) and row[i].strip()]
+            if not filled:
+                notes.append(f"column {self.names[i]} is not used: it is empty")
             if filled and 2 * len(filled) <= len(self.rows) and all(map(is_number, filled)):
                 notes.append(f"column {self.names[i]} is not used: most of its cells are empty")
         return notes
@@ -204,6 +212,12 @@ def is_number(cell: str) -> bool:
 def flag(cell: str) -> bool | None:
     """Parse a cell as 0 or 1, which may be written 1.0 or true; None if it is neither."""
     return _FLAGS.get(cell.strip().lower())
+
+
+def _listed(names: Sequence[str]) -> str:
+    """The first of many names."""
+    more = len(names) - _NAMED
+    return ", ".join(names[:_NAMED]) + (f" and {more:,} more" if more > 0 else "")
 
 
 def _first(header: Sequence[str], names: tuple[str, ...]) -> int | None:

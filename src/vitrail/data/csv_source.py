@@ -62,6 +62,7 @@ def _source(path: Path, used: list[_Line], bad: list[BadFile], columns: Columns,
         class_names = tuple(names[i] for i in columns.values)
     else:
         class_names = order_classes((label for line in used for label in line.labels), str(path))
+        _require_one_spelling(class_names, path)
     index = {name: i for i, name in enumerate(class_names)}
 
     def sample(line: _Line) -> Sample:
@@ -77,6 +78,14 @@ def _source(path: Path, used: list[_Line], bad: list[BadFile], columns: Columns,
         label_kind=columns.kind,
         notes=columns.notes,
     )
+
+
+def _require_one_spelling(class_names: tuple[str, ...], path: Path) -> None:
+    """Raise VitrailError for the classes 1 and 1.0, which are one if a program has written some numbers as floats."""
+    known = set(class_names)
+    for name in class_names:
+        if name.isdecimal() and f"{name}.0" in known:
+            raise VitrailError(f"the classes {name} and {name}.0 of {path} are one number: give them one spelling")
 
 
 def _read(path: Path) -> list[tuple[int, list[str]]]:
@@ -115,7 +124,10 @@ def _delimiter(file: TextIO) -> tuple[str, int]:
     file.seek(0)
 
     def score(delimiter: str) -> tuple[bool, int]:
-        names = [name.strip().lower() for name in next(csv.reader([first], delimiter=delimiter), [])]
+        try:
+            names = [name.strip().lower() for name in next(csv.reader([first], delimiter=delimiter), [])]
+        except csv.Error:  # a long line without this separator
+            return False, 0
         return any(name in PATH_COLUMNS for name in names), len(names)
 
     return max(_DELIMITERS, key=score), 0

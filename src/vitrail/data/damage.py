@@ -3,6 +3,7 @@
 A format without checksums cannot know of every damage: see docs/data.md.
 """
 
+import struct
 import zlib
 
 from .bands import RefusedError
@@ -10,19 +11,25 @@ from .bands import RefusedError
 PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 JPEG_MAGIC = b"\xff\xd8\xff"
 ICON_MAGIC = b"\0\0\1\0"
+_PNG_SAMPLES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
+"""Kind of colour of a PNG -> samples of a pixel."""
+_MOST_DEFLATED = 1040
+"""A byte stands for at most 1,032 (zlib's documentation), and a few less for the rows' own bytes."""
 _MOST_SCANS = 20
 """Passes over an image of the largest size that a progressive JPEG may ask for: a small file can ask for hours."""
-_DAMAGE = ("Corrupt JPEG data", "Premature end", "Inconsistent progression")
-"""Beginnings of libjpeg's warnings about lost data; the others are about headers that decoders agree on."""
+_DAMAGE = ("Corrupt JPEG data", "Premature end", "Inconsistent progression", "Unsupported marker", "Bogus")
+"""Beginnings of libjpeg's warnings about lost data, and of errors that libtiff passes over.
+
+The others are about headers that decoders agree on."""
 
 
-def check_png(data: bytes) -> None:
-    """Compare every chunk of a PNG with its checksum.
+def check_png(data: bytes, max_pixels: int) -> None:
+    """Compare every chunk of a PNG with its checksum, and the size of images up to `max_pixels` with that of the file.
 
     Raises:
         RefusedError: a checksum is wrong, or the end is missing.
     """
-    place, view = len(PNG_MAGIC), memoryview(data)
+    place, view, packed = len(PNG_MAGIC), memoryview(data), 0
     while place + 12 <= len(data):
         size = int.from_bytes(view[place : place + 4], "big")
         kind = view[place + 4 : place + 8].tobytes()
@@ -32,17 +39,28 @@ def check_png(data: bytes) -> None:
         if zlib.crc32(body) != int.from_bytes(view[end - 4 : end], "big"):
             shown = kind.decode("latin-1") if kind.isalpha() else kind.hex()
             raise RefusedError(f"damaged (the checksum of its part {shown} is wrong)")
+        packed += size * (kind == b"IDAT")
         if kind == b"IEND":
+            _require_pixels(data, packed, max_pixels)
             return
         place = end
     raise RefusedError("truncated: a PNG without its end")
 
 
-def check_icon(data: bytes) -> None:
+def _require_pixels(data: bytes, packed: int, max_pixels: int) -> None:
+    """Raise RefusedError if the bytes of a PNG's pixels are fewer than can stand for so many: decoders add black."""
+    if data[12:16] == b"IHDR":
+        width, height, bits, colour = struct.unpack(">IIBB", data[16:26])
+        needed = height * (width * bits * _PNG_SAMPLES.get(colour, 1) // 8)
+        if width * height <= max_pixels and needed > _MOST_DEFLATED * packed:
+            raise RefusedError(f"truncated: {packed:,} bytes for {width:,} x {height:,} pixels")
+
+
+def check_icon(data: bytes, max_pixels: int) -> None:
     """Check the PNGs inside an icon file, see `check_png`."""
     place = data.find(PNG_MAGIC)
     while place >= 0:
-        check_png(data[place:])
+        check_png(data[place:], max_pixels)
         place = data.find(PNG_MAGIC, place + 1)
 
 

@@ -60,6 +60,7 @@ from .damage import ICON_MAGIC, JPEG_MAGIC, PNG_MAGIC, check_icon, check_jpeg, c
 from .decoding_limits import DECODING, TimedFile, TooMuchMemoryError, TooSlowError
 from .quiet import quiet
 from .tiff import TIFF_MAGIC, Tiff, decode_bands, inverted, read_structure
+from .tiff_damage import check_parts
 
 MAX_PIXELS = 178_956_970
 """Images with more pixels are refused from their header, before anything is unpacked.
@@ -159,11 +160,11 @@ def _open(data: bytes, strict: bool) -> _Opened:
     if raw := raw_kind(data):
         raise raw_refused(raw)
     if data.startswith(TIFF_MAGIC):
-        return _open_tiff(data)
+        return _open_tiff(data, strict)
     if strict and data.startswith(PNG_MAGIC):
-        check_png(data)
+        check_png(data, MAX_PIXELS)
     if strict and data.startswith(ICON_MAGIC):
-        check_icon(data)
+        check_icon(data, MAX_PIXELS)
     image = open_heif(data) if is_heif(data) else Image.open(TimedFile(data), formats=_formats())
     opened = _of_pillow(image)
     if not data.startswith(JPEG_MAGIC):
@@ -179,20 +180,25 @@ def _open(data: bytes, strict: bool) -> _Opened:
     return opened._replace(read=read)
 
 
-def _open_tiff(data: bytes) -> _Opened:
+def _open_tiff(data: bytes, strict: bool) -> _Opened:
     structure = read_structure(data)
     if structure.is_raw:
         raise raw_refused("DNG, NEF, ARW or the like")
+    values = max(structure.values, structure.part_values)
+    if values > 4 * MAX_PIXELS:
+        raise RefusedError(f"too large: {values:,} values, the limit is {4 * MAX_PIXELS:,}")
+    if strict:
+        check_parts(data, structure)
+    cost = _BYTES_PER_VALUE * values
     if structure.bands == 1 and not structure.is_rare and (image := _tiff_image(data, structure)):
-        return _of_pillow(image)
-    return _Opened(
-        _BYTES_PER_VALUE * structure.values,
-        lambda channels: fit_bands(decode_bands(data, structure, MAX_PIXELS), channels),
-    )
+        opened = _of_pillow(image)
+        return opened._replace(cost=max(cost, opened.cost)) if structure.part_values > structure.values else opened
+    return _Opened(cost, lambda channels: fit_bands(decode_bands(data, structure), channels))
 
 
 def _of_pillow(image: Image.Image) -> _Opened:
-    return _Opened(_BYTES_PER_PIXEL * _pixels(image), lambda channels: from_pil(image, channels))
+    cost = _BYTES_PER_PIXEL * (_pixels(image) + image.height)  # Pillow has a pointer to each row
+    return _Opened(cost, lambda channels: from_pil(image, channels))
 
 
 def _tiff_image(data: bytes, structure: Tiff) -> Image.Image | None:
@@ -277,7 +283,7 @@ def _reason(error: Exception, data: bytes) -> str:
         return str(error)
     if isinstance(error, UnidentifiedImageError):
         return "not an image, or damaged in its first bytes"
-    what = str(error) or type(error).__name__
+    what = " ".join(str(error).split())[:200] or type(error).__name__
     return what if "truncated" in what.lower() else f"damaged ({what})"
 
 

@@ -9,7 +9,7 @@ from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
 
-RULES = 2
+RULES = 3
 """Version of `decode`, increased if it accepts or returns something else, so that older entries are not used."""
 
 _TABLE = """CREATE TABLE IF NOT EXISTS checked (

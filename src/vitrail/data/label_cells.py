@@ -87,7 +87,8 @@ def _list(cell: str) -> str | None:
     if len(text) < 2 or (text[0], text[-1]) not in (("[", "]"), ("(", ")"), ("{", "}")):
         return None
     inside = text[1:-1].strip()
-    is_list = not inside or inside[0] in "'\"" or (text[0] == "[" and "," in inside)
+    # [1] is the list of one beside [1, 2]; [unknown] is a name.
+    is_list = not inside or inside[0] in "'\"" or (text[0] == "[" and ("," in inside or inside.isdecimal()))
     return inside if is_list else None
 
 

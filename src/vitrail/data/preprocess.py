@@ -11,6 +11,7 @@ from torch import Tensor
 from torchvision.transforms.v2 import functional as tvf
 
 from ..errors import VitrailError
+from ..plain import short
 from ..typed import build
 from .in_memory import ImageLike, image_tensor
 from .resize import resize_and_crop, stretch_and_crop
@@ -49,17 +50,17 @@ class Preprocess:
     def __post_init__(self) -> None:
         if not all(1 <= side <= _MOST_SIDE * self.crop for side in self.image_size) or not 0 < self.crop <= 1:
             raise VitrailError(
-                f"preprocess has image_size {self.image_size} and crop {self.crop}: sides and side / crop are from 1 "
-                f"to {_MOST_SIDE:,} pixels, crop is more than 0 and at most 1"
+                f"preprocess has image_size {short(self.image_size)} and crop {self.crop}: sides and side / crop are "
+                f"from 1 to {_MOST_SIDE:,} pixels, crop is more than 0 and at most 1"
             )
         if not 1 <= self.channels <= _MOST_CHANNELS:
-            raise VitrailError(f"preprocess has {self.channels} channels: use 1 to {_MOST_CHANNELS:,}")
+            raise VitrailError(f"preprocess has {short(self.channels)} channels: use 1 to {_MOST_CHANNELS:,}")
         if not all(abs(mean) <= _MOST_VALUE for mean in self.mean) or not all(
             1 / _MOST_VALUE <= std <= _MOST_VALUE for std in self.std
         ):
             raise VitrailError(
-                f"preprocess has mean {self.mean} and std {self.std}: the mean is from -{_MOST_VALUE:g} to "
-                f"{_MOST_VALUE:g}, std from {1 / _MOST_VALUE:g}"
+                f"preprocess has mean {short(self.mean)} and std {short(self.std)}: the mean is from -{_MOST_VALUE:g} "
+                f"to {_MOST_VALUE:g}, std from {1 / _MOST_VALUE:g}"
             )
 
     def __call__(self, image: ImageLike) -> Float[Tensor, "C H W"]:
@@ -128,6 +129,6 @@ class Preprocess:
         for name in ("mean", "std"):
             if len(values[name]) != found.channels:
                 raise VitrailError(
-                    f"preprocess has {name} {values[name]} for {found.channels} channels: give one for each"
+                    f"preprocess has {name} {short(values[name])} for {found.channels} channels: give one for each"
                 )
         return found

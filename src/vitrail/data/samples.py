@@ -169,7 +169,7 @@ def normal(text: str) -> str:
 
     It is `printable`, so that it can be written to every kind of file.
     """
-    return printable(unicodedata.normalize("NFC", text).strip())
+    return printable(unicodedata.normalize("NFC", text).strip(_OUTER))
 
 
 def printable(text: str) -> str:
@@ -177,6 +177,8 @@ def printable(text: str) -> str:
     return _UNWRITABLE.sub(lambda found: _escape(found[0]), text)
 
 
+_OUTER = "".join(c for c in map(chr, range(0x3001)) if c.isspace()) + "\u200b\u200e\u200f\u2060\ufeff"
+"""Spaces, and what has no width: a class that was copied from a web page would be another one."""
 _UNWRITABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 

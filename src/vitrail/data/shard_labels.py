@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from .samples import MemberAt, normal
+from .tar_members import read_whole
 
 _MOST_BYTES = 2**20
 """Largest size of a file with a label; `.json` may have other things in it."""
@@ -36,7 +37,11 @@ class Key:
         if at.size > _MOST_BYTES:
             self.problem = self.problem or f"its .{kind} has {at.size:,} bytes, which is no label"
             return
-        data = at.read()
+        try:
+            data = read_whole(at)
+        except OSError as error:
+            self.problem = self.problem or f"its .{kind} {error.strerror or error}"
+            return
         if kind == "cls":
             self._add_class(data)
         elif kind == "json":

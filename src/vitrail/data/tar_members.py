@@ -6,10 +6,13 @@ import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from .file_bytes import read_file
 from .samples import MemberAt
 
 _BLOCK = tarfile.BLOCKSIZE
 _CHUNK = 2**20
+_MOST_ZEROS = 2 * _BLOCK + tarfile.RECORDSIZE
+"""The end, and the filling of the last record."""
 
 
 class DamagedArchiveError(Exception):
@@ -38,6 +41,20 @@ def members(path: Path) -> Iterator[tuple[str, MemberAt | None]]:
         yield name, at
     for name, target in late:
         yield name, found.get(target)
+
+
+def read_whole(at: MemberAt) -> bytes:
+    """Read a small member whose content has no checksum, such as a label.
+
+    Raises:
+        OSError: it cannot be read, or other data follow in its last block, which archives fill with zeros: a block is
+            lost, and the next header, or a part of another file, would be taken for the content.
+    """
+    filled = -(-at.size // _BLOCK) * _BLOCK
+    block = read_file(at.path, offset=at.offset, size=filled)
+    if any(block[at.size :]):
+        raise OSError("is damaged: its last block is not filled with zeros")
+    return block[: at.size]
 
 
 def _files(path: Path) -> Iterator[tuple[str, str, MemberAt | None]]:
@@ -75,8 +92,13 @@ def _require_end(path: Path, place: int) -> None:
             raise DamagedArchiveError(f"the header at byte {place:,} is wrong")
         if len(first) < 2 * _BLOCK:
             raise DamagedArchiveError("its end is missing")
-        rest = first[_BLOCK:]
+        rest, zeros = first[_BLOCK:], _BLOCK
         while rest:
             if any(rest):
                 raise DamagedArchiveError("data follow its end")
+            zeros += len(rest)
             rest = file.read(_CHUNK)
+    if zeros > _MOST_ZEROS:  # as a download that was broken off, or a full disk, leaves it
+        raise DamagedArchiveError(
+            f"{zeros:,} zeros end it, and archives end with {_MOST_ZEROS:,} at most: its end may be lost"
+        )

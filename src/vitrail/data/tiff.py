@@ -3,9 +3,11 @@
 Decoders take a directory that is cut off for one without those tags: 8-bit colour is then read as 1-bit noise.
 """
 
+import math
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import NamedTuple
 
 import numpy as np
@@ -22,16 +24,18 @@ _MAX_PAGES = 30_000
 TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 _SUBFILE, _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC, _MAKE = 254, 256, 257, 258, 259, 262, 271
-_STRIPS, _ORIENTATION, _SAMPLES, _STRIP_BYTES = 273, 274, 277, 279
-_TILES, _TILE_BYTES, _SUB_IFDS, _SAMPLE_FORMAT, _DNG_VERSION = 324, 325, 330, 339, 50706
+_STRIPS, _ORIENTATION, _SAMPLES, _ROWS, _STRIP_BYTES, _PLANES = 273, 274, 277, 278, 279, 284
+_TILE_WIDTH, _TILE_HEIGHT, _TILES, _TILE_BYTES = 322, 323, 324, 325
+_SUB_IFDS, _SAMPLE_FORMAT, _JPEG_TABLES, _DNG_VERSION = 330, 339, 347, 50706
 _WHITE_IS_ZERO, _BLACK_IS_ZERO = 0, 1
 _UNSIGNED, _SIGNED = 1, 2
 _SENSOR = (32803, 34892)  # colour filter array, linear raw
-_OLD_JPEG = 6
+_SEPARATE = 2
+_OLD_JPEG, _WEBP = 6, 50001
 
 _READ = {
-    _SUBFILE, _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC, _STRIPS, _ORIENTATION, _SAMPLES, _STRIP_BYTES,
-    _TILES, _TILE_BYTES, _SAMPLE_FORMAT,
+    _SUBFILE, _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC, _STRIPS, _ORIENTATION, _SAMPLES, _ROWS, _STRIP_BYTES,
+    _PLANES, _TILE_WIDTH, _TILE_HEIGHT, _TILES, _TILE_BYTES, _SAMPLE_FORMAT, _JPEG_TABLES,
 }  # fmt: skip
 _CODES = {1: "B", 2: "B", 3: "H", 4: "I", 6: "b", 7: "B", 8: "h", 9: "i", 13: "I", 16: "Q", 17: "q", 18: "Q"}
 _SIZES = {5: 8, 10: 8, 11: 4, 12: 8}  # rationals and floats: only their place is checked
@@ -66,18 +70,61 @@ class Page:
         """Whether the page has one sample, which is a brightness."""
         return self.one(_SAMPLES, 1) == 1 and self.one(_PHOTOMETRIC, _BLACK_IS_ZERO) in (_WHITE_IS_ZERO, _BLACK_IS_ZERO)
 
+    @property
+    def compression(self) -> int:
+        """How the parts are packed; 1 is not at all."""
+        return self.one(_COMPRESSION, 1)
+
+    @property
+    def is_planar(self) -> bool:
+        """Whether each sample has parts of its own."""
+        return self.one(_PLANES, 1) == _SEPARATE
+
+    @property
+    def part_size(self) -> tuple[int, int]:
+        """(height, width) of a part, which is a tile, or a strip of rows."""
+        if _TILES in self.tags:
+            return self.one(_TILE_HEIGHT, 0), self.one(_TILE_WIDTH, 0)
+        height = self.one(_HEIGHT, 0)
+        return min(self.one(_ROWS, height) or height, height), self.one(_WIDTH, 0)
+
+    @property
+    def part_count(self) -> int:
+        """Number of parts that the size of the page needs."""
+        sides = zip((self.one(_HEIGHT, 0), self.one(_WIDTH, 0)), self.part_size, strict=True)
+        count = math.prod(-(-length // max(side, 1)) for length, side in sides)
+        return count * (self.one(_SAMPLES, 1) if self.is_planar else 1)
+
+    @property
+    def parts(self) -> list[tuple[int, int | None]]:
+        """(offset, number of bytes, None if it is not stated) of each part."""
+        where, count = (_TILES, _TILE_BYTES) if _TILES in self.tags else (_STRIPS, _STRIP_BYTES)
+        return list(zip_longest(starts := self.tags.get(where, ()), self.tags.get(count, ())[: len(starts)]))
+
+    @property
+    def jpeg_tables(self) -> bytes:
+        """Tables that all parts share, if they are JPEGs."""
+        return bytes(self.tags.get(_JPEG_TABLES, ()))
+
 
 @dataclass(frozen=True, slots=True)
 class Tiff:
     """Structure of a TIFF file.
 
     Attributes:
-        first: the first page.
-        bands: number of pages that are bands of one image: all, if all are grey and alike; else 1.
+        pages: the first page, or all, if all are grey and alike: then they are bands of one image.
     """
 
-    first: Page
-    bands: int
+    pages: tuple[Page, ...]
+
+    @property
+    def first(self) -> Page:
+        return self.pages[0]
+
+    @property
+    def bands(self) -> int:
+        """Number of pages that are bands of one image."""
+        return len(self.pages)
 
     @property
     def samples(self) -> int:
@@ -90,10 +137,16 @@ class Tiff:
         return self.first.one(_WIDTH, 0) * self.first.one(_HEIGHT, 0) * self.samples * self.bands
 
     @property
+    def part_values(self) -> int:
+        """Number of values of one tile or strip, for which decoders take memory."""
+        return math.prod(self.first.part_size) * (1 if self.first.is_planar else self.samples)
+
+    @property
     def is_rare(self) -> bool:
-        """Whether the first page is grey of a type that Pillow reads as another: signed bytes, large unsigned."""
+        """Whether the first page is of a kind that Pillow does not read: WebP, or grey that it reads as another type,
+        signed bytes and large unsigned."""
         kind = self.first.one(_SAMPLE_FORMAT, _UNSIGNED), self.first.one(_BITS, 1)
-        return self.first.is_grey and kind in ((_SIGNED, 8), (_UNSIGNED, 32))
+        return self.first.compression == _WEBP or (self.first.is_grey and kind in ((_SIGNED, 8), (_UNSIGNED, 32)))
 
     @property
     def is_raw(self) -> bool:
@@ -123,24 +176,20 @@ def read_structure(data: bytes) -> Tiff:
         raise RefusedError("damaged (a TIFF without a page)")
     first = _checked(data, layout, starts[0])
     if len(starts) == 1 or not first.is_grey:
-        return Tiff(first, 1)
+        return Tiff((first,))
     if not all(_page(data, layout, start).kind == first.kind for start in starts[1 : MAX_BANDS + 1]):
-        return Tiff(first, 1)
+        return Tiff((first,))
     if len(starts) > MAX_BANDS:
         raise RefusedError(f"{len(starts):,} grey pages as bands: the limit is {MAX_BANDS:,}")
-    for start in starts[1:]:
-        _checked(data, layout, start)
-    return Tiff(first, len(starts))
+    return Tiff((first, *(_checked(data, layout, start) for start in starts[1:])))
 
 
-def decode_bands(data: bytes, structure: Tiff, max_pixels: int) -> Shaped[Tensor, "C H W"]:
+def decode_bands(data: bytes, structure: Tiff) -> Shaped[Tensor, "C H W"]:
     """Decode a TIFF of several samples a pixel, or of pages that are bands, upright and with white as the largest."""
     try:
         import tifffile
     except ImportError as error:
         raise RefusedError('a TIFF of several bands: pip install "vitrail[tiff]" to read it') from error
-    if structure.values > 4 * max_pixels:
-        raise RefusedError(f"too large: {structure.values:,} values, the limit is {4 * max_pixels:,}")
     with tifffile.TiffFile(TimedFile(data)) as file:
         first = file.pages.first
         if structure.bands > 1:
@@ -160,6 +209,8 @@ def inverted(array: np.ndarray, bits: int) -> np.ndarray:
 
 
 def _samples_first(array: np.ndarray, axes: str) -> np.ndarray:
+    if array.size == 0:
+        raise RefusedError("a TIFF of a kind that is not read: its number of bits or its compression is unknown")
     if array.ndim == 2:
         return array[None]
     if array.ndim != 3:
@@ -234,10 +285,10 @@ def _values(data: bytes, layout: _Layout, kind: int, number: int, place: int, wa
 def _checked(data: bytes, layout: _Layout, place: int) -> Page:
     """Tags of a page, after checking that it has a size and that all its pixels lie inside the file."""
     page = _page(data, layout, place)
-    where, count = (_TILES, _TILE_BYTES) if _TILES in page.tags else (_STRIPS, _STRIP_BYTES)
-    for tag in (_WIDTH, _HEIGHT, *(() if page.one(_COMPRESSION, 1) == _OLD_JPEG else (where,))):
+    needed = {_TILES, _TILE_WIDTH, _TILE_HEIGHT} if _TILES in page.tags else {_STRIPS}
+    for tag in (_WIDTH, _HEIGHT, *(() if page.compression == _OLD_JPEG else sorted(needed))):
         if not page.tags.get(tag):
             raise RefusedError(f"damaged (a TIFF without its tag {tag})")
-    for start, size in zip(page.tags.get(where, ()), page.tags.get(count, ()), strict=False):
-        _part(data, start, size)
+    for start, size in page.parts:
+        _part(data, start, size or 0)
     return page

@@ -64,7 +64,7 @@ def write_table(
 def open_table(layout: Layout, form: Format | None = None, output: Path | None = None) -> AbstractContextManager[Add]:
     """Return a context manager that yields a function, which adds a row to a table.
 
-    A file is named NAME.part until the block ends without an error.
+    A file is named NAME.TOKEN.part until the block ends without an error.
 
     Args:
         layout: the columns.

@@ -1,6 +1,7 @@
 """One writer for each format of a table of predictions: a context manager that yields a function, which adds a row."""
 
 import csv
+import io
 import json
 import re
 from collections.abc import Callable, Iterator
@@ -121,7 +122,9 @@ def _xlsx(layout: Layout, file: IO[Any]) -> Iterator[Add]:
 
     add_row(list(layout.columns()))
     yield lambda prediction: add_row(layout.cells(prediction))
-    book.save(file)
+    whole = io.BytesIO()  # where saving fails, such as on a full disk, openpyxl leaves an open archive behind
+    book.save(whole)
+    file.write(whole.getbuffer())
 
 
 WRITERS: dict[str, Writer] = {

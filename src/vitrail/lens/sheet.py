@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ..data.samples import printable
 from ..pages.image import to_pil
+from ..tables import complete_file
 from .draw import overlay, visualize_patches
 from .explanation import Explanation
 from .watched import Prediction
@@ -44,7 +45,8 @@ def write_sheet(explanation: Explanation, path: Path) -> None:
     axes.set(xlim=(-_MARGIN, _WIDTH + _MARGIN), ylim=(height + _MARGIN, -_MARGIN), aspect="equal")
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing")  # a name in a script that the font lacks
-        figure.savefig(path, dpi=130, facecolor=PAPER)
+        with complete_file(path, mode="wb") as file:
+            figure.savefig(file, format="png", dpi=130, facecolor=PAPER)
 
 
 def _gallery_height(count: int, aspect: float) -> float:

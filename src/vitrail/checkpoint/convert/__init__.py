@@ -19,6 +19,8 @@ from .wrapped import without_wrapper
 
 _ROUNDING = 2e-3
 """Largest difference of a computed tensor from one that was stored in float16."""
+_MOST_TENSORS = 20_000
+"""The largest models that are read have 2,000; every layout is compared with every name."""
 Reader = Callable[[Mapping[str, Any]], ModelConfig]
 """Function: values of a config.json -> config of the model."""
 _SHARED = ("timm", "transformers", "torchvision", "official")
@@ -143,6 +145,8 @@ def check_computed(state: Mapping[str, Tensor], layout: Layout, config: ModelCon
 def tensors(state_dict: Mapping[str, Any]) -> dict[str, Tensor]:
     """Return a flat dict of tensors: nested dicts unwrapped, NumPy arrays converted."""
     state, _ = unwrap(state_dict)
+    if len(state) > _MOST_TENSORS:
+        raise VitrailError(f"{len(state):,} tensors, and models that can be read have at most {_MOST_TENSORS:,}")
     return {name: torch.as_tensor(value) for name, value in state.items()}
 
 

@@ -1,5 +1,6 @@
 """Removes the prefixes that wrappers and training scripts put before the names of a model's tensors."""
 
+from collections import defaultdict
 from collections.abc import Callable, Mapping
 
 from torch import Tensor
@@ -23,9 +24,8 @@ def without_wrapper(
     left_out: list[str] = []
     found, best = dict(state), known(state)
     for _ in range(_DEEPEST):
-        inside = {prefix: _inside(found, prefix) for prefix in dict.fromkeys(name.partition(".")[0] for name in found)}
-        inside = {prefix: part for prefix, part in inside.items() if 2 * len(part) > len(found) or best}
-        scores = {prefix: known(part) for prefix, part in inside.items() if part}
+        inside = {prefix: part for prefix, part in _by_prefix(found).items() if 2 * len(part) > len(found) or best}
+        scores = {prefix: known(part) for prefix, part in inside.items() if len(part) >= best}
         prefix = max(scores, key=lambda name: (scores[name], -_rank(name)), default="")
         if not prefix or scores[prefix] < best:
             break
@@ -39,8 +39,14 @@ def without_wrapper(
     return found, [f"left out, outside of the model that was read: {shown} ({len(left_out)} tensors)"]
 
 
-def _inside(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {name[len(prefix) + 1 :]: tensor for name, tensor in state.items() if name.startswith(f"{prefix}.")}
+def _by_prefix(state: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
+    """First part of the names -> tensors, with the rest of their names."""
+    inside: dict[str, dict[str, Tensor]] = defaultdict(dict)
+    for name, tensor in state.items():
+        prefix, dot, rest = name.partition(".")
+        if dot:
+            inside[prefix][rest] = tensor
+    return inside
 
 
 def _rank(prefix: str) -> int:

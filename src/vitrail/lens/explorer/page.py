@@ -8,6 +8,7 @@ from urllib.parse import quote
 
 from ...errors import VitrailError
 from ...pages.html import asset, json_script, page
+from ...tables import write_text
 from .gallery import Gallery
 from .pack import base64_of
 
@@ -72,7 +73,7 @@ def write_page(gallery: Gallery, path: Path, say: Callable[[str], None] = lambda
     """Write `whole_page` to a file, creating its folder; return its size in bytes."""
     text = whole_page(gallery, say)
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding="utf-8", errors="replace")
+    write_text(path, text)
     return path.stat().st_size
 
 

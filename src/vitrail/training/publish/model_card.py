@@ -7,6 +7,7 @@ from pathlib import Path
 
 import yaml
 
+from ...tables import write_text
 from .report import Report, headline
 
 
@@ -54,7 +55,7 @@ def write_card(path: Path, report: Report, facts: CardFacts) -> None:
         f"{_fenced(report.recipe_yaml.strip(), 'yaml')}",
         f"## Versions\n\n{_table(('made with', 'version'), list(report.versions.items()))}",
     ]
-    path.write_text("\n\n".join(parts) + "\n", encoding="utf-8", errors="replace")
+    write_text(path, "\n\n".join(parts) + "\n")
 
 
 _USE = """\

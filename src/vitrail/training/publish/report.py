@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ...pages.charts import line_chart
 from ...pages.html import asset, cautions, facts, page, panes, section, table
+from ...tables import write_text
 from ...tasks.task import Curve, Evaluation, Mistake
 from ...tasks.worth import images
 
@@ -88,7 +89,7 @@ class Report:
 
 def write_report(path: Path, report: Report) -> None:
     """Write the page as one self-contained file."""
-    path.write_text(report_page(report), encoding="utf-8", errors="replace")
+    write_text(path, report_page(report))
 
 
 def report_page(report: Report) -> str:
