@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from .options import CheckpointArgument, Device, Limit, Option, Out, SourcesArgument, Split
+from .options import CheckpointArgument, Device, Limit, Option, Out, SourcesArgument, Split, Strict
 
 
 @dataclass
@@ -34,6 +34,8 @@ class Explain:
 
     split: Split = "all"
 
+    strict: Strict = True
+
     limit: Limit = None
 
     methods: tuple[str, ...] = ()
@@ -58,6 +60,7 @@ class Explain:
             top_k=self.top_k,
             split=self.split,
             limit=self.limit,
+            strict=self.strict,
             image_size=self.image_size,
             device=self.device,
             progress=visible,

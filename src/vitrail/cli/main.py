@@ -187,8 +187,20 @@ def _run(command: Any) -> int:
     except Exception as error:  # any error becomes a message to the user
         if is_out_of_memory(error):
             return _fail(_NO_MEMORY)
-        return _fail(str(error) if isinstance(error, VitrailError | OSError | ValueError) else _unexpected(error))
+        return _fail(_message(error) if isinstance(error, VitrailError | OSError | ValueError) else _unexpected(error))
     return 0
+
+
+def _message(error: Exception) -> str:
+    """The text of an error; if it names only some of the bad files, all of them are written to a table."""
+    from ..data.bad_files import BadFiles, write_table
+
+    if not isinstance(error, BadFiles) or error.all_named:
+        return str(error)
+    try:
+        return f"{error}\nall of them are listed in {write_table(error.bad, error.source)}"
+    except OSError as fault:  # the current folder may be read-only; the reason for the stop is more important
+        return f"{error}\nthe table of all of them could not be written: {fault}"
 
 
 _NO_MEMORY = "not enough memory: use a smaller --batch-size, image or model; `vitrail plan` shows what fits"

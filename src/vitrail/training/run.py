@@ -10,8 +10,9 @@ from typing import Any
 import torch
 
 from ..checkpoint.contract import Checkpoint, load
+from ..data.bad_files import write_bad_files
 from ..data.open import SourceLike, source_name
-from ..data.survey import write_bad_files, write_conflicts
+from ..data.survey import write_conflicts
 from ..engines.precision import pick_device, pick_precision
 from ..errors import VitrailError
 from ..machine.allocator import keep_freed_memory
