@@ -6,6 +6,7 @@ import random
 import shlex
 import shutil
 import signal
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -262,7 +263,7 @@ def test_workers_die_of_sigterm_in_silence(source: Path) -> None:
     threads = torch.get_num_threads()
     try:
         signal.signal(signal.SIGTERM, lambda *details: None)
-        _settle_worker(0)
+        _settle_worker(1, nullcontext(), 0)
         assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
     finally:
         torch.set_num_threads(threads)
