@@ -274,5 +274,7 @@ def _resumed_setup(folder: RunFolder, recipe: Recipe, data: TrainingData, transf
     if state is None:  # a run of an earlier version that was killed before its first save
         return replace(resolve(recipe, data, OwnParts(transform=transform)), recipe=recipe)
     device, checkpoint = pick_device(recipe.device), load(state)
+    if len(checkpoint.class_names) == len(data.names):
+        data = replace(data, names=checkpoint.class_names)  # they may have been renamed since the run began
     data = in_units_of(checkpoint, data)
     return RunSetup(recipe, data, checkpoint, device, pick_precision(recipe.precision, device), transform)
