@@ -223,6 +223,7 @@ for target in sys.argv[1:]:
 """
 
 
+@pytest.mark.exhaustive
 def test_files_that_cannot_grow_in_the_middle_of_the_tensors(tmp_path: Path) -> None:
     targets = ["best", "model.safetensors"]
     for target in targets:

@@ -115,6 +115,7 @@ def load_there(home: Path, endpoint: str, *names: str, offline: bool = False) ->
     return done.stdout.splitlines(), done.stderr
 
 
+@pytest.mark.exhaustive  # three processes that import everything
 def test_online_then_offline_then_gone(endpoint: str, tmp_path: Path) -> None:
     names = ("owner/ours", "owner/theirs", "owner/pickled", "owner/nowhere")
     out, err = load_there(tmp_path / "home", endpoint, *names)

@@ -81,6 +81,14 @@ def test_ctrl_c_before_a_command_runs_is_a_word(capsys, monkeypatch):
     assert call(capsys, "plan", "vit_tiny_patch16_224") == (130, "", "vitrail: stopped\n")
 
 
+def test_every_command_keeps_freed_memory(capsys, monkeypatch):
+    calls = []
+    monkeypatch.setattr("vitrail.cli.main.keep_freed_memory", lambda: calls.append("kept"))
+    monkeypatch.setattr("vitrail.cli.plan.Plan.run", lambda command: calls.append("ran"))
+    assert call(capsys, "plan", "vit_tiny_patch16_224") == (0, "", "")
+    assert calls == ["kept", "ran"]
+
+
 def test_unknown_commands_and_options_name_the_nearest(capsys):
     assert call(capsys, "trian") == (2, "", "vitrail: there is no command 'trian': did you mean train?\n")
     assert call(capsys, "study", "layer")[2] == (

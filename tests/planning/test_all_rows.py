@@ -9,11 +9,13 @@ from vitrail.models.registry import list_models, model_config
 from vitrail.planning.cost import plan
 from vitrail.planning.plan_table import plan_rows
 
+SLOW = {"detr_resnet50", "universal_vit_tiny_patch16_224", "dpt_base_384", "segformer_b0", "siglip_base_patch16_224"}
+
 
 def rows() -> list[Any]:
-    """The smallest of every family; classifiers, of which other tests plan several, are exhaustive."""
+    """The smallest of every family; slow ones, and classifiers, of which other tests plan several, are exhaustive."""
     others = {name for name in SMALLEST if model_config(name, **SMALLEST[name]).task.name != "classification"}
-    return [name if name in others else pytest.param(name, marks=pytest.mark.exhaustive) for name in SMALLEST]
+    return [name if name in others - SLOW else pytest.param(name, marks=pytest.mark.exhaustive) for name in SMALLEST]
 
 
 @pytest.mark.parametrize("name", rows())

@@ -15,7 +15,10 @@ from vitrail.data.preprocess import Preprocess
 from vitrail.errors import VitrailError
 from vitrail.models.registry import model_config
 from vitrail.nn import checkpoint_activations
-from vitrail.planning.cost import plan
+from vitrail.objectives.regression import NumberLoss
+from vitrail.planning.cost import Workload, plan
+from vitrail.training.optimizer import make_optimizers
+from vitrail.training.recipe import Recipe
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
@@ -57,7 +60,7 @@ def infer(config, batch, dtype):
 
 
 CASES = [
-    ("vit_tiny_patch16_224", 4, {}),
+    pytest.param("vit_tiny_patch16_224", 4, {}, marks=pytest.mark.exhaustive),
     pytest.param("vit_small_patch16_224", 2, {"depth": 3}, marks=pytest.mark.exhaustive),
     ("compact_small_32", 32, {}),
 ]
@@ -102,6 +105,39 @@ def test_parts_add_up_and_options_change_them():
     assert lean.ema == 0
     blocks = 12 * 12 * 192**2 * 4  # bytes of qkv, projection and both layers of the MLP, in twelve blocks
     assert lean.optimizer == full.optimizer - blocks
+
+
+SMALL = {
+    "swin_tiny_patch4_window7_224": {"image_size": 56, "depths": (1, 1), "num_heads": (3, 6)},
+    "beit_base_patch16_224": {"image_size": 32, "depth": 1},
+    "levit_128s": {"image_size": 64},
+    "vit_tiny_patch16_224": {"image_size": 32, "depth": 1},
+    "videomae_small_patch16_224": {"image_size": 32, "depth": 1},
+}
+
+
+@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+def test_state_of_the_optimizer_is_planned_as_the_trainer_makes_it(name, optimizer):
+    config = model_config(name, num_classes=3, **SMALL[name])
+    model = config.build()
+    recipe = Recipe(optimizer=optimizer, lr=1e-3, batch_size=1)
+    optimizers = make_optimizers(NumberLoss(model, delta=None), recipe)
+    for parameter in model.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    for each in optimizers:
+        each.step()
+    states = [state for each in optimizers for state in each.state.values()]
+    held = sum(value.nbytes for state in states for value in state.values() if value.ndim)
+    work = Workload(
+        config=config,
+        device=torch.device("cpu"),
+        precision=torch.float32,
+        optimizer=optimizer,
+        ema=False,
+        checkpointing=False,
+    )
+    assert work.optimizer_bytes == held
 
 
 GROW = """
@@ -165,7 +201,7 @@ def test_the_largest_batch_fits_and_one_more_does_not():
     ],
 )
 def test_two_depths_give_any_other(name, checkpointing, monkeypatch):
-    config = model_config(name, depth=7)
+    config = model_config(name, depth=7, image_size=64)
     quick = plan(config, batch_size=8, checkpointing=checkpointing)
     monkeypatch.setattr("vitrail.planning.trace._LEAST_DEPTH", 100)
     slow = plan(config, batch_size=8, checkpointing=checkpointing)

@@ -10,7 +10,7 @@ from vitrail.models.registry import model_config
 from vitrail.training.recipe import Recipe
 from vitrail.training.recipe_file import read_recipe
 
-QUICK = {"pvt_v2_b0", "vit_tiny_patch32_224"}
+QUICK = {"vit_tiny_patch32_224"}
 
 
 def trainable(name: str) -> bool:

@@ -9,7 +9,8 @@ import pytest
 from killable_runs import MASKED, SMALL, in_own_process, make_pictures, train_once
 
 KILLS = int(os.environ.get("VITRAIL_KILLS", "3"))
-"""How many runs are killed twice; `VITRAIL_KILLS=20 pytest tests/training/test_kill_resume.py` is the long version."""
+"""How many runs are killed twice; `VITRAIL_KILLS=20 pytest -m "" tests/training/test_kill_resume.py` is the long
+version."""
 
 
 RECIPES = {"supervised": SMALL, "mae": MASKED}
@@ -39,7 +40,9 @@ def undisturbed(source: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[
 
 
 @pytest.mark.parametrize("name", ["supervised", "mae"])
-@pytest.mark.parametrize("attempt", range(KILLS))
+@pytest.mark.parametrize(
+    "attempt", [0, *(pytest.param(attempt, marks=pytest.mark.exhaustive) for attempt in range(1, KILLS))]
+)
 def test_a_killed_run_ends_like_an_undisturbed_one(source, undisturbed, tmp_path, attempt, name):
     dice = random.Random(attempt)
     recipe = replace(RECIPES[name], workers=2 if attempt % 2 else 0)

@@ -142,7 +142,7 @@ def test_epochs_give_the_steps(source, tmp_path):
 
 
 def test_a_run_with_a_time_budget_repeats_its_plan_after_a_stop(source, tmp_path, monkeypatch):
-    clock = itertools.count(0.0, 0.3)  # seconds pass whenever the clock is read, on every machine alike
+    clock = itertools.count(0.0, 0.5)  # seconds pass whenever the clock is read, on every machine alike
 
     def budget(setup, _, keep):
         return replace(time_budget(setup, 0.0, keep), clock=lambda: next(clock))

@@ -191,13 +191,12 @@ _SPECIAL: Special = {TaskSpec: _task}
 def architecture_name(config: ModelConfig) -> str:
     """Name of the variant of a config, ignoring classes, image size, channels and drop rates; or "custom"."""
     rows = known_variants()
-    near = [name for name, row in rows.items() if _freed(row) == _freed(config)]
+    mine = _freed(config)
+    near = [name for name, row in rows.items() if type(row) is type(config) and _freed(row) == mine]
     same_size = [name for name in near if rows[name].image_size == config.image_size]
     return next(iter(same_size or near), _CUSTOM)
 
 
-def _freed(config: ModelConfig) -> tuple[Any, ...]:
-    """Class and fields of a config that identify its variant."""
-    return type(config), {
-        field.name: getattr(config, field.name) for field in fields(config) if field.name not in _FREE
-    }
+def _freed(config: ModelConfig) -> dict[str, Any]:
+    """The fields of a config that identify its variant among those of its class."""
+    return {field.name: getattr(config, field.name) for field in fields(config) if field.name not in _FREE}

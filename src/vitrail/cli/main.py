@@ -13,6 +13,7 @@ from types import FrameType
 from typing import Any, NamedTuple
 
 from ..errors import VitrailError, is_out_of_memory, nearest
+from ..machine.allocator import keep_freed_memory
 from ..version import __version__
 
 
@@ -178,6 +179,7 @@ def _added() -> list[tuple[str, list[tuple[str, str]]]]:
 
 
 def _run(command: Any) -> int:
+    keep_freed_memory()
     try:
         command.run()
     except BrokenPipeError:

@@ -1,5 +1,6 @@
 """The command `vitrail pretrain`."""
 
+import time
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
@@ -53,6 +54,7 @@ class Pretrain:
     """Run folder to create, by default runs/SOURCE-N."""
 
     def run(self) -> None:
+        started = time.monotonic()
         to_stderr(f"reading {self.source}")  # before the imports, which take seconds on a slow machine
         from ..training.publish.next_steps import next_steps
         from ..training.recipe import with_changes
@@ -67,6 +69,7 @@ class Pretrain:
             skip_bad=self.skip_bad,
             progress=visible,
             say=to_stderr,
+            started=started,
         )
         print(next_steps(run.path, run.metrics))
 

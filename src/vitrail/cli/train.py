@@ -1,5 +1,6 @@
 """The command `vitrail train`."""
 
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -62,6 +63,7 @@ class Train:
     """Run folder to create, by default runs/SOURCE-N."""
 
     def run(self) -> None:
+        started = time.monotonic()
         from ..errors import VitrailError
 
         if (self.data is None) == (self.resume is None):
@@ -75,7 +77,7 @@ class Train:
         from ..training.run import resume, train
 
         if self.resume:
-            run = resume(self.resume, source=self.source, progress=visible, say=to_stderr)
+            run = resume(self.resume, source=self.source, progress=visible, say=to_stderr, started=started)
         else:
             assert self.data is not None
             run = train(
@@ -85,6 +87,7 @@ class Train:
                 skip_bad=self.skip_bad,
                 progress=visible,
                 say=to_stderr,
+                started=started,
             )
         print(next_steps(run.path, run.metrics))
 

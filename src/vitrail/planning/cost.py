@@ -1,6 +1,7 @@
 """Cost of a model: parameters, operations and memory, without building it."""
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -12,6 +13,7 @@ from ..errors import VitrailError, nearest
 from ..machine.facts import pick_precision, resident_bytes
 from ..models.fields import ModelConfig, pair
 from ..models.registry import model_config, override
+from ..nn.matrices import hidden_matrices
 from ..progress import to_stderr
 from .budget import largest_batch
 from .flops import count
@@ -71,7 +73,7 @@ class Plan:
     largest_inference_batch: int | None = None
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class Workload:
     """A model and its use, without the batch size."""
 
@@ -91,7 +93,7 @@ class Workload:
             self.device,
             checkpointing=self.checkpointing,
         )
-        return step + self.optimizer_bytes() + self.ema_bytes()
+        return step + self.optimizer_bytes + self.ema_bytes()
 
     def inference_bytes(self, batch_size: int) -> int:
         """All tensors at the peak of a forward pass."""
@@ -103,31 +105,30 @@ class Workload:
             return tensors
         if training:
             return tensors + int(_HEAP_TRAINING * (tensors - self.resting_bytes()))
-        return tensors + int(_HEAP_INFERENCE * (tensors - self.weight_bytes()))
+        return tensors + int(_HEAP_INFERENCE * (tensors - self.weight_bytes))
 
     def resting_bytes(self) -> int:
         """Permanent tensors of training: weights, gradients, the optimiser's state, the moving average."""
-        return 2 * self.weight_bytes() + self.optimizer_bytes() + self.ema_bytes()
+        return 2 * self.weight_bytes + self.optimizer_bytes + self.ema_bytes()
 
+    @cached_property
     def weight_bytes(self) -> int:
         """Bytes of the weights in float32; the gradients have the same."""
         return sum(p.nbytes for p in blueprint(self.config).parameters())
 
+    @cached_property
     def optimizer_bytes(self) -> int:
         """Bytes of the optimiser's state: AdamW has two numbers for each parameter, Muon one for hidden matrices."""
-        total = self.weight_bytes()
+        total = self.weight_bytes
         if self.optimizer == "adamw":
             return 2 * total
-        matrices = [
-            parameter.nbytes
-            for name, parameter in blueprint(self.config).named_parameters()
-            if parameter.ndim in (2, 4) and not name.startswith("head.")
-        ]
-        return 2 * total - sum(matrices[1:])
+        model = blueprint(self.config)
+        hidden = hidden_matrices(model)
+        return 2 * total - sum(weight.nbytes for name, weight in model.named_parameters() if name in hidden)
 
     def ema_bytes(self) -> int:
         """Bytes of the moving average of the weights."""
-        return self.weight_bytes() if self.ema else 0
+        return self.weight_bytes if self.ema else 0
 
 
 def plan(
@@ -214,9 +215,9 @@ def _measure(work: Workload, name: str, batch_size: int, runtime: int) -> Plan:
         precision=str(work.precision).removeprefix("torch."),
         parameters=counted.parameters,
         flops=counted.flops,
-        weights=work.weight_bytes(),
-        gradients=work.weight_bytes(),
-        optimizer=work.optimizer_bytes(),
+        weights=work.weight_bytes,
+        gradients=work.weight_bytes,
+        optimizer=work.optimizer_bytes,
         ema=work.ema_bytes(),
         activations=training - work.resting_bytes(),
         inference_bytes=inference,

@@ -9,11 +9,10 @@ from torch.optim import Optimizer
 
 from ..errors import VitrailError
 from ..nn import Stage
+from ..nn.matrices import hidden_matrices, weight_matrices
 from ..objectives.objective import Objective
 from .muon import Muon, orthogonalize_flops
 from .recipe import Recipe, chosen
-
-_MULTIPLYING = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 
 def freeze(model: nn.Module, patterns: tuple[str, ...]) -> None:
@@ -49,8 +48,8 @@ def make_optimizers(objective: Objective, recipe: Recipe) -> list[Optimizer]:
     Each group keeps its peak learning rate as `peak_lr`.
     """
     lr = chosen(recipe.lr) * chosen(recipe.batch_size) * recipe.accumulate / 256
-    matrices = _hidden_matrices(objective.model) if recipe.optimizer == "muon" else set()
-    multiplying = {name.removeprefix("model.") for name in _multiplying(objective)}
+    matrices = hidden_matrices(objective.model) if recipe.optimizer == "muon" else set()
+    multiplying = {name.removeprefix("model.") for name in weight_matrices(objective)}
     numbers = layer_numbers(objective.model)
     last = max(numbers.values(), default=0) + 1
     adamw: dict[tuple[float, bool], list[nn.Parameter]] = {}
@@ -80,7 +79,7 @@ def make_optimizers(objective: Objective, recipe: Recipe) -> list[Optimizer]:
 
 def muon_flops(model: nn.Module) -> int:
     """Floating-point operations of a step of Muon without the model's own; the model may be on the meta device."""
-    matrices = _hidden_matrices(model)
+    matrices = hidden_matrices(model)
     shapes = [(param.shape[0], param[0].numel()) for name, param in model.named_parameters() if name in matrices]
     return sum(orthogonalize_flops(*shape) for shape in shapes)
 
@@ -122,22 +121,3 @@ def layer_of(name: str, numbers: dict[str, int]) -> int:
         if name in numbers:
             return numbers[name]
     return max(numbers.values(), default=0) + 1
-
-
-def _multiplying(model: nn.Module) -> set[str]:
-    """Names of weight matrices, which decay; norms, biases, positions and prefix tokens do not."""
-    return {
-        f"{name}.weight" if name else "weight"
-        for name, module in model.named_modules()
-        if isinstance(module, _MULTIPLYING)
-    }
-
-
-def _hidden_matrices(model: nn.Module) -> set[str]:
-    """Names of the weights between two hidden layers: not the first layer, which takes pixels, and not the head."""
-    names = [
-        f"{name}.weight"
-        for name, module in model.named_modules()
-        if isinstance(module, _MULTIPLYING) and not name.startswith("head")
-    ]
-    return set(names[1:])

@@ -45,7 +45,7 @@ class Run:
     Attributes:
         path: the run folder.
         metrics: main metrics of the held-out split, such as "test_top1".
-        seconds: duration of this call.
+        seconds: duration of this call, or from the `started` that was given.
     """
 
     path: Path
@@ -75,6 +75,7 @@ def train(
     skip_bad: bool = False,
     progress: Track = silent,
     say: Say = quiet,
+    started: float | None = None,
 ) -> Run:
     """Train on labelled images and write a run folder.
 
@@ -91,6 +92,7 @@ def train(
         out: run folder to create; by default runs/SOURCE-N with the next free number.
         skip_bad: leave out files that can't be read, and list them in bad_files.csv, instead of raising an error.
         progress, say: where progress and messages go.
+        started: value of `time.monotonic()` from which the recipe's minutes count; None: this call.
 
     Raises:
         VitrailError: the source or the recipe is invalid (no run is written then), or training fails.
@@ -103,7 +105,8 @@ def train(
     read = replace(read, **{name: value for name, value in given.items() if value is not None})
     own = OwnParts(None if isinstance(model, str) else model, transform)
     labelled = read.objective is None or bool(read.objective.tasks)
-    return _start(source, read, own, labelled, out, skip_bad, Audience(time.monotonic(), progress, say, loggers))
+    audience = Audience(_start_of(started), progress, say, loggers)
+    return _start(source, read, own, labelled, out, skip_bad, audience)
 
 
 def pretrain(
@@ -119,6 +122,7 @@ def pretrain(
     skip_bad: bool = False,
     progress: Track = silent,
     say: Say = quiet,
+    started: float | None = None,
 ) -> Run:
     """Train without labels: `pretrain("photos/")`. The arguments are those of `train`; labels are ignored.
 
@@ -144,6 +148,7 @@ def pretrain(
         skip_bad=skip_bad,
         progress=progress,
         say=say,
+        started=started,
     )
 
 
@@ -155,6 +160,7 @@ def resume(
     loggers: Sequence[Logger] = (),
     progress: Track = silent,
     say: Say = quiet,
+    started: float | None = None,
 ) -> Run:
     """Resume a stopped run; the result is bit-identical to that of a run without the stop.
 
@@ -165,12 +171,12 @@ def resume(
         source: new path of the data, if they were moved; the images are compared by content.
         transform: the augmentation function that the run was started with, if any.
         loggers: see `train`.
-        progress, say: where progress and messages go.
+        progress, say, started: see `train`.
 
     Raises:
         VitrailError: not a run, no complete state, or other data than the run's.
     """
-    audience = Audience(time.monotonic(), progress, say, loggers)
+    audience = Audience(_start_of(started), progress, say, loggers)
     folder = RunFolder(Path(path))
     folder.require_unchanged()
     facts = RunFacts.from_json(folder.read_json(DATA))
@@ -198,6 +204,10 @@ def next_run(source: str, parent: Path = Path("runs")) -> Path:
     while (parent / f"{name}-{number}").exists():
         number += 1
     return parent / f"{name}-{number}"
+
+
+def _start_of(started: float | None) -> float:
+    return time.monotonic() if started is None else started
 
 
 def _start(

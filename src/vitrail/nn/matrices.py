@@ -1,0 +1,22 @@
+"""The weight matrices of a model: which weights multiply, and which of them lie between hidden layers."""
+
+from torch import nn
+
+_MULTIPLYING = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
+
+
+def weight_matrices(model: nn.Module) -> list[str]:
+    """Names of the weights of linear layers and convolutions; norms, biases, positions and tokens are others."""
+    return [
+        f"{name}.weight" if name else "weight"
+        for name, module in model.named_modules()
+        if isinstance(module, _MULTIPLYING)
+    ]
+
+
+def hidden_matrices(model: nn.Module) -> set[str]:
+    """Names of the weights between two hidden layers: not of the first layer, which takes pixels, and not the head's.
+
+    Muon updates these (Jordan et al., 2024); the model may be on the meta device.
+    """
+    return {name for name in weight_matrices(model)[1:] if not name.startswith("head")}
