@@ -112,6 +112,10 @@ def test_a_folder_that_cannot_be_written_does_not_hide_the_reason(capsys, files,
     assert status == 1
     assert "12 bad files" in err
     assert "could not be written: no space left" in err
+    status, out, err = call(capsys, "eval", model, source, "--skip-bad")
+    assert status == 0
+    assert "accuracy" in out
+    assert "could not be written: no space left" in err
 
 
 def test_python_has_all_of_them(files):

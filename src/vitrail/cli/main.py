@@ -199,10 +199,7 @@ def _message(error: Exception) -> str:
 
     if not isinstance(error, BadFiles) or error.all_named:
         return str(error)
-    try:
-        return f"{error}\nall of them are listed in {write_table(error.bad, error.source)}"
-    except OSError as fault:  # the current folder may be read-only; the reason for the stop is more important
-        return f"{error}\nthe table of all of them could not be written: {fault}"
+    return f"{error}\n{write_table(error.bad, error.source)}"
 
 
 _NO_MEMORY = "not enough memory: use a smaller --batch-size, image or model; `vitrail plan` shows what fits"

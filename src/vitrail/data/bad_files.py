@@ -28,6 +28,8 @@ class BadFiles(VitrailError):  # noqa: N818 - it names the things, as BadImage d
     """
 
     def __init__(self, headline: str, bad: Sequence[BadFile], way_out: str, source: str) -> None:
+        if any(entry.reason.startswith("damaged") for entry in bad):
+            way_out += "; --no-strict takes damaged files of which a part can still be decoded"
         super().__init__("\n".join([f"{headline}:", *_first(bad), way_out]))
         self.bad = tuple(bad)
         self.source = source
@@ -62,16 +64,23 @@ def left_out(bad: Sequence[BadFile], source: str) -> list[str]:
     files = list(dict.fromkeys(bad))
     if not files:
         return []
-    place = "" if len(files) <= _NAMED else f"\nall of them are listed in {write_table(files, source)}"
-    return ["\n".join([f"left out {bad_file_count(len(files))} of {source}:", *_first(files)]) + place]
+    listed = [] if len(files) <= _NAMED else [write_table(files, source)]
+    return ["\n".join([f"left out {bad_file_count(len(files))} of {source}:", *_first(files), *listed])]
 
 
-def write_table(bad: Sequence[BadFile], source: str) -> Path:
-    """Write the table SOURCE.bad_files.csv to the current folder, replacing that of an earlier command."""
+def write_table(bad: Sequence[BadFile], source: str) -> str:
+    """Write the table SOURCE.bad_files.csv to the current folder, replacing that of an earlier command.
+
+    Returns:
+        a sentence with its place, or with the reason why it could not be written: the command goes on.
+    """
     stem = re.sub(r"[^\w.-]+", "_", Path(source).name).strip("._") or "source"
     path = Path(f"{stem}.bad_files.csv")
-    write_bad_files(path, bad)
-    return path
+    try:
+        write_bad_files(path, bad)
+    except OSError as error:
+        return f"the table of all of them could not be written: {error}"
+    return f"all of them are listed in {path}"
 
 
 def write_bad_files(path: Path, bad: Sequence[BadFile]) -> None:

@@ -124,8 +124,6 @@ class Survey:
             way_out = "no image of the source is good"
         else:
             way_out = "mend or remove them, or add --skip-bad to go on without them"
-        if any(entry.reason.startswith("damaged") for entry in self.bad):
-            way_out += "; --no-strict takes damaged files of which a part can still be decoded"
         name = self.source.name
         raise BadFiles(f"{bad_file_count(len(self.bad))} in {name}", self.bad, way_out, name)
 
