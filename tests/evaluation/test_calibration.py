@@ -7,8 +7,9 @@ import torch
 import torch.nn.functional as F
 
 from vitrail.errors import VitrailError
-from vitrail.evaluation.calibration import calibration, cross_fitted, fit_temperature
+from vitrail.evaluation.calibration import calibration, cross_fitted
 from vitrail.tasks.classification_metrics import reliability
+from vitrail.tasks.temperature import fit_temperature
 
 
 def drawn(count=4000, temperature=1.0):

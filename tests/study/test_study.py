@@ -17,7 +17,6 @@ from vitrail.data.open import open_source, read_image
 from vitrail.data.preprocess import Preprocess
 from vitrail.data.seeds import derive
 from vitrail.errors import VitrailError
-from vitrail.evaluation.calibration import fit_temperature
 from vitrail.evaluation.evaluate import evaluate
 from vitrail.evaluation.predict import predict
 from vitrail.lens.observe import observe_features
@@ -30,6 +29,7 @@ from vitrail.study.robustness_table import short_names, table, write_csv
 from vitrail.study.studied_model import channels_first, studied_model
 from vitrail.study.trials import Measurement, conflicts, corruptions
 from vitrail.task_spec import MULTI_LABEL
+from vitrail.tasks.temperature import fit_temperature
 
 from ..evaluation.small_checkpoint import CLASSES, tiny_checkpoint, write_classes
 
@@ -255,7 +255,7 @@ def test_the_temperature_is_fitted_on_the_val_part(checkpoint, tmp_path):
     source = str(tmp_path / "all")
     found = values(study_robustness([checkpoint], source, Options(tests=("calibration",))))
     val = studied_model(checkpoint, [sample for sample in open_source(source).samples if sample.split == "val"])
-    assert found["temperature"] == pytest.approx(fit_temperature(val.clean_logits(), val.labels), rel=1e-6)
+    assert found["temperature"] == pytest.approx(fit_temperature(val.calibrated_logits(), val.labels), rel=1e-6)
     assert len(val.images) == 12
 
 

@@ -1,6 +1,5 @@
-"""Calibration of classifiers: errors and temperature, from logits and labels."""
+"""Calibration errors of classifiers, from logits and labels."""
 
-import math
 from dataclasses import dataclass
 
 import torch
@@ -12,9 +11,7 @@ from ..data.seeds import permutation
 from ..errors import VitrailError
 from ..tasks.classification_evaluation import ReliabilityBin
 from ..tasks.classification_metrics import reliability
-
-_COLDEST, _HOTTEST = 1e-2, 1e2
-_HALVINGS = 60
+from ..tasks.temperature import fit_temperature
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,28 +51,6 @@ def brier_scores(logits: Float[Tensor, "n K"], target: Int[Tensor, " n"]) -> Flo
     """Σ (probability − truth)² over the classes of each image, 0 to 2 (Brier, 1950)."""
     probabilities = logits.double().softmax(dim=1)
     return (probabilities - F.one_hot(target, logits.shape[1])).square().sum(dim=1)
-
-
-def fit_temperature(logits: Float[Tensor, "n K"], target: Int[Tensor, " n"]) -> float:
-    """Temperature T in [0.01, 100] that minimises the loss of softmax(logits / T) (Guo et al., 2017, section 4.2).
-
-    The loss is convex in 1 / T, so the zero of its slope is found by bisection. If every image is predicted right, the
-    loss falls without end and the lowest T is returned; if a uniform prediction would be better, the highest.
-
-    Raises:
-        VitrailError: no images.
-    """
-    if not len(logits):
-        raise VitrailError("there is no image to fit a temperature on: give a source with a validation part")
-    logits = logits.double()
-    own = logits.gather(1, target[:, None])[:, 0]
-    low, high = math.log(_COLDEST), math.log(_HOTTEST)
-    for _ in range(_HALVINGS):
-        middle = (low + high) / 2
-        expected = ((logits / math.exp(middle)).softmax(dim=1) * logits).sum(dim=1)
-        # The slope of the loss in 1 / T is positive where T is too low.
-        low, high = (middle, high) if (expected - own).mean() > 0 else (low, middle)
-    return math.exp((low + high) / 2)
 
 
 def cross_fitted(logits: Float[Tensor, "n K"], target: Int[Tensor, " n"], seed: int = 0) -> Float[Tensor, "n K"]:

@@ -4,7 +4,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -14,11 +14,14 @@ from ..checkpoint.contract import Checkpoint, load
 from ..data.preprocess import Preprocess
 from ..errors import VitrailError
 from ..machine.facts import pick_device
-from ..task_spec import MULTI_LABEL
+from ..tasks.classification import Classification
+from ..tasks.registry import resolve
 from .outputs import gives_classes, image_model
 
 Source = Checkpoint | str | os.PathLike[str]
 """A checkpoint, or what `load` takes: a run, a folder, a file, a hub id."""
+
+_PLAIN = Classification()
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,14 +31,14 @@ class Watched:
     Attributes:
         name: name of the model on a page.
         class_names: names in the order of the outputs; empty if unknown.
-        labels: "one" class for each image, scored by a softmax, or "many", each scored by a sigmoid.
+        task: converts logits to probabilities; only if the model `classifies`.
     """
 
     name: str
     model: nn.Module
     preprocess: Preprocess
     class_names: Sequence[str] = ()
-    labels: Literal["one", "many"] = "one"
+    task: Classification = _PLAIN
 
     @property
     def classifies(self) -> bool:
@@ -86,8 +89,9 @@ def watch(source: Source, *, image_size: int | None = None, device: str | torch.
     resized = image_size is not None and not isinstance(source, Checkpoint)
     checkpoint = load(os.fspath(source), image_size=image_size) if resized else opened(source)  # type: ignore[arg-type]
     model = image_model(checkpoint.model).to(pick_device(str(device))).eval()
-    labels: Literal["one", "many"] = "many" if checkpoint.task == MULTI_LABEL else "one"
-    return Watched(_name(source, checkpoint), model, checkpoint.preprocess, checkpoint.class_names, labels)
+    task = resolve(checkpoint.task) if gives_classes(model) else None
+    found = task if isinstance(task, Classification) else _PLAIN
+    return Watched(_name(source, checkpoint), model, checkpoint.preprocess, checkpoint.class_names, found)
 
 
 def predictions(watched: Watched, output: Any, top_k: int) -> list[Prediction]:
@@ -104,8 +108,7 @@ def probabilities(watched: Watched, output: Any) -> Float[Tensor, "K"] | None:
     """The probability of every class, for the first image; None for a model that does not classify."""
     if not watched.classifies or not isinstance(output, Tensor) or output.ndim != 2:
         return None
-    logits = output[0].float().cpu()
-    return logits.softmax(-1) if watched.labels == "one" else logits.sigmoid()
+    return watched.task.probabilities(output[0].float().cpu())
 
 
 def _name(source: Source, checkpoint: Checkpoint) -> str:

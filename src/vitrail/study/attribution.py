@@ -82,7 +82,7 @@ def evaluate_explanations(
     predictor = make_predictor(checkpoint, batch_size=BATCH, device=device, precision=precision)
     engine = predictor.engine
     watched = watch(checkpoint, device=str(engine.device))
-    if not watched.classifies or watched.labels == "many":
+    if not watched.classifies or watched.task.labels == "many":
         kind = "several labels for each image" if watched.classifies else "no classes"
         raise VitrailError(
             f"this checkpoint predicts {kind}, and attribution methods are scored by the one class of an image: "

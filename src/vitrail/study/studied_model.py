@@ -22,7 +22,7 @@ from ..errors import VitrailError
 from ..evaluation.held_out import SplitChoice, held_out
 from ..machine.facts import usable_cores
 from ..progress import Track, silent
-from ..task_spec import CLASSIFICATION, MULTI_LABEL
+from ..tasks.classification import Classification
 from ..tasks.registry import resolve
 
 Image = UInt8[ndarray, "H W C"]
@@ -97,6 +97,12 @@ class StudiedModel:
         """Logits of the unchanged images, equal to those of `vitrail eval`."""
         return self.batch_logits(batched(self.fitted, self.batch_size))
 
+    def calibrated_logits(self) -> Float[Tensor, "n K"]:
+        """`clean_logits`, divided by the checkpoint's temperature: their softmax are the predicted probabilities."""
+        task = self.predictor.task
+        assert isinstance(task, Classification)
+        return task.scaled(self.clean_logits())
+
     def logits(self, images: Sequence[Image]) -> Float[Tensor, "n K"]:
         """Logits of changed images, on the CPU in float32."""
         batches = batched(map(channels_first, images), self.batch_size)
@@ -165,16 +171,17 @@ def matched(opened: Source, checkpoint: Checkpoint) -> Source:
             the message begins with the checkpoint's name.
     """
     name = str(checkpoint.path or checkpoint.info.get("architecture", "the model"))
-    if checkpoint.task == MULTI_LABEL:
-        raise VitrailError(f"{name} is multi-label: studies need a classifier with one class for each image")
-    if checkpoint.task != CLASSIFICATION:
+    task = resolve(checkpoint.task) if checkpoint.task.name == Classification.name else None
+    if not isinstance(task, Classification):
         raise VitrailError(f"{name} is for {checkpoint.task.name}: studies need a classifier, see `vitrail models`")
+    if task.labels == "many":
+        raise VitrailError(f"{name} is multi-label: studies need a classifier with one class for each image")
     if checkpoint.preprocess.channels not in (1, 3):
         raise VitrailError(
             f"{name} takes images of {checkpoint.preprocess.channels} channels: studies need a model for 1 or 3"
         )
     try:
-        return resolve(checkpoint.task).match(opened, checkpoint.class_names)
+        return task.match(opened, checkpoint.class_names)
     except VitrailError as error:
         raise VitrailError(f"{name}: {error}") from error
 

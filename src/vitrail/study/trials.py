@@ -13,10 +13,11 @@ from ..data.conflict import Mask, conflict, cues, partners, texture
 from ..data.corrupt.corruptions import CORRUPTIONS, corrupt
 from ..data.seeds import derive
 from ..data.sketch import SKETCHES
-from ..evaluation.calibration import brier_scores, calibration, cross_fitted, fit_temperature
+from ..evaluation.calibration import brier_scores, calibration, cross_fitted
 from ..lens.adversarial import fgsm, pgd
 from ..lens.probe.order import shuffle_patches
 from ..progress import Track
+from ..tasks.temperature import fit_temperature
 from .studied_model import Image, StudiedModel, on_all, unit_range
 
 Attack = Literal["FGSM", "PGD"]
@@ -110,10 +111,13 @@ def shifts(studied: StudiedModel, seed: int) -> list[Measurement]:
 
 
 def calibrations(studied: StudiedModel, val: StudiedModel | None, seed: int) -> list[Measurement]:
-    """ECE and Brier score without and with a temperature, fitted on `val` or across halves of the images."""
-    logits = studied.clean_logits()
+    """ECE and Brier score without and with a temperature, fitted on `val` or across halves of the images.
+
+    It multiplies the temperature that the checkpoint has already, if any.
+    """
+    logits = studied.calibrated_logits()
     if val is not None:
-        temperature = fit_temperature(val.clean_logits(), val.labels)
+        temperature = fit_temperature(val.calibrated_logits(), val.labels)
         cooled = logits.double() / temperature
     else:
         temperature = fit_temperature(logits, studied.labels)

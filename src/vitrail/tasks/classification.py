@@ -1,5 +1,6 @@
 """The classification task, with one label or many for each image."""
 
+import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
@@ -8,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..data.samples import Sample, Source
+from ..data.samples import Sample, Source, takes_many
 from ..data.survey import Survey
 from ..errors import VitrailError
 from ..task_spec import TaskSpec
@@ -16,9 +17,13 @@ from .classification_evaluation import ClassEvaluation, Labels
 from .classification_metrics import ClassMetrics
 from .classification_report import class_sections, class_summary
 from .task import Cells, Curve, Mistake, Names, Prediction, Task, same_kind
+from .temperature import fit_temperature, fit_temperatures
 
 _NAMED = 10
 _DESCRIBED = 50
+
+_FEWEST_FITTED = 50
+"""Images from which a temperature is fitted: with fewer it would be noise."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -38,6 +43,8 @@ class Classification(Task):
 
     Attributes:
         labels: "one" class for each image, or "many": any number, including none.
+        temperature: the numbers by which logits are divided before they become probabilities, one for all classes or
+            one for each; empty: they are not divided. Training fits them on the validation split, see `calibrated`.
     """
 
     name: ClassVar[str] = "classification"
@@ -50,14 +57,19 @@ class Classification(Task):
     )
 
     labels: Labels = "one"
+    temperature: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         if self.labels not in ("one", "many"):
             raise VitrailError(f"classification has labels {self.labels!r}: it takes one or many")
+        if bad := [value for value in self.temperature if not 0 < value < math.inf]:
+            raise VitrailError(f"classification has a temperature of {bad[0]}: it needs to be more than 0 and finite")
 
     @property
     def spec(self) -> TaskSpec:
-        return TaskSpec("classification") if self.labels == "one" else TaskSpec.of("classification", labels="many")
+        options = {"labels": self.labels} if self.labels != "one" else {}
+        fitted = {"temperature": self.temperature} if self.temperature else {}
+        return TaskSpec.of("classification", **options, **fitted)
 
     def check(self, survey: Survey) -> None:
         """Raise VitrailError for fewer than two classes or images, or if no class has two images."""
@@ -87,7 +99,7 @@ class Classification(Task):
         same_kind(self, source)
         if not names:
             raise VitrailError("the checkpoint has no class names to match labels with: save it with class_names")
-        if source.task != self.spec and self.labels == "one":
+        if takes_many(source.task) and self.labels == "one":
             raise VitrailError(
                 f"{source.name} has several labels for each image, and this checkpoint is single-label: evaluate a "
                 "multi-label one, or train it on this source"
@@ -103,9 +115,33 @@ class Classification(Task):
         samples = tuple(replace(s, labels=tuple(order[label] for label in s.labels)) for s in source.samples)
         return replace(source, class_names=tuple(names), samples=samples, task=self.spec)
 
+    def calibrated(self, output: Float[Tensor, "n K"], target: Float[Tensor, "n K"]) -> "Classification":
+        """The task with the temperatures that suit these outputs and targets best; unchanged for a few images."""
+        if len(output) < _FEWEST_FITTED:
+            return self
+        if self.labels == "many":
+            return replace(self, temperature=fit_temperatures(output, target))
+        return replace(self, temperature=(fit_temperature(output, target.argmax(dim=1), prior=1.0),))
+
+    def scaled(self, output: Float[Tensor, "*batch K"]) -> Float[Tensor, "*batch K"]:
+        """Logits divided by the temperature.
+
+        Raises:
+            VitrailError: there are temperatures for another number of classes.
+        """
+        if not self.temperature:
+            return output
+        if len(self.temperature) not in (1, output.shape[-1]):
+            raise VitrailError(
+                f"the checkpoint has temperatures for {len(self.temperature)} classes and outputs for "
+                f"{output.shape[-1]}: train it anew, or remove temperature from the task in model.json"
+            )
+        return output / output.new_tensor(self.temperature)
+
     def probabilities(self, output: Float[Tensor, "*batch K"]) -> Float[Tensor, "*batch K"]:
-        """Probability of each class: softmax over the classes, or a sigmoid for each."""
-        return output.softmax(dim=-1) if self.labels == "one" else output.sigmoid()
+        """Probability of each class: softmax over the classes, or a sigmoid for each, of the scaled logits."""
+        scaled = self.scaled(output)
+        return scaled.softmax(dim=-1) if self.labels == "one" else scaled.sigmoid()
 
     def decode(self, output: Float[Tensor, "B K"], names: Names, top_k: int | None = None) -> Sequence[ClassPrediction]:
         """The `top_k` most probable classes of each image, or all of them."""
@@ -132,7 +168,7 @@ class Classification(Task):
         return {"classes": [{"class": name, "probability": round(value, 6)} for name, value in prediction.classes]}
 
     def metrics(self, names: Names) -> ClassMetrics:
-        return ClassMetrics(names, self.labels)
+        return ClassMetrics(names, self.labels, self.scaled if self.temperature else None)
 
     def mistakes(
         self, output: Float[Tensor, "n K"], target: Float[Tensor, "n K"], names: Names, most: int
@@ -140,7 +176,7 @@ class Classification(Task):
         """The most confident wrong predictions; none with many labels, where no single class is right or wrong."""
         if self.labels == "many":
             return []
-        confidence, predicted = output.softmax(1).max(1)
+        confidence, predicted = self.probabilities(output).max(1)
         truth = target.argmax(1)
         wrong = (predicted != truth).nonzero().flatten()
         worst = wrong[confidence[wrong].argsort(descending=True, stable=True)][:most]

@@ -50,6 +50,7 @@ class ClassEvaluation(Evaluation):
         macro_f1: mean F1 over the classes for which it is defined.
         top1, top5: fraction of the images whose class is the most probable, or among the five most probable ("one").
         ece: expected calibration error of the largest probability (Guo et al., 2017, equation 3), 15 bins ("one").
+        raw_ece: `ece` without the checkpoint's temperature, if it has one ("one").
         reliability: the bins of `ece` ("one").
         confusion: counts, [true class][predicted class] ("one").
         mean_average_precision: mean over the classes that have positives ("many").
@@ -63,6 +64,7 @@ class ClassEvaluation(Evaluation):
     top1: float | None = None
     top5: float | None = None
     ece: float | None = None
+    raw_ece: float | None = None
     reliability: tuple[ReliabilityBin, ...] | None = None
     confusion: tuple[tuple[int, ...], ...] | None = None
     mean_average_precision: float | None = None

@@ -1,6 +1,7 @@
 """Classification metrics, computed from logits and targets."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -15,8 +16,16 @@ from .worth import mean_margin
 ECE_BINS = 15
 
 
+Scale = Callable[[Float[Tensor, "n K"]], Float[Tensor, "n K"]]
+"""Logits -> logits divided by the temperature."""
+
+
 def score(
-    logits: Float[Tensor, "n K"], targets: Float[Tensor, "n K"], class_names: Sequence[str], labels: Labels = "one"
+    logits: Float[Tensor, "n K"],
+    targets: Float[Tensor, "n K"],
+    class_names: Sequence[str],
+    labels: Labels = "one",
+    scale: Scale | None = None,
 ) -> ClassEvaluation:
     """Compute all metrics of logits and targets.
 
@@ -24,29 +33,33 @@ def score(
         logits: (n, K), before softmax ("one") or sigmoid ("many").
         targets: (n, K), 1 for the classes of an image, 0 elsewhere: exactly one 1 in a row ("one"), or any number.
         class_names: K names.
+        scale: divides logits by the temperature; None: there is none.
 
     Raises:
         VitrailError: no images, an image without exactly one label ("one"), wrong shapes, or logits not finite.
     """
     _check(logits, targets, class_names)
-    logits = logits.double().cpu()
+    raw = logits.double().cpu()
+    logits = scale(raw) if scale else raw
     if labels == "many":
         return _score_many(logits, targets.bool(), class_names)
     counts = targets.sum(dim=1)
     if (wrong := (counts != 1).nonzero().flatten()).numel():
         first = int(wrong[0])
         raise VitrailError(f"sample {first} has {counts[first]:.0f} labels, but exactly one is needed: leave it out")
-    return _score_one(logits, targets.argmax(dim=1), class_names)
+    target = targets.argmax(dim=1)
+    found = _score_one(logits, target, class_names)
+    return replace(found, raw_ece=_ece(_bins(raw, target))) if scale else found
 
 
 def _score_one(logits: Float[Tensor, "n K"], target: Int[Tensor, " n"], names: Sequence[str]) -> ClassEvaluation:
     classes = len(names)
     log_probability = F.log_softmax(logits, dim=1)
-    confidence, predicted = log_probability.exp().max(dim=1)
+    predicted = logits.argmax(dim=1)
     ranks = _ranks(logits, target)
     confusion = torch.bincount(target * classes + predicted, minlength=classes**2).view(classes, classes)
     per_class = _per_class(confusion.diag(), confusion.sum(0), confusion.sum(1), names, [None] * classes)
-    bins = reliability(confidence, predicted == target)
+    bins = _bins(logits, target)
     return ClassEvaluation(
         labels="one",
         count=len(target),
@@ -56,10 +69,19 @@ def _score_one(logits: Float[Tensor, "n K"], target: Int[Tensor, " n"], names: S
         macro_f1=mean([row.f1 for row in per_class]),
         top1=(predicted == target).double().mean().item(),
         top5=(ranks < 5).double().mean().item(),
-        ece=sum(row.count * abs(row.accuracy - row.confidence) for row in bins) / len(target),
+        ece=_ece(bins),
         reliability=bins,
         confusion=tuple(tuple(row) for row in confusion.tolist()),
     )
+
+
+def _bins(logits: Float[Tensor, "n K"], target: Int[Tensor, " n"]) -> tuple[ReliabilityBin, ...]:
+    confidence, predicted = logits.softmax(dim=1).max(dim=1)
+    return reliability(confidence, predicted == target)
+
+
+def _ece(bins: Sequence[ReliabilityBin]) -> float:
+    return sum(row.count * abs(row.accuracy - row.confidence) for row in bins) / sum(row.count for row in bins)
 
 
 def _score_many(logits: Float[Tensor, "n K"], target: Bool[Tensor, "n K"], names: Sequence[str]) -> ClassEvaluation:
@@ -161,11 +183,12 @@ def _ratio(part: float, whole: float) -> float | None:
 
 
 class ClassMetrics(Metrics):
-    """Collects logits and targets of all batches and computes the metrics in float64."""
+    """Collects logits and targets of all batches and computes the metrics in float64; the arguments are `score`'s."""
 
-    def __init__(self, class_names: Sequence[str], labels: Labels) -> None:
+    def __init__(self, class_names: Sequence[str], labels: Labels, scale: Scale | None = None) -> None:
         self.class_names = class_names
         self.labels: Labels = labels
+        self.scale = scale
         self.logits: list[Tensor] = []
         self.targets: list[Tensor] = []
 
@@ -177,4 +200,5 @@ class ClassMetrics(Metrics):
     def compute(self) -> ClassEvaluation:
         """Compute the metrics over all batches, see `score`."""
         empty = torch.zeros(0, len(self.class_names))
-        return score(torch.cat([empty, *self.logits]), torch.cat([empty, *self.targets]), self.class_names, self.labels)
+        logits, targets = torch.cat([empty, *self.logits]), torch.cat([empty, *self.targets])
+        return score(logits, targets, self.class_names, self.labels, self.scale)

@@ -80,8 +80,9 @@ def _calibration(evaluation: ClassEvaluation) -> str:
     if evaluation.reliability is None or evaluation.ece is None:
         return ""
     chart = reliability_chart([(row.low, row.high, row.count, row.accuracy) for row in evaluation.reliability])
+    without = "" if evaluation.raw_ece is None else f", {100 * evaluation.raw_ece:.1f} % without the temperature"
     note = (
-        f"Expected calibration error {100 * evaluation.ece:.1f} % ({len(evaluation.reliability)} bins). Bars "
+        f"Expected calibration error {100 * evaluation.ece:.1f} % ({len(evaluation.reliability)} bins{without}). Bars "
         "below the dashed line: the model is overconfident; above it: underconfident. The darker a "
         "bar, the more images."
     )
@@ -109,6 +110,7 @@ def _overall(found: ClassEvaluation) -> str:
         ("micro F1", _exact_percent(found.micro_f1)),
         ("loss (nats)", with_margin(f"{found.loss:.4f}", margin)),
         ("calibration error (ECE)", _exact_percent(found.ece)),
+        ("without the temperature", _exact_percent(found.raw_ece)),
     ]
     known = list(dict(row for row in rows if row[1] != "–").items())
     return plain_table(known[0], known[1:])

@@ -209,6 +209,16 @@ class Task(ABC):
             top_k: number of classes, the most probable first; None for all. Tasks without classes ignore it.
         """
 
+    def calibrated(self, output: Any, target: Any) -> "Task":
+        """Return the task with what makes its predictions agree with the targets of held-out images; by default
+        unchanged.
+
+        Args:
+            output: the head's outputs for the validation split, float32 on the CPU.
+            target: its targets, see `targets`.
+        """
+        return self
+
     @abstractmethod
     def failed(self, path: str, error: str) -> Prediction:
         """Return the prediction for an image that could not be read."""

@@ -10,6 +10,7 @@ from ..checkpoint.contract import load, save
 from ..json_text import json_text
 from ..progress import Say, Track
 from ..tasks.task import Evaluation
+from .calibrate import calibrated
 from .folder import EVALUATION, RunFolder
 from .loggers import Logger, make_loggers
 from .loop import Diverged, Trainer
@@ -72,6 +73,7 @@ def fit_and_finish(folder: RunFolder, setup: RunSetup, audience: Audience) -> di
         raise Stopped(f"{stop}; to continue: vitrail train --resume {folder.path}") from None
     finally:
         recorder.close()
+    setup = calibrated(setup, folder.checkpoints / "best")
     found, output = _measure(folder, setup, trainer)
     seconds, (split, _) = time.monotonic() - started, setup.held_out
     cautions = run_cautions(setup, trainer, found, seconds)

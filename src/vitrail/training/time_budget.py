@@ -204,7 +204,8 @@ class TimeBudget:
         return 0.5 * self._step_seconds(trainer, 1 - 1e-9) * (self.validated + self.statistics) / self.batch
 
     def _final_seconds(self, trainer: Trainer) -> float:
-        share = self.tested / max(1, self.validated + self.statistics)
+        # The best weights answer the validation split once more, for their calibration.
+        share = (self.tested + self.validated) / max(1, self.validated + self.statistics)
         return min(_REPORT_SECONDS + share * self._evaluation_seconds(trainer), 0.5 * self.seconds)
 
     def _evaluations(self, trainer: Trainer, left: float, position: float) -> int:

@@ -1,0 +1,113 @@
+"""Temperatures against the losses that they minimise, and the probabilities of every command after a run."""
+
+import json
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+import vitrail
+from vitrail.errors import VitrailError
+from vitrail.lens.watched import predictions, watch
+from vitrail.task_spec import TaskSpec
+from vitrail.tasks.classification import Classification
+from vitrail.tasks.classification_metrics import score
+from vitrail.tasks.registry import resolve
+from vitrail.tasks.temperature import fit_binary_temperature, fit_temperature, fit_temperatures
+from vitrail.training.recipe import Recipe
+
+
+def independent(count: int, temperatures: list[float]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Logits and labels drawn from sigmoid(logits / temperature), for each class its own."""
+    random = torch.Generator().manual_seed(0)
+    logits = 3 * torch.randn(count, len(temperatures), generator=random, dtype=torch.float64)
+    chances = (logits / torch.tensor(temperatures, dtype=torch.float64)).sigmoid()
+    return logits, torch.bernoulli(chances, generator=random)
+
+
+def test_classes_that_are_independent_have_each_their_own() -> None:
+    logits, target = independent(6000, [0.5, 1.0, 3.0])
+    found = fit_temperatures(logits, target)
+    assert found == pytest.approx([0.5, 1.0, 3.0], rel=0.1)
+    for index, best in enumerate(found):
+        losses = [
+            F.binary_cross_entropy_with_logits(logits[:, index] / (best * factor), target[:, index]).item()
+            for factor in (0.95, 1.0, 1.05)
+        ]
+        assert losses[1] == min(losses)
+
+
+def test_a_rare_class_has_the_temperature_of_all() -> None:
+    logits, target = independent(500, [0.5, 0.5])
+    target[:, 1] = 0
+    target[:3, 1] = 1
+    found = fit_temperatures(logits, target)
+    assert found[1] == fit_binary_temperature(logits, target, prior=1.0)
+    assert found[0] == fit_binary_temperature(logits[:, 0], target[:, 0], prior=1.0)
+
+
+def test_images_that_are_all_right_do_not_give_certainty() -> None:
+    # With one image of equally probable classes added, the mean probability of the right class is what counts it.
+    logits, target = 4 * torch.eye(3).repeat(33, 1), torch.arange(3).repeat(33)
+    certain, careful = fit_temperature(logits, target), fit_temperature(logits, target, prior=1.0)
+    assert certain == pytest.approx(0.01)
+    probability = math.exp(4 / careful) / (math.exp(4 / careful) + 2)
+    assert probability == pytest.approx((99 + 1 / 3) / 100, abs=1e-6)
+
+
+def test_a_task_with_a_temperature_is_stored_and_divides_the_logits() -> None:
+    task = Classification(temperature=(2.0,))
+    assert resolve(TaskSpec.from_dict(task.spec.to_dict())) == task
+    logits = torch.tensor([[2.0, 0.0, -2.0]])
+    expected = torch.tensor([1.0, 0.0, -1.0]).softmax(0).tolist()
+    (found,) = task.decode(logits, "abc")
+    assert [probability for _, probability in found.classes] == pytest.approx(expected)
+    many = Classification(labels="many", temperature=(1.0, 2.0, 4.0))
+    assert many.probabilities(logits)[0].tolist() == pytest.approx(torch.tensor([2.0, 0.0, -0.5]).sigmoid().tolist())
+    with pytest.raises(VitrailError, match="temperatures for 3 classes and outputs for 2"):
+        many.probabilities(logits[:, :2])
+
+
+@pytest.mark.parametrize("value", [0.0, -1.0])
+def test_an_impossible_temperature_is_refused(value: float) -> None:
+    with pytest.raises(VitrailError, match="more than 0 and finite"):
+        resolve(TaskSpec.of("classification", temperature=[value]))
+
+
+def test_metrics_are_those_of_the_scaled_logits() -> None:
+    random = torch.Generator().manual_seed(1)
+    logits = torch.randn(300, 4, generator=random)
+    target = F.one_hot(torch.randint(4, (300,), generator=random), 4).float()
+    metrics = Classification(temperature=(0.25,)).metrics("abcd")
+    metrics.update(logits, target)
+    found, plain, scaled = metrics.compute(), score(logits, target, "abcd"), score(logits * 4, target, "abcd")
+    assert (found.loss, found.ece, found.raw_ece) == pytest.approx((scaled.loss, scaled.ece, plain.ece))
+    assert (found.top1, plain.raw_ece) == (plain.top1, None)
+
+
+def test_few_images_give_no_temperature() -> None:
+    logits, target = torch.randn(49, 3), F.one_hot(torch.arange(49) % 3, 3).float()
+    assert Classification().calibrated(logits, target) == Classification()
+    assert Classification().calibrated(logits.repeat(2, 1), target.repeat(2, 1)).temperature
+
+
+def test_every_command_gives_the_calibrated_probabilities(tmp_path: object) -> None:
+    out = f"{tmp_path}/run"
+    small = {"model": "compact_tiny_8", "overrides": {"depth": 1}, "epochs": 2, "workers": 0}
+    recipe = Recipe(**small, precision="float32", device="cpu")
+    run = vitrail.train("digits", recipe, out=out)
+    checkpoint = run.checkpoint
+    (temperature,) = dict(checkpoint.task.options)["temperature"]
+    report = json.loads((run.path / "evaluation.json").read_text())
+    found = vitrail.evaluate(out, "digits", precision="float32")
+    assert (found.loss, found.ece, found.raw_ece) == pytest.approx((report["loss"], report["ece"], report["raw_ece"]))
+    assert report["ece"] < report["raw_ece"], "label smoothing makes a model less confident than it is right"
+    image = next(iter(vitrail.open_source("digits").samples))
+    pixels = checkpoint.preprocess(vitrail.data.open.read_image(image, 1))[None]
+    with torch.inference_mode():
+        expected = (checkpoint.model.eval()(pixels)[0] / temperature).softmax(0).max().item()
+    (row,) = predictions(watch(out, device="cpu"), checkpoint.model(pixels), 1)
+    assert row.probability == pytest.approx(expected, rel=1e-5)
+    rows = {row.path: row for row in vitrail.predict(out, "digits", limit=3, precision="float32")}
+    assert next(iter(rows.values())).classes[0][1] == pytest.approx(expected, rel=1e-4)
