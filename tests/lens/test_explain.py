@@ -28,6 +28,7 @@ from vitrail.lens.observe import observe_attention
 from vitrail.lens.sheet import _percent, write_sheet
 from vitrail.lens.watched import Watched
 from vitrail.models.registry import create_model
+from vitrail.tasks.classification import Classification
 
 from .attribution.test_methods import install
 
@@ -98,7 +99,7 @@ def test_patches_of_several_sizes_lie_on_their_cells() -> None:
 
 def test_multi_label_probabilities_are_independent(vit: nn.Module) -> None:
     image = torch.randint(0, 256, (3, 32, 32), dtype=torch.uint8)
-    explanation = explain_image(Watched("m", vit, PREPROCESS, labels="many"), "a", image)
+    explanation = explain_image(Watched("m", vit, PREPROCESS, task=Classification(labels="many")), "a", image)
     with torch.no_grad():
         expected = vit(PREPROCESS(image)[None])[0].sigmoid().max().item()
     assert explanation.predictions[0].probability == pytest.approx(expected, abs=1e-5)

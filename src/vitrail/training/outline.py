@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from ..data.bad_files import bad_file_count
 from ..planning.cost import plan
 from ..planning.flops import count
 from .recipe import Recipe, chosen, timed
@@ -24,7 +25,7 @@ def outline(setup: RunSetup, path: Path) -> str:
 
 def _lines(setup: RunSetup, path: Path) -> list[tuple[str, str]]:
     recipe, data = setup.recipe, setup.data
-    bad = f", {len(data.survey.bad)} bad files left out" if data.survey.bad else ""
+    bad = f", {bad_file_count(len(data.survey.bad))} left out" if data.survey.bad else ""
     return [
         ("data", f"{data.name}: {_data_words(setup)}, {data.channels} channel{'s' * (data.channels != 1)}{bad}"),
         ("images", image_counts(setup)),
