@@ -65,7 +65,6 @@ ODD: list[tuple[str, dict[str, Any]]] = [
     ("Swinv2", {"use_absolute_embeddings": True}),
     ("Timesformer", {"hidden_act": "relu"}),
     ("VideoMAE", {"hidden_act": "relu"}),
-    ("VideoMAE", {"use_mean_pooling": False}),
     ("ViTMAE", {"hidden_act": "relu"}),
 ]
 

@@ -155,12 +155,15 @@ def test_hostile_values_are_sentences(change: dict[str, Any], words: str) -> Non
         from_json(json.dumps(document), state, "x")
 
 
+def without(document: dict[str, Any], place: str, key: str) -> dict[str, Any]:
+    return {**document, place: {name: value for name, value in document[place].items() if name != key}}
+
+
 def test_a_missing_value_is_refused_or_said() -> None:
     document, state = described()
-    for place, key in (("config", "mlp_ratio"), ("config", "norm_eps"), ("preprocess", "mean")):
-        without = {**document, place: {name: value for name, value in document[place].items() if name != key}}
-        with pytest.raises(VitrailError, match=f"no {key}"):
-            from_json(json.dumps(without), state, "x")
+    for place, key in (("preprocess", "mean"), ("config", "type")):
+        with pytest.raises(VitrailError, match=r"no mean|no config class ''"):
+            from_json(json.dumps(without(document, place, key)), state, "x")
     del document["config"]["pool"], document["config"]["block_heads"]
     with pytest.warns(UserWarning, match="assumed, as model.json of an earlier version has none: pool='class'"):
         assert from_json(json.dumps(document), state, "x").info["adapted"]

@@ -90,9 +90,11 @@ def endpoint(tmp_path: Path) -> Iterator[str]:
 
 LOAD = """
 import sys, vitrail, vitrail.errors
+from vitrail.planning.cost import configure
 for name in sys.argv[1:]:
     try:
         found = vitrail.load(name)
+        assert configure(name, {}) == found.config and configure(name, {"num_classes": 7}).num_classes == 7
         print(name, found.info["origin"], found.info["license"] or "none", found.model.config.depth)
     except vitrail.errors.VitrailError as error:
         print(error)

@@ -152,8 +152,8 @@ def test_a_pickle_is_recognised_by_its_name_or_its_first_bytes(
 @pytest.mark.exhaustive
 def test_a_script_of_timm_states_the_architecture(tmp_path: Path) -> None:
     path = tmp_path / "last.pth.tar"
-    torch.save({"arch": "vit_base_patch16_rope_ape_224", "state_dict": small().state_dict()}, path)
-    with pytest.raises(VitrailError, match="vit_base_patch16_rope_ape_224 of timm, which vitrail does not have"):
+    torch.save({"arch": "vit_pe_core_tiny_patch16_384", "state_dict": small().state_dict()}, path)
+    with pytest.raises(VitrailError, match="vit_pe_core_tiny_patch16_384 of timm, which vitrail does not have"):
         convert(path, tmp_path / "ours")
     assert stated_architecture("vit_small_patch16_36x1_224") == "vit_small_patch16_36x1_224"
     assert stated_architecture("my_vit") is None
@@ -231,9 +231,7 @@ def test_arguments_without_a_field_are_refused_by_name(arguments: dict[str, Any]
         load(tmp_path)
 
 
-@pytest.mark.parametrize(
-    "name", ["vit_base_patch16_rope_ape_224", "vit_relpos_small_patch16_224", "vit_tiny_patch16_x"]
-)
+@pytest.mark.parametrize("name", ["vit_pe_core_tiny_patch16_384", "vit_relpos_small_patch16_224", "vit_tiny_patch16_x"])
 def test_names_of_timm_that_we_do_not_have_are_refused(name: str, tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps({"architecture": name}))
     save_file(small().state_dict(), tmp_path / "model.safetensors")

@@ -55,6 +55,8 @@ SMALLEST: dict[str, dict[str, Any]] = {
     "beit_base_patch16_224": {"image_size": 64, "embed_dim": 48, "depth": 2, "num_heads": 3},
     "beit_base_patch16_224_pretraining": {"image_size": 64, "embed_dim": 48, "depth": 2, "num_heads": 3},
     "vit_small_plus_patch16_dinov3_qkvb": {"image_size": 64, "embed_dim": 48, "depth": 2, "num_heads": 3},
+    "eva02_base_patch16_clip_224": {"image_size": 64, "embed_dim": 48, "depth": 2, "num_heads": 3},
+    "vit_small_patch16_rope_mixed_ape_224": {"image_size": 64, "embed_dim": 48, "depth": 2, "num_heads": 3},
     "mae_vit_base_patch16": {
         "image_size": 64,
         "embed_dim": 48,

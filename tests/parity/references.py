@@ -161,7 +161,8 @@ def timm_twin(config: Any, **more: Any) -> nn.Module:
     if isinstance(config, SimpleViTConfig):
         return VisionTransformer(**common, class_token=False, global_pool="avg", fc_norm=False)
     stands_apart = not getattr(config, "class_position", True)
-    return VisionTransformer(**common, init_values=config.layer_scale, no_embed_class=stands_apart)
+    pool = {"global_pool": "avg"} if getattr(config, "pool", "class") == "mean" else {}
+    return VisionTransformer(**common, init_values=config.layer_scale, no_embed_class=stands_apart, **pool)
 
 
 def twins(config: Any, **more: Any) -> tuple[BaseVisionModel, nn.Module]:

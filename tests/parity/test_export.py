@@ -20,6 +20,22 @@ TIMM: dict[str, dict[str, Any]] = {
     "deit_tiny_distilled_patch16_224": SMALL,
     "deit3_small_patch16_224": SMALL,
     "vit_small_patch14_reg4_dinov2": {**SMALL, "num_classes": 0},
+    "vit_small_plus_patch16_dinov3_qkvb": SMALL,
+    "vit_small_patch16_dinov3": SMALL,
+    "vit_base_patch16_rope_ape_224": SMALL,
+    "vit_base_patch16_rope_mixed_224": SMALL,
+    "eva_giant_patch14_224": SMALL,
+    "eva02_tiny_patch14_224": SMALL,
+    "eva02_base_patch16_clip_224": SMALL,
+    "vit_medium_patch16_rope_reg1_gap_256": SMALL,
+    "vit_mediumd_patch16_rope_reg1_gap_256": SMALL,
+    "vit_so150m_patch16_reg4_map_256": SMALL,
+    "vit_base_patch16_reg4_gap_256": SMALL,
+    "vit_base_patch16_siglip_224": SMALL,
+    "vit_base_patch16_clip_224": SMALL,
+    "vit_small_patch16_18x2_224": SMALL,
+    "levit_128s": {"num_classes": 5},
+    "pvt_v2_b0": {"num_classes": 5},
     "beit_base_patch16_224": SMALL,
     "cait_xxs24_224": SMALL,
     "mixer_s16_224": {"num_classes": 5},
@@ -34,7 +50,8 @@ def test_timm_loads_strictly_and_gives_the_same(name: str) -> None:
     sizes = TIMM[name]
     side = 70 if "patch14" in name else SIZE
     ours = randomise(vitrail.create_model(name, image_size=side, **sizes)).eval()
-    theirs = timm.create_model(name, img_size=side, **sizes).eval()
+    size = {} if name.startswith("pvt") else {"img_size": side}
+    theirs = timm.create_model(name, **size, **sizes).eval()
     theirs.load_state_dict(export_state_dict(ours, "timm"), strict=True)
     pixels = torch.randn(2, 3, side, side)
     with torch.no_grad():

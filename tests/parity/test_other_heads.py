@@ -9,7 +9,6 @@ import transformers as hf
 from torch import nn
 
 import vitrail
-from vitrail.errors import VitrailError
 
 from .references import randomise
 
@@ -48,6 +47,7 @@ def assert_close(ours: torch.Tensor, theirs: torch.Tensor) -> None:
 CLASSIFIERS = [
     hf.DeiTForImageClassification(hf.DeiTConfig(**VIT)),
     hf.SiglipForImageClassification(hf.SiglipConfig(vision_config=VIT, text_config=TEXT, num_labels=5)),
+    hf.CLIPForImageClassification(hf.CLIPConfig(vision_config=VIT, text_config=TEXT, num_labels=5)),
 ]
 
 
@@ -103,8 +103,26 @@ def test_video_encoders(theirs: nn.Module, tmp_path: Path) -> None:
     assert_close(checkpoint.model(videos), expected.mean(dim=1))
 
 
-def test_a_head_that_we_do_not_have_is_refused(tmp_path: Path) -> None:
-    card = hf.CLIPConfig(vision_config=VIT, text_config=TEXT, num_labels=5)
-    hf.CLIPForImageClassification(card).save_pretrained(tmp_path)
-    with pytest.raises(VitrailError, match="CLIPForImageClassification pools the patches without a norm"):
-        vitrail.load(tmp_path)
+VIDEO_CLASSIFIERS = [
+    hf.VideoMAEForVideoClassification(hf.VideoMAEConfig(**VIDEO, num_labels=5, use_mean_pooling=mean))
+    for mean in (True, False)
+]
+
+
+@pytest.mark.parametrize("theirs", VIDEO_CLASSIFIERS, ids=["mean", "first token"])
+@torch.no_grad()
+def test_video_classifiers(theirs: nn.Module, tmp_path: Path) -> None:
+    checkpoint = read(theirs, tmp_path)
+    videos = torch.randn(2, 3, 4, 48, 48)
+    assert_close(checkpoint.model(videos), theirs(videos.transpose(1, 2)).logits)
+    assert vitrail.load(tmp_path, num_classes=7).model(videos).shape == (2, 7)
+
+
+@torch.no_grad()
+def test_a_video_encoder_with_a_norm_of_its_tokens(tmp_path: Path) -> None:
+    theirs = hf.VideoMAEModel(hf.VideoMAEConfig(**VIDEO, use_mean_pooling=False))
+    checkpoint = read(theirs, tmp_path)
+    videos = torch.randn(2, 3, 4, 48, 48)
+    expected = theirs(videos.transpose(1, 2)).last_hidden_state
+    assert_close(checkpoint.model.forward_features(videos).x, expected)
+    assert_close(checkpoint.model(videos), expected[:, 0])

@@ -22,6 +22,7 @@ KINDS = [
     "vit_little_patch16_reg4_gap_256",
     "vit_base_patch16_reg4_gap_256",
     "vit_so150m_patch16_reg4_gap_256",
+    "vit_so150m_patch16_reg4_map_256",
     "vit_so150m2_patch16_reg1_gap_256",
 ]
 

@@ -16,7 +16,7 @@ from vitrail.errors import VitrailError
 from vitrail.models.registry import model_config
 from vitrail.nn import checkpoint_activations
 from vitrail.objectives.regression import NumberLoss
-from vitrail.planning.cost import Workload, plan
+from vitrail.planning.cost import Workload, configure, plan
 from vitrail.training.optimizer import make_optimizers
 from vitrail.training.recipe import Recipe
 
@@ -229,6 +229,10 @@ def test_the_model_that_was_given_stays_as_it_is():
 def test_errors_name_the_way_out(words, message):
     with pytest.raises(VitrailError, match=message):
         plan(**words)
+
+
+def test_names_in_papers_are_no_hub_ids():
+    assert configure("ViT-Ti/16", {"image_size": 64}) == model_config("vit_tiny_patch16_224", image_size=64)
 
 
 def test_a_checkpoint_is_planned_by_its_path(tmp_path):

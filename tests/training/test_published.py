@@ -12,6 +12,7 @@ import pytest
 import yaml
 from killable_runs import SMALL, make_pictures
 from markdown_it import MarkdownIt
+from safetensors.torch import save_file
 
 import vitrail
 from vitrail.checkpoint.origin import origin_words, public_name
@@ -140,6 +141,22 @@ def test_the_origin_is_worded_once_for_all_checkpoints() -> None:
     assert origin_words({"origin": "trained from fresh weights on digits"}) == "trained from random weights on digits"
     assert origin_words({"origin": "fine-tuned from timm/x on digits"}) == "fine-tuned from timm/x on digits"
     assert origin_words({"origin": "fine-tuned from /home/ada/x on /data/photos"}) == "fine-tuned from x on photos"
+
+
+def test_the_card_of_a_run_that_starts_from_private_weights(tmp_path: Path) -> None:
+    """Weights of another library, converted to a checkpoint."""
+    secret = tmp_path / "ada-lovelace"
+    photos = make_pictures(secret / "photos")
+    model = vitrail.create_model("vit_tiny_patch16_224", image_size=32, depth=1, num_classes=2)
+    save_file(vitrail.export_state_dict(model, "timm"), secret / "vit.safetensors")
+    converted = vitrail.convert(secret / "vit.safetensors", secret / "converted")
+    assert converted.info["origin"] == "vit.safetensors"
+    recipe = replace(ONE_STEP, model=None, weights=str(secret / "converted"), overrides={})
+    run = vitrail.train(photos.resolve(), recipe, out=secret / "runs" / "flowers")
+    for path in (run.path / "README.md", run.path / "report.html", run.path / "checkpoints/best/model.json"):
+        assert "ada-lovelace" not in path.read_text(encoding="utf-8"), path.name
+    card = shown_text((run.path / "README.md").read_text(encoding="utf-8").split("---\n", 2)[2])
+    assert "A Vision Transformer, converted, fine-tuned from converted on photos with vitrail." in card
 
 
 def test_public_names(tmp_path: Path) -> None:

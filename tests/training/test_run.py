@@ -187,7 +187,7 @@ def test_a_run_that_has_no_time_to_read_all_images_uses_a_sample_and_resumes_wit
 
 def test_large_splits_are_sampled_under_a_time_budget(source, monkeypatch):
     monkeypatch.setattr("vitrail.training.setup._FEWEST_EVALUATED", 3)
-    monkeypatch.setattr("vitrail.training.setup._SLOW_CPU", 1.0)
+    monkeypatch.setattr("vitrail.training.setup.SLOW_CPU", 1.0)
     data = read_data(source, Reading())
     setup = resolve(replace(QUICK, epochs=None, minutes=0.5), data, OwnParts())
     assert [len(setup.part(split)) for split in ("val", "test")] == [3, 3]

@@ -39,13 +39,14 @@ def check_tensors(stored: Stored) -> None:
         if name in stored.state and stored.state[name].shape != expected[name].shape
     ]
     groups = {"missing": missing, "unexpected": unexpected, "of a wrong shape": wrong}
-    faults = [f"{kind}: {_few(names)}" for kind, names in groups.items() if names]
+    faults = [f"{kind}: {few(names)}" for kind, names in groups.items() if names]
     if faults:
         kind = type(stored.config).__name__
         raise VitrailError(f"the weights do not fit {kind}: {'; '.join(faults)}; check the architecture")
 
 
-def _few(names: list[str]) -> str:
+def few(names: list[str]) -> str:
+    """The first names of tensors for a message, and the number of the others."""
     more = len(names) - _NAMED
     return ", ".join(names[:_NAMED]) + (f" and {more:,} more" if more > 0 else "")
 

@@ -10,12 +10,13 @@ from ..data.preprocess import Preprocess
 from ..errors import VitrailError
 from ..json_text import json_text
 from ..models.families import find_config_class, known_variants
-from ..models.fields import BlockFields, ModelConfig, PositionedFields, ViTFields, config_types
+from ..models.fields import ModelConfig, config_types
 from ..plain import Unreadable, parse_json, short
 from ..rewrites import registry as rewrites
 from ..rewrites.base import Rewrite
 from ..task_spec import MULTI_LABEL, TaskSpec
 from ..typed import Special, UnknownField, build, field_types
+from .origin import public_origin
 from .refuse import refused
 
 FORMAT, VERSION = "vitrail.checkpoint", 2
@@ -27,8 +28,8 @@ _CUSTOM = "custom"
 _USE = ("image_size", "in_channels", "num_classes", "task", "drop_path", "dropout", "pad")
 _HABITS = ("norm_eps", "head_norm_eps", "pool_norm_eps", "pad_first")
 _RECIPE = ("position_mode", "position_antialias", "position_offset", "position_grid")
-# Fields of the shared classes are in every document; a family's own may be newer than a document.
-_ALWAYS = {*field_types(ViTFields), *field_types(PositionedFields)} - {"task"}
+# "task" follows from the other fields, and without widths of their own all blocks are equal, as they were.
+_UNSAID = ("task", "block_heads", "block_head_dims", "block_mlp_dims")
 _FREE = (*_USE, *_HABITS, *_RECIPE)
 
 
@@ -54,9 +55,10 @@ class Stored:
 
 
 def complete_info(info: dict[str, Any], config: ModelConfig) -> dict[str, Any]:
-    """Return `info` with all standard keys."""
+    """Return `info` with all standard keys, and an origin without folders of this or another machine."""
     blank: dict[str, Any] = {"origin": "", "trained_on": "", "license": "", "metrics": {}, "adapted": []}
-    return {"architecture": architecture_name(config), **blank, **info}
+    known = {"architecture": architecture_name(config), **blank, **info}
+    return {**known, "origin": public_origin(str(known["origin"] or ""))}
 
 
 def to_json(stored: Stored) -> str:
@@ -100,10 +102,11 @@ _READ = {each.name for each in fields(_Document)}
 def from_json(text: str | bytes, state: dict[str, Tensor], name: str) -> Stored:
     """Inverse of `to_json`, strict; `name` is the checkpoint's name for messages.
 
-    Fields of the config that the document lacks have their defaults, and `info["adapted"]` names them.
+    Any field of the config may be newer than the document: those that it lacks have their defaults, which compute as
+    before they were added, and `info["adapted"]` names them. Damage is not found here but by the digest of the text.
 
     Raises:
-        VitrailError: another format, a newer version, a missing or unknown field, or an invalid value.
+        VitrailError: another format, a newer version, an unknown field, or an invalid value.
     """
     try:
         document = _current(parse_json(text))
@@ -150,16 +153,8 @@ def _from_version_1(document: dict[str, Any]) -> dict[str, Any]:
 
 
 def _assumed(config: ModelConfig, values: dict[str, Any]) -> str:
-    """A sentence on fields of a config that a document lacks, if they may have been added since; otherwise "".
-
-    Raises:
-        VitrailError: a field is missing that every document has.
-    """
-    # "task" follows from the other fields, and without widths of their own all blocks are equal, as they were.
-    optional = {"task", *field_types(BlockFields)} - _ALWAYS
-    lacking = [key for key in field_types(type(config)) if key not in values and key not in optional]
-    if lost := [key for key in lacking if key in _ALWAYS]:
-        raise VitrailError(f"the config of {MODEL_JSON} has no {', '.join(lost)}: use another checkpoint")
+    """A sentence on fields of a config that a document lacks; "" if it has all."""
+    lacking = [key for key in field_types(type(config)) if key not in values and key not in _UNSAID]
     values_assumed = ", ".join(f"{key}={getattr(config, key)!r}" for key in lacking)
     return f"assumed, as {MODEL_JSON} of an earlier version has none: {values_assumed}" if lacking else ""
 

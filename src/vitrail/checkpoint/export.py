@@ -1,12 +1,16 @@
 """Export of weights with the names of other libraries, the inverse of `convert_state_dict`."""
 
+import math
+from dataclasses import asdict
+from functools import partial
+
 import torch
 from torch import Tensor
 
 from ..errors import VitrailError, nearest
 from ..models.fields import BlockFields, EncoderFields, ModelConfig
 from ..nn import BaseVisionModel
-from .convert import LAYOUTS, added_layouts
+from .convert import LAYOUTS, added_layouts, layouts_of
 from .convert.rename import Layout, to_ours, to_theirs
 
 _CLASSIFIERS = ("head.classify", "head.distill")
@@ -26,7 +30,7 @@ def export_state_dict(model: BaseVisionModel[ModelConfig], to: str, *, prefix: s
     Raises:
         VitrailError: unknown library, or one that has no names for the model's tensors.
     """
-    layouts = _layouts(to)
+    layouts = sorted(_layouts(to), key=partial(_strangeness, model.config))
     if model.rewrites:
         raise VitrailError(f"this model was rewritten, and {to} has no such layers: export the model without rewrites")
     config, state = model.config, model.state_dict()
@@ -55,6 +59,18 @@ def _layouts(to: str) -> list[Layout]:
             f"there is no library {to!r} to export to: {nearest(to, sorted(set(map(_library, layouts))))}"
         )
     return sorted(found, key=lambda layout: "(files" in layout.name)
+
+
+def _strangeness(config: ModelConfig, layout: Layout) -> float:
+    """Key that sorts layouts: several may have names for the same tensors, of which a library uses one for a model.
+
+    The layouts of the model's family are first, of these the ones with most of its fields.
+    """
+    family = type(config).__module__.rpartition(".")[2]
+    if not any(layout is own for own in layouts_of(family)):
+        return math.inf
+    values = asdict(config)
+    return sum(values.get(name, value) != value for name, value in layout.fields.items())
 
 
 def _library(layout: Layout) -> str:

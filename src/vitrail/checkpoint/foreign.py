@@ -1,6 +1,7 @@
 """Reads weights of other libraries as a checkpoint."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,16 +12,18 @@ from torch import Tensor
 
 from ..data.preprocess import Preprocess
 from ..errors import VitrailError
-from ..models.fields import ModelConfig, pair
+from ..models.fields import ModelConfig, Size, pair
+from ..models.registry import override
 from . import convert
 from .build import blueprint
-from .card import Card
+from .card import Card, sides
 from .convert import official
 from .convert.rename import Layout, Renamed
 from .document import Stored
 from .envelope import unwrap
 from .foreign_config import read_card
 from .infer import infer_config
+from .origin import public_name
 from .refuse import refused
 from .weights import read_weights
 
@@ -71,19 +74,21 @@ def _from_state(
     _check_ambiguous(plain, layout, described, facts)
     known = {**layout.fields, **card.facts, **_complete(facts, layout)}
     config, assumed = infer_config(renamed.state, described, known, wanted_size=facts.get("image_size"))
+    config, resized = _of_wanted_size(config, renamed.state, facts.get("image_size"))
     convert.check(renamed, blueprint(config).state_dict(), layout)
     convert.check_computed(plain, layout, config)
     preprocess, unknown = _preprocess(layout, card, config)
+    notes = [*([layout.doubt] if layout.doubt and described is None else []), *assumed, *resized]
     return Stored(
         config=config,
         state={name: tensor.contiguous() for name, tensor in renamed.state.items()},
         class_names=card.class_names if len(card.class_names) == config.num_outputs else (),
         preprocess=preprocess,
         info={
-            "origin": origin,
+            "origin": public_name(origin),
             "layout": layout.name,
             "license": card.license,
-            "adapted": [*card.notes, *choices, *outside, *left_out, *assumed, *_unused(renamed), *unknown],
+            "adapted": [*card.notes, *choices, *outside, *left_out, *notes, *_unused(renamed), *unknown],
         },
     )
 
@@ -93,6 +98,29 @@ def _complete(facts: Mapping[str, Any], layout: Layout) -> dict[str, Any]:
     size = () if layout.computed else ("image_size",)
     adapted = {"num_classes", "in_channels", "task", *size} - {*layout.ambiguous}
     return {name: value for name, value in facts.items() if name not in adapted}
+
+
+def _of_wanted_size(
+    config: ModelConfig, state: Mapping[str, Tensor], wanted: Size | None
+) -> tuple[ModelConfig, list[str]]:
+    """The config with the image size that the user gives, if only that one fits the shapes, and a sentence about it.
+
+    Relative positions, and the MLPs along the tokens of MLP-Mixer, are of one size too, which they do not show.
+    """
+    if wanted is None or wanted == config.image_size or _fits(config, state):
+        return config, []
+    other = override(config, {"image_size": wanted}, "the checkpoint")
+    if not _fits(other, state):
+        return config, []
+    return other, [f"the weights were taken as those of images of {sides(pair(wanted))}"]
+
+
+def _fits(config: ModelConfig, state: Mapping[str, Tensor]) -> bool:
+    """Whether the tensors that the model has too are of its shapes."""
+    with suppress(VitrailError):  # a size that cannot be built
+        expected = blueprint(config).state_dict()
+        return all(state[name].shape == tensor.shape for name, tensor in expected.items() if name in state)
+    return False
 
 
 def _check_ambiguous(

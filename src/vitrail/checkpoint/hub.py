@@ -1,6 +1,5 @@
 """Downloads weights from the Hugging Face hub, or finds them in its cache."""
 
-import re
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -16,11 +15,6 @@ _FOREIGN = (*CARDS, "preprocessor_config.json", TOKENIZER)
 _ENOUGH = {WEIGHTS, INDEX, *OPEN_CLIP_WEIGHTS}
 """Any of these files names or holds all weights."""
 _PATIENCE = 20  # seconds
-
-
-def is_hub_id(source: str) -> bool:
-    """Whether a source is not an existing path and looks like OWNER/NAME."""
-    return re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", source) is not None
 
 
 def fetch(repository: str, say: Say) -> tuple[Path, str]:

@@ -12,6 +12,7 @@ from ..models.dinov2 import DINOv2Config
 from ..models.dinov3 import DINOv3Config
 from ..models.fields import ClassifierFields, ModelConfig, Size, cells, pair
 from ..models.registry import model_config, override
+from ..models.rope_vit import RotaryViTConfig
 from ..models.simple_vit import SimpleViTConfig
 from ..models.vit import ViTConfig
 from ..models.vit_gap import GapViTConfig
@@ -24,6 +25,7 @@ _PATCHES, _PREFIX, _POSITIONS = (
     "embed.parts.positions.weight",
 )
 _REGISTERS = "embed.parts.registers.weight"
+_QUERY = "head.pool.query"
 _CLASSIFIERS = ("head.classify.weight", "head.classify.linear.weight")
 _BLOCK = "encoder.blocks.0"
 # The number of heads cannot be inferred from shapes; these are the published ones, by width.
@@ -127,14 +129,26 @@ def _kind(state: Mapping[str, Tensor]) -> type:
     """Config class of a plain ViT; VitrailError for all other models."""
     attention = f"{_BLOCK}.attention.branch"
     relative = {f"{attention}.bias.table", "encoder.bias.table"} & state.keys()
-    if _PATCHES not in state or f"{attention}.qkv.weight" not in state or relative:
+    several = _QUERY in state and _REGISTERS not in state  # SigLIP's, of two activations
+    if _PATCHES not in state or f"{attention}.qkv.weight" not in state or relative or several:
         raise VitrailError(
             "the architecture of these weights cannot be inferred: pass architecture, one of `vitrail models`"
         )
+    qkv, placed = f"{attention}.qkv", _POSITIONS in state
+    keyless = f"{qkv}.bias" in state and len(state[f"{qkv}.bias"]) < len(state[f"{qkv}.weight"])
+    if f"{attention}.refine.frequencies" in state:
+        return RotaryViTConfig
+    # Fixed rotary positions have no tensors: only of DINOv3 are they certain.
+    rotary = _PREFIX in state and not placed and _REGISTERS not in state and not _gated(state)
+    if rotary or (keyless and placed) or (_PREFIX not in state and _REGISTERS in state and not placed):
+        raise VitrailError(
+            "the architecture of these weights cannot be inferred, as rotary positions have no tensors: pass "
+            "architecture, such as vit_base_patch16_rope_224 or eva02_base_patch14_224, one of `vitrail models`"
+        )
     if _PREFIX not in state:
-        return GapViTConfig if _POSITIONS in state else SimpleViTConfig
+        return GapViTConfig if placed else SimpleViTConfig
     if _REGISTERS in state or _gated(state):
-        return DINOv2Config if _POSITIONS in state else DINOv3Config
+        return DINOv2Config if placed else DINOv3Config
     tokens = state[_PREFIX].shape[1] if _PREFIX in state else 0
     return DistilledDeiTConfig if tokens == 2 else ViTConfig
 
@@ -180,10 +194,20 @@ def _shape_fields(
         "qkv_bias": f"{_BLOCK}.attention.branch.qkv.bias" in state,
         "registers": state[_REGISTERS].shape[1] if _REGISTERS in state else 0,
         "layer_scale": 1e-6 if f"{_BLOCK}.attention.scale.weight" in state else None,
-        "pool": "mean" if "head.norm.weight" in state else "class",
+        **_pool_field(state, kind),
+        "rotation": "mixed" if f"{_BLOCK}.attention.branch.refine.frequencies" in state else "axial",
+        "absolute_positions": _POSITIONS in state,
         "norm_after_pool": "head.norm.weight" in state,
         "distilled_head": "head.distill.weight" in state or "head.classify.weight" not in state,
     }
+
+
+def _pool_field(state: Mapping[str, Tensor], kind: type) -> dict[str, str]:
+    if kind is DINOv3Config:
+        return {}  # the same tensors are pooled differently; the layout knows
+    if kind is GapViTConfig:
+        return {"pool": "multi_head" if _QUERY in state else "mean"}
+    return {"pool": "mean" if "head.norm.weight" in state else "class"}
 
 
 def _gated(state: Mapping[str, Tensor]) -> bool:

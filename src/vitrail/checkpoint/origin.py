@@ -7,11 +7,17 @@ weights; `info["trained_on"]` names the data that it was trained on here, and is
 import os
 import re
 from collections.abc import Mapping
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import Any
 
 _FORMER = re.compile(r"(?:trained from fresh weights|fine-tuned from (?P<weights>.+)) on (?P<data>.+)")
 """The sentence that earlier versions stored as the origin."""
+_HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
+
+
+def is_hub_id(source: str) -> bool:
+    """Whether a source looks like OWNER/NAME; a path may look so too."""
+    return _HUB_ID.fullmatch(source) is not None
 
 
 def origin_words(info: Mapping[str, Any]) -> str:
@@ -38,5 +44,17 @@ def public_name(name: str) -> str:
     """
     if not name:
         return ""
+    if PureWindowsPath(name).drive and not os.path.exists(name):
+        return PureWindowsPath(name).name  # stored on another machine
     local = os.path.isabs(name) or name.startswith(("~", ".")) or os.path.exists(name)
     return (Path(name).name.strip(".") or Path(name).resolve().name) if local else name
+
+
+def public_origin(stored: str) -> str:
+    """The origin that a checkpoint has stored, without folders, which earlier versions stored too.
+
+    Hub ids stay as they are; the file or folder of a relative path may no longer exist here.
+    """
+    if is_hub_id(stored) or _FORMER.fullmatch(stored):
+        return stored
+    return public_name(stored).rstrip("/").rpartition("/")[2]

@@ -6,14 +6,17 @@ from typing import Any
 
 from ..errors import VitrailError
 from ..models.families import variant_names
+from ..models.fields import ModelConfig
+from ..models.registry import is_model_name, model_config
 from ..progress import Say
 from .atomic import MANIFEST
 from .card import Card
 from .document import Stored
 from .foreign import from_state, read_model_folder, read_npz
 from .foreign_config import CARDS
-from .hub import fetch, is_hub_id
+from .hub import fetch
 from .native import read_file, read_folder
+from .origin import is_hub_id
 from .weights import is_pickle
 
 
@@ -47,6 +50,21 @@ def read(source: str | Path, architecture: str | None, facts: dict[str, Any], sa
             )
         raise VitrailError(f"there is no file or folder {source}: check the path")
     return _from_hub(str(source), architecture, facts, say)
+
+
+def named_config(name: str, say: Say) -> ModelConfig:
+    """Config of a variant, or of any source that `load` accepts.
+
+    Args:
+        name: name of a variant or of a model in a paper, or path or hub id of a checkpoint.
+        say: as in `read`.
+
+    Raises:
+        VitrailError: unknown name, or a checkpoint that cannot be read.
+    """
+    if Path(name).exists() or (is_hub_id(name) and not is_model_name(name)):
+        return read(name, None, {}, say).config
+    return model_config(name)
 
 
 def _read_file(path: Path, architecture: str | None, facts: dict[str, Any]) -> Stored:

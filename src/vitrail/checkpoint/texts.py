@@ -7,7 +7,8 @@ from ..errors import VitrailError
 from ..models.fields import ModelConfig
 from ..models.text import DualFields
 from ..progress import Say, to_stderr
-from .hub import fetch, is_hub_id
+from .hub import fetch
+from .origin import is_hub_id
 
 
 def load_tokenizer(source: str | Path, config: ModelConfig, *, say: Say = to_stderr) -> Tokenizer:

@@ -14,6 +14,7 @@ import torch
 from ..errors import VitrailError
 from .contract import Checkpoint, load, save
 from .foreign_config import CARDS
+from .origin import public_name
 from .timm_card import stated_architecture
 from .unpickle import REFUSED
 from .weights import is_pickle
@@ -90,6 +91,6 @@ def load_pickle(path: Path, *, architecture: str | None = None, **facts: Any) ->
         if not whole and found["architecture"] and not architecture:
             architecture = stated_architecture(found["architecture"])
         checkpoint = load(folder if whole else weights, architecture=architecture, **facts)
-    checkpoint.info["origin"] = str(path)
+    checkpoint.info["origin"] = public_name(str(path))
     checkpoint.info["adapted"] = [*found["notes"], *checkpoint.info["adapted"]]
     return checkpoint

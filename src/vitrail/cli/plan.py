@@ -18,7 +18,7 @@ class Plan:
     """
 
     model: Annotated[str, Option(positional=True)]
-    """Variant, such as vit_tiny_patch16_224, see `vitrail models`; or a run, a checkpoint folder or file."""
+    """Variant, such as vit_tiny_patch16_224, see `vitrail models`; or a run, a checkpoint or a hub id."""
     image_size: Annotated[int | tuple[int, int] | None, Option(shown_default="the model's")] = None
     """Side, or height and width, in pixels."""
     num_classes: Annotated[int | None, Option(shown_default="the model's")] = None

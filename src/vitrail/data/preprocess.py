@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import torch
@@ -18,6 +18,8 @@ from .resize import resize_and_crop, stretch_and_crop
 Interpolation = Literal["bicubic", "bilinear", "nearest"]
 
 _MOST_SIDE, _MOST_CHANNELS, _MOST_VALUE = 32_768, 4_096, 1e12
+_FIRST_FIELDS = ("image_size", "crop", "interpolation", "mean", "std", "channels")
+"""Fields that every stored preprocessing has; those added later have defaults that change nothing."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -114,13 +116,13 @@ class Preprocess:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "Preprocess":
-        """Inverse of `to_dict`, strict: every field, and its type.
+        """Inverse of `to_dict`, strict; fields that earlier versions did not have may be missing.
 
         Raises:
             VitrailError: a missing or unknown field, or an invalid value.
         """
         found = build(cls, values, "preprocess")
-        missing = [each.name for each in fields(cls) if each.name not in values]
+        missing = [name for name in _FIRST_FIELDS if name not in values]
         if missing:
             raise VitrailError(f"preprocess has no {', '.join(missing)}: add it")
         for name in ("mean", "std"):

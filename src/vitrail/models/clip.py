@@ -7,7 +7,7 @@ its caption have a large cosine. The variants `vit_*_clip_*` are image encoders 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 from torch import nn
 
@@ -15,7 +15,6 @@ from ..nn import (
     CausalMask,
     DualEncoder,
     EndOfText,
-    FirstToken,
     Head,
     PerToken,
     ProjectionHead,
@@ -27,7 +26,7 @@ from ..nn import (
 )
 from ..task_spec import CLASSIFICATION, EMBEDDING, TaskSpec
 from .fields import BlockFields, PositionedFields, Size, ViTFields, shared_fields
-from .parts import activation_of, classifier, patch_embed, vit_embed, vit_encoder
+from .parts import POOLS, activation_of, classifier, patch_embed, vit_embed, vit_encoder
 from .text import DualFields, init_clip, text_encoder
 from .words import Activation
 
@@ -40,11 +39,14 @@ class CLIPVisionConfig(ViTFields, PositionedFields, BlockFields):
         activation: "quick_gelu" in OpenAI's models, "gelu" in the open releases.
         head_bias: False for a head that is the projection into the space shared with texts: its output is an embedding
         of `num_classes` numbers, as in the variants with the task EMBEDDING.
+        pool: input of the classifier: the "class" token after a norm, or the "mean" over the patches without one
+        (transformers' `CLIPForImageClassification`).
     """
 
     norm_eps: float = 1e-5
     activation: Activation = "gelu"
     head_bias: bool = True
+    pool: Literal["class", "mean"] = "class"
 
     def resolve_task(self) -> TaskSpec:
         classifies = bool(self.num_classes) and self.head_bias
@@ -60,8 +62,8 @@ class CLIPVisionConfig(ViTFields, PositionedFields, BlockFields):
         head = ProjectionHead if self.task == EMBEDDING else Head
         model = VisionModel(
             embed=vit_embed(self, patches, norm=norm),
-            encoder=vit_encoder(self, activation=activation_of(self.activation)),
-            head=head(FirstToken(), classifier(dim, self.num_classes, bias=self.head_bias)),
+            encoder=vit_encoder(self, activation=activation_of(self.activation), norm=self.pool == "class"),
+            head=head(POOLS[self.pool](self), classifier(dim, self.num_classes, bias=self.head_bias)),
             config=self,
         )
         return model.apply(init_vit)

@@ -87,6 +87,8 @@ class DINOv3Config(ViTFields, BlockFields):
 
 HUGE_PLUS: dict[str, Any] = {"embed_dim": 1280, "depth": 32, "num_heads": 20, "gated_mlp": True}
 SEVEN_B: dict[str, Any] = {"embed_dim": 4096, "depth": 40, "num_heads": 32, "mlp_ratio": 2.0, "gated_mlp": True}
+LINGBOT: dict[str, Any] = {"image_size": 512, "pool": "class"}
+GIANT: dict[str, Any] = {"embed_dim": 1536, "depth": 40, "num_heads": 24, "mlp_ratio": 8 / 3, "gated_mlp": True}
 
 VARIANTS = {
     "vit_tiny_patch16_dinov3_qkvb": DINOv3Config(qkv_bias=True, **TINY),
@@ -101,6 +103,10 @@ VARIANTS = {
     "vit_huge_plus_patch16_dinov3": DINOv3Config(**HUGE_PLUS),
     "vit_huge_plus_patch16_dinov3_qkvb": DINOv3Config(qkv_bias=True, **HUGE_PLUS),
     "vit_7b_patch16_dinov3": DINOv3Config(**SEVEN_B),
+    "vit_small_patch16_lingbot": DINOv3Config(qkv_bias=True, **LINGBOT, **SMALL),
+    "vit_base_patch16_lingbot": DINOv3Config(qkv_bias=True, **LINGBOT),
+    "vit_large_patch16_lingbot": DINOv3Config(qkv_bias=True, **LINGBOT, **LARGE),
+    "vit_giant_patch16_lingbot": DINOv3Config(**LINGBOT, **GIANT),
 }
 
 PAPER_NAMES = ((r"dinov3-(vit-?)?<size>(-?<patch>)?", "vit_{size}_patch{patch:16}_dinov3"),)

@@ -116,5 +116,11 @@ def canonical_name(name: str) -> str:
     raise VitrailError(f"there is no model {name!r}: {hint}; `vitrail models` lists all")
 
 
+def is_model_name(name: str) -> bool:
+    """Whether a name is that of a variant or of a model in a paper, which may look like a hub id: "ViT-B/16"."""
+    names = variant_names()
+    return name in names or paper_name(name) in names
+
+
 def _letters(name: str) -> str:
     return "".join(character for character in name.lower() if character.isalnum())

@@ -5,7 +5,7 @@ normed mean over all tokens.
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from torch import nn
 
@@ -15,6 +15,7 @@ from ..nn import (
     Embedding,
     Encoder,
     Head,
+    JoinedTokens,
     JointProjectionWithoutKeyBias,
     MeanPool,
     SinusoidalPositions,
@@ -35,6 +36,8 @@ class VideoMAEConfig(ViTFields, PositionedFields, BlockFields):
     Attributes:
         num_frames: number of frames T, a multiple of `tubelet_frames`.
         tubelet_frames: number of frames of a token.
+        pool: input of the classifier: the "mean" over all tokens, or the "first" token, whose norm is in the encoder
+        (transformers' `use_mean_pooling=False`).
         pool_norm: whether the mean has a norm; encoders alone have none (transformers' `VideoMAEModel`).
         pool_norm_eps: epsilon of the norm after the pooling (transformers' weights expect 1e-5).
         position_grid: (frames, rows, columns) of positions to resample to the current grid; None: positions are
@@ -44,6 +47,7 @@ class VideoMAEConfig(ViTFields, PositionedFields, BlockFields):
     num_frames: int = 16
     tubelet_frames: int = 2
     num_classes: int = 400
+    pool: Literal["mean", "first"] = "mean"
     pool_norm: bool = True
     pool_norm_eps: float = 1e-6
     position_grid: tuple[int, int, int] | None = None
@@ -59,14 +63,21 @@ class VideoMAEConfig(ViTFields, PositionedFields, BlockFields):
         positions = SinusoidalPositions(
             dim, grid=self.position_grid, mode=self.position_mode, antialias=self.position_antialias
         )
-        norm = nn.LayerNorm(dim, eps=self.pool_norm_eps) if self.pool_norm else None
+        blocks = [self.block(i, rate) for i, rate in enumerate(linear_rates(self.drop_path, self.depth))]
         model = VisionModel(
             embed=Embedding(tubelets, positions=positions),
-            encoder=Encoder([self.block(i, rate) for i, rate in enumerate(linear_rates(self.drop_path, self.depth))]),
-            head=Head(MeanPool(), classifier(dim, self.num_classes), norm=norm),
+            encoder=Encoder(blocks, norm=nn.LayerNorm(dim, eps=self.norm_eps) if self.pool == "first" else None),
+            head=self.head(),
             config=self,
         )
         return model.apply(init_vit)
+
+    def head(self) -> Head:
+        classify = classifier(self.embed_dim, self.num_classes)
+        if self.pool == "first":
+            return Head(JoinedTokens(1), classify)
+        norm = nn.LayerNorm(self.embed_dim, eps=self.pool_norm_eps) if self.pool_norm else None
+        return Head(MeanPool(), classify, norm=norm)
 
     def block(self, index: int, drop_path: float) -> Block:
         dim, widths = self.embed_dim, self.block_widths(index)

@@ -59,6 +59,9 @@ TINY: dict[str, Any] = {"embed_dim": 192, "num_heads": 3}
 SMALL: dict[str, Any] = {"embed_dim": 384, "num_heads": 6}
 LARGE: dict[str, Any] = {"embed_dim": 1024, "depth": 24, "num_heads": 16}
 HUGE: dict[str, Any] = {"embed_dim": 1280, "depth": 32, "num_heads": 16}
+GIANT: dict[str, Any] = {"embed_dim": 1408, "depth": 40, "num_heads": 16, "mlp_ratio": 48 / 11}
+GIGANTIC: dict[str, Any] = {"embed_dim": 1664, "depth": 48, "num_heads": 16, "mlp_ratio": 64 / 13}
+PLUS: dict[str, Any] = {"embed_dim": 896, "num_heads": 14, "layer_scale": 1e-5}
 
 VARIANTS = {
     "vit_tiny_patch8_224": ViTConfig(patch_size=8, **TINY),
@@ -88,6 +91,12 @@ VARIANTS = {
     "vit_huge_patch14_224": ViTConfig(patch_size=14, **HUGE),
     "vit_huge_patch16_224": ViTConfig(patch_size=16, **HUGE),
     "vit_huge_patch32_224": ViTConfig(patch_size=32, **HUGE),
+    "vit_giant_patch14_224": ViTConfig(patch_size=14, **GIANT),
+    "vit_gigantic_patch14_224": ViTConfig(patch_size=14, **GIGANTIC),
+    "vit_base_patch16_plus_240": ViTConfig(image_size=240, **PLUS),
+    "vit_base_patch32_plus_256": ViTConfig(patch_size=32, image_size=256, **PLUS),
+    "eva_large_patch14_196": ViTConfig(patch_size=14, image_size=196, pool="mean", **LARGE),
+    "eva_large_patch14_336": ViTConfig(patch_size=14, image_size=336, pool="mean", **LARGE),
 }
 
 PAPER_NAMES = (

@@ -16,6 +16,8 @@ from ..nn import (
     Head,
     JointProjection,
     MeanPool,
+    MultiHeadAttentionPool,
+    PatchesOnly,
     RegisterTokens,
     VisionModel,
     init_vit,
@@ -23,6 +25,8 @@ from ..nn import (
 )
 from .fields import BlockFields, PositionedFields, Size, ViTFields
 from .parts import classifier, learned_positions, patch_embed, vit_attention, vit_residuals
+from .vit import GIANT, HUGE
+from .words import PatchPool
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -35,6 +39,7 @@ class GapViTConfig(ViTFields, PositionedFields, BlockFields):
         registers: number of register tokens.
         register_positions: whether the registers have positions.
         norm_after_pool: norm of the mean instead of the tokens.
+        pool: input of the classifier, see `words.Pool`.
     """
 
     image_size: Size = 256
@@ -43,6 +48,7 @@ class GapViTConfig(ViTFields, PositionedFields, BlockFields):
     registers: int = 0
     register_positions: bool = False
     norm_after_pool: bool = False
+    pool: PatchPool = "mean"
 
     def build(self) -> VisionModel["GapViTConfig"]:
         dim = self.embed_dim
@@ -52,7 +58,7 @@ class GapViTConfig(ViTFields, PositionedFields, BlockFields):
         model = VisionModel(
             embed=self.embedding(),
             encoder=Encoder(blocks, norm=None if self.norm_after_pool else norm),
-            head=Head(MeanPool(), classifier(dim, self.num_classes), norm=norm if self.norm_after_pool else None),
+            head=Head(self.pooling(), classifier(dim, self.num_classes), norm=norm if self.norm_after_pool else None),
             config=self,
         )
         return model.apply(init_vit)
@@ -63,6 +69,12 @@ class GapViTConfig(ViTFields, PositionedFields, BlockFields):
         if self.register_positions:
             return Embedding(patches, **registers, positions=learned_positions(self, patches, prefix=self.registers))
         return Embedding(patches, positions=learned_positions(self, patches), **registers)
+
+    def pooling(self) -> nn.Module:
+        if self.pool == "mean":
+            return MeanPool()
+        mlp = MLP(self.embed_dim, int(self.embed_dim * self.mlp_ratio))
+        return MultiHeadAttentionPool(self.embed_dim, self.num_heads, mlp, norm_eps=self.norm_eps, select=PatchesOnly())
 
     def block(self, index: int, drop_path: float) -> Block:
         widths = self.block_widths(index)
@@ -81,8 +93,6 @@ LITTLE: dict[str, Any] = {"embed_dim": 320, "depth": 14, "num_heads": 5, "mlp_ra
 MEDIUM: dict[str, Any] = {"embed_dim": 512, "num_heads": 8}
 DEEP: dict[str, Any] = {**MEDIUM, "depth": 20}
 BETWIXT: dict[str, Any] = {"embed_dim": 640, "num_heads": 10}
-HUGE: dict[str, Any] = {"embed_dim": 1280, "depth": 32, "num_heads": 16}
-GIANT: dict[str, Any] = {"embed_dim": 1408, "depth": 40, "num_heads": 16, "mlp_ratio": 48 / 11}
 SO150M: dict[str, Any] = {"embed_dim": 896, "depth": 18, "num_heads": 14, "mlp_ratio": 2.572}
 SO150M2: dict[str, Any] = {"embed_dim": 832, "depth": 21, "num_heads": 13, "mlp_ratio": 34 / 13}
 ONE: dict[str, Any] = {"registers": 1, "layer_scale": 1e-5, "norm_after_pool": True}
@@ -110,6 +120,7 @@ VARIANTS = {
     "vit_betwixt_patch16_reg4_gap_256": GapViTConfig(**BETWIXT, **FOUR),
     "vit_betwixt_patch16_reg4_gap_384": GapViTConfig(image_size=384, **BETWIXT, **FOUR),
     "vit_base_patch16_reg4_gap_256": GapViTConfig(registers=4, norm_after_pool=True),
+    "vit_so150m_patch16_reg4_map_256": GapViTConfig(pool="multi_head", **FIRST),
     "vit_so150m_patch16_reg4_gap_256": GapViTConfig(**FIRST),
     "vit_so150m_patch16_reg4_gap_384": GapViTConfig(image_size=384, **FIRST),
     "vit_so150m2_patch16_reg1_gap_256": GapViTConfig(**SECOND),

@@ -9,11 +9,15 @@ Interpolation = Literal["nearest", "bilinear", "bicubic"]
 Pool = Literal["class", "mean", "both", "attention", "multi_head"]
 """Pools: the class token, the mean over the patches, both concatenated, the mean of all tokens weighted by learned
 scores (CCT), or attention of a learned query with several heads (SigLIP)."""
+PatchPool = Literal["mean", "multi_head"]
+"""Pools of models without class token, which read the patches alone."""
 HeadKind = Literal["linear", "mlp"]
 """Classifiers: a linear layer, or an MLP with one hidden layer of the pool's width and tanh (ViT in pre-training)."""
 PositionKind = Literal["learned", "axes", "sinusoidal", "sincos", "none"]
 """Positions: a vector for each cell; a vector for each row and each column; sines along the sequence; sines of row and
 column; none."""
+Rotation = Literal["axial", "mixed"]
+"""Rotary positions: half of the channels turn with the column, half with the row; or learned directions."""
 VideoAttention = Literal["divided", "joint", "space"]
 """Video attention: time, then space; all tokens of all frames; inside each frame."""
 AttentionKind = Literal["local", "neighbourhood", "axial", "strided", "sparse", "linear", "performer", "relative"]

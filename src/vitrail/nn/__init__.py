@@ -31,6 +31,7 @@ from .attention.projections import (
     ConvProjection,
     JointProjection,
     JointProjectionWithoutKeyBias,
+    LinearOfNorm,
     PlacedProjection,
     ReducedProjection,
     ScaledQueries,
@@ -45,6 +46,7 @@ from .attention.relative import (
     offset_index,
     spread_offsets,
 )
+from .attention.rotary import GridRotaryPositions, LearnedRotaryPositions
 from .attention.space_time import FrameAttention, MeanOverFrames, PrefixForEachFrame, SpaceAttention, TimeAttention
 from .attention.sparse import AxialAttention, GroupedAttend, GroupsOf, MaskOf, NeighbourhoodAttention, SparseAttention
 from .attention.windows import LocalAttention, NoMask, ShiftMask
@@ -111,7 +113,7 @@ from .heads.head import (
 )
 from .heads.multitask import TaskHeads
 from .heads.outputs import Detections, ForwardOutputs, TaskOutputs
-from .heads.pool import AttentionWeightedPool, JoinedTokens, MultiHeadAttentionPool
+from .heads.pool import AttentionWeightedPool, JoinedTokens, MultiHeadAttentionPool, PatchesOnly
 from .heads.prototypes import PrototypeHead, Prototypes, UnitLength
 from .heads.reading import CLASS_TOKEN, ReadsTokens, TokensRead
 from .heads.segment import AllMLPHead
@@ -203,6 +205,7 @@ __all__ = [
     "FusionDecoder",
     "GlobalResponseNorm",
     "Grid",
+    "GridRotaryPositions",
     "GroupedAttend",
     "Groups",
     "GroupsOf",
@@ -217,10 +220,12 @@ __all__ = [
     "LastToken",
     "LayerScale",
     "LearnedPositions",
+    "LearnedRotaryPositions",
     "Levels",
     "LinearAttend",
     "LinearAttention",
     "LinearNorm",
+    "LinearOfNorm",
     "LocalAttention",
     "MLPHead",
     "MapEmbed",
@@ -251,6 +256,7 @@ __all__ = [
     "PatchEmbed",
     "PatchHead",
     "PatchMerging",
+    "PatchesOnly",
     "Pattern",
     "PerToken",
     "PlacedProjection",

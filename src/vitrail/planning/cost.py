@@ -2,17 +2,16 @@
 
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
 from typing import Literal, get_args
 
 import torch
 
 from ..checkpoint.build import blueprint
-from ..checkpoint.read import read
+from ..checkpoint.read import named_config
 from ..errors import VitrailError, nearest
 from ..machine.facts import pick_precision, resident_bytes
 from ..models.fields import ModelConfig, pair
-from ..models.registry import model_config, override
+from ..models.registry import override
 from ..nn.matrices import hidden_matrices
 from ..progress import to_stderr
 from .budget import largest_batch
@@ -148,7 +147,8 @@ def plan(
     """Compute the parameters, operations and peak memory of a model, without allocating it.
 
     Args:
-        model: name of a variant, a config, or the path of a checkpoint: a run, a folder or a file.
+        model: name of a variant, a config, or a checkpoint: a run, a folder, a file or a hub id, whose files are
+            downloaded.
         image_size, num_classes, in_channels: replace the model's own.
         batch_size: images per step.
         device: "cpu" or "cuda"; the machine need not have it.
@@ -193,12 +193,10 @@ def plan(
 
 
 def configure(model: str | ModelConfig, changes: dict[str, object]) -> ModelConfig:
-    """Return the config of a model, by name, path of a checkpoint or config, with fields replaced."""
+    """Return the config of a model, by name, path or hub id of a checkpoint, or config, with fields replaced."""
     if not isinstance(model, str):
         return override(model, changes, type(model).__name__)
-    if Path(model).exists():
-        return override(read(model, None, {}, to_stderr).config, changes, model)
-    return model_config(model, **changes)
+    return override(named_config(model, to_stderr), changes, model)
 
 
 def _measure(work: Workload, name: str, batch_size: int, runtime: int) -> Plan:

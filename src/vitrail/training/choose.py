@@ -10,6 +10,12 @@ _CPU_SAMPLES, _GPU_SAMPLES = 300_000, 6_000_000
 _CPU_FLOPS = 3e14
 """Limit for a whole run on a CPU if the user gives neither minutes nor epochs: fewer epochs instead of hours."""
 
+SLOW_CPU, SLOW_GPU = 2e10, 5e12
+"""FLOPs a second of a slow machine, from which choices under a time budget follow. They are constants, so that choices
+do not depend on the speed of the moment."""
+
+_STEPS_IN_TIME, _SMALLEST_BATCH = 100, 16
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Situation:
@@ -78,6 +84,21 @@ def fewer_epochs(recipe: Recipe, situation: Situation, flops: int) -> Recipe:
         return recipe
     affordable = max(1.0, round(_CPU_FLOPS / (flops * situation.train), 2))
     return replace(recipe, epochs=min(chosen(recipe.epochs), affordable))
+
+
+def smaller_batch(recipe: Recipe, situation: Situation, flops: int) -> Recipe:
+    """Return the recipe with a smaller batch, if a slow machine would do few steps in its time budget.
+
+    With the same images, many steps on small batches learn more than few on large ones, until about 100 of them.
+
+    Args:
+        recipe: a recipe with a time budget, whose batch size was chosen, not given by the user.
+        situation: data and machine.
+        flops: floating-point operations of a training step for one image.
+    """
+    images = 60 * chosen(recipe.minutes) * (SLOW_GPU if situation.gpu else SLOW_CPU) / flops
+    enough = 2 ** int(math.log2(max(1.0, images / _STEPS_IN_TIME)))
+    return replace(recipe, batch_size=min(chosen(recipe.batch_size), max(_SMALLEST_BATCH, enough)))
 
 
 def _model_for(situation: Situation) -> tuple[str, int]:

@@ -22,9 +22,9 @@ from ..planning.flops import blueprint, count
 from ..planning.stride import stride_of
 from ..tasks.task import Task
 from .channels import channel_statistics, given_statistics, require_scale
-from .choose import Situation, choose, fewer_epochs
+from .choose import Situation, choose, fewer_epochs, smaller_batch
 from .optimizer import muon_flops
-from .recipe import Recipe, chosen
+from .recipe import Recipe, chosen, timed
 from .setup import RunSetup
 from .training_data import TrainingData
 
@@ -60,7 +60,7 @@ def resolve(recipe: Recipe, data: TrainingData, own: OwnParts) -> RunSetup:
     pretrained = load(recipe.weights) if recipe.weights else None
     if pretrained:
         data = in_units_of(pretrained, data)
-    recipe = _chosen(recipe, data, _situation(data, device, pretrained), own)
+    recipe = _chosen(recipe, data, _situation(data, device, pretrained), own, pretrained)
     checkpoint = _adapted(recipe, data, pretrained) if pretrained else _fresh(recipe, data, own)
     precision = pick_precision(recipe.precision, device)
     # The recipe records what "auto" was resolved to, so that another machine resumes with the same precision.
@@ -92,17 +92,25 @@ def _objective(recipe: Recipe, data: TrainingData) -> ObjectiveConfig:
     return recipe.objective
 
 
-def _chosen(recipe: Recipe, data: TrainingData, situation: Situation, own: OwnParts) -> Recipe:
-    """The recipe with its open fields filled: Muon only if its steps cost little, fewer epochs for a large model."""
+def _chosen(
+    recipe: Recipe, data: TrainingData, situation: Situation, own: OwnParts, pretrained: Checkpoint | None
+) -> Recipe:
+    """The recipe with its open fields filled: Muon only if its steps cost little, a smaller batch if there is little
+    time, fewer epochs for a large model."""
     recipe, size = _named_model(recipe, data, own)
     found = choose(recipe, situation, size)
-    if recipe.weights:
-        return found
-    config = _config(found, data, own).densest()
+    if pretrained:
+        config = override(pretrained.model.config, {"image_size": found.image_size}, str(recipe.weights)).densest()
+    else:
+        config = _config(found, data, own).densest()
     flops = 3 * count(config).flops
+    if timed(recipe) and recipe.batch_size is None:
+        found = smaller_batch(found, situation, flops)
+    if pretrained:
+        return found
     muon_by_default = recipe.optimizer is None and found.optimizer == "muon"
     if muon_by_default and muon_flops(blueprint(config)) > _MOST_MUON * flops * chosen(found.batch_size):
-        found = choose(replace(recipe, optimizer="adamw"), situation, size)
+        found = choose(replace(recipe, optimizer="adamw", batch_size=found.batch_size), situation, size)
     nothing_given = recipe.epochs is None and recipe.minutes is None and recipe.steps is None
     return fewer_epochs(found, situation, flops) if nothing_given else found
 

@@ -20,6 +20,7 @@ from ..nn import BaseVisionModel, checkpoint_activations
 from ..objectives.objective import Labels, Objective, ObjectiveConfig, Transform
 from ..planning.flops import count
 from .batch_statistics import STATISTICS_IMAGES, updated_norms, with_statistics
+from .choose import SLOW_CPU, SLOW_GPU
 from .loop import Trainer
 from .optimizer import freeze, make_optimizers
 from .recipe import Recipe, chosen, timed
@@ -28,10 +29,6 @@ from .training_data import SplitData, TrainingData, memory_for_images
 
 _EVALUATING = 0.1
 """Fraction of a time budget for evaluating a split once."""
-
-_SLOW_CPU, _SLOW_GPU = 2e10, 5e12
-"""FLOPs a second of a slow machine, which limit what is evaluated under a time budget. They are constants, so that the
-images do not depend on the speed of the moment."""
 
 _FEWEST_EVALUATED = 100
 """Fewer images than this measure too little, whatever they cost."""
@@ -193,7 +190,7 @@ class RunSetup:
         """Most images of a split that are evaluated in a time budget, from the cost of an image on a slow machine."""
         if not timed(self.recipe):
             return None
-        speed = _SLOW_CPU if self.device.type == "cpu" else _SLOW_GPU
+        speed = SLOW_CPU if self.device.type == "cpu" else SLOW_GPU
         flops = count(self.checkpoint.model.config.densest()).flops
         return max(_FEWEST_EVALUATED, int(_EVALUATING * 60 * chosen(self.recipe.minutes) * speed / max(1, flops)))
 

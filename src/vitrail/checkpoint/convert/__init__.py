@@ -12,6 +12,7 @@ from ...errors import VitrailError
 from ...models.fields import ModelConfig
 from ...nn import BaseVisionModel
 from ...plugins import find_plugin, plugin_names
+from ..build import few
 from ..envelope import unwrap
 from .rename import Layout, Renamed, Rule, to_ours
 from .wrapped import without_wrapper
@@ -23,7 +24,8 @@ Reader = Callable[[Mapping[str, Any]], ModelConfig]
 _SHARED = ("timm", "transformers", "torchvision", "official")
 """Modules with the layouts of ViT in each source. If names fit several layouts equally well, the first is used."""
 _OTHERS = sorted({module.name for module in pkgutil.iter_modules(__path__)}.difference(_SHARED))
-_TABLES = [vars(import_module(f"{__name__}.{module}")) for module in (*_SHARED, *_OTHERS)]
+_MODULES = {module: vars(import_module(f"{__name__}.{module}")) for module in (*_SHARED, *_OTHERS)}
+_TABLES = list(_MODULES.values())
 
 LAYOUTS: tuple[Layout, ...] = tuple(layout for table in _TABLES for layout in table.get("LAYOUTS", ()))
 """Layouts of all modules in this folder; a family adds its own by a file that defines LAYOUTS."""
@@ -44,7 +46,7 @@ def convert_state_dict(state_dict: Mapping[str, Any], model: BaseVisionModel[Mod
 
     Raises:
         VitrailError: unknown layout, or missing or unexpected tensors, or tensors of another shape; the message
-        lists them all.
+        lists the first of each kind.
     """
     expected = model.state_dict()
     own = Layout("vitrail", tuple(Rule(name, (name,)) for name in expected))
@@ -54,6 +56,11 @@ def convert_state_dict(state_dict: Mapping[str, Any], model: BaseVisionModel[Mod
     check(renamed, expected, layout)
     check_computed(state, layout, model.config)
     return {name: renamed.state[name] for name in expected}
+
+
+def layouts_of(family: str) -> tuple[Layout, ...]:
+    """Layouts of the module of a family; empty if it has none of its own."""
+    return tuple(_MODULES.get(family, {}).get("LAYOUTS", ()))
 
 
 def added_layouts() -> tuple[Layout, ...]:
@@ -98,7 +105,7 @@ def unwrapped(state: Mapping[str, Tensor], *more: Layout) -> tuple[dict[str, Ten
 
 
 def check(renamed: Renamed, expected: Mapping[str, Tensor], layout: Layout) -> None:
-    """Raise VitrailError unless every tensor is present with the right shape; the message lists the others."""
+    """Raise VitrailError unless every tensor is present with the right shape; the message lists others."""
     missing = [*renamed.incomplete]
     wrong = []
     for name, tensor in expected.items():
@@ -114,7 +121,7 @@ def check(renamed: Renamed, expected: Mapping[str, Tensor], layout: Layout) -> N
         "unexpected": [*renamed.unexpected, *surplus],
         "of a wrong shape": wrong,
     }
-    faults = [f"{kind}: {', '.join(names)}" for kind, names in groups.items() if names]
+    faults = [f"{kind}: {few(names)}" for kind, names in groups.items() if names]
     if faults:
         raise VitrailError(f"weights of layout {layout.name} do not fit the model: {'; '.join(faults)}")
 

@@ -87,14 +87,17 @@ def transformers_blocks(ours: str, theirs: str) -> tuple[Rule, ...]:
     )
 
 
-def transformers_image(ours: str, theirs: str) -> tuple[Rule, ...]:
-    """Rules for an image encoder with transformers' names, shared by CLIP and SigLIP."""
+def _patches_and_blocks(ours: str, theirs: str) -> tuple[Rule, ...]:
     return (
         linear(f"{ours}embed.patches.project", f"{theirs}embeddings.patch_embedding"),
         Rule(f"{ours}embed.parts.positions.weight", (f"{theirs}embeddings.position_embedding.weight",), TABLE),
         *transformers_blocks(f"{ours}encoder.blocks.{{i}}", f"{theirs}encoder.layers.{{i}}"),
-        linear(f"{ours}encoder.norm", f"{theirs}post_layernorm"),
     )
+
+
+def transformers_image(ours: str, theirs: str) -> tuple[Rule, ...]:
+    """Rules for an image encoder with transformers' names, shared by CLIP and SigLIP."""
+    return (*_patches_and_blocks(ours, theirs), linear(f"{ours}encoder.norm", f"{theirs}post_layernorm"))
 
 
 def transformers_text() -> tuple[Rule, ...]:
@@ -107,11 +110,18 @@ def transformers_text() -> tuple[Rule, ...]:
     )
 
 
-def _image(ours: str, theirs: str) -> tuple[Rule, ...]:
+def _encoder(ours: str, theirs: str) -> tuple[Rule, ...]:
     return (
-        *transformers_image(ours, theirs),
+        *_patches_and_blocks(ours, theirs),
         Rule(f"{ours}embed.parts.prefix.weight", (f"{theirs}embeddings.class_embedding",), VECTOR),
         linear(f"{ours}embed.parts.norm.layer", f"{theirs}pre_layrnorm"),
+    )
+
+
+def _image(ours: str, theirs: str) -> tuple[Rule, ...]:
+    return (
+        *_encoder(ours, theirs),
+        linear(f"{ours}encoder.norm", f"{theirs}post_layernorm"),
         Rule(f"{ours}head.classify.weight", ("visual_projection.weight",)),
     )
 
@@ -131,8 +141,16 @@ _TRANSFORMERS = Layout(
 _TRANSFORMERS_IMAGE = Layout(
     "transformers CLIP (image encoder)", _image("", ""), _NUMBERS, ("vision_model.",), _PLAIN, _OPENAI_IMAGES
 )
-# The image encoder alone is first: both layouts have all of its names.
-LAYOUTS = (TIMM, OPENAI, _TRANSFORMERS_IMAGE, _TRANSFORMERS)
+_TRANSFORMERS_CLASSES = Layout(
+    "transformers CLIP (image classification)",
+    (*_encoder("", ""), linear("head.classify", "classifier")),
+    (*_NUMBERS, "post_layernorm.{p}"),  # its input is the class token, which classification leaves out
+    ("vision_model.",),
+    _PLAIN,
+    _OPENAI_IMAGES,
+)
+# The image encoder alone is first: all layouts have all of its names.
+LAYOUTS = (TIMM, OPENAI, _TRANSFORMERS_IMAGE, _TRANSFORMERS, _TRANSFORMERS_CLASSES)
 
 _ACTIVATIONS = {"gelu": "gelu", "gelu_pytorch_tanh": "gelu_tanh", "gelu_new": "gelu_tanh", "quick_gelu": "quick_gelu"}
 
@@ -204,12 +222,9 @@ _TEXT_DEFAULTS = {
 }
 
 
-def _config(card: Mapping[str, Any]) -> CLIPConfig:
+def _config(card: Mapping[str, Any]) -> CLIPConfig | CLIPVisionConfig:
     if "CLIPForImageClassification" in (card.get("architectures") or ()):
-        raise VitrailError(
-            "CLIPForImageClassification pools the patches without a norm, as no CLIP of vitrail does: only CLIPModel "
-            "and its image encoder are supported"
-        )
+        return CLIPVisionConfig(**image_fields(dict(card["vision_config"]), *_DEFAULTS, 32), pool="mean")
     image, text = both(card, *_DEFAULTS)
     # Before 2023 all files had 2, and for that value transformers uses the highest number as the end token.
     end, highest = text.get("eos_token_id", 49407), text.get("vocab_size", 49408) - 1

@@ -34,7 +34,8 @@ def _timm(kind: str, expand: tuple[str, ...]) -> Layout:
         *timm.CLASS,
         *timm.AROUND,
     )
-    return Layout(f"timm DINOv3, {kind}", rules, fields={"pool": "mean"})
+    doubt = 'pool "mean" assumed, as in timm\'s DINOv3: pass pool="class" if the classifier reads the class token'
+    return Layout(f"timm DINOv3, {kind}", rules, fields={"gated_mlp": kind == "gated"}, doubt=doubt)
 
 
 def _official(kind: str, expand: tuple[str, ...], contract: str) -> Layout:
@@ -50,7 +51,8 @@ def _official(kind: str, expand: tuple[str, ...], contract: str) -> Layout:
     # The bias mask keeps the keys' part at zero; the last name is for the small crops in the 7B model's pre-training.
     unused = ("mask_token", "blocks.{i}.attn.qkv.bias_mask", "local_cls_norm.{p}")
     computed = {"rope_embed.periods": _periods}
-    return Layout(f"official DINOv3, {kind}", rules, unused, ("backbone.",), {"pool": "class"}, computed=computed)
+    fields = {"pool": "class", "gated_mlp": kind == "gated"}
+    return Layout(f"official DINOv3, {kind}", rules, unused, ("backbone.",), fields, computed=computed)
 
 
 def _periods(config: DINOv3Config) -> Tensor:
@@ -75,7 +77,8 @@ def _transformers(kind: str, expand: tuple[str, ...]) -> Layout:
         Rule(f"{_BLOCK}.mlp.scale.weight", (f"{theirs}.layer_scale2.lambda1",)),
         linear("encoder.norm", "norm"),
     )
-    return Layout(f"transformers DINOv3, {kind}", rules, ("embeddings.mask_token",), ("model.",), {"pool": "class"})
+    fields = {"pool": "class", "gated_mlp": kind == "gated"}
+    return Layout(f"transformers DINOv3, {kind}", rules, ("embeddings.mask_token",), ("model.",), fields)
 
 
 LAYOUTS = (

@@ -94,6 +94,8 @@ class Layout:
         computed: names of stored tensors that our models compute -> what they compute for a config, to compare with.
         ambiguous: config fields in which sources with these names differ -> the choices, for messages.
         proof: names that only the release has; with one of them nothing is ambiguous.
+        doubt: sentence on other models with the same tensors, noted if no architecture is given.
+        stacked: their names of tensors of all blocks in one -> axis of the blocks; rules call the parts NAME.{i}.
     """
 
     name: str
@@ -105,16 +107,36 @@ class Layout:
     computed: Mapping[str, Callable[[Any], Tensor]] = field(default_factory=dict)
     ambiguous: Mapping[str, str] = field(default_factory=dict)
     proof: frozenset[str] = frozenset()
+    doubt: str = ""
+    stacked: Mapping[str, int] = field(default_factory=dict)
 
     def strip(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return the state with the prefix removed from every name that has one."""
         pattern = re.compile("|".join(f"^{re.escape(prefix)}" for prefix in self.prefixes) or "(?!)")
         return {pattern.sub("", name): tensor for name, tensor in state.items()}
 
+    def unstack(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return the state with prefixes removed, and with a tensor for each block in place of the stacked ones."""
+        result: dict[str, Tensor] = {}
+        for name, tensor in self.strip(state).items():
+            parts = tensor.unbind(self.stacked[name]) if name in self.stacked else ()
+            result |= {f"{name}.{index}": part for index, part in enumerate(parts)} or {name: tensor}
+        return result
+
+    def stack(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Inverse of `unstack`, without the prefixes."""
+        result = dict(state)
+        for name, axis in self.stacked.items():
+            parts = [part for part in result if part.rpartition(".")[0] == name]
+            parts.sort(key=lambda part: int(part.rpartition(".")[2]))
+            if parts:
+                result[name] = torch.stack([result.pop(part) for part in parts], dim=axis)
+        return result
+
     def known(self, state: Mapping[str, Tensor]) -> int:
         """Number of names in the state for which this layout has a rule."""
         pattern = _any_of((*(name for rule in self.rules for name in rule.theirs), *self.unused, *self.computed))
-        return sum(pattern.fullmatch(name) is not None for name in self.strip(state))
+        return sum(pattern.fullmatch(name) is not None for name in self.unstack(state))
 
     def place_of_theirs(self, name: str) -> Place | None:
         """Rule for a name of theirs, or None."""
@@ -157,7 +179,7 @@ def to_ours(state: Mapping[str, Tensor], layout: Layout) -> Renamed:
     """Rename a state dict to our names."""
     places: dict[tuple[str, ...], Place] = {}
     unexpected, unused = [], []
-    stripped = layout.strip(state)
+    stripped = layout.unstack(state)
     for name in stripped:
         place = layout.place_of_theirs(name)
         if place:
@@ -191,7 +213,7 @@ def to_theirs(state: Mapping[str, Tensor], layout: Layout, num_heads: int) -> di
             parts = [state[part] for part in place.ours]
             joined = parts[0] if len(parts) == 1 else torch.cat(parts)
             result.update(zip(place.theirs, place.rule.transform.split(joined, num_heads), strict=True))
-    return result
+    return layout.stack(result)
 
 
 def linear(ours: str | tuple[str, ...], *theirs: str, transform: Transform | None = None) -> Rule:

@@ -61,7 +61,7 @@ def _inside(rules: tuple[Rule, ...], ours: str, theirs: str) -> tuple[Rule, ...]
 
 
 _TIMM = (*timm.AROUND, *timm.block(), *_timm_pool("head.pool", "attn_pool"))
-TIMM = Layout("timm SigLIP", _TIMM)
+TIMM = Layout("timm SigLIP", (*_TIMM, Rule("embed.parts.registers.weight", ("reg_token",))))
 OPEN_CLIP = Layout(
     "open_clip SigLIP",
     (

@@ -44,5 +44,10 @@ _DISTILLED = (
 
 TIMM = Layout("timm", (*_SHARED, *scales("ls1.gamma", "ls2.gamma"), *CLASS), prefixes=("module.",))
 DISTILLED = Layout("timm, distilled", (*_SHARED, *_DISTILLED), prefixes=("module.",))
-DEIT3 = Layout("official DeiT III", (*_SHARED, *scales("gamma_1", "gamma_2"), *CLASS), prefixes=("module.",))
+DEIT3 = Layout(
+    "official DeiT III",
+    (*_SHARED, *scales("gamma_1", "gamma_2"), *CLASS),
+    prefixes=("module.",),
+    doubt="taken as DeiT III; pass architecture for a ViT with rotary positions, such as vit_base_patch16_rope_ape_224",
+)
 LAYOUTS = (TIMM, DISTILLED, DEIT3)

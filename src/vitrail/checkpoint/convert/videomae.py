@@ -46,6 +46,7 @@ def _transformers(kind: str, q: str, v: str) -> Layout:
                 project=transformers.FILES["project"],
                 mlp=(transformers.FILES["expand"], transformers.FILES["contract"]),
             ),
+            linear("encoder.norm", "layernorm"),
             linear("head.norm", "fc_norm"),
             linear("head.classify", "classifier"),
         ),
@@ -59,7 +60,7 @@ LAYOUTS = (OFFICIAL, _transformers("files", "q_bias", "v_bias"), _transformers("
 
 
 def _config(card: Mapping[str, Any]) -> VideoMAEConfig:
-    expect(card, hidden_act="gelu", qv_bias=True, use_mean_pooling=True)
+    expect(card, hidden_act="gelu", qv_bias=True)
     usual = "VideoMAEForVideoClassification"
     classifies = usual in (card.get("architectures") or (usual,))
     return VideoMAEConfig(
@@ -67,6 +68,7 @@ def _config(card: Mapping[str, Any]) -> VideoMAEConfig:
         num_frames=card["num_frames"],
         tubelet_frames=card["tubelet_size"],
         num_classes=400 if classifies else 0,
+        pool="mean" if card.get("use_mean_pooling", True) else "first",
         pool_norm=classifies,
         pool_norm_eps=1e-5,
     )

@@ -140,6 +140,24 @@ class ScaledQueries(nn.Module):
         return f"factor={self.factor:g}"
 
 
+class LinearOfNorm(nn.Linear):
+    """Norm of the joined heads, then the output projection (Wang et al., 2022, "Foundation transformers", "sub-LN").
+
+    (B, N, h e) -> (B, N, D).
+
+    Args:
+        dim, out_dim: widths h e and D.
+        norm: norm of width h e.
+    """
+
+    def __init__(self, dim: int, out_dim: int, norm: nn.Module) -> None:
+        super().__init__(dim, out_dim)
+        self.norm = norm
+
+    def forward(self, x: Float[Tensor, "B N E"]) -> Float[Tensor, "B N D"]:
+        return super().forward(self.norm(x))
+
+
 class PlacedProjection(nn.Linear):
     """As `JointProjection`, with positions added to the tokens for queries and keys, but not for values.
 

@@ -40,11 +40,7 @@ class RotaryPositions(nn.Module):
 
     def __init__(self, head_dim: int, *, base: float = 100.0) -> None:
         super().__init__()
-        if head_dim % 4:
-            raise ValueError(
-                f"rotary positions need heads of a multiple of 4 channels, not {head_dim}: choose num_heads so that "
-                "embed_dim / num_heads is a multiple of 4"
-            )
+        check_head_dim(head_dim)
         self.head_dim = head_dim
         self.base = base
 
@@ -53,6 +49,15 @@ class RotaryPositions(nn.Module):
         angles = _angles_like(q, (rows, columns), self.head_dim, self.base)
         cos, sin = angles.cos(), angles.sin()
         return turn(q, cos, sin, tokens.prefix), turn(k, cos, sin, tokens.prefix)
+
+
+def check_head_dim(head_dim: int) -> None:
+    """Raise ValueError unless the channels of a head can be rotated by two axes."""
+    if head_dim % 4:
+        raise ValueError(
+            f"rotary positions need heads of a multiple of 4 channels, not {head_dim}: choose num_heads so that "
+            "embed_dim / num_heads is a multiple of 4"
+        )
 
 
 @fx.wrap  # torch.fx cannot trace code that depends on shapes: calls are leaves of its graphs

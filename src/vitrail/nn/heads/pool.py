@@ -12,6 +12,13 @@ from ..tokens import Tokens
 from .reading import WEIGHTED, TokensRead
 
 
+class PatchesOnly(nn.Module):
+    """Tokens without the prefix tokens: Tokens -> Tokens."""
+
+    def forward(self, tokens: Tokens) -> Tokens:
+        return tokens.without_prefix()
+
+
 class MultiHeadAttentionPool(nn.Module):
     """Multi-head attention pooling (MAP): attention of one learned query to all tokens, and an MLP. Tokens -> (B, D).
 
@@ -23,18 +30,23 @@ class MultiHeadAttentionPool(nn.Module):
         num_heads: number of heads h, which divides D.
         mlp: Tokens -> Tokens, after the attention, as a pre-norm residual.
         norm_eps: epsilon of its norm.
+        select: Tokens -> Tokens, the tokens that are attended to; all by default.
     """
 
     reads = WEIGHTED
 
-    def __init__(self, dim: int, num_heads: int, mlp: MLP, *, norm_eps: float = 1e-6) -> None:
+    def __init__(
+        self, dim: int, num_heads: int, mlp: MLP, *, norm_eps: float = 1e-6, select: nn.Module | None = None
+    ) -> None:
         super().__init__()
+        self.select = select or nn.Identity()
         self.query = nn.Parameter(torch.empty(1, 1, dim))
         self.attention = CrossAttention(dim, num_heads)
         self.refine = Residual(nn.LayerNorm(dim, eps=norm_eps), mlp)
         nn.init.trunc_normal_(self.query, std=dim**-0.5)
 
     def forward(self, tokens: Tokens) -> Float[Tensor, "B D"]:
+        tokens = self.select(tokens)
         query = self.query.expand(tokens.x.shape[0], -1, -1).to(tokens.x.dtype)
         found = Tokens(self.attention(query, tokens.x, tokens.x), grid=(1,))
         return self.refine(found).x[:, 0]
