@@ -25,10 +25,12 @@ $(VENV)/bin/python:
 
 # torch and torchvision come together, as the newest matching pair: an older lone torch breaks torchvision's import.
 $(VENV)/.demo: $(VENV)/bin/python pyproject.toml
+	@echo "Installing vitrail and PyTorch into $(VENV), which takes a few minutes"
 	$(BIN)/python -m pip install --quiet --upgrade-strategy only-if-needed "torch>=2.11" "torchvision>=0.26" -e ".[digits]"
 	touch $@
 
 $(VENV)/.test: $(VENV)/bin/python pyproject.toml
+	@echo "Installing vitrail, PyTorch and the packages for tests into $(VENV), which takes a few minutes"
 	$(BIN)/python -m pip install --quiet --upgrade-strategy only-if-needed "torch>=2.11" "torchvision>=0.26" -e ".[dev]"
 	touch $@ $(VENV)/.demo
 

@@ -1,16 +1,19 @@
 """Every Python block of README.md and docs runs, in the order of its page, on small images and models made here.
 
-A block with the comment `<!-- not run: reason -->` before it is only compiled. Pages with many runs are `exhaustive`.
+A block with the comment `<!-- not run: reason -->` before it is only compiled, and so is one with
+`<!-- needs: MODULE ... -->` if one of these is not installed. Pages with many runs are `exhaustive`.
 """
 
 import math
 import re
 import shutil
+import subprocess
 import sys
 from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -33,8 +36,10 @@ from vitrail.training import run as training
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
-_BLOCK = re.compile(r"(<!-- not run: [^>]+ -->\n\n?)?^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-_SLOW = ("README.md", "docs/python.md", "docs/tasks.md")
+_BLOCK = re.compile(r"(?:<!-- (not run|needs): ([^>]+) -->\n\n?)?^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_SLOW = ("README.md", "docs/deploy.md", "docs/python.md", "docs/tasks.md")
+_APART = ("docs/deploy.md",)
+"""Pages that run in a process of their own: torch.compile takes no functions whose types are checked at run time."""
 _NAMES = ("cat", "dog", "tulip")
 
 
@@ -51,7 +56,13 @@ def blocks(page: Path) -> list[Block]:
     """The Python blocks of a page."""
     text = page.read_text(encoding="utf-8")
     found = _BLOCK.finditer(text)
-    return [Block(text.count("\n", 0, each.start(2)) + 1, each[2], each[1] is None) for each in found]
+    return [Block(text.count("\n", 0, each.start(3)) + 1, each[3], _runs(each[1], each[2])) for each in found]
+
+
+def _runs(kind: str | None, details: str | None) -> bool:
+    if kind == "needs":
+        return all(find_spec(module) for module in (details or "").split())
+    return kind is None
 
 
 def small_vit(**changes: Any) -> nn.Module:
@@ -96,7 +107,6 @@ def space(prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> It
     module = ModuleType("docs_page")  # dataclasses look for the module of a class
     monkeypatch.setitem(sys.modules, "docs_page", module)
     torch.manual_seed(0)
-    vars(module).update(common_names(), __name__="docs_page")
     with torch.random.fork_rng():
         yield vars(module)
 
@@ -146,7 +156,21 @@ def page_name(page: Path) -> str:
 
 @pytest.mark.parametrize("page", pages())
 def test_the_blocks_of_a_page_run(page: Path, space: dict[str, Any]) -> None:
+    if page_name(page) in _APART:
+        subprocess.run([sys.executable, __file__, page], check=True)
+    else:
+        run_page(page, space)
+
+
+def run_page(page: Path, space: dict[str, Any]) -> None:
+    """Run the blocks of a page, which see the common names."""
+    space.update(common_names(), __name__="docs_page")
     for block in blocks(page):
         code = compile("\n" * (block.line - 1) + block.code, page_name(page), "exec")
         if block.runs:
             exec(code, space)
+
+
+if __name__ == "__main__":
+    torch.manual_seed(0)
+    run_page(Path(sys.argv[1]), {})

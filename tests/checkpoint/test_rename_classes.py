@@ -2,6 +2,7 @@
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -9,8 +10,11 @@ import torch
 from tests.evaluation.small_checkpoint import CLASSES, tiny_checkpoint
 from vitrail.checkpoint.atomic import verify_folder
 from vitrail.checkpoint.contract import load, save
+from vitrail.checkpoint.native import write_native
 from vitrail.checkpoint.rename_classes import parse_renames, rename_classes, renamed
+from vitrail.cli.main import main
 from vitrail.errors import VitrailError
+from vitrail.training.run_lock import RunLock
 
 
 def same_model(first: Path, second: Path) -> bool:
@@ -30,16 +34,74 @@ def test_a_checkpoint_is_renamed_in_place(name: str, tmp_path: Path) -> None:
     assert same_model(tmp_path / name, tmp_path / "before")
 
 
-def test_a_run_keeps_all_but_the_names_of_its_best_checkpoint(tmp_path: Path) -> None:
-    run = tmp_path / "run"
-    for part in ("best", "last"):
-        save(tiny_checkpoint(), run / "checkpoints" / part, extra={"state.json": b"{}"})
-    (run / "recipe.yaml").write_text("{}")
+PARTS = ("best", "last", "previous")
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    """A run folder with all its checkpoints."""
+    for part in PARTS:
+        save(tiny_checkpoint(), tmp_path / "run" / "checkpoints" / part, extra={"state.json": part.encode()})
+    (tmp_path / "run" / "recipe.yaml").write_text("{}")
+    return tmp_path / "run"
+
+
+def names_of(run: Path) -> list[tuple[str, ...]]:
+    return [load(run / "checkpoints" / part).class_names for part in PARTS]
+
+
+def test_all_checkpoints_of_a_run_are_renamed_and_keep_everything_else(run: Path) -> None:
     rename_classes(run, ["fox=Fuchs"])
     assert load(run).class_names == ("cat", "dog", "Fuchs")
-    assert load(run / "checkpoints" / "last").class_names == CLASSES
-    verify_folder(run / "checkpoints" / "best")
-    assert (run / "checkpoints" / "best" / "state.json").read_bytes() == b"{}"
+    assert names_of(run) == [("cat", "dog", "Fuchs")] * 3
+    for part in PARTS:
+        verify_folder(run / "checkpoints" / part)
+        assert (run / "checkpoints" / part / "state.json").read_bytes() == part.encode()
+
+
+def test_an_interrupted_renaming_is_repeated(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[Path] = []
+
+    def stops(stored: Any, path: Path, extra: Any) -> None:
+        written.append(path)
+        if len(written) == 2:
+            raise KeyboardInterrupt
+        write_native(stored, path, extra)
+
+    monkeypatch.setattr("vitrail.checkpoint.rename_classes.write_native", stops)
+    with pytest.raises(KeyboardInterrupt):
+        rename_classes(run, ["fox=Fuchs"])
+    assert names_of(run) == [CLASSES, CLASSES, ("cat", "dog", "Fuchs")]
+    monkeypatch.undo()
+    rename_classes(run, ["fox=Fuchs"])
+    assert names_of(run) == [("cat", "dog", "Fuchs")] * 3
+
+
+def test_a_damaged_state_is_left_as_it_is(run: Path) -> None:
+    weights = run / "checkpoints" / "last" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1])
+    before = weights.read_bytes()
+    rename_classes(run, ["fox=Fuchs"])
+    assert weights.read_bytes() == before
+    assert load(run).class_names == load(run / "checkpoints" / "previous").class_names == ("cat", "dog", "Fuchs")
+
+
+def test_a_run_that_goes_on_is_not_renamed(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for report in ("report.html", "README.md"):
+        (run / report).write_text("cat, dog, fox")
+
+    def command() -> tuple[int, str]:
+        with pytest.raises(SystemExit) as end:
+            main(["rename-classes", str(run), "fox=Fuchs"])
+        return int(end.value.code or 0), capsys.readouterr().err
+
+    with RunLock(run):
+        status, err = command()
+    assert (status, names_of(run)) == (1, [CLASSES] * 3)
+    assert "is in use by process" in err
+    status, err = command()
+    assert (status, names_of(run)) == (0, [("cat", "dog", "Fuchs")] * 3)
+    assert "report.html, README.md have the old names until `vitrail train --resume" in err
 
 
 def test_a_copy_leaves_the_checkpoint_as_it_is(tmp_path: Path) -> None:

@@ -74,4 +74,4 @@ def test_anatomy_as_a_page(capsys, files, tmp_path):
     assert "0 blocks are too few" in call(capsys, "study", "anatomy", model, images, "--blocks", "0")[2]
     status, _, err = call(capsys, "study", "anatomy", model, broken)
     assert status == 1
-    assert "no image could be read" in err
+    assert "none of the images could be read" in err

@@ -4,6 +4,8 @@ import os
 import struct
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -16,9 +18,11 @@ from PIL import Image
 
 from vitrail.data import decoding_limits, file_bytes
 from vitrail.data.decode import BadImage, decode
-from vitrail.data.decoding_limits import MemoryBudget, TooMuchMemoryError
+from vitrail.data.decoding_limits import DECODING, MemoryBudget, TooMuchMemoryError
 from vitrail.data.file_bytes import read_file
+from vitrail.data.loader import EvalLoader
 from vitrail.data.open import Sample, Source, read_image
+from vitrail.data.preprocess import Preprocess
 from vitrail.data.survey import survey
 from vitrail.data.tiff import MAX_BANDS
 
@@ -130,6 +134,35 @@ def test_threads_share_the_budget_of_memory() -> None:
     assert 1 <= most <= 3
     with budget.reserved(3 * 2**26):
         pass  # everything was given back
+
+
+def test_processes_have_equal_parts_of_the_budget_and_large_images_one_lock() -> None:
+    entered = 0
+
+    @contextmanager
+    def alone() -> Iterator[None]:
+        nonlocal entered
+        entered += 1
+        yield
+
+    budget = MemoryBudget(2**28)
+    with budget.reserved(2**28):
+        assert entered == 0
+    for count, times in ((2**26, 0), (2**26 + 1, 1), (2**28, 1)):  # a quarter of it is 2^26
+        entered = 0
+        budget.share(4, alone())
+        with budget.reserved(count):
+            assert entered == times
+
+
+def test_worker_processes_share_one_budget() -> None:
+    def read(index: int) -> torch.Tensor:
+        return torch.full((1, 2, 2), DECODING.processes, dtype=torch.uint8)
+
+    preprocess = Preprocess(image_size=(2, 2), channels=1, mean=(0.0,), std=(1.0,))
+    for workers, expected in ((0, 1), (2, 2)):
+        batches = list(EvalLoader(read, 4, preprocess, batch_size=2, workers=workers))
+        assert torch.cat(batches).unique().tolist() == [expected]
 
 
 def test_an_image_beyond_the_memory_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

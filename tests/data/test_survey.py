@@ -9,9 +9,10 @@ import pytest
 from PIL import Image
 
 from vitrail.data import survey as survey_module
+from vitrail.data.bad_files import write_bad_files
 from vitrail.data.open import open_source
 from vitrail.data.samples import BadFile, Sample
-from vitrail.data.survey import Facts, Limit, Survey, survey, write_bad_files
+from vitrail.data.survey import Facts, Limit, Survey, survey
 from vitrail.errors import VitrailError
 
 

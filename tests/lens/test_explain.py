@@ -3,6 +3,9 @@
 import itertools
 import json
 import re
+import weakref
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,16 +15,20 @@ from PIL import Image
 from torch import nn
 
 from vitrail.checkpoint.contract import Checkpoint
-from vitrail.data.decode import BadImage
+from vitrail.data.decode import BadImage, unchanged
 from vitrail.data.preprocess import Preprocess
 from vitrail.errors import VitrailError
 from vitrail.lens.explain import explain
 from vitrail.lens.explanation import explain_image, last_layer_map
+from vitrail.lens.explore import explore
+from vitrail.lens.explorer.data import look
+from vitrail.lens.explorer.gallery import fitted
 from vitrail.lens.images import decoded, file_stem, named_images
 from vitrail.lens.observe import observe_attention
 from vitrail.lens.sheet import _percent, write_sheet
 from vitrail.lens.watched import Watched
 from vitrail.models.registry import create_model
+from vitrail.tasks.classification import Classification
 
 from .attribution.test_methods import install
 
@@ -92,7 +99,7 @@ def test_patches_of_several_sizes_lie_on_their_cells() -> None:
 
 def test_multi_label_probabilities_are_independent(vit: nn.Module) -> None:
     image = torch.randint(0, 256, (3, 32, 32), dtype=torch.uint8)
-    explanation = explain_image(Watched("m", vit, PREPROCESS, labels="many"), "a", image)
+    explanation = explain_image(Watched("m", vit, PREPROCESS, task=Classification(labels="many")), "a", image)
     with torch.no_grad():
         expected = vit(PREPROCESS(image)[None])[0].sigmoid().max().item()
     assert explanation.predictions[0].probability == pytest.approx(expected, abs=1e-5)
@@ -191,7 +198,7 @@ def test_nothing_readable_is_an_error(vit: nn.Module, tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(b"")
     with pytest.raises(VitrailError, match=r"a\.png: empty"):
         explain(checkpoint(vit), tmp_path / "a.png", tmp_path / "out")
-    with pytest.raises(VitrailError, match="none was given"):
+    with pytest.raises(VitrailError, match="no image was named"):
         explain(checkpoint(vit), [], tmp_path / "out")
 
 
@@ -212,12 +219,12 @@ def test_named_images_reads_files_and_names_the_bad(tmp_path: Path) -> None:
     for number in range(3):
         Image.new("RGB", (20, 10), (number, 0, 0)).save(tmp_path / f"{number}.png")
     (tmp_path / "9.png").write_bytes(b"not a picture")
-    images, total = named_images([str(tmp_path), str(tmp_path / "1.png")], 3)
+    images, total = named_images([str(tmp_path), str(tmp_path / "1.png")], 3, then=unchanged)
     found = list(images)
     assert total == len(found) == 5
     assert sum(isinstance(image, BadImage) for _, image in found) == 1
     assert [image.shape for _, image in found if isinstance(image, torch.Tensor)] == [(3, 10, 20)] * 4
-    assert named_images([str(tmp_path)], 1, limit=2)[1] == 2
+    assert named_images([str(tmp_path)], 1, limit=2, then=unchanged)[1] == 2
 
 
 def test_file_stems_are_safe_and_distinct() -> None:
@@ -235,3 +242,40 @@ def test_file_stems_are_safe_and_distinct() -> None:
 )
 def test_weights_below_one_percent_keep_two_digits(value: float, words: str) -> None:
     assert _percent(value) == words
+
+
+def test_no_more_than_one_image_is_in_memory_at_its_full_size(
+    vit: nn.Module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full: list[weakref.ref[torch.Tensor]] = []
+    kept: list[torch.Tensor] = []
+
+    def spied(watched: Sequence[Watched], image: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        assert all(reference() is None for reference in full)
+        full.append(weakref.ref(image))
+        kept.extend(found := fitted(watched, image))
+        return found
+
+    for number in range(4):
+        Image.new("L", (64, 48), number).save(tmp_path / f"{number}.png")
+    for module in ("explain", "explore"):
+        monkeypatch.setattr(f"vitrail.lens.{module}.fitted", spied)
+    explain(checkpoint(vit), [tmp_path, torch.zeros(3, 70, 90)], tmp_path / "out", methods=["rollout"], limit=3)
+    with explore(checkpoint(vit), tmp_path, limit=3):
+        pass
+    assert len(full) == 3 + 1 + 3
+    side = PREPROCESS.image_size[0]
+    assert {image.untyped_storage().nbytes() // image.element_size() for image in kept} == {3 * side * side}
+
+
+def test_an_image_is_resized_for_each_model_and_drawn_as_from_its_file(vit: nn.Module, tmp_path: Path) -> None:
+    """The oracle is `look` at the whole image."""
+    image = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (3, 50, 70), dtype=np.uint8))
+    cropped = replace(PREPROCESS, crop=1.0)
+    models = [Watched("a", vit, PREPROCESS, NAMES), Watched("b", vit, cropped, NAMES), Watched("c", vit, cropped)]
+    shown = fitted(models, image)
+    assert shown[1] is shown[2]
+    assert not torch.equal(shown[0], shown[1])
+    for subject, own in zip(models, shown, strict=True):
+        assert torch.equal(subject.of_fitted.pixels(own), subject.pixels(image))
+        assert look(subject.of_fitted, own).predictions == look(subject, image).predictions

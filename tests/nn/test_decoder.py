@@ -104,4 +104,6 @@ def test_upsampling_doubles() -> None:
     tokens = Tokens(torch.randn(2, 7, 8), grid=(2, 3), prefix=1)
     image = Upsampling(8, 4, 2)(tokens)
     assert image.shape == (2, 4, 8, 12)
-    assert upsample((4.0, 3.5))(image).shape == (2, 4, 32, 42)
+    larger = nn.functional.interpolate(image, scale_factor=(4.0, 3.5), mode="bilinear", align_corners=False)
+    assert larger.shape == (2, 4, 32, 42)
+    assert torch.equal(upsample((4.0, 3.5))(image), larger)

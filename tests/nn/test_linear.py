@@ -93,10 +93,12 @@ def test_the_error_against_softmax_falls_with_the_number_of_features() -> None:
     assert errors[-1] < 0.4
 
 
-def test_large_scores_stay_finite() -> None:
-    q, k, v = given(dtype=torch.float32)
-    out = LinearAttend(RandomFeatures(8))(30 * q, 30 * k, v)
-    assert out.isfinite().all()
+@pytest.mark.parametrize("size", [1.0, 30.0, 100.0])
+def test_large_scores_are_those_of_float64(size: float) -> None:
+    attend, (q, k, v) = LinearAttend(RandomFeatures(8)), given()
+    low = attend((size * q).float(), (size * k).float(), v.float())
+    exact = by_loop(attend.features.double(), size * q, size * k, v)
+    assert (low.double() - exact).abs().max() <= 1e-3
 
 
 class Largest(TorchDispatchMode):

@@ -112,7 +112,9 @@ def test_attentions_work_with_their_defaults(attention: type[MultiHeadAttention]
         tokens = Tokens(torch.randn(2, prefix + grid[0] * grid[1], 32), grid, prefix)
         out = branch(tokens)
         assert (out.x.shape, out.grid, out.prefix) == (tokens.x.shape, grid, prefix)
-        assert torch.isfinite(out.x).all()
+        alone = branch(Tokens(tokens.x[1:], grid, prefix))
+        torch.testing.assert_close(alone.x, out.x[1:], rtol=1e-5, atol=1e-6)
+        assert not torch.allclose(out.x[0], out.x[1], atol=1e-3)
     branch.load_state_dict(MultiHeadAttention(32, 4).state_dict(), strict=attention is not RelativePositionAttention)
 
 

@@ -66,8 +66,15 @@ def test_transformers(name: str, layer: str, tmp_path: Path) -> None:
 
 
 def test_without_classes_the_pooled_embedding_comes_out() -> None:
-    model = vitrail.create_model("mobilenet_v3_small", num_classes=0).eval()
-    assert model(torch.randn(1, 3, 64, 64)).shape == (1, 1024)
+    theirs, pixels = reference("mobilenet_v3_small"), torch.randn(2, 3, 64, 64)
+    ours = loaded(model_config("mobilenet_v3_small", num_classes=9), theirs)
+    bare = vitrail.create_model("mobilenet_v3_small", num_classes=0).eval()
+    bare.load_state_dict({name: value for name, value in ours.state_dict().items() if name in bare.state_dict()})
+    theirs.classifier[3] = nn.Identity()
+    with torch.no_grad():
+        a, b = bare(pixels), theirs(pixels)
+    assert a.shape == (2, 1024)
+    assert (a - b).abs().max() <= 1e-5 * max(1.0, float(b.abs().max()))
 
 
 def test_rates() -> None:

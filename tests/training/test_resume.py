@@ -9,6 +9,7 @@ import torch
 from killable_runs import SMALL, make_pictures
 
 import vitrail
+from vitrail.checkpoint.rename_classes import DESCRIPTIONS, rename_classes
 from vitrail.errors import VitrailError
 from vitrail.training.loop import Trainer
 from vitrail.training.recipe import RECIPES
@@ -96,3 +97,22 @@ def test_what_came_from_python_has_to_be_given_again(source, tmp_path):
     with pytest.raises(VitrailError, match="trained with a transform from Python"):
         vitrail.resume(run.path, source=opened)
     assert vitrail.resume(run.path, source=opened, transform=halved).metrics == run.metrics
+
+
+def test_a_renamed_run_goes_on_with_the_new_names(source, tmp_path, stop_after, monkeypatch):
+    whole = vitrail.train(source, QUICK, out=tmp_path / "whole")
+    names = ("class 0", "class 1", "class 2")
+    stop_after(5)
+    with pytest.raises(Interrupted):
+        vitrail.train(source, replace(QUICK, save_minutes=1e-6), out=tmp_path / "stopped")
+    monkeypatch.undo()
+    for run in (whole.path, tmp_path / "stopped"):  # one has ended, one goes on after its first evaluation
+        assert rename_classes(run, ["class 0=red & green"]) == ("red & green", *names[1:])
+        resumed = vitrail.resume(run)
+        assert resumed.metrics == whole.metrics
+        assert weights(run) == weights(whole.path)
+        assert resumed.checkpoint.class_names == ("red & green", *names[1:])
+        described = [(run / name).read_text() for name in DESCRIPTIONS]
+        assert all("class 0" not in text and "class 1" in text for text in described)
+        assert ["red &amp; green" in text or "red & green" in text for text in described] == [True] * 3
+    assert "class 0" in (whole.path / "splits.csv").read_text()

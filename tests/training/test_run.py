@@ -1,5 +1,6 @@
 """Whole runs through the public function: small, but real."""
 
+import csv
 import itertools
 import json
 import os
@@ -7,21 +8,26 @@ import shutil
 import signal
 import threading
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from killable_runs import SMALL, make_pictures
 from PIL import Image
+from sklearn.metrics import average_precision_score
 
 import vitrail
 from vitrail.data.augment_options import Augment
 from vitrail.errors import VitrailError
+from vitrail.objectives.supervised import SupervisedConfig
 from vitrail.task_spec import MULTI_LABEL
-from vitrail.training.loop import Diverged
+from vitrail.training.loop import Diverged, Trainer
 from vitrail.training.measure import outputs
 from vitrail.training.outline import image_counts
+from vitrail.training.recipe import Recipe
 from vitrail.training.resolve import OwnParts, resolve
 from vitrail.training.run import resume, train
 from vitrail.training.state import latest
@@ -114,10 +120,18 @@ def test_many_channels_and_several_labels(tmp_path):
         np.save(tmp_path / f"{index}.npy", image)
         lines.append(f"{index}.npy,{';'.join(labels) or 'left;right'}")
     (tmp_path / "labels.csv").write_text("\n".join(lines))
-    made = train(tmp_path / "labels.csv", replace(QUICK, batch_size=8), out=tmp_path / "run")
+    made = train(tmp_path / "labels.csv", replace(QUICK, batch_size=8, precision="float32"), out=tmp_path / "run")
     assert made.checkpoint.preprocess.channels == 5
     assert made.checkpoint.task == MULTI_LABEL
-    assert 0 <= made.metrics["test_mean_average_precision"] <= 1
+    names = made.checkpoint.class_names
+    with (made.path / "splits.csv").open(newline="") as file:
+        held_out = [row["name"] for row in csv.DictReader(file) if row["split"] == "test"]
+    truth = {line.split(",")[0]: line.split(",")[1].split(";") for line in lines}
+    pixels = torch.stack([made.checkpoint.preprocess(np.load(tmp_path / name)) for name in held_out])
+    with torch.inference_mode():
+        scores = made.checkpoint.model(pixels).numpy()
+    expected = average_precision_score([[label in truth[name] for label in names] for name in held_out], scores)
+    assert made.metrics["test_mean_average_precision"] == pytest.approx(expected, abs=1e-6)
 
 
 def test_epochs_give_the_steps(source, tmp_path):
@@ -148,7 +162,8 @@ def test_a_run_with_a_time_budget_repeats_its_plan_after_a_stop(source, tmp_path
     assert (again / "plan.json").read_text() == plan
     for name, weights in whole.checkpoint.model.state_dict().items():
         torch.testing.assert_close(run.checkpoint.model.state_dict()[name], weights, rtol=0, atol=0)
-    assert json.loads((again / "time.json").read_text())["seconds"] > 0
+    spent = [json.loads((path / "time.json").read_text())["seconds"] for path in (whole.path, again)]
+    assert spent[1] >= spent[0], "a resumed run adds its time to that before the stop"
     assert json.loads((again / "evaluation.json").read_text()) == json.loads(
         (whole.path / "evaluation.json").read_text()
     )
@@ -251,13 +266,88 @@ def test_no_run_writes_over_another(run, source):
         train(source, QUICK, out=run.path)
 
 
-@pytest.mark.parametrize(
-    "changes",
-    [{"accumulate": 2}, {"checkpoint_activations": True}, {"precision": "bfloat16"}, {"loggers": ("tensorboard",)}],
+VIT = replace(
+    QUICK,
+    model="vit_tiny_patch16_224",
+    overrides={"patch_size": 4, "embed_dim": 32, "num_heads": 2, "depth": 2},
+    image_size=16,
+    start_size=1.0,
+    objective=SupervisedConfig(label_smoothing=0.0),
+    optimizer="adamw",
+    warmup=0.0,
+    precision="float32",
 )
-def test_the_other_ways_to_step(source, tmp_path, changes):
-    made = train(source, replace(QUICK, optimizer="adamw", **changes), out=tmp_path / "run")
-    assert np.isfinite(made.metrics["test_loss"])
+"""A model without batch norm, with nothing random in its steps."""
+
+
+def stepped(source: Path, recipe: Recipe, steps: int = 1, optimizer: str = "own") -> Trainer:
+    """A trainer after its first steps."""
+    setup = resolve(replace(recipe, epochs=None, steps=5), read_data(source, Reading()), OwnParts())
+    trainer = setup.trainer(StepPlan.fixed(5, every=5))
+    if optimizer == "sgd":
+        weights = list(trainer.model.parameters())
+        trainer.optimizers = [torch.optim.SGD([{"params": weights, "peak_lr": 0.5}], lr=0.5)]
+    batches = trainer.batches()
+    for _ in range(steps):
+        trainer.step(batches)
+    return trainer
+
+
+@pytest.mark.parametrize(("batch_size", "accumulate"), [(8, 2), (4, 4)])
+def test_accumulated_batches_are_one_larger_batch(source, batch_size, accumulate):
+    whole = replace(VIT, batch_size=16)
+    parts = replace(VIT, batch_size=batch_size, accumulate=accumulate)
+    one, sum_of = (stepped(source, recipe, steps=3, optimizer="sgd") for recipe in (whole, parts))
+    start = resolve(whole, read_data(source, Reading()), OwnParts()).checkpoint.model.state_dict()
+    for name, weights in one.model.state_dict().items():
+        assert not torch.equal(weights, start[name]), name
+        torch.testing.assert_close(sum_of.model.state_dict()[name], weights, rtol=0, atol=1e-6)
+    assert sum_of.counters.means()["loss"] == pytest.approx(one.counters.means()["loss"], rel=1e-5)
+    # The first step of AdamW is the sign of the gradient: its weights are compared where that is not rounding noise.
+    one, sum_of = stepped(source, whole), stepped(source, parts)
+    for (name, weights), other in zip(one.model.named_parameters(), sum_of.model.parameters(), strict=True):
+        gradient, others = (
+            trainer.optimizers[0].state[param]["exp_avg"] for trainer, param in ((one, weights), (sum_of, other))
+        )
+        torch.testing.assert_close(others, gradient, rtol=1e-3, atol=1e-8, msg=name)
+        clear = gradient.abs() > 1e-3 * gradient.abs().max()
+        torch.testing.assert_close(other[clear], weights[clear], rtol=0, atol=1e-6)
+
+
+def _add_dtype(seen: list[torch.dtype], module: torch.nn.Module, given: Any, output: torch.Tensor) -> None:
+    seen.append(output.dtype)
+
+
+def test_precision_is_that_of_the_matrix_products_of_a_step(source):
+    losses = {}
+    for precision, dtype in (("float32", torch.float32), ("bfloat16", torch.bfloat16)):
+        setup = resolve(
+            replace(VIT, precision=precision, epochs=None, steps=5), read_data(source, Reading()), OwnParts()
+        )
+        trainer = setup.trainer(StepPlan.fixed(5, every=5))
+        linear = trainer.model.get_submodule("encoder.blocks.0.mlp.branch.expand")
+        seen: list[torch.dtype] = []
+        linear.register_forward_hook(partial(_add_dtype, seen))
+        batch = next(trainer.batches())
+        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"):
+            expected = torch.nn.functional.cross_entropy(trainer.model.train()(batch.pixels).float(), batch.targets)
+        seen.clear()
+        trainer.step(trainer.batches())
+        assert seen == [dtype]
+        assert {weight.dtype for weight in trainer.model.parameters()} == {torch.float32}
+        losses[precision] = trainer.counters.means()["loss"]
+        assert losses[precision] == pytest.approx(expected.item(), rel=1e-5 if precision == "float32" else 1e-2)
+    assert losses["bfloat16"] != losses["float32"]
+
+
+def test_tensorboard_has_the_rows_of_the_log(source, tmp_path):
+    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    made = train(source, replace(QUICK, loggers=("tensorboard",)), out=tmp_path / "run")
+    rows = [json.loads(line) for line in (made.path / "metrics.jsonl").read_text().splitlines()]
+    written = accumulator.EventAccumulator(str(made.path / "tensorboard")).Reload()
+    for name in rows[0].keys() - {"step"}:
+        found = [(event.step, event.value) for event in written.Scalars(name)]
+        assert found == [(row["step"], pytest.approx(row[name], rel=1e-6)) for row in rows]
 
 
 def test_activation_checkpointing_changes_nothing_but_memory(source, tmp_path):

@@ -3,8 +3,10 @@
 import json
 import os
 import random
+import shlex
 import shutil
 import signal
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,16 +18,17 @@ from safetensors.torch import load_file
 
 import vitrail
 from vitrail.checkpoint.contract import Checkpoint
-from vitrail.cli.main import _terminable
+from vitrail.cli.main import _terminable, main
+from vitrail.data.bad_files import BadFiles
 from vitrail.data.loader import TrainLoader
 from vitrail.data.preprocess import Preprocess
-from vitrail.data.survey import BadFiles
 from vitrail.engines.predictor import make_predictor
 from vitrail.errors import VitrailError, is_out_of_memory
 from vitrail.training import folder as run_folder
 from vitrail.training.advice import memory_advice
 from vitrail.training.folder import DATA, DIGESTS, GUARDED, RunFolder
 from vitrail.training.loop import Diverged, Trainer
+from vitrail.training.publish.next_steps import next_steps
 from vitrail.training.recipe import Recipe
 from vitrail.training.run import train
 
@@ -108,6 +111,18 @@ def test_a_removed_run_is_not_created_again(source: Path, tmp_path: Path, monkey
     with pytest.raises(VitrailError, match="run was removed while the run was going"):
         train(source, QUICK, out=tmp_path / "run")
     assert not list(tmp_path.iterdir())
+
+
+def test_the_next_commands_read_the_source_as_the_run_did(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = make_pictures(tmp_path / "three", each=8)
+    (source / "class 0" / "bad.png").write_bytes(b"no image")
+    run = train(source, replace(QUICK, epochs=1, strict=False), out=tmp_path / "run", skip_bad=True)
+    command = f"vitrail eval {shlex.quote(str(run.path))} {shlex.quote(str(source))} --skip-bad --no-strict"
+    assert command in next_steps(run.path, run.metrics)
+    assert "vitrail eval . three --skip-bad --no-strict" in (run.path / "report.html").read_text()
+    with pytest.raises(SystemExit) as end:
+        main(shlex.split(command)[1:])
+    assert not end.value.code, capsys.readouterr().err
 
 
 def test_all_bad_files_are_listed(tmp_path: Path) -> None:
@@ -248,7 +263,7 @@ def test_workers_die_of_sigterm_in_silence(source: Path) -> None:
     threads = torch.get_num_threads()
     try:
         signal.signal(signal.SIGTERM, lambda *details: None)
-        _settle_worker(0)
+        _settle_worker(1, nullcontext(), 0)
         assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
     finally:
         torch.set_num_threads(threads)

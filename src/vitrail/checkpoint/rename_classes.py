@@ -1,14 +1,18 @@
 """Renames the outputs of a checkpoint: its classes, or the numbers of a regression."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 from ..errors import VitrailError, nearest
 from ..progress import to_stderr
-from .atomic import MANIFEST, Content
+from .atomic import MANIFEST, Content, DamagedCheckpoint
 from .native import MODEL, WEIGHTS, write_native
 from .read import read
+
+DESCRIPTIONS = ("report.html", "README.md", "evaluation.json")
+"""Files of a run that have names of classes, and that resuming it writes again with those of its checkpoints."""
 
 
 def rename_classes(
@@ -16,8 +20,9 @@ def rename_classes(
 ) -> tuple[str, ...]:
     """Rename classes of a checkpoint, in place or in a copy, and return all names.
 
-    In place, a run's best checkpoint is renamed, which is the one that every command loads; its report, model card and
-    the state to resume from keep the old names. The write is atomic.
+    In place, all checkpoints of a run are renamed: the best one, which every command loads, and the states to resume
+    from. Each write is atomic, the best checkpoint's is the last: after an interruption repeat the call. The files of
+    the run that describe its results keep the old names until it is resumed, see `DESCRIPTIONS`.
 
     Args:
         source: what `load` accepts; without `target`, a run, or a checkpoint's folder or file.
@@ -33,7 +38,9 @@ def rename_classes(
     if target is not None:
         write_native(changed, target, {})
     else:
-        place = _place(Path(source))
+        *states, place = _places(Path(source))
+        for state in states:
+            _rename_state(state, changed.class_names)
         write_native(changed, place, _other_files(place))
     return changed.class_names
 
@@ -73,14 +80,22 @@ def parse_renames(class_names: Sequence[str], texts: Sequence[str]) -> dict[str,
     return pairs
 
 
-def _place(path: Path) -> Path:
-    """Folder or file of vitrail's that `read` reads for this path."""
-    best = path / "checkpoints" / "best"
-    if best.is_dir():
-        return best
+def _places(path: Path) -> list[Path]:
+    """Checkpoints of vitrail's to rename for this path: of a run the states to resume from, then the best one."""
+    checkpoints = path / "checkpoints"
+    if (checkpoints / "best").is_dir():
+        return [checkpoints / name for name in ("previous", "last", "best") if (checkpoints / name).is_dir()]
     if (path / MANIFEST).is_file() or path.suffix == ".safetensors":
-        return path
+        return [path]
     raise VitrailError(f"{path} is not a checkpoint of vitrail: write a renamed copy with -o OUT")
+
+
+def _rename_state(place: Path, class_names: tuple[str, ...]) -> None:
+    """Give a state of a run the names, unless it is damaged, in which case a resumed run passes over it too."""
+    with suppress(DamagedCheckpoint):
+        stored = read(place, None, {}, to_stderr)
+        if stored.class_names != class_names:
+            write_native(replace(stored, class_names=class_names), place, _other_files(place))
 
 
 def _other_files(place: Path) -> dict[str, Content]:

@@ -3,9 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import VitrailError
 from ..tables import write_text
-from .options import CheckpointArgument, Device, Limit, Out, Precision, SourcesArgument, Split
+from .options import CheckpointArgument, Device, Limit, Out, Precision, SourcesArgument, Split, Strict
 
 
 @dataclass
@@ -23,6 +22,7 @@ class Anatomy:
     images: SourcesArgument
     split: Split = "all"
     limit: Limit = 8
+    strict: Strict = True
     blocks: int = 6
     """Number of blocks to draw, evenly spaced from the first to the last."""
     device: Device = "auto"
@@ -34,6 +34,8 @@ class Anatomy:
         import torch
 
         from ..checkpoint.contract import load
+        from ..data.bad_files import require_readable
+        from ..data.samples import BadFile
         from ..engines.precision import on_device, pick_device, pick_precision, place_model, reduced_precision
         from ..lens.anatomy import anatomy
         from ..lens.anatomy_page import anatomy_page
@@ -44,11 +46,18 @@ class Anatomy:
 
         checkpoint = load(self.checkpoint)
         refused: list[str] = []
-        channels = checkpoint.preprocess.channels
-        found, _ = named_images(self.images, channels, self.limit, split=self.split, run=checkpoint.path)
-        images = [(name, checkpoint.preprocess.fit(image)) for name, image in readable(found, refused.append)]
-        if not images:
-            raise VitrailError(f"no image could be read ({'; '.join(refused) or 'none was given'}): name other files")
+        found, _ = named_images(
+            self.images,
+            checkpoint.preprocess.channels,
+            self.limit,
+            then=checkpoint.preprocess.fit,
+            split=self.split,
+            run=checkpoint.path,
+            strict=self.strict,
+        )
+        unreadable: list[tuple[str, str]] = []
+        images = readable(found, refused.append, unreadable)
+        require_readable(len(images), [BadFile(name, reason) for name, reason in unreadable])
         place = pick_device(self.device)
         precision = pick_precision(self.precision, place)
         model = place_model(image_model(checkpoint.model).eval(), place)

@@ -3,7 +3,19 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from .options import CheckpointArgument, Device, LimitDrawn, Out, Precision, Seed, SourceArgument, Split, drawn_limit
+from .options import (
+    CheckpointArgument,
+    Device,
+    LimitDrawn,
+    Out,
+    Precision,
+    Seed,
+    SkipBad,
+    SourceArgument,
+    Split,
+    Strict,
+    drawn_limit,
+)
 
 
 @dataclass
@@ -24,6 +36,8 @@ class Attribution:
     """Folder with a mask of each image's object, white on black, under the image's name."""
     split: Split = "auto"
     limit: LimitDrawn = 200
+    skip_bad: SkipBad = False
+    strict: Strict = True
     device: Device = "auto"
     precision: Precision = "auto"
     seed: Seed = 0
@@ -32,6 +46,7 @@ class Attribution:
 
     def run(self) -> None:
         from ..checkpoint.contract import load
+        from ..data.bad_files import left_out
         from ..lens.attribution.methods import METHODS, find_method
         from ..progress import to_stderr, visible
         from ..study.attribution import evaluate_explanations
@@ -48,12 +63,16 @@ class Attribution:
             masks=self.masks,
             split=self.split,
             limit=drawn_limit(self.limit),
+            skip_bad=self.skip_bad,
+            strict=self.strict,
             device=self.device,
             precision=self.precision,
             seed=self.seed,
             progress=visible,
         )
         write_csv(found, self.out)
+        for sentence in left_out(found.bad, self.source):
+            to_stderr(f"vitrail: {sentence}")
         print(f"{found.note}; accuracy {found.top1:.1%}")
         print_table(*table(found))
         for score in found.scores:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from .options import BatchSize, CheckpointArgument, Device, Limit, Out, Precision, SourcesArgument, Split
+from .options import BatchSize, CheckpointArgument, Device, Limit, Out, Precision, SourcesArgument, Split, Strict
 
 
 @dataclass
@@ -26,6 +26,7 @@ class Embed:
     split: Split = "all"
     limit: Limit = None
     """Stop after N images."""
+    strict: Strict = True
     batch_size: BatchSize = 32
     device: Device = "auto"
     precision: Precision = "auto"
@@ -40,6 +41,7 @@ class Embed:
             self.out,
             split=self.split,
             limit=self.limit,
+            strict=self.strict,
             batch_size=self.batch_size,
             device=self.device,
             precision=self.precision,

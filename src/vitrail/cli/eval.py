@@ -16,8 +16,10 @@ from .options import (
     Option,
     OptionalOut,
     Precision,
+    SkipBad,
     SourceArgument,
     Split,
+    Strict,
 )
 
 
@@ -40,8 +42,8 @@ class Eval:
     batch_size: BatchSize = 32
     device: Device = "auto"
     precision: Precision = "auto"
-    skip_bad: bool = False
-    """Skip files that cannot be read instead of stopping."""
+    skip_bad: SkipBad = False
+    strict: Strict = True
     json: Json = False
     out: OptionalOut = None
     """JSON file to write, in addition to the printed output."""
@@ -50,18 +52,29 @@ class Eval:
 
     def run(self) -> None:
         from ..checkpoint.contract import load
+        from ..data.bad_files import left_out
+        from ..data.open import BadFile
         from ..engines.predictor import output_names
         from ..evaluation.evaluate import evaluate
         from ..evaluation.prediction_table import Layout, open_table, table_format
         from ..progress import to_stderr, visible
         from ..tasks.registry import resolve
+        from ..tasks.task import Prediction
 
         if self.rows:
             table_format(None, self.rows)
         checkpoint = load(self.checkpoint)
         task = resolve(checkpoint.task)
         layout = Layout(task, output_names(checkpoint), 5, labelled=True)
+        bad: list[BadFile] = []
         with open_table(layout, None, self.rows) if self.rows else nullcontext() as add:
+
+            def each(prediction: Prediction) -> None:
+                if prediction.error is not None:
+                    bad.append(BadFile(prediction.path, prediction.error))
+                if add is not None:
+                    add(prediction)
+
             found = evaluate(
                 checkpoint,
                 self.source,
@@ -70,11 +83,14 @@ class Eval:
                 device=self.device,
                 precision=self.precision,
                 skip_bad=self.skip_bad,
-                each=add,
+                strict=self.strict,
+                each=each,
                 progress=visible,
             )
         text = json_text(found.to_dict())
         if self.out:
             write_text(self.out, text + "\n")
+        for sentence in left_out(bad, self.source):
+            to_stderr(f"vitrail: {sentence}")
         to_stderr(f"vitrail: scored {found.note}")
         print(text if self.json else task.summary(found))

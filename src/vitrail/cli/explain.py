@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from .options import CheckpointArgument, Device, Limit, Option, Out, SourcesArgument, Split
+from .options import CheckpointArgument, Device, Limit, Option, Out, SourcesArgument, Split, Strict
 
 
 @dataclass
@@ -33,6 +33,8 @@ class Explain:
 
     split: Split = "all"
 
+    strict: Strict = True
+
     limit: Limit = None
 
     methods: tuple[str, ...] = ()
@@ -57,6 +59,7 @@ class Explain:
             top_k=self.top_k,
             split=self.split,
             limit=self.limit,
+            strict=self.strict,
             image_size=self.image_size,
             device=self.device,
             progress=visible,

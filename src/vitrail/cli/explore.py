@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from ..progress import to_stderr
-from .options import CheckpointArgument, Device, Limit, Option, SourcesArgument, Split
+from .options import CheckpointArgument, Device, Limit, Option, SourcesArgument, Split, Strict
 
 
 @dataclass
@@ -38,6 +38,8 @@ class Explore:
 
     split: Split = "all"
 
+    strict: Strict = True
+
     limit: Limit = 20
 
     methods: tuple[str, ...] = ()
@@ -59,6 +61,7 @@ class Explore:
             top_k=self.top_k,
             split=self.split,
             limit=self.limit,
+            strict=self.strict,
             image_size=self.image_size,
             device=self.device,
             port=self.port,

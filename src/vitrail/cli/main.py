@@ -193,7 +193,7 @@ def _run(command: Any) -> int:
             return _fail(_NO_MEMORY)
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
             return _fail(_DISK_FULL.format(f": {error.filename}" if error.filename else ""))
-        return _fail(str(error) if isinstance(error, VitrailError | OSError | ValueError) else _unexpected(error))
+        return _fail(_message(error) if isinstance(error, VitrailError | OSError | ValueError) else _unexpected(error))
     return 0
 
 
@@ -201,6 +201,15 @@ _DISK_FULL = (
     "the disk is full{}. What was complete before is unchanged; make space and run the command again, or, for a "
     "training run that has begun, vitrail train --resume RUN"
 )
+
+
+def _message(error: Exception) -> str:
+    """The text of an error; if it names only some of the bad files, all of them are written to a table."""
+    from ..data.bad_files import BadFiles, write_table
+
+    if not isinstance(error, BadFiles) or error.all_named:
+        return str(error)
+    return f"{error}\n{write_table(error.bad, error.source)}"
 
 
 _NO_MEMORY = "not enough memory: use a smaller --batch-size, image or model; `vitrail plan` shows what fits"

@@ -62,6 +62,11 @@ Split = Annotated[
     SplitName,
     Option("Part of the source to use. auto: test, else val, else every image that the run did not train on.", "PART"),
 ]
+SkipBad = Annotated[bool, Option("Skip files that cannot be read instead of stopping; they are listed.")]
+Strict = Annotated[
+    bool, Option("Also use damaged files that can still be decoded, such as JPEGs of which a part is grey.")
+]
+"""A field that is true by default, with the flag --no-strict."""
 Limit = Annotated[int | None, Option("Use at most N images of each source.", "N", shown_default="all")]
 LimitDrawn = Annotated[
     int | Literal["all"], Option("Use at most N images of a part, drawn at random by the seed.", "N|all")

@@ -15,6 +15,7 @@ from .options import (
     Precision,
     SourcesArgument,
     Split,
+    Strict,
 )
 
 
@@ -38,6 +39,7 @@ class Predict:
     split: Split = "all"
     limit: Limit = None
     """Stop after N images."""
+    strict: Strict = True
     format: Annotated[
         Literal["csv", "tsv", "json", "jsonl", "parquet", "xlsx"] | None,
         Option(section=OUTPUT, shown_default="the suffix of --out, or csv"),
@@ -58,7 +60,7 @@ class Predict:
 
         check_top_k(self.top_k)
         form = table_format(self.format, self.out)
-        named = named_images(self.images, self.limit, split=self.split, run=Path(self.checkpoint))
+        named = named_images(self.images, self.limit, split=self.split, run=Path(self.checkpoint), strict=self.strict)
         predictor = make_predictor(
             load(self.checkpoint), batch_size=self.batch_size, device=self.device, precision=self.precision
         )

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 from ..progress import to_stderr, visible
-from .options import COMPUTE, Option, OptionalOut, OptionalPrecision
+from .options import COMPUTE, Option, OptionalOut, OptionalPrecision, Strict
 
 _LENGTH = "Length"
 
@@ -37,6 +37,7 @@ class Pretrain:
     """Side of the model's input in pixels."""
     skip_bad: bool = False
     """Skip files that cannot be read, and list them in bad_files.csv, instead of stopping."""
+    strict: Strict = True
     set: Annotated[list[str], Option(metavar="FIELD=VALUE")] = field(default_factory=list)
     """Any fields of the recipe, such as lr=1e-3 objective.mask_ratio=0.6."""
     epochs: Annotated[float | None, Option(section=_LENGTH)] = None
@@ -75,4 +76,5 @@ class Pretrain:
     def _changes(self) -> dict[str, Any]:
         """Fields of the recipe with an option of their own."""
         names = ("model", "weights", "epochs", "minutes", "batch_size", "image_size", "precision", "seed", "device")
-        return {name: vars(self)[name] for name in names}
+        given = {name: vars(self)[name] for name in names}
+        return given if self.strict else {**given, "strict": False}

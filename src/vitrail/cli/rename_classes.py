@@ -1,6 +1,8 @@
 """The command `vitrail rename-classes`."""
 
+from contextlib import nullcontext
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated
 
 from ..progress import to_stderr
@@ -13,7 +15,8 @@ _SHOWN = 20
 class RenameClasses:
     """Rename the classes of a checkpoint, or the numbers of a regression.
 
-    A run's best checkpoint is renamed, which every command loads; its report and model card keep the old names.
+    Of a run, all checkpoints are renamed: the best one, which every command loads, and those to resume from. Its report
+    and model card keep the old names until `vitrail train --resume RUN` writes them again.
 
     Examples:
         vitrail rename-classes runs/flowers n11939491=daisy n12620546=rose
@@ -26,8 +29,19 @@ class RenameClasses:
     """Renamed copy to write, a folder or a .safetensors file, instead of changing the checkpoint itself."""
 
     def run(self) -> None:
-        from ..checkpoint.rename_classes import rename_classes
+        from ..checkpoint.rename_classes import DESCRIPTIONS, rename_classes
+        from ..training.run_lock import RunLock
 
-        names = rename_classes(self.checkpoint, self.names, self.out)
+        place = Path(self.checkpoint)
+        is_run = self.out is None and (place / "checkpoints").is_dir()
+        with RunLock(place) if is_run else nullcontext():  # a run that goes on would write the old names again
+            names = rename_classes(self.checkpoint, self.names, self.out)
         shown = ", ".join(names[:_SHOWN]) + (" …" if len(names) > _SHOWN else "")
         to_stderr(f"vitrail: {self.out or self.checkpoint} has the classes {shown}")
+        described = [name for name in DESCRIPTIONS if is_run and (place / name).is_file()]
+        if described:
+            to_stderr(
+                f"vitrail: {', '.join(described)} have the old names until `vitrail train --resume {place}` writes "
+                "them again; splits.csv and data.json keep the names of the source. To evaluate, name the classes of "
+                "the images alike"
+            )

@@ -14,8 +14,10 @@ from .options import (
     Out,
     Precision,
     Seed,
+    SkipBad,
     SourceArgument,
     Split,
+    Strict,
     drawn_limit,
 )
 
@@ -37,6 +39,8 @@ class Robustness:
     against: Annotated[str | None, Option(metavar="CHECKPOINT")] = None
     """Second checkpoint, for example a CNN; corruption errors are then relative to it."""
     limit: LimitDrawn = 200
+    skip_bad: SkipBad = False
+    strict: Strict = True
     tests: tuple[Literal["corruption", "adversarial", "sketch", "shift", "calibration"], ...] = (
         "corruption",
         "adversarial",
@@ -63,6 +67,7 @@ class Robustness:
 
     def run(self) -> None:
         from ..checkpoint.contract import load
+        from ..data.bad_files import left_out
         from ..progress import visible
         from ..study.robustness import Options, study_robustness
         from ..study.robustness_table import check_output, table, write_csv
@@ -77,6 +82,8 @@ class Robustness:
             limit=drawn_limit(self.limit),
             split=self.split,
             masks=self.masks,
+            skip_bad=self.skip_bad,
+            strict=self.strict,
             batch_size=self.batch_size,
             device=self.device,
             precision=self.precision,
@@ -86,6 +93,7 @@ class Robustness:
         found = study_robustness([load(name) for name in names], self.source, options, progress=visible)
         write_csv(found, names, self.out)
         _say(
+            *left_out(found.bad, self.source),
             *found.notes,
             "± is the standard error over images",
             f"written to {self.out}",
@@ -109,6 +117,8 @@ class Layers:
     source: SourceArgument
     split: Split = "auto"
     limit: LimitDrawn = 500
+    skip_bad: SkipBad = False
+    strict: Strict = True
     probe: Literal["ridge", "logistic"] = "ridge"
     """Kind of probe."""
     batch_size: BatchSize = 32
@@ -118,6 +128,7 @@ class Layers:
 
     def run(self) -> None:
         from ..checkpoint.contract import load
+        from ..data.bad_files import left_out
         from ..progress import visible
         from ..study.layers import study_layers, table
         from ..tables import print_table
@@ -127,6 +138,8 @@ class Layers:
             self.source,
             split=self.split,
             limit=drawn_limit(self.limit),
+            skip_bad=self.skip_bad,
+            strict=self.strict,
             kind=self.probe,
             batch_size=self.batch_size,
             device=self.device,
@@ -134,7 +147,7 @@ class Layers:
             seed=self.seed,
             progress=visible,
         )
-        _say(*found.notes)
+        _say(*left_out(found.bad, self.source), *found.notes)
         print_table(*table(found))
 
 

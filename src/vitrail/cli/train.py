@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from ..progress import to_stderr, visible
-from .options import COMPUTE, Option, OptionalOut, OptionalPrecision
+from .options import COMPUTE, Option, OptionalOut, OptionalPrecision, Strict
 
 _LENGTH = "Length"
 
@@ -42,6 +42,7 @@ class Train:
     """Side of the model's input in pixels."""
     skip_bad: bool = False
     """Skip files that cannot be read, and list them in bad_files.csv, instead of stopping."""
+    strict: Strict = True
     set: Annotated[list[str], Option(metavar="FIELD=VALUE")] = field(default_factory=list)
     """Any fields of the recipe, such as lr=1e-3 objective.mixup=0.2."""
     epochs: Annotated[float | None, Option(section=_LENGTH)] = None
@@ -93,4 +94,5 @@ class Train:
     def _changes(self) -> dict[str, Any]:
         """Fields of the recipe with an option of their own."""
         words = "model weights task epochs minutes batch_size image_size precision seed device"
-        return {name: vars(self)[name] for name in words.split()}
+        given = {name: vars(self)[name] for name in words.split()}
+        return given if self.strict else {**given, "strict": False}

@@ -44,7 +44,7 @@ with a wrong checksum and a JPEG whose data libjpeg finds corrupt are errors too
 
 from collections.abc import Callable
 from functools import cache
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar, overload
 
 import numpy as np
 import torch
@@ -58,9 +58,12 @@ from .bands import RefusedError, fit_bands, from_npy, scale_bands
 from .camera import is_heif, open_heif, raw_kind, raw_refused
 from .damage import ICON_MAGIC, JPEG_MAGIC, PNG_MAGIC, check_icon, check_jpeg, check_png, check_scans
 from .decoding_limits import DECODING, TimedFile, TooMuchMemoryError, TooSlowError
+from .orientation import upright
 from .quiet import quiet
 from .tiff import TIFF_MAGIC, Tiff, decode_bands, inverted, read_structure
 from .tiff_damage import check_parts
+
+T = TypeVar("T")
 
 MAX_PIXELS = 178_956_970
 """Images with more pixels are refused from their header, before anything is unpacked.
@@ -76,16 +79,6 @@ _LARGE = 2**24
 """Pixels from which memory counts more than speed."""
 _BYTES_PER_PIXEL, _BYTES_PER_VALUE = 16, 24
 """Memory for a pixel of an ordinary image, and for a value of several bands, with all copies up to the resize."""
-_EXIF_PLACES = ("exif", "Raw profile type exif", "xmp", "XML:com.adobe.xmp")  # TIFFs Pillow has turned itself
-_UPRIGHT = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
 
 
 class BadImage(VitrailError):  # noqa: N818 - it names the thing, as in the table of bad files
@@ -100,14 +93,31 @@ class BadImage(VitrailError):  # noqa: N818 - it names the thing, as in the tabl
         return f"{self.name}: {self.reason}" if self.reason else self.name
 
 
+def unchanged(image: Tensor) -> Shaped[Tensor, "C H W"]:
+    """Return the image as it is."""
+    return image
+
+
+@overload
+def decode(
+    data: bytes, channels: int | None = None, *, name: str = "image", strict: bool = True
+) -> Shaped[Tensor, "C H W"]: ...
+
+
+@overload
+def decode(
+    data: bytes, channels: int | None = None, *, name: str = "image", strict: bool = True, then: Callable[[Tensor], T]
+) -> T: ...
+
+
 def decode(
     data: bytes,
     channels: int | None = None,
     *,
     name: str = "image",
     strict: bool = True,
-    then: Callable[[Tensor], Tensor] | None = None,
-) -> Shaped[Tensor, "C H W"]:
+    then: Callable[[Tensor], Any] = unchanged,
+) -> Any:
     """Decode the bytes of an image file to an image (C, H, W), uint8 or float32; see the module's tables.
 
     Args:
@@ -126,7 +136,7 @@ def decode(
             with DECODING.reserved(opened.cost):
                 image = opened.read(channels)
                 del opened  # Pillow's copy of the image, and the file with it
-                return image if then is None else then(image)
+                return then(image)
     except Exception as error:  # decoders raise everything: struct.error, SyntaxError, zlib.error, MemoryError, ...
         raise BadImage(name, _reason(error, data)) from error
 
@@ -139,7 +149,7 @@ def from_pil(image: Image.Image, channels: int | None = None) -> Shaped[Tensor, 
     """
     image.load()
     white_is_zero = isinstance(image, TiffImageFile) and image.tag_v2.get(262) == 0
-    image = _upright(image)
+    image = upright(image)
     if image.mode == "F" or image.mode.startswith("I"):
         return fit_bands(_wide(image, white_is_zero), channels)
     return _ordinary(image, channels)
@@ -254,20 +264,6 @@ def _tensor(image: Image.Image) -> Tensor:
     if array.ndim == 2:
         return torch.from_numpy(array)[None]
     return torch.from_numpy(np.ascontiguousarray(array.transpose(2, 0, 1)))
-
-
-def _upright(image: Image.Image) -> Image.Image:
-    if image.info.keys().isdisjoint(_EXIF_PLACES):  # looking into EXIF costs as much as decoding a thumbnail
-        return image
-    try:
-        turn = _UPRIGHT.get(image.getexif().get(0x0112, 1))
-    except Exception:  # the pixels are intact: a damaged EXIF block only loses the orientation
-        return image
-    if turn is None:
-        return image
-    turned = image.transpose(turn)
-    turned.format = image.format
-    return turned
 
 
 def _reason(error: Exception, data: bytes) -> str:

@@ -3,7 +3,7 @@
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from io import BytesIO
 from typing import Any
 
@@ -54,22 +54,39 @@ class TimedFile(BytesIO):
 
 
 class MemoryBudget:
-    """Bytes of memory that all threads may use for decoding at a time.
+    """Bytes of memory that all threads may use for decoding at a time; for several processes, see `share`.
 
     Args:
         total: number of bytes; None: half of the memory that is free at the first reservation, at most 4 GiB.
+
+    Attributes:
+        processes: number of processes that share it.
     """
 
     def __init__(self, total: int | None = None) -> None:
-        self._total = total
+        self._given = total
+        self._begin(1, nullcontext())
+
+    def share(self, processes: int, alone: AbstractContextManager[Any]) -> None:
+        """Make it the budget of one of several processes, an equal part of the whole; called at the process's start.
+
+        Args:
+            processes: number of processes.
+            alone: lock of all of them, under which one process at a time decodes an image that is larger than its part.
+        """
+        self._begin(processes, alone)
+
+    def _begin(self, processes: int, alone: AbstractContextManager[Any]) -> None:
+        self.processes, self._alone = processes, alone
+        self._part: int | None = None
         self._used = 0
-        self._changed = threading.Condition()
+        self._changed = threading.Condition()  # a new one: that of a forked process may be locked for ever
 
     @contextmanager
     def reserved(self, count: int) -> Iterator[None]:
         """Wait until `count` bytes are free in the budget, and hold them.
 
-        An image that needs more than the whole budget waits until it is alone.
+        An image that needs more than the whole budget waits until it is alone, in all processes that share the budget.
 
         Raises:
             TooMuchMemoryError: there is not that much free memory on the machine.
@@ -77,21 +94,29 @@ class MemoryBudget:
         if count <= _SMALL:
             yield
             return
-        with self._changed:
-            if self._total is None:
-                self._total = min(max(_LEAST, main_memory()[1] // 2), _MOST)
-            total = self._total
-            self._changed.wait_for(lambda: self._used == 0 or self._used + count <= total)
-            if count > total and count > (free := main_memory()[1]):
-                raise TooMuchMemoryError(f"decoding it takes about {count / 1e9:.1f} GB, and {free / 1e9:.1f} are free")
-            self._used += count
-        try:
-            yield
-        finally:
+        part = self._own_part()
+        with self._alone if count > part else nullcontext():
             with self._changed:
-                self._used -= count
-                self._changed.notify_all()
+                self._changed.wait_for(lambda: self._used == 0 or self._used + count <= part)
+                if count > part and count > (free := main_memory()[1]):
+                    raise TooMuchMemoryError(
+                        f"decoding it takes about {count / 1e9:.1f} GB, and {free / 1e9:.1f} are free"
+                    )
+                self._used += count
+            try:
+                yield
+            finally:
+                with self._changed:
+                    self._used -= count
+                    self._changed.notify_all()
+
+    def _own_part(self) -> int:
+        with self._changed:
+            if self._part is None:
+                whole = self._given or min(max(_LEAST, main_memory()[1] // 2), _MOST)
+                self._part = whole // self.processes
+            return self._part
 
 
 DECODING = MemoryBudget()
-"""The budget of this process."""
+"""The budget of this process; worker processes of a loader have equal parts of one, see `share`."""

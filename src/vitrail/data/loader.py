@@ -2,15 +2,19 @@
 
 import signal
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.multiprocessing import Lock
 from torch.utils._pytree import tree_map, tree_map_only
 from torch.utils.data import DataLoader, Dataset
 
 from .decode import BadImage
+from .decoding_limits import DECODING
 from .preprocess import Preprocess
 from .seeds import derive, permutation, seed_cpu
 
@@ -186,7 +190,7 @@ def _stacks(
             num_workers=workers,
             collate_fn=_stack,
             prefetch_factor=2,
-            worker_init_fn=_settle_worker,
+            worker_init_fn=partial(_settle_worker, workers, Lock()),
         )
     )
 
@@ -195,7 +199,8 @@ def _as_it_is(image: Tensor) -> Tensor:
     return image
 
 
-def _settle_worker(worker: int) -> None:
+def _settle_worker(workers: int, alone: AbstractContextManager[Any], worker: int) -> None:
+    DECODING.share(workers, alone)
     torch.set_num_threads(1)
     # Ctrl-C reaches the whole process group; the main process saves and then ends its workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)

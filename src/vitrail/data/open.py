@@ -10,7 +10,7 @@ from dataclasses import replace
 from difflib import get_close_matches
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, overload
 
 from jaxtyping import Shaped
 from torch import Tensor
@@ -21,7 +21,7 @@ from ..errors import VitrailError
 from ..plugins import find_plugin, plugin_names
 from ..task_spec import CLASSIFICATION, REGRESSION, TaskSpec
 from .braces import expand_braces
-from .decode import BadImage, decode
+from .decode import BadImage, decode, unchanged
 from .folder_source import class_folders, has_images, image_files, is_image
 from .python_source import source_from_dataset, source_from_images
 from .samples import BadFile, FileAt, Location, MemberAt, RowAt, Sample, Source, Split, natural, takes_many
@@ -50,6 +50,8 @@ __all__ = [
 
 SourceLike = Source | Dataset[Any] | str | os.PathLike[str]
 """A `Source`, a torch Dataset (see `source_from_dataset`), or the text or path that names a source."""
+
+T = TypeVar("T")
 
 Opener = Callable[[str, bool], Source]
 """A source with a name, also of a plugin: (text after "name:", whether to read labels) -> Source."""
@@ -116,9 +118,15 @@ def source_name(spec: SourceLike) -> str:
     return spec.name if isinstance(spec, Source) else os.fspath(spec)
 
 
-def read_image(
-    sample: Sample, channels: int | None = None, *, then: Callable[[Tensor], Tensor] | None = None
-) -> Shaped[Tensor, "C H W"]:
+@overload
+def read_image(sample: Sample, channels: int | None = None) -> Shaped[Tensor, "C H W"]: ...
+
+
+@overload
+def read_image(sample: Sample, channels: int | None = None, *, then: Callable[[Tensor], T]) -> T: ...
+
+
+def read_image(sample: Sample, channels: int | None = None, *, then: Callable[[Tensor], Any] = unchanged) -> Any:
     """Read the image of a sample, converted to `channels` (None: its own); see `vitrail.data.decode` for the rules.
 
     Args:

@@ -13,6 +13,7 @@ from ..errors import VitrailError
 from ..machine.facts import usable_cores
 from ..progress import Track, silent
 from ..tables import write_csv
+from .bad_files import BadFiles, bad_file_count
 from .decode import BadImage, decode
 from .facts_cache import Facts, FactsCache, digest, key
 from .open import read_bytes
@@ -20,26 +21,12 @@ from .samples import BadFile, Sample, Source, takes_many
 from .seeds import permutation
 from .user_folders import cache_folder
 
-__all__ = ["BadFiles", "Facts", "Survey", "survey", "write_bad_files", "write_conflicts"]
+__all__ = ["Facts", "Limit", "Survey", "survey", "write_conflicts"]
 
 _CHUNK = 32  # files per task: small enough for progress, large enough for little overhead
-_NAMED_BAD_FILES = 10
 _FEWEST = 256
 """Images that a survey with a time limit decodes in any case."""
 _OF_EACH_CLASS = 20
-
-
-class BadFiles(VitrailError):  # noqa: N818 - it names the things, as BadImage does
-    """A source has files that cannot be used; `bad` has all of them, and the message the first ones."""
-
-    def __init__(self, message: str, bad: Sequence[BadFile]) -> None:
-        super().__init__(message)
-        self.bad = tuple(bad)
-
-    @property
-    def all_named(self) -> bool:
-        """Whether the message names all of them."""
-        return len(self.bad) <= _NAMED_BAD_FILES
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,22 +117,15 @@ class Survey:
         return {content: tuple(group) for content, group in groups.items()}
 
     def require_clean(self, *, skip_bad: bool) -> None:
-        """Raise if there are bad files, naming the first ones and all reasons, unless they are to be skipped."""
+        """Raise `BadFiles` if there are bad files, unless they are to be skipped."""
         if not self.bad or (skip_bad and self.source.samples):
             return
-        shown = [f"  {bad.name}: {bad.reason}" for bad in self.bad[:_NAMED_BAD_FILES]]
-        if len(self.bad) > len(shown):
-            counts = Counter(bad.reason.split(" (")[0].split(":")[0] for bad in self.bad)
-            shown.append(f"  and {len(self.bad) - len(shown)} more; in all: " + ", ".join(
-                f"{count} × {reason}" for reason, count in counts.most_common()
-            ))  # fmt: skip
         if not self.source.samples:
             way_out = "no image of the source is good"
         else:
-            way_out = "mend or remove them, or add --skip-bad to go on without them and have them in bad_files.csv"
-        files = "file" if len(self.bad) == 1 else "files"
-        message = f"{len(self.bad)} bad {files} in {self.source.name}:\n" + "\n".join([*shown, way_out])
-        raise BadFiles(message, self.bad)
+            way_out = "mend or remove them, or add --skip-bad to go on without them"
+        name = self.source.name
+        raise BadFiles(f"{bad_file_count(len(self.bad))} in {name}", self.bad, way_out, name)
 
     def require_trainable(self) -> None:
         """Raise unless there are two images and, for classification, two classes."""
@@ -239,11 +219,6 @@ def _spread(source: Source, seed: int) -> list[int]:
         seen[labels] += 1
         (first if seen[labels] <= _OF_EACH_CLASS else rest).append(i)
     return first + rest
-
-
-def write_bad_files(path: Path, bad: Sequence[BadFile]) -> None:
-    """Write the table of bad files, with the columns path and reason."""
-    write_csv(path, [("path", "reason"), *((entry.name, entry.reason) for entry in bad)])
 
 
 def write_conflicts(path: Path, found: Survey) -> None:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ..checkpoint.contract import Checkpoint, load
 from ..checkpoint.native import tensors_digest
+from ..data.bad_files import none_readable
 from ..data.open import BadFile, Sample, SourceLike
 from ..data.split_choice import SplitChoice
 from ..engines.engine import make_engine
@@ -57,6 +58,7 @@ def embed(
     *,
     split: SplitChoice = "all",
     limit: int | None = None,
+    strict: bool = True,
     batch_size: int = 32,
     engine: str = "torch",
     device: str = "auto",
@@ -71,13 +73,14 @@ def embed(
             Dataset.
         split: the part of each source, see `choose_split`.
         limit: stop after this many images.
+        strict: False also embeds damaged files that can still be decoded, such as JPEGs of which a part is grey.
         batch_size, engine, device, precision: see `make_predictor`.
         progress: reports the number of images done.
 
     Raises:
         VitrailError: no image is found or can be read, a name is unknown, or the model does not take images.
     """
-    named, _, predictor = _opened(checkpoint, sources, split, limit, batch_size, engine, device, precision)
+    named, _, predictor = _opened(checkpoint, sources, split, limit, strict, batch_size, engine, device, precision)
     width = vector_width(predictor)
     rows = list(some_readable(_rows(predictor, named.entries, width, progress=progress)))
     return Embeddings(
@@ -94,6 +97,7 @@ def write_embeddings(
     *,
     split: SplitChoice = "all",
     limit: int | None = None,
+    strict: bool = True,
     batch_size: int = 32,
     engine: str = "torch",
     device: str = "auto",
@@ -108,7 +112,7 @@ def write_embeddings(
     which an interrupted run continues; see `write_parts`. A file appears under its name when it is complete.
 
     Args:
-        checkpoint, sources, split, limit, batch_size, engine, device, precision, progress: see `embed`.
+        checkpoint, sources, split, limit, strict, batch_size, engine, device, precision, progress: see `embed`.
         out: file or folder to write.
         images_per_part: number of images in a part of a folder.
 
@@ -120,7 +124,7 @@ def write_embeddings(
     check_target(target)
     if images_per_part < 1:
         raise VitrailError(f"{images_per_part} images per part are not possible: use 1 or more")
-    named, found, predictor = _opened(checkpoint, sources, split, limit, batch_size, engine, device, precision)
+    named, found, predictor = _opened(checkpoint, sources, split, limit, strict, batch_size, engine, device, precision)
     entries = named.entries
     paths = [entry.name for entry in entries]
     width = vector_width(predictor)
@@ -134,6 +138,7 @@ def write_embeddings(
         "engine": engine,
         "precision": str(predictor.engine.precision).removeprefix("torch."),
         "width": width,
+        **({} if strict else {"strict": strict}),
     }
     failed = write_parts(
         target,
@@ -164,13 +169,14 @@ def _opened(
     sources: SourceLike | Sequence[SourceLike],
     split: SplitChoice,
     limit: int | None,
+    strict: bool,
     batch_size: int,
     engine: str,
     device: str,
     precision: str,
 ) -> tuple[NamedImages, Checkpoint, Predictor]:
     run = checkpoint.path if isinstance(checkpoint, Checkpoint) else Path(checkpoint)
-    named = named_images(sources, limit, split=split, run=run)
+    named = named_images(sources, limit, split=split, run=run, strict=strict)
     found = checkpoint if isinstance(checkpoint, Checkpoint) else load(os.fspath(checkpoint))
     shape = found.model.config.pixels_shape
     if len(shape) != 3:
@@ -196,11 +202,13 @@ def _rows(
 
 
 def some_readable(rows: Iterable[Rows]) -> Iterator[Rows]:
-    """Yield the same rows, and raise VitrailError at the end if no image could be read."""
-    last = None
+    """Yield the same rows, and raise BadFiles at the end if no image could be read."""
+    bad: list[BadFile] = []
     worked = False
-    for last in rows:
-        worked = worked or None in last.errors
-        yield last
-    if last is not None and not worked:
-        raise VitrailError(f"none of the images could be read; the last was {last.paths[-1]}: {last.errors[-1]}")
+    for part in rows:
+        worked = worked or None in part.errors
+        if not worked:
+            bad += [BadFile(path, error or "") for path, error in zip(part.paths, part.errors, strict=True)]
+        yield part
+    if bad and not worked:
+        raise none_readable(bad)

@@ -86,7 +86,8 @@ def _begin(folder: Path, identity: dict[str, Any]) -> None:
         found = json.loads(manifest.read_bytes())
     except ValueError as error:
         raise VitrailError(f"{manifest} is not JSON ({error}): name a new folder") from error
-    other = [name for name in plain if not isinstance(found, dict) or found.get(name) != plain[name]]
+    known = found if isinstance(found, dict) else {}
+    other = [name for name in {**plain, **known} if known.get(name) != plain.get(name)]
     if other:
         raise VitrailError(
             f"{folder} has embeddings of another run; different are {', '.join(other)}: name a new folder, or give "

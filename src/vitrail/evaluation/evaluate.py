@@ -1,11 +1,12 @@
 """Evaluation of a checkpoint on labelled images."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 
 from ..checkpoint.contract import Checkpoint, load
-from ..data.open import SourceLike, open_source
+from ..data.bad_files import BadFiles, bad_file_count
+from ..data.open import BadFile, SourceLike, open_source
 from ..engines.predictor import Predictor, make_predictor
 from ..errors import VitrailError
 from ..progress import Track, silent
@@ -14,7 +15,6 @@ from .held_out import HeldOut, SplitChoice, held_out
 from .predict import part_predictions
 from .stream import stream
 
-_NAMED = 10
 _CLASSES = 5
 """Classes of a prediction that `each` receives."""
 
@@ -29,6 +29,7 @@ def evaluate(
     device: str = "auto",
     precision: str = "auto",
     skip_bad: bool = False,
+    strict: bool = True,
     each: Callable[[Prediction], None] | None = None,
     progress: Track = silent,
 ) -> Evaluation:
@@ -43,6 +44,7 @@ def evaluate(
         split: part of the source, see `held_out`; the result's `note` describes the images.
         batch_size, engine, device, precision: see `make_predictor`.
         skip_bad: leave out files that cannot be read, instead of raising an error.
+        strict: False also takes damaged files that can still be decoded, such as JPEGs of which a part is grey.
         each: receives the prediction for each image with its true label, also for images that are left out.
         progress: reports how many images are done.
 
@@ -51,7 +53,7 @@ def evaluate(
     """
     found = checkpoint if isinstance(checkpoint, Checkpoint) else load(os.fspath(checkpoint))
     predictor = make_predictor(found, batch_size=batch_size, engine=engine, device=device, precision=precision)
-    matched = predictor.task.match(open_source(source), found.class_names)
+    matched = predictor.task.match(open_source(source, strict=strict), found.class_names)
     chosen = held_out(matched, found.path, split, skip_bad=skip_bad, progress=progress)
     return score_held_out(predictor, chosen, skip_bad=skip_bad, each=each, progress=progress)
 
@@ -77,11 +79,11 @@ def score_held_out(
         VitrailError: nothing to score, or unreadable files.
     """
     metrics = predictor.task.metrics(predictor.names)
-    bad: list[str] = []
+    bad: list[BadFile] = []
     scored = 0
     for part in stream(predictor, chosen.samples, progress=progress):
         pairs = zip(part.samples, part.errors, strict=True)
-        bad += [f"{sample.name}: {error}" for sample, error in pairs if error is not None]
+        bad += [BadFile(sample.name, error) for sample, error in pairs if error is not None]
         if each is not None:
             for sample, prediction in zip(part.samples, part_predictions(predictor, part, _CLASSES), strict=True):
                 each(replace(prediction, label=predictor.task.true_cells(sample, predictor.names)))
@@ -93,12 +95,10 @@ def score_held_out(
             each(predictor.task.failed(file.name, file.reason))
     if bad and not skip_bad:
         # The survey read all of them, so these do not fit this model, or have changed since.
-        raise VitrailError(f"{len(bad)} images cannot be used: {_some(bad)}; repair them, or use --skip-bad")
+        headline = f"{bad_file_count(len(bad))} among {chosen.note}"
+        raise BadFiles(headline, bad, "mend or remove them, or add --skip-bad to go on without them", chosen.source)
     if not scored:
         raise VitrailError(f"there is no image to score among {chosen.note}: give a source with labels")
-    return replace(metrics.compute(), note=chosen.note)
-
-
-def _some(reasons: Sequence[str]) -> str:
-    more = f" and {len(reasons) - _NAMED} more" if len(reasons) > _NAMED else ""
-    return "; ".join(reasons[:_NAMED]) + more
+    left_out = len(bad) + len(chosen.bad)
+    more = f"; {bad_file_count(left_out)} left out" if left_out else ""
+    return replace(metrics.compute(), note=chosen.note + more)

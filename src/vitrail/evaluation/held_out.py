@@ -15,11 +15,19 @@ from ..progress import Track, silent
 
 @dataclass(frozen=True, slots=True)
 class HeldOut:
-    """Readable samples for an evaluation, a phrase that describes them, and the files that were left out."""
+    """Images for an evaluation.
+
+    Attributes:
+        samples: the readable ones.
+        note: a phrase that describes them.
+        bad: files that were left out.
+        source: name of the source.
+    """
 
     samples: tuple[Sample, ...]
     note: str
     bad: tuple[BadFile, ...] = ()
+    source: str = ""
 
 
 def held_out(
@@ -28,6 +36,7 @@ def held_out(
     split: SplitChoice = "auto",
     *,
     skip_bad: bool = False,
+    channels: int | None = None,
     progress: Track = silent,
 ) -> HeldOut:
     """Return the samples of a source to evaluate on.
@@ -41,6 +50,7 @@ def held_out(
         run: path of the checkpoint; a run folder lists its splits by content in splits.csv.
         split: a part by name, "auto", or "all" for all images.
         skip_bad: leave out files that cannot be read, instead of raising an error.
+        channels: number of channels of the model; images that cannot be converted to it are bad files too.
         progress: counts the files that are opened.
 
     Raises:
@@ -52,9 +62,30 @@ def held_out(
     name = next((part for part in ("test", "val") if part in own), "auto") if split == "auto" else split
     if name in own:
         source = replace(source, samples=tuple(s for s in source.samples if s.split == name))
-    checked = survey(source, progress=progress)
+    checked = _convertible(survey(source, progress=progress), channels)
     checked.require_clean(skip_bad=skip_bad)
-    return replace(_part(checked, run, name, own=name in own), bad=checked.bad)
+    return replace(_part(checked, run, name, own=name in own), bad=checked.bad, source=source.name)
+
+
+def _convertible(checked: Survey, channels: int | None) -> Survey:
+    """The survey, with images that cannot be converted to a number of channels among its bad files."""
+    pairs = list(zip(checked.source.samples, checked.facts, strict=True))
+    fits = [channels is None or facts.channels in _sources_of(channels) for _, facts in pairs]
+    if all(fits):
+        return checked
+    good = [pair for pair, fit in zip(pairs, fits, strict=True) if fit]
+    bad = [
+        BadFile(sample.name, f"{facts.channels} channels, but the model takes {channels}")
+        for (sample, facts), fit in zip(pairs, fits, strict=True)
+        if not fit
+    ]
+    source = replace(checked.source, samples=tuple(sample for sample, _ in good))
+    return replace(checked, source=source, facts=tuple(facts for _, facts in good), bad=(*checked.bad, *bad))
+
+
+def _sources_of(channels: int) -> tuple[int, ...]:
+    """Numbers of channels that may be converted to this one, see `vitrail.data.decode`."""
+    return {1: (1, 3), 3: (1, 3), 4: (3, 4)}.get(channels, (channels,))
 
 
 def _part(checked: Survey, run: Path | None, name: str, *, own: bool) -> HeldOut:

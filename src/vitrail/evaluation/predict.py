@@ -11,6 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from ..checkpoint.contract import Checkpoint, load
+from ..data.bad_files import none_readable
 from ..data.in_memory import ImageLike
 from ..data.open import BadFile, Sample, SourceLike, is_source, open_source, source_name
 from ..data.split_choice import SplitChoice, choose_split
@@ -24,6 +25,9 @@ from .true_labels import true_labels
 
 Spec = str | os.PathLike[str]
 
+_MOST_REASONS = 5
+"""Most reasons in one line of a message."""
+
 
 def predict(
     checkpoint: Checkpoint | Spec,
@@ -32,6 +36,7 @@ def predict(
     top_k: int = 5,
     split: SplitChoice = "all",
     limit: int | None = None,
+    strict: bool = True,
     batch_size: int = 32,
     engine: str = "torch",
     device: str = "auto",
@@ -51,6 +56,7 @@ def predict(
         top_k: number of classes of each prediction; all of them if there are fewer.
         split: part of each source, see `choose_split`.
         limit: largest number of images.
+        strict: False also predicts damaged files that can still be decoded, such as JPEGs of which a part is grey.
         batch_size, engine, device, precision: see `make_predictor`.
         progress: reports how many images are done.
 
@@ -65,7 +71,7 @@ def predict(
     check_limit(limit)
     specs, images = _specs_or_images(sources)
     run = checkpoint.path if isinstance(checkpoint, Checkpoint) else Path(checkpoint)
-    named = None if images else named_images(specs, limit, split=split, run=run)
+    named = None if images else named_images(specs, limit, split=split, run=run, strict=strict)
     found = checkpoint if isinstance(checkpoint, Checkpoint) else load(os.fspath(checkpoint))
     predictor = make_predictor(found, batch_size=batch_size, engine=engine, device=device, precision=precision)
     if named is None:
@@ -118,6 +124,7 @@ def named_images(
     *,
     split: SplitChoice = "all",
     run: Path | None = None,
+    strict: bool = True,
 ) -> NamedImages:
     """Find the images of sources, in order; a source that does not exist becomes a bad file.
 
@@ -126,6 +133,7 @@ def named_images(
         limit: largest number of images.
         split: part of each source.
         run: path of the checkpoint, see `choose_split`.
+        strict: see `open_source`.
 
     Raises:
         VitrailError: no image is found, or a limit below 1.
@@ -136,7 +144,7 @@ def named_images(
     reasons: list[str] = []
     for spec in [sources] if is_source(sources) else sources:
         try:
-            source = choose_split(open_source(spec, labelled=False), split, run)
+            source = choose_split(open_source(spec, labelled=False, strict=strict), split, run)
         except VitrailError as error:
             bad.append(BadFile(source_name(spec), str(error)))
             reasons.append(str(error))
@@ -145,7 +153,9 @@ def named_images(
         bad += source.bad
     if not samples:
         reasons += [f"{file.name}: {file.reason}" for file in bad if str(file.reason) not in reasons]
-        raise VitrailError("; ".join(reasons[:5]) or "no image was named: give files, folders or globs")
+        if len(reasons) > _MOST_REASONS:
+            raise none_readable(bad)
+        raise VitrailError("; ".join(reasons) or "no image was named: give files, folders or globs")
     return NamedImages(tuple(samples[:limit]), tuple(bad))
 
 
@@ -211,11 +221,13 @@ class Counted:
 
 
 def at_least_one(predictions: Iterable[Prediction]) -> Iterator[Prediction]:
-    """Yield the same predictions, and raise VitrailError at the end if no image could be read."""
-    last = None
+    """Yield the same predictions, and raise BadFiles at the end if no image could be read."""
+    bad: list[BadFile] = []
     worked = False
-    for last in predictions:
-        worked = worked or last.error is None
-        yield last
-    if last is not None and not worked:
-        raise VitrailError(f"none of the images could be read; the last was {last.path}: {last.error}")
+    for prediction in predictions:
+        worked = worked or prediction.error is None
+        if not worked:
+            bad.append(BadFile(prediction.path, prediction.error or ""))
+        yield prediction
+    if bad and not worked:
+        raise none_readable(bad)

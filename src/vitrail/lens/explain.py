@@ -3,18 +3,21 @@
 import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from torch import Tensor
 
 from ..checkpoint.contract import Checkpoint
+from ..data.bad_files import require_readable
 from ..data.decode import BadImage
+from ..data.samples import BadFile
 from ..data.split_choice import SplitChoice
 from ..errors import VitrailError
 from ..progress import Track, silent
 from .attribution.methods import QUICK
 from .explanation import explain_image
-from .explorer.gallery import Gallery
+from .explorer.gallery import Gallery, fitted
 from .explorer.open import chosen_methods, watch_all
 from .explorer.page import ALL_BYTES, MOST_BYTES, MOST_VIEWS, most_bytes, write_page
 from .images import ImageLike, file_stem, named_images
@@ -27,11 +30,15 @@ PAGE = "explain.html"
 Say = Callable[[str], None]
 
 
+Fitted = Sequence[Tensor]
+"""An image as each of the models takes it."""
+
+
 @dataclass(slots=True)
 class _Read:
     """Images of the page, number of images read, (name, reason) of unreadable ones, and paths of the PNGs."""
 
-    kept: list[tuple[str, Tensor]] = field(default_factory=list)
+    kept: list[tuple[str, Fitted]] = field(default_factory=list)
     count: int = 0
     unreadable: list[tuple[str, str]] = field(default_factory=list)
     paths: list[Path] = field(default_factory=list)
@@ -47,6 +54,7 @@ def explain(
     top_k: int = 5,
     split: SplitChoice = "all",
     limit: int | None = None,
+    strict: bool = True,
     image_size: int | None = None,
     device: str = "auto",
     progress: Track = silent,
@@ -66,6 +74,7 @@ def explain(
         top_k: how many classes are shown.
         split: the part of each source, see `choose_split`.
         limit: at most so many images of each source.
+        strict: False also takes damaged files that can still be decoded, such as JPEGs of which a part is grey.
         image_size: another size than the model's own, in pixels; positions are resampled. Attention weights grow with
             its fourth power.
         device: "auto", "cpu", "cuda" or "cuda:1".
@@ -81,7 +90,15 @@ def explain(
     chosen = chosen_methods(methods, QUICK)
     watched = watch_all(checkpoint, against, image_size=image_size, device=device)
     run = checkpoint.path if isinstance(checkpoint, Checkpoint) else Path(checkpoint)
-    found, total = named_images(images, watched[0].preprocess.channels, limit, split=split, run=run)
+    found, total = named_images(
+        images,
+        watched[0].preprocess.channels,
+        limit,
+        then=partial(fitted, watched),
+        split=split,
+        run=run,
+        strict=strict,
+    )
     alone = target.suffix.lower() in (".html", ".htm")
     if alone:
         most_bytes(max(1, total) * len(watched))  # raises its error before anything is read
@@ -98,16 +115,14 @@ def explain(
 
 def _check_read(read: _Read, room: int, say: Say) -> None:
     """Raise VitrailError if no image could be read, and report images that the page has no room for."""
-    if not read.count:
-        reasons = "; ".join(f"{name}: {reason}" for name, reason in read.unreadable[:3])
-        raise VitrailError(f"no image could be read ({reasons or 'none was given'}): name other files")
+    require_readable(read.count, [BadFile(name, reason) for name, reason in read.unreadable])
     if read.count > room:
         say(f"the page holds the first {room} of {read.count} images: vitrail explore opens them all")
 
 
 def _go_through(
     watched: Watched,
-    images: Iterable[tuple[str, Tensor | BadImage]],
+    images: Iterable[tuple[str, Fitted | BadImage]],
     folder: Path | None,
     top_k: int,
     room: int,
@@ -126,7 +141,7 @@ def _go_through(
         if folder is not None:
             path = folder / f"{file_stem(name, taken)}.png"
             try:
-                _write_png(watched, name, image, path, top_k)
+                _write_png(watched, name, image[0], path, top_k)
             except VitrailError as error:  # the page draws more kinds of layers, or gives its own reason
                 say(f"no PNG of {name}: {error}")
             else:
@@ -135,9 +150,9 @@ def _go_through(
 
 
 def _write_png(watched: Watched, name: str, image: Tensor, path: Path, top_k: int) -> None:
-    """Write the attention of a model on one image (C, H, W) as a PNG; its folder is created."""
+    """Write the attention of a model on one resized image (C, H, W) as a PNG; its folder is created."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_sheet(explain_image(watched, name, image, top_k=top_k), path)
+    write_sheet(explain_image(watched.of_fitted, name, image, top_k=top_k), path)
 
 
 def _advice(size: int, views: int) -> str:

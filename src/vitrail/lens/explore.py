@@ -1,12 +1,15 @@
 """Serves the explorer as a live page on this machine."""
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 
 from ..checkpoint.contract import Checkpoint
+from ..data.bad_files import require_readable
+from ..data.samples import BadFile
 from ..data.split_choice import SplitChoice
 from .attribution.methods import METHODS
-from .explorer.gallery import Gallery
+from .explorer.gallery import Gallery, fitted
 from .explorer.open import chosen_methods, watch_all
 from .explorer.server import ExplorerServer
 from .images import ImageLike, named_images, readable
@@ -22,6 +25,7 @@ def explore(
     top_k: int = 5,
     split: SplitChoice = "all",
     limit: int | None = 20,
+    strict: bool = True,
     image_size: int | None = None,
     device: str = "auto",
     port: int = 0,
@@ -36,6 +40,7 @@ def explore(
         methods: attribution methods on the page; all of `methods.METHODS` by default.
         split: the part of each source, see `choose_split`.
         limit: at most so many images of each source.
+        strict: see `explain`.
         port: 0 for any free one.
         say: function that is called with a message for every image that cannot be read.
 
@@ -45,11 +50,21 @@ def explore(
     chosen = chosen_methods(methods, METHODS)
     watched = watch_all(checkpoint, against, image_size=image_size, device=device)
     run = checkpoint.path if isinstance(checkpoint, Checkpoint) else Path(checkpoint)
-    found, _ = named_images(images, watched[0].preprocess.channels, limit, split=split, run=run)
+    found, _ = named_images(
+        images,
+        watched[0].preprocess.channels,
+        limit,
+        then=partial(fitted, watched),
+        split=split,
+        run=run,
+        strict=strict,
+    )
     unreadable: list[tuple[str, str]] = []
+    shown = readable(found, say, unreadable)
+    require_readable(len(shown), [BadFile(name, reason) for name, reason in unreadable])
     gallery = Gallery(
         watched,
-        readable(found, say, unreadable),
+        shown,
         methods=chosen,
         top_k=top_k,
         unreadable=unreadable,

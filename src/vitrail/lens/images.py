@@ -4,7 +4,7 @@ import os
 import re
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from jaxtyping import Shaped
@@ -19,6 +19,8 @@ from ..data.open import SourceLike, is_source, open_source, read_image
 from ..data.samples import short_names
 from ..data.split_choice import SplitChoice, choose_split
 
+T = TypeVar("T")
+
 ImageLike = SourceLike | MemoryImage
 """A path (a file, folder or glob), a `Source`, a Dataset, a Pillow image, an array as in a `.npy` file, or a tensor."""
 
@@ -28,10 +30,14 @@ def named_images(
     channels: int,
     limit: int | None = None,
     *,
+    then: Callable[[Tensor], T],
     split: SplitChoice = "all",
     run: Path | None = None,
-) -> tuple[Iterator[tuple[str, Tensor | BadImage]], int]:
-    """Iterate over (name, image (C, H, W)) of all images, decoded lazily; also return their number.
+    strict: bool = True,
+) -> tuple[Iterator[tuple[str, T | BadImage]], int]:
+    """Iterate over (name, `then` of the image (C, H, W)) of all images, decoded lazily; also return their number.
+
+    `then` resizes an image, so that no more than one is in memory at its full size.
 
     Names of files are the parts of their paths that distinguish them; images in memory are "image 1" and so on. An
     image that cannot be read is replaced by its error.
@@ -40,28 +46,33 @@ def named_images(
         given: one `ImageLike` or several; a path may be anything that `open_source` takes.
         channels: C.
         limit: largest number of images of each source; the first ones are used.
+        then: applied to each image, such as `Preprocess.fit`.
         split: the part of each source.
         run: path of the checkpoint's run, see `choose_split`.
+        strict: see `open_source`.
     """
     single = is_source(given) or isinstance(given, Image.Image | np.ndarray | Tensor)
     items: list[Any] = [given] if single else list(given)  # type: ignore[arg-type]
-    sources = [choose_split(open_source(item, labelled=False), split, run) for item in items if is_source(item)]
+    opened = [open_source(item, labelled=False, strict=strict) for item in items if is_source(item)]
+    sources = [choose_split(source, split, run) for source in opened]
     samples = [sample for source in sources for sample in source.samples[:limit]]
     bad = [file for source in sources for file in source.bad]
     held = [item for item in items if not is_source(item)]
 
-    def read() -> Iterator[tuple[str, Tensor | BadImage]]:
+    def read() -> Iterator[tuple[str, T | BadImage]]:
         for shown, sample in zip(short_names([sample.name for sample in samples]), samples, strict=True):
             try:
-                yield shown, read_image(sample, channels)
+                found: T | BadImage = read_image(sample, channels, then=then)
             except BadImage as error:
-                yield sample.name, error
+                shown, found = sample.name, error
+            yield shown, found
         for number, item in enumerate(held, start=1):
             name = f"image {number}"
             try:
-                yield name, decoded(item, channels, name=name)
+                found = then(decoded(item, channels, name=name))
             except BadImage as error:
-                yield name, error
+                found = error
+            yield name, found
         for file in bad:
             yield file.name, BadImage(file.name, file.reason)
 
@@ -86,10 +97,10 @@ def decoded(
 
 
 def readable(
-    images: Iterable[tuple[str, Tensor | BadImage]],
+    images: Iterable[tuple[str, T | BadImage]],
     say: Callable[[str], None] = lambda sentence: None,
     unreadable: list[tuple[str, str]] | None = None,
-) -> list[tuple[str, Tensor]]:
+) -> list[tuple[str, T]]:
     """Return the images without unreadable ones.
 
     Args:

@@ -64,10 +64,10 @@ def model_inputs(
     watched = watch(model, device=device)
     items = list(images) if isinstance(images, Tensor) and images.ndim == 4 else images
     fitted = []
-    for _, image in named_images(items, watched.preprocess.channels)[0]:
+    for _, image in named_images(items, watched.preprocess.channels, then=watched.preprocess.fit)[0]:
         if isinstance(image, BadImage):
             raise image
-        fitted.append(watched.preprocess.fit(image))
+        fitted.append(image)
     if not fitted:
         raise VitrailError("there is no image: name a file, or give a Pillow image, an array or a tensor")
     pixels = torch.stack([watched.preprocess.normalise(image) for image in fitted])

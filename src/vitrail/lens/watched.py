@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +52,12 @@ class Watched:
     def pixels(self, image: Tensor) -> Float[Tensor, "1 C H W"]:
         """One image (C, H, W) as a batch of one, on the model's device."""
         return self.preprocess(image)[None].to(self.device)
+
+    @property
+    def of_fitted(self) -> "Watched":
+        """The same model for images that its `preprocess.fit` has resized and cropped, which then leaves them as they
+        are."""
+        return replace(self, preprocess=replace(self.preprocess, crop=1.0))
 
     def class_name(self, index: int) -> str:
         return self.class_names[index] if self.class_names else f"class {index}"

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..checkpoint.contract import Checkpoint
 from ..data.masks import mask_files, missing_mask, read_mask
-from ..data.open import Sample, SourceLike, open_source, read_image
+from ..data.open import BadFile, Sample, SourceLike, open_source, read_image
 from ..data.preprocess import Preprocess
 from ..data.seeds import derive, permutation
 from ..engines.precision import on_device, reduced_precision
@@ -23,6 +23,7 @@ from ..lens.faithfulness.evaluate import ImageBatch, Score, evaluate_methods
 from ..lens.watched import watch
 from ..progress import Track, silent
 from ..tasks.registry import resolve
+from ..tasks.task import Prediction
 
 BATCH = 16
 
@@ -35,11 +36,13 @@ class Faithfulness:
         scores: scores of every method and baseline.
         top1: accuracy of the model on these images.
         note: description of the images.
+        bad: files that were left out.
     """
 
     scores: tuple[Score, ...]
     top1: float
     note: str
+    bad: tuple[BadFile, ...] = ()
 
 
 def evaluate_explanations(
@@ -50,6 +53,8 @@ def evaluate_explanations(
     masks: Path | None = None,
     split: SplitChoice = "auto",
     limit: int | None = 200,
+    skip_bad: bool = False,
+    strict: bool = True,
     device: str = "auto",
     precision: str = "auto",
     seed: int = 0,
@@ -65,6 +70,7 @@ def evaluate_explanations(
             black one, count only for scores that need no mask.
         split: part of the source, see `held_out`.
         limit: largest number of images, drawn by seed; None for all.
+        skip_bad, strict: see `evaluate`.
         device, precision: see `make_predictor`.
         seed: seed of all random choices.
         progress: reports the progress of the study.
@@ -82,22 +88,31 @@ def evaluate_explanations(
             f"this checkpoint predicts {kind}, and attribution methods are scored by the one class of an image: "
             "`vitrail explain` and `vitrail explore` show its maps"
         )
-    opened = resolve(checkpoint.task).match(open_source(source), checkpoint.class_names)
-    chosen = held_out(opened, checkpoint.path, split)
+    opened = resolve(checkpoint.task).match(open_source(source, strict=strict), checkpoint.class_names)
+    channels = checkpoint.preprocess.channels
+    chosen = held_out(opened, checkpoint.path, split, skip_bad=skip_bad, channels=channels)
     labelled = [sample for sample in chosen.samples if sample.labels]
     order = permutation(len(labelled), derive(seed, "pictures to explain"))[:limit]
     samples = [labelled[place] for place in sorted(order)]
     files = mask_files(masks, labelled) if masks else None
     if files is not None and not any(sample.name in files for sample in samples):
         raise missing_mask(samples[0])
-    accuracy = score_held_out(predictor, HeldOut(tuple(samples), chosen.note)).quality
+    failed: dict[str, BadFile] = {}
+
+    def keep(prediction: Prediction) -> None:
+        if prediction.error is not None:
+            failed[prediction.path] = BadFile(prediction.path, prediction.error)
+
+    parts = HeldOut(tuple(samples), chosen.note, source=chosen.source)
+    accuracy = score_held_out(predictor, parts, skip_bad=skip_bad, each=keep).quality
+    samples = [sample for sample in samples if sample.name not in failed]
     batches = list(_batches(samples, checkpoint.preprocess, files, engine.device, progress))
     with reduced_precision(engine.device, engine.precision):
         scores = evaluate_methods(watched.model, batches, methods, seed=seed, progress=progress)
     note = f"{len(samples)} of {chosen.note}"
     if files is not None:
         note += f"; {_about_masks(batches, sum(sample.name not in files for sample in samples))}"
-    return Faithfulness(tuple(scores), accuracy, note)
+    return Faithfulness(tuple(scores), accuracy, note, (*chosen.bad, *failed.values()))
 
 
 def _batches(

@@ -1,16 +1,18 @@
 """Linear probes, the logit lens and shift equivariance of each block of a classifier."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from ..checkpoint.contract import Checkpoint
-from ..data.open import Sample, Source, SourceLike, open_source
+from ..data.open import BadFile, Sample, Source, SourceLike, open_source
 from ..data.seeds import derive
 from ..engines.precision import on_device
 from ..errors import VitrailError
-from ..evaluation.held_out import SplitChoice, held_out, recorded_splits
+from ..evaluation.held_out import HeldOut, SplitChoice, held_out, recorded_splits
 from ..lens.observe import observe_features
 from ..lens.probe.layers import block_names, check_stream, layer_features, logit_lens
 from ..lens.probe.linear import Kind, linear_probe
@@ -50,10 +52,11 @@ class Layer:
 
 @dataclass(frozen=True, slots=True)
 class LayerStudy:
-    """Results of the layers, first to last, and phrases that describe the images and omissions."""
+    """Results of the layers, first to last; phrases that describe the images and omissions; files left out."""
 
     layers: tuple[Layer, ...]
     notes: tuple[str, ...]
+    bad: tuple[BadFile, ...] = ()
 
 
 def study_layers(
@@ -62,6 +65,8 @@ def study_layers(
     *,
     split: SplitChoice = "auto",
     limit: int | None = 500,
+    skip_bad: bool = False,
+    strict: bool = True,
     kind: Kind = "ridge",
     batch_size: int = 32,
     device: str = "auto",
@@ -79,6 +84,7 @@ def study_layers(
         source: labelled images, what `open_source` takes.
         split: the part to score on, see `held_out`.
         limit: largest number of images of each part, drawn by seed; None for all.
+        skip_bad, strict: see `evaluate`.
         kind: kind of the probe, see `linear_probe`.
         batch_size, device, precision: see `make_predictor`.
         seed: seed of all random choices.
@@ -88,9 +94,17 @@ def study_layers(
         VitrailError: the model has no blocks, or there are too few images; see `matched`.
     """
     check_amounts(limit, batch_size)
-    opened = matched(open_source(source), checkpoint)
+    opened = matched(open_source(source, strict=strict), checkpoint)
     block_names(checkpoint.model)
-    train, test, note = _parts(checkpoint, opened, split, limit, seed, progress)
+    read = partial(
+        held_out,
+        opened,
+        checkpoint.path,
+        skip_bad=skip_bad,
+        channels=checkpoint.preprocess.channels,
+        progress=progress,
+    )
+    train, test, note, bad = _parts(checkpoint, opened, split, limit, seed, read)
     learned, judged = (
         studied_model(checkpoint, samples, batch_size=batch_size, device=device, precision=precision, progress=progress)
         for samples in (train, test)
@@ -117,7 +131,7 @@ def study_layers(
                 follows=follows.get(name),
             )
         )
-    return LayerStudy(tuple(layers), (note, _own(judged), *reason))
+    return LayerStudy(tuple(layers), (note, _own(judged), *reason), bad)
 
 
 def table(study: LayerStudy) -> tuple[list[str], list[list[str]]]:
@@ -137,24 +151,31 @@ def table(study: LayerStudy) -> tuple[list[str], list[list[str]]]:
 
 
 def _parts(
-    checkpoint: Checkpoint, opened: Source, split: SplitChoice, limit: int | None, seed: int, progress: Track
-) -> tuple[list[Sample], list[Sample], str]:
-    """Images to fit probes on, images to score them on, and a phrase that describes both."""
+    checkpoint: Checkpoint,
+    opened: Source,
+    split: SplitChoice,
+    limit: int | None,
+    seed: int,
+    read: Callable[[SplitChoice], HeldOut],
+) -> tuple[list[Sample], list[Sample], str, tuple[BadFile, ...]]:
+    """Images to fit probes on, images to score them on, a phrase that describes both, and files left out."""
     seed = derive(seed, "pictures to probe")
     own = {sample.split for sample in opened.samples}
     recorded = recorded_splits(checkpoint.path) if checkpoint.path else None
     if ("train" in own or recorded) and split not in ("train", "all"):
-        test, train = (held_out(opened, checkpoint.path, part, progress=progress) for part in (split, "train"))
+        test, train = read(split), read("train")
+        bad = tuple(dict.fromkeys((*test.bad, *train.bad)))
         few, many = drawn(test.samples, limit, seed), drawn(train.samples, limit, seed)
         note = f"probes are fitted on {len(many)} images and scored on {len(few)} of {test.note}"
     else:
-        every = held_out(opened, checkpoint.path, "all" if split == "auto" else split, progress=progress)
+        every = read("all" if split == "auto" else split)
+        bad = every.bad
         mixed = drawn(every.samples, None if limit is None else 2 * limit, seed)
         many, few = mixed[: len(mixed) // 2], mixed[len(mixed) // 2 :]
         note = f"{len(mixed)} of {every.note}, halved: probes are fitted on one half"
     if len({sample.labels[0] for sample in many}) < 2 or not few:
         raise VitrailError(f"{note}: probes need images of two classes to be fitted on, and one image to be scored on")
-    return many, few, note
+    return many, few, note, bad
 
 
 def _features(studied: StudiedModel, label: str, progress: Track) -> dict[str, dict[str, Tensor]]:

@@ -10,7 +10,7 @@ from ..data.conflict import Mask
 from ..data.corrupt.corruptions import CORRUPTIONS
 from ..data.corrupt.recipe import SEVERITIES
 from ..data.masks import mask_files, missing_mask, read_mask
-from ..data.open import Sample, SourceLike, open_source, read_image
+from ..data.open import BadFile, Sample, SourceLike, open_source, read_image
 from ..data.preprocess import Preprocess
 from ..data.seeds import derive
 from ..errors import VitrailError, nearest
@@ -36,6 +36,7 @@ class Options:
         limit: largest number of images, drawn by seed; None for all.
         split: part of the source, see `held_out`.
         masks: folder with a mask of the object of each image, for "conflict".
+        skip_bad, strict: see `evaluate`.
         batch_size, device, precision: see `make_predictor`.
         seed: seed of all random choices.
     """
@@ -47,6 +48,8 @@ class Options:
     limit: int | None = 200
     split: SplitChoice = "auto"
     masks: Path | None = None
+    skip_bad: bool = False
+    strict: bool = True
     batch_size: int = 32
     device: str = "auto"
     precision: str = "auto"
@@ -77,10 +80,12 @@ class RobustnessStudy:
     Attributes:
         rows: [row][model], models in the order given; the measurements of one test are next to each other.
         notes: phrases that describe the images and how the numbers were computed.
+        bad: files that were left out.
     """
 
     rows: tuple[tuple[Measurement, ...], ...]
     notes: tuple[str, ...]
+    bad: tuple[BadFile, ...] = ()
 
 
 def study_robustness(
@@ -95,8 +100,15 @@ def study_robustness(
         VitrailError: a model or source that cannot be studied; see `Options`, `common_samples`, `read_mask`.
     """
     options = options or Options()
-    found, which = common_samples(
-        checkpoints, source, split=options.split, limit=options.limit, seed=options.seed, progress=progress
+    found, which, bad = common_samples(
+        checkpoints,
+        source,
+        split=options.split,
+        limit=options.limit,
+        skip_bad=options.skip_bad,
+        strict=options.strict,
+        seed=options.seed,
+        progress=progress,
     )
     objects = _objects(checkpoints, found, options.masks if "conflict" in options.tests else None)
     columns, notes = [], [which]
@@ -108,7 +120,7 @@ def study_robustness(
         notes += _notes(checkpoint, val, masks, options) + _about_values(studied)
     if "corruption" in options.tests and len(columns) > 1:
         columns = [_with_error(column, columns[-1]) for column in columns]
-    return RobustnessStudy(tuple(zip(*columns, strict=True)), tuple(dict.fromkeys(notes)))
+    return RobustnessStudy(tuple(zip(*columns, strict=True)), tuple(dict.fromkeys(notes)), bad)
 
 
 def mean_corruption_error(rows: Sequence[Measurement], reference: Sequence[Measurement]) -> float | None:
@@ -210,13 +222,14 @@ def _mask(sample: Sample, file: Path | None, preprocess: Preprocess) -> Mask | N
 
 def _val(checkpoint: Checkpoint, source: SourceLike, options: Options, progress: Track) -> StudiedModel | None:
     """The model with its validation images; None if they are not known, or may be among those under test."""
-    opened = matched(open_source(source), checkpoint)
+    opened = matched(open_source(source, strict=options.strict), checkpoint)
     recorded = recorded_splits(checkpoint.path) if checkpoint.path else None
     parts = {sample.split for sample in opened.samples} | set((recorded or {}).values())
     if options.split not in ("auto", "test") or not {"val", "test"} <= parts:
         return None
     try:
-        own = held_out(opened, checkpoint.path, "val", progress=progress)
+        channels = checkpoint.preprocess.channels
+        own = held_out(opened, checkpoint.path, "val", skip_bad=options.skip_bad, channels=channels, progress=progress)
     except VitrailError:  # the run's val part is of another source
         return None
     samples = drawn(own.samples, options.limit, derive(options.seed, "val pictures"))

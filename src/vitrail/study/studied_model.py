@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torchvision.transforms.v2 import functional as tvf
 
 from ..checkpoint.contract import Checkpoint
-from ..data.open import Sample, Source, SourceLike, open_source, read_image
+from ..data.open import BadFile, Sample, Source, SourceLike, open_source, read_image
 from ..data.preprocess import Preprocess
 from ..data.seeds import derive, permutation
 from ..engines.precision import on_device, reduced_precision
@@ -198,20 +198,32 @@ def common_samples(
     *,
     split: SplitChoice = "auto",
     limit: int | None = None,
+    skip_bad: bool = False,
+    strict: bool = True,
     seed: int = 0,
     progress: Track = silent,
-) -> tuple[list[list[Sample]], str]:
-    """Samples of the same images for each checkpoint, with labels in its order of classes; and a description.
+) -> tuple[list[list[Sample]], str, tuple[BadFile, ...]]:
+    """Samples of the same images for each checkpoint, with labels in its order of classes; a description; bad files.
 
     Images that one of the checkpoints was trained on are left out for all.
+
+    Args:
+        skip_bad, strict: see `evaluate`.
 
     Raises:
         VitrailError: see `matched`; fewer than two images are left.
     """
-    opened = open_source(source)
+    opened = open_source(source, strict=strict)
     sources = [matched(opened, checkpoint) for checkpoint in checkpoints]
     chosen = [
-        held_out(own, checkpoint.path, split, progress=progress)
+        held_out(
+            own,
+            checkpoint.path,
+            split,
+            skip_bad=skip_bad,
+            channels=checkpoint.preprocess.channels,
+            progress=progress,
+        )
         for own, checkpoint in zip(sources, checkpoints, strict=True)
     ]
     labelled = [{sample.name: sample for sample in own.samples if sample.labels} for own in chosen]
@@ -227,7 +239,8 @@ def common_samples(
     kept = [sample for sample in common if sample.name in chosen_names]
     few = f"{len(kept)} of " if len(kept) < len(common) else ""
     which = notes if len(labelled[0]) == len(common) else f"{len(common)} common images ({notes})"
-    return [[own[sample.name] for sample in kept] for own in labelled], few + which
+    bad = dict.fromkeys(file for own in chosen for file in own.bad)
+    return [[own[sample.name] for sample in kept] for own in labelled], few + which, tuple(bad)
 
 
 def on_all(change: Callable[[int, Image], Image], images: Sequence[Image]) -> list[Image]:

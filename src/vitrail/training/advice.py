@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from ..data.bad_files import BadFiles, write_bad_files
 from ..data.decode import BadImage
-from ..data.survey import BadFiles, write_bad_files
 from ..errors import VitrailError, is_out_of_memory
 from .recipe import Recipe
 

@@ -25,6 +25,32 @@ def channel_statistics(
     Raises:
         VitrailError: a channel is constant.
     """
+    mean, std = _measured(read, count, seed)
+    _require_contrast(mean, std)
+    return _rounded(mean, std)
+
+
+def given_statistics(
+    mean: Sequence[float] | None, std: Sequence[float] | None, channels: int
+) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
+    """Mean and standard deviation of a recipe; None if it has neither.
+
+    Raises:
+        VitrailError: one of the two is missing, or they do not fit the number of channels.
+    """
+    if mean is None and std is None:
+        return None
+    for name, values in (("mean", mean), ("std", std)):
+        if values is None:
+            raise VitrailError(f"recipe.{name} is missing: give mean and std, or none of the two")
+        if len(values) != channels:
+            raise VitrailError(f"recipe.{name} has {len(values)} values for {channels} channels: give one for each")
+    assert mean is not None
+    assert std is not None
+    return tuple(mean), tuple(std)
+
+
+def _measured(read: Callable[[int], Tensor], count: int, seed: int) -> tuple[Tensor, Tensor]:
     chosen: Sequence[int] = sorted(permutation(count, seed)[:_ENOUGH])
     sums = squares = torch.zeros(1, dtype=torch.float64)
     pixels = 0
@@ -34,7 +60,10 @@ def channel_statistics(
         pixels += image.shape[1]
     mean = sums / pixels
     std = (squares / pixels - mean.square()).clamp(min=0).sqrt()
-    _require_contrast(mean, std)
+    return mean, std
+
+
+def _rounded(mean: Tensor, std: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
     places = [_places(value) for value in std.tolist()]
     return tuple(map(round, mean.tolist(), places)), tuple(map(round, std.tolist(), places))
 
@@ -45,7 +74,10 @@ def require_scale(read: Callable[[int], Tensor], count: int, seed: int, preproce
     Raises:
         VitrailError: the images' mean or deviation is more than 20 of the weights' deviations.
     """
-    found = channel_statistics(read, count, seed)
+    measured = _measured(read, count, seed)
+    if _flat(*measured).all():
+        _require_contrast(*measured)
+    found = _rounded(*measured)
     for mean, std, known, spread in zip(*found, preprocess.mean, preprocess.std, strict=True):
         if max(abs(mean - known), std) > _MOST_SPREAD * spread:
             raise VitrailError(
@@ -56,18 +88,39 @@ def require_scale(read: Callable[[int], Tensor], count: int, seed: int, preproce
 
 
 def _require_contrast(mean: Tensor, std: Tensor) -> None:
-    """Raise VitrailError if a channel is constant, or so nearly that float32 does not hold its differences."""
-    flat = (std <= (_LEAST_CONTRAST * mean.abs()).clamp(min=1e-30)).nonzero().flatten().tolist()
+    """Raise VitrailError if a channel is constant, see `_flat`."""
+    constant = _flat(mean, std)
+    flat = constant.nonzero().flatten().tolist()
     if not flat:
         return
     names = ", ".join(f"channel {channel + 1} (always {mean[channel]:.4g})" for channel in flat)
     raise VitrailError(
         f"of the {len(mean)} channel{'s' * (len(mean) > 1)} of the training images, {names} hold"
         f"{'s' * (len(flat) == 1)} the same value everywhere, so that there is nothing to learn from: check how the "
-        "images were saved, or save them without it"
+        f"images were saved{_way_out(mean, std, constant)}"
     )
+
+
+def _flat(mean: Tensor, std: Tensor) -> Tensor:
+    """Which channels are constant, or so nearly that float32 does not hold their differences."""
+    return std <= (_LEAST_CONTRAST * mean.abs()).clamp(min=1e-30)
+
+
+def _way_out(mean: Tensor, std: Tensor, constant: Tensor) -> str:
+    """End of the message if other channels have contrast: the settings that keep all channels."""
+    if constant.all():
+        return ""
+    means, stds = _rounded(mean, torch.where(constant, 1.0, std))
+    return (
+        ", save them without it, or keep it, which the model then sees as zeros: --set "
+        f"'mean={_listed(means)}' 'std={_listed(stds)}'"
+    )
+
+
+def _listed(values: Sequence[float]) -> str:
+    return f"[{', '.join(f'{value:.10g}' for value in values)}]"
 
 
 def _places(std: float) -> int:
     """Decimal places of a statistic: four, and of small deviations so many that four digits are left."""
-    return max(4, 3 - math.floor(math.log10(std))) if std < 0.1 else 4
+    return max(4, 3 - math.floor(math.log10(std))) if 0 < std < 0.1 else 4

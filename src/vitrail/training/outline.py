@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from ..data.bad_files import bad_file_count
 from ..planning.cost import plan
 from ..planning.flops import count
 from .recipe import Recipe, chosen, timed
@@ -24,9 +25,9 @@ def outline(setup: RunSetup, path: Path) -> str:
 
 def _lines(setup: RunSetup, path: Path) -> list[tuple[str, str]]:
     recipe, data = setup.recipe, setup.data
-    bad = f", {len(data.survey.bad)} bad files left out" if data.survey.bad else ""
+    bad = f", {bad_file_count(len(data.survey.bad))} left out" if data.survey.bad else ""
     return [
-        ("data", f"{data.name}: {_data_words(setup)}, {data.channels} channels{bad}"),
+        ("data", f"{data.name}: {_data_words(setup)}, {data.channels} channel{'s' * (data.channels != 1)}{bad}"),
         ("images", image_counts(setup)),
         (
             "model",
@@ -80,5 +81,6 @@ def _recipe_words(recipe: Recipe) -> str:
 def _steps_words(recipe: Recipe) -> str:
     if timed(recipe):
         limit = f", at most {recipe.epochs:g} epochs" if recipe.epochs else ""
-        return f"as many as {recipe.minutes:g} minutes allow{limit}"
+        time = "one minute allows" if recipe.minutes == 1 else f"{recipe.minutes:g} minutes allow"
+        return f"as many as {time}{limit}"
     return f"{recipe.steps} ({recipe.epochs:g} epochs)" if recipe.epochs else str(recipe.steps)

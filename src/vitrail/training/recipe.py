@@ -42,6 +42,10 @@ class Recipe:
     """Checkpoint to start from: a run, file, folder or hub id. The head is replaced if the classes differ."""
     image_size: int | tuple[int, int] | None = None
     """Image size in pixels, side or (height, width), in training and evaluation."""
+    mean: tuple[float, ...] | None = None
+    """Mean of each channel, where uint8 is 0 to 1; None: that of the weights, or of the training images."""
+    std: tuple[float, ...] | None = None
+    """Standard deviation of each channel, by which pixels are divided; None: as for `mean`."""
     start_size: float | None = None
     """The first half of the steps trains on images scaled by this factor, at its square of the cost; 1: full size."""
     seed: int = 0

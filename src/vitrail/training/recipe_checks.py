@@ -36,6 +36,8 @@ RANGES: Mapping[str, Range] = {
     **dict.fromkeys(("weight_decay", "clip", "final_lr", "save_minutes"), _NOT_NEGATIVE),
     **dict.fromkeys(("val", "test", "warmup", "ema", "drop_path", "dropout", "betas"), _RATE),
     "start_size": Range(0, 1, "is a fraction of the side, more than 0 and at most 1", "low"),
+    "mean": Range(-1e12, 1e12, "has a number from -10^12 to 10^12 for each channel"),
+    "std": Range(1e-12, 1e12, "has a number from 10^-12 to 10^12 for each channel"),
     "image_size": _SIDE,
     "workers": Range(0, 1024, "is a number of processes, from 0 to 1,024"),
     "seed": Range(-(2**63), 2**63 - 1, "needs to fit into 64 bits"),

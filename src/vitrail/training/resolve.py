@@ -21,7 +21,7 @@ from ..objectives.registry import objective_config
 from ..planning.flops import blueprint, count
 from ..planning.stride import stride_of
 from ..tasks.task import Task
-from .channels import channel_statistics, require_scale
+from .channels import channel_statistics, given_statistics, require_scale
 from .choose import Situation, choose, fewer_epochs, smaller_batch
 from .optimizer import muon_flops
 from .recipe import Recipe, chosen, timed
@@ -197,7 +197,8 @@ def _fresh(recipe: Recipe, data: TrainingData, own: OwnParts) -> Checkpoint:
     config = _config(recipe, data, own)
     model = _with_config(own.model, config) if isinstance(own.model, BaseVisionModel) else config.build()
     size = pair(config.image_size)
-    mean, std = channel_statistics(data.train.reader(data.channels), len(data.train), recipe.seed)
+    given = given_statistics(recipe.mean, recipe.std, data.channels)
+    mean, std = given or channel_statistics(data.train.reader(data.channels), len(data.train), recipe.seed)
     preprocess = Preprocess(
         image_size=size,
         crop=1.0 if min(size) <= 64 else 0.9,
@@ -235,12 +236,15 @@ def _adapted(recipe: Recipe, data: TrainingData, pretrained: Checkpoint) -> Chec
         if data.names != pretrained.class_names:
             changes["num_classes"] = len(data.names)
     loaded = load(chosen(recipe.weights), **changes)
-    if any(facts.value_bytes > 1 for facts in data.train.facts):  # uint8 has one scale
+    preprocess = loaded.preprocess
+    if given := given_statistics(recipe.mean, recipe.std, channels):
+        preprocess = replace(preprocess, mean=given[0], std=given[1])
+    elif any(facts.value_bytes > 1 for facts in data.train.facts):  # uint8 has one scale
         require_scale(data.train.reader(channels), len(data.train), recipe.seed, loaded.preprocess)
     if new_head:
         loaded.model.get_submodule("head").apply(init_vit)  # as many outputs as before may still be others
     info = {**loaded.info, "origin": public_name(chosen(recipe.weights)), **_card_info(recipe, data)}
-    return Checkpoint(loaded.model, data.names if labelled else loaded.class_names, loaded.preprocess, info)
+    return Checkpoint(loaded.model, data.names if labelled else loaded.class_names, preprocess, info)
 
 
 def _card_info(recipe: Recipe, data: TrainingData) -> dict[str, Any]:

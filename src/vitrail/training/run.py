@@ -10,8 +10,9 @@ from typing import Any
 import torch
 
 from ..checkpoint.contract import Checkpoint, load
+from ..data.bad_files import write_bad_files
 from ..data.open import SourceLike, source_name
-from ..data.survey import write_bad_files, write_conflicts
+from ..data.survey import write_conflicts
 from ..engines.precision import pick_device, pick_precision
 from ..errors import VitrailError
 from ..machine.allocator import keep_freed_memory
@@ -283,5 +284,7 @@ def _resumed_setup(folder: RunFolder, recipe: Recipe, data: TrainingData, transf
     if state is None:  # a run of an earlier version that was killed before its first save
         return replace(resolve(recipe, data, OwnParts(transform=transform)), recipe=recipe)
     device, checkpoint = pick_device(recipe.device), load(state)
+    if len(checkpoint.class_names) == len(data.names):
+        data = replace(data, names=checkpoint.class_names)  # they may have been renamed since the run began
     data = in_units_of(checkpoint, data)
     return RunSetup(recipe, data, checkpoint, device, pick_precision(recipe.precision, device), transform)

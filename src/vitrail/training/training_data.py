@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
+from ..data.decode import unchanged
 from ..data.memory import remember, shrink
 from ..data.open import Sample, SourceLike, open_source, read_image
 from ..data.preprocess import Preprocess
@@ -30,7 +31,7 @@ class _Reader:
 
     samples: tuple[Sample, ...]
     channels: int
-    then: Callable[[Tensor], Tensor] | None = None
+    then: Callable[[Tensor], Tensor] = unchanged
 
     def __call__(self, index: int) -> Tensor:
         sample = replace(self.samples[index], strict=False)  # the survey has checked every file

@@ -31,12 +31,19 @@ def test_every_corruption_is_a_function_of_its_arguments(name):
     assert np.array_equal(made, corrupt(image, name, 3, seed=6)) == (name in chance)
 
 
+COLOURED = ("gaussian_noise", "shot_noise", "impulse_noise", "snow", "frost")
+"""Corruptions that draw for each channel, or are of a colour; the others treat grey as three equal channels."""
+
+
 @pytest.mark.parametrize("name", CORRUPTIONS)
 @pytest.mark.parametrize(("height", "width", "channels"), [(8, 8, 1), (20, 33, 3), (9, 5, 1)])
 def test_every_size_and_one_channel_go_through(name, height, width, channels):
     image = np.random.default_rng(0).integers(0, 256, (height, width, channels), dtype=np.uint8)
     for severity in (1, 5):
-        assert corrupt(image, name, severity).shape == image.shape
+        made = corrupt(image, name, severity)
+        assert made.shape == image.shape
+        if channels == 1 and name not in COLOURED:
+            assert np.array_equal(made, corrupt(image.repeat(3, axis=2), name, severity)[:, :, :1])
 
 
 @pytest.mark.parametrize("name", [name for name in CORRUPTIONS if name != "elastic_transform"])

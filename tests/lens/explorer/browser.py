@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -61,6 +60,10 @@ def _without(reason: str) -> None:
     (pytest.fail if os.environ.get(NEEDED) else pytest.skip)(f"{reason}, to test the explorer in a browser")
 
 
+_LOOKS = 1000
+"""How often a test looks whether a page is ready."""
+
+
 class Opened:
     """A page, what it complained of, and what it asked of any network."""
 
@@ -78,10 +81,11 @@ class Opened:
     def until(self, condition: str) -> None:
         """Wait until an expression is true in the page."""
         # Not wait_for_function, which would evaluate text inside the page, as its content security policy forbids.
-        deadline = time.monotonic() + 20
-        while not self.page.evaluate(condition):
-            assert time.monotonic() < deadline, f"still not so: {condition}"
+        for _ in range(_LOOKS):
+            if self.page.evaluate(condition):
+                return
             self.page.wait_for_timeout(20)
+        raise AssertionError(f"still not so: {condition}")
 
     def text(self, selector: str) -> str:
         """What an element shows, after what was done has been drawn."""

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from vitrail.data.preprocess import Preprocess
 from vitrail.lens.attribution.method import Method
-from vitrail.lens.explorer.gallery import Gallery
+from vitrail.lens.explorer.gallery import Gallery, fitted
 from vitrail.lens.watched import Watched
 from vitrail.models.registry import create_model
 
@@ -54,5 +54,6 @@ METHODS = {"by class": Method("By class", by_class), "for all": Method("For all"
 
 
 def gallery(*models: Watched, pictures: int = 2, **options: object) -> Gallery:
-    images = [(f"folder/{number}.png", picture(number)) for number in range(pictures)]
-    return Gallery(models or (vit(),), images, **{"methods": METHODS, **options})
+    shown = models or (vit(),)
+    images = [(f"folder/{number}.png", fitted(shown, picture(number))) for number in range(pictures)]
+    return Gallery(shown, images, **{"methods": METHODS, **options})

@@ -13,7 +13,7 @@ from PIL import Image
 from vitrail.lens.attribution.method import Method
 from vitrail.lens.attribution.methods import METHODS as OURS
 from vitrail.lens.explorer.data import look
-from vitrail.lens.explorer.gallery import Gallery, PackedView
+from vitrail.lens.explorer.gallery import Gallery, PackedView, fitted
 from vitrail.lens.explorer.pack import pack_layer, unpack_layer
 from vitrail.lens.explorer.page import write_page
 from vitrail.lens.explorer.server import ExplorerServer
@@ -188,7 +188,7 @@ def test_every_kind_of_layer_is_drawn(browser: Any, tmp_path: Path, kind: str) -
     shown = gallery(subject, pictures=1)
     write_page(shown, tmp_path / "page.html")
     opened = Opened(browser, (tmp_path / "page.html").as_uri())
-    view = look(subject, shown.images[0][1])
+    view = look(subject, shown.images[0][1][0])
     for number in sorted({1, len(view.layers) // 2 + 1, len(view.layers)}):
         opened.page.locator("#layer").fill(str(number))
         opened.over("#stage .glass", 0.3, 0.8)
@@ -232,7 +232,9 @@ def test_the_live_page_takes_parts_out_and_says_when_the_server_is_gone(browser:
 
 
 def test_patches_of_several_sizes(browser: Any, tmp_path: Path) -> None:
-    write_page(Gallery([adaptive()], [("corner.png", corner())], methods={}), tmp_path / "page.html")
+    write_page(
+        Gallery([adaptive()], [("corner.png", fitted([adaptive()], corner()))], methods={}), tmp_path / "page.html"
+    )
     opened = Opened(browser, (tmp_path / "page.html").as_uri())
     opened.over("#stage .glass", 0.8, 0.9)
     assert "patch row 3 column 3, 2 × 2 cells looks most at" in opened.said()
@@ -313,7 +315,7 @@ class Slow(Gallery):
 
 
 def test_what_is_shown_stays_together_while_another_image_is_on_its_way(browser: Any) -> None:
-    images = [(f"{number}.png", picture(number)) for number in range(3)]
+    images = [(f"{number}.png", [picture(number)]) for number in range(3)]
     with ExplorerServer(Slow([vit()], images, methods={"for all": METHODS["for all"]})) as server:
         server.start()
         opened = Opened(browser, server.url)
@@ -400,7 +402,7 @@ def test_opens_on_what_the_head_reads(browser: Any, tmp_path: Path, kind: str, o
     shown = gallery(subject, pictures=1)
     write_page(shown, tmp_path / "page.html")
     opened = Opened(browser, (tmp_path / "page.html").as_uri())
-    view = look(subject, shown.images[0][1])
+    view = look(subject, shown.images[0][1][0])
     rows = view.layers[-1][1].weights.mean(0)
     queries = [0] if kind == "learned query" else list(view.reads.prefix) or slice(len(view.prefix_names), None)
     values = rows[queries].mean(0)[len(view.prefix_names) :]

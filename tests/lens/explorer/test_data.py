@@ -225,7 +225,7 @@ def test_a_gallery_packs_what_was_looked_at_and_shortens_names() -> None:
     shown = gallery(vit(), vit(name="deit_tiny_distilled_patch16_224"))
     assert len(shown) == 4
     assert shown.outline()["images"] == ["0.png", "1.png"]
-    assert Gallery([vit()], [("a/1.png", picture()), ("b/1.png", picture())]).outline()["images"] == [
+    assert Gallery([vit()], [("a/1.png", [picture()]), ("b/1.png", [picture()])]).outline()["images"] == [
         "a/1.png", "b/1.png"
     ]  # fmt: skip
     view = shown.view(1)

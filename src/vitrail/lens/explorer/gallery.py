@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, TypeVar
 
 import numpy as np
+from jaxtyping import Shaped
 from torch import Tensor
 
 from ...data.samples import short_names
@@ -44,12 +45,19 @@ class PackedView:
     layers: list[PackedLayer]
 
 
+def fitted(watched: Sequence[Watched], image: Shaped[Tensor, "C H W"]) -> tuple[Shaped[Tensor, "C h w"], ...]:
+    """Resize and crop an image for each model; those with the same preprocessing share the result."""
+    # A crop may be a view, which would keep the whole image in memory.
+    known = {subject.preprocess: subject.preprocess.fit(image).clone() for subject in watched}
+    return tuple(known[subject.preprocess] for subject in watched)
+
+
 class Gallery:
     """Views of the explorer, indexed by `model * len(images) + image`, then those of `ablate`. Thread-safe.
 
     Args:
         watched: the models, the first is shown first.
-        images: (name, image (C, H, W)).
+        images: (name, the image as each model takes it, see `fitted`).
         methods: attribution methods by name.
         top_k: number of classes shown.
         most: largest size of the weights of a view, in bytes of base64; None for the finest steps.
@@ -62,7 +70,7 @@ class Gallery:
     def __init__(
         self,
         watched: Sequence[Watched],
-        images: Sequence[tuple[str, Tensor]],
+        images: Sequence[tuple[str, Sequence[Tensor]]],
         *,
         methods: Mapping[str, Attribution] = METHODS,
         top_k: int = 5,
@@ -148,7 +156,7 @@ class Gallery:
         if number >= len(self):
             number, heads, regions = list(self._ablated)[number - len(self)]
         model, image = divmod(number, len(self.images))
-        return _Shown(self.watched[model], self.images[image][1], heads, regions)
+        return _Shown(self.watched[model].of_fitted, self.images[image][1][model], heads, regions)
 
     def _kept(self, key: Any, make: Callable[[], T]) -> T:
         found = self._found(key)  # cached views need not wait for a slow method

@@ -2,20 +2,27 @@
 
 import json
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from ..folder import DATA, EVALUATION, RunFolder
+from ..folder import DATA, EVALUATION, RECIPE, RunFolder
+from ..recipe_file import read_recipe
 from ..run_facts import RunFacts
 
 
-def commands(run_path: str, source: str, *, predicts: bool = True) -> list[tuple[str, str]]:
+def reading_flags(*, skip_bad: bool, strict: bool) -> tuple[str, ...]:
+    """Flags with which `vitrail eval` reads a source as the run did."""
+    return (*(("--skip-bad",) if skip_bad else ()), *(() if strict else ("--no-strict",)))
+
+
+def commands(run_path: str, source: str, *, predicts: bool = True, flags: Sequence[str] = ()) -> list[tuple[str, str]]:
     """(purpose, command) pairs for a finished run.
 
     Args:
         run_path: the run folder; "." for commands that are run in it.
         source: the training source.
         predicts: False for a run without labels.
+        flags: see `reading_flags`.
     """
     run, data = shlex.quote(run_path), shlex.quote(source)
     if not predicts:
@@ -27,7 +34,7 @@ def commands(run_path: str, source: str, *, predicts: bool = True) -> list[tuple
     return [
         ("predict new images", f"vitrail predict {run} IMAGES"),
         ("see where it looks", f"vitrail explain {run} IMAGES -o explained"),
-        ("measure it", f"vitrail eval {run} {data}"),
+        ("measure it", " ".join(["vitrail eval", run, data, *flags])),
         ("train on your own", "vitrail train FOLDER"),
     ]
 
@@ -37,7 +44,9 @@ def next_steps(path: Path, metrics: Mapping[str, float]) -> str:
     made = RunFacts.from_json(RunFolder(path).read_json(DATA))
     lines = [", ".join(f"{name} {value:.4f}" for name, value in metrics.items()), *_worth(path / EVALUATION)]
     lines += [f"report: {path / 'report.html'}", ""]
-    steps = commands(str(path), made.source, predicts=made.labelled)
+    recipe = path / RECIPE
+    flags = reading_flags(skip_bad=made.skip_bad, strict=read_recipe(str(recipe)).strict if recipe.is_file() else True)
+    steps = commands(str(path), made.source, predicts=made.labelled, flags=flags)
     lines += [f"  {command:<56} # {what}" for what, command in steps]
     return "\n".join(lines)
 

@@ -27,7 +27,7 @@ from ..recipe import Recipe, chosen
 from ..recipe_file import recipe_to_yaml
 from ..setup import RunSetup
 from .model_card import CardFacts, write_card
-from .next_steps import commands
+from .next_steps import commands, reading_flags
 from .report import DrawnConflict, DrawnMistake, Report, write_report
 
 _MISTAKES, _BATCH, _CONFLICTS, _MEMBERS = 12, 24, 12, 8
@@ -86,10 +86,16 @@ def write_results(folder: RunFolder, setup: RunSetup, trainer: Trainer, result: 
         bad_count=len(setup.data.survey.bad),
         conflict_count=len(setup.data.survey.conflicts),
         conflicts=_conflicts(setup),
-        commands=[command for _, command in commands(".", public_name(made["source"]), predicts=task is not None)],
+        commands=_commands(setup, made, predicts=task is not None),
     )
     write_report(folder.path / "report.html", report)
     write_card(folder.path / "README.md", report, _card(setup))
+
+
+def _commands(setup: RunSetup, made: dict[str, Any], *, predicts: bool) -> list[str]:
+    """Next commands, to be run in the folder of the run."""
+    flags = reading_flags(skip_bad=bool(made.get("skip_bad")), strict=setup.recipe.strict)
+    return [command for _, command in commands(".", public_name(made["source"]), predicts=predicts, flags=flags)]
 
 
 def _card(setup: RunSetup) -> CardFacts:
