@@ -165,10 +165,22 @@ def test_folders_of_other_things_are_not_replaced(tmp_path: Path) -> None:
     (photos / "manifest.json").write_text('{"name": "a web app"}')
     with pytest.raises(VitrailError, match="is not a checkpoint"):
         write_folder(photos, OLD)
+    (photos / "manifest.json").write_text("a manifest that is no JSON")
+    with pytest.raises(VitrailError, match="is not a checkpoint"):
+        write_folder(photos, OLD)
+    assert (photos / "holiday.jpg").read_bytes() == b"x"
     with pytest.raises(VitrailError, match="is a file"):
         write_folder(photos / "holiday.jpg", OLD)
     with pytest.raises(VitrailError, match="plain name"):
         write_folder(tmp_path / "x", {"../outside": b""})
+
+
+def test_a_folder_of_ours_with_a_damaged_manifest_is_replaced(tmp_path: Path) -> None:
+    write_folder(tmp_path / "x", OLD)
+    manifest = tmp_path / "x" / "manifest.json"
+    manifest.write_bytes(manifest.read_bytes()[:-9])
+    write_folder(tmp_path / "x", NEW)
+    assert age(tmp_path / "x") == b"new"
 
 
 def test_a_single_file_is_old_or_new(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

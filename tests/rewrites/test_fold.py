@@ -22,6 +22,7 @@ SCALED = [
     "deit3_small_patch16_224",
     "vit_small_patch16_18x2_224",
     "vit_giant_patch14_reg4_dinov2",
+    "vit_small_patch16_rope_mixed_ape_224",
     "vit_small_plus_patch16_dinov3_qkvb",
     "beit_base_patch16_224",
     "beit_base_patch16_224_pretraining",

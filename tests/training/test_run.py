@@ -147,6 +147,9 @@ def test_a_run_with_a_time_budget_repeats_its_plan_after_a_stop(source, tmp_path
     def budget(setup, _, keep):
         return replace(time_budget(setup, 0.0, keep), clock=lambda: next(clock))
 
+    def still(setup, _, keep):  # nothing is due, so that nothing is planned anew
+        return replace(time_budget(setup, 0.0, keep), clock=lambda: 0.0)
+
     monkeypatch.setattr("vitrail.training.finish.time_budget", budget)
     whole = train(source, replace(QUICK, epochs=None, minutes=1, evaluate_every=None), out=tmp_path / "run")
     plan = whole.path.joinpath("plan.json").read_text()
@@ -157,6 +160,7 @@ def test_a_run_with_a_time_budget_repeats_its_plan_after_a_stop(source, tmp_path
     shutil.copytree(whole.path, again)
     shutil.rmtree(again / "checkpoints" / "last")
     shutil.rmtree(again / "checkpoints" / "best")
+    monkeypatch.setattr("vitrail.training.finish.time_budget", still)
     run = vitrail.resume(again)
     assert (again / "metrics.jsonl").read_text() == (whole.path / "metrics.jsonl").read_text()
     assert (again / "plan.json").read_text() == plan

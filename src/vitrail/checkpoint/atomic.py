@@ -24,6 +24,9 @@ Content = bytes | Callable[[Path], None]
 MANIFEST = "manifest.json"
 _FORMAT = "vitrail.manifest"
 
+_HEAD = 1000
+"""Bytes of a manifest in which its format is named."""
+
 
 class DamagedCheckpoint(VitrailError):  # noqa: N818 - the name of a state of a file
     """A checkpoint differs from what was written: a file is missing, truncated or altered."""
@@ -165,8 +168,13 @@ def _has_our_manifest(path: Path) -> bool:
     except FileNotFoundError:
         return False
     except Unreadable:
-        return True  # a damaged manifest of ours; other programs' manifests are JSON
+        return manifest.is_file() and _FORMAT.encode() in _head(manifest)  # a damaged one of ours
     return isinstance(document, dict) and document.get("format") == _FORMAT
+
+
+def _head(file: Path) -> bytes:
+    with file.open("rb") as opened:
+        return opened.read(_HEAD)
 
 
 def _is_complete(path: Path) -> bool:

@@ -66,8 +66,7 @@ def _strangeness(config: ModelConfig, layout: Layout) -> float:
 
     The layouts of the model's family are first, of these the ones with most of its fields.
     """
-    family = type(config).__module__.rpartition(".")[2]
-    if not any(layout is own for own in layouts_of(family)):
+    if not any(layout is own for own in layouts_of(config)):
         return math.inf
     values = asdict(config)
     return sum(values.get(name, value) != value for name, value in layout.fields.items())

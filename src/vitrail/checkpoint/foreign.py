@@ -13,7 +13,7 @@ from torch import Tensor
 from ..data.preprocess import Preprocess
 from ..errors import VitrailError
 from ..models.fields import ModelConfig, Size, pair
-from ..models.registry import override
+from ..models.registry import model_config, override
 from . import convert
 from .build import blueprint
 from .card import Card, sides
@@ -67,10 +67,10 @@ def _from_state(
 ) -> Stored:
     flat, choices = unwrap(state)
     plain, outside = convert.unwrapped(convert.tensors(flat))
-    layout = convert.recognise(plain)
+    described = architecture or card.config or card.architecture
+    layout = convert.recognise(plain, *_layouts_of(described))
     plain, left_out = official.without_pre_logits(plain)
     renamed = convert.to_ours(plain, layout)
-    described = architecture or card.config or card.architecture
     _check_ambiguous(plain, layout, described, facts)
     known = {**layout.fields, **card.facts, **_complete(facts, layout)}
     config, assumed = infer_config(renamed.state, described, known, wanted_size=facts.get("image_size"))
@@ -91,6 +91,13 @@ def _from_state(
             "adapted": [*card.notes, *choices, *outside, *left_out, *notes, *_unused(renamed), *unknown],
         },
     )
+
+
+def _layouts_of(described: str | ModelConfig | None) -> tuple[Layout, ...]:
+    """Layouts of the family that is named, which are first where names fit several."""
+    if described is None:
+        return ()
+    return convert.layouts_of(model_config(described) if isinstance(described, str) else described)
 
 
 def _complete(facts: Mapping[str, Any], layout: Layout) -> dict[str, Any]:

@@ -3,18 +3,21 @@
 from dataclasses import replace
 from pathlib import Path
 
+from torch import Tensor
+
 from ..checkpoint.contract import load, save
 from ..models.registry import override
 from .measure import outputs
 from .setup import RunSetup
 
 
-def calibrated(setup: RunSetup, path: Path) -> RunSetup:
+def calibrated(setup: RunSetup, path: Path, output: Tensor | None = None) -> RunSetup:
     """Fit the task to the outputs of a checkpoint for the validation split, and save it with the checkpoint.
 
     Args:
         setup: unchanged unless the task judges the run.
         path: the checkpoint, which is written anew.
+        output: its outputs for the validation split, if they are known.
 
     Returns:
         The setup with the calibrated task: metrics, report and mistakes use it, as every command on the checkpoint
@@ -24,7 +27,8 @@ def calibrated(setup: RunSetup, path: Path) -> RunSetup:
     if not setup.by_task or data.task is None or not len(part):
         return setup
     best = load(path)
-    task = data.task.calibrated(outputs(setup, best.model, "val"), data.targets(part))
+    found = outputs(setup, best.model, "val") if output is None else output
+    task = data.task.calibrated(found, data.targets(part))
     if task != data.task:
         best.model.config = override(best.model.config, {"task": task.spec}, path.name)
         save(best, path)

@@ -14,7 +14,7 @@ from .calibrate import calibrated
 from .folder import EVALUATION, RunFolder
 from .loggers import Logger, make_loggers
 from .loop import Diverged, Trainer
-from .measure import evaluate_loss, evaluate_outputs, evaluate_trainer, outputs
+from .measure import Judge, evaluate_loss, evaluate_outputs, outputs
 from .publish.cautions import run_cautions
 from .publish.report import headline
 from .publish.results import Result, write_results
@@ -61,9 +61,10 @@ def fit_and_finish(folder: RunFolder, setup: RunSetup, audience: Audience) -> di
             audience.say(f"resuming from step {trainer.counters.step} of {trainer.planned_steps}")
     loggers = [*make_loggers(setup.recipe.loggers, folder.path, recipe_to_dict(setup.recipe)), *audience.loggers]
     recorder = FolderRecorder(folder, setup.checkpoint, loggers, audience.say, started)
+    judge = Judge(setup)
     pace = time_budget(setup, started, folder.write_plan) if timed(setup.recipe) else None
     try:
-        trainer.fit(lambda each: evaluate_trainer(setup, each), recorder, pace=pace, progress=audience.progress)
+        trainer.fit(judge, recorder, pace=pace, progress=audience.progress)
     except Diverged as error:
         raise Diverged(
             f"{error}. Last good state: {latest(folder.checkpoints)}; --resume would repeat these steps, so start a "
@@ -73,7 +74,7 @@ def fit_and_finish(folder: RunFolder, setup: RunSetup, audience: Audience) -> di
         raise Stopped(f"{stop}; to continue: vitrail train --resume {folder.path}") from None
     finally:
         recorder.close()
-    setup = calibrated(setup, folder.checkpoints / "best")
+    setup = calibrated(setup, folder.checkpoints / "best", judge.best_output(trainer))
     found, output = _measure(folder, setup, trainer)
     seconds, (split, _) = time.monotonic() - started, setup.held_out
     cautions = run_cautions(setup, trainer, found, seconds)

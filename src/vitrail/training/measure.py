@@ -47,14 +47,34 @@ class LossEvaluation(Evaluation):
         return asdict(self)
 
 
-def evaluate_trainer(setup: RunSetup, trainer: Trainer) -> tuple[float | None, LogRow]:
-    """Quality on the validation split, and its columns in the metric log."""
-    if setup.by_task:
-        found: Evaluation = evaluate_outputs(setup, "val", outputs(setup, trainer.evaluated, "val"))
-    else:
-        found = evaluate_loss(setup, trainer, "val")
-    quality = None if setup.objective_config.quality == "last" else found.quality
-    return quality, {f"val_{key}": value for key, value in found.headline().items()}
+@dataclass
+class Judge:
+    """Evaluates a trainer on the validation split.
+
+    Attributes:
+        setup: the run.
+        step: steps done at the last evaluation; None before the first.
+        output: outputs of the model at that evaluation, if the task judges the run.
+    """
+
+    setup: RunSetup
+    step: int | None = None
+    output: Tensor | None = None
+
+    def __call__(self, trainer: Trainer) -> tuple[float | None, LogRow]:
+        """Quality on the validation split, and its columns in the metric log."""
+        setup, self.step = self.setup, trainer.counters.step
+        if setup.by_task:
+            self.output = outputs(setup, trainer.evaluated, "val")
+            found: Evaluation = evaluate_outputs(setup, "val", self.output)
+        else:
+            found = evaluate_loss(setup, trainer, "val")
+        quality = None if setup.objective_config.quality == "last" else found.quality
+        return quality, {f"val_{key}": value for key, value in found.headline().items()}
+
+    def best_output(self, trainer: Trainer) -> Tensor | None:
+        """Outputs of the best weights; None if the best evaluation was not the last one."""
+        return self.output if self.step is not None and self.step == trainer.counters.best_step else None
 
 
 def outputs(setup: RunSetup, model: BaseVisionModel[ModelConfig], split: str) -> Tensor:

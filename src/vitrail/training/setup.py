@@ -19,7 +19,7 @@ from ..models.fields import ModelConfig
 from ..nn import BaseVisionModel, checkpoint_activations
 from ..objectives.objective import Labels, Objective, ObjectiveConfig, Transform
 from ..planning.flops import count
-from .batch_statistics import STATISTICS_IMAGES, updated_norms, with_statistics
+from .batch_statistics import STATISTICS_IMAGES, norms_with_statistics, updated_norms, with_statistics
 from .choose import SLOW_CPU, SLOW_GPU
 from .loop import Trainer
 from .optimizer import freeze, make_optimizers
@@ -27,7 +27,7 @@ from .recipe import Recipe, chosen, timed
 from .step_plan import StepPlan
 from .training_data import SplitData, TrainingData, memory_for_images
 
-_EVALUATING = 0.1
+_EVALUATING = 0.05
 """Fraction of a time budget for evaluating a split once."""
 
 _FEWEST_EVALUATED = 100
@@ -124,10 +124,15 @@ class RunSetup:
             images = torch.stack([read(index) for index in range(start, min(start + size, len(chosen_images)))])
             yield on_device(self.preprocess.normalise(images), self.device)
 
+    @property
+    def statistics_count(self) -> int:
+        """Number of images on which batch norm statistics are computed at an evaluation."""
+        return len(self._statistics_images) if norms_with_statistics(self.checkpoint.model) else 0
+
     @cached_property
     def _statistics_images(self) -> list[int]:
         order = permutation(len(self.data.train), derive(self.recipe.seed, "batch statistics"))
-        return order[:STATISTICS_IMAGES]
+        return order[: min(STATISTICS_IMAGES, self._most_evaluated or STATISTICS_IMAGES)]
 
     @cached_property
     def _statistics_reader(self) -> Read:

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field, replace
 
 from ..data.seeds import derive
 from ..data.survey import Limit
-from .batch_statistics import STATISTICS_IMAGES, norms_with_statistics
 from .growth import SMALL_PART
 from .loop import Trainer
 from .recipe import Recipe, chosen, timed
@@ -78,13 +77,12 @@ def time_budget(setup: RunSetup, started: float, keep: Callable[[StepPlan], None
     """
     recipe = setup.recipe
     per_epoch = len(setup.train_loader()) / recipe.accumulate
-    has_norms = bool(norms_with_statistics(setup.checkpoint.model))
     return TimeBudget(
         seconds=60 * chosen(recipe.minutes),
         started=started,
         most_steps=max(1, round(recipe.epochs * per_epoch)) if recipe.epochs else None,
         every=max(1, round(recipe.evaluate_every * per_epoch)) if recipe.evaluate_every else None,
-        statistics=min(STATISTICS_IMAGES, len(setup.data.train)) if has_norms else 0,
+        statistics=setup.statistics_count,
         validated=len(setup.part("val")),
         tested=len(setup.part("test")),
         batch=chosen(recipe.batch_size) * recipe.accumulate,
@@ -204,8 +202,7 @@ class TimeBudget:
         return 0.5 * self._step_seconds(trainer, 1 - 1e-9) * (self.validated + self.statistics) / self.batch
 
     def _final_seconds(self, trainer: Trainer) -> float:
-        # The best weights answer the validation split once more, for their calibration.
-        share = (self.tested + self.validated) / max(1, self.validated + self.statistics)
+        share = self.tested / max(1, self.validated + self.statistics)
         return min(_REPORT_SECONDS + share * self._evaluation_seconds(trainer), 0.5 * self.seconds)
 
     def _evaluations(self, trainer: Trainer, left: float, position: float) -> int:

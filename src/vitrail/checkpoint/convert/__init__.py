@@ -60,8 +60,9 @@ def convert_state_dict(state_dict: Mapping[str, Any], model: BaseVisionModel[Mod
     return {name: renamed.state[name] for name in expected}
 
 
-def layouts_of(family: str) -> tuple[Layout, ...]:
-    """Layouts of the module of a family; empty if it has none of its own."""
+def layouts_of(config: ModelConfig) -> tuple[Layout, ...]:
+    """Layouts of the module of a config's family; empty if it has none of its own."""
+    family = type(config).__module__.rpartition(".")[2]
     return tuple(_MODULES.get(family, {}).get("LAYOUTS", ()))
 
 
