@@ -53,7 +53,7 @@ class Machine:
                 self.now += self.evaluation
                 self.evaluated.append(trainer.counters.step)
                 pace.evaluated(trainer)
-        self.now += self.evaluation / 2 + 8.0  # the test split and the report
+        self.now += self.evaluation / 2 + 5.0  # the test split and the report
         return trainer.plan
 
 
