@@ -47,6 +47,7 @@ def test_a_hostile_pickle_is_refused_and_does_nothing(tmp_path: Path, monkeypatc
     assert not (tmp_path / "ours").exists()
 
 
+@pytest.mark.exhaustive  # a process that imports everything
 def test_other_layouts_without_pickles(tmp_path: Path, weights: dict[str, torch.Tensor]) -> None:
     from safetensors.torch import save_file
 

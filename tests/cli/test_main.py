@@ -143,6 +143,7 @@ def test_explain_writes_the_explorer_as_one_page(capsys, run, images, tmp_path):
     )
 
 
+@pytest.mark.exhaustive  # two processes that import everything
 def test_explore_serves_until_it_is_stopped(run, images):
     command = [sys.executable, "-m", "vitrail", "explore", run, images / "rot" / "bild 1.png", "--no-open"]
     # A shell that runs the tests in the background lets them ignore Ctrl-C, and their children, too.

@@ -94,7 +94,7 @@ def test_few_images_give_no_temperature() -> None:
 
 def test_every_command_gives_the_calibrated_probabilities(tmp_path: object) -> None:
     out = f"{tmp_path}/run"
-    small = {"model": "compact_tiny_8", "overrides": {"depth": 1}, "epochs": 2, "workers": 0}
+    small = {"model": "compact_tiny_8", "overrides": {"depth": 1}, "epochs": 1, "workers": 0}
     recipe = Recipe(**small, precision="float32", device="cpu")
     run = vitrail.train("digits", recipe, out=out)
     checkpoint = run.checkpoint
