@@ -22,7 +22,7 @@ from .temperature import fit_temperature, fit_temperatures
 _NAMED = 10
 _DESCRIBED = 50
 
-_FEWEST_FITTED = 50
+_FEWEST_FITTED = 30
 """Images from which a temperature is fitted: with fewer it would be noise."""
 
 
