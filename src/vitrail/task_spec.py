@@ -62,6 +62,10 @@ class TaskSpec:
         """Return plain JSON values: {"name": "classification", "labels": "many"}."""
         return {"name": self.name, **dict(self.options)}
 
+    def without(self, *names: str) -> "TaskSpec":
+        """The spec without options of these names."""
+        return TaskSpec(self.name, tuple(option for option in self.options if option[0] not in names))
+
     def __str__(self) -> str:
         options = ",".join(f"{key}={value}" for key, value in self.options)
         return f"{self.name}:{options}" if options else self.name

@@ -258,8 +258,7 @@ def test_no_more_than_one_image_is_in_memory_at_its_full_size(
 
     for number in range(4):
         Image.new("L", (64, 48), number).save(tmp_path / f"{number}.png")
-    for module in ("explain", "explore"):
-        monkeypatch.setattr(f"vitrail.lens.{module}.fitted", spied)
+    monkeypatch.setattr("vitrail.lens.explorer.open.fitted", spied)
     explain(checkpoint(vit), [tmp_path, torch.zeros(3, 70, 90)], tmp_path / "out", methods=["rollout"], limit=3)
     with explore(checkpoint(vit), tmp_path, limit=3):
         pass

@@ -2,15 +2,18 @@
 
 import json
 import math
+from pathlib import Path
 
 import pytest
 import torch
 import torch.nn.functional as F
 
 import vitrail
+from vitrail.checkpoint.contract import Checkpoint
+from vitrail.data.preprocess import Preprocess
 from vitrail.errors import VitrailError
 from vitrail.lens.watched import predictions, watch
-from vitrail.task_spec import TaskSpec
+from vitrail.task_spec import MULTI_LABEL, TaskSpec
 from vitrail.tasks.classification import Classification
 from vitrail.tasks.classification_metrics import score
 from vitrail.tasks.registry import resolve
@@ -22,8 +25,8 @@ def independent(count: int, temperatures: list[float]) -> tuple[torch.Tensor, to
     """Logits and labels drawn from sigmoid(logits / temperature), for each class its own."""
     random = torch.Generator().manual_seed(0)
     logits = 3 * torch.randn(count, len(temperatures), generator=random, dtype=torch.float64)
-    chances = (logits / torch.tensor(temperatures, dtype=torch.float64)).sigmoid()
-    return logits, torch.bernoulli(chances, generator=random)
+    probabilities = (logits / torch.tensor(temperatures, dtype=torch.float64)).sigmoid()
+    return logits, torch.bernoulli(probabilities, generator=random)
 
 
 def test_classes_that_are_independent_have_each_their_own() -> None:
@@ -90,6 +93,16 @@ def test_few_images_give_no_temperature() -> None:
     logits, target = torch.randn(29, 3), F.one_hot(torch.arange(29) % 3, 3).float()
     assert Classification().calibrated(logits, target) == Classification()
     assert Classification().calibrated(logits.repeat(2, 1), target.repeat(2, 1)).temperature
+
+
+def test_a_fresh_head_has_no_temperature_of_the_former_one(tmp_path: Path) -> None:
+    task = Classification(labels="many", temperature=(0.5, 2.0)).spec
+    model = vitrail.create_model("compact_tiny_8", depth=1, num_classes=2, task=task)
+    preprocess = Preprocess(image_size=(8, 8), mean=(0.5,) * 3, std=(0.5,) * 3)
+    vitrail.save(Checkpoint(model, ("a", "b"), preprocess), tmp_path / "x")
+    assert vitrail.load(tmp_path / "x").task == task
+    assert vitrail.load(tmp_path / "x", image_size=16).task == task
+    assert vitrail.load(tmp_path / "x", num_classes=3).task == MULTI_LABEL
 
 
 def test_every_command_gives_the_calibrated_probabilities(tmp_path: object) -> None:

@@ -27,6 +27,9 @@ from ..nn import (
 from .build import blueprint
 from .document import Stored, architecture_name
 
+_FITTED = ("temperature", "mean", "scale")
+"""Options of tasks that were fitted to the outputs of a head, or to its labels: a fresh head has none."""
+
 _BIASES = (RelativeBias, RelativeBiasWithClass)
 _CLASSIFIER = re.compile(r"head\.(\w+\.)*?(classify|distill)(?=\.)")
 _PATCHES = (PatchEmbed, TubeletEmbed)
@@ -43,6 +46,8 @@ def adapt(stored: Stored, overrides: dict[str, Any]) -> Stored:
     if overrides.get("num_classes"):
         stored = _without_decoder(stored)
     config = override(stored.config, overrides, "the checkpoint")
+    if config.num_outputs != stored.config.num_outputs and "task" not in overrides:
+        config = override(config, {"task": config.task.without(*_FITTED)}, "the checkpoint")
     if config == stored.config:
         return stored
     old, new = blueprint(stored.config, stored.rewrites), blueprint(config, stored.rewrites)

@@ -3,12 +3,10 @@
 import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 
 from torch import Tensor
 
-from ..checkpoint.contract import Checkpoint
 from ..data.bad_files import require_readable
 from ..data.decode import BadImage
 from ..data.samples import BadFile
@@ -17,10 +15,10 @@ from ..errors import VitrailError
 from ..progress import Track, silent
 from .attribution.methods import QUICK
 from .explanation import explain_image
-from .explorer.gallery import Gallery, fitted
-from .explorer.open import chosen_methods, watch_all
+from .explorer.gallery import Gallery
+from .explorer.open import chosen_methods, fitted_images, watch_all
 from .explorer.page import ALL_BYTES, MOST_BYTES, MOST_VIEWS, most_bytes, write_page
-from .images import ImageLike, file_stem, named_images
+from .images import ImageLike, file_stem
 from .sheet import write_sheet
 from .watched import Source, Watched
 
@@ -89,16 +87,7 @@ def explain(
     target = Path(out)
     chosen = chosen_methods(methods, QUICK)
     watched = watch_all(checkpoint, against, image_size=image_size, device=device)
-    run = checkpoint.path if isinstance(checkpoint, Checkpoint) else Path(checkpoint)
-    found, total = named_images(
-        images,
-        watched[0].preprocess.channels,
-        limit,
-        then=partial(fitted, watched),
-        split=split,
-        run=run,
-        strict=strict,
-    )
+    found, total = fitted_images(images, watched, checkpoint, split=split, limit=limit, strict=strict)
     alone = target.suffix.lower() in (".html", ".htm")
     if alone:
         most_bytes(max(1, total) * len(watched))  # raises its error before anything is read

@@ -1,18 +1,15 @@
 """Serves the explorer as a live page on this machine."""
 
 from collections.abc import Callable, Iterable, Sequence
-from functools import partial
-from pathlib import Path
 
-from ..checkpoint.contract import Checkpoint
 from ..data.bad_files import require_readable
 from ..data.samples import BadFile
 from ..data.split_choice import SplitChoice
 from .attribution.methods import METHODS
-from .explorer.gallery import Gallery, fitted
-from .explorer.open import chosen_methods, watch_all
+from .explorer.gallery import Gallery
+from .explorer.open import chosen_methods, fitted_images, watch_all
 from .explorer.server import ExplorerServer
-from .images import ImageLike, named_images, readable
+from .images import ImageLike, readable
 from .watched import Source
 
 
@@ -49,26 +46,10 @@ def explore(
     """
     chosen = chosen_methods(methods, METHODS)
     watched = watch_all(checkpoint, against, image_size=image_size, device=device)
-    run = checkpoint.path if isinstance(checkpoint, Checkpoint) else Path(checkpoint)
-    found, _ = named_images(
-        images,
-        watched[0].preprocess.channels,
-        limit,
-        then=partial(fitted, watched),
-        split=split,
-        run=run,
-        strict=strict,
-    )
+    found, _ = fitted_images(images, watched, checkpoint, split=split, limit=limit, strict=strict)
     unreadable: list[tuple[str, str]] = []
     shown = readable(found, say, unreadable)
     require_readable(len(shown), [BadFile(name, reason) for name, reason in unreadable])
-    gallery = Gallery(
-        watched,
-        shown,
-        methods=chosen,
-        top_k=top_k,
-        unreadable=unreadable,
-    )
-    server = ExplorerServer(gallery, port)
+    server = ExplorerServer(Gallery(watched, shown, methods=chosen, top_k=top_k, unreadable=unreadable), port)
     server.start()
     return server

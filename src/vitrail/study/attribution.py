@@ -20,7 +20,7 @@ from ..evaluation.evaluate import score_held_out
 from ..evaluation.held_out import HeldOut, SplitChoice, held_out
 from ..lens.attribution.method import MapFunction
 from ..lens.faithfulness.evaluate import ImageBatch, Score, evaluate_methods
-from ..lens.watched import watch
+from ..lens.watched import Watched, watch
 from ..progress import Track, silent
 from ..tasks.registry import resolve
 from ..tasks.task import Prediction
@@ -82,18 +82,12 @@ def evaluate_explanations(
     predictor = make_predictor(checkpoint, batch_size=BATCH, device=device, precision=precision)
     engine = predictor.engine
     watched = watch(checkpoint, device=str(engine.device))
-    if not watched.classifies or watched.task.labels == "many":
-        kind = "several labels for each image" if watched.classifies else "no classes"
-        raise VitrailError(
-            f"this checkpoint predicts {kind}, and attribution methods are scored by the one class of an image: "
-            "`vitrail explain` and `vitrail explore` show its maps"
-        )
+    _require_one_class(watched)
     opened = resolve(checkpoint.task).match(open_source(source, strict=strict), checkpoint.class_names)
     channels = checkpoint.preprocess.channels
     chosen = held_out(opened, checkpoint.path, split, skip_bad=skip_bad, channels=channels)
     labelled = [sample for sample in chosen.samples if sample.labels]
-    order = permutation(len(labelled), derive(seed, "pictures to explain"))[:limit]
-    samples = [labelled[place] for place in sorted(order)]
+    samples = _drawn(labelled, limit, seed)
     files = mask_files(masks, labelled) if masks else None
     if files is not None and not any(sample.name in files for sample in samples):
         raise missing_mask(samples[0])
@@ -113,6 +107,22 @@ def evaluate_explanations(
     if files is not None:
         note += f"; {_about_masks(batches, sum(sample.name not in files for sample in samples))}"
     return Faithfulness(tuple(scores), accuracy, note, (*chosen.bad, *failed.values()))
+
+
+def _require_one_class(watched: Watched) -> None:
+    """Raise VitrailError unless the model predicts one class for each image."""
+    if not watched.classifies or watched.task.labels == "many":
+        kind = "several labels for each image" if watched.classifies else "no classes"
+        raise VitrailError(
+            f"this checkpoint predicts {kind}, and attribution methods are scored by the one class of an image: "
+            "`vitrail explain` and `vitrail explore` show its maps"
+        )
+
+
+def _drawn(samples: Sequence[Sample], limit: int | None, seed: int) -> list[Sample]:
+    """At most `limit` samples, drawn by seed, in their order."""
+    order = permutation(len(samples), derive(seed, "pictures to explain"))[:limit]
+    return [samples[place] for place in sorted(order)]
 
 
 def _batches(

@@ -109,9 +109,23 @@ def study_layers(
         studied_model(checkpoint, samples, batch_size=batch_size, device=device, precision=precision, progress=progress)
         for samples in (train, test)
     )
+    lens, reason = _lens(judged)
+    return LayerStudy(_layers(learned, judged, kind, lens, progress), (note, _own(judged), *reason), bad)
+
+
+def _layers(
+    learned: StudiedModel, judged: StudiedModel, kind: Kind, lens: Tensor | None, progress: Track
+) -> tuple[Layer, ...]:
+    """The layers, first to last.
+
+    Args:
+        learned, judged: the model with the images that probes are fitted on, and with those that they are scored on.
+        kind: kind of the probe.
+        lens: (L, n, K) logits of the logit lens on the latter, or None.
+        progress: reports the blocks.
+    """
     seen = _features(learned, "train part", progress)
     unseen = _features(judged, "test part", progress)
-    lens, reason = _lens(judged)
     follows = _follows(judged)
     predicted = None if lens is None else [logits.argmax(dim=1) for logits in lens]
     layers = []
@@ -131,7 +145,7 @@ def study_layers(
                 follows=follows.get(name),
             )
         )
-    return LayerStudy(tuple(layers), (note, _own(judged), *reason), bad)
+    return tuple(layers)
 
 
 def table(study: LayerStudy) -> tuple[list[str], list[list[str]]]:

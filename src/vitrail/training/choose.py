@@ -89,8 +89,8 @@ def fewer_epochs(recipe: Recipe, situation: Situation, flops: int) -> Recipe:
 def smaller_batch(recipe: Recipe, situation: Situation, flops: int) -> Recipe:
     """Return the recipe with a smaller batch, if a slow machine would do few steps in its time budget.
 
-    With the same images, 100 steps learn as much as 30 or more, see LOG.md. Below 32 images, Muon takes a third of a
-    step's time.
+    With the same images, 100 steps learn as much as 30 or more, see LOG.md. On 16 images, Muon's own
+    work is a third of a step's time.
 
     Args:
         recipe: a recipe with a time budget, whose batch size was chosen, not given by the user.

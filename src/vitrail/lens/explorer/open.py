@@ -1,11 +1,20 @@
 """Opens checkpoints and images as a gallery, for `explain` and `explore`."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
 
+from torch import Tensor
+
+from ...checkpoint.contract import Checkpoint
+from ...data.decode import BadImage
+from ...data.split_choice import SplitChoice
 from ...errors import VitrailError
 from ..attribution.method import Attribution
 from ..attribution.methods import find_method
+from ..images import ImageLike, named_images
 from ..watched import Source, Watched, watch
+from .gallery import fitted
 
 
 def watch_all(
@@ -21,6 +30,26 @@ def watch_all(
     if len({subject.preprocess.channels for subject in watched}) > 1:
         raise VitrailError("the two models take images of different channels: compare models that take the same")
     return watched
+
+
+def fitted_images(
+    images: Iterable[ImageLike] | ImageLike,
+    watched: Sequence[Watched],
+    checkpoint: Source,
+    *,
+    split: SplitChoice,
+    limit: int | None,
+    strict: bool,
+) -> tuple[Iterator[tuple[str, Sequence[Tensor] | BadImage]], int]:
+    """Iterate over (name, the image as each of the models takes it); also return their number, see `named_images`.
+
+    Args:
+        watched: the models.
+        checkpoint: the first of them, whose run recorded the splits.
+    """
+    run = checkpoint.path if isinstance(checkpoint, Checkpoint) else Path(checkpoint)
+    channels, then = watched[0].preprocess.channels, partial(fitted, watched)
+    return named_images(images, channels, limit, then=then, split=split, run=run, strict=strict)
 
 
 def chosen_methods(names: Sequence[str], default: Iterable[str]) -> dict[str, Attribution]:
