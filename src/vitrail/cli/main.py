@@ -49,6 +49,7 @@ COMMANDS = (
     Command("study layers", _UNDERSTAND, "Accuracy of a probe after each block.", "study:Layers"),
     Command("study anatomy", _UNDERSTAND, "Attention distance, token similarity, positions.", "anatomy:Anatomy"),
     Command("study attribution", _UNDERSTAND, "Faithfulness of attribution methods.", "attribution:Attribution"),
+    Command("study labels", _UNDERSTAND, "Labels that are probably wrong, near-duplicates.", "labels:Labels"),
     Command("models", _MODELS, "List the models that can be built, and their cost.", "models:Models"),
     Command("plan", _MODELS, "Parameters, FLOPs and memory of a model.", "plan:Plan"),
     Command("bench", _MODELS, "Measure the speed of attention layers on this machine.", "bench:Bench"),
