@@ -34,3 +34,22 @@ def _bar(name: str, values: Mapping[str, float], colours: Mapping[str, str], mos
         f'<p style="margin:.6rem 0 0">{escape(name)} <span class="note">{total:.3g} {escape(unit)}</span></p>'
         f'<div role="img" aria-label="{escape(spoken)}" style="white-space:nowrap;font-size:0">{pieces}</div>'
     )
+
+
+def value_bars(values: Mapping[str, float], *, digits: int = 4) -> str:
+    """A bar for each name, as long as its value between 0 and the largest, with the value as text.
+
+    Args:
+        values: name -> value; negative values have no bar.
+        digits: digits after the point.
+    """
+    most = max(values.values(), default=0) or 1
+    return (
+        '<ul class="bars">'
+        + "".join(
+            f"<li><span>{escape(name)}</span><span>{value:.{digits}f}</span>"
+            f'<div class="bar"><i style="width:{100 * max(0.0, value) / most:.1f}%"></i></div></li>'
+            for name, value in values.items()
+        )
+        + "</ul>"
+    )

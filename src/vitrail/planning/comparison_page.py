@@ -39,7 +39,7 @@ def comparison_notes(rows: Sequence[Row]) -> list[str]:
         notes.append(f"time an image was measured on this machine, batch {first.batch_size}, medians, random weights")
     else:
         notes.append(
-            f"time an image is estimated: FLOPs at {100 * EFFICIENCY:.0f} % of the speed of a matrix product on this machine, "
+            f"time an image is estimated: FLOPs at {100 * EFFICIENCY:.0f} % of the speed of matrix products here, "
             "training three times a forward pass; it may be wrong by a factor of 2 to 3: use --measure"
         )
     return [*notes, *(f"left out: {row.reason}" for row in rows if row.reason)]
