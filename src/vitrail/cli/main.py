@@ -51,6 +51,10 @@ COMMANDS = (
     Command("study anatomy", _UNDERSTAND, "Attention distance, token similarity, positions.", "anatomy:Anatomy"),
     Command("study attribution", _UNDERSTAND, "Faithfulness of attribution methods.", "attribution:Attribution"),
     Command("study labels", _UNDERSTAND, "Labels that are probably wrong, near-duplicates.", "labels:Labels"),
+    Command(
+        "study data-efficiency", _UNDERSTAND, "Accuracy against the number of images.", "efficiency:DataEfficiency"
+    ),
+    Command("study scaling", _UNDERSTAND, "Scaling law of the errors of runs.", "efficiency:Scaling"),
     Command("models", _MODELS, "List the models that can be built, and their cost.", "models:Models"),
     Command("plan", _MODELS, "Parameters, FLOPs and memory of a model.", "plan:Plan"),
     Command("bench", _MODELS, "Measure the speed of attention layers on this machine.", "bench:Bench"),
