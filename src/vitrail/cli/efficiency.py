@@ -71,7 +71,7 @@ class Scaling:
 
     Examples:
         vitrail study scaling runs/flowers-1 runs/flowers-2 runs/flowers-3 runs/flowers-4
-        vitrail study scaling runs/small runs/base runs/large --against parameters -o scaling
+        vitrail study scaling runs/* --against parameters -o scaling
     """
 
     runs: Annotated[list[Path], Option(metavar="RUN", positional=True)]

@@ -12,7 +12,7 @@ from ..errors import VitrailError
 Curve = Mapping[int, Sequence[float]]
 """Number of training images -> accuracy of each seed."""
 
-_DRAWS = 2000
+_DRAWS = 500
 
 
 @dataclass(frozen=True, slots=True)

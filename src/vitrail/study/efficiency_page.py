@@ -64,7 +64,7 @@ def efficiency_page(found: Efficiency) -> str:
     factor_note = (
         f"How many times as many images {first} needs for the accuracy of the other model, read from its curve, "
         "linear in the logarithm of the images; 'crossing' is the number of images from which it is at least as good. "
-        "Intervals come from the spread over seeds (2,000 draws, Student's t)."
+        "Intervals come from the spread over seeds (500 draws, Student's t)."
     )
     parts = [
         cautions(found.notes),
