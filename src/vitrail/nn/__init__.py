@@ -127,7 +127,14 @@ from .init import (
     init_zero,
     shrink_by_depth,
 )
-from .masking import MaskedAutoencoder, MaskedEmbedding, MaskedImageModel, PatchDecoder, Reconstruction
+from .masking import (
+    MaskedAutoencoder,
+    MaskedEmbedding,
+    MaskedImageModel,
+    PatchDecoder,
+    Reconstruction,
+    embed_hidden,
+)
 from .mixing import TokenMLP
 from .mlp import MLP, ConvMLP, SwiGLU
 from .model import (
@@ -332,6 +339,7 @@ __all__ = [
     "call",
     "checkpoint_activations",
     "coarser",
+    "embed_hidden",
     "entropy",
     "explicit_kernel",
     "fold",

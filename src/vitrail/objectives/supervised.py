@@ -14,7 +14,7 @@ from ..errors import VitrailError
 from ..models.fields import ModelConfig
 from ..nn import BaseVisionModel
 from ..tasks.classification import Classification
-from .objective import Labels, Loss, Objective, ObjectiveConfig
+from .objective import Labels, Loss, Moment, Objective, ObjectiveConfig
 
 
 class Supervised(Objective):
@@ -46,7 +46,7 @@ class Supervised(Objective):
         # Not in the state: a resumed run computes it again from the data.
         self.register_buffer("class_weights", class_weights, persistent=False)
 
-    def forward(self, batch: Batch, step: int) -> Loss:
+    def forward(self, batch: Batch, moment: Moment) -> Loss:
         pixels, targets = batch.pixels, batch.targets
         if self.mix and self.training:
             pixels, targets = self.mix(pixels, targets)

@@ -9,15 +9,16 @@ import torch
 from torch import Tensor
 
 from ..checkpoint.contract import Checkpoint
-from ..data.augment import image_transform, takes_fitted
-from ..data.loader import EvalLoader, Read, TrainLoader
+from ..data.augment import takes_fitted
+from ..data.augment_options import Augment
+from ..data.loader import EvalLoader, OneView, Read, TrainLoader
 from ..data.memory import remember
 from ..data.preprocess import Preprocess
 from ..data.seeds import derive, permutation
 from ..engines.precision import on_device, place_model, reduced_precision
 from ..models.fields import ModelConfig
 from ..nn import BaseVisionModel, checkpoint_activations
-from ..objectives.objective import Labels, Objective, ObjectiveConfig, Transform
+from ..objectives.objective import Augmentation, Labels, Objective, ObjectiveConfig, Transform
 from ..planning.flops import count
 from .batch_statistics import STATISTICS_IMAGES, norms_with_statistics, updated_norms, with_statistics
 from .choose import SLOW_CPU, SLOW_GPU
@@ -152,12 +153,21 @@ class RunSetup:
 
     def train_loader(self) -> TrainLoader:
         """The augmented training batches."""
-        transform = self.transform or image_transform(chosen(self.recipe.augment), self.preprocess)
-        return self._loader("train", transform, chosen(self.recipe.batch_size))
+        return self._loader("train", chosen(self.recipe.augment), chosen(self.recipe.batch_size))
 
     def validation_loader(self, split: str, batch_size: int) -> TrainLoader:
         """Batches of a split for the objective, without augmentation."""
-        return self._loader(split, _as_it_is, batch_size)
+        return self._loader(split, None, batch_size)
+
+    def images(self) -> Iterator[Tensor]:
+        """Batches of training images as in evaluation, in a random order, without end; on the device."""
+        views, size = OneView(self.preprocess.fit), min(64, len(self.data.train))
+        seed = derive(self.recipe.seed, "prepare")
+        loader = TrainLoader(
+            self.readers["train"], len(self.data.train), None, views, self.preprocess, batch_size=size, seed=seed
+        )
+        for batch in loader.batches():
+            yield on_device(batch.pixels, self.device)
 
     def eval_loader(self, split: str, batch_size: int) -> EvalLoader:
         """Images of a split, resized and cropped, each once."""
@@ -199,19 +209,17 @@ class RunSetup:
         flops = count(self.checkpoint.model.config.densest()).flops
         return max(_FEWEST_EVALUATED, int(_EVALUATING * 60 * chosen(self.recipe.minutes) * speed / max(1, flops)))
 
-    def _loader(self, split: str, transform: Transform, batch_size: int) -> TrainLoader:
+    def _loader(self, split: str, options: Augment | None, batch_size: int) -> TrainLoader:
         part, config = self.part(split), self.objective_config
+        own = self.transform if options else None
+        augmentation = Augmentation(options, self.preprocess, self.checkpoint.model.config, own)
         return TrainLoader(
             self.readers[split],
             len(part),
             self.data.targets(part) if config.tasks else None,
-            config.views(transform),
+            config.views(augmentation),
             self.preprocess,
             batch_size=batch_size,
             seed=self.recipe.seed,
             workers=chosen(self.recipe.workers),
         )
-
-
-def _as_it_is(image: Tensor) -> Tensor:
-    return image
