@@ -84,8 +84,8 @@ def _objective(recipe: Recipe, data: TrainingData) -> ObjectiveConfig:
         return objective_config(data.task.objective)()
     if not recipe.objective.any_size and (recipe.start_size or 1.0) < 1:
         raise VitrailError(
-            f"objective {recipe.objective.name} needs images of one size, and recipe.start_size is {recipe.start_size}: "
-            "leave it out"
+            f"objective {recipe.objective.name} needs images of one size, and recipe.start_size is "
+            f"{recipe.start_size}: leave it out"
         )
     known = recipe.objective.tasks
     if known and (data.task is None or data.task.name not in known):
