@@ -103,6 +103,7 @@ from .heads.head import (
     ClassAndMean,
     DistilledHead,
     FirstToken,
+    FirstTwoTokens,
     Head,
     MeanPool,
     MLPHead,
@@ -112,7 +113,7 @@ from .heads.head import (
     ProjectionHead,
 )
 from .heads.multitask import TaskHeads
-from .heads.outputs import Detections, ForwardOutputs, TaskOutputs
+from .heads.outputs import Detections, DistilledLogits, ForwardOutputs, TaskOutputs, joined
 from .heads.pool import AttentionWeightedPool, JoinedTokens, MultiHeadAttentionPool, PatchesOnly
 from .heads.prototypes import PrototypeHead, Prototypes, UnitLength
 from .heads.reading import CLASS_TOKEN, ReadsTokens, TokensRead
@@ -198,6 +199,7 @@ __all__ = [
     "Detections",
     "DistanceBias",
     "DistilledHead",
+    "DistilledLogits",
     "DropPath",
     "DualEncoder",
     "EluFeatures",
@@ -205,6 +207,7 @@ __all__ = [
     "Encoder",
     "EndOfText",
     "FirstToken",
+    "FirstTwoTokens",
     "FlexiPatchEmbed",
     "ForwardOutputs",
     "FrameAttention",
@@ -351,6 +354,7 @@ __all__ = [
     "init_vit",
     "init_xavier",
     "init_zero",
+    "joined",
     "linear_rates",
     "mean_of_patches",
     "numbers",

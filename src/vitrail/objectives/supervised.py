@@ -12,7 +12,7 @@ from ..data.augment import Mix, batch_mix
 from ..data.loader import Batch
 from ..errors import VitrailError
 from ..models.fields import ModelConfig
-from ..nn import BaseVisionModel
+from ..nn import BaseVisionModel, joined
 from ..tasks.classification import Classification
 from .objective import Labels, Loss, Moment, Objective, ObjectiveConfig
 
@@ -50,7 +50,7 @@ class Supervised(Objective):
         pixels, targets = batch.pixels, batch.targets
         if self.mix and self.training:
             pixels, targets = self.mix(pixels, targets)
-        logits, weights = self.model(pixels).float(), self.class_weights
+        logits, weights = joined(self.model(pixels)).float(), self.class_weights
         if self.one_label:
             return Loss(F.cross_entropy(logits, targets, weight=weights, label_smoothing=self.label_smoothing))
         smooth = targets * (1 - self.label_smoothing) + self.label_smoothing / 2
