@@ -4,12 +4,13 @@ import copy
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from ..checkpoint.contract import Checkpoint
-from ..data.augment import image_transform, takes_fitted
+from ..data.augment import alternating_flip, image_transform, takes_fitted
 from ..data.loader import EvalLoader, Read, TrainLoader
 from ..data.memory import remember
 from ..data.preprocess import Preprocess
@@ -152,12 +153,33 @@ class RunSetup:
 
     def train_loader(self) -> TrainLoader:
         """The augmented training batches."""
-        transform = self.transform or image_transform(chosen(self.recipe.augment), self.preprocess)
-        return self._loader("train", transform, chosen(self.recipe.batch_size))
+        recipe, augment = self.recipe, chosen(self.recipe.augment)
+        transform = self.transform or image_transform(augment, self.preprocess)
+        return TrainLoader(
+            self.readers["train"],
+            len(self.part("train")),
+            self._targets("train"),
+            self.objective_config.views(transform),
+            self.preprocess,
+            batch_size=chosen(recipe.batch_size),
+            seed=recipe.seed,
+            workers=chosen(recipe.workers),
+            before=None if self.transform else alternating_flip(augment, recipe.seed),
+            repeats=augment.repeats,
+        )
 
     def validation_loader(self, split: str, batch_size: int) -> TrainLoader:
         """Batches of a split for the objective, without augmentation."""
-        return self._loader(split, _as_it_is, batch_size)
+        return TrainLoader(
+            self.readers[split],
+            len(self.part(split)),
+            self._targets(split),
+            self.objective_config.views(_as_it_is),
+            self.preprocess,
+            batch_size=batch_size,
+            seed=self.recipe.seed,
+            workers=chosen(self.recipe.workers),
+        )
 
     def eval_loader(self, split: str, batch_size: int) -> EvalLoader:
         """Images of a split, resized and cropped, each once."""
@@ -199,18 +221,9 @@ class RunSetup:
         flops = count(self.checkpoint.model.config.densest()).flops
         return max(_FEWEST_EVALUATED, int(_EVALUATING * 60 * chosen(self.recipe.minutes) * speed / max(1, flops)))
 
-    def _loader(self, split: str, transform: Transform, batch_size: int) -> TrainLoader:
-        part, config = self.part(split), self.objective_config
-        return TrainLoader(
-            self.readers[split],
-            len(part),
-            self.data.targets(part) if config.tasks else None,
-            config.views(transform),
-            self.preprocess,
-            batch_size=batch_size,
-            seed=self.recipe.seed,
-            workers=chosen(self.recipe.workers),
-        )
+    def _targets(self, split: str) -> Any:
+        """Targets of a split; None if the objective has no use for labels."""
+        return self.data.targets(self.part(split)) if self.objective_config.tasks else None
 
 
 def _as_it_is(image: Tensor) -> Tensor:
