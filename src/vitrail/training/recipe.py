@@ -100,6 +100,8 @@ class Recipe:
     """Rate of stochastic depth in the last block; it grows linearly from 0 over the blocks."""
     dropout: float = 0.0
     """Rate of dropout after the linear layers of the blocks."""
+    patch_dropout: float = 0.0
+    """Fraction of the patches left out in training (Liu et al., 2022, "PatchDropout"), which saves their cost."""
     augment: Augment | None = None
     """Augmentation of the training images."""
 

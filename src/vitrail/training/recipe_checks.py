@@ -34,7 +34,7 @@ RANGES: Mapping[str, Range] = {
     **dict.fromkeys(("minutes", "epochs", "evaluate_every", "layer_decay"), _POSITIVE),
     **dict.fromkeys(("lr", "muon_lr"), Range(0, 1e30, "needs to be more than 0 and finite", "low")),
     **dict.fromkeys(("weight_decay", "clip", "final_lr", "save_minutes"), _NOT_NEGATIVE),
-    **dict.fromkeys(("val", "test", "warmup", "ema", "drop_path", "dropout", "betas"), _RATE),
+    **dict.fromkeys(("val", "test", "warmup", "ema", "drop_path", "dropout", "patch_dropout", "betas"), _RATE),
     "start_size": Range(0, 1, "is a fraction of the side, more than 0 and at most 1", "low"),
     "mean": Range(-1e12, 1e12, "has a number from -10^12 to 10^12 for each channel"),
     "std": Range(1e-12, 1e12, "has a number from 10^-12 to 10^12 for each channel"),

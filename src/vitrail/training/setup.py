@@ -24,6 +24,7 @@ from .batch_statistics import STATISTICS_IMAGES, norms_with_statistics, updated_
 from .choose import SLOW_CPU, SLOW_GPU
 from .loop import Trainer
 from .optimizer import freeze, make_optimizers
+from .patch_dropout import add_patch_dropout
 from .recipe import Recipe, chosen, timed
 from .step_plan import StepPlan
 from .training_data import SplitData, TrainingData, memory_for_images
@@ -92,6 +93,7 @@ class RunSetup:
         recipe = self.recipe
         model = place_model(copy.deepcopy(self.checkpoint.model), self.device)
         freeze(model, recipe.freeze)
+        add_patch_dropout(model, recipe.patch_dropout)
         if recipe.checkpoint_activations:
             checkpoint_activations(model)
         objective = self.objective(model)
