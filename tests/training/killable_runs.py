@@ -34,7 +34,7 @@ SMALL = Recipe(
         erasing_mode="pixel",
         repeats=2,
     ),
-    objective=SupervisedConfig(mixup=0.4, cutmix=0.4),
+    objective=SupervisedConfig(mixup=0.4, cutmix=0.4, sampler="balanced"),
     save_minutes=1e-6,
 )
 """Everything random is switched on, and the state is saved after every step."""

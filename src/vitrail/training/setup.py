@@ -148,15 +148,19 @@ class RunSetup:
 
     def objective(self, model: BaseVisionModel[ModelConfig]) -> Objective:
         """The objective around a model, on the device."""
-        data, labels = self.data, None
-        if data.task is not None:
-            labels = Labels(data.task, data.names, data.targets(data.train))
-        return self.objective_config.build(model, labels).to(self.device)
+        return self.objective_config.build(model, self._labels).to(self.device)
+
+    @cached_property
+    def _labels(self) -> Labels | None:
+        """Labels of the training samples; None if the source has none."""
+        data = self.data
+        return None if data.task is None else Labels(data.task, data.names, data.targets(data.train))
 
     def train_loader(self) -> TrainLoader:
         """The augmented training batches."""
         recipe, augment = self.recipe, chosen(self.recipe.augment)
         transform = self.transform or image_transform(augment, self.preprocess)
+        labels = self._labels if self.objective_config.tasks else None
         return TrainLoader(
             self.readers["train"],
             len(self.part("train")),
@@ -168,6 +172,7 @@ class RunSetup:
             workers=chosen(recipe.workers),
             before=None if self.transform else alternating_flip(augment, recipe.seed),
             repeats=augment.repeats,
+            weights=None if labels is None else self.objective_config.sample_weights(labels),
         )
 
     def validation_loader(self, split: str, batch_size: int) -> TrainLoader:
