@@ -58,6 +58,7 @@ from .embed.adaptive import AdaptivePatchEmbed
 from .embed.bit import BiTResNet, Bottleneck, PoolSame, StandardisedConv, StandardisedConvNorm
 from .embed.fit import CheckMultiple, CropToMultiple, PadToMultiple
 from .embed.flexi import FlexiPatchEmbed, PositionalPatchEmbed, resize_patch_weights
+from .embed.patch_dropout import PatchDropout
 from .embed.patches import Embedding, HybridPatchEmbed, MapEmbed, OverlappingPatchEmbed, PatchEmbed, TubeletEmbed
 from .embed.positions import (
     AxisPositions,
@@ -263,6 +264,7 @@ __all__ = [
     "PadToMultiple",
     "Parallel",
     "PatchDecoder",
+    "PatchDropout",
     "PatchEmbed",
     "PatchHead",
     "PatchMerging",

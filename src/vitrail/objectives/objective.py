@@ -162,6 +162,10 @@ class ObjectiveConfig(ABC):
             labels: labels of the training samples; None if the source has none.
         """
 
+    def sample_weights(self, labels: Labels) -> Tensor | None:
+        """Expected number of times that an epoch has each training sample, (n,) with mean 1; None: once each."""
+        return None
+
     def views(self, augmentation: Augmentation) -> Views:
         """Views of a sample; by default one: the augmented image with its target."""
         return OneView(augmentation.transform())

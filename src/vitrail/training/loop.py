@@ -23,7 +23,7 @@ from .ema import EMA
 from .growth import SMALL_PART, shrink_batch, small_size
 from .optimizer import set_lr, train_mode
 from .recipe import Recipe, chosen
-from .schedule import lr_factor
+from .schedule import scheduled_factor
 from .state import Counters, not_finite
 from .step_plan import StepPlan
 from .stop import Stopped, StopSignal
@@ -251,9 +251,15 @@ class Trainer:
         return {"loss": value, **{name: part.item() for name, part in loss.parts.items()}}
 
     def _update(self) -> None:
-        recipe, (place, steps) = self.recipe, self.plan.position(self.counters.step)
-        warmup = round(recipe.warmup * steps)
-        factor = lr_factor(place, steps, warmup=warmup, schedule=recipe.schedule, final=recipe.final_lr)
+        recipe = self.recipe
+        factor = scheduled_factor(
+            self.plan,
+            self.counters.step,
+            warmup=recipe.warmup,
+            steps_per_epoch=len(self.loader) / recipe.accumulate,
+            schedule=recipe.schedule,
+            final=recipe.final_lr,
+        )
         set_lr(self.optimizers, factor)
         self.lr = self.optimizers[0].param_groups[0]["lr"]
         for optimizer in self.optimizers:
@@ -283,5 +289,6 @@ class Trainer:
         rates = {"lr": chosen(recipe.lr), **({"muon_lr": recipe.muon_lr} if recipe.optimizer == "muon" else {})}
         settings = " ".join(f"--set {name}={rate / 3:.2g}" for name, rate in rates.items())
         float32 = "" if self.precision == torch.float32 else " or --precision float32"
-        warmup = f" or a longer warmup than {recipe.warmup:g}" if recipe.warmup < 0.2 else ""
+        longer = isinstance(recipe.warmup, str) or recipe.warmup < 0.2
+        warmup = f" or a longer warmup than {recipe.warmup}" if longer else ""
         return f"Use a third of the learning rate ({settings}){warmup}{float32}"
