@@ -72,10 +72,11 @@ class Recipe:
     strict: bool = True
     """Whether damaged files that can still be decoded, such as JPEGs of which a part is grey, are bad files too."""
 
-    optimizer: Literal["adamw", "muon"] | None = None
-    """AdamW (Loshchilov & Hutter, 2019), or Muon for matrices with AdamW for the rest (Jordan et al., 2024)."""
+    optimizer: Literal["adamw", "muon", "lamb"] | None = None
+    """AdamW (Loshchilov & Hutter, 2019), Muon for matrices with AdamW for the rest (Jordan et al., 2024), or LAMB for
+    large batches (You et al., 2020)."""
     lr: float | None = None
-    """Peak learning rate of AdamW at a batch of `lr_batch`; scaled linearly with batch_size × accumulate."""
+    """Peak learning rate of AdamW and LAMB at a batch of `lr_batch`; scaled linearly with batch_size × accumulate."""
     lr_batch: int = 256
     """Batch size at which AdamW has the learning rate `lr`."""
     muon_lr: float = 0.02
