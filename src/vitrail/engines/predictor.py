@@ -78,7 +78,7 @@ class Predictor:
         ]
 
     def outputs(self, batches: Iterable[Shaped[Tensor, "B C H W"]]) -> Iterator[Any]:
-        """Yield the model's output for each batch of resized images; every tensor is float32 on the CPU.
+        """Yield the model's output for each batch of resized images, see `Task.joined`; float32 on the CPU.
 
         Args:
             batches: uint8, or float32 in [0, 1], at the size of `preprocess`; see `even_batches`.
@@ -97,8 +97,9 @@ class Predictor:
             yield output
 
     def _run(self, pixels: Tensor) -> Any:
-        output = self.engine(pixels)
-        return output if self.tta == "none" else self.task.merged([output, self.engine(pixels.flip(-1))])
+        views = [pixels] if self.tta == "none" else [pixels, pixels.flip(-1)]
+        outputs = [self.task.joined(self.engine(view)) for view in views]
+        return outputs[0] if len(outputs) == 1 else self.task.merged(outputs)
 
 
 def _is_finite(values: Any) -> bool:

@@ -9,7 +9,7 @@ from ..data.augment import Mix, batch_mix
 from ..data.loader import Batch
 from ..errors import VitrailError
 from ..models.fields import ModelConfig
-from ..nn import BaseVisionModel
+from ..nn import BaseVisionModel, joined
 from ..tasks.classification import Classification
 from .class_losses import (
     AsymmetricLoss,
@@ -19,7 +19,7 @@ from .class_losses import (
     logit_shift,
     sampling_weights,
 )
-from .objective import Labels, Loss, Objective, ObjectiveConfig
+from .objective import Labels, Loss, Moment, Objective, ObjectiveConfig
 
 
 class Supervised(Objective):
@@ -37,11 +37,11 @@ class Supervised(Objective):
         self.loss = loss
         self.mix = mix
 
-    def forward(self, batch: Batch, step: int) -> Loss:
+    def forward(self, batch: Batch, moment: Moment) -> Loss:
         pixels, targets = batch.pixels, batch.targets
         if self.mix and self.training:
             pixels, targets = self.mix(pixels, targets)
-        return Loss(self.loss(self.model(pixels).float(), targets))
+        return Loss(self.loss(joined(self.model(pixels)).float(), targets))
 
 
 @dataclass(frozen=True, kw_only=True)

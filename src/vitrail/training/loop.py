@@ -17,7 +17,7 @@ from ..engines.precision import on_device, reduced_precision
 from ..errors import VitrailError
 from ..models.fields import ModelConfig
 from ..nn import BaseVisionModel
-from ..objectives.objective import Loss, Objective
+from ..objectives.objective import Loss, Moment, Objective
 from ..progress import Track, silent
 from .ema import EMA
 from .growth import SMALL_PART, shrink_batch, small_size
@@ -162,6 +162,11 @@ class Trainer:
         place, steps = self.plan.position(step)
         return self.small_size if place < SMALL_PART * steps else self.image_size
 
+    @property
+    def moment(self) -> Moment:
+        """Steps done, and the fraction of the schedule that they are."""
+        return Moment(self.counters.step, self.plan.fraction(self.counters.step))
+
     def batches(self) -> Iterator[Batch]:
         """Iterate over the batches from the current step on."""
         return self.loader.batches(self.counters.step * self.recipe.accumulate)
@@ -177,7 +182,7 @@ class Trainer:
             for name, value in self._learn_from(batch, step).items():
                 totals[name] = totals.get(name, 0.0) + value
         self._update()
-        self.objective.after_step(step)
+        self.objective.after_step(self.moment)
         counters.step += 1
         counters.add({name: total / recipe.accumulate for name, total in totals.items()})
         if self.ema:
@@ -212,10 +217,11 @@ class Trainer:
             raise Diverged(f"{name} is not finite after step {step}. {self._smaller_lr()}")
 
     def placed(self, batch: Batch, size: tuple[int, int]) -> Batch:
-        """Move a batch to the device and resize its images."""
+        """Move a batch to the device and resize its images; views smaller than the model's size stay as they are."""
 
         def place(pixels: Tensor) -> Tensor:
-            return shrink_batch(on_device(pixels, self.device), size)
+            placed = on_device(pixels, self.device)
+            return shrink_batch(placed, size) if tuple(pixels.shape[-2:]) == self.image_size else placed
 
         targets = tree_map_only(Tensor, lambda tensor: tensor.to(self.device, non_blocking=True), batch.targets)
         return replace(batch, pixels=tree_map_only(Tensor, place, batch.pixels), targets=targets)
@@ -237,7 +243,7 @@ class Trainer:
     def _learn_from(self, batch: Batch, step: int) -> dict[str, float]:
         """Accumulate the gradients of a batch; return its loss as "loss", and the loss's parts."""
         with reduced_precision(self.device, self.precision):
-            loss: Loss = self.objective(self.placed(batch, self.size_at(step)), step)
+            loss: Loss = self.objective(self.placed(batch, self.size_at(step)), self.moment)
         value = loss.total.item()
         if not math.isfinite(value):
             raise Diverged(self._divergence(value, batch, step))

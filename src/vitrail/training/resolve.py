@@ -85,6 +85,11 @@ def _objective(recipe: Recipe, data: TrainingData) -> ObjectiveConfig:
         if data.task is None:
             raise VitrailError("images without labels need an objective of their own, such as mae: --objective mae")
         return objective_config(data.task.objective)()
+    if not recipe.objective.any_size and (recipe.start_size or 1.0) < 1:
+        raise VitrailError(
+            f"objective {recipe.objective.name} needs images of one size, and recipe.start_size is "
+            f"{recipe.start_size}: leave it out"
+        )
     known = recipe.objective.tasks
     if known and (data.task is None or data.task.name not in known):
         labels = f"labels for {data.task.name}" if data.task else "no labels"

@@ -10,15 +10,16 @@ import torch
 from torch import Tensor
 
 from ..checkpoint.contract import Checkpoint
-from ..data.augment import alternating_flip, image_transform, takes_fitted
-from ..data.loader import EvalLoader, Read, TrainLoader
+from ..data.augment import alternating_flip, takes_fitted
+from ..data.augment_options import Augment
+from ..data.loader import EvalLoader, OneView, Read, TrainLoader
 from ..data.memory import remember
 from ..data.preprocess import Preprocess
 from ..data.seeds import derive, permutation
 from ..engines.precision import on_device, place_model, reduced_precision
 from ..models.fields import ModelConfig
 from ..nn import BaseVisionModel, checkpoint_activations
-from ..objectives.objective import Labels, Objective, ObjectiveConfig, Transform
+from ..objectives.objective import Augmentation, Labels, Objective, ObjectiveConfig, Transform
 from ..planning.flops import count
 from .batch_statistics import STATISTICS_IMAGES, norms_with_statistics, updated_norms, with_statistics
 from .choose import SLOW_CPU, SLOW_GPU
@@ -159,13 +160,12 @@ class RunSetup:
     def train_loader(self) -> TrainLoader:
         """The augmented training batches."""
         recipe, augment = self.recipe, chosen(self.recipe.augment)
-        transform = self.transform or image_transform(augment, self.preprocess)
         labels = self._labels if self.objective_config.tasks else None
         return TrainLoader(
             self.readers["train"],
             len(self.part("train")),
             self._targets("train"),
-            self.objective_config.views(transform),
+            self.objective_config.views(self._augmentation(augment)),
             self.preprocess,
             batch_size=chosen(recipe.batch_size),
             seed=recipe.seed,
@@ -181,12 +181,22 @@ class RunSetup:
             self.readers[split],
             len(self.part(split)),
             self._targets(split),
-            self.objective_config.views(_as_it_is),
+            self.objective_config.views(self._augmentation(None)),
             self.preprocess,
             batch_size=batch_size,
             seed=self.recipe.seed,
             workers=chosen(self.recipe.workers),
         )
+
+    def images(self) -> Iterator[Tensor]:
+        """Batches of training images as in evaluation, in a random order, without end; on the device."""
+        views, size = OneView(self.preprocess.fit), min(64, len(self.data.train))
+        seed = derive(self.recipe.seed, "prepare")
+        loader = TrainLoader(
+            self.readers["train"], len(self.data.train), None, views, self.preprocess, batch_size=size, seed=seed
+        )
+        for batch in loader.batches():
+            yield on_device(batch.pixels, self.device)
 
     def eval_loader(self, split: str, batch_size: int) -> EvalLoader:
         """Images of a split, resized and cropped, each once."""
@@ -228,10 +238,11 @@ class RunSetup:
         flops = count(self.checkpoint.model.config.densest()).flops
         return max(_FEWEST_EVALUATED, int(_EVALUATING * 60 * chosen(self.recipe.minutes) * speed / max(1, flops)))
 
+    def _augmentation(self, options: Augment | None) -> Augmentation:
+        """The augmentation with these options; None: images as in evaluation."""
+        own = self.transform if options else None
+        return Augmentation(options, self.preprocess, self.checkpoint.model.config, own)
+
     def _targets(self, split: str) -> Any:
         """Targets of a split; None if the objective has no use for labels."""
         return self.data.targets(self.part(split)) if self.objective_config.tasks else None
-
-
-def _as_it_is(image: Tensor) -> Tensor:
-    return image
