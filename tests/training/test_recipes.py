@@ -3,6 +3,8 @@
 import json
 import math
 from dataclasses import replace
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
 
 import pytest
 from killable_runs import make_pictures
@@ -115,3 +117,15 @@ def test_the_command_lists_and_prints_them(capsys: pytest.CaptureFixture[str]) -
         main(["recipes", "--json"])
     assert [row["name"] for row in json.loads(capsys.readouterr().out)] == list(NAMED_RECIPES)
     assert Recipe() == named_recipe("default")
+
+
+def test_the_page_is_what_the_benchmark_writes() -> None:
+    root = Path(__file__).parents[2]
+    spec = spec_from_file_location("recipes_benchmark", root / "benchmarks/recipes.py")
+    assert spec is not None
+    assert spec.loader is not None
+    benchmark = module_from_spec(spec)
+    spec.loader.exec_module(benchmark)
+    results = json.loads((root / "benchmarks/results/recipes.json").read_text())
+    assert benchmark.page(results) == (root / "docs/recipes.md").read_text(), "run: python benchmarks/recipes.py page"
+    assert all(f"`{row['command']}`" in benchmark.page(results) for row in results)
