@@ -40,6 +40,7 @@ _LEARN, _USE, _UNDERSTAND, _MODELS = "Train and evaluate", "Apply a model", "Exp
 COMMANDS = (
     Command("train", _LEARN, "Train a Vision Transformer on labelled images.", "train:Train"),
     Command("pretrain", _LEARN, "Train a Vision Transformer without labels.", "pretrain:Pretrain"),
+    Command("distill", _LEARN, "Train on labels and on the outputs of a teacher.", "distill:Distill"),
     Command("recipes", _LEARN, "List the named recipes for training.", "recipes:Recipes"),
     Command("eval", _LEARN, "Evaluate a checkpoint on labelled images.", "eval:Eval"),
     Command("predict", _USE, "Write predictions for images as a table.", "predict:Predict"),
