@@ -38,7 +38,8 @@ if TYPE_CHECKING:
     from .rewrites.registry import register_rewrite, rewrite
     from .task_spec import TaskSpec
     from .training.distill import distill_from_teacher, store_logits
-    from .training.recipe import Recipe, list_recipes
+    from .training.recipe import Recipe
+    from .training.recipes import list_recipes
     from .training.run import Run, pretrain, resume, train
 
 # Names are imported on first use, so that `import vitrail` and `vitrail --help` do not import torch.
@@ -71,7 +72,7 @@ _HOMES = {
     "explore": "lens.explore",
     "export_state_dict": "checkpoint.export",
     "list_models": "models.registry",
-    "list_recipes": "training.recipe",
+    "list_recipes": "training.recipes",
     "load": "checkpoint.contract",
     "make_predictor": "engines.predictor",
     "observe_attention": "lens.observe",

@@ -41,6 +41,7 @@ COMMANDS = (
     Command("train", _LEARN, "Train a Vision Transformer on labelled images.", "train:Train"),
     Command("pretrain", _LEARN, "Train a Vision Transformer without labels.", "pretrain:Pretrain"),
     Command("distill", _LEARN, "Train on labels and on the outputs of a teacher.", "distill:Distill"),
+    Command("recipes", _LEARN, "List the named recipes for training.", "recipes:Recipes"),
     Command("eval", _LEARN, "Evaluate a checkpoint on labelled images.", "eval:Eval"),
     Command("predict", _USE, "Write predictions for images as a table.", "predict:Predict"),
     Command("embed", _USE, "Compute one vector for each image.", "embed:Embed"),

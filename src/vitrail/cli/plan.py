@@ -25,7 +25,7 @@ class Plan:
     """Number of classes."""
     in_channels: Annotated[int | None, Option(shown_default="the model's")] = None
     """Channels of an image."""
-    optimizer: Literal["adamw", "muon"] = "adamw"
+    optimizer: Literal["adamw", "muon", "lamb"] = "adamw"
     """Optimiser in training."""
     ema: bool = True
     """Without memory for averaged weights."""

@@ -40,7 +40,7 @@ class Train:
     task: Annotated[str | None, Option(shown_default="from the labels")] = None
     """Task of the labels: classification, classification:labels=many, or regression."""
     recipe: str = "default"
-    """default, finetune, probe, deit, or a recipe.yaml; or a run folder, to repeat that run."""
+    """A name of `vitrail recipes`, such as finetune; a recipe.yaml; or a run folder, to repeat that run."""
     image_size: Annotated[int | None, Option(metavar="PIXELS")] = None
     """Side of the model's input in pixels."""
     skip_bad: bool = False

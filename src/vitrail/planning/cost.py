@@ -22,7 +22,7 @@ from .flops import count
 from .objective_step import root_module
 from .trace import backward_peak, inference_peak
 
-OptimizerName = Literal["adamw", "muon"]
+OptimizerName = Literal["adamw", "muon", "lamb"]
 
 # Approximate memory of a CUDA context and its libraries on the device; it differs between GPUs and drivers.
 _CUDA_CONTEXT = 512 * 2**20
@@ -133,9 +133,10 @@ class Workload:
 
     @cached_property
     def optimizer_bytes(self) -> int:
-        """Bytes of the optimiser's state: AdamW has two numbers for each parameter, Muon one for hidden matrices."""
+        """Bytes of the optimiser's state: AdamW and LAMB have two numbers for each parameter, Muon one for hidden
+        matrices."""
         total = self.gradient_bytes
-        if self.optimizer == "adamw":
+        if self.optimizer != "muon":
             return 2 * total
         model = blueprint(self.config)
         hidden = hidden_matrices(model)
@@ -176,7 +177,7 @@ def plan(
         batch_size: images per step.
         device: "cpu" or "cuda"; the machine need not have it.
         precision: number format of autocast, see `pick_precision`.
-        optimizer: "adamw" or "muon".
+        optimizer: "adamw", "muon" or "lamb".
         ema: whether training keeps a moving average of the weights.
         checkpointing: whether activations of the blocks are recomputed in the backward pass.
         objective: an objective without labels, by name or config: training then has its parts too (decoder, teacher,
