@@ -13,9 +13,9 @@ from ..data.seeds import derive
 from ..engines.precision import on_device
 from ..errors import VitrailError
 from ..evaluation.held_out import HeldOut, SplitChoice, held_out, recorded_splits
+from ..evaluation.probe.linear import Kind, linear_probe
 from ..lens.observe import observe_features
 from ..lens.probe.layers import block_names, check_stream, layer_features, logit_lens
-from ..lens.probe.linear import Kind, linear_probe
 from ..lens.probe.order import shift_equivariance
 from ..nn import Tokens
 from ..progress import Track, silent
