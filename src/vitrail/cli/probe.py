@@ -28,7 +28,8 @@ class Probe:
 
     Examples:
         vitrail study probe runs/pretrained flowers/
-        vitrail study probe timm/vit_small_patch14_dinov2.lvd142m flowers/ digits -o probes
+        vitrail study probe timm/vit_small_patch14_dinov2.lvd142m flowers/ digits
+        vitrail study probe runs/flowers flowers/ -o probes
         vitrail study probe runs/flowers flowers/ --layer blocks.6 --pool mean
     """
 

@@ -147,22 +147,6 @@ def _layers(
     return tuple(layers)
 
 
-def table(study: LayerStudy) -> tuple[list[str], list[list[str]]]:
-    """Headers and rows for `print_table`, without the columns that are empty for all layers."""
-    headers = ["layer", "width", "probe: class", "probe: mean", "lens", "lens = answer", "follows shift"]
-    rows = [
-        [
-            layer.name.removeprefix("encoder."),
-            str(layer.width),
-            *map(_percent, (layer.probe_class, layer.probe_mean, layer.lens, layer.agrees)),
-            "" if layer.follows is None else f"{layer.follows:.3f}",
-        ]
-        for layer in study.layers
-    ]
-    kept = [column for column in range(len(headers)) if any(row[column] for row in rows)]
-    return [headers[column] for column in kept], [[row[column] for column in kept] for row in rows]
-
-
 def _features(studied: StudiedModel, label: str, progress: Track) -> dict[str, dict[str, Tensor]]:
     """{block: {"class" or "mean": (n, D)}}, float32 on the CPU."""
     found: dict[str, dict[str, list[Tensor]]] = {}
@@ -215,7 +199,3 @@ def _own(studied: StudiedModel) -> str:
 
 def _share(hits: Tensor) -> float:
     return hits.double().mean().item()
-
-
-def _percent(value: float | None) -> str:
-    return "" if value is None else f"{100 * value:.1f} %"
