@@ -17,7 +17,7 @@ import vitrail
 from vitrail.data.augment_options import Augment
 from vitrail.data.loader import OneView
 from vitrail.errors import VitrailError
-from vitrail.objectives.objective import Loss, Objective, ObjectiveConfig
+from vitrail.objectives.objective import Loss, Moment, Objective, ObjectiveConfig
 from vitrail.objectives.registry import register_objective
 from vitrail.training.recipe import Recipe
 from vitrail.training.state import latest
@@ -194,7 +194,7 @@ class Distance(Objective):
         self.register_buffer("centre", torch.zeros(1))
         self.seen: torch.Tensor | None = None
 
-    def forward(self, batch, step):  # type: ignore[no-untyped-def]
+    def forward(self, batch, moment):  # type: ignore[no-untyped-def]
         value = self.model.forward_features(batch.pixels).x.mean()
         self.seen = value.detach()
         parts = {
@@ -203,7 +203,7 @@ class Distance(Objective):
         }
         return Loss(sum(parts.values()), parts)
 
-    def after_step(self, step: int) -> None:
+    def after_step(self, moment: Moment) -> None:
         self.centre.lerp_(self.seen, 0.1)
 
 
@@ -216,8 +216,8 @@ class DistanceConfig(ObjectiveConfig):
     def build(self, model, labels):  # type: ignore[no-untyped-def]
         return Distance(model)
 
-    def views(self, transform):  # type: ignore[no-untyped-def]
-        return OneView(transform)
+    def views(self, augmentation):  # type: ignore[no-untyped-def]
+        return OneView(augmentation.transform())
 
 
 def test_an_objective_of_ones_own_learns_logs_its_parts_and_resumes(photos: Path, tmp_path: Path) -> None:

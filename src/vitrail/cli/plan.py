@@ -31,6 +31,8 @@ class Plan:
     """Without memory for averaged weights."""
     checkpointing: bool = False
     """Recompute activations in the backward pass instead of storing them."""
+    objective: Annotated[str | None, Option(metavar="NAME")] = None
+    """Objective without labels, such as mae or dino: training has its decoder, teacher and views too."""
     budget: Annotated[str | None, Option(metavar="BYTES")] = None
     """Find the largest batch that fits this memory: 16GB, 16GiB or 800MB."""
     batch_size: Annotated[int, Option(section=COMPUTE)] = 32
@@ -59,6 +61,7 @@ class Plan:
             optimizer=self.optimizer,
             ema=self.ema,
             checkpointing=self.checkpointing,
+            objective=self.objective,
             budget=parse_bytes(self.budget) if self.budget else None,
         )
         if self.json:

@@ -63,7 +63,7 @@ class Predictor:
         ]
 
     def outputs(self, batches: Iterable[Shaped[Tensor, "B C H W"]]) -> Iterator[Any]:
-        """Yield the model's output for each batch of resized images; every tensor is float32 on the CPU.
+        """Yield the model's output for each batch of resized images, see `Task.joined`; float32 on the CPU.
 
         Args:
             batches: uint8, or float32 in [0, 1], at the size of `preprocess`; see `even_batches`.
@@ -73,7 +73,7 @@ class Predictor:
         """
         for images, count in even_batches(batches):
             pixels = self.preprocess.normalise(images)
-            output = first_rows(self.engine(pixels), count)
+            output = self.task.joined(first_rows(self.engine(pixels), count))
             if not _is_finite(output) and _is_finite(pixels):
                 raise VitrailError(
                     "the model's outputs are not finite: its weights are damaged, or its training diverged; use "

@@ -11,6 +11,12 @@ OBJECTIVES = {
     "supervised": "supervised:SupervisedConfig",
     "regression": "regression:RegressionConfig",
     "mae": "mae:MAEObjectiveConfig",
+    "simmim": "simmim:SimMIMConfig",
+    "beit": "beit:BEiTObjectiveConfig",
+    "dino": "dino:DINOObjectiveConfig",
+    "inpaint": "inpaint:InpaintConfig",
+    "jigsaw": "jigsaw:JigsawConfig",
+    "rotation": "rotation:RotationConfig",
 }
 """Name -> file and config class. Other packages add theirs through the entry points `vitrail.objectives`."""
 

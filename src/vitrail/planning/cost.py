@@ -5,6 +5,7 @@ from functools import cached_property
 from typing import Literal, get_args
 
 import torch
+from torch import nn
 
 from ..checkpoint.build import blueprint
 from ..checkpoint.read import named_config
@@ -13,9 +14,12 @@ from ..machine.facts import pick_precision, resident_bytes
 from ..models.fields import ModelConfig, pair
 from ..models.registry import override
 from ..nn.matrices import hidden_matrices
+from ..objectives.objective import ObjectiveConfig
+from ..objectives.registry import objective_config
 from ..progress import to_stderr
 from .budget import largest_batch
 from .flops import count
+from .objective_step import root_module
 from .trace import backward_peak, inference_peak
 
 OptimizerName = Literal["adamw", "muon"]
@@ -82,6 +86,7 @@ class Workload:
     optimizer: OptimizerName
     ema: bool
     checkpointing: bool
+    objective: ObjectiveConfig | None = None
 
     def training_bytes(self, batch_size: int) -> int:
         """All tensors at the peak of a step, in the backward pass: the fused update allocates nothing."""
@@ -91,6 +96,7 @@ class Workload:
             self.precision,
             self.device,
             checkpointing=self.checkpointing,
+            objective=self.objective,
         )
         return step + self.optimizer_bytes + self.ema_bytes()
 
@@ -108,22 +114,38 @@ class Workload:
 
     def resting_bytes(self) -> int:
         """Permanent tensors of training: weights, gradients, the optimiser's state, the moving average."""
-        return 2 * self.weight_bytes + self.optimizer_bytes + self.ema_bytes()
+        return self.training_weight_bytes + self.gradient_bytes + self.optimizer_bytes + self.ema_bytes()
 
     @cached_property
     def weight_bytes(self) -> int:
-        """Bytes of the weights in float32; the gradients have the same."""
+        """Bytes of the model's weights in float32."""
         return sum(p.nbytes for p in blueprint(self.config).parameters())
+
+    @cached_property
+    def training_weight_bytes(self) -> int:
+        """Bytes of all weights in training, those of the objective and its teacher included."""
+        return sum(p.nbytes for p in self._root.parameters())
+
+    @cached_property
+    def gradient_bytes(self) -> int:
+        """Bytes of the gradients, in float32."""
+        return sum(p.nbytes for p in self._root.parameters() if p.requires_grad)
 
     @cached_property
     def optimizer_bytes(self) -> int:
         """Bytes of the optimiser's state: AdamW has two numbers for each parameter, Muon one for hidden matrices."""
-        total = self.weight_bytes
+        total = self.gradient_bytes
         if self.optimizer == "adamw":
             return 2 * total
         model = blueprint(self.config)
         hidden = hidden_matrices(model)
         return 2 * total - sum(weight.nbytes for name, weight in model.named_parameters() if name in hidden)
+
+    @cached_property
+    def _root(self) -> nn.Module:
+        """What is trained, on the meta device."""
+        model = blueprint(self.config)
+        return model if self.objective is None else root_module(self.objective, model)
 
     def ema_bytes(self) -> int:
         """Bytes of the moving average of the weights."""
@@ -142,6 +164,7 @@ def plan(
     optimizer: OptimizerName = "adamw",
     ema: bool = True,
     checkpointing: bool = False,
+    objective: ObjectiveConfig | str | None = None,
     budget: int | None = None,
 ) -> Plan:
     """Compute the parameters, operations and peak memory of a model, without allocating it.
@@ -156,6 +179,8 @@ def plan(
         optimizer: "adamw" or "muon".
         ema: whether training keeps a moving average of the weights.
         checkpointing: whether activations of the blocks are recomputed in the backward pass.
+        objective: an objective without labels, by name or config: training then has its parts too (decoder, teacher,
+            several views); None: classification.
         budget: memory in bytes, for which the largest batches are found.
 
     Raises:
@@ -164,6 +189,9 @@ def plan(
     runtime = resident_bytes()  # before the planning itself allocates memory
     given = {"image_size": image_size, "num_classes": num_classes, "in_channels": in_channels}
     config = configure(model, {key: value for key, value in given.items() if value is not None})
+    goal = objective_config(objective)() if isinstance(objective, str) else objective
+    if goal is not None:
+        config = goal.model_config(config)
     place, dtype = _machine_words(device, precision)
     _check(batch_size, optimizer)
     work = Workload(
@@ -173,6 +201,7 @@ def plan(
         optimizer=optimizer,
         ema=ema,
         checkpointing=checkpointing,
+        objective=goal,
     )
     found = _measure(work, model if isinstance(model, str) else type(model).__name__, batch_size, runtime)
     if budget is None:
@@ -213,8 +242,8 @@ def _measure(work: Workload, name: str, batch_size: int, runtime: int) -> Plan:
         precision=str(work.precision).removeprefix("torch."),
         parameters=counted.parameters,
         flops=counted.flops,
-        weights=work.weight_bytes,
-        gradients=work.weight_bytes,
+        weights=work.training_weight_bytes,
+        gradients=work.gradient_bytes,
         optimizer=work.optimizer_bytes,
         ema=work.ema_bytes(),
         activations=training - work.resting_bytes(),

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Float
@@ -12,6 +12,7 @@ from torch import Tensor
 from ..data.samples import Sample, Source, takes_many
 from ..data.survey import Survey
 from ..errors import VitrailError
+from ..nn import joined
 from ..task_spec import TaskSpec
 from .classification_evaluation import ClassEvaluation, Labels
 from .classification_metrics import ClassMetrics
@@ -137,6 +138,10 @@ class Classification(Task):
                 f"{output.shape[-1]}: train it anew, or remove temperature from the task in model.json"
             )
         return output / output.new_tensor(self.temperature)
+
+    def joined(self, output: Any) -> Any:
+        """The mean of the logits of a head with two classifiers; other logits unchanged."""
+        return joined(output)
 
     def probabilities(self, output: Float[Tensor, "*batch K"]) -> Float[Tensor, "*batch K"]:
         """Probability of each class: softmax over the classes, or a sigmoid for each, of the scaled logits."""

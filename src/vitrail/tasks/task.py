@@ -199,6 +199,13 @@ class Task(ABC):
             return None
         return [self.true_cells(sample, names) for sample in matched.samples]
 
+    def joined(self, output: Any) -> Any:
+        """One output in place of several that the head has for the same thing; by default unchanged.
+
+        `Predictor.outputs` applies it, so that all other methods take its result.
+        """
+        return output
+
     @abstractmethod
     def decode(self, output: Any, names: Names, top_k: int | None = None) -> Sequence[Prediction]:
         """Convert the output for a batch (float32 on the CPU) to a prediction for each image, without its path.

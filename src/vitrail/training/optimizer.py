@@ -47,7 +47,7 @@ def make_optimizers(objective: Objective, recipe: Recipe) -> list[Optimizer]:
     Parameters of the objective that are not the model's (a projection, a temperature) have the head's learning rate.
     Each group keeps its peak learning rate as `peak_lr`.
     """
-    lr = chosen(recipe.lr) * chosen(recipe.batch_size) * recipe.accumulate / 256
+    lr = chosen(recipe.lr) * chosen(recipe.batch_size) * recipe.accumulate / recipe.lr_batch
     matrices = hidden_matrices(objective.model) if recipe.optimizer == "muon" else set()
     multiplying = {name.removeprefix("model.") for name in weight_matrices(objective)}
     numbers = layer_numbers(objective.model)

@@ -75,15 +75,17 @@ class Recipe:
     optimizer: Literal["adamw", "muon"] | None = None
     """AdamW (Loshchilov & Hutter, 2019), or Muon for matrices with AdamW for the rest (Jordan et al., 2024)."""
     lr: float | None = None
-    """Peak learning rate of AdamW at a batch of 256; scaled linearly with batch_size × accumulate."""
+    """Peak learning rate of AdamW at a batch of `lr_batch`; scaled linearly with batch_size × accumulate."""
+    lr_batch: int = 256
+    """Batch size at which AdamW has the learning rate `lr`."""
     muon_lr: float = 0.02
     """Peak learning rate of Muon, independent of the batch size."""
     weight_decay: float = 0.05
     """Weight decay of matrices; norms, biases, positions and prefix tokens do not decay."""
     betas: tuple[float, float] = (0.9, 0.999)
     """AdamW's decays of the averages of the gradient and of its square."""
-    warmup: float = 0.1
-    """Fraction of the steps in which the learning rate grows from 0 to its peak."""
+    warmup: float | str = 0.1
+    """Growth of the learning rate from 0 to its peak: a fraction of the steps, or a length: 5 epochs or 1000 steps."""
     schedule: Literal["cosine", "linear"] = "cosine"
     """Shape of the learning rate after the warm-up."""
     final_lr: float = 0.0
@@ -100,6 +102,8 @@ class Recipe:
     """Rate of stochastic depth in the last block; it grows linearly from 0 over the blocks."""
     dropout: float = 0.0
     """Rate of dropout after the linear layers of the blocks."""
+    patch_dropout: float = 0.0
+    """Fraction of the patches left out in training (Liu et al., 2022, "PatchDropout"), which saves their cost."""
     augment: Augment | None = None
     """Augmentation of the training images."""
 

@@ -24,6 +24,7 @@ from ..tasks.task import Task
 from .channels import channel_statistics, given_statistics, require_scale
 from .choose import Situation, choose, fewer_epochs, smaller_batch
 from .optimizer import muon_flops
+from .patch_dropout import embedding_before_plain_encoder
 from .recipe import Recipe, chosen, timed
 from .setup import RunSetup
 from .training_data import TrainingData
@@ -62,6 +63,8 @@ def resolve(recipe: Recipe, data: TrainingData, own: OwnParts) -> RunSetup:
         data = in_units_of(pretrained, data)
     recipe = _chosen(recipe, data, _situation(data, device, pretrained), own, pretrained)
     checkpoint = _adapted(recipe, data, pretrained) if pretrained else _fresh(recipe, data, own)
+    if recipe.patch_dropout:
+        embedding_before_plain_encoder(checkpoint.model)  # an error before anything is written
     precision = pick_precision(recipe.precision, device)
     # The recipe records what "auto" was resolved to, so that another machine resumes with the same precision.
     words: dict[torch.dtype, Any] = {dtype: word for word, dtype in PRECISIONS.items()}
@@ -82,6 +85,11 @@ def _objective(recipe: Recipe, data: TrainingData) -> ObjectiveConfig:
         if data.task is None:
             raise VitrailError("images without labels need an objective of their own, such as mae: --objective mae")
         return objective_config(data.task.objective)()
+    if not recipe.objective.any_size and (recipe.start_size or 1.0) < 1:
+        raise VitrailError(
+            f"objective {recipe.objective.name} needs images of one size, and recipe.start_size is "
+            f"{recipe.start_size}: leave it out"
+        )
     known = recipe.objective.tasks
     if known and (data.task is None or data.task.name not in known):
         labels = f"labels for {data.task.name}" if data.task else "no labels"

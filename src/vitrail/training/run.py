@@ -242,6 +242,7 @@ def _start(
             folder.path.parent.mkdir(parents=True, exist_ok=True)
             facts = RunFacts.of(setup, reading, own_source=not isinstance(source, str | os.PathLike))
             trainer = setup.trainer(first_plan(setup))
+            trainer.objective.prepare(setup.images())
             files, save = _plan_files(setup, facts), lambda place: save_state(place, setup.checkpoint, trainer)
             folder = _created(folder, files, save, given=bool(out))
         with folder.lock:

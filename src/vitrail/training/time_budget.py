@@ -8,9 +8,11 @@ from dataclasses import dataclass, field, replace
 
 from ..data.seeds import derive
 from ..data.survey import Limit
+from ..errors import VitrailError
 from .growth import SMALL_PART
 from .loop import Trainer
 from .recipe import Recipe, chosen, timed
+from .recipe_checks import read_warmup
 from .setup import RunSetup
 from .step_plan import Revision, StepPlan
 
@@ -38,14 +40,29 @@ def fix_steps(setup: RunSetup) -> RunSetup:
     """Return the setup with the number of steps and of epochs, each of which follows from the other.
 
     Unchanged if minutes decide.
+
+    Raises:
+        VitrailError: the warm-up has a length of its own, and the run ends in it.
     """
     recipe = setup.recipe
     per_epoch = len(setup.train_loader()) / recipe.accumulate
     if timed(recipe):
         return setup
     steps = recipe.steps or max(1, round(chosen(recipe.epochs) * per_epoch))
+    _check_warmup(recipe, steps, per_epoch)
     closed: Recipe = replace(recipe, steps=steps, epochs=round(steps / per_epoch, 2))
     return replace(setup, recipe=closed)
+
+
+def _check_warmup(recipe: Recipe, steps: int, per_epoch: float) -> None:
+    """Raise VitrailError for a warm-up of a given length that the run ends in."""
+    span = read_warmup(recipe.warmup)
+    length = span.value * (per_epoch if span.unit == "epochs" else 1)
+    if span.unit != "share" and length >= steps:
+        raise VitrailError(
+            f"recipe.warmup is {recipe.warmup}, {length:.0f} steps, and the run has {steps}: train longer, or write a "
+            "fraction of the steps, such as --set warmup=0.1"
+        )
 
 
 def reading_limit(recipe: Recipe, images: int | None = None) -> Limit | None:

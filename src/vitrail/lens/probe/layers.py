@@ -5,7 +5,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ...errors import VitrailError
-from ...nn import Stage, Tokens
+from ...nn import Stage, Tokens, joined
 from ..observe import observe_features
 
 
@@ -54,7 +54,7 @@ def logit_lens(model: nn.Module, pixels: Float[Tensor, "B C H W"]) -> Float[Tens
         if not isinstance(output, Tokens) or output.x.shape != last.x.shape or output.grid != last.grid:
             raise VitrailError(f"{name} returns another shape than the last block: {_NO_LENS}")
     head, norm = model.get_submodule("head"), model.get_submodule("encoder.norm")
-    logits = [head(output.with_x(norm(output.x))) for output in outputs.values()]
+    logits = [joined(head(output.with_x(norm(output.x)))) for output in outputs.values()]
     if not isinstance(logits[0], Tensor) or logits[0].ndim != 2:
         raise VitrailError("the head of this model does not score classes: the logit lens needs a classifier")
     return torch.stack(logits)
