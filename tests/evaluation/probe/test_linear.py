@@ -6,14 +6,9 @@ from sklearn.linear_model import LogisticRegression, RidgeClassifier
 from sklearn.preprocessing import StandardScaler
 
 from vitrail.errors import VitrailError
-from vitrail.evaluation.probe.linear import (
-    STRENGTHS,
-    choose_strength,
-    fit_best_logistic,
-    fit_logistic,
-    fit_ridge,
-    linear_probe,
-)
+from vitrail.evaluation.probe.linear import linear_probe
+from vitrail.evaluation.probe.logistic import choose_strength, fit_best_logistic, fit_logistic, sigmoid_loss
+from vitrail.evaluation.probe.ridge import STRENGTHS, fit_best_ridge, fit_ridge
 
 
 def clouds(count=120, seed=0):
@@ -102,7 +97,7 @@ def test_many_labels_are_a_logistic_regression_for_each():
     (train, known), (test, _) = clouds(), clouds(90, seed=1)
     targets = torch.stack([(known == 0), (known != 2)], dim=1).float()
     scaler = StandardScaler().fit(train.double())
-    found = fit_logistic(train, targets, 1 / len(train), many=True)(test).sigmoid()
+    found = fit_logistic(train, targets, 1 / len(train), sigmoid_loss)(test).sigmoid()
     for column in range(2):
         model = LogisticRegression(C=1.0, tol=1e-10, max_iter=2000)
         model.fit(scaler.transform(train.double()), targets[:, column])
@@ -110,17 +105,32 @@ def test_many_labels_are_a_logistic_regression_for_each():
         torch.testing.assert_close(found[:, column], torch.from_numpy(expected), rtol=0, atol=1e-4)
 
 
-def test_class_weights_scale_the_losses():
-    """At the minimum the gradient of the weighted loss, written out, is zero."""
+def test_another_loss_is_minimised_too():
+    """Weighted classes: at the minimum the gradient of the weighted loss, written out, is zero."""
     train, known = clouds()
     weights, targets = torch.tensor([2.0, 1.0, 0.5], dtype=torch.float64), ones(known).double()
-    found = fit_logistic(train, targets, 0.01, class_weights=weights)
+    found = fit_logistic(train, targets, 0.01, torch.nn.CrossEntropyLoss(weights))
     deviation = train.double().std(0, correction=0)
     x = ((train.double() - train.double().mean(0)) / deviation.where(deviation > 0, torch.inf)).numpy()
     gap = (found(train).softmax(1) - targets) * weights[known][:, None]
     slope = gap.numpy().T @ x / len(x) + 0.01 * (found.weight * deviation).numpy()
     assert abs(slope).max() < 1e-5
     assert abs(gap.sum(0)).max() / len(x) < 1e-5
+
+
+def test_the_strength_of_ridge_has_the_lowest_held_out_error():
+    random = torch.Generator().manual_seed(3)
+    points = torch.randn(50, 30, generator=random)
+    targets = points[:, :2] + torch.randn(50, 2, generator=random)
+    order = torch.randperm(50, generator=torch.Generator().manual_seed(1)).tolist()
+    held, kept = order[:10], order[10:]
+    errors = [
+        (fit_ridge(points[kept], targets[kept], 40 * each)(points[held]) - targets[held]).square().mean().item()
+        for each in STRENGTHS
+    ]
+    fit, strength = fit_best_ridge(points, targets, seed=1)
+    assert strength == STRENGTHS[errors.index(min(errors))]
+    torch.testing.assert_close(fit(points), fit_ridge(points, targets, 50 * strength)(points))
 
 
 def test_the_strength_has_the_lowest_held_out_loss():

@@ -9,7 +9,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from ...data.seeds import derive, permutation
-from .linear import accuracy, fit_ridge
+from .linear import accuracy
+from .ridge import fit_ridge
 
 SHOTS = (1, 5, 10, 25)
 """Images of each class that classifiers are fitted on."""

@@ -13,7 +13,7 @@ from ...tasks.worth import wilson
 from .collapse import effective_rank, spread
 from .few_shot import FewShot, few_shot
 from .knn import NEIGHBOURS, knn_scores
-from .linear import fit_best_logistic
+from .logistic import fit_best_logistic, sigmoid_loss, softmax_loss
 
 Unit = Literal["share", "number"]
 
@@ -70,7 +70,7 @@ def probe_scores(
         name = f"kNN, k = {k}"
         too_few = ProbeScore(name, None, note=f"too few images: there are {len(train)} to compare with")
         rows.append(_scored(name, votes[k], test_targets, many) if k in votes else too_few)
-    fit, strength = fit_best_logistic(train, train_targets, many=many, seed=seed)
+    fit, strength = fit_best_logistic(train, train_targets, sigmoid_loss if many else softmax_loss, seed=seed)
     rows.append(_scored("linear", fit(test), test_targets, many, note=f"L2 strength {strength:g}"))
     if not many:
         found = few_shot(train, train_targets.argmax(dim=1), test, test_targets.argmax(dim=1), seed=seed)
