@@ -49,6 +49,7 @@ COMMANDS = (
     Command("explore", _UNDERSTAND, "Explore attention on a local page in the browser.", "explore:Explore"),
     Command("study robustness", _UNDERSTAND, "Accuracy on corrupted and adversarial images.", "study:Robustness"),
     Command("study layers", _UNDERSTAND, "Accuracy of a probe after each block.", "study:Layers"),
+    Command("study probe", _UNDERSTAND, "kNN, linear and few-shot accuracy of frozen features.", "probe:Probe"),
     Command("study anatomy", _UNDERSTAND, "Attention distance, token similarity, positions.", "anatomy:Anatomy"),
     Command("study attribution", _UNDERSTAND, "Faithfulness of attribution methods.", "attribution:Attribution"),
     Command("models", _MODELS, "List the models that can be built, and their cost.", "models:Models"),
