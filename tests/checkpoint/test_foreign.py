@@ -15,12 +15,13 @@ from tests.parity.references import logits, randomise
 from tests.parity.test_other_libraries import SIZES, flax_arrays, flax_vit
 from vitrail.checkpoint.contract import load
 from vitrail.errors import VitrailError
+from vitrail.nn import joined
 
 
 def same(ours: torch.nn.Module, theirs: torch.nn.Module, size: int) -> bool:
     pixels = torch.randn(2, 3, size, size)
     with torch.no_grad():
-        return bool((ours(pixels) - logits(theirs(pixels))).abs().max() < 1e-5)
+        return bool((joined(ours(pixels)) - logits(theirs(pixels))).abs().max() < 1e-5)
 
 
 def timm_folder(folder: Path, name: str, **overrides: Any) -> torch.nn.Module:

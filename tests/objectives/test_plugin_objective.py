@@ -32,7 +32,7 @@ class Steady(Objective):
         self.noise = noise
         self.register_buffer("mean", torch.zeros(model.config.embed_dim))
 
-    def forward(self, batch, step):
+    def forward(self, batch, moment):
         clean = self.features(batch.pixels)
         noisy = self.features(batch.pixels + self.noise * torch.randn_like(batch.pixels))
         self.seen = clean.detach().mean(0)
@@ -42,7 +42,7 @@ class Steady(Objective):
     def features(self, pixels):
         return self.model.forward_features(pixels).x.mean(1)
 
-    def after_step(self, step):
+    def after_step(self, moment):
         self.mean.lerp_(self.seen, 0.1)
 
 

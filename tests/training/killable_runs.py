@@ -22,10 +22,19 @@ SMALL = Recipe(
     evaluate_every=1,
     dropout=0.1,
     drop_path=0.3,
+    patch_dropout=0.25,
     ema=0.9,
     optimizer="muon",
-    augment=Augment(crop="shift", color_jitter=0.2, erasing=0.3),
-    objective=SupervisedConfig(mixup=0.4, cutmix=0.4),
+    augment=Augment(
+        crop="shift",
+        flip_mode="alternate",
+        color_jitter=0.2,
+        randaugment="rand-m9-mstd0.5-inc1",
+        erasing=0.3,
+        erasing_mode="pixel",
+        repeats=2,
+    ),
+    objective=SupervisedConfig(mixup=0.4, cutmix=0.4, sampler="balanced"),
     save_minutes=1e-6,
 )
 """Everything random is switched on, and the state is saved after every step."""

@@ -2,18 +2,29 @@
 
 import os
 import random
+from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import pytest
 from killable_runs import MASKED, SMALL, in_own_process, make_pictures, train_once
+
+from vitrail.objectives.beit import BEiTObjectiveConfig
+from vitrail.objectives.dino import DINOObjectiveConfig
 
 KILLS = int(os.environ.get("VITRAIL_KILLS", "3"))
 """How many runs are killed twice; `VITRAIL_KILLS=20 pytest -m "" tests/training/test_kill_resume.py` is the long
 version."""
 
 
-RECIPES = {"supervised": SMALL, "mae": MASKED}
+DINO = DINOObjectiveConfig(prototypes=16, hidden_dim=16, bottleneck_dim=8, local_crops=2)
+RECIPES = {
+    "supervised": SMALL,
+    "mae": MASKED,
+    "dino": replace(MASKED, objective=DINO),
+    "beit": replace(MASKED, objective=BEiTObjectiveConfig(codes=16)),
+}
 
 
 @pytest.fixture(scope="module")
@@ -30,19 +41,24 @@ def outcome(run: Path) -> dict[str, bytes]:
 
 
 @pytest.fixture(scope="module")
-def undisturbed(source: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, bytes]]:
-    runs = {}
-    for name, recipe in RECIPES.items():
+def undisturbed(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], dict[str, bytes]]:
+    @cache
+    def outcome_of(name: str) -> dict[str, bytes]:
         out = tmp_path_factory.mktemp("undisturbed") / name
-        assert in_own_process(train_once, str(source), str(out), recipe, 0) == 0
-        runs[name] = outcome(out)
-    return runs
+        assert in_own_process(train_once, str(source), str(out), RECIPES[name], 0) == 0
+        return outcome(out)
+
+    return outcome_of
 
 
-@pytest.mark.parametrize("name", ["supervised", "mae"])
-@pytest.mark.parametrize(
-    "attempt", [0, *(pytest.param(attempt, marks=pytest.mark.exhaustive) for attempt in range(1, KILLS))]
-)
+CASES = [
+    pytest.param(name, attempt, marks=() if not attempt and name in ("supervised", "dino") else pytest.mark.exhaustive)
+    for name in RECIPES
+    for attempt in range(KILLS if name in ("supervised", "mae") else 1)
+]
+
+
+@pytest.mark.parametrize(("name", "attempt"), CASES)
 def test_a_killed_run_ends_like_an_undisturbed_one(source, undisturbed, tmp_path, attempt, name):
     dice = random.Random(attempt)
     recipe = replace(RECIPES[name], workers=2 if attempt % 2 else 0)
@@ -51,4 +67,4 @@ def test_a_killed_run_ends_like_an_undisturbed_one(source, undisturbed, tmp_path
     for kill_at in (dice.randint(25, 280), dice.randint(1, 100)):
         in_own_process(train_once, str(source), str(out), recipe, kill_at)
     assert in_own_process(train_once, str(source), str(out), recipe, 0) == 0
-    assert outcome(out) == undisturbed[name]
+    assert outcome(out) == undisturbed(name)

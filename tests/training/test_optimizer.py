@@ -1,7 +1,10 @@
 import math
+from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 import torch
+from timm.optim.lamb import Lamb as TimmLamb
 
 from vitrail import create_model
 from vitrail.errors import VitrailError
@@ -10,7 +13,8 @@ from vitrail.training.ema import EMA
 from vitrail.training.muon import Muon, orthogonalize
 from vitrail.training.optimizer import freeze, make_optimizers, set_lr, train_mode
 from vitrail.training.recipe import Recipe
-from vitrail.training.schedule import lr_factor
+from vitrail.training.schedule import lr_factor, scheduled_factor
+from vitrail.training.step_plan import Revision, StepPlan
 
 RECIPE = Recipe(lr=1e-3, batch_size=128, weight_decay=0.1, layer_decay=0.5, optimizer="adamw")
 
@@ -101,6 +105,66 @@ def test_schedule_closed_form():
     assert lr_factor(100, 100, warmup=10, final=0.1) == pytest.approx(0.1)
     assert lr_factor(55, 100, warmup=10, schedule="linear") == pytest.approx(0.5)
     assert set_lr([], 1.0) is None
+
+
+def test_a_warmup_of_a_length_keeps_it_when_the_plan_is_revised():
+    fixed = StepPlan.fixed(100, 100)
+    for step in range(101):
+        wanted = lr_factor(step, 100, warmup=20, final=0.1)
+        assert scheduled_factor(fixed, step, warmup="20 steps", final=0.1) == pytest.approx(wanted)
+        assert scheduled_factor(fixed, step, warmup="4 epochs", steps_per_epoch=5, final=0.1) == pytest.approx(wanted)
+        assert scheduled_factor(fixed, step, warmup=0.2, final=0.1) == wanted
+        assert scheduled_factor(fixed, step, warmup="0 steps") == pytest.approx(lr_factor(step, 100, warmup=0))
+    plan = StepPlan.fixed(1000, 1000)
+    factors = []
+    for step in range(200):
+        if step == 15:
+            plan.revise(Revision(15, plan.fraction(15), 60, 60, 60))
+        if step == 40:
+            plan.revise(Revision(40, plan.fraction(40), 200, 200, 200))
+        factors.append(scheduled_factor(plan, step, warmup="30 steps"))
+    assert factors[:30] == pytest.approx([(step + 1) / 30 for step in range(30)])
+    assert factors[-1] < 0.001
+    assert max(abs(a - b) for a, b in pairwise(factors)) < 0.07
+
+
+def test_a_warmup_longer_than_half_of_the_schedule_falls_without_a_jump():
+    factors = [scheduled_factor(StepPlan.fixed(100, 100), step, warmup="70 steps") for step in range(100)]
+    assert factors[:50] == pytest.approx([(step + 1) / 70 for step in range(50)])
+    assert max(abs(a - b) for a, b in pairwise(factors)) < 0.04
+    assert factors[-1] < 0.01
+
+
+@pytest.mark.parametrize("warmup", ["5", "five epochs", "-1 steps", "5 days", "nan epochs", "inf steps", 1.0, -0.1])
+def test_other_warmups_are_errors(warmup):
+    with pytest.raises(VitrailError, match=r"recipe\.warmup is .*5 epochs"):
+        Recipe(warmup=warmup)
+
+
+def test_lamb_is_timms_without_its_clipping():
+    model, other = tiny(), tiny()
+    other.load_state_dict(model.state_dict())
+    recipe = Recipe(optimizer="lamb", lr=3e-3, batch_size=256, weight_decay=0.05, betas=(0.8, 0.95))
+    (ours,) = make_optimizers(NumberLoss(model, delta=None), recipe)
+    (groups,) = make_optimizers(NumberLoss(other, delta=None), recipe)
+    given = [{key: group[key] for key in ("params", "weight_decay")} for group in groups.param_groups]
+    theirs = TimmLamb(given, lr=3e-3, betas=(0.8, 0.95), max_grad_norm=None)
+    for _ in range(3):
+        pixels = torch.randn(2, 3, 32, 32)
+        for each, optimizer in ((model, ours), (other, theirs)):
+            optimizer.zero_grad()
+            each(pixels).square().sum().backward()
+            optimizer.step()
+    for (name, mine), his in zip(model.named_parameters(), other.parameters(), strict=True):
+        torch.testing.assert_close(mine, his, msg=name, rtol=1e-4, atol=1e-6)
+
+
+def test_the_linear_rule_has_a_base_batch():
+    model = NumberLoss(tiny(), delta=None)
+    recipe = Recipe(optimizer="adamw", lr=5e-4, batch_size=64, accumulate=16)
+    assert make_optimizers(model, recipe)[0].param_groups[0]["peak_lr"] == pytest.approx(2e-3)
+    deit = replace(recipe, lr_batch=512)
+    assert make_optimizers(model, deit)[0].param_groups[0]["peak_lr"] == pytest.approx(1e-3)
 
 
 def test_ema_closed_form(seeded):

@@ -17,9 +17,10 @@ import vitrail
 from vitrail.data.augment_options import Augment
 from vitrail.data.loader import OneView
 from vitrail.errors import VitrailError
-from vitrail.objectives.objective import Loss, Objective, ObjectiveConfig
+from vitrail.objectives.objective import Loss, Moment, Objective, ObjectiveConfig
 from vitrail.objectives.registry import register_objective
 from vitrail.training.recipe import Recipe
+from vitrail.training.recipes import RECIPES
 from vitrail.training.state import latest
 
 NUMBERS = Recipe(
@@ -118,7 +119,7 @@ def test_a_run_of_numbers_is_published(numbers: vitrail.Run, table: Path) -> Non
 
 
 def test_a_loss_that_does_not_fit_the_labels_is_a_sentence(table: Path, tmp_path: Path) -> None:
-    recipe = replace(NUMBERS, objective=vitrail.training.recipe.RECIPES["probe"].objective)
+    recipe = replace(NUMBERS, objective=RECIPES["probe"].objective)
     with pytest.raises(
         VitrailError, match=r"objective supervised needs labels for classification, and .* labels for regression"
     ):
@@ -166,7 +167,7 @@ def test_what_was_pretrained_can_be_fine_tuned_embedded_and_resumed(
 ) -> None:
     tuned = vitrail.train(
         make_pictures(tmp_path / "three kinds"),
-        replace(vitrail.training.recipe.RECIPES["finetune"], epochs=1, batch_size=16, precision="float32"),
+        replace(RECIPES["finetune"], epochs=1, batch_size=16, precision="float32"),
         weights=pretrained.path,
         out=tmp_path / "tuned",
     )
@@ -194,7 +195,7 @@ class Distance(Objective):
         self.register_buffer("centre", torch.zeros(1))
         self.seen: torch.Tensor | None = None
 
-    def forward(self, batch, step):  # type: ignore[no-untyped-def]
+    def forward(self, batch, moment):  # type: ignore[no-untyped-def]
         value = self.model.forward_features(batch.pixels).x.mean()
         self.seen = value.detach()
         parts = {
@@ -203,7 +204,7 @@ class Distance(Objective):
         }
         return Loss(sum(parts.values()), parts)
 
-    def after_step(self, step: int) -> None:
+    def after_step(self, moment: Moment) -> None:
         self.centre.lerp_(self.seen, 0.1)
 
 
@@ -216,8 +217,8 @@ class DistanceConfig(ObjectiveConfig):
     def build(self, model, labels):  # type: ignore[no-untyped-def]
         return Distance(model)
 
-    def views(self, transform):  # type: ignore[no-untyped-def]
-        return OneView(transform)
+    def views(self, augmentation):  # type: ignore[no-untyped-def]
+        return OneView(augmentation.transform())
 
 
 def test_an_objective_of_ones_own_learns_logs_its_parts_and_resumes(photos: Path, tmp_path: Path) -> None:

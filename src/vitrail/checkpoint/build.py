@@ -4,7 +4,7 @@ import torch
 
 from ..errors import VitrailError
 from ..models.fields import ModelConfig
-from ..nn import BaseVisionModel
+from ..nn import BaseVisionModel, Tokens
 from ..rewrites.base import Rewrite
 from ..rewrites.registry import replay
 from .document import Stored
@@ -26,6 +26,19 @@ def blueprint(config: ModelConfig, rewrites: tuple[Rewrite, ...] = ()) -> BaseVi
     """The model on the meta device, without memory or weights, rewritten."""
     with refused(type(config).__name__), torch.device("meta"):
         return replay(config.build(), rewrites)
+
+
+def output_tokens(config: ModelConfig) -> Tokens:
+    """Tokens of the encoder for one image, on the meta device: their grid and width.
+
+    Raises:
+        VitrailError: the encoder returns the tokens of several levels.
+    """
+    with torch.no_grad():
+        tokens = blueprint(config).eval().forward_features(config.example_inputs(device="meta")[0])
+    if not isinstance(tokens, Tokens):
+        raise VitrailError(f"{type(config).__name__} has features of several levels, and this needs one sequence")
+    return tokens
 
 
 def check_tensors(stored: Stored) -> None:

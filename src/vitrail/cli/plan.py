@@ -38,12 +38,14 @@ class Plan:
     """Measure the time on this machine instead of estimating it from the FLOPs."""
     out: Annotated[OptionalOut, Option(section=_SIZES)] = None
     """Folder for plan.html and plan.csv."""
-    optimizer: Literal["adamw", "muon"] = "adamw"
+    optimizer: Literal["adamw", "muon", "lamb"] = "adamw"
     """Optimiser in training."""
     ema: bool = True
     """Without memory for averaged weights."""
     checkpointing: bool = False
     """Recompute activations in the backward pass instead of storing them."""
+    objective: Annotated[str | None, Option(metavar="NAME")] = None
+    """Objective without labels, such as mae or dino: training has its decoder, teacher and views too."""
     budget: Annotated[str | None, Option(metavar="BYTES")] = None
     """Find the largest batch that fits this memory: 16GB, 16GiB or 800MB."""
     batch_size: Annotated[int, Option(section=COMPUTE)] = 32
@@ -78,6 +80,7 @@ class Plan:
             optimizer=self.optimizer,
             ema=self.ema,
             checkpointing=self.checkpointing,
+            objective=self.objective,
             budget=parse_bytes(self.budget) if self.budget else None,
             by_part=True,
         )

@@ -26,7 +26,7 @@ class Pretrain:
     source: Annotated[str, Option(metavar="SOURCE", positional=True)]
     """Images to train on."""
     objective: Annotated[str | None, Option(shown_default="that of the recipe, or mae")] = None
-    """Objective to minimise; mae reconstructs hidden patches (He et al., 2022)."""
+    """Objective to minimise: mae, simmim, beit, dino, inpaint, jigsaw or rotation; see docs/tasks.md."""
     model: Annotated[str | None, Option(metavar="VARIANT")] = None
     """Variant, such as vit_small_patch16_224 or mae_vit_base_patch16; see `vitrail models`."""
     weights: Annotated[str | None, Option(metavar="CHECKPOINT")] = None

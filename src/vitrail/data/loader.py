@@ -1,6 +1,7 @@
 """Loaders of batches, whose order and augmentation depend only on (seed, epoch, index)."""
 
 import signal
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -29,6 +30,13 @@ generator, which the loader seeds for each sample.
 """
 
 
+Before = Callable[[Tensor, int, int], Tensor]
+"""(image, epoch, index) -> image, applied before the views, without random numbers; picklable too."""
+
+Key = tuple[int, int, int]
+"""(epoch, index, earlier occurrences of the sample in this epoch)."""
+
+
 @dataclass(frozen=True, slots=True)
 class Batch:
     """A training batch.
@@ -37,12 +45,17 @@ class Batch:
         pixels: (B, C, H, W), normalised float32; or a pytree of such tensors if a sample has several views.
         targets: tensor or pytree with first dimension B, from the task and the views: for classes (B, K) zeros and
             ones; None without labels.
-        indices: indices of the samples, so that an error can name their files.
+        keys: (epoch, index, occurrence) of each sample, which determine how it was augmented.
     """
 
     pixels: Any
     targets: Any
-    indices: list[int]
+    keys: Sequence[Key] = ()
+
+    @property
+    def indices(self) -> list[int]:
+        """Indices of the samples, so that an error can name their files."""
+        return [index for _, index, _ in self.keys]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +71,8 @@ class OneView:
 class TrainLoader:
     """Loader of training batches for any number of epochs.
 
-    Sample i of epoch e is augmented with the seed (seed, e, i), in the main process or in any worker. An incomplete
-    last batch is left out, unless it is the only one.
+    Sample i of epoch e is augmented with the seed (seed, e, i), in the main process or in any worker; if an epoch has
+    it several times, each is augmented differently. An incomplete last batch is left out, unless it is the only one.
 
     Args:
         read: index -> image.
@@ -70,6 +83,10 @@ class TrainLoader:
         batch_size: samples per batch, limited to `count`.
         seed: seed of order and augmentation.
         workers: number of worker processes.
+        before: (image, epoch, index) -> image, such as a flip that alternates; None: nothing.
+        repeats: times that an epoch has each of its samples, one after the other (Hoffer et al., 2020).
+        weights: (count,), expected number of times that an epoch has each sample, with mean 1; None: once each.
+        cycle: number of epochs after which the augmentations, not the order, repeat; None: never.
     """
 
     def __init__(
@@ -83,8 +100,15 @@ class TrainLoader:
         batch_size: int,
         seed: int,
         workers: int = 0,
+        before: Before | None = None,
+        repeats: int = 1,
+        weights: Tensor | None = None,
+        cycle: int | None = None,
     ) -> None:
-        self.images = _Images(read, views, seed, targets)
+        self.cycle = cycle
+        self.images = _Images(read, views, seed, targets, before)
+        self.repeats = repeats
+        self.weights = weights
         self.count = count
         self.preprocess = preprocess
         self.batch_size = min(batch_size, count)
@@ -97,36 +121,49 @@ class TrainLoader:
 
     def order(self, epoch: int) -> list[list[int]]:
         """Indices of the samples in each batch of an epoch."""
-        order = permutation(self.count, derive(self.seed, "order", epoch))
-        return [
-            order[start : start + self.batch_size] for start in range(0, len(self) * self.batch_size, self.batch_size)
-        ]
+        return [[index for _, index, _ in batch] for batch in self._keys(epoch)]
 
     def batches(self, first: int = 0) -> Iterator[Batch]:
         """Iterate over the batches of a run from number `first` on, without end."""
-        for images, targets, indices in _load(self.images, self._rows(first), self.workers):
-            yield Batch(tree_map(self.preprocess.normalise, images), targets, indices)
+        yield from self._batches(self._rows(first))
 
-    def once(self) -> Iterator[Batch]:
-        """Iterate over each sample once, in order; the last batch may be smaller."""
-        keys = [(0, index) for index in range(self.count)]
-        rows = [keys[start : start + self.batch_size] for start in range(0, self.count, self.batch_size)]
-        for images, targets, indices in _load(self.images, rows, self.workers):
-            yield Batch(tree_map(self.preprocess.normalise, images), targets, indices)
+    def once(self, epoch: int = 0) -> Iterator[Batch]:
+        """Iterate over each sample once, in order, augmented as in `epoch`; the last batch may be smaller."""
+        keys = [(epoch, index, 0) for index in range(self.count)]
+        return self._batches(keys[start : start + self.batch_size] for start in range(0, self.count, self.batch_size))
 
-    def _rows(self, first: int) -> Iterator[list[tuple[int, int]]]:
+    def _batches(self, rows: Iterable[list[Key]]) -> Iterator[Batch]:
+        for images, targets, keys in _load(self.images, rows, self.workers):
+            yield Batch(tree_map(self.preprocess.normalise, images), targets, keys)
+
+    def _rows(self, first: int) -> Iterator[list[Key]]:
         epoch, start = divmod(first, len(self))
         while True:
-            for batch in self.order(epoch)[start:]:
-                yield [(epoch, index) for index in batch]
+            yield from self._keys(epoch)[start:]
             epoch, start = epoch + 1, 0
+
+    def _keys(self, epoch: int) -> list[list[Key]]:
+        """Keys of the samples in each batch of an epoch."""
+        if self.weights is None:
+            order = permutation(self.count, derive(self.seed, "order", epoch))
+        else:
+            order = weighted_order(self.weights, self.seed, epoch)
+        if self.repeats > 1:
+            different = order[: -(-self.count // self.repeats)]
+            order = [index for index in different for _ in range(self.repeats)][: self.count]
+        once = self.weights is None and self.repeats == 1
+        epoch = epoch % self.cycle if self.cycle else epoch
+        keys = [(epoch, index, 0) for index in order] if once else _numbered(order, epoch)
+        return [
+            keys[start : start + self.batch_size] for start in range(0, len(self) * self.batch_size, self.batch_size)
+        ]
 
 
 class EvalLoader:
     """Loader of each sample once, in order, without augmentation; `read` returns resized images."""
 
     def __init__(self, read: Read, count: int, preprocess: Preprocess, *, batch_size: int, workers: int = 0) -> None:
-        self.images = _Images(read, OneView(_as_it_is), 0, None)
+        self.images = _Images(read, OneView(_as_it_is), 0, None, None)
         self.count = count
         self.preprocess = preprocess
         self.batch_size = batch_size
@@ -138,29 +175,33 @@ class EvalLoader:
     def __iter__(self) -> Iterator[Tensor]:
         """Iterate over batches of resized images (B, C, H, W), not normalised."""
         starts = range(0, self.count, self.batch_size)
-        rows = [[(0, index) for index in range(start, min(start + self.batch_size, self.count))] for start in starts]
+        rows = [[(0, index, 0) for index in range(start, min(start + self.batch_size, self.count))] for start in starts]
         for images, _, _ in _load(self.images, rows, self.workers):
             yield images
 
 
 class _Images(Dataset):
-    """(epoch, index) -> views of the image, its target, and the index."""
+    """(epoch, index, occurrence) -> views of the image, its target, and the key."""
 
-    def __init__(self, read: Read, views: Views, seed: int, targets: Any) -> None:
+    def __init__(self, read: Read, views: Views, seed: int, targets: Any, before: Before | None) -> None:
         self.read = read
         self.views = views
         self.seed = seed
         self.targets = targets
+        self.before = before
 
-    def __getitem__(self, key: tuple[int, int]) -> "tuple[Any, Any, int] | _Failed":
-        epoch, index = key
+    def __getitem__(self, key: Key) -> "tuple[Any, Any, Key] | _Failed":
+        epoch, index, occurrence = key
         try:
             image = self.read(index)
         except BadImage as error:
             return _Failed(error.name, error.reason)
-        seed_cpu(derive(self.seed, "augment", epoch, index))
+        if self.before is not None:
+            image = self.before(image, epoch, index)
+        again = (occurrence,) if occurrence else ()
+        seed_cpu(derive(self.seed, "augment", epoch, index, *again))
         target = tree_map_only(Tensor, lambda values: values[index], self.targets)
-        return *self.views(image, target), index
+        return *self.views(image, target), key
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,16 +212,14 @@ class _Failed:
     reason: str
 
 
-def _load(images: _Images, rows: Iterable[list[tuple[int, int]]], workers: int) -> Iterator[tuple[Any, Any, list[int]]]:
+def _load(images: _Images, rows: Iterable[list[Key]], workers: int) -> Iterator[tuple[Any, Any, list[Key]]]:
     for found in _stacks(images, rows, workers):
         if isinstance(found, _Failed):
             raise BadImage(found.name, found.reason)
         yield found
 
 
-def _stacks(
-    images: _Images, rows: Iterable[list[tuple[int, int]]], workers: int
-) -> Iterator[tuple[Any, Any, list[int]] | _Failed]:
+def _stacks(images: _Images, rows: Iterable[list[Key]], workers: int) -> Iterator[tuple[Any, Any, list[Key]] | _Failed]:
     if workers == 0:
         return (_stack([images[key] for key in row]) for row in rows)
     return iter(
@@ -195,6 +234,38 @@ def _stacks(
     )
 
 
+def weighted_order(weights: Tensor, seed: int, epoch: int) -> list[int]:
+    """Indices of the samples of an epoch, as many as there are weights, in random order.
+
+    Sample i occurs weights[i] times on average: rounded up or down, chosen by systematic sampling, so that the numbers
+    of all samples of one weight together are as expected, to one.
+
+    Args:
+        weights: (n,), not negative, with mean 1.
+        seed, epoch: the order is a function of both.
+    """
+    count = len(weights)
+    shuffled = torch.tensor(permutation(count, derive(seed, "order", epoch)))
+    shuffled = shuffled[weights[shuffled].argsort(stable=True)]
+    ends = weights[shuffled].double().cumsum(0)
+    ends = ends * (count / ends[-1])
+    start = torch.rand((), dtype=torch.float64, generator=torch.Generator().manual_seed(derive(seed, "weights", epoch)))
+    last = (ends + start).floor_().long()
+    last[-1] = count  # rounding aside, as start is below 1
+    drawn = shuffled.repeat_interleave(last.diff(prepend=last.new_zeros(1)))
+    return drawn[torch.tensor(permutation(count, derive(seed, "weighted order", epoch)))].tolist()
+
+
+def _numbered(order: Sequence[int], epoch: int) -> list[Key]:
+    """Keys of samples in this order, with the number of earlier occurrences of each."""
+    seen: Counter[int] = Counter()
+    keys = []
+    for index in order:
+        keys.append((epoch, index, seen[index]))
+        seen[index] += 1
+    return keys
+
+
 def _as_it_is(image: Tensor) -> Tensor:
     return image
 
@@ -207,14 +278,14 @@ def _settle_worker(workers: int, alone: AbstractContextManager[Any], worker: int
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # the main process ends its workers by it, without a traceback
 
 
-def _stack(items: Sequence[tuple[Any, Any, int] | _Failed]) -> tuple[Any, Any, list[int]] | _Failed:
+def _stack(items: Sequence[tuple[Any, Any, Key] | _Failed]) -> tuple[Any, Any, list[Key]] | _Failed:
     good = []
     for item in items:
         if isinstance(item, _Failed):
             return item
         good.append(item)
-    images, targets, indices = zip(*good, strict=True)
-    return _stacked(images), _stacked(targets), list(indices)
+    images, targets, keys = zip(*good, strict=True)
+    return _stacked(images), _stacked(targets), list(keys)
 
 
 def _stacked(trees: Sequence[Any]) -> Any:

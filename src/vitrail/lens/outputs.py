@@ -5,7 +5,7 @@ from typing import Any, TypeGuard
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ..nn import BaseVisionModel, ComposedModel, DualEncoder, SequentialModel
+from ..nn import BaseVisionModel, ComposedModel, DualEncoder, SequentialModel, joined
 from ..task_spec import CLASSIFICATION
 from .compiled import original
 
@@ -32,11 +32,12 @@ def hides_patches(model: nn.Module) -> TypeGuard[ComposedModel]:
 
 
 def run(model: nn.Module, pixels: Float[Tensor, "B C H W"]) -> Any:
-    """Output of a model for whole images; None for a model whose forward hides patches (MAE, BEiT).
+    """Output of a model for whole images; of a head with two classifiers, the mean of their logits.
 
-    The encoder of such a model runs on all patches, so that every layer can be observed.
+    None for a model whose forward hides patches (MAE, BEiT). The encoder of such a model runs on all patches, so that
+    every layer can be observed.
     """
     if hides_patches(model):
         model.forward_features(pixels)
         return None
-    return model(pixels)
+    return joined(model(pixels))

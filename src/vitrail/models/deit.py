@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from ..nn import DistilledHead, FirstToken, Head, VisionModel, init_vit
+from torch import Tensor
+
+from ..nn import DistilledHead, DistilledLogits, FirstToken, FirstTwoTokens, Head, VisionModel, init_vit
 from .fields import BlockFields, PositionedFields, ViTFields
 from .parts import classifier, patch_embed, vit_embed, vit_encoder
 from .vit import HUGE, LARGE, SMALL, TINY, ViTConfig
@@ -25,7 +27,7 @@ class DistilledDeiTConfig(ViTFields, PositionedFields, BlockFields):
 
     distilled_head: bool = True
 
-    def build(self) -> VisionModel["DistilledDeiTConfig"]:
+    def build(self) -> VisionModel["DistilledDeiTConfig", "DistilledLogits | Tensor"]:
         model = VisionModel(
             embed=vit_embed(self, patch_embed(self), prefix=2),
             encoder=vit_encoder(self),
@@ -35,6 +37,8 @@ class DistilledDeiTConfig(ViTFields, PositionedFields, BlockFields):
         return model.apply(init_vit)
 
     def head(self) -> DistilledHead | Head:
+        if self.distilled_head and not self.num_classes:
+            return Head(FirstTwoTokens())
         classify = classifier(self.embed_dim, self.num_classes)
         if not self.distilled_head:
             return Head(FirstToken(), classify)

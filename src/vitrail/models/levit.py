@@ -106,7 +106,7 @@ class LeViTConfig(ClassifierFields):
 
     def head(self) -> nn.Module:
         classifier = partial(NormLinear, self.embed_dims[-1], self.num_classes) if self.num_classes else nn.Identity
-        if self.distilled:
+        if self.distilled and self.num_classes:
             return PooledDistilledHead(MeanPool(), classifier(), classifier())
         return Head(MeanPool(), classifier())
 

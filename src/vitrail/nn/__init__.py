@@ -58,6 +58,7 @@ from .embed.adaptive import AdaptivePatchEmbed
 from .embed.bit import BiTResNet, Bottleneck, PoolSame, StandardisedConv, StandardisedConvNorm
 from .embed.fit import CheckMultiple, CropToMultiple, PadToMultiple
 from .embed.flexi import FlexiPatchEmbed, PositionalPatchEmbed, resize_patch_weights
+from .embed.patch_dropout import PatchDropout
 from .embed.patches import Embedding, HybridPatchEmbed, MapEmbed, OverlappingPatchEmbed, PatchEmbed, TubeletEmbed
 from .embed.positions import (
     AxisPositions,
@@ -103,6 +104,7 @@ from .heads.head import (
     ClassAndMean,
     DistilledHead,
     FirstToken,
+    FirstTwoTokens,
     Head,
     MeanPool,
     MLPHead,
@@ -112,7 +114,7 @@ from .heads.head import (
     ProjectionHead,
 )
 from .heads.multitask import TaskHeads
-from .heads.outputs import Detections, ForwardOutputs, TaskOutputs
+from .heads.outputs import Detections, DistilledLogits, ForwardOutputs, TaskOutputs, joined
 from .heads.pool import AttentionWeightedPool, JoinedTokens, MultiHeadAttentionPool, PatchesOnly
 from .heads.prototypes import PrototypeHead, Prototypes, UnitLength
 from .heads.reading import CLASS_TOKEN, ReadsTokens, TokensRead
@@ -127,7 +129,14 @@ from .init import (
     init_zero,
     shrink_by_depth,
 )
-from .masking import MaskedAutoencoder, MaskedEmbedding, MaskedImageModel, PatchDecoder, Reconstruction
+from .masking import (
+    MaskedAutoencoder,
+    MaskedEmbedding,
+    MaskedImageModel,
+    PatchDecoder,
+    Reconstruction,
+    embed_hidden,
+)
 from .mixing import TokenMLP
 from .mlp import MLP, ConvMLP, SwiGLU
 from .model import (
@@ -191,6 +200,7 @@ __all__ = [
     "Detections",
     "DistanceBias",
     "DistilledHead",
+    "DistilledLogits",
     "DropPath",
     "DualEncoder",
     "EluFeatures",
@@ -198,6 +208,7 @@ __all__ = [
     "Encoder",
     "EndOfText",
     "FirstToken",
+    "FirstTwoTokens",
     "FlexiPatchEmbed",
     "ForwardOutputs",
     "FrameAttention",
@@ -253,6 +264,7 @@ __all__ = [
     "PadToMultiple",
     "Parallel",
     "PatchDecoder",
+    "PatchDropout",
     "PatchEmbed",
     "PatchHead",
     "PatchMerging",
@@ -332,6 +344,7 @@ __all__ = [
     "call",
     "checkpoint_activations",
     "coarser",
+    "embed_hidden",
     "entropy",
     "explicit_kernel",
     "fold",
@@ -343,6 +356,7 @@ __all__ = [
     "init_vit",
     "init_xavier",
     "init_zero",
+    "joined",
     "linear_rates",
     "mean_of_patches",
     "numbers",

@@ -9,6 +9,8 @@ from jaxtyping import Float, Int, Shaped
 from torch import Tensor, fx, nn
 from torch.utils import _pytree as pytree
 
+from .embed.patches import Embedding
+from .encoder import PerToken
 from .heads.reading import PATCHES
 from .model import ComposedModel, ConfigT_co
 from .tokens import Tokens
@@ -98,6 +100,24 @@ class MaskedEmbedding(nn.Module):
             token = self.mask_token.to(tokens.x.dtype)
             tokens = tokens.with_x(torch.where(mask.bool().unsqueeze(2), token, tokens.x))
         return self.parts(tokens)
+
+
+def embed_hidden(
+    embed: Embedding, pixels: Float[Tensor, "B C H W"], mask: Shaped[Tensor, "B N"], mask_token: Float[Tensor, "1 1 D"]
+) -> Tokens:
+    """Tokens of an embedding with `mask_token` in place of the patches whose `mask` is true.
+
+    It takes the place of a patch after the norm of the patches, if there is one, and before prefix tokens and positions
+    are added, so that the encoder knows where it is.
+    """
+    parts = list(embed.parts)
+    tokens = embed.patches(pixels)
+    while parts and isinstance(parts[0], PerToken):
+        tokens = parts.pop(0)(tokens)
+    tokens = tokens.with_x(torch.where(mask.unsqueeze(2), mask_token.to(tokens.x.dtype), tokens.x))
+    for part in parts:
+        tokens = part(tokens)
+    return tokens
 
 
 class PatchDecoder(nn.Module):

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 from torch import Tensor
 
 from ..data.loader import Batch
@@ -16,11 +16,9 @@ from ..models.mae import MAEConfig
 from ..models.vit import ViTConfig
 from ..nn import BaseVisionModel, MaskedAutoencoder, Reconstruction
 from ..nn.masking import patchify, unpatchify
-from ..pages.html import panes, section
-from ..pages.image import displayable
-from .objective import Labels, Loss, Objective, ObjectiveConfig
-
-_DRAWN = 6
+from .encoders import small_vit
+from .objective import Labels, Loss, Moment, Objective, ObjectiveConfig
+from .reconstructions import MOST_DRAWN, reconstruction_section
 
 
 class MaskedReconstruction(Objective):
@@ -41,7 +39,7 @@ class MaskedReconstruction(Objective):
         self.patch_size = pair(model.config.patch_size)
         self.normalise = normalise
 
-    def forward(self, batch: Batch, step: int) -> Loss:
+    def forward(self, batch: Batch, moment: Moment) -> Loss:
         return Loss(self.error(self.model(batch.pixels), batch.pixels))
 
     def error(self, output: Reconstruction, pixels: Float[Tensor, "B C H W"]) -> Float[Tensor, ""]:
@@ -57,14 +55,10 @@ class MaskedReconstruction(Objective):
     def report(self, batch: Batch, preprocess: Preprocess) -> list[str]:
         """A section with validation images, their visible patches and their reconstruction."""
         self.model.eval()
-        pixels = batch.pixels[:_DRAWN]
+        pixels = batch.pixels[:MOST_DRAWN]
         seen, painted = self.images(self.model(pixels), pixels)
-        figures = ""
-        for shown in zip(pixels, seen, painted, strict=True):
-            drawn = (panes(_image(each, preprocess), None, name) for each, name in zip(shown, _NAMES, strict=True))
-            figures += "".join(f"<figure>{pane}</figure>" for pane in drawn)
-        note = "Three images in a row: the validation image, the patches that the encoder sees, the reconstruction."
-        return [section("Reconstructions", f'<div class="images">{figures}</div>', note)]
+        columns = [("image", pixels), ("visible patches", seen), ("reconstruction", painted)]
+        return [reconstruction_section(columns, preprocess)]
 
     def images(
         self, output: Reconstruction, pixels: Float[Tensor, "B C H W"]
@@ -127,18 +121,9 @@ class MAEObjectiveConfig(ObjectiveConfig):
         return replace(config, **given)
 
     def default_model(self, side: int) -> tuple[str, dict[str, Any], int]:
-        """A tiny ViT with about 64 patches of the image."""
-        size = next((size for least, size in ((90, 128), (44, 64), (20, 32)) if side > least), 16)
-        return "vit_tiny_patch16_224", {"patch_size": size // 8}, size
-
-
-_NAMES = ("image", "visible patches", "reconstruction")
+        return small_vit(side)
 
 
 def _moments(patches: Float[Tensor, "B N P"]) -> tuple[Float[Tensor, "B N 1"], Float[Tensor, "B N 1"]]:
     """Mean and standard deviation of each patch."""
     return patches.mean(dim=-1, keepdim=True), (patches.var(dim=-1, keepdim=True) + 1e-6).sqrt()
-
-
-def _image(pixels: Float[Tensor, "C H W"], preprocess: Preprocess) -> UInt8[Tensor, "3 H W"]:
-    return displayable(preprocess.viewable(pixels))

@@ -1,12 +1,15 @@
 """Base classes of an objective: a root module around the model, and its frozen config in the recipe."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar, NamedTuple
 
 from torch import Tensor, nn
 
+from ..data.augment import image_transform
+from ..data.augment_options import Augment
+from ..data.decode import unchanged
 from ..data.loader import Batch, OneView, Views
 from ..data.preprocess import Preprocess
 from ..models.fields import ModelConfig
@@ -15,6 +18,57 @@ from ..tasks.task import Task
 
 Transform = Callable[[Tensor], Tensor]
 """Image (C, H, W) -> augmented image of the model's input size."""
+
+
+class Moment(NamedTuple):
+    """A moment of a run: optimiser steps done, and the fraction of the schedule that they are, from 0 to 1."""
+
+    step: int
+    fraction: float = 0.0
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """Augmentation of a run's images, from which the views of a sample are made.
+
+    Attributes:
+        options: operations and their strengths; None for images as in evaluation.
+        preprocess: the model's preprocessing.
+        model: the model's config.
+        own: function given by the user, image (C, H, W) -> image of the model's size, in place of the options.
+    """
+
+    options: Augment | None
+    preprocess: Preprocess
+    model: ModelConfig
+    own: Transform | None = None
+
+    def transform(self) -> Transform:
+        """Function image -> augmented image of the model's size."""
+        if self.options is None:
+            return unchanged
+        return self.own or image_transform(self.options, self.preprocess)
+
+    def with_options(self, *, image_size: tuple[int, int] | None = None, **changes: Any) -> Transform:
+        """Function image -> augmented image with some options changed, of another size if one is given.
+
+        The user's own function, which these options do not describe, is applied before it.
+        """
+        size = image_size or self.preprocess.image_size
+        options = replace(self.options or Augment(), **changes)
+        made = image_transform(options, replace(self.preprocess, image_size=size))
+        return made if self.own is None else _Both(self.own, made)
+
+
+@dataclass(frozen=True, slots=True)
+class _Both:
+    """Two functions, one after the other; a class, so that worker processes can unpickle it."""
+
+    first: Transform
+    second: Transform
+
+    def __call__(self, image: Tensor) -> Tensor:
+        return self.second(self.first(image))
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,17 +81,22 @@ class Loss:
 
 @dataclass(frozen=True, slots=True)
 class Labels:
-    """Training labels, as an objective uses them.
+    """Training labels, and what is known of the images, as an objective uses them.
 
     Attributes:
         task: the task of the labels.
         names: names of the outputs.
         targets: targets of all training samples, as `Task.targets` returns them.
+        preprocess: the model's preprocessing.
+        images: digest of what determines the augmented images: files, seed, augmentation, size; None if a function of
+            the user's augments them.
     """
 
     task: Task
     names: tuple[str, ...]
     targets: Tensor
+    preprocess: Preprocess
+    images: str | None = None
 
 
 class Objective(nn.Module, ABC):
@@ -54,11 +113,21 @@ class Objective(nn.Module, ABC):
         self.model = model
 
     @abstractmethod
-    def forward(self, batch: Batch, step: int) -> Loss:
-        """Compute the loss of a batch on the model's device. `step` counts from 0. Random numbers come from torch's
-        generator, which is seeded before each step, so that a run can be resumed."""
+    def forward(self, batch: Batch, moment: Moment) -> Loss:
+        """Compute the loss of a batch on the model's device. Random numbers come from torch's generator, which is
+        seeded before each step, so that a run can be resumed."""
 
-    def after_step(self, step: int) -> None:
+    def prepare(self, batches: Iterator[Tensor]) -> None:
+        """Fit tensors that are not trained by gradients, such as a codebook, to training images before the first step.
+
+        It is called once in a run, before its initial state is saved; by default it does nothing.
+
+        Args:
+            batches: pixels (B, C, H, W) of training images as in evaluation, on the model's device, without end.
+        """
+        return
+
+    def after_step(self, moment: Moment) -> None:
         """Update tensors that are not trained by gradients, such as a teacher's weights; by default does nothing."""
         return
 
@@ -86,6 +155,9 @@ class ObjectiveConfig(ABC):
     """How the best checkpoint is chosen: by "task" (the task's metrics), by "loss" (on validation images), or "last"
     (the last one) if the loss does not measure quality."""
 
+    any_size: ClassVar[bool] = True
+    """Whether it can train on images that are smaller than the model's, as `start_size` of a recipe makes them."""
+
     @abstractmethod
     def build(self, model: BaseVisionModel[ModelConfig], labels: Labels | None) -> Objective:
         """The objective around a model.
@@ -95,9 +167,17 @@ class ObjectiveConfig(ABC):
             labels: labels of the training samples; None if the source has none.
         """
 
-    def views(self, transform: Transform) -> Views:
+    def sample_weights(self, labels: Labels) -> Tensor | None:
+        """Expected number of times that an epoch has each training sample, (n,) with mean 1; None: once each."""
+        return None
+
+    def augmented_epochs(self) -> int | None:
+        """Number of epochs after which the augmented images repeat; None: never."""
+        return None
+
+    def views(self, augmentation: Augmentation) -> Views:
         """Views of a sample; by default one: the augmented image with its target."""
-        return OneView(transform)
+        return OneView(augmentation.transform())
 
     def model_config(self, config: ModelConfig) -> ModelConfig:
         """Config of the model to train, from the config of the recipe's variant; by default the same.

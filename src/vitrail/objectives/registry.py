@@ -9,8 +9,15 @@ from .objective import ObjectiveConfig
 
 OBJECTIVES = {
     "supervised": "supervised:SupervisedConfig",
+    "distill": "distill:DistillConfig",
     "regression": "regression:RegressionConfig",
     "mae": "mae:MAEObjectiveConfig",
+    "simmim": "simmim:SimMIMConfig",
+    "beit": "beit:BEiTObjectiveConfig",
+    "dino": "dino:DINOObjectiveConfig",
+    "inpaint": "inpaint:InpaintConfig",
+    "jigsaw": "jigsaw:JigsawConfig",
+    "rotation": "rotation:RotationConfig",
 }
 """Name -> file and config class. Other packages add theirs through the entry points `vitrail.objectives`."""
 

@@ -10,7 +10,7 @@ from ..data.loader import Batch
 from ..errors import VitrailError
 from ..models.fields import ModelConfig
 from ..nn import BaseVisionModel
-from .objective import Labels, Loss, Objective, ObjectiveConfig
+from .objective import Labels, Loss, Moment, Objective, ObjectiveConfig
 
 
 class NumberLoss(Objective):
@@ -25,7 +25,7 @@ class NumberLoss(Objective):
         super().__init__(model)
         self.delta = delta
 
-    def forward(self, batch: Batch, step: int) -> Loss:
+    def forward(self, batch: Batch, moment: Moment) -> Loss:
         numbers = self.model(batch.pixels).float()
         if self.delta is None:
             return Loss(F.mse_loss(numbers, batch.targets))

@@ -1,74 +1,79 @@
-"""The classification objective: cross entropy."""
+"""The classification objective: cross entropy, or another loss of the classes."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
-import torch
-import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..data.augment import Mix, batch_mix
 from ..data.loader import Batch
 from ..errors import VitrailError
 from ..models.fields import ModelConfig
-from ..nn import BaseVisionModel
+from ..nn import BaseVisionModel, joined
 from ..tasks.classification import Classification
-from .objective import Labels, Loss, Objective, ObjectiveConfig
+from .class_losses import (
+    AsymmetricLoss,
+    BinaryCrossEntropy,
+    CrossEntropy,
+    balanced_weights,
+    logit_shift,
+    sampling_weights,
+)
+from .objective import Labels, Loss, Moment, Objective, ObjectiveConfig
 
 
 class Supervised(Objective):
-    """Cross entropy for one class per image, binary cross entropy of each class for several.
+    """Loss of a classifier's logits.
 
     Args:
         model: pixels -> logits (B, K).
-        one_label: targets are distributions over the classes; otherwise independent zeros and ones.
-        label_smoothing: fraction of each target that is spread over all classes (Szegedy et al., 2016, section 7).
-        class_weights: (K,) factor of each class's loss, for imbalanced classes; see `balanced_weights`.
+        loss: (logits, targets) -> scalar, see `class_losses`. Targets are distributions over the classes, or
+            independent zeros and ones.
         mix: Mixup or CutMix of training batches, or None.
     """
 
-    class_weights: Tensor | None
-
-    def __init__(
-        self,
-        model: BaseVisionModel[ModelConfig],
-        *,
-        one_label: bool,
-        label_smoothing: float = 0.0,
-        class_weights: Tensor | None = None,
-        mix: Mix | None = None,
-    ) -> None:
+    def __init__(self, model: BaseVisionModel[ModelConfig], loss: nn.Module, *, mix: Mix | None = None) -> None:
         super().__init__(model)
-        self.one_label = one_label
-        self.label_smoothing = label_smoothing
+        self.loss = loss
         self.mix = mix
-        # Not in the state: a resumed run computes it again from the data.
-        self.register_buffer("class_weights", class_weights, persistent=False)
 
-    def forward(self, batch: Batch, step: int) -> Loss:
-        pixels, targets = batch.pixels, batch.targets
+    def forward(self, batch: Batch, moment: Moment) -> Loss:
+        pixels, targets = self.mixed(batch)
+        return Loss(self.loss(joined(self.model(pixels)).float(), targets))
+
+    def mixed(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Pixels and targets of a batch, in training after Mixup or CutMix."""
         if self.mix and self.training:
-            pixels, targets = self.mix(pixels, targets)
-        logits, weights = self.model(pixels).float(), self.class_weights
-        if self.one_label:
-            return Loss(F.cross_entropy(logits, targets, weight=weights, label_smoothing=self.label_smoothing))
-        smooth = targets * (1 - self.label_smoothing) + self.label_smoothing / 2
-        return Loss(F.binary_cross_entropy_with_logits(logits, smooth, weight=weights))
+            return self.mix(batch.pixels, batch.targets)
+        return batch.pixels, batch.targets
 
 
 @dataclass(frozen=True, kw_only=True)
 class SupervisedConfig(ObjectiveConfig):
-    """Cross entropy of the classes."""
+    """Cross entropy of the classes, or another loss, with options for imbalanced classes."""
 
     name: ClassVar[str] = "supervised"
     tasks: ClassVar[tuple[str, ...]] = ("classification",)
     quality: ClassVar[str] = "task"
 
+    loss: Literal["cross_entropy", "bce", "asymmetric"] | None = None
+    """Cross entropy of exclusive classes; binary cross entropy of each class; or that with little weight of easy
+    negatives (Ridnik et al., 2021). None: cross_entropy for one label, bce for many."""
     label_smoothing: float = 0.1
-    """Fraction of each target that is spread over all classes."""
+    """Fraction of each target that is spread over all classes; without effect on the asymmetric loss."""
     balance: float = 0.0
     """Weights classes by frequency to the power of minus this; with 1, rare classes count as much as common ones."""
+    logit_adjustment: float = 0.0
+    """Adds this times the logarithm of a class's frequency to its logit in training (Menon et al., 2021); 1 for equally
+    good recall of all classes. With cross_entropy only."""
+    sampler: Literal["random", "balanced"] = "random"
+    """balanced: each class is drawn equally often, so an epoch repeats images of rare classes and leaves out others."""
+    gamma_positive: float = 0.0
+    """Focus of the asymmetric loss on hard positives."""
+    gamma_negative: float = 4.0
+    """Focus of the asymmetric loss on hard negatives."""
+    margin: float = 0.05
+    """Probability below which a negative has no asymmetric loss."""
     mixup: float = 0.0
     """Alpha of Mixup (Zhang et al., 2018)."""
     cutmix: float = 0.0
@@ -77,11 +82,15 @@ class SupervisedConfig(ObjectiveConfig):
     """Fraction of the batches that Mixup or CutMix is applied to."""
 
     def __post_init__(self) -> None:
-        if not 0 <= self.label_smoothing < 1:
-            raise VitrailError(f"objective.label_smoothing is {self.label_smoothing}: it needs to be in [0, 1)")
+        for name, rate in (("label_smoothing", self.label_smoothing), ("margin", self.margin)):
+            if not 0 <= rate < 1:
+                raise VitrailError(f"objective.{name} is {rate}: it needs to be in [0, 1)")
         if not 0 <= self.mix_rate <= 1:
             raise VitrailError(f"objective.mix_rate is {self.mix_rate}: it is a fraction, from 0 to 1")
-        for name, value in (("mixup", self.mixup), ("cutmix", self.cutmix), ("balance", self.balance)):
+        numbers = {"mixup": self.mixup, "cutmix": self.cutmix, "balance": self.balance}
+        numbers |= {"gamma_positive": self.gamma_positive, "gamma_negative": self.gamma_negative}
+        numbers |= {"logit_adjustment": self.logit_adjustment}
+        for name, value in numbers.items():
             if not 0 <= value <= 1000:  # NaN too
                 raise VitrailError(f"objective.{name} is {value}: use 0, which leaves it out, to 1000")
 
@@ -90,20 +99,36 @@ class SupervisedConfig(ObjectiveConfig):
         assert isinstance(labels.task, Classification)
         return Supervised(
             model,
-            one_label=labels.task.labels == "one",
-            label_smoothing=self.label_smoothing,
-            class_weights=balanced_weights(labels.targets.sum(0).int().tolist(), self.balance),
+            self._loss(labels.targets, one_label=labels.task.labels == "one"),
             mix=batch_mix(self.mixup, self.cutmix, self.mix_rate, len(labels.names)),
         )
 
+    def sample_weights(self, labels: Labels) -> Tensor | None:
+        return sampling_weights(labels.targets) if self.sampler == "balanced" else None
 
-def balanced_weights(counts: Sequence[int], power: float) -> Tensor | None:
-    """Class weights (K,): frequency to the power of -`power`, with mean 1 over the samples; None for power 0.
-
-    With power 1 all classes count the same.
-    """
-    if power == 0:
-        return None
-    sizes = torch.tensor(counts, dtype=torch.float64).clamp(min=1)
-    weights = sizes**-power
-    return (weights * sizes.sum() / (weights * sizes).sum()).float()
+    def _loss(self, targets: Tensor, *, one_label: bool) -> nn.Module:
+        counts = targets.sum(0).int().tolist()
+        weights, kind = balanced_weights(counts, self.balance), self.loss or ("cross_entropy" if one_label else "bce")
+        if self.logit_adjustment and kind != "cross_entropy":
+            raise VitrailError(
+                f"objective.logit_adjustment is for cross_entropy, and this run has {kind}: set logit_adjustment=0, or "
+                "use balance"
+            )
+        if kind == "asymmetric":
+            return AsymmetricLoss(
+                gamma_positive=self.gamma_positive,
+                gamma_negative=self.gamma_negative,
+                margin=self.margin,
+                class_weights=weights,
+            )
+        if kind == "bce":
+            return BinaryCrossEntropy(
+                label_smoothing=self.label_smoothing,
+                smoothed=1 / len(counts) if one_label else 0.5,
+                class_weights=weights,
+                any_label=one_label,
+            )
+        if not one_label:
+            raise VitrailError("objective.loss is cross_entropy, and images have several labels: use bce or asymmetric")
+        shift = logit_shift(counts, self.logit_adjustment)
+        return CrossEntropy(label_smoothing=self.label_smoothing, class_weights=weights, shift=shift)

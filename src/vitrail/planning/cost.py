@@ -5,6 +5,7 @@ from functools import cached_property
 from typing import Literal, get_args
 
 import torch
+from torch import nn
 
 from ..checkpoint.build import blueprint
 from ..checkpoint.read import named_config
@@ -13,13 +14,16 @@ from ..machine.facts import pick_precision, resident_bytes
 from ..models.fields import ModelConfig, pair
 from ..models.registry import override
 from ..nn.matrices import hidden_matrices
+from ..objectives.objective import ObjectiveConfig
+from ..objectives.registry import objective_config
 from ..progress import to_stderr
 from .budget import largest_batch
 from .flops import count
+from .objective_step import root_module
 from .parts import PartCost, part_costs
 from .trace import backward_peak, inference_peak
 
-OptimizerName = Literal["adamw", "muon"]
+OptimizerName = Literal["adamw", "muon", "lamb"]
 
 # Approximate memory of a CUDA context and its libraries on the device; it differs between GPUs and drivers.
 _CUDA_CONTEXT = 512 * 2**20
@@ -87,6 +91,7 @@ class Workload:
     optimizer: OptimizerName
     ema: bool
     checkpointing: bool
+    objective: ObjectiveConfig | None = None
 
     def training_bytes(self, batch_size: int) -> int:
         """All tensors at the peak of a step, in the backward pass: the fused update allocates nothing."""
@@ -96,6 +101,7 @@ class Workload:
             self.precision,
             self.device,
             checkpointing=self.checkpointing,
+            objective=self.objective,
         )
         return step + self.optimizer_bytes + self.ema_bytes()
 
@@ -113,22 +119,39 @@ class Workload:
 
     def resting_bytes(self) -> int:
         """Permanent tensors of training: weights, gradients, the optimiser's state, the moving average."""
-        return 2 * self.weight_bytes + self.optimizer_bytes + self.ema_bytes()
+        return self.training_weight_bytes + self.gradient_bytes + self.optimizer_bytes + self.ema_bytes()
 
     @cached_property
     def weight_bytes(self) -> int:
-        """Bytes of the weights in float32; the gradients have the same."""
+        """Bytes of the model's weights in float32."""
         return sum(p.nbytes for p in blueprint(self.config).parameters())
 
     @cached_property
+    def training_weight_bytes(self) -> int:
+        """Bytes of all weights in training, those of the objective and its teacher included."""
+        return sum(p.nbytes for p in self._root.parameters())
+
+    @cached_property
+    def gradient_bytes(self) -> int:
+        """Bytes of the gradients, in float32."""
+        return sum(p.nbytes for p in self._root.parameters() if p.requires_grad)
+
+    @cached_property
     def optimizer_bytes(self) -> int:
-        """Bytes of the optimiser's state: AdamW has two numbers for each parameter, Muon one for hidden matrices."""
-        total = self.weight_bytes
-        if self.optimizer == "adamw":
+        """Bytes of the optimiser's state: AdamW and LAMB have two numbers for each parameter, Muon one for hidden
+        matrices."""
+        total = self.gradient_bytes
+        if self.optimizer != "muon":
             return 2 * total
         model = blueprint(self.config)
         hidden = hidden_matrices(model)
         return 2 * total - sum(weight.nbytes for name, weight in model.named_parameters() if name in hidden)
+
+    @cached_property
+    def _root(self) -> nn.Module:
+        """What is trained, on the meta device."""
+        model = blueprint(self.config)
+        return model if self.objective is None else root_module(self.objective, model)
 
     def ema_bytes(self) -> int:
         """Bytes of the moving average of the weights."""
@@ -147,6 +170,7 @@ def plan(
     optimizer: OptimizerName = "adamw",
     ema: bool = True,
     checkpointing: bool = False,
+    objective: ObjectiveConfig | str | None = None,
     budget: int | None = None,
     by_part: bool = False,
 ) -> Plan:
@@ -159,9 +183,11 @@ def plan(
         batch_size: images per step.
         device: "cpu" or "cuda"; the machine need not have it.
         precision: number format of autocast, see `pick_precision`.
-        optimizer: "adamw" or "muon".
+        optimizer: "adamw", "muon" or "lamb".
         ema: whether training keeps a moving average of the weights.
         checkpointing: whether activations of the blocks are recomputed in the backward pass.
+        objective: an objective without labels, by name or config: training then has its parts too (decoder, teacher,
+            several views); None: classification.
         budget: memory in bytes, for which the largest batches are found.
         by_part: count operations, weights and kept activations by part, see `part_costs`; takes some seconds.
 
@@ -171,6 +197,9 @@ def plan(
     runtime = resident_bytes()  # before the planning itself allocates memory
     given = {"image_size": image_size, "num_classes": num_classes, "in_channels": in_channels}
     config = configure(model, {key: value for key, value in given.items() if value is not None})
+    goal = objective_config(objective)() if isinstance(objective, str) else objective
+    if goal is not None:
+        config = goal.model_config(config)
     place, dtype = _machine_words(device, precision)
     _check(batch_size, optimizer)
     work = Workload(
@@ -180,6 +209,7 @@ def plan(
         optimizer=optimizer,
         ema=ema,
         checkpointing=checkpointing,
+        objective=goal,
     )
     found = _measure(work, model if isinstance(model, str) else type(model).__name__, batch_size, runtime)
     if by_part:
@@ -223,8 +253,8 @@ def _measure(work: Workload, name: str, batch_size: int, runtime: int) -> Plan:
         parameters=counted.parameters,
         flops=counted.flops,
         multiply_adds=counted.flops // 2,
-        weights=work.weight_bytes,
-        gradients=work.weight_bytes,
+        weights=work.training_weight_bytes,
+        gradients=work.gradient_bytes,
         optimizer=work.optimizer_bytes,
         ema=work.ema_bytes(),
         activations=training - work.resting_bytes(),

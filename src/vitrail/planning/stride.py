@@ -1,10 +1,7 @@
 """Stride of a model: the size in pixels of a cell of the last stage's grid."""
 
-import torch
-
-from ..checkpoint.build import blueprint
+from ..checkpoint.build import output_tokens
 from ..models.fields import ModelConfig, pair
-from ..nn import Tokens
 
 
 def stride_of(config: ModelConfig) -> tuple[int, int]:
@@ -13,8 +10,5 @@ def stride_of(config: ModelConfig) -> tuple[int, int]:
     Images whose sides are multiples of it fit every classifier.
     """
     config = config.densest()
-    with torch.no_grad():
-        tokens = blueprint(config).eval().forward_features(config.example_inputs(device="meta")[0])
-    assert isinstance(tokens, Tokens), "a classifier's features are one sequence"
-    (height, width), (rows, columns) = pair(config.image_size), tokens.grid
+    (height, width), (rows, columns) = pair(config.image_size), output_tokens(config).grid
     return height // rows, width // columns

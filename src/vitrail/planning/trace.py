@@ -15,7 +15,9 @@ from ..checkpoint.build import blueprint
 from ..machine.facts import has_fast_bfloat16, has_onednn_bfloat16
 from ..models.fields import ModelConfig
 from ..nn import checkpoint_activations, fused_kernel, set_attention_kernel
+from ..objectives.objective import Moment, Objective, ObjectiveConfig
 from .depth import by_depth
+from .objective_step import example_batch, example_views, root_module
 
 _LEAST_DEPTH = 3
 """Least depth for extrapolation: shallower models may have their peak at another moment."""
@@ -105,11 +107,18 @@ def backward_peak(
     device: torch.device,
     *,
     checkpointing: bool,
+    objective: ObjectiveConfig | None = None,
 ) -> int:
-    """Peak bytes of all tensors of forward and backward: weights, gradients, batch, activations."""
+    """Peak bytes of all tensors of forward and backward: weights, gradients, batch, activations.
+
+    Args:
+        objective: its own parameters, teachers and views count too; None: cross entropy of the model's outputs.
+    """
 
     def peak(config: ModelConfig) -> tuple[int]:
         model = blueprint(config.densest())
+        root = model if objective is None else root_module(objective, model)
+        views = None if objective is None else example_views(objective, config)
         if device.type != "cpu":
             # Autograd needs a real device for its streams, so a GPU's step is traced on the CPU, with the kernel of a
             # GPU: the fused one, which stores no attention weights for the backward pass.
@@ -117,11 +126,13 @@ def backward_peak(
         if checkpointing:
             checkpoint_activations(model)
         with FakeTensorMode(allow_non_fake_inputs=True), LiveBytes(device) as live:
-            model = model.to_empty(device="cpu").train()
-            inputs = config.example_inputs(batch_size)
+            root = root.to_empty(device="cpu").train()
             with _autocast(precision):
-                output = model(*inputs)
-            _loss(output).backward()
+                if isinstance(root, Objective):
+                    loss = root(example_batch(views, batch_size), Moment(0, 0.5)).total
+                else:
+                    loss = _loss(root(*config.example_inputs(batch_size)))
+            loss.backward()
             return (live.peak,)
 
     return by_depth(config, peak, least=_LEAST_DEPTH)[0]

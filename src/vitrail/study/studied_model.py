@@ -21,6 +21,7 @@ from ..engines.predictor import Predictor, batched, even_batches, make_predictor
 from ..errors import VitrailError
 from ..evaluation.held_out import SplitChoice, held_out
 from ..machine.facts import usable_cores
+from ..nn import joined
 from ..progress import Track, silent
 from ..tasks.classification import Classification
 from ..tasks.registry import resolve
@@ -80,7 +81,7 @@ class StudiedModel:
     def answer(self, images: Float[Tensor, "B C H W"]) -> Float[Tensor, "B K"]:
         """Compute logits of images in [0, 1] on the model's device; differentiable."""
         with self.precision():
-            return self.model(self.predictor.preprocess.normalise(self.restored(images))).float()
+            return joined(self.model(self.predictor.preprocess.normalise(self.restored(images)))).float()
 
     @property
     def is_unit(self) -> bool:

@@ -54,6 +54,7 @@ def choose(recipe: Recipe, situation: Situation, model_size: tuple[int, int] | N
     height, width = (size, size) if isinstance(size, int) else size
     batch = recipe.batch_size or _batch_size(situation, min(height, width))
     fine_tuned = recipe.weights is not None
+    from_scratch = not fine_tuned and bool(chosen(recipe.objective).tasks)
     optimizer = recipe.optimizer or ("adamw" if fine_tuned else "muon")
     epochs = recipe.epochs
     if epochs is None and recipe.minutes is None and recipe.steps is None:
@@ -64,7 +65,7 @@ def choose(recipe: Recipe, situation: Situation, model_size: tuple[int, int] | N
         image_size=(height, width),
         batch_size=min(batch, situation.train),
         epochs=epochs,
-        start_size=recipe.start_size or (1.0 if fine_tuned or min(height, width) < 32 else 0.75),
+        start_size=recipe.start_size or (0.75 if from_scratch and min(height, width) >= 32 else 1.0),
         evaluate_every=recipe.evaluate_every or _evaluate_every(recipe, epochs),
         optimizer=optimizer,
         lr=recipe.lr or (5e-4 if fine_tuned else 2e-3 if optimizer == "muon" else 1e-3),

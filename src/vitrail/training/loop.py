@@ -17,13 +17,13 @@ from ..engines.precision import on_device, reduced_precision
 from ..errors import VitrailError
 from ..models.fields import ModelConfig
 from ..nn import BaseVisionModel
-from ..objectives.objective import Loss, Objective
+from ..objectives.objective import Loss, Moment, Objective
 from ..progress import Track, silent
 from .ema import EMA
 from .growth import SMALL_PART, shrink_batch, small_size
 from .optimizer import set_lr, train_mode
 from .recipe import Recipe, chosen
-from .schedule import lr_factor
+from .schedule import scheduled_factor
 from .state import Counters, not_finite
 from .step_plan import StepPlan
 from .stop import Stopped, StopSignal
@@ -162,6 +162,11 @@ class Trainer:
         place, steps = self.plan.position(step)
         return self.small_size if place < SMALL_PART * steps else self.image_size
 
+    @property
+    def moment(self) -> Moment:
+        """Steps done, and the fraction of the schedule that they are."""
+        return Moment(self.counters.step, self.plan.fraction(self.counters.step))
+
     def batches(self) -> Iterator[Batch]:
         """Iterate over the batches from the current step on."""
         return self.loader.batches(self.counters.step * self.recipe.accumulate)
@@ -177,7 +182,7 @@ class Trainer:
             for name, value in self._learn_from(batch, step).items():
                 totals[name] = totals.get(name, 0.0) + value
         self._update()
-        self.objective.after_step(step)
+        self.objective.after_step(self.moment)
         counters.step += 1
         counters.add({name: total / recipe.accumulate for name, total in totals.items()})
         if self.ema:
@@ -212,10 +217,11 @@ class Trainer:
             raise Diverged(f"{name} is not finite after step {step}. {self._smaller_lr()}")
 
     def placed(self, batch: Batch, size: tuple[int, int]) -> Batch:
-        """Move a batch to the device and resize its images."""
+        """Move a batch to the device and resize its images; views smaller than the model's size stay as they are."""
 
         def place(pixels: Tensor) -> Tensor:
-            return shrink_batch(on_device(pixels, self.device), size)
+            placed = on_device(pixels, self.device)
+            return shrink_batch(placed, size) if tuple(pixels.shape[-2:]) == self.image_size else placed
 
         targets = tree_map_only(Tensor, lambda tensor: tensor.to(self.device, non_blocking=True), batch.targets)
         return replace(batch, pixels=tree_map_only(Tensor, place, batch.pixels), targets=targets)
@@ -237,7 +243,7 @@ class Trainer:
     def _learn_from(self, batch: Batch, step: int) -> dict[str, float]:
         """Accumulate the gradients of a batch; return its loss as "loss", and the loss's parts."""
         with reduced_precision(self.device, self.precision):
-            loss: Loss = self.objective(self.placed(batch, self.size_at(step)), step)
+            loss: Loss = self.objective(self.placed(batch, self.size_at(step)), self.moment)
         value = loss.total.item()
         if not math.isfinite(value):
             raise Diverged(self._divergence(value, batch, step))
@@ -245,9 +251,15 @@ class Trainer:
         return {"loss": value, **{name: part.item() for name, part in loss.parts.items()}}
 
     def _update(self) -> None:
-        recipe, (place, steps) = self.recipe, self.plan.position(self.counters.step)
-        warmup = round(recipe.warmup * steps)
-        factor = lr_factor(place, steps, warmup=warmup, schedule=recipe.schedule, final=recipe.final_lr)
+        recipe = self.recipe
+        factor = scheduled_factor(
+            self.plan,
+            self.counters.step,
+            warmup=recipe.warmup,
+            steps_per_epoch=len(self.loader) / recipe.accumulate,
+            schedule=recipe.schedule,
+            final=recipe.final_lr,
+        )
         set_lr(self.optimizers, factor)
         self.lr = self.optimizers[0].param_groups[0]["lr"]
         for optimizer in self.optimizers:
@@ -277,5 +289,6 @@ class Trainer:
         rates = {"lr": chosen(recipe.lr), **({"muon_lr": recipe.muon_lr} if recipe.optimizer == "muon" else {})}
         settings = " ".join(f"--set {name}={rate / 3:.2g}" for name, rate in rates.items())
         float32 = "" if self.precision == torch.float32 else " or --precision float32"
-        warmup = f" or a longer warmup than {recipe.warmup:g}" if recipe.warmup < 0.2 else ""
+        longer = isinstance(recipe.warmup, str) or recipe.warmup < 0.2
+        warmup = f" or a longer warmup than {recipe.warmup}" if longer else ""
         return f"Use a third of the learning rate ({settings}){warmup}{float32}"

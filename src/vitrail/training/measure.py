@@ -102,7 +102,7 @@ def evaluate_loss(setup: RunSetup, trainer: Trainer, split: str) -> LossEvaluati
     with evaluated_weights(trainer), torch.random.fork_rng(), torch.inference_mode(), reduced:
         for number, batch in enumerate(setup.validation_loader(split, BATCH_SIZE).once()):
             torch.manual_seed(derive(setup.recipe.seed, "validation", number))
-            loss, size = objective(trainer.placed(batch, trainer.image_size), trainer.counters.step), len(batch.indices)
+            loss, size = objective(trainer.placed(batch, trainer.image_size), trainer.moment), len(batch.indices)
             count += size
             for name, value in {"loss": loss.total, **loss.parts}.items():
                 totals[name] = totals.get(name, 0.0) + size * value.item()

@@ -55,6 +55,7 @@ def _cost_lines(setup: RunSetup) -> list[tuple[str, str]]:
         optimizer=chosen(recipe.optimizer),
         ema=bool(recipe.ema),
         checkpointing=recipe.checkpoint_activations,
+        objective=None if setup.objective_config.tasks else setup.objective_config,
     )
     step_bytes = planned.training_process_bytes - planned.runtime_bytes
     return [

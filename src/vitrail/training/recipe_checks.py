@@ -30,11 +30,11 @@ _RATE = Range(0, 1, "needs to be at least 0 and below 1", "high")
 _SIDE = Range(1, 32_768, "is a side of 1 to 32,768 pixels, or [height, width]")
 
 RANGES: Mapping[str, Range] = {
-    **dict.fromkeys(("steps", "batch_size", "accumulate", "patience"), _COUNT),
+    **dict.fromkeys(("steps", "batch_size", "accumulate", "patience", "lr_batch"), _COUNT),
     **dict.fromkeys(("minutes", "epochs", "evaluate_every", "layer_decay"), _POSITIVE),
     **dict.fromkeys(("lr", "muon_lr"), Range(0, 1e30, "needs to be more than 0 and finite", "low")),
     **dict.fromkeys(("weight_decay", "clip", "final_lr", "save_minutes"), _NOT_NEGATIVE),
-    **dict.fromkeys(("val", "test", "warmup", "ema", "drop_path", "dropout", "betas"), _RATE),
+    **dict.fromkeys(("val", "test", "ema", "drop_path", "dropout", "patch_dropout", "betas"), _RATE),
     "start_size": Range(0, 1, "is a fraction of the side, more than 0 and at most 1", "low"),
     "mean": Range(-1e12, 1e12, "has a number from -10^12 to 10^12 for each channel"),
     "std": Range(1e-12, 1e12, "has a number from 10^-12 to 10^12 for each channel"),
@@ -44,7 +44,40 @@ RANGES: Mapping[str, Range] = {
 }
 """Field of a recipe -> its valid values; for a tuple, those of each entry. None is always valid: chosen later."""
 
-_WHOLE = ("steps", "batch_size", "accumulate", "patience", "image_size", "workers", "seed")
+_WHOLE = ("steps", "batch_size", "accumulate", "patience", "lr_batch", "image_size", "workers", "seed")
+
+
+class Warmup(NamedTuple):
+    """Length of the warm-up in a unit: "share" of the steps, "steps" or "epochs"."""
+
+    value: float
+    unit: str
+
+
+def read_warmup(value: float | str) -> Warmup:
+    """Read a recipe's warm-up: a fraction of the steps, "5 epochs" or "1000 steps".
+
+    Raises:
+        VitrailError: another text, or a number out of range.
+    """
+    if isinstance(value, str):
+        number, _, unit = value.strip().partition(" ")
+        unit = unit.strip().rstrip("s") + "s"
+        try:
+            length = float(number)
+        except ValueError:
+            length = -1.0
+        if not 0 <= length <= _MOST or unit not in ("steps", "epochs"):
+            raise VitrailError(
+                f"recipe.warmup is {short(value)}: write a fraction of the steps such as 0.1, 5 epochs, or 1000 steps"
+            )
+        return Warmup(length, unit)
+    if not _RATE.holds(value):
+        raise VitrailError(
+            f"recipe.warmup is {short(value)}: a fraction of the steps {_RATE.words}; for a length write 5 epochs or "
+            "1000 steps"
+        )
+    return Warmup(value, "share")
 
 
 def check_recipe(values: Mapping[str, Any]) -> None:
@@ -62,6 +95,7 @@ def check_recipe(values: Mapping[str, Any]) -> None:
             raise VitrailError(f"recipe.{name} is {short(value)}: it is a whole number")
         if not all(valid.holds(entry) for entry in entries):
             raise VitrailError(f"recipe.{name} is {short(value)}: it {valid.words}")
+    read_warmup(values["warmup"])
     if values["val"] + values["test"] >= 0.9:
         raise VitrailError(
             f"recipe.val {values['val']} and recipe.test {values['test']} leave less than a tenth to train on: "

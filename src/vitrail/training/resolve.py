@@ -20,10 +20,12 @@ from ..objectives.objective import ObjectiveConfig, Transform
 from ..objectives.registry import objective_config
 from ..planning.flops import blueprint, count
 from ..planning.stride import stride_of
+from ..rewrites.registry import merge_lora, rewrite
 from ..tasks.task import Task
 from .channels import channel_statistics, given_statistics, require_scale
 from .choose import Situation, choose, fewer_epochs, smaller_batch
 from .optimizer import muon_flops
+from .patch_dropout import embedding_before_plain_encoder
 from .recipe import Recipe, chosen, timed
 from .setup import RunSetup
 from .training_data import TrainingData
@@ -56,12 +58,16 @@ def resolve(recipe: Recipe, data: TrainingData, own: OwnParts) -> RunSetup:
         VitrailError: model, objective and data do not fit together.
     """
     device = pick_device(recipe.device)
+    if recipe.lora is not None and not recipe.weights:
+        raise VitrailError("lora trains small updates of weights that are there: give --weights, or leave lora out")
     recipe = replace(recipe, objective=_objective(recipe, data))
     pretrained = load(recipe.weights) if recipe.weights else None
     if pretrained:
         data = in_units_of(pretrained, data)
     recipe = _chosen(recipe, data, _situation(data, device, pretrained), own, pretrained)
     checkpoint = _adapted(recipe, data, pretrained) if pretrained else _fresh(recipe, data, own)
+    if recipe.patch_dropout:
+        embedding_before_plain_encoder(checkpoint.model)  # an error before anything is written
     precision = pick_precision(recipe.precision, device)
     # The recipe records what "auto" was resolved to, so that another machine resumes with the same precision.
     words: dict[torch.dtype, Any] = {dtype: word for word, dtype in PRECISIONS.items()}
@@ -82,6 +88,11 @@ def _objective(recipe: Recipe, data: TrainingData) -> ObjectiveConfig:
         if data.task is None:
             raise VitrailError("images without labels need an objective of their own, such as mae: --objective mae")
         return objective_config(data.task.objective)()
+    if not recipe.objective.any_size and (recipe.start_size or 1.0) < 1:
+        raise VitrailError(
+            f"objective {recipe.objective.name} needs images of one size, and recipe.start_size is "
+            f"{recipe.start_size}: leave it out"
+        )
     known = recipe.objective.tasks
     if known and (data.task is None or data.task.name not in known):
         labels = f"labels for {data.task.name}" if data.task else "no labels"
@@ -244,7 +255,11 @@ def _adapted(recipe: Recipe, data: TrainingData, pretrained: Checkpoint) -> Chec
     if new_head:
         loaded.model.get_submodule("head").apply(init_vit)  # as many outputs as before may still be others
     info = {**loaded.info, "origin": public_name(chosen(recipe.weights)), **_card_info(recipe, data)}
-    return Checkpoint(loaded.model, data.names if labelled else loaded.class_names, preprocess, info)
+    model = merge_lora(loaded.model)
+    if recipe.lora is not None:
+        torch.manual_seed(derive(recipe.seed, "lora"))
+        model = rewrite(model, recipe.lora)
+    return Checkpoint(model, data.names if labelled else loaded.class_names, preprocess, info)
 
 
 def _card_info(recipe: Recipe, data: TrainingData) -> dict[str, Any]:

@@ -2,27 +2,31 @@
 
 import copy
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
+from hashlib import blake2b
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from ..checkpoint.contract import Checkpoint
-from ..data.augment import image_transform, takes_fitted
-from ..data.loader import EvalLoader, Read, TrainLoader
+from ..data.augment import alternating_flip, takes_fitted
+from ..data.augment_options import Augment
+from ..data.loader import EvalLoader, OneView, Read, TrainLoader
 from ..data.memory import remember
 from ..data.preprocess import Preprocess
 from ..data.seeds import derive, permutation
 from ..engines.precision import on_device, place_model, reduced_precision
 from ..models.fields import ModelConfig
 from ..nn import BaseVisionModel, checkpoint_activations
-from ..objectives.objective import Labels, Objective, ObjectiveConfig, Transform
+from ..objectives.objective import Augmentation, Labels, Objective, ObjectiveConfig, Transform
 from ..planning.flops import count
 from .batch_statistics import STATISTICS_IMAGES, norms_with_statistics, updated_norms, with_statistics
 from .choose import SLOW_CPU, SLOW_GPU
 from .loop import Trainer
-from .optimizer import freeze, make_optimizers
+from .optimizer import freeze, freeze_for_lora, make_optimizers
+from .patch_dropout import add_patch_dropout
 from .recipe import Recipe, chosen, timed
 from .step_plan import StepPlan
 from .training_data import SplitData, TrainingData, memory_for_images
@@ -90,7 +94,10 @@ class RunSetup:
         """
         recipe = self.recipe
         model = place_model(copy.deepcopy(self.checkpoint.model), self.device)
+        if recipe.lora is not None:
+            freeze_for_lora(model)
         freeze(model, recipe.freeze)
+        add_patch_dropout(model, recipe.patch_dropout)
         if recipe.checkpoint_activations:
             checkpoint_activations(model)
         objective = self.objective(model)
@@ -145,19 +152,65 @@ class RunSetup:
 
     def objective(self, model: BaseVisionModel[ModelConfig]) -> Objective:
         """The objective around a model, on the device."""
-        data, labels = self.data, None
-        if data.task is not None:
-            labels = Labels(data.task, data.names, data.targets(data.train))
-        return self.objective_config.build(model, labels).to(self.device)
+        return self.objective_config.build(model, self.labels).to(self.device)
+
+    @cached_property
+    def labels(self) -> Labels | None:
+        """Labels of the training samples; None if the source has none."""
+        data = self.data
+        if data.task is None:
+            return None
+        return Labels(data.task, data.names, data.targets(data.train), self.preprocess, self._augmented_images())
+
+    def _augmented_images(self) -> str | None:
+        """Digest of what determines the augmented training images; None if a function of the user's augments them."""
+        if self.transform is not None:
+            return None
+        known = [asdict(chosen(self.recipe.augment)), self.preprocess.to_dict(), self.recipe.seed]
+        digests = [facts.digest for facts in self.data.train.facts]
+        return blake2b(repr([known, digests]).encode(), digest_size=16).hexdigest()
 
     def train_loader(self) -> TrainLoader:
         """The augmented training batches."""
-        transform = self.transform or image_transform(chosen(self.recipe.augment), self.preprocess)
-        return self._loader("train", transform, chosen(self.recipe.batch_size))
+        recipe, augment = self.recipe, chosen(self.recipe.augment)
+        labels = self.labels if self.objective_config.tasks else None
+        return TrainLoader(
+            self.readers["train"],
+            len(self.part("train")),
+            self._targets("train"),
+            self.objective_config.views(self._augmentation(augment)),
+            self.preprocess,
+            batch_size=chosen(recipe.batch_size),
+            seed=recipe.seed,
+            workers=chosen(recipe.workers),
+            before=None if self.transform else alternating_flip(augment, recipe.seed),
+            repeats=augment.repeats,
+            weights=None if labels is None else self.objective_config.sample_weights(labels),
+            cycle=self.objective_config.augmented_epochs(),
+        )
 
     def validation_loader(self, split: str, batch_size: int) -> TrainLoader:
         """Batches of a split for the objective, without augmentation."""
-        return self._loader(split, _as_it_is, batch_size)
+        return TrainLoader(
+            self.readers[split],
+            len(self.part(split)),
+            self._targets(split),
+            self.objective_config.views(self._augmentation(None)),
+            self.preprocess,
+            batch_size=batch_size,
+            seed=self.recipe.seed,
+            workers=chosen(self.recipe.workers),
+        )
+
+    def images(self) -> Iterator[Tensor]:
+        """Batches of training images as in evaluation, in a random order, without end; on the device."""
+        views, size = OneView(self.preprocess.fit), min(64, len(self.data.train))
+        seed = derive(self.recipe.seed, "prepare")
+        loader = TrainLoader(
+            self.readers["train"], len(self.data.train), None, views, self.preprocess, batch_size=size, seed=seed
+        )
+        for batch in loader.batches():
+            yield on_device(batch.pixels, self.device)
 
     def eval_loader(self, split: str, batch_size: int) -> EvalLoader:
         """Images of a split, resized and cropped, each once."""
@@ -199,19 +252,11 @@ class RunSetup:
         flops = count(self.checkpoint.model.config.densest()).flops
         return max(_FEWEST_EVALUATED, int(_EVALUATING * 60 * chosen(self.recipe.minutes) * speed / max(1, flops)))
 
-    def _loader(self, split: str, transform: Transform, batch_size: int) -> TrainLoader:
-        part, config = self.part(split), self.objective_config
-        return TrainLoader(
-            self.readers[split],
-            len(part),
-            self.data.targets(part) if config.tasks else None,
-            config.views(transform),
-            self.preprocess,
-            batch_size=batch_size,
-            seed=self.recipe.seed,
-            workers=chosen(self.recipe.workers),
-        )
+    def _augmentation(self, options: Augment | None) -> Augmentation:
+        """The augmentation with these options; None: images as in evaluation."""
+        own = self.transform if options else None
+        return Augmentation(options, self.preprocess, self.checkpoint.model.config, own)
 
-
-def _as_it_is(image: Tensor) -> Tensor:
-    return image
+    def _targets(self, split: str) -> Any:
+        """Targets of a split; None if the objective has no use for labels."""
+        return self.data.targets(self.part(split)) if self.objective_config.tasks else None

@@ -6,11 +6,11 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-from ..data.seeds import derive
-from ..data.survey import Limit
+from ..errors import VitrailError
 from .growth import SMALL_PART
 from .loop import Trainer
 from .recipe import Recipe, chosen, timed
+from .recipe_checks import read_warmup
 from .setup import RunSetup
 from .step_plan import Revision, StepPlan
 
@@ -23,10 +23,6 @@ _EARLY = (2, 3, 4, 8, 16)
 _OFTEN, _EVALUATING, _MOST_EVALUATIONS = 0.03, 0.12, 20
 """Fraction of the budget between two revisions; fraction for evaluations on the way, and the largest number of them."""
 
-_READING = 0.2
-"""Fraction of the budget for decoding every image once before training; the images for which there is no time are left
-out."""
-
 _FORWARD = 0.35
 """Time of a forward pass, as a fraction of a training step's; a third by FLOPs."""
 
@@ -38,27 +34,29 @@ def fix_steps(setup: RunSetup) -> RunSetup:
     """Return the setup with the number of steps and of epochs, each of which follows from the other.
 
     Unchanged if minutes decide.
+
+    Raises:
+        VitrailError: the warm-up has a length of its own, and the run ends in it.
     """
     recipe = setup.recipe
     per_epoch = len(setup.train_loader()) / recipe.accumulate
     if timed(recipe):
         return setup
     steps = recipe.steps or max(1, round(chosen(recipe.epochs) * per_epoch))
+    _check_warmup(recipe, steps, per_epoch)
     closed: Recipe = replace(recipe, steps=steps, epochs=round(steps / per_epoch, 2))
     return replace(setup, recipe=closed)
 
 
-def reading_limit(recipe: Recipe, images: int | None = None) -> Limit | None:
-    """Limit of the images that are read before training; None: all.
-
-    Args:
-        recipe: a new run is limited in time if it has a time budget.
-        images: number of images that a run read before it was stopped, if not all.
-    """
-    seed = derive(recipe.seed, "survey")
-    if images is not None:
-        return Limit(seed, images=images)
-    return Limit(seed, seconds=_READING * 60 * chosen(recipe.minutes)) if timed(recipe) else None
+def _check_warmup(recipe: Recipe, steps: int, per_epoch: float) -> None:
+    """Raise VitrailError for a warm-up of a given length that the run ends in."""
+    span = read_warmup(recipe.warmup)
+    length = span.value * (per_epoch if span.unit == "epochs" else 1)
+    if span.unit != "share" and length >= steps:
+        raise VitrailError(
+            f"recipe.warmup is {recipe.warmup}, {length:.0f} steps, and the run has {steps}: train longer, or write a "
+            "fraction of the steps, such as --set warmup=0.1"
+        )
 
 
 def first_plan(setup: RunSetup) -> StepPlan:

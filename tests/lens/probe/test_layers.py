@@ -7,7 +7,7 @@ from torch import nn
 from vitrail.errors import VitrailError
 from vitrail.lens.probe.layers import block_names, layer_features, logit_lens
 from vitrail.models.registry import create_model
-from vitrail.nn import Encoder, Head, MapEmbed, MeanPool, OnMap, VisionModel
+from vitrail.nn import Encoder, Head, MapEmbed, MeanPool, OnMap, VisionModel, joined
 
 TINY = {"image_size": 16, "patch_size": 4, "embed_dim": 16, "num_heads": 2, "depth": 3, "num_classes": 5}
 
@@ -26,8 +26,8 @@ def test_the_logit_lens_stops_after_each_block(name):
         tokens, expected = model.embed(pixels), []
         for block in model.encoder.blocks:
             tokens = block(tokens)
-            expected.append(model.head(tokens.with_x(model.encoder.norm(tokens.x))))
-        answer = model(pixels)
+            expected.append(joined(model.head(tokens.with_x(model.encoder.norm(tokens.x)))))
+        answer = joined(model(pixels))
     assert found.shape == (3, 2, 5)
     assert torch.allclose(found, torch.stack(expected), atol=1e-6)
     assert torch.allclose(found[-1], answer, atol=1e-6)

@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from ...errors import VitrailError
-from ...nn import Tokens, VisionModel
+from ...nn import Tokens, VisionModel, joined
 from ..compiled import uncompiled
 from ..outputs import gives_classes
 
@@ -114,6 +114,7 @@ def pixel_gradient(model: VisionModel, pixels: Float[Tensor, "B C H W"], targets
 
 
 def _checked(output: Any) -> Float[Tensor, "B K"]:
+    output = joined(output)
     if not isinstance(output, Tensor) or output.ndim != 2:
         raise VitrailError(
             "the output of this model is not one row of logits or one embedding an image, (B, K): attribution explains"

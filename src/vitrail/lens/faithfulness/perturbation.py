@@ -5,6 +5,8 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from ...nn import joined
+
 STEPS = 16
 """Number of points of a curve without its start."""
 
@@ -45,6 +47,6 @@ def _area(model: nn.Module, start: Pixels, end: Pixels, classes: Tensor, maps: T
     for step in range(STEPS + 1):
         changed = (order < round(step * count / STEPS)).unflatten(1, maps.shape[1:])[:, None].to(start.dtype)
         mask = F.interpolate(changed, start.shape[2:], mode="nearest-exact")
-        logits = model(torch.where(mask.bool(), end, start))
+        logits = joined(model(torch.where(mask.bool(), end, start)))
         curve.append(logits.float().softmax(dim=1).gather(1, classes[:, None])[:, 0])
     return torch.trapezoid(torch.stack(curve, dim=1), dx=1 / STEPS, dim=1)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ...data.seeds import derive, permutation
 from ...errors import VitrailError
-from ...nn import Tokens
+from ...nn import Tokens, joined
 from ..observe import observe_features
 
 Pixels = Float[Tensor, "B C H W"]
@@ -139,10 +139,10 @@ def order_dependence(model: nn.Module, pixels: Pixels, patch: int | tuple[int, i
     Raises:
         VitrailError: patches that do not tile the image, or an embedding without tokens.
     """
-    before = model(pixels).float().softmax(dim=1)
-    without = model(shuffle_patches(pixels, patch, seed)).float().softmax(dim=1)
+    before = joined(model(pixels)).float().softmax(dim=1)
+    without = joined(model(shuffle_patches(pixels, patch, seed))).float().softmax(dim=1)
     with shuffled_tokens(model, seed):
-        along = model(pixels).float().softmax(dim=1)
+        along = joined(model(pixels)).float().softmax(dim=1)
     return OrderTest(*((after - before).abs().sum(dim=1).mean().item() / 2 for after in (without, along)))
 
 

@@ -2,12 +2,14 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from ..tokens import Tokens
+from .outputs import DistilledLogits
 from .reading import CLASS_AND_PATCHES, CLASS_TOKEN, PATCHES, TokensRead
 
 
@@ -29,6 +31,15 @@ class MeanPool(nn.Module):
         return tokens.patches.mean(dim=1)
 
 
+class FirstTwoTokens(nn.Module):
+    """Mean of class and distillation token: Tokens -> (B, D)."""
+
+    reads = TokensRead((0, 1))
+
+    def forward(self, tokens: Tokens) -> Float[Tensor, "B D"]:
+        return (tokens.x[:, 0] + tokens.x[:, 1]) / 2
+
+
 class ClassAndMean(nn.Module):
     """Class token and mean over the patch tokens, concatenated: Tokens -> (B, 2 D) (Oquab et al., 2024, "DINOv2")."""
 
@@ -45,7 +56,7 @@ class PooledHead(nn.Module, ABC):
     def embed(self, tokens: Tokens) -> Float[Tensor, "images D"]:
         """Return the embedding of each image: the input of the classifier, or the output if there is none."""
 
-    def forward_both(self, tokens: Tokens) -> tuple[Float[Tensor, "images K"], Float[Tensor, "images D"]]:
+    def forward_both(self, tokens: Tokens) -> tuple[Any, Float[Tensor, "images D"]]:
         """Return the head's output and the embedding."""
         return self(tokens), self.embed(tokens)
 
@@ -133,10 +144,7 @@ class MLPHead(nn.Sequential):
 
 
 class DistilledHead(PooledHead):
-    """One classifier on the class token, one on the distillation token (Touvron et al., 2021, "DeiT", section 3).
-
-    The output is the mean of both. Objectives that train them separately use `class_logits` and `distillation_logits`.
-    """
+    """One classifier on the class token, one on the distillation token (Touvron et al., 2021, "DeiT", section 3)."""
 
     reads = TokensRead((0, 1))
 
@@ -145,25 +153,16 @@ class DistilledHead(PooledHead):
         self.classify = classify
         self.distill = distill
 
-    def forward(self, tokens: Tokens) -> Float[Tensor, "B K"]:
-        return (self.class_logits(tokens) + self.distillation_logits(tokens)) / 2
+    def forward(self, tokens: Tokens) -> DistilledLogits:
+        return DistilledLogits(self.classify(tokens.x[:, 0]), self.distill(tokens.x[:, 1]))
 
     def embed(self, tokens: Tokens) -> Float[Tensor, "B D"]:
         """Return the mean of class and distillation token."""
         return (tokens.x[:, 0] + tokens.x[:, 1]) / 2
 
-    def class_logits(self, tokens: Tokens) -> Float[Tensor, "B K"]:
-        return self.classify(tokens.x[:, 0])
-
-    def distillation_logits(self, tokens: Tokens) -> Float[Tensor, "B K"]:
-        return self.distill(tokens.x[:, 1])
-
 
 class PooledDistilledHead(PooledHead):
-    """Two classifiers on the same pooled tokens, one of which is trained on a teacher (Graham et al., 2021, "LeViT").
-
-    The output is the mean of both; `class_logits` and `distillation_logits` as in `DistilledHead`.
-    """
+    """Two classifiers on the same pooled tokens, one of which learns from a teacher (Graham et al., 2021, "LeViT")."""
 
     def __init__(self, pool: nn.Module, classify: nn.Module, distill: nn.Module) -> None:
         super().__init__()
@@ -171,16 +170,10 @@ class PooledDistilledHead(PooledHead):
         self.classify = classify
         self.distill = distill
 
-    def forward(self, tokens: Tokens) -> Float[Tensor, "B K"]:
+    def forward(self, tokens: Tokens) -> DistilledLogits:
         pooled = self.pool(tokens)
-        return (self.classify(pooled) + self.distill(pooled)) / 2
+        return DistilledLogits(self.classify(pooled), self.distill(pooled))
 
     def embed(self, tokens: Tokens) -> Float[Tensor, "B D"]:
         """Return the pooled tokens."""
         return self.pool(tokens)
-
-    def class_logits(self, tokens: Tokens) -> Float[Tensor, "B K"]:
-        return self.classify(self.pool(tokens))
-
-    def distillation_logits(self, tokens: Tokens) -> Float[Tensor, "B K"]:
-        return self.distill(self.pool(tokens))

@@ -29,6 +29,32 @@ pytree.register_dataclass(ForwardOutputs, serialized_type_name="vitrail.ForwardO
 
 
 @dataclass(frozen=True, slots=True)
+class DistilledLogits:
+    """Logits of a head with two classifiers, of which one learns from labels and the other from a teacher.
+
+    Attributes:
+        classes: (B, K), of the classifier that learns from labels.
+        distilled: (B, K), of the one that learns from a teacher.
+    """
+
+    classes: Float[Tensor, "B K"]
+    distilled: Float[Tensor, "B K"]
+
+    @property
+    def mean(self) -> Float[Tensor, "B K"]:
+        """Mean of both, from which classes are predicted (Touvron et al., 2021, "DeiT", section 3)."""
+        return (self.classes + self.distilled) / 2
+
+
+pytree.register_dataclass(DistilledLogits, serialized_type_name="vitrail.DistilledLogits")
+
+
+def joined(output: Any) -> Any:
+    """An output with its two logits replaced by their mean; other outputs unchanged."""
+    return output.mean if isinstance(output, DistilledLogits) else output
+
+
+@dataclass(frozen=True, slots=True)
 class Detections:
     """Detected objects, one for each query.
 

@@ -1,0 +1,128 @@
+"""Encoders that objectives without labels train: configs without classes, and layers that read their tokens."""
+
+from typing import Any, NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from ..checkpoint.build import blueprint, output_tokens
+from ..errors import VitrailError
+from ..models.fields import ModelConfig, pair
+from ..models.registry import override
+from ..nn import BaseVisionModel, Embedding, Encoder, Tokens, VisionModel
+from ..task_spec import EMBEDDING
+
+
+def encoder_config(config: ModelConfig, objective: str) -> ModelConfig:
+    """Config of a model without its classes, decoder or projection head: its output is the embedding of an image.
+
+    Raises:
+        VitrailError: the variant is not a classifier, so that it has no such model.
+    """
+    found = config.fine_tuned() or config
+    if not found.can_classify or not isinstance(config.image_size, int | tuple) or len(found.pixels_shape) != 3:
+        raise VitrailError(
+            f"objective {objective} trains the encoder of an image classifier, and "
+            f"{type(config).__name__.removesuffix('Config')} is for {config.task.name}: choose another of "
+            "`vitrail models`"
+        )
+    return override(found, {"num_classes": 0, "task": EMBEDDING}, f"objective {objective}")
+
+
+def embedding_dim(config: ModelConfig) -> int:
+    """Width of the output of a model without classes."""
+    with torch.no_grad():
+        output: Tensor = blueprint(config).eval()(*config.example_inputs(device="meta"))
+    return output.shape[1]
+
+
+def small_vit(side: int) -> tuple[str, dict[str, Any], int]:
+    """Variant, overrides and image size for images of this shorter side: a tiny ViT with about 64 patches."""
+    size = next((size for least, size in ((90, 128), (44, 64), (20, 32)) if side > least), 16)
+    return "vit_tiny_patch16_224", {"patch_size": size // 8}, size
+
+
+class TokenReader(nn.Module):
+    """Norm of the encoder's patch tokens, if the encoder has none after its blocks: Tokens -> (B, N, D).
+
+    Args:
+        model: a model whose features are one sequence with a grid of rows and columns.
+
+    Attributes:
+        dim: width D.
+        cell: (height, width) in pixels of a cell of the grid.
+    """
+
+    def __init__(self, model: BaseVisionModel[ModelConfig], objective: str) -> None:
+        super().__init__()
+        tokens = output_tokens(model.config)
+        if tokens.lengths or len(tokens.grid) != 2 or not isinstance(model, VisionModel):
+            raise VitrailError(
+                f"objective {objective} needs a token for each cell of a grid, and "
+                f"{type(model.config).__name__.removesuffix('Config')} has none: choose another of `vitrail models`"
+            )
+        (height, width), (rows, columns) = pair(model.config.image_size), tokens.grid
+        self.dim, self.cell = tokens.x.shape[2], (height // rows, width // columns)
+        normed = not isinstance(model.encoder, Encoder) or not isinstance(model.encoder.norm, nn.Identity)
+        self.norm = nn.Identity() if normed else nn.LayerNorm(self.dim)
+
+    def forward(self, tokens: Tokens) -> Float[Tensor, "B N D"]:
+        return self.norm(tokens.patches)
+
+
+class PixelDecoder(nn.Module):
+    """Linear layer from each token to the pixels of its cell: Tokens -> (B, C, H, W).
+
+    Xie et al. (2022), "SimMIM", section 3.4.
+    """
+
+    def __init__(self, model: BaseVisionModel[ModelConfig], objective: str) -> None:
+        super().__init__()
+        self.read = TokenReader(model, objective)
+        self.shape = (model.config.in_channels, *self.read.cell)
+        channels, rows, columns = self.shape
+        self.predict = nn.Linear(self.read.dim, channels * rows * columns)
+
+    def forward(self, tokens: Tokens) -> Float[Tensor, "B C H W"]:
+        cells = self.predict(self.read(tokens)).unflatten(2, self.shape).unflatten(1, tokens.grid)
+        return cells.permute(0, 3, 1, 4, 2, 5).flatten(4).flatten(2, 3)  # (B, C, rows, P_h, columns, P_w)
+
+
+def cell_of(config: ModelConfig) -> tuple[int, int]:
+    """(height, width) in pixels of a cell of the grid of the encoder's output."""
+    (height, width), (rows, columns) = pair(config.image_size), output_tokens(config).grid
+    return height // rows, width // columns
+
+
+def embedding_of(model: VisionModel[ModelConfig]) -> Embedding:
+    """The embedding of a model that `patches_of` accepts."""
+    embed = model.embed
+    assert isinstance(embed, Embedding), type(embed)
+    return embed
+
+
+class Patches(NamedTuple):
+    """Width of a patch embedding, and (height, width) in pixels of its patches."""
+
+    dim: int
+    cell: tuple[int, int]
+
+
+def patches_of(model: BaseVisionModel[ModelConfig], objective: str) -> Patches:
+    """Patches of a model in whose place a mask token can be put; see `nn.masking.embed_hidden`.
+
+    Raises:
+        VitrailError: the embedding is not patches followed by prefix tokens and positions.
+    """
+    if not isinstance(model, VisionModel) or not isinstance(model.embed, Embedding):
+        raise VitrailError(
+            f"objective {objective} puts a mask token in the place of patches, and the embedding of "
+            f"{type(model.config).__name__.removesuffix('Config')} has no such place: choose a vit_*, beit_*, swin_* "
+            "or compact_* variant of `vitrail models`, or objective inpaint, which hides pixels"
+        )
+    copy: Any = blueprint(model.config)
+    with torch.no_grad():
+        tokens: Tokens = copy.eval().embed.patches(model.config.example_inputs(device="meta")[0])
+    (height, width), (rows, columns) = pair(model.config.image_size), tokens.grid
+    return Patches(tokens.x.shape[2], (height // rows, width // columns))

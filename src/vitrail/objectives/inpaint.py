@@ -1,0 +1,96 @@
+"""Inpainting: pre-training without labels by filling a hole in the image."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from ..data.loader import Batch
+from ..data.preprocess import Preprocess
+from ..errors import VitrailError
+from ..models.fields import ModelConfig
+from ..nn import BaseVisionModel, VisionModel
+from .encoders import PixelDecoder, encoder_config
+from .objective import Labels, Loss, Moment, Objective, ObjectiveConfig
+from .reconstructions import MOST_DRAWN, reconstruction_section
+from .rectangles import random_rectangles
+
+_NARROWEST = 0.5
+"""Smallest ratio of a hole's sides."""
+
+
+class Inpainting(Objective):
+    """Mean squared error of the pixels in a hole, which has the mean colour in the image that the model sees.
+
+    Pathak et al. (2016), "Context encoders: feature learning by inpainting", section 3.2, "reconstruction loss",
+    without the adversarial one. The pixels are predicted by a linear layer from the encoder's tokens.
+
+    Args:
+        model: an encoder without classes.
+        area: fraction of the image that the hole covers.
+    """
+
+    model: VisionModel[ModelConfig]
+
+    def __init__(self, model: BaseVisionModel[ModelConfig], *, area: float) -> None:
+        super().__init__(model)
+        self.area = area
+        self.decode = PixelDecoder(model, "inpaint")
+
+    def forward(self, batch: Batch, moment: Moment) -> Loss:
+        pixels = batch.pixels
+        hole = self.random_hole(pixels)
+        return Loss(self.error(self.predict(pixels, hole), pixels, hole))
+
+    def random_hole(self, pixels: Float[Tensor, "B C H W"]) -> Bool[Tensor, "B H W"]:
+        """A rectangle in each image, true inside, whose sides differ by up to a factor of 2."""
+        areas = torch.full((len(pixels),), self.area, device=pixels.device)
+        return random_rectangles(areas, (pixels.shape[2], pixels.shape[3]), narrowest=_NARROWEST)
+
+    def predict(self, pixels: Float[Tensor, "B C H W"], hole: Bool[Tensor, "B H W"]) -> Float[Tensor, "B C H W"]:
+        """The image as it is predicted from what is outside of the hole; 0 is the mean colour of normalised pixels."""
+        return self.decode(self.model.forward_features(pixels.masked_fill(hole.unsqueeze(1), 0.0)))
+
+    @staticmethod
+    def error(
+        found: Float[Tensor, "B C H W"], pixels: Float[Tensor, "B C H W"], hole: Bool[Tensor, "B H W"]
+    ) -> Float[Tensor, ""]:
+        """Mean squared error over the pixels in the hole."""
+        inside = hole.unsqueeze(1).to(torch.float32)
+        return ((found.float() - pixels).square() * inside).sum() / (inside.sum() * pixels.shape[1])
+
+    @torch.no_grad()
+    def report(self, batch: Batch, preprocess: Preprocess) -> list[str]:
+        """A section with validation images, their visible part and their reconstruction."""
+        self.eval()
+        pixels = batch.pixels[:MOST_DRAWN]
+        hole = self.random_hole(pixels)
+        inside, found = hole.unsqueeze(1), self.predict(pixels, hole)
+        columns = [
+            ("image", pixels),
+            ("visible part", pixels.masked_fill(inside, 0.0)),
+            ("reconstruction", torch.where(inside, found.to(pixels.dtype), pixels)),
+        ]
+        return [reconstruction_section(columns, preprocess)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class InpaintConfig(ObjectiveConfig):
+    """Fill a rectangle with the mean colour, and predict its pixels (Pathak et al., 2016, "Context encoders")."""
+
+    name: ClassVar[str] = "inpaint"
+
+    area: float = 0.25
+    """Fraction of the image that the rectangle covers."""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.area < 1:
+            raise VitrailError(f"objective.area is {self.area}: it is a fraction, more than 0 and below 1")
+
+    def build(self, model: BaseVisionModel[ModelConfig], labels: Labels | None) -> Inpainting:
+        return Inpainting(model, area=self.area)
+
+    def model_config(self, config: ModelConfig) -> ModelConfig:
+        return encoder_config(config, self.name)
