@@ -70,7 +70,7 @@ class Scaling:
     """Fit a saturating power law to the errors of your own runs.
 
     Examples:
-        vitrail study scaling runs/flowers-1 runs/flowers-2 runs/flowers-3 runs/flowers-4
+        vitrail study scaling runs/quarter runs/half runs/whole -o scaling
         vitrail study scaling runs/* --against parameters -o scaling
     """
 

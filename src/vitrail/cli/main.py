@@ -60,6 +60,7 @@ COMMANDS = (
     Command("study scaling", _UNDERSTAND, "Scaling law of the errors of runs.", "efficiency:Scaling"),
     Command("models", _MODELS, "List the models that can be built, and their cost.", "models:Models"),
     Command("plan", _MODELS, "Parameters, FLOPs and memory of a model.", "plan:Plan"),
+    Command("advise", _MODELS, "Recommend a model, from measured results.", "advise:Advise"),
     Command("bench", _MODELS, "Measure the speed of attention layers on this machine.", "bench:Bench"),
     Command("convert", _MODELS, "Convert weights of other libraries.", "convert:Convert"),
     Command("rename-classes", _MODELS, "Rename the classes of a checkpoint.", "rename_classes:RenameClasses"),
