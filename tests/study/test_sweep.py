@@ -44,8 +44,7 @@ def stop_at(run: int, step: int):
 
 def test_a_sweep_that_is_stopped_in_a_run_goes_on(shades, tmp_path):
     over = ["lr=1e-3,1e-2", "overrides.embed_dim=8"]
-    whole = sweep(shades, over, tmp_path / "whole", TINY)
-    assert [outcome.trial.recipe.lr for outcome in whole.outcomes] == [1e-3, 1e-2]
+    whole = sweep(shades, ["lr=1e-2", "overrides.embed_dim=8"], tmp_path / "whole", TINY).best
     labels: list[str] = []
 
     def listen(items, total, label):
@@ -60,8 +59,9 @@ def test_a_sweep_that_is_stopped_in_a_run_goes_on(shades, tmp_path):
     spoken: list[str] = []
     again = sweep(shades, over, tmp_path / "stopped", TINY, say=spoken.append, progress=listen)
     assert any("resuming from step" in line for line in spoken)
-    assert [outcome.quality for outcome in again.outcomes] == [outcome.quality for outcome in whole.outcomes]
-    assert [outcome.metrics["loss"] for outcome in again.outcomes] == [o.metrics["loss"] for o in whole.outcomes]
+    assert [outcome.trial.recipe.lr for outcome in again.outcomes] == [1e-3, 1e-2]
+    assert again.outcomes[1].quality == whole.quality
+    assert again.outcomes[1].metrics["loss"] == whole.metrics["loss"]
     with pytest.raises(VitrailError, match="other settings"):
         sweep(shades, ["lr=1e-3,3e-3"], tmp_path / "stopped", TINY)
 

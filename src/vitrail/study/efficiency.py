@@ -12,6 +12,7 @@ from ..errors import VitrailError
 from ..json_text import json_text
 from ..models.fields import pair
 from ..models.registry import model_config, override
+from ..objectives.supervised import SupervisedConfig
 from ..plain import read_json
 from ..planning.flops import Count, count
 from ..planning.speed import measure
@@ -31,6 +32,8 @@ BACKWARD = 3
 _TRAINING_SHARE = 0.6
 """Share of a time budget that is spent in training steps; the rest is reading, evaluation and reports."""
 _EVALUATIONS = 8
+_START = Recipe(start_size=1.0, objective=SupervisedConfig())
+"""What `choose` completes; images have their full size in all steps, so that FLOPs are matched exactly."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +170,7 @@ def _check(options: EfficiencyOptions) -> None:
 
 def _base(data: TrainingData, options: EfficiencyOptions) -> tuple[Recipe, int]:
     """The recipe that all runs share, and the image size."""
-    given = set_fields(Recipe(start_size=1.0), options.settings)
+    given = set_fields(_START, options.settings)
     situation = Situation(train=len(data.train), side=data.side, channels=data.channels, gpu=False)
     whole = choose(given, situation)
     assert whole.image_size is not None, "choose fills it"
@@ -179,7 +182,7 @@ def _base(data: TrainingData, options: EfficiencyOptions) -> tuple[Recipe, int]:
 def _default_models(data: TrainingData, size: int) -> list[str]:
     """A ViT of 8 × 8 patches with about the FLOPs of the hybrid, the hybrid, and a ResNet-18."""
     situation = Situation(train=len(data.train), side=data.side, channels=data.channels, gpu=False)
-    hybrid = chosen(choose(Recipe(), situation).model)
+    hybrid = chosen(choose(_START, situation).model)
     aim = count(model_config(hybrid, image_size=size)).flops
     patch = max(1, size // 8)
 
