@@ -41,7 +41,7 @@ class Contestant:
     """A model of the comparison.
 
     Attributes:
-        label: its name in tables.
+        label: its name in tables: the variant, with a number if several are of one variant.
         model, overrides: variant and fields that differ from it.
         cost: parameters, and FLOPs of a forward pass of one image.
     """
@@ -128,7 +128,7 @@ def study_efficiency(
     if not isinstance(data.task, Classification):
         raise VitrailError(f"{data.name} has no classes: the study of data efficiency needs them")
     base, size = _base(data, options)
-    models = [_contestant(text, data, size) for text in options.models or _default_models(data, size)]
+    models = _labelled([_contestant(text, data, size) for text in options.models or _default_models(data, size)])
     flops = _flops(models, data, size, base, options, out)
     trials, sizes = _trials(models, data, base, flops, options)
     outcomes = run_trials(trials, out, skip_bad=options.skip_bad, progress=progress, say=say)
@@ -201,7 +201,16 @@ def _contestant(text: str, data: TrainingData, size: int) -> Contestant:
     overrides = dict(set_fields(Recipe(), [f"overrides.{setting}" for setting in settings]).overrides)
     fixed = {"image_size": size, "num_classes": len(data.names), "in_channels": data.channels}
     cost = count(override(model_config(name), {**overrides, **fixed}, name))
-    return Contestant(text, name, overrides, cost)
+    return Contestant(name, name, overrides, cost)
+
+
+def _labelled(models: Sequence[Contestant]) -> list[Contestant]:
+    """The models with labels that differ."""
+    names = [model.model for model in models]
+    return [
+        replace(model, label=f"{model.model} ({place})") if names.count(model.model) > 1 else model
+        for place, model in enumerate(models, 1)
+    ]
 
 
 def _flops(

@@ -6,7 +6,7 @@ from statistics import mean
 
 from ..errors import VitrailError
 from ..pages.charts import line_chart
-from ..pages.html import cautions, page, section, table
+from ..pages.html import NOWRAP, cautions, page, section, table
 from ..tables import write_csv, write_text
 from .curves import Estimate, Point, crossing, data_factor, points
 from .efficiency import Efficiency
@@ -76,7 +76,9 @@ def efficiency_page(found: Efficiency) -> str:
         _scaling(found),
         _parameters(found),
     ]
-    return page(f"Data efficiency on {found.source}", '<p class="soft">Study of data efficiency</p>', parts)
+    return page(
+        f"Data efficiency on {found.source}", '<p class="soft">Study of data efficiency</p>', parts, styles=NOWRAP
+    )
 
 
 def scaling_fits(found: Efficiency) -> dict[str, ScalingFit]:
@@ -134,8 +136,10 @@ def _parameters(found: Efficiency) -> str:
         )
         dots[model.label] = [(cost.parameters / 1e6, last.mean)]
     chart = line_chart(dots, label="Accuracy", x_label="parameters, millions", percent=True)
-    head = ["model", "M parameters", "GFLOPs an image", "training images", "accuracy"]
-    return section("Against parameters", table(head, rows) + chart, "Accuracy with the most images that were tried.")
+    head = ["model", "fields", "M parameters", "GFLOPs an image", "training images", "accuracy"]
+    return section(
+        "Against parameters", table(head, rows, text=2) + chart, "Accuracy with the most images that were tried."
+    )
 
 
 def _accuracy(point: Point | None) -> str:
@@ -143,7 +147,7 @@ def _accuracy(point: Point | None) -> str:
         return "–"
     if point.interval is None:
         return f"{100 * point.mean:.1f} %"
-    return f"{100 * point.mean:.1f} ± {50 * (point.interval[1] - point.interval[0]):.1f} %"
+    return f"{100 * point.mean:.1f} ± {100 * max(point.interval[1] - point.mean, point.mean - point.interval[0]):.1f} %"
 
 
 def _words(found: Estimate, *, images: bool = False) -> list[str]:
