@@ -26,6 +26,7 @@ from .finish import Audience, Say, fit_and_finish
 from .folder import DATA, RECIPE, SPLITS, FolderTaken, RunFolder, same_splits, splits_table
 from .loggers import Logger, require_loggers
 from .outline import outline
+from .pitfalls import pitfalls
 from .reading import reading_of
 from .recipe import Recipe
 from .recipe_file import pretraining_recipe, read_recipe, recipe_to_yaml
@@ -243,6 +244,8 @@ def _start(
             if data.survey.conflicts:
                 write_conflicts(folder.path / "conflicts.csv", data.survey)
             audience.say(outline(setup, folder.path))
+            for sentence in pitfalls(setup):
+                audience.say(f"note: {sentence}")
             return _finished(folder, setup, audience)
 
 
