@@ -141,7 +141,7 @@ def _curves(report: Report) -> str:
         (quality.title, line_chart(lines, label=quality.title, x_label="epoch", percent=quality.percent)),
         *(
             (
-                f"Loss: {part}",
+                part[:1].upper() + part[1:],
                 line_chart(
                     {"training": curve(f"train_{part}"), "validation": curve(f"val_{part}")},
                     label=part,
