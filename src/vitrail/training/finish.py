@@ -22,6 +22,7 @@ from .recipe import timed
 from .recipe_file import recipe_to_dict
 from .recorder import FolderRecorder
 from .setup import RunSetup
+from .solve import HeadSolver
 from .state import latest, restore
 from .stop import Stopped
 from .time_budget import first_plan, time_budget
@@ -62,9 +63,12 @@ def fit_and_finish(folder: RunFolder, setup: RunSetup, audience: Audience) -> di
     loggers = [*make_loggers(setup.recipe.loggers, folder.path, recipe_to_dict(setup.recipe)), *audience.loggers]
     recorder = FolderRecorder(folder, setup.checkpoint, loggers, audience.say, started)
     judge = Judge(setup)
+    solve = None
+    if setup.recipe.solver == "lbfgs" and trainer.counters.step < trainer.planned_steps:
+        solve = HeadSolver(setup, trainer, audience.progress)
     pace = time_budget(setup, started, folder.write_plan) if timed(setup.recipe) else None
     try:
-        trainer.fit(judge, recorder, pace=pace, progress=audience.progress)
+        trainer.fit(judge, recorder, pace=pace, solve=solve, progress=audience.progress)
     except Diverged as error:
         raise Diverged(
             f"{error}. Last good state: {latest(folder.checkpoints)}; --resume would repeat these steps, so start a "

@@ -35,6 +35,9 @@ Evaluate = Callable[["Trainer"], tuple[float | None, LogRow]]
 """Trainer -> quality on the validation split (higher is better; None if none is defined), and columns of the log."""
 
 
+Solve = Callable[["Trainer"], dict[str, float]]
+"""Trainer -> mean losses, after changing its model's weights."""
+
 Settle = Callable[["Trainer", BaseVisionModel[ModelConfig]], BaseVisionModel[ModelConfig]]
 """(trainer, the weights to evaluate) -> the model that is evaluated and saved."""
 
@@ -120,9 +123,22 @@ class Trainer:
         return self._settled or (self.ema.model if self.ema else self.objective.trained())
 
     def fit(
-        self, evaluate: Evaluate, recorder: Recorder, *, pace: Pace | None = None, progress: Track = silent
+        self,
+        evaluate: Evaluate,
+        recorder: Recorder,
+        *,
+        pace: Pace | None = None,
+        solve: Solve | None = None,
+        progress: Track = silent,
     ) -> None:
         """Train from the current step to the last one.
+
+        Args:
+            evaluate: evaluates the trainer.
+            recorder: receives log, weights and states.
+            pace: keeps a time budget.
+            solve: does each step in place of an optimiser.
+            progress: counts the steps.
 
         Raises:
             Diverged: the loss is not finite.
@@ -133,7 +149,7 @@ class Trainer:
         with StopSignal() as stop:
             first = self.counters.step
             for _ in progress(self._remaining(), lambda: self.planned_steps - first, "training"):
-                self.step(batches)
+                self._stepped(solve(self)) if solve else self.step(batches)
                 done = self.counters.step
                 if pace:
                     pace.stepped(self)
@@ -173,7 +189,19 @@ class Trainer:
 
     def step(self, batches: Iterator[Batch]) -> None:
         """Do one optimiser step."""
-        step, recipe, counters = self.counters.step, self.recipe, self.counters
+        self._stepped(self._optimise(batches))
+
+    def _stepped(self, losses: dict[str, float]) -> None:
+        """Count a step with these mean losses."""
+        self.objective.after_step(self.moment)
+        self.counters.step += 1
+        self.counters.add(losses)
+        if self.ema:
+            self.ema.update(self.objective.trained(), self.counters.step - 1)
+
+    def _optimise(self, batches: Iterator[Batch]) -> dict[str, float]:
+        """Update the weights by the gradients of one or several batches; the mean losses."""
+        step, recipe = self.counters.step, self.recipe
         train_mode(self.objective)
         totals: dict[str, float] = {}
         for part in range(recipe.accumulate):
@@ -182,11 +210,7 @@ class Trainer:
             for name, value in self._learn_from(batch, step).items():
                 totals[name] = totals.get(name, 0.0) + value
         self._update()
-        self.objective.after_step(self.moment)
-        counters.step += 1
-        counters.add({name: total / recipe.accumulate for name, total in totals.items()})
-        if self.ema:
-            self.ema.update(self.objective.trained(), step)
+        return {name: total / recipe.accumulate for name, total in totals.items()}
 
     def evaluate(self, evaluate: Evaluate, recorder: Recorder) -> None:
         """Evaluate the model, log the result, and keep the weights if they are the best so far."""

@@ -72,6 +72,9 @@ class Recipe:
     strict: bool = True
     """Whether damaged files that can still be decoded, such as JPEGs of which a part is grey, are bad files too."""
 
+    solver: Literal["steps", "lbfgs"] = "steps"
+    """Train by steps of the optimiser; or lbfgs: freeze everything but the last layer, compute its inputs once, without
+    augmentation, and fit it by L-BFGS (for regression, ridge) with an L2 strength chosen on held-out images."""
     optimizer: Literal["adamw", "muon"] | None = None
     """AdamW (Loshchilov & Hutter, 2019), or Muon for matrices with AdamW for the rest (Jordan et al., 2024)."""
     lr: float | None = None
@@ -135,6 +138,7 @@ RECIPES: dict[str, Recipe] = {
     "default": Recipe(),
     "finetune": Recipe(optimizer="adamw", lr=5e-4, layer_decay=0.75, weight_decay=0.05, drop_path=0.1),
     "probe": Recipe(
+        solver="lbfgs",
         optimizer="adamw",
         lr=3e-3,
         weight_decay=0.0,
