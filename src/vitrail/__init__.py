@@ -33,10 +33,13 @@ if TYPE_CHECKING:
     from .models.registry import create_model, list_models
     from .objectives.objective import ObjectiveConfig
     from .objectives.registry import register_objective
+    from .objectives.teachers import register_teacher
     from .planning.cost import plan
     from .rewrites.registry import register_rewrite, rewrite
     from .task_spec import TaskSpec
-    from .training.recipe import Recipe, list_recipes
+    from .training.distill import distill_from_teacher, store_logits
+    from .training.recipe import Recipe
+    from .training.recipes import list_recipes
     from .training.run import Run, pretrain, resume, train
 
 # Names are imported on first use, so that `import vitrail` and `vitrail --help` do not import torch.
@@ -60,6 +63,7 @@ _HOMES = {
     "convert_state_dict": "checkpoint.convert",
     "create_model": "models.registry",
     "create_vit_model": "models.courses",
+    "distill_from_teacher": "training.distill",
     "edit_attention": "lens.edit",
     "edit_features": "lens.edit",
     "embed": "evaluation.embed",
@@ -68,7 +72,7 @@ _HOMES = {
     "explore": "lens.explore",
     "export_state_dict": "checkpoint.export",
     "list_models": "models.registry",
-    "list_recipes": "training.recipe",
+    "list_recipes": "training.recipes",
     "load": "checkpoint.contract",
     "make_predictor": "engines.predictor",
     "observe_attention": "lens.observe",
@@ -80,12 +84,14 @@ _HOMES = {
     "register": "models.families",
     "register_objective": "objectives.registry",
     "register_rewrite": "rewrites.registry",
+    "register_teacher": "objectives.teachers",
     "resume": "training.run",
     "rewrite": "rewrites.registry",
     "rollout": "lens.rollout",
     "save": "checkpoint.contract",
     "source_from_dataset": "data.python_source",
     "source_from_images": "data.python_source",
+    "store_logits": "training.distill",
     "train": "training.run",
     "visualize_attention": "lens.visualize",
     "visualize_attention_weights": "lens.draw",
@@ -112,6 +118,7 @@ __all__ = [
     "convert_state_dict",
     "create_model",
     "create_vit_model",
+    "distill_from_teacher",
     "edit_attention",
     "edit_features",
     "embed",
@@ -132,12 +139,14 @@ __all__ = [
     "register",
     "register_objective",
     "register_rewrite",
+    "register_teacher",
     "resume",
     "rewrite",
     "rollout",
     "save",
     "source_from_dataset",
     "source_from_images",
+    "store_logits",
     "train",
     "visualize_attention",
     "visualize_attention_weights",

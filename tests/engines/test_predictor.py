@@ -7,11 +7,16 @@ import pytest
 import torch
 from PIL import Image
 
+import vitrail
 from tests.evaluation.small_checkpoint import CLASSES, tiny_checkpoint
+from vitrail.checkpoint.contract import Checkpoint
 from vitrail.data.decode import decode
 from vitrail.data.in_memory import image_tensor
-from vitrail.engines.predictor import batched, even_batches, first_rows, make_predictor, output_names, stack
+from vitrail.data.preprocess import Preprocess
+from vitrail.engines.predictor import Predictor, batched, even_batches, first_rows, make_predictor, output_names, stack
 from vitrail.errors import VitrailError
+from vitrail.tasks.classification import Classification
+from vitrail.tasks.regression import Regression
 
 
 @pytest.fixture(scope="module")
@@ -102,3 +107,29 @@ def test_outputs_without_names_are_numbers():
 def test_top_k_below_one_is_a_sentence(image):
     with pytest.raises(VitrailError, match="top_k 0 is not possible"):
         make_predictor(tiny_checkpoint())([image], top_k=0)
+
+
+@pytest.mark.parametrize("labels", ["one", "many"])
+def test_test_time_flips_take_the_mean_of_probabilities(labels):
+    options = {"temperature": (0.5, 2.0, 1.5) if labels == "many" else (0.7,)}
+    task = Classification(labels=labels, **options)
+    model = vitrail.create_model("compact_tiny_8", depth=1, num_classes=3, task=task.spec)
+    checkpoint = Checkpoint(model, ("a", "b", "c"), Preprocess(image_size=(8, 8)))
+    plain, flipped = make_predictor(checkpoint, device="cpu"), make_predictor(checkpoint, device="cpu", tta="flip")
+    images = torch.randint(0, 256, (5, 3, 8, 8), dtype=torch.uint8)
+    (one,), (other,) = list(plain.outputs([images])), list(plain.outputs([images.flip(-1)]))
+    (merged,) = list(flipped.outputs([images]))
+    wanted = (task.probabilities(one) + task.probabilities(other)) / 2
+    torch.testing.assert_close(task.probabilities(merged), wanted)
+    (back,) = list(flipped.outputs([images.flip(-1)]))
+    torch.testing.assert_close(back, merged)
+
+
+def test_test_time_flips_take_the_mean_of_other_outputs():
+    task = Regression(mean=(1.0,), scale=(2.0,))
+    torch.testing.assert_close(task.merged([torch.tensor([[1.0]]), torch.tensor([[4.0]])]), torch.tensor([[2.5]]))
+
+
+def test_another_test_time_augmentation_is_an_error():
+    with pytest.raises(VitrailError, match="use none or flip"):
+        Predictor(lambda pixels: pixels, Preprocess(), Classification(), ("a",), tta="crops")

@@ -70,7 +70,7 @@ def test_pictures_keep_what_was_seen_and_put_the_reconstruction_elsewhere(seeded
 
 def test_the_report_draws_three_images_for_each_of_the_first():
     preprocess = Preprocess(image_size=(16, 16), channels=1, mean=(0.5,), std=(0.5,))
-    (html,) = made().report(Batch(torch.randn(9, 1, 16, 16), None, list(range(9))), preprocess)
+    (html,) = made().report(Batch(torch.randn(9, 1, 16, 16), None), preprocess)
     assert html.count("<img") == 3 * 6
     for name in ("image", "visible patches", "reconstruction"):
         assert html.count(f'alt="{name}"') == 6

@@ -116,7 +116,7 @@ def test_what_is_hidden_reaches_the_loss_and_not_the_model(config: Any, seeded: 
     with torch.no_grad():
         for images in (pixels, changed):
             torch.manual_seed(5)
-            objective(Batch(images, None, [0, 1]), AT)
+            objective(Batch(images, None), AT)
     torch.testing.assert_close(seen[0], seen[1])
 
 
@@ -180,7 +180,7 @@ def test_reports_draw_a_row_for_each_image(config: Any, seeded: None) -> None:
     preprocess = Preprocess(image_size=(16, 16), channels=1, mean=(0.5,), std=(0.5,))
     objective = config.build(config.model_config(TINY).build(), None)
     objective.prepare(iter([torch.randn(40, 1, 16, 16)]))
-    (html,) = objective.report(Batch(torch.randn(9, 1, 16, 16), None, list(range(9))), preprocess)
+    (html,) = objective.report(Batch(torch.randn(9, 1, 16, 16), None), preprocess)
     assert html.count("<img") == (4 if config.name == "beit" else 3) * 6
 
 

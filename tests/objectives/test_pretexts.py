@@ -56,7 +56,7 @@ def test_dino_is_the_published_loss(local, seeded):
     with torch.no_grad():
         for part in (*objective.teacher.parameters(), *objective.teacher_project.parameters()):
             part.add_(0.02 * torch.randn_like(part))
-        found = objective(Batch(views, None, list(range(5))), Moment(0)).total
+        found = objective(Batch(views, None), Moment(0)).total
         student = [objective.project(objective.model(view)) for view in views]
         teacher = [objective.teacher_project(objective.teacher(view)) for view in views[:2]]
     assert found.item() == pytest.approx(published(student, teacher, objective.centre[0]), rel=1e-4)
@@ -72,7 +72,7 @@ def test_the_teacher_follows_and_the_centre_is_a_moving_mean(seeded):
     for seed in (0, 1):  # two parts of an accumulated batch
         torch.manual_seed(seed)
         views = (*torch.randn(2, 4, 1, 16, 16), torch.randn(4, 1, 8, 8))
-        objective(Batch(views, None, [0]), Moment(50, 0.5))
+        objective(Batch(views, None), Moment(50, 0.5))
         outputs += [objective.teacher_project(objective.teacher(view)) for view in views[:2]]
     objective.after_step(Moment(50, 0.5))
     decay = 1 - 0.1 / 2  # half way from 0.9 to 1
@@ -91,7 +91,7 @@ def test_prototypes_are_fixed_at_first(seeded):
     views = tuple(torch.randn(2, 4, 1, 16, 16))
     for fraction, learns in ((0.0, False), (0.5, True)):
         objective.zero_grad(set_to_none=True)
-        objective(Batch(views, None, [0]), Moment(0, fraction)).total.backward()
+        objective(Batch(views, None), Moment(0, fraction)).total.backward()
         assert (objective.project.prototypes.directions.grad is not None) == learns
         assert objective.model.embed.patches.project.weight.grad is not None
 
@@ -114,7 +114,7 @@ def test_rotation_is_the_cross_entropy_of_four_turns(seeded):
     pixels = torch.randn(3, 1, 16, 16)
     total, right = 0.0, 0
     with torch.no_grad():
-        found = objective(Batch(pixels, None, [0, 1, 2]), Moment(0))
+        found = objective(Batch(pixels, None), Moment(0))
         for turns in range(4):
             for image in pixels:
                 turned = image

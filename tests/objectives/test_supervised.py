@@ -21,7 +21,7 @@ from vitrail.tasks.classification import Classification
 
 
 def batch(targets):
-    return Batch(torch.randn(len(targets), 5), torch.tensor(targets), list(range(len(targets))))
+    return Batch(torch.randn(len(targets), 5), torch.tensor(targets))
 
 
 def test_one_label_against_a_loop(seeded):
@@ -129,7 +129,7 @@ def test_the_loss_follows_from_labels_and_options():
 
 
 def test_mixing_is_for_training_only(seeded):
-    model, data = nn.Identity(), Batch(torch.randn(4, 3), torch.eye(3)[[0, 1, 2, 0]], [0, 1, 2, 3])
+    model, data = nn.Identity(), Batch(torch.randn(4, 3), torch.eye(3)[[0, 1, 2, 0]])
     objective = Supervised(model, CrossEntropy(), mix=lambda pixels, targets: (pixels * 0, targets.flip(1)))
     plain = Supervised(model, CrossEntropy())(data, 0).total
     assert torch.equal(objective.eval()(data, 0).total, plain)
@@ -140,7 +140,7 @@ def test_mixing_is_for_training_only(seeded):
 def test_numbers_by_hand(delta, expected):
     """Errors 0.5, 2, 0 and 3: squared; or 0.5 e² below 1 and |e| − 0.5 beyond (Huber, 1964)."""
     config = RegressionConfig(loss="mse" if delta is None else "huber", delta=delta or 1.0)
-    data = Batch(torch.tensor([[0.5, 2.0], [1.0, -3.0]]), torch.tensor([[0.0, 0.0], [1.0, 0.0]]), [0, 1])
+    data = Batch(torch.tensor([[0.5, 2.0], [1.0, -3.0]]), torch.tensor([[0.0, 0.0], [1.0, 0.0]]))
     assert config.build(nn.Identity(), None)(data, 0).total.item() == pytest.approx(expected)
 
 

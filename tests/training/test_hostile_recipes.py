@@ -10,8 +10,9 @@ import pytest
 from vitrail.errors import VitrailError
 from vitrail.models.registry import model_config
 from vitrail.plain import parse_yaml, to_yaml
-from vitrail.training.recipe import RECIPES, Recipe
+from vitrail.training.recipe import Recipe
 from vitrail.training.recipe_file import read_recipe, recipe_to_dict, recipe_to_yaml, set_fields
+from vitrail.training.recipes import RECIPES
 
 HOSTILE = (
     None, True, -1, 0, 3, 10**9, 10**30, -(10**400), 1.5, 1e-320, 1e308, float("nan"), float("inf"), "", "x", "1e-3",
@@ -43,7 +44,7 @@ def is_within(given: Any, found: Any) -> bool:
 
 @pytest.mark.exhaustive
 def test_no_recipe_is_misread_or_ends_in_a_fault(tmp_path: Path) -> None:
-    rng, base = random.Random(0), recipe_to_dict(RECIPES["deit"])
+    rng, base = random.Random(0), recipe_to_dict(RECIPES["imagenet-deit"])
     base["overrides"] = {"depth": 2, "pool": "mean"}
     taken = 0
     for _ in range(250):
@@ -63,7 +64,7 @@ def test_no_recipe_is_misread_or_ends_in_a_fault(tmp_path: Path) -> None:
 
 @pytest.mark.exhaustive
 def test_damaged_text_is_a_sentence_or_a_recipe(tmp_path: Path) -> None:
-    rng, whole = random.Random(1), recipe_to_yaml(RECIPES["deit"]).encode()
+    rng, whole = random.Random(1), recipe_to_yaml(RECIPES["imagenet-deit"]).encode()
     for _ in range(250):
         data = bytearray(whole)
         for _ in range(rng.choice((1, 3, 20))):

@@ -4,6 +4,7 @@ from itertools import pairwise
 
 import pytest
 import torch
+from timm.optim.lamb import Lamb as TimmLamb
 
 from vitrail import create_model
 from vitrail.errors import VitrailError
@@ -138,6 +139,24 @@ def test_a_warmup_longer_than_half_of_the_schedule_falls_without_a_jump():
 def test_other_warmups_are_errors(warmup):
     with pytest.raises(VitrailError, match=r"recipe\.warmup is .*5 epochs"):
         Recipe(warmup=warmup)
+
+
+def test_lamb_is_timms_without_its_clipping():
+    model, other = tiny(), tiny()
+    other.load_state_dict(model.state_dict())
+    recipe = Recipe(optimizer="lamb", lr=3e-3, batch_size=256, weight_decay=0.05, betas=(0.8, 0.95))
+    (ours,) = make_optimizers(NumberLoss(model, delta=None), recipe)
+    (groups,) = make_optimizers(NumberLoss(other, delta=None), recipe)
+    given = [{key: group[key] for key in ("params", "weight_decay")} for group in groups.param_groups]
+    theirs = TimmLamb(given, lr=3e-3, betas=(0.8, 0.95), max_grad_norm=None)
+    for _ in range(3):
+        pixels = torch.randn(2, 3, 32, 32)
+        for each, optimizer in ((model, ours), (other, theirs)):
+            optimizer.zero_grad()
+            each(pixels).square().sum().backward()
+            optimizer.step()
+    for (name, mine), his in zip(model.named_parameters(), other.parameters(), strict=True):
+        torch.testing.assert_close(mine, his, msg=name, rtol=1e-4, atol=1e-6)
 
 
 def test_the_linear_rule_has_a_base_batch():

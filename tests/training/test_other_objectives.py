@@ -20,6 +20,7 @@ from vitrail.errors import VitrailError
 from vitrail.objectives.objective import Loss, Moment, Objective, ObjectiveConfig
 from vitrail.objectives.registry import register_objective
 from vitrail.training.recipe import Recipe
+from vitrail.training.recipes import RECIPES
 from vitrail.training.state import latest
 
 NUMBERS = Recipe(
@@ -118,7 +119,7 @@ def test_a_run_of_numbers_is_published(numbers: vitrail.Run, table: Path) -> Non
 
 
 def test_a_loss_that_does_not_fit_the_labels_is_a_sentence(table: Path, tmp_path: Path) -> None:
-    recipe = replace(NUMBERS, objective=vitrail.training.recipe.RECIPES["probe"].objective)
+    recipe = replace(NUMBERS, objective=RECIPES["probe"].objective)
     with pytest.raises(
         VitrailError, match=r"objective supervised needs labels for classification, and .* labels for regression"
     ):
@@ -166,7 +167,7 @@ def test_what_was_pretrained_can_be_fine_tuned_embedded_and_resumed(
 ) -> None:
     tuned = vitrail.train(
         make_pictures(tmp_path / "three kinds"),
-        replace(vitrail.training.recipe.RECIPES["finetune"], epochs=1, batch_size=16, precision="float32"),
+        replace(RECIPES["finetune"], epochs=1, batch_size=16, precision="float32"),
         weights=pretrained.path,
         out=tmp_path / "tuned",
     )

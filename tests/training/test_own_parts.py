@@ -57,7 +57,7 @@ def test_a_recipe_by_name_with_weights(source, tmp_path):
     recipe = replace(vitrail.Recipe(), steps=1)
     tuned = vitrail.train(source, recipe, weights=start.path, out=tmp_path / "tuned")
     assert origin_words(tuned.checkpoint.info) == f"fine-tuned from start on {source.name}"
-    assert set(vitrail.list_recipes()) >= {"default", "finetune", "probe", "deit", "mae"}
+    assert set(vitrail.list_recipes()) >= {"default", "finetune", "probe", "imagenet-deit", "mae"}
 
 
 class Noise(Dataset):

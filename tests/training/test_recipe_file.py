@@ -6,8 +6,9 @@ from vitrail.objectives.mae import MAEObjectiveConfig
 from vitrail.objectives.regression import RegressionConfig
 from vitrail.objectives.supervised import SupervisedConfig
 from vitrail.plain import parse_yaml, to_yaml
-from vitrail.training.recipe import RECIPES, Recipe
+from vitrail.training.recipe import Recipe
 from vitrail.training.recipe_file import pretraining_recipe, read_recipe, recipe_from_dict, recipe_to_yaml, set_fields
+from vitrail.training.recipes import RECIPES
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -30,7 +31,9 @@ def test_set_takes_dotted_names_and_scientific_numbers():
         ("augment.fliip=3", "did you mean flip"),
         ("objective.mixupp=3", "objective supervised has no field mixupp: did you mean mixup"),
         ("objective.name=supervise", "no objective 'supervise': did you mean supervised"),
-        ("objective.loss=huber", "objective supervised has no field loss"),
+        ("objective.delta=2", "objective supervised has no field delta"),
+        ("warmup=5 days", "write a fraction of the steps such as 0.1, 5 epochs, or 1000 steps"),
+        ("augment.randaugment=rand-m9-q3", "'q3' is not readable"),
         ("epochs=many", "takes float or null"),
         ("optimizer=sgd", "adamw or muon"),
         ("lr", "has no value"),

@@ -12,7 +12,7 @@ import vitrail
 from vitrail.checkpoint.rename_classes import DESCRIPTIONS, rename_classes
 from vitrail.errors import VitrailError
 from vitrail.training.loop import Trainer
-from vitrail.training.recipe import RECIPES
+from vitrail.training.recipes import RECIPES
 
 QUICK = replace(SMALL, epochs=2, save_minutes=5.0, precision="float32")
 

@@ -20,9 +20,10 @@ from vitrail.evaluation.probe.logistic import choose_strength
 from vitrail.evaluation.probe.ridge import fit_best_ridge
 from vitrail.models.registry import create_model
 from vitrail.objectives.supervised import SupervisedConfig
+from vitrail.rewrites.lora import LoRA
 from vitrail.training import finish
-from vitrail.training.recipe import RECIPES
 from vitrail.training.recipe_file import read_recipe
+from vitrail.training.recipes import RECIPES
 
 PROBE = replace(RECIPES["probe"], batch_size=8, precision="float32", device="cpu")
 SIZES = {"image_size": 16, "patch_size": 8, "embed_dim": 16, "num_heads": 2, "depth": 1}
@@ -144,6 +145,7 @@ def test_each_classifier_of_a_distilled_model_is_fitted_on_its_own_token(source,
         ({"ema": 0.9}, "moving average"),
         ({"objective": SupervisedConfig(mixup=0.2)}, "mixup"),
         ({"objective": SupervisedConfig(sampler="balanced")}, "sampler"),
+        ({"lora": LoRA()}, "LoRA"),
         ({"weights": None}, "no weights"),
     ],
 )

@@ -20,6 +20,7 @@ from .options import (
     SourceArgument,
     Split,
     Strict,
+    Tta,
 )
 
 
@@ -42,6 +43,7 @@ class Eval:
     batch_size: BatchSize = 32
     device: Device = "auto"
     precision: Precision = "auto"
+    tta: Tta = "none"
     skip_bad: SkipBad = False
     strict: Strict = True
     json: Json = False
@@ -82,6 +84,7 @@ class Eval:
                 batch_size=self.batch_size,
                 device=self.device,
                 precision=self.precision,
+                tta=self.tta,
                 skip_bad=self.skip_bad,
                 strict=self.strict,
                 each=each,

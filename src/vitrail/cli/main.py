@@ -40,6 +40,9 @@ _LEARN, _USE, _UNDERSTAND, _MODELS = "Train and evaluate", "Apply a model", "Exp
 COMMANDS = (
     Command("train", _LEARN, "Train a Vision Transformer on labelled images.", "train:Train"),
     Command("pretrain", _LEARN, "Train a Vision Transformer without labels.", "pretrain:Pretrain"),
+    Command("distill", _LEARN, "Train on labels and on the outputs of a teacher.", "distill:Distill"),
+    Command("recipes", _LEARN, "List the named recipes for training.", "recipes:Recipes"),
+    Command("sweep", _LEARN, "Train with every combination of some settings.", "sweep:Sweep"),
     Command("eval", _LEARN, "Evaluate a checkpoint on labelled images.", "eval:Eval"),
     Command("predict", _USE, "Write predictions for images as a table.", "predict:Predict"),
     Command("embed", _USE, "Compute one vector for each image.", "embed:Embed"),
@@ -50,6 +53,7 @@ COMMANDS = (
     Command("study probe", _UNDERSTAND, "kNN, linear and few-shot accuracy of frozen features.", "probe:Probe"),
     Command("study anatomy", _UNDERSTAND, "Attention distance, token similarity, positions.", "anatomy:Anatomy"),
     Command("study attribution", _UNDERSTAND, "Faithfulness of attribution methods.", "attribution:Attribution"),
+    Command("study labels", _UNDERSTAND, "Labels that are probably wrong, near-duplicates.", "labels:Labels"),
     Command("models", _MODELS, "List the models that can be built, and their cost.", "models:Models"),
     Command("plan", _MODELS, "Parameters, FLOPs and memory of a model.", "plan:Plan"),
     Command("bench", _MODELS, "Measure the speed of attention layers on this machine.", "bench:Bench"),

@@ -76,6 +76,10 @@ Device = Annotated[str, Option("auto, cpu, cuda or cuda:1.", "DEVICE", section=C
 _PRECISION = "Number format of matrix products. auto: bfloat16 if the hardware supports it, else float32."
 Precision = Annotated[PrecisionName, Option(_PRECISION, "FORMAT", section=COMPUTE)]
 OptionalPrecision = Annotated[PrecisionName | None, Option(_PRECISION, "FORMAT", section=COMPUTE, shown_default="auto")]
+Tta = Annotated[
+    Literal["none", "flip"],
+    Option("flip: the mean of the predictions for each image and its mirror image.", "KIND", section=COMPUTE),
+]
 Seed = Annotated[int, Option("Seed of all random numbers.", "N", section=COMPUTE)]
 
 

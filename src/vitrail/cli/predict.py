@@ -16,6 +16,7 @@ from .options import (
     SourcesArgument,
     Split,
     Strict,
+    Tta,
 )
 
 
@@ -24,7 +25,8 @@ class Predict:
     """Write predictions for images as a table.
 
     The columns are path, the prediction and error. The prediction of a classifier has the columns class, probability,
-    class_2, probability_2 and so on; that of a regression has one column for each number. If folders or a table give
+    class_2, probability_2 and so on, and with many labels the column present: those whose probability reaches their
+    threshold; that of a regression has one column for each number. If folders or a table give
     the true label, it has a column too. A file that cannot be read gives a row with an error.
 
     Examples:
@@ -50,6 +52,7 @@ class Predict:
     batch_size: BatchSize = 32
     device: Device = "auto"
     precision: Precision = "auto"
+    tta: Tta = "none"
 
     def run(self) -> None:
         from ..checkpoint.contract import load
@@ -62,7 +65,11 @@ class Predict:
         form = table_format(self.format, self.out)
         named = named_images(self.images, self.limit, split=self.split, run=Path(self.checkpoint), strict=self.strict)
         predictor = make_predictor(
-            load(self.checkpoint), batch_size=self.batch_size, device=self.device, precision=self.precision
+            load(self.checkpoint),
+            batch_size=self.batch_size,
+            device=self.device,
+            precision=self.precision,
+            tta=self.tta,
         )
         named = with_labels(named, self.images, predictor)
         predictions = Counted(predict_samples(predictor, named, top_k=self.top_k, progress=visible))

@@ -3,10 +3,13 @@
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from ..progress import to_stderr, visible
 from .options import COMPUTE, Option, OptionalOut, OptionalPrecision, Strict
+
+if TYPE_CHECKING:
+    from ..training.recipe import Recipe
 
 _LENGTH = "Length"
 
@@ -37,7 +40,7 @@ class Train:
     task: Annotated[str | None, Option(shown_default="from the labels")] = None
     """Task of the labels: classification, classification:labels=many, or regression."""
     recipe: str = "default"
-    """default, finetune, probe, deit, or a recipe.yaml; or a run folder, to repeat that run."""
+    """A name of `vitrail recipes`, such as finetune; a recipe.yaml; or a run folder, to repeat that run."""
     image_size: Annotated[int | None, Option(metavar="PIXELS")] = None
     """Side of the model's input in pixels."""
     skip_bad: bool = False
@@ -72,8 +75,6 @@ class Train:
             raise VitrailError(f"--source {self.source} is for --resume: name the images to train on without it")
         to_stderr(f"reading {self.data or self.resume}")  # before the imports, which take seconds on a slow machine
         from ..training.publish.next_steps import next_steps
-        from ..training.recipe import with_changes
-        from ..training.recipe_file import read_recipe, set_fields
         from ..training.run import resume, train
 
         if self.resume:
@@ -82,7 +83,7 @@ class Train:
             assert self.data is not None
             run = train(
                 self.data,
-                set_fields(with_changes(read_recipe(self.recipe), **self._changes()), self.set),
+                self.named_recipe(),
                 out=self.out,
                 skip_bad=self.skip_bad,
                 progress=visible,
@@ -90,6 +91,13 @@ class Train:
                 started=started,
             )
         print(next_steps(run.path, run.metrics))
+
+    def named_recipe(self) -> "Recipe":
+        """The recipe with the options of the command line."""
+        from ..training.recipe import with_changes
+        from ..training.recipe_file import read_recipe, set_fields
+
+        return set_fields(with_changes(read_recipe(self.recipe), **self._changes()), self.set)
 
     def _changes(self) -> dict[str, Any]:
         """Fields of the recipe with an option of their own."""

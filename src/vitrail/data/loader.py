@@ -45,12 +45,17 @@ class Batch:
         pixels: (B, C, H, W), normalised float32; or a pytree of such tensors if a sample has several views.
         targets: tensor or pytree with first dimension B, from the task and the views: for classes (B, K) zeros and
             ones; None without labels.
-        indices: indices of the samples, so that an error can name their files.
+        keys: (epoch, index, occurrence) of each sample, which determine how it was augmented.
     """
 
     pixels: Any
     targets: Any
-    indices: list[int]
+    keys: Sequence[Key] = ()
+
+    @property
+    def indices(self) -> list[int]:
+        """Indices of the samples, so that an error can name their files."""
+        return [index for _, index, _ in self.keys]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +86,7 @@ class TrainLoader:
         before: (image, epoch, index) -> image, such as a flip that alternates; None: nothing.
         repeats: times that an epoch has each of its samples, one after the other (Hoffer et al., 2020).
         weights: (count,), expected number of times that an epoch has each sample, with mean 1; None: once each.
+        cycle: number of epochs after which the augmentations, not the order, repeat; None: never.
     """
 
     def __init__(
@@ -97,7 +103,9 @@ class TrainLoader:
         before: Before | None = None,
         repeats: int = 1,
         weights: Tensor | None = None,
+        cycle: int | None = None,
     ) -> None:
+        self.cycle = cycle
         self.images = _Images(read, views, seed, targets, before)
         self.repeats = repeats
         self.weights = weights
@@ -117,15 +125,16 @@ class TrainLoader:
 
     def batches(self, first: int = 0) -> Iterator[Batch]:
         """Iterate over the batches of a run from number `first` on, without end."""
-        for images, targets, indices in _load(self.images, self._rows(first), self.workers):
-            yield Batch(tree_map(self.preprocess.normalise, images), targets, indices)
+        yield from self._batches(self._rows(first))
 
-    def once(self) -> Iterator[Batch]:
-        """Iterate over each sample once, in order; the last batch may be smaller."""
-        keys = [(0, index, 0) for index in range(self.count)]
-        rows = [keys[start : start + self.batch_size] for start in range(0, self.count, self.batch_size)]
-        for images, targets, indices in _load(self.images, rows, self.workers):
-            yield Batch(tree_map(self.preprocess.normalise, images), targets, indices)
+    def once(self, epoch: int = 0) -> Iterator[Batch]:
+        """Iterate over each sample once, in order, augmented as in `epoch`; the last batch may be smaller."""
+        keys = [(epoch, index, 0) for index in range(self.count)]
+        return self._batches(keys[start : start + self.batch_size] for start in range(0, self.count, self.batch_size))
+
+    def _batches(self, rows: Iterable[list[Key]]) -> Iterator[Batch]:
+        for images, targets, keys in _load(self.images, rows, self.workers):
+            yield Batch(tree_map(self.preprocess.normalise, images), targets, keys)
 
     def _rows(self, first: int) -> Iterator[list[Key]]:
         epoch, start = divmod(first, len(self))
@@ -143,6 +152,7 @@ class TrainLoader:
             different = order[: -(-self.count // self.repeats)]
             order = [index for index in different for _ in range(self.repeats)][: self.count]
         once = self.weights is None and self.repeats == 1
+        epoch = epoch % self.cycle if self.cycle else epoch
         keys = [(epoch, index, 0) for index in order] if once else _numbered(order, epoch)
         return [
             keys[start : start + self.batch_size] for start in range(0, len(self) * self.batch_size, self.batch_size)
@@ -171,7 +181,7 @@ class EvalLoader:
 
 
 class _Images(Dataset):
-    """(epoch, index, occurrence) -> views of the image, its target, and the index."""
+    """(epoch, index, occurrence) -> views of the image, its target, and the key."""
 
     def __init__(self, read: Read, views: Views, seed: int, targets: Any, before: Before | None) -> None:
         self.read = read
@@ -180,7 +190,7 @@ class _Images(Dataset):
         self.targets = targets
         self.before = before
 
-    def __getitem__(self, key: Key) -> "tuple[Any, Any, int] | _Failed":
+    def __getitem__(self, key: Key) -> "tuple[Any, Any, Key] | _Failed":
         epoch, index, occurrence = key
         try:
             image = self.read(index)
@@ -191,7 +201,7 @@ class _Images(Dataset):
         again = (occurrence,) if occurrence else ()
         seed_cpu(derive(self.seed, "augment", epoch, index, *again))
         target = tree_map_only(Tensor, lambda values: values[index], self.targets)
-        return *self.views(image, target), index
+        return *self.views(image, target), key
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,14 +212,14 @@ class _Failed:
     reason: str
 
 
-def _load(images: _Images, rows: Iterable[list[Key]], workers: int) -> Iterator[tuple[Any, Any, list[int]]]:
+def _load(images: _Images, rows: Iterable[list[Key]], workers: int) -> Iterator[tuple[Any, Any, list[Key]]]:
     for found in _stacks(images, rows, workers):
         if isinstance(found, _Failed):
             raise BadImage(found.name, found.reason)
         yield found
 
 
-def _stacks(images: _Images, rows: Iterable[list[Key]], workers: int) -> Iterator[tuple[Any, Any, list[int]] | _Failed]:
+def _stacks(images: _Images, rows: Iterable[list[Key]], workers: int) -> Iterator[tuple[Any, Any, list[Key]] | _Failed]:
     if workers == 0:
         return (_stack([images[key] for key in row]) for row in rows)
     return iter(
@@ -268,14 +278,14 @@ def _settle_worker(workers: int, alone: AbstractContextManager[Any], worker: int
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # the main process ends its workers by it, without a traceback
 
 
-def _stack(items: Sequence[tuple[Any, Any, int] | _Failed]) -> tuple[Any, Any, list[int]] | _Failed:
+def _stack(items: Sequence[tuple[Any, Any, Key] | _Failed]) -> tuple[Any, Any, list[Key]] | _Failed:
     good = []
     for item in items:
         if isinstance(item, _Failed):
             return item
         good.append(item)
-    images, targets, indices = zip(*good, strict=True)
-    return _stacked(images), _stacked(targets), list(indices)
+    images, targets, keys = zip(*good, strict=True)
+    return _stacked(images), _stacked(targets), list(keys)
 
 
 def _stacked(trees: Sequence[Any]) -> Any:

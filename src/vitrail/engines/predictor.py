@@ -18,6 +18,9 @@ from ..tasks.registry import resolve
 from ..tasks.task import Prediction, Task
 from .engine import Engine, make_engine
 
+TTA = ("none", "flip")
+"""Test-time augmentation."""
+
 
 class Predictor:
     """Predicts from decoded images.
@@ -28,16 +31,28 @@ class Predictor:
         task: decodes the outputs.
         names: names of the outputs.
         batch_size: images per forward pass.
+        tta: "flip" predicts each image and its mirror image, and takes the mean of both predictions (test-time
+            augmentation), at twice the cost.
 
     Raises:
-        VitrailError: a batch size below 1.
+        VitrailError: a batch size below 1, or another `tta`.
     """
 
     def __init__(
-        self, engine: Engine, preprocess: Preprocess, task: Task, names: Sequence[str], *, batch_size: int = 32
+        self,
+        engine: Engine,
+        preprocess: Preprocess,
+        task: Task,
+        names: Sequence[str],
+        *,
+        batch_size: int = 32,
+        tta: str = "none",
     ) -> None:
         if batch_size < 1:
             raise VitrailError(f"batch size {batch_size} is not possible: use 1 or more")
+        if tta not in TTA:
+            raise VitrailError(f"tta {tta!r} is not possible: use {' or '.join(TTA)}")
+        self.tta = tta
         self.engine = engine
         self.preprocess = preprocess
         self.task = task
@@ -73,13 +88,18 @@ class Predictor:
         """
         for images, count in even_batches(batches):
             pixels = self.preprocess.normalise(images)
-            output = self.task.joined(first_rows(self.engine(pixels), count))
+            output = first_rows(self._run(pixels), count)
             if not _is_finite(output) and _is_finite(pixels):
                 raise VitrailError(
                     "the model's outputs are not finite: its weights are damaged, or its training diverged; use "
                     "another checkpoint, or with --precision float16 try float32"
                 )
             yield output
+
+    def _run(self, pixels: Tensor) -> Any:
+        views = [pixels] if self.tta == "none" else [pixels, pixels.flip(-1)]
+        outputs = [self.task.joined(self.engine(view)) for view in views]
+        return outputs[0] if len(outputs) == 1 else self.task.merged(outputs)
 
 
 def _is_finite(values: Any) -> bool:
@@ -135,6 +155,7 @@ def make_predictor(
     engine: str = "torch",
     device: str = "auto",
     precision: str = "auto",
+    tta: str = "none",
 ) -> Predictor:
     """Build the Predictor of a checkpoint; its model is set to evaluation mode and moved to the device.
 
@@ -142,13 +163,14 @@ def make_predictor(
         checkpoint: model, preprocessing and names.
         batch_size: images per forward pass.
         engine, device, precision: see `make_engine`.
+        tta: "flip" takes the mean of the predictions for each image and its mirror image.
 
     Raises:
         VitrailError: unknown name, or the checkpoint's task has no predictions for images.
     """
     task = resolve(checkpoint.task)
     running = make_engine(checkpoint.model, engine=engine, device=device, precision=precision)
-    return Predictor(running, checkpoint.preprocess, task, output_names(checkpoint), batch_size=batch_size)
+    return Predictor(running, checkpoint.preprocess, task, output_names(checkpoint), batch_size=batch_size, tta=tta)
 
 
 def output_names(checkpoint: Checkpoint) -> tuple[str, ...]:

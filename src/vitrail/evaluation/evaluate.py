@@ -28,6 +28,7 @@ def evaluate(
     engine: str = "torch",
     device: str = "auto",
     precision: str = "auto",
+    tta: str = "none",
     skip_bad: bool = False,
     strict: bool = True,
     each: Callable[[Prediction], None] | None = None,
@@ -42,7 +43,7 @@ def evaluate(
         checkpoint: a checkpoint, or what `load` takes: a run, a folder, a file, a hub id.
         source: what `open_source` takes: a path, a name, a `Source`, a torch Dataset.
         split: part of the source, see `held_out`; the result's `note` describes the images.
-        batch_size, engine, device, precision: see `make_predictor`.
+        batch_size, engine, device, precision, tta: see `make_predictor`.
         skip_bad: leave out files that cannot be read, instead of raising an error.
         strict: False also takes damaged files that can still be decoded, such as JPEGs of which a part is grey.
         each: receives the prediction for each image with its true label, also for images that are left out.
@@ -52,7 +53,7 @@ def evaluate(
         VitrailError: unknown classes, unreadable files, a missing part, no images, or a task without labels.
     """
     found = checkpoint if isinstance(checkpoint, Checkpoint) else load(os.fspath(checkpoint))
-    predictor = make_predictor(found, batch_size=batch_size, engine=engine, device=device, precision=precision)
+    predictor = make_predictor(found, batch_size=batch_size, engine=engine, device=device, precision=precision, tta=tta)
     matched = predictor.task.match(open_source(source, strict=strict), found.class_names)
     chosen = held_out(matched, found.path, split, skip_bad=skip_bad, progress=progress)
     return score_held_out(predictor, chosen, skip_bad=skip_bad, each=each, progress=progress)

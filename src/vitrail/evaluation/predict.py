@@ -41,6 +41,7 @@ def predict(
     engine: str = "torch",
     device: str = "auto",
     precision: str = "auto",
+    tta: str = "none",
     progress: Track = silent,
 ) -> Iterator[Prediction]:
     """Predict the images of sources: `list(predict("runs/flowers", "garden/"))`.
@@ -57,7 +58,7 @@ def predict(
         split: part of each source, see `choose_split`.
         limit: largest number of images.
         strict: False also predicts damaged files that can still be decoded, such as JPEGs of which a part is grey.
-        batch_size, engine, device, precision: see `make_predictor`.
+        batch_size, engine, device, precision, tta: see `make_predictor`.
         progress: reports how many images are done.
 
     Returns:
@@ -73,7 +74,7 @@ def predict(
     run = checkpoint.path if isinstance(checkpoint, Checkpoint) else Path(checkpoint)
     named = None if images else named_images(specs, limit, split=split, run=run, strict=strict)
     found = checkpoint if isinstance(checkpoint, Checkpoint) else load(os.fspath(checkpoint))
-    predictor = make_predictor(found, batch_size=batch_size, engine=engine, device=device, precision=precision)
+    predictor = make_predictor(found, batch_size=batch_size, engine=engine, device=device, precision=precision, tta=tta)
     if named is None:
         return iter(predictor(images[:limit], top_k=top_k))
     return predict_samples(predictor, with_labels(named, specs, predictor), top_k=top_k, progress=progress)

@@ -23,6 +23,15 @@ _GLOBAL = 2
 _SMALL = 96 / 224
 """Side of the small crops, as a fraction of the image's."""
 
+_JITTER: dict[str, Any] = {"color_jitter": 0.4, "hue": 0.1, "color_jitter_rate": 0.8, "grayscale": 0.2}
+_COLOURS: tuple[dict[str, Any], ...] = (
+    {**_JITTER, "blur": 1.0},
+    {**_JITTER, "blur": 0.1, "solarize": 0.2},
+    {**_JITTER, "blur": 0.5},
+)
+"""Options of the augmentation of the first and second large crop, and of the small ones (appendix B there)."""
+_PLAIN: tuple[dict[str, Any], ...] = ({}, {}, {})
+
 
 @dataclass(frozen=True, kw_only=True)
 class DINOObjectiveConfig(ObjectiveConfig):
@@ -46,6 +55,8 @@ class DINOObjectiveConfig(ObjectiveConfig):
     """Smallest and largest fraction of the area in the two large crops."""
     local_scale: tuple[float, float] = (0.05, 0.4)
     """Smallest and largest fraction of the area in the small crops."""
+    colour: bool = True
+    """Jitter, grayscale, blur and solarization of RGB images, as in the paper, besides the recipe's augmentation."""
     momentum: float = 0.996
     """Decay of the teacher's average at first; it grows to 1 along a half cosine."""
     student_temperature: float = 0.1
@@ -91,11 +102,11 @@ class DINOObjectiveConfig(ObjectiveConfig):
         """Two large crops and several small ones; in evaluation the image twice."""
         if augmentation.options is None:
             return Crops([augmentation.transform()] * _GLOBAL)
-        large = augmentation.with_options(crop="resized", crop_scale=self.global_scale)
-        small = augmentation.with_options(
-            image_size=self._small_size(augmentation), crop="resized", crop_scale=self.local_scale
-        )
-        return Crops([large] * _GLOBAL + [small] * self.local_crops)
+        colours = _COLOURS if self.colour and augmentation.preprocess.channels == 3 else _PLAIN
+        large: dict[str, Any] = {"crop": "resized", "crop_scale": self.global_scale}
+        small = {"crop": "resized", "crop_scale": self.local_scale, "image_size": self._small_size(augmentation)}
+        kinds = [{**large, **colours[0]}, {**large, **colours[1]}, *[{**small, **colours[2]}] * self.local_crops]
+        return Crops([augmentation.with_options(**kind) for kind in kinds])
 
     def _small_size(self, augmentation: Augmentation) -> tuple[int, int]:
         """(height, width) of the small crops: whole cells of the model's grid, at least two."""

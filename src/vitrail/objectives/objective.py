@@ -81,17 +81,22 @@ class Loss:
 
 @dataclass(frozen=True, slots=True)
 class Labels:
-    """Training labels, as an objective uses them.
+    """Training labels, and what is known of the images, as an objective uses them.
 
     Attributes:
         task: the task of the labels.
         names: names of the outputs.
         targets: targets of all training samples, as `Task.targets` returns them.
+        preprocess: the model's preprocessing.
+        images: digest of what determines the augmented images: files, seed, augmentation, size; None if a function of
+            the user's augments them.
     """
 
     task: Task
     names: tuple[str, ...]
     targets: Tensor
+    preprocess: Preprocess
+    images: str | None = None
 
 
 class Objective(nn.Module, ABC):
@@ -164,6 +169,10 @@ class ObjectiveConfig(ABC):
 
     def sample_weights(self, labels: Labels) -> Tensor | None:
         """Expected number of times that an epoch has each training sample, (n,) with mean 1; None: once each."""
+        return None
+
+    def augmented_epochs(self) -> int | None:
+        """Number of epochs after which the augmented images repeat; None: never."""
         return None
 
     def views(self, augmentation: Augmentation) -> Views:

@@ -9,6 +9,7 @@ from .objective import ObjectiveConfig
 
 OBJECTIVES = {
     "supervised": "supervised:SupervisedConfig",
+    "distill": "distill:DistillConfig",
     "regression": "regression:RegressionConfig",
     "mae": "mae:MAEObjectiveConfig",
     "simmim": "simmim:SimMIMConfig",

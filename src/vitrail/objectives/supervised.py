@@ -38,10 +38,14 @@ class Supervised(Objective):
         self.mix = mix
 
     def forward(self, batch: Batch, moment: Moment) -> Loss:
-        pixels, targets = batch.pixels, batch.targets
-        if self.mix and self.training:
-            pixels, targets = self.mix(pixels, targets)
+        pixels, targets = self.mixed(batch)
         return Loss(self.loss(joined(self.model(pixels)).float(), targets))
+
+    def mixed(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Pixels and targets of a batch, in training after Mixup or CutMix."""
+        if self.mix and self.training:
+            return self.mix(batch.pixels, batch.targets)
+        return batch.pixels, batch.targets
 
 
 @dataclass(frozen=True, kw_only=True)

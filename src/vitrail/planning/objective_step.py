@@ -44,4 +44,4 @@ def example_views(objective: ObjectiveConfig, config: ModelConfig) -> Any:
 
 def example_batch(views: Any, size: int) -> Batch:
     """Batch of this many samples, all zeros, in the shapes of the views of one."""
-    return Batch(tree_map_only(Tensor, lambda view: torch.zeros(size, *view.shape), views), None, [])
+    return Batch(tree_map_only(Tensor, lambda view: torch.zeros(size, *view.shape), views), None)

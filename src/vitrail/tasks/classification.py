@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
@@ -19,6 +20,7 @@ from .classification_metrics import ClassMetrics
 from .classification_report import class_sections, class_summary
 from .task import Cells, Curve, Mistake, Names, Prediction, Task, same_kind
 from .temperature import fit_temperature, fit_temperatures
+from .thresholds import USUAL_THRESHOLD, fit_thresholds
 
 _NAMED = 10
 _DESCRIBED = 50
@@ -33,9 +35,11 @@ class ClassPrediction(Prediction):
 
     Attributes:
         classes: (class name, probability), the most probable first; empty if the image could not be read.
+        present: names of the classes whose probability reaches its threshold; None with one label.
     """
 
     classes: tuple[tuple[str, float], ...] = ()
+    present: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,6 +50,7 @@ class Classification(Task):
         labels: "one" class for each image, or "many": any number, including none.
         temperature: the numbers by which logits are divided before they become probabilities, one for all classes or
             one for each; empty: they are not divided. Training fits them on the validation split, see `calibrated`.
+        thresholds: probability of each class from which it is predicted ("many"), fitted likewise; empty: 0.5.
     """
 
     name: ClassVar[str] = "classification"
@@ -59,18 +64,24 @@ class Classification(Task):
 
     labels: Labels = "one"
     temperature: tuple[float, ...] = ()
+    thresholds: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         if self.labels not in ("one", "many"):
             raise VitrailError(f"classification has labels {self.labels!r}: it takes one or many")
         if bad := [value for value in self.temperature if not 0 < value < math.inf]:
             raise VitrailError(f"classification has a temperature of {bad[0]}: it needs to be more than 0 and finite")
+        if bad := [value for value in self.thresholds if not 0 <= value <= 1]:
+            raise VitrailError(f"classification has a threshold of {bad[0]}: it is a probability, from 0 to 1")
+        if self.thresholds and self.labels == "one":
+            raise VitrailError("classification has thresholds for one label: they are for labels=many")
 
     @property
     def spec(self) -> TaskSpec:
         options = {"labels": self.labels} if self.labels != "one" else {}
         fitted = {"temperature": self.temperature} if self.temperature else {}
-        return TaskSpec.of("classification", **options, **fitted)
+        chosen = {"thresholds": self.thresholds} if self.thresholds else {}
+        return TaskSpec.of("classification", **options, **fitted, **chosen)
 
     def check(self, survey: Survey) -> None:
         """Raise VitrailError for fewer than two classes or images, or if no class has two images."""
@@ -117,11 +128,13 @@ class Classification(Task):
         return replace(source, class_names=tuple(names), samples=samples, task=self.spec)
 
     def calibrated(self, output: Float[Tensor, "n K"], target: Float[Tensor, "n K"]) -> "Classification":
-        """The task with the temperatures that suit these outputs and targets best; unchanged for a few images."""
+        """The task with the temperatures, and with many labels the thresholds, that suit these outputs and targets
+        best; unchanged for a few images."""
         if len(output) < _FEWEST_FITTED:
             return self
         if self.labels == "many":
-            return replace(self, temperature=fit_temperatures(output, target))
+            cooled = replace(self, temperature=fit_temperatures(output, target), thresholds=())
+            return replace(cooled, thresholds=fit_thresholds(cooled.probabilities(output.double()), target))
         return replace(self, temperature=(fit_temperature(output, target.argmax(dim=1), prior=1.0),))
 
     def scaled(self, output: Float[Tensor, "*batch K"]) -> Float[Tensor, "*batch K"]:
@@ -148,14 +161,43 @@ class Classification(Task):
         scaled = self.scaled(output)
         return scaled.softmax(dim=-1) if self.labels == "one" else scaled.sigmoid()
 
+    def merged(self, outputs: Sequence[Float[Tensor, "B K"]]) -> Float[Tensor, "B K"]:
+        """Logits whose probabilities are the mean of those of several outputs."""
+        scaled = torch.stack([self.scaled(output).double() for output in outputs])
+        if self.labels == "one":
+            mean = scaled.log_softmax(dim=-1).logsumexp(dim=0)
+        else:
+            mean = F.logsigmoid(scaled).logsumexp(dim=0) - F.logsigmoid(-scaled).logsumexp(dim=0)
+        return (mean * mean.new_tensor(self.temperature or (1.0,))).float()
+
     def decode(self, output: Float[Tensor, "B K"], names: Names, top_k: int | None = None) -> Sequence[ClassPrediction]:
-        """The `top_k` most probable classes of each image, or all of them."""
+        """The `top_k` most probable classes of each image, or all of them; and with many labels those it shows."""
         count = min(top_k or len(names), len(names))
-        values, indices = self.probabilities(output).topk(count, dim=1)
+        probabilities = self.probabilities(output)
+        values, indices = probabilities.topk(count, dim=1)
+        present: Sequence[tuple[str, ...] | None] = [None] * len(output)
+        if self.labels == "many":
+            above = probabilities >= self.limits(len(names)).to(probabilities.dtype)
+            present = [tuple(names[index] for index in row.nonzero().flatten().tolist()) for row in above]
         return [
-            ClassPrediction(classes=tuple((names[index], value) for index, value in zip(*row, strict=True)))
-            for row in zip(indices.tolist(), values.tolist(), strict=True)
+            ClassPrediction(
+                classes=tuple((names[index], value) for index, value in zip(*row, strict=True)), present=shown
+            )
+            for *row, shown in zip(indices.tolist(), values.tolist(), present, strict=True)
         ]
+
+    def limits(self, count: int) -> Float[Tensor, " K"]:
+        """The threshold of each class, float64.
+
+        Raises:
+            VitrailError: there are thresholds for another number of classes.
+        """
+        if len(self.thresholds) not in (0, count):
+            raise VitrailError(
+                f"the checkpoint has thresholds for {len(self.thresholds)} classes and outputs for {count}: train it "
+                "anew, or remove thresholds from the task in model.json"
+            )
+        return torch.tensor(self.thresholds or (USUAL_THRESHOLD,) * count, dtype=torch.float64)
 
     def failed(self, path: str, error: str) -> ClassPrediction:
         return ClassPrediction(path=path, error=error)
@@ -163,17 +205,23 @@ class Classification(Task):
     def columns(self, names: Names, top_k: int) -> dict[str, type[str] | type[float]]:
         ranks = ["", *(f"_{rank}" for rank in range(2, top_k + 1))]
         kinds: dict[str, type[str] | type[float]] = {"class": str, "probability": float}
-        return {f"{word}{rank}": kind for rank in ranks for word, kind in kinds.items()}
+        shown: dict[str, type[str] | type[float]] = {"present": str} if self.labels == "many" else {}
+        return {**shown, **{f"{word}{rank}": kind for rank in ranks for word, kind in kinds.items()}}
 
     def cells(self, prediction: ClassPrediction, names: Names, top_k: int) -> list[str | float | None]:
         known = [cell for name, value in prediction.classes[:top_k] for cell in (name, value)]
-        return [*known, *[None] * (2 * top_k - len(known))]
+        shown = None if prediction.present is None else "|".join(prediction.present)
+        first = [shown] if self.labels == "many" else []
+        return [*first, *known, *[None] * (2 * top_k - len(known))]
 
     def to_dict(self, prediction: ClassPrediction) -> dict[str, object]:
-        return {"classes": [{"class": name, "probability": round(value, 6)} for name, value in prediction.classes]}
+        shown = {} if prediction.present is None else {"present": list(prediction.present)}
+        classes = [{"class": name, "probability": round(value, 6)} for name, value in prediction.classes]
+        return {**shown, "classes": classes}
 
     def metrics(self, names: Names) -> ClassMetrics:
-        return ClassMetrics(names, self.labels, self.scaled if self.temperature else None)
+        limits = self.limits(len(names)) if self.thresholds else None
+        return ClassMetrics(names, self.labels, self.scaled if self.temperature else None, limits)
 
     def mistakes(
         self, output: Float[Tensor, "n K"], target: Float[Tensor, "n K"], names: Names, most: int

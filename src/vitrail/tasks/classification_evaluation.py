@@ -16,7 +16,8 @@ class ClassScore:
     """Metrics of one class.
 
     A value is None if it is not defined: recall and average precision of a class that does not occur, precision of
-    a class that is never predicted, F1 of a class that neither occurs nor is predicted.
+    a class that is never predicted, F1 of a class that neither occurs nor is predicted. `threshold` is the probability
+    from which the class is predicted, if it was fitted.
     """
 
     name: str
@@ -25,6 +26,7 @@ class ClassScore:
     recall: float | None
     f1: float | None
     average_precision: float | None = None
+    threshold: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -54,8 +56,9 @@ class ClassEvaluation(Evaluation):
         reliability: the bins of `ece` ("one").
         confusion: counts, [true class][predicted class] ("one").
         mean_average_precision: mean over the classes that have positives ("many").
-        micro_f1: F1 over all decisions, at probability 0.5 ("many").
-        subset_accuracy: fraction of the images with all classes right, at probability 0.5 ("many").
+        micro_f1: F1 over all decisions, at the thresholds of the classes ("many").
+        subset_accuracy: fraction of the images with all classes right, at these thresholds ("many").
+        raw_macro_f1: `macro_f1` with thresholds of 0.5, if the checkpoint has others ("many").
     """
 
     labels: Labels
@@ -70,6 +73,7 @@ class ClassEvaluation(Evaluation):
     mean_average_precision: float | None = None
     micro_f1: float | None = None
     subset_accuracy: float | None = None
+    raw_macro_f1: float | None = None
 
     @property
     def quality(self) -> float:

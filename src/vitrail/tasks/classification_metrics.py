@@ -26,6 +26,7 @@ def score(
     class_names: Sequence[str],
     labels: Labels = "one",
     scale: Scale | None = None,
+    thresholds: Float[Tensor, " K"] | None = None,
 ) -> ClassEvaluation:
     """Compute all metrics of logits and targets.
 
@@ -34,6 +35,7 @@ def score(
         targets: (n, K), 1 for the classes of an image, 0 elsewhere: exactly one 1 in a row ("one"), or any number.
         class_names: K names.
         scale: divides logits by the temperature; None: there is none.
+        thresholds: probability of each class from which it is predicted ("many"); None: 0.5.
 
     Raises:
         VitrailError: no images, an image without exactly one label ("one"), wrong shapes, or logits not finite.
@@ -42,7 +44,13 @@ def score(
     raw = logits.double().cpu()
     logits = scale(raw) if scale else raw
     if labels == "many":
-        return _score_many(logits, targets.bool(), class_names)
+        usual = _score_many(logits, logits > 0, targets.bool(), class_names)
+        if thresholds is None:
+            return usual
+        found = _score_many(logits, logits.sigmoid() >= thresholds, targets.bool(), class_names)
+        rows = zip(found.per_class, thresholds.tolist(), strict=True)
+        per_class = tuple(replace(row, threshold=threshold) for row, threshold in rows)
+        return replace(found, per_class=per_class, raw_macro_f1=usual.macro_f1)
     counts = targets.sum(dim=1)
     if (wrong := (counts != 1).nonzero().flatten()).numel():
         first = int(wrong[0])
@@ -84,8 +92,9 @@ def _ece(bins: Sequence[ReliabilityBin]) -> float:
     return sum(row.count * abs(row.accuracy - row.confidence) for row in bins) / sum(row.count for row in bins)
 
 
-def _score_many(logits: Float[Tensor, "n K"], target: Bool[Tensor, "n K"], names: Sequence[str]) -> ClassEvaluation:
-    predicted = logits > 0
+def _score_many(
+    logits: Float[Tensor, "n K"], predicted: Bool[Tensor, "n K"], target: Bool[Tensor, "n K"], names: Sequence[str]
+) -> ClassEvaluation:
     hits, claims, truths = (predicted & target).sum(0), predicted.sum(0), target.sum(0)
     precisions = [average_precision(logits[:, index], target[:, index]) for index in range(len(names))]
     per_class = _per_class(hits, claims, truths, names, precisions)
@@ -185,10 +194,17 @@ def _ratio(part: float, whole: float) -> float | None:
 class ClassMetrics(Metrics):
     """Collects logits and targets of all batches and computes the metrics in float64; the arguments are `score`'s."""
 
-    def __init__(self, class_names: Sequence[str], labels: Labels, scale: Scale | None = None) -> None:
+    def __init__(
+        self,
+        class_names: Sequence[str],
+        labels: Labels,
+        scale: Scale | None = None,
+        thresholds: Float[Tensor, " K"] | None = None,
+    ) -> None:
         self.class_names = class_names
         self.labels: Labels = labels
         self.scale = scale
+        self.thresholds = thresholds
         self.logits: list[Tensor] = []
         self.targets: list[Tensor] = []
 
@@ -201,4 +217,4 @@ class ClassMetrics(Metrics):
         """Compute the metrics over all batches, see `score`."""
         empty = torch.zeros(0, len(self.class_names))
         logits, targets = torch.cat([empty, *self.logits]), torch.cat([empty, *self.targets])
-        return score(logits, targets, self.class_names, self.labels, self.scale)
+        return score(logits, targets, self.class_names, self.labels, self.scale, self.thresholds)

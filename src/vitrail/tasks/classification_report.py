@@ -64,16 +64,26 @@ def confused_pairs(confusion: Sequence[Sequence[int]]) -> list[tuple[int, int, i
 
 def _per_class(evaluation: ClassEvaluation) -> str:
     multi = evaluation.labels == "many"
-    head = ["class", "images", "precision", "recall", "F1", *(["average precision"] if multi else [])]
+    fitted = any(row.threshold is not None for row in evaluation.per_class)
+    more = [*(["average precision"] if multi else []), *(["threshold"] if fitted else [])]
+    head = ["class", "images", "precision", "recall", "F1", *more]
     rows = [
         [row.name, row.support, _percent(row.precision), _percent(row.recall), _percent(row.f1)]
         + ([_percent(row.average_precision)] if multi else [])
+        + ([_percent(row.threshold)] if fitted else [])
         for row in evaluation.per_class
     ]
+    note = ""
+    if evaluation.macro_f1 is not None and evaluation.raw_macro_f1 is not None:
+        note = (
+            "A class is predicted from its threshold on, the probability with the best F1 on the validation images. "
+            f"Mean F1 here {_percent(evaluation.macro_f1)}; with thresholds of 50 %, "
+            f"{_percent(evaluation.raw_macro_f1)}."
+        )
     body = table(head, rows, sortable=True)
     if len(rows) > LARGEST_MATRIX:
         body = f"<details><summary>All {len(rows)} classes</summary>{body}</details>"
-    return section("Class by class", body)
+    return section("Class by class", body, note)
 
 
 def _calibration(evaluation: ClassEvaluation) -> str:
@@ -111,6 +121,7 @@ def _overall(found: ClassEvaluation) -> str:
         ("loss (nats)", with_margin(f"{found.loss:.4f}", margin)),
         ("calibration error (ECE)", _exact_percent(found.ece)),
         ("without the temperature", _exact_percent(found.raw_ece)),
+        ("mean F1 with thresholds of 50 %", _exact_percent(found.raw_macro_f1)),
     ]
     known = list(dict(row for row in rows if row[1] != "–").items())
     return plain_table(known[0], known[1:])
@@ -118,13 +129,16 @@ def _overall(found: ClassEvaluation) -> str:
 
 def _class_rows(found: ClassEvaluation) -> str:
     several = found.labels == "many"
-    header = ("class", "images", "precision", "recall", "F1", *(("average precision",) if several else ()))
+    fitted = any(row.threshold is not None for row in found.per_class)
+    more = (*(("average precision",) if several else ()), *(("threshold",) if fitted else ()))
+    header = ("class", "images", "precision", "recall", "F1", *more)
     rows = [
         (
             row.name,
             f"{row.support:,}",
             *map(_exact_percent, (row.precision, row.recall, row.f1)),
             *((_exact_percent(row.average_precision),) if several else ()),
+            *((_exact_percent(row.threshold),) if fitted else ()),
         )
         for row in found.per_class
     ]

@@ -5,7 +5,9 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import torch
 from torch import Tensor
+from torch.utils._pytree import tree_map
 
 from ..data.samples import Sample, Source
 from ..data.survey import Survey
@@ -215,6 +217,10 @@ class Task(ABC):
             names: names of the outputs.
             top_k: number of classes, the most probable first; None for all. Tasks without classes ignore it.
         """
+
+    def merged(self, outputs: Sequence[Any]) -> Any:
+        """One output for several views of the same images, such as mirrored ones; by default the mean of tensors."""
+        return tree_map(lambda *tensors: torch.stack(tensors).mean(dim=0), *outputs)
 
     def calibrated(self, output: Any, target: Any) -> "Task":
         """Return the task with what makes its predictions agree with the targets of held-out images; by default

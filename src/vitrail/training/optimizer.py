@@ -11,6 +11,8 @@ from ..errors import VitrailError
 from ..nn import Stage
 from ..nn.matrices import hidden_matrices, weight_matrices
 from ..objectives.objective import Objective
+from ..rewrites.lora import lora_parameters
+from .lamb import Lamb
 from .muon import Muon, orthogonalize_flops
 from .recipe import Recipe, chosen
 
@@ -32,6 +34,14 @@ def freeze(model: nn.Module, patterns: tuple[str, ...]) -> None:
         raise VitrailError(f"freeze {', '.join(patterns)} leaves no parameter to train: do not freeze the head")
 
 
+def freeze_for_lora(model: nn.Module) -> None:
+    """Freeze all parameters of a model but its low-rank updates and its head."""
+    kept = lora_parameters(model)
+    for name, param in model.named_parameters():
+        if param not in kept and not name.startswith("head."):
+            param.requires_grad_(False)
+
+
 def train_mode(model: nn.Module) -> None:
     """Set training mode, except for modules whose parameters are all frozen, which stay in evaluation mode."""
     model.train()
@@ -42,7 +52,7 @@ def train_mode(model: nn.Module) -> None:
 
 
 def make_optimizers(objective: Objective, recipe: Recipe) -> list[Optimizer]:
-    """AdamW for all parameters, or Muon for the matrices of the encoder and the stem, and AdamW for the rest.
+    """AdamW or LAMB for all parameters, or Muon for the matrices of the encoder and the stem, and AdamW for the rest.
 
     Parameters of the objective that are not the model's (a projection, a temperature) have the head's learning rate.
     Each group keeps its peak learning rate as `peak_lr`.
@@ -70,7 +80,10 @@ def make_optimizers(objective: Objective, recipe: Recipe) -> list[Optimizer]:
             {"params": params, "peak_lr": lr * scale, "weight_decay": recipe.weight_decay if decays else 0.0}
             for (scale, decays), params in adamw.items()
         ]
-        optimizers.append(torch.optim.AdamW(groups, lr=lr, betas=recipe.betas, fused=True))
+        if recipe.optimizer == "lamb":
+            optimizers.append(Lamb(groups, lr=lr, betas=recipe.betas))
+        else:
+            optimizers.append(torch.optim.AdamW(groups, lr=lr, betas=recipe.betas, fused=True))
     if muon:
         groups = [{"params": params, "peak_lr": recipe.muon_lr * scale} for scale, params in muon.items()]
         optimizers.append(Muon(groups, lr=recipe.muon_lr, weight_decay=recipe.weight_decay))

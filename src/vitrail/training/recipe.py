@@ -4,10 +4,9 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal, TypeVar
 
 from ..data.augment_options import Augment
-from ..errors import VitrailError, nearest
-from ..objectives.mae import MAEObjectiveConfig
+from ..errors import VitrailError
 from ..objectives.objective import ObjectiveConfig
-from ..objectives.supervised import SupervisedConfig
+from ..rewrites.lora import LoRA
 from .recipe_checks import check_recipe
 
 
@@ -75,10 +74,11 @@ class Recipe:
     solver: Literal["steps", "lbfgs"] = "steps"
     """Train by steps of the optimiser; or lbfgs: freeze everything but the last layer, compute its inputs once, without
     augmentation, and fit it by L-BFGS (for regression, ridge) with an L2 strength chosen on held-out images."""
-    optimizer: Literal["adamw", "muon"] | None = None
-    """AdamW (Loshchilov & Hutter, 2019), or Muon for matrices with AdamW for the rest (Jordan et al., 2024)."""
+    optimizer: Literal["adamw", "muon", "lamb"] | None = None
+    """AdamW (Loshchilov & Hutter, 2019), Muon for matrices with AdamW for the rest (Jordan et al., 2024), or LAMB for
+    large batches (You et al., 2020)."""
     lr: float | None = None
-    """Peak learning rate of AdamW at a batch of `lr_batch`; scaled linearly with batch_size × accumulate."""
+    """Peak learning rate of AdamW and LAMB at a batch of `lr_batch`; scaled linearly with batch_size × accumulate."""
     lr_batch: int = 256
     """Batch size at which AdamW has the learning rate `lr`."""
     muon_lr: float = 0.02
@@ -99,6 +99,8 @@ class Recipe:
     """Factor of the learning rate from each block to the block below (Clark et al., 2020); 0.75 for fine-tuning."""
     freeze: tuple[str, ...] = ()
     """Shell patterns of the names of frozen parameters, such as embed.* or encoder.*"""
+    lora: LoRA | None = None
+    """Low-rank updates that are trained in place of the encoder's weights, such as {rank: 8}; needs `weights`."""
     ema: float = 0.0
     """Decay of the moving average of the weights, which is evaluated and saved; 0: none."""
     drop_path: float = 0.0
@@ -134,44 +136,6 @@ def timed(recipe: Recipe) -> bool:
     return recipe.minutes is not None and recipe.steps is None
 
 
-RECIPES: dict[str, Recipe] = {
-    "default": Recipe(),
-    "finetune": Recipe(optimizer="adamw", lr=5e-4, layer_decay=0.75, weight_decay=0.05, drop_path=0.1),
-    "probe": Recipe(
-        solver="lbfgs",
-        optimizer="adamw",
-        lr=3e-3,
-        weight_decay=0.0,
-        freeze=("embed.*", "encoder.*"),
-        augment=Augment(crop="none"),
-        objective=SupervisedConfig(label_smoothing=0.0),
-    ),
-    "deit": Recipe(
-        optimizer="adamw",
-        lr=5e-4,
-        drop_path=0.1,
-        ema=0.9999,
-        augment=Augment(crop_scale=(0.08, 1.0), color_jitter=0.3, randaugment=2, erasing=0.25),
-        objective=SupervisedConfig(mixup=0.8, cutmix=1.0),
-    ),
-    "mae": Recipe(
-        objective=MAEObjectiveConfig(),
-        optimizer="adamw",
-        lr=6e-4,
-        betas=(0.9, 0.95),
-        start_size=1.0,
-        augment=Augment(crop_scale=(0.2, 1.0)),
-    ),
-}
-"""Named recipes: `default` leaves everything to be chosen; `finetune` and `probe` need `weights`; `deit` is DeiT's
-table 9; `mae` is pre-training after He et al. (2022), appendix A.1, with a higher learning rate for shorter runs."""
-
-
-def list_recipes() -> list[str]:
-    """The names of the recipes, for `train(source, "finetune")` and --recipe."""
-    return list(RECIPES)
-
-
 T = TypeVar("T")
 
 
@@ -180,13 +144,6 @@ def chosen(value: T | None) -> T:
     if value is None:
         raise VitrailError("this field of the recipe is still open: see `vitrail.training.choose`")
     return value
-
-
-def named_recipe(name: str) -> Recipe:
-    """Return a recipe of `RECIPES`."""
-    if name not in RECIPES:
-        raise VitrailError(f"there is no recipe {name!r}: {nearest(name, RECIPES)}, or give a recipe.yaml file")
-    return RECIPES[name]
 
 
 def with_changes(recipe: Recipe, **changes: Any) -> Recipe:

@@ -11,12 +11,13 @@ from ..objectives.registry import objective_config
 from ..objectives.supervised import SupervisedConfig
 from ..plain import MOST_YAML_BYTES, Unreadable, parse_yaml, read_bounded, short, to_yaml
 from ..typed import NO_FIT, Special, build, convert, field_types, options
-from .recipe import RECIPES, Recipe, named_recipe
+from .recipe import Recipe
+from .recipes import RECIPES, is_recipe, named_recipe
 
 
 def read_recipe(name_or_file: str) -> Recipe:
     """Return a named recipe, or read one from a YAML file or a run folder."""
-    if name_or_file in RECIPES:
+    if is_recipe(name_or_file):
         return named_recipe(name_or_file)
     path = Path(name_or_file)
     path = path / "recipe.yaml" if path.is_dir() else path

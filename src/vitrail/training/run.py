@@ -21,12 +21,12 @@ from ..nn import BaseVisionModel
 from ..objectives.objective import ObjectiveConfig, Transform
 from ..objectives.registry import objective_config
 from ..progress import Track, silent
-from ..task_spec import TaskSpec
 from .advice import bad_files_listed, memory_advice, no_empty_folder, reading_advice
 from .finish import Audience, Say, fit_and_finish
 from .folder import DATA, RECIPE, SPLITS, FolderTaken, RunFolder, same_splits, splits_table
 from .loggers import Logger, require_loggers
 from .outline import outline
+from .reading import reading_of
 from .recipe import Recipe
 from .recipe_file import pretraining_recipe, read_recipe, recipe_to_yaml
 from .recorder import save_state
@@ -34,8 +34,8 @@ from .resolve import OwnParts, in_units_of, resolve
 from .run_facts import RunFacts, absolute
 from .setup import RunSetup
 from .state import latest
-from .time_budget import first_plan, fix_steps, reading_limit
-from .training_data import Reading, TrainingData, read_data
+from .time_budget import first_plan, fix_steps
+from .training_data import TrainingData, read_data
 
 
 @dataclass(frozen=True)
@@ -222,15 +222,7 @@ def _start(
     folder = RunFolder(Path(out) if out else next_run(source_name(source)))
     folder.require_free()
     require_loggers(recipe.loggers)
-    reading = Reading(
-        labelled=labelled,
-        task=TaskSpec.parse(recipe.task) if recipe.task else None,
-        val=recipe.val,
-        test=recipe.test if labelled else 0.0,
-        skip_bad=skip_bad,
-        strict=recipe.strict,
-        limit=reading_limit(recipe),
-    )
+    reading = reading_of(recipe, labelled=labelled, skip_bad=skip_bad)
     with torch.random.fork_rng():
         keep_freed_memory()
         with bad_files_listed(folder.path):

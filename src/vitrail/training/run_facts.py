@@ -12,9 +12,9 @@ from ..plain import short
 from ..task_spec import TaskSpec
 from ..typed import build, field_types
 from .folder import DATA, versions
+from .reading import reading_limit
 from .recipe import Recipe
 from .setup import RunSetup
-from .time_budget import reading_limit
 from .training_data import Reading
 
 

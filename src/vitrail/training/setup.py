@@ -2,8 +2,9 @@
 
 import copy
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
+from hashlib import blake2b
 from typing import Any
 
 import torch
@@ -24,7 +25,7 @@ from ..planning.flops import count
 from .batch_statistics import STATISTICS_IMAGES, norms_with_statistics, updated_norms, with_statistics
 from .choose import SLOW_CPU, SLOW_GPU
 from .loop import Trainer
-from .optimizer import freeze, make_optimizers
+from .optimizer import freeze, freeze_for_lora, make_optimizers
 from .patch_dropout import add_patch_dropout
 from .recipe import Recipe, chosen, timed
 from .step_plan import StepPlan
@@ -93,6 +94,8 @@ class RunSetup:
         """
         recipe = self.recipe
         model = place_model(copy.deepcopy(self.checkpoint.model), self.device)
+        if recipe.lora is not None:
+            freeze_for_lora(model)
         freeze(model, recipe.freeze)
         add_patch_dropout(model, recipe.patch_dropout)
         if recipe.checkpoint_activations:
@@ -149,18 +152,28 @@ class RunSetup:
 
     def objective(self, model: BaseVisionModel[ModelConfig]) -> Objective:
         """The objective around a model, on the device."""
-        return self.objective_config.build(model, self._labels).to(self.device)
+        return self.objective_config.build(model, self.labels).to(self.device)
 
     @cached_property
-    def _labels(self) -> Labels | None:
+    def labels(self) -> Labels | None:
         """Labels of the training samples; None if the source has none."""
         data = self.data
-        return None if data.task is None else Labels(data.task, data.names, data.targets(data.train))
+        if data.task is None:
+            return None
+        return Labels(data.task, data.names, data.targets(data.train), self.preprocess, self._augmented_images())
+
+    def _augmented_images(self) -> str | None:
+        """Digest of what determines the augmented training images; None if a function of the user's augments them."""
+        if self.transform is not None:
+            return None
+        known = [asdict(chosen(self.recipe.augment)), self.preprocess.to_dict(), self.recipe.seed]
+        digests = [facts.digest for facts in self.data.train.facts]
+        return blake2b(repr([known, digests]).encode(), digest_size=16).hexdigest()
 
     def train_loader(self) -> TrainLoader:
         """The augmented training batches."""
         recipe, augment = self.recipe, chosen(self.recipe.augment)
-        labels = self._labels if self.objective_config.tasks else None
+        labels = self.labels if self.objective_config.tasks else None
         return TrainLoader(
             self.readers["train"],
             len(self.part("train")),
@@ -173,6 +186,7 @@ class RunSetup:
             before=None if self.transform else alternating_flip(augment, recipe.seed),
             repeats=augment.repeats,
             weights=None if labels is None else self.objective_config.sample_weights(labels),
+            cycle=self.objective_config.augmented_epochs(),
         )
 
     def validation_loader(self, split: str, batch_size: int) -> TrainLoader:

@@ -44,6 +44,7 @@ def check_solver(recipe: Recipe, *, own_transform: bool) -> None:
         refused |= {f"objective {objective.name}": not isinstance(objective, RegressionConfig)}
     refused |= {
         "no weights to start from": recipe.weights is None,
+        "LoRA": recipe.lora is not None,
         "a moving average (ema)": recipe.ema > 0,
         "a transform from Python": own_transform,
     }

@@ -6,8 +6,6 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-from ..data.seeds import derive
-from ..data.survey import Limit
 from ..errors import VitrailError
 from .growth import SMALL_PART
 from .loop import Trainer
@@ -24,10 +22,6 @@ _EARLY = (2, 3, 4, 8, 16)
 
 _OFTEN, _EVALUATING, _MOST_EVALUATIONS = 0.03, 0.12, 20
 """Fraction of the budget between two revisions; fraction for evaluations on the way, and the largest number of them."""
-
-_READING = 0.2
-"""Fraction of the budget for decoding every image once before training; the images for which there is no time are left
-out."""
 
 _FORWARD = 0.35
 """Time of a forward pass, as a fraction of a training step's; a third by FLOPs."""
@@ -63,19 +57,6 @@ def _check_warmup(recipe: Recipe, steps: int, per_epoch: float) -> None:
             f"recipe.warmup is {recipe.warmup}, {length:.0f} steps, and the run has {steps}: train longer, or write a "
             "fraction of the steps, such as --set warmup=0.1"
         )
-
-
-def reading_limit(recipe: Recipe, images: int | None = None) -> Limit | None:
-    """Limit of the images that are read before training; None: all.
-
-    Args:
-        recipe: a new run is limited in time if it has a time budget.
-        images: number of images that a run read before it was stopped, if not all.
-    """
-    seed = derive(recipe.seed, "survey")
-    if images is not None:
-        return Limit(seed, images=images)
-    return Limit(seed, seconds=_READING * 60 * chosen(recipe.minutes)) if timed(recipe) else None
 
 
 def first_plan(setup: RunSetup) -> StepPlan:

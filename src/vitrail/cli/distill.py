@@ -1,0 +1,91 @@
+"""The command `vitrail distill`."""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+from ..progress import to_stderr, visible
+from .options import Option
+from .train import Train
+
+_TEACHER = "Teacher"
+
+
+@dataclass
+class Distill(Train):
+    """Train a Vision Transformer on labelled images and on the outputs of a teacher.
+
+    The teacher is any classifier that knows the classes of the source: a run or checkpoint of vitrail, also of a CNN
+    (train one with `vitrail train SOURCE --model resnet18`), or timm:NAME. A student with a distillation token
+    (deit_*_distilled_*, levit_*) learns the teacher's outputs with that one. The other options are those of `vitrail
+    train`; continue an interrupted run with `vitrail train --resume RUN`.
+
+    With --store the teacher's logits are computed once, for --epochs epochs of augmented images, and written to a
+    folder, which is then the teacher of any number of students with the same --seed and --recipe.
+
+    Examples:
+        vitrail distill photos/ --teacher runs/cnn --model compact_small_128
+        vitrail distill photos/ --teacher runs/cnn --model deit_tiny_distilled_patch16_224 --kind hard
+        vitrail distill photos/ --teacher runs/large --store logits/ --epochs 20
+        vitrail distill photos/ --teacher logits/ --epochs 100
+    """
+
+    teacher: Annotated[str | None, Option(metavar="CHECKPOINT", section=_TEACHER)] = None
+    """Run, folder, file or hub id of a classifier; timm:NAME or timm:NAME:FILE; or a folder written by --store."""
+    kind: Annotated[Literal["soft", "hard"], Option(section=_TEACHER)] = "soft"
+    """soft: learn the teacher's probabilities; hard: its most probable class."""
+    temperature: Annotated[float, Option(section=_TEACHER)] = 3.0
+    """Divisor of the logits before the soft comparison."""
+    weight: Annotated[float, Option(section=_TEACHER)] = 0.5
+    """Fraction of the loss that is the teacher's."""
+    store: Annotated[Path | None, Option(metavar="FOLDER", section=_TEACHER)] = None
+    """Write the teacher's logits to this folder instead of training."""
+    top_k: Annotated[int | None, Option(section=_TEACHER, shown_default="10")] = None
+    """With --store: number of logits to write for each image, the largest."""
+
+    def run(self) -> None:
+        started = time.monotonic()
+        from ..errors import VitrailError
+
+        if self.data is None or self.teacher is None:
+            raise VitrailError("give a source and a teacher: vitrail distill SOURCE --teacher CHECKPOINT")
+        if self.resume is not None or self.source is not None:
+            raise VitrailError("continue a distillation with `vitrail train --resume RUN`")
+        if self.top_k is not None and self.store is None:
+            raise VitrailError("--top-k is for --store, which writes a teacher's logits: leave it out")
+        to_stderr(f"reading {self.data}")  # before the imports, which take seconds on a slow machine
+        from ..training.distill import distilling, store_logits
+        from ..training.publish.next_steps import next_steps
+        from ..training.run import train
+
+        recipe = self.named_recipe()
+        if self.store is not None:
+            epochs = recipe.epochs or 1.0
+            if epochs != round(epochs):
+                raise VitrailError(f"--epochs {epochs:g} to store: use a whole number")
+            found = store_logits(
+                self.teacher,
+                self.data,
+                self.store,
+                epochs=round(epochs),
+                recipe=recipe,
+                top_k=self.top_k,
+                temperature=self.temperature,
+                skip_bad=self.skip_bad,
+                progress=visible,
+            )
+            print(f"{found}: the teacher of `vitrail distill {self.data} --teacher {found}`")
+            return
+        objective = distilling(recipe, self.teacher, kind=self.kind, temperature=self.temperature, weight=self.weight)
+        run = train(
+            self.data,
+            recipe,
+            objective=objective,
+            out=self.out,
+            skip_bad=self.skip_bad,
+            progress=visible,
+            say=to_stderr,
+            started=started,
+        )
+        print(next_steps(run.path, run.metrics))

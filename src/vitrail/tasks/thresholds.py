@@ -1,0 +1,50 @@
+"""Thresholds of independent classes: the probability from which a class is predicted."""
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from ..errors import VitrailError
+
+USUAL_THRESHOLD = 0.5
+
+_FEWEST_POSITIVES = 10
+"""Images with, and images without a class, from which a threshold of its own is fitted."""
+
+
+def fit_threshold(probabilities: Float[Tensor, " n"], target: Bool[Tensor, " n"]) -> float:
+    """The threshold with the largest F1: 2 hits / (predicted + true), half-way between two probabilities.
+
+    Of several the one nearest to 0.5; 0.5 if there are no positives.
+    """
+    if not target.any():
+        return USUAL_THRESHOLD
+    ordered, order = probabilities.double().sort(descending=True)
+    hits, taken = target[order].double().cumsum(0), torch.arange(1, len(ordered) + 1)
+    f1 = 2 * hits / (taken + target.sum())
+    below = torch.cat([ordered[1:], ordered.new_zeros(1)])
+    # Images with the same probability are predicted together.
+    places = (ordered != below).nonzero().flatten()
+    best = places[f1[places] >= f1[places].max() - 1e-12]
+    between = (ordered[best] + below[best]) / 2
+    return between[(between - USUAL_THRESHOLD).abs().argmin()].item()
+
+
+def fit_thresholds(probabilities: Float[Tensor, "n K"], target: Float[Tensor, "n K"]) -> tuple[float, ...]:
+    """Threshold of each of K independent classes.
+
+    A class with few positive or few negative images has the one that is fitted to all classes together.
+
+    Raises:
+        VitrailError: no images.
+    """
+    if not len(target):
+        raise VitrailError("there is no image to fit thresholds on: give a source with a validation part")
+    truth = target.bool()
+    shared = fit_threshold(probabilities.flatten(), truth.flatten())
+    positives = truth.sum(dim=0)
+    enough = (positives >= _FEWEST_POSITIVES) & (len(truth) - positives >= _FEWEST_POSITIVES)
+    return tuple(
+        fit_threshold(probabilities[:, index], truth[:, index]) if fits else shared
+        for index, fits in enumerate(enough.tolist())
+    )
