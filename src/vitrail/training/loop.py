@@ -4,7 +4,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +21,7 @@ from ..objectives.objective import Loss, Moment, Objective
 from ..progress import Track, silent
 from .ema import EMA
 from .growth import SMALL_PART, shrink_batch, small_size
+from .listeners import Pace, Recorder
 from .optimizer import set_lr, train_mode
 from .recipe import Recipe, chosen
 from .schedule import scheduled_factor
@@ -44,29 +45,6 @@ Settle = Callable[["Trainer", BaseVisionModel[ModelConfig]], BaseVisionModel[Mod
 
 class Diverged(VitrailError):  # noqa: N818 - a state of the run, named as the field does
     """The loss became infinite or not a number."""
-
-
-class Recorder(Protocol):
-    """Receives the log, the best weights and the states of a trainer."""
-
-    def record(self, row: LogRow, counters: Counters) -> None:
-        """Add a row to the metric log."""
-
-    def keep_best(self, model: BaseVisionModel[ModelConfig], row: LogRow) -> None:
-        """Save the weights that are the best so far."""
-
-    def keep_state(self, trainer: "Trainer") -> None:
-        """Save everything that is needed to resume the run."""
-
-
-class Pace(Protocol):
-    """Revises the plan of a trainer while it runs, to keep a time budget."""
-
-    def stepped(self, trainer: "Trainer") -> None:
-        """Called after each step."""
-
-    def evaluated(self, trainer: "Trainer") -> None:
-        """Called after an evaluation and its saves."""
 
 
 class Trainer:

@@ -62,6 +62,9 @@ class Recipe:
     """Number of batches whose gradients are summed for one optimiser step."""
     evaluate_every: float | None = None
     """Epochs between evaluations on the validation split."""
+    knn: str | None = None
+    """For objectives without labels: labelled source on whose training part kNN classifies its validation part at each
+    evaluation; the accuracy chooses the best checkpoint."""
     patience: int | None = None
     """Stop after this many evaluations without an improvement; None: never."""
     val: float = 0.1
