@@ -27,6 +27,7 @@ from .folder import DATA, RECIPE, SPLITS, FolderTaken, RunFolder, same_splits, s
 from .knn_source import read_knn, with_knn_source
 from .loggers import Logger, require_loggers
 from .outline import outline
+from .pitfalls import pitfalls
 from .reading import reading_of
 from .recipe import Recipe
 from .recipe_file import pretraining_recipe, read_recipe, recipe_to_yaml
@@ -249,6 +250,8 @@ def _start(
             if data.survey.conflicts:
                 write_conflicts(folder.path / "conflicts.csv", data.survey)
             audience.say(outline(setup, folder.path))
+            for sentence in pitfalls(setup):
+                audience.say(f"note: {sentence}")
             return _finished(folder, setup, audience)
 
 
