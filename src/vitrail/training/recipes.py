@@ -64,6 +64,7 @@ NAMED_RECIPES: Mapping[str, NamedRecipe] = {
     ),
     "probe": NamedRecipe(
         recipe=Recipe(
+            solver="lbfgs",
             optimizer="adamw",
             lr=3e-3,
             weight_decay=0.0,

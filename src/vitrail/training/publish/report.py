@@ -123,6 +123,9 @@ def _bad(count: int) -> str:
     return f'<p class="note">{files} could not be used and were left out: see bad_files.csv.</p>'
 
 
+_FEATURES = (("Effective rank of the embeddings", "val_rank"), ("Spread of the embeddings", "val_spread"))
+
+
 def _curves(report: Report) -> str:
     def curve(key: str) -> list[tuple[float, float]]:
         return _curve(report.history, key)
@@ -150,6 +153,7 @@ def _curves(report: Report) -> str:
             )
             for part in parts
         ),
+        *((title, line_chart({"validation": curve(key)}, label=title, x_label="epoch")) for title, key in _FEATURES),
         ("Learning rate", line_chart({"learning rate": curve("lr")}, label="Learning rate", x_label="epoch")),
     ]
     drawn = "".join(f"<div><h3>{escape(name)}</h3>{chart}</div>" for name, chart in charts if chart)

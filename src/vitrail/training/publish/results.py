@@ -47,6 +47,7 @@ _LIMITS_WITHOUT_LABELS = (
 )
 
 _LOSS_CURVE = Curve(title="Validation loss", columns={"validation": "val_loss"})
+_KNN_CURVE = Curve(title="kNN accuracy", columns={"kNN": "val_knn_top1"}, percent=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +77,7 @@ def write_results(folder: RunFolder, setup: RunSetup, trainer: Trainer, result: 
         title=public_name(setup.data.name),
         summary=_summary(setup, trainer, result.seconds),
         history=folder.rows(),
-        curve=task.curve if task else _LOSS_CURVE,
+        curve=task.curve if task else _KNN_CURVE if setup.knn else _LOSS_CURVE,
         evaluation=found,
         cautions=result.cautions,
         sections=[*(task.report(found) if task else []), *_objective_sections(setup, trainer)],
@@ -139,8 +140,9 @@ def _model_name(recipe: Recipe) -> str:
 
 
 def _public(recipe: Recipe) -> Recipe:
-    """The recipe without the folder of the weights to start from; recipe.yaml has it."""
-    return replace(recipe, weights=public_name(recipe.weights)) if recipe.weights else recipe
+    """The recipe without the folders of other weights and images; recipe.yaml has them."""
+    weights, knn = (None if name is None else public_name(name) for name in (recipe.weights, recipe.knn))
+    return replace(recipe, weights=weights, knn=knn)
 
 
 def _length(setup: RunSetup, trainer: Trainer) -> str:
