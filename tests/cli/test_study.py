@@ -56,7 +56,8 @@ def test_mistakes_are_sentences(capsys, files):
     assert "1 to 5" in call(capsys, "study", "robustness", model, images, "--severities", "7")[2]
     assert call(capsys, "study", "robustness", model, images / "none")[0] == 1
     assert call(capsys, "study", "robustnes", model, images)[0] == 2
-    for output, words in ((images, "is a folder"), (images / "none" / "a.csv", "there is no folder")):
+    (images / "some.csv").mkdir()
+    for output, words in ((images / "some.csv", "is a folder"), (images / "none" / "a.csv", "there is no folder")):
         assert words in call(capsys, "study", "robustness", model, images, "-o", output)[2]
     assert "there is no file or folder" in call(capsys, "study", "robustness", model, images, "--against", "none")[2]
     assert call(capsys, "study", "robustness", model, images, "--limit", "some")[0] == 2
@@ -75,3 +76,28 @@ def test_anatomy_as_a_page(capsys, files, tmp_path):
     status, _, err = call(capsys, "study", "anatomy", model, broken)
     assert status == 1
     assert "none of the images could be read" in err
+
+
+@pytest.mark.parametrize(
+    ("study", "words"),
+    [
+        (["robustness", "--tests", "corruption", "--severities", "1"], "Accuracy under corruptions"),
+        (["layers"], "Accuracy by layer"),
+        (["probe"], "linear"),
+        (["attribution", "--methods", "rollout"], "rollout"),
+        (["anatomy", "--blocks", "1"], "Attention distance"),
+    ],
+)
+def test_every_study_writes_a_table_and_a_page_into_a_folder(study, words, capsys, files, tmp_path, monkeypatch):
+    monkeypatch.setenv("VITRAIL_CACHE", str(tmp_path / "cache"))
+    name, *options = study
+    out = tmp_path / "new" / "found"
+    status, printed, err = call(capsys, "study", name, *files, *options, "--device", "cpu", "-o", out)
+    assert status == 0, err
+    assert printed
+    assert sorted(path.name for path in out.iterdir()) == [f"{name}.csv", f"{name}.html"]
+    assert words in (out / f"{name}.html").read_text()
+    with (out / f"{name}.csv").open() as file:
+        rows = list(csv.reader(file))
+    assert len(rows) > 1
+    assert len({len(row) for row in rows}) == 1

@@ -22,10 +22,11 @@ from vitrail.evaluation.predict import predict
 from vitrail.lens.observe import observe_features
 from vitrail.models.registry import create_model
 from vitrail.progress import silent
+from vitrail.study.files import write_study
 from vitrail.study.layers import study_layers
-from vitrail.study.layers import table as layers_table
+from vitrail.study.layers_table import table as layers_table
 from vitrail.study.robustness import Options, mean_corruption_error, study_robustness
-from vitrail.study.robustness_table import short_names, table, write_csv
+from vitrail.study.robustness_table import files, short_names, table
 from vitrail.study.studied_model import channels_first, studied_model
 from vitrail.study.trials import Measurement, conflicts, corruptions
 from vitrail.task_spec import MULTI_LABEL
@@ -156,7 +157,7 @@ def test_two_models_meet_the_same_pictures_and_the_second_has_error_one(checkpoi
     study = study_robustness([checkpoint, other], source, Options(tests=("corruption",), severities=(5,), limit=6))
     assert values(study, 1)["mean corruption error"] == pytest.approx(1)
     assert "6 of 12 images" in study.notes[0]
-    write_csv(study, ["runs/a", "a"], tmp_path / "out.csv")
+    write_study(tmp_path / "out.csv", files(study, ["runs/a", "a"]))
     with (tmp_path / "out.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert list(rows[0])[:5] == ["test", "severity", "unit", "runs/a", "runs/a ±"]

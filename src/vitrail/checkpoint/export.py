@@ -10,6 +10,7 @@ from torch import Tensor
 from ..errors import VitrailError, nearest
 from ..models.fields import BlockFields, EncoderFields, ModelConfig
 from ..nn import BaseVisionModel
+from ..rewrites.registry import merge_lora
 from .convert import LAYOUTS, added_layouts, layouts_of
 from .convert.rename import Layout, to_ours, to_theirs
 
@@ -22,7 +23,7 @@ def export_state_dict(model: BaseVisionModel[ModelConfig], to: str, *, prefix: s
     The model there must be built with the same sizes and the same epsilon of the norms (`config.norm_eps`).
 
     Args:
-        model: a model of a family that the library has, without rewrites.
+        model: a model of a family that the library has, without rewrites; low-rank updates are merged.
         to: "timm", "transformers", "torchvision" or "official" (the release of the paper), or the full name of a
         layout, such as "transformers ViT (files)", the names in its checkpoint files.
         prefix: prefix of all names but the classifier's, such as "vit." for transformers' `ViTForImageClassification`.
@@ -31,6 +32,7 @@ def export_state_dict(model: BaseVisionModel[ModelConfig], to: str, *, prefix: s
         VitrailError: unknown library, or one that has no names for the model's tensors.
     """
     layouts = sorted(_layouts(to), key=partial(_strangeness, model.config))
+    model = merge_lora(model)
     if model.rewrites:
         raise VitrailError(f"this model was rewritten, and {to} has no such layers: export the model without rewrites")
     config, state = model.config, model.state_dict()

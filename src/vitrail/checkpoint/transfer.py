@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import safetensors
 import torch
 
 from ..errors import VitrailError
+from ..rewrites.registry import merge_lora
 from .contract import Checkpoint, load, save
 from .foreign_config import CARDS
 from .origin import public_name
@@ -21,7 +23,7 @@ from .weights import is_pickle
 
 
 def convert(source: str | Path, target: str | Path, *, architecture: str | None = None, **facts: Any) -> Checkpoint:
-    """Load weights, pickles included, and save them as a checkpoint.
+    """Load weights, pickles included, and save them as a checkpoint; low-rank updates are merged.
 
     Args:
         source: any source for `load`, or a pickle (.pt, .pth, .bin, .ckpt), which is read in a separate process.
@@ -34,6 +36,7 @@ def convert(source: str | Path, target: str | Path, *, architecture: str | None 
         checkpoint = load_pickle(path, architecture=architecture, **facts)
     else:
         checkpoint = load(source, architecture=architecture, **facts)
+    checkpoint = replace(checkpoint, model=merge_lora(checkpoint.model))
     save(checkpoint, target)
     return checkpoint
 

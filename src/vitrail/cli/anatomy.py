@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..tables import write_text
+from ..tables import write_csv, write_text
 from .options import CheckpointArgument, Device, Limit, Out, Precision, SourcesArgument, Split, Strict
 
 
@@ -28,7 +28,7 @@ class Anatomy:
     device: Device = "auto"
     precision: Precision = "auto"
     out: Out = Path("anatomy.html")
-    """Page to write."""
+    """Page to write, or folder for the page and a CSV file of the attention distances."""
 
     def run(self) -> None:
         import torch
@@ -38,11 +38,12 @@ class Anatomy:
         from ..data.samples import BadFile
         from ..engines.precision import on_device, pick_device, pick_precision, place_model, reduced_precision
         from ..lens.anatomy import anatomy
-        from ..lens.anatomy_page import anatomy_page
+        from ..lens.anatomy_page import anatomy_page, distance_rows
         from ..lens.images import named_images, readable
         from ..lens.outputs import image_model
         from ..pages.image import displayable
         from ..progress import to_stderr, visible
+        from ..study.files import is_folder
 
         checkpoint = load(self.checkpoint)
         refused: list[str] = []
@@ -58,16 +59,19 @@ class Anatomy:
         unreadable: list[tuple[str, str]] = []
         images = readable(found, refused.append, unreadable)
         require_readable(len(images), [BadFile(name, reason) for name, reason in unreadable])
-        place = pick_device(self.device)
-        precision = pick_precision(self.precision, place)
-        model = place_model(image_model(checkpoint.model).eval(), place)
-        pixels = on_device(torch.stack([checkpoint.preprocess.normalise(image) for _, image in images]), place)
-        with reduced_precision(place, precision):
+        device = pick_device(self.device)
+        precision = pick_precision(self.precision, device)
+        model = place_model(image_model(checkpoint.model).eval(), device)
+        pixels = on_device(torch.stack([checkpoint.preprocess.normalise(image) for _, image in images]), device)
+        with reduced_precision(device, precision):
             measured = anatomy(model, pixels, blocks=self.blocks, progress=visible)
         shown = [(name, displayable(image)) for name, image in images]
         title = f"The anatomy of {Path(self.checkpoint).name}"
-        self.out.parent.mkdir(parents=True, exist_ok=True)
-        write_text(self.out, anatomy_page(title, measured, shown, refused))
+        place = self.out / "anatomy.html" if is_folder(self.out) else self.out
+        place.parent.mkdir(parents=True, exist_ok=True)
+        write_text(place, anatomy_page(title, measured, shown, refused))
+        if is_folder(self.out):
+            write_csv(self.out / "anatomy.csv", distance_rows(measured))
         for sentence in refused:
             to_stderr(f"vitrail: {sentence}")
-        print(self.out)
+        print(place)

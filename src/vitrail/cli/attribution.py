@@ -42,7 +42,7 @@ class Attribution:
     precision: Precision = "auto"
     seed: Seed = 0
     out: Out = Path("attribution.csv")
-    """Table to write."""
+    """CSV file to write, or folder for the CSV file and a page."""
 
     def run(self) -> None:
         from ..checkpoint.contract import load
@@ -50,8 +50,8 @@ class Attribution:
         from ..lens.attribution.methods import METHODS, find_method
         from ..progress import to_stderr, visible
         from ..study.attribution import evaluate_explanations
-        from ..study.attribution_table import table, write_csv
-        from ..study.robustness_table import check_output
+        from ..study.attribution_table import files, notes, table
+        from ..study.files import check_output, write_study
         from ..tables import print_table
 
         check_output(self.out)
@@ -70,12 +70,12 @@ class Attribution:
             seed=self.seed,
             progress=visible,
         )
-        write_csv(found, self.out)
+        write_study(self.out, files(found, self.checkpoint))
         for sentence in left_out(found.bad, self.source):
             to_stderr(f"vitrail: {sentence}")
-        print(f"{found.note}; accuracy {found.top1:.1%}")
+        about, *reasons = notes(found)
+        print(about)
         print_table(*table(found))
-        for score in found.scores:
-            if score.reason:
-                print(f"{score.method}: {score.reason}")
+        for reason in reasons:
+            print(reason)
         to_stderr(f"vitrail: written to {self.out}")

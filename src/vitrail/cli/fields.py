@@ -154,6 +154,8 @@ def _choices(kind: Any) -> tuple[str, ...]:
 
 def _convert(kind: Any, values: list[str]) -> Any:
     if get_origin(kind) in (list, tuple):
+        if (_length(kind) is None and _scalar(kind) in (int, float)) or _choices(kind):
+            values = [part for value in values for part in value.split(",")]  # 8,16 is 8 16
         if _length(kind) not in (None, len(values)):
             raise ValueError
         return get_origin(kind)(_convert_one(_scalar(kind), value) for value in values)

@@ -4,7 +4,9 @@ import json
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from .options import COMPUTE, Json, Option, Precision
+from .options import COMPUTE, Json, Option, OptionalOut, Precision
+
+_SIZES = "Comparing sizes"
 
 
 @dataclass
@@ -15,6 +17,7 @@ class Plan:
         vitrail plan vit_small_patch16_224
         vitrail plan vit_small_patch16_224 --device cuda --budget 16GB
         vitrail plan runs/flowers
+        vitrail plan ViT-S/16 --image-sizes 224,384 --patch-sizes 8,16,32 -o plans
     """
 
     model: Annotated[str, Option(positional=True)]
@@ -25,6 +28,16 @@ class Plan:
     """Number of classes."""
     in_channels: Annotated[int | None, Option(shown_default="the model's")] = None
     """Channels of an image."""
+    image_sizes: Annotated[tuple[int, ...], Option(metavar="PIXELS", section=_SIZES)] = ()
+    """Image sizes to compare, such as 224,384,448."""
+    patch_sizes: Annotated[tuple[int, ...], Option(metavar="PIXELS", section=_SIZES)] = ()
+    """Patch sizes to compare, such as 8,16,32."""
+    beside: Annotated[str, Option(metavar="VARIANT|auto|none", section=_SIZES)] = "auto"
+    """Model to show beside it; auto: the ResNet with the nearest FLOPs."""
+    measure: Annotated[bool, Option(section=_SIZES)] = False
+    """Measure the time on this machine instead of estimating it from the FLOPs."""
+    out: Annotated[OptionalOut, Option(section=_SIZES)] = None
+    """Folder for plan.html and plan.csv."""
     optimizer: Literal["adamw", "muon", "lamb"] = "adamw"
     """Optimiser in training."""
     ema: bool = True
@@ -43,11 +56,17 @@ class Plan:
     json: Json = False
 
     def run(self) -> None:
+        if self.image_sizes or self.patch_sizes or self.measure or self.out is not None:
+            self._compare()
+        else:
+            self._plan()
+
+    def _plan(self) -> None:
         from dataclasses import asdict
 
         from ..planning.budget import parse_bytes
         from ..planning.cost import plan
-        from ..planning.plan_table import plan_rows
+        from ..planning.plan_table import PART_HEADERS, part_rows, plan_rows
         from ..tables import print_table
 
         cost = plan(
@@ -63,8 +82,48 @@ class Plan:
             checkpointing=self.checkpointing,
             objective=self.objective,
             budget=parse_bytes(self.budget) if self.budget else None,
+            by_part=True,
         )
         if self.json:
             print(json.dumps(asdict(cost)))
         else:
             print_table([cost.model, ""], plan_rows(cost))
+            print()
+            print_table(PART_HEADERS, part_rows(cost))
+
+    def _compare(self) -> None:
+        from dataclasses import asdict
+
+        from ..errors import VitrailError
+        from ..planning.comparison import Grid, compare
+        from ..planning.comparison_page import comparison_notes, comparison_table, write_comparison
+        from ..progress import to_stderr, visible
+        from ..tables import print_table
+
+        if self.budget:
+            raise VitrailError("--budget is for one size: leave out --image-sizes, --patch-sizes, --measure and -o")
+        if self.image_size is not None and not isinstance(self.image_size, int):
+            raise VitrailError("sizes are compared for square images: use --image-sizes with one number each")
+        rows = compare(
+            self.model,
+            Grid(
+                image_sizes=self.image_sizes or ((self.image_size,) if self.image_size else ()),
+                patch_sizes=self.patch_sizes,
+                beside=self.beside,
+                measure=self.measure,
+                num_classes=self.num_classes,
+                in_channels=self.in_channels,
+                batch_size=self.batch_size,
+                device=self.device,
+                precision=self.precision,
+            ),
+            progress=visible,
+        )
+        if self.out is not None:
+            write_comparison(rows, self.out)
+            to_stderr(f"vitrail: written to {self.out}")
+        if self.json:
+            print(json.dumps([asdict(row) for row in rows]))
+            return
+        to_stderr("\n".join(f"vitrail: {note}" for note in comparison_notes(rows)))
+        print_table(*comparison_table(rows))

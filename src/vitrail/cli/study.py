@@ -11,6 +11,7 @@ from .options import (
     Device,
     LimitDrawn,
     Option,
+    OptionalOut,
     Out,
     Precision,
     Seed,
@@ -63,14 +64,15 @@ class Robustness:
     precision: Precision = "auto"
     seed: Seed = 0
     out: Out = Path("robustness.csv")
-    """CSV file to write, with results for every severity."""
+    """CSV file to write, with results for every severity, or folder for the CSV file and a page."""
 
     def run(self) -> None:
         from ..checkpoint.contract import load
         from ..data.bad_files import left_out
         from ..progress import visible
+        from ..study.files import check_output, write_study
         from ..study.robustness import Options, study_robustness
-        from ..study.robustness_table import check_output, table, write_csv
+        from ..study.robustness_table import STANDARD_ERROR, files, table
         from ..tables import print_table
 
         check_output(self.out)
@@ -91,11 +93,11 @@ class Robustness:
         )
         names = [self.checkpoint, *([self.against] if self.against else [])]
         found = study_robustness([load(name) for name in names], self.source, options, progress=visible)
-        write_csv(found, names, self.out)
+        write_study(self.out, files(found, names))
         _say(
             *left_out(found.bad, self.source),
             *found.notes,
-            "± is the standard error over images",
+            STANDARD_ERROR,
             f"written to {self.out}",
         )
         print_table(*table(found, names))
@@ -110,7 +112,7 @@ class Layers:
 
     Examples:
         vitrail study layers runs/flowers flowers/
-        vitrail study layers runs/flowers flowers/ --split val --limit all
+        vitrail study layers runs/flowers flowers/ --split val --limit all -o layers
     """
 
     checkpoint: CheckpointArgument
@@ -125,14 +127,20 @@ class Layers:
     device: Device = "auto"
     precision: Precision = "auto"
     seed: Seed = 0
+    out: OptionalOut = None
+    """CSV file to write, or folder for the CSV file and a page."""
 
     def run(self) -> None:
         from ..checkpoint.contract import load
         from ..data.bad_files import left_out
         from ..progress import visible
-        from ..study.layers import study_layers, table
+        from ..study.files import check_output, write_study
+        from ..study.layers import study_layers
+        from ..study.layers_table import files, table
         from ..tables import print_table
 
+        if self.out:
+            check_output(self.out)
         found = study_layers(
             load(self.checkpoint),
             self.source,
@@ -147,7 +155,10 @@ class Layers:
             seed=self.seed,
             progress=visible,
         )
-        _say(*left_out(found.bad, self.source), *found.notes)
+        written = [f"written to {self.out}"] if self.out else []
+        if self.out:
+            write_study(self.out, files(found, self.checkpoint))
+        _say(*left_out(found.bad, self.source), *found.notes, *written)
         print_table(*table(found))
 
 

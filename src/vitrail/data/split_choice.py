@@ -56,12 +56,23 @@ def choose_split(source: Source, split: SplitChoice, run: Path | None = None) ->
 
 def recorded_splits(checkpoint: Path) -> dict[str, str] | None:
     """{content hash: split} of the run that a checkpoint belongs to; None if it belongs to no run."""
+    rows = _recorded(checkpoint)
+    return None if rows is None else {row["digest"]: row["split"] for row in rows}
+
+
+def used_labels(checkpoint: Path) -> bool:
+    """Whether a checkpoint belongs to a run on labelled images; a pre-training without labels records none."""
+    return any(row.get("label") for row in _recorded(checkpoint) or [])
+
+
+def _recorded(checkpoint: Path) -> list[dict[str, str]] | None:
+    """Rows of the splits.csv of the run that a checkpoint belongs to."""
     # RUN itself, RUN/checkpoints/best, or a file in that folder.
     for folder in (checkpoint, *checkpoint.absolute().parents[:3]):
         table = folder / "splits.csv"
         if table.is_file():
             with table.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
-                return {row["digest"]: row["split"] for row in csv.DictReader(file)}
+                return list(csv.DictReader(file))
     return None
 
 

@@ -13,6 +13,10 @@ from ..errors import VitrailError, nearest
 from ..progress import Track, silent
 
 
+class MissingPart(VitrailError):  # noqa: N818 - the state of a source
+    """A source has no image of the part that was asked for."""
+
+
 @dataclass(frozen=True, slots=True)
 class HeldOut:
     """Images for an evaluation.
@@ -54,7 +58,8 @@ def held_out(
         progress: counts the files that are opened.
 
     Raises:
-        VitrailError: unknown split, unreadable files, a missing part, or no image is left.
+        VitrailError: unknown split, unreadable files, or no image is left.
+        MissingPart: the source has no such part.
     """
     if split not in get_args(SplitChoice):
         raise VitrailError(f"there is no split {split!r}: {nearest(split, get_args(SplitChoice))}")
@@ -118,7 +123,7 @@ def _recorded_part(checked: Survey, recorded: Mapping[str, str] | None, part: st
     pairs = zip(checked.source.samples, checked.facts, strict=True)
     kept = tuple(sample for sample, facts in pairs if recorded and recorded.get(facts.digest) == part)
     if not kept:
-        raise VitrailError(f"{checked.source.name} has no {part} part: use --split auto or --split all")
+        raise MissingPart(f"{checked.source.name} has no {part} part: use --split auto or --split all")
     return _named(kept, f"the images of {checked.source.name} that are the run's {part} part")
 
 

@@ -41,6 +41,16 @@ def anatomy_page(
     return page(title, lead, [part for part in sections if part], styles=_STYLES)
 
 
+def distance_rows(found: Anatomy) -> list[tuple[object, ...]]:
+    """Header, and a row for each head: the mean attention distance in pixels."""
+    rows = [
+        (name, head, f"{value:.6g}")
+        for name, values in found.distances.items()
+        for head, value in enumerate(values.tolist())
+    ]
+    return [("layer", "head", "attention distance in pixels"), *rows]
+
+
 def _distances(found: Anatomy) -> str:
     rows = {_short(name): values.tolist() for name, values in found.distances.items()}
     chart = dot_chart(rows, label="Mean attention distance of a head, in pixels", x_label="layer")

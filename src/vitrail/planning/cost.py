@@ -20,6 +20,7 @@ from ..progress import to_stderr
 from .budget import largest_batch
 from .flops import count
 from .objective_step import root_module
+from .parts import PartCost, part_costs
 from .trace import backward_peak, inference_peak
 
 OptimizerName = Literal["adamw", "muon", "lamb"]
@@ -41,6 +42,7 @@ class Plan:
         parameters: number of parameters.
         flops: floating-point operations of a forward pass of one image, a multiply and an add being two.
             Papers often give multiply-adds and call them FLOPs; those are half of it.
+        multiply_adds: half of `flops`.
         weights, gradients, optimizer, ema: permanent tensors of training, float32.
         activations: further tensors at the peak of a training step, the batch included.
         inference_bytes: all tensors at the peak of a forward pass.
@@ -51,6 +53,7 @@ class Plan:
             heap.
         largest_training_batch, largest_inference_batch: largest batch whose process fits the budget, 0 if not even
             one image does; None without a budget.
+        parts: where operations, weights and kept activations are; empty unless `by_part`.
     """
 
     model: str
@@ -62,6 +65,7 @@ class Plan:
     precision: str
     parameters: int
     flops: int
+    multiply_adds: int
     weights: int
     gradients: int
     optimizer: int
@@ -74,6 +78,7 @@ class Plan:
     inference_process_bytes: int
     largest_training_batch: int | None = None
     largest_inference_batch: int | None = None
+    parts: tuple[PartCost, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,6 +172,7 @@ def plan(
     checkpointing: bool = False,
     objective: ObjectiveConfig | str | None = None,
     budget: int | None = None,
+    by_part: bool = False,
 ) -> Plan:
     """Compute the parameters, operations and peak memory of a model, without allocating it.
 
@@ -183,6 +189,7 @@ def plan(
         objective: an objective without labels, by name or config: training then has its parts too (decoder, teacher,
             several views); None: classification.
         budget: memory in bytes, for which the largest batches are found.
+        by_part: count operations, weights and kept activations by part, see `part_costs`; takes some seconds.
 
     Raises:
         VitrailError: unknown model or name, or an invalid size.
@@ -205,6 +212,8 @@ def plan(
         objective=goal,
     )
     found = _measure(work, model if isinstance(model, str) else type(model).__name__, batch_size, runtime)
+    if by_part:
+        found = replace(found, parts=part_costs(config, batch_size, dtype, place))
     if budget is None:
         return found
     room = budget - found.runtime_bytes
@@ -243,6 +252,7 @@ def _measure(work: Workload, name: str, batch_size: int, runtime: int) -> Plan:
         precision=str(work.precision).removeprefix("torch."),
         parameters=counted.parameters,
         flops=counted.flops,
+        multiply_adds=counted.flops // 2,
         weights=work.training_weight_bytes,
         gradients=work.gradient_bytes,
         optimizer=work.optimizer_bytes,

@@ -12,6 +12,7 @@ def plan_rows(plan: Plan) -> list[list[str]]:
         ("classes", f"{plan.num_classes:,}" if plan.num_classes else "none"),
         ("parameters", f"{plan.parameters:,}"),
         ("GFLOPs an image (multiply + add = 2)", f"{plan.flops / 1e9:.2f}"),
+        ("multiply-adds an image, billions", f"{plan.multiply_adds / 1e9:.2f}"),
         ("", ""),
         (f"training, batch {batch}, {plan.precision}, {plan.device}", ""),
         ("  weights", format_bytes(plan.weights)),
@@ -33,6 +34,23 @@ def plan_rows(plan: Plan) -> list[list[str]]:
             ("largest batch within the budget, inference", f"{plan.largest_inference_batch:,}"),
         ]
     return [list(row) for row in rows]
+
+
+def part_rows(plan: Plan) -> list[list[str]]:
+    """Return rows of (part, GFLOPs, share of them, weights, activations kept for the backward pass)."""
+    return [
+        [
+            part.name,
+            f"{part.flops / 1e9:.3f}",
+            f"{100 * part.flops / max(1, plan.flops):.1f} %",
+            format_bytes(part.weights),
+            format_bytes(part.activations),
+        ]
+        for part in plan.parts
+    ]
+
+
+PART_HEADERS = ["part", "GFLOPs", "share", "weights", "kept for backward"]
 
 
 def _process_rows(plan: Plan, tensors: int, process: int) -> list[tuple[str, str]]:

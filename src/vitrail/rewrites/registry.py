@@ -5,16 +5,23 @@ from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from typing import Any, TypeVar
 
+import torch
+
 from ..errors import VitrailError, nearest
 from ..nn import BaseVisionModel
 from ..plain import short
 from ..typed import build
 from .base import Rewrite
 from .fold import FoldBatchNorm, FoldLayerScale
+from .lora import LoRA, merged_state
 
 ModelT = TypeVar("ModelT", bound=BaseVisionModel)
 
-REWRITES: dict[str, type[Rewrite]] = {"fold_batch_norm": FoldBatchNorm, "fold_layer_scale": FoldLayerScale}
+REWRITES: dict[str, type[Rewrite]] = {
+    "fold_batch_norm": FoldBatchNorm,
+    "fold_layer_scale": FoldLayerScale,
+    "lora": LoRA,
+}
 """All rewrites by name; `register_rewrite` adds one."""
 
 
@@ -39,6 +46,17 @@ def replay(model: ModelT, changes: Iterable[Rewrite]) -> ModelT:
         change(model)
         model.rewrites = (*model.rewrites, change)
     return model
+
+
+def merge_lora(model: ModelT) -> ModelT:
+    """A model with the low-rank updates of this one added to its weights; the model itself if it has none."""
+    others = tuple(change for change in model.rewrites if not isinstance(change, LoRA))
+    if others == model.rewrites:
+        return model
+    with torch.device("meta"):
+        merged = replay(model.config.build(), others)
+    merged.load_state_dict(merged_state(model), assign=True)
+    return merged.train(model.training)
 
 
 def register_rewrite(name: str, kind: type[Rewrite]) -> None:

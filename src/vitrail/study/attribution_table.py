@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from .. import tables
 from ..lens.faithfulness.evaluate import Score
 from .attribution import Faithfulness
+from .files import StudyFiles
 
 # Metric: heading with the better direction, and format of a value.
 _COLUMNS = {
@@ -25,14 +25,30 @@ def table(found: Faithfulness) -> tuple[list[str], list[list[str]]]:
     return headers, [_row(score, columns) for score in found.scores if score.values]
 
 
-def write_csv(found: Faithfulness, path: Path) -> None:
-    """A row for each method, baseline and reference; the file appears when it is complete."""
+def files(found: Faithfulness, model: str) -> StudyFiles:
+    """What `-o` writes: a row for each method, baseline and reference.
+
+    Args:
+        model: name of the checkpoint.
+    """
     columns = _measured(found)
     rows = [
         [score.method, score.kind, *(score.values.get(key, "") for key in columns), score.seconds, score.reason]
         for score in found.scores
     ]
-    tables.write_csv(path, [["method", "kind", *columns, "seconds", "reason"], *rows])
+    return StudyFiles(
+        name="attribution",
+        title=f"Attribution methods on {Path(model).name or model}",
+        notes=notes(found),
+        table=table(found),
+        csv=[["method", "kind", *columns, "seconds", "reason"], *rows],
+    )
+
+
+def notes(found: Faithfulness) -> list[str]:
+    """Sentences about the images, and about methods that do not apply."""
+    reasons = [f"{score.method}: {score.reason}" for score in found.scores if score.reason]
+    return [f"{found.note}; accuracy {found.top1:.1%}", *reasons]
 
 
 def _measured(found: Faithfulness) -> list[str]:

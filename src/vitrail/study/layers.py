@@ -1,25 +1,23 @@
 """Linear probes, the logit lens and shift equivariance of each block of a classifier."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 
 import torch
 from torch import Tensor
 
 from ..checkpoint.contract import Checkpoint
-from ..data.open import BadFile, Sample, Source, SourceLike, open_source
-from ..data.seeds import derive
+from ..data.open import BadFile, SourceLike, open_source
 from ..engines.precision import on_device
 from ..errors import VitrailError
-from ..evaluation.held_out import HeldOut, SplitChoice, held_out, recorded_splits
+from ..evaluation.held_out import SplitChoice
+from ..evaluation.probe.linear import Kind, linear_probe
 from ..lens.observe import observe_features
 from ..lens.probe.layers import block_names, check_stream, layer_features, logit_lens
-from ..lens.probe.linear import Kind, linear_probe
 from ..lens.probe.order import shift_equivariance
 from ..nn import Tokens
 from ..progress import Track, silent
-from .studied_model import StudiedModel, check_amounts, drawn, matched, studied_model
+from .parts import probe_parts
+from .studied_model import StudiedModel, check_amounts, matched, studied_model
 from .trials import standard_error
 
 _SHIFTED = 32
@@ -76,8 +74,8 @@ def study_layers(
 ) -> LayerStudy:
     """Fit probes on the train part of a source, and score them and the logit lens on another part.
 
-    A source without its own train part is split as in the run; if there is no run either, its images are halved by
-    seed, as they are with `split` "train" or "all": no image is used for both.
+    A source without its own train part is split as in the run; if there is no run either, or it was trained on other
+    images, those of the source are halved by seed, as they are with `split` "train" or "all": none is used for both.
 
     Args:
         checkpoint: a classifier.
@@ -96,21 +94,22 @@ def study_layers(
     check_amounts(limit, batch_size)
     opened = matched(open_source(source, strict=strict), checkpoint)
     block_names(checkpoint.model)
-    read = partial(
-        held_out,
+    parts = probe_parts(
         opened,
         checkpoint.path,
+        checkpoint.preprocess.channels,
+        split=split,
+        limit=limit,
         skip_bad=skip_bad,
-        channels=checkpoint.preprocess.channels,
+        seed=seed,
         progress=progress,
     )
-    train, test, note, bad = _parts(checkpoint, opened, split, limit, seed, read)
     learned, judged = (
         studied_model(checkpoint, samples, batch_size=batch_size, device=device, precision=precision, progress=progress)
-        for samples in (train, test)
+        for samples in (parts.train, parts.test)
     )
     lens, reason = _lens(judged)
-    return LayerStudy(_layers(learned, judged, kind, lens, progress), (note, _own(judged), *reason), bad)
+    return LayerStudy(_layers(learned, judged, kind, lens, progress), (parts.note, _own(judged), *reason), parts.bad)
 
 
 def _layers(
@@ -146,50 +145,6 @@ def _layers(
             )
         )
     return tuple(layers)
-
-
-def table(study: LayerStudy) -> tuple[list[str], list[list[str]]]:
-    """Headers and rows for `print_table`, without the columns that are empty for all layers."""
-    headers = ["layer", "width", "probe: class", "probe: mean", "lens", "lens = answer", "follows shift"]
-    rows = [
-        [
-            layer.name.removeprefix("encoder."),
-            str(layer.width),
-            *map(_percent, (layer.probe_class, layer.probe_mean, layer.lens, layer.agrees)),
-            "" if layer.follows is None else f"{layer.follows:.3f}",
-        ]
-        for layer in study.layers
-    ]
-    kept = [column for column in range(len(headers)) if any(row[column] for row in rows)]
-    return [headers[column] for column in kept], [[row[column] for column in kept] for row in rows]
-
-
-def _parts(
-    checkpoint: Checkpoint,
-    opened: Source,
-    split: SplitChoice,
-    limit: int | None,
-    seed: int,
-    read: Callable[[SplitChoice], HeldOut],
-) -> tuple[list[Sample], list[Sample], str, tuple[BadFile, ...]]:
-    """Images to fit probes on, images to score them on, a phrase that describes both, and files left out."""
-    seed = derive(seed, "pictures to probe")
-    own = {sample.split for sample in opened.samples}
-    recorded = recorded_splits(checkpoint.path) if checkpoint.path else None
-    if ("train" in own or recorded) and split not in ("train", "all"):
-        test, train = read(split), read("train")
-        bad = tuple(dict.fromkeys((*test.bad, *train.bad)))
-        few, many = drawn(test.samples, limit, seed), drawn(train.samples, limit, seed)
-        note = f"probes are fitted on {len(many)} images and scored on {len(few)} of {test.note}"
-    else:
-        every = read("all" if split == "auto" else split)
-        bad = every.bad
-        mixed = drawn(every.samples, None if limit is None else 2 * limit, seed)
-        many, few = mixed[: len(mixed) // 2], mixed[len(mixed) // 2 :]
-        note = f"{len(mixed)} of {every.note}, halved: probes are fitted on one half"
-    if len({sample.labels[0] for sample in many}) < 2 or not few:
-        raise VitrailError(f"{note}: probes need images of two classes to be fitted on, and one image to be scored on")
-    return many, few, note, bad
 
 
 def _features(studied: StudiedModel, label: str, progress: Track) -> dict[str, dict[str, Tensor]]:
@@ -244,7 +199,3 @@ def _own(studied: StudiedModel) -> str:
 
 def _share(hits: Tensor) -> float:
     return hits.double().mean().item()
-
-
-def _percent(value: float | None) -> str:
-    return "" if value is None else f"{100 * value:.1f} %"

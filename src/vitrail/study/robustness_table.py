@@ -5,11 +5,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
-from .. import tables
-from ..errors import VitrailError
+from ..pages.charts import line_chart
+from ..pages.html import section
+from .files import StudyFiles
 from .robustness import RobustnessStudy
-from .trials import Measurement
+from .trials import CLEAN, Measurement
 
+STANDARD_ERROR = "± is the standard error over images"
 _LONGEST = 16
 
 
@@ -30,31 +32,51 @@ def table(study: RobustnessStudy, names: Sequence[str]) -> tuple[list[str], list
     return ["test", *short_names(names), *difference, "±"], lines
 
 
-def write_csv(study: RobustnessStudy, names: Sequence[str], path: Path) -> None:
-    """A row for each test and severity: value and standard error of each model, and of the difference of two.
+def csv_rows(study: RobustnessStudy, names: Sequence[str]) -> list[list[object]]:
+    """Header, and a row for each test and severity: value and standard error of each model, and of the difference.
 
-    Fractions are from 0 to 1. Written atomically.
+    Fractions are from 0 to 1.
     """
     parts = [*unlike(names), *(["difference"] if len(names) > 1 else [])]
-    headers = ["test", "severity", "unit", *(word for name in parts for word in (name, f"{name} ±"))]
-    rows: list[list[object]] = []
+    rows: list[list[object]] = [["test", "severity", "unit", *(word for name in parts for word in (name, f"{name} ±"))]]
     for across in study.rows:
         row = across[0]
         gap = [_gap(*across)] if len(across) > 1 else []
         pairs = ((own.value, own.error) for own in (*across, *gap))
         numbers = ["" if value is None else f"{value:.6g}" for pair in pairs for value in pair]
         rows.append([row.test, "" if row.severity is None else row.severity, row.unit, *numbers])
-    tables.write_csv(path, [headers, *rows])
+    return rows
 
 
-def check_output(path: Path) -> None:
-    """Raise VitrailError if no file can be written here, before anything is measured."""
-    if path.is_dir():
-        raise VitrailError(f"{path} is a folder: name a file in it, such as {path / 'robustness.csv'}")
-    if path.suffix.lower() != ".csv":
-        raise VitrailError(f"{path} does not end in .csv, which is the format of this table: name a .csv file")
-    if not path.parent.is_dir():
-        raise VitrailError(f"there is no folder {path.parent} to write {path.name} to: make it, or name another file")
+def files(study: RobustnessStudy, names: Sequence[str]) -> StudyFiles:
+    """What `-o` writes.
+
+    Args:
+        names: names of the checkpoints.
+    """
+    return StudyFiles(
+        name="robustness",
+        title=f"Robustness of {' and '.join(short_names(names))}",
+        notes=[*study.notes, STANDARD_ERROR],
+        table=table(study, names),
+        csv=csv_rows(study, names),
+        sections=[chart for chart in (_severity_chart(study, names),) if chart],
+    )
+
+
+def _severity_chart(study: RobustnessStudy, names: Sequence[str]) -> str:
+    """Accuracy against the severity, as the mean over the corruptions."""
+    series = {}
+    for place, name in enumerate(short_names(names)):
+        rows = [across[place] for across in study.rows]
+        severities = sorted({row.severity for row in rows if row.severity is not None})
+        values = {each: [row.value or 0.0 for row in rows if row.severity == each] for each in severities}
+        clean = [(0.0, row.value or 0.0) for row in rows if row.test == CLEAN]
+        series[name] = [*clean, *((float(each), sum(found) / len(found)) for each, found in values.items())]
+    if not any(len(points) > 1 for points in series.values()):
+        return ""
+    chart = line_chart(series, label="Accuracy", x_label="severity", percent=True)
+    return section("Accuracy under corruptions", chart, "Mean over the corruptions; severity 0 is the clean accuracy.")
 
 
 def short_names(names: Sequence[str]) -> list[str]:

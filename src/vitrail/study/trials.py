@@ -23,6 +23,7 @@ from .studied_model import Image, StudiedModel, on_all, unit_range
 Attack = Literal["FGSM", "PGD"]
 ATTACKS: tuple[Attack, ...] = get_args(Attack)
 Unit = Literal["share", "number"]
+CLEAN = "clean accuracy"
 MEAN_OF_CORRUPTIONS = "mean of corruptions"
 
 
@@ -62,7 +63,7 @@ def image_mean(test: str, each: Float[Tensor, " n"], severity: int | None = None
 
 def clean(studied: StudiedModel) -> list[Measurement]:
     """Accuracy on the unchanged images."""
-    return [image_mean("clean accuracy", studied.correct(studied.clean_logits()))]
+    return [image_mean(CLEAN, studied.correct(studied.clean_logits()))]
 
 
 def corruptions(studied: StudiedModel, severities: Sequence[int], seed: int, progress: Track) -> list[Measurement]:

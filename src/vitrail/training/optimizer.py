@@ -11,6 +11,7 @@ from ..errors import VitrailError
 from ..nn import Stage
 from ..nn.matrices import hidden_matrices, weight_matrices
 from ..objectives.objective import Objective
+from ..rewrites.lora import lora_parameters
 from .lamb import Lamb
 from .muon import Muon, orthogonalize_flops
 from .recipe import Recipe, chosen
@@ -31,6 +32,14 @@ def freeze(model: nn.Module, patterns: tuple[str, ...]) -> None:
             param.requires_grad_(False)
     if not any(param.requires_grad for param in model.parameters()):
         raise VitrailError(f"freeze {', '.join(patterns)} leaves no parameter to train: do not freeze the head")
+
+
+def freeze_for_lora(model: nn.Module) -> None:
+    """Freeze all parameters of a model but its low-rank updates and its head."""
+    kept = lora_parameters(model)
+    for name, param in model.named_parameters():
+        if param not in kept and not name.startswith("head."):
+            param.requires_grad_(False)
 
 
 def train_mode(model: nn.Module) -> None:

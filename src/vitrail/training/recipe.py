@@ -6,6 +6,7 @@ from typing import Any, Literal, TypeVar
 from ..data.augment_options import Augment
 from ..errors import VitrailError
 from ..objectives.objective import ObjectiveConfig
+from ..rewrites.lora import LoRA
 from .recipe_checks import check_recipe
 
 
@@ -95,6 +96,8 @@ class Recipe:
     """Factor of the learning rate from each block to the block below (Clark et al., 2020); 0.75 for fine-tuning."""
     freeze: tuple[str, ...] = ()
     """Shell patterns of the names of frozen parameters, such as embed.* or encoder.*"""
+    lora: LoRA | None = None
+    """Low-rank updates that are trained in place of the encoder's weights, such as {rank: 8}; needs `weights`."""
     ema: float = 0.0
     """Decay of the moving average of the weights, which is evaluated and saved; 0: none."""
     drop_path: float = 0.0

@@ -20,6 +20,7 @@ from ..objectives.objective import ObjectiveConfig, Transform
 from ..objectives.registry import objective_config
 from ..planning.flops import blueprint, count
 from ..planning.stride import stride_of
+from ..rewrites.registry import merge_lora, rewrite
 from ..tasks.task import Task
 from .channels import channel_statistics, given_statistics, require_scale
 from .choose import Situation, choose, fewer_epochs, smaller_batch
@@ -57,6 +58,8 @@ def resolve(recipe: Recipe, data: TrainingData, own: OwnParts) -> RunSetup:
         VitrailError: model, objective and data do not fit together.
     """
     device = pick_device(recipe.device)
+    if recipe.lora is not None and not recipe.weights:
+        raise VitrailError("lora trains small updates of weights that are there: give --weights, or leave lora out")
     recipe = replace(recipe, objective=_objective(recipe, data))
     pretrained = load(recipe.weights) if recipe.weights else None
     if pretrained:
@@ -252,7 +255,11 @@ def _adapted(recipe: Recipe, data: TrainingData, pretrained: Checkpoint) -> Chec
     if new_head:
         loaded.model.get_submodule("head").apply(init_vit)  # as many outputs as before may still be others
     info = {**loaded.info, "origin": public_name(chosen(recipe.weights)), **_card_info(recipe, data)}
-    return Checkpoint(loaded.model, data.names if labelled else loaded.class_names, preprocess, info)
+    model = merge_lora(loaded.model)
+    if recipe.lora is not None:
+        torch.manual_seed(derive(recipe.seed, "lora"))
+        model = rewrite(model, recipe.lora)
+    return Checkpoint(model, data.names if labelled else loaded.class_names, preprocess, info)
 
 
 def _card_info(recipe: Recipe, data: TrainingData) -> dict[str, Any]:

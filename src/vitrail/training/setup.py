@@ -25,7 +25,7 @@ from ..planning.flops import count
 from .batch_statistics import STATISTICS_IMAGES, norms_with_statistics, updated_norms, with_statistics
 from .choose import SLOW_CPU, SLOW_GPU
 from .loop import Trainer
-from .optimizer import freeze, make_optimizers
+from .optimizer import freeze, freeze_for_lora, make_optimizers
 from .patch_dropout import add_patch_dropout
 from .recipe import Recipe, chosen, timed
 from .step_plan import StepPlan
@@ -94,6 +94,8 @@ class RunSetup:
         """
         recipe = self.recipe
         model = place_model(copy.deepcopy(self.checkpoint.model), self.device)
+        if recipe.lora is not None:
+            freeze_for_lora(model)
         freeze(model, recipe.freeze)
         add_patch_dropout(model, recipe.patch_dropout)
         if recipe.checkpoint_activations:

@@ -32,7 +32,7 @@ def layer_features(model: nn.Module, pixels: Float[Tensor, "B C H W"]) -> dict[s
     Raises:
         VitrailError: there are no blocks, or the output of one has no patches, or packed ones.
     """
-    return {name: _pooled(name, output) for name, output in _outputs(model, pixels).items()}
+    return {name: pooled(name, output) for name, output in _outputs(model, pixels).items()}
 
 
 @torch.inference_mode()
@@ -79,8 +79,13 @@ def _outputs(model: nn.Module, pixels: Tensor) -> dict[str, Tokens]:
     return {name: seen[name] for name in names}
 
 
-def _pooled(name: str, output: object) -> dict[str, Tensor]:
+def pooled(name: str, output: object) -> dict[str, Float[Tensor, "B D"]]:
+    """Pooled features of a block's output, see `layer_features`.
+
+    Raises:
+        VitrailError: it has no patches, or packed ones; the message has the block's `name`.
+    """
     if not isinstance(output, Tokens) or output.lengths or not output.patches.shape[1]:
         raise VitrailError(f"{name} returns no patches that could be averaged: this model cannot be probed")
-    pooled = {"class": output.x[:, 0]} if output.prefix else {}
-    return {**pooled, "mean": output.patches.mean(dim=1)}
+    first = {"class": output.x[:, 0]} if output.prefix else {}
+    return {**first, "mean": output.patches.mean(dim=1)}

@@ -1,0 +1,59 @@
+"""The command `vitrail study labels`."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from .options import BatchSize, Device, Option, Out, Precision, Seed, SkipBad, SourceArgument, Strict
+
+
+@dataclass
+class Labels:
+    """Find labels that are probably wrong, near-duplicates, and classes that cannot be told apart.
+
+    Each image is judged by a linear classifier that was fitted on other images (out-of-fold), and the labels are
+    listed in the order of suspicion. Without --weights, features are made from the images alone, which takes minutes.
+
+    Examples:
+        vitrail study labels flowers/ -o flower-labels
+        vitrail study labels flowers/ --weights facebook/dinov2-small
+    """
+
+    source: SourceArgument
+    weights: Annotated[str | None, Option(metavar="CHECKPOINT")] = None
+    """Checkpoint whose features are used; best one that was not trained on these labels."""
+    folds: int = 5
+    """Parts into which the images are divided; each is judged by a classifier fitted on the others."""
+    similar: Annotated[float, Option(metavar="CORRELATION")] = 0.9
+    """Least correlation of two images to be near-duplicates."""
+    skip_bad: SkipBad = False
+    strict: Strict = True
+    batch_size: BatchSize = 32
+    device: Device = "auto"
+    precision: Precision = "auto"
+    seed: Seed = 0
+    out: Out = Path("label-study")
+    """Folder for labels.html, labels.csv, duplicates.csv and class_pairs.csv."""
+
+    def run(self) -> None:
+        from ..checkpoint.contract import load
+        from ..data.bad_files import left_out
+        from ..progress import to_stderr, visible
+        from ..study.labels import LabelOptions, study_labels
+        from ..study.labels_page import label_summary, write_label_study
+
+        options = LabelOptions(
+            folds=self.folds,
+            similar=self.similar,
+            batch_size=self.batch_size,
+            device=self.device,
+            precision=self.precision,
+            skip_bad=self.skip_bad,
+            strict=self.strict,
+            seed=self.seed,
+        )
+        found = study_labels(self.source, load(self.weights) if self.weights else None, options, progress=visible)
+        write_label_study(found, self.out)
+        for note in (*left_out(found.bad, self.source), *found.notes):
+            to_stderr(f"vitrail: {note}")
+        print(label_summary(found, self.out))

@@ -1,0 +1,80 @@
+"""The command `vitrail sweep`."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+from .options import Option, Out, SkipBad, SourceArgument
+
+_LENGTH = "Length"
+
+
+@dataclass
+class Sweep:
+    """Train with every combination of values of some fields of the recipe or of the model.
+
+    A sweep that was stopped goes on when its command is repeated.
+
+    Examples:
+        vitrail sweep flowers/ --over lr=3e-4,1e-3 overrides.depth=2,4 --minutes 40
+        vitrail sweep digits --over lr=5e-4,1e-3,2e-3 --epochs 5 -o sweeps/digits
+    """
+
+    source: SourceArgument
+    over: Annotated[list[str], Option(metavar="FIELD=VALUE,VALUE")] = field(default_factory=list)
+    """Fields and their values, such as lr=3e-4,1e-3 overrides.patch_size=8,16."""
+    recipe: str = "default"
+    """The other settings, see `vitrail train`."""
+    model: Annotated[str | None, Option(metavar="VARIANT")] = None
+    """Variant; see `vitrail models`."""
+    weights: Annotated[str | None, Option(metavar="CHECKPOINT")] = None
+    """Checkpoint to start from."""
+    set: Annotated[list[str], Option(metavar="FIELD=VALUE")] = field(default_factory=list)
+    """Fields that are the same in all runs."""
+    skip_bad: SkipBad = False
+    epochs: Annotated[float | None, Option(section=_LENGTH)] = None
+    """Epochs of each run."""
+    minutes: Annotated[float | None, Option(section=_LENGTH)] = None
+    """Time of all runs together, shared equally; with --epochs no run begins after it."""
+    out: Out = Path("sweep")
+    """Folder for the runs, sweep.html and sweep.csv."""
+
+    def run(self) -> None:
+        from ..progress import to_stderr, visible
+        from ..study.sweep import best_command, sweep
+        from ..study.sweep_page import sweep_notes, sweep_summary, sweep_table, write_sweep
+        from ..tables import print_table
+        from ..training.recipe import with_changes
+        from ..training.recipe_file import read_recipe, set_fields
+
+        changed = with_changes(read_recipe(self.recipe), model=self.model, weights=self.weights)
+        found = sweep(
+            self.source,
+            self.over,
+            self.out,
+            set_fields(changed, self.set),
+            minutes=self.minutes,
+            epochs=self.epochs,
+            skip_bad=self.skip_bad,
+            progress=visible,
+            say=to_stderr,
+        )
+        print_table(*sweep_table(found))
+        best = found.best  # raises if no run has a result
+        command = best_command(found, self._options(best.trial.recipe.minutes))
+        write_sweep(found, self.out, command)
+        to_stderr("\n".join(f"vitrail: {note}" for note in sweep_notes(found)))
+        print("\n".join(sweep_summary(found, self.out, command)))
+
+    def _options(self, minutes: float | None) -> list[str]:
+        """Words of `vitrail train` for what all runs share."""
+        given = {
+            "--recipe": None if self.recipe == "default" else self.recipe,
+            "--model": self.model,
+            "--weights": self.weights,
+            "--epochs": None if self.epochs is None else f"{self.epochs:g}",
+            "--minutes": None if minutes is None or self.epochs is not None else f"{minutes:g}",
+        }
+        words = [word for flag, value in given.items() if value is not None for word in (flag, str(value))]
+        shared = [word for setting in self.set for word in ("--set", setting)]
+        return [*words, *(["--skip-bad"] if self.skip_bad else []), *shared]

@@ -1,0 +1,328 @@
+"""Study of labels: probably wrong ones, near-duplicates, and classes that cannot be told apart."""
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor
+from torchvision.transforms.v2 import functional as tvf
+
+from ..checkpoint.contract import Checkpoint
+from ..data.open import BadFile, Sample, Source, SourceLike, read_image
+from ..data.preprocess import Preprocess
+from ..data.split_choice import recorded_splits
+from ..errors import VitrailError
+from ..evaluation.embed import embed
+from ..machine.facts import usable_cores
+from ..progress import Track, silent
+from ..tasks.classification import Classification
+from ..training.training_data import Reading, TrainingData, read_data
+from .confident import ClassPair, class_pairs, confident_joint, self_confidence
+from .near_duplicates import SIMILAR, NearPair, duplicate_groups, near_duplicates
+from .out_of_fold import folds_of, out_of_fold
+from .patch_features import fit_dictionary, patch_features
+
+_SMALL = 44
+"""Images up to this side are compared at 32 × 32 pixels, larger ones at 64 × 64."""
+_FEWEST = 20
+_TRUSTED = 0.9
+"""Out-of-fold agreement from which the number of contradicted labels is near that of the wrong ones."""
+
+
+@dataclass(frozen=True, slots=True)
+class Suspect:
+    """A label of an image, and what the classifiers that did not see it think of it.
+
+    Attributes:
+        index: place of the image in `LabelStudy.samples`.
+        label: the given label; for several labels an image "+ CLASS" (given) or "- CLASS" (not given).
+        suggestion: the most probable label; for several labels the opposite of `label`.
+        probability: out-of-fold probability of the given label.
+        suggested_probability: that of the suggestion.
+        flagged: whether confident learning counts it as wrong.
+    """
+
+    index: int
+    label: str
+    suggestion: str
+    probability: float
+    suggested_probability: float
+    flagged: bool
+
+    @property
+    def suspicion(self) -> float:
+        """1 − probability of the given label; the list is in its order."""
+        return 1 - self.probability
+
+
+@dataclass(frozen=True, slots=True)
+class LabelStudy:
+    """Results of the study.
+
+    Attributes:
+        name: the source.
+        class_names: names of the classes.
+        samples: all images: train, then val, then test.
+        splits: split of each image: the source's own, or the one that `vitrail train` makes.
+        label_words: label of each image in words.
+        probabilities: out-of-fold probability of each class.
+        suspects: all labels, the most suspicious first; for several labels an image, the flagged ones and the given
+            ones only.
+        expected: estimated number of wrong labels.
+        accuracy: out-of-fold agreement with the given labels (for several labels: over all images and classes).
+        duplicates: pairs of near-duplicates, the most similar first.
+        pairs: pairs of classes, the hardest to tell apart first; empty for several labels an image.
+        notes: what was done.
+        bad: files that were left out.
+    """
+
+    name: str
+    class_names: tuple[str, ...]
+    samples: tuple[Sample, ...]
+    splits: tuple[str, ...]
+    label_words: tuple[str, ...]
+    probabilities: Float[Tensor, "n K"]
+    suspects: tuple[Suspect, ...]
+    expected: float
+    accuracy: float
+    duplicates: tuple[NearPair, ...]
+    pairs: tuple[ClassPair, ...]
+    notes: tuple[str, ...]
+    bad: tuple[BadFile, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class LabelOptions:
+    """Options of the study.
+
+    Attributes:
+        folds: number of parts, each judged by a classifier that is fitted on the others.
+        similar: least correlation of near-duplicates, see `near_duplicates`.
+        words: size of the patch dictionary, see `fit_dictionary`.
+        batch_size, device, precision: how a checkpoint runs, see `make_predictor`.
+        skip_bad, strict: see `evaluate`.
+        seed: seed of the patch dictionary.
+    """
+
+    folds: int = 5
+    similar: float = SIMILAR
+    words: int = 400
+    batch_size: int = 32
+    device: str = "auto"
+    precision: str = "auto"
+    skip_bad: bool = False
+    strict: bool = True
+    seed: int = 0
+
+
+def study_labels(
+    source: SourceLike,
+    checkpoint: Checkpoint | None = None,
+    options: LabelOptions | None = None,
+    *,
+    progress: Track = silent,
+) -> LabelStudy:
+    """Find labels that are probably wrong.
+
+    Every image is described by features of a checkpoint, or of a dictionary of the images' own patches. Ridge
+    classifiers on them give out-of-fold probabilities, in which confident learning looks for labels that the images
+    contradict. Near-duplicates are in the same fold, so that a wrong label does not confirm itself.
+
+    Args:
+        source: labelled images, what `open_source` takes; all splits are used.
+        checkpoint: a model whose features are used; best one that was not trained on these labels.
+        options: see `LabelOptions`.
+        progress: reports the progress of the study.
+
+    Raises:
+        VitrailError: the labels are no classes, or there are too few images.
+    """
+    options = options or LabelOptions()
+    data = read_data(source, Reading(skip_bad=options.skip_bad, strict=options.strict), progress=progress)
+    task = _classification(data)
+    samples, splits, digests = _parts(data)
+    _check(data, samples, options.folds)
+    images = _images(data, samples, progress)
+    pairs = near_duplicates(images, least=options.similar, progress=progress)
+    groups = [digests[first] for first in duplicate_groups(len(samples), pairs)]
+    features, notes = _features(data, samples, images, checkpoint, options, progress)
+    many = task.labels == "many"
+    targets = _targets(samples, len(data.names))
+    strata = [sample.labels if many else sample.labels[0] for sample in samples]
+    folds = folds_of(groups, strata, options.folds)
+    probabilities = out_of_fold(features, targets, folds, many=many, progress=progress)
+    judged = _judge_many(targets, probabilities, data.names) if many else _judge(targets, probabilities, data.names)
+    return LabelStudy(
+        name=data.name,
+        class_names=data.names,
+        samples=tuple(samples),
+        splits=tuple(splits),
+        label_words=tuple(task.written(sample, data.names) for sample in samples),
+        probabilities=probabilities,
+        suspects=judged.suspects,
+        expected=judged.expected,
+        accuracy=judged.accuracy,
+        duplicates=tuple(pairs),
+        pairs=judged.pairs,
+        notes=(*notes, _fold_note(options.folds), *_weak_note(judged.accuracy), *_leak_note(checkpoint, digests)),
+        bad=tuple(data.survey.bad),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Judged:
+    suspects: tuple[Suspect, ...]
+    expected: float
+    accuracy: float
+    pairs: tuple[ClassPair, ...]
+
+
+def _judge(targets: Tensor, probabilities: Float[Tensor, "n K"], names: Sequence[str]) -> _Judged:
+    """Judgement of labels of one class for each image."""
+    labels = targets.argmax(dim=1)
+    found = confident_joint(labels, probabilities)
+    own, best = self_confidence(labels, probabilities), probabilities.max(dim=1)
+    flags = found.flagged(labels)
+    suspects = [
+        Suspect(
+            index,
+            names[int(labels[index])],
+            names[int(best.indices[index])],
+            float(own[index]),
+            float(best.values[index]),
+            bool(flags[index]),
+        )
+        for index in own.argsort(stable=True).tolist()
+    ]
+    right = (best.indices == labels).double().mean().item()
+    return _Judged(tuple(suspects), found.expected, right, tuple(class_pairs(labels, probabilities)))
+
+
+def _judge_many(targets: Tensor, probabilities: Float[Tensor, "n K"], names: Sequence[str]) -> _Judged:
+    """Judgement of every class by itself, as one of two labels: given or not."""
+    suspects, expected = [], 0.0
+    for place, name in enumerate(names):
+        labels = targets[:, place].long()
+        both = torch.stack([1 - probabilities[:, place], probabilities[:, place]], dim=1)
+        found = confident_joint(labels, both)
+        own, flags = self_confidence(labels, both), found.flagged(labels)
+        expected += found.expected
+        suspects += [
+            Suspect(
+                index, f"{'-+'[given]} {name}", f"{'+-'[given]} {name}", float(own[index]), 1 - float(own[index]), flag
+            )
+            for index, (given, flag) in enumerate(zip(labels.tolist(), flags.tolist(), strict=True))
+            if given or flag
+        ]
+    suspects.sort(key=lambda suspect: (suspect.probability, suspect.index))
+    right = ((probabilities >= 0.5) == (targets == 1)).double().mean().item()
+    return _Judged(tuple(suspects), expected, right, ())
+
+
+def _classification(data: TrainingData) -> Classification:
+    if not isinstance(data.task, Classification):
+        kind = data.task.name if data.task else "no labels"
+        raise VitrailError(f"{data.name} is labelled for {kind}: the study of labels needs classes")
+    return data.task
+
+
+def _parts(data: TrainingData) -> tuple[list[Sample], list[str], list[str]]:
+    """Samples, splits and content hashes of all images."""
+    parts = (("train", data.train), ("val", data.val), ("test", data.test))
+    samples = [sample for _, part in parts for sample in part.samples]
+    splits = [name for name, part in parts for _ in part.samples]
+    return samples, splits, [facts.digest for _, part in parts for facts in part.facts]
+
+
+def _check(data: TrainingData, samples: Sequence[Sample], folds: int) -> None:
+    if folds < 2:
+        raise VitrailError(f"folds {folds} is not possible: use 2 or more")
+    if len(samples) < max(_FEWEST, 2 * folds):
+        raise VitrailError(
+            f"{data.name} has {len(samples)} images: the study of labels needs {max(_FEWEST, 2 * folds)} or more"
+        )
+
+
+def _targets(samples: Sequence[Sample], classes: int) -> Float[Tensor, "n K"]:
+    targets = torch.zeros(len(samples), classes)
+    for row, sample in zip(targets, samples, strict=True):
+        row[list(sample.labels)] = 1
+    return targets
+
+
+def _images(data: TrainingData, samples: Sequence[Sample], progress: Track) -> UInt8[Tensor, "n C S S"]:
+    """Whole images, resized to a small square; float images on the scale of all of them."""
+    side, channels = 32 if data.side <= _SMALL else 64, data.channels
+    fit = Preprocess(
+        image_size=(side, side), crop=1.0, stretch=True, channels=channels, mean=(0,) * channels, std=(1,) * channels
+    ).fit
+
+    def read(sample: Sample) -> Tensor:
+        return read_image(replace(sample, strict=False), channels, then=fit)  # the survey has checked every file
+
+    with ThreadPoolExecutor(usable_cores(), "vitrail-study") as pool:
+        images = list(progress(pool.map(read, samples), len(samples), "images"))
+    if all(image.dtype == torch.uint8 for image in images):
+        return torch.stack(images)
+    stacked = torch.stack([tvf.to_dtype(image, torch.float32, scale=True) for image in images])
+    low, high = min(0.0, stacked.min().item()), max(1.0, stacked.max().item())
+    return ((stacked - low) / (high - low) * 255).round().to(torch.uint8)
+
+
+def _features(
+    data: TrainingData,
+    samples: Sequence[Sample],
+    images: UInt8[Tensor, "n C S S"],
+    checkpoint: Checkpoint | None,
+    options: LabelOptions,
+    progress: Track,
+) -> tuple[Float[Tensor, "n D"], list[str]]:
+    if checkpoint is None:
+        dictionary = fit_dictionary(images, words=options.words, seed=options.seed)
+        side, words = images.shape[2], dictionary.filters.shape[1]
+        note = f"features: {words} clusters of the images' own patches, at {side} × {side} pixels (no --weights given)"
+        return patch_features(images, dictionary, progress=progress), [note]
+    listed = Source(data.name, data.names, tuple(samples), task=data.survey.source.task)
+    found = embed(
+        checkpoint,
+        listed,
+        strict=options.strict,
+        batch_size=options.batch_size,
+        device=options.device,
+        precision=options.precision,
+        progress=progress,
+    )
+    if broken := [error for error in found.errors if error]:
+        raise VitrailError(f"{len(broken)} images of {data.name} do not fit the checkpoint: {broken[0]}")
+    name = checkpoint.path or checkpoint.info.get("architecture", "the model")
+    return found.vectors, [f"features: {found.vectors.shape[1]} outputs before the head of {name}"]
+
+
+def _fold_note(folds: int) -> str:
+    return (
+        f"each image is judged by a ridge classifier fitted on {folds - 1} of {folds} parts, which it and its "
+        "near-duplicates are not in"
+    )
+
+
+def _weak_note(accuracy: float) -> list[str]:
+    if accuracy >= _TRUSTED:
+        return []
+    return [
+        f"the classifiers agree with only {100 * accuracy:.0f} % of the labels: most labels that they contradict are "
+        "right, so read the list from the top and do not trust the number of its entries; --weights with features of "
+        "a good checkpoint sharpens it"
+    ]
+
+
+def _leak_note(checkpoint: Checkpoint | None, digests: Sequence[str]) -> list[str]:
+    recorded = recorded_splits(checkpoint.path) if checkpoint and checkpoint.path else None
+    trained = sum((recorded or {}).get(digest) == "train" for digest in digests)
+    if not trained:
+        return []
+    return [
+        f"the checkpoint was trained on {trained:,} of these images with these labels, so it may have learned wrong "
+        "ones: their suspicion is too low; a checkpoint of other data, or none, is better"
+    ]

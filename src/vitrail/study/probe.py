@@ -1,0 +1,198 @@
+"""Probes on the frozen features of any checkpoint: kNN, linear and few-shot, on one source or several."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from ..checkpoint.contract import Checkpoint
+from ..data.open import BadFile, Sample, Source, SourceLike, open_source
+from ..data.samples import takes_many
+from ..data.survey import survey
+from ..engines.engine import make_engine
+from ..engines.predictor import Predictor
+from ..errors import VitrailError
+from ..evaluation.embedding_model import EmbeddingModel
+from ..evaluation.feature_cache import cached_features, model_identity
+from ..evaluation.held_out import SplitChoice
+from ..evaluation.probe.scores import ProbeScore, probe_scores
+from ..lens.naming import find_module
+from ..lens.observe import observe_features
+from ..lens.outputs import image_model, run
+from ..lens.probe.layers import pooled
+from ..nn import Tokens
+from ..progress import Track, silent
+from ..tasks.classification import Classification
+from ..tasks.embedding import Embedding
+from .parts import probe_parts
+from .studied_model import check_amounts
+
+Pool = Literal["auto", "class", "mean"]
+
+
+@dataclass(frozen=True, slots=True)
+class ProbedSource:
+    """Scores on one source.
+
+    Attributes:
+        name: name of the source.
+        metric: "accuracy", or "mean average precision" for images with any number of classes.
+        train, test: numbers of images that probes are fitted and scored on.
+        scores: the scores, the same probes for every source but those that need one label for each image.
+        note: a phrase that describes the images.
+        bad: files left out.
+    """
+
+    name: str
+    metric: str
+    train: int
+    test: int
+    scores: tuple[ProbeScore, ...]
+    note: str
+    bad: tuple[BadFile, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeStudy:
+    """Results of each source; the features that were probed, in words, and their width."""
+
+    sources: tuple[ProbedSource, ...]
+    features: str
+    width: int
+
+
+def study_probe(
+    checkpoint: Checkpoint,
+    sources: Sequence[SourceLike],
+    *,
+    layer: str | None = None,
+    pool: Pool = "auto",
+    split: SplitChoice = "auto",
+    limit: int | None = 5000,
+    skip_bad: bool = False,
+    strict: bool = True,
+    batch_size: int = 32,
+    device: str = "auto",
+    precision: str = "auto",
+    seed: int = 0,
+    progress: Track = silent,
+) -> ProbeStudy:
+    """Score kNN, linear and few-shot classifiers on the frozen features of a model.
+
+    Features are kept in the user's cache folder, so that a second study of the same images takes seconds.
+
+    Args:
+        checkpoint: any model of images, also one that was pre-trained without labels.
+        sources: labelled sources, what `open_source` takes; their classes need not be the model's.
+        layer: name of a module whose output is probed; a unique ending is enough. None: the model's embedding.
+        pool: of a layer's tokens the "class" token, or the "mean" of the patches; "auto": the class token if there is
+            one.
+        split: the part to score on, see `probe_parts`.
+        limit: largest number of images of each part, drawn by seed; None for all.
+        skip_bad, strict: see `evaluate`.
+        batch_size, device, precision: see `make_predictor`.
+        seed: seed of all random choices.
+        progress: reports the progress of the study.
+
+    Raises:
+        VitrailError: the model does not take images, there is no such layer, labels are no classes, or there are too
+            few images; see `probe_parts`.
+    """
+    check_amounts(limit, batch_size)
+    if not sources:
+        raise VitrailError("a probe needs labelled images: name at least one source")
+    opened = [_with_classes(open_source(source, strict=strict)) for source in sources]
+    probed = _FeatureRunner(checkpoint, layer, pool, batch_size, device, precision)
+    found = []
+    for source in opened:
+        parts = probe_parts(
+            source,
+            checkpoint.path,
+            checkpoint.preprocess.channels,
+            split=split,
+            limit=limit,
+            skip_bad=skip_bad,
+            seed=seed,
+            progress=progress,
+        )
+        train, test = (probed.features(source, samples, progress) for samples in (parts.train, parts.test))
+        many = takes_many(source.task)
+        task, names = Classification(labels="many" if many else "one"), source.class_names
+        targets = [task.targets(samples, names) for samples in (parts.train, parts.test)]
+        scores = probe_scores(train, targets[0], test, targets[1], names, many=many, seed=seed)
+        metric = "mean average precision" if many else "accuracy"
+        found.append(ProbedSource(source.name, metric, len(train), len(test), scores, parts.note, parts.bad))
+    return ProbeStudy(tuple(found), probed.words, train.shape[1])
+
+
+def _with_classes(source: Source) -> Source:
+    if source.task.name != Classification.name or not source.class_names:
+        raise VitrailError(
+            f"{source.name} is labelled for {source.task.name}: probes need classes, give class folders or a table of "
+            "classes"
+        )
+    return source
+
+
+class _FeatureRunner:
+    """Computes the features that are probed."""
+
+    def __init__(
+        self, checkpoint: Checkpoint, layer: str | None, pool: Pool, batch_size: int, device: str, precision: str
+    ) -> None:
+        shape = checkpoint.model.config.pixels_shape
+        if len(shape) != 3:
+            raise VitrailError(f"this model takes videos, {'×'.join(map(str, shape))}: probes need a model of images")
+        model: nn.Module = EmbeddingModel(checkpoint.model)
+        self.words = "the embedding"
+        if layer is not None:
+            images = image_model(checkpoint.model)
+            name = find_module(images, layer)
+            model = LayerFeatures(images, name, pool)
+            self.words = f"{name}, {'class token or mean of the patches' if pool == 'auto' else pool}"
+        engine = make_engine(model, device=device, precision=precision)
+        self.predictor = Predictor(engine, checkpoint.preprocess, Embedding(), (), batch_size=batch_size)
+        self.identity = model_identity(checkpoint.model, self.words)
+
+    def features(self, source: Source, samples: Sequence[Sample], progress: Track) -> Float[Tensor, "n D"]:
+        """Features of samples of a source, in their order."""
+        checked = survey(replace(source, samples=tuple(samples), bad=()))  # known from choosing the samples
+        digests = [facts.digest for facts in checked.facts]
+        return cached_features(self.predictor, checked.source.samples, digests, self.identity, progress=progress)
+
+
+class LayerFeatures(nn.Module):
+    """Pooled output of one module of a model, for engines: (B, C, H, W) -> (B, D).
+
+    Args:
+        model: a model of images; its modules and weights are shared.
+        layer: full name of the module, whose output is `Tokens`, vectors (B, D), or maps (B, D, h, w), which are
+            averaged.
+        pool: see `study_probe`.
+    """
+
+    def __init__(self, model: nn.Module, layer: str, pool: Pool = "auto") -> None:
+        super().__init__()
+        self.model = model
+        self.layer = layer
+        self.pool = pool
+
+    def forward(self, pixels: Float[Tensor, "B C H W"]) -> Float[Tensor, "B D"]:
+        with observe_features(self.model, self.layer) as seen:
+            run(self.model, pixels)
+        if self.layer not in seen:
+            raise VitrailError(f"{self.layer} does not run when the model sees a whole image: name another layer")
+        output = seen[self.layer]
+        if isinstance(output, Tokens):
+            return self._pooled(pooled(self.layer, output))
+        if isinstance(output, Tensor) and output.ndim in (2, 4):
+            return output if output.ndim == 2 else output.mean(dim=(2, 3))
+        raise VitrailError(f"{self.layer} returns neither tokens nor vectors of images: name a block or a stage")
+
+    def _pooled(self, found: dict[str, Float[Tensor, "B D"]]) -> Float[Tensor, "B D"]:
+        pool = self.pool if self.pool != "auto" else "class" if "class" in found else "mean"
+        if pool not in found:
+            raise VitrailError(f"{self.layer} has no class token: use --pool mean")
+        return found[pool]

@@ -1,0 +1,89 @@
+"""A sweep as rows of a table, as a CSV file and as a page."""
+
+from collections.abc import Sequence
+from html import escape
+from pathlib import Path
+from statistics import mean
+
+from ..pages.bars import value_bars
+from ..pages.html import cautions, facts, page, section, table
+from ..tables import write_csv, write_text
+from .sweep import Sweep
+
+PAGE, CSV = "sweep.html", "sweep.csv"
+
+
+def sweep_table(found: Sweep) -> tuple[list[str], list[list[str]]]:
+    """Headers and rows, the best first; runs without a result come last."""
+    ranking = found.ranking
+    rest = [place for place in range(len(found.outcomes)) if place not in ranking]
+    headers = ["run", *found.fields, "validation quality", "seconds", "problem"]
+    rows = []
+    for place in [*ranking, *rest]:
+        outcome = found.outcomes[place]
+        quality = "" if outcome.quality is None else f"{outcome.quality:.4f}"
+        rows.append(
+            [outcome.trial.name, *found.values[place], quality, f"{outcome.seconds:.0f}", _short(outcome.error)]
+        )
+    kept = [column for column in range(len(headers)) if headers[column] != "problem" or any(row[-1] for row in rows)]
+    return [headers[column] for column in kept], [[row[column] for column in kept] for row in rows]
+
+
+def write_sweep(found: Sweep, folder: Path, command: str) -> None:
+    """Write sweep.html and sweep.csv."""
+    headers, rows = sweep_table(found)
+    write_csv(folder / CSV, [headers, *rows])
+    write_text(folder / PAGE, sweep_page(found, command))
+
+
+def sweep_notes(found: Sweep) -> list[str]:
+    """Sentences on what the result is worth."""
+    ranking = found.ranking
+    notes = [
+        "The best run is chosen by its validation quality, which is therefore too optimistic; its test result is not, "
+        "if you look at it once."
+    ]
+    if len(ranking) > 1:
+        first, second = (found.outcomes[place].quality or 0.0 for place in ranking[:2])
+        notes.append(
+            f"It is {first - second:.4f} better than the second, one seed each: repeat close ones with other seeds."
+        )
+    missing = len(found.outcomes) - len(ranking)
+    return [*notes, *([f"{missing} of {len(found.outcomes)} runs have no result."] if missing else [])]
+
+
+def sweep_page(found: Sweep, command: str) -> str:
+    """Return the HTML document."""
+    best, headers, rows = found.best, *sweep_table(found)
+    shown = [("runs", f"{len(found.ranking)} of {len(found.outcomes)}"), ("best run", best.trial.name)]
+    shown += [("its validation quality", f"{best.quality:.4f}")]
+    shown += [(f"its {name} (held out)", value) for name, value in best.metrics.get("facts", [])[:2]]
+    each = {found.outcomes[place].trial.name: found.outcomes[place].quality or 0.0 for place in found.ranking}
+    parts = [
+        facts(shown),
+        cautions(sweep_notes(found)),
+        section("The best again", f"<pre>{escape(command)}</pre>"),
+        section("Validation quality of each run", value_bars(each)),
+        *(_by_field(found, place) for place in range(len(found.fields))),
+        section("All runs", table(headers, rows)),
+    ]
+    return page(f"Sweep of {found.source}", '<p class="soft">Grid search</p>', parts)
+
+
+def _by_field(found: Sweep, column: int) -> str:
+    """Mean quality of the runs with each value of a field."""
+    groups: dict[str, list[float]] = {}
+    for place, outcome in enumerate(found.outcomes):
+        if outcome.quality is not None:
+            groups.setdefault(found.values[place][column], []).append(outcome.quality)
+    bars = {f"{found.fields[column]}={value}": mean(qualities) for value, qualities in groups.items()}
+    return section(f"By {found.fields[column]}", value_bars(bars), "Mean validation quality over the other fields.")
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 80 else f"{text[:79]}…"
+
+
+def sweep_summary(found: Sweep, folder: Path, command: str) -> Sequence[str]:
+    """Lines for a terminal, below the table."""
+    return [f"best: {found.best.trial.name}", f"  {command}", f"written to {folder}: {PAGE}, {CSV}"]
