@@ -59,7 +59,7 @@ NAMED_RECIPES: Mapping[str, NamedRecipe] = {
     "lora": NamedRecipe(
         recipe=Recipe(optimizer="adamw", lr=2e-3, weight_decay=0.0, lora=LoRA()),
         purpose="Fine-tuning small updates of a pre-trained checkpoint's weights, and the head.",
-        source="Hu et al. (2022), LoRA; here all linear layers of the encoder have updates, not queries and values alone.",
+        source="Hu et al. (2022), LoRA; all linear layers of the encoder have updates, not queries and values alone.",
         command="vitrail train SOURCE --recipe lora --weights CHECKPOINT",
     ),
     "probe": NamedRecipe(
