@@ -21,7 +21,7 @@ from ..tasks.classification import Classification
 from ..training.training_data import Reading, TrainingData, read_data
 from .confident import ClassPair, class_pairs, confident_joint, self_confidence
 from .near_duplicates import SIMILAR, NearPair, duplicate_groups, near_duplicates
-from .out_of_fold import folds_of, out_of_fold
+from .out_of_fold import folds_of, logistic_out_of_fold, out_of_fold
 from .patch_features import fit_dictionary, patch_features
 
 _SMALL = 44
@@ -127,9 +127,10 @@ def study_labels(
 ) -> LabelStudy:
     """Find labels that are probably wrong.
 
-    Every image is described by features of a checkpoint, or of a dictionary of the images' own patches. Ridge
-    classifiers on them give out-of-fold probabilities, in which confident learning looks for labels that the images
-    contradict. Near-duplicates are in the same fold, so that a wrong label does not confirm itself.
+    Every image is described by features of a checkpoint, or of a dictionary of the images' own patches. Linear
+    classifiers on them (logistic regression, ridge) give out-of-fold probabilities, in which confident learning looks
+    for labels that the images contradict. Near-duplicates are in the same fold, so that a wrong label does not confirm
+    itself.
 
     Args:
         source: labelled images, what `open_source` takes; all splits are used.
@@ -153,7 +154,10 @@ def study_labels(
     targets = _targets(samples, len(data.names))
     strata = [sample.labels if many else sample.labels[0] for sample in samples]
     folds = folds_of(groups, strata, options.folds)
-    probabilities = out_of_fold(features, targets, folds, many=many, progress=progress)
+    if checkpoint is None:
+        probabilities = out_of_fold(features, targets, folds, many=many, progress=progress)
+    else:
+        probabilities = logistic_out_of_fold(features, targets, folds, many=many, seed=options.seed, progress=progress)
     judged = _judge_many(targets, probabilities, data.names) if many else _judge(targets, probabilities, data.names)
     return LabelStudy(
         name=data.name,
@@ -167,7 +171,12 @@ def study_labels(
         accuracy=judged.accuracy,
         duplicates=tuple(pairs),
         pairs=judged.pairs,
-        notes=(*notes, _fold_note(options.folds), *_weak_note(judged.accuracy), *_leak_note(checkpoint, digests)),
+        notes=(
+            *notes,
+            _fold_note(options.folds, checkpoint),
+            *_weak_note(judged.accuracy),
+            *_leak_note(checkpoint, digests),
+        ),
         bad=tuple(data.survey.bad),
     )
 
@@ -302,9 +311,10 @@ def _features(
     return found.vectors, [f"features: {found.vectors.shape[1]} outputs before the head of {name}"]
 
 
-def _fold_note(folds: int) -> str:
+def _fold_note(folds: int, checkpoint: Checkpoint | None) -> str:
+    kind = "ridge classifier" if checkpoint is None else "logistic regression"
     return (
-        f"each image is judged by a ridge classifier fitted on {folds - 1} of {folds} parts, which it and its "
+        f"each image is judged by a {kind} fitted on {folds - 1} of {folds} parts, which it and its "
         "near-duplicates are not in"
     )
 
