@@ -26,7 +26,7 @@ class Distill(Train):
 
     Examples:
         vitrail distill photos/ --teacher runs/cnn --model compact_small_128
-        vitrail distill photos/ --teacher runs/cnn --model deit_tiny_distilled_patch16_224 --kind hard
+        vitrail distill photos/ --teacher runs/cnn --model levit_128s --kind hard
         vitrail distill photos/ --teacher runs/large --store logits/ --epochs 20
         vitrail distill photos/ --teacher logits/ --epochs 100
     """

@@ -20,6 +20,7 @@ class Pretrain:
 
     Examples:
         vitrail pretrain photos/ --objective mae --epochs 50
+        vitrail pretrain photos/ --objective dino --knn labelled/
         vitrail pretrain photos/ --model vit_tiny_patch16_224 --set lr=1e-3
     """
 
@@ -31,6 +32,8 @@ class Pretrain:
     """Variant, such as vit_small_patch16_224 or mae_vit_base_patch16; see `vitrail models`."""
     weights: Annotated[str | None, Option(metavar="CHECKPOINT")] = None
     """Checkpoint of an earlier pre-training to start from."""
+    knn: Annotated[str | None, Option(metavar="LABELLED")] = None
+    """Labelled images on which kNN measures the features at each evaluation; chooses the best checkpoint."""
     recipe: Annotated[str | None, Option(shown_default="that of the objective")] = None
     """A named recipe, a recipe.yaml, or a run folder, to repeat that run."""
     image_size: Annotated[int | None, Option(metavar="PIXELS")] = None
@@ -75,6 +78,17 @@ class Pretrain:
 
     def _changes(self) -> dict[str, Any]:
         """Fields of the recipe with an option of their own."""
-        names = ("model", "weights", "epochs", "minutes", "batch_size", "image_size", "precision", "seed", "device")
+        names = (
+            "model",
+            "weights",
+            "knn",
+            "epochs",
+            "minutes",
+            "batch_size",
+            "image_size",
+            "precision",
+            "seed",
+            "device",
+        )
         given = {name: vars(self)[name] for name in names}
         return given if self.strict else {**given, "strict": False}

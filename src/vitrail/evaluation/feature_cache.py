@@ -70,13 +70,16 @@ def cached_features(
     return vectors
 
 
-def model_identity(model: BaseVisionModel[ModelConfig], part: str = "") -> str:
+def model_identity(model: BaseVisionModel[ModelConfig], part: str = "", without: Sequence[str] = ()) -> str:
     """Text that differs for models that give different features.
 
     Args:
         part: which of the model's features they are.
+        without: names of modules that the features do not depend on.
     """
-    return f"{model.config!r}|{model.rewrites!r}|{tensors_digest(model.state_dict())}|{part}"
+    outside = tuple(f"{name}." for name in without)
+    state = {name: tensor for name, tensor in model.state_dict().items() if not name.startswith(outside)}
+    return f"{model.config!r}|{model.rewrites!r}|{tensors_digest(state)}|{part}"
 
 
 class _Entry:

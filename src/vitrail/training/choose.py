@@ -44,6 +44,8 @@ def choose(recipe: Recipe, situation: Situation, model_size: tuple[int, int] | N
         situation: data and machine.
         model_size: (height, width) of the variant that the user named; None if none was named.
     """
+    if recipe.solver == "lbfgs":
+        recipe = _in_one_step(recipe, situation)
     size = recipe.image_size or situation.pretrained_size
     model = recipe.model
     if model is None and recipe.weights is None:
@@ -101,6 +103,13 @@ def smaller_batch(recipe: Recipe, situation: Situation, flops: int) -> Recipe:
     images = 60 * chosen(recipe.minutes) * (SLOW_GPU if situation.gpu else SLOW_CPU) / flops
     enough = 2 ** int(math.log2(max(1.0, images / _STEPS_IN_TIME)))
     return replace(recipe, batch_size=min(chosen(recipe.batch_size), max(_SMALLEST_BATCH, enough)))
+
+
+def _in_one_step(recipe: Recipe, situation: Situation) -> Recipe:
+    """A recipe with solver lbfgs, whose one step uses the batches of a whole epoch."""
+    batch = min(recipe.batch_size or _SMALLEST_BATCH, situation.train)
+    length = replace(recipe, steps=1, epochs=1.0, evaluate_every=1.0, start_size=1.0)
+    return replace(length, batch_size=batch, accumulate=situation.train // batch)
 
 
 def _model_for(situation: Situation) -> tuple[str, int]:

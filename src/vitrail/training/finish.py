@@ -14,7 +14,7 @@ from .calibrate import calibrated
 from .folder import EVALUATION, RunFolder
 from .loggers import Logger, make_loggers
 from .loop import Diverged, Trainer
-from .measure import Judge, evaluate_loss, evaluate_outputs, outputs
+from .measure import Judge, evaluate_loss, evaluate_outputs, outputs, with_features
 from .publish.cautions import run_cautions
 from .publish.report import headline
 from .publish.results import Result, write_results
@@ -22,6 +22,7 @@ from .recipe import timed
 from .recipe_file import recipe_to_dict
 from .recorder import FolderRecorder
 from .setup import RunSetup
+from .solve import HeadSolver
 from .state import latest, restore
 from .stop import Stopped
 from .time_budget import first_plan, time_budget
@@ -61,10 +62,13 @@ def fit_and_finish(folder: RunFolder, setup: RunSetup, audience: Audience) -> di
             audience.say(f"resuming from step {trainer.counters.step} of {trainer.planned_steps}")
     loggers = [*make_loggers(setup.recipe.loggers, folder.path, recipe_to_dict(setup.recipe)), *audience.loggers]
     recorder = FolderRecorder(folder, setup.checkpoint, loggers, audience.say, started)
-    judge = Judge(setup)
+    judge = Judge(setup, audience.say)
+    solve = None
+    if setup.recipe.solver == "lbfgs" and trainer.counters.step < trainer.planned_steps:
+        solve = HeadSolver(setup, trainer, audience.progress)
     pace = time_budget(setup, started, folder.write_plan) if timed(setup.recipe) else None
     try:
-        trainer.fit(judge, recorder, pace=pace, progress=audience.progress)
+        trainer.fit(judge, recorder, pace=pace, solve=solve, progress=audience.progress)
     except Diverged as error:
         raise Diverged(
             f"{error}. Last good state: {latest(folder.checkpoints)}; --resume would repeat these steps, so start a "
@@ -96,7 +100,7 @@ def _measure(folder: RunFolder, setup: RunSetup, trainer: Trainer) -> tuple[Eval
         if trainer.objective.trained() is trainer.model:
             trainer.ema = None
             trainer.model.load_state_dict(best.model.state_dict())
-        found = evaluate_loss(setup, trainer, split)
+        found = with_features(setup, best.model, split, evaluate_loss(setup, trainer, split))
     measured = {f"{split}_{key}": value for key, value in found.headline().items()}
     best.info["metrics"] = {**best.info["metrics"], **measured}
     save(best, folder.checkpoints / "best")

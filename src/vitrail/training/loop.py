@@ -4,7 +4,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +21,7 @@ from ..objectives.objective import Loss, Moment, Objective
 from ..progress import Track, silent
 from .ema import EMA
 from .growth import SMALL_PART, shrink_batch, small_size
+from .listeners import Pace, Recorder
 from .optimizer import set_lr, train_mode
 from .recipe import Recipe, chosen
 from .schedule import scheduled_factor
@@ -35,35 +36,15 @@ Evaluate = Callable[["Trainer"], tuple[float | None, LogRow]]
 """Trainer -> quality on the validation split (higher is better; None if none is defined), and columns of the log."""
 
 
+Solve = Callable[["Trainer"], dict[str, float]]
+"""Trainer -> mean losses, after changing its model's weights."""
+
 Settle = Callable[["Trainer", BaseVisionModel[ModelConfig]], BaseVisionModel[ModelConfig]]
 """(trainer, the weights to evaluate) -> the model that is evaluated and saved."""
 
 
 class Diverged(VitrailError):  # noqa: N818 - a state of the run, named as the field does
     """The loss became infinite or not a number."""
-
-
-class Recorder(Protocol):
-    """Receives the log, the best weights and the states of a trainer."""
-
-    def record(self, row: LogRow, counters: Counters) -> None:
-        """Add a row to the metric log."""
-
-    def keep_best(self, model: BaseVisionModel[ModelConfig], row: LogRow) -> None:
-        """Save the weights that are the best so far."""
-
-    def keep_state(self, trainer: "Trainer") -> None:
-        """Save everything that is needed to resume the run."""
-
-
-class Pace(Protocol):
-    """Revises the plan of a trainer while it runs, to keep a time budget."""
-
-    def stepped(self, trainer: "Trainer") -> None:
-        """Called after each step."""
-
-    def evaluated(self, trainer: "Trainer") -> None:
-        """Called after an evaluation and its saves."""
 
 
 class Trainer:
@@ -120,9 +101,22 @@ class Trainer:
         return self._settled or (self.ema.model if self.ema else self.objective.trained())
 
     def fit(
-        self, evaluate: Evaluate, recorder: Recorder, *, pace: Pace | None = None, progress: Track = silent
+        self,
+        evaluate: Evaluate,
+        recorder: Recorder,
+        *,
+        pace: Pace | None = None,
+        solve: Solve | None = None,
+        progress: Track = silent,
     ) -> None:
         """Train from the current step to the last one.
+
+        Args:
+            evaluate: evaluates the trainer.
+            recorder: receives log, weights and states.
+            pace: keeps a time budget.
+            solve: does each step in place of an optimiser.
+            progress: counts the steps.
 
         Raises:
             Diverged: the loss is not finite.
@@ -133,7 +127,7 @@ class Trainer:
         with StopSignal() as stop:
             first = self.counters.step
             for _ in progress(self._remaining(), lambda: self.planned_steps - first, "training"):
-                self.step(batches)
+                self._stepped(solve(self)) if solve else self.step(batches)
                 done = self.counters.step
                 if pace:
                     pace.stepped(self)
@@ -173,7 +167,19 @@ class Trainer:
 
     def step(self, batches: Iterator[Batch]) -> None:
         """Do one optimiser step."""
-        step, recipe, counters = self.counters.step, self.recipe, self.counters
+        self._stepped(self._optimise(batches))
+
+    def _stepped(self, losses: dict[str, float]) -> None:
+        """Count a step with these mean losses."""
+        self.objective.after_step(self.moment)
+        self.counters.step += 1
+        self.counters.add(losses)
+        if self.ema:
+            self.ema.update(self.objective.trained(), self.counters.step - 1)
+
+    def _optimise(self, batches: Iterator[Batch]) -> dict[str, float]:
+        """Update the weights by the gradients of one or several batches; the mean losses."""
+        step, recipe = self.counters.step, self.recipe
         train_mode(self.objective)
         totals: dict[str, float] = {}
         for part in range(recipe.accumulate):
@@ -182,11 +188,7 @@ class Trainer:
             for name, value in self._learn_from(batch, step).items():
                 totals[name] = totals.get(name, 0.0) + value
         self._update()
-        self.objective.after_step(self.moment)
-        counters.step += 1
-        counters.add({name: total / recipe.accumulate for name, total in totals.items()})
-        if self.ema:
-            self.ema.update(self.objective.trained(), step)
+        return {name: total / recipe.accumulate for name, total in totals.items()}
 
     def evaluate(self, evaluate: Evaluate, recorder: Recorder) -> None:
         """Evaluate the model, log the result, and keep the weights if they are the best so far."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import torch
@@ -14,7 +14,10 @@ from ..engines.predictor import Predictor
 from ..engines.torch_engine import TorchEngine
 from ..models.fields import ModelConfig
 from ..nn import BaseVisionModel
+from ..progress import Say
 from ..tasks.task import Evaluation
+from ..tasks.worth import percent_interval, wilson
+from .feature_quality import FeatureQuality, feature_quality
 from .loop import LogRow, Trainer
 from .recipe import chosen
 from .setup import RunSetup
@@ -23,25 +26,53 @@ BATCH_SIZE = 32
 """Batch size in evaluation: the same as in `vitrail eval`, so that both give equal numbers."""
 
 
+def _nothing(message: str) -> None:
+    """Print nothing."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LossEvaluation(Evaluation):
-    """The objective's loss on held-out images, with its named parts."""
+    """The objective's loss on held-out images.
+
+    Attributes:
+        parts: its named parts.
+        features: quality of the embeddings; None if it was not measured.
+    """
 
     parts: dict[str, float] = field(default_factory=dict)
+    features: FeatureQuality | None = None
 
     @property
     def quality(self) -> float:
-        """Minus the loss."""
-        return -self.loss
+        """The accuracy of kNN, if it was measured; else minus the loss."""
+        return -self.loss if self.knn_top1 is None else self.knn_top1
+
+    @property
+    def knn_top1(self) -> float | None:
+        """The accuracy of kNN; None if it was not measured."""
+        return None if self.features is None else self.features.knn_top1
 
     def headline(self) -> dict[str, float]:
-        return {"loss": self.loss, **self.parts}
+        found = {"loss": self.loss, **self.parts}
+        if self.features is not None:
+            found |= {"rank": self.features.rank, "spread": self.features.spread}
+        return found if self.knn_top1 is None else {**found, "knn_top1": self.knn_top1}
 
     def facts(self) -> list[tuple[str, str]]:
-        return [(name, f"{value:.4g}") for name, value in self.headline().items()]
+        found = [(name, f"{value:.4g}") for name, value in {"loss": self.loss, **self.parts}.items()]
+        if self.features is None:
+            return found
+        if self.knn_top1 is not None:
+            interval = wilson(round(self.knn_top1 * self.features.knn_count), self.features.knn_count)
+            found.insert(0, ("kNN accuracy", f"{100 * self.knn_top1:.1f} % ({percent_interval(interval)})"))
+        return [*found, ("effective rank", f"{self.features.rank:.3g}"), ("spread", f"{self.features.spread:.3g}")]
+
+    def cautions(self) -> list[str]:
+        words = self.features.caution if self.features else ""
+        return [*Evaluation.cautions(self), *([words] if words else [])]
 
     def card_metrics(self) -> dict[str, float]:
-        return {"loss": self.loss}
+        return {"loss": self.loss, **({} if self.knn_top1 is None else {"knn_accuracy": self.knn_top1})}
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -53,13 +84,16 @@ class Judge:
 
     Attributes:
         setup: the run.
+        say: receives a sentence when the features have collapsed, once.
         step: steps done at the last evaluation; None before the first.
         output: outputs of the model at that evaluation, if the task judges the run.
     """
 
     setup: RunSetup
+    say: Say = _nothing
     step: int | None = None
     output: Tensor | None = None
+    _warned: bool = field(init=False, default=False)
 
     def __call__(self, trainer: Trainer) -> tuple[float | None, LogRow]:
         """Quality on the validation split, and its columns in the metric log."""
@@ -68,9 +102,17 @@ class Judge:
             self.output = outputs(setup, trainer.evaluated, "val")
             found: Evaluation = evaluate_outputs(setup, "val", self.output)
         else:
-            found = evaluate_loss(setup, trainer, "val")
-        quality = None if setup.objective_config.quality == "last" else found.quality
-        return quality, {f"val_{key}": value for key, value in found.headline().items()}
+            found = self._without_labels(trainer)
+        by_last = setup.objective_config.quality == "last" and setup.knn is None
+        return None if by_last else found.quality, {f"val_{key}": value for key, value in found.headline().items()}
+
+    def _without_labels(self, trainer: Trainer) -> LossEvaluation:
+        """Evaluation by the objective's loss; warns once if the features have collapsed."""
+        found = with_features(self.setup, trainer.evaluated, "val", evaluate_loss(self.setup, trainer, "val"))
+        if found.features is not None and found.features.caution and not self._warned:
+            self._warned = True
+            self.say(found.features.caution)
+        return found
 
     def best_output(self, trainer: Trainer) -> Tensor | None:
         """Outputs of the best weights; None if the best evaluation was not the last one."""
@@ -108,6 +150,15 @@ def evaluate_loss(setup: RunSetup, trainer: Trainer, split: str) -> LossEvaluati
                 totals[name] = totals.get(name, 0.0) + size * value.item()
     means = {name: total / max(1, count) for name, total in totals.items()}
     return LossEvaluation(count=count, loss=means.pop("loss", float("nan")), parts=means)
+
+
+def with_features(
+    setup: RunSetup, model: BaseVisionModel[ModelConfig], split: str, found: LossEvaluation
+) -> LossEvaluation:
+    """The evaluation with the quality of the model's features, if the objective uses no labels."""
+    if setup.objective_config.tasks:
+        return found
+    return replace(found, features=feature_quality(setup, model, split))
 
 
 @contextmanager

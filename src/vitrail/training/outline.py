@@ -42,9 +42,10 @@ def _lines(setup: RunSetup, path: Path) -> list[tuple[str, str]]:
 
 
 def _cost_lines(setup: RunSetup) -> list[tuple[str, str]]:
-    """Parameters, FLOPs and memory; a run with a time budget leaves out the memory, which takes seconds to trace."""
+    """Parameters, FLOPs and memory; the memory, which takes seconds to trace, is left out if there is a time budget or
+    no backward pass."""
     recipe, config = setup.recipe, setup.checkpoint.model.config
-    if timed(recipe):
+    if timed(recipe) or recipe.solver == "lbfgs":
         cost = count(config)
         return [("cost", f"{cost.parameters:,} parameters, {cost.flops / 1e9:.2f} GFLOPs an image")]
     planned = plan(
@@ -76,6 +77,8 @@ def _model_name(setup: RunSetup) -> str:
 
 
 def _recipe_words(recipe: Recipe) -> str:
+    if recipe.solver == "lbfgs":
+        return f"the last layer by L-BFGS on features that are computed once, seed {recipe.seed}"
     return f"{recipe.optimizer}, lr {recipe.lr:g}, batch {recipe.batch_size}, seed {recipe.seed}"
 
 

@@ -62,6 +62,9 @@ class Recipe:
     """Number of batches whose gradients are summed for one optimiser step."""
     evaluate_every: float | None = None
     """Epochs between evaluations on the validation split."""
+    knn: str | None = None
+    """For objectives without labels: labelled source on whose training part kNN classifies its validation part at each
+    evaluation; the accuracy chooses the best checkpoint."""
     patience: int | None = None
     """Stop after this many evaluations without an improvement; None: never."""
     val: float = 0.1
@@ -71,6 +74,9 @@ class Recipe:
     strict: bool = True
     """Whether damaged files that can still be decoded, such as JPEGs of which a part is grey, are bad files too."""
 
+    solver: Literal["steps", "lbfgs"] = "steps"
+    """Train by steps of the optimiser; or lbfgs: freeze everything but the last layer, compute its inputs once, without
+    augmentation, and fit it by L-BFGS (for regression, ridge) with an L2 strength chosen on held-out images."""
     optimizer: Literal["adamw", "muon", "lamb"] | None = None
     """AdamW (Loshchilov & Hutter, 2019), Muon for matrices with AdamW for the rest (Jordan et al., 2024), or LAMB for
     large batches (You et al., 2020)."""
@@ -121,6 +127,8 @@ class Recipe:
     """Loggers besides the run folder: tensorboard, wandb, mlflow (extras of those names)."""
     save_minutes: float = 5.0
     """Longest time between two saves of the state, in minutes."""
+    beside: tuple[str, ...] = ()
+    """Other runs whose validation curves the report draws beside this one's, such as one without a teacher."""
     card: Card = field(default_factory=Card)
     """Licence and author for the model card, such as card.license=apache-2.0."""
 

@@ -96,6 +96,12 @@ def check_recipe(values: Mapping[str, Any]) -> None:
         if not all(valid.holds(entry) for entry in entries):
             raise VitrailError(f"recipe.{name} is {short(value)}: it {valid.words}")
     read_warmup(values["warmup"])
+    for name in ("steps", "epochs"):
+        if values["solver"] == "lbfgs" and values[name] not in (None, 1):
+            raise VitrailError(
+                f"recipe.{name} is {short(values[name])}, and solver lbfgs uses every image once, in one step: leave "
+                f"{name} out, or train by steps, --set solver=steps"
+            )
     if values["val"] + values["test"] >= 0.9:
         raise VitrailError(
             f"recipe.val {values['val']} and recipe.test {values['test']} leave less than a tenth to train on: "

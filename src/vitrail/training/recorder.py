@@ -11,6 +11,7 @@ from ..nn import BaseVisionModel
 from .folder import RunFolder
 from .loggers import Logger
 from .loop import LogRow, Trainer
+from .progress_advice import advice
 from .state import Counters, set_aside, state_files
 
 
@@ -40,6 +41,8 @@ class FolderRecorder:
         for logger in self.loggers:
             logger.log(row)
         self.say(", ".join(f"{name} {value:.6g}" for name, value in row.items()))
+        for sentence in advice(rows):
+            self.say(f"note: {sentence}")
 
     def keep_best(self, model: BaseVisionModel[ModelConfig], row: LogRow) -> None:
         """Save the weights, with the row as their metrics."""

@@ -28,6 +28,7 @@ from .optimizer import muon_flops
 from .patch_dropout import embedding_before_plain_encoder
 from .recipe import Recipe, chosen, timed
 from .setup import RunSetup
+from .solve import check_solver
 from .training_data import TrainingData
 
 _LEAST_SIDE = 32
@@ -61,6 +62,8 @@ def resolve(recipe: Recipe, data: TrainingData, own: OwnParts) -> RunSetup:
     if recipe.lora is not None and not recipe.weights:
         raise VitrailError("lora trains small updates of weights that are there: give --weights, or leave lora out")
     recipe = replace(recipe, objective=_objective(recipe, data))
+    if recipe.solver == "lbfgs":
+        check_solver(recipe, own_transform=own.transform is not None)
     pretrained = load(recipe.weights) if recipe.weights else None
     if pretrained:
         data = in_units_of(pretrained, data)
@@ -115,7 +118,7 @@ def _chosen(
     else:
         config = _config(found, data, own).densest()
     flops = 3 * count(config).flops
-    if timed(recipe) and recipe.batch_size is None:
+    if timed(found) and recipe.batch_size is None:
         found = smaller_batch(found, situation, flops)
     if pretrained:
         return found
@@ -252,7 +255,7 @@ def _adapted(recipe: Recipe, data: TrainingData, pretrained: Checkpoint) -> Chec
         preprocess = replace(preprocess, mean=given[0], std=given[1])
     elif any(facts.value_bytes > 1 for facts in data.train.facts):  # uint8 has one scale
         require_scale(data.train.reader(channels), len(data.train), recipe.seed, loaded.preprocess)
-    if new_head:
+    if new_head and recipe.solver == "steps":  # a solver writes the last layer, and keeps the others
         loaded.model.get_submodule("head").apply(init_vit)  # as many outputs as before may still be others
     info = {**loaded.info, "origin": public_name(chosen(recipe.weights)), **_card_info(recipe, data)}
     model = merge_lora(loaded.model)

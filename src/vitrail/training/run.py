@@ -23,9 +23,11 @@ from ..objectives.registry import objective_config
 from ..progress import Track, silent
 from .advice import bad_files_listed, memory_advice, no_empty_folder, reading_advice
 from .finish import Audience, Say, fit_and_finish
-from .folder import DATA, RECIPE, SPLITS, FolderTaken, RunFolder, same_splits, splits_table
+from .folder import DATA, METRICS, RECIPE, SPLITS, FolderTaken, RunFolder, same_splits, splits_table
+from .knn_source import read_knn, with_knn_source
 from .loggers import Logger, require_loggers
 from .outline import outline
+from .pitfalls import pitfalls
 from .reading import reading_of
 from .recipe import Recipe
 from .recipe_file import pretraining_recipe, read_recipe, recipe_to_yaml
@@ -194,6 +196,9 @@ def resume(
         if source is not None:
             folder.write(DATA, replace(facts, source=absolute(data.name)).to_json())
         setup = _resumed_setup(folder, recipe, data, transform)
+        setup = replace(setup, knn=read_knn(setup, skip_bad=facts.skip_bad, progress=progress))
+        if setup.knn is not None:
+            setup.knn.require(facts.knn)
         return _finished(folder, setup, audience)
 
 
@@ -222,6 +227,10 @@ def _start(
     folder = RunFolder(Path(out) if out else next_run(source_name(source)))
     folder.require_free()
     require_loggers(recipe.loggers)
+    for other in recipe.beside:
+        if not (Path(other) / METRICS).is_file():
+            raise VitrailError(f"{other} is no run with a {METRICS}: give one, or leave beside out")
+    recipe = with_knn_source(recipe, labelled=labelled)
     reading = reading_of(recipe, labelled=labelled, skip_bad=skip_bad)
     with torch.random.fork_rng():
         keep_freed_memory()
@@ -231,6 +240,7 @@ def _start(
             audience.say(f"note: {warning}")
         with memory_advice(recipe), no_empty_folder(folder.path.parent):
             setup = fix_steps(resolve(recipe, data, own))
+            setup = replace(setup, knn=read_knn(setup, skip_bad=skip_bad, progress=audience.progress))
             folder.path.parent.mkdir(parents=True, exist_ok=True)
             facts = RunFacts.of(setup, reading, own_source=not isinstance(source, str | os.PathLike))
             trainer = setup.trainer(first_plan(setup))
@@ -243,6 +253,8 @@ def _start(
             if data.survey.conflicts:
                 write_conflicts(folder.path / "conflicts.csv", data.survey)
             audience.say(outline(setup, folder.path))
+            for sentence in pitfalls(setup):
+                audience.say(f"note: {sentence}")
             return _finished(folder, setup, audience)
 
 

@@ -30,6 +30,7 @@ class RunFacts:
         surveyed: number of images that were read, if there was no time for all.
         task: the task with its fitted values, as `TaskSpec.to_dict`; None without labels.
         class_names: names of the outputs.
+        knn: digest of the images for kNN; None without any.
         threads: number of CPU threads, on which the last digits of matrix products depend.
         own: objects from Python that must be given again: "source", "transform".
         versions: versions of the libraries, and the git commit.
@@ -42,6 +43,7 @@ class RunFacts:
     surveyed: int | None = None
     task: dict[str, Any] | None = None
     class_names: tuple[str, ...] = ()
+    knn: str | None = None
     threads: int = 1
     own: tuple[str, ...] = ()
     versions: dict[str, str] = field(default_factory=dict)
@@ -59,6 +61,7 @@ class RunFacts:
             surveyed=data.survey.read if data.survey.total else None,
             task=data.task.spec.to_dict() if data.task else None,
             class_names=data.names,
+            knn=setup.knn.digest if setup.knn else None,
             threads=torch.get_num_threads(),
             own=tuple(name for name, is_own in own.items() if is_own),
             versions=versions(),

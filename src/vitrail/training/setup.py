@@ -24,6 +24,7 @@ from ..objectives.objective import Augmentation, Labels, Objective, ObjectiveCon
 from ..planning.flops import count
 from .batch_statistics import STATISTICS_IMAGES, norms_with_statistics, updated_norms, with_statistics
 from .choose import SLOW_CPU, SLOW_GPU
+from .knn_images import KnnImages
 from .loop import Trainer
 from .optimizer import freeze, freeze_for_lora, make_optimizers
 from .patch_dropout import add_patch_dropout
@@ -33,6 +34,9 @@ from .training_data import SplitData, TrainingData, memory_for_images
 
 _EVALUATING = 0.05
 """Fraction of a time budget for evaluating a split once."""
+
+_KNN_BATCH = 32
+"""Batch size of images for kNN, as in all evaluations."""
 
 _FEWEST_EVALUATED = 100
 """Fewer images than this measure too little, whatever they cost."""
@@ -49,6 +53,7 @@ class RunSetup:
         device: device of the model.
         precision: number format of the matrix products.
         transform: augmentation given by the user, image (C, H, W) -> image, in place of the recipe's; or None.
+        knn: labelled images on which kNN measures a pre-training; or None.
     """
 
     recipe: Recipe
@@ -57,6 +62,7 @@ class RunSetup:
     device: torch.device
     precision: torch.dtype
     transform: Transform | None = None
+    knn: KnnImages | None = None
 
     @property
     def preprocess(self) -> Preprocess:
@@ -139,7 +145,7 @@ class RunSetup:
     @cached_property
     def _statistics_images(self) -> list[int]:
         order = permutation(len(self.data.train), derive(self.recipe.seed, "batch statistics"))
-        return order[: min(STATISTICS_IMAGES, self._most_evaluated or STATISTICS_IMAGES)]
+        return order[: min(STATISTICS_IMAGES, self.most_evaluated or STATISTICS_IMAGES)]
 
     @cached_property
     def _statistics_reader(self) -> Read:
@@ -222,6 +228,18 @@ class RunSetup:
             workers=chosen(self.recipe.workers),
         )
 
+    @property
+    def validated_count(self) -> int:
+        """Number of images that an evaluation runs; without labels, those of the validation split twice."""
+        passes = 1 if self.objective_config.tasks else 2
+        return passes * len(self.part("val")) + (len(self.knn) if self.knn else 0)
+
+    @cached_property
+    def knn_loaders(self) -> tuple[EvalLoader, EvalLoader]:
+        """Images for kNN: those that neighbours are searched among, and those that are classified."""
+        assert self.knn is not None
+        return self.knn.loaders(self.preprocess, self.recipe, _KNN_BATCH)
+
     def part(self, split: str) -> SplitData:
         """The samples of a split; under a time budget, a random sample of a validation or test split that is large."""
         return self._parts[split]
@@ -238,13 +256,13 @@ class RunSetup:
 
     @cached_property
     def _parts(self) -> dict[str, SplitData]:
-        data, most = self.data, self._most_evaluated
+        data, most = self.data, self.most_evaluated
         seed = derive(self.recipe.seed, "evaluated images")
         held_out = {split: self.whole(split) for split in ("val", "test")}
         return {"train": data.train, **{name: part.sampled(most, seed) for name, part in held_out.items()}}
 
     @cached_property
-    def _most_evaluated(self) -> int | None:
+    def most_evaluated(self) -> int | None:
         """Most images of a split that are evaluated in a time budget, from the cost of an image on a slow machine."""
         if not timed(self.recipe):
             return None

@@ -84,8 +84,8 @@ def time_budget(setup: RunSetup, started: float, keep: Callable[[StepPlan], None
         most_steps=max(1, round(recipe.epochs * per_epoch)) if recipe.epochs else None,
         every=max(1, round(recipe.evaluate_every * per_epoch)) if recipe.evaluate_every else None,
         statistics=setup.statistics_count,
-        validated=len(setup.part("val")),
-        tested=len(setup.part("test")),
+        validated=setup.validated_count,
+        tested=len(setup.part("test")) if setup.objective_config.tasks else setup.validated_count,
         batch=chosen(recipe.batch_size) * recipe.accumulate,
         keep=keep,
     )

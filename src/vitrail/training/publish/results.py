@@ -14,8 +14,10 @@ from ...checkpoint.contract import load
 from ...checkpoint.origin import origin_words, public_name
 from ...data.open import BadImage, read_image
 from ...data.samples import Sample
+from ...engines.precision import on_device
 from ...errors import VitrailError
 from ...lens.explanation import last_layer_map
+from ...pages.html import panes, section
 from ...pages.image import displayable
 from ...tasks.task import Curve, Evaluation
 from ...tasks.worth import images as images_words
@@ -30,7 +32,7 @@ from .model_card import CardFacts, write_card
 from .next_steps import commands, reading_flags
 from .report import DrawnConflict, DrawnMistake, Report, write_report
 
-_MISTAKES, _BATCH, _CONFLICTS, _MEMBERS = 12, 24, 12, 8
+_MISTAKES, _BATCH, _CONFLICTS, _MEMBERS, _LOOKED_AT = 12, 24, 12, 8, 6
 
 _LIMITS = (
     "The numbers hold for images like those of the evaluation. An image of something else still gets an answer, and a "
@@ -45,6 +47,7 @@ _LIMITS_WITHOUT_LABELS = (
 )
 
 _LOSS_CURVE = Curve(title="Validation loss", columns={"validation": "val_loss"})
+_KNN_CURVE = Curve(title="kNN accuracy", columns={"kNN": "val_knn_top1"}, percent=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +77,7 @@ def write_results(folder: RunFolder, setup: RunSetup, trainer: Trainer, result: 
         title=public_name(setup.data.name),
         summary=_summary(setup, trainer, result.seconds),
         history=folder.rows(),
-        curve=task.curve if task else _LOSS_CURVE,
+        curve=task.curve if task else _KNN_CURVE if setup.knn else _LOSS_CURVE,
         evaluation=found,
         cautions=result.cautions,
         sections=[*(task.report(found) if task else []), *_objective_sections(setup, trainer)],
@@ -87,6 +90,7 @@ def write_results(folder: RunFolder, setup: RunSetup, trainer: Trainer, result: 
         conflict_count=len(setup.data.survey.conflicts),
         conflicts=_conflicts(setup),
         commands=_commands(setup, made, predicts=task is not None),
+        beside={Path(run).name: RunFolder(Path(run)).rows() for run in setup.recipe.beside},
     )
     write_report(folder.path / "report.html", report)
     write_card(folder.path / "README.md", report, _card(setup))
@@ -136,8 +140,9 @@ def _model_name(recipe: Recipe) -> str:
 
 
 def _public(recipe: Recipe) -> Recipe:
-    """The recipe without the folder of the weights to start from; recipe.yaml has it."""
-    return replace(recipe, weights=public_name(recipe.weights)) if recipe.weights else recipe
+    """The recipe without the folders of other weights and images; recipe.yaml has them."""
+    weights, knn = (None if name is None else public_name(name) for name in (recipe.weights, recipe.knn))
+    return replace(recipe, weights=weights, knn=knn)
 
 
 def _length(setup: RunSetup, trainer: Trainer) -> str:
@@ -152,7 +157,23 @@ def _objective_sections(setup: RunSetup, trainer: Trainer) -> list[str]:
     if not len(part):
         return []
     batch = next(setup.validation_loader(split, BATCH_SIZE).once())
-    return trainer.objective.report(trainer.placed(batch, trainer.image_size), setup.preprocess)
+    sections = trainer.objective.report(trainer.placed(batch, trainer.image_size), setup.preprocess)
+    return sections if setup.by_task else [*sections, *_attention_section(setup, trainer.evaluated)]
+
+
+def _attention_section(setup: RunSetup, model: nn.Module) -> list[str]:
+    """Held-out images with the attention of the last layer, for a run without labels; none without attention."""
+    split, part = setup.held_out
+    figures = ""
+    for index in range(min(_LOOKED_AT, len(part))):
+        image = setup.readers[split](index)
+        attention = _attention(model.eval(), on_device(setup.preprocess.normalise(image), setup.device))
+        if attention is None:
+            return []
+        name = _file_name(part.samples[index])
+        figures += f"<figure>{panes(displayable(image), attention.cpu(), name)}</figure>"
+    note = "Attention of the last layer, mean over its heads, from the tokens that the output is made of."
+    return [section("Where it looks", f'<div class="images">{figures}</div>', note)] if figures else []
 
 
 def _mistakes(folder: RunFolder, setup: RunSetup, output: Tensor | None) -> list[DrawnMistake]:

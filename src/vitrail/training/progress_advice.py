@@ -1,0 +1,53 @@
+"""What the log of a run shows while it trains: a loss that no longer falls, a growing gap to the training images."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+_WINDOW = 5
+"""Evaluations over which a trend is judged."""
+
+_FLAT = 0.002
+"""Relative change of the mean training loss from one window to the next that is none."""
+
+
+def advice(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Sentences that hold for the log up to its last row and did not hold before it, each with the way out.
+
+    They depend on nothing else, so that a resumed run says each once.
+
+    Args:
+        rows: rows of the metric log.
+    """
+    tests = (_stands_still, _memorises)
+    return [test(rows) for test in tests if test(rows) and not any(test(rows[:end]) for end in range(len(rows)))]
+
+
+def _stands_still(rows: Sequence[Mapping[str, Any]]) -> str:
+    losses = _values(rows, "train_loss")
+    if len(losses) < 2 * _WINDOW:
+        return ""
+    before, now = (sum(part) / _WINDOW for part in (losses[-2 * _WINDOW : -_WINDOW], losses[-_WINDOW:]))
+    if abs(now - before) > _FLAT * abs(before):
+        return ""
+    return (
+        f"the training loss has been {now:.3g} for {2 * _WINDOW} evaluations and no longer falls: if that is too much, "
+        "use a larger model or another learning rate; otherwise fewer epochs give the same"
+    )
+
+
+def _memorises(rows: Sequence[Mapping[str, Any]]) -> str:
+    train, val = _values(rows, "train_loss"), _values(rows, "val_loss")
+    if len(val) < _WINDOW + 1 or len(train) != len(val):
+        return ""
+    rising = all(later > earlier for earlier, later in zip(val[-_WINDOW:-1], val[-_WINDOW + 1 :], strict=True))
+    if not rising or train[-1] >= train[-_WINDOW]:
+        return ""
+    return (
+        f"the validation loss rises since epoch {rows[-_WINDOW]['epoch']:g} while the training loss falls: the images "
+        "are being memorised; use more augmentation (--set augment.randaugment=2 objective.cutmix=1), --weights, or "
+        "--set patience=5 to stop"
+    )
+
+
+def _values(rows: Sequence[Mapping[str, Any]], key: str) -> list[float]:
+    return [float(row[key]) for row in rows if row.get(key) is not None]
