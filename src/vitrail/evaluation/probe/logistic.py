@@ -132,8 +132,8 @@ class _Problem:
         when a step changes the loss by less than `tolerance`.
         """
         scale = (_CURVATURE * self.variances + strength).rsqrt()
-        with torch.inference_mode(False), torch.enable_grad():
-            x, y, scale = (v.clone() if v.is_inference() else v for v in (self.components, self.targets, scale))
+        x, y = self.components, self.targets
+        with torch.enable_grad():
             weight, bias = torch.zeros(y.shape[1], x.shape[1], dtype=x.dtype), torch.zeros(y.shape[1], dtype=x.dtype)
             if start is not None:
                 weight, bias = start.weight @ self.rotation / scale, start.bias.clone()
