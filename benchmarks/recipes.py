@@ -114,7 +114,8 @@ def _table(rows: list[dict[str, Any]]) -> str:
         spread = "" if row["deviation"] is None else f" ± {scale * row['deviation']:.2f}"
         value = f"{row['metric']} {scale * row['mean']:.2f}{spread}{unit} on {row['images']:,} images"
         kind = "bfloat16" if row["bfloat16"] else "without bfloat16"
-        place = f"{row['cpu']}, {row['threads']} threads, {kind}, torch {row['torch']}, {row['commit']}"
+        threads = f"{row['threads']} thread{'s' * (row['threads'] != 1)}"
+        place = f"{row['cpu']}, {threads}, {kind}, torch {row['torch']}, {row['commit']}"
         lines.append(f"| `{row['command']}` | {value} | {len(row['seeds'])} | {row['minutes']:g} | {place} |")
     return "\n".join(lines)
 

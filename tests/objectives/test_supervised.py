@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from vitrail.data.loader import Batch
+from vitrail.data.preprocess import Preprocess
 from vitrail.errors import VitrailError
 from vitrail.objectives.class_losses import (
     AsymmetricLoss,
@@ -108,7 +109,7 @@ def test_sampling_weights_draw_each_class_equally():
 
 
 def labels(targets, kind="one"):
-    return Labels(Classification(labels=kind), tuple("abcdefgh"[: targets.shape[1]]), targets)
+    return Labels(Classification(labels=kind), tuple("abcdefgh"[: targets.shape[1]]), targets, Preprocess())
 
 
 def test_the_loss_follows_from_labels_and_options():

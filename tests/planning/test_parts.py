@@ -4,11 +4,12 @@ import pytest
 import torch
 from torch import nn
 
-from vitrail.cli.main import main
+from vitrail.cli.parser import parse
+from vitrail.cli.plan import Plan
 from vitrail.errors import VitrailError
 from vitrail.models.registry import create_model, model_config
 from vitrail.planning.comparison import Grid, compare, tokens_of
-from vitrail.planning.comparison_page import comparison_page, comparison_table
+from vitrail.planning.comparison_page import comparison_page, comparison_table, write_comparison
 from vitrail.planning.cost import plan
 from vitrail.planning.parts import part_costs
 from vitrail.planning.speed import estimate, measure
@@ -75,14 +76,12 @@ def test_parts_of_a_plan_add_up():
 
 def test_sizes_are_compared_and_those_that_do_not_fit_are_named():
     config = model_config("vit_tiny_patch16_224", depth=1, **SMALL)
-    rows = compare(config, Grid(image_sizes=(32, 36), patch_sizes=(8, 16), beside="compact_tiny_8", batch_size=1))
+    rows = compare(config, Grid(image_sizes=(32, 36), patch_sizes=(8,), beside="compact_tiny_16", batch_size=1))
     assert [(row.model, row.image_size, row.patch_size, row.tokens) for row in rows] == [
         ("ViTConfig", 32, 8, 17),
         ("ViTConfig", 36, 8, None),
-        ("ViTConfig", 32, 16, 5),
-        ("ViTConfig", 36, 16, None),
-        ("compact_tiny_8", 32, None, 256),
-        ("compact_tiny_8", 36, None, 324),
+        ("compact_tiny_16", 32, None, 64),
+        ("compact_tiny_16", 36, None, 81),
     ]
     assert "36" in rows[1].reason
     assert rows[0].seconds is not None
@@ -113,11 +112,17 @@ def test_tokens_of_a_cnn_are_cells_of_its_map():
     assert tokens_of(model_config("resnet18")) == 49
 
 
-def test_lists_of_numbers_may_have_commas(capsys, tmp_path):
-    words = ["compact_tiny_8", "--image-sizes", "8,16", "--beside", "none", "--batch-size", "1"]
-    with pytest.raises(SystemExit) as stop:
-        main(["plan", *words, "-o", str(tmp_path / "plans")])
-    assert stop.value.code == 0
-    lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[1:3] for line in lines[1:]] == [["8", "16"], ["16", "64"]]
-    assert (tmp_path / "plans/plan.csv").read_text().startswith("model,image_size,patch_size,tokens")
+def test_lists_of_numbers_may_have_commas():
+    found = parse(Plan, ["vit_tiny_patch16_224", "--image-sizes", "224,384", "448", "--patch-sizes", "8,16"])
+    assert (found.image_sizes, found.patch_sizes) == ((224, 384, 448), (8, 16))
+    with pytest.raises(VitrailError, match="--patch-sizes takes"):
+        parse(Plan, ["vit_tiny_patch16_224", "--patch-sizes", "8,x"])
+
+
+def test_a_comparison_is_written(tmp_path):
+    config = model_config("vit_tiny_patch16_224", depth=1, **SMALL)
+    write_comparison(compare(config, Grid(image_sizes=(32,), beside="none", batch_size=1)), tmp_path / "plans")
+    lines = (tmp_path / "plans/plan.csv").read_text().splitlines()
+    assert lines[0].startswith("model,image_size,patch_size,tokens")
+    assert lines[1].startswith("ViTConfig,32,,17")
+    assert (tmp_path / "plans/plan.html").is_file()

@@ -35,12 +35,14 @@ def test_the_threshold_has_the_largest_f1() -> None:
 
 def test_rare_classes_share_a_threshold() -> None:
     random = torch.Generator().manual_seed(0)
-    probabilities = torch.rand(100, 3, generator=random)
-    target = (probabilities > torch.tensor([0.3, 0.8, 0.97])).float()
-    first, second, third = fit_thresholds(probabilities, target)
+    probabilities = torch.rand(100, 5, generator=random)
+    target = (probabilities > torch.tensor([0.3, 0.8, 0.95, 0.95, 0.95])).float()
+    first, second, *others = fit_thresholds(probabilities, target)
     assert (first, second) == pytest.approx((0.3, 0.8), abs=0.03)
-    assert target[:, 2].sum() < 10
-    assert third == pytest.approx(fit_threshold(probabilities.flatten(), target.bool().flatten()))
+    assert target[:, 2:].sum(0).max() < 10
+    assert others == [fit_threshold(probabilities[:, 2:].flatten(), target[:, 2:].bool().flatten())] * 3
+    assert others == pytest.approx([0.95] * 3, abs=0.02)
+    assert fit_thresholds(probabilities[:, 1:3], target[:, 1:3])[1] == 0.5
     with pytest.raises(VitrailError, match="no image to fit thresholds on"):
         fit_thresholds(probabilities[:0], target[:0])
 

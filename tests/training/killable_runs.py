@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import signal
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,9 +23,17 @@ SMALL = Recipe(
     evaluate_every=1,
     dropout=0.1,
     drop_path=0.3,
-    patch_dropout=0.25,
     ema=0.9,
     optimizer="muon",
+    augment=Augment(crop="shift", color_jitter=0.2, erasing=0.3),
+    objective=SupervisedConfig(mixup=0.4, cutmix=0.4),
+    save_minutes=1e-6,
+)
+"""Much that is random is switched on, and the state is saved after every step."""
+
+EVERYTHING = replace(
+    SMALL,
+    patch_dropout=0.25,
     augment=Augment(
         crop="shift",
         flip_mode="alternate",
@@ -35,9 +44,8 @@ SMALL = Recipe(
         repeats=2,
     ),
     objective=SupervisedConfig(mixup=0.4, cutmix=0.4, sampler="balanced"),
-    save_minutes=1e-6,
 )
-"""Everything random is switched on, and the state is saved after every step."""
+"""Everything random is switched on."""
 
 
 MASKED = Recipe(

@@ -96,3 +96,8 @@ def test_the_teacher_is_what_dino_saves(run: vitrail.Run) -> None:
     state = vitrail.checkpoint.native.read_tensors(run.path / "checkpoints/last/trainer.safetensors")[0]
     for name, tensor in best.items():
         assert torch.equal(tensor, state[f"objective.teacher.{name}"]), name
+
+
+def test_the_report_shows_where_an_encoder_looks(run: vitrail.Run) -> None:
+    page = (run.path / "report.html").read_text(encoding="utf-8")
+    assert ("Where it looks" in page) == (run.path.name != "mae")

@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-from killable_runs import MASKED, SMALL, in_own_process, make_pictures, train_once
+from killable_runs import EVERYTHING, MASKED, in_own_process, make_pictures, train_once
 
 from vitrail.objectives.beit import BEiTObjectiveConfig
 from vitrail.objectives.dino import DINOObjectiveConfig
@@ -20,7 +20,7 @@ version."""
 
 DINO = DINOObjectiveConfig(prototypes=16, hidden_dim=16, bottleneck_dim=8, local_crops=2)
 RECIPES = {
-    "supervised": SMALL,
+    "supervised": EVERYTHING,
     "mae": MASKED,
     "dino": replace(MASKED, objective=DINO),
     "beit": replace(MASKED, objective=BEiTObjectiveConfig(codes=16)),

@@ -234,5 +234,5 @@ def test_an_objective_of_ones_own_learns_logs_its_parts_and_resumes(photos: Path
     assert state["objective.centre"].abs().item() > 0
     assert "optimizer.learned.weight:exp_avg" in state
     assert run.checkpoint.info["metrics"]["step"] == rows[-1]["step"], "the last state is kept"
-    assert "Loss: moving" in (run.path / "report.html").read_text(encoding="utf-8")
+    assert ">Moving<" in (run.path / "report.html").read_text(encoding="utf-8")
     assert vitrail.resume(run.path).metrics == run.metrics

@@ -8,6 +8,9 @@ import torch
 from vitrail.errors import VitrailError
 from vitrail.models.registry import model_config, override
 from vitrail.nn import PatchDropout, Tokens
+from vitrail.rewrites.lora import LoRA
+from vitrail.rewrites.registry import rewrite
+from vitrail.training.optimizer import freeze_for_lora, train_mode
 from vitrail.training.patch_dropout import add_patch_dropout
 
 SMALL = {"image_size": 32, "patch_size": 8, "embed_dim": 16, "depth": 2, "num_heads": 2, "num_classes": 3}
@@ -41,3 +44,13 @@ def test_models_that_need_all_patches_refuse(name: str) -> None:
         model = model_config(name).build()
     with pytest.raises(VitrailError, match="patch_dropout=0, or choose a model with a plain encoder"):
         add_patch_dropout(model, 0.5)
+
+
+def test_it_works_behind_a_frozen_embedding_and_with_low_rank_updates() -> None:
+    model = override(model_config("vit_tiny_patch16_224"), SMALL, "vit").build()
+    model = rewrite(model, LoRA(rank=2))
+    add_patch_dropout(model, 0.5)
+    freeze_for_lora(model)
+    train_mode(model)
+    assert not model.embed.training
+    assert model.encoder(model.embed(torch.randn(2, 3, 32, 32))).x.shape == (2, 1 + 8, 16)

@@ -175,7 +175,7 @@ def test_a_run_with_a_time_budget_repeats_its_plan_after_a_stop(source, tmp_path
 
 def test_a_run_that_has_no_time_to_read_all_images_uses_a_sample_and_resumes_with_it(source, tmp_path, monkeypatch):
     monkeypatch.setattr("vitrail.data.survey._FEWEST", 40)
-    monkeypatch.setattr("vitrail.training.time_budget._READING", 0.0)
+    monkeypatch.setattr("vitrail.training.reading._READING", 0.0)
     monkeypatch.setattr("vitrail.training.finish.time_budget", lambda setup, _, keep: None)
     monkeypatch.setattr("vitrail.training.time_budget._FIRST_GUESS", 4)
     monkeypatch.setenv("VITRAIL_CACHE", str(tmp_path / "cache"))

@@ -54,8 +54,13 @@ COMMANDS = (
     Command("study anatomy", _UNDERSTAND, "Attention distance, token similarity, positions.", "anatomy:Anatomy"),
     Command("study attribution", _UNDERSTAND, "Faithfulness of attribution methods.", "attribution:Attribution"),
     Command("study labels", _UNDERSTAND, "Labels that are probably wrong, near-duplicates.", "labels:Labels"),
+    Command(
+        "study data-efficiency", _UNDERSTAND, "Accuracy against the number of images.", "efficiency:DataEfficiency"
+    ),
+    Command("study scaling", _UNDERSTAND, "Scaling law of the errors of runs.", "efficiency:Scaling"),
     Command("models", _MODELS, "List the models that can be built, and their cost.", "models:Models"),
     Command("plan", _MODELS, "Parameters, FLOPs and memory of a model.", "plan:Plan"),
+    Command("advise", _MODELS, "Recommend a model, from measured results.", "advise:Advise"),
     Command("bench", _MODELS, "Measure the speed of attention layers on this machine.", "bench:Bench"),
     Command("convert", _MODELS, "Convert weights of other libraries.", "convert:Convert"),
     Command("rename-classes", _MODELS, "Rename the classes of a checkpoint.", "rename_classes:RenameClasses"),

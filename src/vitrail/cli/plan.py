@@ -100,8 +100,9 @@ class Plan:
         from ..progress import to_stderr, visible
         from ..tables import print_table
 
-        if self.budget:
-            raise VitrailError("--budget is for one size: leave out --image-sizes, --patch-sizes, --measure and -o")
+        for flag, given in (("--budget", self.budget), ("--objective", self.objective)):
+            if given:
+                raise VitrailError(f"{flag} is for one size: leave out --image-sizes, --patch-sizes, --measure and -o")
         if self.image_size is not None and not isinstance(self.image_size, int):
             raise VitrailError("sizes are compared for square images: use --image-sizes with one number each")
         rows = compare(
@@ -116,6 +117,9 @@ class Plan:
                 batch_size=self.batch_size,
                 device=self.device,
                 precision=self.precision,
+                optimizer=self.optimizer,
+                ema=self.ema,
+                checkpointing=self.checkpointing,
             ),
             progress=visible,
         )

@@ -46,6 +46,8 @@ class Train:
     skip_bad: bool = False
     """Skip files that cannot be read, and list them in bad_files.csv, instead of stopping."""
     strict: Strict = True
+    beside: Annotated[list[str], Option(metavar="RUN")] = field(default_factory=list)
+    """Other runs whose validation curves the report draws too."""
     set: Annotated[list[str], Option(metavar="FIELD=VALUE")] = field(default_factory=list)
     """Any fields of the recipe, such as lr=1e-3 objective.mixup=0.2."""
     epochs: Annotated[float | None, Option(section=_LENGTH)] = None
@@ -103,4 +105,5 @@ class Train:
         """Fields of the recipe with an option of their own."""
         words = "model weights task epochs minutes batch_size image_size precision seed device"
         given = {name: vars(self)[name] for name in words.split()}
+        given["beside"] = tuple(self.beside) or None
         return given if self.strict else {**given, "strict": False}

@@ -15,7 +15,7 @@ from .compiled import original
 from .layout import Layout, over_image, received
 from .measures import feature_pca
 from .observe import Attention, observe_attention, observe_features
-from .outputs import run
+from .outputs import hides_patches, run
 from .reading import reading_words
 from .rollout import class_token_map, rollout
 from .watched import Prediction, Watched, predictions
@@ -96,7 +96,12 @@ def last_layer_map(model: nn.Module, pixels: Float[Tensor, "B C H W"]) -> Float[
     """Attention map of the last layer, mean over its heads, for a batch and a model in evaluation mode.
 
     It is the attention of the tokens that the head reads, see `looked_at`; the pool, if the head has one, is a layer.
+
+    Raises:
+        VitrailError: a model without attention over one grid of patches, or whose head is a decoder of hidden patches.
     """
+    if hides_patches(model):
+        raise VitrailError("the head of this model reconstructs hidden patches: explain the encoder, with `explain`")
     with observe_attention(model, layers=-1) as seen, torch.inference_mode():
         model(pixels)
     (layer,) = seen

@@ -82,7 +82,7 @@ class Jigsaw(Objective):
         cut = _cut(shuffled, self.pieces)
         solved = torch.zeros_like(cut).scatter(1, found[:, :, None, None, None].expand_as(cut), cut)
         columns = [("image", pixels), ("puzzle", shuffled), ("solution", _joined(solved, self.pieces))]
-        return [reconstruction_section(columns, preprocess)]
+        return [reconstruction_section(columns, preprocess, "Puzzles")]
 
 
 def _cut(pixels: Float[Tensor, "B C H W"], pieces: int) -> Float[Tensor, "B P C h w"]:

@@ -14,7 +14,15 @@ _DOTTED = 6
 """A line of at most so many points has a dot at each of them."""
 
 
-def line_chart(series: Mapping[str, Points], *, label: str, x_label: str, percent: bool = False) -> str:
+def line_chart(
+    series: Mapping[str, Points],
+    *,
+    label: str,
+    x_label: str,
+    percent: bool = False,
+    log_x: bool = False,
+    intervals: Mapping[str, Sequence[tuple[float, float, float]]] | None = None,
+) -> str:
     """A chart of lines over a common x axis from 0, with a key above, as HTML; few points are drawn as dots too.
 
     Args:
@@ -22,20 +30,25 @@ def line_chart(series: Mapping[str, Points], *, label: str, x_label: str, percen
         label: the text alternative: the quantity of the y axis.
         x_label: the title of the x axis.
         percent: y is a fraction; 1 is written as 100 %, and the axis does not exceed it.
+        log_x: the x axis is logarithmic, from the smallest x.
+        intervals: name -> (x, low, high), drawn as vertical bars.
     """
+    bars = {name: list(values) for name, values in (intervals or {}).items()}
     lines = {name: [point for point in points if math.isfinite(point[1])] for name, points in series.items()}
     lines = {name: points for name, points in lines.items() if points}
     if not lines:
         return ""
     xs = [x for points in lines.values() for x, _ in points]
     ys = [y for points in lines.values() for _, y in points]
+    ys += [end for values in bars.values() for _, *ends in values for end in ends]
+    left = min(xs) if log_x else min(0, *xs)
     if percent:
-        frame = _Frame(min(0, *xs), max(xs), min(ys), max(ys), most=1.0 if max(ys) <= 1 else math.inf)
+        frame = _Frame(left, max(xs), min(ys), max(ys), most=1.0 if max(ys) <= 1 else math.inf, log_x=log_x)
     else:
-        frame = _Frame(min(0, *xs), max(xs), min(0, *ys), max(ys))
+        frame = _Frame(left, max(xs), min(0, *ys), max(ys), log_x=log_x)
     drawn, keys = "", ""
     for hue, (name, points) in zip(HUES, lines.items(), strict=False):
-        drawn += frame.line(points, hue)
+        drawn += frame.line(points, hue) + frame.bars(bars.get(name, ()), hue)
         keys += f'<span><i style="color:var({hue})"></i>{escape(name)}</span>'
     spoken = "; ".join(f"{name} ends at {_number(points[-1][1], percent)}" for name, points in lines.items())
     return (
@@ -135,6 +148,16 @@ def ticks(low: float, high: float, most: int = 6) -> list[float]:
     return [index * step for index in range(first, math.floor(high / step + 1e-9) + 1)]
 
 
+def log_ticks(low: float, high: float) -> list[float]:
+    """1, 2 and 5 times powers of ten from `low` to `high`; both ends if there are fewer than two."""
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    found = [factor * 10.0**power for power in powers for factor in (1, 2, 5)]
+    inside = [value for value in found if low * 0.999 <= value <= high * 1.001]
+    if len(inside) > 8:
+        inside = [value for value in inside if math.isclose(math.log10(value) % 1, 0, abs_tol=1e-9)]
+    return inside if len(inside) > 1 else [low, high]
+
+
 def _range(low: float, high: float) -> tuple[float, float]:
     """Range of an axis, with some room above the values."""
     return (low, high + 0.04 * (high - low)) if high > low else (low, low + (abs(low) or 1))
@@ -155,15 +178,20 @@ class _Frame:
         left, right: range of x.
         low, high: range of y.
         most: largest possible y, which the axis does not exceed.
+        log_x: the x axis is logarithmic; `left` is positive.
     """
 
-    def __init__(self, left: float, right: float, low: float, high: float, *, most: float = math.inf) -> None:
-        self.x = (left, right if right > left else left + 1)
-        self.x_ticks = ticks(left, right)
+    def __init__(
+        self, left: float, right: float, low: float, high: float, *, most: float = math.inf, log_x: bool = False
+    ) -> None:
+        self.log_x = log_x
+        self.x = (left, right if right > left else 2 * left if log_x else left + 1)
+        self.x_ticks = log_ticks(*self.x) if log_x else ticks(left, right)
         self.y = _fraction_range(low, high) if most == 1 else _range(low, high)
 
     def place(self, x: float, y: float) -> tuple[float, float]:
-        across = (x - self.x[0]) / (self.x[1] - self.x[0])
+        low, high, x = (math.log(value) if self.log_x else value for value in (*self.x, x))
+        across = (x - low) / (high - low)
         up = (y - self.y[0]) / (self.y[1] - self.y[0])
         return (
             round(_LEFT + across * (WIDTH - _LEFT - _RIGHT), 1),
@@ -176,6 +204,16 @@ class _Frame:
         path = " ".join(f"{x},{y}" for x, y in places)
         line = f'<polyline class="line" points="{path}" style="stroke:var({hue})"/>' if len(places) > 1 else ""
         return line + (dots if len(places) <= _DOTTED else "")
+
+    def bars(self, intervals: Sequence[tuple[float, float, float]], hue: str) -> str:
+        """A vertical line for each (x, low, high)."""
+        drawn = ""
+        for x, low, high in intervals:
+            (left, bottom), (_, top) = self.place(x, low), self.place(x, high)
+            drawn += (
+                f'<line x1="{left}" y1="{bottom}" x2="{left}" y2="{top}" style="stroke:var({hue});stroke-width:1.5"/>'
+            )
+        return drawn
 
     def dot(self, x: float, y: float, title: str, *, radius: float = 3.5, opacity: float = 0.6) -> str:
         """A dot at a point, with a plain-text title that is shown on hover."""

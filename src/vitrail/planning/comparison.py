@@ -11,7 +11,7 @@ from ..models.fields import ModelConfig
 from ..models.registry import model_config
 from ..nn import Tokens
 from ..progress import Track, silent
-from .cost import Plan, configure, plan
+from .cost import OptimizerName, Plan, configure, plan
 from .flops import count
 from .speed import Seconds, estimate, measure
 
@@ -56,7 +56,7 @@ class Grid:
         beside: a variant to compare with at the same image sizes, "auto" for the ResNet with the nearest FLOPs at the
             first size, or "none".
         measure: measure the time on this machine instead of estimating it.
-        num_classes, in_channels, batch_size, device, precision: see `plan`.
+        num_classes, in_channels, batch_size, device, precision, optimizer, ema, checkpointing: see `plan`.
     """
 
     image_sizes: tuple[int, ...] = ()
@@ -68,6 +68,9 @@ class Grid:
     batch_size: int = 32
     device: str = "cpu"
     precision: str = "auto"
+    optimizer: OptimizerName = "adamw"
+    ema: bool = True
+    checkpointing: bool = False
 
 
 def compare(model: str | ModelConfig, grid: Grid, *, progress: Track = silent) -> list[Row]:
@@ -119,7 +122,16 @@ def _row(model: str | ModelConfig, size: int, patch: int | None, grid: Grid, run
     changes |= {name: value for name, value in given.items() if value is not None}
     try:
         config = configure(model, changes)
-        found = plan(config, batch_size=grid.batch_size, device=grid.device, precision=grid.precision, by_part=True)
+        found = plan(
+            config,
+            batch_size=grid.batch_size,
+            device=grid.device,
+            precision=grid.precision,
+            optimizer=grid.optimizer,
+            ema=grid.ema,
+            checkpointing=grid.checkpointing,
+            by_part=True,
+        )
         if grid.device == "cpu":
             found = _with_runtime(found, runtime)
         return Row(name_of(model), patch, size, tokens_of(config), found, _seconds(config, found, grid))

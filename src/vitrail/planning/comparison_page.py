@@ -29,8 +29,8 @@ def comparison_notes(rows: Sequence[Row]) -> list[str]:
     """Sentences on what the numbers are, and the reasons of sizes that do not fit."""
     first = next(row.plan for row in rows if row.plan)
     notes = [
-        f"memory is that of the process, batch {first.batch_size}, {first.precision}, {first.device}; training with "
-        "AdamW and averaged weights"
+        f"memory is that of the process, batch {first.batch_size}, {first.precision}, {first.device}; training "
+        f"has {_words_of(first)}"
     ]
     seconds = next((row.seconds for row in rows if row.seconds), None)
     if seconds is None:
@@ -43,6 +43,12 @@ def comparison_notes(rows: Sequence[Row]) -> list[str]:
             "training three times a forward pass; it may be wrong by a factor of 2 to 3: use --measure"
         )
     return [*notes, *(f"left out: {row.reason}" for row in rows if row.reason)]
+
+
+def _words_of(plan: Plan) -> str:
+    """What training keeps beside weights and gradients."""
+    average = ", averaged weights" if plan.ema else ""
+    return f"{format_bytes(plan.optimizer)} of the optimiser's state{average}"
 
 
 def write_comparison(rows: Sequence[Row], folder: Path) -> None:

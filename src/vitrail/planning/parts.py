@@ -38,7 +38,8 @@ class PartCost:
             linear layers around them.
         flops: floating-point operations of a forward pass of one image.
         weights: bytes of its parameters in float32.
-        activations: bytes that a training step keeps from its forward pass for its backward pass, for the whole batch.
+        activations: bytes that a training step keeps from its forward pass for its backward pass for the batch, if
+            no activation is recomputed (`checkpointing`).
     """
 
     name: str

@@ -27,6 +27,7 @@ from .patch_features import fit_dictionary, patch_features
 _SMALL = 44
 """Images up to this side are compared at 32 × 32 pixels, larger ones at 64 × 64."""
 _FEWEST = 20
+_WORDS, _MANY = 400, 20_000
 _TRUSTED = 0.9
 """Out-of-fold agreement from which the number of contradicted labels is near that of the wrong ones."""
 
@@ -100,7 +101,7 @@ class LabelOptions:
     Attributes:
         folds: number of parts, each judged by a classifier that is fitted on the others.
         similar: least correlation of near-duplicates, see `near_duplicates`.
-        words: size of the patch dictionary, see `fit_dictionary`.
+        words: size of the patch dictionary, see `fit_dictionary`; None: 400, and 200 for more than 20,000 images.
         batch_size, device, precision: how a checkpoint runs, see `make_predictor`.
         skip_bad, strict: see `evaluate`.
         seed: seed of the patch dictionary.
@@ -108,7 +109,7 @@ class LabelOptions:
 
     folds: int = 5
     similar: float = SIMILAR
-    words: int = 400
+    words: int | None = None
     batch_size: int = 32
     device: str = "auto"
     precision: str = "auto"
@@ -280,8 +281,9 @@ def _features(
     progress: Track,
 ) -> tuple[Float[Tensor, "n D"], list[str]]:
     if checkpoint is None:
-        dictionary = fit_dictionary(images, words=options.words, seed=options.seed)
-        side, words = images.shape[2], dictionary.filters.shape[1]
+        words = options.words or (_WORDS if len(images) <= _MANY else _WORDS // 2)
+        dictionary = fit_dictionary(images, words=words, seed=options.seed)
+        side = images.shape[2]
         note = f"features: {words} clusters of the images' own patches, at {side} × {side} pixels (no --weights given)"
         return patch_features(images, dictionary, progress=progress), [note]
     listed = Source(data.name, data.names, tuple(samples), task=data.survey.source.task)

@@ -18,7 +18,8 @@ from ..progress import Track, silent
 
 PATCH = 6
 """Side of a patch in pixels."""
-_PATCHES, _ROUNDS, _WHITENING, _THRESHOLD, _BATCH = 60_000, 10, 0.1, 0.25, 64
+_PATCHES, _PATCHES_EACH = 60_000, 100
+_ROUNDS, _WHITENING, _THRESHOLD, _BATCH = 10, 0.1, 0.25, 64
 _CONTRAST = 10 / 255**2
 """Variance that is added to a patch's own, so that noise in flat patches is not amplified."""
 
@@ -85,7 +86,8 @@ def _drawn(images: UInt8[Tensor, "n C H W"], source: torch.Generator) -> Iterato
     """Random patches."""
     height, width = (side - PATCH + 1 for side in images.shape[2:])
     bounds: Sequence[int] = (len(images), height, width)
-    places = [torch.randint(bound, (_PATCHES,), generator=source).tolist() for bound in bounds]
+    count = min(_PATCHES, _PATCHES_EACH * len(images))
+    places = [torch.randint(bound, (count,), generator=source).tolist() for bound in bounds]
     for index, top, left in zip(*places, strict=True):
         yield images[index, :, top : top + PATCH, left : left + PATCH].reshape(-1)
 

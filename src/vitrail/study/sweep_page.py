@@ -57,7 +57,7 @@ def sweep_page(found: Sweep, command: str) -> str:
     best, headers, rows = found.best, *sweep_table(found)
     shown = [("runs", f"{len(found.ranking)} of {len(found.outcomes)}"), ("best run", best.trial.name)]
     shown += [("its validation quality", f"{best.quality:.4f}")]
-    shown += [(f"its {name} (held out)", value) for name, value in best.metrics.get("facts", [])[:2]]
+    shown += [(f"its {name} (held out)", value) for name, value in best.metrics.get("facts", [])[:1]]
     each = {found.outcomes[place].trial.name: found.outcomes[place].quality or 0.0 for place in found.ranking}
     parts = [
         facts(shown),
@@ -77,6 +77,7 @@ def _by_field(found: Sweep, column: int) -> str:
         if outcome.quality is not None:
             groups.setdefault(found.values[place][column], []).append(outcome.quality)
     bars = {f"{found.fields[column]}={value}": mean(qualities) for value, qualities in groups.items()}
+    bars = dict(sorted(bars.items(), key=lambda item: -item[1]))
     return section(f"By {found.fields[column]}", value_bars(bars), "Mean validation quality over the other fields.")
 
 

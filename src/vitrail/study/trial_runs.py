@@ -147,8 +147,8 @@ def _claim(trials: Sequence[Trial], folder: Path) -> None:
                 "folder"
             )
         return
-    if folder.is_dir() and any(folder.iterdir()):
-        raise VitrailError(f"{folder} has other files: use a new folder")
+    if (folder / RUNS).exists():
+        raise VitrailError(f"{folder / RUNS} has other runs: use a new folder")
     (folder / RUNS).mkdir(parents=True, exist_ok=True)
     write_text(file, json_text(digests, indent=2) + "\n")
 

@@ -33,7 +33,8 @@ def fit_threshold(probabilities: Float[Tensor, " n"], target: Bool[Tensor, " n"]
 def fit_thresholds(probabilities: Float[Tensor, "n K"], target: Float[Tensor, "n K"]) -> tuple[float, ...]:
     """Threshold of each of K independent classes.
 
-    A class with few positive or few negative images has the one that is fitted to all classes together.
+    Classes with few positive or few negative images share one, which is fitted to all of them together; 0.5 if together
+    they have few too. One that is fitted to all classes would be that of the frequent ones.
 
     Raises:
         VitrailError: no images.
@@ -41,10 +42,15 @@ def fit_thresholds(probabilities: Float[Tensor, "n K"], target: Float[Tensor, "n
     if not len(target):
         raise VitrailError("there is no image to fit thresholds on: give a source with a validation part")
     truth = target.bool()
-    shared = fit_threshold(probabilities.flatten(), truth.flatten())
-    positives = truth.sum(dim=0)
-    enough = (positives >= _FEWEST_POSITIVES) & (len(truth) - positives >= _FEWEST_POSITIVES)
+    enough = _enough(truth.sum(dim=0), len(truth))
+    rare, true = probabilities[:, ~enough].flatten(), truth[:, ~enough].flatten()
+    shared = fit_threshold(rare, true) if _enough(true.sum(), len(true)) else USUAL_THRESHOLD
     return tuple(
         fit_threshold(probabilities[:, index], truth[:, index]) if fits else shared
         for index, fits in enumerate(enough.tolist())
     )
+
+
+def _enough(positives: Tensor, images: int) -> Tensor:
+    """Whether there are enough positives and negatives."""
+    return (positives >= _FEWEST_POSITIVES) & (images - positives >= _FEWEST_POSITIVES)

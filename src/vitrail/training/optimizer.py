@@ -8,7 +8,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from ..errors import VitrailError
-from ..nn import Stage
+from ..nn import PatchDropout, Stage
 from ..nn.matrices import hidden_matrices, weight_matrices
 from ..objectives.objective import Objective
 from ..rewrites.lora import lora_parameters
@@ -43,12 +43,18 @@ def freeze_for_lora(model: nn.Module) -> None:
 
 
 def train_mode(model: nn.Module) -> None:
-    """Set training mode, except for modules whose parameters are all frozen, which stay in evaluation mode."""
+    """Set training mode, except for modules whose parameters are all frozen, which stay in evaluation mode.
+
+    Patch dropout is active behind a frozen embedding too: it is a part of the training, not of the embedding.
+    """
     model.train()
     for module in model.modules():
         params = list(module.parameters())
         if params and not any(param.requires_grad for param in params):
             module.eval()
+    for module in model.modules():
+        if isinstance(module, PatchDropout):
+            module.train()
 
 
 def make_optimizers(objective: Objective, recipe: Recipe) -> list[Optimizer]:

@@ -1,6 +1,7 @@
 """Patch dropout of a model that is trained."""
 
 from torch import nn
+from torch.nn.utils.parametrize import type_before_parametrizations
 
 from ..errors import VitrailError
 from ..models.fields import ModelConfig
@@ -49,9 +50,10 @@ def embedding_before_plain_encoder(model: BaseVisionModel[ModelConfig]) -> Embed
     """
     if not isinstance(model, VisionModel) or not isinstance(model.embed, Embedding):
         raise _impossible(model, type(model).__name__)
-    for module in model.encoder.modules():
-        if type(module) not in _WITHOUT_PLACES:
-            raise _impossible(model, type(module).__name__)
+    for name, module in model.encoder.named_modules():
+        kind = type_before_parametrizations(module)  # of a layer with a low-rank update
+        if kind not in _WITHOUT_PLACES and "parametrizations" not in name.split("."):
+            raise _impossible(model, kind.__name__)
     return model.embed
 
 

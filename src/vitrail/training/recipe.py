@@ -127,6 +127,8 @@ class Recipe:
     """Loggers besides the run folder: tensorboard, wandb, mlflow (extras of those names)."""
     save_minutes: float = 5.0
     """Longest time between two saves of the state, in minutes."""
+    beside: tuple[str, ...] = ()
+    """Other runs whose validation curves the report draws beside this one's, such as one without a teacher."""
     card: Card = field(default_factory=Card)
     """Licence and author for the model card, such as card.license=apache-2.0."""
 

@@ -7,6 +7,7 @@ from ..data.augment_options import Augment
 from ..errors import VitrailError, nearest
 from ..objectives.mae import MAEObjectiveConfig
 from ..objectives.supervised import SupervisedConfig
+from ..rewrites.lora import LoRA
 from .recipe import Recipe
 
 
@@ -54,6 +55,12 @@ NAMED_RECIPES: Mapping[str, NamedRecipe] = {
         purpose="Fine-tuning all weights of a pre-trained checkpoint.",
         source='He et al. (2022), "MAE", table 9, with half of its learning rate.',
         command="vitrail train SOURCE --recipe finetune --weights CHECKPOINT",
+    ),
+    "lora": NamedRecipe(
+        recipe=Recipe(optimizer="adamw", lr=2e-3, weight_decay=0.0, lora=LoRA()),
+        purpose="Fine-tuning small updates of a pre-trained checkpoint's weights, and the head.",
+        source="Hu et al. (2022), LoRA; all linear layers of the encoder have updates, not queries and values alone.",
+        command="vitrail train SOURCE --recipe lora --weights CHECKPOINT",
     ),
     "probe": NamedRecipe(
         recipe=Recipe(

@@ -23,7 +23,7 @@ from ..objectives.registry import objective_config
 from ..progress import Track, silent
 from .advice import bad_files_listed, memory_advice, no_empty_folder, reading_advice
 from .finish import Audience, Say, fit_and_finish
-from .folder import DATA, RECIPE, SPLITS, FolderTaken, RunFolder, same_splits, splits_table
+from .folder import DATA, METRICS, RECIPE, SPLITS, FolderTaken, RunFolder, same_splits, splits_table
 from .knn_source import read_knn, with_knn_source
 from .loggers import Logger, require_loggers
 from .outline import outline
@@ -227,6 +227,9 @@ def _start(
     folder = RunFolder(Path(out) if out else next_run(source_name(source)))
     folder.require_free()
     require_loggers(recipe.loggers)
+    for other in recipe.beside:
+        if not (Path(other) / METRICS).is_file():
+            raise VitrailError(f"{other} is no run with a {METRICS}: give one, or leave beside out")
     recipe = with_knn_source(recipe, labelled=labelled)
     reading = reading_of(recipe, labelled=labelled, skip_bad=skip_bad)
     with torch.random.fork_rng():

@@ -67,6 +67,7 @@ class Report:
         conflict_count: number of groups of equal images with different labels.
         conflicts: the first of these groups.
         commands: next commands, to be run in the folder of the run.
+        beside: name -> rows of metrics.jsonl of other runs, whose validation curves are drawn too.
     """
 
     title: str
@@ -85,6 +86,7 @@ class Report:
     conflict_count: int = 0
     conflicts: Sequence[DrawnConflict] = ()
     commands: Sequence[str] = ()
+    beside: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
 
 
 def write_report(path: Path, report: Report) -> None:
@@ -126,18 +128,23 @@ _FEATURES = (("Effective rank of the embeddings", "val_rank"), ("Spread of the e
 
 def _curves(report: Report) -> str:
     def curve(key: str) -> list[tuple[float, float]]:
-        return [(float(row["epoch"]), float(row[key])) for row in report.history if row.get(key) is not None]
+        return _curve(report.history, key)
+
+    def others(key: str, line: str) -> dict[str, list[tuple[float, float]]]:
+        return {f"{line}, {name}": _curve(rows, key) for name, rows in report.beside.items()}
 
     quality, known = report.curve, {key for row in report.history for key in row}
     parts = sorted(key.removeprefix("train_") for key in known if key.startswith("train_") and key != "train_loss")
-    loss = {"training": curve("train_loss"), "validation": curve("val_loss")}
+    loss = {"training": curve("train_loss"), "validation": curve("val_loss"), **others("val_loss", "validation")}
     lines = {name: curve(key) for name, key in quality.columns.items()}
+    for name, key in quality.columns.items():
+        lines |= others(key, name)
     charts = [
         ("Loss", line_chart(loss, label="Loss", x_label="epoch")),
         (quality.title, line_chart(lines, label=quality.title, x_label="epoch", percent=quality.percent)),
         *(
             (
-                f"Loss: {part}",
+                part[:1].upper() + part[1:],
                 line_chart(
                     {"training": curve(f"train_{part}"), "validation": curve(f"val_{part}")},
                     label=part,
@@ -151,6 +158,11 @@ def _curves(report: Report) -> str:
     ]
     drawn = "".join(f"<div><h3>{escape(name)}</h3>{chart}</div>" for name, chart in charts if chart)
     return section("How it learned", f'<div class="charts">{drawn}</div>') if drawn else ""
+
+
+def _curve(rows: Sequence[Mapping[str, Any]], key: str) -> list[tuple[float, float]]:
+    """(epoch, value) of a column of a metric log, where it has one."""
+    return [(float(row["epoch"]), float(row[key])) for row in rows if row.get(key) is not None]
 
 
 def _mistakes(mistakes: Sequence[DrawnMistake]) -> str:

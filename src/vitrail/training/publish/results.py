@@ -14,8 +14,10 @@ from ...checkpoint.contract import load
 from ...checkpoint.origin import origin_words, public_name
 from ...data.open import BadImage, read_image
 from ...data.samples import Sample
+from ...engines.precision import on_device
 from ...errors import VitrailError
 from ...lens.explanation import last_layer_map
+from ...pages.html import panes, section
 from ...pages.image import displayable
 from ...tasks.task import Curve, Evaluation
 from ...tasks.worth import images as images_words
@@ -30,7 +32,7 @@ from .model_card import CardFacts, write_card
 from .next_steps import commands, reading_flags
 from .report import DrawnConflict, DrawnMistake, Report, write_report
 
-_MISTAKES, _BATCH, _CONFLICTS, _MEMBERS = 12, 24, 12, 8
+_MISTAKES, _BATCH, _CONFLICTS, _MEMBERS, _LOOKED_AT = 12, 24, 12, 8, 6
 
 _LIMITS = (
     "The numbers hold for images like those of the evaluation. An image of something else still gets an answer, and a "
@@ -88,6 +90,7 @@ def write_results(folder: RunFolder, setup: RunSetup, trainer: Trainer, result: 
         conflict_count=len(setup.data.survey.conflicts),
         conflicts=_conflicts(setup),
         commands=_commands(setup, made, predicts=task is not None),
+        beside={Path(run).name: RunFolder(Path(run)).rows() for run in setup.recipe.beside},
     )
     write_report(folder.path / "report.html", report)
     write_card(folder.path / "README.md", report, _card(setup))
@@ -154,7 +157,23 @@ def _objective_sections(setup: RunSetup, trainer: Trainer) -> list[str]:
     if not len(part):
         return []
     batch = next(setup.validation_loader(split, BATCH_SIZE).once())
-    return trainer.objective.report(trainer.placed(batch, trainer.image_size), setup.preprocess)
+    sections = trainer.objective.report(trainer.placed(batch, trainer.image_size), setup.preprocess)
+    return sections if setup.by_task else [*sections, *_attention_section(setup, trainer.evaluated)]
+
+
+def _attention_section(setup: RunSetup, model: nn.Module) -> list[str]:
+    """Held-out images with the attention of the last layer, for a run without labels; none without attention."""
+    split, part = setup.held_out
+    figures = ""
+    for index in range(min(_LOOKED_AT, len(part))):
+        image = setup.readers[split](index)
+        attention = _attention(model.eval(), on_device(setup.preprocess.normalise(image), setup.device))
+        if attention is None:
+            return []
+        name = _file_name(part.samples[index])
+        figures += f"<figure>{panes(displayable(image), attention.cpu(), name)}</figure>"
+    note = "Attention of the last layer, mean over its heads, from the tokens that the output is made of."
+    return [section("Where it looks", f'<div class="images">{figures}</div>', note)] if figures else []
 
 
 def _mistakes(folder: RunFolder, setup: RunSetup, output: Tensor | None) -> list[DrawnMistake]:

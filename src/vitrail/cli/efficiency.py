@@ -1,0 +1,99 @@
+"""The commands `vitrail study data-efficiency` and `vitrail study scaling`."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Literal
+
+from .options import Option, OptionalOut, Out, SkipBad, SourceArgument, Strict
+
+_LENGTH = "Length"
+
+
+@dataclass
+class DataEfficiency:
+    """Measure the accuracy of a ViT, a hybrid and a CNN against the number of training images.
+
+    Every run has the same FLOPs of training. The page has the curves with intervals, how many times as many images the
+    first model needs for the accuracy of the others, and scaling laws. A study that was stopped goes on when its
+    command is repeated.
+
+    Examples:
+        vitrail study data-efficiency flowers/ --minutes 120 -o flowers-data
+        vitrail study data-efficiency cifar10 --models compact_small_32,resnet18
+    """
+
+    source: SourceArgument
+    models: Annotated[list[str], Option(metavar="VARIANT")] = field(default_factory=list)
+    """Models, as VARIANT or VARIANT:field=value; the first is compared with the others. By default all three kinds."""
+    fractions: tuple[float, ...] = (0.05, 0.1, 0.25, 0.5, 1.0)
+    """Fractions of the training images."""
+    seeds: int = 3
+    """Number of seeds."""
+    set: Annotated[list[str], Option(metavar="FIELD=VALUE")] = field(default_factory=list)
+    """Fields of the recipe of all runs."""
+    skip_bad: SkipBad = False
+    strict: Strict = True
+    epochs: Annotated[float | None, Option(section=_LENGTH)] = None
+    """Epochs of the first model on all images; all runs have the FLOPs of this one."""
+    minutes: Annotated[float | None, Option(section=_LENGTH, shown_default="60")] = None
+    """Approximate time of all runs together, in place of --epochs."""
+    out: Out = Path("data-efficiency")
+    """Folder for the runs, data-efficiency.html, curves.csv and factors.csv."""
+
+    def run(self) -> None:
+        from ..progress import to_stderr, visible
+        from ..study.efficiency import EfficiencyOptions, study_efficiency
+        from ..study.efficiency_page import efficiency_table, factor_table, write_efficiency
+        from ..tables import print_table
+
+        options = EfficiencyOptions(
+            models=tuple(name for text in self.models for name in text.split(",")),
+            fractions=self.fractions,
+            seeds=self.seeds,
+            epochs=self.epochs,
+            minutes=60.0 if self.minutes is None and self.epochs is None else self.minutes,
+            settings=tuple(self.set),
+            skip_bad=self.skip_bad,
+            strict=self.strict,
+        )
+        found = study_efficiency(self.source, self.out, options, progress=visible, say=to_stderr)
+        write_efficiency(found, self.out)
+        to_stderr("\n".join(f"vitrail: {note}" for note in found.notes))
+        print_table(*efficiency_table(found))
+        print()
+        print_table(*factor_table(found))
+        print(f"written to {self.out}")
+
+
+@dataclass
+class Scaling:
+    """Fit a saturating power law to the errors of your own runs.
+
+    Examples:
+        vitrail study scaling runs/quarter runs/half runs/whole -o scaling
+        vitrail study scaling runs/* --against parameters -o scaling
+    """
+
+    runs: Annotated[list[Path], Option(metavar="RUN", positional=True)]
+    """Finished runs that differ in size."""
+    against: Literal["images", "parameters", "flops"] = "images"
+    """Size of a run: its training images, parameters, or FLOPs of a forward pass."""
+    out: OptionalOut = None
+    """Folder for scaling.html."""
+
+    def run(self) -> None:
+        from ..study.scaling_page import NOTE, SCALING_HEADERS, scaling_of_runs, scaling_row, write_scaling
+        from ..tables import print_table
+
+        fit, found = scaling_of_runs(self.runs, self.against)
+        rows = [
+            [str(run), f"{size:,.0f}", f"{100 * error:.1f} %"]
+            for run, (size, error) in zip(self.runs, found, strict=True)
+        ]
+        print_table(["run", self.against, "error"], rows)
+        print()
+        print_table(["", "fit"], [list(pair) for pair in zip(SCALING_HEADERS, scaling_row(fit), strict=True)])
+        print(NOTE)
+        if self.out is not None:
+            write_scaling(fit, found, self.against, self.out)
+            print(f"written to {self.out}")

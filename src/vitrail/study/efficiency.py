@@ -1,0 +1,293 @@
+"""Data efficiency: accuracy of several models of equal training cost against the number of training images."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from ..data.open import Sample, Source, SourceLike
+from ..data.seeds import derive, permutation
+from ..errors import VitrailError
+from ..json_text import json_text
+from ..models.fields import pair
+from ..models.registry import model_config, override
+from ..objectives.supervised import SupervisedConfig
+from ..plain import read_json
+from ..planning.flops import Count, count
+from ..planning.speed import measure
+from ..progress import Say, Track, silent
+from ..tables import write_text
+from ..tasks.classification import Classification
+from ..training.choose import Situation, choose
+from ..training.recipe import Recipe, chosen
+from ..training.recipe_file import set_fields
+from ..training.run import quiet
+from ..training.training_data import Reading, SplitData, TrainingData, read_data
+from .trial_runs import Outcome, Trial, run_trials
+
+COST = "cost.json"
+BACKWARD = 3
+"""FLOPs of a training step, in units of a forward pass."""
+_TRAINING_SHARE = 0.6
+"""Share of a time budget that is spent in training steps; the rest is reading, evaluation and reports."""
+_EVALUATIONS = 8
+_START = Recipe(start_size=1.0, objective=SupervisedConfig())
+"""What `choose` completes; images have their full size in all steps, so that FLOPs are matched exactly."""
+
+
+@dataclass(frozen=True, slots=True)
+class Contestant:
+    """A model of the comparison.
+
+    Attributes:
+        label: its name in tables.
+        model, overrides: variant and fields that differ from it.
+        cost: parameters, and FLOPs of a forward pass of one image.
+    """
+
+    label: str
+    model: str
+    overrides: dict[str, Any]
+    cost: Count
+
+
+@dataclass(frozen=True, slots=True)
+class EfficiencyOptions:
+    """Options of the study.
+
+    Attributes:
+        models: "VARIANT" or "VARIANT:field=value:…"; empty: a ViT, a hybrid and a ResNet-18 for the images. Data
+            factors and crossings are those of the first model, compared with each of the others.
+        fractions: fractions of the training images.
+        seeds: number of seeds; a seed is that of the weights, the augmentation and the choice of images.
+        epochs: epochs of the first model on all training images; all runs have the FLOPs of this one.
+        minutes: time for all runs together, in place of `epochs`.
+        settings: other fields of the recipe, see `set_fields`.
+        skip_bad, strict: see `evaluate`.
+    """
+
+    models: tuple[str, ...] = ()
+    fractions: tuple[float, ...] = (0.05, 0.1, 0.25, 0.5, 1.0)
+    seeds: int = 3
+    epochs: float | None = None
+    minutes: float | None = None
+    settings: tuple[str, ...] = ()
+    skip_bad: bool = False
+    strict: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Efficiency:
+    """Results of the study.
+
+    Attributes:
+        source: the images.
+        contestants: the models, the first one compared with the others.
+        curves: label -> {number of training images: accuracy of each seed on the held-out part}.
+        flops: FLOPs of each training run.
+        measured_on: number of held-out images.
+        outcomes: all runs.
+        notes: what was matched, and what is missing.
+    """
+
+    source: str
+    contestants: tuple[Contestant, ...]
+    curves: Mapping[str, Mapping[int, Sequence[float]]]
+    flops: float
+    measured_on: int
+    outcomes: tuple[Outcome, ...]
+    notes: tuple[str, ...]
+
+
+def study_efficiency(
+    source: SourceLike,
+    out: Path,
+    options: EfficiencyOptions | None = None,
+    *,
+    progress: Track = silent,
+    say: Say = quiet,
+) -> Efficiency:
+    """Train every model on every fraction with every seed, with the same FLOPs, and collect the accuracies.
+
+    The fractions of a seed are nested, and each class contributes its part. The validation and test parts are those
+    that `vitrail train` makes of all images, and the same for all runs.
+
+    Args:
+        source: labelled images, what `open_source` takes.
+        out: folder for the runs; a study that was stopped goes on in it.
+        options: see `EfficiencyOptions`.
+        progress, say: see `train`.
+
+    Raises:
+        VitrailError: the labels are no classes, an unknown model, or a folder of another study.
+    """
+    options = options or EfficiencyOptions()
+    _check(options)
+    data = read_data(source, Reading(skip_bad=options.skip_bad, strict=options.strict), progress=progress)
+    if not isinstance(data.task, Classification):
+        raise VitrailError(f"{data.name} has no classes: the study of data efficiency needs them")
+    base, size = _base(data, options)
+    models = [_contestant(text, data, size) for text in options.models or _default_models(data, size)]
+    flops = _flops(models, data, size, base, options, out)
+    trials, sizes = _trials(models, data, base, flops, options)
+    outcomes = run_trials(trials, out, skip_bad=options.skip_bad, progress=progress, say=say)
+    return _collected(data, models, flops, outcomes, sizes)
+
+
+def accuracy_of(metrics: Mapping[str, Any]) -> float:
+    """Accuracy, or mean average precision, in an evaluation.json.
+
+    Raises:
+        VitrailError: it has neither.
+    """
+    found = metrics.get("top1", metrics.get("mean_average_precision"))
+    if not isinstance(found, float | int):
+        raise VitrailError("the run has no accuracy: it needs classes")
+    return float(found)
+
+
+def nested_subset(samples: Sequence[Sample], fraction: float, seed: int) -> list[Sample]:
+    """A fraction of each class, at least one image; smaller fractions of a seed are parts of larger ones."""
+    by_class = defaultdict(list)
+    for sample in samples:
+        by_class[sample.labels[:1]].append(sample)
+    kept = []
+    for labels, members in by_class.items():
+        order = permutation(len(members), derive(seed, "data efficiency", *labels))
+        kept += [members[place] for place in order[: max(1, round(fraction * len(members)))]]
+    return kept
+
+
+def _check(options: EfficiencyOptions) -> None:
+    if options.seeds < 1:
+        raise VitrailError(f"seeds {options.seeds} is not possible: use 1 or more; 3 give intervals")
+    if not options.fractions or not all(0 < fraction <= 1 for fraction in options.fractions):
+        raise VitrailError(f"fractions {options.fractions} are not possible: use numbers above 0 and up to 1")
+    if options.epochs is not None and options.minutes is not None:
+        raise VitrailError("give epochs or minutes, not both: each sets the length of the runs")
+
+
+def _base(data: TrainingData, options: EfficiencyOptions) -> tuple[Recipe, int]:
+    """The recipe that all runs share, and the image size."""
+    given = set_fields(_START, options.settings)
+    situation = Situation(train=len(data.train), side=data.side, channels=data.channels, gpu=False)
+    whole = choose(given, situation)
+    assert whole.image_size is not None, "choose fills it"
+    side = pair(whole.image_size)[0]
+    batch = min(chosen(whole.batch_size), 64) if given.batch_size is None else given.batch_size
+    return replace(whole, model=None, image_size=side, batch_size=batch, epochs=None, evaluate_every=None), side
+
+
+def _default_models(data: TrainingData, size: int) -> list[str]:
+    """A ViT of 8 × 8 patches with about the FLOPs of the hybrid, the hybrid, and a ResNet-18."""
+    situation = Situation(train=len(data.train), side=data.side, channels=data.channels, gpu=False)
+    hybrid = chosen(choose(_START, situation).model)
+    aim = count(model_config(hybrid, image_size=size)).flops
+    patch = max(1, size // 8)
+
+    def vit(dim: int) -> str:
+        return f"vit_tiny_patch16_224:patch_size={patch}:embed_dim={dim}:depth=6:num_heads=3"
+
+    def gap(dim: int) -> int:
+        return abs(_contestant(vit(dim), data, size).cost.flops - aim)
+
+    return [vit(min(range(48, 385, 48), key=gap)), hybrid, "resnet18"]
+
+
+def _contestant(text: str, data: TrainingData, size: int) -> Contestant:
+    """Read "VARIANT:field=value:…"."""
+    name, *settings = text.split(":")
+    overrides = dict(set_fields(Recipe(), [f"overrides.{setting}" for setting in settings]).overrides)
+    fixed = {"image_size": size, "num_classes": len(data.names), "in_channels": data.channels}
+    cost = count(override(model_config(name), {**overrides, **fixed}, name))
+    return Contestant(text, name, overrides, cost)
+
+
+def _flops(
+    models: Sequence[Contestant], data: TrainingData, size: int, base: Recipe, options: EfficiencyOptions, out: Path
+) -> float:
+    """FLOPs of each run; those that follow from a time budget are measured once, and then read from the folder."""
+    first = models[0].cost.flops * BACKWARD
+    if options.minutes is None:
+        return first * len(data.train) * (options.epochs or 20.0)
+    file = out / COST
+    if file.is_file():
+        return float(read_json(file)["flops"])
+    runs = len(options.fractions) * options.seeds
+    seconds_for_flop = 0.0
+    for model in models:
+        fixed = {"image_size": size, "num_classes": len(data.names), "in_channels": data.channels}
+        config = override(model_config(model.model), {**model.overrides, **fixed}, model.model)
+        seconds = measure(config, chosen(base.batch_size), precision=base.precision).training
+        seconds_for_flop += seconds / (BACKWARD * model.cost.flops)
+    found = 60 * options.minutes * _TRAINING_SHARE / (runs * seconds_for_flop)
+    out.mkdir(parents=True, exist_ok=True)
+    write_text(file, json_text({"flops": found}) + "\n")
+    return found
+
+
+def _trials(
+    models: Sequence[Contestant], data: TrainingData, base: Recipe, flops: float, options: EfficiencyOptions
+) -> tuple[list[Trial], list[tuple[str, int]]]:
+    """The trials, and (label of the model, number of training images) of each; small fractions come first."""
+    trials, sizes = [], []
+    for fraction in sorted(options.fractions):
+        for seed in range(options.seeds):
+            subset = nested_subset(data.train.samples, fraction, seed)
+            source = _source(data, subset)
+            for model in models:
+                batch = min(chosen(base.batch_size), len(subset))
+                steps = max(1, round(flops / (BACKWARD * model.cost.flops * batch)))
+                recipe = replace(
+                    base,
+                    model=model.model,
+                    overrides=model.overrides,
+                    batch_size=batch,
+                    steps=steps,
+                    seed=seed,
+                    evaluate_every=max(1.0, steps * batch / len(subset) / _EVALUATIONS),
+                )
+                number = models.index(model) + 1
+                trials.append(Trial(f"{len(subset):06}-model{number}-seed{seed}", recipe, source))
+                sizes.append((model.label, len(subset)))
+    return trials, sizes
+
+
+def _source(data: TrainingData, subset: Sequence[Sample]) -> Source:
+    """The training images of a run with the validation and test parts of the study."""
+    samples = [replace(sample, split="train") for sample in subset]
+    held: tuple[tuple[Any, SplitData], ...] = (("val", data.val), ("test", data.test))
+    for name, part in held:
+        samples += [replace(sample, split=name) for sample in part.samples]
+    return replace(data.survey.source, samples=tuple(samples), notes=())
+
+
+def _collected(
+    data: TrainingData,
+    models: Sequence[Contestant],
+    flops: float,
+    outcomes: Sequence[Outcome],
+    sizes: Sequence[tuple[str, int]],
+) -> Efficiency:
+    curves: dict[str, dict[int, list[float]]] = {model.label: defaultdict(list) for model in models}
+    for outcome, (label, images) in zip(outcomes, sizes, strict=True):
+        if outcome.metrics:
+            curves[label][images].append(accuracy_of(outcome.metrics))
+    failed = sum(bool(outcome.error) for outcome in outcomes)
+    name, part = data.held_out
+    notes = [
+        f"matched: {flops:.3g} FLOPs of training for every run ({BACKWARD} × forward, batches and steps rounded), the "
+        "recipe, and the images of each seed; the models differ in parameters, FLOPs an image, and so in epochs",
+        f"accuracy on the {name} part, {len(part)} images, with the best weights by a validation part of "
+        f"{len(data.val)} images, which is not counted as training images",
+        *([f"{failed} of {len(outcomes)} runs failed: {_first_error(outcomes)}"] if failed else []),
+    ]
+    kept = {label: dict(curve) for label, curve in curves.items() if curve}
+    if not kept:
+        raise VitrailError(f"no run of the study has a result: {_first_error(outcomes)}")
+    return Efficiency(data.name, tuple(models), kept, flops, len(part), tuple(outcomes), tuple(notes))
+
+
+def _first_error(outcomes: Sequence[Outcome]) -> str:
+    return next((outcome.error for outcome in outcomes if outcome.error), "")

@@ -1,0 +1,156 @@
+"""A study of data efficiency as text, as CSV files and as a page."""
+
+import math
+from pathlib import Path
+from statistics import mean
+
+from ..errors import VitrailError
+from ..pages.charts import line_chart
+from ..pages.html import cautions, page, section, table
+from ..tables import write_csv, write_text
+from .curves import Estimate, Point, crossing, data_factor, points
+from .efficiency import Efficiency
+from .scaling import ScalingFit, fit_scaling
+from .scaling_page import SCALING_HEADERS, scaling_row
+
+PAGE, CURVES, FACTORS = "data-efficiency.html", "curves.csv", "factors.csv"
+
+
+def efficiency_table(found: Efficiency) -> tuple[list[str], list[list[str]]]:
+    """Headers and rows of accuracies: a row for each number of images, a column for each model."""
+    columns = {label: {point.images: point for point in points(curve)} for label, curve in found.curves.items()}
+    sizes = sorted({images for column in columns.values() for images in column})
+    rows = [[f"{images:,}", *(_accuracy(column.get(images)) for column in columns.values())] for images in sizes]
+    return ["images", *columns], rows
+
+
+def factor_table(found: Efficiency) -> tuple[list[str], list[list[str]]]:
+    """Headers and rows: for each other model and number of images, how many times as many the first one needs."""
+    first, rows = found.contestants[0].label, []
+    for model in found.contestants[1:]:
+        if first not in found.curves or model.label not in found.curves:
+            continue
+        curve, other = found.curves[first], found.curves[model.label]
+        rows += [
+            [
+                model.label,
+                f"{images:,}",
+                f"{100 * mean(other[images]):.1f} %",
+                *_words(data_factor(curve, other, images)),
+            ]
+            for images in sorted(other)
+        ]
+        rows.append([model.label, "crossing", "", *_words(crossing(curve, other), images=True)])
+    return ["compared with", "its images", "its accuracy", "factor or images", "95 % interval"], rows
+
+
+def write_efficiency(found: Efficiency, folder: Path) -> None:
+    """Write data-efficiency.html, curves.csv and factors.csv."""
+    rows = [
+        [label, images, seed, f"{accuracy:.6f}"]
+        for label, curve in found.curves.items()
+        for images, accuracies in sorted(curve.items())
+        for seed, accuracy in enumerate(accuracies)
+    ]
+    write_csv(folder / CURVES, [["model", "images", "seed", "accuracy"], *rows])
+    headers, factors = factor_table(found)
+    write_csv(folder / FACTORS, [headers, *factors])
+    write_text(folder / PAGE, efficiency_page(found))
+
+
+def efficiency_page(found: Efficiency) -> str:
+    """Return the HTML document."""
+    first = found.contestants[0].label
+    factor_note = (
+        f"How many times as many images {first} needs for the accuracy of the other model, read from its curve, "
+        "linear in the logarithm of the images; 'crossing' is the number of images from which it is at least as good. "
+        "Intervals come from the spread over seeds (500 draws, Student's t)."
+    )
+    parts = [
+        cautions(found.notes),
+        section(
+            "Accuracy against training images", _curves(found), "Means and 95 % intervals (Student's t) over seeds."
+        ),
+        section("Table", table(*efficiency_table(found))),
+        section("How much more data", table(*factor_table(found), text=1), factor_note),
+        _scaling(found),
+        _parameters(found),
+    ]
+    return page(f"Data efficiency on {found.source}", '<p class="soft">Study of data efficiency</p>', parts)
+
+
+def scaling_fits(found: Efficiency) -> dict[str, ScalingFit]:
+    """Power laws of the models that have runs of three different sizes or more."""
+    fits = {}
+    for label, curve in found.curves.items():
+        pairs = [(images, 1 - accuracy) for images, values in curve.items() for accuracy in values]
+        try:
+            fits[label] = fit_scaling([images for images, _ in pairs], [error for _, error in pairs])
+        except VitrailError:
+            continue
+    return fits
+
+
+def _curves(found: Efficiency) -> str:
+    drawn = {label: points(curve) for label, curve in found.curves.items()}
+    return line_chart(
+        {label: [(point.images, point.mean) for point in line] for label, line in drawn.items()},
+        label="Accuracy",
+        x_label="training images",
+        percent=True,
+        log_x=True,
+        intervals={
+            label: [(point.images, *point.interval) for point in line if point.interval]
+            for label, line in drawn.items()
+        },
+    )
+
+
+def _scaling(found: Efficiency) -> str:
+    fits = scaling_fits(found)
+    if not fits:
+        return ""
+    rows = [[label, *scaling_row(fit)] for label, fit in fits.items()]
+    note = "error = floor + scale · images^(−exponent), with bootstrap intervals; the largest number is held out once."
+    return section("Scaling laws", table(["model", *SCALING_HEADERS], rows), note)
+
+
+def _parameters(found: Efficiency) -> str:
+    """Accuracy with all images against the number of parameters."""
+    rows, dots = [], {}
+    for model in found.contestants:
+        if model.label not in found.curves:
+            continue
+        last = points(found.curves[model.label])[-1]
+        cost = model.cost
+        rows.append(
+            [
+                model.label,
+                f"{cost.parameters / 1e6:.2f}",
+                f"{cost.flops / 1e9:.3f}",
+                f"{last.images:,}",
+                _accuracy(last),
+            ]
+        )
+        dots[model.label] = [(cost.parameters / 1e6, last.mean)]
+    chart = line_chart(dots, label="Accuracy", x_label="parameters, millions", percent=True)
+    head = ["model", "M parameters", "GFLOPs an image", "training images", "accuracy"]
+    return section("Against parameters", table(head, rows) + chart, "Accuracy with the most images that were tried.")
+
+
+def _accuracy(point: Point | None) -> str:
+    if point is None:
+        return "–"
+    if point.interval is None:
+        return f"{100 * point.mean:.1f} %"
+    return f"{100 * point.mean:.1f} ± {50 * (point.interval[1] - point.interval[0]):.1f} %"
+
+
+def _words(found: Estimate, *, images: bool = False) -> list[str]:
+    def number(value: float) -> str:
+        if not math.isfinite(value):
+            return "not reached"
+        return f"{value:,.0f} images" if images else f"{value:.2f}×"
+
+    low, high = number(found.low), number(found.high)
+    return [number(found.value), low if low == high else f"{low} to {high}"]

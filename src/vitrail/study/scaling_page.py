@@ -1,0 +1,89 @@
+"""Scaling laws of a user's own runs: reading them, a table, a page."""
+
+import csv
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+from ..checkpoint.contract import load
+from ..errors import VitrailError
+from ..pages.charts import line_chart
+from ..pages.html import page, section, table
+from ..planning.flops import count
+from ..tables import write_text
+from ..training.folder import EVALUATION, SPLITS, RunFolder
+from .scaling import ScalingFit, fit_scaling
+
+Axis = Literal["images", "parameters", "flops"]
+SCALING_HEADERS = ["floor", "exponent", "error with twice as much", "held out: measured", "predicted"]
+_CURVE = 40
+
+
+def run_point(run: Path, axis: Axis) -> tuple[float, float]:
+    """(size, error) of a run: training images, parameters, or FLOPs of a forward pass; 1 − accuracy.
+
+    Raises:
+        VitrailError: not a finished run, or one without classes.
+    """
+    metrics = RunFolder(run).read_json(EVALUATION)
+    found = metrics.get("top1", metrics.get("mean_average_precision"))
+    if not isinstance(found, float | int):
+        raise VitrailError(f"{run} has no accuracy: scaling laws need runs with classes")
+    return _size(run, axis), 1 - float(found)
+
+
+def _size(run: Path, axis: Axis) -> float:
+    if axis == "images":
+        with (run / SPLITS).open(encoding="utf-8", errors="surrogateescape", newline="") as file:
+            return float(sum(row["split"] == "train" for row in csv.DictReader(file)))
+    cost = count(load(run).model.config)
+    return float(cost.parameters if axis == "parameters" else cost.flops)
+
+
+def scaling_row(fit: ScalingFit) -> list[str]:
+    """Cells for `SCALING_HEADERS`."""
+    law = fit.law
+    twice = 2 * law.largest
+    held = ["–", "–"]
+    if fit.held_out is not None:
+        _, measured, predicted, low, high = fit.held_out
+        held = [_percent(measured), _with(_percent(predicted), None if math.isnan(low) else (low, high))]
+    exponent = fit.exponent_interval()
+    return [
+        _with(_percent(law.floor), fit.floor_interval()),
+        f"{law.exponent:.2f}" + (f" ({exponent[0]:.2f} to {exponent[1]:.2f})" if exponent else ""),
+        _with(_percent(law(twice)), fit.interval(twice)),
+        *held,
+    ]
+
+
+def scaling_of_runs(runs: Sequence[Path], axis: Axis) -> tuple[ScalingFit, list[tuple[float, float]]]:
+    """Fit a power law to finished runs; returns it with the (size, error) of each run."""
+    found = [run_point(run, axis) for run in runs]
+    return fit_scaling([size for size, _ in found], [error for _, error in found]), found
+
+
+def write_scaling(fit: ScalingFit, found: Sequence[tuple[float, float]], axis: Axis, folder: Path) -> None:
+    """Write scaling.html to a folder, which is made if need be."""
+    folder.mkdir(parents=True, exist_ok=True)
+    low, high = min(size for size, _ in found), 2 * fit.law.largest
+    curve = [low * (high / low) ** (place / _CURVE) for place in range(_CURVE + 1)]
+    lines = {"measured": sorted(found), "fitted": [(size, fit.law(size)) for size in curve]}
+    chart = line_chart(lines, label="Error", x_label=axis, percent=True, log_x=True)
+    body = section("Error", chart) + section("Fit", table(SCALING_HEADERS, [scaling_row(fit)], text=0), NOTE)
+    write_text(folder / "scaling.html", page(f"Error against {axis}", '<p class="soft">Scaling law</p>', [body]))
+
+
+NOTE = (
+    "error = floor + scale · size^(−exponent), least squares, 95 % intervals by bootstrap of the residuals. A law "
+    "that was fitted over less than a factor of ten is no basis for a factor of ten."
+)
+
+
+def _percent(value: float) -> str:
+    return f"{100 * value:.1f} %"
+
+
+def _with(text: str, interval: tuple[float, float] | None) -> str:
+    return text if interval is None else f"{text} ({_percent(interval[0])} to {_percent(interval[1])})"

@@ -1,0 +1,98 @@
+"""The study of data efficiency: nested subsets, equal FLOPs, resumed, and its tables."""
+
+import csv
+
+import pytest
+
+from vitrail.data.open import open_source
+from vitrail.errors import VitrailError
+from vitrail.models.registry import model_config
+from vitrail.planning.flops import count
+from vitrail.study.efficiency import EfficiencyOptions, nested_subset, study_efficiency
+from vitrail.study.efficiency_page import efficiency_page, efficiency_table, factor_table, write_efficiency
+from vitrail.study.scaling_page import run_point, scaling_of_runs
+from vitrail.study.trial_runs import Outcome
+
+VIT = "vit_tiny_patch16_224:patch_size=4:embed_dim=8:depth=1:num_heads=1"
+CNN = "compact_tiny_8:stem=[[8]]:embed_dim=8:num_heads=1:depth=1"
+OPTIONS = EfficiencyOptions(
+    models=(VIT, CNN),
+    fractions=(0.25, 0.5, 1.0),
+    seeds=2,
+    epochs=4,
+    settings=("batch_size=8", "optimizer=adamw", "precision=float32", "augment.crop=none"),
+)
+
+
+def test_subsets_are_nested_and_have_every_class(shades):
+    samples = open_source(shades).samples
+    small, large = (nested_subset(samples, fraction, 3) for fraction in (0.2, 0.7))
+    assert {sample.name for sample in small} < {sample.name for sample in large}
+    assert sorted(sample.labels[0] for sample in small) == [0] * 3 + [1] * 3
+    assert nested_subset(samples, 0.2, 4) != small
+    assert len(nested_subset(samples, 0.001, 0)) == 2
+
+
+def flops_of(trial):
+    sizes = {"image_size": 8, "num_classes": 2}
+    overrides = {name: ((8,),) if name == "stem" else value for name, value in trial.recipe.overrides.items()}
+    return count(model_config(trial.recipe.model, **overrides, **sizes)).flops
+
+
+def test_every_run_has_the_same_flops_and_curves_are_collected(shades, tmp_path, monkeypatch):
+    def run_trials(trials, folder, **others):
+        accuracies = [0.5, 0.6, 0.7, 0.8] * 3  # two seeds of both models, three fractions
+        pairs = zip(trials, accuracies, strict=True)
+        return [Outcome(trial, folder, 0.5, {"top1": accuracy}) for trial, accuracy in pairs]
+
+    monkeypatch.setattr("vitrail.study.efficiency.run_trials", run_trials)
+    found = study_efficiency(shades, tmp_path / "out", OPTIONS)
+    trials = [outcome.trial for outcome in found.outcomes]
+    images = max(found.curves[VIT])
+    assert found.flops == 3 * flops_of(trials[0]) * images * 4
+    for trial in trials:
+        step = 3 * flops_of(trial) * trial.recipe.batch_size
+        assert step * trial.recipe.steps == pytest.approx(found.flops, abs=step / 2)
+        splits = [sample.split for sample in trial.source.samples]
+        assert splits.count("train") == int(trial.name.split("-")[0])
+    assert found.curves[VIT][images] == [0.5, 0.7]
+    assert found.curves[CNN][images] == [0.6, 0.8]
+    headers, rows = efficiency_table(found)
+    assert headers == ["images", VIT, CNN]
+    assert rows[0][1].startswith("60.0 ± ")
+    assert [row[3] for row in factor_table(found)[1]] == ["not reached"] * 4
+    (tmp_path / "out").mkdir()
+    write_efficiency(found, tmp_path / "out")
+    with (tmp_path / "out/curves.csv").open() as file:
+        assert len(list(csv.DictReader(file))) == 12
+    assert "Scaling laws" in efficiency_page(found)
+
+
+@pytest.mark.exhaustive  # twelve trainings
+def test_the_study_trains_goes_on_and_its_runs_have_a_scaling_law(shades, tmp_path):
+    found = study_efficiency(shades, tmp_path / "out", OPTIONS)
+    labels: list[str] = []
+
+    def listen(items, total, label):
+        labels.append(label)
+        return items
+
+    again = study_efficiency(shades, tmp_path / "out", OPTIONS, progress=listen)
+    assert again.curves == found.curves
+    assert not any("train" in label for label in labels)  # all runs were read
+    runs = [outcome.path for outcome in found.outcomes if outcome.trial.recipe.model != "compact_tiny_8"]
+    size, error = run_point(runs[0], "images")
+    assert size == min(found.curves[VIT])
+    assert error == pytest.approx(1 - found.curves[VIT][int(size)][0])
+    assert scaling_of_runs(runs, "images")[0].law.largest == max(found.curves[VIT])
+    with pytest.raises(VitrailError, match="three different sizes"):
+        scaling_of_runs(runs, "parameters")
+
+
+def test_what_is_not_possible_is_named(shades, tmp_path):
+    with pytest.raises(VitrailError, match="seeds 0"):
+        study_efficiency(shades, tmp_path, EfficiencyOptions(seeds=0))
+    with pytest.raises(VitrailError, match="fractions"):
+        study_efficiency(shades, tmp_path, EfficiencyOptions(fractions=(2.0,)))
+    with pytest.raises(VitrailError, match="not both"):
+        study_efficiency(shades, tmp_path, EfficiencyOptions(epochs=1, minutes=1))
