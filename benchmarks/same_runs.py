@@ -23,7 +23,10 @@ from safetensors.torch import load_file
 ROOT = Path(__file__).parents[1]
 RUNS = {
     "digits": ["digits", "--epochs", "2", "--seed", "0"],
-    "digits-ema": ["digits", "--epochs", "1", "--recipe", "deit", "--set", "ema=0.9", "balance=0.5", "workers=1"],
+    "digits-ema": [
+        *("digits", "--epochs", "1", "--set", "ema=0.9", "balance=0.5", "workers=1", "augment.randaugment=2"),
+        *("augment.color_jitter=0.3", "augment.erasing=0.25", "objective.mixup=0.8", "objective.cutmix=1.0"),
+    ],
     "photos": ["PHOTOS", "--epochs", "2", "--seed", "1", "--set", "augment.mixup=0.2", "drop_path=0.1", "accumulate=2"],
 }
 """What is trained; PHOTOS becomes the folder of `draw_photos`."""

@@ -73,3 +73,11 @@ def test_memorising_is_said_once() -> None:
     (at,) = [end for end, lines in enumerate(said, start=1) if lines]
     assert at == 11
     assert "the validation loss rises since epoch 7" in said[at - 1][0]
+
+
+def test_features_that_collapse_are_named_once() -> None:
+    healthy, collapsed = {"val_rank": 3.3, "val_spread": 0.09}, {"val_rank": 1.0, "val_spread": 0.002}
+    assert advice([healthy, healthy]) == []
+    (sentence,) = advice([healthy, collapsed])
+    assert sentence.startswith("The features have collapsed")
+    assert advice([healthy, collapsed, collapsed]) == []

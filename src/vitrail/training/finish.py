@@ -62,7 +62,7 @@ def fit_and_finish(folder: RunFolder, setup: RunSetup, audience: Audience) -> di
             audience.say(f"resuming from step {trainer.counters.step} of {trainer.planned_steps}")
     loggers = [*make_loggers(setup.recipe.loggers, folder.path, recipe_to_dict(setup.recipe)), *audience.loggers]
     recorder = FolderRecorder(folder, setup.checkpoint, loggers, audience.say, started)
-    judge = Judge(setup, audience.say)
+    judge = Judge(setup)
     solve = None
     if setup.recipe.solver == "lbfgs" and trainer.counters.step < trainer.planned_steps:
         solve = HeadSolver(setup, trainer, audience.progress)

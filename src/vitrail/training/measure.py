@@ -14,7 +14,6 @@ from ..engines.predictor import Predictor
 from ..engines.torch_engine import TorchEngine
 from ..models.fields import ModelConfig
 from ..nn import BaseVisionModel
-from ..progress import Say
 from ..tasks.task import Evaluation
 from ..tasks.worth import percent_interval, wilson
 from .feature_quality import FeatureQuality, feature_quality
@@ -24,10 +23,6 @@ from .setup import RunSetup
 
 BATCH_SIZE = 32
 """Batch size in evaluation: the same as in `vitrail eval`, so that both give equal numbers."""
-
-
-def _nothing(message: str) -> None:
-    """Print nothing."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -84,16 +79,13 @@ class Judge:
 
     Attributes:
         setup: the run.
-        say: receives a sentence when the features have collapsed, once.
         step: steps done at the last evaluation; None before the first.
         output: outputs of the model at that evaluation, if the task judges the run.
     """
 
     setup: RunSetup
-    say: Say = _nothing
     step: int | None = None
     output: Tensor | None = None
-    _warned: bool = field(init=False, default=False)
 
     def __call__(self, trainer: Trainer) -> tuple[float | None, LogRow]:
         """Quality on the validation split, and its columns in the metric log."""
@@ -102,17 +94,9 @@ class Judge:
             self.output = outputs(setup, trainer.evaluated, "val")
             found: Evaluation = evaluate_outputs(setup, "val", self.output)
         else:
-            found = self._without_labels(trainer)
+            found = with_features(setup, trainer.evaluated, "val", evaluate_loss(setup, trainer, "val"))
         by_last = setup.objective_config.quality == "last" and setup.knn is None
         return None if by_last else found.quality, {f"val_{key}": value for key, value in found.headline().items()}
-
-    def _without_labels(self, trainer: Trainer) -> LossEvaluation:
-        """Evaluation by the objective's loss; warns once if the features have collapsed."""
-        found = with_features(self.setup, trainer.evaluated, "val", evaluate_loss(self.setup, trainer, "val"))
-        if found.features is not None and found.features.caution and not self._warned:
-            self._warned = True
-            self.say(found.features.caution)
-        return found
 
     def best_output(self, trainer: Trainer) -> Tensor | None:
         """Outputs of the best weights; None if the best evaluation was not the last one."""

@@ -25,6 +25,8 @@ _HIGHEST_RATES = {"adamw": 4e-3, "lamb": 2e-2}
 def pitfalls(setup: RunSetup) -> list[str]:
     """Sentences on what of a run's recipe is known to go wrong, each with the way out."""
     recipe, config = setup.recipe, setup.checkpoint.model.config
+    if recipe.solver == "lbfgs":  # no optimiser, no augmentation, and a convex loss
+        return []
     return [
         *_warmup(recipe),
         *_depth(setup, config),

@@ -1,7 +1,9 @@
-"""What the log of a run shows while it trains: a loss that no longer falls, a growing gap to the training images."""
+"""What the log of a run shows while it trains: a loss that no longer falls, memorised images, collapsed features."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
+
+from .feature_quality import FeatureQuality
 
 _WINDOW = 5
 """Evaluations over which a trend is judged."""
@@ -18,8 +20,15 @@ def advice(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     Args:
         rows: rows of the metric log.
     """
-    tests = (_stands_still, _memorises)
+    tests = (_stands_still, _memorises, _collapsed)
     return [test(rows) for test in tests if test(rows) and not any(test(rows[:end]) for end in range(len(rows)))]
+
+
+def _collapsed(rows: Sequence[Mapping[str, Any]]) -> str:
+    row = rows[-1] if rows else {}
+    if "val_rank" not in row or "val_spread" not in row:
+        return ""
+    return FeatureQuality(row["val_rank"], row["val_spread"]).caution
 
 
 def _stands_still(rows: Sequence[Mapping[str, Any]]) -> str:

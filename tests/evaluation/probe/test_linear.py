@@ -153,6 +153,6 @@ def test_the_strength_has_the_lowest_held_out_loss():
 def test_features_of_inference_mode_can_be_fitted():
     train, known = clouds()
     with torch.inference_mode():
-        features = train * 2
-        fit = fit_logistic(features, ones(known), 0.1)
-    torch.testing.assert_close(fit(features), fit_logistic(train * 2, ones(known), 0.1)(train * 2))
+        features = (train * 2).double()
+    fit = fit_logistic(features, ones(known), 0.1)
+    torch.testing.assert_close(fit(features), fit_logistic((train * 2).double(), ones(known), 0.1)(train * 2))

@@ -18,6 +18,9 @@ _WORSE = 2
 
 _STEPS = 500
 
+_EXACT, _ROUGH = 1e-9, 1e-6
+"""Smallest change of the loss in a step: of the layer that is returned, and of those whose strengths are compared."""
+
 _CURVATURE = 0.1
 """Typical curvature of the loss in a logit, p (1 - p) averaged over images and classes, of which a rough value does."""
 
@@ -91,7 +94,7 @@ def choose_strength(
     unseen, wanted = standard(features[held]), targets[held].double()
     fit, losses = None, list[float]()
     for strength in STRENGTHS:  # each starts where the stronger one ended
-        fit = problem.minimum(strength, fit)
+        fit = problem.minimum(strength, fit, _ROUGH)
         losses.append(loss(fit(unseen), wanted).item())
         if len(losses) - 1 - losses.index(min(losses)) >= _WORSE:
             break
@@ -121,21 +124,27 @@ class _Problem:
         variances, rotation = torch.linalg.eigh(standardised.T @ standardised / len(standardised))
         return cls(rotation, variances.clamp(min=0), standardised @ rotation, targets.double(), loss)
 
-    def minimum(self, strength: float, start: LinearFit | None = None) -> LinearFit:
+    def minimum(self, strength: float, start: LinearFit | None = None, tolerance: float = _EXACT) -> LinearFit:
         """Layer for standardised features with the lowest loss, found from another one or from zero.
 
         L-BFGS looks for weights divided by `scale`, an estimate of the inverse root of the loss's curvature along each
-        component. Without it, features that are alike, as those of a network are, take ten times the steps.
+        component. Without it, features that are alike, as those of a network are, take ten times the steps. It ends
+        when a step changes the loss by less than `tolerance`.
         """
         scale = (_CURVATURE * self.variances + strength).rsqrt()
-        with torch.inference_mode(False), torch.enable_grad():
-            x, y, scale = (v.clone() if v.is_inference() else v for v in (self.components, self.targets, scale))
+        x, y = self.components, self.targets
+        with torch.enable_grad():
             weight, bias = torch.zeros(y.shape[1], x.shape[1], dtype=x.dtype), torch.zeros(y.shape[1], dtype=x.dtype)
             if start is not None:
                 weight, bias = start.weight @ self.rotation / scale, start.bias.clone()
             values = weight.requires_grad_(), bias.requires_grad_()
             optimizer = torch.optim.LBFGS(
-                values, max_iter=_STEPS, tolerance_grad=1e-6, tolerance_change=1e-9, line_search_fn="strong_wolfe"
+                values,
+                max_iter=_STEPS,
+                tolerance_grad=1e-6,
+                tolerance_change=tolerance,
+                history_size=10,
+                line_search_fn="strong_wolfe",
             )
 
             def closure() -> Tensor:
