@@ -1,6 +1,8 @@
 """The study of data efficiency: nested subsets, equal FLOPs, resumed, and its tables."""
 
 import csv
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -90,10 +92,22 @@ def test_the_study_trains_goes_on_and_its_runs_have_a_scaling_law(shades, tmp_pa
         scaling_of_runs(runs, "parameters")
 
 
+def test_fractions_that_are_the_same_number_are_trained_once(shades, tmp_path, monkeypatch):
+    def run_trials(trials, folder, **others):
+        assert len({trial.name for trial in trials}) == len(trials) == 4
+        return [Outcome(trial, folder, 0.5, {"top1": 0.5}) for trial in trials]
+
+    monkeypatch.setattr("vitrail.study.efficiency.run_trials", run_trials)
+    found = study_efficiency(shades, tmp_path / "out", replace(OPTIONS, fractions=(0.01, 0.02), seeds=2))
+    assert {images: len(seeds) for images, seeds in found.curves[VIT].items()} == {2: 2}
+
+
 def test_what_is_not_possible_is_named(shades, tmp_path):
     with pytest.raises(VitrailError, match="seeds 0"):
         study_efficiency(shades, tmp_path, EfficiencyOptions(seeds=0))
     with pytest.raises(VitrailError, match="fractions"):
         study_efficiency(shades, tmp_path, EfficiencyOptions(fractions=(2.0,)))
+    with pytest.raises(VitrailError, match="not a finished run"):
+        run_point(Path(tmp_path), "images")
     with pytest.raises(VitrailError, match="not both"):
         study_efficiency(shades, tmp_path, EfficiencyOptions(epochs=1, minutes=1))

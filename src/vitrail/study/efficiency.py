@@ -187,10 +187,13 @@ def _trials(
     models: Sequence[Contestant], data: TrainingData, base: Recipe, flops: float, options: EfficiencyOptions
 ) -> tuple[list[Trial], list[tuple[str, int]]]:
     """The trials, and (label of the model, number of training images) of each; small fractions come first."""
-    trials, sizes = [], []
+    trials: list[Trial] = []
+    sizes: list[tuple[str, int]] = []
     for fraction in sorted(options.fractions):
         for seed in range(options.seeds):
             subset = nested_subset(data.train.samples, fraction, seed)
+            if any(seen.name.startswith(f"{len(subset):06}-") and seen.recipe.seed == seed for seen in trials):
+                continue  # of few images, two fractions may be the same number
             source = _source(data, subset)
             for model in models:
                 batch = min(chosen(base.batch_size), len(subset))

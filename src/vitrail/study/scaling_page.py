@@ -26,6 +26,8 @@ def run_point(run: Path, axis: Axis) -> tuple[float, float]:
     Raises:
         VitrailError: not a finished run, or one without classes.
     """
+    if not (run / EVALUATION).is_file():
+        raise VitrailError(f"{run} is not a finished run: it has no {EVALUATION}")
     metrics = RunFolder(run).read_json(EVALUATION)
     found = metrics.get("top1", metrics.get("mean_average_precision"))
     if not isinstance(found, float | int):
