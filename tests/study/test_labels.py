@@ -194,3 +194,13 @@ def test_no_label_has_a_say_in_its_own_probability(many):
 def test_numbers_have_no_labels_to_study():
     with pytest.raises(VitrailError, match="needs classes"):
         study_labels(source_from_images(digits(40)[0], [float(i) for i in range(40)]))
+
+
+def test_digits_that_are_alike_are_no_duplicates():
+    images, labels = digits(400)
+    copied = np.concatenate([images, images[:1]])
+    study = study_labels(
+        source_from_images(copied, [*labels.tolist(), int(labels[0])], class_names=[str(n) for n in range(10)]),
+        options=LabelOptions(words=10, folds=2),
+    )
+    assert [pair.similarity for pair in study.duplicates] == [pytest.approx(1.0, abs=1e-5)]

@@ -24,8 +24,8 @@ class Labels:
     """Checkpoint whose features are used; best one that was not trained on these labels."""
     folds: int = 5
     """Parts into which the images are divided; each is judged by a classifier fitted on the others."""
-    similar: Annotated[float, Option(metavar="CORRELATION")] = 0.9
-    """Least correlation of two images to be near-duplicates."""
+    similar: Annotated[float | None, Option(metavar="CORRELATION", shown_default="from the images")] = None
+    """Least correlation of two images to be near-duplicates: 0.9, or 0.97 for small grey images."""
     skip_bad: SkipBad = False
     strict: Strict = True
     batch_size: BatchSize = 32

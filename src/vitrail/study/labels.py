@@ -16,7 +16,7 @@ from ..progress import Track, silent
 from ..tasks.classification import Classification
 from ..training.training_data import Reading, TrainingData, read_data
 from .confident import ClassPair
-from .near_duplicates import SIMILAR, NearPair, duplicate_groups, near_duplicates
+from .near_duplicates import SIMILAR, SIMILAR_PLAIN, NearPair, duplicate_groups, near_duplicates
 from .out_of_fold import folds_of, logistic_out_of_fold, out_of_fold
 from .patch_features import fit_dictionary, patch_features
 from .small_images import small_images
@@ -24,6 +24,8 @@ from .suspects import Suspect, judge, judge_many
 
 _FEWEST = 20
 _WORDS, _MANY = 400, 20_000
+_TINY, _SMALL = 20, 44
+"""Sides in pixels, see `LabelOptions.similar`."""
 _TRUSTED = 0.9
 """Out-of-fold agreement from which the number of contradicted labels is near that of the wrong ones."""
 
@@ -70,7 +72,8 @@ class LabelOptions:
 
     Attributes:
         folds: number of parts, each judged by a classifier that is fitted on the others.
-        similar: least correlation of near-duplicates, see `near_duplicates`.
+        similar: least correlation of near-duplicates, see `near_duplicates`; None: 0.9, and 0.97 for grey images of up
+            to 44 pixels and all of up to 20, which are alike without being copies.
         words: size of the patch dictionary, see `fit_dictionary`; None: 400, and 200 for more than 20,000 images.
         batch_size, device, precision: how a checkpoint runs, see `make_predictor`.
         skip_bad, strict: see `evaluate`.
@@ -78,7 +81,7 @@ class LabelOptions:
     """
 
     folds: int = 5
-    similar: float = SIMILAR
+    similar: float | None = None
     words: int | None = None
     batch_size: int = 32
     device: str = "auto"
@@ -117,7 +120,7 @@ def study_labels(
     samples, splits, digests = _parts(data)
     _check(data, samples, options.folds)
     images = small_images(data, samples, progress)
-    pairs = near_duplicates(images, least=options.similar, progress=progress)
+    pairs = near_duplicates(images, least=options.similar or _least_similar(data), progress=progress)
     groups = [digests[first] for first in duplicate_groups(len(samples), pairs)]
     features, notes = _features(data, samples, images, checkpoint, options, progress)
     many = task.labels == "many"
@@ -164,6 +167,11 @@ def _parts(data: TrainingData) -> tuple[list[Sample], list[str], list[str]]:
     samples = [sample for _, part in parts for sample in part.samples]
     splits = [name for name, part in parts for _ in part.samples]
     return samples, splits, [facts.digest for _, part in parts for facts in part.facts]
+
+
+def _least_similar(data: TrainingData) -> float:
+    plain = data.side <= _TINY or (data.channels == 1 and data.side <= _SMALL)
+    return SIMILAR_PLAIN if plain else SIMILAR
 
 
 def _check(data: TrainingData, samples: Sequence[Sample], folds: int) -> None:

@@ -12,6 +12,8 @@ from ..progress import Track, silent
 
 SIMILAR = 0.9
 """Least correlation of the details of two near-duplicates."""
+SIMILAR_PLAIN = 0.97
+"""The same for images with so little detail that different ones correlate, such as digits; see LOG.md."""
 _SIDE, _COARSE, _CANDIDATE, _BLOCK = 32, 16, 0.95, 2048
 _FLAT = 1e-3
 """Deviation of the pixels below which an image has no content to compare."""
