@@ -69,3 +69,27 @@ def test_a_curve_of_two_evaluations_starts_at_epoch_0_and_shows_both() -> None:
     (x1, _), (x2, _) = dots(chart)
     assert x2 - x1 == pytest.approx(x1 - 52, abs=0.2), "epoch 0 is at the axis"
     assert dots(line_chart({"a": [(x, 1.0 + x) for x in range(9)]}, label="", x_label="")) == []
+
+
+def test_a_logarithmic_axis_and_intervals() -> None:
+    chart = line_chart(
+        {"a": [(10, 0.2), (100, 0.4), (1000, 0.6)]},
+        label="Accuracy",
+        x_label="images",
+        percent=True,
+        log_x=True,
+        intervals={"a": [(100, 0.3, 0.5)]},
+    )
+    (x0, y0), (x1, y1), (x2, y2) = dots(chart)
+    assert x1 - x0 == pytest.approx(x2 - x1, abs=0.2)
+    bar = re.search(r'x1="([\d.]+)" y1="([\d.]+)" x2="([\d.]+)" y2="([\d.]+)" style="stroke:var\(--glass\)', chart)
+    assert bar is not None
+    left, bottom, right, top = map(float, bar.groups())
+    assert left == right == x1
+    assert bottom - y1 == pytest.approx(y1 - top, abs=0.2)  # 0.4 is in the middle
+    assert bottom - top == pytest.approx((y0 - y2) / 2, abs=0.2)
+
+
+def test_every_line_is_drawn() -> None:
+    chart = line_chart({f"line {n}": [(0, n), (1, n)] for n in range(8)}, label="y", x_label="x")
+    assert chart.count("<polyline") == 8

@@ -13,10 +13,11 @@ from vitrail.study.efficiency_page import efficiency_page, efficiency_table, fac
 from vitrail.study.scaling_page import run_point, scaling_of_runs
 from vitrail.study.trial_runs import Outcome
 
-VIT = "vit_tiny_patch16_224:patch_size=4:embed_dim=8:depth=1:num_heads=1"
-CNN = "compact_tiny_8:stem=[[8]]:embed_dim=8:num_heads=1:depth=1"
+VIT_SPEC = "vit_tiny_patch16_224:patch_size=4:embed_dim=8:depth=1:num_heads=1"
+CNN_SPEC = "compact_tiny_8:stem=[[8]]:embed_dim=8:num_heads=1:depth=1"
+VIT, CNN = "vit_tiny_patch16_224", "compact_tiny_8"
 OPTIONS = EfficiencyOptions(
-    models=(VIT, CNN),
+    models=(VIT_SPEC, CNN_SPEC),
     fractions=(0.25, 0.5, 1.0),
     seeds=2,
     epochs=4,

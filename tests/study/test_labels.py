@@ -19,7 +19,9 @@ from vitrail.study.confident import class_pairs, class_thresholds, confident_joi
 from vitrail.study.labels import LabelOptions, study_labels
 from vitrail.study.labels_page import write_label_study
 from vitrail.study.near_duplicates import duplicate_groups, near_duplicates
-from vitrail.study.out_of_fold import _ridge, folds_of
+from vitrail.study.out_of_fold import _ridge, folds_of, logistic_out_of_fold
+
+from ..evaluation.small_checkpoint import tiny_checkpoint, write_classes
 
 
 @pytest.fixture
@@ -165,6 +167,28 @@ def test_several_labels_an_image():
     hits = sum(wrong[int(study.samples[s.index].name.split("/")[1])] and "odd" in s.label for s in first)
     assert hits >= 5
     assert study.pairs == ()
+
+
+def test_features_of_a_checkpoint(tmp_path):
+    source = write_classes(tmp_path / "images", each=12)
+    checkpoint = tiny_checkpoint()
+    study = study_labels(str(source), checkpoint, LabelOptions(folds=3))
+    assert "outputs before the head" in study.notes[0]
+    assert study.probabilities.sum(dim=1) == pytest.approx(1.0, abs=1e-5)
+
+
+@pytest.mark.parametrize("many", [False, True])
+def test_no_label_has_a_say_in_its_own_probability(many):
+    source = torch.Generator().manual_seed(5)
+    features = torch.randn(60, 4, generator=source)
+    targets = torch.nn.functional.one_hot((features[:, 0] > 0).long(), 2).float()
+    folds = torch.arange(60) % 3
+    found = logistic_out_of_fold(features, targets, folds, many=many)
+    assert ((found[:, 1] > 0.5) == (targets[:, 1] == 1)).float().mean() > 0.75
+    flipped = torch.where((folds == 1)[:, None], 1 - targets, targets)
+    again = logistic_out_of_fold(features, flipped, folds, many=many)
+    torch.testing.assert_close(again[folds == 1], found[folds == 1], rtol=0, atol=0)
+    assert not torch.allclose(again[folds == 0], found[folds == 0])
 
 
 def test_numbers_have_no_labels_to_study():

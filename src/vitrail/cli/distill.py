@@ -1,13 +1,16 @@
 """The command `vitrail distill`."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from ..progress import to_stderr, visible
 from .options import Option
 from .train import Train
+
+if TYPE_CHECKING:
+    from ..training.recipe import Recipe
 
 _TEACHER = "Teacher"
 
@@ -55,37 +58,34 @@ class Distill(Train):
         if self.top_k is not None and self.store is None:
             raise VitrailError("--top-k is for --store, which writes a teacher's logits: leave it out")
         to_stderr(f"reading {self.data}")  # before the imports, which take seconds on a slow machine
-        from ..training.distill import distilling, store_logits
-        from ..training.publish.next_steps import next_steps
-        from ..training.run import train
+        from ..training.distill import distilling
 
         recipe = self.named_recipe()
         if self.store is not None:
-            epochs = recipe.epochs or 1.0
-            if epochs != round(epochs):
-                raise VitrailError(f"--epochs {epochs:g} to store: use a whole number")
-            found = store_logits(
-                self.teacher,
-                self.data,
-                self.store,
-                epochs=round(epochs),
-                recipe=recipe,
-                top_k=self.top_k,
-                temperature=self.temperature,
-                skip_bad=self.skip_bad,
-                progress=visible,
-            )
-            print(f"{found}: the teacher of `vitrail distill {self.data} --teacher {found}`")
+            self._store(recipe, self.store)
             return
         objective = distilling(recipe, self.teacher, kind=self.kind, temperature=self.temperature, weight=self.weight)
-        run = train(
+        self.start(replace(recipe, objective=objective), started)
+
+    def _store(self, recipe: "Recipe", folder: Path) -> None:
+        """Write the teacher's logits."""
+        from ..errors import VitrailError
+        from ..training.distill import store_logits
+
+        assert self.data is not None
+        assert self.teacher is not None
+        epochs = recipe.epochs or 1.0
+        if epochs != round(epochs):
+            raise VitrailError(f"--epochs {epochs:g} to store: use a whole number")
+        found = store_logits(
+            self.teacher,
             self.data,
-            recipe,
-            objective=objective,
-            out=self.out,
+            folder,
+            epochs=round(epochs),
+            recipe=recipe,
+            top_k=self.top_k,
+            temperature=self.temperature,
             skip_bad=self.skip_bad,
             progress=visible,
-            say=to_stderr,
-            started=started,
         )
-        print(next_steps(run.path, run.metrics))
+        print(f"{found}: the teacher of `vitrail distill {self.data} --teacher {found}`")

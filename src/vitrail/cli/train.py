@@ -76,22 +76,30 @@ class Train:
         if self.source is not None and self.resume is None:
             raise VitrailError(f"--source {self.source} is for --resume: name the images to train on without it")
         to_stderr(f"reading {self.data or self.resume}")  # before the imports, which take seconds on a slow machine
+        if self.resume is None:
+            self.start(self.named_recipe(), started)
+            return
         from ..training.publish.next_steps import next_steps
-        from ..training.run import resume, train
+        from ..training.run import resume
 
-        if self.resume:
-            run = resume(self.resume, source=self.source, progress=visible, say=to_stderr, started=started)
-        else:
-            assert self.data is not None
-            run = train(
-                self.data,
-                self.named_recipe(),
-                out=self.out,
-                skip_bad=self.skip_bad,
-                progress=visible,
-                say=to_stderr,
-                started=started,
-            )
+        run = resume(self.resume, source=self.source, progress=visible, say=to_stderr, started=started)
+        print(next_steps(run.path, run.metrics))
+
+    def start(self, recipe: "Recipe", started: float) -> None:
+        """Train with a recipe, and print the result and the next commands."""
+        from ..training.publish.next_steps import next_steps
+        from ..training.run import train
+
+        assert self.data is not None
+        run = train(
+            self.data,
+            recipe,
+            out=self.out,
+            skip_bad=self.skip_bad,
+            progress=visible,
+            say=to_stderr,
+            started=started,
+        )
         print(next_steps(run.path, run.metrics))
 
     def named_recipe(self) -> "Recipe":

@@ -1,5 +1,6 @@
 """Charts as inline SVG: lines, dots, scatter, reliability. Colours are the page's, so both themes work."""
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from html import escape
@@ -7,7 +8,7 @@ from html import escape
 Points = Sequence[tuple[float, float]]
 """(x, y) pairs."""
 
-HUES = ("--glass", "--ruby", "--leaf", "--amber")
+HUES = ("--glass", "--ruby", "--leaf", "--amber", "--soft", "--ink")
 WIDTH, HEIGHT = 360, 220
 _LEFT, _RIGHT, _TOP, _BOTTOM = 52, 10, 10, 38
 _DOTTED = 6
@@ -47,7 +48,7 @@ def line_chart(
     else:
         frame = _Frame(left, max(xs), min(0, *ys), max(ys), log_x=log_x)
     drawn, keys = "", ""
-    for hue, (name, points) in zip(HUES, lines.items(), strict=False):
+    for hue, (name, points) in zip(itertools.cycle(HUES), lines.items(), strict=False):
         drawn += frame.line(points, hue) + frame.bars(bars.get(name, ()), hue)
         keys += f'<span><i style="color:var({hue})"></i>{escape(name)}</span>'
     spoken = "; ".join(f"{name} ends at {_number(points[-1][1], percent)}" for name, points in lines.items())

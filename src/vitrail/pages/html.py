@@ -25,6 +25,10 @@ MARK = (
 )
 
 
+NOWRAP = "\ntd.text:first-child, th.text:first-child { white-space: nowrap; }\n"
+"""Styles for pages of wide tables: the first column in one line, so that the table scrolls instead."""
+
+
 def asset(name: str, package: str = "vitrail.pages") -> str:
     """The text of a file in the folder `assets` of a package."""
     return (files(package) / "assets" / name).read_text(encoding="utf-8")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ..pages.bars import stacked_bars
 from ..pages.charts import line_chart
-from ..pages.html import cautions, page, section, table
+from ..pages.html import NOWRAP, cautions, page, section, table
 from ..tables import number_text, write_csv, write_text
 from .budget import format_bytes
 from .comparison import Row
@@ -81,11 +81,8 @@ def comparison_page(rows: Sequence[Row]) -> str:
             "Activations that are kept for the backward pass, for the whole batch.",
         ),
     ]
-    return page(f"Plan of {rows[0].model}", '<p class="soft">Cost at several sizes</p>', parts, styles=_STYLES)
+    return page(f"Plan of {rows[0].model}", '<p class="soft">Cost at several sizes</p>', parts, styles=NOWRAP)
 
-
-_STYLES = "\ntd.text:first-child { white-space: nowrap; }\n"
-"""Names of models in one line: the table scrolls."""
 
 _COLUMNS = [
     *("model", "image_size", "patch_size", "tokens", "parameters", "flops", "multiply_adds", "batch_size"),

@@ -17,7 +17,8 @@ _DRAWS = 500
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """Accuracy at a number of images: mean over seeds, and its 95 % interval (Student's t); None for one seed."""
+    """Accuracy at a number of images: mean over seeds, and its 95 % interval (Student's t, cut at 0 and 1), None for
+    one seed."""
 
     images: int
     mean: float
@@ -46,7 +47,8 @@ def points(curve: Curve) -> list[Point]:
     for images in sorted(curve):
         values = np.asarray(curve[images], dtype=float)
         half = _spread(values) * _quantile(len(values))
-        interval = (float(values.mean() - half), float(values.mean() + half)) if len(values) > 1 else None
+        ends = max(0.0, float(values.mean() - half)), min(1.0, float(values.mean() + half))
+        interval = ends if len(values) > 1 else None
         found.append(Point(images, float(values.mean()), interval))
     return found
 

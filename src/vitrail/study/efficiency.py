@@ -12,9 +12,7 @@ from ..errors import VitrailError
 from ..json_text import json_text
 from ..models.fields import pair
 from ..models.registry import model_config, override
-from ..objectives.supervised import SupervisedConfig
 from ..plain import read_json
-from ..planning.flops import Count, count
 from ..planning.speed import measure
 from ..progress import Say, Track, silent
 from ..tables import write_text
@@ -24,6 +22,7 @@ from ..training.recipe import Recipe, chosen
 from ..training.recipe_file import set_fields
 from ..training.run import quiet
 from ..training.training_data import Reading, SplitData, TrainingData, read_data
+from .contestants import START, Contestant, contestant, default_models, labelled
 from .trial_runs import Outcome, Trial, run_trials
 
 COST = "cost.json"
@@ -32,24 +31,6 @@ BACKWARD = 3
 _TRAINING_SHARE = 0.6
 """Share of a time budget that is spent in training steps; the rest is reading, evaluation and reports."""
 _EVALUATIONS = 8
-_START = Recipe(start_size=1.0, objective=SupervisedConfig())
-"""What `choose` completes; images have their full size in all steps, so that FLOPs are matched exactly."""
-
-
-@dataclass(frozen=True, slots=True)
-class Contestant:
-    """A model of the comparison.
-
-    Attributes:
-        label: its name in tables.
-        model, overrides: variant and fields that differ from it.
-        cost: parameters, and FLOPs of a forward pass of one image.
-    """
-
-    label: str
-    model: str
-    overrides: dict[str, Any]
-    cost: Count
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +109,7 @@ def study_efficiency(
     if not isinstance(data.task, Classification):
         raise VitrailError(f"{data.name} has no classes: the study of data efficiency needs them")
     base, size = _base(data, options)
-    models = [_contestant(text, data, size) for text in options.models or _default_models(data, size)]
+    models = labelled([contestant(text, data, size) for text in options.models or default_models(data, size)])
     flops = _flops(models, data, size, base, options, out)
     trials, sizes = _trials(models, data, base, flops, options)
     outcomes = run_trials(trials, out, skip_bad=options.skip_bad, progress=progress, say=say)
@@ -170,38 +151,13 @@ def _check(options: EfficiencyOptions) -> None:
 
 def _base(data: TrainingData, options: EfficiencyOptions) -> tuple[Recipe, int]:
     """The recipe that all runs share, and the image size."""
-    given = set_fields(_START, options.settings)
+    given = set_fields(START, options.settings)
     situation = Situation(train=len(data.train), side=data.side, channels=data.channels, gpu=False)
     whole = choose(given, situation)
     assert whole.image_size is not None, "choose fills it"
     side = pair(whole.image_size)[0]
     batch = min(chosen(whole.batch_size), 64) if given.batch_size is None else given.batch_size
     return replace(whole, model=None, image_size=side, batch_size=batch, epochs=None, evaluate_every=None), side
-
-
-def _default_models(data: TrainingData, size: int) -> list[str]:
-    """A ViT of 8 × 8 patches with about the FLOPs of the hybrid, the hybrid, and a ResNet-18."""
-    situation = Situation(train=len(data.train), side=data.side, channels=data.channels, gpu=False)
-    hybrid = chosen(choose(_START, situation).model)
-    aim = count(model_config(hybrid, image_size=size)).flops
-    patch = max(1, size // 8)
-
-    def vit(dim: int) -> str:
-        return f"vit_tiny_patch16_224:patch_size={patch}:embed_dim={dim}:depth=6:num_heads=3"
-
-    def gap(dim: int) -> int:
-        return abs(_contestant(vit(dim), data, size).cost.flops - aim)
-
-    return [vit(min(range(48, 385, 48), key=gap)), hybrid, "resnet18"]
-
-
-def _contestant(text: str, data: TrainingData, size: int) -> Contestant:
-    """Read "VARIANT:field=value:…"."""
-    name, *settings = text.split(":")
-    overrides = dict(set_fields(Recipe(), [f"overrides.{setting}" for setting in settings]).overrides)
-    fixed = {"image_size": size, "num_classes": len(data.names), "in_channels": data.channels}
-    cost = count(override(model_config(name), {**overrides, **fixed}, name))
-    return Contestant(text, name, overrides, cost)
 
 
 def _flops(

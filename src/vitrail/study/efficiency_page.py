@@ -6,7 +6,7 @@ from statistics import mean
 
 from ..errors import VitrailError
 from ..pages.charts import line_chart
-from ..pages.html import cautions, page, section, table
+from ..pages.html import NOWRAP, cautions, page, section, table
 from ..tables import write_csv, write_text
 from .curves import Estimate, Point, crossing, data_factor, points
 from .efficiency import Efficiency
@@ -76,7 +76,9 @@ def efficiency_page(found: Efficiency) -> str:
         _scaling(found),
         _parameters(found),
     ]
-    return page(f"Data efficiency on {found.source}", '<p class="soft">Study of data efficiency</p>', parts)
+    return page(
+        f"Data efficiency on {found.source}", '<p class="soft">Study of data efficiency</p>', parts, styles=NOWRAP
+    )
 
 
 def scaling_fits(found: Efficiency) -> dict[str, ScalingFit]:
@@ -116,26 +118,27 @@ def _scaling(found: Efficiency) -> str:
 
 
 def _parameters(found: Efficiency) -> str:
-    """Accuracy with all images against the number of parameters."""
-    rows, dots = [], {}
+    """Accuracy with all images against the number of parameters, with a power law if three sizes or more were tried."""
+    rows, dots, pairs = [], {}, []
     for model in found.contestants:
         if model.label not in found.curves:
             continue
-        last = points(found.curves[model.label])[-1]
-        cost = model.cost
-        rows.append(
-            [
-                model.label,
-                f"{cost.parameters / 1e6:.2f}",
-                f"{cost.flops / 1e9:.3f}",
-                f"{last.images:,}",
-                _accuracy(last),
-            ]
-        )
+        last, cost = points(found.curves[model.label])[-1], model.cost
+        fields = ", ".join(f"{name} {value}" for name, value in model.overrides.items())
+        sizes = [f"{cost.parameters / 1e6:.2f}", f"{cost.flops / 1e9:.3f}", f"{last.images:,}"]
+        rows.append([model.label, fields, *sizes, _accuracy(last)])
         dots[model.label] = [(cost.parameters / 1e6, last.mean)]
+        pairs += [(cost.parameters, 1 - accuracy) for accuracy in found.curves[model.label][last.images]]
     chart = line_chart(dots, label="Accuracy", x_label="parameters, millions", percent=True)
-    head = ["model", "M parameters", "GFLOPs an image", "training images", "accuracy"]
-    return section("Against parameters", table(head, rows) + chart, "Accuracy with the most images that were tried.")
+    head = ["model", "fields", "M parameters", "GFLOPs an image", "training images", "accuracy"]
+    body = table(head, rows, text=2) + chart
+    if len({size for size, _ in pairs}) >= 3:
+        law = fit_scaling([size for size, _ in pairs], [error for _, error in pairs])
+        body += table(["power law", *SCALING_HEADERS], [["parameters", *scaling_row(law)]])
+    note = (
+        "Accuracy with the most images that were tried. A power law across kinds of models has little meaning: use one."
+    )
+    return section("Against parameters", body, note)
 
 
 def _accuracy(point: Point | None) -> str:
@@ -143,7 +146,7 @@ def _accuracy(point: Point | None) -> str:
         return "–"
     if point.interval is None:
         return f"{100 * point.mean:.1f} %"
-    return f"{100 * point.mean:.1f} ± {50 * (point.interval[1] - point.interval[0]):.1f} %"
+    return f"{100 * point.mean:.1f} ± {100 * max(point.interval[1] - point.mean, point.mean - point.interval[0]):.1f} %"
 
 
 def _words(found: Estimate, *, images: bool = False) -> list[str]:

@@ -1,61 +1,31 @@
 """Study of labels: probably wrong ones, near-duplicates, and classes that cannot be told apart."""
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
-from torchvision.transforms.v2 import functional as tvf
 
 from ..checkpoint.contract import Checkpoint
-from ..data.open import BadFile, Sample, Source, SourceLike, read_image
-from ..data.preprocess import Preprocess
+from ..data.open import BadFile, Sample, Source, SourceLike
 from ..data.split_choice import recorded_splits
 from ..errors import VitrailError
 from ..evaluation.embed import embed
-from ..machine.facts import usable_cores
 from ..progress import Track, silent
 from ..tasks.classification import Classification
 from ..training.training_data import Reading, TrainingData, read_data
-from .confident import ClassPair, class_pairs, confident_joint, self_confidence
+from .confident import ClassPair
 from .near_duplicates import SIMILAR, NearPair, duplicate_groups, near_duplicates
-from .out_of_fold import folds_of, out_of_fold
+from .out_of_fold import folds_of, logistic_out_of_fold, out_of_fold
 from .patch_features import fit_dictionary, patch_features
+from .small_images import small_images
+from .suspects import Suspect, judge, judge_many
 
-_SMALL = 44
-"""Images up to this side are compared at 32 × 32 pixels, larger ones at 64 × 64."""
 _FEWEST = 20
 _WORDS, _MANY = 400, 20_000
 _TRUSTED = 0.9
 """Out-of-fold agreement from which the number of contradicted labels is near that of the wrong ones."""
-
-
-@dataclass(frozen=True, slots=True)
-class Suspect:
-    """A label of an image, and what the classifiers that did not see it think of it.
-
-    Attributes:
-        index: place of the image in `LabelStudy.samples`.
-        label: the given label; for several labels an image "+ CLASS" (given) or "- CLASS" (not given).
-        suggestion: the most probable label; for several labels the opposite of `label`.
-        probability: out-of-fold probability of the given label.
-        suggested_probability: that of the suggestion.
-        flagged: whether confident learning counts it as wrong.
-    """
-
-    index: int
-    label: str
-    suggestion: str
-    probability: float
-    suggested_probability: float
-    flagged: bool
-
-    @property
-    def suspicion(self) -> float:
-        """1 − probability of the given label; the list is in its order."""
-        return 1 - self.probability
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,9 +97,10 @@ def study_labels(
 ) -> LabelStudy:
     """Find labels that are probably wrong.
 
-    Every image is described by features of a checkpoint, or of a dictionary of the images' own patches. Ridge
-    classifiers on them give out-of-fold probabilities, in which confident learning looks for labels that the images
-    contradict. Near-duplicates are in the same fold, so that a wrong label does not confirm itself.
+    Every image is described by features of a checkpoint, or of a dictionary of the images' own patches. Linear
+    classifiers on them (logistic regression, ridge) give out-of-fold probabilities, in which confident learning looks
+    for labels that the images contradict. Near-duplicates are in the same fold, so that a wrong label does not confirm
+    itself.
 
     Args:
         source: labelled images, what `open_source` takes; all splits are used.
@@ -145,7 +116,7 @@ def study_labels(
     task = _classification(data)
     samples, splits, digests = _parts(data)
     _check(data, samples, options.folds)
-    images = _images(data, samples, progress)
+    images = small_images(data, samples, progress)
     pairs = near_duplicates(images, least=options.similar, progress=progress)
     groups = [digests[first] for first in duplicate_groups(len(samples), pairs)]
     features, notes = _features(data, samples, images, checkpoint, options, progress)
@@ -153,8 +124,11 @@ def study_labels(
     targets = _targets(samples, len(data.names))
     strata = [sample.labels if many else sample.labels[0] for sample in samples]
     folds = folds_of(groups, strata, options.folds)
-    probabilities = out_of_fold(features, targets, folds, many=many, progress=progress)
-    judged = _judge_many(targets, probabilities, data.names) if many else _judge(targets, probabilities, data.names)
+    if checkpoint is None:
+        probabilities = out_of_fold(features, targets, folds, many=many, progress=progress)
+    else:
+        probabilities = logistic_out_of_fold(features, targets, folds, many=many, seed=options.seed, progress=progress)
+    judged = judge_many(targets, probabilities, data.names) if many else judge(targets, probabilities, data.names)
     return LabelStudy(
         name=data.name,
         class_names=data.names,
@@ -167,59 +141,14 @@ def study_labels(
         accuracy=judged.accuracy,
         duplicates=tuple(pairs),
         pairs=judged.pairs,
-        notes=(*notes, _fold_note(options.folds), *_weak_note(judged.accuracy), *_leak_note(checkpoint, digests)),
+        notes=(
+            *notes,
+            _fold_note(options.folds, checkpoint),
+            *_weak_note(judged.accuracy),
+            *_leak_note(checkpoint, digests),
+        ),
         bad=tuple(data.survey.bad),
     )
-
-
-@dataclass(frozen=True, slots=True)
-class _Judged:
-    suspects: tuple[Suspect, ...]
-    expected: float
-    accuracy: float
-    pairs: tuple[ClassPair, ...]
-
-
-def _judge(targets: Tensor, probabilities: Float[Tensor, "n K"], names: Sequence[str]) -> _Judged:
-    """Judgement of labels of one class for each image."""
-    labels = targets.argmax(dim=1)
-    found = confident_joint(labels, probabilities)
-    own, best = self_confidence(labels, probabilities), probabilities.max(dim=1)
-    flags = found.flagged(labels)
-    suspects = [
-        Suspect(
-            index,
-            names[int(labels[index])],
-            names[int(best.indices[index])],
-            float(own[index]),
-            float(best.values[index]),
-            bool(flags[index]),
-        )
-        for index in own.argsort(stable=True).tolist()
-    ]
-    right = (best.indices == labels).double().mean().item()
-    return _Judged(tuple(suspects), found.expected, right, tuple(class_pairs(labels, probabilities)))
-
-
-def _judge_many(targets: Tensor, probabilities: Float[Tensor, "n K"], names: Sequence[str]) -> _Judged:
-    """Judgement of every class by itself, as one of two labels: given or not."""
-    suspects, expected = [], 0.0
-    for place, name in enumerate(names):
-        labels = targets[:, place].long()
-        both = torch.stack([1 - probabilities[:, place], probabilities[:, place]], dim=1)
-        found = confident_joint(labels, both)
-        own, flags = self_confidence(labels, both), found.flagged(labels)
-        expected += found.expected
-        suspects += [
-            Suspect(
-                index, f"{'-+'[given]} {name}", f"{'+-'[given]} {name}", float(own[index]), 1 - float(own[index]), flag
-            )
-            for index, (given, flag) in enumerate(zip(labels.tolist(), flags.tolist(), strict=True))
-            if given or flag
-        ]
-    suspects.sort(key=lambda suspect: (suspect.probability, suspect.index))
-    right = ((probabilities >= 0.5) == (targets == 1)).double().mean().item()
-    return _Judged(tuple(suspects), expected, right, ())
 
 
 def _classification(data: TrainingData) -> Classification:
@@ -253,25 +182,6 @@ def _targets(samples: Sequence[Sample], classes: int) -> Float[Tensor, "n K"]:
     return targets
 
 
-def _images(data: TrainingData, samples: Sequence[Sample], progress: Track) -> UInt8[Tensor, "n C S S"]:
-    """Whole images, resized to a small square; float images on the scale of all of them."""
-    side, channels = 32 if data.side <= _SMALL else 64, data.channels
-    fit = Preprocess(
-        image_size=(side, side), crop=1.0, stretch=True, channels=channels, mean=(0,) * channels, std=(1,) * channels
-    ).fit
-
-    def read(sample: Sample) -> Tensor:
-        return read_image(replace(sample, strict=False), channels, then=fit)  # the survey has checked every file
-
-    with ThreadPoolExecutor(usable_cores(), "vitrail-study") as pool:
-        images = list(progress(pool.map(read, samples), len(samples), "images"))
-    if all(image.dtype == torch.uint8 for image in images):
-        return torch.stack(images)
-    stacked = torch.stack([tvf.to_dtype(image, torch.float32, scale=True) for image in images])
-    low, high = min(0.0, stacked.min().item()), max(1.0, stacked.max().item())
-    return ((stacked - low) / (high - low) * 255).round().to(torch.uint8)
-
-
 def _features(
     data: TrainingData,
     samples: Sequence[Sample],
@@ -302,9 +212,10 @@ def _features(
     return found.vectors, [f"features: {found.vectors.shape[1]} outputs before the head of {name}"]
 
 
-def _fold_note(folds: int) -> str:
+def _fold_note(folds: int, checkpoint: Checkpoint | None) -> str:
+    kind = "ridge classifier" if checkpoint is None else "logistic regression"
     return (
-        f"each image is judged by a ridge classifier fitted on {folds - 1} of {folds} parts, which it and its "
+        f"each image is judged by a {kind} fitted on {folds - 1} of {folds} parts, which it and its "
         "near-duplicates are not in"
     )
 

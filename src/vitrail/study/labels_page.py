@@ -11,8 +11,9 @@ from ..pages.html import cautions, facts, page, panes, section, table
 from ..pages.image import displayable
 from ..tables import write_csv, write_text
 from ..tasks.worth import images, percent_interval
-from .labels import LabelStudy, Suspect
+from .labels import LabelStudy
 from .near_duplicates import NearPair
+from .suspects import Suspect
 
 LABELS, DUPLICATES, PAIRS, PAGE = "labels.csv", "duplicates.csv", "class_pairs.csv", "labels.html"
 _SHOWN, _SHOWN_PAIRS, _THUMB = 60, 24, 160
