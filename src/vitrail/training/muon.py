@@ -81,7 +81,7 @@ def _direct(x: Float[Tensor, "n R C"], steps: int) -> Float[Tensor, "n R C"]:
 
 
 def _through_gram(x: Float[Tensor, "n R C"], steps: int) -> Float[Tensor, "n R C"]:
-    """The same iteration on X Xᵀ, which is small if X is wide; at last X is multiplied by the product of the factors."""
+    """The same iteration on X Xᵀ, which is small if X is wide; X is multiplied by all factors at the end."""
     gram, product = x @ x.mT, None
     for step in range(steps):
         factor = torch.baddbmm(gram, gram, gram, beta=_B, alpha=_C)
