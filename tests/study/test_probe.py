@@ -147,6 +147,13 @@ def test_a_labelled_run_is_not_scored_on_what_it_learned_from(checkpoint, tmp_pa
     assert "halved" in study.sources[1].note
 
 
+def test_a_train_part_alone_is_halved(checkpoint, tmp_path):
+    root = write_colours(tmp_path / "colours", train=6)
+    (source,) = study_probe(checkpoint, [str(root)]).sources
+    assert (source.train, source.test) == (9, 9)
+    assert "halved" in source.note
+
+
 def test_many_labels_are_scored_by_mean_average_precision(checkpoint, tmp_path):
     write_colours(tmp_path, train=5, test=4)
     lines = ["path,split,red,green"]

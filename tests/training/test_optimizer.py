@@ -69,6 +69,19 @@ def test_orthogonalize_against_svd(shape, seeded):
     assert (core - torch.diag_embed(core.diagonal(dim1=-2, dim2=-1))).abs().max() < 1e-3
 
 
+@pytest.mark.parametrize("shape", [(2, 8, 8), (2, 6, 60), (2, 60, 6)])
+@pytest.mark.parametrize("decades", [0, 4])
+def test_orthogonalize_is_the_iteration_in_float64(shape, decades, seeded):
+    matrices = torch.randn(shape)
+    u, _, vt = torch.linalg.svd(matrices, full_matrices=False)
+    matrices = u @ torch.diag_embed(torch.logspace(0, -decades, u.shape[2]).expand(2, -1)) @ vt
+    for found, matrix in zip(orthogonalize(matrices), matrices.double(), strict=True):
+        x = matrix / matrix.norm()
+        for _ in range(5):
+            x = 3.4445 * x - 4.7750 * x @ x.T @ x + 2.0315 * x @ x.T @ x @ x.T @ x
+        torch.testing.assert_close(found.double(), x, atol=1e-3, rtol=0)
+
+
 def test_muon_step_by_hand(seeded):
     weight = torch.nn.Parameter(torch.randn(4, 6))
     before, gradient = weight.detach().clone(), torch.randn(4, 6)

@@ -39,8 +39,8 @@ def probe_parts(
 ) -> ProbeParts:
     """Split a labelled source for probes; no image that the run was trained on with labels is scored.
 
-    Probes are fitted on the source's own train part, or else on the run's. If there is neither, or with `split` "train"
-    or "all", the images are halved by seed.
+    Probes are fitted on the source's own train part, or else on the run's. If there is neither, or no image beside it,
+    or with `split` "train" or "all", the images are halved by seed.
 
     Args:
         opened: a labelled source.
@@ -61,9 +61,9 @@ def probe_parts(
         return held_out(opened, run, part, skip_bad=skip_bad, channels=channels, progress=progress)
 
     many, seed = takes_many(opened.task), derive(seed, "pictures to probe")
-    train = _train_part(opened, run, split, read)
-    if train is not None:
-        test = read(split)
+    apart = _apart(opened, run, split, read)
+    if apart is not None:
+        train, test = apart
         bad = tuple(dict.fromkeys((*test.bad, *train.bad)))
         few, fitted = _drawn(test, limit, seed, many), _drawn(train, limit, seed, many)
         note = f"probes are fitted on {len(fitted)} images and scored on {len(few)} of {test.note}"
@@ -78,17 +78,20 @@ def probe_parts(
     return ProbeParts(fitted, few, note, bad)
 
 
-def _train_part(opened: Source, run: Path | None, split: SplitChoice, read: Read) -> HeldOut | None:
-    """The images to fit on, if the source or the run sets them apart."""
+def _apart(opened: Source, run: Path | None, split: SplitChoice, read: Read) -> tuple[HeldOut, HeldOut] | None:
+    """The images to fit on and to score on, if the source or the run sets them apart."""
     if split in ("train", "all"):
         return None
     own = {sample.split for sample in opened.samples}
     if "train" not in own and (run is None or recorded_splits(run) is None):
         return None
+    test = read(split)
     try:
-        return read("train")
+        train = read("train")
     except MissingPart:  # the run was trained on other images
         return None
+    # A source may have a train part and nothing beside it.
+    return None if {s.name for s in train.samples} & {s.name for s in test.samples} else (train, test)
 
 
 def _drawn(part: HeldOut, limit: int | None, seed: int, many: bool) -> list[Sample]:

@@ -62,17 +62,44 @@ def orthogonalize(matrices: Float[Tensor, "n R C"], steps: int = 5) -> Float[Ten
 
     The singular values of the result are between about 0.7 and 1.2, which trains as well as exactly 1.
     """
-    a, b, c = 3.4445, -4.7750, 2.0315
     tall = matrices.shape[-2] > matrices.shape[-1]
     x = matrices.mT if tall else matrices
     x = (x / (x.norm(dim=(-2, -1), keepdim=True) + 1e-7)).contiguous()
+    x = _through_gram(x, steps) if _is_wide(*x.shape[-2:]) else _direct(x, steps)
+    return x.mT if tall else x
+
+
+_A, _B, _C = 3.4445, -4.7750, 2.0315
+"""Coefficients of the iteration X -> (a + b X Xᵀ + c (X Xᵀ)²) X."""
+
+
+def _direct(x: Float[Tensor, "n R C"], steps: int) -> Float[Tensor, "n R C"]:
     for _ in range(steps):
         gram = x @ x.mT
-        x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
-    return x.mT if tall else x
+        x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=_B, alpha=_C), x, beta=_A)
+    return x
+
+
+def _through_gram(x: Float[Tensor, "n R C"], steps: int) -> Float[Tensor, "n R C"]:
+    """The same iteration on X Xᵀ, which is small if X is wide; X is multiplied by all factors at the end."""
+    gram, product = x @ x.mT, None
+    for step in range(steps):
+        factor = torch.baddbmm(gram, gram, gram, beta=_B, alpha=_C)
+        factor.diagonal(dim1=-2, dim2=-1).add_(_A)
+        product = factor if product is None else factor @ product
+        if step + 1 < steps:
+            gram = factor @ gram @ factor
+    return x if product is None else product @ x
+
+
+def _is_wide(short: int, long: int) -> bool:
+    """Whether the iteration on the Gram matrix does less work, as for the filters of a convolution."""
+    return long > 2 * short
 
 
 def orthogonalize_flops(rows: int, columns: int, steps: int = 5) -> int:
     """Floating-point operations of `orthogonalize` for one matrix."""
     short, long = sorted((rows, columns))
+    if _is_wide(short, long):
+        return 4 * short * short * long + (8 * steps - 6) * short**3
     return steps * (4 * short * short * long + 2 * short**3)
