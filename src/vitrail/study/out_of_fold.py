@@ -141,6 +141,5 @@ def _calibrated(
         return value
 
     fit.step(step)
-    with torch.no_grad():
-        found = logits()
-        return loss().item(), (found.sigmoid() if many else found.softmax(dim=1)).float()
+    found = logits().detach()
+    return loss().item(), (found.sigmoid() if many else found.softmax(dim=1)).float()
