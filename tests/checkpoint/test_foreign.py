@@ -60,7 +60,7 @@ def test_a_timm_folder(tmp_path: Path, name: str) -> None:
     assert (how.image_size, how.crop, how.interpolation) == ((224, 224), 0.95, "bilinear")
     assert (how.mean, how.std) == ((0.5, 0.4, 0.3), (0.2, 0.2, 0.2))
     adapted = load(tmp_path / "x", num_classes=2, image_size=(224, 320), in_channels=4)
-    assert adapted.model(torch.randn(1, 4, 224, 320)).shape == (1, 2)
+    assert joined(adapted.model(torch.randn(1, 4, 224, 320))).shape == (1, 2)
     assert len(adapted.info["adapted"]) == 3
 
 

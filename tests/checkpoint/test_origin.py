@@ -44,7 +44,7 @@ def weights(folder: Path) -> dict[str, Path]:
     }
 
 
-@pytest.mark.parametrize("relative", [False, True])
+@pytest.mark.parametrize("relative", [pytest.param(False, marks=pytest.mark.exhaustive), True])
 def test_every_way_in(relative: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / SECRET
     folder.mkdir()

@@ -189,6 +189,7 @@ embed.write_embeddings(sys.argv[1], sys.argv[2], sys.argv[3], images_per_part=2,
 """
 
 
+@pytest.mark.exhaustive
 def test_a_killed_run_goes_on_and_gives_the_same(folder, tmp_path):
     checkpoint, settings = tmp_path / "model", {"images_per_part": 2, "device": "cpu", "precision": "float32"}
     save(tiny_checkpoint(), checkpoint)

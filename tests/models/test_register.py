@@ -108,7 +108,7 @@ print(config_from_dict({"type": "RingConfig", "rings": 3}, "x").rings)
 """
 
 
-@pytest.mark.parametrize(("script", "printed"), [(LIST, ""), (CLASS, "3\n")])
+@pytest.mark.parametrize(("script", "printed"), [(LIST, ""), pytest.param(CLASS, "3\n", marks=pytest.mark.exhaustive)])
 def test_a_package_adds_a_family(tmp_path: Path, script: str, printed: str) -> None:
     (tmp_path / "ring_package.py").write_text(PACKAGE)
     info = tmp_path / "ring_package-1.0.dist-info"

@@ -4,6 +4,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
 RIGHT = """
 from pathlib import Path
@@ -87,6 +89,7 @@ def check(folder: Path, scripts: dict[str, str]) -> list[str]:
     return [line for line in done.stdout.splitlines() if line.startswith(tuple(scripts))]
 
 
+@pytest.mark.exhaustive
 def test_types_of_a_users_script(tmp_path: Path) -> None:
     found = check(tmp_path, {"right.py": RIGHT, "wrong.py": WRONG})
     assert [line for line in found if line.startswith("right.py")] == []

@@ -15,6 +15,7 @@ from vitrail.checkpoint.contract import Checkpoint, save
 from vitrail.data.preprocess import Preprocess
 from vitrail.models.levit import VARIANTS, LeViTConfig
 from vitrail.models.registry import model_config
+from vitrail.nn import joined
 
 from .references import (
     assert_same,
@@ -110,7 +111,7 @@ def test_other_classes_and_another_size(tmp_path: Path) -> None:
     larger = vitrail.load(tmp_path / "x", image_size=96).model
     pixels = torch.randn(2, 3, 96, 96)
     with torch.no_grad():
-        assert torch.allclose(larger(pixels), model(pixels), atol=1e-5)  # resampled once, or each time
+        assert torch.allclose(joined(larger(pixels)), joined(model(pixels)), atol=1e-5)  # resampled once, or each time
     fresh = vitrail.load(tmp_path / "x", num_classes=4).model
-    assert fresh(pixels).shape == (2, 4)
+    assert joined(fresh(pixels)).shape == (2, 4)
     assert torch.equal(fresh.head.distill.norm.running_var, torch.ones(64))

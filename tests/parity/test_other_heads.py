@@ -9,6 +9,7 @@ import transformers as hf
 from torch import nn
 
 import vitrail
+from vitrail.nn import joined
 
 from .references import randomise
 
@@ -84,7 +85,7 @@ def test_encoders(theirs: nn.Module, shape: tuple[int, ...], tmp_path: Path) -> 
     assert_close(found, expected)
     if theirs is not encoder:
         assert "decoder" in " ".join(checkpoint.info["adapted"])
-    assert vitrail.load(tmp_path, num_classes=4).model(pixels).shape == (2, 4)
+    assert joined(vitrail.load(tmp_path, num_classes=4).model(pixels)).shape == (2, 4)
 
 
 VIDEO_ENCODERS = [
