@@ -12,6 +12,7 @@ import pytest
 import torch
 from image_bytes import npy, tiff
 from PIL import Image
+from torchvision.transforms.v2 import functional as tvf
 
 from vitrail.data.decode import MAX_PIXELS, BadImage, decode
 
@@ -242,3 +243,27 @@ def test_large_images_are_converted_channel_by_channel(monkeypatch):
     ordinary = [decode(file, channels) for file in files for channels in (None, 1, 3)]
     monkeypatch.setattr("vitrail.data.decode._LARGE", 1)
     assert all(map(torch.equal, ordinary, [decode(file, channels) for file in files for channels in (None, 1, 3)]))
+
+
+def photograph(height: int, width: int) -> bytes:
+    """A JPEG of soft shapes with fine texture."""
+    random = np.random.default_rng(0)
+    coarse = Image.fromarray(random.integers(0, 256, (12, 16, 3), dtype=np.uint8)).resize((width, height), 3)
+    fine = random.normal(0, 12, (height, width, 3))
+    pixels = (np.asarray(coarse).astype(float) + fine).clip(0, 255).astype(np.uint8)
+    buffer = BytesIO()
+    Image.fromarray(pixels).save(buffer, "JPEG", quality=90)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"), [((800, 1200), (200, 300)), ((430, 430), (215, 215)), ((390, 900), (390, 900))]
+)
+def test_a_large_jpeg_is_decoded_small_enough_and_nearly_as_the_whole_one(size, expected):
+    data = photograph(*size)
+    small = decode(data, least=200)
+    assert tuple(small.shape[1:]) == expected
+    whole = tvf.resize(decode(data), list(expected), antialias=True)
+    difference = (small.int() - whole.int()).abs().float()
+    assert difference.mean() < 2.5, "grey levels of 255"
+    assert torch.equal(decode(data, least=size[0]), decode(data))

@@ -42,6 +42,7 @@ with a wrong checksum and a JPEG whose data libjpeg finds corrupt are errors too
 `MAX_PIXELS`, `MAX_BYTES` and `MAX_SECONDS`; all threads share a budget of memory.
 """
 
+import math
 from collections.abc import Callable
 from functools import cache
 from typing import Any, NamedTuple, TypeVar, overload
@@ -57,18 +58,14 @@ from ..errors import VitrailError
 from .bands import RefusedError, fit_bands, from_npy, scale_bands
 from .camera import is_heif, open_heif, raw_kind, raw_refused
 from .damage import ICON_MAGIC, JPEG_MAGIC, PNG_MAGIC, check_icon, check_jpeg, check_png, check_scans
-from .decoding_limits import DECODING, TimedFile, TooMuchMemoryError, TooSlowError
+from .decoding_faults import MAX_PIXELS, fault, too_large
+from .decoding_limits import DECODING, TimedFile
 from .orientation import upright
 from .quiet import quiet
 from .tiff import TIFF_MAGIC, Tiff, decode_bands, inverted, read_structure
 from .tiff_damage import check_parts
 
 T = TypeVar("T")
-
-MAX_PIXELS = 178_956_970
-"""Images with more pixels are refused from their header, before anything is unpacked.
-
-It is twice Pillow's own `MAX_IMAGE_PIXELS`, from which Pillow raises an error too."""
 
 # Left out: formats that start another program (EPS) or are not images (PDF, HDF5, MPEG, ...).
 _FORMATS = (
@@ -100,13 +97,19 @@ def unchanged(image: Tensor) -> Shaped[Tensor, "C H W"]:
 
 @overload
 def decode(
-    data: bytes, channels: int | None = None, *, name: str = "image", strict: bool = True
+    data: bytes, channels: int | None = None, *, name: str = "image", strict: bool = True, least: int | None = None
 ) -> Shaped[Tensor, "C H W"]: ...
 
 
 @overload
 def decode(
-    data: bytes, channels: int | None = None, *, name: str = "image", strict: bool = True, then: Callable[[Tensor], T]
+    data: bytes,
+    channels: int | None = None,
+    *,
+    name: str = "image",
+    strict: bool = True,
+    least: int | None = None,
+    then: Callable[[Tensor], T],
 ) -> T: ...
 
 
@@ -116,6 +119,7 @@ def decode(
     *,
     name: str = "image",
     strict: bool = True,
+    least: int | None = None,
     then: Callable[[Tensor], Any] = unchanged,
 ) -> Any:
     """Decode the bytes of an image file to an image (C, H, W), uint8 or float32; see the module's tables.
@@ -125,6 +129,8 @@ def decode(
         channels: number of channels to convert to; None: its own.
         name: name of the file in messages.
         strict: also refuse damage that decoders pass over.
+        least: shorter side in pixels that is enough: a JPEG that is at least twice as large is decoded at 1/2, 1/4 or
+            1/8 of its size, which takes a fraction of the time; None: the whole size.
         then: applied to the image while its memory is reserved, such as `Preprocess.fit`; its result is returned.
 
     Raises:
@@ -132,13 +138,13 @@ def decode(
     """
     try:
         with quiet():
-            opened = _open(data, strict)
+            opened = _open(data, strict, least)
             with DECODING.reserved(opened.cost):
                 image = opened.read(channels)
                 del opened  # Pillow's copy of the image, and the file with it
                 return then(image)
     except Exception as error:  # decoders raise everything: struct.error, SyntaxError, zlib.error, MemoryError, ...
-        raise BadImage(name, _reason(error, data)) from error
+        raise BadImage(name, fault(error, data)) from error
 
 
 def from_pil(image: Image.Image, channels: int | None = None) -> Shaped[Tensor, "C H W"]:
@@ -162,7 +168,7 @@ class _Opened(NamedTuple):
     read: Callable[[int | None], Tensor]
 
 
-def _open(data: bytes, strict: bool) -> _Opened:
+def _open(data: bytes, strict: bool, least: int | None) -> _Opened:
     if not data:
         raise RefusedError("empty file")
     if data.startswith(b"\x93NUMPY"):
@@ -176,10 +182,14 @@ def _open(data: bytes, strict: bool) -> _Opened:
     if strict and data.startswith(ICON_MAGIC):
         check_icon(data, MAX_PIXELS)
     image = open_heif(data) if is_heif(data) else Image.open(TimedFile(data), formats=_formats())
+    whole = _pixels(image)
+    if least is not None and image.format == "JPEG":
+        scale = least / min(image.size)
+        image.draft(image.mode, (math.ceil(image.width * scale), math.ceil(image.height * scale)))
     opened = _of_pillow(image)
     if not data.startswith(JPEG_MAGIC):
         return opened
-    check_scans(data, image.width * image.height, MAX_PIXELS)
+    check_scans(data, whole, MAX_PIXELS)
 
     def read(channels: int | None) -> Tensor:
         decoded = opened.read(channels)
@@ -223,7 +233,7 @@ def _tiff_image(data: bytes, structure: Tiff) -> Image.Image | None:
 def _pixels(image: Image.Image) -> int:
     pixels = image.width * image.height
     if pixels > MAX_PIXELS:
-        raise RefusedError(_too_large(pixels))
+        raise RefusedError(too_large(pixels))
     return pixels
 
 
@@ -264,27 +274,6 @@ def _tensor(image: Image.Image) -> Tensor:
     if array.ndim == 2:
         return torch.from_numpy(array)[None]
     return torch.from_numpy(np.ascontiguousarray(array.transpose(2, 0, 1)))
-
-
-def _reason(error: Exception, data: bytes) -> str:
-    """One clause that describes an error of the decoder."""
-    if isinstance(error, RefusedError):
-        return str(error)
-    if isinstance(error, Image.DecompressionBombError):
-        digits = "".join(c if c.isdigit() else " " for c in str(error)).split()
-        return _too_large(int(digits[0])) if digits else "too large"
-    if isinstance(error, MemoryError):
-        return "too large for the memory of this machine"
-    if isinstance(error, TooSlowError | TooMuchMemoryError):
-        return str(error)
-    if isinstance(error, UnidentifiedImageError):
-        return "not an image, or damaged in its first bytes"
-    what = " ".join(str(error).split())[:200] or type(error).__name__
-    return what if "truncated" in what.lower() else f"damaged ({what})"
-
-
-def _too_large(pixels: int) -> str:
-    return f"too large: {pixels:,} pixels, the limit is {MAX_PIXELS:,}"
 
 
 @cache

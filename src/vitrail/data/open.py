@@ -119,25 +119,34 @@ def source_name(spec: SourceLike) -> str:
 
 
 @overload
-def read_image(sample: Sample, channels: int | None = None) -> Shaped[Tensor, "C H W"]: ...
+def read_image(sample: Sample, channels: int | None = None, *, least: int | None = None) -> Shaped[Tensor, "C H W"]: ...
 
 
 @overload
-def read_image(sample: Sample, channels: int | None = None, *, then: Callable[[Tensor], T]) -> T: ...
+def read_image(
+    sample: Sample, channels: int | None = None, *, least: int | None = None, then: Callable[[Tensor], T]
+) -> T: ...
 
 
-def read_image(sample: Sample, channels: int | None = None, *, then: Callable[[Tensor], Any] = unchanged) -> Any:
+def read_image(
+    sample: Sample,
+    channels: int | None = None,
+    *,
+    least: int | None = None,
+    then: Callable[[Tensor], Any] = unchanged,
+) -> Any:
     """Read the image of a sample, converted to `channels` (None: its own); see `vitrail.data.decode` for the rules.
 
     Args:
         sample: the sample.
         channels: number of channels.
+        least: shorter side that is enough, see `decode`.
         then: applied to the image while its memory is reserved, see `decode`.
 
     Raises:
         BadImage: the image cannot be read or decoded.
     """
-    return decode(read_bytes(sample), channels, name=sample.name, strict=sample.strict, then=then)
+    return decode(read_bytes(sample), channels, name=sample.name, strict=sample.strict, least=least, then=then)
 
 
 def read_bytes(sample: Sample) -> bytes:

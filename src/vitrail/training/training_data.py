@@ -32,10 +32,11 @@ class _Reader:
     samples: tuple[Sample, ...]
     channels: int
     then: Callable[[Tensor], Tensor] = unchanged
+    least: int | None = None
 
     def __call__(self, index: int) -> Tensor:
         sample = replace(self.samples[index], strict=False)  # the survey has checked every file
-        return read_image(sample, self.channels, then=self.then)
+        return read_image(sample, self.channels, least=self.least, then=self.then)
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ class SplitData:
     def shrunk_reader(self, preprocess: Preprocess, memory: int) -> Callable[[int], Tensor]:
         """Function index -> image whose shorter side is at most twice the training size, kept in memory if all fit."""
         side = 2 * min(preprocess.image_size)
-        read = _Reader(self.samples, preprocess.channels, partial(shrink, side=side))
+        read = _Reader(self.samples, preprocess.channels, partial(shrink, side=side), least=side)
         return remember(read, self._sizes(side, preprocess.channels), memory)
 
     def fitted_reader(self, preprocess: Preprocess, memory: int) -> Callable[[int], Tensor]:
