@@ -42,6 +42,16 @@ def test_groups_decay_matrices_only_and_scale_by_layer():
         assert seen[name] == (0.0, pytest.approx(lr * 0.125))
 
 
+def test_the_head_has_a_rate_of_its_own():
+    model = tiny()
+    (optimizer,) = make_optimizers(NumberLoss(model, delta=None), replace(RECIPE, head_lr=10.0, layer_decay=1.0))
+    names = {param: name for name, param in model.named_parameters()}
+    for group in optimizer.param_groups:
+        for param in group["params"]:
+            times = 10.0 if names[param].startswith("head.") else 1.0
+            assert group["peak_lr"] == pytest.approx(1e-3 * 128 / 256 * times)
+
+
 def test_muon_takes_hidden_matrices_only():
     model = create_model("compact_tiny_16", num_classes=3)
     recipe = Recipe(lr=1e-3, batch_size=256, optimizer="muon")

@@ -75,7 +75,7 @@ def make_optimizers(objective: Objective, recipe: Recipe) -> list[Optimizer]:
             continue
         name = full_name.removeprefix("model.")
         number = layer_of(name, numbers) if full_name.startswith("model.") else last
-        scale = recipe.layer_decay ** (last - number)
+        scale = recipe.layer_decay ** (last - number) * (recipe.head_lr if number == last else 1.0)
         if name in matrices:
             muon.setdefault(scale, []).append(param)
         else:

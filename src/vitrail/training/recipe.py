@@ -100,6 +100,8 @@ class Recipe:
     """Largest norm of the gradient, which is scaled down to it; 0: no clipping."""
     layer_decay: float = 1.0
     """Factor of the learning rate from each block to the block below (Clark et al., 2020); 0.75 for fine-tuning."""
+    head_lr: float = 1.0
+    """Factor of AdamW's learning rate for the head, and for an objective's own parameters."""
     freeze: tuple[str, ...] = ()
     """Shell patterns of the names of frozen parameters, such as embed.* or encoder.*"""
     lora: LoRA | None = None

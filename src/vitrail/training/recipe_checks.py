@@ -32,7 +32,7 @@ _SIDE = Range(1, 32_768, "is a side of 1 to 32,768 pixels, or [height, width]")
 RANGES: Mapping[str, Range] = {
     **dict.fromkeys(("steps", "batch_size", "accumulate", "patience", "lr_batch"), _COUNT),
     **dict.fromkeys(("minutes", "epochs", "evaluate_every", "layer_decay"), _POSITIVE),
-    **dict.fromkeys(("lr", "muon_lr"), Range(0, 1e30, "needs to be more than 0 and finite", "low")),
+    **dict.fromkeys(("lr", "muon_lr", "head_lr"), Range(0, 1e30, "needs to be more than 0 and finite", "low")),
     **dict.fromkeys(("weight_decay", "clip", "final_lr", "save_minutes"), _NOT_NEGATIVE),
     **dict.fromkeys(("val", "test", "ema", "drop_path", "dropout", "patch_dropout", "betas"), _RATE),
     "start_size": Range(0, 1, "is a fraction of the side, more than 0 and at most 1", "low"),
