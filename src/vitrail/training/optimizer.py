@@ -74,8 +74,10 @@ def make_optimizers(objective: Objective, recipe: Recipe) -> list[Optimizer]:
         if not param.requires_grad:
             continue
         name = full_name.removeprefix("model.")
-        number = layer_of(name, numbers) if full_name.startswith("model.") else last
-        scale = recipe.layer_decay ** (last - number) * (recipe.head_lr if number == last else 1.0)
+        of_model = full_name.startswith("model.")
+        number = layer_of(name, numbers) if of_model else last
+        of_head = not of_model or name.startswith("head.")
+        scale = recipe.layer_decay ** (last - number) * (recipe.head_lr if of_head else 1.0)
         if name in matrices:
             muon.setdefault(scale, []).append(param)
         else:
