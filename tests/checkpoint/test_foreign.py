@@ -65,7 +65,12 @@ def test_a_timm_folder(tmp_path: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["vit_xsmall_patch16_clip_224", "vit_base_patch32_siglip_256", "vit_base_patch32_siglip_gap_256"]
+    "name",
+    [
+        "vit_xsmall_patch16_clip_224",
+        pytest.param("vit_base_patch32_siglip_256", marks=pytest.mark.exhaustive),
+        pytest.param("vit_base_patch32_siglip_gap_256", marks=pytest.mark.exhaustive),
+    ],
 )
 def test_a_timm_folder_of_an_image_encoder(tmp_path: Path, name: str) -> None:
     size = int(name[-3:])

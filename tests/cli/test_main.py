@@ -164,6 +164,7 @@ def test_explore_serves_until_it_is_stopped(run, images):
     assert "Traceback" not in err
 
 
+@pytest.mark.exhaustive
 def test_models_and_plan_speak_json(capsys):
     status, out, _ = call(capsys, "models", "vit_tiny_patch16*", "--json")
     assert status == 0

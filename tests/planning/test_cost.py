@@ -87,6 +87,7 @@ def test_inference_memory_is_within_5_percent_of_the_measured_peak(name, batch, 
 
 
 @pytest.mark.filterwarnings("ignore")
+@pytest.mark.exhaustive
 def test_checkpointing_is_planned_as_it_is_done():
     config = model_config("vit_tiny_patch16_224", depth=6)
     planned = plan(config, batch_size=4, checkpointing=True)

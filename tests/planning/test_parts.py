@@ -74,6 +74,7 @@ def test_parts_of_a_plan_add_up():
     assert sum(part.weights for part in found.parts) == found.weights
 
 
+@pytest.mark.exhaustive
 def test_sizes_are_compared_and_those_that_do_not_fit_are_named():
     config = model_config("vit_tiny_patch16_224", depth=1, **SMALL)
     rows = compare(config, Grid(image_sizes=(32, 36), patch_sizes=(8,), beside="compact_tiny_16", batch_size=1))

@@ -105,6 +105,7 @@ def test_a_fresh_head_has_no_temperature_of_the_former_one(tmp_path: Path) -> No
     assert vitrail.load(tmp_path / "x", num_classes=3).task == MULTI_LABEL
 
 
+@pytest.mark.exhaustive
 def test_every_command_gives_the_calibrated_probabilities(tmp_path: object) -> None:
     out = f"{tmp_path}/run"
     small = {"model": "compact_tiny_8", "overrides": {"depth": 1}, "epochs": 1, "workers": 0}

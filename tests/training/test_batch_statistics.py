@@ -50,6 +50,7 @@ def test_frozen_norms_and_models_without_them_keep_what_they_have(model):
     assert updated_norms(vitrail.create_model("vit_tiny_patch16_224", image_size=32)) == []
 
 
+@pytest.mark.exhaustive
 def test_after_few_steps_the_saved_weights_have_their_own_statistics(tmp_path):
     recipe = Recipe(steps=2, batch_size=64, precision="float32", ema=0.9)
     run = vitrail.train("digits", recipe, out=tmp_path / "run")

@@ -90,6 +90,7 @@ def test_fine_tuning_on_the_same_numbers_keeps_the_heads_units_and_not_those_of_
     assert run.checkpoint.model.head.classify.weight.std() < 0.03, "a new head"
 
 
+@pytest.mark.exhaustive
 def test_an_own_module_learns_the_tables_task(table: Path, tmp_path: Path) -> None:
     sizes = {"image_size": 16, "patch_size": 4, "embed_dim": 16, "depth": 1, "num_heads": 2, "in_channels": 1}
     module = vitrail.create_model("vit_tiny_patch16_224", num_classes=2, **sizes)

@@ -99,6 +99,7 @@ def test_what_came_from_python_has_to_be_given_again(source, tmp_path):
     assert vitrail.resume(run.path, source=opened, transform=halved).metrics == run.metrics
 
 
+@pytest.mark.exhaustive
 def test_a_renamed_run_goes_on_with_the_new_names(source, tmp_path, stop_after, monkeypatch):
     whole = vitrail.train(source, QUICK, out=tmp_path / "whole")
     names = ("class 0", "class 1", "class 2")

@@ -354,6 +354,7 @@ def test_tensorboard_has_the_rows_of_the_log(source, tmp_path):
         assert found == [(row["step"], pytest.approx(row[name], rel=1e-6)) for row in rows]
 
 
+@pytest.mark.exhaustive
 def test_activation_checkpointing_changes_nothing_but_memory(source, tmp_path):
     plain = train(source, QUICK, out=tmp_path / "plain")
     frugal = train(source, replace(QUICK, checkpoint_activations=True), out=tmp_path / "frugal")
