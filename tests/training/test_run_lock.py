@@ -11,8 +11,8 @@ import pytest
 from killable_runs import SMALL, make_pictures
 
 from vitrail.errors import VitrailError
-from vitrail.training import run as run_module
 from vitrail.training.folder import FolderTaken, RunFolder
+from vitrail.training.new_folder import create_folder
 from vitrail.training.run import resume, train
 from vitrail.training.run_lock import LOCK, RunLock
 
@@ -101,11 +101,11 @@ def test_a_name_that_was_chosen_for_the_user_may_change(tmp_path: Path):
     other = RunFolder(tmp_path / "birds-1")
     other.create({}, lambda place: None)
     other.lock.release()
-    made = run_module._created(taken, {"a": "1"}, lambda place: None, given=False)
+    made = create_folder(taken, {"a": "1"}, lambda place: None, given=False)
     made.lock.release()
     assert made.path == tmp_path / "birds-2"
     with pytest.raises(FolderTaken):
-        run_module._created(taken, {}, lambda place: None, given=True)
+        create_folder(taken, {}, lambda place: None, given=True)
 
 
 def test_what_a_killed_creation_left_is_removed_and_what_another_is_writing_is_not(tmp_path: Path):

@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -23,9 +23,10 @@ from ..objectives.registry import objective_config
 from ..progress import Track, silent
 from .advice import bad_files_listed, memory_advice, no_empty_folder, reading_advice
 from .finish import Audience, Say, fit_and_finish
-from .folder import DATA, METRICS, RECIPE, SPLITS, FolderTaken, RunFolder, same_splits, splits_table
+from .folder import DATA, METRICS, RECIPE, SPLITS, RunFolder, same_splits, splits_table
 from .knn_source import read_knn, with_knn_source
 from .loggers import Logger, require_loggers
+from .new_folder import create_folder, next_run
 from .outline import outline
 from .pitfalls import pitfalls
 from .reading import reading_of
@@ -202,15 +203,6 @@ def resume(
         return _finished(folder, setup, audience)
 
 
-def next_run(source: str, parent: Path = Path("runs")) -> Path:
-    """Return runs/NAME-N with the smallest free N, from 1."""
-    name = Path(source.rstrip("/")).name.split(".")[0].split(":")[-1] or "run"
-    number = 1
-    while (parent / f"{name}-{number}").exists():
-        number += 1
-    return parent / f"{name}-{number}"
-
-
 def _start_of(started: float | None) -> float:
     return time.monotonic() if started is None else started
 
@@ -246,7 +238,7 @@ def _start(
             trainer = setup.trainer(first_plan(setup))
             trainer.objective.prepare(setup.images())
             files, save = _plan_files(setup, facts), lambda place: save_state(place, setup.checkpoint, trainer)
-            folder = _created(folder, files, save, given=bool(out))
+            folder = create_folder(folder, files, save, given=bool(out))
         with folder.lock:
             if data.survey.bad:
                 write_bad_files(folder.path / "bad_files.csv", data.survey.bad)
@@ -256,18 +248,6 @@ def _start(
             for sentence in pitfalls(setup):
                 audience.say(f"note: {sentence}")
             return _finished(folder, setup, audience)
-
-
-def _created(folder: RunFolder, files: dict[str, str], save: Callable[[Path], None], *, given: bool) -> RunFolder:
-    """Create the folder, or, if a run that began at the same time has taken it and it is not `given`, the next one."""
-    while True:
-        try:
-            folder.create(files, save)
-            return folder
-        except FolderTaken:
-            if given:
-                raise
-            folder = RunFolder(next_run(folder.path.name.rpartition("-")[0], folder.path.parent))
 
 
 def _finished(folder: RunFolder, setup: RunSetup, audience: Audience) -> Run:
