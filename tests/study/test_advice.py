@@ -82,6 +82,8 @@ def test_the_latency_chooses_the_largest_candidate_that_keeps_it(monkeypatch):
     assert "estimated" in reasons(found)
     slow = advise(Situation(images=1000, classes=10, side=128, pretrained="no", latency=0.001), table)
     assert any("does not keep it" in sentence for sentence in slow.unknown)
+    small = advise(Situation(images=1000, classes=10, side=224, pretrained="no", latency=0.02), table)
+    assert any("images of 224 px are reduced to 32 px" in sentence for sentence in small.unknown)
 
 
 def test_needs_and_targets_that_were_not_measured_are_named():

@@ -197,6 +197,11 @@ def _variant(situation: Situation, kind: Kind, reasons: list[Reason], unknown: l
     time = times[chosen]
     how = "measured here, one at a time" if time.measured else "estimated from its FLOPs, may be off by 2 to 3"
     reasons.append(Reason(f"{chosen} takes {1e3 * time.inference:.3g} ms an image ({how})", "planned"))
+    if _side(chosen) < situation.side / 2 and chosen != names[-1]:
+        unknown.append(
+            f"what is lost where images of {situation.side} px are reduced to {_side(chosen)} px to keep the latency: "
+            f"train {names[-1]} too and compare"
+        )
     if situation.latency is not None:
         limit = f"{1e3 * situation.latency:g} ms"
         if not fitting:
