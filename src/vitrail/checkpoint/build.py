@@ -3,7 +3,7 @@
 import torch
 
 from ..errors import VitrailError
-from ..models.fields import ModelConfig
+from ..models.fields import ModelConfig, pair
 from ..nn import BaseVisionModel, Tokens
 from ..rewrites.base import Rewrite
 from ..rewrites.registry import replay
@@ -39,6 +39,16 @@ def output_tokens(config: ModelConfig) -> Tokens:
     if not isinstance(tokens, Tokens):
         raise VitrailError(f"{type(config).__name__} has features of several levels, and this needs one sequence")
     return tokens
+
+
+def stride_of(config: ModelConfig) -> tuple[int, int]:
+    """(height, width) in pixels of a cell of the grid of the encoder's output; found on the meta device.
+
+    Images whose sides are multiples of it fit every classifier.
+    """
+    config = config.densest()
+    (height, width), (rows, columns) = pair(config.image_size), output_tokens(config).grid
+    return height // rows, width // columns
 
 
 def check_tensors(stored: Stored) -> None:

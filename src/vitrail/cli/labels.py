@@ -9,7 +9,7 @@ from .options import BatchSize, Device, Option, Out, Precision, Seed, SkipBad, S
 
 @dataclass
 class Labels:
-    """Find labels that are probably wrong, near-duplicates, and classes that cannot be told apart.
+    """Find labels that are probably wrong, near-duplicates, and classes that are confused.
 
     Each image is judged by a linear classifier that was fitted on other images (out-of-fold), and the labels are
     listed in the order of suspicion. Without --weights, features are made from the images alone, which takes minutes.

@@ -3,18 +3,19 @@
 import copy
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from ..checkpoint.build import stride_of
 from ..data.loader import Batch, Views
 from ..errors import VitrailError
 from ..models.fields import ModelConfig, pair
 from ..nn import BaseVisionModel, PrototypeHead, init_vit
-from .encoders import cell_of, embedding_dim, encoder_config
+from .encoders import embedding_dim, encoder_config
 from .objective import Augmentation, Labels, Loss, Moment, Objective, ObjectiveConfig, Transform
 
 _GLOBAL = 2
@@ -31,6 +32,16 @@ _COLOURS: tuple[dict[str, Any], ...] = (
 )
 """Options of the augmentation of the first and second large crop, and of the small ones (appendix B there)."""
 _PLAIN: tuple[dict[str, Any], ...] = ({}, {}, {})
+
+
+_MOST = {
+    "prototypes": 1_000_000,
+    "hidden_dim": 65_536,
+    "bottleneck_dim": 65_536,
+    "local_crops": 100,
+    "local_size": 32_768,
+}
+"""Largest values of whole numbers."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,28 +80,22 @@ class DINOObjectiveConfig(ObjectiveConfig):
     """Fraction of the run, at its start, in which the prototypes are not trained; the paper has the first epoch."""
 
     def __post_init__(self) -> None:
-        for name, low, high in (
-            ("prototypes", 2, 1_000_000),
-            ("hidden_dim", 1, 65_536),
-            ("bottleneck_dim", 1, 65_536),
-            ("local_crops", 0, 100),
-            ("local_size", 1, 32_768),
-        ):
-            value = getattr(self, name)
-            if value is not None and not low <= value <= high:
-                raise VitrailError(f"objective.{name} is {value}: it needs to be from {low} to {high:,}")
-        for name in ("global_scale", "local_scale"):
-            least, most = getattr(self, name)
-            if not 0 < least <= most <= 1:
-                raise VitrailError(f"objective.{name} is {least} to {most}: it needs 0 < smallest <= largest <= 1")
-        for name in ("momentum", "centre_momentum", "fixed_prototypes"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise VitrailError(f"objective.{name} is {getattr(self, name)}: it is a fraction, from 0 to 1")
-        for name in ("student_temperature", "teacher_temperature"):
-            if not 0 < getattr(self, name) <= 100:
-                raise VitrailError(
-                    f"objective.{name} is {getattr(self, name)}: it needs to be more than 0, at most 100"
-                )
+        counts = {"prototypes": self.prototypes, "hidden_dim": self.hidden_dim, "bottleneck_dim": self.bottleneck_dim}
+        for name, count in {**counts, "local_crops": self.local_crops, "local_size": self.local_size or 1}.items():
+            least = {"prototypes": 2, "local_crops": 0}.get(name, 1)
+            if not least <= count <= _MOST[name]:
+                raise VitrailError(f"objective.{name} is {count}: it needs to be from {least} to {_MOST[name]:,}")
+        for name, (low, high) in {"global_scale": self.global_scale, "local_scale": self.local_scale}.items():
+            if not 0 < low <= high <= 1:
+                raise VitrailError(f"objective.{name} is {low} to {high}: it needs 0 < smallest <= largest <= 1")
+        fractions = {"momentum": self.momentum, "centre_momentum": self.centre_momentum}
+        for name, value in {**fractions, "fixed_prototypes": self.fixed_prototypes}.items():
+            if not 0 <= value <= 1:
+                raise VitrailError(f"objective.{name} is {value}: it is a fraction, from 0 to 1")
+        student, teacher = self.student_temperature, self.teacher_temperature
+        for name, value in {"student_temperature": student, "teacher_temperature": teacher}.items():
+            if not 0 < value <= 100:
+                raise VitrailError(f"objective.{name} is {value}: it needs to be more than 0, at most 100")
 
     def build(self, model: BaseVisionModel[ModelConfig], labels: Labels | None) -> "SelfDistillation":
         return SelfDistillation(model, self)
@@ -103,16 +108,16 @@ class DINOObjectiveConfig(ObjectiveConfig):
         if augmentation.options is None:
             return Crops([augmentation.transform()] * _GLOBAL)
         colours = _COLOURS if self.colour and augmentation.preprocess.channels == 3 else _PLAIN
-        large: dict[str, Any] = {"crop": "resized", "crop_scale": self.global_scale}
-        small = {"crop": "resized", "crop_scale": self.local_scale, "image_size": self._small_size(augmentation)}
-        kinds = [{**large, **colours[0]}, {**large, **colours[1]}, *[{**small, **colours[2]}] * self.local_crops]
-        return Crops([augmentation.with_options(**kind) for kind in kinds])
+        first, second, local = (replace(augmentation.options, crop="resized", **each) for each in colours)
+        large = [augmentation.of(replace(each, crop_scale=self.global_scale)) for each in (first, second)]
+        small = augmentation.of(replace(local, crop_scale=self.local_scale), self._small_size(augmentation))
+        return Crops([*large, *[small] * self.local_crops])
 
     def _small_size(self, augmentation: Augmentation) -> tuple[int, int]:
         """(height, width) of the small crops: whole cells of the model's grid, at least two."""
         if self.local_size is not None:
             return pair(self.local_size)
-        sides = zip(augmentation.preprocess.image_size, cell_of(augmentation.model), strict=True)
+        sides = zip(augmentation.preprocess.image_size, stride_of(augmentation.model), strict=True)
         height, width = (min(side, max(2, round(side * _SMALL / cell)) * cell) for side, cell in sides)
         return height, width
 

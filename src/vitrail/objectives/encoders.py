@@ -89,12 +89,6 @@ class PixelDecoder(nn.Module):
         return cells.permute(0, 3, 1, 4, 2, 5).flatten(4).flatten(2, 3)  # (B, C, rows, P_h, columns, P_w)
 
 
-def cell_of(config: ModelConfig) -> tuple[int, int]:
-    """(height, width) in pixels of a cell of the grid of the encoder's output."""
-    (height, width), (rows, columns) = pair(config.image_size), output_tokens(config).grid
-    return height // rows, width // columns
-
-
 def embedding_of(model: VisionModel[ModelConfig]) -> Embedding:
     """The embedding of a model that `patches_of` accepts."""
     embed = model.embed

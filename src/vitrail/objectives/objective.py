@@ -49,13 +49,12 @@ class Augmentation:
             return unchanged
         return self.own or image_transform(self.options, self.preprocess)
 
-    def with_options(self, *, image_size: tuple[int, int] | None = None, **changes: Any) -> Transform:
-        """Function image -> augmented image with some options changed, of another size if one is given.
+    def of(self, options: Augment, image_size: tuple[int, int] | None = None) -> Transform:
+        """Function image -> image augmented with other options, of another size if one is given.
 
         The user's own function, which these options do not describe, is applied before it.
         """
         size = image_size or self.preprocess.image_size
-        options = replace(self.options or Augment(), **changes)
         made = image_transform(options, replace(self.preprocess, image_size=size))
         return made if self.own is None else _Both(self.own, made)
 

@@ -214,9 +214,11 @@ def plan(
     found = _measure(work, model if isinstance(model, str) else type(model).__name__, batch_size, runtime)
     if by_part:
         found = replace(found, parts=part_costs(config, batch_size, dtype, place))
-    if budget is None:
-        return found
-    room = budget - found.runtime_bytes
+    return found if budget is None else _with_largest(found, work, budget - found.runtime_bytes)
+
+
+def _with_largest(found: Plan, work: Workload, room: int) -> Plan:
+    """The plan with the largest batches that fit into this number of bytes."""
 
     def training(batch: int) -> int:
         return work.with_heap(work.training_bytes(batch), training=True)

@@ -61,7 +61,7 @@ def self_confidence(labels: Int[Tensor, " n"], probabilities: Float[Tensor, "n K
 
 @dataclass(frozen=True, slots=True)
 class ClassPair:
-    """Two classes, and how well they are told apart.
+    """Two classes, and how well they are separated.
 
     Attributes:
         first, second: class indices.
@@ -88,7 +88,7 @@ class ClassPair:
 
 
 def class_pairs(labels: Int[Tensor, " n"], probabilities: Float[Tensor, "n K"], most: int = 20) -> list[ClassPair]:
-    """The pairs of classes that are hardest to tell apart, the hardest first, by the mean of both recalls.
+    """The most confused pairs of classes, by the mean of both recalls, the lowest first.
 
     Args:
         labels: given labels.

@@ -1,4 +1,4 @@
-"""Study of labels: probably wrong ones, near-duplicates, and classes that cannot be told apart."""
+"""Study of labels: probably wrong ones, near-duplicates, and classes that are confused."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -46,7 +46,7 @@ class LabelStudy:
         expected: estimated number of wrong labels.
         accuracy: out-of-fold agreement with the given labels (for several labels: over all images and classes).
         duplicates: pairs of near-duplicates, the most similar first.
-        pairs: pairs of classes, the hardest to tell apart first; empty for several labels an image.
+        pairs: pairs of classes, the most confused first; empty for several labels an image.
         notes: what was done.
         bad: files that were left out.
     """

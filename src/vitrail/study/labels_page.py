@@ -160,12 +160,12 @@ def _pairs(study: LabelStudy) -> str:
         ]
         for pair in study.pairs
     ]
-    head = ["class", "and class", "images", "told apart", "95 % interval", ""]
+    head = ["class", "and class", "images", "separated", "95 % interval", ""]
     note = (
         "Images of both classes for which the given label is the more probable of the two, out of fold; 50 % is "
         "guessing. Pairs at the top may be one class, need better labels, or need a model or images that show more."
     )
-    return section("Classes that are hard to tell apart", table(head, rows, text=2), note)
+    return section("Classes that are often confused", table(head, rows, text=2), note)
 
 
 def _figure(sample: Sample, words: str) -> str:
@@ -197,7 +197,7 @@ def label_summary(study: LabelStudy, folder: Path) -> str:
             f"{len(flagged):,} of {len(study.samples):,} labels are contradicted by their images",
             *first,
             f"{len(study.duplicates):,} pairs of near-duplicates",
-            f"{len(guessing):,} pairs of classes are not told apart",
+            f"{len(guessing):,} pairs of classes are confused",
             *apart,
             f"written to {folder}: {PAGE}, {LABELS}, {DUPLICATES}, {PAIRS}",
         ]

@@ -1,9 +1,9 @@
 """Distillation runs: `distill_from_teacher` and `store_logits`."""
 
 from collections.abc import Iterator
-from dataclasses import fields, replace
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -60,8 +60,7 @@ def distill_from_teacher(
         VitrailError: see `train`; or the teacher does not know the student's classes.
     """
     read = read_recipe(recipe) if isinstance(recipe, str) else recipe or Recipe()
-    options: dict[str, Any] = {"temperature": temperature, "kind": kind, "weight": weight}
-    objective = distilling(read, teacher_name(teacher), **options)
+    objective = distilling(read, teacher_name(teacher), kind=kind, temperature=temperature, weight=weight)
     return train(
         source, read, model=student, objective=objective, out=out, skip_bad=skip_bad, progress=progress, say=say
     )
@@ -77,15 +76,23 @@ def teacher_name(teacher: TeacherLike) -> str:
     return name
 
 
-def distilling(recipe: Recipe, teacher: str, **options: Any) -> DistillConfig:
-    """The objective of a recipe, with a teacher besides its options for labels."""
+def distilling(
+    recipe: Recipe,
+    teacher: str,
+    *,
+    kind: Literal["soft", "hard"] = "soft",
+    temperature: float = 3.0,
+    weight: float = 0.5,
+) -> DistillConfig:
+    """The objective of a recipe, with a teacher besides its options for labels; see `DistillConfig`."""
     given = recipe.objective
     if given is not None and not isinstance(given, SupervisedConfig):
         raise VitrailError(
             f"this recipe is for objective {given.name}, and a distillation learns from classes: use another recipe"
         )
-    known = {field.name: getattr(given, field.name) for field in fields(given)} if given else {}
-    return DistillConfig(**{**known, "teacher": teacher, **options})
+    known = asdict(given) if given else {}
+    new = {"teacher": teacher, "kind": kind, "temperature": temperature, "weight": weight}
+    return DistillConfig(**{**known, **new})
 
 
 def store_logits(

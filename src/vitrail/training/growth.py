@@ -8,9 +8,9 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from ..checkpoint.build import stride_of
 from ..models.fields import ModelConfig
 from ..nn import BaseVisionModel
-from ..planning.stride import stride_of
 
 SMALL_PART = 0.5
 """The fraction of the steps that trains on small images."""

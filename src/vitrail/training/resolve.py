@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from ..checkpoint.build import stride_of
 from ..checkpoint.contract import Checkpoint, load
 from ..checkpoint.origin import public_name
 from ..data.preprocess import Preprocess
@@ -19,7 +20,6 @@ from ..nn import BaseVisionModel, init_vit
 from ..objectives.objective import ObjectiveConfig, Transform
 from ..objectives.registry import objective_config
 from ..planning.flops import blueprint, count
-from ..planning.stride import stride_of
 from ..rewrites.registry import merge_lora, rewrite
 from ..tasks.task import Task
 from .channels import channel_statistics, given_statistics, require_scale
