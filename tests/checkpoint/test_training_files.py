@@ -23,6 +23,7 @@ from vitrail.checkpoint.contract import Checkpoint, load, save
 from vitrail.checkpoint.timm_card import stated_architecture
 from vitrail.checkpoint.transfer import convert
 from vitrail.errors import VitrailError
+from vitrail.nn import joined
 
 SIZES: dict[str, Any] = {"embed_dim": 48, "depth": 1, "num_heads": 3, "num_classes": 4, "img_size": 32}
 FACTS = {"num_heads": 3}
@@ -35,7 +36,7 @@ def small(seed: int = 0, **more: Any) -> nn.Module:
 def assert_same(ours: nn.Module, theirs: nn.Module, size: tuple[int, int] = (32, 32), channels: int = 3) -> None:
     pixels = torch.randn(2, channels, *size)
     with torch.no_grad():
-        assert (ours(pixels) - theirs(pixels)).abs().max() < 1e-5
+        assert (joined(ours(pixels)) - theirs(pixels)).abs().max() < 1e-5
 
 
 def read_pickle(document: Any, path: Path, **facts: Any) -> Checkpoint:

@@ -13,6 +13,7 @@ from torch.utils._pytree import tree_leaves
 
 import vitrail
 from vitrail.errors import VitrailError
+from vitrail.nn import joined
 
 from .references import answers, randomise
 from .test_mae import table_by_loop
@@ -177,7 +178,7 @@ def test_one_field_changed(name: str, field: str, value: Any, tmp_path: Path) ->
 
 def answer(ours: nn.Module, pixels: torch.Tensor, *noise: torch.Tensor) -> Any:
     """The first tensor of our output; videos have their channels first."""
-    return tree_leaves(ours(pixels.transpose(1, 2) if pixels.ndim == 5 else pixels, *noise))[0]
+    return tree_leaves(joined(ours(pixels.transpose(1, 2) if pixels.ndim == 5 else pixels, *noise)))[0]
 
 
 def with_sines(theirs: Any) -> None:

@@ -46,4 +46,4 @@ def test_muon_only_where_its_steps_are_not_too_dear(tmp_path: Path) -> None:
         return read_recipe(str(tmp_path / name / "recipe.yaml")).optimizer
 
     assert chosen("deit_tiny_patch16_224") == "muon"
-    assert chosen("mixer_s16_224") == "adamw"
+    assert chosen("mixer_b16_224") == "adamw"
