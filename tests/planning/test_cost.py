@@ -122,7 +122,7 @@ SMALL = {
 def test_state_of_the_optimizer_is_planned_as_the_trainer_makes_it(name, optimizer):
     config = model_config(name, num_classes=3, **SMALL[name])
     model = config.build()
-    recipe = Recipe(optimizer=optimizer, lr=1e-3, batch_size=1)
+    recipe = Recipe(optimizer=optimizer, lr=1e-3, muon_lr=0.02, batch_size=1)
     optimizers = make_optimizers(NumberLoss(model, delta=None), recipe)
     for parameter in model.parameters():
         parameter.grad = torch.ones_like(parameter)

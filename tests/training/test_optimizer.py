@@ -54,7 +54,7 @@ def test_the_head_has_a_rate_of_its_own():
 
 def test_muon_takes_hidden_matrices_only():
     model = create_model("compact_tiny_16", num_classes=3)
-    recipe = Recipe(lr=1e-3, batch_size=256, optimizer="muon")
+    recipe = Recipe(lr=1e-3, muon_lr=0.02, batch_size=256, optimizer="muon")
     adamw, muon = make_optimizers(NumberLoss(model, delta=None), recipe)
     names = {param: name for name, param in model.named_parameters()}
     of_muon = {names[param] for group in muon.param_groups for param in group["params"]}
@@ -203,3 +203,30 @@ def test_ema_closed_form(seeded):
         expected = decay * expected + (1 - decay) * model[0].weight.detach()
     torch.testing.assert_close(ema.model[0].weight, expected)
     assert torch.equal(ema.model[1].running_mean, model[1].running_mean)
+
+
+def test_filters_of_free_scale_keep_their_norm_and_turn():
+    torch.manual_seed(0)
+    model = create_model("whitened_small_32", stem=((8, 8), (16,)), embed_dim=16, depth=1, num_heads=2, num_classes=3)
+    recipe = Recipe(lr=1e-3, muon_lr=0.02, batch_size=256, optimizer="muon", weight_decay=0.1)
+    _, muon = make_optimizers(NumberLoss(model, delta=None), recipe)
+    free = next(group for group in muon.param_groups if group["scale_free"])
+    kept = next(group for group in muon.param_groups if not group["scale_free"])
+    assert [tuple(param.shape) for param in free["params"]] == [(8, 24, 3, 3), (8, 8, 3, 3), (16, 8, 3, 3)]
+    assert (free["peak_lr"], kept["peak_lr"]) == (pytest.approx(0.12), 0.02)
+    assert not model.embed.patches.layers[0].weight.requires_grad
+    assert not model.embed.patches.layers[4].weight.requires_grad  # the batch norm's factors
+
+    filters = free["params"][0]
+    gradient = torch.randn_like(filters)
+    for param in [*free["params"], *kept["params"]]:
+        param.grad = torch.zeros_like(param)
+    filters.grad = gradient
+    with torch.no_grad():
+        filters.mul_(3)
+    before = filters.detach().double().flatten(1)
+    set_lr([muon], 1.0)
+    muon.step()
+    direction = orthogonalize(gradient.flatten(1)[None])[0].double()
+    expected = before * (8**0.5 / before.norm()) - 0.12 * direction
+    assert (filters.detach().double().flatten(1) - expected).abs().max() < 1e-5

@@ -27,8 +27,8 @@ class Checkpoint:
         class_names: names in the order of the outputs; empty if unknown.
         preprocess: the preprocessing, image -> pixels.
         info: plain JSON values: "architecture" (variant name or "custom"), "origin" and "trained_on" (see `origin`),
-            "license", "metrics", "adapted" (sentences on what loading changed), and further values of
-            the user.
+            "license", "metrics", "adapted" (sentences on what loading changed), "optimizer" of its training here, and
+            further values of the user.
             path: where it was loaded from, to find other files such as its run's splits; not saved.
     """
 

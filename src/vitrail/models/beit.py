@@ -35,7 +35,7 @@ from ..nn import (
 )
 from ..task_spec import TaskSpec
 from .fields import MASKED_MODELLING, BlockFields, ModelConfig, PositionedFields, ViTFields, cells, pair
-from .parts import classifier, learned_positions, patch_embed, vit_attention, vit_residuals
+from .parts import BRANCH_ENDS, classifier, learned_positions, patch_embed, vit_attention, vit_residuals
 from .vit import LARGE
 
 
@@ -79,7 +79,7 @@ class BEiTConfig(BEiTFields):
             config=self,
         )
         model.apply(init_vit)
-        shrink_by_depth(blocks, ends=ENDS)
+        shrink_by_depth(blocks, ends=BRANCH_ENDS)
         return model
 
 
@@ -131,12 +131,9 @@ class MaskedBEiTConfig(BEiTFields, PositionedFields):
             config=self,
         )
         model.apply(init_vit)
-        shrink_by_depth(blocks, ends=ENDS)
+        shrink_by_depth(blocks, ends=BRANCH_ENDS)
         return model
 
-
-ENDS = ("attention.branch.project", "mlp.branch.contract")
-"""Paths of the last layers of the branches of a block."""
 
 BEIT_LARGE: dict[str, Any] = {**LARGE, "layer_scale": 1e-5}
 

@@ -29,12 +29,9 @@ from ..nn import (
     shrink_by_depth,
 )
 from .fields import BlockFields, PositionedFields, Size, ViTFields
-from .parts import learned_positions, patch_embed, pooling_head, vit_attention, vit_residuals
+from .parts import BRANCH_ENDS, learned_positions, patch_embed, pooling_head, vit_attention, vit_residuals
 from .vit import LARGE, SMALL, TINY
 from .words import Pool
-
-ENDS = ("attention.branch.project", "mlp.branch.contract")
-"""Paths of the last layers of the branches of a block."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -79,7 +76,7 @@ class EVAConfig(ViTFields, PositionedFields, BlockFields):
             config=self,
         )
         model.apply(init_vit)
-        shrink_by_depth(blocks, ends=ENDS)
+        shrink_by_depth(blocks, ends=BRANCH_ENDS)
         return model
 
     def embedding(self) -> Embedding:

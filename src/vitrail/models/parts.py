@@ -30,13 +30,17 @@ from ..nn import (
     PrefixTokens,
     QuickGELU,
     Residual,
+    WhitenedStem,
     linear_rates,
 )
 from .fields import BlockFields, EncoderFields, PositionedFields, ViTFields, pair
 from .words import HeadKind
 
-Patches = PatchEmbed | HybridPatchEmbed | ConvStem
+Patches = PatchEmbed | HybridPatchEmbed | ConvStem | WhitenedStem
 """Modules that convert an image to tokens on a grid."""
+
+BRANCH_ENDS = ("attention.branch.project", "mlp.branch.contract")
+"""Names of the last linear layers of the branches of a block."""
 
 
 def vit_embed(

@@ -52,7 +52,7 @@ from .attention.sparse import AxialAttention, GroupedAttend, GroupsOf, MaskOf, N
 from .attention.windows import LocalAttention, NoMask, ShiftMask
 from .batch_norm import ConvNorm, LinearNorm, NormLinear
 from .blocks import Blocks, call, recompute
-from .convolution import DepthwiseConv, GlobalResponseNorm, OnMap
+from .convolution import DepthwiseConv, GlobalResponseNorm, OnMap, ScaleFreeConv
 from .dual import BiasedCosine, DualEncoder, ScaledCosine, TextModel
 from .embed.adaptive import AdaptivePatchEmbed
 from .embed.bit import BiTResNet, Bottleneck, PoolSame, StandardisedConv, StandardisedConvNorm
@@ -73,8 +73,9 @@ from .embed.prefix import NamesPrefix, PrefixTokens, RegisterTokens
 from .embed.quadtree import entropy, quadtree, variance
 from .embed.resnet import ResNetEmbed
 from .embed.sine import SinePositions
-from .embed.stem import ConvStem, ConvUnit, ResidualConv, Stages, StridedConvs, StridedStem
+from .embed.stem import ConvStem, ConvUnit, ResidualConv, Stages, StridedConvs, StridedStem, WhitenedStem
 from .embed.text import CausalMask, EndOfText, LastToken, TextEmbed
+from .embed.whitening import Whitening
 from .encoder import (
     HOLDERS,
     BiasedBlock,
@@ -128,6 +129,7 @@ from .init import (
     init_xavier,
     init_zero,
     shrink_by_depth,
+    zero_branches,
 )
 from .masking import (
     MaskedAutoencoder,
@@ -303,6 +305,7 @@ __all__ = [
     "Residual",
     "ResidualConv",
     "RotaryPositions",
+    "ScaleFreeConv",
     "ScaledCosine",
     "ScaledQueries",
     "SegmentMask",
@@ -338,6 +341,8 @@ __all__ = [
     "UnitLength",
     "Upsampling",
     "VisionModel",
+    "WhitenedStem",
+    "Whitening",
     "attention_scores",
     "attention_weights",
     "automatic_kernel",
@@ -378,4 +383,5 @@ __all__ = [
     "unpack",
     "upsample",
     "variance",
+    "zero_branches",
 ]

@@ -24,6 +24,20 @@ class DepthwiseConv(nn.Conv2d):
         return Tokens.from_map(super().forward(tokens.map))
 
 
+class ScaleFreeConv(nn.Conv2d):
+    """3×3 convolution in front of a batch norm, so that the scale of its filters has no effect.
+
+    (B, C, H, W) -> (B, C2, H, W). It starts as the identity of its first channels. Muon keeps the norm of its filters
+    at √out and turns them by an angle that the learning rate states (Jordan, 2024, "94% on CIFAR-10 in 3.29 seconds
+    on a single GPU").
+    """
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__(in_channels, out_channels, 3, padding=1, bias=False)
+        with torch.no_grad():
+            nn.init.dirac_(self.weight[:in_channels])
+
+
 class GlobalResponseNorm(nn.Module):
     """x + weight · x · ‖x‖ / mean ‖x‖ + bias (Woo et al., 2023, "ConvNeXt V2", section 3.2).
 

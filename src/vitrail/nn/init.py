@@ -69,6 +69,19 @@ def init_zero_bias(module: nn.Linear | nn.Conv2d) -> None:
 
 
 @torch.no_grad()
+def zero_branches(blocks: Iterable[nn.Module], ends: tuple[str, ...]) -> None:
+    """Zero the last linear layers of the branches, so that every block starts as the identity.
+
+    Args:
+        blocks: the blocks.
+        ends: names of the last linear layers of the branches inside a block.
+    """
+    for block in blocks:
+        for name in ends:
+            init_zero(block.get_submodule(name))
+
+
+@torch.no_grad()
 def shrink_by_depth(blocks: Iterable[nn.Module], ends: tuple[str, ...]) -> None:
     """Divide the last weights of the branches of block n by √(2 n), n from 1 (Bao et al., 2022, "BEiT", section 3.1).
 

@@ -2,6 +2,8 @@
 
 from torch import nn
 
+from .convolution import ScaleFreeConv
+
 _MULTIPLYING = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 
@@ -20,3 +22,8 @@ def hidden_matrices(model: nn.Module) -> set[str]:
     Muon updates these (Jordan et al., 2024); the model may be on the meta device.
     """
     return {name for name in weight_matrices(model)[1:] if not name.startswith("head")}
+
+
+def scale_free_matrices(model: nn.Module) -> set[str]:
+    """Names of the weights whose scale has no effect, as a batch norm follows."""
+    return {f"{name}.weight" for name, module in model.named_modules() if isinstance(module, ScaleFreeConv)}

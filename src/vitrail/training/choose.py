@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from ..data.augment_options import Augment
 from .recipe import Recipe, chosen, timed
@@ -27,6 +28,7 @@ class Situation:
         channels: channels of the images.
         gpu: whether the machine has a GPU.
         pretrained_size: image size of the checkpoint to start from, or None for fresh weights.
+        pretrained_by: optimiser of that checkpoint, if it was trained here; None for converted and for fresh weights.
     """
 
     train: int
@@ -34,6 +36,7 @@ class Situation:
     channels: int
     gpu: bool
     pretrained_size: tuple[int, int] | None = None
+    pretrained_by: str | None = None
 
 
 def choose(recipe: Recipe, situation: Situation, model_size: tuple[int, int] | None = None) -> Recipe:
@@ -57,7 +60,7 @@ def choose(recipe: Recipe, situation: Situation, model_size: tuple[int, int] | N
     batch = recipe.batch_size or _batch_size(situation, min(height, width))
     fine_tuned = recipe.weights is not None
     from_scratch = not fine_tuned and bool(chosen(recipe.objective).tasks)
-    optimizer = recipe.optimizer or ("adamw" if fine_tuned else "muon")
+    optimizer = recipe.optimizer or _optimizer(situation, fine_tuned)
     epochs = recipe.epochs
     if epochs is None and recipe.minutes is None and recipe.steps is None:
         epochs = _epochs(situation, fine_tuned)
@@ -70,7 +73,8 @@ def choose(recipe: Recipe, situation: Situation, model_size: tuple[int, int] | N
         start_size=recipe.start_size or (0.75 if from_scratch and min(height, width) >= 32 else 1.0),
         evaluate_every=recipe.evaluate_every or _evaluate_every(recipe, epochs),
         optimizer=optimizer,
-        lr=recipe.lr or (5e-4 if fine_tuned else 2e-3 if optimizer == "muon" else 1e-3),
+        lr=recipe.lr or (2e-3 if optimizer == "muon" else 5e-4 if fine_tuned else 1e-3),
+        muon_lr=recipe.muon_lr or (0.008 if fine_tuned else 0.02),
         augment=recipe.augment or _augment(situation, min(height, width)),
     )
 
@@ -139,6 +143,11 @@ def _epochs(situation: Situation, fine_tuned: bool) -> float:
     samples = _GPU_SAMPLES if situation.gpu else _CPU_SAMPLES
     epochs = min(30 if situation.side <= 20 else 100, max(6, samples / situation.train))
     return float(round(epochs / 3 if fine_tuned else epochs))
+
+
+def _optimizer(situation: Situation, fine_tuned: bool) -> Literal["adamw", "muon"]:
+    """Muon for fresh weights and for weights that it has trained: the others were reached by AdamW's smaller steps."""
+    return "adamw" if fine_tuned and situation.pretrained_by != "muon" else "muon"
 
 
 def _evaluate_every(recipe: Recipe, epochs: float | None) -> float | None:

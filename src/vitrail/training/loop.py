@@ -288,7 +288,7 @@ class Trainer:
 
     def _smaller_lr(self) -> str:
         recipe = self.recipe
-        rates = {"lr": chosen(recipe.lr), **({"muon_lr": recipe.muon_lr} if recipe.optimizer == "muon" else {})}
+        rates = {"lr": chosen(recipe.lr), **({"muon_lr": chosen(recipe.muon_lr)} if recipe.optimizer == "muon" else {})}
         settings = " ".join(f"--set {name}={rate / 3:.2g}" for name, rate in rates.items())
         float32 = "" if self.precision == torch.float32 else " or --precision float32"
         longer = isinstance(recipe.warmup, str) or recipe.warmup < 0.2

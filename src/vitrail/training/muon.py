@@ -8,9 +8,14 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.optim import Optimizer
 
+_TINY = 1e-7
+
 
 class Muon(Optimizer):
     """Optimiser for weight matrices; a convolution's weight is a matrix of (out, in × height × width).
+
+    Before an update, the matrices of a group with `scale_free` get the norm √out, so that lr states the angle of the
+    update; they do not decay (Jordan, 2024, "94% on CIFAR-10 in 3.29 seconds on a single GPU", released code).
 
     Args:
         params: parameters or groups, each of at least two dimensions.
@@ -20,7 +25,7 @@ class Muon(Optimizer):
     """
 
     def __init__(self, params: Iterable[Any], *, lr: float, momentum: float = 0.95, weight_decay: float = 0.0) -> None:
-        super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
+        super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay, "scale_free": False})
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
@@ -36,7 +41,10 @@ class Muon(Optimizer):
         rows, columns = ahead.shape[1:]
         size = group["lr"] * max(1.0, rows / columns) ** 0.5
         for param, direction in zip(params, orthogonalize(ahead), strict=True):
-            param.mul_(1 - group["lr"] * group["weight_decay"])
+            if group["scale_free"]:
+                param.mul_(rows**0.5 / (param.norm() + _TINY))
+            else:
+                param.mul_(1 - group["lr"] * group["weight_decay"])
             param.add_(direction.view(param.shape), alpha=-size)
 
     def _look_ahead(self, param: Tensor, momentum: float) -> Tensor:
@@ -64,7 +72,7 @@ def orthogonalize(matrices: Float[Tensor, "n R C"], steps: int = 5) -> Float[Ten
     """
     tall = matrices.shape[-2] > matrices.shape[-1]
     x = matrices.mT if tall else matrices
-    x = (x / (x.norm(dim=(-2, -1), keepdim=True) + 1e-7)).contiguous()
+    x = (x / (x.norm(dim=(-2, -1), keepdim=True) + _TINY)).contiguous()
     x = _through_gram(x, steps) if _is_wide(*x.shape[-2:]) else _direct(x, steps)
     return x.mT if tall else x
 

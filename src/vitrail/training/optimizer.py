@@ -9,12 +9,16 @@ from torch.optim import Optimizer
 
 from ..errors import VitrailError
 from ..nn import PatchDropout, Stage
-from ..nn.matrices import hidden_matrices, weight_matrices
+from ..nn.matrices import hidden_matrices, scale_free_matrices, weight_matrices
 from ..objectives.objective import Objective
 from ..rewrites.lora import lora_parameters
 from .lamb import Lamb
 from .muon import Muon, orthogonalize_flops
 from .recipe import Recipe, chosen
+
+_FILTER_LR, _FILTER_MOMENTUM = 6.0, 0.6
+"""Factor of Muon's learning rate, and its momentum, for filters whose scale has no effect: those of the network that
+they come from are 0.12 at a batch of 500, and 0.6."""
 
 
 def freeze(model: nn.Module, patterns: tuple[str, ...]) -> None:
@@ -69,7 +73,8 @@ def make_optimizers(objective: Objective, recipe: Recipe) -> list[Optimizer]:
     numbers = layer_numbers(objective.model)
     last = max(numbers.values(), default=0) + 1
     adamw: dict[tuple[float, bool], list[nn.Parameter]] = {}
-    muon: dict[float, list[nn.Parameter]] = {}
+    scale_free = scale_free_matrices(objective.model)
+    muon: dict[tuple[float, bool], list[nn.Parameter]] = {}
     for full_name, param in objective.named_parameters():
         if not param.requires_grad:
             continue
@@ -79,7 +84,7 @@ def make_optimizers(objective: Objective, recipe: Recipe) -> list[Optimizer]:
         of_head = not of_model or name.startswith("head.")
         scale = recipe.layer_decay ** (last - number) * (recipe.head_lr if of_head else 1.0)
         if name in matrices:
-            muon.setdefault(scale, []).append(param)
+            muon.setdefault((scale, name in scale_free), []).append(param)
         else:
             adamw.setdefault((scale, name in multiplying), []).append(param)
     optimizers: list[Optimizer] = []
@@ -93,8 +98,13 @@ def make_optimizers(objective: Objective, recipe: Recipe) -> list[Optimizer]:
         else:
             optimizers.append(torch.optim.AdamW(groups, lr=lr, betas=recipe.betas, fused=True))
     if muon:
-        groups = [{"params": params, "peak_lr": recipe.muon_lr * scale} for scale, params in muon.items()]
-        optimizers.append(Muon(groups, lr=recipe.muon_lr, weight_decay=recipe.weight_decay))
+        muon_lr = chosen(recipe.muon_lr)
+        groups = [
+            {"params": params, "peak_lr": muon_lr * scale * (_FILTER_LR if free else 1.0), "scale_free": free}
+            | ({"momentum": _FILTER_MOMENTUM} if free else {})
+            for (scale, free), params in muon.items()
+        ]
+        optimizers.append(Muon(groups, lr=muon_lr, weight_decay=recipe.weight_decay))
     return optimizers
 
 

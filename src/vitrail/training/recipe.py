@@ -84,7 +84,7 @@ class Recipe:
     """Peak learning rate of AdamW and LAMB at a batch of `lr_batch`; scaled linearly with batch_size × accumulate."""
     lr_batch: int = 256
     """Batch size at which AdamW has the learning rate `lr`."""
-    muon_lr: float = 0.02
+    muon_lr: float | None = None
     """Peak learning rate of Muon, independent of the batch size."""
     weight_decay: float = 0.05
     """Weight decay of matrices; norms, biases, positions and prefix tokens do not decay."""

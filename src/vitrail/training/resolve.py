@@ -30,6 +30,7 @@ from .recipe import Recipe, chosen, timed
 from .setup import RunSetup
 from .solve import check_solver
 from .training_data import TrainingData
+from .whitening import fit_whitening
 
 _LEAST_SIDE = 32
 """Smallest image side: two patches of 16. On 8-pixel digits this trains better than four, see LOG.md."""
@@ -120,8 +121,6 @@ def _chosen(
     flops = 3 * count(config).flops
     if timed(found) and recipe.batch_size is None:
         found = smaller_batch(found, situation, flops)
-    if pretrained:
-        return found
     muon_by_default = recipe.optimizer is None and found.optimizer == "muon"
     if muon_by_default and muon_flops(blueprint(config)) > _MOST_MUON * flops * chosen(found.batch_size):
         found = choose(replace(recipe, optimizer="adamw", batch_size=found.batch_size), situation, size)
@@ -150,6 +149,7 @@ def _situation(data: TrainingData, device: torch.device, pretrained: Checkpoint 
         channels=data.channels,
         gpu=device.type == "cuda",
         pretrained_size=pretrained.preprocess.image_size if pretrained else None,
+        pretrained_by=pretrained.info.get("optimizer") if pretrained else None,
     )
 
 
@@ -221,6 +221,8 @@ def _fresh(recipe: Recipe, data: TrainingData, own: OwnParts) -> Checkpoint:
         std=std,
         channels=data.channels,
     )
+    if not isinstance(own.model, BaseVisionModel):
+        fit_whitening(model, data, preprocess, recipe.seed)
     name = "custom" if own.model is not None else canonical_name(chosen(recipe.model))
     info = {"architecture": name, "origin": "", "adapted": [], **_card_info(recipe, data)}
     return Checkpoint(model, data.names if chosen(recipe.objective).tasks else (), preprocess, info)
@@ -266,9 +268,13 @@ def _adapted(recipe: Recipe, data: TrainingData, pretrained: Checkpoint) -> Chec
 
 
 def _card_info(recipe: Recipe, data: TrainingData) -> dict[str, Any]:
-    """What the checkpoint stores of its training data and its owner."""
+    """What the checkpoint stores of its training and its owner."""
     owner = {"license": recipe.card.license, "author": recipe.card.author}
-    return {"trained_on": public_name(data.name), **{name: value for name, value in owner.items() if value}}
+    return {
+        "trained_on": public_name(data.name),
+        "optimizer": recipe.optimizer,
+        **{name: value for name, value in owner.items() if value},
+    }
 
 
 def _for_objective(recipe: Recipe, pretrained: Checkpoint) -> dict[str, Any]:

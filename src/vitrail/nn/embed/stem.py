@@ -6,7 +6,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ..batch_norm import ConvNorm
+from ..convolution import ScaleFreeConv
 from ..tokens import Tokens
+from .whitening import Whitening
 
 Stages = tuple[tuple[int, ...], ...]
 
@@ -118,6 +120,48 @@ class StridedStem(nn.Module):
         """Number of tokens (rows, columns) of an image of this size."""
         height, width = image_size
         return math.ceil(height / 2**self.halvings), math.ceil(width / 2**self.halvings)
+
+
+class WhitenedStem(nn.Module):
+    """Whitening, and stages of `ScaleFreeConv`s that each halve the map after the first: pixels (B, C, H, W) -> Tokens.
+
+    The network of Jordan (2024), "94% on CIFAR-10 in 3.29 seconds on a single GPU", up to its last stage.
+
+    Args:
+        in_channels: C of the pixels.
+        embed_dim: width D of the tokens; a 1×1 convolution projects to it if the last stage has another width.
+        stages: widths of each stage's convolutions.
+    """
+
+    def __init__(self, in_channels: int, embed_dim: int, stages: Stages) -> None:
+        super().__init__()
+        whitening = Whitening(in_channels)
+        self.layers = nn.Sequential(whitening, nn.GELU())
+        width = whitening.out_channels
+        for stage in stages:
+            for place, out in enumerate(stage):
+                self.layers.append(ScaleFreeConv(width, out))
+                if not place:
+                    self.layers.append(nn.MaxPool2d(2))
+                self.layers.extend([_shift_norm(out), nn.GELU()])
+                width = out
+        self.project = nn.Conv2d(width, embed_dim, 1) if width != embed_dim else nn.Identity()
+        self.halvings = len(stages)
+
+    def forward(self, pixels: Float[Tensor, "B C H W"]) -> Tokens:
+        return Tokens.from_map(self.project(self.layers(pixels)))
+
+    def grid(self, image_size: tuple[int, int]) -> tuple[int, int]:
+        """Number of tokens (rows, columns) of an image of this size; halves are rounded down."""
+        height, width = image_size
+        return (height - 1) // 2**self.halvings, (width - 1) // 2**self.halvings
+
+
+def _shift_norm(width: int) -> nn.BatchNorm2d:
+    """Batch norm whose factors stay 1, as an activation and a convolution of free scale follow it."""
+    norm = nn.BatchNorm2d(width)
+    norm.weight.requires_grad_(False)
+    return norm
 
 
 def _conv(width: int, out: int, activation: type[nn.Module]) -> nn.Module:
