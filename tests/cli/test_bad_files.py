@@ -187,8 +187,8 @@ def test_every_command_has_the_same_strictness(capsys, damaged, tmp_path, monkey
 
 def test_training_without_strictness_is_a_field_of_the_recipe():
     for command in (Train, Pretrain):
-        assert "strict" not in parse(command, ["photos"])._changes(), "a recipe may have it already"
-        assert parse(command, ["photos", "--no-strict"])._changes()["strict"] is False
+        assert parse(command, ["photos"]).changes()["strict"] is None, "a recipe may have it already"
+        assert parse(command, ["photos", "--no-strict"]).changes()["strict"] is False
 
 
 def test_embeddings_have_the_same_strictness_and_folders_remember_it(damaged, tmp_path):

@@ -1,13 +1,13 @@
 """The command `vitrail distill`."""
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from ..progress import to_stderr, visible
 from .options import Option
-from .train import Train
+from .training_options import TrainingOptions, print_result
 
 if TYPE_CHECKING:
     from ..training.recipe import Recipe
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 _TEACHER = "Teacher"
 
 
-@dataclass
-class Distill(Train):
+@dataclass(kw_only=True)
+class Distill(TrainingOptions):
     """Train a Vision Transformer on labelled images and on the outputs of a teacher.
 
     The teacher is any classifier that knows the classes of the source: a run or checkpoint of vitrail, also of a CNN
@@ -34,7 +34,13 @@ class Distill(Train):
         vitrail distill photos/ --teacher logits/ --epochs 100
     """
 
-    teacher: Annotated[str | None, Option(metavar="CHECKPOINT", section=_TEACHER)] = None
+    source: Annotated[str, Option(metavar="SOURCE", positional=True)]
+    """Labelled images to train on."""
+    task: Annotated[str | None, Option(shown_default="from the labels")] = None
+    """Task of the labels: classification, or classification:labels=many."""
+    recipe: str = "default"
+    """A name of `vitrail recipes`, such as finetune; a recipe.yaml; or a run folder, to repeat that run."""
+    teacher: Annotated[str, Option(metavar="CHECKPOINT", section=_TEACHER)]
     """Run, folder, file or hub id of a classifier; timm:NAME or timm:NAME:FILE; or a folder written by --store."""
     kind: Annotated[Literal["soft", "hard"], Option(section=_TEACHER)] = "soft"
     """soft: learn the teacher's probabilities; hard: its most probable class."""
@@ -51,35 +57,45 @@ class Distill(Train):
         started = time.monotonic()
         from ..errors import VitrailError
 
-        if self.data is None or self.teacher is None:
-            raise VitrailError("give a source and a teacher: vitrail distill SOURCE --teacher CHECKPOINT")
-        if self.resume is not None or self.source is not None:
-            raise VitrailError("continue a distillation with `vitrail train --resume RUN`")
         if self.top_k is not None and self.store is None:
             raise VitrailError("--top-k is for --store, which writes a teacher's logits: leave it out")
-        to_stderr(f"reading {self.data}")  # before the imports, which take seconds on a slow machine
+        to_stderr(f"reading {self.source}")  # before the imports, which take seconds on a slow machine
         from ..training.distill import distilling
+        from ..training.recipe_file import read_recipe
+        from ..training.run import train
 
-        recipe = self.named_recipe()
+        recipe = self.with_options(read_recipe(self.recipe))
         if self.store is not None:
             self._store(recipe, self.store)
             return
-        objective = distilling(recipe, self.teacher, kind=self.kind, temperature=self.temperature, weight=self.weight)
-        self.start(replace(recipe, objective=objective), started)
+        run = train(
+            self.source,
+            recipe,
+            objective=distilling(
+                recipe, self.teacher, kind=self.kind, temperature=self.temperature, weight=self.weight
+            ),
+            out=self.out,
+            skip_bad=self.skip_bad,
+            progress=visible,
+            say=to_stderr,
+            started=started,
+        )
+        print_result(run)
+
+    def changes(self) -> dict[str, Any]:
+        return {**super().changes(), "task": self.task}
 
     def _store(self, recipe: "Recipe", folder: Path) -> None:
         """Write the teacher's logits."""
         from ..errors import VitrailError
         from ..training.distill import store_logits
 
-        assert self.data is not None
-        assert self.teacher is not None
         epochs = recipe.epochs or 1.0
         if epochs != round(epochs):
             raise VitrailError(f"--epochs {epochs:g} to store: use a whole number")
         found = store_logits(
             self.teacher,
-            self.data,
+            self.source,
             folder,
             epochs=round(epochs),
             recipe=recipe,
@@ -88,4 +104,4 @@ class Distill(Train):
             skip_bad=self.skip_bad,
             progress=visible,
         )
-        print(f"{found}: the teacher of `vitrail distill {self.data} --teacher {found}`")
+        print(f"{found}: the teacher of `vitrail distill {self.source} --teacher {found}`")

@@ -79,10 +79,11 @@ class CommandField:
 
 
 def command_fields(command: type) -> list[CommandField]:
-    """Return the fields of a command's dataclass, in order."""
+    """Return the fields of a command's dataclass in order: its own first, then those of its base classes."""
     hints = get_type_hints(command, include_extras=True)
-    docs = _field_docs(command)
-    return [_field(field, hints[field.name], docs.get(field.name, "")) for field in fields(command)]
+    docs, own = _field_docs(command), inspect.get_annotations(command)
+    ordered = sorted(fields(command), key=lambda field: field.name not in own)
+    return [_field(field, hints[field.name], docs.get(field.name, "")) for field in ordered]
 
 
 def _field(field: Field[Any], hint: Any, doc: str) -> CommandField:

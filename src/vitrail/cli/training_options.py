@@ -1,0 +1,73 @@
+"""Options that `train`, `pretrain` and `distill` share: fields of the recipe, and the run folder."""
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Annotated, Any
+
+from .options import COMPUTE, Option, OptionalOut, OptionalPrecision, Strict
+
+if TYPE_CHECKING:
+    from ..training.recipe import Recipe
+    from ..training.run import Run
+
+_LENGTH = "Length"
+
+
+@dataclass(kw_only=True)
+class TrainingOptions:
+    """Base class of the commands that train one model."""
+
+    model: Annotated[str | None, Option(metavar="VARIANT")] = None
+    """Variant, such as vit_tiny_patch16_224; see `vitrail models`."""
+    weights: Annotated[str | None, Option(metavar="CHECKPOINT")] = None
+    """Checkpoint to start from: a run, a folder, a file or a hub id."""
+    image_size: Annotated[int | None, Option(metavar="PIXELS")] = None
+    """Side of the model's input in pixels."""
+    skip_bad: bool = False
+    """Skip files that cannot be read, and list them in bad_files.csv, instead of stopping."""
+    strict: Strict = True
+    beside: Annotated[list[str], Option(metavar="RUN")] = field(default_factory=list)
+    """Other runs whose validation curves the report draws too."""
+    set: Annotated[list[str], Option(metavar="FIELD=VALUE")] = field(default_factory=list)
+    """Any fields of the recipe, such as lr=1e-3 drop_path=0.1."""
+    epochs: Annotated[float | None, Option(section=_LENGTH)] = None
+    """Passes over the training images."""
+    minutes: Annotated[float | None, Option(section=_LENGTH)] = None
+    """Time budget of the whole run; the number of steps is chosen by the measured speed."""
+    batch_size: Annotated[int | None, Option(section=COMPUTE, shown_default="from the data")] = None
+    """Images in one step."""
+    device: Annotated[str | None, Option("auto, cpu, cuda or cuda:1.", section=COMPUTE, shown_default="auto")] = None
+    precision: OptionalPrecision = None
+    seed: Annotated[int | None, Option(section=COMPUTE)] = None
+    """Seed of all random numbers; the same seed gives the same weights."""
+    out: OptionalOut = None
+    """Run folder to create, by default runs/SOURCE-N."""
+
+    def with_options(self, recipe: "Recipe") -> "Recipe":
+        """The recipe with the options of the command line; fields that --set names come last."""
+        from ..training.recipe import with_changes
+        from ..training.recipe_file import set_fields
+
+        return set_fields(with_changes(recipe, **self.changes()), self.set)
+
+    def changes(self) -> dict[str, Any]:
+        """Fields of the recipe that have an option of their own; None leaves a field as it is."""
+        return {
+            "model": self.model,
+            "weights": self.weights,
+            "image_size": self.image_size,
+            "strict": None if self.strict else False,
+            "beside": tuple(self.beside) or None,
+            "epochs": self.epochs,
+            "minutes": self.minutes,
+            "batch_size": self.batch_size,
+            "device": self.device,
+            "precision": self.precision,
+            "seed": self.seed,
+        }
+
+
+def print_result(run: "Run") -> None:
+    """Print the result of a run and the next commands."""
+    from ..training.publish.next_steps import next_steps
+
+    print(next_steps(run.path, run.metrics))
