@@ -117,9 +117,9 @@ def test_a_method_that_does_not_apply_leaves_the_others(
     with pytest.raises(SystemExit) as stopped:
         main([*asked, "--masks", str(scenes / "masks"), "--methods", "rollout", "grad_cam"])
     assert not stopped.value.code
-    lines = capsys.readouterr().out.splitlines()
-    assert any(line.startswith("rollout: ") and "use grad_cam" in line for line in lines)
-    named = [line.split("  ")[0] for line in lines]
+    printed = capsys.readouterr()
+    assert any(line.startswith("vitrail: rollout: ") and "use grad_cam" in line for line in printed.err.splitlines())
+    named = [line.split("  ")[0] for line in printed.out.splitlines()]
     assert {"grad_cam", "random (baseline)", "centre (baseline)", "object (reference)"} <= set(named)
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from ..tables import write_csv, write_text
 from .options import CheckpointArgument, Device, Limit, Out, Precision, SourcesArgument, Split, Strict
+from .results import print_notes
 
 
 @dataclass
@@ -42,7 +43,7 @@ class Anatomy:
         from ..lens.images import named_images, readable
         from ..lens.outputs import image_model
         from ..pages.image import displayable
-        from ..progress import to_stderr, visible
+        from ..progress import visible
         from ..study.files import is_folder
 
         checkpoint = load(self.checkpoint)
@@ -72,6 +73,5 @@ class Anatomy:
         write_text(place, anatomy_page(title, measured, shown, refused))
         if is_folder(self.out):
             write_csv(self.out / "anatomy.csv", distance_rows(measured))
-        for sentence in refused:
-            to_stderr(f"vitrail: {sentence}")
+        print_notes(refused)
         print(place)

@@ -16,6 +16,7 @@ from .options import (
     Strict,
     drawn_limit,
 )
+from .results import print_study
 
 
 @dataclass
@@ -48,11 +49,10 @@ class Attribution:
         from ..checkpoint.contract import load
         from ..data.bad_files import left_out
         from ..lens.attribution.methods import METHODS, find_method
-        from ..progress import to_stderr, visible
+        from ..progress import visible
         from ..study.attribution import evaluate_explanations
-        from ..study.attribution_table import files, notes, table
-        from ..study.files import check_output, write_study
-        from ..tables import print_table
+        from ..study.attribution_table import files
+        from ..study.files import check_output
 
         check_output(self.out)
         methods = {name: find_method(name) for name in self.methods or METHODS}
@@ -70,12 +70,4 @@ class Attribution:
             seed=self.seed,
             progress=visible,
         )
-        write_study(self.out, files(found, self.checkpoint))
-        for sentence in left_out(found.bad, self.source):
-            to_stderr(f"vitrail: {sentence}")
-        about, *reasons = notes(found)
-        print(about)
-        print_table(*table(found))
-        for reason in reasons:
-            print(reason)
-        to_stderr(f"vitrail: written to {self.out}")
+        print_study(files(found, self.checkpoint), self.out, left_out(found.bad, self.source))

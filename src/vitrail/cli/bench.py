@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from .options import COMPUTE, Device, Json, Option, Precision
+from .results import print_note
 
 
 @dataclass
@@ -42,7 +43,7 @@ class Bench:
     def run(self) -> None:
         from ..bench.attention import bench_attention
         from ..bench.attention_table import bench_table, circumstances
-        from ..progress import to_stderr, visible
+        from ..progress import visible
         from ..tables import print_table
 
         found = bench_attention(
@@ -56,7 +57,7 @@ class Bench:
             minutes=self.minutes,
             progress=visible,
         )
-        to_stderr(f"vitrail: {circumstances(found)}")
+        print_note(circumstances(found))
         if self.json:
             print(json.dumps(found.to_dict(), ensure_ascii=False))
         else:

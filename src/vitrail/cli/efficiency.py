@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from .options import Option, OptionalOut, Out, SkipBad, SourceArgument, Strict
+from .results import print_notes
 
 _LENGTH = "Length"
 
@@ -58,7 +59,7 @@ class DataEfficiency:
         )
         found = study_efficiency(self.source, self.out, options, progress=visible, say=to_stderr)
         write_efficiency(found, self.out)
-        to_stderr("\n".join(f"vitrail: {note}" for note in found.notes))
+        print_notes(found.notes)
         print_table(*efficiency_table(found))
         print()
         print_table(*factor_table(found))

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from .options import BatchSize, CheckpointArgument, Device, Limit, Out, Precision, SourcesArgument, Split, Strict
+from .results import print_note
 
 
 @dataclass
@@ -33,7 +34,7 @@ class Embed:
 
     def run(self) -> None:
         from ..evaluation.embed import write_embeddings
-        from ..progress import to_stderr, visible
+        from ..progress import visible
 
         written = write_embeddings(
             self.checkpoint,
@@ -48,5 +49,5 @@ class Embed:
             progress=visible,
         )
         failed = f", {written.failed} of them could not be read" if written.failed else ""
-        to_stderr(f"vitrail: {written.images} images, {written.width} numbers each{failed}")
+        print_note(f"{written.images} images, {written.width} numbers each{failed}")
         print(self.out)

@@ -22,6 +22,7 @@ from .options import (
     Strict,
     Tta,
 )
+from .results import print_notes
 
 
 @dataclass
@@ -59,7 +60,7 @@ class Eval:
         from ..engines.predictor import output_names
         from ..evaluation.evaluate import evaluate
         from ..evaluation.prediction_table import Layout, open_table, table_format
-        from ..progress import to_stderr, visible
+        from ..progress import visible
         from ..tasks.registry import resolve
         from ..tasks.task import Prediction
 
@@ -93,7 +94,5 @@ class Eval:
         text = json_text(found.to_dict())
         if self.out:
             write_text(self.out, text + "\n")
-        for sentence in left_out(bad, self.source):
-            to_stderr(f"vitrail: {sentence}")
-        to_stderr(f"vitrail: scored {found.note}")
+        print_notes([*left_out(bad, self.source), f"scored {found.note}"])
         print(text if self.json else task.summary(found))

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Annotated
 
 from .options import CheckpointArgument, Device, Limit, Option, Out, SourcesArgument, Split, Strict
+from .results import print_note
 
 
 @dataclass
@@ -48,7 +49,7 @@ class Explain:
 
     def run(self) -> None:
         from ..lens.explain import explain
-        from ..progress import to_stderr, visible
+        from ..progress import visible
 
         paths = explain(
             self.checkpoint,
@@ -63,6 +64,6 @@ class Explain:
             image_size=self.image_size,
             device=self.device,
             progress=visible,
-            say=lambda sentence: to_stderr(f"vitrail: {sentence}"),
+            say=print_note,
         )
         print("\n".join(map(str, paths)))

@@ -5,8 +5,8 @@ import webbrowser
 from dataclasses import dataclass
 from typing import Annotated
 
-from ..progress import to_stderr
 from .options import CheckpointArgument, Device, Limit, Option, SourcesArgument, Split, Strict
+from .results import print_note
 
 
 @dataclass
@@ -65,17 +65,17 @@ class Explore:
             image_size=self.image_size,
             device=self.device,
             port=self.port,
-            say=lambda sentence: to_stderr(f"vitrail: {sentence}"),
+            say=print_note,
         ) as server:
             print(server.url, flush=True)
-            to_stderr("vitrail: open it in a browser; Ctrl-C stops")
+            print_note("open it in a browser; Ctrl-C stops")
             if self.open:
                 # In a thread: a browser in the terminal would block the server.
                 threading.Thread(target=_open, args=(server.url,), daemon=True).start()
             try:
                 server.wait()
             except KeyboardInterrupt:
-                to_stderr("vitrail: stopped")
+                print_note("stopped")
 
 
 def _open(url: str) -> None:
@@ -84,4 +84,4 @@ def _open(url: str) -> None:
     except (webbrowser.Error, OSError):
         opened = False
     if not opened:
-        to_stderr("vitrail: no browser could be opened here: copy the address into one")
+        print_note("no browser could be opened here: copy the address into one")

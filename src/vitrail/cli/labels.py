@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Annotated
 
 from .options import BatchSize, Device, Option, Out, Precision, Seed, SkipBad, SourceArgument, Strict
+from .results import print_notes
 
 
 @dataclass
@@ -38,7 +39,7 @@ class Labels:
     def run(self) -> None:
         from ..checkpoint.contract import load
         from ..data.bad_files import left_out
-        from ..progress import to_stderr, visible
+        from ..progress import visible
         from ..study.labels import LabelOptions, study_labels
         from ..study.labels_page import label_summary, write_label_study
 
@@ -54,6 +55,5 @@ class Labels:
         )
         found = study_labels(self.source, load(self.weights) if self.weights else None, options, progress=visible)
         write_label_study(found, self.out)
-        for note in (*left_out(found.bad, self.source), *found.notes):
-            to_stderr(f"vitrail: {note}")
+        print_notes([*left_out(found.bad, self.source), *found.notes])
         print(label_summary(found, self.out))

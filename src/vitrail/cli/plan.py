@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from .options import COMPUTE, Json, Option, OptionalOut, Precision
+from .results import print_note, print_notes
 
 _SIZES = "Comparing sizes"
 
@@ -97,7 +98,7 @@ class Plan:
         from ..errors import VitrailError
         from ..planning.comparison import Grid, compare
         from ..planning.comparison_page import comparison_notes, comparison_table, write_comparison
-        from ..progress import to_stderr, visible
+        from ..progress import visible
         from ..tables import print_table
 
         for flag, given in (("--budget", self.budget), ("--objective", self.objective)):
@@ -125,9 +126,9 @@ class Plan:
         )
         if self.out is not None:
             write_comparison(rows, self.out)
-            to_stderr(f"vitrail: written to {self.out}")
+            print_note(f"written to {self.out}")
         if self.json:
             print(json.dumps([asdict(row) for row in rows]))
             return
-        to_stderr("\n".join(f"vitrail: {note}" for note in comparison_notes(rows)))
+        print_notes(comparison_notes(rows))
         print_table(*comparison_table(rows))

@@ -18,6 +18,7 @@ from .options import (
     Strict,
     Tta,
 )
+from .results import print_note
 
 
 @dataclass
@@ -59,7 +60,7 @@ class Predict:
         from ..engines.predictor import check_top_k, make_predictor
         from ..evaluation.predict import Counted, at_least_one, named_images, predict_samples, with_labels
         from ..evaluation.prediction_table import Layout, table_format, write_table
-        from ..progress import to_stderr, visible
+        from ..progress import visible
 
         check_top_k(self.top_k)
         form = table_format(self.format, self.out)
@@ -75,4 +76,4 @@ class Predict:
         predictions = Counted(predict_samples(predictor, named, top_k=self.top_k, progress=visible))
         layout = Layout(predictor.task, predictor.names, self.top_k, labelled=bool(named.labels))
         write_table(at_least_one(predictions), layout, form, self.out)
-        to_stderr(f"vitrail: {predictions.summary}{f'; written to {self.out}' if self.out else ''}")
+        print_note(f"{predictions.summary}{f'; written to {self.out}' if self.out else ''}")

@@ -17,6 +17,7 @@ from .options import (
     Strict,
     drawn_limit,
 )
+from .results import print_study
 
 
 @dataclass
@@ -60,14 +61,12 @@ class Probe:
     def run(self) -> None:
         from ..checkpoint.contract import load
         from ..data.bad_files import left_out
-        from ..progress import to_stderr, visible
-        from ..study.files import check_output, write_study
+        from ..progress import visible
+        from ..study.files import check_output
         from ..study.probe import study_probe
-        from ..study.probe_table import files, notes, table
-        from ..tables import print_table
+        from ..study.probe_table import files
 
-        if self.out:
-            check_output(self.out)
+        check_output(self.out)
         found = study_probe(
             load(self.checkpoint),
             self.sources,
@@ -84,8 +83,4 @@ class Probe:
             progress=visible,
         )
         bad = [line for source in found.sources for line in left_out(source.bad, source.name)]
-        written = [f"written to {self.out}"] if self.out else []
-        if self.out:
-            write_study(self.out, files(found, self.checkpoint))
-        to_stderr("\n".join(f"vitrail: {note}" for note in (*bad, *notes(found), *written)))
-        print_table(*table(found))
+        print_study(files(found, self.checkpoint), self.out, bad)

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from ..progress import to_stderr
 from .options import CheckpointArgument, Option, OptionalOut
+from .results import print_note
 
 _SHOWN = 20
 
@@ -37,11 +37,11 @@ class RenameClasses:
         with RunLock(place) if is_run else nullcontext():  # a run that goes on would write the old names again
             names = rename_classes(self.checkpoint, self.names, self.out)
         shown = ", ".join(names[:_SHOWN]) + (" …" if len(names) > _SHOWN else "")
-        to_stderr(f"vitrail: {self.out or self.checkpoint} has the classes {shown}")
+        print_note(f"{self.out or self.checkpoint} has the classes {shown}")
         described = [name for name in DESCRIPTIONS if is_run and (place / name).is_file()]
         if described:
-            to_stderr(
-                f"vitrail: {', '.join(described)} have the old names until `vitrail train --resume {place}` writes "
+            print_note(
+                f"{', '.join(described)} have the old names until `vitrail train --resume {place}` writes "
                 "them again; splits.csv and data.json keep the names of the source. To evaluate, name the classes of "
                 "the images alike"
             )

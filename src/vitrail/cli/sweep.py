@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Annotated
 
 from .options import Option, Out, SkipBad, SourceArgument
+from .results import print_notes
 
 _LENGTH = "Length"
 
@@ -63,7 +64,7 @@ class Sweep:
         best = found.best  # raises if no run has a result
         command = best_command(found, self._options(best.trial.recipe.minutes))
         write_sweep(found, self.out, command)
-        to_stderr("\n".join(f"vitrail: {note}" for note in sweep_notes(found)))
+        print_notes(sweep_notes(found))
         print("\n".join(sweep_summary(found, self.out, command)))
 
     def _options(self, minutes: float | None) -> list[str]:

@@ -31,8 +31,13 @@ class StudyFiles:
     sections: Sequence[str] = ()
 
 
-def check_output(out: Path) -> None:
-    """Raise VitrailError if neither a CSV file nor a folder can be written here, before anything is measured."""
+def check_output(out: Path | None) -> None:
+    """Raise VitrailError if neither a CSV file nor a folder can be written here, before anything is measured.
+
+    None, for a study that is only printed, passes.
+    """
+    if out is None:
+        return
     if is_folder(out):
         if out.is_file():
             raise VitrailError(f"{out} is a file: name a folder, or a file that ends in .csv")

@@ -1,17 +1,15 @@
-"""The commands `vitrail study robustness` and `vitrail study layers`."""
+"""The command `vitrail study robustness`."""
 
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-from ..progress import to_stderr
 from .options import (
     BatchSize,
     CheckpointArgument,
     Device,
     LimitDrawn,
     Option,
-    OptionalOut,
     Out,
     Precision,
     Seed,
@@ -21,6 +19,7 @@ from .options import (
     Strict,
     drawn_limit,
 )
+from .results import print_study
 
 
 @dataclass
@@ -70,10 +69,9 @@ class Robustness:
         from ..checkpoint.contract import load
         from ..data.bad_files import left_out
         from ..progress import visible
-        from ..study.files import check_output, write_study
+        from ..study.files import check_output
         from ..study.robustness import Options, study_robustness
-        from ..study.robustness_table import STANDARD_ERROR, files, table
-        from ..tables import print_table
+        from ..study.robustness_table import files
 
         check_output(self.out)
         options = Options(
@@ -93,74 +91,4 @@ class Robustness:
         )
         names = [self.checkpoint, *([self.against] if self.against else [])]
         found = study_robustness([load(name) for name in names], self.source, options, progress=visible)
-        write_study(self.out, files(found, names))
-        _say(
-            *left_out(found.bad, self.source),
-            *found.notes,
-            STANDARD_ERROR,
-            f"written to {self.out}",
-        )
-        print_table(*table(found, names))
-
-
-@dataclass
-class Layers:
-    """Measure the accuracy of a linear probe on the output of each block.
-
-    Linear probes are fitted on the training part and evaluated on the part chosen by --split; the logit lens applies
-    the model's own head after every block.
-
-    Examples:
-        vitrail study layers runs/flowers flowers/
-        vitrail study layers runs/flowers flowers/ --split val --limit all -o layers
-    """
-
-    checkpoint: CheckpointArgument
-    source: SourceArgument
-    split: Split = "auto"
-    limit: LimitDrawn = 500
-    skip_bad: SkipBad = False
-    strict: Strict = True
-    probe: Literal["ridge", "logistic"] = "ridge"
-    """Kind of probe."""
-    batch_size: BatchSize = 32
-    device: Device = "auto"
-    precision: Precision = "auto"
-    seed: Seed = 0
-    out: OptionalOut = None
-    """CSV file to write, or folder for the CSV file and a page."""
-
-    def run(self) -> None:
-        from ..checkpoint.contract import load
-        from ..data.bad_files import left_out
-        from ..progress import visible
-        from ..study.files import check_output, write_study
-        from ..study.layers import study_layers
-        from ..study.layers_table import files, table
-        from ..tables import print_table
-
-        if self.out:
-            check_output(self.out)
-        found = study_layers(
-            load(self.checkpoint),
-            self.source,
-            split=self.split,
-            limit=drawn_limit(self.limit),
-            skip_bad=self.skip_bad,
-            strict=self.strict,
-            kind=self.probe,
-            batch_size=self.batch_size,
-            device=self.device,
-            precision=self.precision,
-            seed=self.seed,
-            progress=visible,
-        )
-        written = [f"written to {self.out}"] if self.out else []
-        if self.out:
-            write_study(self.out, files(found, self.checkpoint))
-        _say(*left_out(found.bad, self.source), *found.notes, *written)
-        print_table(*table(found))
-
-
-def _say(*notes: str) -> None:
-    to_stderr("\n".join(f"vitrail: {note}" for note in notes))
+        print_study(files(found, names), self.out, left_out(found.bad, self.source))
