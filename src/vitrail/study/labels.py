@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import Protocol
 
-import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
 from ..checkpoint.contract import Checkpoint
@@ -121,17 +122,16 @@ def study_labels(
     _check(data, samples, options.folds)
     images = small_images(data, samples, progress)
     pairs = near_duplicates(images, least=options.similar or _least_similar(data), progress=progress)
-    groups = [digests[first] for first in duplicate_groups(len(samples), pairs)]
-    features, notes = _features(data, samples, images, checkpoint, options, progress)
-    many = task.labels == "many"
-    targets = _targets(samples, len(data.names))
-    strata = [sample.labels if many else sample.labels[0] for sample in samples]
-    folds = folds_of(groups, strata, options.folds)
     if checkpoint is None:
-        probabilities = out_of_fold(features, targets, folds, many=many, progress=progress)
+        features = _patch_features(images, options, progress)
     else:
-        probabilities = logistic_out_of_fold(features, targets, folds, many=many, seed=options.seed, progress=progress)
+        features = _checkpoint_features(checkpoint, data, samples, options, progress)
+    groups, many = [digests[first] for first in duplicate_groups(len(samples), pairs)], task.labels == "many"
+    folds = folds_of(groups, [sample.labels if many else sample.labels[0] for sample in samples], options.folds)
+    targets = task.targets(samples, data.names)
+    probabilities = features.out_of_fold(features.vectors, targets, folds, many=many, progress=progress)
     judged = judge_many(targets, probabilities, data.names) if many else judge(targets, probabilities, data.names)
+    trained_on = _trained_on(checkpoint, digests)
     return LabelStudy(
         name=data.name,
         class_names=data.names,
@@ -144,12 +144,7 @@ def study_labels(
         accuracy=judged.accuracy,
         duplicates=tuple(pairs),
         pairs=judged.pairs,
-        notes=(
-            *notes,
-            _fold_note(options.folds, checkpoint),
-            *_weak_note(judged.accuracy),
-            *_leak_note(checkpoint, digests),
-        ),
+        notes=_notes(features, options.folds, judged.accuracy, trained_on),
         bad=tuple(data.survey.bad),
     )
 
@@ -183,31 +178,47 @@ def _check(data: TrainingData, samples: Sequence[Sample], folds: int) -> None:
         )
 
 
-def _targets(samples: Sequence[Sample], classes: int) -> Float[Tensor, "n K"]:
-    targets = torch.zeros(len(samples), classes)
-    for row, sample in zip(targets, samples, strict=True):
-        row[list(sample.labels)] = 1
-    return targets
+class _OutOfFold(Protocol):
+    """A function such as `out_of_fold`."""
+
+    def __call__(
+        self,
+        features: Float[Tensor, "n D"],
+        targets: Float[Tensor, "n K"],
+        folds: Int[Tensor, " n"],
+        *,
+        many: bool,
+        progress: Track,
+    ) -> Float[Tensor, "n K"]: ...
 
 
-def _features(
-    data: TrainingData,
-    samples: Sequence[Sample],
-    images: UInt8[Tensor, "n C S S"],
-    checkpoint: Checkpoint | None,
-    options: LabelOptions,
-    progress: Track,
-) -> tuple[Float[Tensor, "n D"], list[str]]:
-    if checkpoint is None:
-        words = options.words or (_WORDS if len(images) <= _MANY else _WORDS // 2)
-        dictionary = fit_dictionary(images, words=words, seed=options.seed)
-        side = images.shape[2]
-        note = f"features: {words} clusters of the images' own patches, at {side} × {side} pixels (no --weights given)"
-        return patch_features(images, dictionary, progress=progress), [note]
-    listed = Source(data.name, data.names, tuple(samples), task=data.survey.source.task)
+@dataclass(frozen=True, slots=True)
+class _Features:
+    """Features of the images, and the function that computes out-of-fold probabilities from them; both in words."""
+
+    vectors: Float[Tensor, "n D"]
+    out_of_fold: _OutOfFold
+    note: str
+    classifier: str
+
+
+def _patch_features(images: UInt8[Tensor, "n C S S"], options: LabelOptions, progress: Track) -> _Features:
+    words = options.words or (_WORDS if len(images) <= _MANY else _WORDS // 2)
+    dictionary, side = fit_dictionary(images, words=words, seed=options.seed), images.shape[2]
+    return _Features(
+        patch_features(images, dictionary, progress=progress),
+        out_of_fold,
+        f"features: {words} clusters of the images' own patches, at {side} × {side} pixels (no --weights given)",
+        "ridge classifier",
+    )
+
+
+def _checkpoint_features(
+    checkpoint: Checkpoint, data: TrainingData, samples: Sequence[Sample], options: LabelOptions, progress: Track
+) -> _Features:
     found = embed(
         checkpoint,
-        listed,
+        Source(data.name, data.names, tuple(samples), task=data.survey.source.task),
         strict=options.strict,
         batch_size=options.batch_size,
         device=options.device,
@@ -217,33 +228,35 @@ def _features(
     if broken := [error for error in found.errors if error]:
         raise VitrailError(f"{len(broken)} images of {data.name} do not fit the checkpoint: {broken[0]}")
     name = checkpoint.path or checkpoint.info.get("architecture", "the model")
-    return found.vectors, [f"features: {found.vectors.shape[1]} outputs before the head of {name}"]
-
-
-def _fold_note(folds: int, checkpoint: Checkpoint | None) -> str:
-    kind = "ridge classifier" if checkpoint is None else "logistic regression"
-    return (
-        f"each image is judged by a {kind} fitted on {folds - 1} of {folds} parts, which it and its "
-        "near-duplicates are not in"
+    return _Features(
+        found.vectors,
+        partial(logistic_out_of_fold, seed=options.seed),
+        f"features: {found.vectors.shape[1]} outputs before the head of {name}",
+        "logistic regression",
     )
 
 
-def _weak_note(accuracy: float) -> list[str]:
-    if accuracy >= _TRUSTED:
-        return []
-    return [
-        f"the classifiers agree with only {100 * accuracy:.0f} % of the labels: most labels that they contradict are "
-        "right, so read the list from the top and do not trust the number of its entries; --weights with features of "
-        "a good checkpoint sharpens it"
-    ]
-
-
-def _leak_note(checkpoint: Checkpoint | None, digests: Sequence[str]) -> list[str]:
+def _trained_on(checkpoint: Checkpoint | None, digests: Sequence[str]) -> int:
+    """Number of the images that the checkpoint was trained on."""
     recorded = recorded_splits(checkpoint.path) if checkpoint and checkpoint.path else None
-    trained = sum((recorded or {}).get(digest) == "train" for digest in digests)
-    if not trained:
-        return []
-    return [
-        f"the checkpoint was trained on {trained:,} of these images with these labels, so it may have learned wrong "
-        "ones: their suspicion is too low; a checkpoint of other data, or none, is better"
+    return sum((recorded or {}).get(digest) == "train" for digest in digests)
+
+
+def _notes(features: _Features, folds: int, accuracy: float, trained_on: int) -> tuple[str, ...]:
+    notes = [
+        features.note,
+        f"each image is judged by a {features.classifier} fitted on {folds - 1} of {folds} parts, which it and its "
+        "near-duplicates are not in",
     ]
+    if accuracy < _TRUSTED:
+        notes.append(
+            f"the classifiers agree with only {100 * accuracy:.0f} % of the labels: most labels that they contradict "
+            "are right, so read the list from the top and do not trust the number of its entries; --weights with "
+            "features of a good checkpoint sharpens it"
+        )
+    if trained_on:
+        notes.append(
+            f"the checkpoint was trained on {trained_on:,} of these images with these labels, so it may have learned "
+            "wrong ones: their suspicion is too low; a checkpoint of other data, or none, is better"
+        )
+    return tuple(notes)
