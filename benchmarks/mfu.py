@@ -19,7 +19,7 @@ from torch import nn
 
 from vitrail import create_model
 from vitrail.models.registry import model_config
-from vitrail.planning.flops import count
+from vitrail.planning.flops import TRAINING_STEP, count
 
 PEAKS = {"A100": 312.0, "H100": 989.0, "H200": 989.0}
 """Dense bfloat16 TFLOP/s of data sheets, by a part of the device's name."""
@@ -58,7 +58,7 @@ def compare(name: str, given: argparse.Namespace, device: torch.device, peak: fl
     """Time both libraries in turn, and print a row for each."""
     config = model_config(name)
     size = config.image_size if isinstance(config.image_size, int) else config.image_size[0]
-    flops = 3 * count(config).flops * given.batch
+    flops = TRAINING_STEP * count(config).flops * given.batch
     rows: dict[str, list[float]] = {}
     steps = {
         f"{library}{' compiled' * compiled}": step_of(make(), given.batch, size, device, compiled=compiled)

@@ -1,5 +1,6 @@
 """Checkpoint, `load` and `save`."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -47,6 +48,20 @@ class Checkpoint:
     def task(self) -> TaskSpec:
         """The task of the model."""
         return self.config.task
+
+
+CheckpointLike = Checkpoint | str | os.PathLike[str]
+"""A checkpoint, or what `load` takes."""
+
+
+def as_checkpoint(given: CheckpointLike) -> Checkpoint:
+    """Return a checkpoint, loading it if a name or a path is given."""
+    return given if isinstance(given, Checkpoint) else load(os.fspath(given))
+
+
+def path_of(given: CheckpointLike) -> Path | None:
+    """Path of a checkpoint, by which the splits of its run are found; None if it was not loaded from one."""
+    return given.path if isinstance(given, Checkpoint) else Path(given)
 
 
 def load(source: str | Path, *, architecture: str | None = None, say: Say = to_stderr, **overrides: Any) -> Checkpoint:

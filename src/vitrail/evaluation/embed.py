@@ -1,6 +1,5 @@
 """Embeddings of images, in memory or as files."""
 
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..checkpoint.contract import Checkpoint, load
+from ..checkpoint.contract import Checkpoint, CheckpointLike, as_checkpoint, path_of
 from ..checkpoint.native import tensors_digest
 from ..data.bad_files import none_readable
 from ..data.open import BadFile, Sample, SourceLike
@@ -53,7 +52,7 @@ class Written:
 
 
 def embed(
-    checkpoint: Checkpoint | Spec,
+    checkpoint: CheckpointLike,
     sources: SourceLike | Sequence[SourceLike],
     *,
     split: SplitChoice = "all",
@@ -91,7 +90,7 @@ def embed(
 
 
 def write_embeddings(
-    checkpoint: Checkpoint | Spec,
+    checkpoint: CheckpointLike,
     sources: SourceLike | Sequence[SourceLike],
     out: Spec,
     *,
@@ -165,7 +164,7 @@ def vector_width(predictor: Predictor) -> int:
 
 
 def _opened(
-    checkpoint: Checkpoint | Spec,
+    checkpoint: CheckpointLike,
     sources: SourceLike | Sequence[SourceLike],
     split: SplitChoice,
     limit: int | None,
@@ -175,9 +174,8 @@ def _opened(
     device: str,
     precision: str,
 ) -> tuple[NamedImages, Checkpoint, Predictor]:
-    run = checkpoint.path if isinstance(checkpoint, Checkpoint) else Path(checkpoint)
-    named = named_images(sources, limit, split=split, run=run, strict=strict)
-    found = checkpoint if isinstance(checkpoint, Checkpoint) else load(os.fspath(checkpoint))
+    named = named_images(sources, limit, split=split, run=path_of(checkpoint), strict=strict)
+    found = as_checkpoint(checkpoint)
     shape = found.model.config.pixels_shape
     if len(shape) != 3:
         raise VitrailError(f"this model takes videos, {'×'.join(map(str, shape))}: embeddings need a model of images")

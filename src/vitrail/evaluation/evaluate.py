@@ -1,10 +1,9 @@
 """Evaluation of a checkpoint on labelled images."""
 
-import os
 from collections.abc import Callable
 from dataclasses import replace
 
-from ..checkpoint.contract import Checkpoint, load
+from ..checkpoint.contract import CheckpointLike, as_checkpoint
 from ..data.bad_files import BadFiles, bad_file_count
 from ..data.open import BadFile, SourceLike, open_source
 from ..engines.predictor import Predictor, make_predictor
@@ -20,7 +19,7 @@ _CLASSES = 5
 
 
 def evaluate(
-    checkpoint: Checkpoint | str | os.PathLike[str],
+    checkpoint: CheckpointLike,
     source: SourceLike,
     *,
     split: SplitChoice = "auto",
@@ -52,7 +51,7 @@ def evaluate(
     Raises:
         VitrailError: unknown classes, unreadable files, a missing part, no images, or a task without labels.
     """
-    found = checkpoint if isinstance(checkpoint, Checkpoint) else load(os.fspath(checkpoint))
+    found = as_checkpoint(checkpoint)
     predictor = make_predictor(found, batch_size=batch_size, engine=engine, device=device, precision=precision, tta=tta)
     matched = predictor.task.match(open_source(source, strict=strict), found.class_names)
     chosen = held_out(matched, found.path, split, skip_bad=skip_bad, progress=progress)

@@ -10,7 +10,7 @@ from numpy import ndarray
 from PIL import Image
 from torch import Tensor
 
-from ..checkpoint.contract import Checkpoint, load
+from ..checkpoint.contract import CheckpointLike, as_checkpoint, path_of
 from ..data.bad_files import none_readable
 from ..data.in_memory import ImageLike
 from ..data.open import BadFile, Sample, SourceLike, is_source, open_source, source_name
@@ -30,7 +30,7 @@ _MOST_REASONS = 5
 
 
 def predict(
-    checkpoint: Checkpoint | Spec,
+    checkpoint: CheckpointLike,
     sources: SourceLike | ImageLike | Sequence[SourceLike] | Sequence[ImageLike],
     *,
     top_k: int = 5,
@@ -71,9 +71,8 @@ def predict(
     check_top_k(top_k)
     check_limit(limit)
     specs, images = _specs_or_images(sources)
-    run = checkpoint.path if isinstance(checkpoint, Checkpoint) else Path(checkpoint)
-    named = None if images else named_images(specs, limit, split=split, run=run, strict=strict)
-    found = checkpoint if isinstance(checkpoint, Checkpoint) else load(os.fspath(checkpoint))
+    named = None if images else named_images(specs, limit, split=split, run=path_of(checkpoint), strict=strict)
+    found = as_checkpoint(checkpoint)
     predictor = make_predictor(found, batch_size=batch_size, engine=engine, device=device, precision=precision, tta=tta)
     if named is None:
         return iter(predictor(images[:limit], top_k=top_k))

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ..checkpoint.contract import Checkpoint, load
+from ..checkpoint.contract import Checkpoint, CheckpointLike, as_checkpoint, load
 from ..data.preprocess import Preprocess
 from ..errors import VitrailError
 from ..machine.facts import pick_device
@@ -18,7 +18,7 @@ from ..tasks.classification import Classification
 from ..tasks.registry import resolve
 from .outputs import gives_classes, image_model
 
-Source = Checkpoint | str | os.PathLike[str]
+Source = CheckpointLike
 """A checkpoint, or what `load` takes: a run, a folder, a file, a hub id."""
 
 _PLAIN = Classification()
@@ -72,11 +72,6 @@ class Prediction:
     probability: float
 
 
-def opened(source: Source) -> Checkpoint:
-    """Return a checkpoint, loading it if a path is given."""
-    return source if isinstance(source, Checkpoint) else load(os.fspath(source))
-
-
 def watch(source: Source, *, image_size: int | None = None, device: str | torch.device = "auto") -> Watched:
     """Return a checkpoint as a `Watched` on a device; of an image-text model only the image encoder.
 
@@ -87,7 +82,7 @@ def watch(source: Source, *, image_size: int | None = None, device: str | torch.
     if isinstance(source, Checkpoint) and image_size is not None:
         raise VitrailError("image_size changes a checkpoint as it is loaded: give its path, not a loaded checkpoint")
     resized = image_size is not None and not isinstance(source, Checkpoint)
-    checkpoint = load(os.fspath(source), image_size=image_size) if resized else opened(source)  # type: ignore[arg-type]
+    checkpoint = load(os.fspath(source), image_size=image_size) if resized else as_checkpoint(source)  # type: ignore[arg-type]
     model = image_model(checkpoint.model).to(pick_device(str(device))).eval()
     task = resolve(checkpoint.task) if gives_classes(model) else None
     found = task if isinstance(task, Classification) else _PLAIN

@@ -11,6 +11,9 @@ from ..checkpoint.build import blueprint
 from ..models.fields import ModelConfig
 from .depth import by_depth
 
+TRAINING_STEP = 3
+"""FLOPs of a training step, in units of a forward pass: the backward pass has two matrix products for each of it."""
+
 # The CPU's fused attention is missing in PyTorch before 2.12.
 _FORMULAS = {
     torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: flop_registry[

@@ -14,11 +14,10 @@ from torch.utils._pytree import tree_leaves
 from ..engines.engine import make_engine
 from ..engines.precision import on_device, pick_device, pick_precision, reduced_precision
 from ..models.fields import ModelConfig
+from .flops import TRAINING_STEP
 
 EFFICIENCY = 0.5
 """Fraction of the speed of a large matrix product that is assumed for a model; LOG.md has measured ones."""
-_BACKWARD = 3.0
-"""FLOPs of a training step, in units of a forward pass."""
 _ROUNDS, _SECONDS = 5, 8.0
 
 
@@ -44,7 +43,7 @@ def estimate(flops: int, *, flops_per_second: float | None = None) -> Seconds:
         flops_per_second: speed of matrix products; None: that of this machine's CPU, measured once a process.
     """
     speed = EFFICIENCY * (flops_per_second or matrix_speed())
-    return Seconds(flops / speed, _BACKWARD * flops / speed, measured=False)
+    return Seconds(flops / speed, TRAINING_STEP * flops / speed, measured=False)
 
 
 @cache

@@ -13,6 +13,7 @@ from ..json_text import json_text
 from ..models.fields import pair
 from ..models.registry import model_config, override
 from ..plain import read_json
+from ..planning.flops import TRAINING_STEP
 from ..planning.speed import measure
 from ..progress import Say, Track, silent
 from ..tables import write_text
@@ -23,11 +24,9 @@ from ..training.recipe_file import set_fields
 from ..training.run import quiet
 from ..training.training_data import Reading, SplitData, TrainingData, read_data
 from .contestants import START, Contestant, contestant, default_models, labelled
-from .trial_runs import Outcome, Trial, run_trials
+from .trial_runs import Outcome, Trial, accuracy_of, run_trials
 
 COST = "cost.json"
-BACKWARD = 3
-"""FLOPs of a training step, in units of a forward pass."""
 _TRAINING_SHARE = 0.6
 """Share of a time budget that is spent in training steps; the rest is reading, evaluation and reports."""
 _EVALUATIONS = 8
@@ -116,18 +115,6 @@ def study_efficiency(
     return _collected(data, models, flops, outcomes, sizes)
 
 
-def accuracy_of(metrics: Mapping[str, Any]) -> float:
-    """Accuracy, or mean average precision, in an evaluation.json.
-
-    Raises:
-        VitrailError: it has neither.
-    """
-    found = metrics.get("top1", metrics.get("mean_average_precision"))
-    if not isinstance(found, float | int):
-        raise VitrailError("the run has no accuracy: it needs classes")
-    return float(found)
-
-
 def nested_subset(samples: Sequence[Sample], fraction: float, seed: int) -> list[Sample]:
     """A fraction of each class, at least one image; smaller fractions of a seed are parts of larger ones."""
     by_class = defaultdict(list)
@@ -164,7 +151,7 @@ def _flops(
     models: Sequence[Contestant], data: TrainingData, size: int, base: Recipe, options: EfficiencyOptions, out: Path
 ) -> float:
     """FLOPs of each run; those that follow from a time budget are measured once, and then read from the folder."""
-    first = models[0].cost.flops * BACKWARD
+    first = models[0].cost.flops * TRAINING_STEP
     if options.minutes is None:
         return first * len(data.train) * (options.epochs or 20.0)
     file = out / COST
@@ -176,7 +163,7 @@ def _flops(
         fixed = {"image_size": size, "num_classes": len(data.names), "in_channels": data.channels}
         config = override(model_config(model.model), {**model.overrides, **fixed}, model.model)
         seconds = measure(config, chosen(base.batch_size), precision=base.precision).training
-        seconds_for_flop += seconds / (BACKWARD * model.cost.flops)
+        seconds_for_flop += seconds / (TRAINING_STEP * model.cost.flops)
     found = 60 * options.minutes * _TRAINING_SHARE / (runs * seconds_for_flop)
     out.mkdir(parents=True, exist_ok=True)
     write_text(file, json_text({"flops": found}) + "\n")
@@ -197,7 +184,7 @@ def _trials(
             source = _source(data, subset)
             for model in models:
                 batch = min(chosen(base.batch_size), len(subset))
-                steps = max(1, round(flops / (BACKWARD * model.cost.flops * batch)))
+                steps = max(1, round(flops / (TRAINING_STEP * model.cost.flops * batch)))
                 recipe = replace(
                     base,
                     model=model.model,
@@ -232,12 +219,12 @@ def _collected(
     curves: dict[str, dict[int, list[float]]] = {model.label: defaultdict(list) for model in models}
     for outcome, (label, images) in zip(outcomes, sizes, strict=True):
         if outcome.metrics:
-            curves[label][images].append(accuracy_of(outcome.metrics))
+            curves[label][images].append(accuracy_of(outcome.metrics, outcome.trial.name))
     failed = sum(bool(outcome.error) for outcome in outcomes)
     name, part = data.held_out
     notes = [
-        f"matched: {flops:.3g} FLOPs of training for every run ({BACKWARD} × forward, batches and steps rounded), the "
-        "recipe, and the images of each seed; the models differ in parameters, FLOPs an image, and so in epochs",
+        f"matched: {flops:.3g} FLOPs of training for every run ({TRAINING_STEP} × forward, batches and steps rounded), "
+        "the recipe, and the images of each seed; the models differ in parameters, FLOPs an image, and so in epochs",
         f"accuracy on the {name} part, {len(part)} images, with the best weights by a validation part of "
         f"{len(data.val)} images, which is not counted as training images",
         *([f"{failed} of {len(outcomes)} runs failed: {_first_error(outcomes)}"] if failed else []),

@@ -26,7 +26,7 @@ from ..nn import Tokens
 from ..progress import Track, silent
 from ..tasks.classification import Classification
 from ..tasks.embedding import Embedding
-from .parts import probe_parts
+from .parts import ProbeParts, probe_parts
 from .studied_model import check_amounts
 
 Pool = Literal["auto", "class", "mean"]
@@ -118,13 +118,20 @@ def study_probe(
             progress=progress,
         )
         train, test = (probed.features(source, samples, progress) for samples in (parts.train, parts.test))
-        many = takes_many(source.task)
-        task, names = Classification(labels="many" if many else "one"), source.class_names
-        targets = [task.targets(samples, names) for samples in (parts.train, parts.test)]
-        scores = probe_scores(train, targets[0], test, targets[1], names, many=many, seed=seed)
-        metric = "mean average precision" if many else "accuracy"
-        found.append(ProbedSource(source.name, metric, len(train), len(test), scores, parts.note, parts.bad))
+        found.append(_scored(source, parts, train, test, seed))
     return ProbeStudy(tuple(found), probed.words, train.shape[1])
+
+
+def _scored(
+    source: Source, parts: ProbeParts, train: Float[Tensor, "n D"], test: Float[Tensor, "m D"], seed: int
+) -> ProbedSource:
+    """Scores of the features of the images to fit on and to score on."""
+    many, names = takes_many(source.task), source.class_names
+    task = Classification(labels="many" if many else "one")
+    fitted, judged = (task.targets(samples, names) for samples in (parts.train, parts.test))
+    scores = probe_scores(train, fitted, test, judged, names, many=many, seed=seed)
+    metric = "mean average precision" if many else "accuracy"
+    return ProbedSource(source.name, metric, len(train), len(test), scores, parts.note, parts.bad)
 
 
 def _with_classes(source: Source) -> Source:

@@ -14,6 +14,7 @@ from ..planning.flops import count
 from ..tables import write_text
 from ..training.folder import EVALUATION, SPLITS, RunFolder
 from .scaling import ScalingFit, fit_scaling
+from .trial_runs import accuracy_of
 
 Axis = Literal["images", "parameters", "flops"]
 SCALING_HEADERS = ["floor", "exponent", "error with twice as much", "held out: measured", "predicted"]
@@ -28,11 +29,8 @@ def run_point(run: Path, axis: Axis) -> tuple[float, float]:
     """
     if not (run / EVALUATION).is_file():
         raise VitrailError(f"{run} is not a finished run: it has no {EVALUATION}")
-    metrics = RunFolder(run).read_json(EVALUATION)
-    found = metrics.get("top1", metrics.get("mean_average_precision"))
-    if not isinstance(found, float | int):
-        raise VitrailError(f"{run} has no accuracy: scaling laws need runs with classes")
-    return _size(run, axis), 1 - float(found)
+    error = 1 - accuracy_of(RunFolder(run).read_json(EVALUATION), str(run))
+    return _size(run, axis), error
 
 
 def _size(run: Path, axis: Axis) -> float:

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -114,6 +114,18 @@ def outcome_of(trial: Trial, path: Path) -> Outcome:
         metrics=folder.read_json(EVALUATION),
         seconds=folder.seconds(),
     )
+
+
+def accuracy_of(metrics: Mapping[str, Any], run: str) -> float:
+    """Accuracy, or mean average precision, in the evaluation.json of a run.
+
+    Raises:
+        VitrailError: it has neither; the message names the run.
+    """
+    found = metrics.get("top1", metrics.get("mean_average_precision"))
+    if not isinstance(found, float | int):
+        raise VitrailError(f"{run} has no accuracy: give runs with classes")
+    return float(found)
 
 
 def _run(trial: Trial, path: Path, skip_bad: bool, progress: Track, say: Say) -> Outcome:

@@ -19,7 +19,7 @@ from ..models.registry import canonical_name, model_config, override
 from ..nn import BaseVisionModel, init_vit
 from ..objectives.objective import ObjectiveConfig, Transform
 from ..objectives.registry import objective_config
-from ..planning.flops import blueprint, count
+from ..planning.flops import TRAINING_STEP, blueprint, count
 from ..rewrites.registry import merge_lora, rewrite
 from ..tasks.task import Task
 from .channels import channel_statistics, given_statistics, require_scale
@@ -118,7 +118,7 @@ def _chosen(
         config = override(pretrained.model.config, {"image_size": found.image_size}, str(recipe.weights)).densest()
     else:
         config = _config(found, data, own).densest()
-    flops = 3 * count(config).flops
+    flops = TRAINING_STEP * count(config).flops
     if timed(found) and recipe.batch_size is None:
         found = smaller_batch(found, situation, flops)
     muon_by_default = recipe.optimizer is None and found.optimizer == "muon"

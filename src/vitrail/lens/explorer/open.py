@@ -2,11 +2,10 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
-from pathlib import Path
 
 from torch import Tensor
 
-from ...checkpoint.contract import Checkpoint
+from ...checkpoint.contract import path_of
 from ...data.decode import BadImage
 from ...data.split_choice import SplitChoice
 from ...errors import VitrailError
@@ -47,9 +46,8 @@ def fitted_images(
         watched: the models.
         checkpoint: the first of them, whose run recorded the splits.
     """
-    run = checkpoint.path if isinstance(checkpoint, Checkpoint) else Path(checkpoint)
     channels, then = watched[0].preprocess.channels, partial(fitted, watched)
-    return named_images(images, channels, limit, then=then, split=split, run=run, strict=strict)
+    return named_images(images, channels, limit, then=then, split=split, run=path_of(checkpoint), strict=strict)
 
 
 def chosen_methods(names: Sequence[str], default: Iterable[str]) -> dict[str, Attribution]:
