@@ -16,8 +16,8 @@ from ..errors import VitrailError
 from ..models.fields import ModelConfig
 from ..nn import BaseVisionModel, VisionModel, embed_hidden
 from ..nn.masking import patchify, pick, unpatchify
-from .encoders import TokenReader, embedding_of, encoder_config, patches_of, small_vit
-from .objective import Labels, Loss, Moment, Objective, ObjectiveConfig
+from .encoders import EncoderObjectiveConfig, TokenReader, embedding_of, patches_of, small_vit
+from .objective import Labels, Loss, Moment, Objective, require_fraction
 from .reconstructions import MOST_DRAWN, reconstruction_section
 from .rectangles import random_rectangles
 from .tokenizer import PatchTokenizer
@@ -120,7 +120,7 @@ def block_masks(count: int, grid: tuple[int, int], ratio: float, device: torch.d
 
 
 @dataclass(frozen=True, kw_only=True)
-class BEiTObjectiveConfig(ObjectiveConfig):
+class BEiTObjectiveConfig(EncoderObjectiveConfig):
     """Hide blocks of patches, and predict which of a codebook's patches they look like (Bao et al., 2022, "BEiT")."""
 
     name: ClassVar[str] = "beit"
@@ -131,16 +131,12 @@ class BEiTObjectiveConfig(ObjectiveConfig):
     """Number of visual tokens, the entries of the codebook."""
 
     def __post_init__(self) -> None:
-        if not 0 < self.mask_ratio < 1:
-            raise VitrailError(f"objective.mask_ratio is {self.mask_ratio}: it is a fraction, more than 0 and below 1")
+        require_fraction("mask_ratio", self.mask_ratio)
         if not 2 <= self.codes <= 65_536:
             raise VitrailError(f"objective.codes is {self.codes}: it needs to be from 2 to 65,536")
 
     def build(self, model: BaseVisionModel[ModelConfig], labels: Labels | None) -> VisualTokens:
         return VisualTokens(model, codes=self.codes, mask_ratio=self.mask_ratio)
-
-    def model_config(self, config: ModelConfig) -> ModelConfig:
-        return encoder_config(config, self.name)
 
     def default_model(self, side: int) -> tuple[str, dict[str, Any], int]:
         return small_vit(side)

@@ -15,8 +15,8 @@ from ..data.loader import Batch, Views
 from ..errors import VitrailError
 from ..models.fields import ModelConfig, pair
 from ..nn import BaseVisionModel, PrototypeHead, init_vit
-from .encoders import embedding_dim, encoder_config
-from .objective import Augmentation, Labels, Loss, Moment, Objective, ObjectiveConfig, Transform
+from .encoders import EncoderObjectiveConfig, embedding_dim
+from .objective import Augmentation, Labels, Loss, Moment, Objective, Transform
 
 _GLOBAL = 2
 """Views of a sample that the teacher sees."""
@@ -45,7 +45,7 @@ _MOST = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class DINOObjectiveConfig(ObjectiveConfig):
+class DINOObjectiveConfig(EncoderObjectiveConfig):
     """Match the prototypes of a teacher on other crops; the teacher is the student's moving average (Caron et al.,
     2021, "DINO")."""
 
@@ -99,9 +99,6 @@ class DINOObjectiveConfig(ObjectiveConfig):
 
     def build(self, model: BaseVisionModel[ModelConfig], labels: Labels | None) -> "SelfDistillation":
         return SelfDistillation(model, self)
-
-    def model_config(self, config: ModelConfig) -> ModelConfig:
-        return encoder_config(config, self.name)
 
     def views(self, augmentation: Augmentation) -> Views:
         """Two large crops and several small ones; in evaluation the image twice."""

@@ -1,5 +1,6 @@
 """Encoders that objectives without labels train: configs without classes, and layers that read their tokens."""
 
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
@@ -12,6 +13,15 @@ from ..models.fields import ModelConfig, pair
 from ..models.registry import override
 from ..nn import BaseVisionModel, Embedding, Encoder, Tokens, VisionModel
 from ..task_spec import EMBEDDING
+from .objective import ObjectiveConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncoderObjectiveConfig(ObjectiveConfig):
+    """Base class of objectives without labels that train an encoder without classes, see `encoder_config`."""
+
+    def model_config(self, config: ModelConfig) -> ModelConfig:
+        return encoder_config(config, self.name)
 
 
 def encoder_config(config: ModelConfig, objective: str) -> ModelConfig:

@@ -9,12 +9,11 @@ from torch import Tensor
 
 from ..data.loader import Batch
 from ..data.preprocess import Preprocess
-from ..errors import VitrailError
 from ..models.fields import ModelConfig
 from ..nn import BaseVisionModel, VisionModel
-from .encoders import PixelDecoder, encoder_config
-from .objective import Labels, Loss, Moment, Objective, ObjectiveConfig
-from .reconstructions import MOST_DRAWN, reconstruction_section
+from .encoders import EncoderObjectiveConfig, PixelDecoder
+from .objective import Labels, Loss, Moment, Objective, require_fraction
+from .reconstructions import MOST_DRAWN, hidden_part_section
 from .rectangles import random_rectangles
 
 _NARROWEST = 0.5
@@ -67,17 +66,11 @@ class Inpainting(Objective):
         self.eval()
         pixels = batch.pixels[:MOST_DRAWN]
         hole = self.random_hole(pixels)
-        inside, found = hole.unsqueeze(1), self.predict(pixels, hole)
-        columns = [
-            ("image", pixels),
-            ("visible part", pixels.masked_fill(inside, 0.0)),
-            ("reconstruction", torch.where(inside, found.to(pixels.dtype), pixels)),
-        ]
-        return [reconstruction_section(columns, preprocess)]
+        return [hidden_part_section(pixels, hole, self.predict(pixels, hole), preprocess)]
 
 
 @dataclass(frozen=True, kw_only=True)
-class InpaintConfig(ObjectiveConfig):
+class InpaintConfig(EncoderObjectiveConfig):
     """Fill a rectangle with the mean colour, and predict its pixels (Pathak et al., 2016, "Context encoders")."""
 
     name: ClassVar[str] = "inpaint"
@@ -86,11 +79,7 @@ class InpaintConfig(ObjectiveConfig):
     """Fraction of the image that the rectangle covers."""
 
     def __post_init__(self) -> None:
-        if not 0 < self.area < 1:
-            raise VitrailError(f"objective.area is {self.area}: it is a fraction, more than 0 and below 1")
+        require_fraction("area", self.area)
 
     def build(self, model: BaseVisionModel[ModelConfig], labels: Labels | None) -> Inpainting:
         return Inpainting(model, area=self.area)
-
-    def model_config(self, config: ModelConfig) -> ModelConfig:
-        return encoder_config(config, self.name)

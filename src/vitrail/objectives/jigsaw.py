@@ -14,8 +14,8 @@ from ..data.preprocess import Preprocess
 from ..errors import VitrailError
 from ..models.fields import ModelConfig
 from ..nn import BaseVisionModel, VisionModel
-from .encoders import TokenReader, encoder_config
-from .objective import Labels, Loss, Moment, Objective, ObjectiveConfig
+from .encoders import EncoderObjectiveConfig, TokenReader
+from .objective import Labels, Loss, Moment, Objective
 from .reconstructions import MOST_DRAWN, reconstruction_section
 
 
@@ -112,7 +112,7 @@ def _pieces(config: ModelConfig, given: int | None) -> int:
 
 
 @dataclass(frozen=True, kw_only=True)
-class JigsawConfig(ObjectiveConfig):
+class JigsawConfig(EncoderObjectiveConfig):
     """Find the places of the shuffled pieces of an image (Noroozi and Favaro, 2016; Chen et al., 2023)."""
 
     name: ClassVar[str] = "jigsaw"
@@ -131,6 +131,3 @@ class JigsawConfig(ObjectiveConfig):
 
     def build(self, model: BaseVisionModel[ModelConfig], labels: Labels | None) -> Jigsaw:
         return Jigsaw(model, pieces=self.pieces, gap=self.gap)
-
-    def model_config(self, config: ModelConfig) -> ModelConfig:
-        return encoder_config(config, self.name)

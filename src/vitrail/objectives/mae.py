@@ -17,7 +17,7 @@ from ..models.vit import ViTConfig
 from ..nn import BaseVisionModel, MaskedAutoencoder, Reconstruction
 from ..nn.masking import patchify, unpatchify
 from .encoders import small_vit
-from .objective import Labels, Loss, Moment, Objective, ObjectiveConfig
+from .objective import Labels, Loss, Moment, Objective, ObjectiveConfig, require_fraction
 from .reconstructions import MOST_DRAWN, reconstruction_section
 
 
@@ -90,8 +90,7 @@ class MAEObjectiveConfig(ObjectiveConfig):
     """Width of the decoder, a multiple of 32; None: two thirds of the encoder's, or that of a mae_* variant."""
 
     def __post_init__(self) -> None:
-        if not 0 < self.mask_ratio < 1:
-            raise VitrailError(f"objective.mask_ratio is {self.mask_ratio}: it is a fraction, more than 0 and below 1")
+        require_fraction("mask_ratio", self.mask_ratio)
         if self.decoder_dim is not None and (self.decoder_dim < 32 or self.decoder_dim % 32):
             raise VitrailError(f"objective.decoder_dim is {self.decoder_dim}: it needs to be a multiple of 32")
         if self.decoder_depth is not None and not 1 <= self.decoder_depth <= 1000:

@@ -12,6 +12,7 @@ from ..data.augment_options import Augment
 from ..data.decode import unchanged
 from ..data.loader import Batch, OneView, Views
 from ..data.preprocess import Preprocess
+from ..errors import VitrailError
 from ..models.fields import ModelConfig
 from ..nn import BaseVisionModel
 from ..tasks.task import Task
@@ -141,6 +142,12 @@ class Objective(nn.Module, ABC):
     def own_state(self) -> dict[str, Tensor]:
         """Tensors of the run's state that are not the model's: a teacher's weights, centres, learned temperatures."""
         return {name: tensor for name, tensor in self.state_dict().items() if not name.startswith("model.")}
+
+
+def require_fraction(name: str, value: float) -> None:
+    """Raise VitrailError unless an option of an objective is more than 0 and below 1."""
+    if not 0 < value < 1:
+        raise VitrailError(f"objective.{name} is {value}: it is a fraction, more than 0 and below 1")
 
 
 @dataclass(frozen=True, kw_only=True)

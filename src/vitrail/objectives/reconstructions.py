@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 
-from jaxtyping import Float, UInt8
+import torch
+from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
 from ..data.preprocess import Preprocess
@@ -29,6 +30,25 @@ def reconstruction_section(
         figures += "".join(f"<figure>{pane}</figure>" for pane in drawn)
     note = f"{len(columns)} images in a row: {', '.join(name for name, _ in columns)}. They are validation images."
     return section(title, f'<div class="images">{figures}</div>', note)
+
+
+def hidden_part_section(
+    pixels: Float[Tensor, "B C H W"],
+    hidden: Bool[Tensor, "B H W"],
+    found: Float[Tensor, "B C H W"],
+    preprocess: Preprocess,
+) -> str:
+    """HTML section with images, their visible part, and the images with the hidden part as it was predicted.
+
+    Args:
+        pixels: normalised pixels.
+        hidden: true for the pixels that the model does not see.
+        found: predicted pixels.
+        preprocess: whose normalisation is undone.
+    """
+    inside = hidden.unsqueeze(1)
+    visible, whole = pixels.masked_fill(inside, 0.0), torch.where(inside, found.to(pixels.dtype), pixels)
+    return reconstruction_section([("image", pixels), ("visible part", visible), ("reconstruction", whole)], preprocess)
 
 
 def _image(pixels: Float[Tensor, "C H W"], preprocess: Preprocess) -> UInt8[Tensor, "3 H W"]:

@@ -11,8 +11,8 @@ from ..data.loader import Batch
 from ..errors import VitrailError
 from ..models.fields import ModelConfig, pair
 from ..nn import BaseVisionModel
-from .encoders import embedding_dim, encoder_config
-from .objective import Labels, Loss, Moment, Objective, ObjectiveConfig
+from .encoders import EncoderObjectiveConfig, embedding_dim
+from .objective import Labels, Loss, Moment, Objective
 
 _TURNS = 4
 
@@ -45,13 +45,10 @@ class Rotation(Objective):
 
 
 @dataclass(frozen=True, kw_only=True)
-class RotationConfig(ObjectiveConfig):
+class RotationConfig(EncoderObjectiveConfig):
     """Recognise by how many quarter turns an image was rotated (Gidaris et al., 2018)."""
 
     name: ClassVar[str] = "rotation"
 
     def build(self, model: BaseVisionModel[ModelConfig], labels: Labels | None) -> Rotation:
         return Rotation(model)
-
-    def model_config(self, config: ModelConfig) -> ModelConfig:
-        return encoder_config(config, self.name)

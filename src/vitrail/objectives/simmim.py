@@ -13,9 +13,9 @@ from ..data.preprocess import Preprocess
 from ..errors import VitrailError
 from ..models.fields import ModelConfig
 from ..nn import BaseVisionModel, VisionModel, embed_hidden
-from .encoders import PixelDecoder, embedding_of, encoder_config, patches_of, small_vit
-from .objective import Labels, Loss, Moment, Objective, ObjectiveConfig
-from .reconstructions import MOST_DRAWN, reconstruction_section
+from .encoders import EncoderObjectiveConfig, PixelDecoder, embedding_of, patches_of, small_vit
+from .objective import Labels, Loss, Moment, Objective, require_fraction
+from .reconstructions import MOST_DRAWN, hidden_part_section
 
 
 class MaskedPixels(Objective):
@@ -83,13 +83,7 @@ class MaskedPixels(Objective):
         self.eval()
         pixels = batch.pixels[:MOST_DRAWN]
         mask = self.random_mask(pixels)
-        hidden, found = mask.unsqueeze(1), self.predict(pixels, mask)
-        columns = [
-            ("image", pixels),
-            ("visible part", pixels.masked_fill(hidden, 0.0)),
-            ("reconstruction", torch.where(hidden, found.to(pixels.dtype), pixels)),
-        ]
-        return [reconstruction_section(columns, preprocess)]
+        return [hidden_part_section(pixels, mask, self.predict(pixels, mask), preprocess)]
 
 
 def _usual(side: int, patch: int) -> int:
@@ -98,7 +92,7 @@ def _usual(side: int, patch: int) -> int:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SimMIMConfig(ObjectiveConfig):
+class SimMIMConfig(EncoderObjectiveConfig):
     """Hide squares of the image behind a mask token, and predict their pixels linearly (Xie et al., 2022, "SimMIM")."""
 
     name: ClassVar[str] = "simmim"
@@ -109,16 +103,12 @@ class SimMIMConfig(ObjectiveConfig):
     """Side of the hidden squares in pixels; None: about a seventh of the image's side, in whole patches."""
 
     def __post_init__(self) -> None:
-        if not 0 < self.mask_ratio < 1:
-            raise VitrailError(f"objective.mask_ratio is {self.mask_ratio}: it is a fraction, more than 0 and below 1")
+        require_fraction("mask_ratio", self.mask_ratio)
         if self.mask_size is not None and not 1 <= self.mask_size <= 32_768:
             raise VitrailError(f"objective.mask_size is {self.mask_size}: it is a side in pixels, at least 1")
 
     def build(self, model: BaseVisionModel[ModelConfig], labels: Labels | None) -> MaskedPixels:
         return MaskedPixels(model, mask_ratio=self.mask_ratio, mask_size=self.mask_size)
-
-    def model_config(self, config: ModelConfig) -> ModelConfig:
-        return encoder_config(config, self.name)
 
     def default_model(self, side: int) -> tuple[str, dict[str, Any], int]:
         return small_vit(side)
