@@ -3,7 +3,7 @@
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from ..json_text import json_text
 from ..tables import write_text
@@ -23,6 +23,9 @@ from .options import (
     Tta,
 )
 from .results import print_notes
+
+if TYPE_CHECKING:
+    from ..tasks.task import Prediction
 
 
 @dataclass
@@ -62,7 +65,6 @@ class Eval:
         from ..evaluation.prediction_table import Layout, open_table, table_format
         from ..progress import visible
         from ..tasks.registry import resolve
-        from ..tasks.task import Prediction
 
         if self.rows:
             table_format(None, self.rows)
@@ -70,13 +72,12 @@ class Eval:
         task = resolve(checkpoint.task)
         layout = Layout(task, output_names(checkpoint), 5, labelled=True)
         bad: list[BadFile] = []
-        with open_table(layout, None, self.rows) if self.rows else nullcontext() as add:
+        with open_table(layout, None, self.rows) if self.rows else nullcontext(_no_row) as add:
 
-            def each(prediction: Prediction) -> None:
+            def each(prediction: "Prediction") -> None:
                 if prediction.error is not None:
                     bad.append(BadFile(prediction.path, prediction.error))
-                if add is not None:
-                    add(prediction)
+                add(prediction)
 
             found = evaluate(
                 checkpoint,
@@ -96,3 +97,7 @@ class Eval:
             write_text(self.out, text + "\n")
         print_notes([*left_out(bad, self.source), f"scored {found.note}"])
         print(text if self.json else task.summary(found))
+
+
+def _no_row(prediction: "Prediction") -> None:
+    """Write nothing: the row of a prediction without --rows."""

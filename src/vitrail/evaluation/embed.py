@@ -124,26 +124,24 @@ def write_embeddings(
     if images_per_part < 1:
         raise VitrailError(f"{images_per_part} images per part are not possible: use 1 or more")
     named, found, predictor = _opened(checkpoint, sources, split, limit, strict, batch_size, engine, device, precision)
-    entries = named.entries
+    entries, width = named.entries, vector_width(predictor)
     paths = [entry.name for entry in entries]
-    width = vector_width(predictor)
     if target.suffix:
         failed = write_rows(some_readable(_rows(predictor, entries, width, progress=progress)), paths, width, target)
         return Written(len(entries), failed, width)
-    settings = {
-        "model": tensors_digest(found.model.state_dict()),
-        "config": repr(found.model.config),
-        "preprocess": found.preprocess.to_dict(),
-        "engine": engine,
-        "precision": str(predictor.engine.precision).removeprefix("torch."),
-        "width": width,
-        **({} if strict else {"strict": strict}),
-    }
     failed = write_parts(
         target,
         paths,
         lambda start, stop: _rows(predictor, entries[start:stop], width),
-        settings,
+        {
+            "model": tensors_digest(found.model.state_dict()),
+            "config": repr(found.model.config),
+            "preprocess": found.preprocess.to_dict(),
+            "engine": engine,
+            "precision": str(predictor.engine.precision).removeprefix("torch."),
+            "width": width,
+            **({} if strict else {"strict": strict}),
+        },
         images_per_part=images_per_part,
         progress=progress,
     )

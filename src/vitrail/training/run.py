@@ -219,9 +219,7 @@ def _start(
     folder = RunFolder(Path(out) if out else next_run(source_name(source)))
     folder.require_free()
     require_loggers(recipe.loggers)
-    for other in recipe.beside:
-        if not (Path(other) / METRICS).is_file():
-            raise VitrailError(f"{other} is no run with a {METRICS}: give one, or leave beside out")
+    _require_runs(recipe.beside)
     recipe = with_knn_source(recipe, labelled=labelled)
     reading = reading_of(recipe, labelled=labelled, skip_bad=skip_bad)
     with torch.random.fork_rng():
@@ -248,6 +246,13 @@ def _start(
             for sentence in pitfalls(setup):
                 audience.say(f"note: {sentence}")
             return _finished(folder, setup, audience)
+
+
+def _require_runs(places: Sequence[str]) -> None:
+    """Raise VitrailError unless all places are runs, whose curves the report can draw."""
+    for place in places:
+        if not (Path(place) / METRICS).is_file():
+            raise VitrailError(f"{place} is no run with a {METRICS}: give one, or leave beside out")
 
 
 def _finished(folder: RunFolder, setup: RunSetup, audience: Audience) -> Run:
