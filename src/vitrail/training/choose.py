@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from ..data.augment_options import Augment
-from .recipe import Recipe, chosen, timed
+from .recipe import Recipe, chosen, timed, without_length
 
 _CPU_SAMPLES, _GPU_SAMPLES = 300_000, 6_000_000
 _CPU_FLOPS = 3e14
@@ -61,9 +61,7 @@ def choose(recipe: Recipe, situation: Situation, model_size: tuple[int, int] | N
     fine_tuned = recipe.weights is not None
     from_scratch = not fine_tuned and bool(chosen(recipe.objective).tasks)
     optimizer = recipe.optimizer or _optimizer(situation, fine_tuned)
-    epochs = recipe.epochs
-    if epochs is None and recipe.minutes is None and recipe.steps is None:
-        epochs = _epochs(situation, fine_tuned)
+    epochs = _epochs(situation, fine_tuned) if without_length(recipe) else recipe.epochs
     return replace(
         recipe,
         model=model,

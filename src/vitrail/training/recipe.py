@@ -143,6 +143,11 @@ def timed(recipe: Recipe) -> bool:
     return recipe.minutes is not None and recipe.steps is None
 
 
+def without_length(recipe: Recipe) -> bool:
+    """Whether the recipe leaves the length of the run open."""
+    return recipe.epochs is None and recipe.minutes is None and recipe.steps is None
+
+
 T = TypeVar("T")
 
 
