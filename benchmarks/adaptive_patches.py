@@ -28,7 +28,7 @@ BATCH = 128
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("source", help="a folder of pictures that vitrail can train on")
+    parser.add_argument("source", help="a folder of images that vitrail can train on")
     parser.add_argument("--epochs", type=float, default=10)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
     parser.add_argument("--image-size", type=int, default=32)
@@ -69,7 +69,7 @@ def train(options: argparse.Namespace, model: str, overrides: dict, seed: int) -
 
 
 def compare(checkpoints: dict[str, Checkpoint], options: argparse.Namespace) -> None:
-    pixels, labels = some_pictures(options.source, checkpoints["plain"]), torch.randint(2, (BATCH,))
+    pixels, labels = some_images(options.source, checkpoints["plain"]), torch.randint(2, (BATCH,))
     models = {kind: checkpoint.model for kind, checkpoint in checkpoints.items()}
     print(f"{'':10} {'tokens':>7} {'MFLOPs':>8}")
     for kind, model in models.items():
@@ -89,7 +89,7 @@ def compare(checkpoints: dict[str, Checkpoint], options: argparse.Namespace) -> 
         print(f"{what}: adaptive is {ratio:.2f} times as fast (median of {options.rounds} rounds, batch {BATCH})")
 
 
-def some_pictures(source: str, checkpoint: Checkpoint) -> Tensor:
+def some_images(source: str, checkpoint: Checkpoint) -> Tensor:
     """A batch from all over the folder, as the model sees it."""
     files = sorted(file for file in Path(source).rglob("*") if file.suffix in (".png", ".jpg"))
     chosen = [files[index * len(files) // BATCH] for index in range(BATCH)]

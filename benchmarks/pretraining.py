@@ -55,7 +55,7 @@ def model_settings(name: str, variant: str) -> dict[str, Any]:
 
 
 def record(path: Path, **numbers: Any) -> None:
-    """Write numbers to a JSON file; a file that is there means that the work was done."""
+    """Write numbers to a JSON file; if the file exists, its work is done."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(numbers, indent=2) + "\n")
 

@@ -67,7 +67,7 @@ def train(revision: str, place: Path, photos: Path) -> dict[str, Path]:
 
 
 def differences(before: Path, after: Path) -> list[str]:
-    """What is not the same in two runs, a sentence each."""
+    """Differences of two runs, a sentence each."""
     found = []
     for name in ("best", "last"):
         ours, theirs = (load_file(run / "checkpoints" / name / "model.safetensors") for run in (after, before))

@@ -1,9 +1,9 @@
-"""Pictures whose object is known to the pixel: cut-outs pasted on backgrounds, with the mask of each.
+"""Images whose object is known to the pixel: cut-outs pasted on backgrounds, with the mask of each.
 
     python benchmarks/scenes.py CUTOUTS OUT [--classes 12] [--train 300] [--test 40] [--side 96] [--seed 0]
 
-CUTOUTS is a folder of RGBA pictures, such as emoji. Some, drawn by seed, are objects: one in each scene, turned and
-scaled. The rest are what else stands there. OUT/pictures/{train,test}/CLASS/N.png is what `vitrail train` reads;
+CUTOUTS is a folder of RGBA images, such as emoji. Some, drawn by seed, are objects: one in each scene, turned and
+scaled. The rest stand around them. OUT/images/{train,test}/CLASS/N.png is what `vitrail train` reads;
 OUT/masks holds the object of each under the same name, white on black, for `vitrail study attribution --masks`.
 A scene is a function of (seed, split, class, number).
 """
@@ -37,27 +37,27 @@ def main() -> None:
         for file in objects:
             for number in range(getattr(options, split)):
                 rng = np.random.default_rng(derive(options.seed, split, file.stem, number))
-                picture, mask = scene(file, others, rng, options.side, options.others)
-                for kind, image in (("pictures", picture), ("masks", mask)):
+                made, mask = scene(file, others, rng, options.side, options.others)
+                for kind, image in (("images", made), ("masks", mask)):
                     path = options.out / kind / split / file.stem / f"{number:04d}.png"
                     path.parent.mkdir(parents=True, exist_ok=True)
                     image.save(path)
 
 
 def coverage(file: Path) -> float:
-    """The part of its square that a cut-out fills: thin ones have no middle to point at."""
+    """The part of its square that a cut-out fills; thin ones have no centre to point at."""
     return float((np.asarray(Image.open(file).convert("RGBA").getchannel("A")) > 127).mean())
 
 
 def scene(
     file: Path, others: list[Path], rng: np.random.Generator, side: int, count: int
 ) -> tuple[Image.Image, Image.Image]:
-    """A picture and the mask of its object, which stands in front of all else."""
-    picture = background(rng, side)
+    """An image and the mask of its object, which stands in front of all else."""
+    canvas = background(rng, side)
     for index in rng.integers(len(others), size=count):
-        paste(picture, others[index], rng, part=rng.uniform(0.2, 0.3))
-    mask = paste(picture, file, rng, part=rng.uniform(0.3, 0.5))
-    return picture, mask
+        paste(canvas, others[index], rng, part=rng.uniform(0.2, 0.3))
+    mask = paste(canvas, file, rng, part=rng.uniform(0.3, 0.5))
+    return canvas, mask
 
 
 def background(rng: np.random.Generator, side: int) -> Image.Image:
@@ -67,14 +67,14 @@ def background(rng: np.random.Generator, side: int) -> Image.Image:
     return Image.fromarray(noisy.clip(0, 255).astype(np.uint8))
 
 
-def paste(picture: Image.Image, file: Path, rng: np.random.Generator, part: float) -> Image.Image:
-    """Lay a cut-out somewhere on the picture; gives where it covers it."""
-    size = round(part * picture.width)
+def paste(canvas: Image.Image, file: Path, rng: np.random.Generator, part: float) -> Image.Image:
+    """Lay a cut-out somewhere on an image; returns a mask of where it covers it."""
+    size = round(part * canvas.width)
     cutout = Image.open(file).convert("RGBA").resize((size, size), Image.LANCZOS)
     cutout = cutout.rotate(rng.uniform(-25, 25), Image.BICUBIC)
-    place = tuple(int(edge) for edge in rng.integers(0, picture.width - size, size=2))
-    picture.paste(cutout, place, cutout)
-    mask = Image.new("L", picture.size)
+    place = tuple(int(edge) for edge in rng.integers(0, canvas.width - size, size=2))
+    canvas.paste(cutout, place, cutout)
+    mask = Image.new("L", canvas.size)
     mask.paste(cutout.getchannel("A").point(lambda alpha: 255 * (alpha > 127)), place)
     return mask
 

@@ -65,7 +65,7 @@ COMMANDS = (
     Command("convert", _MODELS, "Convert weights of other libraries.", "convert:Convert"),
     Command("rename-classes", _MODELS, "Rename the classes of a checkpoint.", "rename_classes:RenameClasses"),
 )
-"""Entry point group for commands of other packages (name = module:Class)."""
+"""The commands. Other packages add theirs through the entry points `vitrail.commands` (name = module:Class)."""
 
 _DESCRIPTION = "Vision Transformers: train on your own images, evaluate, explain, convert."
 

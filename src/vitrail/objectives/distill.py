@@ -21,7 +21,7 @@ from .teachers import Teacher, make_teacher
 
 
 class Distilled(Supervised):
-    """Loss of the labels, and of a teacher's outputs, by which the student's are compared.
+    """Weighted sum of the loss of the labels, and of the difference between the outputs of student and teacher.
 
     Soft: the Kullback-Leibler divergence from the teacher at a temperature, times its square (Hinton et al., 2015,
     "Distilling the knowledge in a neural network"); of several labels, binary cross entropy. Hard: cross entropy of the
@@ -130,7 +130,7 @@ class DistillConfig(SupervisedConfig):
         )
 
     def _stored_logits(self, labels: Labels, one_label: bool) -> StoredLogits:
-        """The stored logits.
+        """The teacher's logits from its folder.
 
         Raises:
             VitrailError: they are of other images, or the options need other logits.

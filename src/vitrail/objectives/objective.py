@@ -81,7 +81,7 @@ class Loss:
 
 @dataclass(frozen=True, slots=True)
 class Labels:
-    """Training labels, and what is known of the images, as an objective uses them.
+    """Training labels, and facts about the images, for building an objective.
 
     Attributes:
         task: the task of the labels.

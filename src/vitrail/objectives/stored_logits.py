@@ -23,7 +23,7 @@ FACTS = "logits.json"
 
 @dataclass(frozen=True, kw_only=True)
 class LogitFacts:
-    """What stored logits are of.
+    """Description of a folder of stored logits.
 
     Attributes:
         teacher: name of the teacher.
@@ -75,7 +75,7 @@ class StoredLogits:
 
 
 def write_facts(folder: Path, facts: LogitFacts) -> None:
-    """Create the folder with its facts; facts that are there must be the same.
+    """Create the folder with its facts; if it has some already, they must be equal.
 
     Raises:
         VitrailError: the folder has logits of something else.

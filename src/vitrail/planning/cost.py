@@ -200,7 +200,7 @@ def plan(
     goal = objective_config(objective)() if isinstance(objective, str) else objective
     if goal is not None:
         config = goal.model_config(config)
-    place, dtype = _machine_words(device, precision)
+    place, dtype = _device_and_dtype(device, precision)
     _check(batch_size, optimizer)
     work = Workload(
         config=config,
@@ -268,7 +268,7 @@ def _measure(work: Workload, name: str, batch_size: int, runtime: int) -> Plan:
     )
 
 
-def _machine_words(device: str, precision: str) -> tuple[torch.device, torch.dtype]:
+def _device_and_dtype(device: str, precision: str) -> tuple[torch.device, torch.dtype]:
     kind = device.partition(":")[0]
     if kind not in ("cpu", "cuda"):
         raise VitrailError(f"there is no device {device!r} to plan for: {nearest(kind, ['cpu', 'cuda'])}")

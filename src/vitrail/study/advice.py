@@ -1,4 +1,4 @@
-"""Advice on which model to train and how, from measured results and from plans; it names what is not known."""
+"""Advice on which model to train and how, from measured results and from plans, with a list of what is not known."""
 
 import re
 from collections.abc import Sequence
@@ -30,7 +30,7 @@ CANDIDATES: dict[Kind, tuple[str, ...]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Situation:
-    """What is known about the user's problem.
+    """Description of the user's problem.
 
     Attributes:
         images: labelled training images.
@@ -65,7 +65,7 @@ class Reason:
 
 @dataclass(frozen=True, slots=True)
 class Advice:
-    """Advice.
+    """A recommendation with its reasons.
 
     Attributes:
         recommendation: one sentence.
@@ -162,7 +162,7 @@ def _kind(situation: Situation, known: Sequence[Measurement], reasons: list[Reas
 
 
 def _start(situation: Situation, known: Sequence[Measurement], reasons: list[Reason], unknown: list[str]) -> bool:
-    """Whether to start from the weights that are at hand."""
+    """Whether to start from pretrained weights."""
     near = [each for each in known if each.question == "pretrained" and each.is_near(situation.images, situation.side)]
     if situation.pretrained == "no":
         return False

@@ -26,7 +26,7 @@ def table(found: Faithfulness) -> tuple[list[str], list[list[str]]]:
 
 
 def files(found: Faithfulness, model: str) -> StudyFiles:
-    """What `-o` writes: a row for each method, baseline and reference.
+    """Content of the files that `-o` writes: a row for each method, baseline and reference.
 
     Args:
         model: name of the checkpoint.

@@ -28,7 +28,7 @@ _WORDS, _MANY = 400, 20_000
 _TINY, _SMALL = 20, 44
 """Sides in pixels, see `LabelOptions.similar`."""
 _TRUSTED = 0.9
-"""Out-of-fold agreement from which the number of contradicted labels is near that of the wrong ones."""
+"""Out-of-fold agreement above which the number of contradicted labels is near that of the wrong ones."""
 
 
 @dataclass(frozen=True, slots=True)

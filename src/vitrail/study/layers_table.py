@@ -34,7 +34,7 @@ def table(study: LayerStudy) -> tuple[list[str], list[list[str]]]:
 
 
 def files(study: LayerStudy, model: str) -> StudyFiles:
-    """What `-o` writes.
+    """Content of the files that `-o` writes.
 
     Args:
         model: name of the checkpoint.

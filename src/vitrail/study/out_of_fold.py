@@ -1,4 +1,4 @@
-"""Out-of-fold probabilities: every image is judged by classifiers that did not learn from it."""
+"""Out-of-fold probabilities: those of each image come from classifiers that were not fitted on it."""
 
 from collections import defaultdict
 from collections.abc import Hashable, Sequence
@@ -49,7 +49,7 @@ def out_of_fold(
     """Probability of each class for each image, from ridge classifiers fitted on the other folds.
 
     The strength of the penalty and the scale of the scores (for `many` also a bias for each class) are those with the
-    lowest out-of-fold cross entropy: a few numbers for all images, so no image has a say in its own probabilities.
+    lowest out-of-fold cross entropy: a few numbers for all images, which no single image determines.
 
     Args:
         features: features of the images.

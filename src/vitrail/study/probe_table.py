@@ -45,7 +45,7 @@ def notes(study: ProbeStudy) -> list[str]:
 
 
 def files(study: ProbeStudy, model: str) -> StudyFiles:
-    """What `-o` writes.
+    """Content of the files that `-o` writes.
 
     Args:
         model: name of the checkpoint.

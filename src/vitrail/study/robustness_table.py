@@ -49,7 +49,7 @@ def csv_rows(study: RobustnessStudy, names: Sequence[str]) -> list[list[object]]
 
 
 def files(study: RobustnessStudy, names: Sequence[str]) -> StudyFiles:
-    """What `-o` writes.
+    """Content of the files that `-o` writes.
 
     Args:
         names: names of the checkpoints.

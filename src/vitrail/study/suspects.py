@@ -12,7 +12,7 @@ from .confident import ClassPair, class_pairs, confident_joint, self_confidence
 
 @dataclass(frozen=True, slots=True)
 class Suspect:
-    """A label of an image, and what the classifiers that did not see it think of it.
+    """A label of an image with its out-of-fold probability.
 
     Attributes:
         index: place of the image in the study.

@@ -1,4 +1,4 @@
-"""What to change when a run stops for reasons outside of it: memory, files that vanish, a folder that is removed."""
+"""Advice when a run stops for an external reason: lack of memory, files that vanish, a folder that is removed."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

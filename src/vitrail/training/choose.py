@@ -144,7 +144,7 @@ def _epochs(situation: Situation, fine_tuned: bool) -> float:
 
 
 def _optimizer(situation: Situation, fine_tuned: bool) -> Literal["adamw", "muon"]:
-    """Muon for fresh weights and for weights that it has trained: the others were reached by AdamW's smaller steps."""
+    """Muon for fresh weights and for weights that it has trained; AdamW, whose steps are smaller, for other weights."""
     return "adamw" if fine_tuned and situation.pretrained_by != "muon" else "muon"
 
 

@@ -139,7 +139,7 @@ def adapted_checkpoint(recipe: Recipe, data: TrainingData, pretrained: Checkpoin
 
 
 def _card_info(recipe: Recipe, data: TrainingData) -> dict[str, Any]:
-    """What the checkpoint stores of its training and its owner."""
+    """Entries of the checkpoint's info about its training and its owner."""
     owner = {"license": recipe.card.license, "author": recipe.card.author}
     return {
         "trained_on": public_name(data.name),

@@ -1,4 +1,4 @@
-"""Known pitfalls of a recipe, stated once before the first step with the way out."""
+"""Warnings about settings that are known to fail, printed once before the first step."""
 
 from collections.abc import Iterator
 
@@ -16,14 +16,14 @@ _LARGE, _FEW_IMAGES = 50_000_000, 100_000
 """Parameters of a base-sized model, and images that are too few to train one from random weights."""
 
 _LONG, _SMALL_SET = 50, 50_000
-"""Epochs over fewer images than the second, from which unaugmented images are memorised."""
+"""Number of epochs from which fewer unaugmented images than the second number are memorised."""
 
 _HIGHEST_RATES = {"adamw": 4e-3, "lamb": 2e-2}
 """Peak learning rates above which training diverges in most published recipes."""
 
 
 def pitfalls(setup: RunSetup) -> list[str]:
-    """Sentences on what of a run's recipe is known to go wrong, each with the way out."""
+    """Warnings about settings of a run that are known to fail, each with a way out."""
     recipe, config = setup.recipe, setup.checkpoint.model.config
     if recipe.solver == "lbfgs":  # no optimiser, no augmentation, and a convex loss
         return []

@@ -1,4 +1,4 @@
-"""What the log of a run shows while it trains: a loss that no longer falls, memorised images, collapsed features."""
+"""Warnings from the log of a run while it trains: a constant loss, memorised images, collapsed features."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,13 +9,13 @@ _WINDOW = 5
 """Evaluations over which a trend is judged."""
 
 _FLAT = 0.002
-"""Relative change of the mean training loss from one window to the next that is none."""
+"""Relative change of the mean training loss between two windows below which it counts as constant."""
 
 
 def advice(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Sentences that hold for the log up to its last row and did not hold before it, each with the way out.
+    """Warnings that apply to the log with its last row, and did not apply before it; each has a way out.
 
-    They depend on nothing else, so that a resumed run says each once.
+    They depend on nothing else, so that a resumed run prints each once.
 
     Args:
         rows: rows of the metric log.

@@ -62,7 +62,7 @@ NAMED_RECIPES: Mapping[str, NamedRecipe] = {
             augment=Augment(crop="shift", shift=0.0625, flip=0.5, flip_mode="alternate"),
             objective=SupervisedConfig(label_smoothing=0.2),
         ),
-        purpose="The most of CIFAR-10, or images like it, in half an hour.",
+        purpose="The highest accuracy on CIFAR-10, or similar small images, in half an hour.",
         source=(
             'Jordan (2024), "94% on CIFAR-10 in 3.29 seconds on a single GPU": stem, identity starts, filters of kept '
             "norm, label smoothing, alternating flip. Differs: two transformer blocks end it; see LOG.md."

@@ -14,15 +14,15 @@ LossFunction = Callable[[Tensor, Tensor], Tensor]
 """(logits, targets), both (n, K) float64 -> mean loss."""
 
 _WORSE = 2
-"""The comparison of strengths ends when the loss has risen for so many in a row."""
+"""Number of weaker strengths in a row with a higher loss, after which the comparison ends."""
 
 _STEPS = 500
 
 _EXACT, _ROUGH = 1e-9, 1e-6
-"""Smallest change of the loss in a step: of the layer that is returned, and of those whose strengths are compared."""
+"""Change of the loss in a step at which a fit ends: of the returned layer, and while strengths are compared."""
 
 _CURVATURE = 0.1
-"""Typical curvature of the loss in a logit, p (1 - p) averaged over images and classes, of which a rough value does."""
+"""Typical second derivative of the loss in a logit: the mean of p (1 - p) over images and classes, roughly."""
 
 
 def softmax_loss(logits: Float[Tensor, "n K"], targets: Float[Tensor, "n K"]) -> Float[Tensor, ""]:
