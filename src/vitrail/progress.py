@@ -35,6 +35,10 @@ def harmless(message: str) -> str:
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 
 
+def discard_message(message: str) -> None:
+    """Print nothing: the default of `say` in the Python API."""
+
+
 def silent(items: Iterable[T], total: Total, label: str) -> Iterable[T]:
     """Return the items without a report: the default of the Python API."""
     return items

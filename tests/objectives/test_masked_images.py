@@ -23,7 +23,7 @@ from vitrail.objectives.encoders import encoder_config
 from vitrail.objectives.inpaint import InpaintConfig
 from vitrail.objectives.objective import Moment
 from vitrail.objectives.simmim import MaskedPixels, SimMIMConfig
-from vitrail.objectives.tokenizer import PatchTokenizer, nearest
+from vitrail.objectives.tokenizer import PatchTokenizer, nearest_code
 
 SIZES: dict[str, Any] = {
     "hidden_size": 32,
@@ -170,7 +170,7 @@ def test_the_tokenizer_is_k_means(seeded: None) -> None:
     error = (patches - tokenizer.codebook[codes]).square().sum().item()
     assert error == pytest.approx(expected.inertia_, rel=1e-3)
     distances = torch.cdist(patches.double(), tokenizer.codebook.double())
-    assert torch.equal(nearest(patches, tokenizer.codebook), distances.argmin(dim=1))
+    assert torch.equal(nearest_code(patches, tokenizer.codebook), distances.argmin(dim=1))
     with pytest.raises(VitrailError, match="the training images have 2 different patches"):
         tokenizer.fit(iter([torch.stack([torch.zeros(1, 16, 16), torch.ones(1, 16, 16)] * 10)]))
 

@@ -8,7 +8,7 @@ import pytest
 from vitrail.cli.main import main
 from vitrail.errors import VitrailError
 from vitrail.models.registry import model_config
-from vitrail.study.advice import CANDIDATES, Situation, advise, parse_seconds
+from vitrail.study.advice import CANDIDATES, Problem, advise, parse_seconds
 from vitrail.study.advice_page import advice_page, advice_text
 from vitrail.study.measurements import Measurement, Result, measurements, nearest_measurement
 
@@ -41,17 +41,17 @@ def reasons(advice):
 
 
 def test_the_nearest_comparison_decides():
-    few = advise(Situation(images=2000, classes=10, pretrained="no"), TABLE)
+    few = advise(Problem(images=2000, classes=10, pretrained="no"), TABLE)
     assert few.recommendation == "Train resnet18, a CNN, from scratch."
     assert "set of 1000" in reasons(few)
-    many = advise(Situation(images=40_000, classes=10, pretrained="no"), TABLE)
+    many = advise(Problem(images=40_000, classes=10, pretrained="no"), TABLE)
     assert "vit_tiny_patch16_224" in many.recommendation
     # A table with one kind of model compares nothing.
     assert nearest_measurement(TABLE, "scratch", 9000, 224) is not TABLE[2]
 
 
 def test_far_away_nothing_is_claimed():
-    far = advise(Situation(images=10, classes=2, side=224, pretrained="no"), TABLE)
+    far = advise(Problem(images=10, classes=2, side=224, pretrained="no"), TABLE)
     assert "hybrid" in far.recommendation
     assert any("no comparison within a factor of ten" in sentence for sentence in far.unknown)
     assert not any(reason.basis == "measured" for reason in far.reasons)
@@ -61,34 +61,34 @@ def test_a_difference_within_the_margin_is_not_known():
     close = (measured(1000, tested_on=100, hybrid=0.60, cnn=0.62),)
     # 1.96 · √((0.6 · 0.4 + 0.62 · 0.38) / 100) = 0.135
     assert close[0].margin == pytest.approx(0.1354, abs=1e-3)
-    found = advise(Situation(images=1000, classes=10), close)
+    found = advise(Problem(images=1000, classes=10), close)
     assert any("within 13.5 points" in sentence for sentence in found.unknown)
 
 
 def test_weights_that_are_at_hand_are_used_and_their_gain_is_not_invented():
-    found = advise(Situation(images=1000, classes=10, pretrained="yes"), TABLE)
+    found = advise(Problem(images=1000, classes=10, pretrained="yes"), TABLE)
     assert "--weights CHECKPOINT" in found.commands[0]
     assert any("how much the weights gain" in sentence for sentence in found.unknown)
     table = (*TABLE, measured(1000, question="pretrained", vit=0.9, hybrid=0.5))
-    assert "fine-tuning: set of 1000" in reasons(advise(Situation(images=1000, classes=10, pretrained="yes"), table))
+    assert "fine-tuning: set of 1000" in reasons(advise(Problem(images=1000, classes=10, pretrained="yes"), table))
 
 
 def test_the_latency_chooses_the_largest_candidate_that_keeps_it(monkeypatch):
     monkeypatch.setattr("vitrail.planning.speed.matrix_speed", lambda: 2e10)  # 10 GFLOPs a second are assumed
     table = (measured(1000, hybrid=0.9, cnn=0.1),)
-    situation = Situation(images=1000, classes=10, side=128, pretrained="no", latency=0.05)
-    found = advise(situation, table)
+    problem = Problem(images=1000, classes=10, side=128, pretrained="no", latency=0.05)
+    found = advise(problem, table)
     assert "compact_small_64" in found.recommendation  # 47 ms; compact_small_128 takes 78 ms
     assert "estimated" in reasons(found)
-    slow = advise(Situation(images=1000, classes=10, side=128, pretrained="no", latency=0.001), table)
+    slow = advise(Problem(images=1000, classes=10, side=128, pretrained="no", latency=0.001), table)
     assert any("does not keep it" in sentence for sentence in slow.unknown)
-    small = advise(Situation(images=1000, classes=10, side=224, pretrained="no", latency=0.02), table)
+    small = advise(Problem(images=1000, classes=10, side=224, pretrained="no", latency=0.02), table)
     assert any("images of 224 px are reduced to 32 px" in sentence for sentence in small.unknown)
 
 
 def test_needs_and_targets_that_were_not_measured_are_named():
     needs = ("global-context", "robustness", "explanations")
-    found = advise(Situation(images=1000, classes=10, needs=needs, target="phone"), TABLE)
+    found = advise(Problem(images=1000, classes=10, needs=needs, target="phone"), TABLE)
     text = advice_text(found)
     assert "was not measured" in text
     assert "study robustness RUN SOURCE" in text
@@ -98,9 +98,9 @@ def test_needs_and_targets_that_were_not_measured_are_named():
 
 def test_impossible_questions_are_errors():
     with pytest.raises(VitrailError, match="does not train 'segmentation'"):
-        advise(Situation(images=10, classes=2, task="segmentation"))
+        advise(Problem(images=10, classes=2, task="segmentation"))
     with pytest.raises(VitrailError, match="positive"):
-        advise(Situation(images=0, classes=2))
+        advise(Problem(images=0, classes=2))
     assert parse_seconds("10ms") == pytest.approx(0.01)
     assert parse_seconds("0.5 s") == 0.5
     with pytest.raises(VitrailError, match="10ms"):

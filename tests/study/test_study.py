@@ -26,9 +26,9 @@ from vitrail.study.files import write_study
 from vitrail.study.layers import study_layers
 from vitrail.study.layers_table import table as layers_table
 from vitrail.study.robustness import Options, mean_corruption_error, study_robustness
-from vitrail.study.robustness_table import files, short_names, table
+from vitrail.study.robustness_table import column_names, files, table
+from vitrail.study.robustness_tests import Measurement, conflicts, corruptions
 from vitrail.study.studied_model import channels_first, studied_model
-from vitrail.study.trials import Measurement, conflicts, corruptions
 from vitrail.task_spec import MULTI_LABEL
 from vitrail.tasks.temperature import fit_temperature
 
@@ -339,9 +339,9 @@ def test_the_spread_is_over_images_and_of_two_models_over_their_differences(chec
 
 
 def test_names_of_columns_are_short_and_unlike():
-    assert short_names(["runs/vit", "runs/cnn/"]) == ["vit", "cnn"]
-    assert short_names(["a/run", "b/run"]) == ["run", "run (2)"]
-    assert short_names(["timm/a_name_that_is_far_too_long"]) == ["…is_far_too_long"]
+    assert column_names(["runs/vit", "runs/cnn/"]) == ["vit", "cnn"]
+    assert column_names(["a/run", "b/run"]) == ["run", "run (2)"]
+    assert column_names(["timm/a_name_that_is_far_too_long"]) == ["…is_far_too_long"]
 
 
 def test_all_pictures_are_studied_where_no_limit_is_set(checkpoint, source):

@@ -43,11 +43,11 @@ class Advise:
     def run(self) -> None:
         from dataclasses import asdict
 
-        from ..study.advice import Situation, advise, parse_seconds
+        from ..study.advice import Problem, advise, parse_seconds
         from ..study.advice_page import advice_text
 
         found = advise(
-            Situation(
+            Problem(
                 images=self.images,
                 classes=self.classes,
                 side=self.side,

@@ -30,7 +30,7 @@ class PatchTokenizer(nn.Module):
 
     def forward(self, pixels: Float[Tensor, "B C H W"]) -> Int[Tensor, "B N"]:
         patches = patchify(pixels.float(), self.patch_size)
-        return nearest(patches.flatten(0, 1), self.codebook).view(patches.shape[:2])
+        return nearest_code(patches.flatten(0, 1), self.codebook).view(patches.shape[:2])
 
     def fit(self, batches: Iterator[Float[Tensor, "B C H W"]]) -> None:
         """Fit the codebook to patches of these images by k-means (Lloyd, 1982), from a seeded start of k-means++.
@@ -56,7 +56,7 @@ class PatchTokenizer(nn.Module):
         self.codebook.copy_(centres)
 
 
-def nearest(patches: Float[Tensor, "n P"], codebook: Float[Tensor, "K P"]) -> Int[Tensor, " n"]:
+def nearest_code(patches: Float[Tensor, "n P"], codebook: Float[Tensor, "K P"]) -> Int[Tensor, " n"]:
     """Index of the entry with the least squared distance to each patch."""
     lengths = codebook.square().sum(dim=1)
     return torch.cat([(lengths - 2 * part @ codebook.T).argmin(dim=1) for part in patches.split(8192)])
@@ -79,7 +79,7 @@ def _spread(patches: Float[Tensor, "n P"], count: int) -> Float[Tensor, "K P"]:
 
 def _moved(centres: Float[Tensor, "K P"], patches: Float[Tensor, "n P"]) -> Float[Tensor, "K P"]:
     """The mean of the patches nearest to each centre; a centre without patches moves to one that is far from all."""
-    owner = nearest(patches, centres)
+    owner = nearest_code(patches, centres)
     counts = torch.bincount(owner, minlength=len(centres))
     sums = torch.zeros_like(centres).index_add_(0, owner, patches)
     moved = sums / counts.clamp(min=1).unsqueeze(1)

@@ -29,7 +29,7 @@ CANDIDATES: dict[Kind, tuple[str, ...]] = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Situation:
+class Problem:
     """Description of the user's problem.
 
     Attributes:
@@ -55,12 +55,15 @@ class Situation:
     measure: bool = False
 
 
+Basis = Literal["measured", "planned", "program"]
+
+
 @dataclass(frozen=True, slots=True)
 class Reason:
     """A statement, and what it is based on: "measured", "planned" (counted or timed here), or "program"."""
 
     text: str
-    basis: Literal["measured", "planned", "program"]
+    basis: Basis
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,37 +83,18 @@ class Advice:
     unknown: tuple[str, ...]
 
 
-def advise(situation: Situation, known: Sequence[Measurement] | None = None) -> Advice:
+def advise(problem: Problem, known: Sequence[Measurement] | None = None) -> Advice:
     """Recommend a model and a way to train it.
 
     Args:
-        situation: the problem.
+        problem: the problem.
         known: measured results; by default those of the package.
 
     Raises:
         VitrailError: impossible numbers, or a task that vitrail does not train.
     """
-    _check(situation)
-    table = measurements() if known is None else known
-    reasons: list[Reason] = []
-    unknown: list[str] = []
-    kind = _kind(situation, table, reasons, unknown)
-    start = _start(situation, table, reasons, unknown)
-    variant = _variant(situation, kind, reasons, unknown)
-    for need in situation.needs:
-        _need(need, situation, kind, variant, table, reasons, unknown)
-    weights = " --weights CHECKPOINT" if start else ""
-    model = "" if start else f" --model {variant}"
-    recipe = " --recipe finetune" if start else ""
-    commands = [
-        f"vitrail train SOURCE{recipe}{weights}{model} --minutes 30",
-        "vitrail study data-efficiency SOURCE --minutes 120",
-    ]
-    first = "fine-tune the weights you have" if start else f"train {variant}, a {KIND_WORDS[kind]}, from scratch"
-    also = f"; beside it train {variant} from scratch and keep the better" if start else ""
-    if start:
-        commands.insert(1, f"vitrail train SOURCE --model {variant} --minutes 30")
-    return Advice(f"{first[0].upper()}{first[1:]}{also}.", tuple(commands), tuple(reasons), tuple(unknown))
+    _check(problem)
+    return _Adviser(problem, measurements() if known is None else known).advice()
 
 
 def parse_seconds(text: str) -> float:
@@ -125,93 +109,160 @@ def parse_seconds(text: str) -> float:
     return float(match[1]) * {"s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6}[match[2] or "ms"]
 
 
-def _check(situation: Situation) -> None:
-    if situation.images < 1 or situation.classes < 0 or situation.side < 1:
+def _check(problem: Problem) -> None:
+    if problem.images < 1 or problem.classes < 0 or problem.side < 1:
         raise VitrailError(
-            f"{situation.images} images of {situation.side} px in {situation.classes} classes are not possible: "
+            f"{problem.images} images of {problem.side} px in {problem.classes} classes are not possible: "
             "use positive numbers"
         )
-    if situation.task not in task_names():
-        raise VitrailError(f"vitrail does not train {situation.task!r}: {nearest(situation.task, task_names())}")
-    for need in situation.needs:
+    if problem.task not in task_names():
+        raise VitrailError(f"vitrail does not train {problem.task!r}: {nearest(problem.task, task_names())}")
+    for need in problem.needs:
         if need not in get_args(Need):
             raise VitrailError(f"there is no need {need!r}: {nearest(need, get_args(Need))}")
 
 
-def _kind(situation: Situation, known: Sequence[Measurement], reasons: list[Reason], unknown: list[str]) -> Kind:
-    """The kind with the best accuracy in the nearest comparison; a hybrid if there is none near."""
-    found = nearest_measurement(known, "scratch", situation.images, situation.side)
-    if situation.task != "classification":
-        unknown.append(f"which kind is best for {situation.task}: all comparisons are of classification")
-    if found is None or not found.is_near(situation.images, situation.side):
-        reach = "" if found is None else f"; the nearest is {found.words()}"
-        unknown.append(
-            f"which kind is best from scratch on {situation.images:,} images of {situation.side} px: no comparison "
-            f"within a factor of ten{reach}. The default of `vitrail train`, a hybrid, is suggested without one"
-        )
-        return "hybrid"
-    kinds = {result.kind for result in found.results}
-    reasons.append(Reason(f"nearest comparison from scratch: {found.words()}", "measured"))
-    ordered = sorted((result.accuracy for result in found.results), reverse=True)
-    if ordered[0] - ordered[1] <= found.margin:
-        points = f"{100 * found.margin:.1f} points"
-        unknown.append(f"whether {found.best.model} is better there: the difference is within {points}")
-    if missing := [KIND_WORDS[kind] for kind in get_args(Kind) if kind not in kinds]:
-        unknown.append(f"how a {' or a '.join(missing)} does there: it was not part of that comparison")
-    return found.best.kind
+class _Adviser:
+    """Collects the reasons of a recommendation, and what is not known.
 
+    Args:
+        problem: the problem.
+        known: measured results.
+    """
 
-def _start(situation: Situation, known: Sequence[Measurement], reasons: list[Reason], unknown: list[str]) -> bool:
-    """Whether to start from pretrained weights."""
-    near = [each for each in known if each.question == "pretrained" and each.is_near(situation.images, situation.side)]
-    if situation.pretrained == "no":
-        return False
-    for each in near:
-        reasons.append(Reason(f"fine-tuning: {each.words()}", "measured"))
-    if situation.pretrained == "unknown":
-        unknown.append("whether weights for similar images exist: if you have some, pass --pretrained yes")
-        return False
-    if not near:
-        unknown.append(
-            "how much the weights gain: no comparison of fine-tuning and training from scratch is near these images, "
-            "so both commands are given"
-        )
-    return True
+    def __init__(self, problem: Problem, known: Sequence[Measurement]) -> None:
+        self.problem = problem
+        self.known = known
+        self.reasons: list[Reason] = []
+        self.unknown: list[str] = []
 
+    def advice(self) -> Advice:
+        """The recommendation."""
+        kind, start = self.kind(), self.start()
+        variant = self.variant(kind)
+        for need in self.problem.needs:
+            self.weigh(need, kind, variant)
+        fresh = f"vitrail train SOURCE --model {variant} --minutes 30"
+        if start:
+            text = f"Fine-tune the weights you have; beside it train {variant} from scratch and keep the better."
+            train = ["vitrail train SOURCE --recipe finetune --weights CHECKPOINT --minutes 30", fresh]
+        else:
+            text, train = f"Train {variant}, a {KIND_WORDS[kind]}, from scratch.", [fresh]
+        commands = (*train, "vitrail study data-efficiency SOURCE --minutes 120")
+        return Advice(text, commands, tuple(self.reasons), tuple(self.unknown))
 
-def _variant(situation: Situation, kind: Kind, reasons: list[Reason], unknown: list[str]) -> str:
-    """The largest candidate of the kind that suits the images and the latency; the cheapest if none does."""
-    names = list(CANDIDATES[kind])
-    if kind == "hybrid":  # one for each size of the images; at most reduced to a quarter
-        least = min(situation.side, 128) / 4
-        names = [name for name in names if least <= _side(name) <= max(8, 1.5 * situation.side)]
-    elif situation.images < _MANY:
-        names = names[:1]
-    chosen = names[-1]
-    if situation.target in ("phone", "gpu"):
-        unknown.append(_elsewhere(situation.target, chosen))
-        return chosen
-    times = {name: _seconds(name, situation) for name in names}
-    fitting = [name for name in names if situation.latency is None or times[name].inference <= situation.latency]
-    chosen = fitting[-1] if fitting else names[0]
-    time = times[chosen]
-    how = "measured here, one at a time" if time.measured else "estimated from its FLOPs, may be off by 2 to 3"
-    reasons.append(Reason(f"{chosen} takes {1e3 * time.inference:.3g} ms an image ({how})", "planned"))
-    if _side(chosen) < situation.side / 2 and chosen != names[-1]:
-        unknown.append(
-            f"what is lost where images of {situation.side} px are reduced to {_side(chosen)} px to keep the latency: "
-            f"train {names[-1]} too and compare"
-        )
-    if situation.latency is not None:
-        limit = f"{1e3 * situation.latency:g} ms"
-        if not fitting:
-            unknown.append(
-                f"a model for {limit}: {chosen} is the cheapest candidate and does not keep it; smaller images do, see "
-                f"vitrail plan {chosen} --image-sizes 32,64,96 --measure"
+    def because(self, text: str, basis: Basis) -> None:
+        """Add a reason."""
+        self.reasons.append(Reason(text, basis))
+
+    def ask(self, question: str) -> None:
+        """Add something that is not known, and how to find out."""
+        self.unknown.append(question)
+
+    def kind(self) -> Kind:
+        """The kind with the best accuracy in the nearest comparison; a hybrid if there is none near."""
+        problem = self.problem
+        found = nearest_measurement(self.known, "scratch", problem.images, problem.side)
+        if problem.task != "classification":
+            self.ask(f"which kind is best for {problem.task}: all comparisons are of classification")
+        if found is None or not found.is_near(problem.images, problem.side):
+            reach = "" if found is None else f"; the nearest is {found.words()}"
+            self.ask(
+                f"which kind is best from scratch on {problem.images:,} images of {problem.side} px: no comparison "
+                f"within a factor of ten{reach}. The default of `vitrail train`, a hybrid, is suggested without one"
             )
-        elif not time.measured:
-            unknown.append(f"whether {limit} is kept: the time is estimated; use --measure on the target machine")
-    return chosen
+            return "hybrid"
+        kinds = {result.kind for result in found.results}
+        self.because(f"nearest comparison from scratch: {found.words()}", "measured")
+        ordered = sorted((result.accuracy for result in found.results), reverse=True)
+        if ordered[0] - ordered[1] <= found.margin:
+            points = f"{100 * found.margin:.1f} points"
+            self.ask(f"whether {found.best.model} is better there: the difference is within {points}")
+        if missing := [KIND_WORDS[kind] for kind in get_args(Kind) if kind not in kinds]:
+            self.ask(f"how a {' or a '.join(missing)} does there: it was not part of that comparison")
+        return found.best.kind
+
+    def start(self) -> bool:
+        """Whether to start from pretrained weights."""
+        problem = self.problem
+        near = [
+            each for each in self.known if each.question == "pretrained" and each.is_near(problem.images, problem.side)
+        ]
+        if problem.pretrained == "no":
+            return False
+        for each in near:
+            self.because(f"fine-tuning: {each.words()}", "measured")
+        if problem.pretrained == "unknown":
+            self.ask("whether weights for similar images exist: if you have some, pass --pretrained yes")
+            return False
+        if not near:
+            self.ask(
+                "how much the weights gain: no comparison of fine-tuning and training from scratch is near these "
+                "images, so both commands are given"
+            )
+        return True
+
+    def variant(self, kind: Kind) -> str:
+        """The largest candidate of the kind that suits the images and the latency; the cheapest if none does."""
+        problem = self.problem
+        names = list(CANDIDATES[kind])
+        if kind == "hybrid":  # one for each size of the images; at most reduced to a quarter
+            least = min(problem.side, 128) / 4
+            names = [name for name in names if least <= _side(name) <= max(8, 1.5 * problem.side)]
+        elif problem.images < _MANY:
+            names = names[:1]
+        chosen = names[-1]
+        if problem.target in ("phone", "gpu"):
+            self.ask(_elsewhere(problem.target, chosen))
+            return chosen
+        times = {name: _seconds(name, measured=problem.measure) for name in names}
+        fitting = [name for name in names if problem.latency is None or times[name].inference <= problem.latency]
+        chosen = fitting[-1] if fitting else names[0]
+        time = times[chosen]
+        how = "measured here, one at a time" if time.measured else "estimated from its FLOPs, may be off by 2 to 3"
+        self.because(f"{chosen} takes {1e3 * time.inference:.3g} ms an image ({how})", "planned")
+        if _side(chosen) < problem.side / 2 and chosen != names[-1]:
+            self.ask(
+                f"what is lost where images of {problem.side} px are reduced to {_side(chosen)} px to keep the "
+                f"latency: train {names[-1]} too and compare"
+            )
+        if problem.latency is not None:
+            limit = f"{1e3 * problem.latency:g} ms"
+            if not fitting:
+                self.ask(
+                    f"a model for {limit}: {chosen} is the cheapest candidate and does not keep it; smaller images do, "
+                    f"see vitrail plan {chosen} --image-sizes 32,64,96 --measure"
+                )
+            elif not time.measured:
+                self.ask(f"whether {limit} is kept: the time is estimated; use --measure on the target machine")
+        return chosen
+
+    def weigh(self, need: Need, kind: Kind, variant: str) -> None:
+        """Add what is known of a need."""
+        problem = self.problem
+        if need == "robustness":
+            found = nearest_measurement(self.known, "robustness", problem.images, problem.side)
+            if found is None:
+                self.ask("which kind is most robust: vitrail study robustness RUN SOURCE --against RUN measures it")
+                return
+            self.because(f"robustness, one comparison: {found.words()}", "measured")
+            self.ask(
+                "whether that holds for your images: vitrail study robustness RUN SOURCE --against RUN compares two "
+                "models"
+            )
+        elif need == "fine-detail":
+            self.because(_detail_words(), "planned")
+            self.ask("how much accuracy smaller patches gain: vitrail sweep SOURCE --over overrides.patch_size=8,16")
+        elif need == "global-context":
+            self.ask(
+                "whether global attention gains accuracy on your images: it was not measured; `vitrail study anatomy "
+                "RUN` shows how far a trained model attends"
+            )
+        elif kind == "cnn":
+            self.because("a CNN has no attention maps; gradient and occlusion methods of explain work", "program")
+        else:
+            self.because(f"explain and explore show the attention of every layer of {variant}", "program")
+            self.ask("how faithful its maps are: vitrail study attribution RUN SOURCE measures it")
 
 
 def _elsewhere(target: Target, name: str) -> str:
@@ -221,47 +272,14 @@ def _elsewhere(target: Target, name: str) -> str:
     return f"the time of {name} on a {target}: this machine is none; it has {gflops:.2f} GFLOPs an image"
 
 
-def _seconds(name: str, situation: Situation) -> Seconds:
+def _seconds(name: str, *, measured: bool) -> Seconds:
     config = model_config(name)
-    return measure(config, 1) if situation.measure else estimate(count(config).flops)
+    return measure(config, 1) if measured else estimate(count(config).flops)
 
 
 def _side(name: str) -> int:
     size = model_config(name).image_size
     return size if isinstance(size, int) else min(size)
-
-
-def _need(
-    need: Need,
-    situation: Situation,
-    kind: Kind,
-    variant: str,
-    known: Sequence[Measurement],
-    reasons: list[Reason],
-    unknown: list[str],
-) -> None:
-    if need == "robustness":
-        found = nearest_measurement(known, "robustness", situation.images, situation.side)
-        if found is None:
-            unknown.append("which kind is most robust: vitrail study robustness RUN SOURCE --against RUN measures it")
-            return
-        reasons.append(Reason(f"robustness, one comparison: {found.words()}", "measured"))
-        unknown.append(
-            "whether that holds for your images: vitrail study robustness RUN SOURCE --against RUN compares two models"
-        )
-    elif need == "fine-detail":
-        reasons.append(Reason(_detail_words(), "planned"))
-        unknown.append("how much accuracy smaller patches gain: vitrail sweep SOURCE --over overrides.patch_size=8,16")
-    elif need == "global-context":
-        unknown.append(
-            "whether global attention gains accuracy on your images: it was not measured; `vitrail study anatomy RUN` "
-            "shows how far a trained model attends"
-        )
-    elif kind == "cnn":
-        reasons.append(Reason("a CNN has no attention maps; gradient and occlusion methods of explain work", "program"))
-    else:
-        reasons.append(Reason(f"explain and explore show the attention of every layer of {variant}", "program"))
-        unknown.append("how faithful its maps are: vitrail study attribution RUN SOURCE measures it")
 
 
 def _detail_words() -> str:

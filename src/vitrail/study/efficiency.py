@@ -15,13 +15,12 @@ from ..models.registry import model_config, override
 from ..plain import read_json
 from ..planning.flops import TRAINING_STEP
 from ..planning.speed import measure
-from ..progress import Say, Track, silent
+from ..progress import Say, Track, discard_message, silent
 from ..tables import write_text
 from ..tasks.classification import Classification
 from ..training.choose import Situation, choose
 from ..training.recipe import Recipe, chosen
 from ..training.recipe_file import set_fields
-from ..training.run import quiet
 from ..training.training_data import Reading, SplitData, TrainingData, read_data
 from .contestants import START, Contestant, contestant, default_models, labelled
 from .trial_runs import Outcome, Trial, accuracy_of, run_trials
@@ -86,7 +85,7 @@ def study_efficiency(
     options: EfficiencyOptions | None = None,
     *,
     progress: Track = silent,
-    say: Say = quiet,
+    say: Say = discard_message,
 ) -> Efficiency:
     """Train every model on every fraction with every seed, with the same FLOPs, and collect the accuracies.
 

@@ -17,8 +17,8 @@ from ..lens.probe.order import shift_equivariance
 from ..nn import Tokens
 from ..progress import Track, silent
 from .parts import probe_parts
+from .robustness_tests import standard_error
 from .studied_model import StudiedModel, check_amounts, matched, studied_model
-from .trials import standard_error
 
 _SHIFTED = 32
 """Number of images in the shift test."""

@@ -13,7 +13,7 @@ from ..pages.html import table as html_table
 from ..tasks.worth import percent_interval
 from .files import StudyFiles
 from .probe import ProbedSource, ProbeStudy
-from .robustness_table import short_names
+from .robustness_table import column_names
 
 _DRAWN = 4
 """Sources in one chart, which has as many colours."""
@@ -21,7 +21,7 @@ _DRAWN = 4
 
 def table(study: ProbeStudy) -> tuple[list[str], list[list[str]]]:
     """Headers and rows for `print_table`: a column for each source and their mean, or for one source its interval."""
-    headers = ["probe", *short_names([source.name for source in study.sources])]
+    headers = ["probe", *column_names([source.name for source in study.sources])]
     headers += ["mean"] if len(study.sources) > 1 else ["95 % interval"]
     rows = []
     for name in _names(study):

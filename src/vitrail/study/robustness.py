@@ -16,9 +16,9 @@ from ..data.seeds import derive
 from ..errors import VitrailError, nearest
 from ..evaluation.held_out import SplitChoice, held_out, recorded_splits
 from ..progress import Track, silent
-from . import trials
+from . import robustness_tests
+from .robustness_tests import Measurement
 from .studied_model import StudiedModel, check_amounts, common_samples, drawn, matched, studied_model
-from .trials import Measurement
 
 Test = Literal["corruption", "adversarial", "sketch", "conflict", "shift", "calibration"]
 TESTS: tuple[Test, ...] = get_args(Test)
@@ -138,7 +138,7 @@ def mean_corruption_error(rows: Sequence[Measurement], reference: Sequence[Measu
 
 
 def _with_error(rows: list[Measurement], reference: list[Measurement]) -> list[Measurement]:
-    place = next(place for place, row in enumerate(rows) if row.test == trials.MEAN_OF_CORRUPTIONS) + 1
+    place = next(place for place, row in enumerate(rows) if row.test == robustness_tests.MEAN_OF_CORRUPTIONS) + 1
     error = Measurement("mean corruption error", mean_corruption_error(rows, reference), unit="number")
     return [*rows[:place], error, *rows[place:]]
 
@@ -146,19 +146,19 @@ def _with_error(rows: list[Measurement], reference: list[Measurement]) -> list[M
 def _rows(
     studied: StudiedModel, val: StudiedModel | None, masks: list[Mask | None], options: Options, progress: Track
 ) -> list[Measurement]:
-    rows = trials.clean(studied)
+    rows = robustness_tests.clean(studied)
     if "corruption" in options.tests:
-        rows += trials.corruptions(studied, options.severities, options.seed, progress)
+        rows += robustness_tests.corruptions(studied, options.severities, options.seed, progress)
     if "adversarial" in options.tests:
-        rows += trials.adversarial(studied, options.epsilons, options.steps, options.seed, progress)
+        rows += robustness_tests.adversarial(studied, options.epsilons, options.steps, options.seed, progress)
     if "sketch" in options.tests:
-        rows += trials.sketches(studied)
+        rows += robustness_tests.sketches(studied)
     if "conflict" in options.tests:
-        rows += trials.conflicts(studied, masks, options.seed)
+        rows += robustness_tests.conflicts(studied, masks, options.seed)
     if "shift" in options.tests:
-        rows += trials.shifts(studied, options.seed)
+        rows += robustness_tests.shifts(studied, options.seed)
     if "calibration" in options.tests:
-        rows += trials.calibrations(studied, val, options.seed)
+        rows += robustness_tests.calibrations(studied, val, options.seed)
     return rows
 
 

@@ -9,7 +9,7 @@ from ..pages.charts import line_chart
 from ..pages.html import section
 from .files import StudyFiles
 from .robustness import RobustnessStudy
-from .trials import CLEAN, Measurement
+from .robustness_tests import CLEAN, Measurement
 
 STANDARD_ERROR = "± is the standard error over images"
 _LONGEST = 16
@@ -29,7 +29,7 @@ def table(study: RobustnessStudy, names: Sequence[str]) -> tuple[list[str], list
         values = [_cell(row) for row in across] + [_cell(row, sign="+").removesuffix(" %") for row in gap]
         lines.append([across[0].test, *values, _cell(replace(last, value=last.error), none="").removesuffix(" %")])
     difference = ["difference"] if len(names) > 1 else []
-    return ["test", *short_names(names), *difference, "±"], lines
+    return ["test", *column_names(names), *difference, "±"], lines
 
 
 def csv_rows(study: RobustnessStudy, names: Sequence[str]) -> list[list[object]]:
@@ -56,7 +56,7 @@ def files(study: RobustnessStudy, names: Sequence[str]) -> StudyFiles:
     """
     return StudyFiles(
         name="robustness",
-        title=f"Robustness of {' and '.join(short_names(names))}",
+        title=f"Robustness of {' and '.join(column_names(names))}",
         notes=[*study.notes, STANDARD_ERROR],
         table=table(study, names),
         csv=csv_rows(study, names),
@@ -67,7 +67,7 @@ def files(study: RobustnessStudy, names: Sequence[str]) -> StudyFiles:
 def _severity_chart(study: RobustnessStudy, names: Sequence[str]) -> str:
     """Accuracy against the severity, as the mean over the corruptions."""
     series = {}
-    for place, name in enumerate(short_names(names)):
+    for place, name in enumerate(column_names(names)):
         rows = [across[place] for across in study.rows]
         severities = sorted({row.severity for row in rows if row.severity is not None})
         values = {each: [row.value or 0.0 for row in rows if row.severity == each] for each in severities}
@@ -79,7 +79,7 @@ def _severity_chart(study: RobustnessStudy, names: Sequence[str]) -> str:
     return section("Accuracy under corruptions", chart, "Mean over the corruptions; severity 0 is the clean accuracy.")
 
 
-def short_names(names: Sequence[str]) -> list[str]:
+def column_names(names: Sequence[str]) -> list[str]:
     """Last components of paths, shortened to fit a column."""
     ends = [Path(name).name or name for name in names]
     return [end if len(end) <= _LONGEST else f"…{end[1 - _LONGEST :]}" for end in unlike(ends)]

@@ -8,10 +8,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..errors import VitrailError
-from ..progress import Say, Track, silent
+from ..progress import Say, Track, discard_message, silent
 from ..training.recipe import Recipe
 from ..training.recipe_file import set_fields
-from ..training.run import quiet
 from .trial_runs import Outcome, Trial, run_trials
 
 MOST_RUNS = 100
@@ -64,7 +63,7 @@ def sweep(
     epochs: float | None = None,
     skip_bad: bool = False,
     progress: Track = silent,
-    say: Say = quiet,
+    say: Say = discard_message,
 ) -> Sweep:
     """Train with every combination of the values.
 

@@ -12,12 +12,12 @@ from ..data.open import Source
 from ..errors import VitrailError
 from ..json_text import json_text
 from ..plain import Unreadable, read_json
-from ..progress import Say, Track, silent
+from ..progress import Say, Track, discard_message, silent
 from ..tables import write_text
 from ..training.folder import EVALUATION, RunFolder
 from ..training.recipe import Recipe
 from ..training.recipe_file import recipe_to_dict
-from ..training.run import quiet, resume, train
+from ..training.run import resume, train
 from ..training.state import COUNTERS, latest
 
 RUNS, TRIALS = "runs", "trials.json"
@@ -68,7 +68,7 @@ def run_trials(
     minutes: float | None = None,
     skip_bad: bool = False,
     progress: Track = silent,
-    say: Say = quiet,
+    say: Say = discard_message,
 ) -> list[Outcome]:
     """Train all trials in folder/runs, in order; finished ones are read, and one that was stopped is resumed.
 

@@ -18,12 +18,12 @@ from ..objectives.distill import DistillConfig
 from ..objectives.stored_logits import LogitFacts, has_epoch, write_epoch, write_facts
 from ..objectives.supervised import SupervisedConfig
 from ..objectives.teachers import Teacher, make_teacher, register_teacher
-from ..progress import Track, silent
+from ..progress import Say, Track, discard_message, silent
 from .reading import reading_of
 from .recipe import Recipe, chosen
 from .recipe_file import read_recipe
 from .resolve import OwnParts, resolve
-from .run import Run, Say, quiet, train
+from .run import Run, train
 from .setup import RunSetup
 from .training_data import read_data
 
@@ -43,7 +43,7 @@ def distill_from_teacher(
     out: str | Path | None = None,
     skip_bad: bool = False,
     progress: Track = silent,
-    say: Say = quiet,
+    say: Say = discard_message,
 ) -> Run:
     """Train a student on labelled images and on the outputs of a teacher.
 

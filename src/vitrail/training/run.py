@@ -20,9 +20,9 @@ from ..models.fields import ModelConfig
 from ..nn import BaseVisionModel
 from ..objectives.objective import ObjectiveConfig, Transform
 from ..objectives.registry import objective_config
-from ..progress import Track, silent
+from ..progress import Say, Track, discard_message, silent
 from .advice import bad_files_listed, memory_advice, no_empty_folder, reading_advice
-from .finish import Audience, Say, fit_and_finish
+from .finish import Audience, fit_and_finish
 from .folder import DATA, METRICS, RECIPE, SPLITS, RunFolder, same_splits, splits_table
 from .knn_source import read_knn, with_knn_source
 from .loggers import Logger, require_loggers
@@ -61,10 +61,6 @@ class Run:
         return load(self.path)
 
 
-def quiet(message: str) -> None:
-    """Print nothing: the default of the Python API."""
-
-
 def train(
     source: SourceLike,
     recipe: Recipe | str | None = None,
@@ -77,7 +73,7 @@ def train(
     out: str | Path | None = None,
     skip_bad: bool = False,
     progress: Track = silent,
-    say: Say = quiet,
+    say: Say = discard_message,
     started: float | None = None,
 ) -> Run:
     """Train on labelled images and write a run folder.
@@ -124,7 +120,7 @@ def pretrain(
     out: str | Path | None = None,
     skip_bad: bool = False,
     progress: Track = silent,
-    say: Say = quiet,
+    say: Say = discard_message,
     started: float | None = None,
 ) -> Run:
     """Train without labels: `pretrain("photos/")`. The arguments are those of `train`; labels are ignored.
@@ -162,7 +158,7 @@ def resume(
     transform: Transform | None = None,
     loggers: Sequence[Logger] = (),
     progress: Track = silent,
-    say: Say = quiet,
+    say: Say = discard_message,
     started: float | None = None,
 ) -> Run:
     """Resume a stopped run; the result is bit-identical to that of a run without the stop.

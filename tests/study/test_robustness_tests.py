@@ -9,8 +9,8 @@ from vitrail.data.preprocess import Preprocess
 from vitrail.engines.predictor import Predictor
 from vitrail.engines.torch_engine import TorchEngine
 from vitrail.progress import silent
+from vitrail.study.robustness_tests import adversarial, calibrations, conflicts, shifts, sketches
 from vitrail.study.studied_model import StudiedModel, channels_first
-from vitrail.study.trials import adversarial, calibrations, conflicts, shifts, sketches
 from vitrail.tasks.classification import Classification
 
 SIDE = 32
