@@ -109,9 +109,10 @@ def study_efficiency(
     base, size = _base(data, options)
     models = labelled([contestant(text, data, size) for text in options.models or default_models(data, size)])
     flops = _flops(models, data, size, base, options, out)
-    trials, sizes = _trials(models, data, base, flops, options)
+    planned = _planned(models, data, base, flops, options)
+    trials = [each.trial for each in planned]
     outcomes = run_trials(trials, out, skip_bad=options.skip_bad, progress=progress, say=say)
-    return _collected(data, models, flops, outcomes, sizes)
+    return _collected(data, models, flops, planned, outcomes)
 
 
 def nested_subset(samples: Sequence[Sample], fraction: float, seed: int) -> list[Sample]:
@@ -169,34 +170,49 @@ def _flops(
     return found
 
 
-def _trials(
+@dataclass(frozen=True, slots=True)
+class _Planned:
+    """A trial with the label of its model and its number of training images."""
+
+    trial: Trial
+    label: str
+    images: int
+
+
+def _planned(
     models: Sequence[Contestant], data: TrainingData, base: Recipe, flops: float, options: EfficiencyOptions
-) -> tuple[list[Trial], list[tuple[str, int]]]:
-    """The trials, and (label of the model, number of training images) of each; small fractions come first."""
-    trials: list[Trial] = []
-    sizes: list[tuple[str, int]] = []
+) -> list[_Planned]:
+    """The trials; small fractions come first."""
+    planned: list[_Planned] = []
+    known: set[tuple[int, int]] = set()
     for fraction in sorted(options.fractions):
         for seed in range(options.seeds):
             subset = nested_subset(data.train.samples, fraction, seed)
-            if any(seen.name.startswith(f"{len(subset):06}-") and seen.recipe.seed == seed for seen in trials):
+            images = len(subset)
+            if (images, seed) in known:
                 continue  # of few images, two fractions may be the same number
+            known.add((images, seed))
             source = _source(data, subset)
-            for model in models:
-                batch = min(chosen(base.batch_size), len(subset))
-                steps = max(1, round(flops / (TRAINING_STEP * model.cost.flops * batch)))
-                recipe = replace(
-                    base,
-                    model=model.model,
-                    overrides=model.overrides,
-                    batch_size=batch,
-                    steps=steps,
-                    seed=seed,
-                    evaluate_every=max(1.0, steps * batch / len(subset) / _EVALUATIONS),
-                )
-                number = models.index(model) + 1
-                trials.append(Trial(f"{len(subset):06}-model{number}-seed{seed}", recipe, source))
-                sizes.append((model.label, len(subset)))
-    return trials, sizes
+            for number, model in enumerate(models, 1):
+                recipe = _recipe(base, model, images, seed, flops)
+                trial = Trial(f"{images:06}-model{number}-seed{seed}", recipe, source)
+                planned.append(_Planned(trial, model.label, images))
+    return planned
+
+
+def _recipe(base: Recipe, model: Contestant, images: int, seed: int, flops: float) -> Recipe:
+    """The recipe of a run with this number of training images and these FLOPs."""
+    batch = min(chosen(base.batch_size), images)
+    steps = max(1, round(flops / (TRAINING_STEP * model.cost.flops * batch)))
+    return replace(
+        base,
+        model=model.model,
+        overrides=model.overrides,
+        batch_size=batch,
+        steps=steps,
+        seed=seed,
+        evaluate_every=max(1.0, steps * batch / images / _EVALUATIONS),
+    )
 
 
 def _source(data: TrainingData, subset: Sequence[Sample]) -> Source:
@@ -212,13 +228,13 @@ def _collected(
     data: TrainingData,
     models: Sequence[Contestant],
     flops: float,
+    planned: Sequence[_Planned],
     outcomes: Sequence[Outcome],
-    sizes: Sequence[tuple[str, int]],
 ) -> Efficiency:
     curves: dict[str, dict[int, list[float]]] = {model.label: defaultdict(list) for model in models}
-    for outcome, (label, images) in zip(outcomes, sizes, strict=True):
+    for each, outcome in zip(planned, outcomes, strict=True):
         if outcome.metrics:
-            curves[label][images].append(accuracy_of(outcome.metrics, outcome.trial.name))
+            curves[each.label][each.images].append(accuracy_of(outcome.metrics, outcome.trial.name))
     failed = sum(bool(outcome.error) for outcome in outcomes)
     name, part = data.held_out
     notes = [
