@@ -51,10 +51,19 @@ class Distill(Train):
         started = time.monotonic()
         from ..errors import VitrailError
 
-        if self.data is None or self.teacher is None:
-            raise VitrailError("give a source and a teacher: vitrail distill SOURCE --teacher CHECKPOINT")
         if self.resume is not None or self.source is not None:
             raise VitrailError("continue a distillation with `vitrail train --resume RUN`")
+        if self.data is None or self.teacher is None:
+            raise VitrailError("give a source and a teacher: vitrail distill SOURCE --teacher CHECKPOINT")
+        for flag, given in (
+            ("--out", self.out is not None),
+            ("--beside", bool(self.beside)),
+            ("--kind", self.kind != "soft"),
+            ("--weight", self.weight != 0.5),
+            ("--minutes", self.minutes is not None),
+        ):
+            if given and self.store is not None:
+                raise VitrailError(f"{flag} is for training, and --store only writes a teacher's logits: leave it out")
         if self.top_k is not None and self.store is None:
             raise VitrailError("--top-k is for --store, which writes a teacher's logits: leave it out")
         to_stderr(f"reading {self.data}")  # before the imports, which take seconds on a slow machine

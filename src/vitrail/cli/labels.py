@@ -41,7 +41,9 @@ class Labels:
         from ..progress import to_stderr, visible
         from ..study.labels import LabelOptions, study_labels
         from ..study.labels_page import label_summary, write_label_study
+        from ..tables import check_folder
 
+        check_folder(self.out)
         options = LabelOptions(
             folds=self.folds,
             similar=self.similar,

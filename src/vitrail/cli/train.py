@@ -73,6 +73,8 @@ class Train:
 
         if (self.data is None) == (self.resume is None):
             raise VitrailError("give a source to train on, or --resume RUN to continue a run")
+        if self.resume is not None and (given := self._of_new_runs()):
+            raise VitrailError(f"--resume goes on with the run's own options: leave {', '.join(given)} out")
         if self.source is not None and self.resume is None:
             raise VitrailError(f"--source {self.source} is for --resume: name the images to train on without it")
         to_stderr(f"reading {self.data or self.resume}")  # before the imports, which take seconds on a slow machine
@@ -108,6 +110,14 @@ class Train:
         from ..training.recipe_file import read_recipe, set_fields
 
         return set_fields(with_changes(read_recipe(self.recipe), **self._changes()), self.set)
+
+    def _of_new_runs(self) -> list[str]:
+        """The given options that only a new run has."""
+        others = {"no_strict": not self.strict, "recipe": self.recipe != "default", "set": self.set}
+        others |= {"out": self.out is not None, "skip_bad": self.skip_bad}
+        changed = [name for name, value in self._changes().items() if name != "strict" and value is not None]
+        given = [*changed, *(name for name, value in others.items() if value)]
+        return [f"--{name.replace('_', '-')}" for name in given]
 
     def _changes(self) -> dict[str, Any]:
         """Fields of the recipe with an option of their own."""

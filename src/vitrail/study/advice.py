@@ -13,9 +13,12 @@ from ..models.registry import model_config
 from ..planning.flops import count
 from ..planning.parts import PRODUCT, part_costs
 from ..planning.speed import Seconds, estimate, measure
-from ..tasks.registry import task_names
+from ..task_spec import CLASSIFICATION
 from .measurements import KIND_WORDS, Kind, Measurement, measurements, nearest_measurement
 from .needs import Answer, Need, Target
+
+_TASKS = (CLASSIFICATION.name, "regression")
+"""Tasks that `vitrail train` trains."""
 
 _MANY = 100_000
 """Images from which larger plain ViTs and CNNs are candidates; a choice, which no measurement here supports."""
@@ -102,10 +105,9 @@ def advise(situation: Situation, known: Sequence[Measurement] | None = None) -> 
     weights = " --weights CHECKPOINT" if start else ""
     model = "" if start else f" --model {variant}"
     recipe = " --recipe finetune" if start else ""
-    commands = [
-        f"vitrail train SOURCE{recipe}{weights}{model} --minutes 30",
-        "vitrail study data-efficiency SOURCE --minutes 120",
-    ]
+    commands = [f"vitrail train SOURCE{recipe}{weights}{model} --minutes 30"]
+    if situation.task == CLASSIFICATION.name:
+        commands.append("vitrail study data-efficiency SOURCE --minutes 120")
     first = "fine-tune the weights you have" if start else f"train {variant}, a {KIND_WORDS[kind]}, from scratch"
     also = f"; beside it train {variant} from scratch and keep the better" if start else ""
     if start:
@@ -131,8 +133,13 @@ def _check(situation: Situation) -> None:
             f"{situation.images} images of {situation.side} px in {situation.classes} classes are not possible: "
             "use positive numbers"
         )
-    if situation.task not in task_names():
-        raise VitrailError(f"vitrail does not train {situation.task!r}: {nearest(situation.task, task_names())}")
+    if situation.classes > situation.images:
+        raise VitrailError(
+            f"{situation.images} images cannot show {situation.classes} classes: each needs an image, and one more to "
+            "check with"
+        )
+    if situation.task not in _TASKS:
+        raise VitrailError(f"vitrail does not train {situation.task!r}: {nearest(situation.task, _TASKS)}")
     for need in situation.needs:
         if need not in get_args(Need):
             raise VitrailError(f"there is no need {need!r}: {nearest(need, get_args(Need))}")
@@ -207,7 +214,7 @@ def _variant(situation: Situation, kind: Kind, reasons: list[Reason], unknown: l
         if not fitting:
             unknown.append(
                 f"a model for {limit}: {chosen} is the cheapest candidate and does not keep it; smaller images do, see "
-                f"vitrail plan {chosen} --image-sizes 32,64,96 --measure"
+                f"vitrail plan {chosen} --image-sizes {_side(chosen) // 4},{_side(chosen) // 2} --measure"
             )
         elif not time.measured:
             unknown.append(f"whether {limit} is kept: the time is estimated; use --measure on the target machine")
@@ -251,7 +258,10 @@ def _need(
         )
     elif need == "fine-detail":
         reasons.append(Reason(_detail_words(), "planned"))
-        unknown.append("how much accuracy smaller patches gain: vitrail sweep SOURCE --over overrides.patch_size=8,16")
+        unknown.append(
+            "how much accuracy smaller patches gain: vitrail sweep SOURCE --model vit_tiny_patch16_224 --over "
+            "overrides.patch_size=8,16"
+        )
     elif need == "global-context":
         unknown.append(
             "whether global attention gains accuracy on your images: it was not measured; `vitrail study anatomy RUN` "

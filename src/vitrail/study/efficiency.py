@@ -1,5 +1,6 @@
 """Data efficiency: accuracy of several models of equal training cost against the number of training images."""
 
+import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -23,14 +24,18 @@ from ..training.recipe_file import set_fields
 from ..training.run import quiet
 from ..training.training_data import Reading, SplitData, TrainingData, read_data
 from .contestants import START, Contestant, contestant, default_models, labelled
-from .trial_runs import Outcome, Trial, run_trials
+from .trial_runs import COST, Outcome, Trial, check_own, run_trials
 
-COST = "cost.json"
 BACKWARD = 3
 """FLOPs of a training step, in units of a forward pass."""
 _TRAINING_SHARE = 0.6
 """Share of a time budget that is spent in training steps; the rest is reading, evaluation and reports."""
 _EVALUATIONS = 8
+_OWN_FIELDS = (
+    *("model", "overrides", "weights", "task", "seed", "val", "test"),
+    *("epochs", "minutes", "steps", "accumulate", "start_size", "evaluate_every"),
+)
+"""Fields of the recipe that the study sets, or that would change the FLOPs of a run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +110,7 @@ def study_efficiency(
     """
     options = options or EfficiencyOptions()
     _check(options)
+    check_own(out)
     data = read_data(source, Reading(skip_bad=options.skip_bad, strict=options.strict), progress=progress)
     if not isinstance(data.task, Classification):
         raise VitrailError(f"{data.name} has no classes: the study of data efficiency needs them")
@@ -147,6 +153,15 @@ def _check(options: EfficiencyOptions) -> None:
         raise VitrailError(f"fractions {options.fractions} are not possible: use numbers above 0 and up to 1")
     if options.epochs is not None and options.minutes is not None:
         raise VitrailError("give epochs or minutes, not both: each sets the length of the runs")
+    for name, length in (("epochs", options.epochs), ("minutes", options.minutes)):
+        if length is not None and not 0 < length <= 1e9:
+            raise VitrailError(f"{name} {length:g} is not possible: use a number above 0 and up to 10^9")
+    for setting in options.settings:
+        if (name := re.split(r"[.=]", setting)[0].strip()) in _OWN_FIELDS:
+            raise VitrailError(
+                f"--set {setting} is not possible: the study sets {name} of each run, so that models are compared at "
+                "equal cost; use --models, --fractions, --seeds, and --epochs or --minutes"
+            )
 
 
 def _base(data: TrainingData, options: EfficiencyOptions) -> tuple[Recipe, int]:
@@ -166,7 +181,7 @@ def _flops(
     """FLOPs of each run; those that follow from a time budget are measured once, and then read from the folder."""
     first = models[0].cost.flops * BACKWARD
     if options.minutes is None:
-        return first * len(data.train) * (options.epochs or 20.0)
+        return first * len(data.train) * (20.0 if options.epochs is None else options.epochs)
     file = out / COST
     if file.is_file():
         return float(read_json(file)["flops"])
