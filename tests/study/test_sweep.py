@@ -132,3 +132,9 @@ def test_the_page_names_no_folder_of_this_machine(tmp_path):
     written = sweep_page(found, command)
     assert str(tmp_path) not in written
     assert "vitrail train &#x27;my images&#x27; --epochs 1 --set seed=1 lr=1e-3" in written
+
+
+def test_an_error_of_several_lines_is_one_line_of_the_table(tmp_path):
+    outcome = Outcome(Trial("001", TINY, "a"), tmp_path, error="2 bad files in a:\n  x.png: truncated")
+    _, rows = sweep_table(Sweep("a", ("lr",), (("1",),), (outcome,)))
+    assert rows[0][-1] == "2 bad files in a…"

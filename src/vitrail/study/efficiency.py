@@ -18,6 +18,7 @@ from ..planning.speed import measure
 from ..progress import Say, Track, silent
 from ..tables import write_text
 from ..tasks.classification import Classification
+from ..tasks.worth import images as images_words
 from ..training.choose import Situation, choose
 from ..training.recipe import Recipe, chosen
 from ..training.recipe_file import set_fields
@@ -253,8 +254,8 @@ def _collected(
     notes = [
         f"matched: {flops:.3g} FLOPs of training for every run ({BACKWARD} × forward, batches and steps rounded), the "
         "recipe, and the images of each seed; the models differ in parameters, FLOPs an image, and so in epochs",
-        f"accuracy on the {name} part, {len(part)} images, with the best weights by a validation part of "
-        f"{len(data.val)} images, which is not counted as training images",
+        f"accuracy on the {name} part, {images_words(len(part))}, with the best weights by a validation part of "
+        f"{images_words(len(data.val))}, which is not counted as training images",
         *([f"{failed} of {len(outcomes)} runs failed: {_first_error(outcomes)}"] if failed else []),
     ]
     kept = {label: dict(curve) for label, curve in curves.items() if curve}

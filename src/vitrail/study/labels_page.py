@@ -197,8 +197,8 @@ def label_summary(study: LabelStudy, folder: Path) -> str:
         [
             f"{len(flagged):,} labels of {len(study.samples):,} images are contradicted by their images",
             *first,
-            f"{len(study.duplicates):,} pairs of near-duplicates",
-            f"{len(guessing):,} pairs of classes are confused",
+            f"pairs of near-duplicates: {len(study.duplicates):,}",
+            f"pairs of classes that are confused: {len(guessing):,}",
             *apart,
             f"written to {folder}: {PAGE}, {LABELS}, {DUPLICATES}, {PAIRS}",
         ]

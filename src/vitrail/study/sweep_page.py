@@ -85,7 +85,9 @@ def _by_field(found: Sweep, column: int) -> str:
 
 
 def _short(text: str) -> str:
-    return text if len(text) <= 80 else f"{text[:79]}…"
+    """The first line of an error, cut."""
+    first, *more = text.splitlines() or [""]
+    return first if len(first) <= 80 and not more else f"{first[:79].rstrip(':')}…"
 
 
 def sweep_summary(found: Sweep, folder: Path, command: str) -> Sequence[str]:
