@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, Literal
 
+from .errors import VitrailError
+
 
 def write_csv(path: Path, rows: Iterable[Sequence[object]]) -> None:
     """Write rows, the header first, as a CSV file, atomically.
@@ -57,6 +59,13 @@ def complete_file(path: Path, *, mode: Literal["w", "wb"] = "w") -> Iterator[IO[
     except BaseException:
         part.unlink(missing_ok=True)
         raise
+
+
+def check_folder(folder: Path) -> None:
+    """Raise VitrailError if this is no folder and none can be made, before anything is measured for its files."""
+    place = next(each for each in (folder, *folder.parents) if each.exists())
+    if not place.is_dir():
+        raise VitrailError(f"{place} is a file: name another folder for the results")
 
 
 def write_text(path: Path, text: str) -> None:

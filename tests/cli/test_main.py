@@ -214,6 +214,7 @@ def test_every_bad_source_is_a_sentence(capsys, tmp_path):
         (["train", "digits", "--model", "vit_bace"], "did you mean"),
         (["train", "digits", "--set", "lerning=1"], "no field"),
         (["train", "--resume", "nowhere"], "not a run"),
+        (["train", "--resume", "r", "--epochs", "9", "--no-strict"], "own options: leave --epochs, --no-strict out"),
         (["eval", "nowhere", "digits"], "nowhere"),
         (["predict", "nowhere", "x.png"], "x.png does not exist"),
         (["plan", "vit_bace"], "did you mean"),

@@ -11,6 +11,7 @@ from tests.evaluation.small_checkpoint import CLASSES, tiny_checkpoint, write_cl
 from torch import nn
 
 import vitrail
+from vitrail.cli.main import main
 from vitrail.data.augment_options import Augment
 from vitrail.data.loader import Batch, OneView, TrainLoader
 from vitrail.data.preprocess import Preprocess
@@ -206,7 +207,7 @@ def test_the_mass_of_the_other_classes_is_exact_at_the_temperature(tmp_path, see
     places = logits.topk(3).indices
     torch.testing.assert_close(kept.gather(1, places), expected.gather(1, places), atol=1e-6, rtol=1e-5)
     torch.testing.assert_close(found.gather(1, places), logits.gather(1, places), atol=0, rtol=0)
-    with pytest.raises(VitrailError, match="has logits of another teacher, source or recipe"):
+    with pytest.raises(VitrailError, match="has logits of 1 epochs, not 2"):
         write_facts(tmp_path / "logits", replace(facts, epochs=2))
 
 
@@ -228,3 +229,25 @@ def test_a_module_from_python_is_a_teacher(source, tmp_path):
 def test_without_a_teacher_is_a_sentence(source, tmp_path):
     with pytest.raises(VitrailError, match="objective distill needs a teacher"):
         vitrail.train(source, replace(SMALL, objective=DistillConfig()), out=tmp_path / "run")
+
+
+def test_logits_are_not_written_into_a_folder_of_other_files(tmp_path):
+    facts = LogitFacts(teacher="t", classes=("a", "b"), images="", count=1, epochs=2, top_k=2, temperature=3.0)
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run/recipe.yaml").write_text("")
+    with pytest.raises(VitrailError, match="has other files, such as recipe"):
+        write_facts(tmp_path / "run", facts)
+    assert not (tmp_path / "run/logits.json").exists()
+    write_facts(tmp_path / "logits", facts)
+    write_facts(tmp_path / "logits", facts)
+    with pytest.raises(VitrailError, match="logits of 2 epochs, not 3"):
+        write_facts(tmp_path / "logits", replace(facts, epochs=3))
+    with pytest.raises(VitrailError, match="another teacher"):
+        write_facts(tmp_path / "logits", replace(facts, teacher="u"))
+
+
+def test_options_of_training_are_not_ignored_by_store(tmp_path, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["distill", "digits", "--teacher", "t", "--store", str(tmp_path / "logits"), "--kind", "hard"])
+    assert stop.value.code == 1
+    assert "--kind is for training" in capsys.readouterr().err

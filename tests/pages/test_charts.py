@@ -93,3 +93,9 @@ def test_a_logarithmic_axis_and_intervals() -> None:
 def test_every_line_is_drawn() -> None:
     chart = line_chart({f"line {n}": [(0, n), (1, n)] for n in range(8)}, label="y", x_label="x")
     assert chart.count("<polyline") == 8
+
+
+def test_unconnected_points_are_dots_without_a_line():
+    chart = line_chart({"a": [(1, 1), (2, 3)], "b": [(1, 2), (2, 2)]}, label="y", x_label="x", unconnected=("a",))
+    assert chart.count("<polyline") == 1
+    assert chart.count("<circle") == 4

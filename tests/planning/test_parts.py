@@ -127,3 +127,10 @@ def test_a_comparison_is_written(tmp_path):
     assert lines[0].startswith("model,image_size,patch_size,tokens")
     assert lines[1].startswith("ViTConfig,32,,17")
     assert (tmp_path / "plans/plan.html").is_file()
+
+
+def test_models_of_more_than_images_have_no_number_of_tokens_and_sizes_are_listed_once():
+    assert tokens_of(model_config("clip_vit_base_patch16")) is None
+    assert tokens_of(model_config("mae_vit_base_patch16")) is None
+    rows = compare(model_config("vit_tiny_patch16_224", depth=1, **SMALL), Grid(image_sizes=(32, 32), beside="none"))
+    assert [row.image_size for row in rows] == [32]

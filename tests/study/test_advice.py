@@ -124,3 +124,15 @@ def test_the_command_prints_json(capsys):
         main(["advise", "--images", "3000", "--classes", "12", "--target", "phone", "--needs", "robustness", "--json"])
     assert not end.value.code
     assert json.loads(capsys.readouterr().out)["commands"]
+
+
+def test_more_classes_than_images_and_tasks_that_are_not_trained_are_errors():
+    with pytest.raises(VitrailError, match="5 images cannot show 6 classes"):
+        advise(Problem(images=5, classes=6))
+    with pytest.raises(VitrailError, match="does not train 'embedding'"):
+        advise(Problem(images=5, classes=0, task="embedding"))
+
+
+def test_numbers_have_no_study_of_data_efficiency():
+    commands = advise(Problem(images=100, classes=0, side=16, target="phone", task="regression")).commands
+    assert not any("data-efficiency" in command for command in commands)

@@ -10,7 +10,8 @@ from vitrail.data.open import open_source
 from vitrail.errors import VitrailError
 from vitrail.models.registry import model_config
 from vitrail.planning.flops import count
-from vitrail.study.efficiency import EfficiencyOptions, nested_subset, study_efficiency
+from vitrail.study.contestants import Contestant
+from vitrail.study.efficiency import Efficiency, EfficiencyOptions, nested_subset, study_efficiency
 from vitrail.study.efficiency_page import efficiency_page, efficiency_table, factor_table, write_efficiency
 from vitrail.study.scaling_page import run_point, scaling_of_runs
 from vitrail.study.trial_runs import Outcome
@@ -111,3 +112,27 @@ def test_what_is_not_possible_is_named(shades, tmp_path):
         run_point(Path(tmp_path), "images")
     with pytest.raises(VitrailError, match="not both"):
         study_efficiency(shades, tmp_path, EfficiencyOptions(epochs=1, minutes=1))
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (EfficiencyOptions(epochs=0.0), "epochs 0 is not possible"),
+        (EfficiencyOptions(epochs=float("nan")), "epochs nan is not possible"),
+        (EfficiencyOptions(minutes=-1.0), "minutes -1 is not possible"),
+        (EfficiencyOptions(settings=("weights=run",)), "the study sets weights of each run"),
+        (EfficiencyOptions(settings=("overrides.depth=2",)), "the study sets overrides of each run"),
+    ],
+)
+def test_settings_that_would_make_the_comparison_unequal_are_errors(options, words, shades, tmp_path):
+    with pytest.raises(VitrailError, match=words):
+        study_efficiency(shades, tmp_path / "out", options)
+    assert not (tmp_path / "out").exists()
+
+
+def test_one_model_has_no_table_of_comparisons(tmp_path):
+    model = Contestant("vit", "vit", {}, count(model_config("vit_tiny_patch16_224", image_size=16)))
+    found = Efficiency(str(tmp_path / "images"), (model,), {"vit": {8: [0.5], 16: [0.75]}}, 1.0, 4, (), ())
+    written = efficiency_page(found)
+    assert "How much more data" not in written
+    assert "Data efficiency on images<" in written

@@ -16,7 +16,7 @@ from sklearn.metrics import average_precision_score
 from vitrail.data.python_source import source_from_images
 from vitrail.errors import VitrailError
 from vitrail.study.confident import class_pairs, class_thresholds, confident_joint, self_confidence
-from vitrail.study.labels import LabelOptions, study_labels
+from vitrail.study.labels import LabelOptions, _trained_on, study_labels
 from vitrail.study.labels_page import write_label_study
 from vitrail.study.near_duplicates import duplicate_groups, near_duplicates
 from vitrail.study.out_of_fold import _ridge, folds_of, logistic_out_of_fold
@@ -204,3 +204,23 @@ def test_digits_that_are_alike_are_no_duplicates():
         options=LabelOptions(words=10, folds=2),
     )
     assert [pair.similarity for pair in study.duplicates] == [pytest.approx(1.0, abs=1e-5)]
+
+
+def test_options_that_are_not_possible_are_errors():
+    for options, words in (
+        (LabelOptions(folds=1), "folds 1"),
+        (LabelOptions(similar=0.0), "similar 0"),
+        (LabelOptions(similar=float("nan")), "similar nan"),
+        (LabelOptions(similar=2.0), "similar 2"),
+        (LabelOptions(folds=1000), "use 898 folds or fewer"),
+    ):
+        with pytest.raises(VitrailError, match=words):
+            study_labels("digits", options=options)
+
+
+def test_a_pretraining_has_not_learned_wrong_labels(tmp_path):
+    rows = "name,digest,split,label\na.png,1,train,{0}\nb.png,2,val,{0}\n"
+    (tmp_path / "splits.csv").write_text(rows.format(""))
+    assert _trained_on(tmp_path, ["1", "2"]) == 0
+    (tmp_path / "splits.csv").write_text(rows.format("cat"))
+    assert _trained_on(tmp_path, ["1", "2"]) == 1

@@ -16,7 +16,7 @@ from vitrail.errors import VitrailError
 from vitrail.evaluation.probe import knn
 from vitrail.lens.probe.layers import layer_features
 from vitrail.models.registry import create_model
-from vitrail.study.files import check_output, write_study
+from vitrail.study.files import check_output, study_page, write_study
 from vitrail.study.probe import LayerFeatures, study_probe
 from vitrail.study.probe_table import files, notes, table
 
@@ -180,3 +180,16 @@ def test_what_cannot_be_probed_is_a_sentence(checkpoint, tmp_path):
     for out, words in ((tmp_path / "a.txt", "ends in .txt"), (tmp_path / "none" / "a.csv", "there is no folder")):
         with pytest.raises(VitrailError, match=words):
             check_output(out)
+
+
+def test_a_pool_without_a_layer_is_an_error(tmp_path):
+    with pytest.raises(VitrailError, match="pool class is for the tokens of a layer"):
+        study_probe(tiny_checkpoint(), ["digits"], pool="class")
+
+
+def test_the_page_names_sources_apart_and_no_folder_of_this_machine(checkpoint, tmp_path):
+    sources = [str(write_classes(tmp_path / name / "images", each=12)) for name in ("one", "two")]
+    page = study_page(files(study_probe(checkpoint, sources, device="cpu"), "runs/mine"))
+    assert str(tmp_path) not in page
+    assert "<h3>images</h3>" in page
+    assert "<h3>images (2)</h3>" in page

@@ -8,10 +8,11 @@ import pytest
 
 from vitrail.data.augment_options import Augment
 from vitrail.errors import VitrailError
-from vitrail.study.sweep import best_command, grid_values, sweep
+from vitrail.study.sweep import Sweep, best_command, grid_values, sweep
 from vitrail.study.sweep_page import sweep_page, sweep_table, write_sweep
-from vitrail.study.trial_runs import finished
+from vitrail.study.trial_runs import Outcome, Trial, finished
 from vitrail.training.recipe import Recipe
+from vitrail.training.stop import Stopped
 
 TINY = Recipe(
     model="compact_tiny_8",
@@ -78,7 +79,7 @@ def test_results_are_ranked_by_validation_and_failures_are_rows(shades, tmp_path
     write_sweep(found, tmp_path / "out", command)
     with (tmp_path / "out/sweep.csv").open() as file:
         assert [row["overrides.num_heads"] for row in csv.DictReader(file)] == ["1", "3"]
-    assert command in sweep_page(found, command)
+    assert "vitrail train shades0 --epochs 1 --set overrides.num_heads=1" in sweep_page(found, command)
 
 
 def test_no_run_begins_after_the_time(shades, tmp_path):
@@ -101,3 +102,39 @@ def test_settings_are_read_as_the_recipe_reads_them(shades, tmp_path):
     with pytest.raises(VitrailError, match="twice"):
         sweep(shades, ["lr=1e-3", "lr=1e-2"], tmp_path / "out")
     assert not Path(tmp_path / "out").exists()
+
+
+def test_a_folder_of_other_files_is_left_alone(shades, tmp_path):
+    before = sorted(Path(shades).rglob("*"))
+    with pytest.raises(VitrailError, match="has other files, such as dark: use a new folder"):
+        sweep(shades, ["lr=1e-3,1e-2"], Path(shades), TINY)
+    assert sorted(Path(shades).rglob("*")) == before
+    (tmp_path / "file").write_text("")
+    with pytest.raises(VitrailError, match="is a file"):
+        sweep(shades, ["lr=1e-3,1e-2"], tmp_path / "file/deeper", TINY)
+
+
+def test_a_stop_names_the_command_that_continues(shades, tmp_path, monkeypatch):
+    def train(source, recipe, **others):
+        raise Stopped("stopped by SIGINT; to continue: vitrail train --resume RUN")
+
+    monkeypatch.setattr("vitrail.study.trial_runs.train", train)
+    with pytest.raises(Stopped, match="run 1 of 2, 001-lr=1e-3; its state is saved; to continue, repeat the command"):
+        sweep(shades, ["lr=1e-3,1e-2"], tmp_path / "out", TINY)
+
+
+def test_the_page_names_no_folder_of_this_machine(tmp_path):
+    source = str(tmp_path / "my images")
+    outcome = Outcome(Trial("001", TINY, source), tmp_path / "001", quality=-0.5)
+    found = Sweep(source, ("lr",), (("1e-3",),), (outcome,))
+    command = best_command(found, ["--epochs", "1"], ["seed=1"])
+    assert command == f"vitrail train '{source}' --epochs 1 --set seed=1 lr=1e-3"
+    written = sweep_page(found, command)
+    assert str(tmp_path) not in written
+    assert "vitrail train &#x27;my images&#x27; --epochs 1 --set seed=1 lr=1e-3" in written
+
+
+def test_an_error_of_several_lines_is_one_line_of_the_table(tmp_path):
+    outcome = Outcome(Trial("001", TINY, "a"), tmp_path, error="2 bad files in a:\n  x.png: truncated")
+    _, rows = sweep_table(Sweep("a", ("lr",), (("1",),), (outcome,)))
+    assert rows[0][-1] == "2 bad files in a…"

@@ -157,7 +157,9 @@ def test_pretraining_is_judged_by_its_loss_on_images_it_does_not_see(pretrained:
 def test_pretraining_leaves_a_report_with_its_reconstructions(pretrained: vitrail.Run) -> None:
     report = (pretrained.path / "report.html").read_text(encoding="utf-8")
     assert "Reconstructions" in report
-    assert "Validation loss" in report
+    assert "<h3>Loss</h3>" in report
+    assert "Validation loss" not in report  # the first chart has it
+    assert report.count('<div class="images"><figure>') == 6 + 1  # a row for each image, and the batch
     card = (pretrained.path / "README.md").read_text(encoding="utf-8")
     assert "Its output for an image is features, learned without labels." in card
     assert ">Confusion<" not in report

@@ -20,10 +20,15 @@ from vitrail.data.augment_options import Augment
 from vitrail.data.samples import FileAt, Sample, Source
 from vitrail.data.survey import Survey
 from vitrail.errors import VitrailError
+from vitrail.objectives.distill import DistillConfig
+from vitrail.objectives.mae import MAEObjectiveConfig
+from vitrail.objectives.supervised import SupervisedConfig
+from vitrail.training.folder import RunFolder
 from vitrail.training.publish.cautions import first_epoch_words, rare_class_words, round_up, sample_words, way_out
 from vitrail.training.publish.next_steps import next_steps
-from vitrail.training.recipe import Card
-from vitrail.training.recipe_file import recipe_from_dict, recipe_to_dict, set_fields
+from vitrail.training.publish.results import curves_beside
+from vitrail.training.recipe import Card, Recipe
+from vitrail.training.recipe_file import recipe_from_dict, recipe_to_dict, recipe_to_yaml, set_fields
 
 NASTY = "[x](javascript:alert(6))"
 ONE_STEP = replace(
@@ -177,3 +182,18 @@ def test_the_card_is_a_part_of_the_recipe() -> None:
     assert recipe_from_dict({"epochs": 2}).card == Card(), "recipes of earlier versions"
     with pytest.raises(VitrailError, match="the recipe has no field licence: did you mean license"):
         set_fields(vitrail.Recipe(), ["card.licence=mit"])
+
+
+def test_curves_beside_have_losses_only_of_the_same_kind_and_names_that_differ(tmp_path):
+    row = {"epoch": 1.0, "val_loss": 2.0, "val_top1": 0.5}
+    objectives = {"a/run": SupervisedConfig(), "b/run": MAEObjectiveConfig(), "c/other": None}
+    for name, objective in objectives.items():
+        folder = RunFolder(tmp_path / name)
+        folder.path.mkdir(parents=True)
+        folder.write_rows([row])
+        if objective is not None:
+            folder.write("recipe.yaml", recipe_to_yaml(Recipe(objective=objective)))
+    runs = [str(tmp_path / name) for name in objectives]
+    without = {"epoch": 1.0, "val_top1": 0.5}
+    found = curves_beside([*runs, f"{runs[0]}/"], DistillConfig(teacher="t"))
+    assert found == {"a/run": [row], "b/run": [without], "other": [without]}

@@ -19,6 +19,7 @@ from vitrail.errors import VitrailError
 from vitrail.evaluation.probe.logistic import choose_strength
 from vitrail.evaluation.probe.ridge import fit_best_ridge
 from vitrail.models.registry import create_model
+from vitrail.objectives.distill import DistillConfig
 from vitrail.objectives.supervised import SupervisedConfig
 from vitrail.rewrites.lora import LoRA
 from vitrail.training import finish
@@ -145,6 +146,7 @@ def test_each_classifier_of_a_distilled_model_is_fitted_on_its_own_token(source,
         ({"ema": 0.9}, "moving average"),
         ({"objective": SupervisedConfig(mixup=0.2)}, "mixup"),
         ({"objective": SupervisedConfig(sampler="balanced")}, "sampler"),
+        ({"objective": DistillConfig(teacher="t")}, "a teacher"),
         ({"lora": LoRA()}, "LoRA"),
         ({"weights": None}, "no weights"),
     ],

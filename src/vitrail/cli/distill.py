@@ -57,6 +57,15 @@ class Distill(TrainingOptions):
         started = time.monotonic()
         from ..errors import VitrailError
 
+        for flag, given in (
+            ("--out", self.out is not None),
+            ("--beside", bool(self.beside)),
+            ("--kind", self.kind != "soft"),
+            ("--weight", self.weight != 0.5),
+            ("--minutes", self.minutes is not None),
+        ):
+            if given and self.store is not None:
+                raise VitrailError(f"{flag} is for training, and --store only writes a teacher's logits: leave it out")
         if self.top_k is not None and self.store is None:
             raise VitrailError("--top-k is for --store, which writes a teacher's logits: leave it out")
         to_stderr(f"reading {self.source}")  # before the imports, which take seconds on a slow machine

@@ -61,8 +61,10 @@ class DataEfficiency:
         write_efficiency(found, self.out)
         print_notes(found.notes)
         print_table(*efficiency_table(found))
-        print()
-        print_table(*factor_table(found))
+        headers, factors = factor_table(found)
+        if factors:
+            print()
+            print_table(headers, factors)
         print(f"written to {self.out}")
 
 
@@ -84,8 +86,10 @@ class Scaling:
 
     def run(self) -> None:
         from ..study.scaling_page import NOTE, SCALING_HEADERS, scaling_of_runs, scaling_row, write_scaling
-        from ..tables import print_table
+        from ..tables import check_folder, print_table
 
+        if self.out is not None:
+            check_folder(self.out)
         fit, found = scaling_of_runs(self.runs, self.against)
         rows = [
             [str(run), f"{size:,.0f}", f"{100 * error:.1f} %"]

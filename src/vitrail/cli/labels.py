@@ -42,7 +42,9 @@ class Labels:
         from ..progress import visible
         from ..study.labels import LabelOptions, study_labels
         from ..study.labels_page import label_summary, write_label_study
+        from ..tables import check_folder
 
+        check_folder(self.out)
         options = LabelOptions(
             folds=self.folds,
             similar=self.similar,

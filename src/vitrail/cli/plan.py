@@ -57,7 +57,8 @@ class Plan:
     json: Json = False
 
     def run(self) -> None:
-        if self.image_sizes or self.patch_sizes or self.measure or self.out is not None:
+        beside = self.beside not in ("auto", "none")
+        if self.image_sizes or self.patch_sizes or self.measure or beside or self.out is not None:
             self._compare()
         else:
             self._plan()
@@ -99,11 +100,16 @@ class Plan:
         from ..planning.comparison import Grid, compare
         from ..planning.comparison_page import comparison_notes, comparison_table, write_comparison
         from ..progress import visible
-        from ..tables import print_table
+        from ..tables import check_folder, print_table
 
+        if self.out is not None:
+            check_folder(self.out)
         for flag, given in (("--budget", self.budget), ("--objective", self.objective)):
             if given:
-                raise VitrailError(f"{flag} is for one size: leave out --image-sizes, --patch-sizes, --measure and -o")
+                others = "--image-sizes, --patch-sizes, --beside, --measure and -o"
+                raise VitrailError(f"{flag} is for one size: leave out {others}")
+        if self.image_size and self.image_sizes:
+            raise VitrailError("give --image-size or --image-sizes, not both")
         if self.image_size is not None and not isinstance(self.image_size, int):
             raise VitrailError("sizes are compared for square images: use --image-sizes with one number each")
         rows = compare(

@@ -62,7 +62,7 @@ class Sweep:
         )
         print_table(*sweep_table(found))
         best = found.best  # raises if no run has a result
-        command = best_command(found, self._options(best.trial.recipe.minutes))
+        command = best_command(found, self._options(best.trial.recipe.minutes), self.set)
         write_sweep(found, self.out, command)
         print_notes(sweep_notes(found))
         print("\n".join(sweep_summary(found, self.out, command)))
@@ -77,5 +77,4 @@ class Sweep:
             "--minutes": None if minutes is None or self.epochs is not None else f"{minutes:g}",
         }
         words = [word for flag, value in given.items() if value is not None for word in (flag, str(value))]
-        shared = [word for setting in self.set for word in ("--set", setting)]
-        return [*words, *(["--skip-bad"] if self.skip_bad else []), *shared]
+        return [*words, *(["--skip-bad"] if self.skip_bad else [])]

@@ -46,6 +46,8 @@ class Train(TrainingOptions):
 
         if (self.data is None) == (self.resume is None):
             raise VitrailError("give a source to train on, or --resume RUN to continue a run")
+        if self.resume is not None and (given := self._of_new_runs()):
+            raise VitrailError(f"--resume goes on with the run's own options: leave {', '.join(given)} out")
         if self.source is not None and self.resume is None:
             raise VitrailError(f"--source {self.source} is for --resume: name the images to train on without it")
         to_stderr(f"reading {self.data or self.resume}")  # before the imports, which take seconds on a slow machine
@@ -69,3 +71,9 @@ class Train(TrainingOptions):
 
     def changes(self) -> dict[str, Any]:
         return {**super().changes(), "task": self.task}
+
+    def _of_new_runs(self) -> list[str]:
+        """The given options that only a new run has."""
+        values = self.changes() | {"recipe": None if self.recipe == "default" else self.recipe, "set": self.set or None}
+        values |= {"out": self.out, "skip_bad": self.skip_bad or None, "no_strict": values.pop("strict")}
+        return [f"--{name.replace('_', '-')}" for name, value in values.items() if value is not None]

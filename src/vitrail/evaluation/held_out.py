@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import get_args
 
+from ..checkpoint.origin import public_name
 from ..data.open import BadFile, Sample, Source
 from ..data.split_choice import SplitChoice, recorded_splits
 from ..data.survey import Survey, survey
@@ -95,7 +96,7 @@ def _sources_of(channels: int) -> tuple[int, ...]:
 
 def _part(checked: Survey, run: Path | None, name: str, *, own: bool) -> HeldOut:
     """The readable samples of a part; `own`: they are all of a part that the source defines."""
-    samples, source = checked.source.samples, checked.source.name
+    samples, source = checked.source.samples, public_name(checked.source.name)
     if own:
         return _named(samples, f"the {name} part of {source}")
     if name == "all":
@@ -105,7 +106,7 @@ def _part(checked: Survey, run: Path | None, name: str, *, own: bool) -> HeldOut
 
 
 def _unseen(checked: Survey, recorded: Mapping[str, str] | None) -> HeldOut:
-    samples, name = checked.source.samples, checked.source.name
+    samples, name = checked.source.samples, public_name(checked.source.name)
     if recorded is None:
         return _named(samples, f"all of {name}; the checkpoint's training images are not known")
     parts = [recorded.get(facts.digest, "new") for facts in checked.facts]
@@ -124,7 +125,7 @@ def _recorded_part(checked: Survey, recorded: Mapping[str, str] | None, part: st
     kept = tuple(sample for sample, facts in pairs if recorded and recorded.get(facts.digest) == part)
     if not kept:
         raise MissingPart(f"{checked.source.name} has no {part} part: use --split auto or --split all")
-    return _named(kept, f"the images of {checked.source.name} that are the run's {part} part")
+    return _named(kept, f"the images of {public_name(checked.source.name)} that are the run's {part} part")
 
 
 def _named(samples: tuple[Sample, ...], note: str) -> HeldOut:

@@ -24,12 +24,12 @@ def reconstruction_section(
         preprocess: whose normalisation is undone.
         title: title of the section.
     """
-    figures = ""
+    rows = ""
     for row in range(min(MOST_DRAWN, len(columns[0][1]))):
         drawn = (panes(_image(pixels[row], preprocess), None, name) for name, pixels in columns)
-        figures += "".join(f"<figure>{pane}</figure>" for pane in drawn)
-    note = f"{len(columns)} images in a row: {', '.join(name for name, _ in columns)}. They are validation images."
-    return section(title, f'<div class="images">{figures}</div>', note)
+        rows += f'<div class="images">{"".join(f"<figure>{pane}</figure>" for pane in drawn)}</div>'
+    note = f"From left to right: {', '.join(name for name, _ in columns)}. Each row is a validation image."
+    return section(title, rows, note)
 
 
 def hidden_part_section(

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from ..checkpoint.native import read_tensors
 from ..data.loader import Key
 from ..errors import VitrailError
 from ..plain import Unreadable, read_json
+from ..tables import check_folder
 from ..typed import build
 
 FACTS = "logits.json"
@@ -78,12 +79,21 @@ def write_facts(folder: Path, facts: LogitFacts) -> None:
     """Create the folder with its facts; if it has some already, they must be equal.
 
     Raises:
-        VitrailError: the folder has logits of something else.
+        VitrailError: the folder has logits of something else, or other files.
     """
     if (folder / FACTS).exists():
-        if read_facts(folder) != facts:
+        former = read_facts(folder)
+        if former == replace(facts, epochs=former.epochs) != facts:
+            raise VitrailError(
+                f"{folder} has logits of {former.epochs} epochs, not {facts.epochs}, and its students repeat their "
+                "images after these: choose another folder"
+            )
+        if former != facts:
             raise VitrailError(f"{folder} has logits of another teacher, source or recipe: choose another folder")
         return
+    check_folder(folder)
+    if folder.is_dir() and (other := sorted(path.name for path in folder.iterdir())):
+        raise VitrailError(f"{folder} has other files, such as {other[0]}: choose another folder for the logits")
     folder.mkdir(parents=True, exist_ok=True)
     text = json.dumps(asdict(facts), indent=2) + "\n"
     write_file(folder / FACTS, text.encode())

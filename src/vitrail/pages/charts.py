@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from html import escape
 
 Points = Sequence[tuple[float, float]]
@@ -23,6 +23,7 @@ def line_chart(
     percent: bool = False,
     log_x: bool = False,
     intervals: Mapping[str, Sequence[tuple[float, float, float]]] | None = None,
+    unconnected: Collection[str] = (),
 ) -> str:
     """A chart of lines over a common x axis from 0, with a key above, as HTML; few points are drawn as dots too.
 
@@ -33,6 +34,7 @@ def line_chart(
         percent: y is a fraction; 1 is written as 100 %, and the axis does not exceed it.
         log_x: the x axis is logarithmic, from the smallest x.
         intervals: name -> (x, low, high), drawn as vertical bars.
+        unconnected: names of series that are dots without a line, such as measurements that do not follow each other.
     """
     bars = {name: list(values) for name, values in (intervals or {}).items()}
     lines = {name: [point for point in points if math.isfinite(point[1])] for name, points in series.items()}
@@ -49,7 +51,8 @@ def line_chart(
         frame = _Frame(left, max(xs), min(0, *ys), max(ys), log_x=log_x)
     drawn, keys = "", ""
     for hue, (name, points) in zip(itertools.cycle(HUES), lines.items(), strict=False):
-        drawn += frame.line(points, hue) + frame.bars(bars.get(name, ()), hue)
+        shape = frame.dots if name in unconnected else frame.line
+        drawn += shape(points, hue) + frame.bars(bars.get(name, ()), hue)
         keys += f'<span><i style="color:var({hue})"></i>{escape(name)}</span>'
     spoken = "; ".join(f"{name} ends at {_number(points[-1][1], percent)}" for name, points in lines.items())
     return (
@@ -201,10 +204,14 @@ class _Frame:
 
     def line(self, points: Points, hue: str) -> str:
         places = [self.place(x, y) for x, y in points]
-        dots = "".join(f'<circle cx="{x}" cy="{y}" r="3" style="fill:var({hue})"/>' for x, y in places)
         path = " ".join(f"{x},{y}" for x, y in places)
         line = f'<polyline class="line" points="{path}" style="stroke:var({hue})"/>' if len(places) > 1 else ""
-        return line + (dots if len(places) <= _DOTTED else "")
+        return line + (self.dots(points, hue) if len(places) <= _DOTTED else "")
+
+    def dots(self, points: Points, hue: str) -> str:
+        """A dot at each point."""
+        places = [self.place(x, y) for x, y in points]
+        return "".join(f'<circle cx="{x}" cy="{y}" r="3" style="fill:var({hue})"/>' for x, y in places)
 
     def bars(self, intervals: Sequence[tuple[float, float, float]], hue: str) -> str:
         """A vertical line for each (x, low, high)."""

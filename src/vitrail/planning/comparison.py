@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from ..checkpoint.build import blueprint
+from ..checkpoint.origin import public_name
 from ..errors import VitrailError
 from ..machine.facts import resident_bytes
 from ..models.fields import ModelConfig
@@ -85,9 +86,9 @@ def compare(model: str | ModelConfig, grid: Grid, *, progress: Track = silent) -
         VitrailError: unknown model, or no combination is possible; the message has the reason of the first.
     """
     own = configure(model, {}).image_size
-    sizes = grid.image_sizes or (own if isinstance(own, int) else own[0],)
+    sizes = tuple(dict.fromkeys(grid.image_sizes)) or (own if isinstance(own, int) else own[0],)
     wanted: list[tuple[str | ModelConfig, int, int | None]] = [
-        (model, size, patch) for patch in grid.patch_sizes or (None,) for size in sizes
+        (model, size, patch) for patch in dict.fromkeys(grid.patch_sizes or (None,)) for size in sizes
     ]
     if beside := _beside(model, sizes[0], grid):
         wanted += [(beside, size, None) for size in sizes]
@@ -140,8 +141,8 @@ def _row(model: str | ModelConfig, size: int, patch: int | None, grid: Grid, run
 
 
 def name_of(model: str | ModelConfig) -> str:
-    """Name of a variant or of a config's class."""
-    return model if isinstance(model, str) else type(model).__name__
+    """Name of a variant, of a checkpoint without the folders of this machine, or of a config's class."""
+    return public_name(model) if isinstance(model, str) else type(model).__name__
 
 
 def _with_runtime(found: Plan, runtime: int) -> Plan:
@@ -162,8 +163,12 @@ def _seconds(config: ModelConfig, found: Plan, grid: Grid) -> Seconds | None:
 
 
 def tokens_of(config: ModelConfig) -> int | None:
-    """Length of the sequence that the encoder returns; None for a model whose features are not one sequence."""
+    """Length of the sequence that the encoder returns; None for a model whose features are not one sequence, or that
+    takes more than images, such as texts or a mask."""
     config = config.densest()
+    inputs = config.example_inputs(device="meta")
+    if len(inputs) > 1:
+        return None
     with torch.no_grad():
-        found = blueprint(config).eval().forward_features(*config.example_inputs(device="meta"))
+        found = blueprint(config).eval().forward_features(*inputs)
     return found.x.shape[1] if isinstance(found, Tokens) else None

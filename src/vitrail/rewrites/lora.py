@@ -46,7 +46,10 @@ class LoRA(Rewrite):
             if isinstance(module, nn.Linear) and any(fnmatch(name, pattern) for pattern in self.layers)
         ]
         if not found:
-            raise VitrailError(f"lora.layers {', '.join(self.layers)} matches no linear layer of this model")
+            raise VitrailError(
+                f"lora.layers {', '.join(self.layers)} matches no linear layer of this model: name some of its linear "
+                "layers, or train all weights, --recipe finetune"
+            )
         for module in found:
             parts = 3 if isinstance(module, _FUSED) else 1
             update = LowRank(module.weight, self.rank, self.alpha / self.rank, parts)

@@ -13,9 +13,12 @@ from ..models.registry import model_config
 from ..planning.flops import count
 from ..planning.parts import PRODUCT, part_costs
 from ..planning.speed import Seconds, estimate, measure
-from ..tasks.registry import task_names
+from ..task_spec import CLASSIFICATION
 from .measurements import KIND_WORDS, Kind, Measurement, measurements, nearest_measurement
 from .needs import Answer, Need, Target
+
+_TASKS = (CLASSIFICATION.name, "regression")
+"""Tasks that `vitrail train` trains."""
 
 _MANY = 100_000
 """Images from which larger plain ViTs and CNNs are candidates; a choice, which no measurement here supports."""
@@ -115,8 +118,13 @@ def _check(problem: Problem) -> None:
             f"{problem.images} images of {problem.side} px in {problem.classes} classes are not possible: "
             "use positive numbers"
         )
-    if problem.task not in task_names():
-        raise VitrailError(f"vitrail does not train {problem.task!r}: {nearest(problem.task, task_names())}")
+    if problem.classes > problem.images:
+        raise VitrailError(
+            f"{problem.images} images cannot show {problem.classes} classes: each needs an image, and one more to "
+            "check with"
+        )
+    if problem.task not in _TASKS:
+        raise VitrailError(f"vitrail does not train {problem.task!r}: {nearest(problem.task, _TASKS)}")
     for need in problem.needs:
         if need not in get_args(Need):
             raise VitrailError(f"there is no need {need!r}: {nearest(need, get_args(Need))}")
@@ -148,8 +156,9 @@ class _Adviser:
             train = ["vitrail train SOURCE --recipe finetune --weights CHECKPOINT --minutes 30", fresh]
         else:
             text, train = f"Train {variant}, a {KIND_WORDS[kind]}, from scratch.", [fresh]
-        commands = (*train, "vitrail study data-efficiency SOURCE --minutes 120")
-        return Advice(text, commands, tuple(self.reasons), tuple(self.unknown))
+        if self.problem.task == CLASSIFICATION.name:
+            train.append("vitrail study data-efficiency SOURCE --minutes 120")
+        return Advice(text, tuple(train), tuple(self.reasons), tuple(self.unknown))
 
     def because(self, text: str, basis: Basis) -> None:
         """Add a reason."""
@@ -231,7 +240,7 @@ class _Adviser:
             if not fitting:
                 self.ask(
                     f"a model for {limit}: {chosen} is the cheapest candidate and does not keep it; smaller images do, "
-                    f"see vitrail plan {chosen} --image-sizes 32,64,96 --measure"
+                    f"see vitrail plan {chosen} --image-sizes {_side(chosen) // 4},{_side(chosen) // 2} --measure"
                 )
             elif not time.measured:
                 self.ask(f"whether {limit} is kept: the time is estimated; use --measure on the target machine")
@@ -252,7 +261,10 @@ class _Adviser:
             )
         elif need == "fine-detail":
             self.because(_detail_words(), "planned")
-            self.ask("how much accuracy smaller patches gain: vitrail sweep SOURCE --over overrides.patch_size=8,16")
+            self.ask(
+                "how much accuracy smaller patches gain: vitrail sweep SOURCE --model vit_tiny_patch16_224 --over "
+                "overrides.patch_size=8,16"
+            )
         elif need == "global-context":
             self.ask(
                 "whether global attention gains accuracy on your images: it was not measured; `vitrail study anatomy "

@@ -1,5 +1,6 @@
 """Data efficiency: accuracy of several models of equal training cost against the number of training images."""
 
+import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -18,17 +19,22 @@ from ..planning.speed import measure
 from ..progress import Say, Track, discard_message, silent
 from ..tables import write_text
 from ..tasks.classification import Classification
+from ..tasks.worth import images as images_words
 from ..training.choose import Situation, choose
 from ..training.recipe import Recipe, chosen
 from ..training.recipe_file import set_fields
 from ..training.training_data import Reading, SplitData, TrainingData, read_data
 from .contestants import START, Contestant, contestant, default_models, labelled
-from .trial_runs import Outcome, Trial, accuracy_of, run_trials
+from .trial_runs import COST, Outcome, Trial, accuracy_of, check_own, run_trials
 
-COST = "cost.json"
 _TRAINING_SHARE = 0.6
 """Share of a time budget that is spent in training steps; the rest is reading, evaluation and reports."""
 _EVALUATIONS = 8
+_OWN_FIELDS = (
+    *("model", "overrides", "weights", "task", "seed", "val", "test"),
+    *("epochs", "minutes", "steps", "accumulate", "start_size", "evaluate_every"),
+)
+"""Fields of the recipe that the study sets, or that would change the FLOPs of a run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +109,7 @@ def study_efficiency(
     """
     options = options or EfficiencyOptions()
     _check(options)
+    check_own(out)
     data = read_data(source, Reading(skip_bad=options.skip_bad, strict=options.strict), progress=progress)
     if not isinstance(data.task, Classification):
         raise VitrailError(f"{data.name} has no classes: the study of data efficiency needs them")
@@ -134,6 +141,15 @@ def _check(options: EfficiencyOptions) -> None:
         raise VitrailError(f"fractions {options.fractions} are not possible: use numbers above 0 and up to 1")
     if options.epochs is not None and options.minutes is not None:
         raise VitrailError("give epochs or minutes, not both: each sets the length of the runs")
+    for name, length in (("epochs", options.epochs), ("minutes", options.minutes)):
+        if length is not None and not 0 < length <= 1e9:
+            raise VitrailError(f"{name} {length:g} is not possible: use a number above 0 and up to 10^9")
+    for setting in options.settings:
+        if (name := re.split(r"[.=]", setting)[0].strip()) in _OWN_FIELDS:
+            raise VitrailError(
+                f"--set {setting} is not possible: the study sets {name} of each run, so that models are compared at "
+                "equal cost; use --models, --fractions, --seeds, and --epochs or --minutes"
+            )
 
 
 def _base(data: TrainingData, options: EfficiencyOptions) -> tuple[Recipe, int]:
@@ -153,7 +169,7 @@ def _flops(
     """FLOPs of each run; those that follow from a time budget are measured once, and then read from the folder."""
     first = models[0].cost.flops * TRAINING_STEP
     if options.minutes is None:
-        return first * len(data.train) * (options.epochs or 20.0)
+        return first * len(data.train) * (20.0 if options.epochs is None else options.epochs)
     file = out / COST
     if file.is_file():
         return float(read_json(file)["flops"])
@@ -240,8 +256,8 @@ def _collected(
     notes = [
         f"matched: {flops:.3g} FLOPs of training for every run ({TRAINING_STEP} × forward, batches and steps rounded), "
         "the recipe, and the images of each seed; the models differ in parameters, FLOPs an image, and so in epochs",
-        f"accuracy on the {name} part, {len(part)} images, with the best weights by a validation part of "
-        f"{len(data.val)} images, which is not counted as training images",
+        f"accuracy on the {name} part, {images_words(len(part))}, with the best weights by a validation part of "
+        f"{images_words(len(data.val))}, which is not counted as training images",
         *([f"{failed} of {len(outcomes)} runs failed: {_first_error(outcomes)}"] if failed else []),
     ]
     kept = {label: dict(curve) for label, curve in curves.items() if curve}

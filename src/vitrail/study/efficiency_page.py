@@ -4,6 +4,7 @@ import math
 from pathlib import Path
 from statistics import mean
 
+from ..checkpoint.origin import public_name
 from ..errors import VitrailError
 from ..pages.charts import line_chart
 from ..pages.html import NOWRAP, cautions, page, section, table
@@ -60,7 +61,7 @@ def write_efficiency(found: Efficiency, folder: Path) -> None:
 
 def efficiency_page(found: Efficiency) -> str:
     """Return the HTML document."""
-    first = found.contestants[0].label
+    first, others = found.contestants[0].label, factor_table(found)[1]
     factor_note = (
         f"How many times as many images {first} needs for the accuracy of the other model, read from its curve, "
         "linear in the logarithm of the images; 'crossing' is the number of images from which it is at least as good. "
@@ -72,12 +73,15 @@ def efficiency_page(found: Efficiency) -> str:
             "Accuracy against training images", _curves(found), "Means and 95 % intervals (Student's t) over seeds."
         ),
         section("Table", table(*efficiency_table(found))),
-        section("How much more data", table(*factor_table(found), text=1), factor_note),
+        *([section("How much more data", table(*factor_table(found), text=1), factor_note)] if others else []),
         _scaling(found),
         _parameters(found),
     ]
     return page(
-        f"Data efficiency on {found.source}", '<p class="soft">Study of data efficiency</p>', parts, styles=NOWRAP
+        f"Data efficiency on {public_name(found.source)}",
+        '<p class="soft">Study of data efficiency</p>',
+        parts,
+        styles=NOWRAP,
     )
 
 

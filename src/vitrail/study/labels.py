@@ -3,14 +3,16 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Protocol
 
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
 from ..checkpoint.contract import Checkpoint
+from ..checkpoint.origin import public_name
 from ..data.open import BadFile, Sample, Source, SourceLike
-from ..data.split_choice import recorded_splits
+from ..data.split_choice import recorded_splits, used_labels
 from ..errors import VitrailError
 from ..evaluation.embed import embed
 from ..progress import Track, silent
@@ -116,12 +118,13 @@ def study_labels(
         VitrailError: the labels are no classes, or there are too few images.
     """
     options = options or LabelOptions()
+    _check_options(options)
     data = read_data(source, Reading(skip_bad=options.skip_bad, strict=options.strict), progress=progress)
     task = _classification(data)
     samples, splits, digests = _parts(data)
     _check(data, samples, options.folds)
     images = small_images(data, samples, progress)
-    pairs = near_duplicates(images, least=options.similar or _least_similar(data), progress=progress)
+    pairs = near_duplicates(images, least=_least_similar(data, options), progress=progress)
     if checkpoint is None:
         features = _patch_features(images, options, progress)
     else:
@@ -131,7 +134,7 @@ def study_labels(
     targets = task.targets(samples, data.names)
     probabilities = features.out_of_fold(features.vectors, targets, folds, many=many, progress=progress)
     judged = judge_many(targets, probabilities, data.names) if many else judge(targets, probabilities, data.names)
-    trained_on = _trained_on(checkpoint, digests)
+    trained_on = _trained_on(checkpoint.path if checkpoint else None, digests)
     return LabelStudy(
         name=data.name,
         class_names=data.names,
@@ -164,18 +167,25 @@ def _parts(data: TrainingData) -> tuple[list[Sample], list[str], list[str]]:
     return samples, splits, [facts.digest for _, part in parts for facts in part.facts]
 
 
-def _least_similar(data: TrainingData) -> float:
+def _least_similar(data: TrainingData, options: LabelOptions) -> float:
+    if options.similar is not None:
+        return options.similar
     plain = data.side <= _TINY or (data.channels == 1 and data.side <= _SMALL)
     return SIMILAR_PLAIN if plain else SIMILAR
 
 
+def _check_options(options: LabelOptions) -> None:
+    if options.folds < 2:
+        raise VitrailError(f"folds {options.folds} is not possible: use 2 or more")
+    if options.similar is not None and not 0 < options.similar <= 1:
+        raise VitrailError(f"similar {options.similar:g} is not possible: a correlation is above 0 and up to 1")
+
+
 def _check(data: TrainingData, samples: Sequence[Sample], folds: int) -> None:
-    if folds < 2:
-        raise VitrailError(f"folds {folds} is not possible: use 2 or more")
-    if len(samples) < max(_FEWEST, 2 * folds):
-        raise VitrailError(
-            f"{data.name} has {len(samples)} images: the study of labels needs {max(_FEWEST, 2 * folds)} or more"
-        )
+    if len(samples) < _FEWEST:
+        raise VitrailError(f"{data.name} has {len(samples)} images: the study of labels needs {_FEWEST} or more")
+    if 2 * folds > len(samples):
+        raise VitrailError(f"{data.name} has {len(samples)} images: use {len(samples) // 2} folds or fewer")
 
 
 class _OutOfFold(Protocol):
@@ -227,7 +237,7 @@ def _checkpoint_features(
     )
     if broken := [error for error in found.errors if error]:
         raise VitrailError(f"{len(broken)} images of {data.name} do not fit the checkpoint: {broken[0]}")
-    name = checkpoint.path or checkpoint.info.get("architecture", "the model")
+    name = public_name(str(checkpoint.path or checkpoint.info.get("architecture", "the model")))
     return _Features(
         found.vectors,
         partial(logistic_out_of_fold, seed=options.seed),
@@ -236,9 +246,9 @@ def _checkpoint_features(
     )
 
 
-def _trained_on(checkpoint: Checkpoint | None, digests: Sequence[str]) -> int:
-    """Number of the images that the checkpoint was trained on."""
-    recorded = recorded_splits(checkpoint.path) if checkpoint and checkpoint.path else None
+def _trained_on(checkpoint: Path | None, digests: Sequence[str]) -> int:
+    """Number of the images that the checkpoint was trained on with labels."""
+    recorded = recorded_splits(checkpoint) if checkpoint and used_labels(checkpoint) else None
     return sum((recorded or {}).get(digest) == "train" for digest in digests)
 
 

@@ -5,6 +5,7 @@ from functools import partial
 from html import escape
 from pathlib import Path
 
+from ..checkpoint.origin import public_name
 from ..data.memory import shrink
 from ..data.open import Sample, read_image
 from ..pages.html import cautions, facts, page, panes, section, table
@@ -41,7 +42,7 @@ def label_page(study: LabelStudy) -> str:
         ("out-of-fold agreement with the labels", f"{100 * study.accuracy:.1f} %"),
     ]
     parts = [facts(values), cautions(study.notes), _suspects(study), _duplicates(study), _pairs(study)]
-    return page(f"Labels of {study.name}", '<p class="soft">Study of labels</p>', parts)
+    return page(f"Labels of {public_name(study.name)}", '<p class="soft">Study of labels</p>', parts)
 
 
 _LABEL_COLUMNS = [
@@ -194,10 +195,10 @@ def label_summary(study: LabelStudy, folder: Path) -> str:
     apart = [f"  {study.class_names[pair.first]} and {study.class_names[pair.second]}" for pair in guessing[:5]]
     return "\n".join(
         [
-            f"{len(flagged):,} of {len(study.samples):,} labels are contradicted by their images",
+            f"{len(flagged):,} labels of {len(study.samples):,} images are contradicted by their images",
             *first,
-            f"{len(study.duplicates):,} pairs of near-duplicates",
-            f"{len(guessing):,} pairs of classes are confused",
+            f"pairs of near-duplicates: {len(study.duplicates):,}",
+            f"pairs of classes that are confused: {len(guessing):,}",
             *apart,
             f"written to {folder}: {PAGE}, {LABELS}, {DUPLICATES}, {PAIRS}",
         ]

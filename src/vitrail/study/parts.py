@@ -11,6 +11,7 @@ from ..data.split_choice import used_labels
 from ..errors import VitrailError
 from ..evaluation.held_out import HeldOut, MissingPart, SplitChoice, held_out, recorded_splits
 from ..progress import Track, silent
+from ..tasks.worth import images
 
 Read = Callable[[SplitChoice], HeldOut]
 """Part of a source -> its images."""
@@ -66,7 +67,7 @@ def probe_parts(
         train, test = apart
         bad = tuple(dict.fromkeys((*test.bad, *train.bad)))
         few, fitted = _drawn(test, limit, seed, many), _drawn(train, limit, seed, many)
-        note = f"probes are fitted on {len(fitted)} images and scored on {len(few)} of {test.note}"
+        note = f"probes are fitted on {images(len(fitted))} and scored on {len(few)} of {test.note}"
     else:
         every = read("all" if split == "auto" and run is None else split)
         bad = every.bad

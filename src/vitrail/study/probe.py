@@ -101,6 +101,10 @@ def study_probe(
             few images; see `probe_parts`.
     """
     check_amounts(limit, batch_size)
+    if pool != "auto" and layer is None:
+        raise VitrailError(
+            f"pool {pool} is for the tokens of a layer: name one, the model's embedding has its own pool"
+        )
     if not sources:
         raise VitrailError("a probe needs labelled images: name at least one source")
     opened = [_with_classes(open_source(source, strict=strict)) for source in sources]

@@ -21,7 +21,7 @@ _DRAWN = 4
 
 def table(study: ProbeStudy) -> tuple[list[str], list[list[str]]]:
     """Headers and rows for `print_table`: a column for each source and their mean, or for one source its interval."""
-    headers = ["probe", *column_names([source.name for source in study.sources])]
+    headers = ["probe", *_short(study)]
     headers += ["mean"] if len(study.sources) > 1 else ["95 % interval"]
     rows = []
     for name in _names(study):
@@ -35,8 +35,8 @@ def notes(study: ProbeStudy) -> list[str]:
     """Sentences about the images, the features and the probes that could not be measured."""
     sentences = [f"{study.features}, {study.width} numbers for each image"]
     several = len(study.sources) > 1
-    for source in study.sources:
-        about = f"{source.name}: " if several else ""
+    for name, source in zip(_short(study), study.sources, strict=True):
+        about = f"{name}: " if several else ""
         majority = _by_name(source).get("majority class")
         worst = f"; the majority class is {majority.note}" if majority else ""
         sentences.append(f"{about}{source.metric}; {source.note}{worst}")
@@ -78,6 +78,11 @@ def _names(study: ProbeStudy) -> list[str]:
     return [score.name for score in longest.scores]
 
 
+def _short(study: ProbeStudy) -> list[str]:
+    """Names of the sources that differ, without folders; the CSV file has them as they were given."""
+    return column_names([source.name for source in study.sources])
+
+
 def _by_name(source: ProbedSource) -> dict[str, ProbeScore]:
     return {score.name: score for score in source.scores}
 
@@ -113,12 +118,12 @@ def _knn_chart(study: ProbeStudy) -> str:
 
 def _chart(study: ProbeStudy, names: dict[str, int], title: str, x_label: str, note: str) -> str:
     series = {
-        source.name: [
+        name: [
             (float(names[score.name]), score.value)
             for score in source.scores
             if score.name in names and score.value is not None
         ]
-        for source in study.sources[:_DRAWN]
+        for name, source in zip(_short(study)[:_DRAWN], study.sources, strict=False)
     }
     chart = line_chart(series, label=title, x_label=x_label, percent=True)
     more = f" The first {_DRAWN} sources." if len(study.sources) > _DRAWN else ""
@@ -130,12 +135,12 @@ def _intervals(study: ProbeStudy) -> str:
     if len(study.sources) < 2:
         return ""
     parts = [
-        f"<h3>{escape(source.name)}</h3>"
+        f"<h3>{escape(name)}</h3>"
         + html_table(
             ("probe", source.metric, "95 % interval"),
             [(score.name, _cell(score), _interval(score)) for score in source.scores],
         )
-        for source in study.sources
+        for name, source in zip(_short(study), study.sources, strict=True)
     ]
     note = "Of an accuracy over the scored images (Wilson), of few images over the draws (Student's t)."
     return section("Intervals", "".join(parts), note)

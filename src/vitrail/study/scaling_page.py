@@ -18,6 +18,7 @@ from .trial_runs import accuracy_of
 
 Axis = Literal["images", "parameters", "flops"]
 SCALING_HEADERS = ["floor", "exponent", "error with twice as much", "held out: measured", "predicted"]
+_AXES: dict[Axis, str] = {"images": "training images", "parameters": "parameters", "flops": "FLOPs of an image"}
 _CURVE = 40
 
 
@@ -70,9 +71,9 @@ def write_scaling(fit: ScalingFit, found: Sequence[tuple[float, float]], axis: A
     low, high = min(size for size, _ in found), 2 * fit.law.largest
     curve = [low * (high / low) ** (place / _CURVE) for place in range(_CURVE + 1)]
     lines = {"measured": sorted(found), "fitted": [(size, fit.law(size)) for size in curve]}
-    chart = line_chart(lines, label="Error", x_label=axis, percent=True, log_x=True)
+    chart = line_chart(lines, label="Error", x_label=_AXES[axis], percent=True, log_x=True, unconnected=("measured",))
     body = section("Error", chart) + section("Fit", table(SCALING_HEADERS, [scaling_row(fit)], text=0), NOTE)
-    write_text(folder / "scaling.html", page(f"Error against {axis}", '<p class="soft">Scaling law</p>', [body]))
+    write_text(folder / "scaling.html", page(f"Error against {_AXES[axis]}", '<p class="soft">Scaling law</p>', [body]))
 
 
 NOTE = (

@@ -113,16 +113,17 @@ def grid_values(setting: str) -> tuple[str, tuple[str, ...]]:
     return name, tuple(dict.fromkeys(values))
 
 
-def best_command(found: Sweep, options: Sequence[str] = ()) -> str:
+def best_command(found: Sweep, options: Sequence[str] = (), shared: Sequence[str] = ()) -> str:
     """The command that trains with the best combination.
 
     Args:
         found: the sweep.
         options: further words of the command, such as ["--epochs", "30"].
+        shared: settings of all runs, such as ["batch_size=16"]; those of the combination come after them.
     """
     values = found.values[found.ranking[0]]
     settings = [f"{name}={value}" for name, value in zip(found.fields, values, strict=True)]
-    return shlex.join(["vitrail", "train", found.source, *options, "--set", *settings])
+    return shlex.join(["vitrail", "train", found.source, *options, "--set", *shared, *settings])
 
 
 def _trial(source: str, base: Recipe, fields: Sequence[str], values: Sequence[str], number: int) -> Trial:

@@ -3,8 +3,10 @@
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
+from shlex import quote
 from statistics import mean
 
+from ..checkpoint.origin import public_name
 from ..pages.bars import value_bars
 from ..pages.html import cautions, facts, page, section, table
 from ..tables import write_csv, write_text
@@ -59,6 +61,7 @@ def sweep_page(found: Sweep, command: str) -> str:
     shown += [("its validation quality", f"{best.quality:.4f}")]
     shown += [(f"its {name} (held out)", value) for name, value in best.metrics.get("facts", [])[:1]]
     each = {found.outcomes[place].trial.name: found.outcomes[place].quality or 0.0 for place in found.ranking}
+    command = command.replace(f" train {quote(found.source)}", f" train {quote(public_name(found.source))}", 1)
     parts = [
         facts(shown),
         cautions(sweep_notes(found)),
@@ -67,7 +70,7 @@ def sweep_page(found: Sweep, command: str) -> str:
         *(_by_field(found, place) for place in range(len(found.fields))),
         section("All runs", table(headers, rows)),
     ]
-    return page(f"Sweep of {found.source}", '<p class="soft">Grid search</p>', parts)
+    return page(f"Sweep of {public_name(found.source)}", '<p class="soft">Grid search</p>', parts)
 
 
 def _by_field(found: Sweep, column: int) -> str:
@@ -82,7 +85,9 @@ def _by_field(found: Sweep, column: int) -> str:
 
 
 def _short(text: str) -> str:
-    return text if len(text) <= 80 else f"{text[:79]}…"
+    """The first line of an error, cut."""
+    first, *more = text.splitlines() or [""]
+    return first if len(first) <= 80 and not more else f"{first[:79].rstrip(':')}…"
 
 
 def sweep_summary(found: Sweep, folder: Path, command: str) -> Sequence[str]:

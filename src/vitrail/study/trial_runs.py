@@ -13,14 +13,15 @@ from ..errors import VitrailError
 from ..json_text import json_text
 from ..plain import Unreadable, read_json
 from ..progress import Say, Track, discard_message, silent
-from ..tables import write_text
+from ..tables import check_folder, write_text
 from ..training.folder import EVALUATION, RunFolder
 from ..training.recipe import Recipe
 from ..training.recipe_file import recipe_to_dict
 from ..training.run import resume, train
 from ..training.state import COUNTERS, latest
+from ..training.stop import Stopped
 
-RUNS, TRIALS = "runs", "trials.json"
+RUNS, TRIALS, COST = "runs", "trials.json", "cost.json"
 _LAST_FILE = "README.md"
 """The file that a finished run writes last."""
 
@@ -80,7 +81,7 @@ def run_trials(
         progress, say: see `train`.
 
     Raises:
-        VitrailError: the folder has runs of other trials.
+        VitrailError: the folder has runs of other trials, or other files.
         Stopped: by a signal; the state is saved, and the same call goes on.
     """
     _claim(trials, folder)
@@ -92,8 +93,21 @@ def run_trials(
             outcomes.append(Outcome(trial, path, error="not run: the time was used up"))
             continue
         say(f"run {number} of {len(trials)}: {trial.name}")
-        outcomes.append(_run(trial, path, skip_bad, progress, say))
+        try:
+            outcomes.append(_run(trial, path, skip_bad, progress, say))
+        except Stopped:
+            where = f"run {number} of {len(trials)}, {trial.name}"
+            raise Stopped(f"stopped in {where}; its state is saved; to continue, repeat the command") from None
     return outcomes
+
+
+def check_own(folder: Path) -> None:
+    """Raise VitrailError if a folder has other files than those of a list of trainings, such as a source's images."""
+    check_folder(folder)
+    if (folder / TRIALS).is_file() or not folder.is_dir():
+        return
+    if other := sorted(path.name for path in folder.iterdir() if path.name != COST):
+        raise VitrailError(f"{folder} has other files, such as {other[0]}: use a new folder")
 
 
 def finished(path: Path) -> bool:
@@ -159,10 +173,10 @@ def _claim(trials: Sequence[Trial], folder: Path) -> None:
                 "folder"
             )
         return
-    if (folder / RUNS).exists():
-        raise VitrailError(f"{folder / RUNS} has other runs: use a new folder")
-    (folder / RUNS).mkdir(parents=True, exist_ok=True)
+    check_own(folder)
+    folder.mkdir(parents=True, exist_ok=True)
     write_text(file, json_text(digests, indent=2) + "\n")
+    (folder / RUNS).mkdir(exist_ok=True)
 
 
 def _digest(trial: Trial) -> str:

@@ -81,7 +81,7 @@ def _objective(recipe: Recipe, data: TrainingData) -> ObjectiveConfig:
         labels = f"labels for {data.task.name}" if data.task else "no labels"
         raise VitrailError(
             f"objective {recipe.objective.name} needs labels for {', '.join(known)}, and {data.name} has {labels}: "
-            "leave objective out, or choose another"
+            "use another recipe, leave objective out (--set objective=null), or choose another"
         )
     return recipe.objective
 

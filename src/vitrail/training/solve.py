@@ -21,6 +21,7 @@ from ..evaluation.probe.logistic import LossFunction, fit_best_logistic
 from ..evaluation.probe.ridge import LinearFit, fit_best_ridge
 from ..models.fields import ModelConfig
 from ..nn import BaseVisionModel
+from ..objectives.distill import DistillConfig
 from ..objectives.objective import Objective
 from ..objectives.regression import RegressionConfig
 from ..objectives.supervised import Supervised, SupervisedConfig
@@ -43,7 +44,8 @@ def check_solver(recipe: Recipe, *, own_transform: bool) -> None:
     else:
         refused |= {f"objective {objective.name}": not isinstance(objective, RegressionConfig)}
     refused |= {
-        "no weights to start from": recipe.weights is None,
+        "no weights to start from (--weights)": recipe.weights is None,
+        "a teacher": isinstance(objective, DistillConfig),
         "LoRA": recipe.lora is not None,
         "a moving average (ema)": recipe.ema > 0,
         "a transform from Python": own_transform,

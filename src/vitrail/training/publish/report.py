@@ -141,7 +141,11 @@ def _curves(report: Report) -> str:
         lines |= others(key, name)
     charts = [
         ("Loss", line_chart(loss, label="Loss", x_label="epoch")),
-        (quality.title, line_chart(lines, label=quality.title, x_label="epoch", percent=quality.percent)),
+        *(
+            [(quality.title, line_chart(lines, label=quality.title, x_label="epoch", percent=quality.percent))]
+            if set(quality.columns.values()) != {"val_loss"}  # which the first chart has
+            else []
+        ),
         *(
             (
                 part[:1].upper() + part[1:],

@@ -1,5 +1,6 @@
 """Write the report and the model card of a finished run."""
 
+import os
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -17,6 +18,8 @@ from ...data.samples import Sample
 from ...engines.precision import on_device
 from ...errors import VitrailError
 from ...lens.explanation import last_layer_map
+from ...objectives.distill import DistillConfig
+from ...objectives.objective import ObjectiveConfig
 from ...pages.html import panes, section
 from ...pages.image import displayable
 from ...tasks.task import Curve, Evaluation
@@ -26,7 +29,7 @@ from ..loop import Trainer
 from ..measure import BATCH_SIZE
 from ..outline import image_counts
 from ..recipe import Recipe, chosen
-from ..recipe_file import recipe_to_yaml
+from ..recipe_file import read_recipe, recipe_to_yaml
 from ..setup import RunSetup
 from .model_card import CardFacts, write_card
 from .next_steps import commands, reading_flags
@@ -90,7 +93,7 @@ def write_results(folder: RunFolder, setup: RunSetup, trainer: Trainer, result: 
         conflict_count=len(setup.data.survey.conflicts),
         conflicts=_conflicts(setup),
         commands=_commands(setup, made, predicts=task is not None),
-        beside={Path(run).name: RunFolder(Path(run)).rows() for run in setup.recipe.beside},
+        beside=curves_beside(setup.recipe.beside, setup.objective_config),
     )
     write_report(folder.path / "report.html", report)
     write_card(folder.path / "README.md", report, _card(setup))
@@ -142,7 +145,41 @@ def _model_name(recipe: Recipe) -> str:
 def _public(recipe: Recipe) -> Recipe:
     """The recipe without the folders of other weights and images; recipe.yaml has them."""
     weights, knn = (None if name is None else public_name(name) for name in (recipe.weights, recipe.knn))
-    return replace(recipe, weights=weights, knn=knn)
+    objective = recipe.objective
+    if isinstance(objective, DistillConfig):
+        objective = replace(objective, teacher=public_name(objective.teacher))
+    beside = tuple(public_name(run) for run in recipe.beside)
+    return replace(recipe, weights=weights, knn=knn, objective=objective, beside=beside)
+
+
+def curves_beside(runs: Sequence[str], objective: ObjectiveConfig) -> dict[str, list[dict[str, Any]]]:
+    """Rows of metrics of other runs, by names that differ; with losses only if they are of the same kind as a run's.
+
+    Args:
+        runs: folders of the other runs, which may be the same.
+        objective: objective of the run.
+    """
+    found: dict[str, list[dict[str, Any]]] = {}
+    for run in dict.fromkeys(os.path.abspath(run) for run in runs):
+        name = Path(run).name
+        alike = sum(Path(other).name == name for other in {os.path.abspath(other) for other in runs})
+        rows = RunFolder(Path(run)).rows()
+        if not _comparable(Path(run), objective):
+            rows = [{key: value for key, value in row.items() if key != "val_loss"} for row in rows]
+        found[f"{Path(run).parent.name}/{name}" if alike > 1 else name] = rows
+    return found
+
+
+def _comparable(run: Path, objective: ObjectiveConfig) -> bool:
+    """Whether the validation loss of a run is that of an objective: of the same labels, or of the same pre-training."""
+    try:
+        other = read_recipe(str(run)).objective
+    except VitrailError:  # of another version
+        return False
+    return other is not None and (other.tasks, other.tasks or other.name) == (
+        objective.tasks,
+        objective.tasks or objective.name,
+    )
 
 
 def _length(setup: RunSetup, trainer: Trainer) -> str:
