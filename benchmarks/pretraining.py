@@ -133,7 +133,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     work = commands.add_parser("run")
     work.add_argument("source")
     work.add_argument("--objectives", nargs="+", required=True)
-    work.add_argument("--model", default="compact_small_32")
+    work.add_argument("--model", default="whitened_small_32")
     work.add_argument("--minutes", type=float, default=8)
     work.add_argument("--tune-minutes", type=float, default=3)
     work.add_argument("--shares", nargs="+", type=float, default=SHARES)

@@ -14,6 +14,7 @@ from vitrail.data.decode import decode
 from vitrail.data.in_memory import image_tensor
 from vitrail.data.preprocess import Preprocess
 from vitrail.engines.predictor import Predictor, batched, even_batches, first_rows, make_predictor, output_names, stack
+from vitrail.engines.tta import TTA
 from vitrail.errors import VitrailError
 from vitrail.tasks.classification import Classification
 from vitrail.tasks.regression import Regression
@@ -131,5 +132,16 @@ def test_test_time_flips_take_the_mean_of_other_outputs():
 
 
 def test_another_test_time_augmentation_is_an_error():
-    with pytest.raises(VitrailError, match="use none or flip"):
-        Predictor(lambda pixels: pixels, Preprocess(), Classification(), ("a",), tta="crops")
+    with pytest.raises(VitrailError, match="use none, flip, crops"):
+        Predictor(lambda pixels: pixels, Preprocess(), Classification(), ("a",), tta="many")
+
+
+def test_shifted_views_are_windows_of_the_mirrored_image():
+    pixels = torch.rand(2, 3, 64, 32)
+    views = TTA["crops"](pixels)
+    padded = np.pad(pixels.numpy(), [(0, 0), (0, 0), (1, 1), (1, 1)], mode="reflect")
+    expected = [pixels.numpy(), padded[..., :64, :32], padded[..., 2:, 2:]]
+    assert len(views) == 6
+    for place, view in enumerate(expected):
+        assert np.array_equal(views[2 * place], view)
+        assert np.array_equal(views[2 * place + 1], view[..., ::-1])

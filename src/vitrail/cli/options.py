@@ -77,8 +77,12 @@ _PRECISION = "Number format of matrix products. auto: bfloat16 if the hardware s
 Precision = Annotated[PrecisionName, Option(_PRECISION, "FORMAT", section=COMPUTE)]
 OptionalPrecision = Annotated[PrecisionName | None, Option(_PRECISION, "FORMAT", section=COMPUTE, shown_default="auto")]
 Tta = Annotated[
-    Literal["none", "flip"],
-    Option("flip: the mean of the predictions for each image and its mirror image.", "KIND", section=COMPUTE),
+    Literal["none", "flip", "crops"],
+    Option(
+        "flip: the mean of the predictions for each image and its mirror image; crops: also for both shifted.",
+        "KIND",
+        section=COMPUTE,
+    ),
 ]
 Seed = Annotated[int, Option("Seed of all random numbers.", "N", section=COMPUTE)]
 

@@ -17,9 +17,7 @@ from ..errors import VitrailError
 from ..tasks.registry import resolve
 from ..tasks.task import Prediction, Task
 from .engine import Engine, make_engine
-
-TTA = ("none", "flip")
-"""Test-time augmentation."""
+from .tta import TTA
 
 
 class Predictor:
@@ -31,8 +29,8 @@ class Predictor:
         task: decodes the outputs.
         names: names of the outputs.
         batch_size: images per forward pass.
-        tta: "flip" predicts each image and its mirror image, and takes the mean of both predictions (test-time
-            augmentation), at twice the cost.
+        tta: test-time augmentation, the mean of the predictions for several views: "flip" of each image and its mirror
+            image, at twice the cost; "crops" of both also shifted towards two corners, at six times the cost.
 
     Raises:
         VitrailError: a batch size below 1, or another `tta`.
@@ -51,7 +49,7 @@ class Predictor:
         if batch_size < 1:
             raise VitrailError(f"batch size {batch_size} is not possible: use 1 or more")
         if tta not in TTA:
-            raise VitrailError(f"tta {tta!r} is not possible: use {' or '.join(TTA)}")
+            raise VitrailError(f"tta {tta!r} is not possible: use {', '.join(TTA)}")
         self.tta = tta
         self.engine = engine
         self.preprocess = preprocess
@@ -97,8 +95,7 @@ class Predictor:
             yield output
 
     def _run(self, pixels: Tensor) -> Any:
-        views = [pixels] if self.tta == "none" else [pixels, pixels.flip(-1)]
-        outputs = [self.task.joined(self.engine(view)) for view in views]
+        outputs = [self.task.joined(self.engine(view)) for view in TTA[self.tta](pixels)]
         return outputs[0] if len(outputs) == 1 else self.task.merged(outputs)
 
 
@@ -163,7 +160,7 @@ def make_predictor(
         checkpoint: model, preprocessing and names.
         batch_size: images per forward pass.
         engine, device, precision: see `make_engine`.
-        tta: "flip" takes the mean of the predictions for each image and its mirror image.
+        tta: "flip" or "crops" takes the mean of the predictions for several views of each image, see `Predictor`.
 
     Raises:
         VitrailError: unknown name, or the checkpoint's task has no predictions for images.

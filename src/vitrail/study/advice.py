@@ -24,7 +24,14 @@ _MANY = 100_000
 """Images from which larger plain ViTs and CNNs are candidates; a choice, which no measurement here supports."""
 
 CANDIDATES: dict[Kind, tuple[str, ...]] = {
-    "hybrid": ("compact_tiny_8", "compact_tiny_16", "compact_small_32", "compact_small_64", "compact_small_128"),
+    "hybrid": (
+        "compact_tiny_8",
+        "compact_tiny_16",
+        "compact_small_32",
+        "whitened_small_32",
+        "compact_small_64",
+        "compact_small_128",
+    ),
     "vit": ("vit_tiny_patch16_224", "vit_small_patch16_224", "vit_base_patch16_224"),
     "cnn": ("resnet18", "resnet50"),
 }

@@ -123,7 +123,7 @@ def _model_for(situation: Situation) -> tuple[str, int]:
     if situation.side <= 20:
         return "compact_tiny_16", 16
     if situation.side <= 44:
-        return "compact_small_32", 32
+        return "whitened_small_32", 32
     if situation.side <= 90:
         return "compact_small_64", 64
     return ("compact_small_224", 224) if situation.gpu and situation.side >= 180 else ("compact_small_128", 128)
