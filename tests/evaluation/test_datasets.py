@@ -63,3 +63,9 @@ def test_the_parts_of_a_source_are_chosen_as_those_of_a_folder(tmp_path: Path) -
     assert len(list(predict(checkpoint, source, split="test"))) == 6
     assert len(embed(checkpoint, source, split="train").paths) == 9
     assert evaluate(checkpoint, source).note == "6 images: the test part of images"
+
+
+def test_an_evaluation_names_its_test_time_augmentation(tmp_path: Path) -> None:
+    write_classes(tmp_path / "images", each=2)
+    note = evaluate(tiny_checkpoint(), str(tmp_path / "images"), tta="flip").note
+    assert note.endswith(", with test-time augmentation flip")

@@ -22,9 +22,10 @@ from vitrail.objectives.distill import DistillConfig, Distilled
 from vitrail.objectives.objective import Moment
 from vitrail.objectives.stored_logits import LogitFacts, StoredLogits, write_epoch, write_facts
 from vitrail.objectives.supervised import SupervisedConfig
-from vitrail.objectives.teachers import Teacher, make_teacher
+from vitrail.objectives.teachers import Teacher, make_teacher, register_teacher
 from vitrail.training.loop import Trainer
 from vitrail.training.recipe import Recipe
+from vitrail.training.run_facts import with_absolute_paths
 
 PLAIN = Preprocess(image_size=(8, 8), crop=1.0)
 GREY = Preprocess(image_size=(8, 8), crop=1.0, channels=1, mean=(0.0,), std=(1.0,))
@@ -251,3 +252,16 @@ def test_options_of_training_are_not_ignored_by_store(tmp_path, capsys):
         main(["distill", "digits", "--teacher", "t", "--store", str(tmp_path / "logits"), "--kind", "hard"])
     assert stop.value.code == 1
     assert "--kind is for training" in capsys.readouterr().err
+
+
+def test_a_run_names_its_teacher_and_the_runs_beside_it_by_absolute_paths(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("teacher", "run", "named", "file.safetensors"):
+        (tmp_path / name).mkdir()
+    register_teacher("named", torch.nn.Identity())
+    given = ("teacher", "named", "timm:vit:file.safetensors", "timm:vit", "owner/hub-id")
+    expected = (f"{tmp_path}/teacher", "named", f"timm:vit:{tmp_path}/file.safetensors", "timm:vit", "owner/hub-id")
+    for name, absolute in zip(given, expected, strict=True):
+        found = with_absolute_paths(Recipe(objective=DistillConfig(teacher=name), beside=("run",)))
+        assert found.objective.teacher == absolute
+        assert found.beside == (f"{tmp_path}/run",)

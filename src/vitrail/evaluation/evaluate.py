@@ -55,8 +55,8 @@ def evaluate(
     predictor = make_predictor(found, batch_size=batch_size, engine=engine, device=device, precision=precision, tta=tta)
     matched = predictor.task.match(open_source(source, strict=strict), found.class_names)
     chosen = held_out(matched, found.path, split, skip_bad=skip_bad, progress=progress)
-    if tta == "flip":
-        chosen = replace(chosen, note=f"{chosen.note}, each with its mirror image (tta)")
+    if tta != "none":
+        chosen = replace(chosen, note=f"{chosen.note}, with test-time augmentation {tta}")
     return score_held_out(predictor, chosen, skip_bad=skip_bad, each=each, progress=progress)
 
 

@@ -32,6 +32,16 @@ def register_teacher(name: str, teacher: nn.Module | Checkpoint) -> None:
     _REGISTERED[name] = teacher
 
 
+def absolute_teacher(name: str) -> str:
+    """The name of a teacher with an absolute path, if it is one, for a run that is resumed from another folder."""
+    if name in _REGISTERED:
+        return name
+    kind, _, path = name.rpartition(":") if name.startswith("timm:") else ("", "", name)
+    if not path or not Path(path).exists():
+        return name
+    return f"{kind}:{Path(path).resolve()}" if kind else str(Path(path).resolve())
+
+
 class Teacher(nn.Module):
     """A frozen model that scores the student's classes: the student's pixels (B, C, H, W) -> logits (B, K).
 

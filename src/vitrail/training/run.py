@@ -34,7 +34,7 @@ from .recipe import Recipe
 from .recipe_file import pretraining_recipe, read_recipe, recipe_to_yaml
 from .recorder import save_state
 from .resolve import OwnParts, in_units_of, resolve
-from .run_facts import RunFacts, absolute
+from .run_facts import RunFacts, absolute, with_absolute_paths
 from .setup import RunSetup
 from .state import latest
 from .time_budget import first_plan, fix_steps
@@ -163,7 +163,8 @@ def resume(
 ) -> Run:
     """Resume a stopped run; the result is bit-identical to that of a run without the stop.
 
-    Everything but the images is read from the run folder; the checkpoint that it was fine-tuned from is not needed.
+    Everything but the images and a teacher is read from the run folder; the checkpoint that it was fine-tuned from is
+    not needed.
 
     Args:
         path: the run folder; it may have been moved.
@@ -216,7 +217,7 @@ def _start(
     folder.require_free()
     require_loggers(recipe.loggers)
     _require_runs(recipe.beside)
-    recipe = with_knn_source(recipe, labelled=labelled)
+    recipe = with_absolute_paths(with_knn_source(recipe, labelled=labelled))
     reading = reading_of(recipe, labelled=labelled, skip_bad=skip_bad)
     with torch.random.fork_rng():
         keep_freed_memory()

@@ -1,6 +1,6 @@
 """data.json of a run folder: facts that resuming needs in addition to the recipe."""
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +8,8 @@ import torch
 
 from ..errors import VitrailError
 from ..json_text import json_text
+from ..objectives.distill import DistillConfig
+from ..objectives.teachers import absolute_teacher
 from ..plain import short
 from ..task_spec import TaskSpec
 from ..typed import build, field_types
@@ -106,3 +108,11 @@ class RunFacts:
 def absolute(name: str) -> str:
     """Make a path absolute, so that a run can be resumed from another folder; a name is returned unchanged."""
     return str(Path(name).resolve()) if Path(name).exists() else name
+
+
+def with_absolute_paths(recipe: Recipe) -> Recipe:
+    """The recipe with absolute paths of its teacher and of the runs beside it."""
+    objective = recipe.objective
+    if isinstance(objective, DistillConfig):
+        objective = replace(objective, teacher=absolute_teacher(objective.teacher))
+    return replace(recipe, objective=objective, beside=tuple(absolute(run) for run in recipe.beside))
