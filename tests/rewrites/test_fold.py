@@ -37,8 +37,9 @@ NORMED = [
     "vitc_1gf",
     "cvt_13_224",
     "universal_vit_tiny_patch16_224",
+    "whitened_small_32",
 ]
-UNFOLDED = {"compact_tiny_16": 2}
+UNFOLDED = {"compact_tiny_16": 2, "whitened_small_32": 2}
 """Batch norms behind a max pool."""
 
 

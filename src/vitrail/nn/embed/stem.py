@@ -131,6 +131,9 @@ class WhitenedStem(nn.Module):
         in_channels: C of the pixels.
         embed_dim: width D of the tokens; a 1×1 convolution projects to it if the last stage has another width.
         stages: widths of each stage's convolutions.
+
+    Raises:
+        ValueError: the image has no token.
     """
 
     def __init__(self, in_channels: int, embed_dim: int, stages: Stages) -> None:
@@ -149,6 +152,12 @@ class WhitenedStem(nn.Module):
         self.halvings = len(stages)
 
     def forward(self, pixels: Float[Tensor, "B C H W"]) -> Tokens:
+        height, width = pixels.shape[-2:]
+        least = 2**self.halvings + 1
+        if min(height, width) < least:
+            raise ValueError(
+                f"image {height}×{width} has no token behind this stem: give one of at least {least}×{least}"
+            )
         return Tokens.from_map(self.project(self.layers(pixels)))
 
     def grid(self, image_size: tuple[int, int]) -> tuple[int, int]:
