@@ -8,8 +8,9 @@ import pytest
 from vitrail.cli.main import main
 from vitrail.errors import VitrailError
 from vitrail.models.registry import model_config
-from vitrail.study.advice import CANDIDATES, Problem, advise, parse_seconds
+from vitrail.study.advice import Problem, advise, parse_seconds
 from vitrail.study.advice_page import advice_page, advice_text
+from vitrail.study.candidates import CANDIDATES
 from vitrail.study.measurements import Measurement, Result, measurements, nearest_measurement
 
 ROOT = Path(__file__).parents[2]

@@ -30,5 +30,5 @@ TTA: Mapping[str, Callable[[Pixels], list[Pixels]]] = {
     "crops": _crops,
 }
 """Name -> function pixels -> views of the same size: the image itself and its mirror image; and with crops both also
-shifted towards two corners, with mirrored borders (Jordan, 2024, "94% on CIFAR-10 in 3.29 seconds on a single GPU",
-section 3.4, with equal weights)."""
+shifted towards two corners, with mirrored borders (multi-crop evaluation of Jordan, 2024, "94% on CIFAR-10 in 3.29
+seconds on a single GPU", with equal weights)."""

@@ -28,8 +28,8 @@ class ScaleFreeConv(nn.Conv2d):
     """3×3 convolution in front of a batch norm, so that the scale of its filters has no effect.
 
     (B, C, H, W) -> (B, C2, H, W). It starts as the identity of its first channels. Muon keeps the norm of its filters
-    at √out and turns them by an angle that the learning rate states (Jordan, 2024, "94% on CIFAR-10 in 3.29 seconds
-    on a single GPU").
+    at √out and turns them by an angle that the learning rate states (code released with Jordan, 2024, "94% on
+    CIFAR-10 in 3.29 seconds on a single GPU").
     """
 
     def __init__(self, in_channels: int, out_channels: int) -> None:

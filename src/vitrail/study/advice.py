@@ -5,15 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-import torch
-
 from ..errors import VitrailError, nearest
-from ..machine.facts import this_machine
-from ..models.registry import model_config
-from ..planning.flops import count
-from ..planning.parts import PRODUCT, part_costs
-from ..planning.speed import Seconds, estimate, measure
 from ..task_spec import CLASSIFICATION
+from .candidates import CANDIDATES, detail_words, seconds_of, side_of, time_elsewhere
 from .measurements import KIND_WORDS, Kind, Measurement, measurements, nearest_measurement
 from .needs import Answer, Need, Target
 
@@ -22,20 +16,6 @@ _TASKS = (CLASSIFICATION.name, "regression")
 
 _MANY = 100_000
 """Images from which larger plain ViTs and CNNs are candidates; a choice, which no measurement here supports."""
-
-CANDIDATES: dict[Kind, tuple[str, ...]] = {
-    "hybrid": (
-        "compact_tiny_8",
-        "compact_tiny_16",
-        "compact_small_32",
-        "whitened_small_32",
-        "compact_small_64",
-        "compact_small_128",
-    ),
-    "vit": ("vit_tiny_patch16_224", "vit_small_patch16_224", "vit_base_patch16_224"),
-    "cnn": ("resnet18", "resnet50"),
-}
-"""Kind -> variants that are suggested, the cheapest first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -224,22 +204,22 @@ class _Adviser:
         names = list(CANDIDATES[kind])
         if kind == "hybrid":  # one for each size of the images; at most reduced to a quarter
             least = min(problem.side, 128) / 4
-            names = [name for name in names if least <= _side(name) <= max(8, 1.5 * problem.side)]
+            names = [name for name in names if least <= side_of(name) <= max(8, 1.5 * problem.side)]
         elif problem.images < _MANY:
             names = names[:1]
         chosen = names[-1]
         if problem.target in ("phone", "gpu"):
-            self.ask(_elsewhere(problem.target, chosen))
+            self.ask(time_elsewhere(problem.target, chosen))
             return chosen
-        times = {name: _seconds(name, measured=problem.measure) for name in names}
+        times = {name: seconds_of(name, measured=problem.measure) for name in names}
         fitting = [name for name in names if problem.latency is None or times[name].inference <= problem.latency]
         chosen = fitting[-1] if fitting else names[0]
         time = times[chosen]
         how = "measured here, one at a time" if time.measured else "estimated from its FLOPs, may be off by 2 to 3"
         self.because(f"{chosen} takes {1e3 * time.inference:.3g} ms an image ({how})", "planned")
-        if _side(chosen) < problem.side / 2 and chosen != names[-1]:
+        if side_of(chosen) < problem.side / 2 and chosen != names[-1]:
             self.ask(
-                f"what is lost where images of {problem.side} px are reduced to {_side(chosen)} px to keep the "
+                f"what is lost where images of {problem.side} px are reduced to {side_of(chosen)} px to keep the "
                 f"latency: train {names[-1]} too and compare"
             )
         if problem.latency is not None:
@@ -247,7 +227,7 @@ class _Adviser:
             if not fitting:
                 self.ask(
                     f"a model for {limit}: {chosen} is the cheapest candidate and does not keep it; smaller images do, "
-                    f"see vitrail plan {chosen} --image-sizes {_side(chosen) // 4},{_side(chosen) // 2} --measure"
+                    f"see vitrail plan {chosen} --image-sizes {side_of(chosen) // 4},{side_of(chosen) // 2} --measure"
                 )
             elif not time.measured:
                 self.ask(f"whether {limit} is kept: the time is estimated; use --measure on the target machine")
@@ -267,7 +247,7 @@ class _Adviser:
                 "models"
             )
         elif need == "fine-detail":
-            self.because(_detail_words(), "planned")
+            self.because(detail_words(), "planned")
             self.ask(
                 "how much accuracy smaller patches gain: vitrail sweep SOURCE --model vit_tiny_patch16_224 --over "
                 "overrides.patch_size=8,16"
@@ -282,36 +262,3 @@ class _Adviser:
         else:
             self.because(f"explain and explore show the attention of every layer of {variant}", "program")
             self.ask("how faithful its maps are: vitrail study attribution RUN SOURCE measures it")
-
-
-def _elsewhere(target: Target, name: str) -> str:
-    gflops = count(model_config(name)).flops / 1e9
-    if target == "gpu" and this_machine().gpus:
-        return f"the time on the GPU: vitrail plan {name} --device cuda --measure ({gflops:.2f} GFLOPs an image)"
-    return f"the time of {name} on a {target}: this machine is none; it has {gflops:.2f} GFLOPs an image"
-
-
-def _seconds(name: str, *, measured: bool) -> Seconds:
-    config = model_config(name)
-    return measure(config, 1) if measured else estimate(count(config).flops)
-
-
-def _side(name: str) -> int:
-    size = model_config(name).image_size
-    return size if isinstance(size, int) else min(size)
-
-
-def _detail_words() -> str:
-    """Cost of halving the patches, counted for ViT-Ti at 224 px."""
-    costs = []
-    for patch in (16, 8):
-        config = model_config("vit_tiny_patch16_224", patch_size=patch)
-        parts = part_costs(config, 1, torch.float32, torch.device("cpu"))
-        total = sum(part.flops for part in parts)
-        product = sum(part.flops for part in parts if part.name == PRODUCT)
-        costs.append((patch, total / 1e9, 100 * product / total))
-    words = "; ".join(
-        f"patches of {patch}: {total:.1f} GFLOPs, {share:.0f} % of them the attention product"
-        for patch, total, share in costs
-    )
-    return f"cost of fine detail, vit_tiny at 224 px: {words}"

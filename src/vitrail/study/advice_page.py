@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 
-from .advice import CANDIDATES, Advice
+from .advice import Advice
+from .candidates import CANDIDATES
 from .measurements import KIND_WORDS, Measurement, measurements
 
 _BASIS = {"measured": "measured", "planned": "counted or timed here", "program": "what the program can do"}

@@ -87,8 +87,7 @@ def study_probe(
         checkpoint: any model of images, also one that was pre-trained without labels.
         sources: labelled sources, what `open_source` takes; their classes need not be the model's.
         layer: name of a module whose output is probed; a unique ending is enough. None: the model's embedding.
-        pool: of a layer's tokens the "class" token, or the "mean" of the patches; "auto": the class token if there is
-            one.
+        pool: of a layer's tokens the "class" token, the "mean" of the patches, or "auto", the first of these there is.
         split: the part to score on, see `probe_parts`.
         limit: largest number of images of each part, drawn by seed; None for all.
         skip_bad, strict: see `evaluate`.
