@@ -3,7 +3,7 @@
 import math
 
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 from ..batch_norm import ConvNorm
 from ..convolution import ScaleFreeConv
@@ -152,18 +152,21 @@ class WhitenedStem(nn.Module):
         self.halvings = len(stages)
 
     def forward(self, pixels: Float[Tensor, "B C H W"]) -> Tokens:
-        height, width = pixels.shape[-2:]
-        least = 2**self.halvings + 1
-        if min(height, width) < least:
-            raise ValueError(
-                f"image {height}×{width} has no token behind this stem: give one of at least {least}×{least}"
-            )
-        return Tokens.from_map(self.project(self.layers(pixels)))
+        return Tokens.from_map(self.project(self.layers(_with_a_token(pixels, self.halvings))))
 
     def grid(self, image_size: tuple[int, int]) -> tuple[int, int]:
         """Number of tokens (rows, columns) of an image of this size; halves are rounded down."""
         height, width = image_size
         return (height - 1) // 2**self.halvings, (width - 1) // 2**self.halvings
+
+
+@fx.wrap  # torch.fx cannot trace code that depends on shapes: calls are leaves of its graphs
+def _with_a_token(pixels: Tensor, halvings: int) -> Tensor:
+    height, width = pixels.shape[-2:]
+    least = 2**halvings + 1
+    if min(height, width) < least:
+        raise ValueError(f"image {height}×{width} has no token behind this stem: give one of at least {least}×{least}")
+    return pixels
 
 
 def _shift_norm(width: int) -> nn.BatchNorm2d:
