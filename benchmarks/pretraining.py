@@ -1,17 +1,17 @@
-"""What pre-training without labels is worth: objectives beside training from scratch with the same total time.
+"""What pre-training without labels is worth: objectives beside training from scratch with the same total compute.
 
-    python benchmarks/pretraining.py run data/cifar10 --objectives dino rotation --minutes 8 --tune-minutes 3 -o FOLDER
+    python benchmarks/pretraining.py run data/cifar10 --objectives dino rotation scratch --tflops 30 -o FOLDER
     python benchmarks/pretraining.py page FOLDER
 
-Each objective is pre-trained on the training images without labels for `--minutes`. The result is then measured by kNN
-and a linear probe, and fine-tuned for `--tune-minutes` with 1, 10 and 100 % of the labels. "scratch" is trained on the
-same labels for the sum of both times. The test split is used for the last evaluation of each run only. Finished runs
-are left out, so that the command can be repeated; run it on a machine without other load.
+Each objective is pre-trained on the training images without labels for `--tflops` (10¹² floating-point operations of
+its training steps, teacher, decoder and all views included). The result is then measured by kNN and a linear probe,
+and fine-tuned for `--tune-tflops` with 1, 10 and 100 % of the labels. "scratch" is trained on the same labels for the
+sum of both. The test split is used for the last evaluation of each run only. Finished runs are left out, so that the
+command can be repeated. As operations and not minutes are equal, other load on the machine changes nothing.
 """
 
 import argparse
 import json
-import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -20,12 +20,19 @@ from typing import Any
 import torch
 
 import vitrail
+from vitrail.checkpoint.build import blueprint
 from vitrail.data.open import Source, open_source
 from vitrail.data.seeds import derive, permutation
+from vitrail.models.fields import ModelConfig
+from vitrail.models.registry import model_config, override
+from vitrail.objectives.objective import Moment
+from vitrail.planning.flops import TRAINING_STEP, FlopCount, count
+from vitrail.planning.objective_step import example_batch, example_views, root_module
 from vitrail.progress import to_stderr, visible
 from vitrail.study.probe import study_probe
-from vitrail.training.recipe import Recipe
-from vitrail.training.recipe_file import pretraining_recipe
+from vitrail.training.initial_model import with_tuples
+from vitrail.training.recipe import Recipe, chosen
+from vitrail.training.recipe_file import pretraining_recipe, set_fields
 
 SHARES = (0.01, 0.1, 1.0)
 PLAIN = {"patch_size": 4, "embed_dim": 192, "num_heads": 3, "depth": 6}
@@ -47,11 +54,42 @@ def unlabelled(source: Source) -> Source:
     return replace(source, samples=tuple(sample for sample in source.samples if sample.split == "train"))
 
 
-def model_settings(name: str, variant: str) -> dict[str, Any]:
-    """Model of an objective: mae has a plain ViT."""
+def settings(name: str, given: argparse.Namespace) -> list[str]:
+    """Settings of the recipe for a model: mae has a plain ViT."""
     if name in ("mae", "scratch-vit"):
-        return {"model": "vit_tiny_patch16_224", "overrides": PLAIN, "image_size": 32}
-    return {"model": variant}
+        return ["model=vit_tiny_patch16_224", f"overrides={json.dumps(PLAIN)}", "image_size=32"]
+    return [f"model={given.model}", "image_size=32", *given.set]
+
+
+def config_of(recipe: Recipe, side: int = 32) -> ModelConfig:
+    """Config of the recipe's model for images of this side."""
+    changes = {**with_tuples(recipe.overrides), "image_size": side}
+    return override(model_config(chosen(recipe.model)), changes, chosen(recipe.model))
+
+
+def pretraining_flops(recipe: Recipe) -> float:
+    """Operations of a training step of an objective for one image, its own modules and all views included."""
+    objective = chosen(recipe.objective)
+    config = objective.model_config(config_of(recipe))
+    root = root_module(objective, blueprint(config)).to_empty(device="cpu").train()
+    for tensor in (*root.parameters(), *root.buffers()):
+        tensor.data.zero_()
+    with FlopCount() as counted:
+        root(example_batch(example_views(objective, config), 2), Moment(0, 0.5)).total.backward()
+    return counted.total / 2
+
+
+def training_flops(recipe: Recipe) -> float:
+    """Operations of a supervised step for one image; from scratch, half of the steps see images of 24 px."""
+    sides = (32, 32) if recipe.weights else (32, 24)
+    return TRAINING_STEP * sum(count(config_of(recipe, side)).flops for side in sides) / 2
+
+
+def with_length(recipe: Recipe, tflops: float, flops: float, source: Source) -> Recipe:
+    """The recipe with as many epochs as cost this, for a step of this many operations an image."""
+    images = sum(sample.split == "train" for sample in source.samples) * (1 - recipe.val)
+    epochs = 1e12 * tflops / (flops * images)
+    return replace(recipe, epochs=epochs, evaluate_every=max(1.0, epochs / 5))
 
 
 def record(path: Path, **numbers: Any) -> None:
@@ -64,8 +102,8 @@ def pretrained(name: str, source: Source, given: argparse.Namespace) -> Path:
     """The pre-training run of an objective; made if it is not there."""
     out = Path(given.out) / name / "pretraining"
     if not (out / "report.html").exists():
-        recipe = pretraining_recipe(name)
-        recipe = replace(recipe, minutes=given.minutes, seed=given.seed, **model_settings(name, given.model))
+        recipe = set_fields(replace(pretraining_recipe(name), seed=given.seed), settings(name, given))
+        recipe = with_length(recipe, given.tflops, pretraining_flops(recipe), unlabelled(source))
         vitrail.pretrain(unlabelled(source), recipe, out=out, progress=visible, say=to_stderr)
     return out
 
@@ -80,15 +118,17 @@ def probed(run: Path, source: str, file: Path) -> None:
 def tuned(name: str, share: float, source: Source, given: argparse.Namespace, start: Path | None) -> None:
     """Fine-tuning of a run, or training from scratch, with a share of the labels."""
     folder = Path(given.out) / name
-    file, minutes = folder / f"tuned-{share:g}.json", given.tune_minutes + (0 if start else given.minutes)
+    file = folder / f"tuned-{share:g}.json"
     if file.exists():
         return
-    recipe = Recipe(minutes=minutes, seed=given.seed, **({} if start else model_settings(name, given.model)))
-    started = time.monotonic()
-    run = vitrail.train(
-        labelled(source, share, given.seed), recipe, weights=start, out=folder / f"tuned-{share:g}", say=to_stderr
-    )
-    record(file, top1=run.metrics["test_top1"], minutes=(time.monotonic() - started) / 60)
+    part = labelled(source, share, given.seed)
+    recipe = set_fields(Recipe(seed=given.seed), settings(name, given))
+    flops = training_flops(recipe if start is None else replace(recipe, weights=str(start)))
+    recipe = with_length(recipe, given.tune_tflops + (0 if start else given.tflops), flops, part)
+    if start:
+        recipe = replace(recipe, model=None, overrides={})
+    run = vitrail.train(part, recipe, weights=start, out=folder / f"tuned-{share:g}", say=to_stderr)
+    record(file, top1=run.metrics["test_top1"], epochs=recipe.epochs)
 
 
 def run(given: argparse.Namespace) -> None:
@@ -134,17 +174,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
     work.add_argument("source")
     work.add_argument("--objectives", nargs="+", required=True)
     work.add_argument("--model", default="whitened_small_32")
-    work.add_argument("--minutes", type=float, default=8)
-    work.add_argument("--tune-minutes", type=float, default=3)
+    work.add_argument("--set", nargs="*", default=[], help="settings of the recipe, such as overrides.embed_dim=96")
+    work.add_argument("--tflops", type=float, default=30)
+    work.add_argument("--tune-tflops", type=float, default=6)
     work.add_argument("--shares", nargs="+", type=float, default=SHARES)
     work.add_argument("--seed", type=int, default=0)
+    work.add_argument("--threads", type=int, default=2)
     work.add_argument("-o", "--out", required=True)
     commands.add_parser("page").add_argument("folder", type=Path)
     given = parser.parse_args(arguments)
     if given.command == "page":
         print(page(given.folder))
     else:
-        torch.set_num_threads(2)
+        torch.set_num_threads(given.threads)
         run(given)
 
 

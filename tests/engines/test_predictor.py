@@ -112,8 +112,7 @@ def test_top_k_below_one_is_a_sentence(image):
 
 @pytest.mark.parametrize("labels", ["one", "many"])
 def test_test_time_flips_take_the_mean_of_probabilities(labels):
-    options = {"temperature": (0.5, 2.0, 1.5) if labels == "many" else (0.7,)}
-    task = Classification(labels=labels, **options)
+    task = Classification(labels=labels)
     model = vitrail.create_model("compact_tiny_8", depth=1, num_classes=3, task=task.spec)
     checkpoint = Checkpoint(model, ("a", "b", "c"), Preprocess(image_size=(8, 8)))
     plain, flipped = make_predictor(checkpoint, device="cpu"), make_predictor(checkpoint, device="cpu", tta="flip")
@@ -122,6 +121,8 @@ def test_test_time_flips_take_the_mean_of_probabilities(labels):
     (merged,) = list(flipped.outputs([images]))
     wanted = (task.probabilities(one) + task.probabilities(other)) / 2
     torch.testing.assert_close(task.probabilities(merged), wanted)
+    cold = Classification(labels=labels, temperature=(0.5, 2.0, 1.5) if labels == "many" else (0.7,))
+    torch.testing.assert_close(cold.merged([one, other]), merged)  # calibration comes after the mean
     (back,) = list(flipped.outputs([images.flip(-1)]))
     torch.testing.assert_close(back, merged)
 

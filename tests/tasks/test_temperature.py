@@ -3,6 +3,7 @@
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -17,7 +18,7 @@ from vitrail.task_spec import MULTI_LABEL, TaskSpec
 from vitrail.tasks.classification import Classification
 from vitrail.tasks.classification_metrics import score
 from vitrail.tasks.registry import resolve
-from vitrail.tasks.temperature import fit_binary_temperature, fit_temperature, fit_temperatures
+from vitrail.tasks.temperature import above_floor, fit_binary_temperature, fit_floor, fit_temperature, fit_temperatures
 from vitrail.training.recipe import Recipe
 
 
@@ -78,6 +79,46 @@ def test_an_impossible_temperature_is_refused(value: float) -> None:
         resolve(TaskSpec.of("classification", temperature=[value]))
 
 
+def smoothed(smoothing: float, count: int, classes: int = 10) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Drawn labels, the probabilities they are drawn from, and the logits of a model that smoothed labels trained."""
+    random = torch.Generator().manual_seed(0)
+    true = (4 * torch.randn(count, classes, generator=random, dtype=torch.float64)).softmax(dim=1)
+    target = torch.multinomial(true, 1, generator=random)[:, 0]
+    return target, true, ((1 - smoothing) * true + smoothing / classes).log()
+
+
+@pytest.mark.parametrize("smoothing", [0.1, 0.2])
+def test_a_floor_takes_out_what_label_smoothing_has_added(smoothing: float) -> None:
+    target, true, logits = smoothed(smoothing, 4000)
+    floor, temperature = fit_floor(logits, target)
+    assert floor == pytest.approx(2 * smoothing / 10, rel=0.5)
+    best = F.nll_loss(true.log(), target).item()
+    divided = F.cross_entropy(logits / fit_temperature(logits, target), target).item()
+    raised = F.cross_entropy(above_floor(logits, floor) / temperature, target).item()
+    assert raised - best < 0.25 * (divided - best)
+
+
+def test_a_floor_that_gains_nothing_is_none() -> None:
+    target, true, _ = smoothed(0.0, 1000)
+    assert fit_floor(2 * true.log(), target) == (0.0, fit_temperature(2 * true.log(), target))
+
+
+def test_above_a_floor_the_order_remains_and_the_formula_holds() -> None:
+    logits = torch.tensor([[9.0, 2.0, 1.0, -30.0, -80.0]])
+    p = logits.double().softmax(dim=1)
+    torch.testing.assert_close(above_floor(logits, 0.01).double().exp(), p / (1 + (0.01 / p) ** 3))
+    assert above_floor(logits, 0.01)[0].argsort(descending=True).tolist() == [0, 1, 2, 3, 4]
+    task = Classification(temperature=(2.0,), floor=0.01)
+    torch.testing.assert_close(task.scaled(logits), above_floor(logits, 0.01) / 2)
+    assert Classification(floor=0.01).scaled(logits).equal(above_floor(logits, 0.01))
+
+
+@pytest.mark.parametrize("options", [{"floor": -0.1}, {"floor": 1.0}, {"floor": 0.1, "labels": "many"}], ids=str)
+def test_a_floor_that_is_none_is_an_error(options: dict[str, Any]) -> None:
+    with pytest.raises(VitrailError, match="floor"):
+        Classification(**options)
+
+
 def test_metrics_are_those_of_the_scaled_logits() -> None:
     random = torch.Generator().manual_seed(1)
     logits = torch.randn(300, 4, generator=random)
@@ -112,7 +153,8 @@ def test_every_command_gives_the_calibrated_probabilities(tmp_path: object) -> N
     recipe = Recipe(**small, precision="float32", device="cpu")
     run = vitrail.train("digits", recipe, out=out)
     checkpoint = run.checkpoint
-    (temperature,) = dict(checkpoint.task.options)["temperature"]
+    fitted = dict(checkpoint.task.options)
+    (temperature,), floor = fitted["temperature"], fitted.get("floor", 0.0)
     report = json.loads((run.path / "evaluation.json").read_text())
     found = vitrail.evaluate(out, "digits", precision="float32")
     assert (found.loss, found.ece, found.raw_ece) == pytest.approx((report["loss"], report["ece"], report["raw_ece"]))
@@ -120,7 +162,9 @@ def test_every_command_gives_the_calibrated_probabilities(tmp_path: object) -> N
     image = next(iter(vitrail.open_source("digits").samples))
     pixels = checkpoint.preprocess(vitrail.data.open.read_image(image, 1))[None]
     with torch.inference_mode():
-        expected = (checkpoint.model.eval()(pixels)[0] / temperature).softmax(0).max().item()
+        raised = checkpoint.model.eval()(pixels)[0].softmax(0)
+        raised = (raised / (1 + (floor / raised) ** 3)) ** (1 / temperature)
+        expected = (raised.max() / raised.sum()).item()
     (row,) = predictions(watch(out, device="cpu"), checkpoint.model(pixels), 1)
     assert row.probability == pytest.approx(expected, rel=1e-5)
     rows = {row.path: row for row in vitrail.predict(out, "digits", limit=3, precision="float32")}

@@ -19,7 +19,7 @@ from .classification_evaluation import ClassEvaluation, Labels
 from .classification_metrics import ClassMetrics
 from .classification_report import class_sections, class_summary
 from .task import Cells, Curve, Mistake, Names, Prediction, Task, same_kind
-from .temperature import fit_temperature, fit_temperatures
+from .temperature import above_floor, fit_floor, fit_temperatures
 from .thresholds import USUAL_THRESHOLD, fit_thresholds
 
 _NAMED = 10
@@ -50,6 +50,8 @@ class Classification(Task):
         labels: "one" class for each image, or "many": any number, including none.
         temperature: the numbers by which logits are divided before they become probabilities, one for all classes or
             one for each; empty: they are not divided. Training fits them on the validation split, see `calibrated`.
+        floor: probability that label smoothing has taught the model to give to wrong classes ("one"), which is taken
+            out of the probabilities before the temperature, see `above_floor`; fitted likewise; 0: none.
         thresholds: probability of each class from which it is predicted ("many"), fitted likewise; empty: 0.5.
     """
 
@@ -64,6 +66,7 @@ class Classification(Task):
 
     labels: Labels = "one"
     temperature: tuple[float, ...] = ()
+    floor: float = 0.0
     thresholds: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
@@ -71,6 +74,10 @@ class Classification(Task):
             raise VitrailError(f"classification has labels {self.labels!r}: it takes one or many")
         if bad := [value for value in self.temperature if not 0 < value < math.inf]:
             raise VitrailError(f"classification has a temperature of {bad[0]}: it needs to be more than 0 and finite")
+        if not 0 <= self.floor < 1:
+            raise VitrailError(f"classification has a floor of {self.floor}: it is a probability, from 0 to below 1")
+        if self.floor and self.labels == "many":
+            raise VitrailError("classification has a floor for many labels: it is for labels=one")
         if bad := [value for value in self.thresholds if not 0 <= value <= 1]:
             raise VitrailError(f"classification has a threshold of {bad[0]}: it is a probability, from 0 to 1")
         if self.thresholds and self.labels == "one":
@@ -80,8 +87,9 @@ class Classification(Task):
     def spec(self) -> TaskSpec:
         options = {"labels": self.labels} if self.labels != "one" else {}
         fitted = {"temperature": self.temperature} if self.temperature else {}
+        raised = {"floor": self.floor} if self.floor else {}
         chosen = {"thresholds": self.thresholds} if self.thresholds else {}
-        return TaskSpec.of("classification", **options, **fitted, **chosen)
+        return TaskSpec.of("classification", **options, **fitted, **raised, **chosen)
 
     def check(self, survey: Survey) -> None:
         """Raise VitrailError for fewer than two classes or images, or if no class has two images."""
@@ -128,21 +136,23 @@ class Classification(Task):
         return replace(source, class_names=tuple(names), samples=samples, task=self.spec)
 
     def calibrated(self, output: Float[Tensor, "n K"], target: Float[Tensor, "n K"]) -> "Classification":
-        """The task with the temperatures, and with many labels the thresholds, that suit these outputs and targets
-        best; unchanged for a few images."""
+        """The task with the temperatures, and the floor or with many labels the thresholds, that suit these outputs and
+        targets best; unchanged for a few images."""
         if len(output) < _FEWEST_FITTED:
             return self
         if self.labels == "many":
             cooled = replace(self, temperature=fit_temperatures(output, target), thresholds=())
             return replace(cooled, thresholds=fit_thresholds(cooled.probabilities(output.double()), target))
-        return replace(self, temperature=(fit_temperature(output, target.argmax(dim=1), prior=1.0),))
+        floor, temperature = fit_floor(output, target.argmax(dim=1), prior=1.0)
+        return replace(self, temperature=(temperature,), floor=floor)
 
     def scaled(self, output: Float[Tensor, "*batch K"]) -> Float[Tensor, "*batch K"]:
-        """Logits divided by the temperature.
+        """Logits above the floor, divided by the temperature.
 
         Raises:
             VitrailError: there are temperatures for another number of classes.
         """
+        output = above_floor(output, self.floor)
         if not self.temperature:
             return output
         if len(self.temperature) not in (1, output.shape[-1]):
@@ -162,13 +172,15 @@ class Classification(Task):
         return scaled.softmax(dim=-1) if self.labels == "one" else scaled.sigmoid()
 
     def merged(self, outputs: Sequence[Float[Tensor, "B K"]]) -> Float[Tensor, "B K"]:
-        """Logits whose probabilities are the mean of those of several outputs."""
-        scaled = torch.stack([self.scaled(output).double() for output in outputs])
+        """Logits whose probabilities, before floor and temperature, are the mean of those of several outputs.
+
+        Calibration comes after the mean, as the mean of calibrated probabilities is not confident enough (Rahaman &
+        Thiery, 2021, "Uncertainty quantification and deep ensembles").
+        """
+        stacked = torch.stack([output.double() for output in outputs])
         if self.labels == "one":
-            mean = scaled.log_softmax(dim=-1).logsumexp(dim=0)
-        else:
-            mean = F.logsigmoid(scaled).logsumexp(dim=0) - F.logsigmoid(-scaled).logsumexp(dim=0)
-        return (mean * mean.new_tensor(self.temperature or (1.0,))).float()
+            return stacked.log_softmax(dim=-1).logsumexp(dim=0).float()
+        return (F.logsigmoid(stacked).logsumexp(dim=0) - F.logsigmoid(-stacked).logsumexp(dim=0)).float()
 
     def decode(self, output: Float[Tensor, "B K"], names: Names, top_k: int | None = None) -> Sequence[ClassPrediction]:
         """The `top_k` most probable classes of each image, or all of them; and with many labels those it shows."""
@@ -221,7 +233,7 @@ class Classification(Task):
 
     def metrics(self, names: Names) -> ClassMetrics:
         limits = self.limits(len(names)) if self.thresholds else None
-        return ClassMetrics(names, self.labels, self.scaled if self.temperature else None, limits)
+        return ClassMetrics(names, self.labels, self.scaled if self.temperature or self.floor else None, limits)
 
     def mistakes(
         self, output: Float[Tensor, "n K"], target: Float[Tensor, "n K"], names: Names, most: int
