@@ -72,8 +72,7 @@ class TokenReader(nn.Module):
                 f"objective {objective} needs a token for each cell of a grid, and "
                 f"{type(model.config).__name__.removesuffix('Config')} has none: choose another of `vitrail models`"
             )
-        (height, width), (rows, columns) = pair(model.config.image_size), tokens.grid
-        self.dim, self.cell = tokens.x.shape[2], (height // rows, width // columns)
+        self.dim, self.cell = tokens.x.shape[2], cell_of(model.config, tokens.grid, objective)
         normed = not isinstance(model.encoder, Encoder) or not isinstance(model.encoder.norm, nn.Identity)
         self.norm = nn.Identity() if normed else nn.LayerNorm(self.dim)
 
@@ -128,5 +127,24 @@ def patches_of(model: BaseVisionModel[ModelConfig], objective: str) -> Patches:
     copy: Any = blueprint(model.config)
     with torch.no_grad():
         tokens: Tokens = copy.eval().embed.patches(model.config.example_inputs(device="meta")[0])
-    (height, width), (rows, columns) = pair(model.config.image_size), tokens.grid
-    return Patches(tokens.x.shape[2], (height // rows, width // columns))
+    return Patches(tokens.x.shape[2], cell_of(model.config, tokens.grid, objective))
+
+
+def cell_of(config: ModelConfig, grid: tuple[int, ...], objective: str) -> tuple[int, int]:
+    """(height, width) in pixels of a cell of a model's grid.
+
+    Raises:
+        VitrailError: the cells do not tile the image.
+    """
+    (height, width), (rows, columns) = pair(config.image_size), grid
+    if height % rows or width % columns:
+        raise VitrailError(
+            f"objective {objective} works on the pixels of each cell, and {rows}×{columns} cells do not tile an image "
+            f"of {height}×{width}: choose another --image-size, such as {_tiled(height, rows)}×{_tiled(width, columns)}"
+        )
+    return height // rows, width // columns
+
+
+def _tiled(side: int, cells: int) -> int:
+    """The largest side up to this one that the cells tile, if there are no fewer of them."""
+    return side // cells * cells
