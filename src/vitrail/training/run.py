@@ -273,5 +273,5 @@ def _resumed_setup(folder: RunFolder, recipe: Recipe, data: TrainingData, transf
     device, checkpoint = pick_device(recipe.device), load(state)
     if len(checkpoint.class_names) == len(data.names):
         data = replace(data, names=checkpoint.class_names)  # they may have been renamed since the run began
-    data = in_units_of(checkpoint, data)
+    data = in_units_of(checkpoint.class_names, checkpoint.task, data)
     return RunSetup(recipe, data, checkpoint, device, pick_precision(recipe.precision, device), transform)
