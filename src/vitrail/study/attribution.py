@@ -1,7 +1,7 @@
 """Faithfulness of attribution methods for a checkpoint, on labelled images."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -14,16 +14,15 @@ from ..data.open import BadFile, Sample, SourceLike, open_source, read_image
 from ..data.preprocess import Preprocess
 from ..data.seeds import derive, permutation
 from ..engines.precision import on_device, reduced_precision
-from ..engines.predictor import Predictor, make_predictor
+from ..engines.predictor import make_predictor
 from ..errors import VitrailError
 from ..evaluation.evaluate import score_held_out
-from ..evaluation.held_out import HeldOut, SplitChoice, held_out
+from ..evaluation.held_out import SplitChoice, held_out
 from ..lens.attribution.method import MapFunction
 from ..lens.faithfulness.evaluate import ImageBatch, Score, evaluate_methods
 from ..lens.watched import Watched, watch
 from ..progress import Track, silent
 from ..tasks.registry import resolve
-from ..tasks.task import Prediction
 
 BATCH = 16
 
@@ -91,8 +90,9 @@ def evaluate_explanations(
     files = mask_files(masks, labelled) if masks else None
     if files is not None and not any(sample.name in files for sample in samples):
         raise missing_mask(samples[0])
-    part = HeldOut(tuple(samples), chosen.note, source=chosen.source)
-    accuracy, failed = _accuracy(predictor, part, skip_bad=skip_bad)
+    part = replace(chosen, samples=tuple(samples))
+    evaluated = score_held_out(predictor, part, skip_bad=skip_bad)
+    failed = {file.name for file in evaluated.bad}
     samples = [sample for sample in samples if sample.name not in failed]
     batches = list(_batches(samples, checkpoint.preprocess, files, engine.device, progress))
     with reduced_precision(engine.device, engine.precision):
@@ -100,7 +100,7 @@ def evaluate_explanations(
     note = f"{len(samples)} of {chosen.note}"
     if files is not None:
         note += f"; {_about_masks(batches, sum(sample.name not in files for sample in samples))}"
-    return Faithfulness(tuple(scores), accuracy, note, (*chosen.bad, *failed.values()))
+    return Faithfulness(tuple(scores), evaluated.quality, note, evaluated.bad)
 
 
 def _require_one_class(watched: Watched) -> None:
@@ -111,17 +111,6 @@ def _require_one_class(watched: Watched) -> None:
             f"this checkpoint predicts {kind}, and attribution methods are scored by the one class of an image: "
             "`vitrail explain` and `vitrail explore` show its maps"
         )
-
-
-def _accuracy(predictor: Predictor, part: HeldOut, *, skip_bad: bool) -> tuple[float, dict[str, BadFile]]:
-    """Accuracy of the model, and the files that could not be read, by name."""
-    failed: dict[str, BadFile] = {}
-
-    def keep(prediction: Prediction) -> None:
-        if prediction.error is not None:
-            failed[prediction.path] = BadFile(prediction.path, prediction.error)
-
-    return score_held_out(predictor, part, skip_bad=skip_bad, each=keep).quality, failed
 
 
 def _drawn(samples: Sequence[Sample], limit: int | None, seed: int) -> list[Sample]:
