@@ -208,14 +208,14 @@ def test_digits_that_are_alike_are_no_duplicates():
 
 def test_options_that_are_not_possible_are_errors():
     for options, words in (
-        (LabelOptions(folds=1), "folds 1"),
-        (LabelOptions(similar=0.0), "similar 0"),
-        (LabelOptions(similar=float("nan")), "similar nan"),
-        (LabelOptions(similar=2.0), "similar 2"),
-        (LabelOptions(folds=1000), "use 898 folds or fewer"),
+        ({"folds": 1}, "folds 1"),
+        ({"similar": 0.0}, "similar 0"),
+        ({"similar": float("nan")}, "similar nan"),
+        ({"similar": 2.0}, "similar 2"),
+        ({"folds": 1000}, "use 898 folds or fewer"),
     ):
         with pytest.raises(VitrailError, match=words):
-            study_labels("digits", options=options)
+            study_labels("digits", options=LabelOptions(**options))
 
 
 def test_a_pretraining_has_not_learned_wrong_labels(tmp_path):

@@ -22,7 +22,7 @@ from .options import (
     Strict,
     Tta,
 )
-from .results import print_notes
+from .results import print_left_out, print_note
 
 
 @dataclass
@@ -55,7 +55,6 @@ class Eval:
 
     def run(self) -> None:
         from ..checkpoint.contract import load
-        from ..data.bad_files import left_out
         from ..engines.predictor import output_names
         from ..evaluation.evaluate import evaluate
         from ..evaluation.prediction_table import Layout, open_table, table_format
@@ -84,5 +83,6 @@ class Eval:
         text = json_text(found.to_dict())
         if self.out:
             write_text(self.out, text + "\n")
-        print_notes([*left_out(found.bad, self.source), f"scored {found.note}"])
+        print_left_out({self.source: found.bad})
+        print_note(f"scored {found.note}")
         print(text if self.json else task.summary(found))
