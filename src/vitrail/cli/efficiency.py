@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from .options import Option, OptionalOut, Out, SkipBad, SourceArgument, Strict
-from .results import print_notes
+from .results import print_study
 
 _LENGTH = "Length"
 
@@ -44,7 +44,7 @@ class DataEfficiency:
     def run(self) -> None:
         from ..progress import to_stderr, visible
         from ..study.efficiency import EfficiencyOptions, study_efficiency
-        from ..study.efficiency_page import efficiency_table, factor_table, write_efficiency
+        from ..study.efficiency_page import factor_table, files
         from ..tables import print_table
 
         options = EfficiencyOptions(
@@ -58,14 +58,11 @@ class DataEfficiency:
             strict=self.strict,
         )
         found = study_efficiency(self.source, self.out, options, progress=visible, say=to_stderr)
-        write_efficiency(found, self.out)
-        print_notes(found.notes)
-        print_table(*efficiency_table(found))
+        print_study(files(found), self.out, {})
         headers, factors = factor_table(found)
         if factors:
             print()
             print_table(headers, factors)
-        print(f"written to {self.out}")
 
 
 @dataclass
@@ -82,23 +79,15 @@ class Scaling:
     against: Literal["images", "parameters", "flops"] = "images"
     """Size of a run: its training images, parameters, or FLOPs of a forward pass."""
     out: OptionalOut = None
-    """Folder for scaling.html."""
+    """CSV file to write, or folder for the CSV file and a page."""
 
     def run(self) -> None:
-        from ..study.scaling_page import NOTE, SCALING_HEADERS, scaling_of_runs, scaling_row, write_scaling
-        from ..tables import check_folder, print_table
+        from ..study.files import check_output
+        from ..study.scaling_page import SCALING_HEADERS, files, scaling_of_runs, scaling_row
+        from ..tables import print_table
 
-        if self.out is not None:
-            check_folder(self.out)
+        check_output(self.out)
         fit, found = scaling_of_runs(self.runs, self.against)
-        rows = [
-            [str(run), f"{size:,.0f}", f"{100 * error:.1f} %"]
-            for run, (size, error) in zip(self.runs, found, strict=True)
-        ]
-        print_table(["run", self.against, "error"], rows)
+        print_study(files(fit, self.runs, found, self.against), self.out, {})
         print()
         print_table(["", "fit"], [list(pair) for pair in zip(SCALING_HEADERS, scaling_row(fit), strict=True)])
-        print(NOTE)
-        if self.out is not None:
-            write_scaling(fit, found, self.against, self.out)
-            print(f"written to {self.out}")

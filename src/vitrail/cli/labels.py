@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Annotated
 
 from .options import Option, Out, SourceArgument
-from .results import print_left_out, print_notes
+from .results import print_study
 from .study_options import StudyCommand
 
 
@@ -35,13 +35,11 @@ class Labels(StudyCommand):
         from ..checkpoint.contract import load
         from ..progress import visible
         from ..study.labels import LabelOptions, study_labels
-        from ..study.labels_page import label_summary, write_label_study
+        from ..study.labels_page import files, label_summary
         from ..tables import check_folder
 
         check_folder(self.out)
         options = self.study_options(LabelOptions(folds=self.folds, similar=self.similar))
         found = study_labels(self.source, load(self.weights) if self.weights else None, options, progress=visible)
-        write_label_study(found, self.out)
-        print_left_out({self.source: found.bad})
-        print_notes(found.notes)
-        print(label_summary(found, self.out))
+        print_study(files(found), self.out, {self.source: found.bad})
+        print(label_summary(found))

@@ -41,8 +41,8 @@ def print_study(files: "StudyFiles", out: Path | None, bad: Mapping[str, Sequenc
     from ..study.files import write_study
     from ..tables import print_table
 
-    if out:
-        write_study(out, files)
+    written = [f"written to {write_study(out, files)}"] if out else []
     print_left_out(bad)
-    print_notes([*files.notes, *([f"written to {out}"] if out else [])])
-    print_table(*files.table)
+    print_notes([*files.notes, *files.cautions, *written])
+    if files.table:
+        print_table(*files.table)

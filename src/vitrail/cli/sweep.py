@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Annotated
 
 from .options import Option, Out, SkipBad, SourceArgument
-from .results import print_notes
+from .results import print_study
 
 _LENGTH = "Length"
 
@@ -43,7 +43,7 @@ class Sweep:
     def run(self) -> None:
         from ..progress import to_stderr, visible
         from ..study.sweep import best_command, sweep
-        from ..study.sweep_page import sweep_notes, sweep_summary, sweep_table, write_sweep
+        from ..study.sweep_page import files, sweep_table
         from ..tables import print_table
         from ..training.recipe import with_changes
         from ..training.recipe_file import read_recipe, set_fields
@@ -60,12 +60,12 @@ class Sweep:
             progress=visible,
             say=to_stderr,
         )
-        print_table(*sweep_table(found))
+        if not found.ranking:
+            print_table(*sweep_table(found))
         best = found.best  # raises if no run has a result
         command = best_command(found, self._options(best.trial.recipe.minutes), self.set)
-        write_sweep(found, self.out, command)
-        print_notes(sweep_notes(found))
-        print("\n".join(sweep_summary(found, self.out, command)))
+        print_study(files(found, command), self.out, {})
+        print(f"best: {best.trial.name}\n  {command}")
 
     def _options(self, minutes: float | None) -> list[str]:
         """Words of `vitrail train` for what all runs share."""
