@@ -94,6 +94,32 @@ def test_the_study_trains_goes_on_and_its_runs_have_a_scaling_law(shades, tmp_pa
         scaling_of_runs(runs, "parameters")
 
 
+def test_options_that_all_training_commands_have_are_those_of_every_run(shades, tmp_path, monkeypatch):
+    def run_trials(trials, folder, **others):
+        return [Outcome(trial, folder, 0.5, {"top1": 0.5}) for trial in trials]
+
+    monkeypatch.setattr("vitrail.study.efficiency.run_trials", run_trials)
+    options = EfficiencyOptions(
+        models=(CNN_SPEC,),
+        fractions=(1.0,),
+        seeds=2,
+        seed=5,
+        epochs=1,
+        image_size=16,
+        batch_size=4,
+        device="cpu",
+        precision="bfloat16",
+    )
+    found = study_efficiency(shades, tmp_path / "out", options)
+    recipes = [outcome.trial.recipe for outcome in found.outcomes]
+    assert [recipe.seed for recipe in recipes] == [5, 6]
+    shared = {(recipe.image_size, recipe.batch_size, recipe.device, recipe.precision) for recipe in recipes}
+    assert shared == {(16, 4, "cpu", "bfloat16")}
+    write_study(tmp_path / "out", files(found))
+    with (tmp_path / "out/curves.csv").open() as file:
+        assert [row["seed"] for row in csv.DictReader(file)] == ["5", "6"]
+
+
 def test_fractions_that_are_the_same_number_are_trained_once(shades, tmp_path, monkeypatch):
     def run_trials(trials, folder, **others):
         assert len({trial.name for trial in trials}) == len(trials) == 4

@@ -4,14 +4,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
 
-from .options import Option, OptionalOut, Out, SkipBad, SourceArgument, Strict
+from .options import COMPUTE, Option, OptionalOut, Out, SourceArgument
 from .results import print_study
+from .training_options import LENGTH, RecipeOptions
 
-_LENGTH = "Length"
 
-
-@dataclass
-class DataEfficiency:
+@dataclass(kw_only=True)
+class DataEfficiency(RecipeOptions):
     """Measure the accuracy of a ViT, a hybrid and a CNN against the number of training images.
 
     Every run has the same FLOPs of training. The page has the curves with intervals, how many times as many images the
@@ -30,14 +29,12 @@ class DataEfficiency:
     """Fractions of the training images."""
     seeds: int = 3
     """Number of seeds."""
-    set: Annotated[list[str], Option(metavar="FIELD=VALUE")] = field(default_factory=list)
-    """Fields of the recipe of all runs."""
-    skip_bad: SkipBad = False
-    strict: Strict = True
-    epochs: Annotated[float | None, Option(section=_LENGTH)] = None
+    epochs: Annotated[float | None, Option(section=LENGTH)] = None
     """Epochs of the first model on all images; all runs have the FLOPs of this one."""
-    minutes: Annotated[float | None, Option(section=_LENGTH, shown_default="60")] = None
+    minutes: Annotated[float | None, Option(section=LENGTH, shown_default="60")] = None
     """Approximate time of all runs together, in place of --epochs."""
+    seed: Annotated[int, Option(section=COMPUTE)] = 0
+    """The first seed; a seed is that of the weights, the augmentation and the choice of images."""
     out: Out = Path("data-efficiency")
     """Folder for the runs, data-efficiency.html, curves.csv and factors.csv."""
 
@@ -53,7 +50,12 @@ class DataEfficiency:
             seeds=self.seeds,
             epochs=self.epochs,
             minutes=60.0 if self.minutes is None and self.epochs is None else self.minutes,
+            image_size=self.image_size,
+            batch_size=self.batch_size,
+            device=self.device,
+            precision=self.precision,
             settings=tuple(self.set),
+            seed=self.seed,
             skip_bad=self.skip_bad,
             strict=self.strict,
         )

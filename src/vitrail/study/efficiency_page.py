@@ -76,7 +76,7 @@ def _accuracies(found: Efficiency) -> list[list[object]]:
         [label, images, seed, f"{accuracy:.6f}"]
         for label, curve in found.curves.items()
         for images, accuracies in sorted(curve.items())
-        for seed, accuracy in enumerate(accuracies)
+        for seed, accuracy in enumerate(accuracies, found.seed)
     ]
 
 
