@@ -60,7 +60,7 @@ class DataEfficiency(RecipeOptions):
             strict=self.strict,
         )
         found = study_efficiency(self.source, self.out, options, progress=visible, say=to_stderr)
-        print_study(files(found), self.out, {})
+        print_study(files(found), self.out, {self.source: found.bad})
         headers, factors = factor_table(found)
         if factors:
             print()

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ..data.open import Sample, Source, SourceLike
+from ..data.open import BadFile, Sample, Source, SourceLike
 from ..data.seeds import derive, permutation
 from ..errors import VitrailError
 from ..json_text import json_text
@@ -82,6 +82,7 @@ class Efficiency:
         outcomes: all runs.
         notes: what was matched, and what is missing.
         seed: the first seed.
+        bad: files that were left out.
     """
 
     source: str
@@ -92,6 +93,7 @@ class Efficiency:
     outcomes: tuple[Outcome, ...]
     notes: tuple[str, ...]
     seed: int = 0
+    bad: tuple[BadFile, ...] = ()
 
 
 def study_efficiency(
@@ -128,7 +130,7 @@ def study_efficiency(
     planned = _planned(models, data, base, flops, options)
     trials = [each.trial for each in planned]
     outcomes = run_trials(trials, out, skip_bad=options.skip_bad, progress=progress, say=say)
-    return replace(_collected(data, models, flops, planned, outcomes), seed=options.seed)
+    return replace(_collected(data, models, flops, planned, outcomes), seed=options.seed, bad=data.survey.bad)
 
 
 def nested_subset(samples: Sequence[Sample], fraction: float, seed: int) -> list[Sample]:
