@@ -123,7 +123,10 @@ def test_python_has_all_of_them(files):
     with pytest.raises(BadFiles, match="12 bad files") as raised:
         vitrail.evaluate(model, source)
     assert [Path(file.name).name for file in raised.value.bad] == EVERY
-    assert vitrail.evaluate(model, source, skip_bad=True).note.endswith("12 bad files left out")
+    found = vitrail.evaluate(model, source, skip_bad=True)
+    assert found.note.endswith("12 bad files left out")
+    assert [Path(file.name).name for file in found.bad] == EVERY
+    assert [Path(row["name"]).name for row in found.to_dict()["bad"]] == EVERY
 
 
 def test_images_that_do_not_fit_the_model_are_bad_files_of_a_study_too(capsys, files):

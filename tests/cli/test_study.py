@@ -61,6 +61,10 @@ def test_mistakes_are_sentences(capsys, files):
         assert words in call(capsys, "study", "robustness", model, images, "-o", output)[2]
     assert "there is no file or folder" in call(capsys, "study", "robustness", model, images, "--against", "none")[2]
     assert call(capsys, "study", "robustness", model, images, "--limit", "some")[0] == 2
+    for study in ("robustness", "layers", "probe", "attribution"):
+        for asked, words in ((("--limit", "1"), "limit 1 is too few"), (("--batch-size", "0"), "batch size 0 is not")):
+            status, _, err = call(capsys, "study", study, "no model", images, *asked)
+            assert (status, words in err) == (1, True), "options are checked before a model is loaded"
 
 
 def test_anatomy_as_a_page(capsys, files, tmp_path):

@@ -1,6 +1,7 @@
 """Distillation: the loss against a float64 loop, tokens, teachers of every kind, stored logits."""
 
 import math
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -23,6 +24,7 @@ from vitrail.objectives.objective import Moment
 from vitrail.objectives.stored_logits import LogitFacts, StoredLogits, write_epoch, write_facts
 from vitrail.objectives.supervised import SupervisedConfig
 from vitrail.objectives.teachers import Teacher, make_teacher, register_teacher
+from vitrail.training.distill import changed_teacher
 from vitrail.training.loop import Trainer
 from vitrail.training.recipe import Recipe
 from vitrail.training.run_facts import with_absolute_paths
@@ -245,6 +247,39 @@ def test_logits_are_not_written_into_a_folder_of_other_files(tmp_path):
         write_facts(tmp_path / "logits", replace(facts, epochs=3))
     with pytest.raises(VitrailError, match="another teacher"):
         write_facts(tmp_path / "logits", replace(facts, teacher="u"))
+
+
+def test_logits_know_the_weights_of_their_teacher(source, tmp_path):
+    recipe = replace(SMALL, augment=Augment(crop="resized", flip=0.5), steps=1)
+    teacher, logits = tmp_path / "teacher", tmp_path / "logits"
+
+    def store(seed, place):
+        torch.manual_seed(seed)
+        vitrail.save(tiny_checkpoint(), place)
+        return vitrail.store_logits(place, source, logits, epochs=1, recipe=recipe)
+
+    store(1, teacher)
+    kept = (logits / "logits.json").read_bytes()
+    store(1, tmp_path / "moved")
+    assert (logits / "logits.json").read_bytes() == kept, "the same weights are the same teacher"
+    assert changed_teacher(DistillConfig(teacher=str(logits))) == ""
+    with pytest.raises(VitrailError, match=r"has logits of other weights than .*teacher has now"):
+        store(2, teacher)
+    said = []
+    vitrail.distill_from_teacher(logits, None, source, recipe=recipe, out=tmp_path / "run", say=said.append)
+    assert any("are of other weights than" in line for line in said)
+    with pytest.raises(VitrailError, match="another teacher"):
+        store(3, tmp_path / "other")
+    shutil.rmtree(teacher)
+    assert changed_teacher(DistillConfig(teacher=str(logits))) == "", "a teacher that is gone is not known"
+
+
+def test_logits_of_an_earlier_version_are_continued_by_the_name_of_their_teacher(tmp_path):
+    facts = LogitFacts(teacher="t", classes=("a", "b"), images="", count=1, epochs=2, top_k=2, temperature=3.0)
+    write_facts(tmp_path / "logits", facts)
+    write_facts(tmp_path / "logits", replace(facts, weights="1"))
+    with pytest.raises(VitrailError, match="another teacher"):
+        write_facts(tmp_path / "logits", replace(facts, teacher="u", weights="1"))
 
 
 def test_options_of_training_are_not_ignored_by_store(tmp_path, capsys):

@@ -14,7 +14,7 @@ from vitrail.data.preprocess import Preprocess
 from vitrail.errors import VitrailError
 from vitrail.lens.attribution.methods import METHODS
 from vitrail.models.registry import create_model
-from vitrail.study.attribution import evaluate_explanations
+from vitrail.study.attribution import AttributionOptions, evaluate_explanations
 from vitrail.task_spec import MULTI_LABEL
 
 
@@ -43,7 +43,10 @@ def test_scores_of_labelled_pictures_with_masks(scenes: Path) -> None:
     methods = {"attention": METHODS["attention"], "by hand": lambda model, pixels, classes: pixels.abs().mean(1)}
     pictures, masks = str(scenes / "pictures"), scenes / "masks"
     found = evaluate_explanations(
-        load(str(scenes / "model")), pictures, methods, masks=masks, split="all", precision="float32"
+        load(str(scenes / "model")),
+        pictures,
+        methods,
+        AttributionOptions(masks=masks, split="all", precision="float32"),
     )
     scores = {score.method: score for score in found.scores}
     assert list(scores) == ["attention", "by hand", "random", "centre", "object"]
@@ -67,30 +70,32 @@ def test_pictures_without_a_mask_are_counted(scenes: Path, tmp_path: Path) -> No
     (masks / "red" / "0.png").unlink()
     Image.new("L", (32, 32)).save(masks / "red" / "1.png")
     checkpoint, pictures = load(str(scenes / "model")), str(scenes / "pictures")
-    found = evaluate_explanations(checkpoint, pictures, {}, masks=masks, split="all")
+    found = evaluate_explanations(checkpoint, pictures, {}, AttributionOptions(masks=masks, split="all"))
     assert "objects known in 4, of which they fill 25.0%; 1 without a mask; 1 with a black one" in found.note
     for file in masks.rglob("*.png"):
         Image.new("L", (32, 32)).save(file)
     with pytest.raises(VitrailError, match="no mask shows an object"):
-        evaluate_explanations(checkpoint, pictures, {}, masks=masks, split="all")
+        evaluate_explanations(checkpoint, pictures, {}, AttributionOptions(masks=masks, split="all"))
     for file in masks.rglob("*.png"):
         ImageOps.invert(Image.open(scenes / "masks" / file.relative_to(masks))).save(file)
-    found = evaluate_explanations(checkpoint, pictures, {}, masks=masks, split="all")
+    found = evaluate_explanations(checkpoint, pictures, {}, AttributionOptions(masks=masks, split="all"))
     assert "fill 75.0%; 1 without a mask; if that is too much, invert the masks" in found.note
 
 
 def test_several_labels_a_picture_are_refused(scenes: Path) -> None:
     checkpoint = load(str(scenes / "model"), task=MULTI_LABEL)
     with pytest.raises(VitrailError, match="several labels for each image"):
-        evaluate_explanations(checkpoint, str(scenes / "pictures"), {"attention": METHODS["attention"]}, split="all")
+        evaluate_explanations(
+            checkpoint, str(scenes / "pictures"), {"attention": METHODS["attention"]}, AttributionOptions(split="all")
+        )
 
 
 def test_a_missing_mask_is_named(scenes: Path, tmp_path: Path) -> None:
     checkpoint, pictures = load(str(scenes / "model")), str(scenes / "pictures")
     with pytest.raises(VitrailError, match="no mask for"):
-        evaluate_explanations(checkpoint, pictures, {}, masks=tmp_path, split="all")
+        evaluate_explanations(checkpoint, pictures, {}, AttributionOptions(masks=tmp_path, split="all"))
     with pytest.raises(VitrailError, match="is no folder"):
-        evaluate_explanations(checkpoint, pictures, {}, masks=tmp_path / "none", split="all")
+        evaluate_explanations(checkpoint, pictures, {}, AttributionOptions(masks=tmp_path / "none", split="all"))
 
 
 def test_the_command_prints_a_table_and_writes_it(
@@ -128,4 +133,4 @@ def test_an_embedding_is_refused_with_a_way_out(scenes: Path) -> None:
     model = create_model("vit_tiny_patch16_224", image_size=32, **fields)
     checkpoint = Checkpoint(model, (), Preprocess(image_size=(32, 32), crop=1.0), {})
     with pytest.raises(VitrailError, match=r"predicts no classes.*vitrail explain"):
-        evaluate_explanations(checkpoint, str(scenes / "pictures"), {}, split="all")
+        evaluate_explanations(checkpoint, str(scenes / "pictures"), {}, AttributionOptions(split="all"))

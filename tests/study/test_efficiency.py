@@ -12,7 +12,8 @@ from vitrail.models.registry import model_config
 from vitrail.planning.flops import count
 from vitrail.study.contestants import Contestant
 from vitrail.study.efficiency import Efficiency, EfficiencyOptions, nested_subset, study_efficiency
-from vitrail.study.efficiency_page import efficiency_page, efficiency_table, factor_table, write_efficiency
+from vitrail.study.efficiency_page import efficiency_table, factor_table, files
+from vitrail.study.files import study_page, write_study
 from vitrail.study.scaling_page import run_point, scaling_of_runs
 from vitrail.study.trial_runs import Outcome
 
@@ -66,10 +67,10 @@ def test_every_run_has_the_same_flops_and_curves_are_collected(shades, tmp_path,
     assert rows[0][1].startswith("60.0 ± ")
     assert [row[3] for row in factor_table(found)[1]] == ["not reached"] * 4
     (tmp_path / "out").mkdir()
-    write_efficiency(found, tmp_path / "out")
+    write_study(tmp_path / "out", files(found))
     with (tmp_path / "out/curves.csv").open() as file:
         assert len(list(csv.DictReader(file))) == 12
-    assert "Scaling laws" in efficiency_page(found)
+    assert "Scaling laws" in study_page(files(found))
 
 
 @pytest.mark.exhaustive  # twelve trainings
@@ -91,6 +92,32 @@ def test_the_study_trains_goes_on_and_its_runs_have_a_scaling_law(shades, tmp_pa
     assert scaling_of_runs(runs, "images")[0].law.largest == max(found.curves[VIT])
     with pytest.raises(VitrailError, match="three different sizes"):
         scaling_of_runs(runs, "parameters")
+
+
+def test_options_that_all_training_commands_have_are_those_of_every_run(shades, tmp_path, monkeypatch):
+    def run_trials(trials, folder, **others):
+        return [Outcome(trial, folder, 0.5, {"top1": 0.5}) for trial in trials]
+
+    monkeypatch.setattr("vitrail.study.efficiency.run_trials", run_trials)
+    options = EfficiencyOptions(
+        models=(CNN_SPEC,),
+        fractions=(1.0,),
+        seeds=2,
+        seed=5,
+        epochs=1,
+        image_size=16,
+        batch_size=4,
+        device="cpu",
+        precision="bfloat16",
+    )
+    found = study_efficiency(shades, tmp_path / "out", options)
+    recipes = [outcome.trial.recipe for outcome in found.outcomes]
+    assert [recipe.seed for recipe in recipes] == [5, 6]
+    shared = {(recipe.image_size, recipe.batch_size, recipe.device, recipe.precision) for recipe in recipes}
+    assert shared == {(16, 4, "cpu", "bfloat16")}
+    write_study(tmp_path / "out", files(found))
+    with (tmp_path / "out/curves.csv").open() as file:
+        assert [row["seed"] for row in csv.DictReader(file)] == ["5", "6"]
 
 
 def test_fractions_that_are_the_same_number_are_trained_once(shades, tmp_path, monkeypatch):
@@ -133,6 +160,6 @@ def test_settings_that_would_make_the_comparison_unequal_are_errors(options, wor
 def test_one_model_has_no_table_of_comparisons(tmp_path):
     model = Contestant("vit", "vit", {}, count(model_config("vit_tiny_patch16_224", image_size=16)))
     found = Efficiency(str(tmp_path / "images"), (model,), {"vit": {8: [0.5], 16: [0.75]}}, 1.0, 4, (), ())
-    written = efficiency_page(found)
+    written = study_page(files(found))
     assert "How much more data" not in written
     assert "Data efficiency on images<" in written

@@ -16,8 +16,9 @@ from sklearn.metrics import average_precision_score
 from vitrail.data.python_source import source_from_images
 from vitrail.errors import VitrailError
 from vitrail.study.confident import class_pairs, class_thresholds, confident_joint, self_confidence
+from vitrail.study.files import write_study
 from vitrail.study.labels import LabelOptions, _trained_on, study_labels
-from vitrail.study.labels_page import write_label_study
+from vitrail.study.labels_page import files
 from vitrail.study.near_duplicates import duplicate_groups, near_duplicates
 from vitrail.study.out_of_fold import _ridge, folds_of, logistic_out_of_fold
 
@@ -145,7 +146,7 @@ def test_flipped_digits_are_found_and_written(tmp_path):
     truth = [wrong[int(study.samples[suspect.index].name.split("/")[1])] for suspect in study.suspects]
     assert average_precision_score(truth, [suspect.suspicion for suspect in study.suspects]) > 0.8  # chance: 0.05
     assert study.suspects[0].suggestion == str(labels[int(study.samples[study.suspects[0].index].name.split("/")[1])])
-    write_label_study(study, tmp_path / "out")
+    write_study(tmp_path / "out", files(study))
     with (tmp_path / "out/labels.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 300
@@ -208,14 +209,14 @@ def test_digits_that_are_alike_are_no_duplicates():
 
 def test_options_that_are_not_possible_are_errors():
     for options, words in (
-        (LabelOptions(folds=1), "folds 1"),
-        (LabelOptions(similar=0.0), "similar 0"),
-        (LabelOptions(similar=float("nan")), "similar nan"),
-        (LabelOptions(similar=2.0), "similar 2"),
-        (LabelOptions(folds=1000), "use 898 folds or fewer"),
+        ({"folds": 1}, "folds 1"),
+        ({"similar": 0.0}, "similar 0"),
+        ({"similar": float("nan")}, "similar nan"),
+        ({"similar": 2.0}, "similar 2"),
+        ({"folds": 1000}, "use 898 folds or fewer"),
     ):
         with pytest.raises(VitrailError, match=words):
-            study_labels("digits", options=options)
+            study_labels("digits", options=LabelOptions(**options))
 
 
 def test_a_pretraining_has_not_learned_wrong_labels(tmp_path):

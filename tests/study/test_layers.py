@@ -16,7 +16,7 @@ from vitrail.data.preprocess import Preprocess
 from vitrail.errors import VitrailError
 from vitrail.lens.observe import observe_features
 from vitrail.models.registry import create_model
-from vitrail.study.layers import study_layers
+from vitrail.study.layers import LayerOptions, study_layers
 from vitrail.study.layers_table import table as layers_table
 from vitrail.study.robustness import study_robustness
 from vitrail.task_spec import MULTI_LABEL
@@ -45,7 +45,7 @@ def test_probes_read_what_the_features_hold(checkpoint, tmp_path):
             for number in range(each):
                 noise = np.random.default_rng([row, number, each]).integers(0, 40, (10, 12, 3), dtype=np.uint8)
                 Image.fromarray(noise + np.eye(3, dtype=np.uint8)[row] * 200).save(folder / f"{number}.png")
-    study = study_layers(checkpoint, str(tmp_path / "colours"), precision="float32")
+    study = study_layers(checkpoint, str(tmp_path / "colours"), LayerOptions(precision="float32"))
     assert [(layer.probe_mean, layer.probe_class) for layer in study.layers] == [(1.0, 1.0)] * 2
     samples = [s for part in ("train", "test") for s in open_source(tmp_path / "colours").samples if s.split == part]
     pixels = torch.stack([checkpoint.preprocess(read_image(sample, 3)) for sample in samples])
@@ -83,7 +83,7 @@ def test_layers_learn_from_train_and_are_scored_on_test(checkpoint, tmp_path):
 def test_layers_are_scored_on_the_part_that_is_named(split, words, checkpoint, tmp_path):
     for part, each in (("train", 3), ("val", 2), ("test", 1)):
         write_classes(tmp_path / "all" / part, each=each)
-    study = study_layers(checkpoint, str(tmp_path / "all"), split=split)
+    study = study_layers(checkpoint, str(tmp_path / "all"), LayerOptions(split=split))
     assert words in study.notes[0]
     assert ("halved" in study.notes[0]) == (split in ("train", "all"))
 
@@ -113,4 +113,4 @@ def test_what_cannot_be_studied_is_a_sentence_that_names_the_model(study, checkp
 @pytest.mark.parametrize("asked", [{"limit": 0}, {"limit": -2}, {"batch_size": 0}])
 def test_amounts_that_make_no_sense_are_sentences(asked, checkpoint, source):
     with pytest.raises(VitrailError, match=r"use [12] or more"):
-        study_layers(checkpoint, source, **asked)
+        study_layers(checkpoint, source, LayerOptions(**asked))

@@ -17,7 +17,7 @@ from vitrail.evaluation.probe import knn
 from vitrail.lens.probe.layers import layer_features
 from vitrail.models.registry import create_model
 from vitrail.study.files import check_output, study_page, write_study
-from vitrail.study.probe import LayerFeatures, study_probe
+from vitrail.study.probe import LayerFeatures, ProbeOptions, study_probe
 from vitrail.study.probe_table import files, notes, table
 
 from ..evaluation.small_checkpoint import CLASSES, tiny_checkpoint, write_classes, write_image
@@ -55,7 +55,7 @@ def values(source):
 
 def test_scores_are_those_of_scikit_learn_on_the_embeddings(checkpoint, tmp_path):
     root = write_colours(tmp_path / "colours", train=8, test=4)
-    study = study_probe(checkpoint, [str(root)], device="cpu", precision="float32")
+    study = study_probe(checkpoint, [str(root)], ProbeOptions(device="cpu", precision="float32"))
     (source,) = study.sources
     assert (source.train, source.test, study.width, source.metric) == (24, 12, 16, "accuracy")
     found = {}
@@ -93,9 +93,9 @@ def test_layers_are_pooled_as_asked(checkpoint, tmp_path):
             found = LayerFeatures(checkpoint.model, "encoder.blocks.0", pool)(pixels)
         torch.testing.assert_close(found, expected[key])
     root = str(write_colours(tmp_path / "colours", train=2, test=2))
-    assert study_probe(checkpoint, [root], layer="blocks.0").features.startswith("encoder.blocks.0")
+    assert study_probe(checkpoint, [root], ProbeOptions(layer="blocks.0")).features.startswith("encoder.blocks.0")
     with pytest.raises(VitrailError, match=r"no module 'blocks\.7'"):
-        study_probe(checkpoint, [root], layer="blocks.7")
+        study_probe(checkpoint, [root], ProbeOptions(layer="blocks.7"))
 
 
 def test_several_sources_are_columns_with_their_mean(checkpoint, tmp_path):
@@ -184,12 +184,12 @@ def test_what_cannot_be_probed_is_a_sentence(checkpoint, tmp_path):
 
 def test_a_pool_without_a_layer_is_an_error(tmp_path):
     with pytest.raises(VitrailError, match="pool class is for the tokens of a layer"):
-        study_probe(tiny_checkpoint(), ["digits"], pool="class")
+        study_probe(tiny_checkpoint(), ["digits"], ProbeOptions(pool="class"))
 
 
 def test_the_page_names_sources_apart_and_no_folder_of_this_machine(checkpoint, tmp_path):
     sources = [str(write_classes(tmp_path / name / "images", each=12)) for name in ("one", "two")]
-    page = study_page(files(study_probe(checkpoint, sources, device="cpu"), "runs/mine"))
+    page = study_page(files(study_probe(checkpoint, sources, ProbeOptions(device="cpu")), "runs/mine"))
     assert str(tmp_path) not in page
     assert "<h3>images</h3>" in page
     assert "<h3>images (2)</h3>" in page

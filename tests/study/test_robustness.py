@@ -16,7 +16,8 @@ from vitrail.evaluation.evaluate import evaluate
 from vitrail.evaluation.predict import predict
 from vitrail.progress import silent
 from vitrail.study.files import write_study
-from vitrail.study.robustness import Options, mean_corruption_error, study_robustness
+from vitrail.study.options import StudyOptions
+from vitrail.study.robustness import RobustnessOptions, mean_corruption_error, study_robustness
 from vitrail.study.robustness_table import column_names, files, table
 from vitrail.study.robustness_tests import Measurement, conflicts, corruptions
 from vitrail.study.studied_model import channels_first, studied_model
@@ -34,7 +35,7 @@ def values(study, column=0):
 
 
 def test_the_clean_row_equals_eval_and_everything_is_a_share(checkpoint, source):
-    study = study_robustness([checkpoint], source, Options(severities=(2,), steps=2))
+    study = study_robustness([checkpoint], source, RobustnessOptions(severities=(2,), steps=2))
     found = values(study)
     scored = evaluate(checkpoint, source)
     assert found["clean accuracy"] == scored.top1
@@ -54,10 +55,10 @@ def test_the_clean_row_equals_eval_and_everything_is_a_share(checkpoint, source)
 @pytest.mark.parametrize("batch_size", [5, 32])
 def test_study_and_eval_give_equal_numbers(checkpoint, source, precision, batch_size):
     run = {"precision": precision, "batch_size": batch_size, "device": "cpu"}
-    found = values(study_robustness([checkpoint], source, Options(tests=("calibration",), **run)))
+    found = values(study_robustness([checkpoint], source, RobustnessOptions(tests=("calibration",), **run)))
     scored = evaluate(checkpoint, source, **run)
     assert (found["clean accuracy"], found["ECE"]) == (scored.top1, scored.ece)
-    studied = studied_model(checkpoint, open_source(source).samples, **run)
+    studied = studied_model(checkpoint, open_source(source).samples, StudyOptions(**run))
     predicted = [dict(row.classes) for row in predict(checkpoint, source, top_k=3, **run)]
     probabilities = studied.clean_logits().softmax(dim=1).tolist()
     for row, known in zip(probabilities, predicted, strict=True):
@@ -72,8 +73,8 @@ def test_the_last_batch_does_not_change_an_image(checkpoint, source):
     samples = open_source(source).samples
     for precision in ("float32", "bfloat16"):
         run = {"precision": precision, "batch_size": 5, "device": "cpu"}
-        ragged = studied_model(checkpoint, samples, **run).clean_logits()
-        full = studied_model(checkpoint, [*samples, *samples[:3]], **run).clean_logits()
+        ragged = studied_model(checkpoint, samples, StudyOptions(**run)).clean_logits()
+        full = studied_model(checkpoint, [*samples, *samples[:3]], StudyOptions(**run)).clean_logits()
         assert torch.equal(ragged, full[:12])
 
 
@@ -83,7 +84,7 @@ def test_sixteen_bit_images_are_studied_as_eval_reads_them(checkpoint, tmp_path)
         (tmp_path / name).mkdir()
         for index in range(3):
             Image.fromarray(random.integers(0, 65536, (10, 12), dtype=np.uint16)).save(tmp_path / name / f"{index}.png")
-    found = values(study_robustness([checkpoint], str(tmp_path), Options(tests=("calibration",))))
+    found = values(study_robustness([checkpoint], str(tmp_path), RobustnessOptions(tests=("calibration",))))
     assert found["ECE"] == evaluate(checkpoint, tmp_path).ece
     studied = studied_model(checkpoint, open_source(tmp_path).samples)
     assert not torch.equal(studied.clean_logits(), studied.logits(studied.images))  # those have lost 8 of 16 bits
@@ -99,13 +100,13 @@ def test_values_outside_zero_to_one_are_studied_as_eval_reads_them(checkpoint, t
     preprocess = replace(checkpoint.preprocess, mean=(1024.0,) * 3, std=(1000.0,) * 3)
     wide = replace(checkpoint, preprocess=preprocess)
     samples = open_source(tmp_path).samples
-    studied = studied_model(wide, samples, precision="float32")
+    studied = studied_model(wide, samples, StudyOptions(precision="float32"))
     assert (studied.low, studied.high) == (min(f.min() for f in studied.fitted), max(f.max() for f in studied.fitted))
     step = (studied.high - studied.low) / 255
     back = studied.restored(torch.stack([channels_first(image) for image in studied.images]))
     assert (back - torch.stack(studied.fitted)).abs().max() <= 0.501 * step
     torch.testing.assert_close(studied.logits(studied.images), studied.clean_logits(), rtol=0, atol=0.05)
-    options = Options(tests=("adversarial",), epsilons=(0.0,), steps=1, precision="float32")
+    options = RobustnessOptions(tests=("adversarial",), epsilons=(0.0,), steps=1, precision="float32")
     study = study_robustness([wide], str(tmp_path), options)
     unchanged = studied.correct(studied.logits(studied.images)).mean().item()
     assert values(study)["FGSM ε=0/255"] == pytest.approx(unchanged)
@@ -130,7 +131,9 @@ def test_a_corruption_row_is_the_accuracy_on_the_corrupted_images(checkpoint, so
 def test_two_models_meet_the_same_images_and_the_second_has_error_one(checkpoint, source, tmp_path):
     # The second counts its classes otherwise: it is the same model with its head turned.
     other = replace(checkpoint, class_names=("fox", "cat", "dog"))
-    study = study_robustness([checkpoint, other], source, Options(tests=("corruption",), severities=(5,), limit=6))
+    study = study_robustness(
+        [checkpoint, other], source, RobustnessOptions(tests=("corruption",), severities=(5,), limit=6)
+    )
     assert values(study, 1)["mean corruption error"] == pytest.approx(1)
     assert "6 of 12 images" in study.notes[0]
     write_study(tmp_path / "out.csv", files(study, ["runs/a", "a"]))
@@ -170,7 +173,7 @@ def test_mean_corruption_error_is_the_mean_of_ratios():
 
 def test_cue_conflict_needs_masks_and_reports_both_cues(checkpoint, source, tmp_path):
     with pytest.raises(VitrailError, match="--masks"):
-        Options(tests=("conflict",))
+        RobustnessOptions(tests=("conflict",))
     masks = tmp_path / "masks"
     for sample in open_source(source).samples:
         path = masks / sample.name
@@ -178,11 +181,11 @@ def test_cue_conflict_needs_masks_and_reports_both_cues(checkpoint, source, tmp_
         mask = np.zeros((10, 12), np.uint8)
         mask[2:8, 3:9] = 255
         Image.fromarray(mask).save(path)
-    options = Options(tests=("conflict",), masks=masks, precision="float32", seed=3)
+    options = RobustnessOptions(tests=("conflict",), masks=masks, precision="float32", seed=3)
     found = values(study_robustness([checkpoint], source, options))
     # test_trials has the conflicts of rules with known answers: here are their images and masks, put together by hand.
     samples = open_source(source).samples
-    studied = studied_model(checkpoint, samples, precision="float32")
+    studied = studied_model(checkpoint, samples, StudyOptions(precision="float32"))
     white = torch.zeros(1, 10, 12, dtype=torch.uint8)
     white[:, 2:8, 3:9] = 255
     mask = (checkpoint.preprocess.fit(white)[0] > 127).numpy()
@@ -191,18 +194,18 @@ def test_cue_conflict_needs_masks_and_reports_both_cues(checkpoint, source, tmp_
     assert expected["cue conflict: shape"] + expected["cue conflict: texture"] > 0
     some = next(iter(masks.rglob("*.png")))
     Image.new("L", (12, 10)).save(some)
-    study = study_robustness([checkpoint], source, Options(tests=("conflict",), masks=masks))
+    study = study_robustness([checkpoint], source, RobustnessOptions(tests=("conflict",), masks=masks))
     assert any("leaves out 1 images" in note for note in study.notes)
     Image.new("L", (30, 10)).save(some)
     with pytest.raises(VitrailError, match=r"is 30×10 px, the .* 12×10"):
-        study_robustness([checkpoint], source, Options(tests=("conflict",), masks=masks))
+        study_robustness([checkpoint], source, RobustnessOptions(tests=("conflict",), masks=masks))
     some.unlink()
-    study = study_robustness([checkpoint], source, Options(tests=("conflict",), masks=masks))
+    study = study_robustness([checkpoint], source, RobustnessOptions(tests=("conflict",), masks=masks))
     assert any("leaves out 1 images without a mask" in note for note in study.notes)
     for path in masks.rglob("*.png"):
         path.unlink()
     with pytest.raises(VitrailError, match="no mask for"):
-        study_robustness([checkpoint], source, Options(tests=("conflict",), masks=masks))
+        study_robustness([checkpoint], source, RobustnessOptions(tests=("conflict",), masks=masks))
 
 
 @pytest.mark.parametrize(
@@ -223,14 +226,14 @@ def test_cue_conflict_needs_masks_and_reports_both_cues(checkpoint, source, tmp_
 )
 def test_options_are_checked_at_the_door(options, words):
     with pytest.raises(VitrailError, match=words):
-        Options(**options)
+        RobustnessOptions(**options)
 
 
 def test_the_temperature_is_fitted_on_the_val_part(checkpoint, tmp_path):
     for part, each in (("train", 2), ("val", 4), ("test", 3)):
         write_classes(tmp_path / "all" / part, each=each)
     source = str(tmp_path / "all")
-    found = values(study_robustness([checkpoint], source, Options(tests=("calibration",))))
+    found = values(study_robustness([checkpoint], source, RobustnessOptions(tests=("calibration",))))
     val = studied_model(checkpoint, [sample for sample in open_source(source).samples if sample.split == "val"])
     assert found["temperature"] == pytest.approx(fit_temperature(val.calibrated_logits(), val.labels), rel=1e-6)
     assert len(val.images) == 12
@@ -238,7 +241,7 @@ def test_the_temperature_is_fitted_on_the_val_part(checkpoint, tmp_path):
 
 def test_the_spread_is_over_images_and_of_two_models_over_their_differences(checkpoint, source):
     other = replace(checkpoint, class_names=("fox", "cat", "dog"))
-    study = study_robustness([checkpoint, other], source, Options(tests=()))
+    study = study_robustness([checkpoint, other], source, RobustnessOptions(tests=()))
     samples = open_source(source).samples
     pixels = torch.stack([checkpoint.preprocess(read_image(sample, 3)) for sample in samples])
     said, truth = checkpoint.model(pixels).argmax(1), torch.tensor([sample.labels[0] for sample in samples])
@@ -257,6 +260,6 @@ def test_names_of_columns_are_short_and_unlike():
 
 
 def test_all_images_are_studied_where_no_limit_is_set(checkpoint, source):
-    study = study_robustness([checkpoint], source, Options(tests=(), limit=None))
+    study = study_robustness([checkpoint], source, RobustnessOptions(tests=(), limit=None))
     assert study.notes[0].startswith("12 images")
     assert len(study.rows[0][0].each) == 12

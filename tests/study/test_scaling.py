@@ -9,7 +9,9 @@ from scipy.stats import ttest_1samp
 
 from vitrail.errors import VitrailError
 from vitrail.study.curves import crossing, data_factor, needed_images, points
+from vitrail.study.files import write_study
 from vitrail.study.scaling import fit_scaling
+from vitrail.study.scaling_page import files
 
 SIZES = np.array([100, 200, 400, 800, 1600, 3200], dtype=float)
 
@@ -71,3 +73,17 @@ def test_spread_widens_the_interval():
     noisy = {100: [0.25, 0.35], 400: [0.45, 0.55], 1600: [0.85, 0.95]}
     factor = data_factor(noisy, CNN, 100)
     assert factor.low < 4 < factor.high
+
+
+def test_the_table_of_runs_has_all_digits_and_names_no_folder_of_this_machine(tmp_path):
+    found = [(100.0, 0.41234567), (200.0, 0.3), (400.0, 0.25)]
+    fit = fit_scaling([size for size, _ in found], [error for _, error in found])
+    runs = [tmp_path / "runs" / name for name in "abc"]
+    written = files(fit, runs, found, "images")
+    write_study(tmp_path / "out", written)
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["scaling.csv", "scaling.html"]
+    lines = (tmp_path / "out" / "scaling.csv").read_text(encoding="utf-8").splitlines()
+    assert lines == ["run,images,error", "a,100,0.412346", "b,200,0.300000", "c,400,0.250000"]
+    assert str(tmp_path) not in (tmp_path / "out" / "scaling.html").read_text(encoding="utf-8")
+    write_study(tmp_path / "one.csv", written)
+    assert (tmp_path / "one.csv").read_bytes() == (tmp_path / "out" / "scaling.csv").read_bytes()

@@ -1,18 +1,27 @@
 """The grid search: what it runs, what it names as the best, and that it goes on where it was stopped."""
 
 import csv
+import shlex
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from vitrail.cli.main import main
+from vitrail.cli.parser import parse
+from vitrail.cli.sweep import Sweep as SweepCommand
+from vitrail.cli.train import Train
 from vitrail.data.augment_options import Augment
+from vitrail.data.bad_files import BadFiles
 from vitrail.errors import VitrailError
+from vitrail.study.files import study_page, write_study
 from vitrail.study.sweep import Sweep, best_command, grid_values, sweep
-from vitrail.study.sweep_page import sweep_page, sweep_table, write_sweep
+from vitrail.study.sweep_page import files, sweep_table
 from vitrail.study.trial_runs import Outcome, Trial, finished
 from vitrail.training.recipe import Recipe
 from vitrail.training.stop import Stopped
+
+from ..evaluation.small_checkpoint import write_classes
 
 TINY = Recipe(
     model="compact_tiny_8",
@@ -76,10 +85,10 @@ def test_results_are_ranked_by_validation_and_failures_are_rows(shades, tmp_path
     assert [row[1] for row in rows] == ["1", "3"]
     command = best_command(found, ["--epochs", "1"])
     assert command == f"vitrail train {shades} --epochs 1 --set overrides.num_heads=1"
-    write_sweep(found, tmp_path / "out", command)
+    write_study(tmp_path / "out", files(found, command))
     with (tmp_path / "out/sweep.csv").open() as file:
         assert [row["overrides.num_heads"] for row in csv.DictReader(file)] == ["1", "3"]
-    assert "vitrail train shades0 --epochs 1 --set overrides.num_heads=1" in sweep_page(found, command)
+    assert "vitrail train shades0 --epochs 1 --set overrides.num_heads=1" in study_page(files(found, command))
 
 
 def test_no_run_begins_after_the_time(shades, tmp_path):
@@ -102,6 +111,68 @@ def test_settings_are_read_as_the_recipe_reads_them(shades, tmp_path):
     with pytest.raises(VitrailError, match="twice"):
         sweep(shades, ["lr=1e-3", "lr=1e-2"], tmp_path / "out")
     assert not Path(tmp_path / "out").exists()
+
+
+def test_a_source_that_cannot_be_used_is_one_error_before_the_first_run(tmp_path):
+    over, said = ["lr=1e-3,1e-2", "val=0.1,0.2"], []
+    with pytest.raises(VitrailError, match="nowhere does not exist"):
+        sweep(str(tmp_path / "nowhere"), over, tmp_path / "out", TINY, say=said.append)
+    one = write_classes(tmp_path / "one", ("cat",), each=3)
+    (one / "cat" / "bad.png").write_bytes(b"no image")
+    with pytest.raises(BadFiles, match="1 bad file in"):
+        sweep(str(one), over, tmp_path / "out", TINY, say=said.append)
+    with pytest.raises(VitrailError, match="only one class"):
+        sweep(str(one), over, tmp_path / "out", TINY, skip_bad=True, say=said.append)
+    assert not said
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_source_is_tried_with_each_way_of_reading_it(shades, tmp_path, monkeypatch):
+    monkeypatch.setattr("vitrail.study.sweep.run_trials", lambda trials, folder, **others: [])
+    with pytest.raises(VitrailError, match="regression"):
+        sweep(shades, ["lr=1e-3,1e-2"], tmp_path / "out", replace(TINY, task="regression"))
+    sweep(shades, ["task=regression,classification"], tmp_path / "out", TINY)
+
+
+@pytest.mark.parametrize(
+    ("over", "changes", "words"),
+    [
+        ("lr=1e-3,1e-2", {"solver": "lbfgs"}, "--over lr changes nothing: solver lbfgs .* vary weights, image_size"),
+        ("augment.flip=0,0.5", {"solver": "lbfgs"}, "--over augment.flip changes nothing"),
+        ("muon_lr=1e-3,1e-2", {}, "--over muon_lr changes nothing: .* the optimizer is adamw; vary lr"),
+        ("epochs=1,2", {"steps": 5}, "--over epochs changes nothing: steps is 5"),
+        ("lr=1e-3,0.001", {}, "the same recipe twice, as 001-lr=1e-3 and 002-lr=0.001"),
+    ],
+)
+def test_a_sweep_over_what_changes_nothing_is_an_error(over, changes, words, shades, tmp_path):
+    recipe = replace(TINY, epochs=None, **changes)
+    with pytest.raises(VitrailError, match=words):
+        sweep(shades, [over], tmp_path / "out", recipe)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_field_that_counts_for_some_of_the_runs_may_vary(shades, tmp_path, monkeypatch):
+    monkeypatch.setattr("vitrail.study.sweep.run_trials", lambda trials, folder, **others: trials)
+    found = sweep(shades, ["optimizer=adamw,muon", "muon_lr=1e-3,1e-2"], tmp_path / "out", TINY)
+    assert len(found.outcomes) == 4
+
+
+def test_the_command_of_the_best_run_has_the_options_that_were_given(shades, tmp_path, monkeypatch, capsys):
+    def run_trials(trials, folder, **others):
+        assert {trial.recipe.batch_size for trial in trials} == {8}
+        return [Outcome(trial, folder / trial.name, quality=number) for number, trial in enumerate(trials)]
+
+    monkeypatch.setattr("vitrail.study.sweep.run_trials", run_trials)
+    options = "--model compact_tiny_8 --epochs 1.5 --batch-size 8 --image-size 16 --precision float32 --no-strict"
+    words = f"sweep {shades} --over lr=1e-3,1e-2 {options} --set ema=0.9 -o {tmp_path / 'out'}"
+    with pytest.raises(SystemExit) as end:
+        main(shlex.split(words))
+    assert not end.value.code
+    *_, command = capsys.readouterr().out.strip().splitlines()
+    best = parse(Train, shlex.split(command)[2:])
+    asked = parse(SweepCommand, shlex.split(words)[1:])
+    assert best.with_options(Recipe()) == replace(asked.with_options(Recipe()), epochs=1.5, lr=1e-2)
+    assert best.data == shades
 
 
 def test_a_folder_of_other_files_is_left_alone(shades, tmp_path):
@@ -129,7 +200,7 @@ def test_the_page_names_no_folder_of_this_machine(tmp_path):
     found = Sweep(source, ("lr",), (("1e-3",),), (outcome,))
     command = best_command(found, ["--epochs", "1"], ["seed=1"])
     assert command == f"vitrail train '{source}' --epochs 1 --set seed=1 lr=1e-3"
-    written = sweep_page(found, command)
+    written = study_page(files(found, command))
     assert str(tmp_path) not in written
     assert "vitrail train &#x27;my images&#x27; --epochs 1 --set seed=1 lr=1e-3" in written
 

@@ -11,6 +11,7 @@ import torch
 import yaml
 from markdown_it import MarkdownIt
 
+from vitrail.data.samples import BadFile
 from vitrail.pages.charts import line_chart, reliability_chart, ticks
 from vitrail.pages.html import page as html_page
 from vitrail.tasks.classification import Classification
@@ -86,13 +87,12 @@ def full_report(evaluation: ClassEvaluation) -> Report:
         batch_labels=NASTY[:2],
         recipe_yaml="lr: 0.1\nname: <x>\n",
         versions={"torch": "2.11"},
-        bad_count=1,
         commands=["vitrail predict 'runs/a & b' photos/"],
     )
 
 
 def test_everything_is_escaped_and_said(tmp_path: Path) -> None:
-    evaluation, _ = evaluate(NASTY)
+    evaluation = replace(evaluate(NASTY)[0], bad=(BadFile("a.png", "damaged"),))
     write_report(tmp_path / "report.html", full_report(evaluation))
     html = (tmp_path / "report.html").read_text(encoding="utf-8")
     page = Page(html)

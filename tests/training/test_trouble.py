@@ -119,7 +119,11 @@ def test_the_next_commands_read_the_source_as_the_run_did(tmp_path: Path, capsys
     run = train(source, replace(QUICK, epochs=1, strict=False), out=tmp_path / "run", skip_bad=True)
     command = f"vitrail eval {shlex.quote(str(run.path))} {shlex.quote(str(source))} --skip-bad --no-strict"
     assert command in next_steps(run.path, run.metrics)
-    assert "vitrail eval . three --skip-bad --no-strict" in (run.path / "report.html").read_text()
+    report = (run.path / "report.html").read_text()
+    assert "vitrail eval . three --skip-bad --no-strict" in report
+    assert "1 file could not be used" in report
+    (bad,) = json.loads((run.path / "evaluation.json").read_text())["bad"]
+    assert bad["name"] == "class 0/bad.png"
     with pytest.raises(SystemExit) as end:
         main(shlex.split(command)[1:])
     assert not end.value.code, capsys.readouterr().err

@@ -83,18 +83,38 @@ def load(source: str | Path, *, architecture: str | None = None, say: Say = to_s
         VitrailError: unknown source or field, or missing or unexpected tensors, or tensors of a wrong shape.
         DamagedCheckpoint: the files differ from what was written.
     """
-    stored = adapt(_in_float32(read(source, architecture, overrides, say)), overrides)
-    check_class_names(stored.class_names, stored.config)
-    model = build(stored)
-    info = complete_info(stored.info, stored.config)
-    path = Path(source) if Path(source).exists() else None
-    return Checkpoint(model, stored.class_names, stored.preprocess, info, path)
+    stored = load_stored(source, overrides, architecture=architecture, say=say)
+    return build_checkpoint(stored, overrides, Path(source) if Path(source).exists() else None)
 
 
-def _in_float32(stored: Stored) -> Stored:
+def load_stored(
+    source: str | Path, known: Mapping[str, Any], *, architecture: str | None = None, say: Say = to_stderr
+) -> Stored:
+    """The first half of `load`: read config and tensors, without a model.
+
+    Args:
+        source, architecture, say: see `load`.
+        known: config fields that complete the shapes of bare foreign weights; others are not changed.
+    """
+    stored = read(source, architecture, dict(known), say)
     # A dtype on disk is a storage format; what a model computes in is chosen by the engine.
     state = {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in stored.state.items()}
     return replace(stored, state=state)
+
+
+def build_checkpoint(stored: Stored, overrides: Mapping[str, Any], path: Path | None = None) -> Checkpoint:
+    """The second half of `load`: adapt what was read, and build the model.
+
+    Args:
+        stored: what `load_stored` returned; tensors that are not adapted become those of the model.
+        overrides: config fields to change, see `load`.
+        path: where it was read from, see `Checkpoint.path`.
+    """
+    stored = adapt(stored, dict(overrides))
+    check_class_names(stored.class_names, stored.config)
+    model = build(stored)
+    info = complete_info(stored.info, stored.config)
+    return Checkpoint(model, stored.class_names, stored.preprocess, info, path)
 
 
 def save(checkpoint: Checkpoint, path: str | Path, *, extra: Mapping[str, Content] | None = None) -> None:

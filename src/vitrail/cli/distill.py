@@ -69,7 +69,7 @@ class Distill(TrainingOptions):
         if self.top_k is not None and self.store is None:
             raise VitrailError("--top-k is for --store, which writes a teacher's logits: leave it out")
         to_stderr(f"reading {self.source}")  # before the imports, which take seconds on a slow machine
-        from ..training.distill import distilling
+        from ..training.distill import changed_teacher, distilling
         from ..training.recipe_file import read_recipe
         from ..training.run import train
 
@@ -77,12 +77,13 @@ class Distill(TrainingOptions):
         if self.store is not None:
             self._store(recipe, self.store)
             return
+        objective = distilling(recipe, self.teacher, kind=self.kind, temperature=self.temperature, weight=self.weight)
+        if note := changed_teacher(objective):
+            to_stderr(f"note: {note}")
         run = train(
             self.source,
             recipe,
-            objective=distilling(
-                recipe, self.teacher, kind=self.kind, temperature=self.temperature, weight=self.weight
-            ),
+            objective=objective,
             out=self.out,
             skip_bad=self.skip_bad,
             progress=visible,

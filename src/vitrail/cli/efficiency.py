@@ -4,14 +4,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
 
-from .options import Option, OptionalOut, Out, SkipBad, SourceArgument, Strict
-from .results import print_notes
+from .options import COMPUTE, Option, OptionalOut, Out, SourceArgument
+from .results import print_study
+from .training_options import LENGTH, RecipeOptions
 
-_LENGTH = "Length"
 
-
-@dataclass
-class DataEfficiency:
+@dataclass(kw_only=True)
+class DataEfficiency(RecipeOptions):
     """Measure the accuracy of a ViT, a hybrid and a CNN against the number of training images.
 
     Every run has the same FLOPs of training. The page has the curves with intervals, how many times as many images the
@@ -30,21 +29,19 @@ class DataEfficiency:
     """Fractions of the training images."""
     seeds: int = 3
     """Number of seeds."""
-    set: Annotated[list[str], Option(metavar="FIELD=VALUE")] = field(default_factory=list)
-    """Fields of the recipe of all runs."""
-    skip_bad: SkipBad = False
-    strict: Strict = True
-    epochs: Annotated[float | None, Option(section=_LENGTH)] = None
+    epochs: Annotated[float | None, Option(section=LENGTH)] = None
     """Epochs of the first model on all images; all runs have the FLOPs of this one."""
-    minutes: Annotated[float | None, Option(section=_LENGTH, shown_default="60")] = None
+    minutes: Annotated[float | None, Option(section=LENGTH, shown_default="60")] = None
     """Approximate time of all runs together, in place of --epochs."""
+    seed: Annotated[int, Option(section=COMPUTE)] = 0
+    """The first seed; a seed is that of the weights, the augmentation and the choice of images."""
     out: Out = Path("data-efficiency")
     """Folder for the runs, data-efficiency.html, curves.csv and factors.csv."""
 
     def run(self) -> None:
         from ..progress import to_stderr, visible
         from ..study.efficiency import EfficiencyOptions, study_efficiency
-        from ..study.efficiency_page import efficiency_table, factor_table, write_efficiency
+        from ..study.efficiency_page import factor_table, files
         from ..tables import print_table
 
         options = EfficiencyOptions(
@@ -53,19 +50,21 @@ class DataEfficiency:
             seeds=self.seeds,
             epochs=self.epochs,
             minutes=60.0 if self.minutes is None and self.epochs is None else self.minutes,
+            image_size=self.image_size,
+            batch_size=self.batch_size,
+            device=self.device,
+            precision=self.precision,
             settings=tuple(self.set),
+            seed=self.seed,
             skip_bad=self.skip_bad,
             strict=self.strict,
         )
         found = study_efficiency(self.source, self.out, options, progress=visible, say=to_stderr)
-        write_efficiency(found, self.out)
-        print_notes(found.notes)
-        print_table(*efficiency_table(found))
+        print_study(files(found), self.out, {self.source: found.bad})
         headers, factors = factor_table(found)
         if factors:
             print()
             print_table(headers, factors)
-        print(f"written to {self.out}")
 
 
 @dataclass
@@ -82,23 +81,15 @@ class Scaling:
     against: Literal["images", "parameters", "flops"] = "images"
     """Size of a run: its training images, parameters, or FLOPs of a forward pass."""
     out: OptionalOut = None
-    """Folder for scaling.html."""
+    """CSV file to write, or folder for the CSV file and a page."""
 
     def run(self) -> None:
-        from ..study.scaling_page import NOTE, SCALING_HEADERS, scaling_of_runs, scaling_row, write_scaling
-        from ..tables import check_folder, print_table
+        from ..study.files import check_output
+        from ..study.scaling_page import SCALING_HEADERS, files, scaling_of_runs, scaling_row
+        from ..tables import print_table
 
-        if self.out is not None:
-            check_folder(self.out)
+        check_output(self.out)
         fit, found = scaling_of_runs(self.runs, self.against)
-        rows = [
-            [str(run), f"{size:,.0f}", f"{100 * error:.1f} %"]
-            for run, (size, error) in zip(self.runs, found, strict=True)
-        ]
-        print_table(["run", self.against, "error"], rows)
+        print_study(files(fit, self.runs, found, self.against), self.out, {})
         print()
         print_table(["", "fit"], [list(pair) for pair in zip(SCALING_HEADERS, scaling_row(fit), strict=True)])
-        print(NOTE)
-        if self.out is not None:
-            write_scaling(fit, found, self.against, self.out)
-            print(f"written to {self.out}")

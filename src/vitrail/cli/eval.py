@@ -3,7 +3,7 @@
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from ..json_text import json_text
 from ..tables import write_text
@@ -22,10 +22,7 @@ from .options import (
     Strict,
     Tta,
 )
-from .results import print_notes
-
-if TYPE_CHECKING:
-    from ..tasks.task import Prediction
+from .results import print_left_out, print_note
 
 
 @dataclass
@@ -58,8 +55,6 @@ class Eval:
 
     def run(self) -> None:
         from ..checkpoint.contract import load
-        from ..data.bad_files import left_out
-        from ..data.open import BadFile
         from ..engines.predictor import output_names
         from ..evaluation.evaluate import evaluate
         from ..evaluation.prediction_table import Layout, open_table, table_format
@@ -71,14 +66,7 @@ class Eval:
         checkpoint = load(self.checkpoint)
         task = resolve(checkpoint.task)
         layout = Layout(task, output_names(checkpoint), 5, labelled=True)
-        bad: list[BadFile] = []
-        with open_table(layout, None, self.rows) if self.rows else nullcontext(_no_row) as add:
-
-            def each(prediction: "Prediction") -> None:
-                if prediction.error is not None:
-                    bad.append(BadFile(prediction.path, prediction.error))
-                add(prediction)
-
+        with open_table(layout, None, self.rows) if self.rows else nullcontext() as add:
             found = evaluate(
                 checkpoint,
                 self.source,
@@ -89,15 +77,12 @@ class Eval:
                 tta=self.tta,
                 skip_bad=self.skip_bad,
                 strict=self.strict,
-                each=each,
+                each=add,
                 progress=visible,
             )
         text = json_text(found.to_dict())
         if self.out:
             write_text(self.out, text + "\n")
-        print_notes([*left_out(bad, self.source), f"scored {found.note}"])
+        print_left_out({self.source: found.bad})
+        print_note(f"scored {found.note}")
         print(text if self.json else task.summary(found))
-
-
-def _no_row(prediction: "Prediction") -> None:
-    """Write nothing: the row of a prediction without --rows."""

@@ -79,10 +79,10 @@ class CommandField:
 
 
 def command_fields(command: type) -> list[CommandField]:
-    """Return the fields of a command's dataclass in order: its own first, then those of its base classes."""
+    """Return the fields of a command's dataclass in order: its own first, then those of its base class, and so on."""
     hints = get_type_hints(command, include_extras=True)
-    docs, own = _field_docs(command), inspect.get_annotations(command)
-    ordered = sorted(fields(command), key=lambda field: field.name not in own)
+    docs, owners = _field_docs(command), [inspect.get_annotations(owner) for owner in command.__mro__]
+    ordered = sorted(fields(command), key=lambda field: [field.name in own for own in owners].index(True))
     return [_field(field, hints[field.name], docs.get(field.name, "")) for field in ordered]
 
 

@@ -4,12 +4,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from .options import BatchSize, Device, Option, Out, Precision, Seed, SkipBad, SourceArgument, Strict
-from .results import print_notes
+from .options import Option, Out, SourceArgument
+from .results import print_study
+from .study_options import StudyCommand
 
 
-@dataclass
-class Labels:
+@dataclass(kw_only=True)
+class Labels(StudyCommand):
     """Find labels that are probably wrong, near-duplicates, and classes that are confused.
 
     Each image is judged by a linear classifier that was fitted on other images (out-of-fold), and the labels are
@@ -27,35 +28,18 @@ class Labels:
     """Parts into which the images are divided; each is judged by a classifier fitted on the others."""
     similar: Annotated[float | None, Option(metavar="CORRELATION", shown_default="from the images")] = None
     """Least correlation of two images to be near-duplicates: 0.9, or 0.97 for small grey images."""
-    skip_bad: SkipBad = False
-    strict: Strict = True
-    batch_size: BatchSize = 32
-    device: Device = "auto"
-    precision: Precision = "auto"
-    seed: Seed = 0
     out: Out = Path("label-study")
     """Folder for labels.html, labels.csv, duplicates.csv and class_pairs.csv."""
 
     def run(self) -> None:
         from ..checkpoint.contract import load
-        from ..data.bad_files import left_out
         from ..progress import visible
         from ..study.labels import LabelOptions, study_labels
-        from ..study.labels_page import label_summary, write_label_study
+        from ..study.labels_page import files, label_summary
         from ..tables import check_folder
 
         check_folder(self.out)
-        options = LabelOptions(
-            folds=self.folds,
-            similar=self.similar,
-            batch_size=self.batch_size,
-            device=self.device,
-            precision=self.precision,
-            skip_bad=self.skip_bad,
-            strict=self.strict,
-            seed=self.seed,
-        )
+        options = self.study_options(LabelOptions(folds=self.folds, similar=self.similar))
         found = study_labels(self.source, load(self.weights) if self.weights else None, options, progress=visible)
-        write_label_study(found, self.out)
-        print_notes([*left_out(found.bad, self.source), *found.notes])
-        print(label_summary(found, self.out))
+        print_study(files(found), self.out, {self.source: found.bad})
+        print(label_summary(found))

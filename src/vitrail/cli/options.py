@@ -85,8 +85,3 @@ Tta = Annotated[
     ),
 ]
 Seed = Annotated[int, Option("Seed of all random numbers.", "N", section=COMPUTE)]
-
-
-def drawn_limit(limit: int | Literal["all"]) -> int | None:
-    """Convert the value of a `LimitDrawn` to a number of images; None for all."""
-    return None if limit == "all" else limit

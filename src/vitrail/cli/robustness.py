@@ -4,26 +4,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-from .options import (
-    BatchSize,
-    CheckpointArgument,
-    Device,
-    LimitDrawn,
-    Option,
-    Out,
-    Precision,
-    Seed,
-    SkipBad,
-    SourceArgument,
-    Split,
-    Strict,
-    drawn_limit,
-)
+from .options import CheckpointArgument, Option, Out, SourceArgument
 from .results import print_study
+from .study_options import HeldOutCommand
 
 
-@dataclass
-class Robustness:
+@dataclass(kw_only=True)
+class Robustness(HeldOutCommand):
     """Measure the robustness of a model, or compare two.
 
     Accuracy on held-out images: clean, with fifteen corruptions, under adversarial attacks, as sketches, shifted; and
@@ -38,9 +25,6 @@ class Robustness:
     source: SourceArgument
     against: Annotated[str | None, Option(metavar="CHECKPOINT")] = None
     """Second checkpoint, for example a CNN; corruption errors are then relative to it."""
-    limit: LimitDrawn = 200
-    skip_bad: SkipBad = False
-    strict: Strict = True
     tests: tuple[Literal["corruption", "adversarial", "sketch", "shift", "calibration"], ...] = (
         "corruption",
         "adversarial",
@@ -57,38 +41,25 @@ class Robustness:
     """Steps of the PGD attack."""
     masks: Path | None = None
     """Folder with a mask of the object, white on black, for each image, under the image's file name."""
-    split: Split = "auto"
-    batch_size: BatchSize = 32
-    device: Device = "auto"
-    precision: Precision = "auto"
-    seed: Seed = 0
     out: Out = Path("robustness.csv")
     """CSV file to write, with results for every severity, or folder for the CSV file and a page."""
 
     def run(self) -> None:
         from ..checkpoint.contract import load
-        from ..data.bad_files import left_out
         from ..progress import visible
         from ..study.files import check_output
-        from ..study.robustness import Options, study_robustness
+        from ..study.robustness import RobustnessOptions, study_robustness
         from ..study.robustness_table import files
 
         check_output(self.out)
-        options = Options(
+        options = RobustnessOptions(
             tests=(*self.tests, "conflict") if self.masks else self.tests,
             severities=self.severities,
             epsilons=self.epsilons,
             steps=self.steps,
-            limit=drawn_limit(self.limit),
-            split=self.split,
             masks=self.masks,
-            skip_bad=self.skip_bad,
-            strict=self.strict,
-            batch_size=self.batch_size,
-            device=self.device,
-            precision=self.precision,
-            seed=self.seed,
         )
         names = [self.checkpoint, *([self.against] if self.against else [])]
+        options = self.held_out_options(options)
         found = study_robustness([load(name) for name in names], self.source, options, progress=visible)
-        print_study(files(found, names), self.out, left_out(found.bad, self.source))
+        print_study(files(found, names), self.out, {self.source: found.bad})

@@ -2,16 +2,15 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
-from .options import Option, Out, SkipBad, SourceArgument
-from .results import print_notes
+from .options import Option, Out, SourceArgument
+from .results import print_study
+from .training_options import LENGTH, TrainingOptions
 
-_LENGTH = "Length"
 
-
-@dataclass
-class Sweep:
+@dataclass(kw_only=True)
+class Sweep(TrainingOptions):
     """Train with every combination of values of some fields of the recipe or of the model.
 
     A sweep that was stopped goes on when its command is repeated.
@@ -24,18 +23,13 @@ class Sweep:
     source: SourceArgument
     over: Annotated[list[str], Option(metavar="FIELD=VALUE,VALUE")] = field(default_factory=list)
     """Fields and their values, such as lr=3e-4,1e-3 overrides.patch_size=8,16."""
+    task: Annotated[str | None, Option(shown_default="from the labels")] = None
+    """Task of the labels, see `vitrail train`."""
     recipe: str = "default"
     """The other settings, see `vitrail train`."""
-    model: Annotated[str | None, Option(metavar="VARIANT")] = None
-    """Variant; see `vitrail models`."""
-    weights: Annotated[str | None, Option(metavar="CHECKPOINT")] = None
-    """Checkpoint to start from."""
-    set: Annotated[list[str], Option(metavar="FIELD=VALUE")] = field(default_factory=list)
-    """Fields that are the same in all runs."""
-    skip_bad: SkipBad = False
-    epochs: Annotated[float | None, Option(section=_LENGTH)] = None
+    epochs: Annotated[float | None, Option(section=LENGTH)] = None
     """Epochs of each run."""
-    minutes: Annotated[float | None, Option(section=_LENGTH)] = None
+    minutes: Annotated[float | None, Option(section=LENGTH)] = None
     """Time of all runs together, shared equally; with --epochs no run begins after it."""
     out: Out = Path("sweep")
     """Folder for the runs, sweep.html and sweep.csv."""
@@ -43,38 +37,37 @@ class Sweep:
     def run(self) -> None:
         from ..progress import to_stderr, visible
         from ..study.sweep import best_command, sweep
-        from ..study.sweep_page import sweep_notes, sweep_summary, sweep_table, write_sweep
+        from ..study.sweep_page import files, sweep_table
         from ..tables import print_table
-        from ..training.recipe import with_changes
-        from ..training.recipe_file import read_recipe, set_fields
+        from ..training.recipe_file import read_recipe
 
-        changed = with_changes(read_recipe(self.recipe), model=self.model, weights=self.weights)
         found = sweep(
             self.source,
             self.over,
             self.out,
-            set_fields(changed, self.set),
+            self.with_options(read_recipe(self.recipe)),
             minutes=self.minutes,
             epochs=self.epochs,
             skip_bad=self.skip_bad,
             progress=visible,
             say=to_stderr,
         )
-        print_table(*sweep_table(found))
+        if not found.ranking:
+            print_table(*sweep_table(found))
         best = found.best  # raises if no run has a result
         command = best_command(found, self._options(best.trial.recipe.minutes), self.set)
-        write_sweep(found, self.out, command)
-        print_notes(sweep_notes(found))
-        print("\n".join(sweep_summary(found, self.out, command)))
+        print_study(files(found, command), self.out, {})
+        print(f"best: {best.trial.name}\n  {command}")
+
+    def changes(self) -> dict[str, Any]:
+        return {**super().changes(), "task": self.task, "epochs": None, "minutes": None}
 
     def _options(self, minutes: float | None) -> list[str]:
         """Words of `vitrail train` for what all runs share."""
         given = {
             "--recipe": None if self.recipe == "default" else self.recipe,
-            "--model": self.model,
-            "--weights": self.weights,
             "--epochs": None if self.epochs is None else f"{self.epochs:g}",
             "--minutes": None if minutes is None or self.epochs is not None else f"{minutes:g}",
         }
-        words = [word for flag, value in given.items() if value is not None for word in (flag, str(value))]
-        return [*words, *(["--skip-bad"] if self.skip_bad else [])]
+        words = [word for flag, value in given.items() if value is not None for word in (flag, value)]
+        return [*words, *self.words()]

@@ -1,4 +1,4 @@
-"""Options that `train`, `pretrain` and `distill` share: fields of the recipe, and the run folder."""
+"""Options that the commands that train share: fields of the recipe, and the run folder."""
 
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any
@@ -9,29 +9,23 @@ if TYPE_CHECKING:
     from ..training.recipe import Recipe
     from ..training.run import Run
 
-_LENGTH = "Length"
+LENGTH = "Length"
 
 
 @dataclass(kw_only=True)
-class TrainingOptions:
-    """Base class of the commands that train one model."""
+class RecipeOptions:
+    """Base class of the commands that train: fields of the recipe that have an option of their own."""
 
-    model: Annotated[str | None, Option(metavar="VARIANT")] = None
-    """Variant, such as vit_tiny_patch16_224; see `vitrail models`."""
-    weights: Annotated[str | None, Option(metavar="CHECKPOINT")] = None
-    """Checkpoint to start from: a run, a folder, a file or a hub id."""
     image_size: Annotated[int | None, Option(metavar="PIXELS")] = None
     """Side of the model's input in pixels."""
     skip_bad: bool = False
     """Skip files that cannot be read, and list them in bad_files.csv, instead of stopping."""
     strict: Strict = True
-    beside: Annotated[list[str], Option(metavar="RUN")] = field(default_factory=list)
-    """Other runs whose validation curves the report draws too."""
     set: Annotated[list[str], Option(metavar="FIELD=VALUE")] = field(default_factory=list)
     """Any fields of the recipe, such as lr=1e-3 drop_path=0.1."""
-    epochs: Annotated[float | None, Option(section=_LENGTH)] = None
+    epochs: Annotated[float | None, Option(section=LENGTH)] = None
     """Passes over the training images."""
-    minutes: Annotated[float | None, Option(section=_LENGTH)] = None
+    minutes: Annotated[float | None, Option(section=LENGTH)] = None
     """Time budget of the whole run; the number of steps is chosen by the measured speed."""
     batch_size: Annotated[int | None, Option(section=COMPUTE, shown_default="from the data")] = None
     """Images in one step."""
@@ -52,11 +46,8 @@ class TrainingOptions:
     def changes(self) -> dict[str, Any]:
         """Fields of the recipe that have an option of their own; None leaves a field as it is."""
         return {
-            "model": self.model,
-            "weights": self.weights,
             "image_size": self.image_size,
             "strict": None if self.strict else False,
-            "beside": tuple(self.beside) or None,
             "epochs": self.epochs,
             "minutes": self.minutes,
             "batch_size": self.batch_size,
@@ -64,6 +55,35 @@ class TrainingOptions:
             "precision": self.precision,
             "seed": self.seed,
         }
+
+    def words(self) -> list[str]:
+        """The given options as words of a command line, without --set and --out."""
+        given = {name: value for name, value in self.changes().items() if value is not None and name != "strict"}
+        words = [[f"--{name.replace('_', '-')}", *_words(value)] for name, value in given.items()]
+        flags = [*(["--skip-bad"] if self.skip_bad else []), *([] if self.strict else ["--no-strict"])]
+        return [*(word for option in words for word in option), *flags]
+
+
+def _words(value: Any) -> list[str]:
+    if isinstance(value, tuple):
+        return [str(each) for each in value]
+    return [f"{value:g}" if isinstance(value, float) else str(value)]
+
+
+@dataclass(kw_only=True)
+class TrainingOptions(RecipeOptions):
+    """Base class of the commands that train one model, or one with several settings."""
+
+    model: Annotated[str | None, Option(metavar="VARIANT")] = None
+    """Variant, such as vit_tiny_patch16_224; see `vitrail models`."""
+    weights: Annotated[str | None, Option(metavar="CHECKPOINT")] = None
+    """Checkpoint to start from: a run, a folder, a file or a hub id."""
+    beside: Annotated[list[str], Option(metavar="RUN")] = field(default_factory=list)
+    """Other runs whose validation curves the report draws too."""
+
+    def changes(self) -> dict[str, Any]:
+        own = {"model": self.model, "weights": self.weights, "beside": tuple(self.beside) or None}
+        return {**own, **super().changes()}
 
 
 def print_result(run: "Run") -> None:

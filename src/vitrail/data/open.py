@@ -287,6 +287,6 @@ def _missing(text: str) -> str:
     close = [os.path.join(parent, match) for match in get_close_matches(name, known, n=3, cutoff=0.6)]
     if close:
         return f"{text} does not exist: did you mean {' or '.join(close)}?"
-    if around or not parent:
+    if not parent or os.path.isdir(parent):
         return f"{text} does not exist: name a folder, a CSV, tar shards, digits or one of torchvision's sets"
     return f"{text} does not exist, nor does {parent}/"

@@ -43,7 +43,7 @@ def evaluate(
         source: what `open_source` takes: a path, a name, a `Source`, a torch Dataset.
         split: part of the source, see `held_out`; the result's `note` describes the images.
         batch_size, engine, device, precision, tta: see `make_predictor`.
-        skip_bad: leave out files that cannot be read, instead of raising an error.
+        skip_bad: leave out files that cannot be read, instead of raising an error; the result's `bad` lists them.
         strict: False also takes damaged files that can still be decoded, such as JPEGs of which a part is grey.
         each: receives the prediction for each image with its true label, also for images that are left out.
         progress: reports how many images are done.
@@ -101,6 +101,6 @@ def score_held_out(
         raise BadFiles(headline, bad, "mend or remove them, or add --skip-bad to go on without them", chosen.source)
     if not scored:
         raise VitrailError(f"there is no image to score among {chosen.note}: give a source with labels")
-    left_out = len(bad) + len(chosen.bad)
-    more = f"; {bad_file_count(left_out)} left out" if left_out else ""
-    return replace(metrics.compute(), note=chosen.note + more)
+    bad += chosen.bad
+    more = f"; {bad_file_count(len(bad))} left out" if bad else ""
+    return replace(metrics.compute(), note=chosen.note + more, bad=tuple(bad))

@@ -34,6 +34,7 @@ class LogitFacts:
         epochs: number of epochs whose images were augmented.
         top_k: number of logits stored for each image, the largest ones.
         temperature: temperature at which the mass of the other classes is exact.
+        weights: digest of the teacher's tensors; empty in folders of earlier versions.
     """
 
     teacher: str
@@ -43,6 +44,7 @@ class LogitFacts:
     epochs: int
     top_k: int
     temperature: float
+    weights: str = ""
 
 
 class StoredLogits:
@@ -83,6 +85,7 @@ def write_facts(folder: Path, facts: LogitFacts) -> None:
     """
     if (folder / FACTS).exists():
         former = read_facts(folder)
+        facts = _of_same_teacher(facts, former, folder)
         if former == replace(facts, epochs=former.epochs) != facts:
             raise VitrailError(
                 f"{folder} has logits of {former.epochs} epochs, not {facts.epochs}, and its students repeat their "
@@ -97,6 +100,23 @@ def write_facts(folder: Path, facts: LogitFacts) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     text = json.dumps(asdict(facts), indent=2) + "\n"
     write_file(folder / FACTS, text.encode())
+
+
+def _of_same_teacher(facts: LogitFacts, former: LogitFacts, folder: Path) -> LogitFacts:
+    """The facts with the teacher of the folder, if it has the same weights, wherever they are now.
+
+    Raises:
+        VitrailError: the teacher has the name of the folder's, and other weights.
+    """
+    if not (facts.weights and former.weights):
+        return replace(facts, weights=former.weights)  # only names can be compared
+    if facts.weights == former.weights:
+        return replace(facts, teacher=former.teacher)
+    if facts.teacher == former.teacher:
+        raise VitrailError(
+            f"{folder} has logits of other weights than {facts.teacher} has now: choose another folder for the logits"
+        )
+    return facts
 
 
 def read_facts(folder: Path) -> LogitFacts:

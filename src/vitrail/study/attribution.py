@@ -1,7 +1,7 @@
 """Faithfulness of attribution methods for a checkpoint, on labelled images."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -14,18 +14,29 @@ from ..data.open import BadFile, Sample, SourceLike, open_source, read_image
 from ..data.preprocess import Preprocess
 from ..data.seeds import derive, permutation
 from ..engines.precision import on_device, reduced_precision
-from ..engines.predictor import Predictor, make_predictor
+from ..engines.predictor import make_predictor
 from ..errors import VitrailError
 from ..evaluation.evaluate import score_held_out
-from ..evaluation.held_out import HeldOut, SplitChoice, held_out
+from ..evaluation.held_out import held_out
 from ..lens.attribution.method import MapFunction
 from ..lens.faithfulness.evaluate import ImageBatch, Score, evaluate_methods
 from ..lens.watched import Watched, watch
 from ..progress import Track, silent
 from ..tasks.registry import resolve
-from ..tasks.task import Prediction
+from .options import HeldOutOptions
 
-BATCH = 16
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AttributionOptions(HeldOutOptions):
+    """Options of the study.
+
+    Attributes:
+        masks: folder with a mask of the object of each image, see `data.masks`; images without a mask, or with a black
+            one, count only for scores that need no mask.
+    """
+
+    batch_size: int = 16
+    masks: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,15 +60,8 @@ def evaluate_explanations(
     checkpoint: Checkpoint,
     source: SourceLike,
     methods: Mapping[str, MapFunction],
+    options: AttributionOptions | None = None,
     *,
-    masks: Path | None = None,
-    split: SplitChoice = "auto",
-    limit: int | None = 200,
-    skip_bad: bool = False,
-    strict: bool = True,
-    device: str = "auto",
-    precision: str = "auto",
-    seed: int = 0,
     progress: Track = silent,
 ) -> Faithfulness:
     """Score attribution methods on the images of a source; the target of each image is its own label.
@@ -66,41 +70,39 @@ def evaluate_explanations(
         checkpoint: a single-label classifier with class names.
         source: labelled images, what `open_source` takes.
         methods: name -> method, see `lens.faithfulness`.
-        masks: folder with a mask of the object of each image, see `data.masks`; images without a mask, or with a
-            black one, count only for scores that need no mask.
-        split: part of the source, see `held_out`.
-        limit: largest number of images, drawn by seed; None for all.
-        skip_bad, strict: see `evaluate`.
-        device, precision: see `make_predictor`.
-        seed: seed of all random choices.
+        options: see `AttributionOptions`.
         progress: reports the progress of the study.
 
     Raises:
         VitrailError: the model has no classes or is multi-label, labels are unknown, or there is no image; masks
             cannot be used, or none shows an object.
     """
-    predictor = make_predictor(checkpoint, batch_size=BATCH, device=device, precision=precision)
+    options = options or AttributionOptions()
+    predictor = make_predictor(
+        checkpoint, batch_size=options.batch_size, device=options.device, precision=options.precision
+    )
     engine = predictor.engine
     watched = watch(checkpoint, device=str(engine.device))
     _require_one_class(watched)
-    opened = resolve(checkpoint.task).match(open_source(source, strict=strict), checkpoint.class_names)
+    opened = resolve(checkpoint.task).match(open_source(source, strict=options.strict), checkpoint.class_names)
     channels = checkpoint.preprocess.channels
-    chosen = held_out(opened, checkpoint.path, split, skip_bad=skip_bad, channels=channels)
+    chosen = held_out(opened, checkpoint.path, options.split, skip_bad=options.skip_bad, channels=channels)
     labelled = [sample for sample in chosen.samples if sample.labels]
-    samples = _drawn(labelled, limit, seed)
-    files = mask_files(masks, labelled) if masks else None
+    samples = _drawn(labelled, options.limit, options.seed)
+    files = mask_files(options.masks, labelled) if options.masks else None
     if files is not None and not any(sample.name in files for sample in samples):
         raise missing_mask(samples[0])
-    part = HeldOut(tuple(samples), chosen.note, source=chosen.source)
-    accuracy, failed = _accuracy(predictor, part, skip_bad=skip_bad)
+    part = replace(chosen, samples=tuple(samples))
+    evaluated = score_held_out(predictor, part, skip_bad=options.skip_bad)
+    failed = {file.name for file in evaluated.bad}
     samples = [sample for sample in samples if sample.name not in failed]
-    batches = list(_batches(samples, checkpoint.preprocess, files, engine.device, progress))
+    batches = list(_batches(samples, checkpoint.preprocess, files, engine.device, options.batch_size, progress))
     with reduced_precision(engine.device, engine.precision):
-        scores = evaluate_methods(watched.model, batches, methods, seed=seed, progress=progress)
+        scores = evaluate_methods(watched.model, batches, methods, seed=options.seed, progress=progress)
     note = f"{len(samples)} of {chosen.note}"
     if files is not None:
         note += f"; {_about_masks(batches, sum(sample.name not in files for sample in samples))}"
-    return Faithfulness(tuple(scores), accuracy, note, (*chosen.bad, *failed.values()))
+    return Faithfulness(tuple(scores), evaluated.quality, note, evaluated.bad)
 
 
 def _require_one_class(watched: Watched) -> None:
@@ -111,17 +113,6 @@ def _require_one_class(watched: Watched) -> None:
             f"this checkpoint predicts {kind}, and attribution methods are scored by the one class of an image: "
             "`vitrail explain` and `vitrail explore` show its maps"
         )
-
-
-def _accuracy(predictor: Predictor, part: HeldOut, *, skip_bad: bool) -> tuple[float, dict[str, BadFile]]:
-    """Accuracy of the model, and the files that could not be read, by name."""
-    failed: dict[str, BadFile] = {}
-
-    def keep(prediction: Prediction) -> None:
-        if prediction.error is not None:
-            failed[prediction.path] = BadFile(prediction.path, prediction.error)
-
-    return score_held_out(predictor, part, skip_bad=skip_bad, each=keep).quality, failed
 
 
 def _drawn(samples: Sequence[Sample], limit: int | None, seed: int) -> list[Sample]:
@@ -135,11 +126,12 @@ def _batches(
     preprocess: Preprocess,
     files: Mapping[str, Path] | None,
     device: torch.device,
+    batch_size: int,
     progress: Track,
 ) -> Iterator[ImageBatch]:
-    starts = range(0, len(samples), BATCH)
+    starts = range(0, len(samples), batch_size)
     for start in progress(starts, len(starts), "read"):
-        some = samples[start : start + BATCH]
+        some = samples[start : start + batch_size]
         images = [read_image(sample, preprocess.channels) for sample in some]
         pixels = on_device(torch.stack([preprocess(image) for image in images]), device)
         classes = torch.tensor([sample.labels[0] for sample in some]).to(device)

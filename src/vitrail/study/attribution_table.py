@@ -4,7 +4,7 @@ from pathlib import Path
 
 from ..lens.faithfulness.evaluate import Score
 from .attribution import Faithfulness
-from .files import StudyFiles
+from .files import StudyFiles, results
 
 # Metric: heading with the better direction, and format of a value.
 _COLUMNS = {
@@ -41,7 +41,8 @@ def files(found: Faithfulness, model: str) -> StudyFiles:
         title=f"Attribution methods on {Path(model).name or model}",
         notes=notes(found),
         table=table(found),
-        csv=[["method", "kind", *columns, "seconds", "reason"], *rows],
+        csv={"attribution": [["method", "kind", *columns, "seconds", "reason"], *rows]},
+        sections=[results(table(found), "attribution")],
     )
 
 

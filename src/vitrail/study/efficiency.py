@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ..data.open import Sample, Source, SourceLike
+from ..data.open import BadFile, Sample, Source, SourceLike
 from ..data.seeds import derive, permutation
 from ..errors import VitrailError
 from ..json_text import json_text
@@ -21,7 +21,7 @@ from ..tables import write_text
 from ..tasks.classification import Classification
 from ..tasks.worth import images as images_words
 from ..training.choose import Situation, choose
-from ..training.recipe import Recipe, chosen
+from ..training.recipe import Recipe, chosen, with_changes
 from ..training.recipe_file import set_fields
 from ..training.training_data import Reading, SplitData, TrainingData, read_data
 from .contestants import START, Contestant, contestant, default_models, labelled
@@ -48,7 +48,9 @@ class EfficiencyOptions:
         seeds: number of seeds; a seed is that of the weights, the augmentation and the choice of images.
         epochs: epochs of the first model on all training images; all runs have the FLOPs of this one.
         minutes: time for all runs together, in place of `epochs`.
+        image_size, batch_size, device, precision: fields of the recipe; None: as `train` chooses them.
         settings: other fields of the recipe, see `set_fields`.
+        seed: the first seed.
         skip_bad, strict: see `evaluate`.
     """
 
@@ -57,7 +59,12 @@ class EfficiencyOptions:
     seeds: int = 3
     epochs: float | None = None
     minutes: float | None = None
+    image_size: int | None = None
+    batch_size: int | None = None
+    device: str | None = None
+    precision: str | None = None
     settings: tuple[str, ...] = ()
+    seed: int = 0
     skip_bad: bool = False
     strict: bool = True
 
@@ -74,6 +81,8 @@ class Efficiency:
         measured_on: number of held-out images.
         outcomes: all runs.
         notes: what was matched, and what is missing.
+        seed: the first seed.
+        bad: files that were left out.
     """
 
     source: str
@@ -83,6 +92,8 @@ class Efficiency:
     measured_on: int
     outcomes: tuple[Outcome, ...]
     notes: tuple[str, ...]
+    seed: int = 0
+    bad: tuple[BadFile, ...] = ()
 
 
 def study_efficiency(
@@ -119,7 +130,7 @@ def study_efficiency(
     planned = _planned(models, data, base, flops, options)
     trials = [each.trial for each in planned]
     outcomes = run_trials(trials, out, skip_bad=options.skip_bad, progress=progress, say=say)
-    return _collected(data, models, flops, planned, outcomes)
+    return replace(_collected(data, models, flops, planned, outcomes), seed=options.seed, bad=data.survey.bad)
 
 
 def nested_subset(samples: Sequence[Sample], fraction: float, seed: int) -> list[Sample]:
@@ -148,13 +159,20 @@ def _check(options: EfficiencyOptions) -> None:
         if (name := re.split(r"[.=]", setting)[0].strip()) in _OWN_FIELDS:
             raise VitrailError(
                 f"--set {setting} is not possible: the study sets {name} of each run, so that models are compared at "
-                "equal cost; use --models, --fractions, --seeds, and --epochs or --minutes"
+                "equal cost; use --models, --fractions, --seeds, --seed, and --epochs or --minutes"
             )
 
 
 def _base(data: TrainingData, options: EfficiencyOptions) -> tuple[Recipe, int]:
     """The recipe that all runs share, and the image size."""
-    given = set_fields(START, options.settings)
+    options_given = with_changes(
+        START,
+        image_size=options.image_size,
+        batch_size=options.batch_size,
+        device=options.device,
+        precision=options.precision,
+    )
+    given = set_fields(options_given, options.settings)
     situation = Situation(train=len(data.train), side=data.side, channels=data.channels, gpu=False)
     whole = choose(given, situation)
     assert whole.image_size is not None, "choose fills it"
@@ -178,7 +196,7 @@ def _flops(
     for model in models:
         fixed = {"image_size": size, "num_classes": len(data.names), "in_channels": data.channels}
         config = override(model_config(model.model), {**model.overrides, **fixed}, model.model)
-        seconds = measure(config, chosen(base.batch_size), precision=base.precision).training
+        seconds = measure(config, chosen(base.batch_size), device=base.device, precision=base.precision).training
         seconds_for_flop += seconds / (TRAINING_STEP * model.cost.flops)
     found = 60 * options.minutes * _TRAINING_SHARE / (runs * seconds_for_flop)
     out.mkdir(parents=True, exist_ok=True)
@@ -202,7 +220,7 @@ def _planned(
     planned: list[_Planned] = []
     known: set[tuple[int, int]] = set()
     for fraction in sorted(options.fractions):
-        for seed in range(options.seeds):
+        for seed in range(options.seed, options.seed + options.seeds):
             subset = nested_subset(data.train.samples, fraction, seed)
             images = len(subset)
             if (images, seed) in known:

@@ -1,20 +1,17 @@
-"""A study of data efficiency as text, as CSV files and as a page."""
+"""A study of data efficiency as tables for a terminal, as CSV files and as a page."""
 
 import math
-from pathlib import Path
 from statistics import mean
 
 from ..checkpoint.origin import public_name
 from ..errors import VitrailError
 from ..pages.charts import line_chart
-from ..pages.html import NOWRAP, cautions, page, section, table
-from ..tables import write_csv, write_text
+from ..pages.html import NOWRAP, section, table
 from .curves import Estimate, Point, crossing, data_factor, points
 from .efficiency import Efficiency
+from .files import StudyFiles
 from .scaling import ScalingFit, fit_scaling
 from .scaling_page import SCALING_HEADERS, scaling_row
-
-PAGE, CURVES, FACTORS = "data-efficiency.html", "curves.csv", "factors.csv"
 
 
 def efficiency_table(found: Efficiency) -> tuple[list[str], list[list[str]]]:
@@ -45,44 +42,42 @@ def factor_table(found: Efficiency) -> tuple[list[str], list[list[str]]]:
     return ["compared with", "its images", "its accuracy", "factor or images", "95 % interval"], rows
 
 
-def write_efficiency(found: Efficiency, folder: Path) -> None:
-    """Write data-efficiency.html, curves.csv and factors.csv."""
-    rows = [
-        [label, images, seed, f"{accuracy:.6f}"]
-        for label, curve in found.curves.items()
-        for images, accuracies in sorted(curve.items())
-        for seed, accuracy in enumerate(accuracies)
-    ]
-    write_csv(folder / CURVES, [["model", "images", "seed", "accuracy"], *rows])
-    headers, factors = factor_table(found)
-    write_csv(folder / FACTORS, [headers, *factors])
-    write_text(folder / PAGE, efficiency_page(found))
-
-
-def efficiency_page(found: Efficiency) -> str:
-    """Return the HTML document."""
-    first, others = found.contestants[0].label, factor_table(found)[1]
+def files(found: Efficiency) -> StudyFiles:
+    """Content of data-efficiency.html, curves.csv and factors.csv."""
+    first, headers, factors = found.contestants[0].label, *factor_table(found)
     factor_note = (
         f"How many times as many images {first} needs for the accuracy of the other model, read from its curve, "
         "linear in the logarithm of the images; 'crossing' is the number of images from which it is at least as good. "
         "Intervals come from the spread over seeds (500 draws, Student's t)."
     )
-    parts = [
-        cautions(found.notes),
-        section(
-            "Accuracy against training images", _curves(found), "Means and 95 % intervals (Student's t) over seeds."
-        ),
-        section("Table", table(*efficiency_table(found))),
-        *([section("How much more data", table(*factor_table(found), text=1), factor_note)] if others else []),
-        _scaling(found),
-        _parameters(found),
-    ]
-    return page(
-        f"Data efficiency on {public_name(found.source)}",
-        '<p class="soft">Study of data efficiency</p>',
-        parts,
+    accuracies = "Means and 95 % intervals (Student's t) over seeds."
+    return StudyFiles(
+        name="data-efficiency",
+        title=f"Data efficiency on {public_name(found.source)}",
+        subtitle="Study of data efficiency",
+        cautions=found.notes,
+        table=efficiency_table(found),
+        csv={"curves": [["model", "images", "seed", "accuracy"], *_accuracies(found)], "factors": [headers, *factors]},
+        sections=[
+            section("Accuracy against training images", _curves(found), accuracies),
+            section("Table", table(*efficiency_table(found))),
+            *([section("How much more data", table(headers, factors, text=1), factor_note)] if factors else []),
+            _scaling(found),
+            _parameters(found),
+        ],
         styles=NOWRAP,
+        folder=True,
     )
+
+
+def _accuracies(found: Efficiency) -> list[list[object]]:
+    """A row for each model, number of images and seed."""
+    return [
+        [label, images, seed, f"{accuracy:.6f}"]
+        for label, curve in found.curves.items()
+        for images, accuracies in sorted(curve.items())
+        for seed, accuracy in enumerate(accuracies, found.seed)
+    ]
 
 
 def scaling_fits(found: Efficiency) -> dict[str, ScalingFit]:

@@ -1,34 +1,63 @@
-"""Files of a study: a CSV table, or a folder with the table and a page."""
+"""Files of a study: a page and CSV tables in a folder, or one CSV table."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 
 from .. import tables
 from ..errors import VitrailError
-from ..pages.html import page, section, table
+from ..pages import html
+from ..pages.html import page, section
+
+Table = tuple[Sequence[str], Sequence[Sequence[str]]]
+"""Headers and rows."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StudyFiles:
-    """Content of the files of a study.
+    """Content of the files of a study, and what is printed of it.
 
     Attributes:
-        name: name of the study: the files are NAME.csv and NAME.html.
+        name: name of the study: the page is NAME.html.
         title: title of the page.
+        csv: name -> header and rows of NAME.csv, with all digits; where one CSV file is written, it is the first.
+        sections: HTML sections of the page, such as tables and charts.
+        table: headers and rows to print; None for a study that prints a summary of its own.
+        subtitle: a few words below the title.
         notes: sentences that describe the images and how the numbers were computed.
-        table: headers and rows, as they are printed.
-        csv: header and rows of the CSV file, with all digits.
-        sections: HTML sections after the table, such as charts.
+        facts: (name, value) of the main numbers, at the top of the page.
+        cautions: sentences that readers must not miss.
+        styles: more CSS of the page.
+        folder: whether only a folder is written.
     """
 
     name: str
     title: str
-    notes: Sequence[str]
-    table: tuple[Sequence[str], Sequence[Sequence[str]]]
-    csv: Iterable[Sequence[object]]
-    sections: Sequence[str] = ()
+    csv: Mapping[str, Iterable[Sequence[object]]]
+    sections: Sequence[str]
+    table: Table | None = None
+    subtitle: str = ""
+    notes: Sequence[str] = ()
+    facts: Sequence[tuple[str, str]] = ()
+    cautions: Sequence[str] = ()
+    styles: str = ""
+    folder: bool = False
+
+    @property
+    def file_names(self) -> list[str]:
+        """Names of the files in a folder, the page first."""
+        return [f"{self.name}.html", *(f"{name}.csv" for name in self.csv)]
+
+
+def results(table: Table, name: str) -> str:
+    """The section of the page with a table.
+
+    Args:
+        table: headers and rows.
+        name: name of the CSV file with all digits.
+    """
+    return section("Results", html.table(*table), f"With all digits: {name}.csv.")
 
 
 def check_output(out: Path | None) -> None:
@@ -57,19 +86,25 @@ def is_folder(out: Path) -> bool:
     return (out.is_dir() and out.suffix.lower() != ".csv") or not out.suffix
 
 
-def write_study(out: Path, files: StudyFiles) -> None:
-    """Write the CSV file; or, if `out` is a folder, both files in it, each atomically. The folder is made if needed."""
-    if not is_folder(out):
-        tables.write_csv(out, files.csv)
-        return
+def write_study(out: Path, files: StudyFiles) -> str:
+    """Write all files into a folder, which is made if needed, or the first table to a CSV file; each atomically.
+
+    Returns:
+        where they are, in words.
+    """
+    if not (files.folder or is_folder(out)):
+        tables.write_csv(out, next(iter(files.csv.values())))
+        return str(out)
     out.mkdir(parents=True, exist_ok=True)
-    tables.write_csv(out / f"{files.name}.csv", files.csv)
+    for name, rows in files.csv.items():
+        tables.write_csv(out / f"{name}.csv", rows)
     tables.write_text(out / f"{files.name}.html", study_page(files))
+    return f"{out}: {', '.join(files.file_names)}"
 
 
 def study_page(files: StudyFiles) -> str:
     """Return the page of a study."""
-    headers, rows = files.table
-    lead = "".join(f'<p class="soft">{escape(note)}</p>' for note in files.notes)
-    body = section("Results", table(headers, rows), f"With all digits: {files.name}.csv.")
-    return page(files.title, lead, [body, *files.sections])
+    words = [files.subtitle, *files.notes] if files.subtitle else files.notes
+    lead = "".join(f'<p class="soft">{escape(sentence)}</p>' for sentence in words)
+    top = [html.facts(files.facts)] if files.facts else []
+    return page(files.title, lead, [*top, html.cautions(files.cautions), *files.sections], styles=files.styles)

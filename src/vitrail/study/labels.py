@@ -20,6 +20,7 @@ from ..tasks.classification import Classification
 from ..training.training_data import Reading, TrainingData, read_data
 from .confident import ClassPair
 from .near_duplicates import SIMILAR, SIMILAR_PLAIN, NearPair, duplicate_groups, near_duplicates
+from .options import StudyOptions
 from .out_of_fold import folds_of, logistic_out_of_fold, out_of_fold
 from .patch_features import fit_dictionary, patch_features
 from .small_images import small_images
@@ -69,8 +70,8 @@ class LabelStudy:
     bad: tuple[BadFile, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class LabelOptions:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LabelOptions(StudyOptions):
     """Options of the study.
 
     Attributes:
@@ -78,20 +79,21 @@ class LabelOptions:
         similar: least correlation of near-duplicates, see `near_duplicates`; None: 0.9, and 0.97 for grey images of up
             to 44 pixels and all of up to 20, which are alike without being copies.
         words: size of the patch dictionary, see `fit_dictionary`; None: 400, and 200 for more than 20,000 images.
-        batch_size, device, precision: how a checkpoint runs, see `make_predictor`.
-        skip_bad, strict: see `evaluate`.
-        seed: seed of the patch dictionary.
+
+    Raises:
+        VitrailError: fewer than two folds, or a correlation that is none.
     """
 
     folds: int = 5
     similar: float | None = None
     words: int | None = None
-    batch_size: int = 32
-    device: str = "auto"
-    precision: str = "auto"
-    skip_bad: bool = False
-    strict: bool = True
-    seed: int = 0
+
+    def __post_init__(self) -> None:
+        StudyOptions.__post_init__(self)
+        if self.folds < 2:
+            raise VitrailError(f"folds {self.folds} is not possible: use 2 or more")
+        if self.similar is not None and not 0 < self.similar <= 1:
+            raise VitrailError(f"similar {self.similar:g} is not possible: a correlation is above 0 and up to 1")
 
 
 def study_labels(
@@ -118,7 +120,6 @@ def study_labels(
         VitrailError: the labels are no classes, or there are too few images.
     """
     options = options or LabelOptions()
-    _check_options(options)
     data = read_data(source, Reading(skip_bad=options.skip_bad, strict=options.strict), progress=progress)
     task = _classification(data)
     samples, splits, digests = _parts(data)
@@ -172,13 +173,6 @@ def _least_similar(data: TrainingData, options: LabelOptions) -> float:
         return options.similar
     plain = data.side <= _TINY or (data.channels == 1 and data.side <= _SMALL)
     return SIMILAR_PLAIN if plain else SIMILAR
-
-
-def _check_options(options: LabelOptions) -> None:
-    if options.folds < 2:
-        raise VitrailError(f"folds {options.folds} is not possible: use 2 or more")
-    if options.similar is not None and not 0 < options.similar <= 1:
-        raise VitrailError(f"similar {options.similar:g} is not possible: a correlation is above 0 and up to 1")
 
 
 def _check(data: TrainingData, samples: Sequence[Sample], folds: int) -> None:

@@ -3,46 +3,47 @@
 from dataclasses import replace
 from functools import partial
 from html import escape
-from pathlib import Path
 
 from ..checkpoint.origin import public_name
 from ..data.memory import shrink
 from ..data.open import Sample, read_image
-from ..pages.html import cautions, facts, page, panes, section, table
+from ..pages.html import panes, section, table
 from ..pages.image import displayable
-from ..tables import write_csv, write_text
 from ..tasks.worth import images, percent_interval
+from .files import StudyFiles
 from .labels import LabelStudy
 from .near_duplicates import NearPair
 from .suspects import Suspect
 
-LABELS, DUPLICATES, PAIRS, PAGE = "labels.csv", "duplicates.csv", "class_pairs.csv", "labels.html"
+LABELS, DUPLICATES, PAIRS = "labels", "duplicates", "class_pairs"
 _SHOWN, _SHOWN_PAIRS, _THUMB = 60, 24, 160
 
 
-def write_label_study(study: LabelStudy, folder: Path) -> None:
-    """Write labels.csv, duplicates.csv, class_pairs.csv and labels.html to a folder, which is made if need be."""
-    folder.mkdir(parents=True, exist_ok=True)
-    write_csv(folder / LABELS, [_LABEL_COLUMNS, *(_label_row(study, *pair) for pair in enumerate(study.suspects, 1))])
-    write_csv(folder / DUPLICATES, [_DUPLICATE_COLUMNS, *(_duplicate_row(study, pair) for pair in study.duplicates)])
-    write_csv(folder / PAIRS, [_PAIR_COLUMNS, *_pair_rows(study)])
-    write_text(folder / PAGE, label_page(study))
-
-
-def label_page(study: LabelStudy) -> str:
-    """Return the HTML document."""
+def files(study: LabelStudy) -> StudyFiles:
+    """Content of labels.html, labels.csv, duplicates.csv and class_pairs.csv."""
     flagged = sum(suspect.flagged for suspect in study.suspects)
     across = sum(study.splits[pair.first] != study.splits[pair.second] for pair in study.duplicates)
-    values = [
-        ("images", f"{len(study.samples):,}"),
-        ("labels that the images contradict", f"{flagged:,}"),
-        ("wrong labels, estimated (an upper bound if agreement is low)", f"{study.expected:,.0f}"),
-        ("near-duplicate pairs", f"{len(study.duplicates):,}"),
-        ("of these across splits", f"{across:,}"),
-        ("out-of-fold agreement with the labels", f"{100 * study.accuracy:.1f} %"),
-    ]
-    parts = [facts(values), cautions(study.notes), _suspects(study), _duplicates(study), _pairs(study)]
-    return page(f"Labels of {public_name(study.name)}", '<p class="soft">Study of labels</p>', parts)
+    return StudyFiles(
+        name="labels",
+        title=f"Labels of {public_name(study.name)}",
+        subtitle="Study of labels",
+        facts=[
+            ("images", f"{len(study.samples):,}"),
+            ("labels that the images contradict", f"{flagged:,}"),
+            ("wrong labels, estimated (an upper bound if agreement is low)", f"{study.expected:,.0f}"),
+            ("near-duplicate pairs", f"{len(study.duplicates):,}"),
+            ("of these across splits", f"{across:,}"),
+            ("out-of-fold agreement with the labels", f"{100 * study.accuracy:.1f} %"),
+        ],
+        cautions=study.notes,
+        csv={
+            LABELS: [_LABEL_COLUMNS, *(_label_row(study, *pair) for pair in enumerate(study.suspects, 1))],
+            DUPLICATES: [_DUPLICATE_COLUMNS, *(_duplicate_row(study, pair) for pair in study.duplicates)],
+            PAIRS: [_PAIR_COLUMNS, *_pair_rows(study)],
+        },
+        sections=[_suspects(study), _duplicates(study), _pairs(study)],
+        folder=True,
+    )
 
 
 _LABEL_COLUMNS = [
@@ -123,7 +124,7 @@ def _suspects(study: LabelStudy) -> str:
     )
     note = (
         f"The {len(shown)} most suspicious labels: given label → suggestion, with their out-of-fold probabilities. All "
-        f"are in {LABELS}, in this order. They are suspicions: look at the image before you change a label."
+        f"are in {LABELS}.csv, in this order. They are suspicions: look at the image before you change a label."
     )
     return section("Labels that are probably wrong", f'<div class="thumbs">{figures}</div>', note)
 
@@ -141,8 +142,8 @@ def _duplicates(study: LabelStudy) -> str:
         )
     )
     note = (
-        f"{len(study.duplicates):,} pairs, those across splits first; all are in {DUPLICATES}. A held-out image with a "
-        "near-duplicate in the training part makes results too optimistic."
+        f"{len(study.duplicates):,} pairs, those across splits first; all are in {DUPLICATES}.csv. A held-out image "
+        "with a near-duplicate in the training part makes results too optimistic."
     )
     return section("Near-duplicates", f'<div class="thumbs">{figures}</div>', note)
 
@@ -183,7 +184,7 @@ def _yes(value: bool) -> str:
     return "yes" if value else "no"
 
 
-def label_summary(study: LabelStudy, folder: Path) -> str:
+def label_summary(study: LabelStudy) -> str:
     """Return the main results as text for a terminal."""
     flagged = [suspect for suspect in study.suspects if suspect.flagged]
     first = [
@@ -200,6 +201,5 @@ def label_summary(study: LabelStudy, folder: Path) -> str:
             f"pairs of near-duplicates: {len(study.duplicates):,}",
             f"pairs of classes that are confused: {len(guessing):,}",
             *apart,
-            f"written to {folder}: {PAGE}, {LABELS}, {DUPLICATES}, {PAIRS}",
         ]
     )

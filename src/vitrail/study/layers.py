@@ -9,16 +9,16 @@ from ..checkpoint.contract import Checkpoint
 from ..data.open import BadFile, SourceLike, open_source
 from ..engines.precision import on_device
 from ..errors import VitrailError
-from ..evaluation.held_out import SplitChoice
 from ..evaluation.probe.linear import Kind, linear_probe
 from ..lens.observe import observe_features
 from ..lens.probe.layers import block_names, check_stream, layer_features, logit_lens
 from ..lens.probe.order import shift_equivariance
 from ..nn import Tokens
 from ..progress import Track, silent
+from .options import HeldOutOptions
 from .parts import probe_parts
 from .robustness_tests import standard_error
-from .studied_model import StudiedModel, check_amounts, matched, studied_model
+from .studied_model import StudiedModel, matched, studied_model
 
 _SHIFTED = 32
 """Number of images in the shift test."""
@@ -48,6 +48,18 @@ class Layer:
     follows: float | None
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LayerOptions(HeldOutOptions):
+    """Options of the study.
+
+    Attributes:
+        kind: kind of the probe, see `linear_probe`.
+    """
+
+    limit: int | None = 500
+    kind: Kind = "ridge"
+
+
 @dataclass(frozen=True, slots=True)
 class LayerStudy:
     """Results of the layers, first to last; phrases that describe the images and omissions; files left out."""
@@ -60,56 +72,34 @@ class LayerStudy:
 def study_layers(
     checkpoint: Checkpoint,
     source: SourceLike,
+    options: LayerOptions | None = None,
     *,
-    split: SplitChoice = "auto",
-    limit: int | None = 500,
-    skip_bad: bool = False,
-    strict: bool = True,
-    kind: Kind = "ridge",
-    batch_size: int = 32,
-    device: str = "auto",
-    precision: str = "auto",
-    seed: int = 0,
     progress: Track = silent,
 ) -> LayerStudy:
     """Fit probes on the train part of a source, and score them and the logit lens on another part.
 
     A source without its own train part is split as in the run; if there is no run either, or it was trained on other
-    images, those of the source are halved by seed, as they are with `split` "train" or "all": none is used for both.
+    images, those of the source are halved by seed, as they are with the split "train" or "all": none is used for both.
 
     Args:
         checkpoint: a classifier.
         source: labelled images, what `open_source` takes.
-        split: the part to score on, see `held_out`.
-        limit: largest number of images of each part, drawn by seed; None for all.
-        skip_bad, strict: see `evaluate`.
-        kind: kind of the probe, see `linear_probe`.
-        batch_size, device, precision: see `make_predictor`.
-        seed: seed of all random choices.
+        options: `split` is the part to score on.
         progress: reports the progress of the study.
 
     Raises:
         VitrailError: the model has no blocks, or there are too few images; see `matched`.
     """
-    check_amounts(limit, batch_size)
-    opened = matched(open_source(source, strict=strict), checkpoint)
+    options = options or LayerOptions()
+    opened = matched(open_source(source, strict=options.strict), checkpoint)
     block_names(checkpoint.model)
-    parts = probe_parts(
-        opened,
-        checkpoint.path,
-        checkpoint.preprocess.channels,
-        split=split,
-        limit=limit,
-        skip_bad=skip_bad,
-        seed=seed,
-        progress=progress,
-    )
+    parts = probe_parts(opened, checkpoint.path, checkpoint.preprocess.channels, options, progress=progress)
     learned, judged = (
-        studied_model(checkpoint, samples, batch_size=batch_size, device=device, precision=precision, progress=progress)
-        for samples in (parts.train, parts.test)
+        studied_model(checkpoint, samples, options, progress=progress) for samples in (parts.train, parts.test)
     )
     lens, reason = _lens(judged)
-    return LayerStudy(_layers(learned, judged, kind, lens, progress), (parts.note, _own(judged), *reason), parts.bad)
+    layers = _layers(learned, judged, options.kind, lens, progress)
+    return LayerStudy(layers, (parts.note, _own(judged), *reason), parts.bad)
 
 
 def _layers(

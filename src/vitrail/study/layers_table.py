@@ -5,7 +5,7 @@ from pathlib import Path
 
 from ..pages.charts import line_chart
 from ..pages.html import section
-from .files import StudyFiles
+from .files import StudyFiles, results
 from .layers import Layer, LayerStudy
 
 _COLUMNS: dict[str, Callable[[Layer], float | None]] = {
@@ -49,8 +49,8 @@ def files(study: LayerStudy, model: str) -> StudyFiles:
         title=f"Layers of {Path(model).name or model}",
         notes=study.notes,
         table=table(study),
-        csv=[["layer", "width", *_COLUMNS], *rows],
-        sections=[_chart(study)],
+        csv={"layers": [["layer", "width", *_COLUMNS], *rows]},
+        sections=[results(table(study), "layers"), _chart(study)],
     )
 
 

@@ -12,6 +12,7 @@ from ..errors import VitrailError
 from ..evaluation.held_out import HeldOut, MissingPart, SplitChoice, held_out, recorded_splits
 from ..progress import Track, silent
 from ..tasks.worth import images
+from .options import HeldOutOptions
 
 Read = Callable[[SplitChoice], HeldOut]
 """Part of a source -> its images."""
@@ -31,26 +32,20 @@ def probe_parts(
     opened: Source,
     run: Path | None,
     channels: int,
+    options: HeldOutOptions,
     *,
-    split: SplitChoice = "auto",
-    limit: int | None = None,
-    skip_bad: bool = False,
-    seed: int = 0,
     progress: Track = silent,
 ) -> ProbeParts:
     """Split a labelled source for probes; no image that the run was trained on with labels is scored.
 
     Probes are fitted on the source's own train part, or else on the run's. If there is neither, or no image beside it,
-    or with `split` "train" or "all", the images are halved by seed.
+    or with the split "train" or "all", the images are halved by seed.
 
     Args:
         opened: a labelled source.
         run: path of the checkpoint; a run without labels does not count.
         channels: channels of the model's images.
-        split: the part to score on, see `held_out`.
-        limit: largest number of images of each part, drawn by seed; None for all.
-        skip_bad: see `held_out`.
-        seed: seed of the draw.
+        options: `split` is the part to score on.
         progress: counts the files that are opened.
 
     Raises:
@@ -59,9 +54,10 @@ def probe_parts(
     run = run if run is not None and used_labels(run) else None
 
     def read(part: SplitChoice) -> HeldOut:
-        return held_out(opened, run, part, skip_bad=skip_bad, channels=channels, progress=progress)
+        return held_out(opened, run, part, skip_bad=options.skip_bad, channels=channels, progress=progress)
 
-    many, seed = takes_many(opened.task), derive(seed, "pictures to probe")
+    many, limit, split = takes_many(opened.task), options.limit, options.split
+    seed = derive(options.seed, "pictures to probe")
     apart = _apart(opened, run, split, read)
     if apart is not None:
         train, test = apart

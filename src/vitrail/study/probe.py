@@ -16,7 +16,6 @@ from ..engines.predictor import Predictor
 from ..errors import VitrailError
 from ..evaluation.embedding_model import EmbeddingModel
 from ..evaluation.feature_cache import cached_features, model_identity
-from ..evaluation.held_out import SplitChoice
 from ..evaluation.probe.scores import ProbeScore, probe_scores
 from ..lens.naming import find_module
 from ..lens.observe import observe_features
@@ -26,10 +25,34 @@ from ..nn import Tokens
 from ..progress import Track, silent
 from ..tasks.classification import Classification
 from ..tasks.embedding import Embedding
+from .options import HeldOutOptions
 from .parts import ProbeParts, probe_parts
-from .studied_model import check_amounts
 
 Pool = Literal["auto", "class", "mean"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ProbeOptions(HeldOutOptions):
+    """Options of the study.
+
+    Attributes:
+        layer: name of a module whose output is probed; a unique ending is enough. None: the model's embedding.
+        pool: of a layer's tokens the "class" token, the "mean" of the patches, or "auto", the first of these there is.
+
+    Raises:
+        VitrailError: a pool without a layer.
+    """
+
+    limit: int | None = 5000
+    layer: str | None = None
+    pool: Pool = "auto"
+
+    def __post_init__(self) -> None:
+        HeldOutOptions.__post_init__(self)
+        if self.pool != "auto" and self.layer is None:
+            raise VitrailError(
+                f"pool {self.pool} is for the tokens of a layer: name one, the model's embedding has its own pool"
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,17 +89,8 @@ class ProbeStudy:
 def study_probe(
     checkpoint: Checkpoint,
     sources: Sequence[SourceLike],
+    options: ProbeOptions | None = None,
     *,
-    layer: str | None = None,
-    pool: Pool = "auto",
-    split: SplitChoice = "auto",
-    limit: int | None = 5000,
-    skip_bad: bool = False,
-    strict: bool = True,
-    batch_size: int = 32,
-    device: str = "auto",
-    precision: str = "auto",
-    seed: int = 0,
     progress: Track = silent,
 ) -> ProbeStudy:
     """Score kNN, linear and few-shot classifiers on the frozen features of a model.
@@ -86,42 +100,23 @@ def study_probe(
     Args:
         checkpoint: any model of images, also one that was pre-trained without labels.
         sources: labelled sources, what `open_source` takes; their classes need not be the model's.
-        layer: name of a module whose output is probed; a unique ending is enough. None: the model's embedding.
-        pool: of a layer's tokens the "class" token, the "mean" of the patches, or "auto", the first of these there is.
-        split: the part to score on, see `probe_parts`.
-        limit: largest number of images of each part, drawn by seed; None for all.
-        skip_bad, strict: see `evaluate`.
-        batch_size, device, precision: see `make_predictor`.
-        seed: seed of all random choices.
+        options: `split` is the part to score on, see `probe_parts`.
         progress: reports the progress of the study.
 
     Raises:
         VitrailError: the model does not take images, there is no such layer, labels are no classes, or there are too
             few images; see `probe_parts`.
     """
-    check_amounts(limit, batch_size)
-    if pool != "auto" and layer is None:
-        raise VitrailError(
-            f"pool {pool} is for the tokens of a layer: name one, the model's embedding has its own pool"
-        )
+    options = options or ProbeOptions()
     if not sources:
         raise VitrailError("a probe needs labelled images: name at least one source")
-    opened = [_with_classes(open_source(source, strict=strict)) for source in sources]
-    probed = _FeatureRunner(checkpoint, layer, pool, batch_size, device, precision)
+    opened = [_with_classes(open_source(source, strict=options.strict)) for source in sources]
+    probed = _FeatureRunner(checkpoint, options)
     found = []
     for source in opened:
-        parts = probe_parts(
-            source,
-            checkpoint.path,
-            checkpoint.preprocess.channels,
-            split=split,
-            limit=limit,
-            skip_bad=skip_bad,
-            seed=seed,
-            progress=progress,
-        )
+        parts = probe_parts(source, checkpoint.path, checkpoint.preprocess.channels, options, progress=progress)
         train, test = (probed.features(source, samples, progress) for samples in (parts.train, parts.test))
-        found.append(_scored(source, parts, train, test, seed))
+        found.append(_scored(source, parts, train, test, options.seed))
     return ProbeStudy(tuple(found), probed.words, train.shape[1])
 
 
@@ -149,21 +144,19 @@ def _with_classes(source: Source) -> Source:
 class _FeatureRunner:
     """Computes the features that are probed."""
 
-    def __init__(
-        self, checkpoint: Checkpoint, layer: str | None, pool: Pool, batch_size: int, device: str, precision: str
-    ) -> None:
+    def __init__(self, checkpoint: Checkpoint, options: ProbeOptions) -> None:
         shape = checkpoint.model.config.pixels_shape
         if len(shape) != 3:
             raise VitrailError(f"this model takes videos, {'×'.join(map(str, shape))}: probes need a model of images")
         model: nn.Module = EmbeddingModel(checkpoint.model)
         self.words = "the embedding"
-        if layer is not None:
-            images = image_model(checkpoint.model)
-            name = find_module(images, layer)
+        if options.layer is not None:
+            images, pool = image_model(checkpoint.model), options.pool
+            name = find_module(images, options.layer)
             model = LayerFeatures(images, name, pool)
             self.words = f"{name}, {'class token or mean of the patches' if pool == 'auto' else pool}"
-        engine = make_engine(model, device=device, precision=precision)
-        self.predictor = Predictor(engine, checkpoint.preprocess, Embedding(), (), batch_size=batch_size)
+        engine = make_engine(model, device=options.device, precision=options.precision)
+        self.predictor = Predictor(engine, checkpoint.preprocess, Embedding(), (), batch_size=options.batch_size)
         self.identity = model_identity(checkpoint.model, self.words)
 
     def features(self, source: Source, samples: Sequence[Sample], progress: Track) -> Float[Tensor, "n D"]:

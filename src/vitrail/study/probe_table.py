@@ -11,7 +11,7 @@ from ..pages.charts import line_chart
 from ..pages.html import section
 from ..pages.html import table as html_table
 from ..tasks.worth import percent_interval
-from .files import StudyFiles
+from .files import StudyFiles, results
 from .probe import ProbedSource, ProbeStudy
 from .robustness_table import column_names
 
@@ -50,13 +50,14 @@ def files(study: ProbeStudy, model: str) -> StudyFiles:
     Args:
         model: name of the checkpoint.
     """
+    charts = (_few_shot_chart(study), _knn_chart(study), _intervals(study))
     return StudyFiles(
         name="probe",
         title=f"Probes of {Path(model).name or model}",
         notes=notes(study),
         table=table(study),
-        csv=[_HEAD, *_rows(study)],
-        sections=[part for part in (_few_shot_chart(study), _knn_chart(study), _intervals(study)) if part],
+        csv={"probe": [_HEAD, *_rows(study)]},
+        sections=[results(table(study), "probe"), *filter(None, charts)],
     )
 
 

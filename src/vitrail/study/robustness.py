@@ -14,18 +14,19 @@ from ..data.open import BadFile, Sample, SourceLike, open_source, read_image
 from ..data.preprocess import Preprocess
 from ..data.seeds import derive
 from ..errors import VitrailError, nearest
-from ..evaluation.held_out import SplitChoice, held_out, recorded_splits
+from ..evaluation.held_out import held_out, recorded_splits
 from ..progress import Track, silent
 from . import robustness_tests
+from .options import HeldOutOptions
 from .robustness_tests import Measurement
-from .studied_model import StudiedModel, check_amounts, common_samples, drawn, matched, studied_model
+from .studied_model import StudiedModel, common_samples, drawn, matched, studied_model
 
 Test = Literal["corruption", "adversarial", "sketch", "conflict", "shift", "calibration"]
 TESTS: tuple[Test, ...] = get_args(Test)
 
 
-@dataclass(frozen=True, slots=True)
-class Options:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RobustnessOptions(HeldOutOptions):
     """Settings of a robustness study.
 
     Attributes:
@@ -33,29 +34,20 @@ class Options:
         severities: severities of the corruptions, 1 to 5.
         epsilons: largest change of a value by an attack, in 1/255 of the range of values.
         steps: number of steps of PGD.
-        limit: largest number of images, drawn by seed; None for all.
-        split: part of the source, see `held_out`.
         masks: folder with a mask of the object of each image, for "conflict".
-        skip_bad, strict: see `evaluate`.
-        batch_size, device, precision: see `make_predictor`.
-        seed: seed of all random choices.
+
+    Raises:
+        VitrailError: an unknown test, or a value that its test does not take.
     """
 
     tests: tuple[Test, ...] = ("corruption", "adversarial", "sketch", "shift", "calibration")
     severities: tuple[int, ...] = (1, 3, 5)
     epsilons: tuple[float, ...] = (1.0, 4.0)
     steps: int = 10
-    limit: int | None = 200
-    split: SplitChoice = "auto"
     masks: Path | None = None
-    skip_bad: bool = False
-    strict: bool = True
-    batch_size: int = 32
-    device: str = "auto"
-    precision: str = "auto"
-    seed: int = 0
 
     def __post_init__(self) -> None:
+        HeldOutOptions.__post_init__(self)
         for name in self.tests:
             if name not in TESTS:
                 raise VitrailError(f"there is no test {name!r}: {nearest(name, TESTS)}")
@@ -70,7 +62,6 @@ class Options:
             raise VitrailError(f"{self.steps} steps of PGD are not possible: use 1 or more")
         if "conflict" in self.tests and self.masks is None:
             raise VitrailError("the cue conflict needs masks of the objects: name a folder of them with --masks")
-        check_amounts(self.limit, self.batch_size)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +80,11 @@ class RobustnessStudy:
 
 
 def study_robustness(
-    checkpoints: Sequence[Checkpoint], source: SourceLike, options: Options | None = None, *, progress: Track = silent
+    checkpoints: Sequence[Checkpoint],
+    source: SourceLike,
+    options: RobustnessOptions | None = None,
+    *,
+    progress: Track = silent,
 ) -> RobustnessStudy:
     """Accuracy of one or two classifiers on the same clean and changed images, which no model was trained on.
 
@@ -97,23 +92,14 @@ def study_robustness(
     2019, section 4.1): the second has 1, and lower is better.
 
     Raises:
-        VitrailError: a model or source that cannot be studied; see `Options`, `common_samples`, `read_mask`.
+        VitrailError: a model or source that cannot be studied; see `RobustnessOptions`, `common_samples`, `read_mask`.
     """
-    options = options or Options()
-    found, which, bad = common_samples(
-        checkpoints,
-        source,
-        split=options.split,
-        limit=options.limit,
-        skip_bad=options.skip_bad,
-        strict=options.strict,
-        seed=options.seed,
-        progress=progress,
-    )
+    options = options or RobustnessOptions()
+    found, which, bad = common_samples(checkpoints, source, options, progress=progress)
     objects = _objects(checkpoints, found, options.masks if "conflict" in options.tests else None)
     columns, notes = [], [which]
     for checkpoint, samples, masks in zip(checkpoints, found, objects, strict=True):
-        studied = _studied(checkpoint, samples, options, progress)
+        studied = studied_model(checkpoint, samples, options, progress=progress)
         val = _val(checkpoint, source, options, progress) if "calibration" in options.tests else None
         columns.append(_rows(studied, val, masks, options, progress))
         notes.append(f"accuracy of predicting the most common class: {100 * studied.majority_accuracy:.1f} %")
@@ -144,7 +130,11 @@ def _with_error(rows: list[Measurement], reference: list[Measurement]) -> list[M
 
 
 def _rows(
-    studied: StudiedModel, val: StudiedModel | None, masks: list[Mask | None], options: Options, progress: Track
+    studied: StudiedModel,
+    val: StudiedModel | None,
+    masks: list[Mask | None],
+    options: RobustnessOptions,
+    progress: Track,
 ) -> list[Measurement]:
     rows = robustness_tests.clean(studied)
     if "corruption" in options.tests:
@@ -162,7 +152,9 @@ def _rows(
     return rows
 
 
-def _notes(checkpoint: Checkpoint, val: StudiedModel | None, masks: list[Mask | None], options: Options) -> list[str]:
+def _notes(
+    checkpoint: Checkpoint, val: StudiedModel | None, masks: list[Mask | None], options: RobustnessOptions
+) -> list[str]:
     notes = []
     if "corruption" in options.tests:
         notes.append(f"the accuracy under a corruption is the mean over severities {_listed(options.severities)}")
@@ -179,17 +171,6 @@ def _about_values(studied: StudiedModel) -> list[str]:
     if studied.is_unit:
         return []
     return [f"changed images have 256 levels from {studied.low:.4g} to {studied.high:.4g}, the range of all images"]
-
-
-def _studied(checkpoint: Checkpoint, samples: Sequence[Sample], options: Options, progress: Track) -> StudiedModel:
-    return studied_model(
-        checkpoint,
-        samples,
-        batch_size=options.batch_size,
-        device=options.device,
-        precision=options.precision,
-        progress=progress,
-    )
 
 
 def _objects(
@@ -220,7 +201,9 @@ def _mask(sample: Sample, file: Path | None, preprocess: Preprocess) -> Mask | N
     return mask if mask.any() else None
 
 
-def _val(checkpoint: Checkpoint, source: SourceLike, options: Options, progress: Track) -> StudiedModel | None:
+def _val(
+    checkpoint: Checkpoint, source: SourceLike, options: RobustnessOptions, progress: Track
+) -> StudiedModel | None:
     """The model with its validation images; None if they are not known, or may be among those under test."""
     opened = matched(open_source(source, strict=options.strict), checkpoint)
     recorded = recorded_splits(checkpoint.path) if checkpoint.path else None
@@ -233,7 +216,7 @@ def _val(checkpoint: Checkpoint, source: SourceLike, options: Options, progress:
     except VitrailError:  # the run's val part is of another source
         return None
     samples = drawn(own.samples, options.limit, derive(options.seed, "val pictures"))
-    return _studied(checkpoint, samples, options, progress)
+    return studied_model(checkpoint, samples, options, progress=progress)
 
 
 def _some_of(given: Sequence[float], valid: Sequence[float] | None = None) -> bool:

@@ -7,7 +7,7 @@ from typing import Literal
 
 from ..pages.charts import line_chart
 from ..pages.html import section
-from .files import StudyFiles
+from .files import StudyFiles, results
 from .robustness import RobustnessStudy
 from .robustness_tests import CLEAN, Measurement
 
@@ -59,8 +59,8 @@ def files(study: RobustnessStudy, names: Sequence[str]) -> StudyFiles:
         title=f"Robustness of {' and '.join(column_names(names))}",
         notes=[*study.notes, STANDARD_ERROR],
         table=table(study, names),
-        csv=csv_rows(study, names),
-        sections=[chart for chart in (_severity_chart(study, names),) if chart],
+        csv={"robustness": csv_rows(study, names)},
+        sections=[results(table(study, names), "robustness"), *filter(None, [_severity_chart(study, names)])],
     )
 
 

@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Literal
 
 from ..checkpoint.contract import load
+from ..checkpoint.origin import public_name
 from ..errors import VitrailError
 from ..pages.charts import line_chart
-from ..pages.html import page, section, table
+from ..pages.html import section, table
 from ..planning.flops import count
-from ..tables import write_text
 from ..training.folder import EVALUATION, SPLITS, RunFolder
+from .files import StudyFiles, Table, results
 from .scaling import ScalingFit, fit_scaling
 from .trial_runs import accuracy_of
 
@@ -65,15 +66,37 @@ def scaling_of_runs(runs: Sequence[Path], axis: Axis) -> tuple[ScalingFit, list[
     return fit_scaling([size for size, _ in found], [error for _, error in found]), found
 
 
-def write_scaling(fit: ScalingFit, found: Sequence[tuple[float, float]], axis: Axis, folder: Path) -> None:
-    """Write scaling.html to a folder, which is made if need be."""
-    folder.mkdir(parents=True, exist_ok=True)
+def files(fit: ScalingFit, runs: Sequence[Path], found: Sequence[tuple[float, float]], axis: Axis) -> StudyFiles:
+    """Content of scaling.csv and scaling.html.
+
+    Args:
+        fit: the fit of the runs.
+        runs: their folders.
+        found: (size, error) of each run.
+        axis: what their size is.
+    """
     low, high = min(size for size, _ in found), 2 * fit.law.largest
     curve = [low * (high / low) ** (place / _CURVE) for place in range(_CURVE + 1)]
     lines = {"measured": sorted(found), "fitted": [(size, fit.law(size)) for size in curve]}
     chart = line_chart(lines, label="Error", x_label=_AXES[axis], percent=True, log_x=True, unconnected=("measured",))
-    body = section("Error", chart) + section("Fit", table(SCALING_HEADERS, [scaling_row(fit)], text=0), NOTE)
-    write_text(folder / "scaling.html", page(f"Error against {_AXES[axis]}", '<p class="soft">Scaling law</p>', [body]))
+    named = [(public_name(str(run)), size, error) for run, (size, error) in zip(runs, found, strict=True)]
+    rows = [[name, f"{size:,.0f}", _percent(error)] for name, size, error in named]
+    shown: Table = (["run", axis, "error"], rows)
+    return StudyFiles(
+        name="scaling",
+        title=f"Error against {_AXES[axis]}",
+        subtitle="Scaling law",
+        notes=[NOTE],
+        table=shown,
+        csv={
+            "scaling": [["run", axis, "error"], *([name, f"{size:.0f}", f"{error:.6f}"] for name, size, error in named)]
+        },
+        sections=[
+            section("Error", chart),
+            section("Fit", table(SCALING_HEADERS, [scaling_row(fit)], text=0)),
+            results(shown, "scaling"),
+        ],
+    )
 
 
 NOTE = (

@@ -19,12 +19,13 @@ from ..data.seeds import derive, permutation
 from ..engines.precision import on_device, reduced_precision
 from ..engines.predictor import Predictor, batched, even_batches, make_predictor
 from ..errors import VitrailError
-from ..evaluation.held_out import SplitChoice, held_out
+from ..evaluation.held_out import held_out
 from ..machine.facts import usable_cores
 from ..nn import joined
 from ..progress import Track, silent
 from ..tasks.classification import Classification
 from ..tasks.registry import resolve
+from .options import HeldOutOptions, StudyOptions
 
 Image = UInt8[ndarray, "H W C"]
 
@@ -131,10 +132,8 @@ def unit_range(images: Sequence[Image]) -> Float[Tensor, "B C H W"]:
 def studied_model(
     checkpoint: Checkpoint,
     samples: Sequence[Sample],
+    options: StudyOptions | None = None,
     *,
-    batch_size: int = 32,
-    device: str = "auto",
-    precision: str = "auto",
     progress: Track = silent,
 ) -> StudiedModel:
     """Read the images of samples and return them with the checkpoint's model.
@@ -142,26 +141,20 @@ def studied_model(
     Args:
         checkpoint: a classifier.
         samples: samples with labels in the order of the model's outputs; their images are read into memory.
-        batch_size, device, precision: see `make_predictor`. Studies always run in PyTorch, since some tests need
-            gradients or hooks.
+        options: batch size, device and precision. Studies always run in PyTorch, since some tests need gradients or
+            hooks.
         progress: reports the number of images read.
     """
-    preprocess = checkpoint.preprocess
-    predictor = make_predictor(checkpoint, batch_size=batch_size, device=device, precision=precision)
+    preprocess, options = checkpoint.preprocess, options or StudyOptions()
+    predictor = make_predictor(
+        checkpoint, batch_size=options.batch_size, device=options.device, precision=options.precision
+    )
     read = list(progress((_fitted(sample, preprocess) for sample in samples), len(samples), "read"))
     low, high = _span(read)
     pairs = [_shared(fitted, low, high) for fitted in read]
     labels = torch.tensor([sample.labels[0] for sample in samples])
     fitted, images = zip(*pairs, strict=True)
     return StudiedModel(predictor, checkpoint.model, fitted, images, labels, tuple(samples), low, high)
-
-
-def check_amounts(limit: int | None, batch_size: int) -> None:
-    """Raise VitrailError for fewer than two images, or a batch size below 1."""
-    if limit is not None and limit < 2:
-        raise VitrailError(f"limit {limit} is too few images to study: use 2 or more, or all")
-    if batch_size < 1:
-        raise VitrailError(f"batch size {batch_size} is not possible: use 1 or more")
 
 
 def matched(opened: Source, checkpoint: Checkpoint) -> Source:
@@ -196,32 +189,25 @@ def drawn(samples: Sequence[Sample], limit: int | None, seed: int) -> list[Sampl
 def common_samples(
     checkpoints: Sequence[Checkpoint],
     source: SourceLike,
+    options: HeldOutOptions,
     *,
-    split: SplitChoice = "auto",
-    limit: int | None = None,
-    skip_bad: bool = False,
-    strict: bool = True,
-    seed: int = 0,
     progress: Track = silent,
 ) -> tuple[list[list[Sample]], str, tuple[BadFile, ...]]:
     """Samples of the same images for each checkpoint, with labels in its order of classes; a description; bad files.
 
     Images that one of the checkpoints was trained on are left out for all.
 
-    Args:
-        skip_bad, strict: see `evaluate`.
-
     Raises:
         VitrailError: see `matched`; fewer than two images are left.
     """
-    opened = open_source(source, strict=strict)
+    opened = open_source(source, strict=options.strict)
     sources = [matched(opened, checkpoint) for checkpoint in checkpoints]
     chosen = [
         held_out(
             own,
             checkpoint.path,
-            split,
-            skip_bad=skip_bad,
+            options.split,
+            skip_bad=options.skip_bad,
             channels=checkpoint.preprocess.channels,
             progress=progress,
         )
@@ -236,7 +222,7 @@ def common_samples(
             f"({notes}): give others, or use --split all"
         )
     # In the source's order, as in `vitrail eval`, so that sums are equal to the last digit.
-    chosen_names = {sample.name for sample in drawn(common, limit, derive(seed, "pictures to study"))}
+    chosen_names = {sample.name for sample in drawn(common, options.limit, derive(options.seed, "pictures to study"))}
     kept = [sample for sample in common if sample.name in chosen_names]
     few = f"{len(kept)} of " if len(kept) < len(common) else ""
     which = notes if len(labelled[0]) == len(common) else f"{len(common)} common images ({notes})"

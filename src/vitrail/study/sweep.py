@@ -9,9 +9,12 @@ from pathlib import Path
 
 from ..errors import VitrailError
 from ..progress import Say, Track, discard_message, silent
+from ..training.reading import reading_of, uses_labels
 from ..training.recipe import Recipe
+from ..training.recipe_checks import UNUSED_BY_LBFGS
 from ..training.recipe_file import set_fields
-from .trial_runs import Outcome, Trial, run_trials
+from ..training.training_data import read_data
+from .trial_runs import Outcome, Trial, check_own, claimed, run_trials
 
 MOST_RUNS = 100
 
@@ -78,7 +81,8 @@ def sweep(
         skip_bad, progress, say: see `train`.
 
     Raises:
-        VitrailError: an unknown field, a bad value, too many combinations, or a folder of another sweep.
+        VitrailError: an unknown field, a bad value, a field that changes nothing, too many combinations, a source that
+            no run can be trained on, or a folder of another sweep.
     """
     if not over:
         raise VitrailError("a sweep needs fields to vary: --over lr=3e-4,1e-3")
@@ -95,6 +99,10 @@ def sweep(
     elif minutes is not None:
         base = replace(base, minutes=minutes / len(combinations))
     trials = [_trial(source, base, fields, values, number) for number, values in enumerate(combinations, 1)]
+    _require_different(fields, trials)
+    check_own(out)
+    if not claimed(out):
+        _require_usable(source, trials, skip_bad, progress)
     limit = minutes if epochs is not None else None
     found = run_trials(trials, out, minutes=limit, skip_bad=skip_bad, progress=progress, say=say)
     return Sweep(source, fields, tuple(combinations), tuple(found))
@@ -124,6 +132,52 @@ def best_command(found: Sweep, options: Sequence[str] = (), shared: Sequence[str
     values = found.values[found.ranking[0]]
     settings = [f"{name}={value}" for name, value in zip(found.fields, values, strict=True)]
     return shlex.join(["vitrail", "train", found.source, *options, "--set", *shared, *settings])
+
+
+def _require_different(fields: Sequence[str], trials: Sequence[Trial]) -> None:
+    """Raise VitrailError if a field changes nothing, or if two combinations are the same recipe."""
+    unused = [unused_fields(trial.recipe) for trial in trials]
+    for name in fields:
+        field = name.removeprefix("recipe.").split(".")[0]
+        if all(field in each for each in unused):
+            raise VitrailError(f"--over {name} changes nothing: {unused[0][field]}")
+    for place, trial in enumerate(trials):
+        for other in trials[:place]:
+            if trial.recipe == other.recipe:
+                raise VitrailError(
+                    f"--over gives the same recipe twice, as {other.name} and {trial.name}: name each value once"
+                )
+
+
+def unused_fields(recipe: Recipe) -> dict[str, str]:
+    """Fields that do not change the result of a recipe -> the reason, and what to vary in their place."""
+    found: dict[str, str] = {}
+    if recipe.solver == "lbfgs":
+        reason = (
+            "solver lbfgs fits the last layer in one step, to features of the images as they are; vary weights, "
+            "image_size, objective.label_smoothing or seed, or train by steps, --set solver=steps"
+        )
+        found |= dict.fromkeys(UNUSED_BY_LBFGS, reason)
+    elif recipe.optimizer in ("adamw", "lamb"):
+        found["muon_lr"] = f"it is the rate of Muon, and the optimizer is {recipe.optimizer}; vary lr"
+    if recipe.steps is not None:
+        found["epochs"] = f"steps is {recipe.steps}, which takes precedence; vary steps"
+    return found
+
+
+def _require_usable(source: str, trials: Sequence[Trial], skip_bad: bool, progress: Track) -> None:
+    """Raise the error of a source that none of the trials can be trained on. Files that were read are not read again by
+    the trials."""
+    recipes = [trial.recipe for trial in trials]
+    readings = dict.fromkeys(reading_of(each, labelled=uses_labels(each), skip_bad=skip_bad) for each in recipes)
+    errors = []
+    for reading in readings:
+        try:
+            read_data(source, reading, progress=progress)
+            return
+        except VitrailError as error:
+            errors.append(error)
+    raise errors[0]
 
 
 def _trial(source: str, base: Recipe, fields: Sequence[str], values: Sequence[str], number: int) -> Trial:

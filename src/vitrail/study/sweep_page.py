@@ -1,18 +1,14 @@
 """A sweep as rows of a table, as a CSV file and as a page."""
 
-from collections.abc import Sequence
 from html import escape
-from pathlib import Path
 from shlex import quote
 from statistics import mean
 
 from ..checkpoint.origin import public_name
 from ..pages.bars import value_bars
-from ..pages.html import cautions, facts, page, section, table
-from ..tables import write_csv, write_text
+from ..pages.html import section, table
+from .files import StudyFiles
 from .sweep import Sweep
-
-PAGE, CSV = "sweep.html", "sweep.csv"
 
 
 def sweep_table(found: Sweep) -> tuple[list[str], list[list[str]]]:
@@ -31,13 +27,6 @@ def sweep_table(found: Sweep) -> tuple[list[str], list[list[str]]]:
     return [headers[column] for column in kept], [[row[column] for column in kept] for row in rows]
 
 
-def write_sweep(found: Sweep, folder: Path, command: str) -> None:
-    """Write sweep.html and sweep.csv."""
-    headers, rows = sweep_table(found)
-    write_csv(folder / CSV, [headers, *rows])
-    write_text(folder / PAGE, sweep_page(found, command))
-
-
 def sweep_notes(found: Sweep) -> list[str]:
     """Sentences on what the result is worth."""
     ranking = found.ranking
@@ -54,23 +43,35 @@ def sweep_notes(found: Sweep) -> list[str]:
     return [*notes, *([f"{missing} of {len(found.outcomes)} runs have no result."] if missing else [])]
 
 
-def sweep_page(found: Sweep, command: str) -> str:
-    """Return the HTML document."""
+def files(found: Sweep, command: str) -> StudyFiles:
+    """Content of sweep.html and sweep.csv.
+
+    Args:
+        found: the sweep.
+        command: the command that trains the best run again.
+    """
     best, headers, rows = found.best, *sweep_table(found)
     shown = [("runs", f"{len(found.ranking)} of {len(found.outcomes)}"), ("best run", best.trial.name)]
     shown += [("its validation quality", f"{best.quality:.4f}")]
     shown += [(f"its {name} (held out)", value) for name, value in best.metrics.get("facts", [])[:1]]
     each = {found.outcomes[place].trial.name: found.outcomes[place].quality or 0.0 for place in found.ranking}
     command = command.replace(f" train {quote(found.source)}", f" train {quote(public_name(found.source))}", 1)
-    parts = [
-        facts(shown),
-        cautions(sweep_notes(found)),
-        section("The best again", f"<pre>{escape(command)}</pre>"),
-        section("Validation quality of each run", value_bars(each)),
-        *(_by_field(found, place) for place in range(len(found.fields))),
-        section("All runs", table(headers, rows)),
-    ]
-    return page(f"Sweep of {public_name(found.source)}", '<p class="soft">Grid search</p>', parts)
+    return StudyFiles(
+        name="sweep",
+        title=f"Sweep of {public_name(found.source)}",
+        subtitle="Grid search",
+        facts=shown,
+        cautions=sweep_notes(found),
+        table=(headers, rows),
+        csv={"sweep": [headers, *rows]},
+        sections=[
+            section("The best again", f"<pre>{escape(command)}</pre>"),
+            section("Validation quality of each run", value_bars(each)),
+            *(_by_field(found, place) for place in range(len(found.fields))),
+            section("All runs", table(headers, rows)),
+        ],
+        folder=True,
+    )
 
 
 def _by_field(found: Sweep, column: int) -> str:
@@ -88,8 +89,3 @@ def _short(text: str) -> str:
     """The first line of an error, cut."""
     first, *more = text.splitlines() or [""]
     return first if len(first) <= 80 and not more else f"{first[:79].rstrip(':')}…"
-
-
-def sweep_summary(found: Sweep, folder: Path, command: str) -> Sequence[str]:
-    """Lines for a terminal, below the table."""
-    return [f"best: {found.best.trial.name}", f"  {command}", f"written to {folder}: {PAGE}, {CSV}"]

@@ -104,10 +104,15 @@ def run_trials(
 def check_own(folder: Path) -> None:
     """Raise VitrailError if a folder has other files than those of a list of trainings, such as a source's images."""
     check_folder(folder)
-    if (folder / TRIALS).is_file() or not folder.is_dir():
+    if claimed(folder) or not folder.is_dir():
         return
     if other := sorted(path.name for path in folder.iterdir() if path.name != COST):
         raise VitrailError(f"{folder} has other files, such as {other[0]}: use a new folder")
+
+
+def claimed(folder: Path) -> bool:
+    """Whether a folder has a list of trainings."""
+    return (folder / TRIALS).is_file()
 
 
 def finished(path: Path) -> bool:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_map
 
-from ..data.samples import Sample, Source
+from ..data.samples import BadFile, Sample, Source
 from ..data.survey import Survey
 from ..errors import VitrailError
 from ..task_spec import TaskSpec
@@ -46,12 +46,14 @@ class Evaluation(ABC):
         loss: mean loss, as the task defines it.
         note: which images they are, or None.
         loss_margin: half of the 95 % interval of the loss; None if it is not known.
+        bad: files of the source that could not be used and were left out.
     """
 
     count: int
     loss: float
     note: str | None = None
     loss_margin: float | None = None
+    bad: tuple[BadFile, ...] = ()
 
     @property
     @abstractmethod

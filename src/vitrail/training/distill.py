@@ -8,14 +8,15 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from ..checkpoint.contract import Checkpoint
+from ..checkpoint.contract import Checkpoint, load
+from ..checkpoint.native import tensors_digest
 from ..data.open import SourceLike
 from ..engines.precision import on_device, place_model, reduced_precision
 from ..errors import VitrailError
 from ..models.fields import ModelConfig
 from ..nn import BaseVisionModel
 from ..objectives.distill import DistillConfig
-from ..objectives.stored_logits import LogitFacts, has_epoch, write_epoch, write_facts
+from ..objectives.stored_logits import LogitFacts, has_epoch, read_facts, write_epoch, write_facts
 from ..objectives.supervised import SupervisedConfig
 from ..objectives.teachers import Teacher, make_teacher, register_teacher
 from ..progress import Say, Track, discard_message, silent
@@ -61,6 +62,8 @@ def distill_from_teacher(
     """
     read = read_recipe(recipe) if isinstance(recipe, str) else recipe or Recipe()
     objective = distilling(read, teacher_name(teacher), kind=kind, temperature=temperature, weight=weight)
+    if note := changed_teacher(objective):
+        say(f"note: {note}")
     return train(
         source, read, model=student, objective=objective, out=out, skip_bad=skip_bad, progress=progress, say=say
     )
@@ -95,6 +98,26 @@ def distilling(
     return DistillConfig(**{**known, **new})
 
 
+def changed_teacher(objective: DistillConfig) -> str:
+    """A sentence if stored logits are of other weights than their teacher has now; empty if not, or if it is not
+    known: only checkpoints on this machine are read."""
+    if objective.stored is None:
+        return ""
+    facts = read_facts(objective.stored)
+    if not facts.weights or not Path(facts.teacher).exists():
+        return ""
+    try:
+        weights = tensors_digest(load(facts.teacher).model.state_dict())
+    except VitrailError:  # what is there now is no checkpoint
+        return ""
+    if weights == facts.weights:
+        return ""
+    return (
+        f"the logits in {objective.teacher} are of other weights than {facts.teacher} has now; to learn from these, "
+        "store them in a new folder"
+    )
+
+
 def store_logits(
     teacher: TeacherLike,
     source: SourceLike,
@@ -124,7 +147,7 @@ def store_logits(
         skip_bad, progress: see `train`.
 
     Raises:
-        VitrailError: an invalid number, or a folder with other logits.
+        VitrailError: an invalid number, or a folder with other logits, also of other weights of the same teacher.
     """
     if epochs < 1 or (top_k is not None and top_k < 1):
         raise VitrailError(f"{epochs} epochs and top_k {top_k}: use 1 or more of each")
@@ -137,6 +160,7 @@ def store_logits(
         if chosen(setup.recipe.augment).repeats > 1:
             raise VitrailError("logits are stored once for each image of an epoch: set augment.repeats=1")
         labels = chosen(setup.labels)
+        module = make_teacher(name, labels.names, labels.preprocess).eval()
         facts = LogitFacts(
             teacher=name,
             classes=labels.names,
@@ -145,9 +169,10 @@ def store_logits(
             epochs=epochs,
             top_k=min(top_k or 10, len(labels.names)),
             temperature=temperature,
+            weights=tensors_digest(module.model.state_dict()),
         )
         write_facts(Path(out), facts)
-        module = place_model(make_teacher(name, labels.names, labels.preprocess), setup.device).eval()
+        module = place_model(module, setup.device)
         for epoch in progress(range(epochs), epochs, "epochs"):
             if not has_epoch(Path(out), epoch):
                 write_epoch(Path(out), facts, epoch, _logits(setup, module, epoch))

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import Tensor
 
@@ -101,6 +101,7 @@ def _measure(folder: RunFolder, setup: RunSetup, trainer: Trainer) -> tuple[Eval
             trainer.ema = None
             trainer.model.load_state_dict(best.model.state_dict())
         found = with_features(setup, best.model, split, evaluate_loss(setup, trainer, split))
+    found = replace(found, bad=setup.data.survey.bad)
     measured = {f"{split}_{key}": value for key, value in found.headline().items()}
     best.info["metrics"] = {**best.info["metrics"], **measured}
     save(best, folder.checkpoints / "best")

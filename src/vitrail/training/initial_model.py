@@ -6,7 +6,8 @@ from typing import Any
 
 import torch
 
-from ..checkpoint.contract import Checkpoint, load
+from ..checkpoint.contract import Checkpoint, build_checkpoint, load_stored
+from ..checkpoint.document import Stored
 from ..checkpoint.origin import public_name
 from ..data.preprocess import Preprocess
 from ..data.seeds import derive
@@ -106,7 +107,13 @@ def _with_config(model: BaseVisionModel[ModelConfig], config: ModelConfig) -> Ba
     return found
 
 
-def adapted_checkpoint(recipe: Recipe, data: TrainingData, pretrained: Checkpoint) -> Checkpoint:
+def read_pretrained(recipe: Recipe) -> Stored:
+    """Read the recipe's weights. The fields that it sets complete the shapes of bare weights of other libraries."""
+    size = {} if recipe.image_size is None else {"image_size": recipe.image_size}
+    return load_stored(chosen(recipe.weights), {**_changes(recipe), **size})
+
+
+def adapted_checkpoint(recipe: Recipe, data: TrainingData, pretrained: Stored) -> Checkpoint:
     """The checkpoint to start from, adapted to the number of outputs and to the image size."""
     interchangeable = {data.channels, pretrained.preprocess.channels} <= {1, 3}
     channels = pretrained.preprocess.channels if interchangeable else data.channels
@@ -117,12 +124,12 @@ def adapted_checkpoint(recipe: Recipe, data: TrainingData, pretrained: Checkpoin
     labelled = bool(chosen(recipe.objective).tasks) and data.task is not None
     new_head = False
     if labelled and data.task is not None:
-        _check_head(pretrained.model.config, str(recipe.weights), data.task)
-        new_head = data.names != pretrained.class_names or data.task.continued(pretrained.task) is None
+        _check_head(pretrained.config, str(recipe.weights), data.task)
+        new_head = data.names != pretrained.class_names or data.task.continued(pretrained.config.task) is None
         changes["task"] = data.task.spec
         if data.names != pretrained.class_names:
             changes["num_classes"] = len(data.names)
-    loaded = load(chosen(recipe.weights), **changes)
+    loaded = build_checkpoint(pretrained, changes)
     preprocess = loaded.preprocess
     if given := given_statistics(recipe.mean, recipe.std, channels):
         preprocess = replace(preprocess, mean=given[0], std=given[1])
@@ -148,10 +155,10 @@ def _card_info(recipe: Recipe, data: TrainingData) -> dict[str, Any]:
     }
 
 
-def _for_objective(recipe: Recipe, pretrained: Checkpoint) -> dict[str, Any]:
+def _for_objective(recipe: Recipe, pretrained: Stored) -> dict[str, Any]:
     """Fields of a checkpoint's config for which the objective has other values, such as the fraction of hidden
     patches."""
-    config = pretrained.model.config
+    config = pretrained.config
     wanted = chosen(recipe.objective).model_config(config)
     if type(wanted) is not type(config):
         objective = chosen(recipe.objective).name

@@ -30,6 +30,11 @@ def reading_of(recipe: Recipe, *, labelled: bool, skip_bad: bool) -> Reading:
     )
 
 
+def uses_labels(recipe: Recipe) -> bool:
+    """Whether `train` reads labels for this recipe: unless it names an objective that needs none."""
+    return recipe.objective is None or bool(recipe.objective.tasks)
+
+
 def reading_limit(recipe: Recipe, images: int | None = None) -> Limit | None:
     """Limit of the images that are read before training; None: all.
 

@@ -46,6 +46,13 @@ RANGES: Mapping[str, Range] = {
 
 _WHOLE = ("steps", "batch_size", "accumulate", "patience", "lr_batch", "image_size", "workers", "seed")
 
+UNUSED_BY_LBFGS = (
+    *("optimizer", "lr", "lr_batch", "muon_lr", "weight_decay", "betas", "warmup", "schedule", "final_lr", "clip"),
+    *("layer_decay", "head_lr", "freeze", "batch_size", "accumulate", "evaluate_every", "patience", "save_minutes"),
+    *("start_size", "drop_path", "dropout", "patch_dropout", "augment", "checkpoint_activations", "workers"),
+)
+"""Fields that do not change the result of a recipe with solver lbfgs."""
+
 
 class Warmup(NamedTuple):
     """Length of the warm-up in a unit: "share" of the steps, "steps" or "epochs"."""

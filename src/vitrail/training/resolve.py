@@ -1,13 +1,14 @@
 """Resolve a recipe and the data into a RunSetup: choose the open fields, build or load the model."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 import torch
 
 from ..checkpoint.build import stride_of
-from ..checkpoint.contract import Checkpoint, load
+from ..checkpoint.document import Stored
 from ..engines.precision import PRECISIONS, pick_device, pick_precision
 from ..errors import VitrailError
 from ..models.fields import ModelConfig, pair
@@ -15,8 +16,9 @@ from ..models.registry import model_config, override
 from ..objectives.objective import ObjectiveConfig
 from ..objectives.registry import objective_config
 from ..planning.flops import TRAINING_STEP, blueprint, count
+from ..task_spec import TaskSpec
 from .choose import Situation, choose, fewer_epochs, smaller_batch
-from .initial_model import OwnParts, adapted_checkpoint, fresh_checkpoint, trained_config, with_tuples
+from .initial_model import OwnParts, adapted_checkpoint, fresh_checkpoint, read_pretrained, trained_config, with_tuples
 from .optimizer import muon_flops
 from .patch_dropout import embedding_before_plain_encoder
 from .recipe import Recipe, chosen, timed, without_length
@@ -44,9 +46,9 @@ def resolve(recipe: Recipe, data: TrainingData, own: OwnParts) -> RunSetup:
     recipe = replace(recipe, objective=_objective(recipe, data))
     if recipe.solver == "lbfgs":
         check_solver(recipe, own_transform=own.transform is not None)
-    pretrained = load(recipe.weights) if recipe.weights else None
+    pretrained = read_pretrained(recipe) if recipe.weights else None
     if pretrained:
-        data = in_units_of(pretrained, data)
+        data = in_units_of(pretrained.class_names, pretrained.config.task, data)
     recipe = _chosen(recipe, data, _situation(data, device, pretrained), own, pretrained)
     checkpoint = adapted_checkpoint(recipe, data, pretrained) if pretrained else fresh_checkpoint(recipe, data, own)
     if recipe.patch_dropout:
@@ -58,11 +60,11 @@ def resolve(recipe: Recipe, data: TrainingData, own: OwnParts) -> RunSetup:
     return RunSetup(recipe, data, checkpoint, device, precision, own.transform)
 
 
-def in_units_of(checkpoint: Checkpoint, data: TrainingData) -> TrainingData:
-    """The data with the task as the checkpoint's head was trained for it, if the head goes on with the same outputs."""
-    if data.task is None or data.names != checkpoint.class_names:
+def in_units_of(names: Sequence[str], task: TaskSpec, data: TrainingData) -> TrainingData:
+    """The data with the task as a head with these outputs was trained for it, if it goes on with the same ones."""
+    if data.task is None or data.names != tuple(names):
         return data
-    return replace(data, task=data.task.continued(checkpoint.task) or data.task)
+    return replace(data, task=data.task.continued(task) or data.task)
 
 
 def _objective(recipe: Recipe, data: TrainingData) -> ObjectiveConfig:
@@ -87,14 +89,14 @@ def _objective(recipe: Recipe, data: TrainingData) -> ObjectiveConfig:
 
 
 def _chosen(
-    recipe: Recipe, data: TrainingData, situation: Situation, own: OwnParts, pretrained: Checkpoint | None
+    recipe: Recipe, data: TrainingData, situation: Situation, own: OwnParts, pretrained: Stored | None
 ) -> Recipe:
     """The recipe with its open fields filled: Muon only if its steps cost little, a smaller batch if there is little
     time, fewer epochs for a large model."""
     recipe, size = _named_model(recipe, data, own)
     found = choose(recipe, situation, size)
     if pretrained:
-        config = override(pretrained.model.config, {"image_size": found.image_size}, str(recipe.weights)).densest()
+        config = override(pretrained.config, {"image_size": found.image_size}, str(recipe.weights)).densest()
     else:
         config = trained_config(found, data, own).densest()
     flops = TRAINING_STEP * count(config).flops
@@ -120,7 +122,7 @@ def _named_model(recipe: Recipe, data: TrainingData, own: OwnParts) -> tuple[Rec
     return replace(recipe, model=name, overrides={**overrides, **recipe.overrides}), (size, size)
 
 
-def _situation(data: TrainingData, device: torch.device, pretrained: Checkpoint | None) -> Situation:
+def _situation(data: TrainingData, device: torch.device, pretrained: Stored | None) -> Situation:
     return Situation(
         train=len(data.train),
         side=data.side,

@@ -29,7 +29,7 @@ from .loggers import Logger, require_loggers
 from .new_folder import create_folder, next_run
 from .outline import outline
 from .pitfalls import pitfalls
-from .reading import reading_of
+from .reading import reading_of, uses_labels
 from .recipe import Recipe
 from .recipe_file import pretraining_recipe, read_recipe, recipe_to_yaml
 from .recorder import save_state
@@ -103,9 +103,8 @@ def train(
     given["model"] = model if isinstance(model, str) else None
     read = replace(read, **{name: value for name, value in given.items() if value is not None})
     own = OwnParts(None if isinstance(model, str) else model, transform)
-    labelled = read.objective is None or bool(read.objective.tasks)
     audience = Audience(_start_of(started), progress, say, loggers)
-    return _start(source, read, own, labelled, out, skip_bad, audience)
+    return _start(source, read, own, uses_labels(read), out, skip_bad, audience)
 
 
 def pretrain(
@@ -273,5 +272,5 @@ def _resumed_setup(folder: RunFolder, recipe: Recipe, data: TrainingData, transf
     device, checkpoint = pick_device(recipe.device), load(state)
     if len(checkpoint.class_names) == len(data.names):
         data = replace(data, names=checkpoint.class_names)  # they may have been renamed since the run began
-    data = in_units_of(checkpoint, data)
+    data = in_units_of(checkpoint.class_names, checkpoint.task, data)
     return RunSetup(recipe, data, checkpoint, device, pick_precision(recipe.precision, device), transform)

@@ -107,8 +107,8 @@ def _cautions(report: Report) -> str:
 
 def _data(report: Report, dataset: str) -> str:
     rows = list({"data": dataset, **report.summary}.items())
-    if report.bad_count:
-        rows.append(("files left out", f"{report.bad_count:,}, see bad_files.csv"))
+    if report.evaluation.bad:
+        rows.append(("files left out", f"{len(report.evaluation.bad):,}, see bad_files.csv"))
     if report.conflict_count:
         rows.append(("equal images with different labels", f"{report.conflict_count:,} groups, see conflicts.csv"))
     return _table(("", ""), rows) + "\n\nWhich image went into which part: `splits.csv`."

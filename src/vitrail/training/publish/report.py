@@ -63,7 +63,6 @@ class Report:
         batch_labels: labels of the batch in words.
         recipe_yaml: the complete recipe.
         versions: name -> version or commit.
-        bad_count: number of files that could not be used.
         conflict_count: number of groups of equal images with different labels.
         conflicts: the first of these groups.
         commands: next commands, to be run in the folder of the run.
@@ -82,7 +81,6 @@ class Report:
     batch_labels: Sequence[str] = ()
     recipe_yaml: str = ""
     versions: Mapping[str, str] = field(default_factory=dict)
-    bad_count: int = 0
     conflict_count: int = 0
     conflicts: Sequence[DrawnConflict] = ()
     commands: Sequence[str] = ()
@@ -99,7 +97,7 @@ def report_page(report: Report) -> str:
     parts = [
         facts([*headline(report.evaluation), *report.summary.items()]),
         cautions(report.cautions),
-        _bad(report.bad_count),
+        _bad(len(report.evaluation.bad)),
         _curves(report),
         _mistakes(report.mistakes),
         _conflicts(report),

@@ -89,7 +89,6 @@ def write_results(folder: RunFolder, setup: RunSetup, trainer: Trainer, result: 
         batch_labels=labels,
         recipe_yaml=recipe_to_yaml(_public(setup.recipe)),
         versions=made["versions"],
-        bad_count=len(setup.data.survey.bad),
         conflict_count=len(setup.data.survey.conflicts),
         conflicts=_conflicts(setup),
         commands=_commands(setup, made, predicts=task is not None),
