@@ -118,6 +118,9 @@ def test_a_run_that_learned_nothing_is_told_how_long_it_needs() -> None:
         "The run was too short: train longer, --epochs 20, which takes about 10 minutes at this run's speed."
     )
     assert "check the labels" in way_out(timed, 31, 180)
+    fitted = way_out(replace(ONE_STEP, solver="lbfgs"), 1.0, 60.0)
+    assert "more epochs change nothing" in fitted, "the solver has one optimum"
+    assert "--recipe lora or finetune" in fitted
     assert [round_up(value) for value in (0.2, 1.01, 12.5, 37.5, 99, 101, 260)] == [1, 2, 15, 40, 100, 150, 300]
     assert first_epoch_words(0.41) == ["The run ended after 0.41 epochs: 59% of the training images were never used."]
     assert first_epoch_words(0.999) == first_epoch_words(1.0) == []

@@ -208,6 +208,20 @@ def test_the_card_is_what_hubs_read(tmp_path: Path) -> None:
         assert len(re.findall(r"(?<!\\)\|", row)) == 3
 
 
+def test_the_card_of_a_model_without_classes_names_commands_that_take_it(tmp_path: Path) -> None:
+    facts = CardFacts(model="vit", dataset="photos", origin="fresh", gives="features", task="image-feature-extraction")
+    texts = {}
+    for predicts in (True, False):
+        path, report = tmp_path / f"{predicts}.md", replace(full_report(evaluate(NASTY)[0]), mistakes=[])
+        write_card(path, report, replace(facts, predicts=predicts))
+        texts[predicts] = path.read_text(encoding="utf-8")
+    refused = ("vitrail eval .", "vitrail predict .", "vitrail.predict(", "class_names")
+    assert all(command in texts[True] and command not in texts[False] for command in refused)
+    taken = ("vitrail embed . ", "vitrail study probe . ", "vitrail train labelled-photos/ --weights . ")
+    assert all(command in texts[False] for command in taken)
+    assert "curves: `report.html`" in texts[True], "without mistakes none are promised"
+
+
 HOSTILE_NAMES = (
     "[x](javascript:alert(6))", "![x](https://e.com/a.png)", "<img src=x onerror=alert(1)>", "a | b", "`x`",
     "www.e.com", "https://e.com", "me@e.com", "**bold** _em_ ~~gone~~", "[x]: https://e.com", "\\[x](https://e.com)",

@@ -84,7 +84,7 @@ def _recipe_words(recipe: Recipe) -> str:
 
 def _steps_words(recipe: Recipe) -> str:
     if timed(recipe):
-        limit = f", at most {recipe.epochs:g} epochs" if recipe.epochs else ""
+        limit = f", at most {recipe.epochs:g} epoch{'s' * (recipe.epochs != 1)}" if recipe.epochs else ""
         time = "one minute allows" if recipe.minutes == 1 else f"{recipe.minutes:g} minutes allow"
         return f"as many as {time}{limit}"
-    return f"{recipe.steps} ({recipe.epochs:g} epochs)" if recipe.epochs else str(recipe.steps)
+    return f"{recipe.steps} ({recipe.epochs:g} epoch{'s' * (recipe.epochs != 1)})" if recipe.epochs else str(recipe.steps)

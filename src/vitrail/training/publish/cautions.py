@@ -68,6 +68,11 @@ def way_out(recipe: Recipe, epochs: float, seconds: float) -> str:
         epochs: passes over the training images.
         seconds: duration of the run.
     """
+    if recipe.solver == "lbfgs":
+        return (
+            "The last layer is already fitted, and more epochs change nothing: train more layers (--recipe lora or "
+            "finetune), begin with other weights, or give more images."
+        )
     if epochs >= _LONG:
         return f"After {epochs:.0f} epochs more time will not help: check the labels, or give more images."
     factor = max(_LONGER, _ENOUGH_EPOCHS / max(epochs, 1e-3))

@@ -24,6 +24,7 @@ class CardFacts:
         license: licence of the weights; only their owner can know it.
         author: name of the author, or "".
         limits: sentences on where the numbers do not apply.
+        predicts: False for a model without classes or numbers, whose output is features.
     """
 
     model: str
@@ -34,6 +35,7 @@ class CardFacts:
     license: str = "unknown"
     author: str = ""
     limits: str = ""
+    predicts: bool = True
 
 
 def write_card(path: Path, report: Report, facts: CardFacts) -> None:
@@ -47,9 +49,9 @@ def write_card(path: Path, report: Report, facts: CardFacts) -> None:
         _front_matter(facts, report.evaluation.card_metrics()),
         f"# {_line(report.title)}\n\n{_what(facts)}",
         f"## Results\n\n{_table(('measure', 'value'), headline(report.evaluation))}\n\n{_cautions(report)}"
-        "In detail, with the curves and the worst mistakes: `report.html`.",
+        f"In detail, with the curves{' and the worst mistakes' * bool(report.mistakes)}: `report.html`.",
         f"## Data\n\n{_data(report, facts.dataset)}",
-        f"## How to use it\n\n{_USE}",
+        f"## How to use it\n\nIn this folder:\n\n{_USE if facts.predicts else _USE_FEATURES}",
         f"## Limits\n\n{facts.limits}",
         f"## Recipe\n\nThe run can be repeated from it: `vitrail train SOURCE --recipe recipe.yaml`.\n\n"
         f"{_fenced(report.recipe_yaml.strip(), 'yaml')}",
@@ -59,8 +61,6 @@ def write_card(path: Path, report: Report, facts: CardFacts) -> None:
 
 
 _USE = """\
-In this folder:
-
 ```sh
 vitrail predict . photos/ --format csv
 vitrail explain . photo.jpg
@@ -74,6 +74,21 @@ checkpoint = vitrail.load(".")
 print(checkpoint.class_names)
 for row in vitrail.predict(checkpoint, ["photo.jpg"]):
     print(row)
+```"""
+
+_USE_FEATURES = """\
+```sh
+vitrail embed . photos/ -o vectors.npz
+vitrail explain . photo.jpg
+vitrail study probe . labelled-photos/
+vitrail train labelled-photos/ --weights . --recipe finetune
+```
+
+```python
+import vitrail
+
+checkpoint = vitrail.load(".")
+print(vitrail.embed(checkpoint, ["photo.jpg"]).vectors.shape)
 ```"""
 
 

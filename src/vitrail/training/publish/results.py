@@ -44,9 +44,9 @@ _LIMITS = (
 )
 
 _LIMITS_WITHOUT_LABELS = (
-    "The loss measures how well hidden patches of images like the training images are reconstructed, not how useful "
-    "the features are for a task: fine-tune or probe the model on labelled images. This model has not been examined "
-    "for bias between groups of people, places or cameras."
+    "The loss measures how well the task of the pre-training is solved on images like the training images, not how "
+    "useful the features are for another task: fine-tune or probe the model on labelled images. This model has not "
+    "been examined for bias between groups of people, places or cameras."
 )
 
 _LOSS_CURVE = Curve(title="Validation loss", columns={"validation": "val_loss"})
@@ -116,6 +116,7 @@ def _card(setup: RunSetup) -> CardFacts:
         license=info.get("license") or "unknown",
         author=recipe.card.author or "",
         limits=_LIMITS if labelled else _LIMITS_WITHOUT_LABELS,
+        predicts=labelled,
     )
 
 
@@ -185,7 +186,7 @@ def _length(setup: RunSetup, trainer: Trainer) -> str:
     recipe, steps = setup.recipe, trainer.counters.step
     epochs = steps * recipe.accumulate / max(1, len(trainer.loader))
     size = min(chosen(recipe.batch_size), len(setup.data.train)) * recipe.accumulate
-    return f"{steps:,} step{'s' * (steps != 1)}, each on {images_words(size)}; {epochs:.3g} epochs"
+    return f"{steps:,} step{'s' * (steps != 1)}, each on {images_words(size)}; {epochs:.3g} epoch{'s' * (f'{epochs:.3g}' != '1')}"
 
 
 def _objective_sections(setup: RunSetup, trainer: Trainer) -> list[str]:
