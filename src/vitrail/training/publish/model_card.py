@@ -25,6 +25,7 @@ class CardFacts:
         author: name of the author, or "".
         limits: sentences on where the numbers do not apply.
         predicts: False for a model without classes or numbers, whose output is features.
+        attends: False for a model without attention, such as a ResNet, which is no Vision Transformer.
     """
 
     model: str
@@ -36,6 +37,7 @@ class CardFacts:
     author: str = ""
     limits: str = ""
     predicts: bool = True
+    attends: bool = True
 
 
 def write_card(path: Path, report: Report, facts: CardFacts) -> None:
@@ -102,7 +104,7 @@ def _front_matter(facts: CardFacts, measures: dict[str, float]) -> str:
         "license": facts.license,
         "library_name": "vitrail",
         "pipeline_tag": facts.task,
-        "tags": [facts.task, "vision-transformer", "vitrail"],
+        "tags": [facts.task, *(["vision-transformer"] if facts.attends else []), "vitrail"],
         "model-index": [{"name": facts.model, "results": [result]}],
     }
     return f"---\n{yaml.safe_dump(values, sort_keys=False, allow_unicode=True)}---"
@@ -111,7 +113,7 @@ def _front_matter(facts: CardFacts, measures: dict[str, float]) -> str:
 def _what(facts: CardFacts) -> str:
     author = f" By {_line(facts.author)}." if facts.author else ""
     return (
-        f"A Vision Transformer, {_line(facts.model)}, {_line(facts.origin)} with vitrail.{author} "
+        f"A {'Vision Transformer' if facts.attends else 'vision model'}, {_line(facts.model)}, {_line(facts.origin)} with vitrail.{author} "
         f"Its output for an image is {_line(facts.gives)}."
     )
 

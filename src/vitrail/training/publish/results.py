@@ -18,11 +18,13 @@ from ...data.samples import Sample
 from ...engines.precision import on_device
 from ...errors import VitrailError
 from ...lens.explanation import last_layer_map
+from ...nn import AnyAttend
 from ...objectives.distill import DistillConfig
 from ...objectives.objective import ObjectiveConfig
 from ...pages.html import panes, section
 from ...pages.image import displayable
 from ...tasks.task import Curve, Evaluation
+from ...tasks.worth import epochs
 from ...tasks.worth import images as images_words
 from ..folder import DATA, RunFolder
 from ..loop import Trainer
@@ -117,6 +119,7 @@ def _card(setup: RunSetup) -> CardFacts:
         author=recipe.card.author or "",
         limits=_LIMITS if labelled else _LIMITS_WITHOUT_LABELS,
         predicts=labelled,
+        attends=any(isinstance(module, AnyAttend) for module in setup.checkpoint.model.modules()),
     )
 
 
@@ -184,9 +187,9 @@ def _comparable(run: Path, objective: ObjectiveConfig) -> bool:
 
 def _length(setup: RunSetup, trainer: Trainer) -> str:
     recipe, steps = setup.recipe, trainer.counters.step
-    epochs = steps * recipe.accumulate / max(1, len(trainer.loader))
+    passes = steps * recipe.accumulate / max(1, len(trainer.loader))
     size = min(chosen(recipe.batch_size), len(setup.data.train)) * recipe.accumulate
-    return f"{steps:,} step{'s' * (steps != 1)}, each on {images_words(size)}; {epochs:.3g} epoch{'s' * (f'{epochs:.3g}' != '1')}"
+    return f"{steps:,} step{'s' * (steps != 1)}, each on {images_words(size)}; {epochs(passes)}"
 
 
 def _objective_sections(setup: RunSetup, trainer: Trainer) -> list[str]:
