@@ -112,8 +112,9 @@ def _front_matter(facts: CardFacts, measures: dict[str, float]) -> str:
 
 def _what(facts: CardFacts) -> str:
     author = f" By {_line(facts.author)}." if facts.author else ""
+    kind = "Vision Transformer" if facts.attends else "vision model"
     return (
-        f"A {'Vision Transformer' if facts.attends else 'vision model'}, {_line(facts.model)}, {_line(facts.origin)} with vitrail.{author} "
+        f"A {kind}, {_line(facts.model)}, {_line(facts.origin)} with vitrail.{author} "
         f"Its output for an image is {_line(facts.gives)}."
     )
 
