@@ -38,6 +38,7 @@ def test_targets_are_one_for_the_classes():
     assert ONE.targets([sample(2), sample(0)], NAMES).tolist() == [[0, 0, 1], [1, 0, 0]]
     assert MANY.targets([sample(0, 2), sample()], NAMES).tolist() == [[1, 0, 1], [0, 0, 0]]
     assert MANY.label_words(torch.tensor([1.0, 0, 1]), NAMES) == "cat, fox"
+    assert MANY.label_words(torch.zeros(3), NAMES) == "none"
 
 
 def test_the_most_confident_mistakes_come_first():

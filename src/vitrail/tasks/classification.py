@@ -59,7 +59,7 @@ class Classification(Task):
     card_type: ClassVar[str] = "image-classification"
     objective: ClassVar[str] = "supervised"
     curve: ClassVar[Curve] = Curve(
-        title="Validation accuracy",
+        title="Validation quality",
         columns={"top-1": "val_top1", "mean average precision": "val_mean_average_precision"},
         percent=True,
     )
@@ -253,7 +253,7 @@ class Classification(Task):
         ]
 
     def label_words(self, target: Float[Tensor, " K"], names: Names) -> str:
-        return ", ".join(names[index] for index in target.nonzero().flatten())
+        return ", ".join(names[index] for index in target.nonzero().flatten()) or "none"
 
     def count_words(self, names: Names) -> str:
         many = "" if self.labels == "one" else ", any number of them in an image"
