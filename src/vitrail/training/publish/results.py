@@ -130,6 +130,7 @@ def _summary(setup: RunSetup, trainer: Trainer, seconds: float) -> dict[str, str
     return {
         "model": _model_name(recipe),
         "kind": type(model.config).__name__.removesuffix("Config"),
+        "objective": _objective_words(setup.objective_config),
         "parameters": f"{parameters:,}",
         "image size": "×".join(str(side) for side in setup.preprocess.image_size),
         "data": public_name(data.name),
@@ -139,6 +140,12 @@ def _summary(setup: RunSetup, trainer: Trainer, seconds: float) -> dict[str, str
         "time": f"{seconds / 60:.1f} min",
         "device": f"{setup.device}, {recipe.precision}",
     }
+
+
+def _objective_words(objective: ObjectiveConfig) -> str:
+    """Name of an objective; that of a student with its teacher."""
+    taught = f", teacher {public_name(objective.teacher)}" if isinstance(objective, DistillConfig) else ""
+    return f"{objective.name}{taught}"
 
 
 def _model_name(recipe: Recipe) -> str:
