@@ -53,6 +53,12 @@ def small_vit(side: int) -> tuple[str, dict[str, Any], int]:
     return "vit_tiny_patch16_224", {"patch_size": size // 8}, size
 
 
+def tiling_hybrid(side: int) -> tuple[str, dict[str, Any], int] | None:
+    """Default model of an objective whose cells must tile the image: None, the default for classifiers, or in place of
+    the whitened hybrid, whose 7×7 cells do not tile 32 pixels, the compact one."""
+    return ("compact_small_32", {}, 32) if 20 < side <= 44 else None
+
+
 class TokenReader(nn.Module):
     """Norm of the encoder's patch tokens, if the encoder has none after its blocks: Tokens -> (B, N, D).
 

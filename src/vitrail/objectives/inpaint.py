@@ -1,7 +1,7 @@
 """Inpainting: pre-training without labels by filling a hole in the image."""
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Bool, Float
@@ -11,7 +11,7 @@ from ..data.loader import Batch
 from ..data.preprocess import Preprocess
 from ..models.fields import ModelConfig
 from ..nn import BaseVisionModel, VisionModel
-from .encoders import EncoderObjectiveConfig, PixelDecoder
+from .encoders import EncoderObjectiveConfig, PixelDecoder, tiling_hybrid
 from .objective import Labels, Loss, Moment, Objective, require_fraction
 from .reconstructions import MOST_DRAWN, hidden_part_section
 from .rectangles import random_rectangles
@@ -83,3 +83,6 @@ class InpaintConfig(EncoderObjectiveConfig):
 
     def build(self, model: BaseVisionModel[ModelConfig], labels: Labels | None) -> Inpainting:
         return Inpainting(model, area=self.area)
+
+    def default_model(self, side: int) -> tuple[str, dict[str, Any], int] | None:
+        return tiling_hybrid(side)

@@ -1,7 +1,7 @@
 """Jigsaw puzzle: pre-training without labels by finding the places of shuffled pieces of an image."""
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -14,7 +14,7 @@ from ..data.preprocess import Preprocess
 from ..errors import VitrailError
 from ..models.fields import ModelConfig
 from ..nn import BaseVisionModel, VisionModel
-from .encoders import EncoderObjectiveConfig, TokenReader
+from .encoders import EncoderObjectiveConfig, TokenReader, tiling_hybrid
 from .objective import Labels, Loss, Moment, Objective
 from .reconstructions import MOST_DRAWN, reconstruction_section
 
@@ -131,3 +131,6 @@ class JigsawConfig(EncoderObjectiveConfig):
 
     def build(self, model: BaseVisionModel[ModelConfig], labels: Labels | None) -> Jigsaw:
         return Jigsaw(model, pieces=self.pieces, gap=self.gap)
+
+    def default_model(self, side: int) -> tuple[str, dict[str, Any], int] | None:
+        return tiling_hybrid(side)

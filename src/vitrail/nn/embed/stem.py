@@ -139,8 +139,6 @@ class WhitenedStem(nn.Module):
     def __init__(self, in_channels: int, embed_dim: int, stages: Stages) -> None:
         super().__init__()
         whitening = Whitening(in_channels)
-        # The cells of the map then tile the image. Zeros would be edges, which whitening amplifies.
-        self.pad = nn.ReplicationPad2d((0, 1, 0, 1))
         self.layers = nn.Sequential(whitening, nn.GELU())
         width = whitening.out_channels
         for stage in stages:
@@ -154,18 +152,18 @@ class WhitenedStem(nn.Module):
         self.halvings = len(stages)
 
     def forward(self, pixels: Float[Tensor, "B C H W"]) -> Tokens:
-        return Tokens.from_map(self.project(self.layers(self.pad(_with_a_token(pixels, self.halvings)))))
+        return Tokens.from_map(self.project(self.layers(_with_a_token(pixels, self.halvings))))
 
     def grid(self, image_size: tuple[int, int]) -> tuple[int, int]:
         """Number of tokens (rows, columns) of an image of this size; halves are rounded down."""
         height, width = image_size
-        return height // 2**self.halvings, width // 2**self.halvings
+        return (height - 1) // 2**self.halvings, (width - 1) // 2**self.halvings
 
 
 @fx.wrap  # torch.fx cannot trace code that depends on shapes: calls are leaves of its graphs
 def _with_a_token(pixels: Tensor, halvings: int) -> Tensor:
     height, width = pixels.shape[-2:]
-    least = 2**halvings
+    least = 2**halvings + 1
     if min(height, width) < least:
         raise ValueError(f"image {height}×{width} has no token behind this stem: give one of at least {least}×{least}")
     return pixels
