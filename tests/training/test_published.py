@@ -118,6 +118,9 @@ def test_a_run_that_learned_nothing_is_told_how_long_it_needs() -> None:
     assert way_out(replace(ONE_STEP, steps=40), 2.0, 60.0) == (
         "The run was too short: train longer, --epochs 20, which takes about 10 minutes at this run's speed."
     )
+    reading = way_out(replace(ONE_STEP, steps=40), 2.0, 60.0, once=30.0)
+    assert "about 10 minutes" in reading, "half a minute and ten times the other half are 5.5 minutes, rounded up"
+    assert "about 2 minutes" in way_out(replace(ONE_STEP, steps=40), 2.0, 60.0, once=54.0)
     assert "check the labels" in way_out(timed, 31, 180)
     fitted = way_out(replace(ONE_STEP, solver="lbfgs"), 1.0, 60.0)
     assert "more epochs change nothing" in fitted, "the solver has one optimum"
