@@ -16,8 +16,8 @@ class Sweep(TrainingOptions):
     A sweep that was stopped goes on when its command is repeated.
 
     Examples:
-        vitrail sweep flowers/ --over muon_lr=0.01,0.02 overrides.depth=2,4 --minutes 40
-        vitrail sweep digits --over muon_lr=0.01,0.02,0.04 --epochs 5 -o sweeps/digits
+        vitrail sweep flowers/ --over muon_lr=0.01,0.02 dropout=0,0.1 --minutes 40
+        vitrail sweep digits --over muon_lr=0.01,0.02 --epochs 5 -o sweeps/digits
     """
 
     source: SourceArgument
