@@ -17,6 +17,9 @@ do not depend on the speed of the moment."""
 
 _STEPS_IN_TIME, _SMALLEST_BATCH = 100, 32
 
+_TUNING_LR, _HIGHEST_TUNING_LR = 0.2, 2e-3
+"""AdamW's peak learning rate for fine-tuning at a batch of 256: this number divided by the width, but no more."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Situation:
@@ -29,6 +32,7 @@ class Situation:
         gpu: whether the machine has a GPU.
         pretrained_size: image size of the checkpoint to start from, or None for fresh weights.
         pretrained_by: optimiser of that checkpoint, if it was trained here; None for converted and for fresh weights.
+        width: typical width of that checkpoint's layers.
     """
 
     train: int
@@ -37,6 +41,7 @@ class Situation:
     gpu: bool
     pretrained_size: tuple[int, int] | None = None
     pretrained_by: str | None = None
+    width: int = 192
 
 
 def choose(recipe: Recipe, situation: Situation, model_size: tuple[int, int] | None = None) -> Recipe:
@@ -57,7 +62,7 @@ def choose(recipe: Recipe, situation: Situation, model_size: tuple[int, int] | N
     size = size or model_size
     assert size is not None
     height, width = (size, size) if isinstance(size, int) else size
-    batch = recipe.batch_size or _batch_size(situation, min(height, width))
+    batch = min(recipe.batch_size or _batch_size(situation, min(height, width)), situation.train)
     fine_tuned = recipe.weights is not None
     from_scratch = not fine_tuned and bool(chosen(recipe.objective).tasks)
     optimizer = recipe.optimizer or _optimizer(situation, fine_tuned)
@@ -66,12 +71,12 @@ def choose(recipe: Recipe, situation: Situation, model_size: tuple[int, int] | N
         recipe,
         model=model,
         image_size=(height, width),
-        batch_size=min(batch, situation.train),
+        batch_size=batch,
         epochs=epochs,
         start_size=recipe.start_size or (0.75 if from_scratch and min(height, width) >= 32 else 1.0),
         evaluate_every=recipe.evaluate_every or _evaluate_every(recipe, epochs),
         optimizer=optimizer,
-        lr=recipe.lr or (2e-3 if optimizer == "muon" else 5e-4 if fine_tuned else 1e-3),
+        lr=recipe.lr or (2e-3 if optimizer == "muon" else _tuning_lr(recipe, situation, batch) if fine_tuned else 1e-3),
         muon_lr=recipe.muon_lr or (0.008 if fine_tuned else 0.02),
         augment=recipe.augment or _augment(situation, min(height, width)),
     )
@@ -91,8 +96,8 @@ def fewer_epochs(recipe: Recipe, situation: Situation, flops: int) -> Recipe:
     return replace(recipe, epochs=min(chosen(recipe.epochs), affordable))
 
 
-def smaller_batch(recipe: Recipe, situation: Situation, flops: int) -> Recipe:
-    """Return the recipe with a smaller batch, if a slow machine would do few steps in its time budget.
+def smaller_batch(recipe: Recipe, situation: Situation, flops: int) -> int:
+    """Return the batch size of a recipe, or a smaller one if a slow machine would do few steps in its time budget.
 
     With the same images, 100 steps learn as much as 30 or more, see LOG.md. On 16 images, Muon's own
     work is a third of a step's time.
@@ -104,7 +109,7 @@ def smaller_batch(recipe: Recipe, situation: Situation, flops: int) -> Recipe:
     """
     images = 60 * chosen(recipe.minutes) * (SLOW_GPU if situation.gpu else SLOW_CPU) / flops
     enough = 2 ** int(math.log2(max(1.0, images / _STEPS_IN_TIME)))
-    return replace(recipe, batch_size=min(chosen(recipe.batch_size), max(_SMALLEST_BATCH, enough)))
+    return min(chosen(recipe.batch_size), max(_SMALLEST_BATCH, enough))
 
 
 def _in_one_step(recipe: Recipe, situation: Situation) -> Recipe:
@@ -146,6 +151,18 @@ def _epochs(situation: Situation, fine_tuned: bool) -> float:
 def _optimizer(situation: Situation, fine_tuned: bool) -> Literal["adamw", "muon"]:
     """Muon for fresh weights and for weights that it has trained; AdamW, whose steps are smaller, for other weights."""
     return "adamw" if fine_tuned and situation.pretrained_by != "muon" else "muon"
+
+
+def _tuning_lr(recipe: Recipe, situation: Situation, batch: int) -> float:
+    """Peak learning rate of AdamW for fine-tuning, see LOG.md.
+
+    It falls with the width of the layers (Yang et al., 2022, "Tensor programs V") and, as batches are small where
+    images are few, with the root of the batch instead of the batch. Low-rank updates take eight times as much, and with
+    a decay over the layers the last layer takes twice as much.
+    """
+    full = min(_HIGHEST_TUNING_LR, _TUNING_LR / situation.width)
+    factor = (8 if recipe.lora else 1) * (2 if recipe.layer_decay < 1 else 1)
+    return float(f"{full * factor * math.sqrt(recipe.lr_batch / (batch * recipe.accumulate)):.2g}")
 
 
 def _evaluate_every(recipe: Recipe, epochs: float | None) -> float | None:

@@ -1,6 +1,7 @@
 """Parameter groups and optimisers."""
 
 from fnmatch import fnmatch
+from statistics import median_low
 from typing import Any
 
 import torch
@@ -110,9 +111,17 @@ def make_optimizers(objective: Objective, recipe: Recipe) -> list[Optimizer]:
 
 def muon_flops(model: nn.Module) -> int:
     """Floating-point operations of a step of Muon without the model's own; the model may be on the meta device."""
+    return sum(orthogonalize_flops(*shape) for shape in _hidden_shapes(model))
+
+
+def typical_width(model: nn.Module) -> int:
+    """Median over the hidden matrices of the smaller side, the D of most ViTs; the model may be on the meta device."""
+    return median_low([min(shape) for shape in _hidden_shapes(model)] or [1])
+
+
+def _hidden_shapes(model: nn.Module) -> list[tuple[int, int]]:
     matrices = hidden_matrices(model)
-    shapes = [(param.shape[0], param[0].numel()) for name, param in model.named_parameters() if name in matrices]
-    return sum(orthogonalize_flops(*shape) for shape in shapes)
+    return [(param.shape[0], param[0].numel()) for name, param in model.named_parameters() if name in matrices]
 
 
 def set_lr(optimizers: list[Optimizer], factor: float) -> None:

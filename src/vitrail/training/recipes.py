@@ -70,15 +70,21 @@ NAMED_RECIPES: Mapping[str, NamedRecipe] = {
         command="vitrail train SOURCE --recipe speedrun --minutes 30",
     ),
     "finetune": NamedRecipe(
-        recipe=Recipe(optimizer="adamw", lr=5e-4, layer_decay=0.75, weight_decay=0.05, drop_path=0.1),
+        recipe=Recipe(layer_decay=0.75, weight_decay=0.05, drop_path=0.1),
         purpose="Fine-tuning all weights of a pre-trained checkpoint.",
-        source='He et al. (2022), "MAE", table 9, with half of its learning rate.',
+        source=(
+            'He et al. (2022), "MAE", table 9. Differs: the learning rate follows the width and the batch, and weights '
+            "that Muon has trained go on with Muon; see LOG.md."
+        ),
         command="vitrail train SOURCE --recipe finetune --weights CHECKPOINT",
     ),
     "lora": NamedRecipe(
-        recipe=Recipe(optimizer="adamw", lr=2e-3, weight_decay=0.0, lora=LoRA()),
+        recipe=Recipe(optimizer="adamw", weight_decay=0.0, lora=LoRA()),
         purpose="Fine-tuning small updates of a pre-trained checkpoint's weights, and the head.",
-        source="Hu et al. (2022), LoRA; all linear layers of the encoder have updates, not queries and values alone.",
+        source=(
+            "Hu et al. (2022), LoRA; all linear layers of the encoder have updates, not queries and values alone. The "
+            "learning rate follows the width and the batch."
+        ),
         command="vitrail train SOURCE --recipe lora --weights CHECKPOINT",
     ),
     "probe": NamedRecipe(

@@ -19,7 +19,7 @@ from ..planning.flops import TRAINING_STEP, blueprint, count
 from ..task_spec import TaskSpec
 from .choose import Situation, choose, fewer_epochs, smaller_batch
 from .initial_model import OwnParts, adapted_checkpoint, fresh_checkpoint, read_pretrained, trained_config, with_tuples
-from .optimizer import muon_flops
+from .optimizer import muon_flops, typical_width
 from .patch_dropout import embedding_before_plain_encoder
 from .recipe import Recipe, chosen, timed, without_length
 from .setup import RunSetup
@@ -101,10 +101,11 @@ def _chosen(
         config = trained_config(found, data, own).densest()
     flops = TRAINING_STEP * count(config).flops
     if timed(found) and recipe.batch_size is None:
-        found = smaller_batch(found, situation, flops)
+        recipe = replace(recipe, batch_size=smaller_batch(found, situation, flops))
+        found = choose(recipe, situation, size)
     muon_by_default = recipe.optimizer is None and found.optimizer == "muon"
     if muon_by_default and muon_flops(blueprint(config)) > _MOST_MUON * flops * chosen(found.batch_size):
-        found = choose(replace(recipe, optimizer="adamw", batch_size=found.batch_size), situation, size)
+        found = choose(replace(recipe, optimizer="adamw"), situation, size)
     return fewer_epochs(found, situation, flops) if without_length(recipe) else found
 
 
@@ -123,13 +124,14 @@ def _named_model(recipe: Recipe, data: TrainingData, own: OwnParts) -> tuple[Rec
 
 
 def _situation(data: TrainingData, device: torch.device, pretrained: Stored | None) -> Situation:
-    return Situation(
-        train=len(data.train),
-        side=data.side,
-        channels=data.channels,
-        gpu=device.type == "cuda",
-        pretrained_size=pretrained.preprocess.image_size if pretrained else None,
-        pretrained_by=pretrained.info.get("optimizer") if pretrained else None,
+    images = Situation(train=len(data.train), side=data.side, channels=data.channels, gpu=device.type == "cuda")
+    if pretrained is None:
+        return images
+    return replace(
+        images,
+        pretrained_size=pretrained.preprocess.image_size,
+        pretrained_by=pretrained.info.get("optimizer"),
+        width=typical_width(blueprint(pretrained.config)),
     )
 
 
