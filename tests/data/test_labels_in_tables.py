@@ -175,6 +175,12 @@ def test_files_as_spreadsheets_write_them(tmp_path: Path, text: str, expected: s
     assert ([s.name for s in source.samples], set(source.class_names)) == (["0.png", "1.png"], expected)
 
 
+def test_an_empty_cell_beside_lists_names_the_empty_list(tmp_path: Path):
+    source = labelled(tmp_path, ["cat|dog", "[]", "", "cat"])
+    assert [sample.labels for sample in source.samples] == [(0, 1), (), (0,)]
+    assert [bad.reason for bad in source.bad] == ["no label: write [] if it has none of the classes (line 4)"]
+
+
 def test_lines_are_counted_as_an_editor_does(tmp_path: Path):
     images(tmp_path, 1)
     (tmp_path / "t.csv").write_text('sep=,\npath,label,note\n0.png,cat,"two\nlines"\n0.png,,\n')

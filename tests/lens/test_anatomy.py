@@ -73,6 +73,7 @@ def test_a_dot_for_each_head() -> None:
     drawn = dot_chart({"a": [1.0, 2.0], "b": [4.0, 3.0]}, label="far", x_label="layer")
     assert drawn.count("<circle") == 4
     assert 'aria-label="far: first 1 to 2; last 3 to 4"' in drawn
+    assert [place for place in ("0", "0.2", "0.5", "1") if f'"middle">{place}</text>' in drawn] == ["0", "1"]
     assert dot_chart({}, label="far", x_label="layer") == ""
 
 

@@ -163,3 +163,12 @@ def test_one_model_has_no_table_of_comparisons(tmp_path):
     written = study_page(files(found))
     assert "How much more data" not in written
     assert "Data efficiency on images<" in written
+
+
+@pytest.mark.parametrize(("seeds", "interval"), [(1, "one seed"), (2, "0.50×")])
+def test_one_seed_has_no_interval(seeds, interval):
+    cost = count(model_config("vit_tiny_patch16_224", image_size=16))
+    models = tuple(Contestant(label, "vit", {}, cost) for label in "ab")
+    curves = {"a": {8: [0.5] * seeds, 16: [0.75] * seeds}, "b": {16: [0.5] * seeds}}
+    found = Efficiency("images", models, curves, 1.0, 4, (), ())
+    assert factor_table(found)[1][0] == ["b", "16", "50.0 %", "0.50×", interval]

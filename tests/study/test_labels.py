@@ -2,6 +2,7 @@
 
 import csv
 import io
+from dataclasses import replace
 
 import cleanlab.count
 import cleanlab.rank
@@ -154,6 +155,20 @@ def test_flipped_digits_are_found_and_written(tmp_path):
     assert suspicions == sorted(suspicions, reverse=True)
     assert place[rows[0]["name"]] == study.suspects[0].index
     assert "Labels that are probably wrong" in (tmp_path / "out/labels.html").read_text()
+    check_a_page_without_contradictions(study)
+
+
+def check_a_page_without_contradictions(study):
+    """The page shows labels that another one beats, and none whose suggestion is the label itself."""
+    calm = [replace(suspect, flagged=False) for suspect in study.suspects]
+    beaten = [suspect for suspect in calm if suspect.suggestion != suspect.label]
+    assert 0 < len(beaten) < 60
+    section = files(replace(study, suspects=tuple(calm))).sections[0]
+    assert "Labels that may be wrong" in section
+    assert "No label is contradicted" in section
+    assert section.count("<figure") == len(beaten)
+    agreed = tuple(suspect for suspect in calm if suspect.suggestion == suspect.label)
+    assert "None found" in files(replace(study, suspects=agreed)).sections[0]
 
 
 def test_several_labels_an_image():

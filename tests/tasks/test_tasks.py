@@ -38,6 +38,7 @@ def test_targets_are_one_for_the_classes():
     assert ONE.targets([sample(2), sample(0)], NAMES).tolist() == [[0, 0, 1], [1, 0, 0]]
     assert MANY.targets([sample(0, 2), sample()], NAMES).tolist() == [[1, 0, 1], [0, 0, 0]]
     assert MANY.label_words(torch.tensor([1.0, 0, 1]), NAMES) == "cat, fox"
+    assert MANY.label_words(torch.zeros(3), NAMES) == "none"
 
 
 def test_the_most_confident_mistakes_come_first():
@@ -70,7 +71,8 @@ def test_a_prediction_as_a_row():
     (prediction,) = ONE.decode(torch.tensor([[0.0, 2.0, 1.0]]), NAMES, 2)
     columns = {"class": str, "probability": float, "class_2": str, "probability_2": float}
     assert ONE.columns(NAMES, 2) == columns
-    assert ONE.cells(prediction, NAMES, 3)[4:] == [None, None]
+    assert list(ONE.columns(NAMES, 5)) == [*columns, "class_3", "probability_3"], "there is no fourth class"
+    assert ONE.cells(prediction, NAMES, 5)[4:] == [None, None]
     assert ONE.cells(ONE.failed("a.png", "broken"), NAMES, 1) == [None, None]
     assert ONE.describe(NAMES) == "one of 3 classes: cat, dog, fox"
     assert MANY.describe([str(index) for index in range(60)]).endswith("49 …")

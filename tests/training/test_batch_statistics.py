@@ -1,12 +1,19 @@
 """Batch norm statistics of the weights that are evaluated, against the mean over the batches in float64."""
 
+import json
+from types import SimpleNamespace
+from typing import cast
+
 import pytest
 import torch
+from killable_runs import SMALL, make_pictures
 from torch import nn
 
 import vitrail
 from vitrail.data.loader import TrainLoader
 from vitrail.training.batch_statistics import updated_norms, with_statistics
+from vitrail.training.loop import Trainer
+from vitrail.training.measure import evaluated_weights
 from vitrail.training.recipe import Recipe
 from vitrail.training.resolve import OwnParts, resolve
 from vitrail.training.time_budget import first_plan, fix_steps
@@ -64,3 +71,28 @@ def test_after_few_steps_the_saved_weights_have_their_own_statistics(tmp_path):
         saved, whole = run.checkpoint.model.get_submodule(name), expected.get_submodule(name)
         torch.testing.assert_close(saved.running_mean, whole.running_mean, rtol=0.2, atol=0.1)
         torch.testing.assert_close(saved.running_var, whole.running_var, rtol=0.4, atol=0.1)
+
+
+def test_the_loss_is_that_of_the_weights_that_are_saved(model):
+    """A stand-in for a trainer: its objective saves the model that learns, or another one, as DINO does."""
+    other, saved = nn.Identity(), nn.Identity()
+    for trained, expected in ((model, saved), (other, model)):
+        objective = SimpleNamespace(model=model, trained=lambda trained=trained: trained)
+        trainer = cast(Trainer, SimpleNamespace(objective=objective, evaluated=saved, ema=None))
+        with evaluated_weights(trainer):
+            assert objective.model is expected
+        assert objective.model is model
+
+
+@pytest.mark.exhaustive
+def test_the_logged_loss_of_a_pretraining_is_that_of_the_saved_weights(tmp_path):
+    """With the statistics of the saved weights: the checkpoint is chosen by this loss."""
+    recipe = Recipe(
+        model=SMALL.model, overrides=SMALL.overrides, steps=2, batch_size=8, precision="float32", device="cpu"
+    )
+    run = vitrail.pretrain(
+        make_pictures(tmp_path / "album", each=4), recipe, objective="rotation", out=tmp_path / "run"
+    )
+    found = json.loads((run.path / "evaluation.json").read_text(encoding="utf-8"))
+    logged = [json.loads(line) for line in (run.path / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert min(row["val_loss"] for row in logged) == pytest.approx(found["loss"], rel=1e-6)

@@ -26,7 +26,7 @@ from vitrail.objectives.supervised import SupervisedConfig
 from vitrail.training.folder import RunFolder
 from vitrail.training.publish.cautions import first_epoch_words, rare_class_words, round_up, sample_words, way_out
 from vitrail.training.publish.next_steps import next_steps
-from vitrail.training.publish.results import curves_beside
+from vitrail.training.publish.results import _objective_words, curves_beside
 from vitrail.training.recipe import Card, Recipe
 from vitrail.training.recipe_file import recipe_from_dict, recipe_to_dict, recipe_to_yaml, set_fields
 
@@ -62,6 +62,7 @@ def test_the_whole_card(published: vitrail.Run) -> None:
     assert "class 2 (" in shown
     assert "will hardly be recognised: add images, or give all classes the same weight" in shown
     assert "1 step, each on" in shown
+    assert "objectivesupervised" in shown
     assert "equal images with different labels1 groups, see conflicts.csv" in shown
     assert "The numbers hold for images like those of the evaluation." in shown
     for paragraph in re.sub("```.*?```", "", body, flags=re.DOTALL).split("\n\n"):
@@ -117,7 +118,13 @@ def test_a_run_that_learned_nothing_is_told_how_long_it_needs() -> None:
     assert way_out(replace(ONE_STEP, steps=40), 2.0, 60.0) == (
         "The run was too short: train longer, --epochs 20, which takes about 10 minutes at this run's speed."
     )
+    reading = way_out(replace(ONE_STEP, steps=40), 2.0, 60.0, once=30.0)
+    assert "about 10 minutes" in reading, "half a minute and ten times the other half are 5.5 minutes, rounded up"
+    assert "about 2 minutes" in way_out(replace(ONE_STEP, steps=40), 2.0, 60.0, once=54.0)
     assert "check the labels" in way_out(timed, 31, 180)
+    fitted = way_out(replace(ONE_STEP, solver="lbfgs"), 1.0, 60.0)
+    assert "more epochs change nothing" in fitted, "the solver has one optimum"
+    assert "--recipe lora or finetune" in fitted
     assert [round_up(value) for value in (0.2, 1.01, 12.5, 37.5, 99, 101, 260)] == [1, 2, 15, 40, 100, 150, 300]
     assert first_epoch_words(0.41) == ["The run ended after 0.41 epochs: 59% of the training images were never used."]
     assert first_epoch_words(0.999) == first_epoch_words(1.0) == []
@@ -197,3 +204,8 @@ def test_curves_beside_have_losses_only_of_the_same_kind_and_names_that_differ(t
     without = {"epoch": 1.0, "val_top1": 0.5}
     found = curves_beside([*runs, f"{runs[0]}/"], DistillConfig(teacher="t"))
     assert found == {"a/run": [row], "b/run": [without], "other": [without]}
+
+
+def test_a_student_is_published_with_its_teacher() -> None:
+    assert _objective_words(DistillConfig(teacher="/home/ada/runs/large/")) == "distill, teacher large"
+    assert _objective_words(MAEObjectiveConfig()) == "mae"

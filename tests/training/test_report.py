@@ -13,6 +13,7 @@ from markdown_it import MarkdownIt
 
 from vitrail.data.samples import BadFile
 from vitrail.pages.charts import line_chart, reliability_chart, ticks
+from vitrail.pages.html import facts
 from vitrail.pages.html import page as html_page
 from vitrail.tasks.classification import Classification
 from vitrail.tasks.classification_evaluation import ClassEvaluation
@@ -206,6 +207,33 @@ def test_the_card_is_what_hubs_read(tmp_path: Path) -> None:
     assert "fine-tuned from timm/x" in body
     for row in re.findall(r"^\|.*\|$", body, re.MULTILINE):
         assert len(re.findall(r"(?<!\\)\|", row)) == 3
+
+
+def test_the_card_of_a_model_without_classes_names_commands_that_take_it(tmp_path: Path) -> None:
+    facts = CardFacts(model="vit", dataset="photos", origin="fresh", gives="features", task="image-feature-extraction")
+    texts = {}
+    for predicts in (True, False):
+        path, report = tmp_path / f"{predicts}.md", replace(full_report(evaluate(NASTY)[0]), mistakes=[])
+        write_card(path, report, replace(facts, predicts=predicts))
+        texts[predicts] = path.read_text(encoding="utf-8")
+    refused = ("vitrail eval .", "vitrail predict .", "vitrail.predict(", "class_names")
+    assert all(command in texts[True] and command not in texts[False] for command in refused)
+    taken = ("vitrail embed . ", "vitrail study probe . ", "vitrail train labelled-photos/ --weights . ")
+    assert all(command in texts[False] for command in taken)
+    assert "curves: `report.html`" in texts[True], "without mistakes none are promised"
+
+
+def test_the_card_of_a_model_without_attention_calls_it_no_transformer(tmp_path: Path) -> None:
+    facts = CardFacts(model="resnet18", dataset="photos", origin="fresh", gives="a class", task="image-classification")
+    write_card(tmp_path / "README.md", full_report(evaluate(NASTY)[0]), replace(facts, attends=False))
+    text = (tmp_path / "README.md").read_text(encoding="utf-8")
+    assert "A vision model, resnet18," in text
+    assert "transformer" not in text.split("## Recipe")[0].lower()
+
+
+def test_long_names_among_the_facts_break_after_an_underscore() -> None:
+    page = facts([("model", "vit_tiny<b>")])
+    assert "<dd>vit_<wbr>tiny&lt;b&gt;</dd>" in page
 
 
 HOSTILE_NAMES = (

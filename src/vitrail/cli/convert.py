@@ -40,5 +40,7 @@ class Convert:
         info = convert(self.weights, self.out, architecture=self.architecture, **facts).info
         origin = origin_words(info) or f"converted from {self.weights}"
         to_stderr(f"{self.out}: {info['architecture']}, {origin}")
+        # A checkpoint that was trained here keeps what was changed before its training; now nothing is.
+        before = "before its training: " if info.get("trained_on") and not facts else ""
         for sentence in info["adapted"]:
-            to_stderr(f"  {sentence}")
+            to_stderr(f"  {before}{sentence}")

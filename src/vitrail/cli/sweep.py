@@ -16,13 +16,13 @@ class Sweep(TrainingOptions):
     A sweep that was stopped goes on when its command is repeated.
 
     Examples:
-        vitrail sweep flowers/ --over lr=3e-4,1e-3 overrides.depth=2,4 --minutes 40
-        vitrail sweep digits --over lr=5e-4,1e-3,2e-3 --epochs 5 -o sweeps/digits
+        vitrail sweep flowers/ --over muon_lr=0.01,0.02 dropout=0,0.1 --minutes 40
+        vitrail sweep digits --over muon_lr=0.01,0.02 --epochs 5 -o sweeps/digits
     """
 
     source: SourceArgument
     over: Annotated[list[str], Option(metavar="FIELD=VALUE,VALUE")] = field(default_factory=list)
-    """Fields and their values, such as lr=3e-4,1e-3 overrides.patch_size=8,16."""
+    """Fields and their values, such as muon_lr=0.01,0.02 overrides.patch_size=8,16."""
     task: Annotated[str | None, Option(shown_default="from the labels")] = None
     """Task of the labels, see `vitrail train`."""
     recipe: str = "default"

@@ -193,6 +193,6 @@ class _Reader:
             return
         found, many = labels(cells[columns.label], columns.separator), takes_many(columns.task)
         if not found and not (many and is_empty_list(cells[columns.label])):
-            yield "no label"
+            yield "no label: write [] if it has none of the classes" if many else "no label"
         elif len(found) > 1 and columns.task.name == CLASSIFICATION.name and not many:
             yield f"{len(found)} labels, where the task takes one"

@@ -76,7 +76,8 @@ def explain(
         image_size: another size than the model's own, in pixels; positions are resampled. Attention weights grow with
             its fourth power.
         device: "auto", "cpu", "cuda" or "cuda:1".
-        say: gets a sentence about every image that is left out, and about the work on the page.
+        progress: receives the progress over the images, and over the views of the page.
+        say: gets a sentence about every image that is left out, and about the page.
 
     Returns:
         The paths, the page last.
@@ -97,7 +98,7 @@ def explain(
     page = target if alone else target / PAGE
     most = most_bytes(len(read.kept) * len(watched))
     shown = Gallery(watched, read.kept, methods=chosen, top_k=top_k, most=most, unreadable=read.unreadable)
-    size = write_page(shown, page, say)
+    size = write_page(shown, page, progress)
     say(f"{page}: {size / 1e6:.1f} MB{_advice(size, len(shown))}")
     return [*read.paths, page]
 

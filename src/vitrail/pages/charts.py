@@ -72,6 +72,7 @@ def dot_chart(rows: Mapping[str, Sequence[float]], *, label: str, x_label: str) 
     if not rows:
         return ""
     frame = _Frame(0, len(rows) - 1, 0, max(max(values) for values in rows.values()))
+    frame.x_ticks = [place for place in frame.x_ticks if place == round(place)]  # there is no column 0.2
     drawn = ""
     for place, (name, values) in enumerate(rows.items()):
         for number, value in enumerate(values):

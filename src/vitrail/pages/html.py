@@ -105,8 +105,10 @@ def section(title: str, body: str, note: str = "") -> str:
 
 
 def facts(values: Iterable[tuple[str, str]]) -> str:
-    """Names and values as a row of large numbers; plain text."""
-    rows = (f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>" for name, value in values)
+    """Names and values as a row of large numbers; plain text. Names such as vit_tiny_patch16 break after a `_`."""
+    rows = (
+        f"<div><dt>{escape(name)}</dt><dd>{escape(value).replace('_', '_<wbr>')}</dd></div>" for name, value in values
+    )
     return f'<dl class="facts">{"".join(rows)}</dl>'
 
 

@@ -215,7 +215,11 @@ class _Adviser:
         fitting = [name for name in names if problem.latency is None or times[name].inference <= problem.latency]
         chosen = fitting[-1] if fitting else names[0]
         time = times[chosen]
-        how = "measured here, one at a time" if time.measured else "estimated from its FLOPs, may be off by 2 to 3"
+        how = (
+            "measured here, one at a time"
+            if time.measured
+            else "estimated from its FLOPs, right within a factor of three"
+        )
         self.because(f"{chosen} takes {1e3 * time.inference:.3g} ms an image ({how})", "planned")
         if side_of(chosen) < problem.side / 2 and chosen != names[-1]:
             self.ask(

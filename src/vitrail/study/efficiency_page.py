@@ -7,7 +7,7 @@ from ..checkpoint.origin import public_name
 from ..errors import VitrailError
 from ..pages.charts import line_chart
 from ..pages.html import NOWRAP, section, table
-from .curves import Estimate, Point, crossing, data_factor, points
+from .curves import Curve, Estimate, Point, crossing, data_factor, points
 from .efficiency import Efficiency
 from .files import StudyFiles
 from .scaling import ScalingFit, fit_scaling
@@ -34,11 +34,11 @@ def factor_table(found: Efficiency) -> tuple[list[str], list[list[str]]]:
                 model.label,
                 f"{images:,}",
                 f"{100 * mean(other[images]):.1f} %",
-                *_words(data_factor(curve, other, images)),
+                *_known(_words(data_factor(curve, other, images)), curve, other),
             ]
             for images in sorted(other)
         ]
-        rows.append([model.label, "crossing", "", *_words(crossing(curve, other), images=True)])
+        rows.append([model.label, "crossing", "", *_known(_words(crossing(curve, other), images=True), curve, other)])
     return ["compared with", "its images", "its accuracy", "factor or images", "95 % interval"], rows
 
 
@@ -146,6 +146,12 @@ def _accuracy(point: Point | None) -> str:
     if point.interval is None:
         return f"{100 * point.mean:.1f} %"
     return f"{100 * point.mean:.1f} ± {100 * max(point.interval[1] - point.mean, point.mean - point.interval[0]):.1f} %"
+
+
+def _known(cells: list[str], *curves: Curve) -> list[str]:
+    """The cells of an estimate, without the interval if a point has one seed, whose spread is not known."""
+    one_seed = any(len(values) < 2 for curve in curves for values in curve.values())
+    return [cells[0], "one seed"] if one_seed else cells
 
 
 def _words(found: Estimate, *, images: bool = False) -> list[str]:

@@ -113,7 +113,13 @@ def _pair_rows(study: LabelStudy) -> list[list[object]]:
 
 
 def _suspects(study: LabelStudy) -> str:
-    shown = [suspect for suspect in study.suspects if suspect.flagged][:_SHOWN] or list(study.suspects[:_SHOWN])
+    title = "Labels that are probably wrong"
+    contradicted = [suspect for suspect in study.suspects if suspect.flagged]
+    # Without any, those that are less probable than another label may still be worth a look.
+    doubtful = [suspect for suspect in study.suspects if suspect.probability < suspect.suggested_probability]
+    shown = (contradicted or doubtful)[:_SHOWN]
+    if not shown:
+        return section(title, f"<p>None found; all labels are in {LABELS}.csv, the most suspicious first.</p>")
     figures = "".join(
         _figure(
             study.samples[suspect.index],
@@ -122,11 +128,15 @@ def _suspects(study: LabelStudy) -> str:
         )
         for suspect in shown
     )
+    count = f"The {len(shown)} most suspicious labels" if len(shown) > 1 else "The most suspicious label"
     note = (
-        f"The {len(shown)} most suspicious labels: given label → suggestion, with their out-of-fold probabilities. All "
-        f"are in {LABELS}.csv, in this order. They are suspicions: look at the image before you change a label."
+        f"{count}: given label → suggestion, with their out-of-fold probabilities. All are in {LABELS}.csv, in this "
+        "order. They are suspicions: look at the image before you change a label."
     )
-    return section("Labels that are probably wrong", f'<div class="thumbs">{figures}</div>', note)
+    if not contradicted:
+        title = "Labels that may be wrong"
+        note = f"No label is contradicted; these are less probable than another one. {note}"
+    return section(title, f'<div class="thumbs">{figures}</div>', note)
 
 
 def _duplicates(study: LabelStudy) -> str:
@@ -141,8 +151,9 @@ def _duplicates(study: LabelStudy) -> str:
             (pair.second, "mirrored" if pair.mirrored else "its pair"),
         )
     )
+    pairs = f"{len(study.duplicates):,} pair{'s' * (len(study.duplicates) != 1)}"
     note = (
-        f"{len(study.duplicates):,} pairs, those across splits first; all are in {DUPLICATES}.csv. A held-out image "
+        f"{pairs}, those across splits first; all are in {DUPLICATES}.csv. A held-out image "
         "with a near-duplicate in the training part makes results too optimistic."
     )
     return section("Near-duplicates", f'<div class="thumbs">{figures}</div>', note)

@@ -72,7 +72,7 @@ def sweep(
 
     Args:
         source: what `train` takes by name.
-        over: settings with several values, such as "lr=3e-4,1e-3" or "overrides.patch_size=8,16".
+        over: settings with several values, such as "muon_lr=0.01,0.02" or "overrides.patch_size=8,16".
         out: folder for the runs; a sweep that was stopped goes on in it.
         recipe: the other settings.
         minutes: time for all runs together. Each run has an equal share of it; with `epochs` each run has these
@@ -85,7 +85,7 @@ def sweep(
             no run can be trained on, or a folder of another sweep.
     """
     if not over:
-        raise VitrailError("a sweep needs fields to vary: --over lr=3e-4,1e-3")
+        raise VitrailError("a sweep needs fields to vary: --over muon_lr=0.01,0.02")
     grid = [grid_values(setting) for setting in over]
     fields = tuple(name for name, _ in grid)
     if len(set(fields)) < len(fields):

@@ -59,7 +59,7 @@ class Classification(Task):
     card_type: ClassVar[str] = "image-classification"
     objective: ClassVar[str] = "supervised"
     curve: ClassVar[Curve] = Curve(
-        title="Validation accuracy",
+        title="Validation quality",
         columns={"top-1": "val_top1", "mean average precision": "val_mean_average_precision"},
         percent=True,
     )
@@ -215,16 +215,17 @@ class Classification(Task):
         return ClassPrediction(path=path, error=error)
 
     def columns(self, names: Names, top_k: int) -> dict[str, type[str] | type[float]]:
-        ranks = ["", *(f"_{rank}" for rank in range(2, top_k + 1))]
+        ranks = ["", *(f"_{rank}" for rank in range(2, _ranks(names, top_k) + 1))]
         kinds: dict[str, type[str] | type[float]] = {"class": str, "probability": float}
         shown: dict[str, type[str] | type[float]] = {"present": str} if self.labels == "many" else {}
         return {**shown, **{f"{word}{rank}": kind for rank in ranks for word, kind in kinds.items()}}
 
     def cells(self, prediction: ClassPrediction, names: Names, top_k: int) -> list[str | float | None]:
-        known = [cell for name, value in prediction.classes[:top_k] for cell in (name, value)]
+        ranks = _ranks(names, top_k)
+        known = [cell for name, value in prediction.classes[:ranks] for cell in (name, value)]
         shown = None if prediction.present is None else "|".join(prediction.present)
         first = [shown] if self.labels == "many" else []
-        return [*first, *known, *[None] * (2 * top_k - len(known))]
+        return [*first, *known, *[None] * (2 * ranks - len(known))]
 
     def to_dict(self, prediction: ClassPrediction) -> dict[str, object]:
         shown = {} if prediction.present is None else {"present": list(prediction.present)}
@@ -252,7 +253,7 @@ class Classification(Task):
         ]
 
     def label_words(self, target: Float[Tensor, " K"], names: Names) -> str:
-        return ", ".join(names[index] for index in target.nonzero().flatten())
+        return ", ".join(names[index] for index in target.nonzero().flatten()) or "none"
 
     def count_words(self, names: Names) -> str:
         many = "" if self.labels == "one" else ", any number of them in an image"
@@ -272,3 +273,8 @@ class Classification(Task):
 def _some(names: Sequence[str]) -> str:
     more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
     return ", ".join(names[:_NAMED]) + more
+
+
+def _ranks(names: Names, top_k: int) -> int:
+    """Number of classes in a row of a table: a model of three classes has no fifth."""
+    return min(top_k, len(names))

@@ -148,7 +148,8 @@ class ClassEvaluation(Evaluation):
         ]
         rows = [(name, f"{100 * value:.2f} %") for name, value in values if value is not None]
         compared_with = [(baseline.answer, baseline.value)] if baseline else []
-        return [*self._accuracy(), *compared_with, *rows]
+        found = [*self._accuracy(), *rows]
+        return [*found[:1], *compared_with, *found[1:]]
 
     def _accuracy(self) -> list[tuple[str, str]]:
         if self.top1 is None or self.top1_interval is None:

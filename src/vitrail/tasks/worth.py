@@ -49,6 +49,12 @@ def images(count: int) -> str:
     return f"{count:,} image{'s' * (count != 1)}"
 
 
+def epochs(count: float) -> str:
+    """Number of epochs in words: "1 epoch", "0.42 epochs"."""
+    text = f"{count:.3g}" if count < 100 else f"{count:.0f}"
+    return f"{text} epoch{'s' * (text != '1')}"
+
+
 def percent_interval(interval: tuple[float, float]) -> str:
     """Interval of a fraction in per cent: "60.1–68.1 %"."""
     return f"{100 * interval[0]:.1f}–{100 * interval[1]:.1f} %"

@@ -54,18 +54,14 @@ def fit_and_finish(folder: RunFolder, setup: RunSetup, audience: Audience) -> di
     """
     started = audience.started - folder.seconds()
     trainer = setup.trainer(folder.plan() or first_plan(setup))
-    state = latest(folder.checkpoints)
-    if state is not None:
-        trainer.counters = restore(state, trainer.objective, trainer.optimizers, trainer.ema, trainer.scaler)
-        trainer.require_finite()
-        if trainer.counters.step:
-            audience.say(f"resuming from step {trainer.counters.step} of {trainer.planned_steps}")
+    _restore_latest(folder, trainer, audience.say)
     loggers = [*make_loggers(setup.recipe.loggers, folder.path, recipe_to_dict(setup.recipe)), *audience.loggers]
     recorder = FolderRecorder(folder, setup.checkpoint, loggers, audience.say, started)
     judge = Judge(setup)
     solve = None
     if setup.recipe.solver == "lbfgs" and trainer.counters.step < trainer.planned_steps:
         solve = HeadSolver(setup, trainer, audience.progress)
+    begun, resumed = time.monotonic(), trainer.counters.step > 0
     pace = time_budget(setup, started, folder.write_plan) if timed(setup.recipe) else None
     try:
         trainer.fit(judge, recorder, pace=pace, solve=solve, progress=audience.progress)
@@ -78,14 +74,27 @@ def fit_and_finish(folder: RunFolder, setup: RunSetup, audience: Audience) -> di
         raise Stopped(f"{stop}; to continue: vitrail train --resume {folder.path}") from None
     finally:
         recorder.close()
+    fitting = time.monotonic() - begun
     setup = calibrated(setup, folder.checkpoints / "best", judge.best_output(trainer))
     found, output = _measure(folder, setup, trainer)
     seconds, (split, _) = time.monotonic() - started, setup.held_out
-    cautions = run_cautions(setup, trainer, found, seconds)
+    once = 0.0 if resumed else seconds - fitting  # a resumed run does not know how long its first part trained
+    cautions = run_cautions(setup, trainer, found, seconds, once)
     words = {"facts": headline(found), "cautions": cautions}
     folder.write(EVALUATION, json_text({"split": split, **found.to_dict(), **words}) + "\n")
     write_results(folder, setup, trainer, Result(found, cautions, output, seconds))
     return {f"{split}_{key}": value for key, value in found.headline().items()}
+
+
+def _restore_latest(folder: RunFolder, trainer: Trainer, say: Say) -> None:
+    """Put the trainer into the last saved state, if there is one."""
+    state = latest(folder.checkpoints)
+    if state is None:
+        return
+    trainer.counters = restore(state, trainer.objective, trainer.optimizers, trainer.ema, trainer.scaler)
+    trainer.require_finite()
+    if trainer.counters.step:
+        say(f"resuming from step {trainer.counters.step} of {trainer.planned_steps}")
 
 
 def _measure(folder: RunFolder, setup: RunSetup, trainer: Trainer) -> tuple[Evaluation, Tensor | None]:

@@ -147,9 +147,15 @@ def with_features(
 
 @contextmanager
 def evaluated_weights(trainer: Trainer) -> Iterator[None]:
-    """Context manager in which the objective's model is the moving average, if there is one."""
+    """Context manager in which the objective's model is the one that is evaluated and saved.
+
+    That is the moving average, or the weights with batch norm statistics of their own. An objective that saves another
+    model than the one that learns (DINO's teacher) keeps both.
+    """
     learning = trainer.objective.model
-    if trainer.ema:
+    if trainer.objective.trained() is learning:
+        trainer.objective.model = trainer.evaluated
+    elif trainer.ema:
         trainer.objective.model = trainer.ema.model
     try:
         yield

@@ -5,6 +5,7 @@ from pathlib import Path
 from ..data.bad_files import bad_file_count
 from ..planning.cost import plan
 from ..planning.flops import count
+from ..tasks.worth import epochs
 from .recipe import Recipe, chosen, timed
 from .setup import RunSetup
 
@@ -79,12 +80,15 @@ def _model_name(setup: RunSetup) -> str:
 def _recipe_words(recipe: Recipe) -> str:
     if recipe.solver == "lbfgs":
         return f"the last layer by L-BFGS on features that are computed once, seed {recipe.seed}"
-    return f"{recipe.optimizer}, lr {recipe.lr:g}, batch {recipe.batch_size}, seed {recipe.seed}"
+    rates = f"lr {recipe.lr:g}"
+    if recipe.optimizer == "muon":
+        rates = f"muon_lr {recipe.muon_lr:g}, {rates} for other weights than matrices"
+    return f"{recipe.optimizer}, {rates}, batch {recipe.batch_size}, seed {recipe.seed}"
 
 
 def _steps_words(recipe: Recipe) -> str:
     if timed(recipe):
-        limit = f", at most {recipe.epochs:g} epochs" if recipe.epochs else ""
+        limit = f", at most {epochs(recipe.epochs)}" if recipe.epochs else ""
         time = "one minute allows" if recipe.minutes == 1 else f"{recipe.minutes:g} minutes allow"
         return f"as many as {time}{limit}"
-    return f"{recipe.steps} ({recipe.epochs:g} epochs)" if recipe.epochs else str(recipe.steps)
+    return f"{recipe.steps} ({epochs(recipe.epochs)})" if recipe.epochs else str(recipe.steps)

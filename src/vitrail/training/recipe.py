@@ -81,7 +81,8 @@ class Recipe:
     """AdamW (Loshchilov & Hutter, 2019), Muon for matrices with AdamW for the rest (Jordan et al., 2024), or LAMB for
     large batches (You et al., 2020)."""
     lr: float | None = None
-    """Peak learning rate of AdamW and LAMB at a batch of `lr_batch`; scaled linearly with batch_size × accumulate."""
+    """Peak learning rate of AdamW and LAMB at a batch of `lr_batch`; scaled linearly with batch_size × accumulate. With
+    Muon it is the rate of weights that are not matrices of the encoder or stem, which have `muon_lr`."""
     lr_batch: int = 256
     """Batch size at which AdamW has the learning rate `lr`."""
     muon_lr: float | None = None

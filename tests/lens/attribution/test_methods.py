@@ -132,7 +132,7 @@ def test_errors_name_the_way_out() -> None:
         with pytest.raises(VitrailError, match=message):
             call()
     autoencoder = build("mae_vit_base_patch16", image_size=32, embed_dim=24, depth=1, num_heads=3)
-    with pytest.raises(VitrailError, match="is not a VisionModel of embed, encoder and head"):
+    with pytest.raises(VitrailError, match=r"MaskedAutoencoder reconstructs patches .* or fine-tune it first"):
         generic(autoencoder, pixels)
     segments = build("segformer_b0", image_size=64, num_classes=5)
     for method in ("rollout", "integrated_gradients"):

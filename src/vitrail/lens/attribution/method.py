@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from ...errors import VitrailError
 from ...nn import SequentialModel, VisionModel
 from ..compiled import original
+from ..outputs import hides_patches
 from .passes import Map, Targets, default_targets, settled
 
 MapFunction = Callable[[nn.Module, Tensor, Tensor], Tensor]
@@ -85,6 +86,11 @@ class Method:
 
 def check(model: nn.Module, pixels: Tensor) -> None:
     """Raise a VitrailError unless the model is embed, encoder and head in sequence, and the pixels are images."""
+    if hides_patches(model):
+        raise VitrailError(
+            f"{type(model).__name__} reconstructs patches and has no output for an image that could be attributed: look"
+            " at its attention, or fine-tune it first (`vitrail train LABELLED --weights RUN`)"
+        )
     if not isinstance(model, SequentialModel) or type(model).forward is not SequentialModel.forward:
         raise VitrailError(
             f"{type(model).__name__} is not a VisionModel of embed, encoder and head: take its image encoder, or use"

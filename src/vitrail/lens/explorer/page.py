@@ -1,13 +1,14 @@
 """The explorer as one HTML document, for the live server or with all of its data embedded."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 from urllib.parse import quote
 
 from ...errors import VitrailError
 from ...pages.html import asset, json_script, page
+from ...progress import Track, silent
 from ...tables import write_text
 from .gallery import Gallery
 from .pack import base64_of
@@ -45,20 +46,15 @@ def live_page(gallery: Gallery) -> str:
     return _document(gallery, [], live=True)
 
 
-def whole_page(gallery: Gallery, say: Callable[[str], None] = lambda sentence: None) -> str:
+def whole_page(gallery: Gallery, progress: Track = silent) -> str:
     """Return the document with all views embedded, which needs no server and no network.
 
     Args:
-        say: function that is called with a message for each step, since attribution methods can be slow.
+        progress: receives the progress over the views, since attribution methods can be slow.
     """
     parts = []
-    for number in range(len(gallery)):
-        which = f"view {number + 1} of {len(gallery)}"
-        say(which)
-        view, found = gallery.view(number), []
-        for method in gallery.methods:
-            say(f"{which}: {method}")
-            found.append(gallery.relevance(number, method))
+    for number in progress(range(len(gallery)), len(gallery), "page"):
+        view, found = gallery.view(number), [gallery.relevance(number, method) for method in gallery.methods]
         parts.append(_held(f"view-{number}", json_script(view.document)))
         parts.append(_held(f"relevance-{number}", json_script(found)))
         parts += [
@@ -69,9 +65,9 @@ def whole_page(gallery: Gallery, say: Callable[[str], None] = lambda sentence: N
     return _document(gallery, parts, live=False)
 
 
-def write_page(gallery: Gallery, path: Path, say: Callable[[str], None] = lambda sentence: None) -> int:
+def write_page(gallery: Gallery, path: Path, progress: Track = silent) -> int:
     """Write `whole_page` to a file, creating its folder; return its size in bytes."""
-    text = whole_page(gallery, say)
+    text = whole_page(gallery, progress)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_text(path, text)
     return path.stat().st_size

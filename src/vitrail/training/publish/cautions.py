@@ -24,13 +24,14 @@ _LONG = 30
 _NAMED = 8
 
 
-def run_cautions(setup: RunSetup, trainer: Trainer, found: Evaluation, seconds: float) -> list[str]:
+def run_cautions(setup: RunSetup, trainer: Trainer, found: Evaluation, seconds: float, once: float = 0.0) -> list[str]:
     """Return sentences on a run's result: few images, no better than a constant answer, too short, rare classes.
 
     Args:
         setup, trainer: the run, finished.
         found: evaluation on the held-out split.
         seconds: duration of the run.
+        once: part of it that does not grow with the epochs.
     """
     data = setup.data
     epochs = trainer.counters.step * setup.recipe.accumulate / max(1, len(trainer.loader))
@@ -38,7 +39,7 @@ def run_cautions(setup: RunSetup, trainer: Trainer, found: Evaluation, seconds: 
     baseline = found.baseline()
     unlearned = baseline is not None and baseline.model != "better"
     if unlearned and (found.count >= FEW or epochs < 1):
-        lines.append(way_out(setup.recipe, epochs, seconds))
+        lines.append(way_out(setup.recipe, epochs, seconds, once))
     if data.task is not None and data.survey.source.label_kind == "classes" and setup.objective_config.tasks:
         objective = setup.objective_config
         balanced = not isinstance(objective, SupervisedConfig) or objective.balance > 0
@@ -60,20 +61,26 @@ def sample_words(survey: Survey) -> list[str]:
     return [f"{survey.read:,} of {survey.total:,} images of the source were used, drawn at random."]
 
 
-def way_out(recipe: Recipe, epochs: float, seconds: float) -> str:
+def way_out(recipe: Recipe, epochs: float, seconds: float, once: float = 0.0) -> str:
     """What to do about a run whose model is no better than a constant answer.
 
     Args:
         recipe: the run's recipe.
         epochs: passes over the training images.
         seconds: duration of the run.
+        once: part of it that does not grow with the epochs: reading the data, the report.
     """
+    if recipe.solver == "lbfgs":
+        return (
+            "The last layer is already fitted, and more epochs change nothing: train more layers (--recipe lora or "
+            "finetune), begin with other weights, or give more images."
+        )
     if epochs >= _LONG:
         return f"After {epochs:.0f} epochs more time will not help: check the labels, or give more images."
     factor = max(_LONGER, _ENOUGH_EPOCHS / max(epochs, 1e-3))
-    minutes = round_up(factor * (chosen(recipe.minutes) if timed(recipe) else seconds / 60))
     if timed(recipe):
-        return f"The run was too short: give it more time, --minutes {minutes}."
+        return f"The run was too short: give it more time, --minutes {round_up(factor * chosen(recipe.minutes))}."
+    minutes = round_up((once + factor * (seconds - once)) / 60)
     return (
         f"The run was too short: train longer, --epochs {round_up(factor * epochs)}, which takes about "
         f"{minutes} minute{'s' * (minutes != 1)} at this run's speed."

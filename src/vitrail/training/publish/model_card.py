@@ -24,6 +24,8 @@ class CardFacts:
         license: licence of the weights; only their owner can know it.
         author: name of the author, or "".
         limits: sentences on where the numbers do not apply.
+        predicts: False for a model without classes or numbers, whose output is features.
+        attends: False for a model without attention, such as a ResNet, which is no Vision Transformer.
     """
 
     model: str
@@ -34,6 +36,8 @@ class CardFacts:
     license: str = "unknown"
     author: str = ""
     limits: str = ""
+    predicts: bool = True
+    attends: bool = True
 
 
 def write_card(path: Path, report: Report, facts: CardFacts) -> None:
@@ -47,9 +51,9 @@ def write_card(path: Path, report: Report, facts: CardFacts) -> None:
         _front_matter(facts, report.evaluation.card_metrics()),
         f"# {_line(report.title)}\n\n{_what(facts)}",
         f"## Results\n\n{_table(('measure', 'value'), headline(report.evaluation))}\n\n{_cautions(report)}"
-        "In detail, with the curves and the worst mistakes: `report.html`.",
+        f"In detail, with the curves{' and the worst mistakes' * bool(report.mistakes)}: `report.html`.",
         f"## Data\n\n{_data(report, facts.dataset)}",
-        f"## How to use it\n\n{_USE}",
+        f"## How to use it\n\nIn this folder:\n\n{_USE if facts.predicts else _USE_FEATURES}",
         f"## Limits\n\n{facts.limits}",
         f"## Recipe\n\nThe run can be repeated from it: `vitrail train SOURCE --recipe recipe.yaml`.\n\n"
         f"{_fenced(report.recipe_yaml.strip(), 'yaml')}",
@@ -59,8 +63,6 @@ def write_card(path: Path, report: Report, facts: CardFacts) -> None:
 
 
 _USE = """\
-In this folder:
-
 ```sh
 vitrail predict . photos/ --format csv
 vitrail explain . photo.jpg
@@ -76,6 +78,21 @@ for row in vitrail.predict(checkpoint, ["photo.jpg"]):
     print(row)
 ```"""
 
+_USE_FEATURES = """\
+```sh
+vitrail embed . photos/ -o vectors.npz
+vitrail explain . photo.jpg
+vitrail study probe . labelled-photos/
+vitrail train labelled-photos/ --weights . --recipe finetune
+```
+
+```python
+import vitrail
+
+checkpoint = vitrail.load(".")
+print(vitrail.embed(checkpoint, ["photo.jpg"]).vectors.shape)
+```"""
+
 
 def _front_matter(facts: CardFacts, measures: dict[str, float]) -> str:
     result = {
@@ -87,7 +104,7 @@ def _front_matter(facts: CardFacts, measures: dict[str, float]) -> str:
         "license": facts.license,
         "library_name": "vitrail",
         "pipeline_tag": facts.task,
-        "tags": [facts.task, "vision-transformer", "vitrail"],
+        "tags": [facts.task, *(["vision-transformer"] if facts.attends else []), "vitrail"],
         "model-index": [{"name": facts.model, "results": [result]}],
     }
     return f"---\n{yaml.safe_dump(values, sort_keys=False, allow_unicode=True)}---"
@@ -95,8 +112,9 @@ def _front_matter(facts: CardFacts, measures: dict[str, float]) -> str:
 
 def _what(facts: CardFacts) -> str:
     author = f" By {_line(facts.author)}." if facts.author else ""
+    kind = "Vision Transformer" if facts.attends else "vision model"
     return (
-        f"A Vision Transformer, {_line(facts.model)}, {_line(facts.origin)} with vitrail.{author} "
+        f"A {kind}, {_line(facts.model)}, {_line(facts.origin)} with vitrail.{author} "
         f"Its output for an image is {_line(facts.gives)}."
     )
 

@@ -174,7 +174,7 @@ def _mistakes(mistakes: Sequence[DrawnMistake]) -> str:
         f"<b>{escape(one.words.truth)}</b><br>{escape(one.name)}</figcaption></figure>"
         for one in mistakes
     )
-    note = "Held-out images with the most confident wrong predictions; bright cells have the most attention."
+    note = "Held-out images with the worst predictions, the worst first; bright cells have the most attention."
     return section("Worst mistakes", f'<div class="thumbs">{figures}</div>', note) if figures else ""
 
 

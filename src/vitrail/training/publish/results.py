@@ -18,11 +18,13 @@ from ...data.samples import Sample
 from ...engines.precision import on_device
 from ...errors import VitrailError
 from ...lens.explanation import last_layer_map
+from ...nn import AnyAttend
 from ...objectives.distill import DistillConfig
 from ...objectives.objective import ObjectiveConfig
 from ...pages.html import panes, section
 from ...pages.image import displayable
 from ...tasks.task import Curve, Evaluation
+from ...tasks.worth import epochs
 from ...tasks.worth import images as images_words
 from ..folder import DATA, RunFolder
 from ..loop import Trainer
@@ -44,9 +46,9 @@ _LIMITS = (
 )
 
 _LIMITS_WITHOUT_LABELS = (
-    "The loss measures how well hidden patches of images like the training images are reconstructed, not how useful "
-    "the features are for a task: fine-tune or probe the model on labelled images. This model has not been examined "
-    "for bias between groups of people, places or cameras."
+    "The loss measures how well the task of the pre-training is solved on images like the training images, not how "
+    "useful the features are for another task: fine-tune or probe the model on labelled images. This model has not "
+    "been examined for bias between groups of people, places or cameras."
 )
 
 _LOSS_CURVE = Curve(title="Validation loss", columns={"validation": "val_loss"})
@@ -116,6 +118,8 @@ def _card(setup: RunSetup) -> CardFacts:
         license=info.get("license") or "unknown",
         author=recipe.card.author or "",
         limits=_LIMITS if labelled else _LIMITS_WITHOUT_LABELS,
+        predicts=labelled,
+        attends=any(isinstance(module, AnyAttend) for module in setup.checkpoint.model.modules()),
     )
 
 
@@ -126,6 +130,7 @@ def _summary(setup: RunSetup, trainer: Trainer, seconds: float) -> dict[str, str
     return {
         "model": _model_name(recipe),
         "kind": type(model.config).__name__.removesuffix("Config"),
+        "objective": _objective_words(setup.objective_config),
         "parameters": f"{parameters:,}",
         "image size": "×".join(str(side) for side in setup.preprocess.image_size),
         "data": public_name(data.name),
@@ -135,6 +140,12 @@ def _summary(setup: RunSetup, trainer: Trainer, seconds: float) -> dict[str, str
         "time": f"{seconds / 60:.1f} min",
         "device": f"{setup.device}, {recipe.precision}",
     }
+
+
+def _objective_words(objective: ObjectiveConfig) -> str:
+    """Name of an objective; that of a student with its teacher."""
+    taught = f", teacher {public_name(objective.teacher)}" if isinstance(objective, DistillConfig) else ""
+    return f"{objective.name}{taught}"
 
 
 def _model_name(recipe: Recipe) -> str:
@@ -183,9 +194,9 @@ def _comparable(run: Path, objective: ObjectiveConfig) -> bool:
 
 def _length(setup: RunSetup, trainer: Trainer) -> str:
     recipe, steps = setup.recipe, trainer.counters.step
-    epochs = steps * recipe.accumulate / max(1, len(trainer.loader))
+    passes = steps * recipe.accumulate / max(1, len(trainer.loader))
     size = min(chosen(recipe.batch_size), len(setup.data.train)) * recipe.accumulate
-    return f"{steps:,} step{'s' * (steps != 1)}, each on {images_words(size)}; {epochs:.3g} epochs"
+    return f"{steps:,} step{'s' * (steps != 1)}, each on {images_words(size)}; {epochs(passes)}"
 
 
 def _objective_sections(setup: RunSetup, trainer: Trainer) -> list[str]:
