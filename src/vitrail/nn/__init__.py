@@ -75,7 +75,7 @@ from .embed.resnet import ResNetEmbed
 from .embed.sine import SinePositions
 from .embed.stem import ConvStem, ConvUnit, ResidualConv, Stages, StridedConvs, StridedStem, WhitenedStem
 from .embed.text import CausalMask, EndOfText, LastToken, TextEmbed
-from .embed.whitening import Whitening
+from .embed.whitening import PatchMoments, Whitening
 from .encoder import (
     HOLDERS,
     BiasedBlock,
@@ -270,6 +270,7 @@ __all__ = [
     "PatchEmbed",
     "PatchHead",
     "PatchMerging",
+    "PatchMoments",
     "PatchesOnly",
     "Pattern",
     "PerToken",
