@@ -33,8 +33,8 @@ _SHOWN = {"top1": "top-1 accuracy", "mean_average_precision": "mean average prec
 def run(name: str, source: str, label: str, seeds: list[int], more: list[str]) -> dict[str, Any]:
     """Run a recipe once for each seed, one after the other, and return its result."""
     words = shlex.split(described_recipe(name).command)[1:]
-    if "--model" in more and "--model" in words:
-        place = words.index("--model")
+    for option in {"--model", "--weights"} & set(more) & set(words):
+        place = words.index(option)
         words = words[:place] + words[place + 2 :]
     words = [source if word == "SOURCE" else word for word in words] + more
     found, minutes = [], []
