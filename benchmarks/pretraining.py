@@ -33,6 +33,7 @@ from vitrail.study.probe import study_probe
 from vitrail.training.initial_model import with_tuples
 from vitrail.training.recipe import Recipe, chosen
 from vitrail.training.recipe_file import pretraining_recipe, set_fields
+from vitrail.training.training_data import MOST_VAL
 
 SHARES = (0.01, 0.1, 1.0)
 PLAIN = {"patch_size": 4, "embed_dim": 192, "num_heads": 3, "depth": 6}
@@ -87,8 +88,9 @@ def training_flops(recipe: Recipe) -> float:
 
 def with_length(recipe: Recipe, tflops: float, flops: float, source: Source) -> Recipe:
     """The recipe with as many epochs as cost this, for a step of this many operations an image."""
-    images = sum(sample.split == "train" for sample in source.samples) * (1 - recipe.val)
-    epochs = 1e12 * tflops / (flops * images)
+    images = sum(sample.split == "train" for sample in source.samples)
+    trained = images - min(recipe.val * images, MOST_VAL)
+    epochs = 1e12 * tflops / (flops * trained)
     return replace(recipe, epochs=epochs, evaluate_every=max(1.0, epochs / 5))
 
 
