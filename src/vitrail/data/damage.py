@@ -75,7 +75,7 @@ def check_scans(data: bytes, pixels: int, max_pixels: int) -> None:
 
 
 def sound_jpeg(data: bytes) -> UInt8[np.ndarray, "H W 3"] | None:
-    """Decode a JPEG to RGB; None if libjpeg has any warning about it, or it is of a kind that simplejpeg cannot read."""
+    """Decode a JPEG to RGB; None if libjpeg has any warning about it, or simplejpeg cannot read its kind."""
     try:
         import simplejpeg
     except ImportError:
