@@ -8,7 +8,7 @@ import torch
 
 from vitrail.bench.attention import VARIANTS, bench_attention, faster_from
 from vitrail.bench.attention_table import bench_table, circumstances
-from vitrail.bench.race import race
+from vitrail.machine.race import race
 from vitrail.cli.main import main
 from vitrail.errors import VitrailError
 

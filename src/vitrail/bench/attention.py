@@ -25,7 +25,7 @@ from ..nn import (
 )
 from ..nn.attention import pattern
 from ..progress import Track, silent
-from .race import Runner, race
+from ..machine.race import Runner, race
 
 SIDES = (14, 20, 28, 40, 56, 80, 112, 160, 224)
 """Sides of the square grids: each grid has about twice as many tokens as the one before."""
