@@ -78,8 +78,9 @@ from .embed.resnet import ResNetEmbed
 from .embed.sine import SinePositions
 from .embed.stem import ConvStem, ConvUnit, ResidualConv, Stages, StridedConvs, StridedStem, WhitenedStem
 from .embed.text import CausalMask, EndOfText, LastToken, TextEmbed
-from .embed.values import AsFloat, OfValues, Standardise, ValuesFit, scale_and_shift
+from .embed.values import AsFloat, OfValues, Standardise, ValuesFit, as_float, scale_and_shift
 from .embed.whitening import PatchMoments, Whitening
+from .embedding_model import EmbeddingModel
 from .encoder import (
     HOLDERS,
     BiasedBlock,
@@ -216,6 +217,7 @@ __all__ = [
     "DualEncoder",
     "EluFeatures",
     "Embedding",
+    "EmbeddingModel",
     "Encoder",
     "EndOfText",
     "FirstToken",
@@ -361,6 +363,7 @@ __all__ = [
     "VisionModel",
     "WhitenedStem",
     "Whitening",
+    "as_float",
     "attention_scores",
     "attention_weights",
     "automatic_kernel",

@@ -106,12 +106,14 @@ def _read_prefix(block: Block, count: int) -> None:
         raise VitrailError(f"the last block of this model has no attention: {_WAY_OUT}")
     name, part = parts[attends[-1]]
     if isinstance(part, Parallel):
-        part.residuals = nn.ModuleList([_on_prefix(each, count) for each in part.residuals])
+        chosen = [_checked(each) for each in part.residuals]  # all, before one is changed
+        part.residuals = nn.ModuleList([_on_prefix(*each, count) for each in chosen])
     else:
-        block.add_module(name, _on_prefix(part, count))
+        block.add_module(name, _on_prefix(*_checked(part), count))
 
 
-def _on_prefix(residual: nn.Module, count: int) -> OnPrefix:
+def _checked(residual: nn.Module) -> tuple[Residual, MultiHeadAttention]:
+    """A residual and its attention, which can compute some queries only."""
     branch = residual.branch if isinstance(residual, Residual) else residual
     if isinstance(branch, ClassAttention | PrefixOnly):
         raise VitrailError(f"the last block of this model computes the class token only as it is: {_WAY_OUT}")
@@ -120,6 +122,10 @@ def _on_prefix(residual: nn.Module, count: int) -> OnPrefix:
         raise VitrailError(
             f"the last block of this model has a {kind}, which cannot compute some tokens only: {_WAY_OUT}"
         )
+    return residual, branch
+
+
+def _on_prefix(residual: Residual, branch: MultiHeadAttention, count: int) -> OnPrefix:
     if isinstance(branch.attend, GroupedAttend):  # prefix tokens attend to all tokens in every pattern
         branch.bias, branch.attend = NoBias(), Attend(branch.attend.kernel)
     residual.branch = PrefixQueries(branch, count)
