@@ -12,14 +12,25 @@ from ..plain import short
 from ..typed import build
 from .base import Rewrite
 from .fold import FoldBatchNorm, FoldLayerScale
-from .lora import LoRA, merged_state
+from .lora import LoRA, MergeLoRA, merged_state
+from .norm_affine import FoldNormAffine
+from .positions import BakePositions
+from .preprocess import FoldPreprocess
+from .query_scale import FoldQueryScale
+from .read_tokens import ReadTokensOnly
 
 ModelT = TypeVar("ModelT", bound=BaseVisionModel)
 
 REWRITES: dict[str, type[Rewrite]] = {
+    "bake_positions": BakePositions,
     "fold_batch_norm": FoldBatchNorm,
     "fold_layer_scale": FoldLayerScale,
+    "fold_norm_affine": FoldNormAffine,
+    "fold_preprocess": FoldPreprocess,
+    "fold_query_scale": FoldQueryScale,
     "lora": LoRA,
+    "merge_lora": MergeLoRA,
+    "read_tokens_only": ReadTokensOnly,
 }
 """All rewrites by name; `register_rewrite` adds one."""
 
@@ -43,7 +54,7 @@ def replay(model: ModelT, changes: Iterable[Rewrite]) -> ModelT:
     for change in changes:
         name_of(change)
         change(model)
-        model.rewrites = (*model.rewrites, change)
+        model.rewrites = change.recorded(model.rewrites)
     return model
 
 

@@ -8,6 +8,7 @@ from torch import Tensor, fx, nn
 
 from ..tokens import Tokens
 from .fit import CheckMultiple, CropToMultiple, PadToMultiple
+from .values import Fit, ValuesFit
 
 
 class PatchEmbed(nn.Module):
@@ -38,7 +39,7 @@ class PatchEmbed(nn.Module):
         super().__init__()
         self.patch_size = patch_size
         fit = CropToMultiple if crop else PadToMultiple if pad else CheckMultiple
-        self.fit = fit(patch_size)
+        self.fit: Fit | ValuesFit = fit(patch_size)
         self.project = nn.Conv2d(in_channels, embed_dim, patch_size, stride=patch_size, bias=bias)
 
     def forward(self, pixels: Float[Tensor, "B C H W"]) -> Tokens:
@@ -68,7 +69,7 @@ class TubeletEmbed(nn.Module):
     ) -> None:
         super().__init__()
         self.tubelet_size = tubelet_size
-        self.fit = PadToMultiple(tubelet_size) if pad else CheckMultiple(tubelet_size)
+        self.fit: Fit | ValuesFit = PadToMultiple(tubelet_size) if pad else CheckMultiple(tubelet_size)
         self.project = nn.Conv3d(in_channels, embed_dim, tubelet_size, stride=tubelet_size)
 
     def forward(self, pixels: Float[Tensor, "B C T H W"]) -> Tokens:
