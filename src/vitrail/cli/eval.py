@@ -12,6 +12,7 @@ from .options import (
     BatchSize,
     CheckpointArgument,
     Device,
+    Engine,
     Json,
     Option,
     OptionalOut,
@@ -42,6 +43,7 @@ class Eval:
     source: SourceArgument
     split: Split = "auto"
     batch_size: BatchSize = 32
+    engine: Engine = "torch"
     device: Device = "auto"
     precision: Precision = "auto"
     tta: Tta = "none"
@@ -72,6 +74,7 @@ class Eval:
                 self.source,
                 split=self.split,
                 batch_size=self.batch_size,
+                engine=self.engine,
                 device=self.device,
                 precision=self.precision,
                 tta=self.tta,
