@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
+from vitrail.evaluation.embedding_model import EmbeddingModel
 
 from tests.evaluation.small_checkpoint import tiny_checkpoint
 from vitrail.engines import agreement
@@ -14,7 +15,6 @@ from vitrail.engines.agreement import difference, example_pixels
 from vitrail.engines.compiled_engine import CompiledEngine
 from vitrail.engines.engine import make_engine
 from vitrail.errors import VitrailError
-from vitrail.evaluation.embedding_model import EmbeddingModel
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of exporters and runtimes
 

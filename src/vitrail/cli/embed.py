@@ -40,7 +40,7 @@ class Embed:
     """Stop after N images."""
     strict: Strict = True
     batch_size: BatchSize = 32
-    engine: Engine = "torch"
+    engine: Engine = "auto"
     device: Device = "auto"
     precision: Precision = "auto"
 

@@ -43,7 +43,7 @@ class Eval:
     source: SourceArgument
     split: Split = "auto"
     batch_size: BatchSize = 32
-    engine: Engine = "torch"
+    engine: Engine = "auto"
     device: Device = "auto"
     precision: Precision = "auto"
     tta: Tta = "none"

@@ -75,7 +75,8 @@ BatchSize = Annotated[int, Option("Images in one forward pass.", "N", section=CO
 Engine = Annotated[
     str,
     Option(
-        "What runs the model: torch, compiled (torch.compile), openvino, onnxruntime, or one of another package.",
+        "What runs the model: torch, compiled (torch.compile), openvino, onnxruntime, or one of another package. auto: "
+        "what `vitrail optimize` chose for this machine, else torch.",
         "ENGINE",
         section=COMPUTE,
     ),

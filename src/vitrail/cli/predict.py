@@ -52,7 +52,7 @@ class Predict:
     out: OptionalOut = None
     """File to write instead of standard output: .csv, .tsv, .json, .jsonl, .parquet or .xlsx."""
     batch_size: BatchSize = 32
-    engine: Engine = "torch"
+    engine: Engine = "auto"
     device: Device = "auto"
     precision: Precision = "auto"
     tta: Tta = "none"

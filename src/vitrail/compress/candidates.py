@@ -14,7 +14,7 @@ from ..rewrites.tokens import FuseTokens, MergeTokens, PruneTokens
 PACKAGES = {"openvino": "openvino", "onnxruntime": "onnxruntime"}
 """Engine -> the module that it needs."""
 _SHARES = (0.02, 0.04, 0.065)
-"""Shares of the patches that a block merges with others. 8 and 13 of 196, as in Bolya et al. (2023), are two of them."""
+"""Shares of the patches that a block merges with others: 4, 8 and 13 of 196, as in Bolya et al. (2023)."""
 _KEEPS = (0.9, 0.7)
 
 
@@ -63,5 +63,3 @@ def reductions(patches: int) -> list[Rewrite]:
     """Reductions of the tokens of a model with this many patches."""
     merged = [MergeTokens(r=max(1, round(share * patches))) for share in _SHARES]
     return [*merged, *(FuseTokens(keep=keep) for keep in _KEEPS), *(PruneTokens(keep=keep) for keep in _KEEPS[:1])]
-
-

@@ -1,4 +1,4 @@
-"""The graph of a checkpoint that `OpenVINOFile` runs."""
+"""The graph of a checkpoint that `StoredGraph` runs."""
 
 from typing import Any
 
@@ -6,9 +6,10 @@ import torch
 from torch import Tensor, nn
 
 from ..checkpoint.contract import Checkpoint
-from ..engines.openvino_file import OUTPUTS
+from ..engines.onnx_graph import to_onnx
 from ..engines.openvino_graph import to_openvino
 from ..engines.program import to_program
+from ..engines.stored_graph import OUTPUTS
 from ..errors import VitrailError
 from ..nn import EmbeddingModel, SequentialModel
 from ..rewrites.inference import for_inference
@@ -36,10 +37,11 @@ class BothOutputs(nn.Module):
         return self.task.joined(self.model(pixels)), EmbeddingModel(self.model)(pixels)  # type: ignore[arg-type]
 
 
-def to_graph(checkpoint: Checkpoint) -> Any:
-    """An `openvino.Model` of a checkpoint with `OUTPUTS`, for batches of any size.
+def to_graph(checkpoint: Checkpoint, engine: str) -> Any:
+    """A graph with `OUTPUTS` for batches of any size: an `openvino.Model`, or the bytes of an ONNX model.
 
     Args:
+        engine: "openvino" or "onnxruntime".
         checkpoint: its model takes the values of uint8 images, see `fold_preprocess`.
 
     Raises:
@@ -53,4 +55,7 @@ def to_graph(checkpoint: Checkpoint) -> Any:
         outputs = model(example)
     if not all(isinstance(output, Tensor) for output in outputs):
         raise VitrailError("this model's output is not one tensor: its graph cannot be stored")
-    return to_openvino(to_program(model, example), output_names=OUTPUTS)
+    program = to_program(model, example)
+    if engine == "openvino":
+        return to_openvino(program, output_names=OUTPUTS)
+    return to_onnx(program, output_names=OUTPUTS).SerializeToString()

@@ -76,6 +76,9 @@ class Bench:
         batch_size: images of a batch.
         device: see `make_engine`.
         seconds: time for measuring the speed of a setting.
+
+    Attributes:
+        times: seconds of the unmodified model, beside each setting.
     """
 
     def __init__(
@@ -85,6 +88,7 @@ class Bench:
         self.images = images
         self.batch_size = batch_size
         self.seconds = seconds
+        self.times: list[float] = []
         self.task: Task = resolve(checkpoint.task)
         self.unmodified = Unmodified(checkpoint.model, device)
         self.batch = self._batch()
@@ -102,6 +106,7 @@ class Bench:
             engine.device,
             seconds=self.seconds,
         )
+        self.times.append(times["unmodified"])
         return Outcome(
             setting=setting,
             seconds=times["setting"],

@@ -3,18 +3,19 @@
 import shutil
 import tempfile
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import torch
 
+from ..checkpoint.atomic import Content
 from ..checkpoint.contract import Checkpoint, CheckpointLike, as_checkpoint
 from ..data.open import SourceLike
 from ..engines.choice import (
-    GRAPH,
+    GRAPHS,
     Choice,
     Setting,
     checkpoint_folder,
@@ -25,6 +26,7 @@ from ..engines.choice import (
     write_choice,
 )
 from ..engines.engine import Engine
+from ..engines.openvino_graph import write_openvino
 from ..engines.setting import prepared, run_setting
 from ..errors import VitrailError
 from ..nn import Tokens
@@ -32,6 +34,7 @@ from ..progress import Say, Track, discard_message, silent
 from ..rewrites.base import Rewrite
 from . import candidates
 from .decide import best, cautions
+from .graph import to_graph
 from .images import TestImages, read_test_images
 from .int8 import calibration_batches, partly_quantised, quantised
 from .measure import Bench, Outcome
@@ -101,7 +104,7 @@ def optimize(
     checkpoint: CheckpointLike,
     source: SourceLike | None = None,
     *,
-    options: OptimizeOptions = OptimizeOptions(),  # noqa: B008 - frozen
+    options: OptimizeOptions = OptimizeOptions(),
     progress: Track = silent,
     say: Say = discard_message,
 ) -> Optimised:
@@ -181,12 +184,17 @@ class Search:
         self.checkpoint, self.bench, self.options, self.say = checkpoint, bench, options, say
         self.outcomes: list[Outcome] = [Outcome(setting=None, speedup=1.0, difference=0.0)]
         self.notes: list[str] = []
-        self.graphs: dict[tuple[Rewrite | None, bool], Any] = {}
+        self.graphs: dict[tuple[str, bool, Rewrite | None], Any] = {}
         self.ends = time.monotonic() + 60 * options.minutes
         self.skipped = 0
 
     def run(self) -> None:
         """Measure all rounds."""
+        self._rounds()
+        if self.bench.times:
+            self.outcomes[0] = replace(self.outcomes[0], seconds=median(self.bench.times))
+
+    def _rounds(self) -> None:
         device, images = self.bench.unmodified.device, self.bench.images
         names = candidates.engines(device)
         self._round(candidates.plain(device, names, images is not None))
@@ -200,16 +208,15 @@ class Search:
             self.notes.append(f"{self.skipped} settings were not tried in {self.options.minutes:g} minutes")
 
     def graph(self, setting: Setting) -> Any | None:
-        """The graph of an OpenVINO setting; None for other engines."""
-        if setting.engine != "openvino":
+        """The graph of a setting, made once; None for engines of PyTorch."""
+        if setting.engine not in GRAPHS:
             return None
-        from .graph import to_graph
-
-        plain, key = (setting.reduction, False), (setting.reduction, setting.precision == "int8")
-        if plain not in self.graphs:
-            self.graphs[plain] = to_graph(prepared(self.checkpoint, setting))
+        key = (setting.engine, setting.precision == "int8", setting.reduction)
         if key not in self.graphs:
-            self.graphs[key] = self._int8(self.graphs[plain])
+            if setting.precision == "int8":
+                self.graphs[key] = self._int8(self.graph(replace(setting, precision="float32")))
+            else:
+                self.graphs[key] = to_graph(prepared(self.checkpoint, setting), setting.engine)
         return self.graphs[key]
 
     def _int8(self, graph: Any) -> Any:
@@ -256,7 +263,8 @@ class Search:
     def _leading(self, count: int = _ROUNDS) -> list[Setting]:
         """The fastest settings so far that may be taken."""
         images = len(self.bench.images.images) if self.bench.images else 0
-        rest, found = list(self.outcomes), []
+        rest = list(self.outcomes)
+        found: list[Setting] = []
         while len(found) < count and (leader := best(rest, self.options.max_drop, images)):
             rest.remove(leader)
             assert leader.setting is not None
@@ -289,19 +297,17 @@ def _store(
         speedup=chosen.speedup,
         drop=chosen.drop,
     )
-    graph = search.graph(chosen.setting)
+    return write_choice(folder, choice, _graph_files(chosen.setting, search.graph(chosen.setting)))
+
+
+def _graph_files(setting: Setting, graph: Any | None) -> dict[str, Content]:
+    """File name -> content of the graph of a setting."""
     if graph is None:
-        return write_choice(folder, choice, {})
-    from ..engines.openvino_graph import write_openvino
-
+        return {}
+    name = GRAPHS[setting.engine]
+    if isinstance(graph, bytes):
+        return {name: graph}
     with tempfile.TemporaryDirectory() as place:
-        file = Path(place) / GRAPH
-        write_openvino(graph, file, {"setting": str(chosen.setting)}, half=False)
-        copies: dict[str, Callable[[Path], None]] = {
-            path.name: partial(_copy, path) for path in (file, file.with_suffix(".bin"))
-        }
-        return write_choice(folder, choice, copies)
-
-
-def _copy(source: Path, target: Path) -> None:
-    shutil.copyfile(source, target)
+        file = Path(place) / name
+        write_openvino(graph, file, {"setting": str(setting)}, half=False)
+        return {path.name: path.read_bytes() for path in (file, file.with_suffix(".bin"))}

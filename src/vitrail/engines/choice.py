@@ -17,9 +17,11 @@ from ..machine.facts import cpu_name, usable_cores
 from ..plain import Unreadable, read_json
 from ..rewrites.base import Rewrite
 from ..rewrites.registry import from_dict, to_dict
-from ..typed import build
+from ..typed import NO_FIT, build
 
-FOLDER, CHOICE, GRAPH = "optimized", "choice.json", "model.xml"
+FOLDER, CHOICE = "optimized", "choice.json"
+GRAPHS = {"openvino": "model.xml", "onnxruntime": "model.onnx"}
+"""Engine -> file of its stored graph; other engines have none."""
 _PACKAGES = {"torch": ("torch",), "compiled": ("torch",), "openvino": ("openvino",), "onnxruntime": ("onnxruntime",)}
 """Engine -> packages whose version a choice was measured with."""
 
@@ -135,21 +137,25 @@ def stored_choice(checkpoint: Checkpoint) -> tuple[Choice, Path] | None:
         place = verified_folder(choice_folder(folder))
         choice = _from_dict(read_json(place / CHOICE), str(place / CHOICE))
     except (DamagedCheckpoint, Unreadable, VitrailError) as error:
-        return _not_used(str(error))
+        _warn(str(error))
+        return None
     if choice.content != content_digest(checkpoint):
-        return _not_used("it was measured with other weights, or another config")
+        _warn("it was measured with other weights, or another config")
+        return None
     if choice.packages != packages_of(choice.setting.engine):
         wanted = ", ".join(f"{name} {number}" for name, number in choice.packages.items())
-        return _not_used(f"it was measured with {wanted}")
+        _warn(f"it was measured with {wanted}")
+        return None
     return choice, place
 
 
-def _not_used(reason: str) -> None:
-    warnings.warn(
-        f"what `vitrail optimize` stored for this machine is not used: {reason}; run it again", stacklevel=3
-    )
+def _warn(reason: str) -> None:
+    warnings.warn(f"what `vitrail optimize` stored for this machine is not used: {reason}; run it again", stacklevel=3)
 
 
 def _from_dict(values: Any, where: str) -> Choice:
-    return build(Choice, values, where, special={Rewrite: lambda value, name: from_dict(value)})
+    return build(Choice, values, where, special={Rewrite: _rewrite})
 
+
+def _rewrite(value: Any, where: str) -> Any:
+    return from_dict(value) if isinstance(value, Mapping) else NO_FIT

@@ -5,13 +5,16 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_flatten
 
 from ..errors import VitrailError
+
+if TYPE_CHECKING:  # importing torch.export takes as long as importing torch
+    from torch.export import ExportedProgram
 
 _MOST_IMAGES, _MOST_SIDE = 65_536, 16_384
 
@@ -26,7 +29,7 @@ class Program:
         structure: pytree of the model's output.
     """
 
-    graph: torch.export.ExportedProgram
+    graph: "ExportedProgram"
     shape: tuple[int, ...]
     structure: Any
 

@@ -1,25 +1,23 @@
 """Runs a checkpoint by a `Setting`."""
 
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
-
-import torch
 
 from ..checkpoint.contract import Checkpoint
 from ..checkpoint.fold_preprocess import fold_preprocess
 from ..data.preprocess import Preprocess
-from ..machine.facts import PRECISIONS
 from ..nn import EmbeddingModel
 from ..rewrites.registry import rewrite
-from .choice import GRAPH, Setting, stored_choice
+from .choice import GRAPHS, Setting, stored_choice
 from .engine import Engine, make_engine
 
 
 def prepared(checkpoint: Checkpoint, setting: Setting) -> Checkpoint:
     """The checkpoint that a setting runs: fewer tokens, and values of images in place of normalised pixels."""
-    reduced = checkpoint if setting.reduction is None else replace(
-        checkpoint, model=rewrite(checkpoint.model, setting.reduction)
+    reduced = (
+        checkpoint
+        if setting.reduction is None
+        else replace(checkpoint, model=rewrite(checkpoint.model, setting.reduction))
     )
     return fold_preprocess(reduced)
 
@@ -32,16 +30,15 @@ def run_setting(
     Args:
         checkpoint: what is run.
         setting: how it is run.
-        graph: stored graph of an OpenVINO setting, see `OpenVINOFile`.
+        graph: stored graph of a setting that has one, see `StoredGraph`.
         device: see `make_engine`.
         vectors: whether the output is the embedding.
     """
     made = prepared(checkpoint, setting)
     if graph is not None:
-        from .openvino_file import OUTPUTS, OpenVINOFile
+        from .stored_graph import OUTPUTS, StoredGraph
 
-        precision = PRECISIONS.get(setting.precision, torch.float32)
-        return OpenVINOFile(graph, precision, streams=setting.streams, output=OUTPUTS[vectors]), made.preprocess
+        return StoredGraph(setting, graph, OUTPUTS[vectors]), made.preprocess
     model = EmbeddingModel(made.model) if vectors else made.model
     return make_engine(model, engine=setting.engine, device=device, precision=setting.precision), made.preprocess
 
@@ -60,8 +57,9 @@ def engine_for(
     """
     if engine == "auto" and (device, precision) == ("auto", "auto") and (found := stored_choice(checkpoint)):
         choice, folder = found
-        graph: Path | None = folder / GRAPH if (folder / GRAPH).is_file() else None
+        name = GRAPHS.get(choice.setting.engine)
+        graph = None if name is None else folder / name
         return run_setting(checkpoint, choice.setting, graph, vectors=vectors)
     model = EmbeddingModel(checkpoint.model) if vectors else checkpoint.model
-    name = "torch" if engine == "auto" else engine
-    return make_engine(model, engine=name, device=device, precision=precision), checkpoint.preprocess
+    named = "torch" if engine == "auto" else engine
+    return make_engine(model, engine=named, device=device, precision=precision), checkpoint.preprocess
