@@ -15,8 +15,10 @@ from ..nn import (
     CrossAttention,
     LayerScale,
     LinearNorm,
+    LinearOfMean,
     MultiHeadAttention,
     PrefixOnly,
+    PrefixQueries,
     Residual,
     Sum,
     SwiGLU,
@@ -78,8 +80,10 @@ def _last_linears(branch: nn.Module) -> Iterator[nn.Linear]:
         yield from _last_linears(branch.contract)
     elif isinstance(branch, MultiHeadAttention | CrossAttention):
         yield from _last_linears(branch.project)
-    elif isinstance(branch, ClassAttention):
+    elif isinstance(branch, ClassAttention | PrefixQueries):
         yield from _last_linears(branch.attention)
+    elif isinstance(branch, LinearOfMean):
+        yield from _last_linears(branch.layer)
     elif isinstance(branch, PrefixOnly):
         yield from _last_linears(branch.branch)
     elif isinstance(branch, nn.Sequential) and len(branch):
