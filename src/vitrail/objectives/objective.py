@@ -21,6 +21,10 @@ Transform = Callable[[Tensor], Tensor]
 """Image (C, H, W) -> augmented image of the model's input size."""
 
 
+ONE_COLOUR = "predicting the same colour everywhere"
+"""Trivial prediction of 0 for normalised pixels, which is their mean colour."""
+
+
 class Moment(NamedTuple):
     """A moment of a run: optimiser steps done, and the fraction of the schedule that they are, from 0 to 1."""
 
@@ -80,6 +84,19 @@ class Loss:
 
 
 @dataclass(frozen=True, slots=True)
+class Trivial:
+    """A prediction that needs no training, which a trained model has to be better than.
+
+    Attributes:
+        answer: the prediction, as the end of a sentence: "predicting the mean of each patch".
+        loss: its loss, a scalar tensor.
+    """
+
+    answer: str
+    loss: Tensor
+
+
+@dataclass(frozen=True, slots=True)
 class Labels:
     """Training labels, and facts about the images, for building an objective.
 
@@ -116,6 +133,10 @@ class Objective(nn.Module, ABC):
     def forward(self, batch: Batch, moment: Moment) -> Loss:
         """Compute the loss of a batch on the model's device. Random numbers come from torch's generator, which is
         seeded before each step, so that a run can be resumed."""
+
+    def trivial(self, batch: Batch) -> Trivial | None:
+        """The best known prediction for a batch that needs no training; by default None."""
+        return None
 
     def prepare(self, batches: Iterator[Tensor]) -> None:
         """Fit tensors that are not trained by gradients, such as a codebook, to training images before the first step.
