@@ -3,7 +3,6 @@
 from collections.abc import Callable, Sequence
 
 from torch import Tensor
-from torchvision.transforms.v2 import functional as tvf
 
 Decode = Callable[[int], Tensor]
 
@@ -17,8 +16,10 @@ def shrink(image: Tensor, side: int) -> Tensor:
     scale = side / min(height, width)
     if scale >= 1:
         return image
+    from torchvision.transforms.v2.functional import resize
+
     size = [max(1, round(height * scale)), max(1, round(width * scale))]
-    return tvf.resize(image, size, antialias=True)
+    return resize(image, size, antialias=True)
 
 
 def remember(decode: Decode, sizes: Sequence[int], budget: int) -> Decode:

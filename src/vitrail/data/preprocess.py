@@ -8,7 +8,6 @@ from typing import Any, Literal
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torchvision.transforms.v2 import functional as tvf
 
 from ..errors import VitrailError
 from ..plain import short
@@ -96,6 +95,8 @@ class Preprocess:
 
     def normalise(self, image: Tensor) -> Float[Tensor, "*batch C H W"]:
         """Scale uint8 to 0..1, subtract the mean, divide by the deviation; also for a batch."""
+        from torchvision.transforms.v2 import functional as tvf
+
         pixels = tvf.to_dtype(image, torch.float32, scale=True)
         return tvf.normalize(pixels, list(self.mean), list(self.std))
 

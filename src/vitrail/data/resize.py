@@ -7,8 +7,6 @@ import torch
 from jaxtyping import Shaped
 from PIL import Image
 from torch import Tensor
-from torchvision.transforms.v2 import InterpolationMode
-from torchvision.transforms.v2 import functional as tvf
 
 _MOST_GROWTH = 8
 """A resized image with more times the pixels of its smallest useful size is not made: only its crop is."""
@@ -35,11 +33,13 @@ def resize_and_crop(
         crop: (height, width) of the centre crop, at most `least`.
         interpolation: "nearest", "bilinear" or "bicubic".
     """
+    from torchvision.transforms.v2.functional import center_crop
+
     found = image.shape[1], image.shape[2]
     scale = max(side / length for side, length in zip(least, found, strict=True))
     size = [max(side, int(length * scale)) for side, length in zip(least, found, strict=True)]
     if size == list(found):
-        return tvf.center_crop(image, list(crop))
+        return center_crop(image, list(crop))
     if math.prod(size) > _MOST_GROWTH * math.prod(least):
         # Rounded as torchvision's `center_crop` does.
         corner = [round((length - side) / 2) for length, side in zip(size, crop, strict=True)]
@@ -56,11 +56,14 @@ def stretch_and_crop(
         size: (height, width) of the resized image.
         crop, interpolation: as in `resize_and_crop`.
     """
+    from torchvision.transforms.v2 import InterpolationMode
+    from torchvision.transforms.v2.functional import center_crop, resize
+
     if size == (image.shape[1], image.shape[2]):
-        return tvf.center_crop(image, list(crop))
+        return center_crop(image, list(crop))
     parts = image.split(1) if image.numel() > _MOST_AT_ONCE else [image]
     mode = InterpolationMode(interpolation)
-    done = [tvf.center_crop(tvf.resize(part, list(size), mode, antialias=True), list(crop)) for part in parts]
+    done = [center_crop(resize(part, list(size), mode, antialias=True), list(crop)) for part in parts]
     return done[0] if len(done) == 1 else torch.cat(done)
 
 

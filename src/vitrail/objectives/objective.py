@@ -7,7 +7,6 @@ from typing import Any, ClassVar, NamedTuple
 
 from torch import Tensor, nn
 
-from ..data.augment import image_transform
 from ..data.augment_options import Augment
 from ..data.decode import unchanged
 from ..data.loader import Batch, OneView, Views
@@ -52,6 +51,8 @@ class Augmentation:
         """Function image -> augmented image of the model's size."""
         if self.options is None:
             return unchanged
+        from ..data.augment import image_transform
+
         return self.own or image_transform(self.options, self.preprocess)
 
     def of(self, options: Augment, image_size: tuple[int, int] | None = None) -> Transform:
@@ -59,6 +60,8 @@ class Augmentation:
 
         The user's own function, which these options do not describe, is applied before it.
         """
+        from ..data.augment import image_transform
+
         size = image_size or self.preprocess.image_size
         made = image_transform(options, replace(self.preprocess, image_size=size))
         return made if self.own is None else _Both(self.own, made)
