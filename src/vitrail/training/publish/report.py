@@ -125,7 +125,7 @@ _FEATURES = (
     (
         "Effective rank of the embeddings",
         "val_rank",
-        "How many directions the embeddings of the validation images fill, weighted by how much they vary in each. "
+        "How many directions the embeddings of the validation images fill, counting weak ones less. "
         "Higher is better; 1 means that all embeddings lie on one line.",
     ),
     (
