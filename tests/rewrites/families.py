@@ -5,9 +5,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-import vitrail
 from tests.models.test_families import build, inputs, numbers
-from vitrail.nn import BaseVisionModel
+from vitrail.nn import BaseVisionModel, SequentialModel
 
 
 def randomised(name: str, **overrides: Any) -> BaseVisionModel:
@@ -27,23 +26,17 @@ def given(model: BaseVisionModel) -> list[Tensor]:
 
 @torch.no_grad()
 def results(model: nn.Module, pixels: list[Tensor]) -> list[Tensor]:
-    """Output, embedding, and output and embedding in one pass."""
-    found = [*numbers(model(*pixels)), model.embed_images(pixels[0])]
-    if len(pixels) == 1 and hasattr(model, "forward_all"):
+    """Output and embedding of a model; of most also those of one pass for both."""
+    found = numbers(model(*pixels))
+    if len(pixels) == 1 and isinstance(model, SequentialModel):
         whole = model.forward_all(*pixels)
-        found += [*numbers(whole.logits), whole.embedding]
-    return found
+        return [*found, *numbers(whole.logits), whole.embedding]
+    return [*found, model.embed_images(pixels[0])]
 
 
-def assert_same(model: BaseVisionModel, changed: nn.Module, pixels: list[Tensor], *, tolerance: float = 1e-10) -> None:
-    """Outputs and embeddings are equal, relative to the largest number of each."""
-    for wanted, mine in zip(results(model, pixels), results(changed, pixels), strict=True):
-        assert mine.shape == wanted.shape
-        scale = wanted.abs().max().clamp(min=1e-30)
-        torch.testing.assert_close(mine / scale, wanted / scale, rtol=0, atol=tolerance)
-
-
-def rewritten(model: BaseVisionModel, *changes: Any) -> BaseVisionModel:
-    for change in changes:
-        model = vitrail.rewrite(model, change)
-    return model
+def assert_same(wanted: list[Tensor], found: list[Tensor]) -> None:
+    """Results are equal to 1e-10, relative to the largest number of each."""
+    for each, mine in zip(wanted, found, strict=True):
+        assert mine.shape == each.shape
+        scale = each.abs().max().clamp(min=1e-30)
+        torch.testing.assert_close(mine / scale, each / scale, rtol=0, atol=1e-10)

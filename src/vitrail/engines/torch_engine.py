@@ -28,7 +28,7 @@ class TorchEngine:
         self.device = pick_device(device)
         self.precision = pick_precision(precision, self.device)
         self.model = place_model(model.eval(), self.device)
-        self._tensors = [*model.parameters(), *model.buffers()]
+        self._tensors = [tensor for tensor in (*model.parameters(), *model.buffers()) if not tensor.is_inference()]
         self._prepare()
         keep_freed_memory()
 
@@ -45,9 +45,9 @@ class TorchEngine:
         self._prepared = _state(self._tensors)
 
 
-def _state(tensors: Sequence[Tensor]) -> list[tuple[int, int]]:
-    """A number that grows with each change of a tensor in place, and where its values are; in microseconds."""
-    return [(0 if tensor.is_inference() else tensor._version, tensor.data_ptr()) for tensor in tensors]
+def _state(tensors: Sequence[Tensor]) -> list[int]:
+    """For each tensor a number that grows when it is changed in place, and where its values are; in microseconds."""
+    return [*(tensor._version for tensor in tensors), *(tensor.data_ptr() for tensor in tensors)]
 
 
 def _as_float32(tensor: Tensor) -> Tensor:

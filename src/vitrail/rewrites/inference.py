@@ -36,7 +36,8 @@ def for_inference(model: ModelT, *, image_size: tuple[int, int] | None = None) -
             they may read what the rewrites change.
         image_size: height and width of all images, for which positions are baked too; None for any size.
     """
-    if not isinstance(model, BaseVisionModel | EmbeddingModel):
+    given: nn.Module = model
+    if not isinstance(given, BaseVisionModel | EmbeddingModel):
         return model.eval()
     copy = shared_copy(model).eval()
     images = copy.whole if isinstance(copy, EmbeddingModel) else copy

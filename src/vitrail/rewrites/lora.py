@@ -90,7 +90,9 @@ class MergeLoRA(Rewrite):
         for module in updated:
             weight: Any = module.weight
             merged = weight.detach().clone()
-            parametrize.remove_parametrizations(module, "weight", leave_parametrized=False)
+            # `remove_parametrizations` would change the class of the module, which copies of the model have in common.
+            del module.parametrizations
+            module.__class__ = type(module).__bases__[0]
             module.weight = nn.Parameter(merged)
 
     def recorded(self, earlier: tuple[Rewrite, ...]) -> tuple[Rewrite, ...]:

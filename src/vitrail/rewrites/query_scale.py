@@ -9,6 +9,7 @@ from torch.nn.utils import parametrize
 from ..errors import VitrailError
 from ..nn import (
     Attend,
+    BakedRotation,
     ConvProjection,
     CrossAttention,
     GridRotaryPositions,
@@ -25,7 +26,7 @@ from ..nn import (
 )
 from .base import Rewrite
 
-_LINEAR = (NoRefinement, RotaryPositions, GridRotaryPositions, LearnedRotaryPositions, ScaledQueries)
+_LINEAR = (NoRefinement, BakedRotation, RotaryPositions, GridRotaryPositions, LearnedRotaryPositions, ScaledQueries)
 """Refinements that are linear in the queries: a factor before them is a factor after them. Norms are not."""
 
 

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from ..embed.baked import on_grid
 from ..tokens import Tokens
-from .refine import HeadVectors
+from .refine import HeadVectors, KeyVectors
 
 Turn = Callable[[HeadVectors, Tensor, Tensor, int], HeadVectors]
 
@@ -50,6 +50,6 @@ class BakedRotation(nn.Module):
         self.register_buffer("cos", angles.cos())
         self.register_buffer("sin", angles.sin())
 
-    def forward(self, q: HeadVectors, k: HeadVectors, tokens: Tokens) -> tuple[HeadVectors, HeadVectors]:
+    def forward(self, q: HeadVectors, k: KeyVectors, tokens: Tokens) -> tuple[HeadVectors, KeyVectors]:
         cos = on_grid(self.cos, tokens.grid, self.grid)
         return self.turn(q, cos, self.sin, tokens.prefix), self.turn(k, cos, self.sin, tokens.prefix)

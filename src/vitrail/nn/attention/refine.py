@@ -9,6 +9,7 @@ from torch import Tensor, fx, nn
 from ..tokens import Tokens
 
 HeadVectors = Float[Tensor, "B h N d"]
+KeyVectors = Float[Tensor, "B h M d"]
 
 
 class QKNorm(nn.Module):
@@ -23,7 +24,7 @@ class QKNorm(nn.Module):
         self.queries = queries
         self.keys = keys
 
-    def forward(self, q: HeadVectors, k: HeadVectors, tokens: Tokens) -> tuple[HeadVectors, HeadVectors]:
+    def forward(self, q: HeadVectors, k: KeyVectors, tokens: Tokens) -> tuple[HeadVectors, KeyVectors]:
         return self.queries(q), self.keys(k)
 
 
@@ -44,7 +45,7 @@ class RotaryPositions(nn.Module):
         self.head_dim = head_dim
         self.base = base
 
-    def forward(self, q: HeadVectors, k: HeadVectors, tokens: Tokens) -> tuple[HeadVectors, HeadVectors]:
+    def forward(self, q: HeadVectors, k: KeyVectors, tokens: Tokens) -> tuple[HeadVectors, KeyVectors]:
         angles = self.angles(q, tokens.grid)
         cos, sin = angles.cos(), angles.sin()
         return turn(q, cos, sin, tokens.prefix), turn(k, cos, sin, tokens.prefix)

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor, fx, nn
 
 from ..tokens import Tokens
-from .refine import HeadVectors, check_head_dim
+from .refine import HeadVectors, KeyVectors, check_head_dim
 
 
 class GridRotaryPositions(nn.Module):
@@ -41,7 +41,7 @@ class GridRotaryPositions(nn.Module):
         self.reference = reference
         self.columns_first = columns_first
 
-    def forward(self, q: HeadVectors, k: HeadVectors, tokens: Tokens) -> tuple[HeadVectors, HeadVectors]:
+    def forward(self, q: HeadVectors, k: KeyVectors, tokens: Tokens) -> tuple[HeadVectors, KeyVectors]:
         angles = self.angles(q, tokens.grid)
         cos, sin = angles.cos(), angles.sin()
         return turn_pairs(q, cos, sin, tokens.prefix), turn_pairs(k, cos, sin, tokens.prefix)
@@ -80,7 +80,7 @@ class LearnedRotaryPositions(nn.Module):
         directions = torch.cat([first, first + math.pi / 2], dim=1)
         self.frequencies.copy_(torch.stack([directions.cos(), directions.sin()]) * lengths.repeat(2))
 
-    def forward(self, q: HeadVectors, k: HeadVectors, tokens: Tokens) -> tuple[HeadVectors, HeadVectors]:
+    def forward(self, q: HeadVectors, k: KeyVectors, tokens: Tokens) -> tuple[HeadVectors, KeyVectors]:
         angles = self.angles(q, tokens.grid)
         cos, sin = angles.cos(), angles.sin()
         return turn_pairs(q, cos, sin, tokens.prefix), turn_pairs(k, cos, sin, tokens.prefix)
