@@ -154,7 +154,7 @@ def test_what_cannot_be_exported_is_refused_and_nothing_is_left(tmp_path: Path, 
         with pytest.raises(VitrailError, match=message):
             export(checkpoint, tmp_path / name, **options)
     monkeypatch.setattr("vitrail.engines.export.largest_difference", lambda *given: float("nan"))
-    with pytest.raises(VitrailError, match="differs from PyTorch by nan, more than 0.001: nothing was written"):
+    with pytest.raises(VitrailError, match=r"differs from PyTorch by nan, more than 0\.001: nothing was written"):
         export(checkpoint, tmp_path / "x.pt2")
     assert os.listdir(tmp_path) == ["notes.pt2"]
     assert other.read_text() == "not an export"

@@ -21,7 +21,8 @@ async function openModel() {
         "ort-wasm-simd-threaded.wasm of the npm package onnxruntime-web in its folder runtime.",
     );
   }
-  ort.env.wasm.wasmPaths = new URL("./runtime/", import.meta.url).href;
+  // Only the place of the .wasm file: its script is part of the bundle.
+  ort.env.wasm.wasmPaths = { wasm: new URL("./runtime/ort-wasm-simd-threaded.wasm", import.meta.url).href };
   ort.env.wasm.numThreads = self.crossOriginIsolated ? navigator.hardwareConcurrency : 1;
   const session = await ort.InferenceSession.create(new URL("./model.onnx", import.meta.url).href);
   return async (bytes) => {
@@ -92,23 +93,21 @@ document.getElementById("about").textContent = [facts.architecture, facts.licens
   .filter(Boolean)
   .join(" · ");
 
-try {
-  const run = await openModel();
-  let waiting = Promise.resolve();
-  const take = (files) => {
-    for (const file of files) waiting = waiting.then(() => show(file, run));
-  };
-  input.addEventListener("change", () => {
-    take(input.files);
-    input.value = "";
-  });
-  for (const kind of ["dragover", "dragleave", "drop"])
-    drop.addEventListener(kind, (event) => {
-      event.preventDefault();
-      drop.classList.toggle("over", kind === "dragover");
-      if (kind === "drop") take([...event.dataTransfer.files]);
-    });
-  say("Ready.");
-} catch (error) {
-  say(error.message ?? String(error), true);
+// Files can be given while the model still loads: they wait for it.
+const opening = openModel();
+let waiting = Promise.resolve();
+function take(files) {
+  for (const file of files) waiting = waiting.then(async () => show(file, await opening)).catch(() => {});
 }
+
+input.addEventListener("change", () => {
+  take([...input.files]);
+  input.value = "";
+});
+for (const kind of ["dragover", "dragleave", "drop"])
+  drop.addEventListener(kind, (event) => {
+    event.preventDefault();
+    drop.classList.toggle("over", kind === "dragover");
+    if (kind === "drop") take(event.dataTransfer.files);
+  });
+opening.then(() => say("Ready."), (error) => say(error.message ?? String(error), true));
