@@ -130,6 +130,6 @@ def test_the_page_gives_the_probabilities_of_vitrail(served: tuple[Path, str]) -
         page.set_input_files("#file", {"name": "a.png", "mimeType": "image/png", "buffer": data})
         page.wait_for_selector(".result .note", timeout=60_000)
         numbers = page.evaluate("document.querySelector('.result').numbers")
-        assert page.locator(".bar .name").all_inner_texts() == [name for name, _ in prediction.classes]
+        assert page.locator(".guess .name").all_inner_texts() == [name for name, _ in prediction.classes]
     np.testing.assert_allclose(sorted(numbers, reverse=True), [value for _, value in prediction.classes], atol=0.02)
     assert all(url.startswith((address, "blob:", "data:")) for url in asked)

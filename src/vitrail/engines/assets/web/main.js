@@ -41,8 +41,8 @@ function element(kind, className, text) {
 }
 
 function bar(name, share, value, present = true) {
-  const row = element("div", present ? "bar present" : "bar");
-  const track = element("span", "track"), fill = element("span", "fill");
+  const row = element("div", present ? "guess present" : "guess");
+  const track = element("span", "whole"), fill = element("span", "share");
   fill.style.width = `${100 * share}%`;
   track.append(fill);
   row.append(element("span", "name", name), track, element("span", "value", value));
@@ -51,7 +51,7 @@ function bar(name, share, value, present = true) {
 
 /** What the numbers of the model mean, as rows of the page. */
 function answer(numbers) {
-  const rows = element("div", "bars");
+  const rows = element("div", "guesses");
   if (facts.output === "probabilities") {
     const limits = facts.task.thresholds ?? [];
     const order = numbers.map((_, index) => index).sort((a, b) => numbers[b] - numbers[a]).slice(0, SHOWN);
@@ -85,6 +85,7 @@ async function show(file, run) {
     words.append(answer(numbers), element("p", "note", `${took[0]} ms to decode and resize, ${took[1]} ms for the model`));
     card.numbers = numbers;
   } catch (error) {
+    picture.removeAttribute("src");
     words.append(element("p", "fault", `This image cannot be used: ${error.message ?? error}`));
   }
 }
