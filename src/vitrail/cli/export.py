@@ -19,8 +19,8 @@ class Export:
 
     Examples:
         vitrail export runs/flowers -o flowers.onnx
-        vitrail export runs/flowers --format openvino --precision float16 -o flowers.xml --images garden/*.jpg
-        vitrail export runs/flowers --format web --runtime onnxruntime-web/ -o page/
+        vitrail export runs/flowers -o flowers.xml --half --images garden/
+        vitrail export runs/flowers --format web --runtime package/ -o page/
     """
 
     checkpoint: CheckpointArgument
@@ -32,8 +32,8 @@ class Export:
     """Format of the exported model."""
     images: Annotated[list[str], Option(metavar="IMAGE")] = field(default_factory=list)
     """Image files or folders to compare the exported model with PyTorch on; by default some are generated."""
-    precision: Literal["float32", "float16"] = "float32"
-    """Format of the stored weights; float16 halves the size (onnx, openvino, web)."""
+    half: bool = False
+    """Store the weights in float16, in half the size (onnx, openvino, web)."""
     image_size: Annotated[int | tuple[int, int] | None, Option(shown_default="that of the checkpoint")] = None
     """Side, or height and width, of the images that the model takes, in pixels."""
     any_size: bool = False
@@ -51,7 +51,7 @@ class Export:
             self.out,
             format=self.format,
             images=self.images or None,
-            precision=self.precision,
+            half=self.half,
             image_size=self.image_size,
             any_size=self.any_size,
             values=self.values,

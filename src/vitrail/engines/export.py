@@ -22,11 +22,10 @@ from .formats.export_format import FORMATS, ExportFormat, Job, export_format
 from .program import to_program
 from .served import ServedModel
 
-StoredPrecision = Literal["float32", "float16"]
 Values = Literal["auto", "uint8", "float32"]
 
-_TOLERANCES = {"float32": 1e-3, "float16": 1e-2}
-"""Format of the stored weights -> largest relative difference from PyTorch."""
+_TOLERANCE, _TOLERANCE_OF_HALF = 1e-3, 1e-2
+"""Largest relative difference from PyTorch with weights in float32, and in float16."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -54,7 +53,7 @@ def export(
     *,
     format: str | None = None,
     images: SourceLike | Sequence[SourceLike] | None = None,
-    precision: StoredPrecision = "float32",
+    half: bool = False,
     image_size: int | tuple[int, int] | None = None,
     any_size: bool = False,
     values: Values = "auto",
@@ -73,7 +72,7 @@ def export(
         out: file to write; of the format "web" a folder.
         format: "onnx", "openvino", "torch", "executorch" or "web"; by default that of the suffix of `out`.
         images: image files to compare on; by default generated ones (odd sizes, grey, CMYK, rotated, black).
-        precision: format in which weights are stored; float16 halves the size ("onnx", "openvino", "web").
+        half: store the weights in float16, in half the size ("onnx", "openvino", "web").
         image_size: side, or (height, width), other than that of the checkpoint.
         any_size: the model takes images of any height and width, if its layers can.
         values: of the images: "uint8", or "float32" on the scale where a uint8 image is 0 to 1; "auto" is uint8,
@@ -86,10 +85,8 @@ def export(
             export, or the exported model differs from PyTorch; then nothing is written.
     """
     target, kind = _target(Path(out), format)
-    if precision not in _TOLERANCES:
-        raise VitrailError(f"precision {precision!r} is not possible: weights are stored in float32 or float16")
-    if precision == "float16" and not kind.halves:
-        raise VitrailError(f"{kind.name} stores float32 weights only: leave --precision float16 out")
+    if half and not kind.halves:
+        raise VitrailError(f"{kind.name} stores weights in float32 only: leave half out")
     kind.require()
     found = _loaded(checkpoint, image_size, say)
     served = ServedModel(found, _dtype(values, found))
@@ -100,7 +97,7 @@ def export(
     name = served.task.decoded_name
     names = (name,) if count == 1 else tuple(f"{name}_{index}" for index in range(count))
     folder = None if runtime is None else Path(runtime)
-    job = Job(program, names, export_facts(found, served), half=precision == "float16", runtime=folder)
+    job = Job(program, names, export_facts(found, served), half=half, runtime=folder)
     fitted = fitted_images(images, found.preprocess, served.dtype)
 
     def compare(path: Path) -> float:
@@ -113,7 +110,7 @@ def export(
             apart = max(apart, largest_difference(run, served, found, others))
         return apart
 
-    return _written(kind, job, target, compare, _TOLERANCES[precision], len(fitted))
+    return _written(kind, job, target, compare, _TOLERANCE_OF_HALF if half else _TOLERANCE, len(fitted))
 
 
 def _target(out: Path, name: str | None) -> tuple[Path, ExportFormat]:
@@ -182,7 +179,7 @@ def _written(
         if not apart <= tolerance:
             raise VitrailError(
                 f"the exported model differs from PyTorch by {apart:.1e}, more than {tolerance:g}: nothing was "
-                "written; use another format, or --precision float32"
+                "written; use another format, or leave --half out"
             )
         made = [staging / name for name in kind.files(target.name)]
         size = sum(_synced(file) for path in made for file in (path, *path.rglob("*")) if file.is_file())

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ..errors import VitrailError
 from ..machine.facts import usable_cores
+from .onnx_graph import to_onnx
 from .program import Program, quiet
 
 _NAMESPACE = "vitrail"
@@ -30,29 +31,36 @@ def import_openvino() -> Any:
 
 
 def to_openvino(program: Program, *, input_name: str = "images", output_names: Sequence[str] = ()) -> Any:
-    """An `openvino.Model` of a program.
+    """An `openvino.Model` of a program; through ONNX if OpenVINO lacks one of PyTorch's operations.
 
     Raises:
         VitrailError: OpenVINO lacks a layer of the model, or is not installed.
     """
     openvino = import_openvino()
-    from openvino.frontend import FrontEndManager
-    from openvino.frontend.pytorch.fx_decoder import TorchFXPythonDecoder
-
     try:
-        # Not `openvino.convert_model`, which does the same and reports each call to its maker over the network.
-        with quiet(), torch.no_grad():
-            frontend = FrontEndManager().load_by_framework("pytorch")
-            decoder = TorchFXPythonDecoder.from_exported_program(program.graph)
-            model = frontend.convert(frontend.load(decoder))
-            model.reshape({model.inputs[0]: openvino.PartialShape(list(program.shape))})
+        model = _converted(program)
     except Exception as error:
-        reason = str(error).strip().splitlines()[-1]
-        raise VitrailError(f"OpenVINO cannot convert this model ({reason}): use another format or engine") from error
+        try:
+            model = openvino.Core().read_model(to_onnx(program).SerializeToString())
+        except Exception:
+            reason = str(error).strip().splitlines()[-1]
+            advice = 'pip install "vitrail[onnx]" to try another way, or use another format or engine'
+            raise VitrailError(f"OpenVINO cannot convert this model ({reason}): {advice}") from error
+    model.reshape({model.inputs[0]: openvino.PartialShape(list(program.shape))})
     model.inputs[0].set_names({input_name})
     for output, name in zip(model.outputs, output_names, strict=False):
         output.set_names({name})
     return model
+
+
+def _converted(program: Program) -> Any:
+    """What `openvino.convert_model` does, which also reports each call to its maker over the network."""
+    from openvino.frontend import FrontEndManager
+    from openvino.frontend.pytorch.fx_decoder import TorchFXPythonDecoder
+
+    with quiet(), torch.no_grad():
+        frontend = FrontEndManager().load_by_framework("pytorch")
+        return frontend.convert(frontend.load(TorchFXPythonDecoder.from_exported_program(program.graph)))
 
 
 def write_openvino(model: Any, path: Path, facts: Mapping[str, str], *, half: bool) -> None:

@@ -21,7 +21,8 @@ async function openModel() {
         "ort-wasm-simd-threaded.wasm of the npm package onnxruntime-web in its folder runtime.",
     );
   }
-  ort.env.wasm.wasmPaths = new URL("./runtime/", import.meta.url).href;
+  // Only the place of the .wasm file: its script is part of the bundle.
+  ort.env.wasm.wasmPaths = { wasm: new URL("./runtime/ort-wasm-simd-threaded.wasm", import.meta.url).href };
   ort.env.wasm.numThreads = self.crossOriginIsolated ? navigator.hardwareConcurrency : 1;
   const session = await ort.InferenceSession.create(new URL("./model.onnx", import.meta.url).href);
   return async (bytes) => {
@@ -40,8 +41,8 @@ function element(kind, className, text) {
 }
 
 function bar(name, share, value, present = true) {
-  const row = element("div", present ? "bar present" : "bar");
-  const track = element("span", "track"), fill = element("span", "fill");
+  const row = element("div", present ? "guess present" : "guess");
+  const track = element("span", "whole"), fill = element("span", "share");
   fill.style.width = `${100 * share}%`;
   track.append(fill);
   row.append(element("span", "name", name), track, element("span", "value", value));
@@ -50,7 +51,7 @@ function bar(name, share, value, present = true) {
 
 /** What the numbers of the model mean, as rows of the page. */
 function answer(numbers) {
-  const rows = element("div", "bars");
+  const rows = element("div", "guesses");
   if (facts.output === "probabilities") {
     const limits = facts.task.thresholds ?? [];
     const order = numbers.map((_, index) => index).sort((a, b) => numbers[b] - numbers[a]).slice(0, SHOWN);
@@ -84,6 +85,7 @@ async function show(file, run) {
     words.append(answer(numbers), element("p", "note", `${took[0]} ms to decode and resize, ${took[1]} ms for the model`));
     card.numbers = numbers;
   } catch (error) {
+    picture.removeAttribute("src");
     words.append(element("p", "fault", `This image cannot be used: ${error.message ?? error}`));
   }
 }
@@ -92,23 +94,21 @@ document.getElementById("about").textContent = [facts.architecture, facts.licens
   .filter(Boolean)
   .join(" · ");
 
-try {
-  const run = await openModel();
-  let waiting = Promise.resolve();
-  const take = (files) => {
-    for (const file of files) waiting = waiting.then(() => show(file, run));
-  };
-  input.addEventListener("change", () => {
-    take(input.files);
-    input.value = "";
-  });
-  for (const kind of ["dragover", "dragleave", "drop"])
-    drop.addEventListener(kind, (event) => {
-      event.preventDefault();
-      drop.classList.toggle("over", kind === "dragover");
-      if (kind === "drop") take([...event.dataTransfer.files]);
-    });
-  say("Ready.");
-} catch (error) {
-  say(error.message ?? String(error), true);
+// Files can be given while the model still loads: they wait for it.
+const opening = openModel();
+let waiting = Promise.resolve();
+function take(files) {
+  for (const file of files) waiting = waiting.then(async () => show(file, await opening)).catch(() => {});
 }
+
+input.addEventListener("change", () => {
+  take([...input.files]);
+  input.value = "";
+});
+for (const kind of ["dragover", "dragleave", "drop"])
+  drop.addEventListener(kind, (event) => {
+    event.preventDefault();
+    drop.classList.toggle("over", kind === "dragover");
+    if (kind === "drop") take(event.dataTransfer.files);
+  });
+opening.then(() => say("Ready."), (error) => say(error.message ?? String(error), true));
