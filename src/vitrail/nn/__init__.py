@@ -21,6 +21,7 @@ from .attention.class_attention import ClassAttention, PrefixOnly
 from .attention.cosine import CosineScores
 from .attention.levit import CoarseQueries, DistanceBias, NormedProjection, ShrinkingAttention, coarser
 from .attention.linear import EluFeatures, LinearAttend, LinearAttention, RandomFeatures
+from .attention.measuring import AttentionReceived, MeasuringAttention, SizeBias, mean_keys
 from .attention.multi_head import CrossAttention, MultiHeadAttention, NoBias, NoRefinement
 from .attention.offsets import resample_offsets
 from .attention.packing import PackedAttention, SegmentMask, pack, pack_tokens, unpack
@@ -86,6 +87,14 @@ from .encoder import (
     SharedBiasEncoder,
     Stage,
     checkpoint_activations,
+)
+from .fewer_tokens import (
+    FuseLowest,
+    MergeSimilar,
+    PruneLowest,
+    ReducingResidual,
+    Reduction,
+    adaptive_token_pruning,
 )
 from .fx_leaves import FX_LEAVES
 from .heads.decoder import DecoderBlock, Memory, QueryCrossAttention, QueryDecoder, QuerySelfAttention
@@ -167,6 +176,7 @@ __all__ = [
     "AnyGridBias",
     "Attend",
     "AttendsInGroups",
+    "AttentionReceived",
     "AttentionWeightedPool",
     "AxialAttention",
     "AxisPositions",
@@ -215,6 +225,7 @@ __all__ = [
     "ForwardOutputs",
     "FrameAttention",
     "Fuse",
+    "FuseLowest",
     "FusionDecoder",
     "GlobalResponseNorm",
     "Grid",
@@ -248,7 +259,9 @@ __all__ = [
     "MaskedImageModel",
     "MeanOverFrames",
     "MeanPool",
+    "MeasuringAttention",
     "Memory",
+    "MergeSimilar",
     "MultiHeadAttention",
     "MultiHeadAttentionPool",
     "MultiLevelModel",
@@ -287,6 +300,7 @@ __all__ = [
     "ProjectionHead",
     "PrototypeHead",
     "Prototypes",
+    "PruneLowest",
     "QKNorm",
     "QueryCrossAttention",
     "QueryDecoder",
@@ -297,6 +311,8 @@ __all__ = [
     "Reassemble",
     "Reconstruction",
     "ReducedProjection",
+    "ReducingResidual",
+    "Reduction",
     "Reembed",
     "RegisterTokens",
     "RelativeBias",
@@ -318,6 +334,7 @@ __all__ = [
     "SinCosPositions",
     "SinePositions",
     "SinusoidalPositions",
+    "SizeBias",
     "SpaceAttention",
     "SparseAttention",
     "Stage",
@@ -344,6 +361,7 @@ __all__ = [
     "VisionModel",
     "WhitenedStem",
     "Whitening",
+    "adaptive_token_pruning",
     "attention_scores",
     "attention_weights",
     "automatic_kernel",
@@ -364,6 +382,7 @@ __all__ = [
     "init_zero",
     "joined",
     "linear_rates",
+    "mean_keys",
     "mean_of_patches",
     "numbers",
     "offset_index",

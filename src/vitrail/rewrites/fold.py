@@ -17,6 +17,7 @@ from ..nn import (
     LinearNorm,
     MultiHeadAttention,
     PrefixOnly,
+    ReducingResidual,
     Residual,
     Sum,
     SwiGLU,
@@ -34,7 +35,7 @@ class FoldLayerScale(Rewrite):
 
     def __call__(self, model: nn.Module) -> None:
         found = False
-        for residual in [module for module in model.modules() if isinstance(module, Residual)]:
+        for residual in [module for module in model.modules() if isinstance(module, Residual | ReducingResidual)]:
             ends = list(_last_linears(residual.branch))
             if isinstance(residual.scale, LayerScale) and ends:
                 for linear in ends:

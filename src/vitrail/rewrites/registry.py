@@ -14,13 +14,17 @@ from ..typed import build
 from .base import Rewrite
 from .fold import FoldBatchNorm, FoldLayerScale
 from .lora import LoRA, merged_state
+from .tokens import FuseTokens, MergeTokens, PruneTokens
 
 ModelT = TypeVar("ModelT", bound=BaseVisionModel)
 
 REWRITES: dict[str, type[Rewrite]] = {
     "fold_batch_norm": FoldBatchNorm,
     "fold_layer_scale": FoldLayerScale,
+    "fuse_tokens": FuseTokens,
     "lora": LoRA,
+    "merge_tokens": MergeTokens,
+    "prune_tokens": PruneTokens,
 }
 """All rewrites by name; `register_rewrite` adds one."""
 

@@ -31,7 +31,8 @@ class RotaryPositions(nn.Module):
     """Rotate queries and keys by angles of the position of a patch (Siméoni et al., 2025, "DINOv3", section 3.2).
 
     After Su et al. (2021), "RoFormer", in two dimensions. The position is the centre of a patch, from -1 to 1 along
-    each side of the image, so any grid works without resampling. Prefix tokens have no position and are not rotated.
+    each side of the image, so any grid works without resampling. Prefix tokens have no position and are not rotated. A
+    token of several cells has their mean position.
 
     Args:
         head_dim: channels d of a head, a multiple of 4.
@@ -46,9 +47,16 @@ class RotaryPositions(nn.Module):
 
     def forward(self, q: HeadVectors, k: HeadVectors, tokens: Tokens) -> tuple[HeadVectors, HeadVectors]:
         rows, columns = tokens.grid
-        angles = _angles_like(q, (rows, columns), self.head_dim, self.base)
+        angles = at_tokens(_angles_like(q, (rows, columns), self.head_dim, self.base), tokens)
         cos, sin = angles.cos(), angles.sin()
         return turn(q, cos, sin, tokens.prefix), turn(k, cos, sin, tokens.prefix)
+
+
+def at_tokens(angles: Float[Tensor, "*h cells half"], tokens: Tokens) -> Float[Tensor, "... half"]:
+    """Angles of the patch tokens from those of the cells; a token of several cells has their mean position."""
+    if tokens.cover is None:
+        return angles
+    return tokens.over_cells(angles if angles.ndim == 3 else angles[None])
 
 
 def check_head_dim(head_dim: int) -> None:
@@ -77,7 +85,7 @@ def rotary_angles(
     return (2 * math.pi * places[:, :, None] / periods).flatten(1)
 
 
-def turn(x: HeadVectors, cos: Float[Tensor, "P half"], sin: Float[Tensor, "P half"], prefix: int) -> HeadVectors:
+def turn(x: HeadVectors, cos: Float[Tensor, "*B P half"], sin: Float[Tensor, "*B P half"], prefix: int) -> HeadVectors:
     """Rotate channel i against channel i + d / 2, for all tokens after the prefix; in the precision of the angles."""
     lead, patches = x[:, :, :prefix], x[:, :, prefix:]
     first, second = patches.chunk(2, dim=-1)

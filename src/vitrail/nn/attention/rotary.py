@@ -1,6 +1,7 @@
 """Rotary positions in units of patches, fixed or learned: (q, k, tokens) -> (q, k).
 
-Channels 2 i and 2 i + 1 of a head are a pair, which is rotated; `refine.RotaryPositions`, of DINOv3, pairs others.
+Channels 2 i and 2 i + 1 of a head are a pair, which is rotated; `refine.RotaryPositions`, of DINOv3, pairs others. A
+token of several cells has their mean position.
 """
 
 import math
@@ -10,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, fx, nn
 
 from ..tokens import Tokens
-from .refine import HeadVectors, check_head_dim
+from .refine import HeadVectors, at_tokens, check_head_dim
 
 
 class GridRotaryPositions(nn.Module):
@@ -44,6 +45,7 @@ class GridRotaryPositions(nn.Module):
     def forward(self, q: HeadVectors, k: HeadVectors, tokens: Tokens) -> tuple[HeadVectors, HeadVectors]:
         rows, columns = tokens.grid
         angles = _fixed_angles(q, (rows, columns), self.head_dim, self.base, self.reference, self.columns_first)
+        angles = at_tokens(angles, tokens)
         cos, sin = angles.cos(), angles.sin()
         return turn_pairs(q, cos, sin, tokens.prefix), turn_pairs(k, cos, sin, tokens.prefix)
 
@@ -78,7 +80,7 @@ class LearnedRotaryPositions(nn.Module):
 
     def forward(self, q: HeadVectors, k: HeadVectors, tokens: Tokens) -> tuple[HeadVectors, HeadVectors]:
         rows, columns = tokens.grid
-        angles = _learned_angles(self.frequencies, (rows, columns))
+        angles = at_tokens(_learned_angles(self.frequencies, (rows, columns)), tokens)
         cos, sin = angles.cos(), angles.sin()
         return turn_pairs(q, cos, sin, tokens.prefix), turn_pairs(k, cos, sin, tokens.prefix)
 
