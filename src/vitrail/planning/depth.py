@@ -14,8 +14,8 @@ def by_depth(
 ) -> Numbers:
     """`measure(config)`, extrapolated linearly from two depths of at least `least` if the config is deeper.
 
-    A config with different blocks (`equal_blocks` is 0), or whose blocks are rewritten, is measured directly. If kinds of blocks alternate (`period`),
-    the two depths differ by a period.
+    A config with different blocks (`equal_blocks` is 0), or whose blocks are rewritten, is measured directly. If kinds
+    of blocks alternate (`period`), the two depths differ by a period.
     """
     depth, period = config.equal_blocks, config.period
     if rewrites or depth <= least + period:
