@@ -150,7 +150,7 @@ const drawLead = (lead, layout) => {
   const spans = layout?.spans;
   lead.classList.toggle("uneven", Boolean(spans));
   const key = spans ? layout.cover.join() : "";
-  if (lead.drawn !== key) lead.innerHTML = spans ? `<svg viewBox="0 0 ${layout.columns} ${layout.rows}" preserveAspectRatio="none"><path class="absent" d="${absent(layout)}"/><path d="${borders(layout)}"/></svg>` : "";
+  if (lead.drawn !== key) lead.innerHTML = spans ? `<svg viewBox="0 0 ${layout.columns} ${layout.rows}" preserveAspectRatio="none">${absent(layout)}<path d="${borders(layout)}"/></svg>` : "";
   lead.drawn = key;
 };
 
@@ -169,8 +169,10 @@ const borders = ({ rows, columns, cover }, patch = null) => {
   return parts.join("");
 };
 
-const absent = ({ columns, cover, cells }) =>
-  cover.map((patch, cell) => (patch < cells ? "" : `M${cell % columns} ${Math.floor(cell / columns)}h1v1h-1z`)).join("");
+const absent = ({ columns, cover, cells }) => {
+  const parts = cover.map((patch, cell) => (patch < cells ? "" : `M${cell % columns} ${Math.floor(cell / columns)}h1v1h-1z`));
+  return parts.some(Boolean) ? `<path class="absent" d="${parts.join("")}"/>` : "";
+};
 
 /** The outline of a scattered patch in its marker. */
 const outlineOf = (spot, layout, patch) => {
