@@ -6,6 +6,7 @@ import torch
 from vitrail.checkpoint.contract import Checkpoint, save
 from vitrail.data.preprocess import Preprocess
 from vitrail.models.registry import create_model, list_models, model_config
+from vitrail.planning.comparison import Grid, compare
 from vitrail.planning.cost import plan
 from vitrail.planning.flops import FlopCount, count
 from vitrail.planning.listing import list_costs
@@ -91,4 +92,8 @@ def test_reduced_models_have_fewer(change, patches, scores):
 def test_a_reduced_checkpoint_is_planned_as_it_is(tmp_path):
     model = rewrite(create_model("vit_tiny_patch16_224", depth=2, image_size=64, embed_dim=24), PruneTokens(0.5))
     save(Checkpoint(model, (), Preprocess()), tmp_path / "x")
-    assert plan(str(tmp_path / "x")).flops == count(model.config, model.rewrites).flops < count(model.config).flops
+    expected = count(model.config, model.rewrites).flops
+    assert plan(str(tmp_path / "x")).flops == expected < count(model.config).flops
+    (row,) = compare(str(tmp_path / "x"), Grid(image_sizes=(64,), beside="none"))
+    assert row.plan is not None
+    assert (row.plan.flops, row.tokens) == (expected, 1 + 4)  # 16 patches, then 8, then 4

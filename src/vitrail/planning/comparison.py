@@ -13,7 +13,7 @@ from ..models.registry import model_config
 from ..nn import Tokens
 from ..progress import Track, silent
 from ..rewrites.base import Rewrite
-from .cost import OptimizerName, Plan, configure, plan
+from .cost import OptimizerName, Plan, configure, plan, rewrites_of
 from .flops import count
 from .speed import Seconds, estimate, measure
 
