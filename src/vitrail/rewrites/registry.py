@@ -5,10 +5,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from typing import Any, TypeVar
 
-import torch
-
 from ..errors import VitrailError, nearest
 from ..nn import BaseVisionModel
+from ..nn.init import without_weights
 from ..plain import short
 from ..typed import build
 from .base import Rewrite
@@ -57,7 +56,7 @@ def merge_lora(model: ModelT) -> ModelT:
     others = tuple(change for change in model.rewrites if not isinstance(change, LoRA))
     if others == model.rewrites:
         return model
-    with torch.device("meta"):
+    with without_weights():
         merged = replay(model.config.build(), others)
     merged.load_state_dict(merged_state(model), assign=True)
     return merged.train(model.training)
