@@ -25,6 +25,7 @@ def test_public_names_are_pinned() -> None:
         "UniversalViT",
         "VisionTransformer",
         "VitrailError",
+        "adaptive_token_pruning",
         "attribute",
         "convert",
         "convert_state_dict",

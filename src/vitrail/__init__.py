@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from .models.families import register
     from .models.fields import ModelConfig
     from .models.registry import create_model, list_models
+    from .nn.fewer_tokens import adaptive_token_pruning
     from .objectives.objective import ObjectiveConfig
     from .objectives.registry import register_objective
     from .objectives.teachers import register_teacher
@@ -59,6 +60,7 @@ _HOMES = {
     "UniversalViT": "models.courses",
     "VisionTransformer": "models.courses",
     "VitrailError": "errors",
+    "adaptive_token_pruning": "nn.fewer_tokens",
     "attribute": "lens.attribute",
     "convert": "checkpoint.transfer",
     "convert_state_dict": "checkpoint.convert",
@@ -115,6 +117,7 @@ __all__ = [
     "UniversalViT",
     "VisionTransformer",
     "VitrailError",
+    "adaptive_token_pruning",
     "attribute",
     "convert",
     "convert_state_dict",

@@ -8,7 +8,7 @@ import torch
 from matplotlib import colormaps
 from PIL import Image
 
-from vitrail.lens.draw import overlay, visualize_patches
+from vitrail.lens.draw import LEAD, overlay, visualize_patches, visualize_tokens
 from vitrail.pages.image import colours, displayable, encode, encode_map, enlarge
 
 
@@ -68,3 +68,17 @@ def test_encoded_pictures_decode_to_what_they_were() -> None:
     heat = colours(torch.rand(14, 14))
     decoded = np.asarray(Image.open(io.BytesIO(encode_map(heat)[1])).convert("RGB")).astype(int)
     assert np.abs(decoded - heat.permute(1, 2, 0).numpy()).max() <= 24
+
+
+def test_tokens_are_drawn_on_their_cells() -> None:
+    """Cells of 128 px: one token alone, one of two cells that are apart, one removed."""
+    picture = torch.zeros(3, 256, 256, dtype=torch.uint8)
+    colours_of = torch.tensor([[10, 100], [200, 50]])
+    for row, column in ((0, 0), (0, 1), (1, 0), (1, 1)):
+        picture[:, 128 * row : 128 * row + 128, 128 * column : 128 * column + 128] = colours_of[row, column]
+    drawn = visualize_tokens(picture, torch.tensor([[0, 1], [1, -1]]))
+    inside = [drawn[:, r : r + 120, c : c + 120].flatten().unique().tolist() for r in (4, 132) for c in (4, 132)]
+    assert inside == [[10], [150], [150], [10]]  # the mean of 100 and 200, and a fifth of 50
+    assert drawn[0, 127, 60] == drawn[0, 60, 127] == drawn[0, 127, 200] == LEAD
+    alone = visualize_tokens(picture, torch.tensor([[1, 0], [0, 0]]))
+    assert alone[0, 127, 200] == 117  # no line inside a token: (100 + 200 + 50) / 3

@@ -13,6 +13,7 @@ from ..models.families import variant_names
 from ..models.fields import ModelConfig
 from ..models.registry import is_model_name, model_config
 from ..progress import Say
+from ..rewrites.base import Rewrite
 from .atomic import MANIFEST
 from .document import Stored
 from .hub import fetch
@@ -66,6 +67,13 @@ def named_config(name: str, say: Say) -> ModelConfig:
     if Path(name).exists() or (is_hub_id(name) and not is_model_name(name)):
         return read(name, None, {}, say).config
     return model_config(name)
+
+
+def named_rewrites(name: str, say: Say) -> tuple[Rewrite, ...]:
+    """Rewrites of the model of `named_config`; a variant has none."""
+    if Path(name).exists() or (is_hub_id(name) and not is_model_name(name)):
+        return read(name, None, {}, say).rewrites
+    return ()
 
 
 def _read_file(path: Path, architecture: str | None, facts: dict[str, Any]) -> Stored:

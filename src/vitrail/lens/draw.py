@@ -2,7 +2,7 @@
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Shaped, UInt8
+from jaxtyping import Float, Int, Shaped, UInt8
 from torch import Tensor
 
 from ..errors import VitrailError
@@ -45,6 +45,36 @@ def visualize_patches(image: Tensor, grid: tuple[int, int]) -> UInt8[Tensor, "3 
         lines = [edge - width // 2 + step for edge in edges for step in range(width)]
         drawn.index_fill_(dim, torch.tensor(lines, dtype=torch.long), LEAD)
     return drawn
+
+
+def visualize_tokens(image: Shaped[Tensor, "C H W"], cover: Int[Tensor, "rows columns"]) -> UInt8[Tensor, "3 H2 W2"]:
+    """Return the image with the tokens of its cells: merged ones in one mean colour, removed ones dark.
+
+    Lines are between cells of different tokens.
+
+    Args:
+        image: the image, resized and cropped like the model's pixels.
+        cover: the token of each cell, as in `Tokens.cover` of one image.
+    """
+    drawn = enlarge(displayable(image)).float()
+    size = (drawn.shape[1], drawn.shape[2])
+    owner = F.interpolate(cover[None, None].double().cpu(), size, mode="nearest-exact")[0, 0].long()
+    count = int(cover.max()) + 1
+    there = owner >= 0
+    number = owner.clamp(min=0).flatten()
+    pixels = torch.zeros(count).index_add(0, number, there.flatten().float())
+    total = torch.zeros(3, count).index_add(1, number, (drawn * there).flatten(1))
+    mean = (total / pixels.clamp(min=1))[:, number].unflatten(1, size)
+    merged = (torch.bincount(cover[cover >= 0].cpu(), minlength=count) > 1)[number].view(size) & there
+    drawn = torch.where(merged, mean, drawn)
+    drawn = torch.where(there, drawn, drawn * 0.2).round().to(torch.uint8)
+    width = max(1, min(size) // 256)
+    below = F.pad((owner[1:] != owner[:-1]).float(), (0, 0, 0, 1))
+    beside = F.pad((owner[:, 1:] != owner[:, :-1]).float(), (0, 1))
+    lines = F.max_pool2d(torch.maximum(below, beside)[None], width, stride=1, padding=width // 2)[
+        0, : size[0], : size[1]
+    ]
+    return torch.where(lines > 0, LEAD, drawn)
 
 
 def visualize_attention_weights(

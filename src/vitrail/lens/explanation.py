@@ -1,19 +1,21 @@
 """Predictions, attention maps, rollout and features of one image, as plain values that can be drawn."""
 
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Int, UInt8
 from torch import Tensor, nn
 
 from ..errors import VitrailError
-from ..nn import CLASS_TOKEN, ComposedModel, Tokens, TokensRead
+from ..nn import CLASS_TOKEN, ComposedModel, ReducingResidual, Tokens, TokensRead
 from ..pages.image import displayable
 from .compiled import original
 from .layout import Layout, over_image, received
 from .measures import feature_pca
+from .naming import attends_of, find_layer
 from .observe import Attention, observe_attention, observe_features
 from .outputs import hides_patches, run
 from .reading import reading_words
@@ -33,6 +35,7 @@ class Explanation:
         flow: (rows, columns), the rollout of all layers; None if layers have different tokens.
         what: description of the maps, such as "Attention of the class token".
         features: uint8 (3, rows, columns), see `feature_colours`.
+        tokens: the tokens that are left after each block that removes or merges some.
     """
 
     name: str
@@ -42,6 +45,22 @@ class Explanation:
     flow: Float[Tensor, "rows columns"] | None
     what: str
     features: UInt8[Tensor, "3 rows columns"] | None
+    tokens: tuple["TokensLeft", ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class TokensLeft:
+    """The patch tokens after a block that reduces them.
+
+    Attributes:
+        layer: number of the attention layer, from 1, as in the picture.
+        cover: the token of each cell, (rows, columns), see `Tokens`.
+        count: number of tokens.
+    """
+
+    layer: int
+    cover: Int[Tensor, "rows columns"]
+    count: int
 
 
 def explain_image(watched: Watched, name: str, image: Tensor, *, top_k: int = 5) -> Explanation:
@@ -54,6 +73,7 @@ def explain_image(watched: Watched, name: str, image: Tensor, *, top_k: int = 5)
     with ExitStack() as stack:
         seen = stack.enter_context(observe_attention(watched.model))
         outputs = stack.enter_context(observed_encoder(watched.model))
+        reduced = stack.enter_context(observe_features(watched.model, *_reducing(watched.model)))
         stack.enter_context(torch.inference_mode())
         output = run(watched.model, watched.preprocess.normalise(fitted)[None].to(watched.device))
     drawn = [layer for layer in seen if _looks_at_patches(seen, layer)]
@@ -70,7 +90,24 @@ def explain_image(watched: Watched, name: str, image: Tensor, *, top_k: int = 5)
         flow=_flow(seen) if len(drawn) == len(seen) else None,
         what=reading_words(watched.model, seen.layout(drawn[-1]).prefix),
         features=feature_colours(outputs.get("encoder")),
+        tokens=_tokens_left(watched.model, reduced),
     )
+
+
+def _reducing(model: nn.Module) -> list[str]:
+    """Names of the attentions that remove or merge tokens, in their order."""
+    return [name for name, part in original(model).named_modules() if isinstance(part, ReducingResidual)]
+
+
+def _tokens_left(model: nn.Module, reduced: Mapping[str, Tokens]) -> tuple[TokensLeft, ...]:
+    """The tokens of the first image after each of these modules that has fewer than the one before."""
+    left: list[TokensLeft] = []
+    for name, tokens in reduced.items():
+        count = tokens.patches.shape[1]
+        fewer = tokens.cover is not None and (not left or count < left[-1].count)
+        if fewer and tokens.cover is not None and tokens.cover.ndim == 3:
+            left.append(TokensLeft(find_layer(model, name, attends_of(model)) + 1, tokens.cover[0].cpu(), count))
+    return tuple(left)
 
 
 def observed_encoder(model: nn.Module) -> Any:

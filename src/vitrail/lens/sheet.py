@@ -11,7 +11,7 @@ from torch import Tensor
 from ..data.samples import printable
 from ..pages.image import to_pil
 from ..tables import complete_file
-from .draw import overlay, visualize_patches
+from .draw import overlay, visualize_patches, visualize_tokens
 from .explanation import Explanation
 from .watched import Prediction
 
@@ -26,22 +26,29 @@ _LARGE = (_WIDTH - 2 * _MARGIN) / 3
 def write_sheet(explanation: Explanation, path: Path) -> None:
     """Write a PNG of the image, predictions, rollout, the attention of each layer, and each head of the last layer.
 
+    If layers remove or merge tokens, the tokens that each leaves are drawn too.
     For a model without classes, three principal components of the patches replace the predictions.
     """
     from matplotlib.figure import Figure
 
     layers = [(f"layer {number}", heads.mean(0)) for number, heads in enumerate(explanation.maps, start=1)]
     heads = [(f"head {number}", head) for number, head in enumerate(explanation.maps[-1], start=1)]
+    galleries = [
+        (f"{explanation.what}, layer by layer (mean over heads)", _maps(explanation.image, layers)),
+        ("The last layer, head by head", _maps(explanation.image, heads)),
+    ]
+    if explanation.tokens:
+        galleries.insert(0, ("Tokens that are left, merged ones in their mean colour", _tokens(explanation)))
     aspect = explanation.image.shape[1] / explanation.image.shape[2]
-    height = _LINE + _LARGE * aspect + sum(_gallery_height(len(group), aspect) for group in (layers, heads))
+    height = _LINE + _LARGE * aspect + sum(_gallery_height(len(drawn), aspect) for _, drawn in galleries)
     figure = Figure(figsize=(_WIDTH + 2 * _MARGIN, height + 2 * _MARGIN), facecolor=PAPER)
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set_axis_off()
     _headline(axes, explanation, aspect)
     top = _LINE + _LARGE * aspect
-    _gallery(axes, top, f"{explanation.what}, layer by layer (mean over heads)", explanation.image, layers)
-    top += _gallery_height(len(layers), aspect)
-    _gallery(axes, top, "The last layer, head by head", explanation.image, heads)
+    for title, drawn in galleries:
+        _gallery(axes, top, title, drawn)
+        top += _gallery_height(len(drawn), aspect)
     axes.set(xlim=(-_MARGIN, _WIDTH + _MARGIN), ylim=(height + _MARGIN, -_MARGIN), aspect="equal")
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing")  # a name in a script that the font lacks
@@ -81,14 +88,29 @@ def _bars(axes: Any, left: float, height: float, predictions: Sequence[Predictio
             axes.barh(base - 0.08, width * _LARGE, height=0.07, left=left, color=color)
 
 
-def _gallery(axes: Any, top: float, title: str, image: Tensor, maps: Sequence[tuple[str, Tensor]]) -> None:
+def _maps(image: Tensor, maps: Sequence[tuple[str, Tensor]]) -> list[tuple[str, Tensor]]:
+    """Label and picture of each map over the image."""
+    return [(f"{label} · max {_percent(float(values.max()))}", overlay(image, values)) for label, values in maps]
+
+
+def _tokens(explanation: Explanation) -> list[tuple[str, Tensor]]:
+    """Label and picture of the tokens that each reducing layer leaves."""
+    return [
+        (
+            f"after layer {left.layer} · {left.count} of {left.cover.numel()}",
+            visualize_tokens(explanation.image, left.cover),
+        )
+        for left in explanation.tokens
+    ]
+
+
+def _gallery(axes: Any, top: float, title: str, drawn: Sequence[tuple[str, Tensor]]) -> None:
     _text(axes, 0, top + 2 * _LINE, title, size=11, color=INK, family="serif")
-    row_height = _SIDE * image.shape[1] / image.shape[2] + 1.5 * _LINE
-    for place, (label, values) in enumerate(maps):
+    for place, (label, image) in enumerate(drawn):
         row, column = divmod(place, COLUMNS)
+        row_height = _SIDE * image.shape[1] / image.shape[2] + 1.5 * _LINE
         left, upper = column * (_SIDE + _GAP), top + 3.3 * _LINE + row * row_height
-        title = f"{label} · max {_percent(float(values.max()))}"
-        _image(axes, left, upper, _SIDE, overlay(image, values), title, size=6.5)
+        _image(axes, left, upper, _SIDE, image, label, size=6.5)
 
 
 def _image(axes: Any, left: float, top: float, width: float, image: Tensor, title: str, size: float) -> None:

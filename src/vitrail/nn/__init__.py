@@ -23,6 +23,7 @@ from .attention.class_attention import ClassAttention, PrefixOnly
 from .attention.cosine import CosineScores
 from .attention.levit import CoarseQueries, DistanceBias, NormedProjection, ShrinkingAttention, coarser
 from .attention.linear import EluFeatures, LinearAttend, LinearAttention, RandomFeatures
+from .attention.measuring import AttentionReceived, MeasuringAttention, SizeBias, mean_keys
 from .attention.multi_head import CrossAttention, MultiHeadAttention, NoBias, NoRefinement
 from .attention.offsets import resample_offsets
 from .attention.packing import PackedAttention, SegmentMask, pack, pack_tokens, unpack
@@ -91,6 +92,14 @@ from .encoder import (
     SharedBiasEncoder,
     Stage,
     checkpoint_activations,
+)
+from .fewer_tokens import (
+    FuseLowest,
+    MergeSimilar,
+    PruneLowest,
+    ReducingResidual,
+    Reduction,
+    adaptive_token_pruning,
 )
 from .fx_leaves import FX_LEAVES
 from .heads.decoder import DecoderBlock, Memory, QueryCrossAttention, QueryDecoder, QuerySelfAttention
@@ -174,6 +183,7 @@ __all__ = [
     "AsFloat",
     "Attend",
     "AttendsInGroups",
+    "AttentionReceived",
     "AttentionWeightedPool",
     "AxialAttention",
     "AxisPositions",
@@ -226,6 +236,7 @@ __all__ = [
     "ForwardOutputs",
     "FrameAttention",
     "Fuse",
+    "FuseLowest",
     "FusionDecoder",
     "GlobalResponseNorm",
     "Grid",
@@ -260,7 +271,9 @@ __all__ = [
     "MaskedImageModel",
     "MeanOverFrames",
     "MeanPool",
+    "MeasuringAttention",
     "Memory",
+    "MergeSimilar",
     "MultiHeadAttention",
     "MultiHeadAttentionPool",
     "MultiLevelModel",
@@ -303,6 +316,7 @@ __all__ = [
     "ProjectionHead",
     "PrototypeHead",
     "Prototypes",
+    "PruneLowest",
     "QKNorm",
     "QueryCrossAttention",
     "QueryDecoder",
@@ -313,6 +327,8 @@ __all__ = [
     "Reassemble",
     "Reconstruction",
     "ReducedProjection",
+    "ReducingResidual",
+    "Reduction",
     "Reembed",
     "RegisterTokens",
     "RelativeBias",
@@ -334,6 +350,7 @@ __all__ = [
     "SinCosPositions",
     "SinePositions",
     "SinusoidalPositions",
+    "SizeBias",
     "SpaceAttention",
     "SparseAttention",
     "Stage",
@@ -363,6 +380,7 @@ __all__ = [
     "VisionModel",
     "WhitenedStem",
     "Whitening",
+    "adaptive_token_pruning",
     "as_float",
     "attention_scores",
     "attention_weights",
@@ -384,6 +402,7 @@ __all__ = [
     "init_zero",
     "joined",
     "linear_rates",
+    "mean_keys",
     "mean_of_patches",
     "numbers",
     "offset_index",

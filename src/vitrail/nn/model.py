@@ -156,6 +156,6 @@ def mean_of_patches(tokens: Tokens | tuple[Tokens, ...]) -> Float[Tensor, "image
     """Mean over the patch tokens of each image, of the last level if there are several."""
     last = tokens[-1] if isinstance(tokens, tuple) else tokens
     if not last.lengths:
-        return last.patches.mean(dim=1)
+        return last.mean
     images = last.without_prefix()
     return torch.stack([image.mean(dim=0) for image in images.x[0].split(list(images.lengths))])

@@ -58,6 +58,16 @@ class DropPath(nn.Module):
         part = branch(tokens.of_images(chosen), *some).x
         return tokens.with_x(onto.index_add(0, chosen, part.to(x.dtype), alpha=batch / kept))
 
+    def add(self, stream: Float[Tensor, "B N D"], part: Float[Tensor, "B N D"]) -> Float[Tensor, "B N D"]:
+        """Return stream + part, for a branch that was computed for all samples; in training, for random ones only."""
+        batch = stream.shape[0]
+        if not self.training or self.rate == 0 or self.kept(batch) == batch:
+            return stream + part
+        kept = self.kept(batch)
+        chosen = torch.randperm(batch, device=stream.device)[:kept]
+        factors = part.new_zeros(batch).index_fill(0, chosen, batch / kept)
+        return stream + part * factors[:, None, None]
+
     def extra_repr(self) -> str:
         return f"rate={self.rate:g}"
 

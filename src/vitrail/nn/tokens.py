@@ -70,6 +70,44 @@ class Tokens:
         return self._in_sequence(sizes(self.cover, self._most_patches()))
 
     @property
+    def centre(self) -> Int[Tensor, "B P"] | None:
+        """Cell nearest to the mean position of the cells of each patch token; None if token n is cell n.
+
+        Not for packed images. It need not be one of the token's cells.
+        """
+        if self.cover is None:
+            return None
+        sides = [torch.arange(side, dtype=torch.float32, device=self.cover.device) for side in self.grid]
+        places = torch.stack(torch.meshgrid(*sides, indexing="ij"), dim=-1).flatten(0, -2)
+        nearest = self.over_cells(places[None])[:, 0].round().long()
+        cell = nearest[:, :, 0]
+        for axis, side in enumerate(self.grid[1:], start=1):
+            cell = cell * side + nearest[:, :, axis]
+        return cell
+
+    @property
+    def mean(self) -> Float[Tensor, "B D"]:
+        """Mean over the patch tokens, each counted once for each of its cells, (B, D); not for packed images."""
+        size = self.size
+        if size is None:
+            return self.patches.mean(dim=1)
+        counts = size.to(self.x.dtype).unsqueeze(2)
+        return (self.patches * (counts / counts.sum(dim=1, keepdim=True))).sum(dim=1)
+
+    def over_cells(self, values: Float[Tensor, "h cells F"]) -> Float[Tensor, "*images h P F"]:
+        """Mean of values of the cells over the cells of each patch token, (images, h, P, F); not for packed images.
+
+        If token n is cell n, these are the values themselves.
+        """
+        if self.cover is None:
+            return values
+        count, owners = self._most_patches(), _absent_last(self.cover.flatten(1), self._most_patches())
+        at = owners[:, None, :, None].expand(-1, values.shape[0], -1, values.shape[2])
+        total = values.new_zeros(owners.shape[0], values.shape[0], count + 1, values.shape[2])
+        total = total.scatter_add(2, at, values.expand_as(at))[:, :, :-1]
+        return total / sizes(self.cover, count).clamp(min=1)[:, None, :, None]
+
+    @property
     def map(self) -> Float[Tensor, "images D *grid"]:
         """The patch tokens on their grid, (images, D, H, W), each on all of its cells; 0 for cells without a token."""
         if self.cover is None:
@@ -120,9 +158,18 @@ class Tokens:
     def keep(self, patches: Int[Tensor, "B K"]) -> "Tokens":
         """Select patch tokens by index (B, K), in this order, and keep the prefix; not for packed images."""
         kept = self.patches.gather(1, patches.unsqueeze(2).expand(-1, -1, self.x.shape[2]))
-        names = _new_names(patches, self.patches)
+        return self.with_patches(kept, _new_names(patches, self.patches))
+
+    def with_patches(self, patches: Float[Tensor, "B K D"], names: Int[Tensor, "B P1"]) -> "Tokens":
+        """Replace the patch tokens by fewer, and keep the prefix; not for packed images.
+
+        Args:
+            patches: the new tokens, (B, K, D).
+            names: index of the new token that represents the cells of each old one, or `NO_TOKEN`; (B, P + 1), the last
+                column is `NO_TOKEN`.
+        """
         cover = names[:, :-1].unflatten(1, self.grid) if self.cover is None else _renamed(self.cover, names)
-        return replace(self, x=torch.cat([self.x[:, : self.prefix], kept], dim=1), cover=cover)
+        return replace(self, x=torch.cat([self.x[:, : self.prefix], patches], dim=1), cover=cover)
 
     def of_images(self, images: Int[Tensor, " b"]) -> "Tokens":
         """Select images of the batch by index (b,); not for packed images."""

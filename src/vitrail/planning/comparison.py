@@ -12,7 +12,8 @@ from ..models.fields import ModelConfig
 from ..models.registry import model_config
 from ..nn import Tokens
 from ..progress import Track, silent
-from .cost import OptimizerName, Plan, configure, plan
+from ..rewrites.base import Rewrite
+from .cost import OptimizerName, Plan, configure, plan, rewrites_of
 from .flops import count
 from .speed import Seconds, estimate, measure
 
@@ -111,7 +112,7 @@ def _beside(model: str | ModelConfig, size: int, grid: Grid) -> str | None:
     if grid.patch_sizes:
         changes["patch_size"] = grid.patch_sizes[0]
     try:
-        flops = count(configure(model, changes)).flops
+        flops = count(configure(model, changes), rewrites_of(model)).flops
     except VitrailError:
         return CNNS[2]
     return min(CNNS, key=lambda name: abs(count(model_config(name, image_size=size)).flops - flops))
@@ -122,7 +123,7 @@ def _row(model: str | ModelConfig, size: int, patch: int | None, grid: Grid, run
     given = {"patch_size": patch, "num_classes": grid.num_classes, "in_channels": grid.in_channels}
     changes |= {name: value for name, value in given.items() if value is not None}
     try:
-        config = configure(model, changes)
+        config, rewrites = configure(model, changes), rewrites_of(model)
         found = plan(
             config,
             batch_size=grid.batch_size,
@@ -132,10 +133,13 @@ def _row(model: str | ModelConfig, size: int, patch: int | None, grid: Grid, run
             ema=grid.ema,
             checkpointing=grid.checkpointing,
             by_part=True,
+            rewrites=rewrites,
         )
         if grid.device == "cpu":
             found = _with_runtime(found, runtime)
-        return Row(name_of(model), patch, size, tokens_of(config), found, _seconds(config, found, grid))
+        return Row(
+            name_of(model), patch, size, tokens_of(config, rewrites), found, _seconds(config, found, grid, rewrites)
+        )
     except VitrailError as error:
         return Row(name_of(model), patch, size, reason=f"{size} px{f', patch {patch}' if patch else ''}: {error}")
 
@@ -156,13 +160,13 @@ def _with_runtime(found: Plan, runtime: int) -> Plan:
     )
 
 
-def _seconds(config: ModelConfig, found: Plan, grid: Grid) -> Seconds | None:
+def _seconds(config: ModelConfig, found: Plan, grid: Grid, rewrites: tuple[Rewrite, ...]) -> Seconds | None:
     if grid.measure:
-        return measure(config, grid.batch_size, device=grid.device, precision=grid.precision)
+        return measure(config, grid.batch_size, device=grid.device, precision=grid.precision, rewrites=rewrites)
     return estimate(found.flops) if grid.device == "cpu" else None
 
 
-def tokens_of(config: ModelConfig) -> int | None:
+def tokens_of(config: ModelConfig, rewrites: tuple[Rewrite, ...] = ()) -> int | None:
     """Length of the sequence that the encoder returns; None for a model whose features are not one sequence, or that
     takes more than images, such as texts or a mask."""
     config = config.densest()
@@ -170,5 +174,5 @@ def tokens_of(config: ModelConfig) -> int | None:
     if len(inputs) > 1:
         return None
     with torch.no_grad():
-        found = blueprint(config).eval().forward_features(*inputs)
+        found = blueprint(config, rewrites).eval().forward_features(*inputs)
     return found.x.shape[1] if isinstance(found, Tokens) else None

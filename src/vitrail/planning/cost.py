@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from ..checkpoint.build import blueprint
-from ..checkpoint.read import named_config
+from ..checkpoint.read import named_config, named_rewrites
 from ..errors import VitrailError, nearest
 from ..machine.facts import pick_precision, resident_bytes
 from ..models.fields import ModelConfig, pair
@@ -17,6 +17,7 @@ from ..nn.matrices import hidden_matrices
 from ..objectives.objective import ObjectiveConfig
 from ..objectives.registry import objective_config
 from ..progress import to_stderr
+from ..rewrites.base import Rewrite
 from .budget import largest_batch
 from .flops import count
 from .objective_step import root_module
@@ -92,6 +93,7 @@ class Workload:
     ema: bool
     checkpointing: bool
     objective: ObjectiveConfig | None = None
+    rewrites: tuple[Rewrite, ...] = ()
 
     def training_bytes(self, batch_size: int) -> int:
         """All tensors at the peak of a step, in the backward pass: the fused update allocates nothing."""
@@ -102,12 +104,13 @@ class Workload:
             self.device,
             checkpointing=self.checkpointing,
             objective=self.objective,
+            rewrites=self.rewrites,
         )
         return step + self.optimizer_bytes + self.ema_bytes()
 
     def inference_bytes(self, batch_size: int) -> int:
         """All tensors at the peak of a forward pass."""
-        return inference_peak(self.config, batch_size, self.precision, self.device)
+        return inference_peak(self.config, batch_size, self.precision, self.device, self.rewrites)
 
     def with_heap(self, tensors: int, *, training: bool) -> int:
         """Memory of the process for these bytes of tensors, with the overhead of the heap."""
@@ -124,7 +127,7 @@ class Workload:
     @cached_property
     def weight_bytes(self) -> int:
         """Bytes of the model's weights in float32."""
-        return sum(p.nbytes for p in blueprint(self.config).parameters())
+        return sum(p.nbytes for p in blueprint(self.config, self.rewrites).parameters())
 
     @cached_property
     def training_weight_bytes(self) -> int:
@@ -143,14 +146,14 @@ class Workload:
         total = self.gradient_bytes
         if self.optimizer != "muon":
             return 2 * total
-        model = blueprint(self.config)
+        model = blueprint(self.config, self.rewrites)
         hidden = hidden_matrices(model)
         return 2 * total - sum(weight.nbytes for name, weight in model.named_parameters() if name in hidden)
 
     @cached_property
     def _root(self) -> nn.Module:
         """What is trained, on the meta device."""
-        model = blueprint(self.config)
+        model = blueprint(self.config, self.rewrites)
         return model if self.objective is None else root_module(self.objective, model)
 
     def ema_bytes(self) -> int:
@@ -173,6 +176,7 @@ def plan(
     objective: ObjectiveConfig | str | None = None,
     budget: int | None = None,
     by_part: bool = False,
+    rewrites: tuple[Rewrite, ...] = (),
 ) -> Plan:
     """Compute the parameters, operations and peak memory of a model, without allocating it.
 
@@ -190,6 +194,7 @@ def plan(
             several views); None: classification.
         budget: memory in bytes, for which the largest batches are found.
         by_part: count operations, weights and kept activations by part, see `part_costs`; takes some seconds.
+        rewrites: applied to the model, after those of a checkpoint.
 
     Raises:
         VitrailError: unknown model or name, or an invalid size.
@@ -210,10 +215,11 @@ def plan(
         ema=ema,
         checkpointing=checkpointing,
         objective=goal,
+        rewrites=(*rewrites_of(model), *rewrites),
     )
     found = _measure(work, model if isinstance(model, str) else type(model).__name__, batch_size, runtime)
     if by_part:
-        found = replace(found, parts=part_costs(config, batch_size, dtype, place))
+        found = replace(found, parts=part_costs(config, batch_size, dtype, place, work.rewrites))
     return found if budget is None else _with_largest(found, work, budget - found.runtime_bytes)
 
 
@@ -240,8 +246,13 @@ def configure(model: str | ModelConfig, changes: dict[str, object]) -> ModelConf
     return override(named_config(model, to_stderr), changes, model)
 
 
+def rewrites_of(model: str | ModelConfig) -> tuple[Rewrite, ...]:
+    """Rewrites of a checkpoint; none for the name of a variant or a config."""
+    return named_rewrites(model, to_stderr) if isinstance(model, str) else ()
+
+
 def _measure(work: Workload, name: str, batch_size: int, runtime: int) -> Plan:
-    counted = count(work.config)
+    counted = count(work.config, work.rewrites)
     training, inference = work.training_bytes(batch_size), work.inference_bytes(batch_size)
     held = runtime if work.device.type == "cpu" else _CUDA_CONTEXT
     return Plan(

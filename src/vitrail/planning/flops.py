@@ -9,6 +9,7 @@ from torch.utils.flop_counter import flop_registry
 
 from ..checkpoint.build import blueprint
 from ..models.fields import ModelConfig
+from ..rewrites.base import Rewrite
 from .depth import by_depth
 
 TRAINING_STEP = 3
@@ -48,14 +49,23 @@ class Count:
     flops: int
 
 
-def count(config: ModelConfig) -> Count:
-    """Count parameters and FLOPs of a config; FLOPs are twice the multiply-adds that papers often call FLOPs."""
-    return Count(*by_depth(config, _count, least=1))
+def count(config: ModelConfig, rewrites: tuple[Rewrite, ...] = ()) -> Count:
+    """Count parameters and FLOPs of a config; FLOPs are twice the multiply-adds that papers often call FLOPs.
+
+    Args:
+        config: the model.
+        rewrites: applied to it, such as `MergeTokens(r=8)`.
+    """
+
+    def measure(config: ModelConfig) -> tuple[int, int]:
+        return _count(config, rewrites)
+
+    return Count(*by_depth(config, measure, least=1, rewrites=rewrites))
 
 
-def _count(config: ModelConfig) -> tuple[int, int]:
-    model, most = blueprint(config), config.densest()
+def _count(config: ModelConfig, rewrites: tuple[Rewrite, ...]) -> tuple[int, int]:
+    model, most = blueprint(config, rewrites), config.densest()
     inputs = most.example_inputs(1, device="meta")
     with torch.no_grad(), FlopCount() as counted:
-        blueprint(most).eval()(*inputs)
+        blueprint(most, rewrites).eval()(*inputs)
     return sum(parameter.numel() for parameter in model.parameters()), counted.total

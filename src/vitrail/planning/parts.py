@@ -15,6 +15,7 @@ from torch.autograd.graph import saved_tensors_hooks
 from ..checkpoint.build import blueprint
 from ..models.fields import ModelConfig
 from ..nn import MLP, AnyAttend, ComposedModel, ConvMLP, SwiGLU, TokenMLP, fused_kernel, set_attention_kernel
+from ..rewrites.base import Rewrite
 from .depth import by_depth
 from .flops import FlopCount
 
@@ -49,21 +50,26 @@ class PartCost:
 
 
 def part_costs(
-    config: ModelConfig, batch_size: int, precision: torch.dtype, device: torch.device
+    config: ModelConfig,
+    batch_size: int,
+    precision: torch.dtype,
+    device: torch.device,
+    rewrites: tuple[Rewrite, ...] = (),
 ) -> tuple[PartCost, ...]:
     """Cost of every part that the model has.
 
     Args:
         config: the model; nothing is allocated.
         batch_size, precision, device: as in `plan`; they concern the activations.
+        rewrites: applied to the model.
     """
 
     def measure(config: ModelConfig) -> tuple[int, ...]:
-        flops, weights = _flops(config), _weights(config)
-        activations = _activations(config, batch_size, precision, device)
+        flops, weights = _flops(config, rewrites), _weights(config, rewrites)
+        activations = _activations(config, batch_size, precision, device, rewrites)
         return tuple(found[name] for found in (flops, weights, activations) for name in PARTS)
 
-    numbers = by_depth(config, measure, least=1)
+    numbers = by_depth(config, measure, least=1, rewrites=rewrites)
     columns = (numbers[start : start + len(PARTS)] for start in range(0, 3 * len(PARTS), len(PARTS)))
     costs = [PartCost(*row) for row in zip(PARTS, *columns, strict=True)]
     return tuple(cost for cost in costs if cost.flops or cost.weights or cost.activations)
@@ -141,16 +147,16 @@ class _PartFlops(FlopCount):
         return out
 
 
-def _flops(config: ModelConfig) -> dict[str, int]:
+def _flops(config: ModelConfig, rewrites: tuple[Rewrite, ...]) -> dict[str, int]:
     densest, place = config.densest(), _Place()
-    model = blueprint(densest).eval()
+    model = blueprint(densest, rewrites).eval()
     with torch.no_grad(), place.follow(model), _PartFlops(place) as counted:
         model(*densest.example_inputs(1, device="meta"))
     return counted.found
 
 
-def _weights(config: ModelConfig) -> dict[str, int]:
-    model = blueprint(config)
+def _weights(config: ModelConfig, rewrites: tuple[Rewrite, ...]) -> dict[str, int]:
+    model = blueprint(config, rewrites)
     parts, found = part_names(model), dict.fromkeys(PARTS, 0)
     seen: set[nn.Parameter] = set()
 
@@ -167,10 +173,16 @@ def _weights(config: ModelConfig) -> dict[str, int]:
     return found
 
 
-def _activations(config: ModelConfig, batch_size: int, precision: torch.dtype, device: torch.device) -> dict[str, int]:
+def _activations(
+    config: ModelConfig,
+    batch_size: int,
+    precision: torch.dtype,
+    device: torch.device,
+    rewrites: tuple[Rewrite, ...],
+) -> dict[str, int]:
     """Bytes of the tensors that autograd keeps, each storage once; weights are not among them."""
     place, found = _Place(), dict.fromkeys(PARTS, 0)
-    model = blueprint(config.densest())
+    model = blueprint(config.densest(), rewrites)
     if device.type != "cpu":
         set_attention_kernel(model, fused_kernel)
     with FakeTensorMode(allow_non_fake_inputs=True):

@@ -14,6 +14,8 @@ from torch.utils._pytree import tree_leaves
 from ..engines.engine import make_engine
 from ..engines.precision import on_device, pick_device, pick_precision, reduced_precision
 from ..models.fields import ModelConfig
+from ..rewrites.base import Rewrite
+from ..rewrites.registry import replay
 from .flops import TRAINING_STEP
 
 EFFICIENCY = 0.5
@@ -60,15 +62,23 @@ def matrix_speed() -> float:
     return 2 * rows * inner * columns / min(times)  # the others shared the cores with other programs
 
 
-def measure(config: ModelConfig, batch_size: int, *, device: str = "cpu", precision: str = "auto") -> Seconds:
+def measure(
+    config: ModelConfig,
+    batch_size: int,
+    *,
+    device: str = "cpu",
+    precision: str = "auto",
+    rewrites: tuple[Rewrite, ...] = (),
+) -> Seconds:
     """Measured time, with random weights: the median of a few rounds after one that warms up.
 
     Args:
         config: the model; its weights and activations are allocated.
         batch_size: images in a batch.
         device, precision: see `make_engine`.
+        rewrites: applied to the model.
     """
-    model = config.densest().build()
+    model = replay(config.densest().build(), rewrites)
     inputs = config.example_inputs(batch_size)
     engine = make_engine(model, device=device, precision=precision)
     forward = _median_seconds(lambda: engine(inputs[0])) if len(inputs) == 1 else _of_forward(model, inputs)

@@ -16,6 +16,7 @@ from ..machine.facts import has_fast_bfloat16, has_onednn_bfloat16
 from ..models.fields import ModelConfig
 from ..nn import checkpoint_activations, fused_kernel, set_attention_kernel
 from ..objectives.objective import Moment, Objective, ObjectiveConfig
+from ..rewrites.base import Rewrite
 from .depth import by_depth
 from .objective_step import example_batch, example_views, root_module
 
@@ -84,11 +85,17 @@ def _unfolded_bytes(weight: Tensor, out: Tensor) -> int:
     return 0 if weight[0, 0].numel() == 1 else out.numel() // weight.shape[0] * inputs * out.itemsize
 
 
-def inference_peak(config: ModelConfig, batch_size: int, precision: torch.dtype, device: torch.device) -> int:
-    """Peak bytes of all tensors of a forward pass: weights, pixels, activations."""
+def inference_peak(
+    config: ModelConfig,
+    batch_size: int,
+    precision: torch.dtype,
+    device: torch.device,
+    rewrites: tuple[Rewrite, ...] = (),
+) -> int:
+    """Peak bytes of all tensors of a forward pass of a model, rewritten: weights, pixels, activations."""
 
     def peak(config: ModelConfig) -> tuple[int]:
-        model = blueprint(config.densest())
+        model = blueprint(config.densest(), rewrites)
         with FakeTensorMode(allow_non_fake_inputs=True), LiveBytes(device) as live:
             model = model.to_empty(device="cpu").eval()
             inputs = config.example_inputs(batch_size)
@@ -97,7 +104,7 @@ def inference_peak(config: ModelConfig, batch_size: int, precision: torch.dtype,
                 tree_map_only(Tensor, Tensor.float, model(*inputs))
             return (live.peak,)
 
-    return by_depth(config, peak, least=_LEAST_DEPTH)[0]
+    return by_depth(config, peak, least=_LEAST_DEPTH, rewrites=rewrites)[0]
 
 
 def backward_peak(
@@ -108,15 +115,17 @@ def backward_peak(
     *,
     checkpointing: bool,
     objective: ObjectiveConfig | None = None,
+    rewrites: tuple[Rewrite, ...] = (),
 ) -> int:
     """Peak bytes of all tensors of forward and backward: weights, gradients, batch, activations.
 
     Args:
         objective: its own parameters, teachers and views count too; None: cross entropy of the model's outputs.
+        rewrites: applied to the model.
     """
 
     def peak(config: ModelConfig) -> tuple[int]:
-        model = blueprint(config.densest())
+        model = blueprint(config.densest(), rewrites)
         root = model if objective is None else root_module(objective, model)
         views = None if objective is None else example_views(objective, config)
         if device.type != "cpu":
@@ -135,7 +144,7 @@ def backward_peak(
             loss.backward()
             return (live.peak,)
 
-    return by_depth(config, peak, least=_LEAST_DEPTH)[0]
+    return by_depth(config, peak, least=_LEAST_DEPTH, rewrites=rewrites)[0]
 
 
 def _loss(output: Any) -> Tensor:

@@ -19,6 +19,7 @@ from ..nn import (
     MultiHeadAttention,
     PrefixOnly,
     PrefixQueries,
+    ReducingResidual,
     Residual,
     Sum,
     SwiGLU,
@@ -36,7 +37,7 @@ class FoldLayerScale(Rewrite):
 
     def __call__(self, model: nn.Module) -> None:
         found = False
-        for residual in [module for module in model.modules() if isinstance(module, Residual)]:
+        for residual in [module for module in model.modules() if isinstance(module, Residual | ReducingResidual)]:
             ends = list(_last_linears(residual.branch))
             if isinstance(residual.scale, LayerScale) and ends:
                 for linear in ends:

@@ -68,11 +68,15 @@ Met = dict[str, set[tuple[tuple[int, ...], int, int]]]
 def _met(model: BaseVisionModel, image_size: tuple[int, int]) -> Met:
     """What the position modules of a model are called with, for images of a size; found on the meta device."""
     met: Met = {}
+    moving: set[str] = set()
 
     def note(name: str) -> Callable[[nn.Module, tuple[Any, ...]], None]:
         def hook(module: nn.Module, args: tuple[Any, ...]) -> None:
             tokens = next(value for value in args if isinstance(value, Tokens))
-            met.setdefault(name, set()).add((tuple(tokens.grid), tokens.prefix, tokens.x.shape[2]))
+            if tokens.cover is None:
+                met.setdefault(name, set()).add((tuple(tokens.grid), tokens.prefix, tokens.x.shape[2]))
+            else:  # the positions of merged or pruned tokens follow from the image
+                moving.add(name)
 
         return hook
 
@@ -91,7 +95,7 @@ def _met(model: BaseVisionModel, image_size: tuple[int, int]) -> Met:
         raise VitrailError(
             "the tokens of this model depend on what is in the image: leave bake_positions out"
         ) from error
-    return met
+    return {name: seen for name, seen in met.items() if name not in moving}
 
 
 def _like(model: nn.Module) -> torch.Tensor:

@@ -18,6 +18,7 @@ from .positions import BakePositions
 from .preprocess import FoldPreprocess
 from .query_scale import FoldQueryScale
 from .read_tokens import ReadTokensOnly
+from .tokens import FuseTokens, MergeTokens, PruneTokens
 
 ModelT = TypeVar("ModelT", bound=BaseVisionModel)
 
@@ -28,8 +29,11 @@ REWRITES: dict[str, type[Rewrite]] = {
     "fold_norm_affine": FoldNormAffine,
     "fold_preprocess": FoldPreprocess,
     "fold_query_scale": FoldQueryScale,
+    "fuse_tokens": FuseTokens,
     "lora": LoRA,
     "merge_lora": MergeLoRA,
+    "merge_tokens": MergeTokens,
+    "prune_tokens": PruneTokens,
     "read_tokens_only": ReadTokensOnly,
 }
 """All rewrites by name; `register_rewrite` adds one."""

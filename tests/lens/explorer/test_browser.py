@@ -3,6 +3,7 @@
 import io
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,11 @@ from vitrail.lens.explorer.data import look
 from vitrail.lens.explorer.gallery import Gallery, PackedView, fitted
 from vitrail.lens.explorer.pack import pack_layer, unpack_layer
 from vitrail.lens.explorer.page import write_page
+from vitrail.lens.explorer.rows import LayerRows
 from vitrail.lens.explorer.server import ExplorerServer
+from vitrail.lens.watched import Watched
+from vitrail.rewrites.registry import rewrite
+from vitrail.rewrites.tokens import MergeTokens, PruneTokens
 
 from .browser import CONTRAST, Opened, chromium
 from .small import METHODS, NAMES, gallery, picture, vit
@@ -412,3 +417,41 @@ def test_opens_on_what_the_head_reads(browser: Any, tmp_path: Path, kind: str, o
     assert f"where {opens.replace('the learned', 'the pool’s learned'.replace('’', chr(39)))}" in opened.text("#lead")
     opened.context.close()
     assert opened.complaints == []
+
+
+def test_merged_and_removed_patches(browser: Any, tmp_path: Path) -> None:
+    for change in (MergeTokens(r=6), PruneTokens(keep=0.4, blocks=(0,))):
+        whole = vit()
+        subject = replace(whole, model=rewrite(whole.model, change))
+        cover = layer_covers(subject)[2]
+        gallery = Gallery([subject], [("0.png", fitted([subject], picture()))], methods={})
+        write_page(gallery, tmp_path / "page.html")
+        opened = Opened(browser, (tmp_path / "page.html").as_uri())
+        assert f"Layer 3, mean of heads · {max(cover) + 1} tokens on 16 cells" in opened.text("#stage .label")
+        for cell, token in enumerate(cover):
+            opened.over("#stage .glass", (cell // 4 + 0.5) / 4, (cell % 4 + 0.5) / 4)
+            said, cells = opened.said(), [other for other in range(16) if cover[other] == token]
+            top, left = cells[0] // 4 + 1, min(other % 4 for other in cells) + 1
+            if token < 0:
+                assert "this patch has no token here: it was removed, or is hidden" in said
+            elif scattered(cells):
+                first = f"row {cells[0] // 4 + 1} column {cells[0] % 4 + 1}"
+                further = len(cells) - 1
+                assert f"patch {first} and {further} further cell{'s' if further > 1 else ''} look" in said
+                assert opened.page.locator("#stage .here.scattered path").count() == 2
+            else:
+                assert f"patch row {top} column {left}" in said
+                assert opened.page.locator("#stage .here.scattered").count() == 0
+        assert opened.page.locator("#stage .lead .absent").count() == (min(cover) < 0)
+        opened.context.close()
+        assert opened.complaints == []
+
+
+def layer_covers(subject: Watched) -> list[tuple[int, ...]]:
+    """The patch of each cell in every layer."""
+    return [rows.keys.cover for _, rows in look(subject, picture()).layers if isinstance(rows, LayerRows)]
+
+
+def scattered(cells: list[int]) -> bool:
+    rows, columns = {cell // 4 for cell in cells}, {cell % 4 for cell in cells}
+    return len(cells) < (max(rows) - min(rows) + 1) * (max(columns) - min(columns) + 1)

@@ -58,7 +58,8 @@ def check_plain(looks: Sequence[Look], tokens: Tokens) -> None:
         if look.given.q.shape[0] != batch or queries > keys or not patches <= keys <= tokens.x.shape[1]:
             raise VitrailError(
                 f"{look.name} looks at {keys} tokens for {queries} queries, in windows or on another grid than the"
-                f" {patches} patches at the end: attention cannot be followed to the image; {ELSEWHERE}"
+                f" {patches} patches at the end, or some are merged or removed in between: attention cannot be followed"
+                f" to the image; {ELSEWHERE}"
             )
 
 

@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ...errors import VitrailError
-from ...nn import LayerScale, Residual, Tokens, VisionModel
+from ...nn import LayerScale, ReducingResidual, Residual, Tokens, VisionModel
 from ..capture import Look, capture, weight_gradients
 from ..edit import edit_features
 from ..naming import attends_of
@@ -104,7 +104,7 @@ def _streams(model: nn.Module) -> Iterator[dict[str, Tensor]]:
     seen: dict[str, Tensor] = {}
     with ExitStack() as hooks:
         for name, module in model.named_modules():
-            if isinstance(module, Residual):
+            if isinstance(module, Residual | ReducingResidual):
 
                 def keep(module: nn.Module, args: tuple[Tokens, ...], name: str = name) -> None:
                     seen[name] = args[0].x
@@ -118,7 +118,7 @@ def _residual_of(model: nn.Module, name: str) -> str:
     parts: Sequence[str] = name.split(".")
     for end in range(len(parts) - 1, 0, -1):
         holder = ".".join(parts[:end])
-        if isinstance(model.get_submodule(holder), Residual):
+        if isinstance(model.get_submodule(holder), Residual | ReducingResidual):
             return holder
     raise VitrailError(f"{name} is in no residual, so its output cannot be compared with its tokens")
 

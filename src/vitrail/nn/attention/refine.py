@@ -32,7 +32,8 @@ class RotaryPositions(nn.Module):
     """Rotate queries and keys by angles of the position of a patch (Siméoni et al., 2025, "DINOv3", section 3.2).
 
     After Su et al. (2021), "RoFormer", in two dimensions. The position is the centre of a patch, from -1 to 1 along
-    each side of the image, so any grid works without resampling. Prefix tokens have no position and are not rotated.
+    each side of the image, so any grid works without resampling. Prefix tokens have no position and are not rotated. A
+    token of several cells has their mean position.
 
     Args:
         head_dim: channels d of a head, a multiple of 4.
@@ -46,7 +47,7 @@ class RotaryPositions(nn.Module):
         self.base = base
 
     def forward(self, q: HeadVectors, k: KeyVectors, tokens: Tokens) -> tuple[HeadVectors, KeyVectors]:
-        angles = self.angles(q, tokens.grid)
+        angles = at_tokens(self.angles(q, tokens.grid), tokens)
         cos, sin = angles.cos(), angles.sin()
         return turn(q, cos, sin, tokens.prefix), turn(k, cos, sin, tokens.prefix)
 
@@ -54,6 +55,13 @@ class RotaryPositions(nn.Module):
         """Angle of each patch and pair of channels, on the device of `like` and at least in its precision."""
         rows, columns = grid
         return _angles_like(like, (rows, columns), self.head_dim, self.base)
+
+
+def at_tokens(angles: Float[Tensor, "*h cells half"], tokens: Tokens) -> Float[Tensor, "... half"]:
+    """Angles of the patch tokens from those of the cells; a token of several cells has their mean position."""
+    if tokens.cover is None:
+        return angles
+    return tokens.over_cells(angles if angles.ndim == 3 else angles[None])
 
 
 def check_head_dim(head_dim: int) -> None:
@@ -82,7 +90,7 @@ def rotary_angles(
     return (2 * math.pi * places[:, :, None] / periods).flatten(1)
 
 
-def turn(x: HeadVectors, cos: Float[Tensor, "P half"], sin: Float[Tensor, "P half"], prefix: int) -> HeadVectors:
+def turn(x: HeadVectors, cos: Float[Tensor, "*B P half"], sin: Float[Tensor, "*B P half"], prefix: int) -> HeadVectors:
     """Rotate channel i against channel i + d / 2, for all tokens after the prefix; in the precision of the angles."""
     lead, patches = x[:, :, :prefix], x[:, :, prefix:]
     cos, sin = (table[..., : patches.shape[2], :] for table in (cos, sin))  # none, for queries of prefix tokens only

@@ -85,7 +85,7 @@ class RelativeBiasWithClass(nn.Module):
 
     Bao et al. (2022), "BEiT", section 2.2, as in its code: the last three rows of the table are for class token to
     patch, patch to class token, and class token to itself. A grid other than the stored one gets the
-    offsets resampled, as in transformers.
+    offsets resampled, as in transformers. For merged and pruned tokens see `between_tokens`.
 
     Args:
         window: (rows, columns) of the stored grid.
@@ -97,10 +97,10 @@ class RelativeBiasWithClass(nn.Module):
         self.window = window
         self.table = nn.Parameter(torch.zeros((2 * window[0] - 1) * (2 * window[1] - 1) + 3, num_heads))
 
-    def forward(self, tokens: Tokens) -> Float[Tensor, "h N N"]:
+    def forward(self, tokens: Tokens) -> Float[Tensor, "*images h N N"]:
         rows, columns = tokens.grid
         table = self.resampled((rows, columns))
-        return table[class_offset_index((rows, columns), table.device)].permute(2, 0, 1)
+        return between_tokens(table[class_offset_index((rows, columns), table.device)].permute(2, 0, 1), tokens)
 
     def resampled(self, window: tuple[int, int]) -> Float[Tensor, "M h"]:
         """Return the table for another window."""
@@ -165,10 +165,26 @@ class AnyGridBias(nn.Module):
         super().__init__()
         self.relative = relative
 
-    def forward(self, tokens: Tokens) -> Float[Tensor, "h N N"]:
+    def forward(self, tokens: Tokens) -> Float[Tensor, "*images h N N"]:
         rows, columns = tokens.grid
         bias = spread_offsets(self.relative.resampled((rows, columns)), (rows, columns))
-        return F.pad(bias, (tokens.prefix, 0, tokens.prefix, 0))
+        return between_tokens(F.pad(bias, (tokens.prefix, 0, tokens.prefix, 0)), tokens)
+
+
+def between_tokens(bias: Float[Tensor, "h N N"], tokens: Tokens) -> Float[Tensor, "*images h M M"]:
+    """Bias between the tokens from a bias between prefix tokens and cells, (images, h, M, M).
+
+    The position of a token is the cell nearest to the mean position of its cells, `Tokens.centre`. If token n is cell
+    n, it is the bias itself.
+    """
+    centre = tokens.centre
+    if centre is None:
+        return bias
+    lead = torch.arange(tokens.prefix, device=bias.device).expand(tokens.x.shape[0], -1)
+    places = torch.cat([lead, centre + tokens.prefix], dim=1)
+    pairs = places[:, :, None] * bias.shape[2] + places[:, None, :]
+    found = bias.flatten(1).index_select(1, pairs.flatten())
+    return found.unflatten(1, pairs.shape).transpose(0, 1)
 
 
 def spread_offsets(table: Float[Tensor, "M h"], grid: tuple[int, int]) -> Float[Tensor, "h N N"]:

@@ -1,6 +1,7 @@
 """Rotary positions in units of patches, fixed or learned: (q, k, tokens) -> (q, k).
 
-Channels 2 i and 2 i + 1 of a head are a pair, which is rotated; `refine.RotaryPositions`, of DINOv3, pairs others.
+Channels 2 i and 2 i + 1 of a head are a pair, which is rotated; `refine.RotaryPositions`, of DINOv3, pairs others. A
+token of several cells has their mean position.
 """
 
 import math
@@ -10,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, fx, nn
 
 from ..tokens import Tokens
-from .refine import HeadVectors, KeyVectors, check_head_dim
+from .refine import HeadVectors, KeyVectors, at_tokens, check_head_dim
 
 
 class GridRotaryPositions(nn.Module):
@@ -42,7 +43,7 @@ class GridRotaryPositions(nn.Module):
         self.columns_first = columns_first
 
     def forward(self, q: HeadVectors, k: KeyVectors, tokens: Tokens) -> tuple[HeadVectors, KeyVectors]:
-        angles = self.angles(q, tokens.grid)
+        angles = at_tokens(self.angles(q, tokens.grid), tokens)
         cos, sin = angles.cos(), angles.sin()
         return turn_pairs(q, cos, sin, tokens.prefix), turn_pairs(k, cos, sin, tokens.prefix)
 
@@ -81,7 +82,7 @@ class LearnedRotaryPositions(nn.Module):
         self.frequencies.copy_(torch.stack([directions.cos(), directions.sin()]) * lengths.repeat(2))
 
     def forward(self, q: HeadVectors, k: KeyVectors, tokens: Tokens) -> tuple[HeadVectors, KeyVectors]:
-        angles = self.angles(q, tokens.grid)
+        angles = at_tokens(self.angles(q, tokens.grid), tokens)
         cos, sin = angles.cos(), angles.sin()
         return turn_pairs(q, cos, sin, tokens.prefix), turn_pairs(k, cos, sin, tokens.prefix)
 

@@ -23,12 +23,12 @@ class FirstToken(nn.Module):
 
 
 class MeanPool(nn.Module):
-    """Mean over the patch tokens: Tokens -> (B, D)."""
+    """Mean over the patch tokens, a merged one counted once for each of its cells: Tokens -> (B, D)."""
 
     reads = PATCHES
 
     def forward(self, tokens: Tokens) -> Float[Tensor, "B D"]:
-        return tokens.patches.mean(dim=1)
+        return tokens.mean
 
 
 class FirstTwoTokens(nn.Module):
@@ -41,12 +41,15 @@ class FirstTwoTokens(nn.Module):
 
 
 class ClassAndMean(nn.Module):
-    """Class token and mean over the patch tokens, concatenated: Tokens -> (B, 2 D) (Oquab et al., 2024, "DINOv2")."""
+    """Class token and mean over the patch tokens, as in `MeanPool`, concatenated: Tokens -> (B, 2 D).
+
+    Oquab et al. (2024), "DINOv2".
+    """
 
     reads = CLASS_AND_PATCHES
 
     def forward(self, tokens: Tokens) -> Float[Tensor, "B D2"]:
-        return torch.cat([tokens.x[:, 0], tokens.patches.mean(dim=1)], dim=1)
+        return torch.cat([tokens.x[:, 0], tokens.mean], dim=1)
 
 
 class PooledHead(nn.Module, ABC):

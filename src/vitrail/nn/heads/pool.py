@@ -5,7 +5,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ..attention.attend import Attend
-from ..attention.multi_head import CrossAttention
+from ..attention.multi_head import CrossAttention, NoBias
 from ..mlp import MLP
 from ..residual import Residual
 from ..tokens import Tokens
@@ -42,13 +42,14 @@ class MultiHeadAttentionPool(nn.Module):
         self.select = select or nn.Identity()
         self.query = nn.Parameter(torch.empty(1, 1, dim))
         self.attention = CrossAttention(dim, num_heads)
+        self.bias: nn.Module = NoBias()  # of the scores; a rewrite that merges tokens replaces it
         self.refine = Residual(nn.LayerNorm(dim, eps=norm_eps), mlp)
         nn.init.trunc_normal_(self.query, std=dim**-0.5)
 
     def forward(self, tokens: Tokens) -> Float[Tensor, "B D"]:
         tokens = self.select(tokens)
         query = self.query.expand(tokens.x.shape[0], -1, -1).to(tokens.x.dtype)
-        found = Tokens(self.attention(query, tokens.x, tokens.x), grid=(1,))
+        found = Tokens(self.attention(query, tokens.x, tokens.x, self.bias(tokens)), grid=(1,))
         return self.refine(found).x[:, 0]
 
 
@@ -65,6 +66,7 @@ class AttentionWeightedPool(nn.Module):
         super().__init__()
         self.score = nn.Linear(dim, 1)
         self.attend = Attend()
+        self.bias: nn.Module = NoBias()  # of the scores; a rewrite that merges tokens replaces it
 
     def forward(self, tokens: Tokens) -> Float[Tensor, "B D"]:
         batch, count, dim = tokens.x.shape
@@ -72,7 +74,8 @@ class AttentionWeightedPool(nn.Module):
         # Undoes the division by √D in `Attend`, which these scores do not have.
         query = (self.score.weight * dim**0.5).expand(batch, 1, 1, dim).to(tokens.x.dtype)
         bias = self.score.bias.expand(1, 1, 1, count).to(tokens.x.dtype)
-        return self.attend(query, one_head, one_head, bias).flatten(1)
+        more = self.bias(tokens)
+        return self.attend(query, one_head, one_head, bias if more is None else bias + more).flatten(1)
 
 
 class JoinedTokens(nn.Module):

@@ -1,7 +1,7 @@
 // Live only: take heads and patches out. Every pane then shows the model without them: maps, predictions, methods.
 
 import { make, refill, setText } from "explorer/dom.js";
-import { cellAt, MEAN, spanOf } from "explorer/maps.js";
+import { MEAN, sidesAt } from "explorer/maps.js";
 import { outline } from "explorer/source.js";
 import { gridOf } from "explorer/stage.js";
 import { activePane, change, onChange, state } from "explorer/state.js";
@@ -48,8 +48,9 @@ export const removePatch = () => {
   if (!outline.live) return;
   const grid = gridOf(activePane());
   if (!grid || !("y" in state.place)) return explain("Choose a patch of the image first.");
-  if (grid.cover) return explain("Patches of several sizes cannot be taken out: their embedding gives no grid.");
-  const [top, left, bottom, right] = spanOf(grid, cellAt(grid, state.place));
+  const first = activePane().view.layers.find(Boolean);
+  if (first?.keys.cover) return explain("Patches of several sizes cannot be taken out: their embedding gives no grid.");
+  const [top, left, bottom, right] = sidesAt(grid, state.place);
   return add("regions", [[top / grid.rows, left / grid.columns, bottom / grid.rows, right / grid.columns]]);
 };
 

@@ -15,15 +15,18 @@ export const fromBase64 = (text) => {
 
 /**
  * Where tokens lie: `prefix` of them, then `cells` patches. Where patches are hidden, merged or of several sizes,
- * `cover` is the patch of each cell of the grid, and `spans` has the sides of each: top, left, bottom, right. Cells
- * without a token have numbers from `cells` on. Tokens that are `free` are none of those that lead the patches.
+ * `cover` is the patch of each cell of the grid, `spans` has the sides of each: top, left, bottom, right, and `members`
+ * its cells, which need not fill that rectangle. Cells without a token have numbers from `cells` on. Tokens that are
+ * `free` are none of those that lead the patches.
  */
 const layout = ({ grid: [rows, columns], prefix, cover = null, free = false }) => {
   if (!cover) return { rows, columns, prefix, free, cover, spans: null, cells: rows * columns };
   const cells = cover.reduce((most, patch) => Math.max(most, patch), -1) + 1;
   let next = cells;
   const whole = cover.map((patch) => (patch < 0 ? next++ : patch));
-  return { rows, columns, prefix, free, cover: whole, spans: spansOf(whole, columns), cells };
+  const members = [];
+  whole.forEach((patch, cell) => (members[patch] ??= []).push(cell));
+  return { rows, columns, prefix, free, cover: whole, spans: spansOf(whole, columns), members, cells };
 };
 
 const spansOf = (cover, columns) => {
@@ -31,7 +34,8 @@ const spansOf = (cover, columns) => {
   cover.forEach((patch, cell) => {
     const [row, column] = [Math.floor(cell / columns), cell % columns];
     const span = (spans[patch] ??= [row, column, 0, 0]);
-    span.splice(2, 2, row + 1, column + 1); // cells come row by row: the last one is at the bottom right
+    const [top, left, bottom, right] = span;
+    span.splice(0, 4, Math.min(top, row), Math.min(left, column), Math.max(bottom, row + 1), Math.max(right, column + 1));
   });
   return spans;
 };

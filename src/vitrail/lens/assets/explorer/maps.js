@@ -28,11 +28,29 @@ export const spanOf = ({ columns, spans }, cell) => {
   return [row, column, row + 1, column + 1];
 };
 
-/** The middle of a patch. */
-export const middleOf = (layout, cell) => {
-  const [top, left, bottom, right] = spanOf(layout, cell);
-  return { y: (top + bottom) / 2 / layout.rows, x: (left + right) / 2 / layout.columns };
+/** Whether a patch has other cells than all of a rectangle: one that was merged from patches here and there. */
+export const isScattered = ({ spans, members }, cell) => {
+  if (!spans) return false;
+  const [top, left, bottom, right] = spans[cell];
+  return members[cell].length < (bottom - top) * (right - left);
 };
+
+const middle = ({ rows, columns }, [top, left, bottom, right]) => ({ y: (top + bottom) / 2 / rows, x: (left + right) / 2 / columns });
+
+const sidesOf = ({ columns }, cell) => spanOf({ columns }, cell);
+
+/** The middle of a patch; of its first cell, if it is scattered. */
+export const middleOf = (layout, cell) =>
+  middle(layout, isScattered(layout, cell) ? sidesOf(layout, layout.members[cell][0]) : spanOf(layout, cell));
+
+/** The sides of the patch at a place; of its cell there, if it is scattered. */
+export const sidesAt = (layout, place) => {
+  const cell = cellAt(layout, place);
+  return isScattered(layout, cell) ? sidesOf(layout, cellAt({ ...layout, cover: null }, place)) : spanOf(layout, cell);
+};
+
+/** The middle of `sidesAt`. */
+export const middleAt = (layout, place) => middle(layout, sidesAt(layout, place));
 
 /** The number of the token at a place; -1 where the layer has none there. */
 export const tokenAt = (layout, place) => {

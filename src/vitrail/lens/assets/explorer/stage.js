@@ -1,11 +1,11 @@
 // The large panes: an image, the map over it, the tokens in front of the patches, and a sentence.
 
 import { make, refill, setAttribute, setText } from "explorer/dom.js";
-import { cellAt, chosen, mapOf, middleOf, resolved, spanOf } from "explorer/maps.js";
+import { cellAt, chosen, isScattered, mapOf, middleAt, middleOf, resolved, sidesAt, spanOf } from "explorer/maps.js";
 import { LIGHT, paintCanvas, rampStyle, TINT } from "explorer/paint.js";
 import { outline, pairOf, viewNumber } from "explorer/source.js";
 import { change, onChange, state } from "explorer/state.js";
-import { cellName, headName, imageName, percent, sentence, viewName, withoutWords } from "explorer/words.js";
+import { cellName, fewerWords, headName, imageName, percent, sentence, viewName, withoutWords } from "explorer/words.js";
 
 const host = document.getElementById("stage");
 const spoken = document.getElementById("spoken");
@@ -82,11 +82,11 @@ const listen = (glass, index) => {
   glass.addEventListener("focus", () => state.active !== index && change({ active: index }));
 };
 
-/** The middle of the patch at a place, in the layer that the pane shows. */
+/** The middle of the patch at a place, in the layer that the pane shows; of its cell there, if it is scattered. */
 export const centre = (pane, y, x) => {
   const grid = gridOf(pane);
   if (!grid) return { y, x };
-  return middleOf(grid, cellAt(grid, { y, x }));
+  return middleAt(grid, { y, x });
 };
 
 /** The grid over which a pane's question moves. */
@@ -115,7 +115,7 @@ const drawPane = (parts, pane, index) => {
   }
   const { weights, map } = shownIn(pane);
   const name = state.panes.length > 1 ? `${"AB"[index]} · ` : "";
-  setText(parts.label, `${name}Layer ${pane.layer + 1}, ${headName(pane.head, pane.layer)}${withoutWords(view.removed)}`);
+  setText(parts.label, `${name}Layer ${pane.layer + 1}, ${headName(pane.head, pane.layer)}${withoutWords(view.removed)}${fewerWords(weights?.[0].queries)}`);
   setAttribute(parts.label, "aria-pressed", state.panes.length > 1 && state.active === index);
   const image = state.glass === "light" ? view.image : view.grey;
   if (parts.image.src !== image) parts.image.src = image;
@@ -145,20 +145,54 @@ const glassStyle = (view, weights) => {
   return `--aspect:${view.size[1]}/${view.size[0]};--h:${grid.rows};--w:${grid.columns}`;
 };
 
-/** The lead between the panes: a grid, or round patches of several sizes. */
+/** The lead between the panes: a grid, or round patches of several cells; cells without a token are covered. */
 const drawLead = (lead, layout) => {
   const spans = layout?.spans;
   lead.classList.toggle("uneven", Boolean(spans));
-  const path = () => spans.map(([top, left, bottom, right]) => `M${right} ${top}H${left}V${bottom}`).join("");
   const key = spans ? layout.cover.join() : "";
-  if (lead.drawn !== key) lead.innerHTML = spans ? `<svg viewBox="0 0 ${layout.columns} ${layout.rows}" preserveAspectRatio="none"><path d="${path()}"/></svg>` : "";
+  if (lead.drawn !== key) lead.innerHTML = spans ? `<svg viewBox="0 0 ${layout.columns} ${layout.rows}" preserveAspectRatio="none">${absent(layout)}<path d="${borders(layout)}"/></svg>` : "";
   lead.drawn = key;
+};
+
+/** Lines between the cells of different patches; with a patch, those around its cells alone. */
+const borders = ({ rows, columns, cover }, patch = null) => {
+  const of = (row, column) => (row < 0 || column < 0 || row >= rows || column >= columns ? -1 : cover[row * columns + column]);
+  const parts = [];
+  for (let row = 0; row <= rows; row += 1) {
+    for (let column = 0; column <= columns; column += 1) {
+      const [here, above, before] = [of(row, column), of(row - 1, column), of(row, column - 1)];
+      const apart = (one, two) => one !== two && (patch === null ? one >= 0 && two >= 0 : one === patch || two === patch);
+      if (column < columns && apart(here, above)) parts.push(`M${column} ${row}h1`);
+      if (row < rows && apart(here, before)) parts.push(`M${column} ${row}v1`);
+    }
+  }
+  return parts.join("");
+};
+
+const absent = ({ columns, cover, cells }) => {
+  const parts = cover.map((patch, cell) => (patch < cells ? "" : `M${cell % columns} ${Math.floor(cell / columns)}h1v1h-1z`));
+  return parts.some(Boolean) ? `<path class="absent" d="${parts.join("")}"/>` : "";
+};
+
+/** The outline of a scattered patch in its marker. */
+const outlineOf = (spot, layout, patch) => {
+  const scattered = isScattered(layout, patch);
+  const key = scattered ? `${patch} ${layout.cover.join()}` : "";
+  spot.classList.toggle("scattered", scattered);
+  if (spot.drawn === key) return;
+  const path = scattered && borders(layout, patch);
+  const [top, left, bottom, right] = spanOf(layout, patch);
+  spot.innerHTML = scattered ? `<svg viewBox="${left} ${top} ${right - left} ${bottom - top}" preserveAspectRatio="none"><path d="${path}"/><path d="${path}"/></svg>` : "";
+  spot.drawn = key;
 };
 
 const mark = (spot, layout, place) => {
   spot.hidden = !layout?.cells || !place || !("y" in place);
   if (spot.hidden) return;
-  const [top, left, bottom, right] = spanOf(layout, cellAt(layout, place));
+  const patch = cellAt(layout, place);
+  const best = spot.classList.contains("best"); // a dot in the middle, and thus in one cell
+  const [top, left, bottom, right] = best ? sidesAt(layout, place) : spanOf(layout, patch);
+  if (!best) outlineOf(spot, layout, patch);
   const part = (number, count) => `${((100 * number) / count).toFixed(4)}%`;
   const [y, x] = [part(top, layout.rows), part(left, layout.columns)];
   const [height, width] = [part(bottom - top, layout.rows), part(right - left, layout.columns)];
@@ -237,7 +271,7 @@ export const step = (down, right) => {
   const grid = gridOf(pane);
   if (!grid) return;
   const from = "y" in state.place ? state.place : { y: 0.5, x: 0.5 };
-  const [top, left, under, beside] = spanOf(grid, cellAt(grid, from));
+  const [top, left, under, beside] = sidesAt(grid, from);
   const next = (move, at, low, high, count) => {
     const cell = !move || !("y" in state.place) ? Math.floor(at * count) : move > 0 ? high : low - 1;
     return (Math.min(count - 1, Math.max(0, cell)) + 0.5) / count;

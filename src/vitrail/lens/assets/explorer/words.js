@@ -1,6 +1,6 @@
 // What a map shows as a sentence, below the image and for screen readers.
 
-import { MEAN, resolved, ROLLOUT, spanOf, tokenAt } from "explorer/maps.js";
+import { isScattered, MEAN, resolved, ROLLOUT, spanOf, tokenAt } from "explorer/maps.js";
 import { outline, pairOf } from "explorer/source.js";
 
 export const percent = (value) => {
@@ -34,7 +34,15 @@ export const headName = (head, layer) => {
 export const whereName = (layer, head) =>
   head === ROLLOUT ? `Rollout of layers 1 to ${layer + 1}` : `Layer ${layer + 1}, ${headName(head)}`;
 
+/** "", or " · 98 tokens on 196 cells" where patches are merged, removed or of several sizes. */
+export const fewerWords = (layout) =>
+  layout?.cover ? ` · ${several(layout.cells, "token")} on ${several(layout.rows * layout.columns, "cell")}` : "";
+
 export const cellName = (layout, cell) => {
+  if (isScattered(layout, cell)) {
+    const [first] = layout.members[cell];
+    return `row ${Math.floor(first / layout.columns) + 1} column ${(first % layout.columns) + 1} and ${several(layout.members[cell].length - 1, "further cell")}`;
+  }
   const [top, left, bottom, right] = spanOf(layout, cell);
   const size = bottom - top > 1 ? `, ${bottom - top} × ${right - left} cells` : "";
   return `row ${top + 1} column ${left + 1}${size}`;
@@ -62,9 +70,10 @@ const leadWords = (view, { lead, layout }, join) => {
 };
 
 /** Why a layer has no answer to a question. */
-const nobody = (view, { prefix }, place) => {
+const nobody = (view, { prefix, cells }, place) => {
   if ("lead" in place) return `this layer has no ${leadName(view, place.lead).replace("the ", "")}`;
   if (place.leads) return "this layer does not have all of these tokens";
+  if (cells) return "this patch has no token here: it was removed, or is hidden";
   return `in this layer only ${prefix > 1 ? "the tokens in front of the patches do" : `${leadName(view, 0)} does`}`;
 };
 
