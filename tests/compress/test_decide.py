@@ -10,10 +10,7 @@ from vitrail.engines.choice import Setting
 
 
 def outcome(speedup: float, difference: float, drop: float | None = None, changed: float | None = None) -> Outcome:
-    setting = Setting(streams=round(100 * speedup))
-    return Outcome(
-        setting=setting, seconds=1 / speedup, speedup=speedup, difference=difference, drop=drop, changed=changed
-    )
+    return Outcome(setting=Setting(), seconds=1, speedup=speedup, difference=difference, drop=drop, changed=changed)
 
 
 @pytest.mark.parametrize(

@@ -63,6 +63,6 @@ def test_outlier_channels() -> None:
         for name, made in (("ours", quantised(graph, batches)), ("plain", plain)):
             output = StoredGraph(Setting(engine="openvino", precision="int8"), made)(batch)
             found[name, factor] = difference(output, expected)
-    assert found["plain", 300.0] > 2 * found["plain", 1.0]  # minimum and maximum of the tensor leave no digits
-    assert found["ours", 300.0] < 1.5 * found["ours", 1.0]
-    assert found["ours", 300.0] < 0.5 * found["plain", 300.0]
+    # Minimum and maximum of the whole tensor leave less than one step of 255 for all channels but three.
+    assert found["plain", 300.0] > 3 * found["ours", 300.0]
+    assert found["ours", 300.0] < 1.6 * found["ours", 1.0]
