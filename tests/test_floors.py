@@ -27,6 +27,36 @@ def imports(file: Path) -> set[str]:
     return {name.split(".")[1] for name in found if name.startswith("vitrail.")}
 
 
+def imported_at_once(file: Path) -> set[str]:
+    """Full names that a file imports when it is imported itself: not those in functions or for type checkers."""
+    package = ["vitrail", *file.relative_to(PACKAGE).parts[:-1]]
+    found = set()
+    for node in ast.parse(file.read_text()).body:
+        if isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else []
+            stem = ".".join([*base, *([node.module] if node.module else [])])
+            found |= {stem, *(f"{stem}.{alias.name}" for alias in node.names)}
+        elif isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+    return found
+
+
+def test_lists_recipes_and_advice_import_no_torchvision() -> None:
+    """It imports torch.compile, which takes as long as torch itself."""
+    waiting = {"vitrail.training.recipes", "vitrail.training.recipe_file", "vitrail.planning.listing"}
+    waiting |= {"vitrail.planning.cost", "vitrail.study.advice"}
+    seen: set[str] = set()
+    while waiting:
+        name = waiting.pop()
+        seen.add(name)
+        assert name.split(".")[0] != "torchvision"
+        path = PACKAGE.parent / name.replace(".", "/")
+        for file in (path.with_suffix(".py"), path / "__init__.py"):
+            if file.is_file():
+                waiting |= imported_at_once(file) - seen
+    assert "vitrail.objectives.supervised" in seen
+
+
 def test_every_room_is_in_the_table() -> None:
     rooms = {path.name for path in PACKAGE.iterdir() if (path / "__init__.py").is_file()}
     assert rooms <= floors().keys()

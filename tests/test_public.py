@@ -2,6 +2,9 @@
 
 import subprocess
 import sys
+from pathlib import Path
+
+from PIL import Image
 
 import vitrail
 
@@ -72,3 +75,23 @@ def test_every_public_name_is_there_and_documented() -> None:
 def test_importing_is_light() -> None:
     code = "import sys, vitrail; print(sorted({'torch', 'numpy', 'PIL', 'argparse'} & sys.modules.keys()))"
     assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"
+
+
+def test_predicting_imports_neither_torchvision_nor_a_compiler(tmp_path: Path) -> None:
+    checkpoint = vitrail.Checkpoint(
+        vitrail.create_model("vit_tiny_patch16_224", image_size=32, depth=1, num_classes=2),
+        ("a", "b"),
+        vitrail.Preprocess(image_size=(32, 32)),
+    )
+    vitrail.save(checkpoint, tmp_path / "checkpoint")
+    Image.new("RGB", (40, 50)).save(tmp_path / "image.jpg")
+    code = (
+        "import sys; from vitrail.cli.main import main\n"
+        "try: main(sys.argv[1:])\n"
+        "except SystemExit as end: assert not end.code\n"
+        "late = {'torchvision', 'torch._dynamo', 'sympy', 'huggingface_hub', 'matplotlib', 'rich'}\n"
+        "print(sorted(late & sys.modules.keys()), file=sys.stderr)"
+    )
+    words = ["predict", str(tmp_path / "checkpoint"), str(tmp_path / "image.jpg")]
+    ran = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=True)
+    assert ran.stderr.splitlines()[-1] == "[]", ran.stderr

@@ -68,6 +68,18 @@ def check_folder(folder: Path) -> None:
         raise VitrailError(f"{place} is a file: name another folder for the results")
 
 
+def check_file(file: Path) -> None:
+    """Raise VitrailError if this is a folder, or its own folder cannot be made, before anything is computed for it."""
+    if file.is_dir():
+        raise VitrailError(f"{file} is a folder: name a file in it")
+    check_folder(file.parent)
+
+
+def make_parent(file: Path) -> None:
+    """Make the folder of a file that is to be written, if there is none."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a text file atomically, in UTF-8; what cannot be written, such as halves of surrogate pairs, is a ?."""
     with complete_file(path, mode="wb") as file:

@@ -177,6 +177,34 @@ def test_embed_writes_a_file_or_a_folder(capsys, tmp_path):
     assert "ends in .txt: use .npz, .parquet, .csv" in err
 
 
+@pytest.mark.parametrize(
+    ("command", "flag"),
+    [
+        (("eval",), "--out"),
+        (("eval",), "--rows"),
+        (("predict",), "-o"),
+        (("embed",), "-o"),
+        (("study", "robustness"), "-o"),
+        (("study", "anatomy"), "-o"),
+    ],
+)
+def test_the_folder_of_an_output_is_made_or_the_first_word_is_why_not(capsys, tmp_path, command, flag):
+    save(tiny_checkpoint(), tmp_path / "model")
+    write_classes(tmp_path / "images", each=1)
+    suffix = "html" if command[-1] == "anatomy" else "csv"
+    quick = ("--tests", "calibration") if command[-1] == "robustness" else ()
+
+    def written(file):
+        return call(capsys, *command, tmp_path / "model", tmp_path / "images", flag, file, *quick)
+
+    file = tmp_path / "new" / "deep" / f"found.{suffix}"
+    status, _, err = written(file)
+    assert status == 0, err
+    assert file.is_file()
+    status, _, err = written(file / f"found.{suffix}")
+    assert (status, f"{file} is a file: name another folder" in err) == (1, True)
+
+
 def test_a_classifier_is_scored_with_its_classes_named(capsys, tmp_path):
     save(tiny_checkpoint(), tmp_path / "model")
     source = write_classes(tmp_path / "images", each=2)

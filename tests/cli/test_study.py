@@ -57,7 +57,10 @@ def test_mistakes_are_sentences(capsys, files):
     assert call(capsys, "study", "robustness", model, images / "none")[0] == 1
     assert call(capsys, "study", "robustnes", model, images)[0] == 2
     (images / "some.csv").mkdir()
-    for output, words in ((images / "some.csv", "is a folder"), (images / "none" / "a.csv", "there is no folder")):
+    for output, words in (
+        (images / "some.csv", "is a folder"),
+        (images / "cat" / "0.png" / "a.csv", "0.png is a file: name another folder"),
+    ):
         assert words in call(capsys, "study", "robustness", model, images, "-o", output)[2]
     assert "there is no file or folder" in call(capsys, "study", "robustness", model, images, "--against", "none")[2]
     assert call(capsys, "study", "robustness", model, images, "--limit", "some")[0] == 2

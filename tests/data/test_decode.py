@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from image_bytes import npy, tiff
-from PIL import Image
+from PIL import Image, ImageOps
 from torchvision.transforms.v2 import functional as tvf
 
 from vitrail.data.decode import MAX_PIXELS, BadImage, decode
@@ -116,6 +116,19 @@ def test_exif_orientation_is_applied():
             assert torch.equal(image[0], torch.from_numpy(expected.copy())), (kind, orientation)
         lossy = encoded(np.kron(GREY, np.ones((8, 8), np.uint8)), "jpeg", exif=exif, quality=100)
         assert (decode(lossy)[0, 4::8, 4::8].float() - torch.from_numpy(expected.copy())).abs().max() < 4
+
+
+@pytest.mark.parametrize("orientation", [1, 2, 3, 4, 5, 6, 7, 8])
+@pytest.mark.parametrize("subsampling", ["4:4:4", "4:2:2", "4:2:0"])
+def test_colour_jpegs_have_the_values_that_pillow_reads(orientation: int, subsampling: str) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    image = RNG.integers(0, 256, (33, 50, 3), dtype=np.uint8)
+    for options in ({}, {"progressive": True}):
+        data = encoded(image, "jpeg", exif=exif, subsampling=subsampling, **options)
+        turned = ImageOps.exif_transpose(Image.open(BytesIO(data)))
+        assert torch.equal(decode(data), channels_first(np.asarray(turned)))
+        assert torch.equal(decode(data, 1)[0], torch.from_numpy(np.array(turned.convert("L"))))
 
 
 def test_damaged_exif_costs_the_orientation_only():

@@ -8,7 +8,7 @@ from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2 import functional as tvf
 
 from vitrail.data.preprocess import Preprocess
-from vitrail.data.resize import resize_and_crop
+from vitrail.data.resize import center_crop, resize, resize_and_crop, to_float
 
 
 def whole(image: torch.Tensor, preprocess: Preprocess) -> torch.Tensor:
@@ -60,3 +60,18 @@ def test_channels_of_a_large_image_one_by_one(monkeypatch: pytest.MonkeyPatch) -
         monkeypatch.setattr("vitrail.data.resize._MOST_AT_ONCE", 100)
         assert (resize_and_crop(image, (40, 40), (32, 32), interpolation).int() - together.int()).abs().max() <= 1
         monkeypatch.undo()
+
+
+@pytest.mark.parametrize("interpolation", ["nearest", "bilinear", "bicubic"])
+@pytest.mark.parametrize("capability", ["DEFAULT", "AVX2"])
+def test_resize_is_that_of_torchvision(interpolation: str, capability: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.backends.cpu.get_cpu_capability", lambda: capability)
+    mode, generator = InterpolationMode(interpolation), torch.Generator().manual_seed(2)
+    for channels in (1, 3, 5):
+        image = torch.randint(0, 256, (channels, 37, 51), dtype=torch.uint8, generator=generator)
+        for given in (image, image.permute(1, 2, 0).contiguous().permute(2, 0, 1), image / 255):
+            for size in ((20, 31), (64, 80), (37, 51)):
+                expected = tvf.resize(given, list(size), mode, antialias=True)
+                assert torch.equal(resize(given, size, interpolation), expected)
+    assert torch.equal(center_crop(image, (20, 31)), tvf.center_crop(image, [20, 31]))
+    assert torch.equal(to_float(image), tvf.to_dtype(image, torch.float32, scale=True))

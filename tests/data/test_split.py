@@ -100,6 +100,27 @@ def test_many_small_classes_still_give_their_share():
     assert [len(part) for part in parts(splits)] == [120, 15, 15]
 
 
+def held_out_of(labels: int, size: int, val: float, test: float) -> tuple[list[int], list[int]]:
+    """Numbers of val and of test images of each of `labels` classes with `size` images."""
+    rows = [(f"{label}-{i}", (label,), None) for label in range(labels) for i in range(size)]
+    splits = split(made(rows, labels), val=val, test=test)
+    counts = [Counter(sample.labels[0] for sample in part) for part in (splits.val, splits.test)]
+    return [counts[0][label] for label in range(labels)], [counts[1][label] for label in range(labels)]
+
+
+@pytest.mark.parametrize("labels", [4, 9, 10, 37, 50])
+def test_small_classes_are_in_validation_or_in_test_but_never_in_both(labels: int):
+    val, test = held_out_of(labels, 3, 0.1, 0.1)
+    assert all(one + other <= 1 for one, other in zip(val, test, strict=True))
+    assert abs(sum(val) - 0.3 * labels) < 1
+    assert abs(sum(test) - 0.3 * labels) <= 0.5
+
+
+def test_large_classes_have_equal_parts_in_validation_and_test():
+    assert held_out_of(3, 30, 0.1, 0.1) == ([3, 3, 3], [3, 3, 3])
+    assert held_out_of(3, 25, 0.1, 0.1) == ([3, 2, 3], [3, 2, 3])
+
+
 def test_a_tiny_source_still_has_something_to_check_with():
     splits = split(made([("a", (0,), None), ("b", (0,), None), ("c", (1,), None)], 2), val=0.1, test=0.1)
     assert [len(part) for part in parts(splits)] == [2, 1, 0]

@@ -20,8 +20,8 @@ from vitrail.data.open import open_source, read_image
 from vitrail.data.preprocess import Preprocess
 from vitrail.errors import VitrailError
 from vitrail.evaluation.embed import embed, write_embeddings
-from vitrail.evaluation.embedding_model import EmbeddingModel
 from vitrail.models.registry import create_model
+from vitrail.nn import EmbeddingModel
 
 SMALL = {"image_size": 32, "embed_dim": 32, "depth": 1, "num_heads": 2}
 SWIN = {"image_size": 32, "depths": (1, 1), "embed_dim": 16, "num_heads": (2, 2), "window_size": 4}
@@ -245,6 +245,13 @@ def test_a_folder_of_parts_belongs_to_one_model_and_one_set_of_images(folder, tm
         write_embeddings(checkpoint, folder, tmp_path / "parts", **run)
 
 
+@pytest.mark.parametrize("name", ["out.npz", "out.csv", "parts"])
+def test_the_folder_of_the_output_is_made(folder, tmp_path, name):
+    written = write_embeddings(tiny_checkpoint(), folder, tmp_path / "new" / "deep" / name, limit=2)
+    assert written.images == 2
+    assert (tmp_path / "new" / "deep" / name).exists()
+
+
 def test_mistakes_are_sentences(folder, tmp_path):
     checkpoint = tiny_checkpoint()
     (tmp_path / "full").mkdir()
@@ -254,7 +261,8 @@ def test_mistakes_are_sentences(folder, tmp_path):
         (tmp_path / "out.h5", r"ends in .h5: use .npz, .parquet, .csv, or no suffix"),
         (tmp_path / "full", "other files than embeddings"),
         (tmp_path / "a file", "is a file"),
-        (tmp_path / "none" / "out.npz", "no folder"),
+        (tmp_path / "a file" / "out.npz", "a file is a file: name another folder"),
+        (tmp_path / "a file" / "parts", "a file is a file: name another folder"),
     ):
         with pytest.raises(VitrailError, match=words):
             write_embeddings(checkpoint, folder, out)

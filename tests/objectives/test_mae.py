@@ -8,6 +8,7 @@ from vitrail.data.preprocess import Preprocess
 from vitrail.errors import VitrailError
 from vitrail.models.mae import MAEConfig
 from vitrail.models.registry import model_config
+from vitrail.nn import Reconstruction
 from vitrail.objectives.mae import MAEObjectiveConfig
 
 TINY = model_config(
@@ -39,6 +40,17 @@ def test_the_loss_is_of_hidden_patches_only(seeded, normalise):
                 count += 1
     assert count == 16
     assert loss.item() == pytest.approx(total / count, rel=1e-5)
+
+
+@pytest.mark.parametrize("normalise", [True, False])
+def test_the_trivial_prediction_has_the_loss_of_zeros(seeded, normalise):
+    objective = made(normalise=normalise)
+    pixels = torch.randn(3, 1, 16, 16)
+    pixels[0, :, :8] = 0.5  # patches without contrast, whose mean is right
+    everything = Reconstruction(torch.zeros(3, 16, 16), torch.ones(3, 16))
+    trivial = objective.trivial(Batch(pixels, None))
+    assert trivial.loss.item() == pytest.approx(objective.error(everything, pixels).item(), rel=1e-6)
+    assert trivial.answer.endswith("mean of each patch" if normalise else "same colour everywhere")
 
 
 def test_the_model_has_the_encoder_of_the_variant_and_a_small_decoder():

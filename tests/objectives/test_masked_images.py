@@ -148,6 +148,14 @@ def test_the_error_of_a_hole_is_that_of_a_loop(seeded: None) -> None:
     assert all(0.2 * 256 < size < 0.4 * 256 for size in sizes)
 
 
+@pytest.mark.parametrize("config", [SimMIMConfig(), InpaintConfig()])
+def test_the_trivial_prediction_has_the_loss_of_zeros(config: Any, seeded: None) -> None:
+    objective = config.build(config.model_config(TINY).build(), None).eval()
+    pixels, everything = torch.randn(3, 1, 16, 16), torch.ones(3, 16, 16, dtype=torch.bool)
+    expected = objective.error(torch.zeros_like(pixels), pixels, everything)
+    torch.testing.assert_close(objective.trivial(Batch(pixels, None)).loss, expected)
+
+
 def test_blocks_hide_the_same_number_of_patches_and_hang_together(seeded: None) -> None:
     hidden = block_masks(200, (14, 14), 0.4, torch.device("cpu"))
     assert hidden.shape == (200, 78)

@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from vitrail.data.augment_options import Augment
 from vitrail.data.loader import Batch
@@ -145,6 +145,17 @@ def test_a_puzzle_has_the_pieces_and_their_places(seeded):
     tokens = objective.read(objective.model.forward_features(shuffled)).view(5, 4, 4, 16)
     expected = objective.classify(tokens[:, 2:, :2].mean(dim=(1, 2)))
     torch.testing.assert_close(logits[:, 2], expected)
+
+
+@pytest.mark.parametrize("config", [RotationConfig(), JigsawConfig(pieces=2)])
+def test_guessing_has_the_loss_of_equal_logits(config, seeded):
+    objective = config.build(config.model_config(TINY).build(), None).eval()
+    nn.init.zeros_(objective.classify.weight)
+    nn.init.zeros_(objective.classify.bias)
+    batch = Batch(torch.randn(3, 1, 16, 16), None)
+    with torch.no_grad():
+        loss = objective(batch, Moment(0)).total
+    torch.testing.assert_close(objective.trivial(batch).loss, loss)
 
 
 def test_a_gap_cuts_pieces_smaller_and_keeps_their_size(seeded):

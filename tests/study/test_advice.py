@@ -6,12 +6,16 @@ from pathlib import Path
 import pytest
 
 from vitrail.cli.main import main
+from vitrail.data.bad_files import BadFiles
 from vitrail.errors import VitrailError
 from vitrail.models.registry import model_config
 from vitrail.study.advice import Problem, advise, parse_seconds
 from vitrail.study.advice_page import advice_page, advice_text
 from vitrail.study.candidates import CANDIDATES
 from vitrail.study.measurements import Measurement, Result, measurements, nearest_measurement
+from vitrail.study.source_problem import source_problem
+
+from ..evaluation.small_checkpoint import write_classes
 
 ROOT = Path(__file__).parents[2]
 
@@ -125,6 +129,30 @@ def test_the_command_prints_json(capsys):
         main(["advise", "--images", "3000", "--classes", "12", "--target", "phone", "--needs", "robustness", "--json"])
     assert not end.value.code
     assert json.loads(capsys.readouterr().out)["commands"]
+
+
+def test_the_problem_of_a_source_is_what_a_run_would_train_on(capsys, tmp_path):
+    images = write_classes(tmp_path / "my flowers", each=10)  # of 10 x 12 px
+    (images / "cat" / "broken.png").write_bytes(b"no image")
+    with pytest.raises(BadFiles, match="1 bad file"):
+        source_problem(str(images))
+    problem, bad = source_problem(str(images), skip_bad=True)
+    assert (problem.images, problem.classes, problem.side, problem.task) == (24, 3, 10, "classification")
+    assert [file.name for file in bad] == ["cat/broken.png"]
+    (images / "cat" / "broken.png").unlink()
+    for given, words in (((), "24 training images, 3 classes, 10 px"), (("--images", "500"), "24 training images")):
+        with pytest.raises(SystemExit) as end:
+            main(["advise", str(images), "--target", "phone", "--json", *given])
+        assert not end.value.code
+        printed = capsys.readouterr()
+        assert words in printed.err
+        found = json.loads(printed.out)
+        assert all(f"'{images}'" in command for command in found["commands"])
+        assert any(f"{500 if given else 24} images of 10 px" in sentence for sentence in found["unknown"])
+    with pytest.raises(SystemExit) as end:
+        main(["advise"])
+    assert end.value.code == 1
+    assert "give a source, or --images N with --classes N" in capsys.readouterr().err
 
 
 def test_more_classes_than_images_and_tasks_that_are_not_trained_are_errors():

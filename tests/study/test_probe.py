@@ -177,7 +177,10 @@ def test_what_cannot_be_probed_is_a_sentence(checkpoint, tmp_path):
         study_probe(checkpoint, [str(tmp_path / "one")])
     with pytest.raises(VitrailError, match="at least one source"):
         study_probe(checkpoint, [])
-    for out, words in ((tmp_path / "a.txt", "ends in .txt"), (tmp_path / "none" / "a.csv", "there is no folder")):
+    for out, words in (
+        (tmp_path / "a.txt", "ends in .txt"),
+        (tmp_path / "numbers.csv" / "a.csv", "is a file: name another folder"),
+    ):
         with pytest.raises(VitrailError, match=words):
             check_output(out)
 

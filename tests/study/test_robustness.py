@@ -230,13 +230,18 @@ def test_options_are_checked_at_the_door(options, words):
 
 
 def test_the_temperature_is_fitted_on_the_val_part(checkpoint, tmp_path):
-    for part, each in (("train", 2), ("val", 4), ("test", 3)):
+    for part, each in (("train", 2), ("val", 10), ("test", 3)):
         write_classes(tmp_path / "all" / part, each=each)
     source = str(tmp_path / "all")
-    found = values(study_robustness([checkpoint], source, RobustnessOptions(tests=("calibration",))))
+    study = study_robustness([checkpoint], source, RobustnessOptions(tests=("calibration",)))
+    found = values(study)
     val = studied_model(checkpoint, [sample for sample in open_source(source).samples if sample.split == "val"])
     assert found["temperature"] == pytest.approx(fit_temperature(val.calibrated_logits(), val.labels), rel=1e-6)
-    assert len(val.images) == 12
+    assert len(val.images) == 30
+    assert any(note.endswith("the temperature is fitted on 30 validation images") for note in study.notes)
+    few = study_robustness([checkpoint], source, RobustnessOptions(tests=("calibration",), limit=12))
+    assert any("12 validation images are fewer than 30" in note for note in few.notes)
+    assert not any("few" in note for note in study.notes)
 
 
 def test_the_spread_is_over_images_and_of_two_models_over_their_differences(checkpoint, source):

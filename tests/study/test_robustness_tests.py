@@ -9,7 +9,7 @@ from vitrail.data.preprocess import Preprocess
 from vitrail.engines.predictor import Predictor
 from vitrail.engines.torch_engine import TorchEngine
 from vitrail.progress import silent
-from vitrail.study.robustness_tests import adversarial, calibrations, conflicts, shifts, sketches
+from vitrail.study.robustness_tests import adversarial, calibrations, conflicts, fitting_images, shifts, sketches
 from vitrail.study.studied_model import StudiedModel, channels_first
 from vitrail.tasks.classification import Classification
 
@@ -130,9 +130,21 @@ def test_the_temperature_of_val_is_used_on_the_images():
     images, _, labels = squares()
     rule = lambda pixels: 4 * by_colour(pixels).sign().double()  # noqa: E731
     # On val a quarter is wrong: sigmoid(4 / T) = 3 / 4.
-    val = asked(rule, images[:4], [0, 1, 0, 0])
+    val = asked(rule, images[:4] * 8, [0, 1, 0, 0] * 8)
     found = values(calibrations(asked(rule, images, labels), val, seed=0))
     assert found["temperature"] == pytest.approx(4 / np.log(3))
     assert found["ECE"] == pytest.approx(1 / (1 + np.exp(4)))
     assert found["ECE at temperature"] == pytest.approx(0.25)
     assert found["Brier at temperature"] == pytest.approx(2 * 0.25**2)
+
+
+def test_no_temperature_is_fitted_on_a_few_images():
+    images, _, labels = squares()
+    rule = lambda pixels: 4 * by_colour(pixels).sign().double()  # noqa: E731
+    few = asked(rule, images[:4] * 7, [0, 1, 0, 0] * 7)
+    found = values(calibrations(asked(rule, images, labels), few, seed=0))
+    assert found["temperature"] == 1
+    assert found["ECE at temperature"] == found["ECE"]
+    many = asked(rule, images[:4] * 15, [0, 1, 0, 0] * 15)  # 60, so that each half has enough for the other
+    assert fitting_images(many, few) == "halves"
+    assert values(calibrations(many, few, seed=0))["temperature"] == pytest.approx(4 / np.log(3))

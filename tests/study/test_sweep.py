@@ -16,7 +16,7 @@ from vitrail.data.bad_files import BadFiles
 from vitrail.errors import VitrailError
 from vitrail.study.files import study_page, write_study
 from vitrail.study.sweep import Sweep, best_command, grid_values, sweep
-from vitrail.study.sweep_page import files, sweep_table
+from vitrail.study.sweep_page import files, sweep_notes, sweep_table
 from vitrail.study.trial_runs import Outcome, Trial, finished
 from vitrail.training.recipe import Recipe
 from vitrail.training.stop import Stopped
@@ -89,6 +89,20 @@ def test_results_are_ranked_by_validation_and_failures_are_rows(shades, tmp_path
     with (tmp_path / "out/sweep.csv").open() as file:
         assert [row["overrides.num_heads"] for row in csv.DictReader(file)] == ["1", "3"]
     assert "vitrail train shades0 --epochs 1 --set overrides.num_heads=1" in study_page(files(found, command))
+
+
+def test_the_notes_name_the_lead_of_the_best_run_or_a_tie(tmp_path):
+    trials = [Trial(name, TINY, "shades") for name in ("a", "b")]
+
+    def note(*qualities: float) -> str:
+        outcomes = [
+            Outcome(trial, tmp_path / trial.name, quality=each) for trial, each in zip(trials, qualities, strict=True)
+        ]
+        return sweep_notes(Sweep("shades", ("lr",), (("1",), ("2",)), tuple(outcomes)))[1]
+
+    assert note(0.75, 0.875).startswith("It is 0.1250 better than the second, one seed each")
+    assert note(0.75, 0.75).startswith("It and the second do not differ, one seed each")
+    assert note(0.75, 0.75001).startswith("It and the second do not differ")
 
 
 def test_no_run_begins_after_the_time(shades, tmp_path):

@@ -154,6 +154,15 @@ def test_pretraining_is_judged_by_its_loss_on_images_it_does_not_see(pretrained:
     assert (pretrained.path / "splits.csv").read_text().count(",val,") == 7
 
 
+def test_a_pretraining_that_learned_nothing_is_named(photos: Path, tmp_path: Path) -> None:
+    recipe = replace(MASKED, epochs=None, steps=1, lr=1e-9)
+    run = vitrail.pretrain(photos, recipe, out=tmp_path / "run")
+    found = json.loads((run.path / "evaluation.json").read_text(encoding="utf-8"))
+    (sentence,) = [each for each in found["cautions"] if "mean of each patch" in each]
+    assert sentence.startswith("The result is no better than predicting the mean of each patch (loss ")
+    assert sentence in (run.path / "report.html").read_text(encoding="utf-8")
+
+
 def test_pretraining_leaves_a_report_with_its_reconstructions(pretrained: vitrail.Run) -> None:
     report = (pretrained.path / "report.html").read_text(encoding="utf-8")
     assert "Reconstructions" in report

@@ -22,6 +22,7 @@ from vitrail.tasks.classification_report import confused_pairs
 from vitrail.tasks.task import Mistake
 from vitrail.training.publish.model_card import CardFacts, write_card
 from vitrail.training.publish.report import DrawnMistake, Report, report_page, write_report
+from vitrail.training.publish.results import run_title
 
 NASTY = ("<script>alert(1)</script>", 'a "quoted" & name', "猫 | it's")
 
@@ -108,6 +109,23 @@ def test_everything_is_escaped_and_said(tmp_path: Path) -> None:
     for tag, attrs in page.tags:
         assert (attrs.get("src") or "data:").startswith("data:")
         assert tag != "img" or attrs.get("alt") is not None
+
+
+def test_a_report_is_named_for_its_source_and_its_run(tmp_path: Path) -> None:
+    assert run_title(tmp_path / "runs" / "flowers-3", "flowers") == "flowers-3", "as runs are named by default"
+    assert run_title(tmp_path / "vit small", str(tmp_path / "flowers.csv")) == "flowers.csv: vit small"
+    assert run_title(tmp_path / "flowers-3", str(tmp_path / "flowers.csv")) == "flowers-3"
+    assert run_title(Path(), "digits") == f"digits: {Path.cwd().name}"
+
+
+def test_rank_and_spread_are_explained_where_they_are_drawn() -> None:
+    evaluation, _ = evaluate(("cat", "dog"))
+    known = full_report(evaluation)
+    assert "directions" not in Page(report_page(known)).text
+    rows = [{**row, "val_rank": 3.0 + row["epoch"], "val_spread": 0.5} for row in known.history]
+    text = Page(report_page(replace(known, history=rows))).text
+    assert "1 means that all embeddings lie on one line." in text
+    assert "0 if all images have the same one." in text
 
 
 def test_the_matrix_and_the_rows_are_the_evaluations() -> None:

@@ -1,10 +1,14 @@
 """Build the model of a stored checkpoint from config, rewrites and tensors."""
 
+from collections.abc import Mapping
+
 import torch
+from torch import Tensor
 
 from ..errors import VitrailError
 from ..models.fields import ModelConfig, pair
 from ..nn import BaseVisionModel, Tokens
+from ..nn.init import without_weights
 from ..rewrites.base import Rewrite
 from ..rewrites.registry import replay
 from .document import Stored
@@ -16,15 +20,15 @@ _NAMED = 12
 
 def build(stored: Stored) -> BaseVisionModel[ModelConfig]:
     """The model of a stored checkpoint, in evaluation mode, with its tensors and their dtype."""
-    check_tensors(stored)
     model = blueprint(stored.config, stored.rewrites)
+    _check_tensors(stored, model.state_dict())
     model.load_state_dict(stored.state, strict=True, assign=True)
     return model.eval()
 
 
 def blueprint(config: ModelConfig, rewrites: tuple[Rewrite, ...] = ()) -> BaseVisionModel[ModelConfig]:
     """The model on the meta device, without memory or weights, rewritten."""
-    with refused(type(config).__name__), torch.device("meta"):
+    with refused(type(config).__name__), without_weights():
         return replay(config.build(), rewrites)
 
 
@@ -53,7 +57,10 @@ def stride_of(config: ModelConfig) -> tuple[int, int]:
 
 def check_tensors(stored: Stored) -> None:
     """Raise VitrailError unless names and shapes of the tensors are exactly those of the architecture."""
-    expected = blueprint(stored.config, stored.rewrites).state_dict()
+    _check_tensors(stored, blueprint(stored.config, stored.rewrites).state_dict())
+
+
+def _check_tensors(stored: Stored, expected: Mapping[str, Tensor]) -> None:
     missing = [name for name in expected if name not in stored.state]
     unexpected = [name for name in stored.state if name not in expected]
     wrong = [

@@ -1,4 +1,8 @@
-"""Finds and reads a source of weights."""
+"""Finds and reads a source of weights.
+
+What reads weights of other libraries is imported when it is needed: it has the layouts of all families, and would
+double the start of every command that loads a checkpoint of vitrail.
+"""
 
 from dataclasses import replace
 from pathlib import Path
@@ -10,10 +14,7 @@ from ..models.fields import ModelConfig
 from ..models.registry import is_model_name, model_config
 from ..progress import Say
 from .atomic import MANIFEST
-from .card import Card
 from .document import Stored
-from .foreign import from_state, read_model_folder, read_npz
-from .foreign_config import CARDS
 from .hub import fetch
 from .native import read_file, read_folder
 from .origin import is_hub_id
@@ -74,13 +75,20 @@ def _read_file(path: Path, architecture: str | None, facts: dict[str, Any]) -> S
             f"{path} is a pickle, which can run code when it is read: "
             f"convert it safely with `vitrail convert {path} -o {target}`"
         )
-    found = read_npz(path) if path.suffix == ".npz" else read_file(path)
-    if isinstance(found, Stored):
-        return found
+    state = None if path.suffix == ".npz" else read_file(path)
+    if isinstance(state, Stored):
+        return state
+    from .card import Card
+    from .foreign import from_state, read_npz
+
+    found = read_npz(path) if state is None else state
     return from_state(found, Card(), architecture, facts, origin=str(path))
 
 
 def _read_model_folder(path: Path, architecture: str | None, facts: dict[str, Any]) -> Stored:
+    from .foreign import read_model_folder
+    from .foreign_config import CARDS
+
     if not any((path / card).is_file() for card in CARDS):
         raise VitrailError(
             f"{path} is not a checkpoint: it has neither {MANIFEST} nor a {' or '.join(CARDS)} of another library"

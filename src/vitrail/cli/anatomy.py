@@ -34,7 +34,10 @@ class Anatomy:
         from ..checkpoint.contract import load
         from ..progress import visible
         from ..study.anatomy import study_anatomy, write_anatomy
+        from ..study.files import is_folder
+        from ..tables import check_file, check_folder
 
+        (check_folder if is_folder(self.out) else check_file)(self.out)
         found = study_anatomy(
             load(self.checkpoint),
             self.images,

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 from ..json_text import json_text
-from ..tables import write_text
+from ..tables import check_file, make_parent, write_text
 from .options import (
     OUTPUT,
     BatchSize,
@@ -65,6 +65,8 @@ class Eval:
 
         if self.rows:
             table_format(None, self.rows)
+        if self.out:
+            check_file(self.out)
         checkpoint = load(self.checkpoint)
         task = resolve(checkpoint.task)
         layout = Layout(task, output_names(checkpoint), 5, labelled=True)
@@ -85,6 +87,7 @@ class Eval:
             )
         text = json_text(found.to_dict())
         if self.out:
+            make_parent(self.out)
             write_text(self.out, text + "\n")
         print_left_out({self.source: found.bad})
         print_note(f"scored {found.note}")

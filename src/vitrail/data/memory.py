@@ -3,7 +3,8 @@
 from collections.abc import Callable, Sequence
 
 from torch import Tensor
-from torchvision.transforms.v2 import functional as tvf
+
+from .resize import resize
 
 Decode = Callable[[int], Tensor]
 
@@ -17,8 +18,8 @@ def shrink(image: Tensor, side: int) -> Tensor:
     scale = side / min(height, width)
     if scale >= 1:
         return image
-    size = [max(1, round(height * scale)), max(1, round(width * scale))]
-    return tvf.resize(image, size, antialias=True)
+    size = max(1, round(height * scale)), max(1, round(width * scale))
+    return resize(image, size, "bilinear")
 
 
 def remember(decode: Decode, sizes: Sequence[int], budget: int) -> Decode:

@@ -14,14 +14,19 @@ _UPRIGHT = {
 }
 
 
+def turn_of(image: Image.Image) -> Image.Transpose | None:
+    """How the EXIF block asks to turn an image; None if it is upright, has none, or the block is damaged."""
+    if image.info.keys().isdisjoint(_EXIF_PLACES):  # looking into EXIF costs as much as decoding a thumbnail
+        return None
+    try:
+        return _UPRIGHT.get(image.getexif().get(0x0112, 1))
+    except Exception:  # the pixels are intact: a damaged EXIF block only loses the orientation
+        return None
+
+
 def upright(image: Image.Image) -> Image.Image:
     """Return the image turned as its EXIF block asks; unchanged without one, or if it is damaged."""
-    if image.info.keys().isdisjoint(_EXIF_PLACES):  # looking into EXIF costs as much as decoding a thumbnail
-        return image
-    try:
-        turn = _UPRIGHT.get(image.getexif().get(0x0112, 1))
-    except Exception:  # the pixels are intact: a damaged EXIF block only loses the orientation
-        return image
+    turn = turn_of(image)
     if turn is None:
         return image
     turned = image.transpose(turn)

@@ -8,13 +8,12 @@ from typing import Any, Literal
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torchvision.transforms.v2 import functional as tvf
 
 from ..errors import VitrailError
 from ..plain import short
 from ..typed import build
 from .in_memory import ImageLike, image_tensor
-from .resize import resize_and_crop, stretch_and_crop
+from .resize import resize_and_crop, stretch_and_crop, to_float
 
 Interpolation = Literal["bicubic", "bilinear", "nearest"]
 
@@ -94,15 +93,31 @@ class Preprocess:
             return stretch_and_crop(image, least, (height, width), self.interpolation)
         return resize_and_crop(image, least, (height, width), self.interpolation)
 
+    @property
+    def keeps_values(self) -> bool:
+        """Whether pixels are the values of uint8 images, 0 to 255, as models take them after `fold_preprocess`."""
+        return not any(self.mean) and all(std == 1 / 255 for std in self.std)
+
     def normalise(self, image: Tensor) -> Float[Tensor, "*batch C H W"]:
         """Scale uint8 to 0..1, subtract the mean, divide by the deviation; also for a batch."""
-        pixels = tvf.to_dtype(image, torch.float32, scale=True)
-        return tvf.normalize(pixels, list(self.mean), list(self.std))
+        if self.keeps_values and image.dtype == torch.uint8:
+            return image.float()
+        mean, std = self._channel_values(image.device)
+        return to_float(image).sub(mean).div_(std)
+
+    def for_engine(self, image: Tensor) -> Tensor:
+        """`normalise` for an engine: uint8 images are returned as they are where their values are the pixels."""
+        return image if self.keeps_values and image.dtype == torch.uint8 else self.normalise(image)
 
     def denormalise(self, pixels: Float[Tensor, "*batch C H W"]) -> Float[Tensor, "*batch C H W"]:
         """Inverse of `normalise`, on the scale where a uint8 image is 0 to 1; also for a batch."""
-        mean, std = (torch.tensor(values, device=pixels.device).view(-1, 1, 1) for values in (self.mean, self.std))
+        mean, std = self._channel_values(pixels.device)
         return pixels * std + mean
+
+    def _channel_values(self, device: torch.device) -> tuple[Tensor, Tensor]:
+        """Mean and deviation as tensors (C, 1, 1)."""
+        mean, std = (torch.tensor(values, device=device).view(-1, 1, 1) for values in (self.mean, self.std))
+        return mean, std
 
     def viewable(self, pixels: Float[Tensor, "*batch C H W"]) -> Float[Tensor, "*batch C H W"]:
         """Inverse of `normalise` for display: also clipped to 0..1, unless mean and deviation are of other values."""

@@ -1,14 +1,17 @@
-"""Resize with a centre crop in memory that is bounded by the image and the crop, for images of any aspect ratio."""
+"""Resize with a centre crop in memory that is bounded by the image and the crop, for images of any aspect ratio.
+
+The results are those of torchvision's functions of the same names, bit for bit. They are not called, because importing
+torchvision takes about as long as importing torch, and every command that predicts would wait for it.
+"""
 
 import math
 
 import numpy as np
 import torch
-from jaxtyping import Shaped
+from jaxtyping import Float, Shaped
 from PIL import Image
 from torch import Tensor
-from torchvision.transforms.v2 import InterpolationMode
-from torchvision.transforms.v2 import functional as tvf
+from torch.nn import functional as F
 
 _MOST_GROWTH = 8
 """A resized image with more times the pixels of its smallest useful size is not made: only its crop is."""
@@ -39,11 +42,9 @@ def resize_and_crop(
     scale = max(side / length for side, length in zip(least, found, strict=True))
     size = [max(side, int(length * scale)) for side, length in zip(least, found, strict=True)]
     if size == list(found):
-        return tvf.center_crop(image, list(crop))
+        return center_crop(image, crop)
     if math.prod(size) > _MOST_GROWTH * math.prod(least):
-        # Rounded as torchvision's `center_crop` does.
-        corner = [round((length - side) / 2) for length, side in zip(size, crop, strict=True)]
-        return _cropped_first(image, (size[0], size[1]), (corner[0], corner[1]), crop, interpolation)
+        return _cropped_first(image, (size[0], size[1]), _corner((size[0], size[1]), crop), crop, interpolation)
     return stretch_and_crop(image, (size[0], size[1]), crop, interpolation)
 
 
@@ -57,11 +58,56 @@ def stretch_and_crop(
         crop, interpolation: as in `resize_and_crop`.
     """
     if size == (image.shape[1], image.shape[2]):
-        return tvf.center_crop(image, list(crop))
+        return center_crop(image, crop)
     parts = image.split(1) if image.numel() > _MOST_AT_ONCE else [image]
-    mode = InterpolationMode(interpolation)
-    done = [tvf.center_crop(tvf.resize(part, list(size), mode, antialias=True), list(crop)) for part in parts]
+    done = [center_crop(resize(part, size, interpolation), crop) for part in parts]
     return done[0] if len(done) == 1 else torch.cat(done)
+
+
+def resize(image: Shaped[Tensor, "C H W"], size: tuple[int, int], interpolation: str) -> Shaped[Tensor, "C H2 W2"]:
+    """Resize to `size`, with antialiasing unless `interpolation` is "nearest"; integers are rounded.
+
+    The layout is kept: channels last is faster.
+    """
+    if size == (image.shape[1], image.shape[2]):
+        return image
+    smooth = interpolation != "nearest"
+    exact = (
+        image.is_floating_point() or (image.dtype == torch.uint8 and not smooth) or _has_kernel(image, interpolation)
+    )
+    source = (image if exact else image.float())[None]
+    if source.is_contiguous(memory_format=torch.channels_last):
+        # PyTorch takes a batch of one for contiguous, unless the stride of the batch is that of channels last.
+        source = source.as_strided(source.shape, (image.numel(), *source.stride()[1:]))
+    made = F.interpolate(
+        source, list(size), mode=interpolation, align_corners=False if smooth else None, antialias=smooth
+    )[0]
+    if exact:
+        return made
+    limits = torch.iinfo(image.dtype)
+    return made.clamp_(limits.min, limits.max).round_().to(image.dtype)
+
+
+def _has_kernel(image: Tensor, interpolation: str) -> bool:
+    """Whether PyTorch can resize such integers on this device."""
+    if image.dtype != torch.uint8 or image.device.type != "cpu":
+        return image.dtype == torch.uint8 and interpolation == "nearest"
+    return interpolation != "bilinear" or torch.backends.cpu.get_cpu_capability() in ("AVX2", "AVX512")
+
+
+def center_crop(image: Shaped[Tensor, "*batch H W"], crop: tuple[int, int]) -> Shaped[Tensor, "*batch H2 W2"]:
+    """The centre of an image, (height, width) at most its own."""
+    top, left = _corner((image.shape[-2], image.shape[-1]), crop)
+    return image[..., top : top + crop[0], left : left + crop[1]]
+
+
+def _corner(size: tuple[int, int], crop: tuple[int, int]) -> tuple[int, int]:
+    return round((size[0] - crop[0]) / 2), round((size[1] - crop[1]) / 2)
+
+
+def to_float(image: Shaped[Tensor, "*batch C H W"]) -> Float[Tensor, "*batch C H W"]:
+    """Convert uint8 to float32 in [0, 1]; other values keep their scale."""
+    return image.float().mul_(1 / 255) if image.dtype == torch.uint8 else image.float()
 
 
 def _cropped_first(

@@ -14,6 +14,9 @@ Group = tuple[Sample, ...]
 Classes = dict[str, frozenset[int]]
 """Content hash -> classes."""
 
+_TINY = 1e-6
+"""A part of an image that is an error of floating point, and not rounded up."""
+
 ClassesOf = Callable[[Sample], Collection[int]]
 """Sample -> classes, by which splits are stratified."""
 
@@ -113,8 +116,12 @@ def _cut(classes: Classes, val: float, test: float) -> dict[str, Split]:
     strata = _strata(classes)
     parts: dict[str, Split] = dict.fromkeys(classes, "train")
     shares: tuple[tuple[Split, float], ...] = (("test", test), ("val", val))
+    sizes = [len(stratum) for stratum in strata]
     for name, share in shares:
-        for stratum, quota in zip(strata, _quotas([len(s) for s in strata], share), strict=True):
+        # Rounded alike twice, the same few of many small classes would have both a val and a test image.
+        few = min(sizes) * share < 1
+        quotas = _quotas(sizes, share, 0.5 - _TINY if name == "val" and test and few else 0.0)
+        for stratum, quota in zip(strata, quotas, strict=True):
             for digest in [d for d in stratum if parts[d] == "train"][:quota]:
                 parts[digest] = name
     _return_last_images(classes, parts)
@@ -124,9 +131,15 @@ def _cut(classes: Classes, val: float, test: float) -> dict[str, Split]:
     return parts
 
 
-def _quotas(sizes: Sequence[int], share: float) -> Iterator[int]:
-    """`share` of each size in whole numbers; rounding errors are carried to the next, so that the sum is right."""
-    carry = 0.0
+def _quotas(sizes: Sequence[int], share: float, carry: float = 0.0) -> Iterator[int]:
+    """`share` of each size in whole numbers; rounding errors are carried to the next, so that the sum is right.
+
+    Args:
+        sizes: numbers of images.
+        share: from 0 to below 1.
+        carry: rounding error to begin with, below 0.5: the sum is rounded to the nearest number if 0, up near 0.5.
+            Of equal sizes with a share below half an image, these two give an image to different ones.
+    """
     for size in sizes:
         ideal = size * share + carry
         quota = min(size, max(0, int(ideal + 0.5)))

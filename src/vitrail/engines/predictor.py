@@ -8,11 +8,11 @@ import torch
 from jaxtyping import Shaped
 from torch import Tensor
 from torch.utils._pytree import tree_leaves, tree_map_only
-from torchvision.transforms.v2 import functional as tvf
 
 from ..checkpoint.contract import Checkpoint
 from ..data.in_memory import ImageLike, image_tensor
 from ..data.preprocess import Preprocess
+from ..data.resize import to_float
 from ..errors import VitrailError
 from ..tasks.registry import resolve
 from ..tasks.task import Prediction, Task
@@ -85,7 +85,7 @@ class Predictor:
             VitrailError: an output is not finite though the pixels are.
         """
         for images, count in even_batches(batches):
-            pixels = self.preprocess.normalise(images)
+            pixels = self.preprocess.for_engine(images)
             output = first_rows(self._run(pixels), count)
             if not _is_finite(output) and _is_finite(pixels):
                 raise VitrailError(
@@ -120,7 +120,7 @@ def batched(images: Iterable[Shaped[Tensor, "C H W"]], size: int) -> Iterator[Sh
 def stack(images: Sequence[Shaped[Tensor, "C H W"]]) -> Shaped[Tensor, "B C H W"]:
     """Stack images of one size; if only some of them are uint8, all become float32 in [0, 1]."""
     if len({image.dtype for image in images}) > 1:
-        images = [tvf.to_dtype(image, torch.float32, scale=True) for image in images]
+        images = [to_float(image) for image in images]
     return torch.stack(list(images))
 
 

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ..checkpoint.atomic import write_file
 from ..errors import VitrailError
+from ..tables import check_folder, make_parent
 
 _PATHS_PER_BLOCK = 4096
 
@@ -43,8 +44,7 @@ def check_target(target: Path) -> None:
         raise VitrailError(f"{target} is a folder: name a file in it, such as {target / 'embeddings.npz'}")
     if not target.suffix and target.is_file():
         raise VitrailError(f"{target} is a file: name another folder for the parts")
-    if not target.absolute().parent.is_dir():
-        raise VitrailError(f"there is no folder {target.parent} to write {target.name} to: make it first")
+    check_folder(target.parent)
     if target.suffix == ".parquet":
         _import_parquet()
 
@@ -66,6 +66,7 @@ def write_rows(rows: Iterable[Rows], paths: Sequence[str], width: int, target: P
             failed += sum(error is not None for error in part.errors)
             yield part
 
+    make_parent(target)
     write_file(target, lambda file: _WRITERS[target.suffix](counted(), paths, width, file))
     return failed
 

@@ -73,7 +73,7 @@ def write_parts(
 
 def _begin(folder: Path, identity: dict[str, Any]) -> None:
     """Write the manifest, or compare it with the existing one."""
-    folder.mkdir(exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     manifest = folder / MANIFEST
     # As read back from JSON: tuples become lists.
     plain = json.loads(json.dumps(identity))

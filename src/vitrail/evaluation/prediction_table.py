@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from ..errors import VitrailError
-from ..tables import complete_file
+from ..tables import check_file, complete_file, make_parent
 from ..tasks.task import Prediction
 from .prediction_layout import Layout
 from .table_writers import WRITERS, Add
@@ -34,7 +34,8 @@ def table_format(form: Format | None, output: Path | None) -> Format:
     """Return the format of a table: the one that is given, or that of the file's suffix; CSV on standard output.
 
     Raises:
-        VitrailError: an unknown suffix, a suffix of another format, or a format that is not text without a file.
+        VitrailError: an unknown suffix, a suffix of another format, or a format that is not text without a file; or
+            the file cannot be written.
     """
     known: tuple[Format, ...] = get_args(Format)
     if output is None:
@@ -49,6 +50,7 @@ def table_format(form: Format | None, output: Path | None) -> Format:
     if found is None:
         suffixes = ", ".join(f".{each}" for each in known)
         raise VitrailError(f"{output} has no suffix of a table: use one of {suffixes}, or add --format")
+    check_file(output)
     return found
 
 
@@ -84,5 +86,6 @@ def _opened(layout: Layout, form: Format, output: Path | None) -> Iterator[Add]:
         with writer(layout, sys.stdout) as add:
             yield add
         return
+    make_parent(output)
     with complete_file(output, mode="wb" if form in _BINARY else "w") as file, writer(layout, file) as add:
         yield add

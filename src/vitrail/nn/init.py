@@ -1,10 +1,50 @@
 """Published initialisations of weights."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+
+@contextmanager
+def without_weights() -> Iterator[None]:
+    """Context manager in which modules are built on the meta device: shapes without memory or values."""
+    with torch.device("meta"), _WithoutRandomValues():
+        yield
+
+
+class _WithoutRandomValues(TorchFunctionMode):
+    """Leave out random initialisation: PyTorch imports its compiler for it on the meta device, which takes seconds."""
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Sequence[type],
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        given = kwargs or {}
+        if func in _RANDOM:
+            filled: Tensor = args[0] if args else given["tensor"]
+            return filled
+        return func(*args, **given)
+
+
+_RANDOM = {
+    nn.init.normal_,
+    nn.init.uniform_,
+    nn.init.kaiming_normal_,
+    nn.init.kaiming_uniform_,
+    nn.init.orthogonal_,
+    nn.init.xavier_uniform_,
+    nn.init.trunc_normal_,
+    Tensor.normal_,
+    Tensor.uniform_,
+}
 
 
 def init_vit(module: nn.Module) -> None:

@@ -2,13 +2,12 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ..data.augment import Mix, batch_mix
 from ..data.loader import Batch
 from ..errors import VitrailError
 from ..models.fields import ModelConfig
@@ -18,6 +17,9 @@ from .objective import Labels, Loss, Moment
 from .stored_logits import FACTS, StoredLogits, read_facts
 from .supervised import Supervised, SupervisedConfig
 from .teachers import Teacher, make_teacher
+
+if TYPE_CHECKING:
+    from ..data.augment import Mix
 
 
 class Distilled(Supervised):
@@ -44,7 +46,7 @@ class Distilled(Supervised):
         loss: nn.Module,
         teacher: Teacher | StoredLogits,
         *,
-        mix: Mix | None,
+        mix: "Mix | None",
         one_label: bool,
         kind: Literal["soft", "hard"],
         temperature: float,
@@ -122,7 +124,7 @@ class DistillConfig(SupervisedConfig):
             model,
             self._loss(labels.targets, one_label=one_label),
             stored or make_teacher(self.teacher, labels.names, labels.preprocess),
-            mix=batch_mix(self.mixup, self.cutmix, self.mix_rate, len(labels.names)),
+            mix=self._mix(labels),
             one_label=one_label,
             kind=self.kind,
             temperature=self.temperature,

@@ -12,7 +12,7 @@ from ..data.preprocess import Preprocess
 from ..models.fields import ModelConfig
 from ..nn import BaseVisionModel, VisionModel
 from .encoders import EncoderObjectiveConfig, PixelDecoder, tiling_hybrid
-from .objective import Labels, Loss, Moment, Objective, require_fraction
+from .objective import ONE_COLOUR, Labels, Loss, Moment, Objective, Trivial, require_fraction
 from .reconstructions import MOST_DRAWN, hidden_part_section
 from .rectangles import random_rectangles
 
@@ -51,6 +51,9 @@ class Inpainting(Objective):
     def predict(self, pixels: Float[Tensor, "B C H W"], hole: Bool[Tensor, "B H W"]) -> Float[Tensor, "B C H W"]:
         """The image as it is predicted from what is outside of the hole; 0 is the mean colour of normalised pixels."""
         return self.decode(self.model.forward_features(pixels.masked_fill(hole.unsqueeze(1), 0.0)))
+
+    def trivial(self, batch: Batch) -> Trivial:
+        return Trivial(ONE_COLOUR, batch.pixels.square().mean())
 
     @staticmethod
     def error(

@@ -1,5 +1,6 @@
 """Jigsaw puzzle: pre-training without labels by finding the places of shuffled pieces of an image."""
 
+import math
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -15,7 +16,7 @@ from ..errors import VitrailError
 from ..models.fields import ModelConfig
 from ..nn import BaseVisionModel, VisionModel
 from .encoders import EncoderObjectiveConfig, TokenReader, tiling_hybrid
-from .objective import Labels, Loss, Moment, Objective
+from .objective import Labels, Loss, Moment, Objective, Trivial
 from .reconstructions import MOST_DRAWN, reconstruction_section
 
 
@@ -47,6 +48,9 @@ class Jigsaw(Objective):
         logits = self.logits(shuffled).float().flatten(0, 1)
         accuracy = (logits.argmax(dim=1) == places.flatten()).float().mean()
         return Loss(F.cross_entropy(logits, places.flatten()), {"accuracy": accuracy})
+
+    def trivial(self, batch: Batch) -> Trivial:
+        return Trivial("guessing", torch.tensor(math.log(self.pieces**2)))
 
     def shuffle(self, pixels: Float[Tensor, "B C H W"]) -> tuple[Float[Tensor, "B C H W"], Int[Tensor, "B P"]]:
         """Images with their pieces in a random order, and the places where the pieces were."""

@@ -17,7 +17,7 @@ from ..models.vit import ViTConfig
 from ..nn import BaseVisionModel, MaskedAutoencoder, Reconstruction
 from ..nn.masking import patchify, unpatchify
 from .encoders import small_vit
-from .objective import Labels, Loss, Moment, Objective, ObjectiveConfig, require_fraction
+from .objective import ONE_COLOUR, Labels, Loss, Moment, Objective, ObjectiveConfig, Trivial, require_fraction
 from .reconstructions import MOST_DRAWN, reconstruction_section
 
 
@@ -44,12 +44,21 @@ class MaskedReconstruction(Objective):
 
     def error(self, output: Reconstruction, pixels: Float[Tensor, "B C H W"]) -> Float[Tensor, ""]:
         """Mean squared error over the hidden patches only."""
-        target = patchify(pixels, self.patch_size)
-        if self.normalise:
-            mean, deviation = _moments(target)
-            target = (target - mean) / deviation
-        errors = (output.patches - target).square().mean(dim=-1)
+        errors = (output.patches - self.target(pixels)).square().mean(dim=-1)
         return (errors * output.mask).sum() / output.mask.sum()
+
+    def target(self, pixels: Float[Tensor, "B C H W"]) -> Float[Tensor, "B N P"]:
+        """Pixels of each patch, standardised if `normalise`."""
+        target = patchify(pixels, self.patch_size)
+        if not self.normalise:
+            return target
+        mean, deviation = _moments(target)
+        return (target - mean) / deviation
+
+    def trivial(self, batch: Batch) -> Trivial:
+        """Zero for every pixel of a target: the mean of its patch if `normalise`, otherwise the mean colour."""
+        answer = "predicting the mean of each patch" if self.normalise else ONE_COLOUR
+        return Trivial(answer, self.target(batch.pixels).square().mean())
 
     @torch.no_grad()
     def report(self, batch: Batch, preprocess: Preprocess) -> list[str]:

@@ -7,7 +7,6 @@ from typing import Any, ClassVar, NamedTuple
 
 from torch import Tensor, nn
 
-from ..data.augment import image_transform
 from ..data.augment_options import Augment
 from ..data.decode import unchanged
 from ..data.loader import Batch, OneView, Views
@@ -19,6 +18,10 @@ from ..tasks.task import Task
 
 Transform = Callable[[Tensor], Tensor]
 """Image (C, H, W) -> augmented image of the model's input size."""
+
+
+ONE_COLOUR = "predicting the same colour everywhere"
+"""Trivial prediction of 0 for normalised pixels, which is their mean colour."""
 
 
 class Moment(NamedTuple):
@@ -48,6 +51,8 @@ class Augmentation:
         """Function image -> augmented image of the model's size."""
         if self.options is None:
             return unchanged
+        from ..data.augment import image_transform
+
         return self.own or image_transform(self.options, self.preprocess)
 
     def of(self, options: Augment, image_size: tuple[int, int] | None = None) -> Transform:
@@ -55,6 +60,8 @@ class Augmentation:
 
         The user's own function, which these options do not describe, is applied before it.
         """
+        from ..data.augment import image_transform
+
         size = image_size or self.preprocess.image_size
         made = image_transform(options, replace(self.preprocess, image_size=size))
         return made if self.own is None else _Both(self.own, made)
@@ -77,6 +84,19 @@ class Loss:
 
     total: Tensor
     parts: Mapping[str, Tensor] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Trivial:
+    """A prediction that needs no training, which a trained model has to be better than.
+
+    Attributes:
+        answer: the prediction, as the end of a sentence: "predicting the mean of each patch".
+        loss: its loss, a scalar tensor.
+    """
+
+    answer: str
+    loss: Tensor
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +136,10 @@ class Objective(nn.Module, ABC):
     def forward(self, batch: Batch, moment: Moment) -> Loss:
         """Compute the loss of a batch on the model's device. Random numbers come from torch's generator, which is
         seeded before each step, so that a run can be resumed."""
+
+    def trivial(self, batch: Batch) -> Trivial | None:
+        """The best known prediction for a batch that needs no training; by default None."""
+        return None
 
     def prepare(self, batches: Iterator[Tensor]) -> None:
         """Fit tensors that are not trained by gradients, such as a codebook, to training images before the first step.

@@ -1,5 +1,6 @@
 """Rotation: pre-training without labels by recognising by how much an image was turned."""
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -12,7 +13,7 @@ from ..errors import VitrailError
 from ..models.fields import ModelConfig, pair
 from ..nn import BaseVisionModel
 from .encoders import EncoderObjectiveConfig, embedding_dim
-from .objective import Labels, Loss, Moment, Objective
+from .objective import Labels, Loss, Moment, Objective, Trivial
 
 _TURNS = 4
 
@@ -42,6 +43,9 @@ class Rotation(Objective):
         logits: Tensor = self.classify(self.model(turned)).float()
         accuracy = (logits.argmax(dim=1) == turns).float().mean()
         return Loss(F.cross_entropy(logits, turns), {"accuracy": accuracy})
+
+    def trivial(self, batch: Batch) -> Trivial:
+        return Trivial("guessing", torch.tensor(math.log(_TURNS)))
 
 
 @dataclass(frozen=True, kw_only=True)

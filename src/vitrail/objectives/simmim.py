@@ -14,7 +14,7 @@ from ..errors import VitrailError
 from ..models.fields import ModelConfig
 from ..nn import BaseVisionModel, VisionModel, embed_hidden
 from .encoders import EncoderObjectiveConfig, PixelDecoder, embedding_of, patches_of, small_vit
-from .objective import Labels, Loss, Moment, Objective, require_fraction
+from .objective import ONE_COLOUR, Labels, Loss, Moment, Objective, Trivial, require_fraction
 from .reconstructions import MOST_DRAWN, hidden_part_section
 
 
@@ -68,6 +68,9 @@ class MaskedPixels(Objective):
         patches = mask[:, ::rows, ::columns].flatten(1)
         tokens = embed_hidden(embedding_of(self.model), pixels, patches, self.mask_token)
         return self.decode(self.model.encoder(tokens))
+
+    def trivial(self, batch: Batch) -> Trivial:
+        return Trivial(ONE_COLOUR, batch.pixels.abs().mean())
 
     @staticmethod
     def error(

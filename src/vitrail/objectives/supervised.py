@@ -1,11 +1,10 @@
 """The classification objective: cross entropy, or another loss of the classes."""
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from torch import Tensor, nn
 
-from ..data.augment import Mix, batch_mix
 from ..data.loader import Batch
 from ..errors import VitrailError
 from ..models.fields import ModelConfig
@@ -21,6 +20,9 @@ from .class_losses import (
 )
 from .objective import Labels, Loss, Moment, Objective, ObjectiveConfig
 
+if TYPE_CHECKING:
+    from ..data.augment import Mix
+
 
 class Supervised(Objective):
     """Loss of a classifier's logits.
@@ -32,7 +34,7 @@ class Supervised(Objective):
         mix: Mixup or CutMix of training batches, or None.
     """
 
-    def __init__(self, model: BaseVisionModel[ModelConfig], loss: nn.Module, *, mix: Mix | None = None) -> None:
+    def __init__(self, model: BaseVisionModel[ModelConfig], loss: nn.Module, *, mix: "Mix | None" = None) -> None:
         super().__init__(model)
         self.loss = loss
         self.mix = mix
@@ -100,8 +102,14 @@ class SupervisedConfig(ObjectiveConfig):
         return Supervised(
             model,
             self._loss(labels.targets, one_label=labels.task.labels == "one"),
-            mix=batch_mix(self.mixup, self.cutmix, self.mix_rate, len(labels.names)),
+            mix=self._mix(labels),
         )
+
+    def _mix(self, labels: Labels) -> "Mix | None":
+        """Mixup or CutMix of the training batches, or None."""
+        from ..data.augment import batch_mix  # imports torchvision, which takes as long as torch
+
+        return batch_mix(self.mixup, self.cutmix, self.mix_rate, len(labels.names))
 
     def sample_weights(self, labels: Labels) -> Tensor | None:
         return sampling_weights(labels.targets) if self.sampler == "balanced" else None

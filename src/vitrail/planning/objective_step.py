@@ -12,6 +12,7 @@ from ..data.preprocess import Preprocess
 from ..errors import VitrailError
 from ..models.fields import ModelConfig, pair
 from ..nn import BaseVisionModel
+from ..nn.init import without_weights
 from ..objectives.objective import Augmentation, Objective, ObjectiveConfig
 
 
@@ -26,7 +27,7 @@ def root_module(objective: ObjectiveConfig, model: BaseVisionModel[ModelConfig])
             f"objective {objective.name} learns from labels, and its step costs what the model's does: plan the model "
             "without an objective"
         )
-    with torch.device("meta"):
+    with without_weights():
         return objective.build(model, None)
 
 

@@ -5,22 +5,32 @@ from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from typing import Any, TypeVar
 
-import torch
-
 from ..errors import VitrailError, nearest
 from ..nn import BaseVisionModel
+from ..nn.init import without_weights
 from ..plain import short
 from ..typed import build
 from .base import Rewrite
 from .fold import FoldBatchNorm, FoldLayerScale
-from .lora import LoRA, merged_state
+from .lora import LoRA, MergeLoRA, merged_state
+from .norm_affine import FoldNormAffine
+from .positions import BakePositions
+from .preprocess import FoldPreprocess
+from .query_scale import FoldQueryScale
+from .read_tokens import ReadTokensOnly
 
 ModelT = TypeVar("ModelT", bound=BaseVisionModel)
 
 REWRITES: dict[str, type[Rewrite]] = {
+    "bake_positions": BakePositions,
     "fold_batch_norm": FoldBatchNorm,
     "fold_layer_scale": FoldLayerScale,
+    "fold_norm_affine": FoldNormAffine,
+    "fold_preprocess": FoldPreprocess,
+    "fold_query_scale": FoldQueryScale,
     "lora": LoRA,
+    "merge_lora": MergeLoRA,
+    "read_tokens_only": ReadTokensOnly,
 }
 """All rewrites by name; `register_rewrite` adds one."""
 
@@ -44,7 +54,7 @@ def replay(model: ModelT, changes: Iterable[Rewrite]) -> ModelT:
     for change in changes:
         name_of(change)
         change(model)
-        model.rewrites = (*model.rewrites, change)
+        model.rewrites = change.recorded(model.rewrites)
     return model
 
 
@@ -53,7 +63,7 @@ def merge_lora(model: ModelT) -> ModelT:
     others = tuple(change for change in model.rewrites if not isinstance(change, LoRA))
     if others == model.rewrites:
         return model
-    with torch.device("meta"):
+    with without_weights():
         merged = replay(model.config.build(), others)
     merged.load_state_dict(merged_state(model), assign=True)
     return merged.train(model.training)

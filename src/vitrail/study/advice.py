@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from shlex import quote
 from typing import Literal, get_args
 
 from ..errors import VitrailError, nearest
@@ -32,6 +33,7 @@ class Problem:
         task: the task.
         needs: what matters.
         measure: measure the time of candidates on this machine instead of estimating it.
+        source: the images in the commands of the advice; by default the word SOURCE.
     """
 
     images: int
@@ -43,6 +45,16 @@ class Problem:
     task: str = "classification"
     needs: tuple[Need, ...] = ()
     measure: bool = False
+    source: str = "SOURCE"
+
+    def words(self) -> str:
+        """Images, classes and size in words."""
+        classes = f", {self.classes} classes" if self.classes else ""
+        return f"{self.images:,} training images{classes}, {self.side} px"
+
+    def named(self, text: str) -> str:
+        """A text with the source in place of the word SOURCE, quoted for a shell."""
+        return re.sub(r"\bSOURCE\b", lambda _: quote(self.source), text)
 
 
 Basis = Literal["measured", "planned", "program"]
@@ -133,9 +145,10 @@ class _Adviser:
 
     def advice(self) -> Advice:
         """The recommendation."""
+        problem = self.problem
         kind, start = self.kind(), self.start()
         variant = self.variant(kind)
-        for need in self.problem.needs:
+        for need in problem.needs:
             self.weigh(need, kind, variant)
         fresh = f"vitrail train SOURCE --model {variant} --minutes 30"
         if start:
@@ -143,9 +156,9 @@ class _Adviser:
             train = ["vitrail train SOURCE --recipe finetune --weights CHECKPOINT --minutes 30", fresh]
         else:
             text, train = f"Train {variant}, a {KIND_WORDS[kind]}, from scratch.", [fresh]
-        if self.problem.task == CLASSIFICATION.name:
+        if problem.task == CLASSIFICATION.name:
             train.append("vitrail study data-efficiency SOURCE --minutes 120")
-        return Advice(text, tuple(train), tuple(self.reasons), tuple(self.unknown))
+        return Advice(text, tuple(map(problem.named, train)), tuple(self.reasons), tuple(self.unknown))
 
     def because(self, text: str, basis: Basis) -> None:
         """Add a reason."""
@@ -153,7 +166,7 @@ class _Adviser:
 
     def ask(self, question: str) -> None:
         """Add something that is not known, and how to find out."""
-        self.unknown.append(question)
+        self.unknown.append(self.problem.named(question))
 
     def kind(self) -> Kind:
         """The kind with the best accuracy in the nearest comparison; a hybrid if there is none near."""

@@ -26,10 +26,12 @@ def advice_page(known: Sequence[Measurement] | None = None) -> str:
 _HEAD = """# Advice
 
 ```
-vitrail advise --images 3000 --classes 12 --latency 10ms --pretrained no --needs robustness,fine-detail
+vitrail advise flowers/ --latency 10ms --pretrained no --needs robustness,fine-detail
+vitrail advise --images 3000 --classes 12 --latency 10ms
 ```
 
-recommends a model and a way to train it. Its reasons are the measurements below (a table in the package,
+recommends a model and a way to train it. The number of training images, the classes and the size of the images are
+those of a source, or of the options. The reasons are the measurements below (a table in the package,
 `study/measurements.json`) and what `vitrail plan` counts or times on this machine; what neither covers is listed as not
 known, with the command that finds out. This page is written from the same table
 (`vitrail.study.advice_page.advice_page()`), and a test compares them.

@@ -70,6 +70,7 @@ def check_output(out: Path | None) -> None:
     if is_folder(out):
         if out.is_file():
             raise VitrailError(f"{out} is a file: name a folder, or a file that ends in .csv")
+        tables.check_folder(out)
         return
     if out.is_dir():
         raise VitrailError(f"{out} is a folder: name a file in it, such as {out / 'study.csv'}, or another folder")
@@ -77,8 +78,7 @@ def check_output(out: Path | None) -> None:
         raise VitrailError(
             f"{out} ends in {out.suffix}: name a .csv file for the table, or a folder for the table and a page"
         )
-    if not out.parent.is_dir():
-        raise VitrailError(f"there is no folder {out.parent} to write {out.name} to: make it, or name another file")
+    tables.check_file(out)
 
 
 def is_folder(out: Path) -> bool:
@@ -93,6 +93,7 @@ def write_study(out: Path, files: StudyFiles) -> str:
         where they are, in words.
     """
     if not (files.folder or is_folder(out)):
+        tables.make_parent(out)
         tables.write_csv(out, next(iter(files.csv.values())))
         return str(out)
     out.mkdir(parents=True, exist_ok=True)

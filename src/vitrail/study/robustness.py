@@ -16,9 +16,10 @@ from ..data.seeds import derive
 from ..errors import VitrailError, nearest
 from ..evaluation.held_out import held_out, recorded_splits
 from ..progress import Track, silent
+from ..tasks.temperature import FEWEST_FITTED
 from . import robustness_tests
 from .options import HeldOutOptions
-from .robustness_tests import Measurement
+from .robustness_tests import Measurement, fitting_images
 from .studied_model import StudiedModel, common_samples, drawn, matched, studied_model
 
 Test = Literal["corruption", "adversarial", "sketch", "conflict", "shift", "calibration"]
@@ -103,7 +104,7 @@ def study_robustness(
         val = _val(checkpoint, source, options, progress) if "calibration" in options.tests else None
         columns.append(_rows(studied, val, masks, options, progress))
         notes.append(f"accuracy of predicting the most common class: {100 * studied.majority_accuracy:.1f} %")
-        notes += _notes(checkpoint, val, masks, options) + _about_values(studied)
+        notes += _notes(checkpoint, studied, val, masks, options) + _about_values(studied)
     if "corruption" in options.tests and len(columns) > 1:
         columns = [_with_error(column, columns[-1]) for column in columns]
     return RobustnessStudy(tuple(zip(*columns, strict=True)), tuple(dict.fromkeys(notes)), bad)
@@ -153,7 +154,11 @@ def _rows(
 
 
 def _notes(
-    checkpoint: Checkpoint, val: StudiedModel | None, masks: list[Mask | None], options: RobustnessOptions
+    checkpoint: Checkpoint,
+    studied: StudiedModel,
+    val: StudiedModel | None,
+    masks: list[Mask | None],
+    options: RobustnessOptions,
 ) -> list[str]:
     notes = []
     if "corruption" in options.tests:
@@ -162,9 +167,22 @@ def _notes(
     if hidden:
         notes.append(f"cue conflict leaves out {hidden} images without a mask, or whose mask shows no object")
     if "calibration" in options.tests:
-        where = f"{len(val.images)} validation images" if val else "one half of the images for the other"
-        notes.append(f"{checkpoint.path or 'the model'}: the temperature is fitted on {where}")
+        notes.append(f"{checkpoint.path or 'the model'}: {_temperature_words(studied, val)}")
     return notes
+
+
+def _temperature_words(studied: StudiedModel, val: StudiedModel | None) -> str:
+    """Where the temperature of the calibration test comes from."""
+    where, val_images = fitting_images(studied, val), len(val.images) if val else 0
+    if where == "val":
+        return f"the temperature is fitted on {val_images} validation images"
+    if where == "halves":
+        return "the temperature is fitted on one half of the images for the other"
+    few = f"{val_images} validation images" if val_images else f"half of {len(studied.images)} images"
+    return (
+        f"no temperature is fitted, since {few} are fewer than {FEWEST_FITTED}: "
+        "the values at temperature have the checkpoint's own"
+    )
 
 
 def _about_values(studied: StudiedModel) -> list[str]:

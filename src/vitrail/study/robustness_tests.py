@@ -17,7 +17,7 @@ from ..evaluation.calibration import brier_scores, calibration, cross_fitted
 from ..lens.adversarial import fgsm, pgd
 from ..lens.probe.order import shuffle_patches
 from ..progress import Track
-from ..tasks.temperature import fit_temperature
+from ..tasks.temperature import FEWEST_FITTED, fit_temperature
 from .studied_model import Image, StudiedModel, on_all, unit_range
 
 Attack = Literal["FGSM", "PGD"]
@@ -111,16 +111,24 @@ def shifts(studied: StudiedModel, seed: int) -> list[Measurement]:
     return rows
 
 
-def calibrations(studied: StudiedModel, val: StudiedModel | None, seed: int) -> list[Measurement]:
-    """ECE and Brier score without and with a temperature, fitted on `val` or across halves of the images.
+def fitting_images(studied: StudiedModel, val: StudiedModel | None) -> Literal["val", "halves", "none"]:
+    """Images that a temperature is fitted on: of "val" and "halves" the first with enough of them."""
+    if val is not None and len(val.images) >= FEWEST_FITTED:
+        return "val"
+    return "halves" if len(studied.images) >= 2 * FEWEST_FITTED else "none"
 
-    It multiplies the temperature that the checkpoint has already, if any.
+
+def calibrations(studied: StudiedModel, val: StudiedModel | None, seed: int) -> list[Measurement]:
+    """ECE and Brier score without and with a temperature, fitted on the images of `fitting_images`.
+
+    It multiplies the temperature that the checkpoint has already, if any, and is 1 if there are too few images.
     """
-    logits = studied.calibrated_logits()
-    if val is not None:
+    logits, where = studied.calibrated_logits(), fitting_images(studied, val)
+    temperature, cooled = 1.0, logits.double()
+    if where == "val" and val is not None:
         temperature = fit_temperature(val.calibrated_logits(), val.labels)
         cooled = logits.double() / temperature
-    else:
+    elif where == "halves":
         temperature = fit_temperature(logits, studied.labels)
         cooled = cross_fitted(logits, studied.labels, derive(seed, "halves"))
     return [

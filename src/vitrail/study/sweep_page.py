@@ -36,9 +36,9 @@ def sweep_notes(found: Sweep) -> list[str]:
     ]
     if len(ranking) > 1:
         first, second = (found.outcomes[place].quality or 0.0 for place in ranking[:2])
-        notes.append(
-            f"It is {first - second:.4f} better than the second, one seed each: repeat close ones with other seeds."
-        )
+        gap = f"{first - second:.4f}"
+        ahead = f"It is {gap} better than the second" if float(gap) else "It and the second do not differ"
+        notes.append(f"{ahead}, one seed each: repeat close ones with other seeds.")
     missing = len(found.outcomes) - len(ranking)
     return [*notes, *([f"{missing} of {len(found.outcomes)} runs have no result."] if missing else [])]
 

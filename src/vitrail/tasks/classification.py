@@ -19,14 +19,11 @@ from .classification_evaluation import ClassEvaluation, Labels
 from .classification_metrics import ClassMetrics
 from .classification_report import class_sections, class_summary
 from .task import Cells, Curve, Mistake, Names, Prediction, Task, same_kind
-from .temperature import above_floor, fit_floor, fit_temperatures
+from .temperature import FEWEST_FITTED, above_floor, fit_floor, fit_temperatures
 from .thresholds import USUAL_THRESHOLD, fit_thresholds
 
 _NAMED = 10
 _DESCRIBED = 50
-
-_FEWEST_FITTED = 30
-"""Images from which a temperature is fitted: with fewer it would be noise."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -140,7 +137,7 @@ class Classification(Task):
     def calibrated(self, output: Float[Tensor, "n K"], target: Float[Tensor, "n K"]) -> "Classification":
         """The task with the temperatures, and the floor or with many labels the thresholds, that suit these outputs and
         targets best; unchanged for a few images."""
-        if len(output) < _FEWEST_FITTED:
+        if len(output) < FEWEST_FITTED:
             return self
         if self.labels == "many":
             cooled = replace(self, temperature=fit_temperatures(output, target), thresholds=())

@@ -9,6 +9,9 @@ from torch import Tensor
 
 from ..errors import VitrailError
 
+FEWEST_FITTED = 30
+"""Images from which a temperature is fitted: with fewer it would be noise."""
+
 _COLDEST, _HOTTEST = 1e-2, 1e2
 _HALVINGS = 60
 

@@ -67,20 +67,21 @@ class Baseline:
     Attributes:
         answer: the answer, as the end of a sentence: "always answering dandelion".
         value: its value of the metric, with the unit.
-        model: "better", "unclear" if the model is better by less than the uncertainty of its result, or "no better".
+        model: "better", "hardly better" (a judgement), "unclear" if the model is better by less than the uncertainty
+            of its result, or "no better".
     """
 
     answer: str
     value: str
-    model: Literal["better", "unclear", "no better"]
+    model: Literal["better", "hardly better", "unclear", "no better"]
 
     @property
     def sentence(self) -> str:
         """Sentence for a model that is not better; empty for one that is."""
         if self.model == "better":
             return ""
-        if self.model == "no better":
-            return f"The result is no better than {self.answer} ({self.value})."
+        if self.model in ("no better", "hardly better"):
+            return f"The result is {self.model} than {self.answer} ({self.value})."
         return f"The result is not clearly better than {self.answer} ({self.value}), which is within its uncertainty."
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -15,7 +15,7 @@ from ..engines.torch_engine import TorchEngine
 from ..models.fields import ModelConfig
 from ..nn import BaseVisionModel
 from ..tasks.task import Evaluation
-from ..tasks.worth import percent_interval, wilson
+from ..tasks.worth import Baseline, percent_interval, wilson
 from .feature_quality import FeatureQuality, feature_quality
 from .loop import LogRow, Trainer
 from .recipe import chosen
@@ -25,6 +25,10 @@ BATCH_SIZE = 32
 """Batch size in evaluation: the same as in `vitrail eval`, so that both give equal numbers."""
 
 
+_CLEARLY_BELOW = 0.95
+"""Fraction of the loss of a trivial prediction from which a model has hardly learned anything."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LossEvaluation(Evaluation):
     """The objective's loss on held-out images.
@@ -32,10 +36,14 @@ class LossEvaluation(Evaluation):
     Attributes:
         parts: its named parts.
         features: quality of the embeddings; None if it was not measured.
+        trivial: a prediction that needs no training, in words; "" if none is known.
+        trivial_loss: its loss.
     """
 
     parts: dict[str, float] = field(default_factory=dict)
     features: FeatureQuality | None = None
+    trivial: str = ""
+    trivial_loss: float = 0.0
 
     @property
     def quality(self) -> float:
@@ -54,13 +62,23 @@ class LossEvaluation(Evaluation):
         return found if self.knn_top1 is None else {**found, "knn_top1": self.knn_top1}
 
     def facts(self) -> list[tuple[str, str]]:
-        found = [(name, f"{value:.4g}") for name, value in {"loss": self.loss, **self.parts}.items()]
+        losses = {"loss": self.loss, **({f"loss of {self.trivial}": self.trivial_loss} if self.trivial else {})}
+        found = [(name, f"{value:.4g}") for name, value in {**losses, **self.parts}.items()]
         if self.features is None:
             return found
         if self.knn_top1 is not None:
             interval = wilson(round(self.knn_top1 * self.features.knn_count), self.features.knn_count)
             found.insert(0, ("kNN accuracy", f"{100 * self.knn_top1:.1f} % ({percent_interval(interval)})"))
         return [*found, ("effective rank", f"{self.features.rank:.3g}"), ("spread", f"{self.features.spread:.3g}")]
+
+    def baseline(self) -> Baseline | None:
+        """A prediction that needs no training."""
+        if not self.trivial:
+            return None
+        model: Literal["better", "hardly better", "no better"] = "no better"  # also if the loss is not a number
+        if self.loss < self.trivial_loss:
+            model = "better" if self.loss < _CLEARLY_BELOW * self.trivial_loss else "hardly better"
+        return Baseline(answer=self.trivial, value=f"loss {self.trivial_loss:.4g}", model=model)
 
     def cautions(self) -> list[str]:
         words = self.features.caution if self.features else ""
@@ -70,7 +88,10 @@ class LossEvaluation(Evaluation):
         return {"loss": self.loss, **({} if self.knn_top1 is None else {"knn_accuracy": self.knn_top1})}
 
     def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
+        found = asdict(self)
+        if not self.trivial:
+            del found["trivial"], found["trivial_loss"]
+        return found
 
 
 @dataclass
@@ -123,17 +144,24 @@ def evaluate_outputs(setup: RunSetup, split: str, output: Tensor) -> Evaluation:
 def evaluate_loss(setup: RunSetup, trainer: Trainer, split: str) -> LossEvaluation:
     """Mean loss of the evaluated weights over a split, with the same random numbers each time."""
     totals: dict[str, float] = {}
+    answer, trivial_loss = "", 0.0
     count, objective = 0, trainer.objective.eval()
     reduced = reduced_precision(setup.device, setup.precision)
     with evaluated_weights(trainer), torch.random.fork_rng(), torch.inference_mode(), reduced:
         for number, batch in enumerate(setup.validation_loader(split, BATCH_SIZE).once()):
             torch.manual_seed(derive(setup.recipe.seed, "validation", number))
-            loss, size = objective(trainer.placed(batch, trainer.image_size), trainer.moment), len(batch.indices)
+            placed = trainer.placed(batch, trainer.image_size)
+            loss, size, trivial = objective(placed, trainer.moment), len(batch.indices), objective.trivial(placed)
             count += size
+            if trivial is not None:
+                answer, trivial_loss = trivial.answer, trivial_loss + size * trivial.loss.item()
             for name, value in {"loss": loss.total, **loss.parts}.items():
                 totals[name] = totals.get(name, 0.0) + size * value.item()
     means = {name: total / max(1, count) for name, total in totals.items()}
-    return LossEvaluation(count=count, loss=means.pop("loss", float("nan")), parts=means)
+    loss = means.pop("loss", float("nan"))
+    return LossEvaluation(
+        count=count, loss=loss, parts=means, trivial=answer, trivial_loss=trivial_loss / max(1, count)
+    )
 
 
 def with_features(

@@ -69,6 +69,7 @@ def test_opens_from_disk_with_what_the_model_says(opened: Opened) -> None:
     assert opened.said() == f"Layer 3, mean of heads: the class token {expected(2, None, 0)}"
     best = look(vit(), picture()).predictions[0]
     assert best.name in opened.text("#lead")
+    assert opened.text("#lead").startswith("vit_tiny_patch16_224 predicts "), "a name stays as it is written"
     assert [name in opened.text("#classes") for name in NAMES] == [True] * 5
     shot = Image.open(io.BytesIO(opened.page.screenshot())).convert("RGB").resize((120, 90))
     assert len(shot.getcolors(120 * 90)) > 100

@@ -67,8 +67,18 @@ class MultiHeadAttention(nn.Module):
         bias = self.bias(tokens)
         if mask is not None:
             bias = mask if bias is None else bias + mask
-        heads = self.attend(q, k, v, bias)
-        return tokens.with_x(self.dropout(self.project(heads.transpose(1, 2).flatten(2))))
+        return tokens.with_x(self._joined(self.attend(q, k, v, bias)))
+
+    def of_prefix(self, tokens: Tokens, count: int) -> Tokens:
+        """The first `count` prefix tokens of the output; they attend to all tokens, others have no query."""
+        few = tokens.only_prefix(count)
+        q, k, v = self.qkv(tokens, few)
+        q, k = self.refine(q, k, tokens)
+        bias = self.bias(tokens)
+        return few.with_x(self._joined(self.attend(q, k, v, bias if bias is None else bias[..., :count, :])))
+
+    def _joined(self, heads: Float[Tensor, "B h N e"]) -> Float[Tensor, "B N D"]:
+        return self.dropout(self.project(heads.transpose(1, 2).flatten(2)))
 
 
 class CrossAttention(nn.Module):

@@ -51,7 +51,7 @@ class Report:
     """Content of the page. All but the sections is plain text or numbers; the page escapes it.
 
     Attributes:
-        title: the run's name.
+        title: names of the source and the run.
         summary: main facts, such as {"model": "...", "images": "1,437 train, 360 validation"}.
         history: the rows of metrics.jsonl.
         curve: chart of the quality over the epochs.
@@ -121,7 +121,21 @@ def _bad(count: int) -> str:
     return f'<p class="note">{files} could not be used and were left out: see bad_files.csv.</p>'
 
 
-_FEATURES = (("Effective rank of the embeddings", "val_rank"), ("Spread of the embeddings", "val_spread"))
+_FEATURES = (
+    (
+        "Effective rank of the embeddings",
+        "val_rank",
+        "How many directions the embeddings of the validation images fill, counting weak ones less. "
+        "Higher is better; 1 means that all embeddings lie on one line.",
+    ),
+    (
+        "Spread of the embeddings",
+        "val_spread",
+        "How much the directions of the embeddings differ between images: about 1 if they point everywhere, "
+        "0 if all images have the same one.",
+    ),
+)
+"""Title, column of the metric log, and explanation of a chart."""
 
 
 def _curves(report: Report) -> str:
@@ -155,10 +169,13 @@ def _curves(report: Report) -> str:
             )
             for part in parts
         ),
-        *((title, line_chart({"validation": curve(key)}, label=title, x_label="epoch")) for title, key in _FEATURES),
+        *((title, line_chart({"validation": curve(key)}, label=title, x_label="epoch")) for title, key, _ in _FEATURES),
         ("Learning rate", line_chart({"learning rate": curve("lr")}, label="Learning rate", x_label="epoch")),
     ]
-    drawn = "".join(f"<div><h3>{escape(name)}</h3>{chart}</div>" for name, chart in charts if chart)
+    notes = {title: f'<p class="note">{note}</p>' for title, _, note in _FEATURES}
+    drawn = "".join(
+        f"<div><h3>{escape(name)}</h3>{notes.get(name, '')}{chart}</div>" for name, chart in charts if chart
+    )
     return section("How it learned", f'<div class="charts">{drawn}</div>') if drawn else ""
 
 

@@ -79,7 +79,7 @@ def write_results(folder: RunFolder, setup: RunSetup, trainer: Trainer, result: 
     batch, labels = _batch(setup)
     task = setup.data.task if setup.by_task else None
     report = Report(
-        title=public_name(setup.data.name),
+        title=run_title(folder.path, setup.data.name),
         summary=_summary(setup, trainer, result.seconds),
         history=folder.rows(),
         curve=task.curve if task else _KNN_CURVE if setup.knn else _LOSS_CURVE,
@@ -98,6 +98,12 @@ def write_results(folder: RunFolder, setup: RunSetup, trainer: Trainer, result: 
     )
     write_report(folder.path / "report.html", report)
     write_card(folder.path / "README.md", report, _card(setup))
+
+
+def run_title(folder: Path, source: str) -> str:
+    """Name of the run's folder, after the name of the source unless it begins with that: "flowers-3"."""
+    run, data = folder.resolve().name, public_name(source)
+    return run if run.startswith(Path(data).stem) else f"{data}: {run}"
 
 
 def _commands(setup: RunSetup, made: dict[str, Any], *, predicts: bool) -> list[str]:

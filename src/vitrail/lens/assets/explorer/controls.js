@@ -95,5 +95,5 @@ const draw = () => {
   const says = best ? ` predicts ${best.name} (${percent(best.probability)}) for ` : " looks at ";
   const hint = `Colours show where ${readWords(view)}. Move over the image to ask a patch, click to hold it; each small map is one head of a layer.`;
   const name = outline.models[pairOf(view.number)[0]];
-  setText(document.getElementById("lead"), `${name[0].toUpperCase()}${name.slice(1)}${says}${image}${withoutWords(view.removed)}. ${hint}`);
+  setText(document.getElementById("lead"), `${name}${says}${image}${withoutWords(view.removed)}. ${hint}`);
 };
