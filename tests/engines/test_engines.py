@@ -15,6 +15,7 @@ from vitrail.engines.agreement import difference, example_pixels
 from vitrail.engines.compiled_engine import CompiledEngine
 from vitrail.engines.engine import make_engine
 from vitrail.errors import VitrailError
+from vitrail.nn import EmbeddingModel
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of exporters and runtimes
 

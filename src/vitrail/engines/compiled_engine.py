@@ -9,8 +9,10 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_map_only
 
 from ..errors import is_out_of_memory
+from ..nn import as_float
+from ..rewrites.inference import for_inference
 from .agreement import require_agreement
-from .precision import on_device, reduced_precision
+from .precision import on_device, place_model, reduced_precision
 from .torch_engine import TorchEngine
 
 
@@ -28,11 +30,12 @@ class CompiledEngine:
     def __init__(self, model: nn.Module, device: str = "auto", precision: str = "auto") -> None:
         self.eager = TorchEngine(model, device, precision)
         self.device, self.precision = self.eager.device, self.eager.precision
-        self.compiled: Callable[[Tensor], Any] | None = compile_frozen(self.eager.model, self.device)
+        running = place_model(for_inference(self.eager.model), self.device)
+        self.compiled: Callable[[Tensor], Any] | None = compile_frozen(running, self.device)
         self.checked = False
 
     def __call__(self, pixels: Tensor) -> Any:
-        """Run the model on normalised float32 pixels (B, C, H, W); outputs are float32 on the CPU.
+        """Run the model on pixels (B, C, H, W), see `Engine`; outputs are float32 on the CPU.
 
         Raises:
             VitrailError: the first batch, and its outputs differ from those of eager PyTorch.
@@ -57,7 +60,7 @@ class CompiledEngine:
     def _run(self, model: Callable[[Tensor], Any], precision: torch.dtype, pixels: Tensor) -> Any:
         # Not inference_mode, in which Inductor freezes no weights.
         with torch.no_grad(), reduced_precision(self.device, precision):
-            return tree_map_only(Tensor, _as_float32, model(on_device(pixels, self.device)))
+            return tree_map_only(Tensor, _as_float32, model(as_float(on_device(pixels, self.device))))
 
 
 def compile_frozen(model: nn.Module, device: torch.device) -> Callable[[Tensor], Any]:

@@ -8,12 +8,12 @@ import torch
 from jaxtyping import Shaped
 from PIL import Image
 from torch import Tensor
-from torchvision.transforms.v2 import functional as tvf
 
 from ..checkpoint.contract import Checkpoint
 from ..data.decode import decode
 from ..data.open import SourceLike, is_source, open_source, read_image
 from ..data.preprocess import Preprocess
+from ..data.resize import to_float
 from ..errors import VitrailError
 from .agreement import difference, tensors
 from .precision import reduced_precision
@@ -63,7 +63,14 @@ def fitted_images(
         if not samples:
             raise VitrailError("no image was found to check the export with: give files, or leave them out")
         files = (read_image(sample, preprocess.channels, then=preprocess.fit) for sample in samples[:MOST_IMAGES])
-    return torch.stack([tvf.to_dtype(image, dtype, scale=True) for image in files])
+    return torch.stack([_with_values(image, dtype) for image in files])
+
+
+def _with_values(image: Tensor, dtype: torch.dtype) -> Tensor:
+    """An image in uint8, or in float32 on the scale where a uint8 image is 0 to 1."""
+    if image.dtype == dtype:
+        return image
+    return to_float(image) if dtype == torch.float32 else (image * 255).round().clamp(0, 255).to(torch.uint8)
 
 
 def _generated(preprocess: Preprocess) -> Iterator[Tensor]:
@@ -89,7 +96,7 @@ def largest_difference(
     batch = _as_videos(images, served.shape)
     pixels = checkpoint.preprocess.normalise(images)
     with torch.inference_mode(), reduced_precision(torch.device("cpu"), torch.float32):
-        output = served.model(_as_videos(pixels, served.shape))
+        output = checkpoint.model.eval()(_as_videos(pixels, served.shape))
         expected = tensors(served.task.decoded(served.task.joined(output)))
     if not all(bool(torch.isfinite(leaf).all()) for leaf in expected):
         raise VitrailError("the model's outputs are not finite: its weights are damaged, or its training diverged")

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_unflatten
 
 from ..machine.allocator import keep_freed_memory
+from ..rewrites.inference import for_inference
 from .agreement import example_pixels, require_agreement
 from .program import Program, to_program
 
@@ -23,7 +24,8 @@ class GraphEngine(ABC):
     When it is made, it compares its outputs for a batch of random pixels with PyTorch's, see `TOLERANCES`.
 
     Args:
-        model: a model of vitrail, or a module that has one inside; it is not changed.
+        model: a model of vitrail, or a module that has one inside; `for_inference(model)` is converted, with the values
+            that its tensors have when an image size first runs.
         device: device of the computation.
         precision: number format of the matrix products.
 
@@ -36,7 +38,9 @@ class GraphEngine(ABC):
     def __init__(self, model: nn.Module, device: torch.device, precision: torch.dtype) -> None:
         self.device = device
         self.precision = precision
-        self.model = copy.deepcopy(model).cpu().eval()
+        shared = for_inference(model)
+        elsewhere = any(parameter.device.type != "cpu" for parameter in shared.parameters())
+        self.model = copy.deepcopy(shared).cpu() if elsewhere else shared
         self.graphs: dict[tuple[torch.dtype, tuple[int, ...]], Graph] = {}
         self.programs: dict[tuple[int, ...], Program] = {}
         keep_freed_memory()

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from ..checkpoint.contract import Checkpoint
 from ..errors import VitrailError
+from ..rewrites.inference import for_inference
 from ..tasks.registry import resolve
 
 
@@ -15,7 +16,7 @@ class ServedModel(nn.Module):
     """Resized images -> normalised pixels -> model -> tensors of the predictions, see `Task.decoded`.
 
     Args:
-        checkpoint: its model, which is set to evaluation mode, its preprocessing and its task.
+        checkpoint: its model, as `for_inference` makes it, its preprocessing and its task.
         dtype: of the images: uint8 (0 to 255), or float32 on the scale where a uint8 image is 0 to 1.
 
     Attributes:
@@ -31,7 +32,7 @@ class ServedModel(nn.Module):
         if len(checkpoint.config.example_inputs()) != 1:
             raise VitrailError("this model takes more than images: only models of images or videos can be exported")
         preprocess, sample = checkpoint.preprocess, checkpoint.config.pixels_shape
-        self.model = checkpoint.model.eval()
+        self.model = for_inference(checkpoint.model)
         self.dtype = dtype
         self.shape = (preprocess.channels, *sample[1:-2], *preprocess.image_size)
         std, mean = (torch.tensor(values, dtype=torch.float64) for values in (preprocess.std, preprocess.mean))
