@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
-from vitrail.evaluation.embedding_model import EmbeddingModel
 
 from tests.evaluation.small_checkpoint import tiny_checkpoint
 from vitrail.engines import agreement
