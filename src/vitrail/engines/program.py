@@ -16,7 +16,7 @@ from ..errors import VitrailError
 if TYPE_CHECKING:  # importing torch.export takes as long as importing torch
     from torch.export import ExportedProgram
 
-_MOST_IMAGES, _MOST_SIDE = 65_536, 16_384
+_MOST_IMAGES = 65_536
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,17 +46,20 @@ def to_program(model: nn.Module, example: Tensor, *, any_batch: bool = True, any
     Raises:
         VitrailError: the model's graph depends on the image, or on its size if that is to be free.
     """
-    free = {0: torch.export.Dim("batch", min=1, max=_MOST_IMAGES)} if any_batch else {}
-    if any_size:
-        last = example.ndim - 1
-        free |= {last - 1: torch.export.Dim("height", min=1, max=_MOST_SIDE)}
-        free |= {last: torch.export.Dim("width", min=1, max=_MOST_SIDE)}
+    free: dict[int, Any] = {0: torch.export.Dim("batch", min=1, max=_MOST_IMAGES)} if any_batch else {}
+    sides = {example.ndim - 2, example.ndim - 1} if any_size else set()
+    # The least side follows from the layers, which PyTorch finds with AUTO; it may also find that the size is fixed.
+    free |= dict.fromkeys(sides, torch.export.Dim.AUTO)
     with torch.no_grad(), quiet():
         structure = tree_flatten(model(example))[1]
         try:
             graph = torch.export.export(model, (example,), dynamic_shapes=(free,))
         except Exception as error:
             raise VitrailError(_refused(any_size)) from error
+    (name,) = graph.graph_signature.user_inputs
+    found = next(node.meta["val"].shape for node in graph.graph.nodes if node.name == name)
+    if any(isinstance(found[axis], int) for axis in sides):
+        raise VitrailError(_refused(any_size))
     shape = tuple(-1 if axis in free else length for axis, length in enumerate(example.shape))
     return Program(graph, shape, structure)
 
