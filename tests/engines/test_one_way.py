@@ -54,8 +54,7 @@ def walked(source):
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(PACKAGE)))
 def test_no_model_is_called_beside_the_predictor(file):
-    allowed = {"embedding_model.py": {"forward_features"}}  # it is a model: the engine calls it
-    assert [each for each in walked(file.read_text()) if each[1] not in allowed.get(file.name, ())] == []
+    assert walked(file.read_text()) == []
 
 
 @pytest.mark.parametrize(

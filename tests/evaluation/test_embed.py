@@ -20,8 +20,8 @@ from vitrail.data.open import open_source, read_image
 from vitrail.data.preprocess import Preprocess
 from vitrail.errors import VitrailError
 from vitrail.evaluation.embed import embed, write_embeddings
-from vitrail.evaluation.embedding_model import EmbeddingModel
 from vitrail.models.registry import create_model
+from vitrail.nn import EmbeddingModel
 
 SMALL = {"image_size": 32, "embed_dim": 32, "depth": 1, "num_heads": 2}
 SWIN = {"image_size": 32, "depths": (1, 1), "embed_dim": 16, "num_heads": (2, 2), "window_size": 4}

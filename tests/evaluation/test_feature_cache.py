@@ -10,8 +10,8 @@ from vitrail.data.survey import survey
 from vitrail.engines.engine import make_engine
 from vitrail.engines.predictor import Predictor
 from vitrail.evaluation import feature_cache
-from vitrail.evaluation.embedding_model import EmbeddingModel
 from vitrail.evaluation.feature_cache import cached_features, model_identity
+from vitrail.nn import EmbeddingModel
 from vitrail.tasks.embedding import Embedding
 
 from .small_checkpoint import tiny_checkpoint, write_classes

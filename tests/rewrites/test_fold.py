@@ -10,10 +10,11 @@ from torchvision.ops import FrozenBatchNorm2d
 
 import vitrail
 from tests.models.test_families import SMALLEST, build, inputs, numbers
+from tests.rewrites.families import randomised
 from vitrail.checkpoint.contract import Checkpoint, load, save
 from vitrail.data.preprocess import Preprocess
 from vitrail.errors import VitrailError
-from vitrail.nn import BaseVisionModel, LayerScale, joined
+from vitrail.nn import LayerScale, joined
 from vitrail.rewrites.base import Rewrite
 from vitrail.rewrites.registry import REWRITES, register_rewrite
 
@@ -41,17 +42,6 @@ NORMED = [
 ]
 UNFOLDED = {"compact_tiny_16": 2, "whitened_small_32": 2}
 """Batch norms behind a max pool."""
-
-
-def randomised(name: str) -> BaseVisionModel:
-    """A small model in float64 whose every number is drawn, statistics of batch norms included."""
-    model = build(name).double().eval()
-    for key, tensor in model.state_dict().items():
-        if tensor.is_floating_point():
-            tensor.normal_(std=0.3)
-            if "var" in key or (key.endswith("weight") and tensor.ndim == 1):
-                tensor.abs_().add_(0.5)
-    return model
 
 
 def count(model: nn.Module, kinds: type | tuple[type, ...]) -> int:
@@ -95,6 +85,13 @@ def test_a_folded_checkpoint_can_be_adapted(tmp_path: Path) -> None:
     assert count(again.model, NORMS) == 0
     save(again, tmp_path / "y")
     assert load(tmp_path / "y").model.rewrites == again.model.rewrites
+
+
+@pytest.mark.parametrize("name", ["resnet18", "resnext50_32x4d", "regnet_y_400mf", "efficientnet_b0", "mobilenet_v2"])
+def test_no_batch_norm_is_left_in_a_cnn(name: str) -> None:
+    with torch.device("meta"):
+        model = vitrail.create_model(name, num_classes=2)
+    assert count(model, NORMS) > count(vitrail.rewrite(model, "fold_batch_norm"), NORMS) == 0
 
 
 def test_where_there_is_nothing_to_fold() -> None:

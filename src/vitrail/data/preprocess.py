@@ -93,10 +93,21 @@ class Preprocess:
             return stretch_and_crop(image, least, (height, width), self.interpolation)
         return resize_and_crop(image, least, (height, width), self.interpolation)
 
+    @property
+    def keeps_values(self) -> bool:
+        """Whether pixels are the values of uint8 images, 0 to 255, as models take them after `fold_preprocess`."""
+        return not any(self.mean) and all(std == 1 / 255 for std in self.std)
+
     def normalise(self, image: Tensor) -> Float[Tensor, "*batch C H W"]:
         """Scale uint8 to 0..1, subtract the mean, divide by the deviation; also for a batch."""
+        if self.keeps_values and image.dtype == torch.uint8:
+            return image.float()
         mean, std = self._channel_values(image.device)
         return to_float(image).sub(mean).div_(std)
+
+    def for_engine(self, image: Tensor) -> Tensor:
+        """`normalise` for an engine: uint8 images are returned as they are where their values are the pixels."""
+        return image if self.keeps_values and image.dtype == torch.uint8 else self.normalise(image)
 
     def denormalise(self, pixels: Float[Tensor, "*batch C H W"]) -> Float[Tensor, "*batch C H W"]:
         """Inverse of `normalise`, on the scale where a uint8 image is 0 to 1; also for a batch."""

@@ -23,7 +23,12 @@ class Engine(Protocol):
     precision: torch.dtype
 
     def __call__(self, pixels: Tensor) -> Any:
-        """Run the model on normalised float32 pixels (B, C, H, W) on any device; outputs are float32 on the CPU."""
+        """Run the model on pixels (B, C, H, W) on any device; outputs are float32 on the CPU.
+
+        Args:
+            pixels: normalised, float32; or the uint8 values of images for a model that takes them, see
+                `Preprocess.keeps_values`.
+        """
 
 
 MakeEngine = Callable[[nn.Module, str, str], Engine]

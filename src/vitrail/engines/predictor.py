@@ -85,7 +85,7 @@ class Predictor:
             VitrailError: an output is not finite though the pixels are.
         """
         for images, count in even_batches(batches):
-            pixels = self.preprocess.normalise(images)
+            pixels = self.preprocess.for_engine(images)
             output = first_rows(self._run(pixels), count)
             if not _is_finite(output) and _is_finite(pixels):
                 raise VitrailError(

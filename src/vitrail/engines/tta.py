@@ -6,6 +6,8 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
+from ..nn import as_float
+
 Pixels = Float[Tensor, "B C H W"]
 
 _SHIFT = 1 / 32
@@ -19,7 +21,7 @@ def _flip(pixels: Pixels) -> list[Pixels]:
 def _crops(pixels: Pixels) -> list[Pixels]:
     height, width = pixels.shape[-2:]
     by = max(1, round(min(height, width) * _SHIFT))
-    padded = F.pad(pixels, (by, by, by, by), mode="reflect")
+    padded = F.pad(as_float(pixels), (by, by, by, by), mode="reflect")
     corners = (padded[..., start : start + height, start : start + width] for start in (0, 2 * by))
     return [view for shifted in (pixels, *corners) for view in _flip(shifted)]
 

@@ -16,10 +16,10 @@ from ..data.split_choice import SplitChoice
 from ..engines.engine import make_engine
 from ..engines.predictor import Predictor
 from ..errors import VitrailError
+from ..nn import EmbeddingModel
 from ..progress import Track, silent
 from ..tasks.embedding import Embedding
 from .embedding_files import Rows, check_target, write_rows
-from .embedding_model import EmbeddingModel
 from .embedding_parts import write_parts
 from .predict import NamedImages, Spec, named_images
 from .stream import stream

@@ -10,6 +10,7 @@ from .attention.attend import (
     Kernel,
     KernelAttend,
     TalkingHeadsAttend,
+    UnscaledAttend,
     attention_scores,
     attention_weights,
     automatic_kernel,
@@ -17,6 +18,7 @@ from .attention.attend import (
     fused_kernel,
     set_attention_kernel,
 )
+from .attention.baked import BakedBias, BakedRotation
 from .attention.class_attention import ClassAttention, PrefixOnly
 from .attention.cosine import CosineScores
 from .attention.levit import CoarseQueries, DistanceBias, NormedProjection, ShrinkingAttention, coarser
@@ -37,7 +39,7 @@ from .attention.projections import (
     ReducedProjection,
     ScaledQueries,
 )
-from .attention.refine import QKNorm, RotaryPositions
+from .attention.refine import QKNorm, RotaryPositions, turn
 from .attention.relative import (
     AnyGridBias,
     ContinuousRelativeBias,
@@ -47,7 +49,7 @@ from .attention.relative import (
     offset_index,
     spread_offsets,
 )
-from .attention.rotary import GridRotaryPositions, LearnedRotaryPositions
+from .attention.rotary import GridRotaryPositions, LearnedRotaryPositions, turn_pairs
 from .attention.space_time import FrameAttention, MeanOverFrames, PrefixForEachFrame, SpaceAttention, TimeAttention
 from .attention.sparse import AxialAttention, GroupedAttend, GroupsOf, MaskOf, NeighbourhoodAttention, SparseAttention
 from .attention.windows import LocalAttention, NoMask, ShiftMask
@@ -56,6 +58,7 @@ from .blocks import Blocks, call, recompute
 from .convolution import DepthwiseConv, GlobalResponseNorm, OnMap, ScaleFreeConv
 from .dual import BiasedCosine, DualEncoder, ScaledCosine, TextModel
 from .embed.adaptive import AdaptivePatchEmbed
+from .embed.baked import BakedPositions
 from .embed.bit import BiTResNet, Bottleneck, PoolSame, StandardisedConv, StandardisedConvNorm
 from .embed.fit import CheckMultiple, CropToMultiple, PadToMultiple
 from .embed.flexi import FlexiPatchEmbed, PositionalPatchEmbed, resize_patch_weights
@@ -76,7 +79,9 @@ from .embed.resnet import ResNetEmbed
 from .embed.sine import SinePositions
 from .embed.stem import ConvStem, ConvUnit, ResidualConv, Stages, StridedConvs, StridedStem, WhitenedStem
 from .embed.text import CausalMask, EndOfText, LastToken, TextEmbed
+from .embed.values import AsFloat, OfValues, Standardise, ValuesFit, as_float, scale_and_shift
 from .embed.whitening import PatchMoments, Whitening
+from .embedding_model import EmbeddingModel
 from .encoder import (
     HOLDERS,
     BiasedBlock,
@@ -158,6 +163,7 @@ from .model import (
     VisionModel,
     mean_of_patches,
 )
+from .reading import LinearOfMean, OnMean, OnPrefix, PrefixQueries
 from .reduce import ConvMerging, NormedPatchMerging, PatchMerging, PooledReduction, Reembed, StridedReduction
 from .residual import DropPath, LayerScale, Parallel, Residual, Sum, linear_rates
 from .tokens import NO_TOKEN, Tokens, fold, mean_over_cells, sizes
@@ -174,12 +180,16 @@ __all__ = [
     "AllMLPHead",
     "AnyAttend",
     "AnyGridBias",
+    "AsFloat",
     "Attend",
     "AttendsInGroups",
     "AttentionReceived",
     "AttentionWeightedPool",
     "AxialAttention",
     "AxisPositions",
+    "BakedBias",
+    "BakedPositions",
+    "BakedRotation",
     "BaseVisionModel",
     "BiTResNet",
     "BiasedBlock",
@@ -217,6 +227,7 @@ __all__ = [
     "DualEncoder",
     "EluFeatures",
     "Embedding",
+    "EmbeddingModel",
     "Encoder",
     "EndOfText",
     "FirstToken",
@@ -249,6 +260,7 @@ __all__ = [
     "LinearAttend",
     "LinearAttention",
     "LinearNorm",
+    "LinearOfMean",
     "LinearOfNorm",
     "LocalAttention",
     "MLPHead",
@@ -273,7 +285,10 @@ __all__ = [
     "NormLinear",
     "NormedPatchMerging",
     "NormedProjection",
+    "OfValues",
     "OnMap",
+    "OnMean",
+    "OnPrefix",
     "OverlappingPatchEmbed",
     "PackedAttention",
     "PadToMultiple",
@@ -296,6 +311,7 @@ __all__ = [
     "PositionalPatchEmbed",
     "PrefixForEachFrame",
     "PrefixOnly",
+    "PrefixQueries",
     "PrefixTokens",
     "ProjectionHead",
     "PrototypeHead",
@@ -339,6 +355,7 @@ __all__ = [
     "SparseAttention",
     "Stage",
     "Stages",
+    "Standardise",
     "StandardisedConv",
     "StandardisedConvNorm",
     "StridedConvs",
@@ -357,11 +374,14 @@ __all__ = [
     "TokensRead",
     "TubeletEmbed",
     "UnitLength",
+    "UnscaledAttend",
     "Upsampling",
+    "ValuesFit",
     "VisionModel",
     "WhitenedStem",
     "Whitening",
     "adaptive_token_pruning",
+    "as_float",
     "attention_scores",
     "attention_weights",
     "automatic_kernel",
@@ -395,12 +415,15 @@ __all__ = [
     "resample_offsets",
     "resample_positions",
     "resize_patch_weights",
+    "scale_and_shift",
     "set_attention_kernel",
     "shrink_by_depth",
     "sincos_positions",
     "sinusoidal_positions",
     "sizes",
     "spread_offsets",
+    "turn",
+    "turn_pairs",
     "unpack",
     "upsample",
     "variance",

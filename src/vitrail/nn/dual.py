@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
 
 from .model import BaseVisionModel, ConfigT_co, VisionModel
@@ -72,15 +72,15 @@ class DualEncoder(BaseVisionModel[ConfigT_co, Tensor]):
         self.text = text
         self.compare = compare
 
-    def forward_features(self, pixels: Float[Tensor, "A C *size"]) -> Tokens:
+    def forward_features(self, pixels: Shaped[Tensor, "A C *size"]) -> Tokens:
         """Tokens of the image encoder, after its norm."""
         return self.image.forward_features(pixels)
 
-    def encode_image(self, pixels: Float[Tensor, "A C H W"]) -> Float[Tensor, "A E"]:
+    def encode_image(self, pixels: Shaped[Tensor, "A C H W"]) -> Float[Tensor, "A E"]:
         """Unit vectors of images."""
         return F.normalize(self.image(pixels), dim=-1)
 
-    def embed_images(self, pixels: Float[Tensor, "A C *size"]) -> Float[Tensor, "A E"]:
+    def embed_images(self, pixels: Shaped[Tensor, "A C *size"]) -> Float[Tensor, "A E"]:
         """One embedding for each image: its vector in the joint space, not normalised; see `encode_image`."""
         return self.image.embed_images(pixels)
 
@@ -88,7 +88,7 @@ class DualEncoder(BaseVisionModel[ConfigT_co, Tensor]):
         """Unit vectors of texts."""
         return F.normalize(self.text(ids), dim=-1)
 
-    def forward(self, pixels: Float[Tensor, "A C H W"], ids: Int[Tensor, "B L"]) -> Float[Tensor, "A B"]:
+    def forward(self, pixels: Shaped[Tensor, "A C H W"], ids: Int[Tensor, "B L"]) -> Float[Tensor, "A B"]:
         """Logits of each pair of image and text."""
         return self.compare(self.encode_image(pixels), self.encode_text(ids))
 

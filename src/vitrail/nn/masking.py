@@ -44,7 +44,7 @@ class MaskedAutoencoder(ComposedModel[ConfigT_co, Reconstruction]):
         super().__init__(embed, encoder, head, config)
         self.mask_ratio = mask_ratio
 
-    def forward(self, pixels: Float[Tensor, "B C H W"], noise: Float[Tensor, "B N"] | None = None) -> Reconstruction:
+    def forward(self, pixels: Shaped[Tensor, "B C H W"], noise: Float[Tensor, "B N"] | None = None) -> Reconstruction:
         """(B, C, H, W) -> all patches. Those with the least `noise` are visible; it is random by default."""
         tokens = self.embed(pixels)
         if noise is None:
@@ -67,7 +67,7 @@ class MaskedImageModel(ComposedModel[ConfigT_co, Tensor]):
     """
 
     def forward(
-        self, pixels: Float[Tensor, "B C H W"], mask: Shaped[Tensor, "B N"] | None = None
+        self, pixels: Shaped[Tensor, "B C H W"], mask: Shaped[Tensor, "B N"] | None = None
     ) -> Float[Tensor, "B N K"]:
         """(B, C, H, W) -> logits of every patch. Patches with `mask` true, or 1, are hidden; none by default."""
         return self.head(self.encoder(self.embed(pixels, mask)))
@@ -93,7 +93,7 @@ class MaskedEmbedding(nn.Module):
         nn.init.trunc_normal_(self.mask_token, std=0.02)
         self.parts = nn.Sequential(OrderedDict(parts))
 
-    def forward(self, pixels: Float[Tensor, "B C H W"], mask: Shaped[Tensor, "B N"] | None = None) -> Tokens:
+    def forward(self, pixels: Shaped[Tensor, "B C H W"], mask: Shaped[Tensor, "B N"] | None = None) -> Tokens:
         """Patches with `mask` true, or 1, are hidden; none without a mask."""
         tokens = self.patches(pixels)
         if mask is not None:
@@ -103,7 +103,7 @@ class MaskedEmbedding(nn.Module):
 
 
 def embed_hidden(
-    embed: Embedding, pixels: Float[Tensor, "B C H W"], mask: Shaped[Tensor, "B N"], mask_token: Float[Tensor, "1 1 D"]
+    embed: Embedding, pixels: Shaped[Tensor, "B C H W"], mask: Shaped[Tensor, "B N"], mask_token: Float[Tensor, "1 1 D"]
 ) -> Tokens:
     """Tokens of an embedding with `mask_token` in place of the patches whose `mask` is true.
 
@@ -164,7 +164,7 @@ def pick(x: Float[Tensor, "B N D"], rows: Int[Tensor, "B K"]) -> Float[Tensor, "
     return x.gather(1, rows.unsqueeze(2).expand(-1, -1, x.shape[2]))
 
 
-def patchify(pixels: Float[Tensor, "B C H W"], patch_size: tuple[int, int]) -> Float[Tensor, "B N P"]:
+def patchify(pixels: Shaped[Tensor, "B C H W"], patch_size: tuple[int, int]) -> Float[Tensor, "B N P"]:
     """Split images into patches; the pixels of a patch are ordered by row, column and channel."""
     cells = pixels.unflatten(3, (-1, patch_size[1])).unflatten(2, (-1, patch_size[0]))  # (B, C, H, P_h, W, P_w)
     return cells.permute(0, 2, 4, 3, 5, 1).flatten(3).flatten(1, 2)

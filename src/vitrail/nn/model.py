@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, Generic
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 from typing_extensions import TypeVar
 
@@ -39,7 +39,7 @@ class BaseVisionModel(nn.Module, ABC, Generic[ConfigT_co, OutputT_co]):
         self.config = config
 
     @abstractmethod
-    def forward_features(self, pixels: Float[Tensor, "B C *size"]) -> Tokens | tuple[Tokens, ...]:
+    def forward_features(self, pixels: Shaped[Tensor, "B C *size"]) -> Tokens | tuple[Tokens, ...]:
         """Tokens after the encoder's norm; of a `MultiLevelModel` a tuple with the Tokens of each level.
 
         Args:
@@ -47,7 +47,7 @@ class BaseVisionModel(nn.Module, ABC, Generic[ConfigT_co, OutputT_co]):
         """
 
     @abstractmethod
-    def embed_images(self, pixels: Float[Tensor, "B C *size"]) -> Float[Tensor, "B D"]:
+    def embed_images(self, pixels: Shaped[Tensor, "B C *size"]) -> Float[Tensor, "B D"]:
         """One embedding for each image.
 
         Args:
@@ -81,7 +81,7 @@ class ComposedModel(BaseVisionModel[ConfigT_co, OutputT_co]):
         self.encoder = encoder
         self.head = head
 
-    def forward_features(self, pixels: Float[Tensor, "B C *size"]) -> Tokens | tuple[Tokens, ...]:
+    def forward_features(self, pixels: Shaped[Tensor, "B C *size"]) -> Tokens | tuple[Tokens, ...]:
         """Tokens after the encoder's norm; of a `MultiLevelModel` a tuple with the Tokens of each level.
 
         Args:
@@ -89,7 +89,7 @@ class ComposedModel(BaseVisionModel[ConfigT_co, OutputT_co]):
         """
         return self.encoder(self.embed(pixels))
 
-    def embed_images(self, pixels: Float[Tensor, "B C *size"]) -> Float[Tensor, "B D"]:
+    def embed_images(self, pixels: Shaped[Tensor, "B C *size"]) -> Float[Tensor, "B D"]:
         """One embedding for each image, not normalised.
 
         * A classifier gives the input of its last layer. With classifiers on two tokens (DeiT's distilled models) it is
@@ -116,7 +116,7 @@ class ComposedModel(BaseVisionModel[ConfigT_co, OutputT_co]):
 class SequentialModel(ComposedModel[ConfigT_co, OutputT_co]):
     """Abstract base of models that apply embedding, encoder and head one after the other."""
 
-    def forward(self, pixels: Float[Tensor, "B C *size"]) -> OutputT_co:
+    def forward(self, pixels: Shaped[Tensor, "B C *size"]) -> OutputT_co:
         """(B, C, H, W), or (B, C, T, H, W), -> logits (B, num_classes), or the output of the config's task."""
         return self.head(self.forward_features(pixels))
 
@@ -124,7 +124,7 @@ class SequentialModel(ComposedModel[ConfigT_co, OutputT_co]):
 
         def __call__(self, pixels: Tensor) -> OutputT_co: ...
 
-    def forward_all(self, pixels: Float[Tensor, "B C *size"]) -> ForwardOutputs:
+    def forward_all(self, pixels: Shaped[Tensor, "B C *size"]) -> ForwardOutputs:
         """Logits, embedding and tokens in one forward pass; see `forward`, `embed_images` and `forward_features`."""
         tokens = self.forward_features(pixels)
         if isinstance(self.head, PooledHead) and isinstance(tokens, Tokens):
@@ -135,7 +135,7 @@ class SequentialModel(ComposedModel[ConfigT_co, OutputT_co]):
 class VisionModel(SequentialModel[ConfigT_co, LogitsT_co]):
     """A model that applies its head to the encoder's last tokens; a tensor unless its type names another output."""
 
-    def forward_features(self, pixels: Float[Tensor, "B C *size"]) -> Tokens:
+    def forward_features(self, pixels: Shaped[Tensor, "B C *size"]) -> Tokens:
         """Tokens after the encoder's norm.
 
         Args:
@@ -147,7 +147,7 @@ class VisionModel(SequentialModel[ConfigT_co, LogitsT_co]):
 class MultiLevelModel(SequentialModel[ConfigT_co, LogitsT_co]):
     """A model whose head takes the tokens of several blocks or stages; the encoder is `Levels`."""
 
-    def forward_features(self, pixels: Float[Tensor, "B C H W"]) -> tuple[Tokens, ...]:
+    def forward_features(self, pixels: Shaped[Tensor, "B C H W"]) -> tuple[Tokens, ...]:
         """Tokens of each level that the head takes, in their order."""
         return self.encoder(self.embed(pixels))
 

@@ -143,6 +143,14 @@ class Tokens:
         lengths = tuple(length - self.prefix for length in self.lengths)
         return replace(self, x=self.patches, prefix=0, lengths=lengths)
 
+    def only_prefix(self, count: int) -> "Tokens":
+        """The first `count` prefix tokens, without the patches: no cell has a token; not for packed images."""
+        return replace(self, x=self.x[:, :count], prefix=count, cover=_same_cover(self.x, self.grid, NO_TOKEN))
+
+    def mean_patch(self) -> "Tokens":
+        """The mean over the patches as the one token of all cells, without a prefix; not for packed images."""
+        return Tokens(self.patches.mean(dim=1, keepdim=True), self.grid, cover=_same_cover(self.x, self.grid, 0))
+
     def keep(self, patches: Int[Tensor, "B K"]) -> "Tokens":
         """Select patch tokens by index (B, K), in this order, and keep the prefix; not for packed images."""
         kept = self.patches.gather(1, patches.unsqueeze(2).expand(-1, -1, self.x.shape[2]))
@@ -218,6 +226,11 @@ def sizes(cover: Int[Tensor, "images *grid"], count: int) -> Int[Tensor, "images
 def grid_of(image: Float[Tensor, "B D *grid"]) -> tuple[int, ...]:
     """Return the grid of a map as a tuple of ints."""
     return tuple(image.shape[2:])
+
+
+@fx.wrap
+def _same_cover(x: Float[Tensor, "B N D"], grid: tuple[int, ...], value: int) -> Int[Tensor, "B *grid"]:
+    return x.new_full((x.shape[0], *grid), value, dtype=torch.int64)
 
 
 @fx.wrap

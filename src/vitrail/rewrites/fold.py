@@ -15,8 +15,10 @@ from ..nn import (
     CrossAttention,
     LayerScale,
     LinearNorm,
+    LinearOfMean,
     MultiHeadAttention,
     PrefixOnly,
+    PrefixQueries,
     ReducingResidual,
     Residual,
     Sum,
@@ -79,8 +81,10 @@ def _last_linears(branch: nn.Module) -> Iterator[nn.Linear]:
         yield from _last_linears(branch.contract)
     elif isinstance(branch, MultiHeadAttention | CrossAttention):
         yield from _last_linears(branch.project)
-    elif isinstance(branch, ClassAttention):
+    elif isinstance(branch, ClassAttention | PrefixQueries):
         yield from _last_linears(branch.attention)
+    elif isinstance(branch, LinearOfMean):
+        yield from _last_linears(branch.layer)
     elif isinstance(branch, PrefixOnly):
         yield from _last_linears(branch.branch)
     elif isinstance(branch, nn.Sequential) and len(branch):
@@ -95,20 +99,22 @@ def _in_order(holder: nn.Module) -> Iterator[tuple[str, nn.Module]]:
 
     An activation that a torchvision block calls in between follows a batch norm, and never precedes one.
     """
-    from torchvision.models.resnet import BasicBlock, Bottleneck
-
     if isinstance(holder, nn.Sequential | LinearNorm):
         yield from holder.named_children()
     elif isinstance(holder, ConvLinear):
         yield from (("conv", holder.conv), ("norm", holder.norm))
-    elif isinstance(holder, BasicBlock | Bottleneck):
+    elif _is_of_torchvision(holder, "BasicBlock", "Bottleneck"):
         yield from ((name, layer) for name, layer in holder.named_children() if name not in ("relu", "downsample"))
 
 
 def _is_batch_norm(module: nn.Module) -> bool:
-    from torchvision.ops import FrozenBatchNorm2d
+    return isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d) or _is_of_torchvision(module, "FrozenBatchNorm2d")
 
-    return isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d | FrozenBatchNorm2d)
+
+def _is_of_torchvision(module: nn.Module, *names: str) -> bool:
+    """Whether a module's class is one of torchvision's, which takes a second to import."""
+    kind = type(module)
+    return kind.__module__.startswith("torchvision.") and kind.__name__ in names
 
 
 def _scale_and_shift(norm: nn.Module) -> tuple[Tensor, Tensor]:

@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass
 from fnmatch import fnmatch
+from typing import Any
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -76,6 +77,27 @@ class LowRank(nn.Module):
 
     def forward(self, weight: Float[Tensor, "O I"]) -> Float[Tensor, "O I"]:
         return weight + self.scale * (self.up @ self.down).flatten(0, 1)
+
+
+@dataclass(frozen=True, slots=True)
+class MergeLoRA(Rewrite):
+    """Add the low-rank updates to the weights; the list of rewrites then has no update."""
+
+    def __call__(self, model: nn.Module) -> None:
+        updated = [module for module in model.modules() if parametrize.is_parametrized(module, "weight")]
+        if not updated:
+            raise VitrailError("this model has no low-rank updates: leave merge_lora out")
+        for module in updated:
+            weight: Any = module.weight
+            merged = weight.detach().clone()
+            # `remove_parametrizations` would change the class of the module, which copies of the model have in common.
+            del module.parametrizations
+            module.__class__ = type(module).__bases__[0]
+            module.weight = nn.Parameter(merged)
+
+    def recorded(self, earlier: tuple[Rewrite, ...]) -> tuple[Rewrite, ...]:
+        """The earlier rewrites without low-rank updates."""
+        return tuple(change for change in earlier if not isinstance(change, LoRA))
 
 
 def lora_parameters(model: nn.Module) -> set[nn.Parameter]:

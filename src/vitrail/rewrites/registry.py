@@ -12,18 +12,29 @@ from ..plain import short
 from ..typed import build
 from .base import Rewrite
 from .fold import FoldBatchNorm, FoldLayerScale
-from .lora import LoRA, merged_state
+from .lora import LoRA, MergeLoRA, merged_state
+from .norm_affine import FoldNormAffine
+from .positions import BakePositions
+from .preprocess import FoldPreprocess
+from .query_scale import FoldQueryScale
+from .read_tokens import ReadTokensOnly
 from .tokens import FuseTokens, MergeTokens, PruneTokens
 
 ModelT = TypeVar("ModelT", bound=BaseVisionModel)
 
 REWRITES: dict[str, type[Rewrite]] = {
+    "bake_positions": BakePositions,
     "fold_batch_norm": FoldBatchNorm,
     "fold_layer_scale": FoldLayerScale,
+    "fold_norm_affine": FoldNormAffine,
+    "fold_preprocess": FoldPreprocess,
+    "fold_query_scale": FoldQueryScale,
     "fuse_tokens": FuseTokens,
     "lora": LoRA,
+    "merge_lora": MergeLoRA,
     "merge_tokens": MergeTokens,
     "prune_tokens": PruneTokens,
+    "read_tokens_only": ReadTokensOnly,
 }
 """All rewrites by name; `register_rewrite` adds one."""
 
@@ -47,7 +58,7 @@ def replay(model: ModelT, changes: Iterable[Rewrite]) -> ModelT:
     for change in changes:
         name_of(change)
         change(model)
-        model.rewrites = (*model.rewrites, change)
+        model.rewrites = change.recorded(model.rewrites)
     return model
 
 

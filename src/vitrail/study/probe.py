@@ -14,14 +14,13 @@ from ..data.survey import survey
 from ..engines.engine import make_engine
 from ..engines.predictor import Predictor
 from ..errors import VitrailError
-from ..evaluation.embedding_model import EmbeddingModel
 from ..evaluation.feature_cache import cached_features, model_identity
 from ..evaluation.probe.scores import ProbeScore, probe_scores
 from ..lens.naming import find_module
 from ..lens.observe import observe_features
 from ..lens.outputs import image_model, run
 from ..lens.probe.layers import pooled
-from ..nn import Tokens
+from ..nn import EmbeddingModel, Tokens
 from ..progress import Track, silent
 from ..tasks.classification import Classification
 from ..tasks.embedding import Embedding

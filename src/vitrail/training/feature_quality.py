@@ -8,12 +8,11 @@ from torch import Tensor
 
 from ..engines.predictor import Predictor
 from ..engines.torch_engine import TorchEngine
-from ..evaluation.embedding_model import EmbeddingModel
 from ..evaluation.probe.collapse import effective_rank, spread
 from ..evaluation.probe.knn import knn_scores
 from ..evaluation.probe.linear import accuracy
 from ..models.fields import ModelConfig
-from ..nn import BaseVisionModel
+from ..nn import BaseVisionModel, EmbeddingModel
 from ..tasks.embedding import Embedding
 from .recipe import chosen
 from .setup import RunSetup

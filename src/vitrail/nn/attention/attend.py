@@ -9,7 +9,10 @@ from jaxtyping import Float
 from torch import Tensor, fx, nn
 
 Kernel = Callable[[Tensor, Tensor, Tensor, Tensor | None], Tensor]
-"""(q (B, h, N, d), k (B, h, M, d), v (B, h, M, e), bias (..., N, M) or None) -> (B, h, N, e)."""
+"""(q (B, h, N, d), k (B, h, M, d), v (B, h, M, e), bias (..., N, M) or None) -> (B, h, N, e).
+
+Those of `KERNELS` also take `scale`, the factor of the scores, 1 / √d by default.
+"""
 
 
 def fused_kernel(
@@ -17,9 +20,11 @@ def fused_kernel(
     k: Float[Tensor, "B h M d"],
     v: Float[Tensor, "B h M e"],
     bias: Float[Tensor, "... #N #M"] | None = None,
+    scale: float | None = None,
 ) -> Float[Tensor, "B h N e"]:
     """PyTorch's fused attention, which stores no weights for the backward pass: memory grows with N, not N²."""
-    return F.scaled_dot_product_attention(q, k, v, attn_mask=None if bias is None else _with_four_dimensions(bias))
+    mask = None if bias is None else _with_four_dimensions(bias)
+    return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=scale)
 
 
 def explicit_kernel(
@@ -27,9 +32,10 @@ def explicit_kernel(
     k: Float[Tensor, "B h M d"],
     v: Float[Tensor, "B h M e"],
     bias: Float[Tensor, "... #N #M"] | None = None,
+    scale: float | None = None,
 ) -> Float[Tensor, "B h N e"]:
     """Two matrix products with a softmax in between."""
-    return attention_weights(q, k, bias) @ v
+    return attention_weights(q, k, bias, scale) @ v
 
 
 def automatic_kernel(
@@ -37,12 +43,17 @@ def automatic_kernel(
     k: Float[Tensor, "B h M d"],
     v: Float[Tensor, "B h M e"],
     bias: Float[Tensor, "... #N #M"] | None = None,
+    scale: float | None = None,
 ) -> Float[Tensor, "B h N e"]:
     """The faster of the fused and the explicit kernel for the device and the mode of autograd."""
-    return _automatic(q, k, v, bias)
+    return _automatic(q, k, v, bias, scale)
 
 
-KERNELS: dict[str, Kernel] = {"auto": automatic_kernel, "fused": fused_kernel, "explicit": explicit_kernel}
+KERNELS: dict[str, Callable[..., Tensor]] = {
+    "auto": automatic_kernel,
+    "fused": fused_kernel,
+    "explicit": explicit_kernel,
+}
 """Name -> kernel. All compute the same, up to rounding."""
 
 
@@ -102,6 +113,32 @@ class Attend(KernelAttend):
         bias: Float[Tensor, "... #N #M"] | None = None,
     ) -> Float[Tensor, "B h N e"]:
         return self.kernel(q, k, v, bias)
+
+
+class UnscaledAttend(KernelAttend):
+    """Attention with queries that are divided by √d already: softmax(q kᵀ + bias) v."""
+
+    def forward(
+        self,
+        q: Float[Tensor, "B h N d"],
+        k: Float[Tensor, "B h M d"],
+        v: Float[Tensor, "B h M e"],
+        bias: Float[Tensor, "... #N #M"] | None = None,
+    ) -> Float[Tensor, "B h N e"]:
+        for kernel in KERNELS.values():
+            if self.kernel is kernel:
+                return kernel(q, k, v, bias, scale=1.0)
+        return self.kernel(q * q.shape[-1] ** 0.5, k, v, bias)  # undoes the division in a kernel of another kind
+
+    def weights(
+        self,
+        q: Float[Tensor, "B h N d"],
+        k: Float[Tensor, "B h M d"],
+        bias: Float[Tensor, "... #N #M"] | None = None,
+        heads: list[int] | None = None,
+    ) -> Float[Tensor, "B _ N M"]:
+        """Attention weights of each query over the keys, for all heads or some; every row sums to 1."""
+        return super().weights(q * q.shape[-1] ** 0.5, k, bias, heads)
 
 
 class HeadMixing(nn.Linear):
@@ -168,9 +205,10 @@ def attention_scores(
     q: Float[Tensor, "B h N d"],
     k: Float[Tensor, "B h M d"],
     bias: Float[Tensor, "... #N #M"] | None = None,
+    scale: float | None = None,
 ) -> Float[Tensor, "B h N M"]:
-    """Attention scores, q kᵀ / √d + bias."""
-    scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-2, -1)
+    """Attention scores, q kᵀ · scale + bias; the scale is 1 / √d by default."""
+    scores = (q * (q.shape[-1] ** -0.5 if scale is None else scale)) @ k.transpose(-2, -1)
     return scores if bias is None else scores + bias
 
 
@@ -178,21 +216,22 @@ def attention_weights(
     q: Float[Tensor, "B h N d"],
     k: Float[Tensor, "B h M d"],
     bias: Float[Tensor, "... #N #M"] | None = None,
+    scale: float | None = None,
 ) -> Float[Tensor, "B h N M"]:
-    """Attention weights, softmax(q kᵀ / √d + bias); every row sums to 1."""
-    return attention_scores(q, k, bias).softmax(dim=-1)
+    """Attention weights, softmax(q kᵀ · scale + bias); every row sums to 1. The scale is 1 / √d by default."""
+    return attention_scores(q, k, bias, scale).softmax(dim=-1)
 
 
 # torch.fx cannot trace code that depends on devices and numbers of dimensions: these calls are leaves of its graphs.
 
 
 @fx.wrap
-def _automatic(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None) -> Tensor:
+def _automatic(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, scale: float | None = None) -> Tensor:
     # PyTorch's fused kernel on a CPU has a slow backward in reduced precision (6 times slower than two batched
     # products, measured on AMX); forward alone, and everywhere else, the fused kernel wins. See LOG.md.
     on_cpu = q.device.type == "cpu" and q.dtype != torch.float64
     explicit = on_cpu and torch.is_grad_enabled() and q.requires_grad
-    return explicit_kernel(q, k, v, bias) if explicit else fused_kernel(q, k, v, bias)
+    return (explicit_kernel if explicit else fused_kernel)(q, k, v, bias, scale)
 
 
 @fx.wrap

@@ -63,7 +63,7 @@ class MultiHeadAttention(nn.Module):
     def forward(self, tokens: Tokens, mask: Float[Tensor, "... #N #M"] | None = None) -> Tokens:
         """Tokens -> Tokens. `mask` is added to the scores: minus infinity if a query must not attend to a key."""
         q, k, v, bias = self.attended(tokens, mask)
-        return self.joined(tokens, self.attend(q, k, v, bias))
+        return tokens.with_x(self._joined(self.attend(q, k, v, bias)))
 
     def attended(
         self, tokens: Tokens, mask: Float[Tensor, "... #N #M"] | None = None
@@ -76,9 +76,16 @@ class MultiHeadAttention(nn.Module):
             bias = mask if bias is None else bias + mask
         return q, k, v, bias
 
-    def joined(self, tokens: Tokens, heads: Float[Tensor, "B h N e"]) -> Tokens:
-        """The tokens with the projected output of all heads."""
-        return tokens.with_x(self.dropout(self.project(heads.transpose(1, 2).flatten(2))))
+    def of_prefix(self, tokens: Tokens, count: int) -> Tokens:
+        """The first `count` prefix tokens of the output; they attend to all tokens, others have no query."""
+        few = tokens.only_prefix(count)
+        q, k, v = self.qkv(tokens, few)
+        q, k = self.refine(q, k, tokens)
+        bias = self.bias(tokens)
+        return few.with_x(self._joined(self.attend(q, k, v, bias if bias is None else bias[..., :count, :])))
+
+    def _joined(self, heads: Float[Tensor, "B h N e"]) -> Float[Tensor, "B N D"]:
+        return self.dropout(self.project(heads.transpose(1, 2).flatten(2)))
 
 
 class CrossAttention(nn.Module):

@@ -22,6 +22,22 @@ def check_heads(dim: int, num_heads: int) -> None:
         raise ValueError(f"embed_dim {dim} is not a multiple of num_heads {num_heads}: choose heads that divide it")
 
 
+def _apart(
+    queries: Tokens,
+    tokens: Tokens,
+    weight: Float[Tensor, "joint D"],
+    bias: Float[Tensor, " joint"] | None,
+    num_heads: int,
+) -> QKV:
+    """Queries of some tokens, keys and values of others, by the rows of a joint projection."""
+    rows = weight.shape[0] // 3
+    first, rest = (None, None) if bias is None else (bias[:rows], bias[rows:])
+    q = heads_of(F.linear(queries.x, weight[:rows], first), num_heads)
+    both = F.linear(tokens.x, weight[rows:], rest).unflatten(2, (2, num_heads, -1))
+    k, v = both.permute(2, 0, 3, 1, 4).unbind(0)
+    return q, k, v
+
+
 class JointProjection(nn.Linear):
     """One linear layer for queries, keys and values of all tokens (Dosovitskiy et al., 2021, equation 5)."""
 
@@ -32,7 +48,10 @@ class JointProjection(nn.Linear):
         super().__init__(dim, 3 * num_heads * head_dim, bias=bias)
         self.num_heads = num_heads
 
-    def forward(self, tokens: Tokens) -> QKV:  # type: ignore[override]
+    def forward(self, tokens: Tokens, queries: Tokens | None = None) -> QKV:  # type: ignore[override]
+        """Queries, keys and values; `queries` are the tokens that have queries, if not all."""
+        if queries is not None:
+            return _apart(queries, tokens, self.weight, self.bias, self.num_heads)
         joint = super().forward(tokens.x).unflatten(2, (3, self.num_heads, -1))
         q, k, v = joint.permute(2, 0, 3, 1, 4).unbind(0)
         return q, k, v
@@ -57,8 +76,9 @@ class ReducedProjection(nn.Module):
         self.reduce = reduce or nn.Identity()
         self.kv = nn.Linear(dim, 2 * dim, bias=bias)
 
-    def forward(self, tokens: Tokens) -> QKV:
-        q = heads_of(self.q(tokens.x), self.num_heads)
+    def forward(self, tokens: Tokens, queries: Tokens | None = None) -> QKV:
+        """Queries, keys and values; `queries` are the tokens that have queries, if not all."""
+        q = heads_of(self.q((queries or tokens).x), self.num_heads)
         k, v = self.kv(self.reduce(tokens).x).chunk(2, dim=2)
         return q, heads_of(k, self.num_heads), heads_of(v, self.num_heads)
 
@@ -78,9 +98,12 @@ class JointProjectionWithoutKeyBias(nn.Linear):
         self.num_heads = num_heads
         self.bias = nn.Parameter(torch.zeros(2 * num_heads * head_dim))
 
-    def forward(self, tokens: Tokens) -> QKV:  # type: ignore[override]
+    def forward(self, tokens: Tokens, queries: Tokens | None = None) -> QKV:  # type: ignore[override]
+        """Queries, keys and values; `queries` are the tokens that have queries, if not all."""
         query, value = self.bias.chunk(2)
         bias = torch.cat([query, torch.zeros_like(query), value])
+        if queries is not None:
+            return _apart(queries, tokens, self.weight, bias, self.num_heads)
         joint = F.linear(tokens.x, self.weight, bias).unflatten(2, (3, self.num_heads, -1))
         q, k, v = joint.permute(2, 0, 3, 1, 4).unbind(0)
         return q, k, v
@@ -105,8 +128,10 @@ class ConvProjection(nn.Module):
         self.k = ConvLinear(dim, kernel_size, stride, bias=bias)
         self.v = ConvLinear(dim, kernel_size, stride, bias=bias)
 
-    def forward(self, tokens: Tokens) -> QKV:
-        q, k, v = (heads_of(part(tokens), self.num_heads) for part in (self.q, self.k, self.v))
+    def forward(self, tokens: Tokens, queries: Tokens | None = None) -> QKV:
+        """Queries, keys and values; `queries` are the prefix tokens that have queries, if not all tokens."""
+        query = self.q(tokens) if queries is None else self.q.linear(queries.x)
+        q, k, v = (heads_of(part, self.num_heads) for part in (query, self.k(tokens), self.v(tokens)))
         return q, k, v
 
 

@@ -9,6 +9,7 @@ from torch import Tensor, fx, nn
 from ..tokens import Tokens
 
 HeadVectors = Float[Tensor, "B h N d"]
+KeyVectors = Float[Tensor, "B h M d"]
 
 
 class QKNorm(nn.Module):
@@ -23,7 +24,7 @@ class QKNorm(nn.Module):
         self.queries = queries
         self.keys = keys
 
-    def forward(self, q: HeadVectors, k: HeadVectors, tokens: Tokens) -> tuple[HeadVectors, HeadVectors]:
+    def forward(self, q: HeadVectors, k: KeyVectors, tokens: Tokens) -> tuple[HeadVectors, KeyVectors]:
         return self.queries(q), self.keys(k)
 
 
@@ -45,11 +46,15 @@ class RotaryPositions(nn.Module):
         self.head_dim = head_dim
         self.base = base
 
-    def forward(self, q: HeadVectors, k: HeadVectors, tokens: Tokens) -> tuple[HeadVectors, HeadVectors]:
-        rows, columns = tokens.grid
-        angles = at_tokens(_angles_like(q, (rows, columns), self.head_dim, self.base), tokens)
+    def forward(self, q: HeadVectors, k: KeyVectors, tokens: Tokens) -> tuple[HeadVectors, KeyVectors]:
+        angles = at_tokens(self.angles(q, tokens.grid), tokens)
         cos, sin = angles.cos(), angles.sin()
         return turn(q, cos, sin, tokens.prefix), turn(k, cos, sin, tokens.prefix)
+
+    def angles(self, like: Tensor, grid: tuple[int, ...]) -> Float[Tensor, "P half"]:
+        """Angle of each patch and pair of channels, on the device of `like` and at least in its precision."""
+        rows, columns = grid
+        return _angles_like(like, (rows, columns), self.head_dim, self.base)
 
 
 def at_tokens(angles: Float[Tensor, "*h cells half"], tokens: Tokens) -> Float[Tensor, "... half"]:
@@ -88,6 +93,7 @@ def rotary_angles(
 def turn(x: HeadVectors, cos: Float[Tensor, "*B P half"], sin: Float[Tensor, "*B P half"], prefix: int) -> HeadVectors:
     """Rotate channel i against channel i + d / 2, for all tokens after the prefix; in the precision of the angles."""
     lead, patches = x[:, :, :prefix], x[:, :, prefix:]
+    cos, sin = (table[..., : patches.shape[2], :] for table in (cos, sin))  # none, for queries of prefix tokens only
     first, second = patches.chunk(2, dim=-1)
     turned = torch.cat([first * cos - second * sin, second * cos + first * sin], dim=-1)
     return torch.cat([lead, turned.to(x.dtype)], dim=2)

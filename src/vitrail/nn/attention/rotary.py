@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, fx, nn
 
 from ..tokens import Tokens
-from .refine import HeadVectors, at_tokens, check_head_dim
+from .refine import HeadVectors, KeyVectors, at_tokens, check_head_dim
 
 
 class GridRotaryPositions(nn.Module):
@@ -42,12 +42,15 @@ class GridRotaryPositions(nn.Module):
         self.reference = reference
         self.columns_first = columns_first
 
-    def forward(self, q: HeadVectors, k: HeadVectors, tokens: Tokens) -> tuple[HeadVectors, HeadVectors]:
-        rows, columns = tokens.grid
-        angles = _fixed_angles(q, (rows, columns), self.head_dim, self.base, self.reference, self.columns_first)
-        angles = at_tokens(angles, tokens)
+    def forward(self, q: HeadVectors, k: KeyVectors, tokens: Tokens) -> tuple[HeadVectors, KeyVectors]:
+        angles = at_tokens(self.angles(q, tokens.grid), tokens)
         cos, sin = angles.cos(), angles.sin()
         return turn_pairs(q, cos, sin, tokens.prefix), turn_pairs(k, cos, sin, tokens.prefix)
+
+    def angles(self, like: Tensor, grid: tuple[int, ...]) -> Float[Tensor, "P half"]:
+        """Angle of each patch and pair of channels, on the device of `like` and at least in its precision."""
+        rows, columns = grid
+        return _fixed_angles(like, (rows, columns), self.head_dim, self.base, self.reference, self.columns_first)
 
 
 class LearnedRotaryPositions(nn.Module):
@@ -78,11 +81,15 @@ class LearnedRotaryPositions(nn.Module):
         directions = torch.cat([first, first + math.pi / 2], dim=1)
         self.frequencies.copy_(torch.stack([directions.cos(), directions.sin()]) * lengths.repeat(2))
 
-    def forward(self, q: HeadVectors, k: HeadVectors, tokens: Tokens) -> tuple[HeadVectors, HeadVectors]:
-        rows, columns = tokens.grid
-        angles = at_tokens(_learned_angles(self.frequencies, (rows, columns)), tokens)
+    def forward(self, q: HeadVectors, k: KeyVectors, tokens: Tokens) -> tuple[HeadVectors, KeyVectors]:
+        angles = at_tokens(self.angles(q, tokens.grid), tokens)
         cos, sin = angles.cos(), angles.sin()
         return turn_pairs(q, cos, sin, tokens.prefix), turn_pairs(k, cos, sin, tokens.prefix)
+
+    def angles(self, like: Tensor, grid: tuple[int, ...]) -> Float[Tensor, "h P half"]:
+        """Angle of each patch and pair of channels of each head, where the frequencies are."""
+        rows, columns = grid
+        return _learned_angles(self.frequencies, (rows, columns))
 
 
 # torch.fx cannot trace code that depends on shapes: calls of these functions are leaves of its graphs.
@@ -122,6 +129,7 @@ def _places(grid: tuple[int, int], device: torch.device) -> tuple[Float[Tensor, 
 def turn_pairs(x: HeadVectors, cos: Tensor, sin: Tensor, prefix: int) -> HeadVectors:
     """Rotate channel 2 i against channel 2 i + 1, for all tokens after the prefix; in the precision of the angles."""
     lead, patches = x[:, :, :prefix], x[:, :, prefix:]
+    cos, sin = (table[..., : patches.shape[2], :] for table in (cos, sin))  # none, for queries of prefix tokens only
     even, odd = patches.unflatten(-1, (-1, 2)).unbind(-1)
     turned = torch.stack([even * cos - odd * sin, odd * cos + even * sin], dim=-1).flatten(-2)
     return torch.cat([lead, turned.to(x.dtype)], dim=2)

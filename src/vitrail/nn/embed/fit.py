@@ -43,9 +43,10 @@ class CropToMultiple(nn.Module):
     def forward(self, pixels: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C H2 W2"]:
         return _cropped(pixels, self.patch_size)
 
-    def grid(self, image_size: tuple[int, int]) -> tuple[int, int]:
+    def grid(self, image_size: Sides) -> Sides:
         """Number of patches along each side."""
-        return _cropped_grid(image_size, self.patch_size)
+        height, width = image_size
+        return _cropped_grid((height, width), self.patch_size)
 
 
 class PadToMultiple(nn.Module):

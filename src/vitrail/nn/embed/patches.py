@@ -3,11 +3,12 @@
 import math
 from collections import OrderedDict
 
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 from torch import Tensor, fx, nn
 
 from ..tokens import Tokens
 from .fit import CheckMultiple, CropToMultiple, PadToMultiple
+from .values import Fit, ValuesFit
 
 
 class PatchEmbed(nn.Module):
@@ -38,10 +39,10 @@ class PatchEmbed(nn.Module):
         super().__init__()
         self.patch_size = patch_size
         fit = CropToMultiple if crop else PadToMultiple if pad else CheckMultiple
-        self.fit = fit(patch_size)
+        self.fit: Fit | ValuesFit = fit(patch_size)
         self.project = nn.Conv2d(in_channels, embed_dim, patch_size, stride=patch_size, bias=bias)
 
-    def forward(self, pixels: Float[Tensor, "B C H W"]) -> Tokens:
+    def forward(self, pixels: Shaped[Tensor, "B C H W"]) -> Tokens:
         image = self.project(self.fit(pixels))
         return Tokens.from_map(image)
 
@@ -68,10 +69,10 @@ class TubeletEmbed(nn.Module):
     ) -> None:
         super().__init__()
         self.tubelet_size = tubelet_size
-        self.fit = PadToMultiple(tubelet_size) if pad else CheckMultiple(tubelet_size)
+        self.fit: Fit | ValuesFit = PadToMultiple(tubelet_size) if pad else CheckMultiple(tubelet_size)
         self.project = nn.Conv3d(in_channels, embed_dim, tubelet_size, stride=tubelet_size)
 
-    def forward(self, pixels: Float[Tensor, "B C T H W"]) -> Tokens:
+    def forward(self, pixels: Shaped[Tensor, "B C T H W"]) -> Tokens:
         return Tokens.from_map(self.project(self.fit(pixels)))
 
     def grid(self, video_size: tuple[int, int, int]) -> tuple[int, int, int]:
@@ -110,13 +111,13 @@ class OverlappingPatchEmbed(nn.Module):
         self.project = nn.Conv2d(in_channels, embed_dim, patch_size, stride=stride, padding=padding)
         self.norm = nn.LayerNorm(embed_dim, eps=norm_eps)
 
-    def forward(self, pixels: Float[Tensor, "B C H W"]) -> Tokens:
+    def forward(self, pixels: Shaped[Tensor, "B C H W"]) -> Tokens:
         tokens = Tokens.from_map(self.project(_checked(pixels, self.smallest)))
         return tokens.with_x(self.norm(tokens.x))
 
 
 @fx.wrap  # torch.fx cannot trace code that depends on shapes: calls are leaves of its graphs
-def _checked(pixels: Float[Tensor, "B C H W"], smallest: int) -> Float[Tensor, "B C H W"]:
+def _checked(pixels: Shaped[Tensor, "B C H W"], smallest: int) -> Float[Tensor, "B C H W"]:
     height, width = pixels.shape[2:]
     if min(height, width) < smallest:
         raise ValueError(f"image {height}×{width} is smaller than a patch: give one of at least {smallest}×{smallest}")
@@ -130,7 +131,7 @@ class MapEmbed(nn.Module):
         super().__init__()
         self.layers = layers
 
-    def forward(self, pixels: Float[Tensor, "B C H W"]) -> Tokens:
+    def forward(self, pixels: Shaped[Tensor, "B C H W"]) -> Tokens:
         return Tokens.from_map(self.layers(pixels))
 
 
@@ -162,7 +163,7 @@ class HybridPatchEmbed(nn.Module):
         self.backbone = backbone
         self.patches = PatchEmbed(channels, embed_dim, patch_size, pad=pad)
 
-    def forward(self, pixels: Float[Tensor, "B C H W"]) -> Tokens:
+    def forward(self, pixels: Shaped[Tensor, "B C H W"]) -> Tokens:
         return self.patches(self.backbone(pixels))
 
     def grid(self, image_size: tuple[int, int]) -> tuple[int, int]:
@@ -183,5 +184,5 @@ class Embedding(nn.Module):
         self.patches = patches
         self.parts = nn.Sequential(OrderedDict(parts))
 
-    def forward(self, pixels: Float[Tensor, "B C *size"]) -> Tokens:
+    def forward(self, pixels: Shaped[Tensor, "B C *size"]) -> Tokens:
         return self.parts(self.patches(pixels))

@@ -1,10 +1,12 @@
 """A model whose output is its embedding: pixels -> one vector for each image."""
 
-from jaxtyping import Float
+from typing import Any
+
+from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
-from ..models.fields import ModelConfig
-from ..nn import BaseVisionModel, DualEncoder
+from .dual import DualEncoder
+from .model import BaseVisionModel
 
 
 class EmbeddingModel(nn.Module):
@@ -14,9 +16,9 @@ class EmbeddingModel(nn.Module):
         model: its modules and weights are shared; of a model of images and texts those of its image encoder.
     """
 
-    def __init__(self, model: BaseVisionModel[ModelConfig]) -> None:
+    def __init__(self, model: BaseVisionModel[Any, Any]) -> None:
         super().__init__()
-        self.whole: BaseVisionModel[ModelConfig] = model.image if isinstance(model, DualEncoder) else model
+        self.whole: BaseVisionModel[Any, Any] = model.image if isinstance(model, DualEncoder) else model
 
-    def forward(self, pixels: Float[Tensor, "B C H W"]) -> Float[Tensor, "B D"]:
+    def forward(self, pixels: Shaped[Tensor, "B C H W"]) -> Float[Tensor, "B D"]:
         return self.whole.embed_images(pixels)
