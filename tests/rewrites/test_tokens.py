@@ -16,6 +16,7 @@ from vitrail.models.deit import DistilledDeiTConfig
 from vitrail.models.vit import ViTConfig
 from vitrail.nn import BaseVisionModel, LayerScale, MergeSimilar, QKNorm, ReducingResidual, Tokens, mean_keys
 from vitrail.rewrites.base import Rewrite
+from vitrail.rewrites.inference import for_inference
 from vitrail.rewrites.registry import rewrite
 from vitrail.rewrites.tokens import FuseTokens, MergeTokens, PruneTokens
 
@@ -206,6 +207,22 @@ def test_layer_scales_are_folded_in_a_reduced_model_too() -> None:
     assert not any(isinstance(module, LayerScale) for module in folded.modules())
     with torch.no_grad():
         torch.testing.assert_close(folded(given), model(given), rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize("name", REDUCED)
+def test_what_engines_run_is_the_same(name: str) -> None:
+    """The exact rewrites of inference know merged and removed tokens, baked positions too."""
+    whole = drawn(build(name))
+    given = [tensor.double() for tensor in inputs(whole)]
+    size = (given[0].shape[-2], given[0].shape[-1])
+    for change in (MergeTokens(r=2), PruneTokens(keep=0.6, blocks=(0,)), FuseTokens(keep=0.6)):
+        model = rewrite(whole, change)
+        with torch.no_grad():
+            expected, found = numbers(model(*given)), numbers(for_inference(model, image_size=size)(*given))
+            scaled = numbers(rewrite(model, "fold_query_scale")(*given))
+        for wanted, mine, other in zip(expected, found, scaled, strict=True):
+            torch.testing.assert_close(mine, wanted, rtol=1e-9, atol=1e-9)
+            torch.testing.assert_close(other, wanted, rtol=1e-9, atol=1e-9)
 
 
 def test_export_with_a_free_batch() -> None:

@@ -9,6 +9,7 @@ from ..errors import VitrailError
 from ..pages.image import colours, displayable, enlarge
 from .explanation import looked_at
 from .observe import Attention
+from .rollout import class_token_map
 
 LEAD = 24
 """Grey value of the lines between patches."""
@@ -122,7 +123,7 @@ def attention_maps(seen: Attention, layer: int) -> Float[Tensor, "B h rows colum
         raise VitrailError(f"the keys of layer {layer} have the grid {layout.key_grid}: maps need rows and columns")
     if seen.all_rows:
         return looked_at(seen[layer], layout, seen.reads)
-    return seen[layer][:, :, 0, layout.key_prefix :].unflatten(-1, layout.key_grid)
+    return class_token_map(seen[layer][:, :, :1], layout.key_grid, layout.key_prefix, layout.key_cover)
 
 
 def visualize_positions(similarity: Float[Tensor, "H W h w"], *, gap: int = 1) -> UInt8[Tensor, "3 H2 W2"]:

@@ -1,11 +1,11 @@
 """Measures of attention, positions, features and gradients."""
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from ..errors import VitrailError
-from ..nn import LearnedPositions, Tokens
+from ..nn import LearnedPositions, Tokens, mean_over_cells
 from .layout import Layout, over_image
 from .naming import find_module
 from .observe import observe_features
@@ -19,7 +19,7 @@ def attention_distance(
 
     Dosovitskiy et al. (2021), "An image is worth 16x16 words", section 4.5 and figure 7: distances between centres of
     patches, weighted by attention, then averaged over queries. Attention to prefix tokens is ignored, and the rest is
-    normalised to sum to 1.
+    normalised to sum to 1. A token of several cells is at their mean position.
 
     Args:
         weights: all rows of a layer, from `observe_attention`.
@@ -34,10 +34,18 @@ def attention_distance(
     whole = over_image(weights, layout)[..., layout.prefix :, layout.key_prefix :]
     rows, columns = layout.grid
     scale = (rows / layout.key_grid[0], columns / layout.key_grid[1])
-    between = torch.cdist(_centres(layout.grid, (1, 1), whole), _centres(layout.key_grid, scale, whole))
+    asked = _token_centres(_centres(layout.grid, (1, 1), whole), layout.cover)
+    between = torch.cdist(asked, _token_centres(_centres(layout.key_grid, scale, whole), layout.key_cover))
     looks = whole.sum(dim=-1)
     far = (whole * between).sum(dim=-1) / looks.clamp(min=torch.finfo(whole.dtype).tiny)
     return patch_size * far.sum(dim=-1) / (looks > 0).sum(dim=-1).clamp(min=1)
+
+
+def _token_centres(
+    centres: Float[Tensor, "cells 2"], cover: Int[Tensor, "images *grid"] | None
+) -> Float[Tensor, "*images P 2"]:
+    """Mean position of the cells of each token, with a dimension for the heads; of each cell without a cover."""
+    return centres if cover is None else mean_over_cells(centres[None], cover, int(cover.max()) + 1)
 
 
 def position_similarity(model: nn.Module) -> Float[Tensor, "H W H2 W2"]:

@@ -166,7 +166,7 @@ from .model import (
 from .reading import LinearOfMean, OnMean, OnPrefix, PrefixQueries
 from .reduce import ConvMerging, NormedPatchMerging, PatchMerging, PooledReduction, Reembed, StridedReduction
 from .residual import DropPath, LayerScale, Parallel, Residual, Sum, linear_rates
-from .tokens import NO_TOKEN, Tokens, fold, sizes
+from .tokens import NO_TOKEN, Tokens, fold, mean_over_cells, sizes
 
 __all__ = [
     "ATTENDS",
@@ -404,6 +404,7 @@ __all__ = [
     "linear_rates",
     "mean_keys",
     "mean_of_patches",
+    "mean_over_cells",
     "numbers",
     "offset_index",
     "pack",

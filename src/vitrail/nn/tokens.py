@@ -101,11 +101,7 @@ class Tokens:
         """
         if self.cover is None:
             return values
-        count, owners = self._most_patches(), _absent_last(self.cover.flatten(1), self._most_patches())
-        at = owners[:, None, :, None].expand(-1, values.shape[0], -1, values.shape[2])
-        total = values.new_zeros(owners.shape[0], values.shape[0], count + 1, values.shape[2])
-        total = total.scatter_add(2, at, values.expand_as(at))[:, :, :-1]
-        return total / sizes(self.cover, count).clamp(min=1)[:, None, :, None]
+        return mean_over_cells(values, self.cover, self._most_patches())
 
     @property
     def map(self) -> Float[Tensor, "images D *grid"]:
@@ -204,6 +200,17 @@ def fold(values: Float[Tensor, "*batch P"], cover: Int[Tensor, "images *grid"]) 
     owners = owners.reshape(owners.shape[0], *(1,) * (values.ndim - 2), -1).expand(*values.shape[:-1], -1)
     padded = torch.nn.functional.pad(values, (0, 1))
     return padded.gather(-1, owners).unflatten(-1, tuple(cover.shape[1:]))
+
+
+def mean_over_cells(
+    values: Float[Tensor, "h cells F"], cover: Int[Tensor, "images *grid"], count: int
+) -> Float[Tensor, "images h P F"]:
+    """Mean of values of the cells over the cells of each of `count` patch tokens; 0 for tokens without a cell."""
+    owners = _absent_last(cover.flatten(1), count)
+    at = owners[:, None, :, None].expand(-1, values.shape[0], -1, values.shape[2])
+    total = values.new_zeros(owners.shape[0], values.shape[0], count + 1, values.shape[2])
+    total = total.scatter_add(2, at, values.expand_as(at))[:, :, :-1]
+    return total / sizes(cover, count).clamp(min=1)[:, None, :, None]
 
 
 def sizes(cover: Int[Tensor, "images *grid"], count: int) -> Int[Tensor, "images P"]:

@@ -55,28 +55,31 @@ class BakePositions(Rewrite):
             raise VitrailError(f"{type(model).__name__} is no model of images: leave bake_positions out")
         met = _met(model, self.image_size)
         for name, seen in met.items():
-            if len(seen) == 1:  # a module that is used on several grids stays
+            if len(seen) == 1:  # a module that is used on several grids, or for tokens of several cells, stays
                 model.set_submodule(name, _baked(model.get_submodule(name), next(iter(seen)), _like(model)))
         if not any(len(seen) == 1 for seen in met.values()):
             raise VitrailError("this model computes no positions from the grid: leave bake_positions out")
 
 
 Met = dict[str, set[tuple[tuple[int, ...], int, int]]]
-"""Name of a module -> grid, number of prefix tokens and width of the tokens that it is called with."""
+"""Name of a module -> grid, number of prefix tokens and width of the tokens that it is called with; for tokens that are
+merged or removed, whose positions depend on the image, another entry."""
+
+_OF_CELLS = ((), 0, 0)
+"""Entry for tokens with a cover."""
 
 
 def _met(model: BaseVisionModel, image_size: tuple[int, int]) -> Met:
     """What the position modules of a model are called with, for images of a size; found on the meta device."""
     met: Met = {}
-    moving: set[str] = set()
 
     def note(name: str) -> Callable[[nn.Module, tuple[Any, ...]], None]:
         def hook(module: nn.Module, args: tuple[Any, ...]) -> None:
             tokens = next(value for value in args if isinstance(value, Tokens))
-            if tokens.cover is None:
-                met.setdefault(name, set()).add((tuple(tokens.grid), tokens.prefix, tokens.x.shape[2]))
-            else:  # the positions of merged or pruned tokens follow from the image
-                moving.add(name)
+            found = met.setdefault(name, set())
+            found.add((tuple(tokens.grid), tokens.prefix, tokens.x.shape[2]))
+            if tokens.cover is not None:
+                found.add(_OF_CELLS)
 
         return hook
 
@@ -95,7 +98,7 @@ def _met(model: BaseVisionModel, image_size: tuple[int, int]) -> Met:
         raise VitrailError(
             "the tokens of this model depend on what is in the image: leave bake_positions out"
         ) from error
-    return {name: seen for name, seen in met.items() if name not in moving}
+    return met
 
 
 def _like(model: nn.Module) -> torch.Tensor:

@@ -33,7 +33,7 @@ from ..nn import (
     PrefixQueries,
     ReadsTokens,
     ReducedProjection,
-    Reduction,
+    ReducingResidual,
     Residual,
     Stage,
     SwiGLU,
@@ -71,8 +71,8 @@ class ReadTokensOnly(Rewrite):
         if reads.prefix:
             _read_prefix(block, max(reads.prefix) + 1)
             return
-        # A mean over merged patches is weighted by their cells, which a linear layer in front of it does not know.
-        reduced = any(isinstance(part, Reduction) for part in images.modules())
+        # Tokens that were merged count by their cells in the mean, which `LinearOfMean` does not know.
+        reduced = any(isinstance(module, ReducingResidual) for module in encoder.modules())
         only_mean = type(pool) is MeanPool and not reduced and not _norms_behind(encoder) and _read_mean(block)
         if not only_mean and not _drop_prefix(images, block):
             raise VitrailError(f"the head of this model reads all that the last block computes: {_WAY_OUT}")

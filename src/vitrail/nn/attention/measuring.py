@@ -79,7 +79,7 @@ class MeasuringAttention(MultiHeadAttention):
         self, tokens: Tokens, mask: Float[Tensor, "... #N #M"] | None = None
     ) -> tuple[Tokens, Tensor]:
         q, k, v, bias = self.attended(tokens, mask)
-        out = self.joined(tokens, self.attend(q, k, v, bias))
+        out = tokens.with_x(self._joined(self.attend(q, k, v, bias)))
         return out, self.measure(self.attend, q, k, bias, tokens.prefix)
 
 

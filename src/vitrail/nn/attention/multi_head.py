@@ -63,7 +63,7 @@ class MultiHeadAttention(nn.Module):
     def forward(self, tokens: Tokens, mask: Float[Tensor, "... #N #M"] | None = None) -> Tokens:
         """Tokens -> Tokens. `mask` is added to the scores: minus infinity if a query must not attend to a key."""
         q, k, v, bias = self.attended(tokens, mask)
-        return self.joined(tokens, self.attend(q, k, v, bias))
+        return tokens.with_x(self._joined(self.attend(q, k, v, bias)))
 
     def attended(
         self, tokens: Tokens, mask: Float[Tensor, "... #N #M"] | None = None
@@ -82,11 +82,10 @@ class MultiHeadAttention(nn.Module):
         q, k, v = self.qkv(tokens, few)
         q, k = self.refine(q, k, tokens)
         bias = self.bias(tokens)
-        return self.joined(few, self.attend(q, k, v, bias if bias is None else bias[..., :count, :]))
+        return few.with_x(self._joined(self.attend(q, k, v, bias if bias is None else bias[..., :count, :])))
 
-    def joined(self, tokens: Tokens, heads: Float[Tensor, "B h N e"]) -> Tokens:
-        """The tokens with the projected output of all heads."""
-        return tokens.with_x(self.dropout(self.project(heads.transpose(1, 2).flatten(2))))
+    def _joined(self, heads: Float[Tensor, "B h N e"]) -> Float[Tensor, "B N D"]:
+        return self.dropout(self.project(heads.transpose(1, 2).flatten(2)))
 
 
 class CrossAttention(nn.Module):
