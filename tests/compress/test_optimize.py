@@ -63,7 +63,7 @@ def raced(monkeypatch: pytest.MonkeyPatch, speeds: Mapping[str, float]) -> None:
 
 
 def only(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
-    monkeypatch.setattr(candidates, "engines", lambda device: list(names))
+    monkeypatch.setattr(candidates, "engines", lambda device, wanted: list(names))
     monkeypatch.setattr(candidates, "has_fast_bfloat16", lambda device: False)
 
 
@@ -170,3 +170,11 @@ def test_a_stored_choice_is_plain_data(folder: Path, monkeypatch: pytest.MonkeyP
     values = json.loads((stored / "choice.json").read_text())
     assert values["setting"] == {"engine": "torch", "precision": "float32", "streams": 1, "reduction": None}
     assert values["speedup"] == 1.25
+
+
+def test_engines_are_chosen_by_name(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    raced(monkeypatch, {"torch, float32": 1.2})
+    found = optimize(folder, options=OptimizeOptions(engines=("torch",)))
+    assert {outcome.setting.engine for outcome in found.outcomes if outcome.setting} == {"torch"}
+    with pytest.raises(VitrailError, match="did you mean openvino"):
+        optimize(folder, options=OptimizeOptions(engines=("openvin",)))

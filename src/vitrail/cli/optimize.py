@@ -32,6 +32,8 @@ class Optimize:
     """Use at most N images, drawn at random by the seed."""
     batch_size: Annotated[int, Option(metavar="N", section=COMPUTE)] = 8
     """Images in one forward pass; 1 for the shortest time of one image."""
+    engines: Annotated[tuple[str, ...], Option(metavar="ENGINE", section=COMPUTE, shown_default="all")] = ()
+    """Engines to try: torch, compiled, openvino, onnxruntime."""
     device: Device = "auto"
     seed: Seed = 0
     out: OptionalOut = None
@@ -51,6 +53,7 @@ class Optimize:
             limit=self.limit,
             device=self.device,
             seed=self.seed,
+            engines=self.engines,
         )
         found = optimize(self.checkpoint, self.source, options=options, progress=visible, say=to_stderr)
         print_study(files(found, self.checkpoint), self.out, {})

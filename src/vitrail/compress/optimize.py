@@ -55,9 +55,10 @@ class OptimizeOptions:
         limit: most images that predictions are compared on.
         device: see `make_engine`.
         seed: of the draw of images.
+        engines: names of the engines to try; by default all that are installed.
 
     Raises:
-        VitrailError: a number out of range.
+        VitrailError: a number out of range, or an engine that is not installed.
     """
 
     max_drop: float = 0.5
@@ -67,6 +68,7 @@ class OptimizeOptions:
     limit: int = 500
     device: str = "auto"
     seed: int = 0
+    engines: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not 0 <= self.max_drop <= 100:
@@ -196,7 +198,7 @@ class Search:
 
     def _rounds(self) -> None:
         device, images = self.bench.unmodified.device, self.bench.images
-        names = candidates.engines(device)
+        names = candidates.engines(device, self.options.engines)
         self._round(candidates.plain(device, names, images is not None))
         self._round([more for setting in self._leading() for more in candidates.with_streams(setting)])
         if images is not None:
