@@ -38,6 +38,7 @@ def test_public_names_are_pinned() -> None:
         "evaluate",
         "explain",
         "explore",
+        "export",
         "export_state_dict",
         "list_models",
         "list_recipes",

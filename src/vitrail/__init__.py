@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from .data.preprocess import Preprocess
     from .data.python_source import source_from_dataset, source_from_images
     from .data.samples import Source
+    from .engines.export import export
     from .engines.predictor import Predictor, make_predictor
     from .errors import VitrailError
     from .evaluation.embed import embed
@@ -72,6 +73,7 @@ _HOMES = {
     "evaluate": "evaluation.evaluate",
     "explain": "lens.explain",
     "explore": "lens.explore",
+    "export": "engines.export",
     "export_state_dict": "checkpoint.export",
     "list_models": "models.registry",
     "list_recipes": "training.recipes",
@@ -128,6 +130,7 @@ __all__ = [
     "evaluate",
     "explain",
     "explore",
+    "export",
     "export_state_dict",
     "list_models",
     "list_recipes",

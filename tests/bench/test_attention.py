@@ -8,9 +8,9 @@ import torch
 
 from vitrail.bench.attention import VARIANTS, bench_attention, faster_from
 from vitrail.bench.attention_table import bench_table, circumstances
-from vitrail.bench.race import race
 from vitrail.cli.main import main
 from vitrail.errors import VitrailError
+from vitrail.machine.race import race
 
 
 def test_faster_from_means_from_there_on() -> None:

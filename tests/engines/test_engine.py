@@ -33,7 +33,7 @@ ENTRIES = "[vitrail.engines]\nconstant = my_engine:Constant\nbroken = my_engine_
 
 def test_an_engine_of_another_package_runs_a_checkpoint(tmp_path, monkeypatch):
     install(monkeypatch, tmp_path, "my_engine", PACKAGE, ENTRIES)
-    assert engine_names() == ["torch", "broken", "constant"]
+    assert engine_names() == ["torch", "compiled", "openvino", "onnxruntime", "broken", "constant"]
     assert "my_engine" not in sys.modules  # a list imports nothing
     predictor = make_predictor(tiny_checkpoint(), engine="constant", precision="float16")
     assert predictor.engine.words == ("auto", "float16")

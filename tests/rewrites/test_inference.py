@@ -10,9 +10,11 @@ from tests.models.test_families import SMALLEST, build
 from tests.rewrites.families import assert_same, given, randomised, results
 from vitrail.engines.torch_engine import TorchEngine
 from vitrail.nn import BaseVisionModel, EmbeddingModel, LinearOfMean, PrefixQueries
+from vitrail.rewrites.base import Rewrite
 from vitrail.rewrites.inference import for_inference
 from vitrail.rewrites.lora import LoRA
-from vitrail.rewrites.registry import REWRITES
+from vitrail.rewrites.registry import REWRITES, rewrite
+from vitrail.rewrites.tokens import FuseTokens, MergeTokens, PruneTokens
 
 SOME = [
     "vit_tiny_patch32_224",
@@ -166,3 +168,21 @@ def test_every_family_can_be_prepared() -> None:
         models = {name: build(name) for name in SMALLEST}
     for name, model in models.items():
         assert isinstance(for_inference(model), type(model)), name
+
+
+@pytest.mark.parametrize("change", [MergeTokens(r=2), PruneTokens(keep=0.6), FuseTokens(keep=0.6)])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "deit_tiny_distilled_patch16_224",
+        "simple_vit_tiny_patch16_224",
+        "vit_base_patch16_reg4_gap_256",
+        "beit_base_patch16_224",
+        "eva02_base_patch16_clip_224",
+        "vit_relative_tiny_patch16_224",
+    ],
+)
+def test_models_with_fewer_tokens_keep_their_outputs(name: str, change: Rewrite, seeded: None) -> None:
+    model = rewrite(randomised(name), change)
+    pixels = given(model)
+    assert_same(results(model, pixels), results(for_inference(model, image_size=tuple(pixels[0].shape[-2:])), pixels))

@@ -11,6 +11,7 @@ from torch import nn
 
 from ..errors import VitrailError
 from ..machine.facts import pick_device, pick_precision
+from ..machine.race import Runner, race
 from ..nn import (
     AxialAttention,
     EluFeatures,
@@ -25,7 +26,6 @@ from ..nn import (
 )
 from ..nn.attention import pattern
 from ..progress import Track, silent
-from .race import Runner, race
 
 SIDES = (14, 20, 28, 40, 56, 80, 112, 160, 224)
 """Sides of the square grids: each grid has about twice as many tokens as the one before."""

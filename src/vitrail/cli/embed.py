@@ -2,7 +2,18 @@
 
 from dataclasses import dataclass
 
-from .options import BatchSize, CheckpointArgument, Device, Limit, Out, Precision, SourcesArgument, Split, Strict
+from .options import (
+    BatchSize,
+    CheckpointArgument,
+    Device,
+    Engine,
+    Limit,
+    Out,
+    Precision,
+    SourcesArgument,
+    Split,
+    Strict,
+)
 from .results import print_note
 
 
@@ -29,6 +40,7 @@ class Embed:
     """Stop after N images."""
     strict: Strict = True
     batch_size: BatchSize = 32
+    engine: Engine = "auto"
     device: Device = "auto"
     precision: Precision = "auto"
 
@@ -44,6 +56,7 @@ class Embed:
             limit=self.limit,
             strict=self.strict,
             batch_size=self.batch_size,
+            engine=self.engine,
             device=self.device,
             precision=self.precision,
             progress=visible,

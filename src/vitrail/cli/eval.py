@@ -12,6 +12,7 @@ from .options import (
     BatchSize,
     CheckpointArgument,
     Device,
+    Engine,
     Json,
     Option,
     OptionalOut,
@@ -42,6 +43,7 @@ class Eval:
     source: SourceArgument
     split: Split = "auto"
     batch_size: BatchSize = 32
+    engine: Engine = "auto"
     device: Device = "auto"
     precision: Precision = "auto"
     tta: Tta = "none"
@@ -74,6 +76,7 @@ class Eval:
                 self.source,
                 split=self.split,
                 batch_size=self.batch_size,
+                engine=self.engine,
                 device=self.device,
                 precision=self.precision,
                 tta=self.tta,

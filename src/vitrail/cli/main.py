@@ -46,6 +46,8 @@ COMMANDS = (
     Command("eval", _LEARN, "Evaluate a checkpoint on labelled images.", "eval:Eval"),
     Command("predict", _USE, "Write predictions for images as a table.", "predict:Predict"),
     Command("embed", _USE, "Compute one vector for each image.", "embed:Embed"),
+    Command("optimize", _USE, "Find the fastest way to run a checkpoint here.", "optimize:Optimize"),
+    Command("export", _USE, "Write a model for ONNX, OpenVINO, PyTorch, phones or a web page.", "export:Export"),
     Command("explain", _UNDERSTAND, "Show the attention of every layer and head.", "explain:Explain"),
     Command("explore", _UNDERSTAND, "Explore attention on a local page in the browser.", "explore:Explore"),
     Command("study robustness", _UNDERSTAND, "Accuracy on corrupted and adversarial images.", "robustness:Robustness"),

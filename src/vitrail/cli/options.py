@@ -72,6 +72,15 @@ LimitDrawn = Annotated[
     int | Literal["all"], Option("Use at most N images of a part, drawn at random by the seed.", "N|all")
 ]
 BatchSize = Annotated[int, Option("Images in one forward pass.", "N", section=COMPUTE)]
+Engine = Annotated[
+    str,
+    Option(
+        "What runs the model: torch, compiled (torch.compile), openvino, onnxruntime, or one of another package. auto: "
+        "what `vitrail optimize` chose for this machine, else torch.",
+        "ENGINE",
+        section=COMPUTE,
+    ),
+]
 Device = Annotated[str, Option("auto, cpu, cuda or cuda:1.", "DEVICE", section=COMPUTE)]
 _PRECISION = "Number format of matrix products. auto: bfloat16 if the hardware supports it, else float32."
 Precision = Annotated[PrecisionName, Option(_PRECISION, "FORMAT", section=COMPUTE)]

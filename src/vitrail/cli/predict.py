@@ -9,6 +9,7 @@ from .options import (
     BatchSize,
     CheckpointArgument,
     Device,
+    Engine,
     Limit,
     Option,
     OptionalOut,
@@ -51,6 +52,7 @@ class Predict:
     out: OptionalOut = None
     """File to write instead of standard output: .csv, .tsv, .json, .jsonl, .parquet or .xlsx."""
     batch_size: BatchSize = 32
+    engine: Engine = "auto"
     device: Device = "auto"
     precision: Precision = "auto"
     tta: Tta = "none"
@@ -68,6 +70,7 @@ class Predict:
         predictor = make_predictor(
             load(self.checkpoint),
             batch_size=self.batch_size,
+            engine=self.engine,
             device=self.device,
             precision=self.precision,
             tta=self.tta,

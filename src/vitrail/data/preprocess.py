@@ -122,9 +122,13 @@ class Preprocess:
     def viewable(self, pixels: Float[Tensor, "*batch C H W"]) -> Float[Tensor, "*batch C H W"]:
         """Inverse of `normalise` for display: also clipped to 0..1, unless mean and deviation are of other values."""
         images = self.denormalise(pixels)
+        return images.clamp(0, 1) if self.is_of_unit_range else images
+
+    @property
+    def is_of_unit_range(self) -> bool:
+        """Whether the images are those of ordinary files: uint8, or floats from 0 to 1."""
         # Values from 0 to 1 have a mean between them, and deviations of these checkpoints are 1 at most.
-        is_unit = all(0 <= mean <= 1 and std <= 1 for mean, std in zip(self.mean, self.std, strict=True))
-        return images.clamp(0, 1) if is_unit else images
+        return all(0 <= mean <= 1 and std <= 1 for mean, std in zip(self.mean, self.std, strict=True))
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values for model.json."""

@@ -34,7 +34,12 @@ class Engine(Protocol):
 MakeEngine = Callable[[nn.Module, str, str], Engine]
 """(model, device, precision) -> Engine; device and precision are names, see `make_engine`."""
 
-ENGINES = {"torch": "torch_engine:TorchEngine"}
+ENGINES = {
+    "torch": "torch_engine:TorchEngine",
+    "compiled": "compiled_engine:CompiledEngine",
+    "openvino": "openvino_engine:OpenVINOEngine",
+    "onnxruntime": "onnxruntime_engine:OnnxRuntimeEngine",
+}
 """Name -> file and class. Other packages add theirs through the entry points `vitrail.engines`."""
 
 

@@ -16,7 +16,8 @@ from ..data.resize import to_float
 from ..errors import VitrailError
 from ..tasks.registry import resolve
 from ..tasks.task import Prediction, Task
-from .engine import Engine, make_engine
+from .engine import Engine
+from .setting import engine_for
 from .tta import TTA
 
 
@@ -149,7 +150,7 @@ def make_predictor(
     checkpoint: Checkpoint,
     *,
     batch_size: int = 32,
-    engine: str = "torch",
+    engine: str = "auto",
     device: str = "auto",
     precision: str = "auto",
     tta: str = "none",
@@ -159,15 +160,15 @@ def make_predictor(
     Args:
         checkpoint: model, preprocessing and names.
         batch_size: images per forward pass.
-        engine, device, precision: see `make_engine`.
+        engine, device, precision: see `engine_for`.
         tta: "flip" or "crops" takes the mean of the predictions for several views of each image, see `Predictor`.
 
     Raises:
         VitrailError: unknown name, or the checkpoint's task has no predictions for images.
     """
     task = resolve(checkpoint.task)
-    running = make_engine(checkpoint.model, engine=engine, device=device, precision=precision)
-    return Predictor(running, checkpoint.preprocess, task, output_names(checkpoint), batch_size=batch_size, tta=tta)
+    running, preprocess = engine_for(checkpoint, engine=engine, device=device, precision=precision)
+    return Predictor(running, preprocess, task, output_names(checkpoint), batch_size=batch_size, tta=tta)
 
 
 def output_names(checkpoint: Checkpoint) -> tuple[str, ...]:

@@ -13,10 +13,9 @@ from ..checkpoint.native import tensors_digest
 from ..data.bad_files import none_readable
 from ..data.open import BadFile, Sample, SourceLike
 from ..data.split_choice import SplitChoice
-from ..engines.engine import make_engine
 from ..engines.predictor import Predictor
+from ..engines.setting import engine_for
 from ..errors import VitrailError
-from ..nn import EmbeddingModel
 from ..progress import Track, silent
 from ..tasks.embedding import Embedding
 from .embedding_files import Rows, check_target, write_rows
@@ -59,7 +58,7 @@ def embed(
     limit: int | None = None,
     strict: bool = True,
     batch_size: int = 32,
-    engine: str = "torch",
+    engine: str = "auto",
     device: str = "auto",
     precision: str = "auto",
     progress: Track = silent,
@@ -98,7 +97,7 @@ def write_embeddings(
     limit: int | None = None,
     strict: bool = True,
     batch_size: int = 32,
-    engine: str = "torch",
+    engine: str = "auto",
     device: str = "auto",
     precision: str = "auto",
     images_per_part: int = IMAGES_PER_PART,
@@ -177,8 +176,8 @@ def _opened(
     shape = found.model.config.pixels_shape
     if len(shape) != 3:
         raise VitrailError(f"this model takes videos, {'×'.join(map(str, shape))}: embeddings need a model of images")
-    running = make_engine(EmbeddingModel(found.model), engine=engine, device=device, precision=precision)
-    return named, found, Predictor(running, found.preprocess, Embedding(), (), batch_size=batch_size)
+    running, preprocess = engine_for(found, engine=engine, device=device, precision=precision, vectors=True)
+    return named, found, Predictor(running, preprocess, Embedding(), (), batch_size=batch_size)
 
 
 def _rows(

@@ -24,7 +24,7 @@ def evaluate(
     *,
     split: SplitChoice = "auto",
     batch_size: int = 32,
-    engine: str = "torch",
+    engine: str = "auto",
     device: str = "auto",
     precision: str = "auto",
     tta: str = "none",

@@ -38,7 +38,7 @@ def predict(
     limit: int | None = None,
     strict: bool = True,
     batch_size: int = 32,
-    engine: str = "torch",
+    engine: str = "auto",
     device: str = "auto",
     precision: str = "auto",
     tta: str = "none",

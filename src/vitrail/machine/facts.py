@@ -1,6 +1,7 @@
 """Cores, memory and accelerators that this process may use; device and precision by name."""
 
 import os
+import platform
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,6 +9,8 @@ import torch
 
 from ..errors import VitrailError, nearest
 from .cgroup import cpu_quota, memory_limit
+
+_MATRIX_FLAGS = ("avx2", "avx512f", "avx_vnni", "avx512_vnni", "avx512_bf16", "amx_bf16", "amx_int8", "asimddp", "bf16")
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -49,6 +52,21 @@ def usable_cores() -> int:
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     quota = cpu_quota()
     return allowed if quota is None else max(1, min(allowed, quota))
+
+
+def cpu_name(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
+    """Name of the processor with the instruction sets that decide the speed of matrix products.
+
+    Virtual machines give many processors the same name.
+    """
+    try:
+        rows = dict(line.split(":", 1) for line in cpuinfo.read_text().splitlines() if ":" in line)
+    except OSError:  # not Linux
+        return platform.processor() or platform.machine()
+    found = {name.strip(): value.split() for name, value in rows.items()}
+    words = " ".join(found.get("model name", [])) or platform.machine()
+    flags = found.get("flags", found.get("Features", []))
+    return " ".join([words, *(flag for flag in _MATRIX_FLAGS if flag in flags)])
 
 
 def main_memory(meminfo: Path = Path("/proc/meminfo")) -> tuple[int, int]:

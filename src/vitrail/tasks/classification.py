@@ -61,6 +61,8 @@ class Classification(Task):
         percent=True,
     )
 
+    decoded_name: ClassVar[str] = "probabilities"
+
     labels: Labels = "one"
     temperature: tuple[float, ...] = ()
     floor: float = 0.0
@@ -167,6 +169,10 @@ class Classification(Task):
         """Probability of each class: softmax over the classes, or a sigmoid for each, of the scaled logits."""
         scaled = self.scaled(output)
         return scaled.softmax(dim=-1) if self.labels == "one" else scaled.sigmoid()
+
+    def decoded(self, output: Float[Tensor, "B K"]) -> Float[Tensor, "B K"]:
+        """Probabilities of the classes."""
+        return self.probabilities(output)
 
     def merged(self, outputs: Sequence[Float[Tensor, "B K"]]) -> Float[Tensor, "B K"]:
         """Logits whose probabilities, before floor and temperature, are the mean of those of several outputs.

@@ -32,6 +32,8 @@ class Embedding(Task):
     objective: ClassVar[str] = ""
     curve: ClassVar[Curve] = Curve(title="Validation loss", columns={"loss": "val_loss"})
 
+    decoded_name: ClassVar[str] = "vector"
+
     @property
     def spec(self) -> TaskSpec:
         return TaskSpec("embedding")
@@ -47,6 +49,10 @@ class Embedding(Task):
 
     def match(self, source: Source, names: Names) -> Never:
         raise VitrailError(f"this checkpoint outputs a vector, not classes that labels could match: {_WAY_OUT}")
+
+    def decoded(self, output: Float[Tensor, "B *rest"]) -> Float[Tensor, "B D"]:
+        """The vectors."""
+        return output.flatten(1)
 
     def decode(
         self, output: Float[Tensor, "B D"], names: Names, top_k: int | None = None

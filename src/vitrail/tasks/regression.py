@@ -41,6 +41,8 @@ class Regression(Task):
     objective: ClassVar[str] = "regression"
     curve: ClassVar[Curve] = Curve(title="Validation R²", columns={"R²": "val_r2"})
 
+    decoded_name: ClassVar[str] = "values"
+
     mean: tuple[float, ...] = ()
     scale: tuple[float, ...] = ()
 
@@ -122,6 +124,11 @@ class Regression(Task):
         """Convert outputs to the units of the labels, float64."""
         mean, scale = self._moments(output.shape[1])
         return output.double() * scale + mean
+
+    def decoded(self, output: Float[Tensor, "B K"]) -> Float[Tensor, "B K"]:
+        """Numbers in the units of the labels, in the dtype of the output."""
+        mean, scale = (moment.to(output.dtype) for moment in self._moments(output.shape[1]))
+        return output * scale + mean
 
     def decode(self, output: Float[Tensor, "B K"], names: Names, top_k: int | None = None) -> Sequence[ValuePrediction]:
         """Predicted numbers of each image, in the units of the labels."""

@@ -142,6 +142,8 @@ class Task(ABC):
     """Name of the objective that trains on this task's labels; empty if there are no labels."""
     curve: ClassVar[Curve]
     """Chart of the quality over the epochs."""
+    decoded_name: ClassVar[str] = "output"
+    """Name of the tensor that `decoded` returns."""
 
     @property
     @abstractmethod
@@ -219,6 +221,14 @@ class Task(ABC):
             names: names of the outputs.
             top_k: number of classes, the most probable first; None for all. Tasks without classes ignore it.
         """
+
+    def decoded(self, output: Any) -> Any:
+        """Tensors of the predictions for a batch: what an exported model returns. By default the output as it is.
+
+        Args:
+            output: the head's output, after `joined`.
+        """
+        return output
 
     def merged(self, outputs: Sequence[Any]) -> Any:
         """One output for several views of the same images, such as mirrored ones; by default the mean of tensors."""

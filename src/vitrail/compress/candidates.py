@@ -1,0 +1,65 @@
+"""The settings that are worth trying on this machine, in rounds: each builds on the best of the last."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from importlib.util import find_spec
+
+import torch
+
+from ..engines.choice import Setting
+from ..machine.facts import has_fast_bfloat16, usable_cores
+from ..rewrites.base import Rewrite
+from ..rewrites.tokens import FuseTokens, MergeTokens, PruneTokens
+
+PACKAGES = {"openvino": "openvino", "onnxruntime": "onnxruntime"}
+"""Engine -> the module that it needs."""
+_SHARES = (0.02, 0.04, 0.065)
+"""Shares of the patches that a block merges with others: 4, 8 and 13 of 196, as in Bolya et al. (2023)."""
+_KEEPS = (0.9, 0.7)
+
+
+def engines(device: torch.device) -> list[str]:
+    """The engines that are installed and run on a device."""
+    if device.type != "cpu":
+        return ["torch", "compiled"]
+    return ["torch", "compiled", *(name for name, module in PACKAGES.items() if find_spec(module))]
+
+
+def missing(device: torch.device) -> list[str]:
+    """The engines that would run on a device if they were installed, and NNCF."""
+    if device.type != "cpu":
+        return []
+    wanted = {**PACKAGES, "nncf (8-bit)": "nncf"}
+    return [name for name, module in wanted.items() if not find_spec(module)]
+
+
+def plain(device: torch.device, names: Sequence[str], int8: bool) -> list[Setting]:
+    """Every engine with every number format that the machine is fast in.
+
+    Args:
+        device: where the model runs.
+        names: of engines.
+        int8: whether there are images for calibration.
+    """
+    formats = ["float32", *(["bfloat16"] if has_fast_bfloat16(device) else [])]
+    found = [
+        Setting(engine=name, precision=precision)
+        for name in names
+        for precision in formats
+        if (name, precision) != ("onnxruntime", "bfloat16")
+    ]
+    if int8 and "openvino" in names and find_spec("nncf"):
+        found.append(Setting(engine="openvino", precision="int8"))
+    return found
+
+
+def with_streams(setting: Setting) -> list[Setting]:
+    """A setting with a stream for each core."""
+    cores = usable_cores()
+    return [replace(setting, streams=cores)] if setting.engine == "openvino" and cores > 1 else []
+
+
+def reductions(patches: int) -> list[Rewrite]:
+    """Reductions of the tokens of a model with this many patches."""
+    merged = [MergeTokens(r=max(1, round(share * patches))) for share in _SHARES]
+    return [*merged, *(FuseTokens(keep=keep) for keep in _KEEPS), *(PruneTokens(keep=keep) for keep in _KEEPS[:1])]

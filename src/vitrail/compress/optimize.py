@@ -1,0 +1,313 @@
+"""Finds the fastest way to run a checkpoint on this machine, and stores it beside the checkpoint."""
+
+import shutil
+import tempfile
+import time
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+
+from ..checkpoint.atomic import Content
+from ..checkpoint.contract import Checkpoint, CheckpointLike, as_checkpoint
+from ..data.open import SourceLike
+from ..engines.choice import (
+    GRAPHS,
+    Choice,
+    Setting,
+    checkpoint_folder,
+    choice_folder,
+    content_digest,
+    machine_name,
+    packages_of,
+    write_choice,
+)
+from ..engines.engine import Engine
+from ..engines.openvino_graph import write_openvino
+from ..engines.setting import prepared, run_setting
+from ..errors import VitrailError
+from ..nn import Tokens
+from ..progress import Say, Track, discard_message, silent
+from ..rewrites.base import Rewrite
+from . import candidates
+from .decide import best, cautions
+from .graph import to_graph
+from .images import TestImages, read_test_images
+from .int8 import calibration_batches, partly_quantised, quantised
+from .measure import Bench, Outcome
+
+_ROUNDS = 2
+"""Best settings of a round that the next one builds on."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OptimizeOptions:
+    """Settings of the search.
+
+    Attributes:
+        max_drop: accuracy that may be lost, in points.
+        batch_size: images of a batch; 1 for the shortest time of a single image.
+        minutes: no setting is begun after this time.
+        seconds: time for measuring the speed of a setting.
+        limit: most images that predictions are compared on.
+        device: see `make_engine`.
+        seed: of the draw of images.
+
+    Raises:
+        VitrailError: a number out of range.
+    """
+
+    max_drop: float = 0.5
+    batch_size: int = 8
+    minutes: float = 10.0
+    seconds: float = 3.0
+    limit: int = 500
+    device: str = "auto"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.max_drop <= 100:
+            raise VitrailError(f"max_drop {self.max_drop:g} is not possible: it is in points, from 0 to 100")
+        if self.batch_size < 1 or self.limit < 1:
+            raise VitrailError(f"batch size {self.batch_size} and limit {self.limit}: both need to be 1 or more")
+        if not (self.minutes > 0 and self.seconds > 0):
+            raise VitrailError(f"{self.minutes:g} minutes and {self.seconds:g} seconds: both need to be more than 0")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Optimised:
+    """Result of a search.
+
+    Attributes:
+        outcomes: what was measured, in order; the first is the unmodified model.
+        chosen: the setting that was taken; None if none was faster.
+        stored: folder where it is stored for this machine; None if nothing is stored.
+        images: number of images that predictions were compared on.
+        notes: sentences on images, machine, and what was not tried.
+        cautions: what the measurement cannot tell.
+        options: settings of the search.
+    """
+
+    outcomes: tuple[Outcome, ...]
+    chosen: Outcome | None
+    stored: Path | None
+    images: int
+    notes: tuple[str, ...]
+    cautions: tuple[str, ...]
+    options: OptimizeOptions
+
+
+def optimize(
+    checkpoint: CheckpointLike,
+    source: SourceLike | None = None,
+    *,
+    options: OptimizeOptions = OptimizeOptions(),
+    progress: Track = silent,
+    say: Say = discard_message,
+) -> Optimised:
+    """Find the fastest way to run a checkpoint here: `optimize("runs/flowers", "flowers/").chosen`.
+
+    Engines, number formats, streams and reductions of the tokens are measured in turn with the unmodified model. The
+    fastest that loses at most `max_drop` points on the images is stored beside the checkpoint, and `predict`, `eval`
+    and `embed` use it on this machine. Without a source only settings whose outputs are equal to 1e-3 are taken.
+
+    Args:
+        checkpoint: a checkpoint of vitrail on disk.
+        source: images that are compared on; with labels of the model, its accuracy counts, otherwise the share of
+            predictions that change.
+        options: settings of the search.
+        progress: reports the images that are read.
+        say: receives a line for each setting.
+
+    Raises:
+        VitrailError: a checkpoint that is not on disk, or not of a model of images.
+    """
+    found = as_checkpoint(checkpoint)
+    folder = checkpoint_folder(found.path)
+    if folder is None:
+        raise VitrailError(
+            "the result is stored in the folder of a checkpoint, and this one has none: save it to a folder first, "
+            "with `vitrail convert CHECKPOINT -o FOLDER`"
+        )
+    if len(found.model.config.pixels_shape) != 3:
+        raise VitrailError("only models of images can be optimised: this one takes other inputs")
+    images, notes = _test_images(found, source, options, progress)
+    search = Search(found, Bench(found, images, options.batch_size, options.device, options.seconds), options, say)
+    search.run()
+    count = len(images.images) if images else 0
+    chosen = best(search.outcomes, options.max_drop, count)
+    stored = _store(found, folder, chosen, search, options)
+    return Optimised(
+        outcomes=tuple(search.outcomes),
+        chosen=chosen,
+        stored=stored,
+        images=count,
+        notes=(f"machine: {machine_name()}, PyTorch {torch.__version__}", *notes, *search.notes),
+        cautions=tuple(cautions(chosen, options.max_drop, count)),
+        options=options,
+    )
+
+
+def _test_images(
+    checkpoint: Checkpoint, source: SourceLike | None, options: OptimizeOptions, progress: Track
+) -> tuple[TestImages | None, list[str]]:
+    if source is None:
+        return None, ["no images were given: only settings whose outputs are equal to 1e-3 are taken"]
+    images = read_test_images(checkpoint, source, options.limit, options.seed, progress=progress)
+    if images.are_alike:
+        return None, [
+            f"the images hardly differ ({images.note}), so that nothing can be measured on them: only settings whose "
+            "outputs are equal to 1e-3 are taken"
+        ]
+    kind = "accuracy on" if images.targets is not None else "predictions compared on"
+    return images, [f"{kind} {images.note}"]
+
+
+class Search:
+    """Measures settings in rounds: engines, then streams, then fewer tokens, each on the best of those before.
+
+    Args:
+        checkpoint: what is run.
+        bench: measures a setting.
+        options: settings of the search.
+        say: receives a line for each setting.
+
+    Attributes:
+        outcomes: what was measured.
+        notes: what was not tried, in sentences.
+    """
+
+    def __init__(self, checkpoint: Checkpoint, bench: Bench, options: OptimizeOptions, say: Say) -> None:
+        self.checkpoint, self.bench, self.options, self.say = checkpoint, bench, options, say
+        self.outcomes: list[Outcome] = [Outcome(setting=None, speedup=1.0, difference=0.0)]
+        self.notes: list[str] = []
+        self.graphs: dict[tuple[str, bool, Rewrite | None], Any] = {}
+        self.ends = time.monotonic() + 60 * options.minutes
+        self.skipped = 0
+
+    def run(self) -> None:
+        """Measure all rounds."""
+        self._rounds()
+        if self.bench.times:
+            self.outcomes[0] = replace(self.outcomes[0], seconds=median(self.bench.times))
+
+    def _rounds(self) -> None:
+        device, images = self.bench.unmodified.device, self.bench.images
+        names = candidates.engines(device)
+        self._round(candidates.plain(device, names, images is not None))
+        self._round([more for setting in self._leading() for more in candidates.with_streams(setting)])
+        if images is not None:
+            changes = candidates.reductions(self._patches())
+            self._round([replace(setting, reduction=change) for setting in self._leading(1) for change in changes])
+        if absent := candidates.missing(device):
+            self.notes.append(f'not installed, and not tried: {", ".join(absent)}; pip install "vitrail[optimize]"')
+        if self.skipped:
+            self.notes.append(f"{self.skipped} settings were not tried in {self.options.minutes:g} minutes")
+
+    def graph(self, setting: Setting) -> Any | None:
+        """The graph of a setting, made once; None for engines of PyTorch."""
+        if setting.engine not in GRAPHS:
+            return None
+        key = (setting.engine, setting.precision == "int8", setting.reduction)
+        if key not in self.graphs:
+            if setting.precision == "int8":
+                self.graphs[key] = self._int8(self.graph(replace(setting, precision="float32")))
+            else:
+                self.graphs[key] = to_graph(prepared(self.checkpoint, setting), setting.engine)
+        return self.graphs[key]
+
+    def _int8(self, graph: Any) -> Any:
+        """The graph with 8-bit products; where that loses too much, without the layers that lose most."""
+        assert self.bench.images is not None
+        values = [(image if image.dtype == torch.uint8 else 255 * image).float() for image in self.bench.images.images]
+        batches = calibration_batches(values)
+        whole = quantised(graph, batches)
+        lost = self._lost(whole)
+        if lost <= self.options.max_drop:
+            return whole
+        self.say(f"  8-bit products in all layers lose {lost:.1f} points: leaving out those that lose most")
+        score = partial(self._score, batches=values)
+        return partly_quantised(graph, batches, score, self.options.max_drop)
+
+    def _lost(self, graph: Any) -> float:
+        engine, preprocess = run_setting(self.checkpoint, Setting(engine="openvino"), graph)
+        return self.bench.lost(self.bench.outputs(engine, preprocess))
+
+    def _score(self, compiled: Any, *, batches: list[torch.Tensor]) -> float:
+        """Points that a compiled model has left of 100."""
+        found = torch.cat([torch.from_numpy(compiled(batch[None].numpy())[0]) for batch in batches])
+        return 100 - self.bench.lost(found)
+
+    def _round(self, settings: list[Setting]) -> None:
+        for setting in settings:
+            if time.monotonic() > self.ends:
+                self.skipped += 1
+                continue
+            outcome = self._measured(setting)
+            self.outcomes.append(outcome)
+            self.say(f"  {outcome.name}: {outcome.failed or f'{outcome.speedup:.2f}×'}")
+
+    def _measured(self, setting: Setting) -> Outcome:
+        try:
+            return self.bench.measured(setting, *self.engine(setting))
+        except VitrailError as error:
+            return Outcome(setting=setting, failed=str(error))
+
+    def engine(self, setting: Setting) -> tuple[Engine, Any]:
+        """The engine of a setting, and the preprocessing of its images."""
+        return run_setting(self.checkpoint, setting, self.graph(setting), device=self.options.device)
+
+    def _leading(self, count: int = _ROUNDS) -> list[Setting]:
+        """The fastest settings so far that may be taken."""
+        images = len(self.bench.images.images) if self.bench.images else 0
+        rest = list(self.outcomes)
+        found: list[Setting] = []
+        while len(found) < count and (leader := best(rest, self.options.max_drop, images)):
+            rest.remove(leader)
+            assert leader.setting is not None
+            found.append(leader.setting)
+        return found
+
+    def _patches(self) -> int:
+        """Number of patches of an image."""
+        preprocess = self.checkpoint.preprocess
+        pixels = torch.zeros(1, preprocess.channels, *preprocess.image_size)
+        with torch.inference_mode():
+            tokens = self.checkpoint.model.forward_features(pixels.to(self.bench.unmodified.device))
+        last = tokens if isinstance(tokens, Tokens) else tokens[-1]
+        return int(torch.tensor(last.grid).prod())
+
+
+def _store(
+    checkpoint: Checkpoint, folder: Path, chosen: Outcome | None, search: Search, options: OptimizeOptions
+) -> Path | None:
+    """Store the chosen setting; without one, remove what an earlier search stored for this machine."""
+    if chosen is None or chosen.setting is None:
+        shutil.rmtree(choice_folder(folder), ignore_errors=True)
+        return None
+    choice = Choice(
+        setting=chosen.setting,
+        machine=machine_name(),
+        packages=packages_of(chosen.setting.engine),
+        content=content_digest(checkpoint),
+        batch_size=options.batch_size,
+        speedup=chosen.speedup,
+        drop=chosen.drop,
+    )
+    return write_choice(folder, choice, _graph_files(chosen.setting, search.graph(chosen.setting)))
+
+
+def _graph_files(setting: Setting, graph: Any | None) -> dict[str, Content]:
+    """File name -> content of the graph of a setting."""
+    if graph is None:
+        return {}
+    name = GRAPHS[setting.engine]
+    if isinstance(graph, bytes):
+        return {name: graph}
+    with tempfile.TemporaryDirectory() as place:
+        file = Path(place) / name
+        write_openvino(graph, file, {"setting": str(setting)}, half=False)
+        return {path.name: path.read_bytes() for path in (file, file.with_suffix(".bin"))}

@@ -1,0 +1,134 @@
+"""OpenVINO: conversion, compilation and running of models. The only file that imports openvino."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..errors import VitrailError
+from ..machine.facts import usable_cores
+from .onnx_graph import to_onnx
+from .program import Program, quiet
+
+_NAMESPACE = "vitrail"
+_HINTS = {torch.float32: "f32", torch.bfloat16: "bf16", torch.float16: "f16"}
+
+
+def import_openvino() -> Any:
+    """The module openvino.
+
+    Raises:
+        VitrailError: it is not installed.
+    """
+    try:
+        import openvino
+    except ImportError as error:
+        raise VitrailError('OpenVINO is not installed: pip install "vitrail[openvino]"') from error
+    return openvino
+
+
+def to_openvino(program: Program, *, input_name: str = "images", output_names: Sequence[str] = ()) -> Any:
+    """An `openvino.Model` of a program; through ONNX if OpenVINO lacks one of PyTorch's operations.
+
+    Raises:
+        VitrailError: OpenVINO lacks a layer of the model, or is not installed.
+    """
+    openvino = import_openvino()
+    try:
+        model = _converted(program)
+    except Exception as error:
+        try:
+            model = openvino.Core().read_model(to_onnx(program).SerializeToString())
+        except Exception:
+            reason = str(error).strip().splitlines()[-1]
+            advice = 'pip install "vitrail[onnx]" to try another way, or use another format or engine'
+            raise VitrailError(f"OpenVINO cannot convert this model ({reason}): {advice}") from error
+    model.reshape({model.inputs[0]: openvino.PartialShape(list(program.shape))})
+    model.inputs[0].set_names({input_name})
+    for output, name in zip(model.outputs, output_names, strict=False):
+        output.set_names({name})
+    return model
+
+
+def _converted(program: Program) -> Any:
+    """What `openvino.convert_model` does, which also reports each call to its maker over the network."""
+    from openvino.frontend import FrontEndManager
+    from openvino.frontend.pytorch.fx_decoder import TorchFXPythonDecoder
+
+    with quiet(), torch.no_grad():
+        frontend = FrontEndManager().load_by_framework("pytorch")
+        return frontend.convert(frontend.load(TorchFXPythonDecoder.from_exported_program(program.graph)))
+
+
+def write_openvino(model: Any, path: Path, facts: Mapping[str, str], *, half: bool) -> None:
+    """Write a model as `path` (.xml) and the file of its weights beside it (.bin).
+
+    Args:
+        model: what `to_openvino` returned.
+        path: file to write.
+        facts: name -> value, for the model's rt_info under "vitrail".
+        half: whether weights are stored in float16; they are multiplied in the format that the runtime chooses.
+    """
+    for name, value in facts.items():
+        model.set_rt_info(value, [_NAMESPACE, name])
+    import_openvino().save_model(model, str(path), compress_to_fp16=half)
+
+
+def read_openvino(path: Path) -> Any:
+    """A model that `write_openvino` wrote, as an `openvino.Model`."""
+    return import_openvino().Core().read_model(str(path))
+
+
+class OpenVINOGraph:
+    """A compiled model that takes batches of any size, whose requests and buffers are used again and again.
+
+    Args:
+        model: what `to_openvino` or `read_openvino` returned.
+        precision: number format of the matrix products.
+        streams: number of parts of a batch that run at the same time, each on its share of the cores.
+        device: a device of OpenVINO, such as "CPU".
+        dtype: of the input, if it is not that of the model.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        precision: torch.dtype = torch.float32,
+        *,
+        streams: int = 1,
+        device: str = "CPU",
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        openvino = import_openvino()
+        if dtype == torch.uint8:
+            steps = openvino.preprocess.PrePostProcessor(model)
+            steps.input().tensor().set_element_type(openvino.Type.u8)
+            model = steps.build()
+        settings = {
+            "INFERENCE_PRECISION_HINT": _HINTS[precision],
+            "NUM_STREAMS": str(streams),
+            "PERFORMANCE_HINT": "LATENCY" if streams == 1 else "THROUGHPUT",
+        }
+        if device == "CPU":
+            settings["INFERENCE_NUM_THREADS"] = str(max(streams, usable_cores()))
+        self.tensor: Any = openvino.Tensor
+        self.compiled = openvino.Core().compile_model(model, device, settings)
+        self.requests = [self.compiled.create_infer_request() for _ in range(streams)]
+
+    def __call__(self, batch: Tensor) -> list[Tensor]:
+        parts = [part for part in batch.contiguous().tensor_split(len(self.requests)) if len(part)]
+        running = self.requests[: len(parts)] or self.requests[:1]
+        arrays = [part.numpy() for part in parts] or [batch.numpy()]
+        for request, array in zip(running, arrays, strict=True):
+            request.set_input_tensor(self.tensor(array, shared_memory=True))
+            request.start_async()
+        for request in running:
+            request.wait()
+        # Copies, as the next call writes into the same buffers.
+        return [
+            torch.from_numpy(np.concatenate([request.get_output_tensor(index).data for request in running]))
+            for index in range(len(self.compiled.outputs))
+        ]

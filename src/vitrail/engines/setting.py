@@ -1,0 +1,65 @@
+"""Runs a checkpoint by a `Setting`."""
+
+from dataclasses import replace
+from typing import Any
+
+from ..checkpoint.contract import Checkpoint
+from ..checkpoint.fold_preprocess import fold_preprocess
+from ..data.preprocess import Preprocess
+from ..nn import EmbeddingModel
+from ..rewrites.registry import rewrite
+from .choice import GRAPHS, Setting, stored_choice
+from .engine import Engine, make_engine
+
+
+def prepared(checkpoint: Checkpoint, setting: Setting) -> Checkpoint:
+    """The checkpoint that a setting runs: fewer tokens, and values of images in place of normalised pixels."""
+    reduced = (
+        checkpoint
+        if setting.reduction is None
+        else replace(checkpoint, model=rewrite(checkpoint.model, setting.reduction))
+    )
+    return fold_preprocess(reduced)
+
+
+def run_setting(
+    checkpoint: Checkpoint, setting: Setting, graph: Any | None = None, *, device: str = "auto", vectors: bool = False
+) -> tuple[Engine, Preprocess]:
+    """The engine of a setting, and the preprocessing of its images.
+
+    Args:
+        checkpoint: what is run.
+        setting: how it is run.
+        graph: stored graph of a setting that has one, see `StoredGraph`.
+        device: see `make_engine`.
+        vectors: whether the output is the embedding.
+    """
+    made = prepared(checkpoint, setting)
+    if graph is not None:
+        from .stored_graph import OUTPUTS, StoredGraph
+
+        return StoredGraph(setting, graph, OUTPUTS[vectors]), made.preprocess
+    model = EmbeddingModel(made.model) if vectors else made.model
+    return make_engine(model, engine=setting.engine, device=device, precision=setting.precision), made.preprocess
+
+
+def engine_for(
+    checkpoint: Checkpoint, *, engine: str, device: str, precision: str, vectors: bool = False
+) -> tuple[Engine, Preprocess]:
+    """The engine that a command runs a checkpoint with, and the preprocessing of its images.
+
+    Args:
+        checkpoint: what is run.
+        engine: a name of an engine, or "auto": what `vitrail optimize` stored for this machine if device and precision
+            are "auto" too, else "torch".
+        device, precision: see `make_engine`.
+        vectors: whether the output is the embedding.
+    """
+    if engine == "auto" and (device, precision) == ("auto", "auto") and (found := stored_choice(checkpoint)):
+        choice, folder = found
+        name = GRAPHS.get(choice.setting.engine)
+        graph = None if name is None else folder / name
+        return run_setting(checkpoint, choice.setting, graph, vectors=vectors)
+    model = EmbeddingModel(checkpoint.model) if vectors else checkpoint.model
+    named = "torch" if engine == "auto" else engine
+    return make_engine(model, engine=named, device=device, precision=precision), checkpoint.preprocess

@@ -1,0 +1,68 @@
+"""8-bit products survive outlier channels, on which ranges of the whole tensor collapse."""
+
+import pytest
+import torch
+
+import vitrail
+from vitrail.checkpoint.fold_preprocess import fold_preprocess
+from vitrail.compress.graph import to_graph
+from vitrail.compress.int8 import calibration_batches, import_nncf, quantised
+from vitrail.engines.agreement import difference
+from vitrail.engines.choice import Setting
+from vitrail.engines.stored_graph import StoredGraph
+
+pytest.importorskip("openvino")
+pytest.importorskip("nncf")
+
+
+def with_outliers(factor: float) -> vitrail.Checkpoint:
+    """A ViT in which three channels behind each norm are `factor` times as large, and their weights as much smaller."""
+    generator = torch.Generator().manual_seed(0)
+    model = vitrail.create_model(
+        "vit_tiny_patch16_224", image_size=16, patch_size=4, embed_dim=48, num_heads=3, depth=2, num_classes=10
+    )
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.copy_(torch.randn(parameter.shape, generator=generator) * (0.1 if parameter.ndim > 1 else 0.02))
+        for module in model.modules():
+            if isinstance(module, torch.nn.LayerNorm):
+                module.weight += 1
+        for block in model.encoder.blocks:
+            for residual, linear in (
+                (block.attention, block.attention.branch.qkv),
+                (block.mlp, block.mlp.branch.expand),
+            ):
+                large = torch.randperm(48, generator=generator)[:3]
+                residual.norm.weight[large] *= factor
+                residual.norm.bias[large] *= factor
+                linear.weight[:, large] /= factor
+    return vitrail.Checkpoint(model.eval(), tuple("abcdefghij"), vitrail.Preprocess(image_size=(16, 16)))
+
+
+def test_outlier_channels() -> None:
+    generator = torch.Generator().manual_seed(1)
+    images = list(torch.randint(0, 256, (32, 3, 16, 16), generator=generator).float())
+    batch = torch.stack(images)
+    nncf = import_nncf()
+    found = {}
+    for factor in (1.0, 300.0):
+        checkpoint = fold_preprocess(with_outliers(factor))
+        with torch.no_grad():
+            expected = checkpoint.model(batch)
+        graph = to_graph(checkpoint, "openvino")
+        batches = calibration_batches(images)
+        plain = nncf.quantize(
+            graph.clone(),
+            nncf.Dataset([each.numpy() for each in batches]),
+            subset_size=len(batches),
+            advanced_parameters=nncf.AdvancedQuantizationParameters(
+                disable_bias_correction=True,
+                smooth_quant_alphas=nncf.AdvancedSmoothQuantParameters(matmul=-1, convolution=-1),
+            ),
+        )
+        for name, made in (("ours", quantised(graph, batches)), ("plain", plain)):
+            output = StoredGraph(Setting(engine="openvino", precision="int8"), made)(batch)
+            found[name, factor] = difference(output, expected)
+    # Minimum and maximum of the whole tensor leave less than one step of 255 for all channels but three.
+    assert found["plain", 300.0] > 3 * found["ours", 300.0]
+    assert found["ours", 300.0] < 1.6 * found["ours", 1.0]

@@ -1,0 +1,172 @@
+"""`vitrail optimize` on a tiny model, with made-up speeds, so that the choice is known."""
+
+import json
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+import vitrail
+from vitrail.compress import candidates
+from vitrail.compress.measure import Bench
+from vitrail.compress.optimize import Optimised, OptimizeOptions, optimize
+from vitrail.compress.page import files, summary
+from vitrail.engines.choice import Setting, stored_choice
+from vitrail.engines.predictor import make_predictor
+from vitrail.engines.stored_graph import StoredGraph
+from vitrail.engines.torch_engine import TorchEngine
+from vitrail.errors import VitrailError
+from vitrail.study.files import study_page
+
+pytest.importorskip("openvino")
+NAMES = ("one", "two", "three")
+MEASURED = Bench.measured
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    torch.manual_seed(0)
+    model = vitrail.create_model(
+        "vit_tiny_patch16_224", image_size=16, patch_size=4, embed_dim=32, num_heads=2, depth=2, num_classes=3
+    )
+    for parameter in model.parameters():
+        parameter.data = 0.2 * torch.randn(parameter.shape)
+    vitrail.save(vitrail.Checkpoint(model, NAMES, vitrail.Preprocess(image_size=(16, 16))), tmp_path / "checkpoint")
+    return tmp_path / "checkpoint"
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    generator = torch.Generator().manual_seed(1)
+    for name in NAMES:
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        for number in range(4):
+            values = torch.randint(0, 256, (20, 24, 3), generator=generator, dtype=torch.uint8)
+            Image.fromarray(values.numpy()).save(tmp_path / "photos" / name / f"{number}.png")
+    return tmp_path / "photos"
+
+
+def raced(monkeypatch: pytest.MonkeyPatch, speeds: Mapping[str, float]) -> None:
+    """Replace the clock: a setting takes 1 / speed of the time of the unmodified model, by its words."""
+
+    def known(bench: object, setting: Setting, *rest: object) -> object:
+        monkeypatch.setattr(
+            "vitrail.compress.measure.race",
+            lambda runners, device, seconds: {"unmodified": 1.0, "setting": 1 / speeds.get(str(setting), 0.5)},
+        )
+        return MEASURED(bench, setting, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("vitrail.compress.optimize.Bench.measured", known)
+
+
+def only(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
+    monkeypatch.setattr(candidates, "engines", lambda device: list(names))
+    monkeypatch.setattr(candidates, "has_fast_bfloat16", lambda device: False)
+
+
+def test_an_exact_setting_is_stored_and_used(folder: Path, photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    only(monkeypatch, "torch", "openvino")
+    raced(monkeypatch, {"torch, float32": 1.2, "openvino, float32": 2.0})
+    before = list(vitrail.predict(folder, photos, engine="torch"))
+    found = optimize(folder)
+    assert found.chosen is not None
+    assert found.chosen.name == "openvino, float32"
+    assert found.chosen.difference < 1e-5
+    checkpoint = vitrail.load(folder)
+    assert isinstance(make_predictor(checkpoint).engine, StoredGraph)
+    assert isinstance(make_predictor(checkpoint, engine="torch").engine, TorchEngine)
+    asked = make_predictor(checkpoint, precision="float32")
+    assert isinstance(asked.engine, TorchEngine)
+    after = list(vitrail.predict(folder, photos))
+    assert [each.label for each in after] == [each.label for each in before]
+    for mine, other in zip(after, before, strict=True):
+        assert dict(mine.classes) == pytest.approx(dict(other.classes), abs=1e-5)
+    vectors = vitrail.embed(folder, photos).vectors
+    torch.testing.assert_close(vectors, vitrail.embed(folder, photos, engine="torch").vectors, atol=1e-4, rtol=1e-4)
+
+
+def test_a_choice_that_does_not_fit_is_named_and_not_used(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    only(monkeypatch, "torch")
+    raced(monkeypatch, {"torch, float32": 1.2})
+    stored = optimize(folder).stored
+    checkpoint = vitrail.load(folder)
+    assert stored is not None
+    assert stored_choice(checkpoint) is not None
+    with torch.no_grad():
+        next(checkpoint.model.parameters()).add_(1)
+    with pytest.warns(UserWarning, match="other weights"):
+        assert stored_choice(checkpoint) is None
+    with pytest.warns(UserWarning, match="other weights, or another config"):
+        assert stored_choice(vitrail.load(folder, image_size=32)) is None
+    monkeypatch.setattr("vitrail.engines.choice.version", lambda package: "0.1")
+    with pytest.warns(UserWarning, match="it was measured with torch"):
+        assert stored_choice(vitrail.load(folder)) is None
+    monkeypatch.undo()
+    (stored / "choice.json").write_text("{}")
+    with pytest.warns(UserWarning, match="damaged"):
+        assert stored_choice(vitrail.load(folder)) is None
+    with monkeypatch.context() as other, warnings.catch_warnings():
+        warnings.simplefilter("error")
+        other.setattr("vitrail.engines.choice.cpu_name", lambda: "another machine")
+        assert stored_choice(vitrail.load(folder)) is None
+
+
+def test_nothing_faster_leaves_nothing_behind(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    only(monkeypatch, "torch")
+    raced(monkeypatch, {"torch, float32": 1.2})
+    optimize(folder)
+    raced(monkeypatch, {"torch, float32": 0.9})
+    found = optimize(folder)
+    assert (found.chosen, found.stored) == (None, None)
+    assert stored_choice(vitrail.load(folder)) is None
+    assert "nothing is stored" in summary(found)
+
+
+def test_with_images_and_labels(folder: Path, photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("nncf")
+    only(monkeypatch, "torch", "openvino")
+    merged = "openvino, int8, merge_tokens r 1, schedule constant"
+    raced(monkeypatch, {"openvino, int8": 2.0, merged: 3.0, "openvino, float32": 1.5})
+    found = optimize(folder, photos, options=OptimizeOptions(max_drop=100, limit=9))
+    assert found.images == 9
+    assert found.chosen is not None
+    assert found.chosen.name == merged
+    reduced = vitrail.load(folder)
+    assert isinstance(make_predictor(reduced).engine, StoredGraph)
+    assert len(list(vitrail.predict(folder, photos))) == 12
+    assert any("accuracy on 9 images" in note for note in found.notes)
+    assert found.cautions or found.options.max_drop == 100
+    page = study_page(files(found, "checkpoint"))
+    assert merged in page
+    assert "The Pareto front" in page
+
+
+def test_images_that_are_alike_measure_nothing(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    only(monkeypatch, "torch", "openvino")
+    raced(monkeypatch, {"openvino, int8": 9.0, "openvino, float32": 1.5})
+    (tmp_path / "black").mkdir()
+    for number in range(5):
+        Image.new("RGB", (30, 20)).save(tmp_path / "black" / f"{number}.jpg")
+    found: Optimised = optimize(folder, tmp_path / "black")
+    assert found.chosen is not None
+    assert found.chosen.name == "openvino, float32"
+    assert any("hardly differ" in note for note in found.notes)
+
+
+def test_a_checkpoint_in_memory_is_refused(folder: Path) -> None:
+    made = vitrail.Checkpoint(vitrail.load(folder).model, NAMES, vitrail.Preprocess(image_size=(16, 16)))
+    with pytest.raises(VitrailError, match="vitrail convert"):
+        optimize(made)
+
+
+def test_a_stored_choice_is_plain_data(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    only(monkeypatch, "torch")
+    raced(monkeypatch, {"torch, float32": 1.25})
+    stored = optimize(folder).stored
+    assert stored is not None
+    values = json.loads((stored / "choice.json").read_text())
+    assert values["setting"] == {"engine": "torch", "precision": "float32", "streams": 1, "reduction": None}
+    assert values["speedup"] == 1.25
