@@ -76,9 +76,9 @@ def test_an_exact_setting_is_stored_and_used(folder: Path, photos: Path, monkeyp
     assert found.chosen.name == "openvino, float32"
     assert found.chosen.difference < 1e-5
     checkpoint = vitrail.load(folder)
-    assert isinstance(make_predictor(checkpoint).engine, StoredGraph)
+    assert isinstance(make_predictor(checkpoint, engine="auto").engine, StoredGraph)
     assert isinstance(make_predictor(checkpoint, engine="torch").engine, TorchEngine)
-    asked = make_predictor(checkpoint, precision="float32")
+    asked = make_predictor(checkpoint, engine="auto", precision="float32")
     assert isinstance(asked.engine, TorchEngine)
     after = list(vitrail.predict(folder, photos))
     assert [each.label for each in after] == [each.label for each in before]
@@ -135,7 +135,7 @@ def test_with_images_and_labels(folder: Path, photos: Path, monkeypatch: pytest.
     assert found.chosen is not None
     assert found.chosen.name == merged
     reduced = vitrail.load(folder)
-    assert isinstance(make_predictor(reduced).engine, StoredGraph)
+    assert isinstance(make_predictor(reduced, engine="auto").engine, StoredGraph)
     assert len(list(vitrail.predict(folder, photos))) == 12
     assert any("accuracy on 9 images" in note for note in found.notes)
     assert found.cautions or found.options.max_drop == 100

@@ -14,11 +14,11 @@ class Optimize:
     Engines, number formats (8-bit integers too), streams and reductions of the tokens are measured in turn with the
     unmodified model. The fastest that loses at most --max-drop points on the images of SOURCE is stored beside the
     checkpoint; predict, eval and embed then use it on this machine. Without SOURCE only settings are taken whose
-    outputs are equal to 1e-3. `pip install "vitrail[optimize]"` adds OpenVINO, NNCF and ONNX Runtime.
+    outputs are equal to 1e-3. pip install "vitrail[optimize]" adds OpenVINO, NNCF and ONNX Runtime.
 
     Examples:
         vitrail optimize runs/flowers flowers/
-        vitrail optimize runs/flowers flowers/ --batch-size 1 --max-drop 1 -o optimize/
+        vitrail optimize runs/flowers flowers/ --batch-size 1 -o optimize/
     """
 
     checkpoint: CheckpointArgument
