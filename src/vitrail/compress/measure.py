@@ -112,7 +112,7 @@ class Bench:
             seconds=times["setting"],
             speedup=times["unmodified"] / times["setting"],
             difference=difference(found, self.expected),
-            drop=None if self.images is None else self._drop(found),
+            drop=None if self.images is None else self.lost(found),
             changed=None if self.images is None else self.changed(found),
         )
 
@@ -124,7 +124,10 @@ class Bench:
 
     def lost(self, found: Any) -> float:
         """Points that outputs lose, see `Outcome.drop`."""
-        return self._drop(found)
+        quality = self._quality(found)
+        if quality is None or self.quality is None:
+            return 100 * self.changed(found)
+        return 100 * (self.quality - quality)
 
     def batches(self) -> Iterator[Tensor]:
         """The images in batches."""
@@ -158,9 +161,3 @@ class Bench:
         metrics = self.task.metrics(output_names(self.checkpoint))
         metrics.update(output, self.images.targets)
         return metrics.compute().quality
-
-    def _drop(self, found: Any) -> float:
-        quality = self._quality(found)
-        if quality is None or self.quality is None:
-            return 100 * self.changed(found)
-        return 100 * (self.quality - quality)
