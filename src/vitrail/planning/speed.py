@@ -13,6 +13,7 @@ from torch.utils._pytree import tree_leaves
 
 from ..engines.engine import make_engine
 from ..engines.precision import on_device, pick_device, pick_precision, reduced_precision
+from ..machine.race import timed
 from ..models.fields import ModelConfig
 from ..rewrites.base import Rewrite
 from ..rewrites.registry import replay
@@ -21,6 +22,8 @@ from .flops import TRAINING_STEP
 EFFICIENCY = 0.5
 """Fraction of the speed of a large matrix product that is assumed for a model; LOG.md has measured ones."""
 _ROUNDS, _SECONDS = 5, 8.0
+_SIDES = {"cpu": 2048, "cuda": 8192}
+"""Sides of the matrices of `matrix_peak`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +63,19 @@ def matrix_speed() -> float:
         torch.mm(left, right)
         times.append(time.perf_counter() - started)
     return 2 * rows * inner * columns / min(times)  # the others shared the cores with other programs
+
+
+def matrix_peak(device: torch.device, dtype: torch.dtype) -> float:
+    """FLOPs a second of a large matrix product on a device, with PyTorch's current threads: the best of a few.
+
+    Args:
+        device: where it is measured.
+        dtype: number format of the factors; float32 in full precision, without TF32.
+    """
+    side = _SIDES.get(device.type, 2048)
+    left, right = (torch.ones(side, side, dtype=dtype, device=device) for _ in range(2))
+    times = [timed(lambda: torch.mm(left, right), device) for _ in range(6)]
+    return 2 * side**3 / min(times[1:])
 
 
 def measure(
