@@ -31,7 +31,7 @@ def print_left_out(bad: Mapping[str, Sequence["BadFile"]]) -> None:
 
 
 def print_results(files: "ResultFiles", out: Path | None, bad: Mapping[str, Sequence["BadFile"]]) -> None:
-    """Write the files of results, and print its notes and its table.
+    """Write the files of results, and print their notes and their table.
 
     Args:
         files: content of the files.
