@@ -20,7 +20,7 @@ class BenchModels:
 
     Examples:
         vitrail bench models vit_small_patch16_224 --batch-sizes 1 8
-        vitrail bench models runs/flowers --engines torch openvino --against timm -o bench/
+        vitrail bench models runs/flowers --engines openvino --against timm -o bench/
     """
 
     models: Annotated[list[str], Option(metavar="NAME|CHECKPOINT", positional=True)] = field(
