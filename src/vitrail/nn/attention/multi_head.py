@@ -70,7 +70,7 @@ class MultiHeadAttention(nn.Module):
     def attended(
         self, tokens: Tokens, mask: Float[Tensor, "... #N #M"] | None = None
     ) -> tuple[Tensor, Tensor, Tensor, Any]:
-        """Queries, keys, values and the bias of the scores (of sparse attention its groups), the inputs of `attend`."""
+        """Queries, keys, values, and the bias of the scores or its groups: the inputs of `attend`."""
         q, k, v = self.qkv(tokens)
         q, k = self.refine(q, k, tokens)
         bias = self.bias(tokens)
