@@ -1,16 +1,13 @@
 """The benchmark of attentions: its logic, at the smallest size."""
 
 import json
-from collections.abc import Callable
 
 import pytest
-import torch
 
 from vitrail.bench.attention import VARIANTS, bench_attention, faster_from
 from vitrail.bench.attention_table import bench_table, circumstances
 from vitrail.cli.main import main
 from vitrail.errors import VitrailError
-from vitrail.machine.race import race
 
 
 def test_faster_from_means_from_there_on() -> None:
@@ -18,31 +15,6 @@ def test_faster_from_means_from_there_on() -> None:
     assert faster_from({100: 0.5, 200: 0.5, 400: 0.5}, plain) == 100
     assert faster_from({100: 0.5, 200: 3.0, 400: 0.5}, plain) == 400
     assert faster_from({100: 0.5, 200: 0.5, 400: 5.0}, plain) is None
-
-
-def test_a_race_takes_turns() -> None:
-    order: list[str] = []
-    runners = {name: (lambda name=name: order.append(name)) for name in "ab"}
-    times = race(runners, torch.device("cpu"), seconds=0, least=3)
-    assert order == list("abababab")
-    assert times.keys() == {"a", "b"}
-
-
-def test_a_race_gives_the_median_without_the_first_round(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A clock that the runners move: each call takes the next of its durations."""
-    now = 0.0
-    durations = {"a": [9.0, 1.0, 5.0, 3.0], "b": [0.0, 2.0, 2.0, 8.0]}
-
-    def runner(name: str) -> Callable[[], None]:
-        def run() -> None:
-            nonlocal now
-            now += durations[name].pop(0)
-
-        return run
-
-    monkeypatch.setattr("vitrail.machine.race.time.perf_counter", lambda: now)
-    times = race({name: runner(name) for name in durations}, torch.device("cpu"), seconds=0, least=3)
-    assert times == {"a": 3.0, "b": 2.0}
 
 
 @pytest.mark.parametrize("training", [False, True])

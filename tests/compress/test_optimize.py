@@ -19,7 +19,7 @@ from vitrail.engines.predictor import make_predictor
 from vitrail.engines.stored_graph import StoredGraph
 from vitrail.engines.torch_engine import TorchEngine
 from vitrail.errors import VitrailError
-from vitrail.study.files import study_page
+from vitrail.pages.files import results_page
 
 pytest.importorskip("openvino")
 NAMES = ("one", "two", "three")
@@ -139,7 +139,7 @@ def test_with_images_and_labels(folder: Path, photos: Path, monkeypatch: pytest.
     assert len(list(vitrail.predict(folder, photos))) == 12
     assert any("accuracy on 9 images" in note for note in found.notes)
     assert found.cautions or found.options.max_drop == 100
-    page = study_page(files(found, "checkpoint"))
+    page = results_page(files(found, "checkpoint"))
     assert merged in page
     assert "The Pareto front" in page
 

@@ -9,11 +9,11 @@ import pytest
 from vitrail.data.open import open_source
 from vitrail.errors import VitrailError
 from vitrail.models.registry import model_config
+from vitrail.pages.files import results_page, write_results
 from vitrail.planning.flops import count
 from vitrail.study.contestants import Contestant
 from vitrail.study.efficiency import Efficiency, EfficiencyOptions, nested_subset, study_efficiency
 from vitrail.study.efficiency_page import efficiency_table, factor_table, files
-from vitrail.study.files import study_page, write_study
 from vitrail.study.scaling_page import run_point, scaling_of_runs
 from vitrail.study.trial_runs import Outcome
 
@@ -67,10 +67,10 @@ def test_every_run_has_the_same_flops_and_curves_are_collected(shades, tmp_path,
     assert rows[0][1].startswith("60.0 ± ")
     assert [row[3] for row in factor_table(found)[1]] == ["not reached"] * 4
     (tmp_path / "out").mkdir()
-    write_study(tmp_path / "out", files(found))
+    write_results(tmp_path / "out", files(found))
     with (tmp_path / "out/curves.csv").open() as file:
         assert len(list(csv.DictReader(file))) == 12
-    assert "Scaling laws" in study_page(files(found))
+    assert "Scaling laws" in results_page(files(found))
 
 
 @pytest.mark.exhaustive  # twelve trainings
@@ -115,7 +115,7 @@ def test_options_that_all_training_commands_have_are_those_of_every_run(shades, 
     assert [recipe.seed for recipe in recipes] == [5, 6]
     shared = {(recipe.image_size, recipe.batch_size, recipe.device, recipe.precision) for recipe in recipes}
     assert shared == {(16, 4, "cpu", "bfloat16")}
-    write_study(tmp_path / "out", files(found))
+    write_results(tmp_path / "out", files(found))
     with (tmp_path / "out/curves.csv").open() as file:
         assert [row["seed"] for row in csv.DictReader(file)] == ["5", "6"]
 
@@ -160,7 +160,7 @@ def test_settings_that_would_make_the_comparison_unequal_are_errors(options, wor
 def test_one_model_has_no_table_of_comparisons(tmp_path):
     model = Contestant("vit", "vit", {}, count(model_config("vit_tiny_patch16_224", image_size=16)))
     found = Efficiency(str(tmp_path / "images"), (model,), {"vit": {8: [0.5], 16: [0.75]}}, 1.0, 4, (), ())
-    written = study_page(files(found))
+    written = results_page(files(found))
     assert "How much more data" not in written
     assert "Data efficiency on images<" in written
 

@@ -16,8 +16,8 @@ from sklearn.metrics import average_precision_score
 
 from vitrail.data.python_source import source_from_images
 from vitrail.errors import VitrailError
+from vitrail.pages.files import write_results
 from vitrail.study.confident import class_pairs, class_thresholds, confident_joint, self_confidence
-from vitrail.study.files import write_study
 from vitrail.study.labels import LabelOptions, _trained_on, study_labels
 from vitrail.study.labels_page import files
 from vitrail.study.near_duplicates import duplicate_groups, near_duplicates
@@ -147,7 +147,7 @@ def test_flipped_digits_are_found_and_written(tmp_path):
     truth = [wrong[int(study.samples[suspect.index].name.split("/")[1])] for suspect in study.suspects]
     assert average_precision_score(truth, [suspect.suspicion for suspect in study.suspects]) > 0.8  # chance: 0.05
     assert study.suspects[0].suggestion == str(labels[int(study.samples[study.suspects[0].index].name.split("/")[1])])
-    write_study(tmp_path / "out", files(study))
+    write_results(tmp_path / "out", files(study))
     with (tmp_path / "out/labels.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 300

@@ -16,7 +16,7 @@ from vitrail.errors import VitrailError
 from vitrail.evaluation.probe import knn
 from vitrail.lens.probe.layers import layer_features
 from vitrail.models.registry import create_model
-from vitrail.study.files import check_output, study_page, write_study
+from vitrail.pages.files import check_output, results_page, write_results
 from vitrail.study.probe import LayerFeatures, ProbeOptions, study_probe
 from vitrail.study.probe_table import files, notes, table
 
@@ -109,7 +109,7 @@ def test_several_sources_are_columns_with_their_mean(checkpoint, tmp_path):
     linear = [values(source)["linear"] for source in study.sources]
     assert next(row for row in rows if row[0] == "linear")[-1] == f"{50 * sum(linear):.1f} %"
     out = tmp_path / "out"
-    write_study(out, files(study, "runs/mine"))
+    write_results(out, files(study, "runs/mine"))
     with (out / "probe.csv").open() as file:
         found = {(row["source"], row["probe"]): row for row in csv.DictReader(file)}
     assert float(found[sources[1], "linear"]["value"]) == pytest.approx(linear[1], rel=1e-5)
@@ -192,7 +192,7 @@ def test_a_pool_without_a_layer_is_an_error(tmp_path):
 
 def test_the_page_names_sources_apart_and_no_folder_of_this_machine(checkpoint, tmp_path):
     sources = [str(write_classes(tmp_path / name / "images", each=12)) for name in ("one", "two")]
-    page = study_page(files(study_probe(checkpoint, sources, ProbeOptions(device="cpu")), "runs/mine"))
+    page = results_page(files(study_probe(checkpoint, sources, ProbeOptions(device="cpu")), "runs/mine"))
     assert str(tmp_path) not in page
     assert "<h3>images</h3>" in page
     assert "<h3>images (2)</h3>" in page

@@ -14,8 +14,8 @@ from vitrail.data.seeds import derive
 from vitrail.errors import VitrailError
 from vitrail.evaluation.evaluate import evaluate
 from vitrail.evaluation.predict import predict
+from vitrail.pages.files import write_results
 from vitrail.progress import silent
-from vitrail.study.files import write_study
 from vitrail.study.options import StudyOptions
 from vitrail.study.robustness import RobustnessOptions, mean_corruption_error, study_robustness
 from vitrail.study.robustness_table import column_names, files, table
@@ -136,7 +136,7 @@ def test_two_models_meet_the_same_images_and_the_second_has_error_one(checkpoint
     )
     assert values(study, 1)["mean corruption error"] == pytest.approx(1)
     assert "6 of 12 images" in study.notes[0]
-    write_study(tmp_path / "out.csv", files(study, ["runs/a", "a"]))
+    write_results(tmp_path / "out.csv", files(study, ["runs/a", "a"]))
     with (tmp_path / "out.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert list(rows[0])[:5] == ["test", "severity", "unit", "runs/a", "runs/a ±"]

@@ -8,8 +8,8 @@ from scipy.optimize import curve_fit
 from scipy.stats import ttest_1samp
 
 from vitrail.errors import VitrailError
+from vitrail.pages.files import write_results
 from vitrail.study.curves import crossing, data_factor, needed_images, points
-from vitrail.study.files import write_study
 from vitrail.study.scaling import fit_scaling
 from vitrail.study.scaling_page import files
 
@@ -80,10 +80,10 @@ def test_the_table_of_runs_has_all_digits_and_names_no_folder_of_this_machine(tm
     fit = fit_scaling([size for size, _ in found], [error for _, error in found])
     runs = [tmp_path / "runs" / name for name in "abc"]
     written = files(fit, runs, found, "images")
-    write_study(tmp_path / "out", written)
+    write_results(tmp_path / "out", written)
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["scaling.csv", "scaling.html"]
     lines = (tmp_path / "out" / "scaling.csv").read_text(encoding="utf-8").splitlines()
     assert lines == ["run,images,error", "a,100,0.412346", "b,200,0.300000", "c,400,0.250000"]
     assert str(tmp_path) not in (tmp_path / "out" / "scaling.html").read_text(encoding="utf-8")
-    write_study(tmp_path / "one.csv", written)
+    write_results(tmp_path / "one.csv", written)
     assert (tmp_path / "one.csv").read_bytes() == (tmp_path / "out" / "scaling.csv").read_bytes()

@@ -14,7 +14,7 @@ from vitrail.cli.train import Train
 from vitrail.data.augment_options import Augment
 from vitrail.data.bad_files import BadFiles
 from vitrail.errors import VitrailError
-from vitrail.study.files import study_page, write_study
+from vitrail.pages.files import results_page, write_results
 from vitrail.study.sweep import Sweep, best_command, grid_values, sweep
 from vitrail.study.sweep_page import files, sweep_notes, sweep_table
 from vitrail.study.trial_runs import Outcome, Trial, finished
@@ -85,10 +85,10 @@ def test_results_are_ranked_by_validation_and_failures_are_rows(shades, tmp_path
     assert [row[1] for row in rows] == ["1", "3"]
     command = best_command(found, ["--epochs", "1"])
     assert command == f"vitrail train {shades} --epochs 1 --set overrides.num_heads=1"
-    write_study(tmp_path / "out", files(found, command))
+    write_results(tmp_path / "out", files(found, command))
     with (tmp_path / "out/sweep.csv").open() as file:
         assert [row["overrides.num_heads"] for row in csv.DictReader(file)] == ["1", "3"]
-    assert "vitrail train shades0 --epochs 1 --set overrides.num_heads=1" in study_page(files(found, command))
+    assert "vitrail train shades0 --epochs 1 --set overrides.num_heads=1" in results_page(files(found, command))
 
 
 def test_the_notes_name_the_lead_of_the_best_run_or_a_tie(tmp_path):
@@ -214,7 +214,7 @@ def test_the_page_names_no_folder_of_this_machine(tmp_path):
     found = Sweep(source, ("lr",), (("1e-3",),), (outcome,))
     command = best_command(found, ["--epochs", "1"], ["seed=1"])
     assert command == f"vitrail train '{source}' --epochs 1 --set seed=1 lr=1e-3"
-    written = study_page(files(found, command))
+    written = results_page(files(found, command))
     assert str(tmp_path) not in written
     assert "vitrail train &#x27;my images&#x27; --epochs 1 --set seed=1 lr=1e-3" in written
 

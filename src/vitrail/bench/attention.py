@@ -25,6 +25,7 @@ from ..nn import (
     Tokens,
 )
 from ..nn.attention import pattern
+from ..nn.attention.attend import KERNELS, Attend
 from ..progress import Track, silent
 
 SIDES = (14, 20, 28, 40, 56, 80, 112, 160, 224)
@@ -37,6 +38,10 @@ Make = Callable[[int, int, Grid], nn.Module]
 
 def _sparse(shown: pattern.Pattern) -> Make:
     return lambda dim, heads, grid: SparseAttention(dim, heads, shown)
+
+
+def _with_kernel(name: str) -> Make:
+    return lambda dim, heads, grid: MultiHeadAttention(dim, heads, attend=Attend(KERNELS[name]))
 
 
 def _local(dim: int, heads: int, grid: Grid) -> nn.Module:
@@ -64,7 +69,9 @@ def _performer(dim: int, heads: int, grid: Grid) -> nn.Module:
 
 
 VARIANTS: dict[str, Make] = {
-    PLAIN: lambda dim, heads, grid: MultiHeadAttention(dim, heads),
+    PLAIN: _with_kernel("auto"),
+    "plain, fused kernel": _with_kernel("fused"),
+    "plain, explicit product": _with_kernel("explicit"),
     "relative": lambda dim, heads, grid: RelativePositionAttention(dim, heads, grid),
     "windows 7×7 (LocalAttention)": _local,
     "windows 7×7 (groups)": _sparse(partial(pattern.windows, window=(7, 7))),

@@ -32,9 +32,9 @@ class Anatomy:
 
     def run(self) -> None:
         from ..checkpoint.contract import load
+        from ..pages.files import is_folder
         from ..progress import visible
         from ..study.anatomy import study_anatomy, write_anatomy
-        from ..study.files import is_folder
         from ..tables import check_file, check_folder
 
         (check_folder if is_folder(self.out) else check_file)(self.out)

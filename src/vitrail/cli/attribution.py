@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .options import BatchSize, CheckpointArgument, Out, SourceArgument
-from .results import print_study
+from .results import print_results
 from .study_options import HeldOutCommand
 
 
@@ -31,13 +31,13 @@ class Attribution(HeldOutCommand):
     def run(self) -> None:
         from ..checkpoint.contract import load
         from ..lens.attribution.methods import METHODS, find_method
+        from ..pages.files import check_output
         from ..progress import visible
         from ..study.attribution import AttributionOptions, evaluate_explanations
         from ..study.attribution_table import files
-        from ..study.files import check_output
 
         check_output(self.out)
         methods = {name: find_method(name) for name in self.methods or METHODS}
         options = self.held_out_options(AttributionOptions(masks=self.masks))
         found = evaluate_explanations(load(self.checkpoint), self.source, methods, options, progress=visible)
-        print_study(files(found, self.checkpoint), self.out, {self.source: found.bad})
+        print_results(files(found, self.checkpoint), self.out, {self.source: found.bad})

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from .options import COMPUTE, Option, OptionalOut, Out, SourceArgument
-from .results import print_study
+from .results import print_results
 from .training_options import LENGTH, RecipeOptions
 
 
@@ -60,7 +60,7 @@ class DataEfficiency(RecipeOptions):
             strict=self.strict,
         )
         found = study_efficiency(self.source, self.out, options, progress=visible, say=to_stderr)
-        print_study(files(found), self.out, {self.source: found.bad})
+        print_results(files(found), self.out, {self.source: found.bad})
         headers, factors = factor_table(found)
         if factors:
             print()
@@ -84,12 +84,12 @@ class Scaling:
     """CSV file to write, or folder for the CSV file and a page."""
 
     def run(self) -> None:
-        from ..study.files import check_output
+        from ..pages.files import check_output
         from ..study.scaling_page import SCALING_HEADERS, files, scaling_of_runs, scaling_row
         from ..tables import print_table
 
         check_output(self.out)
         fit, found = scaling_of_runs(self.runs, self.against)
-        print_study(files(fit, self.runs, found, self.against), self.out, {})
+        print_results(files(fit, self.runs, found, self.against), self.out, {})
         print()
         print_table(["", "fit"], [list(pair) for pair in zip(SCALING_HEADERS, scaling_row(fit), strict=True)])

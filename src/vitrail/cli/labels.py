@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Annotated
 
 from .options import Option, Out, SourceArgument
-from .results import print_study
+from .results import print_results
 from .study_options import StudyCommand
 
 
@@ -41,5 +41,5 @@ class Labels(StudyCommand):
         check_folder(self.out)
         options = self.study_options(LabelOptions(folds=self.folds, similar=self.similar))
         found = study_labels(self.source, load(self.weights) if self.weights else None, options, progress=visible)
-        print_study(files(found), self.out, {self.source: found.bad})
+        print_results(files(found), self.out, {self.source: found.bad})
         print(label_summary(found))

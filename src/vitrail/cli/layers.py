@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from .options import CheckpointArgument, LimitDrawn, OptionalOut, SourceArgument
-from .results import print_study
+from .results import print_results
 from .study_options import HeldOutCommand
 
 
@@ -30,12 +30,12 @@ class Layers(HeldOutCommand):
 
     def run(self) -> None:
         from ..checkpoint.contract import load
+        from ..pages.files import check_output
         from ..progress import visible
-        from ..study.files import check_output
         from ..study.layers import LayerOptions, study_layers
         from ..study.layers_table import files
 
         check_output(self.out)
         options = self.held_out_options(LayerOptions(kind=self.probe))
         found = study_layers(load(self.checkpoint), self.source, options, progress=visible)
-        print_study(files(found, self.checkpoint), self.out, {self.source: found.bad})
+        print_results(files(found, self.checkpoint), self.out, {self.source: found.bad})

@@ -63,7 +63,8 @@ COMMANDS = (
     Command("models", _MODELS, "List the models that can be built, and their cost.", "models:Models"),
     Command("plan", _MODELS, "Parameters, FLOPs and memory of a model.", "plan:Plan"),
     Command("advise", _MODELS, "Recommend a model, from measured results.", "advise:Advise"),
-    Command("bench", _MODELS, "Measure the speed of attention layers on this machine.", "bench:Bench"),
+    Command("bench models", _MODELS, "Speed of models and engines beside other libraries.", "bench:BenchModels"),
+    Command("bench attention", _MODELS, "Speed of attention layers.", "bench:BenchAttention"),
     Command("convert", _MODELS, "Convert weights of other libraries.", "convert:Convert"),
     Command("rename-classes", _MODELS, "Rename the classes of a checkpoint.", "rename_classes:RenameClasses"),
 )

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from .options import COMPUTE, CheckpointArgument, Device, Option, OptionalOut, Seed
-from .results import print_note, print_study
+from .results import print_note, print_results
 
 
 @dataclass
@@ -42,8 +42,8 @@ class Optimize:
     def run(self) -> None:
         from ..compress.optimize import OptimizeOptions, optimize
         from ..compress.page import files, summary
+        from ..pages.files import check_output
         from ..progress import to_stderr, visible
-        from ..study.files import check_output
 
         check_output(self.out)
         options = OptimizeOptions(
@@ -56,5 +56,5 @@ class Optimize:
             engines=self.engines,
         )
         found = optimize(self.checkpoint, self.source, options=options, progress=visible, say=to_stderr)
-        print_study(files(found, self.checkpoint), self.out, {})
+        print_results(files(found, self.checkpoint), self.out, {})
         print_note(summary(found))

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from .options import CheckpointArgument, LimitDrawn, Option, OptionalOut
-from .results import print_study
+from .results import print_results
 from .study_options import HeldOutCommand
 
 
@@ -41,12 +41,12 @@ class Probe(HeldOutCommand):
 
     def run(self) -> None:
         from ..checkpoint.contract import load
+        from ..pages.files import check_output
         from ..progress import visible
-        from ..study.files import check_output
         from ..study.probe import ProbeOptions, study_probe
         from ..study.probe_table import files
 
         check_output(self.out)
         options = self.held_out_options(ProbeOptions(layer=self.layer, pool=self.pool))
         found = study_probe(load(self.checkpoint), self.sources, options, progress=visible)
-        print_study(files(found, self.checkpoint), self.out, {source.name: source.bad for source in found.sources})
+        print_results(files(found, self.checkpoint), self.out, {source.name: source.bad for source in found.sources})

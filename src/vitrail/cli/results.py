@@ -1,4 +1,4 @@
-"""Printing of results: notes on standard error, and the table of a study on standard output."""
+"""Printing of results: notes on standard error, and the table of a study or benchmark on standard output."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -8,7 +8,7 @@ from ..progress import to_stderr
 
 if TYPE_CHECKING:
     from ..data.open import BadFile
-    from ..study.files import StudyFiles
+    from ..pages.files import ResultFiles
 
 
 def print_note(note: str) -> None:
@@ -30,18 +30,18 @@ def print_left_out(bad: Mapping[str, Sequence["BadFile"]]) -> None:
         print_notes(left_out(files, source))
 
 
-def print_study(files: "StudyFiles", out: Path | None, bad: Mapping[str, Sequence["BadFile"]]) -> None:
-    """Write the files of a study, and print its notes and its table.
+def print_results(files: "ResultFiles", out: Path | None, bad: Mapping[str, Sequence["BadFile"]]) -> None:
+    """Write the files of results, and print their notes and their table.
 
     Args:
         files: content of the files.
-        out: CSV file or folder to write, see `write_study`; None: nothing is written.
+        out: CSV file or folder to write, see `write_results`; None: nothing is written.
         bad: source -> its files that could not be used.
     """
-    from ..study.files import write_study
+    from ..pages.files import write_results
     from ..tables import print_table
 
-    written = [f"written to {write_study(out, files)}"] if out else []
+    written = [f"written to {write_results(out, files)}"] if out else []
     print_left_out(bad)
     print_notes([*files.notes, *files.cautions, *written])
     if files.table:

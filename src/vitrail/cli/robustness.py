@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from .options import CheckpointArgument, Option, Out, SourceArgument
-from .results import print_study
+from .results import print_results
 from .study_options import HeldOutCommand
 
 
@@ -46,8 +46,8 @@ class Robustness(HeldOutCommand):
 
     def run(self) -> None:
         from ..checkpoint.contract import load
+        from ..pages.files import check_output
         from ..progress import visible
-        from ..study.files import check_output
         from ..study.robustness import RobustnessOptions, study_robustness
         from ..study.robustness_table import files
 
@@ -62,4 +62,4 @@ class Robustness(HeldOutCommand):
         names = [self.checkpoint, *([self.against] if self.against else [])]
         options = self.held_out_options(options)
         found = study_robustness([load(name) for name in names], self.source, options, progress=visible)
-        print_study(files(found, names), self.out, {self.source: found.bad})
+        print_results(files(found, names), self.out, {self.source: found.bad})

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from .options import Option, Out, SourceArgument
-from .results import print_study
+from .results import print_results
 from .training_options import LENGTH, TrainingOptions
 
 
@@ -56,7 +56,7 @@ class Sweep(TrainingOptions):
             print_table(*sweep_table(found))
         best = found.best  # raises if no run has a result
         command = best_command(found, self._options(best.trial.recipe.minutes), self.set)
-        print_study(files(found, command), self.out, {})
+        print_results(files(found, command), self.out, {})
         print(f"best: {best.trial.name}\n  {command}")
 
     def changes(self) -> dict[str, Any]:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from ..pages import html
 from ..pages.charts import scatter_chart
+from ..pages.files import ResultFiles, Table, results
 from ..pages.html import section
-from ..study.files import StudyFiles, Table, results
 from .decide import pareto, verdict
 from .measure import Outcome
 from .optimize import Optimised
@@ -16,7 +16,7 @@ from .optimize import Optimised
 _HEAD = ("setting", "ms a batch", "images/s", "speed-up", "difference", "drop", "")
 
 
-def files(found: Optimised, checkpoint: str) -> StudyFiles:
+def files(found: Optimised, checkpoint: str) -> ResultFiles:
     """Content of the page and the CSV table."""
     rows = [_cells(outcome, found) for outcome in ranked(found.outcomes)]
     csv = [
@@ -32,7 +32,7 @@ def files(found: Optimised, checkpoint: str) -> StudyFiles:
         for outcome in ranked(found.outcomes)
     ]
     table: Table = (_HEAD, rows)
-    return StudyFiles(
+    return ResultFiles(
         name="optimize",
         title=f"The fastest way to run {Path(checkpoint).name}",
         csv={"settings": [("setting", "seconds", "speedup", "difference", "drop", "changed", "verdict"), *csv]},

@@ -2,6 +2,9 @@
 
 import os
 import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +14,8 @@ from ..errors import VitrailError, nearest
 from .cgroup import cpu_quota, memory_limit
 
 _MATRIX_FLAGS = ("avx2", "avx512f", "avx_vnni", "avx512_vnni", "avx512_bf16", "amx_bf16", "amx_int8", "asimddp", "bf16")
+
+_MOST_CORES: ContextVar[int | None] = ContextVar("most cores", default=None)
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -48,10 +53,24 @@ def this_machine() -> Machine:
 
 
 def usable_cores() -> int:
-    """Number of cores this process may use: the smaller of its affinity and its control group's quota."""
+    """Number of cores this process may use: the smallest of its affinity, its control group's quota and the limit of
+    `threads_at_most`."""
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    quota = cpu_quota()
-    return allowed if quota is None else max(1, min(allowed, quota))
+    limits = [limit for limit in (cpu_quota(), _MOST_CORES.get()) if limit is not None]
+    return max(1, min(allowed, *limits)) if limits else allowed
+
+
+@contextmanager
+def threads_at_most(count: int) -> Iterator[None]:
+    """Context manager: PyTorch, and the engines that are made inside, compute with at most so many threads."""
+    former = torch.get_num_threads()
+    token = _MOST_CORES.set(count)
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(former)
+        _MOST_CORES.reset(token)
 
 
 def cpu_name(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:

@@ -13,6 +13,7 @@ from torch.utils._pytree import tree_leaves
 
 from ..engines.engine import make_engine
 from ..engines.precision import on_device, pick_device, pick_precision, reduced_precision
+from ..machine.race import timed
 from ..models.fields import ModelConfig
 from ..rewrites.base import Rewrite
 from ..rewrites.registry import replay
@@ -21,6 +22,8 @@ from .flops import TRAINING_STEP
 EFFICIENCY = 0.5
 """Fraction of the speed of a large matrix product that is assumed for a model; LOG.md has measured ones."""
 _ROUNDS, _SECONDS = 5, 8.0
+_SIDES, _LONG_PRODUCT = (256, 512, 1024, 2048, 4096, 8192), 0.05
+"""Sides of the matrices of `matrix_peak`, and seconds of a product after which no larger ones are tried."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +63,25 @@ def matrix_speed() -> float:
         torch.mm(left, right)
         times.append(time.perf_counter() - started)
     return 2 * rows * inner * columns / min(times)  # the others shared the cores with other programs
+
+
+def matrix_peak(device: torch.device, dtype: torch.dtype) -> float:
+    """FLOPs a second of the best of a few matrix products on a device, with PyTorch's current threads.
+
+    Sides double as long as a product is quick: in a format that the hardware lacks, a large one takes half a minute.
+
+    Args:
+        device: where it is measured.
+        dtype: number format of the factors.
+    """
+    best = 0.0
+    for side in _SIDES:
+        left, right = (torch.ones(side, side, dtype=dtype, device=device) for _ in range(2))
+        times = [timed(lambda: torch.mm(left, right), device) for _ in range(5)]  # noqa: B023
+        best = max(best, 2 * side**3 / min(times))
+        if min(times) > _LONG_PRODUCT:
+            break
+    return best
 
 
 def measure(

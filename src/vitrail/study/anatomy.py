@@ -17,10 +17,10 @@ from ..lens.anatomy import Anatomy, anatomy
 from ..lens.anatomy_page import anatomy_page, distance_rows
 from ..lens.images import ImageLike, named_images, readable
 from ..lens.outputs import image_model
+from ..pages.files import is_folder
 from ..pages.image import displayable
 from ..progress import Track, silent
 from ..tables import write_csv, write_text
-from .files import is_folder
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from ..lens.faithfulness.evaluate import Score
+from ..pages.files import ResultFiles, results
 from .attribution import Faithfulness
-from .files import StudyFiles, results
 
 # Metric: heading with the better direction, and format of a value.
 _COLUMNS = {
@@ -25,7 +25,7 @@ def table(found: Faithfulness) -> tuple[list[str], list[list[str]]]:
     return headers, [_row(score, columns) for score in found.scores if score.values]
 
 
-def files(found: Faithfulness, model: str) -> StudyFiles:
+def files(found: Faithfulness, model: str) -> ResultFiles:
     """Content of the files that `-o` writes: a row for each method, baseline and reference.
 
     Args:
@@ -36,7 +36,7 @@ def files(found: Faithfulness, model: str) -> StudyFiles:
         [score.method, score.kind, *(score.values.get(key, "") for key in columns), score.seconds, score.reason]
         for score in found.scores
     ]
-    return StudyFiles(
+    return ResultFiles(
         name="attribution",
         title=f"Attribution methods on {Path(model).name or model}",
         notes=notes(found),

@@ -6,10 +6,10 @@ from statistics import mean
 from ..checkpoint.origin import public_name
 from ..errors import VitrailError
 from ..pages.charts import line_chart
+from ..pages.files import ResultFiles
 from ..pages.html import NOWRAP, section, table
 from .curves import Curve, Estimate, Point, crossing, data_factor, points
 from .efficiency import Efficiency
-from .files import StudyFiles
 from .scaling import ScalingFit, fit_scaling
 from .scaling_page import SCALING_HEADERS, scaling_row
 
@@ -42,7 +42,7 @@ def factor_table(found: Efficiency) -> tuple[list[str], list[list[str]]]:
     return ["compared with", "its images", "its accuracy", "factor or images", "95 % interval"], rows
 
 
-def files(found: Efficiency) -> StudyFiles:
+def files(found: Efficiency) -> ResultFiles:
     """Content of data-efficiency.html, curves.csv and factors.csv."""
     first, headers, factors = found.contestants[0].label, *factor_table(found)
     factor_note = (
@@ -51,7 +51,7 @@ def files(found: Efficiency) -> StudyFiles:
         "Intervals come from the spread over seeds (500 draws, Student's t)."
     )
     accuracies = "Means and 95 % intervals (Student's t) over seeds."
-    return StudyFiles(
+    return ResultFiles(
         name="data-efficiency",
         title=f"Data efficiency on {public_name(found.source)}",
         subtitle="Study of data efficiency",

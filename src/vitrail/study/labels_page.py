@@ -7,10 +7,10 @@ from html import escape
 from ..checkpoint.origin import public_name
 from ..data.memory import shrink
 from ..data.open import Sample, read_image
+from ..pages.files import ResultFiles
 from ..pages.html import panes, section, table
 from ..pages.image import displayable
 from ..tasks.worth import images, percent_interval
-from .files import StudyFiles
 from .labels import LabelStudy
 from .near_duplicates import NearPair
 from .suspects import Suspect
@@ -19,11 +19,11 @@ LABELS, DUPLICATES, PAIRS = "labels", "duplicates", "class_pairs"
 _SHOWN, _SHOWN_PAIRS, _THUMB = 60, 24, 160
 
 
-def files(study: LabelStudy) -> StudyFiles:
+def files(study: LabelStudy) -> ResultFiles:
     """Content of labels.html, labels.csv, duplicates.csv and class_pairs.csv."""
     flagged = sum(suspect.flagged for suspect in study.suspects)
     across = sum(study.splits[pair.first] != study.splits[pair.second] for pair in study.duplicates)
-    return StudyFiles(
+    return ResultFiles(
         name="labels",
         title=f"Labels of {public_name(study.name)}",
         subtitle="Study of labels",

@@ -4,8 +4,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ..pages.charts import line_chart
+from ..pages.files import ResultFiles, results
 from ..pages.html import section
-from .files import StudyFiles, results
 from .layers import Layer, LayerStudy
 
 _COLUMNS: dict[str, Callable[[Layer], float | None]] = {
@@ -33,7 +33,7 @@ def table(study: LayerStudy) -> tuple[list[str], list[list[str]]]:
     return [headers[column] for column in kept], [[row[column] for column in kept] for row in rows]
 
 
-def files(study: LayerStudy, model: str) -> StudyFiles:
+def files(study: LayerStudy, model: str) -> ResultFiles:
     """Content of the files that `-o` writes.
 
     Args:
@@ -44,7 +44,7 @@ def files(study: LayerStudy, model: str) -> StudyFiles:
         [layer.name, layer.width, *("" if value is None else f"{value:.6g}" for value in row)]
         for layer, row in zip(study.layers, values, strict=True)
     ]
-    return StudyFiles(
+    return ResultFiles(
         name="layers",
         title=f"Layers of {Path(model).name or model}",
         notes=study.notes,

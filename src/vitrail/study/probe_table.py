@@ -8,10 +8,10 @@ from ..evaluation.probe.few_shot import SHOTS
 from ..evaluation.probe.knn import NEIGHBOURS
 from ..evaluation.probe.scores import ProbeScore
 from ..pages.charts import line_chart
+from ..pages.files import ResultFiles, results
 from ..pages.html import section
 from ..pages.html import table as html_table
 from ..tasks.worth import percent_interval
-from .files import StudyFiles, results
 from .probe import ProbedSource, ProbeStudy
 from .robustness_table import column_names
 
@@ -44,14 +44,14 @@ def notes(study: ProbeStudy) -> list[str]:
     return sentences
 
 
-def files(study: ProbeStudy, model: str) -> StudyFiles:
+def files(study: ProbeStudy, model: str) -> ResultFiles:
     """Content of the files that `-o` writes.
 
     Args:
         model: name of the checkpoint.
     """
     charts = (_few_shot_chart(study), _knn_chart(study), _intervals(study))
-    return StudyFiles(
+    return ResultFiles(
         name="probe",
         title=f"Probes of {Path(model).name or model}",
         notes=notes(study),

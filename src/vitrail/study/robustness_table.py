@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Literal
 
 from ..pages.charts import line_chart
+from ..pages.files import ResultFiles, results
 from ..pages.html import section
-from .files import StudyFiles, results
 from .robustness import RobustnessStudy
 from .robustness_tests import CLEAN, Measurement
 
@@ -48,13 +48,13 @@ def csv_rows(study: RobustnessStudy, names: Sequence[str]) -> list[list[object]]
     return rows
 
 
-def files(study: RobustnessStudy, names: Sequence[str]) -> StudyFiles:
+def files(study: RobustnessStudy, names: Sequence[str]) -> ResultFiles:
     """Content of the files that `-o` writes.
 
     Args:
         names: names of the checkpoints.
     """
-    return StudyFiles(
+    return ResultFiles(
         name="robustness",
         title=f"Robustness of {' and '.join(column_names(names))}",
         notes=[*study.notes, STANDARD_ERROR],

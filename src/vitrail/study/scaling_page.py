@@ -10,10 +10,10 @@ from ..checkpoint.contract import load
 from ..checkpoint.origin import public_name
 from ..errors import VitrailError
 from ..pages.charts import line_chart
+from ..pages.files import ResultFiles, Table, results
 from ..pages.html import section, table
 from ..planning.flops import count
 from ..training.folder import EVALUATION, SPLITS, RunFolder
-from .files import StudyFiles, Table, results
 from .scaling import ScalingFit, fit_scaling
 from .trial_runs import accuracy_of
 
@@ -66,7 +66,7 @@ def scaling_of_runs(runs: Sequence[Path], axis: Axis) -> tuple[ScalingFit, list[
     return fit_scaling([size for size, _ in found], [error for _, error in found]), found
 
 
-def files(fit: ScalingFit, runs: Sequence[Path], found: Sequence[tuple[float, float]], axis: Axis) -> StudyFiles:
+def files(fit: ScalingFit, runs: Sequence[Path], found: Sequence[tuple[float, float]], axis: Axis) -> ResultFiles:
     """Content of scaling.csv and scaling.html.
 
     Args:
@@ -82,7 +82,7 @@ def files(fit: ScalingFit, runs: Sequence[Path], found: Sequence[tuple[float, fl
     named = [(public_name(str(run)), size, error) for run, (size, error) in zip(runs, found, strict=True)]
     rows = [[name, f"{size:,.0f}", _percent(error)] for name, size, error in named]
     shown: Table = (["run", axis, "error"], rows)
-    return StudyFiles(
+    return ResultFiles(
         name="scaling",
         title=f"Error against {_AXES[axis]}",
         subtitle="Scaling law",

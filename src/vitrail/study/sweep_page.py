@@ -6,8 +6,8 @@ from statistics import mean
 
 from ..checkpoint.origin import public_name
 from ..pages.bars import value_bars
+from ..pages.files import ResultFiles
 from ..pages.html import section, table
-from .files import StudyFiles
 from .sweep import Sweep
 
 
@@ -43,7 +43,7 @@ def sweep_notes(found: Sweep) -> list[str]:
     return [*notes, *([f"{missing} of {len(found.outcomes)} runs have no result."] if missing else [])]
 
 
-def files(found: Sweep, command: str) -> StudyFiles:
+def files(found: Sweep, command: str) -> ResultFiles:
     """Content of sweep.html and sweep.csv.
 
     Args:
@@ -56,7 +56,7 @@ def files(found: Sweep, command: str) -> StudyFiles:
     shown += [(f"its {name} (held out)", value) for name, value in best.metrics.get("facts", [])[:1]]
     each = {found.outcomes[place].trial.name: found.outcomes[place].quality or 0.0 for place in found.ranking}
     command = command.replace(f" train {quote(found.source)}", f" train {quote(public_name(found.source))}", 1)
-    return StudyFiles(
+    return ResultFiles(
         name="sweep",
         title=f"Sweep of {public_name(found.source)}",
         subtitle="Grid search",

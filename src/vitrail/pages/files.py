@@ -1,4 +1,4 @@
-"""Files of a study: a page and CSV tables in a folder, or one CSV table."""
+"""Files of results: a page and CSV tables in a folder, or one CSV table."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -7,19 +7,19 @@ from pathlib import Path
 
 from .. import tables
 from ..errors import VitrailError
-from ..pages import html
-from ..pages.html import page, section
+from . import html
+from .html import page, section
 
 Table = tuple[Sequence[str], Sequence[Sequence[str]]]
 """Headers and rows."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class StudyFiles:
-    """Content of the files of a study, and what is printed of it.
+class ResultFiles:
+    """Content of the files of a study or benchmark, and what is printed of it.
 
     Attributes:
-        name: name of the study: the page is NAME.html.
+        name: the page is NAME.html.
         title: title of the page.
         csv: name -> header and rows of NAME.csv, with all digits; where one CSV file is written, it is the first.
         sections: HTML sections of the page, such as tables and charts.
@@ -63,7 +63,7 @@ def results(table: Table, name: str) -> str:
 def check_output(out: Path | None) -> None:
     """Raise VitrailError if neither a CSV file nor a folder can be written here, before anything is measured.
 
-    None, for a study that is only printed, passes.
+    None, for results that are only printed, passes.
     """
     if out is None:
         return
@@ -73,7 +73,7 @@ def check_output(out: Path | None) -> None:
         tables.check_folder(out)
         return
     if out.is_dir():
-        raise VitrailError(f"{out} is a folder: name a file in it, such as {out / 'study.csv'}, or another folder")
+        raise VitrailError(f"{out} is a folder: name a file in it, such as {out / 'results.csv'}, or another folder")
     if out.suffix.lower() != ".csv":
         raise VitrailError(
             f"{out} ends in {out.suffix}: name a .csv file for the table, or a folder for the table and a page"
@@ -86,7 +86,7 @@ def is_folder(out: Path) -> bool:
     return (out.is_dir() and out.suffix.lower() != ".csv") or not out.suffix
 
 
-def write_study(out: Path, files: StudyFiles) -> str:
+def write_results(out: Path, files: ResultFiles) -> str:
     """Write all files into a folder, which is made if needed, or the first table to a CSV file; each atomically.
 
     Returns:
@@ -99,12 +99,12 @@ def write_study(out: Path, files: StudyFiles) -> str:
     out.mkdir(parents=True, exist_ok=True)
     for name, rows in files.csv.items():
         tables.write_csv(out / f"{name}.csv", rows)
-    tables.write_text(out / f"{files.name}.html", study_page(files))
+    tables.write_text(out / f"{files.name}.html", results_page(files))
     return f"{out}: {', '.join(files.file_names)}"
 
 
-def study_page(files: StudyFiles) -> str:
-    """Return the page of a study."""
+def results_page(files: ResultFiles) -> str:
+    """Return the page."""
     words = [files.subtitle, *files.notes] if files.subtitle else files.notes
     lead = "".join(f'<p class="soft">{escape(sentence)}</p>' for sentence in words)
     top = [html.facts(files.facts)] if files.facts else []
