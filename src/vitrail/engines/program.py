@@ -1,9 +1,10 @@
 """`torch.export` of a model, from which the files and the graphs of other runtimes are made."""
 
+import io
 import logging
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -53,7 +54,8 @@ def to_program(model: nn.Module, example: Tensor, *, any_batch: bool = True, any
     with torch.no_grad(), quiet():
         structure = tree_flatten(model(example))[1]
         try:
-            graph = torch.export.export(model, (example,), dynamic_shapes=(free,))
+            with redirect_stderr(io.StringIO()):  # PyTorch prints the whole graph before it raises an error
+                graph = torch.export.export(model, (example,), dynamic_shapes=(free,))
         except Exception as error:
             raise VitrailError(_refused(any_size)) from error
     (name,) = graph.graph_signature.user_inputs
