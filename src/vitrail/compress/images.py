@@ -68,9 +68,10 @@ def read_test_images(
         kept.append(sample)
     if not images:
         first = "" if fault is None else f" ({fault})"
-        raise VitrailError(f"none of the {len(chosen):,} images of {source} can be used{first}: give other images")
+        raise VitrailError(f"no image of {source} can be used{first}: give other images")
     targets = resolve(checkpoint.task).targets(kept, checkpoint.class_names) if labelled else None
-    return TestImages(tuple(images), targets, f"{len(images):,} images: {note}" if note else f"{len(images):,} images")
+    count = f"{len(images):,} image{'s' * (len(images) != 1)}"
+    return TestImages(tuple(images), targets, f"{count}: {note}" if note else count)
 
 
 def _samples(checkpoint: Checkpoint, source: SourceLike, progress: Track) -> tuple[tuple[Sample, ...], bool, str]:
