@@ -10,6 +10,7 @@ import torch
 
 import vitrail
 from tests.evaluation.small_checkpoint import tiny_checkpoint, write_classes, write_image
+from vitrail.cli.main import main
 from vitrail.compress.images import read_test_images
 from vitrail.compress.store import store, storing
 from vitrail.data.open import open_source
@@ -161,3 +162,12 @@ def test_why_no_image_can_be_used(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "in" / "a.png").write_bytes(b"no image")
     with pytest.raises(VitrailError, match=r"no image of .* can be used \(.*a\.png: .*\): give other"):
         read_test_images(vitrail.load(folder), str(tmp_path / "in"), 10, 0)
+
+
+def test_classes_of_an_optimised_checkpoint_can_be_renamed(folder: Path) -> None:
+    choose(folder, PRUNED)
+    first, *others = vitrail.load(folder).class_names
+    with pytest.raises(SystemExit) as stop:
+        main(["rename-classes", str(folder), f"{first}=new name"])
+    assert not stop.value.code
+    assert vitrail.load(folder).class_names == ("new name", *others)

@@ -231,6 +231,12 @@ def test_models_whose_tokens_depend_on_the_image_are_refused(
     assert not capsys.readouterr().err  # PyTorch prints the whole graph
 
 
+def test_any_size_of_a_model_with_positions_for_one_is_refused(tmp_path: Path) -> None:
+    # PyTorch calls the sides free: its graph has the positions of one number of patches, and a guard.
+    with pytest.raises(VitrailError, match="depends on the image size"):
+        export(tiny_checkpoint(), tmp_path / "x.pt2", any_size=True)
+
+
 @pytest.mark.exhaustive
 def test_any_size_where_the_layers_can(tmp_path: Path) -> None:
     model = build("mobilenet_v3_small").eval()

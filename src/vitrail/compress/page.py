@@ -51,7 +51,10 @@ def ranked(outcomes: Sequence[Outcome]) -> list[Outcome]:
 def summary(found: Optimised) -> str:
     """What was chosen, in a sentence."""
     if found.chosen is None:
-        return "no setting that was tried is faster than the unmodified model: commands run it as before, and nothing is stored"
+        return (
+            "no setting that was tried is faster than the unmodified model: commands run it as before, and nothing is "
+            "stored"
+        )
     drop = found.chosen.drop
     lost = "" if drop is None else f", {max(drop, 0):.1f} points lost on {found.images:,} images"
     return (

@@ -60,10 +60,24 @@ def to_program(model: nn.Module, example: Tensor, *, any_batch: bool = True, any
             raise VitrailError(_refused(any_size)) from error
     (name,) = graph.graph_signature.user_inputs
     found = next(node.meta["val"].shape for node in graph.graph.nodes if node.name == name)
-    if any(isinstance(found[axis], int) for axis in sides):
+    if any(isinstance(found[axis], int) for axis in sides) or (any_size and not _takes_larger(graph, example)):
         raise VitrailError(_refused(any_size))
     shape = tuple(-1 if axis in free else length for axis, length in enumerate(example.shape))
     return Program(graph, shape, structure)
+
+
+def _takes_larger(graph: "ExportedProgram", example: Tensor) -> bool:
+    """Whether a graph runs on larger images than that which it was made with.
+
+    PyTorch marks sides as free whose number of patches is fixed, and writes that only as a guard, which other runtimes
+    do not have.
+    """
+    height, width = example.shape[-2:]
+    try:
+        graph.module()(example.new_zeros(*example.shape[:-2], height * 3 // 2, width * 2))
+    except Exception:
+        return False
+    return True
 
 
 def _refused(any_size: bool) -> str:
