@@ -47,6 +47,7 @@ def test_public_names_are_pinned() -> None:
         "observe_attention",
         "observe_features",
         "open_source",
+        "optimize",
         "plan",
         "predict",
         "pretrain",

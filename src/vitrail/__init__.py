@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from .checkpoint.convert import convert_state_dict
     from .checkpoint.export import export_state_dict
     from .checkpoint.transfer import convert
+    from .compress.optimize import optimize
     from .data.open import open_source
     from .data.preprocess import Preprocess
     from .data.python_source import source_from_dataset, source_from_images
@@ -82,6 +83,7 @@ _HOMES = {
     "observe_attention": "lens.observe",
     "observe_features": "lens.observe",
     "open_source": "data.open",
+    "optimize": "compress.optimize",
     "plan": "planning.cost",
     "predict": "evaluation.predict",
     "pretrain": "training.run",
@@ -139,6 +141,7 @@ __all__ = [
     "observe_attention",
     "observe_features",
     "open_source",
+    "optimize",
     "plan",
     "predict",
     "pretrain",

@@ -40,7 +40,7 @@ def test_a_race_gives_the_median_without_the_first_round(monkeypatch: pytest.Mon
 
         return run
 
-    monkeypatch.setattr("vitrail.bench.race.time.perf_counter", lambda: now)
+    monkeypatch.setattr("vitrail.machine.race.time.perf_counter", lambda: now)
     times = race({name: runner(name) for name in durations}, torch.device("cpu"), seconds=0, least=3)
     assert times == {"a": 3.0, "b": 2.0}
 

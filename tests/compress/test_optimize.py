@@ -63,7 +63,7 @@ def raced(monkeypatch: pytest.MonkeyPatch, speeds: Mapping[str, float]) -> None:
 
 
 def only(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
-    monkeypatch.setattr(candidates, "engines", lambda device: list(names))
+    monkeypatch.setattr(candidates, "engines", lambda device, wanted: list(names))
     monkeypatch.setattr(candidates, "has_fast_bfloat16", lambda device: False)
 
 
@@ -76,9 +76,9 @@ def test_an_exact_setting_is_stored_and_used(folder: Path, photos: Path, monkeyp
     assert found.chosen.name == "openvino, float32"
     assert found.chosen.difference < 1e-5
     checkpoint = vitrail.load(folder)
-    assert isinstance(make_predictor(checkpoint).engine, StoredGraph)
+    assert isinstance(make_predictor(checkpoint, engine="auto").engine, StoredGraph)
     assert isinstance(make_predictor(checkpoint, engine="torch").engine, TorchEngine)
-    asked = make_predictor(checkpoint, precision="float32")
+    asked = make_predictor(checkpoint, engine="auto", precision="float32")
     assert isinstance(asked.engine, TorchEngine)
     after = list(vitrail.predict(folder, photos))
     assert [each.label for each in after] == [each.label for each in before]
@@ -149,7 +149,7 @@ def test_with_images_and_labels(folder: Path, photos: Path, monkeypatch: pytest.
     assert found.chosen is not None
     assert found.chosen.name == merged
     reduced = vitrail.load(folder)
-    assert isinstance(make_predictor(reduced).engine, StoredGraph)
+    assert isinstance(make_predictor(reduced, engine="auto").engine, StoredGraph)
     assert len(list(vitrail.predict(folder, photos))) == 12
     assert any("accuracy on 9 images" in note for note in found.notes)
     assert found.cautions or found.options.max_drop == 100
@@ -184,3 +184,11 @@ def test_a_stored_choice_is_plain_data(folder: Path, monkeypatch: pytest.MonkeyP
     values = json.loads((stored / "choice.json").read_text())
     assert values["setting"] == {"engine": "torch", "precision": "float32", "streams": 1, "reduction": None}
     assert values["speedup"] == 1.25
+
+
+def test_engines_are_chosen_by_name(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    raced(monkeypatch, {"torch, float32": 1.2})
+    found = optimize(folder, options=OptimizeOptions(engines=("torch",)))
+    assert {outcome.setting.engine for outcome in found.outcomes if outcome.setting} == {"torch"}
+    with pytest.raises(VitrailError, match="did you mean openvino"):
+        optimize(folder, options=OptimizeOptions(engines=("openvin",)))

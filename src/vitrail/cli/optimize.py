@@ -14,11 +14,11 @@ class Optimize:
     Engines, number formats (8-bit integers too), streams and reductions of the tokens are measured in turn with the
     unmodified model. The fastest that loses at most --max-drop points on the images of SOURCE is stored beside the
     checkpoint; predict, eval and embed then use it on this machine. Without SOURCE only settings are taken whose
-    outputs are equal to 1e-3. `pip install "vitrail[optimize]"` adds OpenVINO, NNCF and ONNX Runtime.
+    outputs are equal to 1e-3. pip install "vitrail[optimize]" adds OpenVINO, NNCF and ONNX Runtime.
 
     Examples:
         vitrail optimize runs/flowers flowers/
-        vitrail optimize runs/flowers flowers/ --batch-size 1 --max-drop 1 -o optimize/
+        vitrail optimize runs/flowers flowers/ --batch-size 1 -o optimize/
     """
 
     checkpoint: CheckpointArgument
@@ -32,6 +32,8 @@ class Optimize:
     """Use at most N images, drawn at random by the seed."""
     batch_size: Annotated[int, Option(metavar="N", section=COMPUTE)] = 8
     """Images in one forward pass; 1 for the shortest time of one image."""
+    engines: Annotated[tuple[str, ...], Option(metavar="ENGINE", section=COMPUTE, shown_default="all")] = ()
+    """Engines to try: torch, compiled, openvino, onnxruntime."""
     device: Device = "auto"
     seed: Seed = 0
     out: OptionalOut = None
@@ -51,6 +53,7 @@ class Optimize:
             limit=self.limit,
             device=self.device,
             seed=self.seed,
+            engines=self.engines,
         )
         found = optimize(self.checkpoint, self.source, options=options, progress=visible, say=to_stderr)
         print_study(files(found, self.checkpoint), self.out, {})

@@ -7,6 +7,7 @@ from importlib.util import find_spec
 import torch
 
 from ..engines.choice import Setting
+from ..errors import VitrailError, nearest
 from ..machine.facts import has_fast_bfloat16, usable_cores
 from ..rewrites.base import Rewrite
 from ..rewrites.tokens import FuseTokens, MergeTokens, PruneTokens
@@ -18,11 +19,18 @@ _SHARES = (0.02, 0.04, 0.065)
 _KEEPS = (0.9, 0.7)
 
 
-def engines(device: torch.device) -> list[str]:
-    """The engines that are installed and run on a device."""
-    if device.type != "cpu":
-        return ["torch", "compiled"]
-    return ["torch", "compiled", *(name for name, module in PACKAGES.items() if find_spec(module))]
+def engines(device: torch.device, wanted: Sequence[str] = ()) -> list[str]:
+    """The engines that are installed and run on a device, or those of them that are wanted.
+
+    Raises:
+        VitrailError: one that is wanted is not among them.
+    """
+    more = [name for name, module in PACKAGES.items() if find_spec(module)] if device.type == "cpu" else []
+    found = ["torch", "compiled", *more]
+    for name in wanted:
+        if name not in found:
+            raise VitrailError(f"engine {name!r} cannot be tried on {device}: {nearest(name, found)}")
+    return [name for name in found if not wanted or name in wanted]
 
 
 def missing(device: torch.device) -> list[str]:

@@ -42,9 +42,10 @@ class OptimizeOptions:
         limit: most images that predictions are compared on.
         device: see `make_engine`.
         seed: of the draw of images.
+        engines: names of the engines to try; by default all that are installed.
 
     Raises:
-        VitrailError: a number out of range.
+        VitrailError: a number out of range, or an engine that is not installed.
     """
 
     max_drop: float = 0.5
@@ -54,6 +55,7 @@ class OptimizeOptions:
     limit: int = 500
     device: str = "auto"
     seed: int = 0
+    engines: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not 0 <= self.max_drop <= 100:
@@ -172,7 +174,8 @@ class Search:
 
     def __init__(self, checkpoint: Checkpoint, bench: Bench, options: OptimizeOptions, say: Say) -> None:
         self.checkpoint, self.bench, self.options, self.say = checkpoint, bench, options, say
-        self.outcomes: list[Outcome] = [Outcome(setting=None, speedup=1.0, difference=0.0)]
+        none = None if bench.images is None else 0.0
+        self.outcomes: list[Outcome] = [Outcome(setting=None, speedup=1.0, difference=0.0, drop=none, changed=none)]
         self.notes: list[str] = []
         self.graphs: dict[tuple[str, bool, Rewrite | None], Any] = {}
         self.ends = time.monotonic() + 60 * options.minutes
@@ -181,12 +184,26 @@ class Search:
     def run(self) -> None:
         """Measure all rounds."""
         self._rounds()
+        self._confirm()
         if self.bench.times:
             self.outcomes[0] = replace(self.outcomes[0], seconds=median(self.bench.times))
 
+    def _confirm(self) -> None:
+        """Measure the leader again, and keep the slower result, until a leader has been measured twice.
+
+        The fastest of many is partly the luckiest: other load on the machine favours some of them.
+        """
+        seen: set[Setting] = set()
+        while (leading := self._leading(1)) and leading[0] not in seen:
+            seen.add(leading[0])
+            place = next(index for index, outcome in enumerate(self.outcomes) if outcome.setting == leading[0])
+            again = self._measured(leading[0])
+            if again.failed or again.speedup < self.outcomes[place].speedup:
+                self.outcomes[place] = again
+
     def _rounds(self) -> None:
         device, images = self.bench.unmodified.device, self.bench.images
-        names = candidates.engines(device)
+        names = candidates.engines(device, self.options.engines)
         self._round(candidates.plain(device, names, images is not None))
         self._round([more for setting in self._leading() for more in candidates.with_streams(setting)])
         if images is not None:

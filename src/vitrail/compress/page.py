@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from html import escape
+from pathlib import Path
 
 from ..pages import html
 from ..pages.charts import scatter_chart
@@ -33,7 +34,7 @@ def files(found: Optimised, checkpoint: str) -> StudyFiles:
     table: Table = (_HEAD, rows)
     return StudyFiles(
         name="optimize",
-        title=f"The fastest way to run {checkpoint}",
+        title=f"The fastest way to run {Path(checkpoint).name}",
         csv={"settings": [("setting", "seconds", "speedup", "difference", "drop", "changed", "verdict"), *csv]},
         sections=[_picture(found), results(table, "settings")],
         table=table,

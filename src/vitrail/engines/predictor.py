@@ -150,7 +150,7 @@ def make_predictor(
     checkpoint: Checkpoint,
     *,
     batch_size: int = 32,
-    engine: str = "auto",
+    engine: str = "torch",
     device: str = "auto",
     precision: str = "auto",
     tta: str = "none",

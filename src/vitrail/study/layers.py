@@ -166,12 +166,12 @@ def _lens(studied: StudiedModel) -> tuple[Tensor | None, tuple[str, ...]]:
 def _follows(studied: StudiedModel) -> dict[str, float]:
     """Correlation after a shift by one patch, for every block; empty if the embedding has no map."""
     few = torch.stack(studied.fitted[:_SHIFTED])
-    with observe_features(studied.model, "embed") as seen:
-        studied.batch_logits([few])
+    pixels = on_device(studied.predictor.preprocess.normalise(few), studied.device)
+    with observe_features(studied.model, "embed") as seen, studied.precision(), torch.no_grad():
+        studied.model(pixels)
     tokens = seen["embed"]
     if not isinstance(tokens, Tokens) or len(tokens.grid) != 2 or tokens.lengths or tokens.grid[1] < 3:
         return {}
-    pixels = on_device(studied.predictor.preprocess.normalise(few), studied.device)
     step = pixels.shape[3] // tokens.grid[1]
     with studied.precision():
         return {

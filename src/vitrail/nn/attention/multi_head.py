@@ -1,5 +1,7 @@
 """Multi-head attention and cross-attention, composed of parts."""
 
+from typing import Any
+
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -67,8 +69,8 @@ class MultiHeadAttention(nn.Module):
 
     def attended(
         self, tokens: Tokens, mask: Float[Tensor, "... #N #M"] | None = None
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
-        """Queries, keys, values and the bias of the scores, the inputs of `attend`."""
+    ) -> tuple[Tensor, Tensor, Tensor, Any]:
+        """Queries, keys, values, and the bias of the scores or its groups: the inputs of `attend`."""
         q, k, v = self.qkv(tokens)
         q, k = self.refine(q, k, tokens)
         bias = self.bias(tokens)
