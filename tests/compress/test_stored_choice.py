@@ -65,7 +65,7 @@ def test_studies_run_the_model_of_the_checkpoint(folder: Path, tmp_path: Path) -
     checkpoint = vitrail.load(folder)
     before = studied_model(checkpoint, samples)
     choose(folder, PRUNED)
-    assert make_predictor(checkpoint).preprocess.keeps_values  # commands run the choice
+    assert make_predictor(checkpoint, engine="auto").preprocess.keeps_values  # commands run the choice
     after = studied_model(checkpoint, samples)
     assert after.predictor.preprocess == checkpoint.preprocess
     with torch.no_grad():
