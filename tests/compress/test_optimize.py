@@ -125,6 +125,20 @@ def test_nothing_faster_leaves_nothing_behind(folder: Path, monkeypatch: pytest.
     assert "nothing is stored" in summary(found)
 
 
+def test_the_page_where_the_unmodified_model_is_on_the_front(
+    folder: Path, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    only(monkeypatch, "torch")
+    raced(monkeypatch, {"torch, float32": 0.9})
+    found = optimize(folder, photos, options=OptimizeOptions(max_drop=0))
+    assert found.chosen is None
+    points: list[tuple[float, float]] = []
+    monkeypatch.setattr("vitrail.compress.page.scatter_chart", lambda given, **rest: points.extend(given) or "")
+    page = study_page(files(found, "checkpoint"))
+    assert points[0] == (1.0, 0.0)  # no speed-up, no points lost
+    assert "unmodified model" in page[page.index("The Pareto front") :]
+
+
 def test_with_images_and_labels(folder: Path, photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("nncf")
     only(monkeypatch, "torch", "openvino")

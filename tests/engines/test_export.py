@@ -222,10 +222,19 @@ def test_every_family_with_a_task_is_exported(name: str, form: str, tmp_path: Pa
 
 @pytest.mark.exhaustive
 @pytest.mark.parametrize("name", sorted(DATA_DEPENDENT))
-def test_models_whose_tokens_depend_on_the_image_are_refused(name: str, tmp_path: Path) -> None:
+def test_models_whose_tokens_depend_on_the_image_are_refused(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     model = build(name).eval()
     with pytest.raises(VitrailError, match="number of tokens depends on what is in the image"):
         export(Checkpoint(model, (), Preprocess(image_size=(64, 64))), tmp_path / "x.pt2")
+    assert not capsys.readouterr().err  # PyTorch prints the whole graph
+
+
+def test_any_size_of_a_model_with_positions_for_one_is_refused(tmp_path: Path) -> None:
+    # PyTorch calls the sides free: its graph has the positions of one number of patches, and a guard.
+    with pytest.raises(VitrailError, match="depends on the image size"):
+        export(tiny_checkpoint(), tmp_path / "x.pt2", any_size=True)
 
 
 @pytest.mark.exhaustive

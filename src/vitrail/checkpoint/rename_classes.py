@@ -103,4 +103,6 @@ def _other_files(place: Path) -> dict[str, Content]:
     if place.is_file():
         return {}
     own = {MODEL, WEIGHTS, MANIFEST}
-    return {file.name: file.read_bytes() for file in sorted(place.iterdir()) if file.name not in own}
+    # What `vitrail optimize` stored is a folder: it is not copied, and is measured again.
+    files = (file for file in sorted(place.iterdir()) if file.is_file() and file.name not in own)
+    return {file.name: file.read_bytes() for file in files}

@@ -58,16 +58,20 @@ def read_test_images(
     chosen = [samples[place] for place in permutation(len(samples), derive(seed, "optimize"))[:limit]]
     kept: list[Sample] = []
     images: list[Tensor] = []
+    fault: BadImage | None = None
     for sample in progress(chosen, len(chosen), "images"):
         try:
             images.append(read_image(sample, checkpoint.preprocess.channels, then=checkpoint.preprocess.fit))
-        except BadImage:  # a damaged file: the others are enough for a comparison
+        except BadImage as error:  # a damaged file: the others are enough for a comparison
+            fault = fault or error
             continue
         kept.append(sample)
     if not images:
-        raise VitrailError(f"no image of {source} can be read: give other images")
+        first = "" if fault is None else f" ({fault})"
+        raise VitrailError(f"no image of {source} can be used{first}: give other images")
     targets = resolve(checkpoint.task).targets(kept, checkpoint.class_names) if labelled else None
-    return TestImages(tuple(images), targets, f"{len(images):,} images: {note}" if note else f"{len(images):,} images")
+    count = f"{len(images):,} image{'s' * (len(images) != 1)}"
+    return TestImages(tuple(images), targets, f"{count}: {note}" if note else count)
 
 
 def _samples(checkpoint: Checkpoint, source: SourceLike, progress: Track) -> tuple[tuple[Sample, ...], bool, str]:

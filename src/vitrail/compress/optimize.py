@@ -1,7 +1,5 @@
 """Finds the fastest way to run a checkpoint on this machine, and stores it beside the checkpoint."""
 
-import shutil
-import tempfile
 import time
 from dataclasses import dataclass, replace
 from functools import partial
@@ -11,22 +9,10 @@ from typing import Any
 
 import torch
 
-from ..checkpoint.atomic import Content
 from ..checkpoint.contract import Checkpoint, CheckpointLike, as_checkpoint
 from ..data.open import SourceLike
-from ..engines.choice import (
-    GRAPHS,
-    Choice,
-    Setting,
-    checkpoint_folder,
-    choice_folder,
-    content_digest,
-    machine_name,
-    packages_of,
-    write_choice,
-)
+from ..engines.choice import GRAPHS, Setting, checkpoint_folder, machine_name
 from ..engines.engine import Engine
-from ..engines.openvino_graph import write_openvino
 from ..engines.setting import prepared, run_setting
 from ..errors import VitrailError
 from ..nn import Tokens
@@ -38,6 +24,7 @@ from .graph import to_graph
 from .images import TestImages, read_test_images
 from .int8 import calibration_batches, partly_quantised, quantised
 from .measure import Bench, Outcome
+from .store import store, storing
 
 _ROUNDS = 2
 """Best settings of a round that the next one builds on."""
@@ -125,7 +112,8 @@ def optimize(
         say: receives a line for each setting.
 
     Raises:
-        VitrailError: a checkpoint that is not on disk, or not of a model of images.
+        VitrailError: a checkpoint that is not on disk, or not of a model of images; its folder cannot be written to, or
+            another process searches for the same checkpoint.
     """
     found = as_checkpoint(checkpoint)
     folder = checkpoint_folder(found.path)
@@ -136,12 +124,14 @@ def optimize(
         )
     if len(found.model.config.pixels_shape) != 3:
         raise VitrailError("only models of images can be optimised: this one takes other inputs")
-    images, notes = _test_images(found, source, options, progress)
-    search = Search(found, Bench(found, images, options.batch_size, options.device, options.seconds), options, say)
-    search.run()
-    count = len(images.images) if images else 0
-    chosen = best(search.outcomes, options.max_drop, count)
-    stored = _store(found, folder, chosen, search, options)
+    with storing(folder):
+        images, notes = _test_images(found, source, options, progress)
+        search = Search(found, Bench(found, images, options.batch_size, options.device, options.seconds), options, say)
+        search.run()
+        count = len(images.images) if images else 0
+        chosen = best(search.outcomes, options.max_drop, count)
+        graph = None if chosen is None or chosen.setting is None else search.graph(chosen.setting)
+        stored = store(found, folder, chosen, graph, options.batch_size)
     return Optimised(
         outcomes=tuple(search.outcomes),
         chosen=chosen,
@@ -296,35 +286,3 @@ class Search:
             tokens = self.checkpoint.model.forward_features(pixels.to(self.bench.unmodified.device))
         last = tokens if isinstance(tokens, Tokens) else tokens[-1]
         return int(torch.tensor(last.grid).prod())
-
-
-def _store(
-    checkpoint: Checkpoint, folder: Path, chosen: Outcome | None, search: Search, options: OptimizeOptions
-) -> Path | None:
-    """Store the chosen setting; without one, remove what an earlier search stored for this machine."""
-    if chosen is None or chosen.setting is None:
-        shutil.rmtree(choice_folder(folder), ignore_errors=True)
-        return None
-    choice = Choice(
-        setting=chosen.setting,
-        machine=machine_name(),
-        packages=packages_of(chosen.setting.engine),
-        content=content_digest(checkpoint),
-        batch_size=options.batch_size,
-        speedup=chosen.speedup,
-        drop=chosen.drop,
-    )
-    return write_choice(folder, choice, _graph_files(chosen.setting, search.graph(chosen.setting)))
-
-
-def _graph_files(setting: Setting, graph: Any | None) -> dict[str, Content]:
-    """File name -> content of the graph of a setting."""
-    if graph is None:
-        return {}
-    name = GRAPHS[setting.engine]
-    if isinstance(graph, bytes):
-        return {name: graph}
-    with tempfile.TemporaryDirectory() as place:
-        file = Path(place) / name
-        write_openvino(graph, file, {"setting": str(setting)}, half=False)
-        return {path.name: path.read_bytes() for path in (file, file.with_suffix(".bin"))}

@@ -52,7 +52,10 @@ def ranked(outcomes: Sequence[Outcome]) -> list[Outcome]:
 def summary(found: Optimised) -> str:
     """What was chosen, in a sentence."""
     if found.chosen is None:
-        return "no setting is faster than the unmodified model: commands run it as before, and nothing is stored"
+        return (
+            "no setting that was tried is faster than the unmodified model: commands run it as before, and nothing is "
+            "stored"
+        )
     drop = found.chosen.drop
     lost = "" if drop is None else f", {max(drop, 0):.1f} points lost on {found.images:,} images"
     return (
@@ -99,7 +102,7 @@ def _picture(found: Optimised) -> str:
     """Speed against loss; the settings that no other beats in both are listed."""
     known = [outcome for outcome in found.outcomes if not outcome.failed]
     with_drop = bool(found.images)
-    points = [(outcome.speedup, _loss(outcome)) for outcome in known]
+    points = [(outcome.speedup, _drop(outcome) if with_drop else _digits(outcome)) for outcome in known]
     chart = scatter_chart(
         points,
         label="speed and loss of every setting",
@@ -110,7 +113,7 @@ def _picture(found: Optimised) -> str:
     front = html.table(
         ("setting", "speed-up", "drop" if with_drop else "difference"),
         [
-            (escape(one.name), f"{one.speedup:.2f}×", f"{one.drop:.2f}" if with_drop else f"{one.difference:.1e}")
+            (escape(one.name), f"{one.speedup:.2f}×", f"{_drop(one):.2f}" if with_drop else f"{one.difference:.1e}")
             for one in pareto(found.outcomes)
         ],
     )
@@ -118,9 +121,10 @@ def _picture(found: Optimised) -> str:
     return section("Speed and loss", chart) + section("The Pareto front", front, note)
 
 
-def _loss(outcome: Outcome) -> float:
-    if outcome.drop is not None:
-        return outcome.drop
-    if outcome.setting is None:
-        return -8.0
+def _drop(outcome: Outcome) -> float:
+    """The drop in points; that of the unmodified model, which is compared with itself, is none."""
+    return outcome.drop or 0.0
+
+
+def _digits(outcome: Outcome) -> float:
     return math.log10(max(outcome.difference, 1e-8))

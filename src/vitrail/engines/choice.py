@@ -1,6 +1,7 @@
 """The way to run a checkpoint that `vitrail optimize` chose for a machine: plain data, stored beside its manifest."""
 
 import hashlib
+import shutil
 import warnings
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
@@ -8,7 +9,14 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from ..checkpoint.atomic import MANIFEST, Content, DamagedCheckpoint, verified_folder, write_folder
+from ..checkpoint.atomic import (
+    MANIFEST,
+    Content,
+    DamagedCheckpoint,
+    finish_interrupted,
+    verified_folder,
+    write_folder,
+)
 from ..checkpoint.contract import Checkpoint
 from ..checkpoint.native import tensors_digest
 from ..errors import VitrailError
@@ -125,26 +133,36 @@ def write_choice(folder: Path, choice: Choice, files: Mapping[str, Content]) -> 
     return target
 
 
+def remove_choice(folder: Path) -> None:
+    """Remove the choice for this machine, if there is one."""
+    place = choice_folder(folder)
+    finish_interrupted(place)
+    if place.exists():
+        shutil.rmtree(place)
+
+
 def stored_choice(checkpoint: Checkpoint) -> tuple[Choice, Path] | None:
     """The choice for this machine and its folder; None if there is none, or it does not fit any more.
 
     A choice that does not fit (other weights, another version of its engine, damaged files) is named in a warning.
     """
     folder = checkpoint_folder(checkpoint.path)
-    if folder is None or not choice_folder(folder).is_dir():
-        return None
+    if folder is None or not any((folder / FOLDER).glob(f"{choice_folder(folder).name}*")):
+        return None  # with a suffix it is what an interrupted write left
     try:
         place = verified_folder(choice_folder(folder))
         choice = _from_dict(read_json(place / CHOICE), str(place / CHOICE))
     except (DamagedCheckpoint, Unreadable, VitrailError) as error:
-        _warn(str(error))
+        _warn(str(error).removesuffix("; use another checkpoint"))
         return None
     if choice.content != content_digest(checkpoint):
         _warn("it was measured with other weights, or another config")
         return None
-    if choice.packages != packages_of(choice.setting.engine):
+    found = packages_of(choice.setting.engine)
+    if choice.packages != found:
         wanted = ", ".join(f"{name} {number}" for name, number in choice.packages.items())
-        _warn(f"it was measured with {wanted}")
+        here = ", ".join(f"{name} {found[name]} is" if name in found else f"{name} is not" for name in choice.packages)
+        _warn(f"it was measured with {wanted}, and {here} installed here")
         return None
     return choice, place
 

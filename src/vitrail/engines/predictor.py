@@ -167,8 +167,8 @@ def make_predictor(
         VitrailError: unknown name, or the checkpoint's task has no predictions for images.
     """
     task = resolve(checkpoint.task)
-    running, preprocess = engine_for(checkpoint, engine=engine, device=device, precision=precision)
-    return Predictor(running, preprocess, task, output_names(checkpoint), batch_size=batch_size, tta=tta)
+    running = engine_for(checkpoint, engine=engine, device=device, precision=precision)
+    return Predictor(running.engine, running.preprocess, task, output_names(checkpoint), batch_size=batch_size, tta=tta)
 
 
 def output_names(checkpoint: Checkpoint) -> tuple[str, ...]:

@@ -1,9 +1,10 @@
 """`torch.export` of a model, from which the files and the graphs of other runtimes are made."""
 
+import io
 import logging
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -53,15 +54,30 @@ def to_program(model: nn.Module, example: Tensor, *, any_batch: bool = True, any
     with torch.no_grad(), quiet():
         structure = tree_flatten(model(example))[1]
         try:
-            graph = torch.export.export(model, (example,), dynamic_shapes=(free,))
+            with redirect_stderr(io.StringIO()):  # PyTorch prints the whole graph before it raises an error
+                graph = torch.export.export(model, (example,), dynamic_shapes=(free,))
         except Exception as error:
             raise VitrailError(_refused(any_size)) from error
     (name,) = graph.graph_signature.user_inputs
     found = next(node.meta["val"].shape for node in graph.graph.nodes if node.name == name)
-    if any(isinstance(found[axis], int) for axis in sides):
+    if any(isinstance(found[axis], int) for axis in sides) or (any_size and not _takes_larger(graph, example)):
         raise VitrailError(_refused(any_size))
     shape = tuple(-1 if axis in free else length for axis, length in enumerate(example.shape))
     return Program(graph, shape, structure)
+
+
+def _takes_larger(graph: "ExportedProgram", example: Tensor) -> bool:
+    """Whether a graph runs on larger images than that which it was made with.
+
+    PyTorch marks sides as free whose number of patches is fixed, and writes that only as a guard, which other runtimes
+    do not have.
+    """
+    height, width = example.shape[-2:]
+    try:
+        graph.module()(example.new_zeros(*example.shape[:-2], height * 3 // 2, width * 2))
+    except Exception:
+        return False
+    return True
 
 
 def _refused(any_size: bool) -> str:

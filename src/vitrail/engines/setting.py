@@ -1,8 +1,9 @@
 """Runs a checkpoint by a `Setting`."""
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
+from ..checkpoint.atomic import read_manifest
 from ..checkpoint.contract import Checkpoint
 from ..checkpoint.fold_preprocess import fold_preprocess
 from ..data.preprocess import Preprocess
@@ -43,10 +44,23 @@ def run_setting(
     return make_engine(model, engine=setting.engine, device=device, precision=setting.precision), made.preprocess
 
 
-def engine_for(
-    checkpoint: Checkpoint, *, engine: str, device: str, precision: str, vectors: bool = False
-) -> tuple[Engine, Preprocess]:
-    """The engine that a command runs a checkpoint with, and the preprocessing of its images.
+class Running(NamedTuple):
+    """How a command runs a checkpoint.
+
+    Attributes:
+        engine: runs the model.
+        preprocess: the preprocessing of its images.
+        way: words that differ where outputs do: the name of the engine, or the stored setting, for 8-bit products with
+            a digest of its graph, which depends on the images for calibration.
+    """
+
+    engine: Engine
+    preprocess: Preprocess
+    way: str
+
+
+def engine_for(checkpoint: Checkpoint, *, engine: str, device: str, precision: str, vectors: bool = False) -> Running:
+    """The engine that a command runs a checkpoint with.
 
     Args:
         checkpoint: what is run.
@@ -59,7 +73,11 @@ def engine_for(
         choice, folder = found
         name = GRAPHS.get(choice.setting.engine)
         graph = None if name is None else folder / name
-        return run_setting(checkpoint, choice.setting, graph, vectors=vectors)
+        way = str(choice.setting)
+        if graph is not None and choice.setting.precision == "int8":
+            way += f", {read_manifest(folder)[graph.with_suffix('.bin').name][1]}"
+        return Running(*run_setting(checkpoint, choice.setting, graph, vectors=vectors), way)
     model = EmbeddingModel(checkpoint.model) if vectors else checkpoint.model
     named = "torch" if engine == "auto" else engine
-    return make_engine(model, engine=named, device=device, precision=precision), checkpoint.preprocess
+    running = make_engine(model, engine=named, device=device, precision=precision)
+    return Running(running, checkpoint.preprocess, named)

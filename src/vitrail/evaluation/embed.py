@@ -14,7 +14,7 @@ from ..data.bad_files import none_readable
 from ..data.open import BadFile, Sample, SourceLike
 from ..data.split_choice import SplitChoice
 from ..engines.predictor import Predictor
-from ..engines.setting import engine_for
+from ..engines.setting import Running, engine_for
 from ..errors import VitrailError
 from ..progress import Track, silent
 from ..tasks.embedding import Embedding
@@ -78,7 +78,8 @@ def embed(
     Raises:
         VitrailError: no image is found or can be read, a name is unknown, or the model does not take images.
     """
-    named, _, predictor = _opened(checkpoint, sources, split, limit, strict, batch_size, engine, device, precision)
+    named, _, running = _opened(checkpoint, sources, split, limit, strict, engine, device, precision)
+    predictor = _predictor(running, batch_size)
     width = vector_width(predictor)
     rows = list(some_readable(_rows(predictor, named.entries, width, progress=progress)))
     return Embeddings(
@@ -122,7 +123,8 @@ def write_embeddings(
     check_target(target)
     if images_per_part < 1:
         raise VitrailError(f"{images_per_part} images per part are not possible: use 1 or more")
-    named, found, predictor = _opened(checkpoint, sources, split, limit, strict, batch_size, engine, device, precision)
+    named, found, running = _opened(checkpoint, sources, split, limit, strict, engine, device, precision)
+    predictor = _predictor(running, batch_size)
     entries, width = named.entries, vector_width(predictor)
     paths = [entry.name for entry in entries]
     if target.suffix:
@@ -135,8 +137,10 @@ def write_embeddings(
         {
             "model": tensors_digest(found.model.state_dict()),
             "config": repr(found.model.config),
+            # Rewrites that reduce the tokens have no tensors. Folders of models without any are as in earlier versions.
+            **({"rewrites": repr(found.model.rewrites)} if found.model.rewrites else {}),
             "preprocess": found.preprocess.to_dict(),
-            "engine": engine,
+            "engine": running.way,
             "precision": str(predictor.engine.precision).removeprefix("torch."),
             "width": width,
             **({} if strict else {"strict": strict}),
@@ -166,18 +170,20 @@ def _opened(
     split: SplitChoice,
     limit: int | None,
     strict: bool,
-    batch_size: int,
     engine: str,
     device: str,
     precision: str,
-) -> tuple[NamedImages, Checkpoint, Predictor]:
+) -> tuple[NamedImages, Checkpoint, Running]:
     named = named_images(sources, limit, split=split, run=path_of(checkpoint), strict=strict)
     found = as_checkpoint(checkpoint)
     shape = found.model.config.pixels_shape
     if len(shape) != 3:
         raise VitrailError(f"this model takes videos, {'×'.join(map(str, shape))}: embeddings need a model of images")
-    running, preprocess = engine_for(found, engine=engine, device=device, precision=precision, vectors=True)
-    return named, found, Predictor(running, preprocess, Embedding(), (), batch_size=batch_size)
+    return named, found, engine_for(found, engine=engine, device=device, precision=precision, vectors=True)
+
+
+def _predictor(running: Running, batch_size: int) -> Predictor:
+    return Predictor(running.engine, running.preprocess, Embedding(), (), batch_size=batch_size)
 
 
 def _rows(

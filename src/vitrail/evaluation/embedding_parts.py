@@ -19,6 +19,7 @@ import numpy as np
 
 from ..checkpoint.atomic import write_file
 from ..errors import VitrailError
+from ..plain import short
 from ..progress import Track, silent
 from .embedding_files import Rows, write_rows
 
@@ -87,12 +88,20 @@ def _begin(folder: Path, identity: dict[str, Any]) -> None:
     except ValueError as error:
         raise VitrailError(f"{manifest} is not JSON ({error}): name a new folder") from error
     known = found if isinstance(found, dict) else {}
+    if known.get("engine") == "auto":  # as earlier versions wrote
+        known["engine"] = "torch"
     other = [name for name in {**plain, **known} if known.get(name) != plain.get(name)]
     if other:
         raise VitrailError(
-            f"{folder} has embeddings of another run; different are {', '.join(other)}: name a new folder, or give "
+            f"{folder} has embeddings of another run; different are {', '.join(other)}"
+            f"{_of_engine(other, known)}: name a new folder, or give "
             "the same model, settings and images to continue it"
         )
+
+
+def _of_engine(other: Sequence[str], known: Mapping[str, Any]) -> str:
+    """The engine of a folder in words, if it differs: `vitrail optimize` may have changed it since."""
+    return f" (there: {short(known.get('engine'))})" if "engine" in other else ""
 
 
 def _failures(part: Path, paths: Sequence[str], width: int) -> int | None:

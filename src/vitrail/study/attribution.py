@@ -78,8 +78,9 @@ def evaluate_explanations(
             cannot be used, or none shows an object.
     """
     options = options or AttributionOptions()
+    # The model whose maps are scored, and not a faster one that `vitrail optimize` stored.
     predictor = make_predictor(
-        checkpoint, batch_size=options.batch_size, device=options.device, precision=options.precision
+        checkpoint, batch_size=options.batch_size, engine="torch", device=options.device, precision=options.precision
     )
     engine = predictor.engine
     watched = watch(checkpoint, device=str(engine.device))

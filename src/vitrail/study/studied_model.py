@@ -147,7 +147,7 @@ def studied_model(
     """
     preprocess, options = checkpoint.preprocess, options or StudyOptions()
     predictor = make_predictor(
-        checkpoint, batch_size=options.batch_size, device=options.device, precision=options.precision
+        checkpoint, batch_size=options.batch_size, engine="torch", device=options.device, precision=options.precision
     )
     read = list(progress((_fitted(sample, preprocess) for sample in samples), len(samples), "read"))
     low, high = _span(read)

@@ -1,0 +1,93 @@
+"""Stores the setting that a search chose, beside the checkpoint."""
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from ..checkpoint.atomic import Content
+from ..checkpoint.contract import Checkpoint
+from ..engines.choice import (
+    FOLDER,
+    GRAPHS,
+    Choice,
+    Setting,
+    content_digest,
+    machine_name,
+    packages_of,
+    remove_choice,
+    write_choice,
+)
+from ..engines.openvino_graph import write_openvino
+from ..errors import VitrailError
+from ..training.run_lock import RunLock
+from .measure import Outcome
+
+
+@contextmanager
+def storing(folder: Path) -> Iterator[None]:
+    """Context manager in which this process alone searches for a checkpoint and stores the result.
+
+    Two searches at once would also measure each other.
+
+    Raises:
+        VitrailError: the folder cannot be written to, which is better known before the search; or another process
+            searches.
+    """
+    place = folder / FOLDER
+    lock = RunLock(place)
+    try:
+        place.mkdir(exist_ok=True)
+        lock.acquire()
+    except OSError as error:
+        raise VitrailError(
+            f"the result is stored in {place}, which cannot be written to ({error.strerror}): copy the checkpoint to "
+            "another folder"
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
+        with suppress(OSError):  # it has choices
+            place.rmdir()
+
+
+def store(
+    checkpoint: Checkpoint, folder: Path, chosen: Outcome | None, graph: Any | None, batch_size: int
+) -> Path | None:
+    """Store the chosen setting and return its folder; without one, remove what an earlier search stored here.
+
+    Args:
+        checkpoint: what was measured.
+        folder: its folder.
+        chosen: what was chosen.
+        graph: graph of its setting, if its engine runs a stored one.
+        batch_size: images of a batch when it was measured.
+    """
+    if chosen is None or chosen.setting is None:
+        remove_choice(folder)
+        return None
+    choice = Choice(
+        setting=chosen.setting,
+        machine=machine_name(),
+        packages=packages_of(chosen.setting.engine),
+        content=content_digest(checkpoint),
+        batch_size=batch_size,
+        speedup=chosen.speedup,
+        drop=chosen.drop,
+    )
+    return write_choice(folder, choice, _graph_files(chosen.setting, graph))
+
+
+def _graph_files(setting: Setting, graph: Any | None) -> dict[str, Content]:
+    """File name -> content of the graph of a setting."""
+    if graph is None:
+        return {}
+    name = GRAPHS[setting.engine]
+    if isinstance(graph, bytes):
+        return {name: graph}
+    with tempfile.TemporaryDirectory() as place:
+        file = Path(place) / name
+        write_openvino(graph, file, {"setting": str(setting)}, half=False)
+        return {path.name: path.read_bytes() for path in (file, file.with_suffix(".bin"))}
