@@ -190,5 +190,16 @@ def test_engines_are_chosen_by_name(folder: Path, monkeypatch: pytest.MonkeyPatc
     raced(monkeypatch, {"torch, float32": 1.2})
     found = optimize(folder, options=OptimizeOptions(engines=("torch",)))
     assert {outcome.setting.engine for outcome in found.outcomes if outcome.setting} == {"torch"}
+    assert "compiled" not in candidates.engines(torch.device("cpu"))  # it takes half a minute in every process
+    assert candidates.engines(torch.device("cpu"), ["compiled"]) == ["compiled"]
     with pytest.raises(VitrailError, match="did you mean openvino"):
         optimize(folder, options=OptimizeOptions(engines=("openvin",)))
+
+
+def test_a_search_without_time_keeps_an_earlier_choice(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    only(monkeypatch, "torch")
+    raced(monkeypatch, {"torch, float32": 1.2})
+    optimize(folder)
+    found = optimize(folder, options=OptimizeOptions(minutes=1e-9))
+    assert (found.chosen, found.stored) == (None, None)
+    assert stored_choice(vitrail.load(folder)) is not None

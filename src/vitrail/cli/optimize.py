@@ -32,8 +32,10 @@ class Optimize:
     """Use at most N images, drawn at random by the seed."""
     batch_size: Annotated[int, Option(metavar="N", section=COMPUTE)] = 8
     """Images in one forward pass; 1 for the shortest time of one image."""
-    engines: Annotated[tuple[str, ...], Option(metavar="ENGINE", section=COMPUTE, shown_default="all")] = ()
-    """Engines to try: torch, compiled, openvino, onnxruntime."""
+    engines: Annotated[
+        tuple[str, ...], Option(metavar="ENGINE", section=COMPUTE, shown_default="torch and those installed")
+    ] = ()
+    """Engines to try: torch, openvino, onnxruntime, or compiled, which compiles in every process."""
     device: Device = "auto"
     seed: Seed = 0
     out: OptionalOut = None

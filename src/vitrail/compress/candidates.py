@@ -20,17 +20,21 @@ _KEEPS = (0.9, 0.7)
 
 
 def engines(device: torch.device, wanted: Sequence[str] = ()) -> list[str]:
-    """The engines that are installed and run on a device, or those of them that are wanted.
+    """The engines that are tried on a device: those that are wanted, or all that are installed and start quickly.
+
+    "compiled" compiles in every process, for half a minute and more, and is tried on a CPU only if it is wanted.
 
     Raises:
-        VitrailError: one that is wanted is not among them.
+        VitrailError: one that is wanted is not installed, or does not run on the device.
     """
     more = [name for name, module in PACKAGES.items() if find_spec(module)] if device.type == "cpu" else []
     found = ["torch", "compiled", *more]
     for name in wanted:
         if name not in found:
             raise VitrailError(f"engine {name!r} cannot be tried on {device}: {nearest(name, found)}")
-    return [name for name in found if not wanted or name in wanted]
+    if wanted:
+        return [name for name in found if name in wanted]
+    return [name for name in found if name != "compiled" or device.type != "cpu"]
 
 
 def missing(device: torch.device) -> list[str]:

@@ -42,7 +42,7 @@ class OptimizeOptions:
         limit: most images that predictions are compared on.
         device: see `make_engine`.
         seed: of the draw of images.
-        engines: names of the engines to try; by default all that are installed.
+        engines: names of the engines to try; by default those that are installed and start quickly.
 
     Raises:
         VitrailError: a number out of range, or an engine that is not installed.
@@ -131,7 +131,8 @@ def optimize(
         count = len(images.images) if images else 0
         chosen = best(search.outcomes, options.max_drop, count)
         graph = None if chosen is None or chosen.setting is None else search.graph(chosen.setting)
-        stored = store(found, folder, chosen, graph, options.batch_size)
+        whole = not search.skipped
+        stored = store(found, folder, chosen, graph, options.batch_size, replace_by_none=whole)
     return Optimised(
         outcomes=tuple(search.outcomes),
         chosen=chosen,

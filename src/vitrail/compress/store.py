@@ -54,7 +54,13 @@ def storing(folder: Path) -> Iterator[None]:
 
 
 def store(
-    checkpoint: Checkpoint, folder: Path, chosen: Outcome | None, graph: Any | None, batch_size: int
+    checkpoint: Checkpoint,
+    folder: Path,
+    chosen: Outcome | None,
+    graph: Any | None,
+    batch_size: int,
+    *,
+    replace_by_none: bool,
 ) -> Path | None:
     """Store the chosen setting and return its folder; without one, remove what an earlier search stored here.
 
@@ -64,9 +70,12 @@ def store(
         chosen: what was chosen.
         graph: graph of its setting, if its engine runs a stored one.
         batch_size: images of a batch when it was measured.
+        replace_by_none: whether an earlier choice is removed if nothing was chosen; not after a search that was cut
+            short, which may have missed it.
     """
     if chosen is None or chosen.setting is None:
-        remove_choice(folder)
+        if replace_by_none:
+            remove_choice(folder)
         return None
     choice = Choice(
         setting=chosen.setting,
