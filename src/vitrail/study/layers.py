@@ -167,7 +167,7 @@ def _follows(studied: StudiedModel) -> dict[str, float]:
     """Correlation after a shift by one patch, for every block; empty if the embedding has no map."""
     few = torch.stack(studied.fitted[:_SHIFTED])
     pixels = on_device(studied.predictor.preprocess.normalise(few), studied.device)
-    with observe_features(studied.model, "embed") as seen, studied.precision(), torch.no_grad():
+    with observe_features(studied.model, "embed") as seen, studied.precision():
         studied.model(pixels)
     tokens = seen["embed"]
     if not isinstance(tokens, Tokens) or len(tokens.grid) != 2 or tokens.lengths or tokens.grid[1] < 3:
