@@ -134,7 +134,7 @@ def test_the_page_where_the_unmodified_model_is_on_the_front(
     assert found.chosen is None
     points: list[tuple[float, float]] = []
     monkeypatch.setattr("vitrail.compress.page.scatter_chart", lambda given, **rest: points.extend(given) or "")
-    page = study_page(files(found, "checkpoint"))
+    page = results_page(files(found, "checkpoint"))
     assert points[0] == (1.0, 0.0)  # no speed-up, no points lost
     assert "unmodified model" in page[page.index("The Pareto front") :]
 
@@ -152,7 +152,6 @@ def test_with_images_and_labels(folder: Path, photos: Path, monkeypatch: pytest.
     assert isinstance(make_predictor(reduced, engine="auto").engine, StoredGraph)
     assert len(list(vitrail.predict(folder, photos))) == 12
     assert any("accuracy on 9 images" in note for note in found.notes)
-    assert found.cautions or found.options.max_drop == 100
     page = results_page(files(found, "checkpoint"))
     assert merged in page
     assert "The Pareto front" in page

@@ -123,7 +123,7 @@ def test_one_search_at_a_time(folder: Path) -> None:
         choose(folder, PRUNED)
     assert stored_choice(vitrail.load(folder)) is not None
     with storing(folder):
-        store(vitrail.load(folder), folder, None, None, 8)
+        store(vitrail.load(folder), folder, None, None, 8, replace_by_none=True)
     assert not (folder / "optimized").exists()
 
 
@@ -139,7 +139,7 @@ def test_a_choice_survives_a_kill_between_two_renames(folder: Path) -> None:
     found = stored_choice(vitrail.load(folder))
     assert found is not None
     assert found[0].setting == PRUNED
-    store(vitrail.load(folder), folder, None, None, 8)  # nothing is faster any more
+    store(vitrail.load(folder), folder, None, None, 8, replace_by_none=True)  # nothing is faster any more
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert stored_choice(vitrail.load(folder)) is None
