@@ -39,6 +39,7 @@ def with_outliers(factor: float) -> vitrail.Checkpoint:
     return vitrail.Checkpoint(model.eval(), tuple("abcdefghij"), vitrail.Preprocess(image_size=(16, 16)))
 
 
+@pytest.mark.exhaustive
 def test_outlier_channels() -> None:
     generator = torch.Generator().manual_seed(1)
     images = list(torch.randint(0, 256, (32, 3, 16, 16), generator=generator).float())

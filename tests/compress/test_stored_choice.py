@@ -72,7 +72,7 @@ def test_studies_run_the_model_of_the_checkpoint(folder: Path, tmp_path: Path) -
         pixels = torch.stack([checkpoint.preprocess.normalise(image) for image in before.fitted])
         expected = checkpoint.model(pixels)
     (found,) = after.predictor.outputs([torch.stack(list(after.fitted))])
-    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(found, expected, rtol=3e-2, atol=3e-2)  # in bfloat16 too; values of 0 to 255 would not
 
 
 def test_attribution_is_scored_with_the_model_of_the_checkpoint(
@@ -102,7 +102,7 @@ def test_embeddings_are_not_continued_with_another_setting(folder: Path, tmp_pat
     (parts / "manifest.json").write_text(json.dumps({**manifest, "engine": "auto"}))  # as earlier versions wrote
     choose(folder, PRUNED)
     (parts / "part-00001.npz").unlink()
-    with pytest.raises(VitrailError, match=r"different are engine \(there: 'torch'\)"):
+    with pytest.raises(VitrailError, match=r"different are engine.* \(there: 'torch'\)"):
         write_embeddings(folder, tmp_path / "in", parts, images_per_part=2)
     assert write_embeddings(folder, tmp_path / "in", parts, images_per_part=2, engine="torch").images == 3
     write_embeddings(folder, tmp_path / "in", tmp_path / "pruned", images_per_part=2)
