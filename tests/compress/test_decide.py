@@ -44,7 +44,7 @@ def test_what_few_images_cannot_tell() -> None:
     assert smallest_drop(0, 300) == 1
     assert smallest_drop(0.04, 400) == pytest.approx(1.96)
     (sentence,) = cautions(outcome(2, 1e-2, 0.3, 0.04), 0.5, 400)
-    assert "400 images cannot tell a drop below 2.0 points from none" in sentence
+    assert "on 400 images a drop below 2.0 points does not differ from none" in sentence
     assert not cautions(outcome(2, 1e-2, 0.3, 0.04), 2.0, 400)
-    assert not cautions(outcome(2, 1e-6, 0.0, 0.0), 0.5, 10)  # exact: nothing to tell
+    assert not cautions(outcome(2, 1e-6, 0.0, 0.0), 0.5, 10)  # exact
     assert not cautions(None, 0.5, 0)

@@ -5,7 +5,6 @@ import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from importlib.util import find_spec
 from typing import Any
 
 import torch
@@ -13,7 +12,7 @@ from torch import Tensor, nn
 
 from ..engines.agreement import TOLERANCES, difference
 from ..engines.compiled_engine import CompiledEngine, compile_frozen
-from ..engines.engine import make_engine
+from ..engines.engine import PACKAGES, make_engine
 from ..engines.precision import PRECISIONS, pick_device
 from ..engines.program import Program, to_program
 from ..errors import VitrailError
@@ -24,8 +23,6 @@ Run = Callable[[Tensor], Any]
 """Pixels (B, C, H, W) on the CPU -> float32 outputs on the CPU."""
 
 OURS = "vitrail"
-_PACKAGES = {"openvino": ("openvino",), "onnxruntime": ("onnxruntime", "onnx", "onnxscript")}
-"""Engine that runs on the CPU -> packages that it needs besides PyTorch."""
 _FORMATS = {"openvino": ("float32", "bfloat16"), "onnxruntime": ("float32",)}
 """Engine -> number formats that it has, if not all."""
 
@@ -42,14 +39,9 @@ class Contender:
         return f"{self.library} {self.engine} {self.precision}"
 
 
-def missing_packages(engine: str) -> list[str]:
-    """Packages that an engine needs and that are not installed."""
-    return [package for package in _PACKAGES.get(engine, ()) if find_spec(package) is None]
-
-
 def runs_with(engine: str, precision: str, device: torch.device) -> bool:
     """Whether an engine has a number format on a device; those of other packages are tried."""
-    return (device.type == "cpu" or engine not in _PACKAGES) and precision in _FORMATS.get(engine, (precision,))
+    return (device.type == "cpu" or engine not in PACKAGES) and precision in _FORMATS.get(engine, (precision,))
 
 
 def formats(names: tuple[str, ...], device: torch.device) -> tuple[str, ...]:

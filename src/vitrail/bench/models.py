@@ -6,14 +6,14 @@ from importlib.metadata import PackageNotFoundError, version
 
 import torch
 
-from ..engines.engine import ENGINES, engine_names
+from ..engines.engine import ENGINES, engine_names, missing_packages
 from ..engines.precision import PRECISIONS, pick_device
 from ..errors import VitrailError, nearest
 from ..machine.allocator import keep_freed_memory
 from ..machine.facts import cpu_name, threads_at_most
 from ..planning.speed import matrix_peak
 from ..progress import Track, silent
-from .contenders import OURS, Contender, formats, missing_packages, runs_with
+from .contenders import OURS, Contender, formats, runs_with
 from .model_race import HeatResults, ModelRace
 from .peers import PEERS, installed
 

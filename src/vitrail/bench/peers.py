@@ -4,7 +4,7 @@ timm, transformers and torchvision are imported by name, when a peer is built; a
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import fields
+from dataclasses import asdict
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
@@ -90,8 +90,8 @@ def _timm_arguments(config: ModelConfig, row: ModelConfig) -> dict[str, Any]:
 
 def _changes(config: ModelConfig, row: ModelConfig) -> dict[str, Any]:
     """Name -> value of the fields in which a config differs from that of a variant."""
-    values = {field.name: getattr(config, field.name) for field in fields(config)}
-    return {name: value for name, value in values.items() if getattr(row, name) != value}
+    theirs = asdict(row)
+    return {name: value for name, value in asdict(config).items() if theirs[name] != value}
 
 
 def _transformers(model: BaseVisionModel[ModelConfig], architecture: str) -> nn.Module:

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from ..data.preprocess import Preprocess
 from ..rewrites.preprocess import FoldPreprocess
 from ..rewrites.registry import rewrite
 from .contract import Checkpoint
@@ -17,5 +18,10 @@ def fold_preprocess(checkpoint: Checkpoint) -> Checkpoint:
     if preprocess.keeps_values:
         return checkpoint
     model = rewrite(checkpoint.model, FoldPreprocess(preprocess.mean, preprocess.std))
+    return replace(checkpoint, model=model, preprocess=keeping_values(preprocess))
+
+
+def keeping_values(preprocess: Preprocess) -> Preprocess:
+    """The same resize and crop without normalisation: pixels have the values of uint8 images, 0 to 255."""
     count = preprocess.channels
-    return replace(checkpoint, model=model, preprocess=replace(preprocess, mean=(0.0,) * count, std=(1 / 255,) * count))
+    return replace(preprocess, mean=(0.0,) * count, std=(1 / 255,) * count)

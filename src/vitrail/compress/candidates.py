@@ -7,13 +7,12 @@ from importlib.util import find_spec
 import torch
 
 from ..engines.choice import Setting
+from ..engines.engine import PACKAGES, missing_packages
 from ..errors import VitrailError, nearest
 from ..machine.facts import has_fast_bfloat16, usable_cores
 from ..rewrites.base import Rewrite
 from ..rewrites.tokens import FuseTokens, MergeTokens, PruneTokens
 
-PACKAGES = {"openvino": "openvino", "onnxruntime": "onnxruntime"}
-"""Engine -> the module that it needs."""
 _SHARES = (0.02, 0.04, 0.065)
 """Shares of the patches that a block merges with others: 4, 8 and 13 of 196, as in Bolya et al. (2023)."""
 _KEEPS = (0.9, 0.7)
@@ -27,7 +26,7 @@ def engines(device: torch.device, wanted: Sequence[str] = ()) -> list[str]:
     Raises:
         VitrailError: one that is wanted is not installed, or does not run on the device.
     """
-    more = [name for name, module in PACKAGES.items() if find_spec(module)] if device.type == "cpu" else []
+    more = [name for name in PACKAGES if not missing_packages(name)] if device.type == "cpu" else []
     found = ["torch", "compiled", *more]
     for name in wanted:
         if name not in found:
@@ -41,8 +40,7 @@ def missing(device: torch.device) -> list[str]:
     """The engines that would run on a device if they were installed, and NNCF."""
     if device.type != "cpu":
         return []
-    wanted = {**PACKAGES, "nncf (8-bit)": "nncf"}
-    return [name for name, module in wanted.items() if not find_spec(module)]
+    return [*filter(missing_packages, PACKAGES), *([] if find_spec("nncf") else ["nncf (8-bit)"])]
 
 
 def plain(device: torch.device, names: Sequence[str], int8: bool) -> list[Setting]:

@@ -1,4 +1,4 @@
-"""Which of the measured settings are taken, and what the measurement cannot tell. Pure functions of outcomes."""
+"""Which of the measured settings are taken, and how precise the measurement is. Pure functions of outcomes."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from .measure import EXACT, Outcome
 
 FASTER = 1.02
-"""Speed-up from which a setting counts as faster: medians of two equal runs differ by about 1 %."""
+"""Speed-up from which a setting counts as faster, as medians of a few seconds are not more precise."""
 
 
 def verdict(outcome: Outcome, max_drop: float, images: int) -> str:
@@ -49,7 +49,7 @@ def pareto(outcomes: Sequence[Outcome]) -> list[Outcome]:
 
 
 def smallest_drop(changed: float, images: int) -> float:
-    """Drop in points below which this many images cannot tell a drop from none, with 95 % confidence.
+    """Smallest drop in points that differs from none on this many images, with 95 % confidence.
 
     The difference of the accuracies of two models that disagree on a share p of n images has a deviation of √(p / n);
     if they never disagree, 3 / n is the upper limit of the share (Hanley and Lippman-Hand, 1983, "rule of three").
@@ -66,7 +66,8 @@ def cautions(chosen: Outcome | None, max_drop: float, images: int) -> list[str]:
     least = smallest_drop(chosen.changed, images)
     if least <= max_drop:
         return []
+    enough = math.ceil(images * (least / max_drop) ** 2) if max_drop else 100 * images
     return [
-        f"{images:,} images cannot tell a drop below {least:.1f} points from none, and {max_drop:g} were allowed: "
-        f"give more images, about {math.ceil(images * (least / max_drop) ** 2) if max_drop else images * 100:,}"
+        f"on {images:,} images a drop below {least:.1f} points does not differ from none, and {max_drop:g} were "
+        f"allowed: give more images, about {enough:,}"
     ]

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from ..checkpoint.contract import Checkpoint, CheckpointLike, as_checkpoint
+from ..checkpoint.fold_preprocess import keeping_values
 from ..data.open import SourceLike
 from ..engines.choice import GRAPHS, Setting, checkpoint_folder, machine_name
 from ..engines.engine import Engine
@@ -76,7 +77,7 @@ class Optimised:
         stored: folder where it is stored for this machine; None if nothing is stored.
         images: number of images that predictions were compared on.
         notes: sentences on images, machine, and what was not tried.
-        cautions: what the measurement cannot tell.
+        cautions: limits of the measurement.
         options: settings of the search.
     """
 
@@ -230,7 +231,8 @@ class Search:
     def _int8(self, graph: Any) -> Any:
         """The graph with 8-bit products; where that loses too much, without the layers that lose most."""
         assert self.bench.images is not None
-        values = [(image if image.dtype == torch.uint8 else 255 * image).float() for image in self.bench.images.images]
+        preprocess = keeping_values(self.checkpoint.preprocess)
+        values = [preprocess.normalise(image) for image in self.bench.images.images]
         batches = calibration_batches(values)
         whole = quantised(graph, batches)
         lost = self._lost(whole)

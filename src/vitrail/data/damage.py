@@ -6,9 +6,6 @@ A format without checksums cannot know of every damage: see docs/data.md.
 import struct
 import zlib
 
-import numpy as np
-from jaxtyping import UInt8
-
 from .bands import RefusedError
 
 PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
@@ -72,18 +69,6 @@ def check_scans(data: bytes, pixels: int, max_pixels: int) -> None:
     scans = data.count(b"\xff\xda")
     if scans * pixels > _MOST_SCANS * max_pixels:
         raise RefusedError(f"too slow to decode: {scans:,} scans of {pixels:,} pixels")
-
-
-def sound_jpeg(data: bytes) -> UInt8[np.ndarray, "H W 3"] | None:
-    """Decode a JPEG to RGB; None if libjpeg has any warning about it, or simplejpeg cannot read its kind."""
-    try:
-        import simplejpeg
-    except ImportError:
-        return None
-    try:
-        return simplejpeg.decode_jpeg(data, "RGB")
-    except ValueError:
-        return None
 
 
 def check_jpeg(data: bytes) -> None:

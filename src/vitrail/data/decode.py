@@ -57,10 +57,11 @@ from torch import Tensor
 from ..errors import VitrailError
 from .bands import RefusedError, fit_bands, from_npy, scale_bands
 from .camera import is_heif, open_heif, raw_kind, raw_refused
-from .damage import ICON_MAGIC, JPEG_MAGIC, PNG_MAGIC, check_icon, check_jpeg, check_png, check_scans, sound_jpeg
+from .damage import ICON_MAGIC, JPEG_MAGIC, PNG_MAGIC, check_icon, check_jpeg, check_png, check_scans
 from .decoding_faults import MAX_PIXELS, fault, too_large
 from .decoding_limits import DECODING, TimedFile
-from .orientation import turn_of, upright
+from .jpeg import sound_jpeg
+from .orientation import upright
 from .quiet import quiet
 from .tiff import TIFF_MAGIC, Tiff, decode_bands, inverted, read_structure
 from .tiff_damage import check_parts
@@ -192,7 +193,10 @@ def _open(data: bytes, strict: bool, least: int | None) -> _Opened:
     check_scans(data, whole, MAX_PIXELS)
 
     def read(channels: int | None) -> Tensor:
-        if (fast := _sound_jpeg(data, image, whole, channels)) is not None:
+        is_ordinary = (
+            (image.format, image.mode) == ("JPEG", "RGB") and _pixels(image) == whole and channels in (None, 3)
+        )
+        if is_ordinary and (fast := sound_jpeg(data, image)) is not None:
             return fast
         decoded = opened.read(channels)
         if strict:  # afterwards, so that truncated files are called that
@@ -200,22 +204,6 @@ def _open(data: bytes, strict: bool, least: int | None) -> _Opened:
         return decoded
 
     return opened._replace(read=read)
-
-
-def _sound_jpeg(data: bytes, image: Image.Image, whole: int, channels: int | None) -> Tensor | None:
-    """An ordinary colour JPEG without damage, decoded and checked in one pass; None for others.
-
-    Both decoders are libjpeg-turbo and give the same values. The result has the layout of the file, channels last,
-    whose resize is faster.
-    """
-    if image.format != "JPEG" or image.mode != "RGB" or channels not in (None, 3) or _pixels(image) != whole:
-        return None
-    array = sound_jpeg(data)
-    if array is None or array.shape[:2] != (image.height, image.width):
-        return None
-    if (turn := turn_of(image)) is not None:
-        array = np.array(Image.fromarray(array).transpose(turn))
-    return torch.from_numpy(array).permute(2, 0, 1)
 
 
 def _open_tiff(data: bytes, strict: bool) -> _Opened:

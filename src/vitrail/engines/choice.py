@@ -26,12 +26,11 @@ from ..plain import Unreadable, read_json
 from ..rewrites.base import Rewrite
 from ..rewrites.registry import from_dict, to_dict
 from ..typed import NO_FIT, build
+from .engine import PACKAGES
 
 FOLDER, CHOICE = "optimized", "choice.json"
 GRAPHS = {"openvino": "model.xml", "onnxruntime": "model.onnx"}
 """Engine -> file of its stored graph; other engines have none."""
-_PACKAGES = {"torch": ("torch",), "compiled": ("torch",), "openvino": ("openvino",), "onnxruntime": ("onnxruntime",)}
-"""Engine -> packages whose version a choice was measured with."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -90,14 +89,12 @@ def machine_name() -> str:
 
 
 def packages_of(engine: str) -> dict[str, str]:
-    """Versions of the packages that an engine uses; missing ones are left out."""
-    found = {}
-    for package in _PACKAGES.get(engine, ()):
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found
+    """Version of the package that runs the models of an engine; empty if it is not installed."""
+    package = PACKAGES.get(engine, ("torch",))[0]
+    try:
+        return {package: version(package)}
+    except PackageNotFoundError:
+        return {}
 
 
 def checkpoint_folder(path: Path | None) -> Path | None:

@@ -1,7 +1,8 @@
 """The protocol of an engine, which runs a model, and the registry of engines."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib import import_module
+from importlib.util import find_spec
 from typing import Any, Protocol
 
 import torch
@@ -41,6 +42,18 @@ ENGINES = {
     "onnxruntime": "onnxruntime_engine:OnnxRuntimeEngine",
 }
 """Name -> file and class. Other packages add theirs through the entry points `vitrail.engines`."""
+
+
+PACKAGES: Mapping[str, tuple[str, ...]] = {
+    "openvino": ("openvino",),
+    "onnxruntime": ("onnxruntime", "onnx", "onnxscript"),
+}
+"""Engine that converts models -> packages that it needs besides PyTorch, the one that runs them first."""
+
+
+def missing_packages(engine: str) -> list[str]:
+    """Packages that an engine needs and that are not installed."""
+    return [package for package in PACKAGES.get(engine, ()) if find_spec(package) is None]
 
 
 def engine_names() -> list[str]:

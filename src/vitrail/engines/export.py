@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 import torch
+from torch import Tensor
 
 from ..checkpoint.contract import Checkpoint, CheckpointLike, load
 from ..data.open import SourceLike
@@ -92,25 +93,29 @@ def export(
     served = ServedModel(found, _dtype(values, found))
     example = served.example(2 if kind.any_batch else 1)
     program = to_program(served, example, any_batch=kind.any_batch, any_size=any_size)
-    with torch.inference_mode():
-        count = len(tensors(served(example)))
-    name = served.task.decoded_name
-    names = (name,) if count == 1 else tuple(f"{name}_{index}" for index in range(count))
     folder = None if runtime is None else Path(runtime)
-    job = Job(program, names, export_facts(found, served), half=half, runtime=folder)
+    job = Job(program, _output_names(served, example), export_facts(found, served), half=half, runtime=folder)
     fitted = fitted_images(images, found.preprocess, served.dtype)
+
+    sizes = [fitted]
+    if any_size:
+        height, width = found.preprocess.image_size
+        larger = replace(found.preprocess, image_size=(height * 3 // 2, width * 2))
+        sizes.append(fitted_images(images, larger, served.dtype))
 
     def compare(path: Path) -> float:
         run = kind.open(path)
-        apart = largest_difference(run, served, found, fitted)
-        if any_size:
-            height, width = found.preprocess.image_size
-            larger = replace(found.preprocess, image_size=(height * 3 // 2, width * 2))
-            others = fitted_images(images, larger, served.dtype)
-            apart = max(apart, largest_difference(run, served, found, others))
-        return apart
+        return max(largest_difference(run, served, found, each) for each in sizes)
 
     return _written(kind, job, target, compare, _TOLERANCE_OF_HALF if half else _TOLERANCE, len(fitted))
+
+
+def _output_names(served: ServedModel, example: Tensor) -> tuple[str, ...]:
+    """Names of the outputs: that of the task, with a number if there are several."""
+    with torch.inference_mode():
+        count = len(tensors(served(example)))
+    name = served.task.decoded_name
+    return (name,) if count == 1 else tuple(f"{name}_{index}" for index in range(count))
 
 
 def _target(out: Path, name: str | None) -> tuple[Path, ExportFormat]:

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from ..checkpoint.atomic import read_manifest
 from ..checkpoint.contract import Checkpoint
-from ..checkpoint.fold_preprocess import fold_preprocess
+from ..checkpoint.fold_preprocess import fold_preprocess, keeping_values
 from ..data.preprocess import Preprocess
 from ..nn import EmbeddingModel
 from ..rewrites.registry import rewrite
@@ -15,12 +15,9 @@ from .engine import Engine, make_engine
 
 def prepared(checkpoint: Checkpoint, setting: Setting) -> Checkpoint:
     """The checkpoint that a setting runs: fewer tokens, and values of images in place of normalised pixels."""
-    reduced = (
-        checkpoint
-        if setting.reduction is None
-        else replace(checkpoint, model=rewrite(checkpoint.model, setting.reduction))
-    )
-    return fold_preprocess(reduced)
+    if setting.reduction is not None:
+        checkpoint = replace(checkpoint, model=rewrite(checkpoint.model, setting.reduction))
+    return fold_preprocess(checkpoint)
 
 
 def run_setting(
@@ -35,11 +32,11 @@ def run_setting(
         device: see `make_engine`.
         vectors: whether the output is the embedding.
     """
-    made = prepared(checkpoint, setting)
     if graph is not None:
         from .stored_graph import OUTPUTS, StoredGraph
 
-        return StoredGraph(setting, graph, OUTPUTS[vectors]), made.preprocess
+        return StoredGraph(setting, graph, OUTPUTS[vectors]), keeping_values(checkpoint.preprocess)
+    made = prepared(checkpoint, setting)
     model = EmbeddingModel(made.model) if vectors else made.model
     return make_engine(model, engine=setting.engine, device=device, precision=setting.precision), made.preprocess
 
