@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 import timm
 import torch
+import torchvision
 import transformers
 
 import vitrail
@@ -75,6 +76,36 @@ def test_transformers_loads_strictly_and_gives_the_same() -> None:
     pixels = torch.randn(2, 3, SIZE, SIZE)
     with torch.no_grad():
         torch.testing.assert_close(theirs(pixels).logits, joined(ours(pixels)), rtol=1e-4, atol=1e-4)
+
+
+CNN: dict[str, Any] = {"depths": (1, 1, 1, 1), "num_classes": 5}
+
+
+@pytest.mark.parametrize("name", ["convnext_tiny", "convnextv2_tiny"])
+def test_convnext_loads_strictly_everywhere(name: str) -> None:
+    """Factors of channels have two extra axes in torchvision, three in transformers, and none in timm."""
+    ours = randomise(vitrail.create_model(name, **CNN)).eval()
+    width, second = ours.config.embed_dim, name.startswith("convnextv2")
+    kind = "ConvNextV2" if second else "ConvNext"
+    sizes = {"num_channels": 3, "depths": [1] * 4, "hidden_sizes": [width * 2**stage for stage in range(4)]}
+    theirs = getattr(transformers, f"{kind}ForImageClassification")(
+        getattr(transformers, f"{kind}Config")(**sizes, num_labels=5, layer_norm_eps=1e-6)
+    )
+    found = {
+        "timm": (timm.create_model(name, depths=(1, 1, 1, 1), num_classes=5), ""),
+        "transformers": (theirs, kind.lower() + "."),
+    }
+    if not second:
+        block = torchvision.models.convnext.CNBlockConfig
+        blocks = [block(width * 2**stage, width * 2 ** (stage + 1) if stage < 3 else None, 1) for stage in range(4)]
+        found["torchvision"] = torchvision.models.ConvNeXt(blocks, num_classes=5), ""
+    pixels = torch.randn(1, 3, SIZE, SIZE)
+    for library, (module, prefix) in found.items():
+        module.load_state_dict(export_state_dict(ours, library, prefix=prefix), strict=True)
+        with torch.no_grad():
+            output = module.eval()(pixels)
+            logits = output if isinstance(output, torch.Tensor) else output.logits
+            torch.testing.assert_close(logits, joined(ours(pixels)), rtol=1e-4, atol=1e-4)
 
 
 def test_what_cannot_be_exported() -> None:

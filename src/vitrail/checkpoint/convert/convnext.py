@@ -12,7 +12,12 @@ _STAGE = "encoder.blocks.{s}"
 _LATER = (1, 2, 3)
 # timm's small models have 1×1 convolutions for linear layers; channel factors have three extra axes or none.
 _LINEAR = Transform(lambda weight: weight.flatten(1) if weight.ndim > 2 else weight, lambda weight, heads: (weight,))
-_VECTOR = Transform(lambda factors: factors.flatten(), lambda factors, heads: (factors,))
+_CHANNELS_FIRST, _CHANNELS_LAST = (-1, 1, 1), (1, 1, 1, -1)
+
+
+def _factors(*shape: int) -> Transform:
+    """Factors of channels, which have this shape in the source."""
+    return Transform(lambda factors: factors.flatten(), lambda factors, heads: (factors.reshape(shape),))
 
 
 def _block(
@@ -23,12 +28,14 @@ def _block(
     expand: str,
     contract: str,
     scale: str,
+    scale_shape: tuple[int, ...] = (-1,),
     response: tuple[str, str] = ("", ""),
+    response_shape: tuple[int, ...] = (-1,),
     ours: str = _STAGE,
 ) -> tuple[Rule, ...]:
     residual = f"{ours}.blocks.{{i}}.depthwise"
     response_rules = tuple(
-        Rule(f"{residual}.branch.mlp.norm.{part}", (f"{theirs}.{name}",), _VECTOR)
+        Rule(f"{residual}.branch.mlp.norm.{part}", (f"{theirs}.{name}",), _factors(*response_shape))
         for part, name in zip(("weight", "bias"), response, strict=True)
         if name
     )
@@ -37,7 +44,7 @@ def _block(
         linear(f"{residual}.branch.norm.layer", f"{theirs}.{norm}"),
         linear(f"{residual}.branch.mlp.expand", f"{theirs}.{expand}", transform=_LINEAR),
         linear(f"{residual}.branch.mlp.contract", f"{theirs}.{contract}", transform=_LINEAR),
-        Rule(f"{residual}.scale.weight", (f"{theirs}.{scale}",), _VECTOR),
+        Rule(f"{residual}.scale.weight", (f"{theirs}.{scale}",), _factors(*scale_shape)),
         *response_rules,
     )
 
@@ -68,7 +75,7 @@ _TIMM = (
         response=("mlp.grn.weight", "mlp.grn.bias"),
     ),
 )
-_named = partial(_block, conv="dwconv", expand="pwconv1", contract="pwconv2")
+_named = partial(_block, conv="dwconv", expand="pwconv1", contract="pwconv2", response_shape=_CHANNELS_LAST)
 _OFFICIAL = (
     *_ends("downsample_layers.0.0", "downsample_layers.0.1", "norm", "head"),
     *(rule for stage in _LATER for rule in _merging(f"downsample_layers.{stage}", ours=f"encoder.blocks.{stage}")),
@@ -89,7 +96,15 @@ _TRANSFORMERS = (
 def _torchvision() -> tuple[Rule, ...]:
     """Rules for torchvision's list of features, in which stages and reductions alternate."""
     rules = [*_ends("features.0.0", "features.0.1", "classifier.0", "classifier.2")]
-    block = partial(_block, conv="block.0", norm="block.2", expand="block.3", contract="block.5", scale="layer_scale")
+    block = partial(
+        _block,
+        conv="block.0",
+        norm="block.2",
+        expand="block.3",
+        contract="block.5",
+        scale="layer_scale",
+        scale_shape=_CHANNELS_FIRST,
+    )
     for stage in (0, *_LATER):
         ours = f"encoder.blocks.{stage}"
         rules += block(f"features.{2 * stage + 1}.{{i}}", ours=ours)
