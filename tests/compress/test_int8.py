@@ -62,7 +62,7 @@ def test_outlier_channels() -> None:
             ),
         )
         for name, made in (("ours", quantised(graph, batches)), ("plain", plain)):
-            output = StoredGraph(Setting(engine="openvino", precision="int8"), made)(batch)
+            output = StoredGraph(Setting(engine="openvino", int8=True), made)(batch)
             found[name, factor] = difference(output, expected)
     # Minimum and maximum of the whole tensor leave less than one step of 255 for all channels but three.
     assert found["plain", 300.0] > 3 * found["ours", 300.0]

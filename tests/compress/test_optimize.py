@@ -146,8 +146,8 @@ def test_with_images_and_labels(folder: Path, photos: Path, monkeypatch: pytest.
     pytest.importorskip("nncf")
     only(monkeypatch, "torch", "openvino")
     monkeypatch.setattr(candidates, "reductions", lambda patches: [MergeTokens(r=1)])
-    merged = "openvino, int8, merge_tokens r 1, schedule constant"
-    raced(monkeypatch, {"openvino, int8": 2.0, merged: 3.0, "openvino, float32": 1.5})
+    merged = "openvino, int8 and float32, merge_tokens r 1, schedule constant"
+    raced(monkeypatch, {"openvino, int8 and float32": 2.0, merged: 3.0, "openvino, float32": 1.5})
     found = optimize(folder, photos, options=OptimizeOptions(max_drop=100, limit=9))
     assert found.images == 9
     assert found.chosen is not None
@@ -163,7 +163,7 @@ def test_with_images_and_labels(folder: Path, photos: Path, monkeypatch: pytest.
 
 def test_images_that_are_alike_measure_nothing(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     only(monkeypatch, "torch", "openvino")
-    raced(monkeypatch, {"openvino, int8": 9.0, "openvino, float32": 1.5})
+    raced(monkeypatch, {"openvino, int8 and float32": 9.0, "openvino, float32": 1.5})
     (tmp_path / "black").mkdir()
     for number in range(5):
         Image.new("RGB", (30, 20)).save(tmp_path / "black" / f"{number}.jpg")
@@ -185,7 +185,13 @@ def test_a_stored_choice_is_plain_data(folder: Path, monkeypatch: pytest.MonkeyP
     stored = optimize(folder).stored
     assert stored is not None
     values = json.loads((stored / "choice.json").read_text())
-    assert values["setting"] == {"engine": "torch", "precision": "float32", "streams": 1, "reduction": None}
+    assert values["setting"] == {
+        "engine": "torch",
+        "precision": "float32",
+        "int8": False,
+        "streams": 1,
+        "reduction": None,
+    }
     assert values["speedup"] == 1.25
 
 

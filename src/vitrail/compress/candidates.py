@@ -59,7 +59,7 @@ def plain(device: torch.device, names: Sequence[str], int8: bool) -> list[Settin
         if (name, precision) != ("onnxruntime", "bfloat16")
     ]
     if int8 and "openvino" in names and find_spec("nncf"):
-        found.append(Setting(engine="openvino", precision="int8"))
+        found += [Setting(engine="openvino", precision=precision, int8=True) for precision in formats]
     return found
 
 

@@ -220,10 +220,10 @@ class Search:
         """The graph of a setting, made once; None for engines of PyTorch."""
         if setting.engine not in GRAPHS:
             return None
-        key = (setting.engine, setting.precision == "int8", setting.reduction)
+        key = (setting.engine, setting.int8, setting.reduction)
         if key not in self.graphs:
-            if setting.precision == "int8":
-                self.graphs[key] = self._int8(self.graph(replace(setting, precision="float32")))
+            if setting.int8:
+                self.graphs[key] = self._int8(self.graph(replace(setting, int8=False)))
             else:
                 self.graphs[key] = to_graph(prepared(self.checkpoint, setting), setting.engine)
         return self.graphs[key]

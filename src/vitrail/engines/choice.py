@@ -19,9 +19,9 @@ from ..checkpoint.atomic import (
 )
 from ..checkpoint.contract import Checkpoint
 from ..checkpoint.native import tensors_digest
-from ..errors import VitrailError
+from ..errors import VitrailError, nearest
 from ..json_text import json_text
-from ..machine.facts import cpu_name, usable_cores
+from ..machine.facts import PRECISIONS, cpu_name, usable_cores
 from ..plain import Unreadable, read_json
 from ..rewrites.base import Rewrite
 from ..rewrites.registry import from_dict, to_dict
@@ -39,18 +39,27 @@ class Setting:
 
     Attributes:
         engine: name of the engine.
-        precision: number format of its matrix products: "float32", "bfloat16", or "int8" (with float32 around them).
+        precision: number format of its matrix products: "float32", "bfloat16" or "float16".
+        int8: whether the products that NNCF chose have 8-bit operands; `precision` is the format of all others.
         streams: parts of a batch that run at the same time.
         reduction: rewrite that removes or merges tokens, or None.
+
+    Raises:
+        VitrailError: unknown precision.
     """
 
     engine: str = "torch"
     precision: str = "float32"
+    int8: bool = False
     streams: int = 1
     reduction: Rewrite | None = None
 
+    def __post_init__(self) -> None:
+        if self.precision not in PRECISIONS:
+            raise VitrailError(f"there is no precision {self.precision!r}: {nearest(self.precision, list(PRECISIONS))}")
+
     def __str__(self) -> str:
-        words = [self.engine, self.precision]
+        words = [self.engine, f"int8 and {self.precision}" if self.int8 else self.precision]
         if self.streams > 1:
             words.append(f"{self.streams} streams")
         if self.reduction is not None:

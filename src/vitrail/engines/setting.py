@@ -71,7 +71,7 @@ def engine_for(checkpoint: Checkpoint, *, engine: str, device: str, precision: s
         name = GRAPHS.get(choice.setting.engine)
         graph = None if name is None else folder / name
         way = str(choice.setting)
-        if graph is not None and choice.setting.precision == "int8":
+        if graph is not None and choice.setting.int8:
             way += f", {read_manifest(folder)[graph.with_suffix('.bin').name][1]}"
         return Running(*run_setting(checkpoint, choice.setting, graph, vectors=vectors), way)
     model = EmbeddingModel(checkpoint.model) if vectors else checkpoint.model

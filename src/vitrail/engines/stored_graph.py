@@ -27,7 +27,7 @@ class StoredGraph:
     def __init__(self, setting: Setting, graph: Any, output: str = OUTPUTS[0]) -> None:
         keep_freed_memory()
         self.device = torch.device("cpu")
-        self.precision = PRECISIONS.get(setting.precision, torch.float32)
+        self.precision = PRECISIONS[setting.precision]
         self.place = OUTPUTS.index(output)
         self.run: OpenVINOGraph | OnnxRuntimeGraph
         if setting.engine == "openvino":
