@@ -146,14 +146,18 @@ def has_fast_bfloat16(device: torch.device) -> bool:
         return torch.cuda.is_bf16_supported(including_emulation=False)
     if device.type != "cpu":
         return False
-    # Private names that differ between versions of PyTorch: if one is missing, the answer is no.
-    probes = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
-    return any(getattr(torch.cpu, probe, bool)() for probe in probes)
+    # Private names, here and below, that differ between versions of PyTorch: if one is missing, the answer is no.
+    return has_amx() or getattr(torch.cpu, "_is_avx512_bf16_supported", bool)()
 
 
 def has_onednn_bfloat16() -> bool:
     """Whether oneDNN computes in bfloat16 on this CPU, in hardware or emulated with AVX-512."""
     return torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+
+
+def has_amx() -> bool:
+    """Whether this CPU multiplies tiles of matrices (Intel AMX)."""
+    return getattr(torch.cpu, "_is_amx_tile_supported", bool)()
 
 
 def _hardware_memory(meminfo: Path) -> tuple[int, int]:

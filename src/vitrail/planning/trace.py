@@ -12,7 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map_only
 
 from ..checkpoint.build import blueprint
-from ..machine.facts import has_fast_bfloat16, has_onednn_bfloat16
+from ..machine.facts import has_amx, has_fast_bfloat16, has_onednn_bfloat16
 from ..models.fields import ModelConfig
 from ..nn import checkpoint_activations, fused_kernel, set_attention_kernel
 from ..objectives.objective import Moment, Objective, ObjectiveConfig
@@ -33,7 +33,8 @@ class LiveBytes(TorchDispatchMode):
 
     Args:
         device: device of the operations. On a CPU, operations have internal buffers: convolutions have a second copy of
-            their result, in oneDNN's layout; without instructions for products in reduced precision, these are
+            their result, in oneDNN's layout, and with AMX a third one if they are in reduced precision; without
+            instructions for products in reduced precision, these are
             accumulated in float32; and if oneDNN cannot emulate reduced precision either (no AVX-512), convolutions
             are products of the unfolded image.
     """
@@ -43,6 +44,7 @@ class LiveBytes(TorchDispatchMode):
         self.on_cpu = device.type == "cpu"
         self.emulated = self.on_cpu and not has_fast_bfloat16(device)
         self.unfolds = self.on_cpu and not has_onednn_bfloat16()
+        self.copies = 2 if has_amx() else 1
         self.now = 0
         self.peak = 0
         self._alive: dict[int, weakref.ref] = {}
@@ -63,7 +65,9 @@ class LiveBytes(TorchDispatchMode):
             return 0
         reduced = out.dtype != torch.float32
         if func.overloadpacket in _CONVOLUTIONS:
-            return _unfolded_bytes(args[1], out) if reduced and self.unfolds else out.numel() * out.itemsize
+            if reduced and self.unfolds:
+                return _unfolded_bytes(args[1], out)
+            return (self.copies if reduced else 1) * out.nbytes
         return out.numel() * torch.float32.itemsize if reduced and self.emulated and not self.unfolds else 0
 
     def _follow(self, storage: Any) -> None:
