@@ -1,8 +1,10 @@
 """What every test stands on: few threads, fixed seeds, no network, shapes and types checked at run time."""
 
+import faulthandler
 import os
 import tempfile
 from pathlib import Path
+from typing import Any
 
 # No test reads or leaves anything in the user's cache.
 os.environ["VITRAIL_CACHE"] = tempfile.mkdtemp(prefix="vitrail-tests-")
@@ -23,6 +25,23 @@ install_import_hook(ROOM, "beartype.beartype")
 # Tests that run side by side share the cores.
 SIDE_BY_SIDE = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
 torch.set_num_threads(max(1, min(2, os.cpu_count() or 1) // SIDE_BY_SIDE))
+
+
+# Inherited by the processes that run tests side by side.
+FAULTS = Path(os.environ.setdefault("VITRAIL_TEST_FAULTS", tempfile.mkdtemp(prefix="vitrail-faults-")))
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """A process of xdist's that crashes leaves the stack of its threads, which xdist does not show."""
+    if worker := os.environ.get("PYTEST_XDIST_WORKER"):
+        faulthandler.enable((FAULTS / worker).open("w"))
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    for file in sorted(FAULTS.glob("gw*")):
+        if text := file.read_text():
+            terminalreporter.section(f"stacks of {file.name}, which crashed")
+            terminalreporter.write_line(text)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

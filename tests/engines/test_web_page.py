@@ -1,13 +1,9 @@
 """The exported page in a real browser: its preprocessing is ours, and it runs the model if its runtime is there."""
 
-import functools
 import json
 import os
 import subprocess
 import sys
-import threading
-from collections.abc import Iterator
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from importlib.resources import files
 from io import BytesIO
 from pathlib import Path
@@ -17,6 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.engines.served_folder import served_folder
 from tests.lens.explorer.browser import chromium
 from vitrail.data.decode import decode
 from vitrail.data.preprocess import Preprocess
@@ -33,21 +30,6 @@ RUNTIME = os.environ.get("VITRAIL_ONNXRUNTIME_WEB")
 
 LEVELS = 2
 """Largest difference of a resized image from ours, in steps of 0 to 255; docs/deploy.md states it."""
-
-
-class Quiet(SimpleHTTPRequestHandler):
-    def log_message(self, format: str, *args: Any) -> None:
-        pass
-
-
-@pytest.fixture
-def served(tmp_path: Path) -> Iterator[tuple[Path, str]]:
-    """A folder and its address."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(tmp_path)))
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield tmp_path, f"http://127.0.0.1:{server.server_address[1]}"
-    server.shutdown()
-    server.server_close()
 
 
 def png(height: int, width: int, mode: str = "RGB") -> bytes:
@@ -80,14 +62,13 @@ CASES = [
 ]
 
 
-def test_the_page_resizes_as_vitrail_does_and_names_a_missing_runtime(served: tuple[Path, str]) -> None:
-    folder, address = served
-    write_page(folder, '{"preprocess": {}}')
+def test_the_page_resizes_as_vitrail_does_and_names_a_missing_runtime(tmp_path: Path) -> None:
+    write_page(tmp_path, '{"preprocess": {}}')
     images = [png(*size, mode) for size, mode, _ in CASES]
     cases = [[list(data), preprocess.to_dict()] for data, (_, _, preprocess) in zip(images, CASES, strict=True)]
     ran = subprocess.run(
         [sys.executable, "-m", "tests.engines.fitted_in_browser"],
-        input=json.dumps({"address": address, "cases": cases}),
+        input=json.dumps({"folder": str(tmp_path), "cases": cases}),
         capture_output=True,
         text=True,
         cwd=Path(__file__).parents[2],
@@ -113,18 +94,17 @@ def test_what_a_page_cannot_take_is_a_sentence(tmp_path: Path) -> None:
 
 
 @pytest.mark.exhaustive
-def test_the_page_gives_the_probabilities_of_vitrail(served: tuple[Path, str]) -> None:
+def test_the_page_gives_the_probabilities_of_vitrail(tmp_path: Path) -> None:
     if RUNTIME is None:
         pytest.skip("VITRAIL_ONNXRUNTIME_WEB is not set to the folder of an unpacked onnxruntime-web")
     from tests.engines.test_export import calibrated
     from vitrail import export
 
-    folder, address = served
     checkpoint = calibrated()
-    export(checkpoint, folder / "page", format="web", runtime=RUNTIME)
+    export(checkpoint, tmp_path / "page", format="web", runtime=RUNTIME)
     data = png(37, 53)
     (prediction,) = make_predictor(checkpoint, device="cpu", precision="float32")([Image.open(BytesIO(data))])
-    with chromium() as browser:
+    with served_folder(tmp_path) as address, chromium() as browser:
         page = browser.new_page()
         asked: list[str] = []
         page.on("request", lambda request: asked.append(request.url))

@@ -86,6 +86,6 @@ def test_flexible_patches_train_at_every_size() -> None:
     plain = PatchEmbed(3, 8, (8, 8))
     plain.project.weight.data = resize_patch_weights(embed.project.weight.data, (8, 8))
     plain.project.bias.data = embed.project.bias.data
-    assert torch.allclose(embed(pixels).x, plain(pixels).x)
+    assert torch.allclose(embed(pixels).x, plain(pixels).x, atol=1e-5)
     with pytest.raises(ValueError, match="36 pixels is not a multiple of patch 8"):
         embed(torch.randn(1, 3, 36, 32))

@@ -55,7 +55,7 @@ from .attention.sparse import AxialAttention, GroupedAttend, GroupsOf, MaskOf, N
 from .attention.windows import LocalAttention, NoMask, ShiftMask
 from .batch_norm import ConvNorm, LinearNorm, NormLinear
 from .blocks import Blocks, call, recompute
-from .convolution import DepthwiseConv, GlobalResponseNorm, OnMap, ScaleFreeConv
+from .convolution import DepthwiseConv, GlobalResponseNorm, OnMap, PatchConv, ScaleFreeConv
 from .dual import BiasedCosine, DualEncoder, ScaledCosine, TextModel
 from .embed.adaptive import AdaptivePatchEmbed
 from .embed.baked import BakedPositions
@@ -293,6 +293,7 @@ __all__ = [
     "PackedAttention",
     "PadToMultiple",
     "Parallel",
+    "PatchConv",
     "PatchDecoder",
     "PatchDropout",
     "PatchEmbed",

@@ -1,6 +1,7 @@
 """Convolutions on the grid of tokens."""
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -22,6 +23,39 @@ class DepthwiseConv(nn.Conv2d):
 
     def forward(self, tokens: Tokens) -> Tokens:  # type: ignore[override]
         return Tokens.from_map(super().forward(tokens.map))
+
+
+def convolve_patches(
+    image: Float[Tensor, "B C H W"], weight: Float[Tensor, "C2 C h w"], bias: Float[Tensor, " C2"] | None
+) -> Float[Tensor, "B C2 H2 W2"]:
+    """Convolution whose stride is its kernel, computed as the product of the filters with each patch.
+
+    (B, C, H, W) -> (B, C2, H / h, W / w), with the channels last in memory; H and W are multiples of h and w. On CPUs
+    it is up to three times faster than the convolution, which unfolds images of few channels into buffers; see LOG.md.
+    Exported graphs have the convolution, which other runtimes are made for.
+    """
+    height, width = weight.shape[2:]
+    if torch.compiler.is_exporting():
+        return F.conv2d(image, weight, bias, stride=(height, width))
+    cells = image.unflatten(3, (-1, width)).unflatten(2, (-1, height))  # (B, C, H2, h, W2, w)
+    patches = cells.permute(0, 2, 4, 1, 3, 5).flatten(3)
+    return F.linear(patches, weight.flatten(1), bias).permute(0, 3, 1, 2)
+
+
+class PatchConv(nn.Conv2d):
+    """`convolve_patches` with filters of its own.
+
+    Args:
+        in_channels, out_channels: of the image and of the result.
+        kernel_size: (height, width) of a patch.
+        bias: whether there is a bias.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, kernel_size: tuple[int, int], *, bias: bool = True) -> None:
+        super().__init__(in_channels, out_channels, kernel_size, stride=kernel_size, bias=bias)
+
+    def forward(self, image: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C2 H2 W2"]:
+        return convolve_patches(image, self.weight, self.bias)
 
 
 class ScaleFreeConv(nn.Conv2d):

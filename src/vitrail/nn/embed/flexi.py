@@ -1,10 +1,10 @@
 """Patch embeddings of variable patch size (Beyer et al., 2023, "FlexiViT: one model for all patch sizes")."""
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, fx, nn
 
+from ..convolution import convolve_patches
 from ..tokens import Tokens
 from .patches import PatchEmbed
 from .positions import LearnedPositions
@@ -73,7 +73,7 @@ class FlexiPatchEmbed(nn.Module):
     def forward(self, pixels: Float[Tensor, "B C H W"]) -> Tokens:
         size = self.choose()
         filters = resize_patch_weights(self.project.weight, size)
-        return Tokens.from_map(F.conv2d(_checked(pixels, size), filters, self.project.bias, stride=size))
+        return Tokens.from_map(convolve_patches(_checked(pixels, size), filters, self.project.bias))
 
     def choose(self) -> tuple[int, int]:
         """Choose the patch size of a batch."""

@@ -6,6 +6,7 @@ from collections import OrderedDict
 from jaxtyping import Float, Shaped
 from torch import Tensor, fx, nn
 
+from ..convolution import PatchConv
 from ..tokens import Tokens
 from .fit import CheckMultiple, CropToMultiple, PadToMultiple
 from .values import Fit, ValuesFit
@@ -40,7 +41,7 @@ class PatchEmbed(nn.Module):
         self.patch_size = patch_size
         fit = CropToMultiple if crop else PadToMultiple if pad else CheckMultiple
         self.fit: Fit | ValuesFit = fit(patch_size)
-        self.project = nn.Conv2d(in_channels, embed_dim, patch_size, stride=patch_size, bias=bias)
+        self.project = PatchConv(in_channels, embed_dim, patch_size, bias=bias)
 
     def forward(self, pixels: Shaped[Tensor, "B C H W"]) -> Tokens:
         image = self.project(self.fit(pixels))
