@@ -145,17 +145,26 @@ def test_the_page_where_the_unmodified_model_is_on_the_front(
 def test_with_images_and_labels(folder: Path, photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("nncf")
     only(monkeypatch, "torch", "openvino")
-    monkeypatch.setattr(candidates, "reductions", lambda patches: [MergeTokens(r=1)])
-    merged = "openvino, int8 and float32, merge_tokens r 1, schedule constant"
-    raced(monkeypatch, {"openvino, int8 and float32": 2.0, merged: 3.0, "openvino, float32": 1.5})
+    monkeypatch.setattr(candidates, "reductions", lambda patches: [])
+    raced(monkeypatch, {"openvino, int8 and float32": 2.0, "openvino, float32": 1.5})
     found = optimize(folder, photos, options=OptimizeOptions(max_drop=100, limit=9))
     assert found.images == 9
     assert found.chosen is not None
-    assert found.chosen.name == merged
-    reduced = vitrail.load(folder)
-    assert isinstance(make_predictor(reduced, engine="auto").engine, StoredGraph)
+    assert found.chosen.name == "openvino, int8 and float32"
+    assert isinstance(make_predictor(vitrail.load(folder), engine="auto").engine, StoredGraph)
     assert len(list(vitrail.predict(folder, photos))) == 12
     assert any("accuracy on 9 images" in note for note in found.notes)
+
+
+def test_fewer_tokens_are_chosen_and_used(folder: Path, photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    only(monkeypatch, "torch")
+    monkeypatch.setattr(candidates, "reductions", lambda patches: [MergeTokens(r=1)])
+    merged = "torch, float32, merge_tokens r 1, schedule constant"
+    raced(monkeypatch, {"torch, float32": 1.5, merged: 3.0})
+    found = optimize(folder, photos, options=OptimizeOptions(max_drop=100, limit=9))
+    assert found.chosen is not None
+    assert found.chosen.name == merged
+    assert make_predictor(vitrail.load(folder), engine="auto").engine.model.rewrites == (MergeTokens(r=1),)
     page = results_page(files(found, "checkpoint"))
     assert merged in page
     assert "The Pareto front" in page

@@ -11,12 +11,14 @@ from ..machine.allocator import keep_freed_memory
 from ..nn import as_float
 from ..rewrites.inference import for_inference
 from .precision import on_device, pick_device, pick_precision, place_model, reduced_precision
+from .prepacked import can_prepack, prepack_linears
 
 
 class TorchEngine:
     """Runs a model eagerly, without gradients.
 
-    What runs is `for_inference(model)`, which shares its tensors; it is made again if their values have changed.
+    What runs is `for_inference(model)`, which shares its tensors; it is made again if their values have changed. Where
+    it is faster, see `can_prepack`, weights of linear layers are also kept in the layout of the matrix products.
 
     Args:
         model: set to evaluation mode and moved to the device; its modules are not changed.
@@ -42,6 +44,8 @@ class TorchEngine:
 
     def _prepare(self) -> None:
         self._running = place_model(for_inference(self.model), self.device)
+        if self._running is not self.model and can_prepack(self.device, self.precision):
+            prepack_linears(self._running, self.precision)
         self._prepared = _state(self._tensors)
 
 
