@@ -1,8 +1,10 @@
 """8-bit matrix products with calibration, by NNCF. The only file that imports nncf."""
 
+import io
 import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout
 from typing import Any
 
 import numpy as np
@@ -87,15 +89,8 @@ def calibration_batches(images: Sequence[Tensor], most: int = 128) -> list[Tenso
     return [images[index][None] for index in chosen]
 
 
-class _silent:  # noqa: N801 - used as a function
-    """Context manager without NNCF's progress bars and messages."""
-
-    def __enter__(self) -> None:
-        self._inner = quiet()
-        self._inner.__enter__()
-        self._level = logging.root.manager.disable
-        logging.disable(logging.WARNING)
-
-    def __exit__(self, *error: Any) -> None:
-        logging.disable(self._level)
-        self._inner.__exit__(*error)
+@contextmanager
+def _silent() -> Iterator[None]:
+    """Context manager without NNCF's progress bars, which it prints, and messages."""
+    with quiet(), redirect_stdout(io.StringIO()):
+        yield

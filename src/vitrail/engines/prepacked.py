@@ -46,7 +46,7 @@ class PrepackedLinear(nn.Linear):
         return torch.ops.mkldnn._linear_pointwise(x, self.prepacked, self.prepacked_bias, self.activation, [], "none")
 
 
-class PrepackedJointProjection(JointProjection, PrepackedLinear):
+class PrepackedJointProjection(JointProjection, PrepackedLinear):  # type: ignore[misc]
     """`JointProjection`, whose layer for all tokens is prepacked."""
 
 
