@@ -20,6 +20,7 @@ from vitrail.data.preprocess import Preprocess
 from vitrail.engines.export_check import generated_files
 from vitrail.engines.export_facts import export_facts, facts_document
 from vitrail.engines.onnx_graph import store_half
+from vitrail.engines.openvino_graph import core
 from vitrail.engines.predictor import make_predictor
 from vitrail.engines.served import ServedModel
 from vitrail.errors import VitrailError
@@ -114,12 +115,12 @@ def test_onnx_is_run_and_read_by_onnxruntime(tmp_path: Path) -> None:
 
 
 def test_openvino_is_run_and_read_by_openvino(tmp_path: Path) -> None:
-    openvino = pytest.importorskip("openvino")
+    pytest.importorskip("openvino")
     checkpoint = calibrated()
     assert export(checkpoint, tmp_path / "model", format="openvino").path == tmp_path / "model.xml"
-    model = openvino.Core().read_model(tmp_path / "model.xml")
+    model = core().read_model(tmp_path / "model.xml")
     assert json.loads(model.get_rt_info(["vitrail", "class_names"]).value) == list(CLASSES)
-    compiled = openvino.Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    compiled = core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     for count in (3, 1):
         found = compiled(resized(checkpoint)[:count].numpy())["probabilities"]
         np.testing.assert_allclose(found, probabilities(checkpoint, images()[:count]), atol=1e-5)

@@ -1,9 +1,10 @@
 """The exported page in a real browser: its preprocessing is ours, and it runs the model if its runtime is there."""
 
-import json
+import functools
 import os
-import subprocess
-import sys
+import threading
+from collections.abc import Iterator
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from importlib.resources import files
 from io import BytesIO
 from pathlib import Path
@@ -13,7 +14,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.engines.served_folder import served_folder
 from tests.lens.explorer.browser import chromium
 from vitrail.data.decode import decode
 from vitrail.data.preprocess import Preprocess
@@ -30,6 +30,26 @@ RUNTIME = os.environ.get("VITRAIL_ONNXRUNTIME_WEB")
 
 LEVELS = 2
 """Largest difference of a resized image from ours, in steps of 0 to 255; docs/deploy.md states it."""
+
+FITTED = """async ([bytes, preprocess]) => {
+  const { decode, fit } = await import("./preprocess.js");
+  return Array.from(fit(await decode(new Blob([new Uint8Array(bytes)])), preprocess));
+}"""
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, format: str, *args: Any) -> None:
+        pass
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Iterator[tuple[Path, str]]:
+    """A folder and its address."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(tmp_path)))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield tmp_path, f"http://127.0.0.1:{server.server_address[1]}"
+    server.shutdown()
+    server.server_close()
 
 
 def png(height: int, width: int, mode: str = "RGB") -> bytes:
@@ -62,25 +82,22 @@ CASES = [
 ]
 
 
-def test_the_page_resizes_as_vitrail_does_and_names_a_missing_runtime(tmp_path: Path) -> None:
-    write_page(tmp_path, '{"preprocess": {}}')
-    images = [png(*size, mode) for size, mode, _ in CASES]
-    cases = [[list(data), preprocess.to_dict()] for data, (_, _, preprocess) in zip(images, CASES, strict=True)]
-    ran = subprocess.run(
-        [sys.executable, "-m", "tests.engines.fitted_in_browser"],
-        input=json.dumps({"folder": str(tmp_path), "cases": cases}),
-        capture_output=True,
-        text=True,
-        cwd=Path(__file__).parents[2],
-    )
-    if "Skipped" in ran.stderr:
-        pytest.skip(ran.stderr.strip().splitlines()[-1])
-    assert ran.returncode == 0, ran.stderr
-    shown = json.loads(ran.stdout)
-    for values, data, (size, _, preprocess) in zip(shown["fitted"], images, CASES, strict=True):
-        expected = decode(data, preprocess.channels, name="x", then=preprocess.fit).flatten().numpy().astype(int)
-        assert np.abs(np.array(values) - expected).max() <= LEVELS, (size, preprocess)
-    assert "onnxruntime-web" in shown["state"]
+def test_the_page_resizes_as_vitrail_does_and_names_a_missing_runtime(served: tuple[Path, str]) -> None:
+    folder, address = served
+    write_page(folder, '{"preprocess": {}}')
+    with chromium() as browser:
+        page = browser.new_page()
+        page.goto(address)
+        for size, mode, preprocess in CASES:
+            data = png(*size, mode)
+            found = np.array(page.evaluate(FITTED, [list(data), preprocess.to_dict()]))
+            expected = decode(data, preprocess.channels, name="x", then=preprocess.fit).flatten().numpy().astype(int)
+            assert np.abs(found - expected).max() <= LEVELS, (size, preprocess)
+        for _ in range(200):
+            if "runtime" in page.inner_text("#state"):
+                break
+            page.wait_for_timeout(20)
+        assert "onnxruntime-web" in page.inner_text("#state.fault")
 
 
 def test_what_a_page_cannot_take_is_a_sentence(tmp_path: Path) -> None:
@@ -94,17 +111,18 @@ def test_what_a_page_cannot_take_is_a_sentence(tmp_path: Path) -> None:
 
 
 @pytest.mark.exhaustive
-def test_the_page_gives_the_probabilities_of_vitrail(tmp_path: Path) -> None:
+def test_the_page_gives_the_probabilities_of_vitrail(served: tuple[Path, str]) -> None:
     if RUNTIME is None:
         pytest.skip("VITRAIL_ONNXRUNTIME_WEB is not set to the folder of an unpacked onnxruntime-web")
     from tests.engines.test_export import calibrated
     from vitrail import export
 
+    folder, address = served
     checkpoint = calibrated()
-    export(checkpoint, tmp_path / "page", format="web", runtime=RUNTIME)
+    export(checkpoint, folder / "page", format="web", runtime=RUNTIME)
     data = png(37, 53)
     (prediction,) = make_predictor(checkpoint, device="cpu", precision="float32")([Image.open(BytesIO(data))])
-    with served_folder(tmp_path) as address, chromium() as browser:
+    with chromium() as browser:
         page = browser.new_page()
         asked: list[str] = []
         page.on("request", lambda request: asked.append(request.url))

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ..engines.program import quiet
 from ..errors import VitrailError
+from ..machine.signal_stack import same_signal_stack
 
 Score = Callable[[Any], float]
 """`openvino.Model` -> accuracy, in points."""
@@ -91,6 +92,6 @@ def calibration_batches(images: Sequence[Tensor], most: int = 128) -> list[Tenso
 
 @contextmanager
 def _silent() -> Iterator[None]:
-    """Context manager without NNCF's progress bars, which it prints, and messages."""
-    with quiet(), redirect_stdout(io.StringIO()):
+    """Context manager without NNCF's progress bars, which it prints, and messages; its cores leave nothing behind."""
+    with quiet(), redirect_stdout(io.StringIO()), same_signal_stack():
         yield

@@ -1,6 +1,7 @@
 """OpenVINO: conversion, compilation and running of models. The only file that imports openvino."""
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,12 @@ def import_openvino() -> Any:
     return openvino
 
 
+@cache
+def core() -> Any:
+    """The `openvino.Core` of this process, which is never freed: see `same_signal_stack`."""
+    return import_openvino().Core()
+
+
 def to_openvino(program: Program, *, input_name: str = "images", output_names: Sequence[str] = ()) -> Any:
     """An `openvino.Model` of a program; through ONNX if OpenVINO lacks one of PyTorch's operations.
 
@@ -41,7 +48,7 @@ def to_openvino(program: Program, *, input_name: str = "images", output_names: S
         model = _converted(program)
     except Exception as error:
         try:
-            model = openvino.Core().read_model(to_onnx(program).SerializeToString())
+            model = core().read_model(to_onnx(program).SerializeToString())
         except Exception:
             reason = str(error).strip().splitlines()[-1]
             advice = 'pip install "vitrail[onnx]" to try another way, or use another format or engine'
@@ -79,7 +86,7 @@ def write_openvino(model: Any, path: Path, facts: Mapping[str, str], *, half: bo
 
 def read_openvino(path: Path) -> Any:
     """A model that `write_openvino` wrote, as an `openvino.Model`."""
-    return import_openvino().Core().read_model(str(path))
+    return core().read_model(str(path))
 
 
 class OpenVINOGraph:
@@ -115,7 +122,7 @@ class OpenVINOGraph:
         if device == "CPU":
             settings["INFERENCE_NUM_THREADS"] = str(max(streams, usable_cores()))
         self.tensor: Any = openvino.Tensor
-        self.compiled = openvino.Core().compile_model(model, device, settings)
+        self.compiled = core().compile_model(model, device, settings)
         self.requests = [self.compiled.create_infer_request() for _ in range(streams)]
 
     def __call__(self, batch: Tensor) -> list[Tensor]:

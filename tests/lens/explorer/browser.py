@@ -1,10 +1,7 @@
 """A real Chromium for the explorer's tests, where there is one."""
 
-import asyncio
-import inspect
 import os
 import shutil
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -44,53 +41,19 @@ CONTRAST = """() => {
 }"""
 
 
-class Waiting:
-    """An object of Playwright's asynchronous API, whose calls return when they are done.
-
-    Playwright's own synchronous API switches between greenlets, and in a process in which torch.compile has run, that
-    ended the process now and then. Functions that are given to it, such as handlers, get the asynchronous objects.
-    """
-
-    def __init__(self, inner: Any, loop: asyncio.AbstractEventLoop) -> None:
-        self._inner, self._loop = inner, loop
-
-    def __getattr__(self, name: str) -> Any:
-        return self._outside(getattr(self._inner, name))
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        async def call() -> Any:
-            found = self._inner(*args, **kwargs)
-            return await found if inspect.isawaitable(found) else found
-
-        return self._outside(asyncio.run_coroutine_threadsafe(call(), self._loop).result())
-
-    def _outside(self, value: Any) -> Any:
-        own = callable(value) or type(value).__module__.startswith("playwright")
-        return Waiting(value, self._loop) if own else value
-
-
 @contextmanager
 def chromium() -> Iterator[Any]:
     """The browser; the test is skipped, with the reason, where there is none."""
     try:
-        from playwright.async_api import async_playwright
+        from playwright.sync_api import sync_playwright
     except ImportError:
         _without("playwright is not installed: pip install playwright")
     if CHROMIUM is None:
         _without("no Chromium on this machine: apt-get install chromium")
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever, daemon=True)
-    thread.start()
-    try:
-        play = Waiting(async_playwright().start, loop)()
+    with sync_playwright() as play:
         browser = play.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
         yield browser
         browser.close()
-        play.stop()
-    finally:
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join()
-        loop.close()
 
 
 def _without(reason: str) -> None:
