@@ -3,7 +3,7 @@
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 from .tokens import Tokens
 
@@ -25,21 +25,26 @@ class DepthwiseConv(nn.Conv2d):
         return Tokens.from_map(super().forward(tokens.map))
 
 
+@fx.wrap  # torch.fx cannot trace code that depends on the layout: calls are leaves of its graphs
 def convolve_patches(
     image: Float[Tensor, "B C H W"], weight: Float[Tensor, "C2 C h w"], bias: Float[Tensor, " C2"] | None
 ) -> Float[Tensor, "B C2 H2 W2"]:
     """Convolution whose stride is its kernel, computed as the product of the filters with each patch.
 
     (B, C, H, W) -> (B, C2, H / h, W / w), with the channels last in memory; H and W are multiples of h and w. On CPUs
-    it is up to three times faster than the convolution, which unfolds images of few channels into buffers; see LOG.md.
-    Exported graphs have the convolution, which other runtimes are made for.
+    it is faster than the convolution, which unfolds images of few channels into buffers, above all backwards and in
+    reduced precision; see LOG.md. Exported graphs have the convolution, which other runtimes are made for.
     """
     height, width = weight.shape[2:]
     if torch.compiler.is_exporting():
         return F.conv2d(image, weight, bias, stride=(height, width))
-    cells = image.unflatten(3, (-1, width)).unflatten(2, (-1, height))  # (B, C, H2, h, W2, w)
-    patches = cells.permute(0, 2, 4, 1, 3, 5).flatten(3)
-    return F.linear(patches, weight.flatten(1), bias).permute(0, 3, 1, 2)
+    if image.is_contiguous(memory_format=torch.channels_last):  # patches in the order of the memory
+        cells = image.permute(0, 2, 3, 1).unflatten(2, (-1, width)).unflatten(1, (-1, height))
+        patches, filters = cells.transpose(2, 3).flatten(3), weight.permute(0, 2, 3, 1).flatten(1)
+    else:
+        cells = image.unflatten(3, (-1, width)).unflatten(2, (-1, height))  # (B, C, H2, h, W2, w)
+        patches, filters = cells.permute(0, 2, 4, 1, 3, 5).flatten(3), weight.flatten(1)
+    return F.linear(patches, filters, bias).permute(0, 3, 1, 2)
 
 
 class PatchConv(nn.Conv2d):

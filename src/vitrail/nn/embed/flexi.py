@@ -81,6 +81,7 @@ class FlexiPatchEmbed(nn.Module):
 
 
 # torch.fx cannot trace code that depends on shapes: calls of these functions are leaves of its graphs.
+fx.wrap("convolve_patches")
 
 
 @fx.wrap
