@@ -40,9 +40,9 @@ def test_a_checkpoint_takes_files_images_arrays_and_tensors(checkpoint: Checkpoi
     Image.fromarray(ARRAY).save(tmp_path / "a.png")
     save(checkpoint, tmp_path / "model")
     for given in (tmp_path / "a.png", str(tmp_path / "a.png"), Image.fromarray(ARRAY), ARRAY, image, image[None]):
-        assert torch.equal(attribute(checkpoint, given, device="cpu"), expected)
-    assert torch.equal(attribute(tmp_path / "model", ARRAY, device="cpu"), expected)
-    assert torch.equal(attribute(checkpoint.model, pixels), expected)
+        torch.testing.assert_close(attribute(checkpoint, given, device="cpu"), expected)
+    torch.testing.assert_close(attribute(tmp_path / "model", ARRAY, device="cpu"), expected)
+    torch.testing.assert_close(attribute(checkpoint.model, pixels), expected)
 
 
 def test_targets_by_number_name_image_and_vector(checkpoint: Checkpoint) -> None:
@@ -50,7 +50,7 @@ def test_targets_by_number_name_image_and_vector(checkpoint: Checkpoint) -> None
     lrp, model = METHODS["lrp"], checkpoint.model
     dog = lrp(model, pixels, torch.tensor([1]))
     for target in ("dog", 1, ["dog"], [1], torch.tensor([1])):
-        assert torch.equal(attribute(checkpoint, ARRAY, method="lrp", target=target, device="cpu"), dog)
+        torch.testing.assert_close(attribute(checkpoint, ARRAY, method="lrp", target=target, device="cpu"), dog)
     both = attribute(checkpoint, [ARRAY, ARRAY], method="lrp", target=["fox", "dog"], device="cpu")
     torch.testing.assert_close(both[1], dog[0])
     torch.testing.assert_close(both[0], lrp(model, pixels, torch.tensor([2]))[0])
