@@ -49,8 +49,8 @@ def test_graphs_that_go_in_the_order_they_came() -> None:
 def test_cores_of_other_libraries_leave_nothing_behind() -> None:
     with same_signal_stack():
         cores = [openvino.Core() for _ in range(2)]
-        for each in cores:
-            each.get_property("CPU", "FULL_DEVICE_NAME")  # loads the plugin
+        for place in range(2):
+            cores[place].get_property("CPU", "FULL_DEVICE_NAME")  # loads the plugin
         while cores:
             cores.pop(0)
             gc.collect()

@@ -93,10 +93,7 @@ def test_the_page_resizes_as_vitrail_does_and_names_a_missing_runtime(served: tu
             found = np.array(page.evaluate(FITTED, [list(data), preprocess.to_dict()]))
             expected = decode(data, preprocess.channels, name="x", then=preprocess.fit).flatten().numpy().astype(int)
             assert np.abs(found - expected).max() <= LEVELS, (size, preprocess)
-        for _ in range(200):
-            if "runtime" in page.inner_text("#state"):
-                break
-            page.wait_for_timeout(20)
+        page.wait_for_selector("#state.fault")
         assert "onnxruntime-web" in page.inner_text("#state.fault")
 
 

@@ -11,7 +11,7 @@ from vitrail.nn import PatchConv, PatchEmbed
 @pytest.mark.parametrize(("channels", "patch", "grid"), [(3, (4, 2), (3, 5)), (1, (2, 2), (4, 4)), (8, (1, 1), (3, 2))])
 def test_values_and_gradients(
     channels: int, patch: tuple[int, int], grid: tuple[int, int], layout: torch.memory_format
-):
+) -> None:
     layer = PatchConv(channels, 6, patch).double()
     layer.weight.data = layer.weight.data.contiguous(memory_format=layout)
     size = (grid[0] * patch[0], grid[1] * patch[1])

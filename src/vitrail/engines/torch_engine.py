@@ -44,6 +44,7 @@ class TorchEngine:
 
     def _prepare(self) -> None:
         self._running = place_model(for_inference(self.model), self.device)
+        # Other modules than ours are not copied, and what is prepacked cannot be trained any more.
         if self._running is not self.model and can_prepack(self.device, self.precision):
             prepack_linears(self._running, self.precision)
         self._prepared = _state(self._tensors)

@@ -34,9 +34,8 @@ class LiveBytes(TorchDispatchMode):
     Args:
         device: device of the operations. On a CPU, operations have internal buffers: convolutions have a second copy of
             their result, in oneDNN's layout, and with AMX a third one if they are in reduced precision; without
-            instructions for products in reduced precision, these are
-            accumulated in float32; and if oneDNN cannot emulate reduced precision either (no AVX-512), convolutions
-            are products of the unfolded image.
+            instructions for products in reduced precision, these are accumulated in float32; and if oneDNN cannot
+            emulate reduced precision either (no AVX-512), convolutions are products of the unfolded image.
     """
 
     def __init__(self, device: torch.device) -> None:

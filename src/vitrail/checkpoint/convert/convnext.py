@@ -10,7 +10,7 @@ from .rename import Layout, Rule, Transform, linear
 
 _STAGE = "encoder.blocks.{s}"
 _LATER = (1, 2, 3)
-# timm's small models have 1×1 convolutions for linear layers; channel factors have three extra axes or none.
+# timm's small models have 1×1 convolutions for linear layers.
 _LINEAR = Transform(lambda weight: weight.flatten(1) if weight.ndim > 2 else weight, lambda weight, heads: (weight,))
 _CHANNELS_FIRST, _CHANNELS_LAST = (-1, 1, 1), (1, 1, 1, -1)
 
