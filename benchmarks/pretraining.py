@@ -36,8 +36,8 @@ from vitrail.training.recipe_file import pretraining_recipe, set_fields
 from vitrail.training.training_data import MOST_VAL
 
 SHARES = (0.01, 0.1, 1.0)
-PLAIN = {"patch_size": 4, "embed_dim": 192, "num_heads": 3, "depth": 6}
-"""A plain ViT, for objectives that need one."""
+PLAIN = ["model=vit_tiny_patch16_224", 'overrides={"patch_size": 4, "embed_dim": 96, "num_heads": 3, "depth": 6}']
+"""A plain ViT, which every objective can train, and which learns little from few labels alone."""
 
 
 def labelled(source: Source, share: float, seed: int) -> Source:
@@ -55,11 +55,10 @@ def unlabelled(source: Source) -> Source:
     return replace(source, samples=tuple(sample for sample in source.samples if sample.split == "train"))
 
 
-def settings(name: str, given: argparse.Namespace) -> list[str]:
-    """Settings of the recipe for a model: mae has a plain ViT."""
-    if name in ("mae", "scratch-vit"):
-        return ["model=vit_tiny_patch16_224", f"overrides={json.dumps(PLAIN)}", "image_size=32"]
-    return [f"model={given.model}", "image_size=32", *given.set]
+def settings(given: argparse.Namespace) -> list[str]:
+    """Settings of the recipe for the model."""
+    model = [f"model={given.model}"] if given.model else PLAIN
+    return [*model, "image_size=32", *given.set]
 
 
 def config_of(recipe: Recipe, side: int = 32) -> ModelConfig:
@@ -104,7 +103,7 @@ def pretrained(name: str, source: Source, given: argparse.Namespace) -> Path:
     """The pre-training run of an objective; made if it is not there."""
     out = Path(given.out) / name / "pretraining"
     if not (out / "report.html").exists():
-        recipe = set_fields(replace(pretraining_recipe(name), seed=given.seed), settings(name, given))
+        recipe = set_fields(replace(pretraining_recipe(name), seed=given.seed), settings(given))
         recipe = with_length(recipe, given.tflops, pretraining_flops(recipe), unlabelled(source))
         vitrail.pretrain(unlabelled(source), recipe, out=out, progress=visible, say=to_stderr)
     return out
@@ -124,7 +123,7 @@ def tuned(name: str, share: float, source: Source, given: argparse.Namespace, st
     if file.exists():
         return
     part = labelled(source, share, given.seed)
-    recipe = set_fields(Recipe(seed=given.seed), settings(name, given))
+    recipe = set_fields(Recipe(seed=given.seed), settings(given))
     flops = training_flops(recipe if start is None else replace(recipe, weights=str(start)))
     recipe = with_length(recipe, given.tune_tflops + (0 if start else given.tflops), flops, part)
     if start:
@@ -175,7 +174,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     work = commands.add_parser("run")
     work.add_argument("source")
     work.add_argument("--objectives", nargs="+", required=True)
-    work.add_argument("--model", default="whitened_small_32")
+    work.add_argument("--model", help="default: a plain ViT")
     work.add_argument("--set", nargs="*", default=[], help="settings of the recipe, such as overrides.embed_dim=96")
     work.add_argument("--tflops", type=float, default=30)
     work.add_argument("--tune-tflops", type=float, default=6)

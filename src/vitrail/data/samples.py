@@ -3,7 +3,7 @@
 import os
 import re
 import unicodedata
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from io import BytesIO
@@ -17,7 +17,7 @@ from ..task_spec import CLASSIFICATION, TaskSpec
 from .file_bytes import read_file
 
 Split = Literal["train", "val", "test"]
-LabelKind = Literal["classes", "numbers"]
+LabelKind = Literal["classes", "numbers", "boxes", "maps", "texts"]
 
 SPLIT_WORDS: dict[str, Split] = {
     "train": "train",
@@ -100,10 +100,14 @@ class Sample:
     Attributes:
         name: name for the user: path relative to the source or as in the CSV, "digits/17" or "shard.tar/key".
         labels: labels for the source's task: for classification indices into `class_names` (one, or any number if
-            there may be many), for regression a number for each name. Empty in a source without labels.
+            there may be many), for regression a number for each name, for detection a `Box` for each object, for
+            dense tasks one `MapLabel`, see `annotations`, for images with texts their captions. Empty in a source
+            without labels.
         split: split that the source assigns it to; None if the source has no splits.
         location: location of its bytes.
         strict: whether damage that decoders pass over makes it a bad file, see `vitrail.data.decode`.
+        annotated_size: (height, width) of the image, in pixels, that boxes or maps were made for; None if they do not
+            state it. An image of another size has other contents.
     """
 
     name: str
@@ -111,6 +115,7 @@ class Sample:
     split: Split | None
     location: Location
     strict: bool = True
+    annotated_size: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +137,7 @@ class Source:
         samples: the usable images; not decoded yet.
         task: task of the labels, such as one of several classes, or any number of classes.
         bad: files that cannot be used, with the reason.
-        label_kind: whether labels are indices into `class_names`, or a number for each name.
+        label_kind: whether labels are indices into `class_names`, a number for each name, boxes, maps or texts.
         notes: sentences about what was inferred, such as the task and the columns.
     """
 
@@ -149,6 +154,13 @@ class Source:
         if self.label_kind == "numbers":
             pairs = zip(self.class_names, labels, strict=False)
             return ", ".join(f"{name} {value:g}" for name, value in pairs) or "no label"
+        if self.label_kind == "boxes":
+            counts = Counter(self.class_names[box.label] for box in labels)
+            return ", ".join(f"{count} {name}" for name, count in counts.items()) or "no object"
+        if self.label_kind == "maps":
+            return "a map" if labels else "no map"
+        if self.label_kind == "texts":
+            return " | ".join(labels) or "no caption"
         return ", ".join(self.class_names[i] for i in labels) or "no class"
 
 
