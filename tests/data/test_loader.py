@@ -10,6 +10,7 @@ from vitrail.data.augment_options import Augment
 from vitrail.data.loader import OneView, TrainLoader
 from vitrail.data.memory import remember, shrink
 from vitrail.data.preprocess import Preprocess
+from vitrail.data.targets import Rows
 
 PREPROCESS = Preprocess(image_size=(12, 16))
 AUGMENT = Augment(color_jitter=0.4, randaugment=2, erasing=0.5)
@@ -23,7 +24,7 @@ def images():
 def loader(workers=0, seed=1):
     source = images()
     transform = image_transform(AUGMENT, PREPROCESS)
-    targets = torch.eye(23)
+    targets = Rows(torch.eye(23))
     views = OneView(transform)
     return TrainLoader(source.__getitem__, 23, targets, views, PREPROCESS, batch_size=4, seed=seed, workers=workers)
 
@@ -86,7 +87,7 @@ class TwoViews:
 def test_a_sample_may_have_several_views_and_a_target_of_any_shape(workers):
     fitted = [PREPROCESS.fit(image) for image in images()]
     source = TrainLoader(
-        fitted.__getitem__, 23, torch.eye(23), TwoViews(), PREPROCESS, batch_size=4, seed=0, workers=workers
+        fitted.__getitem__, 23, Rows(torch.eye(23)), TwoViews(), PREPROCESS, batch_size=4, seed=0, workers=workers
     )
     batch = next(source.batches())
     whole = torch.stack([fitted[index] for index in batch.indices])

@@ -6,6 +6,7 @@ from torch import nn
 
 from vitrail.data.loader import Batch
 from vitrail.data.preprocess import Preprocess
+from vitrail.data.samples import FileAt, Sample
 from vitrail.errors import VitrailError
 from vitrail.objectives.class_losses import (
     AsymmetricLoss,
@@ -109,7 +110,8 @@ def test_sampling_weights_draw_each_class_equally():
 
 
 def labels(targets, kind="one"):
-    return Labels(Classification(labels=kind), tuple("abcdefgh"[: targets.shape[1]]), targets, Preprocess())
+    samples = [Sample("", tuple(row.nonzero().flatten().tolist()), None, FileAt("")) for row in targets]
+    return Labels(Classification(labels=kind), tuple("abcdefgh"[: targets.shape[1]]), samples, Preprocess())
 
 
 def test_the_loss_follows_from_labels_and_options():

@@ -21,7 +21,7 @@ from vitrail.tasks.classification_metrics import score
 from vitrail.tasks.classification_report import confused_pairs
 from vitrail.tasks.task import Mistake
 from vitrail.training.publish.model_card import CardFacts, write_card
-from vitrail.training.publish.report import DrawnMistake, Report, report_page, write_report
+from vitrail.training.publish.report import DrawnMistake, DrawnSample, Report, report_page, write_report
 from vitrail.training.publish.results import run_title
 
 NASTY = ("<script>alert(1)</script>", 'a "quoted" & name', "猫 | it's")
@@ -85,8 +85,9 @@ def full_report(evaluation: ClassEvaluation) -> Report:
         evaluation=evaluation,
         sections=Classification().report(evaluation),
         mistakes=[mistake],
-        batch=torch.randint(0, 256, (3, 3, 200, 160), dtype=torch.uint8),
-        batch_labels=NASTY[:2],
+        batch=[
+            DrawnSample(torch.randint(0, 256, (3, 200, 160), dtype=torch.uint8), label) for label in (*NASTY[:2], "")
+        ],
         recipe_yaml="lr: 0.1\nname: <x>\n",
         versions={"torch": "2.11"},
         commands=["vitrail predict 'runs/a & b' photos/"],

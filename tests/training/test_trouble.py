@@ -300,7 +300,7 @@ def test_wrong_values_of_a_recipe_are_sentences(change: dict[str, Any], words: s
 def test_the_order_of_a_loader_is_unchanged_by_how_errors_travel() -> None:
     read = lambda index: torch.full((3, 2, 2), index, dtype=torch.uint8)  # noqa: E731
     views = lambda image, target: (image, target)  # noqa: E731
-    loader = TrainLoader(read, 5, torch.arange(5), views, Preprocess(image_size=(2, 2)), batch_size=2, seed=0)
+    loader = TrainLoader(read, 5, torch.tensor, views, Preprocess(image_size=(2, 2)), batch_size=2, seed=0)
     batches = [next(loader.batches(number)) for number in range(3)]
     assert [batch.indices for batch in batches] == [*loader.order(0), loader.order(1)[0]]
     assert all(batch.targets.tolist() == batch.indices for batch in batches)

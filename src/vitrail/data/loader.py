@@ -11,13 +11,14 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.multiprocessing import Lock
-from torch.utils._pytree import tree_map, tree_map_only
+from torch.utils._pytree import tree_map
 from torch.utils.data import DataLoader, Dataset
 
 from .decode import BadImage
 from .decoding_limits import DECODING
 from .preprocess import Preprocess
 from .seeds import derive, permutation, seed_cpu
+from .targets import Targets
 
 Read = Callable[[int], Tensor]
 """Index of a sample -> image (C, H, W)."""
@@ -77,7 +78,7 @@ class TrainLoader:
     Args:
         read: index -> image.
         count: number of samples.
-        targets: tensor or pytree whose first dimension is that of the samples; None without labels.
+        targets: index -> target; None without labels.
         views: (image, target) -> views of the sample and target.
         preprocess: normalises the images.
         batch_size: samples per batch, limited to `count`.
@@ -93,7 +94,7 @@ class TrainLoader:
         self,
         read: Read,
         count: int,
-        targets: Any,
+        targets: Targets | None,
         views: Views,
         preprocess: Preprocess,
         *,
@@ -183,7 +184,7 @@ class EvalLoader:
 class _Images(Dataset):
     """(epoch, index, occurrence) -> views of the image, its target, and the key."""
 
-    def __init__(self, read: Read, views: Views, seed: int, targets: Any, before: Before | None) -> None:
+    def __init__(self, read: Read, views: Views, seed: int, targets: Targets | None, before: Before | None) -> None:
         self.read = read
         self.views = views
         self.seed = seed
@@ -194,13 +195,13 @@ class _Images(Dataset):
         epoch, index, occurrence = key
         try:
             image = self.read(index)
+            target = None if self.targets is None else self.targets(index)
         except BadImage as error:
             return _Failed(error.name, error.reason)
         if self.before is not None:
             image = self.before(image, epoch, index)
         again = (occurrence,) if occurrence else ()
         seed_cpu(derive(self.seed, "augment", epoch, index, *again))
-        target = tree_map_only(Tensor, lambda values: values[index], self.targets)
         return *self.views(image, target), key
 
 

@@ -71,10 +71,15 @@ class Survey:
 
     @property
     def class_counts(self) -> tuple[int, ...]:
-        """Number of images of each class, aligned with `class_names`; empty if labels are numbers."""
-        if self.source.label_kind == "numbers":
+        """Number of images of each class, aligned with `class_names`; empty if labels are no classes.
+
+        Of boxes, the number of objects of each class.
+        """
+        kind, samples = self.source.label_kind, self.source.samples
+        if kind not in ("classes", "boxes"):
             return ()
-        counts = Counter(label for sample in self.source.samples for label in sample.labels)
+        labels = (label for sample in samples for label in sample.labels)
+        counts = Counter(label.label if kind == "boxes" else label for label in labels)
         return tuple(counts[i] for i in range(len(self.source.class_names)))
 
     @property
@@ -106,7 +111,8 @@ class Survey:
             lines.append(f"the same image with different labels: {' = '.join(pair)}{more}")
         alone = [name for name, count in zip(names, self.class_counts, strict=False) if count == 1]
         if alone:
-            lines.append(f"only one image of {_some(alone)}: it is trained on, but never checked")
+            thing = "object" if self.source.label_kind == "boxes" else "image"
+            lines.append(f"only one {thing} of {_some(alone)}: it is trained on, but never checked")
         return tuple(lines)
 
     def by_digest(self) -> dict[str, tuple[Sample, ...]]:

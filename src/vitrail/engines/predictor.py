@@ -1,6 +1,7 @@
 """The Predictor: engine, preprocessing, output names and task. Every command that runs a model uses it."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from itertools import islice
 from typing import Any
 
@@ -69,12 +70,20 @@ class Predictor:
             VitrailError: an argument is not an image, or `top_k` is below 1.
         """
         check_top_k(top_k)
-        fitted = (self.preprocess.fit(image_tensor(image, self.preprocess.channels)) for image in images)
-        return [
+        sizes: list[tuple[int, int]] = []
+
+        def fitted() -> Iterator[Tensor]:
+            for given in images:
+                image = image_tensor(given, self.preprocess.channels)
+                sizes.append((image.shape[1], image.shape[2]))
+                yield self.preprocess.fit(image)
+
+        decoded = [
             prediction
-            for output in self.outputs(batched(fitted, self.batch_size))
+            for output in self.outputs(batched(fitted(), self.batch_size))
             for prediction in self.task.decode(output, self.names, top_k)
         ]
+        return [replace(prediction, size=size) for prediction, size in zip(decoded, sizes, strict=True)]
 
     def outputs(self, batches: Iterable[Shaped[Tensor, "B C H W"]]) -> Iterator[Any]:
         """Yield the model's output for each batch of resized images, see `Task.joined`; float32 on the CPU.

@@ -181,11 +181,12 @@ def part_predictions(predictor: Predictor, part: Outcomes, top_k: int | None) ->
     """Yield a prediction for each sample of a part, those that could not be read included."""
     task = predictor.task
     decoded = iter(() if part.output is None else task.decode(part.output, predictor.names, top_k))
+    sizes = iter(part.sizes)
     for sample, error in zip(part.samples, part.errors, strict=True):
         if error is not None:
             yield task.failed(sample.name, error)
         else:
-            yield replace(next(decoded), path=sample.name)
+            yield replace(next(decoded), path=sample.name, size=next(sizes))
 
 
 def with_labels(named: NamedImages, sources: SourceLike | Sequence[SourceLike], predictor: Predictor) -> NamedImages:

@@ -3,7 +3,7 @@
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import Tensor
@@ -21,17 +21,27 @@ _MOST_UNREADABLE = 8
 
 
 @dataclass(frozen=True, slots=True)
+class Fitted:
+    """A resized image, and (height, width) before it was resized, in pixels."""
+
+    image: Tensor
+    size: tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
 class Outcomes:
     """Outputs and errors of consecutive samples.
 
     Attributes:
         samples: the samples, in order.
         errors: for each sample, why it could not be read, or None.
+        sizes: (height, width) in pixels of each sample without an error.
         output: model output for the samples without an error, every tensor float32 on the CPU; None if there are none.
     """
 
     samples: tuple[Sample, ...]
     errors: tuple[str | None, ...]
+    sizes: tuple[tuple[int, int], ...]
     output: Any | None
 
     @property
@@ -50,11 +60,12 @@ def stream(predictor: Predictor, samples: Sequence[Sample], *, progress: Track =
         samples: the samples to read.
         progress: counts the samples.
     """
-    groups: deque[tuple[list[Sample], list[str | None]]] = deque()
+    groups: deque[Outcomes] = deque()
 
     def batches() -> Iterator[Tensor]:
-        for names, errors, images in _full_groups(predictor, samples, progress):
-            groups.append((names, errors))
+        for pairs in _full_groups(predictor, samples, progress):
+            images = [found.image for _, found in pairs if isinstance(found, Fitted)]
+            groups.append(_without_output(pairs))
             if images:
                 yield stack(images)
 
@@ -63,38 +74,41 @@ def stream(predictor: Predictor, samples: Sequence[Sample], *, progress: Track =
         # A group without readable images has no batch: it waits for the output of the next group.
         output = next(outputs, None)
         while groups:
-            names, errors = groups.popleft()
-            own = any(error is None for error in errors)
-            yield Outcomes(tuple(names), tuple(errors), output if own else None)
+            group = groups.popleft()
+            yield replace(group, output=output) if group.sizes else group
         if output is None:
             return
 
 
-def _full_groups(
-    predictor: Predictor, samples: Sequence[Sample], progress: Track
-) -> Iterator[tuple[list[Sample], list[str | None], list[Tensor]]]:
-    """Yield groups of consecutive samples, their errors, and the images of those without an error."""
-    size = predictor.batch_size
-    names: list[Sample] = []
-    errors: list[str | None] = []
-    images: list[Tensor] = []
+_Pairs = list[tuple[Sample, Fitted | str]]
+
+
+def _without_output(pairs: _Pairs) -> Outcomes:
+    """The outcomes of a group that has not been run yet."""
+    errors = tuple(found if isinstance(found, str) else None for _, found in pairs)
+    sizes = tuple(found.size for _, found in pairs if isinstance(found, Fitted))
+    return Outcomes(tuple(sample for sample, _ in pairs), errors, sizes, None)
+
+
+def _full_groups(predictor: Predictor, samples: Sequence[Sample], progress: Track) -> Iterator[_Pairs]:
+    """Yield groups of consecutive samples, each with its image or the reason why it cannot be read."""
+    size, readable = predictor.batch_size, 0
+    pairs: _Pairs = []
     for sample, found in progress(_read_ahead(samples, size, predictor.preprocess), len(samples), "images"):
-        names.append(sample)
-        errors.append(found if isinstance(found, str) else None)
-        if isinstance(found, Tensor):
-            images.append(found)
-        if len(images) == size or len(names) == _MOST_UNREADABLE * size:
-            yield names, errors, images
-            names, errors, images = [], [], []
-    if names:
-        yield names, errors, images
+        pairs.append((sample, found))
+        readable += isinstance(found, Fitted)
+        if readable == size or len(pairs) == _MOST_UNREADABLE * size:
+            yield pairs
+            pairs, readable = [], 0
+    if pairs:
+        yield pairs
 
 
 def _read_ahead(
     samples: Iterable[Sample], batch_size: int, preprocess: Preprocess
-) -> Iterator[tuple[Sample, Tensor | str]]:
+) -> Iterator[tuple[Sample, Fitted | str]]:
     """Yield each sample with its resized image, or the reason why it cannot be read; read in threads, in order."""
-    waiting: deque[tuple[Sample, Future[Tensor | str]]] = deque()
+    waiting: deque[tuple[Sample, Future[Fitted | str]]] = deque()
     with ThreadPoolExecutor(min(usable_cores(), _MOST_THREADS), "vitrail-decode") as pool:
         try:
             for sample in samples:
@@ -109,8 +123,11 @@ def _read_ahead(
             pool.shutdown(cancel_futures=True)
 
 
-def _fitted(sample: Sample, preprocess: Preprocess) -> Tensor | str:
+def _fitted(sample: Sample, preprocess: Preprocess) -> Fitted | str:
+    def fit(image: Tensor) -> Fitted:
+        return Fitted(preprocess.fit(image), (image.shape[1], image.shape[2]))
+
     try:
-        return read_image(sample, preprocess.channels, then=preprocess.fit)
+        return read_image(sample, preprocess.channels, then=fit)
     except BadImage as error:
         return error.reason or str(error)

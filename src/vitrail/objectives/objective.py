@@ -1,9 +1,10 @@
 """Base classes of an objective: a root module around the model, and its frozen config in the recipe."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar, NamedTuple
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from torch import Tensor, nn
 
@@ -11,10 +12,14 @@ from ..data.augment_options import Augment
 from ..data.decode import unchanged
 from ..data.loader import Batch, OneView, Views
 from ..data.preprocess import Preprocess
+from ..data.samples import Sample
 from ..errors import VitrailError
 from ..models.fields import ModelConfig
 from ..nn import BaseVisionModel
 from ..tasks.task import Task
+
+if TYPE_CHECKING:
+    from ..data.joint import JointView
 
 Transform = Callable[[Tensor], Tensor]
 """Image (C, H, W) -> augmented image of the model's input size."""
@@ -54,6 +59,21 @@ class Augmentation:
         from ..data.augment import image_transform
 
         return self.own or image_transform(self.options, self.preprocess)
+
+    def joint(self) -> "JointView":
+        """Views of a sample whose target has places: (image, placed target) -> both, augmented together.
+
+        Raises:
+            VitrailError: steps that targets cannot follow, such as a function of the user's.
+        """
+        from ..data.joint import JointView
+
+        if self.own is not None:
+            raise VitrailError(
+                "transform changes images alone, and these labels have places in the image: leave it out, and use "
+                "the recipe's augment"
+            )
+        return JointView(self.options, self.preprocess)
 
     def of(self, options: Augment, image_size: tuple[int, int] | None = None) -> Transform:
         """Function image -> image augmented with other options, of another size if one is given.
@@ -99,14 +119,14 @@ class Trivial:
     loss: Tensor
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Labels:
     """Training labels, and facts about the images, for building an objective.
 
     Attributes:
         task: the task of the labels.
         names: names of the outputs.
-        targets: targets of all training samples, as `Task.targets` returns them.
+        samples: the training samples.
         preprocess: the model's preprocessing.
         images: digest of what determines the augmented images: files, seed, augmentation, size; None if a function of
             the user's augments them.
@@ -114,9 +134,14 @@ class Labels:
 
     task: Task
     names: tuple[str, ...]
-    targets: Tensor
+    samples: Sequence[Sample]
     preprocess: Preprocess
     images: str | None = None
+
+    @cached_property
+    def targets(self) -> Any:
+        """Targets of all training samples, as `Task.targets` returns them."""
+        return self.task.targets(self.samples, self.names)
 
 
 class Objective(nn.Module, ABC):

@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
+from jaxtyping import UInt8
 from torch import Tensor
 from torch.utils._pytree import tree_map
 
 from ..data.samples import BadFile, Sample, Source
 from ..data.survey import Survey
+from ..data.targets import Rows, Targets
 from ..errors import VitrailError
 from ..task_spec import TaskSpec
 from .worth import Baseline, few_images
@@ -30,11 +32,13 @@ class Prediction:
         path: path of the image, as the user gave it or relative to the given folder.
         error: the reason if there is no prediction, or None.
         label: the true label, as in `Task.true_cells`; empty if it is not known.
+        size: (height, width) of the image in pixels; None if it could not be read.
     """
 
     path: str = ""
     error: str | None = None
     label: Cells = ()
+    size: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -127,6 +131,14 @@ class Mistake:
     size: str
 
 
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """A picture for the report: what it shows, as "truth", and the picture."""
+
+    caption: str
+    image: UInt8[Tensor, "3 H W"]
+
+
 class Task(ABC):
     """Base class of a task. Built from the options of a `TaskSpec`; `tasks.resolve` finds the class.
 
@@ -144,6 +156,12 @@ class Task(ABC):
     """Chart of the quality over the epochs."""
     decoded_name: ClassVar[str] = "output"
     """Name of the tensor that `decoded` returns."""
+    whole_image: ClassVar[bool] = False
+    """Whether outputs have places in the image: it is resized as a whole, not cropped, and fractions of its sides stay
+    what they are."""
+    keeps_outputs: ClassVar[bool] = True
+    """Whether the outputs of a split fit in memory, as one vector for each image does; they are then kept, for
+    calibration and the report. A task that keeps none has `errors`."""
 
     @property
     @abstractmethod
@@ -174,6 +192,10 @@ class Task(ABC):
     @abstractmethod
     def targets(self, samples: Sequence[Sample], names: Names) -> Tensor:
         """Convert labels to a tensor, or a pytree of tensors, whose first dimension is that of the samples."""
+
+    def target_reader(self, samples: Sequence[Sample], names: Names) -> Targets:
+        """Function index of a sample -> its target, for training; by default rows of `targets`."""
+        return Rows(self.targets(samples, names))
 
     @abstractmethod
     def written(self, sample: Sample, names: Names) -> str:
@@ -267,6 +289,24 @@ class Task(ABC):
     @abstractmethod
     def mistakes(self, output: Any, target: Any, names: Names, most: int) -> list[Mistake]:
         """At most `most` wrong predictions, the worst first."""
+
+    def errors(self, output: Any, target: Any) -> Tensor:
+        """Size of the error of each image of a batch, (n,): the report shows the images with the largest.
+
+        For tasks that keep no outputs; others find their mistakes in all outputs.
+        """
+        raise NotImplementedError(f"{self.name} keeps its outputs")
+
+    def panels(self, image: UInt8[Tensor, "3 H W"], target: Any, output: Any, names: Names) -> "list[Panel]":
+        """Pictures of a target, and of the output beside it, for the report; by default none.
+
+        Args:
+            image: the image that the output is for, at the model's size.
+            target: target of one sample, see `targets`.
+            output: output for it, without the batch dimension; None: the target alone.
+            names: names of the outputs.
+        """
+        return []
 
     @abstractmethod
     def label_words(self, target: Any, names: Names) -> str:

@@ -2,8 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
-
-from torch import Tensor
+from typing import Any
 
 from ..checkpoint.contract import load, save
 from ..models.registry import override
@@ -11,11 +10,11 @@ from .measure import outputs
 from .setup import RunSetup
 
 
-def calibrated(setup: RunSetup, path: Path, output: Tensor | None = None) -> RunSetup:
+def calibrated(setup: RunSetup, path: Path, output: Any = None) -> RunSetup:
     """Fit the task to the outputs of a checkpoint for the validation split, and save it with the checkpoint.
 
     Args:
-        setup: unchanged unless the task judges the run.
+        setup: unchanged unless the task judges the run and keeps outputs.
         path: the checkpoint, which is written anew.
         output: its outputs for the validation split, if they are known.
 
@@ -24,7 +23,7 @@ def calibrated(setup: RunSetup, path: Path, output: Tensor | None = None) -> Run
         does.
     """
     data, part = setup.data, setup.part("val")
-    if not setup.by_task or data.task is None or not len(part):
+    if not setup.by_task or data.task is None or not data.task.keeps_outputs or not len(part):
         return setup
     best = load(path)
     found = outputs(setup, best.model, "val") if output is None else output

@@ -4,17 +4,14 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from torch import Tensor
-
 from ..checkpoint.contract import load, save
 from ..json_text import json_text
 from ..progress import Say, Track
-from ..tasks.task import Evaluation
 from .calibrate import calibrated
 from .folder import EVALUATION, RunFolder
 from .loggers import Logger, make_loggers
 from .loop import Diverged, Trainer
-from .measure import Judge, evaluate_loss, evaluate_outputs, outputs, with_features
+from .measure import Judge, Scored, evaluate_loss, score, with_features
 from .publish.cautions import run_cautions
 from .publish.report import headline
 from .publish.results import Result, write_results
@@ -76,13 +73,14 @@ def fit_and_finish(folder: RunFolder, setup: RunSetup, audience: Audience) -> di
         recorder.close()
     fitting = time.monotonic() - begun
     setup = calibrated(setup, folder.checkpoints / "best", judge.best_output(trainer))
-    found, output = _measure(folder, setup, trainer)
+    scored = _measure(folder, setup, trainer)
+    found = scored.found
     seconds, (split, _) = time.monotonic() - started, setup.held_out
     once = 0.0 if resumed else seconds - fitting  # a resumed run does not know how long its first part trained
     cautions = run_cautions(setup, trainer, found, seconds, once)
     words = {"facts": headline(found), "cautions": cautions}
     folder.write(EVALUATION, json_text({"split": split, **found.to_dict(), **words}) + "\n")
-    write_results(folder, setup, trainer, Result(found, cautions, output, seconds))
+    write_results(folder, setup, trainer, Result(scored, cautions, seconds))
     return {f"{split}_{key}": value for key, value in found.headline().items()}
 
 
@@ -97,21 +95,19 @@ def _restore_latest(folder: RunFolder, trainer: Trainer, say: Say) -> None:
         say(f"resuming from step {trainer.counters.step} of {trainer.planned_steps}")
 
 
-def _measure(folder: RunFolder, setup: RunSetup, trainer: Trainer) -> tuple[Evaluation, Tensor | None]:
+def _measure(folder: RunFolder, setup: RunSetup, trainer: Trainer) -> Scored:
     """Evaluate the best checkpoint on the held-out split and write the metrics into it."""
     best = load(folder.checkpoints / "best")
     split, _ = setup.held_out
-    output = None
     if setup.by_task:
-        output = outputs(setup, best.model, split)
-        found = evaluate_outputs(setup, split, output)
+        scored = score(setup, best.model, split)
     else:
         if trainer.objective.trained() is trainer.model:
             trainer.ema = None
             trainer.model.load_state_dict(best.model.state_dict())
-        found = with_features(setup, best.model, split, evaluate_loss(setup, trainer, split))
-    found = replace(found, bad=setup.data.survey.bad)
+        scored = Scored(with_features(setup, best.model, split, evaluate_loss(setup, trainer, split)))
+    found = replace(scored.found, bad=setup.data.survey.bad)
     measured = {f"{split}_{key}": value for key, value in found.headline().items()}
     best.info["metrics"] = {**best.info["metrics"], **measured}
     save(best, folder.checkpoints / "best")
-    return found, output
+    return replace(scored, found=found)

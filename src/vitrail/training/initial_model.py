@@ -85,9 +85,11 @@ def fresh_checkpoint(recipe: Recipe, data: TrainingData, own: OwnParts) -> Check
     size = pair(config.image_size)
     given = given_statistics(recipe.mean, recipe.std, data.channels)
     mean, std = given or channel_statistics(data.train.reader(data.channels), len(data.train), recipe.seed)
+    whole = data.task is not None and data.task.whole_image and bool(chosen(recipe.objective).tasks)
     preprocess = Preprocess(
         image_size=size,
-        crop=1.0 if min(size) <= 64 else 0.9,
+        crop=1.0 if whole or min(size) <= 64 else 0.9,
+        stretch=whole,
         interpolation="bilinear" if min(size) <= 64 else "bicubic",
         mean=mean,
         std=std,
@@ -131,6 +133,8 @@ def adapted_checkpoint(recipe: Recipe, data: TrainingData, pretrained: Stored) -
             changes["num_classes"] = len(data.names)
     loaded = build_checkpoint(pretrained, changes)
     preprocess = loaded.preprocess
+    if labelled and data.task is not None and data.task.whole_image:
+        preprocess = replace(preprocess, crop=1.0, stretch=True)
     if given := given_statistics(recipe.mean, recipe.std, channels):
         preprocess = replace(preprocess, mean=given[0], std=given[1])
     elif any(facts.value_bytes > 1 for facts in data.train.facts):  # uint8 has one scale

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor
+from torch.utils._pytree import tree_leaves, tree_map
 
 from ..data.seeds import derive
 from ..engines.precision import reduced_precision
@@ -106,34 +107,70 @@ class Judge:
 
     setup: RunSetup
     step: int | None = None
-    output: Tensor | None = None
+    output: Any = None
 
     def __call__(self, trainer: Trainer) -> tuple[float | None, LogRow]:
         """Quality on the validation split, and its columns in the metric log."""
         setup, self.step = self.setup, trainer.counters.step
         if setup.by_task:
-            self.output = outputs(setup, trainer.evaluated, "val")
-            found: Evaluation = evaluate_outputs(setup, "val", self.output)
+            scored = score(setup, trainer.evaluated, "val")
+            found, self.output = scored.found, scored.output
         else:
             found = with_features(setup, trainer.evaluated, "val", evaluate_loss(setup, trainer, "val"))
         by_last = setup.objective_config.quality == "last" and setup.knn is None
         return None if by_last else found.quality, {f"val_{key}": value for key, value in found.headline().items()}
 
-    def best_output(self, trainer: Trainer) -> Tensor | None:
+    def best_output(self, trainer: Trainer) -> Any:
         """Outputs of the best weights; None if the best evaluation was not the last one."""
         return self.output if self.step is not None and self.step == trainer.counters.best_step else None
 
 
-def outputs(setup: RunSetup, model: BaseVisionModel[ModelConfig], split: str) -> Tensor:
-    """Outputs of the model for each image of a split, computed as in all other commands; float32 on the CPU."""
+def predictor_of(setup: RunSetup, model: BaseVisionModel[ModelConfig]) -> Predictor:
+    """Predictor of the run's task, as in all other commands."""
     assert setup.data.task is not None
     engine = TorchEngine(model, str(setup.device), chosen(setup.recipe.precision))
-    predictor = Predictor(engine, setup.preprocess, setup.data.task, setup.data.names, batch_size=BATCH_SIZE)
-    return torch.cat(list(predictor.outputs(setup.eval_loader(split, BATCH_SIZE))))
+    return Predictor(engine, setup.preprocess, setup.data.task, setup.data.names, batch_size=BATCH_SIZE)
 
 
-def evaluate_outputs(setup: RunSetup, split: str, output: Tensor) -> Evaluation:
-    """Compute the task's metrics on a split."""
+def outputs(setup: RunSetup, model: BaseVisionModel[ModelConfig], split: str) -> Any:
+    """Outputs of the model for each image of a split; float32 on the CPU."""
+    found = predictor_of(setup, model).outputs(setup.eval_loader(split, BATCH_SIZE))
+    return tree_map(lambda *tensors: torch.cat(tensors), *found)
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """Evaluation of a model on a split by the task's metrics.
+
+    Attributes:
+        found: the evaluation.
+        output: outputs for all images; None if the task keeps none.
+        errors: size of the error of each image; None if the task keeps outputs.
+    """
+
+    found: Evaluation
+    output: Any = None
+    errors: Tensor | None = None
+
+
+def score(setup: RunSetup, model: BaseVisionModel[ModelConfig], split: str) -> Scored:
+    """Evaluate the model on a split by the task's metrics."""
+    task, names = setup.data.task, setup.data.names
+    assert task is not None
+    if task.keeps_outputs:
+        output = outputs(setup, model, split)
+        return Scored(evaluate_outputs(setup, split, output), output)
+    metrics, samples, errors = task.metrics(names), setup.part(split).samples, [torch.zeros(0)]
+    for output in predictor_of(setup, model).outputs(setup.eval_loader(split, BATCH_SIZE)):
+        start = sum(map(len, errors))
+        target = task.targets(samples[start : start + len(tree_leaves(output)[0])], names)
+        metrics.update(output, target)
+        errors.append(task.errors(output, target))
+    return Scored(metrics.compute(), errors=torch.cat(errors))
+
+
+def evaluate_outputs(setup: RunSetup, split: str, output: Any) -> Evaluation:
+    """Compute the task's metrics of outputs for a whole split."""
     task, data = setup.data.task, setup.data
     assert task is not None
     metrics = task.metrics(data.names)

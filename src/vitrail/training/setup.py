@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from hashlib import blake2b
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,6 +16,7 @@ from ..data.loader import EvalLoader, OneView, Read, TrainLoader
 from ..data.memory import remember
 from ..data.preprocess import Preprocess
 from ..data.seeds import derive, permutation
+from ..data.targets import Targets
 from ..engines.precision import on_device, place_model, reduced_precision
 from ..models.fields import ModelConfig
 from ..nn import BaseVisionModel, checkpoint_activations
@@ -166,7 +166,7 @@ class RunSetup:
         data = self.data
         if data.task is None:
             return None
-        return Labels(data.task, data.names, data.targets(data.train), self.preprocess, self._augmented_images())
+        return Labels(data.task, data.names, data.train.samples, self.preprocess, self._augmented_images())
 
     def _augmented_images(self) -> str | None:
         """Digest of what determines the augmented training images; None if a function of the user's augments them."""
@@ -275,6 +275,6 @@ class RunSetup:
         own = self.transform if options else None
         return Augmentation(options, self.preprocess, self.checkpoint.model.config, own)
 
-    def _targets(self, split: str) -> Any:
+    def _targets(self, split: str) -> Targets | None:
         """Targets of a split; None if the objective has no use for labels."""
-        return self.data.targets(self.part(split)) if self.objective_config.tasks else None
+        return self.data.target_reader(self.part(split)) if self.objective_config.tasks else None

@@ -15,6 +15,7 @@ from ..data.preprocess import Preprocess
 from ..data.seeds import permutation
 from ..data.split import Splits, split
 from ..data.survey import Facts, Limit, Survey, survey
+from ..data.targets import Targets
 from ..machine.facts import this_machine
 from ..progress import Track, silent
 from ..task_spec import TaskSpec
@@ -126,6 +127,10 @@ class TrainingData:
     def targets(self, part: SplitData) -> Any:
         """Targets of a split, see `Task.targets`; None without labels."""
         return None if self.task is None else self.task.targets(part.samples, self.names)
+
+    def target_reader(self, part: SplitData) -> Targets | None:
+        """Function index -> target of a sample of a split, see `Task.target_reader`; None without labels."""
+        return None if self.task is None else self.task.target_reader(part.samples, self.names)
 
     def split_rows(self) -> list[tuple[str, str, str, str]]:
         """(name, digest, split, label) of every image, for splits.csv."""

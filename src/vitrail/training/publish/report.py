@@ -12,7 +12,7 @@ from torch import Tensor
 from ...pages.charts import line_chart
 from ...pages.html import asset, cautions, facts, page, panes, section, table
 from ...tables import write_text
-from ...tasks.task import Curve, Evaluation, Mistake
+from ...tasks.task import Curve, Evaluation, Mistake, Panel
 from ...tasks.worth import images
 
 
@@ -25,12 +25,22 @@ class DrawnMistake:
         name: name of the image.
         words: predicted and true label.
         attention: (rows, columns) attention over the image, or None for a model without attention.
+        panels: pictures of truth and prediction, in place of the image; none for a label of the whole image.
     """
 
     image: UInt8[Tensor, "3 H W"]
     name: str
     words: Mistake
     attention: Float[Tensor, "rows columns"] | None = None
+    panels: Sequence[Panel] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class DrawnSample:
+    """A training image, uint8 (3, H, W), and its label in words."""
+
+    image: UInt8[Tensor, "3 H W"]
+    label: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -59,8 +69,7 @@ class Report:
         cautions: sentences on what the result is worth.
         sections: HTML sections of the task and the objective.
         mistakes: the worst first; may be empty.
-        batch: uint8 (B, 3, H, W), augmented images with the normalisation undone.
-        batch_labels: labels of the batch in words.
+        batch: augmented images with the normalisation undone.
         recipe_yaml: the complete recipe.
         versions: name -> version or commit.
         conflict_count: number of groups of equal images with different labels.
@@ -77,8 +86,7 @@ class Report:
     cautions: Sequence[str] = ()
     sections: Sequence[str] = ()
     mistakes: Sequence[DrawnMistake] = ()
-    batch: UInt8[Tensor, "B 3 H W"] | None = None
-    batch_labels: Sequence[str] = ()
+    batch: Sequence[DrawnSample] = ()
     recipe_yaml: str = ""
     versions: Mapping[str, str] = field(default_factory=dict)
     conflict_count: int = 0
@@ -185,6 +193,8 @@ def _curve(rows: Sequence[Mapping[str, Any]], key: str) -> list[tuple[float, flo
 
 
 def _mistakes(mistakes: Sequence[DrawnMistake]) -> str:
+    if any(one.panels for one in mistakes):
+        return _beside(mistakes)
     figures = "".join(
         f"<figure>{panes(one.image, one.attention, f'{one.name}, truly {one.words.truth}')}"
         f"<figcaption><b>{escape(one.words.predicted)}</b> {escape(one.words.size)}, truly "
@@ -193,6 +203,23 @@ def _mistakes(mistakes: Sequence[DrawnMistake]) -> str:
     )
     note = "Held-out images with the worst predictions, the worst first; bright cells have the most attention."
     return section("Worst mistakes", f'<div class="thumbs">{figures}</div>', note) if figures else ""
+
+
+def _beside(mistakes: Sequence[DrawnMistake]) -> str:
+    """Mistakes that have places: the truth and the prediction side by side."""
+    figures = "".join(
+        f'<figure class="beside"><div>{"".join(_panel(panel, one.name) for panel in one.panels)}</div>'
+        f"<figcaption><b>{escape(one.words.predicted)}</b>, truly <b>{escape(one.words.truth)}</b>: "
+        f"{escape(one.words.size)}<br>{escape(one.name)}</figcaption></figure>"
+        for one in mistakes
+    )
+    note = "Held-out images with the worst predictions, the worst first."
+    return section("Worst predictions", f'<div class="pairs">{figures}</div>', note)
+
+
+def _panel(panel: Panel, name: str) -> str:
+    label = f"{name}, {panel.caption}"
+    return f"<div>{panes(panel.image, None, label)}<small>{escape(panel.caption)}</small></div>"
 
 
 def _conflicts(report: Report) -> str:
@@ -210,12 +237,12 @@ def _conflicts(report: Report) -> str:
 
 
 def _batch(report: Report) -> str:
-    if report.batch is None:
+    if not report.batch:
         return ""
-    labels = [*report.batch_labels, *[""] * len(report.batch)]
     figures = "".join(
-        f"<figure>{panes(image, None, label or 'a training image')}<figcaption>{escape(label)}</figcaption></figure>"
-        for image, label in zip(report.batch, labels, strict=False)
+        f"<figure>{panes(one.image, None, one.label or 'a training image')}"
+        f"<figcaption>{escape(one.label)}</figcaption></figure>"
+        for one in report.batch
     )
     note = "Training images after augmentation, with the normalisation undone."
     return section("A batch as the model sees it", f'<div class="images">{figures}</div>', note)

@@ -18,24 +18,25 @@ from ...data.samples import Sample
 from ...engines.precision import on_device
 from ...errors import VitrailError
 from ...lens.explanation import last_layer_map
-from ...nn import AnyAttend
+from ...models.fields import ModelConfig
+from ...nn import AnyAttend, BaseVisionModel
 from ...objectives.distill import DistillConfig
 from ...objectives.objective import ObjectiveConfig
 from ...pages.html import panes, section
 from ...pages.image import displayable
-from ...tasks.task import Curve, Evaluation
+from ...tasks.task import Curve, Mistake, Panel, Task
 from ...tasks.worth import epochs
 from ...tasks.worth import images as images_words
 from ..folder import DATA, RunFolder
 from ..loop import Trainer
-from ..measure import BATCH_SIZE
+from ..measure import BATCH_SIZE, Scored, predictor_of
 from ..outline import image_counts
 from ..recipe import Recipe, chosen
 from ..recipe_file import read_recipe, recipe_to_yaml
 from ..setup import RunSetup
 from .model_card import CardFacts, write_card
 from .next_steps import commands, reading_flags
-from .report import DrawnConflict, DrawnMistake, Report, write_report
+from .report import DrawnConflict, DrawnMistake, DrawnSample, Report, write_report
 
 _MISTAKES, _BATCH, _CONFLICTS, _MEMBERS, _LOOKED_AT = 12, 24, 12, 8, 6
 
@@ -60,23 +61,20 @@ class Result:
     """Result of a run.
 
     Attributes:
-        found: evaluation on the held-out split.
+        scored: evaluation on the held-out split.
         cautions: sentences on what it is worth.
-        output: model outputs on that split; None if only the loss is evaluated.
         seconds: duration of the run.
     """
 
-    found: Evaluation
+    scored: Scored
     cautions: Sequence[str]
-    output: Tensor | None
     seconds: float
 
 
 def write_results(folder: RunFolder, setup: RunSetup, trainer: Trainer, result: Result) -> None:
     """Write report.html and README.md, which name no folder of this machine."""
-    found = result.found
+    found = result.scored.found
     made = folder.read_json(DATA)
-    batch, labels = _batch(setup)
     task = setup.data.task if setup.by_task else None
     report = Report(
         title=run_title(folder.path, setup.data.name),
@@ -86,9 +84,8 @@ def write_results(folder: RunFolder, setup: RunSetup, trainer: Trainer, result: 
         evaluation=found,
         cautions=result.cautions,
         sections=[*(task.report(found) if task else []), *_objective_sections(setup, trainer)],
-        mistakes=_mistakes(folder, setup, result.output),
-        batch=batch,
-        batch_labels=labels,
+        mistakes=_mistakes(folder, setup, result.scored),
+        batch=_batch(setup),
         recipe_yaml=recipe_to_yaml(_public(setup.recipe)),
         versions=made["versions"],
         conflict_count=len(setup.data.survey.conflicts),
@@ -229,25 +226,44 @@ def _attention_section(setup: RunSetup, model: nn.Module) -> list[str]:
     return [section("Where it looks", f'<div class="images">{figures}</div>', note)] if figures else []
 
 
-def _mistakes(folder: RunFolder, setup: RunSetup, output: Tensor | None) -> list[DrawnMistake]:
-    """The worst mistakes of the best checkpoint, with its attention."""
+def _mistakes(folder: RunFolder, setup: RunSetup, scored: Scored) -> list[DrawnMistake]:
+    """The worst mistakes of the best checkpoint, with its attention, or with pictures of truth and prediction."""
     data, (split, part) = setup.data, setup.held_out
-    if output is None or data.task is None:
+    if data.task is None or (scored.output is None and scored.errors is None):
         return []
-    worst = data.task.mistakes(output, data.targets(part), data.names, _MISTAKES)
     model = load(folder.checkpoints / "best").model
+    if scored.errors is not None:
+        return _drawn_beside(setup, data.task, model, scored.errors)
     drawn = []
-    for mistake in worst:
+    for mistake in data.task.mistakes(scored.output, data.targets(part), data.names, _MISTAKES):
         image = setup.readers[split](mistake.index)
-        drawn.append(
-            DrawnMistake(
-                image=displayable(image),
-                name=_file_name(part.samples[mistake.index]),
-                words=mistake,
-                attention=_attention(model, setup.preprocess.normalise(image)),
-            )
-        )
+        attention = _attention(model, setup.preprocess.normalise(image))
+        drawn.append(_drawn(displayable(image), part.samples[mistake.index], mistake, attention=attention))
     return drawn
+
+
+def _drawn_beside(
+    setup: RunSetup, task: Task, model: BaseVisionModel[ModelConfig], errors: Tensor
+) -> list[DrawnMistake]:
+    """The images with the largest errors, with pictures of truth and prediction."""
+    split, part = setup.held_out
+    worst = errors.argsort(descending=True, stable=True)[:_MISTAKES].tolist()
+    samples, names = [part.samples[index] for index in worst], setup.data.names
+    images = torch.stack([setup.readers[split](index) for index in worst])
+    (output,) = predictor_of(setup, model).outputs([images])
+    targets = task.targets(samples, names)
+    drawn = []
+    for mistake in task.mistakes(output, targets, names, _MISTAKES):
+        image, at = displayable(images[mistake.index]), mistake.index
+        panels = task.panels(image, _row(targets, at), _row(output, at), names)
+        drawn.append(_drawn(image, samples[at], mistake, panels=panels))
+    return drawn
+
+
+def _drawn(
+    image: Tensor, sample: Sample, words: Mistake, *, attention: Tensor | None = None, panels: Sequence[Panel] = ()
+) -> DrawnMistake:
+    return DrawnMistake(image=image, name=_file_name(sample), words=words, attention=attention, panels=panels)
 
 
 def _conflicts(setup: RunSetup) -> list[DrawnConflict]:
@@ -275,15 +291,20 @@ def _attention(model: nn.Module, pixels: Tensor) -> Tensor | None:
         return None
 
 
-def _batch(setup: RunSetup) -> tuple[Tensor, list[str]]:
-    """The first training batch after augmentation, before mixing: uint8 (n, 3, H, W) and the labels in words."""
+def _batch(setup: RunSetup) -> list[DrawnSample]:
+    """The first training batch after augmentation, before mixing, with the labels in words."""
     batch = next(setup.train_loader().batches())
-    data = setup.data
     pixels = tree_leaves(batch.pixels)[0][:_BATCH]  # the first view if a sample has several
-    images = torch.stack([displayable(setup.preprocess.viewable(image)) for image in pixels])
-    if data.task is None or batch.targets is None:
-        return images, []
-    return images, [data.task.label_words(_row(batch.targets, at), data.names) for at in range(len(pixels))]
+    images = [displayable(setup.preprocess.viewable(image)) for image in pixels]
+    task, names = setup.data.task, setup.data.names
+    if task is None or batch.targets is None:
+        return [DrawnSample(image) for image in images]
+    drawn = []
+    for at, image in enumerate(images):
+        target = _row(batch.targets, at)
+        panels = task.panels(image, target, None, names)
+        drawn.append(DrawnSample(panels[0].image if panels else image, task.label_words(target, names)))
+    return drawn
 
 
 def _row(targets: Any, index: int) -> Any:

@@ -1,0 +1,21 @@
+"""Targets of samples: functions index -> target."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+from torch.utils._pytree import tree_map_only
+
+Targets = Callable[[int], Any]
+"""Index of a sample -> its target, a tensor or pytree of tensors; picklable, for worker processes. Raises BadImage."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Targets in memory: index -> row of each tensor of a pytree."""
+
+    values: Any
+
+    def __call__(self, index: int) -> Any:
+        return tree_map_only(Tensor, lambda values: values[index], self.values)
