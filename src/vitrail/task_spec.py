@@ -94,3 +94,12 @@ EMBEDDING = TaskSpec("embedding")
 
 REGRESSION = TaskSpec("regression")
 """One or several numbers for each image."""
+
+DETECTION = TaskSpec("detection")
+"""Boxes of objects with their classes."""
+
+SEGMENTATION = TaskSpec("segmentation")
+"""A class for each pixel."""
+
+DEPTH = TaskSpec("depth")
+"""A depth for each pixel."""

@@ -27,8 +27,8 @@ from ..nn import (
     init_xavier,
     linear_rates,
 )
-from ..task_spec import TaskSpec
-from .fields import DETECTION, BlockFields, BlockWidths, ClassifierFields, EncoderFields, Size
+from ..task_spec import DETECTION, TaskSpec
+from .fields import BlockFields, BlockWidths, ClassifierFields, EncoderFields, Size
 from .parts import post_norm, vit_attention
 
 

@@ -21,8 +21,8 @@ from ..nn import (
     refinement,
     upsample,
 )
-from ..task_spec import TaskSpec
-from .fields import DEPTH, SEGMENTATION, BlockFields, PositionedFields, Size, ViTFields
+from ..task_spec import DEPTH, SEGMENTATION, TaskSpec
+from .fields import BlockFields, PositionedFields, Size, ViTFields
 from .parts import patch_embed, vit_embed, vit_encoder
 from .words import Interpolation
 

@@ -19,9 +19,6 @@ from .words import Interpolation
 Size = int | tuple[int, int]
 """A square side or (height, width), in pixels."""
 
-DETECTION = TaskSpec("detection")
-SEGMENTATION = TaskSpec("segmentation")
-DEPTH = TaskSpec("depth")
 RECONSTRUCTION = TaskSpec("reconstruction")
 MASKED_MODELLING = TaskSpec("masked-image-modelling")
 IMAGE_TEXT = TaskSpec("image-text")

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from functools import partial
 
 from ..nn import AllMLPHead, Levels, MultiLevelModel, init_convolutions, init_vit
-from ..task_spec import TaskSpec
-from .fields import SEGMENTATION, Size
+from ..task_spec import SEGMENTATION, TaskSpec
+from .fields import Size
 from .pvt import PVTFields
 from .pvt_v2 import B0, B2, B3, B4, B5, PVTv2Config, mix_embed, mix_stages
 

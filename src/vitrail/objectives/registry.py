@@ -11,6 +11,8 @@ OBJECTIVES = {
     "supervised": "supervised:SupervisedConfig",
     "distill": "distill:DistillConfig",
     "regression": "regression:RegressionConfig",
+    "segmentation": "segmentation:SegmentationConfig",
+    "depth": "depth:DepthConfig",
     "mae": "mae:MAEObjectiveConfig",
     "simmim": "simmim:SimMIMConfig",
     "beit": "beit:BEiTObjectiveConfig",

@@ -12,13 +12,13 @@ TASKS = {
     "classification": "classification:Classification",
     "regression": "regression:Regression",
     "embedding": "embedding:Embedding",
+    "segmentation": "segmentation:Segmentation",
+    "depth": "depth:Depth",
 }
 """Name -> file and class. Other packages add theirs through the entry points `vitrail.tasks`."""
 
 ARCHITECTURES_ONLY = (
     "detection",
-    "segmentation",
-    "depth",
     "reconstruction",
     "masked-image-modelling",
     "image-text",

@@ -190,8 +190,12 @@ class Task(ABC):
         return self if previous.name == self.name else None
 
     @abstractmethod
-    def targets(self, samples: Sequence[Sample], names: Names) -> Tensor:
-        """Convert labels to a tensor, or a pytree of tensors, whose first dimension is that of the samples."""
+    def targets(self, samples: Sequence[Sample], names: Names) -> Any:
+        """Convert labels to what metrics compare outputs with, for training and evaluation.
+
+        A tensor, or a pytree of tensors, whose first dimension is that of the samples; or, for labels of any size such
+        as maps, a list with an item for each sample. Those tasks have a `target_reader` of their own.
+        """
 
     def target_reader(self, samples: Sequence[Sample], names: Names) -> Targets:
         """Function index of a sample -> its target, for training; by default rows of `targets`."""
