@@ -13,7 +13,7 @@ from numpy import ndarray
 from ..samples import Split
 from .background import clouds, noise
 from .scene import SceneSet, generator, kinds
-from .sprites import Sprite, cutout_sprite, shape_sprite
+from .sprites import Sprite, cutout_sprite, paint, shape_sprite
 
 DIRECTIONS = {
     "right": (0.0, 1.0),
@@ -118,10 +118,10 @@ def _lay(canvas: Float32[ndarray, "H W 3"], look: Look, place: ndarray) -> None:
     """Draw an object with its centre at a place (down, right), on all sides of the image that it reaches."""
     whole = np.floor(place)
     sprite = look((float(place[0] - whole[0] - 0.5), float(place[1] - whole[1] - 0.5)))
-    alpha, colours = sprite.alpha()[..., None], sprite.colours()
     rows, columns = (
         (int(corner) - length // 2 + np.arange(length)) % side
-        for corner, length, side in zip(whole, alpha.shape[:2], canvas.shape[:2], strict=True)
+        for corner, length, side in zip(whole, sprite.alpha().shape, canvas.shape[:2], strict=True)
     )
     window = canvas[np.ix_(rows, columns)]
-    canvas[np.ix_(rows, columns)] = window + alpha * (colours - window)
+    paint(sprite, window)
+    canvas[np.ix_(rows, columns)] = window

@@ -7,7 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from ...errors import VitrailError
 from ..samples import natural, normal
@@ -67,23 +67,26 @@ def find_cutouts(folder: str, classes: int | None, seed: int) -> tuple[Cutout, .
 
 
 @lru_cache(maxsize=256)
-def read_cutout(cutout: Cutout) -> Image.Image:
-    """Read a cut-out as RGBA without its transparent border; at most 512 px.
+def read_cutout(cutout: Cutout) -> tuple[Image.Image, ...]:
+    """Read a cut-out without its transparent border, as colours times opacity ("RGBa").
+
+    Returns:
+        The image with at most 512 px, and with half, a quarter … of its sides, so that little is left to reduce. Each
+        has a transparent border of one pixel, without which turned edges would be jagged.
 
     Raises:
         OSError: the file cannot be read, or has changed since the scenes were opened.
     """
     if _state(Path(cutout.path)) != cutout.state:
         raise OSError(f"{cutout.path} has changed since the scenes were opened")
-    return _opened(Path(cutout.path))
-
-
-def _opened(path: Path) -> Image.Image:
-    with Image.open(path) as file:
-        image = file.convert("RGBA")
-    image = image.crop(image.getchannel("A").getbbox())
-    image.thumbnail((_LARGEST, _LARGEST))
-    return image
+    with Image.open(cutout.path) as file:
+        whole = file.convert("RGBA")
+    whole = whole.crop(whole.getchannel("A").getbbox()).convert("RGBa")
+    whole.thumbnail((_LARGEST, _LARGEST))
+    levels = [whole]
+    while min(levels[-1].size) >= 8:
+        levels.append(levels[-1].reduce(2))
+    return tuple(ImageOps.expand(level, 1) for level in levels)
 
 
 def _state(path: Path) -> tuple[int, int]:

@@ -19,7 +19,7 @@ from .background import clouds, noise
 from .cutouts import Cutout, find_cutouts
 from .options import NUMBERS, SceneOptions
 from .shapes import COLOURS, SHAPES
-from .sprites import Sprite, cutout_sprite, shape_sprite
+from .sprites import Sprite, cutout_sprite, paint, shape_sprite
 
 BACKGROUND_DEPTH = (6.0, 4.0)
 """Distance of the background at the top and the bottom of the image, in metres."""
@@ -204,10 +204,8 @@ def picture(scenes: SceneSet, split: Split, index: int) -> UInt8[ndarray, "H W 3
     rng = generator(scenes, "picture", split, index)
     canvas = clouds(rng, scenes.options.size)
     for each in reversed(scene(scenes, split, index).objects):
-        alpha = each.sprite.alpha()[..., None]
-        height, width, _ = alpha.shape
-        window = canvas[each.top : each.top + height, each.left : each.left + width]
-        window += alpha * (each.sprite.colours() - window)
+        height, width = each.sprite.alpha().shape
+        paint(each.sprite, canvas[each.top : each.top + height, each.left : each.left + width])
     return noise(rng, canvas)
 
 

@@ -24,7 +24,7 @@ def _box(x: Field, y: Field, width: float, height: float) -> Field:
 
 
 def _square(x: Field, y: Field) -> Field:
-    return _box(x, y, 0.72, 0.72)
+    return _box(x, y, 0.7, 0.7)
 
 
 def _spikes(x: Field, y: Field, count: int, notch: float) -> Field:
@@ -76,7 +76,7 @@ def _cone(x: Field, y: Field, centre: tuple[float, float], radius: float, tip: f
 
 
 def _heart(x: Field, y: Field) -> Field:
-    return _cone(np.abs(x), y, (0.44, -0.32), 0.48, 0.95)
+    return _cone(np.abs(x), y, (0.43, -0.31), 0.465, 0.95)
 
 
 def _drop(x: Field, y: Field) -> Field:
@@ -104,7 +104,7 @@ def _pentagon(x: Field, y: Field) -> Field:
 
 
 def _semicircle(x: Field, y: Field) -> Field:
-    return np.maximum(np.hypot(x, y - np.float32(0.4)) - np.float32(0.92), y - np.float32(0.4))
+    return np.maximum(np.hypot(x, y - np.float32(0.4)) - np.float32(0.91), y - np.float32(0.4))
 
 
 def _pill(x: Field, y: Field) -> Field:
@@ -114,7 +114,7 @@ def _pill(x: Field, y: Field) -> Field:
 def _clover(x: Field, y: Field) -> Field:
     top = np.hypot(x, y + np.float32(0.45))
     sides = np.hypot(np.abs(x) - np.float32(0.45), y - np.float32(0.3))
-    return np.minimum(top, sides) - np.float32(0.48)
+    return np.minimum(top, sides) - np.float32(0.46)
 
 
 SHAPES: dict[str, Shape] = {

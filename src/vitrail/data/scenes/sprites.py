@@ -23,8 +23,8 @@ class Sprite(Protocol):
     def alpha(self) -> Float32[ndarray, "h w"]:
         """Opacity, 0 to 1; the object is where it is at least ½."""
 
-    def colours(self) -> Float32[ndarray, "h w 3"]:
-        """Red, green and blue, 0 to 255."""
+    def light(self) -> Float32[ndarray, "h w 3"]:
+        """Red, green and blue, 0 to 255, each times opacity."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -44,7 +44,7 @@ class ShapeSprite:
     def alpha(self) -> Float32[ndarray, "h w"]:
         return np.clip(np.float32(0.5) - self.distance, 0, 1)
 
-    def colours(self) -> Float32[ndarray, "h w 3"]:
+    def light(self) -> Float32[ndarray, "h w 3"]:
         red, green, blue = COLOURS[self.colour]
         height, width = self.distance.shape
         down = np.arange(height, dtype=np.float32)[:, None] / height - np.float32(0.5)
@@ -53,20 +53,27 @@ class ShapeSprite:
         dark = red + green + blue < 120  # black: its rim is lighter, as nothing is darker
         inside = np.clip(-self.distance - np.float32(max(1.0, _RIM * self.radius)) + 1, 0, 1)
         shade = bright * (inside + (1 - inside) * np.float32(2.6 if dark else 0.62))
-        return np.minimum(shade[..., None] * np.array([red, green, blue], dtype=np.float32), 255)
+        colours = np.minimum(shade[..., None] * np.array([red, green, blue], dtype=np.float32), 255)
+        return self.alpha()[..., None] * colours
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CutoutSprite:
-    """A cut-out: (h, w, 4) red, green, blue, opacity, 0 to 255."""
+    """A cut-out: (h, w, 4) red, green, blue, each times opacity, and opacity, 0 to 255."""
 
     pixels: Float32[ndarray, "h w 4"]
 
     def alpha(self) -> Float32[ndarray, "h w"]:
         return self.pixels[..., 3] / np.float32(255)
 
-    def colours(self) -> Float32[ndarray, "h w 3"]:
+    def light(self) -> Float32[ndarray, "h w 3"]:
         return self.pixels[..., :3]
+
+
+def paint(sprite: Sprite, window: Float32[ndarray, "h w 3"]) -> None:
+    """Draw an object over a part of an image of its size."""
+    window *= 1 - sprite.alpha()[..., None]
+    window += sprite.light()
 
 
 def shape_sprite(
@@ -96,9 +103,16 @@ def cutout_sprite(cutout: Cutout, size: float, angle: float) -> CutoutSprite:
     Raises:
         OSError: the file cannot be read.
     """
-    image = read_cutout(cutout)
-    scale = size / max(image.size)
-    width, height = (max(1, round(scale * side)) for side in image.size)
-    small = image.resize((width, height), Image.Resampling.BICUBIC, reducing_gap=3.0)
-    turned = small.rotate(-angle, Image.Resampling.BICUBIC, expand=True)
+    levels = read_cutout(cutout)
+    image = next((level for level in reversed(levels) if max(level.size) - 2 >= size), levels[0])
+    scale = (max(image.size) - 2) / size
+    turn = np.deg2rad(angle)
+    cosine, sine = scale * np.cos(turn), scale * np.sin(turn)
+    wide, high = image.size
+    width, height = (
+        int(np.ceil((abs(cosine) * one + abs(sine) * other) / scale**2)) for one, other in ((wide, high), (high, wide))
+    )
+    right, down = (wide - cosine * width - sine * height) / 2, (high + sine * width - cosine * height) / 2
+    places = (cosine, sine, right, -sine, cosine, down)
+    turned = image.transform((width, height), Image.Transform.AFFINE, places, Image.Resampling.BILINEAR)
     return CutoutSprite(np.asarray(turned, dtype=np.float32))
