@@ -13,12 +13,12 @@ MODULE = """
 import numpy as np
 from vitrail.data.open import source_from_images
 
-def open_stripes(rest, labelled):
+def open_stripes(rest, labelled, task):
     count = int(rest or 4)
     images = [np.full((4, 4), 10 * i, np.uint8) for i in range(count)]
     return source_from_images(images, [i % 2 for i in range(count)], class_names=["even", "odd"], name="stripes")
 
-def open_wrong(rest, labelled):
+def open_wrong(rest, labelled, task):
     return rest
 """
 

@@ -3,15 +3,17 @@
 import numpy as np
 
 from ..errors import VitrailError
+from ..task_spec import TaskSpec
 from .samples import RowAt, Sample, Source
 
 
-def digits(rest: str, labelled: bool) -> Source:
+def digits(rest: str, labelled: bool, task: TaskSpec | None) -> Source:
     """Open 1,797 handwritten digits, 8×8 grey, scaled from 0..16 to 0..255 (Alpaydin and Kaynak, 1998; UCI).
 
     Args:
         rest: text after "digits:", which must be empty.
         labelled: whether labels are needed; they are always given.
+        task: task of the labels, which are classes whatever it is.
 
     Raises:
         VitrailError: scikit-learn is not installed, or there is a rest.

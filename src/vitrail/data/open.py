@@ -53,14 +53,15 @@ SourceLike = Source | Dataset[Any] | str | os.PathLike[str]
 
 T = TypeVar("T")
 
-Opener = Callable[[str, bool], Source]
-"""A source with a name, also of a plugin: (text after "name:", whether to read labels) -> Source."""
+Opener = Callable[[str, bool, TaskSpec | None], Source]
+"""A source with a name, also of a plugin: (text after "name:", whether to read labels, task or None) -> Source."""
 
 FileOpener = Callable[[Path, bool, TaskSpec | None], Source]
 """A source in a file: (path, whether to read labels, task or None) -> Source."""
 
 NAMES = {
     "digits": "digits_source:digits",
+    "scenes": "scenes.source:scenes_source",
     "torchvision": "torchvision_source:torchvision_set",
 }
 """Name -> file and `Opener`. The names of torchvision's sets alone are short for `torchvision:NAME`."""
@@ -78,8 +79,8 @@ def open_source(
 ) -> Source:
     """Open a source: find the images of `spec` and, with `labelled`, their classes or numbers.
 
-    `spec` is a folder (class folders, or tar shards), a CSV, a tar shard or a glob of shards, `digits`, one of
-    torchvision's sets (`cifar10`, `torchvision:cifar10`), a source of another package (`name` or `name:rest`, entry
+    `spec` is a folder (class folders, or tar shards), a CSV, a tar shard or a glob of shards, `digits`, `scenes`, one
+    of torchvision's sets (`cifar10`, `torchvision:cifar10`), a source of another package (`name` or `name:rest`, entry
     point group `vitrail.sources`), a torch Dataset, or a source that was made in Python. An existing path wins over a
     name.
 
@@ -185,10 +186,10 @@ def _open(text: str, labelled: bool, task: TaskSpec | None) -> Source:
             return _file(path, labelled, task)
         name, _, rest = ("torchvision", "", text) if text in TORCHVISION else text.partition(":")
         if name in NAMES:
-            opened: Source = _built_in(NAMES[name])(rest, labelled)
+            opened: Source = _built_in(NAMES[name])(rest, labelled, task)
             return replace(opened, name=text)
         if opener := _opener(text):
-            return _of_another_package(opener, text, labelled)
+            return _of_another_package(opener, text, labelled, task)
         if glob.has_magic(text) or len(expand_braces(text)) > 1:
             return _pattern(text, labelled)
     except OSError as error:
@@ -247,8 +248,8 @@ def _opener(text: str) -> Opener | None:
     return find_plugin("source", name) if name and os.sep not in name else None
 
 
-def _of_another_package(opener: Opener, text: str, labelled: bool) -> Source:
-    source = opener(text.partition(":")[2], labelled)
+def _of_another_package(opener: Opener, text: str, labelled: bool, task: TaskSpec | None) -> Source:
+    source = opener(text.partition(":")[2], labelled, task)
     if not isinstance(source, Source):
         raise VitrailError(f"source {text!r} of another package returned {type(source).__name__} instead of a Source")
     return source
@@ -288,5 +289,5 @@ def _missing(text: str) -> str:
     if close:
         return f"{text} does not exist: did you mean {' or '.join(close)}?"
     if not parent or os.path.isdir(parent):
-        return f"{text} does not exist: name a folder, a CSV, tar shards, digits or one of torchvision's sets"
+        return f"{text} does not exist: name a folder, a CSV, tar shards, digits, scenes or one of torchvision's sets"
     return f"{text} does not exist, nor does {parent}/"

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import VitrailError, nearest
+from ..task_spec import TaskSpec
 from .samples import FileAt, Location, RowAt, Sample, Source, Split
 from .user_folders import data_folder
 
@@ -52,7 +53,7 @@ TORCHVISION = {
 """Name in `open_source` -> torchvision's classification set."""
 
 
-def torchvision_set(rest: str, labelled: bool) -> Source:
+def torchvision_set(rest: str, labelled: bool, task: TaskSpec | None) -> Source:
     """Open one of torchvision's sets.
 
     It is read from `data_folder()` ($VITRAIL_DATA or ./data), in torchvision's layout, and downloaded to it if it is
@@ -61,6 +62,7 @@ def torchvision_set(rest: str, labelled: bool) -> Source:
     Args:
         rest: its name, in any case.
         labelled: whether labels are needed; they are always given.
+        task: task of the labels, which are classes whatever it is.
 
     Raises:
         VitrailError: unknown name, or the set can neither be found nor downloaded.

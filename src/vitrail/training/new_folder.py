@@ -7,7 +7,9 @@ from .folder import FolderTaken, RunFolder
 
 
 def next_run(source: str, parent: Path = Path("runs")) -> Path:
-    """Return runs/NAME-N with the smallest free N, from 1."""
+    """Return runs/NAME-N with the smallest free N, from 1; NAME has no options, as in `scenes:size=64`."""
+    kind, _, rest = source.partition(":")
+    source = kind if "=" in rest else source
     name = Path(source.rstrip("/")).name.split(".")[0].split(":")[-1] or "run"
     number = 1
     while (parent / f"{name}-{number}").exists():
