@@ -51,6 +51,9 @@ class Predict:
     """Format of the table; parquet and xlsx need --out."""
     out: OptionalOut = None
     """File to write instead of standard output: .csv, .tsv, .json, .jsonl, .parquet or .xlsx."""
+    save_images: Annotated[Path | None, Option(section=OUTPUT, metavar="FOLDER")] = None
+    """Also draw each prediction over its image, for tasks whose predictions have a place; segmentation writes the
+    classes of the pixels as NAME-classes.png, depth the depths as NAME-depth.npy."""
     batch_size: BatchSize = 32
     engine: Engine = "auto"
     device: Device = "auto"
@@ -62,6 +65,7 @@ class Predict:
         from ..engines.predictor import check_top_k, make_predictor
         from ..evaluation.predict import Counted, at_least_one, named_images, predict_samples, with_labels
         from ..evaluation.prediction_table import Layout, table_format, write_table
+        from ..evaluation.saved_images import save_images
         from ..progress import visible
 
         check_top_k(self.top_k)
@@ -76,7 +80,10 @@ class Predict:
             tta=self.tta,
         )
         named = with_labels(named, self.images, predictor)
-        predictions = Counted(predict_samples(predictor, named, top_k=self.top_k, progress=visible))
+        found = predict_samples(predictor, named, top_k=self.top_k, progress=visible)
+        if self.save_images is not None:
+            found = save_images(found, named.samples, predictor.task, predictor.names, self.save_images)
+        predictions = Counted(found)
         layout = Layout(predictor.task, predictor.names, self.top_k, labelled=bool(named.labels))
         write_table(at_least_one(predictions), layout, form, self.out)
         print_note(f"{predictions.summary}{f'; written to {self.out}' if self.out else ''}")

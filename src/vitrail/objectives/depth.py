@@ -11,8 +11,9 @@ from ..errors import VitrailError
 from ..models.fields import ModelConfig
 from ..nn import BaseVisionModel
 from ..tasks.depth import Depth
+from ..tasks.maps import resized_map
 from .objective import Augmentation, Labels, Loss, Moment, Objective, ObjectiveConfig
-from .segmentation import MapView, dense_size, resized_map
+from .segmentation import MapView, dense_size
 
 
 class DepthLoss(Objective):

@@ -1,6 +1,5 @@
 """The objective of segmentation: cross entropy of the pixels, and Dice loss of the classes."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -15,7 +14,7 @@ from ..data.loader import Batch, Views
 from ..errors import VitrailError
 from ..models.fields import ModelConfig
 from ..nn import BaseVisionModel
-from ..tasks.segmentation_metrics import resized_logits
+from ..tasks.maps import resized_logits
 from .objective import Augmentation, Labels, Loss, Moment, Objective, ObjectiveConfig
 
 
@@ -41,11 +40,6 @@ class PixelLoss(Objective):
             return Loss(entropy)
         overlap = dice_loss(logits, target)
         return Loss(entropy + self.dice * overlap, {"cross_entropy": entropy.detach(), "dice": overlap.detach()})
-
-
-def resized_map(values: Float[Tensor, "B h w"], size: Sequence[int]) -> Float[Tensor, "B H W"]:
-    """Maps of numbers at another resolution, see `resized_logits`."""
-    return resized_logits(values[:, None], size)[:, 0]
 
 
 def pixel_cross_entropy(

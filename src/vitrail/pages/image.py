@@ -4,7 +4,7 @@ import io
 
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Int, UInt8
 from PIL import Image
 from torch import Tensor
 
@@ -69,3 +69,18 @@ def encode_map(values: UInt8[Tensor, "3 H W"]) -> tuple[str, bytes]:
 def to_pil(image: UInt8[Tensor, "3 H W"]) -> Image.Image:
     """The image as a Pillow image."""
     return Image.fromarray(np.ascontiguousarray(image.permute(1, 2, 0).numpy()))
+
+
+def png_bytes(image: UInt8[Tensor, "3 H W"]) -> bytes:
+    """The image as a PNG file."""
+    memory = io.BytesIO()
+    to_pil(image).save(memory, "PNG")
+    return memory.getvalue()
+
+
+def index_png(values: Int[Tensor, "H W"]) -> bytes:
+    """Integers from 0 to 65,535 as a grey PNG file, of 8 bits if they suffice."""
+    memory = io.BytesIO()
+    wide = values.numel() > 0 and int(values.max()) > 255
+    Image.fromarray(values.numpy().astype(np.uint16 if wide else np.uint8)).save(memory, "PNG")
+    return memory.getvalue()

@@ -2,10 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from io import BytesIO
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
@@ -15,11 +16,12 @@ from ..data.survey import Survey
 from ..data.targets import Targets
 from ..errors import VitrailError
 from ..pages.html import section, table
+from ..pages.image import png_bytes
 from ..pages.overlay import number_map
 from ..tables import number_text, plain_table
 from ..task_spec import TaskSpec
 from .depth_metrics import DepthEvaluation, DepthMetrics, depth_errors
-from .maps import MapReader, read_map
+from .maps import MapReader, read_map, resized_map
 from .task import Cells, Curve, Mistake, Names, Panel, Prediction, Task, same_kind
 
 _MEASURED = 200
@@ -134,8 +136,7 @@ class Depth(Task):
 
     def depths_at(self, output: Float[Tensor, "h w"], size: Sequence[int]) -> Float[Tensor, "H W"]:
         """Depths at another resolution, float64: the inverse depths are interpolated."""
-        resized = F.interpolate(output[None, None].double(), size=tuple(size), mode="bilinear", align_corners=False)
-        return self.depths(resized[0, 0])
+        return self.depths(resized_map(output[None].double(), size)[0])
 
     def decode(
         self, output: Float[Tensor, "B h w"], names: Names, top_k: int | None = None
@@ -205,6 +206,16 @@ class Depth(Task):
             return panels
         predicted = number_map(self.depths_at(output, size).float(), low, high)
         return [Panel("image", image), *panels, Panel("prediction", predicted)]
+
+    def drawn(self, image: UInt8[Tensor, "3 H W"], prediction: DepthPrediction, names: Names) -> dict[str, bytes]:
+        """The depths as colours, dark for near, and as an array of float32 at the size of the image."""
+        assert prediction.depth is not None
+        inverse = resized_map(1 / prediction.depth[None], image.shape[1:])
+        depth = (1 / inverse)[0]
+        file = BytesIO()
+        np.save(file, depth.numpy(), allow_pickle=False)
+        picture = number_map(depth, depth.amin().item(), depth.amax().item())
+        return {".png": png_bytes(picture), "-depth.npy": file.getvalue()}
 
     def label_words(self, target: Any, names: Names) -> str:
         return _range(target.values if isinstance(target, MapTarget) else target)

@@ -1,9 +1,11 @@
-"""What tasks with a map of labels share: reading them for training, and classes in another order."""
+"""What tasks with maps share: reading labels for training, other resolutions, and classes in another order."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Int, Shaped
+import torch.nn.functional as F
+from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
 from ..data.annotations import IGNORED, MapLabel
@@ -15,6 +17,18 @@ def read_map(sample: Sample) -> Shaped[Tensor, "H W"]:
     """The map of a sample. Raises BadImage if it cannot be read."""
     label: MapLabel = sample.labels[0]
     return label.read()
+
+
+def resized_logits(logits: Float[Tensor, "B K h w"], size: Sequence[int]) -> Float[Tensor, "B K H W"]:
+    """Logits at another resolution, by bilinear interpolation between the centres of their cells."""
+    if tuple(logits.shape[2:]) == tuple(size):
+        return logits
+    return F.interpolate(logits, size=tuple(size), mode="bilinear", align_corners=False)
+
+
+def resized_map(values: Float[Tensor, "B h w"], size: Sequence[int]) -> Float[Tensor, "B H W"]:
+    """Maps of numbers at another resolution, see `resized_logits`."""
+    return resized_logits(values[:, None], size)[:, 0]
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,11 +15,12 @@ from ..data.survey import Survey
 from ..data.targets import Targets
 from ..errors import VitrailError
 from ..pages.html import section, table
+from ..pages.image import index_png, png_bytes
 from ..pages.overlay import over_classes
 from ..tables import plain_table
 from ..task_spec import SEGMENTATION, TaskSpec
-from .maps import MappedClasses, MapReader, read_map
-from .segmentation_metrics import SegmentationEvaluation, SegmentationMetrics, resized_logits
+from .maps import MappedClasses, MapReader, read_map, resized_logits
+from .segmentation_metrics import SegmentationEvaluation, SegmentationMetrics
 from .task import Cells, Curve, Mistake, Names, Panel, Prediction, Task, same_kind
 from .worth import with_margin
 
@@ -169,6 +170,16 @@ class Segmentation(Task):
             classes = resized_logits(output[None], size)[0].argmax(0)
             panels.append(Panel("prediction", over_classes(image, classes, len(names))))
         return panels
+
+    def drawn(self, image: UInt8[Tensor, "3 H W"], prediction: MapPrediction, names: Names) -> dict[str, bytes]:
+        """The image under the colours of its classes, and a grey PNG with the index of the class of each pixel."""
+        assert prediction.classes is not None
+        size = (image.shape[1], image.shape[2])
+        classes = placed(MapTarget(prediction.classes), Window(), size).values
+        return {
+            ".png": png_bytes(over_classes(image, classes, len(names))),
+            "-classes.png": index_png(classes),
+        }
 
     def label_words(self, target: Any, names: Names) -> str:
         return _largest(target.values if isinstance(target, MapTarget) else target, names)

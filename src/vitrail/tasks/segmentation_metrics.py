@@ -12,6 +12,7 @@ from torch import Tensor
 from ..data.annotations import IGNORED
 from ..data.joint import MapTarget
 from ..errors import VitrailError
+from .maps import resized_logits
 from .task import Evaluation, Metrics, Names
 from .worth import Baseline, compared, percent_interval
 
@@ -135,13 +136,6 @@ class SegmentationMetrics(Metrics):
             ),
             ignored=1 - labelled / self.pixels,
         )
-
-
-def resized_logits(logits: Float[Tensor, "B K h w"], size: Sequence[int]) -> Float[Tensor, "B K H W"]:
-    """Logits at another resolution, by bilinear interpolation between the centres of their cells."""
-    if tuple(logits.shape[2:]) == tuple(size):
-        return logits
-    return F.interpolate(logits, size=tuple(size), mode="bilinear", align_corners=False)
 
 
 def class_ious(

@@ -168,6 +168,12 @@ class Task(ABC):
     def spec(self) -> TaskSpec:
         """Name and options, from which `resolve` builds the task."""
 
+    @property
+    def asked(self) -> TaskSpec | None:
+        """Task whose labels a source is asked for, as files with boxes may have labels for several tasks; None if a
+        source has labels of one kind only."""
+        return TaskSpec(self.name) if self.whole_image else None
+
     # From the data
 
     @abstractmethod
@@ -293,6 +299,16 @@ class Task(ABC):
     @abstractmethod
     def mistakes(self, output: Any, target: Any, names: Names, most: int) -> list[Mistake]:
         """At most `most` wrong predictions, the worst first."""
+
+    def drawn(self, image: UInt8[Tensor, "3 H W"], prediction: Any, names: Names) -> dict[str, bytes]:
+        """Files with the prediction for an image, for tasks with `whole_image`: end of the name -> content.
+
+        Args:
+            image: the image at its own size.
+            prediction: the prediction for it.
+            names: names of the outputs.
+        """
+        raise NotImplementedError(f"{self.name} has no pictures")
 
     def errors(self, output: Any, target: Any) -> Tensor:
         """Size of the error of each image of a batch, (n,): the report shows the images with the largest.

@@ -168,7 +168,7 @@ def _curves(report: Report) -> str:
         ),
         *(
             (
-                part[:1].upper() + part[1:],
+                part[:1].upper() + part[1:].replace("_", " "),
                 line_chart(
                     {"training": curve(f"train_{part}"), "validation": curve(f"val_{part}")},
                     label=part,

@@ -308,5 +308,7 @@ def _batch(setup: RunSetup) -> list[DrawnSample]:
 
 
 def _row(targets: Any, index: int) -> Any:
-    """The target of one sample."""
+    """The target of one sample, see `Task.targets`."""
+    if isinstance(targets, list):
+        return targets[index]
     return tree_map_only(Tensor, lambda values: values[index], targets)
