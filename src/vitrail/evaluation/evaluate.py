@@ -53,7 +53,8 @@ def evaluate(
     """
     found = as_checkpoint(checkpoint)
     predictor = make_predictor(found, batch_size=batch_size, engine=engine, device=device, precision=precision, tta=tta)
-    matched = predictor.task.match(open_source(source, strict=strict), found.class_names)
+    opened = open_source(source, prefer=predictor.task.spec, strict=strict)
+    matched = predictor.task.match(opened, found.class_names)
     chosen = held_out(matched, found.path, split, skip_bad=skip_bad, progress=progress)
     if tta != "none":
         chosen = replace(chosen, note=f"{chosen.note}, with test-time augmentation {tta}")
