@@ -59,7 +59,7 @@ def test_the_examples_of_a_help_page_can_be_parsed(name: str) -> None:
 
 def test_options_named_in_sentences_exist() -> None:
     flags = {field.flag for row in COMMANDS for field in command_fields(command_class(row.name))}
-    flags |= {"--help", "--version", "--train", "--test"}  # the last two are of benchmarks/scenes.py
+    flags |= {"--help", "--version"}
     for page in PAGES:
         named = set(re.findall(r"(?<![\w-])--[a-z][\w-]+", page.read_text(encoding="utf-8")))
         assert named <= flags, page

@@ -77,7 +77,7 @@ def read_test_images(
 def _samples(checkpoint: Checkpoint, source: SourceLike, progress: Track) -> tuple[tuple[Sample, ...], bool, str]:
     """Samples, whether they have labels of the model, and a phrase that describes them."""
     try:
-        matched = resolve(checkpoint.task).match(open_source(source), checkpoint.class_names)
+        matched = resolve(checkpoint.task).match(open_source(source, prefer=checkpoint.task), checkpoint.class_names)
     except VitrailError:  # labels of something else, or none: predictions are compared with those of the model itself
         return named_images(source).samples, False, "without labels of this model"
     found = held_out(matched, checkpoint.path, skip_bad=True, progress=progress)

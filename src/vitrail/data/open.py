@@ -75,7 +75,12 @@ SUFFIXES = {
 
 
 def open_source(
-    spec: SourceLike, *, labelled: bool = True, task: TaskSpec | None = None, strict: bool = True
+    spec: SourceLike,
+    *,
+    labelled: bool = True,
+    task: TaskSpec | None = None,
+    prefer: TaskSpec | None = None,
+    strict: bool = True,
 ) -> Source:
     """Open a source: find the images of `spec` and, with `labelled`, their classes or numbers.
 
@@ -89,12 +94,14 @@ def open_source(
         labelled: False also takes an image, a folder with images at any depth, or a glob of images, and no sample has a
             label.
         task: task of the labels; None infers it from them.
+        prefer: without `task`, the task to take the labels for from a named source that has some for several, such as
+            `scenes`; others pay no attention to it.
         strict: False also takes damaged files that can still be decoded, such as JPEGs of which a part is grey.
 
     Raises:
         VitrailError: there is nothing usable, or its labels do not fit the task.
     """
-    source = _found(spec, labelled, task)
+    source = _found(spec, labelled, task, prefer)
     if not strict:
         source = replace(source, samples=tuple(replace(sample, strict=False) for sample in source.samples))
     if not labelled:
@@ -164,20 +171,20 @@ def read_bytes(sample: Sample) -> bytes:
         raise BadImage(sample.name, f"cannot be read ({type(error).__name__}: {error})") from error
 
 
-def _found(spec: SourceLike, labelled: bool, task: TaskSpec | None) -> Source:
+def _found(spec: SourceLike, labelled: bool, task: TaskSpec | None, prefer: TaskSpec | None) -> Source:
     if isinstance(spec, Source):
         return spec
     if isinstance(spec, Dataset):
         return source_from_dataset(spec, labelled=labelled)
     if isinstance(spec, str | os.PathLike):
-        return _open(os.path.expanduser(os.fspath(spec)), labelled, task)
+        return _open(os.path.expanduser(os.fspath(spec)), labelled, task, prefer)
     raise VitrailError(
         f"a {type(spec).__name__} is no source: name files, give a torch Dataset, or make one with "
         "source_from_images(...)"
     )
 
 
-def _open(text: str, labelled: bool, task: TaskSpec | None) -> Source:
+def _open(text: str, labelled: bool, task: TaskSpec | None, prefer: TaskSpec | None) -> Source:
     path = Path(text)
     try:
         if path.is_dir():
@@ -186,10 +193,10 @@ def _open(text: str, labelled: bool, task: TaskSpec | None) -> Source:
             return _file(path, labelled, task)
         name, _, rest = ("torchvision", "", text) if text in TORCHVISION else text.partition(":")
         if name in NAMES:
-            opened: Source = _built_in(NAMES[name])(rest, labelled, task)
+            opened: Source = _built_in(NAMES[name])(rest, labelled, task or prefer)
             return replace(opened, name=text)
         if opener := _opener(text):
-            return _of_another_package(opener, text, labelled, task)
+            return _of_another_package(opener, text, labelled, task or prefer)
         if glob.has_magic(text) or len(expand_braces(text)) > 1:
             return _pattern(text, labelled)
     except OSError as error:

@@ -53,8 +53,8 @@ def evaluate(
     """
     found = as_checkpoint(checkpoint)
     predictor = make_predictor(found, batch_size=batch_size, engine=engine, device=device, precision=precision, tta=tta)
-    task = predictor.task
-    matched = task.match(open_source(source, task=task.asked, strict=strict), found.class_names)
+    opened = open_source(source, prefer=predictor.task.spec, strict=strict)
+    matched = predictor.task.match(opened, found.class_names)
     chosen = held_out(matched, found.path, split, skip_bad=skip_bad, progress=progress)
     if tta != "none":
         chosen = replace(chosen, note=f"{chosen.note}, with test-time augmentation {tta}")

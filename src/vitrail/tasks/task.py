@@ -168,12 +168,6 @@ class Task(ABC):
     def spec(self) -> TaskSpec:
         """Name and options, from which `resolve` builds the task."""
 
-    @property
-    def asked(self) -> TaskSpec | None:
-        """Task whose labels a source is asked for, as files with boxes may have labels for several tasks; None if a
-        source has labels of one kind only."""
-        return TaskSpec(self.name) if self.whole_image else None
-
     # From the data
 
     @abstractmethod

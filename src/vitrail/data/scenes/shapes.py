@@ -112,9 +112,9 @@ def _pill(x: Field, y: Field) -> Field:
 
 
 def _clover(x: Field, y: Field) -> Field:
-    top = np.hypot(x, y + np.float32(0.45))
-    sides = np.hypot(np.abs(x) - np.float32(0.45), y - np.float32(0.3))
-    return np.minimum(top, sides) - np.float32(0.46)
+    top = np.hypot(x, y + np.float32(0.42))
+    sides = np.hypot(np.abs(x) - np.float32(0.4), y - np.float32(0.26))
+    return np.minimum(top, sides) - np.float32(0.52)
 
 
 SHAPES: dict[str, Shape] = {

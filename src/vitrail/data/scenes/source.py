@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, get_args
 
 from ...errors import VitrailError, nearest
-from ...task_spec import CLASSIFICATION, TaskSpec
+from ...task_spec import CLASSIFICATION, MULTI_LABEL, TaskSpec
 from ..samples import LabelKind, Location, Sample, Source, Split, takes_many
 from . import truth
 from .clips import motion_class, motion_names
@@ -78,7 +78,7 @@ def scenes_source(rest: str, labelled: bool, task: TaskSpec | None) -> Source:
         VitrailError: an option that is not allowed, or a task that scenes have no labels for.
     """
     options = SceneOptions.parse(rest)
-    task = task or CLASSIFICATION
+    task = _plain(task or CLASSIFICATION)
     labels = _labels(task) if labelled else None
     if task.name == "image-text":
         options = options.for_captions()
@@ -102,6 +102,11 @@ def scenes_source(rest: str, labelled: bool, task: TaskSpec | None) -> Source:
     if not rest and task == CLASSIFICATION:
         note += f"; --task {', '.join(_LABELS)} have other labels"
     return Source("scenes", labels.names(scenes), samples, task, label_kind=labels.kind, notes=(note,))
+
+
+def _plain(task: TaskSpec) -> TaskSpec:
+    """The task without what a checkpoint adds to it, such as a temperature."""
+    return MULTI_LABEL if takes_many(task) else TaskSpec(task.name)
 
 
 def _labels(task: TaskSpec) -> _Labels:

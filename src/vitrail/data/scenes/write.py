@@ -21,7 +21,7 @@ Place = tuple[SceneSet, Split, int]
 """Arguments of the functions of one scene."""
 
 
-def write_scenes(folder: Path, form: str, options: SceneOptions | str = "") -> int:
+def write_scenes(folder: Path | str, form: str, options: SceneOptions | str = "") -> int:
     """Write scenes as files.
 
     Images are PNGs; SPLIT is train, val or test.
@@ -50,6 +50,7 @@ def write_scenes(folder: Path, form: str, options: SceneOptions | str = "") -> i
     """
     if form not in FORMS:
         raise VitrailError(f"scenes cannot be written as {form!r}; {nearest(form, FORMS)}")
+    folder = Path(folder)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise VitrailError(f"{folder} is not empty: name a new folder")
     options = SceneOptions.parse(options) if isinstance(options, str) else options
