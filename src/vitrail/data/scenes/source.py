@@ -51,7 +51,7 @@ _LABELS = {
     ),
     "depth": _Labels(
         "maps",
-        lambda scenes: ("depth",),
+        lambda scenes: (),
         lambda scenes, split, index: (SceneMap(scenes, split, index, "depth"),),
         "the distance of each pixel in metres",
     ),
