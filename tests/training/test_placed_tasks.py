@@ -85,10 +85,6 @@ def test_the_report_shows_truth_and_prediction(run: vitrail.Run) -> None:
     assert "pipeline_tag: " in (run.path / "README.md").read_text(encoding="utf-8")
 
 
-def test_the_plan_has_the_memory_of_a_step(run: vitrail.Run) -> None:
-    assert vitrail.load(run.path).config.task.name == run.path.name
-
-
 def test_augmentation_that_targets_cannot_follow_is_refused(tmp_path: Path) -> None:
     for augment, words in ((Augment(randaugment=2), "randaugment"), (Augment(flip_mode="alternate"), "flip_mode")):
         with pytest.raises(VitrailError, match=f"augment.{words}"):
