@@ -46,7 +46,7 @@ class Annotated:
 
 def make_source(
     name: str,
-    images: Iterable[Annotated],
+    annotated: Iterable[Annotated],
     *,
     class_names: Sequence[str],
     task: TaskSpec,
@@ -61,13 +61,13 @@ def make_source(
     Raises:
         VitrailError: no image can be used.
     """
-    images = list(images)
-    faulty = [*bad, *(BadFile(printable(image.name), joined(image.problems)) for image in images if image.problems)]
-    used = [image for image in images if not image.problems]
+    found = list(annotated)
+    faulty = [*bad, *(BadFile(printable(image.name), joined(image.problems)) for image in found if image.problems)]
+    used = [image for image in found if not image.problems]
     if not used:
         first = f": {faulty[0].name}: {faulty[0].reason}" if faulty else ""
-        raise VitrailError(f"none of the {len(images):,} images of {name} can be used{first}")
-    has_splits = all(image.split is not None for image in images)
+        raise VitrailError(f"none of the {count_images(len(found))} of {name} can be used{first}")
+    has_splits = all(image.split is not None for image in found)
     samples = tuple(
         Sample(
             image.name,
@@ -90,6 +90,11 @@ def joined(problems: Sequence[str]) -> str:
     """The first of many clauses."""
     more = len(problems) - _NAMED
     return "; ".join(problems[:_NAMED]) + (f"; and {more:,} more" if more > 0 else "")
+
+
+def count_images(count: int) -> str:
+    """Return a number of images in words: "1 image"."""
+    return f"{count:,} image{'s' * (count != 1)}"
 
 
 def some(names: Sequence[str], most: int = 5) -> str:

@@ -58,7 +58,7 @@ def coco_kind(path: Path) -> CocoKind | None:
             if os.fstat(file.fileno()).st_size == 0:
                 return None
             with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-                if data.read(256).lstrip(b"\xef\xbb\xbf \t\r\n")[:1] != b"{":
+                if data[:256].lstrip(b"\xef\xbb\xbf \t\r\n")[:1] != b"{":
                     return None
                 if data.find(b'"images"') < 0 or data.find(b'"annotations"') < 0:
                     return None

@@ -166,7 +166,7 @@ def _not_listed(index: ImageIndex, images: Sequence[Annotated]) -> list[str]:
     others = [path for path in index.paths if path not in known]
     if not others:
         return []
-    return [f"{len(others):,} images that no JSON lists are not used, such as {others[0]}"]
+    return [f"images that no JSON lists are not used: {some(others, 1)}"]
 
 
 def _nothing(image: CocoImage, size: tuple[int, int], classes: dict[Any, int]) -> tuple[tuple[Any, ...], list[str]]:
@@ -258,5 +258,6 @@ def _captions(image: CocoImage, size: tuple[int, int], classes: dict[Any, int]) 
         if isinstance(text, str) and text.strip():
             texts.append(" ".join(text.split()))
         else:
-            problems.append(f"{name}: its caption is {'empty' if text in (None, '') else short(text)}")
+            is_empty = text is None or isinstance(text, str)
+            problems.append(f"{name}: its caption is {'empty' if is_empty else f'{short(text)}, not text'}")
     return tuple(texts), problems or ([] if texts else ["no caption"])

@@ -3,18 +3,18 @@
 from collections.abc import Callable
 from io import BytesIO
 from pathlib import PurePath
-from typing import Any
+from typing import IO, Any
 from zipfile import ZipFile
 
 import numpy as np
 from PIL import Image
 
-from .bands import RefusedError, channels_first
+from .bands import RefusedError
 from .damage import PNG_MAGIC, check_png
 from .decode import BadImage, decode, readable_formats
 from .decoding_faults import MAX_PIXELS, fault, too_large
 from .decoding_limits import DECODING, TimedFile
-from .file_bytes import MAX_BYTES, read_file
+from .file_bytes import read_file
 from .quiet import quiet
 from .tiff import TIFF_MAGIC
 
@@ -122,14 +122,26 @@ def _numpy(data: bytes) -> np.ndarray:
                 raise RefusedError("a .npz without an array")
             named = [e for e in entries if PurePath(e.filename).stem in ("depth", "depths", "mask", "label")]
             entry = (named or entries)[0]
-            if entry.file_size > MAX_BYTES:
-                raise RefusedError(f"too large: {entry.file_size:,} bytes, the limit is {MAX_BYTES:,}")
+            with archive.open(entry) as file:
+                _check_header(file)
             data = archive.read(entry)
+    else:
+        _check_header(BytesIO(data))
     array = np.load(BytesIO(data), allow_pickle=False)
-    if array.ndim == 3 and 1 in (array.shape[0], array.shape[2]):
-        array = channels_first(array)[0] if array.shape[2] == 1 else array[0]
-    if array.size == 0 or array.ndim != 2:
-        raise RefusedError(f"an array of shape {array.shape}, but (H, W) is needed")
-    if array.size > MAX_PIXELS:
-        raise RefusedError(too_large(array.size))
+    if array.ndim == 3:
+        array = array[..., 0] if array.shape[2] == 1 else array[0]
     return np.asarray(array, dtype=np.uint8 if array.dtype.kind == "b" else None)
+
+
+def _check_header(file: IO[bytes]) -> None:
+    """Raise RefusedError unless a .npy has the shape of a map: before it is unpacked, as a small file can be large."""
+    version = np.lib.format.read_magic(file)
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, _, dtype = read(file)
+    is_map = len(shape) == 2 or (len(shape) == 3 and 1 in (shape[0], shape[2]))
+    if not is_map or 0 in shape:
+        raise RefusedError(f"an array of shape {shape}, but (H, W) is needed")
+    if (count := int(np.prod(shape, dtype=object))) > MAX_PIXELS:
+        raise RefusedError(too_large(count))
+    if dtype.hasobject:
+        raise RefusedError("an array of Python objects: save an array of numbers")

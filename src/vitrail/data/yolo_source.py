@@ -9,7 +9,7 @@ from typing import Any
 from ..errors import VitrailError
 from ..plain import Unreadable
 from ..task_spec import TaskSpec
-from .annotated import DETECTION, SEGMENTATION, Annotated, joined, make_source, task_note, with_background
+from .annotated import DETECTION, SEGMENTATION, Annotated, count_images, joined, make_source, task_note, with_background
 from .annotation_text import read_text
 from .class_lists import find_class_list
 from .folder_source import files_below, is_image, subfolders
@@ -150,9 +150,8 @@ class _Reader:
         places = [texts.of(path) for path, _ in images] if self.labelled else []
         contents = [self._content(place) for place in places]
         if self.labelled and not any(places):
-            raise VitrailError(
-                f"none of the {len(images):,} images of {self.name} has a text with labels: put labels/ beside images/"
-            )
+            count = count_images(len(images))
+            raise VitrailError(f"none of the {count} of {self.name} has a text of labels: put labels/ beside images/")
         if names is None:
             highest = max((highest_class(text) for text in contents if isinstance(text, str)), default=-1)
             names = [str(number) for number in range(highest + 1)]
@@ -216,4 +215,6 @@ class _Reader:
 
 def _without_text(images: Sequence[tuple[str, Split | None]], places: Sequence[str | None]) -> list[str]:
     missing = [path for (path, _), place in zip(images, places, strict=False) if place is None]
-    return [f"{len(missing):,} images have no text, so no object, such as {missing[0]}"] if missing else []
+    have = "has" if len(missing) == 1 else "have"
+    text = f"{count_images(len(missing))} {have} no text, so no object"
+    return [f"{text}, such as {missing[0]}"] if missing else []

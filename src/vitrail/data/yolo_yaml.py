@@ -8,7 +8,7 @@ from typing import Any
 
 from ..errors import VitrailError
 from ..plain import Unreadable, short
-from .annotated import check_names
+from .annotated import check_names, count_images
 from .annotation_text import read_text, read_yaml
 from .class_lists import names_of
 from .folder_source import files_below, is_image
@@ -105,7 +105,10 @@ def _stated_images(path: Path, content: dict[str, Any]) -> tuple[list[tuple[str,
                 twice += image in found
                 found.setdefault(image, SPLIT_WORDS[key.lower()])
         if twice:
-            notes.append(f"{twice:,} images of {key} are in another split of {path.name} too, and are used there only")
+            is_ = "is" if twice == 1 else "are"
+            notes.append(
+                f"{count_images(twice)} of {key} {is_} in another split of {path.name} too, and {is_} used there only"
+            )
     if not found:
         raise VitrailError(f"{path} names no image that exists" + (f" ({notes[0]})" if notes else ""))
     return list(found.items()), notes
