@@ -1,9 +1,12 @@
 """Reads files with annotations as text, JSON, XML or YAML: bounded, and with the line of what is wrong."""
 
+import gc
 import json
 import math
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -13,6 +16,7 @@ from .file_bytes import MAX_BYTES, read_file
 
 _MOST_TEXT = 2**24
 """Largest text of annotations in bytes: a million lines of boxes of one image, or of captions."""
+_LARGE = 2**53
 _XML_ENCODING = re.compile(rb"""<\?xml[^>]*\bencoding\s*=\s*["']([A-Za-z0-9._-]{1,40})["']""")
 _SECONDS = ("utf-8", "ascii", "iso-8859-1", "latin-1", "windows-1252", "cp1252", "gbk", "gb2312", "gb18030", "utf-16")
 """Encodings of XML that are read if the file declares them."""
@@ -91,9 +95,26 @@ def _xml_text(data: bytes) -> str:
         raise Unreadable(f"line {_line(data, error.start)} is not {encoding.upper()} text") from None
 
 
+@contextmanager
+def collection_paused() -> Iterator[None]:
+    """Context manager: pause Python's search for cycles, which takes most of the time of making millions of values."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
+
+
 def finite(value: Any) -> float | None:
     """A number of a JSON file, or the text of one, as a finite float; None if it is not one."""
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
+    kind = type(value)
+    if kind is float:
+        return value if math.isfinite(value) else None
+    if kind is int and abs(value) < _LARGE:
+        return float(value)
+    if kind is bool or not isinstance(value, int | float | str):
         return None
     try:
         found = float(value)

@@ -41,6 +41,9 @@ def hull(points: Sequence[float]) -> tuple[float, float, float, float]:
 def _box(label: int, edges: Sequence[float], sides: tuple[int, int], slack: float, unit: str, crowd: bool) -> Box | str:
     left, top, right, bottom = edges
     width, height = sides
+    if 0 <= left < right <= width and 0 <= top < bottom <= height:  # nearly all boxes, of which there may be millions
+        box = Box(label, left / width, top / height, right / width, bottom / height, crowd)
+        return box if box.left < box.right and box.top < box.bottom else f"{_named(edges)} has no area"
     if not all(map(math.isfinite, edges)):
         return f"{_named(edges)} has numbers that are not finite"
     if right <= left or bottom <= top:

@@ -22,13 +22,13 @@ class CocoImage:
     Attributes:
         name: its `file_name`.
         size: height and width; None if they are not stated.
-        annotations: its annotations, not checked, each with its name for messages.
+        annotations: its annotations, not checked, each with its place in the JSON from 1 on.
         problem: what is wrong with its entry, or "".
     """
 
     name: str
     size: tuple[int, int] | None
-    annotations: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+    annotations: list[tuple[int, dict[str, Any]]] = field(default_factory=list)
     problem: str = ""
 
 
@@ -89,12 +89,8 @@ def read_coco(path: Path) -> CocoFile:
     categories, groups = _categories(path, listed["categories"])
     images, by_id, bad = _images(listed["images"])
     bad += _add_annotations(listed["annotations"], by_id)
-    used = {
-        entry.get("category_id")
-        for image in images
-        for _, entry in image.annotations
-        if _is_id(entry.get("category_id"))
-    }
+    entries = (entry for image in images for _, entry in image.annotations) if groups else ()
+    used = {entry["category_id"] for entry in entries if _is_id(entry.get("category_id"))}
     empty = tuple(name for key, name in categories.items() if name in groups and key not in used)
     kept = {key: name for key, name in categories.items() if name not in empty}
     return CocoFile(path, tuple(images), kept, tuple(bad), empty)
@@ -149,13 +145,12 @@ def _add_annotations(entries: list[Any], by_id: dict[Any, CocoImage]) -> list[Ba
         if not isinstance(entry, dict):
             bad.append(BadFile(f"annotation {place} of the JSON", f"it is {short(entry)}, not an object"))
             continue
-        key, own = entry.get("image_id"), entry.get("id")
-        name = f"annotation {own}" if _is_id(own) else f"annotation {place} in the JSON"
+        key = entry.get("image_id")
         image = by_id.get(key) if _is_id(key) else None
         if image is None:
-            lost[key if _is_id(key) else short(key)].append(name)
+            lost[key if _is_id(key) else short(key)].append(annotation_name(place, entry))
         else:
-            image.annotations.append((name[:60], entry))
+            image.annotations.append((place, entry))
     for key, names in lost.items():
         more = f" and {len(names) - 1:,} more" if len(names) > 1 else ""
         bad.append(BadFile(f"{names[0]}{more}", f"no image of the JSON has the id {short(key)}"))
@@ -169,7 +164,15 @@ def _size(entry: dict[str, Any]) -> tuple[int, int] | None:
     return int(height), int(width)
 
 
+def annotation_name(place: int, entry: dict[str, Any]) -> str:
+    """Name of an annotation in messages: its id, or its place in the JSON."""
+    own = entry.get("id")
+    return f"annotation {own}"[:60] if _is_id(own) else f"annotation {place} in the JSON"
+
+
 def _is_id(value: Any) -> bool:
+    if type(value) is int:
+        return True
     if isinstance(value, float):
         return value.is_integer()
-    return isinstance(value, str) or (isinstance(value, int) and not isinstance(value, bool))
+    return isinstance(value, str)

@@ -20,9 +20,9 @@ from .annotated import (
     task_note,
     with_background,
 )
-from .annotation_text import finite
+from .annotation_text import collection_paused, finite
 from .boxes import box_in_pixels, hull
-from .coco_json import CocoFile, CocoImage, CocoKind, coco_kind, read_coco
+from .coco_json import CocoFile, CocoImage, CocoKind, annotation_name, coco_kind, read_coco
 from .folder_source import subfolders
 from .image_header import upright_size
 from .image_index import ImageIndex
@@ -104,6 +104,13 @@ class _Plan:
 def _open(
     name: str, root: Path, paths: Sequence[Path], kind: CocoKind, task: TaskSpec | None, labelled: bool
 ) -> Source:
+    with collection_paused():
+        return _read(name, root, paths, kind, task, labelled)
+
+
+def _read(
+    name: str, root: Path, paths: Sequence[Path], kind: CocoKind, task: TaskSpec | None, labelled: bool
+) -> Source:
     files = [read_coco(path) for path in paths]
     listed = some([os.path.relpath(path, root) for path in paths])
     chosen = IMAGE_TEXT if kind == "captions" else task or DETECTION
@@ -175,11 +182,11 @@ def _nothing(image: CocoImage, size: tuple[int, int], classes: dict[Any, int]) -
 
 def _boxes(image: CocoImage, size: tuple[int, int], classes: dict[Any, int]) -> tuple[tuple[Any, ...], list[str]]:
     boxes, problems = [], []
-    for name, entry in image.annotations:
+    for place, entry in image.annotations:
         label = _label(entry, classes)
         box = label if isinstance(label, str) else _box(entry, label, size)
         if isinstance(box, str):
-            problems.append(f"{name}: {box}")
+            problems.append(f"{annotation_name(place, entry)}: {box}")
         else:
             boxes.append(box)
     return tuple(boxes), problems
@@ -195,19 +202,19 @@ def _box(entry: dict[str, Any], label: int, size: tuple[int, int]) -> Any:
     if not isinstance(stated, list) or len(stated) != 4:
         return f"its bbox is {short(stated)}, not [left, top, width, height]"
     numbers = [finite(value) for value in stated]
-    if any(number is None for number in numbers):
+    left, top, width, height = numbers
+    if left is None or top is None or width is None or height is None:
         return f"its bbox {short(stated)} has what is not a finite number"
-    left, top, width, height = (number or 0.0 for number in numbers)
     return box_in_pixels(label, (left, top, left + width, top + height), size, crowd=crowd)
 
 
 def _regions(image: CocoImage, size: tuple[int, int], classes: dict[Any, int]) -> tuple[tuple[Any, ...], list[str]]:
     regions, problems = [], []
-    for name, entry in image.annotations:
+    for place, entry in image.annotations:
         label = _label(entry, classes)
         region = label if isinstance(label, str) else _region(entry.get("segmentation"), label, size)
         if isinstance(region, str):
-            problems.append(f"{name}: {region}")
+            problems.append(f"{annotation_name(place, entry)}: {region}")
         else:
             regions.append(region)
     return (RegionMap.of(regions, size),), problems
@@ -253,11 +260,13 @@ def _label(entry: dict[str, Any], classes: dict[Any, int]) -> int | str:
 
 def _captions(image: CocoImage, size: tuple[int, int], classes: dict[Any, int]) -> tuple[tuple[Any, ...], list[str]]:
     texts, problems = [], []
-    for name, entry in image.annotations:
+    for place, entry in image.annotations:
         text = entry.get("caption")
         if isinstance(text, str) and text.strip():
             texts.append(" ".join(text.split()))
         else:
             is_empty = text is None or isinstance(text, str)
-            problems.append(f"{name}: its caption is {'empty' if is_empty else f'{short(text)}, not text'}")
+            problems.append(
+                f"{annotation_name(place, entry)}: its caption is {'empty' if is_empty else f'{short(text)}, not text'}"
+            )
     return tuple(texts), problems or ([] if texts else ["no caption"])

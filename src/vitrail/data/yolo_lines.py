@@ -55,10 +55,10 @@ def _read(cells: list[str], classes: int, regions: Sequence[int] | None) -> Any:
     except ValueError:
         wrong = next(cell for cell in cells if not is_number(cell))
         return f"{printable(wrong[:40])!r} is not a number"
-    if not all(map(math.isfinite, numbers)):
-        return f"{next(number for number in numbers if not math.isfinite(number))} is not a finite number"
     if len(numbers) != _BOX and (len(numbers) < 7 or len(numbers) % 2 == 0):
         return f"{len(numbers)} numbers, where a box has 5, and a polygon a class and three corners or more"
+    if not all(map(math.isfinite, numbers)):
+        return f"{next(number for number in numbers if not math.isfinite(number))} is not a finite number"
     if not numbers[0].is_integer() or not 0 <= numbers[0] < classes:
         return f"class {cells[0][:20]} is not one of 0 to {classes - 1}"
     label, rest = int(numbers[0]), numbers[1:]

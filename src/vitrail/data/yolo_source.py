@@ -10,7 +10,7 @@ from ..errors import VitrailError
 from ..plain import Unreadable
 from ..task_spec import TaskSpec
 from .annotated import DETECTION, SEGMENTATION, Annotated, count_images, joined, make_source, task_note, with_background
-from .annotation_text import read_text
+from .annotation_text import collection_paused, read_text
 from .class_lists import find_class_list
 from .folder_source import files_below, is_image, subfolders
 from .map_folders import split_in
@@ -148,7 +148,8 @@ class _Reader:
         regions = task.name == SEGMENTATION.name
         texts = _Texts(self.root)
         places = [texts.of(path) for path, _ in images] if self.labelled else []
-        contents = [self._content(place) for place in places]
+        with collection_paused():
+            contents = [self._content(place) for place in places]
         if self.labelled and not any(places):
             count = count_images(len(images))
             raise VitrailError(f"none of the {count} of {self.name} has a text of labels: put labels/ beside images/")
@@ -181,7 +182,7 @@ class _Reader:
         if place is None:
             return ""
         try:
-            return read_text(self.root / place)
+            return read_text(os.path.join(self.root, place))
         except Unreadable as error:
             return error
         except OSError as error:
@@ -196,7 +197,7 @@ class _Reader:
         regions: Sequence[int] | None,
         classes: int,
     ) -> Annotated:
-        full = str(self.root / path)
+        full = os.path.join(self.root, path)
         if not os.path.isfile(full):
             return Annotated(path, full, split, problems=("no such image",))
         if isinstance(content, Unreadable):
