@@ -119,7 +119,10 @@ def _numbered(value: Any) -> dict[int, str]:
 
 
 def _of_table(path: Path, lines: list[str]) -> ClassList:
-    rows = [[cell.strip() for cell in row] for row in csv.reader(lines, delimiter=";" if ";" in lines[0] else ",")]
+    try:
+        rows = [[cell.strip() for cell in row] for row in csv.reader(lines, delimiter=";" if ";" in lines[0] else ",")]
+    except csv.Error as error:
+        raise VitrailError(f"{path} is not a CSV: {error}") from None
     header = [cell.lower() for cell in rows[0]]
     places = [next((header.index(word) for word in words if word in header), None) for words in _COLUMNS]
     column, channels = places[0], [place for place in places[1:] if place is not None]
@@ -129,7 +132,7 @@ def _of_table(path: Path, lines: list[str]) -> ClassList:
         if len(channels) < 3:
             return ClassList(path.name, names)
         colours = tuple(_colour([row[channel] for channel in channels]) for row in body)
-    except (IndexError, ValueError) as error:
+    except (IndexError, ValueError, OverflowError) as error:
         raise VitrailError(f"{path} has a row without a name or three numbers from 0 to 255: {error}") from None
     return ClassList(path.name, names, colours)
 
