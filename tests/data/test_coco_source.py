@@ -249,6 +249,14 @@ def test_groups_of_categories_are_left_out(tmp_path: Path):
     assert "categories without an object that only group others are left out: cells" in source.notes
 
 
+def test_the_same_images_in_two_files(tmp_path: Path):
+    path = small(tmp_path)
+    (tmp_path / "later.json").write_text(path.read_text())
+    source = open_source(tmp_path)
+    assert [len(s.labels) for s in source.samples] == [2, 0]
+    assert "images that several JSON files list are used as in the first: images/a.png and 1 more" in source.notes
+
+
 def test_ids_differ_between_files(tmp_path: Path):
     for split, number in (("train", 1), ("val", 2)):
         draw(tmp_path / split / "a.png", 12, 8)

@@ -125,7 +125,9 @@ def _read(
     else:
         text = f"boxes of the COCO JSON {listed}"
     plan = _Plan(ImageIndex(root), class_names, labels if labelled else _nothing, labelled and kind != "captions")
-    images = [image for file in files for image in _annotated(file, plan)]
+    images, again = _first_of_each([image for file in files for image in _annotated(file, plan)])
+    if again:
+        notes.append(f"images that several JSON files list are used as in the first: {some(again, 1)}")
     notes = [task_note(task, chosen, text), *notes, *_not_listed(plan.index, images)]
     bad = [BadFile(entry.name, f"{entry.reason} ({file.path.name})") for file in files for entry in file.bad]
     return make_source(name, images, class_names=class_names, task=chosen, kind=label_kind, bad=bad, notes=notes)
@@ -166,6 +168,13 @@ def _annotated(file: CocoFile, plan: _Plan) -> list[Annotated]:
         stamped = tuple(f"{each} ({file.path.name})" for each in problems)
         found.append(Annotated(path, full, split, labels, size if plan.needs_size else None, stamped))
     return found
+
+
+def _first_of_each(images: Sequence[Annotated]) -> tuple[list[Annotated], list[str]]:
+    """The images without those whose file an earlier one of another JSON has, and the names of these."""
+    first: dict[str, Annotated] = {}
+    again = [image.name for image in images if image.path and first.setdefault(image.path, image) is not image]
+    return [image for image in images if not image.path or first[image.path] is image], again
 
 
 def _not_listed(index: ImageIndex, images: Sequence[Annotated]) -> list[str]:

@@ -1,6 +1,7 @@
 """Opens sources: folders, tables, shards, named sets and those of plugins.
 
-Nothing is decoded here: opening 50,000 files takes well under a second. `survey` decodes each of them.
+No image is decoded here: opening 50,000 files takes well under a second, with 350,000 boxes some seconds. `survey`
+decodes each of them. Only masks are read at once, and remembered: their values show how classes are coded.
 """
 
 import glob
@@ -85,7 +86,8 @@ def open_source(
 ) -> Source:
     """Open a source: find the images of `spec` and, with `labelled`, their classes or numbers.
 
-    `spec` is a folder (class folders, or tar shards), a CSV, a tar shard or a glob of shards, `digits`, one of
+    `spec` is a folder (class folders, images with annotations in one of `folder_formats`, or tar shards), a CSV, a COCO
+    JSON, a data.yaml of YOLO, JSON lines of captions, a tar shard or a glob of shards, `digits`, one of
     torchvision's sets (`cifar10`, `torchvision:cifar10`), a source of another package (`name` or `name:rest`, entry
     point group `vitrail.sources`), a torch Dataset, or a source that was made in Python. An existing path wins over a
     name.
