@@ -170,7 +170,8 @@ def _uncompressed(text: str) -> _Runs | None:
 def _area(corners: np.ndarray) -> float:
     """Area of a polygon x, y, x, y … (the shoelace formula)."""
     x, y = corners[::2], corners[1::2]
-    return abs(float((x * np.roll(y, -1) - y * np.roll(x, -1)).sum())) / 2
+    inner = float(x[:-1] @ y[1:] - y[:-1] @ x[1:])  # np.roll takes ten times as long
+    return abs(inner + float(x[-1] * y[0] - y[-1] * x[0])) / 2
 
 
 def _inside(corners: np.ndarray, height: int, width: int) -> np.ndarray:
