@@ -17,6 +17,7 @@ ANNOTATIONS: dict[str, LabelKind] = {
     SEGMENTATION.name: "maps",
     DEPTH.name: "maps",
     IMAGE_TEXT.name: "texts",
+    "universal": "several",
 }
 """Name of a task -> what its labels are."""
 

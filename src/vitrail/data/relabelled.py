@@ -48,4 +48,6 @@ def with_task(source: Source, task: TaskSpec) -> Source:
             raise VitrailError(
                 f"{source.name} has images with several classes or none, and --task {task} needs one: leave --task out"
             )
+    if task.name == source.task.name:  # names and other options that the reader has found
+        task = TaskSpec.of(task.name, **{**dict(source.task.options), **dict(task.options)})
     return replace(source, task=task)

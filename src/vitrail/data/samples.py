@@ -17,7 +17,7 @@ from ..task_spec import CLASSIFICATION, TaskSpec
 from .file_bytes import read_file
 
 Split = Literal["train", "val", "test"]
-LabelKind = Literal["classes", "numbers", "boxes", "maps", "texts"]
+LabelKind = Literal["classes", "numbers", "boxes", "maps", "texts", "several"]
 
 SPLIT_WORDS: dict[str, Split] = {
     "train": "train",
@@ -137,7 +137,8 @@ class Source:
         samples: the usable images; not decoded yet.
         task: task of the labels, such as one of several classes, or any number of classes.
         bad: files that cannot be used, with the reason.
-        label_kind: whether labels are indices into `class_names`, a number for each name, boxes, maps or texts.
+        label_kind: whether labels are indices into `class_names`, a number for each name, boxes, maps or texts, or
+            (task, labels) pairs of several tasks.
         notes: sentences about what was inferred, such as the task and the columns.
     """
 
@@ -159,6 +160,8 @@ class Source:
             return ", ".join(f"{count} {name}" for name, count in counts.items()) or "no object"
         if self.label_kind == "maps":
             return "a map" if labels else "no map"
+        if self.label_kind == "several":
+            return ", ".join(name for name, _ in labels)
         if self.label_kind == "texts":
             return " | ".join(labels) or "no caption"
         return ", ".join(self.class_names[i] for i in labels) or "no class"

@@ -65,6 +65,14 @@ class ModelConfig(ABC):
         """Number of classes or values in the output; 0 if there are none, as for an embedding."""
         return 0
 
+    def output_fields(self, counts: Mapping[str, int]) -> dict[str, Any]:
+        """Fields to change for outputs of these tasks: by default the number of classes.
+
+        Args:
+            counts: name of a task -> number of its named outputs; several for a model with a head for each.
+        """
+        return {"num_classes": next(iter(counts.values()))}
+
     @property
     def unnamed_outputs(self) -> int:
         """Number of logits besides those of the classes, such as a detector's "no object"."""

@@ -4,6 +4,7 @@ The heads are a linear layer on the class token for classification, DETR's decod
 and upsampled maps for segmentation and depth.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -60,7 +61,7 @@ class UniversalViTConfig(ViTFields, PositionedFields, BlockFields):
     def resolve_task(self) -> TaskSpec:
         if self.tasks == (CLASSIFICATION.name,):
             return ViTFields.resolve_task(self) if self.task.name in _POOLED else CLASSIFICATION
-        return TaskSpec(self.tasks[0]) if len(self.tasks) == 1 else TaskSpec.of("several", tasks=self.tasks)
+        return task_of_heads(self.tasks, self.task)
 
     @property
     def num_outputs(self) -> int:
@@ -72,6 +73,9 @@ class UniversalViTConfig(ViTFields, PositionedFields, BlockFields):
     @property
     def unnamed_outputs(self) -> int:
         return int(self.tasks == ("detection",))
+
+    def output_fields(self, counts: Mapping[str, int]) -> dict[str, Any]:
+        return fields_of_heads(counts)
 
     # TaskOutputs of several tasks, or the output of the only one, which the types of the fields do not determine.
     def build(self) -> VisionModel["UniversalViTConfig", TaskOutputs | Any]:
@@ -118,6 +122,21 @@ class UniversalViTConfig(ViTFields, PositionedFields, BlockFields):
     def to_pixels(self) -> nn.Module:
         rows, columns = pair(self.patch_size)
         return upsample((rows / 2**self.doublings, columns / 2**self.doublings))
+
+
+def task_of_heads(tasks: tuple[str, ...], given: TaskSpec) -> TaskSpec:
+    """The task of a model with these heads: that of the only one, or "universal"; with the options of a given one."""
+    found = TaskSpec(tasks[0]) if len(tasks) == 1 else TaskSpec.of("universal", tasks=tasks)
+    options = dict(given.options)
+    same = given.name == found.name and (len(tasks) == 1 or options.get("tasks") == tasks)
+    return given if same else found
+
+
+def fields_of_heads(counts: Mapping[str, int]) -> dict[str, Any]:
+    """Fields of a config with heads for these tasks, with so many outputs each."""
+    names = {"classification": "num_classes", "detection": "object_classes", "segmentation": "pixel_classes"}
+    pooled = {"classification" if task in _POOLED else task: count for task, count in counts.items()}
+    return {"tasks": tuple(pooled), **{names[task]: count for task, count in pooled.items() if task in names}}
 
 
 class UniversalViT(VisionModel[UniversalViTConfig, TaskOutputs]):

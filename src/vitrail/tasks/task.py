@@ -170,6 +170,10 @@ class Task(ABC):
 
     # From the data
 
+    def output_counts(self, names: Names) -> dict[str, int]:
+        """Name of the task -> number of its named outputs, for `ModelConfig.output_fields`."""
+        return {self.name: len(names)}
+
     @abstractmethod
     def check(self, survey: Survey) -> None:
         """Raise VitrailError if a source's labels cannot be trained on, before anything is built."""

@@ -63,7 +63,7 @@ def trained_config(recipe: Recipe, data: TrainingData, own: OwnParts) -> ModelCo
         changes["task"] = data.task.spec
         if not built:  # the layers of a built model exist; a wrong number of outputs is an error of Checkpoint
             config = config.fine_tuned() or config
-            changes["num_classes"] = len(data.names)
+            config = override(config, config.output_fields(data.task.output_counts(data.names)), name)
         _check_head(config, name, data.task)
     return chosen(recipe.objective).model_config(override(config, changes, name))
 
@@ -129,8 +129,8 @@ def adapted_checkpoint(recipe: Recipe, data: TrainingData, pretrained: Stored) -
         _check_head(pretrained.config, str(recipe.weights), data.task)
         new_head = data.names != pretrained.class_names or data.task.continued(pretrained.config.task) is None
         changes["task"] = data.task.spec
-        if data.names != pretrained.class_names:
-            changes["num_classes"] = len(data.names)
+        if new_head:
+            changes |= pretrained.config.output_fields(data.task.output_counts(data.names))
     loaded = build_checkpoint(pretrained, changes)
     preprocess = loaded.preprocess
     if labelled and data.task is not None and data.task.whole_image:

@@ -66,6 +66,24 @@ _LABELS = {
 """Name of a task -> labels of scenes for it."""
 
 
+_UNIVERSAL = ("classification", "detection", "segmentation", "depth")
+
+
+def _universal(scenes: SceneSet, task: TaskSpec) -> tuple[_Labels, TaskSpec]:
+    """Labels for several tasks, as (task, labels) pairs, and the task with the names of objects and pixels."""
+    tasks = dict(task.options).get("tasks", _UNIVERSAL)
+    parts = {name: _LABELS[name] for name in ((tasks,) if isinstance(tasks, str) else tasks)}
+
+    def of(scenes: SceneSet, split: Split, index: int) -> tuple[Any, ...]:
+        return tuple((name, part.of(scenes, split, index)) for name, part in parts.items())
+
+    words = "; ".join(part.words for part in parts.values())
+    pairs = (("object_names", "detection"), ("pixel_names", "segmentation"))
+    names = {field: parts[name].names(scenes) for field, name in pairs if name in parts}
+    labels = _Labels("several", lambda scenes: scenes.class_names if "classification" in parts else (), of, words)
+    return labels, TaskSpec.of("universal", tasks=tuple(parts), **names)
+
+
 def scenes_source(rest: str, labelled: bool, task: TaskSpec | None) -> Source:
     """Open scenes, which are drawn when they are read.
 
@@ -79,10 +97,14 @@ def scenes_source(rest: str, labelled: bool, task: TaskSpec | None) -> Source:
     """
     options = SceneOptions.parse(rest)
     task = _plain(task or CLASSIFICATION)
-    labels = _labels(task) if labelled else None
     if task.name == "image-text":
         options = options.for_captions()
     scenes = scene_set(options)
+    labels = None
+    if labelled and task.name == "universal":
+        labels, task = _universal(scenes, task)
+    elif labelled:
+        labels = _labels(task)
     place: Callable[[SceneSet, Split, int], Location] = ClipAt if task.name == "video" else SceneAt
     size = (options.size, options.size)
     samples = tuple(
@@ -91,14 +113,14 @@ def scenes_source(rest: str, labelled: bool, task: TaskSpec | None) -> Source:
             labels.of(scenes, split, index) if labels else (),
             split,
             place(scenes, split, index),
-            annotated_size=size if labels and labels.kind in ("boxes", "maps") else None,
+            annotated_size=size if labels and labels.kind in ("boxes", "maps", "several") else None,
         )
         for split in get_args(Split)
         for index in range(options.count(split))
     )
     if labels is None:
         return Source("scenes", (), samples)
-    note = f"task {task}: {labels.words}"
+    note = f"task {task.without('object_names', 'pixel_names')}: {labels.words}"
     if not rest and task == CLASSIFICATION:
         note += f"; --task {', '.join(_LABELS)} have other labels"
     return Source("scenes", labels.names(scenes), samples, task, label_kind=labels.kind, notes=(note,))
@@ -106,10 +128,13 @@ def scenes_source(rest: str, labelled: bool, task: TaskSpec | None) -> Source:
 
 def _plain(task: TaskSpec) -> TaskSpec:
     """The task without what a checkpoint adds to it, such as a temperature."""
+    if task.name == "universal":
+        return task.without("object_names", "pixel_names", "middle", "deepest")
     return MULTI_LABEL if takes_many(task) else TaskSpec(task.name)
 
 
 def _labels(task: TaskSpec) -> _Labels:
     if task.name not in _LABELS:
-        raise VitrailError(f"scenes have no labels for task {task.name}; {nearest(task.name, _LABELS)}")
+        known = [*_LABELS, "universal"]
+        raise VitrailError(f"scenes have no labels for task {task.name}; {nearest(task.name, known)}")
     return _ALL_CLASSES if takes_many(task) else _LABELS[task.name]

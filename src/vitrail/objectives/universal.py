@@ -1,0 +1,102 @@
+"""The objective of several tasks: the weighted sum of their losses (Caruana, 1997, "Multitask learning")."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from torch import Tensor
+
+from ..data.joint import JointView
+from ..data.loader import Batch, Views
+from ..errors import VitrailError
+from ..models.fields import ModelConfig
+from ..nn import BaseVisionModel
+from ..tasks.universal import Universal, samples_of
+from .objective import Augmentation, Labels, Loss, Moment, Objective, ObjectiveConfig
+from .segmentation import dense_size, packed
+
+
+class WeightedSum(Objective):
+    """Weighted sum of the losses of several tasks.
+
+    Args:
+        model: pixels -> TaskOutputs.
+        objectives: objective of each task, around the same model.
+        weights: weight of each.
+    """
+
+    def __init__(
+        self, model: BaseVisionModel[ModelConfig], objectives: Mapping[str, Objective], weights: Mapping[str, float]
+    ) -> None:
+        super().__init__(model)
+        # Not as submodules: each has the same model, which is saved once.
+        self.losses = dict(objectives)
+        self.weights = dict(weights)
+
+    def forward(self, batch: Batch, moment: Moment) -> Loss:
+        output = self.model(batch.pixels)
+        found = {
+            name: objective.loss_of(getattr(output, name), batch.targets[name])
+            for name, objective in self.losses.items()
+        }
+        total = sum((self.weights[name] * loss.total for name, loss in found.items()), found_zero(found))
+        return Loss(total, {name: loss.total.detach() for name, loss in found.items()})
+
+
+def found_zero(found: Mapping[str, Loss]) -> Tensor:
+    """A zero to add losses to."""
+    return next(iter(found.values())).total.new_zeros(())
+
+
+@dataclass(frozen=True, slots=True)
+class PackedView:
+    """Views of a sample with targets of several tasks: all follow the image."""
+
+    joint: JointView
+
+    def __call__(self, image: Tensor, target: dict[str, Any]) -> tuple[Tensor, dict[str, Any]]:
+        image, found = self.joint(image, target)
+        return image, {name: packed(one) for name, one in found.items()}
+
+
+@dataclass(frozen=True, kw_only=True)
+class UniversalObjectiveConfig(ObjectiveConfig):
+    """Weighted sum of the losses of several tasks, each with its own objective's defaults."""
+
+    name: ClassVar[str] = "universal"
+    tasks: ClassVar[tuple[str, ...]] = ("universal",)
+    quality: ClassVar[str] = "task"
+
+    classification: float = 1.0
+    """Weight of the cross entropy of the image's class."""
+    detection: float = 1.0
+    """Weight of the loss of the boxes."""
+    segmentation: float = 1.0
+    """Weight of the loss of the pixels' classes."""
+    depth: float = 1.0
+    """Weight of the error of the depth's logarithm."""
+
+    def __post_init__(self) -> None:
+        for name in ("classification", "detection", "segmentation", "depth"):
+            if not 0 <= getattr(self, name) < 1e6:
+                raise VitrailError(f"objective.{name} is {getattr(self, name)}: a weight is 0 or more")
+
+    def build(self, model: BaseVisionModel[ModelConfig], labels: Labels | None) -> WeightedSum:
+        from .registry import objective_config
+
+        if labels is None or not isinstance(labels.task, Universal):
+            raise VitrailError("objective universal needs labels of several tasks: give a source that has them")
+        task = labels.task
+        built: dict[str, Objective] = {}
+        for name, part in task.parts.items():
+            own = Labels(part, task.names_of(name, labels.names), samples_of(name, labels.samples), labels.preprocess)
+            built[name] = objective_config(part.objective)().build(model, own)
+        return WeightedSum(model, built, {name: getattr(self, name) for name in built})
+
+    def views(self, augmentation: Augmentation) -> Views:
+        return PackedView(augmentation.joint())
+
+    def default_model(self, side: int) -> tuple[str, dict[str, Any], int] | None:
+        return "universal_compact_small_128", {}, dense_size(side)
+
+
