@@ -1,5 +1,6 @@
 """Dense detection: an object, or none, for each cell of a pyramid of maps."""
 
+import math
 from collections.abc import Iterable, Sequence
 
 import torch
@@ -54,18 +55,18 @@ class DenseDetectionHead(nn.Module):
 
     Args:
         pyramid: Tokens -> tuple of (B, F, h, w).
-        levels: number of levels.
         dim: channels F of the maps.
         num_classes: classes K.
     """
 
-    def __init__(self, pyramid: nn.Module, levels: int, dim: int, num_classes: int) -> None:
+    def __init__(self, pyramid: nn.Module, dim: int, num_classes: int) -> None:
         super().__init__()
         self.pyramid = pyramid
         self.classify = nn.Conv2d(dim, num_classes, 3, padding=1)
         self.box = nn.Conv2d(dim, 4, 3, padding=1)
         nn.init.normal_(self.classify.weight, std=0.01)
-        nn.init.constant_(self.classify.bias, float(torch.logit(torch.tensor(PRIOR))))
+        assert self.classify.bias is not None
+        nn.init.constant_(self.classify.bias, math.log(PRIOR / (1 - PRIOR)))
 
     def forward(self, tokens: Tokens) -> DenseDetections:
         maps = self.pyramid(tokens)
