@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
@@ -50,6 +51,7 @@ def task_aligned(
         labels: classes of the objects; -1 for padding.
         most, alpha, beta: see above.
     """
+    truth, labels = F.pad(truth, (0, 0, 0, 1)), F.pad(labels, (0, 1), value=-1)  # images of a batch without objects
     there = labels >= 0
     iou = overlaps(truth[:, :, None], boxes[:, None])[0]
     kinds = labels.clamp(min=0)[:, :, None].expand(-1, -1, boxes.shape[1])

@@ -32,8 +32,9 @@ def dense_detection_loss(
         boxes: true boxes as centre x, centre y, width, height, as fractions.
         labels: their classes; -1 for padding.
     """
-    logits, found, truth = output.logits.float(), corners(output.boxes.float()), corners(boxes.float())
-    objects, weights = task_aligned(logits.sigmoid(), found, output.points.float(), truth, labels)
+    logits, found = output.logits, corners(output.boxes)
+    truth = corners(boxes.to(found.dtype))
+    objects, weights = task_aligned(logits.sigmoid(), found, output.points, truth, labels)
     image, point = (objects >= 0).nonzero(as_tuple=True)
     chosen = objects[image, point]
     share = weights[image, point]
