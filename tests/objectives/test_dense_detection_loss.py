@@ -22,7 +22,7 @@ def drawn(images, objects, classes, seed=0):
     start = 0.7 * torch.rand(images, objects, 2, generator=rng).double()
     sides = 0.01 + 0.5 * torch.rand(images, objects, 2, generator=rng).double() ** 2
     labels = torch.randint(-1, classes, (images, objects), generator=rng)
-    return DenseDetections(logits, boxes, points), torch.cat([start + sides / 2, sides], -1), labels
+    return DenseDetections(logits, boxes, points), torch.cat([start, start + sides], -1), labels
 
 
 def iou_and_giou(a, b):
@@ -62,7 +62,7 @@ CASES = [(3, 4, 5, 0), (2, 7, 1, 1), (2, 12, 3, 2), (1, 1, 2, 3)]
 @pytest.mark.parametrize(("images", "objects", "classes", "seed"), CASES)
 def test_assignment_and_losses_equal_a_loop(images, objects, classes, seed):
     output, boxes, labels = drawn(images, objects, classes, seed)
-    found, truth = corners(output.boxes), corners(boxes)
+    found, truth = corners(output.boxes), boxes
     got = task_aligned(output.logits.sigmoid(), found, output.points, truth, labels)
     cross, overlap, edges, total = 0.0, 0.0, 0.0, 0.0
     for b in range(images):
@@ -90,8 +90,8 @@ def test_every_object_has_a_point_even_one_between_them():
     """An object smaller than a cell, at its corner, that no box overlaps: the nearest point learns it."""
     output, _, _ = drawn(1, 1, 2)
     far = DenseDetections(output.logits, torch.full_like(output.boxes, 0.01), output.points)
-    boxes = torch.tensor([[[1 / 3 + 0.001, 1 / 3 + 0.001, 0.004, 0.004]]]).double()
-    found = task_aligned(far.logits.sigmoid(), corners(far.boxes), far.points, corners(boxes), torch.tensor([[1]]))
+    boxes = torch.tensor([[[1 / 3 - 0.001, 1 / 3 - 0.001, 1 / 3 + 0.003, 1 / 3 + 0.003]]]).double()
+    found = task_aligned(far.logits.sigmoid(), corners(far.boxes), far.points, boxes, torch.tensor([[1]]))
     assert (found.objects >= 0).sum() == 1
     assert found.weights.max().item() == pytest.approx(0.1)
     point = far.points[0, found.objects[0].argmax()]

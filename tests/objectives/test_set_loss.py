@@ -5,7 +5,7 @@ import torch
 from transformers.loss.loss_for_object_detection import HungarianMatcher, ImageLoss
 
 from vitrail.models.universal import UniversalViTConfig
-from vitrail.nn import Detections
+from vitrail.nn import Detections, corners
 from vitrail.objectives.set_loss import CLASS_COST, EDGE_COST, OVERLAP_COST, match, set_loss
 
 SIZES = [  # queries, classes, objects of each image
@@ -48,7 +48,7 @@ def theirs(output, boxes, labels):
 @pytest.mark.parametrize("seed", range(3))
 def test_losses_and_gradients_equal_those_of_transformers(queries, classes, counts, seed):
     output, boxes, labels = drawn(queries, classes, counts, seed)
-    ours, reference = set_loss(output, boxes, labels), theirs(output, boxes, labels)
+    ours, reference = set_loss(output, corners(boxes), labels), theirs(output, boxes, labels)
     torch.testing.assert_close(tuple(ours), reference, rtol=0, atol=1e-9)
     inputs = (output.logits, output.boxes)
     weighted = CLASS_COST * reference[0] + EDGE_COST * reference[1] + OVERLAP_COST * reference[2]
@@ -61,14 +61,14 @@ def test_padding_between_objects_and_its_boxes_have_no_effect():
     order = torch.randperm(6, generator=torch.Generator().manual_seed(1))
     spread, moved = labels[:, order], boxes[:, order].clone()
     moved[spread < 0] = 7.0
-    torch.testing.assert_close(tuple(set_loss(output, moved, spread)), tuple(set_loss(output, boxes, labels)))
+    torch.testing.assert_close(tuple(set_loss(output, corners(moved), spread)), tuple(set_loss(output, corners(boxes), labels)))
 
 
 def test_outputs_that_are_not_finite_are_matched_last():
     output, boxes, labels = drawn(5, 3, (3,))
     broken = Detections(output.logits.detach().clone(), output.boxes.detach())
     broken.logits[0, :2] = float("nan")
-    _, query, _ = match(broken, boxes, labels)
+    _, query, _ = match(broken, corners(boxes), labels)
     assert query.tolist() == [2, 3, 4]
 
 
@@ -85,7 +85,7 @@ def test_every_decoder_block_is_trained():
     for _ in range(80):
         blocks = model.head.forward_blocks(model.forward_features(pixels))
         optimizer.zero_grad()
-        sum(set_loss(block, boxes, labels).total for block in blocks).backward()
+        sum(set_loss(block, corners(boxes), labels).total for block in blocks).backward()
         optimizer.step()
     with torch.no_grad():
         blocks = model.head.forward_blocks(model.forward_features(pixels))
@@ -93,6 +93,6 @@ def test_every_decoder_block_is_trained():
     assert len(blocks) == 3
     torch.testing.assert_close(blocks[-1], last)
     for block in blocks:
-        image, query, chosen = match(block, boxes, labels)
+        image, query, chosen = match(block, corners(boxes), labels)
         assert block.logits[image, query].argmax(1).equal(labels[image, chosen])
         assert (block.boxes[image, query] - boxes[image, chosen]).abs().max() < 0.1

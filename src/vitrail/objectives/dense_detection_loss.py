@@ -29,11 +29,11 @@ def dense_detection_loss(
 
     Args:
         output: of the model.
-        boxes: true boxes as centre x, centre y, width, height, as fractions.
+        boxes: true boxes as left, top, right and bottom edges, as fractions of the image's sides.
         labels: their classes; -1 for padding.
     """
     logits, found = output.logits, corners(output.boxes)
-    truth = corners(boxes.to(found.dtype))
+    truth = boxes.to(found.dtype)
     objects, weights = task_aligned(logits.sigmoid(), found, output.points, truth, labels)
     image, point = (objects >= 0).nonzero(as_tuple=True)
     chosen = objects[image, point]

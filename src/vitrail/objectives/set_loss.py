@@ -8,7 +8,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from ..errors import VitrailError
-from ..nn import Detections, corners, overlaps
+from ..nn import Detections, centres, corners, overlaps
 
 CLASS_COST, EDGE_COST, OVERLAP_COST = 1.0, 5.0, 2.0
 """Weights of class, L1 distance and GIoU, in the matching and in the loss (Carion et al., 2020, appendix A.4)."""
@@ -37,7 +37,7 @@ def set_loss(
 
     Args:
         output: of the model.
-        boxes: true boxes as centre x, centre y, width, height, as fractions.
+        boxes: true boxes as left, top, right and bottom edges, as fractions of the image's sides.
         labels: their classes; -1 for padding.
         no_object: weight of "no object" in the loss of the classes.
     """
@@ -47,7 +47,7 @@ def set_loss(
     wanted[image, query] = labels[image, chosen]
     weights = output.logits.new_ones(classes)
     weights[-1] = no_object
-    found, truth = output.boxes[image, query], boxes[image, chosen].to(output.boxes.dtype)
+    found, truth = output.boxes[image, query], centres(boxes[image, chosen].to(output.boxes.dtype))
     count = (labels >= 0).sum().clamp(min=1)
     return SetLosses(
         F.cross_entropy(output.logits.flatten(0, 1), wanted.flatten(), weights),
@@ -90,11 +90,11 @@ def pair_costs(output: Detections, boxes: Float[Tensor, "B M 4"], labels: Int[Te
 
     Costs that are not finite, as of a model that has diverged, become the largest number: such pairs come last.
     """
-    boxes = boxes.to(output.boxes.dtype)
+    edges = boxes.to(output.boxes.dtype)
     kinds = labels.clamp(min=0)[:, None].expand(-1, output.logits.shape[1], -1)
     probability = output.logits.softmax(dim=2).gather(2, kinds)
-    distance = (output.boxes[:, :, None] - boxes[:, None]).abs().sum(dim=3)
-    giou = overlaps(corners(output.boxes)[:, :, None], corners(boxes)[:, None])[1]
+    distance = (output.boxes[:, :, None] - centres(edges)[:, None]).abs().sum(dim=3)
+    giou = overlaps(corners(output.boxes)[:, :, None], edges[:, None])[1]
     costs = EDGE_COST * distance - CLASS_COST * probability - OVERLAP_COST * giou
     most = torch.finfo(costs.dtype).max
     return torch.nan_to_num(costs, nan=most, posinf=most, neginf=most)
