@@ -61,7 +61,9 @@ def test_padding_between_objects_and_its_boxes_have_no_effect():
     order = torch.randperm(6, generator=torch.Generator().manual_seed(1))
     spread, moved = labels[:, order], boxes[:, order].clone()
     moved[spread < 0] = 7.0
-    torch.testing.assert_close(tuple(set_loss(output, corners(moved), spread)), tuple(set_loss(output, corners(boxes), labels)))
+    torch.testing.assert_close(
+        tuple(set_loss(output, corners(moved), spread)), tuple(set_loss(output, corners(boxes), labels))
+    )
 
 
 def test_outputs_that_are_not_finite_are_matched_last():

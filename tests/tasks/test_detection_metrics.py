@@ -3,6 +3,7 @@
 import contextlib
 import io
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -11,11 +12,12 @@ from pycocotools.cocoeval import COCOeval
 
 from vitrail.errors import VitrailError
 from vitrail.nn import DenseDetections, Detections, centres
+from vitrail.tasks.average_precision import TrueObjects
 from vitrail.tasks.detected_objects import detected_objects
-from vitrail.tasks.detection_metrics import BoxTargets, DetectionMetrics
+from vitrail.tasks.detection_metrics import DetectionMetrics
 
 NAMES = ("cat", "cow", "dog")
-SIZE = (200.0, 300.0)
+SIZE = (200, 300)
 
 
 def scene(images, objects, classes, seed=0, crowd=0.0, quality=0.03):
@@ -33,8 +35,11 @@ def scene(images, objects, classes, seed=0, crowd=0.0, quality=0.03):
     found[..., 2:] = found[..., 2:].abs()
     logits = 2 * torch.randn(images, 3 * objects, len(NAMES), generator=rng) - 2
     output = DenseDetections(logits, found, torch.zeros(images, 3 * objects, 2))
-    sizes = torch.tensor(SIZE).expand(images, 2)
-    return output, BoxTargets(centres(boxes), labels, rand(images, objects) < crowd, sizes)
+    crowds = rand(images, objects) < crowd
+    there = labels >= 0
+    return output, [
+        TrueObjects(labels[n][there[n]], boxes[n][there[n]], crowds[n][there[n]], SIZE) for n in range(images)
+    ]
 
 
 def pycocotools(output, target):
@@ -46,19 +51,15 @@ def pycocotools(output, target):
         edges = boxes.double() * scale
         return torch.cat([edges[:, :2], edges[:, 2:] - edges[:, :2]], 1).tolist()
 
-    count = len(target.labels)
     data = {
-        "images": [{"id": n, "height": height, "width": width} for n in range(1, count + 1)],
+        "images": [{"id": n} for n in range(1, len(target) + 1)],
         "categories": [{"id": k} for k in range(1, len(NAMES) + 1)],
         "annotations": [],
     }
-    for n in range(count):
-        centre = target.boxes[n].double()
-        edges = torch.cat([centre[:, :2] - centre[:, 2:] / 2, centre[:, :2] + centre[:, 2:] / 2], 1)
-        for label, crowd, box in zip(target.labels[n].tolist(), target.crowd[n].tolist(), rows(edges), strict=True):
-            if label >= 0:
-                row = {"id": len(data["annotations"]) + 1, "image_id": n + 1, "category_id": label + 1, "bbox": box}
-                data["annotations"].append(row | {"area": box[2] * box[3], "iscrowd": int(crowd)})
+    for n, image in enumerate(target, start=1):
+        for label, crowd, box in zip(image.classes.tolist(), image.crowd.tolist(), rows(image.boxes), strict=True):
+            row = {"id": len(data["annotations"]) + 1, "image_id": n, "category_id": label + 1, "bbox": box}
+            data["annotations"].append(row | {"area": box[2] * box[3], "iscrowd": int(crowd)})
     results = [
         {"image_id": n, "category_id": label + 1, "bbox": box, "score": score}
         for n, image in enumerate(detected_objects(output), start=1)
@@ -95,12 +96,9 @@ def pycocotools(output, target):
 def test_average_precision_equals_pycocotools(options):
     output, target = scene(**options)
     evaluation = DetectionMetrics(NAMES)
-    half = len(target.labels) // 2
+    half = len(target) // 2
     for part in (slice(None, half), slice(half, None)):
-        evaluation.update(
-            DenseDetections(output.logits[part], output.boxes[part], output.points[part]),
-            BoxTargets(target.boxes[part], target.labels[part], target.crowd[part], target.sizes[part]),
-        )
+        evaluation.update(DenseDetections(output.logits[part], output.boxes[part], output.points[part]), target[part])
     found = evaluation.compute()
     stats, classes = pycocotools(output, target)
     ours = [found.ap, found.ap50, found.ap75, found.ap_small, found.ap_medium, found.ap_large, found.recall]
@@ -111,17 +109,20 @@ def test_average_precision_equals_pycocotools(options):
         [None if value == -1 else value for value in classes], abs=1e-12
     )
     assert (found.quality, found.loss) == pytest.approx((found.ap, 1 - found.ap))
-    assert found.objects == ((target.labels >= 0) & ~target.crowd).sum()
+    assert found.objects == sum((~image.crowd).sum() for image in target)
     assert all(math.isfinite(value) for value in found.headline().values())
 
 
 def test_a_perfect_detector_and_one_that_finds_nothing():
     output, target = scene(24, 3, 3, quality=0.0)
     logits = torch.full((24, 9, 3), -9.0)
-    logits[:, :3] += 18 * torch.eye(4)[target.labels][..., :3]  # -1 takes the last row, without a class
-    centre_boxes = DenseDetections(logits, output.boxes, output.points)
+    boxes = torch.rand(24, 9, 4)
+    for n, image in enumerate(target):
+        count = len(image.classes)
+        boxes[n, :count] = centres(image.boxes)
+        logits[n, :count] += 18 * torch.eye(3)[image.classes]
     metrics = DetectionMetrics(NAMES)
-    metrics.update(centre_boxes, target)
+    metrics.update(DenseDetections(logits, boxes, output.points), target)
     perfect = metrics.compute()
     assert (perfect.ap50, perfect.ap75, perfect.recall) == pytest.approx((1, 1, 1))
     assert perfect.margin == pytest.approx(0, abs=1e-9)
@@ -137,8 +138,7 @@ def test_an_evaluation_states_what_it_is_worth():
     assert any("no objects in these images" in line for line in metrics.compute().cautions())
     output, target = scene(3, 4, 1)
     metrics = DetectionMetrics(NAMES)
-    unsized = BoxTargets(target.boxes, target.labels, target.crowd, torch.full((3, 2), math.nan))
-    metrics.update(output, unsized)
+    metrics.update(output, [replace(image, size=None) for image in target])
     found = metrics.compute()
     assert any("no objects of cow, dog" in line for line in found.cautions())
     assert (found.ap_small, found.ap_medium, found.ap_large) == (None, None, None)

@@ -21,8 +21,8 @@ from ..nn import (
     VisionModel,
     init_vit,
 )
-from ..task_spec import TaskSpec
-from .fields import DETECTION, BlockFields, ClassifierFields, PositionedFields, Size
+from ..task_spec import DETECTION, TaskSpec
+from .fields import BlockFields, ClassifierFields, PositionedFields, Size
 from .parts import learned_positions, vit_encoder
 
 

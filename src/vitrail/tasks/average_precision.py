@@ -24,13 +24,13 @@ class TrueObjects:
         classes: (n,), indices.
         boxes: (n, 4), left, top, right and bottom edges, as fractions of the image's sides.
         crowd: (n,), groups of objects, in which detections are neither right nor wrong.
-        size: height and width of the image in pixels, by which objects are small, medium or large.
+        size: height and width of the image in pixels, by which objects are small, medium or large; None if not known.
     """
 
     classes: Int[Tensor, " n"]
     boxes: Float[Tensor, "n 4"]
     crowd: Bool[Tensor, " n"]
-    size: tuple[float, float]
+    size: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,8 @@ class Precision:
 
     Attributes:
         ap, ap50, ap75: average precision, and that at an IoU of 0.5 and of 0.75.
-        small, medium, large: `ap` of objects of less than 32², of up to 96², and of more square pixels.
+        small, medium, large: `ap` of objects of less than 32², of up to 96², and of more square pixels; None too if
+            sizes of images are not known.
         recall: share of the objects that are found, of at most 100 detections in an image.
         classes: `ap` and `ap50` of each class.
     """
@@ -73,7 +74,7 @@ def average_precision(
     """
     evaluation = _evaluation(found, truth, num_classes)
     images = list(range(1, len(truth) + 1))
-    whole = _precision(evaluation, images)
+    whole = _precision(evaluation, images, sized=all(image.size is not None for image in truth))
     if len(images) < 2 * _GROUPS:
         return whole, None
     evaluation.params.areaRng = evaluation.params.areaRng[:1]
@@ -91,9 +92,7 @@ def _evaluation(found: Sequence[DetectedObjects], truth: Sequence[TrueObjects], 
         from faster_coco_eval import COCO, COCOeval_faster
     except ImportError:
         raise VitrailError("average precision needs faster-coco-eval: run `pip install 'vitrail[detection]'`") from None
-    images = [
-        {"id": number, "height": image.size[0], "width": image.size[1]} for number, image in enumerate(truth, start=1)
-    ]
+    images = [{"id": number} for number in range(1, len(truth) + 1)]
     annotations: list[dict[str, Any]] = []
     for number, image in enumerate(truth, start=1):
         boxes = _pixels(image.boxes, image.size)
@@ -112,9 +111,9 @@ def _evaluation(found: Sequence[DetectedObjects], truth: Sequence[TrueObjects], 
     return COCOeval_faster(data, data.loadRes(results), "bbox")
 
 
-def _pixels(boxes: Float[Tensor, "n 4"], size: tuple[float, float]) -> list[list[float]]:
-    """Left, top, width and height in pixels."""
-    height, width = size
+def _pixels(boxes: Float[Tensor, "n 4"], size: tuple[int, int] | None) -> list[list[float]]:
+    """Left, top, width and height in pixels, or as fractions of an image of unknown size."""
+    height, width = size or (1, 1)
     edges = boxes.double() * boxes.new_tensor([width, height, width, height]).double()
     left_top, right_bottom = edges.split(2, dim=1)
     rows: list[list[float]] = np.concatenate([left_top.numpy(), (right_bottom - left_top).numpy()], axis=1).tolist()
@@ -130,16 +129,16 @@ def _precisions(evaluation: Any, images: list[int]) -> tuple[np.ndarray, np.ndar
     return evaluation.eval["precision"], evaluation.eval["recall"]
 
 
-def _precision(evaluation: Any, images: list[int]) -> Precision:
+def _precision(evaluation: Any, images: list[int], *, sized: bool) -> Precision:
     precision, recall = _precisions(evaluation, images)
     every = precision[..., 0, -1]
     return Precision(
         ap=_mean(every),
         ap50=_mean(every[0]),
         ap75=_mean(every[5]),
-        small=_mean(precision[..., 1, -1]),
-        medium=_mean(precision[..., 2, -1]),
-        large=_mean(precision[..., 3, -1]),
+        small=_mean(precision[..., 1, -1]) if sized else None,
+        medium=_mean(precision[..., 2, -1]) if sized else None,
+        large=_mean(precision[..., 3, -1]) if sized else None,
         recall=_mean(recall[..., 0, -1]),
         classes=tuple((_mean(every[:, :, kind]), _mean(every[0, :, kind])) for kind in range(every.shape[2])),
     )

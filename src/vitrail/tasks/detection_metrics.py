@@ -1,44 +1,19 @@
 """Detection metrics: what a detector is worth on images whose objects are known."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Int
 from torch import Tensor
-from torch.utils import _pytree as pytree
 
 from ..errors import VitrailError
-from ..nn import DenseDetections, Detections, corners
+from ..nn import DenseDetections, Detections
 from .average_precision import TrueObjects, average_precision
 from .detected_objects import DetectedObjects, detected_objects
 from .task import Evaluation, Metrics, Names
 from .worth import with_margin
-
-
-@dataclass(frozen=True, slots=True)
-class BoxTargets:
-    """Objects of a batch of images, padded to the same number M.
-
-    Attributes:
-        boxes: (B, M, 4) as centre x, centre y, width, height, as fractions of the image's sides.
-        labels: (B, M), classes; -1 for padding.
-        crowd: (B, M), groups of objects, which are not targets; detections in them are neither right nor wrong.
-        sizes: (B, 2), height and width of the images in pixels; NaN if they are not known.
-    """
-
-    boxes: Float[Tensor, "B M 4"]
-    labels: Int[Tensor, "B M"]
-    crowd: Bool[Tensor, "B M"]
-    sizes: Float[Tensor, "B 2"]
-
-    @property
-    def learned(self) -> Int[Tensor, "B M"]:
-        """Classes of the objects that a detector has to find; -1 for padding and crowds."""
-        return self.labels.masked_fill(self.crowd, -1)
-
-
-pytree.register_dataclass(BoxTargets, serialized_type_name="vitrail.BoxTargets")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -123,15 +98,13 @@ class DetectionMetrics(Metrics):
         self.names = names
         self.found: list[DetectedObjects] = []
         self.truth: list[TrueObjects] = []
-        self.sized = True
 
-    def update(self, output: Detections | DenseDetections, target: BoxTargets) -> None:
-        """Add a batch of a detector's outputs with its targets."""
+    def update(self, output: Detections | DenseDetections, target: Sequence[TrueObjects]) -> None:
+        """Add a batch of a detector's outputs, and the objects of its images."""
         if not (output.logits.isfinite().all() and output.boxes.isfinite().all()):
             raise VitrailError("some outputs of the detector are not finite: the weights have diverged, or try float32")
-        self.sized &= bool(target.sizes.isfinite().all())
         self.found += detected_objects(output)
-        self.truth += _true_objects(target)
+        self.truth += target
 
     def compute(self) -> DetectionEvaluation:
         """Compute precision and recall over all images."""
@@ -139,7 +112,6 @@ class DetectionMetrics(Metrics):
             raise VitrailError("there are no labelled images to score: give a source with labels")
         whole, margin = average_precision(self.found, self.truth, len(self.names))
         counts = torch.stack([self._count(image) for image in self.truth]).sum(dim=0).tolist()
-        small, medium, large = (whole.small, whole.medium, whole.large) if self.sized else (None, None, None)
         ap = whole.ap or 0.0
         return DetectionEvaluation(
             count=len(self.truth),
@@ -155,24 +127,13 @@ class DetectionMetrics(Metrics):
                 ClassPrecision(name=name, objects=count, ap=values[0], ap50=values[1])
                 for name, count, values in zip(self.names, counts, whole.classes, strict=True)
             ),
-            ap_small=small,
-            ap_medium=medium,
-            ap_large=large,
+            ap_small=whole.small,
+            ap_medium=whole.medium,
+            ap_large=whole.large,
         )
 
     def _count(self, image: TrueObjects) -> Int[Tensor, " K"]:
         return image.classes[~image.crowd].bincount(minlength=len(self.names))
-
-
-def _true_objects(target: BoxTargets) -> list[TrueObjects]:
-    there, edges = target.labels >= 0, corners(target.boxes.double())
-    sizes = target.sizes.nan_to_num(1.0).double().tolist()
-    return [
-        TrueObjects(labels[mask], boxes[mask], crowd[mask], (height, width))
-        for labels, boxes, crowd, mask, (height, width) in zip(
-            target.labels, edges, target.crowd, there, sizes, strict=True
-        )
-    ]
 
 
 def _some(names: list[str], most: int = 5) -> str:

@@ -59,6 +59,8 @@ class DenseDetectionHead(nn.Module):
         num_classes: classes K.
     """
 
+    hidden_parts = ("pyramid",)
+
     def __init__(self, pyramid: nn.Module, dim: int, num_classes: int) -> None:
         super().__init__()
         self.pyramid = pyramid
