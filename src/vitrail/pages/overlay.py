@@ -9,7 +9,7 @@ from jaxtyping import Float, Int, UInt8
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from .image import colours, enlarge
+from .image import colours
 
 _OPACITY = 0.6
 _GOLDEN = 0.61803398875
@@ -48,13 +48,13 @@ def with_boxes(
     classes: Int[Tensor, " n"],
     words: Sequence[str],
     count: int,
-) -> UInt8[Tensor, "3 H2 W2"]:
-    """An image, enlarged if it is small, with boxes and a text for each, in the colours of `count` classes.
+) -> UInt8[Tensor, "3 H W"]:
+    """An image with boxes and a text for each, in the colours of `count` classes.
 
     Args:
         boxes: left, top, right and bottom edges, as fractions of the image's sides; the first are in front.
     """
-    drawn = Image.fromarray(enlarge(image).permute(1, 2, 0).contiguous().numpy())
+    drawn = Image.fromarray(image.permute(1, 2, 0).contiguous().numpy())
     pen, font, table = ImageDraw.Draw(drawn), ImageFont.load_default(12), class_colours(count).tolist()
     sides = (drawn.width - 1, drawn.height - 1) * 2
     for box, kind, text in reversed(list(zip(boxes.tolist(), classes.tolist(), words, strict=True))):

@@ -16,6 +16,7 @@ from ..data.targets import Targets
 from ..errors import VitrailError
 from ..nn import DenseDetections, Detections, corners
 from ..pages.html import section, table
+from ..pages.image import enlarge, png_bytes
 from ..pages.overlay import with_boxes
 from ..tables import plain_table
 from ..task_spec import DETECTION, TaskSpec
@@ -230,7 +231,7 @@ class Detection(Task):
         return [object_errors(found, truth) for found, truth in zip(self.shown(output), target, strict=True)]
 
     def panels(self, image: UInt8[Tensor, "3 H W"], target: Any, output: Any, names: Names) -> list[Panel]:
-        truth = _one(target)
+        truth, image = _one(target), enlarge(image)
         words = [names[index] for index in truth.classes]
         panels = [Panel("truth", with_boxes(image, truth.boxes, truth.classes, words, len(names)))]
         if output is not None:
@@ -238,6 +239,14 @@ class Detection(Task):
             words = [f"{names[index]} {score:.2f}" for index, score in zip(found.classes, found.scores, strict=True)]
             panels.append(Panel("prediction", with_boxes(image, found.boxes, found.classes, words, len(names))))
         return panels
+
+    def drawn(self, image: UInt8[Tensor, "3 H W"], prediction: ObjectPrediction, names: Names) -> dict[str, bytes]:
+        """The image with a box around each object."""
+        found = prediction.objects or ()
+        boxes = torch.tensor([(one.left, one.top, one.right, one.bottom) for one in found]).reshape(-1, 4)
+        classes = torch.tensor([list(names).index(one.name) for one in found], dtype=torch.long)
+        words = [f"{one.name} {one.score:.2f}" for one in found]
+        return {".png": png_bytes(with_boxes(image, boxes, classes, words, len(names)))}
 
     def label_words(self, target: Any, names: Names) -> str:
         return counted(_one(target).classes, names)
