@@ -1,23 +1,25 @@
-"""Compact detector: a compact hybrid, ViTDet's simple feature pyramid, and a dense head.
+"""Compact detector: a convolutional stem, a short ViT, ViTDet's simple feature pyramid, and a dense head.
 
-For small data sets and small machines, on which a DETR needs hundreds of epochs. The stem is that of `compact`, the
+For small data sets and small machines, on which a DETR needs hundreds of epochs. The stem is that of `vitc`, the
 pyramid that of Li et al. (2022), "Exploring plain vision transformer backbones for object detection" (ViTDet), the
 head without anchors that of Tian et al. (2019), "FCOS", which task-aligned assignment trains (Feng et al., 2021,
 "TOOD"); see LOG.md for the effect of each choice.
 """
 
+import math
 from dataclasses import dataclass
 
 from torch import nn
 
 from ..errors import VitrailError
 from ..nn import (
-    ConvStem,
     DenseDetectionHead,
     DenseDetections,
     Embedding,
     FeaturePyramid,
+    HybridPatchEmbed,
     Stages,
+    StridedConvs,
     VisionModel,
     init_vit,
 )
@@ -32,7 +34,7 @@ class CompactDetectorConfig(PositionedFields, BlockFields, ClassifierFields):
 
     Attributes:
         num_classes: number of classes K of the objects.
-        stem: widths of the 3×3 convolutions of each stage; every stage ends by halving the map.
+        stem: (width, stride) of each 3×3 convolution; a 1×1 convolution projects to `embed_dim`.
         levels: number of maps of the pyramid; the first has the grid of the tokens, each other half the one before.
         pyramid_dim: channels of the maps.
     """
@@ -40,7 +42,7 @@ class CompactDetectorConfig(PositionedFields, BlockFields, ClassifierFields):
     task: TaskSpec = DETECTION
     image_size: Size = 128
     num_classes: int = 80
-    stem: Stages = ((24,), (48,), (96, 96))
+    stem: Stages = ((32, 2), (64, 2), (64, 1), (128, 2), (128, 1))
     embed_dim: int = 128
     depth: int = 4
     num_heads: int = 4
@@ -54,8 +56,10 @@ class CompactDetectorConfig(PositionedFields, BlockFields, ClassifierFields):
                 f"CompactDetectorConfig has levels={self.levels} and pyramid_dim={self.pyramid_dim}: it needs 1 to "
                 f"{_MOST_LEVELS} levels of at least one channel"
             )
-        stem = ConvStem(self.in_channels, self.embed_dim, self.stem, nn.ReLU)
-        embed = Embedding(stem, positions=learned_positions(self, stem))
+        reduction = math.prod(stride for _, stride in self.stem)
+        convolutions = StridedConvs(self.in_channels, self.stem)
+        patches = HybridPatchEmbed(convolutions, self.stem[-1][0], reduction, self.embed_dim)
+        embed = Embedding(patches, positions=learned_positions(self, patches))
         resizes = [halved(level) for level in range(self.levels)]
         pyramid = FeaturePyramid(self.embed_dim, self.pyramid_dim, resizes, (self.embed_dim,) * self.levels)
         return VisionModel(
@@ -76,4 +80,5 @@ def halved(times: int) -> nn.Module:
 
 VARIANTS = {
     "compact_detector_small_128": CompactDetectorConfig(),
+    "compact_detector_small_256": CompactDetectorConfig(image_size=256, levels=3),
 }

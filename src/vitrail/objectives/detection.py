@@ -73,4 +73,8 @@ class DetectionConfig(ObjectiveConfig):
         return augmentation.joint()
 
     def default_model(self, side: int) -> tuple[str, dict[str, Any], int] | None:
-        return "compact_detector_small_128", {}, dense_size(side)
+        return (
+            ("compact_detector_small_128", {}, dense_size(side))
+            if side < 200
+            else ("compact_detector_small_256", {}, 256)
+        )
