@@ -87,4 +87,4 @@ def _boxes(distances: Float[Tensor, "B 4 h w"]) -> tuple[Float[Tensor, "B Q 4"],
     x = torch.arange(columns, device=distances.device).repeat(rows).to(distances.dtype).add(0.5) / columns
     sides = (left + right) / columns, (top + bottom) / rows
     centre = x + (right - left) / (2 * columns), y + (bottom - top) / (2 * rows)
-    return torch.stack([*centre, *sides], dim=2), torch.stack([x, y], dim=1).expand(len(left), -1, -1)
+    return torch.stack([*centre, *sides], dim=2), torch.stack([x, y], dim=1).expand(left.shape[0], -1, -1)
