@@ -12,13 +12,13 @@ TASKS = {
     "classification": "classification:Classification",
     "regression": "regression:Regression",
     "embedding": "embedding:Embedding",
+    "detection": "detection:Detection",
     "segmentation": "segmentation:Segmentation",
     "depth": "depth:Depth",
 }
 """Name -> file and class. Other packages add theirs through the entry points `vitrail.tasks`."""
 
 ARCHITECTURES_ONLY = (
-    "detection",
     "reconstruction",
     "masked-image-modelling",
     "image-text",
