@@ -68,7 +68,7 @@ def test_shared_fields_are_those_of_both() -> None:
         ("segformer_b0", "segmentation"),
         ("dpt_large_384", "depth"),
         ("dpt_large_segmentation_384", "segmentation"),
-        ("universal_vit_tiny_patch16_224", "several"),
+        ("universal_vit_tiny_patch16_224", "universal"),
     ],
 )
 def test_the_task_of_a_variant(name: str, task: str) -> None:

@@ -31,8 +31,11 @@ class DepthLoss(Objective):
         self.scale_invariance = scale_invariance
 
     def forward(self, batch: Batch, moment: Moment) -> Loss:
-        output = resized_map(self.model(batch.pixels).float(), batch.targets.shape[1:])
-        return Loss(scale_invariant_error(self.task.depths(output), batch.targets, self.scale_invariance))
+        return self.loss_of(self.model(batch.pixels), batch.targets)
+
+    def loss_of(self, output: Float[Tensor, "B h w"], target: Float[Tensor, "B H W"]) -> Loss:
+        resized = resized_map(output.float(), target.shape[1:])
+        return Loss(scale_invariant_error(self.task.depths(resized), target, self.scale_invariance))
 
 
 def scale_invariant_error(

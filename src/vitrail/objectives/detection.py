@@ -30,23 +30,30 @@ class BoxLoss(Objective):
     """
 
     def forward(self, batch: Batch, moment: Moment) -> Loss:
-        boxes, labels = objects(batch.targets)
         head = getattr(self.model, "head", None)
-        if isinstance(head, DetectionHead):
-            tokens = self.model.forward_features(batch.pixels)
-            assert isinstance(tokens, Tokens)
-            blocks = head.forward_blocks(tokens)
-            losses = [_set_loss(block, boxes, labels) for block in blocks]
-            last = losses[-1]
-            parts = {"classes": last.classes, "edges": last.edges, "overlap": last.overlap}
-            total = sum((loss.total for loss in losses[:-1]), last.total)
-            return Loss(total, {name: part.detach() for name, part in parts.items()})
-        output = self.model(batch.pixels)
-        assert isinstance(output, DenseDetections), type(output)
+        if not isinstance(head, DetectionHead):
+            return self.loss_of(self.model(batch.pixels), batch.targets)
+        tokens = self.model.forward_features(batch.pixels)
+        assert isinstance(tokens, Tokens)
+        boxes, labels = objects(batch.targets)
+        return _sum_of([_set_loss(block, boxes, labels) for block in head.forward_blocks(tokens)])
+
+    def loss_of(self, output: Detections | DenseDetections, target: BoxTargets) -> Loss:
+        boxes, labels = objects(target)
+        if isinstance(output, Detections):
+            return _sum_of([_set_loss(output, boxes, labels)])
         full = DenseDetections(output.logits.float(), output.boxes.float(), output.points.float())
         found = dense_detection_loss(full, boxes, labels)
         parts = {"classes": found.classes.detach(), "overlap": found.overlap.detach()}
         return Loss(found.classes + OVERLAP_WEIGHT * found.overlap, parts)
+
+
+def _sum_of(losses: list[SetLosses]) -> Loss:
+    """Sum of the losses after each block; the parts are those of the last."""
+    last = losses[-1]
+    parts = {"classes": last.classes, "edges": last.edges, "overlap": last.overlap}
+    total = sum((loss.total for loss in losses[:-1]), last.total)
+    return Loss(total, {name: part.detach() for name, part in parts.items()})
 
 
 def objects(target: BoxTargets) -> tuple[Float[Tensor, "B M 4"], Int[Tensor, "B M"]]:

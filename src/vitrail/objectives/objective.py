@@ -162,6 +162,15 @@ class Objective(nn.Module, ABC):
         """Compute the loss of a batch on the model's device. Random numbers come from torch's generator, which is
         seeded before each step, so that a run can be resumed."""
 
+    def loss_of(self, output: Any, target: Any) -> Loss:
+        """Loss of an output of the model, for objectives that can be one of several on the outputs of one model.
+
+        Args:
+            output: the model's output.
+            target: targets of the batch, as `forward` takes them.
+        """
+        raise NotImplementedError(f"{type(self).__name__} needs the images of its batch")
+
     def trivial(self, batch: Batch) -> Trivial | None:
         """The best known prediction for a batch that needs no training; by default None."""
         return None

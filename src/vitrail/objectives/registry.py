@@ -14,6 +14,7 @@ OBJECTIVES = {
     "detection": "detection:DetectionConfig",
     "segmentation": "segmentation:SegmentationConfig",
     "depth": "depth:DepthConfig",
+    "universal": "universal:UniversalObjectiveConfig",
     "mae": "mae:MAEObjectiveConfig",
     "simmim": "simmim:SimMIMConfig",
     "beit": "beit:BEiTObjectiveConfig",

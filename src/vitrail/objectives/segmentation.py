@@ -33,8 +33,10 @@ class PixelLoss(Objective):
         self.label_smoothing = label_smoothing
 
     def forward(self, batch: Batch, moment: Moment) -> Loss:
-        target = batch.targets
-        logits = resized_logits(self.model(batch.pixels).float(), target.shape[1:])
+        return self.loss_of(self.model(batch.pixels), batch.targets)
+
+    def loss_of(self, output: Float[Tensor, "B K h w"], target: Int[Tensor, "B H W"]) -> Loss:
+        logits = resized_logits(output.float(), target.shape[1:])
         entropy = pixel_cross_entropy(logits, target, self.label_smoothing)
         if not self.dice:
             return Loss(entropy)
@@ -66,6 +68,13 @@ def dice_loss(logits: Float[Tensor, "B K H W"], target: Int[Tensor, "B H W"]) ->
     return ((1 - scores) * occurs).sum() / occurs.sum().clamp(min=1)
 
 
+def packed(target: Any) -> Any:
+    """The map of a `MapTarget`, with classes as int64; other targets unchanged."""
+    if not isinstance(target, MapTarget):
+        return target
+    return target.values if target.values.is_floating_point() else target.values.long()
+
+
 @dataclass(frozen=True, slots=True)
 class MapView:
     """Views of a sample with one map: (image, MapTarget) -> (image, map at the size of the image)."""
@@ -74,8 +83,7 @@ class MapView:
 
     def __call__(self, image: Tensor, target: MapTarget) -> tuple[Any, Tensor]:
         image, found = self.joint(image, target)
-        values: Tensor = found.values
-        return image, values if values.is_floating_point() else values.long()
+        return image, packed(found)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,7 +1,7 @@
 """The classification objective: cross entropy, or another loss of the classes."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from torch import Tensor, nn
 
@@ -41,7 +41,10 @@ class Supervised(Objective):
 
     def forward(self, batch: Batch, moment: Moment) -> Loss:
         pixels, targets = self.mixed(batch)
-        return Loss(self.loss(joined(self.model(pixels)).float(), targets))
+        return self.loss_of(self.model(pixels), targets)
+
+    def loss_of(self, output: Any, target: Tensor) -> Loss:
+        return Loss(self.loss(joined(output).float(), target))
 
     def mixed(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Pixels and targets of a batch, in training after Mixup or CutMix."""

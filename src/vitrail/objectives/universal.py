@@ -97,6 +97,4 @@ class UniversalObjectiveConfig(ObjectiveConfig):
         return PackedView(augmentation.joint())
 
     def default_model(self, side: int) -> tuple[str, dict[str, Any], int] | None:
-        return "universal_compact_small_128", {}, dense_size(side)
-
-
+        return "compact_universal_small_128", {}, dense_size(side)

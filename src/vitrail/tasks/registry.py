@@ -12,6 +12,7 @@ TASKS = {
     "classification": "classification:Classification",
     "regression": "regression:Regression",
     "embedding": "embedding:Embedding",
+    "universal": "universal:Universal",
     "detection": "detection:Detection",
     "segmentation": "segmentation:Segmentation",
     "depth": "depth:Depth",
@@ -22,7 +23,6 @@ ARCHITECTURES_ONLY = (
     "reconstruction",
     "masked-image-modelling",
     "image-text",
-    "several",
 )
 """Tasks without a file here yet: their models can be built, planned, inspected and used for embeddings."""
 

@@ -129,7 +129,8 @@ class Universal(Task):
 
     def classes_of(self, sample: Sample) -> Collection[int]:
         labels = dict(sample.labels)
-        return labels["classification"] if "classification" in labels else (0,)
+        found: Collection[int] = labels.get("classification", (0,))
+        return found
 
     def fitted(self, samples: Sequence[Sample], names: Names) -> "Universal":
         if "depth" not in self.tasks:
@@ -282,19 +283,15 @@ class Universal(Task):
     def drawn(self, image: UInt8[Tensor, "3 H W"], prediction: UniversalPrediction, names: Names) -> dict[str, bytes]:
         """The files of each task, after its name."""
         return {
-            f"-{name}{suffix}": content
+            f"-{name}{suffix.removeprefix(f'-{name}')}": content
             for name, task in self.parts.items()
             if task.whole_image
-            for suffix, content in task.drawn(
-                image, self._sized(prediction, name), self.names_of(name, names)
-            ).items()
+            for suffix, content in task.drawn(image, self._sized(prediction, name), self.names_of(name, names)).items()
         }
 
     def label_words(self, target: Any, names: Names) -> str:
         parts = target.parts if isinstance(target, UniversalTargets) else target
-        return "; ".join(
-            task.label_words(parts[name], self.names_of(name, names)) for name, task in self.parts.items()
-        )
+        return "; ".join(task.label_words(parts[name], self.names_of(name, names)) for name, task in self.parts.items())
 
     def count_words(self, names: Names) -> str:
         return "; ".join(task.count_words(self.names_of(name, names)) for name, task in self.parts.items())

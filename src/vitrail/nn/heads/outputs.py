@@ -100,7 +100,7 @@ class TaskOutputs:
     """
 
     classification: Float[Tensor, "B K"] | None = None
-    detection: Detections | None = None
+    detection: Detections | DenseDetections | None = None
     segmentation: Float[Tensor, "B K H W"] | None = None
     depth: Float[Tensor, "B H W"] | None = None
 

@@ -25,6 +25,7 @@ from ...objectives.objective import ObjectiveConfig
 from ...pages.html import panes, section
 from ...pages.image import displayable
 from ...tasks.task import Curve, Mistake, Panel, Task
+from ...tasks.universal import UniversalTargets
 from ...tasks.worth import epochs
 from ...tasks.worth import images as images_words
 from ..folder import DATA, RunFolder
@@ -311,4 +312,6 @@ def _row(targets: Any, index: int) -> Any:
     """The target of one sample, see `Task.targets`."""
     if isinstance(targets, list):
         return targets[index]
+    if isinstance(targets, UniversalTargets):
+        return targets.row(index)
     return tree_map_only(Tensor, lambda values: values[index], targets)
