@@ -242,6 +242,10 @@ class ObjectiveConfig(ABC):
         """
         return config
 
+    def default_augment(self, side: int) -> Augment | None:
+        """Augmentation for a recipe without one, for a model's images of this shorter side; None: crops and flips."""
+        return None
+
     def default_model(self, side: int) -> tuple[str, dict[str, Any], int] | None:
         """Variant, overrides and image size for a recipe without a model, for images of this shorter side in pixels.
 

@@ -13,6 +13,8 @@ OBJECTIVES = {
     "regression": "regression:RegressionConfig",
     "segmentation": "segmentation:SegmentationConfig",
     "depth": "depth:DepthConfig",
+    "clip": "contrastive:CLIPObjectiveConfig",
+    "siglip": "contrastive:SigLIPObjectiveConfig",
     "mae": "mae:MAEObjectiveConfig",
     "simmim": "simmim:SimMIMConfig",
     "beit": "beit:BEiTObjectiveConfig",

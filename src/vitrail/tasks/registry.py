@@ -14,6 +14,7 @@ TASKS = {
     "embedding": "embedding:Embedding",
     "segmentation": "segmentation:Segmentation",
     "depth": "depth:Depth",
+    "image-text": "image_text:ImageText",
 }
 """Name -> file and class. Other packages add theirs through the entry points `vitrail.tasks`."""
 
@@ -21,7 +22,6 @@ ARCHITECTURES_ONLY = (
     "detection",
     "reconstruction",
     "masked-image-modelling",
-    "image-text",
     "several",
 )
 """Tasks without a file here yet: their models can be built, planned, inspected and used for embeddings."""

@@ -63,7 +63,7 @@ def trained_config(recipe: Recipe, data: TrainingData, own: OwnParts) -> ModelCo
         changes["task"] = data.task.spec
         if not built:  # the layers of a built model exist; a wrong number of outputs is an error of Checkpoint
             config = config.fine_tuned() or config
-            changes["num_classes"] = len(data.names)
+            changes |= data.task.model_fields(data.names)
         _check_head(config, name, data.task)
     return chosen(recipe.objective).model_config(override(config, changes, name))
 
@@ -99,7 +99,9 @@ def fresh_checkpoint(recipe: Recipe, data: TrainingData, own: OwnParts) -> Check
         fit_whitening(model, data, preprocess, recipe.seed)
     name = "custom" if own.model is not None else canonical_name(chosen(recipe.model))
     info = {"architecture": name, "origin": "", "adapted": [], **_card_info(recipe, data)}
-    return Checkpoint(model, data.names if chosen(recipe.objective).tasks else (), preprocess, info)
+    labelled = data.task is not None and bool(chosen(recipe.objective).tasks)
+    tokenizer = data.task.tokenizer_json if labelled and data.task is not None else None
+    return Checkpoint(model, data.names if labelled else (), preprocess, info, tokenizer=tokenizer)
 
 
 def _with_config(model: BaseVisionModel[ModelConfig], config: ModelConfig) -> BaseVisionModel[ModelConfig]:
@@ -146,7 +148,8 @@ def adapted_checkpoint(recipe: Recipe, data: TrainingData, pretrained: Stored) -
     if recipe.lora is not None:
         torch.manual_seed(derive(recipe.seed, "lora"))
         model = rewrite(model, recipe.lora)
-    return Checkpoint(model, data.names if labelled else loaded.class_names, preprocess, info)
+    names = data.names if labelled else loaded.class_names
+    return Checkpoint(model, names, preprocess, info, tokenizer=loaded.tokenizer)
 
 
 def _card_info(recipe: Recipe, data: TrainingData) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from ..checkpoint.build import stride_of
+from ..checkpoint.contract import Checkpoint
 from ..checkpoint.document import Stored
 from ..engines.precision import PRECISIONS, pick_device, pick_precision
 from ..errors import VitrailError
@@ -57,7 +58,14 @@ def resolve(recipe: Recipe, data: TrainingData, own: OwnParts) -> RunSetup:
     # The recipe records what "auto" was resolved to, so that another machine resumes with the same precision.
     words: dict[torch.dtype, Any] = {dtype: word for word, dtype in PRECISIONS.items()}
     recipe = replace(recipe, precision=words[precision], workers=_workers(recipe, device))
-    return RunSetup(recipe, data, checkpoint, device, precision, own.transform)
+    return RunSetup(recipe, bound_to(checkpoint, data), checkpoint, device, precision, own.transform)
+
+
+def bound_to(checkpoint: Checkpoint, data: TrainingData) -> TrainingData:
+    """The data with the task bound to the tokenizer of the run's checkpoint, see `Task.bound`."""
+    if data.task is None:
+        return data
+    return replace(data, task=data.task.bound(checkpoint.config, checkpoint.tokenizer))
 
 
 def in_units_of(names: Sequence[str], task: TaskSpec, data: TrainingData) -> TrainingData:

@@ -234,8 +234,8 @@ def _mistakes(folder: RunFolder, setup: RunSetup, scored: Scored) -> list[DrawnM
     model = load(folder.checkpoints / "best").model
     if scored.errors is not None:
         return _drawn_beside(setup, data.task, model, scored.errors)
-    drawn = []
-    for mistake in data.task.mistakes(scored.output, data.targets(part), data.names, _MISTAKES):
+    task, drawn = setup.task_for(model), []
+    for mistake in task.mistakes(scored.output, data.targets(part), data.names, _MISTAKES):
         image = setup.readers[split](mistake.index)
         attention = _attention(model, setup.preprocess.normalise(image))
         drawn.append(_drawn(displayable(image), part.samples[mistake.index], mistake, attention=attention))
