@@ -39,23 +39,22 @@ def _all_wrong(wrong: Float[Tensor, " n"], good: Float[Tensor, " n"], places: Te
 
 
 def candidates(
-    right: Bool[Tensor, "n m"], count: int, generator: torch.Generator
+    own: Bool[Tensor, "n m"], right: Bool[Tensor, "n m"], count: int, generator: torch.Generator
 ) -> tuple[Bool[Tensor, "n m"], Bool[Tensor, " n"]]:
-    """Draw candidates for each query: one of its right items and `count` − 1 of those that are not right for it.
+    """Draw candidates for each query: one of its own items, and `count` − 1 of those that are not right for it.
 
     Args:
-        right: whether an item is right for a query.
+        own: whether an item belongs to a query.
+        right: whether it is right for the query, as its own items and others may be.
         count: number of candidates.
         generator: source of the random numbers.
 
     Returns:
-        Which items are candidates of a query; and whether there were enough of both kinds: other queries have none.
+        Which items are candidates of a query; and which queries have enough items.
     """
-    order = torch.rand(right.shape, generator=generator)
-    enough = right.any(dim=1) & ((~right).sum(dim=1) >= count - 1)
-    chosen = torch.zeros_like(right)
-    first = order.masked_fill(~right, 2.0).argmin(dim=1, keepdim=True)
-    others = order.masked_fill(right, 2.0).topk(min(count - 1, right.shape[1]), largest=False).indices
-    chosen.scatter_(1, others, True)
-    chosen.scatter_(1, first, True)
+    order = torch.rand(own.shape, generator=generator)
+    enough = own.any(dim=1) & ((~right).sum(dim=1) >= count - 1)
+    mine = order.masked_fill(~own, 2.0).argmin(dim=1, keepdim=True)
+    wrong = order.masked_fill(right, 2.0).topk(min(count - 1, own.shape[1]), largest=False).indices
+    chosen = torch.zeros_like(own).scatter_(1, wrong, True).scatter_(1, mine, True)
     return chosen & enough[:, None], enough
