@@ -46,7 +46,7 @@ class Predict:
     classes: Annotated[str | None, Option(metavar="TEXTS")] = None
     """Texts to choose from, separated by semicolons, for a model of images and texts such as CLIP."""
     prompts: Annotated[Path | None, Option(metavar="FILE", shown_default="one that suits the model")] = None
-    """File with templates, a line each, with {} in the place of the class: the mean of the texts is compared."""
+    """File with templates, a line each, with a pair of braces in the place of the class; the texts are averaged."""
     split: Split = "all"
     limit: Limit = None
     """Stop after N images."""
