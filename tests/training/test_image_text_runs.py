@@ -147,6 +147,28 @@ def test_a_locked_image_tower_stays_as_it_was(run: vitrail.Run, tmp_path: Path) 
     assert not torch.equal(before.model.state_dict()[words], after.model.state_dict()[words])
 
 
+def test_a_classifier_becomes_the_image_tower(tmp_path: Path) -> None:
+    fields: dict[str, Any] = {"stem": ((8,), (16,)), "embed_dim": 16, "num_heads": 2, "depth": 1, "image_size": 32}
+    classifier = vitrail.create_model("compact_tiny_16", num_classes=3, **fields)
+    checkpoint = vitrail.Checkpoint(classifier, ("cat", "dog", "fox"), vitrail.Preprocess(image_size=(32, 32)))
+    vitrail.save(checkpoint, tmp_path / "classifier")
+    changes = {"overrides": {}, "weights": str(tmp_path / "classifier"), "ema": 0.0, "dropout": 0.0, "steps": 1}
+    for name in ("clip", "siglip"):
+        locked = replace(recipe(name), freeze=("image.embed.*", "image.encoder.*"), **changes)
+        found = vitrail.train(SOURCE, locked, out=tmp_path / name).checkpoint
+        state = found.model.state_dict()
+        for key, tensor in classifier.state_dict().items():
+            if not key.startswith("head."):
+                assert torch.equal(tensor, state[f"image.{key}"]), key
+        assert found.class_names == ()
+        assert found.tokenizer is not None
+        assert "a fresh text encoder was put beside" in " ".join(found.info["adapted"])
+    vit = vitrail.create_model("vit_tiny_patch16_224", image_size=32, embed_dim=16, num_heads=2, depth=1)
+    vitrail.save(vitrail.Checkpoint(vit, (), vitrail.Preprocess(image_size=(32, 32))), tmp_path / "vit")
+    with pytest.raises(VitrailError, match="image-text needs a model for image-text"):
+        vitrail.train(SOURCE, replace(locked, weights=str(tmp_path / "vit")), out=tmp_path / "no")
+
+
 def test_labels_that_are_no_captions_are_refused(tmp_path: Path) -> None:
     with pytest.raises(VitrailError, match="digits has no caption for each image"):
         vitrail.train("digits", RECIPE, out=tmp_path / "run")

@@ -2,7 +2,7 @@
 
 import math
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -11,11 +11,14 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from ..checkpoint.document import Stored
 from ..data.augment_options import Augment
 from ..data.loader import Batch, Views
 from ..errors import VitrailError
 from ..models.fields import ModelConfig
 from ..nn import BaseVisionModel, BiasedCosine, DualEncoder
+from ..tasks.task import Task
+from .image_tower import with_text_encoder
 from .objective import Augmentation, Labels, Loss, Moment, Objective, ObjectiveConfig
 
 _LARGEST_SCALE = 100.0
@@ -111,6 +114,12 @@ class ContrastiveConfig(ObjectiveConfig):
                 f"--objective {other}, or a {self.name} variant"
             )
         return self.around(model)
+
+    def starting_weights(self, stored: Stored, task: Task | None, names: Sequence[str]) -> Stored:
+        """The weights with a fresh text encoder, if they are of an image encoder that can have one."""
+        assert task is not None
+        fields, tokenizer = task.model_fields(names), task.tokenizer_json
+        return with_text_encoder(stored, fields, sigmoid=self.biased, tokenizer=tokenizer) or stored
 
     def views(self, augmentation: Augmentation) -> Views:
         return CaptionView(augmentation.transform())

@@ -10,6 +10,7 @@ import torch
 from ..checkpoint.build import stride_of
 from ..checkpoint.contract import Checkpoint
 from ..checkpoint.document import Stored
+from ..data.seeds import derive
 from ..engines.precision import PRECISIONS, pick_device, pick_precision
 from ..errors import VitrailError
 from ..models.fields import ModelConfig, pair
@@ -49,6 +50,8 @@ def resolve(recipe: Recipe, data: TrainingData, own: OwnParts) -> RunSetup:
         check_solver(recipe, own_transform=own.transform is not None)
     pretrained = read_pretrained(recipe) if recipe.weights else None
     if pretrained:
+        torch.manual_seed(derive(recipe.seed, "weights"))
+        pretrained = chosen(recipe.objective).starting_weights(pretrained, data.task, data.names)
         data = in_units_of(pretrained.class_names, pretrained.config.task, data)
     recipe = _chosen(recipe, data, _situation(data, device, pretrained), own, pretrained)
     checkpoint = adapted_checkpoint(recipe, data, pretrained) if pretrained else fresh_checkpoint(recipe, data, own)
