@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torchmetrics.retrieval import RetrievalHitRate
 
 from vitrail.data.learned_tokenizer import learn_tokenizer
+from vitrail.data.samples import FileAt, Sample
 from vitrail.errors import VitrailError
 from vitrail.models.compact_clip import CompactCLIPConfig
 from vitrail.tasks.image_text import ImageText
@@ -126,6 +127,20 @@ def test_mistakes_are_images_that_find_the_caption_of_others() -> None:
     words = texts.vectors(["a blue square", "a red circle", "a disc"])
     found = task.mistakes(torch.stack([words[1], words[1]]), [("a red circle",), ("a blue square",)], (), 5)
     assert [(one.index, one.predicted, one.truth) for one in found] == [(1, "a red circle", "a blue square")]
+
+
+def test_captions_that_a_model_cannot_read_are_said_before_training() -> None:
+    def warnings(*captions: str) -> list[str]:
+        samples = [Sample(str(number), (text,), None, FileAt("x")) for number, text in enumerate(captions)]
+        return ImageText().fitted(samples, ()).warnings(samples)
+
+    assert warnings(*["a red circle"] * 30) == []
+    (found,) = warnings(*["a red circle"] * 30, "a red wolf")
+    assert found.endswith("at least twice when it was learned: wolf")
+    assert warnings("word " * 80, "word " * 70) == ["1 caption is longer than 77 tokens: the end is not read"]
+    texts = encoder()
+    task = ImageText().bound(texts.model.config, texts.tokenizer.to_json())
+    assert task.warnings([Sample("0", ("a blue wolf",), None, FileAt("x"))])[0].endswith("learned: wolf")
 
 
 def test_a_task_without_a_tokenizer_or_texts_is_refused() -> None:

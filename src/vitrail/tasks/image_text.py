@@ -25,6 +25,9 @@ from .retrieval_metrics import Captions, RetrievalEvaluation, RetrievalMetrics, 
 from .task import Curve, Mistake, Names, Prediction, Task, same_kind
 from .text_encoder import TextEncoder
 
+_CHECKED, _NAMED = 10_000, 5
+"""Images whose captions are checked, and unknown words that a sentence names."""
+
 _WAY_OUT = 'name the classes to choose from, --classes "a cat;a dog", or use `vitrail study retrieval`'
 
 
@@ -94,6 +97,21 @@ class ImageText(Task):
     def model_fields(self, names: Names) -> Mapping[str, Any]:
         """Size of the vocabulary, and length of texts."""
         return {"vocab_size": self._words().vocab_size, "context_length": self._words().context_length}
+
+    def warnings(self, samples: Sequence[Sample]) -> list[str]:
+        """Sentences about unknown words and captions that are truncated, among the first captions."""
+        words, found = self._words(), []
+        captions = [text for sample in samples[:_CHECKED] for text in sample.labels]
+        if unknown := words.unknown(captions):
+            more = f" and {len(unknown) - _NAMED} more" if len(unknown) > _NAMED else ""
+            found.append(
+                "words of the captions that are not in the vocabulary, which has those that occurred at least twice "
+                f"when it was learned: {', '.join(unknown[:_NAMED])}{more}"
+            )
+        if long := sum(length > words.context_length for length in words.lengths(captions)):
+            captions_are = "1 caption is" if long == 1 else f"{long:,} captions are"
+            found.append(f"{captions_are} longer than {words.context_length} tokens: the end is not read")
+        return found
 
     def targets(self, samples: Sequence[Sample], names: Names) -> list[Captions]:
         """The captions of each sample."""

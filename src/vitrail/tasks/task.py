@@ -213,6 +213,10 @@ class Task(ABC):
         """
         return self if previous.name == self.name else None
 
+    def warnings(self, samples: Sequence[Sample]) -> list[str]:
+        """Sentences about training labels that the model will not see as they are; by default none."""
+        return []
+
     @abstractmethod
     def targets(self, samples: Sequence[Sample], names: Names) -> Any:
         """Convert labels to what metrics compare outputs with, for training and evaluation.
