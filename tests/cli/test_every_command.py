@@ -51,7 +51,7 @@ EXPECTED = {
     "study layers": (DONE, *(STUDIES,) * 7),
     "study probe": (DONE,) * 8,
     "study retrieval": (*(RETRIEVAL,) * 5, NO_TOKENIZER, *(RETRIEVAL,) * 2),
-    "study attribution": (DONE, LABELS, SCORED, SCORED, SCORED, "is for image-text", UNUSED, UNUSED),
+    "study attribution": (DONE, LABELS, *(SCORED,) * 6),
     "train": (ELSEWHERE, ELSEWHERE, ELSEWHERE, DONE, DONE, OTHER, DONE, OTHER),
     "pretrain": (*("objective mae",) * 6, DONE, "objective mae"),
 }
