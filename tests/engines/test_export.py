@@ -200,9 +200,9 @@ def test_generated_files_are_of_several_kinds() -> None:
     assert not np.array(opened["black.png"]).any()
 
 
-def test_a_detector_is_refused(tmp_path: Path) -> None:
-    model = build("detr_resnet50").eval()
-    with pytest.raises(VitrailError, match="models for detection can be built"):
+def test_a_model_without_a_task_is_refused(tmp_path: Path) -> None:
+    model = build("mae_vit_base_patch16").eval()
+    with pytest.raises(VitrailError, match="models for reconstruction can be built"):
         export(Checkpoint(model, (), Preprocess(image_size=(64, 64))), tmp_path / "x.onnx")
 
 

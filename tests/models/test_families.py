@@ -32,6 +32,7 @@ SMALLEST: dict[str, dict[str, Any]] = {
     "vit_small_patch16_18x2_224": {"image_size": 64, "embed_dim": 48, "depth": 2},
     "compact_tiny_16": {"depth": 2},
     "whitened_small_32": {"stem": ((16, 16), (24, 24)), "embed_dim": 24, "depth": 2, "num_heads": 3},
+    "compact_detector_small_128": {"image_size": 32, "stem": ((8, 2), (16, 2)), "pyramid_dim": 16, **NARROW},
     "detr_resnet50": {
         "image_size": 64,
         "depths": (1, 1, 1, 1),

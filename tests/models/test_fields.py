@@ -64,6 +64,7 @@ def test_shared_fields_are_those_of_both() -> None:
         ("mae_vit_base_patch16", "reconstruction"),
         ("beit_base_patch16_224_pretraining", "masked-image-modelling"),
         ("detr_resnet50", "detection"),
+        ("compact_detector_small_128", "detection"),
         ("segformer_b0", "segmentation"),
         ("dpt_large_384", "depth"),
         ("dpt_large_segmentation_384", "segmentation"),
@@ -98,6 +99,7 @@ def test_a_projection_is_an_embedding_and_classes_are_not() -> None:
     ("name", "changes", "outputs", "unnamed"),
     [
         ("detr_resnet50", {}, 91, 1),
+        ("compact_detector_small_128", {}, 80, 0),
         ("segformer_b0", {}, 150, 0),
         ("mae_vit_base_patch16", {}, 0, 0),
         ("clip_vit_base_patch16", {}, 0, 0),

@@ -8,6 +8,7 @@ from timm.optim.lamb import Lamb as TimmLamb
 
 from vitrail import create_model
 from vitrail.errors import VitrailError
+from vitrail.nn.matrices import hidden_matrices
 from vitrail.objectives.regression import NumberLoss
 from vitrail.training.ema import EMA
 from vitrail.training.muon import Muon, orthogonalize
@@ -64,6 +65,14 @@ def test_muon_takes_hidden_matrices_only():
     assert all(name.startswith(("encoder.blocks", "embed.patches.layers")) for name in of_muon)
     assert "embed.patches.layers.0.conv.weight" in of_adamw
     assert "head.classify.weight" in of_adamw
+
+
+def test_muon_takes_the_hidden_parts_of_a_head():
+    model = create_model("compact_detector_small_128", num_classes=3)
+    of_head = {name for name in hidden_matrices(model) if name.startswith("head.")}
+    filters = {name for name, param in model.head.pyramid.named_parameters() if param.ndim == 4}
+    assert of_head == {f"head.pyramid.{name}" for name in filters}
+    assert len(filters) == 4
 
 
 @pytest.mark.parametrize("shape", [(1, 8, 8), (1, 6, 20), (1, 20, 6), (3, 7, 5)])

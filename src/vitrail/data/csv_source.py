@@ -10,6 +10,7 @@ from typing import Any, TextIO
 
 from ..errors import VitrailError
 from ..task_spec import CLASSIFICATION, TaskSpec
+from .caption_table import caption_column, caption_rows
 from .csv_columns import PATH_COLUMNS, Columns, find_columns, flag, number
 from .label_cells import is_empty_list, labels
 from .samples import SPLIT_WORDS, BadFile, FileAt, Sample, Source, Split, normal, order_classes, takes_many
@@ -44,6 +45,9 @@ def csv_source(path: Path, labelled: bool = True, task: TaskSpec | None = None) 
     """
     lines = _read(path)
     names = [normal(cell) for cell in lines[0][1]]
+    column = caption_column(path, names, [cells for _, cells in lines[1:]], task) if labelled else None
+    if column is not None:
+        return caption_rows(path, names, lines[1:], column, task)
     columns = find_columns(path, names, [cells for _, cells in lines[1:]], labelled=labelled, task=task)
     reader = _Reader(columns, names, path.parent, labelled)
     outcomes = [reader.read(number, cells) for number, cells in lines[1:]]

@@ -182,7 +182,7 @@ def _open(data: bytes, strict: bool, least: int | None) -> _Opened:
         check_png(data, MAX_PIXELS)
     if strict and data.startswith(ICON_MAGIC):
         check_icon(data, MAX_PIXELS)
-    image = open_heif(data) if is_heif(data) else Image.open(TimedFile(data), formats=_formats())
+    image = open_heif(data) if is_heif(data) else Image.open(TimedFile(data), formats=readable_formats())
     whole = _pixels(image)
     if least is not None and image.format == "JPEG":
         scale = least / min(image.size)
@@ -283,7 +283,7 @@ def _tensor(image: Image.Image) -> Tensor:
 
 
 @cache
-def _formats() -> tuple[str, ...]:
+def readable_formats() -> tuple[str, ...]:
     """The formats of our list that this Pillow was built with."""
     Image.init()
     return tuple(name for name in _FORMATS if name in Image.OPEN)

@@ -49,7 +49,7 @@ def class_folders(root: Path) -> Source:
     is one, has folders. Only this one level may be splits. Images beside the class folders have no class and are
     listed as bad; other files that are not images (README, .DS_Store) are ignored.
     """
-    folders = [name for name in _subfolders(root) if next(_images(root / name), None)]
+    folders = [name for name in subfolders(root) if next(_images(root / name), None)]
     if not folders:
         raise VitrailError(_no_classes(root))
     splits = _split_folders(root, folders)
@@ -57,7 +57,7 @@ def class_folders(root: Path) -> Source:
     bad, ignored = _beside(root, ""), _Ignored()
     for part, split in splits.items() or [("", None)]:
         bad += _beside(root / part, part) if part else []
-        for folder in _subfolders(root / part):
+        for folder in subfolders(root / part):
             label, prefix = normal(folder), os.path.join(part, folder, "")
             images, others = _sorted_out(root / part / folder)
             found += [(prefix + path, label, split) for path in images]
@@ -94,7 +94,7 @@ def image_files(spec: str, hits: Sequence[str] = ()) -> Source:
 
 def has_images(root: Path, *, below_only: bool) -> bool:
     """Whether there is an image in a folder, at any depth, or with `below_only` in its sub-folders."""
-    folders = [root / name for name in _subfolders(root)] if below_only else [root]
+    folders = [root / name for name in subfolders(root)] if below_only else [root]
     return any(next(_images(folder), None) for folder in folders)
 
 
@@ -147,7 +147,7 @@ def _split_folders(root: Path, folders: list[str]) -> dict[str, Split]:
     """Map folders to splits; empty if the folders are classes."""
     splits = {name: SPLIT_WORDS[name.lower()] for name in folders if name.lower() in SPLIT_WORDS}
     trains = [name for name, split in splits.items() if split == "train"]
-    if not splits or any(not _subfolders(root / name) for name in trains or splits):
+    if not splits or any(not subfolders(root / name) for name in trains or splits):
         return {}  # "train" can be a class, among buses and ships
     others = [name for name in folders if name not in splits]
     if others and trains:
@@ -177,7 +177,8 @@ def _what_else(root: Path) -> str:
     return f" (it holds {len(others)} other files, such as {others[0]})" if others else ""
 
 
-def _subfolders(folder: Path) -> list[str]:
+def subfolders(folder: Path) -> list[str]:
+    """Names of the folders in a folder, in natural order, without hidden ones and those of systems."""
     return sorted((e.name for e in _scan(folder) if _is_folder(e) and not _hidden(e.name)), key=natural)
 
 
@@ -201,18 +202,18 @@ def _sorted_out(folder: Path) -> tuple[list[str], list[str]]:
     """Paths of the images and of the other files at any depth, relative to `folder`."""
     images: list[str] = []
     others: list[str] = []
-    for path in _files(folder):
+    for path in files_below(folder):
         (images if is_image(os.path.basename(path)) else others).append(path)
     return images, others
 
 
 def _images(folder: Path) -> Iterator[str]:
     """Paths of images at any depth, relative to `folder`, in a stable order."""
-    return (path for path in _files(folder) if is_image(os.path.basename(path)))
+    return (path for path in files_below(folder) if is_image(os.path.basename(path)))
 
 
-def _files(folder: Path) -> Iterator[str]:
-    """Paths of files at any depth, relative to `folder`, in a stable order.
+def files_below(folder: Path) -> Iterator[str]:
+    """Iterate over the paths of files at any depth, relative to `folder`, in a stable order.
 
     Links to folders are followed, but not in circles. Broken links, and what is neither file nor folder, count as
     files, so that they are reported.

@@ -5,12 +5,15 @@ do not depend on the number of pixels, so that boxes, and maps of any resolution
 smaller before.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
+from torch.utils import _pytree as pytree
 from torchvision.transforms import v2
 
 from ..errors import VitrailError
@@ -37,6 +40,35 @@ class BoxTarget:
     boxes: Float[Tensor, "n 4"]
     labels: Int[Tensor, " n"]
     crowd: Bool[Tensor, " n"]
+
+    @classmethod
+    def batch(cls, items: "Sequence[BoxTarget]") -> "BoxTargets":
+        """Objects of a batch, padded to the largest number of an image."""
+        most = max(len(item.labels) for item in items)
+        pad = [most - len(item.labels) for item in items]
+        return BoxTargets(
+            torch.stack([F.pad(item.boxes, (0, 0, 0, rest)) for item, rest in zip(items, pad, strict=True)]),
+            torch.stack([F.pad(item.labels, (0, rest), value=-1) for item, rest in zip(items, pad, strict=True)]),
+            torch.stack([F.pad(item.crowd, (0, rest)) for item, rest in zip(items, pad, strict=True)]),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class BoxTargets:
+    """Objects of a batch of images, padded to the same number M.
+
+    Attributes:
+        boxes: (B, M, 4) left, top, right, bottom, as fractions of the image's sides.
+        labels: (B, M) index of the class; -1 for padding.
+        crowd: (B, M), see `BoxTarget`.
+    """
+
+    boxes: Float[Tensor, "B M 4"]
+    labels: Int[Tensor, "B M"]
+    crowd: Bool[Tensor, "B M"]
+
+
+pytree.register_dataclass(BoxTargets, serialized_type_name="vitrail.BoxTargets")
 
 
 @dataclass(frozen=True, slots=True)

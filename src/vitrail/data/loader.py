@@ -18,7 +18,7 @@ from .decode import BadImage
 from .decoding_limits import DECODING
 from .preprocess import Preprocess
 from .seeds import derive, permutation, seed_cpu
-from .targets import Targets
+from .targets import Ragged, Targets
 
 Read = Callable[[int], Tensor]
 """Index of a sample -> image (C, H, W)."""
@@ -290,5 +290,12 @@ def _stack(items: Sequence[tuple[Any, Any, Key] | _Failed]) -> tuple[Any, Any, l
 
 
 def _stacked(trees: Sequence[Any]) -> Any:
-    """Stack the pytrees of samples to one pytree of tensors (B, ...); None leaves stay None."""
-    return tree_map(lambda *leaves: None if leaves[0] is None else torch.stack(leaves), *trees)
+    """Join the pytrees of samples to one pytree of tensors (B, ...); None leaves stay None."""
+    return tree_map(lambda *leaves: _together(leaves), *trees)
+
+
+def _together(leaves: Sequence[Any]) -> Any:
+    first = leaves[0]
+    if isinstance(first, Ragged):
+        return type(first).batch(leaves)
+    return None if first is None else torch.stack(list(leaves))

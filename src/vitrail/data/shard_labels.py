@@ -1,9 +1,9 @@
-"""Labels in tar shards: `.cls`, `.json` and `.txt` beside an image, and the names of numbered classes."""
+"""Labels in tar shards: `.cls`, `.json` and `.txt` beside an image, the names of numbered classes, and captions."""
 
 import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from .samples import MemberAt, normal
 from .tar_members import read_whole
@@ -11,6 +11,7 @@ from .tar_members import read_whole
 _MOST_BYTES = 2**20
 """Largest size of a file with a label; `.json` may have other things in it."""
 _LONGEST = 1000
+_JSON_CAPTIONS = ("caption", "text", "title", "description")
 _JSON_NAMES = ("class_name", "label_name", "classname")
 
 
@@ -24,6 +25,8 @@ class Key:
         label: label from `.cls`, else from `.json`.
         names: possible names of a label that is a number, by kind: "json" and "txt".
         problem: why the key cannot be used, as a clause.
+        captions: possible captions, by kind: "txt" and "json".
+        caption_problem: why its `.txt` is no caption, as a clause.
     """
 
     image: MemberAt | None
@@ -31,6 +34,12 @@ class Key:
     label: str | None
     names: dict[str, str]
     problem: str
+    captions: dict[str, str] = field(default_factory=dict)
+    caption_problem: str = ""
+
+    def caption(self) -> str:
+        """The caption from `.txt`, else from `.json`, in one line; "" if there is none."""
+        return self.captions.get("txt") or self.captions.get("json", "")
 
     def add(self, kind: str, at: MemberAt) -> None:
         """Read a file with a label: "cls", "json" or "txt"."""
@@ -48,6 +57,10 @@ class Key:
             self._add_json(data)
         else:
             self.names["txt"] = normal(data.decode("utf-8", "replace"))
+            try:
+                self.captions["txt"] = " ".join(data.decode("utf-8-sig").split())
+            except UnicodeDecodeError:
+                self.caption_problem = "its .txt is not UTF-8 text"
 
     def is_empty(self) -> bool:
         """Whether there is neither an image nor a label."""
@@ -73,6 +86,9 @@ class Key:
         label = content.get("label")
         if isinstance(label, str | int) and (text := normal(str(label))):
             self._set(text, first=False)
+        caption = next((content[key] for key in _JSON_CAPTIONS if isinstance(content.get(key), str)), "")
+        if caption.strip():
+            self.captions["json"] = " ".join(caption.split())
         name = next((content[key] for key in _JSON_NAMES if isinstance(content.get(key), str)), None)
         if name:
             self.names["json"] = normal(name)

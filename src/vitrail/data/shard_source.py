@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ..errors import VitrailError
 from ..task_spec import TaskSpec
+from .annotated import IMAGE_TEXT, task_note
 from .folder_source import is_image, is_system_path
 from .samples import SPLIT_WORDS, BadFile, MemberAt, Sample, Source, Split, natural, normal, order_classes
 from .shard_labels import Key, name_classes, new_key
@@ -41,18 +42,19 @@ def shards_in(folder: Path) -> list[Path]:
 
 
 def tar_shard(path: Path, labelled: bool = True, task: TaskSpec | None = None) -> Source:
-    """Open one shard, see `tar_shards`; the task is not used."""
-    return tar_shards(str(path), [path], labelled=labelled)
+    """Open one shard, see `tar_shards`."""
+    return tar_shards(str(path), [path], labelled=labelled, task=task)
 
 
-def tar_shards(name: str, paths: list[Path], *, labelled: bool = True) -> Source:
+def tar_shards(name: str, paths: list[Path], *, labelled: bool = True, task: TaskSpec | None = None) -> Source:
     """Open shards of `key.jpg` (or another image suffix) with `key.cls`, or `key.json` with a "label".
 
     A label is a class name or a number. Numbers are named by the lines of a `classes.txt` beside the shards, or by a
     `.json` or `.txt` beside each `.cls`, if these agree; otherwise they are names themselves. A shard belongs to a
     split if its file name or its folder has one of the words train, val, test, and all other shards have one too.
     Members are read by their offset; compressed shards are first unpacked into the cache folder (`cache_folder()`),
-    once. Of a damaged shard, what comes before the damage is used, and the shard is listed as bad.
+    once. Without any label, `key.txt`, or a "caption" in `key.json`, are captions; for the task image-text they always
+    are. Of a damaged shard, what comes before the damage is used, and the shard is listed as bad.
 
     Raises:
         VitrailError: no usable image, or a compressed shard cannot be unpacked for lack of space.
@@ -62,6 +64,8 @@ def tar_shards(name: str, paths: list[Path], *, labelled: bool = True) -> Source
     if all(splits):
         for shard, split in zip(shards, splits, strict=True):
             shard.split = split
+    if labelled and _has_captions(shards, task):
+        return _captioned(name, shards, task)
     bad = [bad for shard in shards for bad in shard.bad]
     listed = _listed_classes(paths[0].parent) if labelled else None
     notes: tuple[str, ...] = ()
@@ -85,6 +89,33 @@ def tar_shards(name: str, paths: list[Path], *, labelled: bool = True) -> Source
     index = {name: (i,) for i, name in enumerate(class_names)}
     samples = tuple(Sample(where, index.get(label, ()), split, at) for where, label, split, at in found)
     return Source(name, class_names, samples, bad=tuple(bad), notes=notes)
+
+
+def _has_captions(shards: list[_Shard], task: TaskSpec | None) -> bool:
+    """Whether the shards are read as images with captions."""
+    if task is not None:
+        return task.name == IMAGE_TEXT.name
+    entries = [entry for shard in shards for entry in shard.keys.values()]
+    return not any(entry.label for entry in entries) and any(entry.captions for entry in entries)
+
+
+def _captioned(name: str, shards: list[_Shard], task: TaskSpec | None) -> Source:
+    bad = [bad for shard in shards for bad in shard.bad]
+    samples = []
+    for shard in shards:
+        for key, entry in shard.keys.items():
+            where, caption = f"{shard.name}/{key}", entry.caption()
+            empty = "an empty caption" if entry.captions else "no caption: it has no .txt"
+            problem = entry.caption_problem or ("" if caption else empty)
+            if entry.image is None or problem:
+                bad.append(BadFile(where, entry.problem or problem or "a caption without an image"))
+            else:
+                samples.append(Sample(where, (caption,), shard.split, entry.image))
+    if not samples:
+        why = f" ({bad[0].name}: {bad[0].reason})" if bad else ""
+        raise VitrailError(f"no images with captions in {name}{why}: a shard has key.jpg and key.txt")
+    notes = (task_note(task, IMAGE_TEXT, "captions from the .txt or .json of each image"),)
+    return Source(name, (), tuple(samples), IMAGE_TEXT, tuple(bad), "texts", notes)
 
 
 def _outcome(entry: Key, listed: tuple[str, ...] | None, labelled: bool) -> tuple[str, MemberAt] | str:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import get_args
 
 from ..checkpoint.origin import public_name
+from ..data.annotation_sizes import fit_annotations
 from ..data.open import BadFile, Sample, Source
 from ..data.split_choice import SplitChoice, recorded_splits
 from ..data.survey import Survey, survey
@@ -68,7 +69,7 @@ def held_out(
     name = next((part for part in ("test", "val") if part in own), "auto") if split == "auto" else split
     if name in own:
         source = replace(source, samples=tuple(s for s in source.samples if s.split == name))
-    checked = _convertible(survey(source, progress=progress), channels)
+    checked = _convertible(fit_annotations(survey(source, progress=progress)), channels)
     checked.require_clean(skip_bad=skip_bad)
     return replace(_part(checked, run, name, own=name in own), bad=checked.bad, source=source.name)
 

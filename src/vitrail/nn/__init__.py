@@ -55,6 +55,7 @@ from .attention.sparse import AxialAttention, GroupedAttend, GroupsOf, MaskOf, N
 from .attention.windows import LocalAttention, NoMask, ShiftMask
 from .batch_norm import ConvNorm, LinearNorm, NormLinear
 from .blocks import Blocks, call, recompute
+from .boxes import centres, corners, overlaps
 from .convolution import DepthwiseConv, GlobalResponseNorm, OnMap, PatchConv, ScaleFreeConv
 from .dual import BiasedCosine, DualEncoder, ScaledCosine, TextModel
 from .embed.adaptive import AdaptivePatchEmbed
@@ -114,6 +115,7 @@ from .heads.dense import (
     refinement,
     upsample,
 )
+from .heads.dense_detection import DenseDetectionHead, FeaturePyramid
 from .heads.detection import DetectionHead
 from .heads.head import (
     ClassAndMean,
@@ -129,7 +131,7 @@ from .heads.head import (
     ProjectionHead,
 )
 from .heads.multitask import TaskHeads
-from .heads.outputs import Detections, DistilledLogits, ForwardOutputs, TaskOutputs, joined
+from .heads.outputs import DenseDetections, Detections, DistilledLogits, ForwardOutputs, TaskOutputs, joined
 from .heads.pool import AttentionWeightedPool, JoinedTokens, MultiHeadAttentionPool, PatchesOnly
 from .heads.prototypes import PrototypeHead, Prototypes, UnitLength
 from .heads.reading import CLASS_TOKEN, ReadsTokens, TokensRead
@@ -216,6 +218,8 @@ __all__ = [
     "CropToMultiple",
     "CrossAttention",
     "DecoderBlock",
+    "DenseDetectionHead",
+    "DenseDetections",
     "DepthHead",
     "DepthwiseConv",
     "DetectionHead",
@@ -230,6 +234,7 @@ __all__ = [
     "EmbeddingModel",
     "Encoder",
     "EndOfText",
+    "FeaturePyramid",
     "FirstToken",
     "FirstTwoTokens",
     "FlexiPatchEmbed",
@@ -387,8 +392,10 @@ __all__ = [
     "attention_weights",
     "automatic_kernel",
     "call",
+    "centres",
     "checkpoint_activations",
     "coarser",
+    "corners",
     "embed_hidden",
     "entropy",
     "explicit_kernel",
@@ -408,6 +415,7 @@ __all__ = [
     "mean_over_cells",
     "numbers",
     "offset_index",
+    "overlaps",
     "pack",
     "pack_tokens",
     "quadtree",

@@ -19,9 +19,12 @@ def weight_matrices(model: nn.Module) -> list[str]:
 def hidden_matrices(model: nn.Module) -> set[str]:
     """Names of the weights between two hidden layers: not of the first layer, which takes pixels, and not the head's.
 
-    Muon updates these (Jordan et al., 2024); the model may be on the meta device.
+    A head with layers between hidden ones names these parts as `hidden_parts`. Muon updates these weights (Jordan et
+    al., 2024); the model may be on the meta device.
     """
-    return {name for name in weight_matrices(model)[1:] if not name.startswith("head")}
+    parts = getattr(getattr(model, "head", None), "hidden_parts", ())
+    inner = tuple(f"head.{part}." for part in parts)
+    return {name for name in weight_matrices(model)[1:] if not name.startswith("head") or name.startswith(inner)}
 
 
 def scale_free_matrices(model: nn.Module) -> set[str]:

@@ -61,6 +61,7 @@ class DepthConfig(ObjectiveConfig):
 
     name: ClassVar[str] = "depth"
     tasks: ClassVar[tuple[str, ...]] = ("depth",)
+    traced: ClassVar[bool] = True
     quality: ClassVar[str] = "task"
 
     scale_invariance: float = 0.5

@@ -211,8 +211,17 @@ class ObjectiveConfig(ABC):
     """How the best checkpoint is chosen: by "task" (the task's metrics), by "loss" (on validation images), or "last"
     (the last one) if the loss does not measure quality."""
 
+    traced: ClassVar[bool] = False
+    """For an objective with labels: whether its step can be planned, with examples of targets. The steps of others cost
+    what the model's does. Steps of objectives without labels are always planned."""
+
     any_size: ClassVar[bool] = True
     """Whether it can train on images that are smaller than the model's, as `start_size` of a recipe makes them."""
+
+    @property
+    def planned(self) -> bool:
+        """Whether a plan has the parts of the objective."""
+        return self.traced or not self.tasks
 
     @abstractmethod
     def build(self, model: BaseVisionModel[ModelConfig], labels: Labels | None) -> Objective:

@@ -11,6 +11,7 @@ OBJECTIVES = {
     "supervised": "supervised:SupervisedConfig",
     "distill": "distill:DistillConfig",
     "regression": "regression:RegressionConfig",
+    "detection": "detection:DetectionConfig",
     "segmentation": "segmentation:SegmentationConfig",
     "depth": "depth:DepthConfig",
     "clip": "contrastive:CLIPObjectiveConfig",

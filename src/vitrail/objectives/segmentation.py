@@ -84,6 +84,7 @@ class SegmentationConfig(ObjectiveConfig):
 
     name: ClassVar[str] = "segmentation"
     tasks: ClassVar[tuple[str, ...]] = ("segmentation",)
+    traced: ClassVar[bool] = True
     quality: ClassVar[str] = "task"
 
     dice: float = 1.0

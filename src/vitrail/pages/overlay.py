@@ -1,9 +1,12 @@
-"""Pictures of labels with a place: maps of classes or numbers over an image, uint8 (3, H, W)."""
+"""Pictures of labels with a place: maps of classes or numbers, and boxes, over an image, uint8 (3, H, W)."""
 
 import colorsys
+from collections.abc import Sequence
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int, UInt8
+from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from .image import colours
@@ -37,3 +40,28 @@ def number_map(values: Float[Tensor, "H W"], low: float, high: float) -> UInt8[T
     corner = torch.cat([scaled.flatten(), torch.ones(1)])[None]
     painted = colours(corner)[:, 0, :-1].reshape(3, *values.shape)
     return painted.where(known, torch.tensor(128, dtype=torch.uint8))
+
+
+def with_boxes(
+    image: UInt8[Tensor, "3 H W"],
+    boxes: Float[Tensor, "n 4"],
+    classes: Int[Tensor, " n"],
+    words: Sequence[str],
+    count: int,
+) -> UInt8[Tensor, "3 H W"]:
+    """An image with boxes and a text for each, in the colours of `count` classes.
+
+    Args:
+        boxes: left, top, right and bottom edges, as fractions of the image's sides; the first are in front.
+    """
+    drawn = Image.fromarray(image.permute(1, 2, 0).contiguous().numpy())
+    pen, font, table = ImageDraw.Draw(drawn), ImageFont.load_default(12), class_colours(count).tolist()
+    sides = (drawn.width - 1, drawn.height - 1) * 2
+    for box, kind, text in reversed(list(zip(boxes.tolist(), classes.tolist(), words, strict=True))):
+        left, top, right, bottom = (round(edge * side) for edge, side in zip(box, sides, strict=True))
+        colour = tuple(table[kind])
+        pen.rectangle((left, top, right, bottom), outline=colour, width=2)
+        place = (left + 3, top + 1)
+        pen.rectangle(pen.textbbox(place, text, font=font), fill=colour)
+        pen.text(place, text, fill=(0, 0, 0) if sum(colour) > 380 else (255, 255, 255), font=font)
+    return torch.from_numpy(np.array(drawn)).permute(2, 0, 1)

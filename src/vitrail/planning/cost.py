@@ -20,7 +20,7 @@ from ..progress import to_stderr
 from ..rewrites.base import Rewrite
 from .budget import largest_batch
 from .flops import count
-from .objective_step import root_module
+from .objective_step import planned_objective, root_module
 from .parts import PartCost, part_costs
 from .trace import backward_peak, inference_peak
 
@@ -190,8 +190,8 @@ def plan(
         optimizer: "adamw", "muon" or "lamb".
         ema: whether training keeps a moving average of the weights.
         checkpointing: whether activations of the blocks are recomputed in the backward pass.
-        objective: an objective without labels, by name or config: training then has its parts too (decoder, teacher,
-            several views); None: classification.
+        objective: an objective, by name or config: training then has its parts too (decoder, teacher, several views,
+            losses of pixels); None: that of the model's task.
         budget: memory in bytes, for which the largest batches are found.
         by_part: count operations, weights and kept activations by part, see `part_costs`; takes some seconds.
         rewrites: applied to the model, after those of a checkpoint.
@@ -205,6 +205,8 @@ def plan(
     goal = objective_config(objective)() if isinstance(objective, str) else objective
     if goal is not None:
         config = goal.model_config(config)
+    else:
+        goal = planned_objective(config)
     place, dtype = _device_and_dtype(device, precision)
     _check(batch_size, optimizer)
     work = Workload(

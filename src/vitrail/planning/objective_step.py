@@ -13,7 +13,10 @@ from ..errors import VitrailError
 from ..models.fields import ModelConfig, pair
 from ..nn import BaseVisionModel
 from ..nn.init import without_weights
-from ..objectives.objective import Augmentation, Objective, ObjectiveConfig
+from ..objectives.objective import Augmentation, Labels, Objective, ObjectiveConfig
+from ..objectives.registry import objective_config
+from ..tasks.registry import TASKS, resolve
+from ..tasks.task import Task
 
 
 def root_module(objective: ObjectiveConfig, model: BaseVisionModel[ModelConfig]) -> Objective:
@@ -22,27 +25,63 @@ def root_module(objective: ObjectiveConfig, model: BaseVisionModel[ModelConfig])
     Raises:
         VitrailError: the objective learns from labels, which a plan does not have.
     """
-    if objective.tasks:
+    if not objective.planned:
         raise VitrailError(
             f"objective {objective.name} learns from labels, and its step costs what the model's does: plan the model "
             "without an objective"
         )
     with without_weights():
-        return objective.build(model, None)
+        return objective.build(model, example_labels(objective, model.config))
 
 
-def example_views(objective: ObjectiveConfig, config: ModelConfig) -> Any:
-    """The objective's views of an image of zeros, a pytree of images (C, H, W)."""
-    channels = config.in_channels
-    preprocess = Preprocess(
-        image_size=pair(config.image_size), channels=channels, mean=(0.5,) * channels, std=(0.5,) * channels
-    )
+def planned_objective(config: ModelConfig) -> ObjectiveConfig | None:
+    """The objective of a model's task, if its step costs more than the model's; None for other tasks."""
+    if config.task.name not in TASKS:
+        return None
+    name = resolve(config.task).objective
+    found = objective_config(name)() if name else None
+    return found if found is not None and found.planned else None
+
+
+def example_views(objective: ObjectiveConfig, config: ModelConfig) -> tuple[Any, Any]:
+    """The objective's views of an image of zeros, a pytree of images (C, H, W), and of an example of a target."""
+    preprocess = _preprocess(config)
+    target = _task_of(objective, config).example_target(preprocess.image_size) if objective.tasks else None
     views = objective.views(Augmentation(Augment(), preprocess, config))
     with torch.random.fork_rng(devices=[]):
-        pixels, _ = views(torch.zeros(channels, *preprocess.image_size), None)
-    return pixels
+        return views(torch.zeros(preprocess.channels, *preprocess.image_size), target)
 
 
-def example_batch(views: Any, size: int) -> Batch:
+def example_batch(views: tuple[Any, Any], size: int) -> Batch:
     """Batch of this many samples, all zeros, in the shapes of the views of one."""
-    return Batch(tree_map_only(Tensor, lambda view: torch.zeros(size, *view.shape), views), None)
+
+    def zeros(view: Tensor) -> Tensor:
+        return torch.zeros(size, *view.shape, dtype=view.dtype)
+
+    pixels, targets = (tree_map_only(Tensor, zeros, tree) for tree in views)
+    return Batch(pixels, targets)
+
+
+def example_labels(objective: ObjectiveConfig, config: ModelConfig) -> Labels | None:
+    """Labels of no samples, for building an objective; None if it needs none."""
+    if not objective.tasks:
+        return None
+    names = tuple(str(index) for index in range(config.num_outputs))
+    return Labels(_task_of(objective, config), names, (), _preprocess(config))
+
+
+def _task_of(objective: ObjectiveConfig, config: ModelConfig) -> Task:
+    """The task of a model, if it is one of the objective's."""
+    if config.task.name not in objective.tasks:
+        raise VitrailError(
+            f"objective {objective.name} trains models for {', '.join(objective.tasks)}, and this one is for "
+            f"{config.task.name}: plan another model, or leave the objective out"
+        )
+    return resolve(config.task)
+
+
+def _preprocess(config: ModelConfig) -> Preprocess:
+    channels = config.in_channels
+    return Preprocess(
+        image_size=pair(config.image_size), channels=channels, mean=(0.5,) * channels, std=(0.5,) * channels
+    )

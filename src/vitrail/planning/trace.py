@@ -140,7 +140,7 @@ def backward_peak(
         with FakeTensorMode(allow_non_fake_inputs=True), LiveBytes(device) as live:
             root = root.to_empty(device="cpu").train()
             with _autocast(precision):
-                if isinstance(root, Objective):
+                if isinstance(root, Objective) and views is not None:
                     loss = root(example_batch(views, batch_size), Moment(0, 0.5)).total
                 else:
                     loss = _loss(root(*config.example_inputs(batch_size)))

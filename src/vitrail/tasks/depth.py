@@ -115,6 +115,9 @@ class Depth(Task):
     def target_reader(self, samples: Sequence[Sample], names: Names) -> Targets:
         return MapReader(tuple(samples))
 
+    def example_target(self, size: tuple[int, int]) -> MapTarget:
+        return MapTarget(torch.ones(size))
+
     def written(self, sample: Sample, names: Names) -> str:
         return ""
 

@@ -12,6 +12,7 @@ TASKS = {
     "classification": "classification:Classification",
     "regression": "regression:Regression",
     "embedding": "embedding:Embedding",
+    "detection": "detection:Detection",
     "segmentation": "segmentation:Segmentation",
     "depth": "depth:Depth",
     "image-text": "image_text:ImageText",
@@ -19,7 +20,6 @@ TASKS = {
 """Name -> file and class. Other packages add theirs through the entry points `vitrail.tasks`."""
 
 ARCHITECTURES_ONLY = (
-    "detection",
     "reconstruction",
     "masked-image-modelling",
     "several",

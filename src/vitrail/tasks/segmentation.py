@@ -81,6 +81,9 @@ class Segmentation(Task):
     def target_reader(self, samples: Sequence[Sample], names: Names) -> Targets:
         return MapReader(tuple(samples))
 
+    def example_target(self, size: tuple[int, int]) -> MapTarget:
+        return MapTarget(torch.zeros(size, dtype=torch.int16))
+
     def written(self, sample: Sample, names: Names) -> str:
         return ""
 

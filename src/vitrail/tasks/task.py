@@ -229,6 +229,14 @@ class Task(ABC):
         """Function index of a sample -> its target, for training; by default rows of `targets`."""
         return Rows(self.targets(samples, names))
 
+    def example_target(self, size: tuple[int, int]) -> Any:
+        """A target of one sample as `target_reader` gives it, for planning a step without data.
+
+        Args:
+            size: (height, width) of the image in pixels.
+        """
+        raise NotImplementedError(f"{self.name} has no example of a target")
+
     @abstractmethod
     def written(self, sample: Sample, names: Names) -> str:
         """Return the label of a sample as text, for splits.csv."""

@@ -65,6 +65,7 @@ def train(
     source: SourceLike,
     recipe: Recipe | str | None = None,
     *,
+    task: str | None = None,
     weights: str | Path | None = None,
     model: BaseVisionModel[ModelConfig] | ModelConfig | str | None = None,
     objective: ObjectiveConfig | str | None = None,
@@ -82,6 +83,7 @@ def train(
         source: class folders, a CSV, tar shards or a named set (see `vitrail.data.open`), a `Source`, or a torch
         Dataset with items (image, label), see `source_from_dataset`.
         recipe: a `Recipe`, its name, or a YAML file; open fields are chosen from the data and the machine.
+        task: what the labels are for, such as "segmentation", in place of the recipe's; None: inferred from them.
         weights: a checkpoint to start from, as for `load`, instead of the recipe's.
         model: a variant's name, a config, or a model with its weights, in place of the recipe's. For a config class
         of your own, see `register`.
@@ -98,7 +100,7 @@ def train(
         Stopped: by a signal; the state is saved.
     """
     read = read_recipe(recipe) if isinstance(recipe, str) else recipe or Recipe()
-    given: dict[str, Any] = {"weights": None if weights is None else str(weights)}
+    given: dict[str, Any] = {"task": task, "weights": None if weights is None else str(weights)}
     given["objective"] = objective_config(objective)() if isinstance(objective, str) else objective
     given["model"] = model if isinstance(model, str) else None
     read = replace(read, **{name: value for name, value in given.items() if value is not None})

@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
+from ..data.annotation_sizes import fit_annotations
 from ..data.decode import unchanged
 from ..data.memory import remember, shrink
 from ..data.open import Sample, SourceLike, open_source, read_image
@@ -173,7 +174,7 @@ def read_data(source: SourceLike, reading: Reading, *, progress: Track = silent)
         VitrailError: there is nothing to train on, or there are bad files without `skip_bad`; the message names them.
     """
     opened = open_source(source, labelled=reading.labelled, task=reading.task, strict=reading.strict)
-    found = survey(opened, limit=reading.limit, progress=progress)
+    found = fit_annotations(survey(opened, limit=reading.limit, progress=progress))
     found.require_clean(skip_bad=reading.skip_bad)
     task = resolve(found.source.task) if reading.labelled else None
     if task is not None:

@@ -96,10 +96,20 @@ class QueryDecoder(nn.Module):
         self.norm = norm
 
     def forward(self, tokens: Tokens) -> Tokens:
+        queries = self._after_blocks(tokens)[-1]
+        return queries.with_x(self.norm(queries.x))
+
+    def forward_blocks(self, tokens: Tokens) -> tuple[Tokens, ...]:
+        """Queries after each block and the norm, the last as in `forward`, for losses on all of them."""
+        return tuple(queries.with_x(self.norm(queries.x)) for queries in self._after_blocks(tokens))
+
+    def _after_blocks(self, tokens: Tokens) -> list[Tokens]:
         patches = tokens.without_prefix()
         places = self.places.expand(patches.x.shape[0], -1, -1)
         memory = Memory(places, self.positions(patches).x, patches.x)
         queries = Tokens(torch.zeros_like(places), grid=(self.places.shape[0],))
+        after = []
         for block in self.blocks:
             queries = self.blocks.run(block, queries, memory)
-        return queries.with_x(self.norm(queries.x))
+            after.append(queries)
+        return after

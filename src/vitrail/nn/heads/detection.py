@@ -3,6 +3,7 @@
 from torch import nn
 
 from ..tokens import Tokens
+from .decoder import QueryDecoder
 from .outputs import Detections
 
 
@@ -12,12 +13,12 @@ class DetectionHead(nn.Module):
     Tokens -> Detections.
 
     Args:
-        decoder: Tokens of the image -> Tokens of the queries.
+        decoder: Tokens of the image -> Tokens of the queries, see `QueryDecoder`.
         dim: width D of the queries.
         num_classes: classes K; "no object" is class K.
     """
 
-    def __init__(self, decoder: nn.Module, dim: int, num_classes: int) -> None:
+    def __init__(self, decoder: QueryDecoder, dim: int, num_classes: int) -> None:
         super().__init__()
         self.decoder = decoder
         self.classify = nn.Linear(dim, num_classes + 1)
@@ -26,5 +27,11 @@ class DetectionHead(nn.Module):
         )
 
     def forward(self, tokens: Tokens) -> Detections:
-        queries = self.decoder(tokens).x
-        return Detections(self.classify(queries), self.box(queries))
+        return self._predict(self.decoder(tokens))
+
+    def forward_blocks(self, tokens: Tokens) -> tuple[Detections, ...]:
+        """Detections after each block of the decoder, the last as in `forward`, for auxiliary losses (section 3.2)."""
+        return tuple(self._predict(queries) for queries in self.decoder.forward_blocks(tokens))
+
+    def _predict(self, queries: Tokens) -> Detections:
+        return Detections(self.classify(queries.x), self.box(queries.x))

@@ -71,6 +71,24 @@ pytree.register_dataclass(Detections, serialized_type_name="vitrail.Detections")
 
 
 @dataclass(frozen=True, slots=True)
+class DenseDetections:
+    """Detected objects, one for each point of a grid or of several; overlapping ones are suppressed afterwards.
+
+    Attributes:
+        logits: (B, Q, K), of independent probabilities (sigmoid) of the classes; all are low where there is no object.
+        boxes: (B, Q, 4) as centre x, centre y, width, height, as fractions of the image's sides; they may exceed it.
+        points: (B, Q, 2), x and y of the points, as fractions.
+    """
+
+    logits: Float[Tensor, "B Q K"]
+    boxes: Float[Tensor, "B Q 4"]
+    points: Float[Tensor, "B Q 2"]
+
+
+pytree.register_dataclass(DenseDetections, serialized_type_name="vitrail.DenseDetections")
+
+
+@dataclass(frozen=True, slots=True)
 class TaskOutputs:
     """Outputs of a model for several tasks; None for tasks that it does not have.
 

@@ -1,0 +1,291 @@
+"""Folders of masks: indices, palettes, black and white, colours; and each thing that can be wrong with them."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from drawn import draw
+from PIL import Image
+
+from vitrail.data.annotation_sizes import fit_annotations
+from vitrail.data.annotations import IGNORED
+from vitrail.data.open import open_source
+from vitrail.data.samples import Source
+from vitrail.data.survey import survey
+from vitrail.errors import VitrailError
+from vitrail.task_spec import CLASSIFICATION, TaskSpec
+
+INDEX = np.array([[0, 0, 1, 2], [0, 2, 2, 255], [1, 1, 0, 255]], dtype=np.uint8)
+
+
+def save(path: Path, array: np.ndarray, palette: bool = False) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image = Image.fromarray(array)
+    if palette:
+        image.putpalette([value * 37 % 256 for value in range(768)])
+    image.save(path)
+
+
+def pair(root: Path, stem: str, mask: np.ndarray | None, folder: str = "masks", **more: bool) -> None:
+    draw(root / f"images/{stem}.png", 4, 3, (1, 1, 3, 2))
+    if mask is not None:
+        save(root / f"{folder}/{stem}.png", mask, **more)
+
+
+def reasons(source: Source) -> dict[str, str]:
+    return {bad.name: bad.reason for bad in source.bad}
+
+
+def read(source: Source, place: int = 0) -> list[list[int]]:
+    return source.samples[place].labels[0].read().tolist()
+
+
+EXPECTED = np.where(INDEX == 255, IGNORED, INDEX.astype(int)).tolist()
+
+
+@pytest.mark.parametrize("palette", [False, True])
+@pytest.mark.parametrize("folder", ["masks", "labels", "SegmentationClass", "ann", "annotations"])
+def test_index_and_palette_to_the_pixel(tmp_path: Path, palette: bool, folder: str):
+    pair(tmp_path, "a", INDEX, folder, palette=palette)
+    pair(tmp_path, "b", np.minimum(INDEX, 1), folder, palette=palette)
+    source = open_source(tmp_path)
+    assert (source.task.name, source.label_kind, source.bad) == ("segmentation", "maps", ())
+    assert source.class_names == ("0", "1", "2")
+    assert [(s.name, s.annotated_size) for s in source.samples] == [("images/a.png", (3, 4)), ("images/b.png", (3, 4))]
+    assert read(source) == EXPECTED
+    assert source.notes[0] == f"task segmentation: masks in {folder}"
+    assert "pixels with the value 255 are ignored" in source.notes
+
+
+@pytest.mark.parametrize(
+    ("images", "masks"),
+    [
+        ("images/{0}/a.jpg", "annotations/{0}/a.png"),
+        ("{0}/images/a.jpg", "{0}/masks/a.png"),
+        ("{0}/img/a.jpg", "{0}/ann/a_mask.png"),
+        ("leftImg8bit/{0}/x/a_leftImg8bit.png", "gtFine/{0}/x/a_gtFine_labelIds.png"),
+    ],
+)
+def test_layouts(tmp_path: Path, images: str, masks: str):
+    for split in ("train", "val"):
+        draw(tmp_path / images.format(split), 4, 3)
+        save(tmp_path / masks.format(split), INDEX)
+    source = open_source(tmp_path)
+    assert [(s.name, s.split) for s in source.samples] == [(images.format(s), s) for s in ("train", "val")]
+    assert (read(source, 1), source.bad) == (EXPECTED, ())
+    assert [s.name for s in open_source(tmp_path, labelled=False).samples] == [s.name for s in source.samples]
+
+
+def test_lists_of_splits(tmp_path: Path):
+    for stem in "abc":
+        draw(tmp_path / f"JPEGImages/{stem}.png", 4, 3)
+        save(tmp_path / f"SegmentationObject/{stem}.png", INDEX)
+    for stem in "ab":
+        save(tmp_path / f"SegmentationClass/{stem}.png", INDEX)
+    lists = tmp_path / "ImageSets/Segmentation"
+    lists.mkdir(parents=True)
+    (lists / "train.txt").write_text("a\n")
+    (lists / "val.txt").write_text("b\n")
+    source = open_source(tmp_path)
+    assert [(s.name, s.split) for s in source.samples] == [("JPEGImages/a.png", "train"), ("JPEGImages/b.png", "val")]
+    assert source.bad == ()
+
+
+LISTS = {
+    "classes.txt": "sky\nroad\ncar\n",
+    "labels.csv": "id,name\n0,sky\n1,road\n2,car\n",
+    "class_names.json": '["sky", "road", "car"]',
+    "id2label.json": '{"0": "sky", "1": "road", "2": "car"}',
+    "classes.json": '{"sky": 0, "road": 1, "car": 2}',
+    "data.yaml": "names:\n  0: sky\n  1: road\n  2: car\n",
+}
+
+
+@pytest.mark.parametrize("name", list(LISTS))
+def test_lists_of_classes(tmp_path: Path, name: str):
+    pair(tmp_path, "a", INDEX)
+    (tmp_path / name).write_text(LISTS[name])
+    source = open_source(tmp_path)
+    assert source.class_names == ("sky", "road", "car")
+    assert f"class names from {name}" in source.notes
+    assert read(source) == EXPECTED
+
+
+def test_numbers_with_gaps_and_classes_that_are_none(tmp_path: Path):
+    pair(tmp_path, "a", np.where(INDEX == 255, 50, INDEX * np.uint8(10)))
+    (tmp_path / "config.yaml").write_text("classes: {0: Unlabeled, 10: road, 20: car, 50: sky}")
+    source = open_source(tmp_path)
+    assert source.class_names == ("road", "car", "sky")
+    assert read(source) == [[-1, -1, 0, 1], [-1, 1, 1, 2], [0, 0, -1, 2]]
+    assert "pixels of Unlabeled are ignored" in source.notes
+
+
+def test_a_background_that_is_not_listed(tmp_path: Path):
+    pair(tmp_path, "a", INDEX)
+    pair(tmp_path, "b", INDEX)
+    (tmp_path / "classes.txt").write_text("road\ncar\n")
+    source = open_source(tmp_path)
+    assert (source.class_names, read(source)) == (("background", "road", "car"), EXPECTED)
+    assert "2 masks have the value 2: the first of 2 classes is 1, and 0 is background" in source.notes
+
+
+def test_scene_parsing(tmp_path: Path):
+    """ADE20K: 0 is no class."""
+    pair(tmp_path, "a", INDEX)
+    rows = ["Idx\tRatio\tTrain\tVal\tName", "1\t0.1\t9\t9\twall", "2\t0.1\t9\t9\tbuilding, edifice"]
+    (tmp_path / "objectInfo150.txt").write_text("\n".join(rows))
+    source = open_source(tmp_path)
+    assert source.class_names == ("wall", "building, edifice")
+    assert read(source) == [[-1, -1, 0, 1], [-1, 1, 1, -1], [0, 0, -1, -1]]
+
+
+WHITE = np.where(INDEX > 1, 255, 0).astype(np.uint8)
+
+
+@pytest.mark.parametrize("names", [None, "cell\n", "none\ncell\n"])
+def test_black_and_white_are_two_classes(tmp_path: Path, names: str | None):
+    pair(tmp_path, "a", WHITE)
+    pair(tmp_path, "b", np.zeros_like(WHITE))
+    Image.fromarray(WHITE > 0).save(tmp_path / "masks/b.png")  # one bit
+    if names:
+        (tmp_path / "classes.txt").write_text(names)
+    source = open_source(tmp_path)
+    assert source.class_names == ("none" if names == "none\ncell\n" else "background", "cell" if names else "object")
+    assert read(source) == read(source, 1) == (WHITE > 0).astype(int).tolist()
+    assert any("have the values 0 and 255 only" in note and "no pixel is ignored" in note for note in source.notes)
+
+
+def test_one_mask_with_another_value_makes_255_the_ignored(tmp_path: Path):
+    pair(tmp_path, "a", WHITE)
+    pair(tmp_path, "b", INDEX)
+    source = open_source(tmp_path)
+    assert source.class_names == ("0", "1", "2")
+    assert read(source) == np.where(WHITE == 255, -1, 0).tolist()
+
+
+def test_black_and_white_in_jpeg(tmp_path: Path):
+    mask = np.zeros((16, 16), dtype=np.uint8)
+    mask[:, 9:] = 255
+    noisy = np.clip(mask.astype(int) + np.random.default_rng(0).integers(-4, 5, mask.shape), 0, 255).astype(np.uint8)
+    draw(tmp_path / "images/a.png", 16, 16)
+    (tmp_path / "masks").mkdir()
+    Image.fromarray(noisy).save(tmp_path / "masks/a.jpg", quality=100)
+    source = open_source(tmp_path)
+    assert source.class_names == ("background", "object")
+    assert read(source) == (mask > 0).astype(int).tolist()
+
+
+COLOURS = {0: (0, 0, 0), 1: (128, 64, 128), 2: (0, 0, 142), 255: (224, 224, 192)}
+CODED = np.array([[COLOURS[value] for value in row] for row in INDEX.tolist()], dtype=np.uint8)
+TABLES = {
+    "class_dict.csv": "name,r,g,b\nsky,0,0,0\nroad,128,64,128\ncar,0,0,142\nVoid,224,224,192\n",
+    "labelmap.txt": "# label:color_rgb:parts:actions\nsky:0,0,0::\nroad:128,64,128::\ncar:0,0,142::\n"
+    "void:224,224,192::\n",
+    "label_colors.txt": "0 0 0\tsky\n128 64 128\troad\n0 0 142\tcar\n224 224 192\tVoid\n",
+}
+
+
+@pytest.mark.parametrize("name", list(TABLES))
+def test_colours(tmp_path: Path, name: str):
+    pair(tmp_path, "a", CODED)
+    draw(tmp_path / "images/b.png", 4, 3)
+    Image.fromarray(CODED).quantize(16).save(tmp_path / "masks/b.png")  # a palette in any order
+    (tmp_path / name).write_text(TABLES[name])
+    source = open_source(tmp_path)
+    assert (source.class_names, source.bad) == (("sky", "road", "car"), ())
+    assert read(source) == read(source, 1) == EXPECTED
+
+
+def test_colours_without_a_table(tmp_path: Path):
+    pair(tmp_path, "a", CODED)
+    with pytest.raises(VitrailError, match=r"have colours, such as .*a\.png: add a class_dict\.csv"):
+        open_source(tmp_path)
+    pair(tmp_path, "a", np.repeat(INDEX[..., None], 3, axis=2))  # grey as colour
+    assert read(open_source(tmp_path)) == EXPECTED
+
+
+def test_masks_that_are_wrong(tmp_path: Path):
+    for stem in "abcdefghijk":
+        pair(tmp_path, stem, np.minimum(INDEX, 2))
+    (tmp_path / "classes.txt").write_text("sky\nroad\ncar\n")
+    pair(tmp_path, "number", np.where(INDEX == 2, 7, 3).astype(np.uint8))
+    pair(tmp_path, "colour", CODED)
+    pair(tmp_path, "none", None)
+    pair(tmp_path, "size", INDEX[:2])
+    pair(tmp_path, "text", INDEX)
+    (tmp_path / "masks/text.png").write_text("not a mask")
+    pair(tmp_path, "cut", INDEX)
+    (tmp_path / "masks/cut.png").write_bytes((tmp_path / "masks/cut.png").read_bytes()[:-20])
+    pair(tmp_path, "bits", INDEX)
+    Image.fromarray(INDEX.astype(np.float32) / 7).save(tmp_path / "masks/bits.tiff")
+    (tmp_path / "masks/bits.png").unlink()
+    save(tmp_path / "masks/lonely.png", INDEX)
+    found = fit_annotations(survey(open_source(tmp_path)))
+    assert [s.name for s in found.source.samples] == [f"images/{stem}.png" for stem in "abcdefghijk"]
+    assert len(found.facts) == len(found.source.samples)
+    named = {bad.name: bad.reason for bad in found.bad}
+    assert named["images/number.png"] == "its mask masks/number.png has the values 3, 7, which stand for no class"
+    assert named["images/colour.png"] == "its mask masks/colour.png has colours, the others have none"
+    assert named["images/none.png"] == "no mask"
+    assert named["images/size.png"].startswith("annotations are for 4×2, the image is 4×3: ")
+    assert named["images/text.png"] == "its mask masks/text.png: not an image, or damaged in its first bytes"
+    assert "its mask masks/cut.png: truncated" in named["images/cut.png"]
+    assert "a mask of type float32, but whole numbers are needed" in named["images/bits.png"]
+    assert named["masks/lonely.png"] == "no image of this name"
+    assert len(named) == 8
+
+
+def test_unknown_colours(tmp_path: Path):
+    pair(tmp_path, "a", CODED)
+    pair(tmp_path, "b", np.where(CODED == 142, 141, CODED))
+    (tmp_path / "class_dict.csv").write_text(TABLES["class_dict.csv"])
+    assert reasons(open_source(tmp_path)) == {
+        "images/b.png": "its mask masks/b.png has the colour (0, 0, 141), which stands for no class"
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "words"),
+    [
+        ("classes.txt", "sky\nSky\n", "names the class 'sky' twice"),
+        ("class_names.json", '["sky", ', "is not valid JSON"),
+        ("class_names.json", "5", "neither a list of names nor a mapping"),
+        ("class_dict.csv", "name,r,g,b\nsky,0,0\n", "a row without a name or three numbers"),
+        ("class_dict.csv", "name,r,g,b\nsky,0,0,1e999\n", "a row without a name or three numbers from 0 to 255"),
+        ("class_dict.csv", "name,r,g,b\nsky,0,0,300\n", "a row without a name or three numbers from 0 to 255"),
+        ("class_dict.csv", "name,r,g,b\nsky,0,0,0\nroad,0,0,0\n", "gives two classes the same colour"),
+    ],
+)
+def test_lists_that_are_wrong(tmp_path: Path, name: str, text: str, words: str):
+    pair(tmp_path, "a", CODED)
+    (tmp_path / name).write_text(text)
+    with pytest.raises(VitrailError, match=words):
+        open_source(tmp_path)
+
+
+def test_numpy_masks(tmp_path: Path):
+    pair(tmp_path, "a", None)
+    (tmp_path / "masks").mkdir()
+    np.save(tmp_path / "masks/a.npy", INDEX.astype(np.int64))
+    assert read(open_source(tmp_path)) == EXPECTED
+
+
+def test_a_mask_that_changes_later_is_named(tmp_path: Path):
+    pair(tmp_path, "a", INDEX)
+    label = open_source(tmp_path).samples[0].labels[0]
+    save(tmp_path / "masks/a.png", INDEX + 3)
+    from vitrail.data.decode import BadImage
+
+    with pytest.raises(BadImage, match=r"a\.png: has the value 3, which stands for no class"):
+        label.read()
+
+
+def test_class_folders_stay_class_folders(tmp_path: Path):
+    root = tmp_path / "classes"
+    for name in ("images/1.png", "labels/2.png", "img/3.png"):
+        draw(root / name, 4, 3)
+    assert open_source(root).task.name == "classification"
+    pair(tmp_path / "other", "a", INDEX)
+    assert open_source(tmp_path / "other", task=CLASSIFICATION).class_names == ("images", "masks")
+    with pytest.raises(VitrailError, match="no annotations for --task segmentation: give it images/ and masks/"):
+        open_source(root, task=TaskSpec("segmentation"))

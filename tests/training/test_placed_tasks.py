@@ -1,0 +1,99 @@
+"""Tasks whose labels have places: trained, stopped and resumed, evaluated, predicted, through the same commands."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+
+import vitrail
+from vitrail.data.augment_options import Augment
+from vitrail.errors import VitrailError
+from vitrail.task_spec import TaskSpec
+from vitrail.tasks.registry import TASKS, resolve
+from vitrail.training.loop import Trainer
+from vitrail.training.recipe import Recipe
+
+SOURCE = "scenes:size=32,train=24,val=6,test=5,objects=1-2,classes=3"
+NAMES = [name for name in TASKS if resolve(TaskSpec(name)).whole_image]
+TINY: dict[str, Any] = {"stem": [[4], [8], [16]], "embed_dim": 16, "num_heads": 2, "depth": 1, "dense_dim": 8}
+
+RECIPE = Recipe(
+    overrides=TINY,
+    steps=4,
+    batch_size=8,
+    start_size=0.75,
+    precision="float32",
+    augment=Augment(crop="resized", color_jitter=0.2),
+    save_minutes=1e-6,
+)
+
+
+def trained(name: str, out: Path, **changes: Any) -> vitrail.Run:
+    return vitrail.train(SOURCE, replace(RECIPE, **changes), task=name, out=out)
+
+
+@pytest.fixture(scope="module", params=NAMES)
+def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> vitrail.Run:
+    return trained(request.param, tmp_path_factory.mktemp("runs") / request.param)
+
+
+def outcome(path: Path) -> dict[str, bytes]:
+    names = ("checkpoints/last/model.safetensors", "checkpoints/last/trainer.safetensors", "metrics.jsonl")
+    return {name: (path / name).read_bytes() for name in names}
+
+
+def test_a_stopped_run_resumes_bit_for_bit(run: vitrail.Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    step = Trainer.step
+
+    def stopped(self: Trainer, batches: Any) -> None:
+        if self.counters.step == 2:
+            raise KeyboardInterrupt
+        step(self, batches)
+
+    monkeypatch.setattr(Trainer, "step", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        trained(run.path.name, tmp_path / "stopped")
+    monkeypatch.setattr(Trainer, "step", step)
+    assert outcome(run.path) == outcome(vitrail.resume(tmp_path / "stopped").path)
+
+
+def test_the_command_for_evaluation_gives_the_numbers_of_the_run(run: vitrail.Run) -> None:
+    stored = json.loads((run.path / "evaluation.json").read_text())
+    found = vitrail.evaluate(run.path, SOURCE)
+    assert found.count == stored["count"] == 5
+    for name, value in found.headline().items():
+        assert run.metrics[f"test_{name}"] == pytest.approx(value, rel=1e-5), name
+
+
+def test_predictions_have_the_size_of_the_image_and_are_drawn(run: vitrail.Run, tmp_path: Path) -> None:
+    Image.new("RGB", (50, 20), "red").save(tmp_path / "wide.png")
+    (found,) = vitrail.predict(run.path, tmp_path / "wide.png")
+    assert (found.path, found.error, found.size) == (str(tmp_path / "wide.png"), None, (20, 50))
+    (again,) = vitrail.predict(run.path, [Image.new("RGB", (50, 20), "red")])
+    assert again.size == (20, 50)
+
+
+def test_the_report_shows_truth_and_prediction(run: vitrail.Run) -> None:
+    page = (run.path / "report.html").read_text(encoding="utf-8")
+    assert "Worst predictions" in page
+    assert page.count("<small>truth</small>") == page.count("<small>prediction</small>") == 5
+    assert "<title>" in page
+    assert "pipeline_tag: " in (run.path / "README.md").read_text(encoding="utf-8")
+
+
+def test_augmentation_that_targets_cannot_follow_is_refused(tmp_path: Path) -> None:
+    for augment, words in ((Augment(randaugment=2), "randaugment"), (Augment(flip_mode="alternate"), "flip_mode")):
+        with pytest.raises(VitrailError, match=f"augment.{words}"):
+            trained("segmentation", tmp_path / words, augment=augment)
+        assert not (tmp_path / words).exists()
+
+
+def test_another_source_is_matched_by_the_names_of_classes(tmp_path: Path) -> None:
+    run = trained("segmentation", tmp_path / "run")
+    with pytest.raises(VitrailError, match="which the checkpoint does not know"):
+        vitrail.evaluate(run.path, SOURCE.replace("classes=3", "classes=6"))
+    assert torch.isfinite(torch.tensor(vitrail.evaluate(run.path, SOURCE, split="all").loss))
