@@ -170,7 +170,7 @@ def test_a_classifier_becomes_the_image_tower(tmp_path: Path) -> None:
 
 
 def test_labels_that_are_no_captions_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(VitrailError, match="digits has no caption for each image"):
+    with pytest.raises(VitrailError, match="digits has classes, and --task image-text needs texts"):
         vitrail.train("digits", RECIPE, out=tmp_path / "run")
     with pytest.raises(VitrailError, match="objective clip needs labels for image-text"):
         vitrail.train("digits", replace(recipe("clip"), task=None), out=tmp_path / "run")
