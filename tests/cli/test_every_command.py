@@ -35,11 +35,12 @@ CPU = ("--device", "cpu")
 DONE, ELSEWHERE = "", None
 NO_CLASSES, UNUSED = "outputs a vector, not classes", "not trained, evaluated or used for predictions yet"
 STUDIES, LABELS, SCORED = "studies need a classifier", "predicts several labels for each image", "predicts no classes"
+RETRIEVAL, NO_TOKENIZER = "retrieval needs a model of images and texts", "the checkpoint has no tokenizer"
 OTHER = "needs a model for classification or regression or embedding"
 EXPECTED = {
     # command: one label, many labels, numbers, DINOv2, CLIP tower, CLIP, MAE, DETR
-    "predict": (DONE, DONE, DONE, DONE, DONE, UNUSED, UNUSED, UNUSED),
-    "eval": (DONE, DONE, DONE, NO_CLASSES, NO_CLASSES, UNUSED, UNUSED, UNUSED),
+    "predict": (DONE, DONE, DONE, DONE, DONE, "name the classes to choose from", UNUSED, UNUSED),
+    "eval": (DONE, DONE, DONE, NO_CLASSES, NO_CLASSES, NO_TOKENIZER, UNUSED, UNUSED),
     "embed": (DONE,) * 8,
     "explain": (DONE,) * 8,
     "convert": (DONE,) * 8,
@@ -49,7 +50,8 @@ EXPECTED = {
     "study robustness": (DONE, *(STUDIES,) * 7),
     "study layers": (DONE, *(STUDIES,) * 7),
     "study probe": (DONE,) * 8,
-    "study attribution": (DONE, LABELS, SCORED, SCORED, SCORED, UNUSED, UNUSED, UNUSED),
+    "study retrieval": (*(RETRIEVAL,) * 5, NO_TOKENIZER, *(RETRIEVAL,) * 2),
+    "study attribution": (DONE, LABELS, *(SCORED,) * 6),
     "train": (ELSEWHERE, ELSEWHERE, ELSEWHERE, DONE, DONE, OTHER, DONE, OTHER),
     "pretrain": (*("objective mae",) * 6, DONE, "objective mae"),
 }
@@ -103,6 +105,7 @@ def words(command, root, kind, out):
         "study robustness": ["study", "robustness", *study, "--tests", "sketch", "-o", out.with_suffix(".csv")],
         "study layers": ["study", "layers", *study],
         "study probe": ["study", "probe", checkpoint, images, *CPU],
+        "study retrieval": ["study", "retrieval", *study],
         "study attribution": ["study", "attribution", *study, "--methods", "rollout", "-o", out.with_suffix(".csv")],
         "train": ["train", labelled, "--weights", checkpoint, "--recipe", "finetune", *fast],
         "pretrain": ["pretrain", images, "--weights", checkpoint, *fast],

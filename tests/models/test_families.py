@@ -88,6 +88,7 @@ SMALLEST: dict[str, dict[str, Any]] = {
     "videomae_small_patch16_224": {"image_size": 32, "num_frames": 4, "embed_dim": 48, "depth": 2},
     "vit_base_patch32_clip_224": {"image_size": 64, **NARROW},
     "vit_base_patch16_siglip_224": {"image_size": 64, **NARROW},
+    "compact_clip_tiny_32": {"embed_dim": 24, "depth": 2, "num_heads": 3, "joint_dim": 16, **FEW_WORDS},
     "clip_vit_base_patch32": {"image_size": 64, "joint_dim": 16, **NARROW, **FEW_WORDS},
     "siglip_base_patch16_224": {"image_size": 64, **NARROW, **FEW_WORDS},
     "vit_tiny_r_s16_p8_224": {"image_size": 64, "backbone_depths": (1, 1), "patch_size": 2, "depth": 2},

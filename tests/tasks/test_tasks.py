@@ -116,7 +116,7 @@ def test_specs_are_equal_by_value_whatever_the_order():
         ("clasification", "there is no task 'clasification': did you mean classification"),
         ("classification:lables=many", "task classification has no option 'lables': did you mean labels"),
         ("classification:labels=few", "labels is 'few', which does not fit: it takes one or many"),
-        ("image-text", r"models for image-text can be built.*vitrail embed"),
+        ("reconstruction", r"models for reconstruction can be built.*vitrail embed"),
     ],
 )
 def test_what_cannot_be_resolved_is_a_sentence(text, words):

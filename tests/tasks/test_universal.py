@@ -27,7 +27,7 @@ def opened(spec="universal"):
 
 def model(source, task):
     config = model_config("compact_universal_small_128", image_size=32, stem=((8, 2), (8, 2)), embed_dim=16, depth=1)
-    changes = {**config.output_fields(task.output_counts(source.class_names)), "task": task.spec, "dense_dim": 8}
+    changes = {**task.model_fields(config, source.class_names), "task": task.spec, "dense_dim": 8}
     torch.manual_seed(0)
     return replace(config, **changes).build().eval()
 
@@ -40,12 +40,8 @@ def test_labels_are_those_of_each_task():
         alone = open_source(SOURCE, task=TaskSpec(name))
         assert [s.labels for s in samples_of(name, source.samples)] == [s.labels for s in alone.samples]
         assert task.names_of(name, source.class_names) == alone.class_names
-    assert task.output_counts(source.class_names) == {
-        "classification": 3,
-        "detection": 3,
-        "segmentation": 4,
-        "depth": 0,
-    }
+    fields = task.model_fields(model_config("compact_universal_small_128"), source.class_names)
+    assert fields == {"tasks": task.tasks, "num_classes": 3, "object_classes": 3, "pixel_classes": 4}
 
 
 def test_the_loss_is_the_weighted_sum_of_those_of_the_tasks():

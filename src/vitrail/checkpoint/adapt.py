@@ -63,6 +63,7 @@ def adapt(stored: Stored, overrides: dict[str, Any]) -> Stored:
         preprocess=_adapt_preprocess(stored.preprocess, stored.config, config),
         info={**stored.info, "adapted": [*stored.info.get("adapted", []), *sentences]},
         rewrites=stored.rewrites,
+        tokenizer=stored.tokenizer,
     )
 
 

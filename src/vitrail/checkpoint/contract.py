@@ -30,7 +30,9 @@ class Checkpoint:
         info: plain JSON values: "architecture" (variant name or "custom"), "origin" and "trained_on" (see `origin`),
             "license", "metrics", "adapted" (sentences on what loading changed), "optimizer" of its training here, and
             further values of the user.
-            path: where it was loaded from, to find other files such as its run's splits; not saved.
+        path: where it was loaded from, to find other files such as its run's splits; not saved.
+        tokenizer: content of the `tokenizer.json` of a model that takes texts, see `texts.tokenizer_of`; None if there
+            is none.
     """
 
     model: BaseVisionModel[ModelConfig]
@@ -38,6 +40,7 @@ class Checkpoint:
     preprocess: Preprocess
     info: dict[str, Any] = field(default_factory=dict)
     path: Path | None = None
+    tokenizer: str | None = None
 
     @property
     def config(self) -> ModelConfig:
@@ -114,7 +117,7 @@ def build_checkpoint(stored: Stored, overrides: Mapping[str, Any], path: Path | 
     check_class_names(stored.class_names, stored.config)
     model = build(stored)
     info = complete_info(stored.info, stored.config)
-    return Checkpoint(model, stored.class_names, stored.preprocess, info, path)
+    return Checkpoint(model, stored.class_names, stored.preprocess, info, path, stored.tokenizer)
 
 
 def save(checkpoint: Checkpoint, path: str | Path, *, extra: Mapping[str, Content] | None = None) -> None:
@@ -137,6 +140,7 @@ def save(checkpoint: Checkpoint, path: str | Path, *, extra: Mapping[str, Conten
         checkpoint.preprocess,
         checkpoint.info,
         rewrites=model.rewrites,
+        tokenizer=checkpoint.tokenizer,
     )
     check_class_names(stored.class_names, stored.config)
     check_tensors(stored)

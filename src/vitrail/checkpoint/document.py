@@ -44,6 +44,7 @@ class Stored:
         preprocess: the preprocessing, image -> pixels.
         info: plain JSON values; see `Checkpoint`.
         rewrites: rewrites of the built model, in order.
+        tokenizer: content of the `tokenizer.json` of a model that takes texts; None if there is none.
     """
 
     config: ModelConfig
@@ -52,6 +53,7 @@ class Stored:
     preprocess: Preprocess
     info: dict[str, Any] = field(default_factory=dict)
     rewrites: tuple[Rewrite, ...] = ()
+    tokenizer: str | None = None
 
 
 def complete_info(info: dict[str, Any], config: ModelConfig) -> dict[str, Any]:

@@ -11,9 +11,12 @@ import torch
 from torch import Tensor
 
 from ..data.preprocess import Preprocess
+from ..data.tokenize import FILE as TOKENIZER
 from ..errors import VitrailError
 from ..models.fields import ModelConfig, Size, pair
 from ..models.registry import model_config, override
+from ..models.text import DualFields
+from ..plain import MOST_BYTES, Unreadable, read_bounded
 from . import convert
 from .build import blueprint
 from .card import Card, sides
@@ -33,7 +36,15 @@ def read_model_folder(folder: Path, architecture: str | None, facts: dict[str, A
     state = read_weights(folder)
     with refused(f"the configuration in {folder}"):
         card = read_card(folder)
-    return from_state(state, card, architecture, facts, origin=str(folder))
+    stored = from_state(state, card, architecture, facts, origin=str(folder))
+    return replace(stored, tokenizer=_tokenizer(folder)) if isinstance(stored.config, DualFields) else stored
+
+
+def _tokenizer(folder: Path) -> str | None:
+    """Content of the tokenizer beside weights; None without one that is text, as images need none."""
+    with suppress(FileNotFoundError, Unreadable, UnicodeDecodeError):
+        return read_bounded(folder / TOKENIZER, MOST_BYTES).decode()
+    return None
 
 
 def read_npz(path: Path) -> dict[str, Tensor]:

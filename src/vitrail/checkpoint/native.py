@@ -4,19 +4,21 @@ import hashlib
 import os
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, uint8
 
+from ..data.tokenize import FILE as TOKENIZER
 from ..errors import VitrailError
 from ..plain import MOST_BYTES, Unreadable, read_bounded
 from .atomic import Content, DamagedCheckpoint, read_manifest, verified_folder, write_file, write_folder
 from .document import MODEL_JSON, Stored, from_json, to_json
 
 MODEL, WEIGHTS = MODEL_JSON, "model.safetensors"
-_HEADER, _DIGEST, _FULL_DIGEST = "vitrail", "sha256", "sha256_of_all"
+_HEADER, _DIGEST, _FULL_DIGEST, _TOKENIZER = "vitrail", "sha256", "sha256_of_all", "tokenizer"
 
 
 def write_native(stored: Stored, path: Path, extra: Mapping[str, Content]) -> None:
@@ -26,11 +28,13 @@ def write_native(stored: Stored, path: Path, extra: Mapping[str, Content]) -> No
     if path.suffix == ".safetensors":
         if extra:
             raise VitrailError(f"{path} is a single file and cannot store {', '.join(extra)}: save to a folder")
-        header = {_HEADER: text, _FULL_DIGEST: _full_digest(text, state)}
+        header = {_HEADER: text, _FULL_DIGEST: _full_digest(text + (stored.tokenizer or ""), state)}
+        header |= {} if stored.tokenizer is None else {_TOKENIZER: stored.tokenizer}
         path.parent.mkdir(parents=True, exist_ok=True)
         write_file(path, lambda file: _save(state, file, header))
         return
     files: dict[str, Content] = {MODEL: text.encode(), WEIGHTS: lambda file: _save(state, file)}
+    files |= {} if stored.tokenizer is None else {TOKENIZER: stored.tokenizer.encode()}
     write_folder(path, {**files, **extra})
 
 
@@ -44,7 +48,18 @@ def read_folder(path: Path) -> Stored:
         text = read_bounded(folder / MODEL, MOST_BYTES)
     except Unreadable as fault:
         raise VitrailError(f"{folder / MODEL} cannot be read: {fault}; use another checkpoint") from None
-    return from_json(text, read_tensors(folder / WEIGHTS)[0], str(path))
+    stored = from_json(text, read_tensors(folder / WEIGHTS)[0], str(path))
+    return replace(stored, tokenizer=_tokenizer(folder))
+
+
+def _tokenizer(folder: Path) -> str | None:
+    """The tokenizer of a checkpoint folder, if its manifest has one."""
+    if TOKENIZER not in read_manifest(folder):
+        return None
+    try:
+        return read_bounded(folder / TOKENIZER, MOST_BYTES).decode()
+    except (Unreadable, UnicodeDecodeError) as fault:
+        raise VitrailError(f"{folder / TOKENIZER} cannot be read: {fault}; use another checkpoint") from None
 
 
 def read_file(path: Path) -> Stored | dict[str, Tensor]:
@@ -54,12 +69,12 @@ def read_file(path: Path) -> Stored | dict[str, Tensor]:
         return state
     if not _is_whole(header, state):
         raise DamagedCheckpoint(f"{path} is damaged: it was altered (sha256 differs); use another checkpoint")
-    return from_json(header[_HEADER], state, str(path))
+    return replace(from_json(header[_HEADER], state, str(path)), tokenizer=header.get(_TOKENIZER))
 
 
 def _is_whole(header: Mapping[str, str], state: Mapping[str, Tensor]) -> bool:
-    if header.keys() == {_HEADER, _FULL_DIGEST}:
-        return header[_FULL_DIGEST] == _full_digest(header[_HEADER], state)
+    if header.keys() - {_TOKENIZER} == {_HEADER, _FULL_DIGEST}:
+        return header[_FULL_DIGEST] == _full_digest(header[_HEADER] + header.get(_TOKENIZER, ""), state)
     # Earlier versions had a digest of the tensors only.
     return header.keys() == {_HEADER, _DIGEST} and header[_DIGEST] == tensors_digest(state)
 

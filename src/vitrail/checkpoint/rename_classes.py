@@ -8,7 +8,7 @@ from pathlib import Path
 from ..errors import VitrailError, nearest
 from ..progress import to_stderr
 from .atomic import MANIFEST, Content, DamagedCheckpoint
-from .native import MODEL, WEIGHTS, write_native
+from .native import MODEL, TOKENIZER, WEIGHTS, write_native
 from .read import read
 
 DESCRIPTIONS = ("report.html", "README.md", "evaluation.json")
@@ -102,7 +102,7 @@ def _other_files(place: Path) -> dict[str, Content]:
     """Files of a checkpoint folder besides model and weights, such as the state to resume from."""
     if place.is_file():
         return {}
-    own = {MODEL, WEIGHTS, MANIFEST}
+    own = {MODEL, WEIGHTS, MANIFEST, TOKENIZER}
     # What `vitrail optimize` stored is a folder: it is not copied, and is measured again.
     files = (file for file in sorted(place.iterdir()) if file.is_file() and file.name not in own)
     return {file.name: file.read_bytes() for file in files}

@@ -1,14 +1,23 @@
-"""Loads the tokenizer of a checkpoint."""
+"""Tokenizers of checkpoints, and of other places."""
 
 from pathlib import Path
 
 from ..data.tokenize import Tokenizer, read_tokenizer
-from ..errors import VitrailError
 from ..models.fields import ModelConfig
-from ..models.text import DualFields
+from ..models.texts import require_fits, text_fields, tokenizer_for
 from ..progress import Say, to_stderr
+from .contract import Checkpoint
 from .hub import fetch
 from .origin import is_hub_id
+
+
+def tokenizer_of(checkpoint: Checkpoint) -> Tokenizer:
+    """The tokenizer that was loaded with a checkpoint.
+
+    Raises:
+        VitrailError: a model without texts, no tokenizer, or one with a larger vocabulary than the model's.
+    """
+    return tokenizer_for(checkpoint.config, checkpoint.tokenizer)
 
 
 def load_tokenizer(source: str | Path, config: ModelConfig, *, say: Say = to_stderr) -> Tokenizer:
@@ -17,15 +26,8 @@ def load_tokenizer(source: str | Path, config: ModelConfig, *, say: Say = to_std
     Raises:
         VitrailError: a model without texts, no tokenizer, or one with a larger vocabulary than the model's.
     """
-    if not isinstance(config, DualFields):
-        raise VitrailError(f"a model for {config.task} does not take texts: choose a model of images and texts")
+    fields = text_fields(config)
     path = Path(source)
     if not path.exists() and is_hub_id(str(source)):
         path, _ = fetch(str(source), say)
-    tokenizer = read_tokenizer(path, config.context_length)
-    if tokenizer.vocab_size > config.vocab_size:
-        raise VitrailError(
-            f"the tokenizer of {source} has {tokenizer.vocab_size} tokens, the model has {config.vocab_size}: "
-            "use the tokenizer of the model that the weights come from"
-        )
-    return tokenizer
+    return require_fits(read_tokenizer(path, fields.context_length), fields, str(source))

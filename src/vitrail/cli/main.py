@@ -53,6 +53,7 @@ COMMANDS = (
     Command("study robustness", _UNDERSTAND, "Accuracy on corrupted and adversarial images.", "robustness:Robustness"),
     Command("study layers", _UNDERSTAND, "Accuracy of a probe after each block.", "layers:Layers"),
     Command("study probe", _UNDERSTAND, "kNN, linear and few-shot accuracy of frozen features.", "probe:Probe"),
+    Command("study retrieval", _UNDERSTAND, "Images find captions, captions find images.", "retrieval:Retrieval"),
     Command("study anatomy", _UNDERSTAND, "Attention distance, token similarity, positions.", "anatomy:Anatomy"),
     Command("study attribution", _UNDERSTAND, "Faithfulness of attribution methods.", "attribution:Attribution"),
     Command("study labels", _UNDERSTAND, "Labels that are probably wrong, near-duplicates.", "labels:Labels"),

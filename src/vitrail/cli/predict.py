@@ -31,8 +31,11 @@ class Predict:
     threshold; that of a regression has one column for each number. If folders or a table give
     the true label, it has a column too. A file that cannot be read gives a row with an error.
 
+    A model of images and texts chooses among the texts of --classes.
+
     Examples:
         vitrail predict runs/flowers garden/ -o table.xlsx
+        vitrail predict openai/clip-vit-base-patch32 photos/ --classes "a cat;a dog"
         vitrail predict runs/flowers 'garden/*.jpg' --top-k 1 --format jsonl
     """
 
@@ -40,6 +43,10 @@ class Predict:
     images: SourcesArgument
     top_k: int = 5
     """Number of classes for each image."""
+    classes: Annotated[str | None, Option(metavar="TEXTS")] = None
+    """Texts to choose from, separated by semicolons, for a model of images and texts such as CLIP."""
+    prompts: Annotated[Path | None, Option(metavar="FILE", shown_default="one that suits the model")] = None
+    """File with templates, a line each, with a pair of braces in the place of the class; the texts are averaged."""
     split: Split = "all"
     limit: Limit = None
     """Stop after N images."""
@@ -62,8 +69,16 @@ class Predict:
 
     def run(self) -> None:
         from ..checkpoint.contract import load
-        from ..engines.predictor import check_top_k, make_predictor
-        from ..evaluation.predict import Counted, at_least_one, named_images, predict_samples, with_labels
+        from ..engines.predictor import check_top_k
+        from ..engines.zero_shot import parse_classes, read_templates, unknown_words
+        from ..evaluation.predict import (
+            Counted,
+            at_least_one,
+            named_images,
+            predict_samples,
+            predictor_for,
+            with_labels,
+        )
         from ..evaluation.prediction_table import Layout, table_format, write_table
         from ..evaluation.saved_images import save_images
         from ..progress import visible
@@ -71,14 +86,18 @@ class Predict:
         check_top_k(self.top_k)
         form = table_format(self.format, self.out)
         named = named_images(self.images, self.limit, split=self.split, run=Path(self.checkpoint), strict=self.strict)
-        predictor = make_predictor(
+        predictor = predictor_for(
             load(self.checkpoint),
+            () if self.classes is None else parse_classes(self.classes),
+            () if self.prompts is None else read_templates(self.prompts),
             batch_size=self.batch_size,
             engine=self.engine,
             device=self.device,
             precision=self.precision,
             tta=self.tta,
         )
+        if words := unknown_words(predictor):
+            print_note(f"the model does not know the words {', '.join(words)}: describe the classes by others")
         named = with_labels(named, self.images, predictor)
         found = predict_samples(predictor, named, top_k=self.top_k, progress=visible)
         if self.save_images is not None:

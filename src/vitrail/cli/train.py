@@ -32,7 +32,9 @@ class Train(TrainingOptions):
     data: Annotated[str | None, Option(metavar="SOURCE", positional=True)] = None
     """Labelled images to train on. Not given with --resume."""
     task: Annotated[str | None, Option(shown_default="from the labels")] = None
-    """Task of the labels: classification, classification:labels=many, or regression."""
+    """Task of the labels, such as classification, classification:labels=many, regression or image-text."""
+    objective: Annotated[str | None, Option(shown_default="that of the task")] = None
+    """Objective to minimise, such as clip or siglip for images with captions; docs/tasks.md describes each."""
     recipe: str = "default"
     """A name of `vitrail recipes`, such as finetune; a recipe.yaml; or a run folder, to repeat that run."""
     resume: Annotated[Path | None, Option(metavar="RUN", section=_RESUMING)] = None
@@ -70,7 +72,10 @@ class Train(TrainingOptions):
         print_result(run)
 
     def changes(self) -> dict[str, Any]:
-        return {**super().changes(), "task": self.task}
+        from ..objectives.registry import objective_config
+
+        objective = None if self.objective is None else objective_config(self.objective)()
+        return {**super().changes(), "task": self.task, "objective": objective}
 
     def _of_new_runs(self) -> list[str]:
         """The given options that only a new run has."""

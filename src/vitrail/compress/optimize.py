@@ -123,7 +123,7 @@ def optimize(
             "the result is stored in the folder of a checkpoint, and this one has none: save it to a folder first, "
             "with `vitrail convert CHECKPOINT -o FOLDER`"
         )
-    if len(found.model.config.pixels_shape) != 3:
+    if len(found.model.config.pixels_shape) != 3 or len(found.config.example_inputs()) != 1:
         raise VitrailError("only models of images can be optimised: this one takes other inputs")
     with storing(folder):
         images, notes = _test_images(found, source, options, progress)

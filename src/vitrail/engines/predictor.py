@@ -175,8 +175,8 @@ def make_predictor(
     Raises:
         VitrailError: unknown name, or the checkpoint's task has no predictions for images.
     """
-    task = resolve(checkpoint.task)
-    running = engine_for(checkpoint, engine=engine, device=device, precision=precision)
+    task = resolve(checkpoint.task).bound(checkpoint.config, checkpoint.tokenizer, checkpoint.model)
+    running = engine_for(checkpoint, engine=engine, device=device, precision=precision, vectors=task.by_vectors)
     return Predictor(running.engine, running.preprocess, task, output_names(checkpoint), batch_size=batch_size, tta=tta)
 
 

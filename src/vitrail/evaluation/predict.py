@@ -10,13 +10,15 @@ from numpy import ndarray
 from PIL import Image
 from torch import Tensor
 
-from ..checkpoint.contract import CheckpointLike, as_checkpoint, path_of
+from ..checkpoint.contract import Checkpoint, CheckpointLike, as_checkpoint, path_of
 from ..data.bad_files import none_readable
 from ..data.in_memory import ImageLike
 from ..data.open import BadFile, Sample, SourceLike, is_source, open_source, source_name
 from ..data.split_choice import SplitChoice, choose_split
 from ..engines.predictor import Predictor, check_top_k, make_predictor
+from ..engines.zero_shot import zero_shot_predictor
 from ..errors import VitrailError
+from ..nn import DualEncoder
 from ..progress import Track, silent
 from ..tasks.task import Cells, Prediction
 from ..tasks.worth import images
@@ -42,6 +44,8 @@ def predict(
     device: str = "auto",
     precision: str = "auto",
     tta: str = "none",
+    classes: Sequence[str] = (),
+    templates: Sequence[str] = (),
     progress: Track = silent,
 ) -> Iterator[Prediction]:
     """Predict the images of sources: `list(predict("runs/flowers", "garden/"))`.
@@ -59,6 +63,7 @@ def predict(
         limit: largest number of images.
         strict: False also predicts damaged files that can still be decoded, such as JPEGs of which a part is grey.
         batch_size, engine, device, precision, tta: see `make_predictor`.
+        classes, templates: texts to choose from, for a model of images and texts, see `zero_shot_predictor`.
         progress: reports how many images are done.
 
     Returns:
@@ -73,10 +78,34 @@ def predict(
     specs, images = _specs_or_images(sources)
     named = None if images else named_images(specs, limit, split=split, run=path_of(checkpoint), strict=strict)
     found = as_checkpoint(checkpoint)
-    predictor = make_predictor(found, batch_size=batch_size, engine=engine, device=device, precision=precision, tta=tta)
+    how = {"batch_size": batch_size, "engine": engine, "device": device, "precision": precision, "tta": tta}
+    predictor = predictor_for(found, classes, templates, **how)
     if named is None:
         return iter(predictor(images[:limit], top_k=top_k))
     return predict_samples(predictor, with_labels(named, specs, predictor), top_k=top_k, progress=progress)
+
+
+def predictor_for(checkpoint: Checkpoint, classes: Sequence[str], templates: Sequence[str], **how: Any) -> Predictor:
+    """The predictor of a checkpoint: of its own outputs, or of classes that the user names.
+
+    Args:
+        checkpoint: the checkpoint.
+        classes, templates: see `zero_shot_predictor`; without classes the outputs are the checkpoint's own.
+        how: batch_size, engine, device, precision and tta, see `make_predictor`.
+
+    Raises:
+        VitrailError: the checkpoint needs classes, or has its own; or templates without classes.
+    """
+    if classes:
+        return zero_shot_predictor(checkpoint, classes, templates, **how)
+    if templates:
+        raise VitrailError("templates are for classes: name the classes too")
+    if isinstance(checkpoint.model, DualEncoder):
+        raise VitrailError(
+            'this checkpoint compares images with texts: name the classes to choose from, --classes "a cat;a dog", or '
+            "use `vitrail embed` for the vectors of the images"
+        )
+    return make_predictor(checkpoint, **how)
 
 
 def check_limit(limit: int | None) -> None:

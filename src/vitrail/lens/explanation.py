@@ -17,7 +17,7 @@ from .layout import Layout, over_image, received
 from .measures import feature_pca
 from .naming import attends_of, find_layer
 from .observe import Attention, observe_attention, observe_features
-from .outputs import hides_patches, run
+from .outputs import hides_patches, image_model, run
 from .reading import reading_words
 from .rollout import class_token_map, rollout
 from .watched import Prediction, Watched, predictions
@@ -139,6 +139,7 @@ def last_layer_map(model: nn.Module, pixels: Float[Tensor, "B C H W"]) -> Float[
     """
     if hides_patches(model):
         raise VitrailError("the head of this model reconstructs hidden patches: explain the encoder, with `explain`")
+    model = image_model(model)
     with observe_attention(model, layers=-1) as seen, torch.inference_mode():
         model(pixels)
     (layer,) = seen

@@ -72,6 +72,7 @@ class SigLIPConfig(DualFields):
     Every text has `context_length` tokens, and is projected to the image's width.
     """
 
+    patch_size: Size = 16
     activation: Activation = "gelu_tanh"
     context_length: int = 64
     vocab_size: int = 32000

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from ..nn import Encoder, JointProjection, LearnedPositions, NoBias, TextEmbed
 from ..task_spec import TaskSpec
-from .fields import IMAGE_TEXT, PositionedFields, Size
+from .fields import IMAGE_TEXT, PositionedFields
 from .parts import activation_of, vit_block
 from .words import Activation
 
@@ -18,7 +18,6 @@ class DualFields(PositionedFields):
     """Fields of a model with an image and a text encoder.
 
     Attributes:
-        patch_size: a side or (height, width), in pixels.
         activation: activation of both encoders, see `parts.ACTIVATIONS`; `norm_eps` is for both too.
         context_length, vocab_size: largest number of tokens of a text, and size of the vocabulary.
         text_dim, text_depth, text_heads, text_mlp_ratio: width, number of blocks, heads and MLP ratio of the text
@@ -28,7 +27,6 @@ class DualFields(PositionedFields):
     __slots__ = ()
 
     task: TaskSpec = IMAGE_TEXT
-    patch_size: Size = 16
     activation: Activation
     context_length: int
     vocab_size: int

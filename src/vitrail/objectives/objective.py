@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from torch import Tensor, nn
 
+from ..checkpoint.document import Stored
 from ..data.augment_options import Augment
 from ..data.decode import unchanged
 from ..data.loader import Batch, OneView, Views
@@ -259,6 +260,20 @@ class ObjectiveConfig(ABC):
             VitrailError: the objective cannot train such a model.
         """
         return config
+
+    def starting_weights(self, stored: Stored, task: Task | None, names: Sequence[str]) -> Stored:
+        """The weights that a run starts from, for those that are given; by default the same.
+
+        Args:
+            stored: the weights.
+            task: task of the labels.
+            names: names of the outputs.
+        """
+        return stored
+
+    def default_augment(self, side: int) -> Augment | None:
+        """Augmentation for a recipe without one, for a model's images of this shorter side; None: crops and flips."""
+        return None
 
     def default_model(self, side: int) -> tuple[str, dict[str, Any], int] | None:
         """Variant, overrides and image size for a recipe without a model, for images of this shorter side in pixels.

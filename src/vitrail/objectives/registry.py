@@ -15,6 +15,8 @@ OBJECTIVES = {
     "segmentation": "segmentation:SegmentationConfig",
     "depth": "depth:DepthConfig",
     "universal": "universal:UniversalObjectiveConfig",
+    "clip": "contrastive:CLIPObjectiveConfig",
+    "siglip": "contrastive:SigLIPObjectiveConfig",
     "mae": "mae:MAEObjectiveConfig",
     "simmim": "simmim:SimMIMConfig",
     "beit": "beit:BEiTObjectiveConfig",

@@ -78,13 +78,13 @@ def evaluate_explanations(
             cannot be used, or none shows an object.
     """
     options = options or AttributionOptions()
+    watched = watch(checkpoint, device=options.device)
+    _require_one_class(watched)
     # The model whose maps are scored, and not a faster one that `vitrail optimize` stored.
     predictor = make_predictor(
         checkpoint, batch_size=options.batch_size, engine="torch", device=options.device, precision=options.precision
     )
     engine = predictor.engine
-    watched = watch(checkpoint, device=str(engine.device))
-    _require_one_class(watched)
     opened = resolve(checkpoint.task).match(open_source(source, strict=options.strict), checkpoint.class_names)
     channels = checkpoint.preprocess.channels
     chosen = held_out(opened, checkpoint.path, options.split, skip_bad=options.skip_bad, channels=channels)

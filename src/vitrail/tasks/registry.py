@@ -16,13 +16,13 @@ TASKS = {
     "detection": "detection:Detection",
     "segmentation": "segmentation:Segmentation",
     "depth": "depth:Depth",
+    "image-text": "image_text:ImageText",
 }
 """Name -> file and class. Other packages add theirs through the entry points `vitrail.tasks`."""
 
 ARCHITECTURES_ONLY = (
     "reconstruction",
     "masked-image-modelling",
-    "image-text",
 )
 """Tasks without a file here yet: their models can be built, planned, inspected and used for embeddings."""
 

@@ -14,6 +14,7 @@ from ..data.samples import BadFile, Sample, Source
 from ..data.survey import Survey
 from ..data.targets import Rows, Targets
 from ..errors import VitrailError
+from ..models.fields import ModelConfig
 from ..task_spec import TaskSpec
 from .worth import Baseline, few_images
 
@@ -159,6 +160,10 @@ class Task(ABC):
     whole_image: ClassVar[bool] = False
     """Whether outputs have places in the image: it is resized as a whole, not cropped, and fractions of its sides stay
     what they are."""
+    by_vectors: ClassVar[bool] = False
+    """Whether it interprets the embeddings of images, `embed_images`, in place of the output of `forward`."""
+    predict_flags: ClassVar[str] = ""
+    """Options that `vitrail predict` needs for its checkpoints, as an example for the user."""
     keeps_outputs: ClassVar[bool] = True
     """Whether the outputs of a split fit in memory, as one vector for each image does; they are then kept, for
     calibration and the report. A task that keeps none has `errors`."""
@@ -169,10 +174,6 @@ class Task(ABC):
         """Name and options, from which `resolve` builds the task."""
 
     # From the data
-
-    def output_counts(self, names: Names) -> dict[str, int]:
-        """Name of the task -> number of its named outputs, for `ModelConfig.output_fields`."""
-        return {self.name: len(names)}
 
     @abstractmethod
     def check(self, survey: Survey) -> None:
@@ -186,12 +187,35 @@ class Task(ABC):
         """Return the task with statistics of the training labels, such as their mean; by default unchanged."""
         return self
 
+    def bound(self, config: ModelConfig, tokenizer: str | None, model: Any = None) -> "Task":
+        """Return the task with what it needs of a checkpoint besides outputs; by default unchanged.
+
+        Args:
+            config: config of the model.
+            tokenizer: content of the checkpoint's `tokenizer.json`, or None.
+            model: the model, whose other parts metrics run, such as a text encoder; None: nothing is evaluated.
+        """
+        return self
+
+    @property
+    def tokenizer_json(self) -> str | None:
+        """Content of the `tokenizer.json` for a fresh model; None for tasks without texts."""
+        return None
+
+    def model_fields(self, config: ModelConfig, names: Names) -> Mapping[str, Any]:
+        """Fields to change in the config of a model for these labels: by default the number of outputs."""
+        return config.output_fields({self.name: len(names)})
+
     def continued(self, previous: TaskSpec) -> "Task | None":
         """Return the task for fine-tuning a head that was trained for `previous` on outputs with the same names.
 
         By default this task, if the name is the same. None if the outputs mean something else: the head starts anew.
         """
         return self if previous.name == self.name else None
+
+    def warnings(self, samples: Sequence[Sample]) -> list[str]:
+        """Sentences about training labels that the model will not see as they are; by default none."""
+        return []
 
     @abstractmethod
     def targets(self, samples: Sequence[Sample], names: Names) -> Any:

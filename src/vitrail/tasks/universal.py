@@ -14,6 +14,7 @@ from ..data.samples import LabelKind, Sample, Source
 from ..data.survey import Survey
 from ..data.targets import Targets
 from ..errors import VitrailError, nearest
+from ..models.fields import ModelConfig
 from ..nn import TaskOutputs
 from ..pages.html import section
 from ..task_spec import TaskSpec
@@ -117,8 +118,8 @@ class Universal(Task):
         found = {"classification": names, "detection": self.object_names, "segmentation": self.pixel_names}
         return tuple(found.get(task, ()))
 
-    def output_counts(self, names: Names) -> dict[str, int]:
-        return {task: len(self.names_of(task, names)) for task in self.tasks}
+    def model_fields(self, config: ModelConfig, names: Names) -> Mapping[str, Any]:
+        return config.output_fields({task: len(self.names_of(task, names)) for task in self.tasks})
 
     # From the data
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ..models.fields import ModelConfig
-from ..nn import BaseVisionModel
+from ..nn import BaseVisionModel, DualEncoder
 
 STATISTICS_IMAGES = 256
 """Training images that the statistics are computed on."""
@@ -45,9 +45,10 @@ def with_statistics(
         norm.reset_running_stats()
         norm.momentum = None  # the mean over all batches
         norm.train()
+    images = found.image if isinstance(found, DualEncoder) else found
     with torch.no_grad():
         for pixels in batches:
-            found(pixels)
+            images(pixels)
     for name in norms:
         copies[name].momentum = originals[name].momentum
     return found.eval()

@@ -78,7 +78,9 @@ def choose(recipe: Recipe, situation: Situation, model_size: tuple[int, int] | N
         optimizer=optimizer,
         lr=recipe.lr or (2e-3 if optimizer == "muon" else _tuning_lr(recipe, situation, batch) if fine_tuned else 1e-3),
         muon_lr=recipe.muon_lr or (0.008 if fine_tuned else 0.02),
-        augment=recipe.augment or _augment(situation, min(height, width)),
+        augment=recipe.augment
+        or chosen(recipe.objective).default_augment(min(height, width))
+        or _augment(situation, min(height, width)),
     )
 
 

@@ -63,7 +63,7 @@ def trained_config(recipe: Recipe, data: TrainingData, own: OwnParts) -> ModelCo
         changes["task"] = data.task.spec
         if not built:  # the layers of a built model exist; a wrong number of outputs is an error of Checkpoint
             config = config.fine_tuned() or config
-            config = override(config, config.output_fields(data.task.output_counts(data.names)), name)
+            config = override(config, data.task.model_fields(config, data.names), name)
         _check_head(config, name, data.task)
     return chosen(recipe.objective).model_config(override(config, changes, name))
 
@@ -99,7 +99,9 @@ def fresh_checkpoint(recipe: Recipe, data: TrainingData, own: OwnParts) -> Check
         fit_whitening(model, data, preprocess, recipe.seed)
     name = "custom" if own.model is not None else canonical_name(chosen(recipe.model))
     info = {"architecture": name, "origin": "", "adapted": [], **_card_info(recipe, data)}
-    return Checkpoint(model, data.names if chosen(recipe.objective).tasks else (), preprocess, info)
+    labelled = data.task is not None and bool(chosen(recipe.objective).tasks)
+    tokenizer = data.task.tokenizer_json if labelled and data.task is not None else None
+    return Checkpoint(model, data.names if labelled else (), preprocess, info, tokenizer=tokenizer)
 
 
 def _with_config(model: BaseVisionModel[ModelConfig], config: ModelConfig) -> BaseVisionModel[ModelConfig]:
@@ -130,7 +132,7 @@ def adapted_checkpoint(recipe: Recipe, data: TrainingData, pretrained: Stored) -
         new_head = data.names != pretrained.class_names or data.task.continued(pretrained.config.task) is None
         changes["task"] = data.task.spec
         if new_head:
-            changes |= pretrained.config.output_fields(data.task.output_counts(data.names))
+            changes |= data.task.model_fields(pretrained.config, data.names)
     loaded = build_checkpoint(pretrained, changes)
     preprocess = loaded.preprocess
     if labelled and data.task is not None and data.task.whole_image:
@@ -146,7 +148,8 @@ def adapted_checkpoint(recipe: Recipe, data: TrainingData, pretrained: Stored) -
     if recipe.lora is not None:
         torch.manual_seed(derive(recipe.seed, "lora"))
         model = rewrite(model, recipe.lora)
-    return Checkpoint(model, data.names if labelled else loaded.class_names, preprocess, info)
+    names = data.names if labelled else loaded.class_names
+    return Checkpoint(model, names, preprocess, info, tokenizer=loaded.tokenizer)
 
 
 def _card_info(recipe: Recipe, data: TrainingData) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from ..engines.precision import reduced_precision
 from ..engines.predictor import Predictor
 from ..engines.torch_engine import TorchEngine
 from ..models.fields import ModelConfig
-from ..nn import BaseVisionModel
+from ..nn import BaseVisionModel, EmbeddingModel
 from ..tasks.task import Evaluation
 from ..tasks.worth import Baseline, percent_interval, wilson
 from .feature_quality import FeatureQuality, feature_quality
@@ -127,9 +127,10 @@ class Judge:
 
 def predictor_of(setup: RunSetup, model: BaseVisionModel[ModelConfig]) -> Predictor:
     """Predictor of the run's task, as in all other commands."""
-    assert setup.data.task is not None
-    engine = TorchEngine(model, str(setup.device), chosen(setup.recipe.precision))
-    return Predictor(engine, setup.preprocess, setup.data.task, setup.data.names, batch_size=BATCH_SIZE)
+    task = setup.task_for(model)
+    run = EmbeddingModel(model) if task.by_vectors else model
+    engine = TorchEngine(run, str(setup.device), chosen(setup.recipe.precision))
+    return Predictor(engine, setup.preprocess, task, setup.data.names, batch_size=BATCH_SIZE)
 
 
 def outputs(setup: RunSetup, model: BaseVisionModel[ModelConfig], split: str) -> Any:
@@ -155,11 +156,12 @@ class Scored:
 
 def score(setup: RunSetup, model: BaseVisionModel[ModelConfig], split: str) -> Scored:
     """Evaluate the model on a split by the task's metrics."""
-    task, names = setup.data.task, setup.data.names
-    assert task is not None
+    task, names = setup.task_for(model), setup.data.names
     if task.keeps_outputs:
         output = outputs(setup, model, split)
-        return Scored(evaluate_outputs(setup, split, output), output)
+        metrics = task.metrics(names)
+        metrics.update(output, task.targets(setup.part(split).samples, names))
+        return Scored(metrics.compute(), output)
     metrics, samples, errors = task.metrics(names), setup.part(split).samples, [torch.zeros(0)]
     for output in predictor_of(setup, model).outputs(setup.eval_loader(split, BATCH_SIZE)):
         start = sum(map(len, errors))
@@ -167,15 +169,6 @@ def score(setup: RunSetup, model: BaseVisionModel[ModelConfig], split: str) -> S
         metrics.update(output, target)
         errors.append(task.errors(output, target))
     return Scored(metrics.compute(), errors=torch.cat(errors))
-
-
-def evaluate_outputs(setup: RunSetup, split: str, output: Any) -> Evaluation:
-    """Compute the task's metrics of outputs for a whole split."""
-    task, data = setup.data.task, setup.data
-    assert task is not None
-    metrics = task.metrics(data.names)
-    metrics.update(output, data.targets(setup.part(split)))
-    return metrics.compute()
 
 
 def evaluate_loss(setup: RunSetup, trainer: Trainer, split: str) -> LossEvaluation:

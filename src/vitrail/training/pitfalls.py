@@ -34,6 +34,7 @@ def pitfalls(setup: RunSetup) -> list[str]:
         *_augmentation(setup),
         *_rate(recipe),
         *_length(setup),
+        *_labels(setup),
     ]
 
 
@@ -85,6 +86,11 @@ def _rate(recipe: Recipe) -> Iterator[str]:
             f"lr={given:g} for a batch of {recipe.lr_batch} is {rate:.2g} at this one of {samples:,}, which often "
             f"diverges: use --set lr={given * highest / rate:.2g} or a smaller batch"
         )
+
+
+def _labels(setup: RunSetup) -> list[str]:
+    task = setup.data.task
+    return task.warnings(setup.data.train.samples) if task and setup.objective_config.tasks else []
 
 
 def _length(setup: RunSetup) -> Iterator[str]:

@@ -8,7 +8,9 @@ from typing import Any
 import torch
 
 from ..checkpoint.build import stride_of
+from ..checkpoint.contract import Checkpoint
 from ..checkpoint.document import Stored
+from ..data.seeds import derive
 from ..engines.precision import PRECISIONS, pick_device, pick_precision
 from ..errors import VitrailError
 from ..models.fields import ModelConfig, pair
@@ -48,6 +50,8 @@ def resolve(recipe: Recipe, data: TrainingData, own: OwnParts) -> RunSetup:
         check_solver(recipe, own_transform=own.transform is not None)
     pretrained = read_pretrained(recipe) if recipe.weights else None
     if pretrained:
+        torch.manual_seed(derive(recipe.seed, "weights"))
+        pretrained = chosen(recipe.objective).starting_weights(pretrained, data.task, data.names)
         data = in_units_of(pretrained.class_names, pretrained.config.task, data)
     recipe = _chosen(recipe, data, _situation(data, device, pretrained), own, pretrained)
     checkpoint = adapted_checkpoint(recipe, data, pretrained) if pretrained else fresh_checkpoint(recipe, data, own)
@@ -57,7 +61,14 @@ def resolve(recipe: Recipe, data: TrainingData, own: OwnParts) -> RunSetup:
     # The recipe records what "auto" was resolved to, so that another machine resumes with the same precision.
     words: dict[torch.dtype, Any] = {dtype: word for word, dtype in PRECISIONS.items()}
     recipe = replace(recipe, precision=words[precision], workers=_workers(recipe, device))
-    return RunSetup(recipe, data, checkpoint, device, precision, own.transform)
+    return RunSetup(recipe, bound_to(checkpoint, data), checkpoint, device, precision, own.transform)
+
+
+def bound_to(checkpoint: Checkpoint, data: TrainingData) -> TrainingData:
+    """The data with the task bound to the tokenizer of the run's checkpoint, see `Task.bound`."""
+    if data.task is None:
+        return data
+    return replace(data, task=data.task.bound(checkpoint.config, checkpoint.tokenizer))
 
 
 def in_units_of(names: Sequence[str], task: TaskSpec, data: TrainingData) -> TrainingData:

@@ -22,6 +22,7 @@ from ..models.fields import ModelConfig
 from ..nn import BaseVisionModel, checkpoint_activations
 from ..objectives.objective import Augmentation, Labels, Objective, ObjectiveConfig, Transform
 from ..planning.flops import count
+from ..tasks.task import Task
 from .batch_statistics import STATISTICS_IMAGES, norms_with_statistics, updated_norms, with_statistics
 from .choose import SLOW_CPU, SLOW_GPU
 from .knn_images import KnnImages
@@ -239,6 +240,10 @@ class RunSetup:
         """Images for kNN: those that neighbours are searched among, and those that are classified."""
         assert self.knn is not None
         return self.knn.loaders(self.preprocess, self.recipe, _KNN_BATCH)
+
+    def task_for(self, model: BaseVisionModel[ModelConfig]) -> Task:
+        """The task of the labels, bound to a model that is evaluated."""
+        return chosen(self.data.task).bound(model.config, self.checkpoint.tokenizer, model)
 
     def part(self, split: str) -> SplitData:
         """The samples of a split; under a time budget, a random sample of a validation or test split that is large."""

@@ -25,6 +25,7 @@ class CardFacts:
         author: name of the author, or "".
         limits: sentences on where the numbers do not apply.
         predicts: False for a model without classes or numbers, whose output is features.
+        compares: whether images are compared with texts, so that a prediction needs classes.
         attends: False for a model without attention, such as a ResNet, which is no Vision Transformer.
     """
 
@@ -37,6 +38,7 @@ class CardFacts:
     author: str = ""
     limits: str = ""
     predicts: bool = True
+    compares: bool = False
     attends: bool = True
 
 
@@ -53,7 +55,7 @@ def write_card(path: Path, report: Report, facts: CardFacts) -> None:
         f"## Results\n\n{_table(('measure', 'value'), headline(report.evaluation))}\n\n{_cautions(report)}"
         f"In detail, with the curves{' and the worst mistakes' * bool(report.mistakes)}: `report.html`.",
         f"## Data\n\n{_data(report, facts.dataset)}",
-        f"## How to use it\n\nIn this folder:\n\n{_USE if facts.predicts else _USE_FEATURES}",
+        f"## How to use it\n\nIn this folder:\n\n{_use(facts)}",
         f"## Limits\n\n{facts.limits}",
         f"## Recipe\n\nThe run can be repeated from it: `vitrail train SOURCE --recipe recipe.yaml`.\n\n"
         f"{_fenced(report.recipe_yaml.strip(), 'yaml')}",
@@ -78,6 +80,21 @@ for row in vitrail.predict(checkpoint, ["photo.jpg"]):
     print(row)
 ```"""
 
+_USE_TEXTS = """\
+```sh
+vitrail predict . photos/ --classes "a cat;a dog"
+vitrail embed . photos/ -o vectors.npz
+vitrail study retrieval . captioned-photos.csv
+```
+
+```python
+import vitrail
+
+checkpoint = vitrail.load(".")
+for row in vitrail.predict(checkpoint, ["photo.jpg"], classes=["a cat", "a dog"]):
+    print(row)
+```"""
+
 _USE_FEATURES = """\
 ```sh
 vitrail embed . photos/ -o vectors.npz
@@ -92,6 +109,12 @@ import vitrail
 checkpoint = vitrail.load(".")
 print(vitrail.embed(checkpoint, ["photo.jpg"]).vectors.shape)
 ```"""
+
+
+def _use(facts: CardFacts) -> str:
+    if facts.compares:
+        return _USE_TEXTS
+    return _USE if facts.predicts else _USE_FEATURES
 
 
 def _front_matter(facts: CardFacts, measures: dict[str, float]) -> str:

@@ -5,6 +5,8 @@ import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from ...task_spec import TaskSpec
+from ...tasks.registry import resolve
 from ..folder import DATA, EVALUATION, RECIPE, RunFolder
 from ..recipe_file import read_recipe
 from ..run_facts import RunFacts
@@ -15,7 +17,9 @@ def reading_flags(*, skip_bad: bool, strict: bool) -> tuple[str, ...]:
     return (*(("--skip-bad",) if skip_bad else ()), *(() if strict else ("--no-strict",)))
 
 
-def commands(run_path: str, source: str, *, predicts: bool = True, flags: Sequence[str] = ()) -> list[tuple[str, str]]:
+def commands(
+    run_path: str, source: str, *, predicts: bool = True, flags: Sequence[str] = (), predict_flags: str = ""
+) -> list[tuple[str, str]]:
     """(purpose, command) pairs for a finished run.
 
     Args:
@@ -23,6 +27,7 @@ def commands(run_path: str, source: str, *, predicts: bool = True, flags: Sequen
         source: the training source.
         predicts: False for a run without labels.
         flags: see `reading_flags`.
+        predict_flags: see `Task`.
     """
     run, data = shlex.quote(run_path), shlex.quote(source)
     if not predicts:
@@ -32,7 +37,7 @@ def commands(run_path: str, source: str, *, predicts: bool = True, flags: Sequen
             ("see where it looks", f"vitrail explain {run} IMAGES -o explained"),
         ]
     return [
-        ("predict new images", f"vitrail predict {run} IMAGES"),
+        ("predict new images", f"vitrail predict {run} IMAGES {predict_flags}".rstrip()),
         ("see where it looks", f"vitrail explain {run} IMAGES -o explained"),
         ("measure it", " ".join(["vitrail eval", run, data, *flags])),
         ("train on your own", "vitrail train FOLDER"),
@@ -46,7 +51,8 @@ def next_steps(path: Path, metrics: Mapping[str, float]) -> str:
     lines += [f"report: {path / 'report.html'}", ""]
     recipe = path / RECIPE
     flags = reading_flags(skip_bad=made.skip_bad, strict=read_recipe(str(recipe)).strict if recipe.is_file() else True)
-    steps = commands(str(path), made.source, predicts=made.labelled, flags=flags)
+    needed = resolve(TaskSpec.from_dict(made.task)).predict_flags if made.task else ""
+    steps = commands(str(path), made.source, predicts=made.labelled, flags=flags, predict_flags=needed)
     lines += [f"  {command:<56} # {what}" for what, command in steps]
     return "\n".join(lines)
 

@@ -107,7 +107,9 @@ def run_title(folder: Path, source: str) -> str:
 def _commands(setup: RunSetup, made: dict[str, Any], *, predicts: bool) -> list[str]:
     """Next commands, to be run in the folder of the run."""
     flags = reading_flags(skip_bad=bool(made.get("skip_bad")), strict=setup.recipe.strict)
-    return [command for _, command in commands(".", public_name(made["source"]), predicts=predicts, flags=flags)]
+    needed, source = setup.data.task.predict_flags if setup.data.task else "", public_name(made["source"])
+    found = commands(".", source, predicts=predicts, flags=flags, predict_flags=needed)
+    return [command for _, command in found]
 
 
 def _card(setup: RunSetup) -> CardFacts:
@@ -123,6 +125,7 @@ def _card(setup: RunSetup) -> CardFacts:
         author=recipe.card.author or "",
         limits=_LIMITS if labelled else _LIMITS_WITHOUT_LABELS,
         predicts=labelled,
+        compares=labelled and data.task is not None and data.task.by_vectors,
         attends=any(isinstance(module, AnyAttend) for module in setup.checkpoint.model.modules()),
     )
 
@@ -235,8 +238,8 @@ def _mistakes(folder: RunFolder, setup: RunSetup, scored: Scored) -> list[DrawnM
     model = load(folder.checkpoints / "best").model
     if scored.errors is not None:
         return _drawn_beside(setup, data.task, model, scored.errors)
-    drawn = []
-    for mistake in data.task.mistakes(scored.output, data.targets(part), data.names, _MISTAKES):
+    task, drawn = setup.task_for(model), []
+    for mistake in task.mistakes(scored.output, data.targets(part), data.names, _MISTAKES):
         image = setup.readers[split](mistake.index)
         attention = _attention(model, setup.preprocess.normalise(image))
         drawn.append(_drawn(displayable(image), part.samples[mistake.index], mistake, attention=attention))
