@@ -13,11 +13,13 @@ from vitrail.data.joint import BoxTarget, BoxTargets
 from vitrail.data.samples import FileAt, Sample, Source
 from vitrail.data.survey import Survey
 from vitrail.errors import VitrailError
+from vitrail.evaluation.prediction_layout import Layout
+from vitrail.evaluation.prediction_table import write_table
 from vitrail.nn import DenseDetections, Detections, centres, corners, overlaps
 from vitrail.task_spec import DETECTION, TaskSpec
 from vitrail.tasks.average_precision import TrueObjects
 from vitrail.tasks.detected_objects import SAME, DetectedObjects, detected_objects
-from vitrail.tasks.detection import Detection, ObjectPrediction
+from vitrail.tasks.detection import Detection, FoundObject, ObjectPrediction
 from vitrail.tasks.object_errors import object_errors
 from vitrail.tasks.registry import resolve
 
@@ -181,3 +183,22 @@ def test_the_worst_images_are_shown_beside_their_truth():
 
 def test_an_image_without_objects_is_a_prediction():
     assert Detection().cells(ObjectPrediction(objects=()), NAMES, 5) == [0.0, ""]
+
+
+def test_a_json_file_of_predictions_is_a_coco_json(tmp_path):
+    from pycocotools.coco import COCO
+
+    path = tmp_path / "boxes.json"
+    found = ObjectPrediction(
+        path="a.png", size=(40, 80), objects=(FoundObject("dog", 0.75, left=0.25, top=0.5, right=0.5, bottom=1.0),)
+    )
+    names = ("cat", "dog")
+    layout = Layout(Detection(), names, 5)
+    write_table([found, Detection().failed("b.png", "gone")], layout, "json", path)
+    read = COCO(str(path))
+    (box,) = read.loadAnns(read.getAnnIds())
+    assert box["bbox"] == [20.0, 20.0, 20.0, 20.0]
+    assert (box["score"], box["area"]) == (0.75, 400.0)
+    assert read.loadCats([box["category_id"]]) == [{"id": 2, "name": "dog"}]
+    assert read.loadImgs([box["image_id"]]) == [{"id": 1, "file_name": "a.png", "width": 80, "height": 40}]
+    assert json.loads(path.read_text())["errors"] == [{"file_name": "b.png", "error": "gone"}]

@@ -24,7 +24,7 @@ from .average_precision import TrueObjects
 from .detected_objects import DetectedObjects, detected_objects
 from .detection_metrics import DetectionEvaluation, DetectionMetrics
 from .object_errors import ObjectErrors, counted, object_errors
-from .task import Cells, Curve, Mistake, Names, Panel, Prediction, Task, same_kind
+from .task import Cells, Curve, Document, Mistake, Names, Panel, Prediction, Task, same_kind
 
 SHOWN = 0.3
 """Probability from which an object is shown. Those of a dense detector include how well its box fits, so that even
@@ -203,6 +203,12 @@ class Detection(Task):
                 for one in prediction.objects or ()
             ]
         }
+
+    def document(self, names: Names) -> Document:
+        """A COCO JSON."""
+        from .coco_document import CocoDocument
+
+        return CocoDocument(names)
 
     def metrics(self, names: Names) -> DetectionMetrics:
         return DetectionMetrics(names)

@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 import torch
 from jaxtyping import UInt8
@@ -130,6 +130,16 @@ class Mistake:
     predicted: str
     truth: str
     size: str
+
+
+class Document(Protocol):
+    """Collects predictions for one JSON file."""
+
+    def add(self, prediction: Any) -> None:
+        """Add the prediction for an image."""
+
+    def content(self) -> dict[str, Any]:
+        """The content of the file: plain JSON values."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -321,6 +331,10 @@ class Task(ABC):
     @abstractmethod
     def to_dict(self, prediction: Any) -> dict[str, Any]:
         """Return a prediction as plain JSON values, without path and error."""
+
+    def document(self, names: Names) -> "Document | None":
+        """Collector of all predictions for a JSON file in a format of the task; by default None: a list of them."""
+        return None
 
     @abstractmethod
     def metrics(self, names: Names) -> Metrics:
