@@ -19,6 +19,8 @@ NAMES = [name for name in OBJECTIVES if not objective_config(name).tasks]
 PLACED = {
     "segmentation": "compact_segmenter_small_128",
     "depth": "compact_depth_small_128",
+    "detection": "compact_detector_small_128",
+    "universal": "compact_universal_small_128",
 }
 
 

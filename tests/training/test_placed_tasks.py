@@ -128,3 +128,8 @@ def test_predictions_are_drawn_into_an_empty_folder_only(tmp_path: Path) -> None
         next(save_images([], [], resolve(TaskSpec("depth")), (), tmp_path))
     with pytest.raises(VitrailError, match="leave --save-images out"):
         next(save_images([], [], resolve(TaskSpec("classification")), (), tmp_path / "new"))
+
+
+def test_views_that_are_mirrored_have_no_mean(run: vitrail.Run) -> None:
+    with pytest.raises(VitrailError, match=f"{run.path.name} has no test-time augmentation: leave --tta out"):
+        vitrail.evaluate(run.path, SOURCE, tta="flip")

@@ -286,10 +286,10 @@ def _stack(items: Sequence[tuple[Any, Any, Key] | _Failed]) -> tuple[Any, Any, l
             return item
         good.append(item)
     images, targets, keys = zip(*good, strict=True)
-    return _stacked(images), _stacked(targets), list(keys)
+    return stacked(images), stacked(targets), list(keys)
 
 
-def _stacked(trees: Sequence[Any]) -> Any:
+def stacked(trees: Sequence[Any]) -> Any:
     """Join the pytrees of samples to one pytree of tensors (B, ...); None leaves stay None."""
     return tree_map(lambda *leaves: _together(leaves), *trees)
 

@@ -52,6 +52,8 @@ class Predictor:
             raise VitrailError(f"batch size {batch_size} is not possible: use 1 or more")
         if tta not in TTA:
             raise VitrailError(f"tta {tta!r} is not possible: use {', '.join(TTA)}")
+        if tta != "none" and task.whole_image:  # a mirrored view has its objects and pixels elsewhere
+            raise VitrailError(f"{task.name} has no test-time augmentation: leave --tta out")
         self.tta = tta
         self.engine = engine
         self.preprocess = preprocess

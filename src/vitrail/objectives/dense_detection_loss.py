@@ -33,15 +33,14 @@ def dense_detection_loss(
         labels: their classes; -1 for padding.
     """
     logits, found = output.logits, corners(output.boxes)
-    truth = boxes.to(found.dtype)
+    truth, labels = F.pad(boxes.to(found.dtype), (0, 0, 0, 1)), F.pad(labels, (0, 1), value=-1)  # also without objects
     objects, weights = task_aligned(logits.sigmoid(), found, output.points, truth, labels)
-    image, point = (objects >= 0).nonzero(as_tuple=True)
-    chosen = objects[image, point]
-    share = weights[image, point]
-    targets = torch.zeros_like(logits)
-    targets[image, point, labels[image, chosen]] = share
-    total = share.sum().clamp(min=1.0)
-    predicted, wanted = found[image, point], truth[image, chosen]
-    overlap = (share * (1 - overlaps(predicted, wanted)[1])).sum() / total
-    edges = (share[:, None] * (predicted - wanted).abs()).sum() / total
+    # Of all points, so that shapes do not depend on values: those without an object have the weight 0.
+    chosen = objects.clamp(min=0)
+    kinds = labels.gather(1, chosen).clamp(min=0)
+    targets = torch.zeros_like(logits).scatter_(2, kinds[..., None], weights[..., None])
+    total = weights.sum().clamp(min=1.0)
+    wanted = truth.gather(1, chosen[..., None].expand(-1, -1, 4))
+    overlap = (weights * (1 - overlaps(found, wanted)[1])).sum() / total
+    edges = (weights[..., None] * (found - wanted).abs()).sum() / total
     return DenseLosses(F.binary_cross_entropy_with_logits(logits, targets, reduction="sum") / total, overlap, edges)

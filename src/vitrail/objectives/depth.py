@@ -64,7 +64,6 @@ class DepthConfig(ObjectiveConfig):
 
     name: ClassVar[str] = "depth"
     tasks: ClassVar[tuple[str, ...]] = ("depth",)
-    traced: ClassVar[bool] = True
     quality: ClassVar[str] = "task"
 
     scale_invariance: float = 0.5
@@ -78,6 +77,9 @@ class DepthConfig(ObjectiveConfig):
         if labels is None or not isinstance(labels.task, Depth):
             raise VitrailError("objective depth needs maps of depths: give a source that has them")
         return DepthLoss(model, labels.task, scale_invariance=self.scale_invariance)
+
+    def plans(self, config: ModelConfig) -> bool:
+        return True
 
     def views(self, augmentation: Augmentation) -> Views:
         return MapView(augmentation.joint())

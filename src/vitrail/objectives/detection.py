@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from ..checkpoint.build import blueprint
 from ..data.joint import BoxTargets
 from ..data.loader import Batch, Views
 from ..models.fields import ModelConfig
@@ -75,6 +76,10 @@ class DetectionConfig(ObjectiveConfig):
 
     def build(self, model: BaseVisionModel[ModelConfig], labels: Labels | None) -> BoxLoss:
         return BoxLoss(model)
+
+    def plans(self, config: ModelConfig) -> bool:
+        """All but those of a DETR, whose matching needs values."""
+        return not any(isinstance(module, DetectionHead) for module in blueprint(config).modules())
 
     def views(self, augmentation: Augmentation) -> Views:
         return augmentation.joint()

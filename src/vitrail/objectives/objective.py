@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
+import torch
 from torch import Tensor, nn
 
 from ..checkpoint.document import Stored
@@ -142,7 +143,8 @@ class Labels:
     @cached_property
     def targets(self) -> Any:
         """Targets of all training samples, as `Task.targets` returns them."""
-        return self.task.targets(self.samples, self.names)
+        with torch.device("cpu"):  # also while a plan builds the objective on the meta device
+            return self.task.targets(self.samples, self.names)
 
 
 class Objective(nn.Module, ABC):
@@ -220,17 +222,16 @@ class ObjectiveConfig(ABC):
     """How the best checkpoint is chosen: by "task" (the task's metrics), by "loss" (on validation images), or "last"
     (the last one) if the loss does not measure quality."""
 
-    traced: ClassVar[bool] = False
-    """For an objective with labels: whether its step can be planned, with examples of targets. The steps of others cost
-    what the model's does. Steps of objectives without labels are always planned."""
-
     any_size: ClassVar[bool] = True
     """Whether it can train on images that are smaller than the model's, as `start_size` of a recipe makes them."""
 
-    @property
-    def planned(self) -> bool:
-        """Whether a plan has the parts of the objective."""
-        return self.traced or not self.tasks
+    def plans(self, config: ModelConfig) -> bool:
+        """Whether a plan of a model has the objective's own parts; without them a step costs what the model's does.
+
+        By default it has those of objectives without labels. Those with labels need `Task.example_target`, and a loss
+        whose operations do not depend on values.
+        """
+        return not self.tasks
 
     @abstractmethod
     def build(self, model: BaseVisionModel[ModelConfig], labels: Labels | None) -> Objective:

@@ -92,7 +92,6 @@ class SegmentationConfig(ObjectiveConfig):
 
     name: ClassVar[str] = "segmentation"
     tasks: ClassVar[tuple[str, ...]] = ("segmentation",)
-    traced: ClassVar[bool] = True
     quality: ClassVar[str] = "task"
 
     dice: float = 1.0
@@ -108,6 +107,9 @@ class SegmentationConfig(ObjectiveConfig):
 
     def build(self, model: BaseVisionModel[ModelConfig], labels: Labels | None) -> PixelLoss:
         return PixelLoss(model, dice=self.dice, label_smoothing=self.label_smoothing)
+
+    def plans(self, config: ModelConfig) -> bool:
+        return True
 
     def views(self, augmentation: Augmentation) -> Views:
         return MapView(augmentation.joint())

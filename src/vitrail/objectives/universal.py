@@ -12,6 +12,7 @@ from ..errors import VitrailError
 from ..models.fields import ModelConfig
 from ..nn import BaseVisionModel
 from ..tasks.universal import Universal, samples_of
+from .detection import DetectionConfig
 from .objective import Augmentation, Labels, Loss, Moment, Objective, ObjectiveConfig
 from .segmentation import dense_size, packed
 
@@ -92,6 +93,9 @@ class UniversalObjectiveConfig(ObjectiveConfig):
             own = Labels(part, task.names_of(name, labels.names), samples_of(name, labels.samples), labels.preprocess)
             built[name] = objective_config(part.objective)().build(model, own)
         return WeightedSum(model, built, {name: getattr(self, name) for name in built})
+
+    def plans(self, config: ModelConfig) -> bool:
+        return DetectionConfig().plans(config)
 
     def views(self, augmentation: Augmentation) -> Views:
         return PackedView(augmentation.joint())

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_map_only
 
 from ..data.augment_options import Augment
-from ..data.loader import Batch
+from ..data.loader import Batch, stacked
 from ..data.preprocess import Preprocess
 from ..errors import VitrailError
 from ..models.fields import ModelConfig, pair
@@ -25,7 +25,7 @@ def root_module(objective: ObjectiveConfig, model: BaseVisionModel[ModelConfig])
     Raises:
         VitrailError: the objective learns from labels, which a plan does not have.
     """
-    if not objective.planned:
+    if not objective.plans(model.config):
         raise VitrailError(
             f"objective {objective.name} learns from labels, and its step costs what the model's does: plan the model "
             "without an objective"
@@ -40,34 +40,36 @@ def planned_objective(config: ModelConfig) -> ObjectiveConfig | None:
         return None
     name = resolve(config.task).objective
     found = objective_config(name)() if name else None
-    return found if found is not None and found.planned else None
+    return found if found is not None and found.plans(config) else None
 
 
 def example_views(objective: ObjectiveConfig, config: ModelConfig) -> tuple[Any, Any]:
     """The objective's views of an image of zeros, a pytree of images (C, H, W), and of an example of a target."""
     preprocess = _preprocess(config)
-    target = _task_of(objective, config).example_target(preprocess.image_size) if objective.tasks else None
+    target = None
+    if objective.tasks:
+        target = _task_of(objective, config).example_target(preprocess.image_size, _names(config))
     views = objective.views(Augmentation(Augment(), preprocess, config))
     with torch.random.fork_rng(devices=[]):
         return views(torch.zeros(preprocess.channels, *preprocess.image_size), target)
 
 
 def example_batch(views: tuple[Any, Any], size: int) -> Batch:
-    """Batch of this many samples, all zeros, in the shapes of the views of one."""
-
-    def zeros(view: Tensor) -> Tensor:
-        return torch.zeros(size, *view.shape, dtype=view.dtype)
-
-    pixels, targets = (tree_map_only(Tensor, zeros, tree) for tree in views)
-    return Batch(pixels, targets)
+    """Batch of this many samples with the views of one: pixels of zeros, and its target."""
+    pixels, target = views
+    zeros = tree_map_only(Tensor, lambda view: torch.zeros(size, *view.shape), pixels)
+    return Batch(zeros, stacked([target] * size))
 
 
 def example_labels(objective: ObjectiveConfig, config: ModelConfig) -> Labels | None:
     """Labels of no samples, for building an objective; None if it needs none."""
     if not objective.tasks:
         return None
-    names = tuple(str(index) for index in range(config.num_outputs))
-    return Labels(_task_of(objective, config), names, (), _preprocess(config))
+    return Labels(_task_of(objective, config), _names(config), (), _preprocess(config))
+
+
+def _names(config: ModelConfig) -> tuple[str, ...]:
+    return tuple(str(index) for index in range(config.num_outputs))
 
 
 def _task_of(objective: ObjectiveConfig, config: ModelConfig) -> Task:

@@ -115,7 +115,7 @@ class Depth(Task):
     def target_reader(self, samples: Sequence[Sample], names: Names) -> Targets:
         return MapReader(tuple(samples))
 
-    def example_target(self, size: tuple[int, int]) -> MapTarget:
+    def example_target(self, size: tuple[int, int], names: Names) -> MapTarget:
         return MapTarget(torch.ones(size))
 
     def written(self, sample: Sample, names: Names) -> str:
@@ -158,10 +158,6 @@ class Depth(Task):
     def decoded(self, output: Float[Tensor, "B h w"]) -> Float[Tensor, "B h w"]:
         """Depths of the pixels."""
         return self.depths(output)
-
-    def merged(self, outputs: Sequence[Any]) -> Any:
-        """Raise VitrailError: views of an image that are mirrored or cropped have their pixels elsewhere."""
-        raise VitrailError("depth has no test-time augmentation: leave --tta out")
 
     def failed(self, path: str, error: str) -> DepthPrediction:
         return DepthPrediction(path=path, error=error)

@@ -31,6 +31,10 @@ SHOWN = 0.3
 clear objects seldom have more than 0.9."""
 
 
+_PLANNED_OBJECTS = 8
+"""Objects of an image in a plan of a training step."""
+
+
 @dataclass(frozen=True, slots=True)
 class FoundObject:
     """An object in an image.
@@ -126,6 +130,10 @@ class Detection(Task):
     def target_reader(self, samples: Sequence[Sample], names: Names) -> Targets:
         return BoxReader(tuple(samples))
 
+    def example_target(self, size: tuple[int, int], names: Names) -> BoxTarget:
+        boxes = torch.tensor([[0.25, 0.25, 0.75, 0.75]] * _PLANNED_OBJECTS)
+        return BoxTarget(boxes, torch.zeros(len(boxes), dtype=torch.long), torch.zeros(len(boxes), dtype=torch.bool))
+
     def written(self, sample: Sample, names: Names) -> str:
         return counted(true_objects(sample).classes, names)
 
@@ -167,10 +175,6 @@ class Detection(Task):
         else:
             probabilities = output.logits.sigmoid()
         return torch.cat([corners(output.boxes).clamp(0, 1), probabilities], dim=2)
-
-    def merged(self, outputs: Sequence[Any]) -> Any:
-        """Raise VitrailError: views of an image that are mirrored or cropped have their objects elsewhere."""
-        raise VitrailError("detection has no test-time augmentation: leave --tta out")
 
     def failed(self, path: str, error: str) -> ObjectPrediction:
         return ObjectPrediction(path=path, error=error)

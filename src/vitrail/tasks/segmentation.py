@@ -81,7 +81,7 @@ class Segmentation(Task):
     def target_reader(self, samples: Sequence[Sample], names: Names) -> Targets:
         return MapReader(tuple(samples))
 
-    def example_target(self, size: tuple[int, int]) -> MapTarget:
+    def example_target(self, size: tuple[int, int], names: Names) -> MapTarget:
         return MapTarget(torch.zeros(size, dtype=torch.int16))
 
     def written(self, sample: Sample, names: Names) -> str:
@@ -123,10 +123,6 @@ class Segmentation(Task):
     def decoded(self, output: Float[Tensor, "B K h w"]) -> Float[Tensor, "B K h w"]:
         """Probabilities of the classes of each pixel."""
         return output.softmax(dim=1)
-
-    def merged(self, outputs: Sequence[Any]) -> Any:
-        """Raise VitrailError: views of an image that are mirrored or cropped have their pixels elsewhere."""
-        raise VitrailError("segmentation has no test-time augmentation: leave --tta out")
 
     def failed(self, path: str, error: str) -> MapPrediction:
         return MapPrediction(path=path, error=error)

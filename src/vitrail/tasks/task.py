@@ -239,11 +239,12 @@ class Task(ABC):
         """Function index of a sample -> its target, for training; by default rows of `targets`."""
         return Rows(self.targets(samples, names))
 
-    def example_target(self, size: tuple[int, int]) -> Any:
+    def example_target(self, size: tuple[int, int], names: Names) -> Any:
         """A target of one sample as `target_reader` gives it, for planning a step without data.
 
         Args:
             size: (height, width) of the image in pixels.
+            names: names of the outputs.
         """
         raise NotImplementedError(f"{self.name} has no example of a target")
 

@@ -161,9 +161,13 @@ class Universal(Task):
         )
         return _Readers(tuple(readers))
 
-    def example_target(self, size: tuple[int, int]) -> dict[str, Any]:
-        found = {name: task.example_target(size) for name, task in self.parts.items() if task.whole_image}
-        return {**({"classification": torch.zeros(2)} if "classification" in self.tasks else {}), **found}
+    def example_target(self, size: tuple[int, int], names: Names) -> dict[str, Any]:
+        found = {
+            name: task.example_target(size, self.names_of(name, names))
+            for name, task in self.parts.items()
+            if task.whole_image
+        }
+        return {**({"classification": torch.zeros(len(names))} if "classification" in self.tasks else {}), **found}
 
     def written(self, sample: Sample, names: Names) -> str:
         words = (
@@ -206,10 +210,6 @@ class Universal(Task):
         }
         rows = zip(*columns.values(), strict=True)
         return [UniversalPrediction(predictions=dict(zip(columns, row, strict=True))) for row in rows]
-
-    def merged(self, outputs: Sequence[Any]) -> Any:
-        """Raise VitrailError: views of an image that are mirrored or cropped have their pixels elsewhere."""
-        raise VitrailError("several tasks have no test-time augmentation: leave --tta out")
 
     def failed(self, path: str, error: str) -> UniversalPrediction:
         return UniversalPrediction(path=path, error=error)

@@ -57,7 +57,7 @@ def _cost_lines(setup: RunSetup) -> list[tuple[str, str]]:
         optimizer=chosen(recipe.optimizer),
         ema=bool(recipe.ema),
         checkpointing=recipe.checkpoint_activations,
-        objective=setup.objective_config if setup.objective_config.planned else None,
+        objective=setup.objective_config if setup.objective_config.plans(config) else None,
     )
     step_bytes = planned.training_process_bytes - planned.runtime_bytes
     return [
