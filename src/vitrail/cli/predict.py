@@ -70,9 +70,11 @@ class Predict:
 
         check_top_k(self.top_k)
         form = table_format(self.format, self.out)
-        named = named_images(self.images, self.limit, split=self.split, run=Path(self.checkpoint), strict=self.strict)
+        checkpoint = load(self.checkpoint)
+        clips, run = checkpoint.preprocess.frames is not None, Path(self.checkpoint)
+        named = named_images(self.images, self.limit, split=self.split, run=run, strict=self.strict, clips=clips)
         predictor = make_predictor(
-            load(self.checkpoint),
+            checkpoint,
             batch_size=self.batch_size,
             engine=self.engine,
             device=self.device,

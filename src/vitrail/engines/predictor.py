@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_leaves, tree_map_only
 
 from ..checkpoint.contract import Checkpoint
-from ..data.in_memory import ImageLike, image_tensor
+from ..data.in_memory import ImageLike
 from ..data.preprocess import Preprocess
 from ..data.resize import to_float
 from ..errors import VitrailError
@@ -63,7 +63,8 @@ class Predictor:
         """Return a prediction for each image, in order.
 
         Args:
-            images: Pillow images, arrays (H, W) or (H, W, C), or tensors (C, H, W), of any size.
+            images: Pillow images, arrays (H, W) or (H, W, C), or tensors (C, H, W), of any size; for a model of clips
+                see `clip_tensor`.
             top_k: number of classes of each prediction; all by default.
 
         Raises:
@@ -74,8 +75,8 @@ class Predictor:
 
         def fitted() -> Iterator[Tensor]:
             for given in images:
-                image = image_tensor(given, self.preprocess.channels)
-                sizes.append((image.shape[1], image.shape[2]))
+                image = self.preprocess.tensor(given)
+                sizes.append((image.shape[-2], image.shape[-1]))
                 yield self.preprocess.fit(image)
 
         decoded = [

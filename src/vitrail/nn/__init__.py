@@ -62,6 +62,7 @@ from .embed.baked import BakedPositions
 from .embed.bit import BiTResNet, Bottleneck, PoolSame, StandardisedConv, StandardisedConvNorm
 from .embed.fit import CheckMultiple, CropToMultiple, PadToMultiple
 from .embed.flexi import FlexiPatchEmbed, PositionalPatchEmbed, resize_patch_weights
+from .embed.motion import MotionStem
 from .embed.patch_dropout import PatchDropout
 from .embed.patches import Embedding, HybridPatchEmbed, MapEmbed, OverlappingPatchEmbed, PatchEmbed, TubeletEmbed
 from .embed.positions import (
@@ -274,6 +275,7 @@ __all__ = [
     "MeasuringAttention",
     "Memory",
     "MergeSimilar",
+    "MotionStem",
     "MultiHeadAttention",
     "MultiHeadAttentionPool",
     "MultiLevelModel",

@@ -13,12 +13,14 @@ COLOUR_MAP = "magma"
 
 
 def displayable(image: Tensor) -> UInt8[Tensor, "3 H W"]:
-    """Any image (C, H, W) as uint8 RGB (3, H, W), to be shown.
+    """Any image (C, H, W) as uint8 RGB (3, H, W), to be shown; of a clip (T, C, H, W) four frames side by side.
 
     One channel is grey, two are their mean in grey, three are red, green and blue; of more the first three are taken.
     Float images are on a 0 to 1 scale; one that exceeds it is stretched from its own lowest to highest value.
     """
     image = image.detach().cpu()
+    if image.ndim == 4:
+        image = torch.cat([image[index] for index in shown_frames(image.shape[0])], dim=-1)
     if image.dtype != torch.uint8:
         image = image.float().nan_to_num()
         low, high = image.amin(), image.amax()
@@ -29,6 +31,12 @@ def displayable(image: Tensor) -> UInt8[Tensor, "3 H W"]:
         image = image.float().mean(dim=0, keepdim=True).round().to(torch.uint8)
         return image.expand(3, -1, -1)
     return image[:3]
+
+
+def shown_frames(count: int) -> list[int]:
+    """Indices of the frames of a clip that are shown, at most four, evenly spaced from the first to the last."""
+    shown = min(4, count)
+    return [round(place * (count - 1) / max(1, shown - 1)) for place in range(shown)]
 
 
 def enlarge(image: UInt8[Tensor, "3 H W"], least: int = 256) -> UInt8[Tensor, "3 H2 W2"]:

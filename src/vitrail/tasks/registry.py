@@ -14,6 +14,7 @@ TASKS = {
     "embedding": "embedding:Embedding",
     "segmentation": "segmentation:Segmentation",
     "depth": "depth:Depth",
+    "video": "video:Video",
 }
 """Name -> file and class. Other packages add theirs through the entry points `vitrail.tasks`."""
 
