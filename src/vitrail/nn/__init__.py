@@ -168,6 +168,7 @@ from .reading import LinearOfMean, OnMean, OnPrefix, PrefixQueries
 from .reduce import ConvMerging, NormedPatchMerging, PatchMerging, PooledReduction, Reembed, StridedReduction
 from .residual import DropPath, LayerScale, Parallel, Residual, Sum, linear_rates
 from .tokens import NO_TOKEN, Tokens, fold, mean_over_cells, sizes
+from .tubes import TubeAutoencoder
 
 __all__ = [
     "ATTENDS",
@@ -375,6 +376,7 @@ __all__ = [
     "TokenMLP",
     "Tokens",
     "TokensRead",
+    "TubeAutoencoder",
     "TubeletEmbed",
     "UnitLength",
     "UnscaledAttend",

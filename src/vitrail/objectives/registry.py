@@ -14,6 +14,7 @@ OBJECTIVES = {
     "segmentation": "segmentation:SegmentationConfig",
     "depth": "depth:DepthConfig",
     "mae": "mae:MAEObjectiveConfig",
+    "videomae": "videomae:VideoMAEObjectiveConfig",
     "simmim": "simmim:SimMIMConfig",
     "beit": "beit:BEiTObjectiveConfig",
     "dino": "dino:DINOObjectiveConfig",
