@@ -103,9 +103,9 @@ class VideoMAEPretrainingConfig(BlockFields):
 
 
 VARIANTS: dict[str, Any] = {
-    "pretrain_videomae_small_patch16_224": VideoMAEPretrainingConfig(**SMALL, decoder_dim=192, decoder_heads=3),
-    "pretrain_videomae_base_patch16_224": VideoMAEPretrainingConfig(),
-    "pretrain_videomae_large_patch16_224": VideoMAEPretrainingConfig(
+    "videomae_small_patch16_224_pretraining": VideoMAEPretrainingConfig(**SMALL, decoder_dim=192, decoder_heads=3),
+    "videomae_base_patch16_224_pretraining": VideoMAEPretrainingConfig(),
+    "videomae_large_patch16_224_pretraining": VideoMAEPretrainingConfig(
         **LARGE, decoder_dim=512, decoder_depth=12, decoder_heads=8
     ),
 }

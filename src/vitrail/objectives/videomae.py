@@ -11,7 +11,7 @@ from torch import Tensor
 from ..data.loader import Batch
 from ..data.preprocess import Preprocess
 from ..errors import VitrailError
-from ..models.fields import ModelConfig, shared_fields
+from ..models.fields import ModelConfig, cells, shared_fields
 from ..models.videomae import VideoMAEConfig
 from ..models.videomae_pretraining import VideoMAEPretrainingConfig
 from ..nn import BaseVisionModel, Reconstruction, TubeAutoencoder
@@ -40,6 +40,12 @@ class TubeReconstruction(Objective):
         super().__init__(model)
         assert isinstance(model.config, VideoMAEPretrainingConfig), type(model.config)
         self.tubelet_size = model.config.tubelet_size
+        places = cells(model.config.image_size, model.config.patch_size)
+        if not int(model.config.mask_ratio * places):
+            raise VitrailError(
+                f"objective.mask_ratio {model.config.mask_ratio} hides none of {places} patches: use larger images, or "
+                "smaller patches"
+            )
         self.normalise = normalise
 
     def forward(self, batch: Batch, moment: Moment) -> Loss:
@@ -101,9 +107,9 @@ class VideoMAEObjectiveConfig(ObjectiveConfig):
     normalise: bool = True
     """Standardise every channel of a target to mean 0 and deviation 1."""
     decoder_depth: int | None = None
-    """Number of decoder blocks; None: 4, or that of a pretrain_videomae_* variant."""
+    """Number of decoder blocks; None: 4, or that of a videomae_*_pretraining variant."""
     decoder_dim: int | None = None
-    """Width of the decoder, a multiple of 32; None: half of the encoder's, or that of a pretrain_videomae_* variant."""
+    """Width of the decoder, a multiple of 32; None: half of the encoder's, or that of a videomae_*_pretraining variant."""
 
     def __post_init__(self) -> None:
         require_fraction("mask_ratio", self.mask_ratio)
@@ -116,7 +122,7 @@ class VideoMAEObjectiveConfig(ObjectiveConfig):
         return TubeReconstruction(model, normalise=self.normalise)
 
     def model_config(self, config: ModelConfig) -> VideoMAEPretrainingConfig:
-        """Config of a tube autoencoder with the encoder of the variant, a pretrain_videomae_* or videomae_* one."""
+        """Config of a tube autoencoder with the encoder of the variant, a videomae_*_pretraining or videomae_* one."""
         given: dict[str, Any] = {"mask_ratio": self.mask_ratio}
         if isinstance(config, VideoMAEConfig):
             width = max(32, config.embed_dim // 2 // 32 * 32)
@@ -125,8 +131,8 @@ class VideoMAEObjectiveConfig(ObjectiveConfig):
             config = VideoMAEPretrainingConfig(**found, decoder_dim=width, decoder_heads=width // 32)
         if not isinstance(config, VideoMAEPretrainingConfig):
             raise VitrailError(
-                f"objective videomae hides tubelets of a ViT, and {type(config).__name__.removesuffix('Config')} is not "
-                "one: choose a videomae_* or pretrain_videomae_* variant of `vitrail models`"
+                f"objective videomae hides tubelets of a ViT, and {type(config).__name__.removesuffix('Config')} is "
+                "none: choose a videomae_* variant of `vitrail models`"
             )
         if self.decoder_dim is not None:
             given |= {"decoder_dim": self.decoder_dim, "decoder_heads": self.decoder_dim // 32}
@@ -138,7 +144,7 @@ class VideoMAEObjectiveConfig(ObjectiveConfig):
         """A small encoder of 64 tubelets in each pair of frames."""
         size = 64 if side > 44 else 32
         overrides = {"patch_size": size // 8, "num_frames": 8, "embed_dim": 192, "depth": 6, "num_heads": 3}
-        return "pretrain_videomae_small_patch16_224", {**overrides, "decoder_dim": 96, "decoder_depth": 2}, size
+        return "videomae_small_patch16_224_pretraining", {**overrides, "decoder_dim": 96, "decoder_depth": 2}, size
 
 
 def _moments(tubelets: Float[Tensor, "B N P C"]) -> tuple[Float[Tensor, "B N 1 C"], Float[Tensor, "B N 1 C"]]:
