@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ..errors import VitrailError
 from ..nn import CLASS_TOKEN, ComposedModel, ReducingResidual, Tokens, TokensRead
-from ..pages.image import displayable, shown_frames
+from ..pages.image import displayable, in_rows, shown_frames
 from .compiled import original
 from .layout import Layout, over_image, received
 from .measures import feature_pca
@@ -30,7 +30,7 @@ class Explanation:
     Attributes:
         name: name of the image, as given by the user.
         image: uint8 (3, H, W), resized and cropped as for the model; the maps are drawn over it. Of a clip it is four
-            frames side by side, and so are the maps.
+            frames in two rows, and so are the maps.
         predictions: the most probable first; empty for a model that does not classify.
         maps: a map (h, rows, columns) for each layer that attends to patches, see `looked_at`.
         flow: (rows, columns), the rollout of all layers; None if layers have different tokens.
@@ -137,7 +137,7 @@ def last_layer_map(model: nn.Module, pixels: Float[Tensor, "B C *size"]) -> Floa
     """Attention map of the last layer, mean over its heads, for a batch and a model in evaluation mode.
 
     It is the attention of the tokens that the head reads, see `looked_at`; the pool, if the head has one, is a layer.
-    For videos (B, C, T, H, W) it is that of the frames that are shown, side by side.
+    For videos (B, C, T, H, W) it is that of the frames that are shown, in two rows.
 
     Raises:
         VitrailError: a model without attention over one grid of patches, or whose head is a decoder of hidden patches.
@@ -182,20 +182,20 @@ def _looks_at_patches(seen: Attention, layer: int) -> bool:
     return len(seen.layout(layer).key_grid) in (2, 3)
 
 
-def in_strip(maps: Float[Tensor, "*batch T rows columns"], frames: int) -> Float[Tensor, "*batch rows columns2"]:
-    """Maps over a video side by side, for the frames that `displayable` shows of a clip.
+def over_frames(maps: Float[Tensor, "*batch T rows columns"], frames: int) -> Float[Tensor, "*batch rows2 columns2"]:
+    """Maps over a video put together for the frames that `displayable` shows of a clip.
 
     Args:
         maps: a map for each of T equal parts of the time.
         frames: number of frames of the clip.
     """
     times = maps.shape[-3]
-    return torch.cat([maps[..., index * times // frames, :, :] for index in shown_frames(frames)], dim=-1)
+    return in_rows([maps[..., index * times // frames, :, :] for index in shown_frames(frames)])
 
 
 def _drawn(maps: Tensor, layout: Layout, frames: int | None) -> Tensor:
-    """Maps over the image, or side by side over the frames of a clip that are shown."""
-    return in_strip(maps, frames) if frames is not None and len(layout.key_grid) == 3 else maps
+    """Maps over the image, or over the frames of a clip that are shown."""
+    return over_frames(maps, frames) if frames is not None and len(layout.key_grid) == 3 else maps
 
 
 def _flow(seen: Attention, frames: int | None) -> Tensor | None:

@@ -73,9 +73,8 @@ def named_images(
         for number, item in enumerate(held, start=1):
             name = f"image {number}"
             try:
-                found = then(
-                    decoded(item, channels, name=name) if frames is None else clip_tensor(item, channels, name=name)
-                )
+                convert = decoded if frames is None else clip_tensor
+                found = then(convert(item, channels, name=name))
             except BadImage as error:
                 found = error
             yield name, found

@@ -107,9 +107,9 @@ class VideoMAEObjectiveConfig(ObjectiveConfig):
     normalise: bool = True
     """Standardise every channel of a target to mean 0 and deviation 1."""
     decoder_depth: int | None = None
-    """Number of decoder blocks; None: 4, or that of a videomae_*_pretraining variant."""
+    """Number of decoder blocks; None: 4, or that of a variant for pre-training."""
     decoder_dim: int | None = None
-    """Width of the decoder, a multiple of 32; None: half of the encoder's, or that of a videomae_*_pretraining variant."""
+    """Width of the decoder, a multiple of 32; None: half of the encoder's, or that of a variant for pre-training."""
 
     def __post_init__(self) -> None:
         require_fraction("mask_ratio", self.mask_ratio)
@@ -122,7 +122,7 @@ class VideoMAEObjectiveConfig(ObjectiveConfig):
         return TubeReconstruction(model, normalise=self.normalise)
 
     def model_config(self, config: ModelConfig) -> VideoMAEPretrainingConfig:
-        """Config of a tube autoencoder with the encoder of the variant, a videomae_*_pretraining or videomae_* one."""
+        """Config of a tube autoencoder with the encoder of the variant, which is VideoMAE's."""
         given: dict[str, Any] = {"mask_ratio": self.mask_ratio}
         if isinstance(config, VideoMAEConfig):
             width = max(32, config.embed_dim // 2 // 32 * 32)

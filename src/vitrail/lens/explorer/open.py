@@ -27,9 +27,7 @@ def watch_all(
     sources = [checkpoint] if against is None else [checkpoint, against]
     watched = [watch(source, image_size=image_size, device=device) for source in sources]
     if len({subject.preprocess.frames for subject in watched}) > 1:
-        raise VitrailError(
-            "one of the two models takes clips, or clips of other frames: compare models that take the same"
-        )
+        raise VitrailError("the two models differ in the frames that they take: compare models that take the same")
     if len({subject.preprocess.channels for subject in watched}) > 1:
         raise VitrailError("the two models take images of different channels: compare models that take the same")
     return watched
