@@ -98,8 +98,13 @@ def _frames(av: Any, data: bytes, strict: bool) -> Iterator[Any]:
     with av.open(BytesIO(data)) as container:
         stream = container.streams.video[0]
         stream.thread_type = "SLICE"  # files are decoded in threads already
+        if strict:
+            stream.codec_context.options = {"err_detect": "explode"}  # decoders paint over damage otherwise
         try:
-            yield from container.decode(stream)
+            for frame in container.decode(stream):
+                if strict and frame.is_corrupt:
+                    raise RefusedError("damaged (a frame is corrupt)")
+                yield frame
         except av.error.FFmpegError as error:
             if strict:
                 raise RefusedError(f"damaged ({error.strerror})") from error
