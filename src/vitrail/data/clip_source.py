@@ -142,7 +142,9 @@ def _misplaced(clip: _Found, inner: Sequence[str]) -> str:
     if len(inner) >= 2:
         return ""
     if isinstance(clip.location, FramesAt):
-        return f"{len(clip.location.names)} images that belong to no clip: give {_WANTED}"
+        count = len(clip.location.names)
+        images = "1 image that belongs" if count == 1 else f"{count:,} images that belong"
+        return f"{images} to no clip: give {_WANTED}"
     return f"no label: it is in no class folder, give {_WANTED}"
 
 

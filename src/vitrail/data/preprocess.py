@@ -98,6 +98,11 @@ class Preprocess:
             raise VitrailError("a batch of no images: give at least one")
         return torch.stack(pixels)
 
+    @property
+    def fitted_shape(self) -> tuple[int, ...]:
+        """Shape of what `fit` returns: (C, H, W), or (T, C, H, W)."""
+        return (*(() if self.frames is None else (self.frames,)), self.channels, *self.image_size)
+
     def fit(self, image: Tensor) -> Tensor:
         """Resize and centre-crop to `image_size`, and reduce a clip to `frames`; the values keep their scale."""
         if self.frames is not None and image.shape[0] != self.frames:

@@ -157,7 +157,7 @@ def vector_width(predictor: Predictor) -> int:
     Raises:
         VitrailError: the model does not give one vector for each image.
     """
-    black = torch.zeros(1, predictor.preprocess.channels, *predictor.preprocess.image_size, dtype=torch.uint8)
+    black = torch.zeros(1, *predictor.preprocess.fitted_shape, dtype=torch.uint8)
     (output,) = predictor.outputs([black])
     if not isinstance(output, Tensor) or output.ndim != 2:
         raise VitrailError("this model does not give one vector for each image: choose another checkpoint")

@@ -48,9 +48,8 @@ def example_views(objective: ObjectiveConfig, config: ModelConfig) -> tuple[Any,
     preprocess = _preprocess(config)
     target = _task_of(objective, config).example_target(preprocess.image_size) if objective.tasks else None
     views = objective.views(Augmentation(Augment(), preprocess, config))
-    frames = () if preprocess.frames is None else (preprocess.frames,)
     with torch.random.fork_rng(devices=[]):
-        images, target = views(torch.zeros(*frames, preprocess.channels, *preprocess.image_size), target)
+        images, target = views(torch.zeros(preprocess.fitted_shape), target)
     return tree_map_only(Tensor, preprocess.normalise, images), target
 
 
