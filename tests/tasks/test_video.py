@@ -175,3 +175,9 @@ def test_the_task_and_its_options() -> None:
     assert task.describe(["run", "jump"]) == "the class of a clip, one of 2 classes: run, jump"
     with pytest.raises(VitrailError, match="clips have one class each"):
         resolve(TaskSpec.of("video", labels="many"))
+
+
+def test_a_plan_has_the_frames(capsys: pytest.CaptureFixture) -> None:
+    with pytest.raises(SystemExit):
+        main(["plan", "compact_video_small_64"])
+    assert "8 frames of 3 × 64 × 64" in capsys.readouterr().out
