@@ -181,3 +181,17 @@ def test_a_plan_has_the_frames(capsys: pytest.CaptureFixture) -> None:
     with pytest.raises(SystemExit):
         main(["plan", "compact_video_small_64"])
     assert "8 frames of 3 × 64 × 64" in capsys.readouterr().out
+
+
+def test_classifiers_of_clips_from_elsewhere_do_the_same_task(clips: Path) -> None:
+    model = vitrail.create_model(
+        "timesformer_base_patch16_224", image_size=16, patch_size=8, num_frames=4, embed_dim=32, depth=1, num_heads=2,
+        num_classes=2,
+    )  # fmt: skip
+    checkpoint = vitrail.Checkpoint(model, ("left", "right"), vitrail.Preprocess(image_size=(16, 16), crop=1.0))
+    assert checkpoint.task == TaskSpec("classification")
+    assert checkpoint.preprocess.frames == 4
+    assert vitrail.evaluate(checkpoint, clips).count == 64
+    found = {prediction.path: prediction for prediction in vitrail.predict(checkpoint, str(clips))}
+    assert found[str(clips / "left/0")].label == ("left",)
+    assert all(prediction.error is None for prediction in found.values())

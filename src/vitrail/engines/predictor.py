@@ -15,7 +15,7 @@ from ..data.in_memory import ImageLike
 from ..data.preprocess import Preprocess
 from ..data.resize import to_float
 from ..errors import VitrailError
-from ..tasks.registry import resolve
+from ..tasks.registry import resolve_for
 from ..tasks.task import Prediction, Task
 from .engine import Engine
 from .setting import engine_for
@@ -176,7 +176,7 @@ def make_predictor(
     Raises:
         VitrailError: unknown name, or the checkpoint's task has no predictions for images.
     """
-    task = resolve(checkpoint.task)
+    task = resolve_for(checkpoint.task, checkpoint.preprocess.frames)
     running = engine_for(checkpoint, engine=engine, device=device, precision=precision)
     return Predictor(running.engine, running.preprocess, task, output_names(checkpoint), batch_size=batch_size, tta=tta)
 
