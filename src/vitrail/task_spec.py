@@ -103,3 +103,6 @@ SEGMENTATION = TaskSpec("segmentation")
 
 DEPTH = TaskSpec("depth")
 """A depth for each pixel."""
+
+VIDEO = TaskSpec("video")
+"""Classification of clips, with one class for each."""

@@ -85,6 +85,16 @@ SMALLEST: dict[str, dict[str, Any]] = {
     "mixer_s32_224": {"image_size": 64, "patch_size": 16, "embed_dim": 64, "depth": 2},
     "convnext_atto": {"image_size": 64, "embed_dim": 16, "depths": (1, 2)},
     "convnextv2_atto": {"image_size": 64, "embed_dim": 16, "depths": (1, 2)},
+    "compact_video_small_64": {"image_size": 32, "stem": (8,), "embed_dim": 24, "depth": 2},
+    "videomae_small_patch16_224_pretraining": {
+        "image_size": 32,
+        "patch_size": 8,
+        "num_frames": 4,
+        "embed_dim": 48,
+        "depth": 2,
+        "decoder_dim": 24,
+        "decoder_depth": 1,
+    },
     "videomae_small_patch16_224": {"image_size": 32, "num_frames": 4, "embed_dim": 48, "depth": 2},
     "vit_base_patch32_clip_224": {"image_size": 64, **NARROW},
     "vit_base_patch16_siglip_224": {"image_size": 64, **NARROW},
@@ -218,7 +228,9 @@ def test_a_tiny_picture_works_or_is_refused_in_words(name: str) -> None:
         assert output or re.search(r"\d×\d.*: (resize|give|use)", refused[0])
 
 
-@pytest.mark.parametrize("name", [name for name in SMALLEST if hasattr(model_config(name), "num_frames")])
+@pytest.mark.parametrize(
+    "name", [name for name in SMALLEST if model_config(name).frames and model_config(name).num_outputs]
+)
 @pytest.mark.parametrize("frames", [2, 12])
 def test_other_numbers_of_frames(name: str, frames: int) -> None:
     model = build(name).eval()

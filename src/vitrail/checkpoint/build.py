@@ -51,7 +51,7 @@ def stride_of(config: ModelConfig) -> tuple[int, int]:
     Images whose sides are multiples of it fit every classifier.
     """
     config = config.densest()
-    (height, width), (rows, columns) = pair(config.image_size), output_tokens(config).grid
+    (height, width), (rows, columns) = pair(config.image_size), output_tokens(config).grid[-2:]
     return height // rows, width // columns
 
 

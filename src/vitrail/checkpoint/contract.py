@@ -26,7 +26,7 @@ class Checkpoint:
     Attributes:
         model: the model; in evaluation mode if loaded.
         class_names: names in the order of the outputs; empty if unknown.
-        preprocess: the preprocessing, image -> pixels.
+        preprocess: the preprocessing, image -> pixels; its `frames` are those of the model.
         info: plain JSON values: "architecture" (variant name or "custom"), "origin" and "trained_on" (see `origin`),
             "license", "metrics", "adapted" (sentences on what loading changed), "optimizer" of its training here, and
             further values of the user.
@@ -41,6 +41,10 @@ class Checkpoint:
     info: dict[str, Any] = field(default_factory=dict)
     path: Path | None = None
     tokenizer: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.preprocess.frames != self.config.frames:
+            self.preprocess = replace(self.preprocess, frames=self.config.frames)
 
     @property
     def config(self) -> ModelConfig:

@@ -85,9 +85,11 @@ class Predict:
 
         check_top_k(self.top_k)
         form = table_format(self.format, self.out)
-        named = named_images(self.images, self.limit, split=self.split, run=Path(self.checkpoint), strict=self.strict)
+        checkpoint = load(self.checkpoint)
+        clips, run = checkpoint.preprocess.frames is not None, Path(self.checkpoint)
+        named = named_images(self.images, self.limit, split=self.split, run=run, strict=self.strict, clips=clips)
         predictor = predictor_for(
-            load(self.checkpoint),
+            checkpoint,
             () if self.classes is None else parse_classes(self.classes),
             () if self.prompts is None else read_templates(self.prompts),
             batch_size=self.batch_size,

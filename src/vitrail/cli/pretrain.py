@@ -20,6 +20,7 @@ class Pretrain(TrainingOptions):
     Examples:
         vitrail pretrain photos/ --objective mae --epochs 50
         vitrail pretrain photos/ --objective dino --knn labelled/
+        vitrail pretrain clips/ --objective videomae
         vitrail pretrain photos/ --model vit_tiny_patch16_224 --set lr=1e-3
     """
 

@@ -25,6 +25,7 @@ class Train(TrainingOptions):
         vitrail train photos/ --recipe finetune --weights runs/old --minutes 20
         vitrail train digits --model vit_tiny_patch16_224 --set lr=1e-3 drop_path=0.1
         vitrail train houses.csv --task regression
+        vitrail train clips/ --task video
         vitrail train --resume runs/photos-1
         vitrail train --resume runs/photos-1 --source /new/place/photos
     """

@@ -14,6 +14,7 @@ from .preprocess import Preprocess
 from .randaugment import RandAugment, RandomBlur, RandomGrayscale, RandomSolarize, ThreeAugment, uniform
 from .randaugment_policy import parse_policy
 from .seeds import derive
+from .time_window import TimeWindow
 from .unit_range import Transform, UnitRange
 
 Mix = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
@@ -30,7 +31,9 @@ _BORDER = 4
 def image_transform(augment: Augment, preprocess: Preprocess) -> Transform:
     """Build the augmentation, image (C, H, W) -> image (C, *image_size) with values on the same scale.
 
-    All but the resized and the simple crop take images that `preprocess.fit` has resized already; see `takes_fitted`.
+    For a model of clips it takes clips (T, C, H, W): it shows a part of the time in `preprocess.frames` frames, and all
+    else is the same for every frame. All but the resized and the simple crop take images that `preprocess.fit` has
+    resized already; see `takes_fitted`.
 
     Args:
         augment: the steps and their strengths.
@@ -40,7 +43,8 @@ def image_transform(augment: Augment, preprocess: Preprocess) -> Transform:
         VitrailError: a colour operation for images that are neither grey nor RGB.
     """
     _check_channels(augment, preprocess.channels)
-    steps: list[Transform] = [*_crop(augment, preprocess)]
+    steps: list[Transform] = [] if preprocess.frames is None else [TimeWindow(preprocess.frames)]
+    steps += _crop(augment, preprocess)
     if augment.flip and augment.flip_mode == "random":
         steps.append(_Flip(augment.flip))
     steps += [UnitRange(step) for step in _before(augment, preprocess.channels)]
@@ -82,7 +86,7 @@ def batch_mix(mixup: float, cutmix: float, rate: float, num_classes: int) -> Mix
         kinds.append(v2.CutMix(alpha=cutmix, num_classes=num_classes))
     if not kinds:
         return None
-    return v2.RandomApply([v2.RandomChoice(kinds)], p=rate)
+    return _Mixed(v2.RandomApply([v2.RandomChoice(kinds)], p=rate))
 
 
 def _check_channels(augment: Augment, channels: int) -> None:
@@ -144,6 +148,17 @@ class _Steps:
         return image
 
 
+class _Mixed:
+    """Mixup and CutMix of a batch of images, or of clips, whose frames are then mixed like channels of an image."""
+
+    def __init__(self, mix: Mix) -> None:
+        self.mix = mix
+
+    def __call__(self, pixels: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        mixed, labels = self.mix(pixels.flatten(1, -3), targets)
+        return mixed.view_as(pixels), labels
+
+
 class _Flip:
     """Random horizontal flip."""
 
@@ -162,7 +177,7 @@ class _Shift:
 
     def __call__(self, image: Tensor) -> Tensor:
         rows, columns = (moves[int(torch.randint(len(moves), ()))] for moves in self.moves)
-        return image.index_select(1, rows).index_select(2, columns)
+        return image.index_select(-2, rows).index_select(-1, columns)
 
 
 def _moves(side: int, reach: int) -> list[Tensor]:
@@ -197,16 +212,16 @@ class _EraseWithNoise:
         pixels = tvf.to_dtype(image, torch.float32, scale=True)
         if uniform(0.0, 1.0) >= self.rate:
             return pixels
-        height, width = pixels.shape[1:]
+        height, width = pixels.shape[-2:]
         for _ in range(_ATTEMPTS):
             area = uniform(*_ERASED_AREA) * height * width
             ratio = math.exp(uniform(-_ERASED_RATIO, _ERASED_RATIO))
             rows, columns = round(math.sqrt(area * ratio)), round(math.sqrt(area / ratio))
             if 0 < rows < height and 0 < columns < width:
                 top, left = (int(torch.randint(most + 1, ())) for most in (height - rows, width - columns))
-                noise = torch.randn(pixels.shape[0], rows, columns).mul_(self.std).add_(self.mean)
+                noise = torch.randn(pixels.shape[-3], rows, columns).mul_(self.std).add_(self.mean)
                 pixels = pixels.clone() if pixels is image else pixels
-                pixels[:, top : top + rows, left : left + columns] = noise
+                pixels[..., top : top + rows, left : left + columns] = noise
                 break
         return pixels
 
@@ -223,11 +238,11 @@ class _SimpleCrop:
 
     def __call__(self, image: Tensor) -> Tensor:
         height, width = self.size
-        scale = max(height / image.shape[1], width / image.shape[2])
-        sides = [max(height, round(image.shape[1] * scale)), max(width, round(image.shape[2] * scale))]
+        scale = max(height / image.shape[-2], width / image.shape[-1])
+        sides = [max(height, round(image.shape[-2] * scale)), max(width, round(image.shape[-1] * scale))]
         resized = tvf.resize(image, sides, interpolation=self.interpolation, antialias=True)
         moves = [_crop_rows(there, wanted) for there, wanted in zip(sides, self.size, strict=True)]
-        return resized.index_select(1, moves[0]).index_select(2, moves[1])
+        return resized.index_select(-2, moves[0]).index_select(-1, moves[1])
 
 
 def _crop_rows(there: int, wanted: int) -> Tensor:

@@ -77,12 +77,12 @@ def posterize(image: Image, bits: int) -> Image:
 
 def grayscale(image: Image) -> Image:
     """The luminance in all three channels; an image of one channel is unchanged."""
-    return image if image.shape[0] == 1 else tvf.rgb_to_grayscale(image, num_output_channels=3)
+    return image if image.shape[-3] == 1 else tvf.rgb_to_grayscale(image, num_output_channels=3)
 
 
 def saturate(image: Image, factor: float) -> Image:
     """Blend with the luminance (factor 0) or away from it (above 1); an image of one channel is unchanged."""
-    return image if image.shape[0] == 1 else tvf.adjust_saturation(image, factor)
+    return image if image.shape[-3] == 1 else tvf.adjust_saturation(image, factor)
 
 
 def gaussian_blur(image: Image, sigma: float) -> Image:
@@ -90,8 +90,10 @@ def gaussian_blur(image: Image, sigma: float) -> Image:
     reach = max(1, math.ceil(3 * sigma))
     heights = [math.exp(-0.5 * (step / sigma) ** 2) for step in range(reach + 1)]
     weights = [height / (2 * sum(heights) - heights[0]) for height in heights]
-    padded = F.pad(image.float()[None], (reach,) * 4, mode="replicate")[0]
-    blurred = _filtered(_filtered(padded, weights, 2), weights, 1)
+    frames = image.float() if image.ndim == 4 else image.float()[None]
+    padded = F.pad(frames, (reach,) * 4, mode="replicate")
+    padded = padded if image.ndim == 4 else padded[0]
+    blurred = _filtered(_filtered(padded, weights, -1), weights, -2)
     return blurred.round_().to(torch.uint8) if image.dtype == torch.uint8 else blurred
 
 
@@ -109,7 +111,9 @@ def sharpen(image: Image, factor: float) -> Image:
     return changed.to(image.dtype)
 
 
-def _filtered(image: Shaped[Tensor, "C H W"], weights: Sequence[float], axis: int) -> Shaped[Tensor, "C H2 W2"]:
+def _filtered(
+    image: Shaped[Tensor, "*frames C H W"], weights: Sequence[float], axis: int
+) -> Shaped[Tensor, "*frames C H2 W2"]:
     """Apply a symmetric filter along an axis, without borders: sums of slices, which are faster than a convolution.
 
     Args:

@@ -15,7 +15,12 @@ class RefusedError(Exception):
 
 
 def from_npy(data: bytes, max_pixels: int, strict: bool = True) -> Shaped[Tensor, "C H W"]:
-    """Decode the bytes of a `.npy` file (H, W), (H, W, C) or (C, H, W).
+    """Decode the bytes of a `.npy` file (H, W), (H, W, C) or (C, H, W); for the arguments see `load_npy`."""
+    return scale_bands(channels_first(load_npy(data, max_pixels, strict)))
+
+
+def load_npy(data: bytes, max_pixels: int, strict: bool = True) -> np.ndarray:
+    """Load the bytes of a `.npy` file of numbers.
 
     Args:
         data: the bytes of the file.
@@ -36,7 +41,8 @@ def from_npy(data: bytes, max_pixels: int, strict: bool = True) -> Shaped[Tensor
     if strict and count * dtype.itemsize < len(data) - file.tell():
         raise RefusedError("damaged (the file is longer than its header requires)")
     file.seek(0)
-    return scale_bands(channels_first(np.load(file, allow_pickle=False)))
+    loaded: np.ndarray = np.load(file, allow_pickle=False)
+    return loaded
 
 
 def channels_first(array: np.ndarray) -> np.ndarray:

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from ..errors import VitrailError
-from ..task_spec import CLASSIFICATION, TaskSpec
+from ..task_spec import CLASSIFICATION, VIDEO, TaskSpec
 from .caption_table import caption_column, caption_rows
+from .clip_source import clip_at
 from .csv_columns import PATH_COLUMNS, Columns, find_columns, flag, number
 from .label_cells import is_empty_list, labels
-from .samples import SPLIT_WORDS, BadFile, FileAt, Sample, Source, Split, normal, order_classes, takes_many
+from .samples import SPLIT_WORDS, BadFile, Sample, Source, Split, normal, order_classes, takes_many
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,13 +44,15 @@ def csv_source(path: Path, labelled: bool = True, task: TaskSpec | None = None) 
     Raises:
         VitrailError: not a table, no path column, no labels, or no usable row.
     """
+    is_video = task is not None and task.name == VIDEO.name
+    task = CLASSIFICATION if is_video else task  # the same columns
     lines = _read(path)
     names = [normal(cell) for cell in lines[0][1]]
     column = caption_column(path, names, [cells for _, cells in lines[1:]], task) if labelled else None
     if column is not None:
         return caption_rows(path, names, lines[1:], column, task)
     columns = find_columns(path, names, [cells for _, cells in lines[1:]], labelled=labelled, task=task)
-    reader = _Reader(columns, names, path.parent, labelled)
+    reader = _Reader(columns, names, path.parent, labelled, folders=is_video)
     outcomes = [reader.read(number, cells) for number, cells in lines[1:]]
     used = [line for line in outcomes if isinstance(line, _Line)]
     bad = [line for line in outcomes if isinstance(line, BadFile)]
@@ -71,7 +74,7 @@ def _source(path: Path, used: list[_Line], bad: list[BadFile], columns: Columns,
 
     def sample(line: _Line) -> Sample:
         found = line.labels if columns.kind == "numbers" else tuple(sorted({index[label] for label in line.labels}))
-        return Sample(line.name, found, line.split, FileAt(os.path.join(path.parent, line.name)))
+        return Sample(line.name, found, line.split, clip_at(os.path.join(path.parent, line.name)))
 
     return Source(
         str(path),
@@ -142,12 +145,13 @@ _DELIMITERS = ",;\t"
 
 @dataclass(frozen=True, slots=True)
 class _Reader:
-    """Reads one row after the other."""
+    """Reads one row after the other; `folders`: a path may be a folder, which has the frames of a clip."""
 
     columns: Columns
     names: list[str]
     base: Path
     labelled: bool
+    folders: bool = False
 
     def read(self, line: int, cells: list[str]) -> _Line | BadFile:
         name = cells[self.columns.path].strip() if self.columns.path < len(cells) else ""
@@ -174,7 +178,7 @@ class _Reader:
             yield f"{len(cells)} cells, where the header has {len(self.names)}"
         elif not name:
             yield "no path"
-        elif not os.path.isfile(os.path.join(self.base, name)):
+        elif not os.path.isfile(place := os.path.join(self.base, name)) and not (self.folders and os.path.isdir(place)):
             yield "no such file"
         else:
             yield from self._value_problems(cells) if columns.values else self._label_problems(cells)

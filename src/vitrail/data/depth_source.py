@@ -20,7 +20,7 @@ from .map_folders import DEPTH_ENDINGS, DEPTH_FOLDERS, find_pairs
 from .samples import BadFile, Source
 
 TASKS = ("depth",)
-LABELS_ARE_IMAGES = True
+OPENS_UNLABELLED = True
 
 _LOOKED_AT = 16
 """Number of files from which the note on the range is made."""

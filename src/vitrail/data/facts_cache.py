@@ -13,8 +13,8 @@ RULES = 3
 """Version of `decode`, increased if it accepts or returns something else, so that older entries are not used."""
 
 _TABLE = """CREATE TABLE IF NOT EXISTS checked (
-    stamp BLOB PRIMARY KEY, height INTEGER, width INTEGER, channels INTEGER, digest TEXT, value_bytes INTEGER, sum BLOB
-    ) WITHOUT ROWID"""
+    stamp BLOB PRIMARY KEY, height INTEGER, width INTEGER, channels INTEGER, digest TEXT, value_bytes INTEGER,
+    frames INTEGER, sum BLOB) WITHOUT ROWID"""
 _OUT_OF_REACH = (
     sqlite3.SQLITE_BUSY,
     sqlite3.SQLITE_LOCKED,
@@ -37,6 +37,7 @@ class Facts:
         channels: its natural number of channels, see `vitrail.data.decode`.
         digest: BLAKE2b (128 bits, hexadecimal) of the bytes of its file: equal for exact duplicates.
         value_bytes: bytes of a value of the decoded image: 1 for uint8, 4 for float32.
+        frames: number of frames of a clip; 1 for an image.
     """
 
     height: int
@@ -44,6 +45,7 @@ class Facts:
     channels: int
     digest: str
     value_bytes: int = 1
+    frames: int = 1
 
 
 def digest(data: bytes) -> str:
@@ -99,7 +101,7 @@ class FactsCache:
     def _write(self, values: list[tuple[Any, ...]]) -> None:
         with closing(sqlite3.connect(self.path)) as base, base:
             base.execute(_TABLE)
-            base.executemany("INSERT OR REPLACE INTO checked VALUES (?, ?, ?, ?, ?, ?, ?)", values)
+            base.executemany("INSERT OR REPLACE INTO checked VALUES (?, ?, ?, ?, ?, ?, ?, ?)", values)
 
 
 def _checksum(row: Sequence[Any]) -> bytes:

@@ -16,6 +16,7 @@ FORMATS = {
     "Pascal VOC XML": "voc_source",
     "masks": "mask_source",
     "depths": "depth_source",
+    "clips": "clip_source",
 }
 """Name -> file with `TASKS`, `matches(path, task)` and `open_folder(path, labelled, task)`, in the order of asking."""
 
@@ -27,14 +28,15 @@ class FolderFormat:
     Attributes:
         name: its name.
         tasks: names of the tasks that it has labels for.
-        labels_are_images: whether its labels are images too, which are not among those to predict.
+        opens_unlabelled: whether it opens folders without labels too, because not every image in them is a sample:
+            some are labels, or frames of a clip.
         matches: whether a folder is in it.
         open: opens a folder.
     """
 
     name: str
     tasks: tuple[str, ...]
-    labels_are_images: bool
+    opens_unlabelled: bool
     matches: Callable[[Path, TaskSpec | None], bool]
     open: Callable[[Path, bool, TaskSpec | None], Source]
 
@@ -45,13 +47,13 @@ def folder_format(root: Path, task: TaskSpec | None, *, labelled: bool = True) -
     Args:
         root: the folder.
         task: the task; None: any.
-        labelled: False looks only for formats whose labels are images, which are not to be taken for data.
+        labelled: False looks only for formats that open folders without labels too.
 
     Returns:
         the format; None if the folder has no annotations.
     """
     for found in folder_formats():
-        is_asked = labelled or found.labels_are_images
+        is_asked = labelled or found.opens_unlabelled
         if is_asked and (task is None or task.name in found.tasks) and found.matches(root, task):
             return found
     return None
@@ -79,5 +81,5 @@ def folder_formats() -> list[FolderFormat]:
 def _read(name: str, module: str) -> FolderFormat:
     content: dict[str, Any] = vars(import_module(f".{module}", __package__))
     return FolderFormat(
-        name, content["TASKS"], content.get("LABELS_ARE_IMAGES", False), content["matches"], content["open_folder"]
+        name, content["TASKS"], content.get("OPENS_UNLABELLED", False), content["matches"], content["open_folder"]
     )

@@ -52,7 +52,7 @@ def class_folders(root: Path) -> Source:
     folders = [name for name in subfolders(root) if next(_images(root / name), None)]
     if not folders:
         raise VitrailError(_no_classes(root))
-    splits = _split_folders(root, folders)
+    splits = split_folders(root, folders)
     found: list[tuple[str, str, Split | None]] = []
     bad, ignored = _beside(root, ""), _Ignored()
     for part, split in splits.items() or [("", None)]:
@@ -143,8 +143,8 @@ class _Ignored:
 _WANTED = "give each class a folder of its own (root/class/image.jpg, or root/train/class/image.jpg)"
 
 
-def _split_folders(root: Path, folders: list[str]) -> dict[str, Split]:
-    """Map folders to splits; empty if the folders are classes."""
+def split_folders(root: Path, folders: list[str]) -> dict[str, Split]:
+    """Map folders in `root` to splits; empty if the folders are classes."""
     splits = {name: SPLIT_WORDS[name.lower()] for name in folders if name.lower() in SPLIT_WORDS}
     trains = [name for name, split in splits.items() if split == "train"]
     if not splits or any(not subfolders(root / name) for name in trains or splits):

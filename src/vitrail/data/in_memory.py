@@ -38,6 +38,32 @@ def image_tensor(image: ImageLike, channels: int | None = None, *, name: str = "
     raise BadImage(name, f"a {type(image).__name__}, but a Pillow image, an array or a tensor is needed")
 
 
+def clip_tensor(clip: ImageLike, channels: int | None = None, *, name: str = "clip") -> Shaped[Tensor, "T C H W"]:
+    """Convert a clip in memory to a tensor (T, C, H, W), uint8 or float32.
+
+    Args:
+        clip: an array (T, H, W, C) or (T, C, H, W), whose channel axis is the shorter of the second and the last, or a
+            tensor (T, C, H, W). Values follow their type, see `vitrail.data.decode`.
+        channels: number of channels to convert to, as in `vitrail.data.decode`; None: its own.
+        name: name of the clip in messages.
+
+    Raises:
+        BadImage: wrong shape or type, values that are not finite, or channels that cannot be converted.
+    """
+    if not isinstance(clip, np.ndarray | Tensor) or clip.ndim != 4:
+        what = f"{type(clip).__name__} of shape {tuple(clip.shape)}" if hasattr(clip, "shape") else type(clip).__name__
+        raise BadImage(name, f"a {what}, but the model takes clips: an array (T, H, W, C) or a tensor (T, C, H, W)")
+    if 0 in clip.shape:
+        raise BadImage(name, f"no pixels: its shape is {tuple(clip.shape)}")
+    if isinstance(clip, np.ndarray) and clip.shape[1] >= clip.shape[3]:
+        clip = np.moveaxis(clip, 3, 1)
+    try:
+        frames = [_bands(frame) if isinstance(frame, Tensor) else scale_bands(frame) for frame in clip]
+        return torch.stack([fit_bands(frame, channels) for frame in frames])
+    except RefusedError as error:
+        raise BadImage(name, str(error)) from error
+
+
 def _bands(image: Tensor) -> Shaped[Tensor, "C H W"]:
     if image.ndim == 2:
         image = image[None]

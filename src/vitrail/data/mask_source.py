@@ -16,7 +16,7 @@ from .mask_coding import Coding, MaskFile, find_coding, inspect_mask
 from .samples import BadFile, Source, Split
 
 TASKS = ("segmentation",)
-LABELS_ARE_IMAGES = True
+OPENS_UNLABELLED = True
 
 
 def matches(root: Path, task: TaskSpec | None) -> bool:

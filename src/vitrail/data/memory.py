@@ -10,11 +10,11 @@ Decode = Callable[[int], Tensor]
 
 
 def shrink(image: Tensor, side: int) -> Tensor:
-    """Shrink an image so that its shorter side is at most `side` pixels; smaller images are unchanged.
+    """Shrink an image or a clip so that its shorter side is at most `side` pixels; smaller images are unchanged.
 
     Training does not need the full resolution of a 12-megapixel photograph, which costs time and memory.
     """
-    height, width = image.shape[1:]
+    height, width = image.shape[-2:]
     scale = side / min(height, width)
     if scale >= 1:
         return image

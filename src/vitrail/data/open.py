@@ -11,26 +11,27 @@ from dataclasses import replace
 from difflib import get_close_matches
 from importlib import import_module
 from pathlib import Path
-from typing import Any, TypeVar, overload
+from typing import Any
 
-from jaxtyping import Shaped
-from torch import Tensor
 from torch.utils.data import Dataset
 from typing_extensions import TypeIs
 
 from ..errors import VitrailError
 from ..plugins import find_plugin, plugin_names
-from ..task_spec import TaskSpec
+from ..task_spec import VIDEO, TaskSpec
 from .annotated import ANNOTATIONS
 from .braces import expand_braces
-from .decode import BadImage, decode, unchanged
+from .clip_source import clip_files
+from .decode import BadImage
 from .folder_formats import folder_format, no_annotations
 from .folder_source import class_folders, has_images, image_files, is_image
 from .python_source import source_from_dataset, source_from_images
-from .relabelled import with_task, without_labels
+from .read_sample import read_bytes, read_image
+from .relabelled import as_clips, with_task, without_labels
 from .samples import BadFile, FileAt, Location, MemberAt, RowAt, Sample, Source, Split, natural
 from .shard_source import SHARD_SUFFIXES, is_shard, shards_in, tar_shards
 from .torchvision_source import TORCHVISION
+from .video_file import is_video
 
 __all__ = [
     "BadFile",
@@ -54,8 +55,6 @@ __all__ = [
 
 SourceLike = Source | Dataset[Any] | str | os.PathLike[str]
 """A `Source`, a torch Dataset (see `source_from_dataset`), or the text or path that names a source."""
-
-T = TypeVar("T")
 
 Opener = Callable[[str, bool, TaskSpec | None], Source]
 """A source with a name, also of a plugin: (text after "name:", whether to read labels, task or None) -> Source."""
@@ -110,11 +109,14 @@ def open_source(
     Raises:
         VitrailError: there is nothing usable, or its labels do not fit the task.
     """
+    if task is None and prefer is not None and prefer.name == VIDEO.name:
+        task = TaskSpec(VIDEO.name)  # a model for clips takes any files for clips, whatever their labels are
     source = _found(spec, labelled, task, prefer)
     if not strict:
         source = replace(source, samples=tuple(replace(sample, strict=False) for sample in source.samples))
     if not labelled:
-        return without_labels(source)
+        source = without_labels(source)
+        return as_clips(source) if task is not None and task.name == VIDEO.name else source
     if task is not None:
         return with_task(source, task)
     if any(note.startswith("task ") for note in source.notes):
@@ -133,51 +135,6 @@ def source_name(spec: SourceLike) -> str:
     if isinstance(spec, Dataset):
         return "dataset"
     return spec.name if isinstance(spec, Source) else os.fspath(spec)
-
-
-@overload
-def read_image(sample: Sample, channels: int | None = None, *, least: int | None = None) -> Shaped[Tensor, "C H W"]: ...
-
-
-@overload
-def read_image(
-    sample: Sample, channels: int | None = None, *, least: int | None = None, then: Callable[[Tensor], T]
-) -> T: ...
-
-
-def read_image(
-    sample: Sample,
-    channels: int | None = None,
-    *,
-    least: int | None = None,
-    then: Callable[[Tensor], Any] = unchanged,
-) -> Any:
-    """Read the image of a sample, converted to `channels` (None: its own); see `vitrail.data.decode` for the rules.
-
-    Args:
-        sample: the sample.
-        channels: number of channels.
-        least: shorter side that is enough, see `decode`.
-        then: applied to the image while its memory is reserved, see `decode`.
-
-    Raises:
-        BadImage: the image cannot be read or decoded.
-    """
-    return decode(read_bytes(sample), channels, name=sample.name, strict=sample.strict, least=least, then=then)
-
-
-def read_bytes(sample: Sample) -> bytes:
-    """Read the bytes of a sample's image file.
-
-    Raises:
-        BadImage: they cannot be read, whatever error the location raises.
-    """
-    try:
-        return sample.location.read()
-    except OSError as error:
-        raise BadImage(sample.name, error.strerror or str(error)) from error
-    except Exception as error:  # a location of another package: one bad image, not the end of the table
-        raise BadImage(sample.name, f"cannot be read ({type(error).__name__}: {error})") from error
 
 
 def _found(spec: SourceLike, labelled: bool, task: TaskSpec | None, prefer: TaskSpec | None) -> Source:
@@ -244,6 +201,8 @@ def _file(path: Path, labelled: bool, task: TaskSpec | None) -> Source:
     place = next((place for suffix, place in SUFFIXES.items() if path.name.lower().endswith(suffix)), None)
     if place is not None:
         return _built_in(place)(path, labelled, task)
+    if not labelled and ((task is not None and task.name == VIDEO.name) or is_video(path.name)):
+        return clip_files(str(path))
     if labelled:
         kind = "one image" if is_image(path.name) else "neither a folder, a CSV nor a tar shard"
         raise VitrailError(f"{path} is {kind}: name a folder of class folders, a .csv with path,label, or .tar shards")
@@ -260,6 +219,8 @@ def _pattern(text: str, labelled: bool, task: TaskSpec | None) -> Source:
     shards = [Path(hit) for hit in hits if is_shard(hit) and os.path.isfile(hit)]
     if shards:
         return tar_shards(text, shards, labelled=labelled, task=task)
+    if not labelled and task is not None and task.name == VIDEO.name:
+        return clip_files(text, hits)
     if labelled:
         raise VitrailError(f"{text} matches no tar shard, and images alone have no labels: name a folder or a CSV")
     return image_files(text, hits)

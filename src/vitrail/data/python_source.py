@@ -14,7 +14,7 @@ from torch.utils.data import ConcatDataset, Dataset, Subset
 from ..errors import VitrailError
 from ..task_spec import CLASSIFICATION, MULTI_LABEL, REGRESSION
 from .decode import BadImage
-from .in_memory import ImageLike, image_tensor
+from .in_memory import ImageLike, clip_tensor, image_tensor
 from .samples import BadFile, FileAt, LabelKind, Location, Sample, Source, Split, natural
 
 Labels = Sequence[Any] | np.ndarray | Tensor
@@ -272,6 +272,10 @@ def _encode(image: ImageLike, name: str = "image") -> bytes:
     if isinstance(image, Image.Image) and image.mode in _PNG_MODES:
         # PNG keeps transparency, which a model of four channels needs; level 0 is as fast as copying.
         image.save(file, "PNG", compress_level=0, exif=image.getexif())
+        return file.getvalue()
+    if getattr(image, "ndim", 3) == 4:
+        clip = clip_tensor(image, name=name).detach().cpu().numpy()
+        np.save(file, clip if clip.shape[1] < clip.shape[3] else clip.transpose(0, 2, 3, 1))
         return file.getvalue()
     tensor = image_tensor(image, name=name).detach().cpu()
     channels, height, width = tensor.shape

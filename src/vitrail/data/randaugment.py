@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Shaped
 from torch import Tensor
 
-from .augment_ops import OPERATIONS, Canvas, gaussian_blur, grayscale, operation_names, solarize
+from .augment_ops import OPERATIONS, Canvas, Operation, gaussian_blur, grayscale, operation_names, solarize
 from .randaugment_policy import RandAugmentPolicy
 from .unit_range import in_unit_range
 
@@ -30,20 +30,28 @@ class RandAugment:
         self.interpolation = interpolation
         self.names = operation_names(increasing=policy.increasing)
 
-    def __call__(self, image: Shaped[Tensor, "C H W"]) -> Shaped[Tensor, "C H W"]:
+    def __call__(self, image: Shaped[Tensor, "*frames C H W"]) -> Shaped[Tensor, "*frames C H W"]:
+        """Change an image, or all frames of a clip in the same way."""
+        steps = self._drawn()
+        if not steps:
+            return image
         values, low, span = in_unit_range(image)
         canvas = Canvas(tuple((value - low) / span for value in self.mean), self.interpolation)
-        changed = values
+        frames = [_changed(frame, steps, canvas) for frame in (values if values.ndim == 4 else [values])]
+        changed = torch.stack(frames) if values.ndim == 4 else frames[0]
+        return changed if values is image else changed * span + low
+
+    def _drawn(self) -> list[tuple[Operation, float]]:
+        """Operations with their arguments, in order."""
+        steps = []
         for index in torch.randint(len(self.names), (self.policy.count,)).tolist():
             if uniform(0.0, 1.0) > self.policy.rate:
                 continue
             operation = OPERATIONS[self.names[index]]
             level = self._level()
             sign = -1 if operation.signed and uniform(0.0, 1.0) > 0.5 else 1
-            changed = operation.apply(changed, operation.argument(level, sign), canvas)
-        if changed is values:
-            return image
-        return changed if values is image else changed * span + low
+            steps.append((operation, operation.argument(level, sign)))
+        return steps
 
     def _level(self) -> float:
         policy = self.policy
@@ -54,6 +62,14 @@ class RandAugment:
         else:
             level = policy.magnitude
         return max(0.0, min(level, policy.most))
+
+
+def _changed(
+    image: Shaped[Tensor, "C H W"], steps: list[tuple[Operation, float]], canvas: Canvas
+) -> Shaped[Tensor, "C H W"]:
+    for operation, argument in steps:
+        image = operation.apply(image, argument, canvas)
+    return image
 
 
 class RandomGrayscale:

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from ..errors import VitrailError
-from ..task_spec import CLASSIFICATION, REGRESSION, TaskSpec
+from ..task_spec import CLASSIFICATION, REGRESSION, VIDEO, TaskSpec
 from .annotated import ANNOTATIONS, DEPTH
 from .samples import Source, takes_many
 
@@ -39,6 +39,8 @@ def with_task(source: Source, task: TaskSpec) -> Source:
         raise VitrailError(
             f"{source.name} has classes, and --task {task} needs numbers: name a CSV with columns of numbers"
         )
+    if task.name == VIDEO.name:
+        return as_clips(_with_one_class(source, task))
     if task.name == CLASSIFICATION.name:
         if source.label_kind != "classes":
             raise VitrailError(
@@ -50,4 +52,23 @@ def with_task(source: Source, task: TaskSpec) -> Source:
             )
     if task.name == source.task.name:  # names and other options that the reader has found
         task = TaskSpec.of(task.name, **{**dict(source.task.options), **dict(task.options)})
+    return replace(source, task=task)
+
+
+def as_clips(source: Source) -> Source:
+    """Return the source with samples that are read as clips."""
+    return replace(source, samples=tuple(replace(sample, clip=True) for sample in source.samples))
+
+
+def _with_one_class(source: Source, task: TaskSpec) -> Source:
+    """The source for a task with one class for each sample.
+
+    Raises:
+        VitrailError: it has other labels.
+    """
+    if source.label_kind != "classes" or any(len(sample.labels) != 1 for sample in source.samples):
+        raise VitrailError(
+            f"{source.name} has labels for {source.task.name}, and --task {task} needs one class for each clip: name "
+            "another source"
+        )
     return replace(source, task=task)

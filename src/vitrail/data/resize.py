@@ -26,9 +26,9 @@ _FILTERS = {
 
 
 def resize_and_crop(
-    image: Shaped[Tensor, "C H W"], least: tuple[int, int], crop: tuple[int, int], interpolation: str
-) -> Shaped[Tensor, "C H2 W2"]:
-    """Resize so that the image covers `least`, keeping the aspect ratio, and crop its centre.
+    image: Shaped[Tensor, "*frames C H W"], least: tuple[int, int], crop: tuple[int, int], interpolation: str
+) -> Shaped[Tensor, "*frames C H2 W2"]:
+    """Resize so that an image, or every frame of a clip, covers `least`, keeping the aspect ratio, and crop its centre.
 
     The crop of a very long image is computed from the pixels under it alone. It equals the crop of the whole resized
     image up to rounding.
@@ -38,50 +38,56 @@ def resize_and_crop(
         crop: (height, width) of the centre crop, at most `least`.
         interpolation: "nearest", "bilinear" or "bicubic".
     """
-    found = image.shape[1], image.shape[2]
+    found = image.shape[-2], image.shape[-1]
     scale = max(side / length for side, length in zip(least, found, strict=True))
     size = [max(side, int(length * scale)) for side, length in zip(least, found, strict=True)]
     if size == list(found):
         return center_crop(image, crop)
     if math.prod(size) > _MOST_GROWTH * math.prod(least):
+        if image.ndim == 4:
+            return torch.stack([resize_and_crop(frame, least, crop, interpolation) for frame in image])
         return _cropped_first(image, (size[0], size[1]), _corner((size[0], size[1]), crop), crop, interpolation)
     return stretch_and_crop(image, (size[0], size[1]), crop, interpolation)
 
 
 def stretch_and_crop(
-    image: Shaped[Tensor, "C H W"], size: tuple[int, int], crop: tuple[int, int], interpolation: str
-) -> Shaped[Tensor, "C H2 W2"]:
+    image: Shaped[Tensor, "*frames C H W"], size: tuple[int, int], crop: tuple[int, int], interpolation: str
+) -> Shaped[Tensor, "*frames C H2 W2"]:
     """Resize to `size`, whatever the aspect ratio, and crop the centre.
 
     Args:
         size: (height, width) of the resized image.
         crop, interpolation: as in `resize_and_crop`.
     """
-    if size == (image.shape[1], image.shape[2]):
+    if size == (image.shape[-2], image.shape[-1]):
         return center_crop(image, crop)
     parts = image.split(1) if image.numel() > _MOST_AT_ONCE else [image]
     done = [center_crop(resize(part, size, interpolation), crop) for part in parts]
     return done[0] if len(done) == 1 else torch.cat(done)
 
 
-def resize(image: Shaped[Tensor, "C H W"], size: tuple[int, int], interpolation: str) -> Shaped[Tensor, "C H2 W2"]:
+def resize(
+    image: Shaped[Tensor, "*frames C H W"], size: tuple[int, int], interpolation: str
+) -> Shaped[Tensor, "*frames C H2 W2"]:
     """Resize to `size`, with antialiasing unless `interpolation` is "nearest"; integers are rounded.
 
     The layout is kept: channels last is faster.
     """
-    if size == (image.shape[1], image.shape[2]):
+    if size == (image.shape[-2], image.shape[-1]):
         return image
     smooth = interpolation != "nearest"
     exact = (
         image.is_floating_point() or (image.dtype == torch.uint8 and not smooth) or _has_kernel(image, interpolation)
     )
-    source = (image if exact else image.float())[None]
-    if source.is_contiguous(memory_format=torch.channels_last):
+    values, is_clip = image if exact else image.float(), image.ndim == 4
+    source = values if is_clip else values[None]
+    if not is_clip and source.is_contiguous(memory_format=torch.channels_last):
         # PyTorch takes a batch of one for contiguous, unless the stride of the batch is that of channels last.
         source = source.as_strided(source.shape, (image.numel(), *source.stride()[1:]))
     made = F.interpolate(
         source, list(size), mode=interpolation, align_corners=False if smooth else None, antialias=smooth
-    )[0]
+    )
+    made = made if is_clip else made[0]
     if exact:
         return made
     limits = torch.iinfo(image.dtype)

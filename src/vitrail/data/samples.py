@@ -108,6 +108,7 @@ class Sample:
         strict: whether damage that decoders pass over makes it a bad file, see `vitrail.data.decode`.
         annotated_size: (height, width) of the image, in pixels, that boxes or maps were made for; None if they do not
             state it. An image of another size has other contents.
+        clip: whether it is a clip of several frames, see `vitrail.data.clips`, and not an image.
     """
 
     name: str
@@ -116,6 +117,7 @@ class Sample:
     location: Location
     strict: bool = True
     annotated_size: tuple[int, int] | None = None
+    clip: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from ..machine.facts import usable_cores
 from ..progress import Track, silent
 from ..tables import write_csv
 from .bad_files import BadFiles, bad_file_count
+from .clips import inspect_clip
 from .decode import BadImage, decode
 from .facts_cache import Facts, FactsCache, digest, key
 from .open import read_bytes
@@ -242,6 +243,8 @@ def _key(sample: Sample) -> bytes | None:
         stamp = sample.location.stamp()
     except OSError:  # such as a broken link: the reason comes from opening it
         return None
+    if stamp and sample.clip:
+        stamp = f"{stamp}|clip"
     return key(stamp if sample.strict else f"{stamp}|damaged too") if stamp else None
 
 
@@ -263,11 +266,14 @@ def _inspect_chunk(samples: list[Sample]) -> list[Facts | BadFile]:
 def _inspect(sample: Sample) -> Facts | BadFile:
     try:
         data = read_bytes(sample)
-        image = decode(data, name=sample.name, strict=sample.strict)
+        if sample.clip:
+            frames, image = inspect_clip(data, name=sample.name, strict=sample.strict)
+        else:
+            frames, image = 1, decode(data, name=sample.name, strict=sample.strict)
     except BadImage as error:
         return BadFile(sample.name, error.reason)
     channels, height, width = image.shape
-    return Facts(height, width, channels, digest(data), image.element_size())
+    return Facts(height, width, channels, digest(data), image.element_size(), frames)
 
 
 def _some(names: Sequence[str]) -> str:

@@ -9,8 +9,8 @@ from torch import Tensor
 Transform = Callable[[Tensor], Tensor]
 
 
-def in_unit_range(image: Shaped[Tensor, "C H W"]) -> tuple[Shaped[Tensor, "C H W"], float, float]:
-    """An image for operations that clip floats to [0, 1], with the `low` and `span` of (result × span + low).
+def in_unit_range(image: Shaped[Tensor, "*frames C H W"]) -> tuple[Shaped[Tensor, "*frames C H W"], float, float]:
+    """An image or a clip for operations that cut floats to [0, 1], with the `low` and `span` of (result × span + low).
 
     uint8 images and floats in [0, 1], which 16-bit files are decoded to, are returned as they are, with 0 and 1. Others
     are brought into this range, from their own lowest to their highest value.

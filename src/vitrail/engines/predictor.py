@@ -11,11 +11,11 @@ from torch import Tensor
 from torch.utils._pytree import tree_leaves, tree_map_only
 
 from ..checkpoint.contract import Checkpoint
-from ..data.in_memory import ImageLike, image_tensor
+from ..data.in_memory import ImageLike
 from ..data.preprocess import Preprocess
 from ..data.resize import to_float
 from ..errors import VitrailError
-from ..tasks.registry import resolve
+from ..tasks.registry import resolve_for
 from ..tasks.task import Prediction, Task
 from .engine import Engine
 from .setting import engine_for
@@ -65,7 +65,8 @@ class Predictor:
         """Return a prediction for each image, in order.
 
         Args:
-            images: Pillow images, arrays (H, W) or (H, W, C), or tensors (C, H, W), of any size.
+            images: Pillow images, arrays (H, W) or (H, W, C), or tensors (C, H, W), of any size; for a model of clips
+                see `clip_tensor`.
             top_k: number of classes of each prediction; all by default.
 
         Raises:
@@ -76,8 +77,8 @@ class Predictor:
 
         def fitted() -> Iterator[Tensor]:
             for given in images:
-                image = image_tensor(given, self.preprocess.channels)
-                sizes.append((image.shape[1], image.shape[2]))
+                image = self.preprocess.tensor(given)
+                sizes.append((image.shape[-2], image.shape[-1]))
                 yield self.preprocess.fit(image)
 
         decoded = [
@@ -177,7 +178,8 @@ def make_predictor(
     Raises:
         VitrailError: unknown name, or the checkpoint's task has no predictions for images.
     """
-    task = resolve(checkpoint.task).bound(checkpoint.config, checkpoint.tokenizer, checkpoint.model)
+    found = resolve_for(checkpoint.task, checkpoint.preprocess.frames)
+    task = found.bound(checkpoint.config, checkpoint.tokenizer, checkpoint.model)
     running = engine_for(checkpoint, engine=engine, device=device, precision=precision, vectors=task.by_vectors)
     return Predictor(running.engine, running.preprocess, task, output_names(checkpoint), batch_size=batch_size, tta=tta)
 

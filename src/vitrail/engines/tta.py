@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from ..nn import as_float
 
-Pixels = Float[Tensor, "B C H W"]
+Pixels = Float[Tensor, "B C *size"]
 
 _SHIFT = 1 / 32
 """Shift of a view, as a fraction of the shorter side: one pixel of a thumbnail."""
@@ -21,7 +21,8 @@ def _flip(pixels: Pixels) -> list[Pixels]:
 def _crops(pixels: Pixels) -> list[Pixels]:
     height, width = pixels.shape[-2:]
     by = max(1, round(min(height, width) * _SHIFT))
-    padded = F.pad(as_float(pixels), (by, by, by, by), mode="reflect")
+    images = as_float(pixels).flatten(1, -3)  # the frames of clips as channels
+    padded = F.pad(images, (by, by, by, by), mode="reflect").unflatten(1, pixels.shape[1:-2])
     corners = (padded[..., start : start + height, start : start + width] for start in (0, 2 * by))
     return [view for shifted in (pixels, *corners) for view in _flip(shifted)]
 

@@ -157,7 +157,7 @@ def vector_width(predictor: Predictor) -> int:
     Raises:
         VitrailError: the model does not give one vector for each image.
     """
-    black = torch.zeros(1, predictor.preprocess.channels, *predictor.preprocess.image_size, dtype=torch.uint8)
+    black = torch.zeros(1, *predictor.preprocess.fitted_shape, dtype=torch.uint8)
     (output,) = predictor.outputs([black])
     if not isinstance(output, Tensor) or output.ndim != 2:
         raise VitrailError("this model does not give one vector for each image: choose another checkpoint")
@@ -174,11 +174,9 @@ def _opened(
     device: str,
     precision: str,
 ) -> tuple[NamedImages, Checkpoint, Running]:
-    named = named_images(sources, limit, split=split, run=path_of(checkpoint), strict=strict)
     found = as_checkpoint(checkpoint)
-    shape = found.model.config.pixels_shape
-    if len(shape) != 3:
-        raise VitrailError(f"this model takes videos, {'×'.join(map(str, shape))}: embeddings need a model of images")
+    clips, run = found.preprocess.frames is not None, path_of(checkpoint)
+    named = named_images(sources, limit, split=split, run=run, strict=strict, clips=clips)
     return named, found, engine_for(found, engine=engine, device=device, precision=precision, vectors=True)
 
 

@@ -20,6 +20,7 @@ from ..engines.zero_shot import zero_shot_predictor
 from ..errors import VitrailError
 from ..nn import DualEncoder
 from ..progress import Track, silent
+from ..task_spec import VIDEO
 from ..tasks.task import Cells, Prediction
 from ..tasks.worth import images
 from .stream import Outcomes, stream
@@ -76,8 +77,9 @@ def predict(
     check_top_k(top_k)
     check_limit(limit)
     specs, images = _specs_or_images(sources)
-    named = None if images else named_images(specs, limit, split=split, run=path_of(checkpoint), strict=strict)
     found = as_checkpoint(checkpoint)
+    clips, run = found.preprocess.frames is not None, path_of(checkpoint)
+    named = None if images else named_images(specs, limit, split=split, run=run, strict=strict, clips=clips)
     how = {"batch_size": batch_size, "engine": engine, "device": device, "precision": precision, "tta": tta}
     predictor = predictor_for(found, classes, templates, **how)
     if named is None:
@@ -154,6 +156,7 @@ def named_images(
     split: SplitChoice = "all",
     run: Path | None = None,
     strict: bool = True,
+    clips: bool = False,
 ) -> NamedImages:
     """Find the images of sources, in order; a source that does not exist becomes a bad file.
 
@@ -163,17 +166,19 @@ def named_images(
         split: part of each source.
         run: path of the checkpoint, see `choose_split`.
         strict: see `open_source`.
+        clips: find clips instead of images.
 
     Raises:
         VitrailError: no image is found, or a limit below 1.
     """
     check_limit(limit)
+    prefer = VIDEO if clips else None
     samples: list[Sample] = []
     bad: list[BadFile] = []
     reasons: list[str] = []
     for spec in [sources] if is_source(sources) else sources:
         try:
-            source = choose_split(open_source(spec, labelled=False, strict=strict), split, run)
+            source = choose_split(open_source(spec, labelled=False, prefer=prefer, strict=strict), split, run)
         except VitrailError as error:
             bad.append(BadFile(source_name(spec), str(error)))
             reasons.append(str(error))

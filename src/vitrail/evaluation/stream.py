@@ -125,9 +125,13 @@ def _read_ahead(
 
 def _fitted(sample: Sample, preprocess: Preprocess) -> Fitted | str:
     def fit(image: Tensor) -> Fitted:
-        return Fitted(preprocess.fit(image), (image.shape[1], image.shape[2]))
+        return Fitted(preprocess.fit(image), (image.shape[-2], image.shape[-1]))
 
+    takes_clips = preprocess.frames is not None
+    if sample.clip and not takes_clips:
+        return "a clip, and the model takes images"
     try:
-        return read_image(sample, preprocess.channels, then=fit)
+        sample = replace(sample, clip=takes_clips)
+        return read_image(sample, preprocess.channels, frames=preprocess.frames, then=fit)
     except BadImage as error:
         return error.reason or str(error)

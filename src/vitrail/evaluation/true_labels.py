@@ -6,6 +6,7 @@ from typing import Any
 
 from torch.utils.data import Dataset
 
+from ..data.frame_folder import FramesAt
 from ..data.open import FileAt, MemberAt, Sample, SourceLike, open_source
 from ..errors import VitrailError
 from ..tasks.task import Cells, Names, Task
@@ -46,4 +47,6 @@ def _key(sample: Sample) -> Any:
     """Identity of an image, whether it was found with or without labels."""
     if isinstance(sample.location, FileAt):
         return os.path.normpath(sample.location.path)
+    if isinstance(sample.location, FramesAt):
+        return os.path.normpath(sample.location.folder)
     return sample.location if isinstance(sample.location, MemberAt) else sample.name

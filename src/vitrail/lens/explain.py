@@ -60,6 +60,8 @@ def explain(
 ) -> list[Path]:
     """Write the attention of a model on images: a PNG for each, and a page with every layer and head.
 
+    Of clips there are PNGs alone, with the attention over four of the frames.
+
     The page is the explorer in one file, which needs no server and no network. In a folder it holds the first
     60 views (a model and an image); every image has a PNG.
 
@@ -80,7 +82,7 @@ def explain(
         say: gets a sentence about every image that is left out, and about the page.
 
     Returns:
-        The paths, the page last.
+        The paths, the page last if there is one.
 
     Raises:
         VitrailError: no image can be read, the attention cannot be drawn, or a page alone cannot hold all images.
@@ -95,6 +97,8 @@ def explain(
     room = MOST_VIEWS // len(watched)
     read = _go_through(watched[0], progress(found, total, "explain"), None if alone else target, top_k, room, say)
     _check_read(read, room, say)
+    if watched[0].preprocess.frames is not None and not alone:
+        return read.paths  # the explorer shows images only
     page = target if alone else target / PAGE
     most = most_bytes(len(read.kept) * len(watched))
     shown = Gallery(watched, read.kept, methods=chosen, top_k=top_k, most=most, unreadable=read.unreadable)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ..errors import VitrailError
 from ..nn import CLASS_TOKEN, ComposedModel, ReducingResidual, Tokens, TokensRead
-from ..pages.image import displayable
+from ..pages.image import displayable, in_rows, shown_frames
 from .compiled import original
 from .layout import Layout, over_image, received
 from .measures import feature_pca
@@ -29,7 +29,8 @@ class Explanation:
 
     Attributes:
         name: name of the image, as given by the user.
-        image: uint8 (3, H, W), resized and cropped as for the model; the maps are drawn over it.
+        image: uint8 (3, H, W), resized and cropped as for the model; the maps are drawn over it. Of a clip it is four
+            frames in two rows, and so are the maps.
         predictions: the most probable first; empty for a model that does not classify.
         maps: a map (h, rows, columns) for each layer that attends to patches, see `looked_at`.
         flow: (rows, columns), the rollout of all layers; None if layers have different tokens.
@@ -64,12 +65,12 @@ class TokensLeft:
 
 
 def explain_image(watched: Watched, name: str, image: Tensor, *, top_k: int = 5) -> Explanation:
-    """Run a model on one image (C, H, W) and return its maps.
+    """Run a model on one image (C, H, W), or one clip (T, C, H, W), and return its maps.
 
     Raises:
         VitrailError: no attention in the model, or none whose keys are patches of one regular grid.
     """
-    fitted = watched.preprocess.fit(image)
+    fitted, frames = watched.preprocess.fit(image), watched.preprocess.frames
     with ExitStack() as stack:
         seen = stack.enter_context(observe_attention(watched.model))
         outputs = stack.enter_context(observed_encoder(watched.model))
@@ -86,8 +87,11 @@ def explain_image(watched: Watched, name: str, image: Tensor, *, top_k: int = 5)
         name=name,
         image=displayable(fitted),
         predictions=tuple(predictions(watched, output, top_k)),
-        maps=tuple(looked_at(seen[layer], seen.layout(layer), seen.reads)[0].cpu() for layer in drawn),
-        flow=_flow(seen) if len(drawn) == len(seen) else None,
+        maps=tuple(
+            _drawn(looked_at(seen[layer], seen.layout(layer), seen.reads)[0].cpu(), seen.layout(layer), frames)
+            for layer in drawn
+        ),
+        flow=_flow(seen, frames) if len(drawn) == len(seen) else None,
         what=reading_words(watched.model, seen.layout(drawn[-1]).prefix),
         features=feature_colours(outputs.get("encoder")),
         tokens=_tokens_left(watched.model, reduced),
@@ -129,10 +133,11 @@ def feature_colours(output: Any) -> UInt8[Tensor, "3 rows columns"] | None:
     return (feature_pca(maps)[0].clamp(0, 1) * 255).round().to(torch.uint8).cpu()
 
 
-def last_layer_map(model: nn.Module, pixels: Float[Tensor, "B C H W"]) -> Float[Tensor, "B rows columns"]:
+def last_layer_map(model: nn.Module, pixels: Float[Tensor, "B C *size"]) -> Float[Tensor, "B rows columns"]:
     """Attention map of the last layer, mean over its heads, for a batch and a model in evaluation mode.
 
     It is the attention of the tokens that the head reads, see `looked_at`; the pool, if the head has one, is a layer.
+    For videos (B, C, T, H, W) it is that of the frames that are shown, in two rows.
 
     Raises:
         VitrailError: a model without attention over one grid of patches, or whose head is a decoder of hidden patches.
@@ -145,12 +150,13 @@ def last_layer_map(model: nn.Module, pixels: Float[Tensor, "B C H W"]) -> Float[
     (layer,) = seen
     if not _looks_at_patches(seen, layer):
         raise VitrailError("the keys of the last attention of this model are not the patches of one regular grid")
-    return looked_at(seen[layer], seen.layout(layer), seen.reads).mean(dim=1)
+    maps = looked_at(seen[layer], seen.layout(layer), seen.reads).mean(dim=1)
+    return _drawn(maps, seen.layout(layer), pixels.shape[2] if pixels.ndim == 5 else None)
 
 
 def looked_at(
     weights: Float[Tensor, "BG h n m"], layout: Layout, reads: TokensRead = CLASS_TOKEN
-) -> Float[Tensor, "B h rows columns"]:
+) -> Float[Tensor, "B h *key_grid"]:
     """Attention map of each head over the grid of the keys, from all rows of `observe_attention`.
 
     It is the mean of the rows of the tokens that the head reads: the class token's, or the mean of the patches' rows,
@@ -173,11 +179,27 @@ def looked_at(
 
 
 def _looks_at_patches(seen: Attention, layer: int) -> bool:
-    # A text and the queries of a decoder have no grid of two dimensions.
-    return len(seen.layout(layer).key_grid) == 2
+    # A text and the queries of a decoder have a grid of one dimension; that of a video has three.
+    return len(seen.layout(layer).key_grid) in (2, 3)
 
 
-def _flow(seen: Attention) -> Tensor | None:
+def over_frames(maps: Float[Tensor, "*batch T rows columns"], frames: int) -> Float[Tensor, "*batch rows2 columns2"]:
+    """Maps over a video put together for the frames that `displayable` shows of a clip.
+
+    Args:
+        maps: a map for each of T equal parts of the time.
+        frames: number of frames of the clip.
+    """
+    times = maps.shape[-3]
+    return in_rows([maps[..., index * times // frames, :, :] for index in shown_frames(frames)])
+
+
+def _drawn(maps: Tensor, layout: Layout, frames: int | None) -> Tensor:
+    """Maps over the image, or over the frames of a clip that are shown."""
+    return over_frames(maps, frames) if frames is not None and len(layout.key_grid) == 3 else maps
+
+
+def _flow(seen: Attention, frames: int | None) -> Tensor | None:
     """Rollout of all layers for the tokens that the head reads; a pool's weights are their shares."""
     layers = dict(seen)
     pool = layers.pop(max(seen)).mean(dim=1) if seen.reads.weighted and len(seen) > 1 else None
@@ -187,4 +209,4 @@ def _flow(seen: Attention) -> Tensor | None:
     total = rollout(layers.values(), prefix=layout.prefix)
     start = seen.reads.shares(layout.prefix, total.shape[1] - layout.prefix, total) if pool is None else pool
     row = start.expand(len(total), 1, -1) @ total
-    return class_token_map(row, layout.grid, layout.prefix, layout.cover)[0].cpu()
+    return _drawn(class_token_map(row, layout.grid, layout.prefix, layout.cover)[0].cpu(), layout, frames)

@@ -14,10 +14,11 @@ from torch import Tensor
 from ..data.decode import BadImage, decode
 from ..data.file_bytes import read_file
 from ..data.in_memory import ImageLike as MemoryImage
-from ..data.in_memory import image_tensor
+from ..data.in_memory import clip_tensor, image_tensor
 from ..data.open import SourceLike, is_source, open_source, read_image
 from ..data.samples import short_names
 from ..data.split_choice import SplitChoice, choose_split
+from ..task_spec import VIDEO
 
 T = TypeVar("T")
 
@@ -34,6 +35,7 @@ def named_images(
     split: SplitChoice = "all",
     run: Path | None = None,
     strict: bool = True,
+    frames: int | None = None,
 ) -> tuple[Iterator[tuple[str, T | BadImage]], int]:
     """Iterate over (name, `then` of the image (C, H, W)) of all images, decoded lazily; also return their number.
 
@@ -50,10 +52,12 @@ def named_images(
         split: the part of each source.
         run: path of the checkpoint's run, see `choose_split`.
         strict: see `open_source`.
+        frames: number of frames, for clips (T, C, H, W) instead of images.
     """
+    prefer = None if frames is None else VIDEO
     single = is_source(given) or isinstance(given, Image.Image | np.ndarray | Tensor)
     items: list[Any] = [given] if single else list(given)  # type: ignore[arg-type]
-    opened = [open_source(item, labelled=False, strict=strict) for item in items if is_source(item)]
+    opened = [open_source(item, labelled=False, prefer=prefer, strict=strict) for item in items if is_source(item)]
     sources = [choose_split(source, split, run) for source in opened]
     samples = [sample for source in sources for sample in source.samples[:limit]]
     bad = [file for source in sources for file in source.bad]
@@ -62,14 +66,15 @@ def named_images(
     def read() -> Iterator[tuple[str, T | BadImage]]:
         for shown, sample in zip(short_names([sample.name for sample in samples]), samples, strict=True):
             try:
-                found: T | BadImage = read_image(sample, channels, then=then)
+                found: T | BadImage = read_image(sample, channels, frames=frames, then=then)
             except BadImage as error:
                 shown, found = sample.name, error
             yield shown, found
         for number, item in enumerate(held, start=1):
             name = f"image {number}"
             try:
-                found = then(decoded(item, channels, name=name))
+                convert = decoded if frames is None else clip_tensor
+                found = then(convert(item, channels, name=name))
             except BadImage as error:
                 found = error
             yield name, found

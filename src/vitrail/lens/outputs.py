@@ -6,14 +6,14 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ..nn import BaseVisionModel, ComposedModel, DualEncoder, SequentialModel, joined
-from ..task_spec import CLASSIFICATION
+from ..task_spec import CLASSIFICATION, VIDEO
 from .compiled import original
 
 
 def gives_classes(model: nn.Module) -> bool:
     """Whether a model's output is class logits; True for modules that are not vitrail's."""
     model = original(model)
-    return not isinstance(model, BaseVisionModel) or bool(model.config.task.name == CLASSIFICATION.name)
+    return not isinstance(model, BaseVisionModel) or model.config.task.name in (CLASSIFICATION.name, VIDEO.name)
 
 
 def image_model(model: nn.Module) -> nn.Module:

@@ -70,7 +70,7 @@ def class_token_map(
     grid: tuple[int, ...],
     prefix: int,
     cover: Int[Tensor, "images *grid"] | None = None,
-) -> Float[Tensor, "*batch H W"]:
+) -> Float[Tensor, "*batch_and_grid"]:
     """Attention weights, or a rollout, of the class token as a map over the image.
 
     With prefix tokens it is the class token's row over the patches; it sums to 1 minus the weights of the prefix.
@@ -80,7 +80,7 @@ def class_token_map(
     Args:
         weights: (..., R, M), rows from the first on; those of `observe_attention(..., rows="prefix")` suffice if there
             is a prefix.
-        grid: (H, W) of the patches.
+        grid: (H, W) of the patches, or (T, H, W) of a video.
         prefix: number of prefix tokens.
         cover: the patch token of each cell, `Layout.key_cover`, if tokens are hidden, merged or of several sizes.
 

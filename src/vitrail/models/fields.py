@@ -109,6 +109,11 @@ class ModelConfig(ABC):
         """Shape of one sample: (C, H, W) of an image, or (C, T, H, W) of a video."""
         return (self.in_channels, *pair(self.image_size))
 
+    @property
+    def frames(self) -> int | None:
+        """Number of frames of a sample that is a clip; None for images."""
+        return self.pixels_shape[1] if len(self.pixels_shape) == 4 else None
+
     def densest(self) -> "ModelConfig":
         """Config of the most expensive model that this one can amount to, if its cost depends on the images."""
         return self

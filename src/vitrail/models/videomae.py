@@ -5,6 +5,7 @@ normed mean over all tokens.
 """
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 from torch import nn
@@ -24,8 +25,8 @@ from ..nn import (
     init_vit,
     linear_rates,
 )
-from .fields import BlockFields, PositionedFields, ViTFields, pair
-from .parts import classifier, vit_attention, vit_residuals
+from .fields import BlockFields, BlockWidths, EncoderFields, PositionedFields, ViTFields, pair
+from .parts import classifier, pre_norm, vit_attention
 from .vit import HUGE, LARGE, SMALL
 
 
@@ -63,7 +64,10 @@ class VideoMAEConfig(ViTFields, PositionedFields, BlockFields):
         positions = SinusoidalPositions(
             dim, grid=self.position_grid, mode=self.position_mode, antialias=self.position_antialias
         )
-        blocks = [self.block(i, rate) for i, rate in enumerate(linear_rates(self.drop_path, self.depth))]
+        blocks = [
+            videomae_block(self, dim, self.block_widths(index), rate)
+            for index, rate in enumerate(linear_rates(self.drop_path, self.depth))
+        ]
         model = VisionModel(
             embed=Embedding(tubelets, positions=positions),
             encoder=Encoder(blocks, norm=nn.LayerNorm(dim, eps=self.norm_eps) if self.pool == "first" else None),
@@ -79,12 +83,21 @@ class VideoMAEConfig(ViTFields, PositionedFields, BlockFields):
         norm = nn.LayerNorm(self.embed_dim, eps=self.pool_norm_eps) if self.pool_norm else None
         return Head(MeanPool(), classify, norm=norm)
 
-    def block(self, index: int, drop_path: float) -> Block:
-        dim, widths = self.embed_dim, self.block_widths(index)
-        qkv = JointProjectionWithoutKeyBias(dim, widths.num_heads, head_dim=widths.head_dim)
-        attention = vit_attention(dim, widths.num_heads, widths.head_dim, qkv=qkv, dropout=self.dropout)
-        mlp = MLP(dim, widths.mlp_dim or int(dim * self.mlp_ratio), dropout=self.dropout)
-        return Block(**vit_residuals(self, attention, mlp, drop_path=drop_path))
+
+def videomae_block(config: EncoderFields, dim: int, widths: BlockWidths, drop_path: float) -> Block:
+    """Pre-norm block whose keys have no bias, of the encoder or the decoder.
+
+    Args:
+        config: ratio of the MLP, dropout and epsilon.
+        dim: width of the tokens.
+        widths: heads and MLP.
+        drop_path: rate of stochastic depth.
+    """
+    qkv = JointProjectionWithoutKeyBias(dim, widths.num_heads, head_dim=widths.head_dim)
+    attention = vit_attention(dim, widths.num_heads, widths.head_dim, qkv=qkv, dropout=config.dropout)
+    mlp = MLP(dim, widths.mlp_dim or int(dim * config.mlp_ratio), dropout=config.dropout)
+    residual = partial(pre_norm, dim, drop_path=drop_path, norm_eps=config.norm_eps)
+    return Block(attention=residual(attention), mlp=residual(mlp))
 
 
 VARIANTS: dict[str, Any] = {

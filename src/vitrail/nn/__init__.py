@@ -63,6 +63,7 @@ from .embed.baked import BakedPositions
 from .embed.bit import BiTResNet, Bottleneck, PoolSame, StandardisedConv, StandardisedConvNorm
 from .embed.fit import CheckMultiple, CropToMultiple, PadToMultiple
 from .embed.flexi import FlexiPatchEmbed, PositionalPatchEmbed, resize_patch_weights
+from .embed.motion import MotionStem
 from .embed.patch_dropout import PatchDropout
 from .embed.patches import Embedding, HybridPatchEmbed, MapEmbed, OverlappingPatchEmbed, PatchEmbed, TubeletEmbed
 from .embed.positions import (
@@ -169,6 +170,7 @@ from .reading import LinearOfMean, OnMean, OnPrefix, PrefixQueries
 from .reduce import ConvMerging, NormedPatchMerging, PatchMerging, PooledReduction, Reembed, StridedReduction
 from .residual import DropPath, LayerScale, Parallel, Residual, Sum, linear_rates
 from .tokens import NO_TOKEN, Tokens, fold, mean_over_cells, sizes
+from .tubes import TubeAutoencoder
 
 __all__ = [
     "ATTENDS",
@@ -279,6 +281,7 @@ __all__ = [
     "MeasuringAttention",
     "Memory",
     "MergeSimilar",
+    "MotionStem",
     "MultiHeadAttention",
     "MultiHeadAttentionPool",
     "MultiLevelModel",
@@ -378,6 +381,7 @@ __all__ = [
     "TokenMLP",
     "Tokens",
     "TokensRead",
+    "TubeAutoencoder",
     "TubeletEmbed",
     "UnitLength",
     "UnscaledAttend",

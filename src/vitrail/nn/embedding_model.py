@@ -20,5 +20,5 @@ class EmbeddingModel(nn.Module):
         super().__init__()
         self.whole: BaseVisionModel[Any, Any] = model.image if isinstance(model, DualEncoder) else model
 
-    def forward(self, pixels: Shaped[Tensor, "B C H W"]) -> Float[Tensor, "B D"]:
+    def forward(self, pixels: Shaped[Tensor, "B C *size"]) -> Float[Tensor, "B D"]:
         return self.whole.embed_images(pixels)

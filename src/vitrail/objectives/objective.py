@@ -59,8 +59,11 @@ class Augmentation:
         if self.options is None:
             return unchanged
         from ..data.augment import image_transform
+        from ..data.time_window import TimeWindow
 
-        return self.own or image_transform(self.options, self.preprocess)
+        if self.own is None:
+            return image_transform(self.options, self.preprocess)
+        return self.own if self.preprocess.frames is None else _Both(self.own, TimeWindow(self.preprocess.frames))
 
     def joint(self) -> "JointView":
         """Views of a sample whose target has places: (image, placed target) -> both, augmented together.
@@ -221,6 +224,9 @@ class ObjectiveConfig(ABC):
     quality: ClassVar[str] = "loss"
     """How the best checkpoint is chosen: by "task" (the task's metrics), by "loss" (on validation images), or "last"
     (the last one) if the loss does not measure quality."""
+
+    clips: ClassVar[bool] = False
+    """For an objective without labels: whether it learns from clips, not images."""
 
     any_size: ClassVar[bool] = True
     """Whether it can train on images that are smaller than the model's, as `start_size` of a recipe makes them."""

@@ -18,6 +18,7 @@ OBJECTIVES = {
     "clip": "contrastive:CLIPObjectiveConfig",
     "siglip": "contrastive:SigLIPObjectiveConfig",
     "mae": "mae:MAEObjectiveConfig",
+    "videomae": "videomae:VideoMAEObjectiveConfig",
     "simmim": "simmim:SimMIMConfig",
     "beit": "beit:BEiTObjectiveConfig",
     "dino": "dino:DINOObjectiveConfig",

@@ -58,7 +58,7 @@ class SupervisedConfig(ObjectiveConfig):
     """Cross entropy of the classes, or another loss, with options for imbalanced classes."""
 
     name: ClassVar[str] = "supervised"
-    tasks: ClassVar[tuple[str, ...]] = ("classification",)
+    tasks: ClassVar[tuple[str, ...]] = ("classification", "video")
     quality: ClassVar[str] = "task"
 
     loss: Literal["cross_entropy", "bce", "asymmetric"] | None = None

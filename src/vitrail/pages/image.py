@@ -1,6 +1,7 @@
 """Images for a page or a file: tensors to uint8 (3, H, W), to colours, to PNG and JPEG."""
 
 import io
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -13,12 +14,14 @@ COLOUR_MAP = "magma"
 
 
 def displayable(image: Tensor) -> UInt8[Tensor, "3 H W"]:
-    """Any image (C, H, W) as uint8 RGB (3, H, W), to be shown.
+    """Any image (C, H, W) as uint8 RGB (3, H, W), to be shown; of a clip (T, C, H, W) four frames in two rows.
 
     One channel is grey, two are their mean in grey, three are red, green and blue; of more the first three are taken.
     Float images are on a 0 to 1 scale; one that exceeds it is stretched from its own lowest to highest value.
     """
     image = image.detach().cpu()
+    if image.ndim == 4:
+        image = in_rows([image[index] for index in shown_frames(image.shape[0])])
     if image.dtype != torch.uint8:
         image = image.float().nan_to_num()
         low, high = image.amin(), image.amax()
@@ -29,6 +32,18 @@ def displayable(image: Tensor) -> UInt8[Tensor, "3 H W"]:
         image = image.float().mean(dim=0, keepdim=True).round().to(torch.uint8)
         return image.expand(3, -1, -1)
     return image[:3]
+
+
+def shown_frames(count: int) -> list[int]:
+    """Indices of the frames of a clip that are shown, four if there are so many, from the first to the last."""
+    shown = 4 if count >= 4 else min(2, count)
+    return [round(place * (count - 1) / max(1, shown - 1)) for place in range(shown)]
+
+
+def in_rows(parts: Sequence[Tensor]) -> Tensor:
+    """Put images or maps of one size together, two in a row."""
+    rows = [torch.cat(list(parts[start : start + 2]), dim=-1) for start in range(0, len(parts), 2)]
+    return torch.cat(rows, dim=-2)
 
 
 def enlarge(image: UInt8[Tensor, "3 H W"], least: int = 256) -> UInt8[Tensor, "3 H2 W2"]:

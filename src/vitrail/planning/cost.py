@@ -40,6 +40,7 @@ class Plan:
     Attributes:
         model: name of the variant or of the config class.
         image_size: (height, width) in pixels.
+        frames: number of frames of a clip, which then is meant by "image"; None for images.
         parameters: number of parameters.
         flops: floating-point operations of a forward pass of one image, a multiply and an add being two.
             Papers often give multiply-adds and call them FLOPs; those are half of it.
@@ -59,6 +60,7 @@ class Plan:
 
     model: str
     image_size: tuple[int, int]
+    frames: int | None
     in_channels: int
     num_classes: int
     batch_size: int
@@ -260,6 +262,7 @@ def _measure(work: Workload, name: str, batch_size: int, runtime: int) -> Plan:
     return Plan(
         model=name,
         image_size=pair(work.config.image_size),
+        frames=work.config.frames,
         in_channels=work.config.in_channels,
         num_classes=work.config.num_outputs,
         batch_size=batch_size,

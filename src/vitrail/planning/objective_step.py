@@ -44,14 +44,15 @@ def planned_objective(config: ModelConfig) -> ObjectiveConfig | None:
 
 
 def example_views(objective: ObjectiveConfig, config: ModelConfig) -> tuple[Any, Any]:
-    """The objective's views of an image of zeros, a pytree of images (C, H, W), and of an example of a target."""
+    """The objective's views of an image of zeros, a pytree of pixels (C, H, W), and of an example of a target."""
     preprocess = _preprocess(config)
     target = None
     if objective.tasks:
         target = _task_of(objective, config).example_target(preprocess.image_size, _names(config))
     views = objective.views(Augmentation(Augment(), preprocess, config))
     with torch.random.fork_rng(devices=[]):
-        return views(torch.zeros(preprocess.channels, *preprocess.image_size), target)
+        images, target = views(torch.zeros(preprocess.fitted_shape), target)
+    return tree_map_only(Tensor, preprocess.normalise, images), target
 
 
 def example_batch(views: tuple[Any, Any], size: int) -> Batch:
@@ -85,5 +86,9 @@ def _task_of(objective: ObjectiveConfig, config: ModelConfig) -> Task:
 def _preprocess(config: ModelConfig) -> Preprocess:
     channels = config.in_channels
     return Preprocess(
-        image_size=pair(config.image_size), channels=channels, mean=(0.5,) * channels, std=(0.5,) * channels
+        image_size=pair(config.image_size),
+        channels=channels,
+        mean=(0.5,) * channels,
+        std=(0.5,) * channels,
+        frames=config.frames,
     )

@@ -7,8 +7,9 @@ from .cost import Plan
 def plan_rows(plan: Plan) -> list[list[str]]:
     """Return rows of (quantity, value)."""
     batch = plan.batch_size
+    frames = "" if plan.frames is None else f"{plan.frames} frames of "
     rows = [
-        ("image", f"{plan.in_channels} × {plan.image_size[0]} × {plan.image_size[1]}"),
+        ("image", f"{frames}{plan.in_channels} × {plan.image_size[0]} × {plan.image_size[1]}"),
         ("classes", f"{plan.num_classes:,}" if plan.num_classes else "none"),
         ("parameters", f"{plan.parameters:,}"),
         ("GFLOPs an image (multiply + add = 2)", f"{plan.flops / 1e9:.2f}"),

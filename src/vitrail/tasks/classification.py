@@ -88,7 +88,7 @@ class Classification(Task):
         fitted = {"temperature": self.temperature} if self.temperature else {}
         raised = {"floor": self.floor} if self.floor else {}
         chosen = {"thresholds": self.thresholds} if self.thresholds else {}
-        return TaskSpec.of("classification", **options, **fitted, **raised, **chosen)
+        return TaskSpec.of(self.name, **options, **fitted, **raised, **chosen)
 
     def check(self, survey: Survey) -> None:
         """Raise VitrailError for fewer than two classes or images, or if no class has two images."""

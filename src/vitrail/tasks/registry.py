@@ -4,7 +4,7 @@ from importlib import import_module
 
 from ..errors import VitrailError, nearest
 from ..plugins import find_plugin, plugin_names
-from ..task_spec import TaskSpec
+from ..task_spec import CLASSIFICATION, VIDEO, TaskSpec
 from ..typed import build, field_types
 from .task import Task
 
@@ -17,6 +17,7 @@ TASKS = {
     "segmentation": "segmentation:Segmentation",
     "depth": "depth:Depth",
     "image-text": "image_text:ImageText",
+    "video": "video:Video",
 }
 """Name -> file and class. Other packages add theirs through the entry points `vitrail.tasks`."""
 
@@ -45,6 +46,16 @@ def resolve(spec: TaskSpec) -> Task:
         if name not in valid:
             raise VitrailError(f"task {spec.name} has no option {name!r}: {nearest(name, valid or ['none'])}")
     return build(kind, options, f"task {spec.name}")
+
+
+def resolve_for(spec: TaskSpec, frames: int | None) -> Task:
+    """Build the task of a model that takes clips of so many frames, or with None images.
+
+    A classifier of clips does the task video, also one of another library, whose config only says that it classifies.
+    """
+    if frames is not None and spec.name == CLASSIFICATION.name:
+        spec = TaskSpec(VIDEO.name, spec.options)
+    return resolve(spec)
 
 
 def _class(name: str) -> type[Task]:

@@ -55,7 +55,7 @@ def _measured(read: Callable[[int], Tensor], count: int, seed: int) -> tuple[Ten
     sums = squares = torch.zeros(1, dtype=torch.float64)
     pixels = 0
     for index in chosen:
-        image = tvf.to_dtype(read(index), torch.float32, scale=True).double().flatten(1)
+        image = tvf.to_dtype(read(index), torch.float32, scale=True).double().movedim(-3, 0).flatten(1)
         sums, squares = sums + image.sum(1), squares + image.square().sum(1)
         pixels += image.shape[1]
     mean = sums / pixels

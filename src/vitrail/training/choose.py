@@ -33,6 +33,7 @@ class Situation:
         pretrained_size: image size of the checkpoint to start from, or None for fresh weights.
         pretrained_by: optimiser of that checkpoint, if it was trained here; None for converted and for fresh weights.
         width: typical width of that checkpoint's layers.
+        clips: whether the samples are clips, not images.
     """
 
     train: int
@@ -42,6 +43,7 @@ class Situation:
     pretrained_size: tuple[int, int] | None = None
     pretrained_by: str | None = None
     width: int = 192
+    clips: bool = False
 
 
 def choose(recipe: Recipe, situation: Situation, model_size: tuple[int, int] | None = None) -> Recipe:
@@ -123,6 +125,8 @@ def _in_one_step(recipe: Recipe, situation: Situation) -> Recipe:
 
 def _model_for(situation: Situation) -> tuple[str, int]:
     """Variant and image size for random weights: the size of the images, limited by the speed of the machine."""
+    if situation.clips:
+        return "compact_video_small_64", 64
     if situation.side <= 10:
         return "compact_tiny_8", 8
     if situation.side <= 20:
@@ -136,7 +140,7 @@ def _model_for(situation: Situation) -> tuple[str, int]:
 
 def _batch_size(situation: Situation, side: int) -> int:
     """Batch size that keeps the device busy, but small enough for 20 steps an epoch."""
-    busy = 256 if side <= 48 else 128 if side <= 96 else 64
+    busy = 32 if situation.clips else 256 if side <= 48 else 128 if side <= 96 else 64
     if situation.gpu:
         busy *= 2
     steps_matter = 2 ** int(math.log2(max(1, situation.train / 20)))
@@ -173,8 +177,9 @@ def _evaluate_every(recipe: Recipe, epochs: float | None) -> float | None:
 
 
 def _augment(situation: Situation, side: int) -> Augment:
-    """Crops and flips. Grey images are not flipped: they are often digits or letters, whose class a flip changes."""
-    flip = 0.5 if situation.channels >= 3 else 0.0
+    """Crops and flips. Grey images are not flipped: they are often digits or letters, whose class a flip changes. Nor
+    are clips, whose classes often are directions."""
+    flip = 0.5 if situation.channels >= 3 and not situation.clips else 0.0
     if side <= 44:
         return Augment(crop="shift", shift=0.0625 if side > 20 else 0.125, flip=flip)
     return Augment(crop="resized", flip=flip)

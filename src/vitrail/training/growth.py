@@ -30,8 +30,9 @@ def small_size(model: BaseVisionModel[ModelConfig], image_size: tuple[int, int],
     return height, width
 
 
-def shrink_batch(pixels: Float[Tensor, "B C H W"], size: tuple[int, int]) -> Float[Tensor, "B C H2 W2"]:
-    """Resize a batch; unchanged if it has the size already."""
-    if tuple(pixels.shape[2:]) == size:
+def shrink_batch(pixels: Float[Tensor, "B *axes H W"], size: tuple[int, int]) -> Float[Tensor, "B *axes H2 W2"]:
+    """Resize a batch of images, or of clips; unchanged if it has the size already."""
+    if tuple(pixels.shape[-2:]) == size:
         return pixels
-    return F.interpolate(pixels, size=size, mode="bilinear", antialias=True)
+    images = pixels.flatten(1, -3)  # the frames of clips as channels
+    return F.interpolate(images, size=size, mode="bilinear", antialias=True).view(*pixels.shape[:-2], *size)

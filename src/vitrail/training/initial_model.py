@@ -65,6 +65,7 @@ def trained_config(recipe: Recipe, data: TrainingData, own: OwnParts) -> ModelCo
             config = config.fine_tuned() or config
             config = override(config, data.task.model_fields(config, data.names), name)
         _check_head(config, name, data.task)
+    _check_clips(config, name, data)
     return chosen(recipe.objective).model_config(override(config, changes, name))
 
 
@@ -75,6 +76,20 @@ def _check_head(config: ModelConfig, name: str, task: Task) -> None:
         raise VitrailError(
             f"{name} is for {config.task.name}, and {task.name} needs a model for {' or '.join(task.heads)}: choose "
             "another of `vitrail models`"
+        )
+
+
+def _check_clips(config: ModelConfig, name: str, data: TrainingData) -> None:
+    """Raise VitrailError for a model of images and a source of clips, or the other way round."""
+    if data.clips and config.frames is None:
+        raise VitrailError(
+            f"{data.name} has clips, and {name} is a model for images: choose one for clips, such as "
+            "compact_video_small_64, or leave --model out"
+        )
+    if config.frames is not None and not data.clips:
+        raise VitrailError(
+            f"{name} is a model for clips, and {data.name} was read as images: add --task video if its files are "
+            "clips, or choose another model"
         )
 
 
@@ -94,6 +109,7 @@ def fresh_checkpoint(recipe: Recipe, data: TrainingData, own: OwnParts) -> Check
         mean=mean,
         std=std,
         channels=data.channels,
+        frames=config.frames,
     )
     if not isinstance(own.model, BaseVisionModel):
         fit_whitening(model, data, preprocess, recipe.seed)
@@ -126,6 +142,7 @@ def adapted_checkpoint(recipe: Recipe, data: TrainingData, pretrained: Stored) -
     if channels != pretrained.preprocess.channels:
         changes["in_channels"] = channels
     labelled = bool(chosen(recipe.objective).tasks) and data.task is not None
+    _check_clips(pretrained.config, str(recipe.weights), data)
     new_head = False
     if labelled and data.task is not None:
         _check_head(pretrained.config, str(recipe.weights), data.task)

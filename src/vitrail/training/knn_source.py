@@ -5,6 +5,7 @@ from dataclasses import replace
 from ..data.seeds import derive
 from ..errors import VitrailError
 from ..progress import Track, silent
+from ..task_spec import VIDEO
 from ..tasks.classification import Classification
 from .knn_images import KnnImages
 from .recipe import Recipe
@@ -45,7 +46,8 @@ def read_knn(setup: RunSetup, *, skip_bad: bool = False, progress: Track = silen
     recipe, channels, most = setup.recipe, setup.preprocess.channels, setup.most_evaluated
     if recipe.knn is None:
         return None
-    data = read_data(recipe.knn, Reading(strict=recipe.strict, skip_bad=skip_bad), progress=progress)
+    task = VIDEO if setup.data.clips else None
+    data = read_data(recipe.knn, Reading(task=task, strict=recipe.strict, skip_bad=skip_bad), progress=progress)
     if not isinstance(data.task, Classification) or data.task.labels != "one":
         raise VitrailError(
             f"{recipe.knn} has no class for each image, by which kNN could measure: name another for knn"

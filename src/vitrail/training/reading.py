@@ -2,7 +2,7 @@
 
 from ..data.seeds import derive
 from ..data.survey import Limit
-from ..task_spec import TaskSpec
+from ..task_spec import VIDEO, TaskSpec
 from .recipe import Recipe, chosen, timed
 from .training_data import Reading
 
@@ -21,13 +21,20 @@ def reading_of(recipe: Recipe, *, labelled: bool, skip_bad: bool) -> Reading:
     """
     return Reading(
         labelled=labelled,
-        task=TaskSpec.parse(recipe.task) if recipe.task else None,
+        task=_task_of(recipe, labelled=labelled),
         val=recipe.val,
         test=recipe.test if labelled else 0.0,
         skip_bad=skip_bad,
         strict=recipe.strict,
         limit=reading_limit(recipe),
     )
+
+
+def _task_of(recipe: Recipe, *, labelled: bool) -> TaskSpec | None:
+    """The task to read a source for: the user's, or video for an objective that learns from clips without labels."""
+    if recipe.task:
+        return TaskSpec.parse(recipe.task)
+    return VIDEO if not labelled and chosen(recipe.objective).clips else None
 
 
 def uses_labels(recipe: Recipe) -> bool:

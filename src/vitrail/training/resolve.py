@@ -135,7 +135,8 @@ def _named_model(recipe: Recipe, data: TrainingData, own: OwnParts) -> tuple[Rec
 
 
 def _situation(data: TrainingData, device: torch.device, pretrained: Stored | None) -> Situation:
-    images = Situation(train=len(data.train), side=data.side, channels=data.channels, gpu=device.type == "cuda")
+    gpu = device.type == "cuda"
+    images = Situation(train=len(data.train), side=data.side, channels=data.channels, gpu=gpu, clips=data.clips)
     if pretrained is None:
         return images
     return replace(

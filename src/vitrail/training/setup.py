@@ -3,7 +3,7 @@
 import copy
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from hashlib import blake2b
 
 import torch
@@ -86,7 +86,8 @@ class RunSetup:
         # Each worker would keep its own copies of images, and lose them at the end of every epoch.
         memory, data = 0 if self.recipe.workers else memory_for_images(), self.data
         fitted = self.transform is None and takes_fitted(chosen(self.recipe.augment))
-        train = data.train.fitted_reader if fitted else data.train.shrunk_reader
+        whole = partial(data.train.fitted_reader, all_frames=True)
+        train = whole if fitted else data.train.shrunk_reader
         return {
             "train": train(self.preprocess, memory // 2),
             "val": self.part("val").fitted_reader(self.preprocess, memory // 4),
@@ -155,7 +156,8 @@ class RunSetup:
 
         sides = self.preprocess.image_size
         count = len(self._statistics_images)
-        return remember(read, [4 * self.preprocess.channels * sides[0] * sides[1]] * count, memory_for_images())
+        size = 4 * self.preprocess.channels * (self.preprocess.frames or 1) * sides[0] * sides[1]
+        return remember(read, [size] * count, memory_for_images())
 
     def objective(self, model: BaseVisionModel[ModelConfig]) -> Objective:
         """The objective around a model, on the device."""

@@ -123,7 +123,7 @@ def output_layers(model: BaseVisionModel[ModelConfig], setup: RunSetup) -> dict[
     handles = [layer.register_forward_hook(partial(keep, name=name)) for name, layer in linear.items()]
     try:
         with torch.inference_mode():
-            black = torch.zeros(1, setup.preprocess.channels, *setup.preprocess.image_size)
+            black = setup.preprocess.normalise(torch.zeros(1, *setup.preprocess.fitted_shape))
             leaves = tree_leaves(model(on_device(black, setup.device)))
     finally:
         for handle in handles:

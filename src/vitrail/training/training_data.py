@@ -17,11 +17,15 @@ from ..data.seeds import permutation
 from ..data.split import Splits, split
 from ..data.survey import Facts, Limit, Survey, survey
 from ..data.targets import Targets
+from ..data.time_window import KEPT
 from ..machine.facts import this_machine
 from ..progress import Track, silent
 from ..task_spec import TaskSpec
 from ..tasks.registry import resolve
 from ..tasks.task import Task
+
+_FEW_FRAMES = 4
+"""Frames of a clip on which means and deviations are measured."""
 
 MOST_VAL, MOST_TEST = 2_500, 10_000
 """Largest validation and test splits made here: enough to choose and evaluate a checkpoint."""
@@ -35,10 +39,11 @@ class _Reader:
     channels: int
     then: Callable[[Tensor], Tensor] = unchanged
     least: int | None = None
+    frames: int | None = None
 
     def __call__(self, index: int) -> Tensor:
         sample = replace(self.samples[index], strict=False)  # the survey has checked every file
-        return read_image(sample, self.channels, least=self.least, then=self.then)
+        return read_image(sample, self.channels, least=self.least, frames=self.frames, then=self.then)
 
 
 @dataclass(frozen=True)
@@ -69,28 +74,40 @@ class SplitData:
         return [sample.name for sample in self.samples]
 
     def reader(self, channels: int) -> Callable[[int], Tensor]:
-        """Function index -> image with this many channels, read from its file each time."""
-        return _Reader(self.samples, channels)
+        """Function index -> image with this many channels, or a few frames of a clip, read from its file each time."""
+        return _Reader(self.samples, channels, frames=_FEW_FRAMES)
 
     def shrunk_reader(self, preprocess: Preprocess, memory: int) -> Callable[[int], Tensor]:
-        """Function index -> image whose shorter side is at most twice the training size, kept in memory if all fit."""
-        side = 2 * min(preprocess.image_size)
-        read = _Reader(self.samples, preprocess.channels, partial(shrink, side=side), least=side)
-        return remember(read, self._sizes(side, preprocess.channels), memory)
+        """Function index -> image whose shorter side is at most twice the training size, kept in memory if all fit.
 
-    def fitted_reader(self, preprocess: Preprocess, memory: int) -> Callable[[int], Tensor]:
-        """Function index -> image resized and cropped to the model's size, kept in memory if all fit."""
-        height, width = preprocess.image_size
-        read = _Reader(self.samples, preprocess.channels, preprocess.fit)
-        values = height * width * preprocess.channels
-        return remember(read, [values * facts.value_bytes for facts in self.facts], memory)
-
-    def _sizes(self, side: int, channels: int) -> list[int]:
-        return [
+        Of a clip it has at most `KEPT` times the model's frames.
+        """
+        side, frames = 2 * min(preprocess.image_size), _kept(preprocess)
+        read = _Reader(self.samples, preprocess.channels, partial(shrink, side=side), least=side, frames=frames)
+        sizes = [
             round(facts.height * facts.width * min(1.0, side / min(facts.height, facts.width)) ** 2)
-            * channels
-            * facts.value_bytes
             for facts in self.facts
+        ]
+        return remember(read, self._bytes(sizes, preprocess.channels, frames), memory)
+
+    def fitted_reader(
+        self, preprocess: Preprocess, memory: int, *, all_frames: bool = False
+    ) -> Callable[[int], Tensor]:
+        """Function index -> image resized and cropped to the model's size, kept in memory if all fit.
+
+        A clip has the model's frames, or with `all_frames` up to `KEPT` times as many.
+        """
+        height, width = preprocess.image_size
+        frames = _kept(preprocess) if all_frames else preprocess.frames
+        fit = preprocess.fit_sides if all_frames else preprocess.fit
+        read = _Reader(self.samples, preprocess.channels, fit, frames=frames)
+        return remember(read, self._bytes([height * width] * len(self), preprocess.channels, frames), memory)
+
+    def _bytes(self, sizes: Sequence[int], channels: int, frames: int | None) -> list[int]:
+        """Bytes of images with so many pixels each, or of clips of at most so many frames."""
+        return [
+            size * channels * facts.value_bytes * min(facts.frames, frames or 1)
+            for size, facts in zip(sizes, self.facts, strict=True)
         ]
 
 
@@ -119,6 +136,11 @@ class TrainingData:
     test: SplitData
     survey: Survey
     warnings: tuple[str, ...] = ()
+
+    @property
+    def clips(self) -> bool:
+        """Whether the samples are clips, not images."""
+        return any(sample.clip for sample in self.survey.source.samples)
 
     @property
     def held_out(self) -> tuple[str, SplitData]:
@@ -200,6 +222,11 @@ def read_data(source: SourceLike, reading: Reading, *, progress: Track = silent)
         survey=found,
         warnings=(*found.source.notes, *found.warnings, *_leak_warning(parts)),
     )
+
+
+def _kept(preprocess: Preprocess) -> int | None:
+    """Number of frames of a clip that training keeps; None for images."""
+    return None if preprocess.frames is None else KEPT * preprocess.frames
 
 
 def _all_alike(sample: Sample) -> tuple[int, ...]:

@@ -114,6 +114,7 @@ def scenes_source(rest: str, labelled: bool, task: TaskSpec | None) -> Source:
             split,
             place(scenes, split, index),
             annotated_size=size if labels and labels.kind in ("boxes", "maps", "several") else None,
+            clip=task.name == "video",
         )
         for split in get_args(Split)
         for index in range(options.count(split))

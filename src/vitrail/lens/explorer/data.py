@@ -64,6 +64,11 @@ def look(watched: Watched, image: Tensor, top_k: int = 5) -> View:
     Raises:
         VitrailError: no attention in the model, none that can be drawn, or more weights than a page can hold.
     """
+    if watched.preprocess.frames is not None:
+        raise VitrailError(
+            f"the explorer shows images, and {watched.name} takes clips: `vitrail explain` draws its attention over "
+            "frames of them"
+        )
     pixels = watched.pixels(image)
     with ExitStack() as stack:
         stack.enter_context(_limited(watched.model))

@@ -26,6 +26,8 @@ def watch_all(
     """
     sources = [checkpoint] if against is None else [checkpoint, against]
     watched = [watch(source, image_size=image_size, device=device) for source in sources]
+    if len({subject.preprocess.frames for subject in watched}) > 1:
+        raise VitrailError("the two models differ in the frames that they take: compare models that take the same")
     if len({subject.preprocess.channels for subject in watched}) > 1:
         raise VitrailError("the two models take images of different channels: compare models that take the same")
     return watched
@@ -46,8 +48,17 @@ def fitted_images(
         watched: the models.
         checkpoint: the first of them, whose run recorded the splits.
     """
-    channels, then = watched[0].preprocess.channels, partial(fitted, watched)
-    return named_images(images, channels, limit, then=then, split=split, run=path_of(checkpoint), strict=strict)
+    preprocess, then = watched[0].preprocess, partial(fitted, watched)
+    return named_images(
+        images,
+        preprocess.channels,
+        limit,
+        then=then,
+        split=split,
+        run=path_of(checkpoint),
+        strict=strict,
+        frames=preprocess.frames,
+    )
 
 
 def chosen_methods(names: Sequence[str], default: Iterable[str]) -> dict[str, Attribution]:
