@@ -19,8 +19,9 @@ from vitrail.nn import DenseDetections, Detections, centres, corners, overlaps
 from vitrail.task_spec import DETECTION, TaskSpec
 from vitrail.tasks.average_precision import TrueObjects
 from vitrail.tasks.detected_objects import SAME, DetectedObjects, detected_objects
-from vitrail.tasks.detection import Detection, FoundObject, ObjectPrediction
+from vitrail.tasks.detection import Detection
 from vitrail.tasks.object_errors import object_errors
+from vitrail.tasks.object_prediction import FoundObject, ObjectPrediction
 from vitrail.tasks.registry import resolve
 
 NAMES = ("cat", "cow", "dog")

@@ -12,7 +12,7 @@ second and the last, the last if equal. A file of one frame is no clip.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -27,6 +27,7 @@ from .decoding_faults import MAX_PIXELS, fault, too_large
 from .decoding_limits import DECODING, TimedFile
 from .frame_folder import is_joined, split_frames
 from .memory import shrink
+from .opened_clip import OpenedClip
 from .quiet import quiet
 from .spaced import spaced
 
@@ -35,23 +36,6 @@ MOST_FRAMES = 100_000
 
 _BYTES_PER_PIXEL = 8
 """Memory for a pixel of a frame that is kept, with all copies up to the resize."""
-
-Frames = Callable[[Sequence[int]], Iterator[Shaped[Tensor, "C H W"]]]
-"""Ascending indices of frames -> these frames, with their own number of channels."""
-
-
-class OpenedClip(NamedTuple):
-    """A clip whose header has been read.
-
-    Attributes:
-        length: number of frames.
-        size: (height, width) of the frames in pixels.
-        frames: decodes frames.
-    """
-
-    length: int
-    size: tuple[int, int]
-    frames: Frames
 
 
 def decode_clip(

@@ -4,7 +4,7 @@ import os
 import time
 from collections.abc import Iterator, Sequence
 from io import BytesIO
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,9 +12,7 @@ from torch import Tensor
 
 from .bands import RefusedError
 from .decoding_limits import MAX_SECONDS, TooSlowError
-
-if TYPE_CHECKING:
-    from .clips import OpenedClip
+from .opened_clip import OpenedClip
 
 VIDEO_SUFFIXES = frozenset(
     f".{suffix}" for suffix in ("mp4", "m4v", "avi", "mov", "mkv", "webm", "mpg", "mpeg", "wmv", "flv", "ogv", "3gp")
@@ -31,7 +29,7 @@ _PER_FRAME = 1.0
 """Seconds that decoding may take for each frame, besides `MAX_SECONDS`."""
 
 
-def open_video(data: bytes, strict: bool) -> "OpenedClip":
+def open_video(data: bytes, strict: bool) -> OpenedClip:
     """Open a video file: its frames are counted without decoding them.
 
     Args:
@@ -41,8 +39,6 @@ def open_video(data: bytes, strict: bool) -> "OpenedClip":
     Raises:
         RefusedError: PyAV is not installed, or it is no video.
     """
-    from .clips import OpenedClip
-
     try:
         import av
     except ImportError as error:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from .detection import ObjectPrediction
+from .object_prediction import ObjectPrediction
 
 
 class CocoDocument:

@@ -21,10 +21,12 @@ from ..pages.overlay import with_boxes
 from ..tables import plain_table
 from ..task_spec import DETECTION, TaskSpec
 from .average_precision import TrueObjects
+from .coco_document import CocoDocument
 from .detected_objects import DetectedObjects, detected_objects
 from .detection_metrics import DetectionEvaluation, DetectionMetrics
 from .object_errors import ObjectErrors, counted, object_errors
-from .task import Cells, Curve, Document, Mistake, Names, Panel, Prediction, Task, same_kind
+from .object_prediction import FoundObject, ObjectPrediction
+from .task import Cells, Curve, Document, Mistake, Names, Panel, Task, same_kind
 
 SHOWN = 0.3
 """Probability from which an object is shown. Those of a dense detector include how well its box fits, so that even
@@ -33,31 +35,6 @@ clear objects seldom have more than 0.9."""
 
 _PLANNED_OBJECTS = 8
 """Objects of an image in a plan of a training step."""
-
-
-@dataclass(frozen=True, slots=True)
-class FoundObject:
-    """An object in an image.
-
-    Attributes:
-        name: name of its class.
-        score: its probability.
-        left, top, right, bottom: edges of its box, as fractions of the image's sides, from 0 to 1.
-    """
-
-    name: str
-    score: float
-    left: float
-    top: float
-    right: float
-    bottom: float
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ObjectPrediction(Prediction):
-    """Objects that were found, the most probable first; None if the image could not be read."""
-
-    objects: tuple[FoundObject, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,8 +187,6 @@ class Detection(Task):
 
     def document(self, names: Names) -> Document:
         """A COCO JSON."""
-        from .coco_document import CocoDocument
-
         return CocoDocument(names)
 
     def metrics(self, names: Names) -> DetectionMetrics:
