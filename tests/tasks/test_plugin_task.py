@@ -27,7 +27,7 @@ from typing import ClassVar
 import torch
 
 from vitrail.tasks.classification import Classification
-from vitrail.tasks.task import Evaluation, Metrics, Prediction
+from vitrail.tasks.outcomes import Evaluation, Metrics, Prediction
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

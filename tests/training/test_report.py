@@ -19,7 +19,7 @@ from vitrail.tasks.classification import Classification
 from vitrail.tasks.classification_evaluation import ClassEvaluation
 from vitrail.tasks.classification_metrics import score
 from vitrail.tasks.classification_report import confused_pairs
-from vitrail.tasks.task import Mistake
+from vitrail.tasks.outcomes import Mistake
 from vitrail.training.publish.model_card import CardFacts, write_card
 from vitrail.training.publish.report import DrawnMistake, DrawnSample, Report, report_page, write_report
 from vitrail.training.publish.results import run_title

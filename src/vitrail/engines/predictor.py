@@ -15,8 +15,9 @@ from ..data.in_memory import ImageLike
 from ..data.preprocess import Preprocess
 from ..data.resize import to_float
 from ..errors import VitrailError
+from ..tasks.outcomes import Prediction
 from ..tasks.registry import resolve_for
-from ..tasks.task import Prediction, Task
+from ..tasks.task import Task
 from .engine import Engine
 from .setting import engine_for
 from .tta import TTA

@@ -9,7 +9,7 @@ from ..data.open import BadFile, SourceLike, open_source
 from ..engines.predictor import Predictor, make_predictor
 from ..errors import VitrailError
 from ..progress import Track, silent
-from ..tasks.task import Evaluation, Prediction
+from ..tasks.outcomes import Evaluation, Prediction
 from .held_out import HeldOut, SplitChoice, held_out
 from .predict import part_predictions
 from .stream import stream

@@ -21,7 +21,7 @@ from ..errors import VitrailError
 from ..nn import DualEncoder
 from ..progress import Track, silent
 from ..task_spec import VIDEO
-from ..tasks.task import Cells, Prediction
+from ..tasks.outcomes import Cells, Prediction
 from ..tasks.worth import images
 from .stream import Outcomes, stream
 from .true_labels import true_labels

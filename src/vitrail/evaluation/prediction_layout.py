@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..tasks.task import Prediction, Task
+from ..tasks.outcomes import Prediction
+from ..tasks.task import Task
 
 
 @dataclass(frozen=True, slots=True)

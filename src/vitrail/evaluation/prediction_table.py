@@ -20,7 +20,7 @@ from typing import Literal, get_args
 
 from ..errors import VitrailError
 from ..tables import check_file, complete_file, make_parent
-from ..tasks.task import Prediction
+from ..tasks.outcomes import Prediction
 from .prediction_layout import Layout
 from .table_writers import WRITERS, Add
 

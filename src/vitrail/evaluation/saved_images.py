@@ -7,7 +7,8 @@ from pathlib import Path
 from ..data.open import Sample, read_image
 from ..errors import VitrailError
 from ..pages.image import displayable
-from ..tasks.task import Names, Prediction, Task
+from ..tasks.outcomes import Names, Prediction
+from ..tasks.task import Task
 
 
 def save_images(

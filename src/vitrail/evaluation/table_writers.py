@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import IO, Any
 
 from ..errors import VitrailError
-from ..tasks.task import Prediction
+from ..tasks.outcomes import Prediction
 from .prediction_layout import Layout
 
 Add = Callable[[Prediction], None]

@@ -9,7 +9,8 @@ from torch.utils.data import Dataset
 from ..data.frame_folder import FramesAt
 from ..data.open import FileAt, MemberAt, Sample, SourceLike, open_source
 from ..errors import VitrailError
-from ..tasks.task import Cells, Names, Task
+from ..tasks.outcomes import Cells, Names
+from ..tasks.task import Task
 
 
 def true_labels(sources: Iterable[SourceLike], samples: Sequence[Sample], task: Task, names: Names) -> list[Cells]:

@@ -18,7 +18,8 @@ from ..task_spec import TaskSpec
 from .classification_evaluation import ClassEvaluation, Labels
 from .classification_metrics import ClassMetrics
 from .classification_report import class_sections, class_summary
-from .task import Cells, Curve, Mistake, Names, Prediction, Task, same_kind
+from .outcomes import Cells, Curve, Mistake, Names, Prediction
+from .task import Task, same_kind
 from .temperature import FEWEST_FITTED, above_floor, fit_floor, fit_temperatures
 from .thresholds import USUAL_THRESHOLD, fit_thresholds
 

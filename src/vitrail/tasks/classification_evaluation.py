@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from .task import Evaluation
+from .outcomes import Evaluation
 from .worth import Baseline, compared, percent_interval, wilson
 
 Labels = Literal["one", "many"]

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from ..errors import VitrailError
 from .classification_evaluation import ClassEvaluation, ClassScore, Labels, ReliabilityBin, mean
-from .task import Metrics
+from .outcomes import Metrics
 from .worth import mean_margin
 
 ECE_BINS = 15

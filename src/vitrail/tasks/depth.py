@@ -22,7 +22,8 @@ from ..tables import number_text, plain_table
 from ..task_spec import TaskSpec
 from .depth_metrics import DepthEvaluation, DepthMetrics, depth_errors
 from .maps import MapReader, read_map, resized_map
-from .task import Cells, Curve, Mistake, Names, Panel, Prediction, Task, same_kind
+from .outcomes import Cells, Curve, Mistake, Names, Panel, Prediction
+from .task import Task, same_kind
 
 _MEASURED = 200
 """Most training maps that the unit is fitted to."""

@@ -11,7 +11,7 @@ from torch import Tensor
 from ..data.joint import MapTarget
 from ..errors import VitrailError
 from ..tables import number_text
-from .task import Evaluation, Metrics
+from .outcomes import Evaluation, Metrics
 from .worth import Baseline, compared, mean_margin, with_margin
 
 _NAMES = ("abs_rel", "rmse", "rmse_log", "delta1", "delta2", "delta3")

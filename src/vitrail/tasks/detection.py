@@ -26,7 +26,8 @@ from .detected_objects import DetectedObjects, detected_objects
 from .detection_metrics import DetectionEvaluation, DetectionMetrics
 from .object_errors import ObjectErrors, counted, object_errors
 from .object_prediction import FoundObject, ObjectPrediction
-from .task import Cells, Curve, Document, Mistake, Names, Panel, Task, same_kind
+from .outcomes import Cells, Curve, Document, Mistake, Names, Panel
+from .task import Task, same_kind
 
 SHOWN = 0.3
 """Probability from which an object is shown. Those of a dense detector include how well its box fits, so that even

@@ -12,7 +12,7 @@ from ..errors import VitrailError
 from ..nn import DenseDetections, Detections
 from .average_precision import TrueObjects, average_precision
 from .detected_objects import DetectedObjects, detected_objects
-from .task import Evaluation, Metrics, Names
+from .outcomes import Evaluation, Metrics, Names
 from .worth import with_margin
 
 

@@ -11,7 +11,8 @@ from ..data.samples import Source
 from ..data.survey import Survey
 from ..errors import VitrailError
 from ..task_spec import TaskSpec
-from .task import Curve, Mistake, Names, Prediction, Task
+from .outcomes import Curve, Mistake, Names, Prediction
+from .task import Task
 
 _WAY_OUT = "train a classifier on it with `vitrail train SOURCE --weights CHECKPOINT --recipe probe`"
 

@@ -21,8 +21,9 @@ from ..nn import DualEncoder
 from ..pages.html import section, table
 from ..tables import plain_table
 from ..task_spec import TaskSpec
+from .outcomes import Curve, Mistake, Names, Prediction
 from .retrieval_metrics import Captions, RetrievalEvaluation, RetrievalMetrics, different, ownership
-from .task import Curve, Mistake, Names, Prediction, Task, same_kind
+from .task import Task, same_kind
 from .text_encoder import TextEncoder
 
 _CHECKED, _NAMED = 10_000, 5

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from .task import Prediction
+from .outcomes import Prediction
 
 
 @dataclass(frozen=True, slots=True)

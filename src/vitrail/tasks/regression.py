@@ -16,8 +16,9 @@ from ..pages.charts import scatter_chart
 from ..pages.html import section, table
 from ..tables import number_text, plain_table
 from ..task_spec import TaskSpec
+from .outcomes import Cells, Curve, Mistake, Names, Prediction
 from .regression_metrics import ValueEvaluation, ValueMetrics
-from .task import Cells, Curve, Mistake, Names, Prediction, Task, same_kind
+from .task import Task, same_kind
 from .worth import with_margin
 
 

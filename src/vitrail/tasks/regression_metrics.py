@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..errors import VitrailError
 from ..tables import number_text
-from .task import Evaluation, Metrics, Names
+from .outcomes import Evaluation, Metrics, Names
 from .worth import Baseline, compared, mean_margin, ratio_margin, with_margin
 
 _DRAWN = 500

@@ -10,8 +10,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from ..errors import VitrailError
+from .outcomes import Evaluation, Metrics
 from .retrieval import RANKS, recalls
-from .task import Evaluation, Metrics
 from .text_encoder import TextEncoder
 from .worth import Baseline, compared, percent_interval, wilson
 

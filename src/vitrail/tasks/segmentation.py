@@ -20,8 +20,9 @@ from ..pages.overlay import over_classes
 from ..tables import plain_table
 from ..task_spec import SEGMENTATION, TaskSpec
 from .maps import MappedClasses, MapReader, read_map, resized_logits
+from .outcomes import Cells, Curve, Mistake, Names, Panel, Prediction
 from .segmentation_metrics import SegmentationEvaluation, SegmentationMetrics
-from .task import Cells, Curve, Mistake, Names, Panel, Prediction, Task, same_kind
+from .task import Task, same_kind
 from .worth import with_margin
 
 

@@ -13,7 +13,7 @@ from ..data.annotations import IGNORED
 from ..data.joint import MapTarget
 from ..errors import VitrailError
 from .maps import resized_logits
-from .task import Evaluation, Metrics, Names
+from .outcomes import Evaluation, Metrics, Names
 from .worth import Baseline, compared, percent_interval
 
 _RESAMPLES = 500

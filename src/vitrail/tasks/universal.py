@@ -21,8 +21,9 @@ from ..task_spec import TaskSpec
 from .classification import Classification
 from .depth import Depth
 from .detection import Detection
+from .outcomes import Cells, Curve, Mistake, Names, Panel, Prediction
 from .segmentation import Segmentation
-from .task import Cells, Curve, Mistake, Names, Panel, Prediction, Task, same_kind
+from .task import Task, same_kind
 from .universal_metrics import UniversalEvaluation, UniversalMetrics
 
 KINDS: dict[str, LabelKind] = {

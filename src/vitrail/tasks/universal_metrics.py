@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from .task import Evaluation, Metrics
+from .outcomes import Evaluation, Metrics
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

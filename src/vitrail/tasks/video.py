@@ -5,7 +5,7 @@ from typing import ClassVar
 
 from ..errors import VitrailError
 from .classification import Classification
-from .task import Names
+from .outcomes import Names
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

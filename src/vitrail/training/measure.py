@@ -15,7 +15,7 @@ from ..engines.predictor import Predictor
 from ..engines.torch_engine import TorchEngine
 from ..models.fields import ModelConfig
 from ..nn import BaseVisionModel, EmbeddingModel
-from ..tasks.task import Evaluation
+from ..tasks.outcomes import Evaluation
 from ..tasks.worth import Baseline, percent_interval, wilson
 from .feature_quality import FeatureQuality, feature_quality
 from .loop import LogRow, Trainer

@@ -6,7 +6,7 @@ from collections import Counter
 from ...data.samples import Sample
 from ...data.survey import Survey
 from ...objectives.supervised import SupervisedConfig
-from ...tasks.task import Evaluation, Names
+from ...tasks.outcomes import Evaluation, Names
 from ...tasks.worth import FEW
 from ..loop import Trainer
 from ..recipe import Recipe, chosen, timed

@@ -12,7 +12,7 @@ from torch import Tensor
 from ...pages.charts import line_chart
 from ...pages.html import asset, cautions, facts, page, panes, section, table
 from ...tables import write_text
-from ...tasks.task import Curve, Evaluation, Mistake, Panel
+from ...tasks.outcomes import Curve, Evaluation, Mistake, Panel
 from ...tasks.worth import images
 
 

@@ -24,7 +24,8 @@ from ...objectives.distill import DistillConfig
 from ...objectives.objective import ObjectiveConfig
 from ...pages.html import panes, section
 from ...pages.image import displayable
-from ...tasks.task import Curve, Mistake, Panel, Task
+from ...tasks.outcomes import Curve, Mistake, Panel
+from ...tasks.task import Task
 from ...tasks.universal import UniversalTargets
 from ...tasks.worth import epochs
 from ...tasks.worth import images as images_words
