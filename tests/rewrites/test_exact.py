@@ -24,7 +24,9 @@ WITHOUT = {
         *("mae_vit_base_patch16", "swin_tiny_patch4_window7_224", "cait_xxs24_224", "swinv2_tiny_window8_256"),
         *("mixer_s32_224", "vit_base_patch16_siglip_224", "siglip_base_patch16_224", "mobilenet_v3_small"),
         *("pvt_v2_b0", "pvt_v2_b2_li", "mit_b0", "segformer_b0"),
-        *("timesformer_base_patch16_224", "timesformer_space_patch16_224"),
+        *("timesformer_base_patch16_224", "timesformer_space_patch16_224", "compact_video_small_64"),
+        *("videomae_small_patch16_224_pretraining", "compact_clip_tiny_32", "compact_universal_small_128"),
+        *("compact_detector_small_128", "compact_segmenter_small_128", "compact_depth_small_128"),
     },
     # Norms behind the branch or the sum, and batch norms.
     "fold_norm_affine": {"detr_resnet50", "levit_128s", "swinv2_tiny_window8_256", "mobilenet_v3_small"},

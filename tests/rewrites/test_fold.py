@@ -18,7 +18,7 @@ from vitrail.nn import LayerScale, joined
 from vitrail.rewrites.base import Rewrite
 from vitrail.rewrites.registry import REWRITES, register_rewrite
 
-NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, FrozenBatchNorm2d)
+NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, FrozenBatchNorm2d)
 SCALED = [
     "deit3_small_patch16_224",
     "vit_small_patch16_18x2_224",
@@ -32,6 +32,12 @@ SCALED = [
 ]
 NORMED = [
     "compact_tiny_16",
+    "compact_detector_small_128",
+    "compact_segmenter_small_128",
+    "compact_depth_small_128",
+    "compact_universal_small_128",
+    "compact_clip_tiny_32",
+    "compact_video_small_64",
     "detr_resnet50",
     "levit_128s",
     "mobilenet_v3_small",
@@ -40,7 +46,7 @@ NORMED = [
     "universal_vit_tiny_patch16_224",
     "whitened_small_32",
 ]
-UNFOLDED = {"compact_tiny_16": 2, "whitened_small_32": 2}
+UNFOLDED = {"compact_tiny_16": 2, "compact_clip_tiny_32": 2, "whitened_small_32": 2}
 """Batch norms behind a max pool."""
 
 

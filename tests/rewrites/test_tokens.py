@@ -27,6 +27,7 @@ REDUCED = [
     "deit3_small_patch16_224",
     "flexivit_small",
     "compact_tiny_16",
+    "compact_video_small_64",
     "whitened_small_32",
     "vit_giant_patch14_reg4_dinov2",
     "beit_base_patch16_224",

@@ -48,6 +48,10 @@ class FoldLayerScale(Rewrite):
             raise VitrailError("this model has no layer scale that could be folded: leave fold_layer_scale out")
 
 
+_Before = nn.Linear | nn.Conv2d | nn.Conv3d
+"""Layers that can take up the batch norm behind them."""
+
+
 @dataclass(frozen=True, slots=True)
 class FoldBatchNorm(Rewrite):
     """Fold each batch norm into the linear layer or convolution before it, or the linear layer after it.
@@ -60,7 +64,7 @@ class FoldBatchNorm(Rewrite):
         found = False
         for holder in list(model.modules()):
             for (_, first), (name, second) in pairwise(list(_in_order(holder))):
-                if isinstance(first, nn.Linear | nn.Conv2d) and _is_batch_norm(second):
+                if isinstance(first, _Before) and _is_batch_norm(second):
                     _fold_behind(first, *_scale_and_shift(second))
                     setattr(holder, name, nn.Identity())
                     found = True
@@ -108,7 +112,8 @@ def _in_order(holder: nn.Module) -> Iterator[tuple[str, nn.Module]]:
 
 
 def _is_batch_norm(module: nn.Module) -> bool:
-    return isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d) or _is_of_torchvision(module, "FrozenBatchNorm2d")
+    batch_norm = isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d)
+    return batch_norm or _is_of_torchvision(module, "FrozenBatchNorm2d")
 
 
 def _is_of_torchvision(module: nn.Module, *names: str) -> bool:
@@ -127,7 +132,7 @@ def _scale_and_shift(norm: nn.Module) -> tuple[Tensor, Tensor]:
     return scale, bias - mean * scale
 
 
-def _multiply(layer: nn.Linear | nn.Conv2d, scale: Tensor) -> None:
+def _multiply(layer: _Before, scale: Tensor) -> None:
     """Change a layer in place so that it returns scale · layer(x)."""
     with torch.no_grad():
         shape = (-1, *[1] * (layer.weight.ndim - 1))
@@ -136,7 +141,7 @@ def _multiply(layer: nn.Linear | nn.Conv2d, scale: Tensor) -> None:
             layer.bias = nn.Parameter(layer.bias * scale)
 
 
-def _fold_behind(layer: nn.Linear | nn.Conv2d, scale: Tensor, shift: Tensor) -> None:
+def _fold_behind(layer: _Before, scale: Tensor, shift: Tensor) -> None:
     """Change a layer in place so that it returns scale · layer(x) + shift."""
     _multiply(layer, scale)
     with torch.no_grad():

@@ -11,6 +11,7 @@ from ..nn import (
     DualEncoder,
     Embedding,
     MaskedEmbedding,
+    MotionStem,
     OfValues,
     PadToMultiple,
     PatchEmbed,
@@ -45,7 +46,8 @@ class FoldPreprocess(Rewrite):
             raise VitrailError(f"this model has no embedding of images: {_WAY_OUT}")
         patches = embed.patches if isinstance(embed, Embedding | MaskedEmbedding) else embed
         self._check(patches)
-        axes, dtype = 3 if isinstance(patches, TubeletEmbed) else 2, next(images.parameters()).dtype
+        first = _first_convolution(patches)
+        axes, dtype = 3 if isinstance(first, nn.Conv3d) else 2, next(images.parameters()).dtype
         standardise = Standardise(self.mean, self.std, axes, dtype)
         if not isinstance(patches, PatchEmbed | TubeletEmbed):
             made = OfValues(standardise, patches)
@@ -62,8 +64,10 @@ class FoldPreprocess(Rewrite):
     def _check(self, patches: nn.Module) -> None:
         if any(isinstance(part, OfValues | ValuesFit) for part in patches.modules()):
             raise VitrailError(f"this model takes the values of images already: {_WAY_OUT}")
-        kinds = nn.Conv2d | nn.Conv3d
-        channels = next((part.in_channels for part in patches.modules() if isinstance(part, kinds)), len(self.mean))
+        first = _first_convolution(patches)
+        channels = len(self.mean) if first is None else first.in_channels
+        if isinstance(patches, MotionStem):
+            channels //= 2  # beside each channel its difference from the mean over the clip
         if not len(self.mean) == len(self.std) == channels:
             raise VitrailError(
                 f"fold_preprocess has mean {self.mean} and std {self.std} for a model of {channels} channels: give one "
@@ -80,3 +84,8 @@ class FoldPreprocess(Rewrite):
         moved = (weight * shift).flatten(1).sum(1)
         conv.bias = nn.Parameter(moved if conv.bias is None else conv.bias + moved)
         conv.weight = nn.Parameter(weight * scale)
+
+
+def _first_convolution(patches: nn.Module) -> nn.Conv2d | nn.Conv3d | None:
+    kinds = nn.Conv2d | nn.Conv3d
+    return next((part for part in patches.modules() if isinstance(part, kinds)), None)
