@@ -216,7 +216,7 @@ def test_every_bad_source_is_a_sentence(capsys, tmp_path):
         (["train", "--resume", "nowhere"], "not a run"),
         (["train", "--resume", "r", "--epochs", "9", "--no-strict"], "own options: leave --epochs, --no-strict out"),
         (["eval", "nowhere", "digits"], "nowhere"),
-        (["predict", "nowhere", "x.png"], "x.png does not exist"),
+        (["predict", "nowhere", "x.png"], "there is no file or folder nowhere"),
         (["plan", "vit_bace"], "did you mean"),
     ],
 )

@@ -122,7 +122,7 @@ def test_a_run_of_numbers_is_published(numbers: vitrail.Run, table: Path) -> Non
 def test_a_loss_that_does_not_fit_the_labels_is_a_sentence(table: Path, tmp_path: Path) -> None:
     recipe = replace(NUMBERS, objective=RECIPES["probe"].objective)
     with pytest.raises(
-        VitrailError, match=r"objective supervised needs labels for classification, and .* labels for regression"
+        VitrailError, match=r"objective supervised needs labels for classification, video, and .* labels for regression"
     ):
         vitrail.train(table, recipe, out=tmp_path / "run")
     with pytest.raises(VitrailError, match="is for detection, and regression needs a model for"):
