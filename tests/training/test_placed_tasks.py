@@ -77,7 +77,7 @@ def test_a_stopped_run_resumes_bit_for_bit(run: vitrail.Run, tmp_path: Path, mon
 
 def test_the_command_for_evaluation_gives_the_numbers_of_the_run(run: vitrail.Run) -> None:
     stored = json.loads((run.path / "evaluation.json").read_text())
-    found = vitrail.evaluate(run.path, SOURCE)
+    found = vitrail.evaluate(run.path, SOURCE, precision="float32")
     assert found.count == stored["count"] == 5
     for name, value in found.headline().items():
         assert run.metrics[f"test_{name}"] == pytest.approx(value, rel=1e-5), name
