@@ -218,6 +218,10 @@ def test_every_family_with_a_task_is_exported(name: str, form: str, tmp_path: Pa
         pytest.skip(f"task {model.config.task.name}")
     height, width = model.config.pixels_shape[-2:]
     save(Checkpoint(model, (), Preprocess(image_size=(height, width))), tmp_path / "checkpoint")
+    if len(model.config.example_inputs()) > 1:
+        with pytest.raises(VitrailError, match="this model takes more than images"):
+            export(tmp_path / "checkpoint", tmp_path / "model", format=form)
+        return
     export(tmp_path / "checkpoint", tmp_path / "model", format=form)
 
 

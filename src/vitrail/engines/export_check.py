@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -52,9 +53,12 @@ def fitted_images(
 ) -> Shaped[Tensor, "n C H W"]:
     """Decoded and resized images of the user's files, or of generated ones if there are none, in `dtype`.
 
+    For a model of videos too, whose frames they become, see `largest_difference`.
+
     Raises:
         VitrailError: a source has no image, or a file cannot be read.
     """
+    preprocess = replace(preprocess, frames=None)
     if given is None or (not is_source(given) and not list(given)):
         files = _generated(preprocess)
     else:
@@ -94,7 +98,7 @@ def largest_difference(
     The checkpoint's side has its own normalisation, model and task. All images run as one batch, and the first alone.
     """
     batch = _as_videos(images, served.shape)
-    pixels = checkpoint.preprocess.normalise(images)
+    pixels = replace(checkpoint.preprocess, frames=None).normalise(images)
     with torch.inference_mode(), reduced_precision(torch.device("cpu"), torch.float32):
         output = checkpoint.model.eval()(_as_videos(pixels, served.shape))
         expected = tensors(served.task.decoded(served.task.joined(output)))
