@@ -15,13 +15,14 @@ from vitrail.data.samples import FileAt, Sample
 from vitrail.errors import VitrailError
 from vitrail.evaluation.saved_images import save_images
 from vitrail.task_spec import TaskSpec
+from vitrail.tasks.placed import PlacedTask
 from vitrail.tasks.registry import TASKS, resolve
 from vitrail.tasks.task import Task
 from vitrail.training.loop import Trainer
 from vitrail.training.recipe import Recipe
 
 SOURCE = "scenes:size=32,train=24,val=6,test=5,objects=1-2,classes=3"
-NAMES = [name for name in TASKS if resolve(TaskSpec(name)).whole_image]
+NAMES = [name for name in TASKS if isinstance(resolve(TaskSpec(name)), PlacedTask)]
 TINY: dict[str, Any] = {"stem": [[4, 2], [8, 2], [16, 2]], "embed_dim": 16, "num_heads": 2, "depth": 1}
 DECODERS: dict[str, Any] = {
     "detection": {"pyramid_dim": 8},
@@ -50,7 +51,7 @@ def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
     return trained(request.param, tmp_path_factory.mktemp("runs") / request.param)
 
 
-def told(run: vitrail.Run) -> tuple[Task, tuple[str, ...]]:
+def task_and_names(run: vitrail.Run) -> tuple[Task, tuple[str, ...]]:
     checkpoint = run.checkpoint
     return resolve(checkpoint.task), checkpoint.class_names
 
@@ -88,7 +89,10 @@ def test_predictions_have_the_size_of_the_image_and_are_drawn(run: vitrail.Run, 
     (found,) = vitrail.predict(run.path, tmp_path / "wide.png")
     assert (found.path, found.error, found.size) == (str(tmp_path / "wide.png"), None, (20, 50))
     named = save_images(
-        [found], [Sample("wide.png", (), None, FileAt(str(tmp_path / "wide.png")))], *told(run), tmp_path / "drawn"
+        [found],
+        [Sample("wide.png", (), None, FileAt(str(tmp_path / "wide.png")))],
+        *task_and_names(run),
+        tmp_path / "drawn",
     )
     assert list(named) == [found]
     drawn = sorted(path for path in (tmp_path / "drawn").iterdir() if path.suffix == ".png")

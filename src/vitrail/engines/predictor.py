@@ -16,6 +16,7 @@ from ..data.preprocess import Preprocess
 from ..data.resize import to_float
 from ..errors import VitrailError
 from ..tasks.outcomes import Prediction
+from ..tasks.placed import PlacedTask
 from ..tasks.registry import resolve_for
 from ..tasks.task import Task
 from .engine import Engine
@@ -53,7 +54,7 @@ class Predictor:
             raise VitrailError(f"batch size {batch_size} is not possible: use 1 or more")
         if tta not in TTA:
             raise VitrailError(f"tta {tta!r} is not possible: use {', '.join(TTA)}")
-        if tta != "none" and task.whole_image:  # a mirrored view has its objects and pixels elsewhere
+        if tta != "none" and isinstance(task, PlacedTask):  # a mirrored view has its objects and pixels elsewhere
             raise VitrailError(f"{task.name} has no test-time augmentation: leave --tta out")
         self.tta = tta
         self.engine = engine

@@ -8,6 +8,7 @@ from ..data.open import Sample, read_image
 from ..errors import VitrailError
 from ..pages.image import displayable
 from ..tasks.outcomes import Names, Prediction
+from ..tasks.placed import PlacedTask
 from ..tasks.task import Task
 
 
@@ -28,7 +29,7 @@ def save_images(
     Raises:
         VitrailError: the folder has files already, the task's predictions cannot be drawn, or an image is gone.
     """
-    if not task.whole_image:
+    if not isinstance(task, PlacedTask):
         raise VitrailError(
             f"predictions of {task.name} have no place in the image to draw: leave --save-images out, or use vitrail "
             "explain, which draws where the model looks"
@@ -50,7 +51,9 @@ def require_empty(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
 
 
-def _save(prediction: Prediction, sample: Sample, task: Task, names: Names, folder: Path, taken: set[str]) -> None:
+def _save(
+    prediction: Prediction, sample: Sample, task: PlacedTask, names: Names, folder: Path, taken: set[str]
+) -> None:
     image = displayable(read_image(sample))
     stem = _free(Path(sample.name).stem or "image", taken)
     for suffix, content in task.drawn(image, prediction, names).items():

@@ -6,17 +6,17 @@ from typing import Any, ClassVar
 from jaxtyping import Float
 from torch import Tensor
 
-from ..data.loader import Batch, Views
+from ..data.loader import Views
 from ..errors import VitrailError
 from ..models.fields import ModelConfig
 from ..nn import BaseVisionModel
 from ..tasks.depth import Depth
 from ..tasks.maps import resized_map
-from .objective import Augmentation, Labels, Loss, Moment, Objective, ObjectiveConfig
+from .objective import Augmentation, Labels, Loss, ObjectiveConfig, OutputObjective
 from .segmentation import MapView, dense_size
 
 
-class DepthLoss(Objective):
+class DepthLoss(OutputObjective):
     """Scale-invariant error of the logarithm of the depth.
 
     Args:
@@ -29,9 +29,6 @@ class DepthLoss(Objective):
         super().__init__(model)
         self.task = task
         self.scale_invariance = scale_invariance
-
-    def forward(self, batch: Batch, moment: Moment) -> Loss:
-        return self.loss_of(self.model(batch.pixels), batch.targets)
 
     def loss_of(self, output: Float[Tensor, "B h w"], target: Float[Tensor, "B H W"]) -> Loss:
         resized = resized_map(output.float(), target.shape[1:])

@@ -12,7 +12,7 @@ from ..data.loader import Batch, Views
 from ..models.fields import ModelConfig
 from ..nn import BaseVisionModel, DenseDetections, DetectionHead, Detections, Tokens
 from .dense_detection_loss import dense_detection_loss
-from .objective import Augmentation, Labels, Loss, Moment, Objective, ObjectiveConfig
+from .objective import Augmentation, Labels, Loss, Moment, ObjectiveConfig, OutputObjective
 from .segmentation import dense_size
 from .set_loss import SetLosses, set_loss
 
@@ -21,7 +21,7 @@ OVERLAP_WEIGHT = 2.0
 code)."""
 
 
-class BoxLoss(Objective):
+class BoxLoss(OutputObjective):
     """Loss of a detector.
 
     A DETR has the set loss after every block of its decoder (Carion et al., 2020, section 3.2).

@@ -168,15 +168,6 @@ class Objective(nn.Module, ABC):
         """Compute the loss of a batch on the model's device. Random numbers come from torch's generator, which is
         seeded before each step, so that a run can be resumed."""
 
-    def loss_of(self, output: Any, target: Any) -> Loss:
-        """Loss of an output of the model, for objectives that can be one of several on the outputs of one model.
-
-        Args:
-            output: the model's output.
-            target: targets of the batch, as `forward` takes them.
-        """
-        raise NotImplementedError(f"{type(self).__name__} needs the images of its batch")
-
     def trivial(self, batch: Batch) -> Trivial | None:
         """The best known prediction for a batch that needs no training; by default None."""
         return None
@@ -206,6 +197,22 @@ class Objective(nn.Module, ABC):
     def own_state(self) -> dict[str, Tensor]:
         """Tensors of the run's state that are not the model's: a teacher's weights, centres, learned temperatures."""
         return {name: tensor for name, tensor in self.state_dict().items() if not name.startswith("model.")}
+
+
+class OutputObjective(Objective):
+    """Objective whose loss depends on the model's output and the targets alone; it can be one of several of a model."""
+
+    @abstractmethod
+    def loss_of(self, output: Any, target: Any) -> Loss:
+        """Loss of the output for a batch.
+
+        Args:
+            output: the model's output.
+            target: targets of the batch.
+        """
+
+    def forward(self, batch: Batch, moment: Moment) -> Loss:
+        return self.loss_of(self.model(batch.pixels), batch.targets)
 
 
 def require_fraction(name: str, value: float) -> None:

@@ -10,15 +10,15 @@ from torch import Tensor
 
 from ..data.annotations import IGNORED
 from ..data.joint import JointView, MapTarget
-from ..data.loader import Batch, Views
+from ..data.loader import Views
 from ..errors import VitrailError
 from ..models.fields import ModelConfig
 from ..nn import BaseVisionModel
 from ..tasks.maps import resized_logits
-from .objective import Augmentation, Labels, Loss, Moment, Objective, ObjectiveConfig
+from .objective import Augmentation, Labels, Loss, ObjectiveConfig, OutputObjective
 
 
-class PixelLoss(Objective):
+class PixelLoss(OutputObjective):
     """Cross entropy and Dice loss of logits, which are interpolated to the size of the target.
 
     Args:
@@ -31,9 +31,6 @@ class PixelLoss(Objective):
         super().__init__(model)
         self.dice = dice
         self.label_smoothing = label_smoothing
-
-    def forward(self, batch: Batch, moment: Moment) -> Loss:
-        return self.loss_of(self.model(batch.pixels), batch.targets)
 
     def loss_of(self, output: Float[Tensor, "B K h w"], target: Int[Tensor, "B H W"]) -> Loss:
         logits = resized_logits(output.float(), target.shape[1:])

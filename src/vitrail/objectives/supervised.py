@@ -18,13 +18,13 @@ from .class_losses import (
     logit_shift,
     sampling_weights,
 )
-from .objective import Labels, Loss, Moment, Objective, ObjectiveConfig
+from .objective import Labels, Loss, Moment, ObjectiveConfig, OutputObjective
 
 if TYPE_CHECKING:
     from ..data.augment import Mix
 
 
-class Supervised(Objective):
+class Supervised(OutputObjective):
     """Loss of a classifier's logits.
 
     Args:

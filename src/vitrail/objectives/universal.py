@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import torch
 from torch import Tensor
 
 from ..data.joint import JointView
@@ -13,7 +14,7 @@ from ..models.fields import ModelConfig
 from ..nn import BaseVisionModel
 from ..tasks.universal import Universal, samples_of
 from .detection import DetectionConfig
-from .objective import Augmentation, Labels, Loss, Moment, Objective, ObjectiveConfig
+from .objective import Augmentation, Labels, Loss, Moment, Objective, ObjectiveConfig, OutputObjective
 from .segmentation import dense_size, packed
 
 
@@ -27,7 +28,10 @@ class WeightedSum(Objective):
     """
 
     def __init__(
-        self, model: BaseVisionModel[ModelConfig], objectives: Mapping[str, Objective], weights: Mapping[str, float]
+        self,
+        model: BaseVisionModel[ModelConfig],
+        objectives: Mapping[str, OutputObjective],
+        weights: Mapping[str, float],
     ) -> None:
         super().__init__(model)
         # Not as submodules: each has the same model, which is saved once.
@@ -40,13 +44,8 @@ class WeightedSum(Objective):
             name: objective.loss_of(getattr(output, name), batch.targets[name])
             for name, objective in self.losses.items()
         }
-        total = sum((self.weights[name] * loss.total for name, loss in found.items()), found_zero(found))
+        total = torch.stack([self.weights[name] * loss.total for name, loss in found.items()]).sum()
         return Loss(total, {name: loss.total.detach() for name, loss in found.items()})
-
-
-def found_zero(found: Mapping[str, Loss]) -> Tensor:
-    """A zero to add losses to."""
-    return next(iter(found.values())).total.new_zeros(())
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,10 +87,12 @@ class UniversalObjectiveConfig(ObjectiveConfig):
         if labels is None or not isinstance(labels.task, Universal):
             raise VitrailError("objective universal needs labels of several tasks: give a source that has them")
         task = labels.task
-        built: dict[str, Objective] = {}
+        built: dict[str, OutputObjective] = {}
         for name, part in task.parts.items():
             own = Labels(part, task.names_of(name, labels.names), samples_of(name, labels.samples), labels.preprocess)
-            built[name] = objective_config(part.objective)().build(model, own)
+            objective = objective_config(part.objective)().build(model, own)
+            assert isinstance(objective, OutputObjective), part.objective
+            built[name] = objective
         return WeightedSum(model, built, {name: getattr(self, name) for name in built})
 
     def plans(self, config: ModelConfig) -> bool:

@@ -15,6 +15,7 @@ from ..nn import BaseVisionModel
 from ..nn.init import without_weights
 from ..objectives.objective import Augmentation, Labels, Objective, ObjectiveConfig
 from ..objectives.registry import objective_config
+from ..tasks.placed import PlacedTask
 from ..tasks.registry import TASKS, resolve
 from ..tasks.task import Task
 
@@ -48,7 +49,9 @@ def example_views(objective: ObjectiveConfig, config: ModelConfig) -> tuple[Any,
     preprocess = _preprocess(config)
     target = None
     if objective.tasks:
-        target = _task_of(objective, config).example_target(preprocess.image_size, _names(config))
+        task = _task_of(objective, config)
+        assert isinstance(task, PlacedTask), f"{objective.name} plans its step, which needs an example of a target"
+        target = task.example_target(preprocess.image_size, _names(config))
     views = objective.views(Augmentation(Augment(), preprocess, config))
     with torch.random.fork_rng(devices=[]):
         images, target = views(torch.zeros(preprocess.fitted_shape), target)

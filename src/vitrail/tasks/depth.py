@@ -13,7 +13,6 @@ from torch import Tensor
 from ..data.joint import MapTarget, Window, placed
 from ..data.samples import Sample, Source
 from ..data.survey import Survey
-from ..data.targets import Targets
 from ..errors import VitrailError
 from ..pages.html import section, table
 from ..pages.image import png_bytes
@@ -21,9 +20,9 @@ from ..pages.overlay import number_map
 from ..tables import number_text, plain_table
 from ..task_spec import TaskSpec
 from .depth_metrics import DepthEvaluation, DepthMetrics, depth_errors
-from .maps import MapReader, read_map, resized_map
-from .outcomes import Cells, Curve, Mistake, Names, Panel, Prediction
-from .task import Task, same_kind
+from .maps import MapTask, read_map, resized_map
+from .outcomes import Curve, Mistake, Names, Panel, Prediction
+from .task import same_kind
 
 _MEASURED = 200
 """Most training maps that the unit is fitted to."""
@@ -46,7 +45,7 @@ class DepthPrediction(Prediction):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Depth(Task):
+class Depth(MapTask):
     """Depth: outputs (B, h, w) are inverse depths, 0 or more, larger for nearer objects; labels are maps of depths.
 
     depth = 1 / (output / middle + 1 / deepest).
@@ -62,8 +61,6 @@ class Depth(Task):
     objective: ClassVar[str] = "depth"
     curve: ClassVar[Curve] = Curve(title="Validation AbsRel", columns={"AbsRel": "val_abs_rel"})
     decoded_name: ClassVar[str] = "depth"
-    whole_image: ClassVar[bool] = True
-    keeps_outputs: ClassVar[bool] = False
 
     middle: float | None = None
     deepest: float | None = None
@@ -109,24 +106,8 @@ class Depth(Task):
             return self
         return old if 1 / 3 <= old.middle / self.middle <= 3 else None
 
-    def targets(self, samples: Sequence[Sample], names: Names) -> list[MapTarget]:
-        """The true map of each sample, at its own resolution; NaN where the depth is not known."""
-        return [MapTarget(read_map(sample)) for sample in samples]
-
-    def target_reader(self, samples: Sequence[Sample], names: Names) -> Targets:
-        return MapReader(tuple(samples))
-
     def example_target(self, size: tuple[int, int], names: Names) -> MapTarget:
         return MapTarget(torch.ones(size))
-
-    def written(self, sample: Sample, names: Names) -> str:
-        return ""
-
-    def true_cells(self, sample: Sample, names: Names) -> Cells:
-        return ()
-
-    def label_columns(self, names: Names) -> dict[str, type[str] | type[float]]:
-        return {}
 
     def match(self, source: Source, names: Names) -> Source:
         same_kind(self, source)

@@ -27,7 +27,8 @@ from .detection_metrics import DetectionEvaluation, DetectionMetrics
 from .object_errors import ObjectErrors, counted, object_errors
 from .object_prediction import FoundObject, ObjectPrediction
 from .outcomes import Cells, Curve, Document, Mistake, Names, Panel
-from .task import Task, same_kind
+from .placed import PlacedTask
+from .task import same_kind
 
 SHOWN = 0.3
 """Probability from which an object is shown. Those of a dense detector include how well its box fits, so that even
@@ -61,7 +62,7 @@ def true_objects(sample: Sample) -> TrueObjects:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Detection(Task):
+class Detection(PlacedTask):
     """Detection: outputs are `Detections` of a DETR or `DenseDetections`, labels a `Box` for each object.
 
     Attributes:
@@ -76,8 +77,6 @@ class Detection(Task):
         title="Validation average precision", columns={"AP": "val_ap", "AP50": "val_ap50", "AP75": "val_ap75"}
     )
     decoded_name: ClassVar[str] = "detections"
-    whole_image: ClassVar[bool] = True
-    keeps_outputs: ClassVar[bool] = False
 
     threshold: float = SHOWN
 

@@ -11,6 +11,9 @@ from torch import Tensor
 from ..data.annotations import IGNORED, MapLabel
 from ..data.joint import MapTarget
 from ..data.samples import Sample
+from ..data.targets import Targets
+from .outcomes import Cells, Names
+from .placed import PlacedTask
 
 
 def read_map(sample: Sample) -> Shaped[Tensor, "H W"]:
@@ -52,3 +55,23 @@ class MappedClasses:
         classes = self.label.read()
         table = torch.tensor([*self.order, IGNORED], dtype=torch.int16)  # -1, which is ignored, is the last
         return table[classes.long()]
+
+
+class MapTask(PlacedTask):
+    """Task whose labels are maps; a map is compared at its own resolution, and has no text in a table."""
+
+    def targets(self, samples: Sequence[Sample], names: Names) -> list[MapTarget]:
+        """The true map of each sample, at its own resolution: `IGNORED`, or NaN, where it is not known."""
+        return [MapTarget(read_map(sample)) for sample in samples]
+
+    def target_reader(self, samples: Sequence[Sample], names: Names) -> Targets:
+        return MapReader(tuple(samples))
+
+    def written(self, sample: Sample, names: Names) -> str:
+        return ""
+
+    def true_cells(self, sample: Sample, names: Names) -> Cells:
+        return ()
+
+    def label_columns(self, names: Names) -> dict[str, type[str] | type[float]]:
+        return {}

@@ -10,19 +10,18 @@ from torch import Tensor
 
 from ..data.annotations import IGNORED
 from ..data.joint import MapTarget, Window, placed
-from ..data.samples import Sample, Source
+from ..data.samples import Source
 from ..data.survey import Survey
-from ..data.targets import Targets
 from ..errors import VitrailError
 from ..pages.html import section, table
 from ..pages.image import index_png, png_bytes
 from ..pages.overlay import over_classes
 from ..tables import plain_table
 from ..task_spec import SEGMENTATION, TaskSpec
-from .maps import MappedClasses, MapReader, read_map, resized_logits
-from .outcomes import Cells, Curve, Mistake, Names, Panel, Prediction
+from .maps import MappedClasses, MapTask, resized_logits
+from .outcomes import Curve, Mistake, Names, Panel, Prediction
 from .segmentation_metrics import SegmentationEvaluation, SegmentationMetrics
-from .task import Task, same_kind
+from .task import same_kind
 from .worth import with_margin
 
 
@@ -41,7 +40,7 @@ class MapPrediction(Prediction):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Segmentation(Task):
+class Segmentation(MapTask):
     """Segmentation: outputs are logits (B, K, h, w) of the classes of pixels, labels maps of classes."""
 
     name: ClassVar[str] = "segmentation"
@@ -54,8 +53,6 @@ class Segmentation(Task):
         percent=True,
     )
     decoded_name: ClassVar[str] = "probabilities"
-    whole_image: ClassVar[bool] = True
-    keeps_outputs: ClassVar[bool] = False
 
     @property
     def spec(self) -> TaskSpec:
@@ -75,24 +72,8 @@ class Segmentation(Task):
                 "may be the background"
             )
 
-    def targets(self, samples: Sequence[Sample], names: Names) -> list[MapTarget]:
-        """The true map of each sample, at its own resolution."""
-        return [MapTarget(read_map(sample)) for sample in samples]
-
-    def target_reader(self, samples: Sequence[Sample], names: Names) -> Targets:
-        return MapReader(tuple(samples))
-
     def example_target(self, size: tuple[int, int], names: Names) -> MapTarget:
         return MapTarget(torch.zeros(size, dtype=torch.int16))
-
-    def written(self, sample: Sample, names: Names) -> str:
-        return ""
-
-    def true_cells(self, sample: Sample, names: Names) -> Cells:
-        return ()
-
-    def label_columns(self, names: Names) -> dict[str, type[str] | type[float]]:
-        return {}
 
     def match(self, source: Source, names: Names) -> Source:
         """Return the source with its classes in the model's order."""

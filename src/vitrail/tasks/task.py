@@ -35,16 +35,10 @@ class Task(ABC):
     """Chart of the quality over the epochs."""
     decoded_name: ClassVar[str] = "output"
     """Name of the tensor that `decoded` returns."""
-    whole_image: ClassVar[bool] = False
-    """Whether outputs have places in the image: it is resized as a whole, not cropped, and fractions of its sides stay
-    what they are."""
     by_vectors: ClassVar[bool] = False
     """Whether it interprets the embeddings of images, `embed_images`, in place of the output of `forward`."""
     predict_flags: ClassVar[str] = ""
     """Options that `vitrail predict` needs for its checkpoints, as an example for the user."""
-    keeps_outputs: ClassVar[bool] = True
-    """Whether the outputs of a split fit in memory, as one vector for each image does; they are then kept, for
-    calibration and the report. A task that keeps none has `errors`."""
 
     @property
     @abstractmethod
@@ -106,15 +100,6 @@ class Task(ABC):
     def target_reader(self, samples: Sequence[Sample], names: Names) -> Targets:
         """Function index of a sample -> its target, for training; by default rows of `targets`."""
         return Rows(self.targets(samples, names))
-
-    def example_target(self, size: tuple[int, int], names: Names) -> Any:
-        """A target of one sample as `target_reader` gives it, for planning a step without data.
-
-        Args:
-            size: (height, width) of the image in pixels.
-            names: names of the outputs.
-        """
-        raise NotImplementedError(f"{self.name} has no example of a target")
 
     @abstractmethod
     def written(self, sample: Sample, names: Names) -> str:
@@ -212,23 +197,6 @@ class Task(ABC):
     @abstractmethod
     def mistakes(self, output: Any, target: Any, names: Names, most: int) -> list[Mistake]:
         """At most `most` wrong predictions, the worst first."""
-
-    def drawn(self, image: UInt8[Tensor, "3 H W"], prediction: Any, names: Names) -> dict[str, bytes]:
-        """Files with the prediction for an image, for tasks with `whole_image`: end of the name -> content.
-
-        Args:
-            image: the image at its own size.
-            prediction: the prediction for it.
-            names: names of the outputs.
-        """
-        raise NotImplementedError(f"{self.name} has no pictures")
-
-    def errors(self, output: Any, target: Any) -> Tensor:
-        """Size of the error of each image of a batch, (n,): the report shows the images with the largest.
-
-        For tasks that keep no outputs; others find their mistakes in all outputs.
-        """
-        raise NotImplementedError(f"{self.name} keeps its outputs")
 
     def panels(self, image: UInt8[Tensor, "3 H W"], target: Any, output: Any, names: Names) -> "list[Panel]":
         """Pictures of a target, and of the output beside it, for the report; by default none.

@@ -22,6 +22,7 @@ from .classification import Classification
 from .depth import Depth
 from .detection import Detection
 from .outcomes import Cells, Curve, Mistake, Names, Panel, Prediction
+from .placed import PlacedTask
 from .segmentation import Segmentation
 from .task import Task, same_kind
 from .universal_metrics import UniversalEvaluation, UniversalMetrics
@@ -53,7 +54,7 @@ class _Readers:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Universal(Task):
+class Universal(PlacedTask):
     """Several tasks: outputs are `TaskOutputs`, and the labels of a sample (task, labels) pairs.
 
     Attributes:
@@ -76,8 +77,6 @@ class Universal(Task):
         },
         percent=True,
     )
-    whole_image: ClassVar[bool] = True
-    keeps_outputs: ClassVar[bool] = False
 
     tasks: tuple[str, ...] = tuple(KINDS)
     object_names: tuple[str, ...] = ()
@@ -166,7 +165,7 @@ class Universal(Task):
         found = {
             name: task.example_target(size, self.names_of(name, names))
             for name, task in self.parts.items()
-            if task.whole_image
+            if isinstance(task, PlacedTask)
         }
         return {**({"classification": torch.zeros(len(names))} if "classification" in self.tasks else {}), **found}
 
@@ -248,7 +247,7 @@ class Universal(Task):
         found = [
             task.errors(getattr(output, name), target.parts[name])
             for name, task in self.parts.items()
-            if task.whole_image
+            if isinstance(task, PlacedTask)
         ]
         return torch.stack(found).sum(0) if found else torch.zeros(len(output.classification))  # type: ignore[arg-type]
 
@@ -287,7 +286,7 @@ class Universal(Task):
         return {
             f"-{name}{suffix.removeprefix(f'-{name}')}": content
             for name, task in self.parts.items()
-            if task.whole_image
+            if isinstance(task, PlacedTask)
             for suffix, content in task.drawn(image, self._sized(prediction, name), self.names_of(name, names)).items()
         }
 

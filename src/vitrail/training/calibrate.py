@@ -6,6 +6,7 @@ from typing import Any
 
 from ..checkpoint.contract import load, save
 from ..models.registry import override
+from ..tasks.placed import PlacedTask
 from .measure import outputs
 from .setup import RunSetup
 
@@ -23,7 +24,7 @@ def calibrated(setup: RunSetup, path: Path, output: Any = None) -> RunSetup:
         does.
     """
     data, part = setup.data, setup.part("val")
-    if not setup.by_task or data.task is None or not data.task.keeps_outputs or not len(part):
+    if not setup.by_task or data.task is None or isinstance(data.task, PlacedTask) or not len(part):
         return setup
     best = load(path)
     found = outputs(setup, best.model, "val") if output is None else output

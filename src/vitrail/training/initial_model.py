@@ -17,6 +17,7 @@ from ..models.registry import canonical_name, model_config, override
 from ..nn import BaseVisionModel, init_vit
 from ..objectives.objective import Transform
 from ..rewrites.registry import merge_lora, rewrite
+from ..tasks.placed import PlacedTask
 from ..tasks.task import Task
 from .channels import channel_statistics, given_statistics, require_scale
 from .recipe import Recipe, chosen
@@ -100,7 +101,7 @@ def fresh_checkpoint(recipe: Recipe, data: TrainingData, own: OwnParts) -> Check
     size = pair(config.image_size)
     given = given_statistics(recipe.mean, recipe.std, data.channels)
     mean, std = given or channel_statistics(data.train.reader(data.channels), len(data.train), recipe.seed)
-    whole = data.task is not None and data.task.whole_image and bool(chosen(recipe.objective).tasks)
+    whole = isinstance(data.task, PlacedTask) and bool(chosen(recipe.objective).tasks)
     preprocess = Preprocess(
         image_size=size,
         crop=1.0 if whole or min(size) <= 64 else 0.9,
@@ -152,7 +153,7 @@ def adapted_checkpoint(recipe: Recipe, data: TrainingData, pretrained: Stored) -
             changes |= data.task.model_fields(pretrained.config, data.names)
     loaded = build_checkpoint(pretrained, changes)
     preprocess = loaded.preprocess
-    if labelled and data.task is not None and data.task.whole_image:
+    if labelled and isinstance(data.task, PlacedTask):
         preprocess = replace(preprocess, crop=1.0, stretch=True)
     if given := given_statistics(recipe.mean, recipe.std, channels):
         preprocess = replace(preprocess, mean=given[0], std=given[1])

@@ -16,6 +16,7 @@ from ..engines.torch_engine import TorchEngine
 from ..models.fields import ModelConfig
 from ..nn import BaseVisionModel, EmbeddingModel
 from ..tasks.outcomes import Evaluation
+from ..tasks.placed import PlacedTask
 from ..tasks.worth import Baseline, percent_interval, wilson
 from .feature_quality import FeatureQuality, feature_quality
 from .loop import LogRow, Trainer
@@ -157,7 +158,7 @@ class Scored:
 def score(setup: RunSetup, model: BaseVisionModel[ModelConfig], split: str) -> Scored:
     """Evaluate the model on a split by the task's metrics."""
     task, names = setup.task_for(model), setup.data.names
-    if task.keeps_outputs:
+    if not isinstance(task, PlacedTask):
         output = outputs(setup, model, split)
         metrics = task.metrics(names)
         metrics.update(output, task.targets(setup.part(split).samples, names))
