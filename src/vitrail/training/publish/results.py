@@ -2,45 +2,37 @@
 
 import os
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor, nn
-from torch.utils._pytree import tree_leaves, tree_map_only
+from torch import nn
 
-from ...checkpoint.contract import load
 from ...checkpoint.origin import origin_words, public_name
-from ...data.open import BadImage, read_image
-from ...data.samples import Sample
 from ...engines.precision import on_device
 from ...errors import VitrailError
-from ...lens.explanation import last_layer_map
-from ...models.fields import ModelConfig
-from ...nn import AnyAttend, BaseVisionModel
+from ...nn import AnyAttend
 from ...objectives.distill import DistillConfig
 from ...objectives.objective import ObjectiveConfig
 from ...pages.html import panes, section
 from ...pages.image import displayable
-from ...tasks.outcomes import Curve, Mistake, Panel
-from ...tasks.task import Task
-from ...tasks.universal import UniversalTargets
+from ...tasks.outcomes import Curve
 from ...tasks.worth import epochs
 from ...tasks.worth import images as images_words
 from ..folder import DATA, RunFolder
 from ..loop import Trainer
-from ..measure import BATCH_SIZE, Scored, predictor_of
+from ..measure import BATCH_SIZE, Scored
 from ..outline import image_counts
 from ..recipe import Recipe, chosen
 from ..recipe_file import read_recipe, recipe_to_yaml
 from ..setup import RunSetup
+from .drawings import attention, batch, conflicts, file_name, mistakes
 from .model_card import CardFacts, write_card
 from .next_steps import commands, reading_flags
-from .report import DrawnConflict, DrawnMistake, DrawnSample, Report, write_report
+from .report import Report, write_report
 
-_MISTAKES, _BATCH, _CONFLICTS, _MEMBERS, _LOOKED_AT = 12, 24, 12, 8, 6
+_LOOKED_AT = 6
+"""Images whose attention is shown for a run without labels."""
 
 _LIMITS = (
     "The numbers hold for images like those of the evaluation. An image of something else still gets an answer, and a "
@@ -86,12 +78,12 @@ def write_results(folder: RunFolder, setup: RunSetup, trainer: Trainer, result: 
         evaluation=found,
         cautions=result.cautions,
         sections=[*(task.report(found) if task else []), *_objective_sections(setup, trainer)],
-        mistakes=_mistakes(folder, setup, result.scored),
-        batch=_batch(setup),
+        mistakes=mistakes(folder, setup, result.scored),
+        batch=batch(setup),
         recipe_yaml=recipe_to_yaml(_public(setup.recipe)),
         versions=made["versions"],
         conflict_count=len(setup.data.survey.conflicts),
-        conflicts=_conflicts(setup),
+        conflicts=conflicts(setup),
         commands=_commands(setup, made, predicts=task is not None),
         beside=curves_beside(setup.recipe.beside, setup.objective_config),
     )
@@ -211,8 +203,8 @@ def _objective_sections(setup: RunSetup, trainer: Trainer) -> list[str]:
     split, part = setup.held_out
     if not len(part):
         return []
-    batch = next(setup.validation_loader(split, BATCH_SIZE).once())
-    sections = trainer.objective.report(trainer.placed(batch, trainer.image_size), setup.preprocess)
+    example = next(setup.validation_loader(split, BATCH_SIZE).once())
+    sections = trainer.objective.report(trainer.placed(example, trainer.image_size), setup.preprocess)
     return sections if setup.by_task else [*sections, *_attention_section(setup, trainer.evaluated)]
 
 
@@ -222,100 +214,10 @@ def _attention_section(setup: RunSetup, model: nn.Module) -> list[str]:
     figures = ""
     for index in range(min(_LOOKED_AT, len(part))):
         image = setup.readers[split](index)
-        attention = _attention(model.eval(), on_device(setup.preprocess.normalise(image), setup.device))
-        if attention is None:
+        looked = attention(model.eval(), on_device(setup.preprocess.normalise(image), setup.device))
+        if looked is None:
             return []
-        name = _file_name(part.samples[index])
-        figures += f"<figure>{panes(displayable(image), attention.cpu(), name)}</figure>"
+        name = file_name(part.samples[index])
+        figures += f"<figure>{panes(displayable(image), looked.cpu(), name)}</figure>"
     note = "Attention of the last layer, mean over its heads, from the tokens that the output is made of."
     return [section("Where it looks", f'<div class="images">{figures}</div>', note)] if figures else []
-
-
-def _mistakes(folder: RunFolder, setup: RunSetup, scored: Scored) -> list[DrawnMistake]:
-    """The worst mistakes of the best checkpoint, with its attention, or with pictures of truth and prediction."""
-    data, (split, part) = setup.data, setup.held_out
-    if data.task is None or (scored.output is None and scored.errors is None):
-        return []
-    model = load(folder.checkpoints / "best").model
-    if scored.errors is not None:
-        return _drawn_beside(setup, data.task, model, scored.errors)
-    task, drawn = setup.task_for(model), []
-    for mistake in task.mistakes(scored.output, data.targets(part), data.names, _MISTAKES):
-        image = setup.readers[split](mistake.index)
-        attention = _attention(model, setup.preprocess.normalise(image))
-        drawn.append(_drawn(displayable(image), part.samples[mistake.index], mistake, attention=attention))
-    return drawn
-
-
-def _drawn_beside(
-    setup: RunSetup, task: Task, model: BaseVisionModel[ModelConfig], errors: Tensor
-) -> list[DrawnMistake]:
-    """The images with the largest errors, with pictures of truth and prediction."""
-    split, part = setup.held_out
-    worst = errors.argsort(descending=True, stable=True)[:_MISTAKES].tolist()
-    samples, names = [part.samples[index] for index in worst], setup.data.names
-    images = torch.stack([setup.readers[split](index) for index in worst])
-    (output,) = predictor_of(setup, model).outputs([images])
-    targets = task.targets(samples, names)
-    drawn = []
-    for mistake in task.mistakes(output, targets, names, _MISTAKES):
-        image, at = displayable(images[mistake.index]), mistake.index
-        panels = task.panels(image, _row(targets, at), _row(output, at), names)
-        drawn.append(_drawn(image, samples[at], mistake, panels=panels))
-    return drawn
-
-
-def _drawn(
-    image: Tensor, sample: Sample, words: Mistake, *, attention: Tensor | None = None, panels: Sequence[Panel] = ()
-) -> DrawnMistake:
-    return DrawnMistake(image=image, name=_file_name(sample), words=words, attention=attention, panels=panels)
-
-
-def _conflicts(setup: RunSetup) -> list[DrawnConflict]:
-    """The first groups of equal images with different labels; without those whose file is gone since the survey."""
-    describe, preprocess = setup.data.survey.source.describe, setup.preprocess
-    drawn = []
-    for group in setup.data.survey.conflicts[:_CONFLICTS]:
-        with suppress(BadImage):
-            image = read_image(replace(group[0], strict=False), preprocess.channels, then=preprocess.fit)
-            members = [(_file_name(sample), describe(sample.labels)) for sample in group[:_MEMBERS]]
-            drawn.append(DrawnConflict(image=displayable(image), members=members))
-    return drawn
-
-
-def _file_name(sample: Sample) -> str:
-    """Name of a sample; without its folders if they are those of this machine."""
-    return Path(sample.name).name if Path(sample.name).is_absolute() else sample.name
-
-
-def _attention(model: nn.Module, pixels: Tensor) -> Tensor | None:
-    """Attention of the last layer, (rows, columns); None for a model without attention."""
-    try:
-        return last_layer_map(model, pixels.unsqueeze(0))[0]
-    except VitrailError:
-        return None
-
-
-def _batch(setup: RunSetup) -> list[DrawnSample]:
-    """The first training batch after augmentation, before mixing, with the labels in words."""
-    batch = next(setup.train_loader().batches())
-    pixels = tree_leaves(batch.pixels)[0][:_BATCH]  # the first view if a sample has several
-    images = [displayable(setup.preprocess.viewable(image)) for image in pixels]
-    task, names = setup.data.task, setup.data.names
-    if task is None or batch.targets is None:
-        return [DrawnSample(image) for image in images]
-    drawn = []
-    for at, image in enumerate(images):
-        target = _row(batch.targets, at)
-        panels = task.panels(image, target, None, names)
-        drawn.append(DrawnSample(panels[0].image if panels else image, task.label_words(target, names)))
-    return drawn
-
-
-def _row(targets: Any, index: int) -> Any:
-    """The target of one sample, see `Task.targets`."""
-    if isinstance(targets, list):
-        return targets[index]
-    if isinstance(targets, UniversalTargets):
-        return targets.row(index)
-    return tree_map_only(Tensor, lambda values: values[index], targets)
