@@ -24,7 +24,7 @@ from .preprocess import Preprocess
 from .resize import resize
 
 LEAST_VISIBLE = 0.3
-"""Fraction of a box that has to be inside the window; of less, nobody could tell what it is."""
+"""Least fraction of a box inside the window; boxes with less are left out, as their object is hardly visible."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from ..models.mae import MAEConfig
 from ..models.vit import ViTConfig
 from ..nn import BaseVisionModel, MaskedAutoencoder, Reconstruction
 from ..nn.masking import patchify, unpatchify
+from .decoder_options import decoder_fields, require_decoder
 from .encoders import small_vit
 from .objective import ONE_COLOUR, Labels, Loss, Moment, Objective, ObjectiveConfig, Trivial, require_fraction
 from .reconstructions import MOST_DRAWN, reconstruction_section
@@ -100,17 +101,13 @@ class MAEObjectiveConfig(ObjectiveConfig):
 
     def __post_init__(self) -> None:
         require_fraction("mask_ratio", self.mask_ratio)
-        if self.decoder_dim is not None and (self.decoder_dim < 32 or self.decoder_dim % 32):
-            raise VitrailError(f"objective.decoder_dim is {self.decoder_dim}: it needs to be a multiple of 32")
-        if self.decoder_depth is not None and not 1 <= self.decoder_depth <= 1000:
-            raise VitrailError(f"objective.decoder_depth is {self.decoder_depth}: it needs at least 1, at most 1000")
+        require_decoder(self.decoder_dim, self.decoder_depth)
 
     def build(self, model: BaseVisionModel[ModelConfig], labels: Labels | None) -> MaskedReconstruction:
         return MaskedReconstruction(model, normalise=self.normalise)
 
     def model_config(self, config: ModelConfig) -> MAEConfig:
         """Config of a masked autoencoder with the encoder of the variant, which is a mae_* variant or a plain ViT."""
-        given: dict[str, Any] = {"mask_ratio": self.mask_ratio}
         if isinstance(config, ViTConfig):
             width = max(32, config.embed_dim * 2 // 3 // 32 * 32)
             found = shared_fields(config, MAEConfig)
@@ -122,11 +119,7 @@ class MAEObjectiveConfig(ObjectiveConfig):
                 f"objective mae hides patches of a plain ViT, and {type(config).__name__.removesuffix('Config')} is "
                 "not one: choose a vit_* or mae_* variant of `vitrail models`"
             )
-        if self.decoder_dim is not None:
-            given |= {"decoder_dim": self.decoder_dim, "decoder_heads": self.decoder_dim // 32}
-        if self.decoder_depth is not None:
-            given["decoder_depth"] = self.decoder_depth
-        return replace(config, **given)
+        return replace(config, mask_ratio=self.mask_ratio, **decoder_fields(self.decoder_dim, self.decoder_depth))
 
     def default_model(self, side: int) -> tuple[str, dict[str, Any], int]:
         return small_vit(side)

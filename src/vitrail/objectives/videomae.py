@@ -16,6 +16,7 @@ from ..models.videomae import VideoMAEConfig
 from ..models.videomae_pretraining import VideoMAEPretrainingConfig
 from ..nn import BaseVisionModel, Reconstruction, TubeAutoencoder
 from ..nn.tubes import tubify, untubify
+from .decoder_options import decoder_fields, require_decoder
 from .objective import ONE_COLOUR, Labels, Loss, Moment, Objective, ObjectiveConfig, Trivial, require_fraction
 from .reconstructions import MOST_DRAWN, reconstruction_section
 
@@ -113,17 +114,13 @@ class VideoMAEObjectiveConfig(ObjectiveConfig):
 
     def __post_init__(self) -> None:
         require_fraction("mask_ratio", self.mask_ratio)
-        if self.decoder_dim is not None and (self.decoder_dim < 32 or self.decoder_dim % 32):
-            raise VitrailError(f"objective.decoder_dim is {self.decoder_dim}: it needs to be a multiple of 32")
-        if self.decoder_depth is not None and not 1 <= self.decoder_depth <= 1000:
-            raise VitrailError(f"objective.decoder_depth is {self.decoder_depth}: it needs at least 1, at most 1000")
+        require_decoder(self.decoder_dim, self.decoder_depth)
 
     def build(self, model: BaseVisionModel[ModelConfig], labels: Labels | None) -> TubeReconstruction:
         return TubeReconstruction(model, normalise=self.normalise)
 
     def model_config(self, config: ModelConfig) -> VideoMAEPretrainingConfig:
         """Config of a tube autoencoder with the encoder of the variant, which is VideoMAE's."""
-        given: dict[str, Any] = {"mask_ratio": self.mask_ratio}
         if isinstance(config, VideoMAEConfig):
             width = max(32, config.embed_dim // 2 // 32 * 32)
             found = shared_fields(config, VideoMAEPretrainingConfig)
@@ -134,11 +131,7 @@ class VideoMAEObjectiveConfig(ObjectiveConfig):
                 f"objective videomae hides tubelets of a ViT, and {type(config).__name__.removesuffix('Config')} is "
                 "none: choose a videomae_* variant of `vitrail models`"
             )
-        if self.decoder_dim is not None:
-            given |= {"decoder_dim": self.decoder_dim, "decoder_heads": self.decoder_dim // 32}
-        if self.decoder_depth is not None:
-            given["decoder_depth"] = self.decoder_depth
-        return replace(config, **given)
+        return replace(config, mask_ratio=self.mask_ratio, **decoder_fields(self.decoder_dim, self.decoder_depth))
 
     def default_model(self, side: int) -> tuple[str, dict[str, Any], int]:
         """A small encoder of 64 tubelets in each pair of frames."""
