@@ -36,11 +36,12 @@ DONE, ELSEWHERE = "", None
 NO_CLASSES, UNUSED = "outputs a vector, not classes", "not trained, evaluated or used for predictions yet"
 STUDIES, LABELS, SCORED = "studies need a classifier", "predicts several labels for each image", "predicts no classes"
 RETRIEVAL, NO_TOKENIZER = "retrieval needs a model of images and texts", "the checkpoint has no tokenizer"
+NO_BOXES = "has no annotations for --task detection"
 OTHER = "needs a model for classification or regression or embedding"
 EXPECTED = {
     # command: one label, many labels, numbers, DINOv2, CLIP tower, CLIP, MAE, DETR
-    "predict": (DONE, DONE, DONE, DONE, DONE, "name the classes to choose from", UNUSED, UNUSED),
-    "eval": (DONE, DONE, DONE, NO_CLASSES, NO_CLASSES, NO_TOKENIZER, UNUSED, UNUSED),
+    "predict": (DONE, DONE, DONE, DONE, DONE, "name the classes to choose from", UNUSED, DONE),
+    "eval": (DONE, DONE, DONE, NO_CLASSES, NO_CLASSES, NO_TOKENIZER, UNUSED, NO_BOXES),
     "embed": (DONE,) * 8,
     "explain": (DONE,) * 8,
     "convert": (DONE,) * 8,
