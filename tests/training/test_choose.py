@@ -11,7 +11,7 @@ from vitrail.objectives.supervised import SupervisedConfig
 from vitrail.rewrites.lora import LoRA
 from vitrail.training.choose import Situation, choose, smaller_batch
 from vitrail.training.optimizer import typical_width
-from vitrail.training.recipe import Recipe
+from vitrail.training.recipe import Recipe, chosen
 
 PHOTOGRAPHS = Situation(train=3000, side=200, channels=3, gpu=False)
 
@@ -54,7 +54,13 @@ def test_the_rate_of_fine_tuning_follows_width_and_batch(
 def test_weights_that_muon_has_trained_go_on_with_muon() -> None:
     situation = replace(PHOTOGRAPHS, pretrained_size=(32, 32), pretrained_by="muon")
     found = choose(Recipe(weights="x", objective=SupervisedConfig()), situation)
-    assert (found.optimizer, found.lr, found.muon_lr) == ("muon", 2e-3, 0.008)
+    assert (found.optimizer, found.lr, found.muon_lr) == ("muon", 2.8e-3, 0.008)
+
+
+@pytest.mark.parametrize(("batch", "used"), [(256, 2e-3), (64, 1e-3), (16, 5e-4)])
+def test_the_rate_falls_with_the_root_of_the_batch(batch: int, used: float) -> None:
+    found = choose(Recipe(objective=SupervisedConfig(), batch_size=batch), PHOTOGRAPHS)
+    assert chosen(found.lr) * batch / found.lr_batch == pytest.approx(used)
 
 
 @pytest.mark.parametrize(

@@ -78,7 +78,7 @@ def choose(recipe: Recipe, situation: Situation, model_size: tuple[int, int] | N
         start_size=recipe.start_size or (0.75 if from_scratch and min(height, width) >= 32 else 1.0),
         evaluate_every=recipe.evaluate_every or _evaluate_every(recipe, epochs),
         optimizer=optimizer,
-        lr=recipe.lr or (2e-3 if optimizer == "muon" else _tuning_lr(recipe, situation, batch) if fine_tuned else 1e-3),
+        lr=recipe.lr or _peak_lr(recipe, situation, batch, optimizer, fine_tuned=fine_tuned),
         muon_lr=recipe.muon_lr or (0.008 if fine_tuned else 0.02),
         augment=recipe.augment
         or chosen(recipe.objective).default_augment(min(height, width))
@@ -159,16 +159,24 @@ def _optimizer(situation: Situation, fine_tuned: bool) -> Literal["adamw", "muon
     return "adamw" if fine_tuned and situation.pretrained_by != "muon" else "muon"
 
 
-def _tuning_lr(recipe: Recipe, situation: Situation, batch: int) -> float:
-    """Peak learning rate of AdamW for fine-tuning, see LOG.md.
+def _peak_lr(recipe: Recipe, situation: Situation, batch: int, optimizer: str, *, fine_tuned: bool) -> float:
+    """Peak learning rate of AdamW, for all weights or for those that Muon leaves, see LOG.md.
 
-    It falls with the width of the layers (Yang et al., 2022, "Tensor programs V") and, as batches are small where
-    images are few, with the root of the batch instead of the batch. Low-rank updates take eight times as much, and with
-    a decay over the layers the last layer takes twice as much.
+    It is stated for a batch of `lr_batch` and scaled linearly from there. As small batches, which few images have, do
+    best with the root of the batch, the stated rate is that much higher.
     """
-    full = min(_HIGHEST_TUNING_LR, _TUNING_LR / situation.width)
+    full = 2e-3 if optimizer == "muon" else _tuning_lr(recipe, situation) if fine_tuned else 1e-3
+    return float(f"{full * math.sqrt(recipe.lr_batch / (batch * recipe.accumulate)):.2g}")
+
+
+def _tuning_lr(recipe: Recipe, situation: Situation) -> float:
+    """Peak learning rate of fine-tuning by AdamW.
+
+    It falls with the width of the layers (Yang et al., 2022, "Tensor programs V"). Low-rank updates take eight times as
+    much, and with a decay over the layers the last layer takes twice as much.
+    """
     factor = (8 if recipe.lora else 1) * (2 if recipe.layer_decay < 1 else 1)
-    return float(f"{full * factor * math.sqrt(recipe.lr_batch / (batch * recipe.accumulate)):.2g}")
+    return factor * min(_HIGHEST_TUNING_LR, _TUNING_LR / situation.width)
 
 
 def _evaluate_every(recipe: Recipe, epochs: float | None) -> float | None:
