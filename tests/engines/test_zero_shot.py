@@ -8,6 +8,7 @@ import pytest
 import tokenizers
 import torch
 import transformers
+from PIL import Image
 
 import vitrail
 from tests.parity.pairs import OPEN_TEXT, OURS, TEXT, VISION
@@ -124,6 +125,22 @@ def test_classes_that_cannot_be_chosen_from(
         zero_shot_predictor(checkpoint, classes, templates, **FAST)
 
 
+def test_class_folders_are_evaluated_by_their_names(clip: Any, tmp_path: Path) -> None:
+    theirs, vocabulary = clip
+    images = pictures()
+    for name, image in zip(("a_cat", "fox", "the dog"), images, strict=True):
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        Image.fromarray(image.permute(1, 2, 0).numpy()).save(tmp_path / "photos" / name / "0.png")
+    checkpoint = vitrail.load(tmp_path)
+    found = vitrail.evaluate(checkpoint, tmp_path / "photos", zero_shot=True, templates=("{}",), **FAST)
+    ids = clip_ids(vocabulary, ["a cat", "fox", "the dog"])
+    pixels = torch.stack([checkpoint.preprocess(image) for image in images])
+    with torch.no_grad():
+        scores = theirs(input_ids=ids, pixel_values=pixels, attention_mask=ids.ne(0).long()).logits_per_image
+    assert found.quality == pytest.approx((scores.argmax(1) == torch.arange(3)).double().mean().item())
+    assert found.loss == pytest.approx(torch.nn.functional.cross_entropy(scores, torch.arange(3)).item(), abs=1e-4)
+
+
 def test_what_is_missing_is_said(clip: Any, tmp_path: Path) -> None:
     checkpoint = vitrail.load(tmp_path)
     with pytest.raises(VitrailError, match="compares images with texts: name the classes"):
@@ -133,6 +150,8 @@ def test_what_is_missing_is_said(clip: Any, tmp_path: Path) -> None:
     (tmp_path / "tokenizer.json").unlink()
     with pytest.raises(VitrailError, match="the checkpoint has no tokenizer"):
         vitrail.predict(vitrail.load(tmp_path), pictures(), classes=CLASSES)
+    with pytest.raises(VitrailError, match="templates are for zero-shot evaluation"):
+        vitrail.evaluate(checkpoint, tmp_path, templates=("{}",))
     classifier = vitrail.create_model("compact_tiny_8")
     other = vitrail.Checkpoint(classifier, (), vitrail.Preprocess(image_size=(8, 8)))
     with pytest.raises(VitrailError, match="this checkpoint is for classification: leave classes out"):

@@ -17,6 +17,7 @@ from .options import (
     Option,
     OptionalOut,
     Precision,
+    Prompts,
     SkipBad,
     SourceArgument,
     Split,
@@ -37,6 +38,7 @@ class Eval:
         vitrail eval runs/flowers flowers/
         vitrail eval runs/flowers flowers/ --split all --json
         vitrail eval runs/flowers flowers/ --rows predictions.xlsx
+        vitrail eval openai/clip-vit-base-patch32 flowers/ --zero-shot
     """
 
     checkpoint: CheckpointArgument
@@ -47,6 +49,9 @@ class Eval:
     device: Device = "auto"
     precision: Precision = "auto"
     tta: Tta = "none"
+    zero_shot: bool = False
+    """A model of images and texts, such as CLIP, chooses among the names of the source's classes."""
+    prompts: Prompts = None
     skip_bad: SkipBad = False
     strict: Strict = True
     json: Json = False
@@ -56,35 +61,31 @@ class Eval:
     """Table of each image with its prediction and true label: .csv, .tsv, .json, .jsonl, .parquet or .xlsx."""
 
     def run(self) -> None:
-        from ..checkpoint.contract import load
-        from ..engines.predictor import output_names
-        from ..evaluation.evaluate import evaluate
+        from ..engines.zero_shot import read_templates
+        from ..evaluation.evaluate import examination
         from ..evaluation.prediction_table import Layout, open_table, table_format
         from ..progress import visible
-        from ..tasks.registry import resolve
 
         if self.rows:
             table_format(None, self.rows)
         if self.out:
             check_file(self.out)
-        checkpoint = load(self.checkpoint)
-        task = resolve(checkpoint.task)
-        layout = Layout(task, output_names(checkpoint), 5, labelled=True)
+        examined = examination(
+            self.checkpoint,
+            self.source,
+            zero_shot=self.zero_shot,
+            templates=() if self.prompts is None else read_templates(self.prompts),
+            strict=self.strict,
+            batch_size=self.batch_size,
+            engine=self.engine,
+            device=self.device,
+            precision=self.precision,
+            tta=self.tta,
+        )
+        task = examined.predictor.task
+        layout = Layout(task, examined.predictor.names, 5, labelled=True)
         with open_table(layout, None, self.rows) if self.rows else nullcontext() as add:
-            found = evaluate(
-                checkpoint,
-                self.source,
-                split=self.split,
-                batch_size=self.batch_size,
-                engine=self.engine,
-                device=self.device,
-                precision=self.precision,
-                tta=self.tta,
-                skip_bad=self.skip_bad,
-                strict=self.strict,
-                each=add,
-                progress=visible,
-            )
+            found = examined.score(self.split, skip_bad=self.skip_bad, each=add, progress=visible)
         text = json_text(found.to_dict())
         if self.out:
             make_parent(self.out)

@@ -85,6 +85,14 @@ Device = Annotated[str, Option("auto, cpu, cuda or cuda:1.", "DEVICE", section=C
 _PRECISION = "Number format of matrix products. auto: bfloat16 if the hardware supports it, else float32."
 Precision = Annotated[PrecisionName, Option(_PRECISION, "FORMAT", section=COMPUTE)]
 OptionalPrecision = Annotated[PrecisionName | None, Option(_PRECISION, "FORMAT", section=COMPUTE, shown_default="auto")]
+Prompts = Annotated[
+    Path | None,
+    Option(
+        "File with templates, a line each, with a pair of braces in the place of the class; the texts are averaged.",
+        "FILE",
+        shown_default="one that suits the model",
+    ),
+]
 Tta = Annotated[
     Literal["none", "flip", "crops"],
     Option(

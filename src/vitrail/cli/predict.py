@@ -14,6 +14,7 @@ from .options import (
     Option,
     OptionalOut,
     Precision,
+    Prompts,
     SourcesArgument,
     Split,
     Strict,
@@ -45,8 +46,7 @@ class Predict:
     """Number of classes for each image."""
     classes: Annotated[str | None, Option(metavar="TEXTS")] = None
     """Texts to choose from, separated by semicolons, for a model of images and texts such as CLIP."""
-    prompts: Annotated[Path | None, Option(metavar="FILE", shown_default="one that suits the model")] = None
-    """File with templates, a line each, with a pair of braces in the place of the class; the texts are averaged."""
+    prompts: Prompts = None
     split: Split = "all"
     limit: Limit = None
     """Stop after N images."""

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
-from typing import Any
+from typing import Any, TypedDict
 
 import torch
 from jaxtyping import Shaped
@@ -22,6 +22,16 @@ from ..tasks.task import Task
 from .engine import Engine
 from .setting import engine_for
 from .tta import TTA
+
+
+class Running(TypedDict, total=False):
+    """How a model runs: arguments of `make_predictor`."""
+
+    batch_size: int
+    engine: str
+    device: str
+    precision: str
+    tta: str
 
 
 class Predictor:

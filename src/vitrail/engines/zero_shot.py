@@ -96,8 +96,9 @@ def default_templates(encoder: TextEncoder) -> Sequence[str]:
 
 
 def class_vectors(encoder: TextEncoder, classes: Sequence[str], templates: Sequence[str]) -> Float[Tensor, "K E"]:
-    """Unit vectors of classes: means over the templates."""
-    found = [encoder.vectors([template.replace(PLACE, name) for template in templates]).mean(dim=0) for name in classes]
+    """Unit vectors of classes: means over the templates. Underscores in names of folders are spaces."""
+    texts = [name.replace("_", " ") for name in classes]
+    found = [encoder.vectors([template.replace(PLACE, text) for template in templates]).mean(dim=0) for text in texts]
     return F.normalize(torch.stack(found), dim=-1)
 
 

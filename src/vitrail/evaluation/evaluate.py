@@ -1,14 +1,18 @@
 """Evaluation of a checkpoint on labelled images."""
 
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Unpack
 
 from ..checkpoint.contract import CheckpointLike, as_checkpoint
 from ..data.bad_files import BadFiles, bad_file_count
-from ..data.open import BadFile, SourceLike, open_source
-from ..engines.predictor import Predictor, make_predictor
+from ..data.open import BadFile, Source, SourceLike, open_source
+from ..engines.predictor import Predictor, Running, make_predictor
+from ..engines.zero_shot import zero_shot_predictor
 from ..errors import VitrailError
 from ..progress import Track, silent
+from ..task_spec import CLASSIFICATION
 from ..tasks.outcomes import Evaluation, Prediction
 from .held_out import HeldOut, SplitChoice, held_out
 from .predict import part_predictions
@@ -16,6 +20,35 @@ from .stream import stream
 
 _CLASSES = 5
 """Classes of a prediction that `each` receives."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Examination:
+    """A model and labelled images, ready to be scored.
+
+    Attributes:
+        predictor: runs the model.
+        source: images whose labels are matched with the predictor's names.
+        run: path of the checkpoint's run, see `held_out`.
+    """
+
+    predictor: Predictor
+    source: Source
+    run: Path | None
+
+    def score(
+        self,
+        split: SplitChoice = "auto",
+        *,
+        skip_bad: bool = False,
+        each: Callable[[Prediction], None] | None = None,
+        progress: Track = silent,
+    ) -> Evaluation:
+        """Compare outputs with labels, see `evaluate`."""
+        chosen = held_out(self.source, self.run, split, skip_bad=skip_bad, progress=progress)
+        if self.predictor.tta != "none":
+            chosen = replace(chosen, note=f"{chosen.note}, with test-time augmentation {self.predictor.tta}")
+        return score_held_out(self.predictor, chosen, skip_bad=skip_bad, each=each, progress=progress)
 
 
 def evaluate(
@@ -28,6 +61,8 @@ def evaluate(
     device: str = "auto",
     precision: str = "auto",
     tta: str = "none",
+    zero_shot: bool = False,
+    templates: Sequence[str] = (),
     skip_bad: bool = False,
     strict: bool = True,
     each: Callable[[Prediction], None] | None = None,
@@ -43,6 +78,8 @@ def evaluate(
         source: what `open_source` takes: a path, a name, a `Source`, a torch Dataset.
         split: part of the source, see `held_out`; the result's `note` describes the images.
         batch_size, engine, device, precision, tta: see `make_predictor`.
+        zero_shot: a model of images and texts chooses among the source's class names.
+        templates: for `zero_shot`, see `zero_shot_predictor`.
         skip_bad: leave out files that cannot be read, instead of raising an error; the result's `bad` lists them.
         strict: False also takes damaged files that can still be decoded, such as JPEGs of which a part is grey.
         each: receives the prediction for each image with its true label, also for images that are left out.
@@ -51,14 +88,33 @@ def evaluate(
     Raises:
         VitrailError: unknown classes, unreadable files, a missing part, no images, or a task without labels.
     """
+    how: Running = {"batch_size": batch_size, "engine": engine, "device": device, "precision": precision, "tta": tta}
+    found = examination(checkpoint, source, zero_shot=zero_shot, templates=templates, strict=strict, **how)
+    return found.score(split, skip_bad=skip_bad, each=each, progress=progress)
+
+
+def examination(
+    checkpoint: CheckpointLike,
+    source: SourceLike,
+    *,
+    zero_shot: bool = False,
+    templates: Sequence[str] = (),
+    strict: bool = True,
+    **how: Unpack[Running],
+) -> Examination:
+    """Open a checkpoint and a source, and match their names, see `evaluate`."""
     found = as_checkpoint(checkpoint)
-    predictor = make_predictor(found, batch_size=batch_size, engine=engine, device=device, precision=precision, tta=tta)
-    opened = open_source(source, prefer=predictor.task.spec, strict=strict)
-    matched = predictor.task.match(opened, found.class_names)
-    chosen = held_out(matched, found.path, split, skip_bad=skip_bad, progress=progress)
-    if tta != "none":
-        chosen = replace(chosen, note=f"{chosen.note}, with test-time augmentation {tta}")
-    return score_held_out(predictor, chosen, skip_bad=skip_bad, each=each, progress=progress)
+    if not zero_shot:
+        if templates:
+            raise VitrailError("templates are for zero-shot evaluation: add --zero-shot, or leave them out")
+        predictor = make_predictor(found, **how)
+        opened = open_source(source, prefer=predictor.task.spec, strict=strict)
+        return Examination(predictor, predictor.task.match(opened, found.class_names), found.path)
+    opened = open_source(source, prefer=CLASSIFICATION, strict=strict)
+    if opened.task.name != CLASSIFICATION.name:
+        raise VitrailError(f"{opened.name} is labelled for {opened.task.name}: zero-shot evaluation needs classes")
+    predictor = zero_shot_predictor(found, opened.class_names, templates, **how)
+    return Examination(predictor, predictor.task.match(opened, predictor.names), found.path)
 
 
 def score_held_out(

@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 from numpy import ndarray
 from PIL import Image
@@ -15,7 +15,7 @@ from ..data.bad_files import none_readable
 from ..data.in_memory import ImageLike
 from ..data.open import BadFile, Sample, SourceLike, is_source, open_source, source_name
 from ..data.split_choice import SplitChoice, choose_split
-from ..engines.predictor import Predictor, check_top_k, make_predictor
+from ..engines.predictor import Predictor, Running, check_top_k, make_predictor
 from ..engines.zero_shot import zero_shot_predictor
 from ..errors import VitrailError
 from ..nn import DualEncoder
@@ -80,14 +80,16 @@ def predict(
     found = as_checkpoint(checkpoint)
     clips, run = found.preprocess.frames is not None, path_of(checkpoint)
     named = None if images else named_images(specs, limit, split=split, run=run, strict=strict, clips=clips)
-    how = {"batch_size": batch_size, "engine": engine, "device": device, "precision": precision, "tta": tta}
+    how: Running = {"batch_size": batch_size, "engine": engine, "device": device, "precision": precision, "tta": tta}
     predictor = predictor_for(found, classes, templates, **how)
     if named is None:
         return iter(predictor(images[:limit], top_k=top_k))
     return predict_samples(predictor, with_labels(named, specs, predictor), top_k=top_k, progress=progress)
 
 
-def predictor_for(checkpoint: Checkpoint, classes: Sequence[str], templates: Sequence[str], **how: Any) -> Predictor:
+def predictor_for(
+    checkpoint: Checkpoint, classes: Sequence[str], templates: Sequence[str], **how: Unpack[Running]
+) -> Predictor:
     """The predictor of a checkpoint: of its own outputs, or of classes that the user names.
 
     Args:
