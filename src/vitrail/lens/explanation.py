@@ -18,6 +18,7 @@ from .measures import feature_pca
 from .naming import attends_of, find_layer
 from .observe import Attention, observe_attention, observe_features
 from .outputs import hides_patches, image_model, run
+from .queries import ObjectMaps, object_maps
 from .reading import reading_words
 from .rollout import class_token_map, rollout
 from .watched import Prediction, Watched, predictions
@@ -37,6 +38,7 @@ class Explanation:
         what: description of the maps, such as "Attention of the class token".
         features: uint8 (3, rows, columns), see `feature_colours`.
         tokens: the tokens that are left after each block that removes or merges some.
+        objects: where the queries of a detector's decoder look, see `object_maps`.
     """
 
     name: str
@@ -47,6 +49,7 @@ class Explanation:
     what: str
     features: UInt8[Tensor, "3 rows columns"] | None
     tokens: tuple["TokensLeft", ...] = ()
+    objects: tuple[ObjectMaps, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +98,7 @@ def explain_image(watched: Watched, name: str, image: Tensor, *, top_k: int = 5)
         what=reading_words(watched.model, seen.layout(drawn[-1]).prefix),
         features=feature_colours(outputs.get("encoder")),
         tokens=_tokens_left(watched.model, reduced),
+        objects=object_maps(watched, seen, output),
     )
 
 

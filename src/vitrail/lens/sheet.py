@@ -12,6 +12,7 @@ from ..data.samples import printable
 from ..pages.image import to_pil
 from ..tables import complete_file
 from .draw import overlay, visualize_patches, visualize_tokens
+from .drawn_objects import boxed_objects, object_galleries
 from .explanation import Explanation
 from .watched import Prediction
 
@@ -26,7 +27,8 @@ _LARGE = (_WIDTH - 2 * _MARGIN) / 3
 def write_sheet(explanation: Explanation, path: Path) -> None:
     """Write a PNG of the image, predictions, rollout, the attention of each layer, and each head of the last layer.
 
-    If layers remove or merge tokens, the tokens that each leaves are drawn too.
+    If layers remove or merge tokens, the tokens that each leaves are drawn too; of a detector whose decoder has
+    queries, the found objects and where the query of each looks.
     For a model without classes, three principal components of the patches replace the predictions.
     """
     from matplotlib.figure import Figure
@@ -37,6 +39,8 @@ def write_sheet(explanation: Explanation, path: Path) -> None:
         (f"{explanation.what}, layer by layer (mean over heads)", _maps(explanation.image, layers)),
         ("The last layer, head by head", _maps(explanation.image, heads)),
     ]
+    if explanation.objects:
+        galleries = object_galleries(explanation.image, explanation.objects) + galleries
     if explanation.tokens:
         galleries.insert(0, ("Tokens that are left, merged ones in their mean colour", _tokens(explanation)))
     aspect = explanation.image.shape[1] / explanation.image.shape[2]
@@ -71,7 +75,10 @@ def _headline(axes: Any, explanation: Explanation, aspect: float) -> None:
     elif explanation.features is not None:
         title = "features of the patches, three principal components"
         _image(axes, second, _LINE, _LARGE, _stretched(explanation.features, explanation.image), title, size=8)
-    if explanation.flow is not None:
+    if explanation.objects:
+        drawn = boxed_objects(explanation.image, explanation.objects)
+        _image(axes, third, _LINE, _LARGE, drawn, "objects found", size=8)
+    elif explanation.flow is not None:
         drawn = overlay(explanation.image, explanation.flow)
         _image(axes, third, _LINE, _LARGE, drawn, "attention rollout, all layers", size=8)
 

@@ -15,7 +15,8 @@ from ..data.preprocess import Preprocess
 from ..errors import VitrailError
 from ..machine.facts import pick_device
 from ..tasks.classification import Classification
-from ..tasks.registry import resolve
+from ..tasks.registry import resolve, task_names
+from ..tasks.task import Task
 from .outputs import gives_classes, image_model
 
 Source = CheckpointLike
@@ -31,19 +32,30 @@ class Watched:
     Attributes:
         name: name of the model on a page.
         class_names: names in the order of the outputs; empty if unknown.
-        task: converts logits to probabilities; only if the model `classifies`.
+        task: meaning of the outputs; None if it is not known.
     """
 
     name: str
     model: nn.Module
     preprocess: Preprocess
     class_names: Sequence[str] = ()
-    task: Classification = _PLAIN
+    task: Task | None = _PLAIN
 
     @property
     def classifies(self) -> bool:
         """Whether the model scores classes; False for regression, embeddings, detection, segmentation and the like."""
         return gives_classes(self.model)
+
+    @property
+    def classification(self) -> Classification | None:
+        """The task that converts logits to probabilities; None unless the model `classifies`."""
+        return self.task if self.classifies and isinstance(self.task, Classification) else None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the outputs, "class 0" and so on if they are unknown."""
+        config: Any = getattr(self.model, "config", None)
+        return tuple(self.class_names) or tuple(f"class {index}" for index in range(getattr(config, "num_outputs", 0)))
 
     @property
     def device(self) -> torch.device:
@@ -84,9 +96,10 @@ def watch(source: Source, *, image_size: int | None = None, device: str | torch.
     resized = image_size is not None and not isinstance(source, Checkpoint)
     checkpoint = load(os.fspath(source), image_size=image_size) if resized else as_checkpoint(source)  # type: ignore[arg-type]
     model = image_model(checkpoint.model).to(pick_device(str(device))).eval()
-    task = resolve(checkpoint.task) if gives_classes(model) else None
-    found = task if isinstance(task, Classification) else _PLAIN
-    return Watched(_name(source, checkpoint), model, checkpoint.preprocess, checkpoint.class_names, found)
+    task = resolve(checkpoint.task) if checkpoint.task.name in task_names() else None
+    if gives_classes(model) and not isinstance(task, Classification):
+        task = _PLAIN
+    return Watched(_name(source, checkpoint), model, checkpoint.preprocess, checkpoint.class_names, task)
 
 
 def predictions(watched: Watched, output: Any, top_k: int) -> list[Prediction]:
@@ -101,9 +114,10 @@ def predictions(watched: Watched, output: Any, top_k: int) -> list[Prediction]:
 
 def probabilities(watched: Watched, output: Any) -> Float[Tensor, "K"] | None:
     """The probability of every class, for the first image; None for a model that does not classify."""
-    if not watched.classifies or not isinstance(output, Tensor) or output.ndim != 2:
+    task = watched.classification
+    if task is None or not isinstance(output, Tensor) or output.ndim != 2:
         return None
-    return watched.task.probabilities(output[0].float().cpu())
+    return task.probabilities(output[0].float().cpu())
 
 
 def _name(source: Source, checkpoint: Checkpoint) -> str:

@@ -23,6 +23,7 @@ from vitrail.lens.watched import Watched
 from vitrail.rewrites.registry import rewrite
 from vitrail.rewrites.tokens import MergeTokens, PruneTokens
 
+from ..detectors import detr
 from .browser import CONTRAST, Opened, chromium
 from .small import METHODS, NAMES, gallery, picture, vit
 from .test_data import KINDS, adaptive, corner
@@ -459,3 +460,34 @@ def layer_covers(subject: Watched) -> list[tuple[int, ...]]:
 def scattered(cells: list[int]) -> bool:
     rows, columns = {cell // 4 for cell in cells}, {cell % 4 for cell in cells}
     return len(cells) < (max(rows) - min(rows) + 1) * (max(columns) - min(columns) + 1)
+
+
+def test_a_query_of_a_detector_is_chosen_by_its_object(browser: Any, tmp_path: Path) -> None:
+    subject, image = detr(), picture(size=(64, 64))
+    write_page(Gallery([subject], [("a.png", [image])], methods={}), tmp_path / "page.html")
+    view = look(subject, image)
+    weights = unpack_layer(pack_layer("last", view.layers[-1][1])).mean(0)
+    order = sorted(range(4), key=lambda query: -view.objects[query].found.score)
+
+    def words(query: int) -> str:
+        best = int(weights[query].argmax())
+        found = view.objects[query].found
+        name = f"query {query + 1} ({found.name} {percent(found.score)})"
+        where = f"row {best // 2 + 1} column {best % 2 + 1} ({percent(weights[query].max().item())})"
+        return f"Layer 5, mean of heads: {name} looks most at {where}."
+
+    opened = Opened(browser, (tmp_path / "page.html").as_uri())
+    assert opened.said() == words(order[0])
+    opened.keys("t")
+    assert opened.said() == words(order[1])
+    opened.page.get_by_label("Query", exact=True).select_option(index=order[-1] + 1)
+    assert opened.said() == words(order[-1])
+    found = view.objects[order[-1]].found
+    box = opened.page.locator("#stage .box").first.bounding_box()
+    glass = opened.page.locator("#stage .glass > img").first.bounding_box()
+    assert box["width"] / glass["width"] == pytest.approx(found.right - found.left, abs=0.02)
+    assert (box["y"] - glass["y"]) / glass["height"] == pytest.approx(found.top, abs=0.02)
+    opened.page.get_by_label("Query", exact=True).select_option(index=0)
+    assert "the 4 queries together look most at" in opened.said()
+    assert opened.complaints == []
+    opened.context.close()

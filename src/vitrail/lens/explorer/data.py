@@ -12,11 +12,13 @@ from torch import Tensor, nn
 from ...errors import VitrailError
 from ...nn import TokensRead
 from ...pages.image import displayable
+from ...tasks.object_prediction import QueriedObject
 from ..attribution.method import Attribution
 from ..explanation import feature_colours, observed_encoder
 from ..naming import attend_names
 from ..observe import observe_attention
 from ..outputs import run
+from ..queries import queried_objects
 from ..reading import head_reading, prefix_names
 from ..watched import Prediction, Watched, predictions
 from .rows import LayerRows, Unseen, layer_rows
@@ -47,6 +49,7 @@ class View:
         layers: name and content, in the order of the model.
         output: output of the model; an embedding is one vector for each image.
         features: first three principal components of the last patches as colours; None if they are not a grid.
+        objects: what each query of a detector's decoder found, in the order of the queries.
     """
 
     image: UInt8[Tensor, "3 H W"]
@@ -56,6 +59,7 @@ class View:
     layers: tuple[tuple[str, LayerRows | Unseen], ...]
     output: Literal["classes", "embedding", "other"] = "classes"
     features: UInt8[Tensor, "3 rows columns"] | None = None
+    objects: tuple[QueriedObject, ...] = ()
 
 
 def look(watched: Watched, image: Tensor, top_k: int = 5) -> View:
@@ -91,6 +95,7 @@ def look(watched: Watched, image: Tensor, top_k: int = 5) -> View:
         layers=layers,
         output=_kind(watched, output),
         features=feature_colours(outputs.get("encoder")),
+        objects=tuple(queried_objects(watched, output)),
     )
 
 

@@ -192,6 +192,7 @@ class Gallery:
             "predictions": [asdict(prediction) for prediction in view.predictions],
             "prefix": list(view.prefix_names),
             "reads": asdict(view.reads),
+            "objects": [{**asdict(one.found), "shown": one.shown} for one in view.objects],
             "layers": [layer.meta for layer in layers],
         }
         return PackedView(document, layers)

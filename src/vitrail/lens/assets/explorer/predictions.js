@@ -56,7 +56,7 @@ const HEADINGS = {
 };
 const NO_CLASSES = {
   embedding: "This model predicts no classes: its output is an embedding. Methods that explain a class explain the embedding's own direction.",
-  other: "This model predicts no classes, so there are no probabilities; its attention and features are shown.",
+  other: "This model predicts no class of the image, so there are no probabilities; its attention and features are shown.",
 };
 
 const draw = () => {

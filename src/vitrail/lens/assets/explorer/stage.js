@@ -1,11 +1,11 @@
 // The large panes: an image, the map over it, the tokens in front of the patches, and a sentence.
 
 import { make, refill, setAttribute, setText } from "explorer/dom.js";
-import { cellAt, chosen, isScattered, mapOf, middleAt, middleOf, resolved, sidesAt, spanOf } from "explorer/maps.js";
+import { cellAt, chosen, found, isScattered, mapOf, middleAt, middleOf, placeOf, resolved, sidesAt, spanOf } from "explorer/maps.js";
 import { LIGHT, paintCanvas, rampStyle, TINT } from "explorer/paint.js";
 import { outline, pairOf, viewNumber } from "explorer/source.js";
 import { change, onChange, state } from "explorer/state.js";
-import { cellName, fewerWords, headName, imageName, percent, sentence, viewName, withoutWords } from "explorer/words.js";
+import { cellName, fewerWords, headName, imageName, objectName, percent, sentence, viewName, withoutWords } from "explorer/words.js";
 
 const host = document.getElementById("stage");
 const spoken = document.getElementById("spoken");
@@ -42,9 +42,11 @@ const build = (index) => {
     lead: make("div", { class: "lead" }),
     best: make("div", { class: "spot best", hidden: true }),
     here: make("div", { class: "spot here", hidden: true }),
+    box: make("div", { class: "spot box", hidden: true }),
     gone: make("div", { class: "gone" }),
     label: make("button", { type: "button", class: "label", onclick: () => change({ active: index }) }),
     tokens: make("div", { class: "tokens", role: "group", "aria-label": "Tokens that are no patches" }),
+    queries: make("div", { class: "queries" }),
     said: make("p", { class: "said" }),
     least: make("span"),
     most: make("span"),
@@ -53,11 +55,11 @@ const build = (index) => {
     problem: make("p", { class: "problem", role: "alert", hidden: true }),
   };
   const role = { tabindex: 0, role: "application", "aria-roledescription": "image cut into patches" };
-  parts.glass = make("div", { class: "panes glass", ...role }, parts.image, parts.canvas, parts.lead, parts.gone, parts.best, parts.here);
+  parts.glass = make("div", { class: "panes glass", ...role }, parts.image, parts.canvas, parts.lead, parts.gone, parts.box, parts.best, parts.here);
   listen(parts.glass, index);
   const legend = make("div", { class: "legend" }, parts.least, make("i", { style: `background:${rampStyle()}` }), parts.most);
   const head = make("div", { class: "head" }, parts.label, parts.picks);
-  parts.root = make("figure", { class: "pane" }, head, parts.waiting, parts.problem, parts.glass, legend, parts.tokens, make("figcaption", {}, parts.said));
+  parts.root = make("figure", { class: "pane" }, head, parts.waiting, parts.problem, parts.glass, legend, parts.tokens, parts.queries, make("figcaption", {}, parts.said));
   return parts;
 };
 
@@ -98,7 +100,7 @@ export const gridOf = (pane) => {
   return asked.cells ? asked : keys;
 };
 
-export const same = (a, b) => a && b && a.y === b.y && a.x === b.x && a.lead === b.lead && a.all === b.all;
+export const same = (a, b) => a && b && a.y === b.y && a.x === b.x && a.lead === b.lead && a.query === b.query && a.all === b.all;
 
 const drawPane = (parts, pane, index) => {
   const { view } = pane;
@@ -131,6 +133,7 @@ const drawPane = (parts, pane, index) => {
   mark(parts.here, weights && (state.direction === "from" ? weights[0].queries : weights[0].keys), state.place);
   mark(parts.best, map?.patches.length ? map.layout : null, map?.patches.length && middleOf(map.layout, map.best));
   drawTokens(parts, pane, map);
+  drawQueries(parts, view);
   drawGone(parts.gone, view.removed.regions);
   const said = sentence(view, pane.layer, pane.head, weights, map, state.place, state.direction);
   setText(parts.said, said + underWords(map));
@@ -217,10 +220,11 @@ const underWords = (map) => {
 
 const drawTokens = (parts, pane, map) => {
   const read = resolved(pane.view, { read: true });
-  const places = [...pane.view.prefix.map((_, lead) => ({ lead })), { all: true }, ...(read.leads ? [{ read: true }] : [])];
-  const names = [...pane.view.prefix, "all patches", ...(read.leads ? ["read by the head"] : [])];
+  const objects = found(pane.view);
+  const places = [...pane.view.prefix.map((_, lead) => ({ lead })), { all: true }, ...(read.leads ? [{ read: true }] : []), ...objects.map((query) => placeOf(pane.view, query))];
+  const names = [...pane.view.prefix, "all patches", ...(read.leads ? ["read by the head"] : []), ...objects.map((query) => objectName(pane.view.objects[query]))];
   const current = JSON.stringify(resolved(pane.view, state.place));
-  refill(parts.tokens, names.join(), () =>
+  refill(parts.tokens, JSON.stringify([names, places]), () =>
     names.map((name, index) =>
       make(
         "button",
@@ -237,6 +241,27 @@ const drawTokens = (parts, pane, map) => {
     setText(chip.children[1], value == null ? "" : percent(value));
     setAttribute(chip.children[2], "style", `width:${100 * Math.min(1, Math.max(0, value ?? 0))}%`);
   });
+};
+
+/** The box of the query that is asked about, and a list of all queries. */
+const drawQueries = (parts, view) => {
+  const { query } = state.place;
+  const object = view.objects[query];
+  parts.box.hidden = !object;
+  if (object) {
+    const { left, top, right, bottom } = object;
+    const sides = { top, left, height: bottom - top, width: right - left };
+    setAttribute(parts.box, "style", Object.entries(sides).map(([side, part]) => `${side}:${100 * part}%`).join(";"));
+  }
+  refill(parts.queries, view.served, () => {
+    if (!view.objects.length) return [];
+    const name = (one, index) => `query ${index + 1}: ${objectName(one)}${one.shown ? "" : ", below the threshold"}`;
+    const choose = ({ target }) => change({ place: target.selectedIndex ? placeOf(view, target.selectedIndex - 1) : { all: true }, held: true });
+    const options = ["all queries together", ...view.objects.map(name)].map((text) => make("option", {}, text));
+    return [make("select", { "aria-label": "Query", onchange: choose }, ...options)];
+  });
+  const [select] = parts.queries.children;
+  if (select) select.selectedIndex = object ? query + 1 : 0;
 };
 
 const drawPicks = (parts, pane) => {

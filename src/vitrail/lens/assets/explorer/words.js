@@ -48,7 +48,13 @@ export const cellName = (layout, cell) => {
   return `row ${top + 1} column ${left + 1}${size}`;
 };
 
-const freeName = ({ prefix }, index) => (prefix === 1 ? "the learned query" : `query ${index + 1} of ${prefix}`);
+/** "dog 81 %" */
+export const objectName = ({ name, score }) => `${name} ${percent(score)}`;
+
+const freeName = (view, { prefix }, index) => {
+  if (prefix === 1) return "the learned query";
+  return view.objects.length === prefix ? `query ${index + 1} (${objectName(view.objects[index])})` : `query ${index + 1} of ${prefix}`;
+};
 
 const leadName = (view, index) => {
   const name = view.prefix[index] ?? `prefix token ${index + 1}`;
@@ -56,6 +62,7 @@ const leadName = (view, index) => {
 };
 
 export const placeName = (view, layout, place) => {
+  if (layout.free && place.query < layout.prefix) return freeName(view, layout, place.query);
   if (layout.free) return layout.prefix === 1 ? "the learned query" : `the ${layout.prefix} queries together`;
   if (place.all) return "the patches together";
   if ("lead" in place) return leadName(view, place.lead);
@@ -66,7 +73,7 @@ export const placeName = (view, layout, place) => {
 /** "31 % to the class token, 4 % to register 2": at most three, of at least 1 %. */
 const leadWords = (view, { lead, layout }, join) => {
   const worth = [...lead.entries()].filter(([, value]) => value >= 0.01 || layout.free).sort((a, b) => b[1] - a[1]).slice(0, 3);
-  return worth.map(([index, value]) => join(percent(value), layout.free ? freeName(layout, index) : leadName(view, index))).join(", ");
+  return worth.map(([index, value]) => join(percent(value), layout.free ? freeName(view, layout, index) : leadName(view, index))).join(", ");
 };
 
 /** Why a layer has no answer to a question. */
@@ -79,6 +86,7 @@ const nobody = (view, { prefix, cells }, place) => {
 
 /** "the class token looks": what the head reads, for the sentence at the top. */
 export const readWords = (view) => {
+  if (view.objects.length) return "the query of the chosen object looks";
   if (view.reads.weighted) return "the pool's learned query looks";
   const name = placeName(view, {}, resolved(view, { read: true }));
   return `${name} ${name.endsWith("together") ? "look" : "looks"}`;
