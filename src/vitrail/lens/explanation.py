@@ -1,6 +1,6 @@
 """Predictions, attention maps, rollout and features of one image, as plain values that can be drawn."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from ..errors import VitrailError
 from ..nn import CLASS_TOKEN, ComposedModel, ReducingResidual, Tokens, TokensRead
 from ..pages.image import displayable, in_rows, shown_frames
+from .attribution.method import Attribution
 from .compiled import original
 from .layout import Layout, over_image, received
 from .measures import feature_pca
@@ -39,6 +40,7 @@ class Explanation:
         features: uint8 (3, rows, columns), see `feature_colours`.
         tokens: the tokens that are left after each block that removes or merges some.
         objects: where the queries of a detector's decoder look, see `object_maps`.
+        texts: which patches meet texts and their words.
     """
 
     name: str
@@ -50,6 +52,22 @@ class Explanation:
     features: UInt8[Tensor, "3 rows columns"] | None
     tokens: tuple["TokensLeft", ...] = ()
     objects: tuple[ObjectMaps, ...] = ()
+    texts: tuple["PhraseMap", ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PhraseMap:
+    """A text, or a word of the text before it, with its similarity and its map, see `vitrail.lens.texts`.
+
+    Attributes:
+        phrase: name and similarity.
+        map: relevance of the patches; negative where they speak against it.
+        method: title of the method.
+    """
+
+    phrase: Prediction
+    map: Float[Tensor, "rows columns"]
+    method: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +85,14 @@ class TokensLeft:
     count: int
 
 
-def explain_image(watched: Watched, name: str, image: Tensor, *, top_k: int = 5) -> Explanation:
+def explain_image(
+    watched: Watched, name: str, image: Tensor, *, top_k: int = 5, method: Attribution | None = None
+) -> Explanation:
     """Run a model on one image (C, H, W), or one clip (T, C, H, W), and return its maps.
+
+    Args:
+        top_k: number of classes.
+        method: method for the maps of texts and words; None: they have none.
 
     Raises:
         VitrailError: no attention in the model, or none whose keys are patches of one regular grid.
@@ -80,6 +104,7 @@ def explain_image(watched: Watched, name: str, image: Tensor, *, top_k: int = 5)
         reduced = stack.enter_context(observe_features(watched.model, *_reducing(watched.model)))
         stack.enter_context(torch.inference_mode())
         output = run(watched.model, watched.preprocess.normalise(fitted)[None].to(watched.device))
+    found = predictions(watched, output, top_k)
     drawn = [layer for layer in seen if _looks_at_patches(seen, layer)]
     if not drawn:
         raise VitrailError(
@@ -89,7 +114,7 @@ def explain_image(watched: Watched, name: str, image: Tensor, *, top_k: int = 5)
     return Explanation(
         name=name,
         image=displayable(fitted),
-        predictions=tuple(predictions(watched, output, top_k)),
+        predictions=() if watched.phrases else tuple(found),
         maps=tuple(
             _drawn(looked_at(seen[layer], seen.layout(layer), seen.reads)[0].cpu(), seen.layout(layer), frames)
             for layer in drawn
@@ -99,7 +124,16 @@ def explain_image(watched: Watched, name: str, image: Tensor, *, top_k: int = 5)
         features=feature_colours(outputs.get("encoder")),
         tokens=_tokens_left(watched.model, reduced),
         objects=object_maps(watched, seen, output),
+        texts=_phrase_maps(watched, image, found, method) if watched.phrases and method else (),
     )
+
+
+def _phrase_maps(
+    watched: Watched, image: Tensor, found: Sequence[Prediction], method: Attribution
+) -> tuple[PhraseMap, ...]:
+    asked = torch.arange(len(found), device=watched.device)
+    maps = method(watched.model, watched.pixels(image).expand(len(found), -1, -1, -1), asked).float().cpu()
+    return tuple(PhraseMap(one, values, method.title) for one, values in zip(found, maps, strict=True))
 
 
 def _reducing(model: nn.Module) -> list[str]:

@@ -28,17 +28,18 @@ def write_sheet(explanation: Explanation, path: Path) -> None:
     """Write a PNG of the image, predictions, rollout, the attention of each layer, and each head of the last layer.
 
     If layers remove or merge tokens, the tokens that each leaves are drawn too; of a detector whose decoder has
-    queries, the found objects and where the query of each looks.
+    queries, the found objects and where the query of each looks. Texts have a gallery each, with their words.
     For a model without classes, three principal components of the patches replace the predictions.
     """
     from matplotlib.figure import Figure
 
     layers = [(f"layer {number}", heads.mean(0)) for number, heads in enumerate(explanation.maps, start=1)]
     heads = [(f"head {number}", head) for number, head in enumerate(explanation.maps[-1], start=1)]
-    galleries = [
+    galleries: list[tuple[str, list[tuple[str, Tensor]]]] = [
         (f"{explanation.what}, layer by layer (mean over heads)", _maps(explanation.image, layers)),
         ("The last layer, head by head", _maps(explanation.image, heads)),
     ]
+    galleries = _phrases(explanation) + galleries
     if explanation.objects:
         galleries = object_galleries(explanation.image, explanation.objects) + galleries
     if explanation.tokens:
@@ -98,6 +99,19 @@ def _bars(axes: Any, left: float, height: float, predictions: Sequence[Predictio
 def _maps(image: Tensor, maps: Sequence[tuple[str, Tensor]]) -> list[tuple[str, Tensor]]:
     """Label and picture of each map over the image."""
     return [(f"{label} · max {_percent(float(values.max()))}", overlay(image, values)) for label, values in maps]
+
+
+def _phrases(explanation: Explanation) -> list[tuple[str, list[tuple[str, Tensor]]]]:
+    """A title for each text, and the maps of the text and its words below it."""
+    galleries: list[tuple[str, list[tuple[str, Tensor]]]] = []
+    for one in explanation.texts:
+        phrase, drawn = one.phrase, overlay(explanation.image, one.map.clamp(min=0))
+        if phrase.kind == "text":
+            title = f"“{_shortened(phrase.name, 60)}”: patches for the text, and for each word, by {one.method}"
+            galleries.append((title, [(f"the text · similarity {phrase.probability:.2f}", drawn)]))
+        else:
+            galleries[-1][1].append((f"{phrase.name} · {phrase.probability:+.2f}", drawn))
+    return galleries
 
 
 def _tokens(explanation: Explanation) -> list[tuple[str, Tensor]]:

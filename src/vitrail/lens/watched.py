@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ..checkpoint.contract import Checkpoint, CheckpointLike, as_checkpoint, load
+from ..checkpoint.texts import tokenizer_of
 from ..data.preprocess import Preprocess
 from ..errors import VitrailError
 from ..machine.facts import pick_device
@@ -18,6 +19,7 @@ from ..tasks.classification import Classification
 from ..tasks.registry import resolve, task_names
 from ..tasks.task import Task
 from .outputs import gives_classes, image_model
+from .texts import Kind, Phrase, similarity_model, text_notes
 
 Source = CheckpointLike
 """A checkpoint, or what `load` takes: a run, a folder, a file, a hub id."""
@@ -33,6 +35,9 @@ class Watched:
         name: name of the model on a page.
         class_names: names in the order of the outputs; empty if unknown.
         task: meaning of the outputs; None if it is not known.
+        phrases: texts and words whose similarities with the image are the outputs, see `similarity_model`; empty for
+            other models.
+        notes: sentences about the texts.
     """
 
     name: str
@@ -40,6 +45,8 @@ class Watched:
     preprocess: Preprocess
     class_names: Sequence[str] = ()
     task: Task | None = _PLAIN
+    phrases: tuple[Phrase, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def classifies(self) -> bool:
@@ -77,24 +84,43 @@ class Watched:
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """A class with its probability."""
+    """A class with its probability.
+
+    Attributes:
+        index, name: of the output.
+        probability: of a class; of a text its cosine with the image, of a word how much less it is without the word.
+        kind: which of these.
+    """
 
     index: int
     name: str
     probability: float
+    kind: Kind = "class"
 
 
-def watch(source: Source, *, image_size: int | None = None, device: str | torch.device = "auto") -> Watched:
+def watch(
+    source: Source,
+    *,
+    image_size: int | None = None,
+    device: str | torch.device = "auto",
+    texts: Sequence[str] = (),
+) -> Watched:
     """Return a checkpoint as a `Watched` on a device; of an image-text model only the image encoder.
 
     Args:
         image_size: another size than the model's own, in pixels; positions are resampled.
         device: "auto", "cpu", "cuda" or "cuda:1".
+        texts: texts whose similarities with the image, and those of their words, replace the model's outputs.
+
+    Raises:
+        VitrailError: texts for a model that does not compare images with texts, see `similarity_model`.
     """
     if isinstance(source, Checkpoint) and image_size is not None:
         raise VitrailError("image_size changes a checkpoint as it is loaded: give its path, not a loaded checkpoint")
     resized = image_size is not None and not isinstance(source, Checkpoint)
     checkpoint = load(os.fspath(source), image_size=image_size) if resized else as_checkpoint(source)  # type: ignore[arg-type]
+    if texts:
+        return _with_texts(source, checkpoint, texts, device)
     model = image_model(checkpoint.model).to(pick_device(str(device))).eval()
     task = resolve(checkpoint.task) if checkpoint.task.name in task_names() else None
     if gives_classes(model) and not isinstance(task, Classification):
@@ -102,18 +128,39 @@ def watch(source: Source, *, image_size: int | None = None, device: str | torch.
     return Watched(_name(source, checkpoint), model, checkpoint.preprocess, checkpoint.class_names, task)
 
 
+def _with_texts(source: Source, checkpoint: Checkpoint, texts: Sequence[str], device: str | torch.device) -> Watched:
+    model, found = similarity_model(checkpoint, texts)
+    return Watched(
+        _name(source, checkpoint),
+        model.to(pick_device(str(device))).eval(),
+        checkpoint.preprocess,
+        tuple(phrase.name for phrase in found),
+        phrases=tuple(found),
+        notes=tuple(text_notes(tokenizer_of(checkpoint), texts)),
+    )
+
+
 def predictions(watched: Watched, output: Any, top_k: int) -> list[Prediction]:
-    """The `top_k` most probable classes, for the first image; none for a model that does not classify."""
-    values = probabilities(watched, output)
+    """The `top_k` most probable classes, for the first image; none for a model that does not classify.
+
+    Of a model with texts, all texts, each followed by its words.
+    """
+    values = scores(watched, output)
     if values is None:
         return []
+    if watched.phrases:
+        pairs = zip(watched.phrases, values.tolist(), strict=True)
+        return [Prediction(index, one.name, value, one.kind) for index, (one, value) in enumerate(pairs)]
     best = values.topk(min(top_k, len(values)))
-    pairs = zip(best.indices.tolist(), best.values.tolist(), strict=True)
-    return [Prediction(index, watched.class_name(index), value) for index, value in pairs]
+    ranked = zip(best.indices.tolist(), best.values.tolist(), strict=True)
+    return [Prediction(index, watched.class_name(index), value) for index, value in ranked]
 
 
-def probabilities(watched: Watched, output: Any) -> Float[Tensor, "K"] | None:
-    """The probability of every class, for the first image; None for a model that does not classify."""
+def scores(watched: Watched, output: Any) -> Float[Tensor, "K"] | None:
+    """The probability of every class, or the similarity of every text and word, for the first image; None for a model
+    with neither."""
+    if watched.phrases:
+        return output[0].float().cpu()
     task = watched.classification
     if task is None or not isinstance(output, Tensor) or output.ndim != 2:
         return None

@@ -15,6 +15,7 @@ from vitrail.lens.attribution.method import Method
 from vitrail.lens.attribution.methods import METHODS as OURS
 from vitrail.lens.explorer.data import look
 from vitrail.lens.explorer.gallery import Gallery, PackedView, fitted
+from vitrail.lens.explorer.open import watch_all
 from vitrail.lens.explorer.pack import pack_layer, unpack_layer
 from vitrail.lens.explorer.page import write_page
 from vitrail.lens.explorer.rows import LayerRows
@@ -24,6 +25,7 @@ from vitrail.rewrites.registry import rewrite
 from vitrail.rewrites.tokens import MergeTokens, PruneTokens
 
 from ..detectors import detr
+from ..test_texts import checkpoint
 from .browser import CONTRAST, Opened, chromium
 from .small import METHODS, NAMES, gallery, picture, vit
 from .test_data import KINDS, adaptive, corner
@@ -489,5 +491,22 @@ def test_a_query_of_a_detector_is_chosen_by_its_object(browser: Any, tmp_path: P
     assert (box["y"] - glass["y"]) / glass["height"] == pytest.approx(found.top, abs=0.02)
     opened.page.get_by_label("Query", exact=True).select_option(index=0)
     assert "the 4 queries together look most at" in opened.said()
+    assert opened.complaints == []
+    opened.context.close()
+
+
+def test_a_word_of_a_text_is_chosen_like_a_class(browser: Any, tmp_path: Path) -> None:
+    pytest.importorskip("tokenizers")
+    (subject,) = watch_all(checkpoint(), None, device="cpu", texts=["a red square"])
+    write_page(Gallery([subject], [("a.png", [picture()])], methods={"lrp": OURS["lrp"]}), tmp_path / "page.html")
+    found = look(subject, picture()).predictions
+    opened = Opened(browser, (tmp_path / "page.html").as_uri())
+    assert f"compares “a red square” (similarity {found[0].probability:.2f}".replace("-", "−") in opened.text("#lead")
+    rows = opened.page.locator("#classes button")
+    assert [text.split("\n")[0] for text in rows.all_inner_texts()] == ["a red square", "a", "red", "square"]
+    value = rows.nth(2).inner_text().split("\n")[1]
+    assert value == f"{found[2].probability:+.2f}".replace("-", "−")
+    rows.nth(2).click()
+    assert "for the word “red”, its part of the similarity: strongest at row" in opened.text("#relevance .said")
     assert opened.complaints == []
     opened.context.close()

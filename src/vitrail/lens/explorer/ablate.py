@@ -12,7 +12,7 @@ from ...errors import VitrailError
 from ...nn import Tokens
 from ..edit import edit_attention, edit_features
 from ..outputs import run
-from ..watched import Watched, probabilities
+from ..watched import Watched, scores
 
 
 class Region(NamedTuple):
@@ -48,9 +48,9 @@ def without(model: nn.Module, heads: Iterable[tuple[int, int]], regions: Iterabl
 def ablated(
     watched: Watched, image: Tensor, heads: Iterable[tuple[int, int]], regions: Iterable[Region]
 ) -> list[float] | None:
-    """The probability of every class without these heads and regions; None for a model that does not classify."""
+    """The `scores` of every output without these heads and regions; None for a model without."""
     with without(watched.model, heads, regions), torch.inference_mode():
-        found = probabilities(watched, run(watched.model, watched.pixels(image)))
+        found = scores(watched, run(watched.model, watched.pixels(image)))
     return None if found is None else found.tolist()
 
 

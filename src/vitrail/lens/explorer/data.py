@@ -43,7 +43,7 @@ class View:
 
     Attributes:
         image: uint8 (3, H, W), resized and cropped as for the model; maps are drawn over it.
-        predictions: the most probable first; empty for a model that does not classify.
+        predictions: the most probable first, or texts and their words; empty for a model without.
         prefix_names: names of the tokens before the patches.
         reads: the tokens that the head reads, on which the page opens.
         layers: name and content, in the order of the model.
@@ -57,7 +57,7 @@ class View:
     prefix_names: tuple[str, ...]
     reads: TokensRead
     layers: tuple[tuple[str, LayerRows | Unseen], ...]
-    output: Literal["classes", "embedding", "other"] = "classes"
+    output: Literal["classes", "texts", "embedding", "other"] = "classes"
     features: UInt8[Tensor, "3 rows columns"] | None = None
     objects: tuple[QueriedObject, ...] = ()
 
@@ -99,7 +99,9 @@ def look(watched: Watched, image: Tensor, top_k: int = 5) -> View:
     )
 
 
-def _kind(watched: Watched, output: object) -> Literal["classes", "embedding", "other"]:
+def _kind(watched: Watched, output: object) -> Literal["classes", "texts", "embedding", "other"]:
+    if watched.phrases:
+        return "texts"
     if not isinstance(output, Tensor) or output.ndim != 2:
         return "other"
     return "classes" if watched.classifies else "embedding"

@@ -141,8 +141,17 @@ class Gallery:
     def _changes(self, watched: Watched, before: list[float], after: list[float]) -> list[dict[str, Any]]:
         order = lambda values: sorted(range(len(values)), key=values.__getitem__, reverse=True)[: self._top_k]  # noqa: E731
         shown = sorted({*order(before), *order(after)}, key=after.__getitem__, reverse=True)
+        if watched.phrases:
+            shown = list(range(len(after)))
+        kinds = [phrase.kind for phrase in watched.phrases] or ["class"] * len(after)
         return [
-            {"index": index, "name": watched.class_name(index), "before": before[index], "after": after[index]}
+            {
+                "index": index,
+                "name": watched.class_name(index),
+                "kind": kinds[index],
+                "before": before[index],
+                "after": after[index],
+            }
             for index in shown
         ]
 

@@ -12,6 +12,13 @@ export const percent = (value) => {
   return `${sign}${hundred.toFixed(hundred < 9.95 ? 1 : 0)}\u00a0%`;
 };
 
+/** A probability in per cent; the cosine of a text; how much less it is without a word. */
+export const valueWords = (value, kind) => {
+  if (kind === "class") return percent(value);
+  const sign = value < 0 ? "−" : kind === "word" ? "+" : "";
+  return `${sign}${Math.abs(value).toFixed(2)}`;
+};
+
 const several = (count, name, names = `${name}s`) => `${count} ${count === 1 ? name : names}`;
 
 /** "", or " without 2 heads and 1 patch". */
