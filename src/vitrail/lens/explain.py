@@ -62,7 +62,8 @@ def explain(
 ) -> list[Path]:
     """Write the attention of a model on images: a PNG for each, and a page with every layer and head.
 
-    Of clips there are PNGs alone, with the attention over four of the frames.
+    Of clips the page has the frames side by side, and the PNGs each frame under the last layer and which frames the
+    patches of a frame attend to.
 
     The page is the explorer in one file, which needs no server and no network. In a folder it holds the first
     60 views (a model and an image); every image has a PNG.
@@ -92,8 +93,8 @@ def explain(
         VitrailError: no image can be read, the attention cannot be drawn, or a page alone cannot hold all images.
     """
     target = Path(out)
-    chosen = chosen_methods(methods, QUICK)
     watched = watch_all(checkpoint, against, image_size=image_size, device=device, texts=texts, say=say)
+    chosen = chosen_methods(methods, QUICK, watched)
     found, total = fitted_images(images, watched, checkpoint, split=split, limit=limit, strict=strict)
     alone = target.suffix.lower() in (".html", ".htm")
     if alone:
@@ -102,8 +103,6 @@ def explain(
     png = Sheets(watched[0], chosen, top_k)
     read = _go_through(png, progress(found, total, "explain"), None if alone else target, room, say)
     _check_read(read, room, say)
-    if watched[0].preprocess.frames is not None and not alone:
-        return read.paths  # the explorer shows images only
     page = target if alone else target / PAGE
     most = most_bytes(len(read.kept) * len(watched))
     shown = Gallery(watched, read.kept, methods=chosen, top_k=top_k, most=most, unreadable=read.unreadable)

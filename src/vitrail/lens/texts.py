@@ -50,6 +50,8 @@ class SimilarityHead(nn.Module):
         directions: (K, E); a unit vector gives a cosine, a difference of two the difference of their cosines.
     """
 
+    directions: Tensor
+
     def __init__(self, head: nn.Module, directions: Float[Tensor, "K E"]) -> None:
         super().__init__()
         self.head = head

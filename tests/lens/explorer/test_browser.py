@@ -24,6 +24,7 @@ from vitrail.lens.watched import Watched
 from vitrail.rewrites.registry import rewrite
 from vitrail.rewrites.tokens import MergeTokens, PruneTokens
 
+from ..clips import clip, video
 from ..detectors import detr
 from ..test_texts import checkpoint
 from .browser import CONTRAST, Opened, chromium
@@ -508,5 +509,29 @@ def test_a_word_of_a_text_is_chosen_like_a_class(browser: Any, tmp_path: Path) -
     assert value == f"{found[2].probability:+.2f}".replace("-", "−")
     rows.nth(2).click()
     assert "for the word “red”, its part of the similarity: strongest at row" in opened.text("#relevance .said")
+    assert opened.complaints == []
+    opened.context.close()
+
+
+def test_a_frame_of_a_clip_is_asked_and_frames_have_shares(browser: Any, tmp_path: Path) -> None:
+    subject, frames = video("joint"), clip("joint")
+    write_page(Gallery([subject], [("a.png", [frames])], methods={}), tmp_path / "page.html")
+    rows = look(subject, frames).layers[-1][1]
+    weights = unpack_layer(pack_layer("last", rows)).mean(0).reshape(2, 2, 2, 2, 2, 2, 2, 2)
+    opened = Opened(browser, (tmp_path / "page.html").as_uri())
+    opened.page.get_by_role("button", name="frames 5 to 6").click()
+    looks = weights[1, :, 0].mean(dim=(0, 1))  # frame in row 1, column 0 of the mosaic; mean over its 2 by 2 patches
+    shares = looks.sum(dim=(1, 3)).flatten()
+    chips = opened.page.locator("#stage .tokens button b").all_inner_texts()
+    assert chips[1:] == [percent(share.item()) for share in shares]
+    best = int(looks.argmax())
+    (row, high, column, wide) = (best // 8, best // 4 % 2, best // 2 % 2, best % 2)
+    frame = 2 * row + column
+    where = (
+        f"frames {2 * frame + 1} to {2 * frame + 2} row {high + 1} column {wide + 1} ({percent(looks.max().item())})"
+    )
+    assert opened.said() == f"Layer 2, mean of heads: the patches of frames 5 to 6 together look most at {where}."
+    opened.over("#stage .glass", 0.9, 0.1)
+    assert "patch frames 5 to 6 row 2 column 1 looks most at" in opened.said() or "Below the pointer" in opened.said()
     assert opened.complaints == []
     opened.context.close()

@@ -201,6 +201,7 @@ class Gallery:
             "predictions": [asdict(prediction) for prediction in view.predictions],
             "prefix": list(view.prefix_names),
             "reads": asdict(view.reads),
+            "frames": None if view.mosaic is None else asdict(view.mosaic),
             "objects": [{**asdict(one.found), "shown": one.shown} for one in view.objects],
             "layers": [layer.meta for layer in layers],
         }

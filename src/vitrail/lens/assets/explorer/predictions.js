@@ -65,7 +65,7 @@ const draw = () => {
   host.hidden = !view;
   if (!view) return;
   if (state.method === null) state.method = firstMethod(view);
-  setText(heading, HEADINGS[view.output]);
+  setText(heading, outline.methods.length ? HEADINGS[view.output] : "Predictions");
   document.getElementById("words-note").hidden = view.output !== "texts";
   drawClasses(view);
   drawFeatures(view);
@@ -104,6 +104,7 @@ const drawFeatures = (view) => {
 };
 
 const drawRelevance = (view) => {
+  document.getElementById("relevance").hidden = !outline.methods.length;
   if (!outline.methods.length) return;
   const [name, title, byClass] = outline.methods[state.method];
   if (methods.selectedIndex !== state.method) methods.selectedIndex = state.method;

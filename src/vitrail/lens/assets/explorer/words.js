@@ -45,7 +45,17 @@ export const whereName = (layer, head) =>
 export const fewerWords = (layout) =>
   layout?.cover ? ` · ${several(layout.cells, "token")} on ${several(layout.rows * layout.columns, "cell")}` : "";
 
+/** "frame 3", or "frames 5 to 6" where a token covers several. */
+export const frameName = ({ each }, frame) => (each > 1 ? `frames ${frame * each + 1} to ${(frame + 1) * each}` : `frame ${frame + 1}`);
+
 export const cellName = (layout, cell) => {
+  if (layout.frames) {
+    const { rows, columns } = layout.frames;
+    const [high, wide] = [layout.rows / rows, layout.columns / columns];
+    const [row, column] = [Math.floor(cell / layout.columns), cell % layout.columns];
+    const frame = Math.floor(row / high) * columns + Math.floor(column / wide);
+    return `${frameName(layout.frames, frame)} row ${(row % high) + 1} column ${(column % wide) + 1}`;
+  }
   if (isScattered(layout, cell)) {
     const [first] = layout.members[cell];
     return `row ${Math.floor(first / layout.columns) + 1} column ${(first % layout.columns) + 1} and ${several(layout.members[cell].length - 1, "further cell")}`;
@@ -72,6 +82,7 @@ export const placeName = (view, layout, place) => {
   if (layout.free && place.query < layout.prefix) return freeName(view, layout, place.query);
   if (layout.free) return layout.prefix === 1 ? "the learned query" : `the ${layout.prefix} queries together`;
   if (place.all) return "the patches together";
+  if (place.area) return `the patches of ${frameName(view.frames, place.frame)} together`;
   if ("lead" in place) return leadName(view, place.lead);
   if (place.leads) return `${[...place.leads.map((lead) => leadName(view, lead)), ...(place.patches ? ["the patches"] : [])].join(" and ")} together`;
   return `patch ${cellName(layout, tokenAt({ ...layout, prefix: 0 }, place))}`;
