@@ -21,6 +21,7 @@ from ..pages.files import is_folder
 from ..pages.image import displayable
 from ..progress import Track, silent
 from ..tables import write_csv, write_text
+from .only_images import require_images
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -63,6 +64,7 @@ def study_anatomy(
     Raises:
         VitrailError: no image could be read; see `anatomy`.
     """
+    require_images(checkpoint.model.config, "studies of the anatomy")
     preprocess, refused, unreadable = checkpoint.preprocess, list[str](), list[tuple[str, str]]()
     named, _ = named_images(
         images, preprocess.channels, limit, then=preprocess.fit, split=split, run=checkpoint.path, strict=strict

@@ -24,6 +24,7 @@ from ..nn import EmbeddingModel, Tokens
 from ..progress import Track, silent
 from ..tasks.classification import Classification
 from ..tasks.embedding import Embedding
+from .only_images import require_images
 from .options import HeldOutOptions
 from .parts import ProbeParts, probe_parts
 
@@ -144,9 +145,7 @@ class _FeatureRunner:
     """Computes the features that are probed."""
 
     def __init__(self, checkpoint: Checkpoint, options: ProbeOptions) -> None:
-        shape = checkpoint.model.config.pixels_shape
-        if len(shape) != 3:
-            raise VitrailError(f"this model takes videos, {'×'.join(map(str, shape))}: probes need a model of images")
+        require_images(checkpoint.model.config, "probes")
         model: nn.Module = EmbeddingModel(checkpoint.model)
         self.words = "the embedding"
         if options.layer is not None:

@@ -25,6 +25,7 @@ from ..nn import joined
 from ..progress import Track, silent
 from ..tasks.classification import Classification
 from ..tasks.registry import resolve
+from .only_images import require_images
 from .options import HeldOutOptions, StudyOptions
 
 Image = UInt8[ndarray, "H W C"]
@@ -161,10 +162,11 @@ def matched(opened: Source, checkpoint: Checkpoint) -> Source:
     """Return the source with its labels in the order of a checkpoint's classes.
 
     Raises:
-        VitrailError: not a single-label classifier, images with other than one or three channels, or unknown classes;
-            the message begins with the checkpoint's name.
+        VitrailError: not a single-label classifier of images, images with other than one or three channels, or unknown
+            classes; the message begins with the checkpoint's name.
     """
     name = str(checkpoint.path or checkpoint.info.get("architecture", "the model"))
+    require_images(checkpoint.model.config, "studies")
     task = resolve(checkpoint.task) if checkpoint.task.name == Classification.name else None
     if not isinstance(task, Classification):
         raise VitrailError(f"{name} is for {checkpoint.task.name}: studies need a classifier, see `vitrail models`")
