@@ -26,6 +26,9 @@ from .watched import Source, Watched
 PAGE = "explain.html"
 """File name of the page in a folder."""
 
+BEST_FOR_TEXTS = "generic"
+"""Method whose maps of words are most often brightest on the object that the word names, see LOG.md."""
+
 Say = Callable[[str], None]
 
 
@@ -75,7 +78,7 @@ def explain(
         against: a second checkpoint, to compare with on the page.
         methods: attribution methods on the page, see `methods.METHODS`; those that take a pass or two by default.
         texts: texts to compare with the images, for a model of images and texts: which patches meet the text and each
-            of its words, see `vitrail.lens.texts`. In a PNG by the first of the methods that depends on a class.
+            of its words, see `vitrail.lens.texts`.
         top_k: how many classes are shown.
         split: the part of each source, see `choose_split`.
         limit: at most so many images of each source.
@@ -152,7 +155,7 @@ class Sheets:
 
     Attributes:
         watched: the model.
-        methods: attribution methods, of which the first that depends on a class maps texts and words.
+        methods: attribution methods; `BEST_FOR_TEXTS`, or the first that depends on a class, maps texts and words.
         top_k: how many classes are shown.
     """
 
@@ -163,7 +166,8 @@ class Sheets:
     def write(self, name: str, image: Tensor, path: Path) -> None:
         """Write the attention of the model on one resized image (C, H, W) as a PNG; its folder is created."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        method = next((method for method in self.methods.values() if method.by_class), METHODS["lrp"])
+        able = {name: method for name, method in self.methods.items() if method.by_class}
+        method = able.get(BEST_FOR_TEXTS) or next(iter(able.values()), METHODS[BEST_FOR_TEXTS])
         write_sheet(explain_image(self.watched.of_fitted, name, image, top_k=self.top_k, method=method), path)
 
 

@@ -15,6 +15,7 @@ from ..checkpoint.texts import tokenizer_of
 from ..data.preprocess import Preprocess
 from ..errors import VitrailError
 from ..machine.facts import pick_device
+from ..nn import DualEncoder
 from ..tasks.classification import Classification
 from ..tasks.registry import resolve, task_names
 from ..tasks.task import Task
@@ -25,6 +26,10 @@ Source = CheckpointLike
 """A checkpoint, or what `load` takes: a run, a folder, a file, a hub id."""
 
 _PLAIN = Classification()
+
+_WITHOUT_TEXTS = (
+    'only the image encoder is shown: name texts to see which patches meet their words, such as --texts "a red square"'
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +42,7 @@ class Watched:
         task: meaning of the outputs; None if it is not known.
         phrases: texts and words whose similarities with the image are the outputs, see `similarity_model`; empty for
             other models.
-        notes: sentences about the texts.
+        notes: sentences for the user about texts.
     """
 
     name: str
@@ -121,11 +126,12 @@ def watch(
     checkpoint = load(os.fspath(source), image_size=image_size) if resized else as_checkpoint(source)  # type: ignore[arg-type]
     if texts:
         return _with_texts(source, checkpoint, texts, device)
+    notes = (_WITHOUT_TEXTS,) if isinstance(checkpoint.model, DualEncoder) else ()
     model = image_model(checkpoint.model).to(pick_device(str(device))).eval()
     task = resolve(checkpoint.task) if checkpoint.task.name in task_names() else None
     if gives_classes(model) and not isinstance(task, Classification):
         task = _PLAIN
-    return Watched(_name(source, checkpoint), model, checkpoint.preprocess, checkpoint.class_names, task)
+    return Watched(_name(source, checkpoint), model, checkpoint.preprocess, checkpoint.class_names, task, notes=notes)
 
 
 def _with_texts(source: Source, checkpoint: Checkpoint, texts: Sequence[str], device: str | torch.device) -> Watched:

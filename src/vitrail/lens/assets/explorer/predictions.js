@@ -45,9 +45,11 @@ export const nextClass = () => {
 const classOf = (view) =>
   (view.predictions.find(({ index }) => index === state.classIndex) ?? view.predictions[0])?.index ?? null;
 
-/** The first that has a map: where the output is neither classes nor an embedding, one that depends on neither. */
-const firstMethod = ({ output }) =>
-  output === "other" ? Math.max(0, outline.methods.findIndex(([, , byClass]) => !byClass)) : 0;
+/** The first that has a map: where the output is neither classes nor an embedding, one that depends on neither; for texts BEST_FOR_TEXTS of explain.py. */
+const firstMethod = ({ output }) => {
+  const number = { texts: outline.methods.findIndex(([name]) => name === "generic"), other: outline.methods.findIndex(([, , byClass]) => !byClass) }[output];
+  return Math.max(0, number ?? 0);
+};
 
 const HEADINGS = {
   classes: "Predictions, and where they come from",
