@@ -7,6 +7,7 @@ import torch
 from PIL import Image
 
 from vitrail.lens.explanation import explain_image, looked_at
+from vitrail.lens.explorer.ablate import Region, without
 from vitrail.lens.explorer.data import look
 from vitrail.lens.explorer.gallery import Gallery
 from vitrail.lens.explorer.rows import LayerRows
@@ -123,6 +124,20 @@ def test_along_the_time_the_map_is_what_each_patch_receives() -> None:
     seen = seen_in("divided")
     whole = over_image(seen[0], seen.layout(0))[:, :, 1:, 1:]
     torch.testing.assert_close(looked_at(seen[0], seen.layout(0)).flatten(2), whole.mean(dim=2), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("kind", ["divided", "joint"])
+def test_taking_out_a_patch_of_a_frame_puts_the_mean_in_its_place(kind: str) -> None:
+    watched = video(kind)
+    pixels = watched.pixels(clip(kind))
+    with torch.no_grad():
+        tokens = watched.model.embed(pixels)
+        with without(watched.model, [], [Region(0.5, 0.25, 0.75, 0.5)]):
+            found = watched.model.embed(pixels)
+    # Row 2, column 1 of a mosaic of 4 by 4 patches: frame 3, its first row and second column.
+    expected = tokens.x.clone()
+    expected[:, tokens.prefix + 2 * 4 + 1] = tokens.patches.mean(dim=1)
+    torch.testing.assert_close(found.x, expected)
 
 
 def test_heads_can_be_taken_out_of_a_model_of_clips() -> None:

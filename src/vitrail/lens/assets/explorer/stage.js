@@ -3,6 +3,7 @@
 import { make, refill, setAttribute, setText } from "explorer/dom.js";
 import { cellAt, cellsIn, chosen, found, framesOf, isScattered, mapOf, middleAt, middleOf, placeOf, resolved, sidesAt, spanOf } from "explorer/maps.js";
 import { LIGHT, paintCanvas, rampStyle, TINT } from "explorer/paint.js";
+import { drawQueries } from "explorer/queries.js";
 import { outline, pairOf, viewNumber } from "explorer/source.js";
 import { change, onChange, state } from "explorer/state.js";
 import { cellName, fewerWords, frameName, headName, imageName, objectName, percent, sentence, viewName, withoutWords } from "explorer/words.js";
@@ -247,27 +248,6 @@ const drawTokens = (parts, pane, map) => {
     setText(chip.children[1], value == null ? "" : percent(value));
     setAttribute(chip.children[2], "style", `width:${100 * Math.min(1, Math.max(0, value ?? 0))}%`);
   });
-};
-
-/** The box of the query that is asked about, and a list of all queries. */
-const drawQueries = (parts, view) => {
-  const { query } = state.place;
-  const object = view.objects[query];
-  parts.box.hidden = !object;
-  if (object) {
-    const { left, top, right, bottom } = object;
-    const sides = { top, left, height: bottom - top, width: right - left };
-    setAttribute(parts.box, "style", Object.entries(sides).map(([side, part]) => `${side}:${100 * part}%`).join(";"));
-  }
-  refill(parts.queries, view.served, () => {
-    if (!view.objects.length) return [];
-    const name = (one, index) => `query ${index + 1}: ${objectName(one)}${one.shown ? "" : ", below the threshold"}`;
-    const choose = ({ target }) => change({ place: target.selectedIndex ? placeOf(view, target.selectedIndex - 1) : { all: true }, held: true });
-    const options = ["all queries together", ...view.objects.map(name)].map((text) => make("option", {}, text));
-    return [make("select", { "aria-label": "Query", onchange: choose }, ...options)];
-  });
-  const [select] = parts.queries.children;
-  if (select) select.selectedIndex = object ? query + 1 : 0;
 };
 
 const drawPicks = (parts, pane) => {
