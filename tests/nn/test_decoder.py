@@ -69,9 +69,10 @@ def test_a_decoder_asks_patches_only_and_knows_where_they_are() -> None:
 
 
 def test_memory_is_a_pytree() -> None:
-    memory = Memory(*(torch.randn(4, 2, 8) for _ in range(3)))
+    keys, values = (Tokens(torch.randn(4, 2, 8), grid=(1, 2)) for _ in range(2))
+    memory = Memory(torch.randn(4, 2, 8), keys, values)
     leaves = torch.utils._pytree.tree_leaves(memory)
-    assert [id(leaf) for leaf in leaves] == [id(memory.places), id(memory.keys), id(memory.values)]
+    assert [id(leaf) for leaf in leaves] == [id(memory.places), id(keys.x), id(values.x)]
 
 
 def test_sine_positions_entry_by_entry() -> None:

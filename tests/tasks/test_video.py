@@ -131,9 +131,10 @@ def test_mirrored_clips_move_the_other_way(run: vitrail.Run, clips: Path) -> Non
 def test_embeddings_and_pictures_of_attention(run: vitrail.Run, clips: Path, tmp_path: Path) -> None:
     assert vitrail.embed(run.path, str(clips / "left")).vectors.shape == (32, 32)
     paths = vitrail.explain(run.path, str(clips / "left/0"), tmp_path / "explained")
-    assert [path.name for path in paths] == ["0.png"]
-    with pytest.raises(VitrailError, match="the explorer shows images"):
-        vitrail.explain(run.path, str(clips / "left/0"), tmp_path / "page.html")
+    assert [path.name for path in paths] == ["0.png", "explain.html"]
+    assert '"frames":{"rows":1,"columns":2,"each":2}' in paths[1].read_text(encoding="utf-8")
+    with pytest.raises(VitrailError, match="attribution methods are for images"):
+        vitrail.explain(run.path, str(clips / "left/0"), tmp_path / "page.html", methods=["lrp"])
 
 
 def test_fine_tuning_takes_the_weights_of_clips(run: vitrail.Run, clips: Path, tmp_path: Path) -> None:

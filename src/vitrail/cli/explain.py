@@ -17,6 +17,7 @@ class Explain:
     Examples:
         vitrail explain runs/flowers garden/ -o explained
         vitrail explain runs/flowers rose.jpg -o rose.html --methods rollout
+        vitrail explain runs/captions scene.png --texts "a red square"
     """
 
     checkpoint: CheckpointArgument
@@ -41,6 +42,10 @@ class Explain:
     methods: tuple[str, ...] = ()
     """Attribution methods on the page, by default those that take one or two passes; docs/attribution.md lists them."""
 
+    texts: Annotated[str, Option(metavar='"A;B"')] = ""
+    """Texts to compare with the images, for a model of images and texts, such as "a red square left of a blue circle":
+    which patches meet the text and each of its words. Several are separated by semicolons."""
+
     image_size: int | None = None
     """Image size in pixels, by default the model's; positions are resampled. The size of attention weights grows with
     its fourth power."""
@@ -48,6 +53,7 @@ class Explain:
     device: Device = "auto"
 
     def run(self) -> None:
+        from ..engines.zero_shot import parse_classes
         from ..lens.explain import explain
         from ..progress import visible
 
@@ -57,6 +63,7 @@ class Explain:
             self.out,
             against=self.against,
             methods=self.methods,
+            texts=parse_classes(self.texts),
             top_k=self.top_k,
             split=self.split,
             limit=self.limit,

@@ -45,12 +45,17 @@ class Explore:
     methods: tuple[str, ...] = ()
     """Attribution methods on the page, by default all; docs/attribution.md lists them."""
 
+    texts: Annotated[str, Option(metavar='"A;B"')] = ""
+    """Texts to compare with the images, for a model of images and texts, such as "a red square left of a blue circle":
+    which patches meet the text and each of its words. Several are separated by semicolons."""
+
     image_size: int | None = None
     """Image size in pixels, by default the model's; positions are resampled."""
 
     device: Device = "auto"
 
     def run(self) -> None:
+        from ..engines.zero_shot import parse_classes
         from ..lens.explore import explore
 
         with explore(
@@ -58,6 +63,7 @@ class Explore:
             self.images,
             against=self.against,
             methods=self.methods,
+            texts=parse_classes(self.texts),
             top_k=self.top_k,
             split=self.split,
             limit=self.limit,

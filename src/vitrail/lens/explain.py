@@ -1,7 +1,7 @@
 """Explains images: a PNG for each, and the explorer as one page."""
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,7 +13,8 @@ from ..data.samples import BadFile
 from ..data.split_choice import SplitChoice
 from ..errors import VitrailError
 from ..progress import Track, silent
-from .attribution.methods import QUICK
+from .attribution.method import Attribution
+from .attribution.methods import METHODS, QUICK
 from .explanation import explain_image
 from .explorer.gallery import Gallery
 from .explorer.open import chosen_methods, fitted_images, watch_all
@@ -24,6 +25,9 @@ from .watched import Source, Watched
 
 PAGE = "explain.html"
 """File name of the page in a folder."""
+
+BEST_FOR_TEXTS = "generic"
+"""Method whose maps of words are most often brightest on the object that the word names, see LOG.md."""
 
 Say = Callable[[str], None]
 
@@ -49,6 +53,7 @@ def explain(
     *,
     against: Source | None = None,
     methods: Sequence[str] = (),
+    texts: Sequence[str] = (),
     top_k: int = 5,
     split: SplitChoice = "all",
     limit: int | None = None,
@@ -60,7 +65,8 @@ def explain(
 ) -> list[Path]:
     """Write the attention of a model on images: a PNG for each, and a page with every layer and head.
 
-    Of clips there are PNGs alone, with the attention over four of the frames.
+    Of clips the page has the frames side by side, and the PNGs each frame under the last layer and which frames the
+    patches of a frame attend to.
 
     The page is the explorer in one file, which needs no server and no network. In a folder it holds the first
     60 views (a model and an image); every image has a PNG.
@@ -71,6 +77,8 @@ def explain(
         out: a folder, where files of the same names are replaced; or a file ending in .html for the page alone.
         against: a second checkpoint, to compare with on the page.
         methods: attribution methods on the page, see `methods.METHODS`; those that take a pass or two by default.
+        texts: texts to compare with the images, for a model of images and texts: which patches meet the text and each
+            of its words, see `vitrail.lens.texts`.
         top_k: how many classes are shown.
         split: the part of each source, see `choose_split`.
         limit: at most so many images of each source.
@@ -88,17 +96,16 @@ def explain(
         VitrailError: no image can be read, the attention cannot be drawn, or a page alone cannot hold all images.
     """
     target = Path(out)
-    chosen = chosen_methods(methods, QUICK)
-    watched = watch_all(checkpoint, against, image_size=image_size, device=device)
+    watched = watch_all(checkpoint, against, image_size=image_size, device=device, texts=texts, say=say)
+    chosen = chosen_methods(methods, QUICK, watched)
     found, total = fitted_images(images, watched, checkpoint, split=split, limit=limit, strict=strict)
     alone = target.suffix.lower() in (".html", ".htm")
     if alone:
         most_bytes(max(1, total) * len(watched))  # raises its error before anything is read
     room = MOST_VIEWS // len(watched)
-    read = _go_through(watched[0], progress(found, total, "explain"), None if alone else target, top_k, room, say)
+    png = Sheets(watched[0], chosen, top_k)
+    read = _go_through(png, progress(found, total, "explain"), None if alone else target, room, say)
     _check_read(read, room, say)
-    if watched[0].preprocess.frames is not None and not alone:
-        return read.paths  # the explorer shows images only
     page = target if alone else target / PAGE
     most = most_bytes(len(read.kept) * len(watched))
     shown = Gallery(watched, read.kept, methods=chosen, top_k=top_k, most=most, unreadable=read.unreadable)
@@ -115,10 +122,9 @@ def _check_read(read: _Read, room: int, say: Say) -> None:
 
 
 def _go_through(
-    watched: Watched,
+    sheets: "Sheets",
     images: Iterable[tuple[str, Fitted | BadImage]],
     folder: Path | None,
-    top_k: int,
     room: int,
     say: Say,
 ) -> _Read:
@@ -135,7 +141,7 @@ def _go_through(
         if folder is not None:
             path = folder / f"{file_stem(name, taken)}.png"
             try:
-                _write_png(watched, name, image[0], path, top_k)
+                sheets.write(name, image[0], path)
             except VitrailError as error:  # the page draws more kinds of layers, or gives its own reason
                 say(f"no PNG of {name}: {error}")
             else:
@@ -143,10 +149,26 @@ def _go_through(
     return read
 
 
-def _write_png(watched: Watched, name: str, image: Tensor, path: Path, top_k: int) -> None:
-    """Write the attention of a model on one resized image (C, H, W) as a PNG; its folder is created."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_sheet(explain_image(watched.of_fitted, name, image, top_k=top_k), path)
+@dataclass(frozen=True, slots=True)
+class Sheets:
+    """Writer of PNGs.
+
+    Attributes:
+        watched: the model.
+        methods: attribution methods; `BEST_FOR_TEXTS`, or the first that depends on a class, maps texts and words.
+        top_k: how many classes are shown.
+    """
+
+    watched: Watched
+    methods: Mapping[str, Attribution]
+    top_k: int
+
+    def write(self, name: str, image: Tensor, path: Path) -> None:
+        """Write the attention of the model on one resized image (C, H, W) as a PNG; its folder is created."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        able = {name: method for name, method in self.methods.items() if method.by_class}
+        method = able.get(BEST_FOR_TEXTS) or next(iter(able.values()), METHODS[BEST_FOR_TEXTS])
+        write_sheet(explain_image(self.watched.of_fitted, name, image, top_k=self.top_k, method=method), path)
 
 
 def _advice(size: int, views: int) -> str:

@@ -1,6 +1,6 @@
 """Predictions, attention maps, rollout and features of one image, as plain values that can be drawn."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
@@ -12,12 +12,15 @@ from torch import Tensor, nn
 from ..errors import VitrailError
 from ..nn import CLASS_TOKEN, ComposedModel, ReducingResidual, Tokens, TokensRead
 from ..pages.image import displayable, in_rows, shown_frames
+from .attribution.method import Attribution
 from .compiled import original
+from .frames import between_frames, frame_names, frames_of_times
 from .layout import Layout, over_image, received
 from .measures import feature_pca
 from .naming import attends_of, find_layer
 from .observe import Attention, observe_attention, observe_features
 from .outputs import hides_patches, image_model, run
+from .queries import ObjectMaps, object_maps
 from .reading import reading_words
 from .rollout import class_token_map, rollout
 from .watched import Prediction, Watched, predictions
@@ -37,6 +40,9 @@ class Explanation:
         what: description of the maps, such as "Attention of the class token".
         features: uint8 (3, rows, columns), see `feature_colours`.
         tokens: the tokens that are left after each block that removes or merges some.
+        objects: where the queries of a detector's decoder look, see `object_maps`.
+        texts: which patches meet texts and their words.
+        clip: attention over all frames of a clip; None for an image.
     """
 
     name: str
@@ -47,6 +53,42 @@ class Explanation:
     what: str
     features: UInt8[Tensor, "3 rows columns"] | None
     tokens: tuple["TokensLeft", ...] = ()
+    objects: tuple[ObjectMaps, ...] = ()
+    texts: tuple["PhraseMap", ...] = ()
+    clip: "ClipMaps | None" = None
+
+
+@dataclass(frozen=True, slots=True)
+class ClipMaps:
+    """Attention over the frames of a clip.
+
+    Attributes:
+        frames: uint8 (T, 3, H, W), a frame for each time that has tokens.
+        names: their names.
+        maps: (T, rows, columns) of the last layer, mean over heads.
+        times: for each layer that attends to other frames its number, from 1, and (T, T), see `between_frames`, mean
+            over heads.
+    """
+
+    frames: UInt8[Tensor, "T 3 H W"]
+    names: tuple[str, ...]
+    maps: Float[Tensor, "T rows columns"]
+    times: tuple[tuple[int, Float[Tensor, "T T2"]], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PhraseMap:
+    """A text, or a word of the text before it, with its similarity and its map, see `vitrail.lens.texts`.
+
+    Attributes:
+        phrase: name and similarity.
+        map: relevance of the patches; negative where they speak against it.
+        method: title of the method.
+    """
+
+    phrase: Prediction
+    map: Float[Tensor, "rows columns"]
+    method: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +106,14 @@ class TokensLeft:
     count: int
 
 
-def explain_image(watched: Watched, name: str, image: Tensor, *, top_k: int = 5) -> Explanation:
+def explain_image(
+    watched: Watched, name: str, image: Tensor, *, top_k: int = 5, method: Attribution | None = None
+) -> Explanation:
     """Run a model on one image (C, H, W), or one clip (T, C, H, W), and return its maps.
+
+    Args:
+        top_k: number of classes.
+        method: method for the maps of texts and words; None: they have none.
 
     Raises:
         VitrailError: no attention in the model, or none whose keys are patches of one regular grid.
@@ -77,6 +125,7 @@ def explain_image(watched: Watched, name: str, image: Tensor, *, top_k: int = 5)
         reduced = stack.enter_context(observe_features(watched.model, *_reducing(watched.model)))
         stack.enter_context(torch.inference_mode())
         output = run(watched.model, watched.preprocess.normalise(fitted)[None].to(watched.device))
+    found = predictions(watched, output, top_k)
     drawn = [layer for layer in seen if _looks_at_patches(seen, layer)]
     if not drawn:
         raise VitrailError(
@@ -86,7 +135,7 @@ def explain_image(watched: Watched, name: str, image: Tensor, *, top_k: int = 5)
     return Explanation(
         name=name,
         image=displayable(fitted),
-        predictions=tuple(predictions(watched, output, top_k)),
+        predictions=() if watched.phrases else tuple(found),
         maps=tuple(
             _drawn(looked_at(seen[layer], seen.layout(layer), seen.reads)[0].cpu(), seen.layout(layer), frames)
             for layer in drawn
@@ -95,7 +144,34 @@ def explain_image(watched: Watched, name: str, image: Tensor, *, top_k: int = 5)
         what=reading_words(watched.model, seen.layout(drawn[-1]).prefix),
         features=feature_colours(outputs.get("encoder")),
         tokens=_tokens_left(watched.model, reduced),
+        objects=object_maps(watched, seen, output),
+        texts=_phrase_maps(watched, image, found, method) if watched.phrases and method else (),
+        clip=_clip_maps(seen, drawn, fitted) if frames is not None else None,
     )
+
+
+def _clip_maps(seen: Attention, drawn: Sequence[int], clip: Tensor) -> ClipMaps | None:
+    layout = seen.layout(drawn[-1])
+    if len(layout.key_grid) != 3:
+        return None
+    frames = frames_of_times(clip, layout.key_grid[0])
+    maps = looked_at(seen[drawn[-1]], layout, seen.reads)[0].mean(dim=0).cpu()
+    times = []
+    for number, layer in enumerate(drawn, start=1):
+        if len(seen.layout(layer).grid) == 3:
+            found = between_frames(seen[layer], seen.layout(layer))[0].mean(dim=0).cpu()
+            if (found - found.diag().diag()).any():
+                times.append((number, found))
+    names = tuple(frame_names(len(frames), len(clip)))
+    return ClipMaps(torch.stack([displayable(frame) for frame in frames]), names, maps, tuple(times))
+
+
+def _phrase_maps(
+    watched: Watched, image: Tensor, found: Sequence[Prediction], method: Attribution
+) -> tuple[PhraseMap, ...]:
+    asked = torch.arange(len(found), device=watched.device)
+    maps = method(watched.model, watched.pixels(image).expand(len(found), -1, -1, -1), asked).float().cpu()
+    return tuple(PhraseMap(one, values, method.title) for one, values in zip(found, maps, strict=True))
 
 
 def _reducing(model: nn.Module) -> list[str]:
@@ -160,7 +236,8 @@ def looked_at(
     """Attention map of each head over the grid of the keys, from all rows of `observe_attention`.
 
     It is the mean of the rows of the tokens that the head reads: the class token's, or the mean of the patches' rows,
-    the attention that each patch receives from the patches. In a layer without prefix tokens it is always the latter.
+    the attention that each patch receives from the patches. In a layer whose queries are patches only it is always the
+    latter.
 
     Args:
         weights: weights of a layer, also in windows.
@@ -168,7 +245,7 @@ def looked_at(
         reads: tokens that the head reads, `Attention.reads`.
     """
     found = reads.within(layout.prefix)
-    if layout.prefix:
+    if layout.prefix and _asks(layout, found.prefix):
         whole = over_image(weights, layout)
         rows = [whole[:, :, number] for number in found.prefix]
         rows += [whole[:, :, layout.prefix :].mean(dim=2)] if found.patches else []
@@ -176,6 +253,14 @@ def looked_at(
         return class_token_map(row, layout.key_grid, layout.key_prefix, layout.key_cover)
     each = received(weights, layout).unsqueeze(2)[..., layout.key_prefix :]
     return class_token_map(each, layout.key_grid, 0, layout.key_cover)
+
+
+def _asks(layout: Layout, tokens: Sequence[int]) -> bool:
+    """Whether all of these prefix tokens are queries; along the time of a video none is."""
+    if layout.places is None:
+        return True
+    there = set(layout.places.queries.flatten().tolist())
+    return there.issuperset(tokens)
 
 
 def _looks_at_patches(seen: Attention, layer: int) -> bool:

@@ -19,6 +19,7 @@ def explore(
     *,
     against: Source | None = None,
     methods: Sequence[str] = (),
+    texts: Sequence[str] = (),
     top_k: int = 5,
     split: SplitChoice = "all",
     limit: int | None = 20,
@@ -33,7 +34,7 @@ def explore(
     Open `.url` of the returned server in a browser. `.stop()`, or leaving its `with` block, ends the server.
 
     Args:
-        checkpoint, images, against, top_k, image_size, device: as in `explain`.
+        checkpoint, images, against, texts, top_k, image_size, device: as in `explain`.
         methods: attribution methods on the page; all of `methods.METHODS` by default.
         split: the part of each source, see `choose_split`.
         limit: at most so many images of each source.
@@ -44,8 +45,8 @@ def explore(
     Raises:
         VitrailError: no image can be read; the port is taken.
     """
-    chosen = chosen_methods(methods, METHODS)
-    watched = watch_all(checkpoint, against, image_size=image_size, device=device)
+    watched = watch_all(checkpoint, against, image_size=image_size, device=device, texts=texts, say=say)
+    chosen = chosen_methods(methods, METHODS, watched)
     found, _ = fitted_images(images, watched, checkpoint, split=split, limit=limit, strict=strict)
     unreadable: list[tuple[str, str]] = []
     shown = readable(found, say, unreadable)

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from ..nn import AttendsInGroups, Places, Tokens
+from ..nn import AttendsInGroups, AttendsToOthers, Places, Tokens
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +89,7 @@ class Surroundings:
         self._owner = attend.rpartition(".")[0]
         self._given: dict[str, _Given] = {}
         self._made: list[tuple[tuple[int, ...], int | None]] = []
+        self._others: list[_Given] = []
 
     def hooks(self) -> Iterator[Callable[[], None]]:
         """Register the hooks; yields a function that removes each."""
@@ -110,13 +111,16 @@ class Surroundings:
                 return Layout(grid, prefix, grid, prefix, given.places, cover, cover)
         one = next((given for given in around if queries in given.counts), _Given((queries,), 0, (queries,)))
         made = [_given(grid, one.prefix if prefix is None else prefix) for grid, prefix in reversed(self._made)]
-        other = next((given for given in (*made, *around) if keys in given.counts), _Given((keys,), 0, (keys,)))
+        places = (*self._others, *made, *around)
+        other = next((given for given in places if keys in given.counts), _Given((keys,), 0, (keys,)))
         return Layout(one.grid, one.prefix, other.grid, other.prefix, None, one.cover_of(queries), other.cover_of(keys))
 
     def _note(self, name: str) -> Callable[..., None]:
         def hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
             if name == self._owner:
                 self._made.clear()
+            if isinstance(module, AttendsToOthers):
+                self._others = [_of_tokens(module.keys_of(*args, **kwargs), None)]
             for value in (*args, *kwargs.values()):
                 if isinstance(value, Tokens):
                     groups = module.places_of(value) if isinstance(module, AttendsInGroups) else None

@@ -5,14 +5,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from ..data.samples import printable
-from ..pages.image import to_pil
+from ..pages.image import colours, enlarge, to_pil
 from ..tables import complete_file
 from .draw import overlay, visualize_patches, visualize_tokens
-from .explanation import Explanation
+from .drawn_objects import boxed_objects, object_galleries
+from .explanation import ClipMaps, Explanation
 from .watched import Prediction
 
 INK, SOFT, TRACK, PAPER, GLASS = "#23262d", "#6d6a63", "#e7e2d8", "#fbf9f5", "#2f4b8f"
@@ -26,21 +28,27 @@ _LARGE = (_WIDTH - 2 * _MARGIN) / 3
 def write_sheet(explanation: Explanation, path: Path) -> None:
     """Write a PNG of the image, predictions, rollout, the attention of each layer, and each head of the last layer.
 
-    If layers remove or merge tokens, the tokens that each leaves are drawn too.
+    If layers remove or merge tokens, the tokens that each leaves are drawn too; of a detector whose decoder has
+    queries, the found objects and where the query of each looks. Texts have a gallery each, with their words.
     For a model without classes, three principal components of the patches replace the predictions.
     """
     from matplotlib.figure import Figure
 
     layers = [(f"layer {number}", heads.mean(0)) for number, heads in enumerate(explanation.maps, start=1)]
     heads = [(f"head {number}", head) for number, head in enumerate(explanation.maps[-1], start=1)]
-    galleries = [
+    galleries: list[tuple[str, list[tuple[str, Tensor]]]] = [
         (f"{explanation.what}, layer by layer (mean over heads)", _maps(explanation.image, layers)),
         ("The last layer, head by head", _maps(explanation.image, heads)),
     ]
+    galleries = _phrases(explanation) + galleries
+    if explanation.clip is not None:
+        galleries = _clip(explanation.clip) + galleries
+    if explanation.objects:
+        galleries = object_galleries(explanation.image, explanation.objects) + galleries
     if explanation.tokens:
         galleries.insert(0, ("Tokens that are left, merged ones in their mean colour", _tokens(explanation)))
     aspect = explanation.image.shape[1] / explanation.image.shape[2]
-    height = _LINE + _LARGE * aspect + sum(_gallery_height(len(drawn), aspect) for _, drawn in galleries)
+    height = _LINE + _LARGE * aspect + sum(_gallery_height(drawn) for _, drawn in galleries)
     figure = Figure(figsize=(_WIDTH + 2 * _MARGIN, height + 2 * _MARGIN), facecolor=PAPER)
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set_axis_off()
@@ -48,7 +56,7 @@ def write_sheet(explanation: Explanation, path: Path) -> None:
     top = _LINE + _LARGE * aspect
     for title, drawn in galleries:
         _gallery(axes, top, title, drawn)
-        top += _gallery_height(len(drawn), aspect)
+        top += _gallery_height(drawn)
     axes.set(xlim=(-_MARGIN, _WIDTH + _MARGIN), ylim=(height + _MARGIN, -_MARGIN), aspect="equal")
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing")  # a name in a script that the font lacks
@@ -56,8 +64,9 @@ def write_sheet(explanation: Explanation, path: Path) -> None:
             figure.savefig(file, format="png", dpi=130, facecolor=PAPER)
 
 
-def _gallery_height(count: int, aspect: float) -> float:
-    return 3 * _LINE + -(-count // COLUMNS) * (_SIDE * aspect + 1.5 * _LINE)
+def _gallery_height(drawn: Sequence[tuple[str, Tensor]]) -> float:
+    aspect = max(image.shape[1] / image.shape[2] for _, image in drawn)
+    return 3 * _LINE + -(-len(drawn) // COLUMNS) * (_SIDE * aspect + 1.5 * _LINE)
 
 
 def _headline(axes: Any, explanation: Explanation, aspect: float) -> None:
@@ -71,7 +80,10 @@ def _headline(axes: Any, explanation: Explanation, aspect: float) -> None:
     elif explanation.features is not None:
         title = "features of the patches, three principal components"
         _image(axes, second, _LINE, _LARGE, _stretched(explanation.features, explanation.image), title, size=8)
-    if explanation.flow is not None:
+    if explanation.objects:
+        drawn = boxed_objects(explanation.image, explanation.objects)
+        _image(axes, third, _LINE, _LARGE, drawn, "objects found", size=8)
+    elif explanation.flow is not None:
         drawn = overlay(explanation.image, explanation.flow)
         _image(axes, third, _LINE, _LARGE, drawn, "attention rollout, all layers", size=8)
 
@@ -91,6 +103,35 @@ def _bars(axes: Any, left: float, height: float, predictions: Sequence[Predictio
 def _maps(image: Tensor, maps: Sequence[tuple[str, Tensor]]) -> list[tuple[str, Tensor]]:
     """Label and picture of each map over the image."""
     return [(f"{label} · max {_percent(float(values.max()))}", overlay(image, values)) for label, values in maps]
+
+
+def _clip(clip: ClipMaps) -> list[tuple[str, list[tuple[str, Tensor]]]]:
+    """The last layer over every frame, and a matrix of the frames for each layer that attends to other frames."""
+    count = len(clip.maps)
+    strip = overlay(torch.cat(list(clip.frames), dim=2), torch.cat(list(clip.maps), dim=1))
+    labels = [f"{name} · {_percent(float(one.sum()))}" for name, one in zip(clip.names, clip.maps, strict=True)]
+    space = list(zip(labels, strip.chunk(count, dim=2), strict=True))
+    times = [
+        (f"layer {number} · max {_percent(float(matrix.max()))}", enlarge(colours(matrix)))
+        for number, matrix in clip.times
+    ]
+    galleries = [("The last layer, frame by frame (mean over heads, one scale; share of each frame)", space)]
+    if times:
+        galleries.append(("In time: which frames (columns) the patches of each frame (rows) look at", times))
+    return galleries
+
+
+def _phrases(explanation: Explanation) -> list[tuple[str, list[tuple[str, Tensor]]]]:
+    """A title for each text, and the maps of the text and its words below it."""
+    galleries: list[tuple[str, list[tuple[str, Tensor]]]] = []
+    for one in explanation.texts:
+        phrase, drawn = one.phrase, overlay(explanation.image, one.map.clamp(min=0))
+        if phrase.kind == "text":
+            title = f"“{_shortened(phrase.name, 60)}”: patches for the text, and for each word, by {one.method}"
+            galleries.append((title, [(f"the text · similarity {phrase.probability:.2f}", drawn)]))
+        else:
+            galleries[-1][1].append((f"{phrase.name} · {phrase.probability:+.2f}", drawn))
+    return galleries
 
 
 def _tokens(explanation: Explanation) -> list[tuple[str, Tensor]]:

@@ -11,17 +11,25 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ..checkpoint.contract import Checkpoint, CheckpointLike, as_checkpoint, load
+from ..checkpoint.texts import tokenizer_of
 from ..data.preprocess import Preprocess
 from ..errors import VitrailError
 from ..machine.facts import pick_device
+from ..nn import DualEncoder
 from ..tasks.classification import Classification
-from ..tasks.registry import resolve
+from ..tasks.registry import resolve, task_names
+from ..tasks.task import Task
 from .outputs import gives_classes, image_model
+from .texts import Kind, Phrase, similarity_model, text_notes
 
 Source = CheckpointLike
 """A checkpoint, or what `load` takes: a run, a folder, a file, a hub id."""
 
 _PLAIN = Classification()
+
+_WITHOUT_TEXTS = (
+    'only the image encoder is shown: name texts to see which patches meet their words, such as --texts "a red square"'
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,19 +39,35 @@ class Watched:
     Attributes:
         name: name of the model on a page.
         class_names: names in the order of the outputs; empty if unknown.
-        task: converts logits to probabilities; only if the model `classifies`.
+        task: meaning of the outputs; None if it is not known.
+        phrases: texts and words whose similarities with the image are the outputs, see `similarity_model`; empty for
+            other models.
+        notes: sentences for the user about texts.
     """
 
     name: str
     model: nn.Module
     preprocess: Preprocess
     class_names: Sequence[str] = ()
-    task: Classification = _PLAIN
+    task: Task | None = _PLAIN
+    phrases: tuple[Phrase, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def classifies(self) -> bool:
         """Whether the model scores classes; False for regression, embeddings, detection, segmentation and the like."""
         return gives_classes(self.model)
+
+    @property
+    def classification(self) -> Classification | None:
+        """The task that converts logits to probabilities; None unless the model `classifies`."""
+        return self.task if self.classifies and isinstance(self.task, Classification) else None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the outputs, "class 0" and so on if they are unknown."""
+        config: Any = getattr(self.model, "config", None)
+        return tuple(self.class_names) or tuple(f"class {index}" for index in range(getattr(config, "num_outputs", 0)))
 
     @property
     def device(self) -> torch.device:
@@ -65,45 +89,88 @@ class Watched:
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """A class with its probability."""
+    """A class with its probability.
+
+    Attributes:
+        index, name: of the output.
+        probability: of a class; of a text its cosine with the image, of a word how much less it is without the word.
+        kind: which of these.
+    """
 
     index: int
     name: str
     probability: float
+    kind: Kind = "class"
 
 
-def watch(source: Source, *, image_size: int | None = None, device: str | torch.device = "auto") -> Watched:
+def watch(
+    source: Source,
+    *,
+    image_size: int | None = None,
+    device: str | torch.device = "auto",
+    texts: Sequence[str] = (),
+) -> Watched:
     """Return a checkpoint as a `Watched` on a device; of an image-text model only the image encoder.
 
     Args:
         image_size: another size than the model's own, in pixels; positions are resampled.
         device: "auto", "cpu", "cuda" or "cuda:1".
+        texts: texts whose similarities with the image, and those of their words, replace the model's outputs.
+
+    Raises:
+        VitrailError: texts for a model that does not compare images with texts, see `similarity_model`.
     """
     if isinstance(source, Checkpoint) and image_size is not None:
         raise VitrailError("image_size changes a checkpoint as it is loaded: give its path, not a loaded checkpoint")
     resized = image_size is not None and not isinstance(source, Checkpoint)
     checkpoint = load(os.fspath(source), image_size=image_size) if resized else as_checkpoint(source)  # type: ignore[arg-type]
+    if texts:
+        return _with_texts(source, checkpoint, texts, device)
+    notes = (_WITHOUT_TEXTS,) if isinstance(checkpoint.model, DualEncoder) else ()
     model = image_model(checkpoint.model).to(pick_device(str(device))).eval()
-    task = resolve(checkpoint.task) if gives_classes(model) else None
-    found = task if isinstance(task, Classification) else _PLAIN
-    return Watched(_name(source, checkpoint), model, checkpoint.preprocess, checkpoint.class_names, found)
+    task = resolve(checkpoint.task) if checkpoint.task.name in task_names() else None
+    if gives_classes(model) and not isinstance(task, Classification):
+        task = _PLAIN
+    return Watched(_name(source, checkpoint), model, checkpoint.preprocess, checkpoint.class_names, task, notes=notes)
+
+
+def _with_texts(source: Source, checkpoint: Checkpoint, texts: Sequence[str], device: str | torch.device) -> Watched:
+    model, found = similarity_model(checkpoint, texts)
+    return Watched(
+        _name(source, checkpoint),
+        model.to(pick_device(str(device))).eval(),
+        checkpoint.preprocess,
+        tuple(phrase.name for phrase in found),
+        phrases=tuple(found),
+        notes=tuple(text_notes(tokenizer_of(checkpoint), texts)),
+    )
 
 
 def predictions(watched: Watched, output: Any, top_k: int) -> list[Prediction]:
-    """The `top_k` most probable classes, for the first image; none for a model that does not classify."""
-    values = probabilities(watched, output)
+    """The `top_k` most probable classes, for the first image; none for a model that does not classify.
+
+    Of a model with texts, all texts, each followed by its words.
+    """
+    values = scores(watched, output)
     if values is None:
         return []
+    if watched.phrases:
+        pairs = zip(watched.phrases, values.tolist(), strict=True)
+        return [Prediction(index, one.name, value, one.kind) for index, (one, value) in enumerate(pairs)]
     best = values.topk(min(top_k, len(values)))
-    pairs = zip(best.indices.tolist(), best.values.tolist(), strict=True)
-    return [Prediction(index, watched.class_name(index), value) for index, value in pairs]
+    ranked = zip(best.indices.tolist(), best.values.tolist(), strict=True)
+    return [Prediction(index, watched.class_name(index), value) for index, value in ranked]
 
 
-def probabilities(watched: Watched, output: Any) -> Float[Tensor, "K"] | None:
-    """The probability of every class, for the first image; None for a model that does not classify."""
-    if not watched.classifies or not isinstance(output, Tensor) or output.ndim != 2:
+def scores(watched: Watched, output: Any) -> Float[Tensor, "K"] | None:
+    """The probability of every class, or the similarity of every text and word, for the first image; None for a model
+    with neither."""
+    if watched.phrases:
+        return output[0].float().cpu()
+    task = watched.classification
+    if task is None or not isinstance(output, Tensor) or output.ndim != 2:
         return None
-    return watched.task.probabilities(output[0].float().cpu())
+    return task.probabilities(output[0].float().cpu())
 
 
 def _name(source: Source, checkpoint: Checkpoint) -> str:

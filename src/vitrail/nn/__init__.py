@@ -28,7 +28,7 @@ from .attention.multi_head import CrossAttention, MultiHeadAttention, NoBias, No
 from .attention.offsets import resample_offsets
 from .attention.packing import PackedAttention, SegmentMask, pack, pack_tokens, unpack
 from .attention.pattern import Grid, Groups, Pattern
-from .attention.places import AttendsInGroups, Places, numbers
+from .attention.places import AttendsInGroups, AttendsToOthers, Places, numbers
 from .attention.projections import (
     ConvLinear,
     ConvProjection,
@@ -187,6 +187,7 @@ __all__ = [
     "AsFloat",
     "Attend",
     "AttendsInGroups",
+    "AttendsToOthers",
     "AttentionReceived",
     "AttentionWeightedPool",
     "AxialAttention",

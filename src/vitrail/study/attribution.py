@@ -108,8 +108,9 @@ def evaluate_explanations(
 
 def _require_one_class(watched: Watched) -> None:
     """Raise VitrailError unless the model predicts one class for each image."""
-    if not watched.classifies or watched.task.labels == "many":
-        kind = "several labels for each image" if watched.classifies else "no classes"
+    task = watched.classification
+    if task is None or task.labels == "many":
+        kind = "no classes" if task is None else "several labels for each image"
         raise VitrailError(
             f"this checkpoint predicts {kind}, and attribution methods are scored by the one class of an image: "
             "`vitrail explain` and `vitrail explore` show its maps"

@@ -17,7 +17,7 @@ _CANDIDATES = 1000
 
 @dataclass(frozen=True, slots=True)
 class DetectedObjects:
-    """Objects found in one image, the most probable first.
+    """Objects found in one image, the most probable first unless stated.
 
     Attributes:
         scores: (n,), probabilities.
@@ -41,15 +41,22 @@ def detected_objects(output: Detections | DenseDetections, most: int = MOST) -> 
     A query of a DETR has one object, of its most probable class. A point of a dense detector may have one of each
     class; of boxes of the same class that overlap by more than `SAME`, the most probable is kept.
     """
-    boxes = corners(output.boxes).clamp(0, 1)
     if isinstance(output, Detections):
-        scores, classes = output.logits.softmax(dim=2)[..., :-1].max(dim=2)
-        order = scores.argsort(dim=1, descending=True, stable=True)[:, :most]
-        return [
-            DetectedObjects(s[kept], c[kept], b[kept])
-            for s, c, b, kept in zip(scores, classes, boxes, order, strict=True)
-        ]
+        return [_sorted(image, most) for image in objects_of_queries(output)]
+    boxes = corners(output.boxes).clamp(0, 1)
     return [_suppressed(*image, most) for image in zip(output.logits.sigmoid(), boxes, strict=True)]
+
+
+def objects_of_queries(output: Detections) -> list[DetectedObjects]:
+    """The most probable object of each query of each image, in the order of the queries."""
+    scores, classes = output.logits.softmax(dim=2)[..., :-1].max(dim=2)
+    boxes = corners(output.boxes).clamp(0, 1)
+    return [DetectedObjects(*image) for image in zip(scores, classes, boxes, strict=True)]
+
+
+def _sorted(found: DetectedObjects, most: int) -> DetectedObjects:
+    kept = found.scores.argsort(descending=True, stable=True)[:most]
+    return DetectedObjects(found.scores[kept], found.classes[kept], found.boxes[kept])
 
 
 def _suppressed(probabilities: Float[Tensor, "Q K"], boxes: Float[Tensor, "Q 4"], most: int) -> DetectedObjects:

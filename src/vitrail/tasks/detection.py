@@ -22,10 +22,10 @@ from ..tables import plain_table
 from ..task_spec import DETECTION, TaskSpec
 from .average_precision import TrueObjects
 from .coco_document import CocoDocument
-from .detected_objects import DetectedObjects, detected_objects
+from .detected_objects import DetectedObjects, detected_objects, objects_of_queries
 from .detection_metrics import DetectionEvaluation, DetectionMetrics
 from .object_errors import ObjectErrors, counted, object_errors
-from .object_prediction import FoundObject, ObjectPrediction
+from .object_prediction import FoundObject, ObjectPrediction, QueriedObject
 from .outcomes import Cells, Curve, Document, Mistake, Names, Panel
 from .placed import PlacedTask
 from .task import same_kind
@@ -152,6 +152,13 @@ class Detection(PlacedTask):
         else:
             probabilities = output.logits.sigmoid()
         return torch.cat([corners(output.boxes).clamp(0, 1), probabilities], dim=2)
+
+    def queried(self, output: Detections | DenseDetections, names: Names) -> Sequence[QueriedObject]:
+        """The most probable object of each query; a dense detector has no queries."""
+        if not isinstance(output, Detections):
+            return ()
+        objects = _named(objects_of_queries(output)[0], names)
+        return [QueriedObject(one, one.score >= self.threshold) for one in objects]
 
     def failed(self, path: str, error: str) -> ObjectPrediction:
         return ObjectPrediction(path=path, error=error)

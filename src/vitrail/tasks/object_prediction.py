@@ -23,6 +23,14 @@ class FoundObject:
     bottom: float
 
 
+@dataclass(frozen=True, slots=True)
+class QueriedObject:
+    """What a learned query of a decoder found: its most probable object, and whether that is part of a prediction."""
+
+    found: FoundObject
+    shown: bool
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ObjectPrediction(Prediction):
     """Objects that were found, the most probable first; None if the image could not be read."""

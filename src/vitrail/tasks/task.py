@@ -15,6 +15,7 @@ from ..data.targets import Rows, Targets
 from ..errors import VitrailError
 from ..models.fields import ModelConfig
 from ..task_spec import TaskSpec
+from .object_prediction import QueriedObject
 from .outcomes import Cells, Curve, Document, Metrics, Mistake, Names, Panel, Prediction
 
 
@@ -169,6 +170,15 @@ class Task(ABC):
             target: its targets, see `targets`.
         """
         return self
+
+    def queried(self, output: Any, names: Names) -> Sequence[QueriedObject]:
+        """What each learned query of a decoder found in the first image, in the order of the queries; by default none.
+
+        Args:
+            output: the head's output.
+            names: names of the outputs.
+        """
+        return ()
 
     @abstractmethod
     def failed(self, path: str, error: str) -> Prediction:

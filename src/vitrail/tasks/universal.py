@@ -21,6 +21,7 @@ from ..task_spec import TaskSpec
 from .classification import Classification
 from .depth import Depth
 from .detection import Detection
+from .object_prediction import QueriedObject
 from .outcomes import Cells, Curve, Mistake, Names, Panel, Prediction
 from .placed import PlacedTask
 from .segmentation import Segmentation
@@ -210,6 +211,11 @@ class Universal(PlacedTask):
         }
         rows = zip(*columns.values(), strict=True)
         return [UniversalPrediction(predictions=dict(zip(columns, row, strict=True))) for row in rows]
+
+    def queried(self, output: TaskOutputs, names: Names) -> Sequence[QueriedObject]:
+        """The objects of the queries of the task that has some."""
+        found = (task.queried(getattr(output, name), self.names_of(name, names)) for name, task in self.parts.items())
+        return next((objects for objects in found if objects), ())
 
     def failed(self, path: str, error: str) -> UniversalPrediction:
         return UniversalPrediction(path=path, error=error)

@@ -15,6 +15,7 @@ from vitrail.lens.attribution.method import Method
 from vitrail.lens.attribution.methods import METHODS as OURS
 from vitrail.lens.explorer.data import look
 from vitrail.lens.explorer.gallery import Gallery, PackedView, fitted
+from vitrail.lens.explorer.open import watch_all
 from vitrail.lens.explorer.pack import pack_layer, unpack_layer
 from vitrail.lens.explorer.page import write_page
 from vitrail.lens.explorer.rows import LayerRows
@@ -23,6 +24,9 @@ from vitrail.lens.watched import Watched
 from vitrail.rewrites.registry import rewrite
 from vitrail.rewrites.tokens import MergeTokens, PruneTokens
 
+from ..clips import clip, video
+from ..detectors import detr
+from ..test_texts import checkpoint
 from .browser import CONTRAST, Opened, chromium
 from .small import METHODS, NAMES, gallery, picture, vit
 from .test_data import KINDS, adaptive, corner
@@ -459,3 +463,75 @@ def layer_covers(subject: Watched) -> list[tuple[int, ...]]:
 def scattered(cells: list[int]) -> bool:
     rows, columns = {cell // 4 for cell in cells}, {cell % 4 for cell in cells}
     return len(cells) < (max(rows) - min(rows) + 1) * (max(columns) - min(columns) + 1)
+
+
+def test_a_query_of_a_detector_is_chosen_by_its_object(browser: Any, tmp_path: Path) -> None:
+    subject, image = detr(), picture(size=(64, 64))
+    write_page(Gallery([subject], [("a.png", [image])], methods={}), tmp_path / "page.html")
+    view = look(subject, image)
+    weights = unpack_layer(pack_layer("last", view.layers[-1][1])).mean(0)
+    order = sorted(range(4), key=lambda query: -view.objects[query].found.score)
+
+    def words(query: int) -> str:
+        best = int(weights[query].argmax())
+        found = view.objects[query].found
+        name = f"query {query + 1} ({found.name} {percent(found.score)})"
+        where = f"row {best // 2 + 1} column {best % 2 + 1} ({percent(weights[query].max().item())})"
+        return f"Layer 5, mean of heads: {name} looks most at {where}."
+
+    opened = Opened(browser, (tmp_path / "page.html").as_uri())
+    assert opened.said() == words(order[0])
+    opened.keys("t")
+    assert opened.said() == words(order[1])
+    opened.page.get_by_label("Query", exact=True).select_option(index=order[-1] + 1)
+    assert opened.said() == words(order[-1])
+    found = view.objects[order[-1]].found
+    box = opened.page.locator("#stage .box").first.bounding_box()
+    glass = opened.page.locator("#stage .glass > img").first.bounding_box()
+    assert box["width"] / glass["width"] == pytest.approx(found.right - found.left, abs=0.02)
+    assert (box["y"] - glass["y"]) / glass["height"] == pytest.approx(found.top, abs=0.02)
+    opened.page.get_by_label("Query", exact=True).select_option(index=0)
+    assert "the 4 queries together look most at" in opened.said()
+    assert opened.complaints == []
+    opened.context.close()
+
+
+def test_a_word_of_a_text_is_chosen_like_a_class(browser: Any, tmp_path: Path) -> None:
+    pytest.importorskip("tokenizers")
+    (subject,) = watch_all(checkpoint(), None, device="cpu", texts=["a red square"])
+    write_page(Gallery([subject], [("a.png", [picture()])], methods={"lrp": OURS["lrp"]}), tmp_path / "page.html")
+    found = look(subject, picture()).predictions
+    opened = Opened(browser, (tmp_path / "page.html").as_uri())
+    assert f"compares “a red square” (similarity {found[0].probability:.2f}".replace("-", "−") in opened.text("#lead")
+    rows = opened.page.locator("#classes button")
+    assert [text.split("\n")[0] for text in rows.all_inner_texts()] == ["a red square", "a", "red", "square"]
+    value = rows.nth(2).inner_text().split("\n")[1]
+    assert value == f"{found[2].probability:+.2f}".replace("-", "−")
+    rows.nth(2).click()
+    assert "for the word “red”, its part of the similarity: strongest at row" in opened.text("#relevance .said")
+    assert opened.complaints == []
+    opened.context.close()
+
+
+def test_a_frame_of_a_clip_is_asked_and_frames_have_shares(browser: Any, tmp_path: Path) -> None:
+    subject, frames = video("joint"), clip("joint")
+    write_page(Gallery([subject], [("a.png", [frames])], methods={}), tmp_path / "page.html")
+    rows = look(subject, frames).layers[-1][1]
+    weights = unpack_layer(pack_layer("last", rows)).mean(0).reshape(2, 2, 2, 2, 2, 2, 2, 2)
+    opened = Opened(browser, (tmp_path / "page.html").as_uri())
+    opened.page.get_by_role("button", name="frames 5 to 6").click()
+    looks = weights[1, :, 0].mean(dim=(0, 1))  # frame in row 1, column 0 of the mosaic; mean over its 2 by 2 patches
+    shares = looks.sum(dim=(1, 3)).flatten()
+    chips = opened.page.locator("#stage .tokens button b").all_inner_texts()
+    assert chips[1:] == [percent(share.item()) for share in shares]
+    best = int(looks.argmax())
+    (row, high, column, wide) = (best // 8, best // 4 % 2, best // 2 % 2, best % 2)
+    frame = 2 * row + column
+    where = (
+        f"frames {2 * frame + 1} to {2 * frame + 2} row {high + 1} column {wide + 1} ({percent(looks.max().item())})"
+    )
+    assert opened.said() == f"Layer 2, mean of heads: the patches of frames 5 to 6 together look most at {where}."
+    opened.over("#stage .glass", 0.9, 0.1)
+    assert "patch frames 5 to 6 row 2 column 1 looks most at" in opened.said() or "Below the pointer" in opened.said()
+    assert opened.complaints == []
+    opened.context.close()

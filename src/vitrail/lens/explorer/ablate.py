@@ -6,17 +6,19 @@ from contextlib import ExitStack, contextmanager
 from typing import Any, NamedTuple
 
 import torch
+from jaxtyping import Bool
 from torch import Tensor, nn
 
 from ...errors import VitrailError
 from ...nn import Tokens
 from ..edit import edit_attention, edit_features
+from ..frames import Mosaic
 from ..outputs import run
-from ..watched import Watched, probabilities
+from ..watched import Watched, scores
 
 
 class Region(NamedTuple):
-    """A rectangle of the image, in fractions of its sides."""
+    """A rectangle of the image, or of the mosaic of a clip, in fractions of its sides."""
 
     top: float
     left: float
@@ -48,26 +50,32 @@ def without(model: nn.Module, heads: Iterable[tuple[int, int]], regions: Iterabl
 def ablated(
     watched: Watched, image: Tensor, heads: Iterable[tuple[int, int]], regions: Iterable[Region]
 ) -> list[float] | None:
-    """The probability of every class without these heads and regions; None for a model that does not classify."""
+    """The `scores` of every output without these heads and regions; None for a model without."""
     with without(watched.model, heads, regions), torch.inference_mode():
-        found = probabilities(watched, run(watched.model, watched.pixels(image)))
+        found = scores(watched, run(watched.model, watched.pixels(image)))
     return None if found is None else found.tolist()
 
 
 def _blank(tokens: Any, regions: list[Region]) -> Tokens:
-    regular = isinstance(tokens, Tokens) and len(tokens.grid) == 2
+    regular = isinstance(tokens, Tokens) and len(tokens.grid) in (2, 3)
     if not regular or tokens.patches.shape[1] != torch.Size(tokens.grid).numel():
         raise VitrailError("the embedding of this model gives no regular grid of patches, so none can be taken out")
-    gone = torch.zeros(tokens.grid, dtype=torch.bool, device=tokens.x.device)
-    for region in regions:
-        gone |= _inside(tokens.grid[0], region.top, region.bottom, gone.device)[:, None] & _inside(
-            tokens.grid[1], region.left, region.right, gone.device
-        )
+    gone = _gone(tokens.grid, regions).to(tokens.x.device)
     mean = tokens.patches.mean(dim=1, keepdim=True)
     patches = torch.where(gone.flatten()[None, :, None], mean, tokens.patches)
     return tokens.with_x(torch.cat([tokens.x[:, : tokens.prefix], patches], dim=1))
 
 
-def _inside(count: int, low: float, high: float, device: torch.device) -> Tensor:
-    middle = (torch.arange(count, device=device) + 0.5) / count
+def _gone(grid: tuple[int, ...], regions: list[Region]) -> Bool[Tensor, "*grid"]:
+    """Which patches lie in the regions; of a clip in its mosaic."""
+    mosaic = Mosaic.of(grid[0]) if len(grid) == 3 else None
+    rows, columns = grid if mosaic is None else (mosaic.rows * grid[1], mosaic.columns * grid[2])
+    gone = torch.zeros(rows, columns, dtype=torch.bool)
+    for region in regions:
+        gone |= _inside(rows, region.top, region.bottom)[:, None] & _inside(columns, region.left, region.right)
+    return gone if mosaic is None else gone.flatten()[mosaic.order(grid).argsort()].unflatten(0, grid)
+
+
+def _inside(count: int, low: float, high: float) -> Bool[Tensor, " count"]:
+    middle = (torch.arange(count) + 0.5) / count
     return (middle >= low) & (middle < high)

@@ -1,7 +1,7 @@
 """Data of the explorer for one model and one image, as plain values."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Literal
 
@@ -12,11 +12,14 @@ from torch import Tensor, nn
 from ...errors import VitrailError
 from ...nn import TokensRead
 from ...pages.image import displayable
+from ...tasks.object_prediction import QueriedObject
 from ..attribution.method import Attribution
 from ..explanation import feature_colours, observed_encoder
+from ..frames import Mosaic
 from ..naming import attend_names
-from ..observe import observe_attention
+from ..observe import Attention, observe_attention
 from ..outputs import run
+from ..queries import queried_objects
 from ..reading import head_reading, prefix_names
 from ..watched import Prediction, Watched, predictions
 from .rows import LayerRows, Unseen, layer_rows
@@ -41,12 +44,14 @@ class View:
 
     Attributes:
         image: uint8 (3, H, W), resized and cropped as for the model; maps are drawn over it.
-        predictions: the most probable first; empty for a model that does not classify.
+        predictions: the most probable first, or texts and their words; empty for a model without.
         prefix_names: names of the tokens before the patches.
         reads: the tokens that the head reads, on which the page opens.
         layers: name and content, in the order of the model.
         output: output of the model; an embedding is one vector for each image.
         features: first three principal components of the last patches as colours; None if they are not a grid.
+        objects: what each query of a detector's decoder found, in the order of the queries.
+        mosaic: how the frames of a clip are put together in the image; None for an image.
     """
 
     image: UInt8[Tensor, "3 H W"]
@@ -54,21 +59,18 @@ class View:
     prefix_names: tuple[str, ...]
     reads: TokensRead
     layers: tuple[tuple[str, LayerRows | Unseen], ...]
-    output: Literal["classes", "embedding", "other"] = "classes"
+    output: Literal["classes", "texts", "embedding", "other"] = "classes"
     features: UInt8[Tensor, "3 rows columns"] | None = None
+    objects: tuple[QueriedObject, ...] = ()
+    mosaic: Mosaic | None = None
 
 
 def look(watched: Watched, image: Tensor, top_k: int = 5) -> View:
-    """Run a model on one image (C, H, W) and keep the attention weights of every layer.
+    """Run a model on one image (C, H, W), or one clip (T, C, H, W), and keep the attention weights of every layer.
 
     Raises:
         VitrailError: no attention in the model, none that can be drawn, or more weights than a page can hold.
     """
-    if watched.preprocess.frames is not None:
-        raise VitrailError(
-            f"the explorer shows images, and {watched.name} takes clips: `vitrail explain` draws its attention over "
-            "frames of them"
-        )
     pixels = watched.pixels(image)
     with ExitStack() as stack:
         stack.enter_context(_limited(watched.model))
@@ -76,25 +78,40 @@ def look(watched: Watched, image: Tensor, top_k: int = 5) -> View:
         outputs = stack.enter_context(observed_encoder(watched.model))
         stack.enter_context(torch.inference_mode())
         output = run(watched.model, pixels)
-    names = attend_names(watched.model)
-    layers = tuple((_short(names[layer]), layer_rows(seen, layer)) for layer in seen)
+    names, mosaic = attend_names(watched.model), _mosaic(seen, watched.preprocess.frames)
+    layers = tuple((_short(names[layer]), layer_rows(seen, layer, mosaic)) for layer in seen)
     drawable = [rows for _, rows in layers if isinstance(rows, LayerRows)]
     if not drawable:
         reasons = sorted({rows.reason for _, rows in layers if isinstance(rows, Unseen)})
         raise VitrailError(f"no attention of {watched.name} can be drawn over the image: {'; '.join(reasons)}")
+    fitted = watched.preprocess.fit(image)
     prefix = max(side.prefix for rows in drawable for side in (rows.queries, rows.keys) if not side.free)
     return View(
-        image=displayable(watched.preprocess.fit(image)),
+        image=displayable(fitted) if mosaic is None else mosaic.picture(fitted),
         predictions=tuple(predictions(watched, output, top_k)),
         prefix_names=prefix_names(watched.model, prefix),
         reads=head_reading(watched.model).within(prefix),
         layers=layers,
         output=_kind(watched, output),
         features=feature_colours(outputs.get("encoder")),
+        objects=tuple(queried_objects(watched, output)),
+        mosaic=mosaic,
     )
 
 
-def _kind(watched: Watched, output: object) -> Literal["classes", "embedding", "other"]:
+def _mosaic(seen: Attention, frames: int | None) -> Mosaic | None:
+    """The mosaic of the times that the layers of a video model have; None if they have none."""
+    grids = []
+    for layer in seen:
+        with suppress(VitrailError):  # its inputs are no Tokens
+            grids.append(seen.layout(layer).key_grid)
+    times = next((grid[0] for grid in grids if len(grid) == 3), None)
+    return None if times is None else Mosaic.of(times, frames)
+
+
+def _kind(watched: Watched, output: object) -> Literal["classes", "texts", "embedding", "other"]:
+    if watched.phrases:
+        return "texts"
     if not isinstance(output, Tensor) or output.ndim != 2:
         return "other"
     return "classes" if watched.classifies else "embedding"

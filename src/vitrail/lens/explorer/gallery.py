@@ -141,8 +141,17 @@ class Gallery:
     def _changes(self, watched: Watched, before: list[float], after: list[float]) -> list[dict[str, Any]]:
         order = lambda values: sorted(range(len(values)), key=values.__getitem__, reverse=True)[: self._top_k]  # noqa: E731
         shown = sorted({*order(before), *order(after)}, key=after.__getitem__, reverse=True)
+        if watched.phrases:
+            shown = list(range(len(after)))
+        kinds = [phrase.kind for phrase in watched.phrases] or ["class"] * len(after)
         return [
-            {"index": index, "name": watched.class_name(index), "before": before[index], "after": after[index]}
+            {
+                "index": index,
+                "name": watched.class_name(index),
+                "kind": kinds[index],
+                "before": before[index],
+                "after": after[index],
+            }
             for index in shown
         ]
 
@@ -192,6 +201,8 @@ class Gallery:
             "predictions": [asdict(prediction) for prediction in view.predictions],
             "prefix": list(view.prefix_names),
             "reads": asdict(view.reads),
+            "frames": None if view.mosaic is None else asdict(view.mosaic),
+            "objects": [{**asdict(one.found), "shown": one.shown} for one in view.objects],
             "layers": [layer.meta for layer in layers],
         }
         return PackedView(document, layers)

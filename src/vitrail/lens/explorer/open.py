@@ -1,6 +1,6 @@
 """Opens checkpoints and images as a gallery, for `explain` and `explore`."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 
 from torch import Tensor
@@ -17,15 +17,23 @@ from .gallery import fitted
 
 
 def watch_all(
-    checkpoint: Source, against: Source | None, *, image_size: int | None = None, device: str = "auto"
+    checkpoint: Source,
+    against: Source | None,
+    *,
+    image_size: int | None = None,
+    device: str = "auto",
+    texts: Sequence[str] = (),
+    say: Callable[[str], None] = lambda sentence: None,
 ) -> list[Watched]:
-    """Open one or two checkpoints.
+    """Open one or two checkpoints, see `watch`; `say` gets the notes about the texts.
 
     Raises:
         VitrailError: they take images of different channels.
     """
     sources = [checkpoint] if against is None else [checkpoint, against]
-    watched = [watch(source, image_size=image_size, device=device) for source in sources]
+    watched = [watch(source, image_size=image_size, device=device, texts=texts) for source in sources]
+    for note in dict.fromkeys(note for subject in watched for note in subject.notes):
+        say(note)
     if len({subject.preprocess.frames for subject in watched}) > 1:
         raise VitrailError("the two models differ in the frames that they take: compare models that take the same")
     if len({subject.preprocess.channels for subject in watched}) > 1:
@@ -61,6 +69,17 @@ def fitted_images(
     )
 
 
-def chosen_methods(names: Sequence[str], default: Iterable[str]) -> dict[str, Attribution]:
-    """Attribution methods by name; those of `default` if no names are given."""
+def chosen_methods(names: Sequence[str], default: Iterable[str], watched: Sequence[Watched]) -> dict[str, Attribution]:
+    """Attribution methods by name; those of `default` if no names are given, and none for models of clips.
+
+    Raises:
+        VitrailError: an unknown name, or names for a model of clips.
+    """
+    if watched[0].preprocess.frames is not None:
+        if names:
+            raise VitrailError(
+                f"attribution methods are for images, and {watched[0].name} takes clips: leave methods out to see its "
+                "attention over the frames"
+            )
+        return {}
     return {name: find_method(name) for name in names or default}

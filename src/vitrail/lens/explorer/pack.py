@@ -10,7 +10,7 @@ or 1e-7; LOG.md compares other formats.
 import base64
 import zlib
 from bisect import bisect_left
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -120,7 +120,8 @@ def base64_of(content: bytes) -> str:
 
 
 def _side(side: Side) -> dict[str, Any]:
-    rare = {"cover": list(side.cover), "free": side.free}
+    frames = asdict(side.mosaic) if side.mosaic and side.grid != (0, 0) else None
+    rare = {"cover": list(side.cover), "free": side.free, "frames": frames}
     return {"grid": list(side.grid), "prefix": side.prefix, **{name: value for name, value in rare.items() if value}}
 
 

@@ -1,7 +1,7 @@
 """The groups of tokens that attend to each other, for attentions inside windows, frames or lines."""
 
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Int
@@ -39,6 +39,14 @@ class AttendsInGroups(Protocol):
 
     def places_of(self, tokens: Tokens) -> Places:
         """Return the tokens of each group."""
+
+
+@runtime_checkable
+class AttendsToOthers(Protocol):
+    """A module whose input tokens are queries only: the keys are those of another argument, such as an image."""
+
+    def keys_of(self, queries: Tokens, memory: Any, /) -> Tokens:
+        """Return the keys, from the arguments of `forward`."""
 
 
 def numbers(grid: tuple[int, ...], prefix: int, device: torch.device) -> Int[Tensor, "*grid"]:

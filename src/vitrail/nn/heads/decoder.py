@@ -20,13 +20,13 @@ class Memory:
 
     Attributes:
         places: learned embeddings of the queries (B, Q, D), added to them when they are queries or keys.
-        keys: (B, M, D), the image's tokens with their positions.
-        values: (B, M, D), the image's tokens without positions.
+        keys: the image's M tokens with their positions.
+        values: the image's tokens without positions.
     """
 
     places: Float[Tensor, "B Q D"]
-    keys: Float[Tensor, "B M D"]
-    values: Float[Tensor, "B M D"]
+    keys: Tokens
+    values: Tokens
 
 
 # A pytree, so that drop path can select the memory of some images of a batch.
@@ -56,7 +56,11 @@ class QueryCrossAttention(nn.Module):
 
     def forward(self, queries: Tokens, memory: Memory) -> Tokens:
         placed = queries.x + memory.places
-        return queries.with_x(self.dropout(self.attention(placed, memory.keys, memory.values)))
+        return queries.with_x(self.dropout(self.attention(placed, memory.keys.x, memory.values.x)))
+
+    def keys_of(self, queries: Tokens, memory: Memory) -> Tokens:
+        """The tokens of the image, see `AttendsToOthers`."""
+        return memory.keys
 
 
 class DecoderBlock(nn.Module):
@@ -106,7 +110,7 @@ class QueryDecoder(nn.Module):
     def _after_blocks(self, tokens: Tokens) -> list[Tokens]:
         patches = tokens.without_prefix()
         places = self.places.expand(patches.x.shape[0], -1, -1)
-        memory = Memory(places, self.positions(patches).x, patches.x)
+        memory = Memory(places, self.positions(patches), patches)
         queries = Tokens(torch.zeros_like(places), grid=(self.places.shape[0],))
         after = []
         for block in self.blocks:

@@ -3,7 +3,7 @@
 import { make, setAttribute, setText } from "explorer/dom.js";
 import { outline, viewNumber, pairOf } from "explorer/source.js";
 import { activePane, change, changePane, onChange, state } from "explorer/state.js";
-import { imageName, percent, readWords, withoutWords } from "explorer/words.js";
+import { imageName, percent, readWords, valueWords, withoutWords } from "explorer/words.js";
 
 const host = document.getElementById("controls");
 const still = matchMedia("(prefers-reduced-motion: reduce)");
@@ -92,7 +92,7 @@ const draw = () => {
   thumb.hidden = false;
   setAttribute(thumb, "src", view.image);
   setAttribute(thumb, "alt", `${image}, as the model sees it`);
-  const says = best ? ` predicts ${best.name} (${percent(best.probability)}) for ` : " looks at ";
+  const says = best?.kind === "text" ? ` compares “${best.name}” (similarity ${valueWords(best.probability, "text")}) with ` : best ? ` predicts ${best.name} (${percent(best.probability)}) for ` : " looks at ";
   const hint = `Colours show where ${readWords(view)}. Move over the image to ask a patch, click to hold it; each small map is one head of a layer.`;
   const name = outline.models[pairOf(view.number)[0]];
   setText(document.getElementById("lead"), `${name}${says}${image}${withoutWords(view.removed)}. ${hint}`);

@@ -17,10 +17,10 @@ export const fromBase64 = (text) => {
  * Where tokens lie: `prefix` of them, then `cells` patches. Where patches are hidden, merged or of several sizes,
  * `cover` is the patch of each cell of the grid, `spans` has the sides of each: top, left, bottom, right, and `members`
  * its cells, which need not fill that rectangle. Cells without a token have numbers from `cells` on. Tokens that are
- * `free` are none of those that lead the patches.
+ * `free` are none of those that lead the patches. The grid of a clip has its `frames` side by side, in rows and columns.
  */
-const layout = ({ grid: [rows, columns], prefix, cover = null, free = false }) => {
-  if (!cover) return { rows, columns, prefix, free, cover, spans: null, cells: rows * columns };
+const layout = ({ grid: [rows, columns], prefix, cover = null, free = false, frames = null }) => {
+  if (!cover) return { rows, columns, prefix, free, cover, frames, spans: null, cells: rows * columns };
   const cells = cover.reduce((most, patch) => Math.max(most, patch), -1) + 1;
   let next = cells;
   const whole = cover.map((patch) => (patch < 0 ? next++ : patch));

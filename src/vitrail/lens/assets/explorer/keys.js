@@ -4,7 +4,7 @@ import { nextClass, nextMethod } from "explorer/predictions.js";
 import { removeHead, removePatch, restore } from "explorer/ablation.js";
 import { compareOrNot, playOrStop, turn, turnGlass, turnScale } from "explorer/controls.js";
 import { make } from "explorer/dom.js";
-import { resolved } from "explorer/maps.js";
+import { found, framesOf, placeOf, resolved } from "explorer/maps.js";
 import { move, sheetHasFocus } from "explorer/sheet.js";
 import { outline } from "explorer/source.js";
 import { step } from "explorer/stage.js";
@@ -15,10 +15,11 @@ const help = document.getElementById("help");
 const nextToken = () => {
   const { view } = activePane();
   if (!view) return;
-  const count = view.prefix.length;
-  const place = resolved(view, state.place);
-  const next = "lead" in place ? place.lead + 1 : 0;
-  change({ place: next < count ? { lead: next } : { all: true }, held: true });
+  const objects = view.objects.length ? found(view).map((query) => placeOf(view, query)) : [];
+  const places = [...view.prefix.map((_, lead) => ({ lead })), ...objects, ...framesOf(view), { all: true }];
+  const now = JSON.stringify(resolved(view, state.place));
+  const at = places.findIndex((place) => JSON.stringify(place) === now);
+  change({ place: places[(at + 1) % places.length], held: true });
 };
 
 const arrow = (down, right) => (sheetHasFocus() ? move(down, right) : step(down, right));
@@ -28,7 +29,7 @@ const KEYS = [
   ["← ↑ ↓ →", "move over the patches; on the sheet, over layers and heads", {
     ArrowUp: () => arrow(-1, 0), ArrowDown: () => arrow(1, 0), ArrowLeft: () => arrow(0, -1), ArrowRight: () => arrow(0, 1),
   }],
-  ["T", "the class token, the next token in front of the patches, all patches", { t: nextToken }],
+  ["T", "the class token, the next token in front of the patches, the next object or frame, all patches", { t: nextToken }],
   ["Enter", "hold the patch, or let it follow the pointer", { Enter: () => change({ held: !state.held, under: null }) }],
   ["D", "turn around: where it looks, who looks at it", { d: turn }],
   ["L, Shift L", "a layer deeper, a layer back", { l: () => move(1, 0), L: () => move(-1, 0) }],

@@ -6,6 +6,7 @@ import { startKeys } from "explorer/keys.js";
 import { startPredictions } from "explorer/predictions.js";
 import { startSheets } from "explorer/sheet.js";
 import { make } from "explorer/dom.js";
+import { found, placeOf } from "explorer/maps.js";
 import { openView, outline } from "explorer/source.js";
 import { startStage } from "explorer/stage.js";
 import { change, changePane, redraw, state } from "explorer/state.js";
@@ -23,12 +24,20 @@ const openPane = async (pane, number) => {
     const layer = first ? view.last : Math.min(pane.layer, view.metas.length - 1);
     const head = Math.min(pane.head, (view.metas[layer].heads ?? view.columns) - 1);
     changePane({ view, layer, head, waiting: "" }, pane);
-    if (state.place.lead >= view.prefix.length) change({ place: { read: true } });
+    askAgain(view, first);
   } catch (error) {
     if (pane.asked !== asked) return;
     const problem = `${viewName(number, removed)} is not shown: ${error.message}`;
     changePane({ number: pane.view?.number ?? number, waiting: "", problem }, pane);
   }
+};
+
+/** The question for a view that has just come: the first is about the best object, and objects differ from image to image. */
+const askAgain = (view, first) => {
+  const { place } = state;
+  const object = "query" in place || (first && place.read);
+  if (object && view.objects.length) change({ place: placeOf(view, found(view)[0]) });
+  else if (object || place.lead >= view.prefix.length) change({ place: { read: true } });
 };
 
 const listUnreadable = () => {

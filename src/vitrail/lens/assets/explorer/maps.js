@@ -1,6 +1,7 @@
 // From weights and a question to a map over the image. A question is a place: { lead: 0 } for a prefix token,
 // { y, x } on a scale where the image's sides are 1, { all: true } for all patches together, or { read: true } for
-// what the head reads, which `resolved` replaces by one of the others or by { leads: [0, 1], patches: false }.
+// what the head reads, which `resolved` replaces by one of the others or by { leads: [0, 1], patches: false }. With
+// { frame: 2, area: [top, left, bottom, right] } it is the patches of a frame, with { query: 3, y, x } a query of a detector's decoder; layers without these queries are asked the patch at y, x.
 
 import { Dense } from "explorer/decode.js";
 
@@ -14,6 +15,18 @@ const readBy = ({ reads: { prefix, patches } }) => {
 
 /** A place of a view, with the tokens for "what the head reads". */
 export const resolved = (view, place) => (place.read ? readBy(view) : place);
+
+/** The question about the query of an object: in other layers the patch in the middle of its box. */
+export const placeOf = ({ objects }, query) => {
+  const { left, top, right, bottom } = objects[query];
+  return { query, y: Math.min(0.9999, (top + bottom) / 2), x: Math.min(0.9999, (left + right) / 2) };
+};
+
+/** The numbers of the queries whose objects are above the threshold, the most probable first; the best if none is. */
+export const found = ({ objects }) => {
+  const order = objects.map((_, query) => query).sort((a, b) => objects[b].score - objects[a].score);
+  return order.slice(0, Math.max(1, objects.filter(({ shown }) => shown).length));
+};
 
 /** The patch at a place. */
 export const cellAt = ({ rows, columns, cover }, { y, x }) => {
@@ -74,8 +87,10 @@ export const mapOf = ([weights, head], place, direction) => {
   const [asked, shown] = from ? [weights.queries, weights.keys] : [weights.keys, weights.queries];
   const patches = new Float32Array(shown.cells);
   const lead = new Float32Array(shown.prefix);
-  if (asked.free) meanOf(weights, head, patches, lead);
+  if (asked.free && place.query < asked.prefix) weights.row(head, place.query, patches, lead);
+  else if (asked.free) meanOf(weights, head, patches, lead);
   else if (place.all) weights.total(head, from, patches, lead);
+  else if (place.area) areaOf(weights, head, from, asked, place.area, patches, lead);
   else if (place.leads) {
     if (place.leads.some((token) => token >= asked.prefix)) return null;
     severalOf(weights, head, from, place, patches, lead);
@@ -102,7 +117,37 @@ const severalOf = (weights, head, from, place, patches, lead) => {
   if (place.patches) add((...one) => weights.total(head, from, ...one));
 };
 
-/** Where queries that stand for no place look, whatever was asked: their mean. */
+/** The sides of each frame of a clip in its picture, on a scale where the picture's sides are 1. */
+export const framesOf = ({ frames }) =>
+  Array.from({ length: frames ? frames.rows * frames.columns : 0 }, (_, frame) => {
+    const [row, column] = [Math.floor(frame / frames.columns), frame % frames.columns];
+    return { frame, area: [row / frames.rows, column / frames.columns, (row + 1) / frames.rows, (column + 1) / frames.columns] };
+  });
+
+/** The cells of a part of the picture. */
+export const cellsIn = ({ rows, columns }, [top, left, bottom, right]) => {
+  const cells = [];
+  for (let row = Math.round(top * rows); row < Math.round(bottom * rows); row += 1) {
+    for (let column = Math.round(left * columns); column < Math.round(right * columns); column += 1) cells.push(row * columns + column);
+  }
+  return cells;
+};
+
+/** The patches of a part of the picture as one query, the mean of where they look, or as one key: what each query gives to them. */
+const areaOf = (weights, head, from, asked, area, patches, lead) => {
+  const cells = cellsIn(asked, area);
+  const one = { patches: new Float32Array(patches.length), lead: new Float32Array(lead.length) };
+  const share = from ? 1 / cells.length : 1;
+  for (const cell of cells) {
+    one.patches.fill(0);
+    if (from) weights.row(head, asked.prefix + cell, one.patches, one.lead);
+    else weights.column(head, asked.prefix + cell, one.patches, one.lead);
+    one.patches.forEach((value, index) => { patches[index] += value * share; });
+    one.lead.forEach((value, index) => { lead[index] += value * share; });
+  }
+};
+
+/** Where queries that stand for no place look, if none of them is asked about: their mean. */
 const meanOf = (weights, head, patches, lead) => {
   const one = { patches: new Float32Array(patches.length), lead: new Float32Array(lead.length) };
   for (let query = 0; query < weights.count; query += 1) {

@@ -5,7 +5,7 @@ import { extremes } from "explorer/maps.js";
 import { BOTH, LIGHT, paintCanvas, TINT } from "explorer/paint.js";
 import { outline, relevance } from "explorer/source.js";
 import { activePane, change, onChange, redraw, state } from "explorer/state.js";
-import { cellName, imageName, percent, withoutWords } from "explorer/words.js";
+import { cellName, imageName, valueWords, withoutWords } from "explorer/words.js";
 
 const host = document.getElementById("predictions");
 const features = document.getElementById("features");
@@ -45,18 +45,21 @@ export const nextClass = () => {
 const classOf = (view) =>
   (view.predictions.find(({ index }) => index === state.classIndex) ?? view.predictions[0])?.index ?? null;
 
-/** The first that has a map: where the output is neither classes nor an embedding, one that depends on neither. */
-const firstMethod = ({ output }) =>
-  output === "other" ? Math.max(0, outline.methods.findIndex(([, , byClass]) => !byClass)) : 0;
+/** The first that has a map: where the output is neither classes nor an embedding, one that depends on neither; for texts BEST_FOR_TEXTS of explain.py. */
+const firstMethod = ({ output }) => {
+  const number = { texts: outline.methods.findIndex(([name]) => name === "generic"), other: outline.methods.findIndex(([, , byClass]) => !byClass) }[output];
+  return Math.max(0, number ?? 0);
+};
 
 const HEADINGS = {
   classes: "Predictions, and where they come from",
+  texts: "Texts, and which patches meet them",
   embedding: "Where the embedding comes from",
   other: "Through all layers",
 };
 const NO_CLASSES = {
   embedding: "This model predicts no classes: its output is an embedding. Methods that explain a class explain the embedding's own direction.",
-  other: "This model predicts no classes, so there are no probabilities; its attention and features are shown.",
+  other: "This model predicts no class of the image, so there are no probabilities; its attention and features are shown.",
 };
 
 const draw = () => {
@@ -64,7 +67,8 @@ const draw = () => {
   host.hidden = !view;
   if (!view) return;
   if (state.method === null) state.method = firstMethod(view);
-  setText(heading, HEADINGS[view.output]);
+  setText(heading, outline.methods.length ? HEADINGS[view.output] : "Predictions");
+  document.getElementById("words-note").hidden = view.output !== "texts";
   drawClasses(view);
   drawFeatures(view);
   drawRelevance(view);
@@ -72,7 +76,7 @@ const draw = () => {
 
 const drawClasses = (view) => {
   const chosenClass = classOf(view);
-  const rows = view.changes?.length ? view.changes : view.predictions.map(({ index, name, probability }) => ({ index, name, before: probability, after: probability }));
+  const rows = view.changes?.length ? view.changes : view.predictions.map(({ index, name, kind, probability }) => ({ index, name, kind, before: probability, after: probability }));
   refill(classes, JSON.stringify([view.served, rows]), () =>
     rows.length ? rows.map((row) => classRow(view, row, Boolean(view.changes))) : [make("li", { class: "note" }, NO_CLASSES[view.output])],
   );
@@ -81,13 +85,15 @@ const drawClasses = (view) => {
   }
 };
 
-const classRow = (view, { index, name, before, after }, changed) => {
+const part = (value) => `${100 * Math.min(1, Math.max(0, value))}%`;
+
+const classRow = (view, { index, name, kind, before, after }, changed) => {
   const known = view.predictions.some((prediction) => prediction.index === index);
-  const value = changed ? `${percent(before)} → ${percent(after)}` : percent(after);
-  const bar = make("div", { class: "bar", "aria-hidden": "true" }, make("i", { style: `width:${100 * after}%` }));
-  if (changed) bar.append(make("u", { style: `left:${100 * before}%` }));
+  const value = changed ? `${valueWords(before, kind)} → ${valueWords(after, kind)}` : valueWords(after, kind);
+  const bar = make("div", { class: "bar", "aria-hidden": "true" }, make("i", { style: `width:${part(after)}` }));
+  if (changed) bar.append(make("u", { style: `left:${part(before)}` }));
   const properties = { type: "button", "data-index": index, disabled: !known, onclick: () => change({ classIndex: index }) };
-  return make("li", {}, make("button", properties, make("span", {}, name), make("span", {}, value), bar));
+  return make("li", { class: kind }, make("button", properties, make("span", {}, name), make("span", {}, value), bar));
 };
 
 /** Three principal components of the last patches: patches of one colour are alike to the model. */
@@ -100,6 +106,7 @@ const drawFeatures = (view) => {
 };
 
 const drawRelevance = (view) => {
+  document.getElementById("relevance").hidden = !outline.methods.length;
   if (!outline.methods.length) return;
   const [name, title, byClass] = outline.methods[state.method];
   if (methods.selectedIndex !== state.method) methods.selectedIndex = state.method;
@@ -157,8 +164,10 @@ const paint = (map) => {
 };
 
 const words = (view, method, map) => {
-  const name = view.predictions.find(({ index }) => index === map.index)?.name;
-  const about = { classes: map.index === null ? "the same for every class" : `for ${name}`, embedding: "for the embedding" }[view.output] ?? "for any output";
+  const { name, kind } = view.predictions.find(({ index }) => index === map.index) ?? {};
+  const each = kind === "word" ? `for the word “${name}”, its part of the similarity` : kind === "text" ? `for “${name}”` : `for ${name}`;
+  const same = `the same for every ${view.output === "texts" ? "text" : "class"}`;
+  const about = { classes: map.index === null ? same : each, texts: map.index === null ? same : each, embedding: "for the embedding" }[view.output] ?? "for any output";
   const against = map.patches.some((value) => value < 0) ? " Blue speaks against it." : "";
   return `${method[0].toUpperCase()}${method.slice(1)}${withoutWords(view.removed)}, ${about}: strongest at ${cellName(map.layout, extremes(map.patches).best)}.${against}`;
 };

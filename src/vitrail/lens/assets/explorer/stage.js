@@ -1,11 +1,12 @@
 // The large panes: an image, the map over it, the tokens in front of the patches, and a sentence.
 
 import { make, refill, setAttribute, setText } from "explorer/dom.js";
-import { cellAt, chosen, isScattered, mapOf, middleAt, middleOf, resolved, sidesAt, spanOf } from "explorer/maps.js";
+import { cellAt, cellsIn, chosen, found, framesOf, isScattered, mapOf, middleAt, middleOf, placeOf, resolved, sidesAt, spanOf } from "explorer/maps.js";
 import { LIGHT, paintCanvas, rampStyle, TINT } from "explorer/paint.js";
+import { drawQueries } from "explorer/queries.js";
 import { outline, pairOf, viewNumber } from "explorer/source.js";
 import { change, onChange, state } from "explorer/state.js";
-import { cellName, fewerWords, headName, imageName, percent, sentence, viewName, withoutWords } from "explorer/words.js";
+import { cellName, fewerWords, frameName, headName, imageName, objectName, percent, sentence, viewName, withoutWords } from "explorer/words.js";
 
 const host = document.getElementById("stage");
 const spoken = document.getElementById("spoken");
@@ -40,11 +41,14 @@ const build = (index) => {
     image: make("img", { alt: "" }),
     canvas: make("canvas", { class: "map", "aria-hidden": "true" }),
     lead: make("div", { class: "lead" }),
+    seams: make("div", { class: "seams", hidden: true }),
     best: make("div", { class: "spot best", hidden: true }),
     here: make("div", { class: "spot here", hidden: true }),
+    box: make("div", { class: "spot box", hidden: true }),
     gone: make("div", { class: "gone" }),
     label: make("button", { type: "button", class: "label", onclick: () => change({ active: index }) }),
     tokens: make("div", { class: "tokens", role: "group", "aria-label": "Tokens that are no patches" }),
+    queries: make("div", { class: "queries" }),
     said: make("p", { class: "said" }),
     least: make("span"),
     most: make("span"),
@@ -53,11 +57,11 @@ const build = (index) => {
     problem: make("p", { class: "problem", role: "alert", hidden: true }),
   };
   const role = { tabindex: 0, role: "application", "aria-roledescription": "image cut into patches" };
-  parts.glass = make("div", { class: "panes glass", ...role }, parts.image, parts.canvas, parts.lead, parts.gone, parts.best, parts.here);
+  parts.glass = make("div", { class: "panes glass", ...role }, parts.image, parts.canvas, parts.lead, parts.seams, parts.gone, parts.box, parts.best, parts.here);
   listen(parts.glass, index);
   const legend = make("div", { class: "legend" }, parts.least, make("i", { style: `background:${rampStyle()}` }), parts.most);
   const head = make("div", { class: "head" }, parts.label, parts.picks);
-  parts.root = make("figure", { class: "pane" }, head, parts.waiting, parts.problem, parts.glass, legend, parts.tokens, make("figcaption", {}, parts.said));
+  parts.root = make("figure", { class: "pane" }, head, parts.waiting, parts.problem, parts.glass, legend, parts.tokens, parts.queries, make("figcaption", {}, parts.said));
   return parts;
 };
 
@@ -98,7 +102,7 @@ export const gridOf = (pane) => {
   return asked.cells ? asked : keys;
 };
 
-export const same = (a, b) => a && b && a.y === b.y && a.x === b.x && a.lead === b.lead && a.all === b.all;
+export const same = (a, b) => a && b && a.y === b.y && a.x === b.x && a.lead === b.lead && a.query === b.query && a.all === b.all;
 
 const drawPane = (parts, pane, index) => {
   const { view } = pane;
@@ -131,6 +135,9 @@ const drawPane = (parts, pane, index) => {
   mark(parts.here, weights && (state.direction === "from" ? weights[0].queries : weights[0].keys), state.place);
   mark(parts.best, map?.patches.length ? map.layout : null, map?.patches.length && middleOf(map.layout, map.best));
   drawTokens(parts, pane, map);
+  drawQueries(parts, view);
+  parts.seams.hidden = !view.frames;
+  if (view.frames) setAttribute(parts.seams, "style", `--h:${view.frames.rows};--w:${view.frames.columns}`);
   drawGone(parts.gone, view.removed.regions);
   const said = sentence(view, pane.layer, pane.head, weights, map, state.place, state.direction);
   setText(parts.said, said + underWords(map));
@@ -217,10 +224,12 @@ const underWords = (map) => {
 
 const drawTokens = (parts, pane, map) => {
   const read = resolved(pane.view, { read: true });
-  const places = [...pane.view.prefix.map((_, lead) => ({ lead })), { all: true }, ...(read.leads ? [{ read: true }] : [])];
-  const names = [...pane.view.prefix, "all patches", ...(read.leads ? ["read by the head"] : [])];
+  const objects = found(pane.view);
+  const frames = framesOf(pane.view);
+  const places = [...pane.view.prefix.map((_, lead) => ({ lead })), { all: true }, ...(read.leads ? [{ read: true }] : []), ...objects.map((query) => placeOf(pane.view, query)), ...frames];
+  const names = [...pane.view.prefix, "all patches", ...(read.leads ? ["read by the head"] : []), ...objects.map((query) => objectName(pane.view.objects[query])), ...frames.map(({ frame }) => frameName(pane.view.frames, frame))];
   const current = JSON.stringify(resolved(pane.view, state.place));
-  refill(parts.tokens, names.join(), () =>
+  refill(parts.tokens, JSON.stringify([names, places]), () =>
     names.map((name, index) =>
       make(
         "button",
@@ -232,7 +241,9 @@ const drawTokens = (parts, pane, map) => {
     ),
   );
   [...parts.tokens.children].forEach((chip, lead) => {
-    const value = map && !map.layout.free && lead < map.layout.prefix ? map.lead[lead] : null;
+    const { area } = places[lead];
+    const sum = area && map?.layout.frames ? cellsIn(map.layout, area).reduce((total, cell) => total + map.patches[cell], 0) : null;
+    const value = map && !map.layout.free && lead < map.layout.prefix ? map.lead[lead] : sum;
     setAttribute(chip, "aria-pressed", JSON.stringify(resolved(pane.view, places[lead])) === current);
     setText(chip.children[1], value == null ? "" : percent(value));
     setAttribute(chip.children[2], "style", `width:${100 * Math.min(1, Math.max(0, value ?? 0))}%`);

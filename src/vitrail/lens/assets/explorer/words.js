@@ -12,6 +12,13 @@ export const percent = (value) => {
   return `${sign}${hundred.toFixed(hundred < 9.95 ? 1 : 0)}\u00a0%`;
 };
 
+/** A probability in per cent; the cosine of a text; how much less it is without a word. */
+export const valueWords = (value, kind) => {
+  if (kind === "class") return percent(value);
+  const sign = value < 0 ? "−" : kind === "word" ? "+" : "";
+  return `${sign}${Math.abs(value).toFixed(2)}`;
+};
+
 const several = (count, name, names = `${name}s`) => `${count} ${count === 1 ? name : names}`;
 
 /** "", or " without 2 heads and 1 patch". */
@@ -38,7 +45,17 @@ export const whereName = (layer, head) =>
 export const fewerWords = (layout) =>
   layout?.cover ? ` · ${several(layout.cells, "token")} on ${several(layout.rows * layout.columns, "cell")}` : "";
 
+/** "frame 3", or "frames 5 to 6" where a token covers several. */
+export const frameName = ({ each }, frame) => (each > 1 ? `frames ${frame * each + 1} to ${(frame + 1) * each}` : `frame ${frame + 1}`);
+
 export const cellName = (layout, cell) => {
+  if (layout.frames) {
+    const { rows, columns } = layout.frames;
+    const [high, wide] = [layout.rows / rows, layout.columns / columns];
+    const [row, column] = [Math.floor(cell / layout.columns), cell % layout.columns];
+    const frame = Math.floor(row / high) * columns + Math.floor(column / wide);
+    return `${frameName(layout.frames, frame)} row ${(row % high) + 1} column ${(column % wide) + 1}`;
+  }
   if (isScattered(layout, cell)) {
     const [first] = layout.members[cell];
     return `row ${Math.floor(first / layout.columns) + 1} column ${(first % layout.columns) + 1} and ${several(layout.members[cell].length - 1, "further cell")}`;
@@ -48,7 +65,13 @@ export const cellName = (layout, cell) => {
   return `row ${top + 1} column ${left + 1}${size}`;
 };
 
-const freeName = ({ prefix }, index) => (prefix === 1 ? "the learned query" : `query ${index + 1} of ${prefix}`);
+/** "dog 81 %" */
+export const objectName = ({ name, score }) => `${name} ${percent(score)}`;
+
+const freeName = (view, { prefix }, index) => {
+  if (prefix === 1) return "the learned query";
+  return view.objects.length === prefix ? `query ${index + 1} (${objectName(view.objects[index])})` : `query ${index + 1} of ${prefix}`;
+};
 
 const leadName = (view, index) => {
   const name = view.prefix[index] ?? `prefix token ${index + 1}`;
@@ -56,8 +79,10 @@ const leadName = (view, index) => {
 };
 
 export const placeName = (view, layout, place) => {
+  if (layout.free && place.query < layout.prefix) return freeName(view, layout, place.query);
   if (layout.free) return layout.prefix === 1 ? "the learned query" : `the ${layout.prefix} queries together`;
   if (place.all) return "the patches together";
+  if (place.area) return `the patches of ${frameName(view.frames, place.frame)} together`;
   if ("lead" in place) return leadName(view, place.lead);
   if (place.leads) return `${[...place.leads.map((lead) => leadName(view, lead)), ...(place.patches ? ["the patches"] : [])].join(" and ")} together`;
   return `patch ${cellName(layout, tokenAt({ ...layout, prefix: 0 }, place))}`;
@@ -66,7 +91,7 @@ export const placeName = (view, layout, place) => {
 /** "31 % to the class token, 4 % to register 2": at most three, of at least 1 %. */
 const leadWords = (view, { lead, layout }, join) => {
   const worth = [...lead.entries()].filter(([, value]) => value >= 0.01 || layout.free).sort((a, b) => b[1] - a[1]).slice(0, 3);
-  return worth.map(([index, value]) => join(percent(value), layout.free ? freeName(layout, index) : leadName(view, index))).join(", ");
+  return worth.map(([index, value]) => join(percent(value), layout.free ? freeName(view, layout, index) : leadName(view, index))).join(", ");
 };
 
 /** Why a layer has no answer to a question. */
@@ -79,6 +104,7 @@ const nobody = (view, { prefix, cells }, place) => {
 
 /** "the class token looks": what the head reads, for the sentence at the top. */
 export const readWords = (view) => {
+  if (view.objects.length) return "the query of the chosen object looks";
   if (view.reads.weighted) return "the pool's learned query looks";
   const name = placeName(view, {}, resolved(view, { read: true }));
   return `${name} ${name.endsWith("together") ? "look" : "looks"}`;
