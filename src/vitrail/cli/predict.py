@@ -28,8 +28,9 @@ class Predict:
 
     The columns are path, the prediction and error. The prediction of a classifier has the columns class, probability,
     class_2, probability_2 and so on, and with many labels the column present: those whose probability reaches their
-    threshold; that of a regression has one column for each number. If folders or a table give
-    the true label, it has a column too. A file that cannot be read gives a row with an error.
+    threshold; that of a regression has one column for each number, with NAME_low and NAME_high if the checkpoint has
+    intervals. If folders or a table give the true label, it has a column too. A file that cannot be read gives a row
+    with an error.
 
     A model of images and texts chooses among the texts of --classes.
 

@@ -267,6 +267,10 @@ class ObjectiveConfig(ABC):
         """Views of a sample; by default one: the augmented image with its target."""
         return OneView(augmentation.transform())
 
+    def task_of(self, task: Task) -> Task:
+        """The task of the outputs that this objective trains, from that of the labels; by default the same."""
+        return task
+
     def model_config(self, config: ModelConfig) -> ModelConfig:
         """Config of the model to train, from the config of the recipe's variant; by default the same.
 

@@ -46,6 +46,7 @@ def resolve(recipe: Recipe, data: TrainingData, own: OwnParts) -> RunSetup:
     if recipe.lora is not None and not recipe.weights:
         raise VitrailError("lora trains small updates of weights that are there: give --weights, or leave lora out")
     recipe = replace(recipe, objective=_objective(recipe, data))
+    data = for_objective(data, chosen(recipe.objective))
     if recipe.solver == "lbfgs":
         check_solver(recipe, own_transform=own.transform is not None)
     pretrained = read_pretrained(recipe) if recipe.weights else None
@@ -62,6 +63,14 @@ def resolve(recipe: Recipe, data: TrainingData, own: OwnParts) -> RunSetup:
     words: dict[torch.dtype, Any] = {dtype: word for word, dtype in PRECISIONS.items()}
     recipe = replace(recipe, precision=words[precision], workers=_workers(recipe, device))
     return RunSetup(recipe, bound_to(checkpoint, data), checkpoint, device, precision, own.transform)
+
+
+def for_objective(data: TrainingData, objective: ObjectiveConfig) -> TrainingData:
+    """The data with the task of the outputs that the objective trains, see `ObjectiveConfig.task_of`."""
+    if data.task is None or not objective.tasks:
+        return data
+    task = objective.task_of(data.task)
+    return replace(data, task=data.task if task == data.task else task.fitted(data.train.samples, data.names))
 
 
 def bound_to(checkpoint: Checkpoint, data: TrainingData) -> TrainingData:
