@@ -21,6 +21,7 @@ from vitrail.objectives.objective import Labels
 from vitrail.objectives.regression import RegressionConfig
 from vitrail.objectives.supervised import Supervised, SupervisedConfig
 from vitrail.tasks.classification import Classification
+from vitrail.tasks.regression import Regression
 
 
 def batch(targets):
@@ -162,7 +163,8 @@ def test_a_quantile_without_its_loss_is_a_sentence():
     with pytest.raises(
         VitrailError, match=r"objective.quantile is 0.9 and objective.loss mse.*objective.loss=quantile"
     ):
-        RegressionConfig(quantile=0.9)
+        RegressionConfig(quantile=0.9).task_of(Regression())
+    assert RegressionConfig(quantile=0.9, loss="quantile").task_of(Regression()).quantile == 0.9
 
 
 @pytest.mark.parametrize(

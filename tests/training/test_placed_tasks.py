@@ -11,13 +11,18 @@ from PIL import Image
 
 import vitrail
 from vitrail.data.augment_options import Augment
+from vitrail.data.open import open_source
 from vitrail.data.samples import FileAt, Sample
 from vitrail.errors import VitrailError
 from vitrail.evaluation.saved_images import save_images
 from vitrail.task_spec import TaskSpec
+from vitrail.tasks.detected_objects import DetectedObjects
+from vitrail.tasks.detection import Detection, true_objects
+from vitrail.tasks.object_errors import object_errors
 from vitrail.tasks.placed import PlacedTask
 from vitrail.tasks.registry import TASKS, resolve
 from vitrail.tasks.task import Task
+from vitrail.tasks.universal import Universal
 from vitrail.training.loop import Trainer
 from vitrail.training.recipe import Recipe
 
@@ -137,3 +142,63 @@ def test_predictions_are_drawn_into_an_empty_folder_only(tmp_path: Path) -> None
 def test_views_that_are_mirrored_have_no_mean(run: vitrail.Run) -> None:
     with pytest.raises(VitrailError, match=f"{run.path.name} has no test-time augmentation: leave --tta out"):
         vitrail.evaluate(run.path, SOURCE, tta="flip")
+
+
+def test_the_threshold_of_a_detector_is_fitted_to_the_validation_images(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Against trying all thresholds on the predictions of the finished checkpoint."""
+    monkeypatch.setattr("vitrail.tasks.shown_objects.FEWEST_OBJECTS", 1)
+    source = SOURCE.replace("val=6", "val=16")
+    recipe = replace(RECIPE, overrides={**TINY, **DECODERS["detection"]}, steps=12, evaluate_every=6)
+    run = vitrail.train(source, recipe, task="detection", out=tmp_path / "run")
+    task = resolve(run.checkpoint.task)
+    assert isinstance(task, Detection)
+    assert task.threshold is not None
+    names = run.checkpoint.class_names
+    samples = [one for one in open_source(source, task=TaskSpec("detection")).samples if one.split == "val"]
+    every = list(vitrail.predict(run.path, source, split="val", threshold=0.0, precision="float32"))
+    assert len(samples) == len(every) == 16
+
+    def f1(threshold: float) -> float:
+        right = errors = 0
+        for sample, prediction in zip(samples, every, strict=True):
+            shown = [one for one in prediction.objects if one.score >= threshold]
+            found = DetectedObjects(
+                torch.tensor([one.score for one in shown]),
+                torch.tensor([names.index(one.name) for one in shown], dtype=torch.long),
+                torch.tensor([(one.left, one.top, one.right, one.bottom) for one in shown]).reshape(-1, 4),
+            )
+            counted = object_errors(found, true_objects(sample))
+            right, errors = right + counted.found, errors + counted.missed + counted.wrong
+        return 2 * right / (2 * right + errors)
+
+    scores = sorted({one.score for prediction in every for one in prediction.objects})
+    assert f1(task.threshold) == max(f1(score) for score in scores)
+    shown = list(vitrail.predict(run.path, source, split="val", precision="float32"))
+    for all_of_it, part in zip(every, shown, strict=True):
+        assert [one.score for one in part.objects] == [s.score for s in all_of_it.objects if s.score >= task.threshold]
+    assert f"from a probability of {task.threshold:.3f} on" in (run.path / "report.html").read_text(encoding="utf-8")
+    given = vitrail.train(
+        source, replace(recipe, steps=1, evaluate_every=1), task="detection:threshold=0.25", out=tmp_path / "given"
+    )
+    assert given.checkpoint.task == TaskSpec.of("detection", threshold=0.25)
+    again = vitrail.train(
+        source, replace(RECIPE, steps=1, lr=1e-9), weights=run.path, task="detection", out=tmp_path / "b"
+    )
+    assert "threshold" in dict(again.checkpoint.task.options), "fitted anew"
+    with pytest.raises(VitrailError, match=r"threshold 2.0 is not possible"):
+        vitrail.predict(run.path, source, threshold=2.0)
+
+
+def test_the_threshold_of_a_universal_model_is_fitted_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vitrail.tasks.shown_objects.FEWEST_OBJECTS", 1)
+    source = SOURCE.replace("val=6", "val=16")
+    recipe = replace(RECIPE, overrides={**TINY, **DECODERS["universal"]})
+    run = vitrail.train(source, recipe, task="universal", out=tmp_path / "run")
+    task = resolve(run.checkpoint.task)
+    assert isinstance(task, Universal)
+    assert task.threshold is not None
+    assert task.parts["detection"] == Detection(threshold=task.threshold)
+    prediction = next(vitrail.predict(run.path, source, split="val"))
+    assert all(one.score >= task.threshold for one in prediction.predictions["detection"].objects)

@@ -48,6 +48,8 @@ class Predict:
     """Texts to choose from, separated by semicolons, for a model of images and texts such as CLIP."""
     prompts: Annotated[Path | None, Option(metavar="FILE", shown_default="one that suits the model")] = None
     """File with templates, a line each, with a pair of braces in the place of the class; the texts are averaged."""
+    threshold: Annotated[float | None, Option(metavar="P", shown_default="that of the checkpoint")] = None
+    """Probability from which objects, or with many labels classes, are part of a prediction; 0 for all objects."""
     split: Split = "all"
     limit: Limit = None
     """Stop after N images."""
@@ -93,6 +95,7 @@ class Predict:
             checkpoint,
             () if self.classes is None else parse_classes(self.classes),
             () if self.prompts is None else read_templates(self.prompts),
+            self.threshold,
             batch_size=self.batch_size,
             engine=self.engine,
             device=self.device,

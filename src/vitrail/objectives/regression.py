@@ -62,11 +62,6 @@ class RegressionConfig(ObjectiveConfig):
         if not 0 < self.delta < math.inf:
             raise VitrailError(f"objective.delta is {self.delta}: it needs to be a number of more than 0")
         require_fraction("quantile", self.quantile)
-        if self.quantile != 0.5 and self.loss != "quantile":
-            raise VitrailError(
-                f"objective.quantile is {self.quantile} and objective.loss {self.loss}, which learns no quantile: add "
-                "--set objective.loss=quantile, or leave quantile out"
-            )
 
     @property
     def error_loss(self) -> ErrorLoss:
@@ -78,8 +73,17 @@ class RegressionConfig(ObjectiveConfig):
         return partial(pinball_loss, quantile=self.quantile)
 
     def task_of(self, task: Task) -> Task:
-        """The task, whose outputs are those of a quantile with that loss."""
+        """The task, whose outputs are those of a quantile with that loss.
+
+        Raises:
+            VitrailError: a quantile with another loss.
+        """
         assert isinstance(task, Regression)
+        if self.quantile != 0.5 and self.loss != "quantile":
+            raise VitrailError(
+                f"objective.quantile is {self.quantile} and objective.loss {self.loss}, which learns no quantile: add "
+                "--set objective.loss=quantile, or leave quantile out"
+            )
         return replace(task, quantile=self.quantile if self.loss == "quantile" else None)
 
     def build(self, model: BaseVisionModel[ModelConfig], labels: Labels | None) -> NumberLoss:

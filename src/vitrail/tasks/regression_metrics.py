@@ -96,7 +96,7 @@ class ValueEvaluation(Evaluation):
         rows += [(f"mean absolute error, {row.name}", row.error_text) for row in self.per_value]
         if self.quantile is not None:
             rows += [
-                (f"truths that are at most {row.name}, of {100 * self.quantile:g} %", row.at_most_text)
+                (f"true {row.name} up to the predicted one, expected {100 * self.quantile:g} %", row.at_most_text)
                 for row in self.per_value
             ]
         if self.level is not None and self.coverage is not None:

@@ -42,7 +42,7 @@ def value_summary(evaluation: ValueEvaluation) -> str:
 
 def _errors(evaluation: ValueEvaluation) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
     """Head and rows of the table of errors."""
-    explained = ("R²",) if evaluation.quantile is None else ("pinball loss", "truths at most", "D²")
+    explained = ("R²",) if evaluation.quantile is None else ("pinball loss", "truths up to it", "D²")
     head = ("number", "mean absolute error", "root mean squared error", *explained)
     return head, [
         (
