@@ -15,6 +15,7 @@ from vitrail.data.open import open_source
 from vitrail.data.samples import FileAt, Sample
 from vitrail.errors import VitrailError
 from vitrail.evaluation.saved_images import save_images
+from vitrail.models.dense_vit import DenseViTConfig
 from vitrail.task_spec import TaskSpec
 from vitrail.tasks.detected_objects import DetectedObjects
 from vitrail.tasks.detection import Detection, true_objects
@@ -202,3 +203,43 @@ def test_the_threshold_of_a_universal_model_is_fitted_too(tmp_path: Path, monkey
     assert task.parts["detection"] == Detection(threshold=task.threshold)
     prediction = next(vitrail.predict(run.path, source, split="val"))
     assert all(one.score >= task.threshold for one in prediction.predictions["detection"].objects)
+
+
+PLAIN: dict[str, Any] = {"patch_size": 8, "embed_dim": 32, "depth": 4, "num_heads": 2}
+
+
+@pytest.fixture(scope="module")
+def classifier(tmp_path_factory: pytest.TempPathFactory) -> vitrail.Run:
+    recipe = replace(RECIPE, model="vit_tiny_patch16_224", overrides=PLAIN, augment=None, start_size=None)
+    return vitrail.train(SOURCE, recipe, out=tmp_path_factory.mktemp("vit") / "run")
+
+
+@pytest.mark.parametrize(("task", "decoder"), [("segmentation", "linear"), ("depth", "dpt")])
+def test_weights_of_a_vit_get_a_head_for_pixels(
+    task: str, decoder: str, classifier: vitrail.Run, tmp_path: Path
+) -> None:
+    fields = {"decoder": decoder, "fusion_dim": 8} if decoder == "dpt" else {}
+    start = replace(RECIPE, steps=1, lr=1e-9, overrides=fields, start_size=None, optimizer="adamw")
+    begun = vitrail.train(SOURCE, start, task=task, weights=classifier.path, out=tmp_path / "begun").checkpoint
+    assert isinstance(begun.config, DenseViTConfig)
+    pixels = torch.randn(2, 3, 32, 32)
+    tokens = begun.model.forward_features(pixels)
+    last = tokens if decoder == "linear" else tokens[-1]
+    expected = classifier.checkpoint.model.forward_features(pixels)
+    torch.testing.assert_close(last.x, expected.x, rtol=1e-3, atol=1e-3)
+    learned = replace(start, steps=18, lr=1e-2, evaluate_every=3)
+    run = vitrail.train(SOURCE, learned, task=task, weights=classifier.path, out=tmp_path / "learned")
+    rows = [json.loads(line) for line in (run.path / "metrics.jsonl").read_text().splitlines()]
+    assert rows[-1]["train_loss"] < rows[0]["train_loss"]
+    assert vitrail.load(run.path).config == run.checkpoint.config
+    again = vitrail.train(SOURCE, start, task=task, weights=run.path, out=tmp_path / "again").checkpoint
+    for name, tensor in again.model.state_dict().items():
+        if tensor.is_floating_point() and "running" not in name:
+            torch.testing.assert_close(tensor, run.checkpoint.model.state_dict()[name], rtol=1e-3, atol=1e-4)
+
+
+def test_a_segmenter_of_several_levels_is_trained_by_its_name(tmp_path: Path) -> None:
+    overrides = {"embed_dims": [8, 8, 16, 16], "depths": [1, 1, 1, 1], "num_heads": [1, 1, 2, 2], "decoder_dim": 8}
+    recipe = replace(RECIPE, model="segformer_b0", overrides=overrides, steps=1, start_size=None)
+    run = vitrail.train(SOURCE, recipe, task="segmentation", out=tmp_path / "run")
+    assert run.checkpoint.config.image_size == (64, 64)

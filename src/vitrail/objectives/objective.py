@@ -279,13 +279,16 @@ class ObjectiveConfig(ABC):
         """
         return config
 
-    def starting_weights(self, stored: Stored, task: Task | None, names: Sequence[str]) -> Stored:
+    def starting_weights(
+        self, stored: Stored, task: Task | None, names: Sequence[str], changes: Mapping[str, Any]
+    ) -> Stored:
         """The weights that a run starts from, for those that are given; by default the same.
 
         Args:
             stored: the weights.
             task: task of the labels.
             names: names of the outputs.
+            changes: fields of the model's config that the recipe sets.
         """
         return stored
 

@@ -20,7 +20,15 @@ from ..objectives.registry import objective_config
 from ..planning.flops import TRAINING_STEP, blueprint, count
 from ..task_spec import TaskSpec
 from .choose import Situation, choose, fewer_epochs, smaller_batch
-from .initial_model import OwnParts, adapted_checkpoint, fresh_checkpoint, read_pretrained, trained_config, with_tuples
+from .initial_model import (
+    OwnParts,
+    adapted_checkpoint,
+    fresh_checkpoint,
+    read_pretrained,
+    recipe_fields,
+    trained_config,
+    with_tuples,
+)
 from .optimizer import muon_flops, typical_width
 from .patch_dropout import embedding_before_plain_encoder
 from .recipe import Recipe, chosen, timed, without_length
@@ -52,7 +60,7 @@ def resolve(recipe: Recipe, data: TrainingData, own: OwnParts) -> RunSetup:
     pretrained = read_pretrained(recipe) if recipe.weights else None
     if pretrained:
         torch.manual_seed(derive(recipe.seed, "weights"))
-        pretrained = chosen(recipe.objective).starting_weights(pretrained, data.task, data.names)
+        pretrained = chosen(recipe.objective).starting_weights(pretrained, data.task, data.names, recipe_fields(recipe))
         data = in_units_of(pretrained.class_names, pretrained.config.task, data)
     recipe = _chosen(recipe, data, _situation(data, device, pretrained), own, pretrained)
     checkpoint = adapted_checkpoint(recipe, data, pretrained) if pretrained else fresh_checkpoint(recipe, data, own)
