@@ -29,7 +29,7 @@ class TaskSpec:
 
     @classmethod
     def parse(cls, text: str) -> "TaskSpec":
-        """Parse a spec from a command line: "regression", "classification:labels=many".
+        """Parse a spec from a command line: "regression", "classification:labels=many", "regression:level=0.8".
 
         Raises:
             VitrailError: an option without a value.
@@ -39,7 +39,7 @@ class TaskSpec:
         for key, equals, _value in pairs:
             if not equals:
                 raise VitrailError(f"option {key!r} of task {text!r} has no value: write {name}:{key}=VALUE")
-        return cls.of(name, **{key: value for key, _, value in pairs})
+        return cls.of(name, **{key: _number_or_text(value) for key, _, value in pairs})
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "TaskSpec":
@@ -73,6 +73,15 @@ class TaskSpec:
 
 def _frozen(value: Any) -> Any:
     return tuple(_frozen(item) for item in value) if isinstance(value, list) else value
+
+
+def _number_or_text(text: str) -> int | float | str:
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
 
 
 def _is_word(value: Any) -> bool:

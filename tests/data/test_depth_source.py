@@ -51,7 +51,7 @@ def test_another_scale(tmp_path: Path):
     np.testing.assert_array_equal(read(tmp_path, "depth:scale=256"), EXPECTED)
     with pytest.raises(VitrailError, match="the scale of depths is 'far'"):
         read(tmp_path, "depth:scale=far")
-    with pytest.raises(VitrailError, match="the scale of depths is '0'"):
+    with pytest.raises(VitrailError, match="the scale of depths is 0"):
         read(tmp_path, "depth:scale=0")
 
 

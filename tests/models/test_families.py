@@ -18,6 +18,7 @@ from vitrail.checkpoint.contract import Checkpoint, load, save
 from vitrail.data.preprocess import Preprocess
 from vitrail.lens.capture import Look, capture
 from vitrail.models.registry import model_config
+from vitrail.models.vit import ViTConfig
 from vitrail.nn import ATTENDS, HOLDERS, Attend, BaseVisionModel, Tokens, checkpoint_activations, joined
 
 NARROW: dict[str, Any] = {"embed_dim": 32, "depth": 2, "num_heads": 2}
@@ -59,6 +60,13 @@ SMALLEST: dict[str, dict[str, Any]] = {
         "after": (0, 1, 2, 3),
         "widths": (8, 8, 16, 16),
         "fusion_dim": 16,
+    },
+    "vit_segmenter_small_patch16_224": {"image_size": 64, "encoder": ViTConfig(**NARROW), "num_classes": 5},
+    "vit_depth_small_patch16_224": {
+        "image_size": 64,
+        "encoder": ViTConfig(**{**NARROW, "depth": 4}),
+        "decoder": "dpt",
+        "fusion_dim": 8,
     },
     "universal_vit_tiny_patch16_224": {"image_size": 64, "depth": 2, "decoder_depth": 2, "dense_dim": 8},
     "adaptive_vit_tiny_patch16_224": {"image_size": 64, "depth": 2, "patch_size": 8, "threshold": 0.9},

@@ -2,6 +2,7 @@ import math
 
 import pytest
 import torch
+from sklearn.metrics import mean_pinball_loss
 from torch import nn
 
 from vitrail.data.loader import Batch
@@ -20,6 +21,7 @@ from vitrail.objectives.objective import Labels
 from vitrail.objectives.regression import RegressionConfig
 from vitrail.objectives.supervised import Supervised, SupervisedConfig
 from vitrail.tasks.classification import Classification
+from vitrail.tasks.regression import Regression
 
 
 def batch(targets):
@@ -147,9 +149,28 @@ def test_numbers_by_hand(delta, expected):
     assert config.build(nn.Identity(), None)(data, 0).total.item() == pytest.approx(expected)
 
 
+@pytest.mark.parametrize("quantile", [0.05, 0.5, 0.9])
+def test_the_loss_of_a_quantile_equals_scikit_learn(quantile):
+    numbers, targets = torch.randn(50, 3, dtype=torch.float64), torch.randn(50, 3, dtype=torch.float64)
+    config = RegressionConfig(loss="quantile", quantile=quantile)
+    expected = mean_pinball_loss(targets.numpy(), numbers.numpy(), alpha=quantile)
+    assert config.error_loss(numbers, targets).item() == pytest.approx(expected, rel=1e-12)
+    objective = config.build(nn.Identity(), None)
+    assert objective(Batch(numbers.float(), targets.float()), 0).total.item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_quantile_without_its_loss_is_a_sentence():
+    with pytest.raises(
+        VitrailError, match=r"objective.quantile is 0.9 and objective.loss mse.*objective.loss=quantile"
+    ):
+        RegressionConfig(quantile=0.9).task_of(Regression())
+    assert RegressionConfig(quantile=0.9, loss="quantile").task_of(Regression()).quantile == 0.9
+
+
 @pytest.mark.parametrize(
     ("kind", "options"),
     [
+        (RegressionConfig, {"quantile": 1.0}),
         (SupervisedConfig, {"label_smoothing": 1.0}),
         (SupervisedConfig, {"mixup": -1.0}),
         (SupervisedConfig, {"gamma_negative": -1.0}),

@@ -27,6 +27,7 @@ WITHOUT = {
         *("timesformer_base_patch16_224", "timesformer_space_patch16_224", "compact_video_small_64"),
         *("videomae_small_patch16_224_pretraining", "compact_clip_tiny_32", "compact_universal_small_128"),
         *("compact_detector_small_128", "compact_segmenter_small_128", "compact_depth_small_128"),
+        *("vit_segmenter_small_patch16_224", "vit_depth_small_patch16_224"),
     },
     # Norms behind the branch or the sum, and batch norms.
     "fold_norm_affine": {"detr_resnet50", "levit_128s", "swinv2_tiny_window8_256", "mobilenet_v3_small"},

@@ -18,11 +18,16 @@ from vitrail.evaluation.prediction_table import write_table
 from vitrail.nn import DenseDetections, Detections, centres, corners, overlaps
 from vitrail.task_spec import DETECTION, TaskSpec
 from vitrail.tasks.average_precision import TrueObjects
+from vitrail.tasks.classification import Classification
 from vitrail.tasks.detected_objects import SAME, DetectedObjects, detected_objects
 from vitrail.tasks.detection import Detection
+from vitrail.tasks.detection_metrics import DetectionMetrics
 from vitrail.tasks.object_errors import object_errors
 from vitrail.tasks.object_prediction import FoundObject, ObjectPrediction
 from vitrail.tasks.registry import resolve
+from vitrail.tasks.regression import Regression
+from vitrail.tasks.shown_objects import candidates, fitted_threshold, shown_score
+from vitrail.tasks.universal import Universal
 
 NAMES = ("cat", "cow", "dog")
 LABELS = (Box(0, 0.1, 0.2, 0.5, 0.6), Box(2, 0.0, 0.0, 1.0, 0.9), Box(2, 0.3, 0.3, 0.4, 0.4, crowd=True))
@@ -134,6 +139,72 @@ def test_predictions_in_every_form():
     )
     (pixels,) = task.drawn(torch.zeros(3, 40, 60, dtype=torch.uint8), prediction, NAMES).values()
     assert Image.open(io.BytesIO(pixels)).size == (60, 40)
+
+
+def random_images(count, rng):
+    """Detected and true objects of images: true boxes, and copies of some of them that are moved a little."""
+    found, truth = [], []
+    for _ in range(count):
+        start = 0.6 * torch.rand(6, 2, generator=rng)
+        boxes = torch.cat([start, start + 0.2 + 0.2 * torch.rand(6, 2, generator=rng)], 1)
+        classes = torch.randint(2, (6,), generator=rng)
+        moved = (boxes + 0.06 * torch.randn(6, 4, generator=rng)).repeat(2, 1)
+        scores = torch.rand(12, generator=rng).round(decimals=2).sort(descending=True).values
+        order = torch.randperm(12, generator=rng)
+        found.append(DetectedObjects(scores, classes.repeat(2)[order], moved[order]))
+        truth.append(TrueObjects(classes, boxes, torch.rand(6, generator=rng) < 0.15))
+    return found, truth
+
+
+def test_the_threshold_has_the_largest_f1_of_all():
+    """Against counting the errors of what each threshold shows, object by object."""
+    found, truth = random_images(12, torch.Generator().manual_seed(0))
+    given = candidates(found, truth)
+
+    def f1(threshold):
+        errors = [object_errors(a.at_least(threshold), b) for a, b in zip(found, truth, strict=True)]
+        right = sum(one.found for one in errors)
+        return 2 * right / (2 * right + sum(one.missed + one.wrong for one in errors))
+
+    every = [f1(step / 200) for step in range(201)]
+    threshold = fitted_threshold(given)
+    assert f1(threshold) == max(every) > every[-1]
+    for step in (0, 0.1, 0.35, 0.7, 1.0):
+        assert shown_score(given, step).f1 == pytest.approx(f1(step))
+    score = shown_score(given, 0.35)
+    assert score.f1 == pytest.approx(2 * score.precision * score.recall / (score.precision + score.recall))
+    assert fitted_threshold(candidates(found[:4], truth[:4])) is None, "24 objects at most are too few"
+    nothing = replace(given, right=torch.zeros_like(given.right))
+    assert fitted_threshold(nothing) is None
+
+
+def test_a_threshold_is_fitted_unless_it_is_given():
+    found, truth = random_images(12, torch.Generator().manual_seed(1))
+    metrics = DetectionMetrics(NAMES)
+    metrics.found, metrics.truth = found, truth
+    task = Detection().fitted_to(metrics)
+    assert task.threshold == fitted_threshold(candidates(found, truth)) not in (None, 0.3)
+    assert (Detection().is_open, task.is_open, Detection(threshold=0.3).is_open) == (True, False, False)
+    assert resolve(TaskSpec.from_dict(json.loads(json.dumps(task.spec.to_dict())))) == task
+    assert Detection().continued(task.spec) == Detection(), "another training fits its own"
+    scored = task.metrics(NAMES)
+    scored.found, scored.truth = found, truth
+    evaluation = scored.compute()
+    assert (evaluation.shown.threshold, evaluation.usual.threshold) == (task.threshold, 0.3)
+    assert evaluation.shown.f1 > evaluation.usual.f1
+    assert f"from a probability of {task.threshold:.3f} on" in task.summary(evaluation)
+    assert "Objects that predictions show" in task.report(evaluation)[1]
+    assert task.shown_from(0.0, NAMES) == Detection(threshold=0.0)
+
+
+def test_only_predictions_with_a_threshold_take_another():
+    assert Classification(labels="many").shown_from(0.2, NAMES).thresholds == (0.2, 0.2, 0.2)
+    with pytest.raises(VitrailError, match="each image has one class, without a threshold"):
+        Classification().shown_from(0.2, NAMES)
+    with pytest.raises(VitrailError, match="predictions of regression have no threshold: leave --threshold out"):
+        Regression().shown_from(0.2, NAMES)
+    with pytest.raises(VitrailError, match="this checkpoint finds no objects"):
+        Universal(tasks=("depth",)).shown_from(0.2, NAMES)
 
 
 def test_errors_count_missed_and_wrong_objects():

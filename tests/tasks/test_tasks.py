@@ -12,6 +12,7 @@ from vitrail.errors import VitrailError
 from vitrail.models.registry import list_models, model_config
 from vitrail.task_spec import CLASSIFICATION, EMBEDDING, MULTI_LABEL, REGRESSION, TaskSpec
 from vitrail.tasks.classification import Classification
+from vitrail.tasks.detection import Detection
 from vitrail.tasks.embedding import Embedding
 from vitrail.tasks.registry import ARCHITECTURES_ONLY, TASKS, resolve, task_names
 
@@ -106,6 +107,7 @@ def test_a_spec_is_the_task_and_back(spec):
 def test_specs_are_equal_by_value_whatever_the_order():
     assert TaskSpec.of("x", b=[1, 2], a=3) == TaskSpec.of("x", a=3, b=(1, 2))
     assert TaskSpec.parse("classification:labels=many") == MULTI_LABEL
+    assert resolve(TaskSpec.parse("detection:threshold=0.5")) == Detection(threshold=0.5), "numbers are numbers"
     with pytest.raises(VitrailError, match=r"option 'labels' of task 'classification:labels' has no value"):
         TaskSpec.parse("classification:labels")
 
@@ -131,6 +133,7 @@ def test_every_models_task_is_known():
 
 PACKAGE = """
 from dataclasses import dataclass
+from vitrail.tasks.detection import Detection
 from vitrail.tasks.embedding import Embedding
 
 @dataclass(frozen=True, kw_only=True, slots=True)

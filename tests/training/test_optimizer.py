@@ -26,7 +26,7 @@ def tiny():
 
 def test_groups_decay_matrices_only_and_scale_by_layer():
     model = tiny()
-    (optimizer,) = make_optimizers(NumberLoss(model, delta=None), RECIPE)
+    (optimizer,) = make_optimizers(NumberLoss(model), RECIPE)
     names = {param: name for name, param in model.named_parameters()}
     seen = {}
     for group in optimizer.param_groups:
@@ -45,7 +45,7 @@ def test_groups_decay_matrices_only_and_scale_by_layer():
 
 def test_the_head_has_a_rate_of_its_own():
     model = tiny()
-    (optimizer,) = make_optimizers(NumberLoss(model, delta=None), replace(RECIPE, head_lr=10.0, layer_decay=1.0))
+    (optimizer,) = make_optimizers(NumberLoss(model), replace(RECIPE, head_lr=10.0, layer_decay=1.0))
     names = {param: name for name, param in model.named_parameters()}
     for group in optimizer.param_groups:
         for param in group["params"]:
@@ -56,7 +56,7 @@ def test_the_head_has_a_rate_of_its_own():
 def test_muon_takes_hidden_matrices_only():
     model = create_model("compact_tiny_16", num_classes=3)
     recipe = Recipe(lr=1e-3, muon_lr=0.02, batch_size=256, optimizer="muon")
-    adamw, muon = make_optimizers(NumberLoss(model, delta=None), recipe)
+    adamw, muon = make_optimizers(NumberLoss(model), recipe)
     names = {param: name for name, param in model.named_parameters()}
     of_muon = {names[param] for group in muon.param_groups for param in group["params"]}
     of_adamw = {names[param] for group in adamw.param_groups for param in group["params"]}
@@ -177,8 +177,8 @@ def test_lamb_is_timms_without_its_clipping():
     model, other = tiny(), tiny()
     other.load_state_dict(model.state_dict())
     recipe = Recipe(optimizer="lamb", lr=3e-3, batch_size=256, weight_decay=0.05, betas=(0.8, 0.95))
-    (ours,) = make_optimizers(NumberLoss(model, delta=None), recipe)
-    (groups,) = make_optimizers(NumberLoss(other, delta=None), recipe)
+    (ours,) = make_optimizers(NumberLoss(model), recipe)
+    (groups,) = make_optimizers(NumberLoss(other), recipe)
     given = [{key: group[key] for key in ("params", "weight_decay")} for group in groups.param_groups]
     theirs = TimmLamb(given, lr=3e-3, betas=(0.8, 0.95), max_grad_norm=None)
     for _ in range(3):
@@ -192,7 +192,7 @@ def test_lamb_is_timms_without_its_clipping():
 
 
 def test_the_linear_rule_has_a_base_batch():
-    model = NumberLoss(tiny(), delta=None)
+    model = NumberLoss(tiny())
     recipe = Recipe(optimizer="adamw", lr=5e-4, batch_size=64, accumulate=16)
     assert make_optimizers(model, recipe)[0].param_groups[0]["peak_lr"] == pytest.approx(2e-3)
     deit = replace(recipe, lr_batch=512)
@@ -218,7 +218,7 @@ def test_filters_of_free_scale_keep_their_norm_and_turn():
     torch.manual_seed(0)
     model = create_model("whitened_small_32", stem=((8, 8), (16,)), embed_dim=16, depth=1, num_heads=2, num_classes=3)
     recipe = Recipe(lr=1e-3, muon_lr=0.02, batch_size=256, optimizer="muon", weight_decay=0.1)
-    _, muon = make_optimizers(NumberLoss(model, delta=None), recipe)
+    _, muon = make_optimizers(NumberLoss(model), recipe)
     free = next(group for group in muon.param_groups if group["scale_free"])
     kept = next(group for group in muon.param_groups if not group["scale_free"])
     assert [tuple(param.shape) for param in free["params"]] == [(8, 24, 3, 3), (8, 8, 3, 3), (16, 8, 3, 3)]

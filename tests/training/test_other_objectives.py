@@ -19,6 +19,8 @@ from vitrail.data.loader import OneView
 from vitrail.errors import VitrailError
 from vitrail.objectives.objective import Loss, Moment, Objective, ObjectiveConfig
 from vitrail.objectives.registry import register_objective
+from vitrail.objectives.regression import RegressionConfig
+from vitrail.tasks.registry import resolve
 from vitrail.training.recipe import Recipe
 from vitrail.training.recipes import RECIPES
 from vitrail.training.state import latest
@@ -76,9 +78,11 @@ def test_fine_tuning_on_the_same_numbers_keeps_the_heads_units_and_not_those_of_
 ) -> None:
     few = replace(NUMBERS, model=None, overrides={}, steps=1, epochs=None, lr=1e-9)
     rows = table.read_text().splitlines()
-    (table.parent / "more.csv").write_text("\n".join(rows[:90]))
+    (table.parent / "more.csv").write_text("\n".join(rows[:80]))
     more = vitrail.train(table.parent / "more.csv", few, weights=numbers.path, out=tmp_path / "more")
-    assert more.checkpoint.task == numbers.checkpoint.task
+    fitted, before = (resolve(run.checkpoint.task) for run in (more, numbers))
+    assert replace(fitted, half_widths=()) == replace(before, half_widths=())
+    assert not fitted.half_widths, "eight validation images are too few, and the old intervals are not its own"
     weight, before = (run.checkpoint.model.head.classify.weight for run in (more, numbers))
     torch.testing.assert_close(weight, before, atol=1e-5, rtol=1e-3)
     cells = [row.split(",") for row in rows[1:]]
@@ -88,6 +92,45 @@ def test_fine_tuning_on_the_same_numbers_keeps_the_heads_units_and_not_those_of_
     mean = dict(run.checkpoint.task.options)["mean"]
     assert 80 < mean[0] < 170
     assert run.checkpoint.model.head.classify.weight.std() < 0.03, "a new head"
+
+
+def test_intervals_come_from_the_errors_on_the_validation_images(numbers: vitrail.Run, table: Path) -> None:
+    rows = {row["path"]: row for row in csv.DictReader(table.read_text().splitlines())}
+    parts = csv.DictReader((numbers.path / "splits.csv").read_text().splitlines())
+    part_of = {row["name"]: row["split"] for row in parts}
+    predictions = {Path(each.path).name: each for each in vitrail.predict(numbers.path, table)}
+    evaluation = vitrail.evaluate(numbers.path, table)
+    for column, name in enumerate(numbers.checkpoint.class_names):
+        gaps: dict[str, list[float]] = {"train": [], "val": [], "test": []}
+        for path, each in predictions.items():
+            gaps[part_of[path]].append(abs(each.values[column][1] - float(rows[path][name])))
+        assert len(gaps["val"]) == 12
+        low, high = predictions["0.png"].intervals[column]
+        width = sorted(gaps["val"])[12 - 1]  # ⌈13 · 0.9⌉ = 12
+        assert (high - low) / 2 == pytest.approx(width, rel=1e-5)
+        inside = sum(gap <= width for gap in gaps["test"])
+        assert evaluation.per_value[column].coverage == pytest.approx(inside / 12)
+    assert evaluation.count == 12
+
+
+def test_a_quantile_is_learned_and_chosen_by_its_own_loss(table: Path, tmp_path: Path) -> None:
+    objective = RegressionConfig(loss="quantile", quantile=0.9)
+    run = vitrail.train(table, replace(NUMBERS, objective=objective), out=tmp_path / "run")
+    found = vitrail.evaluate(run.path, table, split="all")
+    assert found.quantile == 0.9
+    assert all(row.at_most > 0.7 for row in found.per_value), "far more than the half that the mean has"
+    assert found.d2 > 0.1, "better than the quantile of the labels"
+    rows = [json.loads(line) for line in (run.path / "metrics.jsonl").read_text().splitlines()]
+    best = max(rows, key=lambda row: row["val_d2"])
+    assert run.checkpoint.info["metrics"]["step"] == best["step"]
+    assert vitrail.resume(run.path).metrics == run.metrics
+    assert "D² of the quantile 0.9" in (run.path / "report.html").read_text(encoding="utf-8")
+    tuned = replace(NUMBERS, model=None, overrides={}, steps=1, epochs=None, lr=1e-9)
+    middle = vitrail.train(table, tuned, weights=run.path, out=tmp_path / "middle").checkpoint.task
+    assert "quantile" not in dict(middle.options), "another loss learns no quantile"
+    solved = replace(tuned, objective=objective, solver="lbfgs")
+    with pytest.raises(VitrailError, match="has loss quantile, which L-BFGS cannot minimise: train the head by steps"):
+        vitrail.train(table, solved, weights=run.path, out=tmp_path / "solved")
 
 
 @pytest.mark.exhaustive
@@ -104,7 +147,8 @@ def test_a_run_of_numbers_is_published(numbers: vitrail.Run, table: Path) -> Non
     report = (numbers.path / "report.html").read_text(encoding="utf-8")
     for words in (
         "Predicted and true numbers",
-        "Validation R²",
+        "Validation quality",
+        "Prediction intervals",
         "mean absolute error, brightness",
         "Worst mistakes",
     ):

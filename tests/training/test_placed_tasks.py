@@ -11,13 +11,19 @@ from PIL import Image
 
 import vitrail
 from vitrail.data.augment_options import Augment
+from vitrail.data.open import open_source
 from vitrail.data.samples import FileAt, Sample
 from vitrail.errors import VitrailError
 from vitrail.evaluation.saved_images import save_images
+from vitrail.models.dense_vit import DenseViTConfig
 from vitrail.task_spec import TaskSpec
+from vitrail.tasks.detected_objects import DetectedObjects
+from vitrail.tasks.detection import Detection, true_objects
+from vitrail.tasks.object_errors import object_errors
 from vitrail.tasks.placed import PlacedTask
 from vitrail.tasks.registry import TASKS, resolve
 from vitrail.tasks.task import Task
+from vitrail.tasks.universal import Universal
 from vitrail.training.loop import Trainer
 from vitrail.training.recipe import Recipe
 
@@ -137,3 +143,103 @@ def test_predictions_are_drawn_into_an_empty_folder_only(tmp_path: Path) -> None
 def test_views_that_are_mirrored_have_no_mean(run: vitrail.Run) -> None:
     with pytest.raises(VitrailError, match=f"{run.path.name} has no test-time augmentation: leave --tta out"):
         vitrail.evaluate(run.path, SOURCE, tta="flip")
+
+
+def test_the_threshold_of_a_detector_is_fitted_to_the_validation_images(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Against trying all thresholds on the predictions of the finished checkpoint."""
+    monkeypatch.setattr("vitrail.tasks.shown_objects.FEWEST_OBJECTS", 1)
+    source = SOURCE.replace("val=6", "val=16")
+    recipe = replace(RECIPE, overrides={**TINY, **DECODERS["detection"]}, steps=12, evaluate_every=6)
+    run = vitrail.train(source, recipe, task="detection", out=tmp_path / "run")
+    task = resolve(run.checkpoint.task)
+    assert isinstance(task, Detection)
+    assert task.threshold is not None
+    names = run.checkpoint.class_names
+    samples = [one for one in open_source(source, task=TaskSpec("detection")).samples if one.split == "val"]
+    every = list(vitrail.predict(run.path, source, split="val", threshold=0.0, precision="float32"))
+    assert len(samples) == len(every) == 16
+
+    def f1(threshold: float) -> float:
+        right = errors = 0
+        for sample, prediction in zip(samples, every, strict=True):
+            shown = [one for one in prediction.objects if one.score >= threshold]
+            found = DetectedObjects(
+                torch.tensor([one.score for one in shown]),
+                torch.tensor([names.index(one.name) for one in shown], dtype=torch.long),
+                torch.tensor([(one.left, one.top, one.right, one.bottom) for one in shown]).reshape(-1, 4),
+            )
+            counted = object_errors(found, true_objects(sample))
+            right, errors = right + counted.found, errors + counted.missed + counted.wrong
+        return 2 * right / (2 * right + errors)
+
+    scores = sorted({one.score for prediction in every for one in prediction.objects})
+    assert f1(task.threshold) == max(f1(score) for score in scores)
+    shown = list(vitrail.predict(run.path, source, split="val", precision="float32"))
+    for all_of_it, part in zip(every, shown, strict=True):
+        assert [one.score for one in part.objects] == [s.score for s in all_of_it.objects if s.score >= task.threshold]
+    assert f"from a probability of {task.threshold:.3f} on" in (run.path / "report.html").read_text(encoding="utf-8")
+    given = vitrail.train(
+        source, replace(recipe, steps=1, evaluate_every=1), task="detection:threshold=0.25", out=tmp_path / "given"
+    )
+    assert given.checkpoint.task == TaskSpec.of("detection", threshold=0.25)
+    again = vitrail.train(
+        source, replace(RECIPE, steps=1, lr=1e-9), weights=run.path, task="detection", out=tmp_path / "b"
+    )
+    assert "threshold" in dict(again.checkpoint.task.options), "fitted anew"
+    with pytest.raises(VitrailError, match=r"threshold 2.0 is not possible"):
+        vitrail.predict(run.path, source, threshold=2.0)
+
+
+def test_the_threshold_of_a_universal_model_is_fitted_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vitrail.tasks.shown_objects.FEWEST_OBJECTS", 1)
+    source = SOURCE.replace("val=6", "val=16")
+    recipe = replace(RECIPE, overrides={**TINY, **DECODERS["universal"]})
+    run = vitrail.train(source, recipe, task="universal", out=tmp_path / "run")
+    task = resolve(run.checkpoint.task)
+    assert isinstance(task, Universal)
+    assert task.threshold is not None
+    assert task.parts["detection"] == Detection(threshold=task.threshold)
+    prediction = next(vitrail.predict(run.path, source, split="val"))
+    assert all(one.score >= task.threshold for one in prediction.predictions["detection"].objects)
+
+
+PLAIN: dict[str, Any] = {"patch_size": 8, "embed_dim": 32, "depth": 4, "num_heads": 2}
+
+
+@pytest.fixture(scope="module")
+def classifier(tmp_path_factory: pytest.TempPathFactory) -> vitrail.Run:
+    recipe = replace(RECIPE, model="vit_tiny_patch16_224", overrides=PLAIN, augment=None, start_size=None)
+    return vitrail.train(SOURCE, recipe, out=tmp_path_factory.mktemp("vit") / "run")
+
+
+@pytest.mark.parametrize(("task", "decoder"), [("segmentation", "linear"), ("depth", "dpt")])
+def test_weights_of_a_vit_get_a_head_for_pixels(
+    task: str, decoder: str, classifier: vitrail.Run, tmp_path: Path
+) -> None:
+    fields = {"decoder": decoder, "fusion_dim": 8} if decoder == "dpt" else {}
+    start = replace(RECIPE, steps=1, lr=1e-9, overrides=fields, start_size=None, optimizer="adamw")
+    begun = vitrail.train(SOURCE, start, task=task, weights=classifier.path, out=tmp_path / "begun").checkpoint
+    assert isinstance(begun.config, DenseViTConfig)
+    pixels = torch.randn(2, 3, 32, 32)
+    tokens = begun.model.forward_features(pixels)
+    last = tokens if decoder == "linear" else tokens[-1]
+    expected = classifier.checkpoint.model.forward_features(pixels)
+    torch.testing.assert_close(last.x, expected.x, rtol=1e-3, atol=1e-3)
+    learned = replace(start, steps=18, lr=1e-2, evaluate_every=3)
+    run = vitrail.train(SOURCE, learned, task=task, weights=classifier.path, out=tmp_path / "learned")
+    rows = [json.loads(line) for line in (run.path / "metrics.jsonl").read_text().splitlines()]
+    assert rows[-1]["train_loss"] < rows[0]["train_loss"]
+    assert vitrail.load(run.path).config == run.checkpoint.config
+    again = vitrail.train(SOURCE, start, task=task, weights=run.path, out=tmp_path / "again").checkpoint
+    for name, tensor in again.model.state_dict().items():
+        if tensor.is_floating_point() and "running" not in name:
+            torch.testing.assert_close(tensor, run.checkpoint.model.state_dict()[name], rtol=1e-3, atol=1e-4)
+
+
+def test_a_segmenter_of_several_levels_is_trained_by_its_name(tmp_path: Path) -> None:
+    overrides = {"embed_dims": [8, 8, 16, 16], "depths": [1, 1, 1, 1], "num_heads": [1, 1, 2, 2], "decoder_dim": 8}
+    recipe = replace(RECIPE, model="segformer_b0", overrides=overrides, steps=1, start_size=None)
+    run = vitrail.train(SOURCE, recipe, task="segmentation", out=tmp_path / "run")
+    assert run.checkpoint.config.image_size == (64, 64)

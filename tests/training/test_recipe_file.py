@@ -66,6 +66,8 @@ def test_an_objective_is_a_name_with_its_options():
     recipe = set_fields(Recipe(), ["objective.name=regression", "objective.loss=huber", "objective.delta=2"])
     assert recipe.objective == RegressionConfig(loss="huber", delta=2.0)
     assert "name: regression" in recipe_to_yaml(recipe)
+    of_task = set_fields(Recipe(task="regression"), ["objective.loss=quantile", "objective.quantile=0.9"])
+    assert of_task.objective == RegressionConfig(loss="quantile", quantile=0.9)
     assert recipe_from_dict({"objective": {"name": "mae", "mask_ratio": 0.5}}).objective == MAEObjectiveConfig(
         mask_ratio=0.5
     )

@@ -27,7 +27,7 @@ from ..nn import (
 from .build import blueprint
 from .document import Stored, architecture_name
 
-_FITTED = ("temperature", "floor", "thresholds", "mean", "scale")
+_FITTED = ("temperature", "floor", "thresholds", "threshold", "mean", "scale", "half_widths", "quantile")
 """Options of tasks that were fitted to the outputs of a head, or to its labels: a fresh head has none."""
 
 _BIASES = (RelativeBias, RelativeBiasWithClass)

@@ -1,6 +1,7 @@
 """Build the model of a stored checkpoint from config, rewrites and tensors."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -38,20 +39,27 @@ def output_tokens(config: ModelConfig) -> Tokens:
     Raises:
         VitrailError: the encoder returns the tokens of several levels.
     """
-    with torch.no_grad():
-        tokens = blueprint(config).eval().forward_features(config.example_inputs(device="meta")[0])
+    tokens = _features(config)
     if not isinstance(tokens, Tokens):
         raise VitrailError(f"{type(config).__name__} has features of several levels, and this needs one sequence")
     return tokens
 
 
+def _features(config: ModelConfig) -> Any:
+    with torch.no_grad():
+        return blueprint(config).eval().forward_features(config.example_inputs(device="meta")[0])
+
+
 def stride_of(config: ModelConfig) -> tuple[int, int]:
-    """(height, width) in pixels of a cell of the grid of the encoder's output; found on the meta device.
+    """(height, width) in pixels of a cell of the grid of the encoder's output, of several the coarsest; found on the
+    meta device.
 
     Images whose sides are multiples of it fit every classifier.
     """
     config = config.densest()
-    (height, width), (rows, columns) = pair(config.image_size), output_tokens(config).grid[-2:]
+    tokens = _features(config)
+    coarsest: Tokens = tokens if isinstance(tokens, Tokens) else min(tokens, key=lambda level: level.grid)
+    (height, width), (rows, columns) = pair(config.image_size), coarsest.grid[-2:]
     return height // rows, width // columns
 
 

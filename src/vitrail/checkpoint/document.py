@@ -15,7 +15,7 @@ from ..plain import Unreadable, parse_json, short
 from ..rewrites import registry as rewrites
 from ..rewrites.base import Rewrite
 from ..task_spec import MULTI_LABEL, TaskSpec
-from ..typed import Special, UnknownField, build, field_types
+from ..typed import NO_FIT, Special, UnknownField, build, field_types
 from .origin import public_origin
 from .refuse import refused
 
@@ -162,12 +162,23 @@ def _assumed(config: ModelConfig, values: dict[str, Any]) -> str:
 
 
 def config_to_dict(config: ModelConfig) -> dict[str, Any]:
-    """Return a config as plain JSON values: its class name under "type", and its fields."""
-    return {"type": type(config).__name__, **asdict(config), "task": config.task.to_dict()}
+    """Return a config as plain JSON values: its class name under "type", and its fields; likewise one inside it."""
+    values = ((field.name, getattr(config, field.name)) for field in fields(config))
+    inner = {name: config_to_dict(value) for name, value in values if isinstance(value, ModelConfig)}
+    return {"type": type(config).__name__, **asdict(config), **inner, "task": config.task.to_dict()}
 
 
 def config_from_dict(values: dict[str, Any], name: str) -> ModelConfig:
     """Inverse of `config_to_dict`, strict; without "task" (version 1) the family's default task is used."""
+    return _config(values, name, {TaskSpec: _task, ModelConfig: _inner})
+
+
+def _inner(values: Any, where: str) -> Any:
+    """A config inside another, which has none inside itself."""
+    return _config(values, where, {TaskSpec: _task}) if isinstance(values, dict) else NO_FIT
+
+
+def _config(values: dict[str, Any], name: str, special: Special) -> ModelConfig:
     rest = dict(values)
     kind = rest.pop("type", "")
     try:
@@ -175,14 +186,11 @@ def config_from_dict(values: dict[str, Any], name: str) -> ModelConfig:
     except VitrailError as error:
         raise VitrailError(f"{name}: {error}") from None
     with refused(f"the config of {name}"):
-        return build(found, rest, f"{found.__name__} of {name}", special=_SPECIAL, types=config_types(found))
+        return build(found, rest, f"{found.__name__} of {name}", special=special, types=config_types(found))
 
 
 def _task(values: Any, where: str) -> TaskSpec:
     return TaskSpec.from_dict(values)
-
-
-_SPECIAL: Special = {TaskSpec: _task}
 
 
 def architecture_name(config: ModelConfig) -> str:

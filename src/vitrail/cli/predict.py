@@ -29,8 +29,9 @@ class Predict:
 
     The columns are path, the prediction and error. The prediction of a classifier has the columns class, probability,
     class_2, probability_2 and so on, and with many labels the column present: those whose probability reaches their
-    threshold; that of a regression has one column for each number. If folders or a table give
-    the true label, it has a column too. A file that cannot be read gives a row with an error.
+    threshold; that of a regression has one column for each number, with NAME_low and NAME_high if the checkpoint has
+    intervals. If folders or a table give the true label, it has a column too. A file that cannot be read gives a row
+    with an error.
 
     A model of images and texts chooses among the texts of --classes.
 
@@ -47,6 +48,8 @@ class Predict:
     classes: Annotated[str | None, Option(metavar="TEXTS")] = None
     """Texts to choose from, separated by semicolons, for a model of images and texts such as CLIP."""
     prompts: Prompts = None
+    threshold: Annotated[float | None, Option(metavar="P", shown_default="that of the checkpoint")] = None
+    """Probability from which objects, or with many labels classes, are part of a prediction; 0 for all objects."""
     split: Split = "all"
     limit: Limit = None
     """Stop after N images."""
@@ -92,6 +95,7 @@ class Predict:
             checkpoint,
             () if self.classes is None else parse_classes(self.classes),
             () if self.prompts is None else read_templates(self.prompts),
+            self.threshold,
             batch_size=self.batch_size,
             engine=self.engine,
             device=self.device,

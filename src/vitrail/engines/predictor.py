@@ -1,5 +1,6 @@
 """The Predictor: engine, preprocessing, output names and task. Every command that runs a model uses it."""
 
+import copy
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
@@ -72,6 +73,12 @@ class Predictor:
         self.task = task
         self.names = tuple(names)
         self.batch_size = batch_size
+
+    def with_task(self, task: Task) -> "Predictor":
+        """The same predictor with another task for the outputs."""
+        found = copy.copy(self)
+        found.task = task
+        return found
 
     def __call__(self, images: Iterable[ImageLike], *, top_k: int | None = None) -> list[Prediction]:
         """Return a prediction for each image, in order.

@@ -47,6 +47,7 @@ def predict(
     tta: str = "none",
     classes: Sequence[str] = (),
     templates: Sequence[str] = (),
+    threshold: float | None = None,
     progress: Track = silent,
 ) -> Iterator[Prediction]:
     """Predict the images of sources: `list(predict("runs/flowers", "garden/"))`.
@@ -65,6 +66,8 @@ def predict(
         strict: False also predicts damaged files that can still be decoded, such as JPEGs of which a part is grey.
         batch_size, engine, device, precision, tta: see `make_predictor`.
         classes, templates: texts to choose from, for a model of images and texts, see `zero_shot_predictor`.
+        threshold: probability from which objects, or one of many labels, are part of a prediction; None: what the
+            checkpoint has.
         progress: reports how many images are done.
 
     Returns:
@@ -81,25 +84,42 @@ def predict(
     clips, run = found.preprocess.frames is not None, path_of(checkpoint)
     named = None if images else named_images(specs, limit, split=split, run=run, strict=strict, clips=clips)
     how: Running = {"batch_size": batch_size, "engine": engine, "device": device, "precision": precision, "tta": tta}
-    predictor = predictor_for(found, classes, templates, **how)
+    predictor = predictor_for(found, classes, templates, threshold, **how)
     if named is None:
         return iter(predictor(images[:limit], top_k=top_k))
     return predict_samples(predictor, with_labels(named, specs, predictor), top_k=top_k, progress=progress)
 
 
 def predictor_for(
-    checkpoint: Checkpoint, classes: Sequence[str], templates: Sequence[str], **how: Unpack[Running]
+    checkpoint: Checkpoint,
+    classes: Sequence[str],
+    templates: Sequence[str],
+    threshold: float | None = None,
+    **how: Unpack[Running],
 ) -> Predictor:
     """The predictor of a checkpoint: of its own outputs, or of classes that the user names.
 
     Args:
         checkpoint: the checkpoint.
         classes, templates: see `zero_shot_predictor`; without classes the outputs are the checkpoint's own.
+        threshold: see `predict`.
         how: batch_size, engine, device, precision and tta, see `make_predictor`.
 
     Raises:
-        VitrailError: the checkpoint needs classes, or has its own; or templates without classes.
+        VitrailError: the checkpoint needs classes, or has its own; templates without classes; or a threshold for
+            predictions that have none.
     """
+    if threshold is not None and not 0 <= threshold <= 1:
+        raise VitrailError(f"threshold {threshold} is not possible: it is a probability, from 0 to 1")
+    predictor = _of_classes_or_own(checkpoint, classes, templates, how)
+    if threshold is None:
+        return predictor
+    return predictor.with_task(predictor.task.shown_from(threshold, predictor.names))
+
+
+def _of_classes_or_own(
+    checkpoint: Checkpoint, classes: Sequence[str], templates: Sequence[str], how: Running
+) -> Predictor:
     if classes:
         return zero_shot_predictor(checkpoint, classes, templates, **how)
     if templates:

@@ -5,9 +5,9 @@ A table has a row for each image and the columns
     path, label, ..., error
 
 with the task's own columns between them: for a classifier class, probability, class_2, probability_2, ..., class_k,
-probability_k; for a regression one for each number. The true label has a column if it is known for some of the images;
-for a regression there is one for each number, true_NAME. Cells without a value are empty (Parquet: null). JSON (one
-list) and JSON Lines have an object for each image:
+probability_k; for a regression one for each number, and NAME_low and NAME_high for the ends of its interval. The true
+label has a column if it is known for some of the images; for a regression there is one for each number, true_NAME.
+Cells without a value are empty (Parquet: null). JSON (one list) and JSON Lines have an object for each image:
 
     {"path": "a.png", "label": "cat", "classes": [{"class": "cat", "probability": 0.98}, ...], "error": null}
 """

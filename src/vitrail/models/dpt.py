@@ -7,21 +7,9 @@ finest.
 from dataclasses import dataclass
 from typing import Any
 
-from torch import nn
-
-from ..nn import (
-    DepthHead,
-    Fuse,
-    FusionDecoder,
-    Levels,
-    MultiLevelModel,
-    Reassemble,
-    SegmentationHead,
-    init_vit,
-    refinement,
-    upsample,
-)
+from ..nn import DepthHead, Levels, MultiLevelModel, SegmentationHead, init_vit
 from ..task_spec import DEPTH, SEGMENTATION, TaskSpec
+from .dpt_heads import dpt_decoder, dpt_depth, dpt_segmentation
 from .fields import BlockFields, PositionedFields, Size, ViTFields
 from .parts import patch_embed, vit_embed, vit_encoder
 from .words import Interpolation
@@ -63,49 +51,16 @@ class DPTConfig(ViTFields, PositionedFields, BlockFields):
         model = MultiLevelModel(
             embed=vit_embed(self, patch_embed(self)),
             encoder=Levels(vit_encoder(self).blocks, self.after),
-            head=self.segmentation() if self.num_classes else self.depth_map(),
+            head=self.head(),
             config=self,
         )
         return model.apply(init_vit)
 
-    def decoder(self) -> FusionDecoder:
-        first, second, third, fourth = self.widths
-        resizes = (
-            nn.ConvTranspose2d(first, first, 4, stride=4),
-            nn.ConvTranspose2d(second, second, 2, stride=2),
-            nn.Identity(),
-            nn.Conv2d(fourth, fourth, 3, stride=2, padding=1),
-        )
-        dim, norm = self.fusion_dim, self.fusion_norm
-        levels = zip((first, second, third, fourth), resizes, strict=True)
-        return FusionDecoder(
-            [Reassemble(self.embed_dim, width, dim, resize) for width, resize in levels],
-            start=self.doubling(),
-            fuse=[Fuse(refinement(dim, norm=norm), self.doubling()) for _ in self.widths[1:]],
-        )
-
-    def doubling(self) -> nn.Module:
-        dim = self.fusion_dim
-        return nn.Sequential(refinement(dim, norm=self.fusion_norm), upsample(2, corners=True), nn.Conv2d(dim, dim, 1))
-
-    def depth_map(self) -> DepthHead:
-        dim = self.fusion_dim
-        predict = nn.Sequential(
-            nn.Conv2d(dim, dim // 2, 3, padding=1),
-            upsample(2, corners=True),
-            nn.Conv2d(dim // 2, 32, 3, padding=1),
-            nn.ReLU(),
-            nn.Conv2d(32, 1, 1),
-            nn.ReLU(),
-        )
-        return DepthHead(self.decoder(), predict)
-
-    def segmentation(self) -> SegmentationHead:
-        dim = self.fusion_dim
-        smooth = nn.Sequential(
-            nn.Conv2d(dim, dim, 3, padding=1, bias=False), nn.BatchNorm2d(dim), nn.ReLU(), nn.Dropout(self.dropout)
-        )
-        return SegmentationHead(self.decoder(), smooth, nn.Conv2d(dim, self.num_classes, 1), upsample(2, corners=True))
+    def head(self) -> DepthHead | SegmentationHead:
+        decoder = dpt_decoder(self.embed_dim, self.widths, self.fusion_dim, norm=self.fusion_norm)
+        if not self.num_classes:
+            return dpt_depth(decoder, self.fusion_dim)
+        return dpt_segmentation(decoder, self.fusion_dim, self.num_classes, dropout=self.dropout)
 
 
 LARGE: dict[str, Any] = {

@@ -24,3 +24,5 @@ AttentionKind = Literal["local", "neighbourhood", "axial", "strided", "sparse", 
 """Attentions that can replace ViT's own."""
 UniversalTask = Literal["classification", "detection", "segmentation", "depth"]
 """Heads of `UniversalViT`."""
+DenseDecoder = Literal["linear", "dpt"]
+"""Heads for pixels on a ViT: one linear layer on each patch token, or DPT's fusion of four levels."""

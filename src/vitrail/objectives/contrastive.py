@@ -2,7 +2,7 @@
 
 import math
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -115,7 +115,9 @@ class ContrastiveConfig(ObjectiveConfig):
             )
         return self.around(model)
 
-    def starting_weights(self, stored: Stored, task: Task | None, names: Sequence[str]) -> Stored:
+    def starting_weights(
+        self, stored: Stored, task: Task | None, names: Sequence[str], changes: Mapping[str, Any]
+    ) -> Stored:
         """The weights with a fresh text encoder, if they are of an image encoder that can have one."""
         assert task is not None
         fields, tokenizer = task.model_fields(stored.config, names), task.tokenizer_json

@@ -1,17 +1,21 @@
 """The objective of depth: the scale-invariant error of the logarithm."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from jaxtyping import Float
 from torch import Tensor
 
+from ..checkpoint.document import Stored
 from ..data.loader import Views
 from ..errors import VitrailError
 from ..models.fields import ModelConfig
 from ..nn import BaseVisionModel
 from ..tasks.depth import Depth
 from ..tasks.maps import resized_map
+from ..tasks.task import Task
+from .dense_head import with_dense_head
 from .objective import Augmentation, Labels, Loss, ObjectiveConfig, OutputObjective
 from .segmentation import MapView, dense_size
 
@@ -69,6 +73,13 @@ class DepthConfig(ObjectiveConfig):
     def __post_init__(self) -> None:
         if not 0 <= self.scale_invariance <= 1:
             raise VitrailError(f"objective.scale_invariance is {self.scale_invariance}: use 0 to 1")
+
+    def starting_weights(
+        self, stored: Stored, task: Task | None, names: Sequence[str], changes: Mapping[str, Any]
+    ) -> Stored:
+        """The weights with a fresh head, if they are of a ViT without one for pixels."""
+        assert task is not None
+        return with_dense_head(stored, task, 0, changes)
 
     def build(self, model: BaseVisionModel[ModelConfig], labels: Labels | None) -> DepthLoss:
         if labels is None or not isinstance(labels.task, Depth):

@@ -267,6 +267,10 @@ class ObjectiveConfig(ABC):
         """Views of a sample; by default one: the augmented image with its target."""
         return OneView(augmentation.transform())
 
+    def task_of(self, task: Task) -> Task:
+        """The task of the outputs that this objective trains, from that of the labels; by default the same."""
+        return task
+
     def model_config(self, config: ModelConfig) -> ModelConfig:
         """Config of the model to train, from the config of the recipe's variant; by default the same.
 
@@ -275,13 +279,16 @@ class ObjectiveConfig(ABC):
         """
         return config
 
-    def starting_weights(self, stored: Stored, task: Task | None, names: Sequence[str]) -> Stored:
+    def starting_weights(
+        self, stored: Stored, task: Task | None, names: Sequence[str], changes: Mapping[str, Any]
+    ) -> Stored:
         """The weights that a run starts from, for those that are given; by default the same.
 
         Args:
             stored: the weights.
             task: task of the labels.
             names: names of the outputs.
+            changes: fields of the model's config that the recipe sets.
         """
         return stored
 

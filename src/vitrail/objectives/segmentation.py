@@ -1,5 +1,6 @@
 """The objective of segmentation: cross entropy of the pixels, and Dice loss of the classes."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -8,6 +9,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from ..checkpoint.document import Stored
 from ..data.annotations import IGNORED
 from ..data.joint import JointView, MapTarget
 from ..data.loader import Views
@@ -15,6 +17,8 @@ from ..errors import VitrailError
 from ..models.fields import ModelConfig
 from ..nn import BaseVisionModel
 from ..tasks.maps import resized_logits
+from ..tasks.task import Task
+from .dense_head import with_dense_head
 from .objective import Augmentation, Labels, Loss, ObjectiveConfig, OutputObjective
 
 
@@ -101,6 +105,13 @@ class SegmentationConfig(ObjectiveConfig):
             raise VitrailError(f"objective.dice is {self.dice}: it needs to be 0 or more")
         if not 0 <= self.label_smoothing < 1:
             raise VitrailError(f"objective.label_smoothing is {self.label_smoothing}: use 0 to below 1")
+
+    def starting_weights(
+        self, stored: Stored, task: Task | None, names: Sequence[str], changes: Mapping[str, Any]
+    ) -> Stored:
+        """The weights with a fresh head, if they are of a ViT without one for pixels."""
+        assert task is not None
+        return with_dense_head(stored, task, len(names), changes)
 
     def build(self, model: BaseVisionModel[ModelConfig], labels: Labels | None) -> PixelLoss:
         return PixelLoss(model, dice=self.dice, label_smoothing=self.label_smoothing)

@@ -65,7 +65,7 @@ def count(config: ModelConfig, rewrites: tuple[Rewrite, ...] = ()) -> Count:
 
 def _count(config: ModelConfig, rewrites: tuple[Rewrite, ...]) -> tuple[int, int]:
     model, most = blueprint(config, rewrites), config.densest()
-    inputs = most.example_inputs(1, device="meta")
+    counted_model, inputs = blueprint(most, rewrites).eval(), most.example_inputs(1, device="meta")
     with torch.no_grad(), FlopCount() as counted:
-        blueprint(most, rewrites).eval()(*inputs)
+        counted_model(*inputs)
     return sum(parameter.numel() for parameter in model.parameters()), counted.total

@@ -215,6 +215,11 @@ class Classification(Task):
             )
         return torch.tensor(self.thresholds or (USUAL_THRESHOLD,) * count, dtype=torch.float64)
 
+    def shown_from(self, threshold: float, names: Names) -> "Classification":
+        if self.labels == "one":
+            raise VitrailError("each image has one class, without a threshold: leave --threshold out, or use --top-k")
+        return replace(self, thresholds=(threshold,) * len(names))
+
     def failed(self, path: str, error: str) -> ClassPrediction:
         return ClassPrediction(path=path, error=error)
 

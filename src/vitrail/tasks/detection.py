@@ -15,25 +15,20 @@ from ..data.survey import Survey
 from ..data.targets import Targets
 from ..errors import VitrailError
 from ..nn import DenseDetections, Detections, corners
-from ..pages.html import section, table
 from ..pages.image import enlarge, png_bytes
 from ..pages.overlay import with_boxes
-from ..tables import plain_table
 from ..task_spec import DETECTION, TaskSpec
 from .average_precision import TrueObjects
 from .coco_document import CocoDocument
 from .detected_objects import DetectedObjects, detected_objects, objects_of_queries
 from .detection_metrics import DetectionEvaluation, DetectionMetrics
+from .detection_report import object_sections, object_summary
 from .object_errors import ObjectErrors, counted, object_errors
 from .object_prediction import FoundObject, ObjectPrediction, QueriedObject
-from .outcomes import Cells, Curve, Document, Mistake, Names, Panel
+from .outcomes import Cells, Curve, Document, Metrics, Mistake, Names, Panel
 from .placed import PlacedTask
+from .shown_objects import SHOWN, fitted_threshold
 from .task import same_kind
-
-SHOWN = 0.3
-"""Probability from which an object is shown. Those of a dense detector include how well its box fits, so that even
-clear objects seldom have more than 0.9."""
-
 
 _PLANNED_OBJECTS = 8
 """Objects of an image in a plan of a training step."""
@@ -66,7 +61,8 @@ class Detection(PlacedTask):
     """Detection: outputs are `Detections` of a DETR or `DenseDetections`, labels a `Box` for each object.
 
     Attributes:
-        threshold: probability from which an object is part of a prediction; metrics use all.
+        threshold: probability from which an object is part of a prediction; average precision uses all. Training fits
+            it on the validation split unless it is given, see `fitted_to`; None: `SHOWN`.
     """
 
     name: ClassVar[str] = "detection"
@@ -78,15 +74,20 @@ class Detection(PlacedTask):
     )
     decoded_name: ClassVar[str] = "detections"
 
-    threshold: float = SHOWN
+    threshold: float | None = None
 
     def __post_init__(self) -> None:
-        if not 0 <= self.threshold <= 1:
+        if self.threshold is not None and not 0 <= self.threshold <= 1:
             raise VitrailError(f"detection has a threshold of {self.threshold}: it is a probability, from 0 to 1")
 
     @property
     def spec(self) -> TaskSpec:
-        return DETECTION if self.threshold == SHOWN else TaskSpec.of("detection", threshold=self.threshold)
+        return DETECTION if self.threshold is None else TaskSpec.of("detection", threshold=self.threshold)
+
+    @property
+    def limit(self) -> float:
+        """The threshold that is used."""
+        return SHOWN if self.threshold is None else self.threshold
 
     def check(self, survey: Survey) -> None:
         """Raise VitrailError for fewer than two images, labels that are no boxes, or no object at all."""
@@ -143,7 +144,7 @@ class Detection(PlacedTask):
 
     def shown(self, output: Detections | DenseDetections) -> list[DetectedObjects]:
         """Objects of each image whose probability is at least the threshold."""
-        return [image.at_least(self.threshold) for image in detected_objects(output)]
+        return [image.at_least(self.limit) for image in detected_objects(output)]
 
     def decoded(self, output: Detections | DenseDetections) -> Float[Tensor, "B Q D"]:
         """Edges of the box, and probability of each class, of every query or point, before duplicates are left out."""
@@ -158,7 +159,7 @@ class Detection(PlacedTask):
         if not isinstance(output, Detections):
             return ()
         objects = _named(objects_of_queries(output)[0], names)
-        return [QueriedObject(one, one.score >= self.threshold) for one in objects]
+        return [QueriedObject(one, one.score >= self.limit) for one in objects]
 
     def failed(self, path: str, error: str) -> ObjectPrediction:
         return ObjectPrediction(path=path, error=error)
@@ -197,7 +198,19 @@ class Detection(PlacedTask):
         return CocoDocument(names)
 
     def metrics(self, names: Names) -> DetectionMetrics:
-        return DetectionMetrics(names)
+        return DetectionMetrics(names, self.limit)
+
+    @property
+    def is_open(self) -> bool:
+        return self.threshold is None
+
+    def fitted_to(self, metrics: Metrics) -> "Detection":
+        """The task with the threshold that gives the largest F1 at an IoU of 0.5; unchanged for few objects."""
+        assert isinstance(metrics, DetectionMetrics)
+        return replace(self, threshold=fitted_threshold(metrics.candidates()))
+
+    def shown_from(self, threshold: float, names: Names) -> "Detection":
+        return replace(self, threshold=threshold)
 
     def errors(self, output: Detections | DenseDetections, target: Sequence[TrueObjects]) -> Float[Tensor, " B"]:
         """Objects of each image that are missed or wrong, as a fraction of all true and predicted ones."""
@@ -250,25 +263,10 @@ class Detection(PlacedTask):
         return f"boxes around objects of {len(names)} class{'es' * (len(names) != 1)}: {', '.join(names)}"
 
     def report(self, evaluation: DetectionEvaluation) -> list[str]:
-        """HTML sections: a table of the classes."""
-        note = "AP: average precision over IoUs of 0.5 to 0.95 between found and true boxes; AP50: at an IoU of 0.5."
-        return [section("Classes", table(_HEAD, _rows(evaluation)), note)]
+        return object_sections(evaluation)
 
     def summary(self, evaluation: DetectionEvaluation) -> str:
-        overall = [("images", f"{evaluation.count:,}"), ("objects", f"{evaluation.objects:,}"), *evaluation.facts()]
-        tables = plain_table(overall[0], overall[1:]), plain_table(_HEAD, _rows(evaluation))
-        return "\n\n".join([tables[0], *evaluation.cautions(), tables[1]])
-
-
-_HEAD = ("class", "objects", "AP", "AP50")
-
-
-def _rows(evaluation: DetectionEvaluation) -> list[tuple[str, str, str, str]]:
-    return [(one.name, f"{one.objects:,}", _text(one.ap), _text(one.ap50)) for one in evaluation.per_class]
-
-
-def _text(value: float | None) -> str:
-    return "–" if value is None else f"{value:.3f}"
+        return object_summary(evaluation)
 
 
 def _named(found: DetectedObjects, names: Names) -> tuple[FoundObject, ...]:

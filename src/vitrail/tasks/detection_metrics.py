@@ -13,6 +13,7 @@ from ..nn import DenseDetections, Detections
 from .average_precision import TrueObjects, average_precision
 from .detected_objects import DetectedObjects, detected_objects
 from .outcomes import Evaluation, Metrics, Names
+from .shown_objects import SHOWN, Candidates, ShownScore, candidates, shown_score
 from .worth import with_margin
 
 
@@ -37,6 +38,8 @@ class DetectionEvaluation(Evaluation):
     Attributes:
         objects: number of objects, without crowds.
         margin: half of the 95 % interval of `ap`; None if it is not known.
+        shown: what the objects that predictions show are worth, those from the checkpoint's threshold on.
+        usual: the same for the usual threshold.
         ap_small, ap_medium, ap_large: None if there are no such objects, or if sizes of images are not known.
     """
 
@@ -50,6 +53,8 @@ class DetectionEvaluation(Evaluation):
     ap_medium: float | None
     ap_large: float | None
     per_class: tuple[ClassPrecision, ...]
+    shown: ShownScore
+    usual: ShownScore
 
     @property
     def quality(self) -> float:
@@ -66,6 +71,7 @@ class DetectionEvaluation(Evaluation):
             ("AP at an IoU of 0.5", f"{self.ap50:.3f}"),
             ("AP at an IoU of 0.75", f"{self.ap75:.3f}"),
             ("average recall", f"{self.recall:.3f}"),
+            (f"objects shown, from a probability of {self.shown.threshold:.3f} on", self.shown.words),
             *((f"AP of {name} objects", f"{value:.3f}") for name, value in sizes if value is not None),
         ]
 
@@ -92,10 +98,12 @@ class DetectionMetrics(Metrics):
 
     Args:
         names: names of the classes.
+        threshold: probability from which predictions show an object; all count for average precision.
     """
 
-    def __init__(self, names: Names) -> None:
+    def __init__(self, names: Names, threshold: float = SHOWN) -> None:
         self.names = names
+        self.threshold = threshold
         self.found: list[DetectedObjects] = []
         self.truth: list[TrueObjects] = []
 
@@ -112,7 +120,7 @@ class DetectionMetrics(Metrics):
             raise VitrailError("there are no labelled images to score: give a source with labels")
         whole, margin = average_precision(self.found, self.truth, len(self.names))
         counts = torch.stack([self._count(image) for image in self.truth]).sum(dim=0).tolist()
-        ap = whole.ap or 0.0
+        ap, compared = whole.ap or 0.0, self.candidates()
         return DetectionEvaluation(
             count=len(self.truth),
             loss=1 - ap,
@@ -130,7 +138,13 @@ class DetectionMetrics(Metrics):
             ap_small=whole.small,
             ap_medium=whole.medium,
             ap_large=whole.large,
+            shown=shown_score(compared, self.threshold),
+            usual=shown_score(compared, SHOWN),
         )
+
+    def candidates(self) -> Candidates:
+        """All found objects, and which of them are right."""
+        return candidates(self.found, self.truth)
 
     def _count(self, image: TrueObjects) -> Int[Tensor, " K"]:
         return image.classes[~image.crowd].bincount(minlength=len(self.names))

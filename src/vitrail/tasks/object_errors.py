@@ -4,7 +4,8 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from jaxtyping import Int
+import torch
+from jaxtyping import Bool, Int
 from torch import Tensor
 
 from ..nn import overlaps
@@ -31,22 +32,29 @@ class ObjectErrors:
 
 
 def object_errors(predicted: DetectedObjects, truth: TrueObjects) -> ObjectErrors:
-    """Compare predicted with true objects: each, the most probable first, takes the object that it overlaps most.
+    """Count found, missed and wrong objects of an image, see `matched`."""
+    right, ignored = matched(predicted, truth)
+    found = int(right.sum())
+    return ObjectErrors(found, int((~truth.crowd).sum()) - found, len(right) - found - int(ignored.sum()))
 
-    Boxes of the same class that overlap by an IoU of 0.5 belong together. What overlaps a crowd is no error.
+
+def matched(predicted: DetectedObjects, truth: TrueObjects) -> tuple[Bool[Tensor, " n"], Bool[Tensor, " n"]]:
+    """Whether each predicted object is right, and whether it is neither right nor wrong because it overlaps a crowd.
+
+    Boxes of the same class that overlap by an IoU of 0.5 belong together; each predicted object, the most probable
+    first, takes the free one that it overlaps most. So leaving out the least probable ones changes nothing for the
+    others.
     """
     iou = overlaps(predicted.boxes.double()[:, None], truth.boxes.double()[None])[0]
     iou = iou * (predicted.classes[:, None] == truth.classes)
     free = ~truth.crowd
-    found = wrong = 0
-    for row in iou:
-        best = int((row * free).argmax()) if len(row) else -1
-        if best >= 0 and row[best] * free[best] >= _RIGHT:
-            free[best] = False
-            found += 1
-        elif not bool((row[truth.crowd] >= _RIGHT).any()):
-            wrong += 1
-    return ObjectErrors(found, int(free.sum()), wrong)
+    right, near = torch.zeros(len(iou), dtype=torch.bool), (iou >= _RIGHT).any(dim=1)
+    for index in near.nonzero().flatten().tolist():
+        row = iou[index] * free
+        best = int(row.argmax())
+        if row[best] >= _RIGHT:
+            free[best], right[index] = False, True
+    return right, ~right & (iou[:, truth.crowd] >= _RIGHT).any(dim=1)
 
 
 def counted(classes: Int[Tensor, " n"], names: Sequence[str]) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from .outcomes import Names
+from .outcomes import Metrics, Names
 from .task import Task
 
 
@@ -25,6 +25,19 @@ class PlacedTask(Task):
             size: (height, width) of the image in pixels.
             names: names of the outputs.
         """
+
+    @property
+    def is_open(self) -> bool:
+        """Whether something of the task is open until `fitted_to` fits it; by default not."""
+        return False
+
+    def fitted_to(self, metrics: Metrics) -> "PlacedTask":
+        """The task with what makes its predictions agree with held-out images; by default unchanged.
+
+        Args:
+            metrics: the task's own, after all batches of the validation split.
+        """
+        return self
 
     @abstractmethod
     def errors(self, output: Any, target: Any) -> Float[Tensor, " B"]:

@@ -180,6 +180,14 @@ class Task(ABC):
         """
         return ()
 
+    def shown_from(self, threshold: float, names: Names) -> "Task":
+        """The task whose predictions have what is at least this probable, in place of its own thresholds.
+
+        Raises:
+            VitrailError: predictions without a threshold, which is the default, or a number outside 0 to 1.
+        """
+        raise VitrailError(f"predictions of {self.name} have no threshold: leave --threshold out")
+
     @abstractmethod
     def failed(self, path: str, error: str) -> Prediction:
         """Return the prediction for an image that could not be read."""

@@ -12,22 +12,34 @@ _FEWEST_POSITIVES = 10
 """Images with, and images without a class, from which a threshold of its own is fitted."""
 
 
-def fit_threshold(probabilities: Float[Tensor, " n"], target: Bool[Tensor, " n"]) -> float:
+def fit_threshold(
+    probabilities: Float[Tensor, " n"],
+    target: Bool[Tensor, " n"],
+    *,
+    positives: int | None = None,
+    usual: float = USUAL_THRESHOLD,
+) -> float:
     """The threshold with the largest F1: 2 hits / (predicted + true), half-way between two probabilities.
 
-    Of several the one nearest to 0.5; 0.5 if there are no positives.
+    Of several the one nearest to the usual one, which is also returned if there are no hits at any threshold.
+
+    Args:
+        probabilities: of the candidates.
+        target: whether each is right.
+        positives: number of true ones; by default those among the candidates. More if some have no candidate.
+        usual: the usual threshold.
     """
     if not target.any():
-        return USUAL_THRESHOLD
+        return usual
     ordered, order = probabilities.double().sort(descending=True)
     hits, taken = target[order].double().cumsum(0), torch.arange(1, len(ordered) + 1)
-    f1 = 2 * hits / (taken + target.sum())
+    f1 = 2 * hits / (taken + (int(target.sum()) if positives is None else positives))
     below = torch.cat([ordered[1:], ordered.new_zeros(1)])
-    # Images with the same probability are predicted together.
+    # Candidates with the same probability are predicted together.
     places = (ordered != below).nonzero().flatten()
     best = places[f1[places] >= f1[places].max() - 1e-12]
     between = (ordered[best] + below[best]) / 2
-    return between[(between - USUAL_THRESHOLD).abs().argmin()].item()
+    return between[(between - usual).abs().argmin()].item()
 
 
 def fit_thresholds(probabilities: Float[Tensor, "n K"], target: Float[Tensor, "n K"]) -> tuple[float, ...]:

@@ -22,7 +22,7 @@ from .classification import Classification
 from .depth import Depth
 from .detection import Detection
 from .object_prediction import QueriedObject
-from .outcomes import Cells, Curve, Mistake, Names, Panel, Prediction
+from .outcomes import Cells, Curve, Metrics, Mistake, Names, Panel, Prediction
 from .placed import PlacedTask
 from .segmentation import Segmentation
 from .task import Task, same_kind
@@ -35,6 +35,9 @@ KINDS: dict[str, LabelKind] = {
     "depth": "maps",
 }
 """Name of a task -> what its labels are."""
+
+_FITTED = ("middle", "deepest", "threshold")
+"""Options that training fits."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,6 +65,7 @@ class Universal(PlacedTask):
         tasks: names of the tasks.
         object_names, pixel_names: classes of the objects and of the pixels; those of the image are the output names.
         middle, deepest: see `Depth`.
+        threshold: see `Detection`.
     """
 
     name: ClassVar[str] = "universal"
@@ -84,6 +88,7 @@ class Universal(PlacedTask):
     pixel_names: tuple[str, ...] = ()
     middle: float | None = None
     deepest: float | None = None
+    threshold: float | None = None
 
     def __post_init__(self) -> None:
         unknown = [name for name in self.tasks if name not in KINDS]
@@ -94,8 +99,8 @@ class Universal(PlacedTask):
     @property
     def spec(self) -> TaskSpec:
         names = {"object_names": self.object_names, "pixel_names": self.pixel_names}
-        depths = {"middle": self.middle, "deepest": self.deepest}
-        known = {key: value for key, value in {**names, **depths}.items() if value}
+        fitted = {"middle": self.middle, "deepest": self.deepest, "threshold": self.threshold}
+        known = {key: value for key, value in {**names, **fitted}.items() if value not in (None, ())}
         return TaskSpec.of("universal", tasks=self.tasks, **known)
 
     @cached_property
@@ -103,7 +108,7 @@ class Universal(PlacedTask):
         """The tasks by name."""
         makers: dict[str, Callable[[], Task]] = {
             "classification": Classification,
-            "detection": Detection,
+            "detection": lambda: Detection(threshold=self.threshold),
             "segmentation": Segmentation,
             "depth": lambda: Depth(middle=self.middle, deepest=self.deepest),
         }
@@ -141,11 +146,11 @@ class Universal(PlacedTask):
         return replace(self, middle=found.middle, deepest=found.deepest)
 
     def continued(self, previous: TaskSpec) -> "Universal | None":
-        return self if previous.name == self.name and previous.without("middle", "deepest") == self._plain else None
+        return self if previous.name == self.name and previous.without(*_FITTED) == self._plain else None
 
     @property
     def _plain(self) -> TaskSpec:
-        return self.spec.without("middle", "deepest")
+        return self.spec.without(*_FITTED)
 
     def targets(self, samples: Sequence[Sample], names: Names) -> "UniversalTargets":
         """The targets of each task."""
@@ -247,6 +252,21 @@ class Universal(PlacedTask):
 
     def metrics(self, names: Names) -> UniversalMetrics:
         return UniversalMetrics({name: task.metrics(self.names_of(name, names)) for name, task in self.parts.items()})
+
+    @property
+    def is_open(self) -> bool:
+        return "detection" in self.tasks and self.threshold is None
+
+    def fitted_to(self, metrics: Metrics) -> "Universal":
+        """The task with the threshold of objects, see `Detection.fitted_to`."""
+        assert isinstance(metrics, UniversalMetrics)
+        detection = metrics.parts.get("detection")
+        return self if detection is None else replace(self, threshold=Detection().fitted_to(detection).threshold)
+
+    def shown_from(self, threshold: float, names: Names) -> "Universal":
+        if "detection" not in self.tasks:
+            raise VitrailError("this checkpoint finds no objects, which a threshold is for: leave --threshold out")
+        return replace(self, threshold=threshold)
 
     def errors(self, output: TaskOutputs, target: "UniversalTargets") -> Float[Tensor, " B"]:
         """Sum of the errors of the tasks with places."""

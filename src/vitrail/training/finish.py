@@ -72,7 +72,7 @@ def fit_and_finish(folder: RunFolder, setup: RunSetup, audience: Audience) -> di
     finally:
         recorder.close()
     fitting = time.monotonic() - begun
-    setup = calibrated(setup, folder.checkpoints / "best", judge.best_output(trainer))
+    setup = calibrated(setup, folder.checkpoints / "best", judge.best(trainer))
     scored = _measure(folder, setup, trainer)
     found = scored.found
     seconds, (split, _) = time.monotonic() - started, setup.held_out

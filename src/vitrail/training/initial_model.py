@@ -38,7 +38,7 @@ class OwnParts:
     transform: Transform | None = None
 
 
-def _changes(recipe: Recipe) -> dict[str, Any]:
+def recipe_fields(recipe: Recipe) -> dict[str, Any]:
     """Fields of the model's config that the recipe sets."""
     rates = {"drop_path": recipe.drop_path, "dropout": recipe.dropout}
     return {**{name: rate for name, rate in rates.items() if rate}, **with_tuples(recipe.overrides)}
@@ -59,7 +59,7 @@ def trained_config(recipe: Recipe, data: TrainingData, own: OwnParts) -> ModelCo
     changes: dict[str, Any] = {}
     if not built:
         assert recipe.image_size is not None, "choose fills it"
-        changes = {**_changes(recipe), "image_size": pair(recipe.image_size), "in_channels": data.channels}
+        changes = {**recipe_fields(recipe), "image_size": pair(recipe.image_size), "in_channels": data.channels}
     if chosen(recipe.objective).tasks and data.task is not None:
         changes["task"] = data.task.spec
         if not built:  # the layers of a built model exist; a wrong number of outputs is an error of Checkpoint
@@ -131,7 +131,7 @@ def _with_config(model: BaseVisionModel[ModelConfig], config: ModelConfig) -> Ba
 def read_pretrained(recipe: Recipe) -> Stored:
     """Read the recipe's weights. The fields that it sets complete the shapes of bare weights of other libraries."""
     size = {} if recipe.image_size is None else {"image_size": recipe.image_size}
-    return load_stored(chosen(recipe.weights), {**_changes(recipe), **size})
+    return load_stored(chosen(recipe.weights), {**recipe_fields(recipe), **size})
 
 
 def adapted_checkpoint(recipe: Recipe, data: TrainingData, pretrained: Stored) -> Checkpoint:
@@ -139,7 +139,7 @@ def adapted_checkpoint(recipe: Recipe, data: TrainingData, pretrained: Stored) -
     interchangeable = {data.channels, pretrained.preprocess.channels} <= {1, 3}
     channels = pretrained.preprocess.channels if interchangeable else data.channels
     torch.manual_seed(derive(recipe.seed, "weights"))
-    changes = {**_for_objective(recipe, pretrained), **_changes(recipe), "image_size": recipe.image_size}
+    changes = {**_for_objective(recipe, pretrained), **recipe_fields(recipe), "image_size": recipe.image_size}
     if channels != pretrained.preprocess.channels:
         changes["in_channels"] = channels
     labelled = bool(chosen(recipe.objective).tasks) and data.task is not None

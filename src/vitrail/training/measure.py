@@ -15,7 +15,7 @@ from ..engines.predictor import Predictor
 from ..engines.torch_engine import TorchEngine
 from ..models.fields import ModelConfig
 from ..nn import BaseVisionModel, EmbeddingModel
-from ..tasks.outcomes import Evaluation
+from ..tasks.outcomes import Evaluation, Metrics
 from ..tasks.placed import PlacedTask
 from ..tasks.worth import Baseline, percent_interval, wilson
 from .feature_quality import FeatureQuality, feature_quality
@@ -103,27 +103,27 @@ class Judge:
     Attributes:
         setup: the run.
         step: steps done at the last evaluation; None before the first.
-        output: outputs of the model at that evaluation, if the task judges the run.
+        scored: result of that evaluation, if the task judges the run.
     """
 
     setup: RunSetup
     step: int | None = None
-    output: Any = None
+    scored: "Scored | None" = None
 
     def __call__(self, trainer: Trainer) -> tuple[float | None, LogRow]:
         """Quality on the validation split, and its columns in the metric log."""
         setup, self.step = self.setup, trainer.counters.step
         if setup.by_task:
-            scored = score(setup, trainer.evaluated, "val")
-            found, self.output = scored.found, scored.output
+            self.scored = score(setup, trainer.evaluated, "val")
+            found = self.scored.found
         else:
             found = with_features(setup, trainer.evaluated, "val", evaluate_loss(setup, trainer, "val"))
         by_last = setup.objective_config.quality == "last" and setup.knn is None
         return None if by_last else found.quality, {f"val_{key}": value for key, value in found.headline().items()}
 
-    def best_output(self, trainer: Trainer) -> Any:
-        """Outputs of the best weights; None if the best evaluation was not the last one."""
-        return self.output if self.step is not None and self.step == trainer.counters.best_step else None
+    def best(self, trainer: Trainer) -> "Scored | None":
+        """Result of the best weights; None if the best evaluation was not the last one."""
+        return self.scored if self.step is not None and self.step == trainer.counters.best_step else None
 
 
 def predictor_of(setup: RunSetup, model: BaseVisionModel[ModelConfig]) -> Predictor:
@@ -146,11 +146,13 @@ class Scored:
 
     Attributes:
         found: the evaluation.
+        metrics: the task's metrics, after all images.
         output: outputs for all images; None if the task keeps none.
         errors: size of the error of each image; None if the task keeps outputs.
     """
 
     found: Evaluation
+    metrics: Metrics | None = None
     output: Any = None
     errors: Tensor | None = None
 
@@ -162,14 +164,14 @@ def score(setup: RunSetup, model: BaseVisionModel[ModelConfig], split: str) -> S
         output = outputs(setup, model, split)
         metrics = task.metrics(names)
         metrics.update(output, task.targets(setup.part(split).samples, names))
-        return Scored(metrics.compute(), output)
+        return Scored(metrics.compute(), metrics, output)
     metrics, samples, errors = task.metrics(names), setup.part(split).samples, [torch.zeros(0)]
     for output in predictor_of(setup, model).outputs(setup.eval_loader(split, BATCH_SIZE)):
         start = sum(map(len, errors))
         target = task.targets(samples[start : start + len(tree_leaves(output)[0])], names)
         metrics.update(output, target)
         errors.append(task.errors(output, target))
-    return Scored(metrics.compute(), errors=torch.cat(errors))
+    return Scored(metrics.compute(), metrics, errors=torch.cat(errors))
 
 
 def evaluate_loss(setup: RunSetup, trainer: Trainer, split: str) -> LossEvaluation:

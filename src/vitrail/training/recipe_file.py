@@ -10,6 +10,8 @@ from ..objectives.objective import ObjectiveConfig
 from ..objectives.registry import objective_config
 from ..objectives.supervised import SupervisedConfig
 from ..plain import MOST_YAML_BYTES, Unreadable, parse_yaml, read_bounded, short, to_yaml
+from ..task_spec import TaskSpec
+from ..tasks.registry import resolve
 from ..typed import NO_FIT, Special, build, convert, field_types, options
 from .recipe import Recipe
 from .recipes import RECIPES, is_recipe, named_recipe
@@ -102,7 +104,10 @@ def _moved(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def set_fields(recipe: Recipe, settings: Sequence[str]) -> Recipe:
-    """Apply settings such as "lr=1e-3", "augment.flip=0" or "objective.mixup=0.2"."""
+    """Apply settings such as "lr=1e-3", "augment.flip=0" or "objective.mixup=0.2".
+
+    Options of an objective that the recipe does not name are those of its task, or without one of `supervised`.
+    """
     for setting in settings:
         name, equals, text = setting.partition("=")
         if not equals:
@@ -134,13 +139,14 @@ def _set(owner: Any, path: list[str], value: Any, name: str) -> Any:
     if not rest:
         return replace(owner, **{key: convert(hints[key], value, name, _SPECIAL)})
     inner = getattr(owner, key)
-    made = _set(_default(hints[key]) if inner is None else inner, rest, value, name)
+    made = _set(_default(hints[key], owner) if inner is None else inner, rest, value, name)
     return replace(owner, **{key: convert(hints[key], made, name, _SPECIAL) if isinstance(made, dict) else made})
 
 
-def _default(hint: Any) -> Any:
+def _default(hint: Any, owner: Any) -> Any:
     if ObjectiveConfig in options(hint):
-        return SupervisedConfig()
+        task = resolve(TaskSpec.parse(owner.task)) if isinstance(owner, Recipe) and owner.task else None
+        return objective_config(task.objective)() if task and task.objective else SupervisedConfig()
     return next((option() for option in options(hint) if isinstance(option, type) and is_dataclass(option)), {})
 
 

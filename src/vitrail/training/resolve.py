@@ -20,7 +20,15 @@ from ..objectives.registry import objective_config
 from ..planning.flops import TRAINING_STEP, blueprint, count
 from ..task_spec import TaskSpec
 from .choose import Situation, choose, fewer_epochs, smaller_batch
-from .initial_model import OwnParts, adapted_checkpoint, fresh_checkpoint, read_pretrained, trained_config, with_tuples
+from .initial_model import (
+    OwnParts,
+    adapted_checkpoint,
+    fresh_checkpoint,
+    read_pretrained,
+    recipe_fields,
+    trained_config,
+    with_tuples,
+)
 from .optimizer import muon_flops, typical_width
 from .patch_dropout import embedding_before_plain_encoder
 from .recipe import Recipe, chosen, timed, without_length
@@ -46,12 +54,13 @@ def resolve(recipe: Recipe, data: TrainingData, own: OwnParts) -> RunSetup:
     if recipe.lora is not None and not recipe.weights:
         raise VitrailError("lora trains small updates of weights that are there: give --weights, or leave lora out")
     recipe = replace(recipe, objective=_objective(recipe, data))
+    data = for_objective(data, chosen(recipe.objective))
     if recipe.solver == "lbfgs":
         check_solver(recipe, own_transform=own.transform is not None)
     pretrained = read_pretrained(recipe) if recipe.weights else None
     if pretrained:
         torch.manual_seed(derive(recipe.seed, "weights"))
-        pretrained = chosen(recipe.objective).starting_weights(pretrained, data.task, data.names)
+        pretrained = chosen(recipe.objective).starting_weights(pretrained, data.task, data.names, recipe_fields(recipe))
         data = in_units_of(pretrained.class_names, pretrained.config.task, data)
     recipe = _chosen(recipe, data, _situation(data, device, pretrained), own, pretrained)
     checkpoint = adapted_checkpoint(recipe, data, pretrained) if pretrained else fresh_checkpoint(recipe, data, own)
@@ -62,6 +71,14 @@ def resolve(recipe: Recipe, data: TrainingData, own: OwnParts) -> RunSetup:
     words: dict[torch.dtype, Any] = {dtype: word for word, dtype in PRECISIONS.items()}
     recipe = replace(recipe, precision=words[precision], workers=_workers(recipe, device))
     return RunSetup(recipe, bound_to(checkpoint, data), checkpoint, device, precision, own.transform)
+
+
+def for_objective(data: TrainingData, objective: ObjectiveConfig) -> TrainingData:
+    """The data with the task of the outputs that the objective trains, see `ObjectiveConfig.task_of`."""
+    if data.task is None or not objective.tasks:
+        return data
+    task = objective.task_of(data.task)
+    return replace(data, task=data.task if task == data.task else task.fitted(data.train.samples, data.names))
 
 
 def bound_to(checkpoint: Checkpoint, data: TrainingData) -> TrainingData:

@@ -30,10 +30,10 @@ from .new_folder import create_folder, next_run
 from .outline import outline
 from .pitfalls import pitfalls
 from .reading import reading_of, uses_labels
-from .recipe import Recipe
+from .recipe import Recipe, chosen
 from .recipe_file import pretraining_recipe, read_recipe, recipe_to_yaml
 from .recorder import save_state
-from .resolve import OwnParts, bound_to, in_units_of, resolve
+from .resolve import OwnParts, bound_to, for_objective, in_units_of, resolve
 from .run_facts import RunFacts, absolute, with_absolute_paths
 from .setup import RunSetup
 from .state import latest
@@ -274,5 +274,6 @@ def _resumed_setup(folder: RunFolder, recipe: Recipe, data: TrainingData, transf
     device, checkpoint = pick_device(recipe.device), load(state)
     if len(checkpoint.class_names) == len(data.names):
         data = replace(data, names=checkpoint.class_names)  # they may have been renamed since the run began
+    data = for_objective(data, chosen(recipe.objective))
     data = bound_to(checkpoint, in_units_of(checkpoint.class_names, checkpoint.task, data))
     return RunSetup(recipe, data, checkpoint, device, pick_precision(recipe.precision, device), transform)

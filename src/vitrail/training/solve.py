@@ -6,7 +6,6 @@ from dataclasses import replace
 from functools import partial
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
@@ -41,8 +40,10 @@ def check_solver(recipe: Recipe, *, own_transform: bool) -> None:
     if isinstance(objective, SupervisedConfig):
         refused |= {"mixup or cutmix": objective.mixup > 0 or objective.cutmix > 0}
         refused |= {"sampler balanced": objective.sampler == "balanced"}
+    elif isinstance(objective, RegressionConfig):
+        refused |= {"loss quantile, which L-BFGS cannot minimise": objective.loss == "quantile"}
     else:
-        refused |= {f"objective {objective.name}": not isinstance(objective, RegressionConfig)}
+        refused |= {f"objective {objective.name}": True}
     refused |= {
         "no weights to start from (--weights)": recipe.weights is None,
         "a teacher": isinstance(objective, DistillConfig),
@@ -105,7 +106,7 @@ def _loss(objective: Objective, setup: RunSetup) -> LossFunction:
         return found
     config = setup.objective_config
     assert isinstance(config, RegressionConfig)
-    return F.mse_loss if config.loss == "mse" else partial(F.huber_loss, delta=config.delta)
+    return config.error_loss
 
 
 def output_layers(model: BaseVisionModel[ModelConfig], setup: RunSetup) -> dict[str, nn.Linear]:

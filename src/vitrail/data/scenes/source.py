@@ -130,7 +130,7 @@ def scenes_source(rest: str, labelled: bool, task: TaskSpec | None) -> Source:
 def _plain(task: TaskSpec) -> TaskSpec:
     """The task without what a checkpoint adds to it, such as a temperature."""
     if task.name == "universal":
-        return task.without("object_names", "pixel_names", "middle", "deepest")
+        return task.without("object_names", "pixel_names", "middle", "deepest", "threshold")
     return MULTI_LABEL if takes_many(task) else TaskSpec(task.name)
 
 

@@ -27,6 +27,15 @@ class ClassReadout(nn.Module):
         return tokens.without_prefix().with_x(self.activation(self.project(joined)))
 
 
+class PatchMap(nn.Module):
+    """The patch tokens as a map. Tokens -> (B, D, H, W)."""
+
+    reads = PATCHES
+
+    def forward(self, tokens: Tokens) -> Float[Tensor, "B D H W"]:
+        return tokens.map
+
+
 class Reassemble(nn.Module):
     """Convert tokens to a map of another size (Ranftl et al., 2021, "DPT", section 3). Tokens -> (B, F, h, w).
 
@@ -35,11 +44,14 @@ class Reassemble(nn.Module):
         width: channels of the map when it is resized.
         out_channels: channels F of the output.
         resize: (B, width, H, W) -> (B, width, h, w).
+        read: Tokens -> Tokens of the patches; by default `ClassReadout`.
     """
 
-    def __init__(self, dim: int, width: int, out_channels: int, resize: nn.Module) -> None:
+    def __init__(
+        self, dim: int, width: int, out_channels: int, resize: nn.Module, *, read: nn.Module | None = None
+    ) -> None:
         super().__init__()
-        self.read = ClassReadout(dim)
+        self.read = read or ClassReadout(dim)
         self.project = nn.Conv2d(dim, width, 1)
         self.resize = resize
         self.out = nn.Conv2d(width, out_channels, 3, padding=1, bias=False)
