@@ -123,7 +123,7 @@ def test_state_of_the_optimizer_is_planned_as_the_trainer_makes_it(name, optimiz
     config = model_config(name, num_classes=3, **SMALL[name])
     model = config.build()
     recipe = Recipe(optimizer=optimizer, lr=1e-3, muon_lr=0.02, batch_size=1)
-    optimizers = make_optimizers(NumberLoss(model, delta=None), recipe)
+    optimizers = make_optimizers(NumberLoss(model), recipe)
     for parameter in model.parameters():
         parameter.grad = torch.ones_like(parameter)
     for each in optimizers:
@@ -153,7 +153,7 @@ from vitrail.training.optimizer import make_optimizers
 keep_freed_memory()
 def train(name, side, batch):
     model = create_model(name).train()
-    optimizers = make_optimizers(NumberLoss(model, delta=None), Recipe(lr=1e-3, batch_size=batch, optimizer="adamw"))
+    optimizers = make_optimizers(NumberLoss(model), Recipe(lr=1e-3, batch_size=batch, optimizer="adamw"))
     for _ in range(3):
         model(torch.randn(batch, 3, side, side)).square().mean().backward()
         optimizers[0].step()

@@ -44,6 +44,7 @@ NORMED = [
     "vitc_1gf",
     "cvt_13_224",
     "universal_vit_tiny_patch16_224",
+    "vit_depth_small_patch16_224",
     "whitened_small_32",
 ]
 UNFOLDED = {"compact_tiny_16": 2, "compact_clip_tiny_32": 2, "whitened_small_32": 2}
@@ -81,7 +82,8 @@ def test_outputs_are_the_same_before_and_after_and_once_loaded(change: str, name
         expected, found, loaded = (numbers(each(*given)) for each in (model, folded, again))
     for wanted, mine, theirs in zip(expected, found, loaded, strict=True):
         torch.testing.assert_close(mine, wanted, rtol=1e-5, atol=1e-5)
-        torch.testing.assert_close(theirs, mine, rtol=1e-4, atol=1e-5)  # stored numbers are read as float32
+        least = 1e-5 * max(1.0, float(wanted.abs().max()))  # depths have a wide range
+        torch.testing.assert_close(theirs, mine, rtol=1e-4, atol=least)  # stored numbers are read as float32
 
 
 def test_a_folded_checkpoint_can_be_adapted(tmp_path: Path) -> None:

@@ -267,6 +267,12 @@ const drawPicks = (parts, pane) => {
       ...choose("Image", outline.images, image, (index) => viewNumber(model, index)),
     ];
   });
+  // A choice that failed before it was drawn has left its words in the list.
+  const indices = { Model: model, Image: image };
+  for (const select of parts.picks.querySelectorAll("select")) {
+    const index = indices[select.getAttribute("aria-label")];
+    if (select.selectedIndex !== index) select.selectedIndex = index;
+  }
 };
 
 // What is heard waits until the eye has settled.
