@@ -14,7 +14,8 @@ from vitrail.objectives.objective import Augmentation, Labels, Moment
 from vitrail.objectives.registry import objective_config
 from vitrail.task_spec import TaskSpec
 from vitrail.tasks.registry import resolve
-from vitrail.tasks.universal import Universal, samples_of
+from vitrail.tasks.universal import Universal
+from vitrail.tasks.universal_labels import samples_of
 
 SOURCE = "scenes:size=32,train=6,val=2,test=2,objects=1-2,classes=3"
 PREPROCESS = Preprocess(image_size=(32, 32), crop=1.0, stretch=True)

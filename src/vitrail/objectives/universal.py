@@ -12,7 +12,8 @@ from ..data.loader import Batch, Views
 from ..errors import VitrailError
 from ..models.fields import ModelConfig
 from ..nn import BaseVisionModel
-from ..tasks.universal import Universal, samples_of
+from ..tasks.universal import Universal
+from ..tasks.universal_labels import samples_of
 from .detection import DetectionConfig
 from .objective import Augmentation, Labels, Loss, Moment, Objective, ObjectiveConfig, OutputObjective
 from .segmentation import dense_size, packed

@@ -10,7 +10,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 from torch.utils._pytree import tree_map
 
-from ..data.samples import LabelKind, Sample, Source
+from ..data.samples import Sample, Source
 from ..data.survey import Survey
 from ..data.targets import Targets
 from ..errors import VitrailError, nearest
@@ -26,15 +26,8 @@ from .outcomes import Cells, Curve, Metrics, Mistake, Names, Panel, Prediction
 from .placed import PlacedTask
 from .segmentation import Segmentation
 from .task import Task, same_kind
+from .universal_labels import KINDS, UniversalReaders, UniversalTargets, samples_of
 from .universal_metrics import UniversalEvaluation, UniversalMetrics
-
-KINDS: dict[str, LabelKind] = {
-    "classification": "classes",
-    "detection": "boxes",
-    "segmentation": "maps",
-    "depth": "maps",
-}
-"""Name of a task -> what its labels are."""
 
 _FITTED = ("middle", "deepest", "threshold")
 """Options that training fits."""
@@ -45,16 +38,6 @@ class UniversalPrediction(Prediction):
     """Predictions of each task, by its name; empty if the image could not be read."""
 
     predictions: Mapping[str, Prediction] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class _Readers:
-    """Index -> targets of a sample, by task."""
-
-    readers: tuple[tuple[str, Targets], ...]
-
-    def __call__(self, index: int) -> dict[str, Any]:
-        return {name: reader(index) for name, reader in self.readers}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,7 +135,7 @@ class Universal(PlacedTask):
     def _plain(self) -> TaskSpec:
         return self.spec.without(*_FITTED)
 
-    def targets(self, samples: Sequence[Sample], names: Names) -> "UniversalTargets":
+    def targets(self, samples: Sequence[Sample], names: Names) -> UniversalTargets:
         """The targets of each task."""
         found = {
             name: task.targets(samples_of(name, samples), self.names_of(name, names))
@@ -165,7 +148,7 @@ class Universal(PlacedTask):
             (name, task.target_reader(samples_of(name, samples), self.names_of(name, names)))
             for name, task in self.parts.items()
         )
-        return _Readers(tuple(readers))
+        return UniversalReaders(tuple(readers))
 
     def example_target(self, size: tuple[int, int], names: Names) -> dict[str, Any]:
         found = {
@@ -268,7 +251,7 @@ class Universal(PlacedTask):
             raise VitrailError("this checkpoint finds no objects, which a threshold is for: leave --threshold out")
         return replace(self, threshold=threshold)
 
-    def errors(self, output: TaskOutputs, target: "UniversalTargets") -> Float[Tensor, " B"]:
+    def errors(self, output: TaskOutputs, target: UniversalTargets) -> Float[Tensor, " B"]:
         """Sum of the errors of the tasks with places."""
         found = [
             task.errors(getattr(output, name), target.parts[name])
@@ -277,13 +260,13 @@ class Universal(PlacedTask):
         ]
         return torch.stack(found).sum(0) if found else torch.zeros(len(output.classification))  # type: ignore[arg-type]
 
-    def mistakes(self, output: TaskOutputs, target: "UniversalTargets", names: Names, most: int) -> list[Mistake]:
+    def mistakes(self, output: TaskOutputs, target: UniversalTargets, names: Names, most: int) -> list[Mistake]:
         """The images with the largest sum of errors, and the worst task of each in words."""
         wrong = self.errors(output, target)
         worst = wrong.argsort(descending=True, stable=True)[:most].tolist()
         return [self._mistake(output, target, names, index) for index in worst]
 
-    def _mistake(self, output: TaskOutputs, target: "UniversalTargets", names: Names, index: int) -> Mistake:
+    def _mistake(self, output: TaskOutputs, target: UniversalTargets, names: Names, index: int) -> Mistake:
         found: dict[str, Mistake] = {}
         for name, task in self.parts.items():
             one = tree_map(lambda values: values[index : index + 1], getattr(output, name))
@@ -345,19 +328,3 @@ class Universal(PlacedTask):
             task=TaskSpec(task),
             label_kind=KINDS[task],
         )
-
-
-@dataclass(frozen=True, slots=True)
-class UniversalTargets:
-    """Targets of several samples, as each task has them."""
-
-    parts: Mapping[str, Any]
-
-    def row(self, index: int) -> "UniversalTargets":
-        """The targets of one sample."""
-        return UniversalTargets({name: target[index] for name, target in self.parts.items()})
-
-
-def samples_of(task: str, samples: Sequence[Sample]) -> list[Sample]:
-    """The samples with their labels for one task."""
-    return [replace(sample, labels=dict(sample.labels)[task]) for sample in samples]

@@ -20,7 +20,7 @@ from ...nn import BaseVisionModel
 from ...pages.image import displayable
 from ...tasks.outcomes import Mistake, Panel
 from ...tasks.task import Task
-from ...tasks.universal import UniversalTargets
+from ...tasks.universal_labels import UniversalTargets
 from ..folder import RunFolder
 from ..measure import Scored, predictor_of
 from ..setup import RunSetup
