@@ -24,7 +24,14 @@ from vitrail.objectives.distill import DistillConfig
 from vitrail.objectives.mae import MAEObjectiveConfig
 from vitrail.objectives.supervised import SupervisedConfig
 from vitrail.training.folder import RunFolder
-from vitrail.training.publish.cautions import first_epoch_words, rare_class_words, round_up, sample_words, way_out
+from vitrail.training.publish.cautions import (
+    chosen_by_words,
+    first_epoch_words,
+    rare_class_words,
+    round_up,
+    sample_words,
+    way_out,
+)
 from vitrail.training.publish.next_steps import next_steps
 from vitrail.training.publish.results import _objective_words, curves_beside
 from vitrail.training.recipe import Card, Recipe
@@ -127,6 +134,9 @@ def test_a_run_that_learned_nothing_is_told_how_long_it_needs() -> None:
     assert "--recipe lora or finetune" in fitted
     assert [round_up(value) for value in (0.2, 1.01, 12.5, 37.5, 99, 101, 260)] == [1, 2, 15, 40, 100, 150, 300]
     assert first_epoch_words(0.41) == ["The run ended after 0.41 epochs: 59% of the training images were never used."]
+    assert chosen_by_words("test") == []
+    (sentence,) = chosen_by_words("val")
+    assert "by which the best checkpoint was chosen" in sentence
     assert first_epoch_words(0.999) == first_epoch_words(1.0) == []
 
 

@@ -25,7 +25,7 @@ _NAMED = 8
 
 
 def run_cautions(setup: RunSetup, trainer: Trainer, found: Evaluation, seconds: float, once: float = 0.0) -> list[str]:
-    """Return sentences on a run's result: few images, no better than a constant answer, too short, rare classes.
+    """Return sentences on what a run's result is worth, and the way out.
 
     Args:
         setup, trainer: the run, finished.
@@ -36,6 +36,7 @@ def run_cautions(setup: RunSetup, trainer: Trainer, found: Evaluation, seconds: 
     data = setup.data
     epochs = trainer.counters.step * setup.recipe.accumulate / max(1, len(trainer.loader))
     lines = [*found.cautions(), *first_epoch_words(epochs), *sample_words(data.survey)]
+    lines += chosen_by_words(setup.held_out[0])
     baseline = found.baseline()
     unlearned = baseline is not None and baseline.model != "better"
     if unlearned and (found.count >= FEW or epochs < 1):
@@ -52,6 +53,17 @@ def first_epoch_words(epochs: float) -> list[str]:
     if epochs > 0.995:
         return []
     return [f"The run ended after {epochs:.2g} epochs: {1 - epochs:.0%} of the training images were never used."]
+
+
+def chosen_by_words(split: str) -> list[str]:
+    """A sentence for a result on the images that the checkpoint was chosen by."""
+    if split != "val":
+        return []
+    return [
+        "There are no test images: the result is that on the validation images, by which the best checkpoint was "
+        "chosen and its probabilities, thresholds and intervals were fitted, so it is a little too good. Keep images "
+        "apart in test/ to measure on others."
+    ]
 
 
 def sample_words(survey: Survey) -> list[str]:
