@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from ..checkpoint.build import blueprint
 from ..checkpoint.document import Stored
 from ..data.augment_options import Augment
 from ..data.loader import Batch, Views
@@ -114,6 +115,11 @@ class ContrastiveConfig(ObjectiveConfig):
                 f"--objective {other}, or a {self.name} variant"
             )
         return self.around(model)
+
+    def plans(self, config: ModelConfig) -> bool:
+        """Those of models whose logits it is for."""
+        model = blueprint(config)
+        return isinstance(model, DualEncoder) and isinstance(model.compare, BiasedCosine) == self.biased
 
     def starting_weights(
         self, stored: Stored, task: Task | None, names: Sequence[str], changes: Mapping[str, Any]

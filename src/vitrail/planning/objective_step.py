@@ -15,7 +15,6 @@ from ..nn import BaseVisionModel
 from ..nn.init import without_weights
 from ..objectives.objective import Augmentation, Labels, Objective, ObjectiveConfig
 from ..objectives.registry import objective_config
-from ..tasks.placed import PlacedTask
 from ..tasks.registry import TASKS, resolve
 from ..tasks.task import Task
 
@@ -50,8 +49,8 @@ def example_views(objective: ObjectiveConfig, config: ModelConfig) -> tuple[Any,
     target = None
     if objective.tasks:
         task = _task_of(objective, config)
-        assert isinstance(task, PlacedTask), f"{objective.name} plans its step, which needs an example of a target"
-        target = task.example_target(preprocess.image_size, _names(config))
+        target = task.example_target(config, _names(config))
+        assert target is not None, f"{objective.name} plans its step, which needs an example of a target"
     views = objective.views(Augmentation(Augment(), preprocess, config))
     with torch.random.fork_rng(devices=[]):
         images, target = views(torch.zeros(preprocess.fitted_shape), target)

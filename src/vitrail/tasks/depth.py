@@ -14,6 +14,7 @@ from ..data.joint import MapTarget, Window, placed
 from ..data.samples import Sample, Source
 from ..data.survey import Survey
 from ..errors import VitrailError
+from ..models.fields import ModelConfig, pair
 from ..pages.html import section, table
 from ..pages.image import png_bytes
 from ..pages.overlay import number_map
@@ -106,8 +107,8 @@ class Depth(MapTask):
             return self
         return old if 1 / 3 <= old.middle / self.middle <= 3 else None
 
-    def example_target(self, size: tuple[int, int], names: Names) -> MapTarget:
-        return MapTarget(torch.ones(size))
+    def example_target(self, config: ModelConfig, names: Names) -> MapTarget:
+        return MapTarget(torch.ones(pair(config.image_size)))
 
     def match(self, source: Source, names: Names) -> Source:
         same_kind(self, source)

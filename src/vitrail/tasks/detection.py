@@ -14,6 +14,7 @@ from ..data.samples import Sample, Source
 from ..data.survey import Survey
 from ..data.targets import Targets
 from ..errors import VitrailError
+from ..models.fields import ModelConfig
 from ..nn import DenseDetections, Detections, corners
 from ..pages.image import enlarge, png_bytes
 from ..pages.overlay import with_boxes
@@ -108,7 +109,7 @@ class Detection(PlacedTask):
     def target_reader(self, samples: Sequence[Sample], names: Names) -> Targets:
         return BoxReader(tuple(samples))
 
-    def example_target(self, size: tuple[int, int], names: Names) -> BoxTarget:
+    def example_target(self, config: ModelConfig, names: Names) -> BoxTarget:
         boxes = torch.tensor([[0.25, 0.25, 0.75, 0.75]] * _PLANNED_OBJECTS)
         return BoxTarget(boxes, torch.zeros(len(boxes), dtype=torch.long), torch.zeros(len(boxes), dtype=torch.bool))
 

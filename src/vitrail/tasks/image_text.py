@@ -99,6 +99,10 @@ class ImageText(Task):
         """Size of the vocabulary, and length of texts."""
         return {"vocab_size": self._words().vocab_size, "context_length": self._words().context_length}
 
+    def example_target(self, config: ModelConfig, names: Names) -> Int[Tensor, "1 L"]:
+        _, tokens = config.example_inputs()
+        return tokens
+
     def warnings(self, samples: Sequence[Sample]) -> list[str]:
         """Sentences about unknown words and captions that are truncated, among the first captions."""
         words, found = self._words(), []

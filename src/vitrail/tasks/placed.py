@@ -6,6 +6,7 @@ from typing import Any
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
+from ..models.fields import ModelConfig
 from .outcomes import Metrics, Names
 from .task import Task
 
@@ -18,13 +19,7 @@ class PlacedTask(Task):
     """
 
     @abstractmethod
-    def example_target(self, size: tuple[int, int], names: Names) -> Any:
-        """A target of one sample as `target_reader` gives it, for planning a step without data.
-
-        Args:
-            size: (height, width) of the image in pixels.
-            names: names of the outputs.
-        """
+    def example_target(self, config: ModelConfig, names: Names) -> Any: ...
 
     @property
     def is_open(self) -> bool:

@@ -13,6 +13,7 @@ from ..data.joint import MapTarget, Window, placed
 from ..data.samples import Source
 from ..data.survey import Survey
 from ..errors import VitrailError
+from ..models.fields import ModelConfig, pair
 from ..pages.html import section, table
 from ..pages.image import index_png, png_bytes
 from ..pages.overlay import over_classes
@@ -72,8 +73,8 @@ class Segmentation(MapTask):
                 "may be the background"
             )
 
-    def example_target(self, size: tuple[int, int], names: Names) -> MapTarget:
-        return MapTarget(torch.zeros(size, dtype=torch.int16))
+    def example_target(self, config: ModelConfig, names: Names) -> MapTarget:
+        return MapTarget(torch.zeros(pair(config.image_size), dtype=torch.int16))
 
     def match(self, source: Source, names: Names) -> Source:
         """Return the source with its classes in the model's order."""

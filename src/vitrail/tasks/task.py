@@ -102,6 +102,15 @@ class Task(ABC):
         """Function index of a sample -> its target, for training; by default rows of `targets`."""
         return Rows(self.targets(samples, names))
 
+    def example_target(self, config: ModelConfig, names: Names) -> Any:
+        """A target of one sample as `target_reader` gives it, for planning a step without data; None if not known.
+
+        Args:
+            config: the model's.
+            names: names of the outputs.
+        """
+        return None
+
     @abstractmethod
     def written(self, sample: Sample, names: Names) -> str:
         """Return the label of a sample as text, for splits.csv."""

@@ -150,9 +150,9 @@ class Universal(PlacedTask):
         )
         return UniversalReaders(tuple(readers))
 
-    def example_target(self, size: tuple[int, int], names: Names) -> dict[str, Any]:
+    def example_target(self, config: ModelConfig, names: Names) -> dict[str, Any]:
         found = {
-            name: task.example_target(size, self.names_of(name, names))
+            name: task.example_target(config, self.names_of(name, names))
             for name, task in self.parts.items()
             if isinstance(task, PlacedTask)
         }
