@@ -37,6 +37,8 @@ def nearest(name: str, valid: Iterable[str]) -> str:
     'did you mean vit_base?'
     """
     options = list(valid)
+    if not options:
+        return "there are none"
     close = get_close_matches(name, options, n=1, cutoff=0.5)
     if close:
         return f"did you mean {close[0]}?"

@@ -168,3 +168,8 @@ def test_shards_with_labels_have_captions_if_asked_for(root: Path):
     path = shard(root / "pairs.tar", members)
     assert open_source(path).task == CLASSIFICATION
     assert captions(open_source(path, task=IMAGE_TEXT)) == {"pairs.tar/1": ("image 1",), "pairs.tar/2": ("image 2",)}
+
+
+def test_lines_without_a_row(root: Path):
+    with pytest.raises(VitrailError, match=r"pairs.jsonl names no image: give it some"):
+        open_source(table(root, "\n", "pairs.jsonl"))

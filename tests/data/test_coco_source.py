@@ -342,3 +342,31 @@ def test_captions(tmp_path: Path):
     write(tmp_path / "annotations/instances_val2017.json", [image(1, "a.png")], [thing(1, 1, 7, RECTANGLES[0])])
     assert open_source(tmp_path).label_kind == "boxes"
     assert open_source(tmp_path, task=IMAGE_TEXT).samples[0].labels == ("a cat on a mat", "A cat.")
+
+
+def test_a_damaged_file_of_a_split_is_no_missing_split(tmp_path: Path):
+    for part in ("train", "val"):
+        draw(tmp_path / part / f"{part}.png", 12, 8, RECTANGLES[0])
+        things = [thing(1, 5, 7, RECTANGLES[0])]
+        write(tmp_path / f"annotations/instances_{part}.json", [image(5, f"{part}.png")], things)
+    val = tmp_path / "annotations/instances_val.json"
+    content = val.read_text()
+    for damaged in ("", content[:40]):
+        val.write_text(damaged)
+        with pytest.raises(VitrailError, match=r"instances_val.json cannot be read: it is not valid JSON"):
+            open_source(tmp_path)
+    val.write_text(content, encoding="utf-16")
+    assert {sample.split for sample in open_source(tmp_path).samples} == {"train", "val"}
+    val.write_text(json.dumps({"images": []}))  # test images without labels
+    assert {sample.split for sample in open_source(tmp_path).samples} == {"train"}
+    (tmp_path / "annotations/instances_train.json").write_text("{")
+    with pytest.raises(VitrailError, match=r"instances_train.json cannot be read"):
+        open_source(tmp_path)
+
+
+def test_for_a_classifier_class_folders_win_over_annotations(tmp_path: Path):
+    small(tmp_path)
+    for name in ("cat", "dog"):
+        draw(tmp_path / name / "a.png", 12, 8)
+    assert open_source(tmp_path, prefer=CLASSIFICATION).class_names == ("cat", "dog", "images")
+    assert open_source(tmp_path).task.name == "detection"

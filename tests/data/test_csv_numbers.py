@@ -127,3 +127,11 @@ def test_numbers_are_left_out_where_no_labels_are_wanted(tmp_path: Path):
     source = open_source(table(tmp_path, "x", "1.5"), labelled=False)
     assert {s.labels for s in source.samples} == {()}
     assert source.class_names == ()
+
+
+def test_decimal_commas_are_named(tmp_path: Path):
+    path = table(tmp_path, "price", "0.5")
+    path.write_text(path.read_text().replace(",", ";").replace(".5", ",5"))
+    for task in (None, REGRESSION):
+        with pytest.raises(VitrailError, match="write the numbers of price with a decimal point"):
+            open_source(path, task=task)

@@ -149,3 +149,17 @@ def test_masks_win_over_depths_unless_they_are_asked_for(tmp_path: Path):
     Image.fromarray(np.ones((3, 4), dtype=np.uint8)).save(tmp_path / "masks/a.png")
     assert open_source(tmp_path).task.name == "segmentation"
     np.testing.assert_array_equal(read(tmp_path, "depth"), EXPECTED)
+
+
+def test_the_scale_follows_from_the_type_of_each_file(tmp_path: Path):
+    for stem in "abc":
+        image(tmp_path, stem)
+    Image.fromarray(MILLIMETRES).save(tmp_path / "depth/a.png")
+    np.save(tmp_path / "depth/b.npy", METRES)
+    Image.fromarray(np.full((3, 4), 51, dtype=np.uint8)).save(tmp_path / "depth/c.png")
+    source = open_source(tmp_path)
+    depths = [sample.labels[0].read().numpy() for sample in source.samples]
+    np.testing.assert_array_equal(depths[0], EXPECTED)
+    np.testing.assert_array_equal(depths[1], EXPECTED)
+    np.testing.assert_array_equal(depths[2], np.full((3, 4), 0.2, dtype=np.float32))
+    assert "divided by 1 or 255 or 1000 by their type: 0.2 to 65 in" in source.notes[0]

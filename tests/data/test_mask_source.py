@@ -289,3 +289,17 @@ def test_class_folders_stay_class_folders(tmp_path: Path):
     assert open_source(tmp_path / "other", task=CLASSIFICATION).class_names == ("images", "masks")
     with pytest.raises(VitrailError, match="no annotations for --task segmentation: give it images/ and masks/"):
         open_source(root, task=TaskSpec("segmentation"))
+
+
+def test_a_part_whose_masks_are_kept_back_is_not_used(tmp_path: Path):
+    hidden = np.full((3, 4), 255, dtype=np.uint8)
+    for part, mask in (("train", INDEX), ("test", hidden)):
+        draw(tmp_path / f"images/{part}/a.png", 4, 3, (1, 1, 3, 2))
+        save(tmp_path / f"masks/{part}/a.png", mask)
+    source = open_source(tmp_path)
+    assert [sample.split for sample in source.samples] == ["train"]
+    assert "all pixels of the masks of test are ignored: its images are not used" in source.notes
+    (tmp_path / "classes.txt").write_text("sky\nsea\nland\n")
+    save(tmp_path / "masks/train/a.png", hidden)
+    with pytest.raises(VitrailError, match=r"all pixels of all masks in .* are ignored"):
+        open_source(tmp_path)

@@ -71,6 +71,11 @@ def test_train_can_be_a_class(tmp_path: Path):
     assert open_source(pictures(tmp_path, "bus/1.png", "train/1.png")).class_names == ("bus", "train")
 
 
+def test_names_of_splits_are_no_classes(tmp_path: Path):
+    with pytest.raises(VitrailError, match=r"images in train, val, which are names of splits, but no class folders"):
+        open_source(pictures(tmp_path, "train/1.png", "val/1.png"))
+
+
 def test_links_are_followed_but_not_in_circles(tmp_path: Path):
     pictures(tmp_path, "data/cat/1.png", "elsewhere/2.png")
     (tmp_path / "data/dog").symlink_to(tmp_path / "elsewhere")

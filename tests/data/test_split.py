@@ -234,3 +234,19 @@ def test_classes_may_come_from_elsewhere_than_the_labels():
 def test_impossible_shares():
     with pytest.raises(VitrailError, match=r"val=0.6 and test=0.5"):
         split(made(given_rows(train=10), 2), val=0.6, test=0.5)
+
+
+def test_a_source_without_a_train_part_is_named_with_the_parts_that_it_has():
+    survey = made([("a", (0,), "test"), ("b", (1,), "val")], 2)
+    with pytest.raises(VitrailError, match=r"no train split, only test, val: name"):
+        split(survey)
+
+
+def test_a_rare_class_of_objects_may_be_in_held_out_images_only():
+    objects = {"a": (0,), "b": (0, 1), "c": (2, 3), "d": ()}
+    survey = made([(name, (), "train" if name in "ab" else "val") for name in objects], 4)
+    survey = replace(survey, source=replace(survey.source, label_kind="boxes"))
+    by_name = {sample.name: found for sample, found in zip(survey.source.samples, objects.values(), strict=True)}
+    splits = split(survey, classes_of=lambda sample: by_name[sample.name])
+    assert splits.untrained == (2, 3)
+    assert len(splits.train) == len(splits.val) == 2

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 
 import vitrail
 from vitrail.cli.main import main
@@ -174,3 +175,12 @@ def test_labels_that_are_no_captions_are_refused(tmp_path: Path) -> None:
         vitrail.train("digits", RECIPE, out=tmp_path / "run")
     with pytest.raises(VitrailError, match="objective clip needs labels for image-text"):
         vitrail.train("digits", replace(recipe("clip"), task=None), out=tmp_path / "run")
+
+
+def test_one_caption_for_all_images_is_refused(tmp_path: Path) -> None:
+    for name, grey in (("a", 10), ("b", 200)):
+        Image.new("RGB", (8, 8), (grey, 0, grey)).save(tmp_path / f"{name}.png")
+    table = tmp_path / "pairs.csv"
+    table.write_text("path,caption\na.png,a cat\nb.png,a cat\n")
+    with pytest.raises(VitrailError, match="has the caption 'a cat' only: there is nothing to learn"):
+        vitrail.train(str(table), RECIPE, out=tmp_path / "run")

@@ -1,16 +1,19 @@
 """Pitfalls that a recipe runs into are stated before training, and trends of the log once while it trains."""
 
+from dataclasses import replace
+
 import pytest
 from tests.evaluation.small_checkpoint import write_classes
 
 from vitrail.data.augment_options import Augment
+from vitrail.errors import VitrailError
 from vitrail.training.pitfalls import pitfalls
 from vitrail.training.progress_advice import advice
 from vitrail.training.reading import reading_of
 from vitrail.training.recipe import Recipe
 from vitrail.training.resolve import OwnParts, resolve
 from vitrail.training.time_budget import fix_steps
-from vitrail.training.training_data import TrainingData, read_data
+from vitrail.training.training_data import SplitData, TrainingData, read_data
 
 SIZES = {"patch_size": 4, "embed_dim": 16, "num_heads": 2, "depth": 1}
 BASE = {"model": "vit_tiny_patch16_224", "image_size": 8, "batch_size": 4, "precision": "float32", "steps": 4}
@@ -29,6 +32,19 @@ def said(data: TrainingData, **changes: object) -> list[str]:
 
 def test_a_plain_run_has_no_pitfall(data: TrainingData) -> None:
     assert said(data) == []
+
+
+def test_a_run_without_validation_images_is_refused_before_it_starts(data: TrainingData) -> None:
+    empty = replace(data, val=SplitData((), ()))
+    with pytest.raises(VitrailError, match=r"has no validation image, .* give a val of more than 0"):
+        said(empty)
+
+
+def test_one_step_of_a_long_epoch_is_more_than_none(data: TrainingData) -> None:
+    many = replace(data, train=SplitData(data.train.samples * 1000, data.train.facts * 1000))
+    recipe = Recipe(**{**BASE, "steps": 1, "overrides": SIZES, "optimizer": "adamw"})  # type: ignore[arg-type]
+    closed = fix_steps(resolve(recipe, many, OwnParts())).recipe
+    assert closed.epochs == float(f"{4 / len(many.train):.1g}")
 
 
 @pytest.mark.parametrize(

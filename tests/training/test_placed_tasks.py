@@ -135,9 +135,9 @@ def test_another_source_is_matched_by_the_names_of_classes(tmp_path: Path) -> No
 def test_predictions_are_drawn_into_an_empty_folder_only(tmp_path: Path) -> None:
     (tmp_path / "there").write_text("")
     with pytest.raises(VitrailError, match="is no empty folder"):
-        next(save_images([], [], resolve(TaskSpec("depth")), (), tmp_path))
+        save_images([], [], resolve(TaskSpec("depth")), (), tmp_path)
     with pytest.raises(VitrailError, match="leave --save-images out"):
-        next(save_images([], [], resolve(TaskSpec("classification")), (), tmp_path / "new"))
+        save_images([], [], resolve(TaskSpec("classification")), (), tmp_path / "new")
 
 
 def test_views_that_are_mirrored_have_no_mean(run: vitrail.Run) -> None:

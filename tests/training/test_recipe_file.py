@@ -6,6 +6,7 @@ from vitrail.objectives.mae import MAEObjectiveConfig
 from vitrail.objectives.regression import RegressionConfig
 from vitrail.objectives.supervised import SupervisedConfig
 from vitrail.plain import parse_yaml, to_yaml
+from vitrail.task_spec import TaskSpec
 from vitrail.training.recipe import Recipe
 from vitrail.training.recipe_file import pretraining_recipe, read_recipe, recipe_from_dict, recipe_to_yaml, set_fields
 from vitrail.training.recipes import RECIPES
@@ -46,6 +47,24 @@ def test_set_takes_dotted_names_and_scientific_numbers():
 def test_wrong_settings_are_sentences(setting, words):
     with pytest.raises(VitrailError, match=words):
         set_fields(Recipe(), [setting])
+
+
+def test_options_of_an_objective_are_those_of_the_inferred_task():
+    asked = []
+
+    def infer() -> TaskSpec:
+        asked.append(1)
+        return TaskSpec("regression")
+
+    recipe = set_fields(Recipe(), ["lr=1e-3", "objective.loss=quantile", "objective.quantile=0.9"], infer)
+    assert recipe.objective == RegressionConfig(loss="quantile", quantile=0.9)
+    assert len(asked) == 1
+    recipe = set_fields(Recipe(task="classification"), ["objective.mixup=0.2"], infer)
+    assert recipe.objective == SupervisedConfig(mixup=0.2)
+    assert set_fields(Recipe(), ["objective.name=mae"], infer).objective == MAEObjectiveConfig()
+    assert len(asked) == 1
+    with pytest.raises(VitrailError, match=r"objective detection has no field loss: there are none"):
+        set_fields(Recipe(), ["objective.loss=bce"], lambda: TaskSpec("detection"))
 
 
 def test_wrong_files_are_sentences(tmp_path):

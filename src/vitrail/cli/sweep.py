@@ -45,7 +45,7 @@ class Sweep(TrainingOptions):
             self.source,
             self.over,
             self.out,
-            self.with_options(read_recipe(self.recipe)),
+            self.with_options(read_recipe(self.recipe), self.source),
             minutes=self.minutes,
             epochs=self.epochs,
             skip_bad=self.skip_bad,

@@ -63,7 +63,7 @@ class Train(TrainingOptions):
             assert self.data is not None
             run = train(
                 self.data,
-                self.with_options(read_recipe(self.recipe)),
+                self.with_options(read_recipe(self.recipe), self.data),
                 out=self.out,
                 skip_bad=self.skip_bad,
                 progress=visible,

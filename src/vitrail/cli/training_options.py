@@ -36,12 +36,17 @@ class RecipeOptions:
     out: OptionalOut = None
     """Run folder to create, by default runs/SOURCE-N."""
 
-    def with_options(self, recipe: "Recipe") -> "Recipe":
-        """The recipe with the options of the command line; fields that --set names come last."""
+    def with_options(self, recipe: "Recipe", source: str | None = None) -> "Recipe":
+        """The recipe with the options of the command line; fields that --set names come last.
+
+        The task whose objective they belong to is inferred from the labels of `source`, unless it is given.
+        """
+        from ..data.open import open_source
         from ..training.recipe import with_changes
         from ..training.recipe_file import set_fields
 
-        return set_fields(with_changes(recipe, **self.changes()), self.set)
+        changed = with_changes(recipe, **self.changes())
+        return set_fields(changed, self.set, None if source is None else lambda: open_source(source).task)
 
     def changes(self) -> dict[str, Any]:
         """Fields of the recipe that have an option of their own; None leaves a field as it is."""

@@ -65,6 +65,8 @@ def make_source(
     found = list(annotated)
     faulty = [*bad, *(BadFile(printable(image.name), joined(image.problems)) for image in found if image.problems)]
     used = [image for image in found if not image.problems]
+    if not found and not faulty:
+        raise VitrailError(f"{name} names no image: give it some, each with its annotations")
     if not used:
         first = f": {faulty[0].name}: {faulty[0].reason}" if faulty else ""
         raise VitrailError(f"none of the {count_images(len(found))} of {name} can be used{first}")

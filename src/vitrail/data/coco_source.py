@@ -22,8 +22,8 @@ from .annotated import (
 )
 from .annotation_text import collection_paused, finite
 from .boxes import box_in_pixels, hull
+from .coco_files import find_coco_files, wants_captions
 from .coco_json import CocoFile, CocoImage, CocoKind, annotation_name, coco_kind, read_coco
-from .folder_source import subfolders
 from .image_header import upright_size
 from .image_index import ImageIndex
 from .map_folders import split_in
@@ -34,21 +34,17 @@ TASKS = ("detection", "segmentation", "image-text")
 
 _BESIDE = frozenset(("annotations", "annotation", "anns", "labels", "json", "jsons", "coco"))
 """Names of folders, in lower case, whose JSON describes images in folders beside them."""
-_MOST_FILES = 100
-"""A folder with more JSON files than this has one for each image, in another format."""
-_OTHER_KINDS = ("person_keypoints", "panoptic", "stuff", "image_info")
-"""Beginnings of COCO's own files of other annotations, which are used only if they are named."""
 
 
 def matches(root: Path, task: TaskSpec | None) -> bool:
     """Whether a folder, or a folder in it, has a COCO JSON for the task."""
-    return bool(_found(root, task))
+    return bool(find_coco_files(root, task))
 
 
 def open_folder(root: Path, labelled: bool, task: TaskSpec | None) -> Source:
     """Open a folder with one COCO JSON or several: beside the images, in split folders, or in `annotations/`."""
-    paths = _found(root, task)
-    kind: CocoKind = "captions" if _wants_captions(task) else coco_kind(paths[0]) or "objects"
+    paths = find_coco_files(root, task)
+    kind: CocoKind = "captions" if wants_captions(task) else coco_kind(paths[0]) or "objects"
     return _open(str(root), root, paths, kind, task, labelled)
 
 
@@ -59,32 +55,11 @@ def coco_file(path: Path, labelled: bool, task: TaskSpec | None) -> Source:
         VitrailError: not a COCO JSON, or no usable image.
     """
     kind = coco_kind(path) or "objects"
-    if _wants_captions(task) and kind == "objects":
+    if wants_captions(task) and kind == "objects":
         raise VitrailError(f"{path} has no captions, which --task {task} needs: name a COCO JSON of captions")
     root = path.absolute().parent if path.parent == Path() else path.parent
     root = path.absolute().parent.parent if root.name.lower() in _BESIDE else root
     return _open(str(path), root, [path], kind, task, labelled)
-
-
-def _wants_captions(task: TaskSpec | None) -> bool:
-    return task is not None and task.name == IMAGE_TEXT.name
-
-
-def _found(root: Path, task: TaskSpec | None) -> list[Path]:
-    """The COCO JSON files of a folder and of the folders in it; of the kind that the task needs, else of objects."""
-    kinds: dict[CocoKind, list[Path]] = {"objects": [], "captions": []}
-    for folder in [root, *(root / name for name in subfolders(root))]:
-        files = sorted(path for path in folder.glob("*.json") if not path.name.startswith("."))
-        if len(files) > _MOST_FILES:
-            continue
-        for path in files:
-            if (kind := coco_kind(path)) is not None:
-                kinds[kind].append(path)
-    ordinary = [path for path in kinds["objects"] if not path.name.lower().startswith(_OTHER_KINDS)]
-    objects = ordinary or kinds["objects"]
-    if _wants_captions(task):
-        return kinds["captions"]
-    return objects or ([] if task is not None else kinds["captions"])
 
 
 Labels = Callable[[CocoImage, tuple[int, int], dict[Any, int]], tuple[tuple[Any, ...], list[str]]]

@@ -125,7 +125,7 @@ class _Table:
         if name == REGRESSION.name:
             raise VitrailError(
                 f"{self.path} has no column of numbers among {_listed(self.names)}, which task {name} needs: "
-                "add one, or leave --task out"
+                f"{self._decimal_commas() or 'add one, or leave --task out'}"
             )
         if len(flags) < 2:
             raise VitrailError(self._nothing(numbers))
@@ -147,9 +147,15 @@ class _Table:
 
     def _nothing(self, numbers: tuple[int, ...]) -> str:
         ways = f"call it {LABEL_COLUMNS[0]}, or give two or more columns of 0 and 1, one for each class"
+        ways = self._decimal_commas() or ways
         if numbers:
             ways += f"; to predict the numbers of {_listed([self.names[i] for i in numbers])} use --task {REGRESSION}"
         return f"{self.path} has no label column among {_listed(self.names)}: {ways}"
+
+    def _decimal_commas(self) -> str:
+        """How to mend columns of numbers such as 0,5; "" if there are none."""
+        columns = [self.names[i] for i in self._others() if self._most(i, _has_decimal_comma)]
+        return f"write the numbers of {_listed(columns)} with a decimal point, 0.5" if columns else ""
 
     def _others(self) -> list[int]:
         """Columns that can be classes or numbers, by their names."""
@@ -207,6 +213,10 @@ def number(cell: str) -> float | None:
 def is_number(cell: str) -> bool:
     """Whether a cell is a finite number."""
     return number(cell) is not None
+
+
+def _has_decimal_comma(cell: str) -> bool:
+    return cell.count(",") == 1 and is_number(cell.replace(",", "."))
 
 
 def flag(cell: str) -> bool | None:

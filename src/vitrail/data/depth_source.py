@@ -34,11 +34,11 @@ class DepthFile:
 
     Attributes:
         path: the file.
-        scale: what stored values are divided by.
+        scale: what stored values are divided by; None: a number that follows from their type, see `_scale_of`.
     """
 
     path: str
-    scale: float
+    scale: float | None
 
     def read(self) -> Float32[Tensor, "H W"]:
         """Read the depths; values that are not finite, 0 or less are NaN.
@@ -46,7 +46,9 @@ class DepthFile:
         Raises:
             BadImage: the file cannot be read.
         """
-        return torch.from_numpy(_known(read_depth(self.path)[0], self.scale).astype(np.float32))
+        values, of_type = read_depth(self.path)
+        scale = _scale_of(of_type) if self.scale is None else self.scale
+        return torch.from_numpy(_known(values, scale).astype(np.float32))
 
     def facts(self) -> MapFacts:
         """Size, and the lowest and highest depth as stored.
@@ -79,7 +81,7 @@ def open_folder(root: Path, labelled: bool, task: TaskSpec | None) -> Source:
     found = find_pairs(root, DEPTH_FOLDERS, DEPTH_ENDINGS, _is_depth)
     if found is None:
         raise VitrailError(f"no image of {root} has a depth: put depth/ with the names of the images beside images/")
-    scale, note = (1.0, "") if not labelled else _scale(root, [depth for _, depth, _ in found.pairs if depth], task)
+    scale, note = (None, "") if not labelled else _scale(root, [depth for _, depth, _ in found.pairs if depth], task)
     images = []
     for image, depth, split in found.pairs:
         full = str(root / image)
@@ -102,25 +104,32 @@ def _known(values: np.ndarray, scale: float) -> np.ndarray:
         return np.where(np.isfinite(values) & (values > 0), values / scale, np.nan)
 
 
-def _scale(root: Path, paths: list[str], task: TaskSpec | None) -> tuple[float, str]:
-    """The scale, and a sentence with the range that it gives."""
-    given = dict(task.options).get("scale") if task is not None else None
-    lowest, highest, largest = float("inf"), 0.0, 0
+def _scale_of(of_type: int) -> float:
+    """The scale of files whose type has this largest value, 0 for floats."""
+    return {0: 1.0, 255: 255.0}.get(of_type, _MILLIMETRES)
+
+
+def _scale(root: Path, paths: list[str], task: TaskSpec | None) -> tuple[float | None, str]:
+    """The scale that is given, or None; and a sentence with the range of the depths."""
+    stated = dict(task.options).get("scale") if task is not None else None
+    given = None if stated is None else _number(stated)
+    lowest, highest, scales = float("inf"), 0.0, set()
     for path in paths[:: max(1, len(paths) // _LOOKED_AT)]:
         try:
             values, of_type = read_depth(str(root / path))
         except BadImage:
             continue  # the survey names it
-        known = _known(values, 1.0)
+        scale = _scale_of(of_type) if given is None else given
+        known = _known(values, scale)
         if not np.isnan(known).all():
             lowest, highest = min(lowest, float(np.nanmin(known))), max(highest, float(np.nanmax(known)))
-        largest = max(largest, of_type)
-    scale = _number(given) if given is not None else {0: 1.0, 255: 255.0}.get(largest, _MILLIMETRES)
-    folder = os.path.dirname(paths[0])
-    text = f"depths in {folder}, stored values divided by {scale:g}"
+        scales.add(scale)
+    divisors = " or ".join(f"{scale:g}" for scale in sorted(scales))
+    text = f"depths in {os.path.dirname(paths[0])}, stored values divided by {divisors}"
+    text += " by their type" if len(scales) > 1 else ""
     if highest:
-        text += f": {lowest / scale:.3g} to {highest / scale:.3g} in those looked at"
-    return scale, text + ("" if given is not None or not largest else "; --task depth:scale=N for another scale")
+        text += f": {lowest:.3g} to {highest:.3g} in those looked at"
+    return given, text + ("" if given is not None or scales <= {1.0} else "; --task depth:scale=N for another scale")
 
 
 def _number(given: object) -> float:

@@ -147,6 +147,11 @@ def split_folders(root: Path, folders: list[str]) -> dict[str, Split]:
     """Map folders in `root` to splits; empty if the folders are classes."""
     splits = {name: SPLIT_WORDS[name.lower()] for name in folders if name.lower() in SPLIT_WORDS}
     trains = [name for name, split in splits.items() if split == "train"]
+    if trains and len(splits) == len(folders) > 1 and not any(subfolders(root / name) for name in folders):
+        raise VitrailError(
+            f"{root} has images in {', '.join(folders)}, which are names of splits, but no class folders in them: "
+            f"{_WANTED}, or add annotations, such as a COCO JSON"
+        )
     if not splits or any(not subfolders(root / name) for name in trains or splits):
         return {}  # "train" can be a class, among buses and ships
     others = [name for name in folders if name not in splits]

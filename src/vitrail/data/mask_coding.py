@@ -47,6 +47,11 @@ class Coding:
         """The values that stand for no class."""
         return [] if self.threshold else [int(value) for value in values if value not in set(self.values)]
 
+    def ignores(self, values: Sequence[float]) -> bool:
+        """Whether all of these values are ignored."""
+        ignored = {value for value, place in zip(self.values, self.classes, strict=True) if place == IGNORED}
+        return ignored.issuperset(values)
+
     def decode(self, array: np.ndarray) -> np.ndarray:
         """Classes (H, W) int16 of a mask; raises ValueError at a value that stands for none."""
         if self.threshold:

@@ -54,6 +54,8 @@ def open_folder(root: Path, labelled: bool, task: TaskSpec | None) -> Source:
     readable = [(path, fact) for path, fact in facts.items() if isinstance(fact, MapFacts)]
     coding, class_names, notes = find_coding(readable, listed, str(root))
     images = [_annotated(root, image, mask, split, facts, coding) for image, mask, split in pairs]
+    images, hidden = _without_hidden_parts(images, facts, coding, str(root))
+    notes += hidden
     lonely = [BadFile(path, "no image of this name") for path in found.lonely if not lists or _stem(path) in lists]
     text = f"masks in {next(iter(folders), '')}" + (f" and {len(folders) - 1} more folders" if len(folders) > 1 else "")
     if lists:
@@ -91,6 +93,26 @@ def _annotated(
         text = f"its mask {mask} has the {coding.named(unknown)}, which stand{'s' * (len(unknown) == 1)} for no class"
         return Annotated(image, full, split, problems=(text,))
     return Annotated(image, full, split, (MaskFile(str(root / mask), coding),), size)
+
+
+def _without_hidden_parts(
+    images: Sequence[Annotated], facts: dict[str, MapFacts | BadFile], coding: Coding, where: str
+) -> tuple[list[Annotated], list[str]]:
+    """The images without those of parts whose masks are ignored throughout, and notes.
+
+    Published sets often keep the masks of their test part back like this.
+    """
+    shown: dict[Split | None, bool] = {}
+    for image in images:
+        for label in image.labels:
+            fact = facts[label.path]
+            is_shown = isinstance(fact, MapFacts) and not coding.ignores(fact.values)
+            shown[image.split] = shown.get(image.split, False) or is_shown
+    hidden = [split for split, is_shown in shown.items() if not is_shown]
+    if shown and len(hidden) == len(shown):
+        raise VitrailError(f"all pixels of all masks in {where} are ignored: nothing can be learned, use others")
+    kept = [image for image in images if image.split not in hidden or image.problems]
+    return kept, [f"all pixels of the masks of {split} are ignored: its images are not used" for split in hidden]
 
 
 def _upwards(folders: Sequence[str] | dict[str, None], root: Path) -> list[Path]:

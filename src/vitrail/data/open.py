@@ -18,7 +18,7 @@ from typing_extensions import TypeIs
 
 from ..errors import VitrailError
 from ..plugins import find_plugin, plugin_names
-from ..task_spec import VIDEO, TaskSpec
+from ..task_spec import CLASSIFICATION, VIDEO, TaskSpec
 from .annotated import ANNOTATIONS
 from .braces import expand_braces
 from .clip_source import clip_files
@@ -156,7 +156,7 @@ def _open(text: str, labelled: bool, task: TaskSpec | None, prefer: TaskSpec | N
         task = TaskSpec(prefer.name)
     try:
         if path.is_dir():
-            return _folder(path, labelled, task)
+            return _folder(path, labelled, task, prefer)
         if path.exists():
             return _file(path, labelled, task)
         name, _, rest = ("torchvision", "", text) if text in TORCHVISION else text.partition(":")
@@ -180,9 +180,13 @@ def _built_in(place: str) -> Callable[..., Source]:
     return found
 
 
-def _folder(path: Path, labelled: bool, task: TaskSpec | None) -> Source:
-    """Open a folder. Images in it win over archives beside them, such as the one that it was unpacked from."""
-    if (found := folder_format(path, task, labelled=labelled)) is not None:
+def _folder(path: Path, labelled: bool, task: TaskSpec | None, prefer: TaskSpec | None) -> Source:
+    """Open a folder. Images in it win over archives beside them, such as the one that it was unpacked from.
+
+    For a classifier, class folders win over annotations.
+    """
+    wanted = CLASSIFICATION if task is None and prefer is not None and prefer.name == CLASSIFICATION.name else task
+    if (found := folder_format(path, wanted, labelled=labelled)) is not None:
         return found.open(path, labelled, task)
     shards = shards_in(path)
     if shards and not has_images(path, below_only=labelled):

@@ -38,12 +38,14 @@ class Splits:
     Attributes:
         train, val, test: the splits; test is empty if the source has its own val split but no test split.
         leaks: (train sample, held-out sample) pairs with the same bytes, in a source with its own splits.
+        untrained: classes of objects that held-out images have, and no training image, in ascending order.
     """
 
     train: tuple[Sample, ...]
     val: tuple[Sample, ...]
     test: tuple[Sample, ...]
     leaks: tuple[tuple[Sample, Sample], ...] = ()
+    untrained: tuple[int, ...] = ()
 
 
 def split(survey: Survey, *, val: float = 0.1, test: float = 0.1, classes_of: ClassesOf | None = None) -> Splits:
@@ -61,8 +63,8 @@ def split(survey: Survey, *, val: float = 0.1, test: float = 0.1, classes_of: Cl
         classes_of: classes of a sample; by default its labels if they are classes, and none if they are numbers.
 
     Raises:
-        VitrailError: the fractions leave nothing to train on, the source has no train part, or a class occurs in
-            held-out images only.
+        VitrailError: the fractions leave nothing to train on, the source has no train part, or a class of images
+            occurs in held-out ones only. Rare classes of objects often do, and are `Splits.untrained`.
     """
     if min(val, test) < 0 or val + test >= 1:
         raise VitrailError(f"val={val} and test={test}: shares are at least 0 and leave something to train on")
@@ -74,8 +76,9 @@ def split(survey: Survey, *, val: float = 0.1, test: float = 0.1, classes_of: Cl
     pool = given["train"] + given[None]
     if not pool:
         survey.require_images(1)
+        given_parts = [str(part) for part, samples in given.items() if samples]
         raise VitrailError(
-            f"{survey.source.name} has no train split, only {', '.join(map(str, given))}: name a training set"
+            f"{survey.source.name} has no train split, only {', '.join(given_parts)}: name a training set"
         )
     cut_val = 0.0 if given["val"] else val
     cut_test = 0.0 if given["val"] or given["test"] else test
@@ -86,8 +89,15 @@ def split(survey: Survey, *, val: float = 0.1, test: float = 0.1, classes_of: Cl
         if part != "train":
             held[part] += [(digest, sample) for sample in groups[digest]]
     train = [(digest, sample) for digest, part in parts.items() if part == "train" for sample in groups[digest]]
-    _require_all_classes(survey, train, [*held["val"], *held["test"]], classes_of)
-    return Splits(_in_order(train), _in_order(held["val"]), _in_order(held["test"]), tuple(_leaks(train, held)))
+    missing = _untrained(train, [*held["val"], *held["test"]], classes_of)
+    if missing and survey.source.label_kind != "boxes":
+        names = ", ".join(survey.source.class_names[label] for label in missing[:5])
+        raise VitrailError(
+            f"{survey.source.name} has images of {names} in val or test but none in train: "
+            "add some to train, or remove the class"
+        )
+    leaks = tuple(_leaks(train, held))
+    return Splits(_in_order(train), _in_order(held["val"]), _in_order(held["test"]), leaks, missing)
 
 
 def _groups(pairs: Iterable[tuple[str, Sample]]) -> dict[str, Group]:
@@ -171,20 +181,11 @@ def _lend_one(classes: Classes, parts: dict[str, Split], name: Split) -> None:
         parts[best] = name
 
 
-def _require_all_classes(
-    survey: Survey,
-    train: list[tuple[str, Sample]],
-    held: list[tuple[str, Sample]],
-    classes_of: ClassesOf,
-) -> None:
+def _untrained(
+    train: list[tuple[str, Sample]], held: list[tuple[str, Sample]], classes_of: ClassesOf
+) -> tuple[int, ...]:
     trained = {label for _, sample in train for label in classes_of(sample)}
-    missing = sorted({label for _, sample in held for label in classes_of(sample)} - trained)
-    if missing:
-        names = ", ".join(survey.source.class_names[label] for label in missing[:5])
-        raise VitrailError(
-            f"{survey.source.name} has images of {names} in val or test but none in train: "
-            "add some to train, or remove the class"
-        )
+    return tuple(sorted({label for _, sample in held for label in classes_of(sample)} - trained))
 
 
 def _in_order(pairs: list[tuple[str, Sample]]) -> tuple[Sample, ...]:

@@ -15,7 +15,7 @@ from ..tasks.task import Task
 def save_images(
     predictions: Iterable[Prediction], samples: Sequence[Sample], task: Task, names: Names, folder: Path
 ) -> Iterator[Prediction]:
-    """Yield the same predictions, and write pictures of each to a folder; images are read a second time for it.
+    """Return the same predictions; taking each writes its pictures to a folder, for which images are read again.
 
     A picture has the name of its image and the suffix .png; a number is added where two images have the same name.
 
@@ -35,6 +35,12 @@ def save_images(
             "explain, which draws where the model looks"
         )
     require_empty(folder)
+    return _saved(predictions, samples, task, names, folder)
+
+
+def _saved(
+    predictions: Iterable[Prediction], samples: Sequence[Sample], task: PlacedTask, names: Names, folder: Path
+) -> Iterator[Prediction]:
     rest = iter(samples)
     taken: set[str] = set()
     for prediction in predictions:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from ..data.open import open_source
 from ..errors import VitrailError
 from ..progress import Say, Track, discard_message, silent
 from ..training.reading import reading_of, uses_labels
@@ -183,4 +184,5 @@ def _require_usable(source: str, trials: Sequence[Trial], skip_bad: bool, progre
 def _trial(source: str, base: Recipe, fields: Sequence[str], values: Sequence[str], number: int) -> Trial:
     settings = [f"{name}={value}" for name, value in zip(fields, values, strict=True)]
     words = [re.sub(r"[^\w.+=-]+", "_", setting.removeprefix("overrides.")) for setting in settings]
-    return Trial(f"{number:03}-{'-'.join(words)}"[:120], set_fields(base, settings), source)
+    recipe = set_fields(base, settings, lambda: open_source(source).task)
+    return Trial(f"{number:03}-{'-'.join(words)}"[:120], recipe, source)

@@ -19,6 +19,7 @@ from ..models.fields import ModelConfig
 from ..models.texts import tokenizer_for
 from ..nn import DualEncoder
 from ..pages.html import section, table
+from ..plain import short
 from ..tables import plain_table
 from ..task_spec import TaskSpec
 from .outcomes import Curve, Mistake, Names, Prediction
@@ -76,6 +77,12 @@ class ImageText(Task):
         """Raise VitrailError for fewer than two images, or images without captions."""
         survey.require_images(2)
         _require_captions(survey.source)
+        captions = {text for sample in survey.source.samples for text in sample.labels}
+        if len(captions) < 2:
+            raise VitrailError(
+                f"{survey.source.name} has the caption {short(captions.pop())} only: there is nothing to learn, give "
+                "images captions of their own"
+            )
 
     def fitted(self, samples: Sequence[Sample], names: Names) -> "ImageText":
         """Return the task with a tokenizer whose vocabulary is that of the training captions."""

@@ -64,7 +64,7 @@ class RetrievalEvaluation(Evaluation):
         """Captions in random order."""
         found = self.by_image[1]
         low, _ = wilson(round(found * self.count), self.count)
-        value = f"R@1 {100 * self.chance:.2g} %"
+        value = f"R@1 {float(f'{100 * self.chance:.2g}'):g} %"
         return Baseline(answer="captions in random order", value=value, model=compared(found, low, self.chance))
 
     def cautions(self) -> list[str]:

@@ -1,6 +1,6 @@
 """Read and write recipes as YAML, and set single fields from text."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, is_dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -103,18 +103,29 @@ def _moved(values: Mapping[str, Any]) -> dict[str, Any]:
     return rest
 
 
-def set_fields(recipe: Recipe, settings: Sequence[str]) -> Recipe:
+def set_fields(recipe: Recipe, settings: Sequence[str], infer: Callable[[], TaskSpec] | None = None) -> Recipe:
     """Apply settings such as "lr=1e-3", "augment.flip=0" or "objective.mixup=0.2".
 
-    Options of an objective that the recipe does not name are those of its task, or without one of `supervised`.
+    Args:
+        recipe: where they are set.
+        settings: NAME=VALUE each.
+        infer: finds the task of the data. Options of an objective that the recipe does not name are those of its
+            task; without one, of the task that is inferred; without `infer`, of `supervised`.
     """
     for setting in settings:
+        if recipe.objective is None and recipe.task is None and infer and _is_of_objective(setting):
+            inferred = resolve(infer()).objective
+            recipe = replace(recipe, objective=objective_config(inferred)() if inferred else None)
         name, equals, text = setting.partition("=")
         if not equals:
             raise VitrailError(f"--set {setting} has no value: write --set {setting}=VALUE")
         name = name.removeprefix("recipe.")
         recipe = _set(recipe, _FORMER.get(name, name).split("."), _parse(text), name)
     return recipe
+
+
+def _is_of_objective(setting: str) -> bool:
+    return setting.removeprefix("recipe.").startswith("objective.") and not setting.startswith("objective.name=")
 
 
 def _parse(text: str) -> Any:

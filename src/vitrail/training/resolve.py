@@ -50,6 +50,11 @@ def resolve(recipe: Recipe, data: TrainingData, own: OwnParts) -> RunSetup:
     Raises:
         VitrailError: model, objective and data do not fit together.
     """
+    if not data.val.samples:
+        raise VitrailError(
+            f"{data.name} has no validation image, and every run chooses its best checkpoint by some: give a val of "
+            "more than 0, and at least two different images"
+        )
     device = pick_device(recipe.device)
     if recipe.lora is not None and not recipe.weights:
         raise VitrailError("lora trains small updates of weights that are there: give --weights, or leave lora out")

@@ -44,7 +44,8 @@ def fix_steps(setup: RunSetup) -> RunSetup:
         return setup
     steps = recipe.steps or max(1, round(chosen(recipe.epochs) * per_epoch))
     _check_warmup(recipe, steps, per_epoch)
-    closed: Recipe = replace(recipe, steps=steps, epochs=round(steps / per_epoch, 2))
+    epochs = steps / per_epoch
+    closed: Recipe = replace(recipe, steps=steps, epochs=round(epochs, 2) or float(f"{epochs:.1g}"))
     return replace(setup, recipe=closed)
 
 

@@ -220,7 +220,7 @@ def read_data(source: SourceLike, reading: Reading, *, progress: Track = silent)
         val=part(parts.val),
         test=part(parts.test),
         survey=found,
-        warnings=(*found.source.notes, *found.warnings, *_leak_warning(parts)),
+        warnings=(*found.source.notes, *found.warnings, *_leak_warning(parts), *_untrained_warning(parts, names)),
     )
 
 
@@ -240,6 +240,17 @@ def _leak_warning(parts: Splits) -> list[str]:
     return [
         f"{len(parts.leaks)} images of the held-out splits are in the training split too, such as {held_out.name} = "
         f"{trained.name}: results will be too optimistic"
+    ]
+
+
+def _untrained_warning(parts: Splits, names: Sequence[str]) -> list[str]:
+    if not parts.untrained:
+        return []
+    some = ", ".join(names[label] for label in parts.untrained[:5])
+    more = f" and {len(parts.untrained) - 5} more" if len(parts.untrained) > 5 else ""
+    return [
+        f"val or test has objects of {some}{more}, but train has none: they will not be found and lower the average "
+        "precision; move images with them to train"
     ]
 
 
