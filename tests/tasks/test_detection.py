@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 
 from vitrail.data.annotations import Box
+from vitrail.data.coco_ids import coco_ids
 from vitrail.data.joint import BoxTarget, BoxTargets
 from vitrail.data.samples import FileAt, Sample, Source
 from vitrail.data.survey import Survey
@@ -19,6 +20,7 @@ from vitrail.nn import DenseDetections, Detections, centres, corners, overlaps
 from vitrail.task_spec import DETECTION, TaskSpec
 from vitrail.tasks.average_precision import TrueObjects
 from vitrail.tasks.classification import Classification
+from vitrail.tasks.coco_document import CocoDocument
 from vitrail.tasks.detected_objects import SAME, DetectedObjects, detected_objects
 from vitrail.tasks.detection import Detection
 from vitrail.tasks.detection_metrics import DetectionMetrics
@@ -251,6 +253,24 @@ def test_the_worst_images_are_shown_beside_their_truth():
     edges = [panel.image[:, 140, 26].tolist() for panel in (truth, prediction)]
     assert edges[0] != edges[1]
     assert [0, 0, 0] not in edges
+
+
+def test_ids_of_a_coco_json_are_kept(tmp_path):
+    images = [{"id": 7, "file_name": "a.png"}, {"id": 40, "file_name": "more/b.png"}]
+    content = {"images": images, "annotations": [], "categories": [{"id": 18, "name": "dog"}, {"id": 3, "name": "fox"}]}
+    (tmp_path / "set.json").write_text(json.dumps(content))
+    ids = coco_ids([tmp_path / "set.json"])
+    assert ids == coco_ids([str(tmp_path)])
+    document = CocoDocument(("cat", "dog"), ids)
+    for name in ("images/more/b.png", "images/a.png", "other.png"):
+        box = FoundObject("cat", 0.5, left=0, top=0, right=1, bottom=1)
+        document.add(ObjectPrediction(path=name, size=(4, 4), objects=(box,)))
+    found = document.content()
+    assert [image["id"] for image in found["images"]] == [40, 7, 41]
+    assert [one["image_id"] for one in found["annotations"]] == [40, 7, 41]
+    assert found["categories"] == [{"id": 19, "name": "cat"}, {"id": 18, "name": "dog"}]
+    assert coco_ids([tmp_path / "set.json", tmp_path]) is None
+    assert coco_ids([tmp_path / "photo.png"]) is None
 
 
 def test_an_image_without_objects_is_a_prediction():

@@ -72,6 +72,7 @@ class Predict:
 
     def run(self) -> None:
         from ..checkpoint.contract import load
+        from ..data.coco_ids import coco_ids
         from ..engines.predictor import check_top_k
         from ..engines.zero_shot import parse_classes, read_templates, unknown_words
         from ..evaluation.predict import (
@@ -109,6 +110,8 @@ class Predict:
         if self.save_images is not None:
             found = save_images(found, named.samples, predictor.task, predictor.names, self.save_images)
         predictions = Counted(found)
-        layout = Layout(predictor.task, predictor.names, self.top_k, labelled=bool(named.labels))
+        layout = Layout(
+            predictor.task, predictor.names, self.top_k, labelled=bool(named.labels), ids=coco_ids(self.images)
+        )
         write_table(at_least_one(predictions), layout, form, self.out)
         print_note(f"{predictions.summary}{f'; written to {self.out}' if self.out else ''}")

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ..data.coco_ids import CocoIds
 from ..tasks.outcomes import Prediction
 from ..tasks.task import Task
 
@@ -16,12 +17,14 @@ class Layout:
         names: names of the model's outputs.
         top_k: number of classes in a row.
         labelled: whether there are columns for the true label.
+        ids: see `Task.document`.
     """
 
     task: Task
     names: Sequence[str]
     top_k: int
     labelled: bool = False
+    ids: CocoIds | None = None
 
     def columns(self) -> dict[str, type[str] | type[float]]:
         """Column -> type of its cells."""

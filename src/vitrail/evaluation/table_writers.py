@@ -48,7 +48,7 @@ def _jsonl(layout: Layout, file: IO[Any]) -> Iterator[Add]:
 
 @contextmanager
 def _json(layout: Layout, file: IO[Any]) -> Iterator[Add]:
-    if (document := layout.task.document(layout.names)) is not None:
+    if (document := layout.task.document(layout.names, layout.ids)) is not None:
         yield document.add
         file.write(json.dumps(document.content(), ensure_ascii=False) + "\n")
         return

@@ -1,8 +1,10 @@
 """Detected objects as a COCO JSON, which annotation tools and pycocotools read."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import count
 from typing import Any
 
+from ..data.coco_ids import CocoIds
 from .object_prediction import ObjectPrediction
 
 
@@ -12,11 +14,16 @@ class CocoDocument:
     Files that could not be read are listed under "errors".
 
     Args:
-        names: names of the classes, whose ids count from 1.
+        names: names of the classes.
+        ids: ids of the data set that the images are from; those that it lacks, and all without it, are the next whole
+            numbers, from 1 on.
     """
 
-    def __init__(self, names: Sequence[str]) -> None:
-        self.ids = {name: number for number, name in enumerate(names, start=1)}
+    def __init__(self, names: Sequence[str], ids: CocoIds | None = None) -> None:
+        self.given = ids or CocoIds({}, {})
+        known, free = self.given.categories, _free(self.given.categories.values())
+        self.ids = {name: known[name] if name in known else next(free) for name in names}
+        self.free = _free(self.given.images.values())
         self.images: list[dict[str, Any]] = []
         self.annotations: list[dict[str, Any]] = []
         self.errors: list[dict[str, Any]] = []
@@ -27,7 +34,8 @@ class CocoDocument:
             self.errors.append({"file_name": prediction.path, "error": prediction.error})
             return
         height, width = prediction.size
-        number = len(self.images) + 1
+        known = self.given.image(prediction.path)
+        number = next(self.free) if known is None else known
         self.images.append({"id": number, "file_name": prediction.path, "width": width, "height": height})
         for one in prediction.objects:
             left, top = one.left * width, one.top * height
@@ -49,3 +57,8 @@ class CocoDocument:
         categories = [{"id": number, "name": name} for name, number in self.ids.items()]
         found = {"images": self.images, "annotations": self.annotations, "categories": categories}
         return {**found, "errors": self.errors} if self.errors else found
+
+
+def _free(taken: Iterable[Any]) -> Iterator[int]:
+    """Whole numbers that are not taken, above those that are."""
+    return count(1 + max((number for number in taken if isinstance(number, int)), default=0))

@@ -9,6 +9,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 from torch.utils._pytree import tree_map
 
+from ..data.coco_ids import CocoIds
 from ..data.joint import BoxTarget, BoxTargets
 from ..data.samples import Sample, Source
 from ..data.survey import Survey
@@ -194,9 +195,9 @@ class Detection(PlacedTask):
             ]
         }
 
-    def document(self, names: Names) -> Document:
+    def document(self, names: Names, ids: CocoIds | None = None) -> Document:
         """A COCO JSON."""
-        return CocoDocument(names)
+        return CocoDocument(names, ids)
 
     def metrics(self, names: Names) -> DetectionMetrics:
         return DetectionMetrics(names, self.limit)

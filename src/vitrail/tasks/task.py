@@ -9,6 +9,7 @@ from jaxtyping import UInt8
 from torch import Tensor
 from torch.utils._pytree import tree_map
 
+from ..data.coco_ids import CocoIds
 from ..data.samples import Sample, Source
 from ..data.survey import Survey
 from ..data.targets import Rows, Targets
@@ -213,8 +214,13 @@ class Task(ABC):
     def to_dict(self, prediction: Any) -> dict[str, Any]:
         """Return a prediction as plain JSON values, without path and error."""
 
-    def document(self, names: Names) -> "Document | None":
-        """Collector of all predictions for a JSON file in a format of the task; by default None: a list of them."""
+    def document(self, names: Names, ids: CocoIds | None = None) -> "Document | None":
+        """Collector of all predictions for a JSON file in a format of the task; by default None: a list of them.
+
+        Args:
+            names: names of the outputs.
+            ids: those of the data set that the images are from, if it has some.
+        """
         return None
 
     @abstractmethod
