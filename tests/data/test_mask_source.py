@@ -250,9 +250,13 @@ def test_unknown_colours(tmp_path: Path):
         ("classes.txt", "sky\nSky\n", "names the class 'sky' twice"),
         ("class_names.json", '["sky", ', "is not valid JSON"),
         ("class_names.json", "5", "neither a list of names nor a mapping"),
-        ("class_dict.csv", "name,r,g,b\nsky,0,0\n", "a row without a name or three numbers"),
-        ("class_dict.csv", "name,r,g,b\nsky,0,0,1e999\n", "a row without a name or three numbers from 0 to 255"),
-        ("class_dict.csv", "name,r,g,b\nsky,0,0,300\n", "a row without a name or three numbers from 0 to 255"),
+        (
+            "class_dict.csv",
+            "name,r,g,b\nsky,0,0\n",
+            "the row 'sky, 0, 0': it needs a name and three numbers from 0 to 255",
+        ),
+        ("class_dict.csv", "name,r,g,b\nsky,0,0,1e999\n", "the row 'sky, 0, 0, 1e999': it needs a name"),
+        ("class_dict.csv", "name,r,g,b\nsky,0,0,300\n", "the row 'sky, 0, 0, 300': it needs a name"),
         ("class_dict.csv", "name,r,g,b\nsky,0,0,0\nroad,0,0,0\n", "gives two classes the same colour"),
     ],
 )

@@ -127,14 +127,15 @@ def _of_table(path: Path, lines: list[str]) -> ClassList:
     places = [next((header.index(word) for word in words if word in header), None) for words in _COLUMNS]
     column, channels = places[0], [place for place in places[1:] if place is not None]
     body = rows if column is None else rows[1:]
-    try:
-        names = tuple(normal(row[column or 0]) for row in body)
-        if len(channels) < 3:
-            return ClassList(path.name, names)
-        colours = tuple(_colour([row[channel] for channel in channels]) for row in body)
-    except (IndexError, ValueError, OverflowError) as error:
-        raise VitrailError(f"{path} has a row without a name or three numbers from 0 to 255: {error}") from None
-    return ClassList(path.name, names, colours)
+    names, colours, coloured = [], [], len(channels) == 3
+    for row in body:
+        try:
+            names.append(normal(row[column or 0]))
+            colours += [_colour([row[channel] for channel in channels])] if coloured else []
+        except (IndexError, ValueError, OverflowError):
+            needed = "a name and three numbers from 0 to 255" if coloured else "a name"
+            raise VitrailError(f"{path} has the row {', '.join(row)!r}: it needs {needed}") from None
+    return ClassList(path.name, tuple(names), tuple(colours))
 
 
 def _coloured(path: Path, lines: list[str]) -> ClassList | None:

@@ -30,6 +30,10 @@ _FEWEST = 256
 _OF_EACH_CLASS = 20
 
 
+_NO_CLASS = ("images", "image", "imgs", "img", "jpegimages", "photos", "pictures", "masks")
+"""Names of folders, in lower case, that are seldom those of a class."""
+
+
 @dataclass(frozen=True, slots=True)
 class Survey:
     """A source with facts about each file.
@@ -157,7 +161,9 @@ class Survey:
         if not counts:
             return
         if not takes_many(self.source.task) and len(classes) < 2:
-            raise VitrailError(f"{name} has only one class, {classes[0]!r}: add another class")
+            labels = ", or name the table, or put masks/ or annotations beside them, if they have the labels"
+            more = labels if classes[0].lower() in _NO_CLASS else ""
+            raise VitrailError(f"{name} has only one class, {classes[0]!r}: add another class{more}")
         if empty := [label for label, count in counts.items() if count == 0]:
             raise VitrailError(f"{name} has no good image of {_some(empty)}: add some, or remove the class")
         if max(counts.values()) < 2:
