@@ -1,24 +1,18 @@
-"""Compile models as one graph each, and compare: `python compiled.py '{"variant": {overrides}}'`.
+"""Compile models as one graph each, and compare: `python -m tests.models.compiled '["variant"]'`.
 
 A process of its own, for the compiler can't see through the checks of shapes that the other tests run with.
 """
 
 import json
 import sys
-from typing import Any
 
 import torch
 from torch.utils._pytree import tree_leaves
 
-import vitrail
+from .test_families import build
 
-
-def tuples(value: Any) -> Any:
-    return tuple(map(tuples, value)) if isinstance(value, list) else value
-
-
-for name, overrides in json.loads(sys.argv[1]).items():
-    model = vitrail.create_model(name, **{key: tuples(value) for key, value in overrides.items()}).eval()
+for name in json.loads(sys.argv[1]):
+    model = build(name).eval()
     inputs = model.config.example_inputs(2)
     inputs[0].normal_()
     compiled = torch.compile(model, fullgraph=True, backend="eager")
