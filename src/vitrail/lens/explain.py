@@ -106,12 +106,16 @@ def explain(
     png = Sheets(watched[0], chosen, top_k)
     read = _go_through(png, progress(found, total, "explain"), None if alone else target, room, say)
     _check_read(read, room, say)
-    page = target if alone else target / PAGE
     most = most_bytes(len(read.kept) * len(watched))
     shown = Gallery(watched, read.kept, methods=chosen, top_k=top_k, most=most, unreadable=read.unreadable)
+    return [*read.paths, _written(shown, target if alone else target / PAGE, progress, say)]
+
+
+def _written(shown: Gallery, page: Path, progress: Track, say: Say) -> Path:
+    """Write the page, and say how large it is."""
     size = write_page(shown, page, progress)
     say(f"{page}: {size / 1e6:.1f} MB{_advice(size, len(shown))}")
-    return [*read.paths, page]
+    return page
 
 
 def _check_read(read: _Read, room: int, say: Say) -> None:

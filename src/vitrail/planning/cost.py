@@ -204,11 +204,7 @@ def plan(
     runtime = resident_bytes()  # before the planning itself allocates memory
     given = {"image_size": image_size, "num_classes": num_classes, "in_channels": in_channels}
     config = configure(model, {key: value for key, value in given.items() if value is not None})
-    goal = objective_config(objective)() if isinstance(objective, str) else objective
-    if goal is not None:
-        config = goal.model_config(config)
-    else:
-        goal = planned_objective(config)
+    config, goal = _with_objective(config, objective)
     place, dtype = _device_and_dtype(device, precision)
     _check(batch_size, optimizer)
     work = Workload(
@@ -225,6 +221,14 @@ def plan(
     if by_part:
         found = replace(found, parts=part_costs(config, batch_size, dtype, place, work.rewrites))
     return found if budget is None else _with_largest(found, work, budget - found.runtime_bytes)
+
+
+def _with_objective(
+    config: ModelConfig, given: ObjectiveConfig | str | None
+) -> tuple[ModelConfig, ObjectiveConfig | None]:
+    """The config as an objective trains it, and the objective; if none is given, that of the model's task."""
+    goal = objective_config(given)() if isinstance(given, str) else given
+    return (config, planned_objective(config)) if goal is None else (goal.model_config(config), goal)
 
 
 def _with_largest(found: Plan, work: Workload, room: int) -> Plan:
