@@ -85,10 +85,11 @@ def test_lists_of_splits(tmp_path: Path):
     lists = tmp_path / "ImageSets/Segmentation"
     lists.mkdir(parents=True)
     (lists / "train.txt").write_text("a\n")
-    (lists / "val.txt").write_text("b\n")
+    (lists / "val.txt").write_text("b\nx\n")
     source = open_source(tmp_path)
     assert [(s.name, s.split) for s in source.samples] == [("JPEGImages/a.png", "train"), ("JPEGImages/b.png", "val")]
     assert source.bad == ()
+    assert "1 of 3 names in ImageSets/Segmentation have no file: x" in source.notes
 
 
 LISTS = {

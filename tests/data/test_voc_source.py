@@ -71,12 +71,13 @@ def test_lists_of_splits(tmp_path: Path):
         sample(tmp_path / "VOC2007", stem, page(*THINGS))
     lists = tmp_path / "VOC2007/ImageSets/Main"
     lists.mkdir(parents=True)
-    for name, stems in {"train": "a", "val": "b", "trainval": "ab", "test": "c", "dog_train": "abcd"}.items():
+    for name, stems in {"train": "a", "val": "b", "trainval": "ab", "test": "cxy", "dog_train": "abcd"}.items():
         (lists / f"{name}.txt").write_text("".join(f"{stem}  1\n" for stem in stems))
     source = open_source(tmp_path)
     assert [(Path(s.name).stem, s.split) for s in source.samples] == [("a", "train"), ("b", "val"), ("c", "test")]
     assert source.bad == ()
     assert "images and splits from ImageSets/Main: 1 train, 1 val, 1 test" in source.notes
+    assert "2 of 5 names in ImageSets/Main have no file: x, y" in source.notes
 
 
 def numbers(left: object, top: object, right: object, bottom: object) -> str:

@@ -1,10 +1,13 @@
 """Lists of the images of each split in `ImageSets`, as Pascal VOC has them."""
 
+import os
 from collections import Counter
+from collections.abc import Collection
 from pathlib import Path
 
 from ..errors import VitrailError
 from ..plain import Unreadable
+from .annotated import some
 from .annotation_text import read_text
 from .folder_source import subfolders
 from .samples import SPLIT_WORDS, Split
@@ -39,6 +42,22 @@ def read_image_sets(root: Path, kind: str) -> dict[str, Split | None]:
     return found
 
 
-def count_splits(lists: dict[str, Split | None]) -> str:
-    """Return the number of images of each split: "80 train, 20 val"."""
-    return ", ".join(f"{count:,} {split or 'trainval'}" for split, count in Counter(lists.values()).items())
+def described(lists: dict[str, Split | None], kind: str, stems: Collection[str]) -> list[str]:
+    """Return notes on the lists: the number of images of each split, and the names that no file has.
+
+    Args:
+        lists: image -> split.
+        kind: as for `read_image_sets`.
+        stems: names without suffix of the files that can be used.
+    """
+    where = f"ImageSets/{kind}"
+    counts = Counter(split or "trainval" for name, split in lists.items() if name in stems)
+    notes = [f"images and splits from {where}: {', '.join(f'{count:,} {split}' for split, count in counts.items())}"]
+    if absent := [name for name in lists if name not in stems]:
+        notes.append(f"{len(absent):,} of {len(lists):,} names in {where} have no file: {some(absent)}")
+    return notes
+
+
+def stem_of(path: str) -> str:
+    """The name of a file without its suffix, as the lists have it."""
+    return os.path.splitext(os.path.basename(path))[0]

@@ -9,7 +9,7 @@ from ..errors import VitrailError
 from ..task_spec import TaskSpec
 from .annotated import SEGMENTATION, Annotated, make_source, task_note
 from .class_lists import find_class_list
-from .image_sets import count_splits, read_image_sets
+from .image_sets import described, read_image_sets, stem_of
 from .map_facts import MapFacts, map_facts
 from .map_folders import MASK_ENDINGS, MASK_FOLDERS, find_pairs
 from .mask_coding import Coding, MaskFile, find_coding, inspect_mask
@@ -41,9 +41,9 @@ def open_folder(root: Path, labelled: bool, task: TaskSpec | None) -> Source:
         return make_source(str(root), images, class_names=(), task=SEGMENTATION, kind="maps")
     lists = read_image_sets(root, "Segmentation")
     pairs = [
-        (image, mask, lists.get(_stem(image), split))
+        (image, mask, lists.get(stem_of(image), split))
         for image, mask, split in found.pairs
-        if not lists or _stem(image) in lists
+        if not lists or stem_of(image) in lists
     ]
     folders = dict.fromkeys(os.path.dirname(mask) for _, mask, _ in pairs if mask)
     listed = find_class_list(root, *_upwards(folders, root))
@@ -56,10 +56,10 @@ def open_folder(root: Path, labelled: bool, task: TaskSpec | None) -> Source:
     images = [_annotated(root, image, mask, split, facts, coding) for image, mask, split in pairs]
     images, hidden = _without_hidden_parts(images, facts, coding, str(root))
     notes += hidden
-    lonely = [BadFile(path, "no image of this name") for path in found.lonely if not lists or _stem(path) in lists]
+    lonely = [BadFile(path, "no image of this name") for path in found.lonely if not lists or stem_of(path) in lists]
     text = f"masks in {next(iter(folders), '')}" + (f" and {len(folders) - 1} more folders" if len(folders) > 1 else "")
     if lists:
-        notes.append(f"images and splits from ImageSets/Segmentation: {count_splits(lists)}")
+        notes += described(lists, "Segmentation", {stem_of(image) for image, _, _ in found.pairs})
     return make_source(
         str(root),
         images,
@@ -123,7 +123,3 @@ def _upwards(folders: Sequence[str] | dict[str, None], root: Path) -> list[Path]
             found[root / folder] = None
             folder = os.path.dirname(folder)
     return list(found)
-
-
-def _stem(path: str) -> str:
-    return os.path.splitext(os.path.basename(path))[0]

@@ -17,7 +17,7 @@ from .boxes import box_in_pixels
 from .folder_source import files_below, subfolders
 from .image_header import upright_size
 from .image_index import ImageIndex
-from .image_sets import count_splits, read_image_sets
+from .image_sets import described, read_image_sets, stem_of
 from .map_folders import is_map_folder, split_in
 from .samples import BadFile, FileAt, Source, Split, normal, order_classes, printable
 
@@ -47,7 +47,7 @@ def open_folder(root: Path, labelled: bool, task: TaskSpec | None) -> Source:
     paths = [path for path in files_below(root) if path.lower().endswith(".xml")]
     lists = read_image_sets(root, "Main")
     if lists:
-        paths = [path for path in paths if os.path.splitext(os.path.basename(path))[0] in lists]
+        paths = [path for path in paths if stem_of(path) in lists]
     with collection_paused():
         read = [(path, _read(os.path.join(root, path))) for path in paths]
     pages = [page for _, page in read if isinstance(page, _Page)]
@@ -61,7 +61,7 @@ def open_folder(root: Path, labelled: bool, task: TaskSpec | None) -> Source:
     counted = "pixels counted from 1, the last one included" if from_one else "edges counted from 0"
     notes = [task_note(task, DETECTION, f"boxes of Pascal VOC XML, {counted}")]
     if lists:
-        notes.append(f"images and splits from ImageSets/Main: {count_splits(lists)}")
+        notes += described(lists, "Main", {stem_of(path) for path in (*paths, *index.paths)})
     if len(class_names) == 0:
         raise VitrailError(f"no XML of {root} has an object with a name{_first(images)}")
     return make_source(str(root), images, class_names=class_names, task=DETECTION, kind="boxes", bad=bad, notes=notes)
@@ -96,8 +96,7 @@ def _is_voc(path: Path) -> bool:
 
 def _is_meant(path: str, lists: dict[str, Split | None]) -> bool:
     """Whether an image should have an XML: it is no mask, and in the lists if there are any."""
-    folder, name = os.path.split(path)
-    return not is_map_folder(folder) and (not lists or os.path.splitext(name)[0] in lists)
+    return not is_map_folder(os.path.dirname(path)) and (not lists or stem_of(path) in lists)
 
 
 def _first(images: Sequence[Annotated]) -> str:
@@ -153,8 +152,7 @@ def _annotated(
     from_one: bool,
     lists: dict[str, Split | None],
 ) -> Annotated:
-    stem = os.path.splitext(os.path.basename(path))[0]
-    folder = os.path.dirname(path)
+    stem, folder = stem_of(path), os.path.dirname(path)
     image = index.of_stem(stem, folder)
     if not image and isinstance(page, _Page) and page.filename:
         image = index.find(page.filename, folder)[0]
