@@ -91,6 +91,11 @@ def test_what_is_ignored_is_noted(tmp_path: Path):
         "files in class folders whose suffix is none of an image are ignored: 2 .jxl, 1 .jpg_large, 1 without a "
         "suffix, such as cat/2.jpg_large; rename or convert those that are images",
     )
+    (tmp_path / "fox/3.mp4").write_bytes(b"x")
+    assert (
+        "some of them are videos: --task video takes them, and folders of frames, as clips"
+        in open_source(tmp_path).notes
+    )
     assert open_source(images(tmp_path / "tidy", "cat/1.png", "dog/1.png")).notes == ("task classification: 2 classes",)
 
 

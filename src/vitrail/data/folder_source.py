@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ..errors import VitrailError
 from .samples import SPLIT_WORDS, BadFile, FileAt, Sample, Source, Split, natural, normal, order_classes
+from .video_file import VIDEO_SUFFIXES
 
 IMAGE_SUFFIXES = frozenset(
     f".{suffix}"
@@ -137,6 +138,8 @@ class _Ignored:
                 f"files in class folders whose suffix is none of an image are ignored: {normal(kinds)}, such as "
                 f"{normal(self.example)}; rename or convert those that are images"
             )
+        if VIDEO_SUFFIXES & set(self.suffixes):
+            notes.append("some of them are videos: --task video takes them, and folders of frames, as clips")
         return tuple(notes)
 
 

@@ -78,8 +78,8 @@ def zero_shot_predictor(
     model = checkpoint.model
     if not isinstance(model, DualEncoder):
         raise VitrailError(
-            f"classes are chosen by a model of images and texts, and this checkpoint is for {checkpoint.task.name}: "
-            "leave classes out"
+            f"a model of images and texts takes any classes, and this checkpoint is for {checkpoint.task.name}, with "
+            "the classes that it was trained on: leave out --classes or --zero-shot"
         )
     _check_classes(classes)
     encoder = TextEncoder(model, tokenizer_of(checkpoint))
