@@ -1,6 +1,5 @@
 """Image captions in tables: CSV or TSV with a path and a caption column, or JSON lines of both."""
 
-import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -12,8 +11,8 @@ from ..plain import short
 from ..task_spec import TaskSpec
 from .annotated import IMAGE_TEXT, Annotated, make_source, task_note
 from .csv_columns import FOLD_COLUMNS, INDEX_COLUMNS, LABEL_COLUMNS, PATH_COLUMNS, SPLIT_COLUMNS, is_number
-from .file_bytes import read_file
 from .samples import SPLIT_WORDS, BadFile, Source, Split
+from .table import Table, json_objects
 
 CAPTION_COLUMNS = ("caption", "captions", "text", "texts", "title", "description")
 """Names of columns, in lower case, that have captions; the first two only have captions."""
@@ -58,75 +57,63 @@ def caption_column(
     return named if is_certain or not any(_has_numbers(rows, place) for place in others) else None
 
 
-def caption_rows(
-    path: Path, names: Sequence[str], lines: Sequence[tuple[int, list[str]]], column: int, task: TaskSpec | None
-) -> Source:
+def caption_rows(table: Table, column: int, task: TaskSpec | None) -> Source:
     """Open a table of captions: several rows of an image are joined, and one bad row makes it a bad file.
 
     Args:
-        path: the table, to whose folder paths are relative.
-        names: names of its columns.
-        lines: line number and cells of each row.
+        table: the table.
         column: the column of captions.
         task: task given by the user.
 
     Raises:
         VitrailError: no path column, or no usable row.
     """
+    names = table.names
     header = [name.lower() for name in names]
     place = next((header.index(word) for word in PATH_COLUMNS if word in header), None)
     if place is None:
-        raise VitrailError(f"{path} has no path column among {', '.join(names)}: call it {PATH_COLUMNS[0]}")
+        raise VitrailError(f"{table.path} has no path column among {', '.join(names)}: call it {PATH_COLUMNS[0]}")
     split = next((header.index(word) for word in SPLIT_COLUMNS if word in header), None)
 
     def rows() -> Iterator[tuple[str, str, Any, str | None] | BadFile]:
-        for line, cells in lines:
+        yield from table.bad
+        for line, cells in table.lines:
             if len(cells) != len(names):
                 reason = f"{len(cells)} cells, where the header has {len(names)} (line {line})"
                 yield BadFile(cells[place] if place < len(cells) else f"line {line}", reason)
             else:
                 yield f"line {line}", cells[place], cells[column], None if split is None else cells[split]
 
-    return _joined(path, rows(), f"captions from column {names[column]}", task)
+    return _joined(table.path, table.base, rows(), f"captions from column {names[column]}", task)
 
 
-def caption_lines(path: Path, labelled: bool, task: TaskSpec | None) -> Source:
+def caption_lines(path: Path, task: TaskSpec | None) -> Source:
     """Open JSON lines, each an object with a path (`PATH_COLUMNS`) and a caption or a list of captions.
 
     Raises:
         VitrailError: no line can be used.
     """
-    return _joined(path, _json_rows(path), "captions from JSON lines", task)
+    return _joined(path, path.parent, _json_rows(path), "captions from JSON lines", task)
 
 
 def _json_rows(path: Path) -> Iterator[tuple[str, str, Any, str | None] | BadFile]:
-    for place, line in enumerate(read_file(path).removeprefix(b"\xef\xbb\xbf").splitlines(), 1):
-        if not line.strip():
+    for row in json_objects(path):
+        if isinstance(row, BadFile):
+            yield row
             continue
-        where = f"line {place}"
-        try:
-            entry = json.loads(line)
-        except UnicodeDecodeError:
-            yield BadFile(where, "not UTF-8 text")
-            continue
-        except (ValueError, RecursionError) as error:
-            yield BadFile(where, f"not JSON ({' '.join(str(error).split())[:100]})")
-            continue
-        if not isinstance(entry, dict):
-            yield BadFile(where, f"{short(entry)}, where an object with a path and a caption is needed")
-            continue
+        place, entry = row
         lower = {key.lower(): value for key, value in entry.items()}
         name = next((lower[word] for word in PATH_COLUMNS if word in lower), None)
         caption = next((lower[word] for word in CAPTION_COLUMNS if word in lower), None)
         split = next((lower[word] for word in SPLIT_COLUMNS if word in lower), None)
         if isinstance(name, str):
-            yield where, name, caption, split if isinstance(split, str) else None
+            yield f"line {place}", name, caption, split if isinstance(split, str) else None
         else:
-            yield BadFile(where, f"no path among {short(sorted(lower))}")
+            yield BadFile(f"line {place}", f"no path among {short(sorted(lower))}")
 
 
 def _joined(
-    path: Path, rows: Iterable[tuple[str, str, Any, str | None] | BadFile], text: str, task: TaskSpec | None
+    path: Path, base: Path, rows: Iterable[tuple[str, str, Any, str | None] | BadFile], text: str, task: TaskSpec | None
 ) -> Source:
     """The source of rows: (line, path, caption or captions, split)."""
     images: dict[str, _Image] = {}
@@ -136,7 +123,7 @@ def _joined(
             bad.append(row)
             continue
         line, name, value, stated = row
-        name = _file_name(path.parent, name.strip())
+        name = _file_name(base, name.strip())
         word = (stated or "").strip().lower()
         image = images.setdefault(name or line, _Image(SPLIT_WORDS.get(word)))
         captions, problem = _captions(value)
@@ -149,7 +136,7 @@ def _joined(
             problem = "it is in two splits"
         if problem:
             image.problems.append(f"{problem} ({line})")
-    found = [_annotated(path.parent, name, image) for name, image in images.items()]
+    found = [_annotated(base, name, image) for name, image in images.items()]
     notes = [task_note(task, IMAGE_TEXT, text)]
     return make_source(str(path), found, class_names=(), task=IMAGE_TEXT, kind="texts", bad=bad, notes=notes)
 

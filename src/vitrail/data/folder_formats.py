@@ -1,4 +1,4 @@
-"""Formats of folders with annotations: boxes, maps or texts of the images in them."""
+"""Formats of folders with annotations: boxes, maps, texts or labels of the images in them."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,6 +17,7 @@ FORMATS = {
     "masks": "mask_source",
     "depths": "depth_source",
     "clips": "clip_source",
+    "metadata table": "metadata_source",
 }
 """Name -> file with `TASKS`, `matches(path, task)` and `open_folder(path, labelled, task)`, in the order of asking."""
 
@@ -63,7 +64,7 @@ def no_annotations(root: Path, task: TaskSpec) -> str:
     """Message for a folder without annotations for a task."""
     wanted = {
         "boxes": "a COCO JSON, a data.yaml and labels/ of YOLO, or Annotations/ of Pascal VOC beside the images",
-        "texts": "a COCO JSON of captions, or name a CSV with the columns path and caption",
+        "texts": "a COCO JSON of captions, a metadata.csv or metadata.jsonl with file_name and text, or name a CSV",
     }
     maps = (
         "images/ and depth/"

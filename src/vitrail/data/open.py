@@ -70,9 +70,9 @@ NAMES = {
 """Name -> file and `Opener`. The names of torchvision's sets alone are short for `torchvision:NAME`."""
 
 SUFFIXES = {
-    ".csv": "csv_source:csv_source",
-    ".tsv": "csv_source:csv_source",
-    ".jsonl": "caption_table:caption_lines",
+    ".csv": "table_source:csv_source",
+    ".tsv": "table_source:csv_source",
+    ".jsonl": "table_source:json_source",
     ".json": "coco_source:coco_file",
     ".yaml": "yolo_source:yolo_yaml",
     ".yml": "yolo_source:yolo_yaml",

@@ -1,20 +1,19 @@
-"""Sources in a CSV file: paths with classes or numbers."""
+"""Sources in tables: paths with classes, numbers or captions."""
 
-import csv
 import os
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from ..errors import VitrailError
 from ..task_spec import CLASSIFICATION, VIDEO, TaskSpec
-from .caption_table import caption_column, caption_rows
+from .caption_table import caption_column, caption_lines, caption_rows
 from .clip_source import clip_at
-from .csv_columns import PATH_COLUMNS, Columns, find_columns, flag, number
+from .csv_columns import Columns, find_columns, flag, number
 from .label_cells import is_empty_list, labels
-from .samples import SPLIT_WORDS, BadFile, Sample, Source, Split, normal, order_classes, takes_many
+from .samples import SPLIT_WORDS, BadFile, Sample, Source, Split, order_classes, takes_many
+from .table import Table, read_csv, read_json_lines
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,103 +43,69 @@ def csv_source(path: Path, labelled: bool = True, task: TaskSpec | None = None) 
     Raises:
         VitrailError: not a table, no path column, no labels, or no usable row.
     """
+    return table_source(read_csv(path), labelled, task)
+
+
+def json_source(path: Path, labelled: bool = True, task: TaskSpec | None = None) -> Source:
+    """Open JSON lines, whose keys are the columns of a table, as `csv_source` does; captions may be lists.
+
+    Raises:
+        VitrailError: no object, no path column, no labels, or no usable row.
+    """
+    table = read_json_lines(path)
+    if caption_column(path, table.names, table.rows, task if labelled else None) is not None:
+        return caption_lines(path, task)
+    return table_source(table, labelled, task)
+
+
+def table_source(table: Table, labelled: bool = True, task: TaskSpec | None = None) -> Source:
+    """Open a table as `csv_source` does.
+
+    Raises:
+        VitrailError: no path column, no labels, or no usable row.
+    """
     is_video = task is not None and task.name == VIDEO.name
     task = CLASSIFICATION if is_video else task  # the same columns
-    lines = _read(path)
-    names = [normal(cell) for cell in lines[0][1]]
-    column = caption_column(path, names, [cells for _, cells in lines[1:]], task) if labelled else None
+    column = caption_column(table.path, table.names, table.rows, task) if labelled else None
     if column is not None:
-        return caption_rows(path, names, lines[1:], column, task)
-    columns = find_columns(path, names, [cells for _, cells in lines[1:]], labelled=labelled, task=task)
-    reader = _Reader(columns, names, path.parent, labelled, folders=is_video)
-    outcomes = [reader.read(number, cells) for number, cells in lines[1:]]
+        return caption_rows(table, column, task)
+    columns = find_columns(table.path, table.names, table.rows, labelled=labelled, task=task)
+    reader = _Reader(columns, table.names, table.base, labelled, folders=is_video)
+    outcomes = [reader.read(number, cells) for number, cells in table.lines]
     used = [line for line in outcomes if isinstance(line, _Line)]
-    bad = [line for line in outcomes if isinstance(line, BadFile)]
+    bad = [*table.bad, *(line for line in outcomes if isinstance(line, BadFile))]
     if not used:
         first = f": {bad[0].name}: {bad[0].reason}" if bad else ""
         raise VitrailError(
-            f"none of the {len(lines) - 1} rows of {path} can be used{first}; paths are relative to {path.parent}/"
+            f"none of the {len(table.lines)} rows of {table.path} can be used{first}; "
+            f"paths are relative to {table.base}/"
         )
-    return _source(path, used, bad, columns, names)
+    return _source(table, used, bad, columns)
 
 
-def _source(path: Path, used: list[_Line], bad: list[BadFile], columns: Columns, names: list[str]) -> Source:
+def _source(table: Table, used: list[_Line], bad: list[BadFile], columns: Columns) -> Source:
+    name = str(table.path)
     if columns.values:
-        class_names = tuple(names[i] for i in columns.values)
+        class_names = tuple(table.names[i] for i in columns.values)
     else:
-        class_names = order_classes((label for line in used for label in line.labels), str(path))
-        _require_one_spelling(class_names, path)
+        class_names = order_classes((label for line in used for label in line.labels), name)
+        _require_one_spelling(class_names, name)
     index = {name: i for i, name in enumerate(class_names)}
 
     def sample(line: _Line) -> Sample:
         found = line.labels if columns.kind == "numbers" else tuple(sorted({index[label] for label in line.labels}))
-        return Sample(line.name, found, line.split, clip_at(os.path.join(path.parent, line.name)))
+        return Sample(line.name, found, line.split, clip_at(os.path.join(table.base, line.name)))
 
-    return Source(
-        str(path),
-        class_names,
-        tuple(sample(line) for line in used),
-        columns.task,
-        tuple(bad),
-        label_kind=columns.kind,
-        notes=columns.notes,
-    )
+    samples = tuple(sample(line) for line in used)
+    return Source(name, class_names, samples, columns.task, tuple(bad), label_kind=columns.kind, notes=columns.notes)
 
 
-def _require_one_spelling(class_names: tuple[str, ...], path: Path) -> None:
+def _require_one_spelling(class_names: tuple[str, ...], where: str) -> None:
     """Raise VitrailError for the classes 1 and 1.0, which are one if a program has written some numbers as floats."""
     known = set(class_names)
     for name in class_names:
         if name.isdecimal() and f"{name}.0" in known:
-            raise VitrailError(f"the classes {name} and {name}.0 of {path} are one number: give them one spelling")
-
-
-def _read(path: Path) -> list[tuple[int, list[str]]]:
-    """(line number, cells) of every row that is not empty, the header first."""
-    place = 0
-    try:
-        with open(path, encoding="utf-8-sig", newline="") as file:
-            delimiter, skipped = _delimiter(file)
-            # Spaces before a quoted cell are not part of it: path, "cat".
-            reader = csv.reader(file, delimiter=delimiter, strict=True, skipinitialspace=True)
-            lines = []
-            for cells in reader:
-                place = reader.line_num + skipped
-                if any(cell.strip() for cell in cells):
-                    lines.append((place, cells))
-    except UnicodeDecodeError as error:
-        raise VitrailError(f"{path} is not UTF-8 text: save it as CSV UTF-8") from error
-    except csv.Error as error:
-        raise VitrailError(f"{path} is not a CSV: {error} (after line {place})") from error
-    if len(lines) < 2:
-        raise VitrailError(f"{path} has no rows: it needs a header (path,label) and a row for each image")
-    return lines
-
-
-def _delimiter(file: TextIO) -> tuple[str, int]:
-    """Find what separates the cells, and skip a first line `sep=;`, as Excel writes it; also return the lines skipped.
-
-    It is the one with which the header has a path column, and most columns.
-    """
-    first = file.readline()
-    named = re.fullmatch(r"\"?sep=(.)\"?", first.rstrip("\r\n"), re.IGNORECASE)
-    if named and named[1] in _DELIMITERS:
-        return named[1], 1
-    while first and not first.strip():
-        first = file.readline()
-    file.seek(0)
-
-    def score(delimiter: str) -> tuple[bool, int]:
-        try:
-            names = [name.strip().lower() for name in next(csv.reader([first], delimiter=delimiter), [])]
-        except csv.Error:  # a long line without this separator
-            return False, 0
-        return any(name in PATH_COLUMNS for name in names), len(names)
-
-    return max(_DELIMITERS, key=score), 0
-
-
-_DELIMITERS = ",;\t"
+            raise VitrailError(f"the classes {name} and {name}.0 of {where} are one number: give them one spelling")
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,74 @@
+"""Folders of images with a table of their labels or captions, `metadata.csv` or `metadata.jsonl`.
+
+The form of the Hugging Face Hub's image folders: the column `file_name` has paths relative to the table, which is in
+the folder itself or in each of `train/`, `val/` and `test/`.
+"""
+
+import os
+from pathlib import Path
+
+from ..errors import VitrailError
+from ..task_spec import TaskSpec
+from .annotated import IMAGE_TEXT
+from .caption_table import CAPTION_COLUMNS
+from .csv_columns import LABEL_COLUMNS, SPLIT_COLUMNS
+from .folder_source import subfolders
+from .samples import SPLIT_WORDS, BadFile, Source
+from .table import Table, read_csv, read_json_lines
+from .table_source import table_source
+
+TASKS = ("classification", "regression", "image-text")
+
+_PATH = "file_name"
+_READERS = {"metadata.csv": read_csv, "metadata.jsonl": read_json_lines}
+
+
+def matches(root: Path, task: TaskSpec | None) -> bool:
+    """Whether a folder has such tables, with a column of captions or of labels as the task needs it."""
+    captions = {IMAGE_TEXT.name: CAPTION_COLUMNS}
+    wanted = {*LABEL_COLUMNS, *CAPTION_COLUMNS} if task is None else {*captions.get(task.name, LABEL_COLUMNS)}
+    try:
+        columns = {name.lower() for _, table in _tables(root) for name in table.names}
+    except VitrailError:  # another file of this name, which says nothing of the images
+        return False
+    return _PATH in columns and bool(columns & wanted)
+
+
+def open_folder(root: Path, labelled: bool, task: TaskSpec | None) -> Source:
+    """Open the tables of a folder as one.
+
+    Raises:
+        VitrailError: no labels, or no usable row.
+    """
+    return table_source(_joined(root, _tables(root)), labelled, task)
+
+
+def _tables(root: Path) -> list[tuple[str, Table]]:
+    """(folder, table) of the folder itself, or of its splits."""
+    folders = [name for name in subfolders(root) if name.lower() in SPLIT_WORDS]
+    places = [(folder, name) for folder in ("", *folders) for name in _READERS if (root / folder / name).is_file()]
+    return [(folder, _READERS[name](root / folder / name)) for folder, name in places]
+
+
+def _joined(root: Path, tables: list[tuple[str, Table]]) -> Table:
+    """One table, with paths relative to the root; rows in the folder of a split have it, if they state no other."""
+    names = list(dict.fromkeys(name for _, table in tables for name in table.names))
+    split = next((name for name in names if name.lower() in SPLIT_COLUMNS), SPLIT_COLUMNS[0])
+    if split not in names and any(folder for folder, _ in tables):
+        names.append(split)
+    lines, bad = list[tuple[int, list[str]]](), list[BadFile]()
+    for folder, table in tables:
+        bad += [BadFile(os.path.join(folder, each.name), each.reason) for each in table.bad]
+        for place, cells in table.lines:
+            if len(cells) != len(table.names):
+                where = os.path.join(folder, f"line {place}")
+                bad.append(BadFile(where, f"{len(cells)} cells, where the header has {len(table.names)}"))
+                continue
+            row = dict.fromkeys(names, "") | ({split: folder} if folder else {})
+            row |= {name: cell for name, cell in zip(table.names, cells, strict=True) if cell or name not in row}
+            lines.append((place, [_placed(folder, name, row[name]) for name in names]))
+    return Table(root, root, names, lines, tuple(bad))
+
+
+def _placed(folder: str, name: str, cell: str) -> str:
+    return os.path.join(folder, cell) if name.lower() == _PATH and cell else cell
