@@ -8,7 +8,7 @@ from torch import nn
 
 import vitrail
 from tests.parity.references import randomise
-from vitrail.engines.prepacked import PrepackedLinear, can_prepack, prepack_linears
+from vitrail.engines.prepacked import PrepackedLinear, can_prepack, prepack_linears, prepacked_bytes
 from vitrail.engines.torch_engine import TorchEngine
 from vitrail.machine.facts import has_onednn_bfloat16
 from vitrail.nn import EmbeddingModel, joined
@@ -75,9 +75,12 @@ def test_changed_weights_are_followed_and_the_model_given_stays(monkeypatch: pyt
 def test_every_linear_layer_of_a_vit_is_prepacked_with_its_gelu() -> None:
     model = for_inference(vitrail.create_model("vit_tiny_patch16_224", **VIT))
     plain = [name for name, module in model.named_modules() if isinstance(module, nn.Linear)]
+    planned = prepacked_bytes(model, torch.float32)
     prepack_linears(model, torch.float32)
-    packed = [name for name, module in model.named_modules() if isinstance(module, PrepackedLinear)]
-    assert packed == plain
+    packed = {name: module for name, module in model.named_modules() if isinstance(module, PrepackedLinear)}
+    assert list(packed) == plain
+    copies = [copy for module in packed.values() for copy in (module.prepacked, module.prepacked_bias)]
+    assert planned == sum(4 * copy.numel() for copy in copies if copy is not None)
     assert not any(isinstance(module, nn.GELU) for module in model.modules())
 
 

@@ -16,7 +16,8 @@ from vitrail.errors import VitrailError
 from vitrail.models.registry import model_config
 from vitrail.nn import checkpoint_activations
 from vitrail.objectives.regression import NumberLoss
-from vitrail.planning.cost import Workload, configure, plan
+from vitrail.planning.cost import configure, plan
+from vitrail.planning.workload import Workload
 from vitrail.training.optimizer import make_optimizers
 from vitrail.training.recipe import Recipe
 
@@ -173,6 +174,19 @@ print((before + planned.training_process_bytes - planned.runtime_bytes) / (befor
 def test_the_process_is_planned_within_a_tenth_of_what_it_holds():
     done = subprocess.run([sys.executable, "-c", GROW], capture_output=True, text=True, check=True)
     assert float(done.stdout) == pytest.approx(1, abs=0.1)
+
+
+def test_the_second_copy_of_the_weights_is_planned_where_the_engine_makes_one(monkeypatch):
+    linear = 12 * (4 * 192**2 + 2 * 4 * 192**2) + 12 * (3 + 1 + 4 + 1) * 192 + 1000 * 193  # ViT-Ti without its patches
+
+    def process(precision: str) -> int:
+        found = plan("vit_tiny_patch16_224", batch_size=1, precision=precision)
+        return found.inference_process_bytes - found.runtime_bytes
+
+    monkeypatch.setattr("vitrail.planning.workload.can_prepack", lambda device, precision: False)
+    without = process("float32"), process("bfloat16")
+    monkeypatch.setattr("vitrail.planning.workload.can_prepack", lambda device, precision: True)
+    assert (process("float32") - without[0], process("bfloat16") - without[1]) == (4 * linear, 2 * linear)
 
 
 def test_a_huge_model_is_planned_without_its_memory():

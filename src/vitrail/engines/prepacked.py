@@ -72,6 +72,12 @@ def prepack_linears(model: nn.Module, precision: torch.dtype) -> None:
             module.activation = nn.Identity()
 
 
+def prepacked_bytes(model: nn.Module, precision: torch.dtype) -> int:
+    """Bytes of the copies that `prepack_linears` makes; the model may be on the meta device."""
+    layers = [module for module in model.modules() if type(module) in _PREPACKED]
+    return precision.itemsize * sum(param.numel() for layer in layers for param in layer.parameters())
+
+
 def _prepack(layer: Any, precision: torch.dtype) -> None:
     layer.__class__ = _PREPACKED[type(layer)]
     layer.prepacked = torch.ops.mkldnn._reorder_linear_weight(layer.weight.detach().to(precision))

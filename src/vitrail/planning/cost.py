@@ -1,36 +1,27 @@
 """Cost of a model: parameters, operations and memory, without building it."""
 
 from dataclasses import dataclass, replace
-from functools import cached_property
-from typing import Literal, get_args
+from typing import get_args
 
 import torch
-from torch import nn
 
-from ..checkpoint.build import blueprint
 from ..checkpoint.read import named_config, named_rewrites
 from ..errors import VitrailError, nearest
 from ..machine.facts import pick_precision, resident_bytes
 from ..models.fields import ModelConfig, pair
 from ..models.registry import override
-from ..nn.matrices import hidden_matrices
 from ..objectives.objective import ObjectiveConfig
 from ..objectives.registry import objective_config
 from ..progress import to_stderr
 from ..rewrites.base import Rewrite
 from .budget import largest_batch
 from .flops import count
-from .objective_step import planned_objective, root_module
+from .objective_step import planned_objective
 from .parts import PartCost, part_costs
-from .trace import backward_peak, inference_peak
-
-OptimizerName = Literal["adamw", "muon", "lamb"]
+from .workload import OptimizerName, Workload
 
 # Approximate memory of a CUDA context and its libraries on the device; it differs between GPUs and drivers.
 _CUDA_CONTEXT = 512 * 2**20
-
-# Overhead of glibc's heap, as a fraction of the temporary tensors: measured, see LOG.md.
-_HEAP_TRAINING, _HEAP_INFERENCE = 0.35, 0.5
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -52,7 +43,7 @@ class Plan:
         runtime_bytes: memory of Python and PyTorch before the first tensor, measured in the process that makes
             the plan; on CUDA, approximately the context on the device.
         training_process_bytes, inference_process_bytes: tensors, runtime and, on a CPU, a measured overhead of the
-            heap.
+            heap; predicting, also the second copy of the weights of linear layers that the engine makes on some CPUs.
         largest_training_batch, largest_inference_batch: largest batch whose process fits the budget, 0 if not even
             one image does; None without a budget.
         parts: where operations, weights and kept activations are; empty unless `by_part`.
@@ -82,85 +73,6 @@ class Plan:
     largest_training_batch: int | None = None
     largest_inference_batch: int | None = None
     parts: tuple[PartCost, ...] = ()
-
-
-@dataclass(frozen=True, kw_only=True)
-class Workload:
-    """A model and its use, without the batch size."""
-
-    config: ModelConfig
-    device: torch.device
-    precision: torch.dtype
-    optimizer: OptimizerName
-    ema: bool
-    checkpointing: bool
-    objective: ObjectiveConfig | None = None
-    rewrites: tuple[Rewrite, ...] = ()
-
-    def training_bytes(self, batch_size: int) -> int:
-        """All tensors at the peak of a step, in the backward pass: the fused update allocates nothing."""
-        step = backward_peak(
-            self.config,
-            batch_size,
-            self.precision,
-            self.device,
-            checkpointing=self.checkpointing,
-            objective=self.objective,
-            rewrites=self.rewrites,
-        )
-        return step + self.optimizer_bytes + self.ema_bytes()
-
-    def inference_bytes(self, batch_size: int) -> int:
-        """All tensors at the peak of a forward pass."""
-        return inference_peak(self.config, batch_size, self.precision, self.device, self.rewrites)
-
-    def with_heap(self, tensors: int, *, training: bool) -> int:
-        """Memory of the process for these bytes of tensors, with the overhead of the heap."""
-        if self.device.type != "cpu":
-            return tensors
-        if training:
-            return tensors + int(_HEAP_TRAINING * (tensors - self.resting_bytes()))
-        return tensors + int(_HEAP_INFERENCE * (tensors - self.weight_bytes))
-
-    def resting_bytes(self) -> int:
-        """Permanent tensors of training: weights, gradients, the optimiser's state, the moving average."""
-        return self.training_weight_bytes + self.gradient_bytes + self.optimizer_bytes + self.ema_bytes()
-
-    @cached_property
-    def weight_bytes(self) -> int:
-        """Bytes of the model's weights in float32."""
-        return sum(p.nbytes for p in blueprint(self.config, self.rewrites).parameters())
-
-    @cached_property
-    def training_weight_bytes(self) -> int:
-        """Bytes of all weights in training, those of the objective and its teacher included."""
-        return sum(p.nbytes for p in self._root.parameters())
-
-    @cached_property
-    def gradient_bytes(self) -> int:
-        """Bytes of the gradients, in float32."""
-        return sum(p.nbytes for p in self._root.parameters() if p.requires_grad)
-
-    @cached_property
-    def optimizer_bytes(self) -> int:
-        """Bytes of the optimiser's state: AdamW and LAMB have two numbers for each parameter, Muon one for hidden
-        matrices."""
-        total = self.gradient_bytes
-        if self.optimizer != "muon":
-            return 2 * total
-        model = blueprint(self.config, self.rewrites)
-        hidden = hidden_matrices(model)
-        return 2 * total - sum(weight.nbytes for name, weight in model.named_parameters() if name in hidden)
-
-    @cached_property
-    def _root(self) -> nn.Module:
-        """What is trained, on the meta device."""
-        model = blueprint(self.config, self.rewrites)
-        return model if self.objective is None else root_module(self.objective, model)
-
-    def ema_bytes(self) -> int:
-        """Bytes of the moving average of the weights."""
-        return self.weight_bytes if self.ema else 0
 
 
 def plan(
@@ -233,17 +145,10 @@ def _with_objective(
 
 def _with_largest(found: Plan, work: Workload, room: int) -> Plan:
     """The plan with the largest batches that fit into this number of bytes."""
-
-    def training(batch: int) -> int:
-        return work.with_heap(work.training_bytes(batch), training=True)
-
-    def inference(batch: int) -> int:
-        return work.with_heap(work.inference_bytes(batch), training=False)
-
     return replace(
         found,
-        largest_training_batch=largest_batch(training, room),
-        largest_inference_batch=largest_batch(inference, room),
+        largest_training_batch=largest_batch(work.training_process_bytes, room),
+        largest_inference_batch=largest_batch(work.inference_process_bytes, room),
     )
 
 
@@ -261,7 +166,7 @@ def rewrites_of(model: str | ModelConfig) -> tuple[Rewrite, ...]:
 
 def _measure(work: Workload, name: str, batch_size: int, runtime: int) -> Plan:
     counted = count(work.config, work.rewrites)
-    training, inference = work.training_bytes(batch_size), work.inference_bytes(batch_size)
+    training = work.training_bytes(batch_size)
     held = runtime if work.device.type == "cpu" else _CUDA_CONTEXT
     return Plan(
         model=name,
@@ -280,11 +185,11 @@ def _measure(work: Workload, name: str, batch_size: int, runtime: int) -> Plan:
         optimizer=work.optimizer_bytes,
         ema=work.ema_bytes(),
         activations=training - work.resting_bytes(),
-        inference_bytes=inference,
+        inference_bytes=work.inference_bytes(batch_size),
         training_bytes=training,
         runtime_bytes=held,
-        training_process_bytes=held + work.with_heap(training, training=True),
-        inference_process_bytes=held + work.with_heap(inference, training=False),
+        training_process_bytes=held + work.training_process_bytes(batch_size),
+        inference_process_bytes=held + work.inference_process_bytes(batch_size),
     )
 
 
