@@ -13,7 +13,8 @@ from timm.data import auto_augment as timm_augment
 from vitrail.data.augment import alternating_flip, image_transform
 from vitrail.data.augment_ops import OPERATIONS, Canvas, gaussian_blur, operation_names
 from vitrail.data.augment_options import Augment
-from vitrail.data.loader import OneView, TrainLoader, weighted_order
+from vitrail.data.loader import OneView, TrainLoader
+from vitrail.data.order import weighted_order
 from vitrail.data.preprocess import Preprocess
 from vitrail.data.randaugment_policy import RandAugmentPolicy, parse_policy
 from vitrail.data.seeds import seed_cpu

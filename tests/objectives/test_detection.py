@@ -48,6 +48,33 @@ def test_every_block_of_a_detr_has_the_set_loss():
     torch.testing.assert_close(loss.parts["edges"], set_loss(model(pixels), TARGETS.boxes, LEARNED).edges)
 
 
+def test_groups_of_queries_have_the_mean_of_their_losses_and_only_the_first_is_kept():
+    torch.manual_seed(0)
+    sizes = {**TINY, "object_classes": 3, "patch_size": 8, "decoder_depth": 2, "num_queries": 4}
+    model = create_model("universal_vit_tiny_patch16_224", tasks=("detection",), **sizes).eval()
+    names = [name for name, _ in model.named_parameters()]
+    objective = DetectionConfig(groups=3).build(model, None)
+    assert [name for name, _ in objective.named_parameters()] == ["others", *(f"model.{name}" for name in names)]
+    pixels = torch.randn(2, 3, 32, 32)
+    loss = objective(Batch(pixels, TARGETS), Moment(0))
+    totals, own = [], model.head.decoder.places
+    for places in (own.detach().clone(), *objective.others.detach()):
+        with torch.no_grad():
+            own.copy_(places)  # each group alone, in place of the model's
+        blocks = model.head.forward_blocks(model.forward_features(pixels))
+        totals.append(sum(set_loss(block, TARGETS.boxes, LEARNED).total for block in blocks))
+    torch.testing.assert_close(loss.total, torch.stack(totals).mean())
+    loss.total.backward()
+    assert objective.others.grad.abs().amax(dim=(1, 2)).min() > 0
+
+
+@pytest.mark.parametrize("groups", [0, 2])
+def test_groups_that_cannot_be(groups: int):
+    model = create_model("compact_detector_small_128", **TINY)
+    with pytest.raises(vitrail.VitrailError, match=f"objective.groups is {groups}"):
+        DetectionConfig(groups=groups).build(model, None)
+
+
 def test_objects_of_a_batch_are_padded():
     target = BoxTarget(TARGETS.boxes[0], TARGETS.labels[0], TARGETS.crowd[0])
     assert isinstance(target, Ragged)

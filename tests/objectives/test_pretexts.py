@@ -11,9 +11,10 @@ from vitrail.data.loader import Batch
 from vitrail.data.preprocess import Preprocess
 from vitrail.errors import VitrailError
 from vitrail.models.registry import model_config
+from vitrail.objectives.augmentation import Augmentation
 from vitrail.objectives.dino import DINOObjectiveConfig
 from vitrail.objectives.jigsaw import JigsawConfig
-from vitrail.objectives.objective import Augmentation, Moment
+from vitrail.objectives.objective import Moment
 from vitrail.objectives.rotation import RotationConfig
 
 TINY = model_config(

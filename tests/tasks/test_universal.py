@@ -5,13 +5,17 @@ from dataclasses import replace
 import pytest
 import torch
 
+from vitrail.data.joint import BoxTargets
 from vitrail.data.loader import Batch
 from vitrail.data.open import open_source, read_image
 from vitrail.data.preprocess import Preprocess
 from vitrail.errors import VitrailError
-from vitrail.models.registry import model_config
-from vitrail.objectives.objective import Augmentation, Labels, Moment
+from vitrail.models.registry import create_model, model_config
+from vitrail.objectives.augmentation import Augmentation
+from vitrail.objectives.detection import BoxLoss
+from vitrail.objectives.objective import Labels, Moment
 from vitrail.objectives.registry import objective_config
+from vitrail.objectives.universal import WeightedSum
 from vitrail.task_spec import TaskSpec
 from vitrail.tasks.registry import resolve
 from vitrail.tasks.universal import Universal
@@ -78,6 +82,19 @@ def test_the_loss_is_the_weighted_sum_of_those_of_the_tasks():
         {name: value.item() for name, value in alone.items()}
     )
     assert len(list(objective.parameters())) == len(list(net.parameters()))
+
+
+def test_a_detr_among_the_tasks_has_the_loss_after_every_block():
+    sizes = {"image_size": 32, "patch_size": 8, "embed_dim": 16, "depth": 1, "num_heads": 2}
+    decoder = {"decoder_depth": 2, "num_queries": 4, "object_classes": 3}
+    net = create_model("universal_vit_tiny_patch16_224", tasks=("detection", "depth"), **sizes, **decoder).eval()
+    boxes = BoxTargets(torch.tensor([[[0.1, 0.2, 0.5, 0.6]]]), torch.tensor([[2]]), torch.tensor([[False]]))
+    pixels = torch.randn(1, 3, 32, 32)
+    together = WeightedSum(net, {"detection": BoxLoss(net)}, {"detection": 1.0})
+    alone = BoxLoss(net.only("detection"))
+    losses = together(Batch(pixels, {"detection": boxes}), Moment(0)), alone(Batch(pixels, boxes), Moment(0))
+    torch.testing.assert_close(losses[0].total, losses[1].total)
+    assert losses[0].total > alone.loss_of(net(pixels).detection, boxes).total
 
 
 def test_metrics_are_those_of_each_task():

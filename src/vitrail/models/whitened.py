@@ -41,4 +41,7 @@ class WhitenedViTConfig(PositionedFields, BlockFields, ClassifierFields):
         return model
 
 
-VARIANTS = {"whitened_small_32": WhitenedViTConfig()}
+VARIANTS = {
+    "whitened_small_32": WhitenedViTConfig(),
+    "whitened_deep_32": WhitenedViTConfig(stem=((64, 64), (256, 256, 256, 256)), depth=1),
+}

@@ -19,8 +19,9 @@ from ..errors import VitrailError
 from ..models.fields import ModelConfig
 from ..nn import BaseVisionModel, BiasedCosine, DualEncoder
 from ..tasks.task import Task
+from .augmentation import Augmentation
 from .image_tower import with_text_encoder
-from .objective import Augmentation, Labels, Loss, Moment, Objective, ObjectiveConfig
+from .objective import Labels, Loss, Moment, Objective, ObjectiveConfig
 
 _LARGEST_SCALE = 100.0
 """Largest scale of CLIP's cosines: a larger one made its training unstable (Radford et al., 2021, section 2.5)."""

@@ -15,8 +15,9 @@ from ..nn import BaseVisionModel
 from ..tasks.depth import Depth
 from ..tasks.maps import resized_map
 from ..tasks.task import Task
+from .augmentation import Augmentation
 from .dense_head import with_dense_head
-from .objective import Augmentation, Labels, Loss, ObjectiveConfig, OutputObjective
+from .objective import Labels, Loss, ObjectiveConfig, OutputObjective
 from .segmentation import MapView, dense_size
 
 

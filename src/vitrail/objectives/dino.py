@@ -15,8 +15,9 @@ from ..data.loader import Batch, Views
 from ..errors import VitrailError
 from ..models.fields import ModelConfig, pair
 from ..nn import BaseVisionModel, PrototypeHead, init_vit
+from .augmentation import Augmentation, Transform
 from .encoders import EncoderObjectiveConfig, embedding_dim
-from .objective import Augmentation, Labels, Loss, Moment, Objective, Transform
+from .objective import Labels, Loss, Moment, Objective
 
 _GLOBAL = 2
 """Views of a sample that the teacher sees."""

@@ -18,8 +18,9 @@ from ..models.fields import ModelConfig
 from ..nn import BaseVisionModel
 from ..tasks.maps import resized_logits
 from ..tasks.task import Task
+from .augmentation import Augmentation
 from .dense_head import with_dense_head
-from .objective import Augmentation, Labels, Loss, ObjectiveConfig, OutputObjective
+from .objective import Labels, Loss, ObjectiveConfig, OutputObjective
 
 
 class PixelLoss(OutputObjective):

@@ -5,17 +5,18 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..data.joint import JointView
 from ..data.loader import Batch, Views
 from ..errors import VitrailError
 from ..models.fields import ModelConfig
-from ..nn import BaseVisionModel
+from ..nn import BaseVisionModel, SequentialModel, TaskHeads
 from ..tasks.universal import Universal
 from ..tasks.universal_labels import samples_of
+from .augmentation import Augmentation
 from .detection import DetectionConfig
-from .objective import Augmentation, Labels, Loss, Moment, Objective, ObjectiveConfig, OutputObjective
+from .objective import Labels, Loss, Moment, Objective, ObjectiveConfig, OutputObjective
 from .segmentation import dense_size, packed
 
 
@@ -23,9 +24,12 @@ class WeightedSum(Objective):
     """Weighted sum of the losses of several tasks.
 
     Args:
-        model: pixels -> TaskOutputs.
+        model: pixels -> TaskOutputs, whose head is `TaskHeads`.
         objectives: objective of each task, around the same model.
         weights: weight of each.
+
+    Raises:
+        VitrailError: a model without `TaskHeads`.
     """
 
     def __init__(
@@ -38,11 +42,18 @@ class WeightedSum(Objective):
         # Not as submodules: each has the same model, which is saved once.
         self.losses = dict(objectives)
         self.weights = dict(weights)
+        if not isinstance(self._heads, TaskHeads):
+            raise VitrailError("objective universal needs a model with a head for each task, such as universal_vit_*")
+
+    @property
+    def _heads(self) -> nn.Module | None:
+        return self.model.head if isinstance(self.model, SequentialModel) else None
 
     def forward(self, batch: Batch, moment: Moment) -> Loss:
-        output = self.model(batch.pixels)
+        heads, tokens = self._heads, self.model.forward_features(batch.pixels)
+        assert isinstance(heads, TaskHeads)
         found = {
-            name: objective.loss_of(getattr(output, name), batch.targets[name])
+            name: objective.loss_of_head(heads[name], tokens, batch.targets[name])
             for name, objective in self.losses.items()
         }
         total = torch.stack([self.weights[name] * loss.total for name, loss in found.items()]).sum()

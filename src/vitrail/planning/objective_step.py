@@ -13,7 +13,8 @@ from ..errors import VitrailError
 from ..models.fields import ModelConfig, pair
 from ..nn import BaseVisionModel
 from ..nn.init import without_weights
-from ..objectives.objective import Augmentation, Labels, Objective, ObjectiveConfig
+from ..objectives.augmentation import Augmentation
+from ..objectives.objective import Labels, Objective, ObjectiveConfig
 from ..objectives.registry import objective_config
 from ..tasks.registry import TASKS, resolve
 from ..tasks.task import Task

@@ -15,7 +15,7 @@ from ..errors import VitrailError
 from ..models.fields import ModelConfig, pair
 from ..models.registry import canonical_name, model_config, override
 from ..nn import BaseVisionModel, init_vit
-from ..objectives.objective import Transform
+from ..objectives.augmentation import Transform
 from ..rewrites.registry import merge_lora, rewrite
 from ..tasks.placed import PlacedTask
 from ..tasks.task import Task

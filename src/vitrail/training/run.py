@@ -18,7 +18,8 @@ from ..errors import VitrailError
 from ..machine.allocator import keep_freed_memory
 from ..models.fields import ModelConfig
 from ..nn import BaseVisionModel
-from ..objectives.objective import ObjectiveConfig, Transform
+from ..objectives.augmentation import Transform
+from ..objectives.objective import ObjectiveConfig
 from ..objectives.registry import objective_config
 from ..progress import Say, Track, discard_message, silent
 from .advice import bad_files_listed, memory_advice, no_empty_folder, reading_advice

@@ -20,7 +20,8 @@ from ..data.targets import Targets
 from ..engines.precision import on_device, place_model, reduced_precision
 from ..models.fields import ModelConfig
 from ..nn import BaseVisionModel, checkpoint_activations
-from ..objectives.objective import Augmentation, Labels, Objective, ObjectiveConfig, Transform
+from ..objectives.augmentation import Augmentation, Transform
+from ..objectives.objective import Labels, Objective, ObjectiveConfig
 from ..planning.flops import count
 from ..tasks.task import Task
 from .batch_statistics import STATISTICS_IMAGES, norms_with_statistics, updated_norms, with_statistics

@@ -34,7 +34,10 @@ pytree.register_dataclass(Memory)
 
 
 class QuerySelfAttention(nn.Module):
-    """Self-attention of the queries, by which they avoid duplicates (Carion et al., 2020, section 3.2)."""
+    """Self-attention of the queries, by which they avoid duplicates (Carion et al., 2020, section 3.2).
+
+    Queries with a grid (G, Q) are G groups, each of which attends to itself (Chen et al., 2023, "Group DETR").
+    """
 
     def __init__(self, dim: int, num_heads: int, *, dropout: float = 0.0) -> None:
         super().__init__()
@@ -42,8 +45,10 @@ class QuerySelfAttention(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, queries: Tokens, memory: Memory) -> Tokens:
-        placed = queries.x + memory.places
-        return queries.with_x(self.dropout(self.attention(placed, placed, queries.x)))
+        placed, values = queries.x + memory.places, queries.x
+        if len(queries.grid) > 1:
+            placed, values = (x.unflatten(1, queries.grid).flatten(0, 1) for x in (placed, values))
+        return queries.with_x(self.dropout(self.attention(placed, placed, values).view_as(queries.x)))
 
 
 class QueryCrossAttention(nn.Module):
@@ -100,18 +105,24 @@ class QueryDecoder(nn.Module):
         self.norm = norm
 
     def forward(self, tokens: Tokens) -> Tokens:
-        queries = self._after_blocks(tokens)[-1]
+        queries = self._after_blocks(tokens, self.places)[-1]
         return queries.with_x(self.norm(queries.x))
 
-    def forward_blocks(self, tokens: Tokens) -> tuple[Tokens, ...]:
-        """Queries after each block and the norm, the last as in `forward`, for losses on all of them."""
-        return tuple(queries.with_x(self.norm(queries.x)) for queries in self._after_blocks(tokens))
+    def forward_blocks(self, tokens: Tokens, others: Float[Tensor, "G Q D"] | None = None) -> tuple[Tokens, ...]:
+        """Queries after each block and the norm, the last as in `forward`, for losses on all of them.
 
-    def _after_blocks(self, tokens: Tokens) -> list[Tokens]:
-        patches = tokens.without_prefix()
-        places = self.places.expand(patches.x.shape[0], -1, -1)
+        Args:
+            tokens: of the image.
+            others: embeddings of further groups of queries, which follow the own ones, see `QuerySelfAttention`.
+        """
+        places = self.places if others is None else torch.cat([self.places[None], others])
+        return tuple(queries.with_x(self.norm(queries.x)) for queries in self._after_blocks(tokens, places))
+
+    def _after_blocks(self, tokens: Tokens, places: Float[Tensor, "*groups Q D"]) -> list[Tokens]:
+        patches, grid = tokens.without_prefix(), tuple(places.shape[:-1])
+        places = places.flatten(0, -2).expand(patches.x.shape[0], -1, -1)
         memory = Memory(places, self.positions(patches), patches)
-        queries = Tokens(torch.zeros_like(places), grid=(self.places.shape[0],))
+        queries = Tokens(torch.zeros_like(places), grid=grid)
         after = []
         for block in self.blocks:
             queries = self.blocks.run(block, queries, memory)

@@ -1,6 +1,7 @@
 """Detection head: Tokens -> Detections."""
 
-from torch import nn
+from jaxtyping import Float
+from torch import Tensor, nn
 
 from ..tokens import Tokens
 from .decoder import QueryDecoder
@@ -29,9 +30,14 @@ class DetectionHead(nn.Module):
     def forward(self, tokens: Tokens) -> Detections:
         return self._predict(self.decoder(tokens))
 
-    def forward_blocks(self, tokens: Tokens) -> tuple[Detections, ...]:
-        """Detections after each block of the decoder, the last as in `forward`, for auxiliary losses (section 3.2)."""
-        return tuple(self._predict(queries) for queries in self.decoder.forward_blocks(tokens))
+    def forward_blocks(self, tokens: Tokens, others: Float[Tensor, "G Q D"] | None = None) -> tuple[Detections, ...]:
+        """Detections after each block of the decoder, the last as in `forward`, for auxiliary losses (section 3.2).
+
+        Args:
+            tokens: of the image.
+            others: further groups of queries, whose detections follow, see `QueryDecoder.forward_blocks`.
+        """
+        return tuple(self._predict(queries) for queries in self.decoder.forward_blocks(tokens, others))
 
     def _predict(self, queries: Tokens) -> Detections:
         return Detections(self.classify(queries.x), self.box(queries.x))
