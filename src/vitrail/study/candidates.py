@@ -16,6 +16,7 @@ CANDIDATES: dict[Kind, tuple[str, ...]] = {
         "compact_tiny_16",
         "compact_small_32",
         "whitened_small_32",
+        "whitened_deep_32",
         "compact_small_64",
         "compact_small_128",
     ),
