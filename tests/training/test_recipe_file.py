@@ -63,7 +63,7 @@ def test_options_of_an_objective_are_those_of_the_inferred_task():
     assert recipe.objective == SupervisedConfig(mixup=0.2)
     assert set_fields(Recipe(), ["objective.name=mae"], infer).objective == MAEObjectiveConfig()
     assert len(asked) == 1
-    with pytest.raises(VitrailError, match=r"objective detection has no field loss: there are none"):
+    with pytest.raises(VitrailError, match=r"objective detection has no field loss: valid are groups"):
         set_fields(Recipe(), ["objective.loss=bce"], lambda: TaskSpec("detection"))
 
 
