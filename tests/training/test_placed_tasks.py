@@ -150,7 +150,7 @@ def test_the_threshold_of_a_detector_is_fitted_to_the_validation_images(
 ) -> None:
     """Against trying all thresholds on the predictions of the finished checkpoint."""
     monkeypatch.setattr("vitrail.tasks.shown_objects.FEWEST_OBJECTS", 1)
-    source = SOURCE.replace("val=6", "val=16")
+    source = SOURCE.replace("val=6", "val=8")
     recipe = replace(RECIPE, overrides={**TINY, **DECODERS["detection"]}, steps=12, evaluate_every=6)
     run = vitrail.train(source, recipe, task="detection", out=tmp_path / "run")
     task = resolve(run.checkpoint.task)
@@ -159,7 +159,7 @@ def test_the_threshold_of_a_detector_is_fitted_to_the_validation_images(
     names = run.checkpoint.class_names
     samples = [one for one in open_source(source, task=TaskSpec("detection")).samples if one.split == "val"]
     every = list(vitrail.predict(run.path, source, split="val", threshold=0.0, precision="float32"))
-    assert len(samples) == len(every) == 16
+    assert len(samples) == len(every) == 8
 
     def f1(threshold: float) -> float:
         right = errors = 0
@@ -194,7 +194,7 @@ def test_the_threshold_of_a_detector_is_fitted_to_the_validation_images(
 
 def test_the_threshold_of_a_universal_model_is_fitted_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("vitrail.tasks.shown_objects.FEWEST_OBJECTS", 1)
-    source = SOURCE.replace("val=6", "val=16")
+    source = SOURCE.replace("val=6", "val=8")
     recipe = replace(RECIPE, overrides={**TINY, **DECODERS["universal"]})
     run = vitrail.train(source, recipe, task="universal", out=tmp_path / "run")
     task = resolve(run.checkpoint.task)
@@ -214,7 +214,10 @@ def classifier(tmp_path_factory: pytest.TempPathFactory) -> vitrail.Run:
     return vitrail.train(SOURCE, recipe, out=tmp_path_factory.mktemp("vit") / "run")
 
 
-@pytest.mark.parametrize(("task", "decoder"), [("segmentation", "linear"), ("depth", "dpt")])
+@pytest.mark.parametrize(
+    ("task", "decoder"),
+    [("segmentation", "linear"), pytest.param("depth", "dpt", marks=pytest.mark.exhaustive)],
+)
 def test_weights_of_a_vit_get_a_head_for_pixels(
     task: str, decoder: str, classifier: vitrail.Run, tmp_path: Path
 ) -> None:
@@ -233,9 +236,10 @@ def test_weights_of_a_vit_get_a_head_for_pixels(
     assert rows[-1]["train_loss"] < rows[0]["train_loss"]
     assert vitrail.load(run.path).config == run.checkpoint.config
     again = vitrail.train(SOURCE, start, task=task, weights=run.path, out=tmp_path / "again").checkpoint
+    weights = run.checkpoint.model.state_dict()
     for name, tensor in again.model.state_dict().items():
         if tensor.is_floating_point() and "running" not in name:
-            torch.testing.assert_close(tensor, run.checkpoint.model.state_dict()[name], rtol=1e-3, atol=1e-4)
+            torch.testing.assert_close(tensor, weights[name], rtol=1e-3, atol=1e-4)
 
 
 def test_a_segmenter_of_several_levels_is_trained_by_its_name(tmp_path: Path) -> None:
