@@ -36,6 +36,19 @@ def test_captions(tmp_path: Path):
     assert labels(tmp_path) == {"a.png": ("a cat",), "b.png": ("a dog",)}
 
 
+def test_a_list_has_several_captions_and_a_bracket_is_no_list(tmp_path: Path):
+    images(tmp_path, "a.png", "b.png")
+    rows = [{"file_name": "a.png", "text": ["a cat", "cats"]}, {"file_name": "b.png", "text": "[blurred] a dog"}]
+    lines(tmp_path / "metadata.jsonl", *rows)
+    assert labels(tmp_path) == {"a.png": ("a cat", "cats"), "b.png": ("[blurred] a dog",)}
+
+
+def test_file_name_wins_over_other_columns_of_paths(tmp_path: Path):
+    images(tmp_path, "train/1.png", "train/2.png")
+    (tmp_path / "train/metadata.csv").write_text("filename,file_name,label\nold,1.png,cat\nold,2.png,dog\n")
+    assert labels(tmp_path) == {"train/1.png": ("cat",), "train/2.png": ("dog",)}
+
+
 def test_classes_of_json_lines_with_and_without_the_folder(tmp_path: Path):
     images(tmp_path, "a.png", "b.png", "c.png")
     rows = [{"file_name": "a.png", "label": 3}, {"file_name": "b.png", "label": "dog"}, {"file_name": "c.png"}]

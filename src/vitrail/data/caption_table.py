@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import VitrailError
-from ..plain import short
+from ..plain import Unreadable, parse_json, short
 from ..task_spec import TaskSpec
 from .annotated import IMAGE_TEXT, Annotated, make_source, task_note
 from .csv_columns import FOLD_COLUMNS, INDEX_COLUMNS, LABEL_COLUMNS, PATH_COLUMNS, SPLIT_COLUMNS, is_number
@@ -82,7 +82,7 @@ def caption_rows(table: Table, column: int, task: TaskSpec | None) -> Source:
                 reason = f"{len(cells)} cells, where the header has {len(names)} (line {line})"
                 yield BadFile(cells[place] if place < len(cells) else f"line {line}", reason)
             else:
-                yield f"line {line}", cells[place], cells[column], None if split is None else cells[split]
+                yield f"line {line}", cells[place], _listed(cells[column]), None if split is None else cells[split]
 
     return _joined(table.path, table.base, rows(), f"captions from column {names[column]}", task)
 
@@ -152,6 +152,16 @@ def _file_name(base: Path, name: str) -> str:
     if "\\" in name and not os.path.isfile(os.path.join(base, name)):
         name = name.replace("\\", "/")
     return os.path.normpath(name) if name else ""
+
+
+def _listed(cell: str) -> Any:
+    """The captions of a cell that is a list in JSON, as `read_json_lines` writes one; any other cell as it is."""
+    if not cell.lstrip().startswith("["):
+        return cell
+    try:
+        return parse_json(cell)
+    except Unreadable:  # a caption that starts with a bracket
+        return cell
 
 
 def _captions(value: Any) -> tuple[list[str], str]:

@@ -11,7 +11,7 @@ from ..errors import VitrailError
 from ..task_spec import TaskSpec
 from .annotated import IMAGE_TEXT
 from .caption_table import CAPTION_COLUMNS
-from .csv_columns import LABEL_COLUMNS, SPLIT_COLUMNS
+from .csv_columns import LABEL_COLUMNS, PATH_COLUMNS, SPLIT_COLUMNS
 from .folder_source import subfolders
 from .samples import SPLIT_WORDS, BadFile, Source
 from .table import Table, read_csv, read_json_lines
@@ -52,7 +52,8 @@ def _tables(root: Path) -> list[tuple[str, Table]]:
 
 def _joined(root: Path, tables: list[tuple[str, Table]]) -> Table:
     """One table, with paths relative to the root; rows in the folder of a split have it, if they state no other."""
-    names = list(dict.fromkeys(name for _, table in tables for name in table.names))
+    others = {*PATH_COLUMNS} - {_PATH}  # such as the name that a file once had
+    names = list(dict.fromkeys(name for _, table in tables for name in table.names if name.lower() not in others))
     split = next((name for name in names if name.lower() in SPLIT_COLUMNS), SPLIT_COLUMNS[0])
     if split not in names and any(folder for folder, _ in tables):
         names.append(split)
