@@ -98,6 +98,7 @@ class QueryDecoder(nn.Module):
         self, num_queries: int, dim: int, positions: nn.Module, blocks: Iterable[nn.Module], norm: nn.Module
     ) -> None:
         super().__init__()
+        self.num_queries = num_queries
         self.places = nn.Parameter(torch.empty(num_queries, dim))
         nn.init.normal_(self.places)
         self.positions = positions
@@ -105,7 +106,7 @@ class QueryDecoder(nn.Module):
         self.norm = norm
 
     def forward(self, tokens: Tokens) -> Tokens:
-        queries = self._after_blocks(tokens, self.places)[-1]
+        queries = self._after_blocks(tokens, self.places, (self.num_queries,))[-1]
         return queries.with_x(self.norm(queries.x))
 
     def forward_blocks(self, tokens: Tokens, others: Float[Tensor, "G Q D"] | None = None) -> tuple[Tokens, ...]:
@@ -115,12 +116,16 @@ class QueryDecoder(nn.Module):
             tokens: of the image.
             others: embeddings of further groups of queries, which follow the own ones, see `QuerySelfAttention`.
         """
-        places = self.places if others is None else torch.cat([self.places[None], others])
-        return tuple(queries.with_x(self.norm(queries.x)) for queries in self._after_blocks(tokens, places))
+        places: Tensor = self.places
+        grid: tuple[int, ...] = (self.num_queries,)
+        if others is not None:
+            places = torch.cat([places, others.flatten(0, 1)])
+            grid = (1 + len(others), self.num_queries)
+        return tuple(queries.with_x(self.norm(queries.x)) for queries in self._after_blocks(tokens, places, grid))
 
-    def _after_blocks(self, tokens: Tokens, places: Float[Tensor, "*groups Q D"]) -> list[Tokens]:
-        patches, grid = tokens.without_prefix(), tuple(places.shape[:-1])
-        places = places.flatten(0, -2).expand(patches.x.shape[0], -1, -1)
+    def _after_blocks(self, tokens: Tokens, places: Float[Tensor, "N D"], grid: tuple[int, ...]) -> list[Tokens]:
+        patches = tokens.without_prefix()
+        places = places.expand(patches.x.shape[0], -1, -1)
         memory = Memory(places, self.positions(patches), patches)
         queries = Tokens(torch.zeros_like(places), grid=grid)
         after = []
