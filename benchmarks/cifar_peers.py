@@ -26,6 +26,7 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import models, transforms
 from vit_pytorch.cct import CCT
 
+from vitrail.machine.allocator import keep_freed_memory
 from vitrail.machine.facts import has_fast_bfloat16
 
 MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
@@ -152,6 +153,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
     torch.manual_seed(given.seed)
+    keep_freed_memory()  # as vitrail does
     bfloat16 = has_fast_bfloat16(torch.device("cpu"))
     peer = Peer(given.peer)
     training, test = Images(given.folder / "train", peer.transform), Images(given.folder / "test", PLAIN)

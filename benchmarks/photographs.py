@@ -28,6 +28,7 @@ import vitrail
 from vitrail.data.open import open_source, read_image
 from vitrail.data.resize import resize
 from vitrail.data.samples import Sample
+from vitrail.machine.allocator import keep_freed_memory
 from vitrail.machine.facts import has_fast_bfloat16
 
 SIDE, KEPT_SIDE = 128, 160
@@ -132,6 +133,7 @@ def main() -> None:
     parser.add_argument("--lr", type=float, default=2e-3)
     given = parser.parse_args()
     given.bfloat16 = has_fast_bfloat16(torch.device("cpu"))
+    keep_freed_memory()  # for the ResNet-18, too
     with tempfile.TemporaryDirectory() as place:
         folder = first_classes(given.folder.resolve(), given.classes, Path(place)) if given.classes else given.folder
         pooled = torch.cat([compared(folder, given, seed) for seed in given.seeds])
