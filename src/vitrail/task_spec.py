@@ -6,6 +6,9 @@ from typing import Any
 from .errors import VitrailError
 from .plain import short
 
+NAMES = "_names"
+"""End of the names of options that are names of outputs."""
+
 
 @dataclass(frozen=True, slots=True)
 class TaskSpec:
@@ -16,7 +19,8 @@ class TaskSpec:
 
     Attributes:
         name: "classification", "regression", "embedding", or a task of another package.
-        options: (name, JSON value) pairs in alphabetical order; missing ones have the task's defaults.
+        options: (name, JSON value) pairs in alphabetical order; missing ones have the task's defaults. One called
+            `*_names` has the names of further outputs, of a model for several tasks.
     """
 
     name: str

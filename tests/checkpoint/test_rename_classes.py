@@ -9,11 +9,14 @@ import torch
 
 from tests.evaluation.small_checkpoint import CLASSES, tiny_checkpoint
 from vitrail.checkpoint.atomic import verify_folder
-from vitrail.checkpoint.contract import load, save
+from vitrail.checkpoint.contract import Checkpoint, load, save
 from vitrail.checkpoint.native import write_native
-from vitrail.checkpoint.rename_classes import parse_renames, rename_classes, renamed
+from vitrail.checkpoint.rename_classes import parse_renames, rename_classes
 from vitrail.cli.main import main
+from vitrail.data.preprocess import Preprocess
 from vitrail.errors import VitrailError
+from vitrail.models.registry import create_model
+from vitrail.task_spec import TaskSpec
 from vitrail.training.run_lock import RunLock
 
 
@@ -126,13 +129,14 @@ def test_a_failed_write_leaves_the_old_names(tmp_path: Path, monkeypatch: pytest
 
 
 def test_errors_name_the_way_out(tmp_path: Path) -> None:
+    save(tiny_checkpoint(), tmp_path / "model")
     for names, words in [
         ({"cta": "x"}, "no class 'cta': did you mean cat"),
         ({"cat": " "}, "the new name of 'cat' is empty"),
         ({"cat": "dog"}, "two classes would have the name 'dog'"),
     ]:
         with pytest.raises(VitrailError, match=words):
-            renamed(CLASSES, names)
+            rename_classes(tmp_path / "model", names)
     with pytest.raises(VitrailError, match="write OLD=NEW"):
         parse_renames(CLASSES, ["cat"])
     with pytest.raises(VitrailError, match="renamed twice"):
@@ -146,3 +150,17 @@ def test_weights_of_another_library_are_renamed_in_a_copy_only(tmp_path: Path) -
     with pytest.raises(VitrailError):
         rename_classes(tmp_path / "bare.safetensors", {"cat": "Katze"})
     assert (tmp_path / "bare.safetensors").read_bytes() == (tmp_path / "model" / "model.safetensors").read_bytes()
+
+
+def test_a_class_of_several_tasks_is_renamed_in_each(tmp_path: Path) -> None:
+    names = {"object_names": ["cat", "dog"], "pixel_names": ["dog"]}
+    task = TaskSpec.of("universal", tasks=["detection", "segmentation"], **names)
+    fields = {"stem": ((4, 2), (8, 2), (16, 2)), "embed_dim": 16, "num_heads": 2, "depth": 1, "image_size": 32}
+    heads = {"tasks": ("detection", "segmentation"), "object_classes": 2, "pixel_classes": 1}
+    model = create_model("compact_universal_small_128", **fields, **heads, dense_dim=8, pyramid_dim=8, task=task)
+    save(Checkpoint(model, (), Preprocess()), tmp_path / "model")
+    assert rename_classes(tmp_path / "model", ["dog=Hund"]) == ("cat", "Hund")
+    options = dict(load(tmp_path / "model").config.task.options)
+    assert (options["object_names"], options["pixel_names"]) == (("cat", "Hund"), ("Hund",))
+    with pytest.raises(VitrailError, match="no class 'dog'"):
+        rename_classes(tmp_path / "model", ["dog=Hund"])

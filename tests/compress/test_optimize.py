@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from PIL import Image
+from torch.utils._pytree import tree_leaves, tree_structure
 
 import vitrail
 from vitrail.compress import candidates
@@ -89,6 +90,36 @@ def test_an_exact_setting_is_stored_and_used(folder: Path, photos: Path, monkeyp
     torch.testing.assert_close(
         vectors, vitrail.embed(folder, photos, engine="torch", precision="float32").vectors, atol=1e-4, rtol=1e-4
     )
+
+
+SMALL = {"stem": ((4, 2), (8, 2), (16, 2)), "embed_dim": 16, "num_heads": 2, "depth": 1, "image_size": 32}
+SEVERAL = {
+    "detection": ("compact_detector_small_128", {"num_classes": 3, "pyramid_dim": 8}, NAMES),
+    "universal": ("compact_universal_small_128", {"dense_dim": 8, "pyramid_dim": 8}, ()),
+}
+
+
+@pytest.mark.parametrize("engine", ["openvino", pytest.param("onnxruntime", marks=pytest.mark.exhaustive)])
+@pytest.mark.parametrize("kind", ["detection", pytest.param("universal", marks=pytest.mark.exhaustive)])
+def test_a_graph_with_several_outputs_is_stored_and_used(
+    kind: str, engine: str, tmp_path: Path, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name, fields, names = SEVERAL[kind]
+    model = vitrail.create_model(name, **SMALL, **fields)
+    vitrail.save(vitrail.Checkpoint(model, names, vitrail.Preprocess(image_size=(32, 32))), tmp_path / "checkpoint")
+    only(monkeypatch, "torch", engine)
+    raced(monkeypatch, {"torch, float32": 1.2, f"{engine}, float32": 2.0})
+    found = optimize(tmp_path / "checkpoint")
+    assert found.chosen is not None
+    assert found.chosen.name == f"{engine}, float32"
+    checkpoint = vitrail.load(tmp_path / "checkpoint")
+    fast, plain = (make_predictor(checkpoint, engine=engine) for engine in ("auto", "torch"))
+    assert isinstance(fast.engine, StoredGraph)
+    batches = [torch.randint(0, 256, (3, 3, 32, 32), dtype=torch.uint8)]
+    (one,), (other,) = (list(predictor.outputs(batches)) for predictor in (fast, plain))
+    assert tree_structure(one) == tree_structure(other)
+    for mine, its in zip(tree_leaves(one), tree_leaves(other), strict=True):
+        torch.testing.assert_close(mine, its, rtol=1e-3, atol=1e-4)
 
 
 def test_a_choice_that_does_not_fit_is_named_and_not_used(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -173,6 +204,7 @@ def test_fewer_tokens_are_chosen_and_used(folder: Path, photos: Path, monkeypatc
     assert "The Pareto front" in page
 
 
+@pytest.mark.exhaustive
 def test_images_that_are_alike_measure_nothing(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     only(monkeypatch, "torch", "openvino")
     raced(monkeypatch, {"openvino, int8 and float32": 9.0, "openvino, float32": 1.5})

@@ -290,8 +290,6 @@ def test_class_folders_stay_class_folders(tmp_path: Path):
     for name in ("images/1.png", "labels/2.png", "img/3.png"):
         draw(root / name, 4, 3)
     assert open_source(root).task.name == "classification"
-    pair(tmp_path / "other", "a", INDEX)
-    assert open_source(tmp_path / "other", task=CLASSIFICATION).class_names == ("images", "masks")
     with pytest.raises(VitrailError, match="no annotations for --task segmentation: give it images/ and masks/"):
         open_source(root, task=TaskSpec("segmentation"))
 
@@ -308,3 +306,64 @@ def test_a_part_whose_masks_are_kept_back_is_not_used(tmp_path: Path):
     save(tmp_path / "masks/train/a.png", hidden)
     with pytest.raises(VitrailError, match=r"all pixels of all masks in .* are ignored"):
         open_source(tmp_path)
+
+
+def beside(root: Path, stem: str, mask: np.ndarray | None, ending: str = "_mask", image: str = ".jpg") -> None:
+    draw(root / f"{stem}{image}", 4, 3, (1, 1, 3, 2))
+    if mask is not None:
+        save(root / f"{stem}{ending}.png", mask)
+
+
+@pytest.mark.parametrize("ending", ["_mask", "_seg", "-mask", "_labelIds"])
+def test_masks_beside_their_images(tmp_path: Path, ending: str):
+    for folder in ("benign", "malign/deep"):
+        for number in range(3):
+            beside(tmp_path, f"{folder}/x ({number})", INDEX, ending)
+    source = open_source(tmp_path)
+    assert (source.task.name, len(source.samples), source.bad) == ("segmentation", 6, ())
+    assert source.samples[0].name == "benign/x (0).jpg"
+    assert read(source) == EXPECTED
+    assert source.notes[0] == "task segmentation: masks in benign and 1 more folders"
+    assert len(open_source(tmp_path, labelled=False).samples) == 6
+    classes = open_source(tmp_path, task=CLASSIFICATION)
+    assert (classes.class_names, len(classes.samples)) == (("benign", "malign"), 6)
+    assert any(note.startswith("6 of the images are maps of others beside them, such as") for note in classes.notes)
+
+
+def test_masks_beside_images_that_end_with_sat(tmp_path: Path):
+    for number in range(3):
+        draw(tmp_path / f"train/{number}_sat.jpg", 4, 3)
+        save(tmp_path / f"train/{number}_mask.png", INDEX)
+    source = open_source(tmp_path)
+    assert [(one.name, one.split) for one in source.samples] == [(f"train/{n}_sat.jpg", "train") for n in range(3)]
+    assert source.notes[0] == "task segmentation: masks in train"
+
+
+def test_further_and_missing_masks_beside_images(tmp_path: Path):
+    for stem in "abc":
+        beside(tmp_path, stem, INDEX)
+    save(tmp_path / "a_mask_1.png", INDEX)
+    beside(tmp_path, "d", None)
+    source = open_source(tmp_path)
+    assert len(source.samples) == 3
+    further = "a further map of a.jpg: join them in one file"
+    assert reasons(source) == {"d.jpg": "no mask", "a_mask_1.png": further}
+    assert source.notes[0] == "task segmentation: masks in the folder of the images"
+
+
+def test_photographs_of_masks_are_photographs(tmp_path: Path):
+    """Only where most images of a folder have one beside them are they maps."""
+    for number in range(4):
+        draw(tmp_path / f"with_mask/{number}.png", 4, 3)
+        draw(tmp_path / f"without_mask/{number}.png", 4, 3)
+    draw(tmp_path / "with_mask/0_mask.png", 4, 3)
+    draw(tmp_path / "with_mask/face_mask.png", 4, 3)
+    source = open_source(tmp_path)
+    assert (source.class_names, len(source.samples)) == (("with_mask", "without_mask"), 10)
+
+
+def test_images_and_their_masks_are_no_classes(tmp_path: Path):
+    for stem in "abc":
+        pair(tmp_path, stem, INDEX)
+    with pytest.raises(VitrailError, match="has images and maps of them in images, masks, no class folders"):
+        open_source(tmp_path, task=CLASSIFICATION)

@@ -105,3 +105,17 @@ def test_the_task_asks_for_its_column(tmp_path: Path):
     assert folder_format(tmp_path, CLASSIFICATION) is None
     with pytest.raises(VitrailError, match="has no annotations for --task detection"):
         open_source(tmp_path, task=TaskSpec("detection"))
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("metadata.csv", 'file_name,label\ncat/1.png,"x\n', "metadata.csv is not a CSV"),
+        ("metadata.jsonl", '{"file_name": "cat/1.png", "label": "x"\n', "metadata.jsonl names no image"),
+    ],
+)
+def test_a_broken_table_of_the_images_is_a_sentence(tmp_path: Path, name: str, text: str, message: str):
+    images(tmp_path, "cat/1.png", "dog/1.png")
+    (tmp_path / name).write_text(text)
+    with pytest.raises(VitrailError, match=message):
+        open_source(tmp_path)

@@ -12,12 +12,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from clip_files import left_edges, moving_square, write_video
 from PIL import Image
 
 from vitrail.data import braces, unpack
 from vitrail.data.braces import expand_braces
 from vitrail.data.open import Source, open_source, read_image
 from vitrail.errors import VitrailError
+from vitrail.task_spec import CLASSIFICATION, VIDEO
 
 Members = Sequence[tuple[str, bytes]]
 
@@ -347,3 +349,20 @@ def test_no_damage_loses_or_changes_a_label_silently(place: Path):
         found = labels_of(source)
         assert found.items() <= truth.items(), trial
         assert found == truth or any(bad.name == "s.tar" for bad in source.bad), trial
+
+
+def test_videos_in_shards(tmp_path: Path):
+    clip = moving_square()
+    data = write_video(tmp_path / "x.mp4", clip).read_bytes()
+    members = [(f"{key}.{kind}", content) for key in "ab" for kind, content in (("mp4", data), ("cls", key.encode()))]
+    path = tmp_path / "clips.tar"
+    path.write_bytes(tar_of(members))
+    source = open_source(path)
+    assert (source.task, source.class_names, source.notes) == (VIDEO, ("a", "b"), ("task video: clips in shards",))
+    assert left_edges(read_image(source.samples[1], 3).numpy()) == left_edges(clip.transpose(0, 3, 1, 2))
+    assert [one.clip for one in open_source(path, labelled=False, task=VIDEO).samples] == [True, True]
+    path.write_bytes(tar_of([*members, ("c.png", png(1)), ("c.cls", b"c")]))
+    mixed = open_source(path)
+    assert ([one.name for one in mixed.samples], mixed.task) == (["clips.tar/c"], CLASSIFICATION)
+    assert {bad.reason for bad in mixed.bad} == {f"{key}.mp4 is a video: --task video takes videos" for key in "ab"}
+    assert open_source(path, task=VIDEO).class_names == ("a", "b", "c"), "an image may be a clip by its content"

@@ -18,8 +18,9 @@ from vitrail.checkpoint.contract import Checkpoint
 from vitrail.data.decode import BadImage, unchanged
 from vitrail.data.preprocess import Preprocess
 from vitrail.errors import VitrailError
+from vitrail.lens.attention_maps import last_layer_map
 from vitrail.lens.explain import explain
-from vitrail.lens.explanation import explain_image, last_layer_map
+from vitrail.lens.explanation import explain_image
 from vitrail.lens.explore import explore
 from vitrail.lens.explorer.data import look
 from vitrail.lens.explorer.gallery import fitted

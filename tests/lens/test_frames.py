@@ -6,7 +6,8 @@ import pytest
 import torch
 from PIL import Image
 
-from vitrail.lens.explanation import explain_image, looked_at
+from vitrail.lens.attention_maps import looked_at
+from vitrail.lens.explanation import explain_image
 from vitrail.lens.explorer.ablate import Region, without
 from vitrail.lens.explorer.data import look
 from vitrail.lens.explorer.gallery import Gallery

@@ -4,9 +4,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from vitrail.lens.attention_maps import last_layer_map
 from vitrail.lens.attribution.layers import encoder_layers, reading
 from vitrail.lens.attribution.methods import METHODS
-from vitrail.lens.explanation import explain_image, last_layer_map
+from vitrail.lens.explanation import explain_image
 from vitrail.lens.explorer.data import look
 from vitrail.lens.observe import observe_attention
 from vitrail.lens.reading import head_reading, prefix_names, stated_reading

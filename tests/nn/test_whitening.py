@@ -102,6 +102,7 @@ def test_blocks_start_as_the_identity_and_the_grid_is_that_of_the_stem():
         assert torch.equal(block(tokens).x, tokens.x)
 
 
+@pytest.mark.exhaustive
 def test_training_fits_the_filters_once_and_fine_tuning_keeps_them(tmp_path: Path):
     fresh = vitrail.create_model("whitened_small_32", in_channels=1).embed.patches.layers[0].weight
     vitrail.train("digits", QUICK, out=tmp_path / "a")

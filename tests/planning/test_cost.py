@@ -176,6 +176,7 @@ def test_the_process_is_planned_within_a_tenth_of_what_it_holds():
     assert float(done.stdout) == pytest.approx(1, abs=0.1)
 
 
+@pytest.mark.exhaustive
 def test_the_second_copy_of_the_weights_is_planned_where_the_engine_makes_one(monkeypatch):
     linear = 12 * (4 * 192**2 + 2 * 4 * 192**2) + 12 * (3 + 1 + 4 + 1) * 192 + 1000 * 193  # ViT-Ti without its patches
 
@@ -206,13 +207,14 @@ def test_the_largest_batch_fits_and_one_more_does_not():
     assert found.largest_inference_batch > best
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("checkpointing", [False, True])
 @pytest.mark.parametrize(
     "name",
     [
         "vit_tiny_patch16_224",
-        pytest.param("deit_tiny_distilled_patch16_224", marks=pytest.mark.exhaustive),
-        pytest.param("compact_small_32", marks=pytest.mark.exhaustive),
+        "deit_tiny_distilled_patch16_224",
+        "compact_small_32",
     ],
 )
 def test_two_depths_give_any_other(name, checkpointing, monkeypatch):

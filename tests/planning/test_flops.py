@@ -66,8 +66,8 @@ def test_the_list_has_a_row_for_each_model():
     ("change", "patches", "scores"),
     [
         # Patches in the attention of each block, and those whose attention the class token measures (N keys, width D).
-        (MergeTokens(r=20), [196, 176, 156, 136], []),
-        (PruneTokens(keep=0.5, blocks=(0, 2)), [196, 98, 98, 49], [197, 99]),
+        pytest.param(MergeTokens(r=20), [196, 176, 156, 136], [], marks=pytest.mark.exhaustive),
+        pytest.param(PruneTokens(keep=0.5, blocks=(0, 2)), [196, 98, 98, 49], [197, 99], marks=pytest.mark.exhaustive),
         (FuseTokens(keep=0.5, blocks=(0, 2)), [196, 99, 99, 51], [197, 100]),
     ],
 )

@@ -14,7 +14,8 @@ from .test_cost import measured_peak
 
 OPTIONS = {"dino": {"prototypes": 512, "local_crops": 4}, "beit": {"codes": 64}}
 NAMES = [name for name in OBJECTIVES if not objective_config(name).tasks]
-
+QUICK = ("mae", "depth", "clip")
+"""Measured by `make test`, the others by `make test-all`."""
 
 LABELLED = {
     "segmentation": "compact_segmenter_small_128",
@@ -24,6 +25,10 @@ LABELLED = {
     "clip": "compact_clip_small_64",
     "siglip": "compact_siglip_small_64",
 }
+
+
+def quick_ones(names):
+    return [name if name in QUICK else pytest.param(name, marks=pytest.mark.exhaustive) for name in names]
 
 
 def train_twice(objective, config, batch):
@@ -38,7 +43,7 @@ def train_twice(objective, config, batch):
 
 
 @pytest.mark.filterwarnings("ignore")  # the profiler's, about the machine
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", quick_ones(NAMES))
 def test_planned_memory_is_within_5_percent_of_the_measured_peak(name):
     kind = objective_config(name)
     objective = kind(**OPTIONS.get(name, {}))
@@ -49,7 +54,7 @@ def test_planned_memory_is_within_5_percent_of_the_measured_peak(name):
 
 
 @pytest.mark.filterwarnings("ignore")  # the profiler's, about the machine
-@pytest.mark.parametrize("name", LABELLED)
+@pytest.mark.parametrize("name", quick_ones(LABELLED))
 def test_planned_memory_with_labels_is_within_5_percent_of_the_measured_peak(name):
     config, objective = model_config(LABELLED[name]), objective_config(name)()
     planned = plan(config, batch_size=8, precision="float32", objective=objective, ema=False).training_bytes

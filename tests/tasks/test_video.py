@@ -132,9 +132,12 @@ def test_embeddings_and_pictures_of_attention(run: vitrail.Run, clips: Path, tmp
     assert vitrail.embed(run.path, str(clips / "left")).vectors.shape == (32, 32)
     paths = vitrail.explain(run.path, str(clips / "left/0"), tmp_path / "explained")
     assert [path.name for path in paths] == ["0.png", "explain.html"]
-    assert '"frames":{"rows":1,"columns":2,"each":2}' in paths[1].read_text(encoding="utf-8")
-    with pytest.raises(VitrailError, match="attribution methods are for images"):
-        vitrail.explain(run.path, str(clips / "left/0"), tmp_path / "page.html", methods=["lrp"])
+    page = paths[1].read_text(encoding="utf-8")
+    assert '"frames":{"rows":1,"columns":2,"each":2}' in page
+    maps = vitrail.attribute(run.path, str(clips / "left/0"), method="lrp")
+    times, rows, columns = maps.shape[1:]
+    assert times == 2
+    assert f'"grid":[{rows},{2 * columns}]' in page, "the frames side by side"
 
 
 def test_fine_tuning_takes_the_weights_of_clips(run: vitrail.Run, clips: Path, tmp_path: Path) -> None:

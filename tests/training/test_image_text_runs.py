@@ -148,6 +148,7 @@ def test_a_locked_image_tower_stays_as_it_was(run: vitrail.Run, tmp_path: Path) 
     assert not torch.equal(before.model.state_dict()[words], after.model.state_dict()[words])
 
 
+@pytest.mark.exhaustive
 def test_a_classifier_becomes_the_image_tower(tmp_path: Path) -> None:
     fields: dict[str, Any] = {"stem": ((8,), (16,)), "embed_dim": 16, "num_heads": 2, "depth": 1, "image_size": 32}
     classifier = vitrail.create_model("compact_tiny_16", num_classes=3, **fields)

@@ -45,6 +45,7 @@ def embedded(run, samples):
         return checkpoint.model.embed_images(pixels)
 
 
+@pytest.mark.exhaustive
 def test_rank_and_spread_are_those_of_the_validation_images(photos, tmp_path):
     run = vitrail.pretrain(photos, SETTINGS, out=tmp_path / "run")
     lines = [line.split(",") for line in (run.path / "splits.csv").read_text().splitlines()[1:]]

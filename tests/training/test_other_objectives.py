@@ -116,6 +116,7 @@ def test_intervals_come_from_the_errors_on_the_validation_images(table: Path, tm
     assert evaluation.count == 12
 
 
+@pytest.mark.exhaustive
 def test_a_quantile_is_learned_and_chosen_by_its_own_loss(table: Path, tmp_path: Path) -> None:
     objective = RegressionConfig(loss="quantile", quantile=0.9)
     run = vitrail.train(table, replace(NUMBERS, objective=objective), out=tmp_path / "run")

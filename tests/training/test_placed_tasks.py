@@ -192,6 +192,7 @@ def test_the_threshold_of_a_detector_is_fitted_to_the_validation_images(
         vitrail.predict(run.path, source, threshold=2.0)
 
 
+@pytest.mark.exhaustive
 def test_the_threshold_of_a_universal_model_is_fitted_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("vitrail.tasks.shown_objects.FEWEST_OBJECTS", 1)
     source = SOURCE.replace("val=6", "val=8")
@@ -214,10 +215,8 @@ def classifier(tmp_path_factory: pytest.TempPathFactory) -> vitrail.Run:
     return vitrail.train(SOURCE, recipe, out=tmp_path_factory.mktemp("vit") / "run")
 
 
-@pytest.mark.parametrize(
-    ("task", "decoder"),
-    [("segmentation", "linear"), pytest.param("depth", "dpt", marks=pytest.mark.exhaustive)],
-)
+@pytest.mark.exhaustive
+@pytest.mark.parametrize(("task", "decoder"), [("segmentation", "linear"), ("depth", "dpt")])
 def test_weights_of_a_vit_get_a_head_for_pixels(
     task: str, decoder: str, classifier: vitrail.Run, tmp_path: Path
 ) -> None:
@@ -242,6 +241,7 @@ def test_weights_of_a_vit_get_a_head_for_pixels(
             torch.testing.assert_close(tensor, weights[name], rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.exhaustive
 def test_a_segmenter_of_several_levels_is_trained_by_its_name(tmp_path: Path) -> None:
     overrides = {"embed_dims": [8, 8, 16, 16], "depths": [1, 1, 1, 1], "num_heads": [1, 1, 2, 2], "decoder_dim": 8}
     recipe = replace(RECIPE, model="segformer_b0", overrides=overrides, steps=1, start_size=None)

@@ -141,6 +141,7 @@ def test_epochs_give_the_steps(source, tmp_path):
     assert setup.recipe.steps is None, "a setup is not changed"
 
 
+@pytest.mark.exhaustive
 def test_a_run_with_a_time_budget_repeats_its_plan_after_a_stop(source, tmp_path, monkeypatch):
     clock = itertools.count(0.0, 0.5)  # seconds pass whenever the clock is read, on every machine alike
 

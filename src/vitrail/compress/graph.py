@@ -4,13 +4,13 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_flatten, treespec_dumps
 
 from ..checkpoint.contract import Checkpoint
 from ..engines.onnx_graph import to_onnx
 from ..engines.openvino_graph import to_openvino
 from ..engines.program import to_program
-from ..engines.stored_graph import OUTPUTS
-from ..errors import VitrailError
+from ..engines.stored_graph import OUTPUTS, ModelGraph
 from ..nn import EmbeddingModel, SequentialModel
 from ..rewrites.inference import for_inference
 from ..tasks.registry import resolve
@@ -30,32 +30,34 @@ class BothOutputs(nn.Module):
         self.model = model
         self.task = task
 
-    def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, pixels: Tensor) -> tuple[Any, Tensor]:
         if isinstance(self.model, SequentialModel):
             found = self.model.forward_all(pixels)
             return self.task.joined(found.logits), found.embedding
         return self.task.joined(self.model(pixels)), EmbeddingModel(self.model)(pixels)  # type: ignore[arg-type]
 
 
-def to_graph(checkpoint: Checkpoint, engine: str) -> Any:
-    """A graph with `OUTPUTS` for batches of any size: an `openvino.Model`, or the bytes of an ONNX model.
+def to_graph(checkpoint: Checkpoint, engine: str) -> ModelGraph:
+    """A graph with `OUTPUTS` for batches of any size.
 
     Args:
         engine: "openvino" or "onnxruntime".
         checkpoint: its model takes the values of uint8 images, see `fold_preprocess`.
 
     Raises:
-        VitrailError: the model cannot be converted, or its output is not one tensor.
+        VitrailError: the model cannot be converted.
     """
     preprocess = checkpoint.preprocess
     rewritten = for_inference(checkpoint.model, image_size=preprocess.image_size)
     model = BothOutputs(rewritten, resolve(checkpoint.task)).eval()
     example = torch.zeros(2, preprocess.channels, *preprocess.image_size)
     with torch.inference_mode():
-        outputs = model(example)
-    if not all(isinstance(output, Tensor) for output in outputs):
-        raise VitrailError("this model's output is not one tensor: its graph cannot be stored")
-    program = to_program(model, example)
+        leaves, structure = tree_flatten(model(example)[0])
+    prediction, embedding = OUTPUTS
+    parts = [f"{prediction} {number}" for number in range(1, len(leaves) + 1)] if len(leaves) > 1 else [prediction]
+    program, names = to_program(model, example), [*parts, embedding]
     if engine == "openvino":
-        return to_openvino(program, output_names=OUTPUTS)
-    return to_onnx(program, output_names=OUTPUTS).SerializeToString()
+        content = to_openvino(program, output_names=names)
+    else:
+        content = to_onnx(program, output_names=names).SerializeToString()
+    return ModelGraph(content, treespec_dumps(structure))

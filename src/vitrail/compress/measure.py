@@ -1,7 +1,7 @@
 """Measures a setting beside the unmodified model: speed in turn, and what its predictions lose."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -144,8 +144,7 @@ class Bench:
     def outputs(self, engine: Callable[[Tensor], Any], preprocess: Preprocess) -> Any:
         """The outputs of an engine for all images, joined by the task."""
         predictor = Predictor(engine, preprocess, self.task, output_names(self.checkpoint), batch_size=self.batch_size)  # type: ignore[arg-type]
-        parts = list(predictor.outputs(self.batches()))
-        return tree_map(lambda *tensors: torch.cat(tensors), *parts)
+        return together(list(predictor.outputs(self.batches())))
 
     def _predicted(self, output: Any, names: tuple[str, ...]) -> list[Any]:
         """What the user reads first of each prediction: the cells of its row, with numbers to two digits."""
@@ -161,3 +160,8 @@ class Bench:
         metrics = self.task.metrics(output_names(self.checkpoint))
         metrics.update(output, self.images.targets)
         return metrics.compute().quality
+
+
+def together(parts: Sequence[Any]) -> Any:
+    """One output for all images, of the outputs for parts of them."""
+    return tree_map(lambda *tensors: torch.cat(tensors), *parts)

@@ -15,6 +15,7 @@ from ..data.open import SourceLike
 from ..engines.choice import GRAPHS, Setting, checkpoint_folder, machine_name
 from ..engines.engine import Engine
 from ..engines.setting import prepared, run_setting
+from ..engines.stored_graph import ModelGraph
 from ..errors import VitrailError
 from ..nn import Tokens
 from ..progress import Say, Track, discard_message, silent
@@ -24,7 +25,7 @@ from .decide import best, cautions
 from .graph import to_graph
 from .images import TestImages, read_test_images
 from .int8 import calibration_batches, partly_quantised, quantised
-from .measure import Bench, Outcome
+from .measure import Bench, Outcome, together
 from .store import store, storing
 
 _ROUNDS = 2
@@ -179,7 +180,7 @@ class Search:
         none = None if bench.images is None else 0.0
         self.outcomes: list[Outcome] = [Outcome(setting=None, speedup=1.0, difference=0.0, drop=none, changed=none)]
         self.notes: list[str] = []
-        self.graphs: dict[tuple[str, bool, Rewrite | None], Any] = {}
+        self.graphs: dict[tuple[str, bool, Rewrite | None], ModelGraph] = {}
         self.ends = time.monotonic() + 60 * options.minutes
         self.skipped = 0
 
@@ -216,40 +217,39 @@ class Search:
         if self.skipped:
             self.notes.append(f"{self.skipped} settings were not tried in {self.options.minutes:g} minutes")
 
-    def graph(self, setting: Setting) -> Any | None:
+    def graph(self, setting: Setting) -> ModelGraph | None:
         """The graph of a setting, made once; None for engines of PyTorch."""
         if setting.engine not in GRAPHS:
             return None
         key = (setting.engine, setting.int8, setting.reduction)
         if key not in self.graphs:
-            if setting.int8:
-                self.graphs[key] = self._int8(self.graph(replace(setting, int8=False)))
-            else:
-                self.graphs[key] = to_graph(prepared(self.checkpoint, setting), setting.engine)
+            whole = self.graph(replace(setting, int8=False)) if setting.int8 else None
+            made = to_graph(prepared(self.checkpoint, setting), setting.engine) if whole is None else self._int8(whole)
+            self.graphs[key] = made
         return self.graphs[key]
 
-    def _int8(self, graph: Any) -> Any:
+    def _int8(self, graph: ModelGraph) -> ModelGraph:
         """The graph with 8-bit products; where that loses too much, without the layers that lose most."""
         assert self.bench.images is not None
         preprocess = keeping_values(self.checkpoint.preprocess)
         values = [preprocess.normalise(image) for image in self.bench.images.images]
         batches = calibration_batches(values)
-        whole = quantised(graph, batches)
+        whole = replace(graph, content=quantised(graph.content, batches))
         lost = self._lost(whole)
         if lost <= self.options.max_drop:
             return whole
         self.say(f"  8-bit products in all layers lose {lost:.1f} points: leaving out those that lose most")
-        score = partial(self._score, batches=values)
-        return partly_quantised(graph, batches, score, self.options.max_drop)
+        score = partial(self._score, graph=graph, batches=values)
+        return replace(graph, content=partly_quantised(graph.content, batches, score, self.options.max_drop))
 
-    def _lost(self, graph: Any) -> float:
+    def _lost(self, graph: ModelGraph) -> float:
         engine, preprocess = run_setting(self.checkpoint, Setting(engine="openvino"), graph)
         return self.bench.lost(self.bench.outputs(engine, preprocess))
 
-    def _score(self, compiled: Any, *, batches: list[torch.Tensor]) -> float:
-        """Points that a compiled model has left of 100."""
-        found = torch.cat([torch.from_numpy(compiled(batch[None].numpy())[0]) for batch in batches])
-        return 100 - self.bench.lost(found)
+    def _score(self, compiled: Any, *, graph: ModelGraph, batches: list[torch.Tensor]) -> float:
+        """Points that a compiled model with the outputs of a graph has left of 100."""
+        found = [[torch.from_numpy(one) for one in compiled(batch[None].numpy()).values()] for batch in batches]
+        return 100 - self.bench.lost(together([graph.prediction(outputs) for outputs in found]))
 
     def _round(self, settings: list[Setting]) -> None:
         for setting in settings:

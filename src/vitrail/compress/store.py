@@ -4,13 +4,13 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
 from ..checkpoint.atomic import Content
 from ..checkpoint.contract import Checkpoint
 from ..engines.choice import (
     FOLDER,
     GRAPHS,
+    ONE_TENSOR,
     Choice,
     Setting,
     content_digest,
@@ -20,6 +20,7 @@ from ..engines.choice import (
     write_choice,
 )
 from ..engines.openvino_graph import write_openvino
+from ..engines.stored_graph import ModelGraph
 from ..errors import VitrailError
 from ..training.run_lock import RunLock
 from .measure import Outcome
@@ -57,7 +58,7 @@ def store(
     checkpoint: Checkpoint,
     folder: Path,
     chosen: Outcome | None,
-    graph: Any | None,
+    graph: ModelGraph | None,
     batch_size: int,
     *,
     replace_by_none: bool,
@@ -85,18 +86,19 @@ def store(
         batch_size=batch_size,
         speedup=chosen.speedup,
         drop=chosen.drop,
+        structure=ONE_TENSOR if graph is None else graph.structure,
     )
     return write_choice(folder, choice, _graph_files(chosen.setting, graph))
 
 
-def _graph_files(setting: Setting, graph: Any | None) -> dict[str, Content]:
+def _graph_files(setting: Setting, graph: ModelGraph | None) -> dict[str, Content]:
     """File name -> content of the graph of a setting."""
     if graph is None:
         return {}
     name = GRAPHS[setting.engine]
-    if isinstance(graph, bytes):
-        return {name: graph}
+    if isinstance(graph.content, bytes):
+        return {name: graph.content}
     with tempfile.TemporaryDirectory() as place:
         file = Path(place) / name
-        write_openvino(graph, file, {"setting": str(setting)}, half=False)
+        write_openvino(graph.content, file, {"setting": str(setting)}, half=False)
         return {path.name: path.read_bytes() for path in (file, file.with_suffix(".bin"))}

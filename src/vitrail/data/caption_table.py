@@ -11,6 +11,7 @@ from ..plain import Unreadable, parse_json, short
 from ..task_spec import TaskSpec
 from .annotated import IMAGE_TEXT, Annotated, make_source, task_note
 from .csv_columns import FOLD_COLUMNS, INDEX_COLUMNS, LABEL_COLUMNS, PATH_COLUMNS, SPLIT_COLUMNS, is_number
+from .named_images import NamedImages, named_for
 from .samples import SPLIT_WORDS, BadFile, Source, Split
 from .table import Table, json_objects
 
@@ -23,6 +24,7 @@ class _Image:
     """What the rows of one image have."""
 
     split: Split | None
+    missing: str = ""
     captions: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 
@@ -117,15 +119,14 @@ def _joined(
 ) -> Source:
     """The source of rows: (line, path, caption or captions, split)."""
     images: dict[str, _Image] = {}
-    bad: list[BadFile] = []
-    for row in rows:
-        if isinstance(row, BadFile):
-            bad.append(row)
-            continue
-        line, name, value, stated = row
-        name = _file_name(base, name.strip())
+    found = list(rows)
+    bad = [row for row in found if isinstance(row, BadFile)]
+    usable = [row for row in found if not isinstance(row, BadFile)]
+    files = NamedImages(base, (name for _, name, *_ in usable), named_for(path))
+    for line, name, value, stated in usable:
+        name, missing = files.find(name.strip()) if name.strip() else ("", "")
         word = (stated or "").strip().lower()
-        image = images.setdefault(name or line, _Image(SPLIT_WORDS.get(word)))
+        image = images.setdefault(os.path.normpath(name) if name else line, _Image(SPLIT_WORDS.get(word), missing))
         captions, problem = _captions(value)
         image.captions += captions
         if not name:
@@ -136,22 +137,15 @@ def _joined(
             problem = "it is in two splits"
         if problem:
             image.problems.append(f"{problem} ({line})")
-    found = [_annotated(base, name, image) for name, image in images.items()]
-    notes = [task_note(task, IMAGE_TEXT, text)]
-    return make_source(str(path), found, class_names=(), task=IMAGE_TEXT, kind="texts", bad=bad, notes=notes)
+    annotated = [_annotated(base, name, image) for name, image in images.items()]
+    notes = [task_note(task, IMAGE_TEXT, text), *files.notes]
+    return make_source(str(path), annotated, class_names=(), task=IMAGE_TEXT, kind="texts", bad=bad, notes=notes)
 
 
 def _annotated(base: Path, name: str, image: _Image) -> Annotated:
     full = os.path.join(base, name)
-    problems = image.problems or ([] if os.path.isfile(full) else ["no such file"])
+    problems = image.problems or ([image.missing] if image.missing else [])
     return Annotated(name, full, image.split, tuple(dict.fromkeys(image.captions)), problems=tuple(problems))
-
-
-def _file_name(base: Path, name: str) -> str:
-    """A path of the table; one from Windows has slashes instead of backslashes."""
-    if "\\" in name and not os.path.isfile(os.path.join(base, name)):
-        name = name.replace("\\", "/")
-    return os.path.normpath(name) if name else ""
 
 
 def _listed(cell: str) -> Any:

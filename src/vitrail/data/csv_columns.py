@@ -11,11 +11,15 @@ from ..task_spec import CLASSIFICATION, MULTI_LABEL, REGRESSION, TaskSpec
 from .label_cells import Separator, find_separator, labels
 from .samples import LabelKind, takes_many
 
-PATH_COLUMNS = ("path", "file", "filename", "file_name", "filepath", "image", "image_path", "img")
+PATH_COLUMNS = (
+    "path", "file", "filename", "file_name", "filepath", "image", "image_path", "img", "image_name", "image_file",
+    "img_path", "img_name", "image_id", "id_code", "id",
+)  # fmt: skip
+"""Names of columns, in lower case; of several the first is used, so that an id is one only where there is no other."""
 LABEL_COLUMNS = ("label", "labels", "class", "classes", "class_name", "target", "targets", "category")
 SPLIT_COLUMNS = ("split", "set", "subset", "partition")
 FOLD_COLUMNS = ("fold", "folds", "kfold", "k_fold", "cv_fold", "fold_id", "is_valid", "is_val", "is_test", "is_train")
-INDEX_COLUMNS = ("id", "index", "idx", "image_id", "row", "unnamed: 0")
+INDEX_COLUMNS = ("id", "index", "idx", "image_id", "row", "comment_number", "unnamed: 0")
 
 _FLAGS = {"0": False, "0.0": False, "false": False, "1": True, "1.0": True, "true": True}
 _FEW = 0.1

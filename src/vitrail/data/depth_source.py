@@ -16,8 +16,9 @@ from .decode import BadImage
 from .folder_source import is_image
 from .map_facts import MapFacts
 from .map_files import read_depth
-from .map_folders import DEPTH_ENDINGS, DEPTH_FOLDERS, find_pairs
-from .samples import BadFile, Source
+from .map_folders import find_pairs
+from .map_names import DEPTH_ENDINGS, DEPTH_FOLDERS
+from .samples import Source
 
 TASKS = ("depth",)
 OPENS_UNLABELLED = True
@@ -90,9 +91,9 @@ def open_folder(root: Path, labelled: bool, task: TaskSpec | None) -> Source:
         else:
             labels = (DepthFile(str(root / depth), scale),) if depth is not None else ()
             images.append(Annotated(image, full, split, labels))
-    lonely = [BadFile(path, "no image of this name") for path in found.lonely] if labelled else []
+    bad = found.bad if labelled else ()
     notes = [task_note(task, DEPTH, note)]
-    return make_source(str(root), images, class_names=(), task=DEPTH, kind="maps", bad=lonely, notes=notes)
+    return make_source(str(root), images, class_names=(), task=DEPTH, kind="maps", bad=bad, notes=notes)
 
 
 def _is_depth(name: str) -> bool:
@@ -125,7 +126,7 @@ def _scale(root: Path, paths: list[str], task: TaskSpec | None) -> tuple[float |
             lowest, highest = min(lowest, float(np.nanmin(known))), max(highest, float(np.nanmax(known)))
         scales.add(scale)
     divisors = " or ".join(f"{scale:g}" for scale in sorted(scales))
-    text = f"depths in {os.path.dirname(paths[0])}, stored values divided by {divisors}"
+    text = f"depths in {os.path.dirname(paths[0]) or 'the folder of the images'}, stored values divided by {divisors}"
     text += " by their type" if len(scales) > 1 else ""
     if highest:
         text += f": {lowest:.3g} to {highest:.3g} in those looked at"

@@ -1,13 +1,14 @@
 """Sources in folders: class folders, with or without a split, and images without labels."""
 
 import os
-from collections import Counter
 from collections.abc import Iterator, Sequence
+from itertools import groupby
 from pathlib import Path
 
 from ..errors import VitrailError
+from .ignored_files import IgnoredFiles
+from .map_names import are_images_and_maps, is_map_folder, maps_beside, plain_stem
 from .samples import SPLIT_WORDS, BadFile, FileAt, Sample, Source, Split, natural, normal, order_classes
-from .video_file import VIDEO_SUFFIXES
 
 IMAGE_SUFFIXES = frozenset(
     f".{suffix}"
@@ -18,19 +19,6 @@ IMAGE_SUFFIXES = frozenset(
     for suffix in line.split()
 )
 """Suffixes of files that count as images, in lower case. Their content decides the format."""
-
-_COMPANIONS = frozenset(
-    f".{suffix}"
-    for line in (
-        "txt md rst html htm pdf nfo url log json jsonl xml csv tsv yaml yml ini xmp aae db",
-        "py sh zip tar gz tgz bz2 xz zst 7z rar mat npz pkl pt md5 sha1 sha256",
-    )
-    for suffix in line.split()
-)
-"""Suffixes of files that are often beside images and are ignored without a note."""
-_COMPANION_NAMES = frozenset(
-    ["readme", "license", "licence", "copying", "notice", "authors", "changelog", "makefile", "icon\r"]
-)
 
 _SYSTEM_FOLDERS = frozenset(
     ("__macosx", "@eadir", "@tmp", "#recycle", "#snapshot", "$recycle.bin", "system volume information", "lost+found")
@@ -53,16 +41,18 @@ def class_folders(root: Path) -> Source:
     folders = [name for name in subfolders(root) if next(_images(root / name), None)]
     if not folders:
         raise VitrailError(_no_classes(root))
+    _check_classes(root, folders)
     splits = split_folders(root, folders)
     found: list[tuple[str, str, Split | None]] = []
-    bad, ignored = _beside(root, ""), _Ignored()
+    bad, ignored = _beside(root, ""), IgnoredFiles()
     for part, split in splits.items() or [("", None)]:
         bad += _beside(root / part, part) if part else []
         for folder in subfolders(root / part):
             label, prefix = normal(folder), os.path.join(part, folder, "")
-            images, others = _sorted_out(root / part / folder)
+            all_images, others = _sorted_out(root / part / folder)
+            images, maps = _without_maps(all_images)
             found += [(prefix + path, label, split) for path in images]
-            ignored.add(os.path.join(part, folder), others, is_empty=not images)
+            ignored.add(os.path.join(part, folder), others, maps, is_empty=not images)
     if not found:
         where = ", ".join(str(root / part) for part in splits)
         raise VitrailError(f"no class folders in {where}: {_WANTED}")
@@ -102,45 +92,6 @@ def has_images(root: Path, *, below_only: bool) -> bool:
 def is_system_path(path: str) -> bool:
     """Whether a path leads through a folder of an operating system or a storage device."""
     return any(part.lower() in _SYSTEM_FOLDERS for part in path.replace("\\", "/").split("/"))
-
-
-class _Ignored:
-    """Files in class folders that do not count as images, by suffix, and folders without an image."""
-
-    def __init__(self) -> None:
-        self.empty: list[str] = []
-        self.suffixes: Counter[str] = Counter()
-        self.example = ""
-
-    def add(self, folder: str, others: Sequence[str], *, is_empty: bool) -> None:
-        """Count the files of one class folder that are no images; `is_empty` if it has no image."""
-        if is_empty:
-            self.empty.append(folder)
-        for path in others:
-            base = os.path.basename(path)
-            suffix = os.path.splitext(base)[1].lower()
-            if base.startswith(".") or suffix in _COMPANIONS or base.lower() in _COMPANION_NAMES:
-                continue
-            self.suffixes[suffix] += 1
-            self.example = self.example or os.path.join(folder, path)
-
-    def notes(self) -> tuple[str, ...]:
-        """Sentences about what is ignored."""
-        notes = []
-        if self.empty:
-            some = ", ".join(map(normal, self.empty[:5])) + f" and {len(self.empty) - 5} more" * (len(self.empty) > 5)
-            notes.append(
-                f"no image in {some}: {'these folders are' if len(self.empty) > 1 else 'this folder is'} ignored"
-            )
-        if self.suffixes:
-            kinds = ", ".join(f"{n} {suffix or 'without a suffix'}" for suffix, n in self.suffixes.most_common(5))
-            notes.append(
-                f"files in class folders whose suffix is none of an image are ignored: {normal(kinds)}, such as "
-                f"{normal(self.example)}; rename or convert those that are images"
-            )
-        if VIDEO_SUFFIXES & set(self.suffixes):
-            notes.append("some of them are videos: --task video takes them, and folders of frames, as clips")
-        return tuple(notes)
 
 
 _WANTED = "give each class a folder of its own (root/class/image.jpg, or root/train/class/image.jpg)"
@@ -213,6 +164,31 @@ def _sorted_out(folder: Path) -> tuple[list[str], list[str]]:
     for path in files_below(folder):
         (images if is_image(os.path.basename(path)) else others).append(path)
     return images, others
+
+
+def _check_classes(root: Path, folders: Sequence[str]) -> None:
+    """Raise VitrailError for folders of images and of maps with the same names, which would become two classes."""
+    if not are_images_and_maps(folders):
+        return
+    stems: dict[bool, set[str]] = {True: set(), False: set()}
+    for folder in folders:
+        stems[is_map_folder(folder)] |= {plain_stem(os.path.basename(path)) for path in _images(root / folder)}
+    if stems[True] & stems[False]:
+        raise VitrailError(
+            f"{root} has images and maps of them in {', '.join(folders)}, no class folders: --task segmentation or "
+            f"--task depth learns from maps; for a classifier, {_WANTED}"
+        )
+
+
+def _without_maps(images: list[str]) -> tuple[list[str], list[str]]:
+    """The images, and those of them that are maps of most others in the same folder."""
+    maps: dict[str, None] = {}
+    for folder, paths in groupby(images, key=os.path.dirname):
+        names = [os.path.basename(path) for path in paths]
+        found = maps_beside(names)
+        if 2 * len({*found.values()}) >= len(names) - len(found):
+            maps |= dict.fromkeys(os.path.join(folder, name) for name in found)
+    return [path for path in images if path not in maps], [*maps]
 
 
 def _images(folder: Path) -> Iterator[str]:

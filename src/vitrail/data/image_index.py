@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from .folder_source import files_below, is_image
-from .map_folders import is_map_folder
+from .map_names import is_map_folder
 
 _ABSOLUTE = re.compile(r"^([A-Za-z]:/|/|\.\./|https?://)")
 
@@ -39,18 +39,23 @@ class ImageIndex:
         """A path of the index with the folder before it."""
         return os.path.join(self.root, path)
 
-    def of_stem(self, stem: str, folder: str = "") -> str:
+    def of_stem(self, stem: str, folder: str = "", words: Sequence[str] = ()) -> str:
         """Path of the image with a name apart from its suffix; "" if there is none, or several equally near.
 
         Args:
             stem: the name without suffix.
             folder: folder of the annotations: an image beside them, or with most folders in common, is preferred.
+            words: see `find`.
         """
         hits = self._by_stem.get(_composed(stem), [])
         if len(hits) <= 1:
             return hits[0] if hits else ""
         ours = folder.split(os.sep)
-        ranks = [(os.path.dirname(path) == folder, _shared(ours, path.split(os.sep)[:-1])) for path in hits]
+        folders = [path.split(os.sep)[:-1] for path in hits]
+        ranks = [
+            (any(part in words for part in parts), os.sep.join(parts) == folder, _shared(ours, parts))
+            for parts in folders
+        ]
         best = [path for path, rank in zip(hits, ranks, strict=True) if rank == max(ranks)]
         return best[0] if len(best) == 1 else ""
 

@@ -4,34 +4,12 @@ import os
 import re
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 
 from .folder_source import files_below, is_image, subfolders
-from .samples import SPLIT_WORDS, Split
-
-IMAGE_FOLDERS = (
-    "images", "image", "imgs", "img", "jpegimages", "leftimg8bit", "rgb", "color", "colour", "input", "inputs",
-    "original", "photos",
-)  # fmt: skip
-MASK_FOLDERS = (
-    "masks", "mask", "segmentationclass", "segmentation", "segmentations", "segmentation_masks", "semantic",
-    "semantic_masks", "seg", "annotations", "annotation", "anns", "ann", "labels", "label", "labelmap", "gtfine",
-    "groundtruth", "ground_truth", "gt", "masks_png", "mask_png", "labels_png",
-)  # fmt: skip
-DEPTH_FOLDERS = ("depth", "depths", "depth_map", "depth_maps", "depthmap", "depthmaps", "gt_depth", "depth_gt")
-"""Names of folders in lower case; of several the first is used."""
-
-MASK_ENDINGS = (
-    "_mask", "-mask", "_masks", ".mask", "_label", "_labels", "_gt", "_seg", "_segmentation", "_annotation", "_l", "_p",
-    "_gtfine_labelids", "_labelids", "_groundtruth",
-)  # fmt: skip
-DEPTH_ENDINGS = ("_depth", "-depth", ".depth", "_depth_map", "_d")
-"""Ends of the names of maps, in lower case, that the names of their images do not have."""
-_IMAGE_ENDINGS = ("_leftimg8bit", "_image", "_img", "_rgb", "_sat", "_colors")
-_OTHER_KINDS = ("_color", "_instanceids", "_polygons")
-"""Ends of the names of maps of another kind, such as for people to look at."""
-_NO_MAPS = frozenset(("segmentationobject",))
-"""Other folders of maps, in lower case, whose images are not data."""
+from .map_names import IMAGE_ENDINGS, IMAGE_FOLDERS, is_other_kind, maps_beside, without
+from .samples import SPLIT_WORDS, BadFile, Split
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,16 +18,11 @@ class Pairs:
 
     Attributes:
         pairs: (image, map or None, split), paths relative to the root.
-        lonely: maps without an image.
+        bad: maps without an image, and further maps of an image.
     """
 
     pairs: tuple[tuple[str, str | None, Split | None], ...]
-    lonely: tuple[str, ...]
-
-
-def is_map_folder(folder: str) -> bool:
-    """Whether a path leads into a folder of masks or depths."""
-    return any(part.lower() in _MAPS for part in folder.split(os.sep))
+    bad: tuple[BadFile, ...]
 
 
 def split_in(path: str) -> Split | None:
@@ -67,7 +40,7 @@ def find_pairs(
     """Find images with maps of the same name: `images/` beside `masks/`, in the root or in its folders.
 
     Both may have the same folders inside (`images/train/`, `masks/train/`). The name of a map may end with one of
-    `endings`.
+    `endings`; if it does, it may also be beside its image (`a.jpg`, `a_mask.png`), at any depth.
 
     Args:
         root: the folder.
@@ -79,28 +52,51 @@ def find_pairs(
         None if no image has a map.
     """
     pairs: list[tuple[str, str | None, Split | None]] = []
-    lonely: list[str] = []
+    bad: list[BadFile] = []
     for images, maps in _beside(root, folders):
         known: dict[str, str] = {}
         files = [path for path in files_below(root / maps) if is_map(os.path.basename(path))]
         for path in files:
             stem = os.path.splitext(path)[0]
-            known.setdefault(_without(stem, endings), path)
+            known.setdefault(without(stem, endings), path)
         for path in files:  # the very name wins over one with an ending
             known[os.path.splitext(path)[0].lower()] = path
         used = set()
         for path in _images_of(root, images):
             stem = os.path.splitext(path)[0]
-            found = known.get(stem.lower()) or known.get(_without(stem, _IMAGE_ENDINGS))
+            found = known.get(stem.lower()) or known.get(without(stem, IMAGE_ENDINGS))
             used.add(found)
             image = os.path.normpath(os.path.join(images, path))
             place = None if found is None else os.path.join(maps, found)
             pairs.append((image, place, split_in(os.path.dirname(image))))
-        others = (path for path in files if path not in used)
-        lonely += [os.path.join(maps, path) for path in others if not _is_other(path)]
+        others = (path for path in files if path not in used and not is_other_kind(path))
+        bad += [BadFile(os.path.join(maps, path), "no image of this name") for path in others]
     if not any(place for _, place, _ in pairs):
+        return _in_one_folder(root, endings, is_map)
+    return Pairs(tuple(pairs), tuple(bad))
+
+
+def _in_one_folder(root: Path, endings: Collection[str], is_map: Callable[[str], bool]) -> Pairs | None:
+    """Images with maps beside them; None if most images have none, or those of the first folder."""
+    pairs: list[tuple[str, str | None, Split | None]] = []
+    bad: list[BadFile] = []
+    for folder, paths in groupby(files_below(root), key=os.path.dirname):
+        names = [name for name in map(os.path.basename, paths) if is_image(name) or is_map(name)]
+        maps = maps_beside(names, endings)
+        if not maps and not pairs and len(names) > 1:
+            return None  # class folders may have very many images: the others are not looked at
+        first: dict[str, str] = {}
+        for name, image in maps.items():
+            if first.setdefault(image, name) != name:
+                bad.append(BadFile(os.path.join(folder, name), f"a further map of {image}: join them in one file"))
+        split = split_in(folder)
+        for name in names:
+            if name not in maps and is_image(name):
+                found = os.path.join(folder, first[name]) if name in first else None
+                pairs.append((os.path.join(folder, name), found, split))
+    if 2 * sum(found is not None for _, found, _ in pairs) < max(1, len(pairs)):
         return None
-    return Pairs(tuple(pairs), tuple(lonely))
+    return Pairs(tuple(pairs), tuple(bad))
 
 
 def _beside(root: Path, folders: Collection[str]) -> Iterator[tuple[str, str]]:
@@ -120,15 +116,3 @@ def _images_of(root: Path, folder: str) -> Iterator[str]:
         return (path for path in files_below(root / folder) if is_image(os.path.basename(path)))
     names = sorted(entry.name for entry in os.scandir(root / folder) if entry.is_file())
     return (name for name in names if is_image(name))
-
-
-def _without(stem: str, endings: Collection[str]) -> str:
-    lower = stem.lower()
-    return next((lower.removesuffix(ending) for ending in endings if lower.endswith(ending)), lower)
-
-
-def _is_other(path: str) -> bool:
-    return os.path.splitext(path)[0].lower().endswith(_OTHER_KINDS)
-
-
-_MAPS = frozenset((*MASK_FOLDERS, *DEPTH_FOLDERS)) | _NO_MAPS

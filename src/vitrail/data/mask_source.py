@@ -11,7 +11,8 @@ from .annotated import SEGMENTATION, Annotated, make_source, task_note
 from .class_lists import find_class_list
 from .image_sets import described, read_image_sets, stem_of
 from .map_facts import MapFacts, map_facts
-from .map_folders import MASK_ENDINGS, MASK_FOLDERS, find_pairs
+from .map_folders import find_pairs
+from .map_names import MASK_ENDINGS, MASK_FOLDERS
 from .mask_coding import Coding, MaskFile, find_coding, inspect_mask
 from .samples import BadFile, Source, Split
 
@@ -56,8 +57,9 @@ def open_folder(root: Path, labelled: bool, task: TaskSpec | None) -> Source:
     images = [_annotated(root, image, mask, split, facts, coding) for image, mask, split in pairs]
     images, hidden = _without_hidden_parts(images, facts, coding, str(root))
     notes += hidden
-    lonely = [BadFile(path, "no image of this name") for path in found.lonely if not lists or stem_of(path) in lists]
-    text = f"masks in {next(iter(folders), '')}" + (f" and {len(folders) - 1} more folders" if len(folders) > 1 else "")
+    lonely = [one for one in found.bad if not lists or stem_of(one.name) in lists]
+    text = f"masks in {next(iter(folders), '') or 'the folder of the images'}"
+    text += f" and {len(folders) - 1} more folders" if len(folders) > 1 else ""
     if lists:
         notes += described(lists, "Segmentation", {stem_of(image) for image, _, _ in found.pairs})
     return make_source(

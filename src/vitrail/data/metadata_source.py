@@ -5,9 +5,9 @@ the folder itself or in each of `train/`, `val/` and `test/`.
 """
 
 import os
+import re
 from pathlib import Path
 
-from ..errors import VitrailError
 from ..task_spec import TaskSpec
 from .annotated import IMAGE_TEXT
 from .caption_table import CAPTION_COLUMNS
@@ -20,6 +20,8 @@ from .table_source import table_source
 TASKS = ("classification", "regression", "image-text")
 
 _PATH = "file_name"
+_LONGEST = 1 << 16
+"""Bytes of a first line that are looked at."""
 _READERS = {"metadata.csv": read_csv, "metadata.jsonl": read_json_lines}
 
 
@@ -27,10 +29,7 @@ def matches(root: Path, task: TaskSpec | None) -> bool:
     """Whether a folder has such tables, with a column of captions or of labels as the task needs it."""
     captions = {IMAGE_TEXT.name: CAPTION_COLUMNS}
     wanted = {*LABEL_COLUMNS, *CAPTION_COLUMNS} if task is None else {*captions.get(task.name, LABEL_COLUMNS)}
-    try:
-        columns = {name.lower() for _, table in _tables(root) for name in table.names}
-    except VitrailError:  # another file of this name, which says nothing of the images
-        return False
+    columns = {name for folder, name in _files(root) for name in _first_names(root / folder / name)}
     return _PATH in columns and bool(columns & wanted)
 
 
@@ -45,9 +44,21 @@ def open_folder(root: Path, labelled: bool, task: TaskSpec | None) -> Source:
 
 def _tables(root: Path) -> list[tuple[str, Table]]:
     """(folder, table) of the folder itself, or of its splits."""
+    return [(folder, _READERS[name](root / folder / name)) for folder, name in _files(root)]
+
+
+def _files(root: Path) -> list[tuple[str, str]]:
+    """(folder, name) of the tables."""
     folders = [name for name in subfolders(root) if name.lower() in SPLIT_WORDS]
-    places = [(folder, name) for folder in ("", *folders) for name in _READERS if (root / folder / name).is_file()]
-    return [(folder, _READERS[name](root / folder / name)) for folder, name in places]
+    return [(folder, name) for folder in ("", *folders) for name in _READERS if (root / folder / name).is_file()]
+
+
+def _first_names(path: Path) -> set[str]:
+    """Names of columns in lower case, from the first line: the rest may be broken, which opening the table says."""
+    with path.open("rb") as file:
+        line = file.readline(_LONGEST).decode("utf-8-sig", errors="replace")
+    names = re.findall(r'"(\w+)"\s*:', line) if path.suffix == ".jsonl" else re.split(r"[,;\t|]", line)
+    return {name.strip().strip('"').lower() for name in names}
 
 
 def _joined(root: Path, tables: list[tuple[str, Table]]) -> Table:

@@ -72,6 +72,8 @@ NAMES = {
 SUFFIXES = {
     ".csv": "table_source:csv_source",
     ".tsv": "table_source:csv_source",
+    ".txt": "table_source:csv_source",
+    ".token": "table_source:token_source",
     ".jsonl": "table_source:json_source",
     ".json": "coco_source:coco_file",
     ".yaml": "yolo_source:yolo_yaml",

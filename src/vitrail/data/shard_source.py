@@ -7,13 +7,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..errors import VitrailError
-from ..task_spec import TaskSpec
+from ..task_spec import CLASSIFICATION, VIDEO, TaskSpec
 from .annotated import IMAGE_TEXT, task_note
 from .folder_source import is_image, is_system_path
 from .samples import SPLIT_WORDS, BadFile, MemberAt, Sample, Source, Split, natural, normal, order_classes
 from .shard_labels import Key, name_classes, new_key
 from .tar_members import DamagedArchiveError, members
 from .unpack import unpacked
+from .video_file import is_video
 
 SHARD_SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.zst", ".tzst", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
 
@@ -47,7 +48,7 @@ def tar_shard(path: Path, labelled: bool = True, task: TaskSpec | None = None) -
 
 
 def tar_shards(name: str, paths: list[Path], *, labelled: bool = True, task: TaskSpec | None = None) -> Source:
-    """Open shards of `key.jpg` (or another image suffix) with `key.cls`, or `key.json` with a "label".
+    """Open shards of `key.jpg` (or another suffix of images or videos) with `key.cls`, or `key.json` with a "label".
 
     A label is a class name or a number. Numbers are named by the lines of a `classes.txt` beside the shards, or by a
     `.json` or `.txt` beside each `.cls`, if these agree; otherwise they are names themselves. A shard belongs to a
@@ -66,29 +67,31 @@ def tar_shards(name: str, paths: list[Path], *, labelled: bool = True, task: Tas
             shard.split = split
     if labelled and _has_captions(shards, task):
         return _captioned(name, shards, task)
-    bad = [bad for shard in shards for bad in shard.bad]
+    clips = _are_clips(shards, task)
     listed = _listed_classes(paths[0].parent) if labelled else None
     notes: tuple[str, ...] = ()
     if labelled and listed is None:
         names, kind = name_classes(key for shard in shards for key in shard.keys.values())
         if names:
             listed, notes = names, (f"the numbers in .cls are named by .{kind}: {', '.join(names[:5])}",)
-    found: list[tuple[str, str, Split | None, MemberAt]] = []
-    for shard in shards:
-        for key, entry in shard.keys.items():
-            where = f"{shard.name}/{key}"
-            outcome = _outcome(entry, listed, labelled)
-            if isinstance(outcome, str):
-                bad.append(BadFile(where, outcome))
-            else:
-                found.append((where, outcome[0], shard.split, outcome[1]))
+    found, bad = _sorted_out(shards, listed, labelled, clips)
     if not found:
         why = f" ({bad[0].name}: {bad[0].reason})" if bad else ""
         raise VitrailError(f"no {'labelled ' * labelled}images in {name}{why}: a shard has key.jpg and key.cls")
     class_names = listed or order_classes((label for _, label, _, _ in found), name) if labelled else ()
     index = {name: (i,) for i, name in enumerate(class_names)}
-    samples = tuple(Sample(where, index.get(label, ()), split, at) for where, label, split, at in found)
-    return Source(name, class_names, samples, bad=tuple(bad), notes=notes)
+    samples = tuple(Sample(where, index.get(label, ()), split, at, clip=clips) for where, label, split, at in found)
+    if clips:
+        notes = (task_note(task, VIDEO, "clips in shards"), *notes)
+    return Source(name, class_names, samples, VIDEO if clips else CLASSIFICATION, tuple(bad), notes=notes)
+
+
+def _are_clips(shards: list[_Shard], task: TaskSpec | None) -> bool:
+    """Whether the shards are read as clips: for the task video, or if there are videos and no image."""
+    if task is not None:
+        return task.name == VIDEO.name
+    files = [entry.image_file for shard in shards for entry in shard.keys.values() if entry.image_file]
+    return bool(files) and all(map(is_video, files))
 
 
 def _has_captions(shards: list[_Shard], task: TaskSpec | None) -> bool:
@@ -118,13 +121,32 @@ def _captioned(name: str, shards: list[_Shard], task: TaskSpec | None) -> Source
     return Source(name, (), tuple(samples), IMAGE_TEXT, tuple(bad), "texts", notes)
 
 
-def _outcome(entry: Key, listed: tuple[str, ...] | None, labelled: bool) -> tuple[str, MemberAt] | str:
-    """(label, place of the image), or the reason why the key is bad."""
+def _sorted_out(
+    shards: list[_Shard], listed: tuple[str, ...] | None, labelled: bool, clips: bool
+) -> tuple[list[tuple[str, str, Split | None, MemberAt]], list[BadFile]]:
+    """(name, label, split, place) of the images or clips, and what cannot be used."""
+    bad = [bad for shard in shards for bad in shard.bad]
+    found: list[tuple[str, str, Split | None, MemberAt]] = []
+    for shard in shards:
+        for key, entry in shard.keys.items():
+            where = f"{shard.name}/{key}"
+            outcome = _outcome(entry, listed, labelled, clips)
+            if isinstance(outcome, str):
+                bad.append(BadFile(where, outcome))
+            else:
+                found.append((where, outcome[0], shard.split, outcome[1]))
+    return found, bad
+
+
+def _outcome(entry: Key, listed: tuple[str, ...] | None, labelled: bool, clips: bool) -> tuple[str, MemberAt] | str:
+    """(label, place of the image or clip), or the reason why the key is bad."""
     label = _class_of(entry.label, listed) if labelled else ""
     if labelled and entry.problem:
         return entry.problem
     if entry.image is None:
         return entry.problem or "a label without an image"
+    if not clips and is_video(entry.image_file):
+        return f"{os.path.basename(entry.image_file)} is a video: --task video takes videos"
     if label is None:
         return "no label" if entry.label is None else f"label {entry.label!r} is not in classes.txt"
     return label, entry.image
@@ -148,7 +170,7 @@ def _add(shard: _Shard, name: str, at: MemberAt | None) -> None:
     folder, base = os.path.split(name)
     stem, dot, extension = base.partition(".")
     kind = extension.lower()
-    is_picture = is_image(f"x.{extension}") and "." not in extension
+    is_picture = (is_image(f"x.{extension}") or is_video(f"x.{extension}")) and "." not in extension
     if not stem or not dot or is_system_path(name) or not (is_picture or kind in ("cls", "json", "txt")):
         return
     key = normal(os.path.join(folder, stem))

@@ -14,7 +14,7 @@ from .csv_columns import PATH_COLUMNS
 from .file_bytes import read_file
 from .samples import BadFile, normal
 
-_DELIMITERS = ",;\t"
+_DELIMITERS = ",;\t|"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class Table:
 
 
 def read_csv(path: Path) -> Table:
-    """Read a CSV with a header; cells are separated by comma, semicolon or tab, or as its first line `sep=;` says.
+    """Read a CSV with a header; cells are separated by comma, semicolon, tab or |, or as its first line `sep=;` says.
 
     Raises:
         VitrailError: it is not a CSV in UTF-8, or has no rows.
@@ -124,6 +124,28 @@ def read_json_lines(path: Path) -> Table:
     lines = [(place, [_cell(entry.get(name)) for name in names]) for place, entry in objects]
     bad = tuple(row for row in found if isinstance(row, BadFile))
     return Table(path, path.parent, [normal(name) for name in names], lines, bad)
+
+
+def read_tokens(path: Path) -> Table:
+    """Read lines of `name#number`, tab, caption: the form of the captions of Flickr8k and Flickr30k.
+
+    Raises:
+        VitrailError: no line has this form, or it is not UTF-8 text.
+    """
+    lines, bad = list[tuple[int, list[str]]](), list[BadFile]()
+    try:
+        rows = read_file(path).decode("utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise VitrailError(f"{path} is not UTF-8 text: save it as UTF-8") from error
+    for place, row in enumerate(rows, 1):
+        name, tab, caption = row.partition("\t")
+        if tab:
+            lines.append((place, [name.rpartition("#")[0] or name, caption]))
+        elif row.strip():
+            bad.append(BadFile(f"line {place}", "no tab between the name and the caption"))
+    if not lines:
+        raise VitrailError(f"{path} has no captions: it needs lines of name#number, a tab, and the caption")
+    return Table(path, path.parent, ["image", "caption"], lines, tuple(bad))
 
 
 def _cell(value: Any) -> str:

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,9 @@ from .caption_table import caption_column, caption_lines, caption_rows
 from .clip_source import clip_at
 from .csv_columns import Columns, find_columns, flag, number
 from .label_cells import is_empty_list, labels
+from .named_images import NamedImages, named_for
 from .samples import SPLIT_WORDS, BadFile, Sample, Source, Split, order_classes, takes_many
-from .table import Table, read_csv, read_json_lines
+from .table import Table, read_csv, read_json_lines, read_tokens
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,9 +32,9 @@ def csv_source(path: Path, labelled: bool = True, task: TaskSpec | None = None) 
     Columns are known by their names, in any case (see `csv_columns`). Several labels in one cell are separated by `|`
     or `;`, or are a list (see `label_cells`). Without a label column, two or more columns of 0 and 1 are one class
     each, and columns of numbers of which one has fractions are the targets of a regression. Cells are separated by
-    comma, semicolon or tab; the first line may name the separator, as in `sep=;`. Paths are relative to the CSV, with
-    slashes or backslashes. Rows that cannot be used (no such file, no label, no number, unknown split) become bad
-    files.
+    comma, semicolon, tab or |; the first line may name the separator, as in `sep=;`. Paths are relative to the CSV,
+    with slashes or backslashes, or names of images in folders below it (see `NamedImages`). Rows that cannot be used
+    (no such file, no label, no number, unknown split) become bad files.
 
     Args:
         path: the file.
@@ -58,6 +59,15 @@ def json_source(path: Path, labelled: bool = True, task: TaskSpec | None = None)
     return table_source(table, labelled, task)
 
 
+def token_source(path: Path, labelled: bool = True, task: TaskSpec | None = None) -> Source:
+    """Open a file of captions, see `read_tokens`.
+
+    Raises:
+        VitrailError: no line has a name and a caption, or no image is there.
+    """
+    return table_source(read_tokens(path), labelled, task)
+
+
 def table_source(table: Table, labelled: bool = True, task: TaskSpec | None = None) -> Source:
     """Open a table as `csv_source` does.
 
@@ -70,7 +80,9 @@ def table_source(table: Table, labelled: bool = True, task: TaskSpec | None = No
     if column is not None:
         return caption_rows(table, column, task)
     columns = find_columns(table.path, table.names, table.rows, labelled=labelled, task=task)
-    reader = _Reader(columns, table.names, table.base, labelled, folders=is_video)
+    names = (cells[columns.path] for cells in table.rows if columns.path < len(cells))
+    images = NamedImages(table.base, names, named_for(table.path), folders=is_video)
+    reader = _Reader(columns, table.names, images)
     outcomes = [reader.read(number, cells) for number, cells in table.lines]
     used = [line for line in outcomes if isinstance(line, _Line)]
     bad = [*table.bad, *(line for line in outcomes if isinstance(line, BadFile))]
@@ -80,7 +92,7 @@ def table_source(table: Table, labelled: bool = True, task: TaskSpec | None = No
             f"none of the {len(table.lines)} rows of {table.path} can be used{first}; "
             f"paths are relative to {table.base}/"
         )
-    return _source(table, used, bad, columns)
+    return _source(table, used, bad, replace(columns, notes=(*columns.notes, *images.notes)))
 
 
 def _source(table: Table, used: list[_Line], bad: list[BadFile], columns: Columns) -> Source:
@@ -110,20 +122,16 @@ def _require_one_spelling(class_names: tuple[str, ...], where: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Reader:
-    """Reads one row after the other; `folders`: a path may be a folder, which has the frames of a clip."""
+    """Reads one row after the other."""
 
     columns: Columns
     names: list[str]
-    base: Path
-    labelled: bool
-    folders: bool = False
+    images: NamedImages
 
     def read(self, line: int, cells: list[str]) -> _Line | BadFile:
         name = cells[self.columns.path].strip() if self.columns.path < len(cells) else ""
-        if "\\" in name and not os.path.isfile(os.path.join(self.base, name)):
-            name = name.replace("\\", "/")  # a table from Windows
-        problem = next(self._problems(name, cells), None)
-        if problem:
+        name, missing = self.images.find(name) if name else ("", "no path")
+        if problem := next(self._problems(missing, cells), None):
             return BadFile(name or f"line {line}", f"{problem} (line {line})")
         split = None if self.columns.split is None else SPLIT_WORDS[cells[self.columns.split].strip().lower()]
         return _Line(name, self._labels(cells), split)
@@ -136,15 +144,13 @@ class _Reader:
             return tuple(self.names[i] for i in columns.values if flag(cells[i]))
         return () if columns.label is None else tuple(labels(cells[columns.label], columns.separator))
 
-    def _problems(self, name: str, cells: list[str]) -> Iterator[str]:
-        """Yield the faults of a row, a clause each."""
+    def _problems(self, missing: str, cells: list[str]) -> Iterator[str]:
+        """Yield the faults of a row, a clause each; `missing`: why it has no file."""
         columns = self.columns
         if len(cells) != len(self.names):
             yield f"{len(cells)} cells, where the header has {len(self.names)}"
-        elif not name:
-            yield "no path"
-        elif not os.path.isfile(place := os.path.join(self.base, name)) and not (self.folders and os.path.isdir(place)):
-            yield "no such file"
+        elif missing:
+            yield missing
         else:
             yield from self._value_problems(cells) if columns.values else self._label_problems(cells)
             if columns.split is not None and cells[columns.split].strip().lower() not in SPLIT_WORDS:

@@ -18,7 +18,8 @@ from .folder_source import files_below, subfolders
 from .image_header import upright_size
 from .image_index import ImageIndex
 from .image_sets import described, read_image_sets, stem_of
-from .map_folders import is_map_folder, split_in
+from .map_folders import split_in
+from .map_names import is_map_folder
 from .samples import BadFile, FileAt, Source, Split, normal, order_classes, printable
 
 TASKS = ("detection",)

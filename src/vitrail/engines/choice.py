@@ -9,6 +9,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from torch.utils._pytree import tree_structure, treespec_dumps
+
 from ..checkpoint.atomic import (
     MANIFEST,
     Content,
@@ -31,6 +33,7 @@ from .engine import PACKAGES
 FOLDER, CHOICE = "optimized", "choice.json"
 GRAPHS = {"openvino": "model.xml", "onnxruntime": "model.onnx"}
 """Engine -> file of its stored graph; other engines have none."""
+ONE_TENSOR = treespec_dumps(tree_structure(0))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -80,6 +83,7 @@ class Choice:
         batch_size: images of a batch when it was measured.
         speedup: throughput in units of that of the unmodified model.
         drop: accuracy lost, in points; None if it was not measured.
+        structure: pytree of the prediction of its graph, see `ModelGraph`; by default one tensor.
     """
 
     setting: Setting
@@ -89,6 +93,7 @@ class Choice:
     batch_size: int
     speedup: float
     drop: float | None
+    structure: str = ONE_TENSOR
 
 
 def machine_name() -> str:

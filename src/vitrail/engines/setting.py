@@ -1,7 +1,8 @@
 """Runs a checkpoint by a `Setting`."""
 
 from dataclasses import replace
-from typing import Any, NamedTuple
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
 from ..checkpoint.atomic import read_manifest
 from ..checkpoint.contract import Checkpoint
@@ -9,8 +10,11 @@ from ..checkpoint.fold_preprocess import fold_preprocess, keeping_values
 from ..data.preprocess import Preprocess
 from ..nn import EmbeddingModel
 from ..rewrites.registry import rewrite
-from .choice import GRAPHS, Setting, stored_choice
+from .choice import GRAPHS, Choice, Setting, stored_choice
 from .engine import Engine, make_engine
+
+if TYPE_CHECKING:
+    from .stored_graph import ModelGraph
 
 
 def prepared(checkpoint: Checkpoint, setting: Setting) -> Checkpoint:
@@ -21,7 +25,12 @@ def prepared(checkpoint: Checkpoint, setting: Setting) -> Checkpoint:
 
 
 def run_setting(
-    checkpoint: Checkpoint, setting: Setting, graph: Any | None = None, *, device: str = "auto", vectors: bool = False
+    checkpoint: Checkpoint,
+    setting: Setting,
+    graph: "ModelGraph | None" = None,
+    *,
+    device: str = "auto",
+    vectors: bool = False,
 ) -> tuple[Engine, Preprocess]:
     """The engine of a setting, and the preprocessing of its images.
 
@@ -68,13 +77,20 @@ def engine_for(checkpoint: Checkpoint, *, engine: str, device: str, precision: s
     """
     if engine == "auto" and (device, precision) == ("auto", "auto") and (found := stored_choice(checkpoint)):
         choice, folder = found
-        name = GRAPHS.get(choice.setting.engine)
-        graph = None if name is None else folder / name
-        way = str(choice.setting)
+        way, graph = str(choice.setting), _stored_graph(choice, folder)
         if graph is not None and choice.setting.int8:
-            way += f", {read_manifest(folder)[graph.with_suffix('.bin').name][1]}"
+            way += f", {read_manifest(folder)[graph.content.with_suffix('.bin').name][1]}"
         return Running(*run_setting(checkpoint, choice.setting, graph, vectors=vectors), way)
     model = EmbeddingModel(checkpoint.model) if vectors else checkpoint.model
     named = "torch" if engine == "auto" else engine
     running = make_engine(model, engine=named, device=device, precision=precision)
     return Running(running, checkpoint.preprocess, named)
+
+
+def _stored_graph(choice: Choice, folder: Path) -> "ModelGraph | None":
+    """The graph of a choice in its folder; None for engines of PyTorch, which have none."""
+    if choice.setting.engine not in GRAPHS:
+        return None
+    from .stored_graph import ModelGraph
+
+    return ModelGraph(folder / GRAPHS[choice.setting.engine], choice.structure)

@@ -24,13 +24,14 @@ def attribute(
     method: str = "generic",
     target: Target | Sequence[Target] | Tensor | None = None,
     device: str = "auto",
-) -> Float[Tensor, "B rows columns"]:
+) -> Float[Tensor, "B *grid"]:
     """Attribute a prediction to the patches, one map for each image: `attribute(checkpoint, "cat.jpg")`.
 
     Args:
         model: a checkpoint, or an argument of `load`, with its own preprocessing; or a bare `VisionModel`,
             which takes normalised pixels.
-        images: for a checkpoint one `ImageLike` or several; for a bare model a tensor (B, C, H, W).
+        images: for a checkpoint one `ImageLike` or several, or clips; for a bare model a tensor (B, C, H, W), or of
+            clips (B, C, T, H, W).
         method: one of `vitrail.lens.attribution.methods.METHODS`, or of an installed package.
         target: a class for all images, or one for each, by number or name; or vectors (B, K) such as embeddings: the
             dot product with the model's output is attributed. By default the predicted class; for a model without
@@ -38,7 +39,8 @@ def attribute(
         device: device of a checkpoint; a bare model stays on its own.
 
     Returns:
-        (B, rows, columns) on the CPU. For `signed` methods, negative values are evidence against the target.
+        (B, rows, columns), of clips (B, T, rows, columns), on the CPU. For `signed` methods, negative values are
+        evidence against the target.
 
     Raises:
         VitrailError: unknown method or class, the method does not apply to the model, or an image cannot be read.

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from ..errors import VitrailError
 from ..pages.image import colours, displayable, enlarge
-from .explanation import looked_at
+from .attention_maps import looked_at
 from .observe import Attention
 from .rollout import class_token_map
 

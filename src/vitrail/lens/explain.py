@@ -97,7 +97,7 @@ def explain(
     """
     target = Path(out)
     watched = watch_all(checkpoint, against, image_size=image_size, device=device, texts=texts, say=say)
-    chosen = chosen_methods(methods, QUICK, watched)
+    chosen = chosen_methods(methods, QUICK)
     found, total = fitted_images(images, watched, checkpoint, split=split, limit=limit, strict=strict)
     alone = target.suffix.lower() in (".html", ".htm")
     if alone:

@@ -10,16 +10,16 @@ from jaxtyping import Float, Int, UInt8
 from torch import Tensor, nn
 
 from ..errors import VitrailError
-from ..nn import CLASS_TOKEN, ComposedModel, ReducingResidual, Tokens, TokensRead
-from ..pages.image import displayable, in_rows, shown_frames
+from ..nn import ComposedModel, ReducingResidual, Tokens
+from ..pages.image import displayable
+from .attention_maps import drawn_over, looked_at, looks_at_patches
 from .attribution.method import Attribution
 from .compiled import original
 from .frames import between_frames, frame_names, frames_of_times
-from .layout import Layout, over_image, received
 from .measures import feature_pca
 from .naming import attends_of, find_layer
 from .observe import Attention, observe_attention, observe_features
-from .outputs import hides_patches, image_model, run
+from .outputs import run
 from .queries import ObjectMaps, object_maps
 from .reading import reading_words
 from .rollout import class_token_map, rollout
@@ -126,7 +126,7 @@ def explain_image(
         stack.enter_context(torch.inference_mode())
         output = run(watched.model, watched.preprocess.normalise(fitted)[None].to(watched.device))
     found = predictions(watched, output, top_k)
-    drawn = [layer for layer in seen if _looks_at_patches(seen, layer)]
+    drawn = [layer for layer in seen if looks_at_patches(seen, layer)]
     if not drawn:
         raise VitrailError(
             "no attention of this model has the patches of one regular grid as keys, so there is no map to draw: "
@@ -137,7 +137,7 @@ def explain_image(
         image=displayable(fitted),
         predictions=() if watched.phrases else tuple(found),
         maps=tuple(
-            _drawn(looked_at(seen[layer], seen.layout(layer), seen.reads)[0].cpu(), seen.layout(layer), frames)
+            drawn_over(looked_at(seen[layer], seen.layout(layer), seen.reads)[0].cpu(), seen.layout(layer), frames)
             for layer in drawn
         ),
         flow=_flow(seen, frames) if len(drawn) == len(seen) else None,
@@ -209,81 +209,6 @@ def feature_colours(output: Any) -> UInt8[Tensor, "3 rows columns"] | None:
     return (feature_pca(maps)[0].clamp(0, 1) * 255).round().to(torch.uint8).cpu()
 
 
-def last_layer_map(model: nn.Module, pixels: Float[Tensor, "B C *size"]) -> Float[Tensor, "B rows columns"]:
-    """Attention map of the last layer, mean over its heads, for a batch and a model in evaluation mode.
-
-    It is the attention of the tokens that the head reads, see `looked_at`; the pool, if the head has one, is a layer.
-    For videos (B, C, T, H, W) it is that of the frames that are shown, in two rows.
-
-    Raises:
-        VitrailError: a model without attention over one grid of patches, or whose head is a decoder of hidden patches.
-    """
-    if hides_patches(model):
-        raise VitrailError("the head of this model reconstructs hidden patches: explain the encoder, with `explain`")
-    model = image_model(model)
-    with observe_attention(model, layers=-1) as seen, torch.inference_mode():
-        model(pixels)
-    (layer,) = seen
-    if not _looks_at_patches(seen, layer):
-        raise VitrailError("the keys of the last attention of this model are not the patches of one regular grid")
-    maps = looked_at(seen[layer], seen.layout(layer), seen.reads).mean(dim=1)
-    return _drawn(maps, seen.layout(layer), pixels.shape[2] if pixels.ndim == 5 else None)
-
-
-def looked_at(
-    weights: Float[Tensor, "BG h n m"], layout: Layout, reads: TokensRead = CLASS_TOKEN
-) -> Float[Tensor, "B h *key_grid"]:
-    """Attention map of each head over the grid of the keys, from all rows of `observe_attention`.
-
-    It is the mean of the rows of the tokens that the head reads: the class token's, or the mean of the patches' rows,
-    the attention that each patch receives from the patches. In a layer whose queries are patches only it is always the
-    latter.
-
-    Args:
-        weights: weights of a layer, also in windows.
-        layout: layout of the layer.
-        reads: tokens that the head reads, `Attention.reads`.
-    """
-    found = reads.within(layout.prefix)
-    if layout.prefix and _asks(layout, found.prefix):
-        whole = over_image(weights, layout)
-        rows = [whole[:, :, number] for number in found.prefix]
-        rows += [whole[:, :, layout.prefix :].mean(dim=2)] if found.patches else []
-        row = torch.stack(rows).mean(dim=0).unsqueeze(2)
-        return class_token_map(row, layout.key_grid, layout.key_prefix, layout.key_cover)
-    each = received(weights, layout).unsqueeze(2)[..., layout.key_prefix :]
-    return class_token_map(each, layout.key_grid, 0, layout.key_cover)
-
-
-def _asks(layout: Layout, tokens: Sequence[int]) -> bool:
-    """Whether all of these prefix tokens are queries; along the time of a video none is."""
-    if layout.places is None:
-        return True
-    there = set(layout.places.queries.flatten().tolist())
-    return there.issuperset(tokens)
-
-
-def _looks_at_patches(seen: Attention, layer: int) -> bool:
-    # A text and the queries of a decoder have a grid of one dimension; that of a video has three.
-    return len(seen.layout(layer).key_grid) in (2, 3)
-
-
-def over_frames(maps: Float[Tensor, "*batch T rows columns"], frames: int) -> Float[Tensor, "*batch rows2 columns2"]:
-    """Maps over a video put together for the frames that `displayable` shows of a clip.
-
-    Args:
-        maps: a map for each of T equal parts of the time.
-        frames: number of frames of the clip.
-    """
-    times = maps.shape[-3]
-    return in_rows([maps[..., index * times // frames, :, :] for index in shown_frames(frames)])
-
-
-def _drawn(maps: Tensor, layout: Layout, frames: int | None) -> Tensor:
-    """Maps over the image, or over the frames of a clip that are shown."""
-    return over_frames(maps, frames) if frames is not None and len(layout.key_grid) == 3 else maps
-
-
 def _flow(seen: Attention, frames: int | None) -> Tensor | None:
     """Rollout of all layers for the tokens that the head reads; a pool's weights are their shares."""
     layers = dict(seen)
@@ -294,4 +219,4 @@ def _flow(seen: Attention, frames: int | None) -> Tensor | None:
     total = rollout(layers.values(), prefix=layout.prefix)
     start = seen.reads.shares(layout.prefix, total.shape[1] - layout.prefix, total) if pool is None else pool
     row = start.expand(len(total), 1, -1) @ total
-    return _drawn(class_token_map(row, layout.grid, layout.prefix, layout.cover)[0].cpu(), layout, frames)
+    return drawn_over(class_token_map(row, layout.grid, layout.prefix, layout.cover)[0].cpu(), layout, frames)

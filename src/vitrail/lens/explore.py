@@ -46,7 +46,7 @@ def explore(
         VitrailError: no image can be read; the port is taken.
     """
     watched = watch_all(checkpoint, against, image_size=image_size, device=device, texts=texts, say=say)
-    chosen = chosen_methods(methods, METHODS, watched)
+    chosen = chosen_methods(methods, METHODS)
     found, _ = fitted_images(images, watched, checkpoint, split=split, limit=limit, strict=strict)
     unreadable: list[tuple[str, str]] = []
     shown = readable(found, say, unreadable)

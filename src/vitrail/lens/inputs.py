@@ -22,13 +22,14 @@ class ModelInputs:
     """A model with a batch of its pixels.
 
     Attributes:
-        pixels: (B, C, H, W), normalised; of a checkpoint on the CPU, of a bare model on their own device.
+        pixels: (B, C, H, W), or clips (B, C, T, H, W), normalised; of a checkpoint on the CPU, of a bare model on their
+            own device.
         class_names: empty if unknown.
-        images: uint8 (B, 3, H, W), the images resized and cropped as for the model.
+        images: uint8 (B, 3, H, W), the images resized and cropped as for the model; of clips four frames in two rows.
     """
 
     model: nn.Module
-    pixels: Float[Tensor, "B C H W"]
+    pixels: Float[Tensor, "B C *size"]
     class_names: Sequence[str]
     images: UInt8[Tensor, "B 3 H W"]
 
@@ -46,29 +47,34 @@ def model_inputs(
 
     Args:
         model: a checkpoint, what `load` takes, or a module.
-        images: for a checkpoint one `ImageLike`, several, or a batch (B, C, H, W) of images that are not normalised;
-            for a module a floating-point tensor (B, C, H, W) or (C, H, W), normalised.
+        images: for a checkpoint one `ImageLike`, several, or a batch (B, C, H, W) of images that are not normalised,
+            for one of clips (B, T, C, H, W); for a module a floating-point tensor (B, C, H, W) or (C, H, W), or
+            (B, C, T, H, W), normalised.
         device: device of a checkpoint.
 
     Raises:
         VitrailError: an image that cannot be read, no image, or a module with anything but normalised pixels.
     """
     if isinstance(model, nn.Module):
-        if not isinstance(images, Tensor) or not images.is_floating_point() or images.ndim not in (3, 4):
+        if not isinstance(images, Tensor) or not images.is_floating_point() or images.ndim not in (3, 4, 5):
             raise VitrailError(
-                "a bare model takes normalised pixels, a floating-point tensor (B, C, H, W): for files and images give"
-                " a checkpoint, such as vitrail.load(PATH), which has their preprocessing"
+                "a bare model takes normalised pixels, a floating-point tensor (B, C, H, W) or (B, C, T, H, W): for "
+                "files and images give a checkpoint, such as vitrail.load(PATH), which has their preprocessing"
             )
-        pixels = images if images.ndim == 4 else images[None]
-        return ModelInputs(image_model(model), pixels, (), torch.stack([displayable(one) for one in pixels]))
+        pixels = images[None] if images.ndim == 3 else images
+        shown = [one.transpose(0, 1) for one in pixels] if pixels.ndim == 5 else list(pixels)
+        return ModelInputs(image_model(model), pixels, (), torch.stack([displayable(one) for one in shown]))
     watched = watch(model, device=device)
-    items = list(images) if isinstance(images, Tensor) and images.ndim == 4 else images
+    preprocess = watched.preprocess
+    batch = 4 if preprocess.frames is None else 5
+    items = list(images) if isinstance(images, Tensor) and images.ndim == batch else images
     fitted = []
-    for _, image in named_images(items, watched.preprocess.channels, then=watched.preprocess.fit)[0]:
+    found, _ = named_images(items, preprocess.channels, then=preprocess.fit, frames=preprocess.frames)
+    for _, image in found:
         if isinstance(image, BadImage):
             raise image
         fitted.append(image)
     if not fitted:
         raise VitrailError("there is no image: name a file, or give a Pillow image, an array or a tensor")
-    pixels = torch.stack([watched.preprocess.normalise(image) for image in fitted])
+    pixels = torch.stack([preprocess.normalise(image) for image in fitted])
     return ModelInputs(watched.model, pixels, watched.class_names, torch.stack([displayable(one) for one in fitted]))

@@ -89,8 +89,9 @@ def test_which_models_can_do_without_tokens(name: str, overrides: dict, expected
 
 
 def test_squares() -> None:
-    assert squares_of(2, 3, 2).tolist() == [[0, 1, 3, 4], [1, 2, 4, 5]]
-    with pytest.raises(VitrailError, match="choose a smaller side"):
-        squares_of(2, 3, 3)
+    assert squares_of((2, 3), (2, 2)).tolist() == [[0, 1, 3, 4], [1, 2, 4, 5]]
+    assert squares_of((2, 2, 2), (2, 1, 2)).tolist() == [[0, 1, 4, 5], [2, 3, 6, 7]]
+    with pytest.raises(VitrailError, match="squares of 3 × 3 do not fit a grid of 2 × 3: choose a smaller side"):
+        squares_of((2, 3), (3, 3))
     with pytest.raises(VitrailError, match="no token would be left"):
         occlusion(vit(), pictures(), CLASSES, side=4)

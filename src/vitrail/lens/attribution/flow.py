@@ -18,7 +18,7 @@ from .flow_proof import reaches_bound, supplied_below
 from .flow_search import PRECISION, MinimumCuts
 from .layers import Layers, looked_through, reading
 from .method import Method
-from .passes import Map, Targets, patch_map
+from .passes import Map, Pixels, Targets, patch_map
 
 __all__ = ["MOST_SEARCHED", "PRECISION", "Cut", "Flow", "attention_flow", "flow_map", "pipes"]
 
@@ -136,7 +136,7 @@ def pipes(fused: Layers) -> list[Float[Tensor, "B n m"]]:
 
 def flow_map(
     model: VisionModel,
-    pixels: Float[Tensor, "B C H W"],
+    pixels: Pixels,
     targets: Targets,
     *,
     most: int = MOST_SEARCHED,

@@ -10,10 +10,10 @@ from ...nn import VisionModel
 from ..capture import weight_gradients
 from .layers import looked_through, pulled_back, reading
 from .method import Method
-from .passes import Map, Targets, patch_map, target_scores, traced, with_graph
+from .passes import Map, Pixels, Targets, patch_map, target_scores, traced, with_graph
 
 
-def generic_map(model: VisionModel, pixels: Float[Tensor, "B C H W"], targets: Targets) -> Map:
+def generic_map(model: VisionModel, pixels: Pixels, targets: Targets) -> Map:
     """Relevance of each patch for the target through all layers; never negative.
 
     R ← R + (mean over heads of max(0, ∇A ∘ A)) · R, from R = I (Chefer et al., 2021, "Generic attention-model

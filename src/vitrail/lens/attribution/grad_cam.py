@@ -12,18 +12,16 @@ from ...errors import VitrailError
 from ...nn import HOLDERS, Tokens, VisionModel
 from ..naming import find_module
 from .method import Method
-from .passes import Map, Targets, encoded, target_scores, traced, with_graph
+from .passes import Map, Pixels, Targets, encoded, target_scores, traced, with_graph
 
 
-def grad_cam(
-    model: VisionModel, pixels: Float[Tensor, "B C H W"], targets: Targets, *, layer: str | None = None
-) -> Map:
+def grad_cam(model: VisionModel, pixels: Pixels, targets: Targets, *, layer: str | None = None) -> Map:
     """Sum of the channels of a feature map, weighted by their mean gradient; never negative.
 
     max(0, Σ_d α_d x_d), α_d the mean over the patches of ∂y/∂x_d (Selvaraju et al., 2017, equations 1 and 2).
 
     Args:
-        layer: name of the module whose output is used: Tokens, (B, N, D) or (B, D, H, W). By default the last block
+        layer: name of the module whose output is used: Tokens, (B, N, D) or (B, D, *grid). By default the last block
             whose patches the target depends on: with a class token it is the one before the last, as the head does not
             read the patches of the last.
     """
@@ -44,9 +42,9 @@ def grad_cam(
         return weighted_channels(image, slope)
 
 
-def weighted_channels(image: Float[Tensor, "B D rows columns"], gradient: Float[Tensor, "B D rows columns"]) -> Map:
+def weighted_channels(image: Float[Tensor, "B D *grid"], gradient: Float[Tensor, "B D *grid"]) -> Map:
     """max(0, Σ_d mean(gradient_d) image_d)."""
-    return (gradient.mean(dim=(2, 3), keepdim=True) * image).sum(dim=1).clamp(min=0)
+    return torch.einsum("bd,bd...->b...", gradient.flatten(2).mean(dim=2), image).clamp(min=0)
 
 
 def blocks_of(model: VisionModel) -> list[str]:
@@ -72,11 +70,11 @@ def _outputs(model: nn.Module, names: list[str]) -> Iterator[list[Any]]:
         yield seen
 
 
-def _folded(output: Any, values: Any, last: Tokens) -> Float[Tensor, "B D rows columns"]:
+def _folded(output: Any, values: Any, last: Tokens) -> Float[Tensor, "B D *grid"]:
     """The patches of a module's output, or of its gradient, as a map."""
     if isinstance(output, Tokens):
         return (values if isinstance(values, Tokens) else output.with_x(values)).map
-    if output.ndim == 4:
+    if output.ndim in (4, 5):
         return values
     # A norm returns a tensor: it is folded like the last tokens, if it has as many patches.
     count = last.patches.shape[1]

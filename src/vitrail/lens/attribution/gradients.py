@@ -3,27 +3,24 @@
 from collections.abc import Callable
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from ...nn import VisionModel
-from .passes import Targets, encoded, pixel_gradient
+from .passes import Pixels, Targets, encoded, pixel_gradient
 
-Grid = tuple[int, int] | None
+Grid = tuple[int, ...] | None
 Gradient = Callable[[Tensor, Tensor], Tensor]
-"""Function (pixels (n, C, H, W), index of the image of each (n,)) -> ∂score/∂pixels."""
+"""Function (pixels (n, C, *size), index of the image of each (n,)) -> ∂score/∂pixels."""
 
 
-def token_grid(model: VisionModel, pixels: Float[Tensor, "B C H W"]) -> tuple[int, ...]:
-    """(rows, columns) of the tokens that the head reads."""
+def token_grid(model: VisionModel, pixels: Pixels) -> tuple[int, ...]:
+    """Grid of the tokens that the head reads."""
     with torch.no_grad():
         return encoded(model, pixels[:1]).grid
 
 
-def summed(
-    part: Callable[[Tensor, Tensor], Tensor], pixels: Float[Tensor, "B C H W"], count: int, batch: int
-) -> Float[Tensor, "B C H W"]:
-    """Sum a function (images (n,), parts (n,)) -> (n, C, H, W) over `count` parts of each image."""
+def summed(part: Callable[[Tensor, Tensor], Tensor], pixels: Pixels, count: int, batch: int) -> Pixels:
+    """Sum a function (images (n,), parts (n,)) -> (n, C, *size) over `count` parts of each image."""
     total = torch.zeros_like(pixels)
     jobs = torch.cartesian_prod(torch.arange(len(pixels)), torch.arange(count)).to(pixels.device)
     for image, number in (some.unbind(1) for some in jobs.split(batch)):

@@ -2,19 +2,18 @@
 
 import numpy as np
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from ...errors import VitrailError
 from ...nn import VisionModel
 from .gradients import Gradient, Grid, gradient_of, summed, token_grid
 from .method import Method
-from .passes import Map, Targets, sum_to_cells
+from .passes import Map, Pixels, Targets, for_each, sum_to_cells
 
 
 def integrated_gradients(
     model: VisionModel,
-    pixels: Float[Tensor, "B C H W"],
+    pixels: Pixels,
     targets: Targets,
     *,
     steps: int = 32,
@@ -31,7 +30,7 @@ def integrated_gradients(
         steps: number of Gauss-Legendre points, each with a forward and a backward pass.
         baseline: x₀, in normalised units: 0 is the mean colour of the normalisation.
         batch: number of passes at once.
-        grid: (rows, columns) of the map; the grid of the tokens that the head reads by default.
+        grid: grid of the map; that of the tokens that the head reads by default.
     """
     gradient = gradient_of(model, targets)
     attribution = along_the_path(gradient, pixels, torch.full_like(pixels, baseline), steps=steps, batch=batch)
@@ -40,12 +39,12 @@ def integrated_gradients(
 
 def along_the_path(
     gradient: Gradient,
-    pixels: Float[Tensor, "B C H W"],
-    baseline: Float[Tensor, "B C H W"],
+    pixels: Pixels,
+    baseline: Pixels,
     *,
     steps: int,
     batch: int,
-) -> Float[Tensor, "B C H W"]:
+) -> Pixels:
     """(x - x₀) ∘ ∫ gradient(x₀ + α (x - x₀)) dα, by Gauss-Legendre quadrature."""
     if steps < 1:
         raise VitrailError(f"steps {steps} is too few: the integral needs at least 1")
@@ -53,9 +52,9 @@ def along_the_path(
     places, shares = ((points + 1) / 2).to(pixels), (shares / 2).to(pixels)
 
     def part(image: Tensor, step: Tensor) -> Tensor:
-        at = places[step][:, None, None, None]
+        at = for_each(places[step], pixels)
         found = gradient(baseline[image] + at * (pixels[image] - baseline[image]), image)
-        return found * shares[step][:, None, None, None]
+        return found * for_each(shares[step], pixels)
 
     return (pixels - baseline) * summed(part, pixels, steps, batch)
 

@@ -17,7 +17,7 @@ from ..capture import Look, capture
 from ..naming import attends_of
 from ..observe import observe_attention
 from ..reading import stated_reading
-from .passes import encoded, with_graph
+from .passes import Pixels, encoded, with_graph
 
 Layers = Sequence[Float[Tensor, "B R M"]]
 """A map for each layer, from first to last: R queries, the first of M tokens; the other tokens pass unchanged."""
@@ -37,7 +37,7 @@ def encoder_layers(model: VisionModel) -> list[int]:
     return layers
 
 
-def looked_through(model: VisionModel, pixels: Float[Tensor, "B C H W"]) -> tuple[list[Look], Tokens]:
+def looked_through(model: VisionModel, pixels: Pixels) -> tuple[list[Look], Tokens]:
     """The inputs of every attention, and the tokens that the head reads, in the caller's gradient mode.
 
     Raises:

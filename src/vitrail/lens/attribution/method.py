@@ -5,17 +5,16 @@ from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Float
 from torch import Tensor, nn
 
 from ...errors import VitrailError
 from ...nn import SequentialModel, VisionModel
 from ..compiled import original
 from ..outputs import hides_patches
-from .passes import Map, Targets, default_targets, settled
+from .passes import Map, Pixels, Targets, default_targets, settled
 
 MapFunction = Callable[[nn.Module, Tensor, Tensor], Tensor]
-"""(model, pixels (B, C, H, W), targets (B,)) -> maps (B, rows, columns): an `Attribution`, or any function."""
+"""(model, pixels (B, C, *size), targets (B,)) -> maps (B, *grid): an `Attribution`, or any function."""
 
 
 @runtime_checkable
@@ -37,8 +36,8 @@ class Attribution(Protocol):
     def by_class(self) -> bool:
         """Whether the map depends on the target."""
 
-    def __call__(self, model: nn.Module, pixels: Float[Tensor, "B C H W"], targets: Targets | None = None) -> Map:
-        """Maps over the patches, (B, rows, columns); `targets` as in `Method`."""
+    def __call__(self, model: nn.Module, pixels: Pixels, targets: Targets | None = None) -> Map:
+        """Maps over the patches, (B, *grid); `targets` as in `Method`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,15 +58,15 @@ class Method:
     by_class: bool = True
     quick: bool = False
 
-    def __call__(self, model: nn.Module, pixels: Float[Tensor, "B C H W"], targets: Targets | None = None) -> Map:
-        """Return a map over the patches of each image, (B, rows, columns), detached.
+    def __call__(self, model: nn.Module, pixels: Pixels, targets: Targets | None = None) -> Map:
+        """Return a map over the patches of each image, (B, rows, columns), or clip, (B, T, rows, columns), detached.
 
         The model runs in evaluation mode and is not changed; no parameter gets a gradient. Images of a batch are
         independent.
 
         Args:
             model: a `VisionModel` whose output is (B, K): logits or an embedding.
-            pixels: (B, C, H, W), normalised.
+            pixels: (B, C, H, W), or clips (B, C, T, H, W), normalised.
             targets: (B,), the class of each image; its logit is attributed. Or (B, K), a vector for each image, such as
                 an embedding; its dot product with the output is attributed. By default the predicted class; for a model
                 without classes the image's own normalised embedding.
@@ -85,7 +84,7 @@ class Method:
 
 
 def check(model: nn.Module, pixels: Tensor) -> None:
-    """Raise a VitrailError unless the model is embed, encoder and head in sequence, and the pixels are images."""
+    """Raise a VitrailError unless the model is embed, encoder and head in sequence, and the pixels a batch."""
     if hides_patches(model):
         raise VitrailError(
             f"{type(model).__name__} reconstructs patches and has no output for an image that could be attributed: look"
@@ -96,8 +95,8 @@ def check(model: nn.Module, pixels: Tensor) -> None:
             f"{type(model).__name__} is not a VisionModel of embed, encoder and head: take its image encoder, or use"
             " the pure functions on what `observe_attention` and `capture` record"
         )
-    if pixels.ndim != 4 or not pixels.is_floating_point():
+    if pixels.ndim not in (4, 5) or not pixels.is_floating_point():
         raise VitrailError(
-            f"pixels {tuple(pixels.shape)} of {pixels.dtype} are no batch of normalised images (B, C, H, W): "
-            "preprocess them, and make a single image a batch of one with pixels[None]"
+            f"pixels {tuple(pixels.shape)} of {pixels.dtype} are no batch of normalised images (B, C, H, W) or clips "
+            "(B, C, T, H, W): preprocess them, and make a single image a batch of one with pixels[None]"
         )

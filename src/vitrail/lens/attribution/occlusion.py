@@ -9,12 +9,12 @@ from torch import Tensor
 from ...errors import VitrailError
 from ...nn import Tokens, VisionModel
 from .method import Method
-from .passes import Map, Targets, cell_of, encoded, scores_of, target_scores
+from .passes import Map, Pixels, Targets, cell_of, encoded, scores_of, target_scores
 
 
 def occlusion(
     model: VisionModel,
-    pixels: Float[Tensor, "B C H W"],
+    pixels: Pixels,
     targets: Targets,
     *,
     side: int | None = None,
@@ -23,14 +23,14 @@ def occlusion(
 ) -> Map:
     """Decrease of the target's score if a square of patches is hidden; signed. One forward pass for each square.
 
-    After Zeiler and Fergus (2014, "Visualizing and understanding convolutional networks", section 4.2). If a ViT's
-    embedding is the only part that depends on positions, hidden tokens are removed. For all other models their pixels
-    are replaced by `baseline`.
+    After Zeiler and Fergus (2014, "Visualizing and understanding convolutional networks", section 4.2). Of a clip a
+    square is hidden for a seventh of the time, at least one step. If a ViT's embedding is the only part that depends on
+    positions, hidden tokens are removed. For all other models their pixels are replaced by `baseline`.
 
     Args:
-        side: squares of side × side patches are hidden, at every position; the value of a patch is the mean over the
-            squares that contain it. A seventh of the grid by default, as a single patch can often be inferred from its
-            neighbours.
+        side: squares of side × side patches are hidden, of a clip for as many steps of time, at every position; the
+            value of a patch is the mean over the squares that contain it. A seventh of the grid by default, as a single
+            patch can often be inferred from its neighbours.
         baseline: value of hidden pixels, in normalised units; by default tokens are removed if the model allows it, and
             hidden pixels are 0 otherwise.
         batch: number of passes at once.
@@ -38,28 +38,38 @@ def occlusion(
     with torch.no_grad():
         embedded = model.embed(pixels)
         whole = encoded(model, pixels)
-        rows, columns = whole.grid
-        squares = squares_of(rows, columns, side or max(1, min(rows, columns) // 7)).to(pixels.device)
+        squares = squares_of(whole.grid, _sides(whole.grid) if side is None else (side,) * len(whole.grid))
+        squares = squares.to(pixels.device)
         before = target_scores(model, whole, targets)
         if baseline is None and sees_places_only_in_embedding(model, embedded, whole):
             after = _without_tokens(model, embedded, targets, squares, batch)
         else:
-            after = _under_cover(model, pixels, targets, squares, (rows, columns), baseline or 0.0, batch)
+            after = _under_cover(model, pixels, targets, squares, whole.grid, baseline or 0.0, batch)
         losses = before.unsqueeze(1) - after
-        covers = losses.new_zeros(len(squares), rows * columns).scatter(1, squares, 1.0)
-        return ((losses @ covers) / covers.sum(dim=0)).unflatten(1, (rows, columns))
+        covers = losses.new_zeros(len(squares), torch.Size(whole.grid).numel()).scatter(1, squares, 1.0)
+        return ((losses @ covers) / covers.sum(dim=0)).unflatten(1, whole.grid)
 
 
-def squares_of(rows: int, columns: int, side: int) -> Int[Tensor, "S P"]:
-    """Indices of the patches in each side × side square of a grid.
+def squares_of(grid: tuple[int, ...], sides: tuple[int, ...]) -> Int[Tensor, "S P"]:
+    """Indices of the patches in each square, or block, of a grid.
 
     Raises:
-        VitrailError: no square fits.
+        VitrailError: none fits.
     """
-    if not 1 <= side <= min(rows, columns):
-        raise VitrailError(f"squares of {side} × {side} do not fit a grid of {rows} × {columns}: choose a smaller side")
-    numbers = torch.arange(rows * columns).unflatten(0, (rows, columns))
-    return numbers.unfold(0, side, 1).unfold(1, side, 1).flatten(2).flatten(0, 1)
+    if not all(1 <= side <= cells for side, cells in zip(sides, grid, strict=True)):
+        wanted, there = (" × ".join(map(str, sizes)) for sizes in (sides, grid))
+        raise VitrailError(f"squares of {wanted} do not fit a grid of {there}: choose a smaller side")
+    numbers = torch.arange(torch.Size(grid).numel()).unflatten(0, grid)
+    for axis, side in enumerate(sides):
+        numbers = numbers.unfold(axis, side, 1)
+    return numbers.flatten(len(grid)).flatten(0, len(grid) - 1)
+
+
+def _sides(grid: tuple[int, ...]) -> tuple[int, ...]:
+    """Sides of a square, a seventh of the shorter side of the image, and of the time of a clip."""
+    *times, rows, columns = grid
+    side = max(1, min(rows, columns) // 7)
+    return (*(max(1, time // 7) for time in times), side, side)
 
 
 def sees_places_only_in_embedding(model: VisionModel, embedded: Tokens, whole: Tokens) -> bool:
@@ -100,16 +110,18 @@ def _without_tokens(
 
 def _under_cover(
     model: VisionModel,
-    pixels: Float[Tensor, "B C H W"],
+    pixels: Pixels,
     targets: Targets,
     squares: Int[Tensor, "S P"],
-    grid: tuple[int, int],
+    grid: tuple[int, ...],
     baseline: float,
     batch: int,
 ) -> Float[Tensor, "B S"]:
-    row, column = (cell_of(side, cells, pixels.device) for side, cells in zip(pixels.shape[2:], grid, strict=True))
-    cell = row.unsqueeze(1) * grid[1] + column
-    covers = torch.zeros(len(squares), grid[0] * grid[1], dtype=torch.bool, device=pixels.device)
+    places = [cell_of(side, cells, pixels.device) for side, cells in zip(pixels.shape[2:], grid, strict=True)]
+    cell = torch.arange(torch.Size(grid).numel(), device=pixels.device).unflatten(0, grid)
+    for axis, owner in enumerate(places):
+        cell = cell.index_select(axis, owner)
+    covers = torch.zeros(len(squares), torch.Size(grid).numel(), dtype=torch.bool, device=pixels.device)
     covers = covers.scatter(1, squares, True)
 
     def scores(image: Tensor, square: Tensor) -> Tensor:

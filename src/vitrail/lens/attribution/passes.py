@@ -16,7 +16,11 @@ from ..outputs import gives_classes
 Targets = Int[Tensor, " B"] | Float[Tensor, "B K"]
 """For each image a class, whose logit is attributed, or a vector, whose dot product with the output is attributed."""
 
-Map = Float[Tensor, "B rows columns"]
+Pixels = Float[Tensor, "B C *size"]
+"""Images (B, C, H, W), or clips (B, C, T, H, W)."""
+
+Map = Float[Tensor, "B *grid"]
+"""Maps over the patches of images, (B, rows, columns), or of clips, (B, T, rows, columns)."""
 
 
 @contextmanager
@@ -49,21 +53,21 @@ def with_graph() -> Iterator[None]:
         yield
 
 
-def traced(pixels: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C H W"]:
+def traced(pixels: Pixels) -> Pixels:
     """Copy of the pixels that requires gradients, so that a model with frozen parameters builds a graph too."""
     return pixels.detach().clone().requires_grad_()
 
 
-def encoded(model: VisionModel, pixels: Float[Tensor, "B C H W"]) -> Tokens:
-    """Tokens that the head reads, for a batch of images.
+def encoded(model: VisionModel, pixels: Pixels) -> Tokens:
+    """Tokens that the head reads, for a batch of images or clips.
 
     Raises:
         VitrailError: they are not one grid of patches.
     """
     tokens: Any = model.forward_features(pixels)
-    if not isinstance(tokens, Tokens) or tokens.lengths or len(tokens.grid) != 2:
+    if not isinstance(tokens, Tokens) or tokens.lengths or len(tokens.grid) not in (2, 3):
         raise VitrailError(
-            "the head of this model does not read one grid of patches for each image, so there is no map:"
+            "the head of this model does not read one grid of patches for each image or clip, so there is no map:"
             " `observe_attention`, `observe_features` and `capture` work on any model"
         )
     return tokens
@@ -96,7 +100,7 @@ def scores_of(output: Any, targets: Targets) -> Float[Tensor, " B"]:
     return output.gather(1, targets.unsqueeze(1)).squeeze(1)
 
 
-def default_targets(model: nn.Module, pixels: Float[Tensor, "B C H W"]) -> Targets:
+def default_targets(model: nn.Module, pixels: Pixels) -> Targets:
     """Class with the largest logit, (B,); for a model without classes its normalised embedding, (B, D)."""
     with torch.no_grad():
         output = _checked(model(pixels))
@@ -105,7 +109,7 @@ def default_targets(model: nn.Module, pixels: Float[Tensor, "B C H W"]) -> Targe
         return nn.functional.normalize(output, dim=1)
 
 
-def pixel_gradient(model: VisionModel, pixels: Float[Tensor, "B C H W"], targets: Targets) -> Float[Tensor, "B C H W"]:
+def pixel_gradient(model: VisionModel, pixels: Pixels, targets: Targets) -> Pixels:
     """∂score/∂pixels for each image."""
     with with_graph():
         pixels = traced(pixels)
@@ -125,13 +129,17 @@ def _checked(output: Any) -> Float[Tensor, "B K"]:
 
 def patch_map(row: Float[Tensor, "B N"], tokens: Tokens) -> Map:
     """Convert one number for each token to a map over the patches."""
-    rows, columns = tokens.grid
-    return row[:, -rows * columns :].unflatten(1, (rows, columns))
+    return row[:, -torch.Size(tokens.grid).numel() :].unflatten(1, tokens.grid)
 
 
-def sum_to_cells(values: Float[Tensor, "B H W"], grid: tuple[int, ...]) -> Map:
+def for_each(values: Float[Tensor, " n"], like: Tensor) -> Tensor:
+    """Give one number for each image the axes of `like`, (n, 1, 1, …), to multiply it with."""
+    return values.reshape(-1, *[1] * (like.ndim - 1))
+
+
+def sum_to_cells(values: Float[Tensor, "B *size"], grid: tuple[int, ...]) -> Map:
     """Sum one number for each pixel over the cells of a grid."""
-    for axis, cells in zip((1, 2), grid, strict=True):
+    for axis, cells in enumerate(grid, start=1):
         owner = cell_of(values.shape[axis], cells, values.device)
         shape = list(values.shape)
         shape[axis] = cells

@@ -18,12 +18,12 @@ from ..edit import edit_features
 from ..naming import attends_of
 from .layers import encoder_layers, looked_through, pulled_back, reading
 from .method import Method
-from .passes import Map, Targets, patch_map, scores_of, with_graph
+from .passes import Map, Pixels, Targets, for_each, patch_map, scores_of, with_graph
 
 
 def perception_map(
     model: VisionModel,
-    pixels: Float[Tensor, "B C H W"],
+    pixels: Pixels,
     targets: Targets,
     *,
     steps: int = 20,
@@ -78,16 +78,14 @@ def _carried(model: nn.Module, look: Look, streams: dict[str, Tensor]) -> Float[
     return given.norm(dim=2) / stream.norm(dim=2).clamp(min=torch.finfo(given.dtype).tiny)
 
 
-def _feedback(
-    model: VisionModel, pixels: Float[Tensor, "B C H W"], targets: Targets, steps: int, batch: int
-) -> Float[Tensor, "B R M"]:
+def _feedback(model: VisionModel, pixels: Pixels, targets: Targets, steps: int, batch: int) -> Float[Tensor, "B R M"]:
     last = encoder_layers(model)[-1]
     # The graph begins after the last layer's attention: only gradients of later operations are needed.
     begin = {attends_of(model)[last]: lambda output: output.detach().requires_grad_()}
     jobs = torch.cartesian_prod(torch.arange(len(pixels)), torch.arange(steps)).to(pixels.device)
     total: Tensor | None = None
     for image, step in (part.unbind(1) for part in jobs.split(batch)):
-        at = ((step + 0.5) / steps).to(pixels.dtype)[:, None, None, None]
+        at = for_each(((step + 0.5) / steps).to(pixels.dtype), pixels)
         with with_graph(), edit_features(model, begin), capture(model, last) as seen:
             score = scores_of(model(pixels[image] * at), targets.to(image.device)[image]).sum()
             (gradient,) = weight_gradients(score, [seen[last]])

@@ -10,18 +10,17 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
-from jaxtyping import Float
 from torch import Tensor, nn
 
 from ...nn import ATTENDS, QuickGELU, SwiGLU, Tokens, VisionModel
 from .method import Method
-from .passes import Map, Targets, encoded, patch_map, sum_to_cells, target_scores, traced, with_graph
+from .passes import Map, Pixels, Targets, encoded, patch_map, sum_to_cells, target_scores, traced, with_graph
 
 ACTIVATIONS = (nn.GELU, nn.ReLU, nn.ReLU6, nn.SiLU, nn.Hardswish, QuickGELU)
 """Elementwise activations with f(0) = 0, so that f(x) / x is a factor."""
 
 
-def relevance_map(model: VisionModel, pixels: Float[Tensor, "B C H W"], targets: Targets) -> Map:
+def relevance_map(model: VisionModel, pixels: Pixels, targets: Targets) -> Map:
     """Relevance of the patch tokens for the target's score by the rules of AttnLRP; signed.
 
     Prefix tokens and biases have relevance too, so the map does not sum to the logit. For a pyramid, the relevance of

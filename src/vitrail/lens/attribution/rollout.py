@@ -8,12 +8,12 @@ from ...nn import VisionModel
 from ..rollout import HeadFusion, fuse_heads
 from .layers import Layers, looked_through, reading
 from .method import Method
-from .passes import Map, Targets, patch_map
+from .passes import Map, Pixels, Targets, patch_map
 
 
 def rollout_map(
     model: VisionModel,
-    pixels: Float[Tensor, "B C H W"],
+    pixels: Pixels,
     targets: Targets,
     *,
     head_fusion: HeadFusion = "mean",

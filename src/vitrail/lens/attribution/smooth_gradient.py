@@ -1,18 +1,17 @@
 """SmoothGrad: mean gradient of the target over noisy copies of the image."""
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from ...nn import VisionModel
 from .gradients import Grid, gradient_of, summed, token_grid
 from .method import Method
-from .passes import Map, Targets, sum_to_cells
+from .passes import Map, Pixels, Targets, for_each, sum_to_cells
 
 
 def smooth_gradient(
     model: VisionModel,
-    pixels: Float[Tensor, "B C H W"],
+    pixels: Pixels,
     targets: Targets,
     *,
     samples: int = 16,
@@ -33,11 +32,12 @@ def smooth_gradient(
     """
     generator = torch.Generator().manual_seed(seed)
     drawn = torch.randn(samples, *pixels.shape[1:], generator=generator).to(pixels)
-    spread = noise * (pixels.amax(dim=(1, 2, 3)) - pixels.amin(dim=(1, 2, 3)))
+    flat = pixels.flatten(1)
+    spread = noise * (flat.amax(dim=1) - flat.amin(dim=1))
     gradient = gradient_of(model, targets)
 
     def part(image: Tensor, sample: Tensor) -> Tensor:
-        return gradient(pixels[image] + spread[image][:, None, None, None] * drawn[sample], image)
+        return gradient(pixels[image] + for_each(spread[image], pixels) * drawn[sample], image)
 
     total = summed(part, pixels, samples, batch)
     return sum_to_cells((total / samples).abs().sum(dim=1), grid or token_grid(model, pixels))

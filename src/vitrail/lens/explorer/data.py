@@ -120,15 +120,19 @@ def _kind(watched: Watched, output: object) -> Literal["classes", "texts", "embe
 def relevance(watched: Watched, image: Tensor, name: str, method: Attribution, classes: Sequence[int]) -> Relevance:
     """A method's map of each class, or one map if the method does not depend on the class or the model has none.
 
-    For a model without classes the target is its embedding, see `Method`.
+    For a model without classes the target is its embedding, see `Method`. The maps of a clip are put together as its
+    frames are.
     """
     asked = list(classes) if method.by_class and classes else [None]
-    pixels = watched.pixels(image).expand(len(asked), -1, -1, -1)
+    pixels = watched.pixels(image)
+    pixels = pixels.expand(len(asked), *pixels.shape[1:])
     targets = None if asked == [None] else torch.tensor(asked, device=pixels.device)
     try:
         maps = method(watched.model, pixels, targets).detach().float().cpu()
     except Exception as error:  # a failing method, perhaps of another package, must not prevent the page
         return Relevance(name, {}, str(error) or type(error).__name__)
+    if maps.ndim == 4:
+        maps = Mosaic.of(maps.shape[1]).joined(maps)
     return Relevance(name, dict(zip(asked, maps, strict=True)))
 
 

@@ -69,17 +69,10 @@ def fitted_images(
     )
 
 
-def chosen_methods(names: Sequence[str], default: Iterable[str], watched: Sequence[Watched]) -> dict[str, Attribution]:
-    """Attribution methods by name; those of `default` if no names are given, and none for models of clips.
+def chosen_methods(names: Sequence[str], default: Iterable[str]) -> dict[str, Attribution]:
+    """Attribution methods by name; those of `default` if no names are given.
 
     Raises:
-        VitrailError: an unknown name, or names for a model of clips.
+        VitrailError: an unknown name.
     """
-    if watched[0].preprocess.frames is not None:
-        if names:
-            raise VitrailError(
-                f"attribution methods are for images, and {watched[0].name} takes clips: leave methods out to see its "
-                "attention over the frames"
-            )
-        return {}
     return {name: find_method(name) for name in names or default}

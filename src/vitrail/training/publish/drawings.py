@@ -14,7 +14,7 @@ from ...checkpoint.contract import load
 from ...data.open import BadImage, read_image
 from ...data.samples import Sample
 from ...errors import VitrailError
-from ...lens.explanation import last_layer_map
+from ...lens.attention_maps import last_layer_map
 from ...models.fields import ModelConfig
 from ...nn import BaseVisionModel
 from ...pages.image import displayable
