@@ -1,8 +1,11 @@
 """What every test stands on: few threads, fixed seeds, no network, shapes and types checked at run time."""
 
 import faulthandler
+import importlib
 import os
 import tempfile
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +61,26 @@ def same_precision_everywhere(request: pytest.FixtureRequest, monkeypatch: pytes
     """ "auto" follows the processor, and an expected value does not: tests decide it, and can be run both ways."""
     fast = request.config.getoption("--precision") == "bfloat16"
     monkeypatch.setattr("vitrail.machine.facts.has_fast_bfloat16", lambda device: fast)
+
+
+COSTS: dict[str, Any] = {}
+
+
+@pytest.fixture(autouse=True, scope="session")
+def one_plan_for_equal_runs() -> Iterator[None]:
+    """What a run prints of its cost takes as long as a tiny run: it is planned once for equal models and recipes."""
+    with pytest.MonkeyPatch.context() as patch:
+        outline = importlib.import_module("vitrail.training.outline")
+        planned = outline._cost_lines
+
+        def known(setup: Any) -> Any:
+            key = repr((setup.checkpoint.model.config, replace(setup.recipe, seed=0), setup.device))
+            if key not in COSTS:
+                COSTS[key] = planned(setup)
+            return COSTS[key]
+
+        patch.setattr(outline, "_cost_lines", known)
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -116,23 +116,54 @@ def plan(
     runtime = resident_bytes()  # before the planning itself allocates memory
     given = {"image_size": image_size, "num_classes": num_classes, "in_channels": in_channels}
     config = configure(model, {key: value for key, value in given.items() if value is not None})
-    config, goal = _with_objective(config, objective)
+    if batch_size < 1:
+        raise VitrailError(f"batch size {batch_size} is not possible: use 1 or more")
+    work = workload(
+        config,
+        device=device,
+        precision=precision,
+        optimizer=optimizer,
+        ema=ema,
+        checkpointing=checkpointing,
+        objective=objective,
+        rewrites=(*rewrites_of(model), *rewrites),
+    )
+    found = _measure(work, model if isinstance(model, str) else type(model).__name__, batch_size, runtime)
+    if by_part:
+        found = replace(found, parts=part_costs(work.config, batch_size, work.precision, work.device, work.rewrites))
+    return found if budget is None else _with_largest(found, work, budget - found.runtime_bytes)
+
+
+def workload(
+    config: ModelConfig,
+    *,
+    device: str,
+    precision: str,
+    optimizer: OptimizerName,
+    ema: bool,
+    checkpointing: bool,
+    objective: ObjectiveConfig | str | None = None,
+    rewrites: tuple[Rewrite, ...] = (),
+) -> Workload:
+    """A config and its use; the arguments are those of `plan`.
+
+    Raises:
+        VitrailError: unknown name.
+    """
+    trained, goal = _with_objective(config, objective)
     place, dtype = _device_and_dtype(device, precision)
-    _check(batch_size, optimizer)
-    work = Workload(
-        config=config,
+    if optimizer not in get_args(OptimizerName):
+        raise VitrailError(f"there is no optimizer {optimizer!r}: {nearest(optimizer, get_args(OptimizerName))}")
+    return Workload(
+        config=trained,
         device=place,
         precision=dtype,
         optimizer=optimizer,
         ema=ema,
         checkpointing=checkpointing,
         objective=goal,
-        rewrites=(*rewrites_of(model), *rewrites),
+        rewrites=rewrites,
     )
-    found = _measure(work, model if isinstance(model, str) else type(model).__name__, batch_size, runtime)
-    if by_part:
-        found = replace(found, parts=part_costs(config, batch_size, dtype, place, work.rewrites))
-    return found if budget is None else _with_largest(found, work, budget - found.runtime_bytes)
 
 
 def _with_objective(
@@ -201,10 +232,3 @@ def _device_and_dtype(device: str, precision: str) -> tuple[torch.device, torch.
     if precision == "auto" and kind == "cuda" and not torch.cuda.is_available():
         return place, torch.bfloat16  # a plan for a GPU of another machine
     return place, pick_precision(precision, place)
-
-
-def _check(batch_size: int, optimizer: str) -> None:
-    if batch_size < 1:
-        raise VitrailError(f"batch size {batch_size} is not possible: use 1 or more")
-    if optimizer not in get_args(OptimizerName):
-        raise VitrailError(f"there is no optimizer {optimizer!r}: {nearest(optimizer, get_args(OptimizerName))}")

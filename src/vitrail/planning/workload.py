@@ -37,20 +37,24 @@ class Workload:
 
     def training_bytes(self, batch_size: int) -> int:
         """All tensors at the peak of a step, in the backward pass: the fused update allocates nothing."""
-        step = backward_peak(
-            self.config,
-            batch_size,
-            self.precision,
-            self.device,
-            checkpointing=self.checkpointing,
-            objective=self.objective,
-            rewrites=self.rewrites,
-        )
-        return step + self.optimizer_bytes + self.ema_bytes()
+        if batch_size not in self._training_peaks:
+            self._training_peaks[batch_size] = backward_peak(
+                self.config,
+                batch_size,
+                self.precision,
+                self.device,
+                checkpointing=self.checkpointing,
+                objective=self.objective,
+                rewrites=self.rewrites,
+            )
+        return self._training_peaks[batch_size] + self.optimizer_bytes + self.ema_bytes()
 
     def inference_bytes(self, batch_size: int) -> int:
         """All tensors at the peak of a forward pass."""
-        return inference_peak(self.config, batch_size, self.precision, self.device, self.rewrites)
+        if batch_size not in self._inference_peaks:
+            peak = inference_peak(self.config, batch_size, self.precision, self.device, self.rewrites)
+            self._inference_peaks[batch_size] = peak
+        return self._inference_peaks[batch_size]
 
     def training_process_bytes(self, batch_size: int) -> int:
         """Memory of a process that trains, without Python and PyTorch."""
@@ -61,6 +65,15 @@ class Workload:
         """Memory of a process that predicts, without Python and PyTorch: also with prepacked copies of weights."""
         tensors = self.inference_bytes(batch_size)
         return tensors + self._heap(_HEAP_INFERENCE, tensors - self.weight_bytes) + self.prepacked_bytes
+
+    @cached_property
+    def _training_peaks(self) -> dict[int, int]:
+        """Batch size -> traced peak of a step: a trace takes a while, and several sizes follow from it."""
+        return {}
+
+    @cached_property
+    def _inference_peaks(self) -> dict[int, int]:
+        return {}
 
     def _heap(self, share: float, temporary: int) -> int:
         return int(share * temporary) if self.device.type == "cpu" else 0

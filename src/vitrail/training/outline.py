@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from ..data.bad_files import bad_file_count
-from ..planning.cost import plan
+from ..planning.cost import workload
 from ..planning.flops import count
 from ..tasks.worth import epochs
 from .recipe import Recipe, chosen, timed
@@ -49,9 +49,8 @@ def _cost_lines(setup: RunSetup) -> list[tuple[str, str]]:
     if timed(recipe) or recipe.solver == "lbfgs":
         cost = count(config)
         return [("cost", f"{cost.parameters:,} parameters, {cost.flops / 1e9:.2f} GFLOPs an image")]
-    planned = plan(
+    work = workload(
         config,
-        batch_size=chosen(recipe.batch_size),
         device=setup.device.type,
         precision=recipe.precision,
         optimizer=chosen(recipe.optimizer),
@@ -59,9 +58,9 @@ def _cost_lines(setup: RunSetup) -> list[tuple[str, str]]:
         checkpointing=recipe.checkpoint_activations,
         objective=setup.objective_config if setup.objective_config.plans(config) else None,
     )
-    step_bytes = planned.training_process_bytes - planned.runtime_bytes
+    cost, step_bytes = count(work.config), work.training_process_bytes(chosen(recipe.batch_size))
     return [
-        ("cost", f"{planned.parameters:,} parameters, {planned.flops / 1e9:.2f} GFLOPs an image"),
+        ("cost", f"{cost.parameters:,} parameters, {cost.flops / 1e9:.2f} GFLOPs an image"),
         ("memory", f"{step_bytes / 2**30:.2f} GiB for a step, besides Python, PyTorch and the images"),
     ]
 
