@@ -9,10 +9,10 @@ demo: $(VENV)/.demo
 	$(BIN)/python -m vitrail.cli.demo
 
 test: $(VENV)/.test
-	$(BIN)/python -m pytest -n auto --maxprocesses 4
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 test-all: $(VENV)/.test
-	$(BIN)/python -m pytest -n auto --maxprocesses 4 -m ""
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile -m ""
 
 check: $(VENV)/.test
 	$(BIN)/ruff check .
