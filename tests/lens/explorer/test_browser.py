@@ -515,7 +515,8 @@ def test_a_word_of_a_text_is_chosen_like_a_class(browser: Any, tmp_path: Path) -
 
 def test_a_frame_of_a_clip_is_asked_and_frames_have_shares(browser: Any, tmp_path: Path) -> None:
     subject, frames = video("joint"), clip("joint")
-    write_page(Gallery([subject], [("a.png", [frames])], methods={}), tmp_path / "page.html")
+    method = OURS["lrp"]
+    write_page(Gallery([subject], [("a.png", [frames])], methods={"lrp": method}), tmp_path / "page.html")
     rows = look(subject, frames).layers[-1][1]
     weights = unpack_layer(pack_layer("last", rows)).mean(0).reshape(2, 2, 2, 2, 2, 2, 2, 2)
     opened = Opened(browser, (tmp_path / "page.html").as_uri())
@@ -533,5 +534,9 @@ def test_a_frame_of_a_clip_is_asked_and_frames_have_shares(browser: Any, tmp_pat
     assert opened.said() == f"Layer 2, mean of heads: the patches of frames 5 to 6 together look most at {where}."
     opened.over("#stage .glass", 0.9, 0.1)
     assert "patch frames 5 to 6 row 2 column 1 looks most at" in opened.said() or "Below the pointer" in opened.said()
+    values = method(subject.model, subject.pixels(frames))[0]
+    frame, high, wide = (int(index) for index in (values == values.max()).nonzero()[0])
+    where = f"strongest at frames {2 * frame + 1} to {2 * frame + 2} row {high + 1} column {wide + 1}."
+    assert where in opened.text("#relevance .said")
     assert opened.complaints == []
     opened.context.close()

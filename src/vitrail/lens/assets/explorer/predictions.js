@@ -16,7 +16,8 @@ const methods = make("select", { id: "method", onchange: () => change({ method: 
 const image = make("img", { alt: "" });
 const canvas = make("canvas", { class: "map", "aria-hidden": "true" });
 const lead = make("div", { class: "lead" });
-const glass = make("div", { class: "panes glass", role: "img" }, image, canvas, lead);
+const seams = make("div", { class: "seams", hidden: true });
+const glass = make("div", { class: "panes glass", role: "img" }, image, canvas, lead, seams);
 const said = make("p", { class: "said", "aria-live": "polite" });
 const clock = make("p", { class: "note", "aria-hidden": "true" });
 let ticking = 0;
@@ -126,6 +127,8 @@ const drawRelevance = (view) => {
   canvas.hidden = !map;
   setAttribute(glass, "style", `--aspect:${view.size[1]}/${view.size[0]};--h:${map?.layout.rows ?? 1};--w:${map?.layout.columns ?? 1}`);
   lead.hidden = !map;
+  seams.hidden = !view.frames;
+  if (view.frames) setAttribute(seams, "style", `--h:${view.frames.rows};--w:${view.frames.columns}`);
   const shown = !map || state.glass === "light" ? view.image : view.grey;
   if (image.src !== shown) image.src = shown;
   glass.classList.toggle("small", Math.min(...view.size) <= 128);
@@ -169,5 +172,5 @@ const words = (view, method, map) => {
   const same = `the same for every ${view.output === "texts" ? "text" : "class"}`;
   const about = { classes: map.index === null ? same : each, texts: map.index === null ? same : each, embedding: "for the embedding" }[view.output] ?? "for any output";
   const against = map.patches.some((value) => value < 0) ? " Blue speaks against it." : "";
-  return `${method[0].toUpperCase()}${method.slice(1)}${withoutWords(view.removed)}, ${about}: strongest at ${cellName(map.layout, extremes(map.patches).best)}.${against}`;
+  return `${method[0].toUpperCase()}${method.slice(1)}${withoutWords(view.removed)}, ${about}: strongest at ${cellName({ ...map.layout, frames: view.frames }, extremes(map.patches).best)}.${against}`;
 };
