@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from ...nn import VisionModel
-from .passes import Pixels, Targets, encoded, pixel_gradient
+from .passes import Pixels, Targets, encoded, grid_of, pixel_gradient
 
 Grid = tuple[int, ...] | None
 Gradient = Callable[[Tensor, Tensor], Tensor]
@@ -14,9 +14,9 @@ Gradient = Callable[[Tensor, Tensor], Tensor]
 
 
 def token_grid(model: VisionModel, pixels: Pixels) -> tuple[int, ...]:
-    """Grid of the tokens that the head reads."""
+    """Grid of the tokens that the head reads, see `grid_of`."""
     with torch.no_grad():
-        return encoded(model, pixels[:1]).grid
+        return grid_of(encoded(model, pixels[:1]), pixels)
 
 
 def summed(part: Callable[[Tensor, Tensor], Tensor], pixels: Pixels, count: int, batch: int) -> Pixels:

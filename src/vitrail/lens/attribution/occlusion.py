@@ -9,7 +9,7 @@ from torch import Tensor
 from ...errors import VitrailError
 from ...nn import Tokens, VisionModel
 from .method import Method
-from .passes import Map, Pixels, Targets, cell_of, encoded, scores_of, target_scores
+from .passes import Map, Pixels, Targets, cell_of, encoded, grid_of, scores_of, target_scores
 
 
 def occlusion(
@@ -38,16 +38,17 @@ def occlusion(
     with torch.no_grad():
         embedded = model.embed(pixels)
         whole = encoded(model, pixels)
-        squares = squares_of(whole.grid, _sides(whole.grid) if side is None else (side,) * len(whole.grid))
+        grid = grid_of(whole, pixels)
+        squares = squares_of(grid, _sides(grid) if side is None else (side,) * len(grid))
         squares = squares.to(pixels.device)
         before = target_scores(model, whole, targets)
         if baseline is None and sees_places_only_in_embedding(model, embedded, whole):
             after = _without_tokens(model, embedded, targets, squares, batch)
         else:
-            after = _under_cover(model, pixels, targets, squares, whole.grid, baseline or 0.0, batch)
+            after = _under_cover(model, pixels, targets, squares, grid, baseline or 0.0, batch)
         losses = before.unsqueeze(1) - after
-        covers = losses.new_zeros(len(squares), torch.Size(whole.grid).numel()).scatter(1, squares, 1.0)
-        return ((losses @ covers) / covers.sum(dim=0)).unflatten(1, whole.grid)
+        covers = losses.new_zeros(len(squares), torch.Size(grid).numel()).scatter(1, squares, 1.0)
+        return ((losses @ covers) / covers.sum(dim=0)).unflatten(1, grid)
 
 
 def squares_of(grid: tuple[int, ...], sides: tuple[int, ...]) -> Int[Tensor, "S P"]:

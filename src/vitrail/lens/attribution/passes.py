@@ -73,6 +73,11 @@ def encoded(model: VisionModel, pixels: Pixels) -> Tokens:
     return tokens
 
 
+def grid_of(tokens: Tokens, pixels: Pixels) -> tuple[int, ...]:
+    """Grid of the maps: that of the tokens; if these are the mean over the frames of a clip, with a row of frames."""
+    return tokens.grid if len(tokens.grid) == pixels.ndim - 2 else (pixels.shape[2], *tokens.grid)
+
+
 def target_scores(model: VisionModel, tokens: Tokens, targets: Targets) -> Float[Tensor, " B"]:
     """Score of each image's target: the logit of its class, or the dot product of the output with its vector.
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from ...nn import ATTENDS, QuickGELU, SwiGLU, Tokens, VisionModel
 from .method import Method
-from .passes import Map, Pixels, Targets, encoded, patch_map, sum_to_cells, target_scores, traced, with_graph
+from .passes import Map, Pixels, Targets, encoded, grid_of, patch_map, sum_to_cells, target_scores, traced, with_graph
 
 ACTIVATIONS = (nn.GELU, nn.ReLU, nn.ReLU6, nn.SiLU, nn.Hardswish, QuickGELU)
 """Elementwise activations with f(0) = 0, so that f(x) / x is a factor."""
@@ -32,7 +32,7 @@ def relevance_map(model: VisionModel, pixels: Pixels, targets: Targets) -> Map:
         (embedded,) = seen
         gradient = torch.autograd.grad(score, embedded.x)[0]
     relevance = patch_map((embedded.x.detach() * gradient).sum(dim=2), embedded)
-    return sum_to_cells(relevance, tokens.grid)
+    return sum_to_cells(relevance, grid_of(tokens, pixels))
 
 
 @contextmanager
