@@ -50,9 +50,10 @@ def class_folders(root: Path) -> Source:
         for folder in subfolders(root / part):
             label, prefix = normal(folder), os.path.join(part, folder, "")
             all_images, others = _sorted_out(root / part / folder)
-            images, maps = _without_maps(all_images)
+            images, maps, doubtful = _without_maps(all_images)
             found += [(prefix + path, label, split) for path in images]
             ignored.add(os.path.join(part, folder), others, maps, is_empty=not images)
+            ignored.doubtful += [os.path.join(part, folder, path) for path in doubtful]
     if not found:
         where = ", ".join(str(root / part) for part in splits)
         raise VitrailError(f"no class folders in {where}: {_WANTED}")
@@ -180,15 +181,18 @@ def _check_classes(root: Path, folders: Sequence[str]) -> None:
         )
 
 
-def _without_maps(images: list[str]) -> tuple[list[str], list[str]]:
-    """The images, and those of them that are maps of most others in the same folder."""
+def _without_maps(images: list[str]) -> tuple[list[str], list[str], list[str]]:
+    """The images, the maps of most others in the same folder, and images named as maps of fewer of them."""
     maps: dict[str, None] = {}
+    doubtful: list[str] = []
     for folder, paths in groupby(images, key=os.path.dirname):
         names = [os.path.basename(path) for path in paths]
         found = maps_beside(names)
         if 2 * len({*found.values()}) >= len(names) - len(found):
             maps |= dict.fromkeys(os.path.join(folder, name) for name in found)
-    return [path for path in images if path not in maps], [*maps]
+        else:
+            doubtful += [os.path.join(folder, name) for name in found]
+    return [path for path in images if path not in maps], [*maps], doubtful
 
 
 def _images(folder: Path) -> Iterator[str]:
@@ -197,7 +201,14 @@ def _images(folder: Path) -> Iterator[str]:
 
 
 def files_below(folder: Path) -> Iterator[str]:
-    """Iterate over the paths of files at any depth, relative to `folder`, in a stable order.
+    """Iterate over the paths of files at any depth, relative to `folder`, in a stable order; see `folders_below`."""
+    for here, names in folders_below(folder):
+        prefix = os.path.join(here, "") if here else ""
+        yield from (prefix + name for name in names)
+
+
+def folders_below(folder: Path) -> Iterator[tuple[str, list[str]]]:
+    """Iterate over the folders at any depth, `folder` first: path relative to it, and names of the files.
 
     Links to folders are followed, but not in circles. Broken links, and what is neither file nor folder, count as
     files, so that they are reported.
@@ -210,12 +221,13 @@ def files_below(folder: Path) -> Iterator[str]:
             continue
         seen.add((facts.st_dev, facts.st_ino))
         prefix = os.path.join(here, "") if here else ""
-        below = []
+        names, below = [], []
         for entry in sorted(_scan(folder / here), key=lambda entry: entry.name):
             if not _is_folder(entry):
-                yield prefix + entry.name
+                names.append(entry.name)
             elif not _hidden(entry.name):
                 below.append(prefix + entry.name)
+        yield here, names
         pending += reversed(below)
 
 
