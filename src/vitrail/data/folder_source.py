@@ -20,6 +20,8 @@ IMAGE_SUFFIXES = frozenset(
 )
 """Suffixes of files that count as images, in lower case. Their content decides the format."""
 
+_TABLE_SUFFIXES = (".csv", ".tsv", ".jsonl")
+
 _SYSTEM_FOLDERS = frozenset(
     ("__macosx", "@eadir", "@tmp", "#recycle", "#snapshot", "$recycle.bin", "system volume information", "lost+found")
 )
@@ -61,7 +63,8 @@ def class_folders(root: Path) -> Source:
     index = {name: (i,) for i, name in enumerate(class_names)}
     base = os.path.join(root, "")
     samples = tuple(Sample(path, index[label], split, FileAt(base + path)) for path, label, split in found)
-    return Source(str(root), class_names, samples, bad=tuple(bad), notes=ignored.notes())
+    notes = [*ignored.notes(), *(f"the folders are the classes: to use {name}, name it" for name in _tables(root)[:1])]
+    return Source(str(root), class_names, samples, bad=tuple(bad), notes=tuple(notes))
 
 
 def image_files(spec: str, hits: Sequence[str] = ()) -> Source:
@@ -126,10 +129,18 @@ def _beside(folder: Path, prefix: str) -> list[BadFile]:
 def _no_classes(root: Path) -> str:
     flat = sum(is_image(entry.name) for entry in _scan(root))
     if flat:
-        return f"{root} holds {flat} images but no class folders: {_WANTED}, or name a CSV"
+        return (
+            f"{root} holds {flat} images but no class folders: {_WANTED}, or name {next(iter(_tables(root)), 'a CSV')}"
+        )
     if not any(True for _ in _scan(root)):
         return f"{root} is empty: {_WANTED}"
     return f"no images in {root}{_what_else(root)}: {_WANTED}"
+
+
+def _tables(root: Path) -> list[str]:
+    """Paths of the tables in a folder."""
+    names = (entry.name for entry in _scan(root) if entry.name.lower().endswith(_TABLE_SUFFIXES))
+    return sorted(str(root / name) for name in names if not _hidden(name))
 
 
 def _what_else(root: Path) -> str:
