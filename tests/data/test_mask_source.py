@@ -1,5 +1,6 @@
 """Folders of masks: indices, palettes, black and white, colours; and each thing that can be wrong with them."""
 
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,8 @@ from vitrail.errors import VitrailError
 from vitrail.task_spec import CLASSIFICATION, TaskSpec
 
 INDEX = np.array([[0, 0, 1, 2], [0, 2, 2, 255], [1, 1, 0, 255]], dtype=np.uint8)
+
+SEGMENTATION = TaskSpec("segmentation")
 
 
 def save(path: Path, array: np.ndarray, palette: bool = False) -> None:
@@ -323,7 +326,7 @@ def test_masks_beside_their_images(tmp_path: Path, ending: str):
     assert (source.task.name, len(source.samples), source.bad) == ("segmentation", 6, ())
     assert source.samples[0].name == "benign/x (0).jpg"
     assert read(source) == EXPECTED
-    assert source.notes[0] == "task segmentation: masks in benign and 1 more folders"
+    assert source.notes[0] == "task segmentation: masks in benign and 1 more folder"
     assert len(open_source(tmp_path, labelled=False).samples) == 6
     classes = open_source(tmp_path, task=CLASSIFICATION)
     assert (classes.class_names, len(classes.samples)) == (("benign", "malign"), 6)
@@ -351,6 +354,41 @@ def test_further_and_missing_masks_beside_images(tmp_path: Path):
     assert source.notes[0] == "task segmentation: masks in the folder of the images"
 
 
+def test_a_few_masks_beside_images_are_enough_where_they_are_asked_for(tmp_path: Path):
+    beside(tmp_path, "deep/a", INDEX)
+    for stem in ("b", "c", "deep/d"):
+        beside(tmp_path, stem, None)
+    source = open_source(tmp_path, task=SEGMENTATION)
+    assert [one.name for one in source.samples] == ["deep/a.jpg"]
+    assert reasons(source) == dict.fromkeys(("b.jpg", "c.jpg", "deep/d.jpg"), "no mask")
+    asked = open_source(tmp_path, labelled=False, task=SEGMENTATION)
+    assert [one.name for one in asked.samples] == ["b.jpg", "c.jpg", "deep/a.jpg", "deep/d.jpg"]
+
+
+def test_masks_and_depths_beside_the_same_images(tmp_path: Path):
+    for stem in "abc":
+        beside(tmp_path, stem, INDEX)
+        save(tmp_path / f"{stem}_depth.png", INDEX.astype(np.uint16) * 1000 + 1000)
+    for task, count in ((None, 3), (SEGMENTATION, 3), (TaskSpec("depth"), 3)):
+        source = open_source(tmp_path, task=task)
+        assert ([one.name for one in source.samples], source.bad) == (["a.jpg", "b.jpg", "c.jpg"], ())
+        assert len(open_source(tmp_path, labelled=False, task=task).samples) == count
+
+
+def test_one_image_in_a_folder_before_those_with_masks(tmp_path: Path):
+    draw(tmp_path / "cover.jpg", 4, 3)
+    for stem in "abc":
+        beside(tmp_path, f"data/{stem}", INDEX)
+    source = open_source(tmp_path)
+    assert (len(source.samples), reasons(source)) == (3, {"cover.jpg": "no mask"})
+
+
+def test_masks_whose_names_are_composed_otherwise(tmp_path: Path):
+    draw(tmp_path / unicodedata.normalize("NFD", "Größe.jpg"), 4, 3)
+    save(tmp_path / unicodedata.normalize("NFC", "Größe_mask.png"), INDEX)
+    assert read(open_source(tmp_path)) == EXPECTED
+
+
 def test_photographs_of_masks_are_photographs(tmp_path: Path):
     """Only where most images of a folder have one beside them are they maps."""
     for number in range(4):
@@ -360,6 +398,10 @@ def test_photographs_of_masks_are_photographs(tmp_path: Path):
     draw(tmp_path / "with_mask/face_mask.png", 4, 3)
     source = open_source(tmp_path)
     assert (source.class_names, len(source.samples)) == (("with_mask", "without_mask"), 10)
+    assert source.notes[1:] == (
+        "one image is named as a map of another beside it, such as with_mask/0_mask.png, and used as an image, because "
+        "most images have no map: move maps out of the class folders",
+    )
 
 
 def test_images_and_their_masks_are_no_classes(tmp_path: Path):

@@ -119,3 +119,24 @@ def test_a_broken_table_of_the_images_is_a_sentence(tmp_path: Path, name: str, t
     (tmp_path / name).write_text(text)
     with pytest.raises(VitrailError, match=message):
         open_source(tmp_path)
+
+
+def test_two_tables_would_give_each_image_twice(tmp_path: Path):
+    images(tmp_path, "train/a.png")
+    (tmp_path / "train/metadata.csv").write_text("file_name,label\na.png,x\n")
+    (tmp_path / "train/metadata.jsonl").write_text('{"file_name": "a.png", "label": "x"}\n')
+    with pytest.raises(VitrailError, match=r"train has metadata\.csv and metadata\.jsonl: keep one of them"):
+        open_source(tmp_path)
+
+
+def test_a_table_that_is_not_used_is_named(tmp_path: Path):
+    """A table without the column file_name, and the table of a competition beside the folders of its images."""
+    images(tmp_path, "a.png")
+    (tmp_path / "metadata.csv").write_text("name,label\na.png,x\n")
+    with pytest.raises(VitrailError, match=r"holds 1 images but no class folders: .*, or name .*/metadata\.csv$"):
+        open_source(tmp_path)
+    competition = tmp_path / "competition"
+    images(competition, "train_images/a.png", "test_images/b.png")
+    (competition / "train.csv").write_text("id,label\na,x\n")
+    note = f"the folders are the classes: to use {competition}/train.csv, name it"
+    assert note in open_source(competition).notes

@@ -1,5 +1,6 @@
 """Tables that name images without their folder or suffix, and captions in the forms of published sets."""
 
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -59,10 +60,39 @@ def test_two_images_of_one_name(tmp_path: Path):
     found = NamedImages(tmp_path, ["x.png", "y.png", "x"])
     assert found.find("y.png") == ("b/y.png", "")
     assert found.find("x.png") == ("x.png", "two images of this name: a/x.png and b/x.png")
-    assert found.find("x")[0] == "x"
-    assert found.find("x")[1]
+    assert found.find("x") == ("x", "two images of this name: a/x.png and b/x.png")
     assert found.find("c\\y.png") == ("c/y.png", "no such file, only b/y.png")
     assert NamedImages(tmp_path, ["x.png", "y.png"], ["b"]).find("x.png") == ("b/x.png", "")
+
+
+@pytest.mark.parametrize(
+    ("asked", "problem"),
+    [
+        ("img_7.png", "no such file, only photos/IMG_7.PNG"),  # a table from Windows
+        ("IMG_7.jpg", "no such file, only photos/IMG_7.PNG"),
+        ("img_7", "no such file, only photos/IMG_7.PNG"),
+        ("1", "no such file, only photos/001.png"),  # a spreadsheet has dropped the zeros
+        ("2", "no such file"),
+    ],
+)
+def test_names_that_are_nearly_those_of_images(tmp_path: Path, asked: str, problem: str):
+    pictures(tmp_path, "photos/IMG_7.PNG", "photos/001.png")
+    assert NamedImages(tmp_path, [asked]).find(asked) == (asked, problem)
+
+
+@pytest.mark.parametrize(("table", "files"), [("NFC", "NFD"), ("NFD", "NFC")])
+def test_paths_that_are_composed_otherwise(tmp_path: Path, table: str, files: str):
+    name = unicodedata.normalize(files, "a/Größe.png")
+    pictures(tmp_path, name, "a/b.png", "a/c.png")
+    found = NamedImages(tmp_path, ["a/b.png", "a/c.png", unicodedata.normalize(table, "a/Größe.png")])
+    assert found.find(unicodedata.normalize(table, "a/Größe.png")) == (name, "")
+
+
+def test_a_list_without_a_header(tmp_path: Path):
+    for text in ("a.png 3\nb.png 4\n", "a.jpg,cat\nb.jpg,dog\n"):
+        table = write(tmp_path / "x.txt", text)
+        with pytest.raises(VitrailError, match=r"no path column among .*: write a header above its first line"):
+            open_source(table)
 
 
 def test_paths_of_another_machine(tmp_path: Path):
@@ -82,12 +112,24 @@ def test_captions_of_flickr30k(tmp_path: Path):
     pictures(tmp_path, "flickr30k_images/1.png", "flickr30k_images/2.png")
     expected = [("flickr30k_images/1.png", ("A dog , black .", "Dog")), ("flickr30k_images/2.png", ("A cat",))]
     table = "image_name| comment_number| comment\n1.png| 0| A dog , black .\n1.png| 1| Dog\n2.png| 0| A cat\n2.png| 4\n"
-    source = open_source(write(tmp_path / "results.csv", table), task=TaskSpec("image-text"))
-    assert rows(source) == expected
+    for task in (None, TaskSpec("image-text")):
+        source = open_source(write(tmp_path / "results.csv", table), task=task)
+        assert rows(source) == expected
     assert [bad.reason for bad in source.bad] == ["2 cells, where the header has 3 (line 5)"]
     tokens = "1.png#0\tA dog , black .\n1.png#1\tDog\n2.png#0\tA cat\nno tab\n"
+    assert rows(open_source(write(tmp_path / "Flickr8k.token.txt", tokens))) == expected
     source = open_source(write(tmp_path / "results.token", tokens))
     assert (rows(source), source.task.name) == (expected, "image-text")
     assert [(bad.name, bad.reason) for bad in source.bad] == [("line 4", "no tab between the name and the caption")]
     with pytest.raises(VitrailError, match="has no captions: it needs lines of name#number, a tab"):
         open_source(write(tmp_path / "empty.token", "\nx\n"))
+
+
+def test_quotes_in_captions_between_bars(tmp_path: Path):
+    pictures(tmp_path, "1.png", "2.png")
+    table = 'image_name| comment_number| comment\n1.png| 0| "Stop" sign .\n1.png| 1| " Red\n2.png| 0| A "cat" .\n'
+    source = open_source(write(tmp_path / "results.csv", table))
+    assert rows(source) == [("1.png", ('"Stop" sign .', '" Red')), ("2.png", ('A "cat" .',))]
+    table = 'image,caption\n1.png,"Stop" sign\n'
+    with pytest.raises(VitrailError, match=r"\(after line 1\); a quote in a quoted cell is written twice"):
+        open_source(write(tmp_path / "captions.csv", table))

@@ -366,3 +366,20 @@ def test_videos_in_shards(tmp_path: Path):
     assert ([one.name for one in mixed.samples], mixed.task) == (["clips.tar/c"], CLASSIFICATION)
     assert {bad.reason for bad in mixed.bad} == {f"{key}.mp4 is a video: --task video takes videos" for key in "ab"}
     assert open_source(path, task=VIDEO).class_names == ("a", "b", "c"), "an image may be a clip by its content"
+
+
+def test_a_folder_of_shards_has_clips_for_the_task_too(tmp_path: Path):
+    data = write_video(tmp_path / "x.mp4", moving_square()).read_bytes()
+    folder = tmp_path / "shards"
+    for split in ("train", "val"):
+        (folder / split).mkdir(parents=True)
+        (folder / split / "0.tar").write_bytes(tar_of([(f"{split}.mp4", data), (f"{split}.cls", b"a")]))
+    for more in ({}, {"task": VIDEO}, {"prefer": VIDEO}, {"task": VIDEO, "labelled": False}):
+        source = open_source(folder, **more)
+        assert [(one.name, one.split, one.clip) for one in source.samples] == [
+            ("0.tar/train", "train", True),
+            ("0.tar/val", "val", True),
+        ]
+    (folder / "a").mkdir()
+    write_video(folder / "a/x.mp4", moving_square())
+    assert [one.name for one in open_source(folder, task=VIDEO).samples] == ["a/x.mp4"], "files win over archives"

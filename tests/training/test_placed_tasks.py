@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 
 import vitrail
+from vitrail.checkpoint.rename_classes import rename_classes
 from vitrail.data.augment_options import Augment
 from vitrail.data.open import open_source
 from vitrail.data.samples import FileAt, Sample
@@ -247,3 +248,15 @@ def test_a_segmenter_of_several_levels_is_trained_by_its_name(tmp_path: Path) ->
     recipe = replace(RECIPE, model="segformer_b0", overrides=overrides, steps=1, start_size=None)
     run = vitrail.train(SOURCE, recipe, task="segmentation", out=tmp_path / "run")
     assert run.checkpoint.config.image_size == (64, 64)
+
+
+def test_a_resumed_run_keeps_the_new_names_of_each_task(tmp_path: Path) -> None:
+    source = "scenes:train=24,val=12,test=12,size=32,classes=3"
+    recipe = replace(RECIPE, overrides={**TINY, **DECODERS["universal"]})
+    run = vitrail.train(source, recipe, task="universal", out=tmp_path / "run")
+    rename_classes(run.path, {"circle": "Kreis"})
+    vitrail.resume(run.path)
+    found = vitrail.load(run.path)
+    options = dict(found.task.options)
+    assert found.class_names[0] == options["object_names"][0] == "Kreis"
+    assert options["pixel_names"][:2] == ("background", "Kreis")

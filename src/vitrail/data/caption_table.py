@@ -10,12 +10,12 @@ from ..errors import VitrailError
 from ..plain import Unreadable, parse_json, short
 from ..task_spec import TaskSpec
 from .annotated import IMAGE_TEXT, Annotated, make_source, task_note
-from .csv_columns import FOLD_COLUMNS, INDEX_COLUMNS, LABEL_COLUMNS, PATH_COLUMNS, SPLIT_COLUMNS, is_number
+from .csv_columns import FOLD_COLUMNS, INDEX_COLUMNS, LABEL_COLUMNS, PATH_COLUMNS, SPLIT_COLUMNS, is_number, no_path_way
 from .named_images import NamedImages, named_for
 from .samples import SPLIT_WORDS, BadFile, Source, Split
 from .table import Table, json_objects
 
-CAPTION_COLUMNS = ("caption", "captions", "text", "texts", "title", "description")
+CAPTION_COLUMNS = ("caption", "captions", "text", "texts", "title", "description", "comment")
 """Names of columns, in lower case, that have captions; the first two only have captions."""
 
 
@@ -74,7 +74,7 @@ def caption_rows(table: Table, column: int, task: TaskSpec | None) -> Source:
     header = [name.lower() for name in names]
     place = next((header.index(word) for word in PATH_COLUMNS if word in header), None)
     if place is None:
-        raise VitrailError(f"{table.path} has no path column among {', '.join(names)}: call it {PATH_COLUMNS[0]}")
+        raise VitrailError(f"{table.path} has no path column among {', '.join(names)}: {no_path_way(names)}")
     split = next((header.index(word) for word in SPLIT_COLUMNS if word in header), None)
 
     def rows() -> Iterator[tuple[str, str, Any, str | None] | BadFile]:

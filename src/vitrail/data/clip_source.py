@@ -12,6 +12,7 @@ from .annotated import task_note
 from .folder_source import files_below, has_images, is_image, split_folders, subfolders
 from .frame_folder import FramesAt, missing_frames
 from .samples import BadFile, FileAt, Location, Sample, Source, Split, natural, normal, order_classes
+from .shard_source import shards_in
 from .video_file import VIDEO_SUFFIXES
 
 TASKS = ("video",)
@@ -51,9 +52,9 @@ def is_clip(path: str) -> bool:
 
 
 def matches(root: Path, task: TaskSpec | None) -> bool:
-    """Whether a folder is one of clips: always for the task video, otherwise if it has videos and no image."""
+    """Whether a folder is one of clips: if it has videos and no image; for the task video always, if not of shards."""
     if task is not None:
-        return task.name == VIDEO.name
+        return task.name == VIDEO.name and (not shards_in(root) or next(iter(_clips(root)), None) is not None)
     return not has_images(root, below_only=False) and any(
         os.path.splitext(path)[1].lower() in VIDEO_SUFFIXES for path in files_below(root)
     )

@@ -1,6 +1,7 @@
 """Infers the role of each column of a CSV: path, label or numbers, split."""
 
 import math
+import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -78,7 +79,7 @@ def find_columns(
     places = [_first(header, known) for known in (PATH_COLUMNS, LABEL_COLUMNS, SPLIT_COLUMNS)]
     path_column, label, split = places
     if path_column is None:
-        raise VitrailError(f"{path} has no path column among {_listed(header)}: call it {PATH_COLUMNS[0]}")
+        raise VitrailError(f"{path} has no path column among {_listed(names)}: {no_path_way(names)}")
     if doubled := next((header[i] for i in places if i is not None and header.count(header[i]) > 1), None):
         raise VitrailError(f"{path} has two columns called {doubled}: keep one")
     if not labelled:
@@ -203,6 +204,13 @@ class _Table:
     def _has_fractions(self, column: int) -> bool:
         values = (number(row[column]) for row in self.rows if column < len(row))
         return self._most(column, is_number) and any(v is not None and not v.is_integer() for v in values)
+
+
+def no_path_way(names: Sequence[str]) -> str:
+    """What to do about a table without a path column; its first line may be an image rather than a header."""
+    is_row = any(re.search(r"\.(jpe?g|png|tiff?|bmp|webp)\b", name, re.IGNORECASE) for name in names)
+    first = f"write a header above its first line, such as {PATH_COLUMNS[0]},label, and commas between the cells"
+    return first if is_row else f"call it {PATH_COLUMNS[0]}"
 
 
 def number(cell: str) -> float | None:

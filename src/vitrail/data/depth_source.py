@@ -67,7 +67,7 @@ class DepthFile:
 
 def matches(root: Path, task: TaskSpec | None) -> bool:
     """Whether a folder has images and depths of the same names in folders beside each other."""
-    return find_pairs(root, DEPTH_FOLDERS, DEPTH_ENDINGS, _is_depth) is not None
+    return find_pairs(root, DEPTH_FOLDERS, DEPTH_ENDINGS, _is_depth, is_asked=task is not None) is not None
 
 
 def open_folder(root: Path, labelled: bool, task: TaskSpec | None) -> Source:
@@ -79,7 +79,7 @@ def open_folder(root: Path, labelled: bool, task: TaskSpec | None) -> Source:
     Raises:
         VitrailError: no usable image, or a scale that is no positive number.
     """
-    found = find_pairs(root, DEPTH_FOLDERS, DEPTH_ENDINGS, _is_depth)
+    found = find_pairs(root, DEPTH_FOLDERS, DEPTH_ENDINGS, _is_depth, is_asked=task is not None)
     if found is None:
         raise VitrailError(f"no image of {root} has a depth: put depth/ with the names of the images beside images/")
     scale, note = (None, "") if not labelled else _scale(root, [depth for _, depth, _ in found.pairs if depth], task)

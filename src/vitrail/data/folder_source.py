@@ -20,6 +20,8 @@ IMAGE_SUFFIXES = frozenset(
 )
 """Suffixes of files that count as images, in lower case. Their content decides the format."""
 
+_TABLE_SUFFIXES = (".csv", ".tsv", ".jsonl")
+
 _SYSTEM_FOLDERS = frozenset(
     ("__macosx", "@eadir", "@tmp", "#recycle", "#snapshot", "$recycle.bin", "system volume information", "lost+found")
 )
@@ -50,9 +52,10 @@ def class_folders(root: Path) -> Source:
         for folder in subfolders(root / part):
             label, prefix = normal(folder), os.path.join(part, folder, "")
             all_images, others = _sorted_out(root / part / folder)
-            images, maps = _without_maps(all_images)
+            images, maps, doubtful = _without_maps(all_images)
             found += [(prefix + path, label, split) for path in images]
             ignored.add(os.path.join(part, folder), others, maps, is_empty=not images)
+            ignored.doubtful += [os.path.join(part, folder, path) for path in doubtful]
     if not found:
         where = ", ".join(str(root / part) for part in splits)
         raise VitrailError(f"no class folders in {where}: {_WANTED}")
@@ -60,7 +63,8 @@ def class_folders(root: Path) -> Source:
     index = {name: (i,) for i, name in enumerate(class_names)}
     base = os.path.join(root, "")
     samples = tuple(Sample(path, index[label], split, FileAt(base + path)) for path, label, split in found)
-    return Source(str(root), class_names, samples, bad=tuple(bad), notes=ignored.notes())
+    notes = [*ignored.notes(), *(f"the folders are the classes: to use {name}, name it" for name in _tables(root)[:1])]
+    return Source(str(root), class_names, samples, bad=tuple(bad), notes=tuple(notes))
 
 
 def image_files(spec: str, hits: Sequence[str] = ()) -> Source:
@@ -125,10 +129,18 @@ def _beside(folder: Path, prefix: str) -> list[BadFile]:
 def _no_classes(root: Path) -> str:
     flat = sum(is_image(entry.name) for entry in _scan(root))
     if flat:
-        return f"{root} holds {flat} images but no class folders: {_WANTED}, or name a CSV"
+        return (
+            f"{root} holds {flat} images but no class folders: {_WANTED}, or name {next(iter(_tables(root)), 'a CSV')}"
+        )
     if not any(True for _ in _scan(root)):
         return f"{root} is empty: {_WANTED}"
     return f"no images in {root}{_what_else(root)}: {_WANTED}"
+
+
+def _tables(root: Path) -> list[str]:
+    """Paths of the tables in a folder."""
+    names = (entry.name for entry in _scan(root) if entry.name.lower().endswith(_TABLE_SUFFIXES))
+    return sorted(str(root / name) for name in names if not _hidden(name))
 
 
 def _what_else(root: Path) -> str:
@@ -180,15 +192,18 @@ def _check_classes(root: Path, folders: Sequence[str]) -> None:
         )
 
 
-def _without_maps(images: list[str]) -> tuple[list[str], list[str]]:
-    """The images, and those of them that are maps of most others in the same folder."""
+def _without_maps(images: list[str]) -> tuple[list[str], list[str], list[str]]:
+    """The images, the maps of most others in the same folder, and images named as maps of fewer of them."""
     maps: dict[str, None] = {}
+    doubtful: list[str] = []
     for folder, paths in groupby(images, key=os.path.dirname):
         names = [os.path.basename(path) for path in paths]
         found = maps_beside(names)
         if 2 * len({*found.values()}) >= len(names) - len(found):
             maps |= dict.fromkeys(os.path.join(folder, name) for name in found)
-    return [path for path in images if path not in maps], [*maps]
+        else:
+            doubtful += [os.path.join(folder, name) for name in found]
+    return [path for path in images if path not in maps], [*maps], doubtful
 
 
 def _images(folder: Path) -> Iterator[str]:
@@ -197,7 +212,14 @@ def _images(folder: Path) -> Iterator[str]:
 
 
 def files_below(folder: Path) -> Iterator[str]:
-    """Iterate over the paths of files at any depth, relative to `folder`, in a stable order.
+    """Iterate over the paths of files at any depth, relative to `folder`, in a stable order; see `folders_below`."""
+    for here, names in folders_below(folder):
+        prefix = os.path.join(here, "") if here else ""
+        yield from (prefix + name for name in names)
+
+
+def folders_below(folder: Path) -> Iterator[tuple[str, list[str]]]:
+    """Iterate over the folders at any depth, `folder` first: path relative to it, and names of the files.
 
     Links to folders are followed, but not in circles. Broken links, and what is neither file nor folder, count as
     files, so that they are reported.
@@ -210,12 +232,13 @@ def files_below(folder: Path) -> Iterator[str]:
             continue
         seen.add((facts.st_dev, facts.st_ino))
         prefix = os.path.join(here, "") if here else ""
-        below = []
+        names, below = [], []
         for entry in sorted(_scan(folder / here), key=lambda entry: entry.name):
             if not _is_folder(entry):
-                yield prefix + entry.name
+                names.append(entry.name)
             elif not _hidden(entry.name):
                 below.append(prefix + entry.name)
+        yield here, names
         pending += reversed(below)
 
 

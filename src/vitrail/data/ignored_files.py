@@ -27,6 +27,7 @@ class IgnoredFiles:
     Attributes:
         empty: folders without an image.
         maps: images that are maps of others.
+        doubtful: images that are named as maps of others, where most others have none.
         suffixes: number of other files of each suffix.
         example: one of them.
     """
@@ -34,6 +35,7 @@ class IgnoredFiles:
     def __init__(self) -> None:
         self.empty: list[str] = []
         self.maps: list[str] = []
+        self.doubtful: list[str] = []
         self.suffixes: Counter[str] = Counter()
         self.example = ""
 
@@ -56,6 +58,12 @@ class IgnoredFiles:
         if self.maps:
             count = f"{len(self.maps):,} of the images are maps" if len(self.maps) > 1 else "one of the images is a map"
             notes.append(f"{count} of others beside them, such as {normal(self.maps[0])}, and not used as images")
+        if self.doubtful:
+            count = f"{len(self.doubtful):,} images are" if len(self.doubtful) > 1 else "one image is"
+            notes.append(
+                f"{count} named as a map of another beside it, such as {normal(self.doubtful[0])}, and used as an "
+                "image, because most images have no map: move maps out of the class folders"
+            )
         if self.empty:
             some = ", ".join(map(normal, self.empty[:5])) + f" and {len(self.empty) - 5} more" * (len(self.empty) > 5)
             notes.append(

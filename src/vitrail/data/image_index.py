@@ -5,6 +5,7 @@ import re
 import unicodedata
 from collections import defaultdict
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 
 from .folder_source import files_below, is_image
@@ -39,17 +40,21 @@ class ImageIndex:
         """A path of the index with the folder before it."""
         return os.path.join(self.root, path)
 
-    def of_stem(self, stem: str, folder: str = "", words: Sequence[str] = ()) -> str:
-        """Path of the image with a name apart from its suffix; "" if there is none, or several equally near.
+    def of_stem(self, stem: str, folder: str = "", words: Sequence[str] = ()) -> tuple[str, str]:
+        """Find the image with a name apart from its suffix.
 
         Args:
             stem: the name without suffix.
             folder: folder of the annotations: an image beside them, or with most folders in common, is preferred.
             words: see `find`.
+
+        Returns:
+            path: its path relative to `root`; "" if there is none, or several are equally near.
+            problem: what is wrong if there is none, as a clause.
         """
         hits = self._by_stem.get(_composed(stem), [])
         if len(hits) <= 1:
-            return hits[0] if hits else ""
+            return (hits[0], "") if hits else ("", self._no_image(stem))
         ours = folder.split(os.sep)
         folders = [path.split(os.sep)[:-1] for path in hits]
         ranks = [
@@ -57,7 +62,7 @@ class ImageIndex:
             for parts in folders
         ]
         best = [path for path, rank in zip(hits, ranks, strict=True) if rank == max(ranks)]
-        return best[0] if len(best) == 1 else ""
+        return _only(best)
 
     def find(self, name: str, folder: str = "", words: Sequence[str] = ()) -> tuple[str, str]:
         """Find an image by the name that annotations give it.
@@ -81,13 +86,31 @@ class ImageIndex:
         wanted = [part for part in asked.split("/") if part not in ("", ".", "..")]
         hits = self._by_name.get(wanted[-1], []) if wanted else []
         if not hits:
-            return "", "no such image"
+            return "", self._no_image(wanted[-1] if wanted else "")
         lengths = [_common_end(wanted, path) for path in hits]
         if not is_absolute and max(lengths) < len(wanted):
             return "", f"no such image, only {hits[lengths.index(max(lengths))]}"
         ranks = [(length, *_nearness(path, folder, words, asked)) for path, length in zip(hits, lengths, strict=True)]
         best = [path for path, rank in zip(hits, ranks, strict=True) if rank == max(ranks)]
-        return (best[0], "") if len(best) == 1 else ("", f"two images of this name: {best[0]} and {best[1]}")
+        return _only(best)
+
+    def _no_image(self, name: str) -> str:
+        """A clause, with the first image whose name differs only in case, in its suffix or in zeros before a number."""
+        alike = self._alike.get(_plain(name), "")
+        return f"no such image, only {alike}" if alike else "no such image"
+
+    @cached_property
+    def _alike(self) -> dict[str, str]:
+        return {_plain(os.path.basename(path)): path for path in reversed(self.paths)}
+
+
+def _only(paths: Sequence[str]) -> tuple[str, str]:
+    return (paths[0], "") if len(paths) == 1 else ("", f"two images of this name: {paths[0]} and {paths[1]}")
+
+
+def _plain(name: str) -> str:
+    stem = os.path.splitext(name)[0] if is_image(name) else name
+    return _composed(stem).casefold().lstrip("0")
 
 
 def _nearness(path: str, folder: str, words: Sequence[str], asked: str) -> tuple[bool, ...]:

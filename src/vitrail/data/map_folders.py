@@ -4,11 +4,11 @@ import os
 import re
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import islice
 from pathlib import Path
 
-from .folder_source import files_below, is_image, subfolders
-from .map_names import IMAGE_ENDINGS, IMAGE_FOLDERS, is_other_kind, maps_beside, without
+from .folder_source import files_below, folders_below, is_image, subfolders
+from .map_names import IMAGE_ENDINGS, IMAGE_FOLDERS, is_other_kind, maps_beside, may_have_maps, without
 from .samples import SPLIT_WORDS, BadFile, Split
 
 
@@ -35,7 +35,12 @@ def split_in(path: str) -> Split | None:
 
 
 def find_pairs(
-    root: Path, folders: Collection[str], endings: Collection[str], is_map: Callable[[str], bool] = is_image
+    root: Path,
+    folders: Collection[str],
+    endings: Collection[str],
+    is_map: Callable[[str], bool] = is_image,
+    *,
+    is_asked: bool = False,
 ) -> Pairs | None:
     """Find images with maps of the same name: `images/` beside `masks/`, in the root or in its folders.
 
@@ -47,6 +52,8 @@ def find_pairs(
         folders: names of folders of maps in lower case.
         endings: ends of the names of maps in lower case.
         is_map: whether a file of this name may be a map.
+        is_asked: whether the user wants maps, so that a few of them beside their images are enough; otherwise most
+            images need one.
 
     Returns:
         None if no image has a map.
@@ -72,29 +79,36 @@ def find_pairs(
         others = (path for path in files if path not in used and not is_other_kind(path))
         bad += [BadFile(os.path.join(maps, path), "no image of this name") for path in others]
     if not any(place for _, place, _ in pairs):
-        return _in_one_folder(root, endings, is_map)
+        return _in_one_folder(root, endings, is_map, is_asked=is_asked)
     return Pairs(tuple(pairs), tuple(bad))
 
 
-def _in_one_folder(root: Path, endings: Collection[str], is_map: Callable[[str], bool]) -> Pairs | None:
-    """Images with maps beside them; None if most images have none, or those of the first folder."""
+def _in_one_folder(
+    root: Path, endings: Collection[str], is_map: Callable[[str], bool], *, is_asked: bool
+) -> Pairs | None:
+    """Images with maps beside them; None if none has one, or, unless asked for, most or those of the first folder."""
     pairs: list[tuple[str, str | None, Split | None]] = []
     bad: list[BadFile] = []
-    for folder, paths in groupby(files_below(root), key=os.path.dirname):
-        names = [name for name in map(os.path.basename, paths) if is_image(name) or is_map(name)]
-        maps = maps_beside(names, endings)
-        if not maps and not pairs and len(names) > 1:
+    for folder, found in folders_below(root):
+        is_first = not is_asked and not pairs
+        if is_first and not may_have_maps(found, endings) and len([*islice(filter(is_image, found), 2)]) > 1:
             return None  # class folders may have very many images: the others are not looked at
+        names = [name for name in found if is_image(name) or is_map(name)]
+        maps = maps_beside(names, endings)
+        if is_first and not maps and len(names) > 1:
+            return None
+        no_images = {*maps, *maps_beside(names)}  # a mask is no image without a depth
         first: dict[str, str] = {}
         for name, image in maps.items():
             if first.setdefault(image, name) != name:
                 bad.append(BadFile(os.path.join(folder, name), f"a further map of {image}: join them in one file"))
         split = split_in(folder)
         for name in names:
-            if name not in maps and is_image(name):
-                found = os.path.join(folder, first[name]) if name in first else None
-                pairs.append((os.path.join(folder, name), found, split))
-    if 2 * sum(found is not None for _, found, _ in pairs) < max(1, len(pairs)):
+            if name not in no_images and is_image(name):
+                place = os.path.join(folder, first[name]) if name in first else None
+                pairs.append((os.path.join(folder, name), place, split))
+    mapped = sum(place is not None for _, place, _ in pairs)
+    if not mapped or (not is_asked and 2 * mapped < len(pairs)):
         return None
     return Pairs(tuple(pairs), tuple(bad))
 

@@ -2,7 +2,8 @@
 
 import os
 import re
-from collections.abc import Collection, Sequence
+import unicodedata
+from collections.abc import Collection, Iterable, Sequence
 
 IMAGE_FOLDERS = (
     "images", "image", "imgs", "img", "jpegimages", "leftimg8bit", "rgb", "color", "colour", "input", "inputs",
@@ -60,22 +61,33 @@ def plain_stem(name: str) -> str:
     return without(without(os.path.splitext(name)[0], (*MASK_ENDINGS, *DEPTH_ENDINGS)), IMAGE_ENDINGS)
 
 
+def may_have_maps(names: Iterable[str], endings: Collection[str] = (*MASK_ENDINGS, *DEPTH_ENDINGS)) -> bool:
+    """Whether any of the names of a folder can be one of a map beside its image; fast for very many names."""
+    text = "\n".join(names).lower()
+    return any(ending in text for ending in endings if len(ending) >= _CLEAR)
+
+
 def maps_beside(names: Sequence[str], endings: Collection[str] = (*MASK_ENDINGS, *DEPTH_ENDINGS)) -> dict[str, str]:
     """Find the maps among the files of a folder: `a_mask.png` beside `a.jpg`, or `a_mask_1.png`.
 
     Returns:
         name of the map -> name of its image.
     """
-    clear = tuple(ending for ending in endings if len(ending) >= _CLEAR)
-    stems = {name: os.path.splitext(name)[0].lower() for name in names}
-    found = {name: plain for name, stem in stems.items() if (plain := _unnumbered(stem)).endswith(clear)}
-    if not found:
+    if not may_have_maps(names, endings):
         return {}
+    clear = tuple(ending for ending in endings if len(ending) >= _CLEAR)
+    stems = {name: _composed(os.path.splitext(name)[0].lower()) for name in names}
+    found = {name: plain for name, stem in stems.items() if (plain := _unnumbered(stem)).endswith(clear)}
     others = {name: stem for name, stem in stems.items() if name not in found}
     images = {without(stem, IMAGE_ENDINGS): name for name, stem in others.items()}
     images |= {stem: name for name, stem in others.items()}  # the very name wins over one with an ending
     pairs = {name: images.get(without(plain, clear)) for name, plain in found.items()}
     return {name: image for name, image in pairs.items() if image is not None}
+
+
+def _composed(text: str) -> str:
+    """The text as most systems write it; macOS writes some file names decomposed."""
+    return text if text.isascii() else unicodedata.normalize("NFC", text)
 
 
 def _unnumbered(stem: str) -> str:

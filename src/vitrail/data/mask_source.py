@@ -22,7 +22,7 @@ OPENS_UNLABELLED = True
 
 def matches(root: Path, task: TaskSpec | None) -> bool:
     """Whether a folder has images and masks of the same names in folders beside each other."""
-    return find_pairs(root, MASK_FOLDERS, MASK_ENDINGS) is not None
+    return find_pairs(root, MASK_FOLDERS, MASK_ENDINGS, is_asked=task is not None) is not None
 
 
 def open_folder(root: Path, labelled: bool, task: TaskSpec | None) -> Source:
@@ -34,7 +34,7 @@ def open_folder(root: Path, labelled: bool, task: TaskSpec | None) -> Source:
     Raises:
         VitrailError: no usable image, or the masks have colours that no table names.
     """
-    found = find_pairs(root, MASK_FOLDERS, MASK_ENDINGS)
+    found = find_pairs(root, MASK_FOLDERS, MASK_ENDINGS, is_asked=task is not None)
     if found is None:
         raise VitrailError(f"no image of {root} has a mask: put masks/ with the names of the images beside images/")
     if not labelled:
@@ -59,7 +59,7 @@ def open_folder(root: Path, labelled: bool, task: TaskSpec | None) -> Source:
     notes += hidden
     lonely = [one for one in found.bad if not lists or stem_of(one.name) in lists]
     text = f"masks in {next(iter(folders), '') or 'the folder of the images'}"
-    text += f" and {len(folders) - 1} more folders" if len(folders) > 1 else ""
+    text += f" and {len(folders) - 1} more folder{'s' * (len(folders) > 2)}" if len(folders) > 1 else ""
     if lists:
         notes += described(lists, "Segmentation", {stem_of(image) for image, _, _ in found.pairs})
     return make_source(

@@ -8,6 +8,7 @@ import os
 import re
 from pathlib import Path
 
+from ..errors import VitrailError
 from ..task_spec import TaskSpec
 from .annotated import IMAGE_TEXT
 from .caption_table import CAPTION_COLUMNS
@@ -43,8 +44,16 @@ def open_folder(root: Path, labelled: bool, task: TaskSpec | None) -> Source:
 
 
 def _tables(root: Path) -> list[tuple[str, Table]]:
-    """(folder, table) of the folder itself, or of its splits."""
-    return [(folder, _READERS[name](root / folder / name)) for folder, name in _files(root)]
+    """(folder, table) of the folder itself, or of its splits.
+
+    Raises:
+        VitrailError: a folder has two tables, which would give each image twice.
+    """
+    files = _files(root)
+    for folder, _ in files:
+        if sum(other == folder for other, _ in files) > 1:
+            raise VitrailError(f"{root / folder} has {' and '.join(_READERS)}: keep one of them")
+    return [(folder, _READERS[name](root / folder / name)) for folder, name in files]
 
 
 def _files(root: Path) -> list[tuple[str, str]]:

@@ -1,10 +1,12 @@
 """Finds the images that the rows of a table name."""
 
 import os
+import unicodedata
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
 
+from .folder_source import is_image
 from .image_index import ImageIndex
 
 _SOME = 3
@@ -52,7 +54,8 @@ class NamedImages:
         if self._are_paths:
             return name, "no such file"
         path, problem = self._index.find(name, words=self._words)
-        path = path or self._index.of_stem(os.path.basename(name), words=self._words)
+        if not path and not is_image(name):
+            path, problem = self._index.of_stem(os.path.basename(name), words=self._words)
         if not path:
             return name, problem.replace("no such image", "no such file")
         self._found_in[os.path.dirname(path)] = None
@@ -64,12 +67,17 @@ class NamedImages:
         folders = [folder or "." for folder in self._found_in]
         if not folders:
             return ()
-        more = f" and {len(folders) - _SOME} more folders" if len(folders) > _SOME else ""
+        more = f" and {len(folders) - _SOME} more" if len(folders) > _SOME else ""
         return (f"the images are found by their names in {', '.join(folders[:_SOME])}{more}",)
 
     def _path(self, name: str) -> str:
-        """The name as the path of a file, in one from Windows with slashes; "" if it is none."""
+        """The name as the path of a file, in one from Windows with slashes; "" if it is none.
+
+        An archive from macOS has decomposed names, where the table may have composed ones.
+        """
         spellings = dict.fromkeys((name, name.replace("\\", "/")))
+        if not name.isascii():
+            spellings |= {unicodedata.normalize(form, one): None for form in ("NFC", "NFD") for one in spellings}
         return next((one for one in spellings if self._exists(os.path.join(self.base, one))), "")
 
     @cached_property

@@ -70,6 +70,7 @@ NAMES = {
 """Name -> file and `Opener`. The names of torchvision's sets alone are short for `torchvision:NAME`."""
 
 SUFFIXES = {
+    ".token.txt": "table_source:token_source",
     ".csv": "table_source:csv_source",
     ".tsv": "table_source:csv_source",
     ".txt": "table_source:csv_source",

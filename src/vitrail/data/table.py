@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, Literal, TextIO
 
 from ..errors import VitrailError
 from ..plain import short
@@ -47,24 +47,40 @@ def read_csv(path: Path) -> Table:
     Raises:
         VitrailError: it is not a CSV in UTF-8, or has no rows.
     """
-    place = 0
     try:
         with open(path, encoding="utf-8-sig", newline="") as file:
             delimiter, skipped = _delimiter(file)
-            # Spaces before a quoted cell are not part of it: path, "cat".
-            reader = csv.reader(file, delimiter=delimiter, strict=True, skipinitialspace=True)
-            lines = []
-            for cells in reader:
-                place = reader.line_num + skipped
-                if any(cell.strip() for cell in cells):
-                    lines.append((place, cells))
+            start = file.tell()
+            lines, problem = _read(file, delimiter, skipped, csv.QUOTE_MINIMAL)
+            if problem and delimiter == "|":  # such tables, as Flickr30k's, have quotes that are parts of a text
+                file.seek(start)
+                lines, problem = _read(file, delimiter, skipped, csv.QUOTE_NONE)
     except UnicodeDecodeError as error:
         raise VitrailError(f"{path} is not UTF-8 text: save it as CSV UTF-8") from error
-    except csv.Error as error:
-        raise VitrailError(f"{path} is not a CSV: {error} (after line {place})") from error
+    if problem:
+        raise VitrailError(f"{path} is not a CSV: {problem}")
     if len(lines) < 2:
         raise VitrailError(f"{path} has no rows: it needs a header (path,label) and a row for each image")
     return Table(path, path.parent, [normal(cell) for cell in lines[0][1]], lines[1:])
+
+
+def _read(
+    file: TextIO, delimiter: str, skipped: int, quoting: Literal[0, 3]
+) -> tuple[list[tuple[int, list[str]]], str]:
+    """Line number and cells of each row that is not empty, and what is wrong after the last of them, if anything."""
+    # Spaces before a quoted cell are not part of it: path, "cat".
+    reader = csv.reader(file, delimiter=delimiter, strict=True, skipinitialspace=True, quoting=quoting)
+    lines = []
+    place = 0
+    try:
+        for cells in reader:
+            place = reader.line_num + skipped
+            if any(cell.strip() for cell in cells):
+                lines.append((place, cells))
+    except csv.Error as error:
+        way = "; a quote in a quoted cell is written twice" if "expected" in str(error) else ""
+        return lines, f"{error} (after line {place}){way}"
+    return lines, ""
 
 
 def _delimiter(file: TextIO) -> tuple[str, int]:

@@ -154,7 +154,7 @@ def _annotated(
     lists: dict[str, Split | None],
 ) -> Annotated:
     stem, folder = stem_of(path), os.path.dirname(path)
-    image = index.of_stem(stem, folder)
+    image = index.of_stem(stem, folder)[0]
     if not image and isinstance(page, _Page) and page.filename:
         image = index.find(page.filename, folder)[0]
     split = lists.get(stem) if lists else split_in(os.path.dirname(image or path))

@@ -181,9 +181,11 @@ class Universal(PlacedTask):
         same_kind(self, source)
         given = Universal(**dict(source.task.options))
         if (given.tasks, given.object_names, given.pixel_names) != (self.tasks, self.object_names, self.pixel_names):
+            ours, theirs = ({*one.object_names, *one.pixel_names} for one in (self, given))
+            names = f"; only one of them has the names {', '.join(sorted(ours ^ theirs))}" if ours != theirs else ""
             raise VitrailError(
-                f"{source.name} has other tasks or names than the checkpoint, which has {', '.join(self.tasks)}: give "
-                "a source with the same ones"
+                f"{source.name} has other tasks or names than the checkpoint, which has {', '.join(self.tasks)}{names}"
+                ": give a source with the same ones, or rename those of the checkpoint with `vitrail rename-classes`"
             )
         if "classification" in self.tasks and tuple(source.class_names) != tuple(names):
             raise VitrailError(f"{source.name} has other classes of images than the checkpoint: give the same ones")
