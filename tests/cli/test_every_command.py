@@ -70,7 +70,7 @@ EXPECTED: dict[str, dict[str, str | None]] = {
         "video": "images that belong to no clip",
     },
     "embed": {},
-    "explain": {},
+    "explain": {"video": "a clip of several frames is needed"},
     "convert": {},
     "plan": {},
     "rename-classes": {"numbers": "no class 'cat'", **dict.fromkeys(NAMELESS, "has no class names")},
