@@ -18,7 +18,8 @@ from ..models.registry import model_config, override
 from ..objectives.objective import ObjectiveConfig
 from ..objectives.registry import objective_config
 from ..planning.flops import TRAINING_STEP, blueprint, count
-from ..task_spec import TaskSpec
+from ..task_spec import NAMES, TaskSpec
+from ..tasks.registry import resolve as resolve_task
 from .choose import Situation, choose, fewer_epochs, smaller_batch
 from .initial_model import (
     OwnParts,
@@ -84,6 +85,19 @@ def for_objective(data: TrainingData, objective: ObjectiveConfig) -> TrainingDat
         return data
     task = objective.task_of(data.task)
     return replace(data, task=data.task if task == data.task else task.fitted(data.train.samples, data.names))
+
+
+def named_as(checkpoint: Checkpoint, data: TrainingData) -> TrainingData:
+    """The data with the names of a checkpoint's outputs, which may have been renamed since its run began."""
+    if len(checkpoint.class_names) != len(data.names) or data.task is None:
+        return data
+    own, stored = (
+        {key: value for key, value in spec.options if key.endswith(NAMES)} for spec in (data.task.spec, checkpoint.task)
+    )
+    task = data.task
+    if own != stored and {key: len(names) for key, names in own.items()} == {k: len(v) for k, v in stored.items()}:
+        task = resolve_task(TaskSpec.of(task.name, **{**dict(task.spec.options), **stored}))
+    return replace(data, names=checkpoint.class_names, task=task)
 
 
 def bound_to(checkpoint: Checkpoint, data: TrainingData) -> TrainingData:

@@ -22,9 +22,6 @@ from ..objectives.augmentation import Transform
 from ..objectives.objective import ObjectiveConfig
 from ..objectives.registry import objective_config
 from ..progress import Say, Track, discard_message, silent
-from ..task_spec import NAMES, TaskSpec
-from ..tasks.registry import resolve as resolve_task
-from ..tasks.task import Task
 from .advice import bad_files_listed, memory_advice, no_empty_folder, reading_advice
 from .finish import Audience, fit_and_finish
 from .folder import DATA, METRICS, RECIPE, SPLITS, RunFolder, same_splits, splits_table
@@ -37,7 +34,7 @@ from .reading import reading_of, uses_labels
 from .recipe import Recipe, chosen
 from .recipe_file import pretraining_recipe, read_recipe, recipe_to_yaml
 from .recorder import save_state
-from .resolve import OwnParts, bound_to, for_objective, in_units_of, resolve
+from .resolve import OwnParts, bound_to, for_objective, in_units_of, named_as, resolve
 from .run_facts import RunFacts, absolute, with_absolute_paths
 from .setup import RunSetup
 from .state import latest
@@ -276,18 +273,6 @@ def _resumed_setup(folder: RunFolder, recipe: Recipe, data: TrainingData, transf
     if state is None:  # a run of an earlier version that was killed before its first save
         return replace(resolve(recipe, data, OwnParts(transform=transform)), recipe=recipe)
     device, checkpoint = pick_device(recipe.device), load(state)
-    if len(checkpoint.class_names) == len(data.names):
-        data = replace(data, names=checkpoint.class_names)  # they may have been renamed since the run began
-        data = replace(data, task=data.task and _renamed(data.task, checkpoint.task))
-    data = for_objective(data, chosen(recipe.objective))
+    data = for_objective(named_as(checkpoint, data), chosen(recipe.objective))
     data = bound_to(checkpoint, in_units_of(checkpoint.class_names, checkpoint.task, data))
     return RunSetup(recipe, data, checkpoint, device, pick_precision(recipe.precision, device), transform)
-
-
-def _renamed(task: Task, stored: TaskSpec) -> Task:
-    """The task with the names of outputs that are options of the stored one, if these are as many."""
-    own = dict(task.spec.options)
-    names = {key: value for key, value in stored.options if key.endswith(NAMES)}
-    if {key: len(value) for key, value in names.items()} != {k: len(v) for k, v in own.items() if k.endswith(NAMES)}:
-        return task
-    return task if names.items() <= own.items() else resolve_task(TaskSpec.of(task.spec.name, **{**own, **names}))
