@@ -113,7 +113,10 @@ def test_a_graph_with_several_outputs_is_stored_and_used(
     assert found.chosen is not None
     assert found.chosen.name == f"{engine}, float32"
     checkpoint = vitrail.load(tmp_path / "checkpoint")
-    fast, plain = (make_predictor(checkpoint, engine=engine) for engine in ("auto", "torch"))
+    fast, plain = (
+        make_predictor(checkpoint, engine="auto"),
+        make_predictor(checkpoint, engine="torch", precision="float32"),
+    )
     assert isinstance(fast.engine, StoredGraph)
     batches = [torch.randint(0, 256, (3, 3, 32, 32), dtype=torch.uint8)]
     (one,), (other,) = (list(predictor.outputs(batches)) for predictor in (fast, plain))
