@@ -94,7 +94,7 @@ def page(results: list[dict[str, Any]]) -> str:
         "`benchmarks/results/recipes.json`. `vitrail recipes` lists them, `vitrail recipes NAME` prints one with all "
         "fields, `vitrail train SOURCE --recipe NAME --set FIELD=VALUE` changes some ([runs.md](runs.md)).",
         "Accuracies are those on the test split, mean ± standard deviation over the seeds. The papers' recipes are for "
-        "ImageNet and GPUs: their short runs here show that every field works, not what they reach.",
+        "ImageNet and GPUs: their runs of one epoch here show that every field works, not what they reach.",
     ]
     for name, named in NAMED_RECIPES.items():
         others = [other for other, known in ALIASES.items() if known == name]
