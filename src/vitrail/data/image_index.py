@@ -2,14 +2,13 @@
 
 import os
 import re
-import unicodedata
 from collections import defaultdict
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 
 from .folder_source import files_below, is_image
-from .map_names import is_map_folder
+from .map_names import composed, is_map_folder
 
 _ABSOLUTE = re.compile(r"^([A-Za-z]:/|/|\.\./|https?://)")
 
@@ -31,7 +30,7 @@ class ImageIndex:
         self._by_name: dict[str, list[str]] = defaultdict(list)
         self._by_stem: dict[str, list[str]] = defaultdict(list)
         for path in self.paths:
-            name = _composed(os.path.basename(path))
+            name = composed(os.path.basename(path))
             self._by_name[name].append(path)
             if not is_map_folder(os.path.dirname(path)):
                 self._by_stem[os.path.splitext(name)[0]].append(path)
@@ -52,7 +51,7 @@ class ImageIndex:
             path: its path relative to `root`; "" if there is none, or several are equally near.
             problem: what is wrong if there is none, as a clause.
         """
-        hits = self._by_stem.get(_composed(stem), [])
+        hits = self._by_stem.get(composed(stem), [])
         if len(hits) <= 1:
             return (hits[0], "") if hits else ("", self._no_image(stem))
         ours = folder.split(os.sep)
@@ -79,7 +78,7 @@ class ImageIndex:
             path: path of the image relative to `root`; "" if there is none.
             problem: what is wrong if there is none, as a clause.
         """
-        asked = _composed(name.strip().replace("\\", "/"))
+        asked = composed(name.strip().replace("\\", "/"))
         if os.path.isabs(name) and os.path.isfile(name) and is_image(os.path.basename(name)):
             return name, ""
         is_absolute = _ABSOLUTE.match(asked) is not None
@@ -110,7 +109,7 @@ def _only(paths: Sequence[str]) -> tuple[str, str]:
 
 def _plain(name: str) -> str:
     stem = os.path.splitext(name)[0] if is_image(name) else name
-    return _composed(stem).casefold().lstrip("0")
+    return composed(stem).casefold().lstrip("0")
 
 
 def _nearness(path: str, folder: str, words: Sequence[str], asked: str) -> tuple[bool, ...]:
@@ -133,12 +132,8 @@ def _shared(ours: Sequence[str], theirs: Sequence[str]) -> int:
 def _common_end(wanted: Sequence[str], path: str) -> int:
     """Number of parts at the end that are the same."""
     count = 0
-    for ours, theirs in zip(reversed(wanted), reversed(_composed(path).split("/")), strict=False):
+    for ours, theirs in zip(reversed(wanted), reversed(composed(path).split("/")), strict=False):
         if ours != theirs:
             break
         count += 1
     return count
-
-
-def _composed(text: str) -> str:
-    return text if text.isascii() else unicodedata.normalize("NFC", text)

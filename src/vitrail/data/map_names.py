@@ -31,7 +31,7 @@ _NO_MAPS = frozenset(("segmentationobject",))
 _MAPS = frozenset((*MASK_FOLDERS, *DEPTH_FOLDERS)) | _NO_MAPS
 
 _CLEAR = 3
-"""Characters of an ending that tells a map from an image of the same folder: `_l` and `_d` may mean anything there."""
+"""Shortest ending that marks a map beside its image: names of images, too, often end with `_l` or `_d`."""
 
 
 def is_map_folder(folder: str) -> bool:
@@ -76,7 +76,7 @@ def maps_beside(names: Sequence[str], endings: Collection[str] = (*MASK_ENDINGS,
     if not may_have_maps(names, endings):
         return {}
     clear = tuple(ending for ending in endings if len(ending) >= _CLEAR)
-    stems = {name: _composed(os.path.splitext(name)[0].lower()) for name in names}
+    stems = {name: composed(os.path.splitext(name)[0].lower()) for name in names}
     found = {name: plain for name, stem in stems.items() if (plain := _unnumbered(stem)).endswith(clear)}
     others = {name: stem for name, stem in stems.items() if name not in found}
     images = {without(stem, IMAGE_ENDINGS): name for name, stem in others.items()}
@@ -85,7 +85,7 @@ def maps_beside(names: Sequence[str], endings: Collection[str] = (*MASK_ENDINGS,
     return {name: image for name, image in pairs.items() if image is not None}
 
 
-def _composed(text: str) -> str:
+def composed(text: str) -> str:
     """The text as most systems write it; macOS writes some file names decomposed."""
     return text if text.isascii() else unicodedata.normalize("NFC", text)
 

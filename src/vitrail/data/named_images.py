@@ -16,8 +16,8 @@ _SOME = 3
 class NamedImages:
     """The files that a table names by paths relative to its folder, or by names alone.
 
-    Only if most names are no paths of files, the images of all folders below are compared with them, also by names
-    without a suffix: `train.csv` with the column `image_id`, and the images in `train_images/`.
+    If most names are not paths of files, the images are looked up by name in all folders below, with or without a
+    suffix: `train.csv` may have the column `image_id`, and the images may be in `train_images/`.
 
     Args:
         base: folder of the table.
