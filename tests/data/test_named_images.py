@@ -68,16 +68,29 @@ def test_two_images_of_one_name(tmp_path: Path):
 @pytest.mark.parametrize(
     ("asked", "problem"),
     [
-        ("img_7.png", "no such file, only photos/IMG_7.PNG"),  # a table from Windows
         ("IMG_7.jpg", "no such file, only photos/IMG_7.PNG"),
-        ("img_7", "no such file, only photos/IMG_7.PNG"),
+        ("x.PNG", "no such file, only photos/X.png"),  # or x.png
         ("1", "no such file, only photos/001.png"),  # a spreadsheet has dropped the zeros
         ("2", "no such file"),
     ],
 )
 def test_names_that_are_nearly_those_of_images(tmp_path: Path, asked: str, problem: str):
-    pictures(tmp_path, "photos/IMG_7.PNG", "photos/001.png")
+    pictures(tmp_path, "photos/IMG_7.PNG", "photos/001.png", "photos/X.png", "photos/x.png")
     assert NamedImages(tmp_path, [asked]).find(asked) == (asked, problem)
+
+
+@pytest.mark.parametrize("asked", ["img_7.png", "img_7", "photos/Img_7.Png", "C:\\photos\\img_7.PNG"])
+def test_the_case_of_a_name_may_differ(tmp_path: Path, asked: str):
+    pictures(tmp_path, "photos/IMG_7.PNG", "photos/img_70.png")
+    assert NamedImages(tmp_path, [asked]).find(asked) == ("photos/IMG_7.PNG", "")
+
+
+def test_numbers_that_pandas_has_written_as_floats(tmp_path: Path):
+    pictures(tmp_path, "train/7.png", "train/12.png")
+    table = write(tmp_path / "train.csv", "id,label\n7.0,cat\n12.0,dog\n3.0,dog\n")
+    source = open_source(table)
+    assert rows(source) == [("train/7.png", (0,)), ("train/12.png", (1,))]
+    assert [(bad.name, bad.reason) for bad in source.bad] == [("3.0", "no such file (line 4)")]
 
 
 @pytest.mark.parametrize(("table", "files"), [("NFC", "NFD"), ("NFD", "NFC")])

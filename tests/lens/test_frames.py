@@ -121,6 +121,20 @@ def test_explanations_have_every_frame_and_the_layers_that_look_at_others(kind: 
         assert min(drawn.size) > 500
 
 
+def test_class_tokens_of_frames_have_names_and_are_read_together(tmp_path: Path) -> None:
+    watched, images = video("space"), clip("space")
+    view = look(watched, images)
+    assert view.prefix_names == tuple(f"class token of frame {number}" for number in (1, 2, 3, 4))
+    assert view.reads.prefix == (0, 1, 2, 3)
+    seen = seen_in("space")
+    found = looked_at(seen[-1], seen.layout(-1), seen.reads)
+    # Groups of one frame: its class token, then its patches.
+    each = seen[-1].unflatten(0, (-1, 4))[:, :, :, 0, 1:].transpose(1, 2)
+    torch.testing.assert_close(found.flatten(3), each / 4)
+    words = explain_image(watched, "a", images).what
+    assert words == "Attention of the class token of each frame"
+
+
 def test_along_the_time_the_map_is_what_each_patch_receives() -> None:
     seen = seen_in("divided")
     whole = over_image(seen[0], seen.layout(0))[:, :, 1:, 1:]

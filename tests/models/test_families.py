@@ -68,6 +68,13 @@ SMALLEST: dict[str, dict[str, Any]] = {
         "decoder": "dpt",
         "fusion_dim": 8,
     },
+    "lit_vit_small_patch16_224": {
+        "image_size": 64,
+        "encoder": ViTConfig(**NARROW),
+        "joint_dim": 16,
+        "text_dim": 16,
+        "text_depth": 1,
+    },
     "universal_vit_tiny_patch16_224": {"image_size": 64, "depth": 2, "decoder_depth": 2, "dense_dim": 8},
     "adaptive_vit_tiny_patch16_224": {"image_size": 64, "depth": 2, "patch_size": 8, "threshold": 0.9},
     "vit_giant_patch14_reg4_dinov2": {"image_size": 64, "patch_size": 16, "embed_dim": 48, "depth": 2, "num_heads": 3},

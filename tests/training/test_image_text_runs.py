@@ -165,10 +165,22 @@ def test_a_classifier_becomes_the_image_tower(tmp_path: Path) -> None:
         assert found.class_names == ()
         assert found.tokenizer is not None
         assert "a fresh text encoder was put beside" in " ".join(found.info["adapted"])
+
+
+def test_a_locked_vit_is_the_image_tower_of_a_run(tmp_path: Path) -> None:
     vit = vitrail.create_model("vit_tiny_patch16_224", image_size=32, embed_dim=16, num_heads=2, depth=1)
     vitrail.save(vitrail.Checkpoint(vit, (), vitrail.Preprocess(image_size=(32, 32))), tmp_path / "vit")
-    with pytest.raises(VitrailError, match="image-text needs a model for image-text"):
-        vitrail.train(SOURCE, replace(locked, weights=str(tmp_path / "vit")), out=tmp_path / "no")
+    changes = {"overrides": {"text_dim": 16, "text_depth": 1}, "weights": str(tmp_path / "vit"), "ema": 0.0}
+    locked = replace(recipe("siglip"), freeze=("image.embed.*", "image.encoder.*"), **changes)
+    run = vitrail.train(SOURCE, locked, out=tmp_path / "run")
+    state = run.checkpoint.model.state_dict()
+    for name, tensor in vit.state_dict().items():
+        if not name.startswith("head."):
+            assert torch.equal(tensor, state[f"image.{name}"]), name
+    assert state["text.embed.words.weight"].shape[1] == 16
+    again = vitrail.load(run.path)
+    assert again.model.state_dict().keys() == state.keys()
+    assert next(vitrail.predict(again, SOURCE, classes=["a red circle", "a blue star"])).classes
 
 
 def test_labels_that_are_no_captions_are_refused(tmp_path: Path) -> None:

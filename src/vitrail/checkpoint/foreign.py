@@ -15,7 +15,7 @@ from ..data.tokenize import FILE as TOKENIZER
 from ..errors import VitrailError
 from ..models.fields import ModelConfig, Size, pair
 from ..models.registry import model_config, override
-from ..models.text import DualFields
+from ..models.text import TextFields
 from ..plain import MOST_BYTES, Unreadable, read_bounded
 from . import convert
 from .build import blueprint
@@ -37,7 +37,7 @@ def read_model_folder(folder: Path, architecture: str | None, facts: dict[str, A
     with refused(f"the configuration in {folder}"):
         card = read_card(folder)
     stored = from_state(state, card, architecture, facts, origin=str(folder))
-    return replace(stored, tokenizer=_tokenizer(folder)) if isinstance(stored.config, DualFields) else stored
+    return replace(stored, tokenizer=_tokenizer(folder)) if isinstance(stored.config, TextFields) else stored
 
 
 def _tokenizer(folder: Path) -> str | None:

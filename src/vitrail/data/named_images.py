@@ -1,6 +1,7 @@
 """Finds the images that the rows of a table name."""
 
 import os
+import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 from functools import cached_property
@@ -11,6 +12,9 @@ from .image_index import ImageIndex
 
 _SOME = 3
 """Number of folders that a note names."""
+
+_FLOAT_ID = re.compile(r"\d+\.0+")
+"""A number as pandas writes a column of integers that has gaps: 7.0 is 7.jpg."""
 
 
 class NamedImages:
@@ -53,9 +57,9 @@ class NamedImages:
         name = name.replace("\\", "/")
         if self._are_paths:
             return name, "no such file"
-        path, problem = self._index.find(name, words=self._words)
-        if not path and not is_image(name):
-            path, problem = self._index.of_stem(os.path.basename(name), words=self._words)
+        path, problem = self._in_folders(name)
+        if not path and _FLOAT_ID.fullmatch(name):
+            path, _ = self._in_folders(name.partition(".")[0])
         if not path:
             return name, problem.replace("no such image", "no such file")
         self._found_in[os.path.dirname(path)] = None
@@ -69,6 +73,13 @@ class NamedImages:
             return ()
         more = f" and {len(folders) - _SOME} more" if len(folders) > _SOME else ""
         return (f"the images are found by their names in {', '.join(folders[:_SOME])}{more}",)
+
+    def _in_folders(self, name: str) -> tuple[str, str]:
+        """Path and problem of an image that is named with or without its suffix."""
+        path, problem = self._index.find(name, words=self._words)
+        if not path and not is_image(name):
+            return self._index.of_stem(os.path.basename(name), words=self._words)
+        return path, problem
 
     def _path(self, name: str) -> str:
         """The name as the path of a file, in one from Windows with slashes; "" if it is none.

@@ -5,10 +5,8 @@ The linear head is that of Strudel et al. (2021), "Segmenter", section 3.2, and 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
-from typing import Any
+from dataclasses import dataclass
 
-import torch
 from torch import Tensor, nn
 
 from ..errors import VitrailError
@@ -29,7 +27,8 @@ from ..nn import (
     upsample,
 )
 from ..nn.init import without_weights
-from ..task_spec import DEPTH, EMBEDDING, SEGMENTATION, TaskSpec
+from ..task_spec import DEPTH, SEGMENTATION, TaskSpec
+from .around_encoder import AroundEncoder, embedded
 from .dpt_heads import dpt_decoder, dpt_depth, dpt_segmentation
 from .fields import ModelConfig, pair
 from .vit import SMALL, ViTConfig
@@ -42,41 +41,19 @@ _LEVELS = 4
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class DenseViTConfig(ModelConfig):
+class DenseViTConfig(AroundEncoder):
     """A ViT with a head for the pixels: logits (B, num_classes, H, W), or inverse depth (B, H, W) without classes.
 
     Attributes:
-        encoder: config of the ViT, whose head is left out. Its image size, channels and rates are those given here.
         num_classes: number of classes of the pixels; 0 for depth.
         decoder: "linear", one linear layer on each patch token, or "dpt", which fuses the tokens of four blocks.
         fusion_dim: channels of the maps of "dpt".
-        drop_path, dropout: see `EncoderFields`.
     """
 
     encoder: ModelConfig = _SMALL
     num_classes: int = 0
     decoder: DenseDecoder = "linear"
     fusion_dim: int = 256
-    drop_path: float = 0.0
-    dropout: float = 0.0
-
-    def __post_init__(self) -> None:
-        ModelConfig.__post_init__(self)
-        if not isinstance(self.encoder, ModelConfig) or isinstance(self.encoder, DenseViTConfig):
-            raise VitrailError(f"encoder is a {type(self.encoder).__name__}: give the config of a ViT")
-        object.__setattr__(self, "encoder", replace(self.encoder, **self._shared()))
-
-    def _shared(self) -> dict[str, Any]:
-        known = {field.name for field in fields(self.encoder)}
-        wanted = {
-            "image_size": self.image_size,
-            "in_channels": self.in_channels,
-            "drop_path": self.drop_path,
-            "dropout": self.dropout,
-            "num_classes": 0,
-            "task": EMBEDDING,
-        }
-        return {name: value for name, value in wanted.items() if name in known}
 
     def resolve_task(self) -> TaskSpec:
         wanted = SEGMENTATION if self.num_classes else DEPTH
@@ -167,8 +144,7 @@ def _tokens(config: ModelConfig) -> Tokens:
             f"{type(config).__name__} has patches whose number depends on the image, and a head for pixels needs equal "
             "ones: use a ViT"
         )
-    with without_weights(), torch.no_grad():
-        tokens = config.build().eval().get_submodule("embed")(config.example_inputs(device="meta")[0])
+    tokens = embedded(config)
     if not isinstance(tokens, Tokens) or len(tokens.grid) != 2 or tokens.lengths:
         raise VitrailError(f"{type(config).__name__} has no grid of patches, which a head for pixels needs: use a ViT")
     return tokens

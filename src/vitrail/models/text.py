@@ -8,26 +8,26 @@ from torch import Tensor, nn
 
 from ..nn import Encoder, JointProjection, LearnedPositions, NoBias, TextEmbed
 from ..task_spec import TaskSpec
-from .fields import IMAGE_TEXT, PositionedFields
+from .fields import IMAGE_TEXT, ModelConfig, PositionedFields
 from .parts import activation_of, vit_block
 from .words import Activation
 
 
 @dataclass(frozen=True, kw_only=True)
-class DualFields(PositionedFields):
-    """Fields of a model with an image and a text encoder.
+class TextFields(ModelConfig):
+    """Fields of a model with an image and a text encoder, of which these are the text encoder's.
 
     Attributes:
-        activation: activation of both encoders, see `parts.ACTIVATIONS`; `norm_eps` is for both too.
+        activation, norm_eps: activation, see `parts.ACTIVATIONS`, and epsilon of the layer norms.
         context_length, vocab_size: largest number of tokens of a text, and size of the vocabulary.
-        text_dim, text_depth, text_heads, text_mlp_ratio: width, number of blocks, heads and MLP ratio of the text
-        encoder.
+        text_dim, text_depth, text_heads, text_mlp_ratio: width, number of blocks, heads and MLP ratio.
     """
 
     __slots__ = ()
 
     task: TaskSpec = IMAGE_TEXT
     activation: Activation
+    norm_eps: float = 1e-6
     context_length: int
     vocab_size: int
     text_dim: int
@@ -40,7 +40,14 @@ class DualFields(PositionedFields):
         return (*super().example_inputs(batch, device), texts)
 
 
-def text_encoder(config: DualFields, *, bias: type[nn.Module] = NoBias) -> Encoder:
+@dataclass(frozen=True, kw_only=True)
+class DualFields(TextFields, PositionedFields):
+    """Fields of a text encoder and of ViT's encoder for the images; `activation` and `norm_eps` are for both."""
+
+    __slots__ = ()
+
+
+def text_encoder(config: TextFields, *, bias: type[nn.Module] = NoBias) -> Encoder:
     """ViT's encoder for texts. `bias` is the module whose output each block adds to its scores, such as a mask."""
     blocks = [
         vit_block(

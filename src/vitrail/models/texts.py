@@ -3,21 +3,21 @@
 from ..data.tokenize import Tokenizer, parse_tokenizer
 from ..errors import VitrailError
 from .fields import ModelConfig
-from .text import DualFields
+from .text import TextFields
 
 
-def text_fields(config: ModelConfig) -> DualFields:
+def text_fields(config: ModelConfig) -> TextFields:
     """The config of a model that takes texts.
 
     Raises:
         VitrailError: the model takes none.
     """
-    if not isinstance(config, DualFields):
+    if not isinstance(config, TextFields):
         raise VitrailError(f"a model for {config.task} does not take texts: choose a model of images and texts")
     return config
 
 
-def require_fits(tokenizer: Tokenizer, config: DualFields, name: str) -> Tokenizer:
+def require_fits(tokenizer: Tokenizer, config: TextFields, name: str) -> Tokenizer:
     """Return a tokenizer, called `name` in messages, whose vocabulary is not larger than the model's.
 
     Raises:

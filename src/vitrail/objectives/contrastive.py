@@ -20,7 +20,7 @@ from ..models.fields import ModelConfig
 from ..nn import BaseVisionModel, BiasedCosine, DualEncoder
 from ..tasks.task import Task
 from .augmentation import Augmentation
-from .image_tower import with_text_encoder
+from .image_tower import TEXT_ENCODER, with_text_encoder
 from .objective import Labels, Loss, Moment, Objective, ObjectiveConfig
 
 _LARGEST_SCALE = 100.0
@@ -125,10 +125,11 @@ class ContrastiveConfig(ObjectiveConfig):
     def starting_weights(
         self, stored: Stored, task: Task | None, names: Sequence[str], changes: Mapping[str, Any]
     ) -> Stored:
-        """The weights with a fresh text encoder, if they are of an image encoder that can have one."""
+        """The weights with a fresh text encoder, if they are of an image encoder alone."""
         assert task is not None
         fields, tokenizer = task.model_fields(stored.config, names), task.tokenizer_json
-        return with_text_encoder(stored, fields, sigmoid=self.biased, tokenizer=tokenizer) or stored
+        own = {name: changes[name] for name in TEXT_ENCODER if name in changes}
+        return with_text_encoder(stored, {**fields, **own}, sigmoid=self.biased, tokenizer=tokenizer)
 
     def views(self, augmentation: Augmentation) -> Views:
         return CaptionView(augmentation.transform())

@@ -1,14 +1,14 @@
 """A ViT with trained weights as the encoder of a model for pixels, with a fresh head."""
 
 from collections.abc import Mapping
-from dataclasses import fields, replace
+from dataclasses import replace
 from typing import Any
 
 from ..checkpoint.document import Stored, architecture_name
-from ..errors import VitrailError
+from ..models.around_encoder import fields_around
 from ..models.dense_vit import DenseViTConfig, dense_state
-from ..models.fields import ModelConfig
 from ..tasks.task import Task
+from .encoders import require_unchanged
 
 _OWN = ("decoder", "fusion_dim")
 """Fields of the head, which the recipe may set."""
@@ -28,16 +28,11 @@ def with_dense_head(stored: Stored, task: Task, num_classes: int, changes: Mappi
     """
     if stored.config.task.name in task.heads:
         return stored
-    if stored.rewrites:
-        names = ", ".join(type(change).__name__ for change in stored.rewrites)
-        raise VitrailError(
-            f"these weights are of a model that was changed after it was built ({names}): a head for {task.name} needs "
-            "it as it was; `vitrail convert` merges low-rank updates"
-        )
+    require_unchanged(stored, f"a head for {task.name}")
     vit = stored.config.fine_tuned() or stored.config
     weights = stored.state if vit is stored.config else stored.config.fine_tuned_state(stored.state)
     own = {name: changes[name] for name in _OWN if name in changes}
-    config = DenseViTConfig(encoder=vit, num_classes=num_classes, **_kept(vit), **own)
+    config = DenseViTConfig(**fields_around(vit), num_classes=num_classes, **own)
     state = {name: tensor for name, tensor in config.build().state_dict().items() if name.startswith("head.")}
     note = f"a fresh head for {task.name} was put on the encoder of a model for {stored.config.task.name}"
     info = {
@@ -47,10 +42,3 @@ def with_dense_head(stored: Stored, task: Task, num_classes: int, changes: Mappi
     }
     found = {**state, **dense_state(config.encoder, weights)}
     return replace(stored, config=config, state=found, class_names=(), info=info)
-
-
-def _kept(vit: ModelConfig) -> dict[str, Any]:
-    """Fields of the encoder that the whole model has too."""
-    known = {field.name: getattr(vit, field.name) for field in fields(vit)}
-    shared = ("image_size", "in_channels", "drop_path", "dropout")
-    return {name: known[name] for name in shared if name in known}

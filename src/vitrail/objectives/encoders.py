@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ..checkpoint.build import blueprint, output_tokens
+from ..checkpoint.document import Stored
 from ..errors import VitrailError
 from ..models.fields import ModelConfig, pair
 from ..models.registry import override
@@ -38,6 +39,20 @@ def encoder_config(config: ModelConfig, objective: str) -> ModelConfig:
             "`vitrail models`"
         )
     return override(found, {"num_classes": 0, "task": EMBEDDING}, f"objective {objective}")
+
+
+def require_unchanged(stored: Stored, part: str) -> None:
+    """Raise VitrailError if a checkpoint's model was changed after it was built.
+
+    Args:
+        part: what is to be put on its encoder.
+    """
+    if stored.rewrites:
+        names = ", ".join(type(change).__name__ for change in stored.rewrites)
+        raise VitrailError(
+            f"these weights are of a model that was changed after it was built ({names}): {part} needs it as it was; "
+            "`vitrail convert` merges low-rank updates"
+        )
 
 
 def embedding_dim(config: ModelConfig) -> int:

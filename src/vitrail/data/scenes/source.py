@@ -121,7 +121,7 @@ def scenes_source(rest: str, labelled: bool, task: TaskSpec | None) -> Source:
     )
     if labels is None:
         return Source("scenes", (), samples)
-    note = f"task {task.without('object_names', 'pixel_names')}: {labels.words}"
+    note = f"task {task.name}: {labels.words}"
     if not rest and task == CLASSIFICATION:
         note += f"; --task {', '.join(_LABELS)} have other labels"
     return Source("scenes", labels.names(scenes), samples, task, label_kind=labels.kind, notes=(note,))

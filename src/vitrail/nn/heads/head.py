@@ -93,24 +93,26 @@ class Head(PooledHead):
 
 
 class ProjectionHead(PooledHead):
-    """Pool and project to an embedding, as of CLIP's image encoder: Tokens -> (B, E). The output is the embedding.
+    """Pool, norm, project to an embedding, as of CLIP's image encoder: Tokens -> (B, E). The output is the embedding.
 
     Args:
         pool: Tokens -> (B, D).
         classify: (B, D) -> (B, E); named as in `Head`, so that the weights of both have the same names.
+        norm: (B, D) -> (B, D).
     """
 
-    def __init__(self, pool: nn.Module, classify: nn.Module) -> None:
+    def __init__(self, pool: nn.Module, classify: nn.Module, *, norm: nn.Module | None = None) -> None:
         super().__init__()
         self.pool = pool
+        self.norm = norm or nn.Identity()
         self.classify = classify
 
     def forward(self, tokens: Tokens) -> Float[Tensor, "images E"]:
         return self.embed(tokens)
 
     def embed(self, tokens: Tokens) -> Float[Tensor, "images E"]:
-        """Return the projection of the pooled tokens."""
-        return self.classify(self.pool(tokens))
+        """Return the projection of the pooled tokens after the norm."""
+        return self.classify(self.norm(self.pool(tokens)))
 
     def forward_both(self, tokens: Tokens) -> tuple[Float[Tensor, "images E"], Float[Tensor, "images E"]]:
         """Return the projection twice."""

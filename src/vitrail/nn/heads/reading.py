@@ -16,11 +16,14 @@ class TokensRead:
         prefix: numbers of the prefix tokens that it reads.
         patches: whether it reads the patches.
         weighted: whether a learned query weights all tokens, prefix tokens included; their shares depend on the image.
+        repeat: number of prefix tokens of one frame, if each frame of a clip has its own: `prefix` are then numbers in
+            each frame. 0 if there is one group of prefix tokens.
     """
 
     prefix: tuple[int, ...] = ()
     patches: bool = False
     weighted: bool = False
+    repeat: int = 0
 
     def within(self, prefix: int) -> "TokensRead":
         """The tokens read, for tokens with another number of prefix tokens: the patches if those read are missing.
@@ -30,7 +33,8 @@ class TokensRead:
         Args:
             prefix: number of prefix tokens that are there.
         """
-        there = tuple(number for number in self.prefix if number < prefix)
+        frames = range(0, prefix, self.repeat) if self.repeat else (0,)
+        there = tuple(first + number for first in frames for number in self.prefix if first + number < prefix)
         return TokensRead(there, self.patches or not there, self.weighted)
 
     def shares(self, prefix: int, patches: int, like: Tensor) -> Float[Tensor, " N"]:

@@ -78,13 +78,18 @@ const leadName = (view, index) => {
   return name.startsWith("register") ? name : `the ${name}`;
 };
 
+const leadNames = (view, leads) => {
+  const names = leads.map((lead) => leadName(view, lead));
+  return names.length > 2 ? `${names[0]} to ${names.at(-1)}` : names.join(" and ");
+};
+
 export const placeName = (view, layout, place) => {
   if (layout.free && place.query < layout.prefix) return freeName(view, layout, place.query);
   if (layout.free) return layout.prefix === 1 ? "the learned query" : `the ${layout.prefix} queries together`;
   if (place.all) return "the patches together";
   if (place.area) return `the patches of ${frameName(view.frames, place.frame)} together`;
   if ("lead" in place) return leadName(view, place.lead);
-  if (place.leads) return `${[...place.leads.map((lead) => leadName(view, lead)), ...(place.patches ? ["the patches"] : [])].join(" and ")} together`;
+  if (place.leads) return `${[leadNames(view, place.leads), ...(place.patches ? ["the patches"] : [])].join(" and ")} together`;
   return `patch ${cellName(layout, tokenAt({ ...layout, prefix: 0 }, place))}`;
 };
 
