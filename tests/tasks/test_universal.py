@@ -17,6 +17,7 @@ from vitrail.objectives.objective import Labels, Moment
 from vitrail.objectives.registry import objective_config
 from vitrail.objectives.universal import WeightedSum
 from vitrail.task_spec import TaskSpec
+from vitrail.tasks.classification import Classification
 from vitrail.tasks.registry import resolve
 from vitrail.tasks.universal import Universal
 from vitrail.tasks.universal_labels import samples_of
@@ -115,6 +116,25 @@ def test_metrics_are_those_of_each_task():
     predictions = task.decode(output, names, 2)
     assert len(task.cells(predictions[0], names, 2)) == len(task.columns(names, 2))
     assert task.cells(task.failed("a", "gone"), names, 2) == [None] * len(task.columns(names, 2))
+
+
+def test_classes_are_calibrated_like_those_of_a_classifier():
+    source, task = opened()
+    generator = torch.Generator().manual_seed(0)
+    truth = torch.randint(3, (90,), generator=generator)
+    logits = 4 * torch.nn.functional.one_hot(truth, 3) + 4 * torch.randn(90, 3, generator=generator)
+    targets = torch.nn.functional.one_hot(truth, 3).float()
+    metrics = replace(task, threshold=0.3).metrics(source.class_names)
+    metrics.parts["classification"].update(logits, targets)
+    assert task.is_open
+    fitted = replace(task, threshold=0.3).fitted_to(metrics)
+    alone = Classification().calibrated(logits, targets)
+    assert (fitted.parts["classification"], fitted.threshold) == (alone, 0.3)
+    assert not fitted.is_open
+    again = resolve(fitted.spec)
+    assert again == fitted
+    assert replace(again, temperature=(2.0,)).fitted_to(metrics) == replace(again, temperature=(2.0,))
+    assert task.continued(fitted.spec) == task
 
 
 def test_some_of_the_tasks():

@@ -213,8 +213,13 @@ class ClassMetrics(Metrics):
         self.logits.append(output)
         self.targets.append(target)
 
+    @property
+    def collected(self) -> tuple[Float[Tensor, "n K"], Float[Tensor, "n K"]]:
+        """Logits and targets of all batches."""
+        empty = torch.zeros(0, len(self.class_names))
+        return torch.cat([empty, *self.logits]), torch.cat([empty, *self.targets])
+
     def compute(self) -> ClassEvaluation:
         """Compute the metrics over all batches, see `score`."""
-        empty = torch.zeros(0, len(self.class_names))
-        logits, targets = torch.cat([empty, *self.logits]), torch.cat([empty, *self.targets])
+        logits, targets = self.collected
         return score(logits, targets, self.class_names, self.labels, self.scale, self.thresholds)

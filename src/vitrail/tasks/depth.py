@@ -61,6 +61,7 @@ class Depth(MapTask):
     heads: ClassVar[tuple[str, ...]] = ("depth",)
     objective: ClassVar[str] = "depth"
     curve: ClassVar[Curve] = Curve(title="Validation AbsRel", columns={"AbsRel": "val_abs_rel"})
+    loss_words: ClassVar[str] = "the root mean squared error of the logarithm of the depth"
     decoded_name: ClassVar[str] = "depth"
 
     middle: float | None = None

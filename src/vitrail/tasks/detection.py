@@ -74,6 +74,7 @@ class Detection(PlacedTask):
     curve: ClassVar[Curve] = Curve(
         title="Validation average precision", columns={"AP": "val_ap", "AP50": "val_ap50", "AP75": "val_ap75"}
     )
+    loss_words: ClassVar[str] = "1 - AP"
     decoded_name: ClassVar[str] = "detections"
 
     threshold: float | None = None

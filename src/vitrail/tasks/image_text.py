@@ -62,6 +62,7 @@ class ImageText(Task):
         columns={"image → text": "val_image_to_text_r1", "text → image": "val_text_to_image_r1"},
         percent=True,
     )
+    loss_words: ClassVar[str] = "the mean cross entropy of both directions, among all images and captions of the part"
     decoded_name: ClassVar[str] = "vector"
     by_vectors: ClassVar[bool] = True
     predict_flags: ClassVar[str] = '--classes "a cat;a dog"'

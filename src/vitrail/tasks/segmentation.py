@@ -53,6 +53,7 @@ class Segmentation(MapTask):
         columns={"mean IoU": "val_mean_iou", "pixel accuracy": "val_pixel_accuracy"},
         percent=True,
     )
+    loss_words: ClassVar[str] = "the mean cross entropy of a pixel"
     decoded_name: ClassVar[str] = "probabilities"
 
     @property

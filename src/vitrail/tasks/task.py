@@ -35,6 +35,8 @@ class Task(ABC):
     """Name of the objective that trains on this task's labels; empty if there are no labels."""
     curve: ClassVar[Curve]
     """Chart of the quality over the epochs."""
+    loss_words: ClassVar[str] = ""
+    """What the validation loss is, if another quantity than the training loss, such as "1 - AP"."""
     decoded_name: ClassVar[str] = "output"
     """Name of the tensor that `decoded` returns."""
     by_vectors: ClassVar[bool] = False

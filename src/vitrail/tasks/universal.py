@@ -19,6 +19,7 @@ from ..nn import TaskOutputs
 from ..pages.html import section
 from ..task_spec import TaskSpec
 from .classification import Classification
+from .classification_metrics import ClassMetrics
 from .depth import Depth
 from .detection import Detection
 from .object_prediction import QueriedObject
@@ -29,7 +30,7 @@ from .task import Task, same_kind
 from .universal_labels import KINDS, UniversalReaders, UniversalTargets, samples_of
 from .universal_metrics import UniversalEvaluation, UniversalMetrics
 
-_FITTED = ("middle", "deepest", "threshold")
+_FITTED = ("middle", "deepest", "threshold", "temperature", "floor")
 """Options that training fits."""
 
 
@@ -49,6 +50,7 @@ class Universal(PlacedTask):
         object_names, pixel_names: classes of the objects and of the pixels; those of the image are the output names.
         middle, deepest: see `Depth`.
         threshold: see `Detection`.
+        temperature, floor: see `Classification`.
     """
 
     name: ClassVar[str] = "universal"
@@ -65,6 +67,7 @@ class Universal(PlacedTask):
         },
         percent=True,
     )
+    loss_words: ClassVar[str] = "the sum of the validation losses of the tasks"
 
     tasks: tuple[str, ...] = tuple(KINDS)
     object_names: tuple[str, ...] = ()
@@ -72,6 +75,8 @@ class Universal(PlacedTask):
     middle: float | None = None
     deepest: float | None = None
     threshold: float | None = None
+    temperature: tuple[float, ...] = ()
+    floor: float = 0.0
 
     def __post_init__(self) -> None:
         unknown = [name for name in self.tasks if name not in KINDS]
@@ -82,15 +87,17 @@ class Universal(PlacedTask):
     @property
     def spec(self) -> TaskSpec:
         names = {"object_names": self.object_names, "pixel_names": self.pixel_names}
-        fitted = {"middle": self.middle, "deepest": self.deepest, "threshold": self.threshold}
+        fitted = {name: getattr(self, name) for name in _FITTED}
         known = {key: value for key, value in {**names, **fitted}.items() if value not in (None, ())}
+        if not self.floor:
+            del known["floor"]
         return TaskSpec.of("universal", tasks=self.tasks, **known)
 
     @cached_property
     def parts(self) -> dict[str, Task]:
         """The tasks by name."""
         makers: dict[str, Callable[[], Task]] = {
-            "classification": Classification,
+            "classification": lambda: Classification(temperature=self.temperature, floor=self.floor),
             "detection": lambda: Detection(threshold=self.threshold),
             "segmentation": Segmentation,
             "depth": lambda: Depth(middle=self.middle, deepest=self.deepest),
@@ -240,13 +247,22 @@ class Universal(PlacedTask):
 
     @property
     def is_open(self) -> bool:
-        return "detection" in self.tasks and self.threshold is None
+        return any(self._open(name) for name in self.tasks)
+
+    def _open(self, task: str) -> bool:
+        """Whether training has to fit something of a task on the validation split."""
+        return (task == "detection" and self.threshold is None) or (task == "classification" and not self.temperature)
 
     def fitted_to(self, metrics: Metrics) -> "Universal":
-        """The task with the threshold of objects, see `Detection.fitted_to`."""
+        """The task with the threshold of objects and the temperature of classes, unless they are given."""
         assert isinstance(metrics, UniversalMetrics)
-        detection = metrics.parts.get("detection")
-        return self if detection is None else replace(self, threshold=Detection().fitted_to(detection).threshold)
+        found = self
+        if self._open("detection") and (objects := metrics.parts.get("detection")):
+            found = replace(found, threshold=Detection().fitted_to(objects).threshold)
+        if self._open("classification") and isinstance(classes := metrics.parts.get("classification"), ClassMetrics):
+            scaled = Classification().calibrated(*classes.collected)
+            found = replace(found, temperature=scaled.temperature, floor=scaled.floor)
+        return found
 
     def shown_from(self, threshold: float, names: Names) -> "Universal":
         if "detection" not in self.tasks:

@@ -65,6 +65,7 @@ class Report:
         summary: main facts, such as {"model": "...", "images": "1,437 train, 360 validation"}.
         history: the rows of metrics.jsonl.
         curve: chart of the quality over the epochs.
+        loss_words: what the validation loss is, if another quantity than the training loss.
         evaluation: evaluation of the best weights on held-out images.
         cautions: sentences on what the result is worth.
         sections: HTML sections of the task and the objective.
@@ -82,6 +83,7 @@ class Report:
     summary: Mapping[str, str]
     history: Sequence[Mapping[str, Any]]
     curve: Curve
+    loss_words: str = ""
     evaluation: Evaluation
     cautions: Sequence[str] = ()
     sections: Sequence[str] = ()
@@ -180,7 +182,10 @@ def _curves(report: Report) -> str:
         *((title, line_chart({"validation": curve(key)}, label=title, x_label="epoch")) for title, key, _ in _FEATURES),
         ("Learning rate", line_chart({"learning rate": curve("lr")}, label="Learning rate", x_label="epoch")),
     ]
-    notes = {title: f'<p class="note">{note}</p>' for title, _, note in _FEATURES}
+    explained = {title: note for title, _, note in _FEATURES}
+    if report.loss_words:
+        explained["Loss"] = f"The training loss is the objective's, the validation loss {escape(report.loss_words)}."
+    notes = {title: f'<p class="note">{note}</p>' for title, note in explained.items()}
     drawn = "".join(
         f"<div><h3>{escape(name)}</h3>{notes.get(name, '')}{chart}</div>" for name, chart in charts if chart
     )

@@ -75,6 +75,7 @@ def write_results(folder: RunFolder, setup: RunSetup, trainer: Trainer, result: 
         summary=_summary(setup, trainer, result.seconds),
         history=folder.rows(),
         curve=task.curve if task else _KNN_CURVE if setup.knn else _LOSS_CURVE,
+        loss_words=task.loss_words if task else "",
         evaluation=found,
         cautions=result.cautions,
         sections=[*(task.report(found) if task else []), *_objective_sections(setup, trainer)],

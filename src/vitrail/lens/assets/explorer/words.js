@@ -80,7 +80,9 @@ const leadName = (view, index) => {
 
 const leadNames = (view, leads) => {
   const names = leads.map((lead) => leadName(view, lead));
-  return names.length > 2 ? `${names[0]} to ${names.at(-1)}` : names.join(" and ");
+  const [kind] = names[0].split(" of frame ");
+  if (names.length > 2 && names.every((name) => name.startsWith(`${kind} of frame `))) return `${kind}s of ${names.length} frames`;
+  return names.join(" and ");
 };
 
 export const placeName = (view, layout, place) => {
