@@ -82,6 +82,7 @@ def test_metrics_are_those_of_a_loop(task):
     assert found.median_scaled == (task.middle is None)
     assert ("medians made equal" in found.facts()[0][0]) == found.median_scaled
     assert (found.constant is None) == found.median_scaled
+    assert ("the median depth of the training images everywhere" in dict(found.facts())) != found.median_scaled
 
 
 def test_a_perfect_prediction():

@@ -10,7 +10,9 @@ from killable_runs import SMALL, make_pictures
 from torch import nn
 
 import vitrail
+from vitrail.data.augment_options import Augment
 from vitrail.data.loader import TrainLoader
+from vitrail.task_spec import TaskSpec
 from vitrail.training.batch_statistics import updated_norms, with_statistics
 from vitrail.training.loop import Trainer
 from vitrail.training.measure import evaluated_weights
@@ -71,6 +73,21 @@ def test_after_few_steps_the_saved_weights_have_their_own_statistics(tmp_path):
         saved, whole = run.checkpoint.model.get_submodule(name), expected.get_submodule(name)
         torch.testing.assert_close(saved.running_mean, whole.running_mean, rtol=0.2, atol=0.1)
         torch.testing.assert_close(saved.running_var, whole.running_var, rtol=0.4, atol=0.1)
+
+
+@pytest.mark.parametrize("task", ["classification", "detection"])
+def test_statistics_are_those_of_the_augmented_images_of_the_first_epoch(task):
+    source = "scenes:size=32,train=24,val=6,test=4,objects=1-2,classes=3"
+    recipe = Recipe(task=task, steps=2, batch_size=8, precision="float32", augment=Augment(crop="resized"))
+    setup = fix_steps(resolve(recipe, read_data(source, Reading(task=TaskSpec(task))), OwnParts()))
+    loader = setup.train_loader()
+    batch = next(loader.once(0))
+    found = torch.cat(list(setup._statistics_batches()))
+    order = setup._statistics_images
+    assert len(found) == len(order) == 24
+    for index, pixels in zip(batch.indices, batch.pixels, strict=True):
+        assert torch.equal(found[order.index(index)], pixels)
+    assert torch.equal(torch.cat(list(setup._statistics_batches())), found)
 
 
 def test_the_loss_is_that_of_the_weights_that_are_saved(model):

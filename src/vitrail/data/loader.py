@@ -134,6 +134,17 @@ class TrainLoader:
         keys = [(epoch, index, 0) for index in range(self.count)]
         return self._batches(keys[start : start + self.batch_size] for start in range(0, self.count, self.batch_size))
 
+    def views(self, index: int) -> Any:
+        """The views of a sample as the first epoch has them, not normalised.
+
+        Raises:
+            BadImage: it cannot be read.
+        """
+        found = self.images[(0, index, 0)]
+        if isinstance(found, _Failed):
+            raise BadImage(found.name, found.reason)
+        return found[0]
+
     def _batches(self, rows: Iterable[list[Key]]) -> Iterator[Batch]:
         for images, targets, keys in _load(self.images, rows, self.workers):
             yield Batch(tree_map(self.preprocess.normalise, images), targets, keys)

@@ -54,8 +54,10 @@ class DepthEvaluation(Evaluation):
     def facts(self) -> list[tuple[str, str]]:
         margin = None if self.abs_rel_margin is None else f"{self.abs_rel_margin:.4f}"
         scaled = ", medians made equal" if self.median_scaled else ""
+        baseline = self.baseline()
         return [
             (f"AbsRel{scaled}", with_margin(f"{self.abs_rel:.4f}", margin)),
+            *([(baseline.answer, baseline.value)] if baseline else []),
             ("δ1 (within a factor of 1.25)", f"{100 * self.delta1:.1f} %"),
             ("RMSE", number_text(self.rmse)),
         ]

@@ -122,9 +122,11 @@ class RunSetup:
         )
 
     def settle(self, trainer: Trainer, model: BaseVisionModel[ModelConfig]) -> BaseVisionModel[ModelConfig]:
-        """Return the model with batch norm statistics of its own weights, on training images as evaluation sees them.
+        """Return the model with batch norm statistics of its own weights, on training images.
 
-        A model whose training updates none is returned as it is.
+        They are augmented, as in training, if the objective learns from labels: with those of whole images, objects
+        are larger and smaller than the weights expect, see LOG.md. A model whose training updates none is returned as
+        it is.
         """
         norms = updated_norms(trainer.model)
         if not norms:
@@ -152,8 +154,11 @@ class RunSetup:
 
     @cached_property
     def _statistics_reader(self) -> Read:
+        loader, augmented = self.train_loader(), bool(self.objective_config.tasks)
+
         def read(number: int) -> Tensor:
-            return self.preprocess.fit(self.readers["train"](self._statistics_images[number]))
+            index = self._statistics_images[number]
+            return loader.views(index) if augmented else self.preprocess.fit(self.readers["train"](index))
 
         sides = self.preprocess.image_size
         count = len(self._statistics_images)
