@@ -73,13 +73,13 @@ class DenseDetectionHead(nn.Module):
     def forward(self, tokens: Tokens) -> DenseDetections:
         maps = self.pyramid(tokens)
         logits = torch.cat([self.classify(level).flatten(2) for level in maps], dim=2).mT
-        found = [_boxes(F.softplus(at_least_float32(self.box(level)))) for level in maps]
+        found = [_boxes(F.softplus(_at_least_float32(self.box(level)))) for level in maps]
         boxes, points = (torch.cat(part, dim=1) for part in zip(*found, strict=True))
         return DenseDetections(logits, boxes, points)
 
 
-def at_least_float32(values: Tensor) -> Tensor:
-    """In bfloat16 the middle of a box is known to half a pixel of 128 only."""
+def _at_least_float32(values: Tensor) -> Tensor:
+    """Values for boxes: bfloat16 knows their middle to half a pixel of 128 only."""
     return values.float() if values.dtype in (torch.bfloat16, torch.float16) else values
 
 
