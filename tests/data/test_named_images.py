@@ -68,21 +68,16 @@ def test_two_images_of_one_name(tmp_path: Path):
 @pytest.mark.parametrize(
     ("asked", "problem"),
     [
+        ("img_7.png", "no such file, only photos/IMG_7.PNG"),  # a table from Windows
         ("IMG_7.jpg", "no such file, only photos/IMG_7.PNG"),
-        ("x.PNG", "no such file, only photos/X.png"),  # or x.png
+        ("img_7", "no such file, only photos/IMG_7.PNG"),
         ("1", "no such file, only photos/001.png"),  # a spreadsheet has dropped the zeros
         ("2", "no such file"),
     ],
 )
 def test_names_that_are_nearly_those_of_images(tmp_path: Path, asked: str, problem: str):
-    pictures(tmp_path, "photos/IMG_7.PNG", "photos/001.png", "photos/X.png", "photos/x.png")
+    pictures(tmp_path, "photos/IMG_7.PNG", "photos/001.png")
     assert NamedImages(tmp_path, [asked]).find(asked) == (asked, problem)
-
-
-@pytest.mark.parametrize("asked", ["img_7.png", "img_7", "photos/Img_7.Png", "C:\\photos\\img_7.PNG"])
-def test_the_case_of_a_name_may_differ(tmp_path: Path, asked: str):
-    pictures(tmp_path, "photos/IMG_7.PNG", "photos/img_70.png")
-    assert NamedImages(tmp_path, [asked]).find(asked) == ("photos/IMG_7.PNG", "")
 
 
 def test_numbers_that_pandas_has_written_as_floats(tmp_path: Path):

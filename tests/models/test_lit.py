@@ -85,14 +85,26 @@ def test_weights_with_a_text_encoder_are_kept() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["segformer_b0", "detr_resnet50", "videomae_small_patch16_224", "timesformer_base_patch16_224"]
+    "name",
+    [
+        *("segformer_b0", "detr_resnet50", "videomae_small_patch16_224", "timesformer_base_patch16_224"),
+        *("vit_segmenter_small_patch16_224", "adaptive_vit_tiny_patch16_224", "beit_base_patch16_224_pretraining"),
+    ],
 )
 def test_models_without_a_vector_of_an_image_are_a_sentence(name: str) -> None:
-    with pytest.raises(VitrailError, match="has no vector of an image, which is compared with that of a text: use"):
+    with pytest.raises(
+        VitrailError, match="has no vector of an image, of equal patches, which is compared with that of a text: use"
+    ):
         with_text_encoder(Stored(model_config(name), {}, (), Preprocess()), TEXTS, sigmoid=False, tokenizer=None)
+
+
+def test_fields_that_do_not_fit_together_are_a_sentence() -> None:
+    fields = {**TEXTS, "text_heads": 3}
+    with pytest.raises(VitrailError, match=r"the text encoder of the recipe's overrides cannot be built: .*16.*3"):
+        with_text_encoder(stored_of("vit_tiny_patch16_224"), fields, sigmoid=False, tokenizer=None)
 
 
 def test_a_changed_model_is_a_sentence() -> None:
     given = Stored(ViTConfig(**PATCHES), {}, (), Preprocess(), rewrites=(LoRA(),))
-    with pytest.raises(VitrailError, match=r"changed after it was built \(LoRA\): a text encoder beside it needs it"):
+    with pytest.raises(VitrailError, match=r"\(LoRA\), and a text encoder beside it needs the model as it was"):
         with_text_encoder(given, TEXTS, sigmoid=False, tokenizer=None)

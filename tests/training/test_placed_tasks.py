@@ -114,7 +114,7 @@ def test_predictions_have_the_size_of_the_image_and_are_drawn(run: vitrail.Run, 
 def test_the_report_shows_truth_and_prediction(run: vitrail.Run) -> None:
     page = (run.path / "report.html").read_text(encoding="utf-8")
     words = resolve(run.checkpoint.task).loss_words
-    assert f"the validation loss {words}." in page
+    assert f"the validation loss is {words}." in page
     assert "Worst predictions" in page
     assert page.count("truth</small>") == page.count("prediction</small>") >= 5
     assert "<title>" in page

@@ -13,26 +13,6 @@ from .map_names import composed, is_map_folder
 _ABSOLUTE = re.compile(r"^([A-Za-z]:/|/|\.\./|https?://)")
 
 
-class PathsByName:
-    """Paths by the names of their files, of which some differ in case alone."""
-
-    def __init__(self) -> None:
-        self._exact: dict[str, list[str]] = defaultdict(list)
-        self._folded: dict[str, list[str]] = defaultdict(list)
-
-    def add(self, name: str, path: str) -> None:
-        """Add a path by a name."""
-        self._exact[name].append(path)
-        self._folded[name.casefold()].append(path)
-
-    def get(self, name: str) -> list[str]:
-        """The paths of a name; if there are none, the only one whose name differs in case."""
-        if name in self._exact:
-            return self._exact[name]
-        alike = self._folded.get(name.casefold(), [])
-        return alike if len(alike) == 1 else []
-
-
 class ImageIndex:
     """The images of a folder at any depth.
 
@@ -47,13 +27,13 @@ class ImageIndex:
     def __init__(self, root: Path):
         self.root = root
         self.paths = [path for path in files_below(root) if is_image(os.path.basename(path))]
-        self._by_name = PathsByName()
-        self._by_stem = PathsByName()
+        self._by_name: dict[str, list[str]] = defaultdict(list)
+        self._by_stem: dict[str, list[str]] = defaultdict(list)
         for path in self.paths:
             name = composed(os.path.basename(path))
-            self._by_name.add(name, path)
+            self._by_name[name].append(path)
             if not is_map_folder(os.path.dirname(path)):
-                self._by_stem.add(os.path.splitext(name)[0], path)
+                self._by_stem[os.path.splitext(name)[0]].append(path)
 
     def full(self, path: str) -> str:
         """A path of the index with the folder before it."""
@@ -71,7 +51,7 @@ class ImageIndex:
             path: its path relative to `root`; "" if there is none, or several are equally near.
             problem: what is wrong if there is none, as a clause.
         """
-        hits = self._by_stem.get(composed(stem))
+        hits = self._by_stem.get(composed(stem), [])
         if len(hits) <= 1:
             return (hits[0], "") if hits else ("", self._no_image(stem))
         ours = folder.split(os.sep)
@@ -103,7 +83,7 @@ class ImageIndex:
             return name, ""
         is_absolute = _ABSOLUTE.match(asked) is not None
         wanted = [part for part in asked.split("/") if part not in ("", ".", "..")]
-        hits = self._by_name.get(wanted[-1]) if wanted else []
+        hits = self._by_name.get(wanted[-1], []) if wanted else []
         if not hits:
             return "", self._no_image(wanted[-1] if wanted else "")
         lengths = [_common_end(wanted, path) for path in hits]
@@ -114,7 +94,7 @@ class ImageIndex:
         return _only(best)
 
     def _no_image(self, name: str) -> str:
-        """A clause, with the first image whose name differs in case, in its suffix or in zeros before a number."""
+        """A clause, with the first image whose name differs only in case, in its suffix or in zeros before a number."""
         alike = self._alike.get(_plain(name), "")
         return f"no such image, only {alike}" if alike else "no such image"
 
@@ -153,7 +133,7 @@ def _common_end(wanted: Sequence[str], path: str) -> int:
     """Number of parts at the end that are the same."""
     count = 0
     for ours, theirs in zip(reversed(wanted), reversed(composed(path).split("/")), strict=False):
-        if ours != theirs and (count or ours.casefold() != theirs.casefold()):
+        if ours != theirs:
             break
         count += 1
     return count

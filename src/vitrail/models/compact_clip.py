@@ -9,39 +9,31 @@ from dataclasses import dataclass, replace
 from torch import nn
 
 from ..nn import (
-    BiasedCosine,
     ConvStem,
     DualEncoder,
     Embedding,
-    LastToken,
     ProjectionHead,
-    ScaledCosine,
     Stages,
-    TextEmbed,
-    TextModel,
     VisionModel,
     init_vit,
 )
 from ..task_spec import EMBEDDING
 from .compact import CompactViTConfig
-from .fields import BlockFields, Size, shared_fields
+from .fields import BlockFields, PositionedFields, Size, shared_fields
 from .parts import POOLS, learned_positions, vit_encoder
-from .text import DualFields, init_siglip, text_encoder
-from .words import Activation, PatchPool
+from .text import ShortTextFields
+from .words import PatchPool
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class CompactCLIPConfig(DualFields, BlockFields):
+class CompactCLIPConfig(ShortTextFields, PositionedFields, BlockFields):
     """Image and text encoder, compared by their cosine.
 
     Attributes:
         stem: widths of the 3×3 convolutions of each stage; every stage ends by halving the map.
         pool: pool over the tokens of an image.
-        joint_dim: width of the space that images and texts are projected into.
-        sigmoid: whether a logit is the scaled cosine plus a bias, whose sigmoid is the probability that image and text
-            belong together (SigLIP); otherwise it has no bias (CLIP).
         other fields: fields of the image encoder, as in `CompactViTConfig`, and of the text encoder. The vocabulary and
-            the length of texts are chosen from the captions.
+            the length of texts are chosen from the captions; `activation` and `norm_eps` are for both encoders.
     """
 
     image_size: Size = 64
@@ -51,19 +43,9 @@ class CompactCLIPConfig(DualFields, BlockFields):
     num_heads: int = 4
     mlp_ratio: float = 2.0
     pool: PatchPool = "mean"
-    activation: Activation = "gelu"
-    context_length: int = 16
-    vocab_size: int = 512
-    text_dim: int = 128
-    text_depth: int = 3
-    text_heads: int = 4
-    text_mlp_ratio: float = 2.0
-    joint_dim: int = 128
-    sigmoid: bool = False
 
     def build(self) -> DualEncoder["CompactCLIPConfig"]:
-        compare = BiasedCosine(scale=10.0, bias=-10.0) if self.sigmoid else ScaledCosine(scale=1 / 0.07)
-        return DualEncoder(self.image(), self.text(), compare, config=self)
+        return DualEncoder(self.image(), self.text(), self.compare(), config=self)
 
     def image(self) -> VisionModel[CompactViTConfig]:
         """Build the image encoder, whose output is in the joint space."""
@@ -76,13 +58,6 @@ class CompactCLIPConfig(DualFields, BlockFields):
             config=CompactViTConfig(num_classes=0, **shared),
         )
         return model.apply(init_vit)
-
-    def text(self) -> TextModel:
-        """Build the text encoder."""
-        embed = TextEmbed(self.vocab_size, self.text_dim, self.context_length)
-        project = nn.Linear(self.text_dim, self.joint_dim)
-        model = TextModel(embed, text_encoder(self), LastToken(), project)
-        return model.apply(init_siglip)
 
 
 VARIANTS = {

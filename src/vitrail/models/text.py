@@ -6,7 +6,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..nn import Encoder, JointProjection, LearnedPositions, NoBias, TextEmbed
+from ..nn import (
+    BiasedCosine,
+    Encoder,
+    JointProjection,
+    LastToken,
+    LearnedPositions,
+    NoBias,
+    ScaledCosine,
+    TextEmbed,
+    TextModel,
+)
 from ..task_spec import TaskSpec
 from .fields import IMAGE_TEXT, ModelConfig, PositionedFields
 from .parts import activation_of, vit_block
@@ -45,6 +55,39 @@ class DualFields(TextFields, PositionedFields):
     """Fields of a text encoder and of ViT's encoder for the images; `activation` and `norm_eps` are for both."""
 
     __slots__ = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShortTextFields(TextFields):
+    """Fields of a short text encoder for the captions of a data set, in which every token attends to every token.
+
+    Attributes:
+        joint_dim: width of the space that images and texts are projected into.
+        sigmoid: whether a logit is the scaled cosine plus a bias, whose sigmoid is the probability that image and text
+            belong together (SigLIP); otherwise it has no bias (CLIP).
+    """
+
+    __slots__ = ()
+
+    activation: Activation = "gelu"
+    context_length: int = 16
+    vocab_size: int = 512
+    text_dim: int = 128
+    text_depth: int = 3
+    text_heads: int = 4
+    text_mlp_ratio: float = 2.0
+    joint_dim: int = 128
+    sigmoid: bool = False
+
+    def compare(self) -> nn.Module:
+        """Unit vectors of images and texts -> logits."""
+        return BiasedCosine(scale=10.0, bias=-10.0) if self.sigmoid else ScaledCosine(scale=1 / 0.07)
+
+    def text(self) -> TextModel:
+        """Build the text encoder, whose last token is projected."""
+        embed = TextEmbed(self.vocab_size, self.text_dim, self.context_length)
+        project = nn.Linear(self.text_dim, self.joint_dim)
+        return TextModel(embed, text_encoder(self), LastToken(), project).apply(init_siglip)
 
 
 def text_encoder(config: TextFields, *, bias: type[nn.Module] = NoBias) -> Encoder:

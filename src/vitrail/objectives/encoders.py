@@ -50,8 +50,8 @@ def require_unchanged(stored: Stored, part: str) -> None:
     if stored.rewrites:
         names = ", ".join(type(change).__name__ for change in stored.rewrites)
         raise VitrailError(
-            f"these weights are of a model that was changed after it was built ({names}): {part} needs it as it was; "
-            "`vitrail convert` merges low-rank updates"
+            f"these weights are of a model that was changed after it was built ({names}), and {part} needs the model "
+            "as it was built: `vitrail convert` merges low-rank updates"
         )
 
 

@@ -5,11 +5,12 @@ from dataclasses import replace
 from typing import Any
 
 from ..checkpoint.document import Stored, architecture_name
-from ..models.around_encoder import fields_around
+from ..errors import VitrailError
+from ..models.around_encoder import AroundEncoder, fields_around
 from ..models.compact import CompactViTConfig
 from ..models.compact_clip import CompactCLIPConfig
 from ..models.fields import ModelConfig, shared_fields
-from ..models.lit import LiTConfig
+from ..models.lit import LiTConfig, without_vector
 from ..models.text import TextFields
 from .encoders import require_unchanged
 
@@ -26,8 +27,8 @@ def with_text_encoder(stored: Stored, fields: Mapping[str, Any], *, sigmoid: boo
     found, the image encoder may stay as it is: freeze image.embed.* and image.encoder.*.
 
     Args:
-        stored: a classifier, an encoder without classes, or a pre-training; a model of images and texts is returned as
-            it is.
+        stored: a classifier, an encoder without classes, or a pre-training by mae; a model of images and texts is
+            returned as it is.
         fields: fields of the text encoder for the captions, see `Task.model_fields`, and those of `TEXT_ENCODER`.
         sigmoid: see `LiTConfig`.
         tokenizer: content of the tokenizer for the captions.
@@ -40,8 +41,13 @@ def with_text_encoder(stored: Stored, fields: Mapping[str, Any], *, sigmoid: boo
     require_unchanged(stored, "a text encoder beside it")
     images = stored.config.fine_tuned() or stored.config
     weights = stored.state if images is stored.config else stored.config.fine_tuned_state(stored.state)
+    if isinstance(images, AroundEncoder):
+        raise without_vector(images)
     config = _config(images, {**fields, "sigmoid": sigmoid})
-    state = dict(config.build().state_dict())
+    try:
+        state = dict(config.build().state_dict())
+    except ValueError as error:
+        raise VitrailError(f"the text encoder of the recipe's overrides cannot be built: {error}") from error
     own = {f"image.{name}": tensor for name, tensor in weights.items() if not name.startswith(_CLASSIFIER)}
     state |= {name: tensor for name, tensor in own.items() if name in state}
     notes = [f"a fresh text encoder was put beside the image encoder of a model for {stored.config.task.name}"]

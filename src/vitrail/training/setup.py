@@ -124,9 +124,9 @@ class RunSetup:
     def settle(self, trainer: Trainer, model: BaseVisionModel[ModelConfig]) -> BaseVisionModel[ModelConfig]:
         """Return the model with batch norm statistics of its own weights, on training images.
 
-        They are augmented, as in training, if the objective learns from labels: with those of whole images, objects
-        are larger and smaller than the weights expect, see LOG.md. A model whose training updates none is returned as
-        it is.
+        They are augmented, as in training, if the objective learns from one view with labels: with the statistics of
+        whole images, in which objects are smaller than in random crops, the boxes of a detector were too large, see
+        LOG.md. A model whose training updates none is returned as it is.
         """
         norms = updated_norms(trainer.model)
         if not norms:
@@ -154,11 +154,12 @@ class RunSetup:
 
     @cached_property
     def _statistics_reader(self) -> Read:
-        loader, augmented = self.train_loader(), bool(self.objective_config.tasks)
+        loader = self.train_loader() if self.objective_config.tasks else None
 
         def read(number: int) -> Tensor:
             index = self._statistics_images[number]
-            return loader.views(index) if augmented else self.preprocess.fit(self.readers["train"](index))
+            views = None if loader is None else loader.views(index)
+            return views if isinstance(views, Tensor) else self.preprocess.fit(self.readers["train"](index))
 
         sides = self.preprocess.image_size
         count = len(self._statistics_images)

@@ -79,7 +79,7 @@ class DenseDetectionHead(nn.Module):
 
 
 def _at_least_float32(values: Tensor) -> Tensor:
-    """Values for boxes: bfloat16 knows their middle to half a pixel of 128 only."""
+    """Float32 if it is half precision: bfloat16 rounds coordinates near the middle of 128 pixels to half a pixel."""
     return values.float() if values.dtype in (torch.bfloat16, torch.float16) else values
 
 

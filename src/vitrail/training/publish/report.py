@@ -184,7 +184,7 @@ def _curves(report: Report) -> str:
     ]
     explained = {title: note for title, _, note in _FEATURES}
     if report.loss_words:
-        explained["Loss"] = f"The training loss is the objective's, the validation loss {escape(report.loss_words)}."
+        explained["Loss"] = f"The training loss is the objective's, the validation loss is {escape(report.loss_words)}."
     notes = {title: f'<p class="note">{note}</p>' for title, note in explained.items()}
     drawn = "".join(
         f"<div><h3>{escape(name)}</h3>{notes.get(name, '')}{chart}</div>" for name, chart in charts if chart
