@@ -121,7 +121,7 @@ def test_explanations_have_every_frame_and_the_layers_that_look_at_others(kind: 
         assert min(drawn.size) > 500
 
 
-def test_class_tokens_of_frames_have_names_and_are_read_together(tmp_path: Path) -> None:
+def test_class_tokens_of_frames_have_names_and_are_read_together() -> None:
     watched, images = video("space"), clip("space")
     view = look(watched, images)
     assert view.prefix_names == tuple(f"class token of frame {number}" for number in (1, 2, 3, 4))

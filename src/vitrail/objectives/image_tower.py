@@ -18,6 +18,7 @@ TEXT_ENCODER = ("text_dim", "text_depth", "text_heads", "text_mlp_ratio", "joint
 """Fields of the fresh parts, which the recipe may set."""
 
 _CLASSIFIER = ("head.classify.", "head.distill.")
+"""Tensors of classifiers, in whose place the fresh projection is."""
 
 
 def with_text_encoder(stored: Stored, fields: Mapping[str, Any], *, sigmoid: bool, tokenizer: str | None) -> Stored:
