@@ -14,7 +14,7 @@ from vitrail.data import folder_source
 from vitrail.data.open import BadImage, open_source, read_image
 from vitrail.data.samples import short_names
 from vitrail.errors import VitrailError
-from vitrail.task_spec import CLASSIFICATION, MULTI_LABEL
+from vitrail.task_spec import CLASSIFICATION, MULTI_LABEL, TaskSpec
 
 
 def picture(path: Path, seed: int = 0) -> Path:
@@ -172,6 +172,13 @@ def test_several_labels_in_a_cell(tmp_path: Path):
     source = open_source(table(tmp_path, "path,labels\na.png,dog|cat\nb.png,cat;cow\nsub dir/ç.png,cow\n"))
     assert (source.task, source.class_names) == (MULTI_LABEL, ("cat", "cow", "dog"))
     assert [s.labels for s in source.samples] == [(0, 2), (0, 1), (1,)]
+
+
+def test_a_task_as_text(tmp_path: Path):
+    listing = table(tmp_path, "path,age\na.png,7\nb.png,8\nsub dir/ç.png,9\n")
+    assert open_source(listing, task="regression:level=0.8").task == TaskSpec.of("regression", level=0.8)
+    with pytest.raises(VitrailError, match="no labels for task detektion; did you mean detection"):
+        open_source("scenes", task="detektion")
 
 
 def test_columns_of_zeros_and_ones(tmp_path: Path):

@@ -110,7 +110,9 @@ def test_a_run_is_measured_and_published(run):
 
 def test_a_trained_detector_predicts_and_is_evaluated(run):
     run, source = run
-    found = vitrail.evaluate(run.path, "scenes:size=32,train=0,val=0,test=6,classes=3,objects=1-2")
+    found = vitrail.evaluate(
+        run.path, "scenes:size=32,train=0,val=0,test=6,classes=3,objects=1-2", precision="float32"
+    )  # as it was trained: two boxes of nearly the same score change places in bfloat16
     assert found.count == 6
     assert found.quality == pytest.approx(run.metrics["test_ap"], abs=1e-6)
     predictions = list(vitrail.predict(run.path, source))

@@ -88,7 +88,7 @@ def open_source(
     spec: SourceLike,
     *,
     labelled: bool = True,
-    task: TaskSpec | None = None,
+    task: TaskSpec | str | None = None,
     prefer: TaskSpec | None = None,
     strict: bool = True,
 ) -> Source:
@@ -104,7 +104,7 @@ def open_source(
         spec: the source.
         labelled: False also takes an image, a folder with images at any depth, or a glob of images, and no sample has a
             label.
-        task: task of the labels; None infers it from them.
+        task: task of the labels, also as text such as "regression"; None infers it from them.
         prefer: without `task`, the task to take the labels for from a source that has some for several, such as
             `scenes` or a COCO JSON; tables and class folders pay no attention to it.
         strict: False also takes damaged files that can still be decoded, such as JPEGs of which a part is grey.
@@ -112,6 +112,8 @@ def open_source(
     Raises:
         VitrailError: there is nothing usable, or its labels do not fit the task.
     """
+    if isinstance(task, str):
+        task = TaskSpec.parse(task)
     if task is None and prefer is not None and prefer.name == VIDEO.name:
         task = TaskSpec(VIDEO.name)  # a model for clips takes any files for clips, whatever their labels are
     source = _found(spec, labelled, task, prefer)
