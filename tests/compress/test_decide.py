@@ -1,16 +1,36 @@
 """Which settings are taken: a table of made-up outcomes."""
 
 import math
+from pathlib import Path
 
 import pytest
+import torch
+from scipy import stats
 
-from vitrail.compress.decide import best, cautions, pareto, smallest_drop, verdict
+from vitrail.compress.decide import best, cautions, pareto, verdict
+from vitrail.compress.margin import drop_margin, drop_of_share
 from vitrail.compress.measure import Outcome
+from vitrail.data.samples import Sample
 from vitrail.engines.choice import Setting
+from vitrail.tasks.classification import Classification
 
 
 def outcome(speedup: float, difference: float, drop: float | None = None, changed: float | None = None) -> Outcome:
     return Outcome(setting=Setting(), seconds=1, speedup=speedup, difference=difference, drop=drop, changed=changed)
+
+
+def test_the_margin_of_a_drop() -> None:
+    """Groups of one size and a mean of images: the interval of the mean of ten numbers, by Student's t."""
+    names, count = ("a", "b", "c"), 40
+    draw = torch.Generator().manual_seed(0)
+    logits, labels = torch.randn(2, count, 3, generator=draw), torch.randint(3, (count,), generator=draw)
+    samples = [Sample("image.png", (label,), split=None, location=Path("image.png")) for label in labels.tolist()]
+    found = drop_margin(Classification(), names, samples, (logits[0], logits[1]))
+    right = (logits.argmax(dim=-1) == labels).double()
+    drops = 100 * (right[0] - right[1]).reshape(4, 10).mean(dim=0)
+    assert found == pytest.approx(stats.t.ppf(0.975, 9) * (drops.std() / 10**0.5).item(), rel=1e-6)
+    assert drop_margin(Classification(), names, samples, (logits[0], logits[0])) == drop_of_share(0, count)
+    assert drop_margin(Classification(), names, samples[:19], (logits[0, :19], logits[1, :19])) == 300 / 19
 
 
 @pytest.mark.parametrize(
@@ -41,10 +61,10 @@ def test_the_fastest_that_may_be_taken() -> None:
 
 def test_what_few_images_cannot_tell() -> None:
     # Rule of three: none of 300 leaves up to 1 %. Else 1.96 deviations of a difference of paired proportions.
-    assert smallest_drop(0, 300) == 1
-    assert smallest_drop(0.04, 400) == pytest.approx(1.96)
-    (sentence,) = cautions(outcome(2, 1e-2, 0.3, 0.04), 0.5, 400)
+    assert drop_of_share(0, 300) == 1
+    assert drop_of_share(0.04, 400) == pytest.approx(1.96)
+    (sentence,) = cautions(outcome(2, 1e-2, 0.3, 0.04), 0.5, 400, 1.96)
     assert "on 400 images a drop below 2.0 points does not differ from none" in sentence
-    assert not cautions(outcome(2, 1e-2, 0.3, 0.04), 2.0, 400)
-    assert not cautions(outcome(2, 1e-6, 0.0, 0.0), 0.5, 10)  # exact
-    assert not cautions(None, 0.5, 0)
+    assert not cautions(outcome(2, 1e-2, 0.3, 0.04), 2.0, 400, 1.96)
+    assert not cautions(outcome(2, 1e-6, 0.0, 0.0), 0.5, 10, None)  # exact
+    assert not cautions(None, 0.5, 0, None)

@@ -207,6 +207,22 @@ def test_fewer_tokens_are_chosen_and_used(folder: Path, photos: Path, monkeypatc
     assert "The Pareto front" in page
 
 
+def test_tokens_that_cannot_be_reduced_are_said_once(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    only(monkeypatch, "torch")
+    raced(monkeypatch, {"torch, float32": 1.5})
+    model = vitrail.create_model(
+        "swin_tiny_patch4_window7_224", image_size=32, window_size=4, embed_dim=8, depths=(1, 1), num_heads=(1, 2),
+        num_classes=3,
+    )  # fmt: skip
+    vitrail.save(vitrail.Checkpoint(model, NAMES, vitrail.Preprocess(image_size=(32, 32))), tmp_path / "swin")
+    found = optimize(tmp_path / "swin", photos, options=OptimizeOptions(max_drop=100, limit=9))
+    assert not [one for one in found.outcomes if one.setting and one.setting.reduction]
+    (note,) = [note for note in found.notes if "cannot be reduced" in note]
+    assert note.startswith("not tried: merge_tokens, fuse_tokens, prune_tokens, as ")
+
+
 @pytest.mark.exhaustive
 def test_images_that_are_alike_measure_nothing(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     only(monkeypatch, "torch", "openvino")

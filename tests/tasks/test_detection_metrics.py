@@ -152,6 +152,7 @@ def test_the_interval_covers_the_precision_of_other_images():
         metrics = DetectionMetrics(NAMES)
         metrics.update(*scene(40, 4, 3, seed=seed))
         found = metrics.compute()
+        assert metrics.quality() == found.quality
         values.append(found.ap)
         margins.append(found.margin)
     deviation = torch.tensor(values).std().item()

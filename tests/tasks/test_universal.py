@@ -106,6 +106,7 @@ def test_metrics_are_those_of_each_task():
     metrics = task.metrics(names)
     metrics.update(output, task.targets(source.samples, names))
     found = metrics.compute()
+    assert metrics.quality() == found.quality
     for name, part in task.parts.items():
         own = task.names_of(name, names)
         alone = part.metrics(own)

@@ -48,23 +48,16 @@ def pareto(outcomes: Sequence[Outcome]) -> list[Outcome]:
     return sorted(kept, key=lambda outcome: outcome.speedup)
 
 
-def smallest_drop(changed: float, images: int) -> float:
-    """Smallest drop in points that differs from none on this many images, with 95 % confidence.
+def cautions(chosen: Outcome | None, max_drop: float, images: int, least: float | None) -> list[str]:
+    """What the reader of the result must not miss.
 
-    The difference of the accuracies of two models that disagree on a share p of n images has a deviation of √(p / n);
-    if they never disagree, 3 / n is the upper limit of the share (Hanley and Lippman-Hand, 1983, "rule of three").
+    Args:
+        chosen: the setting that was taken.
+        max_drop: points that may be lost.
+        images: number of images that it was measured on.
+        least: smallest drop that differs from none on them; None if nothing is lost, or there are no images.
     """
-    if changed == 0:
-        return 300 / images
-    return 196 * math.sqrt(changed / images)
-
-
-def cautions(chosen: Outcome | None, max_drop: float, images: int) -> list[str]:
-    """What the reader of the result must not miss."""
-    if chosen is None or chosen.changed is None or chosen.difference <= EXACT:
-        return []
-    least = smallest_drop(chosen.changed, images)
-    if least <= max_drop:
+    if chosen is None or least is None or least <= max_drop:
         return []
     enough = math.ceil(images * (least / max_drop) ** 2) if max_drop else 100 * images
     return [

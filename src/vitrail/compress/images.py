@@ -1,6 +1,7 @@
 """The user's images that settings are compared on."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -24,12 +25,14 @@ class TestImages:
 
     Attributes:
         images: (C, H, W) each, as `Preprocess.fit` returns them.
+        samples: where they came from.
         targets: `Task.targets` of all; None without labels.
         note: a phrase that describes them.
     """
 
     images: tuple[Tensor, ...]
-    targets: Tensor | None
+    samples: tuple[Sample, ...]
+    targets: Any
     note: str
 
     @property
@@ -71,7 +74,7 @@ def read_test_images(
         raise VitrailError(f"no image of {source} can be used{first}: give other images")
     targets = resolve(checkpoint.task).targets(kept, checkpoint.class_names) if labelled else None
     count = f"{len(images):,} image{'s' * (len(images) != 1)}"
-    return TestImages(tuple(images), targets, f"{count}: {note}" if note else count)
+    return TestImages(tuple(images), tuple(kept), targets, f"{count}: {note}" if note else count)
 
 
 def _samples(checkpoint: Checkpoint, source: SourceLike, progress: Track) -> tuple[tuple[Sample, ...], bool, str]:

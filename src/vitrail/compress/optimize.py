@@ -20,12 +20,13 @@ from ..errors import VitrailError
 from ..nn import Tokens
 from ..progress import Say, Track, discard_message, silent
 from ..rewrites.base import Rewrite
+from ..rewrites.registry import name_of
 from . import candidates
 from .decide import best, cautions
 from .graph import to_graph
 from .images import TestImages, read_test_images
 from .int8 import calibration_batches, partly_quantised, quantised
-from .measure import Bench, Outcome, together
+from .measure import EXACT, Bench, Outcome, together
 from .store import store, storing
 
 _ROUNDS = 2
@@ -141,7 +142,7 @@ def optimize(
         stored=stored,
         images=count,
         notes=(f"machine: {machine_name()}, PyTorch {torch.__version__}", *notes, *search.notes),
-        cautions=tuple(cautions(chosen, options.max_drop, count)),
+        cautions=tuple(cautions(chosen, options.max_drop, count, search.smallest_drop(chosen))),
         options=options,
     )
 
@@ -210,12 +211,25 @@ class Search:
         self._round(candidates.plain(device, names, images is not None))
         self._round([more for setting in self._leading() for more in candidates.with_streams(setting)])
         if images is not None:
-            changes = candidates.reductions(self._patches())
+            changes = self._possible(candidates.reductions(self._patches()))
             self._round([replace(setting, reduction=change) for setting in self._leading(1) for change in changes])
         if absent := candidates.missing(device):
             self.notes.append(f'not installed, and not tried: {", ".join(absent)}; pip install "vitrail[optimize]"')
         if self.skipped:
             self.notes.append(f"{self.skipped} settings were not tried in {self.options.minutes:g} minutes")
+
+    def _possible(self, changes: list[Rewrite]) -> list[Rewrite]:
+        """The changes that the model takes; why it does not take the others is said once."""
+        refused: dict[str, list[str]] = {}
+        possible: list[Rewrite] = []
+        for change in changes:
+            try:
+                prepared(self.checkpoint, Setting(reduction=change))
+                possible.append(change)
+            except VitrailError as error:
+                refused.setdefault(str(error), []).append(name_of(change))
+        self.notes += [f"not tried: {', '.join(dict.fromkeys(names))}, as {why}" for why, names in refused.items()]
+        return possible
 
     def graph(self, setting: Setting) -> ModelGraph | None:
         """The graph of a setting, made once; None for engines of PyTorch."""
@@ -265,6 +279,12 @@ class Search:
             return self.bench.measured(setting, *self.engine(setting))
         except VitrailError as error:
             return Outcome(setting=setting, failed=str(error))
+
+    def smallest_drop(self, chosen: Outcome | None) -> float | None:
+        """Smallest drop of the chosen setting that differs from none; None if it is exact, or there are no images."""
+        if chosen is None or chosen.setting is None or chosen.drop is None or chosen.difference <= EXACT:
+            return None
+        return self.bench.smallest_drop(chosen, *self.engine(chosen.setting))
 
     def engine(self, setting: Setting) -> tuple[Engine, Any]:
         """The engine of a setting, and the preprocessing of its images."""

@@ -1,6 +1,5 @@
 """Average precision and recall of detected objects, by faster-coco-eval, whose results are those of pycocotools."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,9 +10,7 @@ from torch import Tensor
 
 from ..errors import VitrailError
 from .detected_objects import MOST, DetectedObjects
-
-_GROUPS, _QUANTILE = 10, 2.2621571627982053
-"""Groups of the jackknife, and the quantile 0.975 of Student's t with one degree of freedom less."""
+from .worth import GROUPS, jackknife_margin
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,16 +55,17 @@ class Precision:
 
 
 def average_precision(
-    found: Sequence[DetectedObjects], truth: Sequence[TrueObjects], num_classes: int
+    found: Sequence[DetectedObjects], truth: Sequence[TrueObjects], num_classes: int, *, interval: bool = True
 ) -> tuple[Precision, float | None]:
     """Precision and recall, and half of the 95 % interval of `ap`.
 
-    The interval is that of a jackknife over ten groups of images (Shao and Tu, 1995, section 2.3); None for fewer than
-    twenty images, or if all objects are in one of the groups.
+    The interval is that of a jackknife over groups of images, see `jackknife_margin`; None for fewer than two images of
+    each group, or if all objects are in one of the groups.
 
     Args:
         found, truth: objects of each image, in the same order.
         num_classes: number of classes K.
+        interval: False leaves out the interval, which takes most of the time, and is None then.
 
     Raises:
         VitrailError: faster-coco-eval is not installed.
@@ -75,16 +73,12 @@ def average_precision(
     evaluation = _evaluation(found, truth, num_classes)
     images = list(range(1, len(truth) + 1))
     whole = _precision(evaluation, images, sized=all(image.size is not None for image in truth))
-    if len(images) < 2 * _GROUPS:
+    if not interval or len(images) < 2 * GROUPS:
         return whole, None
     evaluation.params.areaRng = evaluation.params.areaRng[:1]
-    rest = [[image for image in images if image % _GROUPS != group] for group in range(_GROUPS)]
+    rest = [[image for image in images if image % GROUPS != group] for group in range(GROUPS)]
     values = [value for part in rest if (value := _mean(_precisions(evaluation, part)[0])) is not None]
-    if len(values) < _GROUPS:
-        return whole, None
-    mean = sum(values) / _GROUPS
-    spread = sum((value - mean) ** 2 for value in values) * (_GROUPS - 1) / _GROUPS
-    return whole, _QUANTILE * math.sqrt(spread)
+    return whole, jackknife_margin(values) if len(values) == GROUPS else None
 
 
 def _evaluation(found: Sequence[DetectedObjects], truth: Sequence[TrueObjects], num_classes: int) -> Any:

@@ -142,6 +142,9 @@ class DetectionMetrics(Metrics):
             usual=shown_score(compared, SHOWN),
         )
 
+    def quality(self) -> float:
+        return average_precision(self.found, self.truth, len(self.names), interval=False)[0].ap or 0.0
+
     def candidates(self) -> Candidates:
         """All found objects, and which of them are right."""
         return candidates(self.found, self.truth)

@@ -99,6 +99,10 @@ class Metrics(ABC):
             VitrailError: no samples, or outputs that are not finite.
         """
 
+    def quality(self) -> float:
+        """The quality alone, see `Evaluation.quality`: quicker than `compute` where that has costly intervals."""
+        return self.compute().quality
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Curve:

@@ -68,3 +68,6 @@ class UniversalMetrics(Metrics):
             loss=sum(part.loss for part in found.values()),
             parts=found,
         )
+
+    def quality(self) -> float:
+        return sum(metrics.quality() for metrics in self.parts.values()) / len(self.parts)
