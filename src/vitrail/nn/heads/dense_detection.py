@@ -79,8 +79,11 @@ class DenseDetectionHead(nn.Module):
 
 
 def _at_least_float32(values: Tensor) -> Tensor:
-    """Float32 if it is half precision: bfloat16 rounds coordinates near the middle of 128 pixels to half a pixel."""
-    return values.float() if values.dtype in (torch.bfloat16, torch.float16) else values
+    """Float32 if it is half precision: bfloat16 rounds coordinates near the middle of 128 pixels to half a pixel.
+
+    By PyTorch's promotion of types, as torch.fx cannot trace a condition on the type.
+    """
+    return values * values.new_ones(1, dtype=torch.float32)
 
 
 def _boxes(distances: Float[Tensor, "B 4 h w"]) -> tuple[Float[Tensor, "B Q 4"], Float[Tensor, "B Q 2"]]:
