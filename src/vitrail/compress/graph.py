@@ -48,7 +48,7 @@ def to_graph(checkpoint: Checkpoint, engine: str) -> ModelGraph:
         VitrailError: the model cannot be converted.
     """
     preprocess = checkpoint.preprocess
-    rewritten = for_inference(checkpoint.model, image_size=preprocess.image_size)
+    rewritten = for_inference(checkpoint.model, image_size=preprocess.image_size, graph=True)
     model = BothOutputs(rewritten, resolve(checkpoint.task)).eval()
     example = torch.zeros(2, preprocess.channels, *preprocess.image_size)
     with torch.inference_mode():

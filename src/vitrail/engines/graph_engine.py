@@ -38,7 +38,7 @@ class GraphEngine(ABC):
     def __init__(self, model: nn.Module, device: torch.device, precision: torch.dtype) -> None:
         self.device = device
         self.precision = precision
-        shared = for_inference(model)
+        shared = for_inference(model, graph=True)
         elsewhere = any(parameter.device.type != "cpu" for parameter in shared.parameters())
         self.model = copy.deepcopy(shared).cpu() if elsewhere else shared
         self.graphs: dict[tuple[torch.dtype, tuple[int, ...]], Graph] = {}

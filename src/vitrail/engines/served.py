@@ -32,7 +32,7 @@ class ServedModel(nn.Module):
         if len(checkpoint.config.example_inputs()) != 1:
             raise VitrailError("this model takes more than images: only models of images or videos can be exported")
         preprocess, sample = checkpoint.preprocess, checkpoint.config.pixels_shape
-        self.model = for_inference(checkpoint.model)
+        self.model = for_inference(checkpoint.model, graph=True)
         self.dtype = dtype
         self.shape = (preprocess.channels, *sample[1:-2], *preprocess.image_size)
         std, mean = (torch.tensor(values, dtype=torch.float64) for values in (preprocess.std, preprocess.mean))
