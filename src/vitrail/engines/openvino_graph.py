@@ -63,7 +63,11 @@ def to_openvino(program: Program, *, input_name: str = "images", output_names: S
 
 
 def _converted(program: Program) -> Any:
-    """What `openvino.convert_model` does, which also reports each call to its maker over the network."""
+    """What `openvino.convert_model` does, which also reports each call to its maker over the network.
+
+    Parts of weights are computed once: only constants are scaled and quantised as weights, see `compress.int8`.
+    """
+    from openvino import passes
     from openvino.frontend import FrontEndManager
     from openvino.frontend.pytorch.fx_decoder import TorchFXPythonDecoder
 
@@ -71,7 +75,11 @@ def _converted(program: Program) -> Any:
         frontend = FrontEndManager().load_by_framework("pytorch")
         # The frontend does not hold the decoder, which is read until the end of the conversion.
         decoder = TorchFXPythonDecoder.from_exported_program(program.graph)
-        return frontend.convert(frontend.load(decoder))
+        model = frontend.convert(frontend.load(decoder))
+    manager = passes.Manager()
+    manager.register_pass(passes.ConstantFolding())
+    manager.run_passes(model)
+    return model
 
 
 def write_openvino(model: Any, path: Path, facts: Mapping[str, str], *, half: bool) -> None:
