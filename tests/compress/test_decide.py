@@ -8,7 +8,7 @@ import torch
 from scipy import stats
 
 from vitrail.compress.decide import best, cautions, pareto, verdict
-from vitrail.compress.margin import drop_margin, drop_of_share
+from vitrail.compress.margin import drop_of_groups, drop_of_share
 from vitrail.compress.measure import Outcome
 from vitrail.data.samples import Sample
 from vitrail.engines.choice import Setting
@@ -25,12 +25,13 @@ def test_the_margin_of_a_drop() -> None:
     draw = torch.Generator().manual_seed(0)
     logits, labels = torch.randn(2, count, 3, generator=draw), torch.randint(3, (count,), generator=draw)
     samples = [Sample("image.png", (label,), split=None, location=Path("image.png")) for label in labels.tolist()]
-    found = drop_margin(Classification(), names, samples, (logits[0], logits[1]))
+    found = drop_of_groups(Classification(), names, samples, (logits[0], logits[1]))
     right = (logits.argmax(dim=-1) == labels).double()
     drops = 100 * (right[0] - right[1]).reshape(4, 10).mean(dim=0)
     assert found == pytest.approx(stats.t.ppf(0.975, 9) * (drops.std() / 10**0.5).item(), rel=1e-6)
-    assert drop_margin(Classification(), names, samples, (logits[0], logits[0])) == drop_of_share(0, count)
-    assert drop_margin(Classification(), names, samples[:19], (logits[0, :19], logits[1, :19])) == 300 / 19
+    assert drop_of_groups(Classification(), names, samples[:19], (logits[0, :19], logits[1, :19])) is None
+    failing = torch.full((count, 3), float("nan"))
+    assert drop_of_groups(Classification(), names, samples, (logits[0], failing)) is None
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from torch.utils._pytree import tree_flatten, treespec_dumps
 
 from ..checkpoint.contract import Checkpoint
 from ..engines.onnx_graph import to_onnx
-from ..engines.openvino_graph import to_openvino
+from ..engines.openvino_graph import fold_constants, to_openvino
 from ..engines.program import to_program
 from ..engines.stored_graph import OUTPUTS, ModelGraph
 from ..nn import EmbeddingModel, SequentialModel
@@ -58,6 +58,7 @@ def to_graph(checkpoint: Checkpoint, engine: str) -> ModelGraph:
     program, names = to_program(model, example), [*parts, embedding]
     if engine == "openvino":
         content = to_openvino(program, output_names=names)
+        fold_constants(content)  # only whole constants are scaled and quantised as weights
     else:
         content = to_onnx(program, output_names=names).SerializeToString()
     return ModelGraph(content, treespec_dumps(structure))

@@ -10,9 +10,10 @@ from torch import Tensor
 from torch.utils._pytree import tree_map
 
 from ..data.samples import Sample
+from ..errors import VitrailError
 from ..tasks.outcomes import Names
 from ..tasks.task import Task
-from ..tasks.worth import GROUPS, jackknife_margin
+from ..tasks.worth import GROUPS, groups_margin
 
 
 def drop_of_share(changed: float, images: int) -> float:
@@ -26,32 +27,37 @@ def drop_of_share(changed: float, images: int) -> float:
     return 196 * math.sqrt(changed / images)
 
 
-def drop_margin(task: Task, names: Names, samples: Sequence[Sample], outputs: tuple[Any, Any]) -> float:
-    """The same for any measure of quality: half of the 95 % interval of what one model loses against another.
+def drop_of_groups(task: Task, names: Names, samples: Sequence[Sample], outputs: tuple[Any, Any]) -> float | None:
+    """The same for a measure that is not a share of the images, such as mean IoU or average precision.
 
-    By a jackknife over the images, see `jackknife_margin`; by the rule of three where that finds no difference, and for
-    fewer than two images of each group.
+    Half of the 95 % interval of what one model loses against another, from what it loses on each of ten groups of the
+    images.
 
     Args:
         task: whose metrics measure.
         names: names of the model's outputs.
         samples: with labels.
         outputs: of the two models, for all samples.
+
+    Returns:
+        Points; None for fewer than two images of a group, or if a group has no labels that could be measured.
     """
     if len(samples) < 2 * GROUPS:
-        return drop_of_share(0, len(samples))
-    places = [torch.arange(group, len(samples), GROUPS) for group in range(GROUPS)]
-    targets = [task.targets([samples[place] for place in part.tolist()], names) for part in places]
-
-    def quality(output: Any, left_out: int) -> float:
-        metrics = task.metrics(names)
-        for group, (part, target) in enumerate(zip(places, targets, strict=True)):
-            if group != left_out:
-                metrics.update(tree_map(partial(_rows, places=part), output), target)
-        return metrics.quality()
-
-    drops = [100 * (quality(outputs[0], group) - quality(outputs[1], group)) for group in range(GROUPS)]
-    return jackknife_margin(drops) or drop_of_share(0, len(samples))
+        return None
+    drops: list[float] = []
+    for group in range(GROUPS):
+        places = torch.arange(group, len(samples), GROUPS)
+        targets = task.targets([samples[place] for place in places.tolist()], names)
+        qualities: list[float] = []
+        for output in outputs:
+            metrics = task.metrics(names)
+            try:
+                metrics.update(tree_map(partial(_rows, places=places), output), targets)
+                qualities.append(metrics.quality())
+            except VitrailError:
+                return None
+        drops.append(100 * (qualities[0] - qualities[1]))
+    return groups_margin(drops)
 
 
 def _rows(leaf: Any, places: Tensor) -> Any:

@@ -17,10 +17,11 @@ from ..engines.engine import Engine
 from ..engines.precision import on_device, pick_device
 from ..engines.predictor import Predictor, batched, output_names
 from ..machine.race import race
+from ..tasks.placed import PlacedTask
 from ..tasks.registry import resolve
 from ..tasks.task import Task
 from .images import TestImages
-from .margin import drop_margin, drop_of_share
+from .margin import drop_of_groups, drop_of_share
 
 EXACT = 1e-3
 """Relative difference of the outputs up to which a setting counts as exact."""
@@ -134,10 +135,11 @@ class Bench:
         """Smallest drop of a setting, in points, that differs from none on these images, with 95 % confidence."""
         assert self.images is not None
         assert outcome.changed is not None
-        if self.images.targets is None:
+        if self.images.targets is None or not isinstance(self.task, PlacedTask):
             return drop_of_share(outcome.changed, len(self.images.images))
-        found = self.outputs(engine, preprocess)
-        return drop_margin(self.task, output_names(self.checkpoint), self.images.samples, (self.expected, found))
+        outputs, names = (self.expected, self.outputs(engine, preprocess)), output_names(self.checkpoint)
+        found = drop_of_groups(self.task, names, self.images.samples, outputs)
+        return drop_of_share(0, len(self.images.images)) if found is None else found
 
     def batches(self) -> Iterator[Tensor]:
         """The images in batches."""

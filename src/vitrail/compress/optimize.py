@@ -20,7 +20,8 @@ from ..errors import VitrailError
 from ..nn import Tokens
 from ..progress import Say, Track, discard_message, silent
 from ..rewrites.base import Rewrite
-from ..rewrites.registry import name_of
+from ..rewrites.registry import name_of, replay
+from ..rewrites.sharing import shared_copy
 from . import candidates
 from .decide import best, cautions
 from .graph import to_graph
@@ -133,6 +134,7 @@ def optimize(
         search.run()
         count = len(images.images) if images else 0
         chosen = best(search.outcomes, options.max_drop, count)
+        least = search.smallest_drop(chosen)
         graph = None if chosen is None or chosen.setting is None else search.graph(chosen.setting)
         whole = not search.skipped
         stored = store(found, folder, chosen, graph, options.batch_size, replace_by_none=whole)
@@ -142,7 +144,7 @@ def optimize(
         stored=stored,
         images=count,
         notes=(f"machine: {machine_name()}, PyTorch {torch.__version__}", *notes, *search.notes),
-        cautions=tuple(cautions(chosen, options.max_drop, count, search.smallest_drop(chosen))),
+        cautions=tuple(cautions(chosen, options.max_drop, count, least)),
         options=options,
     )
 
@@ -211,8 +213,9 @@ class Search:
         self._round(candidates.plain(device, names, images is not None))
         self._round([more for setting in self._leading() for more in candidates.with_streams(setting)])
         if images is not None:
-            changes = self._possible(candidates.reductions(self._patches()))
-            self._round([replace(setting, reduction=change) for setting in self._leading(1) for change in changes])
+            for setting in self._leading(1):
+                changes = self._possible(candidates.reductions(self._patches()))
+                self._round([replace(setting, reduction=change) for change in changes])
         if absent := candidates.missing(device):
             self.notes.append(f'not installed, and not tried: {", ".join(absent)}; pip install "vitrail[optimize]"')
         if self.skipped:
@@ -224,7 +227,7 @@ class Search:
         possible: list[Rewrite] = []
         for change in changes:
             try:
-                prepared(self.checkpoint, Setting(reduction=change))
+                replay(shared_copy(self.checkpoint.model).eval(), [change])
                 possible.append(change)
             except VitrailError as error:
                 refused.setdefault(str(error), []).append(name_of(change))

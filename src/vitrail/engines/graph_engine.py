@@ -24,8 +24,8 @@ class GraphEngine(ABC):
     When it is made, it compares its outputs for a batch of random pixels with PyTorch's, see `TOLERANCES`.
 
     Args:
-        model: a model of vitrail, or a module that has one inside; `for_inference(model)` is converted, with the values
-            that its tensors have when an image size first runs.
+        model: a model of vitrail, or a module that has one inside; `for_inference(model, graph=True)` is converted,
+            with the values that its tensors have when an image size first runs.
         device: device of the computation.
         precision: number format of the matrix products.
 
@@ -38,15 +38,16 @@ class GraphEngine(ABC):
     def __init__(self, model: nn.Module, device: torch.device, precision: torch.dtype) -> None:
         self.device = device
         self.precision = precision
-        shared = for_inference(model, graph=True)
+        shared = for_inference(model)
         elsewhere = any(parameter.device.type != "cpu" for parameter in shared.parameters())
-        self.model = copy.deepcopy(shared).cpu() if elsewhere else shared
+        rewritten = copy.deepcopy(shared).cpu() if elsewhere else shared
+        self.model = for_inference(rewritten, graph=True)
         self.graphs: dict[tuple[torch.dtype, tuple[int, ...]], Graph] = {}
         self.programs: dict[tuple[int, ...], Program] = {}
         keep_freed_memory()
         pixels = example_pixels(self.model)
         with torch.inference_mode():
-            expected = self.model(pixels)
+            expected = rewritten(pixels)
         require_agreement(self.name, precision, self(pixels), expected)
 
     def __call__(self, pixels: Tensor) -> Any:

@@ -15,8 +15,10 @@ from .onnx_graph import to_onnx
 from .program import Program, quiet
 
 _NAMESPACE = "vitrail"
-_SIZES = 4
-"""Batch sizes that a graph is kept compiled for."""
+_SIZES = 3
+"""Most batch sizes that a model is compiled for; further ones have a graph of open size."""
+_OPEN = 0
+"""Key of the graph of open size."""
 _HINTS = {torch.float32: "f32", torch.bfloat16: "bf16", torch.float16: "f16"}
 
 
@@ -63,11 +65,7 @@ def to_openvino(program: Program, *, input_name: str = "images", output_names: S
 
 
 def _converted(program: Program) -> Any:
-    """What `openvino.convert_model` does, which also reports each call to its maker over the network.
-
-    Parts of weights are computed once: only constants are scaled and quantised as weights, see `compress.int8`.
-    """
-    from openvino import passes
+    """What `openvino.convert_model` does, which also reports each call to its maker over the network."""
     from openvino.frontend import FrontEndManager
     from openvino.frontend.pytorch.fx_decoder import TorchFXPythonDecoder
 
@@ -75,11 +73,16 @@ def _converted(program: Program) -> Any:
         frontend = FrontEndManager().load_by_framework("pytorch")
         # The frontend does not hold the decoder, which is read until the end of the conversion.
         decoder = TorchFXPythonDecoder.from_exported_program(program.graph)
-        model = frontend.convert(frontend.load(decoder))
+        return frontend.convert(frontend.load(decoder))
+
+
+def fold_constants(model: Any) -> None:
+    """Compute what does not depend on the input once, in place: a part of a weight is a weight then."""
+    from openvino import passes
+
     manager = passes.Manager()
     manager.register_pass(passes.ConstantFolding())
     manager.run_passes(model)
-    return model
 
 
 def write_openvino(model: Any, path: Path, facts: Mapping[str, str], *, half: bool) -> None:
@@ -102,10 +105,11 @@ def read_openvino(path: Path) -> Any:
 
 
 class OpenVINOGraph:
-    """A model that takes batches of any size.
+    """A model that takes batches of any size, from one thread at a time.
 
-    It is compiled for the sizes that come: OpenVINO fuses element-wise operations only if all shapes are known, without
-    which a ViT takes about 1.1 to 1.2 times as long. Buffers are used again and again.
+    It is compiled for the sizes that come, as OpenVINO fuses element-wise operations only if all shapes are known. Each
+    size has weights of its own, in the layout of the products: from the fourth on, sizes share a slower graph. A batch
+    of more than half of a size is filled up to it. Buffers are used again and again.
 
     Args:
         model: what `to_openvino` or `read_openvino` returned.
@@ -141,19 +145,20 @@ class OpenVINOGraph:
             self.settings["INFERENCE_NUM_THREADS"] = str(max(streams, usable_cores()))
         self.tensor: Any = openvino.Tensor
         self.requests: dict[int, list[Any]] = {}
-        self.padded: set[int] = set()
 
     def __call__(self, batch: Tensor) -> list[Tensor]:
-        count = -(-len(batch) // self.streams)
-        parts = [part for part in batch.contiguous().split(count or 1) if len(part)] or [batch]
-        size = self._size(max(count, 1))
-        running = self._requests(size)[: len(parts)]
-        arrays = [_padded(part, size).numpy() for part in parts]  # held here, as OpenVINO reads their memory
-        for request, array in zip(running, arrays, strict=True):
-            request.set_input_tensor(self.tensor(array, shared_memory=True))
-            request.start_async()
-        for request in running:
-            request.wait()
+        count = max(-(-len(batch) // self.streams), 1)
+        parts = [part for part in batch.contiguous().split(count) if len(part)] or [batch]
+        size = self._size(count)
+        running = self.requests[size][: len(parts)]
+        arrays = [_filled(part, size).numpy() for part in parts]  # held here, as OpenVINO reads their memory
+        try:
+            for request, array in zip(running, arrays, strict=True):
+                request.set_input_tensor(self.tensor(array, shared_memory=True))
+                request.start_async()
+        finally:
+            for request in running:
+                request.wait()
         found = [(request, len(part)) for request, part in zip(running, parts, strict=True)]
         # Copies, as the next call writes into the same buffers.
         return [
@@ -161,30 +166,30 @@ class OpenVINOGraph:
             for index in range(len(self.model.outputs))
         ]
 
-    def _size(self, count: int) -> int:
-        """The batch size that a part of this many images runs with: at first that of a larger graph, which takes less
-        time than compiling; from its second time on one of less than twice the size."""
-        larger = min((size for size in self.requests if size >= count), default=None)
-        if larger is None or (larger >= 2 * count and count in self.padded):
-            return count
-        self.padded.add(count)
-        return larger
+    def forget(self) -> None:
+        """Free what was compiled."""
+        self.requests.clear()
 
-    def _requests(self, size: int) -> list[Any]:
-        """A request of each stream for batches of this size, of which those of the last few sizes are kept."""
-        found = self.requests.pop(size, None) or self._compiled(size)
-        self.requests[size] = found
-        while len(self.requests) > _SIZES:
-            del self.requests[next(iter(self.requests))]
-        return found
+    def _size(self, count: int) -> int:
+        """The batch size of the compiled graph that a part of this many images runs with, or `_OPEN`."""
+        if found := [size for size in self.requests if count <= size < 2 * count]:
+            return min(found)
+        size = count if len(self.requests) < _SIZES else _OPEN
+        if size not in self.requests:
+            self.requests[size] = self._compiled(size)
+        return size
 
     def _compiled(self, size: int) -> list[Any]:
-        model, shape = self.model.clone(), self.model.inputs[0].get_partial_shape()
-        shape[0] = size
-        model.reshape({model.inputs[0]: shape})
+        """A request for each stream."""
+        model = self.model
+        if size != _OPEN:
+            model, shape = model.clone(), model.inputs[0].get_partial_shape()
+            shape[0] = size
+            model.reshape({model.inputs[0]: shape})
         compiled = core().compile_model(model, self.device, self.settings)
         return [compiled.create_infer_request() for _ in range(self.streams)]
 
 
-def _padded(part: Tensor, size: int) -> Tensor:
-    return part if len(part) == size else torch.cat([part, part.new_zeros(size - len(part), *part.shape[1:])])
+def _filled(part: Tensor, size: int) -> Tensor:
+    """The part with zeros behind it, if it is smaller than a size."""
+    return part if len(part) >= size else torch.cat([part, part.new_zeros(size - len(part), *part.shape[1:])])

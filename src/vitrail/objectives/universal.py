@@ -83,9 +83,9 @@ class UniversalObjectiveConfig(ObjectiveConfig):
     """Weight of the cross entropy of the image's class."""
     detection: float = 1.0
     """Weight of the loss of the boxes."""
-    segmentation: float = 1.0
-    """Weight of the loss of the pixels' classes."""
-    depth: float = 1.0
+    segmentation: float = 8.0
+    """Weight of the loss of the pixels' classes. With equal weights, its gradient and that of depth are small."""
+    depth: float = 96.0
     """Weight of the error of the depth's logarithm."""
 
     def __post_init__(self) -> None:

@@ -26,13 +26,14 @@ of most weights.
 """
 
 GRAPH: Sequence[Rewrite] = (FoldQueryScale(),)
-"""Those that save time in graphs of other runtimes only: PyTorch's attention kernels multiply on the way."""
+"""Those that save time in graphs of other runtimes: PyTorch's attention kernels multiply on the way."""
 
 
 def for_inference(model: ModelT, *, image_size: tuple[int, int] | None = None, graph: bool = False) -> ModelT:
     """A copy of a model in evaluation mode, with those of `INFERENCE` that apply; outputs are equal up to rounding.
 
-    The copy shares all tensors that do not change, so that it needs hardly any memory; the others are computed once.
+    The copy shares all tensors that do not change, so that it needs hardly any memory (for a graph, a quarter of a ViT,
+    whose query projections change); the others are computed once.
     The model given is not changed.
 
     Args:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..errors import VitrailError
 from ..nn import DenseDetections, Detections
-from .average_precision import TrueObjects, average_precision
+from .average_precision import Precision, TrueObjects, average_precision
 from .detected_objects import DetectedObjects, detected_objects
 from .outcomes import Evaluation, Metrics, Names
 from .shown_objects import SHOWN, Candidates, ShownScore, candidates, shown_score
@@ -116,9 +116,7 @@ class DetectionMetrics(Metrics):
 
     def compute(self) -> DetectionEvaluation:
         """Compute precision and recall over all images."""
-        if not self.truth:
-            raise VitrailError("there are no labelled images to score: give a source with labels")
-        whole, margin = average_precision(self.found, self.truth, len(self.names))
+        whole, margin = self._precision(interval=True)
         counts = torch.stack([self._count(image) for image in self.truth]).sum(dim=0).tolist()
         ap, compared = whole.ap or 0.0, self.candidates()
         return DetectionEvaluation(
@@ -143,11 +141,16 @@ class DetectionMetrics(Metrics):
         )
 
     def quality(self) -> float:
-        return average_precision(self.found, self.truth, len(self.names), interval=False)[0].ap or 0.0
+        return self._precision(interval=False)[0].ap or 0.0
 
     def candidates(self) -> Candidates:
         """All found objects, and which of them are right."""
         return candidates(self.found, self.truth)
+
+    def _precision(self, *, interval: bool) -> tuple[Precision, float | None]:
+        if not self.truth:
+            raise VitrailError("there are no labelled images to score: give a source with labels")
+        return average_precision(self.found, self.truth, len(self.names), interval=interval)
 
     def _count(self, image: TrueObjects) -> Int[Tensor, " K"]:
         return image.classes[~image.crowd].bincount(minlength=len(self.names))

@@ -12,7 +12,7 @@ Z = 1.959963984540054
 """Quantile 0.975 of the normal distribution, for intervals of 95 %."""
 
 GROUPS = 10
-"""Groups of a jackknife."""
+"""Groups of images from which the interval of a measure is estimated that is not a mean over images."""
 _NINE = 2.2621571627982053
 """Quantile 0.975 of Student's t with a degree of freedom less than there are groups."""
 
@@ -43,6 +43,11 @@ def ratio_margin(above: Float[Tensor, " n"], below: Float[Tensor, " n"]) -> floa
     scale = below.mean().item()
     residual = mean_margin(above - above.mean() / scale * below)
     return None if residual is None else residual / scale
+
+
+def groups_margin(values: Sequence[float]) -> float:
+    """Half of the 95 % interval of a measure, of its values on each of `GROUPS` groups of the images alone."""
+    return jackknife_margin([(sum(values) - value) / (GROUPS - 1) for value in values])
 
 
 def jackknife_margin(values: Sequence[float]) -> float:
