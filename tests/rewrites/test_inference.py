@@ -33,20 +33,21 @@ def names(model: BaseVisionModel) -> list[str]:
     return [name for change in model.rewrites for name, kind in REWRITES.items() if type(change) is kind]
 
 
+@pytest.mark.parametrize("graph", [False, True])
 @pytest.mark.parametrize("name", SOME)
-def test_outputs_are_the_same_and_the_model_is_not_changed(name: str, seeded: None) -> None:
+def test_outputs_are_the_same_and_the_model_is_not_changed(name: str, graph: bool, seeded: None) -> None:
     model = randomised(name)
     before = {key: tensor.clone() for key, tensor in model.state_dict().items()}
     pixels = given(model)
     wanted = results(model, pixels)
-    copy = for_inference(model.train())
+    copy = for_inference(model.train(), graph=graph)
     assert model.training
     assert not copy.training
     model.eval()
     assert_same(wanted, results(copy, pixels))
     assert model.rewrites == ()
     assert all(torch.equal(before[key], tensor) for key, tensor in model.state_dict().items())
-    embedding = for_inference(EmbeddingModel(model))
+    embedding = for_inference(EmbeddingModel(model), graph=graph)
     with torch.no_grad():
         assert_same([EmbeddingModel(model)(pixels[0])], [embedding(pixels[0])])
 
