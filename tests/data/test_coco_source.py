@@ -229,6 +229,25 @@ def test_images_and_ids_that_are_wrong(tmp_path: Path):
     assert ("annotation 1 and 1 more", "no image of the JSON has the id 99 (x.json)") in found
 
 
+def test_ids_of_images_as_text_in_their_annotations(tmp_path: Path):
+    draw(tmp_path / "a.png", 12, 8)
+    write(tmp_path / "x.json", [image(1, "a.png")], [thing(1, "1", 7, RECTANGLES[0])])
+    assert len(open_source(tmp_path).samples[0].labels) == 1
+
+
+@pytest.mark.parametrize(("value", "crowd"), [("1", True), (1, True), ("0", False), (None, False)])
+def test_crowds_as_tools_write_them(tmp_path: Path, value: object, crowd: bool):
+    draw(tmp_path / "a.png", 12, 8)
+    things = [thing(1, 1, 7, RECTANGLES[0]) | {"iscrowd": value}]
+    write(tmp_path / "x.json", [image(1, "a.png")], things)
+    assert open_source(tmp_path).samples[0].labels[0].crowd == crowd
+    write(tmp_path / "x.json", [image(1, "a.png")], [things[0] | {"iscrowd": "yes"}])
+    with pytest.raises(
+        VitrailError, match=r"(?s)none of the 1 image .* can be used:.*its iscrowd is 'yes', not 0 or 1"
+    ):
+        open_source(tmp_path)
+
+
 def test_sizes_that_are_not_stated_are_those_of_the_header(tmp_path: Path):
     draw(tmp_path / "a.png", 12, 8)
     write(tmp_path / "x.json", [{"id": 1, "file_name": "a.png"}], [thing(1, 1, 7, RECTANGLES[0])])
@@ -272,7 +291,7 @@ def test_ids_differ_between_files(tmp_path: Path):
         ('{"images": [], "annotations": [\n{"bbox": }', r"is not valid JSON: .*line 2"),
         ('{"images": {}, "annotations": []}', "its 'images' is no list"),
         ('{"images": [], "annotations": 3}', "its 'annotations' is no list"),
-        ('{"images": [], "annotations": [], "categories": [{"id": 1}]}', "category 1 of .* has no id or no name"),
+        ('{"images": [], "annotations": [], "categories": [{"id": 1}]}', "needs an id, and a name that is text"),
         ('{"images": [], "annotations": [], "categories": []}', "names no class"),
         (
             '{"images": [], "annotations": [], "categories": [{"id": 1, "name": "a"}, {"id": 1, "name": "b"}]}',

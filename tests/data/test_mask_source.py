@@ -409,3 +409,23 @@ def test_images_and_their_masks_are_no_classes(tmp_path: Path):
         pair(tmp_path, stem, INDEX)
     with pytest.raises(VitrailError, match="has images and maps of them in images, masks, no class folders"):
         open_source(tmp_path, task=CLASSIFICATION)
+
+
+def test_masks_in_jpegs(tmp_path: Path):
+    """Black and white come back; numbers of classes, which a JPEG changes, are refused."""
+    mask = np.zeros((64, 64), np.uint8)
+    mask[10:30, 20:50] = 255
+    classes = np.where(mask > 0, np.uint8(7), np.uint8(0))
+    classes[40:50, 5:60] = 3
+    for stem, array in (("a", mask), ("b", np.zeros_like(mask)), ("c", classes)):
+        draw(tmp_path / f"images/{stem}.png", 64, 64)
+        (tmp_path / "masks").mkdir(exist_ok=True)
+        Image.fromarray(array).save(tmp_path / f"masks/{stem}.jpg", quality=70)
+    assert len(np.unique(np.asarray(Image.open(tmp_path / "masks/a.jpg")))) > 2
+    source = open_source(tmp_path)
+    assert [(bad.name, bad.reason.partition(":")[0]) for bad in source.bad] == [
+        ("images/c.png", "a mask in a JPEG, which does not keep the numbers of classes")
+    ] or "does not keep the numbers of classes" in reasons(source)["images/c.png"]
+    assert len(source.class_names) == 2
+    assert np.array_equal(np.array(read(source)), mask // 255)
+    assert not np.array(read(source, 1)).any()

@@ -219,3 +219,10 @@ def test_texts_of_class_folders_are_no_labels(tmp_path: Path):
         draw(tmp_path / name, WIDTH, HEIGHT)
     (tmp_path / "cat/1.txt").write_text("a cat on a mat that looks")
     assert open_source(tmp_path).task.name == "classification"
+
+
+def test_texts_whose_suffix_is_in_capitals(tmp_path: Path):
+    sample(tmp_path, "images/a.png", BOXES)
+    (tmp_path / "labels/a.txt").rename(tmp_path / "labels/a.TXT")
+    sample(tmp_path, "images/b.png", BOXES)
+    assert [len(one.labels) for one in open_source(tmp_path).samples] == [2, 2]

@@ -62,14 +62,14 @@ def make_source(
     Raises:
         VitrailError: no image can be used.
     """
-    found = list(annotated)
-    faulty = [*bad, *(BadFile(printable(image.name), joined(image.problems)) for image in found if image.problems)]
+    found, stray = list(annotated), list(bad)
+    faulty = [*stray, *(BadFile(printable(image.name), joined(image.problems)) for image in found if image.problems)]
     used = [image for image in found if not image.problems]
     if not found and not faulty:
         raise VitrailError(f"{name} names no image: give it some, each with its annotations")
     if not used:
-        first = f": {faulty[0].name}: {faulty[0].reason}" if faulty else ""
-        raise VitrailError(f"none of the {count_images(len(found))} of {name} can be used{first}")
+        of_images = [*faulty[len(stray) :], *stray]
+        raise VitrailError(f"none of the {count_images(len(found))} of {name} can be used{_first(of_images)}")
     has_splits = all(image.split is not None for image in found)
     samples = tuple(
         Sample(
@@ -121,3 +121,10 @@ def check_names(names: Sequence[str], where: str) -> None:
     twice = [name for name, count in Counter(name.casefold() for name in names).items() if count > 1]
     if twice:
         raise VitrailError(f"{where} names the class {twice[0]!r} twice: give each class a name of its own")
+
+
+def _first(faulty: Sequence[BadFile], most: int = 5) -> str:
+    """The first faults as lines below a sentence."""
+    lines = [f"  {one.name}: {one.reason}" for one in faulty[:most]]
+    more = [f"  and {len(faulty) - most:,} more"] if len(faulty) > most else []
+    return ":\n" + "\n".join([*lines, *more]) if lines else ""

@@ -104,7 +104,9 @@ def _categories(path: Path, entries: list[Any]) -> tuple[dict[Any, str], set[str
         key = entry.get("id") if isinstance(entry, dict) else None
         name = entry.get("name") if isinstance(entry, dict) else None
         if not _is_id(key) or not isinstance(name, str) or not normal(name):
-            raise VitrailError(f"category {place + 1} of {path} has no id or no name: {short(entry)}")
+            raise VitrailError(
+                f"category {place + 1} of {path} is {short(entry)}: it needs an id, and a name that is text"
+            )
         if key in found:
             raise VitrailError(f"two categories of {path} have the id {short(key)}: give each an id of its own")
         found[key] = normal(name)
@@ -122,7 +124,8 @@ def _images(entries: list[Any]) -> tuple[list[CocoImage], dict[Any, CocoImage], 
     for place, entry in enumerate(entries, 1):
         name = entry.get("file_name") if isinstance(entry, dict) else None
         if not isinstance(name, str) or not name.strip():
-            bad.append(BadFile(f"image {place} of the JSON", "it has no file_name"))
+            what = "it has no file_name" if name is None else f"its file_name is {short(name)}, not text"
+            bad.append(BadFile(f"image {place} of the JSON", what))
             continue
         image, key = CocoImage(name, _size(entry)), entry.get("id")
         images.append(image)
@@ -141,12 +144,15 @@ def _add_annotations(entries: list[Any], by_id: dict[Any, CocoImage]) -> list[Ba
     """Add each annotation to its image; those without one are returned."""
     bad: list[BadFile] = []
     lost: dict[Any, list[str]] = defaultdict(list)
+    by_text = {_id_text(key): image for key, image in by_id.items()}
+    if len(by_text) < len(by_id):  # a number and the same text are two images
+        by_text = {}
     for place, entry in enumerate(entries, 1):
         if not isinstance(entry, dict):
             bad.append(BadFile(f"annotation {place} of the JSON", f"it is {short(entry)}, not an object"))
             continue
         key = entry.get("image_id")
-        image = by_id.get(key) if _is_id(key) else None
+        image = by_id.get(key, by_text.get(_id_text(key))) if _is_id(key) else None
         if image is None:
             lost[key if _is_id(key) else short(key)].append(annotation_name(place, entry))
         else:
@@ -168,6 +174,11 @@ def annotation_name(place: int, entry: dict[str, Any]) -> str:
     """Name of an annotation in messages: its id, or its place in the JSON."""
     own = entry.get("id")
     return f"annotation {own}"[:60] if _is_id(own) else f"annotation {place} in the JSON"
+
+
+def _id_text(key: Any) -> str:
+    """An id as text: some tools write the ids of images as numbers, and those of their annotations as text."""
+    return key if isinstance(key, str) else str(int(key))
 
 
 def _is_id(value: Any) -> bool:

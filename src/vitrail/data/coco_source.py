@@ -176,9 +176,18 @@ def _boxes(image: CocoImage, size: tuple[int, int], classes: dict[Any, int]) -> 
     return tuple(boxes), problems
 
 
+def _crowd(value: Any) -> bool | None:
+    """Whether an annotation is a group of objects; None if its value says nothing."""
+    if value in (1, "1"):
+        return True
+    return False if value in (None, 0, "0") else None
+
+
 def _box(entry: dict[str, Any], label: int, size: tuple[int, int]) -> Any:
     """The box of an annotation, or what is wrong with it; without a `bbox` that around its polygons."""
-    crowd = entry.get("iscrowd") in (1, True)
+    crowd = _crowd(entry.get("iscrowd"))
+    if crowd is None:
+        return f"its iscrowd is {short(entry['iscrowd'])}, not 0 or 1"
     stated = entry.get("bbox")
     if stated is None and (polygons := _polygons(entry.get("segmentation"))):
         edges = hull([value for polygon in polygons for value in polygon])

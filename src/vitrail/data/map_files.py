@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from .bands import RefusedError
-from .damage import PNG_MAGIC, check_png
+from .damage import JPEG_MAGIC, PNG_MAGIC, check_png
 from .decode import BadImage, decode, readable_formats
 from .decoding_faults import MAX_PIXELS, fault, too_large
 from .decoding_limits import DECODING, TimedFile
@@ -19,6 +19,8 @@ from .quiet import quiet
 from .tiff import TIFF_MAGIC
 
 _BYTES_PER_PIXEL = 16
+_NEAR, _MOSTLY = 32, 0.9
+"""Distance from black and white, and share of the pixels, up to which a JPEG is one of two values."""
 _NPY_MAGIC, _ZIP_MAGIC = b"\x93NUMPY", b"PK\x03\x04"
 
 
@@ -43,7 +45,27 @@ def read_mask(path: str, *, colours: bool = False) -> np.ndarray:
             return array[..., 0]
         return array
 
-    return convert_checked(path, lambda data: convert(_pillow(data, colours) if _is_image(data) else _numpy(data)))
+    def read(data: bytes) -> np.ndarray:
+        if not _is_image(data):
+            return convert(_numpy(data))
+        array = convert(_pillow(data, colours))
+        return _of_jpeg(array) if data.startswith(JPEG_MAGIC) and array.ndim == 2 else array
+
+    return convert_checked(path, read)
+
+
+def _of_jpeg(mask: np.ndarray) -> np.ndarray:
+    """The mask of a JPEG, which changes values near edges: 0 and 255 if nearly all values are close to these, or all
+    are black.
+
+    Raises:
+        RefusedError: it has other values.
+    """
+    near = (mask < _NEAR) | (mask > 255 - _NEAR)
+    is_black = mask.max() == mask.min() < 3
+    if not is_black and (near.mean() < _MOSTLY or mask.max() <= 255 - _NEAR):
+        raise RefusedError("a mask in a JPEG, which does not keep the numbers of classes: save masks as PNG")
+    return np.where(mask > 127, np.uint8(255), np.uint8(0))
 
 
 def read_depth(path: str) -> tuple[np.ndarray, int]:

@@ -20,9 +20,6 @@ UNLABELLED = 255
 """Value of pixels without a class, the usual one."""
 _VOID = ("void", "ignore", "ignored", "unlabeled", "unlabelled")
 """Names of classes, in lower case, that are none."""
-_LOSSY = (".jpg", ".jpeg", ".jpe", ".jfif")
-_NEAR = 16
-"""How far from 0 and 255 the values of black and white are after JPEG."""
 _MOST_VALUES = 2**15 - 1
 _UNKNOWN = -2
 
@@ -35,17 +32,15 @@ class Coding:
         values: values, or colours as 65536 red + 256 green + blue, in ascending order.
         classes: class of each of them, or IGNORED.
         colours: whether masks are read as colours.
-        threshold: of black and white masks that are not exact: the class is 1 from this value on; else 0.
     """
 
     values: tuple[int, ...]
     classes: tuple[int, ...]
     colours: bool = False
-    threshold: int = 0
 
     def unknown(self, values: Sequence[float]) -> list[int]:
         """The values that stand for no class."""
-        return [] if self.threshold else [int(value) for value in values if value not in set(self.values)]
+        return [int(value) for value in values if value not in set(self.values)]
 
     def ignores(self, values: Sequence[float]) -> bool:
         """Whether all of these values are ignored."""
@@ -54,8 +49,6 @@ class Coding:
 
     def decode(self, array: np.ndarray) -> np.ndarray:
         """Classes (H, W) int16 of a mask; raises ValueError at a value that stands for none."""
-        if self.threshold:
-            return (array >= self.threshold).astype(np.int16)
         if array.dtype == np.uint8 and array.ndim == 2:
             return self._decode_bytes(array)
         packed = pack(array)
@@ -151,7 +144,7 @@ def find_coding(
     grey = [(path, fact) for path, fact in facts if fact.bands == 1]
     values = sorted({int(value) for _, fact in grey for value in fact.values})
     names = list(listed.names) if listed is not None else []
-    if (binary := _binary(grey, values, names)) is not None:
+    if (binary := _binary(values, names)) is not None:
         return binary
     if listed is None:
         return _numbered(values)
@@ -177,21 +170,13 @@ def _void_note(names: Sequence[str]) -> list[str]:
     return [f"pixels of {some(void)} are ignored"] if void else []
 
 
-def _binary(
-    grey: Sequence[tuple[str, MapFacts]], values: list[int], names: list[str]
-) -> tuple[Coding, list[str], list[str]] | None:
+def _binary(values: list[int], names: list[str]) -> tuple[Coding, list[str], list[str]] | None:
     """Masks of one object, in white on black."""
-    if len(names) > 2 or (UNLABELLED not in values and not any(path.lower().endswith(_LOSSY) for path, _ in grey)):
+    if len(names) > 2 or UNLABELLED not in values or not set(values) <= {0, UNLABELLED}:
         return None
     classes = names if len(names) == 2 else ["background", *(names or ["object"])]
-    if set(values) <= {0, UNLABELLED}:
-        note = f"all masks have the values 0 and 255 only: {classes[0]} and {classes[1]}, no pixel is ignored"
-        return Coding((0, UNLABELLED), (0, 1)), classes, [note]
-    lossy = all(path.lower().endswith(_LOSSY) for path, fact in grey if not set(fact.values) <= {0, UNLABELLED})
-    if lossy and all(value < _NEAR or value > 255 - _NEAR for value in values) and max(values) > 128:
-        note = f"the masks are black and white in JPEG: {classes[0]} and {classes[1]} (128 and more)"
-        return Coding((), (), threshold=128), classes, [note]
-    return None
+    note = f"all masks have the values 0 and 255 only: {classes[0]} and {classes[1]}, no pixel is ignored"
+    return Coding((0, UNLABELLED), (0, 1)), classes, [note]
 
 
 def _numbered(values: list[int]) -> tuple[Coding, list[str], list[str]]:

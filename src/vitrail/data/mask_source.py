@@ -50,7 +50,7 @@ def open_folder(root: Path, labelled: bool, task: TaskSpec | None) -> Source:
     listed = find_class_list(root, *_upwards(folders, root))
     paths = [str(root / mask) for _, mask, _ in pairs if mask]
     by_colour = listed is not None and bool(listed.colours)
-    kind = "mask in colours" if by_colour else "mask"
+    kind = "mask in colours" if by_colour else "grey mask"
     facts = dict(zip(paths, map_facts(paths, kind, partial(inspect_mask, colours=by_colour)), strict=True))
     readable = [(path, fact) for path, fact in facts.items() if isinstance(fact, MapFacts)]
     coding, class_names, notes = find_coding(readable, listed, str(root))

@@ -73,7 +73,7 @@ def _texts(place: Path) -> Iterator[Iterable[Path]]:
     if (place / "labels").is_dir():
         yield (place / "labels" / path for path in files_below(place / "labels") if path.lower().endswith(".txt"))
     stems = {os.path.splitext(name)[0] for name in names if is_image(name)}
-    yield (place / name for name in sorted(names) if name.endswith(".txt") and name[:-4] in stems)
+    yield (place / name for name in sorted(names) if name.lower().endswith(".txt") and name[:-4] in stems)
 
 
 def _are_labels(texts: Iterable[Path]) -> bool:
@@ -94,7 +94,7 @@ class _Texts:
 
     def __init__(self, root: Path):
         self._root = root
-        self._names: dict[str, frozenset[str]] = {}
+        self._names: dict[str, dict[str, str]] = {}
         self._used: set[str] = set()
 
     def of(self, image: str) -> str | None:
@@ -108,8 +108,8 @@ class _Texts:
             if parts[place].lower() in _IMAGE_FOLDERS
         ]
         for place in (*places, folder):
-            if text in self._in(place):
-                path = os.path.join(place, text)
+            if own := self._in(place).get(text):
+                path = os.path.join(place, own)
                 self._used.add(path)
                 return path
         return None
@@ -117,16 +117,17 @@ class _Texts:
     def left(self) -> list[str]:
         """Texts in the folders of labels that no image has."""
         folders = [place for place in self._names if "labels" in place.split(os.sep)]
-        paths = (os.path.join(place, name) for place in folders for name in sorted(self._names[place]))
+        paths = (os.path.join(place, name) for place in folders for name in sorted(self._names[place].values()))
         return [path for path in paths if path not in self._used and os.path.basename(path).lower() not in _LISTS]
 
-    def _in(self, place: str) -> frozenset[str]:
+    def _in(self, place: str) -> dict[str, str]:
+        """Texts of a folder: name with .txt -> name, which may end in .TXT."""
         if place not in self._names:
             try:
                 names = os.listdir(self._root / place)
             except OSError:
                 names = []
-            self._names[place] = frozenset(name for name in names if name.endswith(".txt"))
+            self._names[place] = {name[:-4] + ".txt": name for name in sorted(names) if name.lower().endswith(".txt")}
         return self._names[place]
 
 
