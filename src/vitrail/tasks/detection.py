@@ -98,8 +98,10 @@ class Detection(PlacedTask):
         source = survey.source
         if source.label_kind != "boxes":
             raise VitrailError(f"{source.name} has no boxes: detection needs a box for each object")
-        if not any(not box.crowd for sample in source.samples for box in sample.labels):
-            raise VitrailError(f"{source.name} has no object in any image: there is nothing to learn")
+        boxes = [box for sample in source.samples for box in sample.labels]
+        if all(box.crowd for box in boxes):
+            only = " but groups (iscrowd), which are no targets" if boxes else ""
+            raise VitrailError(f"{source.name} has no object in any image{only}: there is nothing to learn")
 
     def classes_of(self, sample: Sample) -> set[int]:
         return {box.label for box in sample.labels}
