@@ -13,7 +13,8 @@ from torch.utils._pytree import tree_leaves, tree_structure
 import vitrail
 from vitrail.compress import candidates
 from vitrail.compress.measure import Bench
-from vitrail.compress.optimize import Optimised, OptimizeOptions, optimize
+from vitrail.compress.optimize import Optimised, optimize
+from vitrail.compress.options import OptimizeOptions
 from vitrail.compress.page import files, summary
 from vitrail.engines.choice import Setting, stored_choice
 from vitrail.engines.predictor import make_predictor

@@ -423,9 +423,8 @@ def test_masks_in_jpegs(tmp_path: Path):
         Image.fromarray(array).save(tmp_path / f"masks/{stem}.jpg", quality=70)
     assert len(np.unique(np.asarray(Image.open(tmp_path / "masks/a.jpg")))) > 2
     source = open_source(tmp_path)
-    assert [(bad.name, bad.reason.partition(":")[0]) for bad in source.bad] == [
-        ("images/c.png", "a mask in a JPEG, which does not keep the numbers of classes")
-    ] or "does not keep the numbers of classes" in reasons(source)["images/c.png"]
+    assert list(reasons(source)) == ["images/c.png"]
+    assert "does not keep the numbers of classes" in reasons(source)["images/c.png"]
     assert len(source.class_names) == 2
     assert np.array_equal(np.array(read(source)), mask // 255)
     assert not np.array(read(source, 1)).any()

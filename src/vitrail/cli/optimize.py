@@ -42,7 +42,8 @@ class Optimize:
     """CSV file of what was measured, or folder for it and a page."""
 
     def run(self) -> None:
-        from ..compress.optimize import OptimizeOptions, optimize
+        from ..compress.optimize import optimize
+        from ..compress.options import OptimizeOptions
         from ..compress.page import files, summary
         from ..pages.files import check_output
         from ..progress import to_stderr, visible

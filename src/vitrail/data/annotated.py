@@ -63,13 +63,14 @@ def make_source(
         VitrailError: no image can be used.
     """
     found, stray = list(annotated), list(bad)
-    faulty = [*stray, *(BadFile(printable(image.name), joined(image.problems)) for image in found if image.problems)]
+    of_images = [BadFile(printable(image.name), joined(image.problems)) for image in found if image.problems]
+    faulty = [*stray, *of_images]
     used = [image for image in found if not image.problems]
     if not found and not faulty:
         raise VitrailError(f"{name} names no image: give it some, each with its annotations")
     if not used:
-        of_images = [*faulty[len(stray) :], *stray]
-        raise VitrailError(f"none of the {count_images(len(found))} of {name} can be used{_first(of_images)}")
+        first = _first([*of_images, *stray])
+        raise VitrailError(f"none of the {count_images(len(found))} of {name} can be used{first}")
     has_splits = all(image.split is not None for image in found)
     samples = tuple(
         Sample(

@@ -32,13 +32,11 @@ class OpenVINOEngine(GraphEngine):
         if streams < 1:
             raise VitrailError(f"{streams} streams are not possible: use 1 or more")
         self.streams = streams
-        self.made: list[OpenVINOGraph] = []
         cpu = torch.device("cpu")
         super().__init__(model, cpu, pick_precision(precision, cpu))
-        for graph in self.made:  # batches of the user's size come, not those of the comparison with PyTorch
+        for graph in self.graphs.values():  # batches of the user's size come, not those of the comparison with PyTorch
+            assert isinstance(graph, OpenVINOGraph)
             graph.forget()
 
     def compile(self, program: Program, dtype: torch.dtype) -> Graph:
-        graph = OpenVINOGraph(to_openvino(program), self.precision, streams=self.streams, dtype=dtype)
-        self.made.append(graph)
-        return graph
+        return OpenVINOGraph(to_openvino(program), self.precision, streams=self.streams, dtype=dtype)

@@ -74,10 +74,8 @@ def log_offsets(grid: tuple[int, int], window: tuple[int, int], device: torch.de
     def axis(length: int, side: int) -> Tensor:
         steps = torch.arange(1 - length, length, device=device, dtype=torch.float32)
         offset = steps / max(side - 1, 1) * 8
-        sign = offset.sign()
-        return (
-            sign * (sign * offset + 1).log2() / math.log2(8)
-        )  # OpenVINO 2026.4 drops the abs() of a product of constants
+        sign = offset.sign()  # for abs(), which OpenVINO 2026.4 drops after a product of constants
+        return sign * (sign * offset + 1).log2() / math.log2(8)
 
     down, right = torch.meshgrid(axis(grid[0], window[0]), axis(grid[1], window[1]), indexing="ij")
     return torch.stack([down.flatten(), right.flatten()], dim=1)
