@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from ..checkpoint.contract import Checkpoint
-from ..data.open import BadImage, Sample, SourceLike, open_source, read_image
+from ..data.fitted import read_fitted
+from ..data.open import BadImage, Sample, SourceLike, open_source
 from ..data.seeds import derive, permutation
 from ..errors import VitrailError
 from ..evaluation.held_out import held_out
@@ -64,7 +65,7 @@ def read_test_images(
     fault: BadImage | None = None
     for sample in progress(chosen, len(chosen), "images"):
         try:
-            images.append(read_image(sample, checkpoint.preprocess.channels, then=checkpoint.preprocess.fit))
+            images.append(read_fitted(sample, checkpoint.preprocess).image)
         except BadImage as error:  # a damaged file: the others are enough for a comparison
             fault = fault or error
             continue

@@ -12,7 +12,7 @@ second and the last, the last if equal. A file of one frame is no clip.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -30,6 +30,8 @@ from .memory import shrink
 from .opened_clip import OpenedClip
 from .quiet import quiet
 from .spaced import spaced
+
+T = TypeVar("T")
 
 MOST_FRAMES = 100_000
 """Clips with more frames, an hour of video, are refused."""
@@ -62,13 +64,28 @@ def decode_clip(
     Raises:
         BadImage: any fault of the clip, with `name` and the reason.
     """
+    return decode_clip_sized(data, channels, name=name, strict=strict, least=least, frames=frames, then=then)[0]
+
+
+def decode_clip_sized(
+    data: bytes,
+    channels: int | None = None,
+    *,
+    name: str = "clip",
+    strict: bool = True,
+    least: int | None = None,
+    frames: int | None = None,
+    then: Callable[[Tensor], T],
+) -> tuple[T, tuple[int, int]]:
+    """The result of `decode_clip`, and (height, width) of the frames in pixels."""
     try:
         with quiet():
             opened = open_clip(data, strict)
             kept = list(range(opened.length)) if frames is None else spaced(opened.length, min(frames, opened.length))
             with DECODING.reserved(_BYTES_PER_PIXEL * len(kept) * opened.size[0] * opened.size[1]):
                 found = (fit_bands(frame, channels) for frame in checked_frames(opened, kept))
-                return then(torch.stack([frame if least is None else shrink(frame, least) for frame in found]))
+                clip = torch.stack([frame if least is None else shrink(frame, least) for frame in found])
+                return then(clip), opened.size
     except BadImage as error:  # of one frame
         raise BadImage(name, f"{error.name}: {error.reason}") from error
     except Exception as error:

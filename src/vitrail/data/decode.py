@@ -42,7 +42,6 @@ with a wrong checksum and a JPEG whose data libjpeg finds corrupt are errors too
 `MAX_PIXELS`, `MAX_BYTES` and `MAX_SECONDS`; all threads share a budget of memory.
 """
 
-import math
 from collections.abc import Callable
 from functools import cache
 from typing import Any, NamedTuple, TypeVar, overload
@@ -61,7 +60,7 @@ from .damage import ICON_MAGIC, JPEG_MAGIC, PNG_MAGIC, check_icon, check_jpeg, c
 from .decoding_faults import MAX_PIXELS, fault, too_large
 from .decoding_limits import DECODING, TimedFile
 from .jpeg import sound_jpeg
-from .orientation import upright
+from .orientation import turned_size, upright
 from .quiet import quiet
 from .tiff import TIFF_MAGIC, Tiff, decode_bands, inverted, read_structure
 from .tiff_damage import check_parts
@@ -73,6 +72,8 @@ _FORMATS = (
     "JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF", "JPEG2000", "MPO", "ICO", "TGA",
     "PCX", "DIB", "SGI",
 )  # fmt: skip
+_PARTS = (8, 4, 2)
+"""Sides of a JPEG that is decoded at a fraction of its size are 1/8, 1/4 or 1/2 of its own."""
 _LARGE = 2**24
 """Pixels from which memory counts more than speed."""
 _BYTES_PER_PIXEL, _BYTES_PER_VALUE = 16, 24
@@ -131,19 +132,32 @@ def decode(
         name: name of the file in messages.
         strict: also refuse damage that decoders pass over.
         least: shorter side in pixels that is enough: a JPEG that is at least twice as large is decoded at 1/2, 1/4 or
-            1/8 of its size, which takes a fraction of the time; None: the whole size.
+            1/8 of its size, which takes less time and memory; None: the whole size.
         then: applied to the image while its memory is reserved, such as `Preprocess.fit`; its result is returned.
 
     Raises:
         BadImage: any fault of the file, with `name` and the reason.
     """
+    return decode_sized(data, channels, name=name, strict=strict, least=least, then=then)[0]
+
+
+def decode_sized(
+    data: bytes,
+    channels: int | None = None,
+    *,
+    name: str = "image",
+    strict: bool = True,
+    least: int | None = None,
+    then: Callable[[Tensor], T],
+) -> tuple[T, tuple[int, int]]:
+    """The result of `decode`, and (height, width) of the whole image, upright, in pixels."""
     try:
         with quiet():
             opened = _open(data, strict, least)
             with DECODING.reserved(opened.cost):
-                image = opened.read(channels)
+                image, whole = opened.read(channels), opened.whole
                 del opened  # Pillow's copy of the image, and the file with it
-                return then(image)
+                return then(image), whole or (image.shape[-2], image.shape[-1])
     except Exception as error:  # decoders raise everything: struct.error, SyntaxError, zlib.error, MemoryError, ...
         raise BadImage(name, fault(error, data)) from error
 
@@ -163,10 +177,17 @@ def from_pil(image: Image.Image, channels: int | None = None) -> Shaped[Tensor, 
 
 
 class _Opened(NamedTuple):
-    """A file whose header has been read: bytes of memory that decoding takes, and channels -> image."""
+    """A file whose header has been read.
+
+    Attributes:
+        cost: bytes of memory that decoding takes.
+        read: channels -> image.
+        whole: (height, width) of the whole image, if it is decoded at a fraction of its size.
+    """
 
     cost: int
     read: Callable[[int | None], Tensor]
+    whole: tuple[int, int] | None = None
 
 
 def _open(data: bytes, strict: bool, least: int | None) -> _Opened:
@@ -183,27 +204,39 @@ def _open(data: bytes, strict: bool, least: int | None) -> _Opened:
     if strict and data.startswith(ICON_MAGIC):
         check_icon(data, MAX_PIXELS)
     image = open_heif(data) if is_heif(data) else Image.open(TimedFile(data), formats=readable_formats())
-    whole = _pixels(image)
-    if least is not None and image.format == "JPEG":
-        scale = least / min(image.size)
-        image.draft(image.mode, (math.ceil(image.width * scale), math.ceil(image.height * scale)))
+    return _open_jpeg(data, image, strict, least) if data.startswith(JPEG_MAGIC) else _of_pillow(image)
+
+
+def _open_jpeg(data: bytes, image: Image.Image, strict: bool, least: int | None) -> _Opened:
+    check_scans(data, _pixels(image), MAX_PIXELS)
+    part = _part(image, least)
+    whole = turned_size(image) if part > 1 else None
+    if part > 1:
+        image.draft(image.mode, (image.width // part, image.height // part))
     opened = _of_pillow(image)
-    if not data.startswith(JPEG_MAGIC):
-        return opened
-    check_scans(data, whole, MAX_PIXELS)
 
     def read(channels: int | None) -> Tensor:
-        is_ordinary = (
-            (image.format, image.mode) == ("JPEG", "RGB") and _pixels(image) == whole and channels in (None, 3)
-        )
-        if is_ordinary and (fast := sound_jpeg(data, image)) is not None:
+        if image.mode == "RGB" and channels in (None, 3) and (fast := sound_jpeg(data, image, part)) is not None:
             return fast
         decoded = opened.read(channels)
         if strict:  # afterwards, so that truncated files are called that
             check_jpeg(data)
         return decoded
 
-    return opened._replace(read=read)
+    return opened._replace(read=read, whole=whole)
+
+
+def _part(image: Image.Image, least: int | None) -> int:
+    """The largest of 8, 4, 2 and 1 by which the shorter side can be divided and still is at least `least`.
+
+    Sides that it does not divide are rounded up: the last row or column is a part of a pixel, and the others are moved,
+    at the far edge by at most a quarter of a pixel of an image of `least` pixels.
+    """
+    if least is None or image.format not in ("JPEG", "MPO"):
+        return 1
+    side = min(image.size)
+    excess = {part: max(-length % part for length in image.size) for part in _PARTS}
+    return next((part for part in _PARTS if side >= part * least and side >= 4 * excess[part] * least), 1)
 
 
 def _open_tiff(data: bytes, strict: bool) -> _Opened:

@@ -103,6 +103,21 @@ class Preprocess:
         """Shape of what `fit` returns: (C, H, W), or (T, C, H, W)."""
         return (*(() if self.frames is None else (self.frames,)), self.channels, *self.image_size)
 
+    @property
+    def enough(self) -> int | None:
+        """Shorter side of an image in pixels from which `fit` gives nearly what it gives of a larger one, see `decode`.
+
+        It is twice that of the resized image, so that the resize still averages, and values differ by a few of 255
+        where there are edges. None for clips, whose frames are decoded as a whole.
+        """
+        return None if self.frames is not None else 2 * max(self._least)
+
+    @property
+    def _least(self) -> tuple[int, int]:
+        """Least (height, width) of the resized image; rounded down, as timm does: 224 / 0.9 is 248."""
+        height, width = self.image_size
+        return math.floor(height / self.crop), math.floor(width / self.crop)
+
     def fit(self, image: Tensor) -> Tensor:
         """Resize and centre-crop to `image_size`, and reduce a clip to `frames`; the values keep their scale."""
         if self.frames is not None and image.shape[0] != self.frames:
@@ -111,12 +126,8 @@ class Preprocess:
 
     def fit_sides(self, image: Tensor) -> Tensor:
         """Resize and centre-crop to `image_size`, with all frames of a clip."""
-        height, width = self.image_size
-        # Rounded down, as timm does: 224 / 0.9 is 248.
-        least = math.floor(height / self.crop), math.floor(width / self.crop)
-        if self.stretch:
-            return stretch_and_crop(image, least, (height, width), self.interpolation)
-        return resize_and_crop(image, least, (height, width), self.interpolation)
+        make = stretch_and_crop if self.stretch else resize_and_crop
+        return make(image, self._least, self.image_size, self.interpolation)
 
     @property
     def keeps_values(self) -> bool:

@@ -7,8 +7,8 @@ from typing import Any, TypeVar, overload
 from jaxtyping import Shaped
 from torch import Tensor
 
-from .clips import decode_clip
-from .decode import BadImage, decode, unchanged
+from .clips import decode_clip_sized
+from .decode import BadImage, decode_sized, unchanged
 from .frame_folder import FramesAt
 from .samples import Sample
 from .spaced import spaced
@@ -55,13 +55,25 @@ def read_image(
     Raises:
         BadImage: the image cannot be read or decoded.
     """
+    return read_sized(sample, channels, least=least, frames=frames, then=then)[0]
+
+
+def read_sized(
+    sample: Sample,
+    channels: int | None = None,
+    *,
+    least: int | None = None,
+    frames: int | None = None,
+    then: Callable[[Tensor], T],
+) -> tuple[T, tuple[int, int]]:
+    """The result of `read_image`, and (height, width) of the whole image, or of a clip's frames, in pixels."""
     if sample.clip and frames is not None and isinstance(at := sample.location, FramesAt):  # others are not opened
         few = at.only(spaced(len(at.names), min(frames, len(at.names))))
         sample = replace(sample, location=few if len(few.names) > 1 else at)
     data, name, strict = read_bytes(sample), sample.name, sample.strict
     if sample.clip:
-        return decode_clip(data, channels, name=name, strict=strict, least=least, frames=frames, then=then)
-    return decode(data, channels, name=name, strict=strict, least=least, then=then)
+        return decode_clip_sized(data, channels, name=name, strict=strict, least=least, frames=frames, then=then)
+    return decode_sized(data, channels, name=name, strict=strict, least=least, then=then)
 
 
 def read_bytes(sample: Sample) -> bytes:

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from ..checkpoint.contract import Checkpoint
 from ..data.decode import decode
-from ..data.open import SourceLike, is_source, open_source, read_image
+from ..data.fitted import read_fitted
+from ..data.open import SourceLike, is_source, open_source
 from ..data.preprocess import Preprocess
 from ..data.resize import to_float
 from ..errors import VitrailError
@@ -66,7 +67,7 @@ def fitted_images(
         samples = [sample for source in sources for sample in open_source(source, labelled=False).samples]
         if not samples:
             raise VitrailError("no image was found to check the export with: give files, or leave them out")
-        files = (read_image(sample, preprocess.channels, then=preprocess.fit) for sample in samples[:MOST_IMAGES])
+        files = (read_fitted(sample, preprocess).image for sample in samples[:MOST_IMAGES])
     return torch.stack([_with_values(image, dtype) for image in files])
 
 

@@ -8,7 +8,8 @@ from typing import Any
 
 from torch import Tensor
 
-from ..data.open import BadImage, Sample, read_image
+from ..data.fitted import Fitted, read_fitted
+from ..data.open import BadImage, Sample
 from ..data.preprocess import Preprocess
 from ..engines.predictor import Predictor, stack
 from ..machine.facts import usable_cores
@@ -18,14 +19,6 @@ _BATCHES_AHEAD = 2
 _MOST_THREADS = 8
 _MOST_UNREADABLE = 8
 """A batch with unreadable samples is run before it is full at this many times the batch size in samples."""
-
-
-@dataclass(frozen=True, slots=True)
-class Fitted:
-    """A resized image, and (height, width) before it was resized, in pixels."""
-
-    image: Tensor
-    size: tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,14 +117,9 @@ def _read_ahead(
 
 
 def _fitted(sample: Sample, preprocess: Preprocess) -> Fitted | str:
-    def fit(image: Tensor) -> Fitted:
-        return Fitted(preprocess.fit(image), (image.shape[-2], image.shape[-1]))
-
-    takes_clips = preprocess.frames is not None
-    if sample.clip and not takes_clips:
+    if sample.clip and preprocess.frames is None:
         return "a clip, and the model takes images"
     try:
-        sample = replace(sample, clip=takes_clips)
-        return read_image(sample, preprocess.channels, frames=preprocess.frames, then=fit)
+        return read_fitted(sample, preprocess)
     except BadImage as error:
         return error.reason or str(error)

@@ -35,6 +35,7 @@ def named_images(
     split: SplitChoice = "all",
     run: Path | None = None,
     strict: bool = True,
+    least: int | None = None,
     frames: int | None = None,
 ) -> tuple[Iterator[tuple[str, T | BadImage]], int]:
     """Iterate over (name, `then` of the image (C, H, W)) of all images, decoded lazily; also return their number.
@@ -52,6 +53,7 @@ def named_images(
         split: the part of each source.
         run: path of the checkpoint's run, see `choose_split`.
         strict: see `open_source`.
+        least: shorter side that is enough for `then`, such as `Preprocess.enough`, see `decode`.
         frames: number of frames, for clips (T, C, H, W) instead of images.
     """
     prefer = None if frames is None else VIDEO
@@ -66,7 +68,7 @@ def named_images(
     def read() -> Iterator[tuple[str, T | BadImage]]:
         for shown, sample in zip(short_names([sample.name for sample in samples]), samples, strict=True):
             try:
-                found: T | BadImage = read_image(sample, channels, frames=frames, then=then)
+                found: T | BadImage = read_image(sample, channels, least=least, frames=frames, then=then)
             except BadImage as error:
                 shown, found = sample.name, error
             yield shown, found

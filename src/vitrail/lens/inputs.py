@@ -69,7 +69,9 @@ def model_inputs(
     batch = 4 if preprocess.frames is None else 5
     items = list(images) if isinstance(images, Tensor) and images.ndim == batch else images
     fitted = []
-    found, _ = named_images(items, preprocess.channels, then=preprocess.fit, frames=preprocess.frames)
+    found, _ = named_images(
+        items, preprocess.channels, then=preprocess.fit, least=preprocess.enough, frames=preprocess.frames
+    )
     for _, image in found:
         if isinstance(image, BadImage):
             raise image

@@ -67,7 +67,14 @@ def study_anatomy(
     require_images(checkpoint.model.config, "studies of the anatomy")
     preprocess, refused, unreadable = checkpoint.preprocess, list[str](), list[tuple[str, str]]()
     named, _ = named_images(
-        images, preprocess.channels, limit, then=preprocess.fit, split=split, run=checkpoint.path, strict=strict
+        images,
+        preprocess.channels,
+        limit,
+        then=preprocess.fit,
+        split=split,
+        run=checkpoint.path,
+        strict=strict,
+        least=preprocess.enough,
     )
     found = readable(named, refused.append, unreadable)
     require_readable(len(found), [BadFile(name, reason) for name, reason in unreadable])

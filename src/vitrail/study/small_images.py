@@ -9,7 +9,8 @@ from jaxtyping import UInt8
 from torch import Tensor
 from torchvision.transforms.v2 import functional as tvf
 
-from ..data.open import Sample, read_image
+from ..data.fitted import read_fitted
+from ..data.open import Sample
 from ..data.preprocess import Preprocess
 from ..machine.facts import usable_cores
 from ..progress import Track
@@ -22,12 +23,12 @@ _SMALL = 44
 def small_images(data: TrainingData, samples: Sequence[Sample], progress: Track) -> UInt8[Tensor, "n C S S"]:
     """Whole images, resized to a small square; float images on the scale of all of them."""
     side, channels = 32 if data.side <= _SMALL else 64, data.channels
-    fit = Preprocess(
+    preprocess = Preprocess(
         image_size=(side, side), crop=1.0, stretch=True, channels=channels, mean=(0,) * channels, std=(1,) * channels
-    ).fit
+    )
 
     def read(sample: Sample) -> Tensor:
-        return read_image(replace(sample, strict=False), channels, then=fit)  # the survey has checked every file
+        return read_fitted(replace(sample, strict=False), preprocess).image  # the survey has checked every file
 
     with ThreadPoolExecutor(usable_cores(), "vitrail-study") as pool:
         images = list(progress(pool.map(read, samples), len(samples), "images"))

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from torchvision.transforms.v2 import functional as tvf
 
 from ..checkpoint.contract import Checkpoint
-from ..data.open import BadFile, Sample, Source, SourceLike, open_source, read_image
+from ..data.fitted import read_fitted
+from ..data.open import BadFile, Sample, Source, SourceLike, open_source
 from ..data.preprocess import Preprocess
 from ..data.seeds import derive, permutation
 from ..engines.precision import on_device, reduced_precision
@@ -239,7 +240,7 @@ def on_all(change: Callable[[int, Image], Image], images: Sequence[Image]) -> li
 
 
 def _fitted(sample: Sample, preprocess: Preprocess) -> Tensor:
-    return read_image(sample, preprocess.channels, then=preprocess.fit)
+    return read_fitted(sample, preprocess).image
 
 
 def _span(images: Sequence[Shaped[Tensor, "C H W"]]) -> tuple[float, float]:

@@ -100,7 +100,7 @@ class SplitData:
         height, width = preprocess.image_size
         frames = _kept(preprocess) if all_frames else preprocess.frames
         fit = preprocess.fit_sides if all_frames else preprocess.fit
-        read = _Reader(self.samples, preprocess.channels, fit, frames=frames)
+        read = _Reader(self.samples, preprocess.channels, fit, preprocess.enough, frames)
         return remember(read, self._bytes([height * width] * len(self), preprocess.channels, frames), memory)
 
     def _bytes(self, sizes: Sequence[int], channels: int, frames: int | None) -> list[int]:

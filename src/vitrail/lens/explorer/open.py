@@ -65,6 +65,7 @@ def fitted_images(
         split=split,
         run=path_of(checkpoint),
         strict=strict,
+        least=max((one.preprocess.enough or 0 for one in watched), default=0) or None,
         frames=preprocess.frames,
     )
 

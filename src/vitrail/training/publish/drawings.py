@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves, tree_map_only
 
 from ...checkpoint.contract import load
-from ...data.open import BadImage, read_image
+from ...data.fitted import read_fitted
+from ...data.open import BadImage
 from ...data.samples import Sample
 from ...errors import VitrailError
 from ...lens.attention_maps import last_layer_map
@@ -75,7 +76,7 @@ def conflicts(setup: RunSetup) -> list[DrawnConflict]:
     drawn = []
     for group in setup.data.survey.conflicts[:_CONFLICTS]:
         with suppress(BadImage):
-            image = read_image(replace(group[0], strict=False), preprocess.channels, then=preprocess.fit)
+            image = read_fitted(replace(group[0], strict=False), preprocess).image
             members = [(file_name(sample), describe(sample.labels)) for sample in group[:_MEMBERS]]
             drawn.append(DrawnConflict(image=displayable(image), members=members))
     return drawn
