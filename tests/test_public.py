@@ -79,7 +79,7 @@ def test_importing_is_light() -> None:
     assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"
 
 
-def test_predicting_imports_neither_torchvision_nor_a_compiler(tmp_path: Path) -> None:
+def test_predicting_imports_neither_torchvision_nor_a_compiler_nor_the_layouts_of_all_families(tmp_path: Path) -> None:
     checkpoint = vitrail.Checkpoint(
         vitrail.create_model("vit_tiny_patch16_224", image_size=32, depth=1, num_classes=2),
         ("a", "b"),
@@ -92,6 +92,7 @@ def test_predicting_imports_neither_torchvision_nor_a_compiler(tmp_path: Path) -
         "try: main(sys.argv[1:])\n"
         "except SystemExit as end: assert not end.code\n"
         "late = {'torchvision', 'torch._dynamo', 'sympy', 'huggingface_hub', 'matplotlib', 'rich'}\n"
+        "late |= {'vitrail.checkpoint.convert'}\n"
         "print(sorted(late & sys.modules.keys()), file=sys.stderr)"
     )
     words = ["predict", str(tmp_path / "checkpoint"), str(tmp_path / "image.jpg")]

@@ -1,5 +1,5 @@
 """Entry point of `python -m vitrail`."""
 
-from .cli.main import main
+from .cli.program import program
 
-main()
+program()

@@ -16,7 +16,6 @@ from ..progress import Say
 from ..rewrites.base import Rewrite
 from .atomic import MANIFEST
 from .document import Stored
-from .hub import fetch
 from .native import read_file, read_folder
 from .origin import is_hub_id
 from .weights import is_pickle
@@ -105,6 +104,8 @@ def _read_model_folder(path: Path, architecture: str | None, facts: dict[str, An
 
 
 def _from_hub(repository: str, architecture: str | None, facts: dict[str, Any], say: Say) -> Stored:
+    from .hub import fetch
+
     folder, license = fetch(repository, say)
     stored = read(folder, architecture, facts, say)
     info = {**stored.info, "origin": repository, "license": stored.info.get("license") or license}

@@ -7,7 +7,6 @@ from ..models.fields import ModelConfig
 from ..models.texts import require_fits, text_fields, tokenizer_for
 from ..progress import Say, to_stderr
 from .contract import Checkpoint
-from .hub import fetch
 from .origin import is_hub_id
 
 
@@ -29,5 +28,7 @@ def load_tokenizer(source: str | Path, config: ModelConfig, *, say: Say = to_std
     fields = text_fields(config)
     path = Path(source)
     if not path.exists() and is_hub_id(str(source)):
+        from .hub import fetch  # it has the layouts of all families
+
         path, _ = fetch(str(source), say)
     return require_fits(read_tokenizer(path, fields.context_length), fields, str(source))

@@ -1,7 +1,7 @@
 """Runs samples through a Predictor: decoding in threads, full batches, results in order, bounded memory."""
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
@@ -14,6 +14,7 @@ from ..data.preprocess import Preprocess
 from ..engines.predictor import Predictor, stack
 from ..machine.facts import usable_cores
 from ..progress import Track, silent
+from .ahead import ahead
 
 _BATCHES_AHEAD = 2
 _MOST_THREADS = 8
@@ -44,7 +45,7 @@ class Outcomes:
 
 
 def stream(predictor: Predictor, samples: Sequence[Sample], *, progress: Track = silent) -> Iterator[Outcomes]:
-    """Yield the outcomes of all samples, in order.
+    """Yield the outcomes of all samples, in order; the next are computed while the caller uses the present ones.
 
     Every batch but the last has `predictor.batch_size` readable images; a few batches are in memory at a time.
 
@@ -53,6 +54,10 @@ def stream(predictor: Predictor, samples: Sequence[Sample], *, progress: Track =
         samples: the samples to read.
         progress: counts the samples.
     """
+    return ahead(_outcomes(predictor, samples, progress))
+
+
+def _outcomes(predictor: Predictor, samples: Sequence[Sample], progress: Track) -> Generator[Outcomes, None, None]:
     groups: deque[Outcomes] = deque()
 
     def batches() -> Iterator[Tensor]:
