@@ -1,7 +1,7 @@
 """The ONNX Runtime engine."""
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from ..errors import VitrailError
 from ..machine.facts import pick_device
@@ -30,9 +30,4 @@ class OnnxRuntimeEngine(GraphEngine):
         super().__init__(model, pick_device("cpu" if device == "auto" else device), torch.float32)
 
     def compile(self, program: Program, dtype: torch.dtype) -> Graph:
-        session = OnnxRuntimeGraph(to_onnx(program).SerializeToString(), cuda=self.device.type == "cuda")
-        return session if dtype == torch.float32 else lambda batch: session(_converted(batch))
-
-
-def _converted(batch: Tensor) -> Tensor:
-    return batch.float()
+        return OnnxRuntimeGraph(to_onnx(program).SerializeToString(), cuda=self.device.type == "cuda")

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -26,7 +27,7 @@ def import_onnxruntime() -> Any:
 
 
 class OnnxRuntimeGraph:
-    """A session that takes batches of any size.
+    """A session that takes batches of any size; integers are converted for a model that takes floats.
 
     Args:
         model: bytes or path of an ONNX model.
@@ -49,9 +50,13 @@ class OnnxRuntimeGraph:
         providers = [*(["CUDAExecutionProvider"] if cuda else []), "CPUExecutionProvider"]
         given = model if isinstance(model, bytes) else str(model)
         self.session = onnxruntime.InferenceSession(given, settings, providers=providers)
-        self.input_name = self.session.get_inputs()[0].name
+        taken = self.session.get_inputs()[0]
+        self.input_name = taken.name
+        self.takes_floats = taken.type == "tensor(float)"
         self.facts: dict[str, str] = dict(self.session.get_modelmeta().custom_metadata_map)
 
     def __call__(self, batch: Tensor) -> list[Tensor]:
-        found: list[Any] = self.session.run(None, {self.input_name: batch.contiguous().numpy()})
+        values = batch.contiguous().numpy()
+        given = values.astype(np.float32, copy=False) if self.takes_floats else values
+        found: list[Any] = self.session.run(None, {self.input_name: given})
         return [torch.from_numpy(array) for array in found]

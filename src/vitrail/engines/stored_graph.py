@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_unflatten, treespec_loads
+from torch.utils._pytree import TreeSpec, tree_unflatten, treespec_loads
 
 from ..machine.allocator import keep_freed_memory
 from ..machine.facts import PRECISIONS
@@ -32,7 +33,13 @@ class ModelGraph:
 
     def prediction(self, outputs: Sequence[Tensor]) -> Any:
         """The prediction of the graph's outputs: a tensor, or several in the type that the model gives."""
-        return tree_unflatten(list(outputs[:-1]), treespec_loads(self.structure))
+        return tree_unflatten(list(outputs[:-1]), _treespec(self.structure))
+
+
+@cache
+def _treespec(structure: str) -> TreeSpec:
+    """The pytree that `treespec_dumps` wrote: reading it takes as long as a third of a small model."""
+    return treespec_loads(structure)
 
 
 class StoredGraph:
@@ -48,17 +55,23 @@ class StoredGraph:
         keep_freed_memory()
         self.device = torch.device("cpu")
         self.precision = PRECISIONS[setting.precision]
+        self.setting = setting
         self.graph = graph
         self.embeds = OUTPUTS.index(output) == 1
-        self.run: OpenVINOGraph | OnnxRuntimeGraph
-        content = graph.content
-        if setting.engine == "openvino":
-            model = read_openvino(content) if isinstance(content, Path) else content.clone()
-            self.run = OpenVINOGraph(model, self.precision, streams=setting.streams)
-        else:
-            self.run = OnnxRuntimeGraph(content)
+        self.runs: dict[torch.dtype, OpenVINOGraph | OnnxRuntimeGraph] = {}
 
     def __call__(self, pixels: Tensor) -> Any:
         """Run the graph on values from 0 to 255 (B, C, H, W), uint8 or float32."""
-        outputs = self.run(pixels.detach().cpu().float())
+        given = pixels.detach().cpu()
+        # Not converted here: the threads of PyTorch that do so go on spinning, and take the cores from the graph's.
+        if given.dtype not in self.runs:
+            self.runs[given.dtype] = self._compiled(given.dtype)
+        outputs = self.runs[given.dtype](given)
         return outputs[-1] if self.embeds else self.graph.prediction(outputs)
+
+    def _compiled(self, dtype: torch.dtype) -> OpenVINOGraph | OnnxRuntimeGraph:
+        content = self.graph.content
+        if self.setting.engine != "openvino":
+            return OnnxRuntimeGraph(content)
+        model = read_openvino(content) if isinstance(content, Path) else content.clone()
+        return OpenVINOGraph(model, self.precision, streams=self.setting.streams, dtype=dtype)
