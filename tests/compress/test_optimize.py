@@ -16,11 +16,14 @@ from vitrail.compress.measure import Bench
 from vitrail.compress.optimize import Optimised, optimize
 from vitrail.compress.options import OptimizeOptions
 from vitrail.compress.page import files, summary
+from vitrail.data.learned_tokenizer import learn_tokenizer
 from vitrail.engines.choice import Setting, stored_choice
 from vitrail.engines.predictor import make_predictor
 from vitrail.engines.stored_graph import StoredGraph
 from vitrail.engines.torch_engine import TorchEngine
+from vitrail.engines.zero_shot import ZeroShotEngine, zero_shot_predictor
 from vitrail.errors import VitrailError
+from vitrail.models.compact_clip import CompactCLIPConfig
 from vitrail.pages.files import results_page
 from vitrail.rewrites.tokens import MergeTokens
 
@@ -124,6 +127,39 @@ def test_a_graph_with_several_outputs_is_stored_and_used(
     assert tree_structure(one) == tree_structure(other)
     for mine, its in zip(tree_leaves(one), tree_leaves(other), strict=True):
         torch.testing.assert_close(mine, its, rtol=1e-3, atol=1e-4)
+
+
+def test_the_images_of_a_model_of_images_and_texts(
+    tmp_path: Path, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = learn_tokenizer(["a red circle", "a blue square"] * 2)
+    config = CompactCLIPConfig(
+        image_size=16,
+        stem=((8,), (16,)),
+        embed_dim=16,
+        depth=1,
+        num_heads=2,
+        text_dim=16,
+        text_depth=1,
+        text_heads=2,
+        vocab_size=words.vocab_size,
+        context_length=words.context_length,
+    )
+    made = vitrail.Checkpoint(config.build(), (), vitrail.Preprocess(image_size=(16, 16)), tokenizer=words.to_json())
+    vitrail.save(made, tmp_path / "checkpoint")
+    only(monkeypatch, "torch", "openvino")
+    raced(monkeypatch, {"torch, float32": 1.2, "openvino, float32": 2.0})
+    found = optimize(tmp_path / "checkpoint", photos)
+    assert found.chosen is not None
+    assert found.chosen.name == "openvino, float32"
+    assert found.chosen.drop == 0
+    checkpoint, classes = vitrail.load(tmp_path / "checkpoint"), ("a red circle", "a blue square")
+    predictor = zero_shot_predictor(checkpoint, classes, engine="auto")
+    assert isinstance(predictor.engine, ZeroShotEngine)
+    assert isinstance(predictor.engine.vectors, StoredGraph)
+    plain = vitrail.predict(checkpoint, photos, classes=classes, engine="torch", precision="float32")
+    for mine, other in zip(vitrail.predict(checkpoint, photos, classes=classes), plain, strict=True):
+        assert dict(mine.classes) == pytest.approx(dict(other.classes), abs=1e-4)
 
 
 def test_a_choice_that_does_not_fit_is_named_and_not_used(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

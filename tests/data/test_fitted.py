@@ -53,9 +53,7 @@ def test_nearly_as_the_whole_image_and_with_its_size(size, stretch, turn, grey, 
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "MPO"])
-@pytest.mark.parametrize(
-    ("least", "part"), [(87, 8), (88, 2), (261, 2), (262, 1), (None, 1)]
-)
+@pytest.mark.parametrize(("least", "part"), [(87, 8), (88, 2), (261, 2), (262, 1), (None, 1)])
 def test_a_fraction_that_moves_no_pixel_much(kind: str, least: int | None, part: int):
     data = jpeg((1045, 1301), kind)  # 1/8 and 1/4 have 3 pixels too many
     image, whole = decode_sized(data, 3, strict=kind == "JPEG", least=least, then=unchanged)

@@ -87,6 +87,7 @@ def test_an_embedding_has_vectors_and_sentences():
     assert task.cells(first, (), 5) == ["1 0.5"]
     assert task.cells(task.failed("a.png", "broken"), (), 5) == [None]
     assert task.to_dict(first) == {"vector": [1, 0.5]}
+    assert task.answers(torch.tensor([[1.0, 0.0], [9.0, 1.0], [0.0, 2.0], [1.0, 2.0]]), ()) == [1, 0, 3, 2]
     source = Source("pets", ("cat",), (sample(0),), CLASSIFICATION)
     for fails in (
         lambda: task.match(source, NAMES),

@@ -121,7 +121,7 @@ class Bench:
     def changed(self, found: Any) -> float:
         """Share of the images whose prediction is another than that of the unmodified model."""
         names = output_names(self.checkpoint)
-        pairs = zip(self._predicted(found, names), self._predicted(self.expected, names), strict=True)
+        pairs = zip(self.task.answers(found, names), self.task.answers(self.expected, names), strict=True)
         return sum(mine != other for mine, other in pairs) / len(self.images.images if self.images else self.batch)
 
     def lost(self, found: Any) -> float:
@@ -157,14 +157,6 @@ class Bench:
         """The outputs of an engine for all images, joined by the task."""
         predictor = Predictor(engine, preprocess, self.task, output_names(self.checkpoint), batch_size=self.batch_size)  # type: ignore[arg-type]
         return together(list(predictor.outputs(self.batches())))
-
-    def _predicted(self, output: Any, names: tuple[str, ...]) -> list[Any]:
-        """What the user reads first of each prediction: the cells of its row, with numbers to two digits."""
-        decoded = self.task.decode(output, names, 1)
-        rows = [self.task.cells(each, names, 1) for each in decoded]
-        if any(isinstance(cell, str) for row in rows for cell in row):
-            return [[cell for cell in row if isinstance(cell, str)] for row in rows]
-        return [[float(f"{cell:.2g}") for cell in row if isinstance(cell, float)] for row in rows]
 
     def _quality(self, output: Any) -> float | None:
         if self.images is None or self.images.targets is None:

@@ -8,6 +8,7 @@ import torch
 from ..checkpoint.contract import Checkpoint, CheckpointLike, as_checkpoint
 from ..data.open import SourceLike
 from ..engines.choice import checkpoint_folder, machine_name
+from ..engines.setting import of_images
 from ..errors import VitrailError
 from ..progress import Say, Track, discard_message, silent
 from .decide import best, cautions
@@ -74,11 +75,12 @@ def optimize(
             "the result is stored in the folder of a checkpoint, and this one has none: save it to a folder first, "
             "with `vitrail convert CHECKPOINT -o FOLDER`"
         )
-    if len(found.model.config.pixels_shape) != 3 or len(found.config.example_inputs()) != 1:
+    run = of_images(found)
+    if len(run.config.pixels_shape) != 3 or len(run.config.example_inputs()) != 1:
         raise VitrailError("only models of images can be optimised: this one takes other inputs")
     with storing(folder):
-        images, notes = _test_images(found, source, options, progress)
-        search = Search(found, Bench(found, images, options.batch_size, options.device, options.seconds), options, say)
+        images, notes = _test_images(run, source, options, progress)
+        search = Search(run, Bench(run, images, options.batch_size, options.device, options.seconds), options, say)
         search.run()
         count = len(images.images) if images else 0
         chosen = best(search.outcomes, options.max_drop, count)

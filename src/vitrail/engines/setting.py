@@ -8,7 +8,7 @@ from ..checkpoint.atomic import read_manifest
 from ..checkpoint.contract import Checkpoint
 from ..checkpoint.fold_preprocess import fold_preprocess, keeping_values
 from ..data.preprocess import Preprocess
-from ..nn import EmbeddingModel
+from ..nn import DualEncoder, EmbeddingModel
 from ..rewrites.registry import rewrite
 from .choice import GRAPHS, Choice, Setting, stored_choice
 from .engine import Engine, make_engine
@@ -22,6 +22,14 @@ def prepared(checkpoint: Checkpoint, setting: Setting) -> Checkpoint:
     if setting.reduction is not None:
         checkpoint = replace(checkpoint, model=rewrite(checkpoint.model, setting.reduction))
     return fold_preprocess(checkpoint)
+
+
+def of_images(checkpoint: Checkpoint) -> Checkpoint:
+    """The part of a checkpoint that takes images: of a model of images and texts its image encoder, else all of it."""
+    model = checkpoint.model
+    if not isinstance(model, DualEncoder):
+        return checkpoint
+    return Checkpoint(model.image, (), checkpoint.preprocess, path=checkpoint.path)
 
 
 def run_setting(
@@ -45,7 +53,7 @@ def run_setting(
         from .stored_graph import OUTPUTS, StoredGraph
 
         return StoredGraph(setting, graph, OUTPUTS[vectors]), keeping_values(checkpoint.preprocess)
-    made = prepared(checkpoint, setting)
+    made = prepared(of_images(checkpoint), setting)
     model = EmbeddingModel(made.model) if vectors else made.model
     return make_engine(model, engine=setting.engine, device=device, precision=setting.precision), made.preprocess
 

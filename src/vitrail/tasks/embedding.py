@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Never
 
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
@@ -60,6 +61,11 @@ class Embedding(Task):
     ) -> Sequence[VectorPrediction]:
         """Return a vector for each image."""
         return [VectorPrediction(vector=vector) for vector in output.flatten(1)]
+
+    def answers(self, output: Float[Tensor, "B D"], names: Names) -> list[int]:
+        """For each image the one of the others whose vector is nearest, by cosine: what vectors are searched for."""
+        vectors = F.normalize(output.flatten(1), dim=1)
+        return (vectors @ vectors.t()).fill_diagonal_(-2).argmax(dim=1).tolist()
 
     def failed(self, path: str, error: str) -> VectorPrediction:
         return VectorPrediction(path=path, error=error)

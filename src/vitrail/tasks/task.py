@@ -161,6 +161,16 @@ class Task(ABC):
             top_k: number of classes, the most probable first; None for all. Tasks without classes ignore it.
         """
 
+    def answers(self, output: Any, names: Names) -> list[Any]:
+        """What a user reads first of each prediction, by which two ways to run a model are compared.
+
+        By default the words of its row in a table, or its numbers to two digits.
+        """
+        rows = [self.cells(each, names, 1) for each in self.decode(output, names, 1)]
+        if any(isinstance(cell, str) for row in rows for cell in row):
+            return [[cell for cell in row if isinstance(cell, str)] for row in rows]
+        return [[float(f"{cell:.2g}") for cell in row if isinstance(cell, float)] for row in rows]
+
     def decoded(self, output: Any) -> Any:
         """Tensors of the predictions for a batch: what an exported model returns. By default the output as it is.
 
