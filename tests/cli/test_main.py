@@ -257,3 +257,23 @@ def test_a_full_disk_is_a_sentence(capsys, monkeypatch):
     assert (
         "the disk is full: runs/a/model.safetensors. What was complete before is unchanged" in capsys.readouterr().err
     )
+
+
+@pytest.mark.parametrize(
+    ("words", "given", "expected"),
+    [
+        (["--version"], {}, {"GOMP_SPINCOUNT": "3000", "KMP_BLOCKTIME": "1"}),
+        (["--version"], {"GOMP_SPINCOUNT": "7"}, {"GOMP_SPINCOUNT": "7", "KMP_BLOCKTIME": "1"}),
+        (["--version"], {"OMP_WAIT_POLICY": "ACTIVE"}, {"OMP_WAIT_POLICY": "ACTIVE"}),
+        (["bench"], {}, {}),
+    ],
+)
+def test_threads_wait_briefly_unless_the_user_or_a_benchmark_says_otherwise(
+    words: list[str], given: dict[str, str], expected: dict[str, str], monkeypatch: pytest.MonkeyPatch
+):
+    environment = dict(given)
+    monkeypatch.setattr("vitrail.cli.main.os.environ", environment)
+    with pytest.raises(SystemExit):
+        main(words)
+    assert {name: value for name, value in environment.items() if name in {*expected, "OMP_WAIT_POLICY"}} == expected
+    assert (environment.keys() >= {"GOMP_SPINCOUNT"}) == ("GOMP_SPINCOUNT" in expected)

@@ -79,7 +79,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     interrupt."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     if words[:1] != ["bench"]:
-        os.environ.setdefault(*_PASSIVE)  # read when torch is imported, by the command's file
+        _wait_briefly()
     warnings.showwarning = _show_warning  # type: ignore[assignment]
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="surrogateescape")  # names of files that are not UTF-8, as their own bytes
@@ -113,10 +113,20 @@ def _terminable() -> Iterator[None]:
         signal.signal(signal.SIGTERM, former)
 
 
-_PASSIVE = "OMP_WAIT_POLICY", "PASSIVE"
-"""OpenMP's threads sleep while they wait for each other. By default they spin, and where other programs want the cores
-too, they spend their share of the time on that: a training step of 2 s took 14 s beside two busy programs, and as long
-as before without them (LOG.md)."""
+def _wait_briefly() -> None:
+    """Let OpenMP's threads spin for some microseconds while they wait for each other, and then sleep.
+
+    By default they spin for milliseconds, and where other programs want the cores too, they spend their share of the
+    time on that: 60 steps that take 5 s took 180 s beside two busy programs, and 25 s so. If they sleep at once, waking
+    them takes half of the time of a small model (LOG.md).
+    """
+    if "OMP_WAIT_POLICY" not in os.environ:
+        for name, value in _WAITING.items():
+            os.environ.setdefault(name, value)  # read when torch is imported, by the command's file
+
+
+_WAITING = {"GOMP_SPINCOUNT": "3000", "KMP_BLOCKTIME": "1"}
+"""Turns of GNU's OpenMP, and milliseconds of LLVM's and Intel's."""
 
 
 def _dispatch(words: list[str]) -> int:
