@@ -147,7 +147,9 @@ def test_images_that_do_not_fit_the_model_are_bad_files_of_a_study_too(capsys, f
 def damaged(tmp_path):
     """A model, a JPEG without its middle, and a TIFF without its end."""
     save(tiny_checkpoint(), tmp_path / "model")
-    noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8))
+    noise = Image.fromarray(
+        np.random.default_rng(0).integers(0, 256, (60, 60, 3), dtype=np.uint8)
+    )  # too small for a fraction
     jpeg, tiff = io.BytesIO(), io.BytesIO()
     noise.save(jpeg, "JPEG", quality=90)
     noise.save(tiff, "TIFF", compression="tiff_lzw")

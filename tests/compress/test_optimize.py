@@ -123,6 +123,10 @@ def test_a_graph_with_several_outputs_is_stored_and_used(
     )
     assert isinstance(fast.engine, StoredGraph)
     batches = [torch.randint(0, 256, (3, 3, 32, 32), dtype=torch.uint8)]
+    for mine, its in zip(
+        *(tree_leaves(fast.engine(values)) for values in (batches[0], batches[0].float())), strict=True
+    ):
+        torch.testing.assert_close(mine, its, rtol=1e-5, atol=1e-5)
     (one,), (other,) = (list(predictor.outputs(batches)) for predictor in (fast, plain))
     assert tree_structure(one) == tree_structure(other)
     for mine, its in zip(tree_leaves(one), tree_leaves(other), strict=True):

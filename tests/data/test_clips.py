@@ -10,7 +10,7 @@ from clip_files import left_edges, moving_square, write_animation, write_array, 
 from PIL import Image
 
 from vitrail.data.clip_source import clip_at
-from vitrail.data.clips import decode_clip, inspect_clip
+from vitrail.data.clips import decode_clip, decode_clip_sized, inspect_clip
 from vitrail.data.decode import BadImage
 from vitrail.data.frame_folder import FramesAt, missing_frames
 from vitrail.data.open import Sample, read_image
@@ -200,3 +200,13 @@ def test_clips_in_memory_that_are_none():
         preprocess(CLIP[0])
     with pytest.raises(BadImage, match="but the model takes clips"):
         preprocess(Image.fromarray(CLIP[0]))
+
+
+@pytest.mark.parametrize("suffix", [".webp", ".png"])
+def test_the_size_of_a_turned_animation_is_that_of_its_frames(suffix: str, tmp_path: Path):
+    random, exif = np.random.default_rng(0), Image.Exif()
+    exif[0x0112] = 6
+    first, *rest = (Image.fromarray(random.integers(0, 256, (12, 20, 3), dtype=np.uint8)) for _ in range(3))
+    first.save(tmp_path / f"a{suffix}", save_all=True, append_images=rest, exif=exif)
+    clip, size = decode_clip_sized((tmp_path / f"a{suffix}").read_bytes(), then=lambda clip: clip)
+    assert tuple(clip.shape[-2:]) == size == (20, 12)

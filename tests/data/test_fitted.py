@@ -1,5 +1,8 @@
 """Large JPEGs, which are decoded at a fraction of their size; the oracle is the resize of the whole image."""
 
+import struct
+import subprocess
+import sys
 from io import BytesIO
 from pathlib import Path
 
@@ -9,6 +12,7 @@ import torch
 from PIL import Image
 
 from vitrail.data.decode import BadImage, decode, decode_sized, unchanged
+from vitrail.data.decoding_limits import DECODING
 from vitrail.data.fitted import read_fitted
 from vitrail.data.preprocess import Preprocess
 from vitrail.data.samples import FileAt, Sample
@@ -80,3 +84,45 @@ def test_damage_is_found_at_any_size(tmp_path: Path):
 
 def test_clips_are_decoded_whole():
     assert Preprocess(image_size=(48, 48), frames=4).enough is None
+
+
+def lossless(side: int, channels: int) -> bytes:
+    """A lossless JPEG (SOF3) whose values are all 128: each differs by 0 from the one before, a single bit."""
+    names = b"RGB"[:channels] if channels == 3 else b"\1"
+    table = b"\xff\xc4" + struct.pack(">HB", 20, 0) + bytes([1] + [0] * 15) + b"\0"
+    frame = b"\xff\xc3" + struct.pack(">HBHHB", 8 + 3 * channels, 8, side, side, channels)
+    frame += b"".join(bytes([name, 0x11, 0]) for name in names)
+    scan = b"\xff\xda" + struct.pack(">HB", 6 + 2 * channels, channels) + b"".join(bytes([name, 0]) for name in names)
+    return b"\xff\xd8" + table + frame + scan + b"\1\0\0" + bytes(side * side * channels // 8) + b"\xff\xd9"
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("filled", [False, True])
+def test_a_lossless_jpeg_has_no_fractions(channels: int, filled: bool, tmp_path: Path):
+    """In a process of its own: libjpeg wrote beyond its memory."""
+    data = lossless(512, channels)
+    (tmp_path / "a.jpg").write_bytes(data[:2] + b"\xff\xff" * filled + data[2:])
+    code = (
+        "import sys; from pathlib import Path; from vitrail.data.decode import decode\n"
+        "image = decode(Path(sys.argv[1]).read_bytes(), 3, strict=sys.argv[2] == 'strict', least=32)\n"
+        "print(tuple(image.shape), image.unique().tolist())"
+    )
+    for strict in ("strict", "lenient"):
+        words = [sys.executable, "-c", code, str(tmp_path / "a.jpg"), strict]
+        ran = subprocess.run(words, capture_output=True, text=True, check=False)
+        assert ran.stdout.strip() == "(3, 512, 512) [128]", ran.stderr
+
+
+def test_progressive_files_reserve_memory_for_the_whole(monkeypatch: pytest.MonkeyPatch):
+    costs = []
+    real = DECODING.reserved
+    monkeypatch.setattr(DECODING, "reserved", lambda cost: costs.append(cost) or real(cost))
+    for progressive in (False, True):
+        file = BytesIO()
+        Image.new("RGB", (1600, 1600)).save(file, "JPEG", progressive=progressive)
+        decode(file.getvalue(), 3, least=100)
+    assert costs[1] - costs[0] == 2 * 3 * 1600 * 1600
+
+
+def test_values_that_are_not_averaged_need_the_whole():
+    assert Preprocess(image_size=(48, 48), interpolation="nearest").enough is None

@@ -87,7 +87,10 @@ def test_an_embedding_has_vectors_and_sentences():
     assert task.cells(first, (), 5) == ["1 0.5"]
     assert task.cells(task.failed("a.png", "broken"), (), 5) == [None]
     assert task.to_dict(first) == {"vector": [1, 0.5]}
-    assert task.answers(torch.tensor([[1.0, 0.0], [9.0, 1.0], [0.0, 2.0], [1.0, 2.0]]), ()) == [1, 0, 3, 2]
+    assert task.answers(torch.tensor([[1.0, 0.5], [2.0, 3.0]]), ()) == [["1 0.5"], ["2 3"]]
+    angles = torch.tensor([0.0, 0.1, 1.0, 1.2, 2.0, 2.1, 3.0, 3.2, 4.0, 4.1])
+    vectors = torch.stack([angles.cos(), angles.sin()], dim=1) * torch.arange(1, 11)[:, None]
+    assert task.answers(vectors, ()) == [1, 0, 3, 2, 5, 4, 7, 6, 9, 8]
     source = Source("pets", ("cat",), (sample(0),), CLASSIFICATION)
     for fails in (
         lambda: task.match(source, NAMES),

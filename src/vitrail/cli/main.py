@@ -114,11 +114,11 @@ def _terminable() -> Iterator[None]:
 
 
 def _wait_briefly() -> None:
-    """Let OpenMP's threads spin for some microseconds while they wait for each other, and then sleep.
+    """Let OpenMP's threads spin for a moment while they wait for each other, and then sleep.
 
-    By default they spin for milliseconds, and where other programs want the cores too, they spend their share of the
-    time on that: 60 steps that take 5 s took 180 s beside two busy programs, and 25 s so. If they sleep at once, waking
-    them takes half of the time of a small model (LOG.md).
+    By default they spin for milliseconds, and where other programs want the cores too, they may spend their share of
+    the time on that: 60 training steps beside two busy programs took 30 to 185 s, and 27 to 30 s so. If they sleep at
+    once, waking them takes half of the time of a small model on idle cores (LOG.md).
     """
     if "OMP_WAIT_POLICY" not in os.environ:
         for name, value in _WAITING.items():

@@ -75,12 +75,12 @@ def optimize(
             "the result is stored in the folder of a checkpoint, and this one has none: save it to a folder first, "
             "with `vitrail convert CHECKPOINT -o FOLDER`"
         )
-    run = of_images(found)
-    if len(run.config.pixels_shape) != 3 or len(run.config.example_inputs()) != 1:
+    part = of_images(found)
+    if len(part.config.pixels_shape) != 3 or len(part.config.example_inputs()) != 1:
         raise VitrailError("only models of images can be optimised: this one takes other inputs")
     with storing(folder):
-        images, notes = _test_images(run, source, options, progress)
-        search = Search(run, Bench(run, images, options.batch_size, options.device, options.seconds), options, say)
+        images, notes = _test_images(part, source, options, progress)
+        search = Search(part, Bench(part, images, options.batch_size, options.device, options.seconds), options, say)
         search.run()
         count = len(images.images) if images else 0
         chosen = best(search.outcomes, options.max_drop, count)

@@ -28,6 +28,7 @@ from .decoding_limits import DECODING, TimedFile
 from .frame_folder import is_joined, split_frames
 from .memory import shrink
 from .opened_clip import OpenedClip
+from .orientation import turned_size
 from .quiet import quiet
 from .spaced import spaced
 
@@ -199,4 +200,4 @@ def _animation(image: Image.Image) -> OpenedClip:
             image.seek(index)
             yield from_pil(image.copy())
 
-    return OpenedClip(getattr(image, "n_frames", 1), (image.height, image.width), frames)
+    return OpenedClip(getattr(image, "n_frames", 1), turned_size(image), frames)

@@ -17,6 +17,11 @@ _MOST_DEFLATED = 1040
 """A byte stands for at most 1,032 (zlib's documentation), and a few less for the rows' own bytes."""
 _MOST_SCANS = 20
 """Passes over an image of the largest size that a progressive JPEG may ask for: a small file can ask for hours."""
+_LOSSLESS = (0xC3, 0xC7, 0xCB, 0xCF)
+_NO_FRAME = (0xC4, 0xC8, 0xCC)
+"""Markers of a JPEG from 0xC0 to 0xCF that do not begin a frame."""
+_NO_LENGTH = (0x01, *range(0xD0, 0xD9))
+"""Markers without a segment behind them."""
 _DAMAGE = ("Corrupt JPEG data", "Premature end", "Inconsistent progression", "Unsupported marker", "Bogus")
 """Beginnings of libjpeg's warnings about lost data, and of errors that libtiff passes over.
 
@@ -71,6 +76,24 @@ def check_scans(data: bytes, pixels: int, max_pixels: int) -> None:
         raise RefusedError(f"too slow to decode: {scans:,} scans of {pixels:,} pixels")
 
 
+def is_lossless(data: bytes) -> bool:
+    """Whether a JPEG is lossless: such a one has no fractions, and libjpeg writes beyond their memory."""
+    place = 2
+    while 0 <= place < len(data) - 3:
+        kind = data[place + 1]
+        if data[place] != 0xFF:  # decoders skip to the next marker
+            place = data.find(b"\xff", place)
+        elif kind == 0xFF:
+            place += 1
+        elif 0xC0 <= kind <= 0xCF and kind not in _NO_FRAME:
+            return kind in _LOSSLESS
+        elif kind in _NO_LENGTH:
+            place += 2
+        else:
+            place += 2 + int.from_bytes(data[place + 2 : place + 4], "big")
+    return False
+
+
 def check_jpeg(data: bytes) -> None:
     """Decode a JPEG at an eighth of its size and turn libjpeg's warnings about its data into errors.
 
@@ -85,7 +108,8 @@ def check_jpeg(data: bytes) -> None:
         raise RefusedError("a JPEG is checked for damage by simplejpeg: pip install simplejpeg") from error
     try:
         ink = simplejpeg.decode_jpeg_header(data)[2] in ("CMYK", "YCCK")
-        simplejpeg.decode_jpeg(data, "CMYK" if ink else "GRAY", min_height=1, min_width=1, min_factor=8)
+        eighth = {} if is_lossless(data) else {"min_height": 1, "min_width": 1, "min_factor": 8}
+        simplejpeg.decode_jpeg(data, "CMYK" if ink else "GRAY", **eighth)
     except ValueError as error:
         if str(error).startswith(_DAMAGE):
             raise RefusedError(f"damaged ({error})") from error

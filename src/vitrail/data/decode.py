@@ -56,7 +56,7 @@ from torch import Tensor
 from ..errors import VitrailError
 from .bands import RefusedError, fit_bands, from_npy, scale_bands
 from .camera import is_heif, open_heif, raw_kind, raw_refused
-from .damage import ICON_MAGIC, JPEG_MAGIC, PNG_MAGIC, check_icon, check_jpeg, check_png, check_scans
+from .damage import ICON_MAGIC, JPEG_MAGIC, PNG_MAGIC, check_icon, check_jpeg, check_png, check_scans, is_lossless
 from .decoding_faults import MAX_PIXELS, fault, too_large
 from .decoding_limits import DECODING, TimedFile
 from .jpeg import sound_jpeg
@@ -131,8 +131,8 @@ def decode(
         channels: number of channels to convert to; None: its own.
         name: name of the file in messages.
         strict: also refuse damage that decoders pass over.
-        least: shorter side in pixels that is enough: a JPEG that is at least twice as large is decoded at 1/2, 1/4 or
-            1/8 of its size, which takes less time and memory; None: the whole size.
+        least: shorter side in pixels that is enough: a JPEG that is at least twice as large may be decoded at 1/2, 1/4
+            or 1/8 of its size, which takes less time and memory; None: the whole size.
         then: applied to the image while its memory is reserved, such as `Preprocess.fit`; its result is returned.
 
     Raises:
@@ -209,8 +209,10 @@ def _open(data: bytes, strict: bool, least: int | None) -> _Opened:
 
 def _open_jpeg(data: bytes, image: Image.Image, strict: bool, least: int | None) -> _Opened:
     check_scans(data, _pixels(image), MAX_PIXELS)
-    part = _part(image, least)
+    part = 1 if is_lossless(data) else _part(image, least)
     whole = turned_size(image) if part > 1 else None
+    # A progressive file is held as a whole, two bytes for each coefficient.
+    held = 2 * len(image.getbands()) * _pixels(image) if "progressive" in image.info else 0
     if part > 1:
         image.draft(image.mode, (image.width // part, image.height // part))
     opened = _of_pillow(image)
@@ -223,7 +225,7 @@ def _open_jpeg(data: bytes, image: Image.Image, strict: bool, least: int | None)
             check_jpeg(data)
         return decoded
 
-    return opened._replace(read=read, whole=whole)
+    return opened._replace(cost=opened.cost + held, read=read, whole=whole)
 
 
 def _part(image: Image.Image, least: int | None) -> int:

@@ -107,10 +107,11 @@ class Preprocess:
     def enough(self) -> int | None:
         """Shorter side of an image in pixels from which `fit` gives nearly what it gives of a larger one, see `decode`.
 
-        It is twice that of the resized image, so that the resize still averages, and values differ by a few of 255
-        where there are edges. None for clips, whose frames are decoded as a whole.
+        It is twice that of the resized image, so that the resize still averages: values of photographs differ by 0.3 of
+        255 on average, those of line drawings and texts by up to 4. None for interpolation without averages, and for
+        clips, whose frames are decoded as a whole.
         """
-        return None if self.frames is not None else 2 * max(self._least)
+        return None if self.frames is not None or self.interpolation == "nearest" else 2 * max(self._least)
 
     @property
     def _least(self) -> tuple[int, int]:

@@ -29,7 +29,7 @@ def of_images(checkpoint: Checkpoint) -> Checkpoint:
     model = checkpoint.model
     if not isinstance(model, DualEncoder):
         return checkpoint
-    return Checkpoint(model.image, (), checkpoint.preprocess, path=checkpoint.path)
+    return replace(checkpoint, model=model.image, class_names=(), tokenizer=None)
 
 
 def run_setting(

@@ -58,18 +58,19 @@ class StoredGraph:
         self.setting = setting
         self.graph = graph
         self.embeds = OUTPUTS.index(output) == 1
-        self.runs: dict[torch.dtype, OpenVINOGraph | OnnxRuntimeGraph] = {}
+        self.runs = {torch.uint8: self._opened(torch.uint8)}
 
     def __call__(self, pixels: Tensor) -> Any:
         """Run the graph on values from 0 to 255 (B, C, H, W), uint8 or float32."""
         given = pixels.detach().cpu()
         # Not converted here: the threads of PyTorch that do so go on spinning, and take the cores from the graph's.
         if given.dtype not in self.runs:
-            self.runs[given.dtype] = self._compiled(given.dtype)
+            takes_any = self.setting.engine != "openvino"
+            self.runs[given.dtype] = self.runs[torch.uint8] if takes_any else self._opened(given.dtype)
         outputs = self.runs[given.dtype](given)
         return outputs[-1] if self.embeds else self.graph.prediction(outputs)
 
-    def _compiled(self, dtype: torch.dtype) -> OpenVINOGraph | OnnxRuntimeGraph:
+    def _opened(self, dtype: torch.dtype) -> OpenVINOGraph | OnnxRuntimeGraph:
         content = self.graph.content
         if self.setting.engine != "openvino":
             return OnnxRuntimeGraph(content)

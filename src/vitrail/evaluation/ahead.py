@@ -13,19 +13,23 @@ _END: Any = object()
 def ahead(items: Generator[T, None, None]) -> Iterator[T]:
     """Yield the same items; the next one is made in a thread, which has the context variables of the caller.
 
-    A consumer that stops early waits for the item that is being made, and `items` is closed.
+    The first is made in the thread of the caller, so that a compilation before it can be interrupted. A consumer that
+    stops early waits for the item that is being made, and `items` is closed.
     """
     context = copy_context()
 
     def following() -> T:
         return context.run(next, items, _END)
 
-    with ThreadPoolExecutor(1, "vitrail-ahead") as thread:
-        try:
+    thread = ThreadPoolExecutor(1, "vitrail-ahead")
+    try:
+        item = following()
+        while item is not _END:
             coming = thread.submit(following)
-            while (item := coming.result()) is not _END:
-                coming = thread.submit(following)
-                yield item
-        finally:
+            yield item
+            item = coming.result()
+    finally:
+        try:
             thread.shutdown()
+        finally:
             items.close()

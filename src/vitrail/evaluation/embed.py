@@ -24,6 +24,8 @@ from .predict import NamedImages, Spec, named_images
 from .stream import stream
 
 IMAGES_PER_PART = 4096
+DECODING_RULES = 2
+"""Increased if images are decoded or resized in another way, so that a folder is not continued with other vectors."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +145,7 @@ def write_embeddings(
             "engine": running.way,
             "precision": str(predictor.engine.precision).removeprefix("torch."),
             "width": width,
+            "decoding": DECODING_RULES,
             **({} if strict else {"strict": strict}),
         },
         images_per_part=images_per_part,

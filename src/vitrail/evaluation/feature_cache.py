@@ -23,7 +23,7 @@ from ..progress import Track, silent
 from ..tables import complete_file
 from .stream import stream
 
-VERSION = 1
+VERSION = 2
 """Increased if features are computed in another way, so that older entries are not used."""
 
 MOST_BYTES = 2 * 2**30

@@ -54,7 +54,9 @@ def stream(predictor: Predictor, samples: Sequence[Sample], *, progress: Track =
         samples: the samples to read.
         progress: counts the samples.
     """
-    return ahead(_outcomes(predictor, samples, progress))
+    outcomes = _outcomes(predictor, samples, progress)
+    # A GPU computes while the program goes on, and its graphs belong to a thread.
+    return ahead(outcomes) if predictor.engine.device.type == "cpu" else outcomes
 
 
 def _outcomes(predictor: Predictor, samples: Sequence[Sample], progress: Track) -> Generator[Outcomes, None, None]:

@@ -65,9 +65,16 @@ def fitted_images(
         split=split,
         run=path_of(checkpoint),
         strict=strict,
-        least=max((one.preprocess.enough or 0 for one in watched), default=0) or None,
+        least=_enough(watched),
         frames=preprocess.frames,
     )
+
+
+def _enough(watched: Sequence[Watched]) -> int | None:
+    """Shorter side that is enough for all models; None if one needs the whole image."""
+    sides = [one.preprocess.enough for one in watched]
+    known = [side for side in sides if side is not None]
+    return max(known) if len(known) == len(sides) else None
 
 
 def chosen_methods(names: Sequence[str], default: Iterable[str]) -> dict[str, Attribution]:
