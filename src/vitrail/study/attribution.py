@@ -9,8 +9,9 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from ..checkpoint.contract import Checkpoint
+from ..data.fitted import read_fitted
 from ..data.masks import mask_files, missing_mask, read_mask
-from ..data.open import BadFile, Sample, SourceLike, open_source, read_image
+from ..data.open import BadFile, Sample, SourceLike, open_source
 from ..data.preprocess import Preprocess
 from ..data.seeds import derive, permutation
 from ..engines.precision import on_device, reduced_precision
@@ -134,20 +135,22 @@ def _batches(
     starts = range(0, len(samples), batch_size)
     for start in progress(starts, len(starts), "read"):
         some = samples[start : start + batch_size]
-        images = [read_image(sample, preprocess.channels) for sample in some]
-        pixels = on_device(torch.stack([preprocess(image) for image in images]), device)
+        read = [read_fitted(sample, preprocess) for sample in some]
+        pixels = on_device(torch.stack([preprocess.normalise(fitted.image) for fitted in read]), device)
         classes = torch.tensor([sample.labels[0] for sample in some]).to(device)
         masks = None
         if files is not None:
-            pairs = zip(some, images, strict=True)
-            masks = torch.stack([_mask(sample, image, files, preprocess) for sample, image in pairs]).to(device)
+            pairs = zip(some, read, strict=True)
+            masks = torch.stack([_mask(sample, fitted.size, files, preprocess) for sample, fitted in pairs]).to(device)
         yield ImageBatch(pixels, classes, masks)
 
 
-def _mask(sample: Sample, image: Tensor, files: Mapping[str, Path], preprocess: Preprocess) -> Bool[Tensor, "H W"]:
+def _mask(
+    sample: Sample, size: tuple[int, int], files: Mapping[str, Path], preprocess: Preprocess
+) -> Bool[Tensor, "H W"]:
     if sample.name not in files:
         return torch.zeros(preprocess.image_size, dtype=torch.bool)
-    return read_mask(sample, files[sample.name], (image.shape[1], image.shape[2]), preprocess)
+    return read_mask(sample, files[sample.name], size, preprocess)
 
 
 def _about_masks(batches: Sequence[ImageBatch], missing: int) -> str:
