@@ -56,10 +56,10 @@ from torch import Tensor
 from ..errors import VitrailError
 from .bands import RefusedError, fit_bands, from_npy, scale_bands
 from .camera import is_heif, open_heif, raw_kind, raw_refused
-from .damage import ICON_MAGIC, JPEG_MAGIC, PNG_MAGIC, check_icon, check_jpeg, check_png, check_scans, is_lossless
+from .damage import ICON_MAGIC, JPEG_MAGIC, PNG_MAGIC, check_icon, check_jpeg, check_png, check_scans
 from .decoding_faults import MAX_PIXELS, fault, too_large
 from .decoding_limits import DECODING, TimedFile
-from .jpeg import sound_jpeg
+from .jpeg import largest_part, sound_jpeg
 from .orientation import turned_size, upright
 from .quiet import quiet
 from .tiff import TIFF_MAGIC, Tiff, decode_bands, inverted, read_structure
@@ -72,8 +72,6 @@ _FORMATS = (
     "JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF", "JPEG2000", "MPO", "ICO", "TGA",
     "PCX", "DIB", "SGI",
 )  # fmt: skip
-_PARTS = (8, 4, 2)
-"""Sides of a JPEG that is decoded at a fraction of its size are 1/8, 1/4 or 1/2 of its own."""
 _LARGE = 2**24
 """Pixels from which memory counts more than speed."""
 _BYTES_PER_PIXEL, _BYTES_PER_VALUE = 16, 24
@@ -209,7 +207,7 @@ def _open(data: bytes, strict: bool, least: int | None) -> _Opened:
 
 def _open_jpeg(data: bytes, image: Image.Image, strict: bool, least: int | None) -> _Opened:
     check_scans(data, _pixels(image), MAX_PIXELS)
-    part = 1 if is_lossless(data) else _part(image, least)
+    part = largest_part(data, image, least)
     whole = turned_size(image) if part > 1 else None
     # A progressive file is held as a whole, two bytes for each coefficient.
     held = 2 * len(image.getbands()) * _pixels(image) if "progressive" in image.info else 0
@@ -226,19 +224,6 @@ def _open_jpeg(data: bytes, image: Image.Image, strict: bool, least: int | None)
         return decoded
 
     return opened._replace(cost=opened.cost + held, read=read, whole=whole)
-
-
-def _part(image: Image.Image, least: int | None) -> int:
-    """The largest of 8, 4, 2 and 1 by which the shorter side can be divided and still is at least `least`.
-
-    Sides that it does not divide are rounded up: the last row or column is a part of a pixel, and the others are moved,
-    at the far edge by at most a quarter of a pixel of an image of `least` pixels.
-    """
-    if least is None or image.format not in ("JPEG", "MPO"):
-        return 1
-    side = min(image.size)
-    excess = {part: max(-length % part for length in image.size) for part in _PARTS}
-    return next((part for part in _PARTS if side >= part * least and side >= 4 * excess[part] * least), 1)
 
 
 def _open_tiff(data: bytes, strict: bool) -> _Opened:
