@@ -12,6 +12,7 @@ from ..plain import short
 from ..typed import build
 from .base import Rewrite
 from .fold import FoldBatchNorm, FoldLayerScale
+from .heads import DropHeads
 from .lora import LoRA, MergeLoRA, merged_state
 from .norm_affine import FoldNormAffine
 from .positions import BakePositions
@@ -24,6 +25,7 @@ ModelT = TypeVar("ModelT", bound=BaseVisionModel)
 
 REWRITES: dict[str, type[Rewrite]] = {
     "bake_positions": BakePositions,
+    "drop_heads": DropHeads,
     "fold_batch_norm": FoldBatchNorm,
     "fold_layer_scale": FoldLayerScale,
     "fold_norm_affine": FoldNormAffine,
