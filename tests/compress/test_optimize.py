@@ -316,3 +316,8 @@ def test_a_search_without_time_keeps_an_earlier_choice(folder: Path, monkeypatch
     found = optimize(folder, options=OptimizeOptions(minutes=1e-9))
     assert (found.chosen, found.stored) == (None, None)
     assert stored_choice(vitrail.load(folder)) is not None
+
+
+def test_of_few_patches_each_reduction_is_tried_once() -> None:
+    found = candidates.reductions(4)
+    assert len(found) == len(set(found))

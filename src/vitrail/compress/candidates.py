@@ -71,5 +71,6 @@ def with_streams(setting: Setting) -> list[Setting]:
 
 def reductions(patches: int) -> list[Rewrite]:
     """Reductions of the tokens of a model with this many patches."""
-    merged = [MergeTokens(r=max(1, round(share * patches))) for share in _SHARES]
+    counts = dict.fromkeys(max(1, round(share * patches)) for share in _SHARES)  # of few patches, shares are the same
+    merged = [MergeTokens(r=count) for count in counts]
     return [*merged, *(FuseTokens(keep=keep) for keep in _KEEPS), *(PruneTokens(keep=keep) for keep in _KEEPS[:1])]
