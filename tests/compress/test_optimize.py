@@ -61,7 +61,7 @@ def raced(monkeypatch: pytest.MonkeyPatch, speeds: Mapping[str, float]) -> None:
     def known(bench: object, setting: Setting, *rest: object) -> object:
         monkeypatch.setattr(
             "vitrail.compress.measure.race",
-            lambda runners, device, seconds: {"unmodified": 1.0, "setting": 1 / speeds.get(str(setting), 0.5)},
+            lambda runners, device, **options: {"unmodified": 1.0, "setting": 1 / speeds.get(str(setting), 0.5)},
         )
         return MEASURED(bench, setting, *rest)  # type: ignore[arg-type]
 

@@ -77,6 +77,8 @@ def test_heads_of_several_layers_are_saved_and_exported(seeded: None, tmp_path: 
     ("heads", "message"),
     [
         ((), "no heads are named"),
+        (((0,),), r"\(0,\) is not a \(layer, head\) pair"),
+        (((0, 1.0),), "pair of whole numbers"),
         (((2, 0),), "there is no layer 2: the model has 2"),
         (((-1, 0),), "there is no layer -1"),
         (((0, 4),), "layer 0 has no head 4: it has 4, from 0"),

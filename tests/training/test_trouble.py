@@ -249,21 +249,31 @@ def test_runs_of_earlier_versions_have_no_digests(run: RunFolder) -> None:
     run.require_unchanged()
 
 
-def test_sigterm_before_the_first_step_leaves_nothing(
-    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_before_the_first_step_leaves_nothing(
+    number: signal.Signals, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    former = signal.getsignal(signal.SIGTERM)
-    monkeypatch.setattr("vitrail.training.run.fix_steps", lambda *details: os.kill(os.getpid(), signal.SIGTERM))
-    with pytest.raises(KeyboardInterrupt, match="stopped by SIGTERM"), _terminable():
+    former = signal.getsignal(number)
+    monkeypatch.setattr("vitrail.training.run.fix_steps", lambda *details: os.kill(os.getpid(), number))
+    with pytest.raises(KeyboardInterrupt, match=f"stopped by {number.name}"), _terminable():
         train(source, QUICK, out=tmp_path / "runs" / "x")
     assert not list(tmp_path.iterdir())
-    assert signal.getsignal(signal.SIGTERM) == former
+    assert signal.getsignal(number) == former
+
+
+def test_a_hangup_that_nohup_ignores_is_ignored() -> None:
+    former = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with _terminable():
+            os.kill(os.getpid(), signal.SIGHUP)
+    finally:
+        signal.signal(signal.SIGHUP, former)
 
 
 def test_workers_die_of_sigterm_in_silence(source: Path) -> None:
     from vitrail.data.loader import _settle_worker
 
-    former = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    former = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     threads = torch.get_num_threads()
     try:
         signal.signal(signal.SIGTERM, lambda *details: None)

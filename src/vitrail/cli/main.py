@@ -98,7 +98,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 @contextmanager
 def _terminable() -> Iterator[None]:
-    """Context manager in which SIGTERM raises KeyboardInterrupt, so that temporary files are removed."""
+    """Context manager in which SIGTERM, and SIGHUP of a closed terminal, raise KeyboardInterrupt, so that temporary
+    files are removed."""
 
     def stop(number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt(f"stopped by {signal.Signals(number).name}")
@@ -106,11 +107,18 @@ def _terminable() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():  # Python lets only that one handle signals
         yield
         return
-    former = signal.signal(signal.SIGTERM, stop)
+    former = {number: signal.getsignal(number) for number in _ENDS}
+    ours = [number for number, handler in former.items() if handler is not signal.SIG_IGN]  # nohup ignores SIGHUP
+    for number in ours:
+        signal.signal(number, stop)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, former)
+        for number in ours:
+            signal.signal(number, former[number])
+
+
+_ENDS = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]  # Windows has no SIGHUP
 
 
 def _wait_briefly() -> None:

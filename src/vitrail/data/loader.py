@@ -264,8 +264,10 @@ def _as_it_is(image: Tensor) -> Tensor:
 def _settle_worker(workers: int, alone: AbstractContextManager[Any], worker: int) -> None:
     DECODING.share(workers, alone)
     torch.set_num_threads(1)
-    # Ctrl-C reaches the whole process group; the main process saves and then ends its workers.
+    # Ctrl-C and a closed terminal reach the whole process group; the main process saves and then ends its workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if hasattr(signal, "SIGHUP"):  # not on Windows
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # the main process ends its workers by it, without a traceback
 
 

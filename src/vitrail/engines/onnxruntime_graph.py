@@ -46,6 +46,8 @@ class OnnxRuntimeGraph:
             raise VitrailError("this ONNX Runtime has no CUDA: pip install onnxruntime-gpu, or use --device cpu")
         settings = onnxruntime.SessionOptions()
         settings.intra_op_num_threads = usable_cores()
+        # By default its threads go on spinning after a call, and take the cores from whatever runs next.
+        settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
         settings.log_severity_level = _WARNINGS_OFF
         providers = [*(["CUDAExecutionProvider"] if cuda else []), "CPUExecutionProvider"]
         given = model if isinstance(model, bytes) else str(model)

@@ -29,10 +29,16 @@ class Spread:
 
 
 def race(
-    runners: Mapping[str, Runner], device: torch.device, *, seconds: float, least: int = 3, most: int = 100
+    runners: Mapping[str, Runner],
+    device: torch.device,
+    *,
+    seconds: float,
+    least: int = 3,
+    most: int = 100,
+    pause: float = 0.0,
 ) -> dict[str, float]:
     """Median seconds of each runner, see `race_times`."""
-    times = race_times(runners, device, seconds=seconds, least=least, most=most)
+    times = race_times(runners, device, seconds=seconds, least=least, most=most, pause=pause)
     return {name: median(measured) for name, measured in times.items()}
 
 

@@ -43,8 +43,10 @@ class DropHeads(Rewrite):
     def __call__(self, model: nn.Module) -> None:
         layers = [module for module in model.modules() if isinstance(module, MultiHeadAttention)]
         dropped: dict[int, set[int]] = defaultdict(set)
-        for layer, head in self.heads:
-            dropped[layer].add(head)
+        for pair in self.heads:
+            if not isinstance(pair, tuple) or [type(number) for number in pair] != [int, int]:
+                raise VitrailError(f"{pair!r} is not a (layer, head) pair of whole numbers: write ((0, 2), (3, 1))")
+            dropped[pair[0]].add(pair[1])
         if not dropped:
             raise VitrailError("no heads are named: give (layer, head) pairs")
         shared = any(isinstance(module, SharedBiasEncoder) for module in model.modules())
@@ -72,8 +74,8 @@ def _check(attention: MultiHeadAttention, layer: int, heads: set[int], shared_bi
     )
     if not apart or any(parametrize.is_parametrized(part) for part in (attention.qkv, attention.project)):
         raise VitrailError(
-            f"heads of layer {layer} cannot be removed: they share parts, such as a bias of the scores, or have LoRA; "
-            "choose another layer, or merge LoRA first"
+            f"heads of layer {layer} cannot be removed: they share parts, such as a bias of the scores, or another "
+            "rewrite has changed them; choose another layer, or drop heads before fold_query_scale and after merge_lora"
         )
 
 
