@@ -22,9 +22,10 @@ from torch import Tensor
 
 from .bands import RefusedError, fit_bands, load_npy, scale_bands
 from .camera import is_heif
-from .decode import BadImage, decode, from_pil, readable_formats, unchanged
+from .decode import BadImage, decode, from_pil, unchanged
 from .decoding_faults import MAX_PIXELS, fault, too_large
 from .decoding_limits import DECODING, TimedFile
+from .formats import readable_formats
 from .frame_folder import is_joined, split_frames
 from .memory import shrink
 from .opened_clip import OpenedClip

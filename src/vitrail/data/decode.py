@@ -43,7 +43,6 @@ with a wrong checksum and a JPEG whose data libjpeg finds corrupt are errors too
 """
 
 from collections.abc import Callable
-from functools import cache
 from typing import Any, NamedTuple, TypeVar, overload
 
 import numpy as np
@@ -59,6 +58,7 @@ from .camera import is_heif, open_heif, raw_kind, raw_refused
 from .damage import ICON_MAGIC, JPEG_MAGIC, PNG_MAGIC, check_icon, check_jpeg, check_png, check_scans
 from .decoding_faults import MAX_PIXELS, fault, too_large
 from .decoding_limits import DECODING, TimedFile
+from .formats import readable_formats
 from .jpeg import largest_part, sound_jpeg
 from .orientation import turned_size, upright
 from .quiet import quiet
@@ -67,11 +67,6 @@ from .tiff_damage import check_parts
 
 T = TypeVar("T")
 
-# Left out: formats that start another program (EPS) or are not images (PDF, HDF5, MPEG, ...).
-_FORMATS = (
-    "JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF", "JPEG2000", "MPO", "ICO", "TGA",
-    "PCX", "DIB", "SGI",
-)  # fmt: skip
 _LARGE = 2**24
 """Pixels from which memory counts more than speed."""
 _BYTES_PER_PIXEL, _BYTES_PER_VALUE = 16, 24
@@ -300,10 +295,3 @@ def _tensor(image: Image.Image) -> Tensor:
     if array.ndim == 2:
         return torch.from_numpy(array)[None]
     return torch.from_numpy(np.ascontiguousarray(array.transpose(2, 0, 1)))
-
-
-@cache
-def readable_formats() -> tuple[str, ...]:
-    """The formats of our list that this Pillow was built with."""
-    Image.init()
-    return tuple(name for name in _FORMATS if name in Image.OPEN)

@@ -3,8 +3,8 @@
 from PIL import Image
 
 from .camera import is_heif, open_heif
-from .decode import readable_formats
 from .decoding_limits import TimedFile
+from .formats import readable_formats
 from .orientation import swaps_sides, turn_of, turned_size
 from .quiet import quiet
 from .samples import Location

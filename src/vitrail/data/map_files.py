@@ -11,10 +11,11 @@ from PIL import Image
 
 from .bands import RefusedError
 from .damage import JPEG_MAGIC, PNG_MAGIC, check_png
-from .decode import BadImage, decode, readable_formats
+from .decode import BadImage, decode
 from .decoding_faults import MAX_PIXELS, fault, too_large
 from .decoding_limits import DECODING, TimedFile
 from .file_bytes import read_file
+from .formats import readable_formats
 from .quiet import quiet
 from .tiff import TIFF_MAGIC
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -136,22 +137,28 @@ def write_embeddings(
         target,
         paths,
         lambda start, stop: _rows(predictor, entries[start:stop], width),
-        {
-            "model": tensors_digest(found.model.state_dict()),
-            "config": repr(found.model.config),
-            # Rewrites that reduce the tokens have no tensors. Folders of models without any are as in earlier versions.
-            **({"rewrites": repr(found.model.rewrites)} if found.model.rewrites else {}),
-            "preprocess": found.preprocess.to_dict(),
-            "engine": running.way,
-            "precision": str(predictor.engine.precision).removeprefix("torch."),
-            "width": width,
-            "decoding": DECODING_RULES,
-            **({} if strict else {"strict": strict}),
-        },
+        _facts(found, running, predictor, width, strict),
         images_per_part=images_per_part,
         progress=progress,
     )
     return Written(len(entries), failed, width)
+
+
+def _facts(checkpoint: Checkpoint, running: Running, predictor: Predictor, width: int, strict: bool) -> dict[str, Any]:
+    """What vectors depend on besides the images: a folder is only continued with the same."""
+    model = checkpoint.model
+    return {
+        "model": tensors_digest(model.state_dict()),
+        "config": repr(model.config),
+        # Rewrites that reduce the tokens have no tensors. Folders of models without any are as in earlier versions.
+        **({"rewrites": repr(model.rewrites)} if model.rewrites else {}),
+        "preprocess": checkpoint.preprocess.to_dict(),
+        "engine": running.way,
+        "precision": str(predictor.engine.precision).removeprefix("torch."),
+        "width": width,
+        "decoding": DECODING_RULES,
+        **({} if strict else {"strict": strict}),
+    }
 
 
 def vector_width(predictor: Predictor) -> int:

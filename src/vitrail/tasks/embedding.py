@@ -66,7 +66,7 @@ class Embedding(Task):
     def answers(self, output: Float[Tensor, "B D"], names: Names) -> list[Any]:
         """For each image the one of the others whose vector is nearest, by cosine: what vectors are searched for.
 
-        Of fewer images than tell two models apart in this way, the numbers themselves.
+        With fewer than ten images, which have too few neighbours to compare, the numbers themselves.
         """
         if len(output) < _FEWEST_NEIGHBOURS:
             return Task.answers(self, output, names)
