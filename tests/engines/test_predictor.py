@@ -32,9 +32,10 @@ def test_pillow_arrays_and_tensors_are_predicted_as_the_file(image):
     tensor = torch.from_numpy(image).movedim(2, 0)
     same = [decode(file.getvalue(), 3), Image.fromarray(image), image, tensor, tensor / 255, image.astype(float) / 255]
     found = predictor(same)
-    assert [prediction.classes for prediction in found[1:4]] == [found[0].classes] * 3
-    for prediction in found[4:]:  # floats are not rounded to bytes when they are resized
-        assert dict(prediction.classes) == pytest.approx(dict(found[0].classes), abs=1e-3)
+    for place, prediction in enumerate(found):
+        # Rows of a product may differ in their last digit; floats are not rounded to bytes when they are resized.
+        most = 1e-6 if place < 4 else 1e-3
+        assert dict(prediction.classes) == pytest.approx(dict(found[0].classes), abs=most)
     assert len(predictor(same, top_k=1)[0].classes) == 1
     assert predictor([]) == []
 

@@ -1,5 +1,7 @@
 """Exact rewrites on every family: equal outputs and embeddings in float64, equal modules on the meta device."""
 
+import copy
+
 import pytest
 import torch
 from torch import nn
@@ -14,7 +16,7 @@ from vitrail.nn import KERNELS, Attend, UnscaledAttend, joined, set_attention_ke
 from vitrail.rewrites.positions import BakePositions
 from vitrail.rewrites.preprocess import FoldPreprocess
 
-MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.25, 0.3)
+MEAN, STD, CENTRE = (0.4, 0.5, 0.6), (0.2, 0.25, 0.3), (102.0, 128.0, 153.0)
 NO_ATTENTION = {"mixer_s32_224", "convnext_atto", "convnextv2_atto", "mobilenet_v3_small"}
 WITHOUT = {
     # Heads that read all tokens, several levels or no pooled vector; CaiT's last block has the class token only.
@@ -58,7 +60,7 @@ def test_every_rewrite_is_exact_on_every_family(name: str, seeded: None) -> None
     pixels = (values / 255 - mean) / std
     wanted = results(model, [pixels, *rest])
     height, width = pixels.shape[-2:]
-    options = {"bake_positions": BakePositions((height, width)), "fold_preprocess": FoldPreprocess(MEAN, STD)}
+    options = {"bake_positions": BakePositions((height, width)), "fold_preprocess": FoldPreprocess(MEAN, STD, CENTRE)}
     for change, without in WITHOUT.items():
         if name in without:
             with pytest.raises(VitrailError, match=f"leave {change} out"):
@@ -169,11 +171,32 @@ def test_values_of_images(seeded: None) -> None:
         vitrail.rewrite(folded, FoldPreprocess(MEAN, STD))
     with pytest.raises(VitrailError, match="for a model of 3 channels"):
         vitrail.rewrite(model, FoldPreprocess((0.5,), (0.5,)))
+    with pytest.raises(VitrailError, match="give one number for each channel, or none"):
+        vitrail.rewrite(model, FoldPreprocess(MEAN, STD, (128.0,)))
     padded = build("vit_tiny_patch32_224", pad=True).double().eval()
     odd = torch.randint(0, 256, (1, 3, 50, 70))
     pixels = (odd.double() / 255 - torch.tensor(MEAN).double().view(3, 1, 1)) / torch.tensor(STD).double().view(3, 1, 1)
     found = vitrail.rewrite(padded, FoldPreprocess(MEAN, STD))(odd.double())
     torch.testing.assert_close(found, padded(pixels), rtol=1e-6, atol=1e-6)  # the options are float64, MEAN is not
+
+
+def test_values_around_0_lose_no_more_in_bfloat16(seeded: None) -> None:
+    model = randomised("vit_tiny_patch32_224").eval()
+    values = torch.randint(0, 256, (4, 3, 64, 64)).double()
+    pixels = (values / 255 - torch.tensor(MEAN).view(3, 1, 1)) / torch.tensor(STD).view(3, 1, 1)
+    with torch.no_grad():
+        exact = model.embed(pixels).x
+
+    def lost(centre: tuple[float, ...] | None) -> float:
+        """Relative error of the embedding with filters and inputs in bfloat16."""
+        changed = model if centre is None else vitrail.rewrite(model, FoldPreprocess(MEAN, STD, centre))
+        given = pixels if centre is None else values
+        with torch.autocast("cpu", torch.bfloat16), torch.no_grad():
+            found = copy.deepcopy(changed).float().embed(given.float()).x.double()
+        return float((found - exact).norm() / exact.norm())
+
+    assert lost(CENTRE) < 1.1 * lost(None)
+    assert lost(CENTRE) < 0.8 * lost(())
 
 
 def test_merging_low_rank_updates_is_a_rewrite(seeded: None) -> None:

@@ -17,7 +17,8 @@ def fold_preprocess(checkpoint: Checkpoint) -> Checkpoint:
     preprocess = checkpoint.preprocess
     if preprocess.keeps_values:
         return checkpoint
-    model = rewrite(checkpoint.model, FoldPreprocess(preprocess.mean, preprocess.std))
+    centre = tuple(float(round(255 * mean)) for mean in preprocess.mean)
+    model = rewrite(checkpoint.model, FoldPreprocess(preprocess.mean, preprocess.std, centre))
     return replace(checkpoint, model=model, preprocess=keeping_values(preprocess))
 
 

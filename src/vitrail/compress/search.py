@@ -23,7 +23,7 @@ from ..rewrites.sharing import shared_copy
 from . import candidates
 from .decide import best
 from .graph import to_graph
-from .int8 import calibration_batches, partly_quantised, quantised
+from .int8 import best_alpha, calibration_batches, partly_quantised, quantised
 from .measure import EXACT, Bench, Outcome, together
 from .options import OptimizeOptions
 
@@ -118,13 +118,14 @@ class Search:
         preprocess = keeping_values(self.checkpoint.preprocess)
         values = [preprocess.normalise(image) for image in self.bench.images.images]
         batches = calibration_batches(values)
-        whole = replace(graph, content=quantised(graph.content, batches))
+        alpha = best_alpha(graph.content, batches)
+        whole = replace(graph, content=quantised(graph.content, batches, alpha))
         lost = self._lost(whole)
         if lost <= self.options.max_drop:
             return whole
         self.say(f"  8-bit products in all layers lose {lost:.1f} points: leaving out those that lose most")
         score = partial(self._score, graph=graph, batches=values)
-        return replace(graph, content=partly_quantised(graph.content, batches, score, self.options.max_drop))
+        return replace(graph, content=partly_quantised(graph.content, batches, alpha, score, self.options.max_drop))
 
     def _lost(self, graph: ModelGraph) -> float:
         engine, preprocess = run_setting(self.checkpoint, Setting(engine="openvino"), graph)

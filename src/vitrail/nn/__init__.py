@@ -81,7 +81,7 @@ from .embed.resnet import ResNetEmbed
 from .embed.sine import SinePositions
 from .embed.stem import ConvStem, ConvUnit, ResidualConv, Stages, StridedConvs, StridedStem, WhitenedStem
 from .embed.text import CausalMask, EndOfText, LastToken, TextEmbed
-from .embed.values import AsFloat, OfValues, Standardise, ValuesFit, as_float, scale_and_shift
+from .embed.values import AsFloat, Centre, OfValues, Standardise, ValuesFit, as_float, scale_and_shift
 from .embed.whitening import PatchMoments, Whitening
 from .embedding_model import EmbeddingModel
 from .encoder import (
@@ -204,6 +204,7 @@ __all__ = [
     "Blocks",
     "Bottleneck",
     "CausalMask",
+    "Centre",
     "CheckMultiple",
     "ClassAndMean",
     "ClassAttention",

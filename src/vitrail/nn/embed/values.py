@@ -43,6 +43,25 @@ class AsFloat(nn.Module):
         return as_float(values)
 
 
+class Centre(nn.Module):
+    """Subtract a number from the values of each channel: (B, C, *size) -> (B, C, *size), floating point.
+
+    Args:
+        centre: number of each channel.
+        axes: number of axes behind the channels.
+        dtype: of the result.
+    """
+
+    centre: Float[Tensor, "C *ones"]
+
+    def __init__(self, centre: Sequence[float], axes: int = 2, dtype: torch.dtype = torch.float32) -> None:
+        super().__init__()
+        self.register_buffer("centre", torch.tensor(centre, dtype=dtype).view(-1, *[1] * axes))
+
+    def forward(self, values: Shaped[Tensor, "B C *size"]) -> Float[Tensor, "B C *size"]:
+        return as_float(values) - self.centre
+
+
 class ValuesFit(nn.Module):
     """A layer on the values of images, then the check, crop or padding of a patch embedding.
 
