@@ -7,9 +7,9 @@ from .options import (
     CheckpointArgument,
     Device,
     Engine,
+    EnginePrecision,
     Limit,
     Out,
-    Precision,
     SourcesArgument,
     Split,
     Strict,
@@ -42,7 +42,7 @@ class Embed:
     batch_size: BatchSize = 32
     engine: Engine = "auto"
     device: Device = "auto"
-    precision: Precision = "auto"
+    precision: EnginePrecision = "auto"
 
     def run(self) -> None:
         from ..evaluation.embed import write_embeddings

@@ -13,10 +13,10 @@ from .options import (
     CheckpointArgument,
     Device,
     Engine,
+    EnginePrecision,
     Json,
     Option,
     OptionalOut,
-    Precision,
     Prompts,
     SkipBad,
     SourceArgument,
@@ -47,7 +47,7 @@ class Eval:
     batch_size: BatchSize = 32
     engine: Engine = "auto"
     device: Device = "auto"
-    precision: Precision = "auto"
+    precision: EnginePrecision = "auto"
     tta: Tta = "none"
     zero_shot: bool = False
     """A model of images and texts, such as CLIP, chooses among the names of the source's classes."""

@@ -29,6 +29,7 @@ class Option:
 
 
 PrecisionName = Literal["auto", "float32", "bfloat16", "float16"]
+EnginePrecisionName = Literal["auto", "float32", "bfloat16", "float16", "float8"]
 SplitName = Literal["auto", "train", "val", "test", "all"]
 
 CheckpointArgument = Annotated[
@@ -84,6 +85,10 @@ Engine = Annotated[
 Device = Annotated[str, Option("auto, cpu, cuda or cuda:1.", "DEVICE", section=COMPUTE)]
 _PRECISION = "Number format of matrix products. auto: bfloat16 if the hardware supports it, else float32."
 Precision = Annotated[PrecisionName, Option(_PRECISION, "FORMAT", section=COMPUTE)]
+EnginePrecision = Annotated[
+    EnginePrecisionName,
+    Option(f"{_PRECISION} float8: 8-bit linear layers, on recent GPUs.", "FORMAT", section=COMPUTE),
+]
 OptionalPrecision = Annotated[PrecisionName | None, Option(_PRECISION, "FORMAT", section=COMPUTE, shown_default="auto")]
 Prompts = Annotated[
     Path | None,

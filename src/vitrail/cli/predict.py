@@ -10,10 +10,10 @@ from .options import (
     CheckpointArgument,
     Device,
     Engine,
+    EnginePrecision,
     Limit,
     Option,
     OptionalOut,
-    Precision,
     Prompts,
     SourcesArgument,
     Split,
@@ -67,7 +67,7 @@ class Predict:
     batch_size: BatchSize = 32
     engine: Engine = "auto"
     device: Device = "auto"
-    precision: Precision = "auto"
+    precision: EnginePrecision = "auto"
     tta: Tta = "none"
 
     def run(self) -> None:

@@ -9,7 +9,7 @@ import torch
 from ..engines.choice import Setting
 from ..engines.engine import PACKAGES, missing_packages
 from ..errors import VitrailError, nearest
-from ..machine.facts import has_fast_bfloat16, usable_cores
+from ..machine.facts import has_fast_bfloat16, has_float8, usable_cores
 from ..rewrites.base import Rewrite
 from ..rewrites.tokens import FuseTokens, MergeTokens, PruneTokens
 
@@ -43,13 +43,13 @@ def missing(device: torch.device) -> list[str]:
     return [*filter(missing_packages, PACKAGES), *([] if find_spec("nncf") else ["nncf (8-bit)"])]
 
 
-def plain(device: torch.device, names: Sequence[str], int8: bool) -> list[Setting]:
+def plain(device: torch.device, names: Sequence[str], images: bool) -> list[Setting]:
     """Every engine with every number format that the machine is fast in.
 
     Args:
         device: where the model runs.
         names: of engines.
-        int8: whether there are images for calibration.
+        images: whether there are images, which formats with 8 bits need: for calibration, or to know what they lose.
     """
     formats = ["float32", *(["bfloat16"] if has_fast_bfloat16(device) else [])]
     found = [
@@ -58,7 +58,9 @@ def plain(device: torch.device, names: Sequence[str], int8: bool) -> list[Settin
         for precision in formats
         if (name, precision) != ("onnxruntime", "bfloat16")
     ]
-    if int8 and "openvino" in names and find_spec("nncf"):
+    if images and has_float8(device):
+        found += [Setting(engine=name, precision="float8") for name in names if name in ("torch", "compiled")]
+    if images and "openvino" in names and find_spec("nncf"):
         found += [Setting(engine="openvino", precision=precision, int8=True) for precision in formats]
     return found
 

@@ -23,7 +23,7 @@ from ..checkpoint.contract import Checkpoint
 from ..checkpoint.native import tensors_digest
 from ..errors import VitrailError, nearest
 from ..json_text import json_text
-from ..machine.facts import PRECISIONS, cpu_name, usable_cores
+from ..machine.facts import PRECISIONS, cpu_name, gpu_names, usable_cores
 from ..plain import Unreadable, read_json
 from ..rewrites.base import Rewrite
 from ..rewrites.registry import from_dict, to_dict
@@ -42,13 +42,14 @@ class Setting:
 
     Attributes:
         engine: name of the engine.
-        precision: number format of its matrix products: "float32", "bfloat16" or "float16".
+        precision: number format of its matrix products: "float32", "bfloat16" or "float16"; of PyTorch's engines also
+            "float8".
         int8: whether the products that NNCF chose have 8-bit operands; `precision` is the format of all others.
         streams: parts of a batch that run at the same time.
         reduction: rewrite that removes or merges tokens, or None.
 
     Raises:
-        VitrailError: unknown precision.
+        VitrailError: unknown precision, or one that the engine does not have.
     """
 
     engine: str = "torch"
@@ -58,8 +59,9 @@ class Setting:
     reduction: Rewrite | None = None
 
     def __post_init__(self) -> None:
-        if self.precision not in PRECISIONS:
-            raise VitrailError(f"there is no precision {self.precision!r}: {nearest(self.precision, list(PRECISIONS))}")
+        known = [*PRECISIONS, *([] if self.engine in GRAPHS else ["float8"])]
+        if self.precision not in known:
+            raise VitrailError(f"there is no precision {self.precision!r}: {nearest(self.precision, known)}")
 
     def __str__(self) -> str:
         words = [self.engine, f"int8 and {self.precision}" if self.int8 else self.precision]
@@ -97,8 +99,8 @@ class Choice:
 
 
 def machine_name() -> str:
-    """Name of this machine for stored choices: processor, usable cores, and a digest of both."""
-    text = f"{cpu_name()}, {usable_cores()} cores"
+    """Name of this machine for stored choices: processor, usable cores, first GPU, and a digest of them."""
+    text = ", ".join([cpu_name(), f"{usable_cores()} cores", *gpu_names()[:1]])
     return f"{text} ({hashlib.sha256(text.encode()).hexdigest()[:8]})"
 
 

@@ -10,10 +10,9 @@ from torch.utils._pytree import tree_map_only
 
 from ..errors import is_out_of_memory
 from ..nn import as_float
-from ..rewrites.inference import for_inference
 from .agreement import require_agreement
-from .precision import on_device, place_model, reduced_precision
-from .torch_engine import TorchEngine
+from .precision import on_device, reduced_precision
+from .torch_engine import TorchEngine, inference_copy
 
 
 class CompiledEngine:
@@ -30,7 +29,7 @@ class CompiledEngine:
     def __init__(self, model: nn.Module, device: str = "auto", precision: str = "auto") -> None:
         self.eager = TorchEngine(model, device, precision)
         self.device, self.precision = self.eager.device, self.eager.precision
-        running = place_model(for_inference(self.eager.model), self.device)
+        running = inference_copy(self.eager.model, self.device, self.precision)
         self.compiled: Callable[[Tensor], Any] | None = compile_frozen(running, self.device)
         self.checked = False
 

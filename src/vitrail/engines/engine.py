@@ -68,10 +68,11 @@ def make_engine(model: nn.Module, *, engine: str = "torch", device: str = "auto"
         model: pixels -> output; set to evaluation mode, and moved to the device if the engine uses PyTorch.
         engine: a name of `engine_names`.
         device: "auto", "cpu", "cuda", "cuda:1".
-        precision: "auto", "float32", "bfloat16" or "float16"; see `Precision`.
+        precision: "auto", "float32", "bfloat16", "float16" or "float8"; see `EnginePrecision`.
 
     Raises:
-        VitrailError: unknown name, or a device that this machine does not have.
+        VitrailError: unknown name, a device that this machine does not have, or a precision that the engine does not
+            have on it.
     """
     if engine in ENGINES:
         module, _, kind = ENGINES[engine].partition(":")

@@ -7,14 +7,53 @@ from typing import Literal, TypeVar
 import torch
 from torch import Tensor, nn
 
-from ..machine.facts import PRECISIONS, pick_device, pick_precision
+from ..errors import VitrailError
+from ..machine.facts import FLOAT8, PRECISIONS, has_float8, pick_device, pick_precision
 
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
 """Names of number formats; "auto" is bfloat16 if the device multiplies it in hardware, otherwise float32."""
 
+EnginePrecision = Literal["auto", "float32", "bfloat16", "float16", "float8"]
+"""Number formats of engines: "float8" has 8-bit operands in linear layers, on GPUs that multiply them, and bfloat16
+elsewhere; see `engines.float8`."""
+
 M = TypeVar("M", bound=nn.Module)
 
-__all__ = ["PRECISIONS", "Precision", "on_device", "pick_device", "pick_precision", "place_model", "reduced_precision"]
+__all__ = [
+    "FLOAT8",
+    "PRECISIONS",
+    "EnginePrecision",
+    "Precision",
+    "on_device",
+    "pick_device",
+    "pick_engine_precision",
+    "pick_precision",
+    "place_model",
+    "reduced_precision",
+]
+
+
+def pick_engine_precision(name: str, device: torch.device) -> torch.dtype:
+    """Return the dtype of matrix products for a name of `EnginePrecision`; see `pick_precision`.
+
+    Raises:
+        VitrailError: unknown name, or "float8" on a device that does not multiply it.
+    """
+    if name != "float8":
+        return pick_precision(name, device)
+    if not has_float8(device):
+        raise VitrailError(
+            f"there is no precision 'float8' on {_words(device)}: it needs an NVIDIA GPU of compute capability 8.9 or "
+            "more (Ada, Hopper) and a PyTorch with its kernels; use --precision bfloat16"
+        )
+    return FLOAT8
+
+
+def _words(device: torch.device) -> str:
+    if device.type != "cuda":
+        return "the CPU"
+    major, minor = torch.cuda.get_device_capability(device)
+    return f"{torch.cuda.get_device_name(device)} (capability {major}.{minor})"
 
 
 @contextmanager
@@ -22,8 +61,10 @@ def reduced_precision(device: torch.device, precision: torch.dtype) -> Iterator[
     """Context manager: autocast with matrix products and convolutions in `precision`.
 
     Operations that need the range of float32 stay in it, and weights keep their dtype. With float32, autocast is off
-    inside, even if it is on outside.
+    inside, even if it is on outside. With float8 it is in bfloat16: layers with 8-bit operands are modules of their
+    own, see `engines.float8`.
     """
+    precision = torch.bfloat16 if precision == FLOAT8 else precision
     with torch.autocast(device.type, precision, enabled=precision != torch.float32):
         yield
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -18,6 +19,8 @@ _MATRIX_FLAGS = ("avx2", "avx512f", "avx_vnni", "avx512_vnni", "avx512_bf16", "a
 _MOST_CORES: ContextVar[int | None] = ContextVar("most cores", default=None)
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+FLOAT8 = torch.float8_e4m3fn
+"""Number format of the operands of linear layers with precision "float8", which only some engines have."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -88,6 +91,12 @@ def cpu_name(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
     return " ".join([words, *(flag for flag in _MATRIX_FLAGS if flag in flags)])
 
 
+def gpu_names() -> list[str]:
+    """Names of the CUDA devices, in order."""
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    return [torch.cuda.get_device_name(index) for index in range(count)]
+
+
 def main_memory(meminfo: Path = Path("/proc/meminfo")) -> tuple[int, int]:
     """(total, available) bytes of main memory, limited by the control group."""
     total, available = _hardware_memory(meminfo)
@@ -132,7 +141,15 @@ def pick_precision(name: str, device: torch.device) -> torch.dtype:
 
     "auto" is bfloat16 if the device has instructions for it (CUDA from Ampere on; a CPU with AMX or
     AVX512-BF16), otherwise float32.
+
+    Raises:
+        VitrailError: unknown name; or "float8", which is for engines, see `engines.precision.pick_engine_precision`.
     """
+    if name == "float8":
+        raise VitrailError(
+            "there is no precision 'float8' here: it is for predictions with the engines torch and compiled on a GPU; "
+            "use bfloat16"
+        )
     if name == "auto":
         return torch.bfloat16 if has_fast_bfloat16(device) else torch.float32
     if name not in PRECISIONS:
@@ -148,6 +165,25 @@ def has_fast_bfloat16(device: torch.device) -> bool:
         return False
     # Private names, here and below, that differ between versions of PyTorch: if one is missing, the answer is no.
     return has_amx() or getattr(torch.cpu, "_is_avx512_bf16_supported", bool)()
+
+
+def has_float8(device: torch.device) -> bool:
+    """Whether the device multiplies 8-bit floating point matrices, with a scale for each row, in hardware."""
+    if device.type != "cuda" or torch.cuda.get_device_capability(device) < (8, 9):
+        return False
+    return _multiplies_float8(device)
+
+
+@cache
+def _multiplies_float8(device: torch.device) -> bool:
+    """Whether a small product is right: PyTorch has no such kernels for some GPUs, whose capability does not tell."""
+    ones = torch.ones(32, 32, device=device).to(FLOAT8)
+    twos = torch.full((32, 1), 2.0, device=device)
+    try:
+        found = torch._scaled_mm(ones, ones.t(), scale_a=twos, scale_b=twos.t(), out_dtype=torch.bfloat16)
+        return bool((found == 2 * 2 * 32).all())
+    except (RuntimeError, TypeError):
+        return False
 
 
 def has_onednn_bfloat16() -> bool:
