@@ -13,7 +13,8 @@ finished (`torch.cuda.synchronize`). Every contender runs once in each round; ra
 time of compiled timm in units of the contender's own: above 1 it is faster. Outputs are compared with those of vitrail
 in eager float32, and one that differs by more than the tolerance of its format has failed. Each case is compiled anew,
 so that all sizes are constants, which takes most of the time: a case is begun only if one that takes as long as the
-longest so far would end within --minutes, and the others are listed as not run.
+longest so far would end within --minutes, and the others are listed as not run. PyTorch keeps compiled kernels on disk:
+a second run gets further.
 
 It runs on a CPU to test the script: --device cpu --models vit_tiny_patch16_224 --batches 1 --rounds 1
 """
@@ -209,7 +210,7 @@ class Report:
         if "contender" not in row:
             return ", ".join(f"{key} {value}" for key, value in row.items() if value is not None)
         if why := row.get("failed") or row.get("not_run"):
-            return f"  {row['contender']:26} {why}"
+            return f"  {row['model']}, batch {row['batch']}, {row['contender']}: {why}"
         ratio = "" if row["ratio"] is None else f"{row['ratio']:6.2f} x"
         return (
             f"  {row['contender']:26}{row['ms']:10.3f} ms ({row['ms_lower']:.3f} to {row['ms_upper']:.3f}) "

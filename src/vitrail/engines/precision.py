@@ -24,6 +24,7 @@ __all__ = [
     "PRECISIONS",
     "EnginePrecision",
     "Precision",
+    "autocast_format",
     "on_device",
     "pick_device",
     "pick_engine_precision",
@@ -56,6 +57,11 @@ def _words(device: torch.device) -> str:
     return f"{torch.cuda.get_device_name(device)} (capability {major}.{minor})"
 
 
+def autocast_format(precision: torch.dtype) -> torch.dtype:
+    """Number format of autocast: bfloat16 for float8."""
+    return torch.bfloat16 if precision == FLOAT8 else precision
+
+
 @contextmanager
 def reduced_precision(device: torch.device, precision: torch.dtype) -> Iterator[None]:
     """Context manager: autocast with matrix products and convolutions in `precision`.
@@ -64,8 +70,7 @@ def reduced_precision(device: torch.device, precision: torch.dtype) -> Iterator[
     inside, even if it is on outside. With float8 it is in bfloat16: layers with 8-bit operands are modules of their
     own, see `engines.float8`.
     """
-    precision = torch.bfloat16 if precision == FLOAT8 else precision
-    with torch.autocast(device.type, precision, enabled=precision != torch.float32):
+    with torch.autocast(device.type, autocast_format(precision), enabled=precision != torch.float32):
         yield
 
 

@@ -12,8 +12,17 @@ from ..machine.allocator import keep_freed_memory
 from ..nn import as_float
 from ..rewrites.inference import for_inference
 from .agreement import require_agreement
+from .cast_weights import cast_weights, casts_weights
 from .float8 import float8_linears
-from .precision import FLOAT8, on_device, pick_device, pick_engine_precision, place_model, reduced_precision
+from .precision import (
+    FLOAT8,
+    autocast_format,
+    on_device,
+    pick_device,
+    pick_engine_precision,
+    place_model,
+    reduced_precision,
+)
 from .prepacked import can_prepack, prepack_linears
 
 
@@ -69,7 +78,8 @@ class TorchEngine:
 
 
 def inference_copy(model: nn.Module, device: torch.device, precision: torch.dtype) -> nn.Module:
-    """`for_inference(model)` on a device, with 8-bit products in its linear layers if the precision is float8.
+    """`for_inference(model)` on a device: with 8-bit products in its linear layers if the precision is float8, and with
+    converted weights where that is faster, see `casts_weights`.
 
     Raises:
         VitrailError: float8, and the model is not one of vitrail, or has no layer that can have it.
@@ -79,6 +89,8 @@ def inference_copy(model: nn.Module, device: torch.device, precision: torch.dtyp
         if running is model:
             raise VitrailError("float8 is for models of vitrail, and this is another module: use --precision bfloat16")
         float8_linears(running)
+    if running is not model and casts_weights(device, autocast_format(precision)):
+        cast_weights(running, autocast_format(precision))
     return running
 
 
