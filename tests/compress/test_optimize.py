@@ -293,6 +293,7 @@ def test_a_stored_choice_is_plain_data(folder: Path, monkeypatch: pytest.MonkeyP
         "engine": "torch",
         "precision": "float32",
         "int8": False,
+        "dynamic": False,
         "streams": 1,
         "reduction": None,
     }

@@ -62,6 +62,7 @@ def plain(device: torch.device, names: Sequence[str], images: bool) -> list[Sett
         found += [Setting(engine=name, precision="float8") for name in names if name in ("torch", "compiled")]
     if images and "openvino" in names and find_spec("nncf"):
         found += [Setting(engine="openvino", precision=precision, int8=True) for precision in formats]
+        found.append(Setting(engine="openvino", precision=formats[-1], int8=True, dynamic=True))
     return found
 
 

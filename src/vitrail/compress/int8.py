@@ -2,6 +2,7 @@
 
 import io
 import logging
+import math
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
@@ -21,6 +22,7 @@ Score = Callable[[Any], float]
 """`openvino.Model` -> accuracy, in points."""
 _SMOOTHING = (0.3, 0.5, 0.95)
 """Exponents α of SmoothQuant that are tried: at 0 outliers stay in the activations, at 1 they go to the weights."""
+_LARGEST_GROUP = 256
 _TRIED = 16
 """Images for calibration, and as many others for comparison, when an exponent is chosen."""
 
@@ -63,6 +65,35 @@ def quantised(model: Any, images: Sequence[Tensor], alpha: float) -> Any:
             fast_bias_correction=True,
             advanced_parameters=_smoothing(nncf, alpha),
         )
+
+
+def dynamically_quantised(model: Any) -> Any:
+    """An `openvino.Model` whose weights have 8 bits, and whose activations get them while it runs.
+
+    Weights have a scale for each output channel, activations one for each token and group of at most 256 channels, so
+    that nothing is calibrated, and outliers cost their own group only.
+
+    Args:
+        model: what `to_openvino` returned; it is not changed.
+    """
+    nncf = import_nncf()
+    with _silent():
+        made = nncf.compress_weights(model.clone(), mode=nncf.CompressWeightsMode.INT8_SYM)
+    # Read by OpenVINO when the model is compiled, also from a file.
+    made.set_rt_info(str(_group_size(model)), ["runtime_options", "DYNAMIC_QUANTIZATION_GROUP_SIZE"])
+    return made
+
+
+def _group_size(model: Any) -> int:
+    """The largest divisor of the lengths of all products with weights that is at most 256."""
+    products = (each for each in model.get_ops() if each.get_type_name() == "MatMul")
+    lengths = [each.input_value(1).get_shape()[-1] for each in products if _is_constant(each.input_value(1))]
+    common = math.gcd(*lengths)
+    return max((size for size in range(1, _LARGEST_GROUP + 1) if common % size == 0), default=1)
+
+
+def _is_constant(value: Any) -> bool:
+    return bool(value.get_node().get_type_name() == "Constant")
 
 
 def best_alpha(model: Any, images: Sequence[Tensor]) -> float:

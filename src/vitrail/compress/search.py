@@ -23,7 +23,7 @@ from ..rewrites.sharing import shared_copy
 from . import candidates
 from .decide import best
 from .graph import to_graph
-from .int8 import best_alpha, calibration_batches, partly_quantised, quantised
+from .int8 import best_alpha, calibration_batches, dynamically_quantised, partly_quantised, quantised
 from .measure import EXACT, Bench, Outcome, together
 from .options import OptimizeOptions
 
@@ -50,7 +50,7 @@ class Search:
         none = None if bench.images is None else 0.0
         self.outcomes: list[Outcome] = [Outcome(setting=None, speedup=1.0, difference=0.0, drop=none, changed=none)]
         self.notes: list[str] = []
-        self.graphs: dict[tuple[str, bool, Rewrite | None], ModelGraph] = {}
+        self.graphs: dict[tuple[str, bool, bool, Rewrite | None], ModelGraph] = {}
         self.ends = time.monotonic() + 60 * options.minutes
         self.skipped = 0
 
@@ -105,11 +105,15 @@ class Search:
         """The graph of a setting, made once; None for engines of PyTorch."""
         if setting.engine not in GRAPHS:
             return None
-        key = (setting.engine, setting.int8, setting.reduction)
+        key = (setting.engine, setting.int8, setting.dynamic, setting.reduction)
         if key not in self.graphs:
-            whole = self.graph(replace(setting, int8=False)) if setting.int8 else None
-            made = to_graph(prepared(self.checkpoint, setting), setting.engine) if whole is None else self._int8(whole)
-            self.graphs[key] = made
+            whole = self.graph(replace(setting, int8=False, dynamic=False)) if setting.int8 else None
+            if whole is None:
+                self.graphs[key] = to_graph(prepared(self.checkpoint, setting), setting.engine)
+            elif setting.dynamic:
+                self.graphs[key] = replace(whole, content=dynamically_quantised(whole.content))
+            else:
+                self.graphs[key] = self._int8(whole)
         return self.graphs[key]
 
     def _int8(self, graph: ModelGraph) -> ModelGraph:

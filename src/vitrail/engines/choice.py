@@ -45,6 +45,8 @@ class Setting:
         precision: number format of its matrix products: "float32", "bfloat16" or "float16"; of PyTorch's engines also
             "float8".
         int8: whether the products that NNCF chose have 8-bit operands; `precision` is the format of all others.
+        dynamic: with int8, whether ranges of activations are those of each token, measured while the model runs, in
+            place of those of images for calibration.
         streams: parts of a batch that run at the same time.
         reduction: rewrite that removes or merges tokens, or None.
 
@@ -55,6 +57,7 @@ class Setting:
     engine: str = "torch"
     precision: str = "float32"
     int8: bool = False
+    dynamic: bool = False
     streams: int = 1
     reduction: Rewrite | None = None
 
@@ -64,7 +67,8 @@ class Setting:
             raise VitrailError(f"there is no precision {self.precision!r}: {nearest(self.precision, known)}")
 
     def __str__(self) -> str:
-        words = [self.engine, f"int8 and {self.precision}" if self.int8 else self.precision]
+        products = f"{'dynamic ' * self.dynamic}int8 and {self.precision}" if self.int8 else self.precision
+        words = [self.engine, products]
         if self.streams > 1:
             words.append(f"{self.streams} streams")
         if self.reduction is not None:
