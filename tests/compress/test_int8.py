@@ -8,7 +8,7 @@ import torch
 import vitrail
 from vitrail.checkpoint.fold_preprocess import fold_preprocess
 from vitrail.compress.graph import to_graph
-from vitrail.compress.int8 import best_alpha, calibration_batches, dynamically_quantised, import_nncf, quantised
+from vitrail.compress.int8 import best_quantised, calibration_batches, dynamically_quantised, import_nncf, quantised
 from vitrail.engines.agreement import difference
 from vitrail.engines.choice import Setting
 from vitrail.engines.program import quiet
@@ -67,7 +67,7 @@ def test_outlier_channels() -> None:
                 ),
             )
         models = {
-            "ours": quantised(graph.content, batches, best_alpha(graph.content, batches)),
+            "ours": best_quantised(graph.content, images)[0],
             "dynamic": dynamically_quantised(graph.content),
             "plain": plain,
         }
@@ -83,7 +83,7 @@ def test_outlier_channels() -> None:
 
 @pytest.mark.exhaustive
 @pytest.mark.parametrize("factor", [1.0, 30.0])
-def test_best_alpha(factor: float) -> None:
+def test_the_best_exponent(factor: float) -> None:
     """The exponent of SmoothQuant is the best for other images too, whether or not weights make up for outliers."""
     model = with_outliers(factor).model
     with torch.no_grad():  # half of the outliers reach the next layer
@@ -91,15 +91,15 @@ def test_best_alpha(factor: float) -> None:
             block.attention.branch.qkv.weight *= factor**0.5
     checkpoint = fold_preprocess(vitrail.Checkpoint(model, (), vitrail.Preprocess(image_size=(16, 16))))
     graph = to_graph(checkpoint, "openvino")
-    values = torch.randint(0, 256, (96, 3, 16, 16), generator=torch.Generator().manual_seed(2)).float()
-    seen, others = calibration_batches(list(values[:32])), values[32:]
+    values = torch.randint(0, 256, (224, 3, 16, 16), generator=torch.Generator().manual_seed(2)).float()
+    images, others = list(values[:160]), values[160:]
     with torch.no_grad():
         expected = checkpoint.model(others)
     found = {}
     for alpha in (0.3, 0.5, 0.95):
-        made = replace(graph, content=quantised(graph.content, seen, alpha))
+        made = replace(graph, content=quantised(graph.content, calibration_batches(images), alpha))
         found[alpha] = difference(StoredGraph(Setting(engine="openvino", int8=True), made)(others), expected)
-    assert found[best_alpha(graph.content, seen)] < 1.1 * min(found.values())
+    assert found[best_quantised(graph.content, images)[1]] < 1.1 * min(found.values())
 
 
 @pytest.mark.exhaustive

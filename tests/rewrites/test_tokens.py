@@ -1,7 +1,7 @@
 """Models with fewer tokens: unchanged where nothing is removed, the papers' counts, training, saving, export."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import torch
@@ -11,6 +11,7 @@ import vitrail
 from tests.models.test_families import SMALLEST, build, inputs, numbers
 from vitrail.checkpoint.contract import Checkpoint, load, save
 from vitrail.data.preprocess import Preprocess
+from vitrail.engines.engine import make_engine
 from vitrail.errors import VitrailError
 from vitrail.models.deit import DistilledDeiTConfig
 from vitrail.models.vit import ViTConfig
@@ -18,7 +19,7 @@ from vitrail.nn import BaseVisionModel, LayerScale, MergeSimilar, QKNorm, Reduci
 from vitrail.rewrites.base import Rewrite
 from vitrail.rewrites.inference import for_inference
 from vitrail.rewrites.registry import rewrite
-from vitrail.rewrites.tokens import FuseTokens, MergeTokens, PruneTokens
+from vitrail.rewrites.tokens import FuseTokens, MergeTokens, PruneTokens, Schedule
 
 REDUCED = [
     "vit_tiny_patch32_224",
@@ -44,7 +45,10 @@ REDUCED = [
     "timesformer_joint_patch16_224",
     "vit_relative_tiny_patch16_224",
 ]
-NOTHING: list[Rewrite] = [MergeTokens(r=0), MergeTokens(r=0, schedule="decreasing"), PruneTokens(1.0), FuseTokens(1.0)]
+NOTHING: list[Rewrite] = [
+    *(MergeTokens(0, schedule) for schedule in get_args(Schedule)),
+    *(PruneTokens(1.0), FuseTokens(1.0)),
+]
 SOMETHING: list[Rewrite] = [MergeTokens(r=2), PruneTokens(keep=0.6), FuseTokens(keep=0.6, blocks=(0,))]
 TINY: dict[str, Any] = {"image_size": 32, "patch_size": 8, "embed_dim": 32, "num_heads": 2, "num_classes": 5}
 
@@ -121,6 +125,7 @@ def test_the_numbers_of_tokens() -> None:
     assert counts(rewrite(model, MergeTokens(r=100)), given) == [8, 4, 2, 1]
     assert counts(rewrite(model, MergeTokens(r=3, schedule="decreasing")), given) == [10, 6, 4, 4]
     assert MergeTokens(r=8, schedule="decreasing").schedule_of(12) == (16, 14, 13, 11, 10, 8, 7, 5, 4, 2, 1, 0)
+    assert counts(rewrite(model, MergeTokens(r=3, schedule="alternating")), given) == [10, 10, 5, 5]
     assert counts(rewrite(model, PruneTokens(0.7)), given) == [16, 12, 9, 7]
     assert counts(rewrite(model, FuseTokens(0.7)), given) == [16, 13, 11, 9]
     assert counts(rewrite(model, PruneTokens(0.01, (2,))), given) == [16, 16, 1, 1]
@@ -242,7 +247,7 @@ def test_wrong_options() -> None:
         (lambda: FuseTokens(keep=1.5), "fuse_tokens.keep is 1.5"),
         (lambda: PruneTokens(blocks=(-1,)), "prune_tokens.blocks is -1: blocks are counted from 0"),
         (lambda: MergeTokens(r=-1), "merge_tokens.r is -1"),
-        (lambda: MergeTokens(schedule="falling"), "use constant or decreasing"),
+        (lambda: MergeTokens(schedule="falling"), "use constant, decreasing, alternating"),
         (lambda: rewrite(model, PruneTokens(blocks=(4,))), "no block 4: this model has 4, counted from 0"),
         (lambda: rewrite(rewrite(model, "merge_tokens"), "prune_tokens"), "reduced already"),
     ):
@@ -251,3 +256,17 @@ def test_wrong_options() -> None:
     swin = build("swin_tiny_patch4_window7_224").encoder.blocks[0].blocks[0].attention
     with pytest.raises(ValueError, match="the branch is LocalAttention: only multi-head attention can measure"):
         ReducingResidual(swin, mean_keys, MergeSimilar(1))
+
+
+@pytest.mark.parametrize("engine", ["openvino", "onnxruntime"])
+@pytest.mark.parametrize("r", [3, 5, 100])
+@pytest.mark.parametrize("schedule", get_args(Schedule))
+def test_graphs_merge_down_to_one_token(engine: str, r: int, schedule: Schedule) -> None:
+    """Also where every token of one half is merged, so that none of it is left."""
+    pytest.importorskip(engine)
+    model = rewrite(tiny().float(), MergeTokens(r, schedule))
+    given = pixels(3).float()
+    with torch.no_grad():
+        expected = model(given)
+    found = make_engine(model, engine=engine, device="cpu", precision="float32")(given)
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)

@@ -14,7 +14,7 @@ from ..rewrites.base import Rewrite
 from ..rewrites.tokens import FuseTokens, MergeTokens, PruneTokens
 
 _SHARES = (0.02, 0.04, 0.065)
-"""Shares of the patches that a block merges with others: 4, 8 and 13 of 196, as in Bolya et al. (2023)."""
+"""Shares of the patches that a block merges with others on average: 4, 8 and 13 of 196, as in Bolya et al. (2023)."""
 _KEEPS = (0.9, 0.7)
 
 
@@ -75,5 +75,6 @@ def with_streams(setting: Setting) -> list[Setting]:
 def reductions(patches: int) -> list[Rewrite]:
     """Reductions of the tokens of a model with this many patches."""
     counts = dict.fromkeys(max(1, round(share * patches)) for share in _SHARES)  # of few patches, shares are the same
-    merged = [MergeTokens(r=count) for count in counts]
+    merged = [MergeTokens(r=count, schedule="alternating") for count in counts]
+    merged.append(MergeTokens(r=max(counts), schedule="decreasing"))
     return [*merged, *(FuseTokens(keep=keep) for keep in _KEEPS), *(PruneTokens(keep=keep) for keep in _KEEPS[:1])]

@@ -21,10 +21,9 @@ from ..machine.signal_stack import same_signal_stack
 Score = Callable[[Any], float]
 """`openvino.Model` -> accuracy, in points."""
 _SMOOTHING = (0.3, 0.5, 0.95)
-"""Exponents α of SmoothQuant that are tried: at 0 outliers stay in the activations, at 1 they go to the weights."""
+"""Exponents of SmoothQuant that are tried, see `quantised`."""
 _LARGEST_GROUP = 256
-_TRIED = 16
-"""Images for calibration, and as many others for comparison, when an exponent is chosen."""
+_CALIBRATED, _COMPARED = 128, 32
 
 
 def import_nncf() -> Any:
@@ -52,7 +51,7 @@ def quantised(model: Any, images: Sequence[Tensor], alpha: float) -> Any:
     Args:
         model: what `to_openvino` returned; it is not changed.
         images: batches of images for calibration, as the model takes them.
-        alpha: how much of the outliers goes to the weights, see `best_alpha`.
+        alpha: exponent of SmoothQuant: at 0 outliers stay in the activations, at 1 they go to the weights.
     """
     nncf = import_nncf()
     batches = [batch.numpy() for batch in images]
@@ -96,20 +95,22 @@ def _is_constant(value: Any) -> bool:
     return bool(value.get_node().get_type_name() == "Constant")
 
 
-def best_alpha(model: Any, images: Sequence[Tensor]) -> float:
-    """The exponent of SmoothQuant whose 8-bit model differs least from `model` on images.
+def best_quantised(model: Any, images: Sequence[Tensor]) -> tuple[Any, float]:
+    """The 8-bit model that differs least from `model`, and its exponent of SmoothQuant.
 
-    Half of at most 32 images are for calibration, and the others are compared.
+    Every fifth image, at most 32 of them, is for comparison, and at most 128 of the others are for calibration.
 
     Args:
         model: what `to_openvino` returned; it is not changed.
-        images: see `quantised`.
+        images: as the model takes them, without a batch; of fewer than five all are for both.
     """
-    drawn = evenly(images, 2 * _TRIED)
-    seen, others = drawn[::2], drawn[1::2] or drawn
+    others = _batches(images[4::5] or images, _COMPARED)
+    seen = calibration_batches(images)
     expected = _outputs(model, others)
-    differences = {alpha: difference(_outputs(quantised(model, seen, alpha), others), expected) for alpha in _SMOOTHING}
-    return min(differences, key=lambda alpha: differences[alpha])
+    made = {alpha: quantised(model, seen, alpha) for alpha in _SMOOTHING}
+    differences = {alpha: difference(_outputs(each, others), expected) for alpha, each in made.items()}
+    alpha = min(differences, key=lambda alpha: differences[alpha])
+    return made[alpha], alpha
 
 
 def _outputs(model: Any, images: Sequence[Tensor]) -> list[Tensor]:
@@ -153,15 +154,15 @@ def partly_quantised(model: Any, images: Sequence[Tensor], alpha: float, score: 
         )
 
 
-def calibration_batches(images: Sequence[Tensor], most: int = 128) -> list[Tensor]:
-    """Images for calibration, as batches of one, evenly drawn."""
-    return [image[None] for image in evenly(images, most)]
+def calibration_batches(images: Sequence[Tensor]) -> list[Tensor]:
+    """Images for calibration, as batches of one: not those that models are compared on, see `best_quantised`."""
+    return _batches([image for place, image in enumerate(images) if place % 5 != 4], _CALIBRATED)
 
 
-def evenly(images: Sequence[Tensor], most: int) -> list[Tensor]:
-    """At most so many of the images, evenly drawn, in their order."""
+def _batches(images: Sequence[Tensor], most: int) -> list[Tensor]:
+    """At most so many of the images, evenly drawn, as batches of one."""
     chosen = np.linspace(0, len(images) - 1, min(most, len(images))).round().astype(int)
-    return [images[index] for index in chosen]
+    return [images[index][None] for index in chosen]
 
 
 @contextmanager

@@ -23,7 +23,7 @@ from ..rewrites.sharing import shared_copy
 from . import candidates
 from .decide import best
 from .graph import to_graph
-from .int8 import best_alpha, calibration_batches, dynamically_quantised, partly_quantised, quantised
+from .int8 import best_quantised, calibration_batches, dynamically_quantised, partly_quantised, quantised
 from .measure import EXACT, Bench, Outcome, together
 from .options import OptimizeOptions
 
@@ -53,6 +53,7 @@ class Search:
         self.graphs: dict[tuple[str, bool, bool, Rewrite | None], ModelGraph] = {}
         self.ends = time.monotonic() + 60 * options.minutes
         self.skipped = 0
+        self.alpha: float | None = None
 
     def run(self) -> None:
         """Measure all rounds."""
@@ -122,14 +123,18 @@ class Search:
         preprocess = keeping_values(self.checkpoint.preprocess)
         values = [preprocess.normalise(image) for image in self.bench.images.images]
         batches = calibration_batches(values)
-        alpha = best_alpha(graph.content, batches)
-        whole = replace(graph, content=quantised(graph.content, batches, alpha))
+        if self.alpha is None:
+            content, self.alpha = best_quantised(graph.content, values)
+        else:  # of the whole model: fewer tokens have the same outliers
+            content = quantised(graph.content, batches, self.alpha)
+        whole = replace(graph, content=content)
         lost = self._lost(whole)
         if lost <= self.options.max_drop:
             return whole
         self.say(f"  8-bit products in all layers lose {lost:.1f} points: leaving out those that lose most")
         score = partial(self._score, graph=graph, batches=values)
-        return replace(graph, content=partly_quantised(graph.content, batches, alpha, score, self.options.max_drop))
+        content = partly_quantised(graph.content, batches, self.alpha, score, self.options.max_drop)
+        return replace(graph, content=content)
 
     def _lost(self, graph: ModelGraph) -> float:
         engine, preprocess = run_setting(self.checkpoint, Setting(engine="openvino"), graph)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from .attention.measuring import Measure, MeasuringAttention
 from .attention.multi_head import MultiHeadAttention, NoBias
 from .residual import Residual
-from .tokens import NO_TOKEN, Tokens
+from .tokens import NO_TOKEN, Tokens, rows_of
 
 TokensT = TypeVar("TokensT", Tokens, Tensor)
 
@@ -68,10 +68,10 @@ class FuseLowest(Reduction):
         order = _ranked(measured)
         kept, rest = order[:, :count].sort().values, order[:, count:]
         weights = measured.gather(1, rest).to(tokens.x.dtype).unsqueeze(2)
-        fused = (_rows(tokens.patches, rest) * weights).sum(dim=1, keepdim=True)
+        fused = (rows_of(tokens.patches, rest) * weights).sum(dim=1, keepdim=True)
         names = torch.full_like(order, count).scatter(1, kept, torch.arange(count, device=kept.device).expand_as(kept))
         return tokens.with_patches(
-            torch.cat([_rows(tokens.patches, kept), fused], dim=1), F.pad(names, (0, 1), value=NO_TOKEN)
+            torch.cat([rows_of(tokens.patches, kept), fused], dim=1), F.pad(names, (0, 1), value=NO_TOKEN)
         )
 
     def extra_repr(self) -> str:
@@ -101,16 +101,17 @@ class MergeSimilar(Reduction):
         # As in the published code, tokens at even places of the whole sequence are merged into those at odd places.
         first = tokens.prefix % 2
         rest, source, target = _matched(measured.detach(), r, first)
-        merged_from, merged_into = tokens.patches[:, first::2], tokens.patches[:, 1 - first :: 2]
+        patches = tokens.patches
+        merged_into = _every_other(patches, 1 - first)
         size = tokens.size
         cells = tokens.x.new_ones(1, 1).expand(measured.shape[:2]) if size is None else size.to(tokens.x.dtype)
         cells = cells.unsqueeze(2)
         given, taken = cells[:, first::2].gather(1, source.unsqueeze(2)), cells[:, 1 - first :: 2]
         at = target.unsqueeze(2).expand(-1, -1, tokens.x.shape[2])
-        total = (merged_into * taken).scatter_add(1, at, _rows(merged_from, source) * given)
+        total = (merged_into * taken).scatter_add(1, at, rows_of(patches, 2 * source + first) * given)
         merged = total / taken.scatter_add(1, target.unsqueeze(2), given)
-        patches = torch.cat([_rows(merged_from, rest), merged], dim=1)
-        return tokens.with_patches(patches, _names(rest, source, target, merged_into.shape[1], first))
+        left = torch.cat([rows_of(patches, 2 * rest + first), merged], dim=1)
+        return tokens.with_patches(left, _names(rest, source, target, merged_into.shape[1], first))
 
     def extra_repr(self) -> str:
         return f"r={self.r}"
@@ -186,8 +187,9 @@ def _ranked(scores: Float[Tensor, "B P"]) -> Int[Tensor, "B P"]:
     return scores.topk(scores.shape[1]).indices
 
 
-def _rows(x: Float[Tensor, "B N D"], index: Int[Tensor, "B K"]) -> Float[Tensor, "B K D"]:
-    return x.gather(1, index.unsqueeze(2).expand(-1, -1, x.shape[2]))
+def _every_other(x: Float[Tensor, "B N d"], first: int) -> Float[Tensor, "B _ d"]:
+    """x[:, first::2], as a selection of rows: graph engines are slow at strided slices."""
+    return x.index_select(1, torch.arange(first, x.shape[1], 2, device=x.device))
 
 
 def _matched(
@@ -201,7 +203,7 @@ def _matched(
         first: 0 or 1, the first token of those that may be merged.
     """
     unit = F.normalize(keys, dim=2)
-    best, partner = (unit[:, first::2] @ unit[:, 1 - first :: 2].transpose(1, 2)).max(dim=2)
+    best, partner = (_every_other(unit, first) @ _every_other(unit, 1 - first).transpose(1, 2)).max(dim=2)
     order = _ranked(best)
     rest, source = order[:, r:].sort().values, order[:, :r]
     return rest, source, partner.gather(1, source)

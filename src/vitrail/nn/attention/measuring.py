@@ -55,7 +55,7 @@ def mean_keys(
     prefix: int,
 ) -> Float[Tensor, "B P d"]:
     """Keys of the patches, after norms and rotation, mean over the heads: a `Measure` (Bolya et al., 2023)."""
-    return k[:, :, prefix:].mean(dim=1)
+    return k.mean(dim=1)[:, prefix:]
 
 
 class MeasuringAttention(MultiHeadAttention):
