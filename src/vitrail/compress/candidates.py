@@ -11,10 +11,16 @@ from ..engines.engine import PACKAGES, missing_packages
 from ..errors import VitrailError, nearest
 from ..machine.facts import has_fast_bfloat16, has_float8, usable_cores
 from ..rewrites.base import Rewrite
-from ..rewrites.tokens import FuseTokens, MergeTokens, PruneTokens
+from ..rewrites.tokens import FuseTokens, MergeTokens, PruneTokens, Schedule
 
-_SHARES = (0.02, 0.04, 0.065)
-"""Shares of the patches that a block merges with others on average: 4, 8 and 13 of 196, as in Bolya et al. (2023)."""
+_MERGED: tuple[tuple[Schedule, float], ...] = (
+    *(("decreasing", 0.065), ("alternating", 0.04), ("decreasing", 0.08)),
+    *(("alternating", 0.065), ("alternating", 0.02)),
+)
+"""Schedules, and shares of the patches that a block merges on average: 4, 8, 13 and 16 of 196, as in ToMe's paper.
+
+The most promising come first, as time may run out.
+"""
 _KEEPS = (0.9, 0.7)
 
 
@@ -74,7 +80,6 @@ def with_streams(setting: Setting) -> list[Setting]:
 
 def reductions(patches: int) -> list[Rewrite]:
     """Reductions of the tokens of a model with this many patches."""
-    counts = dict.fromkeys(max(1, round(share * patches)) for share in _SHARES)  # of few patches, shares are the same
-    merged = [MergeTokens(r=count, schedule="alternating") for count in counts]
-    merged.append(MergeTokens(r=max(counts), schedule="decreasing"))
+    merged = [MergeTokens(max(1, round(share * patches)), schedule) for schedule, share in _MERGED]
+    merged = [*dict.fromkeys(merged)]  # of few patches, shares are the same
     return [*merged, *(FuseTokens(keep=keep) for keep in _KEEPS), *(PruneTokens(keep=keep) for keep in _KEEPS[:1])]

@@ -20,7 +20,7 @@ from ..machine.signal_stack import same_signal_stack
 
 Score = Callable[[Any], float]
 """`openvino.Model` -> accuracy, in points."""
-_SMOOTHING = (0.3, 0.5, 0.95)
+_SMOOTHING = (0.3, 0.95)
 """Exponents of SmoothQuant that are tried, see `quantised`."""
 _LARGEST_GROUP = 256
 _CALIBRATED, _COMPARED = 128, 32

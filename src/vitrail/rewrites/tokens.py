@@ -64,6 +64,7 @@ _ANY_TOKENS = (
 
 
 Schedule = Literal["constant", "decreasing", "alternating"]
+"""How many patches each block merges, see `MergeTokens.schedule`."""
 
 
 @dataclass(frozen=True, slots=True)
