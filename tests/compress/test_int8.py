@@ -1,6 +1,7 @@
 """8-bit products survive outlier channels, on which ranges of the whole tensor collapse."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from vitrail.engines.agreement import difference
 from vitrail.engines.choice import Setting
 from vitrail.engines.program import quiet
 from vitrail.engines.stored_graph import StoredGraph
+from vitrail.errors import VitrailError
 from vitrail.machine.signal_stack import same_signal_stack
 
 pytest.importorskip("openvino")
@@ -119,3 +121,43 @@ def test_dynamic_ranges_need_no_calibration() -> None:
         for name, each in made.items()
     }
     assert lost["dynamic"] < 0.12 < lost["static"]
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("count", [1, 2, 4])
+def test_the_exponent_of_few_images_is_no_worse_for_others(count: int) -> None:
+    """Compared on the images that it was calibrated on, a high exponent would be taken."""
+    checkpoint = fold_preprocess(with_outliers(1.0))
+    graph = to_graph(checkpoint, "openvino")
+    values = torch.randint(0, 256, (count + 64, 3, 16, 16), generator=torch.Generator().manual_seed(4)).float()
+    images, others = list(values[:count]), values[count:]
+    with torch.no_grad():
+        expected = checkpoint.model(others)
+    content, alpha = best_quantised(graph.content, images)
+    highest = quantised(graph.content, calibration_batches(images), 0.95)
+
+    def lost(content: Any) -> float:
+        return difference(
+            StoredGraph(Setting(engine="openvino", int8=True), replace(graph, content=content))(others), expected
+        )
+
+    assert alpha == 0.3
+    assert lost(content) < 1.05 * lost(highest)
+
+
+@pytest.mark.parametrize("width", [40, 48])
+def test_the_groups_of_dynamic_ranges(width: int) -> None:
+    model = vitrail.create_model(
+        "vit_tiny_patch16_224", image_size=16, patch_size=8, embed_dim=width, num_heads=2, depth=1, num_classes=2
+    )
+    graph = to_graph(
+        fold_preprocess(vitrail.Checkpoint(model.eval(), (), vitrail.Preprocess(image_size=(16, 16)))), "openvino"
+    )
+    if width == 40:
+        with pytest.raises(VitrailError, match="multiples of 16, and those of this model have only the divisor 40"):
+            dynamically_quantised(graph.content)
+    else:
+        made = dynamically_quantised(graph.content)
+        assert made.get_rt_info(["runtime_options", "DYNAMIC_QUANTIZATION_GROUP_SIZE"]).astype(int) == 48
+    with pytest.raises(VitrailError, match="set int8 too"):
+        Setting(engine="openvino", dynamic=True)

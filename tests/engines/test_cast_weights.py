@@ -7,6 +7,7 @@ import torch
 from torch import nn
 from torch.utils._pytree import tree_leaves
 
+from tests.engines.test_float8 import emulated
 from tests.models.test_families import OTHERS, SOME, build
 from tests.parity.references import randomise
 from vitrail.engines.cast_weights import cast_weights, casts_weights
@@ -36,6 +37,7 @@ def test_an_engine_follows_changed_weights(precision: torch.dtype, monkeypatch: 
     monkeypatch.setattr("vitrail.engines.torch_engine.casts_weights", lambda *given: not asked.append(given))
     monkeypatch.setattr("vitrail.engines.torch_engine.can_prepack", lambda *given: False)
     monkeypatch.setattr("vitrail.engines.torch_engine.pick_engine_precision", lambda name, device: precision)
+    monkeypatch.setattr("vitrail.engines.float8.product", emulated)
     model, pixels = randomise(build("vit_tiny_patch32_224")).eval(), torch.randn(2, 3, 64, 64)
     engine = TorchEngine(model, "cpu", "auto")
     first = joined(engine(pixels))

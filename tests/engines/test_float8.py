@@ -45,12 +45,9 @@ def emulated(rows: Tensor, row_scale: Tensor, weight: Tensor, weight_scale: Tens
 
 
 def force(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The CPU counts as a device with 8-bit products; older versions of PyTorch have none on it."""
+    """The CPU counts as a device with 8-bit products, which not every PyTorch has on it: they are emulated."""
     monkeypatch.setattr("vitrail.engines.precision.has_float8", lambda device: True)
-    try:
-        torch._scaled_mm(*[torch.zeros(16, 16).to(FLOAT8).t()] * 2, *[torch.ones(())] * 2, out_dtype=torch.bfloat16)
-    except (RuntimeError, TypeError):
-        monkeypatch.setattr(float8, "product", emulated)
+    monkeypatch.setattr(float8, "product", emulated)
 
 
 @pytest.fixture
@@ -95,6 +92,18 @@ def test_numbers_are_those_of_the_format() -> None:
     torch.testing.assert_close(found.double() * scale, rounded(x.double()), rtol=0.07, atol=0)
     apart = (found.double() * scale - rounded(x.double())).abs() > 1e-5 * x.double().abs()
     assert apart.float().mean() < 1e-3  # ties that float32 breaks in another way
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_the_product_of_pytorch_is_the_emulated_one(bias: bool) -> None:
+    torch.manual_seed(0)
+    rows, weight = to_float8(torch.randn(9, 48)), to_float8(torch.randn(80, 48))
+    given = (*rows, *weight, torch.randn(80).bfloat16() if bias else None)
+    try:
+        found = float8.product(*given)
+    except (RuntimeError, TypeError) as error:
+        pytest.skip(f"this PyTorch has no such product on the CPU: {str(error).splitlines()[0]}")
+    torch.testing.assert_close(found, emulated(*given), rtol=1e-2, atol=1e-2)
 
 
 @pytest.mark.usefixtures("forced")
@@ -292,6 +301,14 @@ def test_other_engines_do_not_have_it(engine: str) -> None:
     pytest.importorskip(engine)
     with pytest.raises(VitrailError, match="float8"):
         make_engine(model_of("vit_tiny_patch16_224"), engine=engine, precision="float8")
+
+
+def test_heads_stay() -> None:
+    for name in ("deit_tiny_distilled_patch16_224", "vit_tiny_patch16_224"):
+        model = vitrail.create_model(name, **{**VIT, "num_classes": 32}).eval()
+        float8_linears(model)
+        assert not any(isinstance(layer, Float8Linear) for layer in model.head.modules())
+        assert any(isinstance(layer, Float8Linear) for layer in model.encoder.modules())
 
 
 def test_optimize_tries_it_where_there_are_images(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -259,8 +259,14 @@ def test_wrong_options() -> None:
 
 
 @pytest.mark.parametrize("engine", ["openvino", "onnxruntime"])
-@pytest.mark.parametrize("r", [3, 5, 100])
-@pytest.mark.parametrize("schedule", get_args(Schedule))
+@pytest.mark.parametrize(
+    ("r", "schedule"),
+    [
+        (100, "constant"),
+        (5, "alternating"),
+        *(pytest.param(r, schedule, marks=pytest.mark.exhaustive) for r in (3, 8) for schedule in get_args(Schedule)),
+    ],
+)
 def test_graphs_merge_down_to_one_token(engine: str, r: int, schedule: Schedule) -> None:
     """Also where every token of one half is merged, so that none of it is left."""
     pytest.importorskip(engine)

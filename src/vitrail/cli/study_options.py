@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeVar
 
-from .options import BatchSize, Device, EnginePrecision, LimitDrawn, Seed, SkipBad, Split, Strict
+from .options import BatchSize, Device, LimitDrawn, Precision, Seed, SkipBad, Split, Strict
 
 if TYPE_CHECKING:
     from ..study.options import HeldOutOptions, StudyOptions
@@ -20,7 +20,7 @@ class StudyCommand:
     strict: Strict = True
     batch_size: BatchSize = 32
     device: Device = "auto"
-    precision: EnginePrecision = "auto"
+    precision: Precision = "auto"
     seed: Seed = 0
 
     def study_options(self, options: StudyOptionsT) -> StudyOptionsT:

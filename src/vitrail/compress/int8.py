@@ -1,4 +1,4 @@
-"""8-bit matrix products with calibration, by NNCF. The only file that imports nncf."""
+"""8-bit matrix products, by NNCF. The only file that imports nncf."""
 
 import io
 import logging
@@ -22,7 +22,7 @@ Score = Callable[[Any], float]
 """`openvino.Model` -> accuracy, in points."""
 _SMOOTHING = (0.3, 0.95)
 """Exponents of SmoothQuant that are tried, see `quantised`."""
-_LARGEST_GROUP = 256
+_GROUPS, _LARGEST_GROUP = 16, 256
 _CALIBRATED, _COMPARED = 128, 32
 
 
@@ -70,10 +70,14 @@ def dynamically_quantised(model: Any) -> Any:
     """An `openvino.Model` whose weights have 8 bits, and whose activations get them while it runs.
 
     Weights have a scale for each output channel, activations one for each token and group of at most 256 channels, so
-    that nothing is calibrated, and outliers cost their own group only.
+    that nothing is calibrated, and outliers cost their own group only. On processors without products of 8-bit integers
+    (VNNI) only the weights have 8 bits.
 
     Args:
         model: what `to_openvino` returned; it is not changed.
+
+    Raises:
+        VitrailError: the lengths of the products cannot be divided into groups.
     """
     nncf = import_nncf()
     with _silent():
@@ -84,28 +88,46 @@ def dynamically_quantised(model: Any) -> Any:
 
 
 def _group_size(model: Any) -> int:
-    """The largest divisor of the lengths of all products with weights that is at most 256."""
+    """The largest multiple of 16, at most 256, that divides the lengths of all products with weights.
+
+    OpenVINO ignores others.
+
+    Raises:
+        VitrailError: there is none.
+    """
     products = (each for each in model.get_ops() if each.get_type_name() == "MatMul")
-    lengths = [each.input_value(1).get_shape()[-1] for each in products if _is_constant(each.input_value(1))]
-    common = math.gcd(*lengths)
-    return max((size for size in range(1, _LARGEST_GROUP + 1) if common % size == 0), default=1)
+    common = math.gcd(*(length for each in products if (length := _length(each))))
+    sizes = [size for size in range(_GROUPS, _LARGEST_GROUP + 1, _GROUPS) if common % size == 0]
+    if not sizes:
+        raise VitrailError(
+            f"dynamic int8 is for products whose lengths are multiples of {_GROUPS}, and those of this model have only "
+            f"the divisor {common} in common"
+        )
+    return sizes[-1]
 
 
-def _is_constant(value: Any) -> bool:
-    return bool(value.get_node().get_type_name() == "Constant")
+def _length(product: Any) -> int:
+    """Length of a product with weights; 0 without."""
+    weights = product.input_value(1)
+    if weights.get_node().get_type_name() != "Constant":
+        return 0
+    return int(weights.get_shape()[-1 if product.get_attributes()["transpose_b"] else -2])
 
 
 def best_quantised(model: Any, images: Sequence[Tensor]) -> tuple[Any, float]:
     """The 8-bit model that differs least from `model`, and its exponent of SmoothQuant.
 
-    Every fifth image, at most 32 of them, is for comparison, and at most 128 of the others are for calibration.
+    Every fifth image, at most 32 of them, is for comparison, and at most 128 of the others are for calibration: on
+    images that ranges were taken from, a high exponent looks better than it is.
 
     Args:
         model: what `to_openvino` returned; it is not changed.
-        images: as the model takes them, without a batch; of fewer than five all are for both.
+        images: as the model takes them, without a batch. With one nothing can be compared, and the exponent is low.
     """
-    others = _batches(images[4::5] or images, _COMPARED)
-    seen = calibration_batches(images)
+    seen, held_out = calibration_batches(images), _held_out(len(images))
+    if not held_out:
+        return quantised(model, seen, _SMOOTHING[0]), _SMOOTHING[0]
+    others = _batches([images[place] for place in held_out], _COMPARED)
     expected = _outputs(model, others)
     made = {alpha: quantised(model, seen, alpha) for alpha in _SMOOTHING}
     differences = {alpha: difference(_outputs(each, others), expected) for alpha, each in made.items()}
@@ -156,7 +178,13 @@ def partly_quantised(model: Any, images: Sequence[Tensor], alpha: float, score: 
 
 def calibration_batches(images: Sequence[Tensor]) -> list[Tensor]:
     """Images for calibration, as batches of one: not those that models are compared on, see `best_quantised`."""
-    return _batches([image for place, image in enumerate(images) if place % 5 != 4], _CALIBRATED)
+    held_out = _held_out(len(images))
+    return _batches([image for place, image in enumerate(images) if place not in held_out], _CALIBRATED)
+
+
+def _held_out(count: int) -> range:
+    """Places of the images that models are compared on: every fifth, of fewer the last, of one none."""
+    return range(min(4, count - 1) or 1, count, 5)
 
 
 def _batches(images: Sequence[Tensor], most: int) -> list[Tensor]:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
 from ..errors import VitrailError
-from ..machine.facts import FLOAT8
+from ..machine.facts import FLOAT8, precision_name
 from ..nn import BaseVisionModel
 
 TOLERANCES = {torch.float32: 1e-3, torch.bfloat16: 3e-2, torch.float16: 3e-2, FLOAT8: 0.25}
@@ -42,12 +42,10 @@ def require_agreement(engine: str, precision: torch.dtype, found: Any, expected:
     """Raise VitrailError if an engine's outputs differ from PyTorch's by more than `TOLERANCES`."""
     apart, most = difference(found, expected), TOLERANCES[precision]
     if apart > most:
-        word, other = str(precision).removeprefix("torch."), "float32, or --engine torch"
-        if precision == FLOAT8:
-            word, other = "float8", "bfloat16"
+        name, other = precision_name(precision), "bfloat16" if precision == FLOAT8 else "float32, or --engine torch"
         raise VitrailError(
-            f"engine {engine} with {word} differs from PyTorch by {apart:.1e}, more than {most:g}: use --precision "
-            f"{other}"
+            f"engine {engine} with {name} differs from PyTorch by {apart:.1e}, more than {most:g}: "
+            f"use --precision {other}"
         )
 
 

@@ -51,7 +51,7 @@ class Setting:
         reduction: rewrite that removes or merges tokens, or None.
 
     Raises:
-        VitrailError: unknown precision, or one that the engine does not have.
+        VitrailError: unknown precision, or one that the engine does not have; or dynamic without int8.
     """
 
     engine: str = "torch"
@@ -62,6 +62,8 @@ class Setting:
     reduction: Rewrite | None = None
 
     def __post_init__(self) -> None:
+        if self.dynamic and not self.int8:
+            raise VitrailError("dynamic ranges are those of 8-bit products: set int8 too, or leave dynamic out")
         known = [*PRECISIONS, *([] if self.engine in GRAPHS else ["float8"])]
         if self.precision not in known:
             raise VitrailError(f"there is no precision {self.precision!r}: {nearest(self.precision, known)}")

@@ -20,7 +20,8 @@ class CompiledEngine:
     a CUDA graph.
 
     The first batch is compiled, which takes up to some minutes, and compared with eager PyTorch in float32, see
-    `TOLERANCES`. Without a C++ compiler, or if compiling fails, a warning says so and the model runs eagerly.
+    `TOLERANCES`. Without a C++ compiler, or if compiling fails, a warning says so and the model runs eagerly. Values of
+    weights that are changed afterwards have no effect.
 
     Args:
         model, device, precision: see `TorchEngine`.
@@ -29,7 +30,9 @@ class CompiledEngine:
     def __init__(self, model: nn.Module, device: str = "auto", precision: str = "auto") -> None:
         self.eager = TorchEngine(model, device, precision)
         self.device, self.precision = self.eager.device, self.eager.precision
-        running = inference_copy(self.eager.model, self.device, self.precision)
+        # Layers that are prepacked cannot be compiled. On a GPU the eager engine has none: its copy is enough.
+        gpu = self.device.type == "cuda"
+        running = self.eager.running if gpu else inference_copy(self.eager.model, self.device, self.precision)
         self.compiled: Callable[[Tensor], Any] | None = compile_frozen(running, self.device)
         self.checked = False
 

@@ -1,8 +1,8 @@
 """Linear layers whose products have 8-bit floating point operands, for inference on a GPU.
 
-Weights have a scale for each output channel, inputs one for each token, computed in every call; sums are float32, and
-results bfloat16. The format is E4M3 (Micikevicius et al., 2022, "FP8 formats for deep learning"), with values of up to
-448 and 4 bits for each number.
+Weights have a scale for each output channel, inputs one for each token, computed in every call. Sums are float32 (with
+fewer digits for parts of them, on Hopper), and results bfloat16. The format is E4M3 (Micikevicius et al., 2022, "FP8
+formats for deep learning"), with values of up to 448 and 4 significant bits.
 """
 
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from ..errors import VitrailError
 from ..machine.facts import FLOAT8
-from ..nn import Head, JointProjection
+from ..nn import JointProjection
 
 _MULTIPLE = 16
 """What the widths of a product have to be multiples of."""
@@ -79,14 +79,15 @@ _FLOAT8: Mapping[type, type[Float8Linear]] = {nn.Linear: Float8Linear, JointProj
 def float8_linears(model: nn.Module) -> None:
     """Give the linear layers of a model 8-bit products, in place; the model is then for inference under autocast.
 
-    Those with a width that is no multiple of 16 stay as they are, and so does the layer that gives logits, which costs
+    Those with a width that is no multiple of 16 stay as they are, and so do those of the head, which cost
     little and whose errors nothing averages out. The model has a second copy of the weights, of a byte for each; the
     first one stays as it was. Values that are changed afterwards have no effect.
 
     Raises:
         VitrailError: no layer can have them.
     """
-    last = {id(head.classify) for head in model.modules() if isinstance(head, Head)}
+    heads = [head for name, head in model.named_modules() if name.rpartition(".")[2] == "head"]
+    last = {id(layer) for head in heads for layer in head.modules()}
     layers = [layer for layer in model.modules() if type(layer) in _FLOAT8 and id(layer) not in last and _fits(layer)]
     if not layers:
         raise VitrailError(

@@ -7,7 +7,7 @@ from typing import Literal, TypeVar
 import torch
 from torch import Tensor, nn
 
-from ..errors import VitrailError
+from ..errors import VitrailError, nearest
 from ..machine.facts import FLOAT8, PRECISIONS, has_float8, pick_device, pick_precision
 
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
@@ -41,16 +41,18 @@ def pick_engine_precision(name: str, device: torch.device) -> torch.dtype:
         VitrailError: unknown name, or "float8" on a device that does not multiply it.
     """
     if name != "float8":
+        if name != "auto" and name not in PRECISIONS:
+            raise VitrailError(f"there is no precision {name!r}: {nearest(name, ['auto', *PRECISIONS, 'float8'])}")
         return pick_precision(name, device)
     if not has_float8(device):
         raise VitrailError(
-            f"there is no precision 'float8' on {_words(device)}: it needs an NVIDIA GPU of compute capability 8.9 or "
+            f"there is no precision 'float8' on {_device_name(device)}: it needs an NVIDIA GPU of capability 8.9 or "
             "more (Ada, Hopper) and a PyTorch with its kernels; use --precision bfloat16"
         )
     return FLOAT8
 
 
-def _words(device: torch.device) -> str:
+def _device_name(device: torch.device) -> str:
     if device.type != "cuda":
         return "the CPU"
     major, minor = torch.cuda.get_device_capability(device)

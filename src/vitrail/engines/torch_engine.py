@@ -38,6 +38,9 @@ class TorchEngine:
         device: see `pick_device`.
         precision: see `pick_engine_precision`.
 
+    Attributes:
+        running: what runs.
+
     Raises:
         VitrailError: a device or precision that there is not, or float8 for a model without layers that can have it.
     """
@@ -59,7 +62,7 @@ class TorchEngine:
         """
         if _state(self._tensors) != self._prepared:
             self._prepare()
-        found = self._run(self._running, self.precision, pixels)
+        found = self._run(self.running, self.precision, pixels)
         if not self._checked:
             require_agreement("torch", self.precision, found, self._run(self.model, torch.float32, pixels))
             self._checked = True
@@ -70,10 +73,10 @@ class TorchEngine:
             return tree_map_only(Tensor, _as_float32, model(as_float(on_device(pixels, self.device))))
 
     def _prepare(self) -> None:
-        self._running = inference_copy(self.model, self.device, self.precision)
+        self.running = inference_copy(self.model, self.device, self.precision)
         # Other modules than ours are not copied, and what is prepacked cannot be trained any more.
-        if self._running is not self.model and can_prepack(self.device, self.precision):
-            prepack_linears(self._running, self.precision)
+        if self.running is not self.model and can_prepack(self.device, self.precision):
+            prepack_linears(self.running, self.precision)
         self._prepared = _state(self._tensors)
 
 

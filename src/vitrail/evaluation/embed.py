@@ -17,6 +17,7 @@ from ..data.split_choice import SplitChoice
 from ..engines.predictor import Predictor
 from ..engines.setting import Running, engine_for
 from ..errors import VitrailError
+from ..machine.facts import precision_name
 from ..progress import Track, silent
 from ..tasks.embedding import Embedding
 from .embedding_files import Rows, check_target, write_rows
@@ -154,7 +155,7 @@ def _facts(checkpoint: Checkpoint, running: Running, predictor: Predictor, width
         **({"rewrites": repr(model.rewrites)} if model.rewrites else {}),
         "preprocess": checkpoint.preprocess.to_dict(),
         "engine": running.way,
-        "precision": str(predictor.engine.precision).removeprefix("torch."),
+        "precision": precision_name(predictor.engine.precision),
         "width": width,
         "decoding": DECODING_RULES,
         **({} if strict else {"strict": strict}),

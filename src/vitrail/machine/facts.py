@@ -23,6 +23,11 @@ FLOAT8 = torch.float8_e4m3fn
 """Number format of the operands of linear layers with precision "float8", which only some engines have."""
 
 
+def precision_name(dtype: torch.dtype) -> str:
+    """The name of a number format in `PRECISIONS`, or "float8"."""
+    return "float8" if dtype == FLOAT8 else str(dtype).removeprefix("torch.")
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Gpu:
     """A GPU: name, total memory and free memory in bytes."""
@@ -182,6 +187,8 @@ def _multiplies_float8(device: torch.device) -> bool:
     try:
         found = torch._scaled_mm(ones, ones.t(), scale_a=twos, scale_b=twos.t(), out_dtype=torch.bfloat16)
         return bool((found == 2 * 2 * 32).all())
+    except torch.OutOfMemoryError:
+        raise
     except (RuntimeError, TypeError):
         return False
 

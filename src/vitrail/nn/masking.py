@@ -13,7 +13,7 @@ from .embed.patches import Embedding
 from .encoder import PerToken
 from .heads.reading import PATCHES
 from .model import ComposedModel, ConfigT_co
-from .tokens import Tokens
+from .tokens import Tokens, rows_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +149,7 @@ class PatchDecoder(nn.Module):
         x = self.embed(tokens.x)
         lead, seen = x[:, : tokens.prefix], x[:, tokens.prefix :]
         hidden = self.mask_token.to(x.dtype).expand(x.shape[0], place.shape[1] - seen.shape[1], -1)
-        patches = self.positions(Tokens(pick(torch.cat([seen, hidden], dim=1), place), grid))
+        patches = self.positions(Tokens(rows_of(torch.cat([seen, hidden], dim=1), place), grid))
         whole = Tokens(torch.cat([lead, patches.x], dim=1), grid, tokens.prefix)
         return self.predict(self.encoder(whole).patches)
 
@@ -157,11 +157,6 @@ class PatchDecoder(nn.Module):
 @fx.wrap  # torch.fx cannot trace code that depends on shapes: calls are leaves of its graphs
 def _count(order: Int[Tensor, "B N"], share: float) -> int:
     return int(order.shape[1] * share)
-
-
-def pick(x: Float[Tensor, "B N D"], rows: Int[Tensor, "B K"]) -> Float[Tensor, "B K D"]:
-    """Select rows of each sequence."""
-    return x.gather(1, rows.unsqueeze(2).expand(-1, -1, x.shape[2]))
 
 
 def patchify(pixels: Shaped[Tensor, "B C H W"], patch_size: tuple[int, int]) -> Float[Tensor, "B N P"]:

@@ -188,6 +188,7 @@ class Tokens:
         return torch.nn.utils.rnn.pad_sequence(images, batch_first=True)
 
 
+@fx.wrap  # torch.fx cannot trace code that depends on shapes: calls are leaves of its graphs
 def rows_of(x: Float[Tensor, "B N D"], index: Int[Tensor, "B K"]) -> Float[Tensor, "B K D"]:
     """The rows of each sequence with these indices.
 

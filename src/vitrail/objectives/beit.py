@@ -15,7 +15,8 @@ from ..data.preprocess import Preprocess
 from ..errors import VitrailError
 from ..models.fields import ModelConfig
 from ..nn import BaseVisionModel, VisionModel, embed_hidden
-from ..nn.masking import patchify, pick, unpatchify
+from ..nn.masking import patchify, unpatchify
+from ..nn.tokens import rows_of
 from .encoders import EncoderObjectiveConfig, TokenReader, embedding_of, patches_of, small_vit
 from .objective import Labels, Loss, Moment, Objective, require_fraction
 from .reconstructions import MOST_DRAWN, reconstruction_section
@@ -79,7 +80,7 @@ class VisualTokens(Objective):
         count = math.prod(side // cell for side, cell in zip(pixels.shape[2:], self.read.cell, strict=True))
         mask = torch.zeros(len(pixels), count, dtype=torch.bool, device=pixels.device).scatter(1, hidden, value=True)
         tokens = self.model.encoder(embed_hidden(embedding_of(self.model), pixels, mask, self.mask_token))
-        return self.classify(pick(self.read(tokens), hidden))
+        return self.classify(rows_of(self.read(tokens), hidden))
 
     @torch.no_grad()
     def report(self, batch: Batch, preprocess: Preprocess) -> list[str]:

@@ -76,7 +76,7 @@ class MergeTokens(Rewrite):
     """
 
     r: int = 8
-    """Patches that each block removes, on average over the blocks; a block removes at most half."""
+    """Patches that each block removes, on average over an even number of blocks; a block removes at most half."""
     schedule: Schedule = "constant"
     """The same r in every block; from 2 r in the first block down to 0 in the last; or 2 r in every other block from
     the first on, which spends half the time on finding pairs."""

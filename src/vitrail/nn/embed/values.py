@@ -49,7 +49,7 @@ class Centre(nn.Module):
     Args:
         centre: number of each channel.
         axes: number of axes behind the channels.
-        dtype: of the result.
+        dtype: of the numbers, that of the model.
     """
 
     centre: Float[Tensor, "C *ones"]
