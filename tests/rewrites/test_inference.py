@@ -117,7 +117,7 @@ def test_the_engine_follows_the_weights_of_its_model(seeded: None) -> None:
 def test_other_modules_are_run_as_they_are() -> None:
     layer = nn.Sequential(nn.Flatten(), nn.Linear(12, 2))
     assert for_inference(layer) is layer
-    assert TorchEngine(layer, "cpu", "float32")._running is layer
+    assert TorchEngine(layer, "cpu", "float32").running is layer
 
 
 def test_a_folded_checkpoint_predicts_the_same(tmp_path, seeded: None) -> None:
