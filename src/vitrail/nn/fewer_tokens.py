@@ -110,7 +110,8 @@ class MergeSimilar(Reduction):
         at = target.unsqueeze(2).expand(-1, -1, tokens.x.shape[2])
         total = (merged_into * taken).scatter_add(1, at, rows_of(patches, 2 * source + first) * given)
         merged = total / taken.scatter_add(1, target.unsqueeze(2), given)
-        left = torch.cat([rows_of(patches, 2 * rest + first), merged], dim=1)
+        unmerged = rest.shape[1] > 0  # OpenVINO reads a length of 0 in a view as that of the input
+        left = torch.cat([rows_of(patches, 2 * rest + first), merged], dim=1) if unmerged else merged
         return tokens.with_patches(left, _names(rest, source, target, merged_into.shape[1], first))
 
     def extra_repr(self) -> str:

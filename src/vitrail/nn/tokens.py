@@ -188,16 +188,13 @@ class Tokens:
         return torch.nn.utils.rnn.pad_sequence(images, batch_first=True)
 
 
-@fx.wrap  # torch.fx cannot trace code that depends on shapes: calls are leaves of its graphs
 def rows_of(x: Float[Tensor, "B N D"], index: Int[Tensor, "B K"]) -> Float[Tensor, "B K D"]:
-    """The rows of each sequence with these indices.
+    """The rows of each sequence with these indices, at least one.
 
     As `gather`, with whole rows, which graph engines copy faster than numbers one by one.
     """
-    if index.shape[1] == 0:
-        return x[:, :0]  # OpenVINO reads a length of 0 in a view as that of the input
     first = x.shape[1] * torch.arange(x.shape[0], device=x.device).unsqueeze(1)
-    return x.flatten(0, 1).index_select(0, (index + first).flatten()).view(*index.shape, x.shape[2])
+    return x.flatten(0, 1).index_select(0, (index + first).flatten()).view(index.shape[0], index.shape[1], x.shape[2])
 
 
 def fold(values: Float[Tensor, "*batch P"], cover: Int[Tensor, "images *grid"]) -> Float[Tensor, "..."]:
