@@ -85,10 +85,7 @@ Engine = Annotated[
 Device = Annotated[str, Option("auto, cpu, cuda or cuda:1.", "DEVICE", section=COMPUTE)]
 _PRECISION = "Number format of matrix products. auto: bfloat16 if the hardware supports it, else float32."
 Precision = Annotated[PrecisionName, Option(_PRECISION, "FORMAT", section=COMPUTE)]
-EnginePrecision = Annotated[
-    EnginePrecisionName,
-    Option(f"{_PRECISION} float8 is for recent NVIDIA GPUs.", "FORMAT", section=COMPUTE),
-]
+EnginePrecision = Annotated[EnginePrecisionName, Option(_PRECISION, "FORMAT", section=COMPUTE)]
 OptionalPrecision = Annotated[PrecisionName | None, Option(_PRECISION, "FORMAT", section=COMPUTE, shown_default="auto")]
 Prompts = Annotated[
     Path | None,
