@@ -242,7 +242,7 @@ def circumstances(device: torch.device) -> dict[str, Any]:
 
 def race_all(given: argparse.Namespace, device: torch.device, report: Report) -> None:
     """All cases, batch by batch, as far as the time goes."""
-    started, longest = time.perf_counter(), 0.0
+    started = time.perf_counter()
     cast, facts = faster_cast(given.models[0], min(given.batches), given, device)
     report.add({"timm_weights": "bfloat16" if cast else "float32, autocast", **facts})
     longest = 2 * (time.perf_counter() - started)  # two contenders were compiled, and a case has four

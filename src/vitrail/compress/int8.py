@@ -23,7 +23,9 @@ Score = Callable[[Any], float]
 _SMOOTHING = (0.3, 0.95)
 """Exponents of SmoothQuant that are tried, see `quantised`."""
 _GROUPS, _LARGEST_GROUP = 16, 256
+"""Channels that share a dynamic range: a multiple of the first, at most the second."""
 _CALIBRATED, _COMPARED = 128, 32
+"""Most images for calibration, and for comparing exponents."""
 
 
 def import_nncf() -> Any:
@@ -90,7 +92,7 @@ def dynamically_quantised(model: Any) -> Any:
 def _group_size(model: Any) -> int:
     """The largest multiple of 16, at most 256, that divides the lengths of all products with weights.
 
-    OpenVINO ignores others.
+    OpenVINO ignores sizes that are no multiple of 16.
 
     Raises:
         VitrailError: there is none.

@@ -181,7 +181,7 @@ def has_float8(device: torch.device) -> bool:
 
 @cache
 def _multiplies_float8(device: torch.device) -> bool:
-    """Whether a small product is right: PyTorch has no such kernels for some GPUs, whose capability does not tell."""
+    """Whether a small product is right: for some GPUs of sufficient compute capability PyTorch has no such kernels."""
     ones = torch.ones(32, 32, device=device).to(FLOAT8)
     twos = torch.full((32, 1), 2.0, device=device)
     try:
