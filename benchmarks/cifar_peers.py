@@ -27,7 +27,7 @@ from torchvision import models, transforms
 from vit_pytorch.cct import CCT
 
 from vitrail.machine.allocator import keep_freed_memory
-from vitrail.machine.facts import has_fast_bfloat16
+from vitrail.machine.devices import has_fast_bfloat16
 
 MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
 PLAIN = transforms.Compose([transforms.ToTensor(), transforms.Normalize(MEAN, STD)])

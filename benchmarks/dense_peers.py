@@ -26,7 +26,7 @@ from vitrail.data.joint import BoxTarget, MapTarget, Window, placed
 from vitrail.data.open import open_source, read_image
 from vitrail.data.resize import resize
 from vitrail.data.samples import Sample, Source
-from vitrail.machine.facts import has_fast_bfloat16
+from vitrail.machine.devices import has_fast_bfloat16
 from vitrail.tasks.average_precision import average_precision
 from vitrail.tasks.detected_objects import DetectedObjects
 from vitrail.tasks.detection import true_objects

@@ -41,7 +41,8 @@ from vitrail.engines.agreement import TOLERANCES, difference, example_pixels
 from vitrail.engines.compiled_engine import CompiledEngine, compile_frozen
 from vitrail.engines.precision import FLOAT8, on_device, pick_device, reduced_precision
 from vitrail.errors import VitrailError
-from vitrail.machine.facts import cpu_name, has_float8
+from vitrail.machine.devices import has_float8
+from vitrail.machine.facts import cpu_name
 from vitrail.machine.race import Spread, race_times
 from vitrail.planning.flops import count
 

@@ -29,7 +29,7 @@ from vitrail.data.open import open_source, read_image
 from vitrail.data.resize import resize
 from vitrail.data.samples import Sample
 from vitrail.machine.allocator import keep_freed_memory
-from vitrail.machine.facts import has_fast_bfloat16
+from vitrail.machine.devices import has_fast_bfloat16
 
 SIDE, KEPT_SIDE = 128, 160
 AUGMENT = v2.Compose(

@@ -23,7 +23,7 @@ from torch import nn
 
 from vitrail import create_model
 from vitrail.machine.allocator import keep_freed_memory
-from vitrail.machine.facts import has_fast_bfloat16
+from vitrail.machine.devices import has_fast_bfloat16
 
 SETTINGS = {
     "32 px, patch 4, dim 192, depth 9, batch 256": (32, 4, 9, 10, 256),

@@ -60,7 +60,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def same_precision_everywhere(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """ "auto" follows the processor, and an expected value does not: tests decide it, and can be run both ways."""
     fast = request.config.getoption("--precision") == "bfloat16"
-    monkeypatch.setattr("vitrail.machine.facts.has_fast_bfloat16", lambda device: fast)
+    monkeypatch.setattr("vitrail.machine.devices.has_fast_bfloat16", lambda device: fast)
 
 
 COSTS: dict[str, Any] = {}

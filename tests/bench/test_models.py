@@ -19,7 +19,8 @@ from vitrail.checkpoint.contract import Checkpoint, save
 from vitrail.cli.main import main
 from vitrail.data.preprocess import Preprocess
 from vitrail.errors import VitrailError
-from vitrail.machine.facts import threads_at_most, usable_cores
+from vitrail.machine.devices import threads_at_most
+from vitrail.machine.facts import usable_cores
 from vitrail.machine.race import Spread
 from vitrail.models.registry import create_model
 from vitrail.nn import joined

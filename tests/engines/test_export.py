@@ -20,7 +20,7 @@ from vitrail.data.preprocess import Preprocess
 from vitrail.engines.export_check import generated_files
 from vitrail.engines.export_facts import export_facts, facts_document
 from vitrail.engines.onnx_graph import store_half
-from vitrail.engines.openvino_graph import core
+from vitrail.engines.openvino_runtime import core
 from vitrail.engines.predictor import make_predictor
 from vitrail.engines.served import ServedModel
 from vitrail.errors import VitrailError

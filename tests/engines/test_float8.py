@@ -24,8 +24,8 @@ from vitrail.engines.float8 import Float8JointProjection, Float8Linear, float8_l
 from vitrail.engines.precision import reduced_precision
 from vitrail.engines.torch_engine import TorchEngine, inference_copy
 from vitrail.errors import VitrailError
-from vitrail.machine import facts
-from vitrail.machine.facts import FLOAT8, pick_precision
+from vitrail.machine import devices
+from vitrail.machine.devices import FLOAT8, pick_precision
 from vitrail.nn import EmbeddingModel, Head, JointProjection, joined
 
 CPU = torch.device("cpu")
@@ -265,23 +265,23 @@ def test_devices_without_it_are_refused(monkeypatch: pytest.MonkeyPatch) -> None
     with pytest.raises(VitrailError, match=r"on A100 \(capability 8\.0\)"):
         make_engine(model, device="cuda", precision="float8")
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device=None: (9, 0))
-    monkeypatch.setattr(facts, "_multiplies_float8", lambda device: False)
-    assert not facts.has_float8(gpu)
-    monkeypatch.setattr(facts, "_multiplies_float8", lambda device: True)
-    assert facts.has_float8(gpu)
-    assert not facts.has_float8(CPU)
+    monkeypatch.setattr(devices, "_multiplies_float8", lambda device: False)
+    assert not devices.has_float8(gpu)
+    monkeypatch.setattr(devices, "_multiplies_float8", lambda device: True)
+    assert devices.has_float8(gpu)
+    assert not devices.has_float8(CPU)
 
 
 def test_a_product_is_tried_once(monkeypatch: pytest.MonkeyPatch) -> None:
     for right, product in ((True, 128.0), (False, 127.0)):
         monkeypatch.setattr(torch, "_scaled_mm", lambda *given, value=product, **more: torch.full((32, 32), value))
-        assert facts._multiplies_float8.__wrapped__(CPU) is right
+        assert devices._multiplies_float8.__wrapped__(CPU) is right
 
     def refuses(*given: Any, **more: Any) -> Tensor:
         raise RuntimeError("CUDA error: CUBLAS_STATUS_NOT_SUPPORTED")
 
     monkeypatch.setattr(torch, "_scaled_mm", refuses)
-    assert facts._multiplies_float8.__wrapped__(CPU) is False
+    assert devices._multiplies_float8.__wrapped__(CPU) is False
 
 
 def test_where_it_makes_no_sense_it_is_refused(tmp_path: Path) -> None:

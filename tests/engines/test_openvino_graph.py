@@ -12,9 +12,10 @@ from vitrail.engines.program import to_program
 from vitrail.rewrites.inference import for_inference
 
 pytest.importorskip("openvino")
-from vitrail.engines import openvino_graph
+from vitrail.engines import openvino_convert
+from vitrail.engines.openvino_convert import to_openvino
 from vitrail.engines.openvino_engine import OpenVINOEngine
-from vitrail.engines.openvino_graph import OpenVINOGraph, to_openvino
+from vitrail.engines.openvino_graph import OpenVINOGraph
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of exporters
 
@@ -75,7 +76,7 @@ def test_models_are_converted_directly(variant: str, changes: dict[str, Any], mo
     torch.manual_seed(0)
     model = for_inference(create_model(variant, **changes, num_classes=5), graph=True)
     example = model.config.example_inputs(2)[0]
-    monkeypatch.setattr(openvino_graph, "to_onnx", None)
+    monkeypatch.setattr(openvino_convert, "to_onnx", None)
     made = to_openvino(to_program(model, torch.zeros_like(example)))
     assert "ScaledDotProductAttention" in [layer.get_type_name() for layer in made.get_ops()]
     graph = OpenVINOGraph(made)

@@ -10,7 +10,7 @@ import vitrail
 from tests.parity.references import randomise
 from vitrail.engines.prepacked import PrepackedLinear, can_prepack, prepack_linears, prepacked_bytes
 from vitrail.engines.torch_engine import TorchEngine
-from vitrail.machine.facts import has_onednn_bfloat16
+from vitrail.machine.devices import has_onednn_bfloat16
 from vitrail.nn import EmbeddingModel, joined
 from vitrail.rewrites.inference import for_inference
 

@@ -10,7 +10,8 @@ import pytest
 import torch
 from torch import nn
 
-from vitrail.engines.openvino_graph import OpenVINOGraph, to_openvino
+from vitrail.engines.openvino_convert import to_openvino
+from vitrail.engines.openvino_graph import OpenVINOGraph
 from vitrail.engines.program import to_program
 from vitrail.machine.signal_stack import DISABLED, same_signal_stack, signal_stack
 

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from vitrail.errors import VitrailError
-from vitrail.machine import facts as machine
+from vitrail.machine import devices, facts
 from vitrail.machine.cgroup import MemoryLimit, cpu_quota, memory_limit
-from vitrail.machine.facts import has_fast_bfloat16
+from vitrail.machine.devices import has_fast_bfloat16
 
 
 def write(folder, **files):
@@ -49,48 +49,48 @@ def test_no_groups_no_limits(tmp_path):
 def test_memory_is_the_smaller_of_hardware_and_group(tmp_path, monkeypatch):
     meminfo = tmp_path / "meminfo"
     meminfo.write_text("MemTotal:  1000 kB\nMemFree: 1 kB\nMemAvailable:  600 kB\n")
-    monkeypatch.setattr(machine, "memory_limit", lambda: None)
-    assert machine.main_memory(meminfo) == (1000 * 1024, 600 * 1024)
-    monkeypatch.setattr(machine, "memory_limit", lambda: MemoryLimit(500 * 1024, 100 * 1024))
-    assert machine.main_memory(meminfo) == (500 * 1024, 400 * 1024)
+    monkeypatch.setattr(facts, "memory_limit", lambda: None)
+    assert facts.main_memory(meminfo) == (1000 * 1024, 600 * 1024)
+    monkeypatch.setattr(facts, "memory_limit", lambda: MemoryLimit(500 * 1024, 100 * 1024))
+    assert facts.main_memory(meminfo) == (500 * 1024, 400 * 1024)
 
 
 def test_cores_respect_affinity_and_quota(monkeypatch):
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 3, 5, 6}, raising=False)
-    monkeypatch.setattr(machine, "cpu_quota", lambda: None)
-    assert machine.usable_cores() == 4
-    monkeypatch.setattr(machine, "cpu_quota", lambda: 3)
-    assert machine.usable_cores() == 3
+    monkeypatch.setattr(facts, "cpu_quota", lambda: None)
+    assert facts.usable_cores() == 4
+    monkeypatch.setattr(facts, "cpu_quota", lambda: 3)
+    assert facts.usable_cores() == 3
 
 
 def test_this_machine_has_something():
-    here = machine.this_machine()
+    here = devices.this_machine()
     assert here.cores >= 1
     assert 0 < here.available <= here.memory
 
 
 def test_devices(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert machine.pick_device("auto") == torch.device("cpu")
+    assert devices.pick_device("auto") == torch.device("cpu")
     with pytest.raises(VitrailError, match=r"no device 'cuda'.*no CUDA device"):
-        machine.pick_device("cuda")
+        devices.pick_device("cuda")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    assert machine.pick_device("auto") == torch.device("cuda", 0)
-    assert machine.pick_device("cuda:1") == torch.device("cuda", 1)
+    assert devices.pick_device("auto") == torch.device("cuda", 0)
+    assert devices.pick_device("cuda:1") == torch.device("cuda", 1)
     with pytest.raises(VitrailError, match="has 2 CUDA devices"):
-        machine.pick_device("cuda:2")
+        devices.pick_device("cuda:2")
     with pytest.raises(VitrailError, match="did you mean cuda"):
-        machine.pick_device("cida")
+        devices.pick_device("cida")
 
 
 def test_precision_follows_the_instructions_of_the_device(monkeypatch):
     cpu = torch.device("cpu")
-    monkeypatch.setattr(machine, "has_fast_bfloat16", has_fast_bfloat16)  # the rule itself, not what tests put there
-    monkeypatch.setattr(machine.torch, "cpu", SimpleNamespace(_is_amx_tile_supported=lambda: True))
-    assert machine.pick_precision("auto", cpu) == torch.bfloat16
-    monkeypatch.setattr(machine.torch, "cpu", SimpleNamespace())
-    assert machine.pick_precision("auto", cpu) == torch.float32
-    assert machine.pick_precision("float16", cpu) == torch.float16
+    monkeypatch.setattr(devices, "has_fast_bfloat16", has_fast_bfloat16)  # the rule itself, not what tests put there
+    monkeypatch.setattr(devices.torch, "cpu", SimpleNamespace(_is_amx_tile_supported=lambda: True))
+    assert devices.pick_precision("auto", cpu) == torch.bfloat16
+    monkeypatch.setattr(devices.torch, "cpu", SimpleNamespace())
+    assert devices.pick_precision("auto", cpu) == torch.float32
+    assert devices.pick_precision("float16", cpu) == torch.float16
     with pytest.raises(VitrailError, match="did you mean bfloat16"):
-        machine.pick_precision("bfloat", cpu)
+        devices.pick_precision("bfloat", cpu)

@@ -1,10 +1,13 @@
-"""Every family has a row in the tests and a page, whose first line says what is new."""
+"""Every family has a row in the tests and a page, whose first line says what is new; and a checkpoint finds its own."""
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
+import vitrail
 from tests.models.test_families import SMALLEST
-from vitrail.models.families import families
+from vitrail.models.families import families, find_config_class, known_variants
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -29,3 +32,16 @@ def test_the_links_between_pages_lead_somewhere() -> None:
     for page in (DOCS / "models").glob("*.md"):
         linked = re.findall(r"\]\(([\w./]+\.md)", page.read_text())
         assert [link for link in linked if not (page.parent / link).is_file()] == [], page.name
+
+
+def test_every_config_class_is_found_by_its_name() -> None:
+    classes = {type(config) for config in known_variants().values()}
+    assert {find_config_class(kind.__name__) for kind in classes} == classes
+
+
+def test_a_checkpoint_imports_its_own_family(tmp_path: Path) -> None:
+    model = vitrail.create_model("vit_tiny_patch16_224", image_size=32, depth=1, num_classes=2)
+    vitrail.save(vitrail.Checkpoint(model, ("a", "b"), vitrail.Preprocess(image_size=(32, 32))), tmp_path / "model")
+    code = "import sys, vitrail; vitrail.load(sys.argv[1]); print('vitrail.models.swin' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code, tmp_path / "model"], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from ..errors import VitrailError
-from ..machine.facts import pick_device, pick_precision
+from ..machine.devices import pick_device, pick_precision
 from ..machine.race import Runner, race
 from ..nn import (
     AxialAttention,

@@ -16,7 +16,7 @@ from ..engines.engine import PACKAGES, make_engine
 from ..engines.precision import PRECISIONS, pick_device
 from ..engines.program import Program, to_program
 from ..errors import VitrailError
-from ..machine.facts import pick_precision
+from ..machine.devices import pick_precision
 from ..nn import joined
 
 Run = Callable[[Tensor], Any]
@@ -112,7 +112,8 @@ def _compiled(peer: PeerModel, dtype: torch.dtype, device: torch.device) -> Run:
 
 
 def _openvino(peer: PeerModel, dtype: torch.dtype, device: torch.device) -> Run:
-    from ..engines.openvino_graph import OpenVINOGraph, to_openvino
+    from ..engines.openvino_convert import to_openvino
+    from ..engines.openvino_graph import OpenVINOGraph
 
     graph = OpenVINOGraph(to_openvino(peer.program), dtype)
     return lambda pixels: graph(pixels)[0].float()

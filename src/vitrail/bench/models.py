@@ -10,7 +10,8 @@ from ..engines.engine import ENGINES, engine_names, missing_packages
 from ..engines.precision import PRECISIONS, pick_device
 from ..errors import VitrailError, nearest
 from ..machine.allocator import keep_freed_memory
-from ..machine.facts import cpu_name, threads_at_most
+from ..machine.devices import threads_at_most
+from ..machine.facts import cpu_name
 from ..planning.speed import matrix_peak
 from ..progress import Track, silent
 from .contenders import OURS, Contender, formats, runs_with

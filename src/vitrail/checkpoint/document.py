@@ -59,7 +59,8 @@ class Stored:
 def complete_info(info: dict[str, Any], config: ModelConfig) -> dict[str, Any]:
     """Return `info` with all standard keys, and an origin without folders of this or another machine."""
     blank: dict[str, Any] = {"origin": "", "trained_on": "", "license": "", "metrics": {}, "adapted": []}
-    known = {"architecture": architecture_name(config), **blank, **info}
+    name = {} if "architecture" in info else {"architecture": architecture_name(config)}  # which imports all families
+    known = {**name, **blank, **info}
     return {**known, "origin": public_origin(str(known["origin"] or ""))}
 
 

@@ -9,7 +9,8 @@ import torch
 from ..engines.choice import Setting
 from ..engines.engine import PACKAGES, missing_packages
 from ..errors import VitrailError, nearest
-from ..machine.facts import has_fast_bfloat16, has_float8, usable_cores
+from ..machine.devices import has_fast_bfloat16, has_float8
+from ..machine.facts import usable_cores
 from ..rewrites.base import Rewrite
 from ..rewrites.tokens import FuseTokens, MergeTokens, PruneTokens, Schedule
 

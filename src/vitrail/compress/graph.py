@@ -8,7 +8,7 @@ from torch.utils._pytree import tree_flatten, treespec_dumps
 
 from ..checkpoint.contract import Checkpoint
 from ..engines.onnx_graph import to_onnx
-from ..engines.openvino_graph import fold_constants, to_openvino
+from ..engines.openvino_convert import fold_constants, to_openvino
 from ..engines.program import to_program
 from ..engines.stored_graph import OUTPUTS, ModelGraph
 from ..nn import EmbeddingModel, SequentialModel

@@ -10,9 +10,10 @@ import torch
 
 from ..checkpoint.contract import Checkpoint
 from ..checkpoint.fold_preprocess import keeping_values
-from ..engines.choice import GRAPHS, Setting
+from ..engines.choice import Setting
 from ..engines.engine import Engine
 from ..engines.setting import prepared, run_setting
+from ..engines.stored_files import GRAPHS
 from ..engines.stored_graph import ModelGraph
 from ..errors import VitrailError
 from ..nn import Tokens

@@ -8,8 +8,6 @@ from pathlib import Path
 from ..checkpoint.atomic import Content
 from ..checkpoint.contract import Checkpoint
 from ..engines.choice import (
-    FOLDER,
-    GRAPHS,
     ONE_TENSOR,
     Choice,
     Setting,
@@ -19,7 +17,9 @@ from ..engines.choice import (
     remove_choice,
     write_choice,
 )
-from ..engines.openvino_graph import write_openvino
+from ..engines.openvino_convert import write_openvino
+from ..engines.openvino_runtime import compiled_bytes, settings_for, taking_uint8
+from ..engines.stored_files import BATCH_SIZES, FOLDER, GRAPHS, compiled_name
 from ..engines.stored_graph import ModelGraph
 from ..errors import VitrailError
 from ..training.run_lock import RunLock
@@ -92,7 +92,7 @@ def store(
 
 
 def _graph_files(setting: Setting, graph: ModelGraph | None) -> dict[str, Content]:
-    """File name -> content of the graph of a setting."""
+    """File name -> content of the graph of a setting; one of OpenVINO also as it is compiled for `BATCH_SIZES`."""
     if graph is None:
         return {}
     name = GRAPHS[setting.engine]
@@ -101,4 +101,9 @@ def _graph_files(setting: Setting, graph: ModelGraph | None) -> dict[str, Conten
     with tempfile.TemporaryDirectory() as place:
         file = Path(place) / name
         write_openvino(graph.content, file, {"setting": str(setting)}, half=False)
-        return {path.name: path.read_bytes() for path in (file, file.with_suffix(".bin"))}
+        files: dict[str, Content] = {path.name: path.read_bytes() for path in (file, file.with_suffix(".bin"))}
+    settings = settings_for(setting.precision, setting.streams)
+    model = taking_uint8(graph.content.clone())
+    for size in sorted({-(-batch // setting.streams) for batch in BATCH_SIZES}):
+        files[compiled_name(size)] = compiled_bytes(model, size, settings)
+    return files

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
 from ..errors import VitrailError
-from ..machine.facts import FLOAT8, precision_name
+from ..machine.devices import FLOAT8, precision_name
 from ..nn import BaseVisionModel
 
 TOLERANCES = {torch.float32: 1e-3, torch.bfloat16: 3e-2, torch.float16: 3e-2, FLOAT8: 0.25}

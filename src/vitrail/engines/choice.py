@@ -23,16 +23,15 @@ from ..checkpoint.contract import Checkpoint
 from ..checkpoint.native import tensors_digest
 from ..errors import VitrailError, nearest
 from ..json_text import json_text
-from ..machine.facts import PRECISIONS, cpu_name, gpu_names, usable_cores
+from ..machine.devices import PRECISIONS, gpu_names
+from ..machine.facts import cpu_name, usable_cores
 from ..plain import Unreadable, read_json
 from ..rewrites.base import Rewrite
 from ..rewrites.registry import from_dict, to_dict
 from ..typed import NO_FIT, build
 from .engine import PACKAGES
+from .stored_files import CHOICE, FOLDER, GRAPHS
 
-FOLDER, CHOICE = "optimized", "choice.json"
-GRAPHS = {"openvino": "model.xml", "onnxruntime": "model.onnx"}
-"""Engine -> file of its stored graph; other engines have none."""
 ONE_TENSOR = treespec_dumps(tree_structure(0))
 
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import VitrailError
-from ..machine.facts import FLOAT8
+from ..machine.devices import FLOAT8
 from ..nn import JointProjection
 
 _MULTIPLE = 16

@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from ..errors import VitrailError
-from ..machine.facts import pick_device
+from ..machine.devices import pick_device
 from .graph_engine import Graph, GraphEngine
 from .onnx_graph import require_onnx, to_onnx
 from .onnxruntime_graph import OnnxRuntimeGraph, import_onnxruntime

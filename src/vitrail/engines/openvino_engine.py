@@ -4,9 +4,11 @@ import torch
 from torch import nn
 
 from ..errors import VitrailError
-from ..machine.facts import pick_precision
+from ..machine.devices import pick_precision
 from .graph_engine import Graph, GraphEngine
-from .openvino_graph import OpenVINOGraph, import_openvino, to_openvino
+from .openvino_convert import to_openvino
+from .openvino_graph import OpenVINOGraph
+from .openvino_runtime import import_openvino
 from .program import Program
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import VitrailError, nearest
-from ..machine.facts import FLOAT8, PRECISIONS, has_float8, pick_device, pick_precision
+from ..machine.devices import FLOAT8, PRECISIONS, has_float8, pick_device, pick_precision
 
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
 """Names of number formats; "auto" is bfloat16 if the device multiplies it in hardware, otherwise float32."""

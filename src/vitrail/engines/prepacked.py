@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..machine.facts import has_fast_bfloat16, has_onednn_bfloat16
+from ..machine.devices import has_fast_bfloat16, has_onednn_bfloat16
 from ..nn import MLP, JointProjection
 
 

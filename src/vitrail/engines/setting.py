@@ -10,8 +10,9 @@ from ..checkpoint.fold_preprocess import fold_preprocess, keeping_values
 from ..data.preprocess import Preprocess
 from ..nn import DualEncoder, EmbeddingModel
 from ..rewrites.registry import rewrite
-from .choice import GRAPHS, Choice, Setting, stored_choice
+from .choice import Choice, Setting, stored_choice
 from .engine import Engine, make_engine
+from .stored_files import GRAPHS
 
 if TYPE_CHECKING:
     from .stored_graph import ModelGraph

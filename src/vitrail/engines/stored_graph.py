@@ -11,10 +11,11 @@ from torch import Tensor
 from torch.utils._pytree import TreeSpec, tree_unflatten, treespec_loads
 
 from ..machine.allocator import keep_freed_memory
-from ..machine.facts import PRECISIONS
+from ..machine.devices import PRECISIONS
 from .choice import Setting
 from .onnxruntime_graph import OnnxRuntimeGraph
-from .openvino_graph import OpenVINOGraph, read_openvino
+from .openvino_graph import OpenVINOGraph
+from .stored_files import compiled_files
 
 OUTPUTS = ("prediction", "embedding")
 
@@ -74,5 +75,11 @@ class StoredGraph:
         content = self.graph.content
         if self.setting.engine != "openvino":
             return OnnxRuntimeGraph(content)
-        model = read_openvino(content) if isinstance(content, Path) else content.clone()
-        return OpenVINOGraph(model, self.precision, streams=self.setting.streams, dtype=dtype)
+        stored = isinstance(content, Path)
+        return OpenVINOGraph(
+            content if stored else content.clone(),
+            self.precision,
+            streams=self.setting.streams,
+            dtype=dtype,
+            compiled=compiled_files(content.parent) if stored and dtype == torch.uint8 else None,
+        )

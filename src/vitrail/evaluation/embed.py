@@ -17,7 +17,7 @@ from ..data.split_choice import SplitChoice
 from ..engines.predictor import Predictor
 from ..engines.setting import Running, engine_for
 from ..errors import VitrailError
-from ..machine.facts import precision_name
+from ..machine.devices import precision_name
 from ..progress import Track, silent
 from ..tasks.embedding import Embedding
 from .embedding_files import Rows, check_target, write_rows

@@ -14,7 +14,7 @@ from ..checkpoint.contract import Checkpoint, CheckpointLike, as_checkpoint, loa
 from ..checkpoint.texts import tokenizer_of
 from ..data.preprocess import Preprocess
 from ..errors import VitrailError
-from ..machine.facts import pick_device
+from ..machine.devices import pick_device
 from ..nn import DualEncoder
 from ..tasks.classification import Classification
 from ..tasks.registry import resolve, task_names

@@ -7,7 +7,8 @@ import torch
 
 from ..checkpoint.read import named_config, named_rewrites
 from ..errors import VitrailError, nearest
-from ..machine.facts import pick_precision, resident_bytes
+from ..machine.devices import pick_precision
+from ..machine.facts import resident_bytes
 from ..models.fields import ModelConfig, pair
 from ..models.registry import override
 from ..objectives.objective import ObjectiveConfig

@@ -12,7 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map_only
 
 from ..checkpoint.build import blueprint
-from ..machine.facts import has_amx, has_fast_bfloat16, has_onednn_bfloat16
+from ..machine.devices import has_amx, has_fast_bfloat16, has_onednn_bfloat16
 from ..models.fields import ModelConfig
 from ..nn import checkpoint_activations, fused_kernel, set_attention_kernel
 from ..objectives.objective import Moment, Objective, ObjectiveConfig

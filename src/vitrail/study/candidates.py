@@ -2,7 +2,7 @@
 
 import torch
 
-from ..machine.facts import this_machine
+from ..machine.devices import this_machine
 from ..models.registry import model_config
 from ..planning.flops import count
 from ..planning.parts import PRODUCT, part_costs

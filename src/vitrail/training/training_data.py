@@ -18,7 +18,7 @@ from ..data.split import Splits, split
 from ..data.survey import Facts, Limit, Survey, survey
 from ..data.targets import Targets
 from ..data.time_window import KEPT
-from ..machine.facts import this_machine
+from ..machine.devices import this_machine
 from ..progress import Track, silent
 from ..task_spec import TaskSpec
 from ..tasks.registry import resolve

@@ -2,7 +2,9 @@
 
 from pathlib import Path
 
-from ..openvino_graph import OpenVINOGraph, import_openvino, read_openvino, to_openvino, write_openvino
+from ..openvino_convert import to_openvino, write_openvino
+from ..openvino_graph import OpenVINOGraph
+from ..openvino_runtime import import_openvino
 from .export_format import ExportFormat, Job, Run
 
 
@@ -22,4 +24,4 @@ class OpenVINOFormat(ExportFormat):
         write_openvino(to_openvino(job.program, output_names=job.outputs), path, job.facts, half=job.half)
 
     def open(self, path: Path) -> Run:
-        return OpenVINOGraph(read_openvino(path))
+        return OpenVINOGraph(path)

@@ -1,0 +1,70 @@
+"""Files of what was compiled: the same outputs as those of the model, and which sizes use them."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.evaluation.small_checkpoint import tiny_checkpoint
+from vitrail.engines.program import to_program
+
+pytest.importorskip("openvino")
+from vitrail.engines.openvino_convert import to_openvino
+from vitrail.engines.openvino_graph import OpenVINOGraph
+from vitrail.engines.openvino_runtime import compiled_bytes, settings_for, taking_uint8
+from vitrail.engines.stored_files import compiled_files, compiled_name
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # of exporters
+
+
+def images(count: int) -> torch.Tensor:
+    return torch.randint(0, 256, (count, 3, 8, 8), dtype=torch.uint8)
+
+
+@pytest.fixture
+def model() -> object:
+    return to_openvino(to_program(tiny_checkpoint().model.eval(), torch.zeros(2, 3, 8, 8)))
+
+
+def files(folder: Path, model: object, precision: str, streams: int, sizes: tuple[int, ...]) -> dict[int, Path]:
+    taking = taking_uint8(model.clone())  # type: ignore[attr-defined]
+    for size in sizes:
+        content = compiled_bytes(taking, size, settings_for(precision, streams))
+        (folder / compiled_name(size)).write_bytes(content)
+    (folder / "model.xml").write_text("another file")
+    return compiled_files(folder)
+
+
+@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("streams", [1, 2])
+def test_outputs_are_those_of_the_model(precision: torch.dtype, streams: int, tmp_path: Path, model: object) -> None:
+    found = files(tmp_path, model, str(precision).removeprefix("torch."), streams, (1, 4))
+    assert set(found) == {1, 4}
+    stored = OpenVINOGraph(tmp_path / "not there", precision, streams=streams, dtype=torch.uint8, compiled=found)
+    plain = OpenVINOGraph(model, precision, streams=streams, dtype=torch.uint8)
+    for count in (4 * streams, 1):
+        batch = images(count)
+        assert torch.equal(stored(batch)[0], plain(batch)[0])
+
+
+def test_the_first_batch_of_another_size_is_filled_up(tmp_path: Path, model: object) -> None:
+    stored = OpenVINOGraph(
+        model,
+        dtype=torch.uint8,
+        compiled=files(tmp_path, model, "float32", 1, (1, 8)),  # type: ignore[attr-defined]
+    )
+    plain = OpenVINOGraph(model, dtype=torch.uint8)
+    for count, sizes in ((3, {8}), (5, {8}), (3, {8, 3}), (2, {8, 3}), (9, {8, 3, 9})):
+        batch = images(count)
+        torch.testing.assert_close(stored(batch)[0], plain(batch)[0], rtol=1e-4, atol=1e-5)
+        assert set(stored.requests) == sizes
+
+
+@pytest.mark.parametrize("damage", ["empty", "half", "another file"])
+def test_what_cannot_be_read_is_compiled(damage: str, tmp_path: Path, model: object) -> None:
+    file = files(tmp_path, model, "float32", 1, (2,))[2]
+    content = {"empty": b"", "half": file.read_bytes()[: file.stat().st_size // 2], "another file": b"x" * 5000}
+    file.write_bytes(content[damage])
+    stored = OpenVINOGraph(model, dtype=torch.uint8, compiled={2: file})
+    batch = images(2)
+    assert torch.equal(stored(batch)[0], OpenVINOGraph(model, dtype=torch.uint8)(batch)[0])
