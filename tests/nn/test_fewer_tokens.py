@@ -86,6 +86,25 @@ def test_merging_twice_is_that_of_the_paper(prefix: int, r: int) -> None:
         x, cells = merged_by_loops(x, again[image], cells, r, prefix)
         torch.testing.assert_close(twice.x[image], x, rtol=0, atol=1e-12)
         assert cells_of(twice, image) == cells
+    order = torch.randperm(twice.patches.shape[1]).expand(2, -1)
+    for found in (once, twice, twice.with_x(twice.x + 1), twice.without_prefix(), twice.keep(order[:, :2])):
+        assert found.counted is not None
+        assert torch.equal(found.counted, found.size)
+        assert torch.equal(found.of_images(torch.tensor([1])).counted, found.counted[1:])
+    assert twice.only_prefix(0).counted is None
+    assert twice.with_grid((1, 4)).counted is None
+    assert torch.equal(FuseLowest(0.5)(twice, twice.x[:, prefix:, 0]).weights.sum(1), torch.full((2,), 15.0).double())
+
+
+def test_a_graph_has_the_numbers_of_cells_and_not_the_cells() -> None:
+    class Twice(torch.nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            once = MergeSimilar(2)(Tokens(x, (2, 4)), x)
+            return MergeSimilar(2)(once, once.x).mean
+
+    graph = torch.export.export(Twice(), (torch.randn(2, 8, 3),)).run_decompositions()
+    written = [node for node in graph.graph.nodes if "scatter" in str(node.target)]
+    assert len(written) == 4  # of two merges, each of the sums and of the numbers of cells
 
 
 @pytest.mark.parametrize("prefix", [0, 1, 2])

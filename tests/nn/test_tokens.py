@@ -1,5 +1,7 @@
 """`Tokens`: which cells of the image each token stands for, held against loops and cases made by hand."""
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
@@ -84,13 +86,14 @@ def test_prefix_tokens_lead_each_packed_image() -> None:
 
 
 def test_the_cover_goes_through_pytrees() -> None:
-    for tokens in (merged(), Tokens(torch.randn(1, 6, 4), (2, 3))):
+    for tokens in (merged(), replace(merged(), counted=merged().size.double()), Tokens(torch.randn(1, 6, 4), (2, 3))):
         leaves, spec = pytree.tree_flatten(tokens)
-        assert len(leaves) == 1 + (tokens.cover is not None)
+        assert len(leaves) == 1 + (tokens.cover is not None) + (tokens.counted is not None)
         again = pytree.tree_unflatten(leaves, pytree.treespec_loads(pytree.treespec_dumps(spec)))
         assert (again.grid, again.prefix, again.lengths) == (tokens.grid, tokens.prefix, tokens.lengths)
         assert again.x is tokens.x
         assert again.cover is tokens.cover
+        assert again.counted is tokens.counted
 
 
 class Doubled(nn.Module):

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from .attention.measuring import Measure, MeasuringAttention
 from .attention.multi_head import MultiHeadAttention, NoBias
 from .residual import Residual
-from .tokens import NO_TOKEN, Tokens, rows_of
+from .tokens import NO_TOKEN, Tokens, counting_dtype, rows_of
 
 TokensT = TypeVar("TokensT", Tokens, Tensor)
 
@@ -103,16 +103,20 @@ class MergeSimilar(Reduction):
         rest, source, target = _matched(measured.detach(), r, first)
         patches = tokens.patches
         merged_into = _every_other(patches, 1 - first)
-        size = tokens.size
-        cells = tokens.x.new_ones(1, 1).expand(measured.shape[:2]) if size is None else size.to(tokens.x.dtype)
-        cells = cells.unsqueeze(2)
-        given, taken = cells[:, first::2].gather(1, source.unsqueeze(2)), cells[:, 1 - first :: 2]
-        at = target.unsqueeze(2).expand(-1, -1, tokens.x.shape[2])
-        total = (merged_into * taken).scatter_add(1, at, rows_of(patches, 2 * source + first) * given)
-        merged = total / taken.scatter_add(1, target.unsqueeze(2), given)
-        unmerged = rest.shape[1] > 0  # OpenVINO reads a length of 0 in a view as that of the input
-        left = torch.cat([rows_of(patches, 2 * rest + first), merged], dim=1) if unmerged else merged
-        return tokens.with_patches(left, _names(rest, source, target, merged_into.shape[1], first))
+        cells = tokens.weights
+        if cells is None:
+            cells = tokens.x.new_ones(1, 1, dtype=counting_dtype(tokens.x)).expand(measured.shape[:2])
+        rest_at, source_at = 2 * rest + first, 2 * source + first
+        given, taken = cells.gather(1, source_at), cells[:, 1 - first :: 2]
+        counted = taken.scatter_add(1, target, given)
+        weighted = rows_of(patches, source_at) * given.to(patches.dtype).unsqueeze(2)
+        at = target.unsqueeze(2).expand(-1, -1, patches.shape[2])
+        total = (merged_into * taken.to(patches.dtype).unsqueeze(2)).scatter_add(1, at, weighted)
+        merged = total / counted.to(patches.dtype).unsqueeze(2)
+        if rest.shape[1] > 0:  # OpenVINO reads a length of 0 in a view as that of the input
+            merged = torch.cat([rows_of(patches, rest_at), merged], dim=1)
+            counted = torch.cat([cells.gather(1, rest_at), counted], dim=1)
+        return tokens.with_patches(merged, _names(rest, source, target, merged_into.shape[1], first), counted)
 
     def extra_repr(self) -> str:
         return f"r={self.r}"

@@ -29,6 +29,8 @@ class Tokens:
             of 1 (see `nn/attention/packing.py`); empty otherwise.
         cover: for each cell of the grid the index of its patch token, counted from 0 after the prefix of its image,
         or `NO_TOKEN`; (images, *grid), int64. None if each cell has its own token, in order.
+        counted: what `size` would count in `cover`, (images, P), from a reduction that knows it anyway; None
+            otherwise. With it `cover` is not part of the graphs that are exported, which take less time.
     """
 
     x: Float[Tensor, "B N D"]
@@ -36,6 +38,7 @@ class Tokens:
     prefix: int = 0
     lengths: tuple[int, ...] = ()
     cover: Int[Tensor, "images *grid"] | None = None
+    counted: Float[Tensor, "images P"] | None = None
 
     @property
     def prefix_tokens(self) -> Float[Tensor, "images p D"]:
@@ -70,6 +73,14 @@ class Tokens:
         return self._in_sequence(sizes(self.cover, self._most_patches()))
 
     @property
+    def weights(self) -> Float[Tensor, "B P"] | None:
+        """`size` as floating point numbers: the weights of the tokens in means and attention; None if all are 1."""
+        if self.counted is not None:
+            return self._in_sequence(self.counted)
+        size = self.size
+        return None if size is None else size.to(counting_dtype(self.x))
+
+    @property
     def centre(self) -> Int[Tensor, "B P"] | None:
         """Cell nearest to the mean position of the cells of each patch token; None if token n is cell n.
 
@@ -88,11 +99,11 @@ class Tokens:
     @property
     def mean(self) -> Float[Tensor, "B D"]:
         """Mean over the patch tokens, each counted once for each of its cells, (B, D); not for packed images."""
-        size = self.size
-        if size is None:
+        weights = self.weights
+        if weights is None:
             return self.patches.mean(dim=1)
-        counts = size.to(self.x.dtype).unsqueeze(2)
-        return (self.patches * (counts / counts.sum(dim=1, keepdim=True))).sum(dim=1)
+        shares = (weights / weights.sum(dim=1, keepdim=True)).to(self.x.dtype)
+        return (self.patches * shares.unsqueeze(2)).sum(dim=1)
 
     def over_cells(self, values: Float[Tensor, "h cells F"]) -> Float[Tensor, "*images h P F"]:
         """Mean of values of the cells over the cells of each patch token, (images, h, P, F); not for packed images.
@@ -121,7 +132,7 @@ class Tokens:
 
     def with_grid(self, grid: tuple[int, ...]) -> "Tokens":
         """Replace the grid by another, with a cell for each patch token."""
-        return replace(self, grid=grid, cover=None)
+        return replace(self, grid=grid, cover=None, counted=None)
 
     def with_map(self, image: Float[Tensor, "B D *grid"]) -> "Tokens":
         """Replace the patches by another map, of any grid and the same width, with a token for each cell."""
@@ -145,7 +156,8 @@ class Tokens:
 
     def only_prefix(self, count: int) -> "Tokens":
         """The first `count` prefix tokens, without the patches: no cell has a token; not for packed images."""
-        return replace(self, x=self.x[:, :count], prefix=count, cover=_same_cover(self.x, self.grid, NO_TOKEN))
+        none = _same_cover(self.x, self.grid, NO_TOKEN)
+        return replace(self, x=self.x[:, :count], prefix=count, cover=none, counted=None)
 
     def mean_patch(self) -> "Tokens":
         """The mean over the patches as the one token of all cells, without a prefix; not for packed images."""
@@ -153,23 +165,30 @@ class Tokens:
 
     def keep(self, patches: Int[Tensor, "B K"]) -> "Tokens":
         """Select patch tokens by index (B, K), in this order, and keep the prefix; not for packed images."""
-        return self.with_patches(rows_of(self.patches, patches), _new_names(patches, self.patches))
+        counted = None if self.counted is None else self.counted.gather(1, patches)
+        return self.with_patches(rows_of(self.patches, patches), _new_names(patches, self.patches), counted)
 
-    def with_patches(self, patches: Float[Tensor, "B K D"], names: Int[Tensor, "B P1"]) -> "Tokens":
+    def with_patches(
+        self,
+        patches: Float[Tensor, "B K D"],
+        names: Int[Tensor, "B P1"],
+        counted: Float[Tensor, "B K"] | None = None,
+    ) -> "Tokens":
         """Replace the patch tokens by fewer, and keep the prefix; not for packed images.
 
         Args:
             patches: the new tokens, (B, K, D).
             names: index of the new token that represents the cells of each old one, or `NO_TOKEN`; (B, P + 1), the last
                 column is `NO_TOKEN`.
+            counted: see `Tokens`.
         """
         cover = names[:, :-1].unflatten(1, self.grid) if self.cover is None else _renamed(self.cover, names)
-        return replace(self, x=torch.cat([self.x[:, : self.prefix], patches], dim=1), cover=cover)
+        return replace(self, x=torch.cat([self.x[:, : self.prefix], patches], dim=1), cover=cover, counted=counted)
 
     def of_images(self, images: Int[Tensor, " b"]) -> "Tokens":
         """Select images of the batch by index (b,); not for packed images."""
-        cover = None if self.cover is None else self.cover.index_select(0, images)
-        return replace(self, x=self.x.index_select(0, images), cover=cover)
+        cover, counted = (None if each is None else each.index_select(0, images) for each in (self.cover, self.counted))
+        return replace(self, x=self.x.index_select(0, images), cover=cover, counted=counted)
 
     def _most_patches(self) -> int:
         return max(self.lengths or self.x.shape[1:2]) - self.prefix
@@ -186,6 +205,11 @@ class Tokens:
             return self.patches
         images = [image[self.prefix :] for image in self.x[0].split(list(self.lengths))]
         return torch.nn.utils.rnn.pad_sequence(images, batch_first=True)
+
+
+def counting_dtype(x: Tensor) -> torch.dtype:
+    """The dtype of numbers of cells beside `x`: float32, or float64 if `x` is; half precision has no large integers."""
+    return torch.promote_types(x.dtype, torch.float32)
 
 
 def rows_of(x: Float[Tensor, "B N D"], index: Int[Tensor, "B K"]) -> Float[Tensor, "B K D"]:
@@ -264,13 +288,13 @@ def _starts(lengths: tuple[int, ...]) -> list[int]:
 
 
 def _flatten(tokens: Tokens) -> tuple[list[Any], tuple[Any, ...]]:
-    leaves = [tokens.x] if tokens.cover is None else [tokens.x, tokens.cover]
+    leaves = [leaf for leaf in (tokens.x, tokens.cover, tokens.counted) if leaf is not None]  # the last with the second
     return leaves, (tokens.grid, tokens.prefix, tokens.lengths)
 
 
 def _unflatten(leaves: Any, context: tuple[Any, ...]) -> Tokens:
-    x, *cover = leaves
-    return Tokens(x, *context, *cover)
+    x, *cells = leaves
+    return Tokens(x, *context, *cells)
 
 
 # compile, export, activation checkpointing and FSDP2 find tensors through pytrees.

@@ -91,7 +91,7 @@ class SizeBias(nn.Module):
     """
 
     def forward(self, tokens: Tokens) -> Float[Tensor, "B 1 1 N"] | None:
-        size = tokens.size
-        if size is None:
+        weights = tokens.weights
+        if weights is None:
             return None
-        return F.pad(size.to(tokens.x.dtype).log(), (tokens.prefix, 0))[:, None, None]
+        return F.pad(weights.log().to(tokens.x.dtype), (tokens.prefix, 0))[:, None, None]
