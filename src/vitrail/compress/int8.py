@@ -47,8 +47,8 @@ def quantised(model: Any, images: Sequence[Tensor], alpha: float) -> Any:
     """An `openvino.Model` with 8-bit matrix products.
 
     Weights have a scale for each output channel. Ranges of activations are those of the images; channels with outliers
-    are scaled down, and the weights that read them up (Xiao et al., 2023, "SmoothQuant"); biases are corrected for the
-    mean error (Nagel et al., 2019).
+    are scaled down, and the weights that read them up (Xiao et al., 2023, "SmoothQuant"). NNCF corrects the biases of
+    convolutions alone for the mean error.
 
     Args:
         model: what `to_openvino` returned; it is not changed.
