@@ -30,6 +30,7 @@ def files(folder: Path, model: object, precision: str, streams: int, sizes: tupl
     taking = taking_uint8(model.clone())  # type: ignore[attr-defined]
     for size in sizes:
         content = compiled_bytes(taking, size, settings_for(precision, streams))
+        assert content is not None
         (folder / compiled_name(size)).write_bytes(content)
     (folder / "model.xml").write_text("another file")
     return compiled_files(folder)

@@ -105,5 +105,6 @@ def _graph_files(setting: Setting, graph: ModelGraph | None) -> dict[str, Conten
     settings = settings_for(setting.precision, setting.streams)
     model = taking_uint8(graph.content.clone())
     for size in sorted({-(-batch // setting.streams) for batch in BATCH_SIZES}):
-        files[compiled_name(size)] = compiled_bytes(model, size, settings)
+        if (content := compiled_bytes(model, size, settings)) is not None:
+            files[compiled_name(size)] = content
     return files

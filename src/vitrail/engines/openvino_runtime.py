@@ -81,11 +81,15 @@ def compiled_requests(model: Any, size: int | None, settings: Settings, device: 
     return _requests(core().compile_model(_of_size(model, size), device, settings), settings)
 
 
-def compiled_bytes(model: Any, size: int, settings: Settings) -> bytes:
-    """What `imported_requests` reads in place of compiling a model for the CPU, which takes several times as long."""
+def compiled_bytes(model: Any, size: int, settings: Settings) -> bytes | None:
+    """What `imported_requests` reads in place of compiling a model for the CPU, which takes several times as long; None
+    where OpenVINO cannot write it."""
     with_weights = {**settings, "CACHE_MODE": "OPTIMIZE_SPEED"}
     compiled = core().compile_model(_of_size(model, size), "CPU", with_weights)
-    exported: bytes = compiled.export_model().getvalue()
+    try:
+        exported: bytes = compiled.export_model().getvalue()
+    except RuntimeError:
+        return None
     return exported
 
 
