@@ -1,8 +1,10 @@
 """What every test stands on: few threads, fixed seeds, no network, shapes and types checked at run time."""
 
+import atexit
 import faulthandler
 import importlib
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
@@ -18,12 +20,14 @@ import pytest
 import torch
 from jaxtyping import install_import_hook
 
-# Before anything imports the room: every call in it is held against the shapes that its signature names. Not `Tokens`
-# and what models give, which as pytrees may hold whatever the leaves are mapped to.
+# Before anything imports the room: every call in it is held against the shapes that its signature names. Not `Tokens`,
+# memories and what models give, which as pytrees may hold whatever the leaves are mapped to.
 SRC = Path(__file__).parents[1] / "src"
 MODULES = [".".join(file.relative_to(SRC).with_suffix("").parts) for file in (SRC / "vitrail/nn").rglob("*.py")]
-ROOM = [name for name in MODULES if not name.endswith((".__init__", ".tokens", ".outputs"))]
+ROOM = [name for name in MODULES if not name.endswith((".__init__", ".tokens", ".outputs", ".memory"))]
 install_import_hook(ROOM, "beartype.beartype")
+
+atexit.register(shutil.rmtree, os.environ["VITRAIL_CACHE"], ignore_errors=True)
 
 # Tests that run side by side share the cores.
 SIDE_BY_SIDE = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
@@ -31,7 +35,10 @@ torch.set_num_threads(max(1, min(2, os.cpu_count() or 1) // SIDE_BY_SIDE))
 
 
 # Inherited by the processes that run tests side by side.
-FAULTS = Path(os.environ.setdefault("VITRAIL_TEST_FAULTS", tempfile.mkdtemp(prefix="vitrail-faults-")))
+if "VITRAIL_TEST_FAULTS" not in os.environ:
+    os.environ["VITRAIL_TEST_FAULTS"] = tempfile.mkdtemp(prefix="vitrail-faults-")
+    atexit.register(shutil.rmtree, os.environ["VITRAIL_TEST_FAULTS"], ignore_errors=True)
+FAULTS = Path(os.environ["VITRAIL_TEST_FAULTS"])
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:

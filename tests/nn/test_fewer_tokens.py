@@ -96,6 +96,7 @@ def test_merging_twice_is_that_of_the_paper(prefix: int, r: int) -> None:
     assert torch.equal(FuseLowest(0.5)(twice, twice.x[:, prefix:, 0]).weights.sum(1), torch.full((2,), 15.0).double())
 
 
+@pytest.mark.filterwarnings("ignore::FutureWarning")  # of older versions of PyTorch, about itself
 def test_a_graph_has_the_numbers_of_cells_and_not_the_cells() -> None:
     class Twice(torch.nn.Module):
         def forward(self, x: Tensor) -> Tensor:

@@ -104,7 +104,7 @@ from .fewer_tokens import (
     adaptive_token_pruning,
 )
 from .fx_leaves import FX_LEAVES
-from .heads.decoder import DecoderBlock, Memory, QueryCrossAttention, QueryDecoder, QuerySelfAttention
+from .heads.decoder import DecoderBlock, QueryCrossAttention, QueryDecoder, QuerySelfAttention
 from .heads.dense import (
     ClassReadout,
     DepthHead,
@@ -132,6 +132,7 @@ from .heads.head import (
     PooledHead,
     ProjectionHead,
 )
+from .heads.memory import Memory
 from .heads.multitask import TaskHeads
 from .heads.outputs import DenseDetections, Detections, DistilledLogits, ForwardOutputs, TaskOutputs, joined
 from .heads.pool import AttentionWeightedPool, JoinedTokens, MultiHeadAttentionPool, PatchesOnly

@@ -44,6 +44,7 @@ _RANDOM = {
     nn.init.trunc_normal_,
     Tensor.normal_,
     Tensor.uniform_,
+    Tensor.erfinv_,  # of truncated normals, which older versions do not let modes see as a whole
 }
 
 

@@ -1,36 +1,16 @@
 """Decoder with learned queries that attend to the tokens of an image."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.utils import _pytree as pytree
 
 from ..attention.multi_head import CrossAttention
 from ..blocks import Blocks
 from ..tokens import Tokens
+from .memory import Memory
 from .reading import PATCHES
-
-
-@dataclass(frozen=True, slots=True)
-class Memory:
-    """Inputs of a decoder block in addition to the queries.
-
-    Attributes:
-        places: learned embeddings of the queries (B, Q, D), added to them when they are queries or keys.
-        keys: the image's M tokens with their positions.
-        values: the image's tokens without positions.
-    """
-
-    places: Float[Tensor, "B Q D"]
-    keys: Tokens
-    values: Tokens
-
-
-# A pytree, so that drop path can select the memory of some images of a batch.
-pytree.register_dataclass(Memory)
 
 
 class QuerySelfAttention(nn.Module):
