@@ -45,3 +45,24 @@ def test_a_checkpoint_imports_its_own_family(tmp_path: Path) -> None:
     code = "import sys, vitrail; vitrail.load(sys.argv[1]); print('vitrail.models.swin' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code, tmp_path / "model"], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
+
+
+WITH_COMPILER = {"CNNConfig", "DETRConfig", "DenseViTConfig", "LiTConfig"}
+"""Families that import PyTorch's compiler: by torchvision, or for the shapes of what an encoder gives."""
+
+
+def test_no_compiler_is_imported_to_build_a_model_without_weights() -> None:
+    """It takes longer than the import of PyTorch, and every command that loads a checkpoint would wait for it."""
+    code = (
+        "import sys\n"
+        "from vitrail.models.families import known_variants\n"
+        "from vitrail.nn.init import without_weights\n"
+        "kinds = {type(config).__name__: config for config in known_variants().values()}\n"
+        "built = [kind for kind in kinds if kind not in sys.argv]\n"
+        "before = 'torch._dynamo' in sys.modules\n"
+        "with without_weights():\n"
+        "    for kind in built: kinds[kind].build()\n"
+        "print(len(built) > 30, before, 'torch._dynamo' in sys.modules)"
+    )
+    words = [sys.executable, "-c", code, *WITH_COMPILER]
+    assert subprocess.run(words, capture_output=True, text=True, check=True).stdout == "True False False\n"

@@ -1,5 +1,6 @@
 """Dual encoders: an image and a text encoder whose vectors are compared."""
 
+import math
 from typing import TYPE_CHECKING
 
 import torch
@@ -35,7 +36,7 @@ class ScaledCosine(nn.Module):
 
     def __init__(self, scale: float) -> None:
         super().__init__()
-        self.log_scale = nn.Parameter(torch.tensor(scale).log())
+        self.log_scale = nn.Parameter(torch.tensor(math.log(scale)))
 
     def forward(self, images: Float[Tensor, "A E"], texts: Float[Tensor, "B E"]) -> Float[Tensor, "A B"]:
         return self.log_scale.exp() * images @ texts.t()
@@ -49,7 +50,7 @@ class BiasedCosine(nn.Module):
 
     def __init__(self, scale: float, bias: float) -> None:
         super().__init__()
-        self.log_scale = nn.Parameter(torch.tensor(scale).log())
+        self.log_scale = nn.Parameter(torch.tensor(math.log(scale)))
         self.bias = nn.Parameter(torch.tensor(bias))
 
     def forward(self, images: Float[Tensor, "A E"], texts: Float[Tensor, "B E"]) -> Float[Tensor, "A B"]:

@@ -13,11 +13,11 @@ from torch.overrides import TorchFunctionMode
 @contextmanager
 def without_weights() -> Iterator[None]:
     """Context manager in which modules are built on the meta device: shapes without memory or values."""
-    with torch.device("meta"), _WithoutRandomValues():
+    with torch.device("meta"), _WithoutValues():
         yield
 
 
-class _WithoutRandomValues(TorchFunctionMode):
+class _WithoutValues(TorchFunctionMode):
     """Leave out random initialisation: PyTorch imports its compiler for it on the meta device, which takes seconds."""
 
     def __torch_function__(
@@ -28,13 +28,13 @@ class _WithoutRandomValues(TorchFunctionMode):
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
         given = kwargs or {}
-        if func in _RANDOM:
+        if func in _CHANGE_VALUES:
             filled: Tensor = args[0] if args else given["tensor"]
             return filled
         return func(*args, **given)
 
 
-_RANDOM = {
+_CHANGE_VALUES = {
     nn.init.normal_,
     nn.init.uniform_,
     nn.init.kaiming_normal_,
@@ -44,7 +44,11 @@ _RANDOM = {
     nn.init.trunc_normal_,
     Tensor.normal_,
     Tensor.uniform_,
-    Tensor.erfinv_,  # of truncated normals, which older versions do not let modes see as a whole
+    # Of truncated normals, which older versions of PyTorch do not let modes see as a whole.
+    Tensor.erfinv_,
+    Tensor.mul_,
+    Tensor.add_,
+    Tensor.clamp_,
 }
 
 

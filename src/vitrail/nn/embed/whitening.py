@@ -57,8 +57,8 @@ class Whitening(nn.Conv2d):
 
     def __init__(self, in_channels: int, kernel_size: int = 2) -> None:
         super().__init__(in_channels, 2 * in_channels * kernel_size**2, kernel_size)
-        basis = nn.init.orthogonal_(torch.empty(self.out_channels // 2, self.weight[0].numel()))
-        self._set(basis)
+        if not self.weight.is_meta:  # where there are no values, PyTorch imports its compiler to change their signs
+            self._set(nn.init.orthogonal_(torch.empty(self.out_channels // 2, self.weight[0].numel())))
         self.weight.requires_grad_(False)
         nn.init.zeros_(self.bias)  # type: ignore[arg-type]
 
