@@ -48,8 +48,8 @@ def test_a_checkpoint_imports_its_own_family(tmp_path: Path) -> None:
 
 
 WITH_COMPILER = {"CNNConfig", "DETRConfig", "DenseViTConfig", "LiTConfig", "RotaryViTConfig", "AttentionViTConfig"}
-"""Families that import PyTorch's compiler: by torchvision, for the shapes of what an encoder gives, or for random angles
-and features."""
+"""Families that import PyTorch's compiler: by torchvision, for the shapes of what an encoder gives, for random angles
+or features."""
 
 
 def test_no_compiler_is_imported_to_build_a_model_without_weights() -> None:
