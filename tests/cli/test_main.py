@@ -2,6 +2,7 @@
 
 import csv
 import errno
+import gc
 import json
 import os
 import signal
@@ -277,3 +278,14 @@ def test_threads_wait_briefly_unless_the_user_or_a_benchmark_says_otherwise(
         main(words)
     assert {name: value for name, value in environment.items() if name in {*expected, "OMP_WAIT_POLICY"}} == expected
     assert (environment.keys() >= {"GOMP_SPINCOUNT"}) == ("GOMP_SPINCOUNT" in expected)
+
+
+def test_the_collector_of_a_program_that_has_pytorch_stays_as_it_is(capsys):
+    frozen = gc.get_freeze_count()
+    gc.disable()
+    try:
+        assert call(capsys, "recipes")[0] == 0
+        assert not gc.isenabled()
+    finally:
+        gc.enable()
+    assert gc.get_freeze_count() == frozen

@@ -19,6 +19,7 @@ from vitrail.compress.page import files, summary
 from vitrail.data.learned_tokenizer import learn_tokenizer
 from vitrail.engines.choice import Setting, stored_choice
 from vitrail.engines.predictor import make_predictor
+from vitrail.engines.stored_files import compiled_files
 from vitrail.engines.stored_graph import StoredGraph
 from vitrail.engines.torch_engine import TorchEngine
 from vitrail.engines.zero_shot import ZeroShotEngine, zero_shot_predictor
@@ -246,6 +247,24 @@ def test_fewer_tokens_are_chosen_and_used(folder: Path, photos: Path, monkeypatc
     page = results_page(files(found, "checkpoint"))
     assert merged in page
     assert "The Pareto front" in page
+
+
+def test_what_was_compiled_is_stored_and_used(folder: Path, photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    only(monkeypatch, "openvino")
+    monkeypatch.setattr(candidates, "reductions", lambda patches: [MergeTokens(r=1)])
+    merged = "openvino, float32, merge_tokens r 1, schedule constant"
+    raced(monkeypatch, {"openvino, float32": 1.5, merged: 3.0})
+    found = optimize(folder, photos, options=OptimizeOptions(max_drop=100, limit=9))
+    assert found.stored is not None
+    if set(compiled_files(found.stored)) != {1, 32}:
+        pytest.skip("this OpenVINO cannot write what it compiled")
+    engine = make_predictor(vitrail.load(folder), engine="auto").engine
+    batches = [torch.randint(0, 256, (count, 3, 16, 16), dtype=torch.uint8) for count in (1, 32, 20)]
+    with monkeypatch.context() as patch:
+        patch.setattr("vitrail.engines.openvino_graph.compiled_requests", None)
+        outputs = [engine(batch) for batch in batches]
+    for output, batch in zip(outputs, batches, strict=True):
+        torch.testing.assert_close(output, engine(batch.float()), rtol=1e-4, atol=1e-5)
 
 
 def test_tokens_that_cannot_be_reduced_are_said_once(

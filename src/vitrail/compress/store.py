@@ -1,11 +1,12 @@
 """Stores the setting that a search chose, beside the checkpoint."""
 
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 
-from ..checkpoint.atomic import Content
 from ..checkpoint.contract import Checkpoint
 from ..engines.choice import (
     ONE_TENSOR,
@@ -88,23 +89,28 @@ def store(
         drop=chosen.drop,
         structure=ONE_TENSOR if graph is None else graph.structure,
     )
-    return write_choice(folder, choice, _graph_files(chosen.setting, graph))
+    with tempfile.TemporaryDirectory() as name:
+        place = Path(name)
+        if graph is not None:
+            _write_graph(place, chosen.setting, graph)
+        # Copied file by file: together they take several times the memory of the model.
+        return write_choice(folder, choice, {file.name: partial(_copy, file) for file in sorted(place.iterdir())})
 
 
-def _graph_files(setting: Setting, graph: ModelGraph | None) -> dict[str, Content]:
-    """File name -> content of the graph of a setting; one of OpenVINO also as it is compiled for `BATCH_SIZES`."""
-    if graph is None:
-        return {}
-    name = GRAPHS[setting.engine]
+def _write_graph(place: Path, setting: Setting, graph: ModelGraph) -> None:
+    """Write the graph of a setting into a folder, one of OpenVINO also as it is compiled for `BATCH_SIZES`."""
+    file = place / GRAPHS[setting.engine]
     if isinstance(graph.content, bytes):
-        return {name: graph.content}
-    with tempfile.TemporaryDirectory() as place:
-        file = Path(place) / name
-        write_openvino(graph.content, file, {"setting": str(setting)}, half=False)
-        files: dict[str, Content] = {path.name: path.read_bytes() for path in (file, file.with_suffix(".bin"))}
-    settings = settings_for(setting.precision, setting.streams)
-    model = taking_uint8(graph.content.clone())
+        file.write_bytes(graph.content)
+        return
+    write_openvino(graph.content, file, {"setting": str(setting)}, half=False)
+    if not setting.int8 and setting.reduction is None:
+        return  # it is compiled as fast as such a file is read
+    model, settings = taking_uint8(graph.content.clone()), settings_for(setting.precision, setting.streams)
     for size in sorted({-(-batch // setting.streams) for batch in BATCH_SIZES}):
         if (content := compiled_bytes(model, size, settings)) is not None:
-            files[compiled_name(size)] = content
-    return files
+            (place / compiled_name(size)).write_bytes(content)
+
+
+def _copy(file: Path, target: Path) -> None:
+    shutil.copyfile(file, target)

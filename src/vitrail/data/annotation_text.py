@@ -1,12 +1,9 @@
 """Reads files with annotations as text, JSON, XML or YAML: bounded, and with the line of what is wrong."""
 
-import gc
 import json
 import math
 import os
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -93,18 +90,6 @@ def _xml_text(data: bytes) -> str:
         return data.decode("utf-8-sig" if encoding == "utf-8" else encoding)
     except UnicodeDecodeError as error:
         raise Unreadable(f"line {_line(data, error.start)} is not {encoding.upper()} text") from None
-
-
-@contextmanager
-def collection_paused() -> Iterator[None]:
-    """Context manager: pause Python's search for cycles, which takes most of the time of making millions of values."""
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()
 
 
 def finite(value: Any) -> float | None:

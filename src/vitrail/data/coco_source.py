@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import VitrailError
+from ..machine.garbage import collection_paused
 from ..plain import short
 from ..task_spec import TaskSpec
 from .annotated import (
@@ -20,7 +21,7 @@ from .annotated import (
     task_note,
     with_background,
 )
-from .annotation_text import collection_paused, finite
+from .annotation_text import finite
 from .boxes import box_in_pixels, hull
 from .coco_files import find_coco_files, wants_captions
 from .coco_json import CocoFile, CocoImage, CocoKind, annotation_name, coco_kind, read_coco

@@ -9,10 +9,11 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from ..errors import VitrailError
+from ..machine.garbage import collection_paused
 from ..plain import Unreadable
 from ..task_spec import TaskSpec
 from .annotated import DETECTION, Annotated, make_source, some, task_note
-from .annotation_text import collection_paused, finite, read_xml
+from .annotation_text import finite, read_xml
 from .boxes import box_in_pixels
 from .folder_source import files_below, subfolders
 from .image_header import upright_size

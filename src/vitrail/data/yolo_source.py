@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import VitrailError
+from ..machine.garbage import collection_paused
 from ..plain import Unreadable
 from ..task_spec import TaskSpec
 from .annotated import DETECTION, SEGMENTATION, Annotated, count_images, joined, make_source, task_note, with_background
-from .annotation_text import collection_paused, read_text
+from .annotation_text import read_text
 from .class_lists import find_class_list
 from .folder_source import files_below, is_image, subfolders
 from .map_folders import split_in

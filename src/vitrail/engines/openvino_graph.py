@@ -1,7 +1,6 @@
 """Running of OpenVINO's models on batches of any size."""
 
 from collections.abc import Mapping
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ from .openvino_runtime import (
 )
 
 _SIZES = 3
-"""Most batch sizes that a model is compiled for; further ones have a graph of open size."""
+"""Most batch sizes that a model is compiled for here; further ones have a graph of open size."""
 _OPEN = 0
 """Key of the graph of open size."""
 
@@ -30,8 +29,8 @@ class OpenVINOGraph:
     """A model that takes batches of any size, from one thread at a time.
 
     It is compiled for the sizes that come. Each size has weights of its own, in the layout of the products: from the
-    fourth on, sizes share a slower graph. A batch of more than half of a size is filled up to it. Buffers are used
-    again and again.
+    fourth on, sizes share a slower graph; those of stored files do not count. A batch of more than half of a size is
+    filled up to it. Buffers are used again and again.
 
     Args:
         model: an `openvino.Model`, or the path of its .xml file.
@@ -39,9 +38,8 @@ class OpenVINOGraph:
         streams: number of parts of a batch that run at the same time, each on its share of the cores.
         device: a device of OpenVINO, such as "CPU".
         dtype: of the input, if it is not that of the model.
-        compiled: batch size of a part -> file with what was compiled for it with the same arguments, see
-            `compiled_bytes`. The first batch of another size is filled up to the next of them, if there is one: to
-            compile takes longer.
+        compiled: batch size of a part -> file with what was compiled for it on the CPU, with the same arguments
+            otherwise, see `compiled_bytes`.
     """
 
     def __init__(
@@ -54,15 +52,14 @@ class OpenVINOGraph:
         dtype: torch.dtype | None = None,
         compiled: Mapping[int, Path] | None = None,
     ) -> None:
-        self.given = model
+        model = read_openvino(model) if isinstance(model, Path) else model
+        self.model = taking_uint8(model) if dtype == torch.uint8 else model
         self.streams = streams
         self.device = device
-        self.dtype = dtype
         self.settings = settings_for(precision_name(precision), streams, device)
         self.compiled = compiled or {}
         self.tensor: Any = import_openvino().Tensor
         self.requests: dict[int, list[Any]] = {}
-        self.once: set[int] = set()
 
     def __call__(self, batch: Tensor) -> list[Tensor]:
         count = max(-(-len(batch) // self.streams), 1)
@@ -88,20 +85,11 @@ class OpenVINOGraph:
         """Free what was compiled."""
         self.requests.clear()
 
-    @cached_property
-    def model(self) -> Any:
-        """The `openvino.Model`, read when it is compiled."""
-        model = read_openvino(self.given) if isinstance(self.given, Path) else self.given
-        return taking_uint8(model) if self.dtype == torch.uint8 else model
-
     def _size(self, count: int) -> int:
         """The batch size of the graph that a part of this many images runs with, or `_OPEN`."""
         size = fitting_size(count, {*self.requests, *self.compiled})
-        if size is None and count not in self.once:
-            self.once.add(count)
-            size = min((size for size in self.compiled if size > count), default=None)
         if size is None:
-            size = count if len(self.requests) < _SIZES else _OPEN
+            size = count if len(self.requests.keys() - self.compiled.keys()) < _SIZES else _OPEN
         if size not in self.requests:
             self.requests[size] = self._requests(size)
         return size

@@ -83,10 +83,10 @@ def compiled_requests(model: Any, size: int | None, settings: Settings, device: 
 
 def compiled_bytes(model: Any, size: int, settings: Settings) -> bytes | None:
     """What `imported_requests` reads in place of compiling a model for the CPU, which takes several times as long; None
-    where OpenVINO cannot write it."""
+    if this OpenVINO cannot write it."""
     with_weights = {**settings, "CACHE_MODE": "OPTIMIZE_SPEED"}
-    compiled = core().compile_model(_of_size(model, size), "CPU", with_weights)
     try:
+        compiled = core().compile_model(_of_size(model, size), "CPU", with_weights)
         exported: bytes = compiled.export_model().getvalue()
     except RuntimeError:
         return None
@@ -97,7 +97,7 @@ def imported_requests(path: Path, settings: Settings) -> list[Any] | None:
     """A request for each stream of what `compiled_bytes` wrote; None if this OpenVINO cannot read it."""
     try:
         compiled = core().import_model(path.read_bytes(), "CPU", settings)
-    except RuntimeError:
+    except (OSError, RuntimeError):
         return None
     return _requests(compiled, settings)
 

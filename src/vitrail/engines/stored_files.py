@@ -3,13 +3,16 @@
 import re
 from pathlib import Path
 
+from ..checkpoint.atomic import read_manifest
+
 FOLDER, CHOICE = "optimized", "choice.json"
 GRAPHS = {"openvino": "model.xml", "onnxruntime": "model.onnx"}
 """Engine -> file of its stored graph; other engines have none."""
 BATCH_SIZES = (1, 32)
-"""Sizes of batches for which a stored graph of OpenVINO is there compiled: one image, and the default of commands."""
+"""Sizes of batches for which a graph of OpenVINO is also stored as it is compiled: one image, and the default of
+commands."""
 
-_COMPILED = re.compile(r"compiled-(\d{1,9})\.blob")
+_COMPILED = re.compile(r"compiled-([1-9]\d{0,8})\.blob")
 
 
 def compiled_name(size: int) -> str:
@@ -18,6 +21,6 @@ def compiled_name(size: int) -> str:
 
 
 def compiled_files(folder: Path) -> dict[int, Path]:
-    """Size of a part of a batch -> file, of those in a folder that `compiled_name` named."""
-    found = ((_COMPILED.fullmatch(file.name), file) for file in folder.iterdir())
+    """Size of a part of a batch -> file, of those in the manifest of a folder that `compiled_name` named."""
+    found = ((_COMPILED.fullmatch(name), folder / name) for name in read_manifest(folder))
     return {int(match[1]): file for match, file in found if match}

@@ -56,6 +56,7 @@ from .attention.windows import LocalAttention, NoMask, ShiftMask
 from .batch_norm import ConvNorm, LinearNorm, NormLinear
 from .blocks import Blocks, call, recompute
 from .boxes import centres, corners, overlaps
+from .cells import NO_TOKEN, fold, mean_over_cells, sizes
 from .convolution import DepthwiseConv, GlobalResponseNorm, OnMap, PatchConv, ScaleFreeConv
 from .dual import BiasedCosine, DualEncoder, ScaledCosine, TextModel
 from .embed.adaptive import AdaptivePatchEmbed
@@ -171,7 +172,7 @@ from .model import (
 from .reading import LinearOfMean, OnMean, OnPrefix, PrefixQueries
 from .reduce import ConvMerging, NormedPatchMerging, PatchMerging, PooledReduction, Reembed, StridedReduction
 from .residual import DropPath, LayerScale, Parallel, Residual, Sum, linear_rates
-from .tokens import NO_TOKEN, Tokens, fold, mean_over_cells, sizes
+from .tokens import Tokens
 from .tubes import TubeAutoencoder
 
 __all__ = [

@@ -11,8 +11,9 @@ from torch import Tensor, nn
 
 from .attention.measuring import Measure, MeasuringAttention
 from .attention.multi_head import MultiHeadAttention, NoBias
+from .cells import NO_TOKEN, counting_dtype
 from .residual import Residual
-from .tokens import NO_TOKEN, Tokens, counting_dtype, rows_of
+from .tokens import Tokens, rows_of
 
 TokensT = TypeVar("TokensT", Tokens, Tensor)
 

@@ -4,12 +4,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Shaped
 from torch import Tensor, fx
 from torch.utils import _pytree as pytree
 
-NO_TOKEN = -1
-"""Value in `Tokens.cover` for a cell without a token."""
+from .cells import NO_TOKEN, absent_last, counting_dtype, fold, mean_over_cells, renamed, sizes
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +28,8 @@ class Tokens:
             of 1 (see `nn/attention/packing.py`); empty otherwise.
         cover: for each cell of the grid the index of its patch token, counted from 0 after the prefix of its image,
         or `NO_TOKEN`; (images, *grid), int64. None if each cell has its own token, in order.
-        counted: what `size` would count in `cover`, (images, P), from a reduction that knows it anyway; None
-            otherwise. With it `cover` is not part of the graphs that are exported, which take less time.
+        counted: what `size` counts in `cover`, (images, P), from a reduction that knows it anyway; None otherwise. With
+            it an exported graph has no `cover`, unless positions follow it, and takes less time.
     """
 
     x: Float[Tensor, "B N D"]
@@ -60,7 +59,7 @@ class Tokens:
         """Index of the first cell of each patch token, row by row; None if token n is cell n."""
         if self.cover is None:
             return None
-        owners = _absent_last(self.cover.flatten(1), self._most_patches())
+        owners = absent_last(self.cover.flatten(1), self._most_patches())
         cells = torch.arange(owners.shape[1], device=owners.device).expand_as(owners)
         first = cells.new_full((owners.shape[0], self._most_patches() + 1), owners.shape[1])
         return self._in_sequence(first.scatter_reduce(1, owners, cells, "amin")[:, :-1])
@@ -182,7 +181,7 @@ class Tokens:
                 column is `NO_TOKEN`.
             counted: see `Tokens`.
         """
-        cover = names[:, :-1].unflatten(1, self.grid) if self.cover is None else _renamed(self.cover, names)
+        cover = names[:, :-1].unflatten(1, self.grid) if self.cover is None else renamed(self.cover, names)
         return replace(self, x=torch.cat([self.x[:, : self.prefix], patches], dim=1), cover=cover, counted=counted)
 
     def of_images(self, images: Int[Tensor, " b"]) -> "Tokens":
@@ -193,7 +192,7 @@ class Tokens:
     def _most_patches(self) -> int:
         return max(self.lengths or self.x.shape[1:2]) - self.prefix
 
-    def _in_sequence(self, values: Int[Tensor, "images P"]) -> Int[Tensor, "B P"]:
+    def _in_sequence(self, values: Shaped[Tensor, "images P"]) -> Shaped[Tensor, "B P"]:
         """Values of the patches of each image, concatenated if the images are packed."""
         if not self.lengths:
             return values
@@ -207,11 +206,6 @@ class Tokens:
         return torch.nn.utils.rnn.pad_sequence(images, batch_first=True)
 
 
-def counting_dtype(x: Tensor) -> torch.dtype:
-    """The dtype of numbers of cells beside `x`: float32, or float64 if `x` is; half precision has no large integers."""
-    return torch.promote_types(x.dtype, torch.float32)
-
-
 def rows_of(x: Float[Tensor, "B N D"], index: Int[Tensor, "B K"]) -> Float[Tensor, "B K D"]:
     """The rows of each sequence with these indices, at least one.
 
@@ -219,36 +213,6 @@ def rows_of(x: Float[Tensor, "B N D"], index: Int[Tensor, "B K"]) -> Float[Tenso
     """
     first = x.shape[1] * torch.arange(x.shape[0], device=x.device).unsqueeze(1)
     return x.flatten(0, 1).index_select(0, (index + first).flatten()).view(index.shape[0], index.shape[1], x.shape[2])
-
-
-def fold(values: Float[Tensor, "*batch P"], cover: Int[Tensor, "images *grid"]) -> Float[Tensor, "..."]:
-    """Put values of patch tokens on the cells of the image that the tokens represent; 0 for cells without a token.
-
-    Args:
-        values: (images, ..., P), one for each patch token.
-        cover: `Tokens.cover`, (images, *grid).
-    """
-    owners = _absent_last(cover.flatten(1), values.shape[-1])
-    owners = owners.reshape(owners.shape[0], *(1,) * (values.ndim - 2), -1).expand(*values.shape[:-1], -1)
-    padded = torch.nn.functional.pad(values, (0, 1))
-    return padded.gather(-1, owners).unflatten(-1, tuple(cover.shape[1:]))
-
-
-def mean_over_cells(
-    values: Float[Tensor, "h cells F"], cover: Int[Tensor, "images *grid"], count: int
-) -> Float[Tensor, "images h P F"]:
-    """Mean of values of the cells over the cells of each of `count` patch tokens; 0 for tokens without a cell."""
-    owners = _absent_last(cover.flatten(1), count)
-    at = owners[:, None, :, None].expand(-1, values.shape[0], -1, values.shape[2])
-    total = values.new_zeros(owners.shape[0], values.shape[0], count + 1, values.shape[2])
-    total = total.scatter_add(2, at, values.expand_as(at))[:, :, :-1]
-    return total / sizes(cover, count).clamp(min=1)[:, None, :, None]
-
-
-def sizes(cover: Int[Tensor, "images *grid"], count: int) -> Int[Tensor, "images P"]:
-    """Number of cells of each of `count` patch tokens; 0 for tokens without a cell."""
-    owners = _absent_last(cover.flatten(1), count)
-    return owners.new_zeros(owners.shape[0], count + 1).scatter_add(1, owners, torch.ones_like(owners))[:, :-1]
 
 
 # torch.fx cannot trace code that depends on shapes: calls of these functions are leaves of its graphs.
@@ -273,22 +237,13 @@ def _new_names(kept: Int[Tensor, "B K"], patches: Float[Tensor, "B P D"]) -> Int
     return names.scatter(1, kept, numbers)
 
 
-def _renamed(cover: Int[Tensor, "B *grid"], names: Int[Tensor, "B P"]) -> Int[Tensor, "B *grid"]:
-    """Replace the token indices of a cover; the last column of `names` is for cells without a token."""
-    owners = _absent_last(cover.flatten(1), names.shape[1] - 1)
-    return names.gather(1, owners).view_as(cover)
-
-
-def _absent_last(owners: Int[Tensor, "images cells"], count: int) -> Int[Tensor, "images cells"]:
-    return torch.where(owners == NO_TOKEN, count, owners)
-
-
 def _starts(lengths: tuple[int, ...]) -> list[int]:
     return [sum(lengths[:number]) for number in range(len(lengths))]
 
 
 def _flatten(tokens: Tokens) -> tuple[list[Any], tuple[Any, ...]]:
-    leaves = [leaf for leaf in (tokens.x, tokens.cover, tokens.counted) if leaf is not None]  # the last with the second
+    cells = () if tokens.cover is None else (tokens.cover, tokens.counted)
+    leaves = [tokens.x, *(leaf for leaf in cells if leaf is not None)]
     return leaves, (tokens.grid, tokens.prefix, tokens.lengths)
 
 

@@ -7,7 +7,8 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from ..tokens import NO_TOKEN, Tokens
+from ..cells import NO_TOKEN
+from ..tokens import Tokens
 from .attend import Attend
 from .projections import JointProjection
 
