@@ -24,7 +24,7 @@ from jaxtyping import install_import_hook
 # memories and what models give, which as pytrees may hold whatever the leaves are mapped to.
 SRC = Path(__file__).parents[1] / "src"
 MODULES = [".".join(file.relative_to(SRC).with_suffix("").parts) for file in (SRC / "vitrail/nn").rglob("*.py")]
-ROOM = [name for name in MODULES if not name.endswith((".__init__", ".tokens", ".outputs", ".memory"))]
+ROOM = [name for name in MODULES if not name.endswith((".__init__", ".tokens", ".cells", ".outputs", ".memory"))]
 install_import_hook(ROOM, "beartype.beartype")
 
 atexit.register(shutil.rmtree, os.environ["VITRAIL_CACHE"], ignore_errors=True)
