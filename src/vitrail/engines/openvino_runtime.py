@@ -82,7 +82,7 @@ def compiled_requests(model: Any, size: int | None, settings: Settings, device: 
 
 
 def compiled_bytes(model: Any, size: int, settings: Settings) -> bytes | None:
-    """What `imported_requests` reads in place of compiling a model for the CPU, which takes several times as long; None
+    """What `imported_requests` reads in place of compiling a model for the CPU, which takes longer; None
     if this OpenVINO cannot write it."""
     with_weights = {**settings, "CACHE_MODE": "OPTIMIZE_SPEED"}
     try:
