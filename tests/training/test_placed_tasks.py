@@ -1,6 +1,7 @@
 """Tasks whose labels have places: trained, stopped and resumed, evaluated, predicted, through the same commands."""
 
 import json
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -262,3 +263,12 @@ def test_a_resumed_run_keeps_the_new_names_of_each_task(tmp_path: Path) -> None:
     options = dict(found.task.options)
     assert found.class_names[0] == options["object_names"][0] == "Kreis"
     assert options["pixel_names"][:2] == ("background", "Kreis")
+
+
+def test_a_library_that_is_missing_is_named_before_there_is_a_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "faster_coco_eval", None)
+    with pytest.raises(VitrailError, match=r"needs faster-coco-eval: run `pip install 'vitrail\[detection\]'`"):
+        trained("detection", tmp_path / "run")
+    assert not (tmp_path / "run").exists()

@@ -81,11 +81,21 @@ def average_precision(
     return whole, jackknife_margin(values) if len(values) == GROUPS else None
 
 
-def _evaluation(found: Sequence[DetectedObjects], truth: Sequence[TrueObjects], num_classes: int) -> Any:
+def import_coco_eval() -> Any:
+    """The module faster_coco_eval.
+
+    Raises:
+        VitrailError: it is not installed.
+    """
     try:
-        from faster_coco_eval import COCO, COCOeval_faster
+        import faster_coco_eval
     except ImportError:
         raise VitrailError("average precision needs faster-coco-eval: run `pip install 'vitrail[detection]'`") from None
+    return faster_coco_eval
+
+
+def _evaluation(found: Sequence[DetectedObjects], truth: Sequence[TrueObjects], num_classes: int) -> Any:
+    coco = import_coco_eval()
     images = [{"id": number} for number in range(1, len(truth) + 1)]
     annotations: list[dict[str, Any]] = []
     for number, image in enumerate(truth, start=1):
@@ -101,8 +111,8 @@ def _evaluation(found: Sequence[DetectedObjects], truth: Sequence[TrueObjects], 
         )
     ]
     categories = [{"id": number, "name": str(number)} for number in range(1, num_classes + 1)]
-    data = COCO({"images": images, "annotations": annotations, "categories": categories})
-    return COCOeval_faster(data, data.loadRes(results), "bbox")
+    data = coco.COCO({"images": images, "annotations": annotations, "categories": categories})
+    return coco.COCOeval_faster(data, data.loadRes(results), "bbox")
 
 
 def _pixels(boxes: Float[Tensor, "n 4"], size: tuple[int, int] | None) -> list[list[float]]:

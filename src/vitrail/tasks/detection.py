@@ -20,7 +20,7 @@ from ..nn import DenseDetections, Detections, corners
 from ..pages.image import enlarge, png_bytes
 from ..pages.overlay import with_boxes
 from ..task_spec import DETECTION, TaskSpec
-from .average_precision import TrueObjects
+from .average_precision import TrueObjects, import_coco_eval
 from .coco_document import CocoDocument
 from .detected_objects import DetectedObjects, detected_objects, objects_of_queries
 from .detection_metrics import DetectionEvaluation, DetectionMetrics
@@ -93,7 +93,9 @@ class Detection(PlacedTask):
         return SHOWN if self.threshold is None else self.threshold
 
     def check(self, survey: Survey) -> None:
-        """Raise VitrailError for fewer than two images, labels that are no boxes, or no object at all."""
+        """Raise VitrailError for fewer than two images, labels that are no boxes, no object at all, or without the
+        library that measures the quality."""
+        import_coco_eval()
         survey.require_images(2)
         source = survey.source
         if source.label_kind != "boxes":
