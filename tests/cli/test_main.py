@@ -8,7 +8,7 @@ import os
 import signal
 import subprocess
 import sys
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from urllib.request import urlopen
 
@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vitrail.cli.main import COMMANDS, main
+from vitrail.cli.main import COMMANDS, _signals_held, main
 
 
 def call(capsys, *arguments):
@@ -289,3 +289,16 @@ def test_the_collector_of_a_program_that_has_pytorch_stays_as_it_is(capsys):
     finally:
         gc.enable()
     assert gc.get_freeze_count() == frozen
+
+
+def test_signals_wait_for_the_end_of_an_import():
+    reached = False
+    former = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt), _signals_held():
+            with suppress(BaseException):  # as libraries do
+                signal.raise_signal(signal.SIGINT)
+                reached = True
+    finally:
+        signal.signal(signal.SIGINT, former)
+    assert reached

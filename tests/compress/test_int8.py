@@ -9,7 +9,14 @@ import torch
 import vitrail
 from vitrail.checkpoint.fold_preprocess import fold_preprocess
 from vitrail.compress.graph import to_graph
-from vitrail.compress.int8 import best_quantised, calibration_batches, dynamically_quantised, import_nncf, quantised
+from vitrail.compress.int8 import (
+    best_quantised,
+    calibration_batches,
+    dynamically_quantised,
+    import_nncf,
+    partly_quantised,
+    quantised,
+)
 from vitrail.engines.agreement import difference
 from vitrail.engines.choice import Setting
 from vitrail.engines.program import quiet
@@ -121,6 +128,38 @@ def test_dynamic_ranges_need_no_calibration() -> None:
         for name, each in made.items()
     }
     assert lost["dynamic"] < 0.12 < lost["static"]
+
+
+def test_layers_that_are_left_in_float32_compute_what_they_did() -> None:
+    """NNCF gives such layers their weights back, and would go on scaling what they read."""
+    checkpoint = fold_preprocess(with_outliers(1.0))
+    graph = to_graph(checkpoint, "openvino")
+    images = list(torch.randint(0, 256, (8, 3, 16, 16), generator=torch.Generator().manual_seed(5)).float())
+    batch = torch.stack(images)
+    with torch.no_grad():
+        expected = checkpoint.model(batch)
+
+    def lost(made: Any) -> float:
+        return difference(
+            StoredGraph(Setting(engine="openvino", int8=True), replace(graph, content=made))(batch), expected
+        )
+
+    def score(compiled: Any) -> float:
+        outputs = [torch.from_numpy(next(iter(compiled(image[None].numpy()).values()))) for image in images]
+        return 100 - 100 * difference(torch.cat(outputs), expected)
+
+    whole = lost(quantised(graph.content, [image[None] for image in images], -1))
+    partly = lost(partly_quantised(graph.content, [image[None] for image in images], score, 50 * whole))
+    assert partly < 0.6 * whole
+
+
+def test_an_error_of_nncf_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*given: Any, **more: Any) -> None:
+        raise RuntimeError("Exception from somewhere\nno such layer\n")
+
+    monkeypatch.setattr(import_nncf(), "quantize", fails)
+    with pytest.raises(VitrailError, match=r"NNCF cannot make an 8-bit model of this one \(no such layer\)"):
+        quantised(to_graph(fold_preprocess(with_outliers(1.0)), "openvino").content, [torch.zeros(1, 3, 16, 16)], 0.3)
 
 
 @pytest.mark.exhaustive

@@ -1,5 +1,6 @@
 """Files of what was compiled: the same outputs as those of the model, and which sizes use them."""
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -71,3 +72,12 @@ def test_what_cannot_be_read_is_compiled(damage: str, tmp_path: Path, model: obj
     stored = OpenVINOGraph(model, dtype=torch.uint8, compiled={2: file})
     batch = images(2)
     assert torch.equal(stored(batch)[0], OpenVINOGraph(model, dtype=torch.uint8)(batch)[0])
+
+
+def test_threads_share_a_graph(model: object) -> None:
+    graph = OpenVINOGraph(model, dtype=torch.uint8)
+    batches = [images(1 + number % 3) for number in range(60)]
+    expected = [graph(batch)[0] for batch in batches]
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda batch: graph(batch)[0], batches))
+    assert all(torch.equal(*pair) for pair in zip(found, expected, strict=True))

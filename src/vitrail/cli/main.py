@@ -123,6 +123,26 @@ def _terminable() -> Iterator[None]:
 _ENDS = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]  # Windows has no SIGHUP
 
 
+@contextmanager
+def _signals_held() -> Iterator[None]:
+    """Context manager in which Ctrl-C and the signals of `_terminable` wait for its end: libraries that are imported
+    would swallow the exception."""
+    held: list[int] = []
+    former: dict[int, Any] = {}
+    if threading.current_thread() is threading.main_thread():
+        former = {number: signal.getsignal(number) for number in (signal.SIGINT, *_ENDS)}
+    ours = [number for number, handler in former.items() if handler not in (signal.SIG_IGN, None)]
+    for number in ours:
+        signal.signal(number, lambda number, frame: held.append(number))
+    try:
+        yield
+    finally:
+        for number in ours:
+            signal.signal(number, former[number])
+    if held:
+        signal.raise_signal(held[0])
+
+
 def _wait_briefly() -> None:
     """Let OpenMP's threads spin for a moment while they wait for each other, and then sleep.
 
@@ -222,7 +242,7 @@ def _import_torch() -> None:
     """
     if "torch" in sys.modules:
         return
-    with collection_paused():
+    with collection_paused(), _signals_held():
         import torch  # noqa: F401
     gc.freeze()
 

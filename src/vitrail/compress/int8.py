@@ -15,13 +15,15 @@ from torch import Tensor
 from ..engines.agreement import difference
 from ..engines.openvino_graph import OpenVINOGraph
 from ..engines.program import quiet
-from ..errors import VitrailError
+from ..errors import VitrailError, is_out_of_memory
 from ..machine.signal_stack import same_signal_stack
 
 Score = Callable[[Any], float]
 """`openvino.Model` -> accuracy, in points."""
 _SMOOTHING = (0.3, 0.95)
 """Exponents of SmoothQuant that are tried, see `quantised`."""
+_NOT_SCALED = -1.0
+"""Exponent without SmoothQuant."""
 _GROUPS, _LARGEST_GROUP = 16, 256
 """Channels that share a dynamic range: a multiple of the first, at most the second."""
 _CALIBRATED, _COMPARED = 128, 32
@@ -149,14 +151,15 @@ def _smoothing(nncf: Any, alpha: float) -> Any:
     return nncf.AdvancedQuantizationParameters(smooth_quant_alphas=alphas)
 
 
-def partly_quantised(model: Any, images: Sequence[Tensor], alpha: float, score: Score, most_lost: float) -> Any:
+def partly_quantised(model: Any, images: Sequence[Tensor], score: Score, most_lost: float) -> Any:
     """As `quantised`, with the layers that cost most accuracy left in float32 until at most `most_lost` is lost.
 
-    Layers are ranked by the score of a model in which they alone are left in float32.
+    Layers are ranked by the score of a model in which they alone are left in float32. Channels are not scaled: NNCF
+    gives a layer that it leaves in float32 its weights back, and goes on scaling what the layer reads.
 
     Args:
         model: what `to_openvino` returned; it is not changed.
-        images, alpha: see `quantised`.
+        images: see `quantised`.
         score: accuracy of a model, in points.
         most_lost: points that may be lost.
     """
@@ -173,7 +176,7 @@ def partly_quantised(model: Any, images: Sequence[Tensor], alpha: float, score: 
             max_drop=most_lost,
             drop_type=nncf.DropType.ABSOLUTE,
             model_type=nncf.ModelType.TRANSFORMER,
-            advanced_quantization_parameters=_smoothing(nncf, alpha),
+            advanced_quantization_parameters=_smoothing(nncf, _NOT_SCALED),
             advanced_accuracy_restorer_parameters=nncf.AdvancedAccuracyRestorerParameters(max_num_iterations=30),
         )
 
@@ -197,6 +200,18 @@ def _batches(images: Sequence[Tensor], most: int) -> list[Tensor]:
 
 @contextmanager
 def _silent() -> Iterator[None]:
-    """Context manager without NNCF's progress bars, which it prints, and messages; its cores leave nothing behind."""
+    """Context manager without NNCF's progress bars, which it prints, and messages; its cores leave nothing behind.
+
+    Raises:
+        VitrailError: any error inside.
+    """
     with quiet(), redirect_stdout(io.StringIO()), same_signal_stack():
-        yield
+        try:
+            yield
+        except VitrailError:  # of a score
+            raise
+        except Exception as error:
+            if is_out_of_memory(error):
+                raise
+            reason = (str(error).strip() or type(error).__name__).splitlines()[-1]
+            raise VitrailError(f"NNCF cannot make an 8-bit model of this one ({reason})") from error

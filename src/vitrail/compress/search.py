@@ -15,7 +15,7 @@ from ..engines.engine import Engine
 from ..engines.setting import prepared, run_setting
 from ..engines.stored_files import GRAPHS
 from ..engines.stored_graph import ModelGraph
-from ..errors import VitrailError
+from ..errors import VitrailError, is_out_of_memory
 from ..nn import Tokens
 from ..progress import Say
 from ..rewrites.base import Rewrite
@@ -134,7 +134,7 @@ class Search:
             return whole
         self.say(f"  8-bit products in all layers lose {lost:.1f} points: leaving out those that lose most")
         score = partial(self._score, graph=graph, batches=values)
-        content = partly_quantised(graph.content, batches, self.alpha, score, self.options.max_drop)
+        content = partly_quantised(graph.content, batches, score, self.options.max_drop)
         return replace(graph, content=content)
 
     def _lost(self, graph: ModelGraph) -> float:
@@ -160,6 +160,10 @@ class Search:
             return self.bench.measured(setting, *self.engine(setting))
         except VitrailError as error:
             return Outcome(setting=setting, failed=str(error))
+        except RuntimeError as error:  # of a runtime: the other settings may work
+            if is_out_of_memory(error):
+                raise
+            return Outcome(setting=setting, failed=(str(error).strip() or type(error).__name__).splitlines()[-1])
 
     def smallest_drop(self, chosen: Outcome | None) -> float | None:
         """Smallest drop of the chosen setting that differs from none; None if it is exact, or there are no images."""

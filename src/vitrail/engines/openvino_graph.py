@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -26,7 +27,7 @@ _OPEN = 0
 
 
 class OpenVINOGraph:
-    """A model that takes batches of any size, from one thread at a time.
+    """A model that takes batches of any size; calls from several threads wait for each other.
 
     It is compiled for the sizes that come. Each size has weights of its own, in the layout of the products: from the
     fourth on, sizes share a slower graph; those of stored files do not count. A batch of more than half of a size is
@@ -60,8 +61,13 @@ class OpenVINOGraph:
         self.compiled = compiled or {}
         self.tensor: Any = import_openvino().Tensor
         self.requests: dict[int, list[Any]] = {}
+        self.alone = Lock()
 
     def __call__(self, batch: Tensor) -> list[Tensor]:
+        with self.alone:  # requests and their buffers are used again
+            return self._run(batch)
+
+    def _run(self, batch: Tensor) -> list[Tensor]:
         count = max(-(-len(batch) // self.streams), 1)
         parts = [part for part in batch.contiguous().split(count) if len(part)] or [batch]
         size = self._size(count)
