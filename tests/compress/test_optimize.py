@@ -12,6 +12,7 @@ from torch.utils._pytree import tree_leaves, tree_structure
 
 import vitrail
 from vitrail.compress import candidates
+from vitrail.compress.images import read_test_images
 from vitrail.compress.measure import Bench
 from vitrail.compress.optimize import Optimised, optimize
 from vitrail.compress.options import OptimizeOptions
@@ -294,6 +295,16 @@ def test_images_that_are_alike_measure_nothing(folder: Path, tmp_path: Path, mon
     assert found.chosen is not None
     assert found.chosen.name == "openvino, float32"
     assert any("hardly differ" in note for note in found.notes)
+
+
+def test_equal_images_count_once(folder: Path, photos: Path, tmp_path: Path) -> None:
+    for number in range(5):
+        Image.new("RGB", (30, 20)).save(tmp_path / f"{number}.jpg")
+    for place in sorted(photos.glob("one/*"))[:2]:
+        place.rename(tmp_path / place.name)
+    images = read_test_images(vitrail.load(folder), str(tmp_path / "*.*"), 9, 0)
+    assert images.note.startswith("3 images")
+    assert len(images.samples) == 3
 
 
 def test_a_checkpoint_in_memory_is_refused(folder: Path) -> None:

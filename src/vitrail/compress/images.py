@@ -1,6 +1,7 @@
 """The user's images that settings are compared on."""
 
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Any
 
 import torch
@@ -48,6 +49,8 @@ def read_test_images(
 ) -> TestImages:
     """Read images of a source that the checkpoint was not trained on; of a source without labels any.
 
+    Of equal images only the first is kept: thirty black ones and a photograph measure what two images measure.
+
     Args:
         checkpoint: its preprocessing and task are used.
         source: see `open_source`.
@@ -63,13 +66,18 @@ def read_test_images(
     kept: list[Sample] = []
     images: list[Tensor] = []
     fault: BadImage | None = None
+    seen: set[bytes] = set()
     for sample in progress(chosen, len(chosen), "images"):
         try:
-            images.append(read_fitted(sample, checkpoint.preprocess).image)
+            image = read_fitted(sample, checkpoint.preprocess).image
         except BadImage as error:  # a damaged file: the others are enough for a comparison
             fault = fault or error
             continue
-        kept.append(sample)
+        digest = sha256(image.contiguous().numpy().tobytes()).digest()
+        if digest not in seen:
+            seen.add(digest)
+            images.append(image)
+            kept.append(sample)
     if not images:
         first = "" if fault is None else f" ({fault})"
         raise VitrailError(f"no image of {source} can be used{first}: give other images")
