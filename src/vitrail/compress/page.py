@@ -10,7 +10,7 @@ from ..pages.charts import scatter_chart
 from ..pages.files import ResultFiles, Table, results
 from ..pages.html import section
 from .decide import pareto, verdict
-from .measure import Outcome
+from .measure import EXACT, Outcome
 from .optimize import Optimised
 
 _HEAD = ("setting", "ms a batch", "images/s", "speed-up", "difference", "drop", "")
@@ -58,6 +58,8 @@ def summary(found: Optimised) -> str:
         )
     drop = found.chosen.drop
     lost = "" if drop is None else f", {max(drop, 0):.1f} points lost on {found.images:,} images"
+    if found.chosen.difference <= EXACT:  # what objects count as found may hang on the last digit of a score
+        lost = ", outputs equal to 1e-3"
     return (
         f"chosen: {found.chosen.name}, {found.chosen.speedup:.2f}× the unmodified model{lost}; predict, eval and embed "
         "use it on this machine"
