@@ -147,7 +147,8 @@ def words(command, root, kind, out):
 
 
 @pytest.mark.parametrize("command", EXPECTED)
-def test_an_answer_or_a_sentence(command, home, tmp_path, capsys):
+def test_an_answer_or_a_sentence(command, home, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # where a list of bad files is written
     for number, kind in enumerate(MODELS):
         sentence = EXPECTED[command].get(kind, DONE)
         if sentence is ELSEWHERE:
