@@ -30,6 +30,11 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and any(word in text for word in _MEMORY))
 
 
+def last_line(error: BaseException) -> str:
+    """The last line of an error of another library, where most say what is wrong; its type if it has no text."""
+    return (str(error).strip() or type(error).__name__).splitlines()[-1]
+
+
 def nearest(name: str, valid: Iterable[str]) -> str:
     """Suggestion for an unknown name, as the end of a message: the nearest valid name, or all if they are few.
 

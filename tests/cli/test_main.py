@@ -16,7 +16,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vitrail.cli.main import COMMANDS, _signals_held, main
+from vitrail.cli.main import COMMANDS, main
+from vitrail.cli.signals import signals_held
 
 
 def call(capsys, *arguments):
@@ -295,7 +296,7 @@ def test_signals_wait_for_the_end_of_an_import():
     reached = stopped = False
     former = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        with _signals_held():
+        with signals_held():
             signal.raise_signal(signal.SIGINT)
             reached = True
     except KeyboardInterrupt:

@@ -18,7 +18,8 @@ from safetensors.torch import load_file
 
 import vitrail
 from vitrail.checkpoint.contract import Checkpoint
-from vitrail.cli.main import _terminable, main
+from vitrail.cli.main import main
+from vitrail.cli.signals import terminable
 from vitrail.data.bad_files import BadFiles
 from vitrail.data.loader import TrainLoader
 from vitrail.data.preprocess import Preprocess
@@ -255,7 +256,7 @@ def test_a_signal_before_the_first_step_leaves_nothing(
 ) -> None:
     former = signal.getsignal(number)
     monkeypatch.setattr("vitrail.training.run.fix_steps", lambda *details: os.kill(os.getpid(), number))
-    with pytest.raises(KeyboardInterrupt, match=f"stopped by {number.name}"), _terminable():
+    with pytest.raises(KeyboardInterrupt, match=f"stopped by {number.name}"), terminable():
         train(source, QUICK, out=tmp_path / "runs" / "x")
     assert not list(tmp_path.iterdir())
     assert signal.getsignal(number) == former
@@ -264,7 +265,7 @@ def test_a_signal_before_the_first_step_leaves_nothing(
 def test_a_hangup_that_nohup_ignores_is_ignored() -> None:
     former = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
-        with _terminable():
+        with terminable():
             os.kill(os.getpid(), signal.SIGHUP)
     finally:
         signal.signal(signal.SIGHUP, former)

@@ -4,14 +4,10 @@ import errno
 import gc
 import io
 import os
-import signal
 import sys
-import threading
 import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from importlib import import_module
-from types import FrameType
 from typing import Any, NamedTuple
 
 from ..errors import VitrailError, is_out_of_memory, nearest
@@ -19,6 +15,7 @@ from ..machine.allocator import keep_freed_memory
 from ..machine.garbage import collection_paused
 from ..progress import to_stderr
 from ..version import __version__
+from .signals import signals_held, terminable
 
 
 class Command(NamedTuple):
@@ -86,7 +83,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="surrogateescape")  # names of files that are not UTF-8, as their own bytes
     try:
-        with _terminable():
+        with terminable():
             status = _dispatch(words)
         sys.stdout.flush()  # flush here, where an error of a closed pipe is caught
     except KeyboardInterrupt as stop:
@@ -96,51 +93,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = 0
     sys.exit(status)
-
-
-@contextmanager
-def _terminable() -> Iterator[None]:
-    """Context manager in which SIGTERM, and SIGHUP of a closed terminal, raise KeyboardInterrupt, so that temporary
-    files are removed."""
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt(f"stopped by {signal.Signals(number).name}")
-
-    if threading.current_thread() is not threading.main_thread():  # Python lets only that one handle signals
-        yield
-        return
-    former = {number: signal.getsignal(number) for number in _ENDS}
-    ours = [number for number, handler in former.items() if handler is not signal.SIG_IGN]  # nohup ignores SIGHUP
-    for number in ours:
-        signal.signal(number, stop)
-    try:
-        yield
-    finally:
-        for number in ours:
-            signal.signal(number, former[number])
-
-
-_ENDS = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]  # Windows has no SIGHUP
-
-
-@contextmanager
-def _signals_held() -> Iterator[None]:
-    """Context manager in which Ctrl-C and the signals of `_terminable` wait for its end: libraries that are imported
-    would swallow the exception."""
-    held: list[int] = []
-    former: dict[int, Any] = {}
-    if threading.current_thread() is threading.main_thread():
-        former = {number: signal.getsignal(number) for number in (signal.SIGINT, *_ENDS)}
-    ours = [number for number, handler in former.items() if handler not in (signal.SIG_IGN, None)]
-    for number in ours:
-        signal.signal(number, lambda number, frame: held.append(number))
-    try:
-        yield
-    finally:
-        for number in ours:
-            signal.signal(number, former[number])
-    if held:
-        signal.raise_signal(held[0])
 
 
 def _wait_briefly() -> None:
@@ -242,7 +194,7 @@ def _import_torch() -> None:
     """
     if "torch" in sys.modules:
         return
-    with collection_paused(), _signals_held():
+    with collection_paused(), signals_held():
         import torch  # noqa: F401
     gc.freeze()
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from ..engines.agreement import difference
 from ..engines.openvino_graph import OpenVINOGraph
 from ..engines.program import quiet
-from ..errors import VitrailError, is_out_of_memory
+from ..errors import VitrailError, is_out_of_memory, last_line
 from ..machine.signal_stack import same_signal_stack
 
 Score = Callable[[Any], float]
@@ -213,5 +213,4 @@ def _silent() -> Iterator[None]:
         except Exception as error:
             if is_out_of_memory(error):
                 raise
-            reason = (str(error).strip() or type(error).__name__).splitlines()[-1]
-            raise VitrailError(f"NNCF cannot make an 8-bit model of this one ({reason})") from error
+            raise VitrailError(f"NNCF cannot make an 8-bit model of this one ({last_line(error)})") from error

@@ -15,7 +15,7 @@ from ..engines.engine import Engine
 from ..engines.setting import prepared, run_setting
 from ..engines.stored_files import GRAPHS
 from ..engines.stored_graph import ModelGraph
-from ..errors import VitrailError, is_out_of_memory
+from ..errors import VitrailError, is_out_of_memory, last_line
 from ..nn import Tokens
 from ..progress import Say
 from ..rewrites.base import Rewrite
@@ -163,7 +163,7 @@ class Search:
         except RuntimeError as error:  # of a runtime: the other settings may work
             if is_out_of_memory(error):
                 raise
-            return Outcome(setting=setting, failed=(str(error).strip() or type(error).__name__).splitlines()[-1])
+            return Outcome(setting=setting, failed=last_line(error))
 
     def smallest_drop(self, chosen: Outcome | None) -> float | None:
         """Smallest drop of the chosen setting that differs from none; None if it is exact, or there are no images."""

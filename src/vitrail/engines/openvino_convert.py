@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from ..errors import VitrailError
+from ..errors import VitrailError, last_line
 from .onnx_graph import to_onnx
 from .openvino_runtime import core, import_openvino
 from .program import Program, quiet
@@ -27,9 +27,8 @@ def to_openvino(program: Program, *, input_name: str = "images", output_names: S
         try:
             model = core().read_model(to_onnx(program).SerializeToString())
         except Exception:
-            reason = str(error).strip().splitlines()[-1]
             advice = 'pip install "vitrail[onnx]" to try another way, or use another format or engine'
-            raise VitrailError(f"OpenVINO cannot convert this model ({reason}): {advice}") from error
+            raise VitrailError(f"OpenVINO cannot convert this model ({last_line(error)}): {advice}") from error
     model.reshape({model.inputs[0]: openvino.PartialShape(list(program.shape))})
     model.inputs[0].set_names({input_name})
     for output, name in zip(model.outputs, output_names, strict=False):
